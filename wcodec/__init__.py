@@ -1,0 +1,1 @@
+"""wcodec: zstd for trained networks."""

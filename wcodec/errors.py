@@ -1,0 +1,47 @@
+"""What can go wrong, as a tree. Every message says where, what, expected and got.
+
+    WcodecError
+    +-- RecipeError         the request cannot be met (bad pattern, impossible option)
+    +-- ModelFileError      the model file is not one we read, or is damaged or hostile
+    +-- BudgetError         nothing met the asked budget
+    +-- ContainerError      the .wcz is not decodable
+        +-- TruncatedError      it ends early
+        +-- CorruptError        its bytes contradict themselves or a checksum
+        +-- UnsupportedError    it asks for something this reader does not know
+
+Foreign errors (OSError of h5py, struct.error, zlib, zstd) are translated where they arise, with ``from``.
+"""
+
+from __future__ import annotations
+
+
+class WcodecError(Exception):
+    """Base of every error that wcodec raises on purpose."""
+
+
+class RecipeError(WcodecError):
+    """The request cannot be met: an option, pattern or plan that contradicts the model."""
+
+
+class ModelFileError(WcodecError):
+    """A model file that is not readable, or not safe to read."""
+
+
+class BudgetError(WcodecError):
+    """No encoding met the asked budget; nothing was written."""
+
+
+class ContainerError(WcodecError):
+    """A .wcz file that cannot be decoded."""
+
+
+class TruncatedError(ContainerError):
+    """The container ends before its contents do."""
+
+
+class CorruptError(ContainerError):
+    """The container contradicts itself or fails a checksum."""
+
+
+class UnsupportedError(ContainerError):
+    """The container needs a feature that this reader does not have."""

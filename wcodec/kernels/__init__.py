@@ -1,0 +1,1 @@
+"""Compiled loops over arrays: arrays in, caller-allocated arrays out. They import nothing of ours."""

@@ -1,0 +1,71 @@
+"""The nouns of a model file: tensors that are opened one at a time, and the skeleton that holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.wire import ITEM_BYTES
+
+Bits = npt.NDArray[np.generic]
+"""A tensor's values, C-contiguous and little-endian, as numpy knows them; types numpy lacks (bfloat16, float8, opaque
+bytes) travel as the unsigned integer of the same size."""
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """What is known of a tensor without reading it.
+
+    name:  its full path in the model file, unique.
+    dtype: a name of `wire.DTYPES`.
+    shape: element counts, outermost first; () for a scalar.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the raw values."""
+        return self.count * ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Tensor(TensorFacts):
+    """A tensor that can be read.
+
+    layer: the layer's name as the user knows it ("conv2d"), for patterns and tables.
+    exact: True where the file's format says that the values must survive unchanged (integer state, quantised layers,
+           normalisation statistics).
+    read:  opens and returns the values as `Bits[shape]`; called whenever needed, never cached here.
+    """
+
+    layer: str = ""
+    exact: bool = False
+    read: Callable[[], Bits] = field(default=lambda: np.empty(0), compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file: ordered tensors and an opaque skeleton that turns them back into a file.
+
+    kind:     a key of `modelfiles.MODEL_FILES` ("hdf5", "keras", "npz", "safetensors").
+    skeleton: everything in the file that is not a tensor's values; refers to tensors by position.
+    dropped:  names of tensors left out on purpose (optimizer state).
+    """
+
+    kind: str
+    tensors: tuple[Tensor, ...]
+    skeleton: bytes
+    source_bytes: int
+    dropped: tuple[str, ...] = ()
