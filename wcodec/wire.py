@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from wcodec.errors import CorruptError, TruncatedError
+
 MAGIC: Final = b"\x89WCZ"
 READER_VERSION: Final = 1
 CHUNK_WEIGHTS: Final = 1 << 20
@@ -27,3 +29,30 @@ MAX_TENSORS: Final = 1 << 20
 MAX_NAME_BYTES: Final = 1 << 16
 MAX_LEVEL: Final = (1 << 30) - 1
 """Levels are integers of magnitude at most this."""
+
+
+def put_varint(out: bytearray, value: int) -> None:
+    """Append `value` >= 0 as LEB128: 7 bits a byte, low first, high bit set on all but the last. Inverse: `take_varint`."""
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+def take_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """The varint at `data[at:]` and the position behind it. Inverse: `put_varint`.
+
+    Raises: TruncatedError at the end of `data`; CorruptError when it is not the shortest form or exceeds 64 bits.
+    """
+    value = 0
+    for shift in range(0, 64, 7):
+        if at >= len(data):
+            raise TruncatedError(f"varint at byte {at}: ended early; needed one more byte")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if (byte == 0 and shift) or value >> 64:
+                raise CorruptError(f"varint before byte {at}: expected the shortest form of at most 64 bits, got 0x{byte:02x}")
+            return value, at
+    raise CorruptError(f"varint before byte {at}: expected at most 10 bytes, got more")
