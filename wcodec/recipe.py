@@ -1,0 +1,205 @@
+"""What the user asked for: options for all tensors, and rules by name for some."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
+
+from wcodec.errors import RecipeError
+
+Preset = Literal["safe", "balanced", "small"]
+Effort = Literal["fast", "normal", "best"]
+PRESETS = ("safe", "balanced", "small")
+QUANTIZERS = ("auto", "kmeans", "uniform")
+LEVEL_CODERS = ("auto", "huffman", "context")
+PRUNE_RULES = ("absolute", "deviations", "sparsity")
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Zero the weights of small magnitude.
+
+    rule:   "absolute": |w| <= amount; "deviations": |w| <= amount * standard deviation of the tensor (Han et al. 2015);
+            "sparsity": the smallest `amount` part (0..1) of the weights.
+    Raises: RecipeError for an amount out of range.
+    """
+
+    rule: Literal["absolute", "deviations", "sparsity"]
+    amount: float
+
+    def __post_init__(self) -> None:
+        top = 1.0 if self.rule == "sparsity" else float("inf")
+        if not 0.0 <= self.amount <= top:
+            raise RecipeError(f"prune: expected {self.rule} between 0 and {top:g}, got {self.amount:g}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to code a tensor; None means that nothing was said.
+
+    bits, clusters: size of the codebook (level 0 included): 2**bits, or as many values.
+    step:           distance of the uniform quantiser's levels, in units of the weights.
+    """
+
+    lossless: bool | None = None
+    prune: Prune | None = None
+    bits: int | None = None
+    clusters: int | None = None
+    step: float | None = None
+    quantizer: str | None = None
+    coder: str | None = None
+
+    def __post_init__(self) -> None:
+        _within("bits", self.bits, 1, 16)
+        _within("clusters", self.clusters, 2, 1 << 16)
+        if self.bits is not None and self.clusters is not None:
+            raise RecipeError("bits and clusters: expected one of them, got both")
+        if self.step is not None and not 0.0 < self.step < float("inf"):
+            raise RecipeError(f"step: expected a positive number, got {self.step:g}")
+        _one_of("quantizer", self.quantizer, QUANTIZERS)
+        _one_of("coder", self.coder, LEVEL_CODERS)
+
+    def over(self, general: Options) -> Options:
+        """These options, with what they leave unsaid taken from `general`."""
+        said = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        if "bits" in said or "clusters" in said:
+            general = replace(general, bits=None, clusters=None)
+        return replace(general, **said)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Options for the tensors whose name or layer a regular expression finds."""
+
+    pattern: str
+    options: Options
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The whole request.
+
+    max_error:       bound on sum (w - w')^2 / sum w^2 over all float tensors of two or more dimensions.
+    target_bytes:    size of the file, bytes, hit from below; target_ratio: source bytes / file bytes, from above.
+    global_sparsity: `prune` by sparsity ranks the weights of all tensors together.
+    include/exclude: tensors not included, or excluded, are coded losslessly.
+    """
+
+    options: Options = Options()
+    rules: tuple[Rule, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    preset: Preset = "balanced"
+    effort: Effort = "normal"
+    max_error: float | None = None
+    target_bytes: int | None = None
+    target_ratio: float | None = None
+    global_sparsity: bool = False
+    keep_optimizer: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("preset", self.preset, PRESETS)
+        targets = [n for n in ("max_error", "target_bytes", "target_ratio") if getattr(self, n) is not None]
+        if len(targets) > 1:
+            raise RecipeError(f"{' and '.join(targets)}: expected one of them")
+        if self.max_error is not None and not 0.0 < self.max_error < 1.0:
+            raise RecipeError(f"max_error: expected a number between 0 and 1, got {self.max_error:g}")
+        if self.target_ratio is not None and not self.target_ratio > 1.0:
+            raise RecipeError(f"target_ratio: expected more than 1, got {self.target_ratio:g}")
+        if self.target_bytes is not None and self.target_bytes < 1:
+            raise RecipeError(f"target_bytes: expected a positive number, got {self.target_bytes}")
+        for pattern in (*self.include, *self.exclude, *(rule.pattern for rule in self.rules)):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise RecipeError(f"pattern {pattern!r}: expected a regular expression, got {error}") from error
+
+
+def options_from(settings: Mapping[str, object]) -> Options:
+    """Options from words as written in --set or a configuration: `sparsity`, `threshold` ("0.02", "1.5std"), `bits`, ...
+
+    Raises: RecipeError for an unknown word or a value of the wrong kind.
+    """
+    options = Options()
+    for word, value in settings.items():
+        text = str(value)
+        if word in {"sparsity", "threshold"}:
+            options = replace(options, prune=parse_prune(word, text))
+        elif word in {"bits", "clusters"}:
+            options = replace(options, **{word: int(_number(word, text, int))})
+        elif word == "step":
+            options = replace(options, step=_number(word, text, float))
+        elif word in {"quantizer", "coder"}:
+            options = replace(options, **{word: text})
+        elif word == "lossless":
+            if text.lower() not in {"true", "false", "1", "0"}:
+                raise RecipeError(f"lossless: expected true or false, got {text!r}")
+            options = replace(options, lossless=text.lower() in {"true", "1"})
+        else:
+            raise RecipeError(
+                f"option {word!r}: expected one of bits, clusters, coder, lossless, quantizer, sparsity, step, threshold"
+            )
+    return options
+
+
+def parse_prune(word: str, text: str) -> Prune:
+    """`sparsity` 0..1, or `threshold` as a number or with "std" behind it."""
+    if word == "sparsity":
+        return Prune("sparsity", _number(word, text, float))
+    if text.endswith("std"):
+        return Prune("deviations", _number(word, text[:-3], float))
+    return Prune("absolute", _number(word, text, float))
+
+
+def parse_rule(text: str) -> Rule:
+    """A rule written RE:word=value,word=value; the last colon with a word= behind it ends the pattern.
+
+    >>> parse_rule("dense/.*:bits=4,sparsity=0.5").options.bits
+    4
+    """
+    pattern, colon, settings = text.rpartition(":")
+    if not colon or (settings != "lossless" and "=" not in settings):
+        raise RecipeError(f"--set {text!r}: expected RE:word=value,..., for example 'dense/.*:bits=4,sparsity=0.5'")
+    pairs = [item.partition("=") for item in settings.split(",")]
+    return Rule(pattern, options_from({word.strip(): value.strip() or "true" for word, _, value in pairs}))
+
+
+def parse_config(path: Path) -> tuple[Options, tuple[Rule, ...], dict[str, object]]:
+    """A TOML file: words of `options_from` at the top, `[[set]]` tables with `pattern`, and the Recipe's own fields.
+
+    Raises: RecipeError where it cannot be read or has a word nobody knows.
+    """
+    try:
+        with path.open("rb") as file:
+            config = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: expected a TOML file, got {error}") from error
+    tables = config.pop("set", [])
+    if not isinstance(tables, list) or not all(isinstance(t, dict) and "pattern" in t for t in tables):
+        raise RecipeError(f"{path}: expected [[set]] tables with a pattern")
+    rules = tuple(Rule(str(t["pattern"]), options_from({k: v for k, v in t.items() if k != "pattern"})) for t in tables)
+    own = {f.name for f in fields(Recipe)} - {"options", "rules"}
+    whole = {word: config.pop(word) for word in list(config) if word in own}
+    return options_from(config), rules, whole
+
+
+def _number(word: str, text: str, kind: type[int] | type[float]) -> float:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise RecipeError(f"{word}: expected {'an integer' if kind is int else 'a number'}, got {text!r}") from error
+
+
+def _within(word: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise RecipeError(f"{word}: expected {low} to {high}, got {value}")
+
+
+def _one_of(word: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise RecipeError(f"{word}: expected one of {', '.join(choices)}, got {value!r}")
