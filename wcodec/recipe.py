@@ -16,7 +16,7 @@ Effort = Literal["fast", "normal", "best"]
 PRESETS = ("safe", "balanced", "small")
 QUANTIZERS = ("auto", "kmeans", "uniform")
 LEVEL_CODERS = ("auto", "huffman", "context")
-PRUNE_RULES = ("absolute", "deviations", "sparsity")
+WORDS = ("bits", "clusters", "coder", "lossless", "quantizer", "sparsity", "step", "threshold")
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,16 @@ class Options:
 
     def over(self, general: Options) -> Options:
         """These options, with what they leave unsaid taken from `general`."""
-        said = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
-        if "bits" in said or "clusters" in said:
-            general = replace(general, bits=None, clusters=None)
-        return replace(general, **said)
+        size_said = self.bits is not None or self.clusters is not None
+        return Options(
+            lossless=general.lossless if self.lossless is None else self.lossless,
+            prune=self.prune or general.prune,
+            bits=self.bits if size_said else general.bits,
+            clusters=self.clusters if size_said else general.clusters,
+            step=self.step or general.step,
+            quantizer=self.quantizer or general.quantizer,
+            coder=self.coder or general.coder,
+        )
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class Recipe:
 
 
 def options_from(settings: Mapping[str, object]) -> Options:
-    """Options from words as written in --set or a configuration: `sparsity`, `threshold` ("0.02", "1.5std"), `bits`, ...
+    """Options from words as written in --set or a configuration: `sparsity`, `threshold` ("0.02", "1.5std"), `bits`...
 
     Raises: RecipeError for an unknown word or a value of the wrong kind.
     """
@@ -130,20 +136,22 @@ def options_from(settings: Mapping[str, object]) -> Options:
         text = str(value)
         if word in {"sparsity", "threshold"}:
             options = replace(options, prune=parse_prune(word, text))
-        elif word in {"bits", "clusters"}:
-            options = replace(options, **{word: int(_number(word, text, int))})
+        elif word == "bits":
+            options = replace(options, bits=int(_number(word, text, int)))
+        elif word == "clusters":
+            options = replace(options, clusters=int(_number(word, text, int)))
         elif word == "step":
             options = replace(options, step=_number(word, text, float))
-        elif word in {"quantizer", "coder"}:
-            options = replace(options, **{word: text})
+        elif word == "quantizer":
+            options = replace(options, quantizer=text)
+        elif word == "coder":
+            options = replace(options, coder=text)
         elif word == "lossless":
             if text.lower() not in {"true", "false", "1", "0"}:
                 raise RecipeError(f"lossless: expected true or false, got {text!r}")
             options = replace(options, lossless=text.lower() in {"true", "1"})
         else:
-            raise RecipeError(
-                f"option {word!r}: expected one of bits, clusters, coder, lossless, quantizer, sparsity, step, threshold"
-            )
+            raise RecipeError(f"option {word!r}: expected one of {', '.join(WORDS)}")
     return options
 
 

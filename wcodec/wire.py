@@ -19,7 +19,7 @@ DTYPES: Final[dict[int, tuple[str, int]]] = {
     15: ("float8_e4m3", 1), 16: ("float8_e5m2", 1), 17: ("bytes2", 2), 18: ("bytes1", 1),
 }
 DTYPE_IDS: Final = {name: i for i, (name, _) in DTYPES.items()}
-ITEM_BYTES: Final = {name: size for name, size in DTYPES.values()}
+ITEM_BYTES: Final = dict(DTYPES.values())
 FLOATS: Final = frozenset({"float32", "float16", "bfloat16", "float64"})
 """The types that may be quantised; all others are coded exactly."""
 
@@ -32,7 +32,7 @@ MAX_LEVEL: Final = (1 << 30) - 1
 
 
 def put_varint(out: bytearray, value: int) -> None:
-    """Append `value` >= 0 as LEB128: 7 bits a byte, low first, high bit set on all but the last. Inverse: `take_varint`."""
+    """Append `value` >= 0 as LEB128: 7 bits a byte, low first, high bit on all but the last. Inverse: `take_varint`."""
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
@@ -53,6 +53,6 @@ def take_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             if (byte == 0 and shift) or value >> 64:
-                raise CorruptError(f"varint before byte {at}: expected the shortest form of at most 64 bits, got 0x{byte:02x}")
+                raise CorruptError(f"varint before byte {at}: expected the shortest form of 64 bits, got 0x{byte:02x}")
             return value, at
     raise CorruptError(f"varint before byte {at}: expected at most 10 bytes, got more")
