@@ -1,0 +1,154 @@
+"""A runnable network from a model file or a .wcz."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
+from wcodec.learning import user_code
+from wcodec.learning.backend import hushed, keras
+from wcodec.learning.examples import ModelInput
+from wcodec.learning.named_weights import set_weights
+
+if TYPE_CHECKING:
+    from keras import Model
+
+T = TypeVar("T")
+ZIP = b"PK\x03\x04"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+KERAS_2_MARK = b'"batch_input_shape"'
+
+
+def load_model(
+    path: str | Path, *, architecture: str | None = None, imports: Sequence[str] = (), unsafe: bool = False
+) -> Model:
+    """The network in `path` (.wcz, .keras, .h5, .weights.h5, .npz, .safetensors), uncompiled.
+
+    architecture: for files of weights alone: a model file, or `module:function` that returns the network.
+    imports:      modules that register the network's own layers; the user's code is run.
+    unsafe:       let the file run code of its own (Lambda layers).
+
+    Raises: ModelFileError where Keras cannot load it; UnsupportedError where it would run code;
+            RecipeError where something is missing; errors of the container.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ModelFileError(f"{path}: expected a model file, found none")
+    keras()
+    for module in imports:
+        user_code.imported(module)
+    if path.suffix.lower() != ".wcz":
+        return _opened(path, path.name, architecture, unsafe)
+    from wcodec.decoder import decode  # noqa: PLC0415 - most networks come from other files
+
+    with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
+        decoded = Path(folder) / path.stem
+        decode(path, decoded)
+        return _opened(decoded, path.stem, architecture, unsafe)
+
+
+def model_inputs(model: Model) -> tuple[ModelInput, ...]:
+    """What the network takes, in the order of `model.inputs`.
+
+    Raises: RecipeError for a network that does not declare its inputs.
+    """
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        raise RecipeError(f"{model.name}: expected a network with declared inputs (Sequential or Functional), got none")
+    rescales = any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers)
+    return tuple(ModelInput(x.name, tuple(x.shape[1:]), str(x.dtype), rescales) for x in inputs)
+
+
+def _opened(path: Path, name: str, architecture: str | None, unsafe: bool) -> Model:
+    """Go by what the file holds, whatever its name."""
+    if path.is_dir():
+        return _whole(path, ".keras", name, unsafe)
+    with path.open("rb") as file:
+        head = file.read(9)
+    hdf5 = head.startswith(HDF5)
+    if head.startswith(ZIP) and _has_config(path, name):
+        return _whole(path, ".keras", name, unsafe)
+    if hdf5 and _mentions(path, b"model_config"):
+        return _whole(path, ".h5", name, unsafe)
+    if not hdf5 and not head.startswith(ZIP) and head[8:] != b"{":
+        raise ModelFileError(f"{name}: expected .wcz, .keras, .h5, .npz or .safetensors, got bytes {head.hex(' ')}")
+    if architecture is None:
+        raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
+    model = _architecture(architecture, unsafe)
+    if hdf5:
+        with _named(path, ".h5" if _mentions(path, b"layer_names") else ".weights.h5") as file_of_weights:
+            _translated(name, lambda: model.load_weights(file_of_weights))
+    else:
+        set_weights(model, path, name)
+    return model
+
+
+def _whole(path: Path, suffix: str, name: str, unsafe: bool) -> Model:
+    load = keras().models.load_model
+    with _named(path, suffix) as file:
+        try:
+            return _translated(name, lambda: load(file, compile=False, safe_mode=not unsafe))
+        except ModelFileError as exc:
+            if not path.is_dir() and _mentions(path, KERAS_2_MARK):
+                raise ModelFileError(f"{exc}; the file is of Keras 2: load it with tf_keras, save it anew") from exc
+            raise
+
+
+def _architecture(spec: str, unsafe: bool) -> Model:
+    if Path(spec).exists():
+        return _opened(Path(spec), Path(spec).name, None, unsafe)
+    if not user_code.is_named(spec):
+        raise RecipeError(f"--model {spec}: expected a model file or module:function, found neither")
+    model = user_code.called(spec)
+    if not isinstance(model, keras().Model):
+        raise RecipeError(f"--model {spec}: expected a Keras model, got {type(model).__name__}")
+    return model
+
+
+def _translated(name: str, load: Callable[[], T]) -> T:
+    """`load()`, with Keras' errors in one line of ours."""
+    try:
+        with hushed():
+            return load()
+    except Exception as exc:
+        words = " ".join(str(exc).split())
+        if "safe_mode" in words or "unsafe" in words:
+            raise UnsupportedError(f"{name}: expected layers without code of their own; --unsafe runs it") from exc
+        words = words if len(words) <= 200 else f"{words[:200]} ..."
+        raise ModelFileError(f"{name}: expected a file that Keras can load, got {type(exc).__name__}: {words}") from exc
+
+
+@contextlib.contextmanager
+def _named(path: Path, suffix: str) -> Iterator[Path]:
+    """`path`, or a copy of it with the suffix that Keras goes by."""
+    if path.name.endswith(suffix) and (suffix != ".h5" or not path.name.endswith(".weights.h5")):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
+        copy = Path(folder) / f"model{suffix}"
+        if path.is_dir():
+            shutil.copytree(path, copy)
+        else:
+            shutil.copyfile(path, copy)
+        yield copy
+
+
+def _has_config(path: Path, name: str) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "config.json" in archive.namelist()
+    except (OSError, zipfile.BadZipFile) as exc:
+        raise ModelFileError(f"{name}: expected a zip archive, got {exc}") from exc
+
+
+def _mentions(path: Path, mark: bytes) -> bool:
+    """Whether `mark` stands in the file: HDF5 and .keras keep names and configs uncompressed."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return view.find(mark) >= 0
