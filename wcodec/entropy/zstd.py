@@ -1,0 +1,35 @@
+"""zstd frames without the parts that the container already knows: magic, size and checksum (RFC 8878)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import zstandard
+
+from wcodec.errors import CorruptError
+
+MAGIC: Final = b"\x28\xb5\x2f\xfd"
+
+
+def encode(values: bytes, level: int) -> bytes:
+    """One frame. Inverse: `decode`."""
+    frame = zstandard.ZstdCompressor(level=level, write_content_size=False, write_checksum=False).compress(values)
+    return frame[len(MAGIC) :]
+
+
+def decode(payload: bytes, nbytes: int) -> bytes:
+    """Exactly `nbytes` > 0 bytes, never allocating more. Inverse: `encode`.
+
+    Raises: CorruptError.
+    """
+    frame = MAGIC + payload
+    try:
+        declared = zstandard.get_frame_parameters(frame).content_size
+        if declared not in (zstandard.CONTENTSIZE_UNKNOWN, nbytes):
+            raise CorruptError(f"zstd frame: expected {nbytes} bytes, got a frame of {declared}")
+        values = zstandard.ZstdDecompressor().decompress(frame, max_output_size=nbytes, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"zstd frame: expected {nbytes} bytes, got a damaged frame ({error})") from error
+    if len(values) != nbytes:
+        raise CorruptError(f"zstd frame: expected {nbytes} bytes, got {len(values)}")
+    return values

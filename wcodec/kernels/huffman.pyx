@@ -1,0 +1,388 @@
+"""Loops of the Huffman coder (`entropy/huffman.py`).
+
+A symbol is split into a token (its leading `precision` + 1 bits and their place) and the raw bits below; tokens are
+Huffman coded, raw bits are not. Bit i of a bitstream is bit i % 8 of byte i // 8; codewords start with their highest bit.
+Arrays read as bitstreams end in at least 8 bytes of padding, which no valid stream consumes.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+ctypedef fused symbol_t:
+    uint8_t
+    uint32_t
+
+cdef enum:
+    LIMIT = 12
+    LONGER = 0  # what follows a 1 in the table of lengths, as two bits; a 0 is "as long as the one before"
+    SHORTER = 1
+    ABSENT = 2
+    EXPLICIT = 3
+
+
+cdef inline uint32_t token_of(uint32_t symbol, int precision) noexcept nogil:
+    cdef int raw = 0
+    while (<uint64_t>symbol) >> (precision + 1 + raw):
+        raw += 1
+    return (<uint32_t>raw << precision) + (symbol >> raw)
+
+
+def histogram(const symbol_t[::1] symbols, int precision, int64_t[:, ::1] counts):
+    """Counts tokens into two tables (a run of one token would wait for its own counter); the caller adds them.
+
+    `counts` is int64[2, tokens]; the caller made it long enough for the largest symbol.
+    """
+    cdef Py_ssize_t i, n = symbols.shape[0], even = n & ~<Py_ssize_t>1
+    cdef Py_ssize_t tokens = counts.shape[1]
+    cdef uint32_t a, b
+    cdef bint ok = True
+    with nogil:
+        for i in range(0, even, 2):
+            a = token_of(symbols[i], precision)
+            b = token_of(symbols[i + 1], precision)
+            if a >= tokens or b >= tokens:
+                ok = False
+                break
+            counts[0, a] += 1
+            counts[1, b] += 1
+        if ok and even < n:
+            a = token_of(symbols[even], precision)
+            if a < tokens:
+                counts[0, a] += 1
+            else:
+                ok = False
+    if not ok:
+        raise IndexError("a token lies outside the table of counts")
+
+
+def code_lengths(const int64_t[::1] counts, int limit, uint8_t[::1] lengths, int64_t[:, ::1] sums, uint8_t[:, ::1] leaf):
+    """Optimal codeword lengths of at most `limit` bits: package-merge (Larmore and Hirschberg 1990).
+
+    `counts` int64[m] ascends, 2 <= m <= 2**limit; `sums` int64[2, 2m] and `leaf` uint8[limit, 2m] are scratch.
+    """
+    cdef Py_ssize_t m = counts.shape[0], size = m, merged, i, j, take, leaves
+    cdef int level, now = 0
+    cdef int64_t package
+    with nogil:
+        for i in range(m):
+            sums[0, i] = counts[i]
+            leaf[0, i] = 1
+            lengths[i] = 0
+        for level in range(1, limit):
+            merged = i = j = 0  # i: next leaf, j: next package; a leaf goes before a package of the same sum
+            while i < m or 2 * j + 1 < size:
+                if 2 * j + 1 < size:
+                    package = sums[now, 2 * j] + sums[now, 2 * j + 1]
+                else:
+                    package = -1
+                if i < m and (package < 0 or counts[i] <= package):
+                    sums[1 - now, merged] = counts[i]
+                    leaf[level, merged] = 1
+                    i += 1
+                else:
+                    sums[1 - now, merged] = package
+                    leaf[level, merged] = 0
+                    j += 1
+                merged += 1
+            now = 1 - now
+            size = merged
+        take = 2 * m - 2
+        for level in range(limit - 1, -1, -1):
+            leaves = 0
+            for i in range(take):
+                leaves += leaf[level, i]
+            for i in range(leaves):
+                lengths[i] += 1
+            take = 2 * (take - leaves)
+
+
+cdef inline void put(uint8_t[::1] out, Py_ssize_t *at, uint32_t value, int bits):
+    cdef int i
+    for i in range(bits):
+        if value >> i & 1:
+            out[at[0] >> 3] |= <uint8_t>(1 << (at[0] & 7))
+        at[0] += 1
+
+
+cdef inline int get(const uint8_t[::1] payload, Py_ssize_t *at, int bits):
+    """The next `bits` <= 30 bits, first one lowest; -1 where the payload ends."""
+    cdef int i, value = 0
+    if at[0] + bits > 8 * payload.shape[0]:
+        return -1
+    for i in range(bits):
+        value |= (payload[at[0] >> 3] >> (at[0] & 7) & 1) << i
+        at[0] += 1
+    return value
+
+
+def write_table(const uint8_t[::1] lengths, uint8_t[::1] out):
+    """Writes the lengths of all tokens (0: absent) into zeroed `out`; returns its bytes. Inverse: `read_table`."""
+    cdef Py_ssize_t at = 0, i = 0, run, n = lengths.shape[0]
+    cdef int previous = 4, length, size
+    while i < n:
+        length = lengths[i]
+        if length == 0:
+            run = 1
+            while i + run < n and lengths[i + run] == 0:
+                run += 1
+            size = 0
+            while run >> (size + 1):
+                size += 1
+            put(out, &at, 1 | ABSENT << 1, 3)
+            put(out, &at, (1 << size) - 1, size + 1)
+            put(out, &at, <uint32_t>(run - (<Py_ssize_t>1 << size)), size)
+            i += run
+            continue
+        if length == previous:
+            put(out, &at, 0, 1)
+        elif length == previous + 1:
+            put(out, &at, 1 | LONGER << 1, 3)
+        elif length == previous - 1:
+            put(out, &at, 1 | SHORTER << 1, 3)
+        else:
+            put(out, &at, 1 | EXPLICIT << 1, 3)
+            put(out, &at, length, 4)
+        previous = length
+        i += 1
+    return (at + 7) >> 3
+
+
+def read_table(const uint8_t[::1] payload, uint8_t[::1] lengths):
+    """Reads lengths into zeroed `lengths` until they make a complete code. Inverse: `write_table`.
+
+    Returns (bytes consumed, tokens); consumed is -1 where the payload ends early, -2 where the table is not valid.
+    """
+    cdef Py_ssize_t at = 0, token = 0
+    cdef int previous = 4, kraft = 0, op, size, run
+    while kraft < 1 << LIMIT:
+        op = get(payload, &at, 1)
+        if op == 1:
+            op = get(payload, &at, 2)
+            if op == ABSENT:
+                size = 0
+                run = get(payload, &at, 1)
+                while run == 1 and size < 20:
+                    size += 1
+                    run = get(payload, &at, 1)
+                if run == 1:
+                    return -2, 0
+                if run == 0:
+                    run = get(payload, &at, size)
+                if run < 0:
+                    return -1, 0
+                token += run + (1 << size)
+                continue
+            if op == LONGER:
+                previous += 1
+            elif op == SHORTER:
+                previous -= 1
+            elif op == EXPLICIT:
+                previous = op = get(payload, &at, 4)
+        if op < 0:
+            return -1, 0
+        if previous < 1 or previous > LIMIT or token >= lengths.shape[0]:
+            return -2, 0
+        lengths[token] = <uint8_t>previous
+        token += 1
+        kraft += 1 << (LIMIT - previous)
+    if kraft > 1 << LIMIT:
+        return -2, 0
+    while at & 7:
+        if get(payload, &at, 1) != 0:
+            return -2, 0
+    return at >> 3, token
+
+
+def codewords(const uint8_t[::1] lengths, uint32_t[::1] codes):
+    """The canonical code: codes[token] = codeword, first bit lowest, << 4 | its length; 0 for an absent token."""
+    cdef int length, bit
+    cdef uint32_t word = 0, turned
+    cdef Py_ssize_t token
+    for length in range(1, LIMIT + 1):
+        word <<= 1
+        for token in range(lengths.shape[0]):
+            if lengths[token] == length:
+                turned = 0
+                for bit in range(length):
+                    turned |= (word >> bit & 1) << (length - 1 - bit)
+                codes[token] = turned << 4 | length
+                word += 1
+
+
+def fill_table(const uint32_t[::1] codes, int width, uint32_t[::1] table):
+    """table[next `width` bits of a stream] = token << 4 | codeword length; `codes` is complete, `width` its longest."""
+    cdef Py_ssize_t token
+    cdef uint32_t length, at
+    for token in range(codes.shape[0]):
+        length = codes[token] & 15
+        if length:
+            at = codes[token] >> 4
+            while at < 1U << width:
+                table[at] = <uint32_t>token << 4 | length
+                at += 1U << length
+
+
+def encode(const symbol_t[::1] symbols, int precision, const uint32_t[::1] codes, uint8_t[::1] out):
+    """Writes the codewords of the tokens; returns the bytes used. `out` has 8 bytes more than needed. Inverse: `decode`."""
+    cdef Py_ssize_t i = 0, n = symbols.shape[0], at = 0, room = out.shape[0] - 8, tokens = codes.shape[0]
+    cdef uint64_t word = 0
+    cdef uint32_t code, token, k
+    cdef int fill = 0
+    cdef bint ok = True
+    with nogil:
+        while i < n and ok:
+            for k in range(4 if i + 4 <= n else <uint32_t>(n - i)):
+                token = token_of(symbols[i + k], precision)
+                if token >= tokens:
+                    ok = False
+                    break
+                code = codes[token]
+                word |= <uint64_t>(code >> 4) << fill
+                fill += code & 15
+            i += 4
+            if at > room:
+                ok = False
+                break
+            memcpy(&out[at], &word, 8)
+            at += fill >> 3
+            word >>= fill & ~7
+            fill &= 7
+    if not ok:
+        raise IndexError("a token without a codeword, or too little room")
+    return at + (fill > 0)
+
+
+def encode_raw(const uint32_t[::1] symbols, int precision, uint8_t[::1] out):
+    """Writes the raw bits of symbols whose token has some; returns the bytes used. Inverse: `decode_raw`."""
+    cdef Py_ssize_t i, at = 0, room = out.shape[0] - 8
+    cdef uint64_t word = 0
+    cdef uint32_t symbol
+    cdef int fill = 0, raw
+    cdef bint ok = True
+    with nogil:
+        for i in range(symbols.shape[0]):
+            symbol = symbols[i]
+            raw = 0
+            while (<uint64_t>symbol) >> (precision + 1 + raw):
+                raw += 1
+            if raw:
+                word |= <uint64_t>(symbol & ((1U << raw) - 1)) << fill
+                fill += raw
+                if at > room:
+                    ok = False
+                    break
+                memcpy(&out[at], &word, 8)
+                at += fill >> 3
+                word >>= fill & ~7
+                fill &= 7
+    if not ok:
+        raise IndexError("too little room")
+    return at + (fill > 0)
+
+
+cdef inline uint64_t load(const uint8_t *payload, Py_ssize_t bit) noexcept nogil:
+    """At least 57 bits of the stream from `bit` on."""
+    cdef uint64_t word
+    memcpy(&word, payload + (bit >> 3), 8)
+    return word >> (bit & 7)
+
+
+cdef Py_ssize_t decode_run(const uint8_t *payload, Py_ssize_t last, Py_ssize_t bit, const uint32_t *table, uint32_t mask,
+                           symbol_t *out, Py_ssize_t n) noexcept nogil:
+    """Decodes `n` tokens from `bit` on; returns the bit behind them, or -1 where a load would start behind byte `last`."""
+    cdef Py_ssize_t i
+    cdef uint32_t entry
+    for i in range(n):
+        if bit >> 3 > last:
+            return -1
+        entry = table[load(payload, bit) & mask]
+        out[i] = <symbol_t>(entry >> 4)
+        bit += entry & 15
+    return bit
+
+
+def decode(const uint8_t[::1] payload, int64_t[::1] bits, const uint32_t[::1] table, symbol_t[::1] out):
+    """Decodes `out`, cut into as many equal runs (the last one shorter) as there are `bits`: the first bit of each stream.
+
+    Sets bits[k] to the bit behind stream k, or to -1 where it left the payload. `table` has 2**width entries.
+    Inverse: `encode`.
+    """
+    cdef Py_ssize_t n = out.shape[0], streams = bits.shape[0], quarter = (n + streams - 1) // streams
+    cdef Py_ssize_t last = payload.shape[0] - 8, done = 0, blocks, k
+    cdef Py_ssize_t a, b, c, d
+    cdef uint64_t u, v, w, x
+    cdef uint32_t mask = <uint32_t>table.shape[0] - 1, e, f, g, h
+    cdef const uint8_t *source
+    cdef const uint32_t *entries
+    cdef symbol_t *o
+    cdef symbol_t *p
+    cdef symbol_t *q
+    cdef symbol_t *r
+    if n == 0 or last < 0 or (streams - 1) * quarter > n or table.shape[0] & mask:
+        raise IndexError("streams and arrays do not fit each other")
+    for k in range(streams):
+        if bits[k] < 0 or bits[k] >> 3 > last:
+            raise IndexError("a stream starts outside the payload")
+    source = &payload[0]
+    entries = &table[0]
+    o = &out[0]
+    with nogil:
+        if streams == 4:
+            a, b, c, d = bits[0], bits[1], bits[2], bits[3]
+            p, q, r = o + quarter, o + 2 * quarter, o + 3 * quarter
+            blocks = (n - 3 * quarter) & ~<Py_ssize_t>3
+            while done < blocks and a >> 3 <= last and b >> 3 <= last and c >> 3 <= last and d >> 3 <= last:
+                u = load(source, a)
+                v = load(source, b)
+                w = load(source, c)
+                x = load(source, d)
+                for k in range(done, done + 4):
+                    e = entries[u & mask]
+                    f = entries[v & mask]
+                    g = entries[w & mask]
+                    h = entries[x & mask]
+                    o[k] = <symbol_t>(e >> 4)
+                    p[k] = <symbol_t>(f >> 4)
+                    q[k] = <symbol_t>(g >> 4)
+                    r[k] = <symbol_t>(h >> 4)
+                    e &= 15
+                    f &= 15
+                    g &= 15
+                    h &= 15
+                    u >>= e
+                    v >>= f
+                    w >>= g
+                    x >>= h
+                    a += e
+                    b += f
+                    c += g
+                    d += h
+                done += 4
+            bits[0], bits[1], bits[2], bits[3] = a, b, c, d
+        for k in range(streams):
+            bits[k] = decode_run(source, last, bits[k], entries, mask, o + k * quarter + done,
+                                 (quarter if k < streams - 1 else n - k * quarter) - done)
+
+
+def decode_raw(uint32_t[::1] symbols, int precision, const uint8_t[::1] payload, Py_ssize_t start):
+    """Turns tokens into symbols in place with raw bits from byte `start` on.
+
+    Returns the bit behind the last one; -1 where the payload ends early. Inverse: `encode_raw`.
+    """
+    cdef Py_ssize_t i, bit = 8 * start, last = payload.shape[0] - 8
+    cdef uint32_t token, raw, low = (1U << precision) - 1
+    cdef bint ok = True
+    if start < 0:
+        raise IndexError("the raw bits start outside the payload")
+    with nogil:
+        for i in range(symbols.shape[0]):
+            token = symbols[i]
+            raw = token >> precision
+            if raw > 1:
+                raw -= 1
+                if raw > 31 or bit >> 3 > last:
+                    ok = False
+                    break
+                symbols[i] = ((token & low) + low + 1) << raw | <uint32_t>(load(&payload[0], bit) & ((1U << raw) - 1))
+                bit += raw
+    return bit if ok else -1
