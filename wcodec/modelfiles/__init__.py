@@ -1,0 +1,83 @@
+"""Model files <-> Model. No framework is imported and no code of a model can run.
+
+A model file is a skeleton (everything but the values) and an ordered list of tensors; the modules that read and write
+one kind are imported when it is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
+from wcodec.model import Bits, Model, TensorFacts
+from wcodec.modelfiles.sniff import kind_of
+
+Read = Callable[[Path, bool], AbstractContextManager[Model]]
+Write = Callable[[Path, bytes, Sequence[TensorFacts], Iterator[Bits]], None]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A kind of model file: its module, which defines `read` and `write`, and the suffixes of its files.
+
+    The first suffix is the usual one; the second, where there is one, is for files of weights without a model.
+    """
+
+    module: str
+    suffixes: tuple[str, ...]
+
+    @property
+    def read(self) -> Read:
+        """`read(path, keep_optimizer)`, a context manager of the Model."""
+        function: Read = import_module(self.module).read
+        return function
+
+    @property
+    def write(self) -> Write:
+        """`write(path, skeleton, tensors, values)`."""
+        function: Write = import_module(self.module).write
+        return function
+
+
+MODEL_FILES = {
+    "hdf5": ModelFile("wcodec.modelfiles.hdf5", (".h5", ".weights.h5")),
+    "keras": ModelFile("wcodec.modelfiles.archive", (".keras",)),
+    "npz": ModelFile("wcodec.modelfiles.npz", (".npz",)),
+    "safetensors": ModelFile("wcodec.modelfiles.safetensors", (".safetensors",)),
+}
+
+
+def open_model(path: Path, keep_optimizer: bool = False) -> AbstractContextManager[Model]:
+    """The model at `path`, whatever its suffix; its tensors can be read until the context ends. Inverse: `write_model`.
+
+    Raises: ModelFileError, naming what was found where it is no model file that we read.
+    """
+    return MODEL_FILES[kind_of(path)].read(path, keep_optimizer)
+
+
+def write_model(path: Path, kind: str, skeleton: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    """Writes a new file at `path`, pulling one tensor at a time, in order. Inverse: `open_model`.
+
+    Raises: UnsupportedError for a kind from the future; CorruptError, TruncatedError when the skeleton is damaged;
+    ModelFileError when the file cannot be written.
+    """
+    if kind not in MODEL_FILES:
+        raise UnsupportedError(f"{path}: expected a kind of model file among {', '.join(MODEL_FILES)}, got {kind!r}")
+    try:
+        MODEL_FILES[kind].write(path, skeleton, tensors, values)
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be written: {error}") from error
+
+
+def suffix(kind: str, skeleton: bytes) -> str:
+    """What a decoded file's name ends in when its source's name is unknown."""
+    if kind not in MODEL_FILES:
+        raise UnsupportedError(f"expected a kind of model file among {', '.join(MODEL_FILES)}, got {kind!r}")
+    suffixes = MODEL_FILES[kind].suffixes
+    if not skeleton:
+        raise CorruptError("skeleton: expected at least 1 byte, got none")
+    return suffixes[-1] if len(suffixes) > 1 and skeleton[0] == 1 else suffixes[0]

@@ -1,0 +1,77 @@
+"""HDF5 element types <-> their text in a skeleton; anything without a text is refused.
+
+`<f4` and its like are numpy's spelling (h5py's enum for booleans, its compound for complex numbers, `|V2` opaque);
+strings are `s`, padding (`t` null-terminated, `n` null-padded, `s` space-padded), character set (`a` ASCII, `u` UTF-8)
+and bytes an element, 0 for variable length.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import h5py
+import numpy as np
+from h5py import h5t
+
+from wcodec.errors import CorruptError, ModelFileError
+
+_PADDINGS = {"t": h5t.STR_NULLTERM, "n": h5t.STR_NULLPAD, "s": h5t.STR_SPACEPAD}
+_CHARACTERS = {"a": h5t.CSET_ASCII, "u": h5t.CSET_UTF8}
+_TENSORS = {
+    np.dtype(name).str[1:]: name
+    for name in ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+                 "bool", "complex64", "complex128")
+} | {"V1": "bytes1", "V2": "bytes2"}  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def hdf5_type(text: str) -> h5t.TypeID:
+    """The HDF5 type of a text. Inverse: `type_text`.
+
+    Raises: CorruptError when h5py has no such type.
+    """
+    if text[0] == "s":
+        made = h5t.C_S1.copy()
+        made.set_size(int(text[3:]) or h5t.VARIABLE)
+        made.set_strpad(_PADDINGS[text[1]])
+        made.set_cset(_CHARACTERS[text[2]])
+        return made
+    try:
+        return h5t.py_create(np.dtype(text), logical=True)
+    except (TypeError, ValueError) as error:
+        raise CorruptError(f"skeleton: {text!r} is no element type: {error}") from error
+
+
+def memory_type(text: str) -> tuple[np.dtype[np.generic], h5t.TypeID]:
+    """How values of a type travel through h5py: raw bytes as they lie on disk, Python bytes for variable strings."""
+    if size := int(text[3:] if text[0] == "s" else text[2:]):
+        return np.dtype(f"V{size}"), hdf5_type(text)
+    strings = h5py.string_dtype("utf-8" if text[2] == "u" else "ascii")
+    return strings, h5t.py_create(strings)
+
+
+def type_text(type_id: h5t.TypeID, where: str) -> str:
+    """The text of an HDF5 type. Inverse: `hdf5_type`.
+
+    Raises: ModelFileError, naming `where`, for a type that no text makes again (references, padded floats, enums).
+    """
+    if isinstance(type_id, h5t.TypeStringID):
+        padding = {value: key for key, value in _PADDINGS.items()}[type_id.get_strpad()]
+        characters = {value: key for key, value in _CHARACTERS.items()}[type_id.get_cset()]
+        text = f"s{padding}{characters}{0 if type_id.is_variable_str() else type_id.get_size()}"
+    elif type_id.get_class() in (h5t.INTEGER, h5t.FLOAT, h5t.OPAQUE, h5t.ENUM, h5t.COMPOUND):
+        text = type_id.dtype.str
+    else:
+        raise ModelFileError(f"{where}: its HDF5 type is not supported: {_CLASSES.get(type_id.get_class(), 'unknown')}")
+    if text[1] not in "fiucbVtns" or not hdf5_type(text).equal(type_id):
+        raise ModelFileError(f"{where}: its HDF5 type is not supported; the nearest is {text}")
+    return text
+
+
+def tensor_dtype(text: str) -> str | None:
+    """The tensor type (`wire.DTYPES`) of an element type; None where it is no tensor's."""
+    return _TENSORS.get(text[1:]) if text[0] != "s" else None
+
+
+_CLASSES = {h5t.REFERENCE: "reference", h5t.VLEN: "variable-length sequence", h5t.ARRAY: "array", h5t.BITFIELD: "bit field",
+            h5t.TIME: "time"}  # fmt: skip

@@ -1,0 +1,157 @@
+"""`.npz`: a zip archive of `.npy` arrays, without pickles."""
+
+from __future__ import annotations
+
+import ast
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import IO
+
+import numpy as np
+
+from wcodec.errors import CorruptError, ModelFileError
+from wcodec.model import Bits, Model, Tensor, TensorFacts
+from wcodec.modelfiles import members
+from wcodec.wire import MAX_DIMS
+
+MAGIC = b"\x93NUMPY"
+MAX_HEADER_BYTES = 10_000
+TYPES = {
+    np.dtype(name).str[1:]: name
+    for name in ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+                 "bool", "complex64", "complex128")
+} | {"V1": "bytes1", "V2": "bytes2"}  # fmt: skip
+FORTRAN, BIG = 1, 2
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a `.npy` says before its values."""
+
+    version: int
+    descr: str
+    fortran: bool
+    shape: tuple[int, ...]
+    bytes: int
+
+
+@contextmanager
+def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
+    """The arrays of an `.npz` file, named without `.npy`; they can be read until the context ends. Inverse: `write`.
+
+    Raises: ModelFileError, by name for arrays of Python objects.
+    """
+    with members.border(str(path)):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        lock = Lock()
+        kept: list[members.Member] = []
+        tensors: list[Tensor] = []
+        with members.border(str(path)):
+            for info in members.members_of(archive, path):
+                where = f"{path}, {info.filename}"
+                with archive.open(info) as file:
+                    header = _header(file, where)
+                dtype = TYPES.get(header.descr[1:])
+                if dtype is None:
+                    raise ModelFileError(f"{where}: arrays of type {header.descr} are not supported")
+                facts = TensorFacts(info.filename.removesuffix(".npy"), dtype, header.shape)
+                if header.bytes + facts.nbytes != info.file_size:
+                    raise ModelFileError(f"{where}: expected {header.bytes + facts.nbytes} bytes, got {info.file_size}")
+                flags = FORTRAN * header.fortran | BIG * (header.descr[0] == ">")
+                kept.append(members.described(info, members.TENSORS, bytes([flags, header.version])))
+                layer = facts.name.rpartition("/")[0]
+                reader = partial(_read, archive, info, header, facts, where, lock)
+                tensors.append(Tensor(facts.name, dtype, header.shape, layer, False, reader))
+        yield Model("npz", tuple(tensors), members.pack(kept), path.stat().st_size)
+
+
+def write(path: Path, packed: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    """Writes a new `.npz`, the same bytes every time. Inverse: `read`.
+
+    Raises: CorruptError, TruncatedError.
+    """
+    parsed = members.parse(packed)
+    if len(parsed) != len(tensors):
+        raise CorruptError(f"skeleton: expected {len(tensors)} arrays, got {len(parsed)}")
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, facts in zip(parsed, tensors, strict=True):
+            tensor = next(values, None)
+            if len(member.content) != 2 or member.content[0] > 3 or member.content[1] not in (1, 2, 3):
+                raise CorruptError(f"skeleton, {member.name}: expected flags and a version, got {member.content[:8].hex()}")
+            if tensor is None or tensor.shape != facts.shape:
+                raise CorruptError(f"{facts.name}: expected values of shape {facts.shape}, got others")
+            flags, version = member.content
+            stored = tensor.byteswap() if flags & BIG else tensor
+            order = stored.T if flags & FORTRAN else stored
+            info = member.info()
+            header = _header_bytes(facts, flags, version)
+            info.file_size = len(header) + tensor.nbytes
+            with archive.open(info, "w") as out:
+                out.write(header)
+                out.write(np.ascontiguousarray(order).reshape(-1).view(np.uint8).data)
+
+
+def _header(file: IO[bytes], where: str) -> Header:
+    """Parses the header of numpy's format, versions 1 to 3.
+
+    Raises: ModelFileError.
+    """
+    head = file.read(8)
+    wide = 2 if head[6:7] == b"\x01" else 4
+    length = int.from_bytes(file.read(wide), "little")
+    if head[:6] != MAGIC or head[6] not in (1, 2, 3) or length > MAX_HEADER_BYTES:
+        raise ModelFileError(f"{where}: expected a .npy array of version 1 to 3, got {head.hex(' ')}")
+    raw = file.read(length)
+    try:
+        said = ast.literal_eval(raw.decode("utf-8" if head[6] == 3 else "latin-1").strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
+        raise ModelFileError(f"{where}: not a readable .npy header: {error}") from error
+    if not isinstance(said, dict) or set(said) != {"descr", "fortran_order", "shape"}:
+        raise ModelFileError(f"{where}: expected descr, fortran_order and shape, got {raw[:80]!r}")
+    descr, fortran, shape = said["descr"], said["fortran_order"], said["shape"]
+    if not isinstance(descr, str) or not re.fullmatch(r"[<>|=][a-zA-Z][0-9]*", descr) or "O" in descr:
+        raise ModelFileError(f"{where}: expected numbers, got type {descr}; objects are pickles, which can run code")
+    if not isinstance(shape, tuple) or not all(type(n) is int and 0 <= n < 1 << 63 for n in shape) or len(shape) > MAX_DIMS:
+        raise ModelFileError(f"{where}: expected a shape of at most {MAX_DIMS} sizes, got {shape}")
+    return Header(head[6], descr, fortran is True, shape, 8 + wide + length)
+
+
+def _header_bytes(facts: TensorFacts, flags: int, version: int) -> bytes:
+    """What numpy itself writes: the dictionary, spaces up to a multiple of 64 bytes, a line feed."""
+    text = {name: code for code, name in TYPES.items()}.get(facts.dtype)
+    if text is None:
+        raise CorruptError(f"{facts.name}: .npy has no type {facts.dtype}")
+    descr = ("|" if text[0] in "Vb" or text in ("u1", "i1") else ">" if flags & BIG else "<") + text
+    said = f"{{'descr': {descr!r}, 'fortran_order': {bool(flags & FORTRAN)}, 'shape': {facts.shape!r}, }}".encode()
+    room = max((len(str(facts.shape[-1 if flags & FORTRAN else 0])) if facts.shape else 0, 0))
+    said += b" " * (21 - room if facts.shape else 0)
+    wide = 2 if version == 1 else 4
+    total = -(-(8 + wide + len(said) + 1) // 64) * 64
+    length = total - 8 - wide
+    if length >> (8 * wide):
+        raise CorruptError(f"{facts.name}: its header is too long for version {version}")
+    return MAGIC + bytes([version, 0]) + length.to_bytes(wide, "little") + said.ljust(length - 1) + b"\n"
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: Header, facts: TensorFacts, where: str, lock: Lock) -> Bits:
+    """Values of one array; the archive is one file, so one reader at a time."""
+    stored = np.dtype(f"u{header.descr[2:]}" if header.descr[1] == "V" else header.descr)
+    with lock, members.border(where), archive.open(info) as file:
+        file.read(header.bytes)
+        values = np.empty(facts.count, stored)
+        view = values.view(np.uint8).data if values.size else memoryview(b"")
+        at = 0
+        while at < len(view) and (count := file.readinto(view[at:])):
+            at += count
+        if at != values.nbytes or file.read(1):
+            raise ModelFileError(f"{where}: expected {values.nbytes} bytes of values, got {at}")
+    values = values.astype(stored.newbyteorder("<"), copy=False)
+    shaped = values.reshape(facts.shape[::-1]).T if header.fortran else values.reshape(facts.shape)
+    return np.ascontiguousarray(shaped).reshape(facts.shape)

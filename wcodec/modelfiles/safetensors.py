@@ -1,0 +1,172 @@
+"""`.safetensors`: 8 bytes of length, a JSON header, the values. https://github.com/huggingface/safetensors"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from wcodec.errors import CorruptError, ModelFileError
+from wcodec.model import Bits, Model, Tensor, TensorFacts
+from wcodec.modelfiles.layers import Json
+from wcodec.wire import MAX_DIMS, put_varint, take_varint
+
+CANONICAL, VERBATIM = 0, 1
+MAX_HEADER_BYTES = 100_000_000
+TYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3",
+    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
+    "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool", "C64": "complex64",
+}  # fmt: skip
+NAMES = {ours: theirs for theirs, ours in TYPES.items()}
+_IN_MEMORY = {"bfloat16": "<u2", "float8_e4m3": "u1", "float8_e5m2": "u1"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of the header: where its values lie, from the end of the header."""
+
+    facts: TensorFacts
+    begin: int
+    end: int
+
+
+@contextmanager
+def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
+    """The model of a `.safetensors` file, tensors in the order of its header. Inverse: `write`.
+
+    Raises: ModelFileError.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size - 8, MAX_HEADER_BYTES):
+            raise ModelFileError(f"{path}: expected a header within {size} bytes, got one of {length}")
+        header = file.read(length)
+    try:
+        metadata, entries = _parse(header, size - 8 - length)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
+    facts = [entry.facts for entry in entries]
+    padding = len(header) - len(header.rstrip(b" "))
+    skeleton = bytearray()
+    if header == _canonical(facts, metadata, padding):
+        skeleton.append(CANONICAL)
+        put_varint(skeleton, padding)
+        skeleton += metadata
+    else:
+        skeleton.append(VERBATIM)
+        skeleton += header
+    tensors = tuple(
+        Tensor(e.facts.name, e.facts.dtype, e.facts.shape, e.facts.name.rpartition(".")[0], False, partial(_read, path, e, 8 + length))
+        for e in entries
+    )
+    yield Model("safetensors", tensors, bytes(skeleton), size)
+
+
+def write(path: Path, skeleton: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    """Writes a new file, its header byte for byte the one that was read. Inverse: `read`.
+
+    Raises: CorruptError, TruncatedError.
+    """
+    if skeleton[:1] == bytes([CANONICAL]):
+        padding, at = take_varint(skeleton, 1)
+        if padding > 64 + len(skeleton):
+            raise CorruptError(f"skeleton: expected a few spaces behind the header, got {padding}")
+        header = _canonical(tensors, skeleton[at:], padding)
+    elif skeleton[:1] == bytes([VERBATIM]):
+        header = skeleton[1:]
+    else:
+        raise CorruptError(f"skeleton: expected a kind of header of 0 or 1, got {skeleton[:1].hex() or 'nothing'}")
+    try:
+        _, entries = _parse(header, sum(facts.nbytes for facts in tensors))
+    except (ValueError, RecursionError) as error:
+        raise CorruptError(f"skeleton: not a header: {error}") from error
+    if [entry.facts for entry in entries] != [TensorFacts(t.name, t.dtype, t.shape) for t in tensors]:
+        raise CorruptError("skeleton: the header does not list the tensors of the container")
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for entry in entries:
+            tensor = next(values, None)
+            if tensor is None or tensor.nbytes != entry.facts.nbytes:
+                raise CorruptError(f"{entry.facts.name}: expected {entry.facts.nbytes} bytes of values, got another count")
+            file.seek(8 + len(header) + entry.begin)
+            file.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
+
+
+def _parse(header: bytes, left: int) -> tuple[bytes, list[Entry]]:
+    """JSON of `__metadata__` (b"" where there is none) and the tensors, which must fill the `left` bytes exactly.
+
+    Raises: ValueError that says what is wrong.
+    """
+    parsed: Json = json.loads(header.decode(), object_pairs_hook=_without_repeats)
+    if not isinstance(parsed, dict):
+        raise ValueError("expected an object")
+    metadata = _json(parsed.pop("__metadata__")).encode() if "__metadata__" in parsed else b""
+    entries = [_entry(name, facts) for name, facts in parsed.items()]
+    at = 0
+    for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
+        if entry.begin != at or entry.end - entry.begin != entry.facts.nbytes:
+            raise ValueError(f"{entry.facts.name}: expected {entry.facts.nbytes} bytes at {at}, got {entry.begin}:{entry.end}")
+        at = entry.end
+    if at != left:
+        raise ValueError(f"expected values of {at} bytes, got {left}")
+    return metadata, entries
+
+
+def _entry(name: str, facts: Json) -> Entry:
+    if not isinstance(facts, dict) or set(facts) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{name}: expected dtype, shape and data_offsets")
+    dtype, shape, offsets = facts["dtype"], _sizes(name, facts["shape"]), _sizes(name, facts["data_offsets"])
+    if not isinstance(dtype, str) or dtype not in TYPES:
+        raise ValueError(f"{name}: tensors of type {dtype} are not supported")
+    if len(offsets) != 2 or len(shape) > MAX_DIMS:
+        raise ValueError(f"{name}: expected two offsets and at most {MAX_DIMS} dimensions")
+    return Entry(TensorFacts(name, TYPES[dtype], shape), *offsets)
+
+
+def _sizes(name: str, sizes: Json) -> tuple[int, ...]:
+    whole = [size for size in sizes if type(size) is int and 0 <= size < 1 << 63] if isinstance(sizes, list) else []
+    if not isinstance(sizes, list) or len(whole) != len(sizes):
+        raise ValueError(f"{name}: expected whole numbers, got {sizes}")
+    return tuple(whole)
+
+
+def _without_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return made
+
+
+def _canonical(tensors: Sequence[TensorFacts], metadata: bytes, padding: int) -> bytes:
+    """The header that the library itself writes: no spaces, metadata first, offsets in the order of the names."""
+    parts = [f'"__metadata__":{metadata.decode("utf-8", "replace")}'] if metadata else []
+    at = 0
+    for facts in tensors:
+        entry: Json = {"dtype": NAMES.get(facts.dtype), "shape": list(facts.shape), "data_offsets": [at, at + facts.nbytes]}
+        parts.append(f"{_json(facts.name)}:{_json(entry)}")
+        at += facts.nbytes
+    return f"{{{','.join(parts)}}}".encode("utf-8", "surrogatepass") + b" " * padding
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _read(path: Path, entry: Entry, start: int) -> Bits:
+    """Values of one tensor."""
+    facts = entry.facts
+    dtype = np.dtype(_IN_MEMORY.get(facts.dtype, facts.dtype)).newbyteorder("<")
+    try:
+        values = np.fromfile(path, dtype, facts.count, offset=start + entry.begin)
+    except (OSError, MemoryError) as error:
+        raise ModelFileError(f"{path}, {facts.name}: cannot be read: {error}") from error
+    if values.size != facts.count:
+        raise ModelFileError(f"{path}, {facts.name}: expected {facts.count} values, got {values.size}")
+    return values.reshape(facts.shape)

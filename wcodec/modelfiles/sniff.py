@@ -1,0 +1,88 @@
+"""What kind of model file a path is, by content, and what to do about those that are not read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+from wcodec.errors import ModelFileError
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+FOREIGN = (
+    (0, b"GGUF", "a GGUF file: convert its source (safetensors) instead"),
+    (4, b"TFL3", "a TFLite model: encode the Keras model it was converted from"),
+    (0, b"\x80\x02\x8a\x0al\xfc", "an old PyTorch pickle: load it with torch.load(weights_only=True) and save_file it as .safetensors"),
+    (0, b"\x93NUMPY", "a single .npy array: save it with numpy.savez as .npz"),
+    (0, b"\x1f\x8b", "gzip-compressed: decompress it first"),
+    (0, b"\x89WCZ", "a .wcz container already: use decode"),
+    (0, b"\x08", "probably an ONNX model: export the weights as .safetensors"),
+    (0, b"\x80", "a Python pickle (joblib, PyTorch): pickles can run code; save the weights as .npz or .safetensors"),
+    (0, b"x", "probably joblib with zlib: pickles can run code; save the weights as .npz or .safetensors"),
+)  # fmt: skip
+"""(offset, magic, what it is and what to do)."""
+
+
+def kind_of(path: Path) -> str:
+    """The key of `MODEL_FILES` for the file at `path`.
+
+    Raises: ModelFileError that names what was found instead.
+    """
+    try:
+        if path.is_dir():
+            raise ModelFileError(f"{path}: {_directory(path)}")
+        with path.open("rb") as file:
+            head = file.read(16)
+            size = path.stat().st_size
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if head.startswith(HDF5_MAGIC):
+        return "hdf5"
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _zip(path)
+    if len(head) >= 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= size - 8:
+        return "safetensors"
+    for at, magic, advice in FOREIGN:
+        if head[at : at + len(magic)] == magic:
+            raise ModelFileError(f"{path}: is {advice}")
+    found = f"starts with {head[:8].hex(' ')}" if head else "is empty"
+    raise ModelFileError(f"{path}: expected .h5, .keras, .npz or .safetensors, but it {found}")
+
+
+def _zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise ModelFileError(f"{path}: a damaged zip archive: {error}") from error
+    if any(name.rpartition("/")[2] == "data.pkl" for name in names):
+        raise ModelFileError(
+            f"{path}: is a PyTorch checkpoint, a pickle: load it with torch.load(weights_only=True) and save_file it as .safetensors"
+        )
+    if "config.json" in names or any(name.startswith("model.weights.") for name in names):
+        return "keras"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    raise ModelFileError(f"{path}: a zip archive, but neither .keras nor .npz; it holds {', '.join(names[:3]) or 'nothing'}")
+
+
+def _directory(path: Path) -> str:
+    if (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists():
+        return "is a SavedModel directory: load it in Keras and save it as .keras"
+    if (path / "config.json").exists() and (path / "model.weights.h5").exists():
+        return "is an unzipped .keras model: zip its files, or encode its model.weights.h5"
+    try:
+        index = next(iter(sorted(path.glob("*.safetensors.index.json"))), None)
+    except OSError:
+        index = None
+    if index is not None:
+        return f"is a sharded model ({_shards(index)} shards): encode each .safetensors file"
+    return "is a directory, expected a model file"
+
+
+def _shards(index: Path) -> int:
+    try:
+        return len(set(json.loads(index.read_text())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0
