@@ -23,6 +23,7 @@ ZSTD: Final = 3
 SAMPLE: Final = 1 << 16
 """Longer streams are judged by three samples of together this many symbols before zstd is tried."""
 LEVEL: Final = 9
+SAMPLE_LEVEL: Final = 3
 
 
 def encode(symbols: Symbols) -> bytes:
@@ -56,24 +57,15 @@ def decode(payload: bytes, count: int) -> npt.NDArray[np.uint32]:
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
     symbols = np.empty(count, np.uint32)
-    _fill(payload, symbols)
+    decode_into(payload, symbols)
     return symbols
 
 
-def decode_bytes(payload: bytes, count: int) -> npt.NDArray[np.uint8]:
-    """uint8[count], otherwise like `decode`. Inverse: `encode` of uint8[n]."""
-    symbols = np.empty(count, np.uint8)
-    _fill(payload, symbols)
-    return symbols
+def decode_into(payload: bytes, symbols: Symbols) -> None:
+    """Fills `symbols` uint8[n] or uint32[n]. Inverse: `encode` of the same type.
 
-
-def parts(payload: bytes, count: int, name: str) -> dict[str, int]:
-    """How many bytes of the payload serve what: the Huffman table "tables", everything else `name`."""
-    tables = huffman.table_bytes(payload[1:]) if count and payload[:1] == bytes((HUFFMAN,)) else 0
-    return {name: len(payload) - tables, "tables": tables}
-
-
-def _fill(payload: bytes, symbols: Symbols) -> None:
+    Raises: TruncatedError, CorruptError, UnsupportedError.
+    """
     if not len(symbols):
         if payload:
             raise CorruptError(f"symbols: expected no bytes for no symbols, got {len(payload)}")
@@ -99,6 +91,12 @@ def _fill(payload: bytes, symbols: Symbols) -> None:
         raise UnsupportedError(f"symbols: expected coder 0 to 3, got {coder}")
 
 
+def parts(payload: bytes, count: int, name: str) -> dict[str, int]:
+    """How many bytes of the payload serve what: the Huffman table "tables", everything else `name`."""
+    tables = huffman.table_bytes(payload[1:]) if count and payload[:1] == bytes((HUFFMAN,)) else 0
+    return {name: len(payload) - tables, "tables": tables}
+
+
 def _zstd_may_win(narrow: npt.NDArray[np.unsignedinteger], size: int) -> bool:
     """Whether zstd beats `size` bytes on samples; True for short streams."""
     count = len(narrow)
@@ -107,4 +105,4 @@ def _zstd_may_win(narrow: npt.NDArray[np.unsignedinteger], size: int) -> bool:
     third = SAMPLE // 3
     starts = (0, (count - third) // 2, count - third)
     sample = b"".join(narrow[start : start + third].tobytes() for start in starts)
-    return len(zstd.encode(sample, LEVEL)) * count < size * 3 * third
+    return len(zstd.encode(sample, SAMPLE_LEVEL)) * count < size * 3 * third

@@ -1,0 +1,45 @@
+"""Loops that split words into byte planes (`lossless.py`)."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+ctypedef fused word_t:
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+
+
+def split(const word_t[::1] words, uint8_t[:, ::1] planes):
+    """planes[k, i] = byte k, lowest first, of words[i] rotated left by one bit. Inverse: `join`."""
+    cdef Py_ssize_t i, k, n = words.shape[0], size = sizeof(word_t)
+    cdef word_t word
+    cdef uint8_t *p
+    if planes.shape[0] != size or planes.shape[1] != n:
+        raise IndexError("the planes do not fit the words")
+    if n == 0:
+        return
+    p = &planes[0, 0]
+    with nogil:
+        for i in range(n):
+            word = words[i]
+            word = <word_t>(word << 1 | word >> (8 * sizeof(word_t) - 1))
+            for k in range(<Py_ssize_t>sizeof(word_t)):
+                p[k * n + i] = <uint8_t>(word >> (8 * k))
+
+
+def join(const uint8_t[:, ::1] planes, word_t[::1] words):
+    """Inverse: `split`."""
+    cdef Py_ssize_t i, k, n = words.shape[0], size = sizeof(word_t)
+    cdef word_t word
+    cdef const uint8_t *p
+    if planes.shape[0] != size or planes.shape[1] != n:
+        raise IndexError("the planes do not fit the words")
+    if n == 0:
+        return
+    p = &planes[0, 0]
+    with nogil:
+        for i in range(n):
+            word = 0
+            for k in range(<Py_ssize_t>sizeof(word_t)):
+                word |= <word_t>p[k * n + i] << (8 * k)
+            words[i] = <word_t>(word >> 1 | word << (8 * sizeof(word_t) - 1))
