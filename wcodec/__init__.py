@@ -1,1 +1,45 @@
-"""wcodec: zstd for trained networks."""
+"""wcodec: zstd for trained networks.
+
+    wcodec.encode("model.h5", "model.wcz", bits=4)      wcodec.decode("model.wcz", "model.h5")
+    wcodec.inspect("model.wcz").parts                   wcodec.open("model.wcz")["dense/kernel"]
+    wcodec.verify("model.wcz")                          wcodec.load_model("model.wcz")
+
+This is a sign: every name is looked up where it lives when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wcodec.api import Weights, decode, encode, evaluate, inspect, load_model, open, verify
+    from wcodec.errors import (
+        BudgetError,
+        ContainerError,
+        CorruptError,
+        ModelFileError,
+        RecipeError,
+        TruncatedError,
+        UnsupportedError,
+        WcodecError,
+    )
+
+__version__ = "0.1.0"
+__all__ = [
+    "BudgetError", "ContainerError", "CorruptError", "ModelFileError", "RecipeError", "TruncatedError",
+    "UnsupportedError", "WcodecError", "Weights", "__version__", "decode", "encode", "evaluate", "inspect",
+    "load_model", "open", "verify",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'wcodec' has no attribute {name!r}")
+    found: object = getattr(import_module("wcodec.errors" if name.endswith("Error") else "wcodec.api"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,52 @@
+# make demo   shows what wcodec does, on a machine that has Python >= 3.11, pip and a C compiler
+# make test   all tests              make check  ruff and mypy
+# make bench  the benchmarks         make clean  removes what these made
+#
+# Everything is installed into .venv, once; PYTHON=python3.12 chooses another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT := out/demo
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+SOURCES := pyproject.toml setup.py $(shell find wcodec -name '*.py' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.dict')
+
+.PHONY: demo test check bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed
+	@mkdir -p $(OUT)
+	$(BIN)/wcodec encode samples/lenet300.h5 -o $(OUT)/lenet300.h5.wcz -f
+	$(BIN)/wcodec inspect $(OUT)/lenet300.h5.wcz
+	$(BIN)/wcodec decode $(OUT)/lenet300.h5.wcz -o $(OUT)/lenet300.h5 -f
+	@$(BIN)/wcodec evaluate $(OUT)/lenet300.h5.wcz --data samples/mnist.npz:test --baseline samples/lenet300.h5 --json > $(OUT)/evaluate.json
+	@$(BIN)/python samples/closing_line.py samples/lenet300.h5 $(OUT)/lenet300.h5 $(OUT)/evaluate.json
+
+test: $(VENV)/installed-dev
+	$(BIN)/pytest
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) out build wcodec.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find wcodec/kernels -name '*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("wcodec needs Python 3.11 or later, and $(PYTHON) is %d.%d: make PYTHON=... names another" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo 'wcodec: python3 -m venv failed (Debian: apt-get install python3-venv)' >&2; rm -rf $(VENV); exit 1; }
+
+$(VENV)/installed: $(SOURCES) | $(BIN)/python
+	@echo 'installing wcodec and Keras into $(VENV), once; TensorFlow is large ...'
+	@$(PIP) install '.[keras-cpu]'
+	@touch $@
+
+$(VENV)/installed-dev: $(SOURCES) | $(BIN)/python
+	@echo 'installing wcodec, Keras and the development tools into $(VENV), once; TensorFlow is large ...'
+	@$(PIP) install '.[keras-cpu,dev]'
+	@touch $@ $(VENV)/installed

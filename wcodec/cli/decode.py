@@ -1,0 +1,83 @@
+"""wcodec decode: .wcz -> model file, or some of its tensors."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from wcodec.cli import streams
+from wcodec.cli.exit_codes import OK
+from wcodec.cli.paths import free_target, source_file, unpacked_name
+from wcodec.errors import WcodecError
+
+EXAMPLE = "wcodec decode model.h5.wcz -o restored.h5"
+
+
+def options(verb: argparse.ArgumentParser) -> None:
+    """Add what the verb understands."""
+    verb.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
+    verb.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name without .wcz")
+    verb.add_argument("-f", "--force", action="store_true", help="overwrite the output")
+    verb.add_argument("--tensor", metavar="NAME", action="append", help="only this one, to an .npz or .npy; repeatable")
+    verb.add_argument("-T", "--threads", metavar="N", type=int, default=0, help="0 = all cores (default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode, and say where to.
+
+    Raises: WcodecError, OSError.
+    """
+    source = source_file(args.source)
+    return _some(args, source) if args.tensor else _whole(args, source)
+
+
+def _whole(args: argparse.Namespace, source: Path) -> int:
+    from wcodec.cli.progress import watched
+    from wcodec.cli.render import size
+    from wcodec.decoder import decode, open_container
+
+    start = time.perf_counter()
+    with open_container(source) as opened:
+        kind = opened.container.kind
+    target = free_target(source, args.output or unpacked_name(source, kind), args.force)
+    with watched("decode", args.quiet) as progress:
+        decode(source, target, threads=args.threads, progress=progress)
+    if not args.quiet:
+        seconds = time.perf_counter() - start
+        before, after = source.stat().st_size, target.stat().st_size
+        streams.write_note(f"{target}: {size(before)} -> {size(after)}, all checksums fit, {seconds:.1f} s")
+    return OK
+
+
+def _some(args: argparse.Namespace, source: Path) -> int:
+    """Write the named tensors; only their byte ranges are read."""
+    import numpy as np
+
+    from wcodec.decoder import open_container
+    from wcodec.floats import to_float32
+    from wcodec.output import whole_file
+
+    names = list(dict.fromkeys(args.tensor))
+    target = args.output or source.with_suffix(".npz")
+    if target.suffix not in {".npz", ".npy"} or (target.suffix == ".npy" and len(names) > 1):
+        raise WcodecError(f"{target}: expected .npz, or .npy for one --tensor")
+    free_target(source, target, args.force)
+    with open_container(source) as opened:
+        facts = {tensor.name: tensor for tensor in opened.container.tensors}
+        for name in names:
+            if name not in facts:
+                raise WcodecError(f"{source}: expected a tensor {name!r}; there are {', '.join(list(facts)[:4])}, ...")
+        values = {name: opened[name] for name in names}
+    plain = {
+        name: to_float32(array, "bfloat16") if facts[name].dtype == "bfloat16" else array
+        for name, array in values.items()
+    }
+    with whole_file(target) as temporary, temporary.open("wb") as file:
+        if target.suffix == ".npy":
+            np.save(file, plain[names[0]], allow_pickle=False)
+        else:
+            np.savez(file, allow_pickle=False, **plain)
+    if not args.quiet:
+        streams.write_note(f"{target}: {len(names)} of {len(facts)} tensors")
+    return OK

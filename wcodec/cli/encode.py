@@ -1,0 +1,90 @@
+"""wcodec encode: model file -> .wcz"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from wcodec.cli import streams
+from wcodec.cli.exit_codes import OK
+from wcodec.cli.paths import free_target, packed_name, source_file
+from wcodec.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, WORDS
+
+EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
+REQUEST = (
+    *WORDS, "set", "include", "exclude", "preset", "effort", "max_error", "target_size", "target_ratio",
+    "keep_optimizer", "seed",
+)
+
+
+def options(verb: argparse.ArgumentParser) -> None:
+    """Add what the verb understands. Words that were not said are None: a configuration may say them."""
+    verb.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
+    verb.add_argument("-o", "--output", metavar="OUT.wcz", type=Path, help="default: SRC.wcz")
+    verb.add_argument("-f", "--force", action="store_true", help="overwrite the output")
+
+    loss = verb.add_argument_group("what may be lost")
+    loss.add_argument("--lossless", action="store_const", const=True, help="nothing: every bit comes back")
+    loss.add_argument("--preset", choices=PRESETS, help="how much, when nothing else is said (default: balanced)")
+    prune = loss.add_mutually_exclusive_group()
+    prune.add_argument("--sparsity", metavar="S", help="zero this part of the weights, the smallest: 0.9")
+    prune.add_argument("--threshold", metavar="T", help="zero weights up to this magnitude: 0.02, or 1.5std")
+    size = loss.add_mutually_exclusive_group()
+    size.add_argument("--bits", metavar="N", help="2^N values a tensor")
+    size.add_argument("--clusters", metavar="K", help="K values a tensor")
+    loss.add_argument("--quantizer", choices=QUANTIZERS, help="how the values are chosen (default: auto)")
+    budget = loss.add_mutually_exclusive_group()
+    budget.add_argument("--max-error", metavar="E", type=float, help="relative squared error of the weights: 1e-4")
+    budget.add_argument("--target-size", metavar="BYTES", help="the file, at most: 2MB, 500kB, 1.5MiB")
+    budget.add_argument("--target-ratio", metavar="R", type=float, help="source bytes / file bytes, at least: 20")
+
+    where = verb.add_argument_group("for some tensors (RE matches the name or the layer)")
+    where.add_argument(
+        "--set", metavar="RE:...", action="append", help="options of their own, first match wins: 'conv:bits=8'"
+    )
+    where.add_argument("--include", metavar="RE", action="append", help="only these are lossy")
+    where.add_argument("--exclude", metavar="RE", action="append", help="these are lossless")
+    where.add_argument("--config", metavar="F.toml", type=Path, help="all of this from a file; the command line wins")
+
+    how = verb.add_argument_group("how")
+    speed = how.add_mutually_exclusive_group()
+    speed.add_argument("--fast", dest="effort", action="store_const", const="fast", help="speed first; loses no more")
+    speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest, however long")
+    how.add_argument("--coder", choices=LEVEL_CODERS, help="how the values are written (default: auto)")
+    how.add_argument("--keep-optimizer", action="store_const", const=True, help="keep the state of training, too")
+    how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
+    how.add_argument("-T", "--threads", metavar="N", type=int, default=0, help="0 = all cores (default)")
+    how.add_argument("--dry-run", action="store_true", help="show the plan, write nothing")
+    how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode, and say what it came to.
+
+    Raises: WcodecError, OSError.
+    """
+    from wcodec.request import recipe_from
+
+    recipe = recipe_from({word: getattr(args, word, None) for word in REQUEST}, args.config)
+    source = source_file(args.source)
+    target = free_target(source, args.output or packed_name(source), args.force)
+    from wcodec.cli.progress import watched
+    from wcodec.cli.render import summary, table
+    from wcodec.encoder import encode
+    from wcodec.inspection import inspect
+
+    start = time.perf_counter()
+    with watched("encode", args.quiet) as progress:
+        encoded = encode(source, target, recipe, threads=args.threads, progress=progress)
+    seconds = time.perf_counter() - start
+    inspection = inspect(target)
+    if not args.quiet:
+        streams.write_note(summary(inspection, target, encoded.dropped, seconds))
+    if args.verbose:
+        streams.write_note(table(inspection))
+    if args.json:
+        numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
+        streams.write_data(json.dumps(numbers, indent=1))
+    return OK

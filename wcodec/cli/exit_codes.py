@@ -1,0 +1,48 @@
+"""What went wrong -> the number that the shell sees and the one line that a person reads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wcodec import errors
+
+OK: Final = 0
+ERROR: Final = 1
+USAGE: Final = 2
+CORRUPT: Final = 3
+BUDGET: Final = 4
+UNSUPPORTED: Final = 5
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+TERMINATED: Final = 143
+
+CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
+    (errors.RecipeError, USAGE),
+    (errors.BudgetError, BUDGET),
+    (errors.UnsupportedError, UNSUPPORTED),
+    (errors.ContainerError, CORRUPT),
+    (errors.ModelFileError, UNSUPPORTED),
+    (errors.WcodecError, ERROR),
+    (KeyboardInterrupt, INTERRUPTED),
+    (BrokenPipeError, BROKEN_PIPE),
+)
+"""First match wins; everything else is `ERROR`."""
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code for an error."""
+    return next((code for kind, code in CODES if isinstance(error, kind)), ERROR)
+
+
+def line_of(error: BaseException) -> str:
+    """The error on one line: our own errors speak for themselves, those of the system name the file."""
+    if isinstance(error, errors.WcodecError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        where = error.filename if error.filename2 is None else error.filename2
+        text = f"{where}: {error.strerror}" if where is not None else error.strerror or str(error)
+    elif isinstance(error, MemoryError):
+        text = "not enough memory"
+    else:
+        text = f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)"
+    return " ".join(text.split())

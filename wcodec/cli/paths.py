@@ -1,0 +1,54 @@
+"""Where results go when nothing was said, and what is never overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wcodec.errors import WcodecError
+
+SUFFIX = ".wcz"
+SUFFIXES = {
+    "hdf5": (".h5", ".hdf5", ".keras"),
+    "keras": (".keras",),
+    "npz": (".npz",),
+    "safetensors": (".safetensors",),
+}
+"""Kinds of model files, and how their names end; the first is given to names that say nothing."""
+
+
+def packed_name(source: Path) -> Path:
+    """model.h5 -> model.h5.wcz. Inverse: `unpacked_name`."""
+    return source.with_name(source.name + SUFFIX)
+
+
+def unpacked_name(source: Path, kind: str) -> Path:
+    """model.h5.wcz -> model.h5; a name that does not say its `kind` gets a suffix: small.wcz -> small.h5."""
+    suffixes = SUFFIXES[kind]
+    stem = source.name.removesuffix(SUFFIX)
+    return source.with_name(stem if stem != source.name and stem.endswith(suffixes) else stem + suffixes[0])
+
+
+def source_file(source: Path) -> Path:
+    """The file or folder to read, which must exist.
+
+    Raises: WcodecError.
+    """
+    if not source.exists():
+        raise WcodecError(f"{source}: expected a file, found none")
+    return source
+
+
+def free_target(source: Path, target: Path, force: bool) -> Path:
+    """The file to write, after the refusals that protect what is there.
+
+    Raises: WcodecError where it is the source, exists (without `force`), is a folder, or has no folder to be in.
+    """
+    if target.exists() and target.samefile(source):
+        raise WcodecError(f"{target}: expected another output, got the input itself")
+    if target.is_dir():
+        raise WcodecError(f"{target}: expected a file to write, found a folder")
+    if target.exists() and not force:
+        raise WcodecError(f"{target}: exists already; -f overwrites it, -o names another")
+    if not target.parent.is_dir():
+        raise WcodecError(f"{target}: the folder {target.parent} does not exist")
+    return target

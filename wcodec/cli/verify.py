@@ -1,0 +1,41 @@
+"""wcodec verify: is every bit as it was written?"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from wcodec.cli import streams
+from wcodec.cli.exit_codes import OK
+from wcodec.cli.paths import source_file
+
+EXAMPLE = "wcodec verify model.h5.wcz"
+
+
+def options(verb: argparse.ArgumentParser) -> None:
+    """Add what the verb understands."""
+    verb.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
+    verb.add_argument("-T", "--threads", metavar="N", type=int, default=0, help="0 = all cores (default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode everything into nothing, and say in one line that it fits.
+
+    Raises: WcodecError, OSError.
+    """
+    source = source_file(args.source)
+    from wcodec.cli.progress import watched
+    from wcodec.cli.render import size
+    from wcodec.decoder import verify
+
+    start = time.perf_counter()
+    with watched("verify", args.quiet) as progress:
+        container = verify(source, threads=args.threads, progress=progress)
+    if not args.quiet:
+        seconds = time.perf_counter() - start
+        streams.write_note(
+            f"{source}: ok, {len(container.tensors)} tensors, {size(container.file_bytes)}, "
+            f"all checksums fit, {seconds:.1f} s"
+        )
+    return OK
