@@ -24,8 +24,8 @@ def keras() -> ModuleType:
 
     Raises: RecipeError where Keras or its backend is missing; UnsupportedError where Keras is too old.
     """
-    if "keras" in sys.modules:
-        return sys.modules["keras"]
+    if loaded := sys.modules.get("keras"):
+        return loaded
     try:
         version = importlib.metadata.version("keras")
     except importlib.metadata.PackageNotFoundError as exc:

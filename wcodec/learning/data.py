@@ -40,7 +40,7 @@ def load(
 
 
 def _found(spec: str, wanted: tuple[ModelInput, ...], limit: int | None) -> Found:
-    if Path(spec).is_dir():
+    if spec and Path(spec).is_dir():
         return images.read(Path(spec), wanted, limit)
     if npz := NPZ.fullmatch(spec):
         return _read_npz(Path(npz["path"]), npz["split"], wanted)
@@ -54,10 +54,10 @@ def _read_npz(path: Path, split: str | None, wanted: tuple[ModelInput, ...]) -> 
     if not path.is_file():
         raise RecipeError(f"--data {path}: expected a file, found none")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise RecipeError(f"{path.name}: expected an .npz archive, got a single array")
-        with archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("a single array")
             inputs, labels, said = _chosen(path.name, archive.files, split, wanted)
             arrays = tuple(_array(path.name, name, archive[name]) for name in inputs)
             return Found(path.name, inputs, arrays, archive[labels] if labels else None, said)

@@ -121,7 +121,10 @@ def _translated(name: str, load: Callable[[], T]) -> T:
         words = " ".join(str(exc).split())
         if "safe_mode" in words or "unsafe" in words:
             raise UnsupportedError(f"{name}: expected layers without code of their own; --unsafe runs it") from exc
+        words = words.rpartition("Exception encountered: ")[2]
         words = words if len(words) <= 200 else f"{words[:200]} ..."
+        if "Could not locate class" in words:
+            words = f"a layer of your own (--import MODULE registers it); {words}"
         raise ModelFileError(f"{name}: expected a file that Keras can load, got {type(exc).__name__}: {words}") from exc
 
 

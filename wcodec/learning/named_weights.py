@@ -23,12 +23,9 @@ def set_weights(model: Model, path: Path, name: str) -> None:
     """
     arrays = _read(path, name)
     weights = {weight.path: tuple(weight.shape) for weight in model.weights}
-    dotted = {key.replace(".", "/"): array for key, array in arrays.items()}
-    for by_path in (arrays, dotted):
-        if set(weights) <= set(by_path):
-            chosen = [by_path[path] for path in weights]
-            break
-    else:
+    named = [_by_path(arrays, path) for path in weights]
+    chosen = [array for array in named if array is not None]
+    if len(chosen) < len(weights):
         chosen = list(arrays.values())
     shapes = [array.shape for array in chosen]
     if shapes != list(weights.values()):
@@ -40,11 +37,19 @@ def set_weights(model: Model, path: Path, name: str) -> None:
     model.set_weights(chosen)
 
 
+def _by_path(arrays: dict[str, Array], path: str) -> Array | None:
+    """The one array whose name ends like `path`: loading may drop the outermost name from the weights' paths."""
+    parts = path.split("/")
+    ends = [(name.replace(".", "/").split("/"), array) for name, array in arrays.items()]
+    found = [array for end, array in ends if end[-len(parts) :] == parts[-len(end) :]]
+    return found[0] if len(found) == 1 else None
+
+
 def _read(path: Path, name: str) -> dict[str, Array]:
     try:
         if zipfile.is_zipfile(path):
-            with np.load(path, allow_pickle=False) as archive:
-                return dict(archive)
+            with path.open("rb") as file:
+                return dict(np.load(file, allow_pickle=False))
         safetensors = importlib.import_module("safetensors.numpy")
     except ImportError as exc:
         raise RecipeError(f"{name}: expected the package safetensors: pip install safetensors") from exc

@@ -1,0 +1,326 @@
+"""What `--data` takes, what it does to it, and how it refuses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from wcodec.errors import RecipeError
+from wcodec.learning import streams
+from wcodec.learning.data import load
+from wcodec.learning.examples import Array, ModelInput
+
+IMAGE = (ModelInput("image", (4, 4, 1)),)
+ROW = (ModelInput("row", (3,)),)
+TWO = (ModelInput("left", (3,)), ModelInput("right", (4, 4)))
+PIXELS = np.arange(10 * 16, dtype=np.uint8).reshape(10, 4, 4)
+CLASSES = np.arange(10) % 3
+ROWS = np.linspace(-1, 1, 30, dtype=np.float32).reshape(10, 3)
+
+
+def saved(folder: Path, **arrays: Array) -> str:
+    np.savez(folder / "d.npz", allow_pickle=True, **arrays)
+    return str(folder / "d.npz")
+
+
+@pytest.fixture
+def keras_file(tmp_path: Path) -> str:
+    return saved(tmp_path, x_train=PIXELS, y_train=CLASSES, x_test=PIXELS[:4], y_test=CLASSES[:4])
+
+
+@pytest.fixture
+def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], object]]:
+    """Writes mine.py into a fresh working directory."""
+    monkeypatch.chdir(tmp_path)
+    yield lambda text: (tmp_path / "mine.py").write_text(f"import numpy as np\n{text}\n")
+    sys.modules.pop("mine", None)
+
+
+def test_x_and_y_are_taken_as_they_are(tmp_path: Path) -> None:
+    examples = load(saved(tmp_path, x=ROWS, y=CLASSES), ROW)
+    assert np.array_equal(examples.inputs[0], ROWS)
+    assert examples.labels is not None
+    assert np.array_equal(examples.labels, CLASSES)
+    assert examples.said == ()
+
+
+def test_labels_are_optional(tmp_path: Path) -> None:
+    assert load(saved(tmp_path, x=ROWS), ROW).labels is None
+
+
+@pytest.mark.parametrize(("split", "count"), [(":train", 10), (":test", 4)])
+def test_a_split_of_keras_own_layout_is_chosen_by_name(keras_file: str, split: str, count: int) -> None:
+    assert load(keras_file + split, IMAGE).count == count
+
+
+def test_without_a_named_split_test_is_taken_and_said(keras_file: str) -> None:
+    examples = load(keras_file, IMAGE)
+    assert examples.count == 4
+    assert examples.said[0] == "d.npz: no split named, took test"
+
+
+def test_uint8_images_are_divided_by_255_and_given_a_channel_and_it_is_said(keras_file: str) -> None:
+    examples = load(keras_file + ":train", IMAGE)
+    assert np.array_equal(examples.inputs[0], (PIXELS / np.float32(255))[..., None])
+    assert examples.inputs[0].dtype == np.float32
+    assert examples.said == ("x_train divided by 255", "x_train given a channel axis")
+
+
+def test_rescale_overrides_the_division(keras_file: str) -> None:
+    assert np.array_equal(load(keras_file + ":train", IMAGE, rescale=2).inputs[0][..., 0], PIXELS * np.float32(2))
+
+
+def test_a_network_that_rescales_gets_pixels(keras_file: str) -> None:
+    examples = load(keras_file + ":train", [ModelInput("image", (4, 4, 1), rescales=True)])
+    assert np.array_equal(examples.inputs[0][..., 0], PIXELS.astype(np.float32))
+
+
+def test_integer_inputs_are_never_scaled(tmp_path: Path) -> None:
+    tokens = np.arange(30, dtype=np.uint8).reshape(10, 3)
+    examples = load(saved(tmp_path, x=tokens), [ModelInput("tokens", (None,), dtype="int32")])
+    assert np.array_equal(examples.inputs[0], tokens)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((4, 4), (4, 4)), ((1, 4, 4), (1, 4, 4)), ((16,), (16,)), ((None, 4, 1), (4, 4, 1)), ((4, 4, 1), (4, 4, 1))],
+)
+def test_images_take_the_shape_that_the_network_wants(
+    keras_file: str, shape: tuple[int | None, ...], expected: tuple[int, ...]
+) -> None:
+    assert load(keras_file + ":train", [ModelInput("image", shape)]).inputs[0].shape == (10, *expected)
+
+
+def test_a_limit_spreads_over_the_whole_file(tmp_path: Path) -> None:
+    examples = load(saved(tmp_path, x=ROWS, y=CLASSES), ROW, limit=4)
+    assert np.array_equal(examples.inputs[0], ROWS[[0, 3, 6, 9]])
+    assert examples.labels is not None
+    assert np.array_equal(examples.labels, CLASSES[[0, 3, 6, 9]])
+    assert examples.said == ("4 of 10 examples, spread evenly",)
+
+
+@pytest.mark.parametrize("names", [("x0", "x1"), ("x_left", "x_right")])
+def test_several_inputs_go_by_number_or_by_name(tmp_path: Path, names: tuple[str, str]) -> None:
+    arrays: dict[str, Array] = {names[0]: ROWS, names[1]: PIXELS, "y": CLASSES}
+    examples = load(saved(tmp_path, **arrays), TWO)
+    assert [array.shape for array in examples.inputs] == [(10, 3), (10, 4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": ROWS, "y": CLASSES}, "d.npz: expected x or x0 or x_row or x_test, found images, y"),
+        ({"x": ROWS[:, :2]}, "d.npz: x: expected examples of shape (3) for input row, got (2,)"),
+        ({"x": ROWS, "y": CLASSES[:9]}, "d.npz: expected as many examples everywhere, and one at least"),
+        ({"x": ROWS[:0]}, "d.npz: expected as many examples everywhere, and one at least, got {'x': 0}"),
+        ({"x": np.array([{"a": 1}], dtype=object)}, "d.npz: expected an .npz archive of plain arrays, got objects"),
+        ({"x": np.array([["a"]])}, "d.npz: x: expected numbers, got <U1"),
+        ({"x": np.array(1.0)}, "d.npz: x: expected an array with examples first, got a single number"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, Array], message: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        load(saved(tmp_path, **arrays), ROW)
+    assert message in str(refused.value)
+
+
+def test_a_split_that_is_not_there_is_refused_with_the_keys_that_are(keras_file: str) -> None:
+    with pytest.raises(RecipeError, match="expected x_val, found x_train, y_train, x_test, y_test"):
+        load(keras_file + ":val", IMAGE)
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    for content in (b"", b"hello", b"PK\x03\x04 broken", b"\x93NUMPY\x01\x00"):
+        (tmp_path / "d.npz").write_bytes(content)
+        with pytest.raises(RecipeError, match=r"d\.npz: expected an \.npz archive"):
+            load(str(tmp_path / "d.npz"), ROW)
+
+
+def test_what_is_neither_file_nor_folder_nor_function_is_refused(tmp_path: Path) -> None:
+    for spec in (str(tmp_path / "none.npz"), "photos.tar", ""):
+        with pytest.raises(RecipeError, match=r"--data .*: expected"):
+            load(spec, ROW)
+
+
+def test_a_limit_of_nothing_is_refused(keras_file: str) -> None:
+    with pytest.raises(RecipeError, match="--limit: expected 1 or more, got 0"):
+        load(keras_file, IMAGE, limit=0)
+
+
+def test_rescaling_an_integer_input_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="--rescale expected a network with float inputs, got int32"):
+        load(saved(tmp_path, x=CLASSES), [ModelInput("tokens", (), dtype="int32")], rescale=2)
+
+
+# --- module:function -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "returned",
+    ["X, Y", "X", "{'row': X}, Y", "((X[i:i + 3], Y[i:i + 3]) for i in range(0, 10, 3))", "iter([X[:5], X[5:]])"],
+)
+def test_a_function_may_return_arrays_or_batches(users_module: Callable[[str], object], returned: str) -> None:
+    users_module(f"X = np.ones((10, 3)); Y = np.arange(10)\ndef examples(): return {returned}")
+    examples = load("mine:examples", ROW)
+    assert np.array_equal(examples.inputs[0], np.ones((10, 3)))
+    assert (examples.labels is None) == ("Y" not in returned)
+
+
+def test_an_indexed_set_of_batches_is_gathered(users_module: Callable[[str], object]) -> None:
+    users_module(
+        "class Batches:\n"
+        "    def __len__(self): return 4\n"
+        "    def __getitem__(self, i): return np.full((2, 3), i), np.full(2, i)\n"
+    )
+    examples = load("mine:Batches", ROW)
+    assert examples.labels is not None
+    assert examples.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_several_inputs_come_as_a_list(users_module: Callable[[str], object]) -> None:
+    users_module("def examples(): return [np.ones((5, 3)), np.ones((5, 4, 4))], np.ones(5)")
+    assert [array.shape for array in load("mine:examples", TWO).inputs] == [(5, 3), (5, 4, 4)]
+
+
+def test_an_endless_generator_is_cut_and_it_is_said(
+    users_module: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "STREAM_LIMIT", 10)
+    users_module("def examples():\n    while True: yield np.ones((4, 3)), np.ones(4)")
+    examples = load("mine:examples", ROW)
+    assert examples.count == 10
+    assert examples.said == ("mine:examples: stopped after 10 examples; --limit changes it",)
+    assert load("mine:examples", ROW, limit=6).count == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "mine:examples: expected a function examples in mine, found none"),
+        ("examples = 3", "mine:examples: expected a function, got int"),
+        ("def examples(): return 1 / 0", "it raised ZeroDivisionError"),
+        ("def examples(): return 5", "mine:examples: expected x, (x, y) or batches of them, got int"),
+        ("def examples(): return 1, 2, 3", "mine:examples: expected x or (x, y), got a tuple of 3"),
+        ("def examples(): return {'a': np.ones((3, 3))}", "mine:examples: expected inputs row, got a"),
+        ("def examples(): return np.array([None])", "mine:examples: expected an array of numbers"),
+        ("def examples(): return iter([])", "mine:examples: expected batches of equal shape"),
+        ("def examples(): return iter([np.ones((2, 3)), np.ones((2, 4))])", "expected batches of equal shape"),
+        ("def examples(): return [[1, 2], [3]]", "mine:examples: expected an array"),
+        ("import no_such_module", "module mine: expected it to import, got ModuleNotFoundError"),
+    ],
+)
+def test_functions_that_give_no_examples_are_refused(
+    users_module: Callable[[str], object], text: str, message: str
+) -> None:
+    users_module(text)
+    with pytest.raises(RecipeError) as refused:
+        load("mine:examples", ROW)
+    assert message in str(refused.value)
+
+
+# --- images --------------------------------------------------------------------------------------------------------
+class Picture:
+    """What the loader uses of a Pillow image: here a file holds its own rows of grey."""
+
+    def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+        self.height, self.width = pixels.shape[:2]
+        self.size = (self.width, self.height)
+
+    def __enter__(self) -> Picture:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+    def convert(self, mode: str) -> Picture:
+        return self if mode == "L" else Picture(np.repeat(self.pixels[..., None], len(mode), axis=2))
+
+    def resize(self, size: tuple[int, int], _: int) -> Picture:
+        return Picture(np.resize(self.pixels, (size[1], size[0], *self.pixels.shape[2:])))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.uint8]:
+        return self.pixels
+
+
+def opened(file: Path) -> Picture:
+    rows = file.read_bytes().split(b"/")
+    if any(len(row) != len(rows[0]) or not row for row in rows):
+        raise OSError("cannot identify image file")
+    return Picture(np.array([list(row) for row in rows], np.uint8))
+
+
+@pytest.fixture
+def pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("PIL.Image")
+    module.__dict__.update(
+        open=opened, Resampling=type("Resampling", (), {"BILINEAR": 2}), DecompressionBombError=RuntimeError
+    )
+    monkeypatch.setitem(sys.modules, "PIL", ModuleType("PIL"))
+    monkeypatch.setitem(sys.modules, "PIL.Image", module)
+
+
+def folder_of(root: Path, files: dict[str, bytes]) -> str:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return str(root)
+
+
+@pytest.mark.usefixtures("pillow")
+def test_sub_folders_are_classes_in_sorted_order(tmp_path: Path) -> None:
+    spec = folder_of(
+        tmp_path, {"dog/1.png": b"ab/cd", "cat/2.PNG": b"ef/gh", "cat/1.jpg": b"ij/kl", "cat/note.txt": b""}
+    )
+    examples = load(spec, [ModelInput("image", (2, 2, 1))])
+    assert examples.labels is not None
+    assert examples.labels.tolist() == [0, 0, 1]
+    assert np.array_equal(
+        examples.inputs[0][0, ..., 0], np.array([[105, 106], [107, 108]], np.float32) / np.float32(255)
+    )
+    assert "classes are the folders cat, dog" in examples.said
+
+
+@pytest.mark.usefixtures("pillow")
+@pytest.mark.parametrize("shape", [(3, 5, 3), (3, 3, 5), (3, 5), (3, 5, 4)])
+def test_size_and_channels_come_from_the_network(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    examples = load(folder_of(tmp_path, {"1.png": b"ab/cd", "2.png": b"abc"}), [ModelInput("image", shape)])
+    assert examples.inputs[0].shape == (2, *shape)
+    assert examples.labels is None
+
+
+@pytest.mark.usefixtures("pillow")
+def test_a_limit_of_images_spreads_over_the_classes(tmp_path: Path) -> None:
+    spec = folder_of(tmp_path, {f"{name}/{i}.png": b"a" for name in "abc" for i in range(3)})
+    examples = load(spec, [ModelInput("image", (1, 1, 1))], limit=3)
+    assert examples.labels is not None
+    assert examples.labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("pillow")
+@pytest.mark.parametrize(
+    ("files", "shape", "message"),
+    [
+        ({"readme.txt": b""}, (2, 2, 1), "expected images"),
+        ({"1.png": b""}, (2, 2, 1), "1.png: expected an image, got OSError: cannot identify image file"),
+        ({"1.png": b"a", "2.png": b"ab"}, (None, None, 1), "2.png: expected (1, 1) pixels as in 1.png, got (1, 2)"),
+        ({"1.png": b"a"}, (7,), "images expected a network with one input (height, width, 1, 3 or 4), got (7,)"),
+    ],
+)
+def test_folders_that_give_no_images_are_refused(
+    tmp_path: Path, files: dict[str, bytes], shape: tuple[int | None, ...], message: str
+) -> None:
+    with pytest.raises(RecipeError) as refused:
+        load(folder_of(tmp_path, files), [ModelInput("image", shape)])
+    assert message in str(refused.value)
+
+
+def test_images_without_pillow_name_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(RecipeError, match="pip install pillow"):
+        load(folder_of(tmp_path, {"1.png": b"a"}), [ModelInput("image", (1, 1, 1))])
