@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from wcodec.errors import ModelFileError
 from wcodec.wire import ITEM_BYTES
 
-Bits = npt.NDArray[np.generic]
+if TYPE_CHECKING:  # so that inspecting a container need not pay for numpy
+    import numpy as np
+    import numpy.typing as npt
+
+Bits: TypeAlias = "npt.NDArray[np.generic]"
 """A tensor's values, C-contiguous and little-endian, as numpy knows them; types numpy lacks (bfloat16, float8, opaque
 bytes) travel as the unsigned integer of the same size."""
 
@@ -40,6 +43,10 @@ class TensorFacts:
         return self.count * ITEM_BYTES[self.dtype]
 
 
+def _unreadable() -> Bits:
+    raise ModelFileError("tensor: expected a way to read its values, got none")
+
+
 @dataclass(frozen=True)
 class Tensor(TensorFacts):
     """A tensor that can be read.
@@ -52,7 +59,7 @@ class Tensor(TensorFacts):
 
     layer: str = ""
     exact: bool = False
-    read: Callable[[], Bits] = field(default=lambda: np.empty(0), compare=False, repr=False)
+    read: Callable[[], Bits] = field(default=_unreadable, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,16 @@ class Prune:
             raise RecipeError(f"prune: expected {self.rule} between 0 and {top:g}, got {self.amount:g}")
 
 
+def _within(word: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise RecipeError(f"{word}: expected {low} to {high}, got {value}")
+
+
+def _one_of(word: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise RecipeError(f"{word}: expected one of {', '.join(choices)}, got {value!r}")
+
+
 @dataclass(frozen=True)
 class Options:
     """How to code a tensor; None means that nothing was said.
@@ -203,11 +213,26 @@ def _number(word: str, text: str, kind: type[int] | type[float]) -> float:
         raise RecipeError(f"{word}: expected {'an integer' if kind is int else 'a number'}, got {text!r}") from error
 
 
-def _within(word: str, value: int | None, low: int, high: int) -> None:
-    if value is not None and not low <= value <= high:
-        raise RecipeError(f"{word}: expected {low} to {high}, got {value}")
+@dataclass(frozen=True)
+class Plan:
+    """What one tensor gets, with every choice made that does not need its values a second time.
 
+    how:       "exact"; "float": drop mantissa bits; "uniform" and "kmeans": see `quantize`.
+    prune:     None prunes nothing.
+    limit:     larger magnitudes, and what is not finite, are kept exactly beside the levels.
+    step:      distance of levels at which plain rounding has the error that is wanted, in units of the weights.
+    clusters:  size of the codebook, level 0 included; None where `step` decides.
+    mantissa:  bits of mantissa kept by "float".
+    states:    of the trellis quantiser: 0, 4 or 8.
+    """
 
-def _one_of(word: str, value: str | None, choices: tuple[str, ...]) -> None:
-    if value is not None and value not in choices:
-        raise RecipeError(f"{word}: expected one of {', '.join(choices)}, got {value!r}")
+    how: Literal["exact", "float", "uniform", "kmeans"]
+    prune: Prune | None = None
+    limit: float = float("inf")
+    step: float = 0.0
+    clusters: int | None = None
+    mantissa: int = 23
+    states: int = 0
+    coder: str = "auto"
+    effort: Effort = "normal"
+    seed: int = 0

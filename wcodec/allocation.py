@@ -1,0 +1,189 @@
+"""Who gets how many bits: from a recipe and a look at every tensor to one plan a tensor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wcodec.errors import RecipeError
+from wcodec.floats import Float32, to_float32
+from wcodec.model import Bits, Model, Tensor
+from wcodec.prune import global_threshold
+from wcodec.recipe import Options, Plan, Preset, Prune, Recipe
+from wcodec.wire import FLOATS
+
+_TALL = 16.0
+_OUTLIER = 4096.0
+_DEEP: dict[Preset, tuple[float, float]] = {"safe": (0.3, 1.2), "balanced": (1.0, 2.4), "small": (2.0, 6.0)}
+"""Step of the largest tensor in units of its rms: at most the first number, and the second over the number of tensors."""
+_MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 9, "small": 7}
+_STATES = 0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One look at a tensor's regular weights: those that are finite and within `limit`.
+
+    energy: sum of squares; deviation: standard deviation; low, high: extremes; regular: how many they are.
+    """
+
+    regular: int
+    energy: float
+    deviation: float
+    low: float
+    high: float
+    limit: float
+
+    @property
+    def rms(self) -> float:
+        """Root mean square."""
+        return (self.energy / self.regular) ** 0.5 if self.regular else 0.0
+
+
+def is_weight(tensor: Tensor) -> bool:
+    """Whether the tensor counts for errors and targets: float values of two or more dimensions."""
+    return tensor.dtype in FLOATS and len(tensor.shape) >= 2 and tensor.count > 0
+
+
+def survey(tensor: Tensor, values: Bits) -> Survey:
+    """Describe the regular weights among the tensor's values.
+
+    A few magnitudes over 4096 times the median of the non-zero ones would cost all others their precision: they are not
+    regular, unless they are so many that they are the distribution.
+    """
+    weights = to_float32(values, tensor.dtype).reshape(-1)
+    regular = weights[np.isfinite(weights)]
+    limit = float(np.finfo(np.float32).max)
+    result = _describe(regular, limit)
+    if max(-result.low, result.high) > _TALL * result.rms > 0.0:
+        magnitudes = np.abs(regular[regular != 0])
+        bound = _OUTLIER * float(np.partition(magnitudes, magnitudes.size // 2)[magnitudes.size // 2])
+        if np.count_nonzero(magnitudes > bound) <= max(1, regular.size // 1024):
+            result = _describe(regular[np.abs(regular) <= bound], bound)
+    return result
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options of one tensor; `named` where a rule by name gave some."""
+
+    options: Options
+    named: bool
+
+
+def plan_model(
+    model: Model, surveys: Sequence[Survey | None], recipe: Recipe, size: float = 1.0
+) -> tuple[Plan, ...]:
+    """One plan a tensor.
+
+    Without `max_error` steps rise with a tensor's rms and number of weights, and fall with the number of tensors. With
+    it one step serves all weights: at high rate that is the least squared error for the bytes.
+
+    surveys: of the tensors that may be quantised, None for the others.
+    size:    multiplies all steps; what a search changes.
+    Raises: RecipeError for a pattern that finds nothing.
+    """
+    asked = [_asked(tensor, recipe) for tensor in model.tensors]
+    _check_patterns(model, recipe)
+    weights = [
+        (tensor, found)
+        for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True)
+        if found and is_weight(tensor) and not wish.options.lossless
+    ]
+    largest = max((found.regular for _, found in weights), default=1)
+    cap, slope = _DEEP[recipe.preset]
+    relative = size * min(cap, slope / max(1, len(weights)))
+    energy, regular = sum(found.energy for _, found in weights), sum(found.regular for _, found in weights)
+    # Plain rounding by this step would have the asked error.
+    step = size * (12.0 * (recipe.max_error or 0.0) * energy / max(1, regular)) ** 0.5
+    shared = _shared_threshold([tensor for tensor, _ in weights], recipe)
+    plans = []
+    for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True):
+        if found is None or not found.regular or wish.options.lossless:
+            plans.append(Plan("exact"))
+        elif is_weight(tensor) or wish.named:
+            own = relative * found.rms * (found.regular / largest) ** 0.25
+            plans.append(_weight_plan(tensor, wish, found, recipe, step or own, shared))
+        else:
+            mantissa = _MANTISSA[recipe.preset]
+            kept = Plan("float", limit=found.limit, mantissa=mantissa, effort=recipe.effort)
+            plans.append(Plan("exact") if mantissa >= 23 else kept)
+    return tuple(plans)
+
+
+def _weight_plan(
+    tensor: Tensor, wish: _Asked, found: Survey, recipe: Recipe, step: float, shared: Prune | None
+) -> Plan:
+    options = wish.options
+    clusters = options.clusters or (1 << options.bits if options.bits else None)
+    quantizer = options.quantizer or "auto"
+    if quantizer == "auto":
+        quantizer = "kmeans" if clusters else "uniform"
+    if clusters and not wish.named and _is_fragile(tensor, clusters):
+        quantizer, clusters = "uniform", 256
+    if options.step:
+        step = options.step
+    elif clusters and quantizer == "uniform":
+        step, clusters = max(-found.low, found.high) / max(1, (clusters - 1) // 2), None
+    if step <= 0.0:
+        return Plan("exact")
+    coder = options.coder or "auto"
+    if coder == "auto" and recipe.effort == "fast":
+        coder = "huffman"
+    return Plan(
+        how="kmeans" if quantizer == "kmeans" else "uniform",
+        prune=shared or options.prune,
+        limit=found.limit,
+        step=step,
+        clusters=clusters,
+        states=_STATES if quantizer == "uniform" and coder != "huffman" and not options.prune else 0,
+        coder=coder,
+        effort=recipe.effort,
+        seed=recipe.seed,
+    )
+
+
+def _is_fragile(tensor: Tensor, clusters: int) -> bool:
+    """Depthwise kernels, and tensors that a codebook would hardly make smaller: too few weights for too many values."""
+    return tensor.count < 4 * clusters or (len(tensor.shape) >= 3 and tensor.shape[-1] == 1)
+
+
+def _asked(tensor: Tensor, recipe: Recipe) -> _Asked:
+    if _found(recipe.exclude, tensor) or (recipe.include and not _found(recipe.include, tensor)):
+        return _Asked(Options(lossless=True), True)
+    for rule in recipe.rules:
+        if _found((rule.pattern,), tensor):
+            return _Asked(rule.options.over(recipe.options), True)
+    return _Asked(recipe.options, False)
+
+
+def _found(patterns: Iterable[str], tensor: Tensor) -> bool:
+    return any(re.search(pattern, text) for pattern in patterns for text in (tensor.name, tensor.layer))
+
+
+def _check_patterns(model: Model, recipe: Recipe) -> None:
+    for pattern in (*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules)):
+        if not any(_found((pattern,), tensor) for tensor in model.tensors):
+            known = ", ".join(tensor.name for tensor in model.tensors[:4])
+            raise RecipeError(f"pattern {pattern!r}: expected to find a tensor, found none among {known}, ...")
+
+
+def _shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None:
+    """The threshold that gives the asked sparsity over all weights together."""
+    prune = recipe.options.prune
+    if not recipe.global_sparsity or prune is None or prune.rule != "sparsity":
+        return None
+    return Prune("absolute", global_threshold(lambda: (to_float32(t.read(), t.dtype) for t in weights), prune.amount))
+
+
+def _describe(regular: Float32, limit: float) -> Survey:
+    if not regular.size:
+        return Survey(0, 0.0, 0.0, 0.0, 0.0, limit)
+    wide = regular.astype(np.float64)
+    energy = float(np.square(wide).sum())
+    mean = float(wide.sum()) / regular.size
+    deviation = max(0.0, energy / regular.size - mean * mean) ** 0.5
+    return Survey(regular.size, energy, deviation, float(regular.min()), float(regular.max()), limit)

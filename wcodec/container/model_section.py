@@ -1,0 +1,131 @@
+"""The model section: the table of tensors and the skeleton, compressed together so that names are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import zstandard
+
+from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
+from wcodec.model import TensorFacts
+from wcodec.wire import DTYPE_IDS, DTYPES, MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS, put_varint, take_varint
+
+STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
+DICTIONARY_FEATURE = 1
+KNOWN_FEATURES = DICTIONARY_FEATURE
+MAX_LENGTH = 1 << 28
+_HARD = 19
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """The section as it lies in the file; `length` is its size decoded, bytes."""
+
+    coding: int
+    length: int
+    stored: bytes
+
+    @property
+    def features(self) -> int:
+        """The feature bits that a reader of this section needs."""
+        return DICTIONARY_FEATURE if self.coding == ZSTD_DICTIONARY else 0
+
+
+@cache
+def _dictionary() -> zstandard.ZstdCompressionDict:
+    return zstandard.ZstdCompressionDict(files(__package__).joinpath("skeleton-1.dict").read_bytes())
+
+
+def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes) -> ModelSection:
+    """Table and skeleton in the smallest of the codings. Inverse: `parse_model_section`."""
+    plain = bytearray()
+    put_varint(plain, len(tensors))
+    for tensor in tensors:
+        name = tensor.name.encode()
+        put_varint(plain, len(name))
+        plain += name
+        plain.append(DTYPE_IDS[tensor.dtype])
+        put_varint(plain, len(tensor.shape))
+        for extent in tensor.shape:
+            put_varint(plain, extent)
+    plain += skeleton
+    candidates = [ModelSection(STORED, len(plain), bytes(plain))]
+    level = _HARD if len(plain) <= 1 << 22 else 3
+    for coding, dictionary in ((ZSTD, None), (ZSTD_DICTIONARY, _dictionary())):
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            level, source_size=len(plain), dict_size=len(dictionary) if dictionary else 0,
+            format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=0, write_checksum=0, write_dict_id=0,
+        )
+        compressor = zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
+        candidates.append(ModelSection(coding, len(plain), compressor.compress(bytes(plain))))
+    return min(candidates, key=lambda candidate: len(candidate.stored))
+
+
+def parse_model_section(section: ModelSection) -> tuple[tuple[TensorFacts, ...], bytes]:
+    """The table of tensors and the skeleton. Inverse: `pack_model_section`.
+
+    Raises: CorruptError, TruncatedError, UnsupportedError.
+    """
+    plain = memoryview(_decompressed(section))
+    count, at = take_varint(plain, 0)
+    if count > min(MAX_TENSORS, len(plain)):
+        raise CorruptError(f"model section: expected at most {min(MAX_TENSORS, len(plain))} tensors, got {count}")
+    tensors = []
+    for _ in range(count):
+        tensor, at = _parse_facts(plain, at)
+        tensors.append(tensor)
+    if len({tensor.name for tensor in tensors}) != count:
+        raise CorruptError("model section: expected unique tensor names, got a repeated one")
+    return tuple(tensors), bytes(plain[at:])
+
+
+def _decompressed(section: ModelSection) -> bytes:
+    if section.length > MAX_LENGTH:
+        raise CorruptError(f"model section: expected at most {MAX_LENGTH} bytes decoded, got {section.length}")
+    if section.coding == STORED:
+        plain = section.stored
+    elif section.coding in {ZSTD, ZSTD_DICTIONARY}:
+        decompressor = zstandard.ZstdDecompressor(
+            dict_data=_dictionary() if section.coding == ZSTD_DICTIONARY else None,
+            format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=MAX_LENGTH,
+        )
+        try:
+            stream = decompressor.stream_reader(section.stored)
+            plain = stream.read(section.length + 1)
+        except zstandard.ZstdError as error:
+            raise CorruptError(f"model section: expected a zstd frame, got {error}") from error
+    else:
+        raise UnsupportedError(f"model section: coding {section.coding} is not known to this version")
+    if len(plain) != section.length:
+        raise CorruptError(f"model section: expected {section.length} bytes decoded, got {len(plain)}")
+    return plain
+
+
+def _parse_facts(plain: memoryview, at: int) -> tuple[TensorFacts, int]:
+    length, at = take_varint(plain, at)
+    if length > MAX_NAME_BYTES:
+        raise CorruptError(f"tensor name: expected at most {MAX_NAME_BYTES} bytes, got {length}")
+    if at + length >= len(plain):
+        raise TruncatedError(f"model section: ended early inside the table; needed {length + 1} more bytes")
+    try:
+        name = str(plain[at : at + length], "utf-8")
+    except UnicodeDecodeError as error:
+        raise CorruptError(f"tensor name at byte {at}: expected UTF-8, got {error.reason}") from error
+    at += length
+    dtype = plain[at]
+    if dtype not in DTYPES:
+        raise UnsupportedError(f"{name}: element type {dtype} is not known to this version")
+    dims, at = take_varint(plain, at + 1)
+    if dims > MAX_DIMS:
+        raise CorruptError(f"{name}: expected at most {MAX_DIMS} dimensions, got {dims}")
+    shape = []
+    for _ in range(dims):
+        extent, at = take_varint(plain, at)
+        shape.append(extent)
+    facts = TensorFacts(name, DTYPES[dtype][0], tuple(shape))
+    if facts.nbytes >= 1 << 62:
+        raise CorruptError(f"{name}: expected less than 2**62 bytes, got shape {facts.shape}")
+    return facts, at

@@ -1,0 +1,79 @@
+"""The nouns of a container: where the bytes of each tensor are, and how they are checked."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from wcodec.model import TensorFacts
+
+HEADER_BYTES = 24
+KINDS = ("hdf5", "keras", "npz", "safetensors")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A byte range of the file and its CRC-32."""
+
+    offset: int
+    length: int
+    crc: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One tensor on disk.
+
+    duplicate_of: number of the earlier tensor that holds the values; then there are no sections.
+    digest:       CRC-32 of the decoded values.
+    error:        sum (w - w')^2 / sum w^2, None when exact.
+    kept:         weights that are not 0, None when exact.
+    index_bytes:  what the record takes in the index.
+    """
+
+    sections: tuple[Section, ...]
+    digest: int = 0
+    duplicate_of: int | None = None
+    error: float | None = None
+    kept: int | None = None
+    index_bytes: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all sections."""
+        return sum(section.length for section in self.sections)
+
+
+@dataclass(frozen=True)
+class Container:
+    """The parsed .wcz file.
+
+    tensors, records: one of each a tensor, in order.
+    error:            relative squared error of the model, see `formats/wcz.md` section 6.
+    """
+
+    kind: str
+    file_bytes: int
+    source_bytes: int
+    error: float
+    tensors: tuple[TensorFacts, ...]
+    records: tuple[Record, ...]
+    skeleton: bytes
+    skeleton_bytes: int
+    index_bytes: int
+
+    def resolve(self, number: int) -> Record:
+        """The record that holds the values of tensor `number`: its own or the one it duplicates."""
+        record = self.records[number]
+        return record if record.duplicate_of is None else self.records[record.duplicate_of]
+
+
+def pack_error(error: float) -> int:
+    """A relative error as the upper half of a float32, rounded up. Inverse: `parse_error`."""
+    bits = int(struct.unpack("<I", struct.pack("<f", error))[0])
+    return min(bits + 0xFFFF >> 16, 0x7F7F)
+
+
+def parse_error(half: int) -> float:
+    """Inverse of `pack_error`, up to its rounding."""
+    return float(struct.unpack("<f", struct.pack("<I", half << 16))[0])

@@ -1,0 +1,73 @@
+"""Writing a container: sections as they come, then the model section and the index, last the header."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from wcodec.container.model_section import pack_model_section
+from wcodec.container.records import HEADER_BYTES, KINDS, pack_error
+from wcodec.model import TensorFacts
+from wcodec.wire import MAGIC, READER_VERSION, put_varint
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A tensor after coding: its sections' bytes and what the record says of them (see `records.Record`)."""
+
+    sections: tuple[bytes, ...]
+    digest: int
+    error: float | None = None
+    kept: int | None = None
+
+
+@dataclass
+class Writer:
+    """Takes coded tensors in order, writes their sections at once, and closes the file with `finish`."""
+
+    file: BinaryIO
+    _index: bytearray = field(default_factory=bytearray)
+
+    def __post_init__(self) -> None:
+        self.file.write(bytes(HEADER_BYTES))
+
+    def add(self, coded: Coded) -> None:
+        """The next tensor."""
+        lossy = coded.error is not None
+        put_varint(self._index, 2 * len(coded.sections) - (not lossy))
+        self._index += struct.pack("<I", coded.digest)
+        for section in coded.sections:
+            self.file.write(section)
+            put_varint(self._index, len(section))
+            self._index += struct.pack("<I", zlib.crc32(section))
+        if coded.error is not None:
+            self._index += struct.pack("<H", pack_error(coded.error))
+            put_varint(self._index, coded.kept or 0)
+
+    def add_duplicate(self, number: int) -> None:
+        """The next tensor equals tensor `number`."""
+        self._index.append(0)
+        put_varint(self._index, number)
+
+    def finish(
+        self, kind: str, tensors: Sequence[TensorFacts], skeleton: bytes, source_bytes: int, error: float
+    ) -> int:
+        """Write model section, index and header; the length of the file, bytes."""
+        section = pack_model_section(tensors, skeleton)
+        self.file.write(section.stored)
+        head = bytearray((KINDS.index(kind), section.coding))
+        put_varint(head, section.length)
+        put_varint(head, len(section.stored))
+        head += struct.pack("<I", zlib.crc32(section.stored))
+        put_varint(head, source_bytes)
+        head += struct.pack("<H", pack_error(error))
+        index = bytes(head + self._index)
+        self.file.write(index)
+        length = self.file.tell()
+        header = struct.pack("<4sBBHQI", MAGIC, READER_VERSION, 0, section.features, length, len(index))
+        self.file.seek(0)
+        self.file.write(header + struct.pack("<I", zlib.crc32(index, zlib.crc32(header))))
+        return length

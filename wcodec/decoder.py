@@ -1,0 +1,148 @@
+"""The sentence read backwards: container -> sections -> levels -> weights -> model file."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from wcodec import lossless
+from wcodec.container.read import parse, read_section
+from wcodec.container.records import Container, Record
+from wcodec.errors import ContainerError, CorruptError
+from wcodec.floats import from_float
+from wcodec.head import Head, chunk_shape, parse_head
+from wcodec.layout import VECTOR, Shape3, gather, view_shape
+from wcodec.levels import decode_chunk
+from wcodec.model import Bits, TensorFacts
+from wcodec.modelfiles import write_model
+from wcodec.output import whole_file
+from wcodec.parallel import Map, tensor_by_tensor
+from wcodec.wire import ITEM_BYTES
+
+Progress = Callable[[TensorFacts], None]
+_WORDS = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8"), 16: np.dtype("<c16")}
+_NUMPY = {
+    "float32": "<f4", "float16": "<f2", "float64": "<f8", "uint8": "u1", "int8": "i1", "uint16": "<u2", "int16": "<i2",
+    "uint32": "<u4", "int32": "<i4", "uint64": "<u8", "int64": "<i8", "bool": "?", "complex64": "<c8", "complex128": "<c16",
+}
+
+
+@dataclass(frozen=True)
+class OpenContainer:
+    """A container and the file it is read from; values come one tensor at a time."""
+
+    file: BinaryIO
+    container: Container
+
+    def names(self) -> tuple[str, ...]:
+        """The tensors' names, in order."""
+        return tuple(tensor.name for tensor in self.container.tensors)
+
+    def __getitem__(self, name: str) -> Bits:
+        """The tensor's values. Reads only its byte ranges.
+
+        Raises: KeyError where there is no such tensor; ContainerError where it is damaged.
+        """
+        return self.values(self.names().index(name)) if name in self.names() else _no_such(name)
+
+    def values(self, number: int, chunk_map: Map = map) -> Bits:
+        """The values of tensor `number`, shaped, checked against its digest."""
+        return decode_tensor(self.file, self.container.tensors[number], self.container.resolve(number), chunk_map)
+
+
+@contextmanager
+def open_container(source: Path) -> Iterator[OpenContainer]:
+    """The container at `source`, its index read and checked.
+
+    Raises: ContainerError and its kinds.
+    """
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise ContainerError(f"{source}: {error.strerror or error}") from error
+    with file:
+        yield OpenContainer(file, parse(file))
+
+
+def decode(source: Path, target: Path, *, threads: int = 0, progress: Progress | None = None) -> Container:
+    """Write the model file that `source` holds to `target`, whole or not at all. Inverse: `encoder.encode`.
+
+    Raises: ContainerError and its kinds; OSError where `target` cannot be written.
+    """
+    with open_container(source) as opened, whole_file(target) as temporary:
+        container = opened.container
+        write_model(temporary, container.kind, container.skeleton, container.tensors, _all(opened, threads, progress))
+        return container
+
+
+def verify(source: Path, *, threads: int = 0, progress: Progress | None = None) -> Container:
+    """Decode everything and check every checksum, writing nothing.
+
+    Raises: ContainerError and its kinds.
+    """
+    with open_container(source) as opened:
+        for _ in _all(opened, threads, progress):
+            pass
+        return opened.container
+
+
+def decode_tensor(file: BinaryIO, facts: TensorFacts, record: Record, chunk_map: Map) -> Bits:
+    """One tensor's values[shape] from its sections. Inverse: `encoder.encode_tensor`.
+
+    Raises: ContainerError and its kinds.
+    """
+    try:
+        first = memoryview(read_section(file, record.sections[0], f"{facts.name}, section 0"))
+        head, start = parse_head(facts, first, len(record.sections))
+
+        def chunk(number: int) -> Bits:
+            where = f"{facts.name}, section {number}"
+            bare = first[start:] if not number else memoryview(read_section(file, record.sections[number], where))
+            return _chunk_values(bare, head, facts, chunk_shape(facts, head, number))
+
+        chunks = list(chunk_map(chunk, range(len(record.sections))))
+        values = _joined(chunks, facts, head)
+    except ContainerError as error:
+        raise type(error)(f"{facts.name}: {error}") from error
+    except (MemoryError, OverflowError) as error:
+        raise CorruptError(f"{facts.name}: expected a tensor that fits in memory, got shape {facts.shape}") from error
+    if zlib.crc32(values.data if values.flags.c_contiguous else values.tobytes()) != record.digest:
+        raise CorruptError(f"{facts.name}: the digest of the decoded values does not fit")
+    return values
+
+
+def _chunk_values(chunk: memoryview, head: Head, facts: TensorFacts, shape: Shape3) -> Bits:
+    if head.rule is None:
+        item = ITEM_BYTES[facts.dtype]
+        raw = lossless.decode(bytes(chunk), item * shape[1], item)
+        return np.frombuffer(raw, _WORDS[item])
+    levels = decode_chunk(chunk, shape, head.rule.states)
+    return from_float(head.rule.weights(levels, facts.dtype in {"float32", "bfloat16"}), facts.dtype)
+
+
+def _joined(chunks: list[Bits], facts: TensorFacts, head: Head) -> Bits:
+    whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks, axis=1 if head.layout == VECTOR and head.rule else 0)
+    if head.rule is None:
+        return whole.view(_NUMPY.get(facts.dtype, whole.dtype)).reshape(facts.shape)
+    values = gather(whole.reshape(view_shape(facts.shape, head.layout)), facts.shape, head.layout)
+    if head.positions.size:
+        values.reshape(-1).view(np.uint8).reshape(values.size, -1)[head.positions] = head.patches
+    return values
+
+
+def _all(opened: OpenContainer, threads: int, progress: Progress | None) -> Iterator[Bits]:
+    tensors = opened.container.tensors
+    for facts, values in zip(tensors, tensor_by_tensor(opened.values, tensors, threads), strict=True):
+        yield values
+        if progress:
+            progress(facts)
+
+
+def _no_such(name: str) -> Bits:
+    raise KeyError(name)

@@ -1,0 +1,240 @@
+"""The story: model file -> weights -> prune, quantize -> levels -> sections -> container."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec import lossless
+from wcodec.allocation import Survey, is_weight, plan_model, survey
+from wcodec.container.write import Coded, Writer
+from wcodec.floats import Float32, from_float, to_float32
+from wcodec.head import NO_POSITIONS, Head, pack_head
+from wcodec.layout import VECTOR, gather, spread, units
+from wcodec.levels import FAMILIES, encode_chunk
+from wcodec.model import Bits, Model, Tensor, TensorFacts
+from wcodec.modelfiles import open_model
+from wcodec.output import whole_file
+from wcodec.parallel import Map, tensor_by_tensor
+from wcodec.prune import prune, threshold_of
+from wcodec.quantization import choose, quantized
+from wcodec.recipe import Plan, Recipe
+from wcodec.search import Goal, largest_step
+from wcodec.wire import CHUNK_WEIGHTS, FLOATS, ITEM_BYTES
+
+Progress = Callable[[TensorFacts], None]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one reading of a tensor tells: its survey (None where it must stay exact) and a fingerprint of its bytes."""
+
+    survey: Survey | None
+    fingerprint: bytes
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoding came to.
+
+    error:   relative squared error over all float tensors of two or more dimensions.
+    dropped: tensors left out (optimizer state).
+    """
+
+    file_bytes: int
+    error: float
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One encoding: a look and a plan for each of the model's tensors."""
+
+    model: Model
+    looks: Sequence[Look]
+    plans: Sequence[Plan]
+    threads: int
+    progress: Progress | None
+
+
+@dataclass(frozen=True)
+class EncodedTensor:
+    """A tensor's bytes, with its squared error and energy (sums over its elements)."""
+
+    coded: Coded
+    squared_error: float = 0.0
+    energy: float = 0.0
+
+
+def encode(
+    source: Path, target: Path, recipe: Recipe, *, threads: int = 0, progress: Progress | None = None
+) -> Encoded:
+    """Write `target`, a .wcz of the model file `source`, whole or not at all. Inverse: `decoder.decode`.
+
+    Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written.
+    """
+    with open_model(source, recipe.keep_optimizer or bool(recipe.options.lossless)) as model:
+        looks = list(tensor_by_tensor(lambda i, _: look(model.tensors[i]), model.tensors, threads))
+        surveys = [found.survey for found in looks]
+        with whole_file(target) as temporary:
+
+            def attempt(size: float) -> Encoded:
+                plans = plan_model(model, surveys, recipe, size)
+                return write_container(Job(model, looks, plans, threads, progress), temporary)
+
+            goal = _goal(recipe, model)
+            if goal is None:
+                return attempt(1.0)
+            last: list[tuple[float, Encoded]] = []
+
+            def measure(size: float) -> float:
+                last[:] = [(size, attempt(size))]
+                return last[0][1].error if recipe.max_error else last[0][1].file_bytes
+
+            size = largest_step(measure, 1.0, goal)
+            return last[0][1] if last[0][0] == size else attempt(size)
+
+
+def _goal(recipe: Recipe, model: Model) -> Goal | None:
+    if recipe.max_error:
+        return Goal("relative squared error", recipe.max_error, close=0.99, power=2.0)
+    if recipe.target_bytes or recipe.target_ratio:
+        most = recipe.target_bytes or model.source_bytes / (recipe.target_ratio or 1.0)
+        return Goal("file bytes", most, close=0.985, power=-0.3)
+    return None
+
+
+def look(tensor: Tensor) -> Look:
+    """Read the tensor once: what planning needs to know of it."""
+    values = tensor.read()
+    lossy = tensor.dtype in FLOATS and not tensor.exact
+    digest = hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16, usedforsecurity=False).digest()
+    return Look(survey(tensor, values) if lossy else None, digest)
+
+
+def write_container(job: Job, target: Path) -> Encoded:
+    """Code every tensor by its plan into the file `target`."""
+    model, twins = job.model, _duplicates(job)
+
+    def work(number: int, chunk_map: Map) -> EncodedTensor | None:
+        return encode_tensor(model.tensors[number], job.plans[number], chunk_map) if twins[number] is None else None
+
+    sums: list[tuple[float, float]] = []
+    with target.open("w+b") as file:
+        writer = Writer(file)
+        for number, encoded in enumerate(tensor_by_tensor(work, model.tensors, job.threads)):
+            twin = twins[number]
+            if encoded:
+                writer.add(encoded.coded)
+                sums.append((encoded.squared_error, encoded.energy))
+            elif twin is not None:
+                writer.add_duplicate(twin)
+                sums.append(sums[twin])
+            if job.progress:
+                job.progress(model.tensors[number])
+        counted = [pair for pair, tensor in zip(sums, model.tensors, strict=True) if is_weight(tensor)]
+        energy = sum(pair[1] for pair in counted)
+        error = sum(pair[0] for pair in counted) / energy if energy > 0.0 else 0.0
+        length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error)
+    return Encoded(length, error, model.dropped)
+
+
+def encode_tensor(tensor: Tensor, plan: Plan, chunk_map: Map) -> EncodedTensor:
+    """One tensor's sections. Inverse: `decoder.decode_tensor`."""
+    values = tensor.read()
+    if plan.how == "exact":
+        return _exact(tensor, values, chunk_map)
+    weights = to_float32(values, tensor.dtype)
+    positions = irregular(weights, plan.limit)
+    original = weights.copy() if positions.size else weights
+    original.reshape(-1)[positions] = 0.0
+    kept = prune(original, threshold_of(original, plan.prune)) if plan.prune else original
+    lossy = _lossy(tensor, values, _Prepared(original, kept, positions), plan, chunk_map)
+    if 2 * sum(map(len, lossy.coded.sections)) > tensor.nbytes or tensor.count < 4096:
+        exact = _exact(tensor, values, chunk_map)
+        if sum(map(len, exact.coded.sections)) <= sum(map(len, lossy.coded.sections)):
+            return EncodedTensor(exact.coded, 0.0, lossy.energy)
+    return lossy
+
+
+def irregular(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
+    """Positions, in C order, of the weights that are not finite or larger in magnitude than `limit`."""
+    flat = weights.reshape(-1)
+    return np.flatnonzero(~(np.abs(flat) <= limit)) if flat.size else NO_POSITIONS
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Weights float32[shape] with 0.0 for irregular ones, before and after pruning, and where the irregular ones are."""
+
+    original: Float32
+    kept: Float32
+    positions: npt.NDArray[np.int64]
+
+
+def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_map: Map) -> EncodedTensor:
+    original, kept, positions = prepared.original, prepared.kept, prepared.positions
+    layout, rule = choose(kept, plan)
+    whole, pruned = spread(original, layout), spread(kept, layout)
+    count = units(tensor.shape, layout)
+    size = _chunk_units(tensor.count, count)
+
+    def chunk(start: int) -> tuple[bytes, Bits, float, int]:
+        part = (slice(None), slice(start, start + size)) if layout == VECTOR else slice(start, start + size)
+        levels = quantized(pruned[part], rule, plan)
+        payload = encode_chunk(levels, rule.states, FAMILIES[plan.coder], plan.effort)
+        decoded = from_float(rule.weights(levels, tensor.dtype in {"float32", "bfloat16"}), tensor.dtype)
+        difference = np.subtract(whole[part], to_float32(decoded, tensor.dtype), dtype=np.float64)
+        return payload, decoded, float(np.square(difference).sum()), int(np.count_nonzero(levels))
+
+    parts = list(chunk_map(chunk, range(0, count, size)))
+    decoded = np.concatenate([part[1] for part in parts], axis=1 if layout == VECTOR else 0)
+    restored = gather(decoded, tensor.shape, layout)
+    raw = values.reshape(-1).view(np.uint8).reshape(values.size, -1)
+    restored.reshape(-1).view(np.uint8).reshape(values.size, -1)[positions] = raw[positions]
+    head = pack_head(tensor, Head(rule, layout, size, positions, raw[positions]), len(parts))
+    squared_error, energy = sum(part[2] for part in parts), float(np.square(whole, dtype=np.float64).sum())
+    return EncodedTensor(
+        Coded(
+            sections=(head + parts[0][0], *(part[0] for part in parts[1:])),
+            digest=zlib.crc32(restored.data),
+            error=squared_error / energy if energy else 0.0,
+            kept=sum(part[3] for part in parts) + int(positions.size),
+        ),
+        squared_error,
+        energy,
+    )
+
+
+def _exact(tensor: Tensor, values: Bits, chunk_map: Map) -> EncodedTensor:
+    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    item = ITEM_BYTES[tensor.dtype]
+    size = max(1, min(tensor.count, CHUNK_WEIGHTS))
+    starts = range(0, max(1, tensor.count), size)
+    parts = list(chunk_map(lambda start: lossless.encode(raw[start * item : (start + size) * item], item), starts))
+    head = pack_head(tensor, Head(None, VECTOR, size, NO_POSITIONS, np.empty((0, 0), np.uint8)), len(parts))
+    weights = to_float32(values, tensor.dtype).reshape(-1) if is_weight(tensor) else np.empty(0, np.float32)
+    energy = float(np.square(weights[np.isfinite(weights)], dtype=np.float64).sum())
+    return EncodedTensor(Coded((head + parts[0], *parts[1:]), zlib.crc32(raw.data)), 0.0, energy)
+
+
+def _chunk_units(elements: int, count: int) -> int:
+    """Units a chunk, so that a chunk has about CHUNK_WEIGHTS weights and all have nearly the same."""
+    chunks = -(-elements // CHUNK_WEIGHTS)
+    return max(1, -(-count // max(1, chunks)))
+
+
+def _duplicates(job: Job) -> list[int | None]:
+    """For each tensor the number of an earlier one with the same type, shape, bytes and plan, if there is one."""
+    seen: dict[tuple[str, tuple[int, ...], bytes, Plan], int] = {}
+    twins: list[int | None] = []
+    for number, (tensor, found, plan) in enumerate(zip(job.model.tensors, job.looks, job.plans, strict=True)):
+        first = seen.setdefault((tensor.dtype, tensor.shape, found.fingerprint, plan), number)
+        twins.append(None if first == number else first)
+    return twins

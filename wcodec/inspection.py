@@ -1,0 +1,209 @@
+"""The numbers about a container or a model file: where every byte is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from wcodec.container.read import is_container, read_section
+from wcodec.container.records import HEADER_BYTES, Record
+from wcodec.decoder import OpenContainer, open_container
+from wcodec.errors import ContainerError
+from wcodec.head import chunk_shape, parse_head
+from wcodec.levels import chunk_parts
+from wcodec.model import TensorFacts
+from wcodec.rules import table_bytes
+from wcodec.wire import READER_VERSION
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Bytes by purpose; they sum to the file.
+
+    codes, gaps: of sparse rows; levels: of dense and context-coded tensors; codebooks: centroids, steps and transforms;
+    tables: of the entropy coders; lossless: exactly kept tensors and patches; skeleton: the model section;
+    index: checksums and lengths; container: the header.
+    """
+
+    codes: int = 0
+    gaps: int = 0
+    levels: int = 0
+    codebooks: int = 0
+    tables: int = 0
+    lossless: int = 0
+    skeleton: int = 0
+    index: int = 0
+    container: int = 0
+
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(getattr(self, part.name) for part in fields(self))
+
+    def __add__(self, other: Parts) -> Parts:
+        return Parts(**{part.name: getattr(self, part.name) + getattr(other, part.name) for part in fields(self)})
+
+
+@dataclass(frozen=True)
+class TensorNumbers:
+    """What one tensor takes. `error` is sum (w - w')^2 / sum w^2; None of it and of `kept` where values are exact.
+
+    bytes: of its sections and its record in the index.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    dtype: str
+    weights: int
+    raw_bytes: int
+    bytes: int
+    parts: Parts
+    kept: int | None = None
+    error: float | None = None
+    duplicate_of: str | None = None
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of the file an element."""
+        return 8 * self.bytes / self.weights if self.weights else 0.0
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A file's numbers. `weight_bytes` are the bytes of all tensors' sections; `tensor_bytes` what they are raw.
+
+    format_version is None, and parts are empty, for a model file that is not coded yet.
+    """
+
+    path: Path
+    file_bytes: int
+    source_bytes: int
+    tensor_bytes: int
+    weight_bytes: int
+    relative_error: float
+    parts: Parts
+    tensors: tuple[TensorNumbers, ...]
+    format_version: int | None = READER_VERSION
+    dropped: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, object]:
+        """The keys of `inspect --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "format_version": self.format_version,
+            "file_bytes": self.file_bytes,
+            "source_bytes": self.source_bytes,
+            "tensor_bytes": self.tensor_bytes,
+            "weight_bytes": self.weight_bytes,
+            "relative_error": self.relative_error,
+            "parts": _as_dict(self.parts),
+            "tensors": [_tensor_json(tensor) for tensor in self.tensors],
+            "dropped": list(self.dropped),
+        }
+
+
+def inspect(source: Path) -> Inspection:
+    """The numbers of a .wcz; nothing is decoded but heads and tables.
+
+    Raises: ContainerError and its kinds.
+    """
+    with open_container(source) as opened:
+        container = opened.container
+        tensors = tuple(_tensor_numbers(opened, number) for number in range(len(container.tensors)))
+        whole = Parts(
+            skeleton=container.skeleton_bytes,
+            index=container.index_bytes - sum(record.index_bytes for record in container.records),
+            container=HEADER_BYTES,
+        )
+        for tensor in tensors:
+            whole += tensor.parts
+        return Inspection(
+            path=source,
+            file_bytes=container.file_bytes,
+            source_bytes=container.source_bytes,
+            tensor_bytes=sum(tensor.nbytes for tensor in container.tensors),
+            weight_bytes=sum(record.nbytes for record in container.records),
+            relative_error=container.error,
+            parts=whole,
+            tensors=tensors,
+        )
+
+
+def is_coded(source: Path) -> bool:
+    """Whether `source` is a .wcz rather than a model file."""
+    return is_container(source)
+
+
+def _tensor_numbers(opened: OpenContainer, number: int) -> TensorNumbers:
+    container = opened.container
+    facts, record = container.tensors[number], container.records[number]
+    original = None if record.duplicate_of is None else container.tensors[record.duplicate_of].name
+    held = container.resolve(number)
+    return TensorNumbers(
+        name=facts.name,
+        layer=facts.name.rsplit("/", 1)[0],
+        shape=facts.shape,
+        dtype=facts.dtype,
+        weights=facts.count,
+        raw_bytes=facts.nbytes,
+        bytes=record.nbytes + record.index_bytes,
+        parts=_parts(opened, facts, record),
+        kept=held.kept,
+        error=held.error,
+        duplicate_of=original,
+    )
+
+
+def _parts(opened: OpenContainer, facts: TensorFacts, record: Record) -> Parts:
+    parts = Parts(index=record.index_bytes)
+    if not record.sections:
+        return parts
+    try:
+        head, start = None, 0
+        for number, section in enumerate(record.sections):
+            payload = memoryview(read_section(opened.file, section, f"section {number}"))
+            if head is None:
+                head, start = parse_head(facts, payload, len(record.sections))
+                rule_bytes = table_bytes(head.rule) if head.rule else 0
+                parts += Parts(codebooks=rule_bytes, lossless=start - rule_bytes)
+            chunk = payload[start:] if not number else payload
+            if head.rule is None:
+                parts += Parts(lossless=len(chunk))
+            else:
+                parts += Parts(**chunk_parts(chunk, chunk_shape(facts, head, number)))
+    except ContainerError as error:
+        raise type(error)(f"{facts.name}: {error}") from error
+    return parts
+
+
+def _as_dict(parts: Parts) -> dict[str, int]:
+    return {part.name: getattr(parts, part.name) for part in fields(parts)}
+
+
+def _tensor_json(tensor: TensorNumbers) -> dict[str, object]:
+    return {
+        "name": tensor.name,
+        "layer": tensor.layer,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "weights": tensor.weights,
+        "kept": tensor.kept if tensor.kept is not None else tensor.weights,
+        "bits_per_weight": tensor.bits_per_weight,
+        "bytes": tensor.bytes,
+        "parts": _as_dict(tensor.parts),
+        "relative_error": tensor.error if tensor.error is not None else 0.0,
+        "duplicate_of": tensor.duplicate_of,
+    }
+
+
+def listed(tensors: Sequence[TensorNumbers], order: str) -> list[TensorNumbers]:
+    """The tensors by "size" (bytes, largest first), "ratio" (worst first) or "error" (largest first)."""
+    keys = {
+        "size": lambda t: -t.bytes,
+        "ratio": lambda t: t.raw_bytes / max(1, t.bytes),
+        "error": lambda t: -(t.error or 0.0),
+    }
+    return sorted(tensors, key=keys[order])

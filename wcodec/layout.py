@@ -1,0 +1,81 @@
+"""How a tensor of any shape becomes levels[rows, channels, taps] and back: `formats/wcz.md` section 4."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.errors import CorruptError
+
+VECTOR, MATRIX, DENSE, KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT, PROJECTION = range(8)
+WITH_TAPS = frozenset({KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT})
+Shape3 = tuple[int, int, int]
+Value = TypeVar("Value", bound=np.generic)
+
+
+def _groups(dims: int, layout: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """The dimensions that form rows, channels and taps."""
+    every = tuple(range(dims))
+    last, inner = every[-1:], every[-2:-1]
+    return {
+        VECTOR: ((), every, ()),
+        MATRIX: (every[:1], every[1:], ()),
+        DENSE: (last, every[:-1], ()),
+        KERNEL: (last, inner, every[:-2]),
+        KERNEL_BY_INPUT: (inner, last, every[:-2]),
+        KERNEL_FIRST: (every[:1], every[1:2], every[2:]),
+        KERNEL_FIRST_BY_INPUT: (every[1:2], every[:1], every[2:]),
+        PROJECTION: (every[1:], every[:1], ()),
+    }[layout]
+
+
+def check_layout(shape: tuple[int, ...], layout: int) -> None:
+    """Raises: CorruptError where the shape has too few dimensions for the layout, or there is no such layout."""
+    needed = 0 if layout == VECTOR else 3 if layout in WITH_TAPS else 2
+    if not VECTOR <= layout <= PROJECTION or len(shape) < needed:
+        raise CorruptError(f"layout: expected one for {len(shape)} dimensions, got {layout}")
+
+
+def view_shape(shape: tuple[int, ...], layout: int) -> Shape3:
+    """(rows, channels, taps) of a tensor of `shape`."""
+    rows, channels, taps = (math.prod(shape[d] for d in group) for group in _groups(len(shape), layout))
+    return rows, channels, taps
+
+
+def spatial(shape: tuple[int, ...], layout: int) -> tuple[int, int]:
+    """(height, width) of a kernel's taps; one-dimensional kernels have height 1."""
+    extents = [shape[d] for d in _groups(len(shape), layout)[2]]
+    return math.prod(extents[:-1]), extents[-1]
+
+
+def units(shape: tuple[int, ...], layout: int) -> int:
+    """What chunks are counted in: elements of a vector, rows otherwise."""
+    rows, channels, _ = view_shape(shape, layout)
+    return channels if layout == VECTOR else rows
+
+
+def spread(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
+    """values[shape] -> values[rows, channels, taps], C order. Inverse: `gather`."""
+    order = [d for group in _groups(values.ndim, layout) for d in group]
+    return np.ascontiguousarray(values.transpose(order)).reshape(view_shape(values.shape, layout))
+
+
+def gather(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt.NDArray[Value]:
+    """view[rows, channels, taps] -> values[shape], C order. Inverse: `spread`."""
+    order = [d for group in _groups(len(shape), layout) for d in group]
+    turned = view.reshape([shape[d] for d in order])
+    return np.ascontiguousarray(turned.transpose(np.argsort(order)))
+
+
+def candidates(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The layouts worth trying for weights of this shape, the likeliest first."""
+    if len(shape) < 2:
+        return (VECTOR,)
+    if len(shape) == 2:
+        return (DENSE, MATRIX)
+    if len(shape) == 3:
+        return (KERNEL, PROJECTION, DENSE, MATRIX, KERNEL_FIRST)
+    return (KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT)

@@ -1,0 +1,170 @@
+"""How levels become weights: the few rules on disk of `formats/wcz.md` section 5, each with its bytes.
+
+`weights(levels, single)` gives the values before the rounding to the tensor's type; `single` says that float32 is enough
+(the type is float32 or bfloat16).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
+from wcodec.floats import Float32, Float64
+from wcodec.quantize.kmeans import Codebook, lookup
+from wcodec.wire import put_varint, take_varint
+
+EXACT, TABLE, STEP, TRANSFORM, FLOAT = range(5)
+Levels = npt.NDArray[np.int32]
+_EXACT_IN_FLOAT32 = 1 << 24
+
+
+@dataclass(frozen=True)
+class Table:
+    """weight = codebook value of the level (Han et al. 2015)."""
+
+    codebook: Codebook
+    states: int = 0
+
+    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+        return lookup(levels, self.codebook)
+
+
+@dataclass(frozen=True)
+class Step:
+    """weight = step * q, where q is the level, or follows from it by the trellis of `states` states."""
+
+    step: float
+    states: int = 0
+
+    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+        return _scaled(levels, self.step, single)
+
+
+@dataclass(frozen=True)
+class Float:
+    """float32 values without their `shift` low mantissa bits; the level is the signed magnitude less `offset`."""
+
+    shift: int
+    offset: int
+    states: int = 0
+
+    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+        """Raises: CorruptError where a magnitude has more bits than a float32."""
+        signed = levels.astype(np.int64) + self.offset
+        magnitude = np.abs(signed) << self.shift
+        if magnitude.size and int(magnitude.max()) >= 1 << 31:
+            raise CorruptError("float rule: expected magnitudes under 2**31, got a larger one")
+        bits = magnitude.astype(np.uint32) | np.where(signed < 0, np.uint32(1 << 31), np.uint32(0))
+        return bits.view(np.float32)
+
+
+Rule = Table | Step | Float
+_IDS = {Table: TABLE, Step: STEP, Float: FLOAT}
+
+
+def rule_id(rule: Rule) -> int:
+    """The rule's number on disk."""
+    return _IDS[type(rule)]
+
+
+def pack_rule(out: bytearray, rule: Rule) -> None:
+    """Append the rule's own parameters. Inverse: `parse_rule`."""
+    match rule:
+        case Table():
+            _pack_codebook(out, rule.codebook)
+        case Step():
+            _pack_step(out, rule.step)
+        case Float():
+            out.append(rule.shift)
+            put_varint(out, 2 * rule.offset if rule.offset >= 0 else -2 * rule.offset - 1)
+
+
+def parse_rule(data: memoryview, at: int, number: int, states: int, taps: tuple[int, int]) -> tuple[Rule, int]:
+    """The rule at `data[at:]` and the position behind it. Inverse: `pack_rule`.
+
+    taps: (height, width) of the kernels, for the transform's basis.
+    Raises: CorruptError, TruncatedError, UnsupportedError.
+    """
+    if states and number not in {STEP, TRANSFORM}:
+        raise CorruptError(f"rule {number}: expected no trellis states, got {states}")
+    if number == TABLE:
+        codebook, at = _parse_codebook(data, at)
+        return Table(codebook), at
+    if number == STEP:
+        step, at = _parse_step(data, at)
+        return Step(step, states), at
+    if number == FLOAT:
+        shift, at = take_varint(data, at)
+        folded, at = take_varint(data, at)
+        if shift > 22 or folded >> 32:
+            raise CorruptError(f"float rule: expected a shift up to 22 and an offset of 32 bits, got {shift}, {folded}")
+        return Float(shift, folded >> 1 if not folded & 1 else -(folded + 1 >> 1)), at
+    raise UnsupportedError(f"rule {number} is not known to this version")
+
+
+def table_bytes(rule: Rule) -> int:
+    """Bytes of the rule's parameters that hold a codebook or a basis."""
+    out = bytearray()
+    pack_rule(out, rule)
+    return len(out)
+
+
+def round_step(step: float) -> float:
+    """The nearest positive step that takes three bytes: a float32 of eight mantissa bits."""
+    bits = int(np.float32(step).view(np.uint32))
+    rounded = min(max(bits + 0x8000 >> 16, 1), 0x7F7F) << 16
+    return float(np.uint32(rounded).view(np.float32))
+
+
+def _scaled(integers: npt.NDArray[np.signedinteger], scale: float, single: bool) -> Float32 | Float64:
+    """f64(integer) * f64(scale); by float32 alone where only that is wanted and one rounding gives the same."""
+    if single and integers.dtype == np.int32 and float(np.float32(scale)) == scale:
+        low, high = (int(integers.min()), int(integers.max())) if integers.size else (0, 0)
+        if -_EXACT_IN_FLOAT32 <= low and high <= _EXACT_IN_FLOAT32:
+            return integers.astype(np.float32) * np.float32(scale)
+    return integers.astype(np.float64) * scale
+
+
+def _pack_step(out: bytearray, step: float) -> None:
+    put_varint(out, int.from_bytes(struct.pack(">f", step), "little"))
+
+
+def _parse_step(data: memoryview, at: int) -> tuple[float, int]:
+    turned, at = take_varint(data, at)
+    step = struct.unpack(">f", (turned & 0xFFFFFFFF).to_bytes(4, "little"))[0]
+    if turned >> 32 or not 0.0 < step < float("inf"):
+        raise CorruptError(f"step: expected a positive float32, got 0x{turned:x}")
+    return float(step), at
+
+
+def _pack_codebook(out: bytearray, codebook: Codebook) -> None:
+    values = np.delete(codebook.values, codebook.negatives)
+    halves = values.astype(np.float16)
+    half = bool(np.array_equal(halves.astype(np.float32), values))
+    put_varint(out, codebook.negatives)
+    put_varint(out, codebook.values.size)
+    out.append(2 if half else 4)
+    out += (halves.astype("<f2") if half else values.astype("<f4")).tobytes()
+
+
+def _parse_codebook(data: memoryview, at: int) -> tuple[Codebook, int]:
+    negatives, at = take_varint(data, at)
+    size, at = take_varint(data, at)
+    if not negatives < size <= 1 << 20 or at >= len(data):
+        raise CorruptError(f"codebook: expected {negatives} negatives among at most 2**20 values, got {size}")
+    width = data[at]
+    if width not in {2, 4}:
+        raise CorruptError(f"codebook: expected values of 2 or 4 bytes, got {width}")
+    end = at + 1 + (size - 1) * width
+    if end > len(data):
+        raise TruncatedError(f"codebook: ended early; needed {end - len(data)} more bytes")
+    values = np.frombuffer(data[at + 1 : end], dtype=f"<f{width}").astype(np.float32)
+    values = np.insert(values, negatives, np.float32(0.0))
+    # A NaN fails this comparison, as it should.
+    if not bool(np.all(values[:-1] <= values[1:])):
+        raise CorruptError("codebook: expected ascending values")
+    return Codebook(negatives, values), end
