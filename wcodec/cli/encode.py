@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
@@ -56,7 +58,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     how.add_argument("--keep-optimizer", action="store_const", const=True, help="keep the state of training, too")
     how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
     how.add_argument("-T", "--threads", metavar="N", type=int, default=0, help="0 = all cores (default)")
-    how.add_argument("--dry-run", action="store_true", help="show the plan, write nothing")
+    how.add_argument("--dry-run", action="store_true", help="show what would come out, write nothing")
     how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
 
 
@@ -69,21 +71,27 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = recipe_from({word: getattr(args, word, None) for word in REQUEST}, args.config)
     source = source_file(args.source)
-    target = free_target(source, args.output or packed_name(source), args.force)
     from wcodec.cli.progress import watched
     from wcodec.cli.render import summary, table
     from wcodec.encoder import encode
     from wcodec.inspection import inspect
 
-    start = time.perf_counter()
-    with watched("encode", args.quiet) as progress:
+    with ExitStack() as stack:
+        if args.dry_run:
+            target = packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
+        else:
+            target = free_target(source, args.output or packed_name(source), args.force)
+        start = time.perf_counter()
+        progress = stack.enter_context(watched("encode", args.quiet))
         encoded = encode(source, target, recipe, threads=args.threads, progress=progress)
-    seconds = time.perf_counter() - start
-    inspection = inspect(target)
-    if not args.quiet:
-        streams.write_note(summary(inspection, target, encoded.dropped, seconds))
-    if args.verbose:
+        seconds = time.perf_counter() - start
+        inspection = inspect(target)
+    if args.dry_run and not args.json:
+        streams.write_data(table(inspection))
+    elif args.verbose:
         streams.write_note(table(inspection))
+    if not args.quiet:
+        streams.write_note(summary(inspection, "dry run" if args.dry_run else str(target), encoded.dropped, seconds))
     if args.json:
         numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
         streams.write_data(json.dumps(numbers, indent=1))

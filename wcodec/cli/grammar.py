@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from wcodec import __version__
-from wcodec.cli import completion, decode, encode, evaluate, inspect, verify
+from wcodec.cli import completion, decode, encode, evaluate, inspect, streams, verify
 from wcodec.cli.exit_codes import USAGE
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 EPILOG = """\
 example:
@@ -42,10 +46,16 @@ VERBS = (
 
 
 class Grammar(argparse.ArgumentParser):
-    """A parser that says what is wrong on one line."""
+    """A parser that says what is wrong on one line, and does not hide that nobody could read its help."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message} ({self.prog} -h shows what is possible)\n")
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        if file is sys.stdout:
+            streams.write_data(message.rstrip("\n"))
+        else:
+            streams.write_note(message.rstrip("\n"))
 
 
 def parser() -> argparse.ArgumentParser:

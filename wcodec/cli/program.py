@@ -14,6 +14,7 @@ from typing import NoReturn
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, OK, TERMINATED, code_of, line_of
 from wcodec.cli.grammar import parser
+from wcodec.errors import ContainerError, ModelFileError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,29 +23,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with _terminable():
-            code = _run(words)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-            return code
+            return _run(words)
     except SystemExit as stop:
-        return _flushed(stop.code if isinstance(stop.code, int) else OK)
+        return stop.code if isinstance(stop.code, int) else OK
     except BaseException as error:  # the border: whatever it is becomes one line
         return _report(error, debug="--debug" in words)
 
 
 def _run(words: list[str]) -> int:
     args = parser().parse_args(words)
-    code = args.run(args)
-    assert isinstance(code, int)
-    return code
-
-
-def _flushed(code: int) -> int:
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        return _report(error, debug=False)
+        code = args.run(args)
+    except (ContainerError, ModelFileError) as error:
+        source = getattr(args, "source", None)
+        if source is None or source.name in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
+    assert isinstance(code, int)
     return code
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from io import StringIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,9 +71,9 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
     return f"{_text((tensors, parts))}\n\n{_closing(inspection)}"
 
 
-def summary(inspection: Inspection, target: Path, dropped: Sequence[str], seconds: float) -> str:
+def summary(inspection: Inspection, what: str, dropped: Sequence[str], seconds: float) -> str:
     """What `encode` did, and what it left out."""
-    text = f"{target}: {_closing(inspection)}, {seconds:.1f} s"
+    text = f"{what}: {_closing(inspection)}, {seconds:.1f} s"
     if dropped:
         text += f"\n{len(dropped)} tensors of optimizer state were dropped (--keep-optimizer keeps them)"
     return text
