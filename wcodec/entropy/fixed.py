@@ -41,8 +41,7 @@ def decode(payload: bytes, symbols: Symbols) -> None:
     if bits == 8 * symbols.itemsize:
         symbols.view(np.uint8)[:] = packed
         return
-    wide = np.empty(len(symbols), np.uint32) if symbols.itemsize == 1 else symbols
+    wide = np.empty(len(symbols), np.uint32)
     if left := kernel.unpack(packed, bits, wide):
         raise CorruptError(f"fixed-width symbols: expected 0 behind the last one, got {left}")
-    if wide is not symbols:
-        symbols[:] = wide
+    symbols[:] = wide

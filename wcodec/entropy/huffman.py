@@ -7,6 +7,7 @@ costs next to nothing where neighbouring symbols are about equally likely.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -95,7 +96,8 @@ def _design(counts: Counts, precision: int) -> Code | None:
         return None
     order = used[np.argsort(counts[used], kind="stable")]
     ordered = np.empty(m, np.uint8)
-    kernel.code_lengths(counts[order], LIMIT, ordered, np.empty((2, 2 * m), np.int64), np.empty((LIMIT, 2 * m), np.uint8))
+    sums, leaf = np.empty((2, 2 * m), np.int64), np.empty((LIMIT, 2 * m), np.uint8)
+    kernel.code_lengths(counts[order], LIMIT, ordered, sums, leaf)
     lengths = np.zeros(len(counts), np.uint8)
     lengths[order] = ordered
     table = np.zeros(len(counts) + 16, np.uint8)
@@ -105,7 +107,7 @@ def _design(counts: Counts, precision: int) -> Code | None:
 
 
 def encode(symbols: Symbols, code: Code) -> bytes:
-    """`symbols` under `code`: precision, table, sizes of the bitstreams but the last, bitstreams, raw bits. Inverse: `decode`."""
+    """Precision, table, sizes of the bitstreams but the last, bitstreams, raw bits. Inverse: `decode`."""
     codes = np.zeros(len(code.lengths), np.uint32)
     kernel.codewords(code.lengths, codes)
     room = np.empty(code.bits // 8 + 8 * (STREAMS + 2), np.uint8)
@@ -133,9 +135,9 @@ def decode(payload: bytes, symbols: Symbols) -> None:
     for _ in runs[1:]:
         size, at = take_varint(payload, at)
         ends.append(size)
-    bits = np.cumsum([at, *ends], dtype=object)
-    if int(bits[-1]) >= len(payload):
-        raise TruncatedError(f"Huffman bitstreams: ended early; needed {bits[-1] + 1} bytes, got {len(payload)}")
+    starts = list(accumulate([at, *ends]))
+    if starts[-1] >= len(payload):
+        raise TruncatedError(f"Huffman bitstreams: ended early; needed {starts[-1] + 1} bytes, got {len(payload)}")
     padded = np.zeros(len(payload) + PADDING, np.uint8)
     padded[:-PADDING] = np.frombuffer(payload, np.uint8)
     codes = np.zeros(len(lengths), np.uint32)
@@ -143,22 +145,20 @@ def decode(payload: bytes, symbols: Symbols) -> None:
     width = int(lengths.max())
     table = np.zeros(1 << width, np.uint32)
     kernel.fill_table(codes, width, table)
-    positions = 8 * bits.astype(np.int64)
+    positions = 8 * np.array(starts, np.int64)
     kernel.decode(padded, positions, table, symbols)
     for k, end in enumerate(positions.tolist()):
         if end < 0 or end > 8 * len(payload):
             raise TruncatedError(f"Huffman bitstream {k}: ended early; {len(symbols)} symbols do not fit")
-        _check_end(padded, end, int(bits[k + 1]) if k < len(ends) else None, f"Huffman bitstream {k}")
+        _check_end(padded, end, starts[k + 1] if k < len(ends) else None, f"Huffman bitstream {k}")
     raw_at = (int(positions[-1]) + 7) // 8
     end = raw_at * 8
-    if symbols.dtype == np.uint32:
-        end = kernel.decode_raw(symbols, precision, padded, raw_at)
-    elif len(lengths) > 2 << precision:
-        wide = symbols.astype(np.uint32)
+    if len(lengths) > 2 << precision:
+        wide = symbols.astype(np.uint32, copy=False)
         end = kernel.decode_raw(wide, precision, padded, raw_at)
         symbols[:] = wide
     if end < 0 or end > 8 * len(payload):
-        raise TruncatedError(f"raw bits: ended early; {len(symbols)} symbols need more than {len(payload) - raw_at} bytes")
+        raise TruncatedError(f"raw bits: ended early; needed more than {len(payload) - raw_at} bytes")
     _check_end(padded, end, len(payload), "raw bits")
 
 

@@ -30,7 +30,6 @@ def encode(symbols: Symbols) -> bytes:
     """`symbols` uint8[n] or uint32[n] as the smallest of constant, fixed-width, Huffman and zstd. Inverse: `decode`."""
     if not len(symbols):
         return b""
-    symbols = np.ascontiguousarray(symbols)
     largest = int(symbols.max())
     if largest == int(symbols.min()):
         constant = bytearray((CONSTANT,))

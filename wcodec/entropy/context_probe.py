@@ -1,0 +1,65 @@
+"""What the context coder would pay for any level of a tensor: the rates that a quantiser weighs against the error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.entropy.context_design import Levels, run
+from wcodec.entropy.context_search import Effort, choose
+from wcodec.kernels import context as kernel
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Contexts of every weight and the bits of every event in them, as left behind by coding given levels.
+
+    contexts:    uint16[weights, 2].
+    predictions: int32[weights] in 1/256 step, of length 0 if nothing is predicted.
+    bits:        float32[estimators, 2].
+    sizes:       float32[contexts, 16]: bits of a magnitude from 1 upwards.
+    slopes:      float32[64]: bits a unit of magnitude, for scale classes whose low bits are coded apart; else 0.
+    """
+
+    sparse: bool
+    contexts: npt.NDArray[np.uint16]
+    predictions: Levels
+    bits: Floats
+    sizes: Floats
+    slopes: Floats
+
+
+def probe(levels: Levels, states: int, effort: Effort = "normal") -> Probe:
+    """Codes int32[rows, channels, taps], with taps <= 64, and keeps what the coder learnt."""
+    design = choose(levels, states, effort)
+    shape = levels.shape[0], levels.shape[1] * levels.shape[2]
+    contexts = np.empty((*shape, 2), np.uint16)
+    predictions = np.empty(shape, np.int32)
+    learnt = np.empty(kernel.STATE_COUNT, np.uint32)
+    run(levels, design, states, contexts=contexts, predictions=predictions, states_out=learnt)
+    ones = (learnt >> np.uint32(10)) / 4194304.0
+    bits = np.stack((-np.log2(1 - ones), -np.log2(ones)), 1)
+    size = np.concatenate((bits[1024:11264].reshape(640, 16, 2), bits[14048:20192].reshape(384, 16, 2)))
+    sizes = np.zeros((1024, 16))
+    run_up = np.cumsum(size[:, :13, 1], axis=1)
+    sizes[:, 1] = size[:, 0, 0]
+    sizes[:, 2:14] = run_up[:, :12] + size[:, 1:13, 0]
+    sizes[:, 14] = run_up[:, 12] + 1
+    sizes[:, 15] = run_up[:, 12] + 2.5
+    q = np.arange(64)
+    slopes = np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0)
+    return Probe(
+        design.sparse,
+        contexts.reshape(-1, 2),
+        predictions.reshape(-1) if design.predictor else predictions.reshape(-1)[:0],
+        _rounded(bits), _rounded(sizes), _rounded(slopes),
+    )
+
+
+def _rounded(bits: npt.NDArray[np.float64]) -> Floats:
+    """Far coarser than any two logarithms differ, so that every machine decides alike."""
+    return np.ascontiguousarray(np.round(bits * 4096) / 4096, np.float32)

@@ -1,0 +1,83 @@
+"""How the context coder's encoder finds a good design: fits, then true costs of the candidates on the very levels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from wcodec.entropy.context_design import LAGS, Design, Levels, run, scale
+from wcodec.entropy.context_fit import FEATURES, fit_lags, fit_weights
+from wcodec.kernels import trellis
+
+Effort = Literal["fast", "normal", "best"]
+
+FIT_SAMPLES = 120_000
+FIT_LEAST = 2_000
+SETS_LEAST = 20_000
+LAGS_LEAST = 4_000
+
+
+def start_code(mean: float) -> int:
+    """The byte whose `scale` is nearest to `mean`."""
+    code = 0
+    while code < 255 and scale(code + 1) <= mean:
+        code += 1
+    return code
+
+
+def choose(levels: Levels, states: int, effort: Effort) -> Design:
+    """The design that codes int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
+    mean = float(np.abs(levels, dtype=np.float64).mean()) * 256
+    density = np.count_nonzero(levels) / levels.size
+    dense = Design(start=start_code(mean))
+    sparse = Design(sparse=True, start=start_code(density * 4096))
+    if effort == "fast":
+        return sparse if density < 0.25 else dense
+    candidates = [dense]
+    if density < 0.5:
+        candidates.append(sparse)
+    if levels.shape[2] == 1 and levels.size >= LAGS_LEAST and levels.shape[1] > 2:
+        candidates += [lagged for candidate in candidates if (lagged := with_lags(levels, states, candidate))]
+    best, least = dense, 1 << 62
+    for candidate in candidates:
+        for design in (candidate, *fitted(levels, states, candidate)):
+            size = len(run(levels, design, states)[0])
+            if size < least:
+                best, least = design, size
+    return best
+
+
+def with_lags(levels: Levels, states: int, design: Design) -> Design | None:
+    """`design` with a linear prediction from neighbours, where one explains enough to be tried."""
+    rows = max(3, FIT_SAMPLES // levels.shape[1])
+    values = _reconstruct(levels, states)[:rows, :, 0].astype(np.float32)
+    up, back, side, share = fit_lags(np.clip(values, -32767, 32767), 1)
+    if -0.5 * levels.size * np.log2(max(1e-6, 1 - share)) < 100 + 16 * len(up):
+        return None
+    return replace(design, predictor=LAGS, up=up, back=back, side=side)
+
+
+def _reconstruct(levels: Levels, states: int) -> Levels:
+    if not states:
+        return levels
+    values = np.empty(levels.shape, np.int32)
+    trellis.replay(np.ascontiguousarray(levels).reshape(-1), states, values.reshape(-1))
+    return values
+
+
+def fitted(levels: Levels, states: int, design: Design) -> list[Design]:
+    """`design` with weights fitted to `levels`: none for small tensors."""
+    rows, channels, taps = levels.shape
+    if levels.size < FIT_LEAST:
+        return []
+    columns = channels * taps
+    every = max(1, levels.size // FIT_SAMPLES)
+    samples = np.empty((-(-rows // every) * columns, FEATURES + 2), np.int32)
+    run(levels, design, states, samples=samples, every=every)
+    # the first rows have no statistics yet, and would teach that the rest is useless
+    designs = [replace(design, weights=fit_weights(samples, taps, 1))]
+    if 1 < taps <= 25 and levels.size >= SETS_LEAST:
+        designs.append(replace(design, weights=fit_weights(samples, taps, taps)))
+    return designs

@@ -1,0 +1,61 @@
+"""From weights to levels with the coder's rates in view: rounding, rate-distortion optimised rounding, or a trellis.
+
+A trellis of 4 or 8 states switches between two quantisers by the parity of the levels so far (dependent quantisation:
+Schwarz et al. 2019; trellis-coded quantisation: Marcellin & Fischer 1990): a finer joint grid at the rate of a coarse one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.entropy.context_probe import Probe, probe
+from wcodec.entropy.context_design import geometry
+from wcodec.kernels import trellis as kernel
+
+States = Literal[0, 4, 8]
+Levels = npt.NDArray[np.int32]
+MAX_INPUT = (1 << 28) - 1.0
+
+
+def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0, passes: int = 2) -> Levels:
+    """Levels int32 of float32[rows, channels, taps] in units of the step, of least sum of d^2 + rate * bits.
+
+    With `states` 0 a step is the distance of neighbouring levels, with 4 or 8 half of it: `reconstruct` says what a level stands for.
+    rate:   squared steps that a bit is worth; 0 ignores the bits (and then one pass does all).
+    passes: how often the rates are learnt anew from the levels chosen before.
+    Inverse: `reconstruct`, up to the error.
+    """
+    values = np.clip(np.nan_to_num(np.ascontiguousarray(values, np.float32)), -MAX_INPUT, MAX_INPUT)
+    levels = np.rint(values / 2 if states else values).astype(np.int32)
+    if not values.size or (states == 0 and rate <= 0) or not levels.any():
+        return levels
+    shape = geometry(values.shape)
+    for _ in range(passes if rate > 0 else 1):
+        if not levels.any():
+            break
+        found = probe(levels.reshape(shape), states) if rate > 0 else _free(values.size)
+        levels = np.empty(values.shape, np.int32)
+        kernel.choose(
+            values.reshape(-1), states, rate, found.sparse, len(found.predictions) > 0, found.contexts,
+            found.predictions, found.bits, found.sizes, found.slopes, levels.reshape(-1),
+        )
+    return levels
+
+
+def reconstruct(levels: Levels, states: States) -> Levels:
+    """The integers, in steps, that levels stand for. Inverse of `quantize`, up to the error."""
+    if states == 0:
+        return levels
+    values = np.empty(levels.shape, np.int32)
+    kernel.replay(np.ascontiguousarray(levels).reshape(-1), states, values.reshape(-1))
+    return values
+
+
+def _free(count: int) -> Probe:
+    """Rates for a quantiser that does not ask for them."""
+    none = np.zeros(0, np.int32)
+    return Probe(False, np.zeros((count, 2), np.uint16), none, np.zeros((20257, 2), np.float32),
+                 np.zeros((1024, 16), np.float32), np.zeros(64, np.float32))
