@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from wcodec.entropy import symbols, zstd
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels import planes as kernel
 from wcodec.wire import put_varint, take_varint
+
+Values = bytes | bytearray | memoryview | npt.NDArray[np.generic]
 
 STORED: Final = 0
 REPEATED: Final = 1
@@ -24,15 +27,18 @@ FEWEST_PLANED: Final = 32
 SAMPLE: Final = 1 << 15
 """Three samples of this many bytes decide whether larger values are worth zstd."""
 LEVEL: Final = 12
+LARGE: Final = 1 << 18
+LARGE_LEVEL: Final = 5
+"""From LARGE bytes on, a level of zstd that is some ten times as fast."""
 SAMPLE_LEVEL: Final = 3
 
 
-def encode(values: bytes | bytearray | memoryview, item_bytes: int) -> bytes:
+def encode(values: Values, item_bytes: int) -> bytes:
     """The values as one byte, the method, and what it wrote; at most one byte larger. Inverse: `decode`.
 
     item_bytes: bytes of an element, 1, 2, 4, 8 or 16 (16 is seen as pairs of 8); others are coded without planes.
     """
-    raw = bytes(values)
+    raw = values.tobytes() if isinstance(values, np.ndarray) else bytes(values)
     if not raw:
         return b""
     size = min(item_bytes, 8)
@@ -45,7 +51,7 @@ def encode(values: bytes | bytearray | memoryview, item_bytes: int) -> bytes:
         if len(planed) < len(best):
             best, method = planed, PLANES
     if _zstd_may_win(raw, len(best)):
-        frame = zstd.encode(raw, LEVEL)
+        frame = zstd.encode(raw, LEVEL if len(raw) < LARGE else LARGE_LEVEL)
         if len(frame) < len(best):
             best, method = frame, ZSTD
     return bytes((method,)) + best
@@ -86,7 +92,10 @@ def parts(payload: bytes, nbytes: int, item_bytes: int) -> dict[str, int]:
     return {"lossless": len(payload) - tables, "tables": tables}
 
 
-_WORDS: Final = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+_WORDS: Final[dict[int, np.dtype[np.unsignedinteger]]] = {
+    1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64),
+}
+"""The unsigned integer of each size; wcodec runs on little-endian machines."""
 
 
 def _encode_planes(raw: bytes, size: int) -> bytes:
@@ -105,7 +114,7 @@ def _encode_planes(raw: bytes, size: int) -> bytes:
 
 def _decode_planes(payload: bytes, nbytes: int, size: int) -> bytes:
     if size not in _WORDS or nbytes % size:
-        raise CorruptError(f"byte planes: expected whole words of 1, 2, 4 or 8 bytes, got {nbytes} bytes in words of {size}")
+        raise CorruptError(f"byte planes: expected words of 1, 2, 4 or 8 bytes, got {nbytes} bytes in words of {size}")
     words = np.empty(nbytes // size, _WORDS[size])
     planes = np.empty((size, len(words)), np.uint8)
     for plane, packed in zip(planes, _planes_of(payload, size), strict=True):

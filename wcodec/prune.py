@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.errors import RecipeError
+from wcodec.recipe import Prune
 
 Floats = npt.NDArray[np.float32]
-Rule: TypeAlias = Literal["absolute", "deviations", "sparsity"]
 _INFINITY: Final = 0x7F800000
 _LOW_BITS: Final = 16
-
-
-@dataclass(frozen=True)
-class Prune:
-    """What to prune from a tensor.
-
-    rule:   "absolute": magnitudes up to `amount`; "deviations": up to `amount` standard deviations of the tensor's weights
-            (Han); "sparsity": the fraction `amount` of all weights, smallest magnitudes first.
-    Raises: RecipeError when `amount` is not a number that the rule knows.
-    """
-
-    rule: Rule
-    amount: float
-
-    def __post_init__(self) -> None:
-        if self.rule not in get_args(Rule):
-            raise RecipeError(f"prune: expected one of {', '.join(get_args(Rule))}, got {self.rule!r}")
-        top = 1.0 if self.rule == "sparsity" else math.inf
-        if not 0 <= self.amount <= top or math.isinf(self.amount):
-            raise RecipeError(f"prune by {self.rule}: expected a number from 0 to {top:g}, got {self.amount}")
-
 
 def threshold_of(weights: Floats, prune: Prune) -> float:
     """The largest magnitude that `prune` removes from float32[...]; 0.0 where it removes none."""
@@ -44,7 +20,8 @@ def threshold_of(weights: Floats, prune: Prune) -> float:
         return prune.amount
     if prune.rule == "deviations":
         finite = weights[np.isfinite(weights)].astype(np.float64)
-        return prune.amount * float(finite.std()) if len(finite) else 0.0
+        spread = float(finite.std()) if len(finite) else 0.0
+        return prune.amount * spread if spread else 0.0
     count = pruned_count(weights.size, prune.amount)
     if count == 0:
         return 0.0
@@ -61,7 +38,10 @@ def prune(weights: Floats, threshold: float) -> Floats:
 
 
 def prune_by(weights: Floats, request: Prune) -> Floats:
-    """A float32[...] copy pruned as requested; by sparsity exactly round(amount * n) weights, the earlier of equals first."""
+    """A float32[...] copy, pruned as requested.
+
+    By sparsity exactly `pruned_count` weights go, of equal magnitudes the earlier ones.
+    """
     threshold = threshold_of(weights, request)
     if request.rule != "sparsity":
         return prune(weights, threshold)
@@ -83,7 +63,7 @@ def pruned_count(count: int, sparsity: float) -> int:
 def global_threshold(weights: Callable[[], Iterable[Floats]], sparsity: float) -> float:
     """The threshold that prunes the fraction `sparsity` of the weights of all tensors together, ties included.
 
-    `weights()` gives the tensors, float32[...], one at a time; it is called twice, and memory is bounded by the largest.
+    `weights()` gives the tensors, float32[...], one at a time; it is called twice, memory is bounded by the largest.
     """
     Prune("sparsity", sparsity)
     high = np.zeros(1 << (32 - _LOW_BITS), np.int64)

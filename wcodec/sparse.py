@@ -23,7 +23,10 @@ MAX_GAP_BITS: Final = 16
 
 
 def encode(levels: Levels) -> bytes:
-    """int32[rows, channels, taps] -> entries, gap bits, gaps, codes, with the gap bits that make it smallest. Inverse: `decode`."""
+    """int32[rows, channels, taps] as entries, gap bits, gaps and codes, as small as any gap bits allow.
+
+    Inverse: `decode`.
+    """
     flat = np.ascontiguousarray(levels, np.int32).reshape(-1)
     runs = np.empty(len(flat), np.uint32)
     runs = runs[: kernel.zero_runs(flat, runs)]

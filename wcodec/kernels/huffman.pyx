@@ -21,7 +21,9 @@ cdef enum:
 
 
 cdef inline uint32_t token_of(uint32_t symbol, int precision) noexcept nogil:
-    cdef int raw = 0
+    cdef int raw = 1
+    if not symbol >> (precision + 1):
+        return symbol
     while (<uint64_t>symbol) >> (precision + 1 + raw):
         raw += 1
     return (<uint32_t>raw << precision) + (symbol >> raw)
@@ -32,25 +34,29 @@ def histogram(const symbol_t[::1] symbols, int precision, int64_t[:, ::1] counts
 
     `counts` is int64[2, tokens]; the caller made it long enough for the largest symbol.
     """
-    cdef Py_ssize_t i, n = symbols.shape[0], even = n & ~<Py_ssize_t>1
-    cdef Py_ssize_t tokens = counts.shape[1]
+    cdef Py_ssize_t i, n = symbols.shape[0], even = n & ~<Py_ssize_t>1, tokens = counts.shape[1]
     cdef uint32_t a, b
+    cdef const symbol_t *source
+    cdef int64_t *first
+    cdef int64_t *second
     cdef bint ok = True
+    if n == 0 or counts.shape[0] != 2 or tokens == 0:
+        raise IndexError("symbols and two tables of counts are needed")
+    source, first, second = &symbols[0], &counts[0, 0], &counts[1, 0]
     with nogil:
         for i in range(0, even, 2):
-            a = token_of(symbols[i], precision)
-            b = token_of(symbols[i + 1], precision)
+            a = token_of(source[i], precision)
+            b = token_of(source[i + 1], precision)
             if a >= tokens or b >= tokens:
                 ok = False
                 break
-            counts[0, a] += 1
-            counts[1, b] += 1
+            first[a] += 1
+            second[b] += 1
         if ok and even < n:
-            a = token_of(symbols[even], precision)
-            if a < tokens:
-                counts[0, a] += 1
-            else:
-                ok = False
+            a = token_of(source[even], precision)
+            ok = a < tokens
+            if ok:
+                first[a] += 1
     if not ok:
         raise IndexError("a token lies outside the table of counts")
 
@@ -225,28 +231,44 @@ def fill_table(const uint32_t[::1] codes, int width, uint32_t[::1] table):
 def encode(const symbol_t[::1] symbols, int precision, const uint32_t[::1] codes, uint8_t[::1] out):
     """Writes the codewords of the tokens; returns the bytes used. `out` has 8 bytes more than needed. Inverse: `decode`."""
     cdef Py_ssize_t i = 0, n = symbols.shape[0], at = 0, room = out.shape[0] - 8, tokens = codes.shape[0]
+    cdef Py_ssize_t fours = n & ~<Py_ssize_t>3, k
     cdef uint64_t word = 0
-    cdef uint32_t code, token, k
+    cdef uint32_t code, token
     cdef int fill = 0
+    cdef const symbol_t *source
+    cdef const uint32_t *words
+    cdef uint8_t *sink
     cdef bint ok = True
+    if n == 0 or tokens == 0 or room < 0:
+        raise IndexError("symbols, codewords and room are needed")
+    source, words, sink = &symbols[0], &codes[0], &out[0]
     with nogil:
-        while i < n and ok:
-            for k in range(4 if i + 4 <= n else <uint32_t>(n - i)):
-                token = token_of(symbols[i + k], precision)
-                if token >= tokens:
-                    ok = False
-                    break
-                code = codes[token]
+        while i < fours:
+            for k in range(i, i + 4):
+                token = token_of(source[k], precision)
+                ok = ok and token < tokens
+                code = words[token if token < tokens else 0]
                 word |= <uint64_t>(code >> 4) << fill
                 fill += code & 15
             i += 4
-            if at > room:
+            if at > room or not ok:
                 ok = False
                 break
-            memcpy(&out[at], &word, 8)
+            memcpy(sink + at, &word, 8)
             at += fill >> 3
             word >>= fill & ~7
             fill &= 7
+        while i < n and ok:
+            token = token_of(source[i], precision)
+            ok = token < tokens and at <= room
+            if ok:
+                word |= <uint64_t>(words[token] >> 4) << fill
+                fill += words[token] & 15
+                memcpy(sink + at, &word, 8)
+                at += fill >> 3
+                word >>= fill & ~7
+                fill &= 7
+            i += 1
     if not ok:
         raise IndexError("a token without a codeword, or too little room")
     return at + (fill > 0)

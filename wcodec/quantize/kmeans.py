@@ -32,7 +32,7 @@ class Codebook:
 
     negatives: levels below 0.
     values:    float32[size], ascending, values[negatives] == 0.0.
-    prices:    float64[size], what choosing each level costs in squared weight; empty where the nearest wins. Not stored.
+    prices:    float64[size], what each level costs in squared weight; empty where the nearest wins. Never stored.
     """
 
     negatives: int
@@ -52,7 +52,7 @@ def cluster(
     """At most `clusters` shared weights for the survivors (weights that are not 0), and level 0 for 0.0.
 
     start: "linear" spreads the first centroids evenly over [min, max], or, where outliers would leave most of them
-           empty, over all but the outermost weights; "density" puts as many weights to each; "kmeans++" draws with `seed`.
+           empty, over all but the outermost weights; "density" gives each as many weights; "kmeans++" draws by `seed`.
     rate:  squared weight that one bit is worth; above 0 clusters are chosen by (w - c)^2 + rate * bits (ECVQ: Chou,
            Lookabaugh and Gray 1989), level 0 competes for survivors, and clusters not worth their bits vanish.
     half:  centroids are rounded to float16.

@@ -1,0 +1,104 @@
+"""Values that must come back bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twins import planes as twin
+
+from wcodec import lossless
+from wcodec.errors import ContainerError, CorruptError, UnsupportedError
+from wcodec.kernels import planes as kernel
+
+rng = np.random.default_rng(4)
+weights = rng.normal(0, 0.05, 6000)
+VALUES: dict[str, npt.NDArray[np.generic]] = {
+    "nothing": np.zeros(0, np.float32),
+    "bias": weights[:10].astype(np.float32),
+    "zeros": np.zeros(64, np.float32),
+    "float16": weights.astype(np.float16),
+    "float32": weights.astype(np.float32),
+    "float64": weights.astype(np.float64),
+    "half in single": weights.astype(np.float16).astype(np.float32),
+    "pruned": np.where(np.abs(weights) > 0.1, weights, 0).astype(np.float32),
+    "counter": np.arange(3000, dtype=np.int64),
+    "noise": rng.integers(0, 256, 5000).astype(np.uint8),
+    "nan": np.array([np.nan, np.inf, -np.inf, -0.0] * 20, np.float32),
+    "complex": weights.astype(np.complex128),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_come_back_and_never_grow_by_more_than_a_byte(name: str) -> None:
+    values = VALUES[name]
+    raw = values.tobytes()
+    payload = lossless.encode(raw, values.itemsize)
+    assert lossless.decode(payload, len(raw), values.itemsize) == raw
+    assert len(payload) <= len(raw) + 1
+    assert sum(lossless.parts(payload, len(raw), values.itemsize).values()) == len(payload)
+    assert lossless.encode(values, values.itemsize) == payload
+
+
+@given(st.binary(max_size=600), st.sampled_from([1, 2, 3, 4, 8, 16]))
+def test_any_bytes_come_back(raw: bytes, item: int) -> None:
+    payload = lossless.encode(raw, item)
+    assert lossless.decode(payload, len(raw), item) == raw
+    assert len(payload) <= len(raw) + 1
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_flipped_bit_or_an_early_end_raises_or_decodes_to_the_size(name: str) -> None:
+    values = VALUES[name]
+    payload = lossless.encode(values, values.itemsize)
+    for at in {*range(min(len(payload), 40)), *range(0, len(payload), 211)}:
+        for bit in range(8):
+            flipped = bytearray(payload)
+            flipped[at] ^= 1 << bit
+            try:
+                assert len(lossless.decode(bytes(flipped), values.nbytes, values.itemsize)) == values.nbytes
+            except ContainerError:
+                continue
+        with pytest.raises(ContainerError):
+            lossless.decode(payload[:at], values.nbytes, values.itemsize)
+    with pytest.raises(ContainerError):
+        lossless.decode(payload + b"\0", values.nbytes, values.itemsize)
+
+
+@given(st.binary(max_size=60), st.sampled_from([1, 2, 3, 4, 8]))
+def test_arbitrary_payloads_raise_or_decode(payload: bytes, item: int) -> None:
+    for method in range(4):
+        try:
+            assert len(lossless.decode(bytes((method,)) + payload, 240, item)) == 240
+        except ContainerError:
+            continue
+
+
+def test_exponents_of_floats_are_where_the_gain_is() -> None:
+    raw = VALUES["float32"].tobytes()
+    assert lossless.encode(raw, 4)[0] == lossless.PLANES
+    assert len(lossless.encode(raw, 4)) < 0.84 * len(raw)
+
+
+def test_a_repeated_item_costs_one_item() -> None:
+    assert lossless.encode(np.full(1000, 1.5, np.float32), 4) == b"\x01" + np.float32(1.5).tobytes()
+
+
+def test_unknown_methods_and_broken_items_are_named() -> None:
+    with pytest.raises(UnsupportedError, match="got 7"):
+        lossless.decode(b"\x07\x00", 8, 4)
+    with pytest.raises(CorruptError, match="whole items"):
+        lossless.decode(b"\x01\x00\x00\x00\x00", 7, 4)
+
+
+@pytest.mark.parametrize("word", [np.uint8, np.uint16, np.uint32, np.uint64])
+def test_planes_are_those_of_the_slow_twin(word: type[np.unsignedinteger]) -> None:
+    words = rng.integers(0, np.iinfo(word).max, 50, dtype=word, endpoint=True)
+    planes = np.empty((words.itemsize, 50), np.uint8)
+    kernel.split(words, planes)
+    assert [plane.tobytes() for plane in planes] == twin.split(words.tolist(), words.itemsize)
+    joined = np.empty_like(words)
+    kernel.join(planes, joined)
+    np.testing.assert_array_equal(joined, words)

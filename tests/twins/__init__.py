@@ -1,0 +1,1 @@
+"""Slow, obvious Python versions of the kernels."""

@@ -1,0 +1,9 @@
+import numpy as np
+import numpy.typing as npt
+
+_U32 = npt.NDArray[np.uint32]
+_I32 = npt.NDArray[np.int32]
+
+def zero_runs(levels: _I32, runs: _U32) -> int: ...
+def sparsify(levels: _I32, gap_bits: int, gaps: _U32, codes: _U32) -> int: ...
+def densify(gaps: _U32, codes: _U32, gap_bits: int, levels: _I32) -> int: ...
