@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wcodec.api import Weights, decode, encode, evaluate, inspect, load_model, open, verify
+    from wcodec.api import Weights, decode, encode, inspect, open, verify
     from wcodec.errors import (
         BudgetError,
         ContainerError,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         UnsupportedError,
         WcodecError,
     )
+    from wcodec.learning.evaluate import evaluate
+    from wcodec.learning.load import load_model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,12 +33,14 @@ __all__ = [
     "UnsupportedError", "WcodecError", "Weights", "__version__", "decode", "encode", "evaluate", "inspect",
     "load_model", "open", "verify",
 ]  # fmt: skip
+_HOMES = {"evaluate": "wcodec.learning.evaluate", "load_model": "wcodec.learning.load"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'wcodec' has no attribute {name!r}")
-    found: object = getattr(import_module("wcodec.errors" if name.endswith("Error") else "wcodec.api"), name)
+    home = "wcodec.errors" if name.endswith("Error") else _HOMES.get(name, "wcodec.api")
+    found: object = getattr(import_module(home), name)
     globals()[name] = found
     return found
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from wcodec.container.records import Container
 from wcodec.inspection import Inspection
 from wcodec.model import Bits
-
-if TYPE_CHECKING:
-    from keras import Model
-
-    from wcodec.learning.evaluate import Evaluation
 
 StrPath = str | PathLike[str]
 
@@ -86,35 +81,6 @@ def inspect(source: StrPath) -> Inspection:
     from wcodec.inspection import inspect as numbers
 
     return numbers(Path(source))
-
-
-def evaluate(
-    model: StrPath,
-    data: str,
-    baseline: StrPath | None = None,
-    *,
-    limit: int | None = None,
-    architecture: str | None = None,
-    unsafe: bool = False,
-) -> Evaluation:
-    """Run a model, and its original, on examples; needs Keras.
-
-    Raises: RecipeError, ModelFileError, ContainerError and its kinds.
-    """
-    from wcodec.learning.evaluate import evaluate as measure
-
-    original = None if baseline is None else Path(baseline)
-    return measure(Path(model), data, original, limit=limit, architecture=architecture, unsafe=unsafe)
-
-
-def load_model(source: StrPath, *, architecture: str | None = None, unsafe: bool = False) -> Model:
-    """The runnable Keras model in a .wcz or a model file; needs Keras.
-
-    Raises: RecipeError, ModelFileError, ContainerError and its kinds.
-    """
-    from wcodec.learning.load import load_model as load
-
-    return load(Path(source), architecture=architecture, unsafe=unsafe)
 
 
 class Weights(Mapping[str, Bits]):

@@ -1,0 +1,175 @@
+"""The installed command on real model files: what comes out, where it goes, what it says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+
+
+@pytest.fixture
+def model(samples: Path, tmp_path: Path) -> Path:
+    """A copy of a small model, alone in a folder."""
+    copy = tmp_path / "tutorial_cnn.h5"
+    copy.write_bytes((samples / "tutorial_cnn.h5").read_bytes())
+    return copy
+
+
+def test_encode_and_decode_name_their_outputs_and_keep_the_source(wcodec: Run, model: Path) -> None:
+    original = model.read_bytes()
+    assert wcodec("encode", model, "--lossless").returncode == 0
+    packed = model.with_name("tutorial_cnn.h5.wcz")
+    assert packed.stat().st_size < len(original)
+    assert model.read_bytes() == original
+    model.unlink()
+    assert wcodec("decode", packed).returncode == 0
+    assert sorted(path.name for path in model.parent.iterdir()) == ["tutorial_cnn.h5", "tutorial_cnn.h5.wcz"]
+
+
+def test_nothing_is_overwritten_without_force(wcodec: Run, model: Path) -> None:
+    packed = model.with_name("p.wcz")
+    packed.write_bytes(b"precious")
+    refused = wcodec("encode", model, "-o", packed)
+    assert (refused.returncode, packed.read_bytes()) == (1, b"precious")
+    assert len(refused.stderr.splitlines()) == 1
+    assert "-f overwrites" in refused.stderr
+    assert wcodec("encode", model, "-o", packed, "-f").returncode == 0
+    assert wcodec("decode", packed, "-o", model).returncode == 1
+    assert wcodec("decode", packed, "-o", packed, "-f").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["encode", "missing.h5"], 1, "missing.h5"),
+        (["encode", "MODEL", "-o", "no/such/folder.wcz"], 1, "no/such"),
+        (["encode", "MODEL", "--bits", "99"], 2, "bits"),
+        (["encode", "MODEL", "--sparsity", "2"], 2, "sparsity"),
+        (["encode", "MODEL", "--threshold", "1.5sigma"], 2, "threshold"),
+        (["encode", "MODEL", "--target-size", "2 parsecs"], 2, "size"),
+        (["encode", "MODEL", "--set", "nothing_is_called_so:bits=4"], 2, "nothing_is_called_so"),
+        (["encode", "MODEL", "--exclude", "("], 2, "regular expression"),
+        (["encode", "MODEL", "--config", "missing.toml"], 2, "missing.toml"),
+        (["encode", "MODEL", "--bits", "1", "--max-error", "1e-12"], 4, "1e-12"),
+        (["encode", "TEXT"], 5, "text.h5"),
+        (["decode", "MODEL"], 3, "tutorial_cnn.h5"),
+        (["verify", "TEXT"], 3, "text.h5"),
+        (["verify", "missing.wcz"], 1, "missing.wcz"),
+        (["evaluate", "MODEL", "--data", "missing.npz", "--max-drop", "1"], 2, "--baseline"),
+    ],
+)
+def test_every_error_is_one_line_with_its_exit_code(
+    wcodec: Run, model: Path, words: list[str], code: int, says: str
+) -> None:
+    text = model.with_name("text.h5")
+    text.write_text("not a model")
+    before = sorted(model.parent.iterdir())
+    places = {"MODEL": str(model), "TEXT": str(text)}
+    done = wcodec(*(places.get(word, word) for word in words), cwd=model.parent)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("wcodec: ")
+    assert says in done.stderr
+    assert sorted(model.parent.iterdir()) == before
+
+
+def test_debug_shows_where_an_error_comes_from(wcodec: Run, model: Path) -> None:
+    done = wcodec("decode", model, "--debug")
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("wcodec: ")
+
+
+def test_encode_json_tells_everything_and_its_parts_are_the_file(wcodec: Run, model: Path) -> None:
+    done = wcodec("encode", model, "--json", "-q", "--bits", "5")
+    numbers = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert numbers["source_bytes"] == model.stat().st_size
+    assert numbers["file_bytes"] == sum(numbers["parts"].values()) == Path(f"{model}.wcz").stat().st_size
+    assert {"schema_version", "format_version", "tensor_bytes", "weight_bytes"} <= set(numbers)
+    assert {"seconds", "relative_error"} <= set(numbers)
+    keys = {"name", "layer", "shape", "dtype", "weights", "kept", "bits_per_weight", "bytes", "parts"}
+    assert all(keys <= set(tensor) for tensor in numbers["tensors"])
+
+
+def test_inspect_shows_every_tensor_and_a_total(wcodec: Run, coded: Path) -> None:
+    numbers = json.loads(wcodec("inspect", coded, "--json").stdout)
+    text = wcodec("inspect", coded, "--sort", "size").stdout
+    assert all(tensor["name"] in text for tensor in numbers["tensors"])
+    assert f"{numbers['file_bytes']:,}" in text
+
+
+def test_inspect_reads_model_files_too(wcodec: Run, model: Path) -> None:
+    numbers = json.loads(wcodec("inspect", model, "--json").stdout)
+    assert numbers["file_bytes"] == numbers["source_bytes"] == model.stat().st_size
+    assert numbers["tensors"]
+    assert wcodec("inspect", model).returncode == 0
+
+
+def test_a_dry_run_writes_nothing_and_shows_the_real_size(wcodec: Run, model: Path) -> None:
+    dry = json.loads(wcodec("encode", model, "--dry-run", "--json").stdout)
+    assert [path.name for path in model.parent.iterdir()] == [model.name]
+    wet = json.loads(wcodec("encode", model, "--json").stdout)
+    assert dry["file_bytes"] == wet["file_bytes"]
+
+
+def test_verify_is_one_line(wcodec: Run, coded: Path) -> None:
+    done = wcodec("verify", coded)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (0, "", 1)
+
+
+def test_single_tensors_come_out_as_arrays(wcodec: Run, coded: Path, tmp_path: Path) -> None:
+    first, second = (tensor["name"] for tensor in json.loads(wcodec("inspect", coded, "--json").stdout)["tensors"][:2])
+    assert wcodec("decode", coded, "--tensor", first, "--tensor", second, "-o", tmp_path / "t.npz").returncode == 0
+    assert wcodec("decode", coded, "--tensor", first, "-o", tmp_path / "t.npy").returncode == 0
+    with np.load(tmp_path / "t.npz") as arrays:
+        assert sorted(arrays) == sorted([first, second])
+        np.testing.assert_array_equal(arrays[first], np.load(tmp_path / "t.npy"))
+    unknown = wcodec("decode", coded, "--tensor", "nope", "-o", tmp_path / "u.npz")
+    assert (unknown.returncode, len(unknown.stderr.splitlines())) == (1, 1)
+    assert not (tmp_path / "u.npz").exists()
+
+
+def test_threads_and_processes_never_change_a_byte(wcodec: Run, model: Path) -> None:
+    written = []
+    for number, threads in enumerate((1, 2, 2)):
+        packed = model.with_name(f"{number}.wcz")
+        assert wcodec("encode", model, "-o", packed, "-T", threads, "--bits", "4").returncode == 0
+        written.append(packed.read_bytes())
+    assert written[0] == written[1] == written[2]
+
+
+def test_sizes_asked_for_are_kept(wcodec: Run, model: Path) -> None:
+    packed = Path(f"{model}.wcz")
+    assert wcodec("encode", model, "--target-size", "8kB", "-f").returncode == 0
+    assert packed.stat().st_size <= 8000
+    assert wcodec("encode", model, "--target-ratio", "10", "-f").returncode == 0
+    assert packed.stat().st_size * 10 <= model.stat().st_size
+
+
+def test_a_configuration_says_what_the_command_line_would(wcodec: Run, model: Path) -> None:
+    config = model.with_name("c.toml")
+    config.write_text('bits = 4\nsparsity = 0.5\n\n[[set]]\npattern = "bias"\nlossless = true\n')
+    first, second = model.with_name("1.wcz"), model.with_name("2.wcz")
+    assert wcodec("encode", model, "-o", first, "--config", config).returncode == 0
+    words = ("--bits", "4", "--sparsity", "0.5", "--set", "bias:lossless")
+    assert wcodec("encode", model, "-o", second, *words).returncode == 0
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_checkout_runs_without_an_installation(samples: Path, tmp_path: Path) -> None:
+    line = [sys.executable, str(samples.parent / "cli.py"), "--version"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.startswith("wcodec ")
+
+
+def test_completions_name_the_verbs(wcodec: Run) -> None:
+    for shell in ("bash", "zsh"):
+        done = wcodec("completion", shell)
+        assert done.returncode == 0
+        assert all(verb in done.stdout for verb in ("encode", "decode", "inspect", "verify", "evaluate"))

@@ -1,0 +1,150 @@
+"""The command line's words: parsing, defaults, sizes, exit codes. Everything in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wcodec import errors
+from wcodec.cli import main
+from wcodec.cli.exit_codes import code_of, line_of
+from wcodec.cli.grammar import VERBS, parser
+from wcodec.cli.paths import SUFFIXES, free_target, packed_name, unpacked_name
+from wcodec.cli.render import ratio, size
+from wcodec.container.records import KINDS
+from wcodec.errors import RecipeError, WcodecError
+from wcodec.recipe import Options, Prune, Recipe, Rule
+from wcodec.request import parse_size, recipe_from
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("2MB", 2_000_000), ("500kB", 500_000), ("1.5MiB", 3 << 19), ("17", 17), ("8 B", 8), ("1gb", 10**9), (".5k", 500)],
+)
+def test_sizes_are_read_in_powers_of_1000_and_1024(text: str, count: int) -> None:
+    assert parse_size(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "MB", "2XB", "-3", "1e6", "2 M B", "1.2.3kB"])
+def test_sizes_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(RecipeError, match="size: expected"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (82_923, "82.9 kB"), (1_086_696, "1.09 MB"), (999_800, "1.00 MB")],
+)
+def test_sizes_are_written_in_three_digits(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def test_ratios_are_written_without_dividing_by_nothing() -> None:
+    assert [ratio(100, 10), ratio(12345, 10), ratio(0, 1), ratio(1, 0)] == ["10.0x", "1234x", "-", "-"]
+
+
+def test_nothing_said_is_the_default_recipe() -> None:
+    assert recipe_from({"bits": None, "set": None, "preset": None}) == Recipe()
+
+
+def test_words_become_a_recipe() -> None:
+    words = {"bits": "4", "threshold": "1.5std", "set": ["a:bits=8", "b:lossless"], "target_size": "2MB", "seed": 3}
+    assert recipe_from({**words, "include": ["k"], "effort": "best", "keep_optimizer": True}) == Recipe(
+        options=Options(bits=4, prune=Prune("deviations", 1.5)),
+        rules=(Rule("a", Options(bits=8)), Rule("b", Options(lossless=True))),
+        include=("k",),
+        effort="best",
+        target_bytes=2_000_000,
+        keep_optimizer=True,
+        seed=3,
+    )
+
+
+def test_rules_may_be_a_mapping_in_python() -> None:
+    rules = recipe_from({"set": {"a": {"bits": 8}, "b:c": "sparsity=0.5"}}).rules
+    assert rules == (Rule("a", Options(bits=8)), Rule("b:c", Options(prune=Prune("sparsity", 0.5))))
+
+
+def test_the_command_line_wins_over_the_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('bits = 4\nsparsity = 0.5\npreset = "safe"\nmax_error = 0.01\n[[set]]\npattern = "a"\nbits = 8\n')
+    recipe = recipe_from({"clusters": "10", "target_ratio": 20.0, "set": ["b:bits=2"]}, config)
+    assert recipe.options == Options(clusters=10, prune=Prune("sparsity", 0.5))
+    assert (recipe.preset, recipe.max_error, recipe.target_ratio) == ("safe", None, 20.0)
+    assert [rule.pattern for rule in recipe.rules] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    "text", ['bites = 4', 'preset = 4', 'include = [1]', 'seed = "x"', 'max_error = "x"', 'keep_optimizer = 1', 'a = [']
+)
+def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(text)
+    with pytest.raises(RecipeError):
+        recipe_from({}, config)
+
+
+def test_outputs_are_named_after_the_input_and_back() -> None:
+    for name, kind in [("m.h5", "hdf5"), ("m.weights.h5", "hdf5"), ("m.keras", "keras"), ("m.npz", "npz")]:
+        assert unpacked_name(packed_name(Path("d") / name), kind) == Path("d") / name
+    assert unpacked_name(Path("small.wcz"), "keras") == Path("small.keras")
+    assert unpacked_name(Path("m.pt.wcz"), "safetensors") == Path("m.pt.safetensors")
+    assert unpacked_name(Path("archive"), "hdf5") == Path("archive.h5")
+
+
+def test_every_kind_of_model_file_has_a_suffix() -> None:
+    assert set(SUFFIXES) == set(KINDS)
+
+
+def test_targets_that_would_destroy_something_are_refused(tmp_path: Path) -> None:
+    source, taken = tmp_path / "a", tmp_path / "b"
+    source.touch()
+    taken.touch()
+    (tmp_path / "link").symlink_to(source)
+    for target, force in [(source, True), (tmp_path / "link", True), (taken, False), (tmp_path, True)]:
+        with pytest.raises(WcodecError):
+            free_target(source, target, force)
+    with pytest.raises(WcodecError, match="does not exist"):
+        free_target(source, tmp_path / "no" / "b", False)
+    assert free_target(source, taken, True) == taken
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.WcodecError("x"), 1),
+        (errors.RecipeError("x"), 2),
+        (errors.ContainerError("x"), 3),
+        (errors.CorruptError("x"), 3),
+        (errors.TruncatedError("x"), 3),
+        (errors.BudgetError("x"), 4),
+        (errors.UnsupportedError("x"), 5),
+        (errors.ModelFileError("x"), 5),
+        (OSError(28, "No space left on device"), 1),
+        (MemoryError(), 1),
+        (ValueError("a\nb"), 1),
+        (KeyboardInterrupt(), 130),
+        (BrokenPipeError(), 141),
+    ],
+)
+def test_every_error_has_an_exit_code_and_one_line(error: BaseException, code: int) -> None:
+    assert code_of(error) == code
+    assert "\n" not in line_of(error)
+
+
+def test_every_verb_explains_itself_with_an_example_that_parses(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in VERBS:
+        assert main([verb.name, "--help"]) == 0
+        assert f"example:\n  {verb.example}" in capsys.readouterr().out
+
+
+def test_usage_errors_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("", "nope", "encode", "encode a --bits 4 --clusters 3", "inspect a --bad", "encode a -q -v"):
+        assert main(words.split()) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_options_are_never_abbreviated() -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["encode", "a", "--loss"])

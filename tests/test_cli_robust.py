@@ -1,0 +1,111 @@
+"""The installed command when things go wrong around it: damage, signals, full disks, readers that leave."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, command
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes some seconds to encode."""
+    path = tmp_path_factory.mktemp("large") / "large.npz"
+    weights = np.random.default_rng(1).normal(size=(12, 1024, 1024)).astype(np.float32)
+    np.savez(path, **{f"w{number}": matrix for number, matrix in enumerate(weights)})
+    return path
+
+
+def started(source: Path, target: Path, *words: str) -> subprocess.Popen[str]:
+    """An encoding, when its temporary file is there."""
+    process = subprocess.Popen(
+        [*command(), "encode", str(source), "-o", str(target), "--best", *words], stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while not list(target.parent.glob(".*.part")) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert process.poll() is None, "the encoding was over before it could be disturbed"
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_encode_leaves_nothing(large: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
+    process = started(large, tmp_path / "out.wcz")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_encode_leaves_the_old_output_as_it_was(large: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.wcz"
+    target.write_bytes(b"old")
+    process = started(large, target, "-f")
+    process.kill()
+    process.communicate(timeout=60)
+    assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("where", [0, 5, 30, 200, -100, -1])
+def test_a_flipped_bit_is_corruption_and_leaves_no_output(wcodec: Run, coded: Path, tmp_path: Path, where: int) -> None:
+    damaged = bytearray(coded.read_bytes())
+    damaged[where] ^= 0x10
+    path = tmp_path / "damaged.wcz"
+    path.write_bytes(damaged)
+    for words in (["verify", path], ["decode", path, "-o", tmp_path / "out.h5"]):
+        done = wcodec(*words)
+        assert done.returncode in {3, 5}
+        assert len(done.stderr.splitlines()) == 1
+        assert "damaged.wcz" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["damaged.wcz"]
+
+
+@pytest.mark.parametrize("length", [0, 3, 23, 24, 1000, -1])
+def test_a_truncated_file_is_corrupt(wcodec: Run, coded: Path, tmp_path: Path, length: int) -> None:
+    path = tmp_path / "short.wcz"
+    path.write_bytes(coded.read_bytes()[:length])
+    for verb in ("verify", "decode", "inspect"):
+        done = wcodec(verb, path)
+        assert (done.returncode, len(done.stderr.splitlines())) == (3, 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["short.wcz"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["inspect", "CODED"], ["inspect", "CODED", "--json"]])
+def test_a_reader_that_leaves_ends_it_quietly(coded: Path, words: list[str]) -> None:
+    line = [*command(), *(str(coded) if word == "CODED" else word for word in words)]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=60), said) == (141, "")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["inspect", "CODED"], ["inspect", "CODED", "--json"]])
+def test_a_full_disk_under_standard_output_is_one_line(wcodec: Run, coded: Path, words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = wcodec(
+            *(coded if word == "CODED" else word for word in words), stdout=full, stderr=subprocess.PIPE
+        )
+    assert (done.returncode, done.stderr) == (1, "wcodec: No space left on device\n")
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_reason_to_fail(coded: Path, closing: str) -> None:
+    line = " ".join([*command(), "verify", str(coded), closing])
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(wcodec: Run, samples: Path) -> None:
+    done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", "/proc/out.wcz")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)

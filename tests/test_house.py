@@ -1,0 +1,144 @@
+"""The laws of the house that a program can check: floors, sizes, names, and what is forbidden where."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "wcodec"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+KERNELS = sorted([*PACKAGE.glob("kernels/*.pyx"), *PACKAGE.glob("kernels/*.pxd")])
+OWN = [*MODULES, *KERNELS, ROOT / "cli.py", ROOT / "setup.py"]
+OWN += [file for folder in ("tests", "formats", "benchmarks", "samples") for file in (ROOT / folder).rglob("*.py")]
+
+NOUNS = "errors wire model recipe request"
+STORY = "encoder decoder inspection allocation search quantization levels head rules parallel output"
+FLOORS = (
+    ("__main__ cli api",),
+    ("learning",),
+    (STORY,),
+    ("modelfiles", "prune", "quantize", "sparse", "lossless", "container", "anatomy"),
+    ("entropy", "floats layout"),
+    (NOUNS,),
+    ("kernels",),
+)
+"""From the roof down; each text is one room, inside which modules may import each other."""
+
+
+def room_of(module: str) -> tuple[int, str]:
+    """Floor (0 is the roof) and room of a dotted module name."""
+    name = module.split(".")[1]
+    for floor, rooms in enumerate(FLOORS):
+        for room in rooms:
+            if name in room.split():
+                return floor, room
+    raise AssertionError(f"{module} has no room: give it one in FLOORS")
+
+
+def dotted(file: Path) -> str:
+    """wcodec/cli/encode.py -> wcodec.cli.encode"""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module that a file imports anywhere, as absolute dotted names."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            module = node.module or ""
+            for alias in node.names:
+                inner = PACKAGE.parent.joinpath(*module.split("."), alias.name)
+                is_module = inner.is_dir() or inner.with_suffix(".py").exists()
+                yield f"{module}.{alias.name}" if is_module else module
+
+
+def own_imports(file: Path) -> set[str]:
+    return {name for name in imports(file) if name.startswith("wcodec.")}
+
+
+@pytest.mark.parametrize("file", [file for file in MODULES if file != PACKAGE / "__init__.py"], ids=dotted)
+def test_imports_only_go_down_and_neighbours_have_no_doors(file: Path) -> None:
+    floor, room = room_of(dotted(file))
+    for name in own_imports(file):
+        other_floor, other_room = room_of(name)
+        assert other_room == room or other_floor > floor, f"{dotted(file)} imports {name}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {dotted(file): own_imports(file) - {dotted(file)} for file in MODULES if dotted(file) != "wcodec"}
+    packages = {dotted(file) for file in MODULES if file.stem == "__init__"}
+    graph = {name: {other for other in others if other not in packages} for name, others in graph.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_files_are_short_enough_to_read() -> None:
+    long = {file.relative_to(ROOT): lines for file in OWN if (lines := len(file.read_text("utf-8").splitlines())) > 300}
+    assert not long
+
+
+def test_names_say_what_is_inside() -> None:
+    vague = {"util", "utils", "common", "helper", "helpers", "core", "base", "misc", "manager"}
+    assert not [file for file in OWN if file.stem in vague or file.parent.name in vague]
+
+
+def test_only_the_command_line_prints() -> None:
+    for file in MODULES:
+        calls = {node.func.id for node in ast.walk(ast.parse(file.read_text("utf-8")))
+                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+        assert "print" not in calls or file.parent.name == "cli", file
+        assert not calls & {"eval", "exec", "input"}, file
+
+
+@pytest.mark.parametrize(
+    ("modules", "room"),
+    [
+        ({"keras", "tensorflow", "tf_keras", "jax"}, "learning"),
+        ({"h5py", "safetensors", "torch", "onnx"}, "modelfiles"),
+        ({"rich", "argparse", "shtab"}, "cli"),
+        ({"pickle", "cPickle", "dill", "shelve", "marshal", "joblib"}, "nowhere"),
+    ],
+    ids=["frameworks", "file libraries", "terminal", "code in files"],
+)
+def test_foreign_libraries_stay_in_their_room(modules: set[str], room: str) -> None:
+    for file in MODULES:
+        if file.relative_to(PACKAGE).parts[0] != room:
+            assert not {name.split(".")[0] for name in imports(file)} & modules, file
+
+
+def test_numpy_never_unpickles() -> None:
+    assert not [file for file in MODULES if "allow_pickle=True" in file.read_text("utf-8")]
+
+
+CODERS = [file for file in KERNELS if re.match("context|huffman|range|symbols", file.stem)]
+
+
+@pytest.mark.parametrize("kernel", CODERS, ids=[file.name for file in CODERS])
+def test_coders_have_integer_state_only(kernel: Path) -> None:
+    code = re.sub(r'""".*?"""|#.*', "", kernel.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert not re.findall(r"\b(?:float|double|libc\.math)\b", code)
+
+
+def test_kernels_import_nothing_of_ours_and_keep_their_bounds() -> None:
+    for kernel in KERNELS:
+        text = kernel.read_text("utf-8")
+        outside = [line for line in text.splitlines() if re.match(r"\s*(c?import|from)\s.*wcodec", line)]
+        assert all("wcodec.kernels" in line for line in outside), kernel
+        assert "ffast-math" not in text
+
+
+def test_nothing_is_left_undone() -> None:
+    words = ["TO~DO", "FIX~ME", "raise Not~ImplementedError", "type: ~ignore"]
+    words += ["mark.x~fail", "mark.s~kip", "pytest.s~kip"]
+    loose = re.compile("|".join(re.escape(word.replace("~", "")) for word in words))
+    assert not [file.relative_to(ROOT) for file in OWN if loose.search(file.read_text("utf-8"))]

@@ -1,0 +1,44 @@
+"""What a command imports is what it costs to start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"sklearn", "scipy", "tensorflow", "keras", "torch", "h5py", "pandas", "IPython"}
+ABSENT_IN_HELP = HEAVY | {"numpy", "rich", "zstandard", "asyncio", "wcodec.kernels"}
+
+
+def imported_by(code: str) -> set[str]:
+    """Names of the modules that a fresh interpreter has loaded after `code`."""
+    script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stderr.split())
+
+
+def test_help_needs_the_standard_library_only() -> None:
+    assert not imported_by("from wcodec.cli import main; main(['encode', '--help'])") & ABSENT_IN_HELP
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    loaded = imported_by("import wcodec; wcodec.__version__")
+    assert {name for name in loaded if name.startswith("wcodec")} == {"wcodec"}
+    assert not loaded & ABSENT_IN_HELP
+
+
+@pytest.mark.parametrize("verb", ["inspect", "verify"])
+def test_a_container_is_read_without_anything_heavy(coded: Path, verb: str) -> None:
+    assert not imported_by(f"from wcodec.cli import main; assert main([{verb!r}, {str(coded)!r}]) == 0") & HEAVY
+
+
+def test_encode_and_decode_never_import_a_framework(samples: Path, tmp_path: Path) -> None:
+    packed, model = tmp_path / "m.wcz", tmp_path / "m.h5"
+    code = f"""
+from wcodec.cli import main
+assert main(["encode", {str(samples / "tutorial_cnn.h5")!r}, "-o", {str(packed)!r}]) == 0
+assert main(["decode", {str(packed)!r}, "-o", {str(model)!r}]) == 0
+"""
+    assert not imported_by(code) & {"tensorflow", "keras", "torch", "sklearn", "scipy"}
