@@ -31,7 +31,8 @@ class Scaled(layers.Layer):
 
 
 def sequential():
-    return keras.Sequential([keras.Input(IMAGE), layers.Flatten(), layers.Dense(9, "relu"), layers.Dense(3, name="été")])
+    dense = layers.Dense(9, "relu"), layers.Dense(3, name="été")
+    return keras.Sequential([keras.Input(IMAGE), layers.Flatten(), *dense])
 
 
 def convolutional():
@@ -53,7 +54,8 @@ def branching():
 
 
 def nested():
-    inner = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="dense"), layers.Dense(4, name="other")], name="inner")
+    dense = layers.Dense(4, name="dense"), layers.Dense(4, name="other")
+    inner = keras.Sequential([keras.Input((4,)), *dense], name="inner")
     x = inputs = keras.Input(IMAGE)
     x = layers.Dense(4, name="dense")(layers.Flatten()(x))
     return keras.Model(inputs, layers.Dense(2)(inner(inner(x))))
@@ -80,7 +82,8 @@ def custom():
 
 def bfloat16():
     policy = keras.DTypePolicy("bfloat16")
-    return keras.Sequential([keras.Input(IMAGE), layers.Flatten(), layers.Dense(6, dtype=policy), layers.Dense(2, dtype=policy)])
+    dense = layers.Dense(6, dtype=policy), layers.Dense(2, dtype=policy)
+    return keras.Sequential([keras.Input(IMAGE), layers.Flatten(), *dense])
 
 
 def random_state():
@@ -118,7 +121,7 @@ NOT_AS_H5 = {"attention", "bfloat16", "normalized"}
 
 def deep(count: int) -> keras.Model:
     """`count` layers with long names, so that Keras splits its list of their names over several attributes."""
-    parts = [layers.Rescaling(1.0, name=f"a_layer_with_a_name_long_enough_to_overflow_the_attribute_{'x' * 60}_{i}") for i in range(count)]
+    parts = [layers.Rescaling(1.0, name=f"a_layer_with_a_long_name_{'x' * 100}_{i}") for i in range(count)]
     return keras.Sequential([keras.Input((2,)), *parts, layers.Dense(2, name="last")])
 
 
@@ -141,7 +144,8 @@ def examples(model: keras.Model) -> np.ndarray:
 def predictions(model: keras.Model) -> list[np.ndarray]:
     """All outputs, without compiling a graph."""
     outputs = model(examples(model), training=False)
-    return [np.asarray(keras.ops.convert_to_numpy(y)).astype(np.float32) for y in (outputs if isinstance(outputs, list) else [outputs])]
+    several = outputs if isinstance(outputs, list) else [outputs]
+    return [np.asarray(keras.ops.convert_to_numpy(output)).astype(np.float32) for output in several]
 
 
 def _numbers(seed, shape):

@@ -33,7 +33,10 @@ def rounded(tensor: Tensor, values: Bits) -> Bits:
     return values
 
 
-def rewrite(source: Path, target: Path, edit: Callable[[Tensor, Bits], Bits] = same, keep_optimizer: bool = False) -> None:
+Edit = Callable[[Tensor, Bits], Bits]
+
+
+def rewrite(source: Path, target: Path, edit: Edit = same, keep_optimizer: bool = False) -> None:
     with open_model(source, keep_optimizer) as model:
         values = (edit(tensor, tensor.read()) for tensor in model.tensors)
         write_model(target, model.kind, model.skeleton, model.tensors, values)
@@ -65,13 +68,17 @@ def reload(model: keras.Model, path: Path, ending: str) -> keras.Model:
     return twin
 
 
+def assert_same_predictions(ours: keras.Model, theirs: keras.Model) -> None:
+    for one, other in zip(keras_zoo.predictions(ours), keras_zoo.predictions(theirs), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
 @pytest.mark.parametrize(("name", "ending"), CASES)
 def test_a_rewritten_file_loads_in_keras_with_the_same_predictions(zoo, tmp_path, name, ending):
     model, source = zoo(name, ending)
     target = tmp_path / f"out{ending}"
     rewrite(source, target)
-    for ours, theirs in zip(keras_zoo.predictions(reload(model, target, ending)), keras_zoo.predictions(model), strict=True):
-        assert ours.tobytes() == theirs.tobytes()
+    assert_same_predictions(reload(model, target, ending), model)
 
 
 @pytest.mark.parametrize(("name", "ending"), CASES)
@@ -85,8 +92,7 @@ def test_a_lossy_edit_of_the_file_is_the_same_edit_through_keras(zoo, tmp_path, 
             for weight in layer._trainable_variables + layer._non_trainable_variables:
                 if weight.dtype == "float32" and len(weight.shape) > 1:
                     weight.assign(np.round(weight.numpy(), 1))
-    for ours, theirs in zip(keras_zoo.predictions(reload(model, target, ending)), keras_zoo.predictions(twin), strict=True):
-        assert ours.tobytes() == theirs.tobytes()
+    assert_same_predictions(reload(model, target, ending), twin)
 
 
 @pytest.mark.parametrize("ending", [".h5", ".keras", ".weights.h5"])

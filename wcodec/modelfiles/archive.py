@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import zipfile
@@ -16,7 +17,7 @@ from wcodec.modelfiles import hdf5_read, hdf5_write, members, skeleton
 from wcodec.modelfiles.layers import annotate
 from wcodec.modelfiles.window import Window
 
-WEIGHTS = "model.weights.h5"
+WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 BLOCK = 1 << 20
 
 
@@ -33,7 +34,8 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         with members.border(str(path)):
             archive = stack.enter_context(zipfile.ZipFile(path))
             infos = members.members_of(archive, path)
-            config = archive.read("config.json").decode("utf-8", "replace") if "config.json" in archive.NameToInfo else None
+            names = {info.filename for info in infos}
+            config = archive.read(CONFIG).decode("utf-8", "replace") if CONFIG in names else None
             for info in infos:
                 if info.filename != WEIGHTS:
                     kept.append(members.raw_member(archive, info))
@@ -46,7 +48,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
                 packed = skeleton.pack(tree, [tensor.dtype for tensor in tensors])
                 kept.append(members.described(info, members.TENSORS, packed))
         if not any(member.kind == members.TENSORS for member in kept):
-            raise ModelFileError(f"{path}: expected a member {WEIGHTS}; sharded and .npz weights of Keras are not supported")
+            raise ModelFileError(f"{path}: expected a member {WEIGHTS}; sharded and .npz weights are not supported")
         yield Model("keras", tensors, members.pack(kept), path.stat().st_size, dropped)
 
 
@@ -74,12 +76,12 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorFacts], values: Ite
 
 @contextmanager
 def _weights(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Iterator[IO[bytes]]:
-    """The HDF5 file inside, seekable: in place where it is stored, else inflated to an unnamed file. Checks its CRC-32."""
+    """The HDF5 file inside, seekable: in place where stored, else inflated to an unnamed file. Checks its CRC-32."""
     with ExitStack() as stack, archive.open(info) as member:
         if info.compress_type == zipfile.ZIP_STORED:
             while member.read(BLOCK):
                 pass
-            yield stack.enter_context(Window(path, info))
+            yield stack.enter_context(io.BufferedReader(Window(path, info), BLOCK))
         else:
             inflated = stack.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(member, inflated, BLOCK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,22 +18,28 @@ from wcodec.errors import ModelFileError
 from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles.hdf5_types import hdf5_type, memory_type, tensor_dtype, type_text
 from wcodec.modelfiles.skeleton import DEFAULT_TYPES, item_bytes
-from wcodec.modelfiles.tree import MAX_DEPTH, Attribute, Group, Link, Node, Slot, Stored, Values, string_attribute
+from wcodec.modelfiles.tree import (
+    MAX_DEPTH,
+    Attribute,
+    Found,
+    Group,
+    Link,
+    Node,
+    Slot,
+    Stored,
+    Values,
+    string_attribute,
+)
 from wcodec.wire import MAX_DIMS
 
 DEFLATE_RATIO = 1032
 """No zlib stream expands more than this, so a dataset that claims to is a bomb."""
 FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF})
-HDF5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError, OverflowError, SystemError)
+HDF5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError, ArithmeticError, SystemError)
 """What h5py raises for a damaged file."""
 
-
-@dataclass(frozen=True)
-class Found:
-    """A tensor of the file: `read` returns its values, little-endian `Bits[shape]`."""
-
-    facts: TensorFacts
-    read: Callable[[], Bits]
+Ranks = dict[str, int]
+"""Position of a path among its siblings, where Keras says one."""
 
 
 @dataclass
@@ -69,7 +75,9 @@ def opened(source: Path | IO[bytes], where: str) -> Iterator[h5py.File]:
             file.close()
 
 
-def survey(file: h5py.File, where: str, file_bytes: int, keep_optimizer: bool) -> tuple[Group, list[Found], tuple[str, ...]]:
+def survey(
+    file: h5py.File, where: str, file_bytes: int, keep_optimizer: bool
+) -> tuple[Group, list[Found], tuple[str, ...]]:
     """Tree, tensors in the order of the tree's slots, and names of the tensors of the optimizer that were left out.
 
     Raises: ModelFileError for links that leave the file, unsupported types and sizes that the file does not back.
@@ -82,7 +90,7 @@ def survey(file: h5py.File, where: str, file_bytes: int, keep_optimizer: bool) -
 
 
 def _group(
-    walk: Survey, group: h5g.GroupID, name: str, path: str, ranks: dict[str, int], depth: int, optimizer: Survey | None = None
+    walk: Survey, group: h5g.GroupID, name: str, path: str, ranks: Ranks, depth: int, optimizer: Survey | None = None
 ) -> Group:
     if depth > MAX_DEPTH:
         raise ModelFileError(f"{walk.where}, /{path}: groups are nested more than {MAX_DEPTH} deep")
@@ -109,7 +117,7 @@ def _group(
     return Group(name, tuple(children), attributes, ordered, attributes_ordered)
 
 
-def _child(walk: Survey, group: h5g.GroupID, name: str, path: str, ranks: dict[str, int], depth: int) -> Node:
+def _child(walk: Survey, group: h5g.GroupID, name: str, path: str, ranks: Ranks, depth: int) -> Node:
     whole, raw = path + name, name.encode()
     if group.links.get_info(raw).type != h5l.TYPE_HARD:
         raise ModelFileError(f"{walk.where}, /{whole}: soft and external links are not followed")
@@ -239,15 +247,16 @@ def _text(walk: Survey, raw: bytes) -> str:
         raise ModelFileError(f"{walk.where}: the name {raw!r} is not UTF-8") from error
 
 
-def _ranks(path: str, attributes: tuple[Attribute, ...]) -> dict[str, int]:
-    """Position of each path in Keras' own lists of layers and weights, so that tensors come in the order of the model."""
-    ranks: dict[str, int] = {}
+def _ranks(path: str, attributes: tuple[Attribute, ...]) -> Ranks:
+    """Position of each path in Keras' own lists of names, so that tensors come in the order of the model."""
+    ranks: Ranks = {}
     for attribute in attributes:
         text = attribute.values.type
         if attribute.name in ("layer_names", "weight_names") and text[0] == "s":
             size = item_bytes(text)
-            blob = attribute.values.items
-            items = [blob[0][i : i + size].rstrip(b"\0") for i in range(0, len(blob[0]), size)] if size and blob else blob
+            items: Sequence[bytes] = attribute.values.items
+            if size and items:
+                items = [items[0][i : i + size].rstrip(b"\0") for i in range(0, len(items[0]), size)]
             for item in items:
                 whole = path.rstrip("/")
                 for component in item.decode("utf-8", "replace").split("/"):

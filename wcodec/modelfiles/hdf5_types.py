@@ -19,8 +19,8 @@ _PADDINGS = {"t": h5t.STR_NULLTERM, "n": h5t.STR_NULLPAD, "s": h5t.STR_SPACEPAD}
 _CHARACTERS = {"a": h5t.CSET_ASCII, "u": h5t.CSET_UTF8}
 _TENSORS = {
     np.dtype(name).str[1:]: name
-    for name in ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
-                 "bool", "complex64", "complex128")
+    for name in ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64",
+                 "int64", "bool", "complex64", "complex128")
 } | {"V1": "bytes1", "V2": "bytes2"}  # fmt: skip
 
 
@@ -73,5 +73,7 @@ def tensor_dtype(text: str) -> str | None:
     return _TENSORS.get(text[1:]) if text[0] != "s" else None
 
 
-_CLASSES = {h5t.REFERENCE: "reference", h5t.VLEN: "variable-length sequence", h5t.ARRAY: "array", h5t.BITFIELD: "bit field",
-            h5t.TIME: "time"}  # fmt: skip
+_CLASSES = {
+    h5t.REFERENCE: "reference", h5t.VLEN: "variable-length sequence", h5t.ARRAY: "array", h5t.BITFIELD: "bit field",
+    h5t.TIME: "time",
+}  # fmt: skip

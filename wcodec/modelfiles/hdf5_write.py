@@ -68,9 +68,8 @@ def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[],
             _tensor(parent, child, take())
         else:
             properties = _ordered(h5p.create(h5p.DATASET_CREATE), child.attributes_ordered)
-            dataset = h5d.create(
-                parent, name, hdf5_type(child.values.type), _space(child.values.shape), properties, _link_properties(name)
-            )
+            on_disk, space = hdf5_type(child.values.type), _space(child.values.shape)
+            dataset = h5d.create(parent, name, on_disk, space, properties, _link_properties(name))
             if (array := _array(child.values)) is not None:
                 dataset.write(h5s.ALL, h5s.ALL, array, mtype=memory_type(child.values.type)[1])
             _attributes(dataset, child.attributes)
@@ -91,7 +90,8 @@ def _tensor(parent: h5g.GroupID, slot: Slot, values: Bits) -> None:
 
 def _attributes(thing: h5g.GroupID | h5d.DatasetID, attributes: Sequence[Attribute]) -> None:
     for attribute in attributes:
-        made = h5a.create(thing, attribute.name.encode(), hdf5_type(attribute.values.type), _space(attribute.values.shape))
+        on_disk, space = hdf5_type(attribute.values.type), _space(attribute.values.shape)
+        made = h5a.create(thing, attribute.name.encode(), on_disk, space)
         if (array := _array(attribute.values)) is not None:
             made.write(array, mtype=memory_type(attribute.values.type)[1])
 

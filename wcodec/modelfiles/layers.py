@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from wcodec.model import Tensor
-from wcodec.modelfiles.hdf5_read import Found
-from wcodec.modelfiles.tree import Group, string_attribute
+from wcodec.modelfiles.tree import Found, Group, string_attribute
 
-Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What json.loads returns."""
 
+CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+"""Groups whose members are layers; the second is TensorFlow 2.13's."""
 STATISTICS = re.compile(r"(?:.*/)?(?:spectral_)?normalization(?:_[0-9]+)?/")
 """Paths of Keras' Normalization, whose mean and variance were adapted to data."""
 CODES = re.compile(r"(?:.*/)?(?:kernel_scale|kernel_zero|g_idx|amax_history|.*_scale|.*_zero|quantized_kernel)(?::0)?")
@@ -106,9 +108,12 @@ def _layer(path: str, places: _Places, configured: Configured) -> str:
         owners = ["/".join(parts[: i + 1]) + "/" for i in range(len(parts) - 2)]
         named = [places.names.get(owner, parts[i]) for i, owner in enumerate(owners)]
         known = [name for name in named if name in configured.layers]
-        last = max((i for i, part in enumerate(parts[:-2]) if part in ("layers", "_layer_checkpoint_dependencies")), default=-1)
-        return known[-1] if known else named[last + 1] if last + 1 < len(named) else (named or [""])[-1]
+        if known:
+            return known[-1]
+        last = max((i for i, part in enumerate(parts[:-2]) if part in CONTAINERS), default=-1)
+        return (named[last + 1 :] or named[-1:] or [""])[0]
     inside = [part for part in parts[:-1] if part in configured.layers]
     if inside:
         return inside[-1]
-    return parts[1] if parts[0] in ("model_weights", "optimizer_weights") and len(parts) > 2 else parts[0] if parts[1:] else ""
+    outer = parts[1:-1] if parts[0] in ("model_weights", "optimizer_weights") else parts[:-1]
+    return outer[0] if outer else ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,11 @@ RAW, TENSORS = 0, 1
 DEFLATE_RATIO = 1032
 MAX_RAW_BYTES = 1 << 30
 """All members that are kept whole, together."""
-ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, RuntimeError, EOFError, LookupError)
+Date = tuple[int, int, int, int, int, int]
+EPOCH: Date = (1980, 1, 1, 0, 0, 0)
+ZIP_ERRORS = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, OSError, ValueError, RuntimeError, EOFError, LookupError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Member:
     """One member: what the archive says of it, and its bytes or, where it holds tensors, its skeleton."""
 
     name: str
-    date: tuple[int, int, int, int, int, int]
+    date: Date
     deflated: bool
     attributes: int
     kind: int
@@ -41,11 +46,9 @@ class Member:
 @contextmanager
 def border(where: str) -> Iterator[None]:
     """Turns what zipfile and zlib raise into a ModelFileError."""
-    import zlib
-
     try:
         yield
-    except (*ZIP_ERRORS, zlib.error, NotImplementedError) as error:
+    except ZIP_ERRORS as error:
         raise ModelFileError(f"{where}: a damaged zip archive: {error or type(error).__name__}") from error
 
 
@@ -84,11 +87,11 @@ def described(info: zipfile.ZipInfo, kind: int, content: bytes) -> Member:
     )
 
 
-def pack(members: list[Member]) -> bytes:
+def pack(members: Sequence[Member]) -> bytes:
     """Members as bytes. Inverse: `parse`."""
     out = bytearray()
     put_varint(out, len(members))
-    date, attributes = (1980, 1, 1, 0, 0, 0), 0
+    date, attributes = EPOCH, 0
     for member in members:
         same = (member.date, member.attributes) == (date, attributes)
         out.append(member.kind | member.deflated << 1 | (not same) << 2)
@@ -97,8 +100,7 @@ def pack(members: list[Member]) -> bytes:
         out += name
         if not same:
             date, attributes = member.date, member.attributes
-            put_varint(out, date[0] - 1980)
-            out += bytes(date[1:])
+            out += _dos(date).to_bytes(4, "little")
             put_varint(out, attributes)
         put_varint(out, len(member.content))
         out += member.content
@@ -112,28 +114,39 @@ def parse(data: bytes) -> list[Member]:
     """
     count, at = take_varint(data, 0)
     result: list[Member] = []
-    date, attributes = (1980, 1, 1, 0, 0, 0), 0
+    date, attributes = EPOCH, 0
     for _ in range(count):
         flags, at = take_varint(data, at)
         if flags > 7:
             raise CorruptError(f"skeleton, member {len(result)}: expected flags of at most 7, got {flags}")
         raw_name, at = _take(data, at)
         if flags & 4:
-            year, at = take_varint(data, at)
-            month, day, hour, minute, second = _slice(data, at, 5)
-            date = (1980 + year, month, day, hour, minute, second)
-            attributes, at = take_varint(data, at + 5)
-        if date[0] > 2107 or attributes >> 32:
-            raise CorruptError(f"skeleton, member {len(result)}: expected a date up to 2107, got {date}")
+            date = _date(int.from_bytes(_slice(data, at, 4), "little"))
+            attributes, at = take_varint(data, at + 4)
+        if attributes >> 32 or len(raw_name) >> 16 or b"\0" in raw_name:
+            raise CorruptError(f"skeleton, member {len(result)}: {raw_name[:80]!r} cannot be written")
         content, at = _take(data, at)
         try:
             name = raw_name.decode()
         except UnicodeDecodeError as error:
             raise CorruptError(f"skeleton, member {len(result)}: expected a name in UTF-8, got {error}") from error
         result.append(Member(name, date, bool(flags & 2), attributes, flags & 1, content))
+    if len({member.name for member in result}) != len(result):
+        raise CorruptError("skeleton: two members have one name")
     if at != len(data):
         raise CorruptError(f"skeleton: expected its end after {count} members, got {len(data) - at} more bytes")
     return result
+
+
+def _dos(date: Date) -> int:
+    """A date as zip has it: 7 bits of years since 1980, 4 month, 5 day, 5 hour, 6 minute, 5 of two seconds."""
+    year, month, day, hour, minute, second = date
+    return (year - 1980) << 25 | month << 21 | day << 16 | hour << 11 | minute << 5 | second // 2
+
+
+def _date(dos: int) -> Date:
+    """Inverse: `_dos`."""
+    return 1980 + (dos >> 25), dos >> 21 & 15, dos >> 16 & 31, dos >> 11 & 31, dos >> 5 & 63, (dos & 31) * 2
 
 
 def _take(data: bytes, at: int) -> tuple[bytes, int]:

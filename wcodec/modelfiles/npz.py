@@ -24,8 +24,8 @@ MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000
 TYPES = {
     np.dtype(name).str[1:]: name
-    for name in ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
-                 "bool", "complex64", "complex128")
+    for name in ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64",
+                 "int64", "bool", "complex64", "complex128")
 } | {"V1": "bytes1", "V2": "bytes2"}  # fmt: skip
 FORTRAN, BIG = 1, 2
 
@@ -67,7 +67,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
                 flags = FORTRAN * header.fortran | BIG * (header.descr[0] == ">")
                 kept.append(members.described(info, members.TENSORS, bytes([flags, header.version])))
                 layer = facts.name.rpartition("/")[0]
-                reader = partial(_read, archive, info, header, facts, where, lock)
+                reader = partial(_read, archive, lock, info, header, facts)
                 tensors.append(Tensor(facts.name, dtype, header.shape, layer, False, reader))
         yield Model("npz", tuple(tensors), members.pack(kept), path.stat().st_size)
 
@@ -84,7 +84,8 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorFacts], values: Ite
         for member, facts in zip(parsed, tensors, strict=True):
             tensor = next(values, None)
             if len(member.content) != 2 or member.content[0] > 3 or member.content[1] not in (1, 2, 3):
-                raise CorruptError(f"skeleton, {member.name}: expected flags and a version, got {member.content[:8].hex()}")
+                got = member.content[:8].hex()
+                raise CorruptError(f"skeleton, {member.name}: expected flags and a version, got {got}")
             if tensor is None or tensor.shape != facts.shape:
                 raise CorruptError(f"{facts.name}: expected values of shape {facts.shape}, got others")
             flags, version = member.content
@@ -118,7 +119,8 @@ def _header(file: IO[bytes], where: str) -> Header:
     descr, fortran, shape = said["descr"], said["fortran_order"], said["shape"]
     if not isinstance(descr, str) or not re.fullmatch(r"[<>|=][a-zA-Z][0-9]*", descr) or "O" in descr:
         raise ModelFileError(f"{where}: expected numbers, got type {descr}; objects are pickles, which can run code")
-    if not isinstance(shape, tuple) or not all(type(n) is int and 0 <= n < 1 << 63 for n in shape) or len(shape) > MAX_DIMS:
+    whole = isinstance(shape, tuple) and all(type(size) is int and 0 <= size < 1 << 63 for size in shape)
+    if not whole or len(shape) > MAX_DIMS:
         raise ModelFileError(f"{where}: expected a shape of at most {MAX_DIMS} sizes, got {shape}")
     return Header(head[6], descr, fortran is True, shape, 8 + wide + length)
 
@@ -130,8 +132,9 @@ def _header_bytes(facts: TensorFacts, flags: int, version: int) -> bytes:
         raise CorruptError(f"{facts.name}: .npy has no type {facts.dtype}")
     descr = ("|" if text[0] in "Vb" or text in ("u1", "i1") else ">" if flags & BIG else "<") + text
     said = f"{{'descr': {descr!r}, 'fortran_order': {bool(flags & FORTRAN)}, 'shape': {facts.shape!r}, }}".encode()
-    room = max((len(str(facts.shape[-1 if flags & FORTRAN else 0])) if facts.shape else 0, 0))
-    said += b" " * (21 - room if facts.shape else 0)
+    if facts.shape:
+        # numpy leaves room for the growing axis to take 21 digits.
+        said += b" " * (21 - len(str(facts.shape[-1 if flags & FORTRAN else 0])))
     wide = 2 if version == 1 else 4
     total = -(-(8 + wide + len(said) + 1) // 64) * 64
     length = total - 8 - wide
@@ -140,18 +143,16 @@ def _header_bytes(facts: TensorFacts, flags: int, version: int) -> bytes:
     return MAGIC + bytes([version, 0]) + length.to_bytes(wide, "little") + said.ljust(length - 1) + b"\n"
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: Header, facts: TensorFacts, where: str, lock: Lock) -> Bits:
+def _read(archive: zipfile.ZipFile, lock: Lock, info: zipfile.ZipInfo, header: Header, facts: TensorFacts) -> Bits:
     """Values of one array; the archive is one file, so one reader at a time."""
     stored = np.dtype(f"u{header.descr[2:]}" if header.descr[1] == "V" else header.descr)
+    where = f"{archive.filename}, {info.filename}"
     with lock, members.border(where), archive.open(info) as file:
         file.read(header.bytes)
-        values = np.empty(facts.count, stored)
-        view = values.view(np.uint8).data if values.size else memoryview(b"")
-        at = 0
-        while at < len(view) and (count := file.readinto(view[at:])):
-            at += count
-        if at != values.nbytes or file.read(1):
-            raise ModelFileError(f"{where}: expected {values.nbytes} bytes of values, got {at}")
+        raw = file.read(facts.nbytes)
+        if len(raw) != facts.nbytes or file.read(1):
+            raise ModelFileError(f"{where}: expected {facts.nbytes} bytes of values, got {len(raw)}")
+    values = np.frombuffer(raw, stored)
     values = values.astype(stored.newbyteorder("<"), copy=False)
     shaped = values.reshape(facts.shape[::-1]).T if header.fortran else values.reshape(facts.shape)
     return np.ascontiguousarray(shaped).reshape(facts.shape)

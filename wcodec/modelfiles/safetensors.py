@@ -62,10 +62,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     else:
         skeleton.append(VERBATIM)
         skeleton += header
-    tensors = tuple(
-        Tensor(e.facts.name, e.facts.dtype, e.facts.shape, e.facts.name.rpartition(".")[0], False, partial(_read, path, e, 8 + length))
-        for e in entries
-    )
+    tensors = tuple(_tensor(path, entry, 8 + length) for entry in entries)
     yield Model("safetensors", tensors, bytes(skeleton), size)
 
 
@@ -94,7 +91,7 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorFacts], values: I
         for entry in entries:
             tensor = next(values, None)
             if tensor is None or tensor.nbytes != entry.facts.nbytes:
-                raise CorruptError(f"{entry.facts.name}: expected {entry.facts.nbytes} bytes of values, got another count")
+                raise CorruptError(f"{entry.facts.name}: expected {entry.facts.nbytes} bytes of values, got others")
             file.seek(8 + len(header) + entry.begin)
             file.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
 
@@ -112,7 +109,8 @@ def _parse(header: bytes, left: int) -> tuple[bytes, list[Entry]]:
     at = 0
     for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
         if entry.begin != at or entry.end - entry.begin != entry.facts.nbytes:
-            raise ValueError(f"{entry.facts.name}: expected {entry.facts.nbytes} bytes at {at}, got {entry.begin}:{entry.end}")
+            place = f"{entry.begin}:{entry.end}"
+            raise ValueError(f"{entry.facts.name}: expected {entry.facts.nbytes} bytes at {at}, got {place}")
         at = entry.end
     if at != left:
         raise ValueError(f"expected values of {at} bytes, got {left}")
@@ -149,14 +147,21 @@ def _canonical(tensors: Sequence[TensorFacts], metadata: bytes, padding: int) ->
     parts = [f'"__metadata__":{metadata.decode("utf-8", "replace")}'] if metadata else []
     at = 0
     for facts in tensors:
-        entry: Json = {"dtype": NAMES.get(facts.dtype), "shape": list(facts.shape), "data_offsets": [at, at + facts.nbytes]}
+        end = at + facts.nbytes
+        entry: Json = {"dtype": NAMES.get(facts.dtype), "shape": list(facts.shape), "data_offsets": [at, end]}
         parts.append(f"{_json(facts.name)}:{_json(entry)}")
-        at += facts.nbytes
+        at = end
     return f"{{{','.join(parts)}}}".encode("utf-8", "surrogatepass") + b" " * padding
 
 
 def _json(value: Json) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _tensor(path: Path, entry: Entry, start: int) -> Tensor:
+    facts = entry.facts
+    layer = facts.name.rpartition(".")[0]
+    return Tensor(facts.name, facts.dtype, facts.shape, layer, read=partial(_read, path, entry, start))
 
 
 def _read(path: Path, entry: Entry, start: int) -> Bits:

@@ -207,7 +207,7 @@ class _Reader:
         if self.slot >= len(self.names):
             raise CorruptError(f"skeleton at byte {self.at}: expected {len(self.names)} tensors, got more")
         whole = self.names[self.slot]
-        name, rest = (whole[len(path) :].split("/", 1) + [""])[:2] if whole.startswith(path) else ("", "")
+        name, rest = [*whole[len(path) :].split("/", 1), ""][:2] if whole.startswith(path) else ("", "")
         if name in ("", ".") or "\0" in name or (rest == "") != leaf:
             raise CorruptError(f"skeleton at byte {self.at}: tensor {whole!r} is not where group /{path} has it")
         return name

@@ -10,10 +10,11 @@ from wcodec.errors import ModelFileError
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
+FROM_TORCH = "load it with torch.load(weights_only=True) and save it as .safetensors"
 FOREIGN = (
     (0, b"GGUF", "a GGUF file: convert its source (safetensors) instead"),
     (4, b"TFL3", "a TFLite model: encode the Keras model it was converted from"),
-    (0, b"\x80\x02\x8a\x0al\xfc", "an old PyTorch pickle: load it with torch.load(weights_only=True) and save_file it as .safetensors"),
+    (0, b"\x80\x02\x8a\x0al\xfc", f"an old PyTorch pickle: {FROM_TORCH}"),
     (0, b"\x93NUMPY", "a single .npy array: save it with numpy.savez as .npz"),
     (0, b"\x1f\x8b", "gzip-compressed: decompress it first"),
     (0, b"\x89WCZ", "a .wcz container already: use decode"),
@@ -58,13 +59,14 @@ def _zip(path: Path) -> str:
         raise ModelFileError(f"{path}: a damaged zip archive: {error}") from error
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         raise ModelFileError(
-            f"{path}: is a PyTorch checkpoint, a pickle: load it with torch.load(weights_only=True) and save_file it as .safetensors"
+            f"{path}: is a PyTorch checkpoint, a pickle: {FROM_TORCH}"
         )
     if "config.json" in names or any(name.startswith("model.weights.") for name in names):
         return "keras"
     if names and all(name.endswith(".npy") for name in names):
         return "npz"
-    raise ModelFileError(f"{path}: a zip archive, but neither .keras nor .npz; it holds {', '.join(names[:3]) or 'nothing'}")
+    held = ", ".join(names[:3]) or "nothing"
+    raise ModelFileError(f"{path}: expected a .keras or .npz archive, but this zip holds {held}")
 
 
 def _directory(path: Path) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from wcodec.model import Bits, TensorFacts
 
 MAX_DEPTH = 64
 """Groups nested deeper than this are refused, in files and in skeletons."""
@@ -71,6 +73,14 @@ class Group:
 
 
 Node = Group | Slot | Stored | Link
+
+
+@dataclass(frozen=True)
+class Found:
+    """A tensor of a file: `read` returns its values, little-endian `Bits[shape]`."""
+
+    facts: TensorFacts
+    read: Callable[[], Bits]
 
 
 def slot_paths(group: Group, path: str = "") -> Iterator[str]:

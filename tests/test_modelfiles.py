@@ -1,0 +1,270 @@
+"""Model files without Keras: files made by hand, what is refused, damage."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from wcodec.errors import ContainerError, ModelFileError, UnsupportedError
+from wcodec.modelfiles import MODEL_FILES, open_model, suffix, write_model
+from wcodec.wire import DTYPES
+
+RNG = np.random.default_rng(7)
+
+
+def rewrite(source: Path, target: Path, keep_optimizer: bool = False) -> None:
+    with open_model(source, keep_optimizer) as model:
+        write_model(target, model.kind, model.skeleton, model.tensors, (tensor.read() for tensor in model.tensors))
+
+
+def keras2_h5(path: Path) -> None:
+    """The layout of Keras 2: fixed-length byte strings, `kernel:0`, a nested model under one group."""
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = b"2.15.0"
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["model_config"] = '{"class_name": "Sequential", "config": {"name": "s", "layers": []}}'
+        weights = file.create_group("model_weights")
+        weights.attrs["layer_names"] = [b"dense_2", b"dense_10", b"relu"]
+        for layer, shape in (("dense_10", (4, 3)), ("dense_2", (3, 4))):
+            group = weights.create_group(layer)
+            group.attrs["weight_names"] = [f"{layer}/kernel:0".encode(), f"{layer}/bias:0".encode()]
+            group[f"{layer}/kernel:0"] = RNG.normal(size=shape).astype(np.float32)
+            group[f"{layer}/bias:0"] = np.zeros(shape[1], np.float32)
+        weights.create_group("relu").attrs["weight_names"] = np.zeros(0)
+        file.create_group("optimizer_weights")["adam/m"] = np.ones((4, 3), np.float32)
+
+
+def strange_h5(path: Path) -> None:
+    """What HDF5 can hold and a model file seldom does."""
+    with h5py.File(path, "w", track_order=True) as file:
+        file["zwei/größe"] = RNG.normal(size=(3, 2))
+        file["a"] = np.arange(6, dtype=">i4").reshape(2, 3)
+        file["half"] = np.float16([[1, np.nan], [np.inf, -0.0]])
+        file["flag"] = np.array([True, False])
+        file["complex"] = np.array([1 + 2j, -0j], ">c16")
+        file["scalar"] = np.float32(2.5)
+        file["nothing"] = np.zeros((0, 5), np.float32)
+        file["opaque"] = np.frombuffer(b"abcdef", "V2")
+        file["again"] = file["a"]
+        file["zwei/loop"] = file["a"]
+        file["packed"] = h5py.Empty("f4")
+        file.create_dataset("chunked", data=np.zeros((64, 64), "f4"), chunks=(16, 64), compression="gzip", shuffle=True)
+        file["words"] = np.array([b"ab", b"c\0"], "S2")
+        file.create_dataset("lines", data=["eins", "zwei", "größe"], dtype=h5py.string_dtype())
+        file.create_group("empty/inside", track_order=True)
+        file["words"].attrs["more"] = "text"
+        odd = {"int": np.int16(-3), "array": np.eye(2), "bytes": np.bytes_("raw"), "list": ["x"], "true": np.True_}
+        for name, value in (odd | {"null": h5py.Empty("S1"), "big": np.array([1, 2], ">u8")}).items():
+            file["a"].attrs[name] = value
+            file.attrs[name] = value
+
+
+def large_attributes_h5(path: Path) -> None:
+    with h5py.File(path, "w", libver="latest") as file:
+        file["w"] = np.ones((2, 2), np.float32)
+        file["w"].attrs["long"] = RNG.integers(0, 255, 100_000, np.uint8)
+
+
+def keras_zip(path: Path, deflated: bool = False) -> None:
+    """A `.keras` by hand, with assets, weights not last."""
+    held = io.BytesIO()
+    with h5py.File(held, "w") as file:
+        file["layers/dense/vars/0"] = RNG.normal(size=(5, 4)).astype(np.float32)
+        file["layers/dense/vars"].attrs["name"] = "mine"
+        file["layers/normalization/vars/0"] = np.ones((2, 2), np.float32)
+        file["optimizer/vars/0"] = np.ones(3)
+        file.create_group("vars")
+    compression = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.h5", held.getvalue())
+        archive.writestr("config.json", '{"config": {"layers": []}}')
+        archive.writestr("assets/größe.txt", "eins\nzwei" * 20)
+
+
+def arrays_npz(path: Path) -> None:
+    arrays = {
+        "a": RNG.normal(size=(4, 3)), "f": np.asfortranarray(RNG.normal(size=(4, 3)).astype("f4")),
+        "b": np.arange(6, dtype=">i4").reshape(2, 3), "bf": np.asfortranarray(np.arange(6, dtype=">f8").reshape(2, 3)),
+        "s": np.float16(3), "none": np.zeros((0, 4), bool), "v": np.frombuffer(b"ab", "V2"), "c": np.array([1j], "c8"),
+        "layer/größe": np.arange(3, dtype=np.uint64),
+    }  # fmt: skip
+    np.savez(path, **arrays)
+
+
+def compressed_npz(path: Path) -> None:
+    np.savez_compressed(path, a=np.zeros((100, 100)), b=RNG.normal(size=70))
+
+
+def library_safetensors(path: Path) -> None:
+    tensors = {"b.weight": RNG.normal(size=(3, 4)), "a": np.arange(3, dtype=np.int8), "z": np.array(1.0, "f4")}
+    save_file(tensors | {"é": np.zeros((0, 2))}, path, {"format": "pt", "who": 'a "b"'})
+
+
+def odd_safetensors(path: Path) -> None:
+    """Spaces, metadata last, names not in the order of the offsets, types that numpy lacks."""
+    header = b'{ "x": {"shape": [2], "dtype": "BF16", "data_offsets": [4, 8]},'
+    header += b' "w":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}, "__metadata__": {"k":"v"}}   '
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"abcdefgh")
+
+
+FILES = {
+    "keras2.h5": keras2_h5, "strange.h5": strange_h5, "large.h5": large_attributes_h5, "stored.keras": keras_zip,
+    "deflated.keras": lambda path: keras_zip(path, deflated=True), "arrays.npz": arrays_npz,
+    "compressed.npz": compressed_npz, "library.safetensors": library_safetensors, "odd.safetensors": odd_safetensors,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=FILES)
+def source(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / request.param
+    FILES[request.param](path)
+    return path
+
+
+def test_reading_what_was_written_gives_the_same_model(source, tmp_path):
+    rewrite(source, tmp_path / "out", keep_optimizer=True)
+    with open_model(source, True) as ours, open_model(tmp_path / "out", True) as again:
+        assert ours.skeleton == again.skeleton
+        assert ours.tensors == again.tensors
+        for tensor, twin in zip(ours.tensors, again.tensors, strict=True):
+            values = tensor.read()
+            assert values.tobytes() == twin.read().tobytes()
+            assert values.shape == tensor.shape
+            assert values.flags.c_contiguous
+            assert values.nbytes == tensor.nbytes
+            assert values.dtype.byteorder != ">"
+
+
+def test_writing_is_deterministic(source, tmp_path):
+    rewrite(source, tmp_path / "one")
+    rewrite(source, tmp_path / "two")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_skeleton_cut_anywhere_is_refused_by_name(source, tmp_path):
+    with open_model(source) as model:
+        values = [tensor.read() for tensor in model.tensors]
+        ends = range(0, len(model.skeleton), 1 + len(model.skeleton) // 60)
+        for end in ends[:1] if model.kind == "safetensors" else ends:
+            with pytest.raises(ContainerError):
+                write_model(tmp_path / "out", model.kind, model.skeleton[:end], model.tensors, iter(values))
+
+
+def test_a_flipped_skeleton_writes_some_file_or_is_refused_by_name(source, tmp_path):
+    with open_model(source) as model:
+        values = [tensor.read() for tensor in model.tensors]
+        for at in range(0, min(len(model.skeleton), 3000), 1 + min(len(model.skeleton), 3000) // 150):
+            for flip in (1, 0x80):
+                damaged = bytearray(model.skeleton)
+                damaged[at] ^= flip
+                try:
+                    write_model(tmp_path / "out", model.kind, bytes(damaged), model.tensors, iter(values))
+                except ContainerError:
+                    continue
+
+
+def test_a_damaged_file_is_read_or_refused_by_name(source, tmp_path):
+    whole = source.read_bytes()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 1 + seed % 3):
+            damaged[at if seed % 2 else at % 4096 % len(whole)] ^= 1 << rng.integers(0, 8)
+        if seed % 10 == 9:
+            del damaged[rng.integers(0, len(whole)) :]
+        path = tmp_path / "damaged"
+        path.write_bytes(damaged)
+        try:
+            with open_model(path) as model:
+                for tensor in model.tensors:
+                    tensor.read()
+        except ModelFileError:
+            continue
+
+
+def test_numpy_and_h5py_read_the_same_values_from_both(tmp_path):
+    strange_h5(tmp_path / "in.h5")
+    rewrite(tmp_path / "in.h5", tmp_path / "out.h5")
+    with h5py.File(tmp_path / "in.h5") as a, h5py.File(tmp_path / "out.h5") as b:
+        assert list(a) == list(b)
+        assert b["again"] == b["a"] == b["zwei/loop"]
+        for name in a:
+            if isinstance(a[name], h5py.Dataset):
+                assert a[name].dtype == b[name].dtype
+                assert a[name].id.get_type().equal(b[name].id.get_type())
+                assert repr(a[name][()]) == repr(b[name][()])
+            for key, value in a[name].attrs.items():
+                assert repr(value) == repr(b[name].attrs[key])
+    arrays_npz(tmp_path / "in.npz")
+    rewrite(tmp_path / "in.npz", tmp_path / "out.npz")
+    with np.load(tmp_path / "in.npz") as a, np.load(tmp_path / "out.npz") as b:
+        assert list(a) == list(b)
+        for name in a:
+            assert (a[name].dtype, a[name].flags.f_contiguous) == (b[name].dtype, b[name].flags.f_contiguous)
+            assert a[name].tobytes() == b[name].tobytes()
+    with zipfile.ZipFile(tmp_path / "in.npz") as a, zipfile.ZipFile(tmp_path / "out.npz") as b:
+        assert all(a.read(name) == b.read(name) for name in a.namelist())
+
+
+@pytest.mark.parametrize("build", [library_safetensors, odd_safetensors])
+def test_safetensors_come_back_byte_for_byte(tmp_path, build):
+    build(tmp_path / "in.safetensors")
+    rewrite(tmp_path / "in.safetensors", tmp_path / "out.safetensors")
+    assert (tmp_path / "in.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
+
+
+def test_members_of_a_keras_archive_come_back_as_they_were(tmp_path):
+    keras_zip(tmp_path / "in.keras", deflated=True)
+    rewrite(tmp_path / "in.keras", tmp_path / "out.keras")
+    with zipfile.ZipFile(tmp_path / "in.keras") as a, zipfile.ZipFile(tmp_path / "out.keras") as b:
+        for ours, theirs in zip(b.infolist(), a.infolist(), strict=True):
+            assert (ours.filename, ours.date_time) == (theirs.filename, theirs.date_time)
+            assert ours.compress_type == theirs.compress_type
+            assert ours.filename == "model.weights.h5" or b.read(ours) == a.read(theirs)
+
+
+def test_tensors_come_in_the_order_of_the_model_and_know_their_layer(tmp_path):
+    keras2_h5(tmp_path / "a.h5")
+    with open_model(tmp_path / "a.h5") as model:
+        assert [tensor.name.rpartition("/")[2] for tensor in model.tensors] == ["kernel:0", "bias:0"] * 2
+        assert [tensor.layer for tensor in model.tensors] == ["dense_2", "dense_2", "dense_10", "dense_10"]
+        assert model.dropped == ("optimizer_weights/adam/m",)
+        assert b"dense_2" not in model.skeleton
+    keras_zip(tmp_path / "a.keras")
+    with open_model(tmp_path / "a.keras") as model:
+        assert [(tensor.layer, tensor.exact) for tensor in model.tensors] == [("mine", False), ("normalization", True)]
+        assert model.dropped == ("optimizer/vars/0",)
+
+
+def test_every_kind_names_its_suffix(source):
+    with open_model(source) as model:
+        assert suffix(model.kind, model.skeleton) == source.suffix
+        assert model.kind in MODEL_FILES
+        assert all(tensor.dtype in {name for name, _ in DTYPES.values()} for tensor in model.tensors)
+        assert model.source_bytes == source.stat().st_size
+
+
+def test_kinds_from_the_future_are_refused(tmp_path):
+    with pytest.raises(UnsupportedError, match="gguf"):
+        write_model(tmp_path / "x", "gguf", b"\0", [], iter([]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_as_a_skeleton_write_a_file_or_are_refused_by_name(tmp_path_factory, skeleton):
+    target = tmp_path_factory.getbasetemp() / "fuzzed"
+    for kind in MODEL_FILES:
+        try:
+            write_model(target, kind, skeleton, [], iter([]))
+        except ContainerError:
+            continue
