@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,9 +19,11 @@ from wcodec.wire import FLOATS
 _TALL = 16.0
 _OUTLIER = 4096.0
 _DEEP: dict[Preset, tuple[float, float]] = {"safe": (0.3, 1.2), "balanced": (1.0, 2.4), "small": (2.0, 6.0)}
-"""Step of the largest tensor in units of its rms: at most the first number, and the second over the number of tensors."""
+"""Step of the largest tensor by its rms: at most the first number, and the second over the number of tensors."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 9, "small": 7}
-_STATES = 0
+_STATES: Literal[8] = 8
+_RATE = 0.1
+"""Lagrangian of the rate-distortion decisions: squared error in units of the step, per bit."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,7 @@ class _Asked:
     named: bool
 
 
-def plan_model(
-    model: Model, surveys: Sequence[Survey | None], recipe: Recipe, size: float = 1.0
-) -> tuple[Plan, ...]:
+def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, size: float = 1.0) -> tuple[Plan, ...]:
     """One plan a tensor.
 
     Without `max_error` steps rise with a tensor's rms and number of weights, and fall with the number of tensors. With
@@ -139,6 +140,7 @@ def _weight_plan(
         limit=found.limit,
         step=step,
         clusters=clusters,
+        rate=0.0 if options.prune else _RATE,
         states=_STATES if quantizer == "uniform" and coder != "huffman" and not options.prune else 0,
         coder=coder,
         effort=recipe.effort,

@@ -15,7 +15,7 @@ from wcodec import lossless
 from wcodec.container.read import parse, read_section
 from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
-from wcodec.floats import from_float
+from wcodec.floats import from_float, numpy_type
 from wcodec.head import Head, chunk_shape, parse_head
 from wcodec.layout import VECTOR, Shape3, gather, view_shape
 from wcodec.levels import decode_chunk
@@ -26,11 +26,6 @@ from wcodec.parallel import Map, tensor_by_tensor
 from wcodec.wire import ITEM_BYTES
 
 Progress = Callable[[TensorFacts], None]
-_WORDS = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8"), 16: np.dtype("<c16")}
-_NUMPY = {
-    "float32": "<f4", "float16": "<f2", "float64": "<f8", "uint8": "u1", "int8": "i1", "uint16": "<u2", "int16": "<i2",
-    "uint32": "<u4", "int32": "<i4", "uint64": "<u8", "int64": "<i8", "bool": "?", "complex64": "<c8", "complex128": "<c16",
-}
 
 
 @dataclass(frozen=True)
@@ -120,16 +115,17 @@ def decode_tensor(file: BinaryIO, facts: TensorFacts, record: Record, chunk_map:
 def _chunk_values(chunk: memoryview, head: Head, facts: TensorFacts, shape: Shape3) -> Bits:
     if head.rule is None:
         item = ITEM_BYTES[facts.dtype]
-        raw = lossless.decode(bytes(chunk), item * shape[1], item)
-        return np.frombuffer(raw, _WORDS[item])
+        raw: Bits = np.frombuffer(lossless.decode(bytes(chunk), item * shape[1], item), np.uint8)
+        return raw.view(numpy_type(facts.dtype))
     levels = decode_chunk(chunk, shape, head.rule.states)
     return from_float(head.rule.weights(levels, facts.dtype in {"float32", "bfloat16"}), facts.dtype)
 
 
 def _joined(chunks: list[Bits], facts: TensorFacts, head: Head) -> Bits:
-    whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks, axis=1 if head.layout == VECTOR and head.rule else 0)
+    along_channels = head.rule is not None and head.layout == VECTOR
+    whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks, axis=1 if along_channels else 0)
     if head.rule is None:
-        return whole.view(_NUMPY.get(facts.dtype, whole.dtype)).reshape(facts.shape)
+        return whole.reshape(facts.shape)
     values = gather(whole.reshape(view_shape(facts.shape, head.layout)), facts.shape, head.layout)
     if head.positions.size:
         values.reshape(-1).view(np.uint8).reshape(values.size, -1)[head.positions] = head.patches

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from wcodec.floats import Float32, from_float, to_float32
 from wcodec.head import NO_POSITIONS, Head, pack_head
 from wcodec.layout import VECTOR, gather, spread, units
 from wcodec.levels import FAMILIES, encode_chunk
-from wcodec.model import Bits, Model, Tensor, TensorFacts
+from wcodec.model import Bits, Model, Tensor, TensorFacts, Tuned
 from wcodec.modelfiles import open_model
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
@@ -29,6 +30,7 @@ from wcodec.search import Goal, largest_step
 from wcodec.wire import CHUNK_WEIGHTS, FLOATS, ITEM_BYTES
 
 Progress = Callable[[TensorFacts], None]
+NOTHING_TUNED: Mapping[str, Tuned] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Job:
     model: Model
     looks: Sequence[Look]
     plans: Sequence[Plan]
+    tuned: Mapping[str, Tuned]
     threads: int
     progress: Progress | None
 
@@ -73,10 +76,17 @@ class EncodedTensor:
 
 
 def encode(
-    source: Path, target: Path, recipe: Recipe, *, threads: int = 0, progress: Progress | None = None
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    *,
+    tuned: Mapping[str, Tuned] = NOTHING_TUNED,
+    threads: int = 0,
+    progress: Progress | None = None,
 ) -> Encoded:
     """Write `target`, a .wcz of the model file `source`, whole or not at all. Inverse: `decoder.decode`.
 
+    tuned: by tensor name, what to code in place of the file's weights; errors are told against the file's.
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written.
     """
     with open_model(source, recipe.keep_optimizer or bool(recipe.options.lossless)) as model:
@@ -86,7 +96,7 @@ def encode(
 
             def attempt(size: float) -> Encoded:
                 plans = plan_model(model, surveys, recipe, size)
-                return write_container(Job(model, looks, plans, threads, progress), temporary)
+                return write_container(Job(model, looks, plans, tuned, threads, progress), temporary)
 
             goal = _goal(recipe, model)
             if goal is None:
@@ -123,7 +133,10 @@ def write_container(job: Job, target: Path) -> Encoded:
     model, twins = job.model, _duplicates(job)
 
     def work(number: int, chunk_map: Map) -> EncodedTensor | None:
-        return encode_tensor(model.tensors[number], job.plans[number], chunk_map) if twins[number] is None else None
+        if twins[number] is not None:
+            return None
+        tensor, plan = model.tensors[number], job.plans[number]
+        return encode_tensor(tensor, plan, job.tuned.get(tensor.name), chunk_map)
 
     sums: list[tuple[float, float]] = []
     with target.open("w+b") as file:
@@ -145,20 +158,24 @@ def write_container(job: Job, target: Path) -> Encoded:
     return Encoded(length, error, model.dropped)
 
 
-def encode_tensor(tensor: Tensor, plan: Plan, chunk_map: Map) -> EncodedTensor:
+def encode_tensor(tensor: Tensor, plan: Plan, tuned: Tuned | None, chunk_map: Map) -> EncodedTensor:
     """One tensor's sections. Inverse: `decoder.decode_tensor`."""
     values = tensor.read()
     if plan.how == "exact":
         return _exact(tensor, values, chunk_map)
+    if tuned and tuned.step:
+        plan = Plan("uniform", step=tuned.step, coder=plan.coder, effort=plan.effort, transform=False)
     weights = to_float32(values, tensor.dtype)
     positions = irregular(weights, plan.limit)
     original = weights.copy() if positions.size else weights
     original.reshape(-1)[positions] = 0.0
-    kept = prune(original, threshold_of(original, plan.prune)) if plan.prune else original
+    kept = tuned.values if tuned else original
+    if plan.prune:
+        kept = prune(kept, threshold_of(kept, plan.prune))
     lossy = _lossy(tensor, values, _Prepared(original, kept, positions), plan, chunk_map)
     if 2 * sum(map(len, lossy.coded.sections)) > tensor.nbytes or tensor.count < 4096:
         exact = _exact(tensor, values, chunk_map)
-        if sum(map(len, exact.coded.sections)) <= sum(map(len, lossy.coded.sections)):
+        if not tuned and sum(map(len, exact.coded.sections)) <= sum(map(len, lossy.coded.sections)):
             return EncodedTensor(exact.coded, 0.0, lossy.energy)
     return lossy
 

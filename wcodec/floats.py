@@ -1,4 +1,4 @@
-"""Element types as numbers: the bits of any float type to float32 and back, exactly as `formats/wcz.md` section 5 rounds."""
+"""Element types as numpy knows them, and floats of any type to float32 and back as `formats/wcz.md` section 5 rounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,32 @@ from wcodec.model import Bits
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-_NUMPY = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
+_NUMPY = {
+    "bfloat16": "<u2",
+    "float8_e4m3": "u1",
+    "float8_e5m2": "u1",
+    "bytes2": "<u2",
+    "bytes1": "u1",
+    "float16": "<f2",
+    "float32": "<f4",
+    "float64": "<f8",
+    "complex64": "<c8",
+    "complex128": "<c16",
+    "bool": "?",
+    "uint8": "u1",
+    "int8": "i1",
+    "uint16": "<u2",
+    "int16": "<i2",
+    "uint32": "<u4",
+    "int32": "<i4",
+    "uint64": "<u8",
+    "int64": "<i8",
+}
+
+
+def numpy_type(dtype: str) -> np.dtype[np.generic]:
+    """The numpy type of an element; unsigned integers where numpy has none."""
+    return np.dtype(_NUMPY[dtype])
 
 
 def to_float32(values: Bits, dtype: str) -> Float32:
@@ -25,6 +50,6 @@ def from_float(values: Float32 | Float64, dtype: str) -> Bits:
     """float32 or float64 values as the bits of `dtype`, rounded to nearest even; bfloat16 by way of float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype != "bfloat16":
-            return values.astype(_NUMPY[dtype], copy=False)
+            return values.astype(numpy_type(dtype), copy=False)
         bits = values.astype(np.float32, copy=False).view(np.uint32)
         return (bits + 0x7FFF + (bits >> 16 & 1) >> 16).astype(np.uint16)

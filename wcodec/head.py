@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.errors import CorruptError, TruncatedError
-from wcodec.layout import VECTOR, WITH_TAPS, Shape3, check_layout, spatial, units, view_shape
+from wcodec.layout import VECTOR, WITH_TAPS, Shape3, check_layout, units, view_shape
 from wcodec.model import TensorFacts
-from wcodec.rules import EXACT, TRANSFORM, Rule, pack_rule, parse_rule, rule_id
-from wcodec.wire import ITEM_BYTES, put_varint, take_varint
+from wcodec.quantize.trellis import States
+from wcodec.rules import Rule, pack_rule, parse_rule, rule_id
+from wcodec.wire import EXACT, ITEM_BYTES, PATCHED, TRANSFORM, put_varint, take_varint
 
 MAX_CHUNK = 1 << 21
-_STATES = (0, 4, 8)
-_PATCHED = 0x40
+_STATES: tuple[States, ...] = (0, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def chunk_shape(facts: TensorFacts, head: Head, number: int) -> Shape3:
 def pack_head(facts: TensorFacts, head: Head, chunks: int) -> bytes:
     """Inverse: `parse_head`."""
     number, states = (EXACT, 0) if head.rule is None else (rule_id(head.rule), head.rule.states)
-    out = bytearray((number | _STATES.index(states) << 4 | (_PATCHED if head.positions.size else 0),))
+    out = bytearray((number | _STATES.index(states) << 4 | (PATCHED if head.positions.size else 0),))
     if chunks > 1:
         put_varint(out, head.chunk_units)
     if head.rule is None:
@@ -83,19 +83,20 @@ def parse_head(facts: TensorFacts, data: memoryview, chunks: int) -> tuple[Head,
     if number == EXACT:
         if flags >> 4:
             raise CorruptError(f"head: expected no states or patches of exact values, got 0x{flags:02x}")
-        return Head(None, VECTOR, _chunking(facts, None, chunk_units, chunks), NO_POSITIONS, np.empty((0, 0), np.uint8)), at
+        return Head(
+            None, VECTOR, _chunking(facts, None, chunk_units, chunks), NO_POSITIONS, np.empty((0, 0), np.uint8)
+        ), at
     if at >= len(data):
         raise TruncatedError("head: ended early; needed the layout")
     layout, at = data[at], at + 1
     check_layout(facts.shape, layout)
     chunk_units = _chunking(facts, layout, chunk_units, chunks)
     positions, patches = NO_POSITIONS, np.empty((0, ITEM_BYTES[facts.dtype]), np.uint8)
-    if flags & _PATCHED:
+    if flags & PATCHED:
         positions, patches, at = _parse_patches(facts, data, at)
     if number == TRANSFORM and layout not in WITH_TAPS:
         raise CorruptError(f"head: expected a layout with taps for the transform, got {layout}")
-    taps = spatial(facts.shape, layout) if layout in WITH_TAPS else (1, 1)
-    rule, at = parse_rule(data, at, number, states, taps)
+    rule, at = parse_rule(data, at, number, states, view_shape(facts.shape, layout)[2])
     return Head(rule, layout, chunk_units, positions, patches), at
 
 

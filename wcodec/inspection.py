@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-from wcodec.container.read import is_container, read_section
-from wcodec.container.records import HEADER_BYTES, Record
-from wcodec.decoder import OpenContainer, open_container
+from wcodec.anatomy import Parts, tensor_parts
+from wcodec.container.read import is_container, parse, read_section
+from wcodec.container.records import HEADER_BYTES, Container, Record
 from wcodec.errors import ContainerError
-from wcodec.head import chunk_shape, parse_head
-from wcodec.levels import chunk_parts
 from wcodec.model import TensorFacts
-from wcodec.rules import table_bytes
-from wcodec.wire import READER_VERSION
+from wcodec.wire import ITEM_BYTES, READER_VERSION
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Bytes by purpose; they sum to the file.
-
-    codes, gaps: of sparse rows; levels: of dense and context-coded tensors; codebooks: centroids, steps and transforms;
-    tables: of the entropy coders; lossless: exactly kept tensors and patches; skeleton: the model section;
-    index: checksums and lengths; container: the header.
-    """
-
-    codes: int = 0
-    gaps: int = 0
-    levels: int = 0
-    codebooks: int = 0
-    tables: int = 0
-    lossless: int = 0
-    skeleton: int = 0
-    index: int = 0
-    container: int = 0
-
-    def total(self) -> int:
-        """Bytes of all parts."""
-        return sum(getattr(self, part.name) for part in fields(self))
-
-    def __add__(self, other: Parts) -> Parts:
-        return Parts(**{part.name: getattr(self, part.name) + getattr(other, part.name) for part in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -99,7 +70,7 @@ class Inspection:
             "tensor_bytes": self.tensor_bytes,
             "weight_bytes": self.weight_bytes,
             "relative_error": self.relative_error,
-            "parts": _as_dict(self.parts),
+            "parts": self.parts.as_dict(),
             "tensors": [_tensor_json(tensor) for tensor in self.tensors],
             "dropped": list(self.dropped),
         }
@@ -110,26 +81,30 @@ def inspect(source: Path) -> Inspection:
 
     Raises: ContainerError and its kinds.
     """
-    with open_container(source) as opened:
-        container = opened.container
-        tensors = tuple(_tensor_numbers(opened, number) for number in range(len(container.tensors)))
-        whole = Parts(
-            skeleton=container.skeleton_bytes,
-            index=container.index_bytes - sum(record.index_bytes for record in container.records),
-            container=HEADER_BYTES,
-        )
-        for tensor in tensors:
-            whole += tensor.parts
-        return Inspection(
-            path=source,
-            file_bytes=container.file_bytes,
-            source_bytes=container.source_bytes,
-            tensor_bytes=sum(tensor.nbytes for tensor in container.tensors),
-            weight_bytes=sum(record.nbytes for record in container.records),
-            relative_error=container.error,
-            parts=whole,
-            tensors=tensors,
-        )
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise ContainerError(f"{source}: {error.strerror or error}") from error
+    with file:
+        container = parse(file)
+        tensors = tuple(_tensor_numbers(file, container, number) for number in range(len(container.tensors)))
+    whole = Parts(
+        skeleton=container.skeleton_bytes,
+        index=container.index_bytes - sum(record.index_bytes for record in container.records),
+        container=HEADER_BYTES,
+    )
+    for tensor in tensors:
+        whole += tensor.parts
+    return Inspection(
+        path=source,
+        file_bytes=container.file_bytes,
+        source_bytes=container.source_bytes,
+        tensor_bytes=sum(tensor.nbytes for tensor in container.tensors),
+        weight_bytes=sum(record.nbytes for record in container.records),
+        relative_error=container.error,
+        parts=whole,
+        tensors=tensors,
+    )
 
 
 def is_coded(source: Path) -> bool:
@@ -137,8 +112,7 @@ def is_coded(source: Path) -> bool:
     return is_container(source)
 
 
-def _tensor_numbers(opened: OpenContainer, number: int) -> TensorNumbers:
-    container = opened.container
+def _tensor_numbers(file: BinaryIO, container: Container, number: int) -> TensorNumbers:
     facts, record = container.tensors[number], container.records[number]
     original = None if record.duplicate_of is None else container.tensors[record.duplicate_of].name
     held = container.resolve(number)
@@ -150,37 +124,22 @@ def _tensor_numbers(opened: OpenContainer, number: int) -> TensorNumbers:
         weights=facts.count,
         raw_bytes=facts.nbytes,
         bytes=record.nbytes + record.index_bytes,
-        parts=_parts(opened, facts, record),
+        parts=_parts(file, facts, record),
         kept=held.kept,
         error=held.error,
         duplicate_of=original,
     )
 
 
-def _parts(opened: OpenContainer, facts: TensorFacts, record: Record) -> Parts:
+def _parts(file: BinaryIO, facts: TensorFacts, record: Record) -> Parts:
     parts = Parts(index=record.index_bytes)
     if not record.sections:
         return parts
     try:
-        head, start = None, 0
-        for number, section in enumerate(record.sections):
-            payload = memoryview(read_section(opened.file, section, f"section {number}"))
-            if head is None:
-                head, start = parse_head(facts, payload, len(record.sections))
-                rule_bytes = table_bytes(head.rule) if head.rule else 0
-                parts += Parts(codebooks=rule_bytes, lossless=start - rule_bytes)
-            chunk = payload[start:] if not number else payload
-            if head.rule is None:
-                parts += Parts(lossless=len(chunk))
-            else:
-                parts += Parts(**chunk_parts(chunk, chunk_shape(facts, head, number)))
+        sections = [read_section(file, section, f"section {i}") for i, section in enumerate(record.sections)]
+        return parts + tensor_parts(sections, ITEM_BYTES[facts.dtype])
     except ContainerError as error:
         raise type(error)(f"{facts.name}: {error}") from error
-    return parts
-
-
-def _as_dict(parts: Parts) -> dict[str, int]:
-    return {part.name: getattr(parts, part.name) for part in fields(parts)}
 
 
 def _tensor_json(tensor: TensorNumbers) -> dict[str, object]:
@@ -193,7 +152,7 @@ def _tensor_json(tensor: TensorNumbers) -> dict[str, object]:
         "kept": tensor.kept if tensor.kept is not None else tensor.weights,
         "bits_per_weight": tensor.bits_per_weight,
         "bytes": tensor.bytes,
-        "parts": _as_dict(tensor.parts),
+        "parts": tensor.parts.as_dict(),
         "relative_error": tensor.error if tensor.error is not None else 0.0,
         "duplicate_of": tensor.duplicate_of,
     }

@@ -78,4 +78,7 @@ def candidates(shape: tuple[int, ...]) -> tuple[int, ...]:
         return (DENSE, MATRIX)
     if len(shape) == 3:
         return (KERNEL, PROJECTION, DENSE, MATRIX, KERNEL_FIRST)
-    return (KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT)
+    last, first = math.prod(shape[:-2]), math.prod(shape[2:])
+    by_last, by_first = (KERNEL, KERNEL_BY_INPUT), (KERNEL_FIRST, KERNEL_FIRST_BY_INPUT)
+    # Few taps are the likelier reading; where both are few, both are tried.
+    return (by_last if last <= 4 * first else ()) + (by_first if first <= 4 * last else ())

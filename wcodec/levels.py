@@ -9,44 +9,44 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec import sparse
-from wcodec.entropy import dense
+from wcodec.entropy import context, dense
 from wcodec.errors import TruncatedError, UnsupportedError
 from wcodec.layout import Shape3
 from wcodec.recipe import Effort
+from wcodec.wire import CONTEXT, DENSE, SPARSE
 
 Levels = npt.NDArray[np.int32]
-Parts = dict[str, int]
 
 
 @dataclass(frozen=True)
 class LevelCoder:
-    """A pair of inverses, and how the bytes divide.
-
-    with_states: whether levels of the trellis quantiser gain from it knowing the states.
-    """
+    """A pair of inverses: levels[shape], trellis states and effort to bytes, and back."""
 
     number: int
     encode: Callable[[Levels, int, Effort], bytes]
     decode: Callable[[bytes, Shape3, int], Levels]
-    parts: Callable[[bytes, Shape3], Parts]
 
 
 LEVEL_CODERS: dict[str, LevelCoder] = {
-    "dense": LevelCoder(0, lambda levels, _s, _e: dense.encode(levels), lambda p, shape, _: dense.decode(p, shape), dense.parts),
-    "sparse": LevelCoder(1, lambda levels, _s, _e: sparse.encode(levels), lambda p, shape, _: sparse.decode(p, shape), sparse.parts),
+    "dense": LevelCoder(DENSE, lambda q, _states, _effort: dense.encode(q), lambda p, shape, _: dense.decode(p, shape)),
+    "sparse": LevelCoder(
+        SPARSE, lambda q, _states, _effort: sparse.encode(q), lambda p, shape, _: sparse.decode(p, shape)
+    ),
+    "context": LevelCoder(CONTEXT, context.encode, context.decode),
 }
 BY_NUMBER = {coder.number: coder for coder in LEVEL_CODERS.values()}
 FAMILIES: dict[str, tuple[str, ...]] = {
     "huffman": ("dense", "sparse"),
-    "auto": ("dense", "sparse"),
+    "context": ("context",),
+    "auto": ("context",),
 }
 """What `--coder` tries; the smallest result wins."""
 
 
 def encode_chunk(levels: Levels, states: int, coders: Sequence[str], effort: Effort) -> bytes:
     """The smallest of the coders' results, with its number in front. Inverse: `decode_chunk`."""
-    results = (bytes((LEVEL_CODERS[name].number,)) + LEVEL_CODERS[name].encode(levels, states, effort) for name in coders)
-    return min(results, key=len)
+    chosen = [LEVEL_CODERS[name] for name in coders]
+    return min((bytes((coder.number,)) + coder.encode(levels, states, effort) for coder in chosen), key=len)
 
 
 def decode_chunk(chunk: memoryview, shape: Shape3, states: int) -> Levels:
@@ -55,13 +55,6 @@ def decode_chunk(chunk: memoryview, shape: Shape3, states: int) -> Levels:
     Raises: ContainerError and its kinds.
     """
     return _coder_of(chunk).decode(bytes(chunk[1:]), shape, states)
-
-
-def chunk_parts(chunk: memoryview, shape: Shape3) -> Parts:
-    """How many bytes of the chunk are what; they sum to its length. The coder's number counts with the tables."""
-    parts = dict(_coder_of(chunk).parts(bytes(chunk[1:]), shape))
-    parts["tables"] = parts.get("tables", 0) + 1
-    return parts
 
 
 def _coder_of(chunk: memoryview) -> LevelCoder:

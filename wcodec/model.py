@@ -62,6 +62,18 @@ class Tensor(TensorFacts):
     read: Callable[[], Bits] = field(default=_unreadable, compare=False, repr=False)
 
 
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """Weights that learning chose in place of a tensor's own.
+
+    values: float32[shape].
+    step:   all values are integer multiples of it, and are coded as these integers; None: coded as any others are.
+    """
+
+    values: npt.NDArray[np.float32]
+    step: float | None = None
+
+
 @dataclass(frozen=True)
 class Model:
     """A model file: ordered tensors and an opaque skeleton that turns them back into a file.

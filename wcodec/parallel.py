@@ -23,7 +23,13 @@ class Map(Protocol):
 
 def thread_count(threads: int) -> int:
     """Threads to use: as asked, or as many as there are cores to run on where 0 is asked."""
-    return threads if threads > 0 else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        threads
+        if threads > 0
+        else len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
 
 
 def tensor_by_tensor(

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from wcodec.entropy import dense
+from wcodec.entropy import context
 from wcodec.floats import Float32
 from wcodec.layout import VECTOR, WITH_TAPS, candidates, spatial, spread, view_shape
 from wcodec.quantize.kmeans import assign, cluster
+from wcodec.quantize.transform import MAX_SIDE, MAX_TAPS, dct_basis, forward, klt_basis
+from wcodec.quantize.trellis import quantize
 from wcodec.recipe import Plan
-from wcodec.rules import Float, Levels, Rule, Step, Table, round_step, table_bytes
-from wcodec.wire import CHUNK_WEIGHTS, MAX_LEVEL
+from wcodec.rules import Float, Levels, Rule, Step, Table, Transform, pack_rule, round_step
+from wcodec.wire import CHUNK_WEIGHTS
 
 MIN_TAPS = 9
 _SAMPLE = 1 << 16
-_RATE = 0.1
-"""Lagrangian of the rate-distortion decisions: squared error in units of the step, per bit."""
 _SPACING = {0: 1.0, 4: 0.5, 8: 0.5}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 
@@ -45,7 +45,9 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
         case Table():
             return assign(part, rule.codebook)
         case Step():
-            return np.rint(part / np.float32(rule.step)).astype(np.int32)
+            return quantize(part / np.float32(rule.step), rule.states, plan.rate)
+        case Transform():
+            return quantize(forward(part, rule.basis) / np.float32(rule.step), rule.states, plan.rate)
         case Float():
             bits = part.view(np.int32)
             magnitude = (bits & 0x7FFFFFFF).astype(np.int64) + ((1 << rule.shift) >> 1) >> rule.shift
@@ -53,6 +55,16 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
 
 
 def _uniform_choices(weights: Float32, layout: int, step: float, plan: Plan) -> Iterator[tuple[int, Rule]]:
+    taps = view_shape(weights.shape, layout)[2]
+    if (
+        plan.transform
+        and layout in WITH_TAPS
+        and MIN_TAPS <= taps <= MAX_TAPS
+        and max(spatial(weights.shape, layout)) <= MAX_SIDE
+    ):
+        yield layout, Transform(step, dct_basis(*spatial(weights.shape, layout)), plan.states)
+        if plan.effort != "fast":
+            yield layout, Transform(step, klt_basis(spread(weights, layout)), plan.states)
     yield layout, Step(step, plan.states)
 
 
@@ -62,7 +74,7 @@ def _table_rule(weights: Float32, plan: Plan) -> Table:
     if plan.clusters:
         return Table(cluster(survivors, plan.clusters - 1, seed=plan.seed))
     clusters = int(np.clip(round(spread_of_values / plan.step), 2, 1 << 12))
-    return Table(cluster(survivors, clusters, rate=_RATE * plan.step**2, seed=plan.seed))
+    return Table(cluster(survivors, clusters, rate=plan.rate * plan.step**2, seed=plan.seed))
 
 
 def _float_rule(weights: Float32, mantissa: int) -> Float:
@@ -78,11 +90,9 @@ def _cost(sample: Float32, rule: Rule, plan: Plan) -> float:
     """Bits of the sample under the rule, with the scalar quantiser in place of the trellis, and of the rule's tables."""
     plain = replace(rule, states=0) if not isinstance(rule, Table | Float) else rule
     levels = quantized(sample, plain, plan)
-    return 8.0 * (len(dense.encode(levels)) + table_bytes(rule))
-
-
-def _rate(plan: Plan) -> float:
-    return 0.0 if plan.prune else _RATE
+    tables = bytearray()
+    pack_rule(tables, plain)
+    return 8.0 * (len(context.encode(levels, 0, "fast")) + len(tables))
 
 
 def _row(shape: tuple[int, ...], layout: int) -> int:

@@ -222,7 +222,9 @@ class Plan:
     limit:     larger magnitudes, and what is not finite, are kept exactly beside the levels.
     step:      distance of levels at which plain rounding has the error that is wanted, in units of the weights.
     clusters:  size of the codebook, level 0 included; None where `step` decides.
+    transform: whether large kernels may be coded in a rotated basis.
     mantissa:  bits of mantissa kept by "float".
+    rate:      squared error, in units of the step, that a bit is worth; 0: plain rounding.
     states:    of the trellis quantiser: 0, 4 or 8.
     """
 
@@ -232,7 +234,9 @@ class Plan:
     step: float = 0.0
     clusters: int | None = None
     mantissa: int = 23
-    states: int = 0
+    rate: float = 0.0
+    states: Literal[0, 4, 8] = 0
+    transform: bool = True
     coder: str = "auto"
     effort: Effort = "normal"
     seed: int = 0

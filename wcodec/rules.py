@@ -1,7 +1,7 @@
 """How levels become weights: the few rules on disk of `formats/wcz.md` section 5, each with its bytes.
 
-`weights(levels, single)` gives the values before the rounding to the tensor's type; `single` says that float32 is enough
-(the type is float32 or bfloat16).
+`weights(levels, single)` gives the values before the rounding to the tensor's type; `single` says that float32 is
+enough (the type is float32 or bfloat16).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy.typing as npt
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.floats import Float32, Float64
 from wcodec.quantize.kmeans import Codebook, lookup
-from wcodec.wire import put_varint, take_varint
+from wcodec.quantize.transform import Basis, inverse, pack_basis, parse_basis
+from wcodec.quantize.trellis import States, reconstruct
+from wcodec.wire import FLOAT, STEP, TABLE, TRANSFORM, put_varint, take_varint
 
-EXACT, TABLE, STEP, TRANSFORM, FLOAT = range(5)
 Levels = npt.NDArray[np.int32]
 _EXACT_IN_FLOAT32 = 1 << 24
 
@@ -27,7 +28,7 @@ class Table:
     """weight = codebook value of the level (Han et al. 2015)."""
 
     codebook: Codebook
-    states: int = 0
+    states: States = 0
 
     def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
         return lookup(levels, self.codebook)
@@ -38,10 +39,22 @@ class Step:
     """weight = step * q, where q is the level, or follows from it by the trellis of `states` states."""
 
     step: float
-    states: int = 0
+    states: States = 0
 
     def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
-        return _scaled(levels, self.step, single)
+        return _scaled(reconstruct(levels, self.states), self.step, single)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Kernels in the domain of an integer basis: weight = step * 2**-shift * (q @ basis), taps innermost."""
+
+    step: float
+    basis: Basis
+    states: States = 0
+
+    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+        return inverse(reconstruct(levels, self.states), self.basis) * (self.step * 2.0**-self.basis.shift)
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ class Float:
 
     shift: int
     offset: int
-    states: int = 0
+    states: States = 0
 
     def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
         """Raises: CorruptError where a magnitude has more bits than a float32."""
@@ -62,8 +75,8 @@ class Float:
         return bits.view(np.float32)
 
 
-Rule = Table | Step | Float
-_IDS = {Table: TABLE, Step: STEP, Float: FLOAT}
+Rule = Table | Step | Transform | Float
+_IDS = {Table: TABLE, Step: STEP, Transform: TRANSFORM, Float: FLOAT}
 
 
 def rule_id(rule: Rule) -> int:
@@ -78,15 +91,20 @@ def pack_rule(out: bytearray, rule: Rule) -> None:
             _pack_codebook(out, rule.codebook)
         case Step():
             _pack_step(out, rule.step)
+        case Transform():
+            _pack_step(out, rule.step)
+            basis = pack_basis(rule.basis)
+            put_varint(out, len(basis))
+            out += basis
         case Float():
             out.append(rule.shift)
             put_varint(out, 2 * rule.offset if rule.offset >= 0 else -2 * rule.offset - 1)
 
 
-def parse_rule(data: memoryview, at: int, number: int, states: int, taps: tuple[int, int]) -> tuple[Rule, int]:
+def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int) -> tuple[Rule, int]:
     """The rule at `data[at:]` and the position behind it. Inverse: `pack_rule`.
 
-    taps: (height, width) of the kernels, for the transform's basis.
+    taps: of the kernels, for the transform's basis.
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
     if states and number not in {STEP, TRANSFORM}:
@@ -97,6 +115,12 @@ def parse_rule(data: memoryview, at: int, number: int, states: int, taps: tuple[
     if number == STEP:
         step, at = _parse_step(data, at)
         return Step(step, states), at
+    if number == TRANSFORM:
+        step, at = _parse_step(data, at)
+        length, at = take_varint(data, at)
+        if at + length > len(data):
+            raise TruncatedError(f"transform: ended early; needed {at + length - len(data)} more bytes")
+        return Transform(step, parse_basis(bytes(data[at : at + length]), taps), states), at + length
     if number == FLOAT:
         shift, at = take_varint(data, at)
         folded, at = take_varint(data, at)
@@ -104,13 +128,6 @@ def parse_rule(data: memoryview, at: int, number: int, states: int, taps: tuple[
             raise CorruptError(f"float rule: expected a shift up to 22 and an offset of 32 bits, got {shift}, {folded}")
         return Float(shift, folded >> 1 if not folded & 1 else -(folded + 1 >> 1)), at
     raise UnsupportedError(f"rule {number} is not known to this version")
-
-
-def table_bytes(rule: Rule) -> int:
-    """Bytes of the rule's parameters that hold a codebook or a basis."""
-    out = bytearray()
-    pack_rule(out, rule)
-    return len(out)
 
 
 def round_step(step: float) -> float:
@@ -124,7 +141,7 @@ def _scaled(integers: npt.NDArray[np.signedinteger], scale: float, single: bool)
     """f64(integer) * f64(scale); by float32 alone where only that is wanted and one rounding gives the same."""
     if single and integers.dtype == np.int32 and float(np.float32(scale)) == scale:
         low, high = (int(integers.min()), int(integers.max())) if integers.size else (0, 0)
-        if -_EXACT_IN_FLOAT32 <= low and high <= _EXACT_IN_FLOAT32:
+        if low >= -_EXACT_IN_FLOAT32 and high <= _EXACT_IN_FLOAT32:
             return integers.astype(np.float32) * np.float32(scale)
     return integers.astype(np.float64) * scale
 

@@ -13,15 +13,39 @@ CHUNK_WEIGHTS: Final = 1 << 20
 
 # --- element types: id on disk -> (name, bytes an element) -------------------------------------------------------
 DTYPES: Final[dict[int, tuple[str, int]]] = {
-    0: ("float32", 4), 1: ("float16", 2), 2: ("bfloat16", 2), 3: ("float64", 8),
-    4: ("uint8", 1), 5: ("int8", 1), 6: ("uint16", 2), 7: ("int16", 2), 8: ("uint32", 4), 9: ("int32", 4),
-    10: ("uint64", 8), 11: ("int64", 8), 12: ("bool", 1), 13: ("complex64", 8), 14: ("complex128", 16),
-    15: ("float8_e4m3", 1), 16: ("float8_e5m2", 1), 17: ("bytes2", 2), 18: ("bytes1", 1),
+    0: ("float32", 4),
+    1: ("float16", 2),
+    2: ("bfloat16", 2),
+    3: ("float64", 8),
+    4: ("uint8", 1),
+    5: ("int8", 1),
+    6: ("uint16", 2),
+    7: ("int16", 2),
+    8: ("uint32", 4),
+    9: ("int32", 4),
+    10: ("uint64", 8),
+    11: ("int64", 8),
+    12: ("bool", 1),
+    13: ("complex64", 8),
+    14: ("complex128", 16),
+    15: ("float8_e4m3", 1),
+    16: ("float8_e5m2", 1),
+    17: ("bytes2", 2),
+    18: ("bytes1", 1),
 }
 DTYPE_IDS: Final = {name: i for i, (name, _) in DTYPES.items()}
 ITEM_BYTES: Final = dict(DTYPES.values())
 FLOATS: Final = frozenset({"float32", "float16", "bfloat16", "float64"})
 """The types that may be quantised; all others are coded exactly."""
+
+# --- rules by which levels become weights, coders of levels, coders of symbols -------------------------------------
+EXACT, TABLE, STEP, TRANSFORM, FLOAT = range(5)
+PATCHED: Final = 0x40
+"""Flag beside the rule: some elements are stored as they are."""
+DENSE, SPARSE, CONTEXT = range(3)
+HUFFMAN: Final = 2
+MOST_TOKENS: Final = 1 << 16
+"""The largest alphabet of a Huffman code."""
 
 # --- limits: a reader refuses what exceeds them, before it allocates -----------------------------------------------
 MAX_DIMS: Final = 32

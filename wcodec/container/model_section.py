@@ -56,8 +56,13 @@ def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes) -> Model
     level = _HARD if len(plain) <= 1 << 22 else 3
     for coding, dictionary in ((ZSTD, None), (ZSTD_DICTIONARY, _dictionary())):
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            level, source_size=len(plain), dict_size=len(dictionary) if dictionary else 0,
-            format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=0, write_checksum=0, write_dict_id=0,
+            level,
+            source_size=len(plain),
+            dict_size=len(dictionary) if dictionary else 0,
+            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+            write_content_size=0,
+            write_checksum=0,
+            write_dict_id=0,
         )
         compressor = zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
         candidates.append(ModelSection(coding, len(plain), compressor.compress(bytes(plain))))
@@ -90,7 +95,8 @@ def _decompressed(section: ModelSection) -> bytes:
     elif section.coding in {ZSTD, ZSTD_DICTIONARY}:
         decompressor = zstandard.ZstdDecompressor(
             dict_data=_dictionary() if section.coding == ZSTD_DICTIONARY else None,
-            format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=MAX_LENGTH,
+            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+            max_window_size=MAX_LENGTH,
         )
         try:
             stream = decompressor.stream_reader(section.stored)

@@ -84,8 +84,9 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int) -> Container:
         offset += record.nbytes
         records.append(record)
     if offset + stored_length + len(index) != file_bytes:
-        raise CorruptError(f"index: expected lengths that add up to {file_bytes} bytes, "
-                           f"got {offset + stored_length + len(index)}")
+        raise CorruptError(
+            f"index: expected lengths that add up to {file_bytes} bytes, got {offset + stored_length + len(index)}"
+        )
     stored = read_section(file, Section(offset, stored_length, crc), "model section")
     tensors, skeleton = parse_model_section(ModelSection(coding, raw_length, stored))
     if len(tensors) != len(records):
@@ -98,8 +99,15 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int) -> Container:
         if (mine.dtype, mine.shape) != (its.dtype, its.shape):
             raise CorruptError(f"{mine.name}: expected {its.dtype} {its.shape} as of its duplicate, got {mine.shape}")
     return Container(
-        kind=KINDS[kind], file_bytes=file_bytes, source_bytes=source_bytes, error=parse_error(error), tensors=tensors,
-        records=tuple(records), skeleton=skeleton, skeleton_bytes=stored_length, index_bytes=len(index),
+        kind=KINDS[kind],
+        file_bytes=file_bytes,
+        source_bytes=source_bytes,
+        error=parse_error(error),
+        tensors=tensors,
+        records=tuple(records),
+        skeleton=skeleton,
+        skeleton_bytes=stored_length,
+        index_bytes=len(index),
     )
 
 
