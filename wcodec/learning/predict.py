@@ -9,7 +9,7 @@ import numpy as np
 
 from wcodec.errors import RecipeError
 from wcodec.learning.backend import hushed, keras
-from wcodec.learning.examples import Examples
+from wcodec.learning.examples import Array, Examples
 from wcodec.learning.scores import Outputs
 
 if TYPE_CHECKING:
@@ -31,18 +31,22 @@ def predict(model: Model, examples: Examples, at: slice) -> tuple[Outputs, ...]:
     Raises: RecipeError where the network cannot take the examples.
     """
     rows = np.minimum(np.arange(at.start, at.start + min(BATCH, examples.count)), at.stop - 1)
-    arrays = [array[rows] for array in examples.inputs]
-    tree = keras().tree
-    structure = getattr(model, "input", None)
-    inputs = arrays[0] if structure is None else tree.pack_sequence_as(structure, arrays)
+    inputs = packed(model, tuple(array[rows] for array in examples.inputs))
     model.jit_compile = False
     try:
         with hushed():
-            outputs = tree.flatten(model.predict_on_batch(inputs))
+            outputs = keras().tree.flatten(model.predict_on_batch(inputs))
     except Exception as exc:
         words = " ".join(str(exc).split())[:200]
         raise RecipeError(f"{model.name}: expected to take the examples, got {type(exc).__name__}: {words}") from exc
     return tuple(_with_units(np.asarray(output, np.float64)[: at.stop - at.start]) for output in outputs)
+
+
+def packed(model: Model, inputs: tuple[Array, ...]) -> object:
+    """One array per input, in the structure (dict, list) that the network was built with."""
+    structure = getattr(model, "input", None)
+    packing: object = inputs[0] if structure is None else keras().tree.pack_sequence_as(structure, inputs)
+    return packing
 
 
 def _with_units(outputs: Outputs) -> Outputs:

@@ -1,0 +1,89 @@
+"""Which of a network's weights are rounded, in which order, and by which steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.learning.backend import keras
+from wcodec.learning.sites import Site, sites_of
+from wcodec.rules import round_step
+
+if TYPE_CHECKING:
+    from keras import Layer, Model, Variable
+
+Float32 = npt.NDArray[np.float32]
+
+KEPT: Final = ("Normalization", "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization")
+"""Layers whose weights of any shape are kept: statistics and gains."""
+GROWTH: Final = 0.25
+"""Steps grow with this power of a tensor's number of weights."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A weight of two or more dimensions.
+
+    index:    its place in `model.weights`.
+    original: its values.
+    layer:    the layer that multiplies by it, with its site; None where it is rounded plainly.
+    """
+
+    index: int
+    variable: Variable
+    original: Float32
+    layer: Layer | None
+    site: Site | None
+
+
+def all_layers(model: Model) -> list[Layer]:
+    """Every layer inside the network, however deep, once."""
+    return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
+
+
+def kernels_of(model: Model) -> tuple[Kernel, ...]:
+    """What is rounded, in the order of `model.weights`: float kernels, no biases, gains or statistics."""
+    sites: dict[int, tuple[Layer, Site]] = {}
+    kept: set[int] = set()
+    for layer in all_layers(model):
+        if type(layer).__name__ in KEPT or getattr(layer, "quantization_mode", None):
+            kept |= {id(weight) for weight in layer.weights}
+        sites |= {id(site.variable): (layer, site) for site in sites_of(layer)}
+    found = []
+    for index, variable in enumerate(model.weights):
+        is_float = str(variable.dtype) in ("float32", "float16", "bfloat16", "float64")
+        if is_float and len(variable.shape) >= 2 and not variable.name.endswith("bias") and id(variable) not in kept:
+            layer, site = sites.get(id(variable), (None, None))
+            found.append(Kernel(index, variable, values_of(variable), layer, site))
+    return tuple(found)
+
+
+def values_of(variable: Variable) -> Float32:
+    """The values as float32."""
+    values: Float32 = keras().ops.convert_to_numpy(keras().ops.cast(variable, "float32"))
+    return values
+
+
+def steps_of(kernels: Sequence[Kernel], size: float) -> list[float]:
+    """Steps in units of the weights, as they are stored: `size` times the rms for the largest kernel.
+
+    Errors add up over kernels while bytes go by their number of weights, so large kernels get larger steps. Kernels
+    without feedback get half of it. 0.0 stands for a kernel of zeros.
+    """
+    largest = max((kernel.original.size for kernel in kernels), default=1)
+    steps = []
+    for kernel in kernels:
+        rms = float(np.sqrt(np.square(kernel.original, dtype=np.float64).mean())) if kernel.original.size else 0.0
+        wanted = size * rms * (kernel.original.size / largest) ** GROWTH * (1.0 if kernel.site else 0.5)
+        steps.append(round_step(wanted) if wanted > 0 and np.isfinite(wanted) else 0.0)
+    return steps
+
+
+def entropy_bytes(levels: npt.NDArray[np.int32]) -> float:
+    """Bytes of the levels by their frequencies in this tensor."""
+    _, counts = np.unique(levels, return_counts=True)
+    return float(-(counts * np.log2(counts / max(levels.size, 1))).sum() / 8)

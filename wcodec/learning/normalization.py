@@ -1,0 +1,44 @@
+"""BatchNormalization after rounding: its statistics are taken anew, from inputs without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from wcodec.learning.backend import hushed
+from wcodec.learning.moments import Batches, watched
+from wcodec.learning.predict import packed
+from wcodec.learning.sites import Arguments
+
+if TYPE_CHECKING:
+    from keras import Layer, Model
+
+
+def normalizations(layers: list[Layer]) -> list[Layer]:
+    """The layers that keep moving statistics, and nothing that moves with them."""
+    return [layer for layer in layers if type(layer).__name__ == "BatchNormalization" and not layer.renorm]
+
+
+def reestimate(model: Model, layers: list[Layer], batches: Batches) -> None:
+    """Set the moving mean and variance of `layers` to the average over `batches` of each batch's own.
+
+    All other layers (dropout) run as in inference.
+    """
+    kept = [(layer.momentum, layer.trainable) for layer in layers]
+
+    def training(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
+        return own(*given, **{**named, "training": True})
+
+    try:
+        with ExitStack() as stack, hushed():
+            for layer in layers:
+                stack.enter_context(watched(layer, training))
+                layer.trainable = True
+            for number, batch in enumerate(batches):
+                for layer in layers:
+                    layer.momentum = number / (number + 1)
+                model(packed(model, batch), training=False)
+    finally:
+        for layer, (momentum, trainable) in zip(layers, kept, strict=True):
+            layer.momentum, layer.trainable = momentum, trainable
