@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
-from wcodec.kernels.huffman import read_table
+from wcodec.kernels.huffman_code import read_table
 from wcodec.wire import (
     CONTEXT,
     DENSE,

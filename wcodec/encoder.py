@@ -188,7 +188,7 @@ def irregular(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Weights float32[shape] with 0.0 for irregular ones, before and after pruning, and where the irregular ones are."""
+    """Weights float32[shape], irregular ones 0.0: as they were, and as they are coded; where the irregular ones are."""
 
     original: Float32
     kept: Float32

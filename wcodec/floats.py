@@ -1,4 +1,4 @@
-"""Element types as numpy knows them, and floats of any type to float32 and back as `formats/wcz.md` section 5 rounds."""
+"""Element types as numpy knows them; floats of any type to float32 and back, as `formats/wcz.md` section 5 rounds."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _float_rule(weights: Float32, mantissa: int) -> Float:
 
 
 def _cost(sample: Float32, rule: Rule, plan: Plan) -> float:
-    """Bits of the sample under the rule, with the scalar quantiser in place of the trellis, and of the rule's tables."""
+    """Bits of the sample and the rule's tables, with the scalar quantiser in place of the trellis."""
     plain = replace(rule, states=0) if not isinstance(rule, Table | Float) else rule
     levels = quantized(sample, plain, plan)
     tables = bytearray()

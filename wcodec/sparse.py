@@ -94,7 +94,7 @@ def densify(gaps: Symbols, codes: Symbols, gap_bits: int, weights: int) -> Level
 
 def choose_gap_bits(runs: Symbols, flat: Levels) -> int:
     """The gap bits (1..16) whose Huffman codes are smallest; the smaller of equals."""
-    run, count = np.unique(runs, return_counts=True)
+    run, count = _tally(runs)
     survivors = flat[flat != 0]
     zigzag = ((survivors << 1) ^ (survivors >> 31)).view(np.uint32)
     code_counts = huffman.count_tokens(zigzag)
@@ -107,6 +107,16 @@ def choose_gap_bits(runs: Symbols, flat: Levels) -> int:
         code_counts[0] = fillers
         sizes[bits] = _estimate(gaps) + _estimate(code_counts)
     return min(sizes, key=lambda bits: (sizes[bits], bits))
+
+
+def _tally(runs: Symbols) -> tuple[Symbols, npt.NDArray[np.int64]]:
+    """The distinct runs, ascending, and how often each occurs."""
+    if int(runs.max()) > len(runs):  # a table would be larger than the runs
+        run, count = np.unique(runs, return_counts=True)
+        return run, count.astype(np.int64)
+    table = np.bincount(runs)
+    present = np.flatnonzero(table)
+    return present.astype(np.uint32), table[present].astype(np.int64)
 
 
 def _estimate(counts: npt.NDArray[np.int64]) -> int:
