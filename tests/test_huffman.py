@@ -12,7 +12,7 @@ from twins import huffman as twin
 
 from wcodec.entropy import huffman
 from wcodec.errors import ContainerError
-from wcodec.kernels import huffman as kernel
+from wcodec.kernels import huffman_code as code_kernel
 from wcodec.wire import take_varint
 
 Counts = st.lists(st.integers(0, 10**6), min_size=2, max_size=300).filter(lambda c: sum(x > 0 for x in c) >= 2)
@@ -22,7 +22,7 @@ def lengths_for(counts: list[int]) -> list[int]:
     m = len(counts)
     lengths = np.zeros(m, np.uint8)
     sums, leaf = np.zeros((2, 2 * m), np.int64), np.zeros((12, 2 * m), np.uint8)
-    kernel.code_lengths(np.sort(np.array(counts, np.int64)), 12, lengths, sums, leaf)
+    code_kernel.code_lengths(np.sort(np.array(counts, np.int64)), 12, lengths, sums, leaf)
     return [int(length) for length in lengths]
 
 
@@ -54,7 +54,7 @@ def test_tables_come_back_and_read_the_same_one_bit_at_a_time(counts: list[int])
         return
     assert twin.read_lengths(code.table) == (code.lengths.tolist(), len(code.table))
     lengths = np.zeros(len(code.lengths) + 5, np.uint8)
-    used, tokens = kernel.read_table(np.frombuffer(code.table + b"\xff", np.uint8), lengths)
+    used, tokens = code_kernel.read_table(np.frombuffer(code.table + b"\xff", np.uint8), lengths)
     assert used == len(code.table)
     assert lengths[:tokens].tolist() == code.lengths.tolist()
 
@@ -105,7 +105,7 @@ def test_a_table_of_32_symbols_takes_some_ten_bytes() -> None:
 @given(st.binary(max_size=60), st.integers(1, 40))
 def test_arbitrary_tables_raise_or_are_complete(payload: bytes, room: int) -> None:
     lengths = np.zeros(room, np.uint8)
-    used, tokens = kernel.read_table(np.frombuffer(payload, np.uint8), lengths)
+    used, tokens = code_kernel.read_table(np.frombuffer(payload, np.uint8), lengths)
     if used >= 0:
         assert used <= len(payload)
         assert sum(2.0 ** -int(n) for n in lengths[:tokens] if n) == 1

@@ -8,9 +8,11 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from twins import symbols as twin
 
 from wcodec.entropy import dense, symbols, zstd
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
+from wcodec.kernels import symbols as kernel
 
 U32 = npt.NDArray[np.uint32]
 rng = np.random.default_rng(20)
@@ -141,3 +143,30 @@ def test_a_constant_stream_with_bytes_behind_it_is_corrupt() -> None:
         symbols.decode(b"\x00\x05\x05", 3)
     with pytest.raises(TruncatedError):
         symbols.decode(b"\x00", 3)
+
+
+@given(st.integers(1, 32), st.lists(st.integers(0, 2**32 - 1), max_size=40))
+def test_packing_is_that_of_the_slow_twin(bits: int, values: list[int]) -> None:
+    stream = np.array(values, np.uint32) & np.uint32(2**bits - 1)
+    packed = np.zeros((len(stream) * bits + 7) // 8, np.uint8)
+    kernel.pack(stream, bits, packed)
+    assert packed.tobytes() == twin.pack(stream.tolist(), bits)
+    unpacked = np.empty_like(stream)
+    assert kernel.unpack(packed, bits, unpacked) == 0
+    np.testing.assert_array_equal(unpacked, stream)
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=40))
+def test_zigzag_is_that_of_the_slow_twin(values: list[int]) -> None:
+    levels = np.array(values, np.int32)
+    zigzag = np.empty(len(levels), np.uint32)
+    kernel.zigzag(levels, zigzag)
+    assert zigzag.tolist() == [twin.zigzag(level) for level in values]
+    back = np.empty_like(levels)
+    kernel.unzigzag(zigzag, back)
+    np.testing.assert_array_equal(back, levels)
+
+
+def test_the_example_of_the_specification_decodes() -> None:
+    assert symbols.decode(bytes.fromhex("02018f003202"), 8).tolist() == [0, 1, 0, 2, 0, 0, 0, 1]
+    assert symbols.encode(np.array([0, 1, 0, 2, 0, 0, 0, 1], np.uint32)) == bytes.fromhex("01028440")

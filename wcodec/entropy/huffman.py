@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.kernels import huffman as kernel
+from wcodec.kernels import huffman_code as code_kernel
 from wcodec.wire import put_varint, take_varint
 
 Symbols = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
@@ -97,11 +98,11 @@ def _design(counts: Counts, precision: int) -> Code | None:
     order = used[np.argsort(counts[used], kind="stable")]
     ordered = np.empty(m, np.uint8)
     sums, leaf = np.empty((2, 2 * m), np.int64), np.empty((LIMIT, 2 * m), np.uint8)
-    kernel.code_lengths(counts[order], LIMIT, ordered, sums, leaf)
+    code_kernel.code_lengths(counts[order], LIMIT, ordered, sums, leaf)
     lengths = np.zeros(len(counts), np.uint8)
     lengths[order] = ordered
     table = np.zeros(len(counts) + 16, np.uint8)
-    written = kernel.write_table(lengths, table)
+    written = code_kernel.write_table(lengths, table)
     raw_bits = int(counts[used] @ symbols_of(used, precision)[1])
     return Code(precision, lengths, table[:written].tobytes(), int(counts[used] @ lengths[used]) + raw_bits, raw_bits)
 
@@ -109,7 +110,7 @@ def _design(counts: Counts, precision: int) -> Code | None:
 def encode(symbols: Symbols, code: Code) -> bytes:
     """Precision, table, sizes of the bitstreams but the last, bitstreams, raw bits. Inverse: `decode`."""
     codes = np.zeros(len(code.lengths), np.uint32)
-    kernel.codewords(code.lengths, codes)
+    code_kernel.codewords(code.lengths, codes)
     room = np.empty(code.bits // 8 + 8 * (STREAMS + 2), np.uint8)
     head = bytearray((code.precision,)) + code.table
     runs = _runs(len(symbols))
@@ -141,10 +142,10 @@ def decode(payload: bytes, symbols: Symbols) -> None:
     padded = np.zeros(len(payload) + PADDING, np.uint8)
     padded[:-PADDING] = np.frombuffer(payload, np.uint8)
     codes = np.zeros(len(lengths), np.uint32)
-    kernel.codewords(lengths, codes)
+    code_kernel.codewords(lengths, codes)
     width = int(lengths.max())
     table = np.zeros(1 << width, np.uint32)
-    kernel.fill_table(codes, width, table)
+    code_kernel.fill_table(codes, width, table)
     positions = 8 * np.array(starts, np.int64)
     kernel.decode(padded, positions, table, symbols)
     for k, end in enumerate(positions.tolist()):
@@ -176,7 +177,7 @@ def _take_code(payload: bytes, symbol_bits: int) -> tuple[int, Bytes, int]:
         raise CorruptError(f"Huffman precision: expected at most {FINEST}, got {precision}")
     tokens = (symbol_bits - precision + 1) << precision if precision < symbol_bits else 1 << symbol_bits
     lengths = np.zeros(tokens, np.uint8)
-    used, count = kernel.read_table(np.frombuffer(payload, np.uint8)[1:], lengths)
+    used, count = code_kernel.read_table(np.frombuffer(payload, np.uint8)[1:], lengths)
     if used == -1:
         raise TruncatedError(f"Huffman table: ended early; got {len(payload) - 1} bytes")
     if used < 0:
