@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zipfile
 from pathlib import Path
 
@@ -147,6 +148,7 @@ def test_reading_what_was_written_gives_the_same_model(source, tmp_path):
 
 def test_writing_is_deterministic(source, tmp_path):
     rewrite(source, tmp_path / "one")
+    time.sleep(1.1 if source.suffix == ".h5" else 0)  # HDF5 counts time in seconds
     rewrite(source, tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 

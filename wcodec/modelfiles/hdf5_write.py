@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5g, h5p, h5s, h5t
+from h5py import h5a, h5d, h5f, h5fd, h5g, h5p, h5s, h5t
 
 from wcodec.errors import CorruptError
 from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles.hdf5_types import hdf5_type, memory_type
 from wcodec.modelfiles.skeleton import item_bytes
-from wcodec.modelfiles.tree import Attribute, Group, Link, Node, Slot, Values
+from wcodec.modelfiles.tree import Attribute, Group, Link, Node, Slot, Stored, Values
 
 ATTRIBUTE_BYTES = 64_000
 """Larger attributes need the object headers of HDF5 1.8."""
@@ -38,15 +39,23 @@ def write(target: Path | IO[bytes], tree: Group, tensors: Sequence[TensorFacts],
             raise CorruptError(f"{expected.name}: expected values of shape {expected.shape}, got {got}")
         return tensor
 
-    tracked = tree.links_ordered or tree.attributes_ordered
-    version = "v108" if _has_large(tree) else "earliest"
     try:
-        with h5py.File(target, "w", libver=(version, "latest"), track_order=tracked) as file:
+        with _created(target, tree) as file:
             root = h5g.open(file.id, b"/")
             _attributes(root, tree.attributes)
             _children(root, tree, b"/", take, [b"/"])
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise CorruptError(f"skeleton: HDF5 cannot hold it: {error}") from error
+
+
+def _created(target: Path | IO[bytes], tree: Group) -> h5py.File:
+    """A new file; not by `h5py.File(target, "w")`, which stamps a root of ordered links with the time."""
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5f.LIBVER_V18 if _has_large(tree) else h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
+    if not isinstance(target, Path):
+        access.set_fileobj_driver(h5fd.fileobj_driver, target)
+    name = os.fsencode(target) if isinstance(target, Path) else b"weights"
+    return h5py.File(h5f.create(name, h5f.ACC_TRUNC, fcpl=_ordered(h5p.create(h5p.FILE_CREATE), tree), fapl=access))
 
 
 def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[], Bits], objects: Objects) -> None:
@@ -58,16 +67,14 @@ def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[],
             continue
         objects.append(whole)
         if isinstance(child, Group):
-            properties = _ordered(h5p.create(h5p.GROUP_CREATE), child.attributes_ordered)
-            if child.links_ordered:
-                properties.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+            properties = _ordered(h5p.create(h5p.GROUP_CREATE), child)
             made = h5g.create(parent, name, lcpl=_link_properties(name), gcpl=properties)
             _attributes(made, child.attributes)
             _children(made, child, whole + b"/", take, objects)
         elif isinstance(child, Slot):
             _tensor(parent, child, take())
         else:
-            properties = _ordered(h5p.create(h5p.DATASET_CREATE), child.attributes_ordered)
+            properties = _ordered(h5p.create(h5p.DATASET_CREATE), child)
             on_disk, space = hdf5_type(child.values.type), _space(child.values.shape)
             dataset = h5d.create(parent, name, on_disk, space, properties, _link_properties(name))
             if (array := _array(child.values)) is not None:
@@ -80,7 +87,7 @@ def _tensor(parent: h5g.GroupID, slot: Slot, values: Bits) -> None:
     name, size = slot.name.encode(), item_bytes(slot.type)
     if values.dtype.itemsize != size:
         raise CorruptError(f"{slot.name}: expected values of {size} bytes each, got {values.dtype}")
-    properties = _ordered(h5p.create(h5p.DATASET_CREATE), slot.attributes_ordered)
+    properties = _ordered(h5p.create(h5p.DATASET_CREATE), slot)
     dataset = h5d.create(parent, name, hdf5_type(slot.type), _space(values.shape), properties, _link_properties(name))
     if values.size:
         stored = np.require(values.byteswap() if slot.type[0] == ">" else values, requirements="C")
@@ -112,11 +119,13 @@ def _space(shape: tuple[int, ...] | None) -> h5s.SpaceID:
     return h5s.create(h5s.NULL) if shape is None else h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
 
 
-def _ordered(properties: h5p.PropOCID, attributes_ordered: bool) -> h5p.PropOCID:
-    """Creation properties without a time stamp, for the same bytes every time."""
+def _ordered(properties: h5p.PropOCID, node: Group | Slot | Stored) -> h5p.PropOCID:
+    """Creation properties with the orders of the node, and without a time stamp, for the same bytes every time."""
     properties.set_obj_track_times(False)
-    if attributes_ordered:
+    if node.attributes_ordered:
         properties.set_attr_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+    if isinstance(node, Group) and node.links_ordered:
+        properties.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
     return properties
 
 
