@@ -36,7 +36,7 @@ def encode(symbols: Symbols) -> bytes:
         put_varint(constant, largest)
         return bytes(constant)
     bits = largest.bit_length()
-    code = huffman.design(huffman.count_tokens(symbols))
+    code = None if _is_noise(symbols, bits) else huffman.design(huffman.count_tokens(symbols))
     size = fixed.nbytes(len(symbols), bits)
     best, coder = b"", FIXED
     if code and code.nbytes < size:
@@ -94,6 +94,16 @@ def parts(payload: bytes, count: int, name: str) -> dict[str, int]:
     """How many bytes of the payload serve what: the Huffman table "tables", everything else `name`."""
     tables = huffman.table_bytes(payload[1:]) if count and payload[:1] == bytes((HUFFMAN,)) else 0
     return {name: len(payload) - tables, "tables": tables}
+
+
+def _is_noise(symbols: Symbols, bits: int) -> bool:
+    """Whether 64 samples of a long stream promise a Huffman code less than 0.3 %, as mantissas do."""
+    step = len(symbols) // 64
+    if step * 16 < SAMPLE:
+        return False
+    sample = symbols[: 64 * step].reshape(64, step)[:, : SAMPLE // 64].flatten()
+    code = huffman.design(huffman.count_tokens(sample))
+    return code is not None and code.bits > 0.997 * bits * len(sample)
 
 
 def _zstd_may_win(narrow: npt.NDArray[np.unsignedinteger], size: int) -> bool:

@@ -12,12 +12,23 @@ ctypedef fused symbol_t:
     uint8_t
     uint32_t
 
+cdef extern from *:
+    """
+    #ifdef _MSC_VER
+    #include <intrin.h>
+    static __inline int wcodec_top_bit(unsigned int x) { unsigned long at; _BitScanReverse(&at, x); return (int)at; }
+    #else
+    static inline int wcodec_top_bit(unsigned int x) { return 31 - __builtin_clz(x); }
+    #endif
+    """
+    int top_bit "wcodec_top_bit" (uint32_t symbol) nogil  # place of the highest 1; symbol > 0
+
+
 cdef inline uint32_t token_of(uint32_t symbol, int precision) noexcept nogil:
-    cdef int raw = 1
+    cdef int raw
     if not symbol >> (precision + 1):
         return symbol
-    while (<uint64_t>symbol) >> (precision + 1 + raw):
-        raw += 1
+    raw = top_bit(symbol) - precision
     return (<uint32_t>raw << precision) + (symbol >> raw)
 
 
@@ -109,10 +120,8 @@ def encode_raw(const uint32_t[::1] symbols, int precision, uint8_t[::1] out):
     with nogil:
         for i in range(symbols.shape[0]):
             symbol = symbols[i]
-            raw = 0
-            while (<uint64_t>symbol) >> (precision + 1 + raw):
-                raw += 1
-            if raw:
+            if symbol >> (precision + 1):
+                raw = top_bit(symbol) - precision
                 word |= <uint64_t>(symbol & ((1U << raw) - 1)) << fill
                 fill += raw
                 if at > room:
