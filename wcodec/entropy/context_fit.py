@@ -5,50 +5,33 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.kernels import context_fit as kernel
+
 FEATURES = 13
 
 
-def fit_weights(samples: npt.NDArray[np.int32], taps: int, sets: int) -> npt.NDArray[np.int32]:
+def fit_weights(samples: npt.NDArray[np.int32], taps: int, sets: int, preset: tuple[int, ...]) -> npt.NDArray[np.int32]:
     """Non-negative weights, in 1/128, that predict a magnitude from its features: int32[sets, FEATURES] in 0..255.
 
     samples: int32[n, FEATURES + 2]: the features, the magnitude (all in 1/256), the tap.
     sets:    1, or `taps` for weights of each tap's own.
+    preset:  the weights, in 1/128, whose expectation says how much a sample counts.
     """
-    features = samples[:, :FEATURES].astype(np.float64) / 256
-    target = samples[:, FEATURES].astype(np.float64) / 256
-    group = samples[:, FEATURES + 1] if sets > 1 else np.zeros(len(samples), np.int64)
-    expected = (features[:, 2] + features[:, 4] + features[:, 5]) / 3 + 0.05
+    gram, right = np.zeros((sets, FEATURES, FEATURES)), np.zeros((sets, FEATURES))
+    kernel.moments(samples, np.array(preset, np.float64) / 128, gram, right)
+    weights = np.empty((sets, FEATURES))
+    for k in range(sets):
+        diagonal = np.einsum("ii->i", gram[k])
+        if taps == 1:
+            diagonal[3] = 0
+        # leaning towards the preset, so that features alike share the weight
+        lean = 1e-3 * diagonal.mean()
+        diagonal += lean * (diagonal > 0)
+        weights[k] = np.array(preset) / 128
+        kernel.descend(gram[k], right[k] + lean * weights[k], weights[k], 100)
     if taps == 1:
-        features[:, 3] = 0
-    weights = np.zeros((sets, FEATURES))
-    weights[:, 4] = 1
-    for _ in range(2):
-        scaled = features / expected[:, None]
-        gram = np.empty((sets, FEATURES, FEATURES))
-        right = np.empty((sets, FEATURES))
-        for k in range(sets):
-            part = scaled[group == k]
-            gram[k] = part.T @ part
-            right[k] = part.T @ (target / expected)[group == k]
-        weights = _nonnegative(gram, right, weights)
-        expected = np.maximum(np.einsum("nf,nf->n", features, weights[group]), 0) + 0.05
+        weights[:, 3] = 0
     return np.clip(np.rint(weights * 128), 0, 255).astype(np.int32)
-
-
-def _nonnegative(
-    gram: npt.NDArray[np.float64], right: npt.NDArray[np.float64], start: npt.NDArray[np.float64], rounds: int = 60
-) -> npt.NDArray[np.float64]:
-    """Minimises w G w / 2 - b w over w >= 0 by coordinate descent, for many G at once."""
-    weights = start.copy()
-    size = gram.shape[1]
-    ridge = 1e-4 * np.trace(gram, axis1=1, axis2=2)[:, None] / size + 1e-12
-    gram = gram + ridge[:, :, None] * np.eye(size)
-    diagonal = np.einsum("kii->ki", gram)
-    for _ in range(rounds):
-        for i in range(size):
-            slope = np.einsum("kj,kj->k", gram[:, i], weights) - right[:, i]
-            weights[:, i] = np.maximum(0, weights[:, i] - slope / diagonal[:, i])
-    return weights
 
 
 def fit_lags(
@@ -65,9 +48,11 @@ def fit_lags(
     stack = np.stack(shifted).astype(np.float64)
     gram = stack @ stack.T
     energy = gram[0, 0]
+    if energy <= 0:
+        return (), (), np.zeros(0, np.int32), 0.0
     chosen: list[int] = []
     left, solution = energy, np.zeros(0)
-    while len(chosen) < most:
+    while len(chosen) < min(most, len(offsets)):
         trials = []
         for i in range(1, len(stack)):
             if i not in chosen:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.entropy.context_design import Levels, run
-from wcodec.entropy.context_search import Effort, choose
+from wcodec.entropy.context_design import Design, Levels, run
 from wcodec.kernels import context as kernel
 
 Floats = npt.NDArray[np.float32]
@@ -33,9 +32,8 @@ class Probe:
     slopes: Floats
 
 
-def probe(levels: Levels, states: int, effort: Effort = "normal") -> Probe:
-    """Codes int32[rows, channels, taps], with taps <= 64, and keeps what the coder learnt."""
-    design = choose(levels, states, effort)
+def probe(levels: Levels, states: int, design: Design) -> Probe:
+    """Codes int32[rows, channels, taps], with taps <= 64, as `design` says, and keeps what the coder learnt."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)

@@ -7,13 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from wcodec.entropy.context_design import LAGS, Design, Levels, run, scale
+from wcodec.entropy.context_design import LAGS, PRESETS, Design, Levels, run, scale
 from wcodec.entropy.context_fit import FEATURES, fit_lags, fit_weights
 from wcodec.kernels import trellis
 
 Effort = Literal["fast", "normal", "best"]
 
-FIT_SAMPLES = 120_000
+TRIAL_WEIGHTS = 200_000
+FIT_SAMPLES = 60_000
 FIT_LEAST = 2_000
 SETS_LEAST = 20_000
 LAGS_LEAST = 4_000
@@ -29,6 +30,7 @@ def start_code(mean: float) -> int:
 
 def choose(levels: Levels, states: int, effort: Effort) -> Design:
     """The design that codes int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
+    rows, channels, taps = levels.shape
     mean = float(np.abs(levels, dtype=np.float64).mean()) * 256
     density = np.count_nonzero(levels) / levels.size
     dense = Design(start=start_code(mean))
@@ -38,25 +40,27 @@ def choose(levels: Levels, states: int, effort: Effort) -> Design:
     candidates = [dense]
     if density < 0.5:
         candidates.append(sparse)
-    if levels.shape[2] == 1 and levels.size >= LAGS_LEAST and levels.shape[1] > 2:
-        candidates += [lagged for candidate in candidates if (lagged := with_lags(levels, states, candidate))]
-    best, least = dense, 1 << 62
-    for candidate in candidates:
-        for design in (candidate, *fitted(levels, states, candidate)):
-            size = len(run(levels, design, states)[0])
-            if size < least:
-                best, least = design, size
-    return best
+    if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST:
+        candidates += with_lags(levels, states, candidates)
+    part = levels[: max(16, TRIAL_WEIGHTS // (channels * taps))]
+    trials = [design for candidate in candidates for design in (candidate, *fitted(levels, states, candidate))]
+    costs = [len(run(part, design, states)[0]) - side_bytes(design) * (1 - len(part) / rows) for design in trials]
+    return trials[int(np.argmin(costs))]
 
 
-def with_lags(levels: Levels, states: int, design: Design) -> Design | None:
-    """`design` with a linear prediction from neighbours, where one explains enough to be tried."""
+def side_bytes(design: Design) -> float:
+    """Roughly what weights and coefficients take."""
+    return 0.75 * (design.side.size + (0 if design.weights is None else np.count_nonzero(design.weights)))
+
+
+def with_lags(levels: Levels, states: int, designs: list[Design]) -> list[Design]:
+    """The designs with a linear prediction from neighbours, where one explains enough to be tried."""
     rows = max(3, FIT_SAMPLES // levels.shape[1])
     values = _reconstruct(levels, states)[:rows, :, 0].astype(np.float32)
     up, back, side, share = fit_lags(np.clip(values, -32767, 32767), 1)
-    if -0.5 * levels.size * np.log2(max(1e-6, 1 - share)) < 100 + 16 * len(up):
-        return None
-    return replace(design, predictor=LAGS, up=up, back=back, side=side)
+    if not up or -0.5 * levels.size * np.log2(max(1e-6, 1 - share)) < 100 + 16 * len(up):
+        return []
+    return [replace(design, predictor=LAGS, up=up, back=back, side=side) for design in designs]
 
 
 def _reconstruct(levels: Levels, states: int) -> Levels:
@@ -72,12 +76,11 @@ def fitted(levels: Levels, states: int, design: Design) -> list[Design]:
     rows, channels, taps = levels.shape
     if levels.size < FIT_LEAST:
         return []
-    columns = channels * taps
     every = max(1, levels.size // FIT_SAMPLES)
-    samples = np.empty((-(-rows // every) * columns, FEATURES + 2), np.int32)
+    samples = np.empty((-(-rows // every) * channels * taps, FEATURES + 2), np.int32)
     run(levels, design, states, samples=samples, every=every)
-    # the first rows have no statistics yet, and would teach that the rest is useless
-    designs = [replace(design, weights=fit_weights(samples, taps, 1))]
+    preset = PRESETS[design.sparse, taps > 1]
+    designs = [replace(design, weights=fit_weights(samples, taps, 1, preset))]
     if 1 < taps <= 25 and levels.size >= SETS_LEAST:
-        designs.append(replace(design, weights=fit_weights(samples, taps, taps)))
+        designs.append(replace(design, weights=fit_weights(samples, taps, taps, preset)))
     return designs

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from wcodec.kernels.range_coder cimport (
-    Coder, Decoder, DecoderP, Encoder, EncoderP,
+    Coder, Decoder, Encoder,
     code_bit, code_exp, code_raw, finish_decoder, finish_encoder, start_decoder, start_encoder,
 )
 
@@ -185,7 +185,7 @@ cdef inline int64_t predict(Model* m, Py_ssize_t j, Py_ssize_t k, int16_t** rows
     return <int64_t>total << 2
 
 
-cdef inline uint32_t code_size(Coder c, uint32_t* cell, uint32_t* tail, uint32_t a) noexcept nogil:
+cdef inline uint32_t code_size(Coder* c, uint32_t* cell, uint32_t* tail, uint32_t a) noexcept nogil:
     """A magnitude known to be at least 1: adaptive unary up to 14, then Exp-Golomb."""
     cdef uint32_t i
     for i in range(1, UNARY):
@@ -194,7 +194,7 @@ cdef inline uint32_t code_size(Coder c, uint32_t* cell, uint32_t* tail, uint32_t
     return UNARY + code_exp(c, tail, a - UNARY)
 
 
-cdef inline uint32_t code_shifted(Coder c, uint32_t* st, int q, int shift, uint32_t a) noexcept nogil:
+cdef inline uint32_t code_shifted(Coder* c, uint32_t* st, int q, int shift, uint32_t a) noexcept nogil:
     """A magnitude whose `shift` >= 1 low bits are coded apart from the rest: the first two in context, the others raw."""
     cdef uint32_t h = a >> shift, i = 0, low
     cdef uint32_t* cell = st + HIGH + q * 16
@@ -223,7 +223,7 @@ cdef void put_sample(Model* m, int32_t* sample, Py_ssize_t r, Py_ssize_t j, Py_s
     sample[10] = (up[j - 1] + up[j + 1]) << 7 if r else t
 
 
-cdef int code_row(Model* m, Coder c, Py_ssize_t r, int32_t* levels) noexcept nogil:
+cdef int code_row(Model* m, Coder* outer, Py_ssize_t r, int32_t* levels) noexcept nogil:
     """Codes the levels of row `r` (reads them when encoding, writes them when decoding)."""
     cdef Py_ssize_t taps = m.taps, columns = m.columns, stride = columns + 2 * PAD, j, k = 0
     cdef uint32_t* st = m.state
@@ -241,6 +241,8 @@ cdef int code_row(Model* m, Coder c, Py_ssize_t r, int32_t* levels) noexcept nog
     cdef int64_t pr = 0, g
     cdef uint32_t s, a, seen, x1, x2, x3, ratio = 256, kernel = 0, ema, rm, near, side, product, strength = 0
     cdef int32_t* sample = NULL
+    cdef Coder local = outer[0]
+    cdef Coder* c = &local
     if m.samples != NULL and r % m.every == 0:
         sample = m.samples + r // m.every * columns * (FEATURES + 2)
     rows[0] = value
@@ -255,7 +257,7 @@ cdef int code_row(Model* m, Coder c, Py_ssize_t r, int32_t* levels) noexcept nog
     x1 = x2 = x3 = (ema + 2048) >> 12
     if sparse:
         bit = 1
-        if Coder is EncoderP:
+        if Coder is Encoder:
             bit = 0
             for j in range(columns):
                 if levels[j]:
@@ -273,6 +275,7 @@ cdef int code_row(Model* m, Coder c, Py_ssize_t r, int32_t* levels) noexcept nog
                 for i in range(columns & 3):    # zeros lead every state of the trellis round in 1, 2 or 4 steps
                     trellis = NEXT[states >> 3][trellis][0]
                 m.trellis = trellis
+            outer[0] = local
             return 0
     k = 0
     for j in range(columns):
@@ -332,7 +335,7 @@ cdef int code_row(Model* m, Coder c, Py_ssize_t r, int32_t* levels) noexcept nog
             f = <int32_t>min(max(g, -32768), 32767)
         flip = f < 0
         fa = -f if flip else f
-        v = levels[j] - p if Coder is EncoderP else 0
+        v = levels[j] - p if Coder is Encoder else 0
         negative = v < 0
         a = <uint32_t>(-v if negative else v)
         # --- the code of v -----------------------------------------------------------------------------------------
@@ -384,7 +387,7 @@ cdef int code_row(Model* m, Coder c, Py_ssize_t r, int32_t* levels) noexcept nog
             seen = min(a >> grain, CAP)
         if m.predictions != NULL:
             m.predictions[r * columns + j] = <int32_t>pr
-        if Coder is DecoderP:
+        if Coder is Decoder:
             g = p + (-<int64_t>a if negative else <int64_t>a)
             if g > MOST or g < -MOST:
                 c.fault |= 2
@@ -417,10 +420,11 @@ cdef int code_row(Model* m, Coder c, Py_ssize_t r, int32_t* levels) noexcept nog
                 for i in range(taps):
                     m.row_sum[i] >>= 1
     m.trellis = trellis
+    outer[0] = local
     return 0
 
 
-cdef void code_side(Model* m, Coder c, int32_t* weights, Py_ssize_t sets, int32_t* side, Py_ssize_t count) noexcept nogil:
+cdef void code_side(Model* m, Coder* c, int32_t* weights, Py_ssize_t sets, int32_t* side, Py_ssize_t count) noexcept nogil:
     """The fitted weights [sets][FEATURES] in 0..255, and the predictor's coefficients in -127..127."""
     cdef Py_ssize_t i, k
     cdef uint32_t a
@@ -447,7 +451,7 @@ cdef void code_side(Model* m, Coder c, int32_t* weights, Py_ssize_t sets, int32_
         side[i] = v
 
 
-cdef void run(Model* m, Coder c, int32_t* levels, int32_t* weights, Py_ssize_t sets, Py_ssize_t fitted, int32_t* side,
+cdef void run(Model* m, Coder* c, int32_t* levels, int32_t* weights, Py_ssize_t sets, Py_ssize_t fitted, int32_t* side,
               Py_ssize_t count, int32_t* expanded, Py_ssize_t* head) noexcept nogil:
     """Codes the side information, then the rows; stops at the first fault."""
     cdef Py_ssize_t r, i, k
@@ -553,7 +557,7 @@ def encode(
         m.samples = &samples[0, 0]
     with nogil:
         start_encoder(&c, &out[0], len(out), RATE)
-        run[EncoderP](&m, &c, <int32_t*>&levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), <int32_t*>m.weights, &head)
+        run[Encoder](&m, &c, <int32_t*>&levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), <int32_t*>m.weights, &head)
         finish_encoder(&c)
     if states_out is not None:
         for i in range(STATES):
@@ -576,7 +580,7 @@ def decode(
     m.side = &side[0] if len(side) else NULL
     with nogil:
         start_decoder(&c, &payload[0] if len(payload) else NULL, len(payload), RATE)
-        run[DecoderP](&m, &c, &levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), <int32_t*>m.weights, &head)
+        run[Decoder](&m, &c, &levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), <int32_t*>m.weights, &head)
         if c.fault == 0:
             finish_decoder(&c)
     free(m.tap_sum)

@@ -6,6 +6,15 @@ ignores the argument and returns the bit it read. All state is integer. (Martin 
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+cdef extern from *:
+    """
+    /* The coder's state stays in registers only if every step is part of the loop. */
+    #if defined(__GNUC__)
+    #undef CYTHON_INLINE
+    #define CYTHON_INLINE __inline__ __attribute__((always_inline))
+    #endif
+    """
+
 cdef enum:
     COUNT_LIMIT = 500   # an estimator averages over about this many bits
     LOWEST = 4 << 6     # probabilities stay in [4, 65532] / 65536
@@ -33,12 +42,9 @@ cdef struct Decoder:
     int fault           # 1: ended early; 2: an impossible number
 
 
-ctypedef Encoder* EncoderP
-ctypedef Decoder* DecoderP
-
 ctypedef fused Coder:
-    EncoderP
-    DecoderP
+    Encoder
+    Decoder
 
 
 cdef inline void put_word(Encoder* c) noexcept nogil:
@@ -78,13 +84,13 @@ cdef inline void take_word(Decoder* c) noexcept nogil:
     c.range <<= 32
 
 
-cdef inline int code_bit(Coder c, uint32_t* state, int bit) noexcept nogil:
+cdef inline int code_bit(Coder* c, uint32_t* state, int bit) noexcept nogil:
     """One bit whose estimator is `state`: P(1) in 22 bits above a count in 10."""
     cdef uint32_t s = state[0]
     cdef uint32_t n = s & 1023
     cdef uint64_t bound = (c.range >> 16) * (s >> 16)
     cdef int64_t p = s >> 10
-    if Coder is EncoderP:
+    if Coder is Encoder:
         if bit:
             c.range = bound
         else:
@@ -105,14 +111,14 @@ cdef inline int code_bit(Coder c, uint32_t* state, int bit) noexcept nogil:
     return bit
 
 
-cdef inline uint32_t code_raw(Coder c, uint32_t value, int bits) noexcept nogil:
+cdef inline uint32_t code_raw(Coder* c, uint32_t value, int bits) noexcept nogil:
     """`bits` bits, most significant first, each as likely as not."""
     cdef uint32_t got = 0
     cdef uint64_t half
     cdef int i, bit
     for i in range(bits - 1, -1, -1):
         half = c.range >> 1
-        if Coder is EncoderP:
+        if Coder is Encoder:
             bit = value >> i & 1
             if bit:
                 c.range = half
@@ -133,7 +139,7 @@ cdef inline uint32_t code_raw(Coder c, uint32_t value, int bits) noexcept nogil:
     return got
 
 
-cdef inline uint32_t code_exp(Coder c, uint32_t* states, uint32_t value) noexcept nogil:
+cdef inline uint32_t code_exp(Coder* c, uint32_t* states, uint32_t value) noexcept nogil:
     """An Exp-Golomb number of order 0 below 2^31 - 1: length in adaptive unary (31 estimators), the rest raw."""
     cdef int length = 0
     cdef uint32_t more = value + 1

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.entropy.context_probe import Probe, probe
-from wcodec.entropy.context_design import geometry
+from wcodec.entropy.context_design import Design, geometry
+from wcodec.entropy.context_search import choose
 from wcodec.kernels import trellis as kernel
 
 States = Literal[0, 4, 8]
@@ -33,10 +34,11 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
     if not values.size or (states == 0 and rate <= 0) or not levels.any():
         return levels
     shape = geometry(values.shape)
+    design = choose(levels.reshape(shape), states, "normal") if rate > 0 else Design()
     for _ in range(passes if rate > 0 else 1):
         if not levels.any():
             break
-        found = probe(levels.reshape(shape), states) if rate > 0 else _free(values.size)
+        found = probe(levels.reshape(shape), states, design) if rate > 0 else _free(values.size)
         levels = np.empty(values.shape, np.int32)
         kernel.choose(
             values.reshape(-1), states, rate, found.sparse, len(found.predictions) > 0, found.contexts,

@@ -1,0 +1,75 @@
+"""Kernels survive a change of basis, and the decoder's half is exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twins import transform as twin
+
+from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
+from wcodec.quantize import transform
+
+RNG = np.random.default_rng(5)
+SMOOTH = np.cumsum(RNG.normal(size=(60, 30, 9)), axis=2).astype(np.float32)
+
+
+@pytest.mark.parametrize(("height", "width"), [(3, 3), (5, 5), (7, 7), (1, 9), (16, 1), (2, 2), (1, 16), (4, 6)])
+def test_the_cosine_basis_is_orthonormal(height: int, width: int) -> None:
+    matrix = transform.dct_basis(height, width).matrix / 2.0**transform.DCT_SHIFT
+    assert np.abs(matrix @ matrix.T - np.eye(height * width)).max() < 1e-3
+
+
+def test_the_cosine_table_follows_its_formula() -> None:
+    for n, (flat, *quarter) in enumerate(transform.COSINES, 1):
+        assert flat == round(2**14 / np.sqrt(n))
+        assert quarter == [round(2**14 * np.sqrt(2 / n) * np.cos(np.pi * m / (2 * n))) for m in range(n)]
+
+
+@pytest.mark.parametrize("basis", [transform.dct_basis(3, 3), transform.klt_basis(SMOOTH), transform.klt_basis(SMOOTH, 5)])
+def test_rounding_coefficients_errs_no_more_than_rounding_taps(basis: transform.Basis) -> None:
+    coefficients = transform.forward(SMOOTH, basis)
+    step = 0.05
+    kept = transform.inverse(np.rint(coefficients / step).astype(np.int32), basis) * (step / 2**basis.shift)
+    assert np.mean((kept - SMOOTH) ** 2) == pytest.approx(step**2 / 12, rel=0.05)
+
+
+def test_the_fitted_basis_orders_and_gathers_the_energy() -> None:
+    energy = np.mean(transform.forward(SMOOTH, transform.klt_basis(SMOOTH)) ** 2, axis=(0, 1))
+    assert (np.diff(energy) < 0).all()
+    assert energy[0] > 10 * energy[1:].sum() / 8
+
+
+@pytest.mark.parametrize("basis", [transform.dct_basis(3, 3), transform.klt_basis(SMOOTH, 8)])
+def test_the_inverse_is_integer_and_follows_its_slow_twin(basis: transform.Basis) -> None:
+    levels = RNG.integers(-(2**30), 2**30, size=(4, 3, 9)).astype(np.int32)
+    assert transform.inverse(levels, basis).tolist() == twin.inverse(levels.tolist(), basis.matrix.tolist())
+
+
+@pytest.mark.parametrize("basis", [transform.dct_basis(3, 3), transform.klt_basis(SMOOTH), transform.klt_basis(SMOOTH, 10)])
+def test_a_basis_returns(basis: transform.Basis) -> None:
+    packed = transform.pack_basis(basis)
+    parsed = transform.parse_basis(packed, 9)
+    assert np.array_equal(parsed.matrix, basis.matrix)
+    assert (parsed.shift, parsed.kind) == (basis.shift, basis.kind)
+    assert len(packed) < 140
+
+
+def test_damaged_bases_are_refused() -> None:
+    for packed, error in ((b"", TruncatedError), (b"\0\3", CorruptError), (b"\0\2\5", CorruptError), (b"\7\3\3", UnsupportedError)):
+        with pytest.raises(error):
+            transform.parse_basis(packed, 9)
+    with pytest.raises(CorruptError):
+        transform.parse_basis(b"\0\1\1", 1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.binary(max_size=40))
+def test_hostile_bases_decode_or_are_refused(packed: bytes) -> None:
+    try:
+        basis = transform.parse_basis(packed, 9)
+    except ContainerError:
+        return
+    assert basis.matrix.shape == (9, 9)

@@ -1,0 +1,74 @@
+"""The trellis chooses levels whose error and bits are better together than rounding's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from twins import trellis as twin
+
+from wcodec.entropy import context
+from wcodec.quantize import trellis
+
+RNG = np.random.default_rng(3)
+GAUSSIAN = RNG.normal(size=(120, 250, 1)).astype(np.float32)
+
+
+def gap(step: float, states: trellis.States, rate: float) -> float:
+    """Bits a weight above what the theory of a Gaussian source allows at the error reached."""
+    levels = trellis.quantize(GAUSSIAN / np.float32(step), states, rate)
+    error = float(np.mean((trellis.reconstruct(levels, states) * step - GAUSSIAN) ** 2))
+    return len(context.encode(levels, states)) * 8 / levels.size + 0.5 * np.log2(error)
+
+
+def test_without_a_rate_one_state_is_rounding() -> None:
+    assert np.array_equal(trellis.quantize(GAUSSIAN * 7, 0), np.rint(GAUSSIAN * 7))
+
+
+def test_more_states_come_closer_to_the_bound() -> None:
+    scalar, four, eight = gap(0.1, 0, 0.0), gap(0.062, 4, 0.0), gap(0.062, 8, 0.0)
+    assert scalar > 0.25
+    assert four < scalar - 0.11
+    assert eight < four
+
+
+@pytest.mark.parametrize("states", [0, 4, 8])
+def test_weighing_the_bits_pays_at_low_rates(states: trellis.States) -> None:
+    assert gap(1.5, states, 0.15) < gap(1.5, states, 0.0) - 0.02
+
+
+@pytest.mark.parametrize("states", [4, 8])
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_values_are_within_two_steps_of_what_is_reconstructed(states: trellis.States, rate: float) -> None:
+    values = (GAUSSIAN * 20).astype(np.float32)
+    kept = trellis.reconstruct(trellis.quantize(values, states, rate), states)
+    assert np.abs(kept - values).max() <= 6
+    assert np.sqrt(np.mean((kept - values) ** 2)) < 0.6
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    hnp.arrays(np.float32, st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 9)), elements=st.floats(width=32)),
+    st.sampled_from([0, 4, 8]), st.sampled_from([0.0, 0.2]),
+)
+def test_any_values_give_levels_that_the_coder_takes(values: np.ndarray, states: trellis.States, rate: float) -> None:
+    levels = trellis.quantize(values, states, rate)
+    assert levels.shape == values.shape
+    assert levels.dtype == np.int32
+    assert np.array_equal(context.decode(context.encode(levels, states), levels.shape, states), levels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.int32, st.integers(0, 60), elements=st.integers(-9, 9)), st.sampled_from([4, 8]))
+def test_reconstruction_follows_its_slow_twin(levels: np.ndarray, states: trellis.States) -> None:
+    assert trellis.reconstruct(levels.reshape(1, -1, 1), states).reshape(-1).tolist() == twin.reconstruct(levels.tolist(), states)
+
+
+@pytest.mark.parametrize("states", [4, 8])
+def test_the_path_is_the_best_of_all_paths(states: trellis.States) -> None:
+    values = (RNG.normal(size=7) * 3).astype(np.float32)
+    kept = trellis.reconstruct(trellis.quantize(values.reshape(1, -1, 1), states), states).reshape(-1)
+    assert np.sum((kept - values) ** 2) == pytest.approx(twin.least_error(values.tolist(), states), rel=1e-5)
