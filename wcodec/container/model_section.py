@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,14 +10,14 @@ from importlib.resources import files
 
 import zstandard
 
-from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
+from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
 from wcodec.model import TensorFacts
 from wcodec.wire import DTYPE_IDS, DTYPES, MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS, put_varint, take_varint
 
 STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
 DICTIONARY_FEATURE = 1
 KNOWN_FEATURES = DICTIONARY_FEATURE
-MAX_LENGTH = 1 << 28
+MAX_LENGTH = 1 << 26
 _HARD = 19
 
 
@@ -40,11 +41,18 @@ def _dictionary() -> zstandard.ZstdCompressionDict:
 
 
 def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes) -> ModelSection:
-    """Table and skeleton in the smallest of the codings. Inverse: `parse_model_section`."""
+    """Table and skeleton in the smallest of the codings. Inverse: `parse_model_section`.
+
+    Raises: ModelFileError where a reader would refuse the section.
+    """
+    if len(tensors) > MAX_TENSORS:
+        raise ModelFileError(f"model: expected at most {MAX_TENSORS} tensors, got {len(tensors)}")
     plain = bytearray()
     put_varint(plain, len(tensors))
     for tensor in tensors:
         name = tensor.name.encode()
+        if len(name) > MAX_NAME_BYTES or len(tensor.shape) > MAX_DIMS:
+            raise ModelFileError(f"{tensor.name[:80]}: expected a name and a shape of usual length, got {tensor.shape}")
         put_varint(plain, len(name))
         plain += name
         plain.append(DTYPE_IDS[tensor.dtype])
@@ -52,6 +60,8 @@ def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes) -> Model
         for extent in tensor.shape:
             put_varint(plain, extent)
     plain += skeleton
+    if len(plain) > MAX_LENGTH:
+        raise ModelFileError(f"model: expected at most {MAX_LENGTH} bytes beside the tensors, got {len(plain)}")
     candidates = [ModelSection(STORED, len(plain), bytes(plain))]
     level = _HARD if len(plain) <= 1 << 22 else 3
     for coding, dictionary in ((ZSTD, None), (ZSTD_DICTIONARY, _dictionary())):
@@ -69,15 +79,16 @@ def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes) -> Model
     return min(candidates, key=lambda candidate: len(candidate.stored))
 
 
-def parse_model_section(section: ModelSection) -> tuple[tuple[TensorFacts, ...], bytes]:
+def parse_model_section(section: ModelSection, records: int) -> tuple[tuple[TensorFacts, ...], bytes]:
     """The table of tensors and the skeleton. Inverse: `pack_model_section`.
 
+    records: of the index; the table must have as many tensors.
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
     plain = memoryview(_decompressed(section))
     count, at = take_varint(plain, 0)
-    if count > min(MAX_TENSORS, len(plain)):
-        raise CorruptError(f"model section: expected at most {min(MAX_TENSORS, len(plain))} tensors, got {count}")
+    if count != records or count > MAX_TENSORS:
+        raise CorruptError(f"model section: expected {records} tensors, as in the index, got {count}")
     tensors = []
     for _ in range(count):
         tensor, at = _parse_facts(plain, at)
@@ -93,21 +104,25 @@ def _decompressed(section: ModelSection) -> bytes:
     if section.coding == STORED:
         plain = section.stored
     elif section.coding in {ZSTD, ZSTD_DICTIONARY}:
-        decompressor = zstandard.ZstdDecompressor(
-            dict_data=_dictionary() if section.coding == ZSTD_DICTIONARY else None,
-            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-            max_window_size=MAX_LENGTH,
-        )
-        try:
-            stream = decompressor.stream_reader(section.stored)
-            plain = stream.read(section.length + 1)
-        except zstandard.ZstdError as error:
-            raise CorruptError(f"model section: expected a zstd frame, got {error}") from error
+        plain = _unpacked(section)
     else:
         raise UnsupportedError(f"model section: coding {section.coding} is not known to this version")
     if len(plain) != section.length:
         raise CorruptError(f"model section: expected {section.length} bytes decoded, got {len(plain)}")
     return plain
+
+
+def _unpacked(section: ModelSection) -> bytes:
+    """One zstd frame and nothing behind it; never more than the section's length."""
+    frame = zstandard.MAGIC_NUMBER.to_bytes(4, "little") + section.stored
+    dictionary = _dictionary() if section.coding == ZSTD_DICTIONARY else None
+    decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=MAX_LENGTH)
+    try:
+        if zstandard.get_frame_parameters(frame).content_size not in {zstandard.CONTENTSIZE_UNKNOWN, section.length}:
+            raise CorruptError(f"model section: expected a frame of {section.length} bytes, got one of another size")
+        return decompressor.decompress(frame, max_output_size=section.length, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"model section: expected a zstd frame of {section.length} bytes, got {error}") from error
 
 
 def _parse_facts(plain: memoryview, at: int) -> tuple[TensorFacts, int]:
@@ -132,6 +147,7 @@ def _parse_facts(plain: memoryview, at: int) -> tuple[TensorFacts, int]:
         extent, at = take_varint(plain, at)
         shape.append(extent)
     facts = TensorFacts(name, DTYPES[dtype][0], tuple(shape))
-    if facts.nbytes >= 1 << 62:
+    # Extents of 0 count too: arrays cannot have them beside others that are too large.
+    if math.prod(max(1, extent) for extent in shape) * DTYPES[dtype][1] >= 1 << 62:
         raise CorruptError(f"{name}: expected less than 2**62 bytes, got shape {facts.shape}")
     return facts, at

@@ -88,14 +88,14 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int) -> Container:
             f"index: expected lengths that add up to {file_bytes} bytes, got {offset + stored_length + len(index)}"
         )
     stored = read_section(file, Section(offset, stored_length, crc), "model section")
-    tensors, skeleton = parse_model_section(ModelSection(coding, raw_length, stored))
-    if len(tensors) != len(records):
-        raise CorruptError(f"model section: expected {len(records)} tensors, as in the index, got {len(tensors)}")
+    tensors, skeleton = parse_model_section(ModelSection(coding, raw_length, stored), len(records))
     for number, record in enumerate(records):
-        twin = record.duplicate_of
+        twin, mine = record.duplicate_of, tensors[number]
+        if (record.kept or 0) > mine.count:
+            raise CorruptError(f"{mine.name}: expected at most {mine.count} weights that are not 0, got {record.kept}")
         if twin is None:
             continue
-        mine, its = tensors[number], tensors[twin]
+        its = tensors[twin]
         if (mine.dtype, mine.shape) != (its.dtype, its.shape):
             raise CorruptError(f"{mine.name}: expected {its.dtype} {its.shape} as of its duplicate, got {mine.shape}")
     return Container(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from wcodec.errors import CorruptError
 from wcodec.model import TensorFacts
 
 HEADER_BYTES = 24
 KINDS = ("hdf5", "keras", "npz", "safetensors")
+_LARGEST_ERROR = 0x7F7F
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,14 @@ class Container:
 def pack_error(error: float) -> int:
     """A relative error as the upper half of a float32, rounded up. Inverse: `parse_error`."""
     bits = int(struct.unpack("<I", struct.pack("<f", error))[0])
-    return min(bits + 0xFFFF >> 16, 0x7F7F)
+    return min(bits + 0xFFFF >> 16, _LARGEST_ERROR)
 
 
 def parse_error(half: int) -> float:
-    """Inverse of `pack_error`, up to its rounding."""
+    """Inverse of `pack_error`, up to its rounding.
+
+    Raises: CorruptError for what is negative, infinite or not a number.
+    """
+    if half > _LARGEST_ERROR:
+        raise CorruptError(f"relative error: expected a number from 0 on, got 0x{half:04x}")
     return float(struct.unpack("<f", struct.pack("<I", half << 16))[0])
