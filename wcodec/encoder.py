@@ -23,7 +23,7 @@ from wcodec.model import Bits, Model, Tensor, TensorFacts, Tuned
 from wcodec.modelfiles import open_model
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
-from wcodec.prune import prune, threshold_of
+from wcodec.prune import prune_by
 from wcodec.quantization import choose, quantized
 from wcodec.recipe import Plan, Recipe
 from wcodec.search import Goal, largest_step
@@ -167,11 +167,13 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: Tuned | None, chunk_map: Ma
         plan = Plan("uniform", step=tuned.step, coder=plan.coder, effort=plan.effort, transform=False)
     weights = to_float32(values, tensor.dtype)
     positions = irregular(weights, plan.limit)
-    original = weights.copy() if positions.size else weights
-    original.reshape(-1)[positions] = 0.0
+    original = weights
+    if positions.size:
+        original = weights.copy()
+        original.reshape(-1)[positions] = 0.0
     kept = tuned.values if tuned else original
     if plan.prune:
-        kept = prune(kept, threshold_of(kept, plan.prune))
+        kept = prune_by(kept, plan.prune)
     lossy = _lossy(tensor, values, _Prepared(original, kept, positions), plan, chunk_map)
     if 2 * sum(map(len, lossy.coded.sections)) > tensor.nbytes or tensor.count < 4096:
         exact = _exact(tensor, values, chunk_map)
