@@ -1,0 +1,137 @@
+"""python storm.py MODE WCZ...: decode changed copies of containers in this process, and say how it went as JSON.
+
+Files whose checksums do not fit (flips, truncations) must all be refused. Files that were changed and closed again with
+fitting checksums (sewn) may decode, but nothing else than our own errors may come of them.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from attack.surgery import HEADER, dissect
+from wcodec.decoder import decode
+from wcodec.errors import ContainerError, ModelFileError
+
+
+@dataclass
+class Report:
+    """What came of all attempts.
+
+    decoded: names of attempts that gave a file; leaks: those that raised what the shell would call an internal error;
+    left: those after which a file was left behind; slowest: seconds; peak: megabytes of this process at any time.
+    """
+
+    attempts: int = 0
+    decoded: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+    slowest: float = 0.0
+    peak: float = 0.0
+
+
+def flips(file: bytes, bits: int) -> Iterator[tuple[str, bytes]]:
+    """Every byte with `bits` of its bits flipped, one at a time; which ones goes round."""
+    for at in range(len(file)):
+        for k in range(bits):
+            bit = (at + 3 * k) % 8
+            yield f"bit {bit} of byte {at}", file[:at] + bytes((file[at] ^ 1 << bit,)) + file[at + 1 :]
+
+
+def truncations(file: bytes) -> Iterator[tuple[str, bytes]]:
+    """Every beginning that is not the whole; and the whole with a byte more."""
+    for size in range(len(file)):
+        yield f"{size} bytes", file[:size]
+    yield "a byte more", file + b"\0"
+
+
+def sections(file: bytes) -> Iterator[tuple[str, bytes]]:
+    """Every byte of every section changed, and these cut and lengthened; checksums fit, the values' digests stay."""
+    anatomy = dissect(file)
+    for tensor, entry in enumerate(anatomy.entries):
+        for number, section in enumerate(entry.sections):
+            for how, changed in changes(section):
+                yield f"tensor {tensor}, section {number}, {how}", anatomy.with_section(tensor, number, changed).sewn()
+
+
+def sewn(file: bytes) -> Iterator[tuple[str, bytes]]:
+    """Every byte of table, skeleton and index changed, and these cut and lengthened; checksums fit."""
+    anatomy = dissect(file)
+    for how, changed in changes(anatomy.table):
+        yield f"table, {how}", replace(anatomy, table=changed).sewn()
+    for how, changed in changes(anatomy.skeleton):
+        yield f"skeleton, {how}", replace(anatomy, skeleton=changed).sewn()
+    features = replace(anatomy, features=HEADER.unpack_from(file)[3])
+    length = HEADER.unpack_from(file)[5]
+    body, index = file[HEADER.size + 4 : -length], file[-length:]
+    for how, changed in changes(index):
+        yield f"index, {how}", features.closed(body, changed)
+
+
+def changes(part: bytes) -> Iterator[tuple[str, bytes]]:
+    """The part with each byte changed, and cut, and longer."""
+    for at, byte in enumerate(part):
+        for value in sorted({byte ^ 1, byte ^ 0x80, 255} - {byte}):
+            yield f"byte {at} is {value}", part[:at] + bytes((value,)) + part[at + 1 :]
+    for size in range(0, len(part), max(1, len(part) // 40)):
+        yield f"cut to {size}", part[:size]
+    yield "a byte more", part + b"\0"
+    yield "twice", part + part
+
+
+def attack(attempts: Iterator[tuple[str, bytes]], folder: Path, report: Report, prefix: str) -> None:
+    """Decode them all."""
+    source, target = folder / "hostile.wcz", folder / "out"
+    for name, file in attempts:
+        source.write_bytes(file)
+        start = time.perf_counter()
+        try:
+            decode(source, target, threads=1)
+        except (ContainerError, ModelFileError) as error:
+            kind = type(error).__name__
+            report.kinds[kind] = report.kinds.get(kind, 0) + 1
+            if [path for path in folder.iterdir() if path != source]:
+                report.left.append(f"{prefix}: {name}")
+        except Exception as error:
+            report.leaks.append(f"{prefix}: {name}: {type(error).__name__}: {error}"[:300])
+        else:
+            report.decoded.append(f"{prefix}: {name}")
+            target.unlink()
+        report.slowest = max(report.slowest, time.perf_counter() - start)
+        report.attempts += 1
+
+
+def peak_megabytes() -> float:
+    """Most memory that this process ever held."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss of a child also counts what its parent held when it forked
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
+
+
+MODES: dict[str, Callable[[bytes], Iterator[tuple[str, bytes]]]] = {
+    "flips": lambda file: flips(file, 2), "truncations": truncations, "sections": sections, "sewn": sewn,
+    "as it is": lambda file: iter([("", file)]),
+}  # fmt: skip
+
+
+def main(mode: str, *paths: str) -> None:
+    """Storm the containers and print the report."""
+    report = Report()
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            attack(MODES[mode](Path(path).read_bytes()), Path(folder), report, Path(path).name)
+    report.peak = peak_megabytes()
+    json.dump(asdict(report), sys.stdout)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

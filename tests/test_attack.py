@@ -1,0 +1,136 @@
+"""Damaged and hostile containers: always a clear refusal, soon, in little memory, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attack import hostile
+from attack.small_models import coded, two_layers
+from attack.storm import Report
+
+from wcodec.decoder import decode, verify
+from wcodec.errors import ContainerError
+
+STORM = Path(__file__).parent / "attack" / "storm.py"
+HOSTILE = {name: (file, error) for name, file, error in hostile.every()}
+
+
+@pytest.fixture(scope="module")
+def containers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three small containers, of different kinds and recipes."""
+    folder = tmp_path_factory.mktemp("containers")
+    return {
+        "hdf5": coded(folder, "hdf5", two_layers(), bits=4, sparsity=0.6),
+        "npz": coded(folder, "npz", two_layers()),
+        "safetensors": coded(folder, "safetensors", two_layers(), lossless=True),
+    }
+
+
+def storm(mode: str, *paths: Path) -> Report:
+    """Attack the containers in a process of its own, so that its memory can be told."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, str(STORM), mode, *map(str, paths)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return Report(**json.loads(done.stdout))
+
+
+def assert_cheap(report: Report) -> None:
+    assert report.slowest < 2.0
+    assert report.peak < 300.0
+    assert report.left == []
+    assert report.leaks == []
+
+
+@pytest.mark.parametrize("mode", ["flips", "truncations"])
+def test_every_flipped_bit_and_every_truncation_is_refused(mode: str, containers: dict[str, Path]) -> None:
+    report = storm(mode, *containers.values())
+    assert_cheap(report)
+    assert report.decoded == []
+    assert report.attempts >= sum(path.stat().st_size for path in containers.values())
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "npz", "safetensors"])
+def test_changes_behind_fitting_checksums_never_raise_anything_but_our_own_errors(
+    kind: str, containers: dict[str, Path]
+) -> None:
+    assert_cheap(storm("sewn", containers[kind]))
+
+
+def test_no_changed_section_decodes_to_other_values(containers: dict[str, Path]) -> None:
+    report = storm("sections", *containers.values())
+    assert_cheap(report)
+    assert len(report.decoded) < report.attempts / 50, "hardly any change leaves the values as they were"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_container_gets_the_error_that_names_its_lie(name: str, tmp_path: Path) -> None:
+    file, error = HOSTILE[name]
+    source, target = tmp_path / "hostile.wcz", tmp_path / "model.npz"
+    source.write_bytes(file)
+    for attempt in (lambda: verify(source, threads=1), lambda: decode(source, target, threads=1)):
+        with pytest.raises(ContainerError) as caught:
+            attempt()
+        assert caught.type is error
+        assert len(str(caught.value)) > 15
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_the_container_that_all_lies_start_from_is_valid(tmp_path: Path) -> None:
+    source = tmp_path / "good.wcz"
+    source.write_bytes(hostile.good().sewn())
+    assert [facts.name for facts in verify(source).tensors] == ["v"]
+
+
+def test_all_hostile_containers_together_stay_cheap(tmp_path: Path) -> None:
+    paths = []
+    for name, (file, _) in HOSTILE.items():
+        paths.append(tmp_path / f"{name}.wcz")
+        paths[-1].write_bytes(file)
+    report = storm("as it is", *paths)
+    assert_cheap(report)
+    assert report.decoded == []
+
+
+def test_names_of_unknown_things_are_in_the_message(tmp_path: Path) -> None:
+    expected = {
+        "future-version": "version 2", "unknown-feature": "feature 9", "unknown-kind-of-model-file": "kind 200",
+        "unknown-coding-of-the-model-section": "coding 9", "table-unknown-type": "type 200",
+        "head-unknown-rule-7": "rule 7",
+        "coder-unknown": "coder 200", "dense-unknown-symbols": "got 9", "lossless-unknown-method": "got 99",
+    }  # fmt: skip
+    for name, words in expected.items():
+        path = tmp_path / name
+        path.write_bytes(HOSTILE[name][0])
+        with pytest.raises(HOSTILE[name][1], match=words):
+            verify(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("body-cut", 3),
+        ("section-checksum", 3),
+        ("digest", 3),
+        ("future-version", 5),
+        ("coder-unknown", 5),
+        ("empty", 3),
+    ],
+)
+def test_the_command_says_one_line_leaves_nothing_and_exits_with(
+    name: str, code: int, tmp_path: Path, wcodec: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    source = tmp_path / "hostile.npz.wcz"
+    source.write_bytes(HOSTILE[name][0])
+    done = wcodec("decode", source)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [source]
