@@ -16,13 +16,16 @@ if str(ROOT) not in sys.path:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+INSTALLED = Path(sys.executable).parent / "wcodec"
+if not INSTALLED.exists():
+    os.environ["PYTHONPATH"] = str(ROOT)
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def command() -> list[str]:
-    """The installed program, or the checkout's where nothing is installed."""
-    installed = Path(sys.executable).parent / "wcodec"
-    return [str(installed)] if installed.exists() else [sys.executable, str(ROOT / "cli.py")]
+    """The installed program, or the checkout's package where nothing is installed."""
+    return [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-m", "wcodec"]
 
 
 @pytest.fixture

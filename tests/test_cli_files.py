@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,12 +158,6 @@ def test_a_configuration_says_what_the_command_line_would(wcodec: Run, model: Pa
     words = ("--bits", "4", "--sparsity", "0.5", "--set", "bias:lossless")
     assert wcodec("encode", model, "-o", second, *words).returncode == 0
     assert first.read_bytes() == second.read_bytes()
-
-
-def test_the_checkout_runs_without_an_installation(samples: Path, tmp_path: Path) -> None:
-    line = [sys.executable, str(samples.parent / "cli.py"), "--version"]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert done.stdout.startswith("wcodec ")
 
 
 def test_completions_name_the_verbs(wcodec: Run) -> None:
