@@ -140,7 +140,7 @@ def _weight_plan(
         limit=found.limit,
         step=step,
         clusters=clusters,
-        rate=0.0 if options.prune else _RATE,
+        rate=0.0 if options.prune or recipe.effort == "fast" else _RATE,
         states=_STATES if quantizer == "uniform" and coder != "huffman" and not options.prune else 0,
         coder=coder,
         effort=recipe.effort,
