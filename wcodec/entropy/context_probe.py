@@ -15,12 +15,12 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Probe:
-    """Contexts of every weight and the bits of every event in them, as left behind by coding given levels.
+    """Contexts of every weight and the price of every event in them (bits times a rate), as left behind by coding given levels.
 
     contexts:    uint16[weights, 2].
     predictions: int32[weights] in 1/256 step, of length 0 if nothing is predicted.
     bits:        float32[estimators, 2].
-    sizes:       float32[contexts, 16]: bits of a magnitude from 1 upwards.
+    sizes:       float32[contexts, 32]: bits of a magnitude from 1 upwards.
     slopes:      float32[64]: bits a unit of magnitude, for scale classes whose low bits are coded apart; else 0.
     """
 
@@ -32,8 +32,8 @@ class Probe:
     slopes: Floats
 
 
-def probe(levels: Levels, states: int, design: Design) -> Probe:
-    """Codes int32[rows, channels, taps], with taps <= 64, as `design` says, and keeps what the coder learnt."""
+def probe(levels: Levels, states: int, design: Design, rate: float) -> Probe:
+    """Codes int32[rows, channels, taps], with taps <= 64, as `design` says, and keeps what the coder learnt, times `rate`."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)
@@ -42,22 +42,21 @@ def probe(levels: Levels, states: int, design: Design) -> Probe:
     ones = (learnt >> np.uint32(10)) / 4194304.0
     bits = np.stack((-np.log2(1 - ones), -np.log2(ones)), 1)
     size = np.concatenate((bits[1024:11264].reshape(640, 16, 2), bits[14048:20192].reshape(384, 16, 2)))
-    sizes = np.zeros((1024, 16))
+    sizes = np.zeros((1024, 32))
     run_up = np.cumsum(size[:, :13, 1], axis=1)
     sizes[:, 1] = size[:, 0, 0]
     sizes[:, 2:14] = run_up[:, :12] + size[:, 1:13, 0]
-    sizes[:, 14] = run_up[:, 12] + 1
-    sizes[:, 15] = run_up[:, 12] + 2.5
+    sizes[:, 14:] = run_up[:, 12:13] + 1 + 2 * np.floor(np.log2(np.arange(1, 19)))
     q = np.arange(64)
     slopes = np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0)
     return Probe(
         design.sparse,
         contexts.reshape(-1, 2),
         predictions.reshape(-1) if design.predictor else predictions.reshape(-1)[:0],
-        _rounded(bits), _rounded(sizes), _rounded(slopes),
+        _rounded(bits, rate), _rounded(sizes, rate), _rounded(slopes, rate),
     )
 
 
-def _rounded(bits: npt.NDArray[np.float64]) -> Floats:
+def _rounded(bits: npt.NDArray[np.float64], rate: float) -> Floats:
     """Far coarser than any two logarithms differ, so that every machine decides alike."""
-    return np.ascontiguousarray(np.round(bits * 4096) / 4096, np.float32)
+    return np.ascontiguousarray(np.round(bits * 4096) / 4096 * rate, np.float32)

@@ -38,7 +38,7 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
     for _ in range(passes if rate > 0 else 1):
         if not levels.any():
             break
-        found = probe(levels.reshape(shape), states, design) if rate > 0 else _free(values.size)
+        found = probe(levels.reshape(shape), states, design, rate) if rate > 0 else _free(values.size)
         levels = np.empty(values.shape, np.int32)
         kernel.choose(
             values.reshape(-1), states, rate, found.sparse, len(found.predictions) > 0, found.contexts,
@@ -60,4 +60,4 @@ def _free(count: int) -> Probe:
     """Rates for a quantiser that does not ask for them."""
     none = np.zeros(0, np.int32)
     return Probe(False, np.zeros((count, 2), np.uint16), none, np.zeros((20257, 2), np.float32),
-                 np.zeros((1024, 16), np.float32), np.zeros(64, np.float32))
+                 np.zeros((1024, 32), np.float32), np.zeros(64, np.float32))
