@@ -42,7 +42,6 @@ def test_every_stream_comes_back(name: str) -> None:
     stream = STREAMS[name]
     payload = symbols.encode(stream)
     np.testing.assert_array_equal(symbols.decode(payload, len(stream)), stream)
-    assert sum(symbols.parts(payload, len(stream), "codes").values()) == len(payload)
     assert symbols.encode(stream.copy()) == payload
 
 
@@ -135,7 +134,6 @@ def test_dense_levels_come_back(values: list[int]) -> None:
     levels = np.array(values, np.int32).reshape(1, 3, 2)
     payload = dense.encode(levels)
     np.testing.assert_array_equal(dense.decode(payload, (1, 3, 2)), levels)
-    assert sum(dense.parts(payload, (1, 3, 2)).values()) == len(payload)
 
 
 def test_a_constant_stream_with_bytes_behind_it_is_corrupt() -> None:

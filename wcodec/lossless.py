@@ -82,16 +82,6 @@ def decode(payload: bytes, nbytes: int, item_bytes: int) -> bytes:
     raise UnsupportedError(f"lossless: expected method 0 to 3, got {method}")
 
 
-def parts(payload: bytes, nbytes: int, item_bytes: int) -> dict[str, int]:
-    """How many bytes of the payload serve what."""
-    tables = 0
-    if payload[:1] == bytes((PLANES,)):
-        size = min(item_bytes, 8)
-        for plane in _planes_of(payload[1:], size):
-            tables += symbols.parts(plane, nbytes // size, "lossless")["tables"]
-    return {"lossless": len(payload) - tables, "tables": tables}
-
-
 _WORDS: Final[dict[int, np.dtype[np.unsignedinteger]]] = {
     1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64),
 }

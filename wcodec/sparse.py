@@ -57,18 +57,6 @@ def decode(payload: bytes, shape: tuple[int, int, int]) -> Levels:
     return densify(gaps, codes, gap_bits, weights).reshape(shape)
 
 
-def parts(payload: bytes, shape: tuple[int, int, int]) -> dict[str, int]:
-    """How many bytes of the payload serve what."""
-    entries, _, start, middle = _take_head(payload, math.prod(shape))
-    gaps = symbols.parts(payload[start:middle], entries, "gaps")
-    codes = symbols.parts(payload[middle:], entries, "codes")
-    return {
-        "gaps": start + gaps["gaps"],
-        "codes": codes["codes"],
-        "tables": gaps["tables"] + codes["tables"],
-    }
-
-
 def sparsify(flat: Levels, runs: Symbols, gap_bits: int) -> tuple[Symbols, Symbols]:
     """Gaps and codes of int32[n] levels, whose zero runs are `runs`. Inverse: `densify`."""
     entries = len(runs) + int((runs >> np.uint32(gap_bits)).sum(dtype=np.int64))

@@ -34,8 +34,3 @@ def decode(payload: bytes, shape: tuple[int, int, int]) -> Levels:
     if largest > 2 * MAX_LEVEL:
         raise CorruptError(f"levels: expected symbols of at most {2 * MAX_LEVEL}, got {largest}")
     return levels.reshape(shape)
-
-
-def parts(payload: bytes, shape: tuple[int, int, int]) -> dict[str, int]:
-    """How many bytes of the payload serve what."""
-    return symbols.parts(payload, math.prod(shape), "levels")

@@ -163,11 +163,6 @@ def decode(payload: bytes, symbols: Symbols) -> None:
     _check_end(padded, end, len(payload), "raw bits")
 
 
-def table_bytes(payload: bytes) -> int:
-    """Bytes of precision and table at the start of a payload of `encode`."""
-    return _take_code(payload, 32)[2]
-
-
 def _take_code(payload: bytes, symbol_bits: int) -> tuple[int, Bytes, int]:
     """Precision, lengths and the position behind them."""
     if not payload:

@@ -90,12 +90,6 @@ def decode_into(payload: bytes, symbols: Symbols) -> None:
         raise UnsupportedError(f"symbols: expected coder 0 to 3, got {coder}")
 
 
-def parts(payload: bytes, count: int, name: str) -> dict[str, int]:
-    """How many bytes of the payload serve what: the Huffman table "tables", everything else `name`."""
-    tables = huffman.table_bytes(payload[1:]) if count and payload[:1] == bytes((HUFFMAN,)) else 0
-    return {name: len(payload) - tables, "tables": tables}
-
-
 def _is_noise(symbols: Symbols, bits: int) -> bool:
     """Whether 64 samples of a long stream promise a Huffman code less than 0.3 %, as mantissas do."""
     step = len(symbols) // 64
