@@ -1,0 +1,109 @@
+"""Whole commands side by side on a 59 MB model: wcodec, gzip -9 and zstd -19, in turn, several rounds.
+
+    python benchmarks/speed.py [--rounds 3] [--out benchmarks/results/speed.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from packages import fetch
+
+ZSTD = (
+    "import sys, zstandard as z; i, o = open(sys.argv[2], 'rb'), open(sys.argv[3], 'wb'); "
+    "z.ZstdCompressor(level=19).copy_stream(i, o) if sys.argv[1] == 'in' else z.ZstdDecompressor().copy_stream(i, o)"
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished command: seconds of wall clock and of all its processors, peak memory in MB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A row of the table: a command, the file it writes, and its runs."""
+
+    name: str
+    command: str
+    output: Path
+
+
+def run(command: str) -> Run:
+    """Runs a shell command to its end and asks the system what it took. Raises: RuntimeError where it fails."""
+    start = time.perf_counter()
+    process = subprocess.Popen(["sh", "-c", f"exec {command}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command}: exit {process.returncode}")
+    return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def contests(model: Path, folder: Path) -> list[Contest]:
+    """Encoders first, so that the decoders find their input."""
+    wcodec = shlex.quote(shutil.which("wcodec", path=str(Path(sys.executable).parent)) or "wcodec")
+    source, zstd = shlex.quote(str(model)), f"{shlex.quote(sys.executable)} -c {shlex.quote(ZSTD)}"
+    rows = []
+    for name, options in (("wcodec (default)", ""), ("wcodec --fast", "--fast"), ("wcodec --lossless", "--lossless")):
+        packed = folder / f"{name.split()[-1].strip('()-')}.wcz"
+        rows.append(Contest(f"{name}, in", f"{wcodec} encode -q -f {options} {source} -o {packed}", packed))
+        back = folder / "back.h5"
+        rows.append(Contest(f"{name}, out", f"{wcodec} decode -q -f {packed} -o {back}", back))
+    rows.append(Contest("gzip -9", f"gzip -9 -c {source} > {folder}/m.gz", folder / "m.gz"))
+    rows.append(Contest("gunzip", f"gunzip -c {folder}/m.gz > {folder}/m.out", folder / "m.out"))
+    rows.append(Contest("zstd -19", f"{zstd} in {source} {folder}/m.zst", folder / "m.zst"))
+    rows.append(Contest("unzstd", f"{zstd} out {folder}/m.zst {folder}/m.out", folder / "m.out"))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    model = fetch("hed")
+    lines = [
+        f"`python benchmarks/speed.py --rounds {args.rounds}`, {date.today()}, {platform.machine()}, "
+        f"{os.cpu_count()} cores; medians of whole commands, run in turn.",
+        "",
+        f"{model.name}: {model.stat().st_size:,} file bytes",
+        "",
+        "| command | file bytes written | wall s | CPU s | peak MB |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        rows = contests(model, Path(name))
+        runs: dict[str, list[Run]] = {row.name: [] for row in rows}
+        for _ in range(args.rounds):
+            for row in rows:
+                runs[row.name].append(run(row.command))
+        for row in rows:
+            wall = statistics.median(each.wall for each in runs[row.name])
+            cpu = statistics.median(each.cpu for each in runs[row.name])
+            memory = statistics.median(each.memory for each in runs[row.name])
+            lines.append(f"| {row.name} | {row.output.stat().st_size:,} | {wall:.2f} | {cpu:.2f} | {memory:.0f} |")
+    text = "\n".join(lines) + "\n"
+    print(text, end="")
+    if args.out:
+        args.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
