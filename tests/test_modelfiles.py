@@ -194,6 +194,81 @@ def test_a_damaged_file_is_read_or_refused_by_name(source, tmp_path):
             continue
 
 
+def test_a_heap_that_hangs_the_hdf5_library_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["names"] = ["one", "two"]
+    whole = bytearray((tmp_path / "a.h5").read_bytes())
+    first = whole.index(b"GCOL") + 16
+    whole[first + 8] = 60  # the size of the first string: the next object is then a free one of size 0
+    (tmp_path / "a.h5").write_bytes(whole)
+    with pytest.raises(ModelFileError, match="heap"), open_model(tmp_path / "a.h5"):
+        pass
+
+
+def test_links_and_storage_outside_of_the_file_are_refused_by_name(tmp_path):
+    def soft(file):
+        file["w"] = h5py.SoftLink("/x")
+
+    def external(file):
+        file["w"] = h5py.ExternalLink("other.h5", "/x")
+
+    def elsewhere(file):
+        file.create_dataset("w", (4,), "f4", external=[(str(tmp_path / "raw"), 0, 16)])
+
+    def virtual(file):
+        layout = h5py.VirtualLayout((4,), "f4")
+        layout[:] = h5py.VirtualSource("other.h5", "x", (4,))
+        file.create_virtual_dataset("w", layout)
+
+    def bomb(file):
+        file.create_dataset("w", (1 << 40,), "f4", chunks=(1 << 20,), compression="gzip")
+
+    def unwritten(file):
+        file.create_dataset("w", (1 << 40,), "f4")
+
+    def named(file):
+        file["w"] = np.dtype("f4")
+
+    def reference(file):
+        file["w"] = np.array([file.ref], h5py.ref_dtype)
+
+    def cycle(file):
+        file.create_group("g")["w"] = file["/"]
+
+    def soup(file):
+        file["w"] = np.zeros(3, [("a", "f4"), ("b", "i4")])
+
+    for build in (soft, external, elsewhere, virtual, bomb, unwritten, named, reference, cycle, soup):
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            build(file)
+        with pytest.raises(ModelFileError, match="w"), open_model(tmp_path / "x.h5"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("head", "advice"),
+    [
+        (b"GGUF\3\0\0\0", "GGUF"), (b"\x1c\0\0\0TFL3", "TFLite"), (b"\x80\4\x95", "pickle"), (b"\x89WCZ", "decode"),
+        (b"\x08\x08\x12", "ONNX"), (b"", "empty"), (b"hello", "68 65"), (b"\x93NUMPY\1\0", "npy"),
+    ],
+)  # fmt: skip
+def test_foreign_files_are_refused_by_name(tmp_path, head, advice):
+    (tmp_path / "x").write_bytes(head)
+    with pytest.raises(ModelFileError, match=advice), open_model(tmp_path / "x"):
+        pass
+
+
+def test_foreign_archives_and_folders_are_refused_by_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").touch()
+    for name, advice in (("x.pt", "torch.load"), ("objects.npz", "a.npy"), ("saved", "SavedModel"), ("no", "No such")):
+        with pytest.raises(ModelFileError, match=advice), open_model(tmp_path / name):
+            pass
+
+
 def test_numpy_and_h5py_read_the_same_values_from_both(tmp_path):
     strange_h5(tmp_path / "in.h5")
     rewrite(tmp_path / "in.h5", tmp_path / "out.h5")

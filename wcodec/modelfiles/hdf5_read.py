@@ -17,6 +17,7 @@ from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5p, h5s, h5z
 from wcodec.errors import ModelFileError
 from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles.hdf5_types import hdf5_type, memory_type, tensor_dtype, type_text
+from wcodec.modelfiles.heaps import check_heaps
 from wcodec.modelfiles.skeleton import DEFAULT_TYPES, item_bytes
 from wcodec.modelfiles.tree import (
     MAX_DEPTH,
@@ -67,7 +68,13 @@ def border(where: str) -> Iterator[None]:
 def opened(source: Path | IO[bytes], where: str) -> Iterator[h5py.File]:
     """The file, open for reading; only errors of opening and closing are translated."""
     with border(where):
-        file = h5py.File(source, "r", locking=False) if isinstance(source, Path) else h5py.File(source, "r")
+        if isinstance(source, Path):
+            with source.open("rb") as raw:
+                check_heaps(raw, where)
+            file = h5py.File(source, "r", locking=False)
+        else:
+            check_heaps(source, where)
+            file = h5py.File(source, "r")
     try:
         yield file
     finally:
