@@ -22,20 +22,19 @@ _DEEP: dict[Preset, tuple[float, float]] = {"safe": (0.3, 1.2), "balanced": (1.0
 """Step of the largest tensor by its rms: at most the first number, and the second over the number of tensors."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 9, "small": 7}
 _STATES: Literal[8] = 8
-_RATE = 0.1
-"""Lagrangian of the rate-distortion decisions: squared error in units of the step, per bit."""
+_RATE = {0: 0.1, 8: 0.25}
+"""Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
 
 
 @dataclass(frozen=True)
 class Survey:
     """One look at a tensor's regular weights: those that are finite and within `limit`.
 
-    energy: sum of squares; deviation: standard deviation; low, high: extremes; regular: how many they are.
+    energy: sum of squares; low, high: extremes; regular: how many they are.
     """
 
     regular: int
     energy: float
-    deviation: float
     low: float
     high: float
     limit: float
@@ -58,7 +57,8 @@ def survey(tensor: Tensor, values: Bits) -> Survey:
     regular, unless they are so many that they are the distribution.
     """
     weights = to_float32(values, tensor.dtype).reshape(-1)
-    regular = weights[np.isfinite(weights)]
+    finite = np.isfinite(weights)
+    regular = weights if finite.all() else weights[finite]
     limit = float(np.finfo(np.float32).max)
     result = _describe(regular, limit)
     if max(-result.low, result.high) > _TALL * result.rms > 0.0:
@@ -134,14 +134,16 @@ def _weight_plan(
     coder = options.coder or "auto"
     if coder == "auto" and recipe.effort == "fast":
         coder = "huffman"
+    trellis = quantizer == "uniform" and coder != "huffman" and not options.prune
+    states = _STATES if trellis else 0
     return Plan(
         how="kmeans" if quantizer == "kmeans" else "uniform",
         prune=shared or options.prune,
         limit=found.limit,
         step=step,
         clusters=clusters,
-        rate=0.0 if options.prune or recipe.effort == "fast" else _RATE,
-        states=_STATES if quantizer == "uniform" and coder != "huffman" and not options.prune else 0,
+        rate=0.0 if options.prune or recipe.effort == "fast" else _RATE[states],
+        states=states,
         coder=coder,
         effort=recipe.effort,
         seed=recipe.seed,
@@ -183,9 +185,8 @@ def _shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None
 
 def _describe(regular: Float32, limit: float) -> Survey:
     if not regular.size:
-        return Survey(0, 0.0, 0.0, 0.0, 0.0, limit)
-    wide = regular.astype(np.float64)
-    energy = float(np.square(wide).sum())
-    mean = float(wide.sum()) / regular.size
-    deviation = max(0.0, energy / regular.size - mean * mean) ** 0.5
-    return Survey(regular.size, energy, deviation, float(regular.min()), float(regular.max()), limit)
+        return Survey(0, 0.0, 0.0, 0.0, limit)
+    low, high = float(regular.min()), float(regular.max())
+    # Squares of float32 stay float32 where they cannot overflow: half the memory traffic.
+    squares = np.square(regular, dtype=np.float32 if max(-low, high) < 1e15 else np.float64)
+    return Survey(regular.size, float(squares.sum(dtype=np.float64)), low, high, limit)

@@ -19,7 +19,7 @@ from wcodec.wire import CHUNK_WEIGHTS
 
 MIN_TAPS = 9
 _SAMPLE = 1 << 16
-_SPACING = {0: 1.0, 4: 0.5, 8: 0.5}
+_SPACING = {0: 1.0, 4: 0.6, 8: 0.6}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 
 
