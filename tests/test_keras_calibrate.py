@@ -26,7 +26,7 @@ from wcodec.learning.moments import count_calls, moments, watched
 from wcodec.learning.patches import patches
 from wcodec.learning.predict import packed
 from wcodec.learning.sites import Arguments, Site, sites_of
-from wcodec.learning.tensor_names import tensor_names
+from wcodec.learning.tensor_names import tensor_names, tuned_tensors
 from wcodec.modelfiles import open_model
 from wcodec.rules import round_step
 
@@ -336,3 +336,18 @@ def test_a_weight_that_is_not_in_the_file_has_no_name(tmp_path: Path) -> None:
     model.layers[0].kernel.assign(np.ones((6, 5)))
     with open_model(tmp_path / "net.weights.h5") as file:
         assert list(tensor_names(model, file)) == [1, 2, 3]
+
+
+def test_what_was_found_is_handed_down_by_the_names_of_the_file(tmp_path: Path) -> None:
+    of = keras().layers
+    model = network((6,), of.Dense(5), of.BatchNormalization(), of.Dense(3, kernel_initializer="zeros"))
+    model.save_weights(tmp_path / "net.weights.h5")
+    found = attempt(prepare(model, some(model, 60)), 0.5, 0.1)
+    with open_model(tmp_path / "net.weights.h5") as file:
+        names = tensor_names(model, file)
+    tuned = tuned_tensors(found, names)
+    first = found.latents[0]
+    assert np.array_equal(tuned[names[first.index][0]].values, first.levels * np.float32(first.step))
+    assert tuned[names[first.index][0]].step == first.step
+    assert [tuned[names[index][0]].step for index, _ in found.statistics] == [None, None]
+    assert len(tuned) == 4

@@ -1,16 +1,19 @@
-"""Which tensors of a model file hold which weights of the network that was loaded from it."""
+"""From a network's weights back to the tensors of the file that it was loaded from."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wcodec.learning.backend import keras
+from wcodec.learning.calibrate import Calibration
 from wcodec.learning.examples import Array
 from wcodec.model import Model as ModelFile
+from wcodec.model import Tuned
 
 if TYPE_CHECKING:
     from keras import Model
@@ -39,6 +42,21 @@ def tensor_names(model: Model, file: ModelFile) -> dict[int, tuple[str, ...]]:
         elif len(found) == len(indices):
             names |= {index: (name,) for index, name in zip(indices, found, strict=True)}
     return dict(sorted(names.items()))
+
+
+def tuned_tensors(found: Calibration, names: Mapping[int, tuple[str, ...]]) -> dict[str, Tuned]:
+    """What to code in place of the file's own values, by tensor name; weights without a name are left out.
+
+    names: of `tensor_names`.
+    """
+    rounded = {
+        name: Tuned(one.levels * np.float32(one.step), one.step)
+        for one in found.latents
+        if one.step
+        for name in names.get(one.index, ())
+    }
+    taken_anew = {name: Tuned(values) for index, values in found.statistics for name in names.get(index, ())}
+    return rounded | taken_anew
 
 
 def _print(values: Array, shape: tuple[int, ...]) -> Print:
