@@ -66,8 +66,8 @@ def spread(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
 def gather(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt.NDArray[Value]:
     """view[rows, channels, taps] -> values[shape], C order. Inverse: `spread`."""
     order = [d for group in _groups(len(shape), layout) for d in group]
-    turned = view.reshape([shape[d] for d in order])
-    return np.ascontiguousarray(turned.transpose(np.argsort(order)))
+    turned = view.reshape([shape[d] for d in order]).transpose(np.argsort(order))
+    return np.ascontiguousarray(turned).reshape(shape)  # contiguous arrays of numpy have a dimension at least
 
 
 def candidates(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from wcodec.errors import BudgetError
 
-_PASSES = 10
+_PASSES = 12
+_CLOSEST = 1 / 512
+"""Steps whose logarithms differ by less round to the same."""
+_FARTHEST = 6.0
+"""Most that a logarithm of the step moves while only one side of the goal is known."""
 
 
 @dataclass(frozen=True)
@@ -25,30 +29,53 @@ class Goal:
     power: float
 
 
-def largest_step(measure: Callable[[float], float], start: float, goal: Goal) -> float:
-    """A step whose measure is within the goal's bound, and close to it.
+@dataclass(frozen=True)
+class _Tried:
+    """The logarithm of a step, and of its measure over the aim, with the sign that makes it rise with the step."""
 
-    measure: step -> error or bytes; called at most ten times, the answer's step among them.
+    at: float
+    miss: float
+
+
+def largest_step(measure: Callable[[float], float], start: float, goal: Goal) -> float:
+    """A step whose measure is within the goal's bound, and close to it: regula falsi by the Illinois rule.
+
+    measure: step -> error or bytes; called at most twelve times, the answer's step among them.
     Raises: BudgetError where no step tried meets the bound.
     """
-    aim = math.log(goal.bound) + 0.4 * math.log(goal.close)
-    power, step = goal.power, start
-    inside: tuple[float, float] | None = None
-    outside: tuple[float, float] | None = None
-    for _ in range(_PASSES):
-        value = math.log(max(measure(step), 1e-300))
-        point = (math.log(step), value)
-        if value <= math.log(goal.bound):
-            inside = point if inside is None or value > inside[1] else inside
-            if value >= math.log(goal.bound) + math.log(goal.close):
-                return step
+    sign = math.copysign(1.0, goal.power)
+    aim = 0.4 * math.log(goal.close)
+    step, best, least = start, (-math.inf, 0.0), math.inf
+    sides: dict[bool, _Tried] = {}
+    last = None
+    for attempt in range(_PASSES):
+        value = measure(step)
+        over = math.log(max(value, 1e-300) / goal.bound)
+        if math.log(goal.close) <= over <= 0.0:
+            return step
+        if over <= 0.0:
+            best = max(best, (over, step))
+        least = min(least, value)
+        tried = _Tried(math.log(step), sign * (over - aim))
+        high = tried.miss > 0.0
+        known, other = sides.get(high), sides.get(not high)
+        sides[high] = tried
+        if other:
+            if abs(other.at - tried.at) < _CLOSEST:
+                break
+            if last == high:
+                # Where one side moves twice the other one counts half, or it would never move itself.
+                other = sides[not high] = _Tried(other.at, other.miss / 2)
+            part = tried.miss / (tried.miss - other.miss)
+            step = math.exp(tried.at + max(0.1, min(0.9, part)) * (other.at - tried.at))
         else:
-            outside = point if outside is None or value < outside[1] else outside
-        if inside and outside and inside[0] != outside[0]:
-            power = (outside[1] - inside[1]) / (outside[0] - inside[0])
-        moved = (aim - value) / power if power * goal.power > 0 else (aim - value) / goal.power
-        step = math.exp(point[0] + max(-4.0, min(4.0, moved)))
-    if inside is None:
-        lowest = math.exp(outside[1]) if outside else math.inf
-        raise BudgetError(f"{goal.what}: expected at most {goal.bound:g}, got {lowest:g} at best")
-    return math.exp(inside[0])
+            slope = (tried.miss - known.miss) / (tried.at - known.at) if known else abs(goal.power)
+            if known and not slope and abs(tried.at - known.at) > _FARTHEST / 2:
+                break  # nothing depends on the step
+            moved = -tried.miss / max(slope, 0.1)
+            moved += math.copysign(_CLOSEST * 4**attempt, moved)  # better over the goal than never there
+            step = math.exp(tried.at + max(-_FARTHEST, min(_FARTHEST, moved)))
+        last = high
+    if not best[1]:
+        raise BudgetError(f"{goal.what}: expected at most {goal.bound:g}, got {least:g} at best")
+    return best[1]

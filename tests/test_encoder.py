@@ -1,0 +1,255 @@
+"""Whatever a model holds: lossless gives every bit back, lossy the structure, the exact parts, the told error."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attack.random_models import FLOATS, Array, models
+from attack.small_models import coded, weights, write_npz, write_safetensors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wcodec.allocation import survey
+from wcodec.decoder import decode, open_container
+from wcodec.encoder import encode
+from wcodec.errors import RecipeError
+from wcodec.inspection import inspect
+from wcodec.model import Tensor
+from wcodec.request import recipe_from
+
+RECIPES: dict[str, dict[str, object]] = {
+    "balanced": {},
+    "safe": {"preset": "safe"},
+    "small": {"preset": "small"},
+    "fast": {"effort": "fast"},
+    "best": {"effort": "best"},
+    "sparse": {"sparsity": 0.8},
+    "sparse-huffman": {"sparsity": 0.8, "bits": 4, "coder": "huffman"},
+    "threshold": {"threshold": "1.5std"},
+    "kmeans": {"bits": 3, "quantizer": "kmeans"},
+    "clusters": {"clusters": 100},
+    "uniform": {"bits": 6, "quantizer": "uniform"},
+    "uniform-huffman": {"quantizer": "uniform", "coder": "huffman"},
+    "kmeans-by-rate": {"quantizer": "kmeans"},
+    "step": {"step": 0.05},
+}
+
+
+def round_trip(folder: Path, arrays: dict[str, Array], **words: object) -> tuple[Path, dict[str, Array]]:
+    """Through a .wcz and back; the .wcz and the tensors."""
+    packed = coded(folder, "npz", arrays, **words)
+    restored = folder / "restored.npz"
+    decode(packed, restored, threads=1)
+    with np.load(restored) as file:
+        return packed, dict(file)
+
+
+@given(models())
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_lossless_gives_every_bit_back(arrays: dict[str, Array]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        packed, restored = round_trip(Path(folder), arrays, lossless=True)
+        assert_same_structure(arrays, restored)
+        for name, array in arrays.items():
+            assert restored[name].tobytes() == array.tobytes()
+        assert inspect(packed).relative_error == 0.0
+        assert_never_larger(packed)
+
+
+@given(models(), st.sampled_from(sorted(RECIPES)))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_lossy_keeps_structure_exact_parts_and_the_told_error(arrays: dict[str, Array], recipe: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        packed, restored = round_trip(Path(folder), arrays, **RECIPES[recipe])
+        assert_same_structure(arrays, restored)
+        numbers = {tensor.name: tensor for tensor in inspect(packed).tensors}
+        for name, array in arrays.items():
+            if array.dtype.name not in FLOATS or numbers[name].error is None:
+                assert restored[name].tobytes() == array.tobytes()
+            else:
+                assert_error_is_as_told(array, restored[name], numbers[name].error)
+        assert_never_larger(packed)
+
+
+def assert_same_structure(arrays: dict[str, Array], restored: dict[str, Array]) -> None:
+    assert list(restored) == list(arrays)
+    for name, array in arrays.items():
+        assert (restored[name].shape, restored[name].dtype) == (array.shape, array.dtype)
+
+
+def assert_error_is_as_told(array: Array, restored: Array, told: float | None) -> None:
+    """Irregular weights come back as they were; the squared error of the others is at most what the index says."""
+    assert told is not None
+    limit = survey(Tensor("w", array.dtype.name, array.shape), array).limit
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    regular = np.abs(single) <= limit  # False for what is not a number
+    assert restored[~regular].tobytes() == array[~regular].tobytes()
+    wide, back = single[regular].astype(np.float64), restored[regular].astype(np.float32).astype(np.float64)
+    assert np.isfinite(back).all()
+    energy = float(np.square(wide).sum())
+    error = float(np.square(wide - back).sum()) / energy if energy else 0.0
+    assert error <= told * (1 + 1e-6)
+    assert told <= error * (1 + 2**-6) + 1e-37
+
+
+def assert_never_larger(packed: Path) -> None:
+    numbers = inspect(packed)
+    assert numbers.weight_bytes <= 1.01 * numbers.tensor_bytes + 3 * len(numbers.tensors)
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "keras", "npz", "safetensors"])
+@pytest.mark.parametrize("words", [{"lossless": True}, {"bits": 5}], ids=str)
+def test_every_kind_of_model_file_comes_back(kind: str, words: dict[str, object], tmp_path: Path) -> None:
+    arrays: dict[str, Array] = {"a/kernel": weights(1, 20, 30), "a/bias": weights(2, 30), "b/count": np.arange(3)}
+    packed = coded(tmp_path, kind, arrays, **words)
+    source = packed.with_suffix("")
+    restored, again = tmp_path / f"restored{source.suffix}", tmp_path / "again.wcz"
+    decode(packed, restored, threads=1)
+    encode(restored, again, recipe_from({"lossless": True}), threads=1)
+    with open_container(packed) as first, open_container(again) as second:
+        assert sorted(first.names()) == sorted(second.names()) == sorted(arrays)
+        for name in first.names():
+            assert first[name].tobytes() == second[name].tobytes()
+
+
+@pytest.mark.parametrize("words", [{"lossless": True}, {}, {"bits": 4}, {"preset": "small"}], ids=str)
+def test_bfloat16_is_rounded_and_kept_as_it_is(words: dict[str, object], tmp_path: Path) -> None:
+    bits = (weights(4, 70, 50).view(np.uint32) >> 16).astype(np.uint16)
+    bits[3, 4], bits[5, 6] = 0x7FC1, 0xFF80
+    source = write_safetensors(tmp_path / "m.safetensors", {"w": bits}, frozenset({"w"}))
+    encode(source, tmp_path / "m.wcz", recipe_from(words), threads=1)
+    with open_container(tmp_path / "m.wcz") as opened:
+        back = opened["w"].copy()
+    assert (back[3, 4], back[5, 6]) == (0x7FC1, 0xFF80)
+    if "lossless" in words:
+        assert np.array_equal(back, bits)
+    back[3, 4] = bits[3, 4] = back[5, 6] = bits[5, 6] = 0
+    wide, restored = ((b.astype(np.uint32) << 16).view(np.float32) for b in (bits, back))
+    assert np.square(wide - restored).sum() <= 0.2 * np.square(wide).sum()
+
+
+def model() -> dict[str, Array]:
+    """A small network: a kernel, two matrices, biases, statistics and a tied matrix."""
+    matrix = weights(1, 120, 60)
+    return {
+        "conv/kernel": weights(2, 3, 3, 8, 24), "conv/bias": weights(3, 24), "dense/kernel": matrix,
+        "dense/bias": weights(4, 60), "out/kernel": weights(5, 60, 40), "tied/kernel": matrix,
+        "step": np.array(3, np.int64),
+    }  # fmt: skip
+
+
+def test_codebooks_have_as_many_values_as_were_asked(tmp_path: Path) -> None:
+    for bits in (2, 4, 6):
+        _, restored = round_trip(tmp_path, model(), bits=bits, quantizer="kmeans")
+        for name in ("dense/kernel", "out/kernel"):
+            assert len(np.unique(restored[name])) <= 1 << bits
+
+
+def test_uniform_quantisation_has_as_many_levels_as_were_asked(tmp_path: Path) -> None:
+    _, restored = round_trip(tmp_path, model(), bits=5, quantizer="uniform", coder="huffman")
+    values = np.unique(restored["dense/kernel"])
+    assert len(values) <= 32
+    assert np.allclose(values / np.diff(values).min() % 1.0 % 0.999, 0.0, atol=2e-3)
+
+
+def test_sparsity_zeroes_that_part_of_every_weight_tensor(tmp_path: Path) -> None:
+    arrays = model()
+    packed, restored = round_trip(tmp_path, arrays, sparsity=0.7)
+    for name in ("conv/kernel", "dense/kernel", "out/kernel"):
+        zeros = restored[name] == 0
+        assert 0.695 <= zeros.mean() <= 0.80
+        assert np.abs(arrays[name][zeros]).max() <= np.abs(arrays[name][~zeros]).min() * 1.35
+    kept = {tensor.name: tensor.kept for tensor in inspect(packed).tensors}
+    assert kept["dense/kernel"] == np.count_nonzero(restored["dense/kernel"])
+    assert np.count_nonzero(restored["dense/bias"]) == 60, "biases are not pruned"
+
+
+def test_global_sparsity_ranks_all_weights_together(tmp_path: Path) -> None:
+    arrays = model() | {"out/kernel": weights(5, 60, 40) * np.float32(0.01)}
+    _, restored = round_trip(tmp_path, arrays, sparsity=0.5, global_sparsity=True)
+    assert not restored["out/kernel"].any()
+    kernels = [restored[name] for name in ("conv/kernel", "dense/kernel", "out/kernel", "tied/kernel")]
+    assert sum(map(np.count_nonzero, kernels)) <= 0.51 * sum(kernel.size for kernel in kernels)
+
+
+def test_a_threshold_zeroes_what_is_below_it(tmp_path: Path) -> None:
+    arrays = model()
+    _, restored = round_trip(tmp_path, arrays, threshold=0.08, bits=8)
+    for name in ("dense/kernel", "out/kernel"):
+        assert not restored[name][np.abs(arrays[name]) <= 0.08].any()
+
+
+def test_a_rule_by_name_changes_only_the_tensors_it_finds(tmp_path: Path) -> None:
+    arrays = model()
+    (tmp_path / "a").mkdir()
+    _, plain = round_trip(tmp_path, arrays, bits=6)
+    _, ruled = round_trip(tmp_path / "a", arrays, bits=6, set={"^out": {"bits": 2}})
+    assert len(np.unique(ruled["out/kernel"])) <= 4 < len(np.unique(plain["out/kernel"]))
+    for name in set(arrays) - {"out/kernel", "out/bias"}:
+        assert np.array_equal(plain[name], ruled[name])
+
+
+def test_excluded_and_not_included_tensors_are_exact(tmp_path: Path) -> None:
+    arrays = model()
+    for words in ({"exclude": "^dense"}, {"include": ["conv", "out", "tied"]}, {"set": "^dense:lossless"}):
+        _, restored = round_trip(tmp_path, arrays, bits=3, **words)
+        assert np.array_equal(restored["dense/kernel"], arrays["dense/kernel"])
+        assert np.array_equal(restored["dense/bias"], arrays["dense/bias"])
+        assert not np.array_equal(restored["out/kernel"], arrays["out/kernel"])
+
+
+@pytest.mark.parametrize("words", [{"set": "nowhere:bits=4"}, {"include": "nowhere"}, {"exclude": "nowhere"}], ids=str)
+def test_a_pattern_that_finds_nothing_is_an_error_and_leaves_no_file(words: dict[str, object], tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "m.npz", model())
+    with pytest.raises(RecipeError, match="nowhere"):
+        encode(source, tmp_path / "m.wcz", recipe_from(words), threads=1)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_duplicates_are_stored_once(tmp_path: Path) -> None:
+    for words in ({"lossless": True}, {}):
+        packed, restored = round_trip(tmp_path, model(), **words)
+        tied = next(tensor for tensor in inspect(packed).tensors if tensor.name == "tied/kernel")
+        assert tied.duplicate_of == "dense/kernel"
+        assert tied.bytes <= 3
+        assert np.array_equal(restored["tied/kernel"], restored["dense/kernel"])
+
+
+def test_tensors_of_the_same_bytes_but_other_plans_are_not_duplicates(tmp_path: Path) -> None:
+    _, restored = round_trip(tmp_path, model(), bits=2, exclude="tied")
+    assert not np.array_equal(restored["tied/kernel"], restored["dense/kernel"])
+
+
+@pytest.mark.parametrize("bound", [0.1, 0.01, 1e-3, 1e-5])
+def test_max_error_is_met_and_not_needlessly_small(bound: float, tmp_path: Path) -> None:
+    arrays = model()
+    packed, restored = round_trip(tmp_path, arrays, max_error=bound)
+    kernels = [name for name in arrays if arrays[name].ndim >= 2]
+    squared = sum(float(np.square(arrays[k].astype(np.float64) - restored[k]).sum()) for k in kernels)
+    error = squared / sum(float(np.square(arrays[k].astype(np.float64)).sum()) for k in kernels)
+    assert 0.9 * bound <= error <= bound
+    assert error <= inspect(packed).relative_error <= error * 1.01
+
+
+def test_presets_trade_size_for_error(tmp_path: Path) -> None:
+    sizes, errors = [], []
+    for words in ({"lossless": True}, {"preset": "safe"}, {"preset": "balanced"}, {"preset": "small"}):
+        numbers = inspect(round_trip(tmp_path, model(), **words)[0])
+        sizes.append(numbers.file_bytes)
+        errors.append(numbers.relative_error)
+    assert sizes == sorted(sizes, reverse=True)
+    assert errors == sorted(errors)
+    assert len(set(sizes)) == len(set(errors)) == 4
+
+
+@pytest.mark.parametrize("words", [{"target_ratio": 8.0}, {"target_ratio": 25.0}, {"target_size": 9000}], ids=str)
+def test_a_target_is_met_within_two_percent_from_below(words: dict[str, float], tmp_path: Path) -> None:
+    arrays = {"a/kernel": weights(1, 300, 200), "b/kernel": weights(2, 3, 3, 40, 60), "b/bias": weights(3, 60)}
+    packed = coded(tmp_path, "npz", arrays, **words)
+    source = packed.with_suffix("").stat().st_size
+    target = words.get("target_size", 0) or source / words["target_ratio"]
+    assert 0.98 * target <= packed.stat().st_size <= target
