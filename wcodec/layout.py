@@ -70,15 +70,15 @@ def gather(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt
     return np.ascontiguousarray(turned).reshape(shape)  # contiguous arrays of numpy have a dimension at least
 
 
-def candidates(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The layouts worth trying for weights of this shape, the likeliest first."""
+def families(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """The layouts worth trying for weights of this shape, the likeliest first; a family's differ in scan order only."""
     if len(shape) < 2:
-        return (VECTOR,)
+        return ((VECTOR,),)
     if len(shape) == 2:
-        return (DENSE, MATRIX)
+        return ((DENSE, MATRIX),)
     if len(shape) == 3:
-        return (KERNEL, PROJECTION, DENSE, MATRIX, KERNEL_FIRST)
+        return ((KERNEL, KERNEL_BY_INPUT), (PROJECTION, MATRIX, DENSE))
     last, first = math.prod(shape[:-2]), math.prod(shape[2:])
     by_last, by_first = (KERNEL, KERNEL_BY_INPUT), (KERNEL_FIRST, KERNEL_FIRST_BY_INPUT)
     # Few taps are the likelier reading; where both are few, both are tried.
-    return (by_last if last <= 4 * first else ()) + (by_first if first <= 4 * last else ())
+    return ((by_last,) if last <= 4 * first else ()) + ((by_first,) if first <= 4 * last else ())

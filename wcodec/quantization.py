@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from math import prod
 
 import numpy as np
 
 from wcodec.entropy import context
 from wcodec.floats import Float32
-from wcodec.layout import VECTOR, WITH_TAPS, candidates, spatial, spread, view_shape
+from wcodec.layout import VECTOR, WITH_TAPS, families, spatial, spread, view_shape
 from wcodec.quantize.kmeans import assign, cluster
 from wcodec.quantize.transform import MAX_SIDE, MAX_TAPS, dct_basis, forward, klt_basis
 from wcodec.quantize.trellis import quantize
@@ -27,16 +29,18 @@ def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
     """The layout and the rule with the smallest cost on a sample of the weights."""
     if plan.how == "float":
         return VECTOR, _float_rule(weights, plan.mantissa)
-    layouts = [layout for layout in candidates(weights.shape) if _row(weights.shape, layout) <= CHUNK_WEIGHTS]
+    layouts = [family for family in map(partial(_scannable, weights.shape), families(weights.shape)) if family]
+    layouts = layouts or [(VECTOR,)]
     if plan.how == "kmeans":
-        layout = layouts[0] if layouts else VECTOR
-        return layout, _table_rule(weights, plan)
+        return layouts[0][0], _table_rule(weights, plan)
     step = round_step(plan.step * _SPACING[plan.states])
-    choices = [choice for layout in layouts or [VECTOR] for choice in _uniform_choices(weights, layout, step, plan)]
-    if len(choices) == 1 or plan.effort == "fast":
-        return choices[0]
-    samples = {layout: _sample(spread(weights, layout)) for layout, _ in choices}
-    return min(choices, key=lambda choice: _cost(samples[choice[0]], choice[1], plan))
+    choices = [(family, rule) for family in layouts for rule in _uniform_rules(weights, family[0], step, plan)]
+    if plan.effort == "fast":
+        return choices[0][0][0], choices[0][1]
+    family, rule = (
+        min(choices, key=lambda choice: _cost(weights, choice[0][0], choice[1])) if choices[1:] else choices[0]
+    )
+    return min(family, key=lambda layout: _cost(weights, layout, rule)) if family[1:] else family[0], rule
 
 
 def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
@@ -54,18 +58,18 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
             return (np.where(bits < 0, -magnitude, magnitude) - rule.offset).astype(np.int32)
 
 
-def _uniform_choices(weights: Float32, layout: int, step: float, plan: Plan) -> Iterator[tuple[int, Rule]]:
-    taps = view_shape(weights.shape, layout)[2]
-    if (
-        plan.transform
-        and layout in WITH_TAPS
-        and MIN_TAPS <= taps <= MAX_TAPS
-        and max(spatial(weights.shape, layout)) <= MAX_SIDE
-    ):
-        yield layout, Transform(step, dct_basis(*spatial(weights.shape, layout)), plan.states)
+def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
+    """The layouts of a family whose rows fit into a chunk."""
+    return tuple(layout for layout in family if prod(view_shape(shape, layout)[1:]) <= CHUNK_WEIGHTS)
+
+
+def _uniform_rules(weights: Float32, layout: int, step: float, plan: Plan) -> Iterator[Rule]:
+    height, width = spatial(weights.shape, layout) if layout in WITH_TAPS else (1, 1)
+    if plan.transform and MIN_TAPS <= height * width <= MAX_TAPS and max(height, width) <= MAX_SIDE:
+        yield Transform(step, dct_basis(height, width), plan.states)
         if plan.effort != "fast":
-            yield layout, Transform(step, klt_basis(spread(weights, layout)), plan.states)
-    yield layout, Step(step, plan.states)
+            yield Transform(step, klt_basis(spread(weights, layout)), plan.states)
+    yield Step(step, plan.states)
 
 
 def _table_rule(weights: Float32, plan: Plan) -> Table:
@@ -86,22 +90,13 @@ def _float_rule(weights: Float32, mantissa: int) -> Float:
     return Float(shift, int(np.median(bits)) >> shift)
 
 
-def _cost(sample: Float32, rule: Rule, plan: Plan) -> float:
-    """Bits of the sample and the rule's tables, with the scalar quantiser in place of the trellis."""
-    plain = replace(rule, states=0) if not isinstance(rule, Table | Float) else rule
-    levels = quantized(sample, plain, plan)
+def _cost(weights: Float32, layout: int, rule: Rule) -> int:
+    """Bytes of a sample of the weights, rows from the middle, under the rule with plain rounding, and of its tables."""
+    view = spread(weights, layout)
+    rows = max(1, _SAMPLE // max(1, view[0].size))
+    start = max(0, (len(view) - rows) // 2)
+    plain = replace(rule, states=0)
     tables = bytearray()
     pack_rule(tables, plain)
-    return 8.0 * (len(context.encode(levels, 0, "fast")) + len(tables))
-
-
-def _row(shape: tuple[int, ...], layout: int) -> int:
-    _, channels, taps = view_shape(shape, layout)
-    return channels * taps
-
-
-def _sample(view: Float32) -> Float32:
-    """About _SAMPLE weights: whole rows from the middle."""
-    rows = max(1, _SAMPLE // max(1, view[0].size))
-    start = max(0, (view.shape[0] - rows) // 2)
-    return view[start : start + rows]
+    levels = quantized(view[start : start + rows], plain, Plan("uniform"))
+    return len(context.encode(levels, 0, "fast")) + len(tables)
