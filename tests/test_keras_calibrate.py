@@ -14,18 +14,20 @@ import pytest
 
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.learning.backend import hushed, keras
-from wcodec.learning.calibrate import Calibration, attempt, calibrate, prepare
+from wcodec.learning.calibrate import Calibration, attempt, calibrate
 from wcodec.learning.data import load
 from wcodec.learning.divergence import divergence
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.examples import Examples
-from wcodec.learning.feedback import feedback_matrix, latents
+from wcodec.learning.feedback import aimed, damped, feedback_matrix, latents
 from wcodec.learning.kernels import all_layers, kernels_of, steps_of, values_of
 from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.moments import count_calls, moments, watched
+from wcodec.learning.moments import count_calls, moments, rows_met, watched
 from wcodec.learning.patches import patches
 from wcodec.learning.predict import packed
 from wcodec.learning.sites import Arguments, Site, sites_of
+from wcodec.learning.subject import Subject
+from wcodec.learning.subject import prepare as prepare_subject
 from wcodec.learning.tensor_names import tensor_names, tuned_tensors
 from wcodec.modelfiles import open_model
 from wcodec.rules import round_step
@@ -60,25 +62,33 @@ def correlated(rows: int, inputs: int) -> Float32:
 def test_feedback_is_that_of_the_papers_inverse(inputs: int) -> None:
     x = correlated(1000, inputs).astype(np.float64)
     weights = RNG.normal(size=(inputs, 7)).astype(np.float32) * 3
-    found = latents(weights, feedback_matrix(x.T @ x / 1000, 0.01))
+    found = latents(weights, feedback_matrix(damped(x.T @ x / 1000, 0.01)))
     assert np.allclose(found, plain_latents(weights, x.T @ x / 1000, 0.01), atol=1e-3)
 
 
 def test_feedback_lowers_the_error_of_the_outputs() -> None:
     x = correlated(1000, 100)
     weights = RNG.normal(size=(100, 20)).astype(np.float32)
-    moved = latents(weights, feedback_matrix((x.T @ x).astype(np.float64), 0.01))
+    moved = latents(weights, feedback_matrix(damped((x.T @ x).astype(np.float64), 0.01)))
     fed, plain = (np.square(x @ (np.rint(w) - weights)).sum() for w in (moved, weights))
     assert fed < 0.5 * plain
+
+
+def test_weights_are_aimed_at_what_the_original_computed() -> None:
+    x0 = correlated(1000, 20).astype(np.float64)
+    x = x0 @ (np.eye(20) + RNG.normal(size=(20, 20)) / 10)
+    weights = RNG.normal(size=(20, 3)).astype(np.float32)
+    best = np.linalg.lstsq(x, x0 @ weights, rcond=None)[0]
+    assert np.allclose(aimed(weights, damped(x.T @ x, 0), x.T @ (x0 - x)), best, atol=1e-4)
 
 
 def test_inputs_that_never_speak_get_no_feedback() -> None:
     x = correlated(100, 10)
     x[:, 3] = 0
-    feedback = feedback_matrix((x.T @ x).astype(np.float64), 0.01)
+    feedback = feedback_matrix(damped((x.T @ x).astype(np.float64), 0.01))
     assert not feedback[3].any()
     assert not feedback[:, 3].any()
-    assert np.isfinite(feedback_matrix(np.zeros((4, 4)), 0.1)).all()
+    assert np.isfinite(feedback_matrix(damped(np.zeros((4, 4)), 0.1))).all()
 
 
 @pytest.mark.parametrize(
@@ -162,6 +172,10 @@ def some(model: Model, count: int) -> Examples:
     return Examples(tuple(array.astype(np.float32) for array in drawn))
 
 
+def prepare(model: Model, examples: Examples) -> Subject:
+    return prepare_subject(model, examples, most=1000)
+
+
 def test_kernels_get_feedback_wherever_they_multiply_rows(kind: tuple[Model, int]) -> None:
     model, fed = kind
     assert sum(kernel.site is not None for kernel in kernels_of(model)) == fed
@@ -213,9 +227,13 @@ def test_moments_are_means_over_all_rows_in_parts_where_wide(monkeypatch: pytest
     monkeypatch.setattr("wcodec.learning.moments.WIDEST", 4)
     model = network((6,), keras().layers.Dense(5))
     dense, x = model.layers[0], some(model, 30).inputs[0].astype(np.float32)
-    ((first, second),) = moments(model, dense, sites_of(dense), [(x[:10],), (x[10:],)], 1, 0)
-    assert np.allclose(first, x[:, :3].T @ x[:, :3] / 30, atol=1e-5)
-    assert np.allclose(second, x[:, 3:].T @ x[:, 3:] / 30, atol=1e-5)
+    rows = list(rows_met(model, dense, sites_of(dense), [(x[:10],), (x[10:],)], 1, 0))
+    ((first, second),) = moments(sites_of(dense), rows, [(2 * rows[0][0],), (2 * rows[1][0],)])
+    assert np.allclose(first.power, x[:, :3].T @ x[:, :3] / 30, atol=1e-5)
+    assert np.allclose(second.power, x[:, 3:].T @ x[:, 3:] / 30, atol=1e-5)
+    assert first.drift is not None
+    assert np.allclose(first.drift, first.power, atol=1e-5)
+    assert moments(sites_of(dense), rows, None)[0][0].drift is None
     assert np.isfinite(attempt(prepare(model, some(model, 60)), 0.5, 0.1).divergence)
 
 

@@ -21,15 +21,28 @@ DEAD: Final = 1e-6
 """Inputs of less power than this part of the mean are taken to have the mean: they get no feedback."""
 
 
-def feedback_matrix(moments: Float64, damping: float) -> Float32:
-    """A with A_ji = M_ji / M_ii for j < i, from `moments[n, n]` and a damping in units of their mean diagonal.
+def damped(power: Float64, damping: float) -> Float64:
+    """Second moments `power[n, n]` with `damping` times their mean diagonal added to it.
 
     Weak damping lets the feedback pile weight onto directions that the inputs hardly use.
     """
-    diagonal = np.diagonal(moments)
+    diagonal = np.diagonal(power)
     mean = float(diagonal.mean()) or 1.0
-    damped = moments + np.diag(np.where(diagonal < DEAD * mean, mean, 0.0) + damping * mean)
-    upper = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
+    return power + np.diag(np.where(diagonal < DEAD * mean, mean, 0.0) + damping * mean)
+
+
+def aimed(weights: Float32, power: Float64, drift: Float64) -> Float32:
+    """The weights that come nearest, for inputs x, to what `weights[n, units]` give for the original's inputs x0.
+
+    power: E[x x'], damped; drift: E[x (x0 - x)'].
+    """
+    moved: Float32 = weights + np.linalg.solve(power, drift @ weights).astype(np.float32)
+    return moved
+
+
+def feedback_matrix(power: Float64) -> Float32:
+    """A with A_ji = M_ji / M_ii for j < i, from damped moments `power[n, n]`."""
+    upper = np.linalg.cholesky(power[::-1, ::-1])[::-1, ::-1]
     upper = upper / np.diagonal(upper)
     return np.triu(upper, 1).astype(np.float32)
 

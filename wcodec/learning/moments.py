@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,12 +21,15 @@ from wcodec.learning.sites import Arguments, Site
 if TYPE_CHECKING:
     from keras import Layer, Model
 
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Batches = Sequence[tuple[Array, ...]]
 Call = Callable[[Callable[..., object], Arguments, dict[str, object]], object]
 
 ROWS: Final = 40_000
 """Rows of inputs that are enough for moments."""
+ELEMENTS: Final = 1 << 27
+"""Numbers in the rows of one site, at most."""
 WIDEST: Final = 4096
 """Inputs of one matrix of moments; wider kernels get several, and no feedback between them."""
 
@@ -62,43 +68,88 @@ def count_calls(model: Model, layers: Sequence[Layer], batch: tuple[Array, ...])
     return counts
 
 
-def moments(
+def rows_met(
     model: Model, layer: Layer, sites: Sequence[Site], batches: Batches, calls: int, seed: int
-) -> list[list[Float64]]:
-    """For each site E[x x'] float64[inputs, inputs] of the rows that meet it; several, side by side, where wide.
+) -> Iterator[tuple[Float32, ...]]:
+    """For each batch and site the rows float32[rows, inputs] that meet the kernel, the same places for any weights.
 
     batches: inputs of the network.
-    calls:   of the layer, a batch. Each call gives its share of ROWS at most, drawn at random by `seed`.
+    calls:   of the layer, a batch. Each gives its share of ROWS at most, drawn at random by `seed`.
     """
-    rng = np.random.default_rng(seed)
-    parts = [_parts(site) for site in sites]
-    sums = [[np.zeros((part.stop - part.start,) * 2) for part in cut] for cut in parts]
+    most = min(ROWS, ELEMENTS // max(inputs_of(site) for site in sites))
+    share = max(1, most // (len(batches) * calls))
+    for number, batch in enumerate(batches):
+        rng = np.random.default_rng((seed, number))
+        met: list[list[Float32]] = [[] for _ in sites]
+        with watched(layer, partial(_keep, sites, met, calls, share, rng)), hushed(), suppress(_SeenAll):
+            model(packed(model, batch), training=False)
+        yield tuple(np.concatenate(rows) for rows in met)
+
+
+def _keep(
+    sites: Sequence[Site],
+    met: list[list[Float32]],
+    calls: int,
+    share: int,
+    rng: np.random.Generator,
+    own: Callable[..., object],
+    given: Arguments,
+    named: dict[str, object],
+) -> object:
+    """One call of a layer that is watched."""
+    for site, rows in zip(sites, met, strict=True):
+        rows.append(site.rows((*given, *named.values()), share, rng))
+    if len(met[0]) == calls:
+        raise _SeenAll
+    return own(*given, **named)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of rows x that meet a kernel, and rows x0 that met it in the original network; float64[inputs, inputs].
+
+    power: E[x x'].
+    drift: E[x (x0 - x)'], None where both are the same.
+    """
+
+    power: Float64
+    drift: Float64 | None
+
+
+def moments(
+    sites: Sequence[Site], met: Iterable[tuple[Float32, ...]], originals: Iterable[tuple[Float32, ...]] | None
+) -> list[tuple[Moments, ...]]:
+    """For each site the moments of its rows; several, side by side, for a kernel of more than WIDEST inputs.
+
+    met, originals: of `rows_met`.
+    """
+    parts = [parts_of(site) for site in sites]
+    powers = [[np.zeros((part.stop - part.start,) * 2) for part in cut] for cut in parts]
+    drifts = [[np.zeros_like(power) for power in cut] for cut in powers]
     counts = [0] * len(sites)
-    share = -(-ROWS // (len(batches) * calls))
-    left = 0
-
-    def watch(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
-        nonlocal left
-        for number, site in enumerate(sites):
-            rows = site.rows((*given, *named.values()), share, rng)
-            counts[number] += len(rows)
-            for total, part in zip(sums[number], parts[number], strict=True):
-                np.add(total, rows[:, part].T @ rows[:, part], out=total)
-        left -= 1
-        if left == 0:
-            raise _SeenAll
-        return own(*given, **named)
-
-    with watched(layer, watch), hushed():
-        for batch in batches:
-            left = calls
-            with suppress(_SeenAll):
-                model(packed(model, batch), training=False)
-    return [[total / max(count, 1) for total in found] for found, count in zip(sums, counts, strict=True)]
+    for rows, before in zip(met, itertools.repeat(None) if originals is None else originals, strict=False):
+        for number, (x, cut) in enumerate(zip(rows, parts, strict=True)):
+            counts[number] += len(x)
+            for power, drift, part in zip(powers[number], drifts[number], cut, strict=True):
+                np.add(power, x[:, part].T @ x[:, part], out=power)
+                if before is not None:
+                    np.add(drift, x[:, part].T @ (before[number][:, part] - x[:, part]), out=drift)
+    return [
+        tuple(
+            Moments(a / max(count, 1), None if originals is None else b / max(count, 1))
+            for a, b in zip(p, d, strict=True)
+        )
+        for p, d, count in zip(powers, drifts, counts, strict=True)
+    ]
 
 
-def _parts(site: Site) -> list[slice]:
+def inputs_of(site: Site) -> int:
+    """Rows of the site's matrix."""
+    return math.prod(site.variable.shape[axis] for axis in site.order[: site.inputs])
+
+
+def parts_of(site: Site) -> list[slice]:
     """The inputs in equal parts of at most WIDEST."""
-    inputs = int(np.prod([site.variable.shape[axis] for axis in site.order[: site.inputs]]))
+    inputs = inputs_of(site)
     parts = -(-inputs // WIDEST)
     return [slice(a, b) for a, b in itertools.pairwise(inputs * i // parts for i in range(parts + 1))]
