@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ _TALL = 16.0
 _OUTLIER = 4096.0
 _DEEP: dict[Preset, tuple[float, float]] = {"safe": (0.3, 1.2), "balanced": (1.0, 2.4), "small": (2.0, 6.0)}
 """Step of the largest tensor by its rms: at most the first number, and the second over the number of tensors."""
-_MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 9, "small": 7}
+_MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
 _STATES: Literal[8] = 8
 _RATE = {0: 0.1, 8: 0.25}
 """Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
@@ -109,7 +110,7 @@ def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, s
             own = relative * found.rms * (found.regular / largest) ** 0.25
             plans.append(_weight_plan(tensor, wish, found, recipe, step or own, shared))
         else:
-            mantissa = _MANTISSA[recipe.preset]
+            mantissa = _mantissa(recipe)
             kept = Plan("float", limit=found.limit, mantissa=mantissa, effort=recipe.effort)
             plans.append(Plan("exact") if mantissa >= 23 else kept)
     return tuple(plans)
@@ -148,6 +149,13 @@ def _weight_plan(
         effort=recipe.effort,
         seed=recipe.seed,
     )
+
+
+def _mantissa(recipe: Recipe) -> int:
+    """Bits for vectors: of the preset, or enough that their error is far below the one asked of the weights."""
+    if recipe.max_error is None:
+        return _MANTISSA[recipe.preset]
+    return min(23, max(5, math.ceil(-0.5 * math.log2(recipe.max_error)) + 3))
 
 
 def _is_fragile(tensor: Tensor, clusters: int) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from wcodec.entropy import context
 from wcodec.floats import Float32
@@ -20,6 +21,7 @@ from wcodec.rules import Float, Levels, Rule, Step, Table, Transform, pack_rule,
 from wcodec.wire import CHUNK_WEIGHTS
 
 MIN_TAPS = 9
+_LARGEST = 0x7F7FFFFF
 _SAMPLE = 1 << 16
 _SPACING = {0: 1.0, 4: 0.6, 8: 0.6}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
@@ -53,9 +55,8 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
         case Transform():
             return quantize(forward(part, rule.basis) / np.float32(rule.step), rule.states, plan.rate)
         case Float():
-            bits = part.view(np.int32)
-            magnitude = (bits & 0x7FFFFFFF).astype(np.int64) + ((1 << rule.shift) >> 1) >> rule.shift
-            return (np.where(bits < 0, -magnitude, magnitude) - rule.offset).astype(np.int32)
+            codes = _magnitude_codes(part, rule.shift)
+            return (np.where(part < 0, -1, 1) * np.where(codes, codes - rule.offset, 0)).astype(np.int32)
 
 
 def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
@@ -82,12 +83,15 @@ def _table_rule(weights: Float32, plan: Plan) -> Table:
 
 
 def _float_rule(weights: Float32, mantissa: int) -> Float:
-    """The offset is the middle of the magnitudes, so that levels are small; signs differing, it is 0."""
     shift = 23 - mantissa
-    bits = weights.view(np.int32)
-    if not bits.size or bool(np.any(bits < 0)):
-        return Float(shift, 0)
-    return Float(shift, int(np.median(bits)) >> shift)
+    codes = _magnitude_codes(weights, shift)
+    return Float(shift, int(codes[codes > 0].min(initial=1 << 31 >> shift)) - 1)
+
+
+def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
+    """The upper bits of the magnitudes as float32, rounded; what rounds to infinity stays under it."""
+    magnitudes = (weights.view(np.int32) & 0x7FFFFFFF).astype(np.int64)
+    return np.minimum(magnitudes + ((1 << shift) >> 1), _LARGEST) >> shift
 
 
 def _cost(weights: Float32, layout: int, rule: Rule) -> int:

@@ -59,7 +59,10 @@ class Transform:
 
 @dataclass(frozen=True)
 class Float:
-    """float32 values without their `shift` low mantissa bits; the level is the signed magnitude less `offset`."""
+    """float32 values without their `shift` low mantissa bits: relative precision, so that small entries stay.
+
+    A level has the value's sign; its magnitude is that of the value's bits less `offset`, and 0 is 0.0.
+    """
 
     shift: int
     offset: int
@@ -67,11 +70,10 @@ class Float:
 
     def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
         """Raises: CorruptError where a magnitude has more bits than a float32."""
-        signed = levels.astype(np.int64) + self.offset
-        magnitude = np.abs(signed) << self.shift
+        magnitude = np.where(levels, np.abs(levels.astype(np.int64)) + self.offset, 0) << self.shift
         if magnitude.size and int(magnitude.max()) >= 1 << 31:
             raise CorruptError("float rule: expected magnitudes under 2**31, got a larger one")
-        bits = magnitude.astype(np.uint32) | np.where(signed < 0, np.uint32(1 << 31), np.uint32(0))
+        bits = magnitude.astype(np.uint32) | np.where(levels < 0, np.uint32(1 << 31), np.uint32(0))
         return bits.view(np.float32)
 
 
@@ -98,7 +100,7 @@ def pack_rule(out: bytearray, rule: Rule) -> None:
             out += basis
         case Float():
             out.append(rule.shift)
-            put_varint(out, 2 * rule.offset if rule.offset >= 0 else -2 * rule.offset - 1)
+            put_varint(out, rule.offset)
 
 
 def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int) -> tuple[Rule, int]:
@@ -122,11 +124,13 @@ def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int
             raise TruncatedError(f"transform: ended early; needed {at + length - len(data)} more bytes")
         return Transform(step, parse_basis(bytes(data[at : at + length]), taps), states), at + length
     if number == FLOAT:
-        shift, at = take_varint(data, at)
-        folded, at = take_varint(data, at)
-        if shift > 22 or folded >> 32:
-            raise CorruptError(f"float rule: expected a shift up to 22 and an offset of 32 bits, got {shift}, {folded}")
-        return Float(shift, folded >> 1 if not folded & 1 else -(folded + 1 >> 1)), at
+        if at >= len(data):
+            raise TruncatedError("float rule: ended early; needed its shift")
+        shift = data[at]
+        offset, at = take_varint(data, at + 1)
+        if shift > 23 or offset >> 31:
+            raise CorruptError(f"float rule: expected a shift up to 23 and an offset of 31 bits, got {shift}, {offset}")
+        return Float(shift, offset), at
     raise UnsupportedError(f"rule {number} is not known to this version")
 
 
