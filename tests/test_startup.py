@@ -15,7 +15,9 @@ ABSENT_IN_HELP = HEAVY | {"numpy", "rich", "zstandard", "asyncio", "wcodec.kerne
 def imported_by(code: str) -> set[str]:
     """Names of the modules that a fresh interpreter has loaded after `code`."""
     script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    elsewhere = Path(sys.executable).parent  # not the checkout, which would be imported in place of what is installed
+    line = [sys.executable, "-c", script]
+    done = subprocess.run(line, cwd=elsewhere, capture_output=True, text=True, timeout=60, check=True)
     return set(done.stderr.split())
 
 
@@ -29,9 +31,11 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert not loaded & ABSENT_IN_HELP
 
 
-@pytest.mark.parametrize("verb", ["inspect", "verify"])
-def test_a_container_is_read_without_anything_heavy(coded: Path, verb: str) -> None:
-    assert not imported_by(f"from wcodec.cli import main; assert main([{verb!r}, {str(coded)!r}]) == 0") & HEAVY
+@pytest.mark.parametrize(
+    ("verb", "absent"), [("inspect", HEAVY | {"numpy", "asyncio"}), ("verify", HEAVY)], ids=["inspect", "verify"]
+)
+def test_a_container_is_read_without_anything_heavy(coded: Path, verb: str, absent: set[str]) -> None:
+    assert not imported_by(f"from wcodec.cli import main; assert main([{verb!r}, {str(coded)!r}]) == 0") & absent
 
 
 def test_encode_and_decode_never_import_a_framework(samples: Path, tmp_path: Path) -> None:

@@ -77,10 +77,12 @@ class Inspection:
 
 
 def inspect(source: Path) -> Inspection:
-    """The numbers of a .wcz; nothing is decoded but heads and tables.
+    """The numbers of a .wcz, where nothing is decoded but heads and tables, or of a model file.
 
-    Raises: ContainerError and its kinds.
+    Raises: ContainerError and its kinds; ModelFileError.
     """
+    if source.suffix != ".wcz" and not is_coded(source):
+        return _inspect_model(source)
     try:
         file = source.open("rb")
     except OSError as error:
@@ -105,6 +107,29 @@ def inspect(source: Path) -> Inspection:
         parts=whole,
         tensors=tensors,
     )
+
+
+def _inspect_model(source: Path) -> Inspection:
+    """The tensors of a model file as `encode` would meet them, optimizer state included."""
+    from wcodec.modelfiles import open_model  # noqa: PLC0415 - a .wcz is inspected without it
+
+    with open_model(source, keep_optimizer=True) as model:
+        tensors = tuple(
+            TensorNumbers(one.name, one.layer, one.shape, one.dtype, one.count, one.nbytes, one.nbytes, Parts())
+            for one in model.tensors
+        )
+        total = sum(tensor.raw_bytes for tensor in tensors)
+        return Inspection(
+            path=source,
+            file_bytes=model.source_bytes,
+            source_bytes=model.source_bytes,
+            tensor_bytes=total,
+            weight_bytes=total,
+            relative_error=0.0,
+            parts=Parts(),
+            tensors=tensors,
+            format_version=None,
+        )
 
 
 def is_coded(source: Path) -> bool:

@@ -36,11 +36,12 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     from wcodec.cli.progress import watched
     from wcodec.cli.render import size
     from wcodec.decoder import decode, open_container
+    from wcodec.modelfiles import suffix
 
     start = time.perf_counter()
     with open_container(source) as opened:
-        kind = opened.container.kind
-    target = free_target(source, args.output or unpacked_name(source, kind), args.force)
+        ending = suffix(opened.container.kind, opened.container.skeleton)
+    target = free_target(source, args.output or unpacked_name(source, ending), args.force)
     with watched("decode", args.quiet) as progress:
         decode(source, target, threads=args.threads, progress=progress)
     if not args.quiet:

@@ -7,13 +7,8 @@ from pathlib import Path
 from wcodec.errors import WcodecError
 
 SUFFIX = ".wcz"
-SUFFIXES = {
-    "hdf5": (".h5", ".hdf5", ".keras"),
-    "keras": (".keras",),
-    "npz": (".npz",),
-    "safetensors": (".safetensors",),
-}
-"""Kinds of model files, and how their names end; the first is given to names that say nothing."""
+MODEL_SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".npz", ".safetensors"})
+"""How the model files that decode writes may be named."""
 
 
 def packed_name(source: Path) -> Path:
@@ -21,11 +16,11 @@ def packed_name(source: Path) -> Path:
     return source.with_name(source.name + SUFFIX)
 
 
-def unpacked_name(source: Path, kind: str) -> Path:
-    """model.h5.wcz -> model.h5; a name that does not say its `kind` gets a suffix: small.wcz -> small.h5."""
-    suffixes = SUFFIXES[kind]
-    stem = source.name.removesuffix(SUFFIX)
-    return source.with_name(stem if stem != source.name and stem.endswith(suffixes) else stem + suffixes[0])
+def unpacked_name(source: Path, suffix: str) -> Path:
+    """model.h5.wcz -> model.h5; a name that does not say what it is gets the `suffix`: small.wcz -> small.h5."""
+    name = source.name.removesuffix(SUFFIX)
+    says = name != source.name and Path(name).suffix in MODEL_SUFFIXES
+    return source.with_name(name if says else name + suffix)
 
 
 def source_file(source: Path) -> Path:

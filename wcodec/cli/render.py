@@ -59,6 +59,8 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
             ratio(tensor.raw_bytes, tensor.bytes),
             error(tensor.error),
         )
+    if inspection.format_version is None:
+        return f"{_text((tensors,))}\n\n{size(inspection.file_bytes)}, of it {size(inspection.tensor_bytes)} in tensors"
     parts = Table(box=None, pad_edge=False, header_style="bold")
     parts.add_column("part")
     parts.add_column("bytes", justify="right")
