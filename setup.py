@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from glob import glob
 
@@ -12,7 +13,11 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 
 class BuildKernels(build_ext):
-    """Compiles with optimisation, and says in one line what is missing when there is no compiler."""
+    """Compiles with optimisation on all cores, and says in one line what is missing when there is no compiler."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self) -> None:
         msvc = self.compiler.compiler_type == "msvc"
@@ -28,9 +33,11 @@ class BuildKernels(build_ext):
             )
 
 
+SOURCES = sorted(glob("wcodec/kernels/*.pyx"))
+
 setup(
     ext_modules=cythonize(
-        [Extension(f"wcodec.kernels.{path[len('wcodec/kernels/') : -4]}", [path]) for path in sorted(glob("wcodec/kernels/*.pyx"))],
+        [Extension(source.removesuffix(".pyx").replace("/", "."), [source]) for source in SOURCES],
         compiler_directives={"language_level": 3, "boundscheck": True, "wraparound": False, "cdivision": True},
         build_dir="build/cython",
     ),
