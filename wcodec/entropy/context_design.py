@@ -23,10 +23,11 @@ MOST_TAPS: Final = 64
 MOST_LAGS: Final = 16
 MOST_OFFSET: Final = 1 << 20
 PRESETS: Final = {
-    (False, False): (0, 10, 30, 0, 10, 20, 4, 2, 2, 0, 2, 48, 0),
-    (False, True): (2, 10, 20, 4, 20, 20, 4, 4, 4, 24, 4, 12, 0),
-    (True, False): (6, 20, 20, 0, 10, 20, 8, 4, 6, 0, 6, 24, 0),
-    (True, True): (6, 10, 16, 4, 20, 16, 6, 6, 6, 20, 6, 12, 0),
+    # (sparse, taps > 1): means of what fits on five networks gave
+    (False, False): (0, 8, 20, 0, 12, 32, 8, 2, 1, 0, 0, 44, 0),
+    (False, True): (1, 8, 28, 1, 2, 28, 0, 4, 1, 0, 2, 52, 0),
+    (True, False): (1, 8, 20, 0, 18, 32, 10, 2, 1, 0, 1, 34, 0),
+    (True, True): (1, 6, 28, 2, 8, 22, 0, 5, 2, 0, 1, 52, 0),
 }
 
 
@@ -137,8 +138,8 @@ def parse(payload: bytes, shape: Shape) -> tuple[Design, int]:
         return replace(design, offset=offset), at
     if predictor == LAGS:
         count, at = (payload[at], at + 1) if at < len(payload) else (0, at)
-        if not 1 <= count <= MOST_LAGS:
-            raise CorruptError(f"context levels: expected 1 to {MOST_LAGS} lags, got {count}")
+        if not 1 <= count <= MOST_LAGS or taps > 1:
+            raise CorruptError(f"context levels: expected 1 to {MOST_LAGS} lags and one tap, got {count} and {taps}")
         ups, backs = [], []
         for _ in range(count):
             value, at = take_varint(payload, at)
@@ -148,7 +149,7 @@ def parse(payload: bytes, shape: Shape) -> tuple[Design, int]:
                 raise CorruptError(f"context levels: expected a lag among the coded 256, got {up} rows and {back} columns back")
             ups.append(up)
             backs.append(back)
-        return replace(design, up=tuple(ups), back=tuple(backs), side=np.zeros(count * taps, np.int32)), at
+        return replace(design, up=tuple(ups), back=tuple(backs), side=np.zeros(count, np.int32)), at
     return design, at
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from wcodec.entropy.context_design import LAGS, PRESETS, Design, Levels, run, scale
+from wcodec.entropy.context_design import LAGS, MOST_OFFSET, OFFSET, PRESETS, Design, Levels, run, scale
 from wcodec.entropy.context_fit import FEATURES, fit_lags, fit_weights
 from wcodec.kernels import trellis
 
@@ -42,6 +42,10 @@ def choose(levels: Levels, states: int, effort: Effort) -> Design:
         candidates.append(sparse)
     if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST:
         candidates += with_lags(levels, states, candidates)
+    middle = int(np.median(levels))
+    if 0 < abs(middle) <= MOST_OFFSET:
+        spread = float(np.abs(levels - np.float64(middle)).mean()) * 256
+        candidates.append(Design(start=start_code(spread), predictor=OFFSET, offset=middle))
     part = levels[: max(16, TRIAL_WEIGHTS // (channels * taps))]
     trials = [design for candidate in candidates for design in (candidate, *fitted(levels, states, candidate))]
     costs = [len(run(part, design, states)[0]) - side_bytes(design) * (1 - len(part) / rows) for design in trials]
@@ -78,9 +82,21 @@ def fitted(levels: Levels, states: int, design: Design) -> list[Design]:
         return []
     every = max(1, levels.size // FIT_SAMPLES)
     samples = np.empty((-(-rows // every) * channels * taps, FEATURES + 2), np.int32)
-    run(levels, design, states, samples=samples, every=every)
     preset = PRESETS[design.sparse, taps > 1]
+    if taps == 1 and levels.size >= LAGS_LEAST and channels > 8:
+        design = replace(design, near=near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], design.sparse))
+    run(levels, replace(design, weights=np.array([preset], np.int32)), states, samples=samples, every=every)
     designs = [replace(design, weights=fit_weights(samples, taps, 1, preset))]
     if 1 < taps <= 25 and levels.size >= SETS_LEAST:
         designs.append(replace(design, weights=fit_weights(samples, taps, taps, preset)))
     return designs
+
+
+def near_lags(levels: Levels, sparse: bool) -> tuple[int, int]:
+    """The two lags above 3, of [rows, columns], whose magnitudes go most with a level's own."""
+    sizes = (levels != 0).astype(np.float32) if sparse else np.minimum(np.abs(levels), 1023).astype(np.float32)
+    sizes -= sizes.mean()
+    spectrum = np.abs(np.fft.rfft(sizes, 2 * levels.shape[1], axis=1)) ** 2
+    related = np.fft.irfft(spectrum.sum(axis=0))[4 : min(levels.shape[1], 257)]
+    first, second, *_ = np.argsort(-related, kind="stable")
+    return int(first) + 4, int(second) + 4

@@ -1,5 +1,7 @@
 """Kernels in a rotated basis, where their taps are uncorrelated: fixed (DCT) or fitted to one tensor (KLT).
 
+The rows of a tall matrix (an embedding) take a KLT as well, as kernels of one tap a column.
+
 A basis is a matrix of small integers, near-orthonormal after division by 2^shift. The encoder divides by its exact
 inverse, the decoder multiplies by the integers: sums below 2^53, exact in float64 in whatever order they are taken.
 """
@@ -15,7 +17,7 @@ from wcodec.entropy import context
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 
 DCT, KLT = 0, 1
-MAX_TAPS = 64
+MAX_TAPS = 512
 MAX_SIDE = 16
 DCT_SHIFT = 14
 # for each length n: 2^14 sqrt(1/n), then 2^14 sqrt(2/n) cos(pi m / 2n) for m = 0 .. n - 1

@@ -1,0 +1,157 @@
+"""The state of the context model, and what is updated a row at a time. `formats/wcz.md`, section context coder, is its text."""
+
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+
+cdef enum:
+    FEATURES = 13
+    CAP = 1023          # features see no magnitude above this
+    UNARY = 14
+    PAD = 256           # columns of zeros on both sides of a row, for lags
+    MOST = (1 << 30) - 1
+    WINDOW = 255
+    SCALE_MOST = 1 << 19
+    # where each family of estimators starts
+    ZERO = 0            # [64 class][8 fraction][2 quantiser]
+    SIZE = 1024         # [64 class][5 agreement][2 quantiser][16]
+    SIGN = 11264        # [8 fraction][16 class / 4], then [9 neighbours]
+    HIGH = 11408        # [32 class - 32][16]
+    LOW = 11920         # [6], [4][2]
+    TAIL_DENSE = 11936  # [32]
+    TAIL_HIGH = 11968   # [32]
+    S_ZERO = 12000      # [64 class][2 left][2 up][4 prediction][2 quantiser]
+    S_SIZE = 14048      # [32 class][3 agreement][2 left][2 quantiser][16]
+    S_SIGN = 20192      # [8 prediction], then [9 neighbours]
+    S_TAIL = 20224      # [32]
+    S_ROW = 20256       # [1]
+    SIDE = 20257        # [13 feature][32]
+    SIDE_COEF = 20673   # [16 class][32]
+    SIDE_SIGN = 21185   # [3]
+    STATES = 21188
+
+
+cdef struct Model:
+    Py_ssize_t rows, channels, taps, columns
+    int sparse, states, grain, predictor, lags, offset
+    int[2] near                 # taps == 1: the lags of feature 9
+    int[16] up                  # the predictor's neighbours: rows above,
+    int[16] back                # columns back
+    int64_t start
+    const int32_t* weights      # [FEATURES][taps]
+    const int32_t* side         # [lags] coefficients in 1/64
+    uint32_t* state
+    const uint32_t* share       # [256] 65536 / n
+    const uint8_t* classes      # [4096]
+    const int* next             # [8][2] the trellis's next state, by the level's parity
+    int64_t* tap_sum            # [taps], with tap_n: the mean of each tap over the rows above
+    int64_t tap_n
+    uint32_t* tap_mean          # [taps]
+    uint32_t* row_sum           # [taps]
+    int32_t* base               # [columns] the columns' part of S << 7
+    int32_t* fast               # [columns] decaying mean, Q12
+    int32_t* slow               # [columns] sum over slow_n rows
+    int slow_n
+    int32_t* slow_mean          # [columns] Q8
+    int32_t* channel            # [channels] decaying mean of kernel means, Q12
+    int32_t* nonzero            # [columns] decaying mean of magnitude - 1 where not zero, Q8
+    uint16_t* x                 # [2][PAD + columns + PAD] magnitudes as features see them
+    int16_t* value              # [3][PAD + columns + PAD] reconstructed, clipped
+    int row_mean                # sparse: decaying mean of magnitude - 1, Q8
+    int trellis                 # state of the dependent quantiser
+    uint32_t* tap_prefix        # [taps] sum of tap_mean of the taps before
+    int32_t* predictions        # for the encoder, or NULL: [rows, columns] predicted values, Q8
+    uint16_t* contexts          # for the encoder, or NULL: [rows, columns, 2]
+    int32_t* samples            # for the encoder, or NULL: [.., FEATURES + 2] of every `every`th row
+    Py_ssize_t every
+
+
+cdef inline int class_of(const uint8_t* classes, uint32_t s) noexcept nogil:
+    cdef uint32_t x = s + 6
+    return classes[x] if x < 4096 else min(63, classes[x >> 8] + 32)
+
+
+cdef inline void before_row(Model* m, Py_ssize_t r) noexcept nogil:
+    """The part of S that the rows above decide, for every column of row `r`."""
+    cdef Py_ssize_t c, k, j, taps = m.taps, columns = m.columns
+    cdef const int32_t* w = m.weights
+    cdef const uint16_t* up = m.x + (1 - r % 2) * (columns + 2 * PAD) + PAD
+    cdef int32_t* base = m.base
+    cdef int32_t* mean = m.slow_mean
+    cdef const int32_t* slow = m.slow
+    cdef const int32_t* fast = m.fast
+    cdef int32_t t, share, ch
+    cdef int32_t w0, w1, w2, w10
+    if r == 0:
+        for j in range(columns):
+            k = j % taps
+            t = m.tap_mean[k]
+            mean[j] = t
+            base[j] = (w[k] + w[taps + k] + w[2 * taps + k] + w[3 * taps + k] + w[4 * taps + k]) * t
+            if taps == 1:
+                base[j] += w[10] * t
+        return
+    share = 16384 // m.slow_n
+    for j in range(columns):
+        mean[j] = slow[j] * share >> 6
+    if taps == 1:
+        w0, w1, w2, w10 = w[0] << 8, w[1], w[2], w[10] << 7
+        t = (w[3] + w[4]) * <int32_t>m.tap_mean[0]
+        for j in range(columns):
+            base[j] = w0 * up[j] + w1 * (fast[j] >> 4) + w2 * mean[j] + t + w10 * (up[j - 1] + up[j + 1])
+        return
+    for c in range(m.channels):
+        ch = m.channel[c] >> 4
+        j = c * taps
+        for k in range(taps):
+            base[j + k] = (
+                (w[k] << 8) * up[j + k] + w[taps + k] * (fast[j + k] >> 4) + w[2 * taps + k] * mean[j + k]
+                + w[3 * taps + k] * ch + w[4 * taps + k] * <int32_t>m.tap_mean[k]
+            )
+
+
+cdef inline void after_row(Model* m, Py_ssize_t r) noexcept nogil:
+    """Moves the columns' and taps' means on by row `r`."""
+    cdef Py_ssize_t c, k, j, taps = m.taps, columns = m.columns
+    cdef const uint16_t* x = m.x + (r % 2) * (columns + 2 * PAD) + PAD
+    cdef int32_t* slow = m.slow
+    cdef int32_t* fast = m.fast
+    cdef int32_t share, total
+    cdef int64_t row
+    share = max(16, 256 // (r + 1)) if r < 16 else 16
+    for j in range(columns):
+        fast[j] += ((<int32_t>x[j] << 12) - fast[j]) * share >> 8
+    for j in range(columns):
+        slow[j] += x[j]
+    m.slow_n += 1
+    if m.slow_n > WINDOW:
+        for j in range(columns):
+            slow[j] >>= 1
+        m.slow_n = 128
+    if taps == 1:
+        row = 0
+        for j in range(columns):
+            row += x[j]
+        m.tap_sum[0] += row << 8
+    else:
+        for c in range(m.channels):
+            total = 0
+            for k in range(taps):
+                total += x[c * taps + k]
+                m.tap_sum[k] += <int32_t>x[c * taps + k] << 8
+            total = (total << 8) // <int32_t>taps
+            m.channel[c] += ((total << 4) - m.channel[c]) * share >> 8
+    m.tap_n += m.channels
+    for k in range(taps):
+        m.tap_mean[k] = <uint32_t>(m.tap_sum[k] // m.tap_n)
+    if m.tap_n >= 1 << 20:
+        m.tap_n >>= 1
+        for k in range(taps):
+            m.tap_sum[k] >>= 1
+
+
+cdef inline int64_t predict(const Model* m, Py_ssize_t j, int16_t** rows) noexcept nogil:
+    """What the coded neighbours say of the value in column `j`, in units of 1/256 step."""
+    cdef int i
+    cdef int32_t total = 0
+    for i in range(m.lags):
+        total += m.side[i] * rows[m.up[i]][j - m.back[i]]
+    return <int64_t>total << 2
