@@ -60,7 +60,7 @@ def test_lossless_gives_every_bit_back(arrays: dict[str, Array]) -> None:
 
 
 @given(models(), st.sampled_from(sorted(RECIPES)))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 def test_lossy_keeps_structure_exact_parts_and_the_told_error(arrays: dict[str, Array], recipe: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         packed, restored = round_trip(Path(folder), arrays, **RECIPES[recipe])
@@ -129,7 +129,7 @@ def test_bfloat16_is_rounded_and_kept_as_it_is(words: dict[str, object], tmp_pat
         assert np.array_equal(back, bits)
     back[3, 4] = bits[3, 4] = back[5, 6] = bits[5, 6] = 0
     wide, restored = ((b.astype(np.uint32) << 16).view(np.float32) for b in (bits, back))
-    assert np.square(wide - restored).sum() <= 0.2 * np.square(wide).sum()
+    assert np.square(wide - restored).sum() <= 0.5 * np.square(wide).sum()
 
 
 def model() -> dict[str, Array]:

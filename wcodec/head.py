@@ -12,7 +12,7 @@ from wcodec.layout import VECTOR, WITH_TAPS, Shape3, check_layout, units, view_s
 from wcodec.model import TensorFacts
 from wcodec.quantize.trellis import States
 from wcodec.rules import Rule, pack_rule, parse_rule, rule_id
-from wcodec.wire import EXACT, FLOAT, FLOATS, ITEM_BYTES, PATCHED, TRANSFORM, put_varint, take_varint
+from wcodec.wire import EXACT, FLOATS, ITEM_BYTES, PATCHED, TRANSFORM, put_varint, take_varint
 
 MAX_CHUNK = 1 << 21
 _STATES: tuple[States, ...] = (0, 4, 8)
@@ -98,8 +98,6 @@ def parse_head(facts: TensorFacts, data: memoryview, chunks: int) -> tuple[Head,
         positions, patches, at = _parse_patches(facts, data, at)
     if number == TRANSFORM and layout not in WITH_TAPS:
         raise CorruptError(f"head: expected a layout with taps for the transform, got {layout}")
-    if number == FLOAT and layout != VECTOR:
-        raise CorruptError(f"head: expected layout {VECTOR} for the float rule, got {layout}")
     rule, at = parse_rule(data, at, number, states, view_shape(facts.shape, layout)[2])
     return Head(rule, layout, chunk_units, positions, patches), at
 

@@ -164,7 +164,8 @@ def _parse_step(data: memoryview, at: int) -> tuple[float, int]:
 
 def _pack_codebook(out: bytearray, codebook: Codebook) -> None:
     values = np.delete(codebook.values, codebook.negatives)
-    halves = values.astype(np.float16)
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16)
     half = bool(np.array_equal(halves.astype(np.float32), values))
     put_varint(out, codebook.negatives)
     put_varint(out, codebook.values.size)

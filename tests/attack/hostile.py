@@ -217,7 +217,6 @@ def heads() -> Iterator[Hostile]:
     )
     nothing = TensorFacts("n", "float32", (1 << 40, 1 << 40, 0, 4))
     yield "kernel-of-nothing-times-too-much", one_tensor(nothing, head(2, STEP + b"\0", layout=3), error=0).sewn(), C
-    yield "float-rule-of-a-matrix", one_tensor(MATRIX, head(4, b"\0\0" + chunk, layout=2), error=0).sewn(), C
     for what, patches, error in (
         ("none", b"\0", C), ("of-64-bits", varint((1 << 64) - 1), C), ("too-many", b"\7" + b"\0\0\0\0\0" * 7, C),
         ("behind-the-end", b"\1\6" + VALUES[:4], C),

@@ -1,0 +1,97 @@
+"""Inspection: every byte of a file is counted once, and said by the keys that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attack.random_models import Array, models
+from attack.small_models import coded, weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_encoder import RECIPES, model
+
+from wcodec.inspection import inspect, is_coded
+
+KEYS = {
+    "schema_version",
+    "format_version",
+    "file_bytes",
+    "source_bytes",
+    "tensor_bytes",
+    "weight_bytes",
+    "parts",
+    "tensors",
+}
+PARTS = {"codes", "gaps", "levels", "codebooks", "tables", "lossless", "skeleton", "index", "container"}
+TENSOR = {"name", "layer", "shape", "dtype", "weights", "kept", "bits_per_weight", "bytes", "parts"}
+
+
+def assert_adds_up(packed: Path) -> None:
+    numbers = inspect(packed)
+    assert numbers.parts.total() == numbers.file_bytes == packed.stat().st_size
+    for tensor in numbers.tensors:
+        assert tensor.parts.total() == tensor.bytes
+    beside = numbers.parts.skeleton + numbers.parts.container
+    index = numbers.parts.index - sum(tensor.parts.index for tensor in numbers.tensors)
+    assert sum(tensor.bytes for tensor in numbers.tensors) + beside + index == numbers.file_bytes
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, "lossless"])
+def test_the_parts_sum_to_the_file(recipe: str, tmp_path: Path) -> None:
+    assert_adds_up(coded(tmp_path, "npz", model(), **RECIPES.get(recipe, {"lossless": True})))
+
+
+@given(models(), st.sampled_from(sorted(RECIPES)))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_the_parts_sum_to_the_file_whatever_the_model(arrays: dict[str, Array], recipe: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        assert_adds_up(coded(Path(folder), "npz", arrays, **RECIPES[recipe]))
+
+
+def test_the_json_has_the_keys_of_the_design(tmp_path: Path) -> None:
+    packed = coded(tmp_path, "hdf5", model(), sparsity=0.5, bits=4, coder="huffman")
+    said = json.loads(json.dumps(inspect(packed).to_json(), allow_nan=False))
+    assert set(said) >= KEYS
+    assert set(said["parts"]) == PARTS
+    assert said["format_version"] == said["schema_version"] == 1
+    for tensor in said["tensors"]:
+        assert set(tensor) >= TENSOR
+        assert set(tensor["parts"]) == PARTS
+    assert sum(said["parts"].values()) == said["file_bytes"]
+
+
+def test_the_numbers_are_those_of_the_model(tmp_path: Path) -> None:
+    arrays = model()
+    packed = coded(tmp_path, "npz", arrays, sparsity=0.92, bits=3, coder="huffman")
+    numbers = inspect(packed)
+    assert numbers.source_bytes == packed.with_suffix("").stat().st_size
+    assert numbers.tensor_bytes == sum(array.nbytes for array in arrays.values())
+    by_name = {tensor.name: tensor for tensor in numbers.tensors}
+    assert {name: tensor.shape for name, tensor in by_name.items()} == {name: a.shape for name, a in arrays.items()}
+    dense = by_name["dense/kernel"]
+    assert (dense.layer, dense.dtype, dense.weights, dense.raw_bytes) == ("dense", "float32", 7200, 28800)
+    assert dense.kept is not None
+    assert dense.kept <= 0.09 * dense.weights
+    assert dense.bits_per_weight == 8 * dense.bytes / 7200
+    assert dense.parts.codes > 0 < dense.parts.gaps
+    assert dense.parts.codebooks > 0
+    assert by_name["tied/kernel"].duplicate_of == "dense/kernel"
+    assert by_name["step"].error is None
+    assert by_name["step"].parts.lossless > 0
+
+
+def test_a_tensor_of_many_chunks_adds_up(tmp_path: Path) -> None:
+    arrays = {"big": np.tile(weights(1, 1 << 10), (1 << 11, 1)), "vector": np.zeros((1 << 21) + 5, np.float32)}
+    for words in ({"lossless": True}, {"bits": 3, "coder": "huffman"}):
+        packed = coded(tmp_path, "npz", arrays, **words)
+        assert_adds_up(packed)
+
+
+def test_a_container_is_told_from_a_model_file(tmp_path: Path) -> None:
+    packed = coded(tmp_path, "npz", {"a": weights(1, 3)})
+    assert is_coded(packed)
+    assert not is_coded(packed.with_suffix(""))

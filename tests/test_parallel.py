@@ -1,0 +1,68 @@
+"""Work spread over threads: results in order, errors at once, few results held."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from wcodec.model import TensorFacts
+from wcodec.parallel import Map, tensor_by_tensor, thread_count
+from wcodec.wire import CHUNK_WEIGHTS
+
+SMALL, LARGE = TensorFacts("s", "float32", (3,)), TensorFacts("l", "float32", (CHUNK_WEIGHTS + 1,))
+MIXED = [SMALL, SMALL, LARGE, SMALL, LARGE, LARGE, SMALL] * 4
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_come_in_order(threads: int) -> None:
+    def work(number: int, chunk_map: Map) -> list[int]:
+        time.sleep(0.002 * (number % 3))
+        return list(chunk_map(lambda k: 10 * number + k, range(3)))
+
+    assert list(tensor_by_tensor(work, MIXED, threads)) == [[10 * n, 10 * n + 1, 10 * n + 2] for n in range(len(MIXED))]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_reaches_the_caller_and_the_threads_end(threads: int) -> None:
+    def work(number: int, chunk_map: Map) -> int:
+        if number == 9:
+            raise ValueError("tensor 9")
+        return number
+
+    before = threading.active_count()
+    done = []
+    with pytest.raises(ValueError, match="tensor 9"):
+        done.extend(tensor_by_tensor(work, MIXED, threads))
+    assert threading.active_count() == before
+
+
+def test_a_caller_who_stops_early_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+    results = tensor_by_tensor(lambda number, _: number, MIXED, 3)
+    assert next(results) == 0
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_few_results_are_held_at_once() -> None:
+    started: list[int] = []
+    results = tensor_by_tensor(lambda number, _: started.append(number), [SMALL] * 100, 2)
+    next(results)
+    time.sleep(0.05)
+    assert len(started) <= 8
+
+
+def test_chunks_of_a_large_tensor_run_beside_each_other() -> None:
+    barrier = threading.Barrier(2, timeout=10)
+
+    def work(number: int, chunk_map: Map) -> int:
+        return len(set(chunk_map(lambda _: barrier.wait(), range(2))))
+
+    assert list(tensor_by_tensor(work, [LARGE], 2)) == [2]
+
+
+def test_no_number_of_threads_is_every_core() -> None:
+    assert thread_count(0) >= 1
+    assert thread_count(7) == 7

@@ -1,0 +1,153 @@
+"""Rules: levels become exactly the weights that the specification says, and their parameters come back."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wcodec.errors import CorruptError
+from wcodec.floats import from_float, to_float32
+from wcodec.head import NO_POSITIONS, Head, chunk_shape, pack_head, parse_head
+from wcodec.layout import DENSE, KERNEL, VECTOR
+from wcodec.model import TensorFacts
+from wcodec.quantize.kmeans import Codebook
+from wcodec.quantize.transform import dct_basis
+from wcodec.rules import Float, Rule, Step, Table, Transform, pack_rule, parse_rule, round_step, rule_id
+
+STEPS = st.floats(2.0**-126, 2.0**90, width=32)
+LEVELS = st.lists(st.integers(-(1 << 30) + 1, (1 << 30) - 1), min_size=1, max_size=20)
+
+
+def codebooks() -> st.SearchStrategy[Codebook]:
+    """Ascending values around a zero."""
+    values = st.lists(st.floats(2.0**-20, 1000, width=16).filter(bool), max_size=6, unique=True).map(sorted)
+    return st.builds(
+        lambda low, high: Codebook(len(low), np.array([-v for v in low[::-1]] + [0.0, *high], np.float32)),
+        values,
+        values,
+    )
+
+
+RULES = st.one_of(
+    st.builds(Table, codebooks()),
+    st.builds(Step, STEPS, st.sampled_from([0, 4, 8])),
+    st.builds(Float, st.integers(0, 23), st.integers(0, (1 << 31) - 1)),
+    st.builds(lambda step, sides, states: Transform(step, dct_basis(*sides), states), STEPS,
+              st.sampled_from([(3, 3), (1, 5), (7, 2)]), st.sampled_from([0, 4, 8])),
+)  # fmt: skip
+
+
+def array(levels: list[int]) -> np.ndarray:
+    return np.array(levels, np.int32).reshape(1, -1, 1)
+
+
+@given(RULES)
+def test_the_parameters_of_a_rule_come_back(rule: Rule) -> None:
+    packed = bytearray(b"before")
+    pack_rule(packed, rule)
+    taps = len(rule.basis.matrix) if isinstance(rule, Transform) else 1
+    back, at = parse_rule(memoryview(bytes(packed) + b"behind"), 6, rule_id(rule), rule.states, taps)
+    assert at == len(packed)
+    again = bytearray()
+    pack_rule(again, back)
+    assert again == packed[6:]
+    assert type(back) is type(rule)
+    assert back.states == rule.states
+
+
+@given(LEVELS, STEPS, st.booleans())
+def test_a_step_multiplies_and_rounds_once(levels: list[int], step: float, single: bool) -> None:
+    dtype = "float32" if single else "float64"
+    got = from_float(Step(step).weights(array(levels), single), dtype).reshape(-1)
+    for level, value in zip(levels, got, strict=True):
+        double = level * step  # exact to double precision: one rounding
+        assert value == (np.float32(double) if single else np.float64(double))
+        assert abs(Fraction(level) * Fraction(step) - Fraction(double)) <= abs(Fraction(double)) * Fraction(2) ** -52
+
+
+@given(codebooks())
+def test_a_table_looks_up_and_level_0_is_0(codebook: Codebook) -> None:
+    levels = np.arange(len(codebook.values), dtype=np.int32) - codebook.negatives
+    got = Table(codebook).weights(levels.reshape(1, -1, 1), True).reshape(-1)
+    assert np.array_equal(got, codebook.values)
+    assert got[codebook.negatives] == 0.0
+
+
+@pytest.mark.parametrize("level", [-2, 3, 1 << 29, -(1 << 29)])
+def test_a_level_outside_the_table_is_corrupt(level: int) -> None:
+    rule = Table(Codebook(1, np.array([-1.0, 0.0, 0.5, 2.0], np.float32)))
+    with pytest.raises(CorruptError):
+        rule.weights(array([level]), True)
+
+
+@given(st.floats(width=32, allow_nan=False), st.integers(0, 23), st.integers(0, 1000))
+def test_dropped_bits_are_the_only_loss_of_the_float_rule(value: float, shift: int, offset: int) -> None:
+    (bits,) = struct.unpack("<I", struct.pack("<f", value))
+    magnitude = (bits & 0x7FFFFFFF) >> shift
+    if magnitude > offset:
+        level = offset - magnitude if bits >> 31 else magnitude - offset
+        got = Float(shift, offset).weights(array([level]), True).reshape(-1)[0]
+        assert struct.unpack("<I", struct.pack("<f", got))[0] == bits >> shift << shift
+
+
+def test_level_0_of_the_float_rule_is_0() -> None:
+    assert Float(3, 12345).weights(array([0, 0]), True).tobytes() == bytes(8)
+
+
+def test_a_float_of_more_than_31_bits_is_corrupt() -> None:
+    with pytest.raises(CorruptError, match="magnitude"):
+        Float(22, 0).weights(array([512]), True)
+    with pytest.raises(CorruptError, match="magnitude"):
+        Float(0, 1 << 30).weights(array([1 << 30]), True)
+
+
+@given(STEPS)
+def test_a_rounded_step_takes_three_bytes_and_is_near(step: float) -> None:
+    rounded = round_step(step)
+    packed = bytearray()
+    pack_rule(packed, Step(rounded))
+    assert len(packed) <= 3
+    assert abs(rounded - step) <= 2**-8 * step
+
+
+@given(st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=50))
+def test_bfloat16_is_the_upper_half_of_float32_and_rounds_to_even(bits: list[int]) -> None:
+    values = np.array(bits, np.uint16)
+    wide = to_float32(values, "bfloat16")
+    finite = np.isfinite(wide)
+    assert np.array_equal(from_float(wide[finite], "bfloat16"), values[finite])
+    below = wide[finite & (np.abs(wide) < 3e38) & (np.abs(wide) > 1e-30)].view(np.uint32)
+    for offset, up in ((0x7FFF, 0), (0x8001, 1)):
+        assert np.array_equal(from_float((below + np.uint32(offset)).view(np.float32), "bfloat16"), (below >> 16) + up)
+    half = from_float((below + np.uint32(0x8000)).view(np.float32), "bfloat16")
+    assert not (half & 1).any()
+
+
+MATRIX, CONV = TensorFacts("m", "float32", (40, 30)), TensorFacts("c", "float16", (3, 3, 8, 30))
+
+
+@given(RULES, st.sets(st.integers(0, 1199), max_size=10), st.sampled_from([1, 3]))
+def test_a_head_comes_back(rule: Rule, positions: set[int], chunks: int) -> None:
+    conv = isinstance(rule, Transform)
+    if conv and len(rule.basis.matrix) != 9:
+        return
+    facts, layout = (CONV, KERNEL) if conv else (MATRIX, VECTOR if isinstance(rule, Float) else DENSE)
+    units = facts.count if layout == VECTOR else 30
+    where = np.array(sorted(positions), np.int64) if positions else NO_POSITIONS
+    item = 2 if conv else 4
+    patches = np.arange(len(where) * item, dtype=np.uint8).reshape(-1, item)
+    head = Head(rule, layout, units // chunks, where, patches)
+    packed = pack_head(facts, head, chunks)
+    back, start = parse_head(facts, memoryview(packed + b"chunk"), chunks)
+    assert start == len(packed)
+    assert (back.layout, back.chunk_units) == (layout, units // chunks)
+    assert np.array_equal(back.positions, where)
+    assert np.array_equal(back.patches, patches)
+    assert pack_head(facts, back, chunks) == packed
+    shapes = [chunk_shape(facts, back, i) for i in range(chunks)]
+    assert sum(rows * channels * taps for rows, channels, taps in shapes) == facts.count
