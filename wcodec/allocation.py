@@ -160,7 +160,7 @@ def _mantissa(recipe: Recipe) -> int:
 def _caution(tensors: int, weights: int) -> float:
     """By how much steps are smaller in deep networks, whose errors add up, and in small ones, which have less to spare.
 
-    Fitted on eleven networks of nine kinds (`benchmarks/zoo.py`), the balanced preset losing at most 0.3 points on each.
+    Fitted on eleven networks of nine kinds (`benchmarks/zoo.py`), `balanced` losing at most 0.3 points on each.
     """
     return max(1, tensors) ** -0.35 * min(1.0, weights / 250_000) ** 0.25
 
