@@ -18,6 +18,7 @@ FIT_SAMPLES = 60_000
 FIT_LEAST = 2_000
 SETS_LEAST = 20_000
 LAGS_LEAST = 4_000
+MOST_PREDICTED = 1 << 24
 
 
 def start_code(mean: float) -> int:
@@ -40,10 +41,11 @@ def choose(levels: Levels, states: int, effort: Effort) -> Design:
     candidates = [dense]
     if density < 0.5:
         candidates.append(sparse)
-    if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST:
+    largest = max(int(levels.max()), -int(levels.min()))
+    if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST and largest <= MOST_PREDICTED:
         candidates += with_lags(levels, states, candidates)
     middle = int(np.median(levels))
-    if 0 < abs(middle) <= MOST_OFFSET:
+    if 0 < abs(middle) <= MOST_OFFSET and largest <= MOST_PREDICTED:
         spread = float(np.abs(levels - np.float64(middle)).mean()) * 256
         candidates.append(Design(start=start_code(spread), predictor=OFFSET, offset=middle))
     part = levels[: max(16, TRIAL_WEIGHTS // (channels * taps))]

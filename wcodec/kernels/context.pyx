@@ -166,6 +166,8 @@ def encode(
         for i in range(STATES):
             states_out[i] = m.state[i]
     free(m.tap_sum)
+    if c.fault & 2:
+        raise ValueError("a level outside the coder's range")
     return (-1 if c.fault else c.at), head
 
 
