@@ -68,7 +68,8 @@ def test_levels_return(name: str, effort: context.Effort, states: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     hnp.arrays(
-        np.int32, st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 10)),
+        np.int32,
+        st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 10)),
         elements=st.integers(-MAX_LEVEL, MAX_LEVEL) | st.integers(-3, 3),
     ),
     st.sampled_from([0, 4, 8]),
@@ -119,7 +120,11 @@ def test_extension_is_refused_and_truncation_never_goes_unnoticed_with_the_same_
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.binary(min_size=1, max_size=80), st.sampled_from([(3, 5, 1), (40, 30, 1), (6, 5, 9), (1, 300, 1)]), st.sampled_from([0, 8]))
+@given(
+    st.binary(min_size=1, max_size=80),
+    st.sampled_from([(3, 5, 1), (40, 30, 1), (6, 5, 9), (1, 300, 1)]),
+    st.sampled_from([0, 8]),
+)
 def test_hostile_payloads_decode_or_are_refused(payload: bytes, shape: tuple[int, int, int], states: int) -> None:
     try:
         levels = context.decode(payload, shape, states)

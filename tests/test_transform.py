@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from twins import transform as twin
 
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
@@ -28,7 +27,9 @@ def test_the_cosine_table_follows_its_formula() -> None:
         assert quarter == [round(2**14 * np.sqrt(2 / n) * np.cos(np.pi * m / (2 * n))) for m in range(n)]
 
 
-@pytest.mark.parametrize("basis", [transform.dct_basis(3, 3), transform.klt_basis(SMOOTH), transform.klt_basis(SMOOTH, 5)])
+@pytest.mark.parametrize(
+    "basis", [transform.dct_basis(3, 3), transform.klt_basis(SMOOTH), transform.klt_basis(SMOOTH, 5)]
+)
 def test_rounding_coefficients_errs_no_more_than_rounding_taps(basis: transform.Basis) -> None:
     coefficients = transform.forward(SMOOTH, basis)
     step = 0.05
@@ -48,7 +49,9 @@ def test_the_inverse_is_integer_and_follows_its_slow_twin(basis: transform.Basis
     assert transform.inverse(levels, basis).tolist() == twin.inverse(levels.tolist(), basis.matrix.tolist())
 
 
-@pytest.mark.parametrize("basis", [transform.dct_basis(3, 3), transform.klt_basis(SMOOTH), transform.klt_basis(SMOOTH, 10)])
+@pytest.mark.parametrize(
+    "basis", [transform.dct_basis(3, 3), transform.klt_basis(SMOOTH), transform.klt_basis(SMOOTH, 10)]
+)
 def test_a_basis_returns(basis: transform.Basis) -> None:
     packed = transform.pack_basis(basis)
     parsed = transform.parse_basis(packed, 9)
@@ -58,7 +61,12 @@ def test_a_basis_returns(basis: transform.Basis) -> None:
 
 
 def test_damaged_bases_are_refused() -> None:
-    for packed, error in ((b"", TruncatedError), (b"\0\3", CorruptError), (b"\0\2\5", CorruptError), (b"\7\3\3", UnsupportedError)):
+    for packed, error in (
+        (b"", TruncatedError),
+        (b"\0\3", CorruptError),
+        (b"\0\2\5", CorruptError),
+        (b"\7\3\3", UnsupportedError),
+    ):
         with pytest.raises(error):
             transform.parse_basis(packed, 9)
     with pytest.raises(CorruptError):

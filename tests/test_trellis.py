@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
 from twins import trellis as twin
 
 from wcodec.entropy import context
@@ -51,8 +50,11 @@ def test_values_are_within_two_steps_of_what_is_reconstructed(states: trellis.St
 
 @settings(max_examples=40, deadline=None)
 @given(
-    hnp.arrays(np.float32, st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 9)), elements=st.floats(width=32)),
-    st.sampled_from([0, 4, 8]), st.sampled_from([0.0, 0.2]),
+    hnp.arrays(
+        np.float32, st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 9)), elements=st.floats(width=32)
+    ),
+    st.sampled_from([0, 4, 8]),
+    st.sampled_from([0.0, 0.2]),
 )
 def test_any_values_give_levels_that_the_coder_takes(values: np.ndarray, states: trellis.States, rate: float) -> None:
     levels = trellis.quantize(values, states, rate)
@@ -64,7 +66,9 @@ def test_any_values_give_levels_that_the_coder_takes(values: np.ndarray, states:
 @settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.int32, st.integers(0, 60), elements=st.integers(-9, 9)), st.sampled_from([4, 8]))
 def test_reconstruction_follows_its_slow_twin(levels: np.ndarray, states: trellis.States) -> None:
-    assert trellis.reconstruct(levels.reshape(1, -1, 1), states).reshape(-1).tolist() == twin.reconstruct(levels.tolist(), states)
+    assert trellis.reconstruct(levels.reshape(1, -1, 1), states).reshape(-1).tolist() == twin.reconstruct(
+        levels.tolist(), states
+    )
 
 
 @pytest.mark.parametrize("states", [4, 8])

@@ -25,5 +25,6 @@ def least_error(values: list[float], states: int) -> float:
     """The least squared error of all sequences of levels near `values`."""
     near = [sorted({int(v // 2) + d for d in (-1, 0, 1, 2)}) for v in values]
     return min(
-        sum((v - kept) ** 2 for v, kept in zip(values, reconstruct(list(levels), states), strict=True)) for levels in product(*near)
+        sum((v - kept) ** 2 for v, kept in zip(values, reconstruct(list(levels), states), strict=True))
+        for levels in product(*near)
     )

@@ -50,11 +50,16 @@ def _decode(payload: bytes, shape: Shape, states: int) -> tuple[Levels, int]:
     inner = geometry(shape)
     design, at = parse(payload, inner)
     fault, head = kernel.decode(
-        np.frombuffer(payload, np.uint8)[at:], facts_of(design, states), template(), weights_of(design, inner[2]),
-        0 if design.weights is None else len(design.weights), design.side, levels.reshape(inner),
+        np.frombuffer(payload, np.uint8)[at:],
+        facts_of(design, states),
+        template(),
+        weights_of(design, inner[2]),
+        0 if design.weights is None else len(design.weights),
+        design.side,
+        levels.reshape(inner),
     )
     if fault & 1:
         raise TruncatedError(f"context levels: ended early; needed {levels.size} levels from {len(payload)} bytes")
     if fault:
-        raise CorruptError(f"context levels: expected {levels.size} levels in exactly {len(payload)} bytes, got other contents")
+        raise CorruptError(f"context levels: expected {levels.size} levels in {len(payload)} bytes, got other contents")
     return levels, at + max(0, head - 8)

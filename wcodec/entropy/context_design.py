@@ -1,4 +1,4 @@
-"""What the context coder tells its decoder besides the levels, and its bytes (`formats/wcz.md`, section context coder)."""
+"""What the context coder tells its decoder besides the levels (`formats/wcz.md`, section context coder)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def pack(design: Design, shape: Shape) -> bytes:
 
 
 def parse(payload: bytes, shape: Shape) -> tuple[Design, int]:
-    """The design in front of `payload` (weights and coefficients still zero), and where the range coder's bytes begin. Inverse: `pack`."""
+    """The design in `payload`, weights and coefficients still zero, and where coded bytes begin. Inverse: `pack`."""
     if len(payload) < 2:
         raise TruncatedError(f"context levels: ended early; needed 2 bytes of header, got {len(payload)}")
     flags, start = payload[0], payload[1]
@@ -146,7 +146,7 @@ def parse(payload: bytes, shape: Shape) -> tuple[Design, int]:
             up, value = value % 3, value // 3
             back = -(value + 1 >> 1) if value & 1 else value >> 1
             if not (-256 if up else 1) <= back <= 256:
-                raise CorruptError(f"context levels: expected a lag among the coded 256, got {up} rows and {back} columns back")
+                raise CorruptError(f"context levels: expected a lag within 256, got {up} rows and {back} columns back")
             ups.append(up)
             backs.append(back)
         return replace(design, up=tuple(ups), back=tuple(backs), side=np.zeros(count, np.int32)), at
@@ -160,15 +160,42 @@ def weights_of(design: Design, taps: int) -> Levels:
     return design.weights.reshape(-1).copy()
 
 
-def run(levels: Levels, design: Design, states: int, **dumps: npt.NDArray[np.generic] | int) -> tuple[bytes, int]:
-    """The range coder's bytes of `levels` coded as `design` says, and how many are surely side information."""
+@dataclass(frozen=True)
+class Watch:
+    """What a fit or a quantiser wants to see of a coding; arrays that the kernel fills, in its own layout.
+
+    contexts:    uint16[rows, columns, 2].
+    predictions: int32[rows, columns], Q8.
+    samples:     int32[rows / every, rounded up, times columns, FEATURES + 2].
+    learnt:      uint32[STATE_COUNT], the estimators at the end.
+    """
+
+    contexts: npt.NDArray[np.uint16] | None = None
+    predictions: Levels | None = None
+    samples: Levels | None = None
+    every: int = 1
+    learnt: npt.NDArray[np.uint32] | None = None
+
+
+def run(levels: Levels, design: Design, states: int, watch: Watch = Watch()) -> tuple[bytes, int]:
+    """The range coder's bytes of `levels` coded as `design` says, and how many the side information reached."""
     room = 256 + levels.size // 2 + design.side.size
     weights = weights_of(design, levels.shape[2])
     while True:
         out = np.empty(room, np.uint8)
         size, head = kernel.encode(
-            levels, facts_of(design, states), template(), weights,
-            0 if design.weights is None else len(design.weights), design.side, out, **dumps,
+            levels,
+            facts_of(design, states),
+            template(),
+            weights,
+            0 if design.weights is None else len(design.weights),
+            design.side,
+            out,
+            watch.contexts,
+            watch.predictions,
+            watch.samples,
+            watch.every,
+            watch.learnt,
         )
         if size >= 0:
             return out[:size].tobytes(), head

@@ -44,7 +44,10 @@ def fit_lags(
     reach = max(abs(back) for _, back in offsets)
     columns = values.shape[1]
     padded = np.pad(values, ((2, 0), (reach, reach)))
-    shifted = [padded[2 - up : len(padded) - up, reach - back : reach - back + columns].ravel() for up, back in [(0, 0), *offsets]]
+    shifted = [
+        padded[2 - up : len(padded) - up, reach - back : reach - back + columns].ravel()
+        for up, back in [(0, 0), *offsets]
+    ]
     stack = np.stack(shifted).astype(np.float64)
     gram = stack @ stack.T
     energy = gram[0, 0]
@@ -59,7 +62,9 @@ def fit_lags(
                 picked = [*chosen, i]
                 inner = gram[np.ix_(picked, picked)] + 1e-3 * energy * np.eye(len(picked))
                 found = np.linalg.solve(inner, gram[picked, 0])
-                trials.append((energy - 2 * found @ gram[picked, 0] + found @ gram[np.ix_(picked, picked)] @ found, i, found))
+                trials.append(
+                    (energy - 2 * found @ gram[picked, 0] + found @ gram[np.ix_(picked, picked)] @ found, i, found)
+                )
         rest, i, found = min(trials, key=lambda trial: trial[:2])
         if 0.5 * values.size * np.log2(max(left, 1e-9) / max(rest, 1e-9)) < 40:
             break
@@ -67,7 +72,12 @@ def fit_lags(
         left, solution = rest, found
     picked_offsets = [offsets[i - 1] for i in chosen]
     side = np.clip(np.rint(solution * 64), -127, 127).astype(np.int32)
-    return tuple(up for up, _ in picked_offsets), tuple(back for _, back in picked_offsets), side, 1 - left / max(energy, 1e-9)
+    return (
+        tuple(up for up, _ in picked_offsets),
+        tuple(back for _, back in picked_offsets),
+        side,
+        1 - left / max(energy, 1e-9),
+    )
 
 
 def _candidates(values: npt.NDArray[np.float32]) -> list[tuple[int, int]]:

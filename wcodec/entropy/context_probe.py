@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.entropy.context_design import Design, Levels, run
+from wcodec.entropy.context_design import Design, Levels, Watch, run
 from wcodec.kernels import context as kernel
 
 Floats = npt.NDArray[np.float32]
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Probe:
-    """Contexts of every weight and the price of every event in them (bits times a rate), as left behind by coding given levels.
+    """Contexts of every weight and the price of every event in them, in bits times a rate, after coding given levels.
 
     contexts:    uint16[weights, 2].
     predictions: int32[weights] in 1/256 step, of length 0 if nothing is predicted.
@@ -33,12 +33,12 @@ class Probe:
 
 
 def probe(levels: Levels, states: int, design: Design, rate: float) -> Probe:
-    """Codes int32[rows, channels, taps], with taps <= 64, as `design` says, and keeps what the coder learnt, times `rate`."""
+    """Codes int32[rows, channels, taps], taps <= 64, as `design` says, and prices what the coder learnt at `rate`."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)
     learnt = np.empty(kernel.STATE_COUNT, np.uint32)
-    run(levels, design, states, contexts=contexts, predictions=predictions, states_out=learnt)
+    run(levels, design, states, Watch(contexts, predictions, learnt=learnt))
     ones = (learnt >> np.uint32(10)) / 4194304.0
     bits = np.stack((-np.log2(1 - ones), -np.log2(ones)), 1)
     size = np.concatenate((bits[1024:11264].reshape(640, 16, 2), bits[14048:20192].reshape(384, 16, 2)))
@@ -53,7 +53,9 @@ def probe(levels: Levels, states: int, design: Design, rate: float) -> Probe:
         design.sparse,
         contexts.reshape(-1, 2),
         predictions.reshape(-1) if design.predictor else predictions.reshape(-1)[:0],
-        _rounded(bits, rate), _rounded(sizes, rate), _rounded(slopes, rate),
+        _rounded(bits, rate),
+        _rounded(sizes, rate),
+        _rounded(slopes, rate),
     )
 
 

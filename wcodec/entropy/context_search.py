@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from wcodec.entropy.context_design import LAGS, MOST_OFFSET, OFFSET, PRESETS, Design, Levels, run, scale
+from wcodec.entropy.context_design import LAGS, MOST_OFFSET, OFFSET, PRESETS, Design, Levels, Watch, run, scale
 from wcodec.entropy.context_fit import FEATURES, fit_lags, fit_weights
 from wcodec.kernels import trellis
 
@@ -87,7 +87,7 @@ def fitted(levels: Levels, states: int, design: Design) -> list[Design]:
     preset = PRESETS[design.sparse, taps > 1]
     if taps == 1 and levels.size >= LAGS_LEAST and channels > 8:
         design = replace(design, near=near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], design.sparse))
-    run(levels, replace(design, weights=np.array([preset], np.int32)), states, samples=samples, every=every)
+    run(levels, replace(design, weights=np.array([preset], np.int32)), states, Watch(samples=samples, every=every))
     designs = [replace(design, weights=fit_weights(samples, taps, 1, preset))]
     if 1 < taps <= 25 and levels.size >= SETS_LEAST:
         designs.append(replace(design, weights=fit_weights(samples, taps, taps, preset)))

@@ -64,7 +64,7 @@ def forward(values: npt.NDArray[np.float32], basis: Basis) -> npt.NDArray[np.flo
 
 
 def inverse(coefficients: npt.NDArray[np.int32], basis: Basis) -> npt.NDArray[np.float64]:
-    """The integers, exact in float64[rows, channels, taps], that stand for taps in units of 1 / 2^shift. Inverse: `forward`."""
+    """Integers, exact in float64[rows, channels, taps]: the taps in units of 1 / 2^shift. Inverse: `forward`."""
     exact: npt.NDArray[np.float64] = coefficients.astype(np.float64) @ basis.matrix.astype(np.float64)
     return exact
 
@@ -74,7 +74,9 @@ def dct_basis(height: int, width: int) -> Basis:
     rows, columns = _cosines(height), _cosines(width)
     order = sorted(((u, v) for u in range(height) for v in range(width)), key=lambda f: (f[0] + f[1], f))
     half = 1 << DCT_SHIFT - 1
-    matrix = np.array([(np.multiply.outer(rows[u], columns[v]) + half >> DCT_SHIFT).ravel() for u, v in order], np.int64)
+    matrix = np.array(
+        [(np.multiply.outer(rows[u], columns[v]) + half >> DCT_SHIFT).ravel() for u, v in order], np.int64
+    )
     return Basis(matrix, DCT_SHIFT, DCT, height, width)
 
 
@@ -91,7 +93,7 @@ def _cosines(n: int) -> npt.NDArray[np.int64]:
 
 
 def klt_basis(values: npt.NDArray[np.float32], shift: int = 7) -> Basis:
-    """The eigenvectors of the second moments of float32[rows, channels, taps], most energy first, rounded to 1 / 2^shift."""
+    """The principal axes of float32[rows, channels, taps], most energy first, rounded to 1 / 2^shift."""
     flat = values.reshape(-1, values.shape[2]).astype(np.float64)
     energy, vectors = np.linalg.eigh(flat.T @ flat)
     rows = vectors.T[np.argsort(-energy, kind="stable")]

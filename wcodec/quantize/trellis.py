@@ -1,7 +1,7 @@
 """From weights to levels with the coder's rates in view: rounding, rate-distortion optimised rounding, or a trellis.
 
-A trellis of 4 or 8 states switches between two quantisers by the parity of the levels so far (dependent quantisation:
-Schwarz et al. 2019; trellis-coded quantisation: Marcellin & Fischer 1990): a finer joint grid at the rate of a coarse one.
+A trellis of 4 or 8 states switches between two quantisers by the parity of the levels so far: a finer joint grid at
+the rate of a coarse one (dependent quantisation, Schwarz et al. 2019; Marcellin & Fischer 1990).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.entropy.context_probe import Probe, probe
 from wcodec.entropy.context_design import Design, geometry
+from wcodec.entropy.context_probe import Probe, probe
 from wcodec.entropy.context_search import choose
 from wcodec.kernels import trellis as kernel
 
@@ -24,7 +24,7 @@ MAX_INPUT = (1 << 28) - 1.0
 def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0, passes: int = 2) -> Levels:
     """Levels int32 of float32[rows, channels, taps] in units of the step, of least sum of d^2 + rate * bits.
 
-    With `states` 0 a step is the distance of neighbouring levels, with 4 or 8 half of it: `reconstruct` says what a level stands for.
+    With `states` 0 a step is the distance of neighbouring levels, with 4 or 8 half of it: see `reconstruct`.
     rate:   squared steps that a bit is worth; 0 ignores the bits (and then one pass does all).
     passes: how often the rates are learnt anew from the levels chosen before.
     Inverse: `reconstruct`, up to the error.
@@ -41,8 +41,17 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
         found = probe(levels.reshape(shape), states, design, rate) if rate > 0 else _free(values.size)
         levels = np.empty(values.shape, np.int32)
         kernel.choose(
-            values.reshape(-1), states, rate, found.sparse, len(found.predictions) > 0, found.contexts,
-            found.predictions, found.bits, found.sizes, found.slopes, levels.reshape(-1),
+            values.reshape(-1),
+            states,
+            rate,
+            found.sparse,
+            len(found.predictions) > 0,
+            found.contexts,
+            found.predictions,
+            found.bits,
+            found.sizes,
+            found.slopes,
+            levels.reshape(-1),
         )
     return levels
 
@@ -59,5 +68,11 @@ def reconstruct(levels: Levels, states: States) -> Levels:
 def _free(count: int) -> Probe:
     """Rates for a quantiser that does not ask for them."""
     none = np.zeros(0, np.int32)
-    return Probe(False, np.zeros((count, 2), np.uint16), none, np.zeros((20257, 2), np.float32),
-                 np.zeros((1024, 32), np.float32), np.zeros(64, np.float32))
+    return Probe(
+        False,
+        np.zeros((count, 2), np.uint16),
+        none,
+        np.zeros((20257, 2), np.float32),
+        np.zeros((1024, 32), np.float32),
+        np.zeros(64, np.float32),
+    )

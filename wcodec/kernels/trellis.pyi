@@ -1,0 +1,17 @@
+import numpy as np
+import numpy.typing as npt
+
+def choose(
+    values: npt.NDArray[np.float32],
+    states: int,
+    rate: float,
+    sparse: bool,
+    predicted: bool,
+    contexts: npt.NDArray[np.uint16],
+    predictions: npt.NDArray[np.int32],
+    bits: npt.NDArray[np.float32],
+    sizes: npt.NDArray[np.float32],
+    slopes: npt.NDArray[np.float32],
+    levels: npt.NDArray[np.int32],
+) -> None: ...
+def replay(levels: npt.NDArray[np.int32], states: int, values: npt.NDArray[np.int32]) -> None: ...
