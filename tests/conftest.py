@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,21 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def command() -> list[str]:
     """The installed program, or the checkout's package where nothing is installed."""
     return [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-m", "wcodec"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _keras_as_found() -> Iterator[None]:
+    """Each file begins with Keras' counters of layer names at zero and leaves its registered layers as they were."""
+    keras = sys.modules.get("keras")
+    if keras is None:
+        yield
+        return
+    keras.utils.clear_session()
+    registered = keras.saving.get_custom_objects()
+    before = dict(registered)
+    yield
+    registered.clear()
+    registered.update(before)
 
 
 @pytest.fixture
