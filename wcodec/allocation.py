@@ -142,6 +142,7 @@ def _weight_plan(
         limit=found.limit,
         step=step,
         clusters=clusters,
+        start=options.start or "linear",
         rate=0.0 if options.prune or recipe.effort == "fast" else _RATE[states],
         states=states,
         coder=coder,
@@ -162,7 +163,7 @@ def _caution(tensors: int, weights: int) -> float:
 
     Fitted on eleven networks of nine kinds (`benchmarks/zoo.py`), `balanced` losing at most 0.3 points on each.
     """
-    return max(1, tensors) ** -0.35 * min(1.0, weights / 250_000) ** 0.25
+    return float(max(1, tensors) ** -0.35 * min(1.0, weights / 250_000) ** 0.25)
 
 
 def _is_fragile(tensor: Tensor, clusters: int) -> bool:

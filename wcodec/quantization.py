@@ -77,9 +77,9 @@ def _table_rule(weights: Float32, plan: Plan) -> Table:
     survivors = weights.reshape(-1)
     spread_of_values = float(survivors.max()) - float(survivors.min())
     if plan.clusters:
-        return Table(cluster(survivors, plan.clusters - 1, seed=plan.seed))
+        return Table(cluster(survivors, plan.clusters - 1, plan.start, plan.seed))
     clusters = int(np.clip(round(spread_of_values / plan.step), 2, 1 << 12))
-    return Table(cluster(survivors, clusters, rate=plan.rate * plan.step**2, seed=plan.seed))
+    return Table(cluster(survivors, clusters, plan.start, plan.seed, rate=plan.rate * plan.step**2))
 
 
 def _float_rule(weights: Float32, mantissa: int) -> Float:

@@ -7,16 +7,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from wcodec.errors import RecipeError
 
 Preset = Literal["safe", "balanced", "small"]
 Effort = Literal["fast", "normal", "best"]
+Start = Literal["linear", "density", "kmeans++"]
 PRESETS = ("safe", "balanced", "small")
 QUANTIZERS = ("auto", "kmeans", "uniform")
 LEVEL_CODERS = ("auto", "huffman", "context")
-WORDS = ("bits", "clusters", "coder", "lossless", "quantizer", "sparsity", "step", "threshold")
+STARTS = ("linear", "density", "kmeans++")
+WORDS = ("bits", "clusters", "coder", "lossless", "quantizer", "sparsity", "start", "step", "threshold")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Options:
 
     bits, clusters: size of the codebook (level 0 included): 2**bits, or as many values.
     step:           distance of the uniform quantiser's levels, in units of the weights.
+    start:          first centroids of k-means.
     """
 
     lossless: bool | None = None
@@ -62,6 +65,7 @@ class Options:
     step: float | None = None
     quantizer: str | None = None
     coder: str | None = None
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         _within("bits", self.bits, 1, 16)
@@ -72,6 +76,7 @@ class Options:
             raise RecipeError(f"step: expected a positive number, got {self.step:g}")
         _one_of("quantizer", self.quantizer, QUANTIZERS)
         _one_of("coder", self.coder, LEVEL_CODERS)
+        _one_of("start", self.start, STARTS)
 
     def over(self, general: Options) -> Options:
         """These options, with what they leave unsaid taken from `general`."""
@@ -84,6 +89,7 @@ class Options:
             step=self.step or general.step,
             quantizer=self.quantizer or general.quantizer,
             coder=self.coder or general.coder,
+            start=self.start or general.start,
         )
 
 
@@ -156,6 +162,8 @@ def options_from(settings: Mapping[str, object]) -> Options:
             options = replace(options, quantizer=text)
         elif word == "coder":
             options = replace(options, coder=text)
+        elif word == "start":
+            options = replace(options, start=cast(Start, text))
         elif word == "lossless":
             if text.lower() not in {"true", "false", "1", "0"}:
                 raise RecipeError(f"lossless: expected true or false, got {text!r}")
@@ -221,7 +229,7 @@ class Plan:
     prune:     None prunes nothing.
     limit:     larger magnitudes, and what is not finite, are kept exactly beside the levels.
     step:      distance of levels at which plain rounding has the error that is wanted, in units of the weights.
-    clusters:  size of the codebook, level 0 included; None where `step` decides.
+    clusters:  size of the codebook, level 0 included; None where `step` decides. `start` as in Options.
     transform: whether large kernels may be coded in a rotated basis.
     mantissa:  bits of mantissa kept by "float".
     rate:      squared error, in units of the step, that a bit is worth; 0: plain rounding.
@@ -233,6 +241,7 @@ class Plan:
     limit: float = float("inf")
     step: float = 0.0
     clusters: int | None = None
+    start: Start = "linear"
     mantissa: int = 23
     rate: float = 0.0
     states: Literal[0, 4, 8] = 0
