@@ -135,9 +135,9 @@ def _joined(chunks: list[Bits], facts: TensorFacts, head: Head) -> Bits:
 def _all(opened: OpenContainer, threads: int, progress: Progress | None) -> Iterator[Bits]:
     tensors = opened.container.tensors
     for facts, values in zip(tensors, tensor_by_tensor(opened.values, tensors, threads), strict=True):
-        yield values
         if progress:
             progress(facts)
+        yield values
 
 
 def _no_such(name: str) -> Bits:
