@@ -13,7 +13,7 @@ from wcodec.kernels import trellis
 
 Effort = Literal["fast", "normal", "best"]
 
-TRIAL_WEIGHTS = 200_000
+TRIAL_WEIGHTS = 100_000
 FIT_SAMPLES = 60_000
 FIT_LEAST = 2_000
 SETS_LEAST = 20_000
@@ -38,6 +38,7 @@ def choose(levels: Levels, states: int, effort: Effort) -> Design:
     sparse = Design(sparse=True, start=start_code(density * 4096))
     if effort == "fast":
         return sparse if density < 0.25 else dense
+    part = levels if effort == "best" else levels[: max(16, TRIAL_WEIGHTS // (channels * taps))]
     candidates = [dense]
     if density < 0.5:
         candidates.append(sparse)
@@ -48,8 +49,7 @@ def choose(levels: Levels, states: int, effort: Effort) -> Design:
     if 0 < abs(middle) <= MOST_OFFSET and largest <= MOST_PREDICTED:
         spread = float(np.abs(levels - np.float64(middle)).mean()) * 256
         candidates.append(Design(start=start_code(spread), predictor=OFFSET, offset=middle))
-    part = levels[: max(16, TRIAL_WEIGHTS // (channels * taps))]
-    trials = [design for candidate in candidates for design in (candidate, *fitted(levels, states, candidate))]
+    trials = [design for candidate in candidates for design in (candidate, *fitted(part, states, candidate))]
     costs = [len(run(part, design, states)[0]) - side_bytes(design) * (1 - len(part) / rows) for design in trials]
     return trials[int(np.argmin(costs))]
 

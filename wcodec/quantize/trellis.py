@@ -30,7 +30,9 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
     Inverse: `reconstruct`, up to the error.
     """
     values = np.clip(np.nan_to_num(np.ascontiguousarray(values, np.float32)), -MAX_INPUT, MAX_INPUT)
-    levels = np.rint(values / 2 if states else values).astype(np.int32)
+    # halfway between what rounding gives in the two quantisers
+    first = np.copysign(np.floor(np.abs(values) / 2 + np.float32(0.65)), values) if states else np.rint(values)
+    levels = first.astype(np.int32)
     if not values.size or (states == 0 and rate <= 0) or not levels.any():
         return levels
     shape = geometry(values.shape)
