@@ -78,7 +78,7 @@ def sewn(file: bytes) -> Iterator[tuple[str, bytes]]:
 def changes(part: bytes) -> Iterator[tuple[str, bytes]]:
     """The part with each byte changed, and cut, and longer."""
     for at, byte in enumerate(part):
-        for value in sorted({byte ^ 1, byte ^ 0x80, 255} - {byte}):
+        for value in sorted({byte ^ 1 << at % 8, 255} - {byte}):
             yield f"byte {at} is {value}", part[:at] + bytes((value,)) + part[at + 1 :]
     for size in range(0, len(part), max(1, len(part) // 40)):
         yield f"cut to {size}", part[:size]

@@ -1,0 +1,228 @@
+"""python formats/golden/make.py: write the golden containers anew, with what must come of them.
+
+good/*.wcz  decode, for ever, to the tensors whose SHA-256 (little-endian bytes, C order) is in good/expected.json
+bad/*.wcz   are refused, for ever, with the error named in bad/expected.json
+sizes.csv   what an encoder makes of the same models: a change of it is a change of compression, to be looked at
+
+After a release files may be added, never changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import struct
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path += [str(ROOT), str(ROOT / "tests")]
+
+from attack import hostile  # noqa: E402
+from attack.small_models import SUFFIXES, WRITERS, weights, write_safetensors  # noqa: E402
+from attack.surgery import Anatomy, Entry, one_tensor, skeleton_of, table_of, varint  # noqa: E402
+
+from wcodec.decoder import open_container  # noqa: E402
+from wcodec.encoder import encode  # noqa: E402
+from wcodec.floats import from_float  # noqa: E402
+from wcodec.head import NO_POSITIONS, Head, pack_head  # noqa: E402
+from wcodec.layout import DENSE, KERNEL, KERNEL_BY_INPUT, MATRIX, gather, view_shape  # noqa: E402
+from wcodec.levels import encode_chunk  # noqa: E402
+from wcodec.model import TensorFacts  # noqa: E402
+from wcodec.quantize.transform import dct_basis, klt_basis  # noqa: E402
+from wcodec.request import recipe_from  # noqa: E402
+from wcodec.rules import Float, Rule, Step, Transform  # noqa: E402
+
+Array = npt.NDArray[np.generic]
+Arrays = dict[str, Array]
+Words = Mapping[str, object]
+
+BAD = (
+    "empty", "another-magic", "magic-alone", "header-cut", "body-cut", "a-byte-more", "future-version", "reserved-byte",
+    "unknown-feature", "header-checksum", "section-checksum", "unknown-kind-of-model-file", "hole", "record-cut",
+    "unknown-coding-of-the-model-section", "varint-not-shortest", "a-record-too-many", "duplicate-of-itself",
+    "duplicate-of-a-duplicate", "duplicate-of-another-shape", "digest", "error-not-a-number", "table-unknown-type",
+    "table-name-not-utf-8", "table-repeated-name", "table-product-of-many-bits", "model-section-declares-too-much",
+    "model-section-behind-the-frame", "model-section-bomb", "head-flag-7", "head-states-3", "head-unknown-rule-7",
+    "head-unknown-layout", "head-layout-of-kernels", "head-integers-by-rule-2", "chunk-of-a-huge-tensor",
+    "chunks-too-many",
+    "chunks-of-nothing", "patches-behind-the-end", "patches-cut", "codebook-descending", "codebook-too-small", "step-0",
+    "float-magnitude-of-32-bits", "coder-unknown", "dense-a-byte-more", "dense-unknown-symbols", "dense-zstd-bomb",
+    "sparse-gap-behind-the-end", "sparse-entries-too-many", "lossless-unknown-method", "lossless-stored-too-short",
+)  # fmt: skip
+
+
+def every_type() -> Arrays:
+    """A tensor of each type that numpy has, a scalar, an empty one."""
+    types = ["f4", "f2", "f8", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "?", "c8", "c16"]
+    arrays: Arrays = {name: (np.arange(12).reshape(3, 4) % 5).astype(name) for name in types}
+    return arrays | {"scalar": np.array(2.5, np.float32), "empty": np.empty((3, 0, 2), np.float32)}
+
+
+def irregular() -> Arrays:
+    """Weights among which some are not."""
+    kernel = weights(7, 40, 24)
+    kernel[0, 0], kernel[3, 4], kernel[3, 5], kernel[39, 23] = np.nan, np.inf, -np.inf, 1e30
+    return {"kernel": kernel}
+
+
+def layers() -> Arrays:
+    """A small network."""
+    return {
+        "conv/kernel": weights(1, 3, 3, 4, 8), "conv/bias": weights(2, 8), "dense/kernel": weights(3, 40, 30),
+        "dense/bias": weights(4, 30), "tied/kernel": weights(3, 40, 30), "seen": np.array(7, np.int64),
+    }  # fmt: skip
+
+
+MODELS: dict[str, tuple[str, Callable[[], Arrays], Words]] = {
+    "exact-planes": ("npz", lambda: {"w": weights(1, 24, 16)}, {"lossless": True}),
+    "exact-types": ("npz", every_type, {"lossless": True}),
+    "table-dense": ("npz", lambda: {"w": weights(2, 40, 30)}, {"bits": 3, "coder": "huffman"}),
+    "table-sparse": ("npz", lambda: {"w": weights(3, 60, 50)}, {"bits": 4, "sparsity": 0.93, "coder": "huffman"}),
+    "table-context": ("npz", lambda: {"w": weights(4, 40, 30)}, {"bits": 3}),
+    "step-dense": ("npz", lambda: {"w": weights(5, 40, 30)}, {"step": 0.02, "coder": "huffman"}),
+    "step-context": ("npz", lambda: {"w": weights(6, 40, 30)}, {"step": 0.02, "sparsity": 0.5}),
+    "step-trellis": ("npz", lambda: {"w": weights(7, 60, 40)}, {}),
+    "transform": ("npz", lambda: {"w": smooth(5, 5, 8, 16)}, {"step": 0.02}),
+    "patches": ("npz", irregular, {"bits": 4}),
+    "float": ("npz", lambda: {"gamma": np.abs(weights(8, 300)) + 1, "w": weights(9, 30, 20)}, {"preset": "small"}),
+    "float16": ("npz", lambda: {"w": weights(10, 40, 30).astype(np.float16)}, {"bits": 5}),
+    "float64": ("npz", lambda: {"w": weights(11, 40, 30).astype(np.float64)}, {"bits": 5}),
+    "duplicates": ("npz", layers, {"bits": 4}),
+    "hdf5": ("hdf5", layers, {}),
+    "keras": ("keras", layers, {"preset": "small"}),
+    "safetensors": ("safetensors", lambda: layers() | {"seen": np.arange(3, dtype=np.int64)}, {"sparsity": 0.5}),
+}
+
+
+def smooth(*shape: int) -> npt.NDArray[np.float32]:
+    """Kernels whose neighbouring taps are alike."""
+    fine = weights(12, *shape)
+    return (np.cumsum(np.cumsum(fine, axis=0), axis=1) / 4).astype(np.float32)
+
+
+def encoded(name: str, folder: Path) -> Path:
+    """The .wcz of a model of `MODELS`."""
+    kind, arrays, words = MODELS[name]
+    source = WRITERS[kind](folder / f"{name}{SUFFIXES[kind]}", arrays())
+    encode(source, folder / f"{name}.wcz", recipe_from(words), threads=1)
+    return folder / f"{name}.wcz"
+
+
+def bfloat16(folder: Path) -> Path:
+    """A type that numpy lacks."""
+    bits = (weights(13, 40, 30).view(np.uint32) >> 16).astype(np.uint16)
+    source = write_safetensors(folder / "b.safetensors", {"w": bits}, frozenset({"w"}))
+    encode(source, folder / "bfloat16.wcz", recipe_from({"bits": 5}), threads=1)
+    return folder / "bfloat16.wcz"
+
+
+def crafted() -> dict[str, bytes]:
+    """What encoders write for large tensors only: several chunks."""
+    step = varint(int.from_bytes(struct.pack(">f", 0.25), "little"))
+    levels = np.arange(-10, 10, dtype=np.int32).reshape(5, 4)
+    values = (levels * np.float32(0.25)).astype(np.float32)
+    chunks = [hostile.fixed(levels[i : i + 2].ravel().tolist(), 6) for i in (0, 2, 4)]
+    patched = values.copy()
+    patched[4, 3] = np.inf
+    levels[4, 3] = 0
+    last = hostile.fixed(levels[4:].ravel().tolist(), 6)
+    patch = varint(1) + varint(19) + struct.pack("<f", np.inf)
+    rows, vector = TensorFacts("rows", "float32", (5, 4)), TensorFacts("vector", "float32", (20,))
+    exact = [b"\0" + values.ravel()[i : i + 8].tobytes() for i in (0, 8, 16)]
+    parts = [hostile.fixed((values.ravel()[i : i + 8] * 4).astype(int).tolist(), 6) for i in (0, 8, 16)]
+    tensors = [rows, TensorFacts("again", "float32", (5, 4))]
+    both = (lossy(values, b"\2\2\1" + step + chunks[0], *chunks[1:]), Entry(duplicate_of=0))
+    return {
+        "chunks-exact": one_tensor(vector, b"\0\x08" + exact[0], *exact[1:], digest=zlib.crc32(values)).sewn(),
+        "chunks-of-rows": Anatomy(both, table_of(tensors), skeleton_of(tensors)).sewn(),
+        "chunks-of-a-vector": alone(vector, lossy(values, b"\2\x08\0" + step + parts[0], *parts[1:])),
+        "chunks-patched": alone(rows, lossy(patched, b"\x42\2\1" + patch + step + chunks[0], chunks[1], last)),
+    }
+
+
+def by_rule() -> dict[str, bytes]:
+    """Rules and states that encoders choose for large tensors only, under each level coder."""
+    rng = np.random.default_rng(14)
+    kernel, matrix = TensorFacts("k", "float32", (3, 3, 5, 6)), TensorFacts("m", "float16", (9, 30))
+    rules: dict[str, tuple[Rule, TensorFacts, int, str]] = {
+        "states-4": (Step(0.125, 4), matrix, DENSE, "context"),
+        "states-8-dense": (Step(0.125, 8), matrix, DENSE, "dense"),
+        "states-4-sparse": (Step(0.125, 4), matrix, MATRIX, "sparse"),
+        "transform-dct": (Transform(0.0625, dct_basis(3, 3), 8), kernel, KERNEL, "context"),
+        "transform-klt": (Transform(0.0625, klt_basis(weights(15, 6, 5, 9)), 0), kernel, KERNEL_BY_INPUT, "dense"),
+        "float-offset": (Float(16, 15000), matrix, DENSE, "context"),
+    }
+    return {name: _by_rule(rule, *rest, rng) for name, (rule, *rest) in rules.items()}
+
+
+def _by_rule(rule: Rule, facts: TensorFacts, layout: int, coder: str, rng: np.random.Generator) -> bytes:
+    shape = view_shape(facts.shape, layout)
+    levels = np.rint(rng.standard_t(3, shape)).astype(np.int32)
+    values = gather(from_float(rule.weights(levels, facts.dtype == "float32"), facts.dtype), facts.shape, layout)
+    head = pack_head(facts, Head(rule, layout, shape[0], NO_POSITIONS, np.empty((0, 0), np.uint8)), 1)
+    section = head + encode_chunk(levels, rule.states, (coder,), "normal")
+    return alone(facts, Entry((section,), zlib.crc32(values), 0, int(np.count_nonzero(levels))))
+
+
+def lossy(values: npt.NDArray[np.float32], *sections: bytes) -> Entry:
+    """The record of tensor sections that decode to the values."""
+    return Entry(sections, zlib.crc32(values), 0, int(np.count_nonzero(values)))
+
+
+def alone(facts: TensorFacts, entry: Entry) -> bytes:
+    """A container of one tensor."""
+    return Anatomy((entry,), table_of([facts]), skeleton_of([facts])).sewn()
+
+
+def description(packed: Path) -> dict[str, object]:
+    """What must come of a good container."""
+    with open_container(packed) as opened:
+        tensors = {
+            facts.name: {
+                "dtype": facts.dtype,
+                "shape": list(facts.shape),
+                "sha256": hashlib.sha256(opened[facts.name].tobytes()).hexdigest(),
+            }
+            for facts in opened.container.tensors
+        }
+        return {"kind": opened.container.kind, "tensors": tensors}
+
+
+def main() -> None:
+    """Write everything."""
+    good, bad = HERE / "good", HERE / "bad"
+    for folder in (good, bad):
+        folder.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+    with tempfile.TemporaryDirectory() as temporary:
+        made = [encoded(name, Path(temporary)) for name in MODELS]
+        for path in [*made, bfloat16(Path(temporary))]:
+            (good / path.name).write_bytes(path.read_bytes())
+        with (HERE / "sizes.csv").open("w", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["model", "bytes"])
+            rows.writerows((path.stem, path.stat().st_size) for path in made)
+    for name, content in (crafted() | by_rule()).items():
+        (good / f"{name}.wcz").write_bytes(content)
+    expected = {path.name: description(path) for path in sorted(good.glob("*.wcz"))}
+    (good / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    errors = {}
+    for name, content, error in hostile.every():
+        if name in BAD:
+            (bad / f"{name}.wcz").write_bytes(content)
+            errors[f"{name}.wcz"] = error.__name__
+    (bad / "expected.json").write_text(json.dumps(errors, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

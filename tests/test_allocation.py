@@ -1,0 +1,93 @@
+"""Allocation: what one look at a tensor finds, and which plan it leads to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from attack.small_models import weights
+
+from wcodec.allocation import is_weight, plan_model, survey
+from wcodec.model import Model, Tensor
+from wcodec.recipe import Plan
+from wcodec.request import recipe_from
+
+
+def tensor(name: str, values: np.ndarray, exact: bool = False) -> Tensor:
+    return Tensor(name, values.dtype.name, values.shape, name.rpartition("/")[0], exact, lambda: values)
+
+
+VALUES = {
+    "a/kernel": weights(1, 300, 200), "a/bias": weights(2, 200), "b/kernel": weights(3, 200, 10) * np.float32(3),
+    "depthwise/kernel": weights(4, 3, 3, 64, 1), "count": np.arange(4), "norm/mean": weights(5, 64),
+}  # fmt: skip
+
+
+def plans(**words: object) -> dict[str, Plan]:
+    tensors = tuple(tensor(name, values, exact=name == "norm/mean") for name, values in VALUES.items())
+    model = Model("npz", tensors, b"", 1)
+    seen = [survey(t, t.read()) if t.dtype == "float32" and not t.exact else None for t in tensors]
+    return dict(zip(VALUES, plan_model(model, seen, recipe_from(words)), strict=True))
+
+
+def test_what_must_stay_exact_does() -> None:
+    for words in ({}, {"bits": 2}, {"sparsity": 0.9}, {"preset": "small"}):
+        made = plans(**words)
+        assert made["count"].how == made["norm/mean"].how == "exact"
+    assert {plan.how for plan in plans(lossless=True).values()} == {"exact"}
+
+
+def test_vectors_are_not_pruned_and_not_quantised_unless_they_are_named() -> None:
+    assert plans(sparsity=0.9, bits=2)["a/bias"].how in ("float", "exact")
+    assert plans(set="a/bias:bits=2")["a/bias"].how == "kmeans"
+
+
+def test_depthwise_kernels_are_spared_few_clusters_unless_they_are_named() -> None:
+    assert plans(bits=3)["depthwise/kernel"].clusters is None
+    assert plans(set="depthwise:bits=3")["depthwise/kernel"].clusters == 8
+
+
+def test_larger_tensors_and_larger_weights_get_larger_steps() -> None:
+    made = plans()
+    assert made["a/kernel"].step > 0 < made["b/kernel"].step
+    per_rms = {k: made[k].step / np.sqrt(np.square(VALUES[k]).mean()) for k in ("a/kernel", "b/kernel")}
+    assert per_rms["a/kernel"] > per_rms["b/kernel"]
+
+
+def test_an_error_bound_gives_all_weights_one_step() -> None:
+    made = plans(max_error=1e-3)
+    assert len({made[name].step for name in VALUES if len(VALUES[name].shape) >= 2}) == 1
+
+
+@pytest.mark.parametrize("outlier", [1e30, -1e10])
+def test_a_few_weights_far_out_are_irregular(outlier: float) -> None:
+    values = weights(6, 40, 50)
+    values[3, 4] = outlier
+    found = survey(tensor("w", values), values)
+    assert found.regular == values.size - 1
+    assert found.limit < abs(outlier)
+    assert abs(found.rms - np.sqrt(np.square(weights(6, 40, 50)).mean())) < 0.01
+
+
+def test_what_is_not_finite_is_irregular_and_the_rest_is_described() -> None:
+    values = weights(7, 30, 20)
+    values[0, :3] = np.nan, np.inf, -np.inf
+    found = survey(tensor("w", values), values)
+    rest = values[np.isfinite(values)].astype(np.float64)
+    assert (found.regular, found.low, found.high) == (597, rest.min(), rest.max())
+    assert found.energy == pytest.approx(np.square(rest).sum())
+
+
+@pytest.mark.parametrize(
+    "values", [np.empty((0, 3), np.float32), np.full((2, 2), np.nan, np.float32)], ids=["none", "nan"]
+)
+def test_a_tensor_without_regular_weights_is_kept_exactly(values: np.ndarray) -> None:
+    found = survey(tensor("w", values), values)
+    assert (found.regular, found.rms) == (0, 0.0)
+    made = plan_model(Model("npz", (tensor("w", values),), b"", 1), [found], recipe_from({"bits": 4}))
+    assert made[0].how == "exact"
+
+
+def test_weights_are_floats_of_two_dimensions_that_have_elements() -> None:
+    for shape, dtype, expected in (((2, 3), "float32", True), ((6,), "float32", False), ((2, 3), "int32", False)):
+        assert is_weight(tensor("w", np.zeros(shape, dtype))) == expected
+    assert not is_weight(tensor("w", np.zeros((0, 3), np.float32)))

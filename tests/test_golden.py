@@ -1,0 +1,68 @@
+"""Containers of the past: the good ones decode to the same bits, the bad ones are refused in the same way, for ever."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from wcodec import errors
+from wcodec.decoder import decode, open_container, verify
+from wcodec.inspection import inspect
+
+GOLDEN = Path(__file__).resolve().parent.parent / "formats" / "golden"
+GOOD = json.loads((GOLDEN / "good" / "expected.json").read_text())
+BAD = json.loads((GOLDEN / "bad" / "expected.json").read_text())
+
+specification = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
+assert specification
+assert specification.loader
+make = importlib.util.module_from_spec(specification)
+sys.modules["golden_make"] = make
+specification.loader.exec_module(make)
+
+
+def test_every_golden_file_has_its_expectation() -> None:
+    for folder, expected in (("good", GOOD), ("bad", BAD)):
+        assert {path.name for path in (GOLDEN / folder).glob("*.wcz")} == set(expected)
+    assert {f"{name}.wcz" for name in make.BAD} == set(BAD)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_container_decodes_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    path, expected = GOLDEN / "good" / name, GOOD[name]
+    with open_container(path) as opened:
+        assert opened.container.kind == expected["kind"]
+        assert list(opened.names()) == list(expected["tensors"])
+        for facts in opened.container.tensors:
+            tensor = expected["tensors"][facts.name]
+            values = opened[facts.name]
+            assert (facts.dtype, list(values.shape)) == (tensor["dtype"], tensor["shape"])
+            assert hashlib.sha256(values.tobytes()).hexdigest() == tensor["sha256"]
+    decode(path, tmp_path / "model", threads=2)
+    numbers = inspect(path)
+    assert numbers.parts.total() == path.stat().st_size <= 8000
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_container_is_refused_as_ever(name: str) -> None:
+    with pytest.raises(getattr(errors, BAD[name])) as caught:
+        verify(GOLDEN / "bad" / name, threads=1)
+    assert caught.type.__name__ == BAD[name]
+
+
+def test_an_encoder_makes_files_of_the_pinned_sizes(tmp_path: Path) -> None:
+    with (GOLDEN / "sizes.csv").open() as file:
+        pinned = {row["model"]: int(row["bytes"]) for row in csv.DictReader(file)}
+    sizes = {name: make.encoded(name, tmp_path).stat().st_size for name in make.MODELS}
+    assert sizes == pinned
+
+
+def test_crafted_containers_are_what_the_generator_says() -> None:
+    for name, content in make.crafted().items():
+        assert (GOLDEN / "good" / f"{name}.wcz").read_bytes() == content
