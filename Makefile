@@ -30,7 +30,8 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/preset_table.py samples/lenet300.h5 samples/lenet5.keras samples/tutorial_cnn.h5 --data samples/mnist.npz:test
+	$(BIN)/python benchmarks/speed.py
 
 clean:
 	rm -rf $(VENV) out build wcodec.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
