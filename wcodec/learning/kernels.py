@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -68,17 +69,19 @@ def values_of(variable: Variable) -> Float32:
     return values
 
 
-def steps_of(kernels: Sequence[Kernel], size: float) -> list[float]:
+def steps_of(kernels: Sequence[Kernel], size: float, factors: Sequence[float] | None = None) -> list[float]:
     """Steps in units of the weights, as they are stored: `size` times the rms for the largest kernel.
 
     Errors add up over kernels while bytes go by their number of weights, so large kernels get larger steps. Kernels
     without feedback get half of it. 0.0 stands for a kernel of zeros.
+
+    factors: on the steps, where they were measured.
     """
     largest = max((kernel.original.size for kernel in kernels), default=1)
     steps = []
-    for kernel in kernels:
+    for kernel, factor in zip(kernels, factors or itertools.repeat(1.0), strict=False):
         rms = float(np.sqrt(np.square(kernel.original, dtype=np.float64).mean())) if kernel.original.size else 0.0
-        wanted = size * rms * (kernel.original.size / largest) ** GROWTH * (1.0 if kernel.site else 0.5)
+        wanted = factor * size * rms * (kernel.original.size / largest) ** GROWTH * (1.0 if kernel.site else 0.5)
         steps.append(round_step(wanted) if wanted > 0 and np.isfinite(wanted) else 0.0)
     return steps
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wcodec.learning.attempt import Calibration
 from wcodec.learning.backend import keras
-from wcodec.learning.calibrate import Calibration
 from wcodec.learning.examples import Array
 from wcodec.model import Model as ModelFile
 from wcodec.model import Tuned
@@ -50,10 +50,7 @@ def tuned_tensors(found: Calibration, names: Mapping[int, tuple[str, ...]]) -> d
     names: of `tensor_names`.
     """
     rounded = {
-        name: Tuned(one.levels * np.float32(one.step), one.step)
-        for one in found.latents
-        if one.step
-        for name in names.get(one.index, ())
+        name: Tuned(one.weights, one.step) for one in found.latents if one.step for name in names.get(one.index, ())
     }
     taken_anew = {name: Tuned(values) for index, values in found.statistics for name in names.get(index, ())}
     return rounded | taken_anew

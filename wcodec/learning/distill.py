@@ -1,0 +1,170 @@
+"""Tuning without labels: a rounded network is trained to answer as the original, while every bit has its price.
+
+Knowledge distillation (Hinton et al. 2015) under a rate constraint. What a bit should cost is not known beforehand: a
+few shots are trained to their end, each judged by inputs kept apart, and each sets the price of the next.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from wcodec.errors import RecipeError
+from wcodec.learning.attempt import Calibration
+from wcodec.learning.divergence import divergence, outputs_of
+from wcodec.learning.kernels import entropy_bytes
+from wcodec.learning.student import Student, begin, reprice, settle, state, student, tensorflow
+from wcodec.learning.subject import Subject
+from wcodec.learning.teacher import Lessons, drawn, lessons
+
+Progress = Callable[[int, int, int, float], None]
+
+SHOTS: Final = (0.25, 0.35, 0.4)
+"""Parts of the whole time."""
+FIRST: Final = 1.0
+"""Price of a bit in the first shot, as a part of the loss for each weight: about right for most networks."""
+AIM: Final = 0.9
+"""Part of the divergence allowed that a shot aims at."""
+CLIP: Final = (1 / 8, 4.0)
+"""Least and most that a price is multiplied by: divergence goes about with its root."""
+LAST: Final = 0.03
+"""Speed at the end of a shot, which falls linearly from 1."""
+SETTLED: Final = 0.85
+"""Part of a shot after which the steps are fixed, as they are stored."""
+TICKS: Final = 20
+"""How often in a shot prices are taken anew, and progress is told."""
+BATCHES: Final = (128, 32)
+SLOW: Final = 0.06
+"""Seconds of a step from which on the smaller batch is taken."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all shots have in common."""
+
+    subject: Subject
+    start: Calibration
+    learner: Student
+    lessons: Lessons
+    batch: int
+    rng: np.random.Generator
+    steps: int | None
+    deadline: float | None
+    progress: Progress | None
+
+
+def distill(
+    subject: Subject,
+    start: Calibration,
+    target_kl: float,
+    *,
+    steps: int | None,
+    seconds: float | None,
+    seed: int,
+    progress: Progress | None = None,
+) -> Calibration:
+    """The smallest network found from `start` on whose answers diverge by `target_kl` nats at most; or `start` itself.
+
+    subject:  with the original's weights, which it gets back; `fitting` is what is trained on: 2,000 inputs at least.
+    steps, seconds: of training, whichever ends first. With steps alone the result is the same on every run.
+    progress: told, now and then, of (steps made, steps in all, estimated bytes, divergence in training).
+
+    An interrupt (KeyboardInterrupt) ends the training; the result is what was found until then.
+    Raises: RecipeError where neither steps nor seconds are given, or Keras does not run on TensorFlow.
+    """
+    if steps is None and seconds is None:
+        raise RecipeError("tuning: expected a number of steps or seconds, got neither")
+    deadline = None if seconds is None else time.monotonic() + seconds
+    tensorflow()
+    before = subject.model.get_weights()
+    best = start
+    try:
+        rng = np.random.default_rng(seed)
+        given = lessons(subject, rng)
+        learner = student(subject, start)
+        batch = BATCHES[0] if deadline is None else _batch(learner, start, given)
+        run = _Run(subject, start, learner, given, batch, rng, steps, deadline, progress)
+        for shot in _shots(run, target_kl):
+            if shot.divergence <= target_kl and (shot.bytes < best.bytes or best.divergence > target_kl):
+                best = shot
+    except KeyboardInterrupt:
+        pass
+    finally:
+        subject.model.set_weights(before)
+    return best
+
+
+def _shots(run: _Run, target: float) -> Iterator[Calibration]:
+    """The networks at the end of every shot. A lower price starts anew, a higher one from where the last shot ended."""
+    price, begun = FIRST, run.start
+    for number, share in enumerate(SHOTS):
+        steps = None if run.steps is None else round(run.steps * share)
+        now = time.monotonic()
+        seconds = None if run.deadline is None else (run.deadline - now) * share / sum(SHOTS[number:])
+        begin(run.learner, begun)
+        _train(run, price, _fractions(steps, seconds), number)
+        shot = _judged(run)
+        yield shot
+        factor = float(np.clip((AIM * target / max(shot.divergence, 1e-12)) ** 2, *CLIP))
+        price *= factor
+        begun = shot if factor >= 1 else run.start
+
+
+def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
+    """For each step of a shot how much of it is over."""
+    began = time.monotonic()
+    for step in itertools.count():
+        done = max(
+            0.0 if steps is None else step / max(steps, 1),
+            0.0 if seconds is None else (time.monotonic() - began) / max(seconds, 1e-9),
+        )
+        if done >= 1:
+            return
+        yield done
+
+
+def _train(run: _Run, price: float, fractions: Iterator[float], number: int) -> None:
+    tf = tensorflow()
+    rate, tick, settled = tf.constant(price, tf.float32), 0, False
+    for step, (done, (inputs, answers)) in enumerate(
+        zip(fractions, drawn(run.lessons, run.batch, run.rng), strict=False)
+    ):
+        if done >= SETTLED and not settled:
+            settle(run.learner)
+            settled = True
+        if int(done * TICKS) > tick:
+            tick = int(done * TICKS)
+            reprice(run.learner)
+            if run.progress:
+                shot, over = _judged(run), sum(SHOTS[:number])
+                steps = run.steps or round(step / done / SHOTS[number])
+                run.progress(round(steps * (over + done * SHOTS[number])), steps, shot.bytes, shot.divergence)
+        speed = 1 - (1 - LAST) * done
+        run.learner.step(inputs, answers, rate, tf.constant([speed, 0.0 if settled else speed, speed], tf.float32))
+
+
+def _judged(run: _Run) -> Calibration:
+    """The network as it is now."""
+    latents, changed = state(run.learner, run.start)
+    distance = divergence(outputs_of(run.subject.model, run.subject.held_out), run.subject.outputs)
+    others = sum(int(np.prod(weight.shape)) for weight in run.subject.model.weights)
+    others -= sum(one.values.size for one in latents)
+    estimate = sum(entropy_bytes(one.levels) for one in latents) + 2 * others
+    return Calibration(run.start.size, run.start.damping, latents, changed, distance, round(estimate))
+
+
+def _batch(learner: Student, start: Calibration, given: Lessons) -> int:
+    """The larger batch, unless a step would take too long."""
+    tf = tensorflow()
+    still = tf.zeros(3)
+    begin(learner, start)
+    batches = drawn(given, BATCHES[0], np.random.default_rng(0))
+    for _ in range(3):
+        began = time.monotonic()
+        learner.step(*next(batches), tf.constant(0.0), still)
+    return BATCHES[time.monotonic() - began > SLOW]

@@ -1,0 +1,267 @@
+"""A network in training whose weights are always rounded: straight-through, with a price on every level.
+
+The latents of the kernels live outside of the network. For each step they are rounded and put into it; gradients for
+the rounded weights move the latents (straight-through, Bengio et al. 2013), and so does the rate of the levels.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from wcodec.errors import RecipeError
+from wcodec.learning.attempt import Calibration
+from wcodec.learning.backend import hushed, keras
+from wcodec.learning.examples import Array
+from wcodec.learning.kernels import all_layers, values_of
+from wcodec.learning.predict import packed
+from wcodec.learning.rate import BEND, Float32, rate_weights
+from wcodec.learning.rounding import Latents
+from wcodec.learning.scores import FLOOR, are_probabilities
+from wcodec.learning.subject import Subject
+from wcodec.rules import round_step
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from keras import Model
+    from keras import Variable as Weight
+    from tensorflow import Tensor, Variable
+
+TEMPERATURE: Final = 2.0
+LATENT, STEP, OTHER = 0, 1, 2
+SPEEDS: Final = (0.015, 1e-3, 1e-3)
+"""Learning rates: of latents, in steps; of logarithms of steps; of all other weights."""
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Values that are learned, and their moments (Kingma and Ba 2015)."""
+
+    values: Variable
+    mean: Variable
+    power: Variable
+
+
+@dataclass(frozen=True)
+class Student:
+    """A network in training.
+
+    kernels: whose latents are learned, in the order of the latents; others: other weights that are learned.
+    learned: flat: latents, logarithms of the steps, other weights.
+    prices:  flat, one a latent: factors on the rate.
+    count:   of the steps made since `begin`.
+    step:    (inputs, answers, lambda, speed) makes one; see `_step`.
+    """
+
+    model: Model
+    kernels: tuple[Weight, ...]
+    others: tuple[Weight, ...]
+    learned: tuple[Adam, Adam, Adam]
+    prices: Variable
+    count: Variable
+    step: Callable[[tuple[Array, ...], tuple[Float32, ...], Tensor, Tensor], None]
+
+
+def tensorflow() -> ModuleType:
+    """The module tensorflow. Raises: RecipeError where Keras runs on something else."""
+    backend = keras().backend.backend()
+    if backend != "tensorflow":
+        raise RecipeError(f"tuning: expected Keras to run on tensorflow, got {backend}")
+    return importlib.import_module("tensorflow")
+
+
+def student(subject: Subject, start: Calibration) -> Student:
+    """Ready to `begin`. Kernels of zeros stay as they are."""
+    tf = tensorflow()
+    model = subject.model
+    kernels = tuple(model.weights[one.index] for one in start.latents if one.step)
+    others = tuple(_others(model, {one.index for one in start.latents}))
+    sizes = (sum(int(np.prod(kernel.shape)) for kernel in kernels), len(kernels))
+    sizes = (*sizes, sum(int(np.prod(weight.shape)) for weight in others))
+    adams = [Adam(*(tf.Variable(tf.zeros(size)) for _ in range(3))) for size in sizes]
+    made = Student(
+        model=model,
+        kernels=kernels,
+        others=others,
+        learned=(adams[LATENT], adams[STEP], adams[OTHER]),
+        prices=tf.Variable(tf.ones(sizes[LATENT])),
+        count=tf.Variable(0.0),
+        step=lambda *_: None,
+    )
+    probabilities = tuple(are_probabilities(outputs) for outputs in subject.outputs)
+    spreads = tuple(max(float(outputs.var()), 1e-30) for outputs in subject.outputs)
+
+    def step(inputs: tuple[Tensor, ...], answers: tuple[Tensor, ...], rate: Tensor, speed: Tensor) -> None:
+        _step(tf, made, inputs, answers, rate, speed, probabilities, spreads)
+
+    return Student(**{**vars(made), "step": tf.function(step)})
+
+
+def _others(model: Model, rounded: set[int]) -> Iterator[Weight]:
+    """Biases and gains, those of frozen layers too: what a layer made to be learned; no statistics."""
+    made = {id(weight) for layer in all_layers(model) for weight in layer._trainable_variables}
+    for index, weight in enumerate(model.weights):
+        if index not in rounded and id(weight) in made and str(weight.dtype) == "float32":
+            yield weight
+
+
+def begin(learner: Student, start: Calibration) -> None:
+    """Put `start` into the network, and forget all moments."""
+    for index, values in start.statistics:
+        learner.model.weights[index].assign(values)
+    trained = [one for one in start.latents if one.step]
+    flat = (
+        _joined([one.values for one in trained]),
+        np.log(np.array([one.step for one in trained], np.float32)),
+        _joined([values_of(weight) for weight in learner.others]),
+    )
+    for adam, values in zip(learner.learned, flat, strict=True):
+        adam.values.assign(values)
+        adam.mean.assign(np.zeros_like(values))
+        adam.power.assign(np.zeros_like(values))
+    learner.count.assign(0.0)
+    reprice(learner)
+
+
+def reprice(learner: Student) -> None:
+    """Take the prices of levels anew, from where the levels are."""
+    learner.prices.assign(_joined(rate_weights(_cut(learner.learned[LATENT].values, learner.kernels))))
+
+
+def settle(learner: Student) -> None:
+    """Put the steps onto those that take few bytes, and the latents and other weights with them into the network."""
+    steps = learner.learned[STEP].values
+    steps.assign([np.log(round_step(float(step))) for step in np.exp(steps.numpy())])
+
+
+def state(learner: Student, start: Calibration) -> tuple[tuple[Latents, ...], tuple[tuple[int, Float32], ...]]:
+    """The latents, and the other weights that are not the original's; both put into the network.
+
+    Steps and other weights are rounded as a file has them.
+    """
+    steps = iter([round_step(float(step)) for step in np.exp(learner.learned[STEP].values.numpy())])
+    values = iter(_cut(learner.learned[LATENT].values, learner.kernels))
+    latents = tuple(
+        Latents(one.index, one.path, next(steps), next(values)) if one.step else one for one in start.latents
+    )
+    for one in latents:
+        learner.model.weights[one.index].assign(one.weights)
+    places = {id(weight): index for index, weight in enumerate(learner.model.weights)}
+    changed = dict(start.statistics)
+    for weight, learned in zip(learner.others, _cut(learner.learned[OTHER].values, learner.others), strict=True):
+        changed[places[id(weight)]] = short(learned)
+        weight.assign(short(learned))
+    return latents, tuple(sorted(changed.items()))
+
+
+def short(values: Float32) -> Float32:
+    """float32 of eight mantissa bits, as `round_step`'s: what a file has of weights that are not rounded to levels."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def _step(
+    tf: ModuleType,
+    learner: Student,
+    inputs: tuple[Tensor, ...],
+    answers: tuple[Tensor, ...],
+    rate: Tensor,
+    speed: Tensor,
+    probabilities: tuple[bool, ...],
+    spreads: tuple[float, ...],
+) -> None:
+    """One step: round, compare the answers, move.
+
+    rate:  lambda, the price of a bit for each weight; speed: factor on the learning rates [latents, steps, others].
+    """
+    latents, logs, others = (adam.values for adam in learner.learned)
+    steps = tf.exp(logs)
+    rounded = _split(tf, tf.round(latents), learner.kernels)
+    for kernel, step, levels in zip(learner.kernels, tf.unstack(steps, len(learner.kernels)), rounded, strict=True):
+        kernel.assign(tf.cast(levels * step, kernel.dtype))
+    for weight, values in zip(learner.others, _split(tf, others, learner.others), strict=True):
+        weight.assign(values)
+    watched = [weight._value for weight in (*learner.kernels, *learner.others)]
+    with tf.GradientTape(watch_accessed_variables=False) as tape, hushed():
+        tape.watch(watched)
+        outputs = keras().tree.flatten(learner.model(packed(learner.model, inputs), training=False))
+        losses = [
+            _loss(tf, tf.cast(output, "float32"), answer, are, spread)
+            for output, answer, are, spread in zip(outputs, answers, probabilities, spreads, strict=True)
+        ]
+        loss = tf.add_n(losses)
+    gradients = tape.gradient(loss, watched)
+    # What no output depends on keeps its levels: nothing would tell when it has lost its meaning.
+    used = [gradient is not None for gradient in gradients]
+    pulls = [
+        tf.reshape(tf.cast(tf.convert_to_tensor(gradient), "float32"), [-1]) if use else tf.zeros(np.prod(weight.shape))
+        for gradient, use, weight in zip(gradients, used, (*learner.kernels, *learner.others), strict=True)
+    ]
+    kernels = len(learner.kernels)
+    scaled = [pull * step for pull, step in zip(pulls, tf.unstack(steps, kernels), strict=False)]
+    flat = [tf.reshape(levels, [-1]) for levels in rounded]
+    by_step = tf.stack([tf.reduce_sum(pull * levels) for pull, levels in zip(scaled, flat, strict=True)])
+    slope = tf.sign(latents) * (BEND / np.log(2)) / (1 + BEND * tf.abs(latents))
+    price = rate / latents.shape[0] * learner.prices * slope
+    if not all(used[:kernels]):
+        price *= tf.concat([tf.fill([pull.shape[0]], float(use)) for pull, use in zip(scaled, used, strict=False)], 0)
+    learner.count.assign_add(1.0)
+    _move(tf, learner, LATENT, tf.concat(scaled, 0) + price, speed)
+    _move(tf, learner, STEP, by_step, speed)
+    if learner.others:
+        _move(tf, learner, OTHER, tf.concat(pulls[kernels:], 0), speed)
+
+
+def _move(tf: ModuleType, learner: Student, which: int, gradient: Tensor, speed: Tensor) -> None:
+    adam = learner.learned[which]
+    tf.raw_ops.ResourceApplyAdam(
+        var=adam.values.handle,
+        m=adam.mean.handle,
+        v=adam.power.handle,
+        beta1_power=tf.pow(0.9, learner.count),
+        beta2_power=tf.pow(0.999, learner.count),
+        lr=speed[which] * SPEEDS[which],
+        beta1=0.9,
+        beta2=0.999,
+        epsilon=1e-12,
+        grad=gradient,
+    )
+
+
+def _loss(tf: ModuleType, outputs: Tensor, answers: Tensor, probabilities: bool, spread: float) -> Tensor:
+    """T^2 KL at temperature T (Hinton et al. 2015); of values, the squared error over the variance."""
+    if outputs.shape.rank == 1:
+        outputs = outputs[:, None]
+    if outputs.shape[-1] == 1 and not probabilities:
+        return tf.reduce_mean(tf.square(outputs - answers)) / spread
+    logs = []
+    for given in (answers, outputs):
+        if probabilities:
+            both = tf.concat([1 - given, given], -1) if given.shape[-1] == 1 else given
+            scores = tf.math.log(tf.maximum(both, FLOOR))
+        else:
+            scores = given
+        logs.append(tf.nn.log_softmax(scores / TEMPERATURE))
+    return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(logs[0]) * (logs[0] - logs[1]), axis=-1))
+
+
+def _split(tf: ModuleType, flat: Tensor, weights: tuple[Weight, ...]) -> list[Tensor]:
+    """A flat tensor in the shapes of `weights`. Inverse: concatenation."""
+    parts = tf.split(flat, [int(np.prod(weight.shape)) for weight in weights]) if weights else []
+    return [tf.reshape(part, weight.shape) for part, weight in zip(parts, weights, strict=True)]
+
+
+def _cut(flat: Variable, weights: tuple[Weight, ...]) -> list[Float32]:
+    """The values of a flat variable in the shapes of `weights`. Inverse: `_joined`."""
+    ends = np.cumsum([int(np.prod(weight.shape)) for weight in weights])
+    parts = np.split(flat.numpy(), ends[:-1]) if weights else []
+    return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]
+
+
+def _joined(arrays: list[Float32]) -> Float32:
+    return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0, np.float32)
