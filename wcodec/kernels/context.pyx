@@ -15,9 +15,6 @@ STATE_COUNT = STATES
 cdef uint32_t[1024] RATE
 cdef uint32_t[256] SHARE        # 65536 / n
 cdef uint8_t[4096] CLASS
-cdef int[2][8][2] NEXT
-NEXT[0] = [[0, 2], [2, 0], [1, 3], [3, 1], [0, 0], [0, 0], [0, 0], [0, 0]]
-NEXT[1] = [[0, 2], [5, 7], [1, 3], [6, 4], [2, 0], [4, 6], [3, 1], [7, 5]]
 
 
 cdef void fill_tables():
@@ -103,7 +100,7 @@ cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssiz
     block += 4 * (5 * columns + channels)
     m.x = <uint16_t*>block
     m.value = <int16_t*>block + 2 * stride
-    m.share, m.classes, m.next = SHARE, CLASS, &NEXT[1 if facts[1] == 8 else 0][0][0]
+    m.share, m.classes, m.next = SHARE, CLASS, &TRELLIS_NEXT[1 if facts[1] == 8 else 0][0][0]
     m.rows, m.channels, m.taps, m.columns = rows, channels, taps, columns
     m.sparse, m.states, m.grain, m.predictor, m.lags, m.offset = facts[0], facts[1], facts[2], facts[3], facts[4], facts[5]
     m.start = facts[6]

@@ -2,6 +2,16 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
+cdef extern from *:
+    """
+    /* [states >> 3][state][parity of the level] */
+    static const int TRELLIS_NEXT[2][8][2] = {
+        {{0, 2}, {2, 0}, {1, 3}, {3, 1}},
+        {{0, 2}, {5, 7}, {1, 3}, {6, 4}, {2, 0}, {4, 6}, {3, 1}, {7, 5}},
+    };
+    """
+    const int[2][8][2] TRELLIS_NEXT
+
 cdef enum:
     FEATURES = 13
     CAP = 1023          # features see no magnitude above this

@@ -15,6 +15,7 @@ from wcodec.entropy.context_design import Design, geometry
 from wcodec.entropy.context_probe import Probe, probe
 from wcodec.entropy.context_search import choose
 from wcodec.kernels import trellis as kernel
+from wcodec.kernels.context import STATE_COUNT
 
 States = Literal[0, 4, 8]
 Levels = npt.NDArray[np.int32]
@@ -74,7 +75,7 @@ def _free(count: int) -> Probe:
         False,
         np.zeros((count, 2), np.uint16),
         none,
-        np.zeros((20257, 2), np.float32),
+        np.zeros((STATE_COUNT, 2), np.float32),
         np.zeros((1024, 32), np.float32),
         np.zeros(64, np.float32),
     )

@@ -1,0 +1,190 @@
+"""What a level would cost: squared error, and bits at the prices that the context coder's estimators have come to."""
+
+from libc.math cimport fabs, floor, rint
+from libc.stdint cimport int32_t, uint8_t, uint16_t
+
+from wcodec.kernels.context_model cimport S_SIGN, S_ZERO, SIGN, ZERO
+
+cdef enum:
+    SIZES_SPARSE = 640  # rows of `sizes`: dense [64][5][2], sparse [32][3][2][2]
+    SIZE_WIDTH = 32
+
+
+cdef struct Place:
+    # what one weight's choice depends on
+    double x
+    bint rated
+    const float* bits           # [estimator][bit] squared steps that an event costs
+    const float* sizes          # [context][SIZE_WIDTH] the same of a magnitude, from 1
+    double sign                 # the same of a sign that nothing foretells
+    bint sparse
+    int context
+    int second
+    double slope                # > 0: bits a unit of magnitude, for scales whose low bits are coded apart
+    int[2] named                # the level that the prediction names, for either quantiser
+    int[2] fraction             # and what is left of it, Q8
+    bint predicted
+    float[2][2] zero            # without prediction: [quantiser][not zero], the sign included
+    const float* row[2]
+    const float* nothing
+
+
+cdef inline double bits_of(const Place* at, int odd, int level) noexcept nogil:
+    cdef int v = level - at.named[odd], a = -v if v < 0 else v
+    cdef int f = at.fraction[odd], fa = -f if f < 0 else f, qf, agree, row, extra
+    cdef bint against = (v < 0) != (f < 0)
+    cdef double total
+    if at.slope > 0:
+        return at.slope * fabs(v - f / 256.0)
+    extra = 0 if a < SIZE_WIDTH else a - SIZE_WIDTH + 1
+    if at.sparse:
+        total = at.bits[2 * (S_ZERO + at.context * 2 + odd) + (a > 0)]
+        if a:
+            if at.predicted:
+                total += at.bits[2 * (S_SIGN + min(7, fa >> 5)) + against]
+                agree = 2 if against else 1
+            else:
+                total += at.sign
+                agree = 0
+            row = SIZES_SPARSE + (((at.second >> 1) * 3 + agree) * 2 + (at.second & 1)) * 2 + odd
+            total += at.sizes[row * SIZE_WIDTH + a - extra]
+        return total
+    qf = min(7, fa >> 4)
+    total = at.bits[2 * (ZERO + (at.context * 8 + qf) * 2 + odd) + (a > 0)]
+    if a:
+        if at.predicted:
+            total += at.bits[2 * (SIGN + qf * 16 + (at.context >> 2)) + against]
+        else:
+            total += at.sign
+        agree = 2 if fa < 16 else (3 + (fa >= 64) if not against else 1 - (fa >= 64))
+        total += at.sizes[((at.context * 5 + agree) * 2 + odd) * SIZE_WIDTH + a - extra]
+    return total
+
+
+cdef inline int candidate(const Place* at, int odd, int parity, int which, int states) noexcept nogil:
+    """The level to try: the nearest of its parity, the next one towards what is predicted, or the predicted one."""
+    cdef double m = fabs(at.x)
+    cdef int low, level, named = at.named[odd]
+    if states == 0:
+        level = <int>rint(at.x)
+        if which == 1:
+            return level - 1 if level > named else level + 1
+        return named if which == 2 else level
+    low = <int>floor((m + odd) * 0.5)
+    if (low ^ parity) & 1:
+        low += 1
+    level = -low if at.x < 0 else low
+    if which == 1:
+        return level - 2 if level > named else level + 2
+    return named if which == 2 else level
+
+
+cdef inline double price(const Place* at, int odd, int level, int states) noexcept nogil:
+    cdef double d
+    cdef int value = level
+    if states:
+        value = 2 * level - (odd if level > 0 else -odd if level < 0 else 0)
+    d = at.x - value
+    d *= d
+    if at.rated:
+        d += bits_of(at, odd, level)
+    return d
+
+
+cdef inline double best(const Place* at, int odd, int parity, int states, uint8_t* which) noexcept nogil:
+    cdef int level = candidate(at, odd, parity, 0, states), named = at.named[odd], gap = level - named
+    cdef double least = price(at, odd, level, states), other
+    which[0] = 0
+    if not at.rated:
+        return least
+    if gap < 0:
+        gap = -gap
+    if states:
+        if gap >= 2:
+            other = price(at, odd, candidate(at, odd, parity, 1, states), states)
+            if other < least:
+                least = other
+                which[0] = 1
+            if gap > 2 and gap & 1 == 0:
+                other = price(at, odd, named, states)
+                if other < least:
+                    least = other
+                    which[0] = 2
+    elif gap:
+        other = price(at, odd, candidate(at, odd, parity, 1, states), states)
+        if other < least:
+            least = other
+            which[0] = 1
+        if gap > 1:
+            other = price(at, odd, named, states)
+            if other < least:
+                least = other
+                which[0] = 2
+    return least
+
+
+cdef inline void look(Place* at, float x, const uint16_t* context, const int32_t* prediction, const float* slopes, int states) noexcept nogil:
+    cdef int pr, g, odd, cell, row
+    at.x = x
+    at.context = context[0]
+    at.second = context[1]
+    at.slope = 0 if at.sparse else slopes[at.context]
+    if not at.predicted and at.rated:
+        for odd in range(2):
+            if at.sparse:
+                cell = S_ZERO + at.context * 2 + odd
+                row = SIZES_SPARSE + ((at.second >> 1) * 6 + (at.second & 1)) * 2 + odd
+            else:
+                cell = ZERO + at.context * 16 + odd
+                row = (at.context * 5 + 2) * 2 + odd
+            at.row[odd] = at.nothing if at.slope > 0 else at.sizes + row * SIZE_WIDTH
+            at.zero[odd][0] = 0 if at.slope > 0 else at.bits[2 * cell]
+            at.zero[odd][1] = 0 if at.slope > 0 else at.bits[2 * cell + 1] + <float>at.sign
+    if at.predicted:
+        pr = prediction[0]
+        for odd in range(2 if states else 1):
+            g = pr
+            if states:
+                if odd == 0:
+                    g = pr >> 1 if pr >= 0 else -(-pr >> 1)
+                elif pr > 128:
+                    g = (pr + 256) >> 1
+                elif pr < -128:
+                    g = -((256 - pr) >> 1)
+            at.named[odd] = 0 if at.sparse else (g + 128) >> 8
+            at.fraction[odd] = g - (at.named[odd] << 8)
+
+
+cdef inline double cost_plain(const Place* at, double m, int odd, int a) noexcept nogil:
+    cdef double d = m - (2 * a - (odd if a else 0))
+    return d * d + at.zero[odd][a > 0] + at.row[odd][min(a, SIZE_WIDTH - 1)] + at.slope * a
+
+
+cdef inline int edges_plain(const Place* at, double[2]* edge) noexcept nogil:
+    """`best` for both quantisers and parities at once where no value is predicted; the picks, 2 bits each."""
+    cdef double m = fabs(at.x), other
+    cdef int odd, low, b, picks = 0
+    for odd in range(2):
+        low = <int>((m + odd) * 0.5)
+        b = low & 1
+        edge[odd][b] = cost_plain(at, m, odd, low)
+        edge[odd][1 - b] = cost_plain(at, m, odd, low + 1)
+        if low == 0 or not at.rated:
+            continue
+        other = cost_plain(at, m, odd, low - 1)
+        if other < edge[odd][1 - b]:
+            edge[odd][1 - b] = other
+            picks |= 1 << (4 * odd + 2 - 2 * b)
+        if low == 1:
+            continue
+        other = cost_plain(at, m, odd, low - 2)
+        if other < edge[odd][b]:
+            edge[odd][b] = other
+            picks |= 1 << (4 * odd + 2 * b)
+        if low == 2:
+            continue
+        other = cost_plain(at, m, odd, 0)
+        if other < edge[odd][0]:
+            edge[odd][0] = other
+            picks = (picks & ~(3 << (4 * odd))) | 2 << (4 * odd)
+    return picks
