@@ -128,6 +128,9 @@ def test_single_tensors_come_out_as_arrays(wcodec: Run, coded: Path, tmp_path: P
     with np.load(tmp_path / "t.npz") as arrays:
         assert sorted(arrays) == sorted([first, second])
         np.testing.assert_array_equal(arrays[first], np.load(tmp_path / "t.npy"))
+    short = first.split("/", 1)[1]
+    assert wcodec("decode", coded, "--tensor", short, "-o", tmp_path / "short.npy").returncode == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "short.npy"), np.load(tmp_path / "t.npy"))
     unknown = wcodec("decode", coded, "--tensor", "nope", "-o", tmp_path / "u.npz")
     assert (unknown.returncode, len(unknown.stderr.splitlines())) == (1, 1)
     assert not (tmp_path / "u.npz").exists()

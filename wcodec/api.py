@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -83,8 +83,21 @@ def inspect(source: StrPath) -> Inspection:
     return numbers(Path(source))
 
 
+def full_name(names: Collection[str], asked: str) -> str:
+    """The one name that is `asked`, or else the one that ends in it: "dense/kernel" finds "model_weights/dense/kernel".
+
+    Raises: KeyError, saying what there is, where there is none or several.
+    """
+    found = [asked] if asked in names else [name for name in names if name.endswith(f"/{asked}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise KeyError(f"expected one tensor {asked!r}, found {', '.join(found)}")
+    raise KeyError(f"expected a tensor {asked!r}, found {', '.join(list(names)[:4])}, ...")
+
+
 class Weights(Mapping[str, Bits]):
-    """The tensors of a .wcz by name; each is read and checked when it is asked for."""
+    """The tensors of a .wcz by name, or by the end of it; each is read and checked when it is asked for."""
 
     def __init__(self, path: Path, container: Container) -> None:
         self._path, self._container = path, container
@@ -93,7 +106,7 @@ class Weights(Mapping[str, Bits]):
     def __getitem__(self, name: str) -> Bits:
         from wcodec.decoder import OpenContainer
 
-        number = self._numbers[name]
+        number = self._numbers[full_name(self._numbers, name)]
         with self._path.open("rb") as file:
             return OpenContainer(file, self._container).values(number)
 

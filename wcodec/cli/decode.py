@@ -19,7 +19,9 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
     verb.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name without .wcz")
     verb.add_argument("-f", "--force", action="store_true", help="overwrite the output")
-    verb.add_argument("--tensor", metavar="NAME", action="append", help="only this one, to an .npz or .npy; repeatable")
+    verb.add_argument(
+        "--tensor", metavar="NAME", action="append", help="only this one (or the end of its name), to an .npz or .npy"
+    )
     verb.add_argument("-T", "--threads", metavar="N", type=int, default=0, help="0 = all cores (default)")
 
 
@@ -55,20 +57,21 @@ def _some(args: argparse.Namespace, source: Path) -> int:
     """Write the named tensors; only their byte ranges are read."""
     import numpy as np
 
+    from wcodec.api import full_name
     from wcodec.decoder import open_container
     from wcodec.floats import to_float32
     from wcodec.output import whole_file
 
-    names = list(dict.fromkeys(args.tensor))
     target = args.output or source.with_suffix(".npz")
-    if target.suffix not in {".npz", ".npy"} or (target.suffix == ".npy" and len(names) > 1):
+    if target.suffix not in {".npz", ".npy"} or (target.suffix == ".npy" and len(set(args.tensor)) > 1):
         raise WcodecError(f"{target}: expected .npz, or .npy for one --tensor")
     free_target(source, target, args.force)
     with open_container(source) as opened:
         facts = {tensor.name: tensor for tensor in opened.container.tensors}
-        for name in names:
-            if name not in facts:
-                raise WcodecError(f"{source}: expected a tensor {name!r}; there are {', '.join(list(facts)[:4])}, ...")
+        try:
+            names = list(dict.fromkeys(full_name(facts, asked) for asked in args.tensor))
+        except KeyError as error:
+            raise WcodecError(f"{source}: {error.args[0]}") from error
         values = {name: opened[name] for name in names}
     plain = {
         name: to_float32(array, "bfloat16") if facts[name].dtype == "bfloat16" else array
