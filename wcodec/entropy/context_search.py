@@ -45,7 +45,7 @@ def choose(levels: Levels, states: int, effort: Effort) -> Design:
     largest = max(int(levels.max()), -int(levels.min()))
     if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST and largest <= MOST_PREDICTED:
         candidates += with_lags(levels, states, candidates)
-    middle = int(np.median(levels))
+    middle = int(np.median(part))
     if 0 < abs(middle) <= MOST_OFFSET and largest <= MOST_PREDICTED:
         spread = float(np.abs(levels - np.float64(middle)).mean()) * 256
         candidates.append(Design(start=start_code(spread), predictor=OFFSET, offset=middle))
@@ -62,7 +62,7 @@ def side_bytes(design: Design) -> float:
 def with_lags(levels: Levels, states: int, designs: list[Design]) -> list[Design]:
     """The designs with a linear prediction from neighbours, where one explains enough to be tried."""
     rows = max(3, FIT_SAMPLES // levels.shape[1])
-    values = _reconstruct(levels, states)[:rows, :, 0].astype(np.float32)
+    values = _reconstruct(levels[:rows], states)[:, :, 0].astype(np.float32)
     up, back, side, share = fit_lags(np.clip(values, -32767, 32767), 1)
     if not up or -0.5 * levels.size * np.log2(max(1e-6, 1 - share)) < 100 + 16 * len(up):
         return []

@@ -9,6 +9,30 @@ from wcodec.kernels.trellis_price cimport (
 )
 
 
+cdef inline int step_of_eight(double* cost, const double* edge) noexcept nogil:
+    """One weight's step of the 8-state trellis, written out from TRELLIS_NEXT; bit s: the second way into state s."""
+    cdef double a0 = cost[0] + edge[0], b0 = cost[4] + edge[1]
+    cdef double a1 = cost[2] + edge[0], b1 = cost[6] + edge[1]
+    cdef double a2 = cost[0] + edge[1], b2 = cost[4] + edge[0]
+    cdef double a3 = cost[2] + edge[1], b3 = cost[6] + edge[0]
+    cdef double a4 = cost[3] + edge[3], b4 = cost[5] + edge[2]
+    cdef double a5 = cost[1] + edge[2], b5 = cost[7] + edge[3]
+    cdef double a6 = cost[3] + edge[2], b6 = cost[5] + edge[3]
+    cdef double a7 = cost[1] + edge[3], b7 = cost[7] + edge[2]
+    cost[0] = b0 if b0 < a0 else a0
+    cost[1] = b1 if b1 < a1 else a1
+    cost[2] = b2 if b2 < a2 else a2
+    cost[3] = b3 if b3 < a3 else a3
+    cost[4] = b4 if b4 < a4 else a4
+    cost[5] = b5 if b5 < a5 else a5
+    cost[6] = b6 if b6 < a6 else a6
+    cost[7] = b7 if b7 < a7 else a7
+    return (
+        (b0 < a0) | (b1 < a1) << 1 | (b2 < a2) << 2 | (b3 < a3) << 3
+        | (b4 < a4) << 4 | (b5 < a5) << 5 | (b6 < a6) << 6 | (b7 < a7) << 7
+    )
+
+
 def choose(
     const float[::1] values, int states, double rate, bint sparse, bint predicted, const uint16_t[:, ::1] contexts,
     const int32_t[::1] predictions, const float[:, ::1] bits, const float[:, ::1] sizes, const float[::1] slopes, int32_t[::1] levels,
@@ -86,6 +110,9 @@ def choose(
                         picks[i] |= which << (4 * odd + 2 * b)
             else:
                 picks[i] = <uint8_t>edges_plain(&at, edge)
+            if states == 8:
+                turn[i] = <uint8_t>step_of_eight(cost, flat)
+                continue
             turns = 0
             for s in range(states):
                 fresh[s] = cost[origin[s][0]] + flat[doors[s][0]]

@@ -97,7 +97,8 @@ def klt_basis(values: npt.NDArray[np.float32], shift: int = 7) -> Basis:
     flat = values.reshape(-1, values.shape[2]).astype(np.float64)
     energy, vectors = np.linalg.eigh(flat.T @ flat)
     rows = vectors.T[np.argsort(-energy, kind="stable")]
-    signs = np.sign(rows[np.arange(len(rows)), np.argmax(np.abs(rows), axis=1)])
+    # an axis has no sign of its own; this choice does not hang on the last bit of a symmetric one
+    signs = np.where(rows @ np.sqrt(np.arange(1, len(rows) + 1)) < 0, -1, 1)
     matrix = np.rint(rows * signs[:, None] * 2**shift).astype(np.int64)
     return Basis(matrix, shift, KLT)
 
