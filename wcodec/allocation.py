@@ -17,7 +17,7 @@ from wcodec.prune import global_threshold
 from wcodec.recipe import Options, Plan, Preset, Prune, Recipe
 from wcodec.wire import FLOATS
 
-_TALL = 16.0
+_TALL, _FEW = 16.0, 4096
 _OUTLIER = 4096.0
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
 """Step of a lone large tensor by its rms; `_caution` says how it falls."""
@@ -62,9 +62,11 @@ def survey(tensor: Tensor, values: Bits) -> Survey:
     regular = weights if finite.all() else weights[finite]
     limit = float(np.finfo(np.float32).max)
     result = _describe(regular, limit)
-    if max(-result.low, result.high) > _TALL * result.rms > 0.0:
+    # A lone outlier is at most sqrt(n) times the rms: in small tensors only the median can tell.
+    if result.rms and (max(-result.low, result.high) > _TALL * result.rms or regular.size < _FEW):
         magnitudes = np.abs(regular[regular != 0])
-        bound = _OUTLIER * float(np.partition(magnitudes, magnitudes.size // 2)[magnitudes.size // 2])
+        median = float(np.partition(magnitudes, magnitudes.size // 2)[magnitudes.size // 2])
+        bound = min(_OUTLIER * median, limit)
         if np.count_nonzero(magnitudes > bound) <= max(1, regular.size // 1024):
             result = _describe(regular[np.abs(regular) <= bound], bound)
     return result

@@ -113,7 +113,7 @@ def encode(
 
 def _goal(recipe: Recipe, model: Model) -> Goal | None:
     if recipe.max_error:
-        return Goal("relative squared error", recipe.max_error, close=0.99, power=2.0)
+        return Goal("relative squared error", recipe.max_error, close=0.98, power=2.0)
     if recipe.target_bytes or recipe.target_ratio:
         most = recipe.target_bytes or model.source_bytes / (recipe.target_ratio or 1.0)
         return Goal("file bytes", most, close=0.985, power=-0.3)
@@ -251,9 +251,11 @@ def _chunk_units(elements: int, count: int) -> int:
 
 def _duplicates(job: Job) -> list[int | None]:
     """For each tensor the number of an earlier one with the same type, shape, bytes and plan, if there is one."""
-    seen: dict[tuple[str, tuple[int, ...], bytes, Plan], int] = {}
+    seen: dict[tuple[str, tuple[int, ...], bytes, Plan, int], int] = {}
     twins: list[int | None] = []
     for number, (tensor, found, plan) in enumerate(zip(job.model.tensors, job.looks, job.plans, strict=True)):
-        first = seen.setdefault((tensor.dtype, tensor.shape, found.fingerprint, plan), number)
+        tuned = job.tuned.get(tensor.name)
+        key = (tensor.dtype, tensor.shape, found.fingerprint, plan, id(tuned.values) if tuned else 0)
+        first = seen.setdefault(key, number)
         twins.append(None if first == number else first)
     return twins

@@ -47,7 +47,9 @@ def parse(file: BinaryIO) -> Container:
         raise UnsupportedError(f"header: the file needs feature {names}, which this version does not have")
     if size < length:
         raise TruncatedError(f"file: ended early; expected {length} bytes, got {size}")
-    if size > length or index_length > length - HEADER_BYTES or zero or not version:
+    if zero or not version:
+        raise CorruptError(f"header: expected a reader version from 1 and a zero byte, got {version} and {zero}")
+    if size > length or index_length > length - HEADER_BYTES:
         raise CorruptError(f"header: expected a file of {length} bytes with an index of {index_length}, got {size}")
     index = _read_at(file, length - index_length, index_length)
     (crc,) = struct.unpack_from("<I", header, HEADER_BYTES - 4)
