@@ -240,7 +240,7 @@ def decode(payload: bytes, shape: tuple[int, int, int], states: int) -> list[int
                         Z[j] += i - Z[j] >> 4
                 else:
                     qf = min(7, fa >> 4)
-                    shift = grain + (0 if q < 32 else (q >> 2) - 7)
+                    shift = min(30, grain + (0 if q < 32 else (q >> 2) - 7))
                     if shift == 0:
                         if coder.bit("zero", q, qf, odd):
                             negative = read_sign("sign", qf, q >> 2)

@@ -122,8 +122,9 @@ def parse(payload: bytes, shape: Shape) -> tuple[Design, int]:
         raise UnsupportedError(f"context levels: expected flags of this version, got 0x{flags:02x}")
     taps = shape[2]
     design = Design(bool(flags & 1), start, predictor=predictor)
-    if design.sparse and scale(start) > 4096:
-        raise CorruptError(f"context levels: expected a share of non-zeros of at most 4096, got {scale(start)}")
+    most = 4096 if design.sparse else (1 << 39) - 1
+    if scale(start) > most:
+        raise CorruptError(f"context levels: expected a start of at most {most}, got {scale(start)}")
     if mode:
         design = replace(design, weights=np.zeros((taps if mode == 2 else 1, FEATURES), np.int32))
         if taps == 1:

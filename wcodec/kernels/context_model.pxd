@@ -18,6 +18,7 @@ cdef enum:
     UNARY = 14
     PAD = 256           # columns of zeros on both sides of a row, for lags
     MOST = (1 << 30) - 1
+    MOST_SHIFT = 30
     WINDOW = 255
     SCALE_MOST = 1 << 19
     # where each family of estimators starts

@@ -204,7 +204,7 @@ cdef inline void code_row(Model* m, Coder* outer, Py_ssize_t r, int32_t* levels,
             qf = min(7, fa >> 4)
             if watched and m.contexts != NULL:
                 m.contexts[2 * (r * columns + j)] = <uint16_t>q
-            shift = grain + (0 if q < 32 else (q >> 2) - 7)
+            shift = min(MOST_SHIFT, grain + (0 if q < 32 else (q >> 2) - 7))
             if predictor:
                 cell = st + SIGN + qf * 16 + (q >> 2)
             else:
