@@ -96,9 +96,10 @@ def parse_head(facts: TensorFacts, data: memoryview, chunks: int) -> tuple[Head,
     positions, patches = NO_POSITIONS, np.empty((0, ITEM_BYTES[facts.dtype]), np.uint8)
     if flags & PATCHED:
         positions, patches, at = _parse_patches(facts, data, at)
-    if number == TRANSFORM and layout not in WITH_TAPS:
-        raise CorruptError(f"head: expected a layout with taps for the transform, got {layout}")
-    rule, at = parse_rule(data, at, number, states, view_shape(facts.shape, layout)[2])
+    if number == TRANSFORM and layout == VECTOR:
+        raise CorruptError(f"head: expected a layout with taps or rows for the transform, got {layout}")
+    _, channels, taps = view_shape(facts.shape, layout)
+    rule, at = parse_rule(data, at, number, states, taps if layout in WITH_TAPS else channels)
     return Head(rule, layout, chunk_units, positions, patches), at
 
 

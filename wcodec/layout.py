@@ -75,7 +75,7 @@ def families(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     if len(shape) < 2:
         return ((VECTOR,),)
     if len(shape) == 2:
-        return ((DENSE, MATRIX),)
+        return ((DENSE, MATRIX),) if shape[0] < 4 * shape[1] else ((MATRIX, DENSE),)
     if len(shape) == 3:
         return ((KERNEL, KERNEL_BY_INPUT), (PROJECTION, MATRIX, DENSE))
     last, first = math.prod(shape[:-2]), math.prod(shape[2:])

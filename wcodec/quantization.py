@@ -14,13 +14,15 @@ from wcodec.entropy import context
 from wcodec.floats import Float32
 from wcodec.layout import VECTOR, WITH_TAPS, families, spatial, spread, view_shape
 from wcodec.quantize.kmeans import assign, cluster
-from wcodec.quantize.transform import MAX_SIDE, MAX_TAPS, dct_basis, forward, klt_basis
+from wcodec.quantize.transform import MAX_SIDE, dct_basis, forward, klt_basis
+from wcodec.quantize.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.quantize.trellis import quantize
 from wcodec.recipe import Plan
 from wcodec.rules import Float, Levels, Rule, Step, Table, Transform, pack_rule, round_step
 from wcodec.wire import CHUNK_WEIGHTS
 
-MIN_TAPS = 9
+MIN_TAPS, MAX_TAPS = 9, 64
+_TALL = 16
 _LARGEST = 0x7F7FFFFF
 _SAMPLE = 1 << 16
 _SPACING = {0: 1.0, 4: 0.6, 8: 0.6}
@@ -42,6 +44,8 @@ def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
     family, rule = (
         min(choices, key=lambda choice: _cost(weights, choice[0][0], choice[1])) if choices[1:] else choices[0]
     )
+    if family[0] not in WITH_TAPS and isinstance(rule, Transform):  # a basis for the rows as they are
+        return family[0], rule
     return min(family, key=lambda layout: _cost(weights, layout, rule)) if family[1:] else family[0], rule
 
 
@@ -53,7 +57,9 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
         case Step():
             return quantize(part / np.float32(rule.step), rule.states, plan.rate)
         case Transform():
-            return quantize(forward(part, rule.basis) / np.float32(rule.step), rule.states, plan.rate)
+            vectors = part.reshape(len(part), -1, len(rule.basis.matrix))
+            turned = forward(vectors, rule.basis).reshape(part.shape)
+            return quantize(turned / np.float32(rule.step), rule.states, plan.rate)
         case Float():
             codes = _magnitude_codes(part, rule.shift)
             return (np.where(part < 0, -1, 1) * np.where(codes, codes - rule.offset, 0)).astype(np.int32)
@@ -65,11 +71,15 @@ def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ..
 
 
 def _uniform_rules(weights: Float32, layout: int, step: float, plan: Plan) -> Iterator[Rule]:
+    """The rules worth trying. Turning the rows of a matrix pays where there are many for each entry of the basis."""
+    rows, channels, _ = view_shape(weights.shape, layout)
     height, width = spatial(weights.shape, layout) if layout in WITH_TAPS else (1, 1)
     if plan.transform and MIN_TAPS <= height * width <= MAX_TAPS and max(height, width) <= MAX_SIDE:
         yield Transform(step, dct_basis(height, width), plan.states)
         if plan.effort != "fast":
             yield Transform(step, klt_basis(spread(weights, layout)), plan.states)
+    elif plan.transform and height * width == 1 and MIN_TAPS <= channels <= MAX_CHANNELS and rows >= _TALL * channels:
+        yield Transform(step, klt_basis(spread(weights, layout).reshape(rows, 1, channels)), plan.states)
     yield Step(step, plan.states)
 
 
@@ -94,8 +104,8 @@ def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
     return np.minimum(magnitudes + ((1 << shift) >> 1), _LARGEST) >> shift
 
 
-def _cost(weights: Float32, layout: int, rule: Rule) -> int:
-    """Bytes of a sample of the weights, rows from the middle, under the rule with plain rounding, and of its tables."""
+def _cost(weights: Float32, layout: int, rule: Rule) -> float:
+    """Bytes of the weights and of the rule's tables, judged by rows from the middle and plain rounding."""
     view = spread(weights, layout)
     rows = max(1, _SAMPLE // max(1, view[0].size))
     start = max(0, (len(view) - rows) // 2)
@@ -103,4 +113,4 @@ def _cost(weights: Float32, layout: int, rule: Rule) -> int:
     tables = bytearray()
     pack_rule(tables, plain)
     levels = quantized(view[start : start + rows], plain, Plan("uniform"))
-    return len(context.encode(levels, 0, "fast")) + len(tables)
+    return len(context.encode(levels, 0, "fast")) * len(view) / len(levels) + len(tables)

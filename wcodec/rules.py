@@ -47,14 +47,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Transform:
-    """Kernels in the domain of an integer basis: weight = step * 2**-shift * (q @ basis), taps innermost."""
+    """Kernels, or rows of a matrix, in the domain of an integer basis: weight = step * 2**-shift * (q @ basis)."""
 
     step: float
     basis: Basis
     states: States = 0
 
     def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
-        return inverse(reconstruct(levels, self.states), self.basis) * (self.step * 2.0**-self.basis.shift)
+        vectors = reconstruct(levels, self.states).reshape(len(levels), -1, len(self.basis.matrix))
+        return (inverse(vectors, self.basis) * (self.step * 2.0**-self.basis.shift)).reshape(levels.shape)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def pack_rule(out: bytearray, rule: Rule) -> None:
 def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int) -> tuple[Rule, int]:
     """The rule at `data[at:]` and the position behind it. Inverse: `pack_rule`.
 
-    taps: of the kernels, for the transform's basis.
+    taps: of the kernels, or channels of a matrix, which the transform's basis turns.
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
     if states and number not in {STEP, TRANSFORM}:
