@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests")]
 
-from attack import hostile  # noqa: E402
+from attack import hostile, hostile_tensors  # noqa: E402
 from attack.small_models import SUFFIXES, WRITERS, weights, write_safetensors  # noqa: E402
 from attack.surgery import Anatomy, Entry, one_tensor, skeleton_of, table_of, varint  # noqa: E402
 
@@ -130,15 +130,15 @@ def crafted() -> dict[str, bytes]:
     step = varint(int.from_bytes(struct.pack(">f", 0.25), "little"))
     levels = np.arange(-10, 10, dtype=np.int32).reshape(5, 4)
     values = (levels * np.float32(0.25)).astype(np.float32)
-    chunks = [hostile.fixed(levels[i : i + 2].ravel().tolist(), 6) for i in (0, 2, 4)]
+    chunks = [hostile_tensors.fixed(levels[i : i + 2].ravel().tolist(), 6) for i in (0, 2, 4)]
     patched = values.copy()
     patched[4, 3] = np.inf
     levels[4, 3] = 0
-    last = hostile.fixed(levels[4:].ravel().tolist(), 6)
+    last = hostile_tensors.fixed(levels[4:].ravel().tolist(), 6)
     patch = varint(1) + varint(19) + struct.pack("<f", np.inf)
     rows, vector = TensorFacts("rows", "float32", (5, 4)), TensorFacts("vector", "float32", (20,))
     exact = [b"\0" + values.ravel()[i : i + 8].tobytes() for i in (0, 8, 16)]
-    parts = [hostile.fixed((values.ravel()[i : i + 8] * 4).astype(int).tolist(), 6) for i in (0, 8, 16)]
+    parts = [hostile_tensors.fixed((values.ravel()[i : i + 8] * 4).astype(int).tolist(), 6) for i in (0, 8, 16)]
     tensors = [rows, TensorFacts("again", "float32", (5, 4))]
     both = (lossy(values, b"\2\2\1" + step + chunks[0], *chunks[1:]), Entry(duplicate_of=0))
     return {
