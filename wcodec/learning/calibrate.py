@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from wcodec.errors import BudgetError
 from wcodec.learning.attempt import Calibration, attempt, balance
 from wcodec.learning.examples import Examples
-from wcodec.learning.subject import prepare
+from wcodec.learning.subject import Subject, prepare
 
 if TYPE_CHECKING:
     from keras import Model
@@ -49,8 +50,21 @@ def calibrate(
 
     Raises: RecipeError, see `prepare`; BudgetError where no attempt is within the budget.
     """
+    return calibrate_subject(prepare(model, examples, most=most, seed=seed), budget, seconds=seconds, progress=progress)
+
+
+def calibrate_subject(
+    subject: Subject,
+    budget: float,
+    *,
+    seconds: float = float("inf"),
+    progress: Callable[[Calibration], None] | None = None,
+) -> Calibration:
+    """`calibrate` of a network that is on the bench already. An interrupt ends the search with what it found.
+
+    Raises: BudgetError where no attempt is within the budget.
+    """
     deadline = time.monotonic() + seconds
-    subject = prepare(model, examples, most=most, seed=seed)
     cap, slope = START
     start = min(cap, slope / len(subject.kernels))
     factors = balance(subject, start, DAMPINGS[0])
@@ -66,14 +80,16 @@ def calibrate(
     def fits(damping: float, size: float) -> bool:
         return tried_at(damping, size).drop <= budget
 
-    for damping in DAMPINGS:
-        if tried and (time.monotonic() >= deadline or _is_worse(tried_at(damping, start), tried)):
-            break
-        start = _largest(partial(fits, damping), start, lambda: time.monotonic() < deadline)
+    with suppress(KeyboardInterrupt):
+        for damping in DAMPINGS:
+            if tried and (time.monotonic() >= deadline or _is_worse(tried_at(damping, start), tried)):
+                break
+            start = _largest(partial(fits, damping), start, lambda: time.monotonic() < deadline)
     within = [one for one in tried if one.drop <= budget]
     if not within:
-        least = min(one.drop for one in tried)
-        raise BudgetError(f"{model.name}: expected a drop of at most {budget:g} points, {least:.2g} predicted at best")
+        least = min((one.drop for one in tried), default=float("nan"))
+        name = subject.model.name
+        raise BudgetError(f"{name}: expected a drop of at most {budget:g} points, {least:.2g} predicted at best")
     return min(within, key=lambda one: one.bytes)
 
 

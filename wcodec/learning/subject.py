@@ -76,7 +76,8 @@ def prepare(model: Model, examples: Examples, *, most: int, seed: int = 0) -> Su
         raise RecipeError(f"{model.name}: expected weights of two or more dimensions, found none")
     apart = _spread(np.arange(examples.count), min(examples.count // 5, MOST_HELD_OUT))
     others = np.setdiff1d(np.arange(examples.count), apart)
-    held_out = Examples(tuple(array[apart] for array in examples.inputs))
+    labels = None if examples.labels is None else examples.labels[apart]
+    held_out = Examples(tuple(array[apart] for array in examples.inputs), labels)
     fitting = _batches(examples, _spread(others, most))
     return Subject(
         model=model,
