@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from wcodec.container.read import is_container
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
 from wcodec.learning import user_code
 from wcodec.learning.backend import hushed, keras
@@ -44,7 +45,7 @@ def load_model(
     keras()
     for module in imports:
         user_code.imported(module)
-    if path.suffix.lower() != ".wcz":
+    if path.suffix.lower() != ".wcz" and (path.is_dir() or not is_container(path)):
         return _opened(path, path.name, architecture, unsafe)
     from wcodec.decoder import decode  # noqa: PLC0415 - most networks come from other files
 
