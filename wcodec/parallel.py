@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from wcodec.model import TensorFacts
 from wcodec.wire import CHUNK_WEIGHTS
 
+HELD = 1 << 23
+"""Weights of tensors that are worked on at once."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -23,39 +25,50 @@ class Map(Protocol):
 
 def thread_count(threads: int) -> int:
     """Threads to use: as asked, or as many as there are cores to run on where 0 is asked."""
-    return (
-        threads
-        if threads > 0
-        else len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+    if threads > 0:
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tensor_by_tensor(
-    work: Callable[[int, Map], Result], tensors: Iterable[TensorFacts], threads: int
+    work: Callable[[int, Map], Result], tensors: Sequence[TensorFacts], threads: int
 ) -> Iterator[Result]:
-    """work(number, map) of each tensor, in order. Large tensors spread their chunks over the pool by the given map, one
-    tensor at a time; small ones run beside each other. At most a few of them are held at once.
+    """work(number, map) of each tensor, in order; work begins at once, before the first result is asked for.
+
+    Tensors are worked on beside each other, and large ones spread their chunks over the threads by the given map. What
+    is begun and not yet taken is bounded: HELD weights, or one tensor of more.
     """
     workers = thread_count(threads)
     if workers == 1:
-        for number, _ in enumerate(tensors):
-            yield work(number, map)
-        return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="wcodec")
-    pending: deque[Future[Result]] = deque()
+        return (work(number, map) for number, _ in enumerate(tensors))
+    results = _ahead(work, tensors, workers)
+    next(results)
+    return cast(Iterator[Result], results)
+
+
+def _ahead(work: Callable[[int, Map], Result], tensors: Sequence[TensorFacts], workers: int) -> Iterator[Result | None]:
+    """Nothing, once work has begun; then the results. Tensors wait for their chunks in threads of their own."""
+    chunks = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-chunk")
+    whole = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-tensor")
+    pending: deque[tuple[Future[Result], int]] = deque()
+    begun = held = 0
     try:
-        for number, tensor in enumerate(tensors):
-            if tensor.count > CHUNK_WEIGHTS:
-                done: Future[Result] = Future()
-                done.set_result(work(number, pool.map))
-                pending.append(done)
-            else:
-                pending.append(pool.submit(work, number, map))
-            while len(pending) > 2 * workers or (pending and pending[0].done()):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        for taken in range(len(tensors) + 1):
+            while begun < len(tensors) and len(pending) <= 3 * workers:
+                count = tensors[begun].count
+                if pending and held + count > HELD:
+                    break
+                chunk_map: Map = chunks.map if count > CHUNK_WEIGHTS else map
+                pending.append((whole.submit(work, begun, chunk_map), count))
+                held += count
+                begun += 1
+            if taken == 0:
+                yield None
+            if pending:
+                future, count = pending[0]
+                yield future.result()
+                pending.popleft()
+                held -= count
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        whole.shutdown(wait=True, cancel_futures=True)
+        chunks.shutdown(wait=True, cancel_futures=True)
