@@ -1,0 +1,125 @@
+"""Error feedback, patches and divergence: the arithmetic of calibration."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from wcodec.errors import BudgetError, RecipeError
+from wcodec.learning.attempt import Calibration, attempt, balance
+from wcodec.learning.backend import hushed, keras
+from wcodec.learning.calibrate import calibrate
+from wcodec.learning.data import load
+from wcodec.learning.divergence import divergence
+from wcodec.learning.evaluate import evaluate
+from wcodec.learning.examples import Examples
+from wcodec.learning.feedback import aimed, damped, feedback_matrix, latents
+from wcodec.learning.kernels import all_layers, kernels_of, steps_of, values_of
+from wcodec.learning.load import load_model, model_inputs
+from wcodec.learning.moments import count_calls, moments, rows_met, watched
+from wcodec.learning.patches import patches
+from wcodec.learning.predict import packed
+from wcodec.learning.sites import Arguments, Site, sites_of
+from wcodec.learning.subject import Subject
+from wcodec.learning.subject import prepare as prepare_subject
+from wcodec.learning.tensor_names import tensor_names, tuned_tensors
+from wcodec.modelfiles import open_model
+from wcodec.rules import round_step
+
+if TYPE_CHECKING:
+    from keras import Layer, Model
+
+RNG = np.random.default_rng(3)
+Float32 = npt.NDArray[np.float32]
+
+
+def plain_latents(weights: Float32, moments_: npt.NDArray[np.float64], damping: float) -> Float32:
+    """GPTQ as its paper has it: by the Cholesky factor of the inverse, one row after another."""
+    damped = moments_ + damping * np.diagonal(moments_).mean() * np.eye(len(moments_))
+    factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+    moved = weights.astype(np.float64)
+    for i in range(len(moved)):
+        error = (moved[i] - np.rint(moved[i])) / factor[i, i]
+        moved[i + 1 :] -= np.outer(factor[i, i + 1 :], error)
+    return moved.astype(np.float32)
+
+
+def correlated(rows: int, inputs: int) -> Float32:
+    return (RNG.normal(size=(rows, 4)) @ RNG.normal(size=(4, inputs)) + RNG.normal(size=(rows, inputs)) / 4).astype(
+        np.float32
+    )
+
+
+@pytest.mark.parametrize("inputs", [1, 5, 64, 150])
+def test_feedback_is_that_of_the_papers_inverse(inputs: int) -> None:
+    x = correlated(1000, inputs).astype(np.float64)
+    weights = RNG.normal(size=(inputs, 7)).astype(np.float32) * 3
+    found = latents(weights, feedback_matrix(damped(x.T @ x / 1000, 0.01)))
+    assert np.allclose(found, plain_latents(weights, x.T @ x / 1000, 0.01), atol=1e-3)
+
+
+def test_feedback_lowers_the_error_of_the_outputs() -> None:
+    x = correlated(1000, 100)
+    weights = RNG.normal(size=(100, 20)).astype(np.float32)
+    moved = latents(weights, feedback_matrix(damped((x.T @ x).astype(np.float64), 0.01)))
+    fed, plain = (np.square(x @ (np.rint(w) - weights)).sum() for w in (moved, weights))
+    assert fed < 0.5 * plain
+
+
+def test_weights_are_aimed_at_what_the_original_computed() -> None:
+    x0 = correlated(1000, 20).astype(np.float64)
+    x = x0 @ (np.eye(20) + RNG.normal(size=(20, 20)) / 10)
+    weights = RNG.normal(size=(20, 3)).astype(np.float32)
+    best = np.linalg.lstsq(x, x0 @ weights, rcond=None)[0]
+    assert np.allclose(aimed(weights, damped(x.T @ x, 0), x.T @ (x0 - x)), best, atol=1e-4)
+
+
+def test_inputs_that_never_speak_get_no_feedback() -> None:
+    x = correlated(100, 10)
+    x[:, 3] = 0
+    feedback = feedback_matrix(damped((x.T @ x).astype(np.float64), 0.01))
+    assert not feedback[3].any()
+    assert not feedback[:, 3].any()
+    assert np.isfinite(feedback_matrix(damped(np.zeros((4, 4)), 0.1))).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "strides", "dilations", "padding"),
+    [
+        ((9, 2), (3,), (2,), (1,), "valid"),
+        ((9, 2), (3,), (1,), (2,), "causal"),
+        ((8, 7, 3), (3, 2), (1, 2), (1, 1), "same"),
+        ((8, 7, 3), (2, 3), (1, 1), (2, 2), "valid"),
+        ((6, 5, 4, 2), (2, 3, 2), (2, 1, 1), (1, 1, 1), "same"),
+    ],
+)
+def test_patches_times_the_kernel_are_the_convolution(
+    shape: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...], padding: str
+) -> None:
+    kind = {1: keras().layers.Conv1D, 2: keras().layers.Conv2D, 3: keras().layers.Conv3D}[len(kernel)]
+    layer = kind(5, kernel, strides=strides, dilation_rate=dilations, padding=padding, use_bias=False)
+    images = RNG.normal(size=(2, *shape)).astype(np.float32)
+    outputs = np.asarray(layer(images))
+    rows = patches(images, kernel, strides, dilations, padding, 10**6, RNG)
+    assert np.allclose(rows @ np.asarray(layer.kernel).reshape(-1, 5), outputs.reshape(-1, 5), atol=1e-5)
+    assert patches(images, kernel, strides, dilations, padding, 3, RNG).shape == (3, rows.shape[1])
+
+
+def test_divergence_is_of_probabilities_logits_or_values() -> None:
+    logits, moved = RNG.normal(size=(50, 4)), RNG.normal(size=(50, 4))
+    p, q = (np.exp(y) / np.exp(y).sum(axis=1, keepdims=True) for y in (logits, moved))
+    expected = (p * np.log(p / q)).sum(axis=1).mean()
+    assert divergence((moved,), (logits,)) == pytest.approx(expected)
+    assert divergence((q,), (p,)) == pytest.approx(expected)
+    assert divergence((logits, moved), (logits, logits)) == pytest.approx(expected)
+    assert divergence((q[:, :1],), (p[:, :1],)) > 0
+    assert divergence((3 * logits[:, :1],), (logits[:, :1],)) == pytest.approx(
+        4 * np.square(logits[:, 0]).mean() / logits[:, 0].var()
+    )
+    assert divergence((logits * np.nan,), (logits,)) == np.inf

@@ -1,0 +1,217 @@
+"""Which files a network may come from, and how others are refused."""
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
+from wcodec.learning import user_code
+from wcodec.learning.backend import hushed, keras
+from wcodec.learning.evaluate import evaluate
+from wcodec.learning.examples import Examples
+from wcodec.learning.load import load_model, model_inputs
+
+if TYPE_CHECKING:
+    from keras import Model
+
+from keras_single import *
+ROOT = Path(__file__).parent.parent
+
+
+def saved(model: Model, path: Path) -> Path:
+    with hushed():
+        if path.name.endswith(".weights.h5"):
+            model.save_weights(path)
+        else:
+            model.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["net.keras", "net.h5", "misnamed"])
+def test_whole_models_are_loaded_by_what_they_hold(tmp_path: Path, name: str) -> None:
+    model = dense(4)
+    path = saved(model, tmp_path / (name if "." in name else "net.keras"))
+    path = path.rename(tmp_path / name)
+    measured = evaluate(path, Examples((ROWS,)), model)
+    assert measured.output_error == 0
+    assert measured.file_bytes == path.stat().st_size
+
+
+def test_sizes_and_their_ratio_are_those_of_the_files(tmp_path: Path) -> None:
+    small, large = saved(dense(4), tmp_path / "a.keras"), saved(dense(4), tmp_path / "b.h5")
+    measured = evaluate(small, Examples((ROWS,)), large)
+    assert measured.ratio == pytest.approx(large.stat().st_size / small.stat().st_size)
+
+
+def weights_npz(model: Model, path: Path) -> None:
+    np.savez(path, *model.get_weights())
+
+
+def weights_by_name(model: Model, path: Path) -> None:
+    np.savez(path, allow_pickle=False, **{weight.path: np.asarray(weight) for weight in reversed(model.weights)})
+
+
+def weights_safetensors(model: Model, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({weight.path.replace("/", "."): np.asarray(weight) for weight in model.weights}, path)
+
+
+WEIGHT_FILES: list[tuple[str, Callable[[Model, Path], object]]] = [
+    ("net.weights.h5", saved),
+    ("net.npz", weights_npz),
+    ("named.npz", weights_by_name),
+    ("net.safetensors", weights_safetensors),
+]
+
+
+@pytest.mark.parametrize(("name", "save"), WEIGHT_FILES, ids=[name for name, _ in WEIGHT_FILES])
+def test_weights_alone_need_an_architecture(tmp_path: Path, name: str, save: Callable[[Model, Path], object]) -> None:
+    model, other = dense(4), dense(4)
+    other.set_weights([0 * weight for weight in other.get_weights()])
+    save(model, tmp_path / name)
+    with pytest.raises(RecipeError, match=r"holds weights alone; expected --model ARCH\.keras or --model module"):
+        load_model(tmp_path / name)
+    architecture = str(saved(other, tmp_path / "arch.keras"))
+    assert evaluate(tmp_path / name, Examples((ROWS,)), model, architecture=architecture).output_error == 0
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    weights_npz(dense(3), tmp_path / "net.npz")
+    with pytest.raises(ModelFileError, match="expected arrays that fit net"):
+        load_model(tmp_path / "net.npz", architecture=str(saved(dense(4), tmp_path / "arch.keras")))
+
+
+MODULE = """
+import keras
+
+@keras.saving.register_keras_serializable("mine")
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+def network():
+    return keras.Sequential([keras.layers.Input((6,)), Twice(), keras.layers.Dense(4)])
+"""
+
+
+@pytest.fixture
+def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"layers_of_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    return name
+
+
+def test_a_factory_gives_the_architecture(tmp_path: Path, users_module: str) -> None:
+    model = user_code.called(f"{users_module}:network")
+    weights = saved(model, tmp_path / "net.weights.h5")
+    measured = evaluate(weights, Examples((ROWS,)), model, architecture=f"{users_module}:network")
+    assert measured.output_error == 0
+
+
+def test_layers_of_the_users_own_are_found_once_their_module_is_imported(tmp_path: Path, users_module: str) -> None:
+    model = user_code.called(f"{users_module}:network")
+    path = saved(model, tmp_path / "net.keras")
+    keras().saving.get_custom_objects().clear()
+    del sys.modules[users_module]
+    with pytest.raises(ModelFileError, match=r"net\.keras: expected a file that Keras can load, got .*Twice"):
+        load_model(path)
+    assert evaluate(path, Examples((ROWS,)), model, imports=[users_module]).output_error == 0
+
+
+def test_a_factory_of_something_else_is_refused(tmp_path: Path, users_module: str) -> None:
+    weights_npz(dense(4), tmp_path / "net.npz")
+    with pytest.raises(RecipeError, match="expected a Keras model, got Twice"):
+        load_model(tmp_path / "net.npz", architecture=f"{users_module}:Twice")
+    with pytest.raises(RecipeError, match="expected a model file or module:function, found neither"):
+        load_model(tmp_path / "net.npz", architecture="none.keras")
+
+
+def test_code_in_a_file_runs_only_when_asked(tmp_path: Path) -> None:
+    layers = keras().layers
+    model = keras().Sequential([layers.Input((6,)), layers.Lambda(lambda x: 2 * x), layers.Dense(4)])
+    path = saved(model, tmp_path / "net.keras")
+    with pytest.raises(UnsupportedError, match="expected layers without code of their own; --unsafe runs it"):
+        load_model(path)
+    assert evaluate(path, Examples((ROWS,)), model, unsafe=True).output_error == 0
+
+
+def test_a_container_is_decoded_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = ModuleType("wcodec.decoder")
+    decoder.__dict__["decode"] = shutil.copyfile
+    monkeypatch.setitem(sys.modules, "wcodec.decoder", decoder)
+    model = dense(4)
+    path = saved(model, tmp_path / "net.keras").rename(tmp_path / "net.keras.wcz")
+    assert evaluate(path, Examples((ROWS,)), model).output_error == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected .wcz, .keras, .h5, .npz or .safetensors, got bytes"),
+        (b"hello world", "got bytes 68 65 6c 6c 6f"),
+        (b"PK\x03\x04 broken", "expected a zip archive"),
+        (b"\x89HDF\r\n\x1a\n model_config", "expected a file that Keras can load, got OSError"),
+    ],
+)
+def test_files_that_are_no_models_are_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "net.h5").write_bytes(content)
+    with pytest.raises(ModelFileError) as refused:
+        load_model(tmp_path / "net.h5")
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"none\.h5: expected a model file, found none"):
+        load_model(tmp_path / "none.h5")
+
+
+def test_a_file_of_keras_2_that_does_not_load_names_tf_keras(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "old.keras", "w") as archive:
+        archive.writestr("metadata.json", '{"keras_version": "2.13.1"}')
+        archive.writestr("config.json", '{"class_name": "Dense", "config": {"batch_input_shape": [null, 6]}}')
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(ModelFileError, match="the file is of Keras 2: load it with tf_keras"):
+        load_model(tmp_path / "old.keras")
+
+
+def test_an_old_or_missing_keras_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "3.11.2")
+    with pytest.raises(UnsupportedError, match=r"keras: expected version 3\.11\.3 or later, got 3\.11\.2"):
+        keras()
+
+    def missing(_: str) -> str:
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(RecipeError, match=r"pip install 'wcodec\[keras\]'"):
+        keras()
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "3.12.0rc1")
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(RecipeError, match=r"pip install 'wcodec\[keras\]'"):
+        keras()
+
+
+def test_evaluating_says_nothing_on_the_terminal(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=ROWS, y=CLASSES)
+    model = saved(dense(4), tmp_path / "net.h5")
+    program = (
+        "import sys; from wcodec.learning.evaluate import evaluate;"
+        f"assert evaluate({str(model)!r}, {str(tmp_path / 'd.npz')!r}).accuracy is not None"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,75 @@
+"""Weights of a network are found in its file, by name."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from wcodec.errors import BudgetError, RecipeError
+from wcodec.learning.attempt import Calibration, attempt, balance
+from wcodec.learning.backend import hushed, keras
+from wcodec.learning.calibrate import calibrate
+from wcodec.learning.data import load
+from wcodec.learning.divergence import divergence
+from wcodec.learning.evaluate import evaluate
+from wcodec.learning.examples import Examples
+from wcodec.learning.feedback import aimed, damped, feedback_matrix, latents
+from wcodec.learning.kernels import all_layers, kernels_of, steps_of, values_of
+from wcodec.learning.load import load_model, model_inputs
+from wcodec.learning.moments import count_calls, moments, rows_met, watched
+from wcodec.learning.patches import patches
+from wcodec.learning.predict import packed
+from wcodec.learning.sites import Arguments, Site, sites_of
+from wcodec.learning.subject import Subject
+from wcodec.learning.subject import prepare as prepare_subject
+from wcodec.learning.tensor_names import tensor_names, tuned_tensors
+from wcodec.modelfiles import open_model
+from wcodec.rules import round_step
+
+if TYPE_CHECKING:
+    from keras import Layer, Model
+
+from keras_kinds import *
+
+
+@pytest.mark.parametrize("name", ["net.h5", "net.keras", "net.weights.h5"])
+@pytest.mark.parametrize("build", [shared, attention, KINDS["both ways"][0]], ids=["shared", "attention", "both ways"])
+def test_every_weight_is_found_in_its_file(tmp_path: Path, name: str, build: Callable[[ModuleType], Model]) -> None:
+    model = build(keras().layers)
+    with hushed():
+        model.save_weights(tmp_path / name) if "weights" in name else model.save(tmp_path / name)
+    with open_model(tmp_path / name) as file:
+        names = tensor_names(model, file)
+        values = {tensor.name: tensor.read() for tensor in file.tensors}
+    assert list(names) == list(range(len(model.weights)))
+    for index, found in names.items():
+        assert all(np.array_equal(values[one], np.asarray(model.weights[index])) for one in found)
+
+
+def test_a_weight_that_is_not_in_the_file_has_no_name(tmp_path: Path) -> None:
+    model = network((6,), keras().layers.Dense(5))
+    model.save_weights(tmp_path / "net.weights.h5")
+    model.layers[0].kernel.assign(np.ones((6, 5)))
+    with open_model(tmp_path / "net.weights.h5") as file:
+        assert list(tensor_names(model, file)) == [1, 2, 3]
+
+
+def test_what_was_found_is_handed_down_by_the_names_of_the_file(tmp_path: Path) -> None:
+    of = keras().layers
+    model = network((6,), of.Dense(5), of.BatchNormalization(), of.Dense(3, kernel_initializer="zeros"))
+    model.save_weights(tmp_path / "net.weights.h5")
+    found = attempt(prepare(model, some(model, 60)), 0.5, 0.1)
+    with open_model(tmp_path / "net.weights.h5") as file:
+        names = tensor_names(model, file)
+    tuned = tuned_tensors(found, names)
+    first = found.latents[0]
+    assert np.array_equal(tuned[names[first.index][0]].values, first.levels * np.float32(first.step))
+    assert tuned[names[first.index][0]].step == first.step
+    assert [tuned[names[index][0]].step for index, _ in found.statistics] == [None, None]
+    assert len(tuned) == 4
