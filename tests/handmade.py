@@ -3,20 +3,12 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 import zipfile
 from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.numpy import save_file
-
-from wcodec.errors import ContainerError, ModelFileError, UnsupportedError
-from wcodec.modelfiles import MODEL_FILES, open_model, suffix, write_model
-from wcodec.wire import DTYPES
 
 RNG = np.random.default_rng(7)
 

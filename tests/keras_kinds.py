@@ -2,35 +2,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-import pytest
 
-from wcodec.errors import BudgetError, RecipeError
-from wcodec.learning.attempt import Calibration, attempt, balance
-from wcodec.learning.backend import hushed, keras
-from wcodec.learning.calibrate import calibrate
-from wcodec.learning.data import load
-from wcodec.learning.divergence import divergence
-from wcodec.learning.evaluate import evaluate
+from wcodec.learning.backend import keras
 from wcodec.learning.examples import Examples
-from wcodec.learning.feedback import aimed, damped, feedback_matrix, latents
-from wcodec.learning.kernels import all_layers, kernels_of, steps_of, values_of
-from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.moments import count_calls, moments, rows_met, watched
-from wcodec.learning.patches import patches
-from wcodec.learning.predict import packed
-from wcodec.learning.sites import Arguments, Site, sites_of
+from wcodec.learning.load import model_inputs
 from wcodec.learning.subject import Subject
 from wcodec.learning.subject import prepare as prepare_subject
-from wcodec.learning.tensor_names import tensor_names, tuned_tensors
-from wcodec.modelfiles import open_model
-from wcodec.rules import round_step
 
 if TYPE_CHECKING:
     from keras import Layer, Model

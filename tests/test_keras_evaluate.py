@@ -1,31 +1,23 @@
 """What is measured of a network, and what is refused."""
 from __future__ import annotations
 
-import importlib.metadata
-import shutil
-import subprocess
-import sys
-import zipfile
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
-from wcodec.learning import user_code
-from wcodec.learning.backend import hushed, keras
+from wcodec.errors import RecipeError
+from wcodec.learning.backend import keras
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.examples import Examples
-from wcodec.learning.load import load_model, model_inputs
+from wcodec.learning.load import model_inputs
 
 if TYPE_CHECKING:
     from keras import Model
 
-from keras_single import *
+from keras_single import CLASSES, COUNT, ROWS, dense
+
 RNG = np.random.default_rng(8)
 LOGITS_WANTED = RNG.normal(size=(COUNT, 4))
 

@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
@@ -20,12 +19,13 @@ from wcodec.learning import user_code
 from wcodec.learning.backend import hushed, keras
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.examples import Examples
-from wcodec.learning.load import load_model, model_inputs
+from wcodec.learning.load import load_model
 
 if TYPE_CHECKING:
     from keras import Model
 
-from keras_single import *
+from keras_single import CLASSES, ROWS, dense
+
 ROOT = Path(__file__).parent.parent
 
 

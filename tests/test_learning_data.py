@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, TracebackType
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from wcodec.errors import RecipeError

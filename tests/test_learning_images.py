@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
 
@@ -11,10 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from wcodec.errors import RecipeError
-from wcodec.learning import streams
 from wcodec.learning.data import load
-from wcodec.learning.examples import Array, ModelInput
-
+from wcodec.learning.examples import ModelInput
 
 
 class Picture:

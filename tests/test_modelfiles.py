@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import struct
 import time
 import zipfile
 from pathlib import Path
@@ -11,15 +9,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from handmade import FILES, arrays_npz, keras2_h5, keras_zip, library_safetensors, odd_safetensors, strange_h5
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
 
 from wcodec.errors import ContainerError, ModelFileError, UnsupportedError
 from wcodec.modelfiles import MODEL_FILES, open_model, suffix, write_model
 from wcodec.wire import DTYPES
-
-from handmade import *
 
 
 def rewrite(source: Path, target: Path, keep_optimizer: bool = False) -> None:

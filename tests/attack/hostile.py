@@ -5,19 +5,13 @@ All their checksums fit (but where a checksum is the lie), so that what is behin
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-import zstandard
-
+from attack.hostile_tensors import EXACT, MATRIX, VALUES, VECTOR, C, Hostile, T, U, chunks, heads, magicless, rules
 from attack.surgery import Anatomy, Entry, one_tensor, row_of, varint
-from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
-from wcodec.head import MAX_CHUNK
 from wcodec.model import TensorFacts
-
-from attack.hostile_tensors import C, EXACT, Hostile, MATRIX, T, U, VALUES, VECTOR, chunks, heads, magicless, rules
 
 
 def good() -> Anatomy:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 
 import zstandard
 
-from attack.surgery import Anatomy, Entry, one_tensor, row_of, varint
+from attack.surgery import one_tensor, varint
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.head import MAX_CHUNK
 from wcodec.model import TensorFacts
