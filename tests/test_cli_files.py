@@ -168,3 +168,18 @@ def test_completions_name_the_verbs(wcodec: Run) -> None:
         done = wcodec("completion", shell)
         assert done.returncode == 0
         assert all(verb in done.stdout for verb in ("encode", "decode", "inspect", "verify", "evaluate"))
+
+
+def test_a_device_is_not_replaced_by_a_file(wcodec: Run, model: Path) -> None:
+    refused = wcodec("encode", model, "-o", "/dev/full", "-f")
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 1
+    assert not Path("/dev/full").is_file()
+
+
+def test_a_link_to_an_output_stays_a_link(wcodec: Run, model: Path) -> None:
+    link = model.with_name("link.wcz")
+    link.symlink_to(model.with_name("real.wcz"))
+    assert wcodec("encode", model, "-o", link).returncode == 0
+    assert link.is_symlink()
+    assert wcodec("verify", link).returncode == 0

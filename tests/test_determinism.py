@@ -45,7 +45,7 @@ def in_another_process(source: Path, target: Path, threads: int, words: dict[str
         "OPENBLAS_NUM_THREADS": "1",
     }
     program = [sys.executable, "-c", ENCODE, str(source), str(target), str(threads), repr(words)]
-    subprocess.run(program, check=True, env=environment, timeout=120)
+    subprocess.run(program, check=True, env=environment, timeout=120, cwd=target.parent)
 
 
 @pytest.fixture(scope="module")

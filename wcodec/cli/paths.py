@@ -36,14 +36,16 @@ def source_file(source: Path) -> Path:
 def free_target(source: Path, target: Path, force: bool) -> Path:
     """The file to write, after the refusals that protect what is there.
 
-    Raises: WcodecError where it is the source, exists (without `force`), is a folder, or has no folder to be in.
+    Raises: WcodecError where it is the source, exists (without `force`), is no file, or has no folder to be in.
     """
     if target.exists() and target.samefile(source):
         raise WcodecError(f"{target}: expected another output, got the input itself")
     if target.is_dir():
         raise WcodecError(f"{target}: expected a file to write, found a folder")
+    if target.exists() and not target.is_file():
+        raise WcodecError(f"{target}: expected a file to write, found a device or a pipe")
     if target.exists() and not force:
         raise WcodecError(f"{target}: exists already; -f overwrites it, -o names another")
     if not target.parent.is_dir():
         raise WcodecError(f"{target}: the folder {target.parent} does not exist")
-    return target
+    return target.resolve() if target.is_symlink() else target
