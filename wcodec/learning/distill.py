@@ -9,15 +9,15 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from wcodec.errors import RecipeError
-from wcodec.learning.attempt import Calibration
+from wcodec.learning.attempt import Calibration, attempt
 from wcodec.learning.divergence import divergence, outputs_of
-from wcodec.learning.kernels import entropy_bytes
+from wcodec.learning.kernels import entropy_bytes, steps_of
 from wcodec.learning.student import Student, begin, reprice, settle, state, student, tensorflow
 from wcodec.learning.subject import Subject
 from wcodec.learning.teacher import Lessons, drawn, lessons
@@ -30,12 +30,19 @@ FIRST: Final = 1.0
 """Price of a bit in the first shot, as a part of the loss for each weight: about right for most networks."""
 AIM: Final = 0.9
 """Part of the divergence allowed that a shot aims at."""
+UP: Final = 2.0
+DOWN: Final = 4.0
+"""Powers by which a price follows the divergence; what a high price took away comes back slowly."""
 CLIP: Final = (1 / 8, 4.0)
-"""Least and most that a price is multiplied by: divergence goes about with its root."""
+"""Least and most that a price is multiplied by."""
+FINER: Final = 0.7
+"""Training begins with steps smaller by this factor than those that use up the divergence allowed."""
+FEW: Final = 10
+"""Batches for the moments of the first rounding."""
 LAST: Final = 0.03
 """Speed at the end of a shot, which falls linearly from 1."""
-SETTLED: Final = 0.85
-"""Part of a shot after which the steps are fixed, as they are stored."""
+SETTLED: Final = 0.8
+"""Part of a shot after which the steps are fixed, as they are stored; the last shot then is judged at every tick."""
 TICKS: Final = 20
 """How often in a shot prices are taken anew, and progress is told."""
 BATCHES: Final = (128, 32)
@@ -81,14 +88,17 @@ def distill(
         raise RecipeError("tuning: expected a number of steps or seconds, got neither")
     deadline = None if seconds is None else time.monotonic() + seconds
     tensorflow()
+    if not any(one.step for one in start.latents):
+        return start
     before = subject.model.get_weights()
     best = start
     try:
         rng = np.random.default_rng(seed)
         given = lessons(subject, rng)
-        learner = student(subject, start)
-        batch = BATCHES[0] if deadline is None else _batch(learner, start, given)
-        run = _Run(subject, start, learner, given, batch, rng, steps, deadline, progress)
+        first = _finer(subject, start) if start.size and start.divergence > target_kl / 2 else start
+        learner = student(subject, first)
+        batch = BATCHES[0] if deadline is None else _batch(learner, first, given)
+        run = _Run(subject, first, learner, given, batch, rng, steps, deadline, progress)
         for shot in _shots(run, target_kl):
             if shot.divergence <= target_kl and (shot.bytes < best.bytes or best.divergence > target_kl):
                 best = shot
@@ -100,19 +110,28 @@ def distill(
 
 
 def _shots(run: _Run, target: float) -> Iterator[Calibration]:
-    """The networks at the end of every shot. A lower price starts anew, a higher one from where the last shot ended."""
-    price, begun = FIRST, run.start
+    """The networks at the end of every shot, from which the next one starts; several towards the end of the last."""
+    price, last = FIRST, run.start
     for number, share in enumerate(SHOTS):
         steps = None if run.steps is None else round(run.steps * share)
         now = time.monotonic()
         seconds = None if run.deadline is None else (run.deadline - now) * share / sum(SHOTS[number:])
-        begin(run.learner, begun)
-        _train(run, price, _fractions(steps, seconds), number)
-        shot = _judged(run)
-        yield shot
-        factor = float(np.clip((AIM * target / max(shot.divergence, 1e-12)) ** 2, *CLIP))
-        price *= factor
-        begun = shot if factor >= 1 else run.start
+        begin(run.learner, last)
+        for last in _trained(run, price, _fractions(steps, seconds), number):
+            yield last
+        ratio = AIM * target / max(last.divergence, 1e-12)
+        price *= float(np.clip(ratio ** (UP if ratio > 1 else DOWN), *CLIP))
+
+
+def _finer(subject: Subject, start: Calibration) -> Calibration:
+    """The network rounded as `start` is, by steps smaller by FINER: large ones are hard to train."""
+    plain = steps_of(subject.kernels, start.size)
+    steps = {one.index: one.step for one in start.latents}
+    factors = [steps[kernel.index] / step if step else 1.0 for kernel, step in zip(subject.kernels, plain, strict=True)]
+    few = -(-len(subject.fitting) // FEW)
+    # What is remembered is of other inputs.
+    bench = replace(subject, fitting=subject.fitting[::few], remembered={})
+    return attempt(bench, FINER * start.size, start.damping, factors)
 
 
 def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
@@ -128,24 +147,30 @@ def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
         yield done
 
 
-def _train(run: _Run, price: float, fractions: Iterator[float], number: int) -> None:
+def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -> Iterator[Calibration]:
+    """One shot: the network at its end; in the last shot at every tick once the steps are fixed, too."""
     tf = tensorflow()
     rate, tick, settled = tf.constant(price, tf.float32), 0, False
-    for step, (done, (inputs, answers)) in enumerate(
-        zip(fractions, drawn(run.lessons, run.batch, run.rng), strict=False)
-    ):
+    batches = drawn(run.lessons, run.batch, run.rng)
+    for step, (done, (inputs, answers)) in enumerate(zip(fractions, batches, strict=False)):
+        if int(done * TICKS) > tick:
+            tick = int(done * TICKS)
+            landing = settled and number == len(SHOTS) - 1
+            if landing or run.progress:
+                judged = _judged(run)
+                if landing:
+                    yield judged
+                if run.progress:
+                    steps = run.steps or round(step / (done * SHOTS[number]))
+                    over = sum(SHOTS[:number]) + done * SHOTS[number]
+                    run.progress(round(steps * over), steps, judged.bytes, judged.divergence)
+            reprice(run.learner)
         if done >= SETTLED and not settled:
             settle(run.learner)
             settled = True
-        if int(done * TICKS) > tick:
-            tick = int(done * TICKS)
-            reprice(run.learner)
-            if run.progress:
-                shot, over = _judged(run), sum(SHOTS[:number])
-                steps = run.steps or round(step / done / SHOTS[number])
-                run.progress(round(steps * (over + done * SHOTS[number])), steps, shot.bytes, shot.divergence)
         speed = 1 - (1 - LAST) * done
         run.learner.step(inputs, answers, rate, tf.constant([speed, 0.0 if settled else speed, speed], tf.float32))
+    yield _judged(run)
 
 
 def _judged(run: _Run) -> Calibration:
@@ -155,7 +180,8 @@ def _judged(run: _Run) -> Calibration:
     others = sum(int(np.prod(weight.shape)) for weight in run.subject.model.weights)
     others -= sum(one.values.size for one in latents)
     estimate = sum(entropy_bytes(one.levels) for one in latents) + 2 * others
-    return Calibration(run.start.size, run.start.damping, latents, changed, distance, round(estimate))
+    # No one size stands behind steps that were learned.
+    return Calibration(0.0, run.start.damping, latents, changed, distance, round(estimate))
 
 
 def _batch(learner: Student, start: Calibration, given: Lessons) -> int:

@@ -81,8 +81,7 @@ def student(subject: Subject, start: Calibration) -> Student:
     model = subject.model
     kernels = tuple(model.weights[one.index] for one in start.latents if one.step)
     others = tuple(_others(model, {one.index for one in start.latents}))
-    sizes = (sum(int(np.prod(kernel.shape)) for kernel in kernels), len(kernels))
-    sizes = (*sizes, sum(int(np.prod(weight.shape)) for weight in others))
+    sizes = (_count(kernels), len(kernels), _count(others))
     adams = [Adam(*(tf.Variable(tf.zeros(size)) for _ in range(3))) for size in sizes]
     made = Student(
         model=model,
@@ -100,6 +99,10 @@ def student(subject: Subject, start: Calibration) -> Student:
         _step(tf, made, inputs, answers, rate, speed, probabilities, spreads)
 
     return Student(**{**vars(made), "step": tf.function(step)})
+
+
+def _count(weights: tuple[Weight, ...]) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def _others(model: Model, rounded: set[int]) -> Iterator[Weight]:
@@ -134,7 +137,7 @@ def reprice(learner: Student) -> None:
 
 
 def settle(learner: Student) -> None:
-    """Put the steps onto those that take few bytes, and the latents and other weights with them into the network."""
+    """Round the steps as a file has them. The latents stay, so that the weights follow."""
     steps = learner.learned[STEP].values
     steps.assign([np.log(round_step(float(step))) for step in np.exp(steps.numpy())])
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-MIXED: Final = 20_000
+MIXED: Final = 40_000
 """Mixtures that are made, at most."""
 COPIES: Final = 4
 """Mixtures for one input, at most."""
@@ -82,8 +82,12 @@ def mixed(
     found = []
     for array in inputs:
         share = part.reshape(-1, *(1,) * (array.ndim - 1))
-        found.append((share * array[first] + (1 - share) * array[second]).astype(array.dtype))
+        found.append((share * _float(array[first]) + (1 - share) * _float(array[second])).astype(array.dtype))
     return tuple(found)
+
+
+def _float(array: Array) -> Float32:
+    return array.astype(np.float32, copy=False)
 
 
 def drawn(

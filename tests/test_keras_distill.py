@@ -1,0 +1,235 @@
+"""Distillation: smaller networks that answer alike, of every kind, and the same ones on every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from wcodec.errors import RecipeError
+from wcodec.learning.attempt import Calibration, attempt
+from wcodec.learning.backend import keras
+from wcodec.learning.calibrate import calibrate
+from wcodec.learning.data import load
+from wcodec.learning.distill import distill
+from wcodec.learning.divergence import divergence, outputs_of
+from wcodec.learning.evaluate import evaluate
+from wcodec.learning.examples import Examples
+from wcodec.learning.kernels import entropy_bytes
+from wcodec.learning.load import load_model, model_inputs
+from wcodec.learning.rate import rate_weights
+from wcodec.learning.student import short
+from wcodec.learning.subject import Subject, prepare
+from wcodec.learning.teacher import drawn, lessons
+from wcodec.rules import round_step
+
+if TYPE_CHECKING:
+    from keras import Model
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+RNG = np.random.default_rng(5)
+
+
+def dense(of: ModuleType, last: str | None = None, units: int = 4) -> Model:
+    """A network that answers clearly."""
+    keras().utils.set_random_seed(2)
+    layers = [of.Input((12,)), of.Dense(60, "relu"), of.Dense(40, "relu"), of.Dense(units, last)]
+    model = keras().Sequential(layers)
+    model.set_weights([3 * weight for weight in model.get_weights()])
+    return model
+
+
+def numbers(count: int, *shape: int) -> Examples:
+    return Examples((RNG.normal(size=(count, *shape)).astype(np.float32),))
+
+
+def bench(model: Model, examples: Examples) -> Subject:
+    return prepare(model, examples, most=examples.count)
+
+
+def put(model: Model, found: Calibration) -> None:
+    for one in found.latents:
+        model.weights[one.index].assign(one.weights)
+    for index, values in found.statistics:
+        model.weights[index].assign(values)
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return bench(dense(keras().layers), numbers(3000, 12))
+
+
+# --- what is promised ----------------------------------------------------------------------------------------------
+def test_the_network_gets_smaller_within_the_divergence_allowed(subject: Subject) -> None:
+    start = attempt(subject, 1.0, 0.1)
+    before = subject.model.get_weights()
+    target = 1.1 * start.divergence
+    found = distill(subject, start, target, steps=900, seconds=None, seed=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, subject.model.get_weights(), strict=True))
+    assert found.bytes < 0.85 * start.bytes
+    assert found.divergence <= target
+    assert all(one.step == round_step(one.step) for one in found.latents)
+    assert [one.index for one in found.latents] == [one.index for one in start.latents]
+    put(subject.model, found)
+    measured = divergence(outputs_of(subject.model, subject.held_out), subject.outputs)
+    subject.model.set_weights(before)
+    assert measured == pytest.approx(found.divergence, rel=1e-6)
+    others = sum(weight.size for weight in before if weight.ndim == 1)
+    assert found.bytes == round(sum(entropy_bytes(one.levels) for one in found.latents) + 2 * others)
+
+
+def test_the_same_seed_gives_the_same_network(subject: Subject) -> None:
+    start = attempt(subject, 1.0, 0.1)
+    first, second, other = (distill(subject, start, 1.0, steps=60, seconds=None, seed=seed) for seed in (1, 1, 2))
+    for a, b in zip(first.latents, second.latents, strict=True):
+        assert np.array_equal(a.values, b.values)
+        assert a.step == b.step
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(first.statistics, second.statistics, strict=True))
+    assert not np.array_equal(first.latents[0].values, other.latents[0].values)
+
+
+def test_a_target_out_of_reach_leaves_the_start(subject: Subject) -> None:
+    start = attempt(subject, 1.0, 0.1)
+    assert distill(subject, start, 1e-9, steps=20, seconds=None, seed=0) is start
+
+
+def test_time_ends_the_training_and_progress_is_told(subject: Subject) -> None:
+    told: list[tuple[int, int, int, float]] = []
+    start = attempt(subject, 1.0, 0.1)
+    distill(subject, start, 1.0, steps=None, seconds=3.0, seed=0, progress=lambda *now: told.append(now))
+    assert len(told) > 5
+    assert all(0 < step <= steps and size > 0 and moved > 0 for step, steps, size, moved in told)
+
+
+def test_an_interrupt_keeps_what_was_found(subject: Subject) -> None:
+    start, before = attempt(subject, 1.0, 0.1), subject.model.get_weights()
+
+    def interrupt(step: int, *_: float) -> None:
+        if step > 200:
+            raise KeyboardInterrupt
+
+    found = distill(subject, start, 1.0, steps=300, seconds=None, seed=0, progress=interrupt)
+    assert found.bytes < start.bytes
+    assert all(np.array_equal(a, b) for a, b in zip(before, subject.model.get_weights(), strict=True))
+
+
+def test_training_without_an_end_is_refused(subject: Subject) -> None:
+    with pytest.raises(RecipeError, match="expected a number of steps or seconds, got neither"):
+        distill(subject, attempt(subject, 1.0, 0.1), 0.01, steps=None, seconds=None, seed=0)
+
+
+# --- kinds of networks ---------------------------------------------------------------------------------------------
+def normalized(of: ModuleType) -> Model:
+    layers = [of.Input((8, 8, 2)), of.Conv2D(6, 3), of.BatchNormalization(), of.DepthwiseConv2D(3), of.Flatten()]
+    return keras().Sequential([*layers, of.Dropout(0.5), of.Dense(4, "softmax")])
+
+
+def words(of: ModuleType) -> Model:
+    return keras().Sequential([of.Input((5,), dtype="int32"), of.Embedding(20, 8), of.LSTM(6), of.Dense(3)])
+
+
+def two_answers(of: ModuleType) -> Model:
+    given = keras().Input((12,))
+    hidden = of.Dense(9, "relu")(given)
+    return keras().Model(given, {"value": of.Dense(1)(hidden), "class": of.Dense(3, "softmax")(hidden)})
+
+
+def frozen(of: ModuleType) -> Model:
+    model = dense(of)
+    model.trainable = False
+    return model
+
+
+KINDS: dict[str, tuple[Callable[[ModuleType], Model], Callable[[], Examples]]] = {
+    "batch normalization": (normalized, lambda: numbers(300, 8, 8, 2)),
+    "words": (words, lambda: Examples((RNG.integers(0, 20, (300, 5)),))),
+    "two answers": (two_answers, lambda: numbers(300, 12)),
+    "frozen": (frozen, lambda: numbers(300, 12)),
+    "yes or no": (lambda of: dense(of, "sigmoid", 1), lambda: numbers(300, 12)),
+    "values": (lambda of: dense(of, None, 1), lambda: numbers(300, 12)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_every_kind_of_network_is_trained(kind: tuple[Callable[[ModuleType], Model], Callable[[], Examples]]) -> None:
+    build, examples = kind
+    model = build(keras().layers)
+    bare = bench(model, examples())
+    start = attempt(bare, 0.5, 0.1)
+    found = distill(bare, start, 10.0, steps=60, seconds=None, seed=0)
+    assert found is not start
+    assert found.bytes < start.bytes
+    moved = {index for index, _ in found.statistics}
+    biases = {index for index, weight in enumerate(model.weights) if weight.name in ("bias", "gamma", "beta")}
+    assert biases <= moved
+    assert not {index for index, weight in enumerate(model.weights) if weight.name == "seed_generator_state"} & moved
+
+
+def test_what_no_answer_depends_on_keeps_its_levels() -> None:
+    class Idle(keras().layers.Layer):
+        """A layer with a weight that it does not use."""
+
+        def build(self, shape: tuple[int, ...]) -> None:
+            self.idle = self.add_weight(shape=(6, 6), initializer="orthogonal", name="idle")
+
+        def call(self, inputs: object) -> object:
+            return inputs
+
+    of = keras().layers
+    model = keras().Sequential([of.Input((12,)), of.Dense(6), Idle(), of.Dense(3)])
+    bare = bench(model, numbers(300, 12))
+    start = attempt(bare, 0.5, 0.1)
+    found = distill(bare, start, 10.0, steps=60, seconds=None, seed=0)
+    assert found is not start
+    first, last = ({one.path.rpartition("/")[2]: one.levels for one in was.latents} for was in (start, found))
+    assert np.count_nonzero(last["idle"]) >= np.count_nonzero(first["idle"])
+
+
+# --- lessons, rates, short numbers ---------------------------------------------------------------------------------
+def test_lessons_are_the_inputs_and_mixtures_with_the_originals_answers() -> None:
+    model = dense(keras().layers)
+    bare = bench(model, numbers(200, 12))
+    given = lessons(bare, np.random.default_rng(0))
+    assert given.count == 5 * 160
+    inputs, answers = next(drawn(given, 50, np.random.default_rng(0)))
+    assert np.allclose(np.asarray(model(inputs[0])), answers[0], atol=1e-4)
+    assert given.part[:160].min() == 1
+    assert given.part[160:].min() < 0.6
+
+
+def test_words_are_not_mixed() -> None:
+    given = lessons(bench(words(keras().layers), KINDS["words"][1]()), np.random.default_rng(0))
+    assert given.count == 240
+    assert next(drawn(given, 500, np.random.default_rng(0)))[0][0].dtype.kind == "i"
+
+
+def test_a_level_that_stands_alone_costs_more() -> None:
+    latents = np.zeros((40, 30), np.float32)
+    latents[3] = latents[:, 4] = 1
+    weights = rate_weights([latents])[0]
+    assert weights[3, 4] < weights[3, 0] < weights[0, 0]
+    assert rate_weights([0 * latents])[0].shape == latents.shape
+
+
+def test_short_numbers_have_the_mantissa_of_steps() -> None:
+    values = RNG.normal(size=100).astype(np.float32)
+    assert [float(one) for one in short(np.abs(values))] == [round_step(float(one)) for one in np.abs(values)]
+    assert np.array_equal(short(-values), -short(values))
+
+
+# --- the whole -----------------------------------------------------------------------------------------------------
+def test_a_sample_gets_smaller_than_by_rounding_alone() -> None:
+    model = load_model(SAMPLES / "lenet300.h5")
+    examples = load(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=5000)
+    start = calibrate(model, examples, 0.5, most=1000)
+    whole = bench(model, examples)
+    found = distill(whole, start, 0.014, steps=1200, seconds=None, seed=0)
+    assert found.bytes < 0.95 * start.bytes
+    put(model, found)
+    accuracy = evaluate(model, f"{SAMPLES / 'mnist.npz'}:test").accuracy
+    assert accuracy is not None
+    assert 99.09 - accuracy < 0.8
