@@ -25,6 +25,8 @@ MIN_TAPS, MAX_TAPS = 9, 64
 _TALL = 16
 _LARGEST = 0x7F7FFFFF
 _SAMPLE = 1 << 16
+_PASSES = {"fast": 1, "normal": 1, "best": 4}
+"""How often the trellis learns its prices: a second time saves about 0.3 % of the bytes and takes half as long again."""
 _SPACING = {0: 1.0, 4: 0.6, 8: 0.6}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 
@@ -55,11 +57,11 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
         case Table():
             return assign(part, rule.codebook)
         case Step():
-            return quantize(part / np.float32(rule.step), rule.states, plan.rate)
+            return quantize(part / np.float32(rule.step), rule.states, plan.rate, _PASSES[plan.effort])
         case Transform():
             vectors = part.reshape(len(part), -1, len(rule.basis.matrix))
             turned = forward(vectors, rule.basis).reshape(part.shape)
-            return quantize(turned / np.float32(rule.step), rule.states, plan.rate)
+            return quantize(turned / np.float32(rule.step), rule.states, plan.rate, _PASSES[plan.effort])
         case Float():
             codes = _magnitude_codes(part, rule.shift)
             return (np.where(part < 0, -1, 1) * np.where(codes, codes - rule.offset, 0)).astype(np.int32)

@@ -16,6 +16,7 @@ def encode(
     samples: npt.NDArray[np.int32] | None = None,
     every: int = 1,
     states_out: npt.NDArray[np.uint32] | None = None,
+    quiet: bool = False,
 ) -> tuple[int, int]: ...
 def decode(
     payload: npt.NDArray[np.uint8],

@@ -1,6 +1,6 @@
 """The context coder of levels: `encode` and `decode`. `formats/wcz.md`, section context coder, is its text."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -72,7 +72,7 @@ cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssiz
     """Allocates and starts everything; `facts`: sparse, states, grain, predictor, lags, offset, start, near[2], up[16], back[16]."""
     cdef Py_ssize_t columns = channels * taps, stride = columns + 2 * PAD, i
     cdef Py_ssize_t need = (
-        8 * taps + 4 * STATES + 4 * (FEATURES + 3) * taps + 4 * 5 * columns + 4 * channels + 2 * 5 * stride
+        16 * taps + 4 * STATES + 4 * (FEATURES + 3) * taps + 4 * 5 * columns + 4 * channels + 2 * 5 * stride
     )
     cdef uint8_t* block
     memset(m, 0, sizeof(Model))
@@ -83,13 +83,15 @@ cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssiz
         raise MemoryError
     m.tap_sum = <int64_t*>block
     block += 8 * taps
+    m.tap_share = <uint64_t*>block
+    block += 8 * taps
     m.state = <uint32_t*>block
     block += 4 * STATES
     m.weights = <int32_t*>block
     block += 4 * FEATURES * taps
     m.tap_mean = <uint32_t*>block
     m.row_sum = m.tap_mean + taps
-    m.tap_prefix = m.row_sum + taps
+    m.tap_most = m.row_sum + taps
     block += 4 * 3 * taps
     m.base = <int32_t*>block
     m.fast = m.base + columns
@@ -131,9 +133,12 @@ def encode(
     const int32_t[:, :, ::1] levels, const int32_t[::1] facts, const uint32_t[::1] template, int32_t[::1] weights,
     Py_ssize_t fitted, int32_t[::1] side, uint8_t[::1] out,
     uint16_t[:, :, ::1] contexts=None, int32_t[:, ::1] predictions=None, int32_t[:, ::1] samples=None, Py_ssize_t every=1,
-    uint32_t[::1] states_out=None,
+    uint32_t[::1] states_out=None, bint quiet=False,
 ):
-    """Writes the coded side information and levels to `out`: (bytes written or -1 if too few, bytes of side information)."""
+    """Writes the coded side information and levels to `out`: (bytes written or -1 if too few, bytes of side information).
+
+    quiet: only fills contexts, predictions and samples; codes no levels.
+    """
     cdef Model m
     cdef Encoder c
     cdef Py_ssize_t head = 0, rows = levels.shape[0], columns = levels.shape[1] * levels.shape[2], i
@@ -149,6 +154,7 @@ def encode(
     open_model(&m, facts, rows, levels.shape[1], levels.shape[2], template)
     m.side = &side[0] if len(side) else NULL
     m.every = every
+    m.quiet = quiet
     if contexts is not None:
         m.contexts = &contexts[0, 0, 0]
     if predictions is not None:

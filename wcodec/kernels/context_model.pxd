@@ -1,6 +1,6 @@
 """The state of the context model, and what is updated a row at a time. `formats/wcz.md`, section context coder, is its text."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from *:
     """
@@ -68,16 +68,23 @@ cdef struct Model:
     int16_t* value              # [3][PAD + columns + PAD] reconstructed, clipped
     int row_mean                # sparse: decaying mean of magnitude - 1, Q8
     int trellis                 # state of the dependent quantiser
-    uint32_t* tap_prefix        # [taps] sum of tap_mean of the taps before
+    uint32_t* tap_most          # [taps] 4096 d - 1, for the divisor d = ((sum of tap_mean of the taps before + tap_mean[0]) >> 4) + 1,
+    uint64_t* tap_share         # [taps] and floor(2^51 / d) + 1: `n // d` without a division, see `quotient`
     int32_t* predictions        # for the encoder, or NULL: [rows, columns] predicted values, Q8
     uint16_t* contexts          # for the encoder, or NULL: [rows, columns, 2]
     int32_t* samples            # for the encoder, or NULL: [.., FEATURES + 2] of every `every`th row
     Py_ssize_t every
+    bint quiet                  # for the encoder: only look; no level is coded, no estimator learns
 
 
 cdef inline int class_of(const uint8_t* classes, uint32_t s) noexcept nogil:
     cdef uint32_t x = s + 6
     return classes[x] if x < 4096 else min(63, classes[x >> 8] + 32)
+
+
+cdef inline uint32_t quotient(uint32_t n, uint32_t most, uint64_t share) noexcept nogil:
+    """min(4095, n // d), exactly, for n * d < 2^51; most = 4096 d - 1, share = 2^51 // d + 1."""
+    return <uint32_t>(min(n, most) * share >> 51)
 
 
 cdef inline void before_row(Model* m, Py_ssize_t r) noexcept nogil:

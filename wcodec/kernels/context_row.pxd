@@ -60,6 +60,8 @@ cdef inline void code_row(Model* m, Coder* outer, Py_ssize_t r, int32_t* levels,
     cdef const int32_t* base = m.base
     cdef const int32_t* slow_mean = m.slow_mean
     cdef const uint32_t* tap_mean = m.tap_mean
+    cdef const uint32_t* tap_most = m.tap_most
+    cdef const uint64_t* tap_share = m.tap_share
     cdef uint32_t* row_sum = m.row_sum
     cdef int32_t* nonzero = m.nonzero
     cdef uint16_t* x = m.x + (r % 2) * stride + PAD
@@ -85,7 +87,9 @@ cdef inline void code_row(Model* m, Coder* outer, Py_ssize_t r, int32_t* levels,
     g = 0
     for k in range(taps):
         row_sum[k] = tap_mean[k] * 4
-        m.tap_prefix[k] = <uint32_t>g
+        s = (<uint32_t>(g + tap_mean[0]) >> 4) + 1
+        m.tap_most[k] = 4096 * s - 1
+        m.tap_share[k] = (<uint64_t>1 << 51) // s + 1
         g += tap_mean[k]
     ema = <uint32_t>(g // taps) << 4
     x1 = x2 = x3 = (ema + 2048) >> 12
@@ -127,7 +131,7 @@ cdef inline void code_row(Model* m, Coder* outer, Py_ssize_t r, int32_t* levels,
         else:
             near = kernel * share[k] >> 8 if k else ema >> 4
             side = <uint32_t>x[j - taps] << 8 if j >= taps else tap_mean[k]
-            ratio = min(4095, (((kernel << 8) + tap_mean[0]) << 4) // (((m.tap_prefix[k] + tap_mean[0]) >> 4) + 1))
+            ratio = quotient(((kernel << 8) + tap_mean[0]) << 4, tap_most[k], tap_share[k])
             product = rm * ratio >> 8
         product = min(CAP << 8, product)
         if predictor:
@@ -183,17 +187,20 @@ cdef inline void code_row(Model* m, Coder* outer, Py_ssize_t r, int32_t* levels,
             if watched and m.contexts != NULL:
                 m.contexts[2 * (r * columns + j)] = <uint16_t>context
                 m.contexts[2 * (r * columns + j) + 1] = <uint16_t>(size * 2 + (left != 0))
-            bit = code_bit(c, st + S_ZERO + context * 2 + odd, a > 0)
+            bit = a > 0 if watched and m.quiet else code_bit(c, st + S_ZERO + context * 2 + odd, a > 0)
             if bit:
-                if predictor:
+                if watched and m.quiet:
+                    pass
+                elif predictor:
                     negative = code_bit(c, st + S_SIGN + min(7, fa >> 5), negative ^ flip) ^ flip
                     agree = 1 if negative == flip else 2
                 else:
                     i = 3 * ((left > 0) - (left < 0)) + (above > 0) - (above < 0)
                     negative = code_bit(c, st + S_SIGN + 12 + i, negative)
                     agree = 0
-                cell = st + S_SIZE + (((size * 3 + agree) * 2 + (left != 0)) * 2 + odd) * 16
-                a = code_size(c, cell, st + S_TAIL, a)
+                if not (watched and m.quiet):
+                    cell = st + S_SIZE + (((size * 3 + agree) * 2 + (left != 0)) * 2 + odd) * 16
+                    a = code_size(c, cell, st + S_TAIL, a)
                 i = <int>min(a - 1, CAP) << 8
                 m.row_mean += (i - m.row_mean) >> 4
                 nonzero[j] += (i - nonzero[j]) >> 4
@@ -209,7 +216,9 @@ cdef inline void code_row(Model* m, Coder* outer, Py_ssize_t r, int32_t* levels,
                 cell = st + SIGN + qf * 16 + (q >> 2)
             else:
                 cell = st + SIGN + 132 + 3 * ((left > 0) - (left < 0)) + (above > 0) - (above < 0)
-            if shift == 0:
+            if watched and m.quiet:
+                pass
+            elif shift == 0:
                 if code_bit(c, st + ZERO + (q * 8 + qf) * 2 + odd, a > 0):
                     negative = code_bit(c, cell, negative ^ flip) ^ flip
                     agree = 2 if fa < 16 else (3 + (fa >= 64) if negative == flip else 1 - (fa >= 64))

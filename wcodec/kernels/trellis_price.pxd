@@ -24,9 +24,6 @@ cdef struct Place:
     int[2] named                # the level that the prediction names, for either quantiser
     int[2] fraction             # and what is left of it, Q8
     bint predicted
-    float[2][2] zero            # without prediction: [quantiser][not zero], the sign included
-    const float* row[2]
-    const float* nothing
 
 
 cdef inline double bits_of(const Place* at, int odd, int level) noexcept nogil:
@@ -124,22 +121,11 @@ cdef inline double best(const Place* at, int odd, int parity, int states, uint8_
 
 
 cdef inline void look(Place* at, float x, const uint16_t* context, const int32_t* prediction, const float* slopes, int states) noexcept nogil:
-    cdef int pr, g, odd, cell, row
+    cdef int pr, g, odd
     at.x = x
     at.context = context[0]
     at.second = context[1]
     at.slope = 0 if at.sparse else slopes[at.context]
-    if not at.predicted and at.rated:
-        for odd in range(2):
-            if at.sparse:
-                cell = S_ZERO + at.context * 2 + odd
-                row = SIZES_SPARSE + ((at.second >> 1) * 6 + (at.second & 1)) * 2 + odd
-            else:
-                cell = ZERO + at.context * 16 + odd
-                row = (at.context * 5 + 2) * 2 + odd
-            at.row[odd] = at.nothing if at.slope > 0 else at.sizes + row * SIZE_WIDTH
-            at.zero[odd][0] = 0 if at.slope > 0 else at.bits[2 * cell]
-            at.zero[odd][1] = 0 if at.slope > 0 else at.bits[2 * cell + 1] + <float>at.sign
     if at.predicted:
         pr = prediction[0]
         for odd in range(2 if states else 1):
@@ -155,36 +141,50 @@ cdef inline void look(Place* at, float x, const uint16_t* context, const int32_t
             at.fraction[odd] = g - (at.named[odd] << 8)
 
 
-cdef inline double cost_plain(const Place* at, double m, int odd, int a) noexcept nogil:
-    cdef double d = m - (2 * a - (odd if a else 0))
-    return d * d + at.zero[odd][a > 0] + at.row[odd][min(a, SIZE_WIDTH - 1)] + at.slope * a
+cdef struct Plain:
+    # prices where no value is predicted
+    const float* zero           # [context][quantiser][not zero], the sign included
+    const float* size           # [second or context][quantiser][SIZE_WIDTH], from 0
+    const float* slope          # [64 contexts], dense only
 
 
-cdef inline int edges_plain(const Place* at, double[2]* edge) noexcept nogil:
-    """`best` for both quantisers and parities at once where no value is predicted; the picks, 2 bits each."""
-    cdef double m = fabs(at.x), other
+cdef inline float cost_plain(float m, int odd, int a, const float* zero, const float* row, float slope, bint sparse) noexcept nogil:
+    cdef float d = m - <float>(2 * a - (odd & (a > 0)))
+    cdef float total = d * d + row[min(a, SIZE_WIDTH - 1)]
+    return total + zero[a > 0] if sparse else total + slope * <float>a
+
+
+cdef inline int edges_plain(const Plain* at, float x, const uint16_t* context, float* edge, bint sparse) noexcept nogil:
+    """What either quantiser and parity would cost, edge[2 * quantiser + parity]; bit q: the level below is the better of two.
+
+    Below a magnitude lies `low`, above it low + 1; low - 1, of the other's parity, may be so much cheaper that it wins.
+    """
+    cdef float m = -x if x < 0 else x, above, below, slope = 0
     cdef int odd, low, b, picks = 0
+    cdef const float* zero = at.zero
+    cdef const float* row
+    if sparse:
+        zero += 4 * context[0]
+        row = at.size + 2 * SIZE_WIDTH * context[1]
+    else:
+        slope = at.slope[context[0]]
+        row = at.size + 2 * SIZE_WIDTH * context[0]
     for odd in range(2):
-        low = <int>((m + odd) * 0.5)
+        low = <int>((m + odd) * <float>0.5)
         b = low & 1
-        edge[odd][b] = cost_plain(at, m, odd, low)
-        edge[odd][1 - b] = cost_plain(at, m, odd, low + 1)
-        if low == 0 or not at.rated:
-            continue
-        other = cost_plain(at, m, odd, low - 1)
-        if other < edge[odd][1 - b]:
-            edge[odd][1 - b] = other
-            picks |= 1 << (4 * odd + 2 - 2 * b)
-        if low == 1:
-            continue
-        other = cost_plain(at, m, odd, low - 2)
-        if other < edge[odd][b]:
-            edge[odd][b] = other
-            picks |= 1 << (4 * odd + 2 * b)
-        if low == 2:
-            continue
-        other = cost_plain(at, m, odd, 0)
-        if other < edge[odd][0]:
-            edge[odd][0] = other
-            picks = (picks & ~(3 << (4 * odd))) | 2 << (4 * odd)
+        edge[2 * odd + b] = cost_plain(m, odd, low, zero + 2 * odd, row + SIZE_WIDTH * odd, slope, sparse)
+        above = cost_plain(m, odd, low + 1, zero + 2 * odd, row + SIZE_WIDTH * odd, slope, sparse)
+        below = cost_plain(m, odd, low - (low > 0), zero + 2 * odd, row + SIZE_WIDTH * odd, slope, sparse)
+        b = (low > 0) & (below < above)
+        picks |= b << odd
+        edge[2 * odd + 1 - (low & 1)] = below if b else above
     return picks
+
+
+cdef inline int level_plain(float x, int odd, int parity, int picks) noexcept nogil:
+    """The level that `edges_plain` priced for a quantiser and a parity."""
+    cdef float m = -x if x < 0 else x
+    cdef int low = <int>((m + odd) * <float>0.5)
+    if (low ^ parity) & 1:
+        low += -1 if picks >> odd & 1 else 1
+    return -low if x < 0 else low
