@@ -26,7 +26,7 @@ _TALL = 16
 _LARGEST = 0x7F7FFFFF
 _SAMPLE = 1 << 16
 _PASSES = {"fast": 1, "normal": 1, "best": 4}
-"""How often the trellis learns its prices: a second time saves about 0.3 % of the bytes and takes half as long again."""
+"""How often the trellis learns its prices: a second time saves about 0.3 % of the bytes, for half as long again."""
 _SPACING = {0: 1.0, 4: 0.6, 8: 0.6}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 

@@ -1,0 +1,223 @@
+"""A tensor from its sections, written from wcz.md (sections 4, 5, 7 and 10) alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from reference_coders import Reader, UnsupportedError, dense, lossless, require, sparse
+from reference_context import Trellis, context
+
+CHUNK_LIMIT = 2**21
+DTYPES = """
+float32 <f4, float16 <f2, bfloat16 <u2, float64 <f8, uint8 u1, int8 i1, uint16 <u2, int16 <i2, uint32 <u4, int32 <i4,
+uint64 <u8, int64 <i8, bool ?, complex64 <c8, complex128 <c16, float8_e4m3 u1, float8_e5m2 u1, opaque16 <u2, opaque8 u1
+"""
+NAMES = [one.split()[0] for one in DTYPES.split(",")]
+NUMPY = [one.split()[1] for one in DTYPES.split(",")]
+COSINES = [[int(t) for t in line.split()] for line in """
+16384 23170
+11585 16384 11585
+9459 13377 11585 6689
+8192 11585 10703 8192 4433
+7327 10362 9855 8383 6091 3202
+6689 9459 9137 8192 6689 4730 2448
+6193 8758 8538 7890 6847 5460 3800 1949
+5793 8192 8035 7568 6811 5793 4551 3135 1598
+5461 7723 7606 7258 6689 5917 4965 3862 2642 1341
+5181 7327 7237 6969 6529 5928 5181 4307 3326 2264 1146
+4940 6986 6915 6703 6355 5877 5280 4575 3777 2902 1968 994
+4730 6689 6632 6461 6180 5793 5307 4730 4072 3344 2560 1731 873
+4544 6426 6379 6240 6009 5690 5289 4810 4261 3651 2986 2279 1538 775
+4379 6193 6154 6037 5845 5579 5243 4842 4379 3861 3295 2687 2045 1378 693
+4230 5983 5950 5852 5690 5465 5181 4840 4446 4003 3516 2991 2433 1849 1244 625
+4096 5793 5765 5681 5543 5352 5109 4816 4478 4096 3675 3218 2731 2217 1682 1130 568""".strip().splitlines()]
+
+
+@dataclass
+class Tensor:
+    """A row of the tensor table (section 3)."""
+
+    name: str
+    dtype: int
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Head:
+    """Head of a tensor (section 4), and the parameters of its rule (section 5)."""
+
+    rule: int = 0
+    states: int = 0
+    unit: int = 0
+    layout: int = 0
+    patches: list[tuple[int, bytes]] = field(default_factory=list)
+    table: list[float] = field(default_factory=list)
+    negatives: int = 0
+    step: float = 0.0
+    basis: np.ndarray | None = None
+    shift: int = 0
+    offset: int = 0
+
+
+def read_basis(data: bytes, taps: int) -> tuple[int, np.ndarray]:
+    """Shift and matrix of a transform (section 10)."""
+    reader = Reader(data)
+    kind = reader.u(1)
+    require(2 <= taps <= 512, "taps of the transform")
+    if kind == 1:
+        shift = reader.u(1)
+        require(shift <= 15, "shift of the basis")
+        matrix = np.array(context(reader.rest(), taps, taps, 1, 0), np.int64)
+        require(int(np.abs(matrix).max()) <= 32768, "entry of the basis")
+        return shift, matrix.reshape(taps, taps)
+    if kind != 0:
+        raise UnsupportedError(f"basis {kind}")
+    h, w = reader.u(1), reader.u(1)
+    reader.end()
+    require(1 <= h <= 16 and 1 <= w <= 16 and h * w == taps, "size of the DCT")
+    a, b = cosines(h), cosines(w)
+    order = sorted((u + v, u, v) for u in range(h) for v in range(w))
+    rows = [[(a[u][y] * b[v][x] + 8192) >> 14 for y in range(h) for x in range(w)] for _, u, v in order]
+    return 14, np.array(rows, np.int64)
+
+
+def cosines(n: int) -> list[list[int]]:
+    def entry(u: int, x: int) -> int:
+        t, m = COSINES[n - 1], u * (2 * x + 1) % (4 * n)
+        m = 4 * n - m if m > 2 * n else m
+        if u == 0 or m == n:
+            return 0 if u else t[0]
+        return t[1 + m] if m < n else -t[1 + 2 * n - m]
+
+    return [[entry(u, x) for x in range(n)] for u in range(n)]
+
+
+def axes(layout: int, dimensions: int) -> tuple[list[int], list[int], list[int]]:
+    """Dimensions that are rows, channels and taps (section 4)."""
+    m, every = dimensions - 1, list(range(dimensions))
+    require(layout <= 7 and dimensions >= (0, 2, 2, 3, 3, 3, 3, 2)[layout], "layout")
+    return [
+        ([], every, []),
+        ([0], every[1:], []),
+        ([m], every[:m], []),
+        ([m], [m - 1], every[: m - 1]),
+        ([m - 1], [m], every[: m - 1]),
+        ([0], [1], every[2:]),
+        ([1], [0], every[2:]),
+        (every[1:], [0], []),
+    ][layout]
+
+
+def size_of(shape: tuple[int, ...], dimensions: list[int]) -> int:
+    return math.prod(shape[d] for d in dimensions)
+
+
+def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
+    first = reader.u(1)
+    head = Head(first & 15)
+    if head.rule > 4:
+        raise UnsupportedError(f"rule {head.rule}")
+    require(first >> 7 == 0 and first >> 4 & 3 < 3, "flags")
+    head.states = (0, 4, 8)[first >> 4 & 3]
+    require(head.states == 0 or head.rule in (2, 3), "states of a rule that has none")
+    require(head.rule == 0 or tensor.dtype <= 3, "integers by a rule for floats")
+    head.unit = reader.varint() if sections > 1 else 0
+    head.layout = reader.u(1) if head.rule else 0
+    _, channels, taps = axes(head.layout, len(tensor.shape))
+    if first & 64:
+        require(head.rule > 0, "patches of exact values")
+        at = -1
+        for _ in range(reader.varint()):
+            at += reader.varint() + 1
+            require(at < math.prod(tensor.shape), "patch behind the end")
+            head.patches.append((at, reader.take(np.dtype(NUMPY[tensor.dtype]).itemsize)))
+    if head.rule == 1:
+        head.negatives, size, width = reader.varint(), reader.varint(), reader.u(1)
+        require(width in (2, 4) and head.negatives < size, "table")
+        head.table = [float(x) for x in np.frombuffer(reader.take((size - 1) * width), f"<f{width}")]
+        head.table.insert(head.negatives, 0.0)
+        require(all(a < b for a, b in zip(head.table, head.table[1:], strict=False)), "table does not ascend")
+        require(all(math.isfinite(x) for x in head.table), "table is not finite")
+    if head.rule in (2, 3):
+        z = reader.varint()
+        require(z < 2**32, "step")
+        head.step = float(np.frombuffer(z.to_bytes(4, "big"), "<f4")[0])
+        require(0 < head.step < math.inf, "step")
+    if head.rule == 3:
+        require(head.layout > 0, "transform of a vector")
+        k = size_of(tensor.shape, taps if 3 <= head.layout <= 6 else channels)
+        head.shift, head.basis = read_basis(reader.take(reader.varint()), k)
+    if head.rule == 4:
+        head.shift, head.offset = reader.u(1), reader.varint()
+        require(head.shift <= 23 and head.offset < 2**31, "float rule")
+    return head
+
+
+def convert(values: np.ndarray, dtype: int) -> np.ndarray:
+    """Floats to the tensor's dtype, to nearest even."""
+    with np.errstate(over="ignore"):
+        if NAMES[dtype] != "bfloat16":
+            return values.astype(NUMPY[dtype])
+        bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+
+
+def read_levels(payload: bytes, shape: tuple[int, int, int], states: int) -> list[int]:
+    reader = Reader(payload)
+    coder = reader.u(1)
+    if coder > 2:
+        raise UnsupportedError(f"level coder {coder}")
+    if coder == 2:
+        return context(reader.rest(), *shape, states)
+    return (dense, sparse)[coder](reader.rest(), math.prod(shape))
+
+
+def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype: int) -> np.ndarray:
+    """Section 5."""
+    if head.rule == 1:
+        places = [level + head.negatives for level in levels]
+        require(all(0 <= place < len(head.table) for place in places), "level outside the table")
+        return convert(np.array([head.table[place] for place in places], np.float64), dtype)
+    if head.rule == 4:
+        bits = [(abs(level) + head.offset << head.shift) if level else 0 for level in levels]
+        require(all(b < 2**31 for b in bits), "float magnitude")
+        bits = [b | (level < 0) << 31 for b, level in zip(bits, levels, strict=True)]
+        return convert(np.array(bits, np.uint32).view(np.float32), dtype)
+    trellis = Trellis(head.states)
+    q = np.array([trellis.value(level) for level in levels], np.int64)
+    if head.basis is None:
+        return convert(q.astype(np.float64) * head.step, dtype)
+    y = (q.reshape(-1, len(head.basis)) @ head.basis).ravel()
+    return convert(y.astype(np.float64) * (head.step * 2.0**-head.shift), dtype)
+
+
+def read_tensor(sections: list[bytes], tensor: Tensor) -> np.ndarray:
+    dtype = np.dtype(NUMPY[tensor.dtype])
+    readers = [Reader(section) for section in sections]
+    head = read_head(readers[0], tensor, len(sections))
+    rows, channels, taps = axes(head.layout, len(tensor.shape))
+    by_elements = head.layout == 0
+    units = math.prod(tensor.shape) if by_elements else size_of(tensor.shape, rows)
+    per_unit = (1, 1) if by_elements else (size_of(tensor.shape, channels), size_of(tensor.shape, taps))
+    if len(sections) == 1:
+        head.unit = units
+    else:
+        require(head.unit > 0 and -(-units // head.unit) == len(sections), "number of chunks")
+    require(min(head.unit, units) * math.prod(per_unit) <= CHUNK_LIMIT, "chunk too large")
+    parts = []
+    for i, reader in enumerate(readers):
+        n = min((i + 1) * head.unit, units) - i * head.unit
+        shape = (1, n, 1) if by_elements else (n, *per_unit)
+        if head.rule == 0:
+            parts.append(np.frombuffer(lossless(reader.rest(), n * dtype.itemsize, dtype.itemsize), dtype))
+        else:
+            parts.append(values_of(read_levels(reader.rest(), shape, head.states), head, shape, tensor.dtype))
+    order = rows + channels + taps
+    values = np.concatenate(parts).reshape([tensor.shape[d] for d in order])
+    values = np.ascontiguousarray(values.transpose([order.index(d) for d in range(len(order))]))
+    raw = bytearray(values.tobytes())
+    for at, element in head.patches:
+        raw[at * dtype.itemsize : (at + 1) * dtype.itemsize] = element
+    return np.frombuffer(bytes(raw), dtype).reshape(tensor.shape)
