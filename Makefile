@@ -1,6 +1,7 @@
 # make demo   shows what wcodec does, on a machine that has Python >= 3.11, pip and a C compiler
 # make test   all tests              make check  ruff and mypy
 # make bench  the benchmarks         make clean  removes what these made
+#             (NNCODEC='figures.csv hed=hed.h5 ...' adds the comparison with NNCodec)
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 chooses another interpreter.
 
@@ -31,7 +32,8 @@ check: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/preset_table.py samples/lenet300.h5 samples/lenet5.keras samples/tutorial_cnn.h5 --data samples/mnist.npz:test
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.md
+	@test -z "$(NNCODEC)" || $(BIN)/python benchmarks/against_nncodec.py $(NNCODEC)
 
 clean:
 	rm -rf $(VENV) out build wcodec.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
