@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -200,6 +199,8 @@ def parse_config(path: Path) -> tuple[Options, tuple[Rule, ...], dict[str, objec
 
     Raises: RecipeError where it cannot be read or has a word nobody knows.
     """
+    import tomllib  # noqa: PLC0415 - few commands have a configuration, and this is a third of their start-up
+
     try:
         with path.open("rb") as file:
             config = tomllib.load(file)
