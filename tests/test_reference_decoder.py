@@ -52,3 +52,12 @@ def test_a_fresh_file_decodes_by_the_page_alone(wcodec: Run, tmp_path: Path, wor
     )
     assert wcodec("encode", tmp_path / "m.npz", "-o", tmp_path / "m.wcz", *words).returncode == 0
     agree(tmp_path / "m.wcz")
+
+
+def test_the_example_of_the_page_is_what_it_says() -> None:
+    page = (ROOT / "formats" / "wcz.md").read_text("utf-8")
+    content = bytes.fromhex("".join(page.split("```hex\n")[1].split("```")[0].split()))
+    assert len(content) == 94
+    weights = reference_decoder.decode(content)["w"]
+    rows = [line.split() for line in page.split("## 12.")[1].split("```\n")[1].splitlines()[:4]]
+    assert weights.tolist() == [[float(word) for word in row] for row in rows]
