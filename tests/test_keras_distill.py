@@ -19,7 +19,7 @@ from wcodec.learning.distill import distill
 from wcodec.learning.divergence import divergence, outputs_of
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.examples import Examples
-from wcodec.learning.kernels import entropy_bytes
+from wcodec.learning.kernels import coded_bytes
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.rate import rate_weights
 from wcodec.learning.student import short
@@ -79,7 +79,7 @@ def test_the_network_gets_smaller_within_the_divergence_allowed(subject: Subject
     subject.model.set_weights(before)
     assert measured == pytest.approx(found.divergence, rel=1e-6)
     others = sum(weight.size for weight in before if weight.ndim == 1)
-    assert found.bytes == round(sum(entropy_bytes(one.levels) for one in found.latents) + 2 * others)
+    assert found.bytes == sum(coded_bytes(one.levels) for one in found.latents) + 2 * others
 
 
 def test_the_same_seed_gives_the_same_network(subject: Subject) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from wcodec.learning.divergence import POINTS, divergence, outputs_of
 from wcodec.learning.feedback import Float32
-from wcodec.learning.kernels import entropy_bytes, steps_of, values_of
+from wcodec.learning.kernels import coded_bytes, steps_of, values_of
 from wcodec.learning.normalization import reestimate
 from wcodec.learning.rounding import Latents, round_stage
 from wcodec.learning.subject import Subject
@@ -29,7 +29,7 @@ class Calibration:
     latents:    of the kernels, in the order in which they are rounded.
     statistics: other weights that change, by their place in `model.weights`.
     divergence: from the original, in nats, of the answers for inputs kept apart.
-    bytes:      estimated: entropies of the levels, and two bytes for every other weight.
+    bytes:      estimated: the levels coded, and two bytes for every other weight.
     """
 
     size: float
@@ -65,8 +65,8 @@ def attempt(subject: Subject, size: float, damping: float, factors: Sequence[flo
     finally:
         model.set_weights(before)
     others = sum(weight.size for weight in before) - sum(one.values.size for one in found)
-    size_bytes = sum(entropy_bytes(one.levels) for one in found) + 2 * others
-    return Calibration(size, damping, tuple(found), changed, distance, round(size_bytes))
+    size_bytes = sum(coded_bytes(one.levels) for one in found) + 2 * others
+    return Calibration(size, damping, tuple(found), changed, distance, size_bytes)
 
 
 def balance(subject: Subject, size: float, damping: float) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 from wcodec.errors import RecipeError
 from wcodec.learning.attempt import Calibration, attempt
 from wcodec.learning.divergence import divergence, outputs_of
-from wcodec.learning.kernels import entropy_bytes, steps_of
+from wcodec.learning.kernels import coded_bytes, steps_of
 from wcodec.learning.student import Student, begin, reprice, settle, state, student, tensorflow
 from wcodec.learning.subject import Subject
 from wcodec.learning.teacher import Lessons, drawn, lessons
@@ -31,7 +31,7 @@ FIRST: Final = 1.0
 AIM: Final = 0.9
 """Part of the divergence allowed that a shot aims at."""
 UP: Final = 2.0
-DOWN: Final = 4.0
+DOWN: Final = 3.0
 """Powers by which a price follows the divergence; what a high price took away comes back slowly."""
 CLIP: Final = (1 / 8, 4.0)
 """Least and most that a price is multiplied by."""
@@ -179,9 +179,9 @@ def _judged(run: _Run) -> Calibration:
     distance = divergence(outputs_of(run.subject.model, run.subject.held_out), run.subject.outputs)
     others = sum(int(np.prod(weight.shape)) for weight in run.subject.model.weights)
     others -= sum(one.values.size for one in latents)
-    estimate = sum(entropy_bytes(one.levels) for one in latents) + 2 * others
+    estimate = sum(coded_bytes(one.levels) for one in latents) + 2 * others
     # No one size stands behind steps that were learned.
-    return Calibration(0.0, run.start.damping, latents, changed, distance, round(estimate))
+    return Calibration(0.0, run.start.damping, latents, changed, distance, estimate)
 
 
 def _batch(learner: Student, start: Calibration, given: Lessons) -> int:
