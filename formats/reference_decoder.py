@@ -19,7 +19,7 @@ from zlib import crc32
 
 import numpy as np
 from reference_coders import CorruptError, FileError, Reader, TruncatedError, UnsupportedError, require, unzstd
-from reference_tensor import NAMES, Tensor, read_tensor
+from reference_tensor import NAMES, Tensor, read_tensor, width_of
 
 DICTIONARY = Path(__file__).resolve().parent.parent / "wcodec" / "container" / "skeleton-1.dict"
 MODEL_LIMIT = 64 * 2**20
@@ -36,7 +36,7 @@ class Record:
 
 
 def relative_error(reader: Reader) -> None:
-    require(reader.u(2) <= 0x7F80, "relative error is not a number")
+    require(reader.u(2) < 0x7F80, "relative error is not a number from 0 on")
 
 
 def header(data: bytes) -> tuple[int, bytes]:
@@ -98,7 +98,7 @@ def tensor_row(reader: Reader) -> Tensor:
     dimensions = reader.varint()
     require(dimensions <= 32, "dimensions")
     tensor = Tensor(name, dtype, tuple(reader.varint() for _ in range(dimensions)))
-    require(math.prod(max(n, 1) for n in tensor.shape) < 2**48, "huge tensor")
+    require(math.prod(max(n, 1) for n in tensor.shape) * width_of(dtype) < 2**62, "huge tensor")
     return tensor
 
 
@@ -137,6 +137,7 @@ def decode_all(data: bytes) -> list[tuple[Tensor, np.ndarray]]:
             continue
         checks = zip(one.sections, parts, strict=True)
         require(all(crc32(part) == its for (_, its), part in checks), "checksum of a section")
+        require(one.survivors <= math.prod(tensor.shape), f"more weights than {tensor.name} has")
         values = read_tensor(parts, tensor)
         require(crc32(values.tobytes()) == one.crc, f"digest of {tensor.name}")
         out.append(values)

@@ -61,6 +61,11 @@ class Head:
     offset: int = 0
 
 
+def width_of(dtype: int) -> int:
+    """Bytes of an element."""
+    return np.dtype(NUMPY[dtype]).itemsize
+
+
 def read_basis(data: bytes, taps: int) -> tuple[int, np.ndarray]:
     """Shift and matrix of a transform (section 10)."""
     reader = Reader(data)
@@ -128,18 +133,18 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     _, channels, taps = axes(head.layout, len(tensor.shape))
     if first & 64:
         require(head.rule > 0, "patches of exact values")
-        at = -1
-        for _ in range(reader.varint()):
+        at, patches = -1, reader.varint()
+        require(patches > 0, "no patches")
+        for _ in range(patches):
             at += reader.varint() + 1
             require(at < math.prod(tensor.shape), "patch behind the end")
-            head.patches.append((at, reader.take(np.dtype(NUMPY[tensor.dtype]).itemsize)))
+            head.patches.append((at, reader.take(width_of(tensor.dtype))))
     if head.rule == 1:
         head.negatives, size, width = reader.varint(), reader.varint(), reader.u(1)
         require(width in (2, 4) and head.negatives < size, "table")
         head.table = [float(x) for x in np.frombuffer(reader.take((size - 1) * width), f"<f{width}")]
         head.table.insert(head.negatives, 0.0)
         require(all(a < b for a, b in zip(head.table, head.table[1:], strict=False)), "table does not ascend")
-        require(all(math.isfinite(x) for x in head.table), "table is not finite")
     if head.rule in (2, 3):
         z = reader.varint()
         require(z < 2**32, "step")
