@@ -183,3 +183,31 @@ def test_a_link_to_an_output_stays_a_link(wcodec: Run, model: Path) -> None:
     assert wcodec("encode", model, "-o", link).returncode == 0
     assert link.is_symlink()
     assert wcodec("verify", link).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--target-ratio", "inf"],
+        ["--lossless", "--bits", "4"],
+        ["--lossless", "--max-error", "1e-3"],
+        ["--lossless", "--preset", "small"],
+        ["--set", ":bits=2"],
+        ["--seed", "-1"],
+        ["-T", "-3"],
+        ["-T", "999999999"],
+    ],
+)
+def test_requests_that_make_no_sense_are_usage_errors(wcodec: Run, model: Path, words: list[str]) -> None:
+    refused = wcodec("encode", model, *words)
+    assert refused.returncode == 2
+    assert "internal" not in refused.stderr
+    assert not model.with_name("tutorial_cnn.h5.wcz").exists()
+
+
+def test_a_configuration_that_is_no_text_and_a_folder_are_refused_in_a_line(wcodec: Run, model: Path) -> None:
+    assert wcodec("encode", model, "--config", model).returncode == 2
+    refused = wcodec("encode", ".", cwd=model.parent)
+    assert refused.returncode in {1, 5}
+    assert "internal" not in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

@@ -130,11 +130,18 @@ class Recipe:
             raise RecipeError(f"{' and '.join(targets)}: expected one of them")
         if self.max_error is not None and not 0.0 < self.max_error < 1.0:
             raise RecipeError(f"max_error: expected a number between 0 and 1, got {self.max_error:g}")
-        if self.target_ratio is not None and not self.target_ratio > 1.0:
-            raise RecipeError(f"target_ratio: expected more than 1, got {self.target_ratio:g}")
+        if self.target_ratio is not None and not 1.0 < self.target_ratio < float("inf"):
+            raise RecipeError(f"target_ratio: expected a number over 1, got {self.target_ratio:g}")
         if self.target_bytes is not None and self.target_bytes < 1:
             raise RecipeError(f"target_bytes: expected a positive number, got {self.target_bytes}")
+        asked = self.options
+        lossy = targets + [w for w in ("prune", "bits", "clusters", "step") if getattr(asked, w) is not None]
+        if asked.lossless and (lossy or self.preset != "balanced"):
+            raise RecipeError(f"lossless: expected nothing that loses beside it, got {(lossy or ['preset'])[0]}")
+        _within("seed", self.seed, 0, (1 << 32) - 1)
         for pattern in (*self.include, *self.exclude, *(rule.pattern for rule in self.rules)):
+            if not pattern:
+                raise RecipeError("pattern: expected a regular expression, got nothing")
             try:
                 re.compile(pattern)
             except re.error as error:
@@ -204,7 +211,7 @@ def parse_config(path: Path) -> tuple[Options, tuple[Rule, ...], dict[str, objec
     try:
         with path.open("rb") as file:
             config = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: expected a TOML file, got {error}") from error
     tables = config.pop("set", [])
     if not isinstance(tables, list) or not all(isinstance(t, dict) and "pattern" in t for t in tables):

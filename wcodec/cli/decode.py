@@ -9,6 +9,7 @@ from pathlib import Path
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import free_target, source_file, unpacked_name
+from wcodec.cli.units import parse_threads
 from wcodec.errors import WcodecError
 
 EXAMPLE = "wcodec decode model.h5.wcz -o restored.h5"
@@ -22,7 +23,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--tensor", metavar="NAME", action="append", help="only this one (or the end of its name), to an .npz or .npy"
     )
-    verb.add_argument("-T", "--threads", metavar="N", type=int, default=0, help="0 = all cores (default)")
+    verb.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import free_target, packed_name, source_file
+from wcodec.cli.units import parse_seconds, parse_threads
 from wcodec.errors import RecipeError
 from wcodec.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS, Recipe
 
@@ -43,7 +44,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("-f", "--force", action="store_true", help="overwrite the output")
 
     loss = verb.add_argument_group("what may be lost")
-    loss.add_argument("--lossless", action="store_const", const=True, help="nothing: every bit comes back")
+    loss.add_argument("--lossless", action="store_const", const=True, help="nothing: every weight, bit for bit")
     loss.add_argument("--preset", choices=PRESETS, help="how much, when nothing else is said (default: balanced)")
     prune = loss.add_mutually_exclusive_group()
     prune.add_argument("--sparsity", metavar="S", help="zero this part of the weights, the smallest: 0.9")
@@ -88,7 +89,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     how.add_argument("--coder", choices=LEVEL_CODERS, help="how the values are written (default: auto)")
     how.add_argument("--keep-optimizer", action="store_const", const=True, help="keep the state of training, too")
     how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
-    how.add_argument("-T", "--threads", metavar="N", type=int, default=0, help="0 = all cores (default)")
+    how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
     how.add_argument("--dry-run", action="store_true", help="show what would come out, write nothing")
     how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
 
@@ -135,7 +136,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _tuned(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode what learning makes of the weights, and say what it lost on inputs kept apart."""
-    from wcodec.cli.units import parse_seconds
     from wcodec.encoder import encode
     from wcodec.learning.tuning import Wish, measured, tune
     from wcodec.output import whole_file

@@ -30,7 +30,7 @@ def source_file(source: Path) -> Path:
     """
     if not source.exists():
         raise WcodecError(f"{source}: expected a file, found none")
-    return source
+    return source if source.name else source.resolve()
 
 
 def free_target(source: Path, target: Path, force: bool) -> Path:

@@ -1,7 +1,8 @@
-"""Words for time on the command line."""
+"""Words for time and threads on the command line."""
 
 from __future__ import annotations
 
+import argparse
 import re
 
 from wcodec.errors import RecipeError
@@ -18,3 +19,13 @@ def parse_seconds(text: str) -> float:
     if not found:
         raise RecipeError(f"time: expected a number with s, m or h, got {text!r}")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def parse_threads(text: str) -> int:
+    """0 to 1024 threads.
+
+    Raises: argparse.ArgumentTypeError, which is a usage error.
+    """
+    if not text.isdecimal() or int(text) > 1024:
+        raise argparse.ArgumentTypeError(f"expected 0 to 1024 threads, got {text!r}")
+    return int(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import source_file
+from wcodec.cli.units import parse_threads
 
 EXAMPLE = "wcodec verify model.h5.wcz"
 
@@ -16,7 +17,7 @@ EXAMPLE = "wcodec verify model.h5.wcz"
 def options(verb: argparse.ArgumentParser) -> None:
     """Add what the verb understands."""
     verb.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
-    verb.add_argument("-T", "--threads", metavar="N", type=int, default=0, help="0 = all cores (default)")
+    verb.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
 
 
 def run(args: argparse.Namespace) -> int:
