@@ -24,8 +24,8 @@ from wcodec.learning.teacher import Lessons, drawn, lessons
 
 Progress = Callable[[int, int, int, float], None]
 
-SHOTS: Final = (0.15, 0.2, 0.65)
-"""Parts of the whole time: two to find the price, and a long one at it."""
+SHOTS: Final = (0.25, 0.35, 0.4)
+"""Parts of the whole time."""
 FIRST: Final = 1.0
 """Price of a bit in the first shot, as a part of the loss for each weight: about right for most networks."""
 AIM: Final = 0.9
@@ -39,7 +39,7 @@ FINER: Final = 0.7
 """Training begins with steps smaller by this factor than those that use up the divergence allowed."""
 FEW: Final = 10
 """Batches for the moments of the first rounding."""
-LAST: Final = 0.003
+LAST: Final = 0.03
 """Speed at the end of a shot, which falls linearly from 1."""
 SETTLED: Final = 0.8
 """Part of a shot after which the steps are fixed, as they are stored; the last shot then is judged at every tick."""
