@@ -8,17 +8,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-from wcodec.cli import streams
+from wcodec.cli import streams, tuned
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import free_target, packed_name, source_file
-from wcodec.cli.units import parse_seconds, parse_threads
-from wcodec.errors import RecipeError
-from wcodec.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS, Recipe
-
-if TYPE_CHECKING:
-    from wcodec.encoder import Encoded
+from wcodec.cli.units import parse_threads
+from wcodec.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
 
 EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
 REQUEST = (
@@ -69,18 +64,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     where.add_argument("--exclude", metavar="RE", action="append", help="these are lossless")
     where.add_argument("--config", metavar="F.toml", type=Path, help="all of this from a file; the command line wins")
 
-    learning = verb.add_argument_group("by what the model computes (needs wcodec[keras])")
-    learning.add_argument("--data", metavar="D", help="inputs, no labels needed: F.npz:train, an image folder, ...")
-    learning.add_argument("--max-drop", metavar="POINTS", type=float, help="accuracy to lose at most (default: 0.5)")
-    learning.add_argument("--tune", metavar="STEPS", type=int, help="steps of training; 0: round only")
-    learning.add_argument("--time-limit", metavar="T", help="for all of it, where --tune is not given (default: 2m)")
-    learning.add_argument("--limit", metavar="N", type=int, help="use at most N inputs")
-    learning.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
-    learning.add_argument("--model", metavar="ARCH", help="for weights alone: a model file, or module:function")
-    learning.add_argument(
-        "--import", dest="imports", metavar="MODULE", action="append", default=[], help="has own layers"
-    )
-    learning.add_argument("--unsafe", action="store_true", help="let the model file run code of its own")
+    tuned.options(verb)
 
     how = verb.add_argument_group("how")
     speed = how.add_mutually_exclusive_group()
@@ -115,9 +99,9 @@ def run(args: argparse.Namespace) -> int:
             target = free_target(source, args.output or packed_name(source), args.force)
         start = time.perf_counter()
         if args.data:
-            encoded = _tuned(args, source, target, recipe)
+            encoded = tuned.encode_by_inputs(args, source, target, recipe)
         else:
-            _refuse_without_data(args)
+            tuned.refuse_without_data(args)
             progress = stack.enter_context(watched("encode", args.quiet))
             encoded = encode(source, target, recipe, threads=args.threads, progress=progress)
         seconds = time.perf_counter() - start
@@ -132,42 +116,3 @@ def run(args: argparse.Namespace) -> int:
         numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
         streams.write_data(json.dumps(numbers, indent=1))
     return OK
-
-
-def _tuned(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
-    """Encode what learning makes of the weights, and say what it lost on inputs kept apart."""
-    from wcodec.encoder import encode
-    from wcodec.learning.tuning import Wish, measured, tune
-    from wcodec.output import whole_file
-
-    for word in ("max_error", "target_bytes", "target_ratio"):
-        if getattr(recipe, word) is not None:
-            raise RecipeError(f"--data: expected a budget of accuracy (--max-drop), got {word}")
-    told = (lambda _: None) if args.quiet else streams.write_note
-    wish = Wish(
-        args.data,
-        max_drop=0.5 if args.max_drop is None else args.max_drop,
-        steps=args.tune,
-        seconds=parse_seconds(args.time_limit or "2m"),
-        limit=args.limit,
-        rescale=args.rescale,
-        architecture=args.model,
-        imports=args.imports,
-        unsafe=args.unsafe,
-        seed=recipe.seed,
-    )
-    tuning = tune(source, wish, told)
-    for sentence in tuning.said:
-        told(sentence)
-    with whole_file(target) as temporary:
-        encoded = encode(source, temporary, recipe, tuned=tuning.tuned, threads=args.threads)
-        found = measured(tuning, temporary)
-    drop = "" if found.accuracy_drop is None else f", {found.accuracy_drop:+.2f} points of accuracy lost"
-    told(f"measured on {found.examples:,} inputs kept apart: {found.agreement or 0.0:.2f} % agree{drop}")
-    return encoded
-
-
-def _refuse_without_data(args: argparse.Namespace) -> None:
-    for option in ("max_drop", "tune", "time_limit", "limit", "rescale", "model"):
-        if getattr(args, option) is not None:
-            raise RecipeError(f"--{option.replace('_', '-')}: expected --data D with it")
