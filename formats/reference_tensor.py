@@ -59,6 +59,7 @@ class Head:
     basis: np.ndarray | None = None
     shift: int = 0
     offset: int = 0
+    vectors: np.ndarray | None = None
 
 
 def width_of(dtype: int) -> int:
@@ -122,7 +123,7 @@ def size_of(shape: tuple[int, ...], dimensions: list[int]) -> int:
 def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     first = reader.u(1)
     head = Head(first & 15)
-    if head.rule > 4:
+    if head.rule > 5:
         raise UnsupportedError(f"rule {head.rule}")
     require(first >> 7 == 0 and first >> 4 & 3 < 3, "flags")
     head.states = (0, 4, 8)[first >> 4 & 3]
@@ -145,7 +146,7 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
         head.table = [float(x) for x in np.frombuffer(reader.take((size - 1) * width), f"<f{width}")]
         head.table.insert(head.negatives, 0.0)
         require(all(a < b for a, b in zip(head.table, head.table[1:], strict=False)), "table does not ascend")
-    if head.rule in (2, 3):
+    if head.rule in (2, 3, 5):
         z = reader.varint()
         require(z < 2**32, "step")
         head.step = float(np.frombuffer(z.to_bytes(4, "big"), "<f4")[0])
@@ -154,6 +155,12 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
         require(head.layout > 0, "transform of a vector")
         k = size_of(tensor.shape, taps if 3 <= head.layout <= 6 else channels)
         head.shift, head.basis = read_basis(reader.take(reader.varint()), k)
+    if head.rule == 5:
+        require(head.layout > 0, "product of a vector")
+        block, size = reader.varint(), reader.varint()
+        require(1 <= block <= 1024 and 1 <= size <= 65536 and block * size <= 2**21, "size of the codebook")
+        entries = context(reader.take(reader.varint()), size - 1, block, 1, 0)
+        head.vectors = np.array([0] * block + entries, np.int64).reshape(size, block)
     if head.rule == 4:
         head.shift, head.offset = reader.u(1), reader.varint()
         require(head.shift <= 23 and head.offset < 2**31, "float rule")
@@ -190,6 +197,11 @@ def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype:
         require(all(b < 2**31 for b in bits), "float magnitude")
         bits = [b | (level < 0) << 31 for b, level in zip(bits, levels, strict=True)]
         return convert(np.array(bits, np.uint32).view(np.float32), dtype)
+    if head.vectors is not None:
+        numbers = [2 * level if level >= 0 else -2 * level - 1 for level in levels]
+        require(all(k < len(head.vectors) for k in numbers), "level outside the codebook")
+        rows = head.vectors[numbers].reshape(shape[0], -1)[:, : shape[1] * shape[2]]
+        return convert(rows.ravel().astype(np.float64) * head.step, dtype)
     trellis = Trellis(head.states)
     q = np.array([trellis.value(level) for level in levels], np.int64)
     if head.basis is None:
@@ -218,7 +230,8 @@ def read_tensor(sections: list[bytes], tensor: Tensor) -> np.ndarray:
         if head.rule == 0:
             parts.append(np.frombuffer(lossless(reader.rest(), n * dtype.itemsize, dtype.itemsize), dtype))
         else:
-            parts.append(values_of(read_levels(reader.rest(), shape, head.states), head, shape, tensor.dtype))
+            coded = shape if head.vectors is None else (n, -(-math.prod(per_unit) // head.vectors.shape[1]), 1)
+            parts.append(values_of(read_levels(reader.rest(), coded, head.states), head, shape, tensor.dtype))
     order = rows + channels + taps
     values = np.concatenate(parts).reshape([tensor.shape[d] for d in order])
     values = np.ascontiguousarray(values.transpose([order.index(d) for d in range(len(order))]))

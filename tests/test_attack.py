@@ -104,7 +104,7 @@ def test_names_of_unknown_things_are_in_the_message(tmp_path: Path) -> None:
     expected = {
         "future-version": "version 2", "unknown-feature": "feature 9", "unknown-kind-of-model-file": "kind 200",
         "unknown-coding-of-the-model-section": "coding 9", "table-unknown-type": "type 200",
-        "head-unknown-rule-7": "rule 7",
+        "head-unknown-rule-9": "rule 9",
         "coder-unknown": "coder 200", "dense-unknown-symbols": "got 9", "lossless-unknown-method": "got 99",
     }  # fmt: skip
     for name, words in expected.items():

@@ -20,6 +20,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "balanced": {},
     "lossless": {"lossless": True},
     "kmeans": {"bits": 5, "coder": "huffman"},
+    "product": {"quantizer": "product"},
     "sparse": {"sparsity": 0.9, "bits": 4},
     "by-error": {"max_error": 0.01, "effort": "fast"},
 }

@@ -33,6 +33,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "clusters": {"clusters": 100},
     "uniform": {"bits": 6, "quantizer": "uniform"},
     "uniform-huffman": {"quantizer": "uniform", "coder": "huffman"},
+    "product": {"quantizer": "product"},
     "kmeans-by-rate": {"quantizer": "kmeans"},
     "step": {"step": 0.05},
 }

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
@@ -125,6 +125,8 @@ def _weight_plan(
     quantizer = options.quantizer or "auto"
     if quantizer == "auto":
         quantizer = "kmeans" if clusters else "uniform"
+    if options.block and quantizer != "product":
+        raise RecipeError(f"block: expected the product quantizer with it, got {quantizer} for {tensor.name}")
     if clusters and not wish.named and _is_fragile(tensor, clusters):
         quantizer, clusters = "uniform", 256
     if options.step:
@@ -139,11 +141,12 @@ def _weight_plan(
     trellis = quantizer == "uniform" and coder != "huffman" and not options.prune
     states = _STATES if trellis else 0
     return Plan(
-        how="kmeans" if quantizer == "kmeans" else "uniform",
+        how=cast(Literal["uniform", "kmeans", "product"], quantizer),
         prune=shared or options.prune,
         limit=found.limit,
         step=step,
         clusters=clusters,
+        block=options.block,
         start=options.start or "linear",
         rate=0.0 if options.prune or recipe.effort == "fast" else _RATE[states],
         states=states,

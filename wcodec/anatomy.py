@@ -15,6 +15,7 @@ from wcodec.wire import (
     HUFFMAN,
     MOST_TOKENS,
     PATCHED,
+    PRODUCT,
     SPARSE,
     STEP,
     TABLE,
@@ -87,9 +88,11 @@ def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[Parts
         _, at = take_varint(data, at)
         size, at = take_varint(data, at)
         at += 1 + (size - 1) * _byte(data, at)
-    elif rule in {STEP, TRANSFORM}:
+    elif rule in {STEP, TRANSFORM, PRODUCT}:
         _, at = take_varint(data, at)
-        if rule == TRANSFORM:
+        if rule == PRODUCT:
+            _, at = take_varint(data, take_varint(data, at)[1])
+        if rule != STEP:
             length, at = take_varint(data, at)
             at += length
     elif rule == FLOAT:

@@ -24,6 +24,7 @@ class Words(TypedDict, total=False):
     threshold: float | str
     bits: int
     clusters: int
+    block: int
     step: float
     quantizer: str
     coder: str

@@ -23,6 +23,7 @@ from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles import write_model
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
+from wcodec.rules import in_shape, level_shape
 from wcodec.wire import ITEM_BYTES
 
 Progress = Callable[[TensorFacts], None]
@@ -117,8 +118,9 @@ def _chunk_values(chunk: memoryview, head: Head, facts: TensorFacts, shape: Shap
         item = ITEM_BYTES[facts.dtype]
         raw: Bits = np.frombuffer(lossless.decode(bytes(chunk), item * shape[1], item), np.uint8)
         return raw.view(numpy_type(facts.dtype))
-    levels = decode_chunk(chunk, shape, head.rule.states)
-    return from_float(head.rule.weights(levels, facts.dtype in {"float32", "bfloat16"}), facts.dtype)
+    levels = decode_chunk(chunk, level_shape(head.rule, shape), head.rule.states)
+    weights = head.rule.weights(levels, facts.dtype in {"float32", "bfloat16"})
+    return from_float(in_shape(weights, shape), facts.dtype)
 
 
 def _joined(chunks: list[Bits], facts: TensorFacts, head: Head) -> Bits:

@@ -18,14 +18,15 @@ from wcodec.container.write import Coded, Writer
 from wcodec.floats import Float32, from_float, to_float32
 from wcodec.head import NO_POSITIONS, Head, pack_head
 from wcodec.layout import VECTOR, gather, spread, units
-from wcodec.levels import FAMILIES, encode_chunk
+from wcodec.levels import encode_chunk
 from wcodec.model import Bits, Model, Tensor, TensorFacts, Tuned
 from wcodec.modelfiles import open_model
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
 from wcodec.prune import prune_by
-from wcodec.quantization import choose, quantized
+from wcodec.quantization import choose, coders_of, quantized
 from wcodec.recipe import Plan, Recipe
+from wcodec.rules import Product, in_shape
 from wcodec.search import Goal, largest_step
 from wcodec.wire import CHUNK_WEIGHTS, FLOATS, ITEM_BYTES
 
@@ -207,10 +208,12 @@ def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_
     def chunk(start: int) -> tuple[bytes, Bits, float, int]:
         part = (slice(None), slice(start, start + size)) if layout == VECTOR else slice(start, start + size)
         levels = quantized(pruned[part], rule, plan)
-        payload = encode_chunk(levels, rule.states, FAMILIES[plan.coder], plan.effort)
-        decoded = from_float(rule.weights(levels, tensor.dtype in {"float32", "bfloat16"}), tensor.dtype)
+        payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
+        weights = rule.weights(levels, tensor.dtype in {"float32", "bfloat16"})
+        decoded = from_float(in_shape(weights, pruned[part].shape), tensor.dtype)
         difference = np.subtract(whole[part], to_float32(decoded, tensor.dtype), dtype=np.float64)
-        return payload, decoded, float(np.square(difference).sum()), int(np.count_nonzero(levels))
+        kept = np.count_nonzero(decoded if isinstance(rule, Product) else levels)
+        return payload, decoded, float(np.square(difference).sum()), int(kept)
 
     parts = list(chunk_map(chunk, range(0, count, size)))
     decoded = np.concatenate([part[1] for part in parts], axis=1 if layout == VECTOR else 0)

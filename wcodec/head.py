@@ -12,7 +12,7 @@ from wcodec.layout import VECTOR, WITH_TAPS, Shape3, check_layout, units, view_s
 from wcodec.model import TensorFacts
 from wcodec.quantize.trellis import States
 from wcodec.rules import Rule, pack_rule, parse_rule, rule_id
-from wcodec.wire import EXACT, FLOATS, ITEM_BYTES, PATCHED, TRANSFORM, put_varint, take_varint
+from wcodec.wire import EXACT, FLOATS, ITEM_BYTES, PATCHED, PRODUCT, TRANSFORM, put_varint, take_varint
 
 MAX_CHUNK = 1 << 21
 _STATES: tuple[States, ...] = (0, 4, 8)
@@ -96,8 +96,8 @@ def parse_head(facts: TensorFacts, data: memoryview, chunks: int) -> tuple[Head,
     positions, patches = NO_POSITIONS, np.empty((0, ITEM_BYTES[facts.dtype]), np.uint8)
     if flags & PATCHED:
         positions, patches, at = _parse_patches(facts, data, at)
-    if number == TRANSFORM and layout == VECTOR:
-        raise CorruptError(f"head: expected a layout with taps or rows for the transform, got {layout}")
+    if number in {TRANSFORM, PRODUCT} and layout == VECTOR:
+        raise CorruptError(f"head: expected a layout with taps or rows for rule {number}, got {layout}")
     _, channels, taps = view_shape(facts.shape, layout)
     rule, at = parse_rule(data, at, number, states, taps if layout in WITH_TAPS else channels)
     return Head(rule, layout, chunk_units, positions, patches), at

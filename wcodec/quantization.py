@@ -13,16 +13,19 @@ import numpy.typing as npt
 from wcodec.entropy import context
 from wcodec.floats import Float32
 from wcodec.layout import VECTOR, WITH_TAPS, families, spatial, spread, view_shape
+from wcodec.levels import FAMILIES
+from wcodec.quantize import product
 from wcodec.quantize.kmeans import assign, cluster
 from wcodec.quantize.transform import MAX_SIDE, dct_basis, forward, klt_basis
 from wcodec.quantize.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.quantize.trellis import quantize
 from wcodec.recipe import Plan
-from wcodec.rules import Float, Levels, Rule, Step, Table, Transform, pack_rule, round_step
+from wcodec.rules import Float, Levels, Product, Rule, Step, Table, Transform, pack_rule, round_step
 from wcodec.wire import CHUNK_WEIGHTS
 
 MIN_TAPS, MAX_TAPS = 9, 64
 _TALL = 16
+_FEWEST, _BLOCK, _VECTORS = 4, 4, 256
 _LARGEST = 0x7F7FFFFF
 _SAMPLE = 1 << 16
 _PASSES = {"fast": 1, "normal": 1, "best": 4}
@@ -39,6 +42,8 @@ def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
     layouts = layouts or [(VECTOR,)]
     if plan.how == "kmeans":
         return layouts[0][0], _table_rule(weights, plan)
+    if plan.how == "product" and layouts[0][0] != VECTOR:
+        return layouts[0][0], _product_rule(weights, layouts[0][0], plan)
     step = round_step(plan.step * _SPACING[plan.states])
     choices = [(family, rule) for family in layouts for rule in _uniform_rules(weights, family[0], step, plan)]
     if plan.effort == "fast":
@@ -65,6 +70,14 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
         case Float():
             codes = _magnitude_codes(part, rule.shift)
             return (np.where(part < 0, -1, 1) * np.where(codes, codes - rule.offset, 0)).astype(np.int32)
+        case Product():
+            vectors = product.blocks(part.reshape(len(part), -1), rule.codebook.block)
+            return product.assign(vectors, rule.codebook).reshape(len(part), -1, 1)
+
+
+def coders_of(rule: Rule, plan: Plan) -> tuple[str, ...]:
+    """The level coders worth trying. Codes of vectors have little that contexts can tell."""
+    return ("dense", "context") if isinstance(rule, Product) and plan.coder == "auto" else FAMILIES[plan.coder]
 
 
 def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
@@ -92,6 +105,15 @@ def _table_rule(weights: Float32, plan: Plan) -> Table:
         return Table(cluster(survivors, plan.clusters - 1, plan.start, plan.seed))
     clusters = int(np.clip(round(spread_of_values / plan.step), 2, 1 << 12))
     return Table(cluster(survivors, clusters, plan.start, plan.seed, rate=plan.rate * plan.step**2))
+
+
+def _product_rule(weights: Float32, layout: int, plan: Plan) -> Product:
+    """Blocks of a kernel's taps where they are few, else of four weights of a row."""
+    rows, channels, taps = view_shape(weights.shape, layout)
+    block = plan.block or (taps if _FEWEST <= taps <= MAX_TAPS else _BLOCK)
+    vectors = product.blocks(spread(weights, layout).reshape(rows, -1), min(block, channels * taps))
+    rate = 0.0 if plan.clusters else plan.rate * plan.step**2
+    return Product(product.learn(vectors, plan.clusters or _VECTORS, rate * vectors.shape[1], round_step))
 
 
 def _float_rule(weights: Float32, mantissa: int) -> Float:

@@ -14,10 +14,10 @@ Preset = Literal["safe", "balanced", "small"]
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]
 PRESETS = ("safe", "balanced", "small")
-QUANTIZERS = ("auto", "kmeans", "uniform")
+QUANTIZERS = ("auto", "kmeans", "uniform", "product")
 LEVEL_CODERS = ("auto", "huffman", "context")
 STARTS = ("linear", "density", "kmeans++")
-WORDS = ("bits", "clusters", "coder", "lossless", "quantizer", "sparsity", "start", "step", "threshold")
+WORDS = ("bits", "block", "clusters", "coder", "lossless", "quantizer", "sparsity", "start", "step", "threshold")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Options:
 
     bits, clusters: size of the codebook (level 0 included): 2**bits, or as many values.
     step:           distance of the uniform quantiser's levels, in units of the weights.
+    block:          weights that share a code, under the product quantiser.
     start:          first centroids of k-means.
     """
 
@@ -61,6 +62,7 @@ class Options:
     prune: Prune | None = None
     bits: int | None = None
     clusters: int | None = None
+    block: int | None = None
     step: float | None = None
     quantizer: str | None = None
     coder: str | None = None
@@ -69,6 +71,7 @@ class Options:
     def __post_init__(self) -> None:
         _within("bits", self.bits, 1, 16)
         _within("clusters", self.clusters, 2, 1 << 16)
+        _within("block", self.block, 1, 256)
         if self.bits is not None and self.clusters is not None:
             raise RecipeError("bits and clusters: expected one of them, got both")
         if self.step is not None and not 0.0 < self.step < float("inf"):
@@ -85,6 +88,7 @@ class Options:
             prune=self.prune or general.prune,
             bits=self.bits if size_said else general.bits,
             clusters=self.clusters if size_said else general.clusters,
+            block=self.block or general.block,
             step=self.step or general.step,
             quantizer=self.quantizer or general.quantizer,
             coder=self.coder or general.coder,
@@ -162,6 +166,8 @@ def options_from(settings: Mapping[str, object]) -> Options:
             options = replace(options, bits=int(_number(word, text, int)))
         elif word == "clusters":
             options = replace(options, clusters=int(_number(word, text, int)))
+        elif word == "block":
+            options = replace(options, block=int(_number(word, text, int)))
         elif word == "step":
             options = replace(options, step=_number(word, text, float))
         elif word == "quantizer":
@@ -233,22 +239,23 @@ def _number(word: str, text: str, kind: type[int] | type[float]) -> float:
 class Plan:
     """What one tensor gets, with every choice made that does not need its values a second time.
 
-    how:       "exact"; "float": drop mantissa bits; "uniform" and "kmeans": see `quantize`.
+    how:       "exact"; "float": drop mantissa bits; "uniform", "kmeans" and "product": see `quantize`.
     prune:     None prunes nothing.
     limit:     larger magnitudes, and what is not finite, are kept exactly beside the levels.
     step:      distance of levels at which plain rounding has the error that is wanted, in units of the weights.
-    clusters:  size of the codebook, level 0 included; None where `step` decides. `start` as in Options.
+    clusters:  size of the codebook, level 0 included; None where `step` decides. `start` and `block` as in Options.
     transform: whether large kernels may be coded in a rotated basis.
     mantissa:  bits of mantissa kept by "float".
     rate:      squared error, in units of the step, that a bit is worth; 0: plain rounding.
     states:    of the trellis quantiser: 0, 4 or 8.
     """
 
-    how: Literal["exact", "float", "uniform", "kmeans"]
+    how: Literal["exact", "float", "uniform", "kmeans", "product"]
     prune: Prune | None = None
     limit: float = float("inf")
     step: float = 0.0
     clusters: int | None = None
+    block: int | None = None
     start: Start = "linear"
     mantissa: int = 23
     rate: float = 0.0

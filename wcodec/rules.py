@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.floats import Float32, Float64
+from wcodec.layout import Shape3
+from wcodec.quantize import product
 from wcodec.quantize.kmeans import Codebook, lookup
 from wcodec.quantize.transform import Basis, inverse, pack_basis, parse_basis
 from wcodec.quantize.trellis import States, reconstruct
-from wcodec.wire import FLOAT, STEP, TABLE, TRANSFORM, put_varint, take_varint
+from wcodec.wire import FLOAT, PRODUCT, STEP, TABLE, TRANSFORM, put_varint, take_varint
 
 Levels = npt.NDArray[np.int32]
 _EXACT_IN_FLOAT32 = 1 << 24
@@ -78,8 +80,34 @@ class Float:
         return bits.view(np.float32)
 
 
-Rule = Table | Step | Transform | Float
-_IDS = {Table: TABLE, Step: STEP, Transform: TRANSFORM, Float: FLOAT}
+@dataclass(frozen=True)
+class Product:
+    """A level stands for `block` weights of a row: product quantisation (Stock et al. 2020)."""
+
+    codebook: product.Vectors
+    states: States = 0
+
+    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+        """float64[rows, vectors, block]: rows may be longer than they should be; see `in_shape`."""
+        return product.lookup(levels[:, :, 0], self.codebook)
+
+
+Rule = Table | Step | Transform | Float | Product
+_IDS = {Table: TABLE, Step: STEP, Transform: TRANSFORM, Float: FLOAT, Product: PRODUCT}
+
+
+def level_shape(rule: Rule, shape: Shape3) -> Shape3:
+    """Shape of the levels of weights[rows, channels, taps]: the same, or one level for each block of a row."""
+    rows, channels, taps = shape
+    return (rows, -(-channels * taps // rule.codebook.block), 1) if isinstance(rule, Product) else shape
+
+
+def in_shape(weights: npt.NDArray[np.floating], shape: Shape3) -> npt.NDArray[np.floating]:
+    """What `weights` gives, as [rows, channels, taps]: without what blocks have behind the end of a row."""
+    if weights.shape == shape:
+        return weights
+    rows, channels, taps = shape
+    return np.ascontiguousarray(weights.reshape(rows, -1)[:, : channels * taps]).reshape(shape)
 
 
 def rule_id(rule: Rule) -> int:
@@ -102,6 +130,9 @@ def pack_rule(out: bytearray, rule: Rule) -> None:
         case Float():
             out.append(rule.shift)
             put_varint(out, rule.offset)
+        case Product():
+            _pack_step(out, rule.codebook.step)
+            product.pack_vectors(out, rule.codebook)
 
 
 def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int) -> tuple[Rule, int]:
@@ -132,6 +163,10 @@ def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int
         if shift > 23 or offset >> 31:
             raise CorruptError(f"float rule: expected a shift up to 23 and an offset of 31 bits, got {shift}, {offset}")
         return Float(shift, offset), at
+    if number == PRODUCT:
+        step, at = _parse_step(data, at)
+        vectors, at = product.parse_vectors(data, at, step)
+        return Product(vectors), at
     raise UnsupportedError(f"rule {number} is not known to this version")
 
 

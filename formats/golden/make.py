@@ -51,12 +51,13 @@ BAD = (
     "unknown-coding-of-the-model-section", "varint-not-shortest", "a-record-too-many", "duplicate-of-itself",
     "duplicate-of-a-duplicate", "duplicate-of-another-shape", "digest", "error-not-a-number", "table-unknown-type",
     "table-name-not-utf-8", "table-repeated-name", "table-product-of-many-bits", "model-section-declares-too-much",
-    "model-section-behind-the-frame", "model-section-bomb", "head-flag-7", "head-states-3", "head-unknown-rule-7",
+    "model-section-behind-the-frame", "model-section-bomb", "head-flag-7", "head-states-3", "head-unknown-rule-9",
     "head-unknown-layout", "head-layout-of-kernels", "head-integers-by-rule-2", "chunk-of-a-huge-tensor",
     "chunks-too-many",
     "chunks-of-nothing", "patches-behind-the-end", "patches-cut", "codebook-descending", "codebook-too-small", "step-0",
     "float-magnitude-of-32-bits", "coder-unknown", "dense-a-byte-more", "dense-unknown-symbols", "dense-zstd-bomb",
-    "sparse-gap-behind-the-end", "sparse-entries-too-many", "lossless-unknown-method", "lossless-stored-too-short",
+    "sparse-gap-behind-the-end", "product-of-a-vector", "product-codebook-too-large", "product-code-outside",
+    "sparse-entries-too-many", "lossless-unknown-method", "lossless-stored-too-short",
 )  # fmt: skip
 
 
@@ -94,6 +95,8 @@ MODELS: dict[str, tuple[str, Callable[[], Arrays], Words]] = {
     "transform": ("npz", lambda: {"w": smooth(5, 5, 8, 16)}, {"step": 0.02}),
     "patches": ("npz", irregular, {"bits": 4}),
     "float": ("npz", lambda: {"gamma": np.abs(weights(8, 300)) + 1, "w": weights(9, 30, 20)}, {"preset": "small"}),
+    "product": ("npz", lambda: {"w": weights(16, 60, 50)}, {"quantizer": "product", "clusters": 64}),
+    "product-kernel": ("npz", lambda: {"k": smooth(3, 3, 8, 16)}, {"quantizer": "product", "block": 4}),
     "float16": ("npz", lambda: {"w": weights(10, 40, 30).astype(np.float16)}, {"bits": 5}),
     "float64": ("npz", lambda: {"w": weights(11, 40, 30).astype(np.float64)}, {"bits": 5}),
     "duplicates": ("npz", layers, {"bits": 4}),

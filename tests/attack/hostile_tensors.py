@@ -58,7 +58,7 @@ def heads() -> Iterator[Hostile]:
     yield "head-states-of-a-table", vector(head(1, b"\0\1\2" + chunk, flags=0x10)), C
     yield "head-states-of-exact-values", vector(b"\x10" + EXACT[1:]), C
     yield "head-patches-of-exact-values", vector(b"\x40" + EXACT[1:]), C
-    for rule in range(5, 16):
+    for rule in range(9, 16):
         yield f"head-unknown-rule-{rule}", vector(head(rule, STEP + chunk)), U
     yield "head-layout-missing", vector(b"\2"), T
     yield "head-unknown-layout", vector(head(2, STEP + chunk, layout=99)), C
@@ -66,7 +66,7 @@ def heads() -> Iterator[Hostile]:
     yield "head-layout-of-kernels", one_tensor(MATRIX, head(2, STEP + chunk, layout=3)).sewn(), C
     yield "head-transform-of-a-vector", vector(head(3, STEP + chunk)), C
     integers = TensorFacts("i", "int32", (6,))
-    for rule, parameters in ((1, b"\0\1\2"), (2, STEP), (4, b"\0\0")):
+    for rule, parameters in ((1, b"\0\1\2"), (2, STEP), (4, b"\0\0"), (5, STEP + b"\2\1\0")):
         yield f"head-integers-by-rule-{rule}", one_tensor(integers, head(rule, parameters + chunk)).sewn(), C
     huge, quarter = TensorFacts("h", "float32", (1 << 40,)), TensorFacts("h", "float32", (4 * MAX_CHUNK,))
     repeated = b"\1" + bytes(4)
@@ -129,6 +129,24 @@ def rules() -> Iterator[Hostile]:
     yield "float-offset-of-33-bits", lossy(head(4, b"\0" + varint(1 << 33) + chunk)), C
     yield "float-magnitude-of-32-bits", lossy(head(4, b"\x16" + varint(1 << 20) + chunk)), C
     yield "float-missing", lossy(head(4)), T
+    yield "product-of-a-vector", lossy(head(5, STEP + b"\2\1\0" + chunk)), C
+    codes = fixed([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 2)
+
+    def product(parameters: bytes, flags: int = 0) -> bytes:
+        return one_tensor(MATRIX, head(5, parameters + codes, layout=1, flags=flags), error=0).sewn()
+
+    yield "product-states", product(STEP + b"\2\1\0", flags=0x10), C
+    yield "product-step-0", product(b"\0\2\1\0"), C
+    yield "product-block-0", product(STEP + b"\0\1\0"), C
+    yield "product-block-too-large", product(STEP + varint(1025) + b"\1\0"), C
+    yield "product-of-no-vectors", product(STEP + b"\2\0\0"), C
+    yield "product-too-many-vectors", product(STEP + b"\2" + varint(65537) + b"\0"), C
+    yield "product-of-64-bits", product(STEP + varint((1 << 64) - 1) + varint((1 << 64) - 1) + b"\0"), C
+    yield "product-codebook-too-large", product(STEP + varint(1024) + varint(4096) + b"\0"), C
+    yield "product-codebook-cut", product(STEP + b"\2\3\x7f\0"), T
+    yield "product-codebook-of-nothing", product(STEP + b"\2\1\1\0"), C
+    yield "product-codebook-missing", one_tensor(MATRIX, head(5, STEP, layout=1), error=0).sewn(), T
+    yield "product-code-outside", product(STEP + b"\2\2\0"), C
 
 
 def chunks() -> Iterator[Hostile]:

@@ -47,6 +47,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     size = loss.add_mutually_exclusive_group()
     size.add_argument("--bits", metavar="N", help="2^N values a tensor")
     size.add_argument("--clusters", metavar="K", help="K values a tensor")
+    loss.add_argument("--block", metavar="N", help="weights that share a value, with --quantizer product")
     loss.add_argument("--global", dest="global_sparsity", action="store_const", const=True, help="--sparsity over all")
     loss.add_argument("--step", metavar="S", help="distance of the values, in units of the weights")
     loss.add_argument("--start", choices=STARTS, help="first values of k-means (default: linear)")

@@ -1,0 +1,138 @@
+"""Product quantisation: codebooks of vectors, the codes of blocks, and files that hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attack.small_models import weights, write_npz
+from hypothesis import given
+from hypothesis import strategies as st
+from twins import product as twin
+
+import wcodec
+from wcodec.errors import CorruptError, RecipeError
+from wcodec.kernels import vectors as kernel
+from wcodec.quantize.product import Vectors, assign, blocks, learn, lookup, pack_vectors, parse_vectors
+from wcodec.rules import Product, in_shape, level_shape, round_step
+
+
+def mixture(count: int, block: int, kinds: int) -> np.ndarray:
+    """Vectors around a few centres."""
+    rng = np.random.default_rng(count)
+    centres = rng.normal(size=(kinds, block))
+    return (centres[rng.integers(0, kinds, count)] + 0.01 * rng.normal(size=(count, block))).astype(np.float32)
+
+
+@given(st.integers(1, 20), st.integers(1, 6), st.integers(1, 12), st.integers(0, 1 << 20))
+def test_the_kernel_finds_what_its_twin_finds(count: int, block: int, size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = np.round(rng.normal(size=(count, block)), 1).astype(np.float32)
+    centroids = np.round(rng.normal(size=(block, size)), 1).astype(np.float32)
+    offsets = np.round(rng.random(size), 1).astype(np.float32)
+    codes = np.empty(count, np.int32)
+    kernel.nearest(vectors, centroids, offsets, np.empty(size, np.float32), codes)
+    assert codes.tolist() == twin.nearest(vectors, centroids, offsets.tolist())
+
+
+def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
+    room, codes = np.empty(3, np.float32), np.empty(2, np.int32)
+    odd = (((2, 4), (3, 3), 3), ((2, 4), (4, 2), 3), ((2, 4), (4, 0), 0), ((5, 4), (4, 3), 3))
+    for vectors, centroids, offsets in odd:
+        arrays = [np.zeros(shape, np.float32) for shape in (vectors, centroids, offsets)]
+        with pytest.raises(IndexError):
+            kernel.nearest(*arrays, room, codes)
+
+
+def test_well_separated_vectors_get_a_centroid_each() -> None:
+    vectors = mixture(3000, 5, 12)
+    book = learn(vectors, 13, 0.0, round_step)
+    error = np.square(vectors - lookup(assign(vectors, book), book)).mean()
+    assert len(book.entries) == 13
+    assert error < 3 * 0.01**2
+
+
+def test_a_price_of_bits_makes_fewer_vectors_and_cheaper_codes() -> None:
+    vectors = weights(3, 4000, 4)
+    free, priced = (learn(vectors, 64, rate, round_step) for rate in (0.0, 0.02))
+
+    def entropy(book: Vectors) -> float:
+        part = np.unique(assign(vectors, book), return_counts=True)[1] / len(vectors)
+        return float(-(part * np.log2(part)).sum())
+
+    assert len(priced.entries) < len(free.entries)
+    assert entropy(priced) < 0.8 * entropy(free)
+
+
+@pytest.mark.parametrize("vectors", [
+    np.zeros((0, 3), np.float32), np.zeros((5, 3), np.float32), np.full((1, 3), 2.5, np.float32),
+    np.full((9, 2), 3e38, np.float32), np.full((9, 2), 1e-42, np.float32), np.eye(4, dtype=np.float32),
+], ids=["none", "zeros", "one", "huge", "tiny", "few"])  # fmt: skip
+def test_odd_vectors_have_a_codebook_too(vectors: np.ndarray) -> None:
+    book = learn(vectors, 16, 0.0, round_step)
+    values = lookup(assign(vectors, book), book).astype(np.float32)
+    assert np.isfinite(values).all()
+    assert not values[~vectors.any(axis=1)].any()
+    assert np.abs(values - vectors).max(initial=0.0) <= max(0.01 * np.abs(vectors).max(initial=0.0), book.step)
+
+
+@given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 1 << 20))
+def test_a_codebook_comes_back(size: int, block: int, seed: int) -> None:
+    entries = np.random.default_rng(seed).integers(-200, 200, (size, block), np.int32)
+    entries[0] = 0
+    packed = bytearray(b"in front")
+    pack_vectors(packed, Vectors(entries, 0.5))
+    back, at = parse_vectors(memoryview(bytes(packed) + b"behind"), 8, 0.5)
+    assert at == len(packed)
+    assert np.array_equal(back.entries, entries)
+
+
+def test_rows_that_blocks_do_not_divide_are_cut() -> None:
+    book = Vectors(np.arange(12, dtype=np.int32).reshape(3, 4) - np.arange(4, dtype=np.int32), 0.5)
+    book.entries[0] = 0
+    rule, shape = Product(book), (2, 3, 2)
+    assert level_shape(rule, shape) == (2, 2, 1)
+    assert blocks(np.ones((2, 6), np.float32), 4).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]] * 2
+    levels = np.array([[[-1], [1]], [[1], [0]]], np.int32)
+    values = in_shape(rule.weights(levels, True), shape).reshape(2, 6)
+    assert values.tolist() == [[2, 2, 2, 2, 4, 4], [4, 4, 4, 4, 0, 0]]
+    with pytest.raises(CorruptError, match="codes under 3, got 3"):
+        rule.weights(np.full((2, 2, 1), -2, np.int32), True)
+
+
+@pytest.mark.parametrize("words", [
+    {}, {"clusters": 32, "block": 7}, {"bits": 5}, {"sparsity": 0.8}, {"coder": "huffman"}, {"coder": "context"},
+    {"preset": "small", "effort": "best"}, {"effort": "fast"},
+], ids=str)  # fmt: skip
+def test_a_file_of_codes_is_read_tensor_by_tensor(words: dict[str, object], tmp_path: Path) -> None:
+    arrays = {
+        "conv/kernel": weights(1, 3, 3, 8, 24), "conv/bias": weights(2, 24), "dense/kernel": weights(3, 70, 50),
+        "half/kernel": weights(4, 33, 40).astype(np.float16), "narrow/kernel": weights(5, 300, 1),
+    }  # fmt: skip
+    arrays["dense/kernel"][3, 4] = np.inf
+    source = write_npz(tmp_path / "m.npz", arrays)
+    numbers = wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", **words)
+    opened = wcodec.open(tmp_path / "m.wcz")
+    assert numbers.parts.total() == (tmp_path / "m.wcz").stat().st_size
+    assert 0.0 < numbers.relative_error < 0.8
+    for tensor in numbers.tensors:
+        name = tensor.name
+        assert opened[name].shape == arrays[name].shape
+        assert tensor.kept is None or tensor.kept <= tensor.weights
+    assert opened["dense/kernel"][3, 4] == np.inf
+    wcodec.verify(tmp_path / "m.wcz")
+
+
+def test_the_error_asked_for_is_met(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "m.npz", {"w": weights(3, 100, 80)})
+    numbers = wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", block=2, max_error=0.05)
+    assert 0.03 < numbers.relative_error <= 0.05
+
+
+def test_a_block_without_its_quantizer_is_refused(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "m.npz", {"w": weights(3, 100, 80)})
+    with pytest.raises(RecipeError, match="block: expected the product quantizer with it"):
+        wcodec.encode(source, tmp_path / "m.wcz", block=4, bits=4)
+    with pytest.raises(RecipeError, match="block: expected 1 to 256, got 0"):
+        wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", block=0)
