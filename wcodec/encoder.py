@@ -82,12 +82,14 @@ def encode(
     recipe: Recipe,
     *,
     tuned: Mapping[str, Tuned] = NOTHING_TUNED,
+    size: float = 1.0,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
     """Write `target`, a .wcz of the model file `source`, whole or not at all. Inverse: `decoder.decode`.
 
     tuned: by tensor name, what to code in place of the file's weights; errors are told against the file's.
+    size:  multiplies the steps that the recipe leaves open; a recipe with a budget searches it from here.
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written.
     """
     with open_model(source, recipe.keep_optimizer or bool(recipe.options.lossless)) as model:
@@ -101,15 +103,15 @@ def encode(
 
             goal = _goal(recipe, model)
             if goal is None:
-                return attempt(1.0)
+                return attempt(size)
             last: list[tuple[float, Encoded]] = []
 
             def measure(size: float) -> float:
                 last[:] = [(size, attempt(size))]
                 return last[0][1].error if recipe.max_error else last[0][1].file_bytes
 
-            size = largest_step(measure, 1.0, goal)
-            return last[0][1] if last[0][0] == size else attempt(size)
+            best = largest_step(measure, size, goal)
+            return last[0][1] if last[0][0] == best else attempt(best)
 
 
 def _goal(recipe: Recipe, model: Model) -> Goal | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from wcodec import __version__
-from wcodec.cli import completion, decode, encode, evaluate, inspect, streams, verify
+from wcodec.cli import completion, decode, encode, evaluate, inspect, streams, sweep, verify
 from wcodec.cli.exit_codes import USAGE
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ VERBS = (
     Verb("inspect", "show where the bytes of a file go", inspect.EXAMPLE, inspect.options, inspect.run),
     Verb("verify", "decode into nothing, checking every checksum", verify.EXAMPLE, verify.options, verify.run),
     Verb("evaluate", "run a model on examples", evaluate.EXAMPLE, evaluate.options, evaluate.run),
+    Verb("sweep", "show what each byte of a model buys", sweep.EXAMPLE, sweep.options, sweep.run),
     Verb("completion", "print a script for the tab key", completion.EXAMPLE, completion.options, completion.run),
 )
 

@@ -60,7 +60,8 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
             error(tensor.error),
         )
     if inspection.format_version is None:
-        return f"{_text((tensors,))}\n\n{size(inspection.file_bytes)}, of it {size(inspection.tensor_bytes)} in tensors"
+        closing = f"{size(inspection.file_bytes)}, of it {size(inspection.tensor_bytes)} in tensors"
+        return f"{text_of((tensors,))}\n\n{closing}"
     parts = Table(box=None, pad_edge=False, header_style="bold")
     parts.add_column("part")
     parts.add_column("bytes", justify="right")
@@ -70,7 +71,7 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
         if count:
             parts.add_row(word, f"{count:,}", f"{100 * count / inspection.file_bytes:.1f} %")
     parts.add_row("file", f"{inspection.file_bytes:,}", "100.0 %", style="bold")
-    return f"{_text((tensors, parts))}\n\n{_closing(inspection)}"
+    return f"{text_of((tensors, parts))}\n\n{_closing(inspection)}"
 
 
 def summary(inspection: Inspection, what: str, dropped: Sequence[str], seconds: float) -> str:
@@ -88,7 +89,7 @@ def _closing(inspection: Inspection) -> str:
     return f"{size(before)} -> {size(after)} ({against}), {lost}"
 
 
-def _text(tables: Sequence[Table]) -> str:
+def text_of(tables: Sequence[Table]) -> str:
     """As wide as the terminal, or as wide as it takes where there is none; a reader of a file can scroll."""
     from rich.console import Console
 

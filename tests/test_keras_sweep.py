@@ -1,0 +1,51 @@
+"""Sweeps that run the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wcodec.learning.backend import keras
+from wcodec.learning.judge import judge
+from wcodec.learning.tuning import Wish
+from wcodec.request import recipe_from
+from wcodec.sweep import Sweep, sweep
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    folder = tmp_path_factory.mktemp("sweep")
+    keras().utils.set_random_seed(5)
+    layers = keras().layers
+    model = keras().Sequential([
+        keras().Input((6, 6, 1)), layers.Conv2D(12, 3, activation="relu"), layers.BatchNormalization(),
+        layers.Flatten(), layers.Dense(24, activation="relu"), layers.Dense(5),
+    ])  # fmt: skip
+    model.save(folder / "m.keras")
+    x = np.random.default_rng(6).normal(size=(300, 6, 6, 1)).astype(np.float32)
+    np.savez(folder / "d.npz", x=x, y=np.argmax(model.predict(x, verbose=0), axis=-1))
+    bench = judge(folder / "m.keras", Wish(str(folder / "d.npz")))
+    before = [np.asarray(weight) for weight in bench.subject.model.weights]
+    swept = sweep(folder / "m.keras", recipe_from({}), points=3, judge=bench)
+    assert all(np.array_equal(a, b) for a, b in zip(before, bench.subject.model.weights, strict=True))
+    return swept
+
+
+def test_points_are_judged_by_answers_and_labels(found: Sweep) -> None:
+    assert found.examples == 60
+    assert found.accuracy == 100.0
+    judged = [point.judged for point in found.points if point.judged]
+    assert len(judged) == len(found.points) == 6
+    for one in judged:
+        assert one.divergence > 0
+        assert one.predicted_drop == pytest.approx(42 * one.divergence)
+        assert one.accuracy is not None
+        assert one.accuracy_drop == pytest.approx(100 - one.accuracy)
+    data_free = [point.judged.divergence for point in found.points if point.judged and point.method == "preset"]
+    assert data_free == sorted(data_free)
+
+
+def test_every_kernel_is_judged_alone(found: Sweep) -> None:
+    assert len(found.sensitivities) == 3
+    assert all(one.judged and one.judged.divergence > 0 for one in found.sensitivities)
+    assert found.complete

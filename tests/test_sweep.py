@@ -1,0 +1,138 @@
+"""Sweeps without data: the curve, the tensors, the time, and what an interrupt leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from attack.small_models import weights, write_npz
+from conftest import Run, command
+
+from wcodec.cli import main
+from wcodec.errors import RecipeError
+from wcodec.request import recipe_from
+from wcodec.sweep import Judgement, sweep
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    arrays = {"conv/kernel": weights(1, 3, 3, 8, 16), "dense/kernel": weights(2, 90, 60), "dense/bias": weights(3, 60)}
+    return write_npz(tmp_path_factory.mktemp("sweep") / "m.npz", arrays)
+
+
+@pytest.mark.parametrize("points", [1, 2, 3, 4, 5, 9])
+def test_the_curve_falls_from_large_and_exact_to_small_and_lossy(model: Path, points: int) -> None:
+    found = sweep(model, recipe_from({}), points=points)
+    sizes, errors = zip(*((one.file_bytes, one.relative_error) for one in found.points), strict=True)
+    assert len(found.points) == points
+    assert found.complete
+    assert list(sizes) == sorted(sizes, reverse=True)
+    for method in ("preset", "step"):  # vectors differ between these, and with them bytes
+        alike = [error for one, error in zip(found.points, errors, strict=True) if one.method == method]
+        assert alike == sorted(alike)
+    assert "balanced" in {one.name for one in found.points}
+
+
+def test_every_weight_tensor_is_tried_alone_the_dearest_first(model: Path) -> None:
+    found = sweep(model, recipe_from({"exclude": "conv"}), points=1)
+    assert [one.name for one in found.sensitivities] == ["dense/kernel"]
+    both = sweep(model, recipe_from({}), points=1)
+    assert {one.name for one in both.sensitivities} == {"conv/kernel", "dense/kernel"}
+    assert [one.cost for one in both.sensitivities] == sorted((one.cost for one in both.sensitivities), reverse=True)
+    assert all(one.saved == one.fine_bytes - one.coarse_bytes > 0 for one in both.sensitivities)
+    assert all(0 < one.share < one.relative_error for one in both.sensitivities)
+
+
+def test_a_judge_is_asked_and_its_calibrated_weights_are_coded(model: Path) -> None:
+    class Strict:
+        examples, accuracy = 7, 50.0
+
+        def whole(self, coded: Path) -> Judgement:
+            assert coded.exists()
+            return Judgement(0.5, 21.0)
+
+        def alone(self, name: str, values: object) -> Judgement | None:
+            return Judgement(2.0, 84.0) if name.startswith("conv") else None
+
+        def sizes(self, count: int) -> list[float]:
+            return [3.0, 4.0][:count]
+
+        def calibrated(self, size: float) -> dict[str, object]:
+            return {}
+
+    found = sweep(model, recipe_from({}), points=2, judge=Strict())
+    assert [one.method for one in found.points] == ["preset", "preset", "calibrated", "calibrated"]
+    assert all(one.judged == Judgement(0.5, 21.0) for one in found.points)
+    assert found.examples == 7
+    conv = next(one for one in found.sensitivities if one.name == "conv/kernel")
+    assert conv.cost == 2000.0 / conv.saved
+
+
+def test_no_time_is_enough_for_one_point(model: Path) -> None:
+    found = sweep(model, recipe_from({}), points=9, seconds=0.0)
+    assert [one.name for one in found.points] == ["balanced"]
+    assert not found.complete
+
+
+def test_what_leaves_nothing_to_vary_is_refused(model: Path) -> None:
+    for words in ({"max_error": 0.1}, {"target_ratio": 5.0}, {"lossless": True}):
+        with pytest.raises(RecipeError, match="sweep: expected no budget and nothing lossless"):
+            sweep(model, recipe_from(words))
+    for points in (0, -1, 101):
+        with pytest.raises(RecipeError, match="points: expected 1 to 100"):
+            sweep(model, recipe_from({}), points=points)
+
+
+def test_the_command_gives_json_to_programs_and_tables_to_people(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(model), "--points", "3", "--json"]) == 0
+    out, err = capsys.readouterr()
+    numbers = json.loads(out)
+    assert numbers["complete"] is True
+    assert [point["name"] for point in numbers["points"]] == ["safe", "balanced", "small"]
+    assert numbers["points"][0]["ratio"] == numbers["source_bytes"] / numbers["points"][0]["file_bytes"]
+    assert "preset balanced:" in err
+    assert main(["sweep", str(model), "--points", "2", "-q"]) == 0
+    out, err = capsys.readouterr()
+    assert "dense/kernel" in out
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--points", "0"], 2), (["--limit", "5"], 2), (["--time-limit", "soon"], 2), (["--frob"], 2)]
+)
+def test_usage_errors_are_told_by_their_code(model: Path, words: list[str], code: int) -> None:
+    assert main(["sweep", str(model), *words]) == code
+
+
+def test_no_such_file_is_an_error(tmp_path: Path) -> None:
+    assert main(["sweep", str(tmp_path / "none.h5")]) == 1
+
+
+def test_a_container_is_no_model_to_sweep(coded: Path, wcodec: Run) -> None:
+    done = wcodec("sweep", coded)
+    assert done.returncode == 5
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, samples: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    line = [*command(), "sweep", str(samples / "lenet5.keras"), "--best", "--points", "50"]
+    environment = os.environ | {"TMPDIR": str(folder)}
+    with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        deadline = time.monotonic() + 60
+        while not list(folder.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert err.splitlines()[-1] == "wcodec: interrupted"
+    assert out == ""
+    assert not list(folder.iterdir())
