@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from wcodec import lossless
 from wcodec.allocation import Survey, is_weight, plan_model, survey
 from wcodec.container.write import Coded, Writer
-from wcodec.floats import Float32, from_float, to_float32
+from wcodec.floats import Float32, from_float, mantissa_of, to_float32
 from wcodec.head import NO_POSITIONS, Head, pack_head
 from wcodec.layout import VECTOR, gather, spread, units
 from wcodec.levels import encode_chunk
@@ -166,8 +166,8 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: Tuned | None, chunk_map: Ma
     values = tensor.read()
     if plan.how == "exact":
         return _exact(tensor, values, chunk_map)
-    if tuned and tuned.step:
-        plan = Plan("uniform", step=tuned.step, coder=plan.coder, effort=plan.effort, transform=False)
+    if tuned:
+        plan = _plan_of(tuned, plan)
     weights = to_float32(values, tensor.dtype)
     positions = irregular(weights, plan.limit)
     original = weights
@@ -183,6 +183,15 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: Tuned | None, chunk_map: Ma
         if not tuned and sum(map(len, exact.coded.sections)) <= sum(map(len, lossy.coded.sections)):
             return EncodedTensor(exact.coded, 0.0, lossy.energy)
     return lossy
+
+
+def _plan_of(tuned: Tuned, plan: Plan) -> Plan:
+    """What learning chose is coded as it is: integers by their step, short numbers with the bits that they have."""
+    if tuned.step:
+        return Plan("uniform", step=tuned.step, coder=plan.coder, effort=plan.effort, transform=False)
+    if plan.how != "float":
+        return plan
+    return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))
 
 
 def irregular(weights: Float32, limit: float) -> npt.NDArray[np.int64]:

@@ -53,3 +53,9 @@ def from_float(values: Float32 | Float64, dtype: str) -> Bits:
             return values.astype(numpy_type(dtype), copy=False)
         bits = values.astype(np.float32, copy=False).view(np.uint32)
         return (bits + 0x7FFF + (bits >> 16 & 1) >> 16).astype(np.uint16)
+
+
+def mantissa_of(values: Float32) -> int:
+    """Bits of mantissa, 0..23, that all of the float32 values have at most."""
+    bits = int(np.bitwise_or.reduce(np.ascontiguousarray(values).view(np.uint32), axis=None, initial=0)) & 0x7FFFFF
+    return 23 - ((bits & -bits).bit_length() - 1) if bits else 0

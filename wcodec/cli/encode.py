@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wcodec.cli import streams, tuned
+from wcodec.cli import finetuned, streams, tuned
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import free_target, packed_name, source_file
 from wcodec.cli.units import parse_threads
@@ -99,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
         else:
             target = free_target(source, args.output or packed_name(source), args.force)
         start = time.perf_counter()
-        if args.data:
+        if args.data and args.finetune is not None:
+            encoded = finetuned.encode_by_labels(args, source, target, recipe)
+        elif args.data:
             encoded = tuned.encode_by_inputs(args, source, target, recipe)
         else:
             tuned.refuse_without_data(args)

@@ -1,0 +1,112 @@
+"""encode --finetune: the encoding of what training by labels makes of the weights."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from wcodec.cli import streams
+from wcodec.errors import BudgetError, RecipeError
+from wcodec.recipe import Options, Recipe
+
+if TYPE_CHECKING:
+    from wcodec.encoder import Encoded
+    from wcodec.learning.finetuning import Finetuned
+
+DROP = 0.5
+"""Points of accuracy that may be lost, where nothing is said."""
+
+
+def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
+    """Encode the smallest network that training finds within the budget, and say what it lost on examples kept apart.
+
+    Raises: BudgetError where there is none; RecipeError for what does not go together.
+    """
+    from wcodec.learning.finetune import Budget
+    from wcodec.learning.finetuning import Lessons, train
+
+    for word, said in (("--tune", args.tune), ("--time-limit", args.time_limit)):
+        if said is not None:
+            raise RecipeError(f"--finetune: expected epochs of training, not {word} with it")
+    if recipe.max_error is not None:
+        raise RecipeError("--finetune: expected --max-drop or --target-size as the budget, got max_error")
+    most = recipe.target_bytes
+    if recipe.target_ratio is not None:
+        most = int(source.stat().st_size / recipe.target_ratio)
+    drop = DROP if args.max_drop is None and most is None else args.max_drop
+    plain = replace(recipe, target_bytes=None, target_ratio=None)
+    weights = None if most is None else _weight_bytes(source, most)
+    told = (lambda _: None) if args.quiet else streams.write_note
+    asked = Lessons(
+        args.data,
+        epochs=args.finetune,
+        budget=Budget(drop, weights),
+        state=target.with_name(f".{target.name}.training"),
+        resume=bool(args.resume),
+        limit=args.limit,
+        rescale=args.rescale,
+        architecture=args.model,
+        imports=args.imports,
+        unsafe=args.unsafe,
+        seed=recipe.seed,
+    )
+    found = train(source, asked, told)
+    for sentence in found.said:
+        told(sentence)
+    try:
+        encoded = _encoded(args, source, target, plain, found, most)
+    except BudgetError:
+        asked.state.unlink(missing_ok=True)
+        raise
+    if found.finished:
+        asked.state.unlink(missing_ok=True)
+    else:
+        told("interrupted: the best so far is written; --resume -f goes on with the training")
+    return encoded
+
+
+def _encoded(
+    args: argparse.Namespace, source: Path, target: Path, recipe: Recipe, found: Finetuned, most: int | None
+) -> Encoded:
+    """The first of the networks whose finished file is within the budget."""
+    from wcodec.encoder import encode
+    from wcodec.learning.finetuning import choices, measured
+    from wcodec.output import whole_file
+
+    sizes = []
+    with whole_file(target) as temporary:
+        for tuned in choices(found):
+            encoded = encode(source, temporary, recipe, tuned=tuned, threads=args.threads)
+            sizes.append(encoded.file_bytes)
+            if most is None or encoded.file_bytes <= most:
+                break
+        else:
+            raise BudgetError(f"{target.name}: expected at most {most:,} bytes, got {min(sizes):,} at best")
+        worth = measured(found, temporary)
+    if not args.quiet and worth.accuracy is not None:
+        streams.write_note(
+            f"measured on {worth.examples:,} examples kept apart: {worth.accuracy:.2f} %, "
+            f"{worth.accuracy_drop:+.2f} points of accuracy lost"
+        )
+    return encoded
+
+
+def _weight_bytes(source: Path, most: int) -> int:
+    """What of a file of `most` bytes may be weights: the rest of it does not change by training.
+
+    Raises: BudgetError where that alone is larger.
+    """
+    from wcodec.encoder import encode
+    from wcodec.inspection import inspect
+
+    with TemporaryDirectory(prefix="wcodec-") as folder:
+        coded = Path(folder) / "model.wcz"
+        encode(source, coded, Recipe(Options(), effort="fast"))
+        numbers = inspect(coded)
+    rest = numbers.file_bytes - numbers.weight_bytes
+    if rest >= most:
+        raise BudgetError(f"{source.name}: expected at most {most:,} bytes, got {rest:,} without any weights")
+    return most - rest

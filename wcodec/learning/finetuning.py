@@ -1,0 +1,197 @@
+"""From a model file and labelled examples to a smaller network: what `encode --finetune` does before it encodes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from wcodec.errors import BudgetError, RecipeError
+from wcodec.learning import checkpoint
+from wcodec.learning.data import load
+from wcodec.learning.divergence import outputs_of
+from wcodec.learning.evaluate import Evaluation, evaluate
+from wcodec.learning.examples import Examples
+from wcodec.learning.finetune import Budget, Exam, Search, Standing, finetune, stages
+from wcodec.learning.label_loss import lesson
+from wcodec.learning.load import load_model, model_inputs
+from wcodec.learning.moments import Batches
+from wcodec.learning.net import Net, tuned, worth
+from wcodec.learning.pupil import pupil
+from wcodec.learning.schooling import School
+from wcodec.learning.scores import read_labels
+from wcodec.learning.tensor_names import tensor_names
+from wcodec.model import Tuned
+from wcodec.modelfiles import open_model
+
+if TYPE_CHECKING:
+    from keras import Model
+
+FEWEST: Final = 50
+"""Examples."""
+APART: Final = (0.1, 0.2, 1000, 5000)
+"""Examples kept apart: this part of all; of few, this part, up to so many; at most so many."""
+NORMALIZING: Final = 4000
+"""Examples for the statistics of BatchNormalization, in batches of BATCH."""
+BATCH: Final = 100
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the user asked of an encoding by training.
+
+    data:     where the examples are, see `data.load`; they need labels.
+    budget:   what must be kept to on examples kept apart.
+    resume:   go on where an earlier run was ended; state: the file where that stands.
+    """
+
+    data: str
+    epochs: int
+    budget: Budget
+    state: Path
+    resume: bool = False
+    limit: int | None = None
+    rescale: float | None = None
+    architecture: str | None = None
+    imports: Sequence[str] = ()
+    unsafe: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A network on the bench and what was found for it, best first. finished: training was not interrupted."""
+
+    lessons: Lessons
+    model: Model
+    held_out: Examples
+    exam: Exam
+    nets: tuple[Net, ...]
+    finished: bool
+    names: Mapping[int, tuple[str, ...]]
+    said: tuple[str, ...]
+
+
+def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
+    """The smallest networks that training found within the budget.
+
+    told: hears how it goes, a line an epoch.
+    Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError where nothing found is within the budget.
+    """
+    if asked.epochs < 1:
+        raise RecipeError(f"--finetune: expected 1 epoch or more, got {asked.epochs}")
+    model = load_model(source, architecture=asked.architecture, imports=asked.imports, unsafe=asked.unsafe)
+    examples = load(asked.data, model_inputs(model), rescale=asked.rescale, limit=asked.limit)
+    if examples.labels is None:
+        raise RecipeError(f"--data {asked.data}: expected labels (y) to train by, found none; --tune needs no labels")
+    if examples.count < FEWEST:
+        raise RecipeError(f"--data {asked.data}: expected {FEWEST} examples or more, got {examples.count}")
+    with open_model(source) as file:
+        names = tensor_names(model, file)
+    learning, held_out = apart(examples)
+    exam = examined(model, held_out)
+    school = schooled(model, learning, asked.seed)
+    facts = _facts(source, asked)
+    before = checkpoint.read(asked.state, facts) if asked.resume else None
+    said = [*examples.said, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
+    if asked.resume:
+        done = 0 if before is None else sum(stages(asked.epochs)[: before.stage]) + before.done
+        told(f"resumed after epoch {done}" if done else f"{asked.state.name}: not there, so the training begins anew")
+
+    def tell(now: Standing, net: Net, loss: float) -> None:
+        checkpoint.save(asked.state, now, facts)
+        told(_line(asked, exam, now, net, loss))
+
+    search = Search(pupil(model, school.lesson), school, exam, asked.budget, asked.epochs, tell)
+    nets, finished = finetune(search, before)
+    if not nets:
+        asked.state.unlink(missing_ok=True)
+        raise BudgetError(f"{source.name}: expected {_words(asked.budget)}, found no such network by training")
+    return Finetuned(asked, model, held_out, exam, nets, finished, names, tuple(said))
+
+
+def apart(examples: Examples) -> tuple[Examples, Examples]:
+    """What may be learned, and what is kept apart, evenly spread."""
+    part, most, few, many = APART
+    count = min(max(round(part * examples.count), min(round(most * examples.count), few)), many)
+    chosen = np.linspace(0, examples.count - 1, count).round().astype(np.intp)
+    others = np.setdiff1d(np.arange(examples.count), chosen)
+    return _rows(examples, others), _rows(examples, chosen)
+
+
+def _rows(examples: Examples, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Examples:
+    labels = None if examples.labels is None else examples.labels[rows]
+    return Examples(tuple(array[rows] for array in examples.inputs), labels)
+
+
+def schooled(model: Model, examples: Examples, seed: int) -> School:
+    """The lessons that the network's own answers and the labels make. It must have its original weights."""
+    answers = outputs_of(model, examples)
+    if examples.labels is None:
+        raise RecipeError(f"{model.name}: expected labels to train by, got none")
+    truth = read_labels(examples.labels, (examples.count, *answers[0].shape[1:]), answers[0])
+    rows = np.linspace(0, examples.count - 1, min(NORMALIZING, examples.count)).round().astype(np.intp)
+    parts: Batches = [
+        tuple(array[part] for array in examples.inputs) for part in np.array_split(rows, -(-len(rows) // BATCH))
+    ]
+    return School(examples, lesson(answers, truth), parts, seed)
+
+
+def examined(model: Model, held_out: Examples) -> Exam:
+    """What is judged by, with the worth of the network as it is."""
+    first = outputs_of(model, held_out)[0]
+    if held_out.labels is None:
+        raise RecipeError(f"{model.name}: expected labels to judge by, got none")
+    truth = read_labels(held_out.labels, (held_out.count, *first.shape[1:]), first)
+    accuracy, loss = worth(model, held_out, truth)
+    variance = max(float(np.var(truth.labels)), 1e-30) if truth.task == "values" else 1.0
+    return Exam(held_out, truth, accuracy, loss, variance)
+
+
+def choices(found: Finetuned) -> Iterator[Mapping[str, Tuned]]:
+    """What to code in place of the file's own values, by tensor name: for each network, best first."""
+    for net in found.nets:
+        coded = tuned(net)
+        yield {name: one for index, one in coded.items() for name in found.names.get(index, ())}
+
+
+def measured(found: Finetuned, coded: Path) -> Evaluation:
+    """What the finished .wcz loses on the examples kept apart.
+
+    Raises: BudgetError where that is more than the budget allows.
+    """
+    asked = found.lessons
+    restored: Model = load_model(coded, architecture=asked.architecture, imports=asked.imports, unsafe=asked.unsafe)
+    accuracy, loss = worth(restored, found.held_out, found.exam.truth)
+    drop = found.exam.drop(Net((), (), 0, accuracy, loss))
+    if asked.budget.drop is not None and drop > asked.budget.drop:
+        raise BudgetError(f"{coded.name}: expected a drop of at most {asked.budget.drop:g} points, got {drop:.2f}")
+    return evaluate(restored, found.held_out, found.model)
+
+
+def _facts(source: Path, asked: Lessons) -> checkpoint.Facts:
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+    drop, size = asked.budget.drop, asked.budget.bytes
+    return checkpoint.Facts(digest, asked.data, asked.epochs, drop, size, asked.seed, asked.limit, asked.rescale)
+
+
+def _line(asked: Lessons, exam: Exam, now: Standing, net: Net, loss: float) -> str:
+    done = sum(stages(asked.epochs)[: now.stage]) + now.done
+    worth = f"loss {net.loss:.4g} (before {exam.loss:.4g})"
+    if net.accuracy is not None:
+        worth = f"{net.accuracy:.2f} % of those kept apart (before {exam.accuracy:.2f})"
+    best = f"; best {now.found[0].bytes:,} bytes" if now.found else ""
+    return f"epoch {done} of {asked.epochs}: about {net.bytes:,} bytes, {worth}, loss in training {loss:.4f}{best}"
+
+
+def _words(budget: Budget) -> str:
+    drop = None if budget.drop is None else f"a drop of at most {budget.drop:g} points"
+    size = None if budget.bytes is None else f"at most {budget.bytes:,} bytes of weights"
+    return " and ".join(words for words in (drop, size) if words)
