@@ -34,8 +34,10 @@ BYTES_POWER: Final = 2.5
 """A price goes with this power of the bytes to be saved."""
 PATIENCE: Final = 2
 """Stages in a row that bring nothing, after which the search is over."""
-FINE: Final = (64.0, 16.0)
+PLAIN: Final = (64.0, 32.0, 16.0, 8.0, 4.0)
 """Steps that the largest weight has in networks that are only rounded: there is always something to fall back on."""
+ROOM: Final = 1.2
+"""Training may begin with so many times the bytes allowed."""
 COARSE: Final = 4.0
 """Steps that the largest weight has where training begins: learning goes on with coarse ones better than from fine."""
 UPDATES: Final = 2000
@@ -144,15 +146,19 @@ def finetune(search: Search, standing: Standing | None = None) -> tuple[tuple[Ne
 
 
 def _first(search: Search) -> Standing:
-    """The beginning: the network rounded finely, which counts, and then coarsely, which is trained."""
-    before, fine = search.learner.model.get_weights(), []
-    for parts in FINE:
-        begin(search.learner, parts)
-        fine.append(judged(search.learner, search.school.normalizing, search.exam.held_out, search.exam.truth))
-        search.learner.model.set_weights(before)
+    """The beginning: the network rounded only, by several steps, which counts; one of them is trained on."""
+    before, limit = search.learner.model.get_weights(), search.budget.bytes
     updates = search.epochs * (search.school.examples.count // search.school.batch)
-    begin(search.learner, COARSE * max(1.0, (UPDATES / max(updates, 1)) ** 0.5))
-    return Standing(0, 0, FIRST, frame(search.learner), found=_best(search, tuple(fine)))
+    parts = COARSE * max(1.0, (UPDATES / max(updates, 1)) ** 0.5)
+    plain = []
+    for fine in PLAIN:
+        begin(search.learner, fine)
+        plain.append(judged(search.learner, search.school.normalizing, search.exam.held_out, search.exam.truth))
+        if limit is not None and plain[-1].bytes > ROOM * limit:
+            parts = min(parts, fine / 2)
+        search.learner.model.set_weights(before)
+    begin(search.learner, parts)
+    return Standing(0, 0, FIRST, frame(search.learner), found=_best(search, tuple(plain)))
 
 
 def _after(search: Search, was: Standing, stage: Stage, *, last: bool) -> tuple[Standing, Net]:
@@ -168,7 +174,7 @@ def _after(search: Search, was: Standing, stage: Stage, *, last: bool) -> tuple[
     )
     limit = search.budget.bytes
     if last and limit is not None:  # nothing comes after it that could still save
-        now = replace(now, price=was.price * float(np.clip((net.bytes / (CLOSE * limit)) ** 1.5, 0.5, 2.0)))
+        now = replace(now, price=was.price * float(np.clip((net.bytes / (CLOSE * limit)) ** 4, 0.5, 8.0)))
     return (_next_stage(search, now, net) if now.done == stage.epochs else now), net
 
 

@@ -97,7 +97,7 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
     learning, held_out = apart(examples)
     exam = examined(model, held_out)
     school = schooled(model, learning, asked.seed)
-    facts = _facts(source, asked)
+    facts = facts_of(source, asked)
     before = checkpoint.read(asked.state, facts) if asked.resume else None
     said = [*examples.said, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
     if asked.resume:
@@ -175,7 +175,7 @@ def measured(found: Finetuned, coded: Path) -> Evaluation:
     return evaluate(restored, found.held_out, found.model)
 
 
-def _facts(source: Path, asked: Lessons) -> checkpoint.Facts:
+def facts_of(source: Path, asked: Lessons) -> checkpoint.Facts:
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
     drop, size = asked.budget.drop, asked.budget.bytes
