@@ -60,6 +60,7 @@ class Head:
     shift: int = 0
     offset: int = 0
     vectors: np.ndarray | None = None
+    steps: np.ndarray | None = None
 
 
 def width_of(dtype: int) -> int:
@@ -123,7 +124,7 @@ def size_of(shape: tuple[int, ...], dimensions: list[int]) -> int:
 def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     first = reader.u(1)
     head = Head(first & 15)
-    if head.rule > 5:
+    if head.rule > 6:
         raise UnsupportedError(f"rule {head.rule}")
     require(first >> 7 == 0 and first >> 4 & 3 < 3, "flags")
     head.states = (0, 4, 8)[first >> 4 & 3]
@@ -131,7 +132,7 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     require(head.rule == 0 or tensor.dtype <= 3, "integers by a rule for floats")
     head.unit = reader.varint() if sections > 1 else 0
     head.layout = reader.u(1) if head.rule else 0
-    _, channels, taps = axes(head.layout, len(tensor.shape))
+    rows, channels, taps = axes(head.layout, len(tensor.shape))
     if first & 64:
         require(head.rule > 0, "patches of exact values")
         at, patches = -1, reader.varint()
@@ -164,6 +165,12 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     if head.rule == 4:
         head.shift, head.offset = reader.u(1), reader.varint()
         require(head.shift <= 23 and head.offset < 2**31, "float rule")
+    if head.rule == 6:
+        width, count = reader.u(1), size_of(tensor.shape, rows)
+        require(width in (2, 4), "width of the steps")
+        items = np.frombuffer(lossless(reader.take(reader.varint()), count * width, width), f"<u{width}")
+        head.steps = (items.astype(np.uint32) << (16 if width == 2 else 0)).view(np.float32)
+        require(all(0 < step < math.inf for step in head.steps), "step of a row")
     return head
 
 
@@ -186,8 +193,8 @@ def read_levels(payload: bytes, shape: tuple[int, int, int], states: int) -> lis
     return (dense, sparse)[coder](reader.rest(), math.prod(shape))
 
 
-def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype: int) -> np.ndarray:
-    """Section 5."""
+def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype: int, row: int) -> np.ndarray:
+    """Section 5. row: of the tensor, at which the chunk starts."""
     if head.rule == 1:
         places = [level + head.negatives for level in levels]
         require(all(0 <= place < len(head.table) for place in places), "level outside the table")
@@ -202,6 +209,9 @@ def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype:
         require(all(k < len(head.vectors) for k in numbers), "level outside the codebook")
         rows = head.vectors[numbers].reshape(shape[0], -1)[:, : shape[1] * shape[2]]
         return convert(rows.ravel().astype(np.float64) * head.step, dtype)
+    if head.steps is not None:
+        own = head.steps[row : row + shape[0]].astype(np.float64)
+        return convert((np.array(levels, np.float64).reshape(shape[0], -1) * own[:, None]).ravel(), dtype)
     trellis = Trellis(head.states)
     q = np.array([trellis.value(level) for level in levels], np.int64)
     if head.basis is None:
@@ -230,8 +240,10 @@ def read_tensor(sections: list[bytes], tensor: Tensor) -> np.ndarray:
         if head.rule == 0:
             parts.append(np.frombuffer(lossless(reader.rest(), n * dtype.itemsize, dtype.itemsize), dtype))
         else:
+            row = 0 if by_elements else i * head.unit
             coded = shape if head.vectors is None else (n, -(-math.prod(per_unit) // head.vectors.shape[1]), 1)
-            parts.append(values_of(read_levels(reader.rest(), coded, head.states), head, shape, tensor.dtype))
+            levels = read_levels(reader.rest(), coded, head.states)
+            parts.append(values_of(levels, head, shape, tensor.dtype, row))
     order = rows + channels + taps
     values = np.concatenate(parts).reshape([tensor.shape[d] for d in order])
     values = np.ascontiguousarray(values.transpose([order.index(d) for d in range(len(order))]))

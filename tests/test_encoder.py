@@ -36,6 +36,10 @@ RECIPES: dict[str, dict[str, object]] = {
     "product": {"quantizer": "product"},
     "kmeans-by-rate": {"quantizer": "kmeans"},
     "step": {"step": 0.05},
+    "symmetric": {"quantizer": "symmetric", "bits": 4, "per_channel": True},
+    "asymmetric": {"quantizer": "asymmetric", "bits": 5, "sparsity": 0.5},
+    "binary": {"quantizer": "binary", "per_channel": True, "coder": "huffman"},
+    "float16": {"quantizer": "float16"},
 }
 
 

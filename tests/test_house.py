@@ -18,7 +18,8 @@ OWN = [*MODULES, *KERNELS, ROOT / "cli.py", ROOT / "setup.py"]
 OWN += [file for folder in ("tests", "formats", "benchmarks", "samples") for file in (ROOT / folder).rglob("*.py")]
 
 NOUNS = "errors wire model recipe request"
-STORY = "encoder decoder inspection allocation search quantization levels head rules parallel output sweep portrait"
+STORY = "encoder decoder inspection allocation plain_plans search quantization levels head parallel output"
+STORY += " rules rule_parameters sweep portrait"
 FLOORS = (
     ("__main__ cli api",),
     ("learning",),

@@ -17,7 +17,19 @@ from wcodec.layout import DENSE, KERNEL, VECTOR
 from wcodec.model import TensorFacts
 from wcodec.quantize.kmeans import Codebook
 from wcodec.quantize.transform import dct_basis
-from wcodec.rules import Float, Rule, Step, Table, Transform, pack_rule, parse_rule, round_step, rule_id
+from wcodec.rules import (
+    Float,
+    Rows,
+    Rule,
+    Step,
+    Table,
+    Transform,
+    pack_rule,
+    parse_rule,
+    round_step,
+    rule_id,
+    rule_of_rows,
+)
 
 STEPS = st.floats(2.0**-126, 2.0**90, width=32)
 LEVELS = st.lists(st.integers(-(1 << 30) + 1, (1 << 30) - 1), min_size=1, max_size=20)
@@ -39,6 +51,9 @@ RULES = st.one_of(
     st.builds(Float, st.integers(0, 23), st.integers(0, (1 << 31) - 1)),
     st.builds(lambda step, sides, states: Transform(step, dct_basis(*sides), states), STEPS,
               st.sampled_from([(3, 3), (1, 5), (7, 2)]), st.sampled_from([0, 4, 8])),
+    st.builds(lambda step, short: Rows(np.geomspace(step, step * 1000, 30, dtype=np.float32)
+                                       if not short else np.full(30, round_step(step), np.float32)),
+              STEPS, st.booleans()),
 )  # fmt: skip
 
 
@@ -51,7 +66,7 @@ def test_the_parameters_of_a_rule_come_back(rule: Rule) -> None:
     packed = bytearray(b"before")
     pack_rule(packed, rule)
     taps = len(rule.basis.matrix) if isinstance(rule, Transform) else 1
-    back, at = parse_rule(memoryview(bytes(packed) + b"behind"), 6, rule_id(rule), rule.states, taps)
+    back, at = parse_rule(memoryview(bytes(packed) + b"behind"), 6, rule_id(rule), rule.states, taps, 30)
     assert at == len(packed)
     again = bytearray()
     pack_rule(again, back)
@@ -68,6 +83,19 @@ def test_a_step_multiplies_and_rounds_once(levels: list[int], step: float, singl
         double = level * step  # exact to double precision: one rounding
         assert value == (np.float32(double) if single else np.float64(double))
         assert abs(Fraction(level) * Fraction(step) - Fraction(double)) <= abs(Fraction(double)) * Fraction(2) ** -52
+
+
+@given(LEVELS, STEPS, st.booleans())
+def test_every_row_has_a_step_of_its_own(levels: list[int], step: float, single: bool) -> None:
+    rule = Rows(np.array([step, 3 * step, 5 * step], np.float32))
+    rows = np.broadcast_to(array(levels), (3, len(levels), 1)).copy()
+    dtype = "float32" if single else "float64"
+    got = from_float(rule.weights(rows, single), dtype)
+    for number in range(3):
+        alone = Step(float(rule.steps[number])).weights(rows[number : number + 1], single)
+        assert np.array_equal(got[number : number + 1], from_float(alone, dtype))
+        chunk = rule_of_rows(rule, number, 1).weights(rows[number : number + 1], single)
+        assert np.array_equal(got[number : number + 1], from_float(chunk, dtype))
 
 
 @given(codebooks())

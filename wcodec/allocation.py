@@ -13,6 +13,7 @@ import numpy as np
 from wcodec.errors import RecipeError
 from wcodec.floats import Float32, to_float32
 from wcodec.model import Bits, Model, Tensor
+from wcodec.plain_plans import coder_of, plain_plan, shorter_plan
 from wcodec.prune import global_threshold
 from wcodec.recipe import Options, Plan, Preset, Prune, Recipe
 from wcodec.wire import FLOATS
@@ -109,11 +110,13 @@ def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, s
             plans.append(Plan("exact"))
         elif is_weight(tensor) or wish.named:
             own = relative * found.rms * (found.regular / largest) ** 0.25
-            plans.append(_weight_plan(tensor, wish, found, recipe, step or own, shared))
+            plain = plain_plan(model, wish.options, recipe, found.limit, shared or wish.options.prune)
+            plans.append(plain or _weight_plan(tensor, wish, found, recipe, step or own, shared))
         else:
             mantissa = _mantissa(recipe)
             kept = Plan("float", limit=found.limit, mantissa=mantissa, effort=recipe.effort)
-            plans.append(Plan("exact") if mantissa >= 23 else kept)
+            shorter = shorter_plan(wish.options, recipe, found.limit, None)
+            plans.append(shorter or (Plan("exact") if mantissa >= 23 else kept))
     return tuple(plans)
 
 
@@ -135,9 +138,7 @@ def _weight_plan(
         step, clusters = max(-found.low, found.high) / max(1, (clusters - 1) // 2), None
     if step <= 0.0:
         return Plan("exact")
-    coder = options.coder or "auto"
-    if coder == "auto" and recipe.effort == "fast":
-        coder = "huffman"
+    coder = coder_of(options, recipe)
     trellis = quantizer == "uniform" and coder != "huffman" and not options.prune
     states = _STATES if trellis else 0
     return Plan(

@@ -16,6 +16,7 @@ from wcodec.wire import (
     MOST_TOKENS,
     PATCHED,
     PRODUCT,
+    ROWS,
     SPARSE,
     STEP,
     TABLE,
@@ -97,6 +98,9 @@ def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[Parts
             at += length
     elif rule == FLOAT:
         _, at = take_varint(data, at + 1)
+    elif rule == ROWS:
+        length, at = take_varint(data, at + 1)
+        at += length
     else:
         raise UnsupportedError(f"rule {rule} is not known to this version")
     if at > len(data):

@@ -27,6 +27,7 @@ class Words(TypedDict, total=False):
     block: int
     step: float
     quantizer: str
+    per_channel: bool
     coder: str
     set: str | Sequence[str] | Mapping[str, str | Mapping[str, object]]
     include: str | Sequence[str]

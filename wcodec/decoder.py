@@ -17,13 +17,13 @@ from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.floats import from_float, numpy_type
 from wcodec.head import Head, chunk_shape, parse_head
-from wcodec.layout import VECTOR, Shape3, gather, view_shape
+from wcodec.layout import VECTOR, gather, view_shape
 from wcodec.levels import decode_chunk
 from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles import write_model
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
-from wcodec.rules import in_shape, level_shape
+from wcodec.rules import in_shape, level_shape, rule_of_rows
 from wcodec.wire import ITEM_BYTES
 
 Progress = Callable[[TensorFacts], None]
@@ -100,7 +100,7 @@ def decode_tensor(file: BinaryIO, facts: TensorFacts, record: Record, chunk_map:
         def chunk(number: int) -> Bits:
             where = f"{facts.name}, section {number}"
             bare = first[start:] if not number else memoryview(read_section(file, record.sections[number], where))
-            return _chunk_values(bare, head, facts, chunk_shape(facts, head, number))
+            return _chunk_values(bare, head, facts, number)
 
         chunks = list(chunk_map(chunk, range(len(record.sections))))
         values = _joined(chunks, facts, head)
@@ -113,13 +113,15 @@ def decode_tensor(file: BinaryIO, facts: TensorFacts, record: Record, chunk_map:
     return values
 
 
-def _chunk_values(chunk: memoryview, head: Head, facts: TensorFacts, shape: Shape3) -> Bits:
+def _chunk_values(chunk: memoryview, head: Head, facts: TensorFacts, number: int) -> Bits:
+    shape = chunk_shape(facts, head, number)
     if head.rule is None:
         item = ITEM_BYTES[facts.dtype]
         raw: Bits = np.frombuffer(lossless.decode(bytes(chunk), item * shape[1], item), np.uint8)
         return raw.view(numpy_type(facts.dtype))
     levels = decode_chunk(chunk, level_shape(head.rule, shape), head.rule.states)
-    weights = head.rule.weights(levels, facts.dtype in {"float32", "bfloat16"})
+    rule = head.rule if head.layout == VECTOR else rule_of_rows(head.rule, number * head.chunk_units, shape[0])
+    weights = rule.weights(levels, facts.dtype in {"float32", "bfloat16"})
     return from_float(in_shape(weights, shape), facts.dtype)
 
 

@@ -26,7 +26,7 @@ from wcodec.parallel import Map, tensor_by_tensor
 from wcodec.prune import prune_by
 from wcodec.quantization import choose, coders_of, quantized
 from wcodec.recipe import Plan, Recipe
-from wcodec.rules import Product, in_shape
+from wcodec.rules import Product, in_shape, rule_of_rows
 from wcodec.search import Goal, largest_step
 from wcodec.wire import CHUNK_WEIGHTS, FLOATS, ITEM_BYTES
 
@@ -218,9 +218,10 @@ def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_
 
     def chunk(start: int) -> tuple[bytes, Bits, float, int]:
         part = (slice(None), slice(start, start + size)) if layout == VECTOR else slice(start, start + size)
-        levels = quantized(pruned[part], rule, plan)
+        own = rule if layout == VECTOR else rule_of_rows(rule, start, size)
+        levels = quantized(pruned[part], own, plan)
         payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
-        weights = rule.weights(levels, tensor.dtype in {"float32", "bfloat16"})
+        weights = own.weights(levels, tensor.dtype in {"float32", "bfloat16"})
         decoded = from_float(in_shape(weights, pruned[part].shape), tensor.dtype)
         difference = np.subtract(whole[part], to_float32(decoded, tensor.dtype), dtype=np.float64)
         kept = np.count_nonzero(decoded if isinstance(rule, Product) else levels)

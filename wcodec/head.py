@@ -98,8 +98,8 @@ def parse_head(facts: TensorFacts, data: memoryview, chunks: int) -> tuple[Head,
         positions, patches, at = _parse_patches(facts, data, at)
     if number in {TRANSFORM, PRODUCT} and layout == VECTOR:
         raise CorruptError(f"head: expected a layout with taps or rows for rule {number}, got {layout}")
-    _, channels, taps = view_shape(facts.shape, layout)
-    rule, at = parse_rule(data, at, number, states, taps if layout in WITH_TAPS else channels)
+    rows, channels, taps = view_shape(facts.shape, layout)
+    rule, at = parse_rule(data, at, number, states, taps if layout in WITH_TAPS else channels, rows)
     return Head(rule, layout, chunk_units, positions, patches), at
 
 

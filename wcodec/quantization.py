@@ -6,21 +6,35 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from math import prod
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from wcodec.entropy import context
-from wcodec.floats import Float32
-from wcodec.layout import VECTOR, WITH_TAPS, families, spatial, spread, view_shape
+from wcodec.floats import Float32, from_float, to_float32
+from wcodec.layout import (
+    DENSE,
+    KERNEL,
+    KERNEL_BY_INPUT,
+    KERNEL_FIRST,
+    MATRIX,
+    VECTOR,
+    WITH_TAPS,
+    families,
+    spatial,
+    spread,
+    view_shape,
+)
 from wcodec.levels import FAMILIES
 from wcodec.quantize import product
+from wcodec.quantize.affine import Affine, affine_levels, row_steps
 from wcodec.quantize.kmeans import assign, cluster
 from wcodec.quantize.transform import MAX_SIDE, dct_basis, forward, klt_basis
 from wcodec.quantize.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.quantize.trellis import quantize
 from wcodec.recipe import Plan
-from wcodec.rules import Float, Levels, Product, Rule, Step, Table, Transform, pack_rule, round_step
+from wcodec.rules import Float, Levels, Product, Rows, Rule, Step, Table, Transform, pack_rule, round_step
 from wcodec.wire import CHUNK_WEIGHTS
 
 MIN_TAPS, MAX_TAPS = 9, 64
@@ -30,6 +44,7 @@ _LARGEST = 0x7F7FFFFF
 _SAMPLE = 1 << 16
 _PASSES = {"fast": 1, "normal": 1, "best": 4}
 """How often the trellis learns its prices: a second time saves about 0.3 % of the bytes, for half as long again."""
+_AFFINE: dict[str, Affine] = {how: how for how in get_args(Affine)}
 _SPACING = {0: 1.0, 4: 0.6, 8: 0.6}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 
@@ -37,13 +52,14 @@ _SPACING = {0: 1.0, 4: 0.6, 8: 0.6}
 def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
     """The layout and the rule with the smallest cost on a sample of the weights."""
     if plan.how == "float":
-        return VECTOR, _float_rule(weights, plan.mantissa)
+        return VECTOR, _float_rule(_shorter(weights, plan), plan.mantissa)
+    if plan.how in _AFFINE:
+        return _affine_choice(weights, _AFFINE[plan.how], plan)
     layouts = [family for family in map(partial(_scannable, weights.shape), families(weights.shape)) if family]
     layouts = layouts or [(VECTOR,)]
-    if plan.how == "kmeans":
-        return layouts[0][0], _table_rule(weights, plan)
-    if plan.how == "product" and layouts[0][0] != VECTOR:
-        return layouts[0][0], _product_rule(weights, layouts[0][0], plan)
+    first = layouts[0][0]
+    if plan.how == "kmeans" or (plan.how == "product" and first != VECTOR):
+        return first, _table_rule(weights, plan) if plan.how == "kmeans" else _product_rule(weights, first, plan)
     step = round_step(plan.step * _SPACING[plan.states])
     choices = [(family, rule) for family in layouts for rule in _uniform_rules(weights, family[0], step, plan)]
     if plan.effort == "fast":
@@ -61,6 +77,9 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
     match rule:
         case Table():
             return assign(part, rule.codebook)
+        case Rows() | Step() if plan.how in _AFFINE or isinstance(rule, Rows):
+            steps = rule.steps if isinstance(rule, Rows) else np.full(len(part), rule.step, np.float32)
+            return affine_levels(part, steps, _AFFINE.get(plan.how, "symmetric"))
         case Step():
             return quantize(part / np.float32(rule.step), rule.states, plan.rate, _PASSES[plan.effort])
         case Transform():
@@ -68,7 +87,7 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
             turned = forward(vectors, rule.basis).reshape(part.shape)
             return quantize(turned / np.float32(rule.step), rule.states, plan.rate, _PASSES[plan.effort])
         case Float():
-            codes = _magnitude_codes(part, rule.shift)
+            codes = _magnitude_codes(_shorter(part, plan), rule.shift)
             return (np.where(part < 0, -1, 1) * np.where(codes, codes - rule.offset, 0)).astype(np.int32)
         case Product():
             vectors = product.blocks(part.reshape(len(part), -1), rule.codebook.block)
@@ -116,10 +135,38 @@ def _product_rule(weights: Float32, layout: int, plan: Plan) -> Product:
     return Product(product.learn(vectors, plan.clusters or _VECTORS, rate * vectors.shape[1], round_step))
 
 
+def _affine_choice(weights: Float32, how: Affine, plan: Plan) -> tuple[int, Rule]:
+    """A step for every output where that was asked, one for all weights otherwise."""
+    layout = _outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
+    if layout != VECTOR and _scannable(weights.shape, (layout,)):
+        return layout, Rows(row_steps(spread(weights, layout), how, plan.bits))
+    rule = Step(float(row_steps(weights.reshape(1, -1), how, plan.bits)[0]))
+    layouts = [layout for family in families(weights.shape) for layout in _scannable(weights.shape, family)]
+    if plan.effort == "fast" or not layouts:
+        return (layouts or [VECTOR])[0], rule
+    return min(layouts, key=lambda layout: _cost(weights, layout, rule)), rule
+
+
+def _outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
+    """The layout whose rows are the outputs; those of depthwise kernels (height, width, in, 1) are their inputs."""
+    if len(shape) < 2:
+        return VECTOR
+    if where == "first":
+        return KERNEL_FIRST if len(shape) > 2 else MATRIX
+    if len(shape) > 2:
+        return KERNEL if shape[-1] > 1 else KERNEL_BY_INPUT
+    return DENSE
+
+
 def _float_rule(weights: Float32, mantissa: int) -> Float:
     shift = 23 - mantissa
     codes = _magnitude_codes(weights, shift)
     return Float(shift, int(codes[codes > 0].min(initial=1 << 31 >> shift)) - 1)
+
+
+def _shorter(weights: Float32, plan: Plan) -> Float32:
+    """Rounded as the shorter type has it, to nearest even."""
+    return weights if plan.kind == "float32" else to_float32(from_float(weights, plan.kind), plan.kind)
 
 
 def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:

@@ -14,10 +14,15 @@ Preset = Literal["safe", "balanced", "small"]
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]
 PRESETS = ("safe", "balanced", "small")
-QUANTIZERS = ("auto", "kmeans", "uniform", "product")
+QUANTIZERS = ("auto", "kmeans", "uniform", "product", "symmetric", "asymmetric", "binary", "float16", "bfloat16")
+SIZELESS = ("binary", "float16", "bfloat16")
+PER_CHANNEL = ("symmetric", "asymmetric", "binary")
 LEVEL_CODERS = ("auto", "huffman", "context")
 STARTS = ("linear", "density", "kmeans++")
-WORDS = ("bits", "block", "clusters", "coder", "lossless", "quantizer", "sparsity", "start", "step", "threshold")
+WORDS = (
+    "bits", "block", "clusters", "coder", "lossless", "per_channel", "quantizer", "sparsity", "start", "step",
+    "threshold",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Options:
     step:           distance of the uniform quantiser's levels, in units of the weights.
     block:          weights that share a code, under the product quantiser.
     start:          first centroids of k-means.
+    per_channel:    a step of its own for every output, of the quantisers in `affine.py`.
     """
 
     lossless: bool | None = None
@@ -67,6 +73,7 @@ class Options:
     quantizer: str | None = None
     coder: str | None = None
     start: Start | None = None
+    per_channel: bool | None = None
 
     def __post_init__(self) -> None:
         _within("bits", self.bits, 1, 16)
@@ -79,20 +86,25 @@ class Options:
         _one_of("quantizer", self.quantizer, QUANTIZERS)
         _one_of("coder", self.coder, LEVEL_CODERS)
         _one_of("start", self.start, STARTS)
+        if self.quantizer in SIZELESS and (self.bits or self.clusters or self.step):
+            raise RecipeError(f"quantizer {self.quantizer}: expected no bits, clusters or step beside it")
+        if self.quantizer in {"symmetric", "asymmetric"} and (self.bits == 1 or self.clusters or self.step):
+            raise RecipeError(f"quantizer {self.quantizer}: expected 2 bits or more beside it, no clusters or step")
 
     def over(self, general: Options) -> Options:
         """These options, with what they leave unsaid taken from `general`."""
-        size_said = self.bits is not None or self.clusters is not None
+        size_said = self.bits is not None or self.clusters is not None or self.quantizer in SIZELESS
         return Options(
             lossless=general.lossless if self.lossless is None else self.lossless,
             prune=self.prune or general.prune,
             bits=self.bits if size_said else general.bits,
-            clusters=self.clusters if size_said else general.clusters,
+            clusters=self.clusters if size_said or self.quantizer in PER_CHANNEL else general.clusters,
             block=self.block or general.block,
-            step=self.step or general.step,
+            step=self.step or (None if self.quantizer in SIZELESS or self.quantizer in PER_CHANNEL else general.step),
             quantizer=self.quantizer or general.quantizer,
             coder=self.coder or general.coder,
             start=self.start or general.start,
+            per_channel=general.per_channel if self.per_channel is None else self.per_channel,
         )
 
 
@@ -142,6 +154,9 @@ class Recipe:
         lossy = targets + [w for w in ("prune", "bits", "clusters", "step") if getattr(asked, w) is not None]
         if asked.lossless and (lossy or self.preset != "balanced"):
             raise RecipeError(f"lossless: expected nothing that loses beside it, got {(lossy or ['preset'])[0]}")
+        every = [asked, *(rule.options for rule in self.rules)]
+        if any(o.per_channel for o in every) and not any(o.quantizer in PER_CHANNEL for o in every):
+            raise RecipeError(f"per_channel: expected a quantizer beside it, {', '.join(PER_CHANNEL)}")
         _within("seed", self.seed, 0, (1 << 32) - 1)
         for pattern in (*self.include, *self.exclude, *(rule.pattern for rule in self.rules)):
             if not pattern:
@@ -177,12 +192,18 @@ def options_from(settings: Mapping[str, object]) -> Options:
         elif word == "start":
             options = replace(options, start=cast(Start, text))
         elif word == "lossless":
-            if text.lower() not in {"true", "false", "1", "0"}:
-                raise RecipeError(f"lossless: expected true or false, got {text!r}")
-            options = replace(options, lossless=text.lower() in {"true", "1"})
+            options = replace(options, lossless=_truth(word, text))
+        elif word == "per_channel":
+            options = replace(options, per_channel=_truth(word, text))
         else:
             raise RecipeError(f"option {word!r}: expected one of {', '.join(WORDS)}")
     return options
+
+
+def _truth(word: str, text: str) -> bool:
+    if text.lower() not in {"true", "false", "1", "0"}:
+        raise RecipeError(f"{word}: expected true or false, got {text!r}")
+    return text.lower() in {"true", "1"}
 
 
 def parse_prune(word: str, text: str) -> Prune:
@@ -239,25 +260,29 @@ def _number(word: str, text: str, kind: type[int] | type[float]) -> float:
 class Plan:
     """What one tensor gets, with every choice made that does not need its values a second time.
 
-    how:       "exact"; "float": drop mantissa bits; "uniform", "kmeans" and "product": see `quantize`.
+    how:       "exact"; "float": drop mantissa bits; "uniform", "kmeans" and the others: see `quantize`.
     prune:     None prunes nothing.
     limit:     larger magnitudes, and what is not finite, are kept exactly beside the levels.
     step:      distance of levels at which plain rounding has the error that is wanted, in units of the weights.
     clusters:  size of the codebook, level 0 included; None where `step` decides. `start` and `block` as in Options.
     transform: whether large kernels may be coded in a rotated basis.
-    mantissa:  bits of mantissa kept by "float".
+    bits:      of "symmetric" and "asymmetric"; outputs: where a tensor has them, if each has a step of its own.
+    mantissa:  bits of mantissa kept by "float"; kind: what values are rounded to before that.
     rate:      squared error, in units of the step, that a bit is worth; 0: plain rounding.
     states:    of the trellis quantiser: 0, 4 or 8.
     """
 
-    how: Literal["exact", "float", "uniform", "kmeans", "product"]
+    how: Literal["exact", "float", "uniform", "kmeans", "product", "symmetric", "asymmetric", "binary"]
     prune: Prune | None = None
     limit: float = float("inf")
     step: float = 0.0
     clusters: int | None = None
     block: int | None = None
     start: Start = "linear"
+    bits: int = 8
+    outputs: Literal["", "first", "last"] = ""
     mantissa: int = 23
+    kind: Literal["float32", "float16", "bfloat16"] = "float32"
     rate: float = 0.0
     states: Literal[0, 4, 8] = 0
     transform: bool = True

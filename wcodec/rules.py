@@ -6,8 +6,7 @@ enough (the type is float32 or bfloat16).
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,8 @@ from wcodec.quantize import product
 from wcodec.quantize.kmeans import Codebook, lookup
 from wcodec.quantize.transform import Basis, inverse, pack_basis, parse_basis
 from wcodec.quantize.trellis import States, reconstruct
-from wcodec.wire import FLOAT, PRODUCT, STEP, TABLE, TRANSFORM, put_varint, take_varint
+from wcodec.rule_parameters import pack_codebook, pack_step, pack_steps, parse_codebook, parse_step, parse_steps
+from wcodec.wire import FLOAT, PRODUCT, ROWS, STEP, TABLE, TRANSFORM, put_varint, take_varint
 
 Levels = npt.NDArray[np.int32]
 _EXACT_IN_FLOAT32 = 1 << 24
@@ -92,8 +92,25 @@ class Product:
         return product.lookup(levels[:, :, 0], self.codebook)
 
 
-Rule = Table | Step | Transform | Float | Product
-_IDS = {Table: TABLE, Step: STEP, Transform: TRANSFORM, Float: FLOAT, Product: PRODUCT}
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """weight = the row's step * level: affine integers less their zero point, or signs (`quantize.affine`).
+
+    steps: float32[rows of the tensor, or of one chunk], positive.
+    """
+
+    steps: Float32
+    states: States = 0
+
+    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+        steps = self.steps.reshape(-1, 1, 1)
+        if single and levels.size and -_EXACT_IN_FLOAT32 <= int(levels.min()) <= int(levels.max()) <= _EXACT_IN_FLOAT32:
+            return np.multiply(levels, steps, dtype=np.float32)
+        return np.multiply(levels, steps, dtype=np.float64)
+
+
+Rule = Table | Step | Transform | Float | Product | Rows
+_IDS = {Table: TABLE, Step: STEP, Transform: TRANSFORM, Float: FLOAT, Product: PRODUCT, Rows: ROWS}
 
 
 def level_shape(rule: Rule, shape: Shape3) -> Shape3:
@@ -115,15 +132,20 @@ def rule_id(rule: Rule) -> int:
     return _IDS[type(rule)]
 
 
+def rule_of_rows(rule: Rule, start: int, count: int) -> Rule:
+    """The rule of a chunk of `count` units from `start` on."""
+    return replace(rule, steps=rule.steps[start : start + count]) if isinstance(rule, Rows) else rule
+
+
 def pack_rule(out: bytearray, rule: Rule) -> None:
     """Append the rule's own parameters. Inverse: `parse_rule`."""
     match rule:
         case Table():
-            _pack_codebook(out, rule.codebook)
+            pack_codebook(out, rule.codebook)
         case Step():
-            _pack_step(out, rule.step)
+            pack_step(out, rule.step)
         case Transform():
-            _pack_step(out, rule.step)
+            pack_step(out, rule.step)
             basis = pack_basis(rule.basis)
             put_varint(out, len(basis))
             out += basis
@@ -131,26 +153,28 @@ def pack_rule(out: bytearray, rule: Rule) -> None:
             out.append(rule.shift)
             put_varint(out, rule.offset)
         case Product():
-            _pack_step(out, rule.codebook.step)
+            pack_step(out, rule.codebook.step)
             product.pack_vectors(out, rule.codebook)
+        case Rows():
+            pack_steps(out, rule.steps)
 
 
-def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int) -> tuple[Rule, int]:
+def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int, rows: int) -> tuple[Rule, int]:
     """The rule at `data[at:]` and the position behind it. Inverse: `pack_rule`.
 
-    taps: of the kernels, or channels of a matrix, which the transform's basis turns.
+    taps: of the kernels, or channels of a matrix, which the transform's basis turns; rows: of the layout.
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
     if states and number not in {STEP, TRANSFORM}:
         raise CorruptError(f"rule {number}: expected no trellis states, got {states}")
     if number == TABLE:
-        codebook, at = _parse_codebook(data, at)
+        codebook, at = parse_codebook(data, at)
         return Table(codebook), at
     if number == STEP:
-        step, at = _parse_step(data, at)
+        step, at = parse_step(data, at)
         return Step(step, states), at
     if number == TRANSFORM:
-        step, at = _parse_step(data, at)
+        step, at = parse_step(data, at)
         length, at = take_varint(data, at)
         if at + length > len(data):
             raise TruncatedError(f"transform: ended early; needed {at + length - len(data)} more bytes")
@@ -164,9 +188,12 @@ def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int
             raise CorruptError(f"float rule: expected a shift up to 23 and an offset of 31 bits, got {shift}, {offset}")
         return Float(shift, offset), at
     if number == PRODUCT:
-        step, at = _parse_step(data, at)
+        step, at = parse_step(data, at)
         vectors, at = product.parse_vectors(data, at, step)
         return Product(vectors), at
+    if number == ROWS:
+        steps, at = parse_steps(data, at, rows)
+        return Rows(steps), at
     raise UnsupportedError(f"rule {number} is not known to this version")
 
 
@@ -184,45 +211,3 @@ def _scaled(integers: npt.NDArray[np.signedinteger], scale: float, single: bool)
         if low >= -_EXACT_IN_FLOAT32 and high <= _EXACT_IN_FLOAT32:
             return integers.astype(np.float32) * np.float32(scale)
     return integers.astype(np.float64) * scale
-
-
-def _pack_step(out: bytearray, step: float) -> None:
-    put_varint(out, int.from_bytes(struct.pack(">f", step), "little"))
-
-
-def _parse_step(data: memoryview, at: int) -> tuple[float, int]:
-    turned, at = take_varint(data, at)
-    step = struct.unpack(">f", (turned & 0xFFFFFFFF).to_bytes(4, "little"))[0]
-    if turned >> 32 or not 0.0 < step < float("inf"):
-        raise CorruptError(f"step: expected a positive float32, got 0x{turned:x}")
-    return float(step), at
-
-
-def _pack_codebook(out: bytearray, codebook: Codebook) -> None:
-    values = np.delete(codebook.values, codebook.negatives)
-    with np.errstate(over="ignore"):
-        halves = values.astype(np.float16)
-    half = bool(np.array_equal(halves.astype(np.float32), values))
-    put_varint(out, codebook.negatives)
-    put_varint(out, codebook.values.size)
-    out.append(2 if half else 4)
-    out += (halves.astype("<f2") if half else values.astype("<f4")).tobytes()
-
-
-def _parse_codebook(data: memoryview, at: int) -> tuple[Codebook, int]:
-    negatives, at = take_varint(data, at)
-    size, at = take_varint(data, at)
-    if not negatives < size <= 1 << 20 or at >= len(data):
-        raise CorruptError(f"codebook: expected {negatives} negatives among at most 2**20 values, got {size}")
-    width = data[at]
-    if width not in {2, 4}:
-        raise CorruptError(f"codebook: expected values of 2 or 4 bytes, got {width}")
-    end = at + 1 + (size - 1) * width
-    if end > len(data):
-        raise TruncatedError(f"codebook: ended early; needed {end - len(data)} more bytes")
-    values = np.frombuffer(data[at + 1 : end], dtype=f"<f{width}").astype(np.float32)
-    values = np.insert(values, negatives, np.float32(0.0))
-    # A NaN fails this comparison, as it should.
-    if not bool(np.all(values[:-1] <= values[1:])):
-        raise CorruptError("codebook: expected ascending values")
-    return Codebook(negatives, values), end

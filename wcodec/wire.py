@@ -39,7 +39,7 @@ FLOATS: Final = frozenset({"float32", "float16", "bfloat16", "float64"})
 """The types that may be quantised; all others are coded exactly."""
 
 # --- rules by which levels become weights, coders of levels, coders of symbols -------------------------------------
-EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT = range(6)
+EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT, ROWS = range(7)
 PATCHED: Final = 0x40
 """Flag beside the rule: some elements are stored as they are."""
 DENSE, SPARSE, CONTEXT = range(3)

@@ -39,7 +39,7 @@ from wcodec.levels import encode_chunk  # noqa: E402
 from wcodec.model import TensorFacts  # noqa: E402
 from wcodec.quantize.transform import dct_basis, klt_basis  # noqa: E402
 from wcodec.request import recipe_from  # noqa: E402
-from wcodec.rules import Float, Rule, Step, Transform  # noqa: E402
+from wcodec.rules import Float, Rows, Rule, Step, Transform  # noqa: E402
 
 Array = npt.NDArray[np.generic]
 Arrays = dict[str, Array]
@@ -55,7 +55,8 @@ BAD = (
     "head-unknown-layout", "head-layout-of-kernels", "head-integers-by-rule-2", "chunk-of-a-huge-tensor",
     "chunks-too-many",
     "chunks-of-nothing", "patches-behind-the-end", "patches-cut", "codebook-descending", "codebook-too-small", "step-0",
-    "float-magnitude-of-32-bits", "coder-unknown", "dense-a-byte-more", "dense-unknown-symbols", "dense-zstd-bomb",
+    "float-magnitude-of-32-bits", "steps-cut", "steps-0", "coder-unknown",
+    "dense-a-byte-more", "dense-unknown-symbols", "dense-zstd-bomb",
     "sparse-gap-behind-the-end", "product-of-a-vector", "product-codebook-too-large", "product-code-outside",
     "sparse-entries-too-many", "lossless-unknown-method", "lossless-stored-too-short",
 )  # fmt: skip
@@ -100,6 +101,9 @@ MODELS: dict[str, tuple[str, Callable[[], Arrays], Words]] = {
     "float16": ("npz", lambda: {"w": weights(10, 40, 30).astype(np.float16)}, {"bits": 5}),
     "float64": ("npz", lambda: {"w": weights(11, 40, 30).astype(np.float64)}, {"bits": 5}),
     "duplicates": ("npz", layers, {"bits": 4}),
+    "rows": ("npz", layers, {"quantizer": "asymmetric", "bits": 4, "per_channel": True}),
+    "signs": ("npz", layers, {"quantizer": "binary", "per_channel": True, "sparsity": 0.3}),
+    "shorter": ("npz", layers, {"quantizer": "float16"}),
     "hdf5": ("hdf5", layers, {}),
     "keras": ("keras", layers, {"preset": "small"}),
     "safetensors": ("safetensors", lambda: layers() | {"seen": np.arange(3, dtype=np.int64)}, {"sparsity": 0.5}),
@@ -134,6 +138,9 @@ def crafted() -> dict[str, bytes]:
     levels = np.arange(-10, 10, dtype=np.int32).reshape(5, 4)
     values = (levels * np.float32(0.25)).astype(np.float32)
     chunks = [hostile_tensors.fixed(levels[i : i + 2].ravel().tolist(), 6) for i in (0, 2, 4)]
+    halves = np.array([0x3E80, 0x3F80, 0x3F00, 0x4000, 0x3E80], np.uint16)
+    grown = (levels * (halves.astype(np.uint32) << 16).view(np.float32)[:, None]).astype(np.float32)
+    steps = b"\2\x0b\0" + halves.astype("<u2").tobytes()
     patched = values.copy()
     patched[4, 3] = np.inf
     levels[4, 3] = 0
@@ -148,6 +155,7 @@ def crafted() -> dict[str, bytes]:
         "chunks-exact": one_tensor(vector, b"\0\x08" + exact[0], *exact[1:], digest=zlib.crc32(values)).sewn(),
         "chunks-of-rows": Anatomy(both, table_of(tensors), skeleton_of(tensors)).sewn(),
         "chunks-of-a-vector": alone(vector, lossy(values, b"\2\x08\0" + step + parts[0], *parts[1:])),
+        "chunks-of-steps": alone(rows, lossy(grown, b"\6\2\1" + steps + chunks[0], *chunks[1:])),
         "chunks-patched": alone(rows, lossy(patched, b"\x42\2\1" + patch + step + chunks[0], chunks[1], last)),
     }
 
@@ -163,6 +171,7 @@ def by_rule() -> dict[str, bytes]:
         "transform-dct": (Transform(0.0625, dct_basis(3, 3), 8), kernel, KERNEL, "context"),
         "transform-klt": (Transform(0.0625, klt_basis(weights(15, 6, 5, 9)), 0), kernel, KERNEL_BY_INPUT, "dense"),
         "float-offset": (Float(16, 15000), matrix, DENSE, "context"),
+        "rows-of-float32": (Rows(np.linspace(0.1, 3, 30, dtype=np.float32)), matrix, DENSE, "sparse"),
     }
     return {name: _by_rule(rule, *rest, rng) for name, (rule, *rest) in rules.items()}
 

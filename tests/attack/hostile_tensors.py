@@ -66,7 +66,8 @@ def heads() -> Iterator[Hostile]:
     yield "head-layout-of-kernels", one_tensor(MATRIX, head(2, STEP + chunk, layout=3)).sewn(), C
     yield "head-transform-of-a-vector", vector(head(3, STEP + chunk)), C
     integers = TensorFacts("i", "int32", (6,))
-    for rule, parameters in ((1, b"\0\1\2"), (2, STEP), (4, b"\0\0"), (5, STEP + b"\2\1\0")):
+    parameters_of = {1: b"\0\1\2", 2: STEP, 4: b"\0\0", 5: STEP + b"\2\1\0", 6: b"\2\3\1\0\x3f"}
+    for rule, parameters in parameters_of.items():
         yield f"head-integers-by-rule-{rule}", one_tensor(integers, head(rule, parameters + chunk)).sewn(), C
     huge, quarter = TensorFacts("h", "float32", (1 << 40,)), TensorFacts("h", "float32", (4 * MAX_CHUNK,))
     repeated = b"\1" + bytes(4)
@@ -147,6 +148,15 @@ def rules() -> Iterator[Hostile]:
     yield "product-codebook-of-nothing", product(STEP + b"\2\1\1\0"), C
     yield "product-codebook-missing", one_tensor(MATRIX, head(5, STEP, layout=1), error=0).sewn(), T
     yield "product-code-outside", product(STEP + b"\2\2\0"), C
+    for what, steps, error in (
+        ("missing", b"", T), ("cut", b"\2\3\1\0", T), ("of-3-bytes", b"\3\4\1\0\0\x3f", C),
+        ("too-many", b"\2\5\0\0\x3f\0\x3f", C), ("too-few", b"\4\3\0\0\x3f", T), ("of-nothing", b"\2\0", T),
+        ("of-64-bits", b"\2" + varint((1 << 64) - 1), T), ("0", b"\2\3\0\0\0", C), ("negative", b"\2\3\0\0\xbf", C),
+        ("infinite", b"\2\3\0\x80\x7f", C), ("not-a-number", b"\4\5\0" + struct.pack("<f", float("nan")), C),
+        ("by-an-unknown-method", b"\2\3\xff\0\x3f", U),
+    ):  # fmt: skip
+        yield f"steps-{what}", lossy(head(6, steps + (b"" if error is T else chunk))), error
+    yield "steps-with-states", lossy(head(6, b"\2\3\0\0\x3f" + chunk, flags=0x10)), C
 
 
 def chunks() -> Iterator[Hostile]:

@@ -52,6 +52,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     loss.add_argument("--step", metavar="S", help="distance of the values, in units of the weights")
     loss.add_argument("--start", choices=STARTS, help="first values of k-means (default: linear)")
     loss.add_argument("--quantizer", choices=QUANTIZERS, help="how the values are chosen (default: auto)")
+    loss.add_argument("--per-channel", action="store_const", const=True, help="a scale for every output of a tensor")
     budget = loss.add_mutually_exclusive_group()
     budget.add_argument("--max-error", metavar="E", type=float, help="relative squared error of the weights: 1e-4")
     budget.add_argument("--target-size", metavar="BYTES", help="the file, at most: 2MB, 500kB, 1.5MiB")

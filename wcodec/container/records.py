@@ -73,6 +73,8 @@ class Container:
 def pack_error(error: float) -> int:
     """A relative error as the upper half of a float32, rounded up. Inverse: `parse_error`."""
     bits = int(struct.unpack("<I", struct.pack("<f", error))[0])
+    if struct.unpack("<f", struct.pack("<I", bits))[0] < error:  # to nearest is down for some, to 0 for the least
+        bits += 1
     return min(bits + 0xFFFF >> 16, _LARGEST_ERROR)
 
 

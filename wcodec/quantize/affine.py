@@ -1,0 +1,77 @@
+"""Integers of a few bits, a step for each row: affine quantisation (Jacob et al. 2018) and binary weights (Courbariaux,
+Bengio and David 2015; Rastegari et al. 2016).
+
+A level is the integer less the row's zero point, q - z, so that 0.0 stays 0.0 and a weight is step * level; what
+runtimes call the zero point is not needed to decode. Steps are rounded up to the eight mantissa bits that a file keeps,
+and on until the levels fit into the bits asked for: nothing is ever clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Levels = npt.NDArray[np.int32]
+Affine: TypeAlias = Literal["symmetric", "asymmetric", "binary"]
+
+_LOWEST, _HIGHEST = 0x0080, 0x7F7F
+"""The upper halves of the least normal float32 and of the largest."""
+
+
+def row_steps(weights: Floats, how: Affine, bits: int) -> Floats:
+    """float32[rows]: a step for each row of weights[rows, ...], finite.
+
+    symmetric:  max|r| / q_max with q_max = 2^(bits - 1) - 1, so that q = round(clip(r q_max / max|r|, -q_max, q_max)).
+    asymmetric: (r_max - r_min) / (2^bits - 1), the range containing 0; z = round(-r_min / s), q = round(r / s) + z.
+    binary:     mean |r| of the weights that are not 0, the least squared error of +-s (XNOR-Net); bits are not used.
+    """
+    rows = weights.reshape(len(weights), -1)
+    low, high = np.minimum(rows.min(axis=1, initial=0.0), 0.0), np.maximum(rows.max(axis=1, initial=0.0), 0.0)
+    magnitudes = np.maximum(-low, high)
+    if how == "binary":
+        kept = np.count_nonzero(rows, axis=1)
+        sums = np.abs(rows).sum(axis=1, dtype=np.float64)
+        return _short(sums / np.maximum(kept, 1), np.rint)
+    if how == "symmetric":
+        most = float((1 << bits - 1) - 1)
+        return _grown(magnitudes / np.float64(most), lambda steps: np.rint(magnitudes / steps) <= most)
+    every = float((1 << bits) - 1)
+    wanted = (high.astype(np.float64) - low) / every
+    return _grown(wanted, lambda steps: np.rint(high / steps) - np.rint(low / steps) <= every)
+
+
+def affine_levels(weights: Floats, steps: Floats, how: Affine) -> Levels:
+    """int32[rows, ...]: the level of each of weights[rows, ...]; 0 of 0.0. Inverse, but for rounding: `rules.Rows`."""
+    if how == "binary":
+        signs: Levels = np.sign(weights).astype(np.int32)
+        return signs
+    levels: Levels = np.rint(weights / steps.reshape(-1, *(1,) * (weights.ndim - 1))).astype(np.int32)
+    return levels
+
+
+def is_short(steps: Floats) -> bool:
+    """Whether eight bits of mantissa hold every step."""
+    return not bool((np.ascontiguousarray(steps).view(np.uint32) & 0xFFFF).any())
+
+
+def _grown(wanted: Doubles, fits: Callable[[Floats], npt.NDArray[np.bool_]]) -> Floats:
+    """The first short steps, from those wanted up, whose levels fit."""
+    steps = _short(wanted, np.ceil)
+    while not (fitting := fits(steps)).all():
+        halves = (steps.view(np.uint32) >> 16) + np.where(fitting, 0, 1).astype(np.uint32)
+        if int(halves.max()) > _HIGHEST:
+            break
+        steps = (halves << 16).view(np.float32)
+    return steps
+
+
+def _short(wanted: Doubles, rounded: Callable[[Doubles], Doubles]) -> Floats:
+    """Positive float32 of eight mantissa bits; the least there is for a row of zeros."""
+    bits = wanted.astype(np.float32).view(np.uint32)
+    halves = rounded(bits / 65536.0)
+    return (np.clip(halves, _LOWEST, _HIGHEST).astype(np.uint32) << 16).view(np.float32)
