@@ -23,6 +23,8 @@ from reference_tensor import NAMES, Tensor, read_tensor, width_of
 
 DICTIONARY = Path(__file__).resolve().parent.parent / "wcodec" / "container" / "skeleton-1.dict"
 MODEL_LIMIT = 64 * 2**20
+TEMPLATE = 2
+FILE = 4
 
 
 @dataclass
@@ -47,8 +49,8 @@ def header(data: bytes) -> tuple[int, bytes]:
     version, reserved, features, length, index = (reader.u(n) for n in (1, 1, 2, 8, 4))
     if version > 1:
         raise UnsupportedError(f"version {version}")
-    if features & ~1:
-        raise UnsupportedError(f"required feature {(features & ~1).bit_length() - 1}")
+    if features & ~(1 | TEMPLATE):
+        raise UnsupportedError(f"required feature {(features & ~(1 | TEMPLATE)).bit_length() - 1}")
     crc = reader.u(4)
     if len(data) < length:
         raise TruncatedError(f"{len(data)} of {length} bytes")
@@ -103,12 +105,19 @@ def tensor_row(reader: Reader) -> Tensor:
 
 
 def decode_all(data: bytes) -> list[tuple[Tensor, np.ndarray]]:
-    """Every tensor of a container, with its row of the tensor table."""
+    """Every tensor of a container, with its row of the tensor table; the template of a file is not one of them."""
+    kind, _, found = take_apart(data)
+    return [one for one in found if kind != FILE or one[0].name]
+
+
+def take_apart(data: bytes) -> tuple[int, bytes, list[tuple[Tensor, np.ndarray]]]:
+    """The kind of model file, the skeleton, and every row of the tensor table with its values."""
     features, tail = header(data)
     index = Reader(tail)
     kind, coding = index.u(1), index.u(1)
-    if kind > 3:
+    if kind > FILE:
         raise UnsupportedError(f"kind {kind} of model file")
+    require((kind == FILE) == bool(features & TEMPLATE), "feature 1 and the kind of model file")
     size, stored, crc = index.varint(), index.varint(), index.u(4)
     index.varint()
     relative_error(index)
@@ -141,7 +150,7 @@ def decode_all(data: bytes) -> list[tuple[Tensor, np.ndarray]]:
         values = read_tensor(parts, tensor)
         require(crc32(values.tobytes()) == one.crc, f"digest of {tensor.name}")
         out.append(values)
-    return list(zip(tensors, out, strict=True))
+    return kind, model.take(model.left()), list(zip(tensors, out, strict=True))
 
 
 def decode(data: bytes) -> dict[str, np.ndarray]:

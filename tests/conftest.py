@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # for formats/ and tests/, behind an installed wcodec
+
+EXTRAS = ("dask", "onnx", "torch")
+collect_ignore = [f"test_extra_{extra}.py" for extra in EXTRAS if find_spec(extra) is None]
+"""Examinations of what an extra adds, where that extra is not installed."""
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -39,12 +39,14 @@ def test_a_good_container_decodes_to_the_same_bits(name: str, tmp_path: Path) ->
     with open_container(path) as opened:
         assert opened.container.kind == expected["kind"]
         assert list(opened.names()) == list(expected["tensors"])
-        for facts in opened.container.tensors:
+        for facts in opened.container.tensors[: len(expected["tensors"])]:
             tensor = expected["tensors"][facts.name]
             values = opened[facts.name]
             assert (facts.dtype, list(values.shape)) == (tensor["dtype"], tensor["shape"])
             assert hashlib.sha256(values.tobytes()).hexdigest() == tensor["sha256"]
     decode(path, tmp_path / "model", threads=2)
+    if "file" in expected:
+        assert hashlib.sha256((tmp_path / "model").read_bytes()).hexdigest() == expected["file"]
     numbers = inspect(path)
     assert numbers.parts.total() == path.stat().st_size <= 8000
 

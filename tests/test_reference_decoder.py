@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from conftest import ROOT, Run
 
-from wcodec.decoder import open_container
+from wcodec.decoder import decode, open_container
 
 sys.path.append(str(ROOT / "formats"))
 
 import reference_decoder
+import reference_files
 
 GOLDEN = ROOT / "formats" / "golden"
 GOOD = sorted((GOLDEN / "good").glob("*.wcz"))
@@ -33,6 +34,13 @@ def agree(file: Path) -> None:
 @pytest.mark.parametrize("file", GOOD, ids=lambda file: file.stem)
 def test_a_golden_file_decodes_by_the_page_alone(file: Path) -> None:
     agree(file)
+
+
+@pytest.mark.parametrize("file", [file for file in GOOD if "identical" in file.stem], ids=lambda file: file.stem)
+def test_an_identical_file_comes_back_by_the_pages_alone(file: Path, tmp_path: Path) -> None:
+    assert reference_files.main([str(file), str(tmp_path / "by the page")]) == 0
+    decode(file, tmp_path / "by the package")
+    assert (tmp_path / "by the page").read_bytes() == (tmp_path / "by the package").read_bytes()
 
 
 @pytest.mark.parametrize("name", BAD)

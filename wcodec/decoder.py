@@ -11,20 +11,18 @@ from typing import BinaryIO
 
 import numpy as np
 
-from wcodec import lossless
-from wcodec.container.read import parse, read_section
+from wcodec.chunks import open_sections
+from wcodec.container.read import parse
 from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
-from wcodec.floats import from_float, numpy_type
-from wcodec.head import Head, chunk_shape, parse_head
+from wcodec.head import Head
 from wcodec.layout import VECTOR, gather, view_shape
-from wcodec.levels import decode_chunk
 from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles import write_model
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
-from wcodec.rules import in_shape, level_shape, rule_of_rows
-from wcodec.wire import ITEM_BYTES
+from wcodec.restore import is_identical, restore
+from wcodec.wire import REST
 
 Progress = Callable[[TensorFacts], None]
 
@@ -38,7 +36,7 @@ class OpenContainer:
 
     def names(self) -> tuple[str, ...]:
         """The tensors' names, in order."""
-        return tuple(tensor.name for tensor in self.container.tensors)
+        return tuple(tensor.name for tensor in self.container.tensors if tensor.name != REST)
 
     def __getitem__(self, name: str) -> Bits:
         """The tensor's values. Reads only its byte ranges.
@@ -73,6 +71,10 @@ def decode(source: Path, target: Path, *, threads: int = 0, progress: Progress |
     """
     with open_container(source) as opened, whole_file(target) as temporary:
         container = opened.container
+        if is_identical(container):
+            with temporary.open("wb") as file:
+                restore(opened.file, container, file.write, threads, progress)
+            return container
         write_model(temporary, container.kind, container.skeleton, container.tensors, _all(opened, threads, progress))
         return container
 
@@ -83,6 +85,9 @@ def verify(source: Path, *, threads: int = 0, progress: Progress | None = None) 
     Raises: ContainerError and its kinds.
     """
     with open_container(source) as opened:
+        if is_identical(opened.container):
+            restore(opened.file, opened.container, len, threads, progress)
+            return opened.container
         for _ in _all(opened, threads, progress):
             pass
         return opened.container
@@ -94,16 +99,9 @@ def decode_tensor(file: BinaryIO, facts: TensorFacts, record: Record, chunk_map:
     Raises: ContainerError and its kinds.
     """
     try:
-        first = memoryview(read_section(file, record.sections[0], f"{facts.name}, section 0"))
-        head, start = parse_head(facts, first, len(record.sections))
-
-        def chunk(number: int) -> Bits:
-            where = f"{facts.name}, section {number}"
-            bare = first[start:] if not number else memoryview(read_section(file, record.sections[number], where))
-            return _chunk_values(bare, head, facts, number)
-
-        chunks = list(chunk_map(chunk, range(len(record.sections))))
-        values = _joined(chunks, facts, head)
+        sections = open_sections(file, facts, record)
+        chunks = list(chunk_map(sections.chunk, range(len(record.sections))))
+        values = _joined(chunks, facts, sections.head)
     except ContainerError as error:
         raise type(error)(f"{facts.name}: {error}") from error
     except (MemoryError, OverflowError) as error:
@@ -111,18 +109,6 @@ def decode_tensor(file: BinaryIO, facts: TensorFacts, record: Record, chunk_map:
     if zlib.crc32(values.data if values.flags.c_contiguous else values.tobytes()) != record.digest:
         raise CorruptError(f"{facts.name}: the digest of the decoded values does not fit")
     return values
-
-
-def _chunk_values(chunk: memoryview, head: Head, facts: TensorFacts, number: int) -> Bits:
-    shape = chunk_shape(facts, head, number)
-    if head.rule is None:
-        item = ITEM_BYTES[facts.dtype]
-        raw: Bits = np.frombuffer(lossless.decode(bytes(chunk), item * shape[1], item), np.uint8)
-        return raw.view(numpy_type(facts.dtype))
-    levels = decode_chunk(chunk, level_shape(head.rule, shape), head.rule.states)
-    rule = head.rule if head.layout == VECTOR else rule_of_rows(head.rule, number * head.chunk_units, shape[0])
-    weights = rule.weights(levels, facts.dtype in {"float32", "bfloat16"})
-    return from_float(in_shape(weights, shape), facts.dtype)
 
 
 def _joined(chunks: list[Bits], facts: TensorFacts, head: Head) -> Bits:

@@ -17,6 +17,7 @@ from wcodec.allocation import Survey, is_weight, plan_model, survey
 from wcodec.container.write import Coded, Writer
 from wcodec.floats import Float32, from_float, mantissa_of, to_float32
 from wcodec.head import NO_POSITIONS, Head, pack_head
+from wcodec.identical import encode_identical
 from wcodec.layout import VECTOR, gather, spread, units
 from wcodec.levels import encode_chunk
 from wcodec.model import Bits, Model, Tensor, TensorFacts, Tuned
@@ -92,6 +93,10 @@ def encode(
     size:  multiplies the steps that the recipe leaves open; a recipe with a budget searches it from here.
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written.
     """
+    if is_whole(recipe) and not tuned:
+        with whole_file(target) as temporary:
+            length = encode_identical(source, temporary, effort=recipe.effort, threads=threads, progress=progress)
+        return Encoded(length, 0.0, ())
     with open_model(source, recipe.keep_optimizer or bool(recipe.options.lossless)) as model:
         looks = list(tensor_by_tensor(lambda i, _: look(model.tensors[i]), model.tensors, threads))
         surveys = [found.survey for found in looks]
@@ -112,6 +117,11 @@ def encode(
 
             best = largest_step(measure, size, goal)
             return last[0][1] if last[0][0] == best else attempt(best)
+
+
+def is_whole(recipe: Recipe) -> bool:
+    """Whether the file itself is to come back, byte for byte: nothing may be lossy."""
+    return bool(recipe.options.lossless) and all(rule.options.lossless is not False for rule in recipe.rules)
 
 
 def _goal(recipe: Recipe, model: Model) -> Goal | None:

@@ -12,7 +12,7 @@ from wcodec.container.read import is_container, parse, read_section
 from wcodec.container.records import HEADER_BYTES, Container, Record
 from wcodec.errors import ContainerError
 from wcodec.model import TensorFacts
-from wcodec.wire import ITEM_BYTES, READER_VERSION
+from wcodec.wire import ITEM_BYTES, READER_VERSION, REST
 
 SCHEMA_VERSION = 1
 
@@ -89,10 +89,12 @@ def inspect(source: Path) -> Inspection:
         raise ContainerError(f"{source}: {error.strerror or error}") from error
     with file:
         container = parse(file)
-        tensors = tuple(_tensor_numbers(file, container, number) for number in range(len(container.tensors)))
+        shown = [number for number, tensor in enumerate(container.tensors) if tensor.name != REST]
+        tensors = tuple(_tensor_numbers(file, container, number) for number in shown)
+    beside = [record for number, record in enumerate(container.records) if number not in shown]
     whole = Parts(
-        skeleton=container.skeleton_bytes,
-        index=container.index_bytes - sum(record.index_bytes for record in container.records),
+        skeleton=container.skeleton_bytes + sum(record.nbytes for record in beside),
+        index=container.index_bytes - sum(container.records[number].index_bytes for number in shown),
         container=HEADER_BYTES,
     )
     for tensor in tensors:
@@ -101,8 +103,8 @@ def inspect(source: Path) -> Inspection:
         path=source,
         file_bytes=container.file_bytes,
         source_bytes=container.source_bytes,
-        tensor_bytes=sum(tensor.nbytes for tensor in container.tensors),
-        weight_bytes=sum(record.nbytes for record in container.records),
+        tensor_bytes=sum(tensor.raw_bytes for tensor in tensors),
+        weight_bytes=sum(container.records[number].nbytes for number in shown),
         relative_error=container.error,
         parts=whole,
         tensors=tensors,
@@ -158,8 +160,8 @@ def _tensor_numbers(file: BinaryIO, container: Container, number: int) -> Tensor
 
 def _parts(file: BinaryIO, facts: TensorFacts, record: Record) -> Parts:
     parts = Parts(index=record.index_bytes)
-    if not record.sections:
-        return parts
+    if record.kept is None:  # exact: nothing of it need be read
+        return parts + Parts(lossless=record.nbytes)
     try:
         sections = [read_section(file, section, f"section {i}") for i, section in enumerate(record.sections)]
         return parts + tensor_parts(sections, ITEM_BYTES[facts.dtype])

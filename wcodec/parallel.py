@@ -30,6 +30,25 @@ def thread_count(threads: int) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def ordered(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """work(item) of each item, in order; a few are under way at once, and items are drawn when their turn comes."""
+    workers = thread_count(threads)
+    if workers == 1:
+        yield from map(work, items)
+        return
+    pending: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-piece")
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 def tensor_by_tensor(
     work: Callable[[int, Map], Result], tensors: Sequence[TensorFacts], threads: int
 ) -> Iterator[Result]:

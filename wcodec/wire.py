@@ -35,6 +35,8 @@ DTYPES: Final[dict[int, tuple[str, int]]] = {
 }
 DTYPE_IDS: Final = {name: i for i, (name, _) in DTYPES.items()}
 ITEM_BYTES: Final = dict(DTYPES.values())
+REST: Final = ""
+"""Name of the tensor that is none: the bytes of a file beside its tensors, where they are too many for a skeleton."""
 FLOATS: Final = frozenset({"float32", "float16", "bfloat16", "float64"})
 """The types that may be quantised; all others are coded exactly."""
 

@@ -30,7 +30,7 @@ from attack import hostile, hostile_tensors  # noqa: E402
 from attack.small_models import SUFFIXES, WRITERS, weights, write_safetensors  # noqa: E402
 from attack.surgery import Anatomy, Entry, one_tensor, skeleton_of, table_of, varint  # noqa: E402
 
-from wcodec.decoder import open_container  # noqa: E402
+from wcodec.decoder import decode, open_container  # noqa: E402
 from wcodec.encoder import encode  # noqa: E402
 from wcodec.floats import from_float  # noqa: E402
 from wcodec.head import NO_POSITIONS, Head, pack_head  # noqa: E402
@@ -40,6 +40,7 @@ from wcodec.model import TensorFacts  # noqa: E402
 from wcodec.quantize.transform import dct_basis, klt_basis  # noqa: E402
 from wcodec.request import recipe_from  # noqa: E402
 from wcodec.rules import Float, Rows, Rule, Step, Transform  # noqa: E402
+from wcodec.wire import REST  # noqa: E402
 
 Array = npt.NDArray[np.generic]
 Arrays = dict[str, Array]
@@ -59,6 +60,7 @@ BAD = (
     "dense-a-byte-more", "dense-unknown-symbols", "dense-zstd-bomb",
     "sparse-gap-behind-the-end", "product-of-a-vector", "product-codebook-too-large", "product-code-outside",
     "sparse-entries-too-many", "lossless-unknown-method", "lossless-stored-too-short",
+    "file-without-its-feature", "file-feature-of-another-kind",
 )  # fmt: skip
 
 
@@ -85,8 +87,8 @@ def layers() -> Arrays:
 
 
 MODELS: dict[str, tuple[str, Callable[[], Arrays], Words]] = {
-    "exact-planes": ("npz", lambda: {"w": weights(1, 24, 16)}, {"lossless": True}),
-    "exact-types": ("npz", every_type, {"lossless": True}),
+    "exact-planes": ("npz", lambda: {"w": weights(1, 24, 16)}, {"exclude": "."}),
+    "exact-types": ("npz", every_type, {"exclude": "."}),
     "table-dense": ("npz", lambda: {"w": weights(2, 40, 30)}, {"bits": 3, "coder": "huffman"}),
     "table-sparse": ("npz", lambda: {"w": weights(3, 60, 50)}, {"bits": 4, "sparsity": 0.93, "coder": "huffman"}),
     "table-context": ("npz", lambda: {"w": weights(4, 40, 30)}, {"bits": 3}),
@@ -130,6 +132,22 @@ def bfloat16(folder: Path) -> Path:
     source = write_safetensors(folder / "b.safetensors", {"w": bits}, frozenset({"w"}))
     encode(source, folder / "bfloat16.wcz", recipe_from({"bits": 5}), threads=1)
     return folder / "bfloat16.wcz"
+
+
+def files(folder: Path) -> list[Path]:
+    """Identical files: of each kind that has extents, one that is not understood, one with a template apart."""
+    strange = {"big": weights(15, 9, 5).astype(">f4"), "fortran": np.asfortranarray(weights(16, 7, 5).astype(">f8"))}
+    sources = [
+        WRITERS["hdf5"](folder / "identical-hdf5", layers()),
+        WRITERS["safetensors"](folder / "identical-safetensors", layers() | {"seen": np.arange(3, dtype=np.int64)}),
+        WRITERS["npz"](folder / "identical-npz.npz", strange),
+    ]
+    for name, content in (("text", b"no model\n" * 9), ("nothing", b""), ("apart", (bytes(999) + b"!") * 1100)):
+        sources.append(folder / f"identical-{name}")
+        sources[-1].write_bytes(content)
+    for source in sources:
+        encode(source, source.with_suffix(".wcz"), recipe_from({"lossless": True}), threads=1)
+    return [source.with_suffix(".wcz") for source in sources]
 
 
 def crafted() -> dict[str, bytes]:
@@ -205,8 +223,14 @@ def description(packed: Path) -> dict[str, object]:
                 "sha256": hashlib.sha256(opened[facts.name].tobytes()).hexdigest(),
             }
             for facts in opened.container.tensors
+            if facts.name != REST
         }
-        return {"kind": opened.container.kind, "tensors": tensors}
+        said: dict[str, object] = {"kind": opened.container.kind, "tensors": tensors}
+    if said["kind"] == "file":
+        with tempfile.TemporaryDirectory() as folder:
+            decode(packed, Path(folder) / "file")
+            said["file"] = hashlib.sha256((Path(folder) / "file").read_bytes()).hexdigest()
+    return said
 
 
 def main() -> None:
@@ -218,7 +242,7 @@ def main() -> None:
             old.unlink()
     with tempfile.TemporaryDirectory() as temporary:
         made = [encoded(name, Path(temporary)) for name in MODELS]
-        for path in [*made, bfloat16(Path(temporary))]:
+        for path in [*made, bfloat16(Path(temporary)), *files(Path(temporary))]:
             (good / path.name).write_bytes(path.read_bytes())
         with (HERE / "sizes.csv").open("w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
+from attack import hostile_files
 from attack.hostile_tensors import EXACT, MATRIX, VALUES, VECTOR, C, Hostile, T, U, chunks, heads, magicless, rules
 from attack.surgery import Anatomy, Entry, one_tensor, row_of, varint
 from wcodec.model import TensorFacts
@@ -27,6 +28,7 @@ def every() -> Iterator[Hostile]:
     yield from heads()
     yield from rules()
     yield from chunks()
+    yield from hostile_files.every()
 
 
 def files() -> Iterator[Hostile]:

@@ -68,11 +68,11 @@ def sewn(file: bytes) -> Iterator[tuple[str, bytes]]:
         yield f"table, {how}", replace(anatomy, table=changed).sewn()
     for how, changed in changes(anatomy.skeleton):
         yield f"skeleton, {how}", replace(anatomy, skeleton=changed).sewn()
-    features = replace(anatomy, features=HEADER.unpack_from(file)[3])
+    whole = replace(anatomy, features=HEADER.unpack_from(file)[3])
     length = HEADER.unpack_from(file)[5]
     body, index = file[HEADER.size + 4 : -length], file[-length:]
     for how, changed in changes(index):
-        yield f"index, {how}", features.closed(body, changed)
+        yield f"index, {how}", whole.closed(body, changed)
 
 
 def changes(part: bytes) -> Iterator[tuple[str, bytes]]:

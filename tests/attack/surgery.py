@@ -113,7 +113,7 @@ def skeleton_of(tensors: Sequence[TensorFacts]) -> bytes:
 
 def dissect(file: bytes) -> Anatomy:
     """The pieces of a valid file. Inverse: `Anatomy.sewn`, which stores the model section plainly."""
-    _, version, zero, _features, length, index_length = HEADER.unpack_from(file)
+    _, version, zero, features, length, index_length = HEADER.unpack_from(file)
     assert length == len(file)
     index = file[length - index_length :]
     kind, coding = index[:2]
@@ -145,7 +145,7 @@ def dissect(file: bytes) -> Anatomy:
     stored = file[offset : offset + stored_length]
     assert offset + stored_length + index_length == length
     tensors, skeleton = parse_model_section(ModelSection(coding, decoded_length, stored), len(entries))
-    return Anatomy(tuple(entries), table_of(tensors), skeleton, kind, source_bytes, error, version, zero)
+    return Anatomy(tuple(entries), table_of(tensors), skeleton, kind, source_bytes, error, version, zero, features & ~1)
 
 
 def table_of(tensors: Sequence[TensorFacts]) -> bytes:

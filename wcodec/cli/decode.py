@@ -40,10 +40,13 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     from wcodec.cli.render import size
     from wcodec.decoder import decode, open_container
     from wcodec.modelfiles import suffix
+    from wcodec.restore import is_identical
 
     start = time.perf_counter()
     with open_container(source) as opened:
-        ending = suffix(opened.container.kind, opened.container.skeleton)
+        # The identical file may have had any name.
+        named = is_identical(opened.container) and source.with_suffix("").suffix
+        ending = "" if named else suffix(opened.container.kind, opened.container.skeleton)
     target = free_target(source, args.output or unpacked_name(source, ending), args.force)
     with watched("decode", args.quiet) as progress:
         decode(source, target, threads=args.threads, progress=progress)

@@ -39,7 +39,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("-f", "--force", action="store_true", help="overwrite the output")
 
     loss = verb.add_argument_group("what may be lost")
-    loss.add_argument("--lossless", action="store_const", const=True, help="nothing: every weight, bit for bit")
+    loss.add_argument("--lossless", action="store_const", const=True, help="nothing: the identical file comes back")
     loss.add_argument("--preset", choices=PRESETS, help="how much, when nothing else is said (default: balanced)")
     prune = loss.add_mutually_exclusive_group()
     prune.add_argument("--sparsity", metavar="S", help="zero this part of the weights, the smallest: 0.9")

@@ -7,7 +7,7 @@ from pathlib import Path
 from wcodec.errors import WcodecError
 
 SUFFIX = ".wcz"
-MODEL_SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".npz", ".safetensors"})
+MODEL_SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".npy", ".npz", ".onnx", ".safetensors"})
 """How the model files that decode writes may be named."""
 
 

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from wcodec.container.model_section import KNOWN_FEATURES, ModelSection, parse_model_section
+from wcodec.container.model_section import KNOWN_FEATURES, TEMPLATE_FEATURE, ModelSection, parse_model_section
 from wcodec.container.records import HEADER_BYTES, KINDS, Container, Record, Section, parse_error
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 from wcodec.wire import MAGIC, READER_VERSION, take_varint
@@ -55,7 +55,7 @@ def parse(file: BinaryIO) -> Container:
     (crc,) = struct.unpack_from("<I", header, HEADER_BYTES - 4)
     if zlib.crc32(index, zlib.crc32(header[:-4])) != crc:
         raise CorruptError("header and index: the checksum does not fit")
-    return _parse_index(file, index, length)
+    return _parse_index(file, index, length, features)
 
 
 def read_section(file: BinaryIO, section: Section, where: str) -> bytes:
@@ -69,10 +69,12 @@ def read_section(file: BinaryIO, section: Section, where: str) -> bytes:
     return payload
 
 
-def _parse_index(file: BinaryIO, index: bytes, file_bytes: int) -> Container:
+def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int) -> Container:
     kind, coding = _bytes(index, 0, 2)
     if kind >= len(KINDS):
         raise UnsupportedError(f"index: model file kind {kind} is not known to this version")
+    if (KINDS[kind] == "file") != bool(features & TEMPLATE_FEATURE):
+        raise CorruptError(f"header: expected feature 1 with a kind of file that needs it, got features {features}")
     raw_length, at = take_varint(index, 2)
     stored_length, at = take_varint(index, at)
     (crc,) = struct.unpack("<I", _bytes(index, at, 4))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from wcodec.container.model_section import pack_model_section
+from wcodec.container.model_section import TEMPLATE_FEATURE, pack_model_section
 from wcodec.container.records import HEADER_BYTES, KINDS, pack_error
 from wcodec.model import TensorFacts
 from wcodec.wire import MAGIC, READER_VERSION, put_varint
@@ -30,19 +30,28 @@ class Writer:
 
     file: BinaryIO
     _index: bytearray = field(default_factory=bytearray)
+    _sections: bytearray = field(default_factory=bytearray)
+    _count: int = 0
 
     def __post_init__(self) -> None:
         self.file.write(bytes(HEADER_BYTES))
 
+    def section(self, section: bytes) -> None:
+        """One section of the next tensor, so that a large one need not be held whole."""
+        self.file.write(section)
+        put_varint(self._sections, len(section))
+        self._sections += struct.pack("<I", zlib.crc32(section))
+        self._count += 1
+
     def add(self, coded: Coded) -> None:
-        """The next tensor."""
+        """The next tensor, with the sections given to `section` before as the first of its own."""
         lossy = coded.error is not None
-        put_varint(self._index, 2 * len(coded.sections) - (not lossy))
-        self._index += struct.pack("<I", coded.digest)
         for section in coded.sections:
-            self.file.write(section)
-            put_varint(self._index, len(section))
-            self._index += struct.pack("<I", zlib.crc32(section))
+            self.section(section)
+        put_varint(self._index, 2 * self._count - (not lossy))
+        self._index += struct.pack("<I", coded.digest) + self._sections
+        self._count = 0
+        self._sections.clear()
         if coded.error is not None:
             self._index += struct.pack("<H", pack_error(coded.error))
             put_varint(self._index, coded.kept or 0)
@@ -67,7 +76,8 @@ class Writer:
         index = bytes(head + self._index)
         self.file.write(index)
         length = self.file.tell()
-        header = struct.pack("<4sBBHQI", MAGIC, READER_VERSION, 0, section.features, length, len(index))
+        features = section.features | (TEMPLATE_FEATURE if kind == "file" else 0)
+        header = struct.pack("<4sBBHQI", MAGIC, READER_VERSION, 0, features, length, len(index))
         self.file.seek(0)
         self.file.write(header + struct.pack("<I", zlib.crc32(index, zlib.crc32(header))))
         return length

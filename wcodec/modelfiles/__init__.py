@@ -15,6 +15,7 @@ from pathlib import Path
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import Bits, Model, TensorFacts
 from wcodec.modelfiles.sniff import kind_of
+from wcodec.modelfiles.template import suffix as suffix_of
 
 Read = Callable[[Path, bool], AbstractContextManager[Model]]
 Write = Callable[[Path, bytes, Sequence[TensorFacts], Iterator[Bits]], None]
@@ -48,7 +49,14 @@ MODEL_FILES = {
     "keras": ModelFile("wcodec.modelfiles.archive", (".keras",)),
     "npz": ModelFile("wcodec.modelfiles.npz", (".npz",)),
     "safetensors": ModelFile("wcodec.modelfiles.safetensors", (".safetensors",)),
+    "file": ModelFile("wcodec.modelfiles.template", (".h5", ".weights.h5", ".keras", ".npz", ".onnx", ".npy")),
 }
+READ_ONLY = {
+    "onnx": ModelFile("wcodec.modelfiles.onnx", (".onnx",)),
+    "npy": ModelFile("wcodec.modelfiles.npy", (".npy",)),
+    "torch": ModelFile("wcodec.modelfiles.torch", (".pt",)),
+}
+"""Kinds that are read as models of one of the kinds above."""
 
 
 def open_model(path: Path, keep_optimizer: bool = False) -> AbstractContextManager[Model]:
@@ -56,7 +64,7 @@ def open_model(path: Path, keep_optimizer: bool = False) -> AbstractContextManag
 
     Raises: ModelFileError, naming what was found where it is no model file that we read.
     """
-    return MODEL_FILES[kind_of(path)].read(path, keep_optimizer)
+    return (MODEL_FILES | READ_ONLY)[kind_of(path)].read(path, keep_optimizer)
 
 
 def write_model(path: Path, kind: str, skeleton: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
@@ -77,6 +85,8 @@ def suffix(kind: str, skeleton: bytes) -> str:
     """What a decoded file's name ends in when its source's name is unknown."""
     if kind not in MODEL_FILES:
         raise UnsupportedError(f"expected a kind of model file among {', '.join(MODEL_FILES)}, got {kind!r}")
+    if kind == "file":
+        return suffix_of(skeleton)
     suffixes = MODEL_FILES[kind].suffixes
     if not skeleton:
         raise CorruptError("skeleton: expected at least 1 byte, got none")

@@ -57,7 +57,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
             for info in members.members_of(archive, path):
                 where = f"{path}, {info.filename}"
                 with archive.open(info) as file:
-                    header = _header(file, where)
+                    header = parse_header(file, where)
                 dtype = TYPES.get(header.descr[1:])
                 if dtype is None:
                     raise ModelFileError(f"{where}: arrays of type {header.descr} are not supported")
@@ -99,7 +99,7 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorFacts], values: Ite
                 out.write(np.ascontiguousarray(order).reshape(-1).view(np.uint8).data)
 
 
-def _header(file: IO[bytes], where: str) -> Header:
+def parse_header(file: IO[bytes], where: str) -> Header:
     """Parses the header of numpy's format, versions 1 to 3.
 
     Raises: ModelFileError.

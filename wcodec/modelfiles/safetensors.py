@@ -43,15 +43,8 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     Raises: ModelFileError.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(size - 8, MAX_HEADER_BYTES):
-            raise ModelFileError(f"{path}: expected a header within {size} bytes, got one of {length}")
-        header = file.read(length)
-    try:
-        metadata, entries = _parse(header, size - 8 - length)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
+    start, header = _header(path, size)
+    metadata, entries = _parsed(path, header, size - start)
     facts = [entry.facts for entry in entries]
     padding = len(header) - len(header.rstrip(b" "))
     skeleton = bytearray()
@@ -62,8 +55,46 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     else:
         skeleton.append(VERBATIM)
         skeleton += header
-    tensors = tuple(_tensor(path, entry, 8 + length) for entry in entries)
+    tensors = tuple(_tensor(path, entry, start) for entry in entries)
     yield Model("safetensors", tensors, bytes(skeleton), size)
+
+
+def canonical_skeleton(tensors: Sequence[TensorFacts]) -> bytes:
+    """The skeleton of a file of just these tensors, its header padded as the library does.
+
+    Raises: ModelFileError for a type that the format lacks.
+    """
+    for facts in tensors:
+        if facts.dtype not in NAMES:
+            raise ModelFileError(f"{facts.name}: .safetensors has no type {facts.dtype}")
+    skeleton = bytearray((CANONICAL,))
+    put_varint(skeleton, -len(_canonical(tensors, b"", 0)) % 8)
+    return bytes(skeleton)
+
+
+def entries_of(path: Path) -> tuple[int, list[Entry]]:
+    """Where the values begin, and the tensors.
+
+    Raises: ModelFileError.
+    """
+    size = path.stat().st_size
+    start, header = _header(path, size)
+    return start, _parsed(path, header, size - start)[1]
+
+
+def _header(path: Path, size: int) -> tuple[int, bytes]:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size - 8, MAX_HEADER_BYTES):
+            raise ModelFileError(f"{path}: expected a header within {size} bytes, got one of {length}")
+        return 8 + length, file.read(length)
+
+
+def _parsed(path: Path, header: bytes, left: int) -> tuple[bytes, list[Entry]]:
+    try:
+        return _parse(header, left)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
 
 
 def write(path: Path, skeleton: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:

@@ -7,18 +7,18 @@ import zipfile
 from pathlib import Path
 
 from wcodec.errors import ModelFileError
+from wcodec.modelfiles.onnx import is_onnx
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
-FROM_TORCH = "load it with torch.load(weights_only=True) and save it as .safetensors"
+OLD_TORCH = b"\x80\x02\x8a\x0al\xfc"
+"""What `torch.save` began files with before they were zip archives."""
 FOREIGN = (
     (0, b"GGUF", "a GGUF file: convert its source (safetensors) instead"),
     (4, b"TFL3", "a TFLite model: encode the Keras model it was converted from"),
-    (0, b"\x80\x02\x8a\x0al\xfc", f"an old PyTorch pickle: {FROM_TORCH}"),
-    (0, b"\x93NUMPY", "a single .npy array: save it with numpy.savez as .npz"),
     (0, b"\x1f\x8b", "gzip-compressed: decompress it first"),
     (0, b"\x89WCZ", "a .wcz container already: use decode"),
-    (0, b"\x08", "probably an ONNX model: export the weights as .safetensors"),
+    (0, b"\x08", "probably a damaged ONNX model: a message without a graph"),
     (0, b"\x80", "a Python pickle (joblib, PyTorch): pickles can run code; save the weights as .npz or .safetensors"),
     (0, b"x", "probably joblib with zlib: pickles can run code; save the weights as .npz or .safetensors"),
 )  # fmt: skip
@@ -44,11 +44,17 @@ def kind_of(path: Path) -> str:
         return _zip(path)
     if len(head) >= 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= size - 8:
         return "safetensors"
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(OLD_TORCH):
+        return "torch"
+    if head.startswith(b"\x08") and is_onnx(path):
+        return "onnx"
     for at, magic, advice in FOREIGN:
         if head[at : at + len(magic)] == magic:
             raise ModelFileError(f"{path}: is {advice}")
     found = f"starts with {head[:8].hex(' ')}" if head else "is empty"
-    raise ModelFileError(f"{path}: expected .h5, .keras, .npz or .safetensors, but it {found}")
+    raise ModelFileError(f"{path}: expected .h5, .keras, .npz, .npy, .safetensors, .onnx or .pt, but it {found}")
 
 
 def _zip(path: Path) -> str:
@@ -58,9 +64,7 @@ def _zip(path: Path) -> str:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise ModelFileError(f"{path}: a damaged zip archive: {error}") from error
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
-        raise ModelFileError(
-            f"{path}: is a PyTorch checkpoint, a pickle: {FROM_TORCH}"
-        )
+        return "torch"
     if "config.json" in names or any(name.startswith("model.weights.") for name in names):
         return "keras"
     if names and all(name.endswith(".npy") for name in names):

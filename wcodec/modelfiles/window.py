@@ -30,8 +30,8 @@ class Window(io.RawIOBase):
         self._file.seek(info.header_offset)
         header = self._file.read(LOCAL_HEADER_BYTES)
         lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        self._start = info.header_offset + LOCAL_HEADER_BYTES + lengths
-        if len(header) < LOCAL_HEADER_BYTES or self._start + self._size > path.stat().st_size:
+        self.start = info.header_offset + LOCAL_HEADER_BYTES + lengths
+        if len(header) < LOCAL_HEADER_BYTES or self.start + self._size > path.stat().st_size:
             self._file.close()
             raise ModelFileError(f"{path}, member {info.filename}: lies outside of the archive")
 
@@ -51,7 +51,7 @@ class Window(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")[: max(0, self._size - self._at)]
         with self._lock:
-            self._file.seek(self._start + self._at)
+            self._file.seek(self.start + self._at)
             count = self._file.readinto(view)
         self._at += count
         return count

@@ -1,0 +1,180 @@
+"""The identical file: `encode --lossless` cuts a file into extents and a template, `decode` puts it together again.
+
+Both work chunk by chunk, so that memory does not grow with the file or its tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from wcodec import lossless
+from wcodec.container.write import Coded, Writer
+from wcodec.entropy import zstd
+from wcodec.errors import ModelFileError
+from wcodec.head import NO_POSITIONS, Head, pack_head
+from wcodec.layout import VECTOR
+from wcodec.model import Bits, TensorFacts
+from wcodec.modelfiles.cut import cut
+from wcodec.modelfiles.template import Template, pack, read_part
+from wcodec.parallel import ordered
+from wcodec.recipe import Effort
+from wcodec.twins import twins_of
+from wcodec.wire import CHUNK_WEIGHTS, ITEM_BYTES, REST
+
+Progress = Callable[[TensorFacts], None]
+INLINE = 1 << 20
+"""A template of at most this many bytes lies in the skeleton, so that names are shared with the table of tensors."""
+BLOCK = 1 << 20
+OVERHEAD = 256
+LEVELS: dict[Effort, int] = {"fast": 3, "normal": 12, "best": 19}
+"""Of zstd, for a template that is compressible."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Elements `start` to `start + count` of tensor `number`."""
+
+    number: int
+    start: int
+    count: int
+
+
+def encode_identical(
+    source: Path, target: Path, *, effort: Effort, threads: int, progress: Progress | None = None
+) -> int:
+    """Write a .wcz to the file `target` from which `source` comes back byte for byte; its length. Inverse: `restore`.
+
+    Raises: ModelFileError where the source cannot be read.
+    """
+    template = cut(source)
+    with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as beside:
+        digest = beside.submit(sha256_of, source)
+        job = Job(source, template, effort, threads, progress)
+        length = job.write(target, digest.result)
+        if template.extents and length > template.length + template.length // 1000 + OVERHEAD:
+            plain = replace(job, template=replace(template, extents=()))
+            length = plain.write(target, digest.result)
+    return length
+
+
+def sha256_of(path: Path) -> bytes:
+    """SHA-256 of a file.
+
+    Raises: ModelFileError where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True)
+class Job:
+    """One encoding of a file that was cut."""
+
+    source: Path
+    template: Template
+    effort: Effort
+    threads: int
+    progress: Progress | None
+
+    @property
+    def tensors(self) -> tuple[TensorFacts, ...]:
+        """The table: the extents, and the template where it does not fit into the skeleton."""
+        extents = tuple(extent.facts for extent in self.template.extents)
+        return extents if self.is_inline else (*extents, TensorFacts(REST, "uint8", (self.template.rest_bytes,)))
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the template lies in the skeleton."""
+        return self.template.rest_bytes <= INLINE
+
+    def write(self, target: Path, digest: Callable[[], bytes]) -> int:
+        """Write it to the file `target`; the length."""
+        twins = twins_of(self.source, self.template.extents)
+        tensors = self.tensors
+        rest = _Rest(self.source, self.template)
+        own = [(number, facts) for number, facts in enumerate(tensors) if number not in twins]
+        pieces = (piece for number, facts in own for piece in _pieces(number, facts))
+        with target.open("w+b") as file:
+            writer = Writer(file)
+            results = ordered(lambda piece: self._coded(piece, rest), pieces, self.threads)
+            for number, facts in enumerate(tensors):
+                if number in twins:
+                    writer.add_duplicate(twins[number])
+                else:
+                    self._add(writer, facts, results)
+                if self.progress:
+                    self.progress(facts)
+            inline = rest.read(0, self.template.rest_bytes) if self.is_inline else None
+            skeleton = pack(self.template, digest(), inline)
+            length = writer.finish("file", tensors, skeleton, self.template.length, 0.0)
+            file.truncate(length)
+            return length
+
+    def _add(self, writer: Writer, facts: TensorFacts, results: Iterator[tuple[bytes, Bits]]) -> None:
+        pieces = list(_pieces(0, facts))
+        size = max(1, min(facts.count, CHUNK_WEIGHTS))
+        head = pack_head(facts, Head(None, VECTOR, size, NO_POSITIONS, np.empty((0, 0), np.uint8)), len(pieces))
+        crc = 0
+        for _ in pieces:
+            payload, raw = next(results)
+            crc = zlib.crc32(raw.data, crc)
+            writer.section(head + payload)
+            head = b""
+        writer.add(Coded((), crc))
+
+    def _coded(self, piece: Piece, rest: _Rest) -> tuple[bytes, Bits]:
+        if piece.number < len(self.template.extents):
+            extent = self.template.extents[piece.number]
+            raw = read_part(self.source, extent, piece.start, piece.count).view(np.uint8)
+            return lossless.encode(raw, ITEM_BYTES[extent.facts.dtype]), raw
+        plain = rest.read(piece.start, piece.count)
+        best = lossless.encode(plain, 1)
+        if len(best) < len(plain):
+            best = min(best, bytes((lossless.ZSTD,)) + zstd.encode(plain, LEVELS[self.effort]), key=len)
+        return best, np.frombuffer(plain, np.uint8)
+
+
+def _pieces(number: int, facts: TensorFacts) -> Iterator[Piece]:
+    """At least one piece, also of a tensor without elements."""
+    for start in range(0, max(1, facts.count), CHUNK_WEIGHTS):
+        yield Piece(number, start, min(CHUNK_WEIGHTS, facts.count - start))
+
+
+class _Rest:
+    """The template's bytes, read from the file where they lie between the extents."""
+
+    def __init__(self, source: Path, template: Template) -> None:
+        self._source = source
+        self._gaps = [gap for gap in template.gaps() if gap[0] < gap[1]]
+        self._starts = [0, *accumulate(end - begin for begin, end in self._gaps)]
+
+    def read(self, start: int, count: int) -> bytes:
+        """Bytes `start` to `start + count` of the template.
+
+        Raises: ModelFileError where the file has become shorter.
+        """
+        out = bytearray()
+        number = bisect_right(self._starts, start) - 1
+        with self._source.open("rb", buffering=0) as file:
+            while len(out) < count:
+                at = start + len(out) - self._starts[number]
+                begin, end = self._gaps[number]
+                file.seek(begin + at)
+                part = file.read(min(end - begin - at, count - len(out)))
+                if not part:
+                    raise ModelFileError(f"{self._source}: became shorter while it was read")
+                out += part
+                number += len(part) == end - begin - at
+        return bytes(out)

@@ -1,0 +1,44 @@
+"""`.npy`: one array, named `array`. It is read as a template, and comes back as a `.npy`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from wcodec.errors import ModelFileError
+from wcodec.model import Model, TensorFacts
+from wcodec.modelfiles.cut_model import model_of
+from wcodec.modelfiles.npz import TYPES, parse_header
+from wcodec.modelfiles.template import BIG, FORTRAN, SUFFIXES, Extent, tidy
+
+NAME = "array"
+
+
+@contextmanager
+def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
+    """The array of a `.npy` file, which can be read until the context ends.
+
+    Raises: ModelFileError, by name for arrays of Python objects.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        extent = extent_of(file, NAME, 0, size)
+    yield model_of(path, tidy(SUFFIXES.index(".npy"), size, [extent]))
+
+
+def extent_of(file: IO[bytes], name: str, begin: int, size: int) -> Extent:
+    """Where the values of a `.npy` lie that has `size` bytes and begins at `begin`; `file` is read from its place on.
+
+    Raises: ModelFileError.
+    """
+    header = parse_header(file, name)
+    dtype = TYPES.get(header.descr[1:])
+    if dtype is None:
+        raise ModelFileError(f"{name}: arrays of type {header.descr} are not supported")
+    facts = TensorFacts(name.removesuffix(".npy"), dtype, header.shape)
+    if header.bytes + facts.nbytes != size:
+        raise ModelFileError(f"{name}: expected {header.bytes + facts.nbytes} bytes, got {size}")
+    flags = BIG * (header.descr[0] == ">") | FORTRAN * (header.fortran and facts.count > 0)
+    return Extent(facts, begin + header.bytes, flags)

@@ -1,0 +1,216 @@
+"""ONNX: where the tensors of a model lie, in initializers, Constant nodes and subgraphs. https://onnx.ai/onnx/repo-docs/IR.html
+
+The file is not loaded, only walked, so that its size does not matter and no library is needed. What is not a range of
+bytes (numbers as varints, strings) stays in the template.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from wcodec.errors import ModelFileError
+from wcodec.model import Model, TensorFacts
+from wcodec.modelfiles.cut_model import model_of
+from wcodec.modelfiles.protobuf import BYTES, VARINT, Field, fields, varint
+from wcodec.modelfiles.template import SUFFIXES, Extent, tidy
+
+TYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
+    11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16", 17: "float8_e4m3",
+    18: "bytes1", 19: "float8_e5m2", 20: "bytes1",
+}  # fmt: skip
+MAX_DEPTH = 32
+FEW = 64
+"""Constants of fewer than two dimensions and at most this many elements are parameters of operators, not weights."""
+_FLOATS, _RAW, _DOUBLES = 4, 9, 10
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Values that lie in another file: its path as the model says it, where they begin, how many bytes they claim."""
+
+    location: str
+    extent: Extent
+    length: int
+
+
+@dataclass
+class Survey:
+    """What a walk has met. `scales` are names of tensors beside integers, which must survive unchanged."""
+
+    path: Path
+    file: mmap.mmap
+    extents: list[Extent] = field(default_factory=list)
+    outside: list[Outside] = field(default_factory=list)
+    scales: set[str] = field(default_factory=set)
+    names: dict[str, int] = field(default_factory=dict)
+
+
+@contextmanager
+def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
+    """The model of an `.onnx` file without external data; tensors can be read until the context ends.
+
+    Raises: ModelFileError.
+    """
+    found = survey(path)
+    if found.outside:
+        raise ModelFileError(f"{path}: keeps values in {found.outside[0].location}: encode it as a folder of shards")
+    yield model_of(path, tidy(SUFFIXES.index(".onnx"), path.stat().st_size, found.extents))
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether the file is a message with a version and a graph, as an ONNX model is."""
+    try:
+        with _mapped(path) as file:
+            numbers = {one.number for one in fields(file, 0, len(file))}
+            return {1, 7} <= numbers
+    except (ValueError, OSError):
+        return False
+
+
+def survey(path: Path) -> Survey:
+    """Everything there is to know of the values in an `.onnx` file.
+
+    Raises: ModelFileError.
+    """
+    try:
+        with _mapped(path) as file:
+            found = Survey(path, file)
+            for one in fields(file, 0, len(file)):
+                if one.number == 7 and one.wire == BYTES:
+                    _graph(found, one, "", 0)
+                elif one.number == 25 and one.wire == BYTES:
+                    _function(found, one)
+    except (ValueError, OSError) as error:
+        raise ModelFileError(f"{path}: not a readable ONNX model: {error}") from error
+    return found
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        yield mapped
+
+
+def _graph(found: Survey, graph: Field, prefix: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep")
+    inside = list(fields(found.file, graph.begin, graph.end))
+    for one in inside:
+        if one.number == 1 and one.wire == BYTES:
+            _node(found, one, prefix, depth)
+    for one in inside:
+        if one.number == 5 and one.wire == BYTES:
+            _tensor(found, one, prefix, None)
+        elif one.number == 15 and one.wire == BYTES:
+            _sparse(found, one, prefix, None)
+
+
+def _function(found: Survey, function: Field) -> None:
+    inside = list(fields(found.file, function.begin, function.end))
+    name = next((_text(found, one) for one in inside if one.number == 1 and one.wire == BYTES), "")
+    for one in inside:
+        if one.number == 7 and one.wire == BYTES:
+            _node(found, one, f"{name}/", 0)
+
+
+def _node(found: Survey, node: Field, prefix: str, depth: int) -> None:
+    inside = [one for one in fields(found.file, node.begin, node.end) if one.wire == BYTES]
+    texts = {n: [_text(found, one) for one in inside if one.number == n] for n in (1, 2, 3, 4)}
+    kind = "".join(texts[4])
+    if "Quantize" in kind or "QLinear" in kind or "Integer" in kind:
+        found.scales.update(prefix + name for name in texts[1])
+    name = next(iter([*texts[2], *texts[3]]), "")
+    for one in inside:
+        if one.number != 5:
+            continue
+        for part in fields(found.file, one.begin, one.end):
+            if part.wire == BYTES and part.number in (5, 10):
+                _tensor(found, part, prefix, name)
+            elif part.wire == BYTES and part.number in (22, 23):
+                _sparse(found, part, prefix, name)
+            elif part.wire == BYTES and part.number in (6, 11):
+                _graph(found, part, f"{prefix}{name}/", depth + 1)
+
+
+def _sparse(found: Survey, sparse: Field, prefix: str, name: str | None) -> None:
+    for one in fields(found.file, sparse.begin, sparse.end):
+        if one.number in (1, 2) and one.wire == BYTES:
+            _tensor(found, one, prefix, name)
+
+
+def _tensor(found: Survey, tensor: Field, prefix: str, constant: str | None) -> None:
+    """One tensor; `constant` is the name of the node that holds it, None where it is an initializer."""
+    inside = list(fields(found.file, tensor.begin, tensor.end))
+    dims = _dims(found, inside)
+    kind = next((one.value for one in inside if one.number == 2 and one.wire == VARINT), 0)
+    own = next((_text(found, one) for one in inside if one.number == 8 and one.wire == BYTES), "")
+    dtype = TYPES.get(kind, "uint8")
+    name = _unique(found, prefix + (own if constant is None else constant))
+    small = len(dims) < 2 and (constant is not None or not dims) and max((1, *dims)) <= FEW
+    exact = small or prefix + own in found.scales or (constant is not None and prefix + constant in found.scales)
+    layer = name.replace("/", ".").rpartition(".")[0]
+    facts = TensorFacts(name, dtype, dims)
+    if any(one.number == 14 and one.value == 1 for one in inside):
+        found.outside.append(_outside(found, inside, Extent(facts, 0, 0, layer, exact)))
+        return
+    held = [one for one in inside if one.number in (_FLOATS, _RAW, _DOUBLES) and one.wire == BYTES]
+    if len(held) != 1 or held[0].end == held[0].begin:
+        return
+    (values,) = held
+    size = values.end - values.begin
+    if values.number != _RAW and facts.dtype != {_FLOATS: "float32", _DOUBLES: "float64"}[values.number]:
+        return
+    if facts.nbytes != size:
+        facts, exact = TensorFacts(name, "uint8", (size,)), True
+    found.extents.append(Extent(facts, values.begin, 0, layer, exact))
+
+
+def _dims(found: Survey, inside: list[Field]) -> tuple[int, ...]:
+    dims: list[int] = []
+    for one in inside:
+        if one.number == 1 and one.wire == VARINT:
+            dims.append(one.value)
+        elif one.number == 1 and one.wire == BYTES:
+            at = one.begin
+            while at < one.end:
+                value, at = varint(found.file, at, one.end)
+                dims.append(value)
+    return tuple(dims)
+
+
+def _outside(found: Survey, inside: list[Field], extent: Extent) -> Outside:
+    said: dict[str, str] = {}
+    for one in inside:
+        if one.number == 13 and one.wire == BYTES:
+            pair = {part.number: _text(found, part) for part in fields(found.file, one.begin, one.end)}
+            said[pair.get(1, "")] = pair.get(2, "")
+    location = said.get("location", "")
+    where = f"{found.path}, {extent.facts.name}"
+    parts = PurePosixPath(location).parts
+    if not parts or location.startswith("/") or ".." in parts or set(location) & set("\\\0:"):
+        raise ModelFileError(f"{where}: expected external data inside the model's folder, got {location[:80]!r}")
+    try:
+        begin, length = int(said.get("offset", "0")), int(said.get("length", "0")) or extent.facts.nbytes
+    except ValueError as error:
+        raise ModelFileError(f"{where}: expected an offset and a length, got {error}") from error
+    if begin < 0 or length < 0:
+        raise ModelFileError(f"{where}: expected an offset and a length from 0 on, got {begin} and {length}")
+    return Outside(location, Extent(extent.facts, begin, 0, extent.layer, extent.exact), length)
+
+
+def _unique(found: Survey, name: str) -> str:
+    name = name or "tensor"
+    again = found.names.get(name, 0)
+    found.names[name] = again + 1
+    return _unique(found, f"{name}#{again + 1}") if again else name
+
+
+def _text(found: Survey, one: Field) -> str:
+    return bytes(found.file[one.begin : min(one.end, one.begin + 4096)]).decode("utf-8", "replace")
+
+

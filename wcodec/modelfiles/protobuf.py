@@ -1,0 +1,65 @@
+"""The wire format of protocol buffers, as far as finding the fields of a message takes; nothing is built or run.
+
+https://protobuf.dev/programming-guides/encoding
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field: its value where it is a varint, else where its bytes lie."""
+
+    number: int
+    wire: int
+    value: int
+    begin: int
+    end: int
+
+
+def fields(file: mmap.mmap | bytes, begin: int, end: int) -> Iterator[Field]:
+    """The fields of the message at `begin`.
+
+    Raises: ValueError where the bytes up to `end` are no message.
+    """
+    at = begin
+    while at < end:
+        tag, at = varint(file, at, end)
+        number, wire = tag >> 3, tag & 7
+        if not 0 < number < 1 << 29:
+            raise ValueError(f"field {number} before byte {at}")
+        if wire == VARINT:
+            start = at
+            value, at = varint(file, at, end)
+            yield Field(number, wire, value, start, at)
+            continue
+        if wire not in (FIXED64, BYTES, FIXED32):
+            raise ValueError(f"wire type {wire} before byte {at}")
+        size, at = varint(file, at, end) if wire == BYTES else (8 if wire == FIXED64 else 4, at)
+        if size > end - at:
+            raise ValueError(f"field {number} at byte {at} ends behind its message")
+        yield Field(number, wire, 0, at, at + size)
+        at += size
+
+
+def varint(file: mmap.mmap | bytes, at: int, end: int) -> tuple[int, int]:
+    """The varint at `at` and what is behind it.
+
+    Raises: ValueError where there is none.
+    """
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= end:
+            raise ValueError(f"ended early at byte {at}")
+        byte = file[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & (1 << 64) - 1, at
+    raise ValueError(f"varint of more than ten bytes before byte {at}")
