@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from wcodec.cli import finetuned, streams, tuned
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import free_target, packed_name, source_file
+from wcodec.cli.reporting import option, report_target
 from wcodec.cli.units import parse_threads
 from wcodec.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
 
@@ -36,7 +37,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     """Add what the verb understands. Words that were not said are None: a configuration may say them."""
     verb.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
     verb.add_argument("-o", "--output", metavar="OUT.wcz", type=Path, help="default: SRC.wcz")
-    verb.add_argument("-f", "--force", action="store_true", help="overwrite the output")
+    verb.add_argument("-f", "--force", action="store_true", help="overwrite the output, and the report")
 
     loss = verb.add_argument_group("what may be lost")
     loss.add_argument("--lossless", action="store_const", const=True, help="nothing: the identical file comes back")
@@ -78,6 +79,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
     how.add_argument("--dry-run", action="store_true", help="show what would come out, write nothing")
     how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
+    option(verb)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -99,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
             target = packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
         else:
             target = free_target(source, args.output or packed_name(source), args.force)
+        report = report_target(args, (target,))
         start = time.perf_counter()
         if args.data and args.finetune is not None:
             encoded = finetuned.encode_by_labels(args, source, target, recipe)
@@ -110,6 +113,12 @@ def run(args: argparse.Namespace) -> int:
             encoded = encode(source, target, recipe, threads=args.threads, progress=progress)
         seconds = time.perf_counter() - start
         inspection = inspect(target)
+        if report:
+            from wcodec.cli.report import write_report
+            from wcodec.portrait import portraits
+
+            drawn = portraits(source, target)
+            write_report(report, source.name, inspection, drawn, command="encode", seconds=seconds)
     if args.dry_run and not args.json:
         streams.write_data(table(inspection))
     elif args.verbose:

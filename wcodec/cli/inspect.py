@@ -9,6 +9,7 @@ from pathlib import Path
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import source_file
+from wcodec.cli.reporting import option, report_target
 
 EXAMPLE = "wcodec inspect model.h5.wcz --sort size"
 
@@ -18,16 +19,25 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("source", metavar="X.wcz|SRC", type=Path, help="what encode wrote, or a model file")
     verb.add_argument("--sort", choices=("size", "ratio", "error"), help="largest first (default: as in the file)")
     verb.add_argument("--json", action="store_true", help="the numbers as JSON")
+    option(verb)
+    verb.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the numbers of a file without decoding it.
+    """Show the numbers of a file without decoding it (a report decodes the largest tensors).
 
     Raises: WcodecError, OSError.
     """
     from wcodec.cli.render import table
     from wcodec.inspection import inspect
 
-    inspection = inspect(source_file(args.source))
+    source = source_file(args.source)
+    report = report_target(args)
+    inspection = inspect(source)
+    if report:
+        from wcodec.cli.report import write_report
+        from wcodec.portrait import portraits_of
+
+        write_report(report, source.name, inspection, portraits_of(source), command="inspect")
     streams.write_data(json.dumps(inspection.to_json(), indent=1) if args.json else table(inspection, args.sort))
     return OK

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import source_file
+from wcodec.cli.reporting import option, report_target
 from wcodec.cli.units import parse_seconds, parse_threads
 from wcodec.recipe import QUANTIZERS
 
 if TYPE_CHECKING:
+    from wcodec.inspection import Inspection
     from wcodec.learning.judge import Bench
+    from wcodec.portrait import Portrait
     from wcodec.recipe import Recipe
 
 EXAMPLE = "wcodec sweep model.h5 --data mnist.npz:train --limit 5000 --report sweep.html"
@@ -29,6 +32,8 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--points", metavar="N", type=int, default=8, help="codings to try (default: 8)")
     verb.add_argument("--time-limit", metavar="T", default="5m", help="begin nothing after it (default: 5m)")
     verb.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
+    option(verb)
+    verb.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
     learning = verb.add_argument_group("by what the model computes (needs wcodec[keras])")
     learning.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
@@ -62,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
     source = source_file(args.source)
     recipe = recipe_from({word: getattr(args, word) for word in REQUEST})
     seconds = parse_seconds(args.time_limit)
+    report = report_target(args)
+    from wcodec.cli.report import write_report
     from wcodec.cli.tables import sweep_tables
+    from wcodec.portrait import portraits
     from wcodec.sweep import sweep
 
     told = (lambda _: None) if args.quiet else streams.write_note
@@ -71,7 +79,17 @@ def run(args: argparse.Namespace) -> int:
     bench = _bench(args, source, recipe) if args.data else None
     for sentence in bench.said if bench and not args.quiet else ():
         told(sentence)
-    found = sweep(source, recipe, points=args.points, seconds=seconds, judge=bench, threads=args.threads, told=told)
+    shown: list[tuple[Inspection, tuple[Portrait, ...]]] = []
+
+    def show(coded: Path, numbers: Inspection) -> None:
+        if report:
+            shown.append((numbers, portraits(source, coded)))
+
+    found = sweep(
+        source, recipe, points=args.points, seconds=seconds, judge=bench, threads=args.threads, told=told, show=show
+    )
+    if report:
+        write_report(report, source.name, shown[0][0], shown[0][1], sweep=found, command="sweep")
     if not found.complete:
         told(f"{args.time_limit} were over before all was measured: --time-limit gives more, --points asks for less")
     streams.write_data(json.dumps(found.to_json(), indent=1) if args.json else sweep_tables(found))
@@ -103,6 +121,6 @@ def _refuse_without_data(args: argparse.Namespace) -> None:
     """
     from wcodec.errors import RecipeError
 
-    for option in WANT_DATA:
-        if getattr(args, option) is not None:
-            raise RecipeError(f"--{option}: expected --data D with it")
+    for word in WANT_DATA:
+        if getattr(args, word) is not None:
+            raise RecipeError(f"--{word}: expected --data D with it")
