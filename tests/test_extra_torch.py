@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
 import torch
 from attack.small_models import weights
+from safetensors.torch import load_file
 from test_identical import assert_identical
 
-from wcodec.decoder import open_container
+from wcodec.decoder import decode, open_container
+from wcodec.encoder import encode
+from wcodec.errors import ModelFileError
+from wcodec.modelfiles import open_model
+from wcodec.request import recipe_from
 
 
 def test_a_torch_archive_has_its_storages_coded_as_numbers_without_unpickling(tmp_path: Path) -> None:
@@ -20,3 +27,35 @@ def test_a_torch_archive_has_its_storages_coded_as_numbers_without_unpickling(tm
         assert opened["data/0"].tobytes() == state["w"].numpy().tobytes()
 
 
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_checkpoint_comes_back_as_safetensors(zipped: bool, tmp_path: Path) -> None:
+    shared = torch.from_numpy(weights(1, 90, 70))
+    state = {
+        "model": {"a.weight": shared, "a.bias": torch.zeros(70), "half": torch.ones(5, 4).bfloat16(), "tied": shared},
+        "turned": shared.T, "step": 3, "optimizer": {"state": [torch.ones(9)]},
+    }  # fmt: skip
+    torch.save(state, tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
+    for words in ({"exclude": "."}, {}, {"keep_optimizer": True, "bits": 5}):
+        encode(tmp_path / "m.pt", tmp_path / "m.pt.wcz", recipe_from(words))
+        decode(tmp_path / "m.pt.wcz", tmp_path / "m.safetensors")
+        back = load_file(tmp_path / "m.safetensors")
+        names = {"model.a.weight", "model.a.bias", "model.half", "model.tied", "turned"}
+        assert set(back) == names | ({"optimizer.state.0"} if "bits" in words else set())
+        assert back["model.half"].dtype == torch.bfloat16
+        assert torch.equal(back["turned"].T, back["model.a.weight"]) or "exclude" not in words
+        assert ("exclude" in words) == torch.equal(back["model.a.weight"], shared)
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    for zipped in (True, False):
+        torch.save({"w": Hostile()}, tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(ModelFileError, match="weights_only"), open_model(tmp_path / "m.pt"):
+            pass
+        assert_identical(tmp_path / "m.pt")
+    assert not (tmp_path / "ran").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from wcodec.chunks import open_sections
 from wcodec.container.read import parse
 from wcodec.container.records import Container, Record
+from wcodec.conversion import convert, is_conversion
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.head import Head
 from wcodec.layout import VECTOR, gather, view_shape
@@ -67,15 +68,22 @@ def open_container(source: Path) -> Iterator[OpenContainer]:
 def decode(source: Path, target: Path, *, threads: int = 0, progress: Progress | None = None) -> Container:
     """Write the model file that `source` holds to `target`, whole or not at all. Inverse: `encoder.encode`.
 
+    A target named .safetensors or .npz where that is not what was encoded gets the tensors alone, by name.
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
     with open_container(source) as opened, whole_file(target) as temporary:
         container = opened.container
+        if is_conversion(container, target):
+            shown = [number for number, facts in enumerate(container.tensors) if facts.name != REST]
+            tensors = [container.tensors[number] for number in shown]
+            convert(temporary, target.suffix, tensors, _some(opened, shown, threads, progress))
+            return container
         if is_identical(container):
             with temporary.open("wb") as file:
                 restore(opened.file, container, file.write, threads, progress)
             return container
-        write_model(temporary, container.kind, container.skeleton, container.tensors, _all(opened, threads, progress))
+        values = _some(opened, range(len(container.tensors)), threads, progress)
+        write_model(temporary, container.kind, container.skeleton, container.tensors, values)
         return container
 
 
@@ -88,7 +96,7 @@ def verify(source: Path, *, threads: int = 0, progress: Progress | None = None) 
         if is_identical(opened.container):
             restore(opened.file, opened.container, len, threads, progress)
             return opened.container
-        for _ in _all(opened, threads, progress):
+        for _ in _some(opened, range(len(opened.container.tensors)), threads, progress):
             pass
         return opened.container
 
@@ -122,9 +130,13 @@ def _joined(chunks: list[Bits], facts: TensorFacts, head: Head) -> Bits:
     return values
 
 
-def _all(opened: OpenContainer, threads: int, progress: Progress | None) -> Iterator[Bits]:
-    tensors = opened.container.tensors
-    for facts, values in zip(tensors, tensor_by_tensor(opened.values, tensors, threads), strict=True):
+def _some(
+    opened: OpenContainer, numbers: Sequence[int], threads: int, progress: Progress | None
+) -> Iterator[Bits]:
+    """The values of these tensors, in order."""
+    tensors = [opened.container.tensors[number] for number in numbers]
+    decoded = tensor_by_tensor(lambda i, chunk_map: opened.values(numbers[i], chunk_map), tensors, threads)
+    for facts, values in zip(tensors, decoded, strict=True):
         if progress:
             progress(facts)
         yield values

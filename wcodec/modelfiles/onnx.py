@@ -121,20 +121,22 @@ def _function(found: Survey, function: Field) -> None:
 def _node(found: Survey, node: Field, prefix: str, depth: int) -> None:
     inside = [one for one in fields(found.file, node.begin, node.end) if one.wire == BYTES]
     texts = {n: [_text(found, one) for one in inside if one.number == n] for n in (1, 2, 3, 4)}
-    kind = "".join(texts[4])
-    if "Quantize" in kind or "QLinear" in kind or "Integer" in kind:
+    kind = "".join(texts[4]).lower()
+    if "quantize" in kind or "qlinear" in kind or "integer" in kind:
         found.scales.update(prefix + name for name in texts[1])
     name = next(iter([*texts[2], *texts[3]]), "")
     for one in inside:
         if one.number != 5:
             continue
-        for part in fields(found.file, one.begin, one.end):
+        parts = list(fields(found.file, one.begin, one.end))
+        attribute = next((_text(found, part) for part in parts if part.number == 1 and part.wire == BYTES), "")
+        for part in parts:
             if part.wire == BYTES and part.number in (5, 10):
                 _tensor(found, part, prefix, name)
             elif part.wire == BYTES and part.number in (22, 23):
                 _sparse(found, part, prefix, name)
             elif part.wire == BYTES and part.number in (6, 11):
-                _graph(found, part, f"{prefix}{name}/", depth + 1)
+                _graph(found, part, f"{prefix}{name}/{attribute}/", depth + 1)
 
 
 def _sparse(found: Survey, sparse: Field, prefix: str, name: str | None) -> None:
