@@ -1,4 +1,4 @@
-"""Readers, streams of symbols, sparse levels and lossless payloads, written from wcz.md (sections 7 and 9) alone.
+"""Readers, streams of symbols and sparse levels, written from wcz.md (section 7) alone.
 
 Slow and obvious. zstd frames are opened with the `zstandard` package; everything else is the standard library.
 """
@@ -245,32 +245,3 @@ def sparse(payload: bytes, count: int) -> list[int]:
 
 def dense(payload: bytes, count: int) -> list[int]:
     return [unzigzag(symbol) for symbol in symbols(payload, count)]
-
-
-def lossless(payload: bytes, nbytes: int, item_bytes: int) -> bytes:
-    """Section 9."""
-    reader = Reader(payload)
-    if nbytes == 0:
-        reader.end()
-        return b""
-    method = reader.u(1)
-    if method == 0:
-        out = reader.take(nbytes)
-    elif method == 1:
-        require(nbytes % item_bytes == 0, "items do not fill the payload")
-        out = reader.take(item_bytes) * (nbytes // item_bytes)
-    elif method == 2:
-        out = unzstd(reader.rest(), nbytes)
-    elif method == 3:
-        size = min(item_bytes, 8)
-        require(nbytes % size == 0, "words do not fill the payload")
-        n = nbytes // size
-        planes = [symbols(reader.take(reader.varint()), n, 8) for _ in range(size - 1)]
-        planes.append(symbols(reader.rest(), n, 8))
-        words = [int.from_bytes(bytes(word), "little") for word in zip(*planes, strict=True)]
-        top = 8 * size - 1
-        out = b"".join((word >> 1 | (word & 1) << top).to_bytes(size, "little") for word in words)
-    else:
-        raise UnsupportedError(f"lossless method {method}")
-    reader.end()
-    return out

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from reference_coders import Reader, UnsupportedError, dense, lossless, require, sparse
+from reference_coders import Reader, UnsupportedError, dense, require, sparse
 from reference_context import Trellis, context
+from reference_lossless import lossless
 
 CHUNK_LIMIT = 2**21
 DTYPES = """
@@ -232,7 +233,8 @@ def read_tensor(sections: list[bytes], tensor: Tensor) -> np.ndarray:
         head.unit = units
     else:
         require(head.unit > 0 and -(-units // head.unit) == len(sections), "number of chunks")
-    require(min(head.unit, units) * math.prod(per_unit) <= CHUNK_LIMIT, "chunk too large")
+    most = 2**22 if head.rule == 0 else CHUNK_LIMIT
+    require(min(head.unit, units) * math.prod(per_unit) <= most, "chunk too large")
     parts = []
     for i, reader in enumerate(readers):
         n = min((i + 1) * head.unit, units) - i * head.unit

@@ -53,7 +53,8 @@ def _values(chunk: memoryview, head: Head, facts: TensorFacts, number: int) -> B
     shape = chunk_shape(facts, head, number)
     if head.rule is None:
         item = ITEM_BYTES[facts.dtype]
-        raw: Bits = np.frombuffer(lossless.decode(bytes(chunk), item * shape[1], item), np.uint8)
+        raw = np.empty(item * shape[1], np.uint8)
+        lossless.decode_into(chunk, raw, item)
         return raw.view(numpy_type(facts.dtype))
     levels = decode_chunk(chunk, level_shape(head.rule, shape), head.rule.states)
     rule = head.rule if head.layout == VECTOR else rule_of_rows(head.rule, number * head.chunk_units, shape[0])

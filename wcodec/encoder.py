@@ -259,10 +259,14 @@ def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_
 def _exact(tensor: Tensor, values: Bits, chunk_map: Map) -> EncodedTensor:
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     item = ITEM_BYTES[tensor.dtype]
-    size = max(1, min(tensor.count, CHUNK_WEIGHTS))
-    starts = range(0, max(1, tensor.count), size)
-    parts = list(chunk_map(lambda start: lossless.encode(raw[start * item : (start + size) * item], item), starts))
-    head = pack_head(tensor, Head(None, VECTOR, size, NO_POSITIONS, np.empty((0, 0), np.uint8)), len(parts))
+    pieces = list(lossless.pieces(tensor.shape))
+
+    def chunk(piece: tuple[int, int, tuple[int, ...]]) -> bytes:
+        start, stop, shape = piece
+        return lossless.encode(raw[start * item : stop * item], item, shape, tensor.dtype)
+
+    parts = list(chunk_map(chunk, pieces))
+    head = pack_head(tensor, Head(None, VECTOR, pieces[0][1], NO_POSITIONS, np.empty((0, 0), np.uint8)), len(parts))
     weights = to_float32(values, tensor.dtype).reshape(-1) if is_weight(tensor) else np.empty(0, np.float32)
     energy = float(np.square(weights[np.isfinite(weights)], dtype=np.float64).sum())
     return EncodedTensor(Coded((head + parts[0], *parts[1:]), zlib.crc32(raw.data)), 0.0, energy)

@@ -15,6 +15,8 @@ from wcodec.rules import Rule, pack_rule, parse_rule, rule_id
 from wcodec.wire import EXACT, FLOATS, ITEM_BYTES, PATCHED, PRODUCT, TRANSFORM, put_varint, take_varint
 
 MAX_CHUNK = 1 << 21
+MAX_EXACT = 1 << 22
+"""The same of exact values: the taps of a large kernel stay together."""
 _STATES: tuple[States, ...] = (0, 4, 8)
 
 
@@ -104,15 +106,16 @@ def parse_head(facts: TensorFacts, data: memoryview, chunks: int) -> tuple[Head,
 
 
 def _chunking(facts: TensorFacts, layout: int | None, chunk_units: int, chunks: int) -> int:
-    """Units a chunk, after checking that they come to `chunks` chunks of at most MAX_CHUNK elements each."""
+    """Units a chunk, after checking that they come to `chunks` chunks of MAX_CHUNK (or MAX_EXACT) elements at most."""
     every = facts.count if layout is None else units(facts.shape, layout)
     if chunks == 1:
         chunk_units = every
     unit = max(1, facts.count // every) if every else 1
     if chunks > 1 and (chunk_units < 1 or -(-every // chunk_units) != chunks):
         raise CorruptError(f"{facts.name}: expected {chunks} chunks, got {every} units by {chunk_units}")
-    if chunk_units * unit > MAX_CHUNK:
-        raise CorruptError(f"{facts.name}: expected at most {MAX_CHUNK} elements a chunk, got {chunk_units * unit}")
+    most = MAX_EXACT if layout is None else MAX_CHUNK
+    if chunk_units * unit > most:
+        raise CorruptError(f"{facts.name}: expected at most {most} elements a chunk, got {chunk_units * unit}")
     return chunk_units
 
 

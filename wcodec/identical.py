@@ -28,7 +28,7 @@ from wcodec.modelfiles.template import Template, pack, read_part
 from wcodec.parallel import ordered
 from wcodec.recipe import Effort
 from wcodec.twins import twins_of
-from wcodec.wire import CHUNK_WEIGHTS, ITEM_BYTES, REST
+from wcodec.wire import ITEM_BYTES, REST
 
 Progress = Callable[[TensorFacts], None]
 INLINE = 1 << 20
@@ -41,11 +41,12 @@ LEVELS: dict[Effort, int] = {"fast": 3, "normal": 12, "best": 19}
 
 @dataclass(frozen=True)
 class Piece:
-    """Elements `start` to `start + count` of tensor `number`."""
+    """Elements `start` to `start + count` of tensor `number`, themselves of `shape`."""
 
     number: int
     start: int
     count: int
+    shape: tuple[int, ...]
 
 
 def encode_identical(
@@ -124,8 +125,7 @@ class Job:
 
     def _add(self, writer: Writer, facts: TensorFacts, results: Iterator[tuple[bytes, Bits]]) -> None:
         pieces = list(_pieces(0, facts))
-        size = max(1, min(facts.count, CHUNK_WEIGHTS))
-        head = pack_head(facts, Head(None, VECTOR, size, NO_POSITIONS, np.empty((0, 0), np.uint8)), len(pieces))
+        head = pack_head(facts, Head(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8)), len(pieces))
         crc = 0
         for _ in pieces:
             payload, raw = next(results)
@@ -138,7 +138,8 @@ class Job:
         if piece.number < len(self.template.extents):
             extent = self.template.extents[piece.number]
             raw = read_part(self.source, extent, piece.start, piece.count).view(np.uint8)
-            return lossless.encode(raw, ITEM_BYTES[extent.facts.dtype]), raw
+            dtype = extent.facts.dtype
+            return lossless.encode(raw, ITEM_BYTES[dtype], piece.shape, dtype), raw
         plain = rest.read(piece.start, piece.count)
         best = lossless.encode(plain, 1)
         if len(best) < len(plain):
@@ -148,8 +149,8 @@ class Job:
 
 def _pieces(number: int, facts: TensorFacts) -> Iterator[Piece]:
     """At least one piece, also of a tensor without elements."""
-    for start in range(0, max(1, facts.count), CHUNK_WEIGHTS):
-        yield Piece(number, start, min(CHUNK_WEIGHTS, facts.count - start))
+    for start, stop, shape in lossless.pieces(facts.shape):
+        yield Piece(number, start, stop - start, shape)
 
 
 class _Rest:

@@ -1,0 +1,37 @@
+"""Lossless payloads, written from wcz.md (section 9) alone."""
+
+from __future__ import annotations
+
+from reference_coders import Reader, UnsupportedError, require, symbols, unzstd
+from reference_numbers import decode_numbers
+
+
+def lossless(payload: bytes, nbytes: int, item_bytes: int) -> bytes:
+    """Section 9."""
+    reader = Reader(payload)
+    if nbytes == 0:
+        reader.end()
+        return b""
+    method = reader.u(1)
+    if method == 0:
+        out = reader.take(nbytes)
+    elif method == 1:
+        require(nbytes % item_bytes == 0, "items do not fill the payload")
+        out = reader.take(item_bytes) * (nbytes // item_bytes)
+    elif method == 2:
+        out = unzstd(reader.rest(), nbytes)
+    elif method == 3:
+        size = min(item_bytes, 8)
+        require(nbytes % size == 0, "words do not fill the payload")
+        n = nbytes // size
+        planes = [symbols(reader.take(reader.varint()), n, 8) for _ in range(size - 1)]
+        planes.append(symbols(reader.rest(), n, 8))
+        words = [int.from_bytes(bytes(word), "little") for word in zip(*planes, strict=True)]
+        top = 8 * size - 1
+        out = b"".join((word >> 1 | (word & 1) << top).to_bytes(size, "little") for word in words)
+    elif method == 4:
+        return decode_numbers(reader.rest(), nbytes, item_bytes)
+    else:
+        raise UnsupportedError(f"lossless method {method}")
+    reader.end()
+    return out
