@@ -93,6 +93,9 @@ VALUES: dict[str, tuple[Bits, str]] = {
 }
 
 
+TYPES = ("float32", "float16", "bfloat16", "float8_e4m3", "int8", "uint16", "float64", "int64")
+
+
 def words_of(values: Bits, dtype: str) -> tuple[numbers.Words, numbers.Kind, tuple[int, ...]]:
     kind = kind_of(dtype)
     assert kind
@@ -131,7 +134,7 @@ def test_the_cases_meet_every_part_of_the_design() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.data(), st.sampled_from(["float32", "float16", "bfloat16", "float8_e4m3", "int8", "uint16", "float64", "int64"]))
+@given(st.data(), st.sampled_from(TYPES))
 def test_any_words_of_any_shape_come_back(data: st.DataObject, dtype: str) -> None:
     kind = kind_of(dtype)
     assert kind

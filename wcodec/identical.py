@@ -125,7 +125,8 @@ class Job:
 
     def _add(self, writer: Writer, facts: TensorFacts, results: Iterator[tuple[bytes, Bits]]) -> None:
         pieces = list(_pieces(0, facts))
-        head = pack_head(facts, Head(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8)), len(pieces))
+        whole = Head(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8))
+        head = pack_head(facts, whole, len(pieces))
         crc = 0
         for _ in pieces:
             payload, raw = next(results)
