@@ -199,6 +199,10 @@ def _plan_of(tuned: Tuned, plan: Plan) -> Plan:
     """What learning chose is coded as it is: integers by their step, short numbers with the bits that they have."""
     if tuned.step:
         return Plan("uniform", step=tuned.step, coder=plan.coder, effort=plan.effort, transform=False)
+    if tuned.how == "table":
+        return Plan("table", coder=plan.coder, effort=plan.effort)
+    if tuned.how == "signs":
+        return Plan("binary", outputs="last", coder=plan.coder, effort=plan.effort)
     if plan.how != "float":
         return plan
     return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from wcodec.errors import ModelFileError
 from wcodec.wire import ITEM_BYTES
@@ -68,10 +68,12 @@ class Tuned:
 
     values: float32[shape].
     step:   all values are integer multiples of it, and are coded as these integers; None: coded as any others are.
+    how:    "table": the values are few, and a codebook has them as they are; "signs": each output has one magnitude.
     """
 
     values: npt.NDArray[np.float32]
     step: float | None = None
+    how: Literal["", "table", "signs"] = ""
 
 
 @dataclass(frozen=True)

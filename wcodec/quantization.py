@@ -29,7 +29,7 @@ from wcodec.layout import (
 from wcodec.levels import FAMILIES
 from wcodec.quantize import product
 from wcodec.quantize.affine import Affine, affine_levels, row_steps
-from wcodec.quantize.kmeans import assign, cluster
+from wcodec.quantize.kmeans import assign, cluster, codebook_of
 from wcodec.quantize.transform import MAX_SIDE, dct_basis, forward, klt_basis
 from wcodec.quantize.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.quantize.trellis import quantize
@@ -58,8 +58,8 @@ def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
     layouts = [family for family in map(partial(_scannable, weights.shape), families(weights.shape)) if family]
     layouts = layouts or [(VECTOR,)]
     first = layouts[0][0]
-    if plan.how == "kmeans" or (plan.how == "product" and first != VECTOR):
-        return first, _table_rule(weights, plan) if plan.how == "kmeans" else _product_rule(weights, first, plan)
+    if plan.how in {"kmeans", "table"} or (plan.how == "product" and first != VECTOR):
+        return first, _product_rule(weights, first, plan) if plan.how == "product" else _table_rule(weights, plan)
     step = round_step(plan.step * _SPACING[plan.states])
     choices = [(family, rule) for family in layouts for rule in _uniform_rules(weights, family[0], step, plan)]
     if plan.effort == "fast":
@@ -120,6 +120,8 @@ def _uniform_rules(weights: Float32, layout: int, step: float, plan: Plan) -> It
 def _table_rule(weights: Float32, plan: Plan) -> Table:
     survivors = weights.reshape(-1)
     spread_of_values = float(survivors.max()) - float(survivors.min())
+    if plan.how == "table":
+        return Table(codebook_of(survivors))
     if plan.clusters:
         return Table(cluster(survivors, plan.clusters - 1, plan.start, plan.seed))
     clusters = int(np.clip(round(spread_of_values / plan.step), 2, 1 << 12))

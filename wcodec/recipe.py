@@ -260,7 +260,7 @@ def _number(word: str, text: str, kind: type[int] | type[float]) -> float:
 class Plan:
     """What one tensor gets, with every choice made that does not need its values a second time.
 
-    how:       "exact"; "float": drop mantissa bits; "uniform", "kmeans" and the others: see `quantize`.
+    how:       "exact"; "float": drop mantissa bits; "table": a codebook of all values; the others: see `quantize`.
     prune:     None prunes nothing.
     limit:     larger magnitudes, and what is not finite, are kept exactly beside the levels.
     step:      distance of levels at which plain rounding has the error that is wanted, in units of the weights.
@@ -272,7 +272,7 @@ class Plan:
     states:    of the trellis quantiser: 0, 4 or 8.
     """
 
-    how: Literal["exact", "float", "uniform", "kmeans", "product", "symmetric", "asymmetric", "binary"]
+    how: Literal["exact", "float", "uniform", "kmeans", "table", "product", "symmetric", "asymmetric", "binary"]
     prune: Prune | None = None
     limit: float = float("inf")
     step: float = 0.0

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wcodec.cli import finetuned, streams, tuned
+from wcodec.cli import by_method, finetuned, streams, tuned
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import free_target, packed_name, source_file
 from wcodec.cli.reporting import option, report_target
 from wcodec.cli.units import parse_threads
+from wcodec.errors import RecipeError
 from wcodec.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
 
 EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
@@ -103,7 +104,11 @@ def run(args: argparse.Namespace) -> int:
             target = free_target(source, args.output or packed_name(source), args.force)
         report = report_target(args, (target,))
         start = time.perf_counter()
-        if args.data and args.finetune is not None:
+        if args.data and args.finetune is None and args.method is not None:
+            raise RecipeError("--method: expected --finetune EPOCHS with it")
+        if args.data and args.method not in {None, "auto"}:
+            encoded = by_method.encode_by_method(args, source, target, recipe)
+        elif args.data and args.finetune is not None:
             encoded = finetuned.encode_by_labels(args, source, target, recipe)
         elif args.data:
             encoded = tuned.encode_by_inputs(args, source, target, recipe)

@@ -14,7 +14,7 @@ from wcodec.recipe import Recipe
 if TYPE_CHECKING:
     from wcodec.encoder import Encoded
 
-WANT_DATA = ("max_drop", "tune", "finetune", "resume", "time_limit", "limit", "rescale", "model")
+WANT_DATA = ("max_drop", "tune", "finetune", "method", "resume", "time_limit", "limit", "rescale", "model")
 """Options that mean nothing without --data."""
 
 
@@ -26,6 +26,9 @@ def options(verb: argparse.ArgumentParser) -> None:
     learning.add_argument("--tune", metavar="STEPS", type=int, help="steps of training; 0: round only")
     learning.add_argument(
         "--finetune", metavar="EPOCHS", type=int, help="train by the labels of the data, too: smallest"
+    )
+    learning.add_argument(
+        "--method", metavar="M", help="of training: auto, gradual, magnitude, sharing, quantized, points, binary, ..."
     )
     learning.add_argument("--resume", action="store_const", const=True, help="go on with a --finetune that was ended")
     learning.add_argument("--time-limit", metavar="T", help="for all of it, where --tune is not given (default: 2m)")

@@ -78,6 +78,13 @@ def cluster(
     return _codebook(centroids, prices if rate else None, half)
 
 
+def codebook_of(values: Floats) -> Codebook:
+    """The codebook that has all of the values, few and finite, as they are."""
+    kept = np.unique(values[values != 0])
+    negatives = int(np.searchsorted(kept, 0))
+    return Codebook(negatives, np.insert(kept, negatives, np.float32(0)).astype(np.float32))
+
+
 def assign(weights: Floats, codebook: Codebook, allow_zero: bool = False) -> Levels:
     """int32[...]: the cheapest level of each weight; the lower of equals.
 

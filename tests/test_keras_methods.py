@@ -1,0 +1,230 @@
+"""Methods of the literature: each does what its paper says, on a small problem, and the file holds just that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import Run
+
+from tests.test_keras_finetune import classes, taught
+from tests.test_keras_finetune import points as examples_of_three
+from wcodec.decoder import open_container
+from wcodec.encoder import encode
+from wcodec.errors import BudgetError, RecipeError
+from wcodec.learning.backend import keras
+from wcodec.learning.finetune import Budget
+from wcodec.learning.finetuning import Lessons, measured
+from wcodec.learning.methods.course import put
+from wcodec.learning.methods.integers import integers
+from wcodec.learning.methods.schedules import by_rounds, gradual, sparsity_at
+from wcodec.learning.methods.shared import points, shared
+from wcodec.learning.methods.signs import signs
+from wcodec.learning.methods.table import METHODS, Amounts, parse_methods
+from wcodec.learning.methods.training import Trained, train_by
+from wcodec.learning.net import worth
+from wcodec.learning.student import tensorflow
+from wcodec.model import Tuned
+from wcodec.prune import prune_by
+from wcodec.recipe import Prune
+from wcodec.request import recipe_from
+
+if TYPE_CHECKING:
+    from keras import Model
+
+MOST = Prune("sparsity", 0.6)
+KERNEL = np.array([[0.5, -1.0, 0.0], [0.25, 2.0, -0.125], [-0.5, 0.75, 1.0]], np.float32)
+
+
+def small() -> Model:
+    keras().utils.set_random_seed(4)
+    of = keras().layers
+    layers = [of.Dense(40, "relu"), of.BatchNormalization(), of.Dense(20, "relu"), of.Dense(3)]
+    return keras().Sequential([of.Input((12,)), *layers])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A network with BatchNormalization that is good at its examples, and these."""
+    folder = tmp_path_factory.mktemp("methods")
+    given = examples_of_three(1500)
+    taught(small(), given, classes(), epochs=6).save(folder / "model.keras")
+    np.savez(folder / "data.npz", **given)
+    return folder / "model.keras", folder / "data.npz"
+
+
+def trained(files: tuple[Path, Path], methods: str, amounts: Amounts, epochs: int = 6, **more: object) -> Trained:
+    source, data = files
+    asked = Lessons(**({"data": str(data), "epochs": epochs, "budget": Budget(), "state": source} | more))
+    return train_by(source, asked, methods, amounts, lambda _: None)
+
+
+def accuracy(found: Trained, tuned: Mapping[int, Tuned] | None = None) -> float:
+    """Percent, with these weights for the time."""
+    model = found.bench.model
+    before = model.get_weights()
+    names = {name: index for index, all_names in found.bench.names.items() for name in all_names}
+    put(model, tuned or {names[name]: one for name, one in found.tuned.items()})
+    percent, _ = worth(model, found.bench.held_out, found.bench.exam.truth)
+    model.set_weights(before)
+    assert percent is not None
+    return percent
+
+
+def kernels(found: Trained) -> list[np.ndarray]:
+    return [one.values for one in found.tuned.values() if one.values.ndim > 1]
+
+
+# --- schedules -----------------------------------------------------------------------------------------------------
+def test_the_cubic_schedule_is_that_of_zhu_and_gupta() -> None:
+    for step in (0, 10, 35, 60, 110, 200):
+        part = min(max((step - 10) / 100, 0), 1)
+        assert sparsity_at(step, 10, 100, 0.5, 0.9, 3) == pytest.approx(0.9 + (0.5 - 0.9) * (1 - part) ** 3)
+        assert sparsity_at(step, 10, 100, 0.5, 0.9, 1) == pytest.approx(0.5 + 0.4 * part)
+    assert sparsity_at(10, 10, 100, 0.5, 0.9, 3) == 0.5
+    assert sparsity_at(110, 10, 100, 0.5, 0.9, 3) == 0.9
+
+
+def test_pruning_rises_and_ends_at_what_was_asked() -> None:
+    for schedule in (gradual(MOST, 0.5, "cubic"), gradual(MOST, 0.5, "linear"), by_rounds(MOST)):
+        amounts = [schedule(done).amount for done in np.linspace(0, 1, 41)]
+        assert amounts == sorted(amounts)
+        assert amounts[-1] == amounts[31] == 0.6
+        assert amounts[0] < 0.6
+    assert len({by_rounds(MOST, rounds=4)(done).amount for done in np.linspace(0, 1, 101)}) == 4
+    assert by_rounds(Prune("deviations", 1.0))(1.0) == Prune("deviations", 1.0)
+
+
+# --- what stands behind a weight --------------------------------------------------------------------------------------
+def test_members_move_their_centroid_by_the_sum_or_the_mean_of_their_gradients() -> None:
+    tf = tensorflow()
+    values = np.array([[0.9, 1.1, -2.0], [1.0, -2.0, 0.0]], np.float32)
+    gradient = tf.constant([[1.0, 2.0, 4.0], [6.0, 8.0, 100.0]])
+    by_sum, by_mean = shared(values, 2, "sum"), shared(values, 2, "mean")
+    assert by_sum.latent.values.numpy().tolist() == [-2.0, 0.0, 1.0]
+    assert by_sum.pull(tf, gradient).numpy().tolist() == [12.0, 0.0, 9.0]
+    assert by_mean.pull(tf, gradient).numpy().tolist() == [6.0, 0.0, 3.0]
+    assert by_sum.shown(tf).numpy().tolist() == [[1.0, 1.0, -2.0], [1.0, -2.0, 0.0]]
+
+
+def test_weights_take_the_nearest_of_points_that_move() -> None:
+    tf = tensorflow()
+    way = points(np.array([[-1.0, -0.9], [1.0, 1.2]], np.float32), 2)
+    assert way.shown(tf).numpy() == pytest.approx(np.array([[-0.95, -0.95], [1.1, 1.1]]))
+    way.latent.values.assign([3.0, 0.0])
+    assert way.shown(tf).numpy().tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert way.pull(tf, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist() == [0.0, 10.0]
+
+
+def test_integers_and_signs_show_what_a_file_has() -> None:
+    tf = tensorflow()
+    three = integers(KERNEL, 3).shown(tf).numpy()
+    step = integers(KERNEL, 3).settled().step
+    assert step is not None
+    assert np.array_equal(three, np.clip(np.rint(KERNEL / step), -3, 3) * np.float32(step))
+    shown = signs(KERNEL).shown(tf).numpy()
+    for column, was in zip(shown.T, KERNEL.T, strict=True):
+        assert column == pytest.approx(np.sign(was) * np.abs(was[was != 0]).mean())
+    assert signs(KERNEL).settled().values == pytest.approx(shown, rel=2**-8)
+
+
+# --- each method ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("method", METHODS)
+def test_a_trained_network_is_good_and_its_file_holds_just_that(
+    files: tuple[Path, Path], tmp_path: Path, method: str
+) -> None:
+    pruning = method in {"magnitude", "gradual", "gradual-linear"}
+    found = trained(files, method, Amounts(MOST if pruning else None, bits=2 if method == "points" else 3))
+    lost = found.bench.exam.accuracy - accuracy(found)
+    at_once = {i: prune_by(w, MOST) for i, w in enumerate(found.bench.model.get_weights()) if w.ndim > 1}
+    lost_at_once = found.bench.exam.accuracy - accuracy(found, {i: Tuned(w) for i, w in at_once.items()})
+    assert lost <= (0.6 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
+    for kernel in kernels(found):
+        if pruning:
+            assert np.count_nonzero(kernel == 0) == int(0.6 * kernel.size + 0.5)
+        elif method == "binary":
+            assert max(len(np.unique(np.abs(column))) for column in kernel.T) == 1
+        else:
+            assert len(np.unique(kernel)) <= (4 if method == "points" else 9)
+    words = {"step": 1e-3, "sparsity": 0.6} if pruning else {}
+    encode(files[0], tmp_path / "x.wcz", recipe_from(words), tuned=found.tuned)
+    with open_container(tmp_path / "x.wcz") as opened:
+        for name, one in found.tuned.items():
+            if pruning and one.values.ndim > 1:
+                assert np.array_equal(opened[name] == 0, one.values == 0)
+            else:
+                assert np.array_equal(opened[name], one.values), name
+    assert measured(found.bench, tmp_path / "x.wcz").accuracy == pytest.approx(accuracy(found), abs=0.7)
+
+
+def test_training_makes_up_for_what_pruning_and_sharing_lost(files: tuple[Path, Path]) -> None:
+    for methods, amounts in (("gradual", Amounts(Prune("sparsity", 0.8))), ("sharing", Amounts(bits=1))):
+        begun = [trained(files, methods, amounts, epochs=epochs) for epochs in (1, 8)]
+        assert accuracy(begun[1]) > accuracy(begun[0])
+
+
+def test_a_method_goes_on_from_the_one_before_and_keeps_its_zeros(files: tuple[Path, Path]) -> None:
+    for second in ("sharing", "quantized", "binary", "points"):
+        found = trained(files, f"gradual,{second}", Amounts(MOST, bits=3), epochs=4)
+        for kernel in kernels(found):
+            assert np.count_nonzero(kernel == 0) >= int(0.6 * kernel.size + 0.5)
+            assert len(np.unique(kernel)) <= (2 * kernel.shape[1] + 1 if second == "binary" else 9)
+
+
+def test_the_same_seed_gives_the_same_weights_and_the_network_is_as_it_was(files: tuple[Path, Path]) -> None:
+    first, second, other = (trained(files, "quantized", Amounts(), epochs=1, seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(one.values, second.tuned[name].values) for name, one in first.tuned.items())
+    assert not all(np.array_equal(one.values, other.tuned[name].values) for name, one in first.tuned.items())
+    loaded = keras().models.load_model(files[0], compile=False)
+    assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), first.bench.model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("method", ["gradual,sharing", "binary"])
+def test_convolutions_and_recurrent_layers_are_trained_too(tmp_path: Path, method: str) -> None:
+    keras().utils.set_random_seed(5)
+    of = keras().layers
+    inputs = of.Input((8, 8, 2))
+    x = of.BatchNormalization()(of.Conv2D(6, 3, padding="same")(inputs))
+    x = of.DepthwiseConv2D(3)(x)
+    outputs = of.Dense(2)(of.LSTM(5)(of.Reshape((6, 36))(x)))
+    keras().Model(inputs, outputs).save(tmp_path / "m.keras")
+    rng = np.random.default_rng(6)
+    np.savez(tmp_path / "d.npz", x=rng.normal(size=(80, 8, 8, 2)).astype(np.float32), y=rng.integers(0, 2, 80))
+    found = trained((tmp_path / "m.keras", tmp_path / "d.npz"), method, Amounts(MOST, bits=2), epochs=2)
+    encode(tmp_path / "m.keras", tmp_path / "x.wcz", recipe_from({}), tuned=found.tuned)
+    with open_container(tmp_path / "x.wcz") as opened:
+        assert all(np.array_equal(opened[name], one.values) for name, one in found.tuned.items())
+        assert len(found.tuned) == len(opened.names()) - 1 * any("seed" in name for name in opened.names())
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+def test_what_cannot_be_done_is_refused(files: tuple[Path, Path]) -> None:
+    for methods, amounts, epochs in (
+        ("gradual", Amounts(), 2), ("magnitude", Amounts(), 2), ("gradual", Amounts(Prune("absolute", 0.1)), 2),
+        ("gradul", Amounts(MOST), 2), ("gradual,sharing", Amounts(MOST), 1), ("binary", Amounts(), 0),
+    ):  # fmt: skip
+        with pytest.raises(RecipeError):
+            trained(files, methods, amounts, epochs)
+    assert parse_methods("gradual, sharing") == ("gradual", "sharing")
+
+
+def test_a_file_that_breaks_the_budget_is_not_written(files: tuple[Path, Path], tmp_path: Path) -> None:
+    found = trained(files, "binary", Amounts(), epochs=1, budget=Budget(-50.0))
+    encode(files[0], tmp_path / "x.wcz", recipe_from({}), tuned=found.tuned)
+    with pytest.raises(BudgetError, match="a drop of at most -50"):
+        measured(found.bench, tmp_path / "x.wcz")
+
+
+def test_the_command_line_trains_by_a_method(wcodec: Run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    source, data = files
+    words = ["encode", source, "-o", tmp_path / "x.wcz", "--data", data, "--method"]
+    done = wcodec(*words, "gradual,quantized", "--finetune", "2", "--sparsity", "0.7", "--bits", "3")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2 of 2, quantized" in done.stderr
+    assert "examples kept apart" in done.stderr
+    for more in (["gradual"], ["nobody", "--finetune", "2"], ["binary", "--finetune", "2", "--resume"]):
+        done = wcodec(*words, *more, "-f")
+        assert (done.returncode, "--method" in done.stderr) == (2, True), done.stderr
