@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -22,9 +23,10 @@ from wcodec.learning.examples import Examples
 from wcodec.learning.kernels import coded_bytes
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.rate import rate_weights
-from wcodec.learning.student import short
+from wcodec.learning.student import begin, short, student
 from wcodec.learning.subject import Subject, prepare
 from wcodec.learning.teacher import drawn, lessons
+from wcodec.learning.warps import are_images, warped
 from wcodec.rules import round_step
 
 if TYPE_CHECKING:
@@ -190,21 +192,52 @@ def test_what_no_answer_depends_on_keeps_its_levels() -> None:
 
 
 # --- lessons, rates, short numbers ---------------------------------------------------------------------------------
-def test_lessons_are_the_inputs_and_mixtures_with_the_originals_answers() -> None:
-    model = dense(keras().layers)
-    bare = bench(model, numbers(200, 12))
-    given = lessons(bare, np.random.default_rng(0))
-    assert given.count == 5 * 160
-    inputs, answers = next(drawn(given, 50, np.random.default_rng(0)))
-    assert np.allclose(np.asarray(model(inputs[0])), answers[0], atol=1e-4)
-    assert given.part[:160].min() == 1
-    assert given.part[160:].min() < 0.6
+def test_lessons_are_mixtures_of_inputs_that_are_never_the_same() -> None:
+    given = lessons(bench(dense(keras().layers), numbers(200, 12)), RNG)
+    assert given.count == 160
+    batches = drawn(given, 160, np.random.default_rng(0))
+    first, second = (next(batches)[0] for _ in range(2))
+    assert len(np.unique(np.concatenate([first, second]), axis=0)) == 320
+    assert np.square(first).mean() == pytest.approx((1 / 3 + 1 / 4) * np.square(given.inputs[0]).mean(), abs=0.15)
+
+
+def test_images_are_bent_a_little_too() -> None:
+    of = keras().layers
+    model = keras().Sequential([of.Input((20, 24, 3)), of.Flatten(), of.Dense(3)])
+    given = lessons(bench(model, numbers(50, 20, 24, 3)), np.random.default_rng(0))
+    assert given.count == 7 * 40
+    smooth = np.add.outer(np.arange(20.0), np.arange(24.0))[None, :, :, None].repeat(5, 0).astype(np.float32)
+    bent = warped(smooth, np.random.default_rng(0))
+    assert bent.shape == smooth.shape
+    assert len(np.unique(bent[:, 10, 12, 0])) == 5
+    assert 0.2 < np.abs(bent - smooth).mean() < 4
+    assert bent.min() >= 0
+    assert bent.max() <= smooth.max()
+    assert not are_images(numbers(5, 8, 8, 2).inputs[0])
 
 
 def test_words_are_not_mixed() -> None:
-    given = lessons(bench(words(keras().layers), KINDS["words"][1]()), np.random.default_rng(0))
-    assert given.count == 240
-    assert next(drawn(given, 500, np.random.default_rng(0)))[0][0].dtype.kind == "i"
+    given = lessons(bench(words(keras().layers), KINDS["words"][1]()), RNG)
+    rows = next(drawn(given, 500, np.random.default_rng(0)))[0]
+    assert rows.dtype.kind == "i"
+    assert np.array_equal(np.sort(rows, axis=0), np.sort(given.inputs[0], axis=0))
+
+
+def test_the_original_is_asked_in_every_step() -> None:
+    model = normalized(keras().layers)
+    bare = bench(model, numbers(300, 8, 8, 2))
+    fine, coarse = (replace(one, statistics=()) for one in (attempt(bare, 1e-3, 0.1), attempt(bare, 2.0, 0.1)))
+    inputs, still = next(drawn(lessons(bare, RNG), 64, np.random.default_rng(0))), np.zeros(3, np.float32)
+    losses = []
+    for start in (fine, coarse):
+        before = model.get_weights()
+        learner = student(bare, start)
+        begin(learner, start)
+        losses.append([float(learner.step(inputs, np.float32(0), still)) for _ in range(2)])
+        model.set_weights(before)
+    assert losses[0][0] < 1e-4
+    assert losses[1][0] > 1e-2
+    assert losses[1][0] == pytest.approx(losses[1][1], rel=1e-4)
 
 
 def test_a_level_that_stands_alone_costs_more() -> None:

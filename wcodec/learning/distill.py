@@ -24,13 +24,17 @@ from wcodec.learning.teacher import Lessons, drawn, lessons
 
 Progress = Callable[[int, int, int, float], None]
 
-SHOTS: Final = (0.25, 0.35, 0.4)
-"""Parts of the whole time."""
-FIRST: Final = 1.0
+SHOTS: Final = (0.1, 0.15, 0.35, 0.16, 0.12, 0.12)
+"""Parts of the whole time: two to find the price, a long one at it, the others to land within the target."""
+PEAKS: Final = (1.0, 1.0, 1.0, 0.6, 0.5, 0.4)
+"""Speeds at which they begin: landing must not shake what the long one found."""
+LANDING: Final = 3
+"""First of the shots that are judged at every tick once their steps are fixed."""
+FIRST: Final = 0.7
 """Price of a bit in the first shot, as a part of the loss for each weight: about right for most networks."""
-AIM: Final = 0.9
+AIM: Final = 0.85
 """Part of the divergence allowed that a shot aims at."""
-UP: Final = 2.0
+UP: Final = 1.75
 DOWN: Final = 3.0
 """Powers by which a price follows the divergence; what a high price took away comes back slowly."""
 CLIP: Final = (1 / 8, 4.0)
@@ -40,9 +44,9 @@ FINER: Final = 0.7
 FEW: Final = 10
 """Batches for the moments of the first rounding."""
 LAST: Final = 0.03
-"""Speed at the end of a shot, which falls linearly from 1."""
+"""Speed at the end of a shot, to which it falls linearly."""
 SETTLED: Final = 0.8
-"""Part of a shot after which the steps are fixed, as they are stored; the last shot then is judged at every tick."""
+"""Part of a shot after which the steps are fixed, as they are stored."""
 TICKS: Final = 20
 """How often in a shot prices are taken anew, and progress is told."""
 BATCHES: Final = (128, 32)
@@ -110,7 +114,7 @@ def distill(
 
 
 def _shots(run: _Run, target: float) -> Iterator[Calibration]:
-    """The networks at the end of every shot, from which the next one starts; several towards the end of the last."""
+    """The networks at the end of every shot, from which the next one starts; several at the end of the last ones."""
     price, last = FIRST, run.start
     for number, share in enumerate(SHOTS):
         steps = None if run.steps is None else round(run.steps * share)
@@ -148,14 +152,14 @@ def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
 
 
 def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -> Iterator[Calibration]:
-    """One shot: the network at its end; in the last shot at every tick once the steps are fixed, too."""
+    """One shot: the network at its end; in the last shots at every tick once the steps are fixed, too."""
     tf = tensorflow()
     rate, tick, settled = tf.constant(price, tf.float32), 0, False
     batches = drawn(run.lessons, run.batch, run.rng)
-    for step, (done, (inputs, answers)) in enumerate(zip(fractions, batches, strict=False)):
+    for step, (done, inputs) in enumerate(zip(fractions, batches, strict=False)):
         if int(done * TICKS) > tick:
             tick = int(done * TICKS)
-            landing = settled and number == len(SHOTS) - 1
+            landing = settled and number >= LANDING
             if landing or run.progress:
                 judged = _judged(run)
                 if landing:
@@ -168,8 +172,8 @@ def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -
         if done >= SETTLED and not settled:
             settle(run.learner)
             settled = True
-        speed = 1 - (1 - LAST) * done
-        run.learner.step(inputs, answers, rate, tf.constant([speed, 0.0 if settled else speed, speed], tf.float32))
+        speed = PEAKS[number] + (LAST - PEAKS[number]) * done
+        run.learner.step(inputs, rate, tf.constant([speed, 0.0 if settled else speed, speed], tf.float32))
     yield _judged(run)
 
 
@@ -192,5 +196,5 @@ def _batch(learner: Student, start: Calibration, given: Lessons) -> int:
     batches = drawn(given, BATCHES[0], np.random.default_rng(0))
     for _ in range(3):
         began = time.monotonic()
-        learner.step(*next(batches), tf.constant(0.0), still)
+        learner.step(next(batches), tf.constant(0.0), still)
     return BATCHES[time.monotonic() - began > SLOW]

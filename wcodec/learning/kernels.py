@@ -65,6 +65,12 @@ def kernels_of(model: Model) -> tuple[Kernel, ...]:
     return tuple(found)
 
 
+def learned_by(model: Model) -> list[int]:
+    """Places of the float32 weights that a layer made to be learned, those of frozen layers too; no statistics."""
+    made = {id(weight) for layer in all_layers(model) for weight in layer._trainable_variables}
+    return [i for i, weight in enumerate(model.weights) if id(weight) in made and str(weight.dtype) == "float32"]
+
+
 def values_of(variable: Variable) -> Float32:
     """The values as float32."""
     values: Float32 = keras().ops.convert_to_numpy(keras().ops.cast(variable, "float32"))

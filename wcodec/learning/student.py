@@ -7,7 +7,7 @@ the rounded weights move the latents (straight-through, Bengio et al. 2013), and
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,11 +17,12 @@ from wcodec.errors import RecipeError
 from wcodec.learning.attempt import Calibration
 from wcodec.learning.backend import hushed, keras
 from wcodec.learning.examples import Array
-from wcodec.learning.kernels import all_layers, values_of
+from wcodec.learning.kernels import learned_by, values_of
+from wcodec.learning.objective import distance
 from wcodec.learning.predict import packed
 from wcodec.learning.rate import BEND, Float32, rate_weights
 from wcodec.learning.rounding import Latents
-from wcodec.learning.scores import FLOOR, are_probabilities
+from wcodec.learning.scores import are_probabilities
 from wcodec.learning.subject import Subject
 from wcodec.rules import round_step
 
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from keras import Variable as Weight
     from tensorflow import Tensor, Variable
 
-TEMPERATURE: Final = 2.0
 LATENT, STEP, OTHER = 0, 1, 2
-SPEEDS: Final = (0.015, 1e-3, 1e-3)
+SPEEDS: Final = (0.03, 1e-3, 1e-3)
 """Learning rates: of latents, in steps; of logarithms of steps; of all other weights."""
 
 
@@ -55,7 +55,9 @@ class Student:
     learned: flat: latents, logarithms of the steps, other weights.
     prices:  flat, one a latent: factors on the rate.
     count:   of the steps made since `begin`.
-    step:    (inputs, answers, lambda, speed) makes one; see `_step`.
+    before:  weights that are the original's while it answers, with their values in it; after: those of statistics
+             that are others in the student, with them.
+    step:    (inputs, lambda, speed) makes one and returns the distance of the answers before it; see `_step`.
     """
 
     model: Model
@@ -64,7 +66,9 @@ class Student:
     learned: tuple[Adam, Adam, Adam]
     prices: Variable
     count: Variable
-    step: Callable[[tuple[Array, ...], tuple[Float32, ...], Tensor, Tensor], None]
+    before: tuple[tuple[Weight, Tensor], ...]
+    after: tuple[tuple[Weight, Tensor], ...]
+    step: Callable[[tuple[Array, ...], Tensor, Tensor], Tensor]
 
 
 def tensorflow() -> ModuleType:
@@ -76,12 +80,15 @@ def tensorflow() -> ModuleType:
 
 
 def student(subject: Subject, start: Calibration) -> Student:
-    """Ready to `begin`. Kernels of zeros stay as they are."""
+    """Ready to `begin`. Kernels of zeros stay as they are. The network must have its original weights."""
     tf = tensorflow()
     model = subject.model
     kernels = tuple(model.weights[one.index] for one in start.latents if one.step)
-    others = tuple(_others(model, {one.index for one in start.latents}))
+    rounded = {one.index for one in start.latents}
+    others = tuple(model.weights[index] for index in learned_by(model) if index not in rounded)
     sizes = (_count(kernels), len(kernels), _count(others))
+    learned = {id(weight) for weight in (*kernels, *others)}
+    taken_anew = [(model.weights[i], values) for i, values in start.statistics if id(model.weights[i]) not in learned]
     adams = [Adam(*(tf.Variable(tf.zeros(size)) for _ in range(3))) for size in sizes]
     made = Student(
         model=model,
@@ -90,27 +97,24 @@ def student(subject: Subject, start: Calibration) -> Student:
         learned=(adams[LATENT], adams[STEP], adams[OTHER]),
         prices=tf.Variable(tf.ones(sizes[LATENT])),
         count=tf.Variable(0.0),
+        before=tuple(
+            (weight, tf.constant(keras().ops.convert_to_numpy(weight)))
+            for weight in (*kernels, *others, *(weight for weight, _ in taken_anew))
+        ),
+        after=tuple((weight, tf.constant(values, str(weight.dtype))) for weight, values in taken_anew),
         step=lambda *_: None,
     )
     probabilities = tuple(are_probabilities(outputs) for outputs in subject.outputs)
     spreads = tuple(max(float(outputs.var()), 1e-30) for outputs in subject.outputs)
 
-    def step(inputs: tuple[Tensor, ...], answers: tuple[Tensor, ...], rate: Tensor, speed: Tensor) -> None:
-        _step(tf, made, inputs, answers, rate, speed, probabilities, spreads)
+    def step(inputs: tuple[Tensor, ...], rate: Tensor, speed: Tensor) -> Tensor:
+        return _step(tf, made, inputs, rate, speed, probabilities, spreads)
 
     return Student(**{**vars(made), "step": tf.function(step)})
 
 
 def _count(weights: tuple[Weight, ...]) -> int:
     return sum(int(np.prod(weight.shape)) for weight in weights)
-
-
-def _others(model: Model, rounded: set[int]) -> Iterator[Weight]:
-    """Biases and gains, those of frozen layers too: what a layer made to be learned; no statistics."""
-    made = {id(weight) for layer in all_layers(model) for weight in layer._trainable_variables}
-    for index, weight in enumerate(model.weights):
-        if index not in rounded and id(weight) in made and str(weight.dtype) == "float32":
-            yield weight
 
 
 def begin(learner: Student, start: Calibration) -> None:
@@ -172,17 +176,22 @@ def _step(
     tf: ModuleType,
     learner: Student,
     inputs: tuple[Tensor, ...],
-    answers: tuple[Tensor, ...],
     rate: Tensor,
     speed: Tensor,
     probabilities: tuple[bool, ...],
     spreads: tuple[float, ...],
-) -> None:
-    """One step: round, compare the answers, move.
+) -> Tensor:
+    """One step: ask the original, round, compare the answers, move. No input is seen twice: mixtures have no end.
 
     rate:  lambda, the price of a bit for each weight; speed: factor on the learning rates [latents, steps, others].
     """
     latents, logs, others = (adam.values for adam in learner.learned)
+    for weight, original in learner.before:
+        weight.assign(original)
+    with hushed():
+        answers = [tf.cast(output, "float32") for output in _answers(learner.model, inputs)]
+    for weight, taken_anew in learner.after:
+        weight.assign(taken_anew)
     steps = tf.exp(logs)
     rounded = _split(tf, tf.round(latents), learner.kernels)
     for kernel, step, levels in zip(learner.kernels, tf.unstack(steps, len(learner.kernels)), rounded, strict=True):
@@ -192,10 +201,11 @@ def _step(
     watched = [weight._value for weight in (*learner.kernels, *learner.others)]
     with tf.GradientTape(watch_accessed_variables=False) as tape, hushed():
         tape.watch(watched)
-        outputs = keras().tree.flatten(learner.model(packed(learner.model, inputs), training=False))
         losses = [
-            _loss(tf, tf.cast(output, "float32"), answer, are, spread)
-            for output, answer, are, spread in zip(outputs, answers, probabilities, spreads, strict=True)
+            distance(tf, tf.cast(output, "float32"), answer, are, spread)
+            for output, answer, are, spread in zip(
+                _answers(learner.model, inputs), answers, probabilities, spreads, strict=True
+            )
         ]
         loss = tf.add_n(losses)
     gradients = tape.gradient(loss, watched)
@@ -218,6 +228,12 @@ def _step(
     _move(tf, learner, STEP, by_step, speed)
     if learner.others:
         _move(tf, learner, OTHER, tf.concat(pulls[kernels:], 0), speed)
+    return loss
+
+
+def _answers(model: Model, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    outputs: list[Tensor] = keras().tree.flatten(model(packed(model, inputs), training=False))
+    return outputs
 
 
 def _move(tf: ModuleType, learner: Student, which: int, gradient: Tensor, speed: Tensor) -> None:
@@ -234,23 +250,6 @@ def _move(tf: ModuleType, learner: Student, which: int, gradient: Tensor, speed:
         epsilon=1e-12,
         grad=gradient,
     )
-
-
-def _loss(tf: ModuleType, outputs: Tensor, answers: Tensor, probabilities: bool, spread: float) -> Tensor:
-    """T^2 KL at temperature T (Hinton et al. 2015); of values, the squared error over the variance."""
-    if outputs.shape.rank == 1:
-        outputs = outputs[:, None]
-    if outputs.shape[-1] == 1 and not probabilities:
-        return tf.reduce_mean(tf.square(outputs - answers)) / spread
-    logs = []
-    for given in (answers, outputs):
-        if probabilities:
-            both = tf.concat([1 - given, given], -1) if given.shape[-1] == 1 else given
-            scores = tf.math.log(tf.maximum(both, FLOOR))
-        else:
-            scores = given
-        logs.append(tf.nn.log_softmax(scores / TEMPERATURE))
-    return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(logs[0]) * (logs[0] - logs[1]), axis=-1))
 
 
 def _split(tf: ModuleType, flat: Tensor, weights: tuple[Weight, ...]) -> list[Tensor]:

@@ -18,6 +18,7 @@ from wcodec.learning.evaluate import Evaluation, evaluate
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.subject import Subject, prepare
 from wcodec.learning.tensor_names import tensor_names, tuned_tensors
+from wcodec.learning.vectors import with_vectors
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
 
@@ -93,6 +94,7 @@ def tune(source: Path, wish: Wish, told: Told) -> Tuning:
             told(f"training {step:,} of {steps:,}: about {size:,} bytes, {moved:.4f} nats")
 
         found = distill(pupil, found, target, steps=wish.steps, seconds=left, seed=wish.seed, progress=training)
+    found = with_vectors(subject, found, aim / (100 * POINTS))
     told(_line("chosen", found))
     lost = [one.path for one in found.latents if one.index not in names]
     said = [*examples.said, f"{subject.held_out.count:,} of {examples.count:,} inputs were kept apart to measure on"]

@@ -1,0 +1,43 @@
+"""Biases, gains and means in steps: smaller, and the answers stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras_kinds import network, prepare, some
+
+from wcodec.learning.attempt import attempt
+from wcodec.learning.backend import keras
+from wcodec.learning.divergence import divergence, outputs_of
+from wcodec.learning.vectors import with_vectors
+
+
+def test_vectors_get_steps_and_variances_do_not() -> None:
+    of = keras().layers
+    model = network((8, 8, 2), of.Conv2D(60, 3), of.BatchNormalization())
+    model.layers[-1].bias.assign(np.array([0.3, -0.2, 0.1, 0.0], np.float32))
+    model.layers[0].bias.assign(np.linspace(-1, 1, 60, dtype=np.float32))
+    subject, before = prepare(model, some(model, 200)), model.get_weights()
+    start = attempt(subject, 0.3, 0.1)
+    found = with_vectors(subject, start, 1.0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    names = [one.path.rpartition("/")[2] for one in found.latents]
+    assert sorted(names) == ["bias", "bias", "gamma", "kernel", "kernel", "moving_mean"]
+    assert [model.weights[index].name for index, _ in found.statistics] == ["moving_variance"]
+    assert found.bytes < start.bytes - 60
+    assert found.divergence <= 1.01 * start.divergence
+    for one in found.latents:
+        model.weights[one.index].assign(one.weights)
+    for index, values in found.statistics:
+        model.weights[index].assign(values)
+    measured = divergence(outputs_of(model, subject.held_out), subject.outputs)
+    assert measured == pytest.approx(found.divergence, rel=1e-6)
+
+
+def test_vectors_that_nothing_may_move_stay() -> None:
+    of = keras().layers
+    model = network((6,), of.Dense(30, "relu"))
+    model.layers[-1].bias.assign(np.array([0.3, -0.2, 0.1, 0.7], np.float32))
+    subject = prepare(model, some(model, 100))
+    exact = attempt(subject, 1e-4, 0.1)
+    assert with_vectors(subject, exact, 0.0).divergence <= exact.divergence

@@ -1,0 +1,73 @@
+"""Biases, gains and statistics as coarse as the budget allows: in a small file they are a third."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from wcodec.learning.attempt import Calibration
+from wcodec.learning.divergence import divergence, outputs_of
+from wcodec.learning.feedback import Float32
+from wcodec.learning.kernels import coded_bytes, learned_by, values_of
+from wcodec.learning.rounding import Latents
+from wcodec.learning.subject import Subject
+from wcodec.rules import round_step
+
+PARTS: Final = (2, 3, 4, 6, 9, 12, 24, 48, 96)
+"""Steps tried, as parts of the rms of a vector."""
+DEARER: Final = 1.01
+"""Most that the divergence may grow by: the bytes it could buy elsewhere are more."""
+WRITTEN: Final = 2
+"""Bytes of a number that has no step."""
+
+
+def with_vectors(subject: Subject, found: Calibration, target_kl: float) -> Calibration:
+    """`found` with its vectors in steps too, the largest tried that hardly move the answers and keep the target.
+
+    The network must have its original weights, and has them again.
+    """
+    model, before = subject.model, subject.model.get_weights()
+    most = max(found.divergence, min(target_kl, DEARER * found.divergence))
+    try:
+        for one in found.latents:
+            model.weights[one.index].assign(one.weights)
+        for index, values in found.statistics:
+            model.weights[index].assign(values)
+        vectors = _vectors(subject, found)
+        for parts in PARTS:
+            stepped = [_stepped(*vector, parts) for vector in vectors]
+            for one in stepped:
+                model.weights[one.index].assign(one.weights)
+            moved = divergence(outputs_of(model, subject.held_out), subject.outputs)
+            if stepped and moved <= most:
+                places = {one.index for one in stepped}
+                saved = sum(WRITTEN * one.values.size - coded_bytes(one.levels) for one in stepped)
+                return replace(
+                    found,
+                    latents=(*found.latents, *stepped),
+                    statistics=tuple(pair for pair in found.statistics if pair[0] not in places),
+                    divergence=moved,
+                    bytes=found.bytes - saved,
+                )
+    finally:
+        model.set_weights(before)
+    return found
+
+
+def _vectors(subject: Subject, found: Calibration) -> list[tuple[int, str, Float32]]:
+    """Place, path and values, as they are in the network now, of what has no step yet and can have one.
+
+    Not variances: those near 0 need to be near 0.
+    """
+    model, rounded = subject.model, {one.index for one in found.latents}
+    means = {id(layer.moving_mean) for layer in subject.normalizations}
+    places = {*learned_by(model), *(i for i, weight in enumerate(model.weights) if id(weight) in means)}
+    vectors = [(i, model.weights[i].path, values_of(model.weights[i])) for i in sorted(places - rounded)]
+    return [vector for vector in vectors if vector[2].any()]
+
+
+def _stepped(index: int, path: str, values: Float32, parts: int) -> Latents:
+    step = round_step(float(np.sqrt(np.square(values, dtype=np.float64).mean())) / parts)
+    return Latents(index, path, step, values / np.float32(step))
