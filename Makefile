@@ -2,6 +2,7 @@
 # make test   all tests              make check  ruff and mypy
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed=hed.h5 ...' adds the comparison with NNCodec)
+# make records  trains and codes samples/records (over an hour on two cores)
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 chooses another interpreter.
 
@@ -12,7 +13,7 @@ OUT := out/demo
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 SOURCES := pyproject.toml setup.py $(shell find wcodec -name '*.py' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.dict')
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -34,6 +35,9 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/preset_table.py samples/lenet300.h5 samples/lenet5.keras samples/tutorial_cnn.h5 --data samples/mnist.npz:test
 	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.md
 	@test -z "$(NNCODEC)" || $(BIN)/python benchmarks/against_nncodec.py $(NNCODEC)
+
+records: $(VENV)/installed
+	$(BIN)/python samples/records.py
 
 clean:
 	rm -rf $(VENV) out build wcodec.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

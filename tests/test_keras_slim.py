@@ -1,0 +1,56 @@
+"""Dead units are left out of a chain of layers, and its answers stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wcodec.learning.backend import keras
+from wcodec.learning.load import load_model
+from wcodec.learning.slim import slim, whole
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+RNG = np.random.default_rng(4)
+
+
+@pytest.mark.parametrize("name", ["lenet300.h5", "lenet5.keras", "tutorial_cnn.h5"])
+def test_a_network_without_its_dead_units_answers_alike(name: str) -> None:
+    model = load_model(SAMPLES / name)
+    levels = [np.rint(np.asarray(weight) / 0.05).astype(np.int32) for weight in model.weights]
+    for kernel, bias in zip(levels[:-2:2], levels[1:-2:2], strict=True):
+        dead = RNG.random(kernel.shape[-1]) < 0.5
+        kernel[..., dead] = bias[dead] = 0
+    levels[-2][RNG.random(len(levels[-2])) < 0.3] = 0
+    for weight, level in zip(model.weights, levels, strict=True):
+        weight.assign(level * np.float32(0.05))
+    part = slim(model, levels)
+    assert part is not None
+    assert part.model.count_params() < 0.8 * model.count_params()
+    inputs = RNG.random((5, *model.input_shape[1:])).astype(np.float32)
+    before = np.asarray(model(inputs))
+    assert np.allclose(np.asarray(part.model(inputs)), before, atol=1e-5)
+    for index, (weight, small) in enumerate(zip(model.weights, part.model.weights, strict=True)):
+        weight.assign(whole(part, index, np.asarray(small)))
+    assert np.allclose(np.asarray(model(inputs)), before, atol=1e-5)
+
+
+def test_a_layer_that_is_all_dead_keeps_a_unit() -> None:
+    of = keras().layers
+    model = keras().Sequential([of.Input((3,)), of.Dense(4, "relu"), of.Dense(2)])
+    part = slim(model, [np.zeros(weight.shape, np.int32) for weight in model.weights])
+    assert part is not None
+    assert [tuple(weight.shape) for weight in part.model.weights] == [(3, 1), (1,), (1, 2), (2,)]
+
+
+def test_what_is_no_plain_chain_is_left_alone() -> None:
+    of = keras().layers
+    others = [
+        [of.Input((3,)), of.Dense(4, "sigmoid"), of.Dense(2)],
+        [of.Input((3,)), of.Dense(4), of.LayerNormalization(), of.Dense(2)],
+        [of.Input((8, 8, 4)), of.Conv2D(4, 3, groups=2), of.Flatten(), of.Dense(2)],
+    ]
+    for layers in others:
+        model = keras().Sequential(layers)
+        assert slim(model, [np.zeros(weight.shape, np.int32) for weight in model.weights]) is None
