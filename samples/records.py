@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,13 +27,14 @@ from wcodec.encoder import encode
 from wcodec.inspection import inspect
 from wcodec.learning.data import load
 from wcodec.learning.examples import Examples
+from wcodec.learning.finetune import Exam
 from wcodec.learning.finetuning import examined, schooled
-from wcodec.learning.flat import cut, joined
+from wcodec.learning.flat import Float32, cut, joined
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.net import judged
-from wcodec.learning.pupil import Frame, begin, frame, pupil, put_back
-from wcodec.learning.schooling import Stage, train_epoch
-from wcodec.learning.slim import slim, whole
+from wcodec.learning.pupil import Frame, Pupil, begin, frame, pupil, put_back
+from wcodec.learning.schooling import School, Stage, train_epoch
+from wcodec.learning.slim import Slim, slim, whole
 from wcodec.learning.tensor_names import tensor_names
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
@@ -42,6 +43,10 @@ from wcodec.recipe import Recipe
 MNIST = f"{Path(__file__).resolve().parent / 'mnist.npz'}"
 SEEN = 55_000
 """Images that are trained on, from the first; the other 5,000 choose."""
+COARSE = 4.0
+"""Steps that the largest weight of a tensor has at first."""
+THINNED = (0, 1, 2, 4)
+"""Epochs of a stage before which dead units are left out."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Course:
 
     epochs, rate, decay, reach: of the network as it is: AdamW, its rate falling to zero on a cosine; images move by up
                                 to `reach` pixels.
+    moved:                      copies of the images, each moved by up to a pixel, that are trained on with a price.
     stages:                     (price of a bit, epochs); a price is for 60,000 examples, in nats.
     """
 
@@ -57,13 +63,14 @@ class Course:
     rate: float
     decay: float
     reach: int
+    moved: int
     stages: tuple[tuple[float, int], ...]
 
 
 COURSES = {
-    "lenet5": Course(20, 1e-3, 0.1, 2, ((0.5, 8), (0.8, 8), (1.2, 10), (1.8, 10), (2.6, 10), (3.6, 10))),
-    "lenet300": Course(60, 1e-3, 0.1, 1, ((0.5, 18), (0.8, 18), (1.2, 18), (1.8, 18), (2.6, 18))),
-    "tutorial_cnn": Course(20, 3e-3, 0.02, 0, ((0.8, 16), (1.3, 16), (2.2, 16), (4.0, 16), (7.0, 16), (10.0, 12))),
+    "lenet5": Course(20, 1e-3, 0.1, 2, 3, ((0.4, 6), (0.7, 8), (1.1, 10), (1.7, 10), (2.6, 10))),
+    "lenet300": Course(60, 1e-3, 0.1, 1, 0, ((0.6, 24), (0.9, 18), (1.3, 15), (1.9, 15), (2.6, 12))),
+    "tutorial_cnn": Course(20, 3e-3, 0.02, 0, 0, ((0.8, 16), (1.3, 16), (2.2, 16), (4.0, 16), (7.0, 16), (10.0, 12))),
 }
 """The longest first."""
 
@@ -95,65 +102,91 @@ def float_network(name: str, seed: int, folder: Path) -> Path:
     return path
 
 
+def lessons(name: str, model: keras.Model, seed: int) -> tuple[Exam, School]:
+    """What chooses, and what is learned from: the images as they are, and moved, with the answers of the network."""
+    every = load(f"{MNIST}:train", model_inputs(model))
+    assert every.labels is not None
+    images, labels = every.inputs[0], every.labels
+    course, rng = COURSES[name], np.random.default_rng(seed)
+    seen = images[:SEEN].reshape(SEEN, *images.shape[1:3])
+    moved = [seen, *(train.shifted(seen, 1, rng) for _ in range(course.moved))]
+    versions = np.concatenate(moved).reshape(-1, *images.shape[1:])
+    learning = Examples((versions,), np.tile(labels[:SEEN], len(moved)))
+    exam = examined(model, Examples((images[SEEN:],), labels[SEEN:]))
+    return exam, replace(schooled(model, learning, seed), versions=len(moved))
+
+
+def lean(model: keras.Model, now: Frame, school: School) -> tuple[Pupil, Slim]:
+    """A learner of the network without dead units, as learning stands; with what it keeps. Inverse: `widened`."""
+    levels = cut(np.rint(now.latents[0]).astype(np.int32), model.weights)
+    for weight, level, step in zip(model.weights, levels, now.steps[0], strict=True):
+        weight.assign(level * np.exp(step))
+    part = slim(model, levels)
+    if part is None:
+        raise SystemExit(f"{model.name}: expected a plain chain of layers")
+    learner = pupil(part.model, school.lesson)
+    begin(learner, COARSE)
+    values, mean, power = (
+        joined([array[pick] for array, pick in zip(cut(flat, model.weights), part.picks, strict=True)])
+        for flat in now.latents
+    )
+    put_back(learner, Frame((values, mean, power), now.steps, now.count))
+    return learner, part
+
+
+def widened(learner: Pupil, part: Slim) -> Frame:
+    """How learning stands, in the shapes of the whole network."""
+    now = frame(learner)
+    values, mean, power = (
+        joined([whole(part, index, array) for index, array in enumerate(cut(flat, learner.weights))])
+        for flat in now.latents
+    )
+    return Frame((values, mean, power), now.steps, now.count)
+
+
 def small_networks(name: str, seed: int, folder: Path) -> None:
     """Train the network with a price on every bit; code it at the end of each stage."""
     source = float_network(name, seed, folder)
     model = load_model(source)
-    every = load(f"{MNIST}:train", model_inputs(model))
-    assert every.labels is not None
-    learning = Examples((every.inputs[0][:SEEN],), every.labels[:SEEN])
-    choosing = Examples((every.inputs[0][SEEN:],), every.labels[SEEN:])
-    exam, school = examined(model, choosing), schooled(model, learning, seed)
+    exam, school = lessons(name, model, seed)
     with open_model(source) as file:
         names = tensor_names(model, file)
     learner = pupil(model, school.lesson)
-    begin(learner, 4.0)
-    latents = cut(frame(learner).latents[0], learner.weights)
-    steps = frame(learner).steps[0]
+    begin(learner, COARSE)
+    now = frame(learner)
     for number, (price, epochs) in enumerate(COURSES[name].stages):
         coded = folder / f"{name}-{seed}-{number}.wcz"
         state = coded.with_suffix(".npz")
         if state.exists() and coded.with_suffix(".json").exists():
             with np.load(state, allow_pickle=False) as arrays:
-                latents, steps = [arrays[str(i)] for i in range(len(latents))], arrays["steps"]
+                now = fresh(arrays["latents"], arrays["steps"])
             continue
-        levels = [np.rint(array).astype(np.int32) for array in latents]
-        for weight, level, step in zip(model.weights, levels, steps, strict=True):
-            weight.assign(level * np.exp(step))
-        part = slim(model, levels) if number else None
-        small = part.model if part else model
-        kept = [array[pick] for array, pick in zip(latents, part.picks, strict=True)] if part else latents
-        learner = pupil(small, school.lesson)
-        begin(learner, 4.0)
-        flat, still = joined(kept), np.zeros_like(steps)
-        put_back(learner, Frame((flat, 0 * flat, 0 * flat), (steps, still, still), 0.0))
-        stage = Stage(number, price / 60_000, epochs)
+        stage, now = Stage(number, price / 60_000, epochs), fresh(now.latents[0], now.steps[0])
         for epoch in range(epochs):
+            if epoch in THINNED:
+                learner, part = lean(model, now, school)
             loss = train_epoch(learner, school, stage, epoch)
-            net = judged(learner, None, choosing, exam.truth)
-            said = f"price {price}, epoch {epoch + 1}: {net.bytes} bytes, {net.accuracy:.2f} %, loss {loss:.4f}"
-            print(f"{name} {seed}: {said}", flush=True)
-        now = frame(learner)
-        latents, steps = cut(now.latents[0], learner.weights), now.steps[0]
-        if part:
-            latents = [whole(part, index, array) for index, array in enumerate(latents)]
-        levels = [np.rint(array).astype(np.int32) for array in latents]
-        weights = [
-            Tuned(level * np.float32(one.step), one.step) for level, one in zip(levels, net.rounded, strict=True)
-        ]
-        encode(
-            source,
-            coded,
-            Recipe(effort="best"),
-            tuned={one: weight for index, weight in enumerate(weights) for one in names[index]},
-        )
+            net = judged(learner, None, exam.held_out, exam.truth)
+            now = widened(learner, part)
+            said = f"price {price}, epoch {epoch + 1}: {net.bytes} bytes, {net.accuracy:.2f} %, {net.loss:.4f}"
+            print(f"{name} {seed}: {said}, loss {loss:.4f}", flush=True)
+        levels = cut(np.rint(now.latents[0]).astype(np.int32), model.weights)
+        steps = [one.step for one in net.rounded]
+        weights = [Tuned(level * np.float32(step), step) for level, step in zip(levels, steps, strict=True)]
+        coded_as = {one: weight for index, weight in enumerate(weights) for one in names[index]}
+        encode(source, coded, Recipe(effort="best"), tuned=coded_as)
         numbers = inspect(coded)
         assert net.accuracy is not None
         assert exam.accuracy is not None
         errors = round(100 - net.accuracy, 2), round(100 - exam.accuracy, 2)
         row = records_page.Row(name, seed, number, price, numbers.file_bytes, numbers.weight_bytes, *errors)
-        np.savez(state, steps=steps, **{str(index): array for index, array in enumerate(latents)})
+        np.savez(state, steps=now.steps[0], latents=now.latents[0])
         coded.with_suffix(".json").write_text(json.dumps(asdict(row)))
+
+
+def fresh(latents: Float32, steps: Float32) -> Frame:
+    """Learning that begins there."""
+    return Frame((latents, 0 * latents, 0 * latents), (steps, 0 * steps, 0 * steps), 0.0)
 
 
 def main() -> None:

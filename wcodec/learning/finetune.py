@@ -148,7 +148,7 @@ def finetune(search: Search, standing: Standing | None = None) -> tuple[tuple[Ne
 def _first(search: Search) -> Standing:
     """The beginning: the network rounded only, by several steps, which counts; one of them is trained on."""
     before, limit = search.learner.model.get_weights(), search.budget.bytes
-    updates = search.epochs * (search.school.examples.count // search.school.batch)
+    updates = search.epochs * (search.school.count // search.school.batch)
     parts = COARSE * max(1.0, (UPDATES / max(updates, 1)) ** 0.5)
     plain = []
     for fine in PLAIN:

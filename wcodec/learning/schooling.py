@@ -25,18 +25,28 @@ UPDATES: Final = 200
 
 @dataclass(frozen=True)
 class School:
-    """What a pupil learns from. normalizing: inputs for the statistics of BatchNormalization."""
+    """What a pupil learns from.
+
+    normalizing: inputs for the statistics of BatchNormalization.
+    versions:    of every example (moved, say), one version of all after another: an epoch takes one of each.
+    """
 
     examples: Examples
     lesson: Lesson
     normalizing: Batches
     seed: int
+    versions: int = 1
+
+    @property
+    def count(self) -> int:
+        """Examples of an epoch."""
+        return self.examples.count // self.versions
 
     @property
     def batch(self) -> int:
         """Examples of a step: a power of two."""
-        wanted = int(np.clip(self.examples.count // UPDATES, *BATCHES))
-        return min(1 << (wanted.bit_length() - 1), self.examples.count)
+        wanted = int(np.clip(self.count // UPDATES, *BATCHES))
+        return min(1 << (wanted.bit_length() - 1), self.count)
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ def train_epoch(learner: Pupil, school: School, stage: Stage, epoch: int) -> flo
     """One epoch of the stage; the mean loss."""
     tf = tensorflow()
     price, live = tf.constant(stage.price, tf.float32), not settled(stage, epoch)
-    steps = school.examples.count // school.batch
+    steps = school.count // school.batch
     losses = []
     for step, (inputs, answers, labels) in enumerate(_drawn(school, stage, epoch)):
         speed = 1 - (1 - LAST) * (epoch + step / steps) / stage.epochs
@@ -70,7 +80,10 @@ def _drawn(
     school: School, stage: Stage, epoch: int
 ) -> Iterator[tuple[tuple[Array, ...], tuple[Array, ...], Array | None]]:
     """All examples in an order of the epoch's own, in batches."""
-    order = np.random.default_rng((school.seed, stage.number, epoch)).permutation(school.examples.count)
+    rng = np.random.default_rng((school.seed, stage.number, epoch))
+    order = rng.permutation(school.count)
+    if school.versions > 1:
+        order += school.count * rng.integers(0, school.versions, school.count)
     given = school.lesson
     for start in range(0, len(order) - school.batch + 1, school.batch):
         rows = order[start : start + school.batch]
