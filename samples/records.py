@@ -145,21 +145,18 @@ def widened(learner: Pupil, part: Slim) -> Frame:
 
 
 def small_networks(name: str, seed: int, folder: Path) -> None:
-    """Train the network with a price on every bit; code it at the end of each stage."""
+    """Train the network with a price on every bit; what each stage comes to stays in the folder."""
     source = float_network(name, seed, folder)
     model = load_model(source)
     exam, school = lessons(name, model, seed)
-    with open_model(source) as file:
-        names = tensor_names(model, file)
     learner = pupil(model, school.lesson)
     begin(learner, COARSE)
     now = frame(learner)
     for number, (price, epochs) in enumerate(COURSES[name].stages):
-        coded = folder / f"{name}-{seed}-{number}.wcz"
-        state = coded.with_suffix(".npz")
-        if state.exists() and coded.with_suffix(".json").exists():
+        state = folder / f"{name}-{seed}-{number}.npz"
+        if state.with_suffix(".json").exists():
             with np.load(state, allow_pickle=False) as arrays:
-                now = fresh(arrays["latents"], arrays["steps"])
+                now = fresh(arrays["latents"], np.log(arrays["steps"]).astype(np.float32))
             continue
         stage, now = Stage(number, price / 60_000, epochs), fresh(now.latents[0], now.steps[0])
         for epoch in range(epochs):
@@ -170,23 +167,35 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
             now = widened(learner, part)
             said = f"price {price}, epoch {epoch + 1}: {net.bytes} bytes, {net.accuracy:.2f} %, {net.loss:.4f}"
             print(f"{name} {seed}: {said}, loss {loss:.4f}", flush=True)
-        levels = cut(np.rint(now.latents[0]).astype(np.int32), model.weights)
-        steps = [one.step for one in net.rounded]
-        weights = [Tuned(level * np.float32(step), step) for level, step in zip(levels, steps, strict=True)]
-        coded_as = {one: weight for index, weight in enumerate(weights) for one in names[index]}
-        encode(source, coded, Recipe(effort="best"), tuned=coded_as)
-        numbers = inspect(coded)
         assert net.accuracy is not None
         assert exam.accuracy is not None
+        np.savez(state, steps=[one.step for one in net.rounded], latents=now.latents[0])
         errors = round(100 - net.accuracy, 2), round(100 - exam.accuracy, 2)
-        row = records_page.Row(name, seed, number, price, numbers.file_bytes, numbers.weight_bytes, *errors)
-        np.savez(state, steps=now.steps[0], latents=now.latents[0])
-        coded.with_suffix(".json").write_text(json.dumps(asdict(row)))
+        row = records_page.Row(name, seed, number, price, 0, 0, *errors)
+        state.with_suffix(".json").write_text(json.dumps(asdict(row)))
 
 
 def fresh(latents: Float32, steps: Float32) -> Frame:
     """Learning that begins there."""
     return Frame((latents, 0 * latents, 0 * latents), (steps, 0 * steps, 0 * steps), 0.0)
+
+
+def coded(row: records_page.Row, folder: Path) -> records_page.Row:
+    """The network of a row as a .wcz; the row with its bytes."""
+    source = folder / f"{row.network}-{row.seed}.keras"
+    model = load_model(source)
+    with open_model(source) as file:
+        names = tensor_names(model, file)
+    with np.load((folder / row.file).with_suffix(".npz"), allow_pickle=False) as arrays:
+        levels, steps = cut(np.rint(arrays["latents"]).astype(np.int32), model.weights), arrays["steps"].tolist()
+    tuned = {
+        one: Tuned(level * np.float32(step), step)
+        for index, (level, step) in enumerate(zip(levels, steps, strict=True))
+        for one in names[index]
+    }
+    encode(source, folder / row.file, Recipe(effort="best"), tuned=tuned)
+    numbers = inspect(folder / row.file)
+    return replace(row, file_bytes=numbers.file_bytes, weight_bytes=numbers.weight_bytes)
 
 
 def main() -> None:
@@ -214,7 +223,8 @@ def main() -> None:
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(work, jobs))
-    records_page.finish(options.out, options.into)
+    rows = [records_page.Row(**json.loads(path.read_text())) for path in sorted(options.out.glob("*.json"))]
+    records_page.finish([coded(row, options.out) for row in rows], options.out, options.into)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,12 +119,10 @@ than on the test images). The 10,000 test images were looked at after all choice
 """
 
 
-def finish(folder: Path, into: Path) -> None:
+def finish(rows: list[Row], folder: Path, into: Path) -> None:
     """Choose, then look at the test images, then write the records and their page."""
-    rows = [Row(**json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
-    picks = {
-        name: chosen(rows, record) for name, record in RECORDS.items() if any(r.network == record.network for r in rows)
-    }
+    known = {row.network for row in rows}
+    picks = {name: chosen(rows, record) for name, record in RECORDS.items() if record.network in known}
     rows = tested(rows, folder)
     into.mkdir(parents=True, exist_ok=True)
     for name, pick in picks.items():
