@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from wcodec.errors import ModelFileError, RecipeError
 from wcodec.learning.examples import Array
@@ -44,7 +45,7 @@ def save(path: Path, standing: Standing, facts: Facts) -> None:
     nets = [*standing.found, *([standing.best] if standing.best else [])]
     for number, net in enumerate(nets):
         for one in net.rounded:
-            arrays[f"net{number}/levels/{one.index}"] = one.levels
+            arrays[f"net{number}/levels/{one.index}"] = _narrow(one.levels)
         for index, values in net.others:
             arrays[f"net{number}/others/{index}"] = values
     story: _Story = {
@@ -143,6 +144,12 @@ def _net(arrays: dict[str, Array], name: str, worth: _Worth) -> Net:
     ]
     kept = tuple((index, array.astype(np.float32)) for index, array in others.items())
     return Net(tuple(rounded), kept, worth["bytes"], worth["accuracy"], worth["loss"])
+
+
+def _narrow(levels: npt.NDArray[np.int32]) -> Array:
+    """The same levels in as few bytes as hold them."""
+    most = int(np.abs(levels).max(initial=0))
+    return levels.astype(np.int8 if most < 1 << 7 else np.int16 if most < 1 << 15 else np.int32)
 
 
 def _same(one: Net, other: Net) -> bool:
