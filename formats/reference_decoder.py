@@ -23,8 +23,8 @@ from reference_tensor import NAMES, Tensor, read_tensor, width_of
 
 DICTIONARY = Path(__file__).resolve().parent.parent / "wcodec" / "container" / "skeleton-1.dict"
 MODEL_LIMIT = 64 * 2**20
-TEMPLATE = 2
-FILE = 4
+KNOWN = 1 | (TEMPLATE := 2) | (SEVERAL := 8)
+FILE, SHARDS = 4, 5
 
 
 @dataclass
@@ -49,8 +49,8 @@ def header(data: bytes) -> tuple[int, bytes]:
     version, reserved, features, length, index = (reader.u(n) for n in (1, 1, 2, 8, 4))
     if version > 1:
         raise UnsupportedError(f"version {version}")
-    if features & ~(1 | TEMPLATE):
-        raise UnsupportedError(f"required feature {(features & ~(1 | TEMPLATE)).bit_length() - 1}")
+    if features & ~KNOWN:
+        raise UnsupportedError(f"required feature {(features & ~KNOWN).bit_length() - 1}")
     crc = reader.u(4)
     if len(data) < length:
         raise TruncatedError(f"{len(data)} of {length} bytes")
@@ -115,9 +115,9 @@ def take_apart(data: bytes) -> tuple[int, bytes, list[tuple[Tensor, np.ndarray]]
     features, tail = header(data)
     index = Reader(tail)
     kind, coding = index.u(1), index.u(1)
-    if kind > FILE:
+    if kind > SHARDS:
         raise UnsupportedError(f"kind {kind} of model file")
-    require((kind == FILE) == bool(features & TEMPLATE), "feature 1 and the kind of model file")
+    require(features & ~1 == {FILE: TEMPLATE, SHARDS: SEVERAL}.get(kind, 0), "features and the kind of model file")
     size, stored, crc = index.varint(), index.varint(), index.u(4)
     index.varint()
     relative_error(index)

@@ -207,7 +207,8 @@ def test_requests_that_make_no_sense_are_usage_errors(wcodec: Run, model: Path, 
 
 def test_a_configuration_that_is_no_text_and_a_folder_are_refused_in_a_line(wcodec: Run, model: Path) -> None:
     assert wcodec("encode", model, "--config", model).returncode == 2
-    refused = wcodec("encode", ".", cwd=model.parent)
+    (model.parent / "empty").mkdir()
+    refused = wcodec("encode", ".", cwd=model.parent / "empty")
     assert refused.returncode in {1, 5}
     assert "internal" not in refused.stderr
     assert len(refused.stderr.splitlines()) == 1

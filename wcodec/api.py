@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from wcodec.container.records import Container
 from wcodec.inspection import Inspection
-from wcodec.model import Bits
+from wcodec.model import Bits, TensorFacts
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from wcodec.folders import Place
 
 StrPath = str | PathLike[str]
 
@@ -40,18 +44,24 @@ class Words(TypedDict, total=False):
     seed: int
 
 
-def encode(source: StrPath, target: StrPath, *, threads: int = 0, **words: Unpack[Words]) -> Inspection:
+def encode(
+    source: StrPath, target: StrPath, *, threads: int = 0, executor: Executor | None = None, **words: Unpack[Words]
+) -> Inspection:
     """Write the .wcz `target` of a model file and return its numbers. Inverse: `decode`.
+
+    A model of several files (a folder, an index of shards) becomes a folder of .wcz files.
+    executor: encodes them: a pool of threads or processes, or `dask.distributed.Client(...).get_executor()`, whose
+              workers open the files themselves.
 
     >>> encode("model.h5", "model.wcz", bits=4, sparsity=0.9, set={"dense_1": {"bits": 8}})  # doctest: +SKIP
 
     Raises: RecipeError, ModelFileError, BudgetError, OSError.
     """
-    from wcodec.encoder import encode as story
     from wcodec.inspection import inspect as numbers
     from wcodec.request import recipe_from
+    from wcodec.sharded import encode_any as story
 
-    story(Path(source), Path(target), recipe_from(words), threads=threads)
+    story(Path(source), Path(target), recipe_from(words), threads=threads, executor=executor)
     return numbers(Path(target))
 
 
@@ -60,7 +70,7 @@ def decode(source: StrPath, target: StrPath, *, threads: int = 0) -> None:
 
     Raises: ContainerError and its kinds, OSError.
     """
-    from wcodec.decoder import decode as story
+    from wcodec.folders import decode as story
 
     story(Path(source), Path(target), threads=threads)
 
@@ -70,7 +80,7 @@ def verify(source: StrPath, *, threads: int = 0) -> None:
 
     Raises: ContainerError and its kinds.
     """
-    from wcodec.decoder import verify as story
+    from wcodec.folders import verify as story
 
     story(Path(source), threads=threads)
 
@@ -101,33 +111,36 @@ def full_name(names: Collection[str], asked: str) -> str:
 class Weights(Mapping[str, Bits]):
     """The tensors of a .wcz by name, or by the end of it; each is read and checked when it is asked for."""
 
-    def __init__(self, path: Path, container: Container) -> None:
-        self._path, self._container = path, container
-        self._numbers = {tensor.name: number for number, tensor in enumerate(container.tensors)}
+    def __init__(self, path: Path, places: Mapping[str, Place]) -> None:
+        self._path, self._places = path, places
 
     def __getitem__(self, name: str) -> Bits:
         from wcodec.decoder import OpenContainer
 
-        number = self._numbers[full_name(self._numbers, name)]
-        with self._path.open("rb") as file:
-            return OpenContainer(file, self._container).values(number)
+        place = self._places[full_name(self._places, name)]
+        with place.path.open("rb") as file:
+            return OpenContainer(file, place.container).values(place.number)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._numbers)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._places)
 
     def __repr__(self) -> str:
         return f"<{self._path}: {len(self)} tensors>"
 
+    def facts(self, name: str) -> TensorFacts:
+        """Type and shape of a tensor, without reading it."""
+        place = self._places[full_name(self._places, name)]
+        return place.container.tensors[place.number]
+
 
 def open(source: StrPath) -> Weights:
-    """The tensors of a .wcz, by name.
+    """The tensors of a .wcz, or of a folder of them, by name.
 
     Raises: ContainerError and its kinds.
     """
-    from wcodec.decoder import open_container
+    from wcodec.folders import places_of
 
-    with open_container(Path(source)) as opened:
-        return Weights(Path(source), opened.container)
+    return Weights(Path(source), places_of(Path(source)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,8 @@ from wcodec.layout import VECTOR, gather, spread, units
 from wcodec.levels import encode_chunk
 from wcodec.model import Bits, Model, Tensor, TensorFacts, Tuned
 from wcodec.modelfiles import open_model
+from wcodec.modelfiles.cut import cut
+from wcodec.modelfiles.shards import external_model, template_of
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
 from wcodec.prune import prune_by
@@ -84,6 +87,7 @@ def encode(
     *,
     tuned: Mapping[str, Tuned] = NOTHING_TUNED,
     size: float = 1.0,
+    beside: Path | None = None,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
@@ -91,13 +95,15 @@ def encode(
 
     tuned: by tensor name, what to code in place of the file's weights; errors are told against the file's.
     size:  multiplies the steps that the recipe leaves open; a recipe with a budget searches it from here.
+    beside: the ONNX model that says which values lie in `source`, a file of its external data.
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written.
     """
     if is_whole(recipe) and not tuned:
         with whole_file(target) as temporary:
-            length = encode_identical(source, temporary, effort=recipe.effort, threads=threads, progress=progress)
+            template = template_of(source, beside) if beside else cut(source)
+            length = encode_identical(source, template, temporary, recipe.effort, threads, progress)
         return Encoded(length, 0.0, ())
-    with open_model(source, recipe.keep_optimizer or bool(recipe.options.lossless)) as model:
+    with _opened(source, recipe, beside) as model:
         looks = list(tensor_by_tensor(lambda i, _: look(model.tensors[i]), model.tensors, threads))
         surveys = [found.survey for found in looks]
         with whole_file(target) as temporary:
@@ -117,6 +123,12 @@ def encode(
 
             best = largest_step(measure, size, goal)
             return last[0][1] if last[0][0] == best else attempt(best)
+
+
+def _opened(source: Path, recipe: Recipe, beside: Path | None) -> AbstractContextManager[Model]:
+    if beside:
+        return nullcontext(external_model(source, beside))
+    return open_model(source, recipe.keep_optimizer or bool(recipe.options.lossless))
 
 
 def is_whole(recipe: Recipe) -> bool:

@@ -5,7 +5,6 @@ Both work chunk by chunk, so that memory does not grow with the file or its tens
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -23,10 +22,10 @@ from wcodec.errors import ModelFileError
 from wcodec.head import NO_POSITIONS, Head, pack_head
 from wcodec.layout import VECTOR
 from wcodec.model import Bits, TensorFacts
-from wcodec.modelfiles.cut import cut
 from wcodec.modelfiles.template import Template, pack, read_part
 from wcodec.parallel import ordered
 from wcodec.recipe import Effort
+from wcodec.sha import sha256_of
 from wcodec.twins import twins_of
 from wcodec.wire import ITEM_BYTES, REST
 
@@ -50,13 +49,14 @@ class Piece:
 
 
 def encode_identical(
-    source: Path, target: Path, *, effort: Effort, threads: int, progress: Progress | None = None
+    source: Path, template: Template, target: Path, effort: Effort, threads: int, progress: Progress | None = None
 ) -> int:
     """Write a .wcz to the file `target` from which `source` comes back byte for byte; its length. Inverse: `restore`.
 
+    template: how `source` was cut.
+
     Raises: ModelFileError where the source cannot be read.
     """
-    template = cut(source)
     with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as beside:
         digest = beside.submit(sha256_of, source)
         job = Job(source, template, effort, threads, progress)
@@ -65,18 +65,6 @@ def encode_identical(
             plain = replace(job, template=replace(template, extents=()))
             length = plain.write(target, digest.result)
     return length
-
-
-def sha256_of(path: Path) -> bytes:
-    """SHA-256 of a file.
-
-    Raises: ModelFileError where it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,35 @@ def inspect(source: Path) -> Inspection:
 
     Raises: ContainerError and its kinds; ModelFileError.
     """
+    if source.is_dir() or source.name == "index.wcz":
+        from wcodec.folders import index_of, parts_of  # noqa: PLC0415 - a single .wcz is inspected without it
+
+        if index := index_of(source):
+            return _together(index, [inspect(part) for _, part in parts_of(index)])
     if source.suffix != ".wcz" and not is_coded(source):
         return _inspect_model(source)
+    return _inspect_container(source)
+
+
+def _together(index: Path, parts: Sequence[Inspection]) -> Inspection:
+    """The numbers of a sharded container: of its index and of all its parts."""
+    own = _inspect_container(index)
+    whole = own.parts
+    for part in parts:
+        whole += part.parts
+    return Inspection(
+        path=index,
+        file_bytes=own.file_bytes + sum(part.file_bytes for part in parts),
+        source_bytes=sum(part.source_bytes for part in parts),
+        tensor_bytes=sum(part.tensor_bytes for part in parts),
+        weight_bytes=sum(part.weight_bytes for part in parts),
+        relative_error=own.relative_error,
+        parts=whole,
+        tensors=tuple(tensor for part in parts for tensor in part.tensors),
+    )
+
+
+def _inspect_container(source: Path) -> Inspection:
     try:
         file = source.open("rb")
     except OSError as error:

@@ -31,8 +31,32 @@ def run(args: argparse.Namespace) -> int:
 
     Raises: WcodecError, OSError.
     """
+    from wcodec.folders import index_of
+
     source = source_file(args.source)
-    return _some(args, source) if args.tensor else _whole(args, source)
+    if args.tensor:
+        return _some(args, source)
+    return _folder(args, index) if (index := index_of(source)) else _whole(args, source)
+
+
+def _folder(args: argparse.Namespace, index: Path) -> int:
+    """Write all files of a folder."""
+    from wcodec.cli.progress import watched
+    from wcodec.folders import decode_folder
+
+    packed = index.resolve().parent
+    plain = packed.name.removesuffix(".wcz")
+    target = args.output or packed.with_name(plain if plain != packed.name else f"{plain}.decoded")
+    if target.exists():
+        raise WcodecError(f"{target}: exists already; -o names another folder")
+    if not target.resolve().parent.is_dir():
+        raise WcodecError(f"{target}: the folder {target.parent} does not exist")
+    start = time.perf_counter()
+    with watched("decode", args.quiet) as progress:
+        decode_folder(index, target, threads=args.threads, progress=progress)
+    if not args.quiet:
+        streams.write_note(f"{target}: all checksums fit, {time.perf_counter() - start:.1f} s")
+    return OK
 
 
 def _whole(args: argparse.Namespace, source: Path) -> int:
@@ -61,8 +85,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
     """Write the named tensors; only their byte ranges are read."""
     import numpy as np
 
-    from wcodec.api import full_name
-    from wcodec.decoder import open_container
+    from wcodec import api
     from wcodec.floats import to_float32
     from wcodec.output import whole_file
 
@@ -70,15 +93,14 @@ def _some(args: argparse.Namespace, source: Path) -> int:
     if target.suffix not in {".npz", ".npy"} or (target.suffix == ".npy" and len(set(args.tensor)) > 1):
         raise WcodecError(f"{target}: expected .npz, or .npy for one --tensor")
     free_target(source, target, args.force)
-    with open_container(source) as opened:
-        facts = {tensor.name: tensor for tensor in opened.container.tensors}
-        try:
-            names = list(dict.fromkeys(full_name(facts, asked) for asked in args.tensor))
-        except KeyError as error:
-            raise WcodecError(f"{source}: {error.args[0]}") from error
-        values = {name: opened[name] for name in names}
+    weights = api.open(source)
+    try:
+        names = list(dict.fromkeys(api.full_name(weights, asked) for asked in args.tensor))
+    except KeyError as error:
+        raise WcodecError(f"{source}: {error.args[0]}") from error
+    values = {name: weights[name] for name in names}
     plain = {
-        name: to_float32(array, "bfloat16") if facts[name].dtype == "bfloat16" else array
+        name: to_float32(array, "bfloat16") if weights.facts(name).dtype == "bfloat16" else array
         for name, array in values.items()
     }
     with whole_file(target) as temporary, temporary.open("wb") as file:
@@ -87,5 +109,5 @@ def _some(args: argparse.Namespace, source: Path) -> int:
         else:
             np.savez(file, allow_pickle=False, **plain)
     if not args.quiet:
-        streams.write_note(f"{target}: {len(names)} of {len(facts)} tensors")
+        streams.write_note(f"{target}: {len(names)} of {len(weights)} tensors")
     return OK

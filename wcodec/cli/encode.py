@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 
 from wcodec.cli import by_method, finetuned, streams, tuned
 from wcodec.cli.exit_codes import OK
-from wcodec.cli.paths import free_target, packed_name, source_file
+from wcodec.cli.paths import free_folder, free_target, packed_name, source_file
 from wcodec.cli.reporting import option, report_target
 from wcodec.cli.units import parse_threads
-from wcodec.errors import RecipeError
+from wcodec.errors import RecipeError, WcodecError
 from wcodec.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
 
 EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
@@ -78,6 +78,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     how.add_argument("--keep-optimizer", action="store_const", const=True, help="keep the state of training, too")
     how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
     how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+    how.add_argument("--scheduler", metavar="URL", help="a folder's files by Dask's workers: tcp://host:port")
     how.add_argument("--dry-run", action="store_true", help="show what would come out, write nothing")
     how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
     option(verb)
@@ -94,14 +95,20 @@ def run(args: argparse.Namespace) -> int:
     source = source_file(args.source)
     from wcodec.cli.progress import watched
     from wcodec.cli.render import summary, table
-    from wcodec.encoder import encode
+    from wcodec.cli.scheduler import workers
     from wcodec.inspection import inspect
+    from wcodec.modelfiles.shards import folder_of
+    from wcodec.sharded import encode_any
 
     with ExitStack() as stack:
+        folder = folder_of(source)
+        if folder and (args.data or args.report):
+            raise WcodecError(f"{source}: expected a single file with --data or --report, got a model of several")
         if args.dry_run:
             target = packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
         else:
-            target = free_target(source, args.output or packed_name(source), args.force)
+            wanted = args.output or packed_name(source)
+            target = free_folder(wanted, args.force) if folder else free_target(source, wanted, args.force)
         report = report_target(args, (target,))
         start = time.perf_counter()
         if args.data and args.finetune is None and args.method is not None:
@@ -115,7 +122,10 @@ def run(args: argparse.Namespace) -> int:
         else:
             tuned.refuse_without_data(args)
             progress = stack.enter_context(watched("encode", args.quiet))
-            encoded = encode(source, target, recipe, threads=args.threads, progress=progress)
+            executor = stack.enter_context(workers(args.scheduler))
+            encoded = encode_any(
+                source, target, recipe, folder=folder, threads=args.threads, executor=executor, progress=progress
+            )
         seconds = time.perf_counter() - start
         inspection = inspect(target)
         if report:

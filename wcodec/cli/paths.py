@@ -49,3 +49,17 @@ def free_target(source: Path, target: Path, force: bool) -> Path:
     if not target.parent.is_dir():
         raise WcodecError(f"{target}: the folder {target.parent} does not exist")
     return target.resolve() if target.is_symlink() else target
+
+
+def free_folder(target: Path, force: bool) -> Path:
+    """The folder to write parts into: a new one, one that an interrupted encoding left, or with `force` a finished one.
+
+    Raises: WcodecError.
+    """
+    if target.exists() and not target.is_dir():
+        raise WcodecError(f"{target}: expected a folder to write a model of several files to, found a file")
+    if (target / "index.wcz").exists() and not force:
+        raise WcodecError(f"{target}: exists already; -f overwrites it, -o names another")
+    if not target.resolve().parent.is_dir():
+        raise WcodecError(f"{target}: the folder {target.parent} does not exist")
+    return target

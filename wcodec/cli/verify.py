@@ -28,15 +28,14 @@ def run(args: argparse.Namespace) -> int:
     source = source_file(args.source)
     from wcodec.cli.progress import watched
     from wcodec.cli.render import size
-    from wcodec.decoder import verify
+    from wcodec.folders import verify
 
     start = time.perf_counter()
     with watched("verify", args.quiet) as progress:
-        container = verify(source, threads=args.threads, progress=progress)
+        containers = verify(source, threads=args.threads, progress=progress)
     if not args.quiet:
         seconds = time.perf_counter() - start
-        streams.write_note(
-            f"{source}: ok, {len(container.tensors)} tensors, {size(container.file_bytes)}, "
-            f"all checksums fit, {seconds:.1f} s"
-        )
+        tensors = sum(len(container.tensors) for container in containers)
+        total = size(sum(container.file_bytes for container in containers))
+        streams.write_note(f"{source}: ok, {tensors} tensors, {total}, all checksums fit, {seconds:.1f} s")
     return OK

@@ -8,7 +8,13 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from wcodec.container.model_section import KNOWN_FEATURES, TEMPLATE_FEATURE, ModelSection, parse_model_section
+from wcodec.container.model_section import (
+    ALWAYS_FEATURES,
+    KIND_FEATURES,
+    KNOWN_FEATURES,
+    ModelSection,
+    parse_model_section,
+)
 from wcodec.container.records import HEADER_BYTES, KINDS, Container, Record, Section, parse_error
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 from wcodec.wire import MAGIC, READER_VERSION, take_varint
@@ -73,8 +79,8 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int) -
     kind, coding = _bytes(index, 0, 2)
     if kind >= len(KINDS):
         raise UnsupportedError(f"index: model file kind {kind} is not known to this version")
-    if (KINDS[kind] == "file") != bool(features & TEMPLATE_FEATURE):
-        raise CorruptError(f"header: expected feature 1 with a kind of file that needs it, got features {features}")
+    if features & ~ALWAYS_FEATURES != KIND_FEATURES.get(KINDS[kind], 0):
+        raise CorruptError(f"header: expected the features of kind {KINDS[kind]}, got {features:#x}")
     raw_length, at = take_varint(index, 2)
     stored_length, at = take_varint(index, at)
     (crc,) = struct.unpack("<I", _bytes(index, at, 4))

@@ -9,7 +9,7 @@ from wcodec.errors import CorruptError
 from wcodec.model import TensorFacts
 
 HEADER_BYTES = 24
-KINDS = ("hdf5", "keras", "npz", "safetensors", "file")
+KINDS = ("hdf5", "keras", "npz", "safetensors", "file", "shards")
 _LARGEST_ERROR = 0x7F7F
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from wcodec.container.model_section import TEMPLATE_FEATURE, pack_model_section
+from wcodec.container.model_section import KIND_FEATURES, pack_model_section
 from wcodec.container.records import HEADER_BYTES, KINDS, pack_error
 from wcodec.model import TensorFacts
 from wcodec.wire import MAGIC, READER_VERSION, put_varint
@@ -76,7 +76,7 @@ class Writer:
         index = bytes(head + self._index)
         self.file.write(index)
         length = self.file.tell()
-        features = section.features | (TEMPLATE_FEATURE if kind == "file" else 0)
+        features = section.features | KIND_FEATURES.get(kind, 0)
         header = struct.pack("<4sBBHQI", MAGIC, READER_VERSION, 0, features, length, len(index))
         self.file.seek(0)
         self.file.write(header + struct.pack("<I", zlib.crc32(index, zlib.crc32(header))))

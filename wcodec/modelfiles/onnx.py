@@ -10,11 +10,12 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from wcodec.errors import ModelFileError
 from wcodec.model import Model, TensorFacts
 from wcodec.modelfiles.cut_model import model_of
+from wcodec.modelfiles.inside import is_inside
 from wcodec.modelfiles.protobuf import BYTES, VARINT, Field, fields, varint
 from wcodec.modelfiles.template import SUFFIXES, Extent, tidy
 
@@ -31,11 +32,10 @@ _FLOATS, _RAW, _DOUBLES = 4, 9, 10
 
 @dataclass(frozen=True)
 class Outside:
-    """Values that lie in another file: its path as the model says it, where they begin, how many bytes they claim."""
+    """Values that lie in another file: its path as the model says it, and where in it."""
 
     location: str
     extent: Extent
-    length: int
 
 
 @dataclass
@@ -52,13 +52,11 @@ class Survey:
 
 @contextmanager
 def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
-    """The model of an `.onnx` file without external data; tensors can be read until the context ends.
+    """The model of an `.onnx` file, without what it keeps in others; tensors can be read until the context ends.
 
     Raises: ModelFileError.
     """
     found = survey(path)
-    if found.outside:
-        raise ModelFileError(f"{path}: keeps values in {found.outside[0].location}: encode it as a folder of shards")
     yield model_of(path, tidy(SUFFIXES.index(".onnx"), path.stat().st_size, found.extents))
 
 
@@ -193,8 +191,8 @@ def _outside(found: Survey, inside: list[Field], extent: Extent) -> Outside:
             said[pair.get(1, "")] = pair.get(2, "")
     location = said.get("location", "")
     where = f"{found.path}, {extent.facts.name}"
-    parts = PurePosixPath(location).parts
-    if not parts or location.startswith("/") or ".." in parts or set(location) & set("\\\0:"):
+    root = found.path.parent.resolve()
+    if not is_inside(location) or not (root / location).resolve().is_relative_to(root):
         raise ModelFileError(f"{where}: expected external data inside the model's folder, got {location[:80]!r}")
     try:
         begin, length = int(said.get("offset", "0")), int(said.get("length", "0")) or extent.facts.nbytes
@@ -202,7 +200,9 @@ def _outside(found: Survey, inside: list[Field], extent: Extent) -> Outside:
         raise ModelFileError(f"{where}: expected an offset and a length, got {error}") from error
     if begin < 0 or length < 0:
         raise ModelFileError(f"{where}: expected an offset and a length from 0 on, got {begin} and {length}")
-    return Outside(location, Extent(extent.facts, begin, 0, extent.layer, extent.exact), length)
+    facts = extent.facts if length == extent.facts.nbytes else TensorFacts(extent.facts.name, "uint8", (length,))
+    exact = extent.exact or facts != extent.facts
+    return Outside(location, Extent(facts, begin, 0, extent.layer, exact))
 
 
 def _unique(found: Survey, name: str) -> str:

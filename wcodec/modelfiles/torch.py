@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -62,7 +63,7 @@ def _loaded(path: Path) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mapped = path.open("rb").read(2) == b"PK"
+            mapped = zipfile.is_zipfile(path)
             checkpoint: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # whatever a damaged or hostile pickle makes torch raise
         said = str(error).strip().splitlines() or [type(error).__name__]

@@ -1,0 +1,249 @@
+"""Models of several files: a .wcz a file and an index, by whoever is there, in as many attempts as it takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import zipfile
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attack.small_models import weights, write_hdf5, write_safetensors
+from conftest import Run
+
+import wcodec as package
+from wcodec.container.write import Writer
+from wcodec.encoder import encode
+from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError, TruncatedError
+from wcodec.modelfiles import shards
+from wcodec.modelfiles.shards import Shard, folder_of
+from wcodec.request import recipe_from
+from wcodec.sharded import encode_folder, run
+
+
+def checkpoint(folder: Path, count: int = 3) -> Path:
+    """A sharded checkpoint as Hugging Face writes it, with a configuration beside; its index."""
+    folder.mkdir(parents=True)
+    mapped = {}
+    for number in range(count):
+        name = f"model-{number + 1:05}-of-{count:05}.safetensors"
+        arrays = {f"layers.{number}.{part}.weight": weights(10 * number + i, 80, 60) for i, part in enumerate("abc")}
+        write_safetensors(folder / name, arrays)
+        mapped |= dict.fromkeys(arrays, name)
+    (folder / "config.json").write_text('{"layers": 3}')
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": mapped}))
+    return index
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder by its path inside."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).digest() for path in found}
+
+
+def test_a_folder_comes_back_with_all_its_files(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "m")
+    (tmp_path / "m" / "assets").mkdir()
+    (tmp_path / "m" / "assets" / "words.txt").write_text("a\nb\n")
+    numbers = package.encode(tmp_path / "m", tmp_path / "m.wcz", lossless=True)
+    assert numbers.file_bytes == sum(path.stat().st_size for path in (tmp_path / "m.wcz").rglob("*.wcz"))
+    assert numbers.parts.total() == numbers.file_bytes
+    package.verify(tmp_path / "m.wcz")
+    package.decode(tmp_path / "m.wcz", tmp_path / "back")
+    assert contents(tmp_path / "back") == contents(tmp_path / "m")
+
+
+def test_an_index_takes_its_shards_along_and_nothing_else(tmp_path: Path) -> None:
+    index = checkpoint(tmp_path / "m")
+    package.encode(index, tmp_path / "out", lossless=True)
+    package.decode(tmp_path / "out" / "index.wcz", tmp_path / "back")
+    expected = contents(tmp_path / "m")
+    del expected["config.json"]
+    assert contents(tmp_path / "back") == expected
+
+
+def test_a_lossy_checkpoint_keeps_names_types_and_small_files(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "m")
+    numbers = package.encode(tmp_path / "m", tmp_path / "out", bits=5, set={r"layers\.1\.": "bits=8"})
+    assert 0 < numbers.relative_error < 0.01
+    opened = package.open(tmp_path / "out")
+    assert len(opened) == 9
+    assert len(np.unique(opened["layers.0.a.weight"])) <= 32 < len(np.unique(opened["layers.1.a.weight"]))
+    package.decode(tmp_path / "out", tmp_path / "back")
+    assert (tmp_path / "back" / "config.json").read_text() == '{"layers": 3}'
+    assert contents(tmp_path / "back").keys() == contents(tmp_path / "m").keys()
+    with pytest.raises(RecipeError, match="nothing like it"):
+        package.encode(tmp_path / "m", tmp_path / "other", exclude="nothing like it")
+
+
+def test_anyones_hands_make_the_same_bytes(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "m")
+    package.encode(tmp_path / "m", tmp_path / "alone", bits=4)
+    for name, executor in (("threads", ThreadPoolExecutor(2)), ("processes", ProcessPoolExecutor(2))):
+        with executor:
+            package.encode(tmp_path / "m", tmp_path / name, executor=executor, bits=4)
+        assert contents(tmp_path / name) == contents(tmp_path / "alone")
+
+
+def suicide() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_does_not_matter(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "m")
+    package.encode(tmp_path / "m", tmp_path / "alone", lossless=True)
+    with ProcessPoolExecutor(2) as executor:
+        executor.submit(suicide)
+        package.encode(tmp_path / "m", tmp_path / "killed", executor=executor, lossless=True)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "alone")
+
+
+def test_what_was_finished_before_an_interruption_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint(tmp_path / "m")
+    package.encode(tmp_path / "m", tmp_path / "alone", lossless=True)
+    begun: list[str] = []
+
+    def interrupted(source: Path, *args: object, **words: object) -> object:
+        begun.append(source.name)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return encode(source, *args, **words)  # type-checked where it is defined
+
+    monkeypatch.setattr("wcodec.sharded.encode", interrupted)
+    folder, recipe = folder_of(tmp_path / "m"), recipe_from({"lossless": True})
+    assert folder
+    with pytest.raises(KeyboardInterrupt):
+        encode_folder(folder, tmp_path / "out", recipe)
+    assert not (tmp_path / "out" / "index.wcz").exists()
+    with pytest.raises(TruncatedError, match="interrupted"):
+        package.decode(tmp_path / "out", tmp_path / "back")
+    finished, again = begun[:2], begun[2:]
+    begun[:] = [""] * 9
+    encode_folder(folder, tmp_path / "out", recipe)
+    assert again[0] in begun
+    assert not set(finished) & set(begun)
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: Path) -> None:
+    from wcodec.sharded import _errands
+
+    checkpoint(tmp_path / "m")
+    folder = folder_of(tmp_path / "m")
+    assert folder
+    (tmp_path / "out").mkdir()
+    errand = _errands(folder, tmp_path / "out", recipe_from({"lossless": True}), 1)[1]
+    done = run(errand)
+    before = errand.target.stat().st_mtime_ns
+    assert run(errand) == done
+    assert errand.target.stat().st_mtime_ns == before
+    errand.target.write_bytes(errand.target.read_bytes()[:-1])
+    assert run(errand) == done
+    os.utime(folder.root / folder.files[1].name, ns=(1, 1))
+    assert _errands(folder, tmp_path / "out", recipe_from({"lossless": True}), 1)[1].target != errand.target
+
+
+def test_keras_in_a_folder_and_in_shards(tmp_path: Path) -> None:
+    root = tmp_path / "unzipped"
+    root.mkdir()
+    (root / "config.json").write_text("{}")
+    (root / "metadata.json").write_text("{}")
+    write_hdf5(root / "model.weights.h5", {"layers/dense/vars/0": weights(1, 50, 40)})
+    split = tmp_path / "split"
+    split.mkdir()
+    for number in (0, 1):
+        write_hdf5(split / f"m_{number:05}.weights.h5", {f"layers/dense_{number}/vars/0": weights(number, 50, 40)})
+    mapped = {"/layers/dense_0/vars": "m_00000.weights.h5", "/layers/dense_1/vars": ["m_00001.weights.h5"]}
+    (split / "m.weights.json").write_text(json.dumps({"metadata": {}, "weight_map": mapped}))
+    for number, source in enumerate((root, split / "m.weights.json", split)):
+        for words in ({"lossless": True}, {"bits": 4}):
+            name = f"{number}-{next(iter(words))}"
+            out, back = tmp_path / f"out{name}", tmp_path / f"back{name}"
+            package.encode(source, out, **words)
+            package.decode(out, back)
+            before, after = contents(root if source == root else split), contents(back)
+            assert before.keys() == after.keys()
+            assert (before == after) == ("lossless" in words)
+
+
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/passwd", "missing.safetensors", "a\\b", ""])
+def test_shards_outside_of_the_folder_or_missing_are_refused(name: str, tmp_path: Path) -> None:
+    index = checkpoint(tmp_path / "m")
+    (tmp_path / "outside.safetensors").write_bytes((tmp_path / "m/model-00001-of-00003.safetensors").read_bytes())
+    index.write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ModelFileError, match="in its folder"):
+        folder_of(index)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 3}}', "[" * 100_000])
+def test_an_index_of_another_kind_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.index.json").write_text(text)
+    with pytest.raises(ModelFileError):
+        folder_of(tmp_path / "x.index.json")
+
+
+HOSTILE = {
+    "nothing": b"", "another kind": b"\1\0", "cut": b"\0\2\1a", "many": b"\0\xff\xff\xff\xff\7",
+    "above": shards.pack([Shard("../a", 1, bytes(32))]), "absolute": shards.pack([Shard("/a", 1, bytes(32))]),
+    "twice": shards.pack([Shard("a", 1, bytes(32))] * 2), "and more": shards.pack([]) + b"!",
+    "a file as a folder": shards.pack([Shard("a", 1, bytes(32)), Shard("a/b", 1, bytes(32))]),
+    "no name": shards.pack([Shard("", 1, bytes(32))]), "a device": shards.pack([Shard("C:\\a", 1, bytes(32))]),
+    "not UTF-8": b"\0\1\1\xff\1" + bytes(32), "missing": shards.pack([Shard("a", 1, bytes(32))]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_index_is_refused_and_leaves_nothing(name: str, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    with (tmp_path / "m" / "index.wcz").open("w+b") as file:
+        Writer(file).finish("shards", (), HOSTILE[name], 0, 0.0)
+    for attempt in (package.verify, lambda path: package.decode(path, tmp_path / "out"), package.open):
+        with pytest.raises(ContainerError):
+            attempt(tmp_path / "m")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_part_that_was_changed_is_found(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "m")
+    package.encode(tmp_path / "m", tmp_path / "out", lossless=True)
+    first, second = sorted((tmp_path / "out").glob("model-*.wcz"))[:2]
+    first.write_bytes(second.read_bytes())
+    for attempt in (package.verify, lambda path: package.decode(path, tmp_path / "back")):
+        with pytest.raises(CorruptError, match="is not the part"):
+            attempt(tmp_path / "out")
+    first.unlink()
+    with pytest.raises(TruncatedError, match="found none"):
+        package.verify(tmp_path / "out")
+    assert not (tmp_path / "back").exists()
+
+
+def test_the_command_knows_folders(wcodec: Run, tmp_path: Path) -> None:
+    checkpoint(tmp_path / "m")
+    assert wcodec("encode", tmp_path / "m", "--lossless").returncode == 0
+    again = wcodec("encode", tmp_path / "m", "--lossless")
+    assert (again.returncode, "-f" in again.stderr) == (1, True)
+    assert wcodec("encode", tmp_path / "m", "--lossless", "-f").returncode == 0
+    assert wcodec("verify", tmp_path / "m.wcz").returncode == 0
+    assert json.loads(wcodec("inspect", tmp_path / "m.wcz", "--json").stdout)["tensors"][8]["shape"] == [80, 60]
+    assert wcodec("decode", tmp_path / "m.wcz").returncode == 1
+    assert wcodec("decode", tmp_path / "m.wcz", "-o", tmp_path / "back").returncode == 0
+    assert contents(tmp_path / "back") == contents(tmp_path / "m")
+    one = tmp_path / "one.npy"
+    assert wcodec("decode", tmp_path / "m.wcz", "--tensor", "layers.2.b.weight", "-o", one).returncode == 0
+    assert np.array_equal(np.load(one), weights(21, 80, 60))
+    assert wcodec("encode", tmp_path / "m", "--scheduler", "tcp://127.0.0.1:1", "-f").returncode in (1, 2)
+
+
+def test_an_empty_folder_and_one_without_a_model_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with zipfile.ZipFile(tmp_path / "empty" / "words.zip", "w") as archive:
+        archive.writestr("words", "words")
+    with pytest.raises(ModelFileError, match="directory"):
+        folder_of(tmp_path / "empty")

@@ -1,0 +1,31 @@
+"""Dask's workers as an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+
+from wcodec.errors import RecipeError, WcodecError
+
+
+@contextmanager
+def workers(url: str | None) -> Iterator[Executor | None]:
+    """The workers behind a scheduler; None where none is asked for.
+
+    Raises: RecipeError where Dask is not installed, WcodecError where nobody answers.
+    """
+    if url is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise RecipeError("--scheduler: expected Dask, found none; pip install 'wcodec[dask]'") from error
+    try:
+        client = Client(url, timeout=20)
+    except (OSError, ValueError, ImportError) as error:
+        raise WcodecError(f"--scheduler {url}: does not answer: {error}") from error
+    with client:
+        executor: Executor = client.get_executor(pure=False, retries=3)
+        yield executor

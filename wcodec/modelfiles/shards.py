@@ -1,0 +1,196 @@
+"""Models of several files: which they are, and the skeleton of a container that names their parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
+from wcodec.model import Model
+from wcodec.modelfiles import onnx
+from wcodec.modelfiles.cut_model import model_of
+from wcodec.modelfiles.inside import is_inside
+from wcodec.modelfiles.layers import Json
+from wcodec.modelfiles.sniff import kind_of
+from wcodec.modelfiles.template import OTHER, Template, tidy
+from wcodec.wire import put_varint, take_varint
+
+MAX_FILES = 100_000
+MAX_INDEX_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a folder, by its path inside.
+
+    is_model: whether its tensors may be lossy; what is no model, or would come back as another kind, is kept exactly.
+    beside:   the ONNX model, by its path inside, that says which values lie in this file.
+    """
+
+    name: str
+    is_model: bool
+    beside: str | None = None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Files that belong together; paths are inside `root`."""
+
+    root: Path
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a sharded container: the file that it holds, and what the part itself must be."""
+
+    name: str
+    part_bytes: int
+    digest: bytes
+
+
+def folder_of(source: Path) -> Folder | None:
+    """The files of a folder, of an index of shards or of an ONNX model with external data; None for any single file.
+
+    Raises: ModelFileError where what is mentioned is missing or lies outside.
+    """
+    if source.is_dir():
+        return _directory(source)
+    if source.name.endswith((".index.json", ".weights.json")):
+        mapped = _weight_map(source)
+        names = sorted({name for value in mapped.values() for name in _names(source, value)})
+        return _folder(source, [source.name, *names])
+    try:
+        with source.open("rb") as file:
+            head = file.read(1)
+    except OSError as error:
+        raise ModelFileError(f"{source}: cannot be read: {error.strerror or error}") from error
+    if head == b"\x08" and onnx.is_onnx(source):
+        outside = sorted({one.location for one in onnx.survey(source).outside})
+        return _external(source, outside) if outside else None
+    return None
+
+
+def template_of(source: Path, beside: Path) -> Template:
+    """The template of a file in which an ONNX model keeps values.
+
+    Raises: ModelFileError.
+    """
+    name = source.relative_to(beside.parent).as_posix()
+    extents = [one.extent for one in onnx.survey(beside).outside if one.location == name]
+    return tidy(OTHER, source.stat().st_size, extents)
+
+
+def external_model(source: Path, beside: Path) -> Model:
+    """The same, as a model whose tensors may be lossy.
+
+    Raises: ModelFileError.
+    """
+    return model_of(source, template_of(source, beside))
+
+
+def pack(shards: Sequence[Shard]) -> bytes:
+    """The skeleton of a sharded container. Inverse: `parse`."""
+    out = bytearray((0,))
+    put_varint(out, len(shards))
+    for shard in shards:
+        name = shard.name.encode()
+        put_varint(out, len(name))
+        out += name
+        put_varint(out, shard.part_bytes)
+        out += shard.digest
+    return bytes(out)
+
+
+def parse(skeleton: bytes) -> tuple[Shard, ...]:
+    """Inverse: `pack`.
+
+    Raises: CorruptError, TruncatedError, UnsupportedError.
+    """
+    if skeleton[:1] != b"\0":
+        error = UnsupportedError if skeleton else TruncatedError
+        raise error(f"skeleton: expected a list of shards of kind 0, got {skeleton[:1].hex() or 'nothing'}")
+    count, at = take_varint(skeleton, 1)
+    if count > MAX_FILES:
+        raise CorruptError(f"skeleton: expected at most {MAX_FILES} files, got {count}")
+    shards = []
+    for _ in range(count):
+        length, at = take_varint(skeleton, at)
+        raw, at = skeleton[at : at + length], at + length
+        size, at = take_varint(skeleton, at)
+        digest, at = skeleton[at : at + 32], at + 32
+        if len(digest) != 32:
+            raise TruncatedError("skeleton: ended early inside the list of shards")
+        name = raw.decode("utf-8", "replace")
+        if name.encode() != raw or not is_inside(name):
+            raise CorruptError(f"skeleton: expected the name of a file inside a folder, got {name[:80]!r}")
+        shards.append(Shard(name, size, digest))
+    names = {shard.name for shard in shards}
+    folders = {"/".join(name.split("/")[:i]) for name in names for i in range(1, name.count("/") + 1)}
+    if at != len(skeleton) or len(names) != count or names & folders:
+        raise CorruptError("skeleton: expected a list of shards with names of their own, got another one")
+    return tuple(shards)
+
+
+def _directory(source: Path) -> Folder:
+    found = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+    if {"saved_model.pb", "saved_model.pbtxt"} & set(found):
+        raise ModelFileError(f"{source}: is a SavedModel directory: load it in Keras and save it as .keras")
+    mains = [name for name in found if name.endswith(".onnx")]
+    folder = _folder(source / "x", found)
+    external: dict[str, str] = {}
+    for main in mains:
+        path = source / main
+        if onnx.is_onnx(path):
+            inside = Path(main).parent
+            external |= {(inside / one.location).as_posix(): main for one in onnx.survey(path).outside}
+    files = tuple(File(f.name, True, external[f.name]) if f.name in external else f for f in folder.files)
+    if not any(file.is_model for file in files):
+        raise ModelFileError(f"{source}: is a directory, expected a model file or a folder with one")
+    return Folder(source, files)
+
+
+def _external(source: Path, outside: Sequence[str]) -> Folder:
+    folder = _folder(source, [source.name, *outside])
+    return Folder(folder.root, (File(source.name, True), *(File(name, True, source.name) for name in outside)))
+
+
+def _folder(main: Path, names: Sequence[str]) -> Folder:
+    root = main.parent
+    if len(names) > MAX_FILES:
+        raise ModelFileError(f"{main}: expected at most {MAX_FILES} files, got {len(names)}")
+    for name in names:
+        if not is_inside(name) or not (root / name).is_file():
+            raise ModelFileError(f"{main}: expected the file {name[:200]!r} in its folder, found none")
+    return Folder(root, tuple(File(name, _is_model(root / name)) for name in names))
+
+
+def _is_model(path: Path) -> bool:
+    try:
+        return kind_of(path) != "torch"
+    except ModelFileError:
+        return False
+
+
+def _weight_map(source: Path) -> dict[str, Json]:
+    try:
+        if source.stat().st_size > MAX_INDEX_BYTES:
+            raise ModelFileError(f"{source}: expected an index of at most {MAX_INDEX_BYTES} bytes")
+        said: Json = json.loads(source.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{source}: not a readable index of shards: {error}") from error
+    mapped = said.get("weight_map") if isinstance(said, dict) else None
+    if not isinstance(mapped, dict) or not mapped:
+        raise ModelFileError(f"{source}: expected an index of shards with a weight_map")
+    return mapped
+
+
+def _names(source: Path, value: Json) -> list[str]:
+    """Keras says one file or a list of them."""
+    names = value if isinstance(value, list) else [value]
+    texts = [name for name in names if isinstance(name, str)]
+    if len(texts) != len(names):
+        raise ModelFileError(f"{source}: expected names of files in its weight_map, got {value!r:.80}")
+    return texts
