@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,9 +21,7 @@ from wcodec.identical import encode_identical
 from wcodec.layout import VECTOR, gather, spread, units
 from wcodec.levels import encode_chunk
 from wcodec.model import Bits, Model, Tensor, TensorFacts, Tuned
-from wcodec.modelfiles import open_model
-from wcodec.modelfiles.cut import cut
-from wcodec.modelfiles.shards import external_model, template_of
+from wcodec.modelfiles.shards import opened
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
 from wcodec.prune import prune_by
@@ -98,12 +95,10 @@ def encode(
     beside: the ONNX model that says which values lie in `source`, a file of its external data.
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written.
     """
-    if is_whole(recipe) and not tuned:
+    if recipe.is_whole and not tuned:
         with whole_file(target) as temporary:
-            template = template_of(source, beside) if beside else cut(source)
-            length = encode_identical(source, template, temporary, recipe.effort, threads, progress)
-        return Encoded(length, 0.0, ())
-    with _opened(source, recipe, beside) as model:
+            return Encoded(encode_identical(source, beside, temporary, recipe.effort, threads, progress), 0.0, ())
+    with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
         looks = list(tensor_by_tensor(lambda i, _: look(model.tensors[i]), model.tensors, threads))
         surveys = [found.survey for found in looks]
         with whole_file(target) as temporary:
@@ -123,17 +118,6 @@ def encode(
 
             best = largest_step(measure, size, goal)
             return last[0][1] if last[0][0] == best else attempt(best)
-
-
-def _opened(source: Path, recipe: Recipe, beside: Path | None) -> AbstractContextManager[Model]:
-    if beside:
-        return nullcontext(external_model(source, beside))
-    return open_model(source, recipe.keep_optimizer or bool(recipe.options.lossless))
-
-
-def is_whole(recipe: Recipe) -> bool:
-    """Whether the file itself is to come back, byte for byte: nothing may be lossy."""
-    return bool(recipe.options.lossless) and all(rule.options.lossless is not False for rule in recipe.rules)
 
 
 def _goal(recipe: Recipe, model: Model) -> Goal | None:

@@ -22,6 +22,8 @@ from wcodec.errors import ModelFileError
 from wcodec.head import NO_POSITIONS, Head, pack_head
 from wcodec.layout import VECTOR
 from wcodec.model import Bits, TensorFacts
+from wcodec.modelfiles.cut import cut
+from wcodec.modelfiles.shards import template_of
 from wcodec.modelfiles.template import Template, pack, read_part
 from wcodec.parallel import ordered
 from wcodec.recipe import Effort
@@ -49,14 +51,15 @@ class Piece:
 
 
 def encode_identical(
-    source: Path, template: Template, target: Path, effort: Effort, threads: int, progress: Progress | None = None
+    source: Path, beside: Path | None, target: Path, effort: Effort, threads: int, progress: Progress | None = None
 ) -> int:
     """Write a .wcz to the file `target` from which `source` comes back byte for byte; its length. Inverse: `restore`.
 
-    template: how `source` was cut.
+    beside: the ONNX model that says which values lie in `source`.
 
     Raises: ModelFileError where the source cannot be read.
     """
+    template = template_of(source, beside) if beside else cut(source)
     with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as beside:
         digest = beside.submit(sha256_of, source)
         job = Job(source, template, effort, threads, progress)

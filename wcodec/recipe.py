@@ -139,6 +139,11 @@ class Recipe:
     keep_optimizer: bool = False
     seed: int = 0
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file itself is to come back, byte for byte: nothing may be lossy."""
+        return bool(self.options.lossless) and all(rule.options.lossless is not False for rule in self.rules)
+
     def __post_init__(self) -> None:
         _one_of("preset", self.preset, PRESETS)
         targets = [n for n in ("max_error", "target_bytes", "target_ratio") if getattr(self, n) is not None]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
 from wcodec.model import Model
-from wcodec.modelfiles import onnx
+from wcodec.modelfiles import onnx, open_model
 from wcodec.modelfiles.cut_model import model_of
 from wcodec.modelfiles.inside import is_inside
 from wcodec.modelfiles.layers import Json
@@ -89,6 +90,11 @@ def external_model(source: Path, beside: Path) -> Model:
     Raises: ModelFileError.
     """
     return model_of(source, template_of(source, beside))
+
+
+def opened(source: Path, keep_optimizer: bool, beside: Path | None) -> AbstractContextManager[Model]:
+    """`open_model`, or `external_model` where the file lies beside an ONNX model."""
+    return nullcontext(external_model(source, beside)) if beside else open_model(source, keep_optimizer)
 
 
 def pack(shards: Sequence[Shard]) -> bytes:
