@@ -60,8 +60,8 @@ def encode_identical(
     Raises: ModelFileError where the source cannot be read.
     """
     template = template_of(source, beside) if beside else cut(source)
-    with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as beside:
-        digest = beside.submit(sha256_of, source)
+    with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as pool:
+        digest = pool.submit(sha256_of, source)
         job = Job(source, template, effort, threads, progress)
         length = job.write(target, digest.result)
         if template.extents and length > template.length + template.length // 1000 + OVERHEAD:

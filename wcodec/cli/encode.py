@@ -84,6 +84,19 @@ def options(verb: argparse.ArgumentParser) -> None:
     option(verb)
 
 
+def _target(args: argparse.Namespace, source: Path, several: bool, stack: ExitStack) -> Path:
+    """Where to write, a folder where the model is of several files.
+
+    Raises: WcodecError.
+    """
+    if several and (args.data or args.report):
+        raise WcodecError(f"{source}: expected a single file with --data or --report, got a model of several")
+    if args.dry_run:
+        return packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
+    wanted = args.output or packed_name(source)
+    return free_folder(wanted, args.force) if several else free_target(source, wanted, args.force)
+
+
 def run(args: argparse.Namespace) -> int:
     """Encode, and say what it came to.
 
@@ -102,13 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
     with ExitStack() as stack:
         folder = folder_of(source)
-        if folder and (args.data or args.report):
-            raise WcodecError(f"{source}: expected a single file with --data or --report, got a model of several")
-        if args.dry_run:
-            target = packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
-        else:
-            wanted = args.output or packed_name(source)
-            target = free_folder(wanted, args.force) if folder else free_target(source, wanted, args.force)
+        target = _target(args, source, folder is not None, stack)
         report = report_target(args, (target,))
         start = time.perf_counter()
         if args.data and args.finetune is None and args.method is not None:
