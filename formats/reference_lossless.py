@@ -6,6 +6,13 @@ from reference_coders import Reader, UnsupportedError, require, symbols, unzstd
 from reference_numbers import decode_numbers
 
 
+def join(planes: list[list[int]], size: int, rotated: int) -> bytes:
+    words = [int.from_bytes(bytes(word), "little") for word in zip(*planes, strict=True)]
+    if rotated:
+        words = [word >> 1 | (word & 1) << (8 * size - 1) for word in words]
+    return b"".join(word.to_bytes(size, "little") for word in words)
+
+
 def lossless(payload: bytes, nbytes: int, item_bytes: int) -> bytes:
     """Section 9."""
     reader = Reader(payload)
@@ -26,11 +33,18 @@ def lossless(payload: bytes, nbytes: int, item_bytes: int) -> bytes:
         n = nbytes // size
         planes = [symbols(reader.take(reader.varint()), n, 8) for _ in range(size - 1)]
         planes.append(symbols(reader.rest(), n, 8))
-        words = [int.from_bytes(bytes(word), "little") for word in zip(*planes, strict=True)]
-        top = 8 * size - 1
-        out = b"".join((word >> 1 | (word & 1) << top).to_bytes(size, "little") for word in words)
+        out = join(planes, size, 1)
     elif method == 4:
         return decode_numbers(reader.rest(), nbytes, item_bytes)
+    elif method == 5:
+        first = reader.u(1)
+        size, block, rotated = 1 << (first >> 5 & 3), 1 << (first & 31), first >> 7
+        require(block <= 2**24 and nbytes % size == 0, "blocks do not fill the payload")
+        out = b""
+        while len(out) < nbytes:
+            n = min(block, (nbytes - len(out)) // size)
+            planes = [symbols(reader.take(reader.varint()), n, 8) for _ in range(size)]
+            out += join(planes, size, rotated)
     else:
         raise UnsupportedError(f"lossless method {method}")
     reader.end()

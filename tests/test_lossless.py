@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,7 +15,12 @@ from twins import planes as twin
 from wcodec import lossless
 from wcodec.errors import ContainerError, CorruptError, UnsupportedError
 from wcodec.kernels import planes as kernel
-from wcodec.lossless.payload import PLANES
+from wcodec.lossless import blocks
+from wcodec.lossless.payload import BLOCKS, PLANES
+from wcodec.wire import ITEM_BYTES
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "formats"))
+import reference_lossless
 
 rng = np.random.default_rng(4)
 weights = rng.normal(0, 0.05, 6000)
@@ -50,6 +58,53 @@ def test_any_bytes_come_back(raw: bytes, item: int) -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("dtype", ["", "float32", "float16", "float64", "int64"])
+def test_blocks_of_planes_come_back_and_the_reference_decoder_agrees(name: str, dtype: str) -> None:
+    raw = VALUES[name].tobytes()
+    size = ITEM_BYTES[dtype] if dtype else VALUES[name].itemsize
+    if len(raw) % size == 0:
+        payload = lossless.encode(raw, size, dtype=dtype, fast=True)
+        assert lossless.decode(payload, len(raw), size) == raw
+        assert reference_lossless.lossless(payload, len(raw), size) == raw
+        assert len(payload) <= len(raw) + 1
+
+
+@pytest.mark.parametrize("rotated", [True, False])
+@pytest.mark.parametrize("word", [np.uint8, np.uint16, np.uint32, np.uint64])
+def test_several_blocks_are_of_the_sizes_that_the_payload_says(
+    word: type[np.unsignedinteger], rotated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_BITS", 7)
+    words = rng.integers(0, 500, 300).astype(word)
+    words[130:140] = 7
+    for part in (words, words[:128], words[130:140], words[:1]):
+        payload = bytes((BLOCKS,)) + blocks.encode(part, rotated)
+        assert lossless.decode(payload, part.nbytes, 3) == part.tobytes()
+        assert reference_lossless.lossless(payload, part.nbytes, 3) == part.tobytes()
+        for at in range(len(payload)):
+            for bit in range(8):
+                flipped = bytearray(payload)
+                flipped[at] ^= 1 << bit
+                try:
+                    assert len(lossless.decode(bytes(flipped), part.nbytes, 3)) == part.nbytes
+                except ContainerError:
+                    continue
+            with pytest.raises(ContainerError):
+                lossless.decode(payload[:at], part.nbytes, 3)
+        with pytest.raises(ContainerError):
+            lossless.decode(payload + b"\0", part.nbytes, 3)
+
+
+def test_planes_of_noise_are_stored_and_rows_of_shorter_floats_are_not_noise() -> None:
+    values = rng.normal(0, 0.05, (400, 384)).astype(np.float32)
+    whole = lossless.encode(values, 4, values.shape, "float32", fast=True)
+    assert whole[0] == BLOCKS
+    assert len(whole) < 0.84 * values.nbytes
+    values[::10] = values[::10].astype(np.float16)
+    assert len(lossless.encode(values, 4, values.shape, "float32", fast=True)) < len(whole) - 0.01 * values.nbytes
+
+
+@pytest.mark.parametrize("name", VALUES)
 def test_a_flipped_bit_or_an_early_end_raises_or_decodes_to_the_size(name: str) -> None:
     values = VALUES[name]
     payload = lossless.encode(values, values.itemsize)
@@ -69,7 +124,7 @@ def test_a_flipped_bit_or_an_early_end_raises_or_decodes_to_the_size(name: str) 
 
 @given(st.binary(max_size=60), st.sampled_from([1, 2, 3, 4, 8]))
 def test_arbitrary_payloads_raise_or_decode(payload: bytes, item: int) -> None:
-    for method in range(5):
+    for method in range(6):
         try:
             assert len(lossless.decode(bytes((method,)) + payload, 240, item)) == 240
         except ContainerError:
@@ -102,3 +157,8 @@ def test_planes_are_those_of_the_slow_twin(word: type[np.unsignedinteger]) -> No
     joined = np.empty_like(words)
     kernel.join(planes, joined)
     np.testing.assert_array_equal(joined, words)
+    for rotated in (True, False):
+        kernel.split(words, planes, rotated)
+        assert [plane.tobytes() for plane in planes] == twin.split(words.tolist(), words.itemsize, rotated)
+        kernel.weave(list(planes.copy()), joined, rotated)
+        np.testing.assert_array_equal(joined, words)

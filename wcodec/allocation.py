@@ -107,7 +107,7 @@ def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, s
     plans = []
     for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True):
         if found is None or not found.regular or wish.options.lossless:
-            plans.append(Plan("exact"))
+            plans.append(Plan("exact", effort=recipe.effort))
         elif is_weight(tensor) or wish.named:
             own = relative * found.rms * (found.regular / largest) ** 0.25
             plain = plain_plan(model, wish.options, recipe, found.limit, shared or wish.options.prune)
@@ -116,7 +116,8 @@ def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, s
             mantissa = _mantissa(recipe)
             kept = Plan("float", limit=found.limit, mantissa=mantissa, effort=recipe.effort)
             shorter = shorter_plan(wish.options, recipe, found.limit, None)
-            plans.append(shorter or (Plan("exact") if mantissa >= 23 else kept))
+            exact = Plan("exact", effort=recipe.effort)
+            plans.append(shorter or (exact if mantissa >= 23 else kept))
     return tuple(plans)
 
 
@@ -137,7 +138,7 @@ def _weight_plan(
     elif clusters and quantizer == "uniform":
         step, clusters = max(-found.low, found.high) / max(1, (clusters - 1) // 2), None
     if step <= 0.0:
-        return Plan("exact")
+        return Plan("exact", effort=recipe.effort)
     coder = coder_of(options, recipe)
     trellis = quantizer == "uniform" and coder != "huffman" and not options.prune
     states = _STATES if trellis else 0

@@ -26,7 +26,7 @@ from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
 from wcodec.prune import prune_by
 from wcodec.quantization import choose, coders_of, quantized
-from wcodec.recipe import Plan, Recipe
+from wcodec.recipe import Effort, Plan, Recipe
 from wcodec.rules import Product, in_shape, rule_of_rows
 from wcodec.search import Goal, largest_step
 from wcodec.wire import CHUNK_WEIGHTS, FLOATS, ITEM_BYTES
@@ -171,7 +171,7 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: Tuned | None, chunk_map: Ma
     """One tensor's sections. Inverse: `decoder.decode_tensor`."""
     values = tensor.read()
     if plan.how == "exact":
-        return _exact(tensor, values, chunk_map)
+        return _exact(tensor, values, plan.effort, chunk_map)
     if tuned:
         plan = _plan_of(tuned, plan)
     weights = to_float32(values, tensor.dtype)
@@ -185,7 +185,7 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: Tuned | None, chunk_map: Ma
         kept = prune_by(kept, plan.prune)
     lossy = _lossy(tensor, values, _Prepared(original, kept, positions), plan, chunk_map)
     if 2 * sum(map(len, lossy.coded.sections)) > tensor.nbytes or tensor.count < 4096:
-        exact = _exact(tensor, values, chunk_map)
+        exact = _exact(tensor, values, plan.effort, chunk_map)
         if not tuned and sum(map(len, exact.coded.sections)) <= sum(map(len, lossy.coded.sections)):
             return EncodedTensor(exact.coded, 0.0, lossy.energy)
     return lossy
@@ -256,14 +256,14 @@ def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_
     )
 
 
-def _exact(tensor: Tensor, values: Bits, chunk_map: Map) -> EncodedTensor:
+def _exact(tensor: Tensor, values: Bits, effort: Effort, chunk_map: Map) -> EncodedTensor:
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     item = ITEM_BYTES[tensor.dtype]
     pieces = list(lossless.pieces(tensor.shape))
 
     def chunk(piece: tuple[int, int, tuple[int, ...]]) -> bytes:
         start, stop, shape = piece
-        return lossless.encode(raw[start * item : stop * item], item, shape, tensor.dtype)
+        return lossless.encode(raw[start * item : stop * item], item, shape, tensor.dtype, effort == "fast")
 
     parts = list(chunk_map(chunk, pieces))
     head = pack_head(tensor, Head(None, VECTOR, pieces[0][1], NO_POSITIONS, np.empty((0, 0), np.uint8)), len(parts))

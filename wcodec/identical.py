@@ -131,7 +131,7 @@ class Job:
             extent = self.template.extents[piece.number]
             raw = read_part(self.source, extent, piece.start, piece.count).view(np.uint8)
             dtype = extent.facts.dtype
-            return lossless.encode(raw, ITEM_BYTES[dtype], piece.shape, dtype), raw
+            return lossless.encode(raw, ITEM_BYTES[dtype], piece.shape, dtype, self.effort == "fast"), raw
         plain = rest.read(piece.start, piece.count)
         best = lossless.encode(plain, 1)
         if len(best) < len(plain):

@@ -89,6 +89,13 @@ def numbers() -> Arrays:
     }  # fmt: skip
 
 
+def blocks() -> Arrays:
+    """Floats of several sizes."""
+    fine = weights(22, 20, 24)
+    narrow, wide, whole = fine.astype(np.float16), fine[:5].astype(np.float64), (fine * 99).astype(np.int8)
+    return {"f4": fine, "f2": narrow, "f8": wide, "i1": whole}
+
+
 def irregular() -> Arrays:
     """Weights among which some are not."""
     kernel = weights(7, 40, 24)
@@ -110,6 +117,7 @@ MODELS: dict[str, tuple[str, Callable[[], Arrays], Words]] = {
     "exact-kernel": ("npz", lambda: {"k": smooth(3, 3, 8, 16), "t": smooth(3, 3, 8, 8).T.copy()}, {"exclude": "."}),
     "exact-columns": ("npz", columns, {"exclude": "."}),
     "exact-numbers": ("npz", numbers, {"exclude": "."}),
+    "exact-blocks": ("npz", blocks, {"exclude": ".", "effort": "fast"}),
     "table-dense": ("npz", lambda: {"w": weights(2, 40, 30)}, {"bits": 3, "coder": "huffman"}),
     "table-sparse": ("npz", lambda: {"w": weights(3, 60, 50)}, {"bits": 4, "sparsity": 0.93, "coder": "huffman"}),
     "table-context": ("npz", lambda: {"w": weights(4, 40, 30)}, {"bits": 3}),

@@ -90,6 +90,11 @@ def design(counts: Counts) -> Code | None:
     return best
 
 
+def design_bytes(counts: Counts) -> Code | None:
+    """A code for bytes, each its own token, counted in int64[256]; None where all are the same."""
+    return _design(counts[: int(np.flatnonzero(counts)[-1]) + 1], 8)
+
+
 def _design(counts: Counts, precision: int) -> Code | None:
     used = np.flatnonzero(counts)
     m = len(used)

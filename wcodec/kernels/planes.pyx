@@ -9,8 +9,8 @@ ctypedef fused word_t:
     uint64_t
 
 
-def split(const word_t[::1] words, uint8_t[:, ::1] planes):
-    """planes[k, i] = byte k, lowest first, of words[i] rotated left by one bit. Inverse: `join`."""
+def split(const word_t[::1] words, uint8_t[:, ::1] planes, bint rotated=True):
+    """planes[k, i] = byte k, lowest first, of words[i], rotated left by one bit or not. Inverse: `join`, `weave`."""
     cdef Py_ssize_t i, k, n = words.shape[0], size = sizeof(word_t)
     cdef word_t word
     cdef uint8_t *p
@@ -20,11 +20,16 @@ def split(const word_t[::1] words, uint8_t[:, ::1] planes):
         return
     p = &planes[0, 0]
     with nogil:
-        for i in range(n):
-            word = words[i]
-            word = <word_t>(word << 1 | word >> (8 * sizeof(word_t) - 1))
-            for k in range(<Py_ssize_t>sizeof(word_t)):
-                p[k * n + i] = <uint8_t>(word >> (8 * k))
+        if not rotated:
+            for i in range(n):
+                for k in range(<Py_ssize_t>sizeof(word_t)):
+                    p[k * n + i] = <uint8_t>(words[i] >> (8 * k))
+        else:
+            for i in range(n):
+                word = words[i]
+                word = <word_t>(word << 1 | word >> (8 * sizeof(word_t) - 1))
+                for k in range(<Py_ssize_t>sizeof(word_t)):
+                    p[k * n + i] = <uint8_t>(word >> (8 * k))
 
 
 def join(const uint8_t[:, ::1] planes, word_t[::1] words):
@@ -43,3 +48,31 @@ def join(const uint8_t[:, ::1] planes, word_t[::1] words):
             for k in range(<Py_ssize_t>sizeof(word_t)):
                 word |= <word_t>p[k * n + i] << (8 * k)
             words[i] = <word_t>(word >> 1 | word << (8 * sizeof(word_t) - 1))
+
+
+def weave(planes, word_t[::1] words, bint rotated):
+    """Joins planes that lie apart: a sequence of as many uint8[words] as a word has bytes. Inverse: `split`."""
+    cdef Py_ssize_t i, k, n = words.shape[0], size = sizeof(word_t)
+    cdef word_t word
+    cdef const uint8_t[::1] plane
+    cdef const uint8_t *p[8]
+    if len(planes) != size or n == 0:
+        raise IndexError("the planes do not fit the words")
+    for k in range(size):
+        plane = planes[k]
+        if plane.shape[0] != n:
+            raise IndexError("a plane does not fit the words")
+        p[k] = &plane[0]
+    with nogil:
+        if not rotated:
+            for i in range(n):
+                word = 0
+                for k in range(<Py_ssize_t>sizeof(word_t)):
+                    word |= <word_t>p[k][i] << (8 * k)
+                words[i] = word
+        else:
+            for i in range(n):
+                word = 0
+                for k in range(<Py_ssize_t>sizeof(word_t)):
+                    word |= <word_t>p[k][i] << (8 * k)
+                words[i] = <word_t>(word >> 1 | word << (8 * sizeof(word_t) - 1))
