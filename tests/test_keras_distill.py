@@ -14,6 +14,7 @@ import pytest
 from wcodec.errors import RecipeError
 from wcodec.learning.attempt import Calibration, attempt
 from wcodec.learning.backend import keras
+from wcodec.learning.budget import Budget
 from wcodec.learning.calibrate import calibrate
 from wcodec.learning.data import load
 from wcodec.learning.distill import distill
@@ -70,7 +71,7 @@ def test_the_network_gets_smaller_within_the_divergence_allowed(subject: Subject
     start = attempt(subject, 1.0, 0.1)
     before = subject.model.get_weights()
     target = 1.1 * start.divergence
-    found = distill(subject, start, target, steps=900, seconds=None, seed=0)
+    found = distill(subject, start, Budget(kl=target), steps=900, seconds=None, seed=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, subject.model.get_weights(), strict=True))
     assert found.bytes < 0.85 * start.bytes
     assert found.divergence <= target
@@ -86,7 +87,8 @@ def test_the_network_gets_smaller_within_the_divergence_allowed(subject: Subject
 
 def test_the_same_seed_gives_the_same_network(subject: Subject) -> None:
     start = attempt(subject, 1.0, 0.1)
-    first, second, other = (distill(subject, start, 1.0, steps=60, seconds=None, seed=seed) for seed in (1, 1, 2))
+    budget = Budget(kl=1.0)
+    first, second, other = (distill(subject, start, budget, steps=60, seconds=None, seed=seed) for seed in (1, 1, 2))
     for a, b in zip(first.latents, second.latents, strict=True):
         assert np.array_equal(a.values, b.values)
         assert a.step == b.step
@@ -96,13 +98,13 @@ def test_the_same_seed_gives_the_same_network(subject: Subject) -> None:
 
 def test_a_target_out_of_reach_leaves_the_start(subject: Subject) -> None:
     start = attempt(subject, 1.0, 0.1)
-    assert distill(subject, start, 1e-9, steps=20, seconds=None, seed=0) is start
+    assert distill(subject, start, Budget(kl=1e-9), steps=20, seconds=None, seed=0) is start
 
 
 def test_time_ends_the_training_and_progress_is_told(subject: Subject) -> None:
     told: list[tuple[int, int, int, float]] = []
     start = attempt(subject, 1.0, 0.1)
-    distill(subject, start, 1.0, steps=None, seconds=3.0, seed=0, progress=lambda *now: told.append(now))
+    distill(subject, start, Budget(kl=1.0), steps=None, seconds=3.0, seed=0, progress=lambda *now: told.append(now))
     assert len(told) > 5
     assert all(0 < step <= steps and size > 0 and moved > 0 for step, steps, size, moved in told)
 
@@ -114,14 +116,14 @@ def test_an_interrupt_keeps_what_was_found(subject: Subject) -> None:
         if step > 200:
             raise KeyboardInterrupt
 
-    found = distill(subject, start, 1.0, steps=300, seconds=None, seed=0, progress=interrupt)
+    found = distill(subject, start, Budget(kl=1.0), steps=300, seconds=None, seed=0, progress=interrupt)
     assert found.bytes < start.bytes
     assert all(np.array_equal(a, b) for a, b in zip(before, subject.model.get_weights(), strict=True))
 
 
 def test_training_without_an_end_is_refused(subject: Subject) -> None:
     with pytest.raises(RecipeError, match="expected a number of steps or seconds, got neither"):
-        distill(subject, attempt(subject, 1.0, 0.1), 0.01, steps=None, seconds=None, seed=0)
+        distill(subject, attempt(subject, 1.0, 0.1), Budget(kl=0.01), steps=None, seconds=None, seed=0)
 
 
 # --- kinds of networks ---------------------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ def test_every_kind_of_network_is_trained(kind: tuple[Callable[[ModuleType], Mod
     model = build(keras().layers)
     bare = bench(model, examples())
     start = attempt(bare, 0.5, 0.1)
-    found = distill(bare, start, 10.0, steps=60, seconds=None, seed=0)
+    found = distill(bare, start, Budget(kl=10.0), steps=60, seconds=None, seed=0)
     assert found is not start
     assert found.bytes < start.bytes
     moved = {index for index, _ in found.statistics}
@@ -185,7 +187,7 @@ def test_what_no_answer_depends_on_keeps_its_levels() -> None:
     model = keras().Sequential([of.Input((12,)), of.Dense(6), Idle(), of.Dense(3)])
     bare = bench(model, numbers(300, 12))
     start = attempt(bare, 0.5, 0.1)
-    found = distill(bare, start, 10.0, steps=60, seconds=None, seed=0)
+    found = distill(bare, start, Budget(kl=10.0), steps=60, seconds=None, seed=0)
     assert found is not start
     first, last = ({one.path.rpartition("/")[2]: one.levels for one in was.latents} for was in (start, found))
     assert np.count_nonzero(last["idle"]) >= np.count_nonzero(first["idle"])
@@ -260,7 +262,7 @@ def test_a_sample_gets_smaller_than_by_rounding_alone() -> None:
     examples = load(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=5000)
     start = calibrate(model, examples, 0.5, most=1000)
     whole = bench(model, examples)
-    found = distill(whole, start, 0.014, steps=1200, seconds=None, seed=0)
+    found = distill(whole, start, Budget(kl=0.014), steps=1200, seconds=None, seed=0)
     assert found.bytes < 0.95 * start.bytes
     put(model, found)
     accuracy = evaluate(model, f"{SAMPLES / 'mnist.npz'}:test").accuracy

@@ -50,12 +50,44 @@ def test_options_of_learning_want_data(wcodec: Run, samples: Path, tmp_path: Pat
     assert "--data" in refused.stderr
 
 
-def test_a_budget_of_accuracy_and_one_of_size_are_not_asked_together(
+def test_a_budget_of_answers_and_one_of_weights_are_not_asked_together(
     wcodec: Run, samples: Path, tmp_path: Path
 ) -> None:
-    words = ["--data", samples / "mnist.npz", "--target-size", "5kB"]
+    words = ["--data", samples / "mnist.npz", "--max-error", "0.1"]
     refused = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "m.wcz", *words)
     assert refused.returncode == 2
+
+
+DATA = ["--limit", "600", "--tune", "0"]
+
+
+@pytest.mark.parametrize("size", [["--target-size", "7000"], ["--target-ratio", "14.4"]], ids=["bytes", "ratio"])
+def test_the_best_answers_for_a_size(wcodec: Run, samples: Path, tmp_path: Path, size: list[str]) -> None:
+    data = ["--data", f"{samples / 'mnist.npz'}:train", *DATA]
+    done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "m.wcz", *data, *size)
+    assert done.returncode == 0, done.stderr
+    assert 6000 < (tmp_path / "m.wcz").stat().st_size <= 7013
+
+
+def test_a_size_and_answers_that_do_not_go_together_are_exit_4(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+    words = ["--data", f"{samples / 'mnist.npz'}:train", *DATA, "--target-size", "3000", "--max-kl", "1e-5", "-q"]
+    refused = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "m.wcz", *words)
+    assert refused.returncode == 4, refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_divergence_and_agreement_are_budgets_too(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+    data = ["--data", f"{samples / 'mnist.npz'}:train", *DATA]
+    sizes = []
+    for name, words in {"a": ["--max-kl", "0.001"], "b": ["--max-kl", "0.02"], "c": ["--min-agreement", "90"]}.items():
+        done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / name, *data, *words)
+        assert done.returncode == 0, done.stderr
+        sizes.append((tmp_path / name).stat().st_size)
+    assert sizes[0] > sizes[1] > sizes[2]
+    refused = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "d", *data, "--min-agreement", "100")
+    assert refused.returncode == 4
+    assert "for sure" in refused.stderr
 
 
 @pytest.mark.parametrize("time", ["soon", "-1m", "5d"])

@@ -8,6 +8,7 @@ from keras_kinds import network, prepare, some
 
 from wcodec.learning.attempt import attempt
 from wcodec.learning.backend import keras
+from wcodec.learning.budget import Budget
 from wcodec.learning.divergence import divergence, outputs_of
 from wcodec.learning.vectors import with_vectors
 
@@ -19,7 +20,7 @@ def test_vectors_get_steps_and_variances_do_not() -> None:
     model.layers[0].bias.assign(np.linspace(-1, 1, 60, dtype=np.float32))
     subject, before = prepare(model, some(model, 200)), model.get_weights()
     start = attempt(subject, 0.3, 0.1)
-    found = with_vectors(subject, start, 1.0)
+    found = with_vectors(subject, start, Budget(kl=1.0))
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     names = [one.path.rpartition("/")[2] for one in found.latents]
     assert sorted(names) == ["bias", "bias", "gamma", "kernel", "kernel", "moving_mean"]
@@ -40,4 +41,4 @@ def test_vectors_that_nothing_may_move_stay() -> None:
     model.layers[-1].bias.assign(np.array([0.3, -0.2, 0.1, 0.7], np.float32))
     subject = prepare(model, some(model, 100))
     exact = attempt(subject, 1e-4, 0.1)
-    assert with_vectors(subject, exact, 0.0).divergence <= exact.divergence
+    assert with_vectors(subject, exact, Budget(kl=0.0)).divergence <= exact.divergence

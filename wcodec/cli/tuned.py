@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from wcodec.cli import streams
@@ -13,8 +16,12 @@ from wcodec.recipe import Recipe
 
 if TYPE_CHECKING:
     from wcodec.encoder import Encoded
+    from wcodec.model import Tuned
 
-WANT_DATA = ("max_drop", "tune", "finetune", "method", "resume", "time_limit", "limit", "rescale", "model")
+WANT_DATA = (
+    *("max_drop", "max_kl", "min_agreement", "tune", "finetune", "method", "resume", "time_limit"),
+    *("limit", "rescale", "model"),
+)
 """Options that mean nothing without --data."""
 
 
@@ -23,6 +30,8 @@ def options(verb: argparse.ArgumentParser) -> None:
     learning = verb.add_argument_group("by what the model computes (needs wcodec[keras])")
     learning.add_argument("--data", metavar="D", help="inputs, no labels needed: F.npz:train, an image folder, ...")
     learning.add_argument("--max-drop", metavar="POINTS", type=float, help="accuracy to lose at most (default: 0.5)")
+    learning.add_argument("--max-kl", metavar="NATS", type=float, help="divergence of the answers at most: 0.01")
+    learning.add_argument("--min-agreement", metavar="PERCENT", type=float, help="answers that stay, at least: 99.5")
     learning.add_argument("--tune", metavar="STEPS", type=int, help="steps of training; 0: round only")
     learning.add_argument(
         "--finetune", metavar="EPOCHS", type=int, help="train by the labels of the data, too: smallest"
@@ -47,13 +56,23 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
     from wcodec.learning.tuning import Wish, measured, tune
     from wcodec.output import whole_file
 
-    for word in ("max_error", "target_bytes", "target_ratio"):
-        if getattr(recipe, word) is not None:
-            raise RecipeError(f"--data: expected a budget of accuracy (--max-drop), got {word}")
+    if recipe.max_error is not None:
+        raise RecipeError("--data: expected a budget of answers (--max-drop, ...) or of bytes, got --max-error")
+    most = _most_bytes(source, recipe)
+    budgets = (args.max_drop, args.max_kl, args.min_agreement, most)
+    whole = replace(recipe, target_bytes=None, target_ratio=None)
+
+    def measure(tuned: Mapping[str, Tuned]) -> int:
+        with TemporaryDirectory(prefix="wcodec-") as folder:
+            return encode(source, Path(folder) / "try.wcz", whole, tuned=tuned, threads=args.threads).file_bytes
+
     told = (lambda _: None) if args.quiet else streams.write_note
     wish = Wish(
         args.data,
-        max_drop=0.5 if args.max_drop is None else args.max_drop,
+        max_drop=0.5 if all(one is None for one in budgets) else args.max_drop,
+        max_kl=args.max_kl,
+        min_agreement=args.min_agreement,
+        most_bytes=most,
         steps=args.tune,
         seconds=parse_seconds(args.time_limit or "2m"),
         limit=args.limit,
@@ -63,15 +82,25 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
         unsafe=args.unsafe,
         seed=recipe.seed,
     )
-    tuning = tune(source, wish, told)
+    tuning = tune(source, wish, told, measure)
     for sentence in tuning.said:
         told(sentence)
     with whole_file(target) as temporary:
-        encoded = encode(source, temporary, recipe, tuned=tuning.tuned, threads=args.threads)
+        encoded = encode(source, temporary, whole, tuned=tuning.tuned, threads=args.threads)
         found = measured(tuning, temporary)
     drop = "" if found.accuracy_drop is None else f", {found.accuracy_drop:+.2f} points of accuracy lost"
     told(f"measured on {found.examples:,} inputs kept apart: {found.agreement or 0.0:.2f} % agree{drop}")
     return encoded
+
+
+def _most_bytes(source: Path, recipe: Recipe) -> int | None:
+    """The size that is asked of the file."""
+    from wcodec.modelfiles import open_model
+
+    if recipe.target_ratio is None:
+        return recipe.target_bytes
+    with open_model(source) as model:
+        return int(model.source_bytes / recipe.target_ratio)
 
 
 def refuse_without_data(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from wcodec.learning.kernels import coded_bytes, steps_of, values_of
 from wcodec.learning.normalization import reestimate
 from wcodec.learning.rounding import Latents, round_stage
 from wcodec.learning.subject import Subject
+from wcodec.learning.verdict import Verdict, judged
 
 SOME: Final = 10
 """Batches for the statistics of BatchNormalization while kernels are compared."""
@@ -28,7 +29,7 @@ class Calibration:
     size:       of the steps, see `kernels.steps_of`.
     latents:    of the kernels, in the order in which they are rounded.
     statistics: other weights that change, by their place in `model.weights`.
-    divergence: from the original, in nats, of the answers for inputs kept apart.
+    verdict:    on the answers for inputs kept apart.
     bytes:      estimated: the levels coded, and two bytes for every other weight.
     """
 
@@ -36,8 +37,13 @@ class Calibration:
     damping: float
     latents: tuple[Latents, ...]
     statistics: tuple[tuple[int, Float32], ...]
-    divergence: float
+    verdict: Verdict
     bytes: int
+
+    @property
+    def divergence(self) -> float:
+        """From the original, in nats."""
+        return self.verdict.divergence
 
     @property
     def drop(self) -> float:
@@ -59,14 +65,14 @@ def attempt(subject: Subject, size: float, damping: float, factors: Sequence[flo
             found += round_stage(subject, number, steps, damping)
         if subject.normalizations:
             reestimate(model, subject.normalizations, subject.normalizing)
-        distance = divergence(outputs_of(model, subject.held_out), subject.outputs)
+        verdict = judged(subject)
         statistics = {id(w) for layer in subject.normalizations for w in (layer.moving_mean, layer.moving_variance)}
         changed = tuple((i, values_of(w)) for i, w in enumerate(model.weights) if id(w) in statistics)
     finally:
         model.set_weights(before)
     others = sum(weight.size for weight in before) - sum(one.values.size for one in found)
     size_bytes = sum(coded_bytes(one.levels) for one in found) + 2 * others
-    return Calibration(size, damping, tuple(found), changed, distance, size_bytes)
+    return Calibration(size, damping, tuple(found), changed, verdict, size_bytes)
 
 
 def balance(subject: Subject, size: float, damping: float) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from wcodec.errors import BudgetError
 from wcodec.learning.attempt import Calibration, attempt, balance
+from wcodec.learning.budget import Budget
 from wcodec.learning.examples import Examples
 from wcodec.learning.subject import Subject, prepare
 
@@ -50,17 +51,19 @@ def calibrate(
 
     Raises: RecipeError, see `prepare`; BudgetError where no attempt is within the budget.
     """
-    return calibrate_subject(prepare(model, examples, most=most, seed=seed), budget, seconds=seconds, progress=progress)
+    subject = prepare(model, examples, most=most, seed=seed)
+    return calibrate_subject(subject, Budget(drop=budget), seconds=seconds, progress=progress)
 
 
 def calibrate_subject(
     subject: Subject,
-    budget: float,
+    budget: Budget,
     *,
     seconds: float = float("inf"),
     progress: Callable[[Calibration], None] | None = None,
 ) -> Calibration:
-    """`calibrate` of a network that is on the bench already. An interrupt ends the search with what it found.
+    """`calibrate` of a network that is on the bench already, by any budget. An interrupt ends the search with what it
+    found.
 
     Raises: BudgetError where no attempt is within the budget.
     """
@@ -78,19 +81,18 @@ def calibrate_subject(
         return tried[-1]
 
     def fits(damping: float, size: float) -> bool:
-        return tried_at(damping, size).drop <= budget
+        one = tried_at(damping, size)
+        return one.bytes > budget.bytes if budget.bytes is not None else budget.allows(one)
 
     with suppress(KeyboardInterrupt):
         for damping in DAMPINGS:
             if tried and (time.monotonic() >= deadline or _is_worse(tried_at(damping, start), tried)):
                 break
             start = _largest(partial(fits, damping), start, lambda: time.monotonic() < deadline)
-    within = [one for one in tried if one.drop <= budget]
-    if not within:
-        least = min((one.drop for one in tried), default=float("nan"))
-        name = subject.model.name
-        raise BudgetError(f"{name}: expected a drop of at most {budget:g} points, {least:.2g} predicted at best")
-    return min(within, key=lambda one: one.bytes)
+    best = budget.best(tried)
+    if best is None:
+        raise BudgetError(f"{subject.model.name}: {budget.refusal(tried)}")
+    return best
 
 
 def _is_worse(one: Calibration, others: Sequence[Calibration]) -> bool:

@@ -16,11 +16,12 @@ import numpy as np
 
 from wcodec.errors import RecipeError
 from wcodec.learning.attempt import Calibration, attempt
-from wcodec.learning.divergence import divergence, outputs_of
+from wcodec.learning.budget import Budget
 from wcodec.learning.kernels import coded_bytes, steps_of
 from wcodec.learning.student import Student, begin, reprice, settle, state, student, tensorflow
 from wcodec.learning.subject import Subject
 from wcodec.learning.teacher import Lessons, drawn, lessons
+from wcodec.learning.verdict import judged
 
 Progress = Callable[[int, int, int, float], None]
 
@@ -34,6 +35,8 @@ FIRST: Final = 0.7
 """Price of a bit in the first shot, as a part of the loss for each weight: about right for most networks."""
 AIM: Final = 0.85
 """Part of the divergence allowed that a shot aims at."""
+FULL: Final = 0.97
+"""Part of the bytes allowed that a shot aims at, where bytes are the budget."""
 UP: Final = 1.75
 DOWN: Final = 3.0
 """Powers by which a price follows the divergence; what a high price took away comes back slowly."""
@@ -72,14 +75,14 @@ class _Run:
 def distill(
     subject: Subject,
     start: Calibration,
-    target_kl: float,
+    budget: Budget,
     *,
     steps: int | None,
     seconds: float | None,
     seed: int,
     progress: Progress | None = None,
 ) -> Calibration:
-    """The smallest network found from `start` on whose answers diverge by `target_kl` nats at most; or `start` itself.
+    """The best network found from `start` on within the budget; or `start` itself.
 
     subject:  with the original's weights, which it gets back; `fitting` is what is trained on: 2,000 inputs at least.
     steps, seconds: of training, whichever ends first. With steps alone the result is the same on every run.
@@ -95,17 +98,16 @@ def distill(
     if not any(one.step for one in start.latents):
         return start
     before = subject.model.get_weights()
-    best = start
+    best, target = start, budget.target
     try:
         rng = np.random.default_rng(seed)
         given = lessons(subject, rng)
-        first = _finer(subject, start) if start.size and start.divergence > target_kl / 2 else start
+        first = _finer(subject, start) if start.size and start.divergence > (target or 0.0) / 2 else start
         learner = student(subject, first)
         batch = BATCHES[0] if deadline is None else _batch(learner, first, given)
         run = _Run(subject, first, learner, given, batch, rng, steps, deadline, progress)
-        for shot in _shots(run, target_kl):
-            if shot.divergence <= target_kl and (shot.bytes < best.bytes or best.divergence > target_kl):
-                best = shot
+        for shot in _shots(run, budget):
+            best = budget.best([best, shot]) or best
     except KeyboardInterrupt:
         pass
     finally:
@@ -113,7 +115,7 @@ def distill(
     return best
 
 
-def _shots(run: _Run, target: float) -> Iterator[Calibration]:
+def _shots(run: _Run, budget: Budget) -> Iterator[Calibration]:
     """The networks at the end of every shot, from which the next one starts; several at the end of the last ones."""
     price, last = FIRST, run.start
     for number, share in enumerate(SHOTS):
@@ -123,8 +125,15 @@ def _shots(run: _Run, target: float) -> Iterator[Calibration]:
         begin(run.learner, last)
         for last in _trained(run, price, _fractions(steps, seconds), number):
             yield last
-        ratio = AIM * target / max(last.divergence, 1e-12)
-        price *= float(np.clip(ratio ** (UP if ratio > 1 else DOWN), *CLIP))
+        price *= _dearer(last, run.start, budget)
+
+
+def _dearer(last: Calibration, start: Calibration, budget: Budget) -> float:
+    """Factor on the price: up where the budget leaves room, down where it is overdrawn."""
+    if budget.bytes is not None:
+        return float(np.clip((last.bytes / (FULL * budget.bytes)) ** 2, *CLIP))
+    ratio = AIM * (budget.target or start.divergence) / max(last.divergence, 1e-12)
+    return float(np.clip(ratio ** (UP if ratio > 1 else DOWN), *CLIP))
 
 
 def _finer(subject: Subject, start: Calibration) -> Calibration:
@@ -180,12 +189,12 @@ def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -
 def _judged(run: _Run) -> Calibration:
     """The network as it is now."""
     latents, changed = state(run.learner, run.start)
-    distance = divergence(outputs_of(run.subject.model, run.subject.held_out), run.subject.outputs)
+    verdict = judged(run.subject)
     others = sum(int(np.prod(weight.shape)) for weight in run.subject.model.weights)
     others -= sum(one.values.size for one in latents)
     estimate = sum(coded_bytes(one.levels) for one in latents) + 2 * others
     # No one size stands behind steps that were learned.
-    return Calibration(0.0, run.start.damping, latents, changed, distance, estimate)
+    return Calibration(0.0, run.start.damping, latents, changed, verdict, estimate)
 
 
 def _batch(learner: Student, start: Calibration, given: Lessons) -> int:

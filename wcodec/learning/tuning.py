@@ -4,35 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wcodec.errors import BudgetError
+from wcodec.errors import BudgetError, RecipeError
 from wcodec.learning.attempt import Calibration
+from wcodec.learning.budget import CAUTION, Budget
 from wcodec.learning.calibrate import calibrate_subject
 from wcodec.learning.data import load
 from wcodec.learning.distill import distill
-from wcodec.learning.divergence import POINTS, divergence, outputs_of
 from wcodec.learning.evaluate import Evaluation, evaluate
+from wcodec.learning.examples import Examples
 from wcodec.learning.load import load_model, model_inputs
+from wcodec.learning.scores import are_probabilities
 from wcodec.learning.subject import Subject, prepare
 from wcodec.learning.tensor_names import tensor_names, tuned_tensors
 from wcodec.learning.vectors import with_vectors
+from wcodec.learning.verdict import judged
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
 
 if TYPE_CHECKING:
     from keras import Model
 
-CAUTION: Final = 0.85
-"""Part of the budget that is aimed at: the search takes the luckiest of its tries, and inputs kept apart are few."""
 MOMENTS: Final = 2000
 """Inputs for rounding with feedback: more do not change its result."""
 TRAINABLE: Final = 2000
 """Fewest inputs worth training on."""
 SHARE: Final = 0.35
 """Part of the time limit for rounding; the rest is for training."""
+TRIES: Final = 4
+"""For files of a size that is asked."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,17 @@ class Wish:
 
     data:     where the inputs are, see `data.load`; labels are used to measure only.
     max_drop: points of accuracy that may be lost.
+    max_kl:   nats by which the answers may diverge.
+    min_agreement: percent of the choices that stay.
+    most_bytes:    of the file. With it the best answers for the bytes are looked for, not the fewest bytes.
     steps:    of training; None: as many as fit into `seconds`, 0: none.
     """
 
     data: str
-    max_drop: float = 0.5
+    max_drop: float | None = 0.5
+    max_kl: float | None = None
+    min_agreement: float | None = None
+    most_bytes: int | None = None
     steps: int | None = None
     seconds: float = 120.0
     limit: int | None = None
@@ -70,10 +79,15 @@ class Tuning:
 Told = Callable[[str], None]
 
 
-def tune(source: Path, wish: Wish, told: Told) -> Tuning:
-    """The smallest weights for `source` that are predicted to stay within the budget.
+Measure = Callable[[Mapping[str, Tuned]], int]
+"""Bytes of the file that weights make."""
 
-    told: hears how the search goes, a line at a time.
+
+def tune(source: Path, wish: Wish, told: Told, measure: Measure | None = None) -> Tuning:
+    """The best weights for `source` that are predicted to stay within what is wished for.
+
+    told:    hears how the search goes, a line at a time.
+    measure: wanted where `most_bytes` is wished for.
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError where nothing found is within the budget.
     """
     begun = time.monotonic()
@@ -82,19 +96,15 @@ def tune(source: Path, wish: Wish, told: Told) -> Tuning:
     with open_model(source) as file:
         names = tensor_names(model, file)
     subject = prepare(model, examples, most=MOMENTS, seed=wish.seed)
-    aim = CAUTION * wish.max_drop
-    rounding = float("inf") if wish.steps is not None else SHARE * wish.seconds
-    found = calibrate_subject(subject, aim, seconds=rounding, progress=lambda one: told(_line("rounding", one)))
-    if wish.steps != 0 and examples.count - subject.held_out.count >= TRAINABLE:
-        pupil = prepare(model, examples, most=examples.count, seed=wish.seed)
-        left = None if wish.steps else max(1.0, wish.seconds - (time.monotonic() - begun))
-        target = aim / (100 * POINTS)
-
-        def training(step: int, steps: int, size: int, moved: float) -> None:
-            told(f"training {step:,} of {steps:,}: about {size:,} bytes, {moved:.4f} nats")
-
-        found = distill(pupil, found, target, steps=wish.steps, seconds=left, seed=wish.seed, progress=training)
-    found = with_vectors(subject, found, aim / (100 * POINTS))
+    bench = _Bench(subject, wish, begun, told)
+    budget = _budget(wish)
+    if wish.min_agreement is not None and all(y.shape[-1] == 1 and not are_probabilities(y) for y in subject.outputs):
+        raise RecipeError("--min-agreement: expected a network that chooses classes, its outputs are values")
+    if wish.most_bytes is not None and measure is not None:
+        found = _within(bench, examples, budget, lambda one: measure(tuned_tensors(one, names)))
+    else:
+        found = _rounded(bench, budget)
+        found = with_vectors(subject, _trained(bench, examples, found, budget), budget)
     told(_line("chosen", found))
     lost = [one.path for one in found.latents if one.index not in names]
     said = [*examples.said, f"{subject.held_out.count:,} of {examples.count:,} inputs were kept apart to measure on"]
@@ -105,6 +115,63 @@ def tune(source: Path, wish: Wish, told: Told) -> Tuning:
     return Tuning(wish, subject, found, tuned_tensors(found, names), tuple(said))
 
 
+@dataclass(frozen=True)
+class _Bench:
+    subject: Subject
+    wish: Wish
+    begun: float
+    told: Told
+
+
+def _budget(wish: Wish, caution: float = CAUTION) -> Budget:
+    drop = None if wish.max_drop is None else caution * wish.max_drop
+    return Budget(drop=drop, kl=wish.max_kl, agreement=wish.min_agreement)
+
+
+def _rounded(bench: _Bench, budget: Budget) -> Calibration:
+    seconds = float("inf") if bench.wish.steps is not None else SHARE * bench.wish.seconds
+    return calibrate_subject(
+        bench.subject, budget, seconds=seconds, progress=lambda one: bench.told(_line("rounding", one))
+    )
+
+
+def _within(
+    bench: _Bench, examples: Examples, budget: Budget, measure: Callable[[Calibration], int]
+) -> Calibration:
+    """The best weights whose file has the bytes wished for at most.
+
+    Estimates are of weights alone: what a file has besides them is measured on the first.
+    """
+    most = float(bench.wish.most_bytes or 0)
+    first = _rounded(bench, replace(budget, bytes=most))
+    beside = measure(with_vectors(bench.subject, first, budget)) - first.bytes
+    for attempt in range(TRIES):
+        goal = replace(budget, bytes=most - beside)
+        found = _rounded(bench, goal)
+        if not attempt:
+            found = _trained(bench, examples, found, goal)
+        found = with_vectors(bench.subject, found, budget)
+        excess = measure(found) - most
+        if excess <= 0:
+            return found
+        beside += round(excess + 0.003 * most)
+    raise BudgetError(f"{bench.subject.model.name}: expected a file of {most:,.0f} bytes, {excess:,.0f} more at best")
+
+
+def _trained(bench: _Bench, examples: Examples, found: Calibration, budget: Budget) -> Calibration:
+    """`found`, or what training makes of it where there are inputs enough and steps are wished for."""
+    wish = bench.wish
+    if wish.steps == 0 or examples.count - bench.subject.held_out.count < TRAINABLE:
+        return found
+    pupil = prepare(bench.subject.model, examples, most=examples.count, seed=wish.seed)
+    left = None if wish.steps else max(1.0, wish.seconds - (time.monotonic() - bench.begun))
+
+    def training(step: int, steps: int, size: int, moved: float) -> None:
+        bench.told(f"training {step:,} of {steps:,}: about {size:,} bytes, {moved:.4f} nats")
+
+    return distill(pupil, found, budget, steps=wish.steps, seconds=left, seed=wish.seed, progress=training)
+
+
 def measured(tuning: Tuning, coded: Path) -> Evaluation:
     """What the finished .wcz loses on the inputs kept apart.
 
@@ -112,10 +179,10 @@ def measured(tuning: Tuning, coded: Path) -> Evaluation:
     """
     wish, subject = tuning.wish, tuning.subject
     restored: Model = load_model(coded, architecture=wish.architecture, imports=wish.imports, unsafe=wish.unsafe)
-    moved = divergence(outputs_of(restored, subject.held_out), subject.outputs)
-    drop = 100 * POINTS * moved
-    if drop > wish.max_drop:
-        raise BudgetError(f"{coded.name}: expected a drop of at most {wish.max_drop:g} points, {drop:.2g} predicted")
+    held = replace(tuning.found, verdict=judged(subject, restored))
+    budget = _budget(wish, caution=1.0)
+    if not budget.allows(held):
+        raise BudgetError(f"{coded.name}: {budget.refusal([held])}")
     return evaluate(restored, subject.held_out, subject.model)
 
 

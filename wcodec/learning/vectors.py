@@ -8,11 +8,12 @@ from typing import Final
 import numpy as np
 
 from wcodec.learning.attempt import Calibration
-from wcodec.learning.divergence import divergence, outputs_of
+from wcodec.learning.budget import Budget
 from wcodec.learning.feedback import Float32
 from wcodec.learning.kernels import coded_bytes, learned_by, values_of
 from wcodec.learning.rounding import Latents
 from wcodec.learning.subject import Subject
+from wcodec.learning.verdict import judged
 from wcodec.rules import round_step
 
 PARTS: Final = (2, 3, 4, 6, 9, 12, 24, 48, 96)
@@ -23,13 +24,12 @@ WRITTEN: Final = 2
 """Bytes of a number that has no step."""
 
 
-def with_vectors(subject: Subject, found: Calibration, target_kl: float) -> Calibration:
-    """`found` with its vectors in steps too, the largest tried that hardly move the answers and keep the target.
+def with_vectors(subject: Subject, found: Calibration, budget: Budget) -> Calibration:
+    """`found` with its vectors in steps too, the largest tried that hardly move the answers and keep the budget.
 
     The network must have its original weights, and has them again.
     """
     model, before = subject.model, subject.model.get_weights()
-    most = max(found.divergence, min(target_kl, DEARER * found.divergence))
     try:
         for one in found.latents:
             model.weights[one.index].assign(one.weights)
@@ -40,17 +40,17 @@ def with_vectors(subject: Subject, found: Calibration, target_kl: float) -> Cali
             stepped = [_stepped(*vector, parts) for vector in vectors]
             for one in stepped:
                 model.weights[one.index].assign(one.weights)
-            moved = divergence(outputs_of(model, subject.held_out), subject.outputs)
-            if stepped and moved <= most:
-                places = {one.index for one in stepped}
-                saved = sum(WRITTEN * one.values.size - coded_bytes(one.levels) for one in stepped)
-                return replace(
-                    found,
-                    latents=(*found.latents, *stepped),
-                    statistics=tuple(pair for pair in found.statistics if pair[0] not in places),
-                    divergence=moved,
-                    bytes=found.bytes - saved,
-                )
+            places = {one.index for one in stepped}
+            saved = sum(WRITTEN * one.values.size - coded_bytes(one.levels) for one in stepped)
+            smaller = replace(
+                found,
+                latents=(*found.latents, *stepped),
+                statistics=tuple(pair for pair in found.statistics if pair[0] not in places),
+                verdict=judged(subject),
+                bytes=found.bytes - saved,
+            )
+            if stepped and smaller.divergence <= DEARER * found.divergence and budget.allows(smaller):
+                return smaller
     finally:
         model.set_weights(before)
     return found
