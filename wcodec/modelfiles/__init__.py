@@ -6,6 +6,9 @@ one kind are imported when it is met.
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -71,14 +74,25 @@ def write_model(path: Path, kind: str, skeleton: bytes, tensors: Sequence[Tensor
     """Writes a new file at `path`, pulling one tensor at a time, in order. Inverse: `open_model`.
 
     Raises: UnsupportedError for a kind from the future; CorruptError, TruncatedError when the skeleton is damaged;
-    ModelFileError when the file cannot be written.
+    ModelFileError when the file cannot be written; OSError when the disk is full.
     """
     if kind not in MODEL_FILES:
         raise UnsupportedError(f"{path}: expected a kind of model file among {', '.join(MODEL_FILES)}, got {kind!r}")
     try:
         MODEL_FILES[kind].write(path, skeleton, tensors, values)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        if number := _disk_error(error):
+            raise OSError(number, os.strerror(number), str(path)) from error
+        if isinstance(error, RuntimeError):
+            raise
         raise ModelFileError(f"{path}: cannot be written: {error}") from error
+
+
+def _disk_error(error: Exception) -> int | None:
+    """The system's number for a disk that is full or fails; HDF5 says it in its text."""
+    found = re.search(r"errno = (\d+)", str(error))
+    number = int(found[1]) if found else getattr(error, "errno", None)
+    return number if number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO) else None
 
 
 def suffix(kind: str, skeleton: bytes) -> str:

@@ -1,0 +1,98 @@
+"""What is larger than memory or disk: read by its byte ranges, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attack.small_models import WRITERS, weights, write_safetensors
+from conftest import Run
+
+import wcodec as package
+from wcodec.decoder import open_container
+from wcodec.wire import CHUNK_WEIGHTS
+
+
+def at_most(size: int) -> Callable[[], None]:
+    """Run before a command: no file of it may grow beyond `size`, as on a full disk."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.parametrize("words", [["--lossless"], []], ids=["lossless", "lossy"])
+@pytest.mark.parametrize("kind", ["hdf5", "keras", "npz", "safetensors"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, words: list[str], wcodec: Run, tmp_path: Path) -> None:
+    source = WRITERS[kind](tmp_path / f"m.{kind}", {"a": weights(1, 400, 500), "b": weights(2, 400, 500)})
+    source = source if source.exists() else source.with_name(f"{source.name}.npz")
+    packed = tmp_path / "m.wcz"
+    assert wcodec("encode", source, "-o", packed, *words).returncode == 0
+    before = set(tmp_path.iterdir())
+    encoded = wcodec("encode", source, "-o", tmp_path / "again.wcz", *words, preexec_fn=at_most(50_000))
+    decoded = wcodec("decode", packed, "-o", tmp_path / "back", preexec_fn=at_most(500_000))
+    for done in (encoded, decoded):
+        assert done.returncode == 1, done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert "too large" in done.stderr
+        assert "internal" not in done.stderr
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_tensor_is_read_by_its_own_bytes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {name: weights(number, 300, 700) for number, name in enumerate("abcd")}
+    source = write_safetensors(tmp_path / "m.safetensors", arrays)
+    read: list[tuple[int, int]] = []
+    pread = os.pread
+
+    def counted(file: int, length: int, offset: int) -> bytes:
+        read.append((offset, length))
+        return pread(file, length, offset)
+
+    for words in ({"lossless": True}, {"bits": 5}):
+        package.encode(source, tmp_path / "m.wcz", **words)
+        with open_container(tmp_path / "m.wcz") as opened:
+            (section,) = opened.container.records[2].sections
+        weights_of = package.open(tmp_path / "m.wcz")
+        monkeypatch.setattr(os, "pread", counted)
+        read.clear()
+        values = weights_of["c"]
+        assert read == [(section.offset, section.length)]
+        read.clear()
+        package.open(tmp_path / "m.wcz")
+        assert sum(length for _, length in read) < 2000
+        monkeypatch.undo()
+        assert np.array_equal(values, arrays["c"]) or "bits" in words
+
+
+PEAK = """
+import resource, sys
+from wcodec.cli import main
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+words = [*sys.argv[1:], "-q", "-T", "1"]
+assert main(words) == 0
+line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(int(line.split()[1]) / 1024)
+"""
+
+
+def test_memory_does_not_grow_with_a_tensor_that_is_kept_exactly(tmp_path: Path) -> None:
+    peaks = []
+    for chunks in (8, 32):
+        values = np.tile(weights(1, 1 << 16).view(np.uint32), chunks * CHUNK_WEIGHTS // (1 << 16)).view(np.float32)
+        source = write_safetensors(tmp_path / f"{chunks}.safetensors", {"w": values.reshape(-1, 1024)})
+        packed, back = tmp_path / f"{chunks}.wcz", tmp_path / f"{chunks}.back"
+        encode = ["encode", "--lossless", "--fast", source, "-o", packed]
+        commands = (encode, ["decode", packed, "-o", back], ["verify", packed])
+        for words in commands:
+            done = subprocess.run(
+                [sys.executable, "-c", PEAK, *map(str, words)], capture_output=True, text=True, check=True, timeout=120
+            )
+            peaks.append(float(done.stdout))
+        assert back.read_bytes() == source.read_bytes()
+    small, large = peaks[:3], peaks[3:]
+    assert all(after < before + 30 for before, after in zip(small, large, strict=True)), json.dumps(peaks)
