@@ -2,6 +2,7 @@
 # make test   all tests              make check  ruff and mypy
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed=hed.h5 ...' adds the comparison with NNCodec)
+# make paper  the starting paper's experiment beside wcodec's, about ten minutes
 # make records  trains and codes samples/records (over an hour on two cores)
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 chooses another interpreter.
@@ -13,7 +14,7 @@ OUT := out/demo
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 SOURCES := pyproject.toml setup.py $(shell find wcodec -name '*.py' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.dict')
 
-.PHONY: demo test check bench records clean
+.PHONY: demo test check bench paper records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -38,6 +39,9 @@ bench: $(VENV)/installed-dev
 
 records: $(VENV)/installed
 	$(BIN)/python samples/records.py
+
+paper: $(VENV)/installed
+	$(BIN)/python benchmarks/paper.py --out benchmarks/results/paper.md
 
 clean:
 	rm -rf $(VENV) out build wcodec.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

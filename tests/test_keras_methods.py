@@ -189,7 +189,7 @@ def test_convolutions_and_recurrent_layers_are_trained_too(tmp_path: Path, metho
     inputs = of.Input((8, 8, 2))
     x = of.BatchNormalization()(of.Conv2D(6, 3, padding="same")(inputs))
     x = of.DepthwiseConv2D(3)(x)
-    outputs = of.Dense(2)(of.LSTM(5)(of.Reshape((6, 36))(x)))
+    outputs = of.Dense(2)(of.GRU(5)(of.Reshape((6, 36))(x)))
     keras().Model(inputs, outputs).save(tmp_path / "m.keras")
     rng = np.random.default_rng(6)
     np.savez(tmp_path / "d.npz", x=rng.normal(size=(80, 8, 8, 2)).astype(np.float32), y=rng.integers(0, 2, 80))

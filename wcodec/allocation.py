@@ -137,8 +137,8 @@ def _weight_plan(
         step = options.step
     elif clusters and quantizer == "uniform":
         step, clusters = max(-found.low, found.high) / max(1, (clusters - 1) // 2), None
-    if step <= 0.0:
-        return Plan("exact", effort=recipe.effort)
+    if step <= 0.0:  # zeros, which training may have moved
+        return Plan("float", limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
     coder = coder_of(options, recipe)
     trellis = quantizer == "uniform" and coder != "huffman" and not options.prune
     states = _STATES if trellis else 0

@@ -29,6 +29,7 @@ class Lesson:
 
     labels:  of the first output, examples first, or None; answers: one array an output, examples first.
     kinds:   whether an output is of probabilities; spreads: the variance of its answers, and at last of the labels.
+    part:    of the loss that the answers have, where there are labels.
     """
 
     task: str | None
@@ -36,6 +37,7 @@ class Lesson:
     answers: tuple[npt.NDArray[np.float32], ...]
     kinds: tuple[bool, ...]
     spreads: tuple[float, ...]
+    part: float = ANSWERS
 
 
 def lesson(answers: tuple[Outputs, ...], truth: Truth | None) -> Lesson:
@@ -68,7 +70,7 @@ def lesson_loss(
     if labels is None:
         return moved
     wrong = _wrong(tf, given, outputs[0], labels)
-    return ANSWERS * moved + (1 - ANSWERS) * wrong
+    return given.part * moved + (1 - given.part) * wrong
 
 
 def _apart(tf: ModuleType, output: Tensor, answer: Tensor, probabilities: bool, spread: float) -> Tensor:

@@ -65,7 +65,9 @@ class Plain:
         pass
 
     def settled(self) -> Tuned:
-        return Tuned(short(self.latent.values.numpy()))
+        values = short(self.latent.values.numpy())
+        # What has two dimensions (biases of a GRU) would be rounded again, as kernels are.
+        return Tuned(values, how="table" if values.ndim > 1 else "")
 
 
 def plain(values: Float32) -> Way:

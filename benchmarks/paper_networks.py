@@ -1,0 +1,66 @@
+"""The networks of the starting paper's experiment: the CNN of TensorFlow's tutorials, by its protocol.
+
+Baseline: 4 epochs, the last 10 % of the training images kept apart. Pruned: 2 more epochs in batches of 128, the last
+30 % kept apart, sparsity rising from 50 % by the cubic schedule until the end, as in TensorFlow Model Optimization.
+That tool does not work with Keras 3; wcodec's method `gradual` takes its place, asked for the labels alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path += [str(ROOT), str(ROOT / "samples")]
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import train  # noqa: E402
+
+from wcodec.learning.examples import Examples  # noqa: E402
+from wcodec.learning.finetuning import schooled  # noqa: E402
+from wcodec.learning.methods.course import Course, put, run  # noqa: E402
+from wcodec.learning.methods.pruned import pruned  # noqa: E402
+from wcodec.learning.methods.schedules import gradual  # noqa: E402
+from wcodec.recipe import Prune  # noqa: E402
+
+SEED = 1
+
+
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """The training images, 0 to 1, and their labels."""
+    with np.load(train.MNIST, allow_pickle=False) as mnist:
+        return mnist["x_train"] / np.float32(255), mnist["y_train"]
+
+
+def baseline(folder: Path) -> Path:
+    """The network before anything is done to it."""
+    keras.utils.set_random_seed(SEED)
+    x, y = images()
+    model = train.tutorial_cnn()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x, y, epochs=4, validation_split=0.1, verbose=0)
+    return saved(model.get_weights(), folder / "baseline.h5")
+
+
+def pruned_network(source: Path, sparsity: float, folder: Path) -> Path:
+    """The same with this part of each kernel at zero."""
+    model = keras.models.load_model(source, compile=False)
+    x, y = images()
+    learned = len(x) * 7 // 10
+    school = schooled(model, Examples((x[:learned],), y[:learned]), SEED)
+    school = replace(school, lesson=replace(school.lesson, part=0.0))
+    schedule = gradual(Prune("sparsity", sparsity), 0.5, "cubic", pruning=1.0)
+    begin = partial(pruned, schedule=schedule, forget=False)
+    put(model, run(model, school, Course(begin, epochs=2), lambda epoch, loss: None))
+    return saved(model.get_weights(), folder / f"pruned-{round(100 * sparsity)}.h5")
+
+
+def saved(weights: list[np.ndarray], path: Path) -> Path:
+    """A model file of these weights, without any state of training."""
+    bare = train.tutorial_cnn()
+    bare.set_weights(weights)
+    bare.save(path)
+    return path
