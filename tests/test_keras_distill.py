@@ -24,6 +24,7 @@ from wcodec.learning.examples import Examples
 from wcodec.learning.kernels import coded_bytes
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.rate import rate_weights
+from wcodec.learning.standing import Patience
 from wcodec.learning.student import begin, short, student
 from wcodec.learning.subject import Subject, prepare
 from wcodec.learning.teacher import drawn, lessons
@@ -116,7 +117,11 @@ def test_an_interrupt_keeps_what_was_found(subject: Subject) -> None:
         if step > 200:
             raise KeyboardInterrupt
 
-    found = distill(subject, start, Budget(kl=1.0), steps=300, seconds=None, seed=0, progress=interrupt)
+    patience = Patience()
+    found = distill(
+        subject, start, Budget(kl=1.0), steps=300, seconds=None, seed=0, progress=interrupt, patience=patience
+    )
+    assert patience.over
     assert found.bytes < start.bytes
     assert all(np.array_equal(a, b) for a, b in zip(before, subject.model.get_weights(), strict=True))
 

@@ -52,6 +52,7 @@ def options(verb: argparse.ArgumentParser) -> None:
 
 def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode what learning makes of the weights, and say what it lost on inputs kept apart."""
+    from wcodec.cli.trade_off import trade_off
     from wcodec.encoder import encode
     from wcodec.learning.tuning import Wish, measured, tune
     from wcodec.output import whole_file
@@ -82,7 +83,8 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
         unsafe=args.unsafe,
         seed=recipe.seed,
     )
-    tuning = tune(source, wish, told, measure)
+    with trade_off(args.quiet) as watch:
+        tuning = tune(source, wish, watch, measure)
     for sentence in tuning.said:
         told(sentence)
     with whole_file(target) as temporary:

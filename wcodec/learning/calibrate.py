@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from wcodec.errors import BudgetError
 from wcodec.learning.attempt import Calibration, attempt, balance
 from wcodec.learning.budget import Budget
 from wcodec.learning.examples import Examples
+from wcodec.learning.standing import Patience
 from wcodec.learning.subject import Subject, prepare
 
 if TYPE_CHECKING:
@@ -61,9 +61,11 @@ def calibrate_subject(
     *,
     seconds: float = float("inf"),
     progress: Callable[[Calibration], None] | None = None,
+    patience: Patience | None = None,
 ) -> Calibration:
-    """`calibrate` of a network that is on the bench already, by any budget. An interrupt ends the search with what it
-    found.
+    """`calibrate` of a network that is on the bench already, by any budget.
+
+    patience: an interrupt ends the search with what it found, and is remembered there; if it found any.
 
     Raises: BudgetError where no attempt is within the budget.
     """
@@ -84,12 +86,15 @@ def calibrate_subject(
         one = tried_at(damping, size)
         return one.bytes > budget.bytes if budget.bytes is not None else budget.allows(one)
 
-    with suppress(KeyboardInterrupt):
+    patience = patience or Patience()
+    with patience:
         for damping in DAMPINGS:
             if tried and (time.monotonic() >= deadline or _is_worse(tried_at(damping, start), tried)):
                 break
             start = _largest(partial(fits, damping), start, lambda: time.monotonic() < deadline)
     best = budget.best(tried)
+    if best is None and patience.over:
+        raise KeyboardInterrupt
     if best is None:
         raise BudgetError(f"{subject.model.name}: {budget.refusal(tried)}")
     return best

@@ -18,6 +18,7 @@ from wcodec.errors import RecipeError
 from wcodec.learning.attempt import Calibration, attempt
 from wcodec.learning.budget import Budget
 from wcodec.learning.kernels import coded_bytes, steps_of
+from wcodec.learning.standing import Patience
 from wcodec.learning.student import Student, begin, reprice, settle, state, student, tensorflow
 from wcodec.learning.subject import Subject
 from wcodec.learning.teacher import Lessons, drawn, lessons
@@ -81,6 +82,7 @@ def distill(
     seconds: float | None,
     seed: int,
     progress: Progress | None = None,
+    patience: Patience | None = None,
 ) -> Calibration:
     """The best network found from `start` on within the budget; or `start` itself.
 
@@ -88,7 +90,7 @@ def distill(
     steps, seconds: of training, whichever ends first. With steps alone the result is the same on every run.
     progress: told, now and then, of (steps made, steps in all, estimated bytes, divergence in training).
 
-    An interrupt (KeyboardInterrupt) ends the training; the result is what was found until then.
+    patience: an interrupt ends the training with what it found, and is remembered there.
     Raises: RecipeError where neither steps nor seconds are given, or Keras does not run on TensorFlow.
     """
     if steps is None and seconds is None:
@@ -100,16 +102,15 @@ def distill(
     before = subject.model.get_weights()
     best, target = start, budget.target
     try:
-        rng = np.random.default_rng(seed)
-        given = lessons(subject, rng)
-        first = _finer(subject, start) if start.size and start.divergence > (target or 0.0) / 2 else start
-        learner = student(subject, first)
-        batch = BATCHES[0] if deadline is None else _batch(learner, first, given)
-        run = _Run(subject, first, learner, given, batch, rng, steps, deadline, progress)
-        for shot in _shots(run, budget):
-            best = budget.best([best, shot]) or best
-    except KeyboardInterrupt:
-        pass
+        with patience or Patience():
+            rng = np.random.default_rng(seed)
+            given = lessons(subject, rng)
+            first = _finer(subject, start) if start.size and start.divergence > (target or 0.0) / 2 else start
+            learner = student(subject, first)
+            batch = BATCHES[0] if deadline is None else _batch(learner, first, given)
+            run = _Run(subject, first, learner, given, batch, rng, steps, deadline, progress)
+            for shot in _shots(run, budget):
+                best = budget.best([best, shot]) or best
     finally:
         subject.model.set_weights(before)
     return best

@@ -18,6 +18,7 @@ from wcodec.learning.evaluate import Evaluation, evaluate
 from wcodec.learning.examples import Examples
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.scores import are_probabilities
+from wcodec.learning.standing import Patience, Standing, Watch
 from wcodec.learning.subject import Subject, prepare
 from wcodec.learning.tensor_names import tensor_names, tuned_tensors
 from wcodec.learning.vectors import with_vectors
@@ -76,18 +77,17 @@ class Tuning:
     said: tuple[str, ...]
 
 
-Told = Callable[[str], None]
-
-
 Measure = Callable[[Mapping[str, Tuned]], int]
 """Bytes of the file that weights make."""
 
 
-def tune(source: Path, wish: Wish, told: Told, measure: Measure | None = None) -> Tuning:
+def tune(source: Path, wish: Wish, watch: Watch, measure: Measure | None = None) -> Tuning:
     """The best weights for `source` that are predicted to stay within what is wished for.
 
-    told:    hears how the search goes, a line at a time.
+    watch:   is told how the search stands.
     measure: wanted where `most_bytes` is wished for.
+
+    An interrupt (KeyboardInterrupt) ends the search: the result is the best that was found until then.
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError where nothing found is within the budget.
     """
     begun = time.monotonic()
@@ -96,7 +96,7 @@ def tune(source: Path, wish: Wish, told: Told, measure: Measure | None = None) -
     with open_model(source) as file:
         names = tensor_names(model, file)
     subject = prepare(model, examples, most=MOMENTS, seed=wish.seed)
-    bench = _Bench(subject, wish, begun, told)
+    bench = _Bench(subject, wish, begun, watch, Patience())
     budget = _budget(wish)
     if wish.min_agreement is not None and all(y.shape[-1] == 1 and not are_probabilities(y) for y in subject.outputs):
         raise RecipeError("--min-agreement: expected a network that chooses classes, its outputs are values")
@@ -105,9 +105,11 @@ def tune(source: Path, wish: Wish, told: Told, measure: Measure | None = None) -
     else:
         found = _rounded(bench, budget)
         found = with_vectors(subject, _trained(bench, examples, found, budget), budget)
-    told(_line("chosen", found))
     lost = [one.path for one in found.latents if one.index not in names]
     said = [*examples.said, f"{subject.held_out.count:,} of {examples.count:,} inputs were kept apart to measure on"]
+    if bench.patience.over:
+        said.append("interrupted: this is the best that was found until then")
+    said.append(f"chosen: about {found.bytes:,} bytes, {found.divergence:.4f} nats, {found.drop:.2f} points predicted")
     if lost:
         said.append(
             f"{len(lost)} tensors look otherwise in the file and are coded by the preset: {', '.join(lost[:3])}"
@@ -120,7 +122,8 @@ class _Bench:
     subject: Subject
     wish: Wish
     begun: float
-    told: Told
+    watch: Watch
+    patience: Patience
 
 
 def _budget(wish: Wish, caution: float = CAUTION) -> Budget:
@@ -130,9 +133,11 @@ def _budget(wish: Wish, caution: float = CAUTION) -> Budget:
 
 def _rounded(bench: _Bench, budget: Budget) -> Calibration:
     seconds = float("inf") if bench.wish.steps is not None else SHARE * bench.wish.seconds
-    return calibrate_subject(
-        bench.subject, budget, seconds=seconds, progress=lambda one: bench.told(_line("rounding", one))
-    )
+
+    def rounding(one: Calibration) -> None:
+        bench.watch(Standing("rounding", None, one.bytes, one.divergence, budget.allows(one)))
+
+    return calibrate_subject(bench.subject, budget, seconds=seconds, progress=rounding, patience=bench.patience)
 
 
 def _within(
@@ -161,15 +166,26 @@ def _within(
 def _trained(bench: _Bench, examples: Examples, found: Calibration, budget: Budget) -> Calibration:
     """`found`, or what training makes of it where there are inputs enough and steps are wished for."""
     wish = bench.wish
-    if wish.steps == 0 or examples.count - bench.subject.held_out.count < TRAINABLE:
+    few = examples.count - bench.subject.held_out.count < TRAINABLE
+    if wish.steps == 0 or few or bench.patience.over:
         return found
     pupil = prepare(bench.subject.model, examples, most=examples.count, seed=wish.seed)
     left = None if wish.steps else max(1.0, wish.seconds - (time.monotonic() - bench.begun))
 
     def training(step: int, steps: int, size: int, moved: float) -> None:
-        bench.told(f"training {step:,} of {steps:,}: about {size:,} bytes, {moved:.4f} nats")
+        allowed = (budget.target is None or moved <= budget.target) and (budget.bytes is None or size <= budget.bytes)
+        bench.watch(Standing("training", step / max(steps, 1), size, moved, allowed))
 
-    return distill(pupil, found, budget, steps=wish.steps, seconds=left, seed=wish.seed, progress=training)
+    return distill(
+        pupil,
+        found,
+        budget,
+        steps=wish.steps,
+        seconds=left,
+        seed=wish.seed,
+        progress=training,
+        patience=bench.patience,
+    )
 
 
 def measured(tuning: Tuning, coded: Path) -> Evaluation:
@@ -184,7 +200,3 @@ def measured(tuning: Tuning, coded: Path) -> Evaluation:
     if not budget.allows(held):
         raise BudgetError(f"{coded.name}: {budget.refusal([held])}")
     return evaluate(restored, subject.held_out, subject.model)
-
-
-def _line(what: str, one: Calibration) -> str:
-    return f"{what}: about {one.bytes:,} bytes, {one.divergence:.4f} nats, {one.drop:.2f} points predicted"

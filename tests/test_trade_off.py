@@ -1,0 +1,73 @@
+"""Progress that shows the trade-off, and an end by Ctrl-C that keeps what was found."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wcodec.cli.trade_off import trade_off
+from wcodec.learning.standing import Patience, Standing
+
+
+def test_lines_are_written_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with trade_off(quiet=False) as watch:
+        watch(Standing("rounding", None, 12_345, 0.01, True))
+        for done in (0.1, 0.2, 0.3):
+            watch(Standing("training", done, 12_000, 0.02, False))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "rounding: about 12,345 bytes, 0.0100 nats, 0.42 points predicted"
+    assert lines[1].startswith("training 10 %: about 12,000 bytes")
+    assert len(lines) == 2
+    with trade_off(quiet=True) as watch:
+        watch(Standing("rounding", None, 12_345, 0.01, True))
+    assert not capsys.readouterr().err
+
+
+def test_patience_ends_at_an_interrupt_and_at_nothing_else() -> None:
+    patience = Patience()
+    with patience:
+        assert not patience.over
+    assert not patience.over
+    with patience:
+        raise KeyboardInterrupt
+    assert patience.over
+    with pytest.raises(ValueError, match="else"), Patience():
+        raise ValueError("else")
+
+
+def test_ctrl_c_keeps_the_best_file_found_and_says_so(samples: Path, tmp_path: Path) -> None:
+    """On a terminal of its own: the table is drawn, an interrupt in training leaves a file that keeps the budget."""
+    master, slave = pty.openpty()
+    target = tmp_path / "m.wcz"
+    words = ["encode", str(samples / "tutorial_cnn.h5"), "-o", str(target), "--data", f"{samples / 'mnist.npz'}:train"]
+    words += ["--limit", "3000", "--tune", "1000000"]
+    program = [sys.executable, "-m", "wcodec", *words]
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
+    with subprocess.Popen(program, stderr=slave, stdout=slave, env=environment, start_new_session=True) as running:
+        os.close(slave)
+        seen, sent = b"", False
+        until = time.monotonic() + 240
+        while time.monotonic() < until and (running.poll() is None or select.select([master], [], [], 0)[0]):
+            if select.select([master], [], [], 0.2)[0]:
+                try:
+                    seen += os.read(master, 65536)
+                except OSError:
+                    break
+            if not sent and b"training" in seen:
+                running.send_signal(signal.SIGINT)
+                sent = True
+        code = running.wait(timeout=60)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
+    assert code == 0, text
+    assert "best so far: about" in text
+    assert "interrupted: this is the best that was found until then" in text
+    assert target.stat().st_size < 20_000
