@@ -118,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
         target = _target(args, source, folder is not None, stack)
         report = report_target(args, (target,))
         start = time.perf_counter()
+        if args.data and args.moments is not None:
+            raise RecipeError("--moments: expected no --data with it, which measures moments of its own")
         if args.data and args.finetune is None and args.method is not None:
             raise RecipeError("--method: expected --finetune EPOCHS with it")
         if args.data and args.method not in {None, "auto"}:
@@ -126,6 +128,9 @@ def run(args: argparse.Namespace) -> int:
             encoded = finetuned.encode_by_labels(args, source, target, recipe)
         elif args.data:
             encoded = tuned.encode_by_inputs(args, source, target, recipe)
+        elif args.moments is not None:
+            tuned.refuse_without_data(args)
+            encoded = tuned.encode_by_moments(args, source, target, recipe)
         else:
             tuned.refuse_without_data(args)
             progress = stack.enter_context(watched("encode", args.quiet))

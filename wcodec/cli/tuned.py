@@ -41,6 +41,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     )
     learning.add_argument("--resume", action="store_const", const=True, help="go on with a --finetune that was ended")
     learning.add_argument("--time-limit", metavar="T", help="for all of it, where --tune is not given (default: 2m)")
+    learning.add_argument("--moments", metavar="M.npz", type=Path, help="without --data: E[x x'] by names of tensors")
     learning.add_argument("--limit", metavar="N", type=int, help="use at most N inputs")
     learning.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
     learning.add_argument("--model", metavar="ARCH", help="for weights alone: a model file, or module:function")
@@ -92,6 +93,38 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
         found = measured(tuning, temporary)
     drop = "" if found.accuracy_drop is None else f", {found.accuracy_drop:+.2f} points of accuracy lost"
     told(f"measured on {found.examples:,} inputs kept apart: {found.agreement or 0.0:.2f} % agree{drop}")
+    return encoded
+
+
+def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
+    """Encode what moments measured elsewhere make of the weights; a size that is asked is searched for.
+
+    Raises: WcodecError.
+    """
+    from wcodec.encoder import encode
+    from wcodec.learning.outside import rounded_by
+    from wcodec.output import whole_file
+    from wcodec.search import Goal, largest_step
+
+    if recipe.max_error is not None:
+        raise RecipeError("--moments: expected a size or a preset, got --max-error, which is of the weights")
+    told = (lambda _: None) if args.quiet else streams.write_note
+    most, whole = _most_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
+    with whole_file(target) as temporary:
+
+        def attempt(size: float) -> Encoded:
+            rounded = rounded_by(source, args.moments, whole, size)
+            said[:] = [*rounded.said, f"outputs of these tensors moved by {rounded.error:.2e} (relative, squared)"]
+            return encode(source, temporary, whole, tuned=rounded.tuned, threads=args.threads)
+
+        said: list[str] = []
+        size = 1.0
+        if most is not None:
+            goal = Goal("file bytes", most, close=0.985, power=-0.3)
+            size = largest_step(lambda size: attempt(size).file_bytes, size, goal)
+        encoded = attempt(size)
+    for sentence in said:
+        told(sentence)
     return encoded
 
 

@@ -1,0 +1,89 @@
+"""--moments: feedback for inputs that were measured elsewhere, on any model file, without a framework."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+
+from wcodec.api import decode
+
+RNG = np.random.default_rng(11)
+SCALES = np.exp(RNG.normal(size=96))
+INPUTS = (RNG.normal(size=(2000, 12)) @ RNG.normal(size=(12, 96)) + 0.3 * RNG.normal(size=(2000, 96))) * SCALES
+WEIGHTS = RNG.normal(size=(96, 80)).astype(np.float32)
+POWER = INPUTS.T @ INPUTS / len(INPUTS)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A file of weights in both orders."""
+    np.savez(tmp_path / "m.npz", **{"a/kernel": WEIGHTS, "b/kernel": RNG.normal(size=(40, 40)).astype(np.float32)})
+    return tmp_path / "m.npz"
+
+
+def moved(coded: Path, name: str = "a/kernel") -> float:
+    """Relative squared error of the outputs."""
+    decode(coded, coded.with_suffix(".npz"))
+    with np.load(coded.with_suffix(".npz")) as arrays:
+        error = INPUTS @ (arrays[name] - WEIGHTS)
+    return float(np.square(error).sum() / np.square(INPUTS @ WEIGHTS).sum())
+
+
+@pytest.mark.parametrize(("kind", "better"), [("matrix", 0.4), ("powers", 0.9)])
+def test_outputs_move_less_in_a_file_of_the_same_size(
+    wcodec: Run, model: Path, tmp_path: Path, kind: str, better: float
+) -> None:
+    given = POWER if kind == "matrix" else POWER.diagonal()
+    np.savez(tmp_path / "moments.npz", **{"a/kernel": given})
+    words = ["--target-size", "4500"]
+    plain, fed = tmp_path / "plain.wcz", tmp_path / "fed.wcz"
+    assert wcodec("encode", model, "-o", plain, *words).returncode == 0
+    done = wcodec("encode", model, "-o", fed, *words, "--moments", tmp_path / "moments.npz")
+    assert done.returncode == 0, done.stderr
+    assert "1 tensors rounded for their moments" in done.stderr
+    assert fed.stat().st_size <= 4500
+    assert moved(fed) < better * moved(plain)
+
+
+def test_weights_with_their_outputs_first_are_turned(wcodec: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", **{"a.weight": np.ascontiguousarray(WEIGHTS.T)})
+    np.savez(tmp_path / "moments.npz", weight=POWER)
+    done = wcodec("encode", tmp_path / "m.npz", "-o", tmp_path / "m.wcz", "--moments", tmp_path / "moments.npz")
+    assert done.returncode == 0, done.stderr
+    decode(tmp_path / "m.wcz", tmp_path / "back.npz")
+    with np.load(tmp_path / "back.npz") as arrays:
+        error = arrays["a.weight"].T - WEIGHTS
+    outputs = np.square(INPUTS @ error).sum() / np.square(INPUTS @ WEIGHTS).sum()
+    assert outputs < 0.5 * np.square(error).sum() / np.square(WEIGHTS).sum()
+
+
+@pytest.mark.parametrize(
+    ("moments", "said"),
+    [
+        ({"c/kernel": POWER}, "c/kernel: expected the name of one tensor, found 0"),
+        ({"kernel": POWER}, "kernel: expected the name of one tensor, found 2"),
+        ({"a/kernel": POWER[:5, :5]}, "expected moments of the inputs of"),
+        ({"a/kernel": -POWER}, "expected finite moments"),
+        ({"a/kernel": 0 * POWER + np.nan}, "expected finite moments"),
+    ],
+)
+def test_moments_that_do_not_fit_are_a_line(
+    wcodec: Run, model: Path, tmp_path: Path, moments: dict[str, object], said: str
+) -> None:
+    np.savez(tmp_path / "moments.npz", **moments)
+    refused = wcodec("encode", model, "-o", tmp_path / "x.wcz", "--moments", tmp_path / "moments.npz")
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert not (tmp_path / "x.wcz").exists()
+
+
+def test_what_is_no_archive_is_a_line(wcodec: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "moments.npz").write_bytes(b"nothing")
+    for path in (tmp_path / "moments.npz", tmp_path / "none.npz"):
+        refused = wcodec("encode", model, "-o", tmp_path / "x.wcz", "--moments", path)
+        assert refused.returncode == 2
+        assert len(refused.stderr.splitlines()) == 1
