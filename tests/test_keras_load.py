@@ -16,10 +16,14 @@ import pytest
 
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
 from wcodec.learning import user_code
+from wcodec.learning.attempt import attempt
 from wcodec.learning.backend import hushed, keras
+from wcodec.learning.budget import Budget
+from wcodec.learning.distill import distill
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.examples import Examples
-from wcodec.learning.load import load_model
+from wcodec.learning.load import load_model, model_inputs
+from wcodec.learning.subject import prepare
 
 if TYPE_CHECKING:
     from keras import Model
@@ -215,3 +219,25 @@ def test_evaluating_says_nothing_on_the_terminal(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_network_of_ones_own_class_takes_what_it_was_built_for() -> None:
+    class Own(keras().Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = keras().layers.Dense(30, "relu"), keras().layers.Dense(3)
+
+        def call(self, inputs: object) -> object:
+            return self.second(self.first(inputs))
+
+    model = Own()
+    with pytest.raises(RecipeError, match="built for one, got None"):
+        model_inputs(model)
+    model(np.zeros((2, 7), np.float32))
+    (found,) = model_inputs(model)
+    assert (found.shape, found.dtype, found.rescales) == ((7,), "float32", False)
+    inputs = np.random.default_rng(0).normal(size=(300, 7)).astype(np.float32)
+    subject = prepare(model, Examples((inputs,)), most=300)
+    start = attempt(subject, 0.5, 0.1)
+    assert len(start.latents) == 2
+    assert distill(subject, start, Budget(kl=1.0), steps=60, seconds=None, seed=0).bytes < start.bytes

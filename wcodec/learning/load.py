@@ -58,13 +58,24 @@ def load_model(
 def model_inputs(model: Model) -> tuple[ModelInput, ...]:
     """What the network takes, in the order of `model.inputs`.
 
-    Raises: RecipeError for a network that does not declare its inputs.
+    Raises: RecipeError for a network that neither declares its inputs nor was built for one.
     """
     inputs = getattr(model, "inputs", None)
-    if not inputs:
-        raise RecipeError(f"{model.name}: expected a network with declared inputs (Sequential or Functional), got none")
     rescales = any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers)
+    if not inputs:
+        return (ModelInput("inputs", _built_for(model), str(model.variable_dtype), rescales),)
     return tuple(ModelInput(x.name, tuple(x.shape[1:]), str(x.dtype), rescales) for x in inputs)
+
+
+def _built_for(model: Model) -> tuple[int | None, ...]:
+    """The shape of an example for a network of the user's own class, by what it was built with.
+
+    Raises: RecipeError where that is not the shape of one input.
+    """
+    shape = (model.get_build_config() or {}).get("input_shape")
+    if not isinstance(shape, list | tuple) or not all(size is None or isinstance(size, int) for size in shape):
+        raise RecipeError(f"{model.name}: expected a network with declared inputs, or built for one, got {shape}")
+    return tuple(shape[1:])
 
 
 def _opened(path: Path, name: str, architecture: str | None, unsafe: bool) -> Model:
