@@ -18,12 +18,13 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from reference_base import Base, added, against, base_of, by_chunk
 from reference_coders import CorruptError, FileError, Reader, TruncatedError, UnsupportedError, require, unzstd
 from reference_tensor import NAMES, Tensor, read_tensor, width_of
 
 DICTIONARY = Path(__file__).resolve().parent.parent / "wcodec" / "container" / "skeleton-1.dict"
 MODEL_LIMIT = 64 * 2**20
-KNOWN = 1 | (TEMPLATE := 2) | (SEVERAL := 8)
+KNOWN = 1 | (TEMPLATE := 2) | (AGAINST := 4) | (SEVERAL := 8)
 FILE, SHARDS = 4, 5
 
 
@@ -104,20 +105,21 @@ def tensor_row(reader: Reader) -> Tensor:
     return tensor
 
 
-def decode_all(data: bytes) -> list[tuple[Tensor, np.ndarray]]:
+def decode_all(data: bytes, base: Base | None = None) -> list[tuple[Tensor, np.ndarray]]:
     """Every tensor of a container, with its row of the tensor table; the template of a file is not one of them."""
-    kind, _, found = take_apart(data)
+    kind, _, found = take_apart(data, base)
     return [one for one in found if kind != FILE or one[0].name]
 
 
-def take_apart(data: bytes) -> tuple[int, bytes, list[tuple[Tensor, np.ndarray]]]:
+def take_apart(data: bytes, base: Base | None = None) -> tuple[int, bytes, list[tuple[Tensor, np.ndarray]]]:
     """The kind of model file, the skeleton, and every row of the tensor table with its values."""
     features, tail = header(data)
     index = Reader(tail)
     kind, coding = index.u(1), index.u(1)
     if kind > SHARDS:
         raise UnsupportedError(f"kind {kind} of model file")
-    require(features & ~1 == {FILE: TEMPLATE, SHARDS: SEVERAL}.get(kind, 0), "features and the kind of model file")
+    needed = {FILE: TEMPLATE, SHARDS: SEVERAL}.get(kind, 0)
+    require(features & ~(1 | AGAINST) == needed, "features and the kind of model file")
     size, stored, crc = index.varint(), index.varint(), index.u(4)
     index.varint()
     relative_error(index)
@@ -137,8 +139,10 @@ def take_apart(data: bytes) -> tuple[int, bytes, list[tuple[Tensor, np.ndarray]]
     tensors = [tensor_row(model) for _ in records]
     require(len({tensor.name for tensor in tensors}) == len(tensors), "name given twice")
 
+    ways = against(model, len(records), base) if features & AGAINST else bytes(len(records))
+
     out: list[np.ndarray] = []
-    for one, parts, tensor in zip(records, sections, tensors, strict=True):
+    for one, parts, tensor, way in zip(records, sections, tensors, ways, strict=True):
         if one.twin >= 0:
             twin = tensors[one.twin]
             require((twin.dtype, twin.shape) == (tensor.dtype, tensor.shape), "duplicate of another shape")
@@ -147,15 +151,15 @@ def take_apart(data: bytes) -> tuple[int, bytes, list[tuple[Tensor, np.ndarray]]
         checks = zip(one.sections, parts, strict=True)
         require(all(crc32(part) == its for (_, its), part in checks), "checksum of a section")
         require(one.survivors <= math.prod(tensor.shape), f"more weights than {tensor.name} has")
-        values = read_tensor(parts, tensor)
-        require(crc32(values.tobytes()) == one.crc, f"digest of {tensor.name}")
-        out.append(values)
+        own = read_tensor(parts, tensor) if way != 1 else by_chunk(parts, tensor, base_of(base, tensor))
+        require(crc32(own.tobytes()) == one.crc, f"digest of {tensor.name}")
+        out.append(own if way != 2 else added(own, tensor, base_of(base, tensor)))
     return kind, model.take(model.left()), list(zip(tensors, out, strict=True))
 
 
-def decode(data: bytes) -> dict[str, np.ndarray]:
+def decode(data: bytes, base: Base | None = None) -> dict[str, np.ndarray]:
     """Every tensor of a container, by name."""
-    return {tensor.name: values for tensor, values in decode_all(data)}
+    return {tensor.name: values for tensor, values in decode_all(data, base)}
 
 
 def main(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -221,7 +222,11 @@ def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype:
     return convert(y.astype(np.float64) * (head.step * 2.0**-head.shift), dtype)
 
 
-def read_tensor(sections: list[bytes], tensor: Tensor) -> np.ndarray:
+Undo = Callable[[int, np.ndarray, int], np.ndarray]
+"""Values of a chunk, from the byte before it, its own values, and where it starts."""
+
+
+def read_tensor(sections: list[bytes], tensor: Tensor, undo: Undo | None = None) -> np.ndarray:
     dtype = np.dtype(NUMPY[tensor.dtype])
     readers = [Reader(section) for section in sections]
     head = read_head(readers[0], tensor, len(sections))
@@ -240,8 +245,11 @@ def read_tensor(sections: list[bytes], tensor: Tensor) -> np.ndarray:
         n = min((i + 1) * head.unit, units) - i * head.unit
         shape = (1, n, 1) if by_elements else (n, *per_unit)
         if head.rule == 0:
-            parts.append(np.frombuffer(lossless(reader.rest(), n * dtype.itemsize, dtype.itemsize), dtype))
+            how = reader.u(1) if undo else 0
+            own = np.frombuffer(lossless(reader.rest(), n * dtype.itemsize, dtype.itemsize), dtype)
+            parts.append(undo(how, own, i * head.unit) if undo else own)
         else:
+            require(undo is None, "way 1 of coding against a base with another rule than 0")
             row = 0 if by_elements else i * head.unit
             coded = shape if head.vectors is None else (n, -(-math.prod(per_unit) // head.vectors.shape[1]), 1)
             levels = read_levels(reader.rest(), coded, head.states)

@@ -141,7 +141,7 @@ def test_an_error_that_is_no_number_is_refused(half: int) -> None:
 @settings(deadline=None, derandomize=True)
 def test_the_model_section_comes_back_and_is_never_much_larger(tensors: list[TensorFacts], skeleton: bytes) -> None:
     section = pack_model_section(tensors, skeleton)
-    assert parse_model_section(section, len(tensors)) == (tuple(tensors), skeleton)
+    assert parse_model_section(section, len(tensors)) == (tuple(tensors), skeleton, None)
     assert len(section.stored) <= section.length
 
 

@@ -19,7 +19,8 @@ OWN += [file for folder in ("tests", "formats", "benchmarks", "samples") for fil
 
 NOUNS = "errors wire model recipe request"
 STORY = "encoder decoder inspection allocation plain_plans search quantization levels head parallel output"
-STORY += " rules rule_parameters sweep portrait identical restore twins chunks conversion sharded folders sha"
+STORY += " rules rule_parameters sweep portrait identical restore twins chunks conversion sharded folders sha versions"
+STORY += " coded"
 FLOORS = (
     ("__main__ cli api",),
     ("learning",),

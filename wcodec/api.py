@@ -45,11 +45,18 @@ class Words(TypedDict, total=False):
 
 
 def encode(
-    source: StrPath, target: StrPath, *, threads: int = 0, executor: Executor | None = None, **words: Unpack[Words]
+    source: StrPath,
+    target: StrPath,
+    *,
+    base: StrPath | None = None,
+    threads: int = 0,
+    executor: Executor | None = None,
+    **words: Unpack[Words],
 ) -> Inspection:
     """Write the .wcz `target` of a model file and return its numbers. Inverse: `decode`.
 
     A model of several files (a folder, an index of shards) becomes a folder of .wcz files.
+    base:     an earlier version of the file; what is the same takes no bytes, and decoding needs it.
     executor: encodes them: a pool of threads or processes, or `dask.distributed.Client(...).get_executor()`, whose
               workers open the files themselves.
 
@@ -61,28 +68,28 @@ def encode(
     from wcodec.request import recipe_from
     from wcodec.sharded import encode_any as story
 
-    story(Path(source), Path(target), recipe_from(words), threads=threads, executor=executor)
+    story(Path(source), Path(target), recipe_from(words), base=_path(base), threads=threads, executor=executor)
     return numbers(Path(target))
 
 
-def decode(source: StrPath, target: StrPath, *, threads: int = 0) -> None:
+def decode(source: StrPath, target: StrPath, *, base: StrPath | None = None, threads: int = 0) -> None:
     """Write the model file that a .wcz holds. Inverse: `encode`.
 
     Raises: ContainerError and its kinds, OSError.
     """
     from wcodec.folders import decode as story
 
-    story(Path(source), Path(target), threads=threads)
+    story(Path(source), Path(target), base=_path(base), threads=threads)
 
 
-def verify(source: StrPath, *, threads: int = 0) -> None:
+def verify(source: StrPath, *, base: StrPath | None = None, threads: int = 0) -> None:
     """Decode everything and check every checksum.
 
     Raises: ContainerError and its kinds.
     """
     from wcodec.folders import verify as story
 
-    story(Path(source), threads=threads)
+    story(Path(source), base=_path(base), threads=threads)
 
 
 def inspect(source: StrPath) -> Inspection:
@@ -93,6 +100,10 @@ def inspect(source: StrPath) -> Inspection:
     from wcodec.inspection import inspect as numbers
 
     return numbers(Path(source))
+
+
+def _path(path: StrPath | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def full_name(names: Collection[str], asked: str) -> str:
@@ -111,15 +122,16 @@ def full_name(names: Collection[str], asked: str) -> str:
 class Weights(Mapping[str, Bits]):
     """The tensors of a .wcz by name, or by the end of it; each is read and checked when it is asked for."""
 
-    def __init__(self, path: Path, places: Mapping[str, Place]) -> None:
-        self._path, self._places = path, places
+    def __init__(self, path: Path, places: Mapping[str, Place], base: Path | None = None) -> None:
+        self._path, self._places, self._base = path, places, base
 
     def __getitem__(self, name: str) -> Bits:
         from wcodec.decoder import OpenContainer
+        from wcodec.folders import base_of
 
         place = self._places[full_name(self._places, name)]
         with place.path.open("rb") as file:
-            return OpenContainer(file, place.container).values(place.number)
+            return OpenContainer(file, place.container, base_of(place, self._base)).values(place.number)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -136,11 +148,12 @@ class Weights(Mapping[str, Bits]):
         return place.container.tensors[place.number]
 
 
-def open(source: StrPath) -> Weights:
+def open(source: StrPath, *, base: StrPath | None = None) -> Weights:
     """The tensors of a .wcz, or of a folder of them, by name.
 
+    base: the file that it was coded against, or a folder of those.
     Raises: ContainerError and its kinds.
     """
     from wcodec.folders import places_of
 
-    return Weights(Path(source), places_of(Path(source)))
+    return Weights(Path(source), places_of(Path(source)), _path(base))

@@ -10,12 +10,14 @@ import numpy as np
 from wcodec import lossless
 from wcodec.container.read import read_section
 from wcodec.container.records import Record
+from wcodec.errors import CorruptError, TruncatedError
 from wcodec.floats import from_float, numpy_type
 from wcodec.head import Head, chunk_shape, parse_head
 from wcodec.layout import VECTOR
 from wcodec.levels import decode_chunk
 from wcodec.model import Bits, TensorFacts
 from wcodec.rules import in_shape, level_shape, rule_of_rows
+from wcodec.versions import BY_CHUNK, Base, together
 from wcodec.wire import ITEM_BYTES
 
 
@@ -28,6 +30,7 @@ class Sections:
     record: Record
     head: Head
     first: memoryview
+    base: Base | None = None
 
     def chunk(self, number: int) -> Bits:
         """The values of chunk `number`, flat where they are exact, else shaped as levels are.
@@ -36,17 +39,33 @@ class Sections:
         """
         where = f"{self.facts.name}, section {number}"
         chunk = memoryview(read_section(self.file, self.record.sections[number], where)) if number else self.first
+        if self.record.way == BY_CHUNK:
+            return self._against(chunk, number)
         return _values(chunk, self.head, self.facts, number)
 
+    def _against(self, chunk: memoryview, number: int) -> Bits:
+        """The same, of exact values that are coded against a base."""
+        if not len(chunk):
+            raise TruncatedError("chunk: ended early; needed the way of coding against the base")
+        values = _values(chunk[1:], self.head, self.facts, number)
+        if not chunk[0] or self.base is None:
+            return values
+        facts = TensorFacts(self.record.named, self.facts.dtype, self.facts.shape)
+        base = self.base.part(facts, number * self.head.chunk_units, values.size)
+        return together(chunk[0], values, base, self.facts.dtype)
 
-def open_sections(file: BinaryIO, facts: TensorFacts, record: Record) -> Sections:
+
+def open_sections(file: BinaryIO, facts: TensorFacts, record: Record, base: Base | None) -> Sections:
     """Reads the first section, and the head in it.
 
+    base: what the container is coded against; needed where the record says so.
     Raises: ContainerError and its kinds.
     """
     first = memoryview(read_section(file, record.sections[0], f"{facts.name}, section 0"))
     head, start = parse_head(facts, first, len(record.sections))
-    return Sections(file, facts, record, head, first[start:])
+    if record.way == BY_CHUNK and head.rule is not None:
+        raise CorruptError(f"{facts.name}: expected exact values beside way {BY_CHUNK} of coding against a base")
+    return Sections(file, facts, record, head, first[start:], base)
 
 
 def _values(chunk: memoryview, head: Head, facts: TensorFacts, number: int) -> Bits:

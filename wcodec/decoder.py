@@ -15,7 +15,7 @@ from wcodec.chunks import open_sections
 from wcodec.container.read import parse
 from wcodec.container.records import Container, Record
 from wcodec.conversion import convert, is_conversion
-from wcodec.errors import ContainerError, CorruptError
+from wcodec.errors import ContainerError, CorruptError, RecipeError
 from wcodec.head import Head
 from wcodec.layout import VECTOR, gather, view_shape
 from wcodec.model import Bits, TensorFacts
@@ -23,6 +23,7 @@ from wcodec.modelfiles import write_model
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
 from wcodec.restore import is_identical, restore
+from wcodec.versions import DIFFERENCE, Base, added, base_for
 from wcodec.wire import REST
 
 Progress = Callable[[TensorFacts], None]
@@ -34,6 +35,7 @@ class OpenContainer:
 
     file: BinaryIO
     container: Container
+    base: Base | None = None
 
     def names(self) -> tuple[str, ...]:
         """The tensors' names, in order."""
@@ -48,31 +50,46 @@ class OpenContainer:
 
     def values(self, number: int, chunk_map: Map = map) -> Bits:
         """The values of tensor `number`, shaped, checked against its digest."""
-        return decode_tensor(self.file, self.container.tensors[number], self.container.resolve(number), chunk_map)
+        facts, record = self.container.tensors[number], self.container.resolve(number)
+        values = decode_tensor(self.file, facts, record, chunk_map, self.base)
+        if record.way != DIFFERENCE or self.base is None:
+            return values
+        return added(values, TensorFacts(record.named, facts.dtype, facts.shape), self.base)
 
 
 @contextmanager
-def open_container(source: Path) -> Iterator[OpenContainer]:
+def open_container(source: Path, base: Path | None = None) -> Iterator[OpenContainer]:
     """The container at `source`, its index read and checked.
 
-    Raises: ContainerError and its kinds.
+    base: the file that it was coded against, where it was; without it, only what does not need it can be decoded.
+    Raises: ContainerError and its kinds; RecipeError where the base is another file.
     """
     try:
         file = source.open("rb")
     except OSError as error:
         raise ContainerError(f"{source}: {error.strerror or error}") from error
     with file:
-        yield OpenContainer(file, parse(file))
+        container = parse(file)
+        yield OpenContainer(file, container, base_for(base, container.base) if base else None)
 
 
-def decode(source: Path, target: Path, *, threads: int = 0, progress: Progress | None = None) -> Container:
+def needs_base(opened: OpenContainer) -> None:
+    """Raises: RecipeError where the container is coded against a file that was not given."""
+    if opened.base is None:
+        base_for(None, opened.container.base)
+
+
+def decode(
+    source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> Container:
     """Write the model file that `source` holds to `target`, whole or not at all. Inverse: `encoder.encode`.
 
     A target named .safetensors or .npz where that is not what was encoded gets the tensors alone, by name.
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
-    with open_container(source) as opened, whole_file(target) as temporary:
+    with open_container(source, base) as opened, whole_file(target) as temporary:
         container = opened.container
+        needs_base(opened)
         if is_conversion(container, target):
             shown = [number for number, facts in enumerate(container.tensors) if facts.name != REST]
             tensors = [container.tensors[number] for number in shown]
@@ -80,34 +97,41 @@ def decode(source: Path, target: Path, *, threads: int = 0, progress: Progress |
             return container
         if is_identical(container):
             with temporary.open("wb") as file:
-                restore(opened.file, container, file.write, threads, progress)
+                restore(opened.file, container, opened.base, file.write, threads, progress)
             return container
         values = _some(opened, range(len(container.tensors)), threads, progress)
         write_model(temporary, container.kind, container.skeleton, container.tensors, values)
         return container
 
 
-def verify(source: Path, *, threads: int = 0, progress: Progress | None = None) -> Container:
+def verify(
+    source: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> Container:
     """Decode everything and check every checksum, writing nothing.
 
     Raises: ContainerError and its kinds.
     """
-    with open_container(source) as opened:
+    with open_container(source, base) as opened:
+        needs_base(opened)
         if is_identical(opened.container):
-            restore(opened.file, opened.container, len, threads, progress)
+            restore(opened.file, opened.container, opened.base, len, threads, progress)
             return opened.container
         for _ in _some(opened, range(len(opened.container.tensors)), threads, progress):
             pass
         return opened.container
 
 
-def decode_tensor(file: BinaryIO, facts: TensorFacts, record: Record, chunk_map: Map) -> Bits:
-    """One tensor's values[shape] from its sections. Inverse: `encoder.encode_tensor`.
+def decode_tensor(
+    file: BinaryIO, facts: TensorFacts, record: Record, chunk_map: Map, base: Base | None = None
+) -> Bits:
+    """One tensor's values[shape] from its sections, or what is to be added to the base. Inverse: `encode_tensor`.
 
-    Raises: ContainerError and its kinds.
+    Raises: ContainerError and its kinds; RecipeError where it needs a base and has none.
     """
+    if record.way and base is None:
+        raise RecipeError(f"{facts.name}: expected --base with the file that it is coded against, got none")
     try:
-        sections = open_sections(file, facts, record)
+        sections = open_sections(file, facts, record, base)
         chunks = list(chunk_map(sections.chunk, range(len(record.sections))))
         values = _joined(chunks, facts, sections.head)
     except ContainerError as error:

@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from wcodec import lossless
 from wcodec.allocation import Survey, is_weight, plan_model, survey
+from wcodec.coded import EncodedTensor, smaller
 from wcodec.container.write import Coded, Writer
 from wcodec.floats import Float32, from_float, mantissa_of, to_float32
 from wcodec.head import NO_POSITIONS, Head, pack_head
@@ -28,7 +30,8 @@ from wcodec.prune import prune_by
 from wcodec.quantization import choose, coders_of, quantized
 from wcodec.recipe import Effort, Plan, Recipe
 from wcodec.rules import Product, in_shape, rule_of_rows
-from wcodec.search import Goal, largest_step
+from wcodec.search import goal_of, largest_step
+from wcodec.versions import Base, difference, open_base
 from wcodec.wire import CHUNK_WEIGHTS, FLOATS, ITEM_BYTES
 
 Progress = Callable[[TensorFacts], None]
@@ -66,15 +69,7 @@ class Job:
     tuned: Mapping[str, Tuned]
     threads: int
     progress: Progress | None
-
-
-@dataclass(frozen=True)
-class EncodedTensor:
-    """A tensor's bytes, with its squared error and energy (sums over its elements)."""
-
-    coded: Coded
-    squared_error: float = 0.0
-    energy: float = 0.0
+    base: Base | None = None
 
 
 def encode(
@@ -85,6 +80,7 @@ def encode(
     tuned: Mapping[str, Tuned] = NOTHING_TUNED,
     size: float = 1.0,
     beside: Path | None = None,
+    base: Path | None = None,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
@@ -93,11 +89,14 @@ def encode(
     tuned: by tensor name, what to code in place of the file's weights; errors are told against the file's.
     size:  multiplies the steps that the recipe leaves open; a recipe with a budget searches it from here.
     beside: the ONNX model that says which values lie in `source`, a file of its external data.
+    base:  an earlier version of the file, which decoding will need.
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written.
     """
+    earlier = open_base(base) if base else None
     if recipe.is_whole and not tuned:
         with whole_file(target) as temporary:
-            return Encoded(encode_identical(source, beside, temporary, recipe.effort, threads, progress), 0.0, ())
+            made = encode_identical(source, beside, earlier, temporary, recipe.effort, threads, progress)
+            return Encoded(made, 0.0, ())
     with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
         looks = list(tensor_by_tensor(lambda i, _: look(model.tensors[i]), model.tensors, threads))
         surveys = [found.survey for found in looks]
@@ -105,9 +104,9 @@ def encode(
 
             def attempt(size: float) -> Encoded:
                 plans = plan_model(model, surveys, recipe, size)
-                return write_container(Job(model, looks, plans, tuned, threads, progress), temporary)
+                return write_container(Job(model, looks, plans, tuned, threads, progress, earlier), temporary)
 
-            goal = _goal(recipe, model)
+            goal = goal_of(recipe, model.source_bytes)
             if goal is None:
                 return attempt(size)
             last: list[tuple[float, Encoded]] = []
@@ -118,15 +117,6 @@ def encode(
 
             best = largest_step(measure, size, goal)
             return last[0][1] if last[0][0] == best else attempt(best)
-
-
-def _goal(recipe: Recipe, model: Model) -> Goal | None:
-    if recipe.max_error:
-        return Goal("relative squared error", recipe.max_error, close=0.98, power=2.0)
-    if recipe.target_bytes or recipe.target_ratio:
-        most = recipe.target_bytes or model.source_bytes / (recipe.target_ratio or 1.0)
-        return Goal("file bytes", most, close=0.985, power=-0.3)
-    return None
 
 
 def look(tensor: Tensor) -> Look:
@@ -145,7 +135,12 @@ def write_container(job: Job, target: Path) -> Encoded:
         if twins[number] is not None:
             return None
         tensor, plan = model.tensors[number], job.plans[number]
-        return encode_tensor(tensor, plan, job.tuned.get(tensor.name), chunk_map)
+        own = encode_tensor(tensor, plan, job.tuned.get(tensor.name), chunk_map)
+        based = job.base if plan.how != "exact" and tensor.name not in job.tuned else None
+        less = difference(tensor, based) if based else None
+        if less is None:
+            return own
+        return smaller(own, encode_tensor(less, replace(plan, prune=None, limit=inf), None, chunk_map))
 
     sums: list[tuple[float, float]] = []
     with target.open("w+b") as file:
@@ -163,7 +158,8 @@ def write_container(job: Job, target: Path) -> Encoded:
         counted = [pair for pair, tensor in zip(sums, model.tensors, strict=True) if is_weight(tensor)]
         energy = sum(pair[1] for pair in counted)
         error = sum(pair[0] for pair in counted) / energy if energy > 0.0 else 0.0
-        length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error)
+        needed = job.base.digest if job.base else None
+        length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error, needed)
     return Encoded(length, error, model.dropped)
 
 

@@ -14,6 +14,7 @@ from wcodec.errors import CorruptError, TruncatedError
 from wcodec.modelfiles import shards
 from wcodec.modelfiles.shards import Shard
 from wcodec.sha import sha256_of
+from wcodec.versions import Base, base_for
 from wcodec.wire import REST
 
 INDEX = "index.wcz"
@@ -29,25 +30,39 @@ class Place:
     number: int
 
 
-def decode(source: Path, target: Path, *, threads: int = 0, progress: Progress | None = None) -> None:
+def base_of(place: Place, base: Path | None) -> Base | None:
+    """What a tensor's container is coded against, a file or one of a folder; None where none is given or needed.
+
+    Raises: RecipeError where it is another file.
+    """
+    if base and base.is_dir():
+        base = earlier_of(base, place.path.name.removesuffix(SUFFIX))
+    return base_for(base, place.container.base) if base else None
+
+
+def decode(
+    source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> None:
     """Write the file or folder that `source` holds. Inverse: `sharded.encode_any`.
 
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
     if index := index_of(source):
-        decode_folder(index, target, threads=threads, progress=progress)
+        decode_folder(index, target, base=base, threads=threads, progress=progress)
     else:
-        decoder.decode(source, target, threads=threads, progress=progress)
+        decoder.decode(source, target, base=base, threads=threads, progress=progress)
 
 
-def verify(source: Path, *, threads: int = 0, progress: Progress | None = None) -> list[Container]:
+def verify(
+    source: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> list[Container]:
     """Check every checksum, writing nothing; the containers that were checked.
 
     Raises: ContainerError and its kinds.
     """
     if index := index_of(source):
-        return verify_folder(index, threads=threads, progress=progress)
-    return [decoder.verify(source, threads=threads, progress=progress)]
+        return verify_folder(index, base=base, threads=threads, progress=progress)
+    return [decoder.verify(source, base=base, threads=threads, progress=progress)]
 
 
 def places_of(source: Path) -> dict[str, Place]:
@@ -67,7 +82,9 @@ def places_of(source: Path) -> dict[str, Place]:
     return found
 
 
-def decode_folder(source: Path, target: Path, *, threads: int = 0, progress: Progress | None = None) -> None:
+def decode_folder(
+    source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> None:
     """Write the folder `target` that a sharded container holds, whole or not at all. Inverse: `sharded.encode_folder`.
 
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
@@ -77,14 +94,17 @@ def decode_folder(source: Path, target: Path, *, threads: int = 0, progress: Pro
         for shard, part in parts_of(source):
             (temporary / shard.name).parent.mkdir(parents=True, exist_ok=True)
             _check(shard, part)
-            decoder.decode(part, temporary / shard.name, threads=threads, progress=progress)
+            earlier = earlier_of(base, shard.name)
+            decoder.decode(part, temporary / shard.name, base=earlier, threads=threads, progress=progress)
         temporary.chmod(0o755)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def verify_folder(source: Path, *, threads: int = 0, progress: Progress | None = None) -> list[Container]:
+def verify_folder(
+    source: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> list[Container]:
     """Check every part, writing nothing.
 
     Raises: ContainerError and its kinds.
@@ -92,8 +112,13 @@ def verify_folder(source: Path, *, threads: int = 0, progress: Progress | None =
     found = []
     for shard, part in parts_of(source):
         _check(shard, part)
-        found.append(decoder.verify(part, threads=threads, progress=progress))
+        found.append(decoder.verify(part, base=earlier_of(base, shard.name), threads=threads, progress=progress))
     return found
+
+
+def earlier_of(base: Path | None, name: str) -> Path | None:
+    """The earlier version of one file of a folder."""
+    return base / name if base and (base / name).is_file() else None
 
 
 def index_of(source: Path) -> Path | None:

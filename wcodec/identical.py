@@ -29,6 +29,7 @@ from wcodec.parallel import ordered
 from wcodec.recipe import Effort
 from wcodec.sha import sha256_of
 from wcodec.twins import twins_of
+from wcodec.versions import ALONE, BY_CHUNK, OWN, STEPS, XOR, Base, apart
 from wcodec.wire import ITEM_BYTES, REST
 
 Progress = Callable[[TensorFacts], None]
@@ -51,18 +52,25 @@ class Piece:
 
 
 def encode_identical(
-    source: Path, beside: Path | None, target: Path, effort: Effort, threads: int, progress: Progress | None = None
+    source: Path,
+    beside: Path | None,
+    base: Base | None,
+    target: Path,
+    effort: Effort,
+    threads: int,
+    progress: Progress | None = None,
 ) -> int:
     """Write a .wcz to the file `target` from which `source` comes back byte for byte; its length. Inverse: `restore`.
 
     beside: the ONNX model that says which values lie in `source`.
+    base: an earlier version, which decoding will need.
 
     Raises: ModelFileError where the source cannot be read.
     """
     template = template_of(source, beside) if beside else cut(source)
     with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as pool:
         digest = pool.submit(sha256_of, source)
-        job = Job(source, template, effort, threads, progress)
+        job = Job(source, template, effort, threads, progress, base)
         length = job.write(target, digest.result)
         if template.extents and length > template.length + template.length // 1000 + OVERHEAD:
             plain = replace(job, template=replace(template, extents=()))
@@ -79,6 +87,7 @@ class Job:
     effort: Effort
     threads: int
     progress: Progress | None
+    base: Base | None = None
 
     @property
     def tensors(self) -> tuple[TensorFacts, ...]:
@@ -110,7 +119,8 @@ class Job:
                     self.progress(facts)
             inline = rest.read(0, self.template.rest_bytes) if self.is_inline else None
             skeleton = pack(self.template, digest(), inline)
-            length = writer.finish("file", tensors, skeleton, self.template.length, 0.0)
+            needed = self.base.digest if self.base else None
+            length = writer.finish("file", tensors, skeleton, self.template.length, 0.0, needed)
             file.truncate(length)
             return length
 
@@ -124,14 +134,28 @@ class Job:
             crc = zlib.crc32(raw.data, crc)
             writer.section(head + payload)
             head = b""
-        writer.add(Coded((), crc))
+        writer.add(Coded((), crc, way=BY_CHUNK if self._is_based(facts) else OWN))
+
+    def _is_based(self, facts: TensorFacts) -> bool:
+        return self.base is not None and facts.name != REST and self.base.has(facts)
 
     def _coded(self, piece: Piece, rest: _Rest) -> tuple[bytes, Bits]:
         if piece.number < len(self.template.extents):
             extent = self.template.extents[piece.number]
-            raw = read_part(self.source, extent, piece.start, piece.count).view(np.uint8)
-            dtype = extent.facts.dtype
-            return lossless.encode(raw, ITEM_BYTES[dtype], piece.shape, dtype, self.effort == "fast"), raw
+            dtype, fast = extent.facts.dtype, self.effort == "fast"
+            values = read_part(self.source, extent, piece.start, piece.count)
+            raw = values.view(np.uint8)
+            own = lossless.encode(raw, ITEM_BYTES[dtype], piece.shape, dtype, fast)
+            if self.base is None or not self._is_based(extent.facts):
+                return own, raw
+            earlier = self.base.part(extent.facts, piece.start, piece.count)
+            candidates = [bytes((ALONE,)) + own]
+            for way in (XOR, STEPS):
+                words = apart(way, values, earlier, dtype)
+                kind = str(words.dtype)
+                coded = lossless.encode(words.view(np.uint8), ITEM_BYTES[dtype], piece.shape, kind, fast)
+                candidates.append(bytes((way,)) + coded)
+            return min(candidates, key=len), raw
         plain = rest.read(piece.start, piece.count)
         best = lossless.encode(plain, 1)
         if len(best) < len(plain):

@@ -16,6 +16,7 @@ from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles.template import BIG, FORTRAN, Extent, Parsed, as_it_lies, parse
 from wcodec.parallel import ordered
+from wcodec.versions import DIFFERENCE, Base
 
 Sink = Callable[[memoryview | bytes], object]
 Progress = Callable[[TensorFacts], None]
@@ -44,7 +45,9 @@ def is_identical(container: Container) -> bool:
     return container.kind == "file" and parse(container.skeleton, container.tensors).digest is not None
 
 
-def restore(file: BinaryIO, container: Container, sink: Sink, threads: int, progress: Progress | None) -> None:
+def restore(
+    file: BinaryIO, container: Container, base: Base | None, sink: Sink, threads: int, progress: Progress | None
+) -> None:
     """Give the bytes of the file to `sink`, in order.
 
     Raises: ContainerError and its kinds; CorruptError at the end where the SHA-256 does not fit.
@@ -52,7 +55,7 @@ def restore(file: BinaryIO, container: Container, sink: Sink, threads: int, prog
     parsed = parse(container.skeleton, container.tensors)
     template = parsed.template
     whole = _Whole(sink)
-    decoded = ordered(Work.values, _works(file, container, parsed), threads)
+    decoded = ordered(Work.values, _works(file, container, base, parsed), threads)
     rest = _Rest(container, parsed, decoded)
     for number, (begin, end) in enumerate(template.gaps()):
         for part in rest.take(end - begin):
@@ -77,10 +80,10 @@ class _Whole:
         self.sink(part)
 
 
-def _works(file: BinaryIO, container: Container, parsed: Parsed) -> Iterator[Work]:
+def _works(file: BinaryIO, container: Container, base: Base | None, parsed: Parsed) -> Iterator[Work]:
     """Every chunk in the order in which its bytes are needed: the template's when what is decoded of it runs out."""
     template, number = parsed.template, 0
-    rest = _opened(file, container, len(container.tensors) - 1) if parsed.rest is None else None
+    rest = _opened(file, container, base, len(container.tensors) - 1) if parsed.rest is None else None
     have = len(parsed.rest or b"")
     for place, (begin, end) in enumerate(template.gaps()):
         while rest and have < end - begin:
@@ -91,18 +94,18 @@ def _works(file: BinaryIO, container: Container, parsed: Parsed) -> Iterator[Wor
             number += 1
         have -= end - begin
         if place < len(template.extents):
-            sections = _opened(file, container, place)
+            sections = _opened(file, container, base, place)
             for chunk in range(len(sections.record.sections)):
                 yield Work(sections, chunk)
 
 
-def _opened(file: BinaryIO, container: Container, number: int) -> Sections:
+def _opened(file: BinaryIO, container: Container, base: Base | None, number: int) -> Sections:
     facts = container.tensors[number]
     try:
-        sections = open_sections(file, facts, container.resolve(number))
+        sections = open_sections(file, facts, container.resolve(number), base)
     except ContainerError as error:
         raise type(error)(f"{facts.name or 'template'}: {error}") from error
-    if sections.head.rule is not None:
+    if sections.head.rule is not None or sections.record.way == DIFFERENCE:
         raise CorruptError(f"{facts.name or 'template'}: expected exact values in an identical file")
     return sections
 

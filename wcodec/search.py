@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wcodec.errors import BudgetError
+from wcodec.recipe import Recipe
 
 _PASSES = 12
 _CLOSEST = 1 / 512
@@ -35,6 +36,16 @@ class _Tried:
 
     at: float
     miss: float
+
+
+def goal_of(recipe: Recipe, source_bytes: int) -> Goal | None:
+    """What the recipe wants of the whole file, None where it leaves it open."""
+    if recipe.max_error:
+        return Goal("relative squared error", recipe.max_error, close=0.98, power=2.0)
+    if recipe.target_bytes or recipe.target_ratio:
+        most = recipe.target_bytes or source_bytes / (recipe.target_ratio or 1.0)
+        return Goal("file bytes", most, close=0.985, power=-0.3)
+    return None
 
 
 def largest_step(measure: Callable[[float], float], start: float, goal: Goal) -> float:

@@ -17,7 +17,7 @@ from wcodec.container.read import parse
 from wcodec.container.write import Writer
 from wcodec.encoder import Encoded, Progress, encode
 from wcodec.errors import ModelFileError, RecipeError, WcodecError
-from wcodec.folders import INDEX, SUFFIX
+from wcodec.folders import INDEX, SUFFIX, earlier_of
 from wcodec.modelfiles import open_model, shards
 from wcodec.modelfiles.shards import File, Folder, Shard, folder_of
 from wcodec.output import whole_file
@@ -35,6 +35,7 @@ class Errand:
     recipe: Recipe
     beside: Path | None
     threads: int
+    base: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,22 @@ class Done:
 
 
 def encode_folder(
-    folder: Folder, target: Path, recipe: Recipe, *, threads: int = 0, executor: Executor | None = None
+    folder: Folder,
+    target: Path,
+    recipe: Recipe,
+    *,
+    base: Path | None = None,
+    threads: int = 0,
+    executor: Executor | None = None,
 ) -> Encoded:
     """Write the folder `target`: a .wcz for each file, and the index. Inverse: `folders.decode_folder`.
 
+    base:     a folder with earlier versions of the files, by the same names.
     executor: who encodes the parts (processes, machines that see the same folders); None: this process, one by one.
     Raises: ModelFileError, RecipeError, BudgetError, OSError. Parts that are finished stay, for the next attempt.
     """
     target.mkdir(exist_ok=True)
-    errands = _errands(folder, target, recipe, 1 if executor else threads)
+    errands = _errands(folder, target, recipe, base, 1 if executor else threads)
     for errand in errands:
         errand.target.parent.mkdir(parents=True, exist_ok=True)
     results = [(errand, _submitted(executor, errand)) for errand in errands]
@@ -79,6 +87,7 @@ def encode_any(
     recipe: Recipe,
     *,
     folder: Folder | None = None,
+    base: Path | None = None,
     threads: int = 0,
     executor: Executor | None = None,
     progress: Progress | None = None,
@@ -86,15 +95,16 @@ def encode_any(
     """Write `target`, a .wcz file, or a folder of them where the model is of several files. Inverse: `folders.decode`.
 
     folder:   the files, where `shards.folder_of(source)` was asked already.
+    base:     an earlier version of the file, or a folder of those.
     executor: who does the work; see `encode_folder`.
     Raises: ModelFileError, RecipeError, BudgetError, OSError.
     """
     folder = folder or folder_of(source)
     if folder:
-        return encode_folder(folder, target, recipe, threads=threads, executor=executor)
+        return encode_folder(folder, target, recipe, base=base, threads=threads, executor=executor)
     if executor:
-        return executor.submit(encode, source.resolve(), target.resolve(), recipe, threads=1).result()
-    return encode(source, target, recipe, threads=threads, progress=progress)
+        return executor.submit(encode, source.resolve(), target.resolve(), recipe, base=base, threads=1).result()
+    return encode(source, target, recipe, base=base, threads=threads, progress=progress)
 
 
 def run(errand: Errand) -> Done:
@@ -109,7 +119,8 @@ def run(errand: Errand) -> Done:
             return Done(container.file_bytes, container.error, (), sha256_of(errand.target))
         except WcodecError:
             errand.target.unlink(missing_ok=True)
-    encoded = encode(errand.source, errand.target, errand.recipe, beside=errand.beside, threads=errand.threads)
+    source, target, recipe = errand.source, errand.target, errand.recipe
+    encoded = encode(source, target, recipe, beside=errand.beside, base=errand.base, threads=errand.threads)
     return Done(encoded.file_bytes, encoded.error, encoded.dropped, sha256_of(errand.target))
 
 
@@ -132,20 +143,21 @@ def _result(errand: Errand, future: Future[Done] | None) -> Done:
         return run(replace(errand, threads=0))
 
 
-def _errands(folder: Folder, target: Path, recipe: Recipe, threads: int) -> list[Errand]:
+def _errands(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[Errand]:
     errands = []
     for file, own in zip(folder.files, _recipes(folder, recipe), strict=True):
         source = folder.root / file.name
-        part = target / f"{file.name}.{_key(source, own)}{SUFFIX}"
+        earlier = earlier_of(base and base.resolve(), file.name)
+        part = target / f"{file.name}.{_key(source, own, earlier)}{SUFFIX}"
         beside = folder.root / file.beside if file.beside else None
-        errands.append(Errand(source.resolve().parent / source.name, part.resolve(), own, beside, threads))
+        errands.append(Errand(source.resolve().parent / source.name, part.resolve(), own, beside, threads, earlier))
     return errands
 
 
-def _key(source: Path, recipe: Recipe) -> str:
+def _key(source: Path, recipe: Recipe, base: Path | None) -> str:
     """Of what a part depends on; a file that was written since is another one."""
     facts = source.stat()
-    said = repr((source.name, facts.st_size, facts.st_mtime_ns, recipe, READER_VERSION))
+    said = repr((source.name, facts.st_size, facts.st_mtime_ns, recipe, READER_VERSION, base and sha256_of(base)))
     return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
 

@@ -144,7 +144,7 @@ def dissect(file: bytes) -> Anatomy:
         entries.append(entry)
     stored = file[offset : offset + stored_length]
     assert offset + stored_length + index_length == length
-    tensors, skeleton = parse_model_section(ModelSection(coding, decoded_length, stored), len(entries))
+    tensors, skeleton, _ = parse_model_section(ModelSection(coding, decoded_length, stored), len(entries))
     return Anatomy(tuple(entries), table_of(tensors), skeleton, kind, source_bytes, error, version, zero, features & ~1)
 
 

@@ -23,6 +23,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--tensor", metavar="NAME", action="append", help="only this one (or the end of its name), to an .npz or .npy"
     )
+    verb.add_argument("--base", metavar="OLD", type=Path, help="the file that it was coded against, where it was")
     verb.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
 
 
@@ -53,7 +54,7 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
         raise WcodecError(f"{target}: the folder {target.parent} does not exist")
     start = time.perf_counter()
     with watched("decode", args.quiet) as progress:
-        decode_folder(index, target, threads=args.threads, progress=progress)
+        decode_folder(index, target, base=args.base, threads=args.threads, progress=progress)
     if not args.quiet:
         streams.write_note(f"{target}: all checksums fit, {time.perf_counter() - start:.1f} s")
     return OK
@@ -73,7 +74,7 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
         ending = "" if named else suffix(opened.container.kind, opened.container.skeleton)
     target = free_target(source, args.output or unpacked_name(source, ending), args.force)
     with watched("decode", args.quiet) as progress:
-        decode(source, target, threads=args.threads, progress=progress)
+        decode(source, target, base=args.base, threads=args.threads, progress=progress)
     if not args.quiet:
         seconds = time.perf_counter() - start
         before, after = source.stat().st_size, target.stat().st_size
@@ -93,7 +94,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
     if target.suffix not in {".npz", ".npy"} or (target.suffix == ".npy" and len(set(args.tensor)) > 1):
         raise WcodecError(f"{target}: expected .npz, or .npy for one --tensor")
     free_target(source, target, args.force)
-    weights = api.open(source)
+    weights = api.open(source, base=args.base)
     try:
         names = list(dict.fromkeys(api.full_name(weights, asked) for asked in args.tensor))
     except KeyError as error:

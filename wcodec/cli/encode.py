@@ -78,6 +78,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     how.add_argument("--keep-optimizer", action="store_const", const=True, help="keep the state of training, too")
     how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
     how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+    how.add_argument("--base", metavar="OLD", type=Path, help="an earlier version, which decode will need")
     how.add_argument("--scheduler", metavar="URL", help="a folder's files by Dask's workers: tcp://host:port")
     how.add_argument("--dry-run", action="store_true", help="show what would come out, write nothing")
     how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
@@ -89,6 +90,8 @@ def _target(args: argparse.Namespace, source: Path, several: bool, stack: ExitSt
 
     Raises: WcodecError.
     """
+    if args.data and args.base:
+        raise WcodecError("--base: expected nothing to be learnt beside it, got --data")
     if several and (args.data or args.report):
         raise WcodecError(f"{source}: expected a single file with --data or --report, got a model of several")
     if args.dry_run:
@@ -136,7 +139,14 @@ def run(args: argparse.Namespace) -> int:
             progress = stack.enter_context(watched("encode", args.quiet))
             executor = stack.enter_context(workers(args.scheduler))
             encoded = encode_any(
-                source, target, recipe, folder=folder, threads=args.threads, executor=executor, progress=progress
+                source,
+                target,
+                recipe,
+                folder=folder,
+                base=args.base and source_file(args.base),
+                threads=args.threads,
+                executor=executor,
+                progress=progress,
             )
         seconds = time.perf_counter() - start
         inspection = inspect(target)

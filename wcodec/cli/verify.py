@@ -17,6 +17,7 @@ EXAMPLE = "wcodec verify model.h5.wcz"
 def options(verb: argparse.ArgumentParser) -> None:
     """Add what the verb understands."""
     verb.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
+    verb.add_argument("--base", metavar="OLD", type=Path, help="the file that it was coded against, where it was")
     verb.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
 
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     with watched("verify", args.quiet) as progress:
-        containers = verify(source, threads=args.threads, progress=progress)
+        containers = verify(source, base=args.base, threads=args.threads, progress=progress)
     if not args.quiet:
         seconds = time.perf_counter() - start
         tensors = sum(len(container.tensors) for container in containers)

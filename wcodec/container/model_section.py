@@ -15,9 +15,9 @@ from wcodec.model import TensorFacts
 from wcodec.wire import DTYPE_IDS, DTYPES, MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS, put_varint, take_varint
 
 STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
-DICTIONARY_FEATURE, TEMPLATE_FEATURE, SHARDS_FEATURE = 1, 2, 8
-KNOWN_FEATURES = DICTIONARY_FEATURE | TEMPLATE_FEATURE | SHARDS_FEATURE
-ALWAYS_FEATURES = DICTIONARY_FEATURE
+DICTIONARY_FEATURE, TEMPLATE_FEATURE, BASE_FEATURE, SHARDS_FEATURE = 1, 2, 4, 8
+KNOWN_FEATURES = DICTIONARY_FEATURE | BASE_FEATURE | TEMPLATE_FEATURE | SHARDS_FEATURE
+ALWAYS_FEATURES = DICTIONARY_FEATURE | BASE_FEATURE
 """Those that any kind of model file may have."""
 KIND_FEATURES = {"file": TEMPLATE_FEATURE, "shards": SHARDS_FEATURE}
 """What a reader must know of a kind of model file."""
@@ -44,7 +44,17 @@ def _dictionary() -> zstandard.ZstdCompressionDict:
     return zstandard.ZstdCompressionDict(files(__package__).joinpath("skeleton-1.dict").read_bytes())
 
 
-def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes) -> ModelSection:
+@dataclass(frozen=True)
+class BaseFacts:
+    """The file that a container is coded against: its SHA-256, and a way of `versions` for each tensor."""
+
+    digest: bytes
+    ways: tuple[int, ...]
+
+
+def pack_model_section(
+    tensors: Sequence[TensorFacts], skeleton: bytes, base: BaseFacts | None = None
+) -> ModelSection:
     """Table and skeleton in the smallest of the codings. Inverse: `parse_model_section`.
 
     Raises: ModelFileError where a reader would refuse the section.
@@ -63,6 +73,8 @@ def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes) -> Model
         put_varint(plain, len(tensor.shape))
         for extent in tensor.shape:
             put_varint(plain, extent)
+    if base:
+        plain += base.digest + bytes(base.ways)
     plain += skeleton
     if len(plain) > MAX_LENGTH:
         raise ModelFileError(f"model: expected at most {MAX_LENGTH} bytes beside the tensors, got {len(plain)}")
@@ -83,8 +95,10 @@ def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes) -> Model
     return min(candidates, key=lambda candidate: len(candidate.stored))
 
 
-def parse_model_section(section: ModelSection, records: int) -> tuple[tuple[TensorFacts, ...], bytes]:
-    """The table of tensors and the skeleton. Inverse: `pack_model_section`.
+def parse_model_section(
+    section: ModelSection, records: int, has_base: bool = False
+) -> tuple[tuple[TensorFacts, ...], bytes, BaseFacts | None]:
+    """The table of tensors, the skeleton, and what is said of a base. Inverse: `pack_model_section`.
 
     records: of the index; the table must have as many tensors.
     Raises: CorruptError, TruncatedError, UnsupportedError.
@@ -99,7 +113,15 @@ def parse_model_section(section: ModelSection, records: int) -> tuple[tuple[Tens
         tensors.append(tensor)
     if len({tensor.name for tensor in tensors}) != count:
         raise CorruptError("model section: expected unique tensor names, got a repeated one")
-    return tuple(tensors), bytes(plain[at:])
+    if not has_base:
+        return tuple(tensors), bytes(plain[at:]), None
+    end = at + 32 + count
+    if end > len(plain):
+        raise TruncatedError(f"model section: ended early; needed {end} bytes with those of the base")
+    ways = tuple(plain[at + 32 : end])
+    if max(ways, default=0) > 2:
+        raise UnsupportedError(f"model section: way {max(ways)} of coding against a base is not known to this version")
+    return tuple(tensors), bytes(plain[end:]), BaseFacts(bytes(plain[at : at + 32]), ways)
 
 
 def _decompressed(section: ModelSection) -> bytes:

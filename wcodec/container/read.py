@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from wcodec.container.model_section import (
     ALWAYS_FEATURES,
+    BASE_FEATURE,
     KIND_FEATURES,
     KNOWN_FEATURES,
     ModelSection,
@@ -98,7 +100,11 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int) -
             f"index: expected lengths that add up to {file_bytes} bytes, got {offset + stored_length + len(index)}"
         )
     stored = read_section(file, Section(offset, stored_length, crc), "model section")
-    tensors, skeleton = parse_model_section(ModelSection(coding, raw_length, stored), len(records))
+    section = ModelSection(coding, raw_length, stored)
+    tensors, skeleton, base = parse_model_section(section, len(records), bool(features & BASE_FEATURE))
+    if base:
+        ways = zip(records, base.ways, tensors, strict=True)
+        records = [replace(record, way=way, named=facts.name) for record, way, facts in ways]
     for number, record in enumerate(records):
         twin, mine = record.duplicate_of, tensors[number]
         if (record.kept or 0) > mine.count:
@@ -118,6 +124,7 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int) -
         skeleton=skeleton,
         skeleton_bytes=stored_length,
         index_bytes=len(index),
+        base=base.digest if base else None,
     )
 
 

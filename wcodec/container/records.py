@@ -31,6 +31,8 @@ class Record:
     error:        sum (w - w')^2 / sum w^2, None when exact.
     kept:         weights that are not 0, None when exact.
     index_bytes:  what the record takes in the index.
+    way:          how it is coded against a base (`wcodec/versions.py`), 0 where it is not.
+    named:        the tensor's name in the base.
     """
 
     sections: tuple[Section, ...]
@@ -39,6 +41,8 @@ class Record:
     error: float | None = None
     kept: int | None = None
     index_bytes: int = 0
+    way: int = 0
+    named: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -52,6 +56,7 @@ class Container:
 
     tensors, records: one of each a tensor, in order.
     error:            relative squared error of the model, see `formats/wcz.md` section 6.
+    base:             SHA-256 of the file that it is coded against, None where there is none.
     """
 
     kind: str
@@ -63,6 +68,7 @@ class Container:
     skeleton: bytes
     skeleton_bytes: int
     index_bytes: int
+    base: bytes | None = None
 
     def resolve(self, number: int) -> Record:
         """The record that holds the values of tensor `number`: its own or the one it duplicates."""

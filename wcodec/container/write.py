@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from wcodec.container.model_section import KIND_FEATURES, pack_model_section
+from wcodec.container.model_section import BASE_FEATURE, KIND_FEATURES, BaseFacts, pack_model_section
 from wcodec.container.records import HEADER_BYTES, KINDS, pack_error
 from wcodec.model import TensorFacts
 from wcodec.wire import MAGIC, READER_VERSION, put_varint
@@ -22,6 +22,7 @@ class Coded:
     digest: int
     error: float | None = None
     kept: int | None = None
+    way: int = 0
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Writer:
     _index: bytearray = field(default_factory=bytearray)
     _sections: bytearray = field(default_factory=bytearray)
     _count: int = 0
+    _ways: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
         self.file.write(bytes(HEADER_BYTES))
@@ -52,6 +54,7 @@ class Writer:
         self._index += struct.pack("<I", coded.digest) + self._sections
         self._count = 0
         self._sections.clear()
+        self._ways.append(coded.way)
         if coded.error is not None:
             self._index += struct.pack("<H", pack_error(coded.error))
             put_varint(self._index, coded.kept or 0)
@@ -60,12 +63,23 @@ class Writer:
         """The next tensor equals tensor `number`."""
         self._index.append(0)
         put_varint(self._index, number)
+        self._ways.append(0)
 
     def finish(
-        self, kind: str, tensors: Sequence[TensorFacts], skeleton: bytes, source_bytes: int, error: float
+        self,
+        kind: str,
+        tensors: Sequence[TensorFacts],
+        skeleton: bytes,
+        source_bytes: int,
+        error: float,
+        base: bytes | None = None,
     ) -> int:
-        """Write model section, index and header; the length of the file, bytes."""
-        section = pack_model_section(tensors, skeleton)
+        """Write model section, index and header; the length of the file, bytes.
+
+        base: SHA-256 of the file that tensors are coded against; not kept where none is.
+        """
+        facts = BaseFacts(base, tuple(self._ways)) if base and any(self._ways) else None
+        section = pack_model_section(tensors, skeleton, facts)
         self.file.write(section.stored)
         head = bytearray((KINDS.index(kind), section.coding))
         put_varint(head, section.length)
@@ -76,7 +90,7 @@ class Writer:
         index = bytes(head + self._index)
         self.file.write(index)
         length = self.file.tell()
-        features = section.features | KIND_FEATURES.get(kind, 0)
+        features = section.features | KIND_FEATURES.get(kind, 0) | (BASE_FEATURE if facts else 0)
         header = struct.pack("<4sBBHQI", MAGIC, READER_VERSION, 0, features, length, len(index))
         self.file.seek(0)
         self.file.write(header + struct.pack("<I", zlib.crc32(index, zlib.crc32(header))))

@@ -1,0 +1,196 @@
+"""Coding against an earlier version: what is the same costs nothing, and only that very version brings it back."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attack.small_models import WRITERS, weights, write_safetensors
+from attack.surgery import dissect
+from conftest import ROOT, Run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+from test_sharded import checkpoint, contents
+
+import wcodec as package
+from wcodec.decoder import decode, open_container
+from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError
+from wcodec.versions import STEPS, XOR, apart, together
+
+sys.path.append(str(ROOT / "formats"))
+
+import reference_base
+import reference_decoder
+
+
+def earlier() -> dict[str, np.ndarray]:
+    half = weights(3, 40, 50).astype(np.float16)
+    return {"a": weights(1, 300, 200), "bias": weights(2, 200), "half": half, "n": np.arange(900).reshape(30, 30)}
+
+
+def later() -> dict[str, np.ndarray]:
+    """A little training later; one tensor more, one of another shape."""
+    moved = {name: (one + 1e-3 * weights(9, *one.shape)).astype(one.dtype) for name, one in earlier().items()}
+    return moved | {"n": earlier()["n"], "new": weights(5, 30, 20), "bias": weights(2, 210)}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_later_version_is_smaller_and_comes_back_byte_for_byte(kind: str, tmp_path: Path) -> None:
+    old, new = (tmp_path / f"{name}.{kind}" for name in ("old", "new"))
+    WRITERS[kind](old, earlier())
+    WRITERS[kind](new, later())
+    old, new = (path if path.exists() else path.with_name(f"{path.name}.npz") for path in (old, new))
+    alone = package.encode(new, tmp_path / "alone.wcz", lossless=True).file_bytes
+    assert package.encode(new, tmp_path / "m.wcz", base=old, lossless=True).file_bytes < 0.85 * alone
+    package.decode(tmp_path / "m.wcz", tmp_path / "back", base=old)
+    assert (tmp_path / "back").read_bytes() == new.read_bytes()
+    package.verify(tmp_path / "m.wcz", base=old)
+    assert package.open(tmp_path / "m.wcz", base=old)["a"].tobytes() == later()["a"].tobytes()
+
+
+def test_what_did_not_change_costs_almost_nothing(tmp_path: Path) -> None:
+    old = write_safetensors(tmp_path / "old.safetensors", {"w": weights(1, 900, 900)})
+    (tmp_path / "new.safetensors").write_bytes(old.read_bytes())
+    for words in ({"lossless": True}, {}):
+        assert package.encode(tmp_path / "new.safetensors", tmp_path / "m.wcz", base=old, **words).file_bytes < 500
+
+
+@pytest.mark.parametrize("words", [{}, {"bits": 4}, {"max_error": 1e-4}, {"preset": "small"}], ids=str)
+def test_lossy_differences_are_smaller_at_no_larger_error(words: dict[str, object], tmp_path: Path) -> None:
+    old = write_safetensors(tmp_path / "old.safetensors", earlier())
+    new = write_safetensors(tmp_path / "new.safetensors", later())
+    alone = package.encode(new, tmp_path / "alone.wcz", **words)
+    told = package.encode(new, tmp_path / "m.wcz", base=old, **words)
+    assert told.file_bytes < alone.file_bytes
+    assert told.relative_error <= alone.relative_error * 1.02
+    opened = package.open(tmp_path / "m.wcz", base=old)
+    error = energy = 0.0
+    for name, values in later().items():
+        if values.dtype.kind == "f" and values.ndim > 1:
+            exact = values.astype(np.float64)
+            error, energy = error + np.square(opened[name] - exact).sum(), energy + np.square(exact).sum()
+    assert error / energy <= told.relative_error * 1.01 + 1e-7
+    decode(tmp_path / "m.wcz", tmp_path / "1", base=old, threads=1)
+    decode(tmp_path / "m.wcz", tmp_path / "2", base=old, threads=2)
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_a_base_of_nothing_in_common_makes_nothing_larger(tmp_path: Path) -> None:
+    old = write_safetensors(tmp_path / "old.safetensors", {"w": weights(7, 200, 300), "v": weights(8, 90)})
+    new = write_safetensors(tmp_path / "new.safetensors", {"w": weights(1, 200, 300), "v": weights(2, 90)})
+    for words in ({"lossless": True}, {}, {"bits": 4}):
+        alone = package.encode(new, tmp_path / "alone.wcz", **words).file_bytes
+        assert package.encode(new, tmp_path / "m.wcz", base=old, **words).file_bytes <= alone + 48
+    (tmp_path / "words").write_text("no model")
+    package.encode(new, tmp_path / "m.wcz", base=tmp_path / "words", lossless=True)
+    package.decode(tmp_path / "m.wcz", tmp_path / "back")
+    with pytest.raises(ModelFileError):
+        package.encode(new, tmp_path / "m.wcz", base=tmp_path / "missing", lossless=True)
+
+
+def test_another_base_or_none_is_refused_by_name(wcodec: Run, tmp_path: Path) -> None:
+    old = write_safetensors(tmp_path / "old.safetensors", earlier())
+    new = write_safetensors(tmp_path / "new.safetensors", later())
+    for words in (["--lossless"], []):
+        packed = tmp_path / "m.wcz"
+        assert wcodec("encode", new, "-o", packed, "-f", "--base", old, *words).returncode == 0
+        for verb in (["decode", packed, "-o", tmp_path / "back"], ["verify", packed]):
+            for given_base in ([], ["--base", new]):
+                done = wcodec(*verb, *given_base)
+                assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+                with open_container(packed) as opened:
+                    assert opened.container.base
+                    assert opened.container.base.hex() in done.stderr
+            assert wcodec(*verb, "--base", old).returncode == 0
+        (tmp_path / "back").unlink()
+        assert wcodec("decode", packed, "--tensor", "a", "-o", tmp_path / "b.npy").returncode == 2
+        assert wcodec("decode", packed, "--tensor", "a", "-o", tmp_path / "a.npy", "--base", old, "-f").returncode == 0
+        assert wcodec("inspect", packed).returncode == 0
+    with pytest.raises(RecipeError, match="SHA-256"):
+        package.open(tmp_path / "m.wcz", base=new)["a"]
+
+
+def test_folders_are_coded_against_folders(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "old")
+    checkpoint(tmp_path / "new")
+    (tmp_path / "new" / "more.txt").write_text("more")
+    numbers = package.encode(tmp_path / "new", tmp_path / "out", base=tmp_path / "old", lossless=True)
+    assert numbers.file_bytes < 4000
+    package.decode(tmp_path / "out", tmp_path / "back", base=tmp_path / "old")
+    assert contents(tmp_path / "back") == contents(tmp_path / "new")
+    opened = package.open(tmp_path / "out", base=tmp_path / "old")
+    assert np.array_equal(opened["layers.1.b.weight"], weights(11, 80, 60))
+    with pytest.raises(RecipeError, match="--base"):
+        package.decode(tmp_path / "out", tmp_path / "other")
+
+
+TYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "float64": "<f8", "int8": "i1", "uint64": "<u8"}
+TYPES |= {"complex128": "<c16", "bool": "?", "float8_e4m3": "u1", "bytes2": "<u2"}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.sampled_from(sorted(TYPES)), st.sampled_from([XOR, STEPS]))
+def test_any_bits_come_together_again(data: st.DataObject, dtype: str, way: int) -> None:
+    size = np.dtype(TYPES[dtype]).itemsize
+    new, old = (data.draw(arrays_of.arrays(np.uint8, 6 * size)) for _ in range(2))
+    if dtype == "bool":
+        new, old = new & 1, old & 1
+    values = new.view(TYPES[dtype])
+    words = apart(way, values, old.view(TYPES[dtype]), dtype)
+    assert together(way, words, old.view(TYPES[dtype]), dtype).tobytes() == values.tobytes()
+
+
+def test_it_is_decoded_by_the_page_alone(tmp_path: Path) -> None:
+    old, new = earlier(), later()
+    brain, other = ((weights(seed, 20, 30).view(np.uint32) >> 16).astype(np.uint16) for seed in (1, 2))
+    old |= {"brain": brain, "c": np.arange(6, dtype=np.int8)}
+    new |= {"brain": brain ^ (other & 3), "c": np.arange(6, dtype=np.int8)[::-1].copy()}
+    for arrays, name in ((old, "old"), (new, "new")):
+        write_safetensors(tmp_path / f"{name}.safetensors", arrays, frozenset({"brain"}))
+    base = reference_base.Base(hashlib.sha256((tmp_path / "old.safetensors").read_bytes()).digest(), old)
+    for words in ({"lossless": True}, {}, {"bits": 3}):
+        package.encode(tmp_path / "new.safetensors", tmp_path / "m.wcz", base=tmp_path / "old.safetensors", **words)
+        found = reference_decoder.decode((tmp_path / "m.wcz").read_bytes(), base)
+        opened = package.open(tmp_path / "m.wcz", base=tmp_path / "old.safetensors")
+        assert all(found[name].tobytes() == opened[name].tobytes() for name in opened)
+        with pytest.raises(reference_decoder.CorruptError, match="SHA-256"):
+            reference_decoder.decode((tmp_path / "m.wcz").read_bytes())
+
+
+def test_damage_is_refused(tmp_path: Path) -> None:
+    old = write_safetensors(tmp_path / "old.safetensors", {"w": weights(1, 12, 9), "v": weights(2, 30)})
+    new = write_safetensors(tmp_path / "new.safetensors", {"w": weights(1, 12, 9) + 1, "v": weights(2, 30)})
+    rng = np.random.default_rng(1)
+    for words in ({"lossless": True}, {"bits": 4}):
+        package.encode(new, tmp_path / "m.wcz", base=old, **words)
+        whole = (tmp_path / "m.wcz").read_bytes()
+        for attempt in range(500):
+            damaged = bytearray(whole)
+            damaged[attempt % len(whole)] ^= 1 << int(rng.integers(8))
+            if attempt % 5 == 0:
+                damaged = damaged[: int(rng.integers(len(whole)))]
+            (tmp_path / "x.wcz").write_bytes(damaged)
+            with pytest.raises(ContainerError):
+                decode(tmp_path / "x.wcz", tmp_path / "out", base=old, threads=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_way_that_nobody_knows_and_a_tensor_that_the_base_lacks_are_refused(tmp_path: Path) -> None:
+    old = write_safetensors(tmp_path / "old.safetensors", {"w": weights(1, 12, 9)})
+    new = write_safetensors(tmp_path / "new.safetensors", {"w": weights(1, 12, 9)})
+    package.encode(new, tmp_path / "m.wcz", base=old, lossless=True)
+    anatomy = dissect((tmp_path / "m.wcz").read_bytes())
+    for way in (2, 3, 255):
+        lied = anatomy.skeleton[:32] + bytes((way,)) + anatomy.skeleton[33:]
+        (tmp_path / "x.wcz").write_bytes(type(anatomy)(**vars(anatomy) | {"skeleton": lied}).sewn())
+        with pytest.raises(ContainerError):
+            decode(tmp_path / "x.wcz", tmp_path / "out", base=old)
+    section = anatomy.entries[0].sections[0]
+    lie = anatomy.with_section(0, 0, section[:1] + b"\7" + section[2:])
+    (tmp_path / "x.wcz").write_bytes(lie.sewn())
+    with pytest.raises(CorruptError):
+        decode(tmp_path / "x.wcz", tmp_path / "out", base=old)
