@@ -255,7 +255,7 @@ def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_
 def _exact(tensor: Tensor, values: Bits, effort: Effort, chunk_map: Map) -> EncodedTensor:
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     item = ITEM_BYTES[tensor.dtype]
-    pieces = list(lossless.pieces(tensor.shape))
+    pieces = list(lossless.pieces(tensor.shape, lossless.FAST if effort == "fast" else lossless.MOST))
 
     def chunk(piece: tuple[int, int, tuple[int, ...]]) -> bytes:
         start, stop, shape = piece

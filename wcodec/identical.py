@@ -106,7 +106,7 @@ class Job:
         tensors = self.tensors
         rest = _Rest(self.source, self.template)
         own = [(number, facts) for number, facts in enumerate(tensors) if number not in twins]
-        pieces = (piece for number, facts in own for piece in _pieces(number, facts))
+        pieces = (piece for number, facts in own for piece in _pieces(number, facts, self.effort))
         with target.open("w+b") as file:
             writer = Writer(file)
             results = ordered(lambda piece: self._coded(piece, rest), pieces, self.threads)
@@ -125,7 +125,7 @@ class Job:
             return length
 
     def _add(self, writer: Writer, facts: TensorFacts, results: Iterator[tuple[bytes, Bits]]) -> None:
-        pieces = list(_pieces(0, facts))
+        pieces = list(_pieces(0, facts, self.effort))
         whole = Head(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8))
         head = pack_head(facts, whole, len(pieces))
         crc = 0
@@ -163,9 +163,9 @@ class Job:
         return best, np.frombuffer(plain, np.uint8)
 
 
-def _pieces(number: int, facts: TensorFacts) -> Iterator[Piece]:
+def _pieces(number: int, facts: TensorFacts, effort: Effort) -> Iterator[Piece]:
     """At least one piece, also of a tensor without elements."""
-    for start, stop, shape in lossless.pieces(facts.shape):
+    for start, stop, shape in lossless.pieces(facts.shape, lossless.FAST if effort == "fast" else lossless.MOST):
         yield Piece(number, start, stop - start, shape)
 
 

@@ -69,8 +69,9 @@ def encode(
             planed = planes.encode(words)
             if len(planed) < len(best):
                 best, method = planed, PLANES
-    if _zstd_may_win(raw, len(best)):
-        frame = zstd.encode(raw.tobytes(), LEVEL if len(raw) < LARGE else LARGE_LEVEL)
+    if _zstd_may_win(raw, len(best), SAMPLE // 4 if fast else SAMPLE):
+        level = SAMPLE_LEVEL if fast else LEVEL if len(raw) < LARGE else LARGE_LEVEL
+        frame = zstd.encode(raw.tobytes(), level)
         if len(frame) < len(best):
             best, method = frame, ZSTD
     return b"".join((bytes((method,)), best if isinstance(best, bytes) else best.data))
@@ -137,18 +138,18 @@ def _words_of(values: Bytes, size: int) -> planes.Words:
 
 
 def _planes_may_win(words: planes.Words, size: int) -> bool:
-    """Whether the entropy of the byte planes of a sample promises less than `size` bytes."""
-    some = 4 * SAMPLE // words.itemsize
+    """Whether the byte planes of a sample promise less than `size` bytes."""
+    some = SAMPLE // words.itemsize
     sample = words[(len(words) - some) // 2 if len(words) > some else 0 :][:some]
-    return planes.entropy(sample) * len(words) < 1.02 * size * len(sample)
+    return planes.estimate(sample) * len(words) < size * len(sample)
 
 
-def _zstd_may_win(raw: Bytes, size: int) -> bool:
-    """Whether zstd beats `size` bytes on samples; True for few bytes."""
-    if len(raw) <= 3 * SAMPLE:
+def _zstd_may_win(raw: Bytes, size: int, some: int) -> bool:
+    """Whether zstd beats `size` bytes on three samples of `some`; True for few bytes."""
+    if len(raw) <= 3 * some:
         return True
-    middle = (len(raw) - SAMPLE) // 2
-    sample = raw[:SAMPLE].tobytes() + raw[middle : middle + SAMPLE].tobytes() + raw[-SAMPLE:].tobytes()
+    middle = (len(raw) - some) // 2
+    sample = raw[:some].tobytes() + raw[middle : middle + some].tobytes() + raw[-some:].tobytes()
     return len(zstd.encode(sample, SAMPLE_LEVEL)) * len(raw) < size * len(sample)
 
 
