@@ -73,7 +73,7 @@ OWN = (
     ("default", []),
     ("calibrated", ["--data", f"{MNIST}:train", "--limit", "20000", "--max-drop", "0.5", "--tune", "3000"]),
     ("methods", ["--data", f"{MNIST}:train", "--finetune", "8", "--method", "gradual,quantized",
-                 "--sparsity", "0.9", "--bits", "4"]),
+                 "--sparsity", "0.9", "--set", "conv2d:sparsity=0.3", "--bits", "4"]),
     ("fine-tuned, 0.1 points", ["--data", f"{MNIST}:train", "--finetune", "20", "--max-drop", "0.1"]),
     ("fine-tuned, 1 point", ["--data", f"{MNIST}:train", "--finetune", "20", "--max-drop", "1"]),
 )  # fmt: skip

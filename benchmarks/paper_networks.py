@@ -54,7 +54,8 @@ def pruned_network(source: Path, sparsity: float, folder: Path) -> Path:
     school = replace(school, lesson=replace(school.lesson, part=0.0))
     schedule = gradual(Prune("sparsity", sparsity), 0.5, "cubic", pruning=1.0)
     begin = partial(pruned, schedule=schedule, forget=False)
-    put(model, run(model, school, Course(begin, epochs=2), lambda epoch, loss: None))
+    course = Course(dict.fromkeys(range(len(model.weights)), begin), epochs=2)
+    put(model, run(model, school, course, lambda epoch, loss: None))
     return saved(model.get_weights(), folder / f"pruned-{round(100 * sparsity)}.h5")
 
 

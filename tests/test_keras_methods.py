@@ -29,7 +29,7 @@ from wcodec.learning.net import worth
 from wcodec.learning.student import tensorflow
 from wcodec.model import Tuned
 from wcodec.prune import prune_by
-from wcodec.recipe import Prune
+from wcodec.recipe import Options, Prune, Recipe, Rule
 from wcodec.request import recipe_from
 
 if TYPE_CHECKING:
@@ -56,10 +56,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "model.keras", folder / "data.npz"
 
 
-def trained(files: tuple[Path, Path], methods: str, amounts: Amounts, epochs: int = 6, **more: object) -> Trained:
+def trained(
+    files: tuple[Path, Path],
+    methods: str,
+    amounts: Amounts,
+    epochs: int = 6,
+    *,
+    rules: tuple[Rule, ...] = (),
+    exclude: tuple[str, ...] = (),
+    **more: object,
+) -> Trained:
     source, data = files
     asked = Lessons(**({"data": str(data), "epochs": epochs, "budget": Budget(), "state": source} | more))
-    return train_by(source, asked, methods, amounts, lambda _: None)
+    recipe = Recipe(Options(prune=amounts.prune, bits=amounts.bits, clusters=amounts.clusters), rules, exclude=exclude)
+    return train_by(source, asked, methods, recipe, lambda _: None)
 
 
 def accuracy(found: Trained, tuned: Mapping[int, Tuned] | None = None) -> float:
@@ -198,6 +208,16 @@ def test_convolutions_and_recurrent_layers_are_trained_too(tmp_path: Path, metho
     with open_container(tmp_path / "x.wcz") as opened:
         assert all(np.array_equal(opened[name], one.values) for name, one in found.tuned.items())
         assert len(found.tuned) == len(opened.names()) - 1 * any("seed" in name for name in opened.names())
+
+
+def test_rules_say_how_far_a_method_goes_and_what_it_leaves_alone(files: tuple[Path, Path], tmp_path: Path) -> None:
+    rules = (Rule("^dense_1", Options(prune=Prune("sparsity", 0.2))),)
+    found = trained(files, "gradual", Amounts(MOST), epochs=1, rules=rules, exclude=("dense_2", "batch"))
+    sparsities = [float(np.mean(kernel == 0)) for kernel in kernels(found)]
+    assert sparsities == [pytest.approx(0.6, abs=0.01), pytest.approx(0.2, abs=0.01)]
+    assert len(found.tuned) == 4
+    with pytest.raises(RecipeError, match="sparsity"):
+        trained(files, "gradual", Amounts(), epochs=1)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

@@ -178,6 +178,11 @@ def _is_fragile(tensor: Tensor, clusters: int) -> bool:
     return tensor.count < 4 * clusters or (len(tensor.shape) >= 3 and tensor.shape[-1] == 1)
 
 
+def options_of(tensor: Tensor, recipe: Recipe) -> Options:
+    """What the recipe says of a tensor; `lossless` where it is left out."""
+    return _asked(tensor, recipe).options
+
+
 def _asked(tensor: Tensor, recipe: Recipe) -> _Asked:
     if _found(recipe.exclude, tensor) or (recipe.include and not _found(recipe.include, tensor)):
         return _Asked(Options(lossless=True), True)

@@ -22,7 +22,6 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
     from wcodec.encoder import encode
     from wcodec.learning.finetune import Budget
     from wcodec.learning.finetuning import Lessons, measured
-    from wcodec.learning.methods.table import Amounts
     from wcodec.learning.methods.training import train_by
     from wcodec.output import whole_file
 
@@ -45,9 +44,7 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
         unsafe=args.unsafe,
         seed=recipe.seed,
     )
-    options = recipe.options
-    amounts = Amounts(options.prune, options.bits or Amounts.bits, options.clusters)
-    found = train_by(source, asked, args.method, amounts, told)
+    found = train_by(source, asked, args.method, recipe, told)
     for sentence in found.bench.said:
         told(sentence)
     with whole_file(target) as temporary:

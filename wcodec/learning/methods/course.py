@@ -46,9 +46,12 @@ Progress = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class Course:
-    """Training by one method. begin: the way of a kernel; number: tells the seeds of courses apart."""
+    """Training by one method. number: tells the seeds of courses apart.
 
-    begin: Begin
+    begin: by places in `model.weights`, the way of a kernel; weights that are not among them keep their values.
+    """
+
+    begin: Mapping[int, Begin]
     epochs: int
     number: int = 0
 
@@ -87,7 +90,7 @@ def run(model: Model, school: School, course: Course, progress: Progress) -> dic
         losses.clear()
     found = {piece.index: piece.way.settled() for piece in pieces}
     put(model, found)
-    return found | _statistics(model, layers, school)
+    return found | _statistics(model, layers, school, set(course.begin))
 
 
 def put(model: Model, tuned: Mapping[int, Tuned]) -> None:
@@ -96,23 +99,25 @@ def put(model: Model, tuned: Mapping[int, Tuned]) -> None:
         model.weights[index].assign(one.values)
 
 
-def _pieces(model: Model, begin: Begin) -> list[_Piece]:
+def _pieces(model: Model, begin: Mapping[int, Begin]) -> list[_Piece]:
     """Every float32 weight that a layer made to be learned: kernels by the method, all others as they are."""
     made = {id(weight) for layer in all_layers(model) for weight in layer._trainable_variables}
     kernels = {kernel.index for kernel in kernels_of(model)}
     found = []
     for index, weight in enumerate(model.weights):
-        if (id(weight) in made or index in kernels) and str(weight.dtype) == "float32":
+        trains = index in begin and (id(weight) in made or index in kernels)
+        if trains and str(weight.dtype) == "float32":
             values = values_of(weight)
-            way = begin(values) if index in kernels and values.any() else plain(values)
+            way = begin[index](values) if index in kernels and values.any() else plain(values)
             found.append(_Piece(index, weight, way, max(float(np.sqrt(np.mean(values**2))), 1e-8)))
     return found
 
 
-def _statistics(model: Model, layers: list[Layer], school: School) -> dict[int, Tuned]:
-    """The statistics of BatchNormalization taken anew, short, and put into the network."""
+def _statistics(model: Model, layers: list[Layer], school: School, chosen: set[int]) -> dict[int, Tuned]:
+    """The statistics of BatchNormalization taken anew, short, and put into the network; those chosen."""
     if not layers:
         return {}
+    before = model.get_weights()
     reestimate(model, layers, school.normalizing)
     places = {id(weight): index for index, weight in enumerate(model.weights)}
     found = {
@@ -120,8 +125,9 @@ def _statistics(model: Model, layers: list[Layer], school: School) -> dict[int, 
         for layer in layers
         for weight in (layer.moving_mean, layer.moving_variance)
     }
-    put(model, found)
-    return found
+    moved = {index: one for index, one in found.items() if index in chosen}
+    put(model, {index: Tuned(before[index]) for index in found} | moved)
+    return moved
 
 
 Step = Callable[[tuple[Array, ...], tuple[Array, ...], Array | None, "Tensor", "Tensor"], "Tensor"]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wcodec.errors import RecipeError
-from wcodec.learning.methods.course import Begin, Course, run
+from wcodec.learning.flat import Float32
+from wcodec.learning.methods.course import Course, run
 from wcodec.learning.methods.integers import integers
 from wcodec.learning.methods.pruned import pruned
 from wcodec.learning.methods.schedules import by_rounds, gradual
 from wcodec.learning.methods.shared import points, shared
 from wcodec.learning.methods.signs import signs
+from wcodec.learning.methods.ways import Way
 from wcodec.learning.schooling import School
 from wcodec.model import Tuned
-from wcodec.recipe import Prune
+from wcodec.recipe import Options, Prune
 
 if TYPE_CHECKING:
     from keras import Model
@@ -33,12 +35,15 @@ class Amounts:
     bits: int = 4
     clusters: int | None = None
 
+    @staticmethod
+    def of(options: Options) -> Amounts:
+        """As a recipe has them."""
+        return Amounts(options.prune, options.bits or Amounts.bits, options.clusters)
+
     @property
     def pruning(self) -> Prune:
-        """Raises: RecipeError where nothing was said."""
-        if self.prune is None:
-            raise RecipeError("--method: expected --sparsity or --threshold with it, to prune by")
-        return self.prune
+        """Nothing, where nothing was said of this kernel."""
+        return self.prune or Prune("sparsity", 0.0)
 
     @property
     def values(self) -> int:
@@ -46,14 +51,14 @@ class Amounts:
         return self.clusters or 1 << self.bits
 
 
-def _gradual(shape: str, amounts: Amounts) -> Begin:
+def _gradual(shape: str, amounts: Amounts) -> Callable[[Float32], Way]:
     if amounts.pruning.rule != "sparsity":
         raise RecipeError("--method gradual: expected --sparsity, got --threshold")
     schedule = gradual(amounts.pruning, INITIAL, "linear" if shape == "linear" else "cubic")
     return partial(pruned, schedule=schedule, forget=False)
 
 
-METHODS: Final[dict[str, Callable[[Amounts], Begin]]] = {
+METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Way]]]] = {
     "magnitude": lambda a: partial(pruned, schedule=by_rounds(a.pruning), forget=True),
     "gradual": lambda a: _gradual("cubic", a),
     "gradual-linear": lambda a: _gradual("linear", a),
@@ -63,6 +68,7 @@ METHODS: Final[dict[str, Callable[[Amounts], Begin]]] = {
     "points": lambda a: partial(points, clusters=a.values),
     "binary": lambda a: signs,
 }
+PRUNING: Final = ("magnitude", "gradual", "gradual-linear")
 
 
 def parse_methods(text: str) -> tuple[str, ...]:
@@ -82,22 +88,25 @@ def trained_by(
     school: School,
     methods: Sequence[str],
     epochs: int,
-    amounts: Amounts,
+    amounts: Mapping[int, Amounts],
     progress: Callable[[str, int, float], None],
 ) -> dict[int, Tuned]:
     """What to code, by places in `model.weights`; the network gets its weights back.
 
     methods: share the epochs evenly; each goes on from what the one before it left, and keeps its zeros.
+    amounts: by places in `model.weights`; what is not among them keeps its values.
     progress: told after every epoch the method, the number of the epoch among all, and its mean loss.
     Raises: RecipeError for amounts that a method lacks, or fewer epochs than methods.
     """
     if epochs < len(methods):
         raise RecipeError(f"--finetune: expected an epoch for each of {len(methods)} methods, got {epochs}")
-    begins = [METHODS[name](amounts) for name in methods]
+    if set(methods) & set(PRUNING) and not any(one.prune for one in amounts.values()):
+        raise RecipeError("--method: expected --sparsity or --threshold with it, to prune by")
+    ways = [{index: METHODS[name](one) for index, one in amounts.items()} for name in methods]
     before = model.get_weights()
     found: dict[int, Tuned] = {}
     try:
-        for number, (name, begin) in enumerate(zip(methods, begins, strict=True)):
+        for number, (name, begin) in enumerate(zip(methods, ways, strict=True)):
             first, last = epochs * number // len(methods), epochs * (number + 1) // len(methods)
 
             def tell(epoch: int, loss: float, name: str = name, first: int = first) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wcodec.allocation import options_of
 from wcodec.errors import RecipeError
 from wcodec.learning.data import load
 from wcodec.learning.finetuning import FEWEST, Finetuned, Lessons, apart, examined, schooled
@@ -14,6 +15,7 @@ from wcodec.learning.methods.table import Amounts, parse_methods, trained_by
 from wcodec.learning.tensor_names import tensor_names
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
+from wcodec.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,10 @@ class Trained:
     tuned: Mapping[str, Tuned]
 
 
-def train_by(source: Path, asked: Lessons, methods: str, amounts: Amounts, told: Callable[[str], None]) -> Trained:
+def train_by(source: Path, asked: Lessons, methods: str, recipe: Recipe, told: Callable[[str], None]) -> Trained:
     """Train by the methods, one after another ("gradual,sharing"). Nothing is searched: they do as they are told.
 
+    recipe: how far they go with each tensor; what is lossless by it is not trained.
     told: hears how it goes, a line an epoch.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
@@ -39,12 +42,15 @@ def train_by(source: Path, asked: Lessons, methods: str, amounts: Amounts, told:
         raise RecipeError(f"--data {asked.data}: expected {FEWEST} examples or more with labels (y) to train by")
     with open_model(source) as file:
         places = tensor_names(model, file)
+        options = {tensor.name: options_of(tensor, recipe) for tensor in file.tensors}
     learning, held_out = apart(examples)
     exam, school = examined(model, held_out), schooled(model, learning, asked.seed)
 
     def tell(name: str, epoch: int, loss: float) -> None:
         told(f"epoch {epoch} of {asked.epochs}, {name}: loss in training {loss:.4f}")
 
+    said_of = {index: options[place[0]] for index, place in places.items()}
+    amounts = {index: Amounts.of(one) for index, one in said_of.items() if not one.lossless}
     found = trained_by(model, school, names, asked.epochs, amounts, tell)
     said = (*examples.said, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on")
     tuned = {name: one for index, one in found.items() for name in places.get(index, ())}
