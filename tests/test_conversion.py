@@ -50,6 +50,15 @@ def test_types_travel_where_the_kind_has_them(tmp_path: Path) -> None:
     assert not (tmp_path / "c.safetensors").exists()
 
 
+def test_a_file_under_a_name_of_another_kind_comes_back_as_it_was(wcodec: Run, tmp_path: Path) -> None:
+    source = write_safetensors(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
+    before = source.read_bytes()
+    assert wcodec("encode", source, "--lossless").returncode == 0
+    source.unlink()
+    assert wcodec("decode", tmp_path / "m.npz.wcz").returncode == 0
+    assert source.read_bytes() == before
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2", "<i4"])
 def test_a_single_array_is_a_model_of_one_tensor(dtype: str, order: str, tmp_path: Path) -> None:

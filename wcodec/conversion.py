@@ -18,8 +18,13 @@ NARROW = frozenset({"bfloat16", "float8_e4m3", "float8_e5m2"})
 """Types that numpy lacks; bfloat16 becomes float32 in an .npz."""
 
 
-def is_conversion(container: Container, target: Path) -> bool:
-    """Whether `target` is named as another kind of file than was encoded, and there are tensors to put in it."""
+def is_conversion(container: Container, source: Path, target: Path) -> bool:
+    """Whether `target` is named as another kind of file than was encoded, and there are tensors to put in it.
+
+    What was called .npz and comes back as .npz is no conversion, whatever it was: `source` tells, X.npz.wcz.
+    """
+    if target.suffix == Path(source.name.removesuffix(".wcz")).suffix:
+        return False
     named = any(tensor.name != REST for tensor in container.tensors)
     return named and target.suffix in _WRITERS and target.suffix != suffix(container.kind, container.skeleton)
 

@@ -90,7 +90,7 @@ def decode(
     with open_container(source, base) as opened, whole_file(target) as temporary:
         container = opened.container
         needs_base(opened)
-        if is_conversion(container, target):
+        if is_conversion(container, source, target):
             shown = [number for number, facts in enumerate(container.tensors) if facts.name != REST]
             tensors = [container.tensors[number] for number in shown]
             convert(temporary, target.suffix, tensors, _some(opened, shown, threads, progress))
