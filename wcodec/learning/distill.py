@@ -30,6 +30,8 @@ SHOTS: Final = (0.1, 0.15, 0.35, 0.16, 0.12, 0.12)
 """Parts of the whole time: two to find the price, a long one at it, the others to land within the target."""
 PEAKS: Final = (1.0, 1.0, 1.0, 0.6, 0.5, 0.4)
 """Speeds at which they begin: landing must not shake what the long one found."""
+USUAL, SLOWEST = 0.01, 0.3
+"""Nats allowed for which these speeds are: for fewer they fall with their root, to this part at least."""
 LANDING: Final = 3
 """First of the shots that are judged at every tick once their steps are fixed."""
 FIRST: Final = 0.7
@@ -67,6 +69,7 @@ class _Run:
     learner: Student
     lessons: Lessons
     batch: int
+    haste: float
     rng: np.random.Generator
     steps: int | None
     deadline: float | None
@@ -108,7 +111,8 @@ def distill(
             first = _finer(subject, start) if start.size and start.divergence > (target or 0.0) / 2 else start
             learner = student(subject, first)
             batch = BATCHES[0] if deadline is None else _batch(learner, first, given)
-            run = _Run(subject, first, learner, given, batch, rng, steps, deadline, progress)
+            haste = min(1.0, max(SLOWEST, ((target or USUAL) / USUAL) ** 0.5))
+            run = _Run(subject, first, learner, given, batch, haste, rng, steps, deadline, progress)
             for shot in _shots(run, budget):
                 best = budget.best([best, shot]) or best
     finally:
@@ -182,7 +186,7 @@ def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -
         if done >= SETTLED and not settled:
             settle(run.learner)
             settled = True
-        speed = PEAKS[number] + (LAST - PEAKS[number]) * done
+        speed = run.haste * (PEAKS[number] + (LAST - PEAKS[number]) * done)
         run.learner.step(inputs, rate, tf.constant([speed, 0.0 if settled else speed, speed], tf.float32))
     yield _judged(run)
 
