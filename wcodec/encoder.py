@@ -195,6 +195,8 @@ def _plan_of(tuned: Tuned, plan: Plan) -> Plan:
         return Plan("table", coder=plan.coder, effort=plan.effort)
     if tuned.how == "signs":
         return Plan("binary", outputs="last", coder=plan.coder, effort=plan.effort)
+    if tuned.shared:
+        return Plan("product", given=tuned.shared, coder=plan.coder, effort=plan.effort)
     if plan.how != "float":
         return plan
     return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))

@@ -63,17 +63,31 @@ class Tensor(TensorFacts):
 
 
 @dataclass(frozen=True, eq=False)
+class Shared:
+    """Which vectors a tensor's weights share.
+
+    layout:  in whose rows blocks lie; entries: int32[size, block], in units of `step`, the first of them 0.
+    """
+
+    layout: int
+    entries: npt.NDArray[np.int32]
+    step: float
+
+
+@dataclass(frozen=True, eq=False)
 class Tuned:
     """Weights that learning chose in place of a tensor's own.
 
     values: float32[shape].
     step:   all values are integer multiples of it, and are coded as these integers; None: coded as any others are.
     how:    "table": the values are few, and a codebook has them as they are; "signs": each output has one magnitude.
+    shared: the values are of few vectors, and are coded by these.
     """
 
     values: npt.NDArray[np.float32]
     step: float | None = None
     how: Literal["", "table", "signs"] = ""
+    shared: Shared | None = None
 
 
 @dataclass(frozen=True)

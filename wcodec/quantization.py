@@ -59,7 +59,7 @@ def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
     layouts = layouts or [(VECTOR,)]
     first = layouts[0][0]
     if plan.how in {"kmeans", "table"} or (plan.how == "product" and first != VECTOR):
-        return first, _product_rule(weights, first, plan) if plan.how == "product" else _table_rule(weights, plan)
+        return _codebook_choice(weights, first, plan)
     step = round_step(plan.step * _SPACING[plan.states])
     choices = [(family, rule) for family in layouts for rule in _uniform_rules(weights, family[0], step, plan)]
     if plan.effort == "fast":
@@ -115,6 +115,12 @@ def _uniform_rules(weights: Float32, layout: int, step: float, plan: Plan) -> It
     elif plan.transform and height * width == 1 and MIN_TAPS <= channels <= MAX_CHANNELS and rows >= _TALL * channels:
         yield Transform(step, klt_basis(spread(weights, layout).reshape(rows, 1, channels)), plan.states)
     yield Step(step, plan.states)
+
+
+def _codebook_choice(weights: Float32, layout: int, plan: Plan) -> tuple[int, Rule]:
+    if plan.given:
+        return plan.given.layout, Product(product.Vectors(plan.given.entries, plan.given.step))
+    return layout, _product_rule(weights, layout, plan) if plan.how == "product" else _table_rule(weights, plan)
 
 
 def _table_rule(weights: Float32, plan: Plan) -> Table:

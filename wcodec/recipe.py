@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, cast
 
 from wcodec.errors import RecipeError
+from wcodec.model import Shared
 
 Preset = Literal["safe", "balanced", "small"]
 Effort = Literal["fast", "normal", "best"]
@@ -273,6 +274,7 @@ class Plan:
     transform: whether large kernels may be coded in a rotated basis.
     bits:      of "symmetric" and "asymmetric"; outputs: where a tensor has them, if each has a step of its own.
     mantissa:  bits of mantissa kept by "float"; kind: what values are rounded to before that.
+    given:     what learning chose in place of a codebook of `clusters`.
     rate:      squared error, in units of the step, that a bit is worth; 0: plain rounding.
     states:    of the trellis quantiser: 0, 4 or 8.
     """
@@ -283,6 +285,7 @@ class Plan:
     step: float = 0.0
     clusters: int | None = None
     block: int | None = None
+    given: Shared | None = field(default=None, compare=False)
     start: Start = "linear"
     bits: int = 8
     outputs: Literal["", "first", "last"] = ""

@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace, source: Path, recipe: Recipe) -> Bench:
+    from wcodec.cli.tuned import sharing_of
     from wcodec.learning.judge import judge
     from wcodec.learning.tuning import Wish
 
@@ -110,6 +111,7 @@ def _bench(args: argparse.Namespace, source: Path, recipe: Recipe) -> Bench:
             imports=args.imports,
             unsafe=args.unsafe,
             seed=recipe.seed,
+            sharing=sharing_of(recipe.options),
         ),
     )
 

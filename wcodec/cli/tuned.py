@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from wcodec.cli import streams
 from wcodec.cli.units import parse_seconds
 from wcodec.errors import RecipeError
-from wcodec.recipe import Recipe
+from wcodec.recipe import Options, Recipe
 
 if TYPE_CHECKING:
     from wcodec.encoder import Encoded
+    from wcodec.learning.shared_kernel import Sharing
     from wcodec.model import Tuned
 
 WANT_DATA = (
@@ -83,6 +84,7 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
         imports=args.imports,
         unsafe=args.unsafe,
         seed=recipe.seed,
+        sharing=sharing_of(recipe.options),
     )
     with trade_off(args.quiet) as watch:
         tuning = tune(source, wish, watch, measure)
@@ -136,6 +138,17 @@ def _most_bytes(source: Path, recipe: Recipe) -> int | None:
         return recipe.target_bytes
     with open_model(source) as model:
         return int(model.source_bytes / recipe.target_ratio)
+
+
+def sharing_of(asked: Options) -> Sharing | None:
+    """Codebooks, where they were asked for by name or by their size."""
+    from wcodec.learning.shared_kernel import Sharing
+
+    clusters = asked.clusters or (1 << asked.bits if asked.bits else None)
+    if asked.quantizer == "product":
+        return Sharing("product", clusters, asked.block)
+    auto = asked.quantizer in {None, "auto"}
+    return Sharing("kmeans", clusters) if asked.quantizer == "kmeans" or (auto and clusters) else None
 
 
 def refuse_without_data(args: argparse.Namespace) -> None:

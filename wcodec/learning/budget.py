@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol, TypeVar
 
 from wcodec.learning.divergence import POINTS
+from wcodec.learning.verdict import Verdict
 
-if TYPE_CHECKING:
-    from wcodec.learning.attempt import Calibration
+
+class Judged(Protocol):
+    """A changed network: `attempt.Calibration`, `sharing.SharedNet`."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def divergence(self) -> float: ...
+    @property
+    def drop(self) -> float: ...
+
+
+Network = TypeVar("Network", bound=Judged)
 
 CAUTION: Final = 0.85
 """Part of the budget that is aimed at: the search takes the luckiest of its tries, and inputs kept apart are few."""
@@ -37,7 +51,7 @@ class Budget:
         known = [bound for bound in bounds if bound is not None]
         return min(known) if known else None
 
-    def allows(self, one: Calibration) -> bool:
+    def allows(self, one: Judged) -> bool:
         """Whether all bounds are kept."""
         found, target = one.verdict, self.target
         return (
@@ -47,14 +61,14 @@ class Budget:
             and (self.bytes is None or one.bytes <= self.bytes)
         )
 
-    def best(self, some: Sequence[Calibration]) -> Calibration | None:
+    def best(self, some: Sequence[Network]) -> Network | None:
         """The best of those allowed."""
         within = [one for one in some if self.allows(one)]
         if self.bytes is None:
             return min(within, key=lambda one: one.bytes, default=None)
         return min(within, key=lambda one: (one.divergence, one.bytes), default=None)
 
-    def refusal(self, some: Sequence[Calibration]) -> str:
+    def refusal(self, some: Sequence[Judged]) -> str:
         """What was expected, and what was found at best."""
         nothing = float("nan")
         if self.bytes is not None:
@@ -69,5 +83,5 @@ class Budget:
         return f"expected a divergence of at most {self.kl:g} nats, {_least(some, 'divergence', nothing):.2g} at best"
 
 
-def _least(some: Sequence[Calibration], of: str, nothing: float) -> float:
+def _least(some: Sequence[Judged], of: str, nothing: float) -> float:
     return min((float(getattr(one, of)) for one in some), default=nothing)

@@ -17,6 +17,7 @@ from wcodec.learning.examples import Examples
 from wcodec.learning.feedback import Float32
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.scores import Outputs
+from wcodec.learning.sharing import share, shared_tensors
 from wcodec.learning.subject import Subject, prepare
 from wcodec.learning.tensor_names import tensor_names, tuned_tensors
 from wcodec.learning.tuning import MOMENTS, Wish
@@ -81,7 +82,9 @@ class Bench:
         return sorted(ladder, key=lambda size: abs(np.log(size / start)))
 
     def calibrated(self, size: float) -> Mapping[str, Tuned]:
-        """Rounded by error feedback; what has no name in the file is coded by the preset."""
+        """Rounded by error feedback, or sharing values; what has no name in the file is coded by the preset."""
+        if self.wish.sharing:
+            return shared_tensors(share(self.subject, self.wish.sharing, size), self.names)
         return tuned_tensors(attempt(self.subject, size, DAMPINGS[0]), self.names)
 
 

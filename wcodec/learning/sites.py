@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.layout import Value
 from wcodec.learning.backend import keras
 from wcodec.learning.patches import patches
 
@@ -39,7 +40,7 @@ class Site:
     order: tuple[int, ...]
     inputs: int
 
-    def matrix(self, kernel: Float32) -> Float32:
+    def matrix(self, kernel: npt.NDArray[Value]) -> npt.NDArray[Value]:
         """The kernel as [inputs, units]. Inverse: `kernel`."""
         turned = kernel.transpose(self.order)
         return np.ascontiguousarray(turned.reshape(math.prod(turned.shape[: self.inputs]), -1))

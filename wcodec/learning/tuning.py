@@ -18,6 +18,8 @@ from wcodec.learning.evaluate import Evaluation, evaluate
 from wcodec.learning.examples import Examples
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.scores import are_probabilities
+from wcodec.learning.shared_kernel import Sharing
+from wcodec.learning.sharing import SharedNet, share_within, shared_tensors
 from wcodec.learning.standing import Patience, Standing, Watch
 from wcodec.learning.subject import Subject, prepare
 from wcodec.learning.tensor_names import tensor_names, tuned_tensors
@@ -48,6 +50,7 @@ class Wish:
     max_kl:   nats by which the answers may diverge.
     min_agreement: percent of the choices that stay.
     most_bytes:    of the file. With it the best answers for the bytes are looked for, not the fewest bytes.
+    sharing:  codebooks that were asked for, in place of steps; then nothing is trained.
     steps:    of training; None: as many as fit into `seconds`, 0: none.
     """
 
@@ -64,6 +67,7 @@ class Wish:
     imports: Sequence[str] = ()
     unsafe: bool = False
     seed: int = 0
+    sharing: Sharing | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Tuning:
 
     wish: Wish
     subject: Subject
-    found: Calibration
+    found: Calibration | SharedNet
     tuned: Mapping[str, Tuned]
     said: tuple[str, ...]
 
@@ -96,6 +100,9 @@ def tune(source: Path, wish: Wish, watch: Watch, measure: Measure | None = None)
     with open_model(source) as file:
         names = tensor_names(model, file)
     subject = prepare(model, examples, most=MOMENTS, seed=wish.seed)
+    if wish.sharing:
+        shared = _shared(subject, wish, watch)
+        return Tuning(wish, subject, shared, shared_tensors(shared, names), tuple(examples.said))
     bench = _Bench(subject, wish, begun, watch, Patience())
     budget = _budget(wish)
     if wish.min_agreement is not None and all(y.shape[-1] == 1 and not are_probabilities(y) for y in subject.outputs):
@@ -115,6 +122,18 @@ def tune(source: Path, wish: Wish, watch: Watch, measure: Measure | None = None)
             f"{len(lost)} tensors look otherwise in the file and are coded by the preset: {', '.join(lost[:3])}"
         )
     return Tuning(wish, subject, found, tuned_tensors(found, names), tuple(said))
+
+
+def _shared(subject: Subject, wish: Wish, watch: Watch) -> SharedNet:
+    """Codebooks in place of steps; nothing is trained."""
+    if wish.sharing is None or wish.most_bytes is not None:
+        raise RecipeError("codebooks with --data: expected a budget of answers (--max-drop, ...), got one of bytes")
+    budget = _budget(wish)
+
+    def sharing(one: SharedNet) -> None:
+        watch(Standing("sharing", None, one.bytes, one.divergence, budget.allows(one)))
+
+    return share_within(subject, wish.sharing, budget, seconds=wish.seconds, progress=sharing)
 
 
 @dataclass(frozen=True)

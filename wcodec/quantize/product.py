@@ -71,20 +71,30 @@ def learn(vectors: Floats, size: int, rate: float, step_of: Callable[[float], fl
     alive = vectors[vectors.any(axis=1)]
     chosen = alive[np.arange(min(len(alive), SAMPLE)) * len(alive) // max(1, min(len(alive), SAMPLE))]
     zeros = (len(vectors) - len(alive)) / max(1, len(alive))
-    centroids, prices, distortion = _settled(chosen, size, rate, zeros, rounds)
+    centroids, prices, distortion = settled(chosen, size, rate, zeros, rounds)
+    largest = float(np.abs(vectors).max(initial=0.0))
+    return shortened(centroids, prices if rate else np.empty(0), distortion, largest, step_of)
+
+
+def shortened(
+    centroids: Doubles, prices: Doubles, distortion: float, largest: float, step_of: Callable[[float], float]
+) -> Vectors:
+    """Centroids as integers, in an order that is short to write.
+
+    distortion: mean squared distance of a weight. largest: magnitude that no entry exceeds.
+    """
     finest = float(np.abs(centroids).max(initial=0.0)) / 2**14
     wanted = max(GRAIN * math.sqrt(distortion), finest)
     step = step_of(wanted) if wanted > 0 else 1.0
-    # Never over the largest weight: that may be infinity.
-    top = math.floor(float(np.abs(vectors).max(initial=0.0)) / step)
+    top = math.floor(largest / step)  # what is over the largest weight may be infinity
     entries = np.clip(np.rint(centroids / step), -top, top).astype(np.int32)
-    return _ordered(entries, step, prices if rate else np.empty(0))
+    return _ordered(entries, step, prices)
 
 
 def assign(vectors: Floats, codebook: Vectors) -> Levels:
     """int32[n]: the level of each vector float32[n, block]. Inverse, but for what quantisation loses: `lookup`."""
     centroids = codebook.entries * np.float64(codebook.step)
-    codes = _nearest(vectors, centroids, codebook.prices)
+    codes = nearest(vectors, centroids, codebook.prices)
     return _levels(np.where(vectors.any(axis=1), codes, 0).astype(np.int32))
 
 
@@ -125,7 +135,9 @@ def parse_vectors(data: memoryview, at: int, step: float) -> tuple[Vectors, int]
     return Vectors(entries, step), at + length
 
 
-def _settled(vectors: Floats, size: int, rate: float, zeros: float, rounds: int) -> tuple[Doubles, Doubles, float]:
+def settled(
+    vectors: Floats, size: int, rate: float, zeros: float, rounds: int = ROUNDS
+) -> tuple[Doubles, Doubles, float]:
     """Centroids, the first of them 0, their prices, and the mean squared distance of a weight, after Lloyd's rounds.
 
     zeros: vectors of zeros for each of these.
@@ -141,7 +153,7 @@ def _settled(vectors: Floats, size: int, rate: float, zeros: float, rounds: int)
     prices, last, mean = np.zeros(size), math.inf, 0.0
     energy = float(squares.sum())
     for _ in range(rounds):
-        codes = _nearest(vectors, centroids, prices)
+        codes = nearest(vectors, centroids, prices)
         members = np.bincount(codes, minlength=len(centroids)).astype(np.float64)
         sums = np.stack([np.bincount(codes, vectors[:, j], len(centroids)) for j in range(block)], axis=1)
         means = sums / np.maximum(members, 1)[:, None]
@@ -185,7 +197,7 @@ def _split(centroids: Doubles, members: Doubles, spread: Doubles) -> None:
             centroids[big] = centroids[big] - deviation
 
 
-def _nearest(vectors: Floats, centroids: Doubles, prices: Doubles) -> Levels:
+def nearest(vectors: Floats | Doubles, centroids: Doubles, prices: Doubles) -> Levels:
     """The code of least |vector - centroid|^2 + price; the lower of equals."""
     largest = max(float(np.abs(vectors).max(initial=0.0)), float(np.abs(centroids).max(initial=0.0)))
     shift = -math.frexp(largest)[1]  # squares shall neither overflow nor vanish

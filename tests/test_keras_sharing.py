@@ -1,0 +1,136 @@
+"""Networks whose kernels share values: on every kind of layer, through the file, and by the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from keras_kinds import KINDS, prepare, some
+
+import wcodec
+from wcodec.cli import main
+from wcodec.errors import BudgetError
+from wcodec.learning.backend import keras
+from wcodec.learning.budget import Budget
+from wcodec.learning.data import load
+from wcodec.learning.divergence import divergence, outputs_of
+from wcodec.learning.evaluate import evaluate
+from wcodec.learning.load import load_model, model_inputs
+from wcodec.learning.shared_kernel import Sharing
+from wcodec.learning.sharing import share, share_within
+from wcodec.learning.subject import prepare as tuned_on
+
+if TYPE_CHECKING:
+    from keras import Model
+
+
+@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> Model:
+    keras().utils.set_random_seed(1)
+    model: Model = request.param[0](keras().layers)
+    return model
+
+
+SHARINGS = [Sharing("kmeans", 9), Sharing("product", 32), Sharing("product", None, 3)]
+
+
+@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+def test_every_kind_of_layer_can_share_and_gets_its_weights_back(kind: Model, sharing: Sharing) -> None:
+    before = kind.get_weights()
+    subject = prepare(kind, some(kind, 60))
+    found = share(subject, sharing, 0.5)
+    assert all(np.array_equal(a, b) for a, b in zip(before, kind.get_weights(), strict=True))
+    assert np.isfinite(found.divergence)
+    assert set(found.kernels) == {kernel.index for kernel in subject.kernels}
+    for kernel in subject.kernels:
+        tuned = found.kernels[kernel.index]
+        assert tuned.values.shape == kernel.original.shape
+        assert tuned.shared is not None or tuned.how == "table"
+        if sharing.quantizer == "kmeans":
+            assert len(np.unique(np.append(tuned.values, 0))) <= 9
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A network that was taught something, and inputs."""
+    folder = tmp_path_factory.mktemp("sharing")
+    keras().utils.set_random_seed(3)
+    layers = keras().layers
+    model = keras().Sequential([
+        keras().Input((8, 8, 1)), layers.Conv2D(8, 3, activation="relu"), layers.Flatten(),
+        layers.Dense(30, activation="relu"), layers.Dense(4),
+    ])  # fmt: skip
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(1500, 8, 8, 1)).astype(np.float32)
+    y = (x[:, :4].mean((1, 2, 3)) > 0) * 2 + (x[:, :, :4].mean((1, 2, 3)) > 0)
+    model.compile("adam", keras().losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x, y, epochs=12, verbose=0)
+    model.save(folder / "m.keras")
+    np.savez(folder / "d.npz", x=x, y=y)
+    return folder / "m.keras", folder / "d.npz"
+
+
+WORDS = [
+    ["--bits", "3"], ["--quantizer", "kmeans"], ["--quantizer", "product", "--clusters", "128", "--block", "4"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WORDS, ids=str)
+def test_the_command_writes_what_was_found_within_the_predicted_budget(
+    trained: tuple[Path, Path], words: list[str], tmp_path: Path
+) -> None:
+    model, data = trained
+    coded = tmp_path / "m.wcz"
+    line = ["encode", str(model), "-o", str(coded), "--data", str(data), "--max-drop", "4", "-q", *words]
+    assert main(line) == 0
+    restored = load_model(coded)
+    opened = wcodec.open(coded)
+    for name in opened:
+        assert np.isfinite(opened[name]).all()
+    # The budget is of the drop that the divergence predicts: on this network accuracy falls two to three times as far.
+    original = load_model(model)
+    subject = tuned_on(original, load(str(data), model_inputs(original)), most=2000)
+    assert 42 * divergence(outputs_of(restored, subject.held_out), subject.outputs) <= 4
+    found = evaluate(restored, str(data), original)
+    if "3" in words:
+        kernel = next(opened[name] for name in opened if opened[name].shape == (288, 30))
+        assert len(np.unique(kernel)) <= 8
+        plain = tmp_path / "plain.wcz"
+        assert main(["encode", str(model), "-o", str(plain), "-q", *words]) == 0
+        alone = evaluate(load_model(plain), str(data), load_model(model))
+        assert found.output_error is not None
+        assert alone.output_error is not None
+        assert found.output_error < 0.7 * alone.output_error
+
+
+def test_a_budget_that_no_codebook_meets_is_an_error(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    model, data = trained
+    coded = tmp_path / "m.wcz"
+    line = ["encode", str(model), "-o", str(coded), "--data", str(data), "--max-drop", "0.001", "--clusters", "2", "-q"]
+    assert main(line) == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_budget_is_a_smaller_file(trained: tuple[Path, Path]) -> None:
+    loaded = load_model(trained[0])
+    subject = prepare(loaded, some(loaded, 300))
+    told: list[float] = []
+    tight, loose = (
+        share_within(subject, Sharing("product"), Budget(drop=budget), progress=lambda one: told.append(one.drop))
+        for budget in (0.5, 20.0)
+    )
+    assert tight.drop <= 0.5
+    assert loose.drop <= 20.0
+    assert loose.bytes < tight.bytes
+    assert len(told) > 2
+    with pytest.raises(BudgetError):
+        share_within(subject, Sharing("kmeans", 2), Budget(drop=0.0))
+
+
+def test_codebooks_and_a_budget_of_bytes_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    model, data = trained
+    line = ["encode", str(model), "-o", str(tmp_path / "m.wcz"), "--data", str(data), "--bits", "3", "-q"]
+    assert main([*line, "--target-size", "5kB"]) == 2
+    assert not list(tmp_path.iterdir())
