@@ -187,6 +187,11 @@ def test_a_budget_out_of_reach_is_said() -> None:
         calibrate(model, some(model, 50), -1, seconds=0)
 
 
+def test_the_search_does_not_end_before_something_is_within_the_budget() -> None:
+    model = network((6,), keras().layers.Dense(30, "relu"))
+    assert calibrate(model, some(model, 50), 1e-3, seconds=0).drop <= 1e-3
+
+
 def test_too_few_examples_and_networks_without_kernels_are_refused() -> None:
     model = network((6,), keras().layers.Dense(5))
     with pytest.raises(RecipeError, match="expected 10 examples or more, got 9"):

@@ -65,6 +65,7 @@ def calibrate_subject(
 ) -> Calibration:
     """`calibrate` of a network that is on the bench already, by any budget.
 
+    seconds:  no attempt is begun after this time, unless none was within the budget yet.
     patience: an interrupt ends the search with what it found, and is remembered there; if it found any.
 
     Raises: BudgetError where no attempt is within the budget.
@@ -86,12 +87,15 @@ def calibrate_subject(
         one = tried_at(damping, size)
         return one.bytes > budget.bytes if budget.bytes is not None else budget.allows(one)
 
+    def goes_on() -> bool:
+        return time.monotonic() < deadline or budget.best(tried) is None
+
     patience = patience or Patience()
     with patience:
         for damping in DAMPINGS:
             if tried and (time.monotonic() >= deadline or _is_worse(tried_at(damping, start), tried)):
                 break
-            start = _largest(partial(fits, damping), start, lambda: time.monotonic() < deadline)
+            start = _largest(partial(fits, damping), start, goes_on)
     best = budget.best(tried)
     if best is None and patience.over:
         raise KeyboardInterrupt
