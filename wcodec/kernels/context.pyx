@@ -5,14 +5,15 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from wcodec.kernels.context_model cimport *
-from wcodec.kernels.context_row cimport code_row, code_side
+from wcodec.kernels.context_level cimport code_side
+from wcodec.kernels.context_row cimport code_row
 from wcodec.kernels.range_coder cimport (
-    Coder, Decoder, Encoder, finish_decoder, finish_encoder, start_decoder, start_encoder,
+    COUNT_LIMIT, Coder, Decoder, Encoder, finish_decoder, finish_encoder, start_decoder, start_encoder,
 )
 
 STATE_COUNT = STATES
 
-cdef uint32_t[1024] RATE
+cdef uint32_t[1024] RATE        # see `Decoder`
 cdef uint32_t[256] SHARE        # 65536 / n
 cdef uint8_t[4096] CLASS
 
@@ -20,7 +21,7 @@ cdef uint8_t[4096] CLASS
 cdef void fill_tables():
     cdef int n, e
     for n in range(1024):
-        RATE[n] = (655360 + 5 * n + 8) // (10 * n + 16)
+        RATE[n] = min(n + 1, max(n, COUNT_LIMIT)) << 16 | (655360 + 5 * n + 8) // (10 * n + 16)
     SHARE[0] = 65536
     for n in range(1, 256):
         SHARE[n] = 65536 // n
@@ -32,39 +33,61 @@ cdef void fill_tables():
 fill_tables()
 
 
-cdef void run(Model* m, Coder* c, int32_t* levels, int32_t* weights, Py_ssize_t sets, Py_ssize_t fitted, int32_t* side,
-              Py_ssize_t count, int32_t* expanded, Py_ssize_t* head) noexcept nogil:
-    """Codes the side information, then the rows; stops at the first fault."""
-    cdef Py_ssize_t r, i, k
-    code_side(m, c, weights, fitted, side, count)
-    head[0] = c.at
-    for k in range(m.taps):
-        for i in range(FEATURES):
-            expanded[i * m.taps + k] = weights[(k if sets > 1 else 0) * FEATURES + i]
+cdef inline void code_rows(Model* m, Coder* c, int32_t* levels, bint sparse, bint single, bint predicted, bint watched) noexcept nogil:
+    """All rows, up to the first fault; a loop of its own for every choice of flags."""
+    cdef Py_ssize_t r
     for r in range(m.rows):
         if c.fault:
             return
         before_row(m, r)
-        if Coder is Encoder and (m.samples != NULL or m.contexts != NULL):
-            if m.sparse:
-                if m.taps == 1:
-                    code_row(m, c, r, levels + r * m.columns, True, True, True)
-                else:
-                    code_row(m, c, r, levels + r * m.columns, True, False, True)
-            elif m.taps == 1:
-                code_row(m, c, r, levels + r * m.columns, False, True, True)
-            else:
-                code_row(m, c, r, levels + r * m.columns, False, False, True)
-        elif m.sparse:
-            if m.taps == 1:
-                code_row(m, c, r, levels + r * m.columns, True, True, False)
-            else:
-                code_row(m, c, r, levels + r * m.columns, True, False, False)
-        elif m.taps == 1:
-            code_row(m, c, r, levels + r * m.columns, False, True, False)
-        else:
-            code_row(m, c, r, levels + r * m.columns, False, False, False)
+        code_row(m, c, r, levels + r * m.columns, sparse, single, predicted, watched)
         after_row(m, r)
+
+
+cdef void code_watched(Model* m, Coder* c, int32_t* levels) noexcept nogil:
+    if m.sparse and m.taps > 1:
+        code_rows(m, c, levels, True, False, m.predictor > 0, True)
+    elif m.sparse:
+        code_rows(m, c, levels, True, True, m.predictor > 0, True)
+    elif m.taps > 1:
+        code_rows(m, c, levels, False, False, m.predictor > 0, True)
+    else:
+        code_rows(m, c, levels, False, True, m.predictor > 0, True)
+
+
+cdef void code_all(Model* m, Coder* c, int32_t* levels) noexcept nogil:
+    if m.sparse and m.taps > 1:
+        code_rows(m, c, levels, True, False, m.predictor > 0, False)
+    elif m.sparse:
+        code_rows(m, c, levels, True, True, m.predictor > 0, False)
+    elif m.predictor and m.taps > 1:
+        code_rows(m, c, levels, False, False, True, False)
+    elif m.predictor:
+        code_rows(m, c, levels, False, True, True, False)
+    elif m.taps > 1:
+        code_rows(m, c, levels, False, False, False, False)
+    else:
+        code_rows(m, c, levels, False, True, False, False)
+
+
+cdef void run(Model* m, Coder* c, int32_t* levels, int32_t* weights, Py_ssize_t sets, Py_ssize_t fitted, int32_t* side,
+              Py_ssize_t count, Py_ssize_t* head) noexcept nogil:
+    """Codes the side information, then the rows; stops at the first fault."""
+    cdef Py_ssize_t k
+    cdef Tap* t
+    cdef const int32_t* w
+    code_side(m, c, weights, fitted, side, count)
+    head[0] = c.at
+    for k in range(m.taps):
+        w = weights + (k if sets > 1 else 0) * FEATURES
+        t = m.tap + k
+        t.above, t.fast, t.slow, t.channel, t.still = <uint32_t>w[0] << 8, w[1], w[2], w[3], w[4]
+        t.mean, t.ema, t.last, t.before = w[5], w[6], <uint32_t>w[7] << 8, <uint32_t>w[8] << 7
+        t.near, t.side, t.product, t.strength, t.share = w[9], w[10], w[11], w[12], m.share[k]
+    if Coder is Encoder and (m.samples != NULL or m.contexts != NULL):
+        code_watched(m, c, levels)
+    else:
+        code_all(m, c, levels)
 
 
 cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t taps,
@@ -72,7 +95,7 @@ cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssiz
     """Allocates and starts everything; `facts`: sparse, states, grain, predictor, lags, offset, start, near[2], up[16], back[16]."""
     cdef Py_ssize_t columns = channels * taps, stride = columns + 2 * PAD, i
     cdef Py_ssize_t need = (
-        16 * taps + 4 * STATES + 4 * (FEATURES + 3) * taps + 4 * 5 * columns + 4 * channels + 2 * 5 * stride
+        (8 + 4 + sizeof(Tap)) * taps + 4 * STATES + 4 * 5 * columns + 4 * channels + 2 * 5 * stride
     )
     cdef uint8_t* block
     memset(m, 0, sizeof(Model))
@@ -83,16 +106,12 @@ cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssiz
         raise MemoryError
     m.tap_sum = <int64_t*>block
     block += 8 * taps
-    m.tap_share = <uint64_t*>block
-    block += 8 * taps
+    m.tap = <Tap*>block
+    block += sizeof(Tap) * taps
     m.state = <uint32_t*>block
     block += 4 * STATES
-    m.weights = <int32_t*>block
-    block += 4 * FEATURES * taps
     m.tap_mean = <uint32_t*>block
-    m.row_sum = m.tap_mean + taps
-    m.tap_most = m.row_sum + taps
-    block += 4 * 3 * taps
+    block += 4 * taps
     m.base = <int32_t*>block
     m.fast = m.base + columns
     m.slow = m.fast + columns
@@ -102,7 +121,9 @@ cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssiz
     block += 4 * (5 * columns + channels)
     m.x = <uint16_t*>block
     m.value = <int16_t*>block + 2 * stride
-    m.share, m.classes, m.next = SHARE, CLASS, &TRELLIS_NEXT[1 if facts[1] == 8 else 0][0][0]
+    m.share, m.classes = SHARE, CLASS
+    m.next = &TRELLIS_TWICE[1 if facts[1] == 8 else 0][0][0] if facts[1] else &TRELLIS_NONE[0][0]
+    m.odd_shift, m.doubled = 1 + (facts[1] == 4), facts[1] > 0
     m.rows, m.channels, m.taps, m.columns = rows, channels, taps, columns
     m.sparse, m.states, m.grain, m.predictor, m.lags, m.offset = facts[0], facts[1], facts[2], facts[3], facts[4], facts[5]
     m.start = facts[6]
@@ -163,7 +184,7 @@ def encode(
         m.samples = &samples[0, 0]
     with nogil:
         start_encoder(&c, &out[0], len(out), RATE)
-        run[Encoder](&m, &c, <int32_t*>&levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), <int32_t*>m.weights, &head)
+        run[Encoder](&m, &c, <int32_t*>&levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), &head)
         finish_encoder(&c)
     if states_out is not None:
         for i in range(STATES):
@@ -188,7 +209,7 @@ def decode(
     m.side = &side[0] if len(side) else NULL
     with nogil:
         start_decoder(&c, &payload[0] if len(payload) else NULL, len(payload), RATE)
-        run[Decoder](&m, &c, &levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), <int32_t*>m.weights, &head)
+        run[Decoder](&m, &c, &levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), &head)
         if c.fault == 0:
             finish_decoder(&c)
     free(m.tap_sum)

@@ -9,8 +9,16 @@ cdef extern from *:
         {{0, 2}, {2, 0}, {1, 3}, {3, 1}},
         {{0, 2}, {5, 7}, {1, 3}, {6, 4}, {2, 0}, {4, 6}, {3, 1}, {7, 5}},
     };
+    /* the same of twice the states, and of none at all */
+    static const int TRELLIS_TWICE[2][8][2] = {
+        {{0, 4}, {4, 0}, {2, 6}, {6, 2}},
+        {{0, 4}, {10, 14}, {2, 6}, {12, 8}, {4, 0}, {8, 12}, {6, 2}, {14, 10}},
+    };
+    static const int TRELLIS_NONE[8][2] = {{0, 0}};
     """
     const int[2][8][2] TRELLIS_NEXT
+    const int[2][8][2] TRELLIS_TWICE
+    const int[8][2] TRELLIS_NONE
 
 cdef enum:
     FEATURES = 13
@@ -40,6 +48,19 @@ cdef enum:
     STATES = 21188
 
 
+cdef struct Tap:
+    # the scale weights of one tap, shifted by the digits that their features leave out
+    uint32_t above, fast, slow, channel, still, mean, ema, last, before, near, side, product, strength
+    # taps > 1: 65536 / place in the kernel / 256, as `share`; 4096 d - 1 and floor(2^51 / d) + 1, for the divisor
+    # d = ((sum of tap_mean of the taps before + tap_mean[0]) >> 4) + 1: see `quotient`
+    uint32_t share, most
+    uint64_t quotient
+    uint32_t constant           # what all of a row share of S << 7
+    uint32_t total, sum         # of the magnitudes in this row: Q8 and decaying by halves, and as they are
+    uint32_t row_mean, known    # of the kernel at hand: the row's mean, and what is known of S << 7 before it
+    int turn                    # 3 * sign to the left + sign above
+
+
 cdef struct Model:
     Py_ssize_t rows, channels, taps, columns
     int sparse, states, grain, predictor, lags, offset
@@ -47,29 +68,27 @@ cdef struct Model:
     int[16] up                  # the predictor's neighbours: rows above,
     int[16] back                # columns back
     int64_t start
-    const int32_t* weights      # [FEATURES][taps]
     const int32_t* side         # [lags] coefficients in 1/64
     uint32_t* state
     const uint32_t* share       # [256] 65536 / n
     const uint8_t* classes      # [4096]
-    const int* next             # [8][2] the trellis's next state, by the level's parity
+    const int* next             # [8][2] twice the trellis's next state, by the level's parity
     int64_t* tap_sum            # [taps], with tap_n: the mean of each tap over the rows above
     int64_t tap_n
     uint32_t* tap_mean          # [taps]
-    uint32_t* row_sum           # [taps]
-    int32_t* base               # [columns] the columns' part of S << 7
+    Tap* tap                    # [taps]
+    int32_t* base               # [columns], taps == 1: the columns' part of S << 7
     int32_t* fast               # [columns] decaying mean, Q12
     int32_t* slow               # [columns] sum over slow_n rows
     int slow_n
-    int32_t* slow_mean          # [columns] Q8
+    int32_t* slow_mean          # [columns], taps == 1: Q8
     int32_t* channel            # [channels] decaying mean of kernel means, Q12
     int32_t* nonzero            # [columns] decaying mean of magnitude - 1 where not zero, Q8
     uint16_t* x                 # [2][PAD + columns + PAD] magnitudes as features see them
-    int16_t* value              # [3][PAD + columns + PAD] reconstructed, clipped
+    int16_t* value              # [3][PAD + columns + PAD] reconstructed, clipped; where nothing is predicted, signs
     int row_mean                # sparse: decaying mean of magnitude - 1, Q8
-    int trellis                 # state of the dependent quantiser
-    uint32_t* tap_most          # [taps] 4096 d - 1, for the divisor d = ((sum of tap_mean of the taps before + tap_mean[0]) >> 4) + 1,
-    uint64_t* tap_share         # [taps] and floor(2^51 / d) + 1: `n // d` without a division, see `quotient`
+    int trellis                 # twice the state of the dependent quantiser
+    int odd_shift, doubled      # which bit of that names the quantiser; whether values are twice the levels
     int32_t* predictions        # for the encoder, or NULL: [rows, columns] predicted values, Q8
     uint16_t* contexts          # for the encoder, or NULL: [rows, columns, 2]
     int32_t* samples            # for the encoder, or NULL: [.., FEATURES + 2] of every `every`th row
@@ -87,54 +106,54 @@ cdef inline uint32_t quotient(uint32_t n, uint32_t most, uint64_t share) noexcep
     return <uint32_t>(min(n, most) * share >> 51)
 
 
+cdef inline int channel_share(Py_ssize_t r) noexcept nogil:
+    """How much, in 1/256, row `r` moves the columns' and channels' decaying means."""
+    return max(16, 256 // <int>(r + 1)) if r < 16 else 16
+
+
 cdef inline void before_row(Model* m, Py_ssize_t r) noexcept nogil:
-    """The part of S that the rows above decide, for every column of row `r`."""
-    cdef Py_ssize_t c, k, j, taps = m.taps, columns = m.columns
-    cdef const int32_t* w = m.weights
+    """What the rows above decide of S: for every column where kernels have one tap, else what is the same all along row `r`."""
+    cdef Py_ssize_t j, k, columns = m.columns
     cdef const uint16_t* up = m.x + (1 - r % 2) * (columns + 2 * PAD) + PAD
     cdef int32_t* base = m.base
     cdef int32_t* mean = m.slow_mean
     cdef const int32_t* slow = m.slow
     cdef const int32_t* fast = m.fast
-    cdef int32_t t, share, ch
-    cdef int32_t w0, w1, w2, w10
+    cdef Tap* t
+    cdef int32_t share, still, w0, w1, w2, w10
+    for k in range(m.taps):
+        t = m.tap + k
+        t.sum = 0
+        t.constant = t.still * m.tap_mean[k]
+        if r == 0:
+            t.constant += ((t.above >> 8) + t.fast + t.slow) * m.tap_mean[k]
+        if r == 0 or m.taps == 1:
+            t.constant += t.channel * m.tap_mean[k]
+    if m.taps > 1:
+        return
+    t = m.tap
+    still = t.constant
+    w0, w1, w2, w10 = t.above, t.fast, t.slow, t.side << 7
     if r == 0:
         for j in range(columns):
-            k = j % taps
-            t = m.tap_mean[k]
-            mean[j] = t
-            base[j] = (w[k] + w[taps + k] + w[2 * taps + k] + w[3 * taps + k] + w[4 * taps + k]) * t
-            if taps == 1:
-                base[j] += w[10] * t
+            mean[j] = m.tap_mean[0]
+            base[j] = still + t.side * m.tap_mean[0]
         return
     share = 16384 // m.slow_n
     for j in range(columns):
         mean[j] = slow[j] * share >> 6
-    if taps == 1:
-        w0, w1, w2, w10 = w[0] << 8, w[1], w[2], w[10] << 7
-        t = (w[3] + w[4]) * <int32_t>m.tap_mean[0]
-        for j in range(columns):
-            base[j] = w0 * up[j] + w1 * (fast[j] >> 4) + w2 * mean[j] + t + w10 * (up[j - 1] + up[j + 1])
-        return
-    for c in range(m.channels):
-        ch = m.channel[c] >> 4
-        j = c * taps
-        for k in range(taps):
-            base[j + k] = (
-                (w[k] << 8) * up[j + k] + w[taps + k] * (fast[j + k] >> 4) + w[2 * taps + k] * mean[j + k]
-                + w[3 * taps + k] * ch + w[4 * taps + k] * <int32_t>m.tap_mean[k]
-            )
+    for j in range(columns):
+        base[j] = w0 * up[j] + w1 * (fast[j] >> 4) + w2 * mean[j] + still + w10 * (up[j - 1] + up[j + 1])
 
 
 cdef inline void after_row(Model* m, Py_ssize_t r) noexcept nogil:
     """Moves the columns' and taps' means on by row `r`."""
-    cdef Py_ssize_t c, k, j, taps = m.taps, columns = m.columns
+    cdef Py_ssize_t k, j, columns = m.columns
     cdef const uint16_t* x = m.x + (r % 2) * (columns + 2 * PAD) + PAD
     cdef int32_t* slow = m.slow
     cdef int32_t* fast = m.fast
-    cdef int32_t share, total
-    cdef int64_t row
-    share = max(16, 256 // (r + 1)) if r < 16 else 16
+    cdef int32_t share = channel_share(r)
+    cdef int64_t row = 0
     for j in range(columns):
         fast[j] += ((<int32_t>x[j] << 12) - fast[j]) * share >> 8
     for j in range(columns):
@@ -144,25 +163,18 @@ cdef inline void after_row(Model* m, Py_ssize_t r) noexcept nogil:
         for j in range(columns):
             slow[j] >>= 1
         m.slow_n = 128
-    if taps == 1:
-        row = 0
+    if m.taps == 1:
         for j in range(columns):
             row += x[j]
         m.tap_sum[0] += row << 8
-    else:
-        for c in range(m.channels):
-            total = 0
-            for k in range(taps):
-                total += x[c * taps + k]
-                m.tap_sum[k] += <int32_t>x[c * taps + k] << 8
-            total = (total << 8) // <int32_t>taps
-            m.channel[c] += ((total << 4) - m.channel[c]) * share >> 8
+    for k in range(m.taps if m.taps > 1 else 0):
+        m.tap_sum[k] += <int64_t>m.tap[k].sum << 8
     m.tap_n += m.channels
-    for k in range(taps):
+    for k in range(m.taps):
         m.tap_mean[k] = <uint32_t>(m.tap_sum[k] // m.tap_n)
     if m.tap_n >= 1 << 20:
         m.tap_n >>= 1
-        for k in range(taps):
+        for k in range(m.taps):
             m.tap_sum[k] >>= 1
 
 
