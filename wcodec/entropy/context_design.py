@@ -169,6 +169,7 @@ class Watch:
     predictions: int32[rows, columns], Q8.
     samples:     int32[rows / every, rounded up, times columns, FEATURES + 2].
     learnt:      uint32[STATE_COUNT], the estimators at the end.
+    quiet:       only look; nothing is coded or learnt.
     """
 
     contexts: npt.NDArray[np.uint16] | None = None
@@ -176,6 +177,7 @@ class Watch:
     samples: Levels | None = None
     every: int = 1
     learnt: npt.NDArray[np.uint32] | None = None
+    quiet: bool = False
 
 
 def run(levels: Levels, design: Design, states: int, watch: Watch = Watch()) -> tuple[bytes, int]:
@@ -197,6 +199,7 @@ def run(levels: Levels, design: Design, states: int, watch: Watch = Watch()) -> 
             watch.samples,
             watch.every,
             watch.learnt,
+            watch.quiet,
         )
         if size >= 0:
             return out[:size].tobytes(), head

@@ -15,6 +15,8 @@ Effort = Literal["fast", "normal", "best"]
 
 TRIAL_WEIGHTS = 100_000
 FIT_SAMPLES = 60_000
+SURE_WEIGHTS = 150_000
+"""Chunks of more are coded with fitted weights, as many sets as there may be, without a trial of fewer."""
 FIT_LEAST = 2_000
 SETS_LEAST = 20_000
 LAGS_LEAST = 4_000
@@ -32,16 +34,47 @@ def start_code(mean: float) -> int:
 def choose(levels: Levels, states: int, effort: Effort) -> Design:
     """The design that codes int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
     rows, channels, taps = levels.shape
-    mean = float(np.abs(levels, dtype=np.float64).mean()) * 256
-    density = np.count_nonzero(levels) / levels.size
-    dense = Design(start=start_code(mean))
-    sparse = Design(sparse=True, start=start_code(density * 4096))
     if effort == "fast":
-        return sparse if density < 0.25 else dense
-    part = levels if effort == "best" else levels[: max(16, TRIAL_WEIGHTS // (channels * taps))]
-    candidates = [dense]
-    if density < 0.5:
-        candidates.append(sparse)
+        return _plain(levels)[0]
+    part = levels if effort == "best" else _first(levels, TRIAL_WEIGHTS)
+    trials = []
+    for candidate in _candidates(levels, part, states):
+        fits = fitted(part if effort == "best" else _first(levels, FIT_SAMPLES), levels.size, states, candidate)
+        trials += fits[-1:] if effort == "normal" and levels.size > SURE_WEIGHTS else [candidate, *fits]
+    return _cheapest(trials, part, states, len(part) / rows)
+
+
+def sketch(levels: Levels, states: int) -> Design:
+    """What `choose` may come to, for a first idea of the prices: nothing is fitted but a predictor."""
+    part = _first(levels, TRIAL_WEIGHTS // 2)
+    return _cheapest(_candidates(levels, part, states), part, states, len(part) / len(levels))
+
+
+def _first(levels: Levels, count: int) -> Levels:
+    """Rows of about so many weights, at least 16."""
+    return levels[: max(16, count // levels[0].size)]
+
+
+def _cheapest(trials: list[Design], part: Levels, states: int, share: float) -> Design:
+    """By the true cost of a part, which is the given share of all."""
+    if len(trials) == 1:
+        return trials[0]
+    costs = [len(run(part, design, states)[0]) - side_bytes(design) * (1 - share) for design in trials]
+    return trials[int(np.argmin(costs))]
+
+
+def _plain(levels: Levels) -> list[Design]:
+    """The likelier of dense and sparse; and the other where it has a chance."""
+    density = np.count_nonzero(levels) / levels.size
+    dense = Design(start=start_code(float(np.abs(levels).sum(dtype=np.int64)) / levels.size * 256))
+    sparse = Design(sparse=True, start=start_code(density * 4096))
+    return [sparse, dense] if density < 0.25 else [dense, sparse] if density < 0.5 else [dense]
+
+
+def _candidates(levels: Levels, part: Levels, states: int) -> list[Design]:
+    """The designs worth fitting: dense and sparse, predicted or not."""
+    _, channels, taps = levels.shape
+    candidates = _plain(levels)
     largest = max(int(levels.max()), -int(levels.min()))
     if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST and largest <= MOST_PREDICTED:
         candidates += with_lags(levels, states, candidates)
@@ -49,9 +82,7 @@ def choose(levels: Levels, states: int, effort: Effort) -> Design:
     if 0 < abs(middle) <= MOST_OFFSET and largest <= MOST_PREDICTED:
         spread = float(np.abs(levels - np.float64(middle)).mean()) * 256
         candidates.append(Design(start=start_code(spread), predictor=OFFSET, offset=middle))
-    trials = [design for candidate in candidates for design in (candidate, *fitted(part, states, candidate))]
-    costs = [len(run(part, design, states)[0]) - side_bytes(design) * (1 - len(part) / rows) for design in trials]
-    return trials[int(np.argmin(costs))]
+    return candidates
 
 
 def side_bytes(design: Design) -> float:
@@ -77,19 +108,20 @@ def _reconstruct(levels: Levels, states: int) -> Levels:
     return values
 
 
-def fitted(levels: Levels, states: int, design: Design) -> list[Design]:
-    """`design` with weights fitted to `levels`: none for small tensors."""
+def fitted(levels: Levels, size: int, states: int, design: Design) -> list[Design]:
+    """`design` with weights fitted to `levels`, the first rows of `size` weights: none for small tensors."""
     rows, channels, taps = levels.shape
-    if levels.size < FIT_LEAST:
+    if size < FIT_LEAST:
         return []
     every = max(1, levels.size // FIT_SAMPLES)
     samples = np.empty((-(-rows // every) * channels * taps, FEATURES + 2), np.int32)
     preset = PRESETS[design.sparse, taps > 1]
-    if taps == 1 and levels.size >= LAGS_LEAST and channels > 8:
+    if taps == 1 and size >= LAGS_LEAST and channels > 8:
         design = replace(design, near=near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], design.sparse))
-    run(levels, replace(design, weights=np.array([preset], np.int32)), states, Watch(samples=samples, every=every))
+    watch = Watch(samples=samples, every=every, quiet=True)
+    run(levels, replace(design, weights=np.array([preset], np.int32)), states, watch)
     designs = [replace(design, weights=fit_weights(samples, taps, 1, preset))]
-    if 1 < taps <= 25 and levels.size >= SETS_LEAST:
+    if 1 < taps <= 25 and size >= SETS_LEAST:
         designs.append(replace(design, weights=fit_weights(samples, taps, taps, preset)))
     return designs
 

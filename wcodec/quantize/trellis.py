@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from wcodec.entropy.context_design import Design, geometry
 from wcodec.entropy.context_probe import Probe, probe
-from wcodec.entropy.context_search import choose
+from wcodec.entropy.context_search import sketch
 from wcodec.kernels import trellis as kernel
 from wcodec.kernels.context import STATE_COUNT
 
@@ -37,7 +37,7 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
     if not values.size or (states == 0 and rate <= 0) or not levels.any():
         return levels
     shape = geometry(values.shape)
-    design = choose(levels.reshape(shape), states, "normal") if rate > 0 else Design()
+    design = sketch(levels.reshape(shape), states) if rate > 0 else Design()
     for _ in range(passes if rate > 0 else 1):
         if not levels.any():
             break
