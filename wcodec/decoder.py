@@ -11,13 +11,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from wcodec.chunks import open_sections
+from wcodec.chunks import Sections, open_sections
 from wcodec.container.read import parse
 from wcodec.container.records import Container, Record
 from wcodec.conversion import convert, is_conversion
 from wcodec.errors import ContainerError, CorruptError, RecipeError
-from wcodec.head import Head
-from wcodec.layout import VECTOR, gather, view_shape
+from wcodec.floats import numpy_type
+from wcodec.layout import VECTOR, place
 from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles import write_model
 from wcodec.output import whole_file
@@ -132,8 +132,12 @@ def decode_tensor(
         raise RecipeError(f"{facts.name}: expected --base with the file that it is coded against, got none")
     try:
         sections = open_sections(file, facts, record, base)
-        chunks = list(chunk_map(sections.chunk, range(len(record.sections))))
-        values = _joined(chunks, facts, sections.head)
+        values: Bits = np.empty(facts.shape, numpy_type(facts.dtype))
+        for _ in chunk_map(lambda number: _put(sections, number, values), range(len(record.sections))):
+            pass
+        positions, patches = sections.head.positions, sections.head.patches
+        if positions.size:
+            values.reshape(-1).view(np.uint8).reshape(values.size, -1)[positions] = patches
     except ContainerError as error:
         raise type(error)(f"{facts.name}: {error}") from error
     except (MemoryError, OverflowError) as error:
@@ -143,15 +147,13 @@ def decode_tensor(
     return values
 
 
-def _joined(chunks: list[Bits], facts: TensorFacts, head: Head) -> Bits:
-    along_channels = head.rule is not None and head.layout == VECTOR
-    whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks, axis=1 if along_channels else 0)
-    if head.rule is None:
-        return whole.reshape(facts.shape)
-    values = gather(whole.reshape(view_shape(facts.shape, head.layout)), facts.shape, head.layout)
-    if head.positions.size:
-        values.reshape(-1).view(np.uint8).reshape(values.size, -1)[head.positions] = head.patches
-    return values
+def _put(sections: Sections, number: int, values: Bits) -> None:
+    """Decode chunk `number` to its place among the tensor's values[shape]."""
+    chunk, head, first = sections.chunk(number), sections.head, number * sections.head.chunk_units
+    if head.rule is None or head.layout == VECTOR:
+        values.reshape(-1)[first : first + chunk.size] = chunk.reshape(-1)
+    else:
+        place(chunk, values, first, head.layout)
 
 
 def _some(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from wcodec.errors import CorruptError
+from wcodec.kernels import weights as kernel
 
 VECTOR, MATRIX, DENSE, KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT, PROJECTION = range(8)
 WITH_TAPS = frozenset({KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT})
@@ -68,6 +70,34 @@ def gather(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt
     order = [d for group in _groups(len(shape), layout) for d in group]
     turned = view.reshape([shape[d] for d in order]).transpose(np.argsort(order))
     return np.ascontiguousarray(turned).reshape(shape)  # contiguous arrays of numpy have a dimension at least
+
+
+def place(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: int, layout: int) -> None:
+    """Put rows[n, channels, taps], from row `first` on, into values[shape], C order: `gather` piece by piece."""
+    shape = values.shape
+    groups = _groups(len(shape), layout)
+    flat = [_distance(shape, group) for group in groups]
+    if rows.itemsize == 4 and all(distance is not None for distance in flat):
+        row, channel, tap = (distance or 0 for distance in flat)
+        into = values.reshape(-1).view(np.uint32)
+        kernel.place(np.ascontiguousarray(rows).view(np.uint32), into, first, row, channel, tap)
+        return
+    order = [d for group in groups for d in group]
+    view = values.transpose(order)
+    inner = [shape[d] for d in order[len(groups[0]) :]]
+    if len(groups[0]) == 1:
+        view[first : first + len(rows)] = rows.reshape(len(rows), *inner)
+        return
+    # a row is a place in several dimensions
+    for number, one in enumerate(rows.reshape(len(rows), *inner)):
+        view[np.unravel_index(first + number, [shape[d] for d in groups[0]])] = one
+
+
+def _distance(shape: tuple[int, ...], group: tuple[int, ...]) -> int | None:
+    """Elements between neighbours along a group of dimensions; None where they are not evenly spaced."""
+    if any(b != a + 1 for a, b in pairwise(group)):
+        return None
+    return math.prod(shape[group[-1] + 1 :]) if group else 0
 
 
 def families(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

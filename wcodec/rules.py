@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.floats import Float32, Float64
+from wcodec.kernels import weights as kernel
 from wcodec.layout import Shape3
 from wcodec.quantize import product
 from wcodec.quantize.kmeans import Codebook, lookup
@@ -23,6 +24,8 @@ from wcodec.wire import FLOAT, PRODUCT, ROWS, STEP, TABLE, TRANSFORM, put_varint
 
 Levels = npt.NDArray[np.int32]
 _EXACT_IN_FLOAT32 = 1 << 24
+_FEW_TAPS = 64
+"""Larger bases are for a library's matrix product."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Step:
     states: States = 0
 
     def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
-        return _scaled(reconstruct(levels, self.states), self.step, single)
+        weights = _empty(levels, single)
+        kernel.scale(np.ascontiguousarray(levels).reshape(-1), self.states, self.step, weights.reshape(-1))
+        return weights
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,14 @@ class Transform:
     states: States = 0
 
     def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
-        vectors = reconstruct(levels, self.states).reshape(len(levels), -1, len(self.basis.matrix))
-        return (inverse(vectors, self.basis) * (self.step * 2.0**-self.basis.shift)).reshape(levels.shape)
+        taps = len(self.basis.matrix)
+        step = self.step * 2.0**-self.basis.shift
+        if taps > _FEW_TAPS:
+            vectors = reconstruct(levels, self.states).reshape(len(levels), -1, taps)
+            return (inverse(vectors, self.basis) * step).reshape(levels.shape)
+        weights, matrix = _empty(levels, single), self.basis.matrix.astype(np.float64)
+        kernel.turn(np.ascontiguousarray(levels).reshape(-1), self.states, matrix, step, weights.reshape(-1))
+        return weights
 
 
 @dataclass(frozen=True)
@@ -204,10 +215,5 @@ def round_step(step: float) -> float:
     return float(np.uint32(rounded).view(np.float32))
 
 
-def _scaled(integers: npt.NDArray[np.signedinteger], scale: float, single: bool) -> Float32 | Float64:
-    """f64(integer) * f64(scale); by float32 alone where only that is wanted and one rounding gives the same."""
-    if single and integers.dtype == np.int32 and float(np.float32(scale)) == scale:
-        low, high = (int(integers.min()), int(integers.max())) if integers.size else (0, 0)
-        if low >= -_EXACT_IN_FLOAT32 and high <= _EXACT_IN_FLOAT32:
-            return integers.astype(np.float32) * np.float32(scale)
-    return integers.astype(np.float64) * scale
+def _empty(levels: Levels, single: bool) -> Float32 | Float64:
+    return np.empty(levels.shape, np.float32) if single else np.empty(levels.shape, np.float64)

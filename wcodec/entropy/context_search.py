@@ -33,7 +33,6 @@ def start_code(mean: float) -> int:
 
 def choose(levels: Levels, states: int, effort: Effort) -> Design:
     """The design that codes int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
-    rows, channels, taps = levels.shape
     if effort == "fast":
         return _plain(levels)[0]
     part = levels if effort == "best" else _first(levels, TRIAL_WEIGHTS)
@@ -41,7 +40,7 @@ def choose(levels: Levels, states: int, effort: Effort) -> Design:
     for candidate in _candidates(levels, part, states):
         fits = fitted(part if effort == "best" else _first(levels, FIT_SAMPLES), levels.size, states, candidate)
         trials += fits[-1:] if effort == "normal" and levels.size > SURE_WEIGHTS else [candidate, *fits]
-    return _cheapest(trials, part, states, len(part) / rows)
+    return _cheapest(trials, part, states, len(part) / len(levels))
 
 
 def sketch(levels: Levels, states: int) -> Design:

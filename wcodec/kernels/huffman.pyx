@@ -225,20 +225,33 @@ def decode_raw(uint32_t[::1] symbols, int precision, const uint8_t[::1] payload,
 
     Returns the bit behind the last one; -1 where the payload ends early. Inverse: `encode_raw`.
     """
-    cdef Py_ssize_t i, bit = 8 * start, last = payload.shape[0] - 8
-    cdef uint32_t token, raw, low = (1U << precision) - 1
+    cdef Py_ssize_t i = 0, k, n = symbols.shape[0], bit = 8 * start, last = payload.shape[0] - 8
+    cdef uint32_t token, raw, every, low = (1U << precision) - 1
+    cdef uint32_t *at
     cdef bint ok = True
     if start < 0:
         raise IndexError("the raw bits start outside the payload")
+    if n == 0:
+        return bit
+    at = &symbols[0]
     with nogil:
-        for i in range(symbols.shape[0]):
-            token = symbols[i]
-            raw = token >> precision
-            if raw > 1:
-                raw -= 1
-                if raw > 31 or bit >> 3 > last:
-                    ok = False
-                    break
-                symbols[i] = ((token & low) + low + 1) << raw | <uint32_t>(load(&payload[0], bit) & ((1U << raw) - 1))
-                bit += raw
+        while i < n and ok:
+            if i + 16 <= n:         # most blocks have no token with raw bits
+                every = 0
+                for k in range(16):
+                    every |= at[i + k]
+                if every >> precision < 2:
+                    i += 16
+                    continue
+            for k in range(i, min(i + 16, n)):
+                token = at[k]
+                raw = token >> precision
+                if raw > 1:
+                    raw -= 1
+                    if raw > 31 or bit >> 3 > last:
+                        ok = False
+                        break
+                    at[k] = ((token & low) + low + 1) << raw | <uint32_t>(load(&payload[0], bit) & ((1U << raw) - 1))
+                    bit += raw
+            i += 16
     return bit if ok else -1

@@ -1,0 +1,80 @@
+"""The last steps of decoding: levels to weights, and weights to their places."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twins import transform as transform_twin
+from twins import trellis as trellis_twin
+
+from wcodec.kernels import weights as kernel
+from wcodec.layout import gather, place, spread
+
+RNG = np.random.default_rng(5)
+ADVERSARIAL = {
+    "nothing": [],
+    "all zero": [0] * 40,
+    "a single one": [0] * 17 + [1] + [0] * 9,
+    "alternating": [1, -1] * 30,
+    "the largest": [(1 << 30) - 1, -(1 << 30) + 1] * 8,
+    "random": RNG.integers(-9, 10, 500).tolist(),
+}
+
+
+def integers(levels: list[int], states: int) -> list[int]:
+    return trellis_twin.reconstruct(levels, states) if states else levels
+
+
+@pytest.mark.parametrize("states", [0, 4, 8])
+@pytest.mark.parametrize("levels", ADVERSARIAL.values(), ids=ADVERSARIAL)
+def test_a_scaled_level_is_one_rounded_product(levels: list[int], states: int) -> None:
+    for kind, step in product((np.float32, np.float64), (0.25, 0.0123, 3e-30)):
+        out = np.empty(len(levels), kind)
+        kernel.scale(np.array(levels, np.int32), states, step, out)
+        assert out.tolist() == [float(kind(float(q) * step)) for q in integers(levels, states)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([1, 2, 9, 16, 25, 64]),
+    st.sampled_from([0, 4, 8]),
+    st.sampled_from([1.0, 300.0, 1e6]),
+    st.integers(0, 2**32 - 1),
+)
+def test_turned_kernels_are_those_of_the_twin(taps: int, states: int, size: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    levels = np.rint(rng.laplace(size=7 * taps) * size).astype(np.int32)
+    matrix = rng.integers(-32768, 32769, (taps, taps))
+    kernels = np.array(integers(levels.tolist(), states)).reshape(1, 7, taps)
+    exact = np.array(transform_twin.inverse(kernels.tolist(), matrix.tolist()), np.float64).reshape(-1)
+    for kind in (np.float32, np.float64):
+        out = np.empty(levels.size, kind)
+        kernel.turn(levels, states, matrix.astype(np.float64), 0.0123 / 128, out)
+        assert np.array_equal(out, (exact * (0.0123 / 128)).astype(kind))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2", "f8"])
+@pytest.mark.parametrize("shape", [(6, 35), (3, 3, 5, 20), (40, 4, 3), (2, 2, 2, 3, 5)], ids=str)
+def test_rows_placed_piece_by_piece_are_the_whole(shape: tuple[int, ...], dtype: str) -> None:
+    values = RNG.normal(size=shape).astype(dtype)
+    for layout in range(1, 8):
+        if len(shape) < 3 and layout in {3, 4, 5, 6}:
+            continue
+        rows, back = spread(values, layout), np.zeros_like(values)
+        for first in range(0, len(rows), 3):
+            place(rows[first : first + 3], back, first, layout)
+        assert np.array_equal(back, values)
+        assert np.array_equal(gather(rows, shape, layout), values)
+
+
+def test_rows_that_do_not_fit_are_refused() -> None:
+    rows, out = np.zeros((2, 3, 4), np.uint32), np.zeros(24, np.uint32)
+    for first, row, channel, tap in ((1, 12, 4, 1), (0, 13, 4, 1), (0, 12, 12, 1), (-1, 12, 4, 1), (0, 12, 4, -1)):
+        with pytest.raises(IndexError):
+            kernel.place(rows, out, first, row, channel, tap)
+    with pytest.raises(ValueError, match="basis"):
+        kernel.turn(np.zeros(10, np.int32), 0, np.zeros((9, 9)), 1.0, np.empty(10, np.float32))

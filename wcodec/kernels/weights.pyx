@@ -1,0 +1,108 @@
+"""Levels become weights, and rows of weights the tensor: the last steps of decoding. Every product is rounded by itself."""
+
+from libc.stdint cimport int32_t, uint32_t
+
+from wcodec.kernels.context_model cimport TRELLIS_NEXT
+
+cdef enum:
+    MOST_TAPS = 64
+    BLOCK = 16          # rows that are put in place together, as their elements often share a cache line
+
+ctypedef fused weight_t:
+    float
+    double
+
+
+cdef inline int32_t replayed(int32_t level, int table, int* state) noexcept nogil:
+    """The integer that a level stands for: see `trellis.replay`. Without states (table < 0) it is the level."""
+    cdef int odd
+    if table < 0:
+        return level
+    odd = state[0] & 1 if table else state[0] >> 1
+    state[0] = TRELLIS_NEXT[table][state[0]][level & 1]
+    return 2 * level - (odd & (level != 0)) * ((level >> 31) | 1)
+
+
+cdef inline void scaled(const int32_t* levels, Py_ssize_t n, int table, double step, weight_t* out) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int state = 0
+    for i in range(n):
+        out[i] = <weight_t>(<double>replayed(levels[i], table, &state) * step)
+
+
+def scale(const int32_t[::1] levels, int states, double step, weight_t[::1] out):
+    """out = the integers that the levels stand for under 0, 4 or 8 trellis states, times the step."""
+    cdef Py_ssize_t n = len(levels)
+    if len(out) != n or states not in (0, 4, 8):
+        raise ValueError("levels and weights of different sizes, or unknown states")
+    with nogil:
+        if n and states == 0:
+            scaled(&levels[0], n, -1, step, &out[0])
+        elif n and states == 4:
+            scaled(&levels[0], n, 0, step, &out[0])
+        elif n:
+            scaled(&levels[0], n, 1, step, &out[0])
+
+
+cdef inline void turned(const int32_t* levels, Py_ssize_t n, Py_ssize_t taps, int table, const double* matrix, double step,
+                        weight_t* out) noexcept nogil:
+    """The sums are of integers below 2^53, so that their order does not matter."""
+    cdef Py_ssize_t at, i, t
+    cdef int state = 0
+    cdef double q
+    cdef double[MOST_TAPS] total
+    at = 0
+    while at < n:
+        for t in range(taps):
+            total[t] = 0
+        for i in range(taps):
+            q = replayed(levels[at + i], table, &state)
+            for t in range(taps):
+                total[t] += q * matrix[i * taps + t]
+        for t in range(taps):
+            out[at + t] = <weight_t>(total[t] * step)
+        at += taps
+
+
+def turn(const int32_t[::1] levels, int states, const double[:, ::1] matrix, double step, weight_t[::1] out):
+    """The same of kernels of up to 64 taps: their integers times the integer matrix, times the step."""
+    cdef Py_ssize_t n = len(levels), taps = matrix.shape[0]
+    cdef int table = -1 if states == 0 else states >> 3
+    if len(out) != n or states not in (0, 4, 8):
+        raise ValueError("levels and weights of different sizes, or unknown states")
+    if matrix.shape[1] != taps or not 0 < taps <= MOST_TAPS or n % taps:
+        raise ValueError("a basis and kernels of different sizes")
+    if n == 0:
+        return
+    with nogil:
+        if taps == 9:
+            turned(&levels[0], n, 9, table, &matrix[0, 0], step, &out[0])
+        elif taps == 25:
+            turned(&levels[0], n, 25, table, &matrix[0, 0], step, &out[0])
+        else:
+            turned(&levels[0], n, taps, table, &matrix[0, 0], step, &out[0])
+
+
+def place(const uint32_t[:, :, ::1] rows, uint32_t[::1] out, Py_ssize_t first, Py_ssize_t row, Py_ssize_t channel, Py_ssize_t tap):
+    """out[(first + r) row + c channel + t tap] = rows[r, c, t]; the last three are distances in elements, none negative."""
+    cdef Py_ssize_t r, c, t, begin, end, n = rows.shape[0], channels = rows.shape[1], taps = rows.shape[2]
+    cdef Py_ssize_t stride = channels * taps
+    cdef const uint32_t* source
+    cdef uint32_t* sink
+    if n * channels * taps == 0:
+        return
+    if first < 0 or row < 0 or channel < 0 or tap < 0:
+        raise IndexError("a negative distance")
+    if (first + n - 1) * row + (channels - 1) * channel + (taps - 1) * tap >= len(out):
+        raise IndexError("rows that do not fit")
+    with nogil:
+        begin = 0
+        while begin < n:
+            end = min(n, begin + BLOCK)
+            for c in range(channels):
+                for t in range(taps):
+                    source = &rows[begin, c, t]
+                    sink = &out[(first + begin) * row + c * channel + t * tap]
+                    for r in range(end - begin):
+                        sink[r * row] = source[r * stride]
+            begin += BLOCK
