@@ -1,6 +1,8 @@
 """Whole commands side by side on a 59 MB model: wcodec, gzip -9 and zstd -19, in turn, several rounds.
 
-    python benchmarks/speed.py [--rounds 3] [--out benchmarks/results/speed.md]
+    python benchmarks/speed.py [--rounds 3] [--only "one thread"] [--out benchmarks/results/speed.md]
+
+Weights a second are of CPU time of the whole command, start and files included. --only: rows whose names have the text.
 """
 
 from __future__ import annotations
@@ -25,6 +27,18 @@ ZSTD = (
     "import sys, zstandard as z; i, o = open(sys.argv[2], 'rb'), open(sys.argv[3], 'wb'); "
     "z.ZstdCompressor(level=19).copy_stream(i, o) if sys.argv[1] == 'in' else z.ZstdDecompressor().copy_stream(i, o)"
 )
+
+WCODEC = (
+    ("wcodec (default)", "", ""),
+    ("wcodec --fast", "--fast", ""),
+    ("wcodec --lossless", "--lossless", ""),
+    ("wcodec, one thread", "", "-T 1"),
+    ("wcodec --preset small, one thread", "--preset small", "-T 1"),
+    ("wcodec --fast, one thread", "--fast", "-T 1"),
+    ("wcodec, two threads", "", "-T 2"),
+)
+WEIGHTS = 14_716_165
+"""Of the model, in all."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +75,10 @@ def contests(model: Path, folder: Path) -> list[Contest]:
     wcodec = shlex.quote(shutil.which("wcodec", path=str(Path(sys.executable).parent)) or "wcodec")
     source, zstd = shlex.quote(str(model)), f"{shlex.quote(sys.executable)} -c {shlex.quote(ZSTD)}"
     rows = []
-    for name, options in (("wcodec (default)", ""), ("wcodec --fast", "--fast"), ("wcodec --lossless", "--lossless")):
-        packed = folder / f"{name.split()[-1].strip('()-')}.wcz"
-        rows.append(Contest(f"{name}, in", f"{wcodec} encode -q -f {options} {source} -o {packed}", packed))
-        back = folder / "back.h5"
-        rows.append(Contest(f"{name}, out", f"{wcodec} decode -q -f {packed} -o {back}", back))
+    for number, (name, options, threads) in enumerate(WCODEC):
+        packed, back = folder / f"{number}.wcz", folder / "back.h5"
+        rows.append(Contest(f"{name}, in", f"{wcodec} encode -q -f {threads} {options} {source} -o {packed}", packed))
+        rows.append(Contest(f"{name}, out", f"{wcodec} decode -q -f {threads} {packed} -o {back}", back))
     rows.append(Contest("gzip -9", f"gzip -9 -c {source} > {folder}/m.gz", folder / "m.gz"))
     rows.append(Contest("gunzip", f"gunzip -c {folder}/m.gz > {folder}/m.out", folder / "m.out"))
     rows.append(Contest("zstd -19", f"{zstd} in {source} {folder}/m.zst", folder / "m.zst"))
@@ -76,20 +89,22 @@ def contests(model: Path, folder: Path) -> list[Contest]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     model = fetch("hed")
+    only = f" --only {args.only!r}" if args.only else ""
     lines = [
-        f"`python benchmarks/speed.py --rounds {args.rounds}`, {date.today()}, {platform.machine()}, "
+        f"`python benchmarks/speed.py --rounds {args.rounds}{only}`, {date.today()}, {platform.machine()}, "
         f"{os.cpu_count()} cores; medians of whole commands, run in turn.",
         "",
         f"{model.name}: {model.stat().st_size:,} file bytes",
         "",
-        "| command | file bytes written | wall s | CPU s | peak MB |",
-        "|---|---:|---:|---:|---:|",
+        "| command | file bytes written | wall s | CPU s | M weights/s | peak MB |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     with tempfile.TemporaryDirectory() as name:
-        rows = contests(model, Path(name))
+        rows = [row for row in contests(model, Path(name)) if args.only in row.name]
         runs: dict[str, list[Run]] = {row.name: [] for row in rows}
         for _ in range(args.rounds):
             for row in rows:
@@ -98,7 +113,8 @@ def main() -> None:
             wall = statistics.median(each.wall for each in runs[row.name])
             cpu = statistics.median(each.cpu for each in runs[row.name])
             memory = statistics.median(each.memory for each in runs[row.name])
-            lines.append(f"| {row.name} | {row.output.stat().st_size:,} | {wall:.2f} | {cpu:.2f} | {memory:.0f} |")
+            size, rate = row.output.stat().st_size, WEIGHTS / cpu / 1e6
+            lines.append(f"| {row.name} | {size:,} | {wall:.2f} | {cpu:.2f} | {rate:.1f} | {memory:.0f} |")
     text = "\n".join(lines) + "\n"
     print(text, end="")
     if args.out:

@@ -220,7 +220,8 @@ class _Prepared:
 def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_map: Map) -> EncodedTensor:
     original, kept, positions = prepared.original, prepared.kept, prepared.positions
     layout, rule = choose(kept, plan)
-    whole, pruned = spread(original, layout), spread(kept, layout)
+    whole = spread(original, layout)
+    pruned = whole if kept is original else spread(kept, layout)
     count = units(tensor.shape, layout)
     size = _chunk_units(tensor.count, count)
 
@@ -231,9 +232,9 @@ def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_
         payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
         weights = own.weights(levels, tensor.dtype in {"float32", "bfloat16"})
         decoded = from_float(in_shape(weights, pruned[part].shape), tensor.dtype)
-        difference = np.subtract(whole[part], to_float32(decoded, tensor.dtype), dtype=np.float64)
+        difference = np.subtract(whole[part], to_float32(decoded, tensor.dtype))
         kept = np.count_nonzero(decoded if isinstance(rule, Product) else levels)
-        return payload, decoded, float(np.square(difference).sum()), int(kept)
+        return payload, decoded, float(np.square(difference, dtype=np.float64).sum()), int(kept)
 
     parts = list(chunk_map(chunk, range(0, count, size)))
     decoded = np.concatenate([part[1] for part in parts], axis=1 if layout == VECTOR else 0)

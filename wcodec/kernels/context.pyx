@@ -8,12 +8,12 @@ from wcodec.kernels.context_model cimport *
 from wcodec.kernels.context_level cimport code_side
 from wcodec.kernels.context_row cimport code_row
 from wcodec.kernels.range_coder cimport (
-    COUNT_LIMIT, Coder, Decoder, Encoder, finish_decoder, finish_encoder, start_decoder, start_encoder,
+    Coder, Decoder, Encoder, finish_decoder, finish_encoder, start_decoder, start_encoder,
 )
 
 STATE_COUNT = STATES
 
-cdef uint32_t[1024] RATE        # see `Decoder`
+cdef uint32_t[1024] RATE
 cdef uint32_t[256] SHARE        # 65536 / n
 cdef uint8_t[4096] CLASS
 
@@ -21,7 +21,7 @@ cdef uint8_t[4096] CLASS
 cdef void fill_tables():
     cdef int n, e
     for n in range(1024):
-        RATE[n] = min(n + 1, max(n, COUNT_LIMIT)) << 16 | (655360 + 5 * n + 8) // (10 * n + 16)
+        RATE[n] = (655360 + 5 * n + 8) // (10 * n + 16)
     SHARE[0] = 65536
     for n in range(1, 256):
         SHARE[n] = 65536 // n

@@ -31,7 +31,7 @@ cdef struct Encoder:
     uint8_t* out
     Py_ssize_t at
     Py_ssize_t size
-    const uint32_t* rate    # [1024]: by an estimator's count its next count above 16 bits of rate
+    const uint32_t* rate
     int fault           # 1: out of room
 
 
@@ -109,8 +109,8 @@ cdef inline int code_bit(Coder* c, uint32_t* state, int bit) noexcept nogil:
         c.range = bound if bit else c.range - bound
         if unlikely(c.range >> 32 == 0):
             take_word(c)
-    p += (((HIGHEST if bit else LOWEST) - p) * <int64_t>(c.rate[n] & 65535)) >> 16
-    state[0] = <uint32_t>p << 10 | c.rate[n] >> 16
+    p += (((HIGHEST if bit else LOWEST) - p) * c.rate[n]) >> 16
+    state[0] = <uint32_t>p << 10 | (n + (n < COUNT_LIMIT))
     return bit
 
 
@@ -132,8 +132,8 @@ cdef inline int code_even(Coder* c, uint32_t* state, int bit) noexcept nogil:
         if unlikely(c.range >> 32 == 0):
             take_word(c)
         p = s >> 10
-        p += ((LOWEST + <int64_t>((HIGHEST - LOWEST) & chosen) - p) * <int64_t>(c.rate[n] & 65535)) >> 16
-        state[0] = <uint32_t>p << 10 | c.rate[n] >> 16
+        p += ((LOWEST + <int64_t>((HIGHEST - LOWEST) & chosen) - p) * c.rate[n]) >> 16
+        state[0] = <uint32_t>p << 10 | (n + (n < COUNT_LIMIT))
         return chosen & 1
 
 
