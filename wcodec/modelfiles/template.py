@@ -143,10 +143,12 @@ def parse(skeleton: bytes, tensors: Sequence[TensorFacts]) -> Parsed:
 def suffix(skeleton: bytes) -> str:
     """What the file that the skeleton describes is usually called.
 
-    Raises: CorruptError.
+    Raises: TruncatedError, UnsupportedError.
     """
-    if not skeleton or skeleton[0] >= len(SUFFIXES):
-        raise CorruptError(f"skeleton: expected a known source, got {skeleton[:1].hex() or 'nothing'}")
+    if not skeleton:
+        raise TruncatedError("skeleton: ended early; needed its source, got nothing")
+    if skeleton[0] >= len(SUFFIXES):
+        raise UnsupportedError(f"skeleton: source {skeleton[0]} is not known to this version")
     return SUFFIXES[skeleton[0]]
 
 
