@@ -26,7 +26,8 @@ def is_conversion(container: Container, source: Path, target: Path) -> bool:
     if target.suffix == Path(source.name.removesuffix(".wcz")).suffix:
         return False
     named = any(tensor.name != REST for tensor in container.tensors)
-    return named and target.suffix in _WRITERS and target.suffix != suffix(container.kind, container.skeleton)
+    own = suffix(container.kind, container.skeleton) if named and target.suffix in _WRITERS else ""
+    return own not in ("", target.suffix)
 
 
 def convert(target: Path, wanted: str, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
