@@ -20,8 +20,8 @@ from wcodec.learning.pupil import Frame, Pupil, begin, forget, frame, put_back
 from wcodec.learning.schooling import School, Stage, settled, train_epoch
 from wcodec.learning.scores import Truth
 
-FIRST: Final = 1e-5
-"""Price of a bit in the first stage, in the loss of an example: about what it is worth on small images."""
+FIRST: Final = 4e-6
+"""Price of a bit in the first stage, in the loss of an example: low, for a stage that goes too far is lost."""
 AIM: Final = 0.8
 """Part of the drop allowed that a stage aims at."""
 CLIP: Final = (1 / 8, 4.0)
