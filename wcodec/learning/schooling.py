@@ -69,14 +69,14 @@ def train_epoch(learner: Pupil, school: School, stage: Stage, epoch: int) -> flo
     price, live = tf.constant(stage.price, tf.float32), not settled(stage, epoch)
     steps = school.count // school.batch
     losses = []
-    for step, (inputs, answers, labels) in enumerate(_drawn(school, stage, epoch)):
+    for step, (inputs, answers, labels) in enumerate(drawn(school, stage, epoch)):
         speed = 1 - (1 - LAST) * (epoch + step / steps) / stage.epochs
         losses.append(learner.step(inputs, answers, labels, price, tf.constant(speed, tf.float32), live))
     reprice(learner)
     return float(tf.reduce_mean(tf.stack(losses)))
 
 
-def _drawn(
+def drawn(
     school: School, stage: Stage, epoch: int
 ) -> Iterator[tuple[tuple[Array, ...], tuple[Array, ...], Array | None]]:
     """All examples in an order of the epoch's own, in batches."""
