@@ -34,7 +34,7 @@ from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.net import judged
 from wcodec.learning.pupil import Frame, Pupil, begin, frame, pupil, put_back
 from wcodec.learning.schooling import School, Stage, train_epoch
-from wcodec.learning.slim import Slim, slim, whole
+from wcodec.learning.slim import Slim, ordered, slim, whole
 from wcodec.learning.tensor_names import tensor_names
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
@@ -188,7 +188,7 @@ def coded(row: records_page.Row, folder: Path) -> records_page.Row:
         levels, steps = cut(np.rint(arrays["latents"]).astype(np.int32), model.weights), arrays["steps"].tolist()
     tuned = {
         one: Tuned(level * np.float32(step), step)
-        for index, (level, step) in enumerate(zip(levels, steps, strict=True))
+        for index, (level, step) in enumerate(zip(ordered(model, levels), steps, strict=True))
         for one in names[index]
     }
     encode(source, folder / row.file, Recipe(effort="best"), tuned=tuned)

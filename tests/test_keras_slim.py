@@ -9,7 +9,7 @@ import pytest
 
 from wcodec.learning.backend import keras
 from wcodec.learning.load import load_model
-from wcodec.learning.slim import slim, whole
+from wcodec.learning.slim import ordered, slim, whole
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 RNG = np.random.default_rng(4)
@@ -34,6 +34,20 @@ def test_a_network_without_its_dead_units_answers_alike(name: str) -> None:
     for index, (weight, small) in enumerate(zip(model.weights, part.model.weights, strict=True)):
         weight.assign(whole(part, index, np.asarray(small)))
     assert np.allclose(np.asarray(model(inputs)), before, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lenet300.h5", "lenet5.keras", "tutorial_cnn.h5"])
+def test_hidden_units_in_another_order_answer_alike(name: str) -> None:
+    model = load_model(SAMPLES / name)
+    levels = [np.rint(np.asarray(weight) / 0.05).astype(np.int32) for weight in model.weights]
+    inputs = RNG.random((5, *model.input_shape[1:])).astype(np.float32)
+    answers = []
+    for given in (levels, ordered(model, levels)):
+        for weight, level in zip(model.weights, given, strict=True):
+            weight.assign(level * np.float32(0.05))
+        answers.append(np.asarray(model(inputs)))
+    assert not np.array_equal(np.asarray(model.weights[0]), levels[0] * np.float32(0.05))
+    assert np.allclose(*answers, atol=1e-4)
 
 
 def test_a_layer_that_is_all_dead_keeps_a_unit() -> None:
