@@ -87,6 +87,9 @@ def report(rows: list[Row], picks: dict[str, Row]) -> str:
             f"| `{name}.wcz` | {row.weight_bytes:,} | {row.file_bytes:,} | {row.error:.2f} % | {row.test_error:.2f} % "
             f"| {row.seed} | {row.price:g} |"
         )
+    missed = [name for name, pick in picks.items() if tests_of(rows, pick) > RECORDS[name].bar]
+    if missed:
+        lines += ["", f"Not within its bar on the test images: {', '.join(missed)}."]
     lines += ["", "## All networks: mean over the seeds, and (least to most)", ""]
     lines += ["| network | price | seeds | weight bytes | error on 5,000 that chose | test error |"]
     lines += ["|---|--:|--:|--:|--:|--:|"]
@@ -104,6 +107,11 @@ def report(rows: list[Row], picks: dict[str, Row]) -> str:
         for name in sorted({name for name, _ in floats})
     )
     return "\n".join([*lines, "", f"Errors of the networks before, on the 5,000 that chose, in percent: {said}.", ""])
+
+
+def tests_of(rows: list[Row], pick: Row) -> float:
+    """Error of a row on the test images."""
+    return next(row.test_error or 0.0 for row in rows if row.file == pick.file)
 
 
 def spread(values: list[float], form: str) -> str:
