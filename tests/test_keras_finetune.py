@@ -19,12 +19,9 @@ from wcodec.errors import BudgetError, ModelFileError, RecipeError
 from wcodec.learning import checkpoint
 from wcodec.learning.backend import keras
 from wcodec.learning.evaluate import evaluate
-from wcodec.learning.examples import Examples
 from wcodec.learning.finetune import Budget, stages
 from wcodec.learning.finetuning import Finetuned, Lessons, facts_of, train
-from wcodec.learning.label_loss import Lesson
 from wcodec.learning.net import Net, put, shortened, worth
-from wcodec.learning.schooling import School, Stage, drawn
 
 if TYPE_CHECKING:
     from keras import Model
@@ -277,20 +274,6 @@ def test_contradictions_are_usage_errors(files: tuple[Path, Path], wcodec: Run, 
     done = wcodec("encode", source, "-o", tmp_path / "x.wcz", "--finetune", 2)
     assert done.returncode == 2
     assert "expected --data D with it" in done.stderr
-
-
-def test_an_epoch_takes_one_version_of_each_example() -> None:
-    numbers = np.arange(300, dtype=np.float32)[:, None]
-    lesson = Lesson(None, None, (numbers,), (False,), (1.0, 1.0))
-    school = School(Examples((numbers,)), lesson, [], seed=0, versions=3)
-    assert school.count == 100
-    first, second = (
-        np.concatenate([inputs[0][:, 0] for inputs, _, _ in drawn(school, Stage(0, 0.0, 2), epoch)]).astype(int)
-        for epoch in (0, 1)
-    )
-    assert len(set(first % 100)) == len(first) == 96
-    assert {*(first // 100)} == {0, 1, 2}
-    assert not np.array_equal(first, second)
 
 
 # --- small things --------------------------------------------------------------------------------------------------

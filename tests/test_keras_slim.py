@@ -1,4 +1,4 @@
-"""Dead units are left out of a chain of layers, and its answers stay."""
+"""What the records are trained by: chains of layers without their dead units, several versions of each example."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from wcodec.learning.backend import keras
+from wcodec.learning.examples import Examples
+from wcodec.learning.label_loss import Lesson
 from wcodec.learning.load import load_model
+from wcodec.learning.schooling import School, Stage, drawn
 from wcodec.learning.slim import ordered, slim, whole
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -68,3 +71,17 @@ def test_what_is_no_plain_chain_is_left_alone() -> None:
     for layers in others:
         model = keras().Sequential(layers)
         assert slim(model, [np.zeros(weight.shape, np.int32) for weight in model.weights]) is None
+
+
+def test_an_epoch_takes_one_version_of_each_example() -> None:
+    numbers = np.arange(300, dtype=np.float32)[:, None]
+    lesson = Lesson(None, None, (numbers,), (False,), (1.0, 1.0))
+    school = School(Examples((numbers,)), lesson, [], seed=0, versions=3)
+    assert school.count == 100
+    first, second = (
+        np.concatenate([inputs[0][:, 0] for inputs, _, _ in drawn(school, Stage(0, 0.0, 2), epoch)]).astype(int)
+        for epoch in (0, 1)
+    )
+    assert len(set(first % 100)) == len(first) == 96
+    assert {*(first // 100)} == {0, 1, 2}
+    assert not np.array_equal(first, second)
