@@ -127,6 +127,7 @@ def _weight_plan(
     options = wish.options
     clusters = options.clusters or (1 << options.bits if options.bits else None)
     quantizer = options.quantizer or "auto"
+    few = quantizer == "auto" and not clusters and not options.step
     if quantizer == "auto":
         quantizer = "kmeans" if clusters else "uniform"
     if options.block and quantizer != "product":
@@ -152,6 +153,7 @@ def _weight_plan(
         start=options.start or "linear",
         rate=0.0 if options.prune or recipe.effort == "fast" else _RATE[states],
         states=states,
+        few=few,
         coder=coder,
         effort=recipe.effort,
         seed=recipe.seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -11,7 +11,6 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.entropy import context
 from wcodec.floats import Float32, from_float, to_float32
 from wcodec.layout import (
     DENSE,
@@ -26,15 +25,16 @@ from wcodec.layout import (
     spread,
     view_shape,
 )
-from wcodec.levels import FAMILIES
+from wcodec.levels import FAMILIES, encode_chunk
 from wcodec.quantize import product
 from wcodec.quantize.affine import Affine, affine_levels, row_steps
+from wcodec.quantize.few import few_values
 from wcodec.quantize.kmeans import assign, cluster, codebook_of
 from wcodec.quantize.transform import MAX_SIDE, dct_basis, forward, klt_basis
 from wcodec.quantize.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.quantize.trellis import quantize
 from wcodec.recipe import Plan
-from wcodec.rules import Float, Levels, Product, Rows, Rule, Step, Table, Transform, pack_rule, round_step
+from wcodec.rules import Float, Levels, Product, Rows, Rule, Step, Table, Transform, pack_rule, round_step, rule_of_rows
 from wcodec.wire import CHUNK_WEIGHTS
 
 MIN_TAPS, MAX_TAPS = 9, 64
@@ -44,6 +44,8 @@ _LARGEST = 0x7F7FFFFF
 _SAMPLE = 1 << 16
 _PASSES = {"fast": 1, "normal": 1, "best": 4}
 """How often the trellis learns its prices: a second time saves about 0.3 % of the bytes, for half as long again."""
+_ABOUT_AS_MANY = 1.05
+"""Bytes of an exact codebook, over those of a quantiser that loses, for which no loss is the better bargain."""
 _AFFINE: dict[str, Affine] = {how: how for how in get_args(Affine)}
 _SPACING = {0: 1.0, 4: 0.6, 8: 0.6}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
@@ -60,6 +62,18 @@ def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
     first = layouts[0][0]
     if plan.how in {"kmeans", "table"} or (plan.how == "product" and first != VECTOR):
         return _codebook_choice(weights, first, plan)
+    layout, rule = _uniform_choice(weights, layouts, plan)
+    values = few_values(weights) if plan.few else None
+    if values is None:
+        return layout, rule
+    table = Table(codebook_of(values))
+    every = [layout for family in layouts for layout in family]
+    own = min(every, key=lambda layout: _cost(weights, layout, table)) if every[1:] else first
+    most = _ABOUT_AS_MANY * _true_cost(weights, layout, rule, plan)
+    return (own, table) if _true_cost(weights, own, table, plan) <= most else (layout, rule)
+
+
+def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: Plan) -> tuple[int, Rule]:
     step = round_step(plan.step * _SPACING[plan.states])
     choices = [(family, rule) for family in layouts for rule in _uniform_rules(weights, family[0], step, plan)]
     if plan.effort == "fast":
@@ -95,8 +109,9 @@ def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
 
 
 def coders_of(rule: Rule, plan: Plan) -> tuple[str, ...]:
-    """The level coders worth trying. Codes of vectors have little that contexts can tell."""
-    return ("dense", "context") if isinstance(rule, Product) and plan.coder == "auto" else FAMILIES[plan.coder]
+    """The level coders worth trying. Codes of vectors, and of a few values, may have little that contexts can tell."""
+    codes = isinstance(rule, Product) or (plan.few and isinstance(rule, Table))
+    return ("dense", "context") if codes and plan.coder == "auto" else FAMILIES[plan.coder]
 
 
 def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
@@ -185,11 +200,17 @@ def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
 
 def _cost(weights: Float32, layout: int, rule: Rule) -> float:
     """Bytes of the weights and of the rule's tables, judged by rows from the middle and plain rounding."""
+    plain = Plan("uniform", effort="fast", coder="context")
+    return _true_cost(weights, layout, replace(rule, states=0), plain, _SAMPLE)
+
+
+def _true_cost(weights: Float32, layout: int, rule: Rule, plan: Plan, sample: int = 4 * _SAMPLE) -> float:
+    """The same, quantised and coded as planned."""
     view = spread(weights, layout)
-    rows = max(1, _SAMPLE // max(1, view[0].size))
+    rows = max(1, sample // max(1, view[0].size))
     start = max(0, (len(view) - rows) // 2)
-    plain = replace(rule, states=0)
     tables = bytearray()
-    pack_rule(tables, plain)
-    levels = quantized(view[start : start + rows], plain, Plan("uniform"))
-    return len(context.encode(levels, 0, "fast")) * len(view) / len(levels) + len(tables)
+    pack_rule(tables, rule)
+    levels = quantized(view[start : start + rows], rule_of_rows(rule, start, rows), plan)
+    payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
+    return (len(payload) - 1) * len(view) / len(levels) + len(tables)

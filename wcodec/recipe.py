@@ -271,7 +271,7 @@ class Plan:
     limit:     larger magnitudes, and what is not finite, are kept exactly beside the levels.
     step:      distance of levels at which plain rounding has the error that is wanted, in units of the weights.
     clusters:  size of the codebook, level 0 included; None where `step` decides. `start` and `block` as in Options.
-    transform: whether large kernels may be coded in a rotated basis.
+    few:       whether a codebook may stand in for "uniform" where values are few; transform: a rotated basis for taps.
     bits:      of "symmetric" and "asymmetric"; outputs: where a tensor has them, if each has a step of its own.
     mantissa:  bits of mantissa kept by "float"; kind: what values are rounded to before that.
     given:     what learning chose in place of a codebook of `clusters`.
@@ -293,6 +293,7 @@ class Plan:
     kind: Literal["float32", "float16", "bfloat16"] = "float32"
     rate: float = 0.0
     states: Literal[0, 4, 8] = 0
+    few: bool = False
     transform: bool = True
     coder: str = "auto"
     effort: Effort = "normal"
