@@ -80,3 +80,29 @@ def assert_same_bytes(source: Path, words: dict[str, object], folder: Path) -> N
     for threads in (1, 2, 5):
         decode(folder / "1.wcz", folder / f"{threads}.out", threads=threads)
     assert len({digest(folder / f"{threads}.out") for threads in (1, 2, 5)}) == 1
+
+
+def test_what_memory_held_before_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and columns of zeros among others: what a kernel leaves out must not be read."""
+    matrix, kernel, vector = weights(6, 150, 120), weights(7, 3, 3, 40, 60), weights(8, 700)
+    matrix[np.abs(matrix) < 0.15], kernel[np.abs(kernel) < 0.2], vector[::3] = 0, 0, 0
+    matrix[10:60], matrix[:, 7:30], kernel[..., 8:20, :], kernel[..., 30:] = 0, 0, 0, 0
+    source = write_npz(tmp_path / "m.npz", {"a": matrix, "b": kernel, "c": vector, "d": weights(9, 2000, 30)})
+    empty = np.empty
+    for name, words in RECIPES.items():
+        made = set()
+        for garbage in (0x00, 0x3F, 0xFF):
+
+            def used_before(*args: object, garbage: int = garbage, **words: object) -> np.ndarray:
+                array = empty(*args, **words)
+                if array.size and not array.dtype.hasobject:
+                    array.view(np.dtype((np.void, array.itemsize)))[...] = np.void(bytes([garbage]) * array.itemsize)
+                return array
+
+            with monkeypatch.context() as patched:
+                patched.setattr(np, "empty", used_before)
+                encode(source, tmp_path / "m.wcz", recipe_from(words), threads=1)
+                (tmp_path / "o.npz").unlink(missing_ok=True)
+                decode(tmp_path / "m.wcz", tmp_path / "o.npz")
+            made.add((digest(tmp_path / "m.wcz"), digest(tmp_path / "o.npz")))
+        assert len(made) == 1, name

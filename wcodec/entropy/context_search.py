@@ -113,7 +113,7 @@ def fitted(levels: Levels, size: int, states: int, design: Design) -> list[Desig
     if size < FIT_LEAST:
         return []
     every = max(1, levels.size // FIT_SAMPLES)
-    samples = np.empty((-(-rows // every) * channels * taps, FEATURES + 2), np.int32)
+    samples = np.zeros((-(-rows // every) * channels * taps, FEATURES + 2), np.int32)  # rows of zeros give none
     preset = PRESETS[design.sparse, taps > 1]
     if taps == 1 and size >= LAGS_LEAST and channels > 8:
         design = replace(design, near=near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], design.sparse))
