@@ -39,7 +39,8 @@ def choose(levels: Levels, states: int, effort: Effort) -> Design:
     trials = []
     for candidate in _candidates(levels, part, states):
         fits = fitted(part if effort == "best" else _first(levels, FIT_SAMPLES), levels.size, states, candidate)
-        trials += fits[-1:] if effort == "normal" and levels.size > SURE_WEIGHTS else [candidate, *fits]
+        sure = effort == "normal" and levels.size > SURE_WEIGHTS
+        trials += fits[-1:] if sure and fits else [candidate, *fits]
     return _cheapest(trials, part, states, len(part) / len(levels))
 
 
@@ -108,7 +109,7 @@ def _reconstruct(levels: Levels, states: int) -> Levels:
 
 
 def fitted(levels: Levels, size: int, states: int, design: Design) -> list[Design]:
-    """`design` with weights fitted to `levels`, the first rows of `size` weights: none for small tensors."""
+    """`design` with weights fitted to `levels`, the first rows of `size` weights: none for small tensors, nor for zeros."""
     rows, channels, taps = levels.shape
     if size < FIT_LEAST:
         return []
@@ -119,6 +120,8 @@ def fitted(levels: Levels, size: int, states: int, design: Design) -> list[Desig
         design = replace(design, near=near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], design.sparse))
     watch = Watch(samples=samples, every=every, quiet=True)
     run(levels, replace(design, weights=np.array([preset], np.int32)), states, watch)
+    if not samples.any():
+        return []
     designs = [replace(design, weights=fit_weights(samples, taps, 1, preset))]
     if 1 < taps <= 25 and size >= SETS_LEAST:
         designs.append(replace(design, weights=fit_weights(samples, taps, taps, preset)))
