@@ -109,7 +109,7 @@ def _reconstruct(levels: Levels, states: int) -> Levels:
 
 
 def fitted(levels: Levels, size: int, states: int, design: Design) -> list[Design]:
-    """`design` with weights fitted to `levels`, the first rows of `size` weights: none for small tensors, nor for zeros."""
+    """`design` with weights fitted to `levels`, the first rows of `size` weights: none for few weights or zeros."""
     rows, channels, taps = levels.shape
     if size < FIT_LEAST:
         return []
