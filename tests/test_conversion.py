@@ -80,6 +80,9 @@ def test_the_command_converts_by_the_name_of_the_output(wcodec: Run, samples: Pa
     assert wcodec("decode", packed, "-o", tmp_path / "out.safetensors").returncode == 0
     with open_container(packed) as opened:
         assert set(load_file(tmp_path / "out.safetensors")) == set(opened.names())
+    refused = wcodec("decode", packed, "-o", tmp_path / "out.keras")
+    assert (refused.returncode, ".h5" in refused.stderr) == (2, True)
+    assert not (tmp_path / "out.keras").exists()
 
 
 @pytest.mark.parametrize(

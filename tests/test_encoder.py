@@ -258,3 +258,18 @@ def test_a_target_is_met_within_two_percent_from_below(words: dict[str, float], 
     source = packed.with_suffix("").stat().st_size
     target = words.get("target_size", 0) or source / words["target_ratio"]
     assert 0.98 * target <= packed.stat().st_size <= target
+
+
+@pytest.mark.parametrize("words", [{"target_size": "1MB"}, {"step": 1e-30}, {"max_error": 1e-18}], ids=str)
+def test_what_fits_without_loss_loses_nothing(words: dict[str, object], tmp_path: Path) -> None:
+    arrays = {"a/kernel": weights(1, 300, 200), "b/kernel": weights(2, 3, 3, 40, 60), "c/kernel": weights(3, 40, 10)}
+    _, restored = round_trip(tmp_path, arrays, **words)
+    assert all(np.array_equal(arrays[name], restored[name]) for name in arrays)
+
+
+def test_weights_that_survive_pruning_stay_near_themselves_at_the_finest_step(tmp_path: Path) -> None:
+    arrays = {"a/kernel": weights(1, 300, 200)}
+    _, restored = round_trip(tmp_path, arrays, step=1e-30, sparsity=0.5)
+    kept = restored["a/kernel"] != 0
+    assert 0.49 < kept.mean() < 0.51
+    assert np.abs(restored["a/kernel"] - arrays["a/kernel"])[kept].max() < 1e-7

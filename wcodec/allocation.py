@@ -24,6 +24,8 @@ _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
 """Step of a lone large tensor by its rms; `_caution` says how it falls."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
 _STATES: Literal[8] = 8
+_FINEST, _TURNED = 2.0**26, 2.0**22
+"""Most steps to the largest weight: beyond them floats are as short as integers, and turned integers overflow."""
 _RATE = {0: 0.1, 8: 0.25}
 """Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
 
@@ -140,12 +142,17 @@ def _weight_plan(
         step, clusters = max(-found.low, found.high) / max(1, (clusters - 1) // 2), None
     if step <= 0.0:  # zeros, which training may have moved
         return Plan("float", limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
+    peak, pruned = max(-found.low, found.high), shared or options.prune
+    if quantizer == "uniform" and peak > step * _FINEST:
+        if not pruned:
+            return Plan("exact", effort=recipe.effort)
+        step = peak / _FINEST
     coder = coder_of(options, recipe)
     trellis = quantizer == "uniform" and coder != "huffman" and not options.prune
     states = _STATES if trellis else 0
     return Plan(
         how=cast(Literal["uniform", "kmeans", "product"], quantizer),
-        prune=shared or options.prune,
+        prune=pruned,
         limit=found.limit,
         step=step,
         clusters=clusters,
@@ -157,6 +164,7 @@ def _weight_plan(
         coder=coder,
         effort=recipe.effort,
         seed=recipe.seed,
+        transform=peak <= step * _TURNED,
     )
 
 

@@ -139,7 +139,8 @@ def decode_tensor(
         if positions.size:
             values.reshape(-1).view(np.uint8).reshape(values.size, -1)[positions] = patches
     except ContainerError as error:
-        raise type(error)(f"{facts.name}: {error}") from error
+        named = str(error).startswith(facts.name)
+        raise type(error)(str(error) if named else f"{facts.name}: {error}") from error
     except (MemoryError, OverflowError) as error:
         raise CorruptError(f"{facts.name}: expected a tensor that fits in memory, got shape {facts.shape}") from error
     if zlib.crc32(values.data if values.flags.c_contiguous else values.tobytes()) != record.digest:

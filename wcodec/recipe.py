@@ -245,7 +245,7 @@ def parse_config(path: Path) -> tuple[Options, tuple[Rule, ...], dict[str, objec
         with path.open("rb") as file:
             config = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: expected a TOML file, got {error}") from error
+        raise RecipeError(f"{path}: expected a TOML file, got {getattr(error, 'strerror', error)}") from error
     tables = config.pop("set", [])
     if not isinstance(tables, list) or not all(isinstance(t, dict) and "pattern" in t for t in tables):
         raise RecipeError(f"{path}: expected [[set]] tables with a pattern")

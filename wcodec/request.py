@@ -46,10 +46,12 @@ def recipe_from(words: Mapping[str, object], config: Path | None = None) -> Reci
     whole |= said
     if unknown := sorted(whole.keys() - WHOLE):
         raise RecipeError(f"option {unknown[0]!r}: expected one of {', '.join(sorted(WHOLE | {*WORDS, 'set'}))}")
+    general = own.over(general)
+    _refuse_idle([general, *(rule.options.over(general) for rule in rules)], bool(whole.get("global_sparsity")))
     if "target_size" in whole:
         whole["target_bytes"] = parse_size(str(whole.pop("target_size")))
     return Recipe(
-        options=own.over(general),
+        options=general,
         rules=rules,
         include=_patterns(whole, "include"),
         exclude=_patterns(whole, "exclude"),
@@ -62,6 +64,16 @@ def recipe_from(words: Mapping[str, object], config: Path | None = None) -> Reci
         keep_optimizer=_typed(whole, "keep_optimizer", bool) or False,
         seed=_typed(whole, "seed", int) or 0,
     )
+
+
+def _refuse_idle(every: Iterable[Options], ranked: bool) -> None:
+    """Raises: RecipeError for a word that does nothing without another one."""
+    every = list(every)
+    if ranked and not any(options.prune and options.prune.rule == "sparsity" for options in every):
+        raise RecipeError("global_sparsity: expected sparsity beside it, got none")
+    started = [options for options in every if options.start]
+    if started and not any(o.bits or o.clusters or o.quantizer == "kmeans" for o in started):
+        raise RecipeError("start: expected bits, clusters or quantizer kmeans beside it, got none")
 
 
 _TARGETS = frozenset({"max_error", "target_size", "target_bytes", "target_ratio"})

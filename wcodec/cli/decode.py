@@ -8,9 +8,9 @@ from pathlib import Path
 
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
-from wcodec.cli.paths import free_target, source_file, unpacked_name
+from wcodec.cli.paths import free_target, misnamed, source_file, unpacked_name
 from wcodec.cli.units import parse_threads
-from wcodec.errors import WcodecError
+from wcodec.errors import RecipeError, WcodecError
 
 EXAMPLE = "wcodec decode model.h5.wcz -o restored.h5"
 
@@ -71,7 +71,10 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     with open_container(source) as opened:
         # The identical file may have had any name.
         named = is_identical(opened.container) and source.with_suffix("").suffix
-        ending = "" if named else suffix(opened.container.kind, opened.container.skeleton)
+        kind = suffix(opened.container.kind, opened.container.skeleton)
+    ending = "" if named else kind
+    if args.output and (other := misnamed(source, args.output, kind)):
+        raise RecipeError(f"{args.output}: expected {kind}, .npz or .safetensors, as the model in it, got {other}")
     target = free_target(source, args.output or unpacked_name(source, ending), args.force)
     with watched("decode", args.quiet) as progress:
         decode(source, target, base=args.base, threads=args.threads, progress=progress)
@@ -92,7 +95,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
 
     target = args.output or source.with_suffix(".npz")
     if target.suffix not in {".npz", ".npy"} or (target.suffix == ".npy" and len(set(args.tensor)) > 1):
-        raise WcodecError(f"{target}: expected .npz, or .npy for one --tensor")
+        raise RecipeError(f"{target}: expected .npz, or .npy for one --tensor")
     free_target(source, target, args.force)
     weights = api.open(source, base=args.base)
     try:

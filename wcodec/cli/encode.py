@@ -14,7 +14,7 @@ from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import free_folder, free_target, packed_name, source_file
 from wcodec.cli.reporting import option, report_target
 from wcodec.cli.units import parse_threads
-from wcodec.errors import RecipeError, WcodecError
+from wcodec.errors import RecipeError
 from wcodec.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
 
 EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
@@ -90,10 +90,12 @@ def _target(args: argparse.Namespace, source: Path, several: bool, stack: ExitSt
 
     Raises: WcodecError.
     """
-    if args.data and args.base:
-        raise WcodecError("--base: expected nothing to be learnt beside it, got --data")
-    if several and (args.data or args.report):
-        raise WcodecError(f"{source}: expected a single file with --data or --report, got a model of several")
+    learnt = "--data" if args.data else "--moments" if args.moments is not None else None
+    if learnt and (args.base or args.scheduler):
+        word = "--base" if args.base else "--scheduler"
+        raise RecipeError(f"{word}: expected nothing to be learnt beside it, got {learnt}")
+    if several and (learnt or args.report):
+        raise RecipeError(f"{source}: expected a single file with {learnt or '--report'}, got a model of several")
     if args.dry_run:
         return packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
     wanted = args.output or packed_name(source)

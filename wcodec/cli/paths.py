@@ -23,6 +23,17 @@ def unpacked_name(source: Path, suffix: str) -> Path:
     return source.with_name(name if says else name + suffix)
 
 
+def misnamed(source: Path, target: Path, kind: str) -> str:
+    """The suffix of `target` where it promises another kind of model file than comes out, else nothing.
+
+    kind: suffix of what was encoded; its own name, X.h5.wcz, is right whatever it was.
+    """
+    right = {"." + kind.rpartition(".")[2], Path(source.name.removesuffix(SUFFIX)).suffix, ".npz", ".safetensors"}
+    if ".h5" in right:
+        right.add(".hdf5")
+    return target.suffix if kind and target.suffix in MODEL_SUFFIXES - right else ""
+
+
 def source_file(source: Path) -> Path:
     """The file or folder to read, which must exist.
 
@@ -36,8 +47,10 @@ def source_file(source: Path) -> Path:
 def free_target(source: Path, target: Path, force: bool) -> Path:
     """The file to write, after the refusals that protect what is there.
 
-    Raises: WcodecError where it is the source, exists (without `force`), is no file, or has no folder to be in.
+    Raises: WcodecError where it is the source, `-`, exists (without `force`), is no file, or has no folder to be in.
     """
+    if str(target) == "-":
+        raise WcodecError("-: expected a file to write; nothing is written to standard output")
     if target.exists() and target.samefile(source):
         raise WcodecError(f"{target}: expected another output, got the input itself")
     if target.is_dir():
