@@ -18,7 +18,7 @@ OWN = [*MODULES, *KERNELS, ROOT / "cli.py", ROOT / "setup.py"]
 OWN += [file for folder in ("tests", "formats", "benchmarks", "samples") for file in (ROOT / folder).rglob("*.py")]
 
 NOUNS = "errors wire model recipe request"
-STORY = "encoder decoder inspection allocation plain_plans search quantization levels head parallel output"
+STORY = "encoder decoder inspection allocation looks plain_plans search quantization levels head parallel output"
 STORY += " rules rule_parameters sweep portrait identical restore twins chunks conversion sharded folders sha versions"
 STORY += " coded"
 FLOORS = (

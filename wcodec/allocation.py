@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from wcodec.errors import RecipeError
 from wcodec.floats import Float32, to_float32
+from wcodec.head import NO_POSITIONS
+from wcodec.kernels import survey as kernel
 from wcodec.model import Bits, Model, Tensor
 from wcodec.plain_plans import coder_of, plain_plan, shorter_plan
 from wcodec.prune import global_threshold
@@ -20,6 +23,7 @@ from wcodec.wire import FLOATS
 
 _TALL, _FEW = 16.0, 4096
 _OUTLIER = 4096.0
+_LARGEST = float(np.finfo(np.float32).max)
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
 """Step of a lone large tensor by its rms; `_caution` says how it falls."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
@@ -60,19 +64,33 @@ def survey(tensor: Tensor, values: Bits) -> Survey:
     A few magnitudes over 4096 times the median of the non-zero ones would cost all others their precision: they are not
     regular, unless they are so many that they are the distribution.
     """
-    weights = to_float32(values, tensor.dtype).reshape(-1)
-    finite = np.isfinite(weights)
-    regular = weights if finite.all() else weights[finite]
-    limit = float(np.finfo(np.float32).max)
-    result = _describe(regular, limit)
+    weights = np.ascontiguousarray(to_float32(values, tensor.dtype)).reshape(-1)
+    result = _describe(weights, _LARGEST)
+    top = max(-result.low, result.high)
     # A lone outlier is at most sqrt(n) times the rms: in small tensors only the median can tell.
-    if result.rms and (max(-result.low, result.high) > _TALL * result.rms or regular.size < _FEW):
+    if result.rms and (top > _TALL * result.rms or result.regular < _FEW):
+        # Where more than half are over top / 4096 so is their median: most tensors need no search for it.
+        half = (kernel.count_over(weights, 0.0) + 1) // 2
+        if result.regular == weights.size and kernel.count_over(weights, top / _OUTLIER) >= half:
+            return result
+        regular = weights[np.isfinite(weights)]
         magnitudes = np.abs(regular[regular != 0])
         median = float(np.partition(magnitudes, magnitudes.size // 2)[magnitudes.size // 2])
-        bound = min(_OUTLIER * median, limit)
+        bound = min(_OUTLIER * median, result.limit)
         if np.count_nonzero(magnitudes > bound) <= max(1, regular.size // 1024):
-            result = _describe(regular[np.abs(regular) <= bound], bound)
+            result = _describe(weights, bound)
     return result
+
+
+def irregular(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
+    """Positions, in C order, of the weights that are not finite or larger in magnitude than `limit`."""
+    flat = weights.reshape(-1)
+    return np.flatnonzero(~(np.abs(flat) <= limit)) if _describe(flat, limit).regular < flat.size else NO_POSITIONS
+
+
+def energy_of(weights: Float32) -> float:
+    """The sum of the squares of those that are finite."""
+    return _describe(np.ascontiguousarray(weights).reshape(-1), _LARGEST).energy
 
 
 @dataclass(frozen=True)
@@ -221,10 +239,8 @@ def _shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None
     return Prune("absolute", global_threshold(lambda: (to_float32(t.read(), t.dtype) for t in weights), prune.amount))
 
 
-def _describe(regular: Float32, limit: float) -> Survey:
-    if not regular.size:
-        return Survey(0, 0.0, 0.0, 0.0, limit)
-    low, high = float(regular.min()), float(regular.max())
-    # Squares of float32 stay float32 where they cannot overflow: half the memory traffic.
-    squares = np.square(regular, dtype=np.float32 if max(-low, high) < 1e15 else np.float64)
-    return Survey(regular.size, float(squares.sum(dtype=np.float64)), low, high, limit)
+def _describe(weights: Float32, limit: float) -> Survey:
+    found = np.empty(4)
+    kernel.describe(weights, limit, found)
+    regular, low, high, energy = found.tolist()
+    return Survey(int(regular), energy, low, high, limit)

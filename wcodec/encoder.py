@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec import lossless
-from wcodec.allocation import Survey, is_weight, plan_model, survey
+from wcodec.allocation import energy_of, irregular, is_weight, plan_model
 from wcodec.coded import EncodedTensor, smaller
 from wcodec.container.write import Coded, Writer
-from wcodec.floats import Float32, from_float, mantissa_of, to_float32
+from wcodec.floats import Float32, from_float, mantissa_of, numpy_type, to_float32
 from wcodec.head import NO_POSITIONS, Head, pack_head
 from wcodec.identical import encode_identical
-from wcodec.layout import VECTOR, gather, spread, units
+from wcodec.kernels.survey import distance
+from wcodec.layout import VECTOR, place, spread, units
 from wcodec.levels import encode_chunk
+from wcodec.looks import Look, look_at
 from wcodec.model import Bits, Model, Tensor, TensorFacts, Tuned
 from wcodec.modelfiles.shards import opened
 from wcodec.output import whole_file
@@ -32,18 +33,10 @@ from wcodec.recipe import Effort, Plan, Recipe
 from wcodec.rules import Product, in_shape, rule_of_rows
 from wcodec.search import goal_of, largest_step
 from wcodec.versions import Base, difference, open_base
-from wcodec.wire import CHUNK_WEIGHTS, FLOATS, ITEM_BYTES
+from wcodec.wire import CHUNK_WEIGHTS, ITEM_BYTES
 
 Progress = Callable[[TensorFacts], None]
 NOTHING_TUNED: Mapping[str, Tuned] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one reading of a tensor tells: its survey (None where it must stay exact) and a fingerprint of its bytes."""
-
-    survey: Survey | None
-    fingerprint: bytes
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,7 @@ def encode(
             made = encode_identical(source, beside, earlier, temporary, recipe.effort, threads, progress)
             return Encoded(made, 0.0, ())
     with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
-        looks = list(tensor_by_tensor(lambda i, _: look(model.tensors[i]), model.tensors, threads))
+        looks = look_at(model.tensors, threads)
         surveys = [found.survey for found in looks]
         with whole_file(target) as temporary:
 
@@ -117,14 +110,6 @@ def encode(
 
             best = largest_step(measure, size, goal)
             return last[0][1] if last[0][0] == best else attempt(best)
-
-
-def look(tensor: Tensor) -> Look:
-    """Read the tensor once: what planning needs to know of it."""
-    values = tensor.read()
-    lossy = tensor.dtype in FLOATS and not tensor.exact
-    digest = hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16, usedforsecurity=False).digest()
-    return Look(survey(tensor, values) if lossy else None, digest)
 
 
 def write_container(job: Job, target: Path) -> Encoded:
@@ -202,12 +187,6 @@ def _plan_of(tuned: Tuned, plan: Plan) -> Plan:
     return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))
 
 
-def irregular(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
-    """Positions, in C order, of the weights that are not finite or larger in magnitude than `limit`."""
-    flat = weights.reshape(-1)
-    return np.flatnonzero(~(np.abs(flat) <= limit)) if flat.size else NO_POSITIONS
-
-
 @dataclass(frozen=True)
 class _Prepared:
     """Weights float32[shape], irregular ones 0.0: as they were, and as they are coded; where the irregular ones are."""
@@ -225,30 +204,33 @@ def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_
     count = units(tensor.shape, layout)
     size = _chunk_units(tensor.count, count)
 
-    def chunk(start: int) -> tuple[bytes, Bits, float, int]:
+    restored: Bits = np.empty(tensor.shape, numpy_type(tensor.dtype))
+
+    def chunk(start: int) -> tuple[bytes, float, int]:
         part = (slice(None), slice(start, start + size)) if layout == VECTOR else slice(start, start + size)
         own = rule if layout == VECTOR else rule_of_rows(rule, start, size)
         levels = quantized(pruned[part], own, plan)
         payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
         weights = own.weights(levels, tensor.dtype in {"float32", "bfloat16"})
         decoded = from_float(in_shape(weights, pruned[part].shape), tensor.dtype)
-        difference = np.subtract(whole[part], to_float32(decoded, tensor.dtype))
-        kept = np.count_nonzero(decoded if isinstance(rule, Product) else levels)
-        return payload, decoded, float(np.square(difference, dtype=np.float64).sum()), int(kept)
+        if layout == VECTOR:
+            restored.reshape(-1)[start : start + size] = decoded.reshape(-1)
+        else:
+            place(decoded, restored, start, layout)
+        error = distance(whole[part].reshape(-1), to_float32(decoded, tensor.dtype).reshape(-1))
+        return payload, error, int(np.count_nonzero(decoded if isinstance(rule, Product) else levels))
 
     parts = list(chunk_map(chunk, range(0, count, size)))
-    decoded = np.concatenate([part[1] for part in parts], axis=1 if layout == VECTOR else 0)
-    restored = gather(decoded, tensor.shape, layout)
     raw = values.reshape(-1).view(np.uint8).reshape(values.size, -1)
     restored.reshape(-1).view(np.uint8).reshape(values.size, -1)[positions] = raw[positions]
     head = pack_head(tensor, Head(rule, layout, size, positions, raw[positions]), len(parts))
-    squared_error, energy = sum(part[2] for part in parts), float(np.square(whole, dtype=np.float64).sum())
+    squared_error, energy = sum(part[1] for part in parts), energy_of(whole)
     return EncodedTensor(
         Coded(
             sections=(head + parts[0][0], *(part[0] for part in parts[1:])),
             digest=zlib.crc32(restored.data),
             error=squared_error / energy if energy else 0.0,
-            kept=sum(part[3] for part in parts) + int(positions.size),
+            kept=sum(part[2] for part in parts) + int(positions.size),
         ),
         squared_error,
         energy,
@@ -267,7 +249,7 @@ def _exact(tensor: Tensor, values: Bits, effort: Effort, chunk_map: Map) -> Enco
     parts = list(chunk_map(chunk, pieces))
     head = pack_head(tensor, Head(None, VECTOR, pieces[0][1], NO_POSITIONS, np.empty((0, 0), np.uint8)), len(parts))
     weights = to_float32(values, tensor.dtype).reshape(-1) if is_weight(tensor) else np.empty(0, np.float32)
-    energy = float(np.square(weights[np.isfinite(weights)], dtype=np.float64).sum())
+    energy = energy_of(weights)
     return EncodedTensor(Coded((head + parts[0], *parts[1:]), zlib.crc32(raw.data)), 0.0, energy)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.errors import CorruptError
+from wcodec.kernels import survey
 from wcodec.kernels import weights as kernel
 
 VECTOR, MATRIX, DENSE, KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT, PROJECTION = range(8)
@@ -62,7 +63,13 @@ def units(shape: tuple[int, ...], layout: int) -> int:
 def spread(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
     """values[shape] -> values[rows, channels, taps], C order. Inverse: `gather`."""
     order = [d for group in _groups(values.ndim, layout) for d in group]
-    return np.ascontiguousarray(values.transpose(order)).reshape(view_shape(values.shape, layout))
+    shape, turned = view_shape(values.shape, layout), values.transpose(order)
+    distances = _distances(values.shape, layout)
+    if turned.flags.c_contiguous or values.itemsize != 4 or not values.flags.c_contiguous or not distances:
+        return np.ascontiguousarray(turned).reshape(shape)
+    rows = np.empty(shape, np.uint32)
+    survey.take(values.reshape(-1).view(np.uint32), rows, *distances)
+    return rows.view(values.dtype)
 
 
 def gather(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt.NDArray[Value]:
@@ -76,11 +83,9 @@ def place(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: int, layo
     """Put rows[n, channels, taps], from row `first` on, into values[shape], C order: `gather` piece by piece."""
     shape = values.shape
     groups = _groups(len(shape), layout)
-    flat = [_distance(shape, group) for group in groups]
-    if rows.itemsize == 4 and all(distance is not None for distance in flat):
-        row, channel, tap = (distance or 0 for distance in flat)
-        into = values.reshape(-1).view(np.uint32)
-        kernel.place(np.ascontiguousarray(rows).view(np.uint32), into, first, row, channel, tap)
+    distances = _distances(shape, layout)
+    if rows.itemsize == 4 and distances:
+        kernel.place(np.ascontiguousarray(rows).view(np.uint32), values.reshape(-1).view(np.uint32), first, *distances)
         return
     order = [d for group in groups for d in group]
     view = values.transpose(order)
@@ -93,11 +98,13 @@ def place(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: int, layo
         view[np.unravel_index(first + number, [shape[d] for d in groups[0]])] = one
 
 
-def _distance(shape: tuple[int, ...], group: tuple[int, ...]) -> int | None:
-    """Elements between neighbours along a group of dimensions; None where they are not evenly spaced."""
-    if any(b != a + 1 for a, b in pairwise(group)):
+def _distances(shape: tuple[int, ...], layout: int) -> tuple[int, int, int] | None:
+    """Elements between neighbouring rows, channels and taps; None where they are not evenly spaced."""
+    groups = _groups(len(shape), layout)
+    if any(b != a + 1 for group in groups for a, b in pairwise(group)):
         return None
-    return math.prod(shape[group[-1] + 1 :]) if group else 0
+    row, channel, tap = (math.prod(shape[group[-1] + 1 :]) if group else 0 for group in groups)
+    return row, channel, tap
 
 
 def families(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

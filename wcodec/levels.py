@@ -41,12 +41,23 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "auto": ("context",),
 }
 """What `--coder` tries; the smallest result wins."""
+_SMALL = 1 << 14
 
 
 def encode_chunk(levels: Levels, states: int, coders: Sequence[str], effort: Effort) -> bytes:
     """The smallest of the coders' results, with its number in front. Inverse: `decode_chunk`."""
-    chosen = [LEVEL_CODERS[name] for name in coders]
+    chosen = [LEVEL_CODERS[name] for name in coders if name != "sparse" or len(coders) == 1 or _has_gaps(levels)]
     return min((bytes((coder.number,)) + coder.encode(levels, states, effort) for coder in chosen), key=len)
+
+
+def _has_gaps(levels: Levels) -> bool:
+    """Whether zeros are many, or stand together: else a gap costs each survivor more than its zeros do as symbols."""
+    zero = levels.reshape(-1) == 0
+    zeros = np.count_nonzero(zero)
+    if zero.size < _SMALL or 2 * zeros >= zero.size:
+        return True
+    runs = int(zero[0]) + np.count_nonzero(zero[1:] > zero[:-1])
+    return bool(4 * runs * zero.size < 3 * zeros * (zero.size - zeros))
 
 
 def decode_chunk(chunk: memoryview, shape: Shape3, states: int) -> Levels:

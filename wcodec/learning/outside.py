@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.allocation import is_weight, plan_model
-from wcodec.encoder import look
 from wcodec.errors import RecipeError
 from wcodec.floats import to_float32
 from wcodec.learning.feedback import Float32, Float64, damped, feedback_matrix, latents
+from wcodec.looks import look
 from wcodec.model import Model, Tensor, Tuned
 from wcodec.modelfiles import open_model
 from wcodec.recipe import Plan, Recipe

@@ -1,0 +1,97 @@
+"""What the encoder asks of all weights in one pass, against numpy; which tensors are the same; which have gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from attack.small_models import weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from wcodec.allocation import energy_of, irregular, survey
+from wcodec.kernels import survey as kernel
+from wcodec.layout import KERNEL, spread
+from wcodec.levels import LEVEL_CODERS, encode_chunk
+from wcodec.looks import look, look_at
+from wcodec.model import Tensor
+
+FLOATS = hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(width=32) | st.sampled_from([0.0, -1.0, 1e30]))
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def tensor(values: np.ndarray) -> Tensor:
+    return Tensor("w", values.dtype.name, values.shape, "", False, lambda: values)
+
+
+@settings(max_examples=300, deadline=None)
+@given(FLOATS, st.sampled_from([LARGEST, 1.0, 0.0]))
+def test_a_description_is_that_of_numpy(values: np.ndarray, limit: float) -> None:
+    found = np.empty(4)
+    kernel.describe(values, limit, found)
+    regular = values[np.abs(values) <= limit]
+    extremes = [regular.min(), regular.max()] if regular.size else [0, 0]
+    assert found[:3].tolist() == [regular.size, *extremes]
+    assert found[3] == pytest.approx(np.square(regular, dtype=np.float64).sum(), rel=1e-14)
+    assert irregular(values, limit).tolist() == np.flatnonzero(~(np.abs(values) <= limit)).tolist()
+    assert energy_of(values) == pytest.approx(np.square(values[np.isfinite(values)], dtype=np.float64).sum(), rel=1e-14)
+
+
+@settings(max_examples=100, deadline=None)
+@given(FLOATS, st.floats(0, width=32))
+def test_counts_and_distances_are_those_of_numpy(values: np.ndarray, bound: float) -> None:
+    assert kernel.count_over(values, bound) == np.count_nonzero(np.abs(values) > np.float32(bound))
+    finite = np.clip(values[np.isfinite(values)], -1e30, 1e30)
+    other = finite[::-1].copy()
+    expected = np.square(finite - other, dtype=np.float64).sum()
+    assert kernel.distance(finite, other) == pytest.approx(expected, rel=1e-14)
+
+
+def test_rows_outside_the_values_are_refused() -> None:
+    values, rows = np.zeros(23, np.uint32), np.zeros((2, 3, 4), np.uint32)
+    for row, channel, tap in ((12, 4, 1), (-12, 4, 1)):
+        with pytest.raises(IndexError):
+            kernel.take(values, rows, row, channel, tap)
+    with pytest.raises(ValueError, match="sizes"):
+        kernel.distance(np.zeros(3, np.float32), np.zeros(4, np.float32))
+
+
+def test_rows_are_taken_as_numpy_transposes() -> None:
+    values = weights(1, 3, 5, 17, 33)
+    expected = values.transpose(3, 2, 0, 1).reshape(33, 17, 15)
+    for kind in (np.float32, np.float16, np.float64):
+        assert np.array_equal(spread(values.astype(kind), KERNEL), expected.astype(kind))
+    assert np.array_equal(spread(values[:, ::-1], KERNEL), values[:, ::-1].transpose(3, 2, 0, 1).reshape(33, 17, 15))
+
+
+@pytest.mark.parametrize("outlier", [1.0, 30.0, 300.0, 3000.0, 1e30])
+@pytest.mark.parametrize("zeros", [0.0, 0.4, 0.9])
+def test_outliers_are_told_by_the_median_of_what_is_not_zero(outlier: float, zeros: float) -> None:
+    values = weights(2, 90, 100)
+    values.reshape(-1)[: int(zeros * values.size)] = 0
+    values[-1, -1] = outlier
+    magnitudes = np.sort(np.abs(values[values != 0]))
+    bound = 4096.0 * float(magnitudes[magnitudes.size // 2])
+    found = survey(tensor(values), values)
+    assert found.regular == np.count_nonzero(np.abs(values) <= bound)
+    assert found.high == values[np.abs(values) <= bound].max()
+
+
+def test_large_tensors_that_differ_in_a_single_weight_are_told_apart() -> None:
+    one = weights(3, 300, 400)
+    other = one.copy()
+    other[123, 45] += np.float32(1)
+    first, second, third, last = look_at([tensor(v) for v in (one, other, one.copy(), one.reshape(400, 300))], 1)
+    assert first.fingerprint == third.fingerprint != second.fingerprint
+    assert look(tensor(one)).fingerprint == look(tensor(other)).fingerprint == last.fingerprint
+
+
+def test_gaps_are_left_out_only_where_they_would_lose() -> None:
+    rng = np.random.default_rng(4)
+    for density in (0.3, 0.45, 0.55, 0.7, 0.95):
+        for clustered in (False, True):
+            levels = np.rint(rng.laplace(size=(300, 200, 1)) * 3).astype(np.int32)
+            levels += levels == 0
+            levels[np.broadcast_to(rng.random((300, 1 if clustered else 200)) > density, (300, 200))] = 0
+            size = min(len(LEVEL_CODERS[name].encode(levels, 0, "normal")) for name in ("dense", "sparse"))
+            assert len(encode_chunk(levels, 0, ("dense", "sparse"), "normal")) == 1 + size
