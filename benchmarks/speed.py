@@ -39,6 +39,8 @@ WCODEC = (
 )
 WEIGHTS = 14_716_165
 """Of the model, in all."""
+INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""What is installed has its bytecode; a checkout gets it by a first run that does not count."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class Contest:
 def run(command: str) -> Run:
     """Runs a shell command to its end and asks the system what it took. Raises: RuntimeError where it fails."""
     start = time.perf_counter()
-    process = subprocess.Popen(["sh", "-c", f"exec {command}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ["sh", "-c", f"exec {command}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=INSTALLED
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -105,6 +109,8 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as name:
         rows = [row for row in contests(model, Path(name)) if args.only in row.name]
+        for row in rows[:2]:
+            run(row.command)
         runs: dict[str, list[Run]] = {row.name: [] for row in rows}
         for _ in range(args.rounds):
             for row in rows:
