@@ -65,7 +65,9 @@ def test_changes_behind_fitting_checksums_never_raise_anything_but_our_own_error
 
 
 def test_no_changed_section_decodes_to_other_values(containers: dict[str, Path]) -> None:
-    golden = [GOLDEN / f"{name}.wcz" for name in ("transform-klt", "transform-dct", "states-4", "patches", "float")]
+    names = "transform-klt transform-dct states-4 states-4-sparse states-8-dense step-context table-context"
+    names += " table-sparse patches float float-offset product rows-of-float32 signs chunks-of-steps chunks-of-rows"
+    golden = [GOLDEN / f"{name}.wcz" for name in names.split()]
     report = storm("sections", *containers.values(), *golden)
     assert_cheap(report)
     assert len(report.decoded) < report.attempts / 50, "hardly any change leaves the values as they were"
