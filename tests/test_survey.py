@@ -40,7 +40,7 @@ def test_a_description_is_that_of_numpy(values: np.ndarray, limit: float) -> Non
 @settings(max_examples=100, deadline=None)
 @given(FLOATS, st.floats(0, width=32))
 def test_counts_and_distances_are_those_of_numpy(values: np.ndarray, bound: float) -> None:
-    assert kernel.count_over(values, bound) == np.count_nonzero(np.abs(values) > np.float32(bound))
+    assert kernel.count_within(values, bound) == np.count_nonzero(np.abs(values) <= np.float32(bound))
     finite = np.clip(values[np.isfinite(values)], -1e30, 1e30)
     other = finite[::-1].copy()
     expected = np.square(finite - other, dtype=np.float64).sum()

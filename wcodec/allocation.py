@@ -70,8 +70,8 @@ def survey(tensor: Tensor, values: Bits) -> Survey:
     # A lone outlier is at most sqrt(n) times the rms: in small tensors only the median can tell.
     if result.rms and (top > _TALL * result.rms or result.regular < _FEW):
         # Where more than half are over top / 4096 so is their median: most tensors need no search for it.
-        half = (kernel.count_over(weights, 0.0) + 1) // 2
-        if result.regular == weights.size and kernel.count_over(weights, top / _OUTLIER) >= half:
+        half = (weights.size - kernel.count_within(weights, 0.0) + 1) // 2
+        if result.regular == weights.size and weights.size - kernel.count_within(weights, top / _OUTLIER) >= half:
             return result
         regular = weights[np.isfinite(weights)]
         magnitudes = np.abs(regular[regular != 0])
@@ -85,7 +85,7 @@ def survey(tensor: Tensor, values: Bits) -> Survey:
 def irregular(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
     """Positions, in C order, of the weights that are not finite or larger in magnitude than `limit`."""
     flat = weights.reshape(-1)
-    return np.flatnonzero(~(np.abs(flat) <= limit)) if _describe(flat, limit).regular < flat.size else NO_POSITIONS
+    return np.flatnonzero(~(np.abs(flat) <= limit)) if kernel.count_within(flat, limit) < flat.size else NO_POSITIONS
 
 
 def energy_of(weights: Float32) -> float:

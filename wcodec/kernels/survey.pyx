@@ -8,6 +8,13 @@ cdef enum:
     BLOCK = 16          # rows that are taken together, as their elements often share a cache line
 
 
+cdef inline Py_ssize_t within(const float* values, Py_ssize_t n, float bound) noexcept nogil:
+    cdef Py_ssize_t i, count = 0
+    for i in range(n):
+        count += fabsf(values[i]) <= bound
+    return count
+
+
 def describe(const float[::1] values, float limit, double[::1] out):
     """out = how many |values| <= limit, the lowest and the highest of them (0 where there are none), their energy."""
     cdef Py_ssize_t i, k, n = len(values), even = n & ~<Py_ssize_t>(LANES - 1)
@@ -19,6 +26,9 @@ def describe(const float[::1] values, float limit, double[::1] out):
     cdef bint regular
     if len(out) != 4:
         raise ValueError("four results are needed")
+    if n == 0:
+        out[:] = 0
+        return
     with nogil:
         i = 0
         while i < n and not fabsf(values[i]) <= limit:
@@ -26,15 +36,24 @@ def describe(const float[::1] values, float limit, double[::1] out):
         v = values[i] if i < n else 0
         for k in range(LANES):
             energy[k], low[k], high[k], count[k] = 0, v, v, 0
-        for i in range(0, even, 8):
-            for k in range(LANES):
-                v = values[i + k]
-                regular = fabsf(v) <= limit
-                count[k] += regular
-                low[k] = v if regular and v < low[k] else low[k]
-                high[k] = v if regular and v > high[k] else high[k]
-                v = v if regular else 0
-                energy[k] += <double>v * v
+        if within(&values[0], n, limit) == n:     # as nearly always, and then in vectors
+            for i in range(0, even, 8):
+                for k in range(LANES):
+                    v = values[i + k]
+                    low[k] = v if v < low[k] else low[k]
+                    high[k] = v if v > high[k] else high[k]
+                    energy[k] += <double>v * v
+            count[0] = even
+        else:
+            for i in range(0, even, 8):
+                for k in range(LANES):
+                    v = values[i + k]
+                    regular = fabsf(v) <= limit
+                    count[k] += regular
+                    low[k] = v if regular and v < low[k] else low[k]
+                    high[k] = v if regular and v > high[k] else high[k]
+                    v = v if regular else 0
+                    energy[k] += <double>v * v
         for i in range(even, n):
             v = values[i]
             if fabsf(v) <= limit:
@@ -50,13 +69,9 @@ def describe(const float[::1] values, float limit, double[::1] out):
     out[0], out[1], out[2], out[3] = <double>count[0], low[0], high[0], energy[0]
 
 
-def count_over(const float[::1] values, float bound):
-    """How many |values| > bound; not-a-number is not."""
-    cdef Py_ssize_t i, count = 0
-    with nogil:
-        for i in range(values.shape[0]):
-            count += fabsf(values[i]) > bound
-    return count
+def count_within(const float[::1] values, float bound):
+    """How many |values| <= bound; not-a-number is not."""
+    return within(&values[0], len(values), bound) if len(values) else 0
 
 
 def distance(const float[::1] first, const float[::1] second):
