@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wcodec.errors import CorruptError
-from wcodec.layout import VECTOR, check_layout, families, gather, spatial, spread, units, view_shape
+from wcodec.layout import VECTOR, check_layout, families, gather, some_rows, spatial, spread, units, view_shape
 
 SHAPES = st.lists(st.integers(0, 5), max_size=5).map(tuple)
 LAYOUTS = st.integers(0, 7)
@@ -74,3 +74,11 @@ def test_the_encoder_tries_only_layouts_that_fit(shape: tuple[int, ...]) -> None
 def test_a_layout_from_the_future_is_refused(layout: int) -> None:
     with pytest.raises(CorruptError, match=str(layout)):
         check_layout((2, 3, 4, 5), layout)
+
+
+@given(SHAPES.filter(lambda shape: math.prod(shape) > 0), LAYOUTS, st.integers(0, 3), st.integers(1, 3))
+def test_some_rows_are_those_of_all(shape: tuple[int, ...], layout: int, start: int, count: int) -> None:
+    if fits(shape, layout):
+        values = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+        every = spread(values, layout)
+        assert np.array_equal(some_rows(values, layout, start, count), every[start : start + count]) or layout == VECTOR

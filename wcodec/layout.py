@@ -72,6 +72,15 @@ def spread(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
     return rows.view(values.dtype)
 
 
+def some_rows(values: npt.NDArray[Value], layout: int, start: int, count: int) -> npt.NDArray[Value]:
+    """`spread(values, layout)[start : start + count]`, without the others where a row is a place in one dimension."""
+    rows = _groups(values.ndim, layout)[0]
+    if len(rows) != 1:
+        return spread(values, layout)[start : start + count]
+    before = (slice(None),) * rows[0]
+    return spread(np.ascontiguousarray(values[(*before, slice(start, start + count))]), layout)
+
+
 def gather(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt.NDArray[Value]:
     """view[rows, channels, taps] -> values[shape], C order. Inverse: `spread`."""
     order = [d for group in _groups(len(shape), layout) for d in group]

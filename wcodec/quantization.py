@@ -21,6 +21,7 @@ from wcodec.layout import (
     VECTOR,
     WITH_TAPS,
     families,
+    some_rows,
     spatial,
     spread,
     view_shape,
@@ -206,11 +207,11 @@ def _cost(weights: Float32, layout: int, rule: Rule) -> float:
 
 def _true_cost(weights: Float32, layout: int, rule: Rule, plan: Plan, sample: int = 4 * _SAMPLE) -> float:
     """The same, quantised and coded as planned."""
-    view = spread(weights, layout)
-    rows = max(1, sample // max(1, view[0].size))
-    start = max(0, (len(view) - rows) // 2)
+    every, channels, taps = view_shape(weights.shape, layout)
+    rows = max(1, sample // max(1, channels * taps))
+    start = max(0, (every - rows) // 2)
     tables = bytearray()
     pack_rule(tables, rule)
-    levels = quantized(view[start : start + rows], rule_of_rows(rule, start, rows), plan)
+    levels = quantized(some_rows(weights, layout, start, rows), rule_of_rows(rule, start, rows), plan)
     payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
-    return (len(payload) - 1) * len(view) / len(levels) + len(tables)
+    return (len(payload) - 1) * every / len(levels) + len(tables)
