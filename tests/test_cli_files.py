@@ -58,6 +58,7 @@ def test_nothing_is_overwritten_without_force(wcodec: Run, model: Path) -> None:
         (["encode", "MODEL", "-o", "-"], 1, "standard output"),
         (["encode", "MODEL", "--base", "MODEL", "--data", "d.npz"], 2, "--base"),
         (["encode", "MODEL", "--base", "MODEL", "--moments", "m.npz"], 2, "--base"),
+        (["encode", "MODEL", "--lossless", "--data", "d.npz"], 2, "lossless"),
         (["decode", "MODEL"], 3, "tutorial_cnn.h5"),
         (["verify", "TEXT"], 3, "text.h5"),
         (["verify", "missing.wcz"], 1, "missing.wcz"),

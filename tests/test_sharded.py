@@ -233,6 +233,7 @@ def test_the_command_knows_folders(wcodec: Run, tmp_path: Path) -> None:
     assert wcodec("verify", tmp_path / "m.wcz").returncode == 0
     assert json.loads(wcodec("inspect", tmp_path / "m.wcz", "--json").stdout)["tensors"][8]["shape"] == [80, 60]
     assert wcodec("decode", tmp_path / "m.wcz").returncode == 1
+    assert wcodec("decode", tmp_path / "m.wcz", "-o", tmp_path / "m.safetensors").returncode == 2
     assert wcodec("decode", tmp_path / "m.wcz", "-o", tmp_path / "back").returncode == 0
     assert contents(tmp_path / "back") == contents(tmp_path / "m")
     one = tmp_path / "one.npy"
@@ -247,3 +248,13 @@ def test_an_empty_folder_and_one_without_a_model_are_refused(tmp_path: Path) -> 
         archive.writestr("words", "words")
     with pytest.raises(ModelFileError, match="directory"):
         folder_of(tmp_path / "empty")
+
+
+def test_a_folder_that_lacks_some_shards_is_refused_and_one_that_lacks_all_is_another_form(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "m")
+    (tmp_path / "m" / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "pytorch_model.bin"}}')
+    (tmp_path / "m" / "other.index.json").write_text("[]")
+    assert folder_of(tmp_path / "m") is not None
+    (tmp_path / "m" / "model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(ModelFileError, match="model-00002-of-00003"):
+        folder_of(tmp_path / "m")

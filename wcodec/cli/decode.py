@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
-from wcodec.cli.paths import free_target, misnamed, source_file, unpacked_name
+from wcodec.cli.paths import MODEL_SUFFIXES, free_target, misnamed, source_file, unpacked_name
 from wcodec.cli.units import parse_threads
 from wcodec.errors import RecipeError, WcodecError
 
@@ -48,6 +48,8 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
     packed = index.resolve().parent
     plain = packed.name.removesuffix(".wcz")
     target = args.output or packed.with_name(plain if plain != packed.name else f"{plain}.decoded")
+    if target.suffix in MODEL_SUFFIXES - {Path(plain).suffix}:
+        raise RecipeError(f"{target}: expected a folder to write a model of several files to, got {target.suffix}")
     if target.exists():
         raise WcodecError(f"{target}: exists already; -o names another folder")
     if not target.resolve().parent.is_dir():

@@ -85,7 +85,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     option(verb)
 
 
-def _target(args: argparse.Namespace, source: Path, several: bool, stack: ExitStack) -> Path:
+def _target(args: argparse.Namespace, source: Path, several: bool, lossless: bool, stack: ExitStack) -> Path:
     """Where to write, a folder where the model is of several files.
 
     Raises: WcodecError.
@@ -94,6 +94,8 @@ def _target(args: argparse.Namespace, source: Path, several: bool, stack: ExitSt
     if learnt and (args.base or args.scheduler):
         word = "--base" if args.base else "--scheduler"
         raise RecipeError(f"{word}: expected nothing to be learnt beside it, got {learnt}")
+    if learnt and lossless:
+        raise RecipeError(f"lossless: expected nothing that loses beside it, got {learnt}")
     if several and (learnt or args.report):
         raise RecipeError(f"{source}: expected a single file with {learnt or '--report'}, got a model of several")
     if args.dry_run:
@@ -120,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
 
     with ExitStack() as stack:
         folder = folder_of(source)
-        target = _target(args, source, folder is not None, stack)
+        target = _target(args, source, folder is not None, bool(recipe.options.lossless), stack)
         report = report_target(args, (target,))
         start = time.perf_counter()
         if args.data and args.moments is not None:

@@ -82,7 +82,8 @@ def _read(path: Path) -> dict[str, Float64]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name], np.float64) for name in archive.files}
     except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as exc:
-        raise RecipeError(f"--moments {path}: expected an .npz of plain arrays, got {type(exc).__name__}") from exc
+        found = getattr(exc, "strerror", None) or type(exc).__name__
+        raise RecipeError(f"--moments {path}: expected an .npz of plain arrays, got {found}") from exc
 
 
 def _matched(

@@ -144,6 +144,7 @@ def _directory(source: Path) -> Folder:
     found = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
     if {"saved_model.pb", "saved_model.pbtxt"} & set(found):
         raise ModelFileError(f"{source}: is a SavedModel directory: load it in Keras and save it as .keras")
+    _refuse_incomplete(source, found)
     mains = [name for name in found if name.endswith(".onnx")]
     folder = _folder(source / "x", found)
     external: dict[str, str] = {}
@@ -156,6 +157,20 @@ def _directory(source: Path) -> Folder:
     if not any(file.is_model for file in files):
         raise ModelFileError(f"{source}: is a directory, expected a model file or a folder with one")
     return Folder(source, files)
+
+
+def _refuse_incomplete(source: Path, found: Sequence[str]) -> None:
+    """Raises: ModelFileError where some shards of an index are there and others not; none is of another form."""
+    for name in found:
+        if name.endswith((".index.json", ".weights.json")):
+            index, there = source / name, set(found)
+            try:
+                values = _weight_map(index).values()
+                wanted = {(Path(name).parent / one).as_posix() for value in values for one in _names(index, value)}
+            except ModelFileError:
+                continue  # some other JSON, which is kept as it is
+            if wanted & there and (missing := sorted(wanted - there)):
+                raise ModelFileError(f"{index}: expected the file {missing[0][:200]!r} in its folder, found none")
 
 
 def _external(source: Path, outside: Sequence[str]) -> Folder:
