@@ -139,7 +139,7 @@ def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: 
     folder = folder_of(tmp_path / "m")
     assert folder
     (tmp_path / "out").mkdir()
-    errand = _errands(folder, tmp_path / "out", recipe_from({"lossless": True}), 1)[1]
+    errand = _errands(folder, tmp_path / "out", recipe_from({"lossless": True}), None, 1)[1]
     done = run(errand)
     before = errand.target.stat().st_mtime_ns
     assert run(errand) == done
@@ -147,7 +147,7 @@ def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: 
     errand.target.write_bytes(errand.target.read_bytes()[:-1])
     assert run(errand) == done
     os.utime(folder.root / folder.files[1].name, ns=(1, 1))
-    assert _errands(folder, tmp_path / "out", recipe_from({"lossless": True}), 1)[1].target != errand.target
+    assert _errands(folder, tmp_path / "out", recipe_from({"lossless": True}), None, 1)[1].target != errand.target
 
 
 def test_keras_in_a_folder_and_in_shards(tmp_path: Path) -> None:
