@@ -42,6 +42,11 @@ class TensorFacts:
         """Bytes of the raw values."""
         return self.count * ITEM_BYTES[self.dtype]
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether arrays of this shape can be: below 2^62 bytes, extents of 0 counted as 1, as the container wants."""
+        return math.prod(max(1, extent) for extent in self.shape) * ITEM_BYTES[self.dtype] < 1 << 62
+
 
 def _unreadable() -> Bits:
     raise ModelFileError("tensor: expected a way to read its values, got none")

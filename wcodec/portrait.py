@@ -67,9 +67,10 @@ class Portrait:
         }
 
 
-def portraits(model: Path | None, coded: Path | None) -> tuple[Portrait, ...]:
+def portraits(model: Path | None, coded: Path | None, base: Path | None = None) -> tuple[Portrait, ...]:
     """Of the largest weights of a model file, of a .wcz, or of both: before and after.
 
+    base: what `coded` is coded against, where it is.
     A tensor that is not in both, or has other shapes, is drawn as far as it is known.
 
     Raises: ModelFileError; ContainerError and its kinds.
@@ -81,7 +82,7 @@ def portraits(model: Path | None, coded: Path | None) -> tuple[Portrait, ...]:
             opened = stack.enter_context(open_model(model, keep_optimizer=False))
             before = {one.name: (one, one.read) for one in opened.tensors}
         if coded:
-            container = stack.enter_context(open_container(coded))
+            container = stack.enter_context(open_container(coded, base))
             for number, facts in enumerate(container.container.tensors):
                 after[facts.name] = facts, partial(container.values, number)
         known = after or before

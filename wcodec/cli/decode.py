@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import zipfile
 from pathlib import Path
 
 from wcodec.cli import streams
@@ -106,14 +107,19 @@ def _some(args: argparse.Namespace, source: Path) -> int:
         raise WcodecError(f"{source}: {error.args[0]}") from error
     values = {name: weights[name] for name in names}
     plain = {
-        name: to_float32(array, "bfloat16") if weights.facts(name).dtype == "bfloat16" else array
+        f"{name}.npy": to_float32(array, "bfloat16") if weights.facts(name).dtype == "bfloat16" else array
         for name, array in values.items()
     }
-    with whole_file(target) as temporary, temporary.open("wb") as file:
+    with whole_file(target) as temporary:
         if target.suffix == ".npy":
-            np.save(file, plain[names[0]], allow_pickle=False)
+            with temporary.open("wb") as file:
+                np.save(file, next(iter(plain.values())), allow_pickle=False)
         else:
-            np.savez(file, allow_pickle=False, **plain)
+            # Not numpy's savez, for which "file" is no name of an array.
+            with zipfile.ZipFile(temporary, "w") as archive:
+                for name, array in plain.items():
+                    with archive.open(name, "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, array, allow_pickle=False)
     if not args.quiet:
         streams.write_note(f"{target}: {len(names)} of {len(weights)} tensors")
     return OK

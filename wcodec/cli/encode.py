@@ -101,7 +101,9 @@ def _target(args: argparse.Namespace, source: Path, several: bool, lossless: boo
     if args.dry_run:
         return packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
     wanted = args.output or packed_name(source)
-    return free_folder(wanted, args.force) if several else free_target(source, wanted, args.force)
+    if args.base and args.base.exists() and wanted.exists() and wanted.samefile(args.base):
+        raise WcodecError(f"{wanted}: expected another output, got the base, without which it cannot be decoded")
+    return free_folder(source, wanted, args.force) if several else free_target(source, wanted, args.force)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -123,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         folder = folder_of(source)
         target = _target(args, source, folder is not None, bool(recipe.options.lossless), stack)
-        report = report_target(args, (target,))
+        report = report_target(args, (target, *([args.base] if args.base else [])))
         start = time.perf_counter()
         if args.data and args.moments is not None:
             raise RecipeError("--moments: expected no --data with it, which measures moments of its own")
@@ -158,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
             from wcodec.cli.report import write_report
             from wcodec.portrait import portraits
 
-            drawn = portraits(source, target)
+            drawn = portraits(source, target, args.base)
             write_report(report, source.name, inspection, drawn, command="encode", seconds=seconds)
     if args.dry_run and not args.json:
         streams.write_data(table(inspection))

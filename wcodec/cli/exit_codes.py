@@ -15,6 +15,8 @@ UNSUPPORTED: Final = 5
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 TERMINATED: Final = 143
+MOST: Final = 2000
+"""Characters of an error."""
 
 CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.RecipeError, USAGE),
@@ -45,4 +47,10 @@ def line_of(error: BaseException) -> str:
         text = "not enough memory"
     else:
         text = f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)"
-    return " ".join(text.split())
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= MOST else f"{line[: MOST // 2]} ... {line[-MOST // 2 :]}"
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: names come from files, and files from anybody."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)

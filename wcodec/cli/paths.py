@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from wcodec.errors import WcodecError
@@ -35,12 +36,14 @@ def misnamed(source: Path, target: Path, kind: str) -> str:
 
 
 def source_file(source: Path) -> Path:
-    """The file or folder to read, which must exist.
+    """The file or folder to read, which must exist. A pipe cannot be read twice, and a device may never end.
 
     Raises: WcodecError.
     """
     if not source.exists():
         raise WcodecError(f"{source}: expected a file, found none")
+    if not (source.is_file() or source.is_dir()):
+        raise WcodecError(f"{source}: expected a file, found a device or a pipe")
     return source if source.name else source.resolve()
 
 
@@ -61,18 +64,30 @@ def free_target(source: Path, target: Path, force: bool) -> Path:
         raise WcodecError(f"{target}: exists already; -f overwrites it, -o names another")
     if not target.parent.is_dir():
         raise WcodecError(f"{target}: the folder {target.parent} does not exist")
+    if target.is_symlink() and _is_loop(target):
+        raise WcodecError(f"{target}: expected a file to write, found a link that leads nowhere")
     return target.resolve() if target.is_symlink() else target
 
 
-def free_folder(target: Path, force: bool) -> Path:
+def free_folder(source: Path, target: Path, force: bool) -> Path:
     """The folder to write parts into: a new one, one that an interrupted encoding left, or with `force` a finished one.
 
     Raises: WcodecError.
     """
     if target.exists() and not target.is_dir():
         raise WcodecError(f"{target}: expected a folder to write a model of several files to, found a file")
+    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        raise WcodecError(f"{target}: expected a folder outside of the one that is encoded")
     if (target / "index.wcz").exists() and not force:
         raise WcodecError(f"{target}: exists already; -f overwrites it, -o names another")
     if not target.resolve().parent.is_dir():
         raise WcodecError(f"{target}: the folder {target.parent} does not exist")
     return target
+
+
+def _is_loop(link: Path) -> bool:
+    try:
+        link.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False

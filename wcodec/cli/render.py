@@ -9,6 +9,8 @@ from dataclasses import fields
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from wcodec.cli.exit_codes import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -50,7 +52,7 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
     for tensor in listed(inspection.tensors, sort) if sort else inspection.tensors:
         kept = tensor.weights if tensor.kept is None else tensor.kept
         tensors.add_row(
-            tensor.name if tensor.duplicate_of is None else f"{tensor.name} (as {tensor.duplicate_of})",
+            printable(tensor.name if tensor.duplicate_of is None else f"{tensor.name} (as {tensor.duplicate_of})"),
             "x".join(map(str, tensor.shape)) or "scalar",
             tensor.dtype,
             f"{100 * kept / tensor.weights:.1f} %" if tensor.weights else "-",

@@ -18,11 +18,11 @@ def option(verb: argparse.ArgumentParser) -> None:
 def report_target(args: argparse.Namespace, taken: Sequence[Path] = ()) -> Path | None:
     """Where the page goes, checked before any work is done; None where none was asked for.
 
-    taken: other outputs. Raises: WcodecError, see `free_target`.
+    taken: other outputs, and what decoding will need. Raises: WcodecError, see `free_target`.
     """
     if args.report is None:
         return None
     target = free_target(args.source, args.report, args.force)
-    if any(target.absolute() == other.absolute() for other in taken):
-        raise WcodecError(f"{args.report}: expected another file for the report, got that of the output")
+    if any(target.resolve() == other.resolve() for other in taken):
+        raise WcodecError(f"{args.report}: expected another file for the report, got that of the output or the base")
     return target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wcodec.cli.exit_codes import printable
 from wcodec.cli.render import ratio, text_of
 from wcodec.cli.render import size as size_text
 
@@ -38,7 +39,7 @@ def sweep_tables(found: Sweep) -> str:
         tensors.add_column(word, justify="right", no_wrap=True)
     for one in found.sensitivities[:MOST_ROWS]:
         tensors.add_row(
-            one.name,
+            printable(one.name),
             f"{one.weights:,}",
             f"{one.fine_bytes:,}",
             f"{one.saved:,}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -64,7 +63,9 @@ def pack_model_section(
     plain = bytearray()
     put_varint(plain, len(tensors))
     for tensor in tensors:
-        name = tensor.name.encode()
+        name = tensor.name.encode(errors="replace")
+        if not tensor.is_possible or name.decode() != tensor.name:
+            raise ModelFileError(f"{tensor.name[:80]!r}: expected UTF-8 and a possible shape, got {tensor.shape}")
         if len(name) > MAX_NAME_BYTES or len(tensor.shape) > MAX_DIMS:
             raise ModelFileError(f"{tensor.name[:80]}: expected a name and a shape of usual length, got {tensor.shape}")
         put_varint(plain, len(name))
@@ -174,6 +175,6 @@ def _parse_facts(plain: memoryview, at: int) -> tuple[TensorFacts, int]:
         shape.append(extent)
     facts = TensorFacts(name, DTYPES[dtype][0], tuple(shape))
     # Extents of 0 count too: arrays cannot have them beside others that are too large.
-    if math.prod(max(1, extent) for extent in shape) * DTYPES[dtype][1] >= 1 << 62:
+    if not facts.is_possible:
         raise CorruptError(f"{name}: expected less than 2**62 bytes, got shape {facts.shape}")
     return facts, at

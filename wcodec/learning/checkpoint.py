@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, TypedDict
@@ -87,7 +86,9 @@ def read(path: Path, facts: Facts) -> Standing | None:
             if known[word] != value:
                 raise RecipeError(f"--resume: expected {word.replace('_', ' ')} {known[word]} as it began, got {value}")
         return _standing(arrays, story)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as exc:
+    except (RecipeError, MemoryError):
+        raise
+    except Exception as exc:  # whatever a state that somebody changed makes numpy, zipfile and json raise
         raise ModelFileError(
             f"{path.name}: expected the state of a training, got {type(exc).__name__}; remove it to begin anew"
         ) from exc

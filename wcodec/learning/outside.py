@@ -6,7 +6,6 @@ in every file that is read here, profit.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from wcodec.learning.feedback import Float32, Float64, damped, feedback_matrix, 
 from wcodec.looks import look
 from wcodec.model import Model, Tensor, Tuned
 from wcodec.modelfiles import open_model
+from wcodec.modelfiles.members import ZIP_ERRORS
 from wcodec.recipe import Plan, Recipe
 from wcodec.rules import round_step
 
@@ -81,7 +81,7 @@ def _read(path: Path) -> dict[str, Float64]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name], np.float64) for name in archive.files}
-    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as exc:
+    except (*ZIP_ERRORS, TypeError, AttributeError) as exc:
         found = getattr(exc, "strerror", None) or type(exc).__name__
         raise RecipeError(f"--moments {path}: expected an .npz of plain arrays, got {found}") from exc
 
@@ -105,6 +105,8 @@ def _rounded(
     tensor: Tensor, weights: Float32, moments: Float64, step: float, units_first: bool
 ) -> tuple[Tuned, float, float]:
     """The tensor in steps, the power of its outputs' error, and that of its outputs."""
+    if moments.ndim not in (1, 2):
+        raise RecipeError(f"{tensor.name}: expected moments of one or two dimensions, got {moments.shape}")
     units_last = int(np.prod(tensor.shape[:-1])) == len(moments)
     first = int(np.prod(tensor.shape[1:])) == len(moments)
     square = moments.ndim == 2 and moments.shape[0] == moments.shape[1]

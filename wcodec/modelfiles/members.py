@@ -61,6 +61,8 @@ def members_of(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
     size = path.stat().st_size
     if len({info.filename for info in infos}) != len(infos):
         raise ModelFileError(f"{path}: two members have one name")
+    if sum(info.compress_size for info in infos) > size:
+        raise ModelFileError(f"{path}: its members overlap: they declare more bytes than the file of {size} has")
     for info in infos:
         where = f"{path}, member {info.filename}"
         if info.flag_bits & 1:

@@ -10,6 +10,7 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from wcodec.errors import ModelFileError
@@ -18,6 +19,7 @@ from wcodec.modelfiles.cut_model import model_of
 from wcodec.modelfiles.inside import is_inside
 from wcodec.modelfiles.protobuf import BYTES, VARINT, Field, fields, varint
 from wcodec.modelfiles.template import SUFFIXES, Extent, tidy
+from wcodec.wire import MAX_DIMS
 
 TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
@@ -25,6 +27,8 @@ TYPES = {
     18: "bytes1", 19: "float8_e5m2", 20: "bytes1",
 }  # fmt: skip
 MAX_DEPTH = 32
+MAX_FIELDS = 1 << 21
+"""Of all messages that are walked; models of a hundred thousand operators have fewer."""
 FEW = 64
 """Constants of fewer than two dimensions and at most this many elements are parameters of operators, not weights."""
 _FLOATS, _RAW, _DOUBLES = 4, 9, 10
@@ -48,6 +52,18 @@ class Survey:
     outside: list[Outside] = field(default_factory=list)
     scales: set[str] = field(default_factory=set)
     names: dict[str, int] = field(default_factory=dict)
+    fields_left: int = MAX_FIELDS
+
+    def fields(self, begin: int, end: int) -> list[Field]:
+        """Those of the message at `begin`.
+
+        Raises: ValueError where it is none, or the file has more than MAX_FIELDS.
+        """
+        found = list(islice(fields(self.file, begin, end), self.fields_left + 1))
+        self.fields_left -= len(found)
+        if self.fields_left < 0:
+            raise ValueError(f"expected at most {MAX_FIELDS} fields")
+        return found
 
 
 @contextmanager
@@ -64,7 +80,7 @@ def is_onnx(path: Path) -> bool:
     """Whether the file is a message with a version and a graph, as an ONNX model is."""
     try:
         with _mapped(path) as file:
-            numbers = {one.number for one in fields(file, 0, len(file))}
+            numbers = {one.number for one in islice(fields(file, 0, len(file)), MAX_FIELDS)}
             return {1, 7} <= numbers
     except (ValueError, OSError):
         return False
@@ -78,7 +94,7 @@ def survey(path: Path) -> Survey:
     try:
         with _mapped(path) as file:
             found = Survey(path, file)
-            for one in fields(file, 0, len(file)):
+            for one in found.fields(0, len(file)):
                 if one.number == 7 and one.wire == BYTES:
                     _graph(found, one, "", 0)
                 elif one.number == 25 and one.wire == BYTES:
@@ -97,7 +113,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
 def _graph(found: Survey, graph: Field, prefix: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep")
-    inside = list(fields(found.file, graph.begin, graph.end))
+    inside = found.fields(graph.begin, graph.end)
     for one in inside:
         if one.number == 1 and one.wire == BYTES:
             _node(found, one, prefix, depth)
@@ -109,7 +125,7 @@ def _graph(found: Survey, graph: Field, prefix: str, depth: int) -> None:
 
 
 def _function(found: Survey, function: Field) -> None:
-    inside = list(fields(found.file, function.begin, function.end))
+    inside = found.fields(function.begin, function.end)
     name = next((_text(found, one) for one in inside if one.number == 1 and one.wire == BYTES), "")
     for one in inside:
         if one.number == 7 and one.wire == BYTES:
@@ -117,7 +133,7 @@ def _function(found: Survey, function: Field) -> None:
 
 
 def _node(found: Survey, node: Field, prefix: str, depth: int) -> None:
-    inside = [one for one in fields(found.file, node.begin, node.end) if one.wire == BYTES]
+    inside = [one for one in found.fields(node.begin, node.end) if one.wire == BYTES]
     texts = {n: [_text(found, one) for one in inside if one.number == n] for n in (1, 2, 3, 4)}
     kind = "".join(texts[4]).lower()
     if "quantize" in kind or "qlinear" in kind or "integer" in kind:
@@ -126,7 +142,7 @@ def _node(found: Survey, node: Field, prefix: str, depth: int) -> None:
     for one in inside:
         if one.number != 5:
             continue
-        parts = list(fields(found.file, one.begin, one.end))
+        parts = found.fields(one.begin, one.end)
         attribute = next((_text(found, part) for part in parts if part.number == 1 and part.wire == BYTES), "")
         for part in parts:
             if part.wire == BYTES and part.number in (5, 10):
@@ -138,18 +154,20 @@ def _node(found: Survey, node: Field, prefix: str, depth: int) -> None:
 
 
 def _sparse(found: Survey, sparse: Field, prefix: str, name: str | None) -> None:
-    for one in fields(found.file, sparse.begin, sparse.end):
+    for one in found.fields(sparse.begin, sparse.end):
         if one.number in (1, 2) and one.wire == BYTES:
             _tensor(found, one, prefix, name)
 
 
 def _tensor(found: Survey, tensor: Field, prefix: str, constant: str | None) -> None:
     """One tensor; `constant` is the name of the node that holds it, None where it is an initializer."""
-    inside = list(fields(found.file, tensor.begin, tensor.end))
+    inside = found.fields(tensor.begin, tensor.end)
     dims = _dims(found, inside)
     kind = next((one.value for one in inside if one.number == 2 and one.wire == VARINT), 0)
     own = next((_text(found, one) for one in inside if one.number == 8 and one.wire == BYTES), "")
     dtype = TYPES.get(kind, "uint8")
+    if len(dims) > MAX_DIMS:  # no array can be like that: its bytes are bytes
+        dims, dtype = (), "uint8"
     name = _unique(found, prefix + (own if constant is None else constant))
     small = len(dims) < 2 and (constant is not None or not dims) and max((1, *dims)) <= FEW
     exact = small or prefix + own in found.scales or (constant is not None and prefix + constant in found.scales)
@@ -187,7 +205,7 @@ def _outside(found: Survey, inside: list[Field], extent: Extent) -> Outside:
     said: dict[str, str] = {}
     for one in inside:
         if one.number == 13 and one.wire == BYTES:
-            pair = {part.number: _text(found, part) for part in fields(found.file, one.begin, one.end)}
+            pair = {part.number: _text(found, part) for part in found.fields(one.begin, one.end)}
             said[pair.get(1, "")] = pair.get(2, "")
     location = said.get("location", "")
     where = f"{found.path}, {extent.facts.name}"
@@ -207,9 +225,11 @@ def _outside(found: Survey, inside: list[Field], extent: Extent) -> Outside:
 
 def _unique(found: Survey, name: str) -> str:
     name = name or "tensor"
-    again = found.names.get(name, 0)
-    found.names[name] = again + 1
-    return _unique(found, f"{name}#{again + 1}") if again else name
+    while again := found.names.get(name, 0):
+        found.names[name] = again + 1
+        name = f"{name}#{again + 1}"
+    found.names[name] = 1
+    return name
 
 
 def _text(found: Survey, one: Field) -> str:

@@ -156,13 +156,16 @@ def _entry(name: str, facts: Json) -> Entry:
         raise ValueError(f"{name}: tensors of type {dtype} are not supported")
     if len(offsets) != 2 or len(shape) > MAX_DIMS:
         raise ValueError(f"{name}: expected two offsets and at most {MAX_DIMS} dimensions")
-    return Entry(TensorFacts(name, TYPES[dtype], shape), *offsets)
+    made = TensorFacts(name, TYPES[dtype], shape)
+    if not made.is_possible or name.encode(errors="replace").decode() != name:
+        raise ValueError(f"{name[:80]!r}: expected a name in UTF-8 and less than 2**62 bytes, got shape {shape}")
+    return Entry(made, *offsets)
 
 
 def _sizes(name: str, sizes: Json) -> tuple[int, ...]:
     whole = [size for size in sizes if type(size) is int and 0 <= size < 1 << 63] if isinstance(sizes, list) else []
     if not isinstance(sizes, list) or len(whole) != len(sizes):
-        raise ValueError(f"{name}: expected whole numbers, got {sizes}")
+        raise ValueError(f"{name}: expected whole numbers, got {sizes!r:.80}")
     return tuple(whole)
 
 

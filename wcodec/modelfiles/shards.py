@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
@@ -133,11 +134,20 @@ def parse(skeleton: bytes) -> tuple[Shard, ...]:
         if name.encode() != raw or not is_inside(name):
             raise CorruptError(f"skeleton: expected the name of a file inside a folder, got {name[:80]!r}")
         shards.append(Shard(name, size, digest))
-    names = {shard.name for shard in shards}
-    folders = {"/".join(name.split("/")[:i]) for name in names for i in range(1, name.count("/") + 1)}
-    if at != len(skeleton) or len(names) != count or names & folders:
+    _refuse_clashes(names := [shard.name for shard in shards])
+    # Sorted with a slash behind, what is inside of a folder, or has its very name, follows it directly.
+    paths = sorted(f"{name}/" for name in names)
+    if at != len(skeleton) or any(two.startswith(one) for one, two in pairwise(paths)):
         raise CorruptError("skeleton: expected a list of shards with names of their own, got another one")
     return tuple(shards)
+
+
+def _refuse_clashes(names: Sequence[str]) -> None:
+    """Raises: CorruptError for a file whose part would lie where the index, or a folder with parts, does."""
+    folders = {name.partition("/")[0] for name in names if "/" in name}
+    for name in names:
+        if name == "index" or f"{name}.wcz" in folders:
+            raise CorruptError(f"the file {name[:200]!r}: expected {name[:200]}.wcz to be free for it")
 
 
 def _directory(source: Path) -> Folder:
@@ -185,6 +195,10 @@ def _folder(main: Path, names: Sequence[str]) -> Folder:
     for name in names:
         if not is_inside(name) or not (root / name).is_file():
             raise ModelFileError(f"{main}: expected the file {name[:200]!r} in its folder, found none")
+    try:
+        _refuse_clashes(names)
+    except CorruptError as error:
+        raise ModelFileError(f"{main.parent}: {error}") from error
     return Folder(root, tuple(File(name, _is_model(root / name)) for name in names))
 
 

@@ -16,6 +16,7 @@ TYPES = {
     "ByteStorage": "uint8", "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
 }  # fmt: skip
 MAX_PICKLE = 1 << 26
+LITTLE = b"little"
 
 
 def storage_types(archive: zipfile.ZipFile) -> dict[str, str]:
@@ -24,9 +25,17 @@ def storage_types(archive: zipfile.ZipFile) -> dict[str, str]:
     if len(pickles) != 1 or pickles[0].file_size > MAX_PICKLE:
         return {}
     folder = pickles[0].filename.removesuffix("data.pkl")
-    if any(archive.read(name) != b"little" for name in archive.namelist() if name == f"{folder}byteorder"):
+    orders = [info for info in archive.infolist() if info.filename == f"{folder}byteorder"]
+    if not all(map(_is_plain, (*pickles, *orders))) or any(info.file_size != len(LITTLE) for info in orders):
+        return {}
+    if any(archive.read(info) != LITTLE for info in orders):
         return {}
     return {f"{folder}data/{key}": dtype for key, dtype in _storages(archive.read(pickles[0])).items()}
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    """Stored or deflated: what other compressions raise, and need of memory, nobody knows."""
+    return info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def _storages(listing: bytes) -> dict[str, str]:

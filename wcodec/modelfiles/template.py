@@ -81,7 +81,8 @@ def tidy(source: int, length: int, extents: Sequence[Extent]) -> Template:
     at = 0
     for extent in sorted(extents, key=lambda extent: (extent.begin, extent.end)):
         facts = extent.facts
-        odd = len(facts.shape) > MAX_DIMS or len(facts.name.encode(errors="replace")) > MAX_NAME_BYTES
+        odd = len(facts.shape) > MAX_DIMS or not facts.is_possible
+        odd = odd or len(facts.name.encode(errors="replace")) > MAX_NAME_BYTES
         if odd or facts.name in names or extent.begin < at or extent.end > length or not _encodable(facts.name):
             continue
         names.add(facts.name)

@@ -1,0 +1,159 @@
+"""Model files made to hurt: refused by name and soon, or kept byte for byte; nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import wcodec as package
+from wcodec.errors import CorruptError, ModelFileError
+from wcodec.modelfiles import onnx, open_model, shards
+from wcodec.modelfiles.cut import cut
+from wcodec.modelfiles.shards import Shard
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out) + bytes((value,))
+
+
+def message(number: int, content: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def tensor(name: str, dims: bytes = b"\x08\x01") -> bytes:
+    """An initializer of four bytes."""
+    return message(5, dims + b"\x10\x01" + message(8, name.encode()) + message(9, b"1234"))
+
+
+def onnx_file(path: Path, graph: bytes) -> Path:
+    path.write_bytes(b"\x08\x08" + message(7, graph))
+    return path
+
+
+def safetensors_file(path: Path, header: bytes, values: bytes = b"") -> Path:
+    path.write_bytes(struct.pack("<Q", len(header)) + header + values)
+    return path
+
+
+def assert_comes_back(path: Path) -> None:
+    coded, back = path.with_name("coded.wcz"), path.with_name("back")
+    package.encode(path, coded, lossless=True)
+    package.decode(coded, back)
+    assert back.read_bytes() == path.read_bytes()
+
+
+def test_repeated_names_of_an_onnx_model_that_lead_from_one_to_the_next_are_told_apart(tmp_path: Path) -> None:
+    names = ["a" + "#2" * i for i in range(1200)]
+    path = onnx_file(tmp_path / "m.onnx", b"".join(map(tensor, [*names, "a"])))
+    assert len({one.facts.name for one in onnx.survey(path).extents}) == 1201
+
+
+def test_an_onnx_tensor_of_many_huge_dimensions_is_bytes_and_comes_back(tmp_path: Path) -> None:
+    path = onnx_file(tmp_path / "m.onnx", tensor("w", message(1, varint((1 << 63) - 1) * 50_000)))
+    start = time.perf_counter()
+    assert_comes_back(path)
+    assert time.perf_counter() - start < 5
+
+
+def test_an_onnx_model_of_nothing_but_fields_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx.Survey.__init__, "__defaults__", (*onnx.Survey.__init__.__defaults__[:-1], 1000))
+    path = onnx_file(tmp_path / "m.onnx", b"\x10\x01" * 1001)
+    with pytest.raises(ModelFileError, match="fields"):
+        onnx.survey(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        (b'{"\\ud800":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', b"12345678"),
+        (b'{"a":{"dtype":"F32","shape":[0,4611686018427387904],"data_offsets":[0,0]}}', b""),
+        (b'{"a":{"dtype":"F32","shape":[' + b"1.5," * 50_000 + b'1],"data_offsets":[0,8]}}', b"12345678"),
+    ],
+)
+def test_a_safetensors_header_that_no_array_can_follow_is_one_short_line_and_comes_back(
+    header: bytes, values: bytes, tmp_path: Path
+) -> None:
+    path = safetensors_file(tmp_path / "m.safetensors", header, values)
+    with pytest.raises(ModelFileError) as caught:
+        package.encode(path, tmp_path / "m.wcz")
+    assert len(str(caught.value)) < 1000
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert_comes_back(path)
+
+
+def _bomb(archive: zipfile.ZipFile) -> None:
+    archive.writestr("m/byteorder", b"l" * (1 << 28), zipfile.ZIP_DEFLATED)
+
+
+def _squeezed(archive: zipfile.ZipFile) -> None:
+    archive.writestr("m/byteorder", b"little", zipfile.ZIP_LZMA)
+
+
+@pytest.mark.parametrize("add", [_bomb, _squeezed])
+def test_the_byte_order_of_a_pytorch_archive_is_read_only_where_it_is_a_word(
+    add: Callable[[zipfile.ZipFile], None], tmp_path: Path
+) -> None:
+    path = tmp_path / "m.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("m/data.pkl", b"\x80\x02}q\x00.")
+        add(archive)
+    start = time.perf_counter()
+    assert cut(path).extents == ()
+    assert time.perf_counter() - start < 1
+
+
+def test_members_of_an_archive_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("a.npy", "w") as file:
+            np.save(file, np.zeros(1 << 20, np.uint8))
+        first = archive.infolist()[0]
+        for number in range(8):
+            again = zipfile.ZipInfo(f"b{number}.npy")
+            for word in ("compress_type", "compress_size", "file_size", "CRC", "header_offset"):
+                setattr(again, word, getattr(first, word))
+            archive.filelist.append(again)
+    with pytest.raises(ModelFileError), open_model(path):
+        pass
+
+
+@pytest.mark.parametrize("names", [("index",), ("a", "a.wcz/b"), ("a", "a"), ("a", "a/b"), ("a", "a!", "a/b")])
+def test_parts_that_would_lie_over_each_other_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(CorruptError):
+        shards.parse(shards.pack([Shard(name, 1, bytes(32)) for name in names]))
+
+
+def test_the_names_of_parts_may_be_deep_without_costing_memory() -> None:
+    deep = "/".join("a" * 400)
+    packed = shards.pack([Shard(f"{deep}/{number}", 1, bytes(32)) for number in range(2000)])
+    start = time.perf_counter()
+    assert len(shards.parse(packed)) == 2000
+    assert time.perf_counter() - start < 2
+
+
+def test_a_folder_with_a_file_called_index_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    np.savez(tmp_path / "m" / "index", w=np.ones((4, 4), np.float32))
+    (tmp_path / "m" / "index.npz").rename(tmp_path / "m" / "index")
+    with pytest.raises(ModelFileError, match="index"):
+        package.encode(tmp_path / "m", tmp_path / "m.wcz")
+    assert not (tmp_path / "m.wcz").exists()
+
+
+def test_a_weight_map_that_leaves_its_folder_is_refused(tmp_path: Path) -> None:
+    for name in ("../x", "/etc/passwd", "a/../../x", "..\\x"):
+        index = tmp_path / "m.index.json"
+        index.write_text(json.dumps({"weight_map": {"w": name}}))
+        with pytest.raises(ModelFileError, match="in its folder"):
+            shards.folder_of(index)

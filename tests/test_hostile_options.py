@@ -1,0 +1,132 @@
+"""Options that point where they should not: one line, nothing lost, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+
+from wcodec.errors import ModelFileError
+from wcodec.learning.checkpoint import VERSION, Facts, read
+
+WEIGHTS = np.random.default_rng(5).normal(size=(40, 30)).astype(np.float32)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """One of two versions, `m.npz` and `old.npz`."""
+    np.savez(tmp_path / "m.npz", w=WEIGHTS)
+    np.savez(tmp_path / "old.npz", w=WEIGHTS - np.float32(0.01))
+    return tmp_path / "m.npz"
+
+
+def test_the_base_is_never_the_output_nor_the_report(wcodec: Run, model: Path) -> None:
+    old = model.with_name("old.npz")
+    before = old.read_bytes()
+    for words in (["-o", old], ["-o", model.with_name("o.wcz"), "--report", old]):
+        done = wcodec("encode", model, "--base", old, "-f", *words)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert old.read_bytes() == before
+    assert not model.with_name("o.wcz").exists()
+
+
+def test_a_report_is_drawn_of_what_is_coded_against_a_base(wcodec: Run, model: Path) -> None:
+    page = model.with_name("r.html")
+    assert wcodec("encode", model, "--base", model.with_name("old.npz"), "--report", page).returncode == 0
+    assert page.stat().st_size > 1000
+
+
+def test_a_report_is_no_output_by_another_path(wcodec: Run, model: Path) -> None:
+    (model.parent / "sub").mkdir()
+    out = model.with_name("o.wcz")
+    done = wcodec("encode", model, "-o", out, "--report", model.parent / "sub" / ".." / "o.wcz")
+    assert (done.returncode, len(done.stderr.splitlines()), out.exists()) == (1, 1, False)
+
+
+def test_pipes_devices_and_links_that_lead_nowhere_are_refused_at_once(wcodec: Run, model: Path) -> None:
+    pipe, link = model.with_name("pipe"), model.with_name("link.wcz")
+    os.mkfifo(pipe)
+    link.symlink_to(link)
+    for words in (
+        ["encode", pipe], ["decode", pipe], ["verify", pipe], ["inspect", pipe], ["encode", "/dev/zero", "--lossless"],
+        ["encode", model, "--base", pipe], ["encode", model, "-o", link],
+    ):  # fmt: skip
+        done = wcodec(*words)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), words
+
+
+def test_a_folder_is_not_encoded_into_itself(wcodec: Run, model: Path) -> None:
+    before = sorted(model.parent.iterdir())
+    for target in (model.parent, model.parent / "inner"):
+        done = wcodec("encode", model.parent, "-o", target)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert sorted(model.parent.iterdir()) == before
+
+
+def test_tensors_come_alone_whatever_they_are_called(wcodec: Run, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        for name in ("file", "allow_pickle"):
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, WEIGHTS)
+    assert wcodec("encode", tmp_path / "m.npz", "--lossless").returncode == 0
+    some = ["--tensor", "file", "--tensor", "allow_pickle"]
+    assert wcodec("decode", tmp_path / "m.npz.wcz", *some, "-o", tmp_path / "o.npz").returncode == 0
+    with np.load(tmp_path / "o.npz") as arrays:
+        assert all(np.array_equal(arrays[name], WEIGHTS) for name in ("file", "allow_pickle"))
+
+
+def test_names_do_not_speak_to_the_terminal(wcodec: Run, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    for name, shape in (("\x1b[2J\x07", [2]), ("\x1b]0;x\x07", [3])):
+        header = json.dumps({name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 8]}}).encode()
+        path.write_bytes(struct.pack("<Q", len(header)) + header + b"12345678")
+        done = wcodec("inspect", path)
+        assert not {"\x1b", "\x07"} & set(done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize("arrays", [{"w": np.float64(3)}, {"w": np.array(["a"])}, {"w": np.ones((2, 2, 2))}])
+def test_moments_that_are_none_are_one_line(wcodec: Run, model: Path, arrays: dict[str, np.ndarray]) -> None:
+    moments = model.with_name("x.npz")
+    np.savez(moments, **arrays)
+    done = wcodec("encode", model, "--moments", moments)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "internal" not in done.stderr
+
+
+def test_moments_of_a_damaged_archive_are_one_line(wcodec: Run, model: Path) -> None:
+    moments = model.with_name("x.npz")
+    np.savez_compressed(moments, w=np.arange(1000.0))
+    raw = bytearray(moments.read_bytes())
+    raw[40:200] = b"\xff" * 160
+    moments.write_bytes(raw)
+    done = wcodec("encode", model, "--moments", moments)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "story", [b"[]", b'{"version":1,"facts":"x"}', b"[" * 100_000, b'{"version":1,"facts":FACTS,"stage":Infinity}']
+)
+def test_the_state_of_a_training_that_somebody_changed_is_refused(story: bytes, tmp_path: Path) -> None:
+    facts = Facts("s", "d", 1, None, None, 0, None, None)
+    text = story.replace(b"FACTS", json.dumps(facts.__dict__).encode())
+    assert VERSION == 1
+    np.savez(tmp_path / "state.npz", story=np.frombuffer(text, np.uint8))
+    with pytest.raises(ModelFileError):
+        read(tmp_path / "state.npz", facts)
+
+
+def test_the_state_of_a_training_is_never_unpickled(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    np.savez(tmp_path / "state.npz", story=np.array([Trap()], dtype=object))
+    with pytest.raises(ModelFileError):
+        read(tmp_path / "state.npz", Facts("s", "d", 1, None, None, 0, None, None))
+    assert not (tmp_path / "ran").exists()
