@@ -114,7 +114,12 @@ def difference(tensor: Tensor, base: Base) -> Tensor | None:
 
 
 def added(values: Bits, facts: TensorFacts, base: Base) -> Bits:
-    """What a difference and the base's values come to: one addition in float32, rounded to the tensor's type."""
+    """What a difference and the base's values come to: one addition in float32, rounded to the tensor's type.
+
+    Raises: CorruptError for a type that has no differences.
+    """
+    if facts.dtype not in FLOATS:
+        raise CorruptError(f"{facts.name}: expected floats in way {DIFFERENCE} of coding against a base")
     with np.errstate(over="ignore", invalid="ignore"):
         total = to_float32(values, facts.dtype) + to_float32(base.values(facts), facts.dtype)
     return from_float(np.asarray(total, np.float32), facts.dtype)
