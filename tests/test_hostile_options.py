@@ -32,6 +32,7 @@ def test_the_base_is_never_the_output_nor_the_report(wcodec: Run, model: Path) -
     for words in (["-o", old], ["-o", model.with_name("o.wcz"), "--report", old]):
         done = wcodec("encode", model, "--base", old, "-f", *words)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert "internal" not in done.stderr
         assert old.read_bytes() == before
     assert not model.with_name("o.wcz").exists()
 
@@ -59,6 +60,7 @@ def test_pipes_devices_and_links_that_lead_nowhere_are_refused_at_once(wcodec: R
     ):  # fmt: skip
         done = wcodec(*words)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), words
+        assert "internal" not in done.stderr, words
 
 
 def test_a_folder_is_not_encoded_into_itself(wcodec: Run, model: Path) -> None:
@@ -66,6 +68,7 @@ def test_a_folder_is_not_encoded_into_itself(wcodec: Run, model: Path) -> None:
     for target in (model.parent, model.parent / "inner"):
         done = wcodec("encode", model.parent, "-o", target)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert "internal" not in done.stderr
     assert sorted(model.parent.iterdir()) == before
 
 

@@ -14,7 +14,7 @@ from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import free_folder, free_target, packed_name, source_file
 from wcodec.cli.reporting import option, report_target
 from wcodec.cli.units import parse_threads
-from wcodec.errors import RecipeError
+from wcodec.errors import RecipeError, WcodecError
 from wcodec.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
 
 EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
