@@ -63,6 +63,19 @@ def test_pipes_devices_and_links_that_lead_nowhere_are_refused_at_once(wcodec: R
         assert "internal" not in done.stderr, words
 
 
+@pytest.mark.parametrize("step", ["1e-300", "1e300", "nan", "0"])
+def test_a_step_that_no_float32_is_is_refused(wcodec: Run, model: Path, step: str) -> None:
+    done = wcodec("encode", model, "--step", step)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(wcodec: Run, model: Path) -> None:
+    out, back = model.with_name("a" * 251 + ".wcz"), model.with_name("b" * 251 + ".npz")
+    assert wcodec("encode", model, "-o", out).returncode == 0
+    assert wcodec("decode", out, "-o", back).returncode == 0
+    assert len(list(model.parent.iterdir())) == 4
+
+
 def test_a_folder_is_not_encoded_into_itself(wcodec: Run, model: Path) -> None:
     before = sorted(model.parent.iterdir())
     for target in (model.parent, model.parent / "inner"):

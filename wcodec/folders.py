@@ -13,6 +13,7 @@ from wcodec.decoder import Progress, open_container
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.modelfiles import shards
 from wcodec.modelfiles.shards import Shard
+from wcodec.output import short
 from wcodec.sha import sha256_of
 from wcodec.versions import Base, base_for
 from wcodec.wire import REST
@@ -89,7 +90,7 @@ def decode_folder(
 
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{short(target.name)}.", suffix=".part", dir=target.parent))
     try:
         for shard, part in parts_of(source):
             (temporary / shard.name).parent.mkdir(parents=True, exist_ok=True)

@@ -9,13 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def short(name: str) -> str:
+    """The beginning of a name, to which something can be added without making it too long for a file system."""
+    return name.encode(errors="surrogateescape")[:200].decode(errors="ignore")
+
+
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """A temporary path in `target`'s folder; it becomes `target` when the block ends well, and is removed otherwise.
 
     Raises: OSError where the folder cannot be written.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{short(target.name)}.", suffix=".part", dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -82,8 +82,8 @@ class Options:
         _within("block", self.block, 1, 256)
         if self.bits is not None and self.clusters is not None:
             raise RecipeError("bits and clusters: expected one of them, got both")
-        if self.step is not None and not 0.0 < self.step < float("inf"):
-            raise RecipeError(f"step: expected a positive number, got {self.step:g}")
+        if self.step is not None and not 1e-30 <= self.step <= 1e30:
+            raise RecipeError(f"step: expected a positive number from 1e-30 to 1e30, got {self.step:g}")
         _one_of("quantizer", self.quantizer, QUANTIZERS)
         _one_of("coder", self.coder, LEVEL_CODERS)
         _one_of("start", self.start, STARTS)
