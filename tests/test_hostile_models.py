@@ -73,6 +73,16 @@ def test_an_onnx_model_of_nothing_but_fields_is_refused(tmp_path: Path, monkeypa
         onnx.survey(path)
 
 
+def test_what_only_looks_like_an_onnx_model_is_refused_and_comes_back(tmp_path: Path) -> None:
+    graph = b""
+    for _ in range(40):
+        graph = message(1, message(5, message(1, b"g") + message(6, graph)))
+    path = onnx_file(tmp_path / "m.onnx", graph)
+    with pytest.raises(ModelFileError, match="32 deep"):
+        package.encode(path, tmp_path / "m.wcz")
+    assert_comes_back(path)
+
+
 @pytest.mark.parametrize(
     ("header", "values"),
     [

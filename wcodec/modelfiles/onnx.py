@@ -34,6 +34,10 @@ FEW = 64
 _FLOATS, _RAW, _DOUBLES = 4, 9, 10
 
 
+class UnreadableError(ModelFileError):
+    """What looked like a model is none; its bytes are as good as any."""
+
+
 @dataclass(frozen=True)
 class Outside:
     """Values that lie in another file: its path as the model says it, and where in it."""
@@ -100,7 +104,7 @@ def survey(path: Path) -> Survey:
                 elif one.number == 25 and one.wire == BYTES:
                     _function(found, one)
     except (ValueError, OSError) as error:
-        raise ModelFileError(f"{path}: not a readable ONNX model: {error}") from error
+        raise UnreadableError(f"{path}: not a readable ONNX model: {error}") from error
     return found
 
 

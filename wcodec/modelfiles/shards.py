@@ -70,7 +70,10 @@ def folder_of(source: Path) -> Folder | None:
     except OSError as error:
         raise ModelFileError(f"{source}: cannot be read: {error.strerror or error}") from error
     if head == b"\x08" and onnx.is_onnx(source):
-        outside = sorted({one.location for one in onnx.survey(source).outside})
+        try:
+            outside = sorted({one.location for one in onnx.survey(source).outside})
+        except onnx.UnreadableError:  # refused where it is read as a model, kept where it is lossless
+            return None
         return _external(source, outside) if outside else None
     return None
 
