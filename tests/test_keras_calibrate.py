@@ -18,7 +18,7 @@ from wcodec.learning.data import load
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.kernels import all_layers, kernels_of, steps_of, values_of
 from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.moments import count_calls, moments, rows_met, watched
+from wcodec.learning.moments import Float32, count_calls, moments, rows_met, watched
 from wcodec.learning.predict import packed
 from wcodec.learning.sites import Arguments, Site, sites_of
 from wcodec.rules import round_step
@@ -134,21 +134,36 @@ def test_kernels_that_matter_little_get_larger_steps() -> None:
 
 
 # --- batch normalization -------------------------------------------------------------------------------------------
-def test_batch_normalization_is_taken_anew_and_dropout_stays_off() -> None:
+def test_batch_normalization_moves_as_its_inputs_do_and_dropout_stays_off() -> None:
     of = keras().layers
     model = network((6,), of.Dense(30, "relu"), of.Dropout(0.9), of.BatchNormalization(), of.Dense(30, "relu"))
     examples = some(model, 2000)
     norm = model.layers[2]
     norm.trainable = False
+    norm.moving_mean.assign(np.linspace(-1, 1, 30))
+    norm.moving_variance.assign(np.linspace(0.5, 2, 30))
     subject = prepare(model, examples)
     found = attempt(subject, 2.0, 0.1)
     assert not norm.trainable
     assert norm.momentum == 0.99
     assert [model.weights[index].name for index, _ in found.statistics] == ["moving_mean", "moving_variance"]
+
+    def met() -> Float32:
+        return np.concatenate([np.asarray(model.layers[0](batch[0])) for batch in subject.normalizing])
+
+    usual = met()
     model.layers[0].kernel.assign(found.latents[0].levels * np.float32(found.latents[0].step))
-    hidden = np.concatenate([np.asarray(model.layers[0](batch[0])) for batch in subject.normalizing])
-    assert np.allclose(found.statistics[0][1], hidden.mean(axis=0), atol=1e-3)
-    assert np.allclose(found.statistics[1][1], hidden.var(axis=0), rtol=0.05)
+    hidden = met()
+    mean, variance = np.linspace(-1, 1, 30), np.linspace(0.5, 2, 30)
+    assert np.allclose(found.statistics[0][1], mean + hidden.mean(axis=0) - usual.mean(axis=0), atol=1e-3)
+    assert np.allclose(found.statistics[1][1], variance * hidden.var(axis=0) / usual.var(axis=0), rtol=0.05)
+
+
+def test_statistics_that_are_not_those_of_the_inputs_keep_the_answers_at_fine_steps() -> None:
+    of = keras().layers
+    model = network((6,), of.Dense(30), of.BatchNormalization(), of.Dense(5))
+    model.layers[1].moving_mean.assign(np.linspace(-1, 1, 30))
+    assert attempt(prepare(model, some(model, 500)), 1e-3, 0.1).divergence < 1e-5
 
 
 # --- the whole -----------------------------------------------------------------------------------------------------

@@ -11,9 +11,8 @@ import numpy as np
 from wcodec.learning.divergence import POINTS, divergence, outputs_of
 from wcodec.learning.feedback import Float32
 from wcodec.learning.kernels import coded_bytes, steps_of, values_of
-from wcodec.learning.normalization import reestimate
 from wcodec.learning.rounding import Latents, round_stage
-from wcodec.learning.subject import Subject
+from wcodec.learning.subject import Subject, settle
 from wcodec.learning.verdict import Verdict, judged
 
 SOME: Final = 10
@@ -63,8 +62,7 @@ def attempt(subject: Subject, size: float, damping: float, factors: Sequence[flo
     try:
         for number in range(len(subject.stages)):
             found += round_stage(subject, number, steps, damping)
-        if subject.normalizations:
-            reestimate(model, subject.normalizations, subject.normalizing)
+        settle(subject, subject.normalizing)
         verdict = judged(subject)
         statistics = {id(w) for layer in subject.normalizations for w in (layer.moving_mean, layer.moving_variance)}
         changed = tuple((i, values_of(w)) for i, w in enumerate(model.weights) if id(w) in statistics)
@@ -87,8 +85,7 @@ def balance(subject: Subject, size: float, damping: float) -> tuple[float, ...]:
     for number, stage in enumerate(subject.stages):
         try:
             round_stage(subject, number, steps, damping)
-            if subject.normalizations:
-                reestimate(model, subject.normalizations, subject.normalizing[:SOME])
+            settle(subject, subject.normalizing[:SOME])
             cost = divergence(outputs_of(model, subject.held_out), subject.outputs)
         finally:
             model.set_weights(before)

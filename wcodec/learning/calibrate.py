@@ -2,7 +2,7 @@
 
 The kernels are rounded one after another with error feedback (GPTQ, Frantar et al. 2022), each for the inputs that it
 meets once all before it are rounded, and aimed at what the original computed (as GPTAQ, Li et al. 2025); the statistics
-of BatchNormalization are taken anew; the divergence of the answers for inputs kept apart tells what accuracy it costs.
+of BatchNormalization follow; the divergence of the answers for inputs kept apart tells what accuracy it costs.
 How steps differ between kernels is measured; their size and the damping are searched.
 """
 

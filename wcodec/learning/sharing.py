@@ -13,9 +13,8 @@ from wcodec.learning.budget import Budget
 from wcodec.learning.divergence import POINTS
 from wcodec.learning.kernels import steps_of, values_of
 from wcodec.learning.moments import Moments, moments
-from wcodec.learning.normalization import reestimate
 from wcodec.learning.shared_kernel import Sharing, shared_kernel
-from wcodec.learning.subject import Subject, original_rows, rows_of
+from wcodec.learning.subject import Subject, original_rows, rows_of, settle
 from wcodec.learning.verdict import Verdict, judged
 from wcodec.model import Tuned
 
@@ -101,8 +100,7 @@ def share(subject: Subject, sharing: Sharing, size: float) -> SharedNet:
                 total += count
             for kernel in stage.kernels:
                 kernel.variable.assign(found[kernel.index].values)
-        if subject.normalizations:
-            reestimate(model, subject.normalizations, subject.normalizing)
+        settle(subject, subject.normalizing)
         verdict = judged(subject)
         changing = {id(w) for layer in subject.normalizations for w in (layer.moving_mean, layer.moving_variance)}
         statistics = {i: Tuned(values_of(w)) for i, w in enumerate(model.weights) if id(w) in changing}

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from wcodec.errors import RecipeError
 from wcodec.learning.divergence import outputs_of
 from wcodec.learning.examples import Examples
-from wcodec.learning.kernels import Kernel, all_layers, kernels_of
+from wcodec.learning.kernels import Kernel, all_layers, kernels_of, values_of
 from wcodec.learning.moments import Batches, Float32, count_calls, rows_met
-from wcodec.learning.normalization import normalizations
+from wcodec.learning.normalization import normalizations, reestimate
 from wcodec.learning.scores import Outputs
 from wcodec.learning.sites import Site
 
@@ -49,6 +49,7 @@ class Subject:
     fitting:     inputs for the moments; normalizing: for the statistics of BatchNormalization.
     held_out:    inputs to judge by, and the original's outputs for them.
     remembered:  rows that meet a stage's kernels in the original, by its number.
+    usual:       statistics taken anew of the original, by the number of batches; see `settle`.
     """
 
     model: Model
@@ -61,6 +62,7 @@ class Subject:
     outputs: tuple[Outputs, ...]
     seed: int
     remembered: dict[int, list[tuple[Float32, ...]]] = field(default_factory=dict)
+    usual: dict[int, list[tuple[Float32, Float32]]] = field(default_factory=dict)
 
 
 def prepare(model: Model, examples: Examples, *, most: int, seed: int = 0) -> Subject:
@@ -110,6 +112,34 @@ def original_rows(subject: Subject, number: int) -> list[tuple[Float32, ...]]:
     if sum(array.nbytes for batches in kept for batch in batches for array in batch) <= REMEMBERED:
         subject.remembered[number] = rows
     return rows
+
+
+def settle(subject: Subject, batches: Batches) -> None:
+    """Move the statistics of BatchNormalization as far as those of these batches move from the original's weights.
+
+    Not to the batches' own: what the original kept in training may be other, and its answers are what is to stay.
+    """
+    model, layers = subject.model, subject.normalizations
+    if not layers:
+        return
+    kept = _statistics(layers)
+    if len(batches) not in subject.usual:
+        now = model.get_weights()
+        for kernel in subject.kernels:
+            kernel.variable.assign(kernel.original)
+        reestimate(model, layers, batches)
+        subject.usual[len(batches)] = _statistics(layers)
+        model.set_weights(now)
+    reestimate(model, layers, batches)
+    found = zip(layers, kept, subject.usual[len(batches)], _statistics(layers), strict=True)
+    for layer, (mean, variance), (usual_mean, usual_variance), (new_mean, new_variance) in found:
+        layer.moving_mean.assign(mean + (new_mean - usual_mean))
+        grown = np.divide(new_variance, usual_variance, out=np.ones_like(variance), where=usual_variance > 0)
+        layer.moving_variance.assign(np.where(usual_variance > 0, variance * grown, new_variance))
+
+
+def _statistics(layers: list[Layer]) -> list[tuple[Float32, Float32]]:
+    return [(values_of(layer.moving_mean), values_of(layer.moving_variance)) for layer in layers]
 
 
 def _stages(model: Model, kernels: tuple[Kernel, ...], fitting: Batches) -> Iterator[Stage]:
