@@ -43,6 +43,16 @@ def test_a_report_is_drawn_of_what_is_coded_against_a_base(wcodec: Run, model: P
     assert page.stat().st_size > 1000
 
 
+def test_a_base_that_is_a_pipe_is_refused_at_once(wcodec: Run, model: Path) -> None:
+    coded, pipe = model.with_name("o.wcz"), model.with_name("pipe")
+    os.mkfifo(pipe)
+    assert wcodec("encode", model, "--base", model.with_name("old.npz"), "-o", coded).returncode == 0
+    for verb in ("decode", "verify"):
+        done = wcodec(verb, coded, "--base", pipe, *(["-o", model.with_name("back.npz")] if verb == "decode" else []))
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert not model.with_name("back.npz").exists()
+
+
 def test_a_report_is_no_output_by_another_path(wcodec: Run, model: Path) -> None:
     (model.parent / "sub").mkdir()
     out = model.with_name("o.wcz")

@@ -69,6 +69,8 @@ def base_for(path: Path | None, digest: bytes | None) -> Base | None:
         return None
     if path is None:
         raise RecipeError(f"base: expected --base with the file of SHA-256 {digest.hex()}, got none")
+    if path.exists() and not path.is_file():
+        raise RecipeError(f"{path}: expected a file as the base, found something else")
     base = open_base(path)
     if base.digest != digest:
         raise RecipeError(f"{path}: expected the base of SHA-256 {digest.hex()}, got {base.digest.hex()}")
