@@ -12,7 +12,6 @@ import numpy.typing as npt
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.floats import from_float, numpy_type, to_float32
 from wcodec.model import Bits, Tensor, TensorFacts
-from wcodec.modelfiles.cut import cut
 from wcodec.modelfiles.template import Extent, read_part
 from wcodec.sha import sha256_of
 from wcodec.wire import FLOATS
@@ -57,6 +56,8 @@ def open_base(path: Path) -> Base:
 
     Raises: ModelFileError where it cannot be read.
     """
+    from wcodec.modelfiles.cut import cut  # noqa: PLC0415 - brings h5py, which only a base needs
+
     return Base(path, sha256_of(path), {extent.facts.name: extent for extent in cut(path).extents})
 
 
