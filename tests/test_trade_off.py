@@ -49,7 +49,7 @@ def test_ctrl_c_keeps_the_best_file_found_and_says_so(samples: Path, tmp_path: P
     master, slave = pty.openpty()
     target = tmp_path / "m.wcz"
     words = ["encode", str(samples / "tutorial_cnn.h5"), "-o", str(target), "--data", f"{samples / 'mnist.npz'}:train"]
-    words += ["--limit", "3000", "--tune", "1000000"]
+    words += ["--limit", "3000", "--tune", "40000"]
     program = [sys.executable, "-m", "wcodec", *words]
     environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
     with subprocess.Popen(program, stderr=slave, stdout=slave, env=environment, start_new_session=True) as running:
