@@ -11,6 +11,7 @@ from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import source_file
 from wcodec.cli.reporting import option, report_target
+from wcodec.cli.tuned import input_options
 from wcodec.cli.units import parse_seconds, parse_threads
 from wcodec.recipe import QUANTIZERS
 
@@ -37,13 +38,7 @@ def options(verb: argparse.ArgumentParser) -> None:
 
     learning = verb.add_argument_group("by what the model computes (needs wcodec[keras])")
     learning.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
-    learning.add_argument("--limit", metavar="N", type=int, help="use at most N inputs")
-    learning.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
-    learning.add_argument("--model", metavar="ARCH", help="for weights alone: a model file, or module:function")
-    learning.add_argument(
-        "--import", dest="imports", metavar="MODULE", action="append", default=[], help="has own layers"
-    )
-    learning.add_argument("--unsafe", action="store_true", help="let the model file run code of its own")
+    input_options(learning)
 
     how = verb.add_argument_group("how it is coded (as for encode)")
     how.add_argument("--quantizer", choices=QUANTIZERS, help="how the values are chosen (default: auto)")

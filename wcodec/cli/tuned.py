@@ -43,6 +43,11 @@ def options(verb: argparse.ArgumentParser) -> None:
     learning.add_argument("--resume", action="store_const", const=True, help="go on with a --finetune that was ended")
     learning.add_argument("--time-limit", metavar="T", help="for all of it, where --tune is not given (default: 2m)")
     learning.add_argument("--moments", metavar="M.npz", type=Path, help="without --data: E[x x'] by names of tensors")
+    input_options(learning)
+
+
+def input_options(learning: argparse._ArgumentGroup) -> None:
+    """Add what is said of inputs and of the model that takes them."""
     learning.add_argument("--limit", metavar="N", type=int, help="use at most N inputs")
     learning.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
     learning.add_argument("--model", metavar="ARCH", help="for weights alone: a model file, or module:function")
