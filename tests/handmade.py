@@ -1,4 +1,5 @@
 """Model files made by hand, with all that such files can hold."""
+
 from __future__ import annotations
 
 import io

@@ -1,4 +1,5 @@
 """Small networks, one for each kind of layer that has a kernel, and random inputs for them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

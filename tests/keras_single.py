@@ -1,4 +1,5 @@
 """A network of one dense layer, and examples for it."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -76,7 +76,7 @@ def test_the_command_line_wins_over_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['bites = 4', 'preset = 4', 'include = [1]', 'seed = "x"', 'max_error = "x"', 'keep_optimizer = 1', 'a = [']
+    "text", ["bites = 4", "preset = 4", "include = [1]", 'seed = "x"', 'max_error = "x"', "keep_optimizer = 1", "a = ["]
 )
 def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
     config = tmp_path / "c.toml"

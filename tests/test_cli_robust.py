@@ -92,9 +92,7 @@ def test_a_reader_that_leaves_ends_it_quietly(coded: Path, words: list[str]) -> 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["inspect", "CODED"], ["inspect", "CODED", "--json"]])
 def test_a_full_disk_under_standard_output_is_one_line(wcodec: Run, coded: Path, words: list[str]) -> None:
     with open("/dev/full", "w") as full:
-        done = wcodec(
-            *(coded if word == "CODED" else word for word in words), stdout=full, stderr=subprocess.PIPE
-        )
+        done = wcodec(*(coded if word == "CODED" else word for word in words), stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (1, "wcodec: No space left on device\n")
 
 

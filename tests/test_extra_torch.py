@@ -27,8 +27,6 @@ def test_a_torch_archive_has_its_storages_coded_as_numbers_without_unpickling(tm
         assert opened["data/0"].tobytes() == state["w"].numpy().tobytes()
 
 
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_checkpoint_comes_back_as_safetensors(zipped: bool, tmp_path: Path) -> None:
     shared = torch.from_numpy(weights(1, 90, 70))

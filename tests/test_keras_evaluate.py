@@ -1,4 +1,5 @@
 """What is measured of a network, and what is refused."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

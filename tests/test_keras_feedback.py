@@ -1,4 +1,5 @@
 """Error feedback, patches and divergence: the arithmetic of calibration."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,5 @@
 """Which files a network may come from, and how others are refused."""
+
 from __future__ import annotations
 
 import importlib.metadata

@@ -1,4 +1,5 @@
 """Weights of a network are found in its file, by name."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

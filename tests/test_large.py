@@ -89,9 +89,8 @@ def test_memory_does_not_grow_with_a_tensor_that_is_kept_exactly(tmp_path: Path)
         encode = ["encode", "--lossless", "--fast", source, "-o", packed]
         commands = (encode, ["decode", packed, "-o", back], ["verify", packed])
         for words in commands:
-            done = subprocess.run(
-                [sys.executable, "-c", PEAK, *map(str, words)], capture_output=True, text=True, check=True, timeout=120
-            )
+            program = [sys.executable, "-c", PEAK, *map(str, words)]
+            done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=120, cwd=tmp_path)
             peaks.append(float(done.stdout))
         assert back.read_bytes() == source.read_bytes()
     small, large = peaks[:3], peaks[3:]

@@ -1,4 +1,5 @@
 """Folders of images as `--data`."""
+
 from __future__ import annotations
 
 import sys

@@ -8,11 +8,11 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from conftest import command
 
 from wcodec.cli.trade_off import trade_off
 from wcodec.learning.standing import Patience, Standing
@@ -50,7 +50,7 @@ def test_ctrl_c_keeps_the_best_file_found_and_says_so(samples: Path, tmp_path: P
     target = tmp_path / "m.wcz"
     words = ["encode", str(samples / "tutorial_cnn.h5"), "-o", str(target), "--data", f"{samples / 'mnist.npz'}:train"]
     words += ["--limit", "3000", "--tune", "40000"]
-    program = [sys.executable, "-m", "wcodec", *words]
+    program = [*command(), *words]
     environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
     with subprocess.Popen(program, stderr=slave, stdout=slave, env=environment, start_new_session=True) as running:
         os.close(slave)
