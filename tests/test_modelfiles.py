@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 import zipfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wcodec.errors import ContainerError, ModelFileError, UnsupportedError
-from wcodec.modelfiles import MODEL_FILES, open_model, suffix, write_model
+from wcodec.modelfiles import MODEL_FILES, heaps, open_model, suffix, write_model
 from wcodec.wire import DTYPES
 
 
@@ -101,6 +102,17 @@ def test_a_heap_that_hangs_the_hdf5_library_is_refused(tmp_path):
     (tmp_path / "a.h5").write_bytes(whole)
     with pytest.raises(ModelFileError, match="heap"), open_model(tmp_path / "a.h5"):
         pass
+
+
+@pytest.mark.parametrize("at", [0, 5, heaps.BLOCK - 8, heaps.BLOCK - 3, heaps.BLOCK, 2 * heaps.BLOCK - 1])
+def test_heaps_are_found_wherever_they_lie(at):
+    whole = bytearray(2 * heaps.BLOCK + 40)
+    for start in (at, at + 20):
+        whole[start : start + 16] = heaps.SIGNATURE + (16).to_bytes(8, "little")
+    heaps.check_heaps(io.BytesIO(whole), "here")
+    whole[at + 8] = 21
+    with pytest.raises(ModelFileError, match=f"heap of strings at byte {at + 20}"):
+        heaps.check_heaps(io.BytesIO(whole), "here")
 
 
 def test_links_and_storage_outside_of_the_file_are_refused_by_name(tmp_path):

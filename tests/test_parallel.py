@@ -8,7 +8,7 @@ import time
 import pytest
 
 from wcodec.model import TensorFacts
-from wcodec.parallel import Map, tensor_by_tensor, thread_count
+from wcodec.parallel import AHEAD, Map, ordered, tensor_by_tensor, thread_count
 from wcodec.wire import CHUNK_WEIGHTS
 
 SMALL, LARGE = TensorFacts("s", "float32", (3,)), TensorFacts("l", "float32", (CHUNK_WEIGHTS + 1,))
@@ -66,3 +66,47 @@ def test_chunks_of_a_large_tensor_run_beside_each_other() -> None:
 def test_no_number_of_threads_is_every_core() -> None:
     assert thread_count(0) >= 1
     assert thread_count(7) == 7
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_pieces_come_in_order_whatever_their_sizes(threads: int) -> None:
+    def work(number: int) -> int:
+        time.sleep(0.001 * (number % 3))
+        return -number
+
+    sizes = [1, 9, 0, 4] * 10
+    assert list(ordered(work, range(40), threads, sizes.__getitem__)) == [-n for n in range(40)]
+
+
+def test_a_large_piece_begins_before_small_ones_that_lie_ahead() -> None:
+    begun: list[int] = []
+    hold = threading.Event()
+
+    def work(number: int) -> None:
+        begun.append(number)
+        if number < 2:
+            hold.wait(10)
+
+    sizes = [1, 1, 1, 1, 1, 1, 100, 1]
+    results = ordered(work, range(8), 2, sizes.__getitem__)
+    threading.Timer(0.05, hold.set).start()
+    assert list(results) == [None] * 8
+    assert sorted(begun) == list(range(8))
+    assert begun.index(6) in {2, 3}
+
+
+def test_pieces_under_way_are_bounded_by_their_bytes() -> None:
+    started: list[int] = []
+    results = ordered(started.append, range(100), 2, lambda _: AHEAD // 4)
+    next(results)
+    time.sleep(0.05)
+    assert len(started) <= 5
+    results.close()
+
+
+def test_an_error_of_a_piece_reaches_the_caller() -> None:
+    def work(number: int) -> int:
+        return 1 // (5 - number)
+
+    with pytest.raises(ZeroDivisionError):
+        list(ordered(work, range(50), 2, lambda _: 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles import write_model
 from wcodec.output import whole_file
 from wcodec.parallel import Map, tensor_by_tensor
-from wcodec.restore import is_identical, restore
+from wcodec.restore import Sink, is_identical, restore
 from wcodec.versions import DIFFERENCE, Base, added, base_for
 from wcodec.wire import REST
 
@@ -96,8 +97,8 @@ def decode(
             convert(temporary, target.suffix, tensors, _some(opened, shown, threads, progress))
             return container
         if is_identical(container):
-            with temporary.open("wb") as file:
-                restore(opened.file, container, opened.base, file.write, threads, progress)
+            with temporary.open("wb", buffering=0) as file:
+                restore(opened.file, container, opened.base, _writer(file), threads, progress)
             return container
         values = _some(opened, range(len(container.tensors)), threads, progress)
         write_model(temporary, container.kind, container.skeleton, container.tensors, values)
@@ -114,7 +115,7 @@ def verify(
     with open_container(source, base) as opened:
         needs_base(opened)
         if is_identical(opened.container):
-            restore(opened.file, opened.container, opened.base, len, threads, progress)
+            restore(opened.file, opened.container, opened.base, _nowhere, threads, progress)
             return opened.container
         for _ in _some(opened, range(len(opened.container.tensors)), threads, progress):
             pass
@@ -167,6 +168,22 @@ def _some(
         if progress:
             progress(facts)
         yield values
+
+
+def _writer(file: BinaryIO) -> Sink:
+    """Writes bytes to their place in a file; safe to call from several threads."""
+
+    def write(at: int, part: memoryview | bytes) -> None:
+        left = memoryview(part)
+        while left:
+            count = os.pwrite(file.fileno(), left, at)
+            left, at = left[count:], at + count
+
+    return write
+
+
+def _nowhere(at: int, part: memoryview | bytes) -> None:
+    """Writes nothing."""
 
 
 def _no_such(name: str) -> Bits:

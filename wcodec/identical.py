@@ -49,6 +49,7 @@ class Piece:
     start: int
     count: int
     shape: tuple[int, ...]
+    nbytes: int
 
 
 def encode_identical(
@@ -109,7 +110,7 @@ class Job:
         pieces = (piece for number, facts in own for piece in _pieces(number, facts, self.effort))
         with target.open("w+b") as file:
             writer = Writer(file)
-            results = ordered(lambda piece: self._coded(piece, rest), pieces, self.threads)
+            results = ordered(lambda piece: self._coded(piece, rest), pieces, self.threads, _bytes_of)
             for number, facts in enumerate(tensors):
                 if number in twins:
                     writer.add_duplicate(twins[number])
@@ -166,7 +167,11 @@ class Job:
 def _pieces(number: int, facts: TensorFacts, effort: Effort) -> Iterator[Piece]:
     """At least one piece, also of a tensor without elements."""
     for start, stop, shape in lossless.pieces(facts.shape, lossless.FAST if effort == "fast" else lossless.MOST):
-        yield Piece(number, start, stop - start, shape)
+        yield Piece(number, start, stop - start, shape, (stop - start) * ITEM_BYTES[facts.dtype])
+
+
+def _bytes_of(piece: Piece) -> int:
+    return piece.nbytes
 
 
 class _Rest:

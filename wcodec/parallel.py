@@ -6,13 +6,19 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar, cast
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from wcodec.model import TensorFacts
 from wcodec.wire import CHUNK_WEIGHTS
 
 HELD = 1 << 23
 """Weights of tensors that are worked on at once."""
+AHEAD: Final = 1 << 26
+"""Bytes of pieces that are worked on at once, or one piece of more."""
+LARGE: Final = 4
+"""A piece is large where a thread has less than so many times its bytes before it."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -30,23 +36,61 @@ def thread_count(threads: int) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ordered(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """work(item) of each item, in order; a few are under way at once, and items are drawn when their turn comes."""
+def ordered(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, nbytes: Callable[[Item], int]
+) -> Iterator[Result]:
+    """work(item) of each item, in order; AHEAD bytes of them are under way at once, and items are drawn as they fit.
+
+    nbytes: bytes of an item, by which large ones begin before smaller ones that lie ahead of them: so that the last
+            work to end is not a large one that began late.
+    """
     workers = thread_count(threads)
     if workers == 1:
         yield from map(work, items)
         return
-    pending: deque[Future[Result]] = deque()
+    waiting: list[_Waiting[Item, Result]] = []
+    pending: deque[_Waiting[Item, Result]] = deque()
+    lock, held = Lock(), 0
+
+    def begin() -> None:
+        with lock:
+            first = max(waiting, key=lambda each: each.nbytes)
+            if first.nbytes * LARGE * workers < sum(each.nbytes for each in waiting):
+                first = waiting[0]
+            waiting.remove(first)
+        first.run(work)
+
     pool = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-piece")
     try:
         for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
+            size = nbytes(item)
+            while pending and held + size > AHEAD:
+                held -= pending[0].nbytes
+                yield pending.popleft().future.result()
+            pending.append(_Waiting(item, size))
+            held += size
+            with lock:
+                waiting.append(pending[-1])
+            pool.submit(begin)
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft().future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(eq=False)
+class _Waiting(Generic[Item, Result]):
+    """An item whose turn has not come, and what will become of it."""
+
+    item: Item
+    nbytes: int
+    future: Future[Result] = field(default_factory=Future)
+
+    def run(self, work: Callable[[Item], Result]) -> None:
+        try:
+            self.future.set_result(work(self.item))
+        except BaseException as error:  # whoever asks for the result gets it
+            self.future.set_exception(error)
 
 
 def tensor_by_tensor(

@@ -5,39 +5,90 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
 
 from wcodec.chunks import Sections, open_sections
-from wcodec.container.records import Container
+from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles.template import BIG, FORTRAN, Extent, Parsed, as_it_lies, parse
 from wcodec.parallel import ordered
 from wcodec.versions import DIFFERENCE, Base
 
-Sink = Callable[[memoryview | bytes], object]
+Sink = Callable[[int, memoryview | bytes], object]
+"""Takes bytes and where they lie in the file; from several threads."""
+Done = tuple[Bits, memoryview]
+"""A chunk's values, flat, and their bytes as they lie in the file."""
 Progress = Callable[[TensorFacts], None]
+
+
+@dataclass
+class Opened:
+    """A tensor's sections, opened when the first of its chunks is worked on."""
+
+    file: BinaryIO
+    container: Container
+    base: Base | None
+    number: int
+    begin: int = 0
+    _lock: Lock = field(default_factory=Lock)
+    _sections: Sections | None = None
+
+    @property
+    def facts(self) -> TensorFacts:
+        """Name, type and shape."""
+        return self.container.tensors[self.number]
+
+    @property
+    def record(self) -> Record:
+        """Where its sections are."""
+        return self.container.resolve(self.number)
+
+    def sections(self) -> Sections:
+        """Its sections.
+
+        Raises: ContainerError and its kinds.
+        """
+        with self._lock:
+            if self._sections is None:
+                self._sections = open_sections(self.file, self.facts, self.record, self.base)
+                if self._sections.head.rule is not None or self.record.way == DIFFERENCE:
+                    raise CorruptError("expected exact values in an identical file")
+            return self._sections
 
 
 @dataclass(frozen=True)
 class Work:
-    """One chunk to decode."""
+    """One chunk to decode. extent: where its tensor lies, None for the template."""
 
-    sections: Sections
+    opened: Opened
     number: int
+    extent: Extent | None = None
 
-    def values(self) -> Bits:
-        """Its values, flat.
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it decodes to, about."""
+        return self.opened.facts.nbytes // len(self.opened.record.sections)
+
+    def done(self, sink: Sink) -> Done:
+        """Decode it; its bytes are given to `sink`, unless the whole tensor is needed to tell where they lie.
 
         Raises: ContainerError and its kinds.
         """
         try:
-            return self.sections.chunk(self.number)
+            sections = self.opened.sections()
+            values = sections.chunk(self.number)
         except ContainerError as error:
-            raise type(error)(f"{self.sections.facts.name or 'template'}: {error}") from error
+            raise type(error)(f"{self.opened.facts.name or 'template'}: {error}") from error
+        stored = values.byteswap() if self.extent and self.extent.flags & BIG else values
+        raw = memoryview(stored.view(np.uint8).data)
+        if self.extent and not self.extent.flags & FORTRAN:
+            sink(self.extent.begin + self.number * sections.head.chunk_units * values.itemsize, raw)
+        return values, raw
 
 
 def is_identical(container: Container) -> bool:
@@ -48,22 +99,21 @@ def is_identical(container: Container) -> bool:
 def restore(
     file: BinaryIO, container: Container, base: Base | None, sink: Sink, threads: int, progress: Progress | None
 ) -> None:
-    """Give the bytes of the file to `sink`, in order.
+    """Give the bytes of the file to `sink`.
 
     Raises: ContainerError and its kinds; CorruptError at the end where the SHA-256 does not fit.
     """
     parsed = parse(container.skeleton, container.tensors)
-    template = parsed.template
-    whole = _Whole(sink)
-    decoded = ordered(Work.values, _works(file, container, base, parsed), threads)
+    template, whole = parsed.template, _Whole(sink)
+    works = _works(file, container, base, parsed)
+    decoded = ordered(lambda work: work.done(sink), works, threads, lambda work: work.nbytes)
     rest = _Rest(container, parsed, decoded)
     for number, (begin, end) in enumerate(template.gaps()):
         for part in rest.take(end - begin):
             whole.write(part)
         if number < len(template.extents):
-            extent = template.extents[number]
-            chunks = len(container.resolve(number).sections)
-            _extent(extent, (next(decoded) for _ in range(chunks)), container.resolve(number).digest, whole)
+            extent, record = template.extents[number], container.resolve(number)
+            _extent(extent, (next(decoded) for _ in record.sections), record.digest, whole)
             if progress:
                 progress(extent.facts)
     rest.check()
@@ -72,48 +122,47 @@ def restore(
 
 
 class _Whole:
+    """The file, in order."""
+
     def __init__(self, sink: Sink) -> None:
-        self.sink, self.sha = sink, hashlib.sha256()
+        self.sha = hashlib.sha256()
+        self._sink, self._at = sink, 0
 
     def write(self, part: memoryview | bytes) -> None:
+        """The next bytes."""
+        self._sink(self._at, part)
+        self.written(part)
+
+    def written(self, part: memoryview | bytes) -> None:
+        """The next bytes, which have been given to the sink."""
         self.sha.update(part)
-        self.sink(part)
+        self._at += len(part)
 
 
 def _works(file: BinaryIO, container: Container, base: Base | None, parsed: Parsed) -> Iterator[Work]:
     """Every chunk in the order in which its bytes are needed: the template's when what is decoded of it runs out."""
     template, number = parsed.template, 0
-    rest = _opened(file, container, base, len(container.tensors) - 1) if parsed.rest is None else None
+    rest = Opened(file, container, base, len(container.tensors) - 1) if parsed.rest is None else None
     have = len(parsed.rest or b"")
     for place, (begin, end) in enumerate(template.gaps()):
         while rest and have < end - begin:
             if number >= len(rest.record.sections):
                 raise CorruptError("template: ended early")
             yield Work(rest, number)
-            have += min(rest.head.chunk_units, rest.facts.count - number * rest.head.chunk_units)
+            units = rest.sections().head.chunk_units
+            have += min(units, rest.facts.count - number * units)
             number += 1
         have -= end - begin
         if place < len(template.extents):
-            sections = _opened(file, container, base, place)
-            for chunk in range(len(sections.record.sections)):
-                yield Work(sections, chunk)
-
-
-def _opened(file: BinaryIO, container: Container, base: Base | None, number: int) -> Sections:
-    facts = container.tensors[number]
-    try:
-        sections = open_sections(file, facts, container.resolve(number), base)
-    except ContainerError as error:
-        raise type(error)(f"{facts.name or 'template'}: {error}") from error
-    if sections.head.rule is not None or sections.record.way == DIFFERENCE:
-        raise CorruptError(f"{facts.name or 'template'}: expected exact values in an identical file")
-    return sections
+            opened = Opened(file, container, base, place)
+            for chunk in range(len(opened.record.sections)):
+                yield Work(opened, chunk, template.extents[place])
 
 
 class _Rest:
     """The template's bytes: those of the skeleton, or of chunks as they are decoded."""
 
-    def __init__(self, container: Container, parsed: Parsed, decoded: Iterator[Bits]) -> None:
+    def __init__(self, container: Container, parsed: Parsed, decoded: Iterator[Done]) -> None:
         self._left = memoryview(parsed.rest or b"")
         self._decoded = decoded
         self._crc = 0
@@ -123,8 +172,7 @@ class _Rest:
         """The next `count` bytes, in parts."""
         while count:
             if not self._left:
-                values = next(self._decoded)
-                self._left = memoryview(values.data).cast("B")
+                _, self._left = next(self._decoded)
                 self._crc = zlib.crc32(self._left, self._crc)
             part = self._left[:count]
             self._left = self._left[len(part) :]
@@ -137,16 +185,15 @@ class _Rest:
             raise CorruptError("template: the digest of the decoded values does not fit")
 
 
-def _extent(extent: Extent, chunks: Iterator[Bits], digest: int, whole: _Whole) -> None:
+def _extent(extent: Extent, chunks: Iterator[Done], digest: int, whole: _Whole) -> None:
     crc = 0
     held: list[Bits] = []
-    for values in chunks:
+    for values, stored in chunks:
         crc = zlib.crc32(values.data, crc)
         if extent.flags & FORTRAN:
             held.append(values)
         else:
-            stored = values.byteswap() if extent.flags & BIG else values
-            whole.write(stored.view(np.uint8).data)
+            whole.written(stored)
     if crc != digest:
         raise CorruptError(f"{extent.facts.name}: the digest of the decoded values does not fit")
     if held:

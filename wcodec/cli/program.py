@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import signal
 import sys
 import threading
@@ -20,6 +22,7 @@ from wcodec.errors import ContainerError, ModelFileError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. Never raises, never leaves a traceback without --debug."""
     streams.open_missing()
+    atexit.register(gc.freeze)  # nothing is searched for garbage at the end: 40 ms of most commands
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with _terminable():

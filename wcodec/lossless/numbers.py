@@ -176,9 +176,11 @@ def _design(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[Design, B
     design = replace(design, middle=usual_exponent(counts), sparse=sparse)
     if kind.id != INTEGER:
         parts = []
-        for shared in np.unique(zeros[zeros > 0]).tolist():
+        found = np.zeros(kind.digits + 1, np.bool_)  # np.unique would load numpy.ma
+        found[zeros] = True
+        for shared in np.flatnonzero(found[1:]) + 1:
             rows = _rows(words, design.view)[zeros == shared].ravel()
-            parts.append((shared, _look(rows, replace(design, view=View(1, len(rows), 1)))[0]))
+            parts.append((int(shared), _look(rows, replace(design, view=View(1, len(rows), 1)))[0]))
         rest = counts - sum(part for _, part in parts)
         design = replace(design, shared=bool(parts), grid=grid_of([(0, rest), *parts], design.middle))
     return _predicted(words, design, zeros)

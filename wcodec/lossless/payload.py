@@ -69,7 +69,7 @@ def encode(
             planed = planes.encode(words)
             if len(planed) < len(best):
                 best, method = planed, PLANES
-    if _zstd_may_win(raw, len(best), SAMPLE // 4 if fast else SAMPLE):
+    if _zstd_may_win(raw, len(best), fast):
         level = SAMPLE_LEVEL if fast else LEVEL if len(raw) < LARGE else LARGE_LEVEL
         frame = zstd.encode(raw.tobytes(), level)
         if len(frame) < len(best):
@@ -144,13 +144,14 @@ def _planes_may_win(words: planes.Words, size: int) -> bool:
     return planes.estimate(sample) * len(words) < size * len(sample)
 
 
-def _zstd_may_win(raw: Bytes, size: int, some: int) -> bool:
-    """Whether zstd beats `size` bytes on three samples of `some`; True for few bytes."""
+def _zstd_may_win(raw: Bytes, size: int, fast: bool) -> bool:
+    """Whether zstd beats `size` bytes on three samples; True for few bytes."""
+    some = SAMPLE // 4 if fast else SAMPLE
     if len(raw) <= 3 * some:
         return True
     middle = (len(raw) - some) // 2
     sample = raw[:some].tobytes() + raw[middle : middle + some].tobytes() + raw[-some:].tobytes()
-    return len(zstd.encode(sample, SAMPLE_LEVEL)) * len(raw) < size * len(sample)
+    return len(zstd.encode(sample, 1 if fast else SAMPLE_LEVEL)) * len(raw) < size * len(sample)
 
 
 def _of_size(values: memoryview, nbytes: int, what: str) -> Bytes:

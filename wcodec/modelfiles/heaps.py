@@ -7,6 +7,7 @@ zero, libhdf5 1.14 does not advance.
 
 from __future__ import annotations
 
+import os
 from typing import IO
 
 from wcodec.errors import ModelFileError
@@ -21,27 +22,37 @@ def check_heaps(file: IO[bytes], where: str) -> None:
 
     Raises: ModelFileError for a heap whose objects do not follow each other up to its end, or that overlaps another.
     """
-    file.seek(0)
-    start, kept = 0, b""
-    found: list[int] = []
-    while block := file.read(BLOCK):
-        kept += block
-        at = kept.find(SIGNATURE)
-        while at >= 0:
-            found.append(start + at)
-            at = kept.find(SIGNATURE, at + 1)
-        overlap = len(SIGNATURE) - 1
-        start, kept = start + max(0, len(kept) - overlap), kept[-overlap:]
+    found = _signatures(file)
+    length = file.seek(0, os.SEEK_END)
     end = 0
     for address in found:
         file.seek(address + 8)
         size = int.from_bytes(file.read(8), "little")
         file.seek(address)
-        heap = file.read(min(size, start + len(kept) - address))
+        heap = file.read(min(size, length - address))
         if address < end or len(heap) != size or not _advances(heap):
             raise ModelFileError(f"{where}: damaged heap of strings at byte {address}")
         end = address + size
     file.seek(0)
+
+
+def _signatures(file: IO[bytes]) -> list[int]:
+    """Where they are, ascending. Searched for from behind, which Python does in less than half of the time."""
+    file.seek(0)
+    overlap = len(SIGNATURE) - 1
+    buffer = bytearray(overlap + BLOCK)
+    start = -overlap
+    found: list[int] = []
+    while block := file.read(BLOCK):
+        buffer[overlap : overlap + len(block)] = block
+        end, here = overlap + len(block), []
+        while (at := buffer.rfind(SIGNATURE, 0, end)) >= 0:
+            here.append(start + at)
+            end = at + overlap
+        found += reversed(here)
+        buffer[:overlap] = buffer[len(block) : len(block) + overlap]
+        start += len(block)
+    return found
 
 
 def _advances(heap: bytes) -> bool:
