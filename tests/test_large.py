@@ -95,3 +95,17 @@ def test_memory_does_not_grow_with_a_tensor_that_is_kept_exactly(tmp_path: Path)
         assert back.read_bytes() == source.read_bytes()
     small, large = peaks[:3], peaks[3:]
     assert all(after < before + 30 for before, after in zip(small, large, strict=True)), json.dumps(peaks)
+
+
+@pytest.mark.parametrize("words", [[], ["--sparsity", "0.5", "--step", "0.05"]], ids=["trellis", "sparse"])
+def test_lossy_encoding_holds_a_large_tensor_twice_at_most(words: list[str], tmp_path: Path) -> None:
+    peaks = []
+    for rows in (1024, 24 * 1024):
+        values = np.tile(weights(1, 1024, 1024), (rows // 1024, 1))
+        values[0, 0] = np.nan
+        source = write_safetensors(tmp_path / f"{rows}.safetensors", {"w": values})
+        packed = tmp_path / "m.wcz"
+        program = [sys.executable, "-c", PEAK, "encode", "--fast", str(source), "-f", "-o", str(packed), *words]
+        done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=120, cwd=tmp_path)
+        peaks.append(float(done.stdout))
+    assert peaks[1] - peaks[0] < (2.2 if words else 1.4) * 92, peaks

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from wcodec.errors import RecipeError
-from wcodec.prune import global_threshold, prune, prune_by, pruned_count, threshold_of
+from wcodec.prune import BLOCK, global_threshold, prune, prune_by, pruned_count, ranked, threshold_of
 from wcodec.recipe import Prune
 
 Weights = arrays(np.float32, st.integers(1, 60), elements=st.floats(-4, 4, width=32).map(lambda x: round(x * 4) / 4))
@@ -61,3 +61,14 @@ def test_nothing_to_prune_is_nothing_lost() -> None:
     empty = np.zeros((0, 3), np.float32)
     for rule in ("absolute", "deviations", "sparsity"):
         assert prune_by(empty, Prune(rule, 0.5)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("sparsity", [0.3, 0.9])
+def test_large_tensors_are_pruned_like_small_ones(sparsity: float) -> None:
+    weights = np.round(np.random.default_rng(0).normal(0, 40, BLOCK + 1000)).astype(np.float32)
+    weights[5] = np.nan
+    order = np.argsort(np.where(np.isnan(weights), np.inf, np.abs(weights)), kind="stable")
+    expected = weights.copy()
+    expected[order[: pruned_count(weights.size, sparsity)]] = 0.0
+    np.testing.assert_array_equal(prune_by(weights, Prune("sparsity", sparsity)), expected)
+    assert ranked(weights, 100) == abs(weights[order[100]])

@@ -17,7 +17,7 @@ from wcodec.head import NO_POSITIONS
 from wcodec.kernels import survey as kernel
 from wcodec.model import Bits, Model, Tensor
 from wcodec.plain_plans import coder_of, plain_plan, shorter_plan
-from wcodec.prune import global_threshold
+from wcodec.prune import BLOCK, blocks, global_threshold, ranked
 from wcodec.recipe import Options, Plan, Preset, Prune, Recipe
 from wcodec.wire import FLOATS
 
@@ -73,11 +73,10 @@ def survey(tensor: Tensor, values: Bits) -> Survey:
         half = (weights.size - kernel.count_within(weights, 0.0) + 1) // 2
         if result.regular == weights.size and weights.size - kernel.count_within(weights, top / _OUTLIER) >= half:
             return result
-        regular = weights[np.isfinite(weights)]
-        magnitudes = np.abs(regular[regular != 0])
-        median = float(np.partition(magnitudes, magnitudes.size // 2)[magnitudes.size // 2])
+        zeros, finite = kernel.count_within(weights, 0.0), kernel.count_within(weights, _LARGEST)
+        median = ranked(weights, zeros + (finite - zeros) // 2)
         bound = min(_OUTLIER * median, result.limit)
-        if np.count_nonzero(magnitudes > bound) <= max(1, regular.size // 1024):
+        if finite - kernel.count_within(weights, bound) <= max(1, finite // 1024):
             result = _describe(weights, bound)
     return result
 
@@ -85,7 +84,10 @@ def survey(tensor: Tensor, values: Bits) -> Survey:
 def irregular(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
     """Positions, in C order, of the weights that are not finite or larger in magnitude than `limit`."""
     flat = weights.reshape(-1)
-    return np.flatnonzero(~(np.abs(flat) <= limit)) if kernel.count_within(flat, limit) < flat.size else NO_POSITIONS
+    if kernel.count_within(flat, limit) == flat.size:
+        return NO_POSITIONS
+    found = [np.flatnonzero(~(np.abs(block) <= limit)) for block in blocks(flat)]
+    return np.concatenate([number * BLOCK + positions for number, positions in enumerate(found)])
 
 
 def energy_of(weights: Float32) -> float:

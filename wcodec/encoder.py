@@ -16,11 +16,11 @@ from wcodec import lossless
 from wcodec.allocation import energy_of, irregular, is_weight, plan_model
 from wcodec.coded import EncodedTensor, smaller
 from wcodec.container.write import Coded, Writer
-from wcodec.floats import Float32, from_float, mantissa_of, numpy_type, to_float32
+from wcodec.floats import Float32, from_float, mantissa_of, to_float32
 from wcodec.head import NO_POSITIONS, Head, pack_head
 from wcodec.identical import encode_identical
 from wcodec.kernels.survey import distance
-from wcodec.layout import VECTOR, place, spread, units
+from wcodec.layout import VECTOR, by_units, place, units
 from wcodec.levels import encode_chunk
 from wcodec.looks import Look, look_at
 from wcodec.model import Bits, Model, Tensor, TensorFacts, Tuned
@@ -150,26 +150,31 @@ def write_container(job: Job, target: Path) -> Encoded:
 
 def encode_tensor(tensor: Tensor, plan: Plan, tuned: Tuned | None, chunk_map: Map) -> EncodedTensor:
     """One tensor's sections. Inverse: `decoder.decode_tensor`."""
-    values = tensor.read()
+    values = _fresh(tensor)
     if plan.how == "exact":
         return _exact(tensor, values, plan.effort, chunk_map)
     if tuned:
         plan = _plan_of(tuned, plan)
     weights = to_float32(values, tensor.dtype)
     positions = irregular(weights, plan.limit)
-    original = weights
-    if positions.size:
-        original = weights.copy()
-        original.reshape(-1)[positions] = 0.0
-    kept = tuned.values if tuned else original
+    raw = values.reshape(-1).view(np.uint8).reshape(values.size, -1)
+    patches = raw[positions]
+    weights.reshape(-1)[positions] = 0.0
+    kept = tuned.values if tuned else weights
     if plan.prune:
         kept = prune_by(kept, plan.prune)
-    lossy = _lossy(tensor, values, _Prepared(original, kept, positions), plan, chunk_map)
+    lossy = _lossy(tensor, values, _Prepared(weights, kept, positions, patches), plan, chunk_map)
     if 2 * sum(map(len, lossy.coded.sections)) > tensor.nbytes or tensor.count < 4096:
-        exact = _exact(tensor, values, plan.effort, chunk_map)
+        exact = _exact(tensor, tensor.read(), plan.effort, chunk_map)
         if not tuned and sum(map(len, exact.coded.sections)) <= sum(map(len, lossy.coded.sections)):
             return EncodedTensor(exact.coded, 0.0, lossy.energy)
     return lossy
+
+
+def _fresh(tensor: Tensor) -> Bits:
+    """The tensor's values, which may be overwritten."""
+    values = tensor.read()
+    return values if values.flags.writeable and values.flags.c_contiguous else values.copy("C")
 
 
 def _plan_of(tuned: Tuned, plan: Plan) -> Plan:
@@ -189,48 +194,52 @@ def _plan_of(tuned: Tuned, plan: Plan) -> Plan:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Weights float32[shape], irregular ones 0.0: as they were, and as they are coded; where the irregular ones are."""
+    """Weights float32[shape], irregular ones 0.0: as they were, and as they are coded.
+
+    positions: where the irregular ones are; patches: uint8[positions, item bytes], their bytes.
+    """
 
     original: Float32
     kept: Float32
     positions: npt.NDArray[np.int64]
+    patches: npt.NDArray[np.uint8]
 
 
 def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_map: Map) -> EncodedTensor:
-    original, kept, positions = prepared.original, prepared.kept, prepared.positions
+    """The tensor's sections; `values` are overwritten by what they decode to."""
+    original, kept, positions, patches = prepared.original, prepared.kept, prepared.positions, prepared.patches
     layout, rule = choose(kept, plan)
-    whole = spread(original, layout)
-    pruned = whole if kept is original else spread(kept, layout)
-    count = units(tensor.shape, layout)
-    size = _chunk_units(tensor.count, count)
+    size = _chunk_units(tensor.count, units(tensor.shape, layout))
+    whole = by_units(original, layout)
+    pruned = whole if kept is original else by_units(kept, layout)
+    # Decoded values take the place of the tensor's own: each chunk that of its weights, which are not needed again.
+    restored = values
 
-    restored: Bits = np.empty(tensor.shape, numpy_type(tensor.dtype))
-
-    def chunk(start: int) -> tuple[bytes, float, int]:
-        part = (slice(None), slice(start, start + size)) if layout == VECTOR else slice(start, start + size)
+    def chunk(start: int) -> tuple[bytes, float, float, int]:
         own = rule if layout == VECTOR else rule_of_rows(rule, start, size)
-        levels = quantized(pruned[part], own, plan)
+        before, weights = whole(start, size), pruned(start, size)
+        levels = quantized(weights, own, plan)
         payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
-        weights = own.weights(levels, tensor.dtype in {"float32", "bfloat16"})
-        decoded = from_float(in_shape(weights, pruned[part].shape), tensor.dtype)
+        values = own.weights(levels, tensor.dtype in {"float32", "bfloat16"})
+        decoded = from_float(in_shape(values, weights.shape), tensor.dtype)
+        energy, error = energy_of(before), distance(before.reshape(-1), to_float32(decoded, tensor.dtype).reshape(-1))
         if layout == VECTOR:
             restored.reshape(-1)[start : start + size] = decoded.reshape(-1)
         else:
             place(decoded, restored, start, layout)
-        error = distance(whole[part].reshape(-1), to_float32(decoded, tensor.dtype).reshape(-1))
-        return payload, error, int(np.count_nonzero(decoded if isinstance(rule, Product) else levels))
+        kept = decoded if isinstance(rule, Product) else levels
+        return payload, error, energy, int(np.count_nonzero(kept))
 
-    parts = list(chunk_map(chunk, range(0, count, size)))
-    raw = values.reshape(-1).view(np.uint8).reshape(values.size, -1)
-    restored.reshape(-1).view(np.uint8).reshape(values.size, -1)[positions] = raw[positions]
-    head = pack_head(tensor, Head(rule, layout, size, positions, raw[positions]), len(parts))
-    squared_error, energy = sum(part[1] for part in parts), energy_of(whole)
+    parts = list(chunk_map(chunk, range(0, units(tensor.shape, layout), size)))
+    restored.reshape(-1).view(np.uint8).reshape(restored.size, -1)[positions] = patches
+    head = pack_head(tensor, Head(rule, layout, size, positions, patches), len(parts))
+    squared_error, energy = sum(part[1] for part in parts), sum(part[2] for part in parts)
     return EncodedTensor(
         Coded(
             sections=(head + parts[0][0], *(part[0] for part in parts[1:])),
             digest=zlib.crc32(restored.data),
             error=squared_error / energy if energy else 0.0,
-            kept=sum(part[2] for part in parts) + int(positions.size),
+            kept=sum(part[3] for part in parts) + int(positions.size),
         ),
         squared_error,
         energy,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -79,6 +81,20 @@ def some_rows(values: npt.NDArray[Value], layout: int, start: int, count: int) -
         return spread(values, layout)[start : start + count]
     before = (slice(None),) * rows[0]
     return spread(np.ascontiguousarray(values[(*before, slice(start, start + count))]), layout)
+
+
+def by_units(values: npt.NDArray[Value], layout: int) -> Callable[[int, int], npt.NDArray[Value]]:
+    """Of a start and a count of units: these alone, values[rows, channels, taps], a view where they lie together.
+
+    What cannot be taken without spreading everything is spread here, once.
+    """
+    if layout == VECTOR:
+        flat = values.reshape(-1)
+        return lambda start, count: flat[start : start + count].reshape(1, -1, 1)
+    if len(_groups(values.ndim, layout)[0]) == 1:
+        return partial(some_rows, values, layout)
+    whole = spread(values, layout)
+    return lambda start, count: whole[start : start + count]
 
 
 def gather(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt.NDArray[Value]:

@@ -59,7 +59,8 @@ class Tensor(TensorFacts):
     layer: the layer's name as the user knows it ("conv2d"), for patterns and tables.
     exact: True where the file's format says that the values must survive unchanged (integer state, quantised layers,
            normalisation statistics).
-    read:  opens and returns the values as `Bits[shape]`; called whenever needed, never cached here.
+    read:  opens and returns the values as `Bits[shape]`, which the caller may overwrite; called whenever needed, never
+           cached here.
     """
 
     layer: str = ""

@@ -20,6 +20,7 @@ from wcodec.layout import (
     MATRIX,
     VECTOR,
     WITH_TAPS,
+    by_units,
     families,
     some_rows,
     spatial,
@@ -31,7 +32,7 @@ from wcodec.quantize import product
 from wcodec.quantize.affine import Affine, affine_levels, row_steps
 from wcodec.quantize.few import few_values
 from wcodec.quantize.kmeans import assign, cluster, codebook_of
-from wcodec.quantize.transform import MAX_SIDE, dct_basis, forward, klt_basis
+from wcodec.quantize.transform import MAX_SIDE, Basis, basis_of, dct_basis, forward, second_moments
 from wcodec.quantize.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.quantize.trellis import quantize
 from wcodec.recipe import Plan
@@ -127,10 +128,19 @@ def _uniform_rules(weights: Float32, layout: int, step: float, plan: Plan) -> It
     if plan.transform and MIN_TAPS <= height * width <= MAX_TAPS and max(height, width) <= MAX_SIDE:
         yield Transform(step, dct_basis(height, width), plan.states)
         if plan.effort != "fast":
-            yield Transform(step, klt_basis(spread(weights, layout)), plan.states)
+            yield Transform(step, _klt(weights, layout, height * width), plan.states)
     elif plan.transform and height * width == 1 and MIN_TAPS <= channels <= MAX_CHANNELS and rows >= _TALL * channels:
-        yield Transform(step, klt_basis(spread(weights, layout).reshape(rows, 1, channels)), plan.states)
+        yield Transform(step, _klt(weights, layout, channels), plan.states)
     yield Step(step, plan.states)
+
+
+def _klt(weights: Float32, layout: int, taps: int) -> Basis:
+    """The principal axes of the rows' parts of `taps` weights, a chunk at a time."""
+    rows, channels, inner = view_shape(weights.shape, layout)
+    height = max(1, CHUNK_WEIGHTS // (channels * inner))
+    part = by_units(weights, layout)
+    every = (second_moments(part(start, height).reshape(-1, taps)) for start in range(0, rows, height))
+    return basis_of(np.sum(list(every), 0))
 
 
 def _codebook_choice(weights: Float32, layout: int, plan: Plan) -> tuple[int, Rule]:

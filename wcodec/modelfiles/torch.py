@@ -89,5 +89,5 @@ def _values(tensor: TorchTensor, dtype: str) -> Bits:
     import torch  # noqa: PLC0415
 
     whole = tensor.contiguous().reshape(-1).view(torch.uint8)
-    raw: Bits = np.asarray(whole.numpy()) if tensor.numel() else np.empty(0, np.uint8)
+    raw: Bits = np.array(whole.numpy()) if tensor.numel() else np.empty(0, np.uint8)
     return raw.view(numpy_type(dtype)).reshape(tuple(tensor.shape))

@@ -66,7 +66,8 @@ def cluster(
     flat = np.ascontiguousarray(weights, np.float32).reshape(-1)
     if not np.isfinite(flat).all():
         raise RecipeError("k-means: expected finite weights, got infinity or not-a-number")
-    ordered = np.sort(flat[flat != 0])
+    ordered = flat[flat != 0]
+    ordered.sort()
     if not len(ordered):
         return Codebook(0, np.zeros(1, np.float32), np.zeros(1 if rate else 0))
     lloyd = _Lloyd.over(ordered)

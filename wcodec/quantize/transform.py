@@ -94,8 +94,19 @@ def _cosines(n: int) -> npt.NDArray[np.int64]:
 
 def klt_basis(values: npt.NDArray[np.float32], shift: int = 7) -> Basis:
     """The principal axes of float32[rows, channels, taps], most energy first, rounded to 1 / 2^shift."""
-    flat = values.reshape(-1, values.shape[2]).astype(np.float64)
-    energy, vectors = np.linalg.eigh(flat.T @ flat)
+    return basis_of(second_moments(values), shift)
+
+
+def second_moments(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """float64[taps, taps] of float32[..., taps]; those of parts add up."""
+    flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    moments: npt.NDArray[np.float64] = flat.T @ flat
+    return moments
+
+
+def basis_of(moments: npt.NDArray[np.float64], shift: int = 7) -> Basis:
+    """The principal axes of vectors with these second moments, most energy first, rounded to 1 / 2^shift."""
+    energy, vectors = np.linalg.eigh(moments)
     rows = vectors.T[np.argsort(-energy, kind="stable")]
     # an axis has no sign of its own; this choice does not hang on the last bit of a symmetric one
     signs = np.where(rows @ np.sqrt(np.arange(1, len(rows) + 1)) < 0, -1, 1)
