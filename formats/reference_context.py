@@ -27,14 +27,17 @@ class Trellis:
         self.state = 0
 
     def odd(self) -> int:
-        return {0: 0, 4: self.state >> 1, 8: self.state & 1}[self.states]
+        return self.state >> 1 if self.states == 4 else self.state & 1
 
     def value(self, level: int) -> int:
         """The integer of a level; steps to the next state."""
         if self.states == 0:
             return level
         value = 2 * level - self.odd() * sign(level)
-        self.state = NEXT[self.states][self.state][level & 1]
+        if self.states == 128:
+            self.state = self.state >> 1 ^ 78 * (self.state & 1) ^ 43 * (level & 1)
+        else:
+            self.state = NEXT[self.states][self.state][level & 1]
         return value
 
 

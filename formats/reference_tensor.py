@@ -128,8 +128,8 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     head = Head(first & 15)
     if head.rule > 6:
         raise UnsupportedError(f"rule {head.rule}")
-    require(first >> 7 == 0 and first >> 4 & 3 < 3, "flags")
-    head.states = (0, 4, 8)[first >> 4 & 3]
+    require(first >> 7 == 0, "flags")
+    head.states = (0, 4, 8, 128)[first >> 4 & 3]
     require(head.states == 0 or head.rule in (2, 3), "states of a rule that has none")
     require(head.rule == 0 or tensor.dtype <= 3, "integers by a rule for floats")
     head.unit = reader.varint() if sections > 1 else 0

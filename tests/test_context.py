@@ -55,7 +55,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("states", [0, 4, 8])
+@pytest.mark.parametrize("states", [0, 4, 8, 128])
 @pytest.mark.parametrize("effort", ["fast", "normal", "best"])
 @pytest.mark.parametrize("name", CASES)
 def test_levels_return(name: str, effort: context.Effort, states: int) -> None:
@@ -72,7 +72,7 @@ def test_levels_return(name: str, effort: context.Effort, states: int) -> None:
         st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 10)),
         elements=st.integers(-MAX_LEVEL, MAX_LEVEL) | st.integers(-3, 3),
     ),
-    st.sampled_from([0, 4, 8]),
+    st.sampled_from([0, 4, 8, 128]),
 )
 def test_any_levels_return(levels: np.ndarray, states: int) -> None:
     assert np.array_equal(context.decode(context.encode(levels, states), levels.shape, states), levels)

@@ -40,7 +40,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("states", [0, 4, 8])
+@pytest.mark.parametrize("states", [0, 4, 8, 128])
 @pytest.mark.parametrize("name", CASES)
 def test_the_twin_reads_what_the_encoder_wrote(name: str, states: int) -> None:
     levels = CASES[name].astype(np.int32)
@@ -54,7 +54,7 @@ def test_the_twin_reads_what_the_encoder_wrote(name: str, states: int) -> None:
     st.integers(1, 6),
     st.integers(1, 12),
     st.sampled_from([1, 2, 9]),
-    st.sampled_from([0, 4, 8]),
+    st.sampled_from([0, 4, 8, 128]),
     st.booleans(),
     st.integers(0, 60),
     st.integers(0, 2),

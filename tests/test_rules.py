@@ -47,10 +47,10 @@ def codebooks() -> st.SearchStrategy[Codebook]:
 
 RULES = st.one_of(
     st.builds(Table, codebooks()),
-    st.builds(Step, STEPS, st.sampled_from([0, 4, 8])),
+    st.builds(Step, STEPS, st.sampled_from([0, 4, 8, 128])),
     st.builds(Float, st.integers(0, 23), st.integers(0, (1 << 31) - 1)),
     st.builds(lambda step, sides, states: Transform(step, dct_basis(*sides), states), STEPS,
-              st.sampled_from([(3, 3), (1, 5), (7, 2)]), st.sampled_from([0, 4, 8])),
+              st.sampled_from([(3, 3), (1, 5), (7, 2)]), st.sampled_from([0, 4, 8, 128])),
     st.builds(lambda step, short: Rows(np.geomspace(step, step * 1000, 30, dtype=np.float32)
                                        if not short else np.full(30, round_step(step), np.float32)),
               STEPS, st.booleans()),

@@ -28,18 +28,19 @@ def test_without_a_rate_one_state_is_rounding() -> None:
 
 
 def test_more_states_come_closer_to_the_bound() -> None:
-    scalar, four, eight = gap(0.1, 0, 0.0), gap(0.062, 4, 0.0), gap(0.062, 8, 0.0)
+    scalar, four, eight, most = gap(0.1, 0, 0.0), gap(0.062, 4, 0.0), gap(0.062, 8, 0.0), gap(0.062, 128, 0.0)
     assert scalar > 0.25
     assert four < scalar - 0.11
     assert eight < four
+    assert most < eight - 0.03
 
 
-@pytest.mark.parametrize("states", [0, 4, 8])
+@pytest.mark.parametrize("states", [0, 4, 8, 128])
 def test_weighing_the_bits_pays_at_low_rates(states: trellis.States) -> None:
     assert gap(1.5, states, 0.15) < gap(1.5, states, 0.0) - 0.02
 
 
-@pytest.mark.parametrize("states", [4, 8])
+@pytest.mark.parametrize("states", [4, 8, 128])
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_values_are_within_two_steps_of_what_is_reconstructed(states: trellis.States, rate: float) -> None:
     values = (GAUSSIAN * 20).astype(np.float32)
@@ -53,7 +54,7 @@ def test_values_are_within_two_steps_of_what_is_reconstructed(states: trellis.St
     hnp.arrays(
         np.float32, st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 9)), elements=st.floats(width=32)
     ),
-    st.sampled_from([0, 4, 8]),
+    st.sampled_from([0, 4, 8, 128]),
     st.sampled_from([0.0, 0.2]),
 )
 def test_any_values_give_levels_that_the_coder_takes(values: np.ndarray, states: trellis.States, rate: float) -> None:
@@ -64,14 +65,14 @@ def test_any_values_give_levels_that_the_coder_takes(values: np.ndarray, states:
 
 
 @settings(max_examples=60, deadline=None)
-@given(hnp.arrays(np.int32, st.integers(0, 60), elements=st.integers(-9, 9)), st.sampled_from([4, 8]))
+@given(hnp.arrays(np.int32, st.integers(0, 60), elements=st.integers(-9, 9)), st.sampled_from([4, 8, 128]))
 def test_reconstruction_follows_its_slow_twin(levels: np.ndarray, states: trellis.States) -> None:
     assert trellis.reconstruct(levels.reshape(1, -1, 1), states).reshape(-1).tolist() == twin.reconstruct(
         levels.tolist(), states
     )
 
 
-@pytest.mark.parametrize("states", [4, 8])
+@pytest.mark.parametrize("states", [4, 8, 128])
 def test_the_path_is_the_best_of_all_paths(states: trellis.States) -> None:
     values = (RNG.normal(size=7) * 3).astype(np.float32)
     kept = trellis.reconstruct(trellis.quantize(values.reshape(1, -1, 1), states), states).reshape(-1)

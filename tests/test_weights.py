@@ -29,7 +29,7 @@ def integers(levels: list[int], states: int) -> list[int]:
     return trellis_twin.reconstruct(levels, states) if states else levels
 
 
-@pytest.mark.parametrize("states", [0, 4, 8])
+@pytest.mark.parametrize("states", [0, 4, 8, 128])
 @pytest.mark.parametrize("levels", ADVERSARIAL.values(), ids=ADVERSARIAL)
 def test_a_scaled_level_is_one_rounded_product(levels: list[int], states: int) -> None:
     for kind, step in product((np.float32, np.float64), (0.25, 0.0123, 3e-30)):
@@ -41,7 +41,7 @@ def test_a_scaled_level_is_one_rounded_product(levels: list[int], states: int) -
 @settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from([1, 2, 9, 16, 25, 64]),
-    st.sampled_from([0, 4, 8]),
+    st.sampled_from([0, 4, 8, 128]),
     st.sampled_from([1.0, 300.0, 1e6]),
     st.integers(0, 2**32 - 1),
 )

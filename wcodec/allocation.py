@@ -27,10 +27,10 @@ _LARGEST = float(np.finfo(np.float32).max)
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
 """Step of a lone large tensor by its rms; `_caution` says how it falls."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
-_STATES: Literal[8] = 8
+_STATES: Literal[128] = 128
 _FINEST, _TURNED = 2.0**26, 2.0**22
 """Most steps to the largest weight: beyond them floats are as short as integers, and turned integers overflow."""
-_RATE = {0: 0.1, 8: 0.25}
+_RATE = {0: 0.1, 128: 0.25}
 """Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
 
 

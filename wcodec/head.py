@@ -17,7 +17,7 @@ from wcodec.wire import EXACT, FLOATS, ITEM_BYTES, PATCHED, PRODUCT, TRANSFORM, 
 MAX_CHUNK = 1 << 21
 MAX_EXACT = 1 << 22
 """The same of exact values: the taps of a large kernel stay together."""
-_STATES: tuple[States, ...] = (0, 4, 8)
+_STATES: tuple[States, ...] = (0, 4, 8, 128)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def parse_head(facts: TensorFacts, data: memoryview, chunks: int) -> tuple[Head,
     if not len(data):
         raise TruncatedError("head: ended early; needed its first byte")
     flags, at = data[0], 1
-    if flags & 0x80 or flags >> 4 & 3 == 3:
+    if flags & 0x80:
         raise CorruptError(f"head: expected flags of this version, got 0x{flags:02x}")
     number, states = flags & 15, _STATES[flags >> 4 & 3]
     chunk_units = -1

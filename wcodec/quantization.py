@@ -49,7 +49,7 @@ _PASSES = {"fast": 1, "normal": 1, "best": 4}
 _ABOUT_AS_MANY = 1.05
 """Bytes of an exact codebook, over those of a quantiser that loses, for which no loss is the better bargain."""
 _AFFINE: dict[str, Affine] = {how: how for how in get_args(Affine)}
-_SPACING = {0: 1.0, 4: 0.6, 8: 0.6}
+_SPACING = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 
 

@@ -276,7 +276,7 @@ class Plan:
     mantissa:  bits of mantissa kept by "float"; kind: what values are rounded to before that.
     given:     what learning chose in place of a codebook of `clusters`.
     rate:      squared error, in units of the step, that a bit is worth; 0: plain rounding.
-    states:    of the trellis quantiser: 0, 4 or 8.
+    states:    of the trellis quantiser: 0, 4, 8 or 128.
     """
 
     how: Literal["exact", "float", "uniform", "kmeans", "table", "product", "symmetric", "asymmetric", "binary"]
@@ -292,7 +292,7 @@ class Plan:
     mantissa: int = 23
     kind: Literal["float32", "float16", "bfloat16"] = "float32"
     rate: float = 0.0
-    states: Literal[0, 4, 8] = 0
+    states: Literal[0, 4, 8, 128] = 0
     few: bool = False
     transform: bool = True
     coder: str = "auto"

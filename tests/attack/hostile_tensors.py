@@ -54,7 +54,6 @@ def heads() -> Iterator[Hostile]:
     chunk = fixed([0, 1, 2, 3, 4, 5], 4)
     yield "head-missing", vector(b""), T
     yield "head-flag-7", vector(head(2, STEP + chunk, flags=0x80)), C
-    yield "head-states-3", vector(head(2, STEP + chunk, flags=0x30)), C
     yield "head-states-of-a-table", vector(head(1, b"\0\1\2" + chunk, flags=0x10)), C
     yield "head-states-of-exact-values", vector(b"\x10" + EXACT[1:]), C
     yield "head-patches-of-exact-values", vector(b"\x40" + EXACT[1:]), C

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from math import isqrt
 
+from twins.trellis import following
+
 PRESETS = {
     (0, 0): (0, 8, 20, 0, 12, 32, 8, 2, 1, 0, 0, 44, 0),
     (0, 1): (1, 8, 28, 1, 2, 28, 0, 4, 1, 0, 2, 52, 0),
     (1, 0): (1, 8, 20, 0, 18, 32, 10, 2, 1, 0, 1, 34, 0),
     (1, 1): (1, 6, 28, 2, 8, 22, 0, 5, 2, 0, 1, 52, 0),
-}
-NEXT = {
-    4: ((0, 2), (2, 0), (1, 3), (3, 1)),
-    8: ((0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)),
 }
 
 
@@ -272,7 +270,7 @@ def decode(payload: bytes, shape: tuple[int, int, int], states: int) -> list[int
             value = level
             if states:
                 value = 2 * level - odd * sign(level)
-                trellis = NEXT[states][trellis][level % 2]
+                trellis = following(trellis, level % 2, states)
             vs[r, j] = min(max(value, -32767), 32767)
             levels.append(level)
         share = max(16, 256 // (r + 1)) if r < 16 else 16

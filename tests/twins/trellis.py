@@ -10,14 +10,21 @@ NEXT = {
 }
 
 
+def following(state: int, parity: int, states: int) -> int:
+    """The state after a level of that parity."""
+    if states < 128:
+        return NEXT[states][state][parity]
+    return state // 2 ^ (78 if state % 2 else 0) ^ (43 if parity else 0)
+
+
 def reconstruct(levels: list[int], states: int) -> list[int]:
     """What each level stands for: 2k, less its sign where the second quantiser is in force."""
     state, values = 0, []
     for level in levels:
-        second = state % 2 if states == 8 else state // 2
+        second = state // 2 if states == 4 else state % 2
         sign = (level > 0) - (level < 0)
         values.append(2 * level - second * sign)
-        state = NEXT[states][state][level % 2]
+        state = following(state, level % 2, states)
     return values
 
 

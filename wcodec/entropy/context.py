@@ -19,7 +19,7 @@ from wcodec.kernels import context as kernel
 def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
     """Codes int32[rows, channels, taps], |level| <= wire.MAX_LEVEL, to a payload that stands for itself; never fails.
 
-    states: 0, or 4 or 8 where the levels come from a trellis of so many states, whose quantiser then is context.
+    states: 0, or those of the trellis (4, 8 or 128) that the levels come from, whose quantiser then is context.
     effort: "fast" codes once; "normal" fits and compares; "best" compares more. Inverse: `decode`.
     """
     if not levels.any():

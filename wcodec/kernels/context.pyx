@@ -10,6 +10,7 @@ from wcodec.kernels.context_row cimport code_row
 from wcodec.kernels.range_coder cimport (
     Coder, Decoder, Encoder, finish_decoder, finish_encoder, start_decoder, start_encoder,
 )
+from wcodec.kernels.trellis_states cimport TRELLIS_NONE, TRELLIS_TWICE, table_of
 
 STATE_COUNT = STATES
 
@@ -122,7 +123,7 @@ cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssiz
     m.x = <uint16_t*>block
     m.value = <int16_t*>block + 2 * stride
     m.share, m.classes = SHARE, CLASS
-    m.next = &TRELLIS_TWICE[1 if facts[1] == 8 else 0][0][0] if facts[1] else &TRELLIS_NONE[0][0]
+    m.next = &TRELLIS_TWICE[table_of(facts[1])][0][0] if facts[1] else &TRELLIS_NONE[0][0]
     m.odd_shift, m.doubled = 1 + (facts[1] == 4), facts[1] > 0
     m.rows, m.channels, m.taps, m.columns = rows, channels, taps, columns
     m.sparse, m.states, m.grain, m.predictor, m.lags, m.offset = facts[0], facts[1], facts[2], facts[3], facts[4], facts[5]

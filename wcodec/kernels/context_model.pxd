@@ -2,24 +2,6 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-cdef extern from *:
-    """
-    /* [states >> 3][state][parity of the level] */
-    static const int TRELLIS_NEXT[2][8][2] = {
-        {{0, 2}, {2, 0}, {1, 3}, {3, 1}},
-        {{0, 2}, {5, 7}, {1, 3}, {6, 4}, {2, 0}, {4, 6}, {3, 1}, {7, 5}},
-    };
-    /* the same of twice the states, and of none at all */
-    static const int TRELLIS_TWICE[2][8][2] = {
-        {{0, 4}, {4, 0}, {2, 6}, {6, 2}},
-        {{0, 4}, {10, 14}, {2, 6}, {12, 8}, {4, 0}, {8, 12}, {6, 2}, {14, 10}},
-    };
-    static const int TRELLIS_NONE[8][2] = {{0, 0}};
-    """
-    const int[2][8][2] TRELLIS_NEXT
-    const int[2][8][2] TRELLIS_TWICE
-    const int[8][2] TRELLIS_NONE
-
 cdef enum:
     FEATURES = 13
     CAP = 1023          # features see no magnitude above this

@@ -223,7 +223,8 @@ cdef inline bint all_zero(Model* m, Coder* c, Row* w, Py_ssize_t r, bint watched
     if m.taps > 1:
         for j in range(m.channels):
             m.channel[j] += -m.channel[j] * channel_share(r) >> 8
-    for i in range(m.columns & 3):  # zeros lead every state of the trellis round in 1, 2 or 4 steps
+    # zeros lead every state of a trellis round: in 1, 2 or 4 steps, in 1 or 127 of 128 states
+    for i in range(m.columns % 127 if m.states == 128 else m.columns & 3):
         m.trellis = m.next[m.trellis]
     return True
 

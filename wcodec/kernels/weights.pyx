@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
-from wcodec.kernels.context_model cimport TRELLIS_NEXT
+from wcodec.kernels.trellis_states cimport TRELLIS_NEXT, table_of
 
 cdef enum:
     MOST_TAPS = 64
@@ -31,17 +31,19 @@ cdef inline void scaled(const int32_t* levels, Py_ssize_t n, int table, double s
 
 
 def scale(const int32_t[::1] levels, int states, double step, weight_t[::1] out):
-    """out = the integers that the levels stand for under 0, 4 or 8 trellis states, times the step."""
+    """out = the integers that the levels stand for under 0, 4, 8 or 128 trellis states, times the step."""
     cdef Py_ssize_t n = len(levels)
-    if len(out) != n or states not in (0, 4, 8):
+    if len(out) != n or states not in (0, 4, 8, 128):
         raise ValueError("levels and weights of different sizes, or unknown states")
     with nogil:
         if n and states == 0:
             scaled(&levels[0], n, -1, step, &out[0])
         elif n and states == 4:
             scaled(&levels[0], n, 0, step, &out[0])
-        elif n:
+        elif n and states == 8:
             scaled(&levels[0], n, 1, step, &out[0])
+        elif n:
+            scaled(&levels[0], n, 2, step, &out[0])
 
 
 cdef inline void turned(const int32_t* levels, Py_ssize_t n, Py_ssize_t taps, int table, const double* matrix, double step,
@@ -67,8 +69,8 @@ cdef inline void turned(const int32_t* levels, Py_ssize_t n, Py_ssize_t taps, in
 def turn(const int32_t[::1] levels, int states, const double[:, ::1] matrix, double step, weight_t[::1] out):
     """The same of kernels of up to 64 taps: their integers times the integer matrix, times the step."""
     cdef Py_ssize_t n = len(levels), taps = matrix.shape[0]
-    cdef int table = -1 if states == 0 else states >> 3
-    if len(out) != n or states not in (0, 4, 8):
+    cdef int table = table_of(states)
+    if len(out) != n or states not in (0, 4, 8, 128):
         raise ValueError("levels and weights of different sizes, or unknown states")
     if matrix.shape[1] != taps or not 0 < taps <= MOST_TAPS or n % taps:
         raise ValueError("a basis and kernels of different sizes")

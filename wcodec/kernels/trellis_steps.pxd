@@ -1,0 +1,119 @@
+"""One weight's step of the Viterbi algorithm: from the least costs of every state before it to those after it.
+
+edge[2 * quantiser + parity]: what the weight would cost. Costs are sums of two floats and the lesser of two, so that every
+machine comes to the same.
+"""
+
+from libc.stdint cimport uint32_t
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #if defined(__SSE2__) || defined(_M_X64)
+    #include <emmintrin.h>
+    #define TRELLIS_PATTERN(e, d, c, b, a) _mm_shuffle_ps(e, e, _MM_SHUFFLE(d, c, b, a))
+    /* states i and 64 + i, i from 4 g on, to 2 i (u = 0) and 2 i + 1 (u = 1); both are masks of where the second was less */
+    static inline __m128i trellis_four(const float *from, float *to, int g, __m128 same, __m128 other, __m128i *odd) {
+        __m128 low = _mm_loadu_ps(from + 4 * g), high = _mm_loadu_ps(from + 64 + 4 * g);
+        __m128 a = _mm_add_ps(low, same), b = _mm_add_ps(high, other);
+        __m128 c = _mm_add_ps(low, other), d = _mm_add_ps(high, same);
+        __m128 x = _mm_min_ps(b, a), y = _mm_min_ps(d, c);
+        _mm_storeu_ps(to + 8 * g, _mm_unpacklo_ps(x, y));
+        _mm_storeu_ps(to + 8 * g + 4, _mm_unpackhi_ps(x, y));
+        *odd = _mm_castps_si128(_mm_cmplt_ps(d, c));
+        return _mm_castps_si128(_mm_cmplt_ps(b, a));
+    }
+    static inline uint32_t trellis_bits(const __m128i *mask) {
+        return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(mask[0], mask[1]), _mm_packs_epi32(mask[2], mask[3])));
+    }
+    static inline void trellis_step_of_128(const float *from, float *to, const float *edge, uint32_t *turn) {
+        /* [parities of the bits of g that count for the quantiser and for the level] */
+        __m128 e = _mm_loadu_ps(edge), pattern[2][2];
+        int h, j, g, q, p;
+        pattern[0][0] = TRELLIS_PATTERN(e, 1, 3, 2, 0);
+        pattern[0][1] = TRELLIS_PATTERN(e, 0, 2, 3, 1);
+        pattern[1][0] = TRELLIS_PATTERN(e, 3, 1, 0, 2);
+        pattern[1][1] = TRELLIS_PATTERN(e, 2, 0, 1, 3);
+        for (h = 0; h < 4; h++) {
+            __m128i even[4], odd[4];
+            for (j = 0; j < 4; j++) {
+                g = 4 * h + j;
+                q = (g >> 1 ^ g >> 3) & 1;
+                p = (g ^ g >> 1) & 1;
+                even[j] = trellis_four(from, to, g, pattern[q][p], pattern[q][1 - p], &odd[j]);
+            }
+            turn[h] = trellis_bits(even) | trellis_bits(odd) << 16;
+        }
+    }
+    #else
+    static inline void trellis_step_of_128(const float *from, float *to, const float *edge, uint32_t *turn) {
+        int i, q, p;
+        for (i = 0; i < 4; i++)
+            turn[i] = 0;
+        for (i = 0; i < 64; i++) {
+            q = (i ^ i >> 1 ^ i >> 3 ^ i >> 5) & 1;
+            p = (i >> 1 ^ i >> 2 ^ i >> 3) & 1;
+            float a = from[i] + edge[2 * q + p], b = from[64 + i] + edge[2 * q + 1 - p];
+            float c = from[i] + edge[2 * q + 1 - p], d = from[64 + i] + edge[2 * q + p];
+            to[2 * i] = b < a ? b : a;
+            to[2 * i + 1] = d < c ? d : c;
+            turn[i >> 4] |= (uint32_t)(b < a) << (i & 15) | (uint32_t)(d < c) << (16 + (i & 15));
+        }
+    }
+    #endif
+    """
+    void trellis_step_of_128(const float* before, float* after, const float* edge, uint32_t* turn) noexcept nogil
+
+
+cdef inline int parity(int bits) noexcept nogil:
+    """Of seven bits."""
+    bits ^= bits >> 4
+    bits ^= bits >> 2
+    return (bits ^ bits >> 1) & 1
+
+
+cdef inline int back_of_128(const uint32_t* turn, int state, int* odd, int* level) noexcept nogil:
+    """The state before `state`, which here are the seven inputs before a weight (the last one lowest): the same code as
+    `TRELLIS_NEXT`, whose registers hold sums of them. odd, level: the quantiser that was in force, the parity chosen."""
+    cdef int i = state >> 1, before
+    before = i | <int>(turn[i >> 4] >> ((i & 15) + 16 * (state & 1)) & 1) << 6
+    odd[0] = parity(before & 43)
+    level[0] = parity(before & 78) ^ (state & 1)
+    return before
+
+
+cdef inline int step_of_eight(float* cost, const float* edge) noexcept nogil:
+    """One weight's step of the 8-state trellis, written out from TRELLIS_NEXT; bit s: the second way into state s."""
+    cdef float a0 = cost[0] + edge[0], b0 = cost[4] + edge[1]
+    cdef float a1 = cost[2] + edge[0], b1 = cost[6] + edge[1]
+    cdef float a2 = cost[0] + edge[1], b2 = cost[4] + edge[0]
+    cdef float a3 = cost[2] + edge[1], b3 = cost[6] + edge[0]
+    cdef float a4 = cost[3] + edge[3], b4 = cost[5] + edge[2]
+    cdef float a5 = cost[1] + edge[2], b5 = cost[7] + edge[3]
+    cdef float a6 = cost[3] + edge[2], b6 = cost[5] + edge[3]
+    cdef float a7 = cost[1] + edge[3], b7 = cost[7] + edge[2]
+    cost[0] = b0 if b0 < a0 else a0
+    cost[1] = b1 if b1 < a1 else a1
+    cost[2] = b2 if b2 < a2 else a2
+    cost[3] = b3 if b3 < a3 else a3
+    cost[4] = b4 if b4 < a4 else a4
+    cost[5] = b5 if b5 < a5 else a5
+    cost[6] = b6 if b6 < a6 else a6
+    cost[7] = b7 if b7 < a7 else a7
+    return (
+        (b0 < a0) | (b1 < a1) << 1 | (b2 < a2) << 2 | (b3 < a3) << 3
+        | (b4 < a4) << 4 | (b5 < a5) << 5 | (b6 < a6) << 6 | (b7 < a7) << 7
+    )
+
+
+cdef inline int step_of_four(float* cost, const float* edge) noexcept nogil:
+    """The same of the 4-state trellis."""
+    cdef float a0 = cost[0] + edge[0], b0 = cost[1] + edge[1]
+    cdef float a1 = cost[2] + edge[2], b1 = cost[3] + edge[3]
+    cdef float a2 = cost[0] + edge[1], b2 = cost[1] + edge[0]
+    cdef float a3 = cost[2] + edge[3], b3 = cost[3] + edge[2]
+    cost[0] = b0 if b0 < a0 else a0
+    cost[1] = b1 if b1 < a1 else a1
+    cost[2] = b2 if b2 < a2 else a2
+    cost[3] = b3 if b3 < a3 else a3
+    return (b0 < a0) | (b1 < a1) << 1 | (b2 < a2) << 2 | (b3 < a3) << 3
