@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -252,14 +252,16 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(COURSES)} (default: all)")
     parser.add_argument("--data", type=Path, required=True, help="an archive such as Keras' mnist.npz")
     parser.add_argument("--out", type=Path, default=Path("zoo"), help="folder to save into (default: zoo)")
+    parser.add_argument("--epochs", type=int, help="of all that are trained, in place of their own")
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(COURSES)):
         parser.error(f"name: expected some of {', '.join(COURSES)}, got {', '.join(unknown)}")
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = read(options.data)
     for name in options.names or COURSES:
-        model, facts = train(COURSES[name], pictures)
-        model.save(options.out / f"{name}{COURSES[name].suffix}")
+        course = COURSES[name]
+        model, facts = train(replace(course, epochs=options.epochs or course.epochs), pictures)
+        model.save(options.out / f"{name}{course.suffix}")
         record(options.out / "facts.json", name, facts)
         print(
             f"{name}: {facts.accuracy:.2f} % of the {facts.data} test images, {facts.params:,} parameters, "

@@ -15,10 +15,11 @@ from wcodec.learning.attempt import Calibration, attempt, balance
 from wcodec.learning.backend import keras
 from wcodec.learning.calibrate import calibrate
 from wcodec.learning.data import load
+from wcodec.learning.divergence import divergence, outputs_of
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.kernels import all_layers, kernels_of, steps_of, values_of
 from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.moments import Float32, count_calls, moments, rows_met, watched
+from wcodec.learning.moments import Float32, Watching, count_calls, moments, rows_met, rows_met_by_all, watched
 from wcodec.learning.predict import packed
 from wcodec.learning.sites import Arguments, Site, sites_of
 from wcodec.rules import round_step
@@ -134,14 +135,15 @@ def test_kernels_that_matter_little_get_larger_steps() -> None:
 
 
 # --- batch normalization -------------------------------------------------------------------------------------------
-def test_batch_normalization_moves_as_its_inputs_do_and_dropout_stays_off() -> None:
+def test_batch_normalization_gets_the_statistics_that_answer_best_and_dropout_stays_off() -> None:
     of = keras().layers
     model = network((6,), of.Dense(30, "relu"), of.Dropout(0.9), of.BatchNormalization(), of.Dense(30, "relu"))
     examples = some(model, 2000)
     norm = model.layers[2]
     norm.trainable = False
-    norm.moving_mean.assign(np.linspace(-1, 1, 30))
-    norm.moving_variance.assign(np.linspace(0.5, 2, 30))
+    kept = np.linspace(-1, 1, 30), np.linspace(0.5, 2, 30)
+    norm.moving_mean.assign(kept[0])
+    norm.moving_variance.assign(kept[1])
     subject = prepare(model, examples)
     found = attempt(subject, 2.0, 0.1)
     assert not norm.trainable
@@ -152,11 +154,34 @@ def test_batch_normalization_moves_as_its_inputs_do_and_dropout_stays_off() -> N
         return np.concatenate([np.asarray(model.layers[0](batch[0])) for batch in subject.normalizing])
 
     usual = met()
-    model.layers[0].kernel.assign(found.latents[0].levels * np.float32(found.latents[0].step))
+    for one in found.latents:
+        model.weights[one.index].assign(one.weights)
     hidden = met()
-    mean, variance = np.linspace(-1, 1, 30), np.linspace(0.5, 2, 30)
-    assert np.allclose(found.statistics[0][1], mean + hidden.mean(axis=0) - usual.mean(axis=0), atol=1e-3)
-    assert np.allclose(found.statistics[1][1], variance * hidden.var(axis=0) / usual.var(axis=0), rtol=0.05)
+    anew = hidden.mean(axis=0), hidden.var(axis=0)
+    moved = kept[0] + anew[0] - usual.mean(axis=0), kept[1] * anew[1] / usual.var(axis=0)
+    moved_by = []
+    for mean, variance in (kept, moved, anew):
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(variance)
+        moved_by.append(divergence(outputs_of(model, subject.held_out), subject.outputs))
+    assert found.divergence == pytest.approx(min(moved_by), rel=0.02)
+    mean, variance = (kept, moved, anew)[int(np.argmin(moved_by))]
+    assert np.allclose(found.statistics[0][1], mean, atol=1e-3)
+    assert np.allclose(found.statistics[1][1], variance, rtol=0.05)
+
+
+def test_rows_are_remembered_as_they_are_met_one_layer_at_a_time_and_no_more_than_there_is_room() -> None:
+    of = keras().layers
+    model = network((8, 8, 1), of.Conv2D(4, 3), of.Conv2D(6, 3), of.Flatten(), of.Dense(5))
+    subject = prepare(model, some(model, 60))
+    watching = [Watching(stage.layer, stage.sites, stage.calls) for stage in subject.stages if stage.layer]
+    every = rows_met_by_all(model, watching, subject.fitting, 0, 1 << 20)
+    for one, rows in zip(watching, every, strict=True):
+        alone = rows_met(model, one.layer, one.sites, subject.fitting, one.calls, 0)
+        for (first,), (second,) in zip(rows, alone, strict=True):
+            assert np.allclose(first, second, atol=1e-5)
+    room = sum(rows.nbytes for batch in every[0] for rows in batch)
+    assert len(rows_met_by_all(model, watching, subject.fitting, 0, room)) == 1
 
 
 def test_statistics_that_are_not_those_of_the_inputs_keep_the_answers_at_fine_steps() -> None:

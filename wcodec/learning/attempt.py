@@ -15,8 +15,8 @@ from wcodec.learning.rounding import Latents, round_stage
 from wcodec.learning.subject import Subject, settle
 from wcodec.learning.verdict import Verdict, judged
 
-SOME: Final = 10
-"""Batches for the statistics of BatchNormalization while kernels are compared."""
+SOME: Final = 4
+"""One of so many batches serves for the statistics of BatchNormalization while kernels are compared."""
 FARTHEST: Final = 8.0
 """Most that balancing multiplies or divides a step by."""
 
@@ -85,7 +85,7 @@ def balance(subject: Subject, size: float, damping: float) -> tuple[float, ...]:
     for number, stage in enumerate(subject.stages):
         try:
             round_stage(subject, number, steps, damping)
-            settle(subject, subject.normalizing[:SOME])
+            settle(subject, subject.normalizing[::SOME])
             cost = divergence(outputs_of(model, subject.held_out), subject.outputs)
         finally:
             model.set_weights(before)

@@ -47,8 +47,8 @@ CLIP: Final = (1 / 8, 4.0)
 """Least and most that a price is multiplied by."""
 FINER: Final = 0.7
 """Training begins with steps smaller by this factor than those that use up the divergence allowed."""
-FEW: Final = 10
-"""Batches for the moments of the first rounding."""
+FEW: Final = 2000
+"""Inputs for the moments of the first rounding."""
 LAST: Final = 0.03
 """Speed at the end of a shot, to which it falls linearly."""
 SETTLED: Final = 0.8
@@ -146,7 +146,7 @@ def _finer(subject: Subject, start: Calibration) -> Calibration:
     plain = steps_of(subject.kernels, start.size)
     steps = {one.index: one.step for one in start.latents}
     factors = [steps[kernel.index] / step if step else 1.0 for kernel, step in zip(subject.kernels, plain, strict=True)]
-    few = -(-len(subject.fitting) // FEW)
+    few = -(-sum(len(batch[0]) for batch in subject.fitting) // FEW)
     # What is remembered is of other inputs.
     bench = replace(subject, fitting=subject.fitting[::few], remembered={})
     return attempt(bench, FINER * start.size, start.damping, factors)

@@ -76,14 +76,50 @@ def rows_met(
     batches: inputs of the network.
     calls:   of the layer, a batch. Each gives its share of ROWS at most, drawn at random by `seed`.
     """
-    most = min(ROWS, ELEMENTS // max(inputs_of(site) for site in sites))
-    share = max(1, most // (len(batches) * calls))
+    share = _share(sites, batches, calls)
     for number, batch in enumerate(batches):
         rng = np.random.default_rng((seed, number))
         met: list[list[Float32]] = [[] for _ in sites]
         with watched(layer, partial(_keep, sites, met, calls, share, rng)), hushed(), suppress(_SeenAll):
             model(packed(model, batch), training=False)
         yield tuple(np.concatenate(rows) for rows in met)
+
+
+@dataclass(frozen=True)
+class Watching:
+    """A layer to watch, its sites, and how often it is called for a batch."""
+
+    layer: Layer
+    sites: Sequence[Site]
+    calls: int
+
+
+def rows_met_by_all(
+    model: Model, watching: Sequence[Watching], batches: Batches, seed: int, most: int
+) -> list[list[tuple[Float32, ...]]]:
+    """What `rows_met` gives of each of these, from one run of the network; of the first only where `most` bytes end."""
+    found: list[list[tuple[Float32, ...]]] = [[] for _ in watching]
+    room = most
+    for number, batch in enumerate(batches):
+        met: list[list[list[Float32]]] = [[[] for _ in one.sites] for one in watching[: len(found)]]
+        with ExitStack() as stack, hushed():
+            for one, rows in zip(watching, met, strict=False):
+                rng = np.random.default_rng((seed, number))
+                watch = partial(_keep, one.sites, rows, 0, _share(one.sites, batches, one.calls), rng)
+                stack.enter_context(watched(one.layer, watch))
+            model(packed(model, batch), training=False)
+        for kept, rows in zip(found, met, strict=True):
+            kept.append(tuple(np.concatenate(parts) for parts in rows))
+            room -= sum(array.nbytes for array in kept[-1])
+        while room < 0:
+            room += sum(array.nbytes for arrays in found.pop() for array in arrays)
+    return found
+
+
+def _share(sites: Sequence[Site], batches: Batches, calls: int) -> int:
+    """Rows of a call."""
+    most = min(ROWS, ELEMENTS // max(inputs_of(site) for site in sites))
+    return max(1, most // (len(batches) * calls))
 
 
 def _keep(
@@ -96,7 +132,7 @@ def _keep(
     given: Arguments,
     named: dict[str, object],
 ) -> object:
-    """One call of a layer that is watched."""
+    """One call of a layer that is watched; the last of `calls` ends the run."""
     for site, rows in zip(sites, met, strict=True):
         rows.append(site.rows((*given, *named.values()), share, rng))
     if len(met[0]) == calls:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.errors import RecipeError
-from wcodec.learning.divergence import outputs_of
+from wcodec.learning.divergence import divergence, outputs_of
 from wcodec.learning.examples import Examples
 from wcodec.learning.kernels import Kernel, all_layers, kernels_of, values_of
-from wcodec.learning.moments import Batches, Float32, count_calls, rows_met
+from wcodec.learning.moments import Batches, Float32, Watching, count_calls, rows_met, rows_met_by_all
 from wcodec.learning.normalization import normalizations, reestimate
 from wcodec.learning.scores import Outputs
 from wcodec.learning.sites import Site
@@ -21,9 +21,12 @@ from wcodec.learning.sites import Site
 if TYPE_CHECKING:
     from keras import Layer, Model
 
-BATCH: Final = 100
-NORMALIZING: Final = 40
-"""Batches for the statistics of BatchNormalization."""
+BATCH: Final = (4, 500)
+"""Fewest and most examples in a batch: layers that are watched run one by one, and take nearly as long for few."""
+NUMBERS: Final = 400_000
+"""Numbers in the inputs of a batch, between those bounds."""
+NORMALIZING: Final = 4000
+"""Examples for the statistics of BatchNormalization."""
 MOST_HELD_OUT: Final = 2000
 REMEMBERED: Final = 1 << 29
 """Bytes of original rows that are kept from one attempt to the next."""
@@ -87,7 +90,7 @@ def prepare(model: Model, examples: Examples, *, most: int, seed: int = 0) -> Su
         stages=tuple(_stages(model, kernels, fitting)),
         normalizations=normalizations(all_layers(model)),
         fitting=fitting,
-        normalizing=_batches(examples, _spread(others, NORMALIZING * BATCH)),
+        normalizing=_batches(examples, _spread(others, NORMALIZING)),
         held_out=held_out,
         outputs=outputs_of(model, held_out),
         seed=seed,
@@ -103,21 +106,24 @@ def original_rows(subject: Subject, number: int) -> list[tuple[Float32, ...]]:
     """The same with the weights of the original, which are put in for the time; remembered where there is room."""
     if number in subject.remembered:
         return subject.remembered[number]
-    now = subject.model.get_weights()
+    model, now = subject.model, subject.model.get_weights()
     for kernel in subject.kernels:
         kernel.variable.assign(kernel.original)
-    rows = list(rows_of(subject, subject.stages[number]))
-    subject.model.set_weights(now)
-    kept = [*subject.remembered.values(), rows]
-    if sum(array.nbytes for batches in kept for batch in batches for array in batch) <= REMEMBERED:
-        subject.remembered[number] = rows
+    watching = {i: Watching(one.layer, one.sites, one.calls) for i, one in enumerate(subject.stages) if one.layer}
+    if not subject.remembered:
+        found = rows_met_by_all(model, [*watching.values()], subject.fitting, subject.seed, REMEMBERED)
+        subject.remembered.update(zip(watching, found, strict=False))
+        subject.remembered[-1] = []  # so that this is tried once
+    rows = subject.remembered.get(number) or list(rows_of(subject, subject.stages[number]))
+    model.set_weights(now)
     return rows
 
 
 def settle(subject: Subject, batches: Batches) -> None:
-    """Move the statistics of BatchNormalization as far as those of these batches move from the original's weights.
+    """Give BatchNormalization the statistics with which inputs kept apart are answered best.
 
-    Not to the batches' own: what the original kept in training may be other, and its answers are what is to stay.
+    Those it has; those moved as far as the batches' own move from the original's weights; the batches' own. The last
+    are the best where much was rounded, unless what the original kept in training is other than what inputs show.
     """
     model, layers = subject.model, subject.normalizations
     if not layers:
@@ -131,14 +137,31 @@ def settle(subject: Subject, batches: Batches) -> None:
         subject.usual[len(batches)] = _statistics(layers)
         model.set_weights(now)
     reestimate(model, layers, batches)
-    found = zip(layers, kept, subject.usual[len(batches)], _statistics(layers), strict=True)
-    for layer, (mean, variance), (usual_mean, usual_variance), (new_mean, new_variance) in found:
-        layer.moving_mean.assign(mean + (new_mean - usual_mean))
-        grown = np.divide(new_variance, usual_variance, out=np.ones_like(variance), where=usual_variance > 0)
-        layer.moving_variance.assign(np.where(usual_variance > 0, variance * grown, new_variance))
+    anew = _statistics(layers)
+    moved = [_moved(*three) for three in zip(kept, subject.usual[len(batches)], anew, strict=True)]
+    ranked = []
+    for statistics in (kept, moved, anew):
+        _put(layers, statistics)
+        ranked.append(divergence(outputs_of(model, subject.held_out), subject.outputs))
+    _put(layers, (kept, moved, anew)[int(np.argmin(ranked))])
 
 
-def _statistics(layers: list[Layer]) -> list[tuple[Float32, Float32]]:
+Statistics = tuple[Float32, Float32]
+"""Means and variances of a layer."""
+
+
+def _moved(kept: Statistics, usual: Statistics, anew: Statistics) -> Statistics:
+    grown = np.divide(anew[1], usual[1], out=np.ones_like(kept[1]), where=usual[1] > 0)
+    return kept[0] + (anew[0] - usual[0]), np.where(usual[1] > 0, kept[1] * grown, anew[1])
+
+
+def _put(layers: list[Layer], statistics: list[Statistics]) -> None:
+    for layer, (mean, variance) in zip(layers, statistics, strict=True):
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
+
+
+def _statistics(layers: list[Layer]) -> list[Statistics]:
     return [(values_of(layer.moving_mean), values_of(layer.moving_variance)) for layer in layers]
 
 
@@ -163,6 +186,8 @@ def _spread(numbers: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
 
 
 def _batches(examples: Examples, chosen: npt.NDArray[np.intp]) -> Batches:
-    """Equal batches of about BATCH of the chosen examples' inputs."""
-    parts = np.array_split(chosen, -(-len(chosen) // BATCH))
+    """The chosen examples' inputs in equal batches."""
+    numbers = sum(array[0].size for array in examples.inputs)
+    size = min(max(NUMBERS // max(numbers, 1), BATCH[0]), BATCH[1])
+    parts = np.array_split(chosen, -(-len(chosen) // size))
     return [tuple(array[part] for array in examples.inputs) for part in parts]
