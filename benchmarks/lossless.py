@@ -1,7 +1,6 @@
 """Lossless coding of pretrained weights: wcodec against zipnn, lmzip, zstd -19 and xz -9e, in one run.
 
-    python benchmarks/lossless.py [--models hed,minilm] [--efficientnet efficientnet_lite0.safetensors]
-                                  [--without xz,zstd] [--out lossless.md]
+    python benchmarks/lossless.py [--models hed,minilm,efficientnet_lite0] [--without xz,zstd] [--out lossless.md]
 
 Each set is a model's float32 tensors, or the same rounded to bfloat16 or float16. Sizes are percent of the tensors' raw
 bytes; speeds are raw megabytes a CPU second (user and system), the best of several runs. `zipnn`, `lmzip` are installed
@@ -34,20 +33,19 @@ from peers import Result, Set, install_peers, least, lmzip, xz, zipnn, zstd
 from wcodec import lossless
 from wcodec.modelfiles import open_model
 
+LENET = Path(__file__).resolve().parent.parent / "samples" / "lenet300.h5"
+
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="hed,minilm")
-    parser.add_argument("--efficientnet", type=Path, help="a third model, as safetensors")
+    parser.add_argument("--models", default="hed,minilm,efficientnet_lite0")
     parser.add_argument("--without", default="", help="peers to leave out: zipnn, lmzip, zstd, xz")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     install_peers()
     files = {name: fetch(name) for name in arguments.models.split(",") if name}
-    if arguments.efficientnet:
-        files["efficientnet_lite0"] = arguments.efficientnet
     machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     lines = [
         f"`python {' '.join(sys.argv)}`, {date.today()}, {machine}: % of raw (MB a CPU second in, out)",
@@ -180,7 +178,7 @@ def pruned(files: dict[str, Path]) -> list[str]:
     """A network of which 90 % are zeros, by magnitude in each tensor, as .h5: wcodec against xz -9e."""
     lines = ["| 90 % zeros, .h5 | file | wcodec --lossless | xz -9e |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
-        for name, file in files.items():
+        for name, file in ({"lenet300": LENET} | files).items():
             chosen = next(sets_of(name, file))
             source, packed = Path(folder) / f"{name}.h5", Path(folder) / f"{name}.wcz"
             with h5py.File(source, "w") as target:
