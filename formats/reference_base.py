@@ -9,6 +9,7 @@ from reference_coders import Reader, UnsupportedError, require
 from reference_tensor import NAMES, Tensor, convert, read_tensor, width_of
 
 SIGNED = (0, 1, 2, 3, 15, 16)
+FLOATS = (0, 1, 2, 3)
 
 
 @dataclass
@@ -48,17 +49,27 @@ def by_chunk(sections: list[bytes], tensor: Tensor, base: np.ndarray) -> np.ndar
     def back(o: int) -> int:
         return o if tensor.dtype not in SIGNED else o - top if o & top else mask - o
 
-    def undo(how: int, own: np.ndarray, start: int) -> np.ndarray:
-        require(how <= 2, "way of a chunk")
-        coded = np.frombuffer(own.tobytes(), f"<u{size}").tolist()
-        earlier = base.reshape(-1)[start : start + own.size]
+    def undo(how: int, own: list[np.ndarray], start: int) -> np.ndarray:
+        require(how <= 3, "way of a chunk")
+        coded = np.frombuffer(own[-1].tobytes(), f"<u{size}").tolist()
+        earlier = base.reshape(-1)[start : start + own[-1].size].view(own[-1].dtype)
+        if how == 3:
+            require(tensor.dtype in FLOATS, "way 3 of a chunk of what are no floats")
+            earlier = sums(earlier, own[0], tensor.dtype)
         new = []
         for z, b in zip(coded, np.frombuffer(earlier.tobytes(), f"<u{size}").tolist(), strict=True):
             d = z // 2 if z % 2 == 0 else -(z // 2) - 1
             new.append(z if how == 0 else z ^ b if how == 1 else back((ordered(b) + d) & mask))
-        return np.frombuffer(np.array(new, f"<u{size}").tobytes(), own.dtype)
+        return np.frombuffer(np.array(new, f"<u{size}").tobytes(), own[-1].dtype)
 
     return read_tensor(sections, tensor, undo)
+
+
+def sums(base: np.ndarray, more: np.ndarray, dtype: int) -> np.ndarray:
+    """One addition each, in float64 for float64 and else in float32; the base itself where nothing is added."""
+    first, second = (x if NAMES[dtype] == "float64" else single(x, dtype) for x in (base, more))
+    total = first + second if NAMES[dtype] == "float64" else convert(first + second, dtype)
+    return np.array([b if m == 0 else t for b, m, t in zip(base, second, total.view(base.dtype), strict=True)])
 
 
 def added(difference: np.ndarray, tensor: Tensor, base: np.ndarray) -> np.ndarray:

@@ -222,8 +222,8 @@ def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype:
     return convert(y.astype(np.float64) * (head.step * 2.0**-head.shift), dtype)
 
 
-Undo = Callable[[int, np.ndarray, int], np.ndarray]
-"""Values of a chunk, from the byte before it, its own values, and where it starts."""
+Undo = Callable[[int, list[np.ndarray], int], np.ndarray]
+"""Values of a chunk, from the byte before it, its own values (of byte 3: two of them), and where it starts."""
 
 
 def read_tensor(sections: list[bytes], tensor: Tensor, undo: Undo | None = None) -> np.ndarray:
@@ -246,8 +246,9 @@ def read_tensor(sections: list[bytes], tensor: Tensor, undo: Undo | None = None)
         shape = (1, n, 1) if by_elements else (n, *per_unit)
         if head.rule == 0:
             how = reader.u(1) if undo else 0
-            own = np.frombuffer(lossless(reader.rest(), n * dtype.itemsize, dtype.itemsize), dtype)
-            parts.append(undo(how, own, i * head.unit) if undo else own)
+            payloads = ([reader.take(reader.varint())] if how == 3 else []) + [reader.rest()]
+            own = [np.frombuffer(lossless(p, n * dtype.itemsize, dtype.itemsize), dtype) for p in payloads]
+            parts.append(undo(how, own, i * head.unit) if undo else own[0])
         else:
             require(undo is None, "way 1 of coding against a base with another rule than 0")
             row = 0 if by_elements else i * head.unit

@@ -19,7 +19,9 @@ from test_sharded import checkpoint, contents
 import wcodec as package
 from wcodec.decoder import decode, open_container
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError
-from wcodec.versions import STEPS, XOR, apart, together
+from wcodec.floats import from_float, to_float32
+from wcodec.versions import STEPS, SUM, XOR, apart, summands, summed, together
+from wcodec.wire import FLOATS
 
 sys.path.append(str(ROOT / "formats"))
 
@@ -142,6 +144,42 @@ def test_any_bits_come_together_again(data: st.DataObject, dtype: str, way: int)
     values = new.view(TYPES[dtype])
     words = apart(way, values, old.view(TYPES[dtype]), dtype)
     assert together(way, words, old.view(TYPES[dtype]), dtype).tobytes() == values.tobytes()
+
+
+def odd(dtype: str) -> np.ndarray:
+    """Numbers of every size and sign, and what is none."""
+    rng = np.random.default_rng(3)
+    values = (rng.standard_normal(400) * 10.0 ** rng.integers(-9, 9, 400)).astype(np.float32)
+    values[:60] = np.tile(np.float32([0, -0.0, np.nan, np.inf, -np.inf, 1e-45]), 10)
+    with np.errstate(over="ignore"):
+        return from_float(rng.permutation(values), dtype)
+
+
+@pytest.mark.parametrize("dtype", sorted(FLOATS))
+def test_any_floats_are_sums_and_steps(dtype: str) -> None:
+    base = odd(dtype)
+    near = from_float(to_float32(base, dtype) * np.float32(1.01), dtype)
+    for new in (base[::-1].copy(), np.roll(base, 7), base, near):
+        more, steps = summands(new, base, dtype)
+        assert np.isfinite(to_float32(more, dtype)).all()
+        assert summed(more, steps, base, dtype).tobytes() == new.tobytes()
+
+
+def test_a_little_training_is_coded_as_sums(tmp_path: Path) -> None:
+    old, pace = weights(1, 200, 150), np.float32(10) ** np.linspace(-5, -1, 200, dtype=np.float32)[:, None]
+    arrays = {"w": old + pace * weights(2, 200, 150), "d": (old + 1e-4 * weights(3, 200, 150)).astype(np.float64)}
+    base = write_safetensors(tmp_path / "old.safetensors", {"w": old, "d": old.astype(np.float64)})
+    new = write_safetensors(tmp_path / "new.safetensors", arrays)
+    package.encode(new, tmp_path / "m.wcz", base=base, lossless=True)
+    anatomy = dissect((tmp_path / "m.wcz").read_bytes())
+    assert [entry.sections[0][1] for entry in anatomy.entries] == [SUM, SUM]
+    package.decode(tmp_path / "m.wcz", tmp_path / "back", base=base)
+    assert (tmp_path / "back").read_bytes() == new.read_bytes()
+    for cut in (2, 3, 40):  # lies about the first payload's length
+        section = anatomy.entries[0].sections[0]
+        (tmp_path / "bad.wcz").write_bytes(anatomy.with_section(0, 0, section[:cut]).sewn())
+        with pytest.raises(ContainerError):
+            package.verify(tmp_path / "bad.wcz", base=base)
 
 
 def test_it_is_decoded_by_the_page_alone(tmp_path: Path) -> None:

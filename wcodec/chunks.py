@@ -17,8 +17,8 @@ from wcodec.layout import VECTOR
 from wcodec.levels import decode_chunk
 from wcodec.model import Bits, TensorFacts
 from wcodec.rules import in_shape, level_shape, rule_of_rows
-from wcodec.versions import BY_CHUNK, Base, together
-from wcodec.wire import ITEM_BYTES
+from wcodec.versions import BY_CHUNK, SUM, Base, summed, together
+from wcodec.wire import ITEM_BYTES, take_varint
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,18 @@ class Sections:
         """The same, of exact values that are coded against a base."""
         if not len(chunk):
             raise TruncatedError("chunk: ended early; needed the way of coding against the base")
-        values = _values(chunk[1:], self.head, self.facts, number)
+        length, at = take_varint(chunk, 1) if chunk[0] == SUM else (len(chunk) - 1, 1)
+        if at + length > len(chunk):
+            raise TruncatedError(f"chunk: ended early; needed {at + length} bytes, got {len(chunk)}")
+        values = _values(chunk[at : at + length], self.head, self.facts, number)
         if not chunk[0] or self.base is None:
             return values
         facts = TensorFacts(self.record.named, self.facts.dtype, self.facts.shape)
         base = self.base.part(facts, number * self.head.chunk_units, values.size)
+        if chunk[0] == SUM:
+            steps = _values(chunk[at + length :], self.head, self.facts, number)
+            words = steps.view(f"<u{steps.itemsize}")
+            return summed(values, words, base, self.facts.dtype)
         return together(chunk[0], values, base, self.facts.dtype)
 
 

@@ -29,8 +29,8 @@ from wcodec.parallel import ordered
 from wcodec.recipe import Effort
 from wcodec.sha import sha256_of
 from wcodec.twins import twins_of
-from wcodec.versions import ALONE, BY_CHUNK, OWN, STEPS, XOR, Base, apart
-from wcodec.wire import ITEM_BYTES, REST
+from wcodec.versions import ALONE, BY_CHUNK, OWN, STEPS, SUM, XOR, Base, apart, summands
+from wcodec.wire import FLOATS, ITEM_BYTES, REST, put_varint
 
 Progress = Callable[[TensorFacts], None]
 INLINE = 1 << 20
@@ -150,12 +150,20 @@ class Job:
             if self.base is None or not self._is_based(extent.facts):
                 return own, raw
             earlier = self.base.part(extent.facts, piece.start, piece.count)
+
+            def coded(words: Bits, kind: str) -> bytes:
+                return lossless.encode(words.view(np.uint8), ITEM_BYTES[dtype], piece.shape, kind, fast)
+
             candidates = [bytes((ALONE,)) + own]
             for way in (XOR, STEPS):
                 words = apart(way, values, earlier, dtype)
-                kind = str(words.dtype)
-                coded = lossless.encode(words.view(np.uint8), ITEM_BYTES[dtype], piece.shape, kind, fast)
-                candidates.append(bytes((way,)) + coded)
+                candidates.append(bytes((way,)) + coded(words, str(words.dtype)))
+            if dtype in FLOATS and not fast:
+                more, steps = summands(values, earlier, dtype)
+                first = coded(more, dtype)
+                length = bytearray()
+                put_varint(length, len(first))
+                candidates.append(bytes((SUM, *length)) + first + coded(steps, str(steps.dtype)))
             return min(candidates, key=len), raw
         plain = rest.read(piece.start, piece.count)
         best = lossless.encode(plain, 1)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.errors import CorruptError, RecipeError
-from wcodec.floats import from_float, numpy_type, to_float32
+from wcodec.floats import Float32, Float64, from_float, numpy_type, to_float32
 from wcodec.model import Bits, Tensor, TensorFacts
 from wcodec.modelfiles.template import Extent, read_part
 from wcodec.sha import sha256_of
@@ -18,8 +18,9 @@ from wcodec.wire import FLOATS
 
 OWN, BY_CHUNK, DIFFERENCE = range(3)
 """How a tensor is coded: by itself; exactly, each chunk in one of the ways below; as its difference, lossy."""
-ALONE, XOR, STEPS = range(3)
-"""How a chunk is coded: by itself; as bits that differ; as steps from one number to the other."""
+ALONE, XOR, STEPS, SUM = range(4)
+"""How a chunk is coded: by itself; as bits that differ; as steps from one number to the other; as a float to be added,
+whose size hangs less on the weight's than the steps' does, and the steps from that sum."""
 _SIGNED = FLOATS | {"float8_e4m3", "float8_e5m2"}
 Words = npt.NDArray[np.unsignedinteger]
 
@@ -83,9 +84,7 @@ def apart(way: int, values: Bits, base: Bits, dtype: str) -> Words:
     new, old = _words(values), _words(base)
     if way == XOR:
         return new ^ old
-    steps = _ordered(new, dtype) - _ordered(old, dtype)
-    top = new.dtype.type(8 * new.itemsize - 1)
-    return (steps << new.dtype.type(1)) ^ (new.dtype.type(0) - (steps >> top))
+    return _steps(new, old, dtype)
 
 
 def together(way: int, words: Bits, base: Bits, dtype: str) -> Bits:
@@ -101,8 +100,43 @@ def together(way: int, words: Bits, base: Bits, dtype: str) -> Bits:
         steps = (coded >> one) ^ (coded.dtype.type(0) - (coded & one))
         new = _disordered(_ordered(old, dtype) + steps, dtype)
     else:
-        raise CorruptError(f"chunk: expected way 0 to 2 of coding against the base, got {way}")
+        raise CorruptError(f"chunk: expected way 0 to 3 of coding against the base, got {way}")
     return new.view(numpy_type(dtype))
+
+
+def summands(values: Bits, base: Bits, dtype: str) -> tuple[Bits, Words]:
+    """Floats to be added to the base's, of the same type, and the steps from these sums to the values.
+
+    Inverse: `summed`.
+    """
+    new, old = _floats(values, dtype), _floats(base, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        more = from_float(new - old, dtype)
+    usual = np.isfinite(_floats(more, dtype)) & np.isfinite(old)
+    more = np.where(usual, _words(more), 0).astype(_words(more).dtype).view(numpy_type(dtype))
+    return more, _steps(_words(values), _sums(base, more, dtype), dtype)
+
+
+def summed(more: Bits, steps: Words, base: Bits, dtype: str) -> Bits:
+    """The values of a chunk. Inverse: `summands`.
+
+    Raises: CorruptError for a type that has no sums.
+    """
+    if dtype not in FLOATS:
+        raise CorruptError(f"chunk: expected floats in way {SUM} of coding against the base, got {dtype}")
+    return together(STEPS, steps, _sums(base, more, dtype).view(numpy_type(dtype)), dtype)
+
+
+def _sums(base: Bits, more: Bits, dtype: str) -> Words:
+    """One addition each, rounded to the type; the base's own bits where nothing is added."""
+    added = _floats(more, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = from_float(_floats(base, dtype) + added, dtype)
+    return np.where(added == 0, _words(base), _words(total))
+
+
+def _floats(values: Bits, dtype: str) -> Float32 | Float64:
+    return values.astype(np.float64, copy=False) if dtype == "float64" else to_float32(values, dtype)
 
 
 def difference(tensor: Tensor, base: Base) -> Tensor | None:
@@ -138,6 +172,13 @@ def _words(values: Bits) -> Words:
     size = min(values.itemsize, 8)
     words: Words = np.ascontiguousarray(values).reshape(-1).view(np.dtype(f"<u{size}"))
     return words
+
+
+def _steps(new: Words, old: Words, dtype: str) -> Words:
+    """From old to new in the order of numbers, zigzag."""
+    steps = _ordered(new, dtype) - _ordered(old, dtype)
+    top = new.dtype.type(8 * new.itemsize - 1)
+    return (steps << new.dtype.type(1)) ^ (new.dtype.type(0) - (steps >> top))
 
 
 def _ordered(words: Words, dtype: str) -> Words:
