@@ -16,9 +16,9 @@ RNG = np.random.default_rng(3)
 GAUSSIAN = RNG.normal(size=(120, 250, 1)).astype(np.float32)
 
 
-def gap(step: float, states: trellis.States, rate: float) -> float:
+def gap(step: float, states: trellis.States, rate: float, passes: int = 2) -> float:
     """Bits a weight above what the theory of a Gaussian source allows at the error reached."""
-    levels = trellis.quantize(GAUSSIAN / np.float32(step), states, rate)
+    levels = trellis.quantize(GAUSSIAN / np.float32(step), states, rate, passes)
     error = float(np.mean((trellis.reconstruct(levels, states) * step - GAUSSIAN) ** 2))
     return len(context.encode(levels, states)) * 8 / levels.size + 0.5 * np.log2(error)
 
@@ -38,6 +38,14 @@ def test_more_states_come_closer_to_the_bound() -> None:
 @pytest.mark.parametrize("states", [0, 4, 8, 128])
 def test_weighing_the_bits_pays_at_low_rates(states: trellis.States) -> None:
     assert gap(1.5, states, 0.15) < gap(1.5, states, 0.0) - 0.02
+
+
+def test_prices_learnt_on_the_first_rows_serve_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many weights few are enough; at low rates prices learnt more than once are worth a twentieth of a bit."""
+    monkeypatch.setattr(trellis, "LEARN", GAUSSIAN.size)
+    every, once = gap(1.0, 128, 0.25, 3), gap(1.0, 128, 0.25, 1)
+    monkeypatch.setattr(trellis, "LEARN", GAUSSIAN.size // 3)
+    assert gap(1.0, 128, 0.25, 3) < every + 0.01 < once - 0.03
 
 
 @pytest.mark.parametrize("states", [4, 8, 128])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,6 @@ import numpy.typing as npt
 from wcodec.entropy.context_design import Design, Levels, Watch, run
 from wcodec.kernels import context as kernel
 
-LEARN_WEIGHTS = 150_000
 Floats = npt.NDArray[np.float32]
 
 
@@ -34,20 +33,12 @@ class Probe:
 
 
 def probe(levels: Levels, states: int, design: Design, rate: float) -> Probe:
-    """Codes int32[rows, channels, taps], taps <= 64, as `design` says, and prices what the coder learnt at `rate`.
-
-    Of many weights it codes the first rows only, and looks at the rest.
-    """
+    """Codes int32[rows, channels, taps], taps <= 64, as `design` says, and prices what the coder learnt at `rate`."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)
     learnt = np.empty(kernel.STATE_COUNT, np.uint32)
-    few = levels[: max(16, LEARN_WEIGHTS // shape[1])]
-    if len(few) < len(levels):
-        run(levels, design, states, Watch(contexts, predictions, quiet=True))
-        run(few, design, states, Watch(learnt=learnt))
-    else:
-        run(levels, design, states, Watch(contexts, predictions, learnt=learnt))
+    run(levels, design, states, Watch(contexts, predictions, learnt=learnt))
     ones = (learnt >> np.uint32(10)) / 4194304.0
     bits = np.stack((-np.log2(1 - ones), -np.log2(ones)), 1)
     size = np.concatenate((bits[1024:11264].reshape(640, 16, 2), bits[14048:20192].reshape(384, 16, 2)))
@@ -66,6 +57,16 @@ def probe(levels: Levels, states: int, design: Design, rate: float) -> Probe:
         _rounded(sizes, rate),
         _rounded(slopes, rate),
     )
+
+
+def elsewhere(found: Probe, levels: Levels, states: int, design: Design) -> Probe:
+    """The prices that were found, for the contexts of other levels int32[rows, channels, taps]."""
+    shape = levels.shape[0], levels.shape[1] * levels.shape[2]
+    contexts = np.empty((*shape, 2), np.uint16)
+    predictions = np.empty(shape, np.int32)
+    run(levels, design, states, Watch(contexts, predictions, quiet=True))
+    seen = predictions.reshape(-1)
+    return replace(found, contexts=contexts.reshape(-1, 2), predictions=seen if design.predictor else seen[:0])
 
 
 def _rounded(bits: npt.NDArray[np.float64], rate: float) -> Floats:
