@@ -145,3 +145,24 @@ def test_usage_errors_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixture
 def test_options_are_never_abbreviated() -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["encode", "a", "--loss"])
+
+
+@pytest.mark.parametrize(
+    ("words", "start", "end"),
+    [
+        (["--max-error", "7"], "--max-error: expected", "got 7"),
+        (["--global"], "--global: expected", "got none"),
+        (["--target-size", "0"], "--target-size: expected", "got 0"),
+        (["--sparsity", "2"], "--sparsity: expected", "got 2"),
+        (["--lossless", "--target-ratio", "4"], "--lossless: expected nothing that loses", "got --target-ratio"),
+        (["--lossless", "--threshold", "1std"], "--lossless: expected nothing that loses", "got --threshold"),
+        (["--set", "k:per_channel=x"], "per_channel: expected", "got 'x'"),
+    ],
+)
+def test_errors_spell_options_as_they_were_typed(
+    words: list[str], start: str, end: str, samples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["encode", str(samples / "lenet300.h5"), "--dry-run", *words]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"wcodec: {start}")
+    assert line.endswith(end)

@@ -73,6 +73,16 @@ def test_an_onnx_model_of_nothing_but_fields_is_refused(tmp_path: Path, monkeypa
         onnx.survey(path)
 
 
+def test_a_million_outermost_fields_are_no_onnx_model_and_told_soon(tmp_path: Path) -> None:
+    path = onnx_file(tmp_path / "m.onnx", b"")
+    path.write_bytes(path.read_bytes() + b"\x10\x01" * 1_000_000)
+    start = time.process_time()
+    with pytest.raises(ModelFileError, match="damaged ONNX"):
+        package.encode(path, tmp_path / "m.wcz")
+    assert time.process_time() - start < 1.5
+    assert_comes_back(path)
+
+
 def test_what_only_looks_like_an_onnx_model_is_refused_and_comes_back(tmp_path: Path) -> None:
     graph = b""
     for _ in range(40):

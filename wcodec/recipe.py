@@ -24,6 +24,7 @@ WORDS = (
     "bits", "block", "clusters", "coder", "lossless", "per_channel", "quantizer", "sparsity", "start", "step",
     "threshold",
 )  # fmt: skip
+_OPTION = {"absolute": "threshold", "deviations": "threshold", "sparsity": "sparsity"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Prune:
     def __post_init__(self) -> None:
         top = 1.0 if self.rule == "sparsity" else float("inf")
         if not 0.0 <= self.amount <= top:
-            raise RecipeError(f"prune: expected {self.rule} between 0 and {top:g}, got {self.amount:g}")
+            raise RecipeError(f"{_OPTION[self.rule]}: expected 0 to {top:g}, got {self.amount:g}")
 
 
 def _within(word: str, value: int | None, low: int, high: int) -> None:

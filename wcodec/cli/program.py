@@ -16,7 +16,8 @@ from typing import NoReturn
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, OK, TERMINATED, code_of, line_of
 from wcodec.cli.grammar import parser
-from wcodec.errors import ContainerError, ModelFileError
+from wcodec.cli.spelling import as_typed
+from wcodec.errors import ContainerError, ModelFileError, RecipeError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +38,8 @@ def _run(words: list[str]) -> int:
     args = parser().parse_args(words)
     try:
         code = args.run(args)
+    except RecipeError as error:
+        raise RecipeError(as_typed(str(error), vars(args))) from error
     except (ContainerError, ModelFileError) as error:
         source = getattr(args, "source", None)
         if source is None or source.name in str(error):

@@ -27,6 +27,8 @@ TYPES = {
     18: "bytes1", 19: "float8_e5m2", 20: "bytes1",
 }  # fmt: skip
 MAX_DEPTH = 32
+MAX_OUTERMOST = 1 << 16
+"""Fields of the outermost message: a graph, and a few more for each set of operators, function and remark."""
 MAX_FIELDS = 1 << 21
 """Of all messages that are walked; models of a hundred thousand operators have fewer."""
 FEW = 64
@@ -84,8 +86,9 @@ def is_onnx(path: Path) -> bool:
     """Whether the file is a message with a version and a graph, as an ONNX model is."""
     try:
         with _mapped(path) as file:
-            numbers = {one.number for one in islice(fields(file, 0, len(file)), MAX_FIELDS)}
-            return {1, 7} <= numbers
+            walk = fields(file, 0, len(file))
+            numbers = {one.number for one in islice(walk, MAX_OUTERMOST)}
+            return {1, 7} <= numbers and next(walk, None) is None
     except (ValueError, OSError):
         return False
 

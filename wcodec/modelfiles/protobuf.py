@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
-@dataclass(frozen=True)
-class Field:
-    """A field: its value where it is a varint, else where its bytes lie."""
+class Field(NamedTuple):
+    """A field (made by the million): its value where it is a varint, else where its bytes lie."""
 
     number: int
     wire: int
@@ -30,13 +29,13 @@ def fields(file: mmap.mmap | bytes, begin: int, end: int) -> Iterator[Field]:
     """
     at = begin
     while at < end:
-        tag, at = varint(file, at, end)
+        tag, at = (file[at], at + 1) if file[at] < 0x80 else varint(file, at, end)
         number, wire = tag >> 3, tag & 7
         if not 0 < number < 1 << 29:
             raise ValueError(f"field {number} before byte {at}")
         if wire == VARINT:
             start = at
-            value, at = varint(file, at, end)
+            value, at = (file[at], at + 1) if at < end and file[at] < 0x80 else varint(file, at, end)
             yield Field(number, wire, value, start, at)
             continue
         if wire not in (FIXED64, BYTES, FIXED32):
