@@ -45,3 +45,18 @@ def test_a_word_that_nobody_knows_is_refused(samples: Path, tmp_path: Path) -> N
     with pytest.raises(wcodec.RecipeError, match="'bitz': expected one of bits"):
         wcodec.encode(samples / "tutorial_cnn.h5", tmp_path / "m.wcz", bitz=4)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_source_is_a_file_not_found(tmp_path: Path) -> None:
+    missing, target = tmp_path / "missing.h5", tmp_path / "m.wcz"
+    for call in (
+        lambda: wcodec.encode(missing, target),
+        lambda: wcodec.decode(str(missing), target),
+        lambda: wcodec.verify(missing),
+        lambda: wcodec.inspect(missing),
+        lambda: wcodec.open(missing),
+    ):
+        with pytest.raises(FileNotFoundError) as caught:
+            call()
+        assert caught.value.filename == str(missing)
+    assert not target.exists()

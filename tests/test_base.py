@@ -18,7 +18,7 @@ from test_sharded import checkpoint, contents
 
 import wcodec as package
 from wcodec.decoder import decode, open_container
-from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError
+from wcodec.errors import ContainerError, CorruptError, RecipeError
 from wcodec.floats import from_float, to_float32
 from wcodec.versions import STEPS, SUM, XOR, apart, summands, summed, together
 from wcodec.wire import FLOATS
@@ -90,7 +90,7 @@ def test_a_base_of_nothing_in_common_makes_nothing_larger(tmp_path: Path) -> Non
     (tmp_path / "words").write_text("no model")
     package.encode(new, tmp_path / "m.wcz", base=tmp_path / "words", lossless=True)
     package.decode(tmp_path / "m.wcz", tmp_path / "back")
-    with pytest.raises(ModelFileError):
+    with pytest.raises(FileNotFoundError, match="missing"):
         package.encode(new, tmp_path / "m.wcz", base=tmp_path / "missing", lossless=True)
 
 

@@ -1,7 +1,13 @@
-"""The verbs in Python. Paths may be texts; files appear whole or not at all, over what was there."""
+"""The verbs in Python. Paths may be texts; files appear whole or not at all, over what was there.
+
+What is written replaces a file of that name without a question, as `numpy.save` does; only the command asks for -f. A
+source or a base that is missing is FileNotFoundError.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -68,7 +74,8 @@ def encode(
     from wcodec.request import recipe_from
     from wcodec.sharded import encode_any as story
 
-    story(Path(source), Path(target), recipe_from(words), base=_path(base), threads=threads, executor=executor)
+    recipe = recipe_from(words)
+    story(_found(source), Path(target), recipe, base=_path(base), threads=threads, executor=executor)
     return numbers(Path(target))
 
 
@@ -79,7 +86,7 @@ def decode(source: StrPath, target: StrPath, *, base: StrPath | None = None, thr
     """
     from wcodec.folders import decode as story
 
-    story(Path(source), Path(target), base=_path(base), threads=threads)
+    story(_found(source), Path(target), base=_path(base), threads=threads)
 
 
 def verify(source: StrPath, *, base: StrPath | None = None, threads: int = 0) -> None:
@@ -89,7 +96,7 @@ def verify(source: StrPath, *, base: StrPath | None = None, threads: int = 0) ->
     """
     from wcodec.folders import verify as story
 
-    story(Path(source), base=_path(base), threads=threads)
+    story(_found(source), base=_path(base), threads=threads)
 
 
 def inspect(source: StrPath) -> Inspection:
@@ -99,11 +106,18 @@ def inspect(source: StrPath) -> Inspection:
     """
     from wcodec.inspection import inspect as numbers
 
-    return numbers(Path(source))
+    return numbers(_found(source))
 
 
 def _path(path: StrPath | None) -> Path | None:
-    return None if path is None else Path(path)
+    return None if path is None else _found(path)
+
+
+def _found(path: StrPath) -> Path:
+    """Raises: FileNotFoundError, as Python's own functions do."""
+    if not Path(path).exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return Path(path)
 
 
 def full_name(names: Collection[str], asked: str) -> str:
@@ -156,4 +170,4 @@ def open(source: StrPath, *, base: StrPath | None = None) -> Weights:
     """
     from wcodec.folders import places_of
 
-    return Weights(Path(source), places_of(Path(source)), _path(base))
+    return Weights(_found(source), places_of(Path(source)), _path(base))

@@ -24,7 +24,6 @@ WORDS = (
     "bits", "block", "clusters", "coder", "lossless", "per_channel", "quantizer", "sparsity", "start", "step",
     "threshold",
 )  # fmt: skip
-_OPTION = {"absolute": "threshold", "deviations": "threshold", "sparsity": "sparsity"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Prune:
     def __post_init__(self) -> None:
         top = 1.0 if self.rule == "sparsity" else float("inf")
         if not 0.0 <= self.amount <= top:
-            raise RecipeError(f"{_OPTION[self.rule]}: expected 0 to {top:g}, got {self.amount:g}")
+            raise RecipeError(f"{'sparsity' if top == 1 else 'threshold'}: expected 0 to {top:g}, got {self.amount:g}")
 
 
 def _within(word: str, value: int | None, low: int, high: int) -> None:
@@ -248,7 +247,7 @@ def parse_config(path: Path) -> tuple[Options, tuple[Rule, ...], dict[str, objec
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: expected a TOML file, got {getattr(error, 'strerror', error)}") from error
     tables = config.pop("set", [])
-    if not isinstance(tables, list) or not all(isinstance(t, dict) and "pattern" in t for t in tables):
+    if not (isinstance(tables, list) and all(isinstance(t, dict) and "pattern" in t for t in tables)):
         raise RecipeError(f"{path}: expected [[set]] tables with a pattern")
     rules = tuple(Rule(str(t["pattern"]), options_from({k: v for k, v in t.items() if k != "pattern"})) for t in tables)
     own = {f.name for f in fields(Recipe)} - {"options", "rules"}
