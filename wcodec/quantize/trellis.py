@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.entropy.context_design import Design, geometry
+from wcodec.entropy.context_design import geometry
 from wcodec.entropy.context_probe import Probe, elsewhere, probe
 from wcodec.entropy.context_search import sketch
 from wcodec.kernels import trellis as kernel
