@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
-from wcodec.cli.paths import MODEL_SUFFIXES, free_target, misnamed, source_file, unpacked_name
+from wcodec.cli.paths import MODEL_SUFFIXES, free_target, misnamed, unpacked_name
+from wcodec.cli.piped import DASH, input_file, output_file
 from wcodec.cli.units import parse_threads
 from wcodec.errors import RecipeError, WcodecError
 
@@ -35,10 +37,14 @@ def run(args: argparse.Namespace) -> int:
     """
     from wcodec.folders import index_of
 
-    source = source_file(args.source)
-    if args.tensor:
-        return _some(args, source)
-    return _folder(args, index) if (index := index_of(source)) else _whole(args, source)
+    with ExitStack() as stack:
+        source = stack.enter_context(input_file(args.source))
+        if args.tensor:
+            return _some(args, source)
+        if index := index_of(source):
+            return _folder(args, index)
+        piped = args.output == DASH or (args.source == DASH and not args.output)
+        return _whole(args, source, stack.enter_context(output_file(args.force)) if piped else None)
 
 
 def _folder(args: argparse.Namespace, index: Path) -> int:
@@ -63,7 +69,8 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
     return OK
 
 
-def _whole(args: argparse.Namespace, source: Path) -> int:
+def _whole(args: argparse.Namespace, source: Path, piped: Path | None) -> int:
+    """Write the file that it holds, to `piped` where that is given."""
     from wcodec.cli.progress import watched
     from wcodec.cli.render import size
     from wcodec.decoder import decode, open_container
@@ -76,15 +83,16 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
         named = is_identical(opened.container) and source.with_suffix("").suffix
         kind = suffix(opened.container.kind, opened.container.skeleton)
     ending = "" if named else kind
-    if args.output and (other := misnamed(source, args.output, kind)):
+    if args.output and not piped and (other := misnamed(source, args.output, kind)):
         raise RecipeError(f"{args.output}: expected {kind}, .npz or .safetensors, as the model in it, got {other}")
-    target = free_target(source, args.output or unpacked_name(source, ending), args.force)
+    target = piped or free_target(source, args.output or unpacked_name(source, ending), args.force)
     with watched("decode", args.quiet) as progress:
         decode(source, target, base=args.base, threads=args.threads, progress=progress)
     if not args.quiet:
         seconds = time.perf_counter() - start
         before, after = source.stat().st_size, target.stat().st_size
-        streams.write_note(f"{target}: {size(before)} -> {size(after)}, all checksums fit, {seconds:.1f} s")
+        shown = "standard output" if piped else target
+        streams.write_note(f"{shown}: {size(before)} -> {size(after)}, all checksums fit, {seconds:.1f} s")
     return OK
 
 

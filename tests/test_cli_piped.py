@@ -1,0 +1,57 @@
+"""`-` as a file: what comes from a pipe, and goes into one."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from conftest import command
+
+
+def piped(content: bytes, *words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    """The command with `content` as its standard input."""
+    return subprocess.run([*command(), *words], input=content, capture_output=True, timeout=120, check=False, **options)
+
+
+def test_a_model_goes_through_two_pipes_and_comes_back(samples: Path, tmp_path: Path) -> None:
+    model = (samples / "tutorial_cnn.h5").read_bytes()
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    environment = {"TMPDIR": str(spool)}
+    coded = piped(model, "encode", "-", "--lossless", "-q", env=environment)
+    assert (coded.returncode, coded.stderr) == (0, b"")
+    back = piped(coded.stdout, "decode", "-", env=environment)
+    assert back.returncode == 0
+    assert b"standard output" in back.stderr
+    assert back.stdout == model
+    assert list(spool.iterdir()) == []
+
+
+def test_pipes_give_the_bytes_that_files_do(samples: Path, tmp_path: Path) -> None:
+    model = samples / "tutorial_cnn.h5"
+    assert piped(b"", "encode", str(model), "-o", str(tmp_path / "m.wcz"), "-q").returncode == 0
+    packed = (tmp_path / "m.wcz").read_bytes()
+    assert piped(b"", "encode", str(model), "-o", "-", "-q").stdout == packed
+    assert piped(model.read_bytes(), "encode", "-", "-o", str(tmp_path / "n.wcz"), "-q").returncode == 0
+    assert (tmp_path / "n.wcz").read_bytes() == packed
+    assert piped(packed, "decode", "-", "-o", str(tmp_path / "back.h5"), "-q").returncode == 0
+    assert (tmp_path / "back.h5").read_bytes() == piped(b"", "decode", str(tmp_path / "m.wcz"), "-o", "-", "-q").stdout
+
+
+def test_what_is_damaged_writes_nothing_into_a_pipe(coded: Path) -> None:
+    whole = bytearray(coded.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    done = piped(bytes(whole), "decode", "-")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, b"", 1)
+    done = piped(b"no model", "encode", "-")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (5, b"", 1)
+
+
+def test_a_reader_that_leaves_is_no_error_of_ours(samples: Path) -> None:
+    model = samples / "lenet5.keras"
+    words = [*command(), "encode", str(model), "-o", "-", "--lossless", "-q"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.read(4) == b"\x89WCZ"
+    process.stdout.close()
+    assert process.wait(60) in {0, 141}
