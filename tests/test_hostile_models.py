@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -89,6 +90,27 @@ def test_what_only_looks_like_an_onnx_model_is_refused_and_comes_back(tmp_path: 
         graph = message(1, message(5, message(1, b"g") + message(6, graph)))
     path = onnx_file(tmp_path / "m.onnx", graph)
     with pytest.raises(ModelFileError, match="32 deep"):
+        package.encode(path, tmp_path / "m.wcz")
+    assert_comes_back(path)
+
+
+def test_strings_that_are_all_the_same_megabyte_are_refused_and_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        file["w"] = np.ones((4, 4), np.float32)
+        file.attrs["long"] = "x" * 1_000_000
+        file.attrs.create("many", [f"{number:04}" for number in range(4000)], dtype=h5py.string_dtype())
+    whole = bytearray(path.read_bytes())
+    long = whole.index(struct.pack("<I", 1_000_000))
+    short = struct.pack("<I", 4)
+    at = whole.index(b"many")
+    while (at := whole.find(short, at)) >= 0:  # length, address of a heap, number in it
+        heap, number = struct.unpack_from("<QI", whole, at + 4)
+        if whole[heap : heap + 4] == b"GCOL" and number:
+            whole[at : at + 16] = whole[long : long + 16]
+        at += 1
+    path.write_bytes(whole)
+    with pytest.raises(ModelFileError, match="many: may hold more text"):
         package.encode(path, tmp_path / "m.wcz")
     assert_comes_back(path)
 

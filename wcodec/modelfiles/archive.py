@@ -42,8 +42,8 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
                     continue
                 weights = stack.enter_context(_weights(archive, info, path))
                 where = f"{path}, {WEIGHTS}"
-                file = stack.enter_context(hdf5_read.opened(weights, where))
-                tree, found, dropped = hdf5_read.survey(file, where, info.file_size, keep_optimizer)
+                file, longest = stack.enter_context(hdf5_read.opened(weights, where))
+                tree, found, dropped = hdf5_read.survey(file, longest, where, info.file_size, keep_optimizer)
                 tensors = annotate(tree, found, config)
                 packed = skeleton.pack(tree, [tensor.dtype for tensor in tensors])
                 kept.append(members.described(info, members.TENSORS, packed))

@@ -61,7 +61,7 @@ def _datasets(source: Path | IO[bytes], where: str, origin: int) -> list[Extent]
         if isinstance(thing, h5py.Dataset) and (extent := _dataset(name, thing.id, origin)):
             found.append(extent)
 
-    with hdf5_read.opened(source, where) as file, hdf5_read.border(where):
+    with hdf5_read.opened(source, where) as (file, _), hdf5_read.border(where):
         file.visititems(visit)
     return found
 

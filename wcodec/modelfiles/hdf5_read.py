@@ -35,6 +35,8 @@ from wcodec.wire import MAX_DIMS
 
 DEFLATE_RATIO = 1032
 """No zlib stream expands more than this, so a dataset that claims to is a bomb."""
+MOST_TEXT = 1 << 28
+"""Bytes of strings, of all attributes and datasets, that are always read."""
 FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF})
 HDF5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError, ArithmeticError, SystemError)
 """What h5py raises for a damaged file."""
@@ -49,9 +51,11 @@ class Survey:
 
     where: str
     file: h5py.File
+    longest_string: int
     file_bytes: int
     objects: dict[int, int | None] = field(default_factory=dict)
     stored_bytes: int = 0
+    text_bytes: int = 0
     found: list[Found] = field(default_factory=list)
 
 
@@ -65,31 +69,34 @@ def border(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(source: Path | IO[bytes], where: str) -> Iterator[h5py.File]:
-    """The file, open for reading; only errors of opening and closing are translated."""
+def opened(source: Path | IO[bytes], where: str) -> Iterator[tuple[h5py.File, int]]:
+    """The file, open for reading, and the bytes of the longest string in its heaps.
+
+    Only errors of opening and closing are translated.
+    """
     with border(where):
         if isinstance(source, Path):
             with source.open("rb") as raw:
-                check_heaps(raw, where)
+                longest = check_heaps(raw, where)
             file = h5py.File(source, "r", locking=False)
         else:
-            check_heaps(source, where)
+            longest = check_heaps(source, where)
             file = h5py.File(source, "r")
     try:
-        yield file
+        yield file, longest
     finally:
         with border(where):
             file.close()
 
 
 def survey(
-    file: h5py.File, where: str, file_bytes: int, keep_optimizer: bool
+    file: h5py.File, longest: int, where: str, file_bytes: int, keep_optimizer: bool
 ) -> tuple[Group, list[Found], tuple[str, ...]]:
     """Tree, tensors in the order of the tree's slots, and names of the tensors of the optimizer that were left out.
 
     Raises: ModelFileError for links that leave the file, unsupported types and sizes that the file does not back.
     """
-    walk, left_out = Survey(where, file, file_bytes), Survey(where, file, file_bytes)
+    walk, left_out = (Survey(where, file, longest, file_bytes) for _ in range(2))
     with border(where):
         root = h5g.open(file.id, b"/")
         tree = _group(walk, root, "", "", {}, 0, None if keep_optimizer else left_out)
@@ -153,7 +160,7 @@ def _dataset(walk: Survey, dataset: h5d.DatasetID, name: str, path: str) -> Slot
     _refuse_bombs(walk, dataset, flags, shape, where)
     dtype = tensor_dtype(text)
     if shape is None or text[0] == "s":
-        return Stored(name, Values(text, shape, _items(dataset, text, shape)), attributes, ordered)
+        return Stored(name, Values(text, shape, _items(walk, dataset, text, shape, where)), attributes, ordered)
     slot = Slot(name, text, attributes, ordered)
     if dtype is None:
         raise ModelFileError(f"{where}: tensors of type {text} are not supported")
@@ -213,13 +220,19 @@ def _attributes(walk: Survey, thing: h5g.GroupID | h5d.DatasetID, path: str, ord
         shape = _shape(attribute.get_space(), where)
         if shape is not None and _product(shape) * attribute.get_type().get_size() > walk.file_bytes:
             raise ModelFileError(f"{where}: declares more bytes than the file has")
-        result.append(Attribute(name, Values(text, shape, _items(attribute, text, shape))))
+        result.append(Attribute(name, Values(text, shape, _items(walk, attribute, text, shape, where))))
     return tuple(result)
 
 
-def _items(source: h5a.AttrID | h5d.DatasetID, text: str, shape: tuple[int, ...] | None) -> tuple[bytes, ...]:
+def _items(
+    walk: Survey, source: h5a.AttrID | h5d.DatasetID, text: str, shape: tuple[int, ...] | None, where: str
+) -> tuple[bytes, ...]:
     if shape is None:
         return ()
+    # Many elements may share one string of the heap, and each is a copy in memory.
+    left = max(MOST_TEXT, 8 * walk.file_bytes) - walk.text_bytes
+    if not item_bytes(text) and _product(shape) * walk.longest_string > left:
+        raise ModelFileError(f"{where}: may hold more text than {MOST_TEXT} bytes; --lossless takes any file")
     dtype, in_memory = memory_type(text)
     values = np.empty(shape, dtype)
     if values.size and isinstance(source, h5a.AttrID):
@@ -228,7 +241,9 @@ def _items(source: h5a.AttrID | h5d.DatasetID, text: str, shape: tuple[int, ...]
         source.read(h5s.ALL, h5s.ALL, values, mtype=in_memory)
     if item_bytes(text):
         return (values.tobytes(),)
-    return tuple(item if isinstance(item, bytes) else b"" for item in values.ravel())
+    texts = tuple(item if isinstance(item, bytes) else b"" for item in values.ravel())
+    walk.text_bytes += sum(map(len, texts))
+    return texts
 
 
 def _shape(space: h5s.SpaceID, where: str) -> tuple[int, ...] | None:

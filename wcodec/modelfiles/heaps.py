@@ -17,23 +17,25 @@ HEADER_BYTES = 16
 BLOCK = 1 << 20
 
 
-def check_heaps(file: IO[bytes], where: str) -> None:
-    """Looks through a whole HDF5 file.
+def check_heaps(file: IO[bytes], where: str) -> int:
+    """Looks through a whole HDF5 file; bytes of the longest string in its heaps.
 
     Raises: ModelFileError for a heap whose objects do not follow each other up to its end, or that overlaps another.
     """
     found = _signatures(file)
     length = file.seek(0, os.SEEK_END)
-    end = 0
+    end = longest = 0
     for address in found:
         file.seek(address + 8)
         size = int.from_bytes(file.read(8), "little")
         file.seek(address)
         heap = file.read(min(size, length - address))
-        if address < end or len(heap) != size or not _advances(heap):
+        own = _longest(heap)
+        if address < end or len(heap) != size or own is None:
             raise ModelFileError(f"{where}: damaged heap of strings at byte {address}")
-        end = address + size
+        end, longest = address + size, max(longest, own)
     file.seek(0)
+    return longest
 
 
 def _signatures(file: IO[bytes]) -> list[int]:
@@ -55,11 +57,13 @@ def _signatures(file: IO[bytes]) -> list[int]:
     return found
 
 
-def _advances(heap: bytes) -> bool:
-    at = HEADER_BYTES
+def _longest(heap: bytes) -> int | None:
+    """Bytes of its longest object; None where its objects do not follow each other up to its end."""
+    at, longest = HEADER_BYTES, 0
     while len(heap) - at >= HEADER_BYTES:
         size = int.from_bytes(heap[at + 8 : at + 16], "little")
         if heap[at : at + 2] == b"\0\0":
-            return size >= HEADER_BYTES and at + size <= len(heap)
+            return longest if size >= HEADER_BYTES and at + size <= len(heap) else None
+        longest = max(longest, size)
         at += HEADER_BYTES + -(-size // 8) * 8
-    return at <= len(heap)
+    return longest if at <= len(heap) else None
