@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from wcodec.learning.divergence import POINTS, divergence, outputs_of
+from wcodec.learning.divergence import divergence, outputs_of
 from wcodec.learning.feedback import Float32
 from wcodec.learning.kernels import coded_bytes, steps_of, values_of
 from wcodec.learning.rounding import Latents, round_stage
@@ -46,8 +46,8 @@ class Calibration:
 
     @property
     def drop(self) -> float:
-        """Points of accuracy that the divergence predicts."""
-        return 100 * POINTS * self.divergence
+        """Points of accuracy predicted."""
+        return self.verdict.drop
 
 
 def attempt(subject: Subject, size: float, damping: float, factors: Sequence[float] | None = None) -> Calibration:

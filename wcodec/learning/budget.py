@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from wcodec.learning.divergence import POINTS
@@ -33,7 +33,7 @@ CAUTION: Final = 0.85
 class Budget:
     """Bounds that all have to be kept; None where anything goes.
 
-    drop:      points of accuracy, predicted from the divergence; where there are labels, those counted, too.
+    drop:      points of accuracy, predicted (see `Verdict.drop`); where there are labels, those counted, too.
     kl:        nats of divergence.
     agreement: percent of the choices that stay, doubts taken off.
     bytes:     of the weights. With it the least divergence is the best, otherwise the least bytes are.
@@ -51,12 +51,17 @@ class Budget:
         known = [bound for bound in bounds if bound is not None]
         return min(known) if known else None
 
+    def less(self, part: float) -> Budget:
+        """The budget with a part taken off what may be lost."""
+        drop = None if self.drop is None else (1 - part) * self.drop
+        return replace(self, drop=drop, kl=None if self.kl is None else (1 - part) * self.kl)
+
     def allows(self, one: Judged) -> bool:
         """Whether all bounds are kept."""
         found, target = one.verdict, self.target
         return (
             (target is None or found.divergence <= target)
-            and (self.drop is None or found.lost is None or found.lost <= self.drop)
+            and (self.drop is None or max(found.expected, found.lost or 0.0) <= self.drop)
             and (self.agreement is None or found.agreement - found.doubtful >= self.agreement)
             and (self.bytes is None or one.bytes <= self.bytes)
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from keras import Model
 
 POINTS: Final = 0.42
-"""Points of accuracy that 0.01 nats of divergence cost: seen on six networks of ten classes, +-40 % on one run."""
+"""Points of accuracy that 0.01 nats of divergence cost, on nine networks, +-40 % on one run; see `Verdict.drop`."""
 
 
 def outputs_of(model: Model, examples: Examples) -> tuple[Outputs, ...]:

@@ -10,7 +10,6 @@ from typing import Final
 
 from wcodec.errors import BudgetError
 from wcodec.learning.budget import Budget
-from wcodec.learning.divergence import POINTS
 from wcodec.learning.kernels import steps_of, values_of
 from wcodec.learning.moments import Moments, moments
 from wcodec.learning.shared_kernel import Sharing, shared_kernel
@@ -47,8 +46,8 @@ class SharedNet:
 
     @property
     def drop(self) -> float:
-        """Points of accuracy that the divergence predicts."""
-        return 100 * POINTS * self.divergence
+        """Points of accuracy predicted."""
+        return self.verdict.drop
 
 
 def share_within(

@@ -23,8 +23,8 @@ from wcodec.learning.sharing import SharedNet, share_within, shared_tensors
 from wcodec.learning.standing import Patience, Standing, Watch
 from wcodec.learning.subject import Subject, prepare
 from wcodec.learning.tensor_names import tensor_names, tuned_tensors
-from wcodec.learning.vectors import with_vectors
-from wcodec.learning.verdict import judged
+from wcodec.learning.vectors import room_for_vectors, with_vectors
+from wcodec.learning.verdict import SPREAD, judged
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
 
@@ -110,13 +110,18 @@ def tune(source: Path, wish: Wish, watch: Watch, measure: Measure | None = None)
     if wish.most_bytes is not None and measure is not None:
         found = _within(bench, examples, budget, lambda one: measure(tuned_tensors(one, names)))
     else:
-        found = _rounded(bench, budget)
-        found = with_vectors(subject, _trained(bench, examples, found, budget), budget)
+        kernels = budget.less(room_for_vectors(subject))
+        found = _trained(bench, examples, _rounded(bench, kernels), kernels)
+        found = with_vectors(subject, found, budget)
     lost = [one.path for one in found.latents if one.index not in names]
     said = [*examples.said, f"{subject.held_out.count:,} of {examples.count:,} inputs were kept apart to measure on"]
+    if found.verdict.lost is not None and wish.max_drop is not None:
+        said.append("of the accuracy lost by their labels one standard error is forgiven: so much may be chance")
     if bench.patience.over:
         said.append("interrupted: this is the best that was found until then")
-    said.append(f"chosen: about {found.bytes:,} bytes, {found.divergence:.4f} nats, {found.drop:.2f} points predicted")
+    least, most = (part * found.drop for part in SPREAD)
+    predicted = f"{found.drop:.2f} points predicted ({least:.2f} to {most:.2f} likely)"
+    said.append(f"chosen: about {found.bytes:,} bytes, {found.divergence:.4f} nats, {predicted}")
     if lost:
         said.append(
             f"{len(lost)} tensors look otherwise in the file and are coded by the preset: {', '.join(lost[:3])}"

@@ -18,25 +18,28 @@ from wcodec.rules import round_step
 
 PARTS: Final = (2, 3, 4, 6, 9, 12, 24, 48, 96)
 """Steps tried, as parts of the rms of a vector."""
-DEARER: Final = 1.01
-"""Most that the divergence may grow by: the bytes it could buy elsewhere are more."""
+WORTH: Final = 0.35
+"""Bytes of kernels go about with this power of one over the divergence: what vectors add to it must be worth it."""
+MOST: Final = 1 / 8
+"""Of the divergence allowed, left to vectors."""
 WRITTEN: Final = 2
 """Bytes of a number that has no step."""
 
 
 def with_vectors(subject: Subject, found: Calibration, budget: Budget) -> Calibration:
-    """`found` with its vectors in steps too, the largest tried that hardly move the answers and keep the budget.
+    """`found` with its vectors in steps too: those tried with which the answers are the best for the bytes.
 
     The network must have its original weights, and has them again.
     """
     model, before = subject.model, subject.model.get_weights()
+    tried = [found]
     try:
         for one in found.latents:
             model.weights[one.index].assign(one.weights)
         for index, values in found.statistics:
             model.weights[index].assign(values)
         vectors = _vectors(subject, found)
-        for parts in PARTS:
+        for parts in PARTS if vectors else ():
             stepped = [_stepped(*vector, parts) for vector in vectors]
             for one in stepped:
                 model.weights[one.index].assign(one.weights)
@@ -49,11 +52,18 @@ def with_vectors(subject: Subject, found: Calibration, budget: Budget) -> Calibr
                 verdict=judged(subject),
                 bytes=found.bytes - saved,
             )
-            if stepped and smaller.divergence <= DEARER * found.divergence and budget.allows(smaller):
-                return smaller
+            if budget.allows(smaller):
+                tried.append(smaller)
     finally:
         model.set_weights(before)
-    return found
+    return min(tried, key=lambda one: one.bytes * max(one.divergence, 1e-9) ** WORTH)
+
+
+def room_for_vectors(subject: Subject) -> float:
+    """The part of a divergence that kernels should leave to vectors: their part of the numbers, an eighth at most."""
+    kernels = sum(kernel.original.size for kernel in subject.kernels)
+    numbers = sum(int(np.prod(weight.shape)) for weight in subject.model.weights)
+    return min(MOST, 1 - kernels / numbers)
 
 
 def _vectors(subject: Subject, found: Calibration) -> list[tuple[int, str, Float32]]:
