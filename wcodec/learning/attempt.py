@@ -73,6 +73,14 @@ def attempt(subject: Subject, size: float, damping: float, factors: Sequence[flo
     return Calibration(size, damping, tuple(found), changed, verdict, size_bytes)
 
 
+def factors_of(subject: Subject, one: Calibration) -> tuple[float, ...]:
+    """The factors on the steps that an attempt was made with."""
+    steps, plain = {each.index: each.step for each in one.latents}, steps_of(subject.kernels, one.size)
+    return tuple(
+        steps[kernel.index] / step if step else 1.0 for kernel, step in zip(subject.kernels, plain, strict=True)
+    )
+
+
 def balance(subject: Subject, size: float, damping: float) -> tuple[float, ...]:
     """Factors on the steps, from what the rounding of each kernel alone costs at `size`.
 

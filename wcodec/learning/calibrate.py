@@ -14,7 +14,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from wcodec.errors import BudgetError
-from wcodec.learning.attempt import Calibration, attempt, balance
+from wcodec.learning.attempt import Calibration, attempt, balance, factors_of
 from wcodec.learning.budget import Budget
 from wcodec.learning.examples import Examples
 from wcodec.learning.standing import Patience
@@ -28,6 +28,7 @@ SIZES: Final = 8
 """Attempts for one damping."""
 CLOSE: Final = 1.05
 """Sizes this near to one another are not told apart."""
+STRIDE: Final = 2.0**0.5
 SLOPE: Final = 0.35
 START: Final = (3.4, 16.0)
 """First steps tried, in rms of the largest kernel: at most the first number, and the second over the kernels."""
@@ -62,9 +63,11 @@ def calibrate_subject(
     seconds: float = float("inf"),
     progress: Callable[[Calibration], None] | None = None,
     patience: Patience | None = None,
+    near: Calibration | None = None,
 ) -> Calibration:
     """`calibrate` of a network that is on the bench already, by any budget.
 
+    near:     an attempt that nearly fits; the search goes on from there.
     seconds:  no attempt is begun after this time, unless none was within the budget yet.
     patience: an interrupt ends the search with what it found, and is remembered there; if it found any.
 
@@ -72,8 +75,8 @@ def calibrate_subject(
     """
     deadline = time.monotonic() + seconds
     cap, slope = START
-    start = min(cap, slope / len(subject.kernels))
-    factors = balance(subject, start, DAMPINGS[0])
+    start = near.size if near else min(cap, slope / len(subject.kernels))
+    factors = factors_of(subject, near) if near else balance(subject, start, DAMPINGS[0])
     tried: list[Calibration] = []
 
     @cache
@@ -92,10 +95,10 @@ def calibrate_subject(
 
     patience = patience or Patience()
     with patience:
-        for damping in DAMPINGS:
+        for damping in (near.damping,) if near else DAMPINGS:
             if tried and (time.monotonic() >= deadline or _is_worse(tried_at(damping, start), tried)):
                 break
-            start = _largest(partial(fits, damping), start, goes_on)
+            start = _largest(partial(fits, damping), start, goes_on, CLOSE if near else STRIDE)
     best = budget.best(tried)
     if best is None and patience.over:
         raise KeyboardInterrupt
@@ -110,9 +113,12 @@ def _is_worse(one: Calibration, others: Sequence[Calibration]) -> bool:
     return bool(scores[0] > 1.05 * min(scores))
 
 
-def _largest(fits: Callable[[float], bool], start: float, in_time: Callable[[], bool]) -> float:
-    """About the largest size that fits: up or down in growing strides, then between the nearest two."""
-    size, factor = start, 2.0**0.5
+def _largest(fits: Callable[[float], bool], start: float, in_time: Callable[[], bool], factor: float) -> float:
+    """About the largest size that fits: up or down in growing strides, then between the nearest two.
+
+    factor: the first stride.
+    """
+    size = start
     inside = outside = 0.0
     for _ in range(SIZES):
         if fits(size):

@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 
 from wcodec.errors import RecipeError
-from wcodec.learning.attempt import Calibration, attempt
+from wcodec.learning.attempt import Calibration, attempt, factors_of
 from wcodec.learning.budget import Budget
-from wcodec.learning.kernels import coded_bytes, steps_of
+from wcodec.learning.kernels import coded_bytes
 from wcodec.learning.standing import Patience
 from wcodec.learning.student import Student, begin, reprice, settle, state, student, tensorflow
 from wcodec.learning.subject import Subject
@@ -143,13 +143,10 @@ def _dearer(last: Calibration, start: Calibration, budget: Budget) -> float:
 
 def _finer(subject: Subject, start: Calibration) -> Calibration:
     """The network rounded as `start` is, by steps smaller by FINER: large ones are hard to train."""
-    plain = steps_of(subject.kernels, start.size)
-    steps = {one.index: one.step for one in start.latents}
-    factors = [steps[kernel.index] / step if step else 1.0 for kernel, step in zip(subject.kernels, plain, strict=True)]
     few = -(-sum(len(batch[0]) for batch in subject.fitting) // FEW)
     # What is remembered is of other inputs.
     bench = replace(subject, fitting=subject.fitting[::few], remembered={})
-    return attempt(bench, FINER * start.size, start.damping, factors)
+    return attempt(bench, FINER * start.size, start.damping, factors_of(subject, start))
 
 
 def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:

@@ -155,13 +155,15 @@ def _budget(wish: Wish, caution: float = CAUTION) -> Budget:
     return Budget(drop=drop, kl=wish.max_kl, agreement=wish.min_agreement)
 
 
-def _rounded(bench: _Bench, budget: Budget) -> Calibration:
+def _rounded(bench: _Bench, budget: Budget, near: Calibration | None = None) -> Calibration:
     seconds = float("inf") if bench.wish.steps is not None else SHARE * bench.wish.seconds
 
     def rounding(one: Calibration) -> None:
         bench.watch(Standing("rounding", None, one.bytes, one.divergence, budget.allows(one)))
 
-    return calibrate_subject(bench.subject, budget, seconds=seconds, progress=rounding, patience=bench.patience)
+    return calibrate_subject(
+        bench.subject, budget, seconds=seconds, progress=rounding, patience=bench.patience, near=near
+    )
 
 
 def _within(
@@ -172,11 +174,11 @@ def _within(
     Estimates are of weights alone: what a file has besides them is measured on the first.
     """
     most = float(bench.wish.most_bytes or 0)
-    first = _rounded(bench, replace(budget, bytes=most))
-    beside = measure(with_vectors(bench.subject, first, budget)) - first.bytes
+    near = _rounded(bench, replace(budget, bytes=most))
+    beside = measure(with_vectors(bench.subject, near, budget)) - near.bytes
     for attempt in range(TRIES):
         goal = replace(budget, bytes=most - beside)
-        found = _rounded(bench, goal)
+        found = near = _rounded(bench, goal, near)
         if not attempt:
             found = _trained(bench, examples, found, goal)
         found = with_vectors(bench.subject, found, budget)
