@@ -10,9 +10,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import zstandard
@@ -70,7 +72,7 @@ def least(run: Callable[[], object], runs: int) -> float:
 
 def zipnn(chosen: Set, runs: int) -> Result:
     """In memory, one thread."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_torch():
         warnings.simplefilter("ignore")
         module = importlib.import_module("zipnn")
     coder = module.ZipNN(bytearray_dtype=chosen.dtype, input_format="byte", threads=1)
@@ -82,6 +84,27 @@ def zipnn(chosen: Set, runs: int) -> Result:
         least(lambda: coder.compress(bytearray(raw)), runs),
         least(lambda: coder.decompress(packed), runs),
     )
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """zipnn imports PyTorch (a gigabyte) for its tensors; coding bytes takes only what it imports from there."""
+    names = ("torch", "safetensors.torch")
+    missing = [name for name in names if name not in sys.modules and not _is_there(name)]
+    sys.modules.update((name, MagicMock()) for name in missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del sys.modules[name]
+
+
+def _is_there(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
 
 
 def lmzip(chosen: Set, runs: int) -> Result:
