@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+import wcodec
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
 from wcodec.learning import user_code
 from wcodec.learning.attempt import attempt
@@ -153,13 +152,10 @@ def test_code_in_a_file_runs_only_when_asked(tmp_path: Path) -> None:
     assert evaluate(path, Examples((ROWS,)), model, unsafe=True).output_error == 0
 
 
-def test_a_container_is_decoded_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = ModuleType("wcodec.decoder")
-    decoder.__dict__["decode"] = shutil.copyfile
-    monkeypatch.setitem(sys.modules, "wcodec.decoder", decoder)
+def test_a_container_is_decoded_first(tmp_path: Path) -> None:
     model = dense(4)
-    path = saved(model, tmp_path / "net.keras").rename(tmp_path / "net.keras.wcz")
-    assert evaluate(path, Examples((ROWS,)), model).output_error == 0
+    wcodec.encode(saved(model, tmp_path / "net.keras"), tmp_path / "net.keras.wcz", lossless=True)
+    assert evaluate(tmp_path / "net.keras.wcz", Examples((ROWS,)), model).output_error == 0
 
 
 @pytest.mark.parametrize(
@@ -177,6 +173,25 @@ def test_files_that_are_no_models_are_refused_in_one_line(tmp_path: Path, conten
         load_model(tmp_path / "net.h5")
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_folders_are_loaded_as_they_are_and_from_their_containers(tmp_path: Path) -> None:
+    model, (net, shards) = dense(4), (tmp_path / name for name in ("net", "shards"))
+    with zipfile.ZipFile(saved(model, tmp_path / "whole.keras")) as archive:
+        archive.extractall(net)
+    shards.mkdir()
+    with hushed():
+        model.save_weights(shards / "w.weights.json", max_shard_size=1)
+    for source, architecture in ((net, None), (shards, str(tmp_path / "whole.keras"))):
+        wcodec.encode(source, tmp_path / f"{source.name}.wcz", lossless=True)
+        for one in (source, tmp_path / f"{source.name}.wcz"):
+            loaded = load_model(one, architecture=architecture)
+            assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True))
+    with pytest.raises(RecipeError, match="--model"):
+        load_model(tmp_path / "shards.wcz")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelFileError, match="neither"):
+        load_model(tmp_path / "empty")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from wcodec.container.read import is_container
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
+from wcodec.folders import INDEX
 from wcodec.learning import user_code
 from wcodec.learning.backend import hushed, keras
 from wcodec.learning.examples import ModelInput
@@ -45,9 +46,10 @@ def load_model(
     keras()
     for module in imports:
         user_code.imported(module)
-    if path.suffix.lower() != ".wcz" and (path.is_dir() or not is_container(path)):
+    packed = (path / INDEX).is_file() if path.is_dir() else path.suffix.lower() == ".wcz" or is_container(path)
+    if not packed:
         return _opened(path, path.name, architecture, unsafe)
-    from wcodec.decoder import decode  # noqa: PLC0415 - most networks come from other files
+    from wcodec.folders import decode  # noqa: PLC0415 - most networks come from other files
 
     with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
         decoded = Path(folder) / path.stem
@@ -81,7 +83,7 @@ def _built_for(model: Model) -> tuple[int | None, ...]:
 def _opened(path: Path, name: str, architecture: str | None, unsafe: bool) -> Model:
     """Go by what the file holds, whatever its name."""
     if path.is_dir():
-        return _whole(path, ".keras", name, unsafe)
+        return _folder(path, name, architecture, unsafe)
     with path.open("rb") as file:
         head = file.read(9)
     hdf5 = head.startswith(HDF5)
@@ -102,13 +104,32 @@ def _opened(path: Path, name: str, architecture: str | None, unsafe: bool) -> Mo
     return model
 
 
+def _folder(path: Path, name: str, architecture: str | None, unsafe: bool) -> Model:
+    """An unzipped .keras, or Keras' weights in several files."""
+    index = next(iter(sorted(path.glob("*.weights.json"))), None)
+    if (path / "config.json").exists():
+        with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
+            zipped = Path(folder) / "model.keras"
+            with zipfile.ZipFile(zipped, "w") as archive:
+                for file in sorted(path.rglob("*")):
+                    archive.write(file, file.relative_to(path))
+            return _whole(zipped, ".keras", name, unsafe)
+    if index is None:
+        raise ModelFileError(f"{name}: expected a folder with config.json or *.weights.json in it, found neither")
+    if architecture is None:
+        raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
+    model = _architecture(architecture, unsafe)
+    _translated(name, lambda: model.load_weights(index))
+    return model
+
+
 def _whole(path: Path, suffix: str, name: str, unsafe: bool) -> Model:
     load = keras().models.load_model
     with _named(path, suffix) as file:
         try:
             return _translated(name, lambda: load(file, compile=False, safe_mode=not unsafe))
         except ModelFileError as exc:
-            if not path.is_dir() and _mentions(path, KERAS_2_MARK):
+            if _mentions(path, KERAS_2_MARK):
                 raise ModelFileError(f"{exc}; the file is of Keras 2: load it with tf_keras, save it anew") from exc
             raise
 
@@ -148,10 +169,7 @@ def _named(path: Path, suffix: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
         copy = Path(folder) / f"model{suffix}"
-        if path.is_dir():
-            shutil.copytree(path, copy)
-        else:
-            shutil.copyfile(path, copy)
+        shutil.copyfile(path, copy)
         yield copy
 
 
