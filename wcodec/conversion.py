@@ -10,8 +10,6 @@ from wcodec.errors import ModelFileError
 from wcodec.floats import numpy_type, to_float32
 from wcodec.model import Bits, TensorFacts
 from wcodec.modelfiles import suffix, write_model
-from wcodec.modelfiles.members import EPOCH, TENSORS, Member, pack
-from wcodec.modelfiles.safetensors import canonical_skeleton
 from wcodec.wire import REST
 
 NARROW = frozenset({"bfloat16", "float8_e4m3", "float8_e5m2"})
@@ -39,10 +37,14 @@ def convert(target: Path, wanted: str, tensors: Sequence[TensorFacts], values: I
 
 
 def _safetensors(target: Path, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    from wcodec.modelfiles.safetensors import canonical_skeleton  # noqa: PLC0415 - most decoding converts nothing
+
     write_model(target, "safetensors", canonical_skeleton(tensors), tensors, values)
 
 
 def _npz(target: Path, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    from wcodec.modelfiles.members import EPOCH, TENSORS, Member, pack  # noqa: PLC0415 - the same
+
     for facts in tensors:
         if facts.dtype in NARROW - {"bfloat16"}:
             raise ModelFileError(f"{facts.name}: .npz has no type {facts.dtype}; .safetensors has")

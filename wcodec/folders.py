@@ -6,17 +6,19 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wcodec import decoder
 from wcodec.container.records import Container
 from wcodec.decoder import Progress, open_container
 from wcodec.errors import CorruptError, TruncatedError
-from wcodec.modelfiles import shards
-from wcodec.modelfiles.shards import Shard
 from wcodec.output import short
 from wcodec.sha import sha256_of
 from wcodec.versions import Base, base_for
 from wcodec.wire import REST
+
+if TYPE_CHECKING:
+    from wcodec.modelfiles.shards import Shard
 
 INDEX = "index.wcz"
 SUFFIX = ".wcz"
@@ -142,6 +144,8 @@ def parts_of(index: Path) -> list[tuple[Shard, Path]]:
 
     Raises: ContainerError and its kinds.
     """
+    from wcodec.modelfiles import shards  # noqa: PLC0415 - brings every kind of model file, and most are of one file
+
     with open_container(index) as opened:
         if opened.container.kind != "shards":
             raise CorruptError(f"{index}: expected an index of shards, got a container of kind {opened.container.kind}")

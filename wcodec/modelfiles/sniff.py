@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 
 from wcodec.errors import ModelFileError
-from wcodec.modelfiles.onnx import is_onnx
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -48,13 +47,19 @@ def kind_of(path: Path) -> str:
         return "npy"
     if head.startswith(OLD_TORCH):
         return "torch"
-    if head.startswith(b"\x08") and is_onnx(path):
+    if head.startswith(b"\x08") and _is_onnx(path):
         return "onnx"
     for at, magic, advice in FOREIGN:
         if head[at : at + len(magic)] == magic:
             raise ModelFileError(f"{path}: is {advice}")
     found = f"starts with {head[:8].hex(' ')}" if head else "is empty"
     raise ModelFileError(f"{path}: expected .h5, .keras, .npz, .npy, .safetensors, .onnx or .pt, but it {found}")
+
+
+def _is_onnx(path: Path) -> bool:
+    from wcodec.modelfiles.onnx import is_onnx  # noqa: PLC0415 - few files may be one
+
+    return is_onnx(path)
 
 
 def _zip(path: Path) -> str:
