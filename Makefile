@@ -39,6 +39,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/hot_spots.py --out benchmarks/results/profile.md
 	$(BIN)/python benchmarks/lossless.py --out benchmarks/results/lossless.md
 	$(BIN)/python benchmarks/identical_files.py
+	$(BIN)/python benchmarks/versions.py --out benchmarks/results/versions.md
 	$(BIN)/python benchmarks/against_nncodec.py $(NNCODEC) --out benchmarks/results/nncodec.md
 
 records: $(VENV)/installed
