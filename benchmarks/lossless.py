@@ -56,7 +56,8 @@ def main() -> int:
         "|---" * (2 + len(columns(arguments))) + "|",
     ]
     if arguments.commands:
-        print(f"`python {' '.join(sys.argv)}`, {date.today()}, {machine}", "", *commands(files, arguments.runs), sep="\n")
+        head = f"`python {' '.join(sys.argv)}`, {date.today()}, {machine}"
+        print(head, "", *commands(files, arguments.runs), sep="\n")
         return 0
     for name, file in files.items():
         for chosen in sets_of(name, file):
