@@ -182,6 +182,21 @@ def test_a_little_training_is_coded_as_sums(tmp_path: Path) -> None:
             package.verify(tmp_path / "bad.wcz", base=base)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "complex128", "uint8"])
+def test_sums_of_what_are_no_floats_are_refused(dtype: str, tmp_path: Path) -> None:
+    old = np.arange(600).reshape(30, 20).astype(dtype)
+    for name, array in (("old", old), ("new", old + old.dtype.type(1))):
+        np.savez(tmp_path / f"{name}.npz", w=array)
+    package.encode(tmp_path / "new.npz", tmp_path / "m.wcz", base=tmp_path / "old.npz", lossless=True)
+    anatomy = dissect((tmp_path / "m.wcz").read_bytes())
+    section = anatomy.entries[0].sections[0]
+    assert section[1] in {XOR, STEPS}
+    lie = section[:1] + bytes((SUM, len(section) - 2)) + section[2:] * 2
+    (tmp_path / "m.wcz").write_bytes(anatomy.with_section(0, 0, lie).sewn())
+    with pytest.raises(CorruptError, match="expected floats"):
+        package.verify(tmp_path / "m.wcz", base=tmp_path / "old.npz")
+
+
 def test_it_is_decoded_by_the_page_alone(tmp_path: Path) -> None:
     old, new = earlier(), later()
     brain, other = ((weights(seed, 20, 30).view(np.uint32) >> 16).astype(np.uint16) for seed in (1, 2))

@@ -18,7 +18,7 @@ from wcodec.levels import decode_chunk
 from wcodec.model import Bits, TensorFacts
 from wcodec.rules import in_shape, level_shape, rule_of_rows
 from wcodec.versions import BY_CHUNK, SUM, Base, summed, together
-from wcodec.wire import ITEM_BYTES, take_varint
+from wcodec.wire import FLOATS, ITEM_BYTES, take_varint
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Sections:
         """The same, of exact values that are coded against a base."""
         if not len(chunk):
             raise TruncatedError("chunk: ended early; needed the way of coding against the base")
+        if chunk[0] == SUM and self.facts.dtype not in FLOATS:
+            raise CorruptError(f"chunk: expected floats in way {SUM} against the base, got {self.facts.dtype}")
         length, at = take_varint(chunk, 1) if chunk[0] == SUM else (len(chunk) - 1, 1)
         if at + length > len(chunk):
             raise TruncatedError(f"chunk: ended early; needed {at + length} bytes, got {len(chunk)}")

@@ -118,12 +118,7 @@ def summands(values: Bits, base: Bits, dtype: str) -> tuple[Bits, Words]:
 
 
 def summed(more: Bits, steps: Words, base: Bits, dtype: str) -> Bits:
-    """The values of a chunk. Inverse: `summands`.
-
-    Raises: CorruptError for a type that has no sums.
-    """
-    if dtype not in FLOATS:
-        raise CorruptError(f"chunk: expected floats in way {SUM} of coding against the base, got {dtype}")
+    """The values of a chunk of floats. Inverse: `summands`."""
     return together(STEPS, steps, _sums(base, more, dtype).view(numpy_type(dtype)), dtype)
 
 
