@@ -19,7 +19,7 @@ from wcodec.learning.divergence import divergence, outputs_of
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.kernels import all_layers, kernels_of, steps_of, values_of
 from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.moments import Float32, Watching, count_calls, moments, rows_met, rows_met_by_all, watched
+from wcodec.learning.moments import Float32, count_calls, moments, rows_met, rows_met_by_all, watched
 from wcodec.learning.predict import packed
 from wcodec.learning.sites import Arguments, Site, sites_of
 from wcodec.rules import round_step
@@ -174,10 +174,10 @@ def test_rows_are_remembered_as_they_are_met_one_layer_at_a_time_and_no_more_tha
     of = keras().layers
     model = network((8, 8, 1), of.Conv2D(4, 3), of.Conv2D(6, 3), of.Flatten(), of.Dense(5))
     subject = prepare(model, some(model, 60))
-    watching = [Watching(stage.layer, stage.sites, stage.calls) for stage in subject.stages if stage.layer]
+    watching = [one for stage in subject.stages for one in stage.watching]
     every = rows_met_by_all(model, watching, subject.fitting, 0, 1 << 20)
     for one, rows in zip(watching, every, strict=True):
-        alone = rows_met(model, one.layer, one.sites, subject.fitting, one.calls, 0)
+        alone = rows_met(model, one.layer, one.sites, subject.fitting[: one.batches], one.calls, 0)
         for (first,), (second,) in zip(rows, alone, strict=True):
             assert np.allclose(first, second, atol=1e-5)
     room = sum(rows.nbytes for batch in every[0] for rows in batch)

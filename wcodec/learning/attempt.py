@@ -11,12 +11,10 @@ import numpy as np
 from wcodec.learning.divergence import divergence, outputs_of
 from wcodec.learning.feedback import Float32
 from wcodec.learning.kernels import coded_bytes, steps_of, values_of
-from wcodec.learning.rounding import Latents, round_stage
+from wcodec.learning.rounding import Latents, round_all, round_stage
 from wcodec.learning.subject import Subject, settle
 from wcodec.learning.verdict import Verdict, judged
 
-SOME: Final = 4
-"""One of so many batches serves for the statistics of BatchNormalization while kernels are compared."""
 FARTHEST: Final = 8.0
 """Most that balancing multiplies or divides a step by."""
 
@@ -58,10 +56,8 @@ def attempt(subject: Subject, size: float, damping: float, factors: Sequence[flo
     model = subject.model
     before = model.get_weights()
     steps = _steps(subject, size, factors)
-    found: list[Latents] = []
     try:
-        for number in range(len(subject.stages)):
-            found += round_stage(subject, number, steps, damping)
+        found = round_all(subject, steps, damping)
         settle(subject, subject.normalizing)
         verdict = judged(subject)
         statistics = {id(w) for layer in subject.normalizations for w in (layer.moving_mean, layer.moving_variance)}
@@ -93,7 +89,6 @@ def balance(subject: Subject, size: float, damping: float) -> tuple[float, ...]:
     for number, stage in enumerate(subject.stages):
         try:
             round_stage(subject, number, steps, damping)
-            settle(subject, subject.normalizing[::SOME])
             cost = divergence(outputs_of(model, subject.held_out), subject.outputs)
         finally:
             model.set_weights(before)

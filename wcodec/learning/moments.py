@@ -76,22 +76,23 @@ def rows_met(
     batches: inputs of the network.
     calls:   of the layer, a batch. Each gives its share of ROWS at most, drawn at random by `seed`.
     """
-    share = _share(sites, batches, calls)
+    share = _share(sites, len(batches), calls)
     for number, batch in enumerate(batches):
         rng = np.random.default_rng((seed, number))
         met: list[list[Float32]] = [[] for _ in sites]
-        with watched(layer, partial(_keep, sites, met, calls, share, rng)), hushed(), suppress(_SeenAll):
+        with watched(layer, partial(_keep, sites, met, [calls], share, rng)), hushed(), suppress(_SeenAll):
             model(packed(model, batch), training=False)
         yield tuple(np.concatenate(rows) for rows in met)
 
 
 @dataclass(frozen=True)
 class Watching:
-    """A layer to watch, its sites, and how often it is called for a batch."""
+    """A layer to watch, its sites, how often it is called for a batch, and for how many batches."""
 
     layer: Layer
     sites: Sequence[Site]
     calls: int
+    batches: int
 
 
 def rows_met_by_all(
@@ -101,14 +102,19 @@ def rows_met_by_all(
     found: list[list[tuple[Float32, ...]]] = [[] for _ in watching]
     room = most
     for number, batch in enumerate(batches):
-        met: list[list[list[Float32]]] = [[[] for _ in one.sites] for one in watching[: len(found)]]
+        seen = [(one, kept) for one, kept in zip(watching, found, strict=False) if number < one.batches]
+        if not seen:
+            break
+        met: list[list[list[Float32]]] = [[[] for _ in one.sites] for one, _ in seen]
         with ExitStack() as stack, hushed():
-            for one, rows in zip(watching, met, strict=False):
-                rng = np.random.default_rng((seed, number))
-                watch = partial(_keep, one.sites, rows, 0, _share(one.sites, batches, one.calls), rng)
+            left = [sum(one.calls for one, _ in seen)]
+            for (one, _), rows in zip(seen, met, strict=True):
+                share = _share(one.sites, one.batches, one.calls)
+                watch = partial(_keep, one.sites, rows, left, share, np.random.default_rng((seed, number)))
                 stack.enter_context(watched(one.layer, watch))
+            stack.enter_context(suppress(_SeenAll))
             model(packed(model, batch), training=False)
-        for kept, rows in zip(found, met, strict=True):
+        for (_, kept), rows in zip(seen, met, strict=True):
             kept.append(tuple(np.concatenate(parts) for parts in rows))
             room -= sum(array.nbytes for array in kept[-1])
         while room < 0:
@@ -116,26 +122,27 @@ def rows_met_by_all(
     return found
 
 
-def _share(sites: Sequence[Site], batches: Batches, calls: int) -> int:
+def _share(sites: Sequence[Site], batches: int, calls: int) -> int:
     """Rows of a call."""
     most = min(ROWS, ELEMENTS // max(inputs_of(site) for site in sites))
-    return max(1, most // (len(batches) * calls))
+    return max(1, most // (batches * calls))
 
 
 def _keep(
     sites: Sequence[Site],
     met: list[list[Float32]],
-    calls: int,
+    left: list[int],
     share: int,
     rng: np.random.Generator,
     own: Callable[..., object],
     given: Arguments,
     named: dict[str, object],
 ) -> object:
-    """One call of a layer that is watched; the last of `calls` ends the run."""
+    """One call of a layer that is watched; the last of those left, of all layers that are watched, ends the run."""
     for site, rows in zip(sites, met, strict=True):
         rows.append(site.rows((*given, *named.values()), share, rng))
-    if len(met[0]) == calls:
+    left[0] -= 1
+    if left[0] == 0:
         raise _SeenAll
     return own(*given, **named)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from wcodec.learning.feedback import Float32, aimed, damped, feedback_matrix, latents
 from wcodec.learning.moments import Moments, moments, parts_of
-from wcodec.learning.subject import Subject, original_rows, rows_of
+from wcodec.learning.subject import Subject, groups, original_rows, rows_of, rows_of_all
+
+Rows = tuple[Float32, ...]
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,16 @@ class Latents:
         return self.levels * np.float32(self.step)
 
 
-def round_stage(subject: Subject, number: int, steps: Mapping[int, float], damping: float) -> tuple[Latents, ...]:
+def round_stage(
+    subject: Subject, number: int, steps: Mapping[int, float], damping: float, rows: Iterable[Rows] | None = None
+) -> tuple[Latents, ...]:
     """Put rounded weights into the network for one stage, given those that are rounded already.
 
     steps: by place in `model.weights`.
+    rows:  that meet the stage's kernels now; None: those of the original, where nothing before it is rounded.
     """
     stage = subject.stages[number]
-    moved = _moved(subject, number, steps, damping)
+    moved = _moved(subject, number, steps, damping, rows)
     found = tuple(
         Latents(kernel.index, kernel.variable.path, steps[kernel.index], values)
         for kernel, values in zip(stage.kernels, moved, strict=True)
@@ -53,20 +58,35 @@ def round_stage(subject: Subject, number: int, steps: Mapping[int, float], dampi
     return found
 
 
-def _moved(subject: Subject, number: int, steps: Mapping[int, float], damping: float) -> list[Float32]:
+def round_all(subject: Subject, steps: Mapping[int, float], damping: float) -> list[Latents]:
+    """The same for all stages in turn. Those of a group meet what the groups before them, rounded, give."""
+    found: list[Latents] = []
+    for numbers in groups(subject):
+        now = rows_of_all(subject, numbers) if numbers[0] and len(numbers) > 1 else {}
+        for number in numbers:
+            stage, rows = subject.stages[number], now.pop(number, None)
+            if rows is None and numbers[0] and stage.layer is not None:
+                found += round_stage(subject, number, steps, damping, rows_of(subject, stage))
+            else:
+                found += round_stage(subject, number, steps, damping, rows)
+    return found
+
+
+def _moved(
+    subject: Subject, number: int, steps: Mapping[int, float], damping: float, rows: Iterable[Rows] | None
+) -> list[Float32]:
     """The latents of a stage's kernels, in their own shapes."""
     stage = subject.stages[number]
     if stage.layer is None:
         return [_in_steps(kernel.original, steps[kernel.index]) for kernel in stage.kernels]
-    # Nothing is rounded before the first stage: the rows are the original's.
     originals = original_rows(subject, number)
-    seen = moments(stage.sites, rows_of(subject, stage), originals) if number else moments(stage.sites, originals, None)
+    seen = moments(stage.sites, originals, None) if rows is None else moments(stage.sites, rows, originals)
     found = []
     for kernel, site, parts in zip(stage.kernels, stage.sites, seen, strict=True):
         matrix = site.matrix(kernel.original)
         moved = [
-            _fed_back(matrix[rows], part, steps[kernel.index], damping)
-            for rows, part in zip(parts_of(site), parts, strict=True)
+            _fed_back(matrix[inputs], part, steps[kernel.index], damping)
+            for inputs, part in zip(parts_of(site), parts, strict=True)
         ]
         found.append(site.kernel(np.concatenate(moved)))
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +15,7 @@ from wcodec.errors import RecipeError
 from wcodec.learning.divergence import divergence, outputs_of
 from wcodec.learning.examples import Examples
 from wcodec.learning.kernels import Kernel, all_layers, kernels_of, values_of
-from wcodec.learning.moments import Batches, Float32, Watching, count_calls, rows_met, rows_met_by_all
+from wcodec.learning.moments import Batches, Float32, Watching, count_calls, inputs_of, rows_met, rows_met_by_all
 from wcodec.learning.normalization import normalizations, reestimate
 from wcodec.learning.scores import Outputs
 from wcodec.learning.sites import Site
@@ -28,6 +30,14 @@ NUMBERS: Final = 400_000
 NORMALIZING: Final = 4000
 """Examples for the statistics of BatchNormalization."""
 MOST_HELD_OUT: Final = 2000
+PASSES: Final = 24
+"""Runs of the network for one attempt: stages of deeper ones are looked at together, in groups."""
+ROWS_EACH: Final = 40
+"""Rows for an input of a kernel that are enough for its moments, and"""
+EXAMPLES: Final = 1000
+"""examples that they should come from: with half of them inverted_residual (zoo) is 10 % further from the original."""
+PROBED: Final = 8
+"""Examples by which rows are counted."""
 REMEMBERED: Final = 1 << 29
 """Bytes of original rows that are kept from one attempt to the next."""
 
@@ -36,13 +46,19 @@ REMEMBERED: Final = 1 << 29
 class Stage:
     """Kernels that are rounded together: those of one layer, or one that has no feedback (no layer, no sites).
 
-    calls: of the layer, for a batch.
+    calls:   of the layer, for a batch; batches: how many of those fitted to show enough rows.
     """
 
     kernels: tuple[Kernel, ...]
     layer: Layer | None
     sites: tuple[Site, ...]
     calls: int
+    batches: int
+
+    @property
+    def watching(self) -> list[Watching]:
+        """What to watch for its rows, if anything."""
+        return [Watching(self.layer, self.sites, self.calls, self.batches)] if self.layer else []
 
 
 @dataclass(frozen=True)
@@ -97,9 +113,24 @@ def prepare(model: Model, examples: Examples, *, most: int, seed: int = 0) -> Su
     )
 
 
+def groups(subject: Subject) -> list[list[int]]:
+    """The stages by number, in at most about PASSES groups of neighbours."""
+    size = -(-len(subject.stages) // PASSES)
+    return [list(range(start, min(start + size, len(subject.stages)))) for start in range(0, len(subject.stages), size)]
+
+
 def rows_of(subject: Subject, stage: Stage) -> Iterator[tuple[Float32, ...]]:
     """The rows that meet a stage's kernels, batch by batch, with the network's weights as they are now."""
-    return rows_met(subject.model, stage.layer, stage.sites, subject.fitting, stage.calls, subject.seed)
+    batches = subject.fitting[: stage.batches]
+    return rows_met(subject.model, stage.layer, stage.sites, batches, stage.calls, subject.seed)
+
+
+def rows_of_all(subject: Subject, numbers: Sequence[int]) -> dict[int, list[tuple[Float32, ...]]]:
+    """The same of several stages by number, from one run of the network; of the first ones where there is no room."""
+    stages = [number for number in numbers if subject.stages[number].layer]
+    watching = [one for number in stages for one in subject.stages[number].watching]
+    found = rows_met_by_all(subject.model, watching, subject.fitting, subject.seed, REMEMBERED)
+    return dict(zip(stages, found, strict=False))
 
 
 def original_rows(subject: Subject, number: int) -> list[tuple[Float32, ...]]:
@@ -109,10 +140,8 @@ def original_rows(subject: Subject, number: int) -> list[tuple[Float32, ...]]:
     model, now = subject.model, subject.model.get_weights()
     for kernel in subject.kernels:
         kernel.variable.assign(kernel.original)
-    watching = {i: Watching(one.layer, one.sites, one.calls) for i, one in enumerate(subject.stages) if one.layer}
     if not subject.remembered:
-        found = rows_met_by_all(model, [*watching.values()], subject.fitting, subject.seed, REMEMBERED)
-        subject.remembered.update(zip(watching, found, strict=False))
+        subject.remembered.update(rows_of_all(subject, range(len(subject.stages))))
         subject.remembered[-1] = []  # so that this is tried once
     rows = subject.remembered.get(number) or list(rows_of(subject, subject.stages[number]))
     model.set_weights(now)
@@ -175,7 +204,18 @@ def _stages(model: Model, kernels: tuple[Kernel, ...], fitting: Batches) -> Iter
     for group, layer in zip(grouped.values(), layers, strict=True):
         count = 0 if layer is None else next(calls)
         sites = tuple(kernel.site for kernel in group if kernel.site is not None)
-        yield Stage(tuple(group), layer, sites, count) if count else Stage(tuple(group), None, (), 0)
+        if count:
+            yield Stage(tuple(group), layer, sites, count, _enough(model, Watching(layer, sites, count, 1), fitting))
+        else:
+            yield Stage(tuple(group), None, (), 0, 0)
+
+
+def _enough(model: Model, one: Watching, fitting: Batches) -> int:
+    """Batches that show a layer ROWS_EACH rows for an input of its kernels, and EXAMPLES examples."""
+    few = tuple(array[:PROBED] for array in fitting[0])
+    rows = len(rows_met_by_all(model, [one], [few], 0, sys.maxsize)[0][0][0]) / len(few[0])
+    wanted = max(EXAMPLES, ROWS_EACH * max(map(inputs_of, one.sites)) / rows)
+    return min(len(fitting), math.ceil(wanted / len(fitting[0][0])))
 
 
 def _spread(numbers: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
