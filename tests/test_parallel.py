@@ -102,6 +102,12 @@ def test_pieces_under_way_are_bounded_by_their_bytes() -> None:
     time.sleep(0.05)
     assert len(started) <= 5
     results.close()
+    started.clear()
+    results = ordered(started.append, range(1000), 2, lambda _: 0)
+    next(results)
+    time.sleep(0.05)
+    assert len(started) <= 65
+    results.close()
 
 
 def test_an_error_of_a_piece_reaches_the_caller() -> None:

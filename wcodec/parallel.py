@@ -17,6 +17,8 @@ HELD = 1 << 23
 """Weights of tensors that are worked on at once."""
 AHEAD: Final = 1 << 26
 """Bytes of pieces that are worked on at once, or one piece of more."""
+MOST: Final = 64
+"""Pieces that are worked on at once, however small."""
 LARGE: Final = 4
 """A piece is large where a thread has less than so many times its bytes before it."""
 Item = TypeVar("Item")
@@ -39,7 +41,7 @@ def thread_count(threads: int) -> int:
 def ordered(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int, nbytes: Callable[[Item], int]
 ) -> Iterator[Result]:
-    """work(item) of each item, in order; AHEAD bytes of them are under way at once, and items are drawn as they fit.
+    """work(item) of each item, in order; MOST of them and AHEAD bytes are under way at once, drawn as they fit.
 
     nbytes: bytes of an item, by which large ones begin before smaller ones that lie ahead of them: so that the last
             work to end is not a large one that began late.
@@ -64,7 +66,7 @@ def ordered(
     try:
         for item in items:
             size = nbytes(item)
-            while pending and held + size > AHEAD:
+            while pending and (held + size > AHEAD or len(pending) >= MOST):
                 held -= pending[0].nbytes
                 yield pending.popleft().future.result()
             pending.append(_Waiting(item, size))

@@ -22,6 +22,8 @@ PLANES: Final = 3
 NUMBERS: Final = 4
 BLOCKS: Final = 5
 
+TINY: Final = 8
+"""Bytes that every other method makes more of."""
 FEWEST_PLANED: Final = 32
 """Items from which byte planes can pay for their headers."""
 SAMPLE: Final = 1 << 15
@@ -48,6 +50,8 @@ def encode(
         return b""
     if len(raw) > item_bytes and _repeats(raw, item_bytes):
         return bytes((REPEATED,)) + raw[:item_bytes].tobytes()
+    if len(raw) <= TINY:
+        return bytes((STORED,)) + raw.tobytes()
     best: bytes | Bytes
     best, method = raw, STORED
     size = min(item_bytes, 8)
