@@ -27,11 +27,11 @@ from wcodec.encoder import encode
 from wcodec.inspection import inspect
 from wcodec.learning.data import load
 from wcodec.learning.examples import Examples
-from wcodec.learning.finetune import Exam
 from wcodec.learning.finetuning import examined, schooled
 from wcodec.learning.flat import Float32, cut, joined
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.net import judged
+from wcodec.learning.pricing import Exam
 from wcodec.learning.pupil import Frame, Pupil, begin, frame, pupil, put_back
 from wcodec.learning.schooling import School, Stage, train_epoch
 from wcodec.learning.slim import Slim, ordered, slim, whole
@@ -160,7 +160,7 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
         # Units that die in the first stage may live again: leaving them out early costs accuracy.
         learner, part = lean(model, now, school, dead=number > 0)
         for epoch in range(epochs):
-            loss = train_epoch(learner, school, stage, epoch)
+            loss = train_epoch(learner, school, stage.lap(epoch))
             net = judged(learner, None, exam.held_out, exam.truth)
             said = f"price {price}, epoch {epoch + 1}: {net.bytes} bytes, {net.accuracy:.2f} %, {net.loss:.4f}"
             print(f"{name} {seed}: {said}, loss {loss:.4f}", flush=True)

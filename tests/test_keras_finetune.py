@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +18,11 @@ from wcodec.errors import BudgetError, ModelFileError, RecipeError
 from wcodec.learning import checkpoint
 from wcodec.learning.backend import keras
 from wcodec.learning.evaluate import evaluate
-from wcodec.learning.finetune import Budget, stages
-from wcodec.learning.finetuning import Finetuned, Lessons, facts_of, train
+from wcodec.learning.finetune import speed
+from wcodec.learning.finetuning import Finetuned, Lessons, choices, facts_of, train
+from wcodec.learning.kernels import coded_bytes
 from wcodec.learning.net import Net, put, shortened, worth
+from wcodec.learning.pricing import Budget, next_price
 
 if TYPE_CHECKING:
     from keras import Model
@@ -89,7 +90,9 @@ def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
 
 
 def test_the_same_seed_gives_the_same_network_and_another_one_another(files: tuple[Path, Path], tmp_path: Path) -> None:
-    first, second, other = (trained(*files, tmp_path, epochs=2, seed=seed)[0].nets for seed in (1, 1, 2))
+    first, second, other = (
+        trained(*files, tmp_path, epochs=2, seed=seed, budget=Budget(9.0))[0].nets for seed in (1, 1, 2)
+    )
     assert all(same(a, b) for a, b in zip(first, second, strict=True))
     assert not all(same(a, b) for a, b in zip(first, other, strict=False))
 
@@ -123,12 +126,47 @@ def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(
     assert not os.listdir(tmp_path)
 
 
-def test_stages_take_all_epochs_and_the_last_is_the_longest() -> None:
-    for total in range(1, 100):
-        lengths = stages(total)
-        assert sum(lengths) == total
-        assert lengths[-1] == max(lengths)
-        assert min(lengths) > 0
+def test_the_price_rises_within_the_budget_and_falls_beyond_it(files: tuple[Path, Path], tmp_path: Path) -> None:
+    exam = trained(*files, tmp_path, epochs=1)[0].exam
+    assert exam.accuracy is not None
+    nets = {lost: Net((), (), 1000, exam.accuracy - lost, 1.0) for lost in (-5.0, 1.0, 2.5, 50.0)}
+    prices = [next_price(1e-5, net, exam, WITHIN, 0.0, epochs=10) for net in nets.values()]
+    assert prices == sorted(prices, reverse=True)
+    assert prices[1] > 1e-5 > prices[2] > prices[3] >= 1e-5 / 4
+    assert next_price(1e-5, nets[2.5], exam, WITHIN, 1.0, epochs=10) > prices[2]
+    sizes = [next_price(1e-5, nets[50.0], exam, Budget(bytes=most), 0.0, epochs=10) for most in (2000, 1000, 500)]
+    assert sizes[0] < 1e-5 < sizes[1] < sizes[2]
+
+
+def test_learning_slows_down_over_the_training() -> None:
+    speeds = [speed(over / 20) for over in range(21)]
+    assert speeds == sorted(speeds, reverse=True)
+    assert speeds[0] == 1 > speeds[10] > speeds[20] > 0
+
+
+def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -> None:
+    of = keras().layers
+    model = keras().Sequential([of.Input((12,)), of.Dense(90, "relu"), of.Dense(3)])
+    taught(model, points(600), classes(), epochs=1).save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", **points(600))
+    found, _ = trained(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=1, budget=Budget(drop=5.0))
+    alive = np.random.default_rng(1).random(90) < 0.5
+    first, bias, last, own = found.nets[-1].rounded
+    emptied = [
+        replace(first, levels=first.levels * alive),
+        replace(bias, levels=bias.levels * alive),
+        replace(last, levels=last.levels * alive[:, None]),
+        own,
+    ]
+    size = sum(coded_bytes(one.levels) for one in emptied)
+    net = replace(found.nets[-1], rounded=tuple(emptied), bytes=size)
+    put(found.model, net)
+    answers = np.asarray(found.model(points()["x"]))
+    (coded,) = choices(replace(found, nets=(net,), lessons=replace(found.lessons, budget=Budget())))
+    assert sum(coded_bytes(np.rint(one.values / one.step).astype(np.int32)) for one in coded.values()) < size
+    for index, names in found.names.items():
+        found.model.weights[index].assign(coded[names[0]].values)
+    assert np.allclose(np.asarray(found.model(points()["x"])), answers, atol=1e-4)
 
 
 # --- a training that is ended --------------------------------------------------------------------------------------
@@ -172,6 +210,27 @@ def test_an_interrupt_keeps_the_best_so_far(files: tuple[Path, Path], tmp_path: 
     assert (tmp_path / "state").exists()
 
 
+def test_a_time_limit_ends_the_training_with_the_best_so_far(
+    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+) -> None:
+    source, data = files
+    words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 100_000, "--max-drop", 2]
+    done = wcodec(*words, "--time-limit", "9s")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 100000" not in done.stderr
+    loaded = evaluate(tmp_path / "x.wcz", str(data), source)
+    assert loaded.accuracy_drop is not None
+    assert loaded.accuracy_drop < 3
+
+
+def test_with_no_time_left_the_result_is_what_was_rounded(files: tuple[Path, Path], tmp_path: Path) -> None:
+    found, told = trained(*files, tmp_path, seconds=1e-9)
+    assert found.nets
+    assert not found.finished
+    assert [line for line in told if line.startswith("rounded without labels")]
+    assert not [line for line in told if line.startswith("epoch")]
+
+
 def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(files: tuple[Path, Path], tmp_path: Path) -> None:
     found, _ = trained(*files, tmp_path, epochs=1)
     state = tmp_path / "state"
@@ -185,63 +244,6 @@ def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(files: tuple
 
 def checkpoint_facts(source: Path, found: Finetuned) -> checkpoint.Facts:
     return facts_of(source, found.lessons)
-
-
-# --- kinds of networks ---------------------------------------------------------------------------------------------
-def rows(of: ModuleType) -> Model:
-    return keras().Sequential([of.Input((6, 4)), of.Bidirectional(of.LSTM(8)), of.Dense(3, "softmax")])
-
-
-def words(of: ModuleType) -> Model:
-    return keras().Sequential([of.Input((5,), dtype="int32"), of.Embedding(20, 8), of.GRU(6), of.Dense(3)])
-
-
-def attention(of: ModuleType) -> Model:
-    given = of.Input((6, 4))
-    x = of.LayerNormalization()(of.Dense(8)(given))
-    x = of.Add()([x, of.MultiHeadAttention(2, 4)(x, x)])
-    return keras().Model(given, of.Dense(3)(of.GlobalAveragePooling1D()(x)))
-
-
-def nested(of: ModuleType) -> Model:
-    inner = keras().Sequential([of.Input((6, 4)), of.Conv1D(6, 3), of.BatchNormalization(), of.ReLU(), of.Flatten()])
-    given = of.Input((6, 4))
-    return keras().Model(given, of.Dense(3)(inner(given)))
-
-
-def yes_or_no(of: ModuleType) -> Model:
-    return keras().Sequential([of.Input((6, 4)), of.Flatten(), of.Dense(9, "relu"), of.Dense(1, "sigmoid")])
-
-
-def values(of: ModuleType) -> Model:
-    return keras().Sequential([of.Input((6, 4)), of.Flatten(), of.Dense(9, "relu"), of.Dense(2)])
-
-
-RNG = np.random.default_rng(6)
-SEQUENCES = RNG.normal(size=(300, 6, 4)).astype(np.float32)
-KINDS: dict[str, tuple[Callable[[ModuleType], Model], np.ndarray, np.ndarray]] = {
-    "lstm": (rows, SEQUENCES, RNG.integers(0, 3, 300)),
-    "words": (words, RNG.integers(0, 20, (300, 5)), np.eye(3)[RNG.integers(0, 3, 300)]),
-    "attention": (attention, SEQUENCES, RNG.integers(0, 3, (300, 1))),
-    "nested": (nested, SEQUENCES, RNG.integers(0, 3, 300)),
-    "yes or no": (yes_or_no, SEQUENCES, RNG.integers(0, 2, 300)),
-    "values": (values, SEQUENCES, RNG.normal(size=(300, 2))),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
-def test_every_kind_of_network_is_trained(
-    kind: tuple[Callable[[ModuleType], Model], np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
-    build, x, y = kind
-    model = build(keras().layers)
-    model.save(tmp_path / "model.keras")
-    np.savez(tmp_path / "data.npz", x=x, y=y)
-    found, told = trained(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=3, budget=Budget(drop=50.0))
-    assert len(told) == 3
-    best = found.nets[0]
-    assert {one.index for one in best.rounded} >= {i for i, w in enumerate(model.weights) if w.trainable}
-    assert best.bytes < found.nets[-1].bytes
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
@@ -267,7 +269,7 @@ def test_nothing_within_the_budget_is_said(files: tuple[Path, Path], tmp_path: P
 
 def test_contradictions_are_usage_errors(files: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
     source, data = files
-    for words in (["--tune", 3], ["--max-error", 0.1], ["--time-limit", "3m"]):
+    for words in (["--tune", 3], ["--max-error", 0.1]):
         done = wcodec("encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 2, *words)
         assert done.returncode == 2, words
         assert "--finetune: expected" in done.stderr

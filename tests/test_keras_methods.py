@@ -16,7 +16,6 @@ from wcodec.decoder import open_container
 from wcodec.encoder import encode
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.learning.backend import keras
-from wcodec.learning.finetune import Budget
 from wcodec.learning.finetuning import Lessons, measured
 from wcodec.learning.methods.course import put
 from wcodec.learning.methods.integers import integers
@@ -26,6 +25,7 @@ from wcodec.learning.methods.signs import signs
 from wcodec.learning.methods.table import METHODS, Amounts, parse_methods
 from wcodec.learning.methods.training import Trained, train_by
 from wcodec.learning.net import worth
+from wcodec.learning.pricing import Budget
 from wcodec.learning.student import tensorflow
 from wcodec.model import Tuned
 from wcodec.prune import prune_by

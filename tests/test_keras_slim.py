@@ -11,7 +11,7 @@ from wcodec.learning.backend import keras
 from wcodec.learning.examples import Examples
 from wcodec.learning.label_loss import Lesson
 from wcodec.learning.load import load_model
-from wcodec.learning.schooling import School, Stage, drawn
+from wcodec.learning.schooling import School, drawn
 from wcodec.learning.slim import ordered, slim, whole
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -79,8 +79,7 @@ def test_an_epoch_takes_one_version_of_each_example() -> None:
     school = School(Examples((numbers,)), lesson, [], seed=0, versions=3)
     assert school.count == 100
     first, second = (
-        np.concatenate([inputs[0][:, 0] for inputs, _, _ in drawn(school, Stage(0, 0.0, 2), epoch)]).astype(int)
-        for epoch in (0, 1)
+        np.concatenate([inputs[0][:, 0] for inputs, _, _ in drawn(school, (0, epoch))]).astype(int) for epoch in (0, 1)
     )
     assert len(set(first % 100)) == len(first) == 96
     assert {*(first // 100)} == {0, 1, 2}

@@ -20,9 +20,9 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
     Raises: BudgetError where --max-drop was given and is not kept to; RecipeError for what does not go together.
     """
     from wcodec.encoder import encode
-    from wcodec.learning.finetune import Budget
     from wcodec.learning.finetuning import Lessons, measured
     from wcodec.learning.methods.training import train_by
+    from wcodec.learning.pricing import Budget
     from wcodec.output import whole_file
 
     for word in ("max_error", "target_bytes", "target_ratio"):

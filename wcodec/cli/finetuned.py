@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from wcodec.cli import streams
+from wcodec.cli.units import parse_seconds
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.recipe import Options, Recipe
 
@@ -25,12 +26,11 @@ def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recip
 
     Raises: BudgetError where there is none; RecipeError for what does not go together.
     """
-    from wcodec.learning.finetune import Budget
     from wcodec.learning.finetuning import Lessons, train
+    from wcodec.learning.pricing import Budget
 
-    for word, said in (("--tune", args.tune), ("--time-limit", args.time_limit)):
-        if said is not None:
-            raise RecipeError(f"--finetune: expected epochs of training, not {word} with it")
+    if args.tune is not None:
+        raise RecipeError("--finetune: expected epochs of training, not --tune with it")
     if recipe.max_error is not None:
         raise RecipeError("--finetune: expected --max-drop or --target-size as the budget, got max_error")
     most = recipe.target_bytes
@@ -52,6 +52,7 @@ def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recip
         imports=args.imports,
         unsafe=args.unsafe,
         seed=recipe.seed,
+        seconds=parse_seconds(args.time_limit) if args.time_limit else float("inf"),
     )
     found = train(source, asked, told)
     for sentence in found.said:
@@ -64,7 +65,7 @@ def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recip
     if found.finished:
         asked.state.unlink(missing_ok=True)
     else:
-        told("interrupted: the best so far is written; --resume -f goes on with the training")
+        told("ended early: the best so far is written; --resume -f goes on with the training")
     return encoded
 
 

@@ -41,7 +41,7 @@ def options(verb: argparse.ArgumentParser) -> None:
         "--method", metavar="M", help="of training: auto, gradual, magnitude, sharing, quantized, points, binary, ..."
     )
     learning.add_argument("--resume", action="store_const", const=True, help="go on with a --finetune that was ended")
-    learning.add_argument("--time-limit", metavar="T", help="for all of it, where --tune is not given (default: 2m)")
+    learning.add_argument("--time-limit", metavar="T", help="in all (default: 2m; with --tune or --finetune: none)")
     learning.add_argument("--moments", metavar="M.npz", type=Path, help="without --data: E[x x'] by names of tensors")
     input_options(learning)
 

@@ -35,9 +35,11 @@ def keras() -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with hushed(), _without_stderr():
-            return importlib.import_module("keras")
+            module = importlib.import_module("keras")
     except ImportError as exc:
         raise RecipeError(f"keras: expected it to import, got {exc}: pip install 'wcodec[keras]'") from exc
+    logging.getLogger("tensorflow").addFilter(lambda record: "Object was never used" not in str(record.msg))
+    return module
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -64,6 +64,7 @@ def calibrate_subject(
     progress: Callable[[Calibration], None] | None = None,
     patience: Patience | None = None,
     near: Calibration | None = None,
+    dampings: Sequence[float] = DAMPINGS,
 ) -> Calibration:
     """`calibrate` of a network that is on the bench already, by any budget.
 
@@ -76,7 +77,7 @@ def calibrate_subject(
     deadline = time.monotonic() + seconds
     cap, slope = START
     start = near.size if near else min(cap, slope / len(subject.kernels))
-    factors = factors_of(subject, near) if near else balance(subject, start, DAMPINGS[0])
+    factors = factors_of(subject, near) if near else balance(subject, start, dampings[0])
     tried: list[Calibration] = []
 
     @cache
@@ -95,7 +96,7 @@ def calibrate_subject(
 
     patience = patience or Patience()
     with patience:
-        for damping in (near.damping,) if near else DAMPINGS:
+        for damping in (near.damping,) if near else dampings:
             if tried and (time.monotonic() >= deadline or _is_worse(tried_at(damping, start), tried)):
                 break
             start = _largest(partial(fits, damping), start, goes_on, CLOSE if near else STRIDE)

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from wcodec.errors import ModelFileError, RecipeError
 from wcodec.learning.examples import Array
-from wcodec.learning.finetune import Standing
+from wcodec.learning.finetune import Place, Standing
 from wcodec.learning.net import Net, Rounded
 from wcodec.learning.pupil import Frame
 from wcodec.output import whole_file
 
-VERSION: Final = 1
+VERSION: Final = 2
 DIGITS: Final = 6
 
 
@@ -37,11 +37,11 @@ class Facts:
 
 def save(path: Path, standing: Standing, facts: Facts) -> None:
     """Write it whole or not at all, over what was there. Inverse: `read`."""
-    arrays: dict[str, Array] = {f"statistics/{i}": array for i, array in enumerate(standing.statistics)}
-    _put_frame(arrays, "learner", standing.learner)
-    if standing.inside is not None:
-        _put_frame(arrays, "inside", standing.inside[1])
-    nets = [*standing.found, *([standing.best] if standing.best else [])]
+    arrays: dict[str, Array] = {}
+    places = [standing.place, *([standing.inside] if standing.inside else [])]
+    for number, place in enumerate(places):
+        _put_place(arrays, f"place{number}", place)
+    nets = standing.found
     for number, net in enumerate(nets):
         for one in net.rounded:
             arrays[f"net{number}/levels/{one.index}"] = _narrow(one.levels)
@@ -50,14 +50,13 @@ def save(path: Path, standing: Standing, facts: Facts) -> None:
     story: _Story = {
         "version": VERSION,
         "facts": asdict(facts),
-        "stage": standing.stage,
         "done": standing.done,
-        "price": standing.price,
-        "inside": None if standing.inside is None else standing.inside[0],
+        "over": standing.over,
+        "size": standing.size,
+        "prices": [place.price for place in places],
+        "counts": [place.learner.count for place in places],
         "outside": standing.outside,
         "idle": standing.idle,
-        "best": standing.best is not None,
-        "counts": [standing.learner.count, standing.inside[1].count if standing.inside else 0.0],
         "nets": [
             {"steps": [one.step for one in net.rounded], "bytes": net.bytes, "accuracy": net.accuracy, "loss": net.loss}
             for net in nets
@@ -104,35 +103,30 @@ class _Worth(TypedDict):
 class _Story(TypedDict):
     version: int
     facts: dict[str, object]
-    stage: int
     done: int
-    price: float
-    inside: float | None
-    outside: float | None
-    idle: int
-    best: bool
+    over: float
+    size: int
+    prices: list[float]
     counts: list[float]
+    outside: int
+    idle: int
     nets: list[_Worth]
 
 
 def _standing(arrays: dict[str, Array], story: _Story) -> Standing:
-    nets = [_net(arrays, f"net{number}", worth) for number, worth in enumerate(story["nets"])]
-    found = tuple(nets[:-1] if story["best"] else nets)
-    # The same network stays one: that a stage found nothing better is told by identity.
-    best = next((net for net in found if _same(net, nets[-1])), nets[-1]) if story["best"] else None
-    counts, price = story["counts"], story["inside"]
-    statistics = [name for name in arrays if name.startswith("statistics/")]
+    places = [
+        _place(arrays, f"place{number}", price, count)
+        for number, (price, count) in enumerate(zip(story["prices"], story["counts"], strict=True))
+    ]
     return Standing(
-        stage=int(story["stage"]),
         done=int(story["done"]),
-        price=float(story["price"]),
-        learner=_frame(arrays, "learner", counts[0]),
-        statistics=tuple(arrays[f"statistics/{i}"].astype(np.float32) for i in range(len(statistics))),
-        found=found,
-        inside=None if price is None else (price, _frame(arrays, "inside", counts[1])),
-        outside=story["outside"],
-        idle=story["idle"],
-        best=best,
+        over=float(story["over"]),
+        size=int(story["size"]),
+        place=places[0],
+        inside=places[1] if len(places) > 1 else None,
+        outside=int(story["outside"]),
+        found=tuple(_net(arrays, f"net{number}", worth) for number, worth in enumerate(story["nets"])),
+        idle=int(story["idle"]),
     )
 
 
@@ -153,19 +147,30 @@ def _narrow(levels: npt.NDArray[np.int32]) -> Array:
     return levels.astype(np.int8 if most < 1 << 7 else np.int16 if most < 1 << 15 else np.int32)
 
 
-def _same(one: Net, other: Net) -> bool:
-    return all(np.array_equal(a.levels, b.levels) for a, b in zip(one.rounded, other.rounded, strict=True))
-
-
-def _put_frame(arrays: dict[str, Array], name: str, frame: Frame) -> None:
-    for what, three in (("latents", frame.latents), ("steps", frame.steps)):
+def _put_place(arrays: dict[str, Array], name: str, place: Place) -> None:
+    for what, three in (("latents", place.learner.latents), ("steps", place.learner.steps)):
         for number, array in enumerate(three):
             arrays[f"{name}/{what}/{number}"] = array
+    for what, kept in (("average", place.learner.average), ("speeds", place.learner.speeds)):
+        if kept is not None:
+            arrays[f"{name}/{what}"] = kept
+    for number, array in enumerate(place.statistics):
+        arrays[f"{name}/statistics/{number}"] = array
 
 
-def _frame(arrays: dict[str, Array], name: str, count: float) -> Frame:
-    both = [
-        tuple(arrays[f"{name}/{what}/{number}"].astype(np.float32) for number in range(3))
-        for what in ("latents", "steps")
-    ]
-    return Frame((both[0][0], both[0][1], both[0][2]), (both[1][0], both[1][1], both[1][2]), count)
+def _place(arrays: dict[str, Array], name: str, price: float, count: float) -> Place:
+    """Inverse: `_put_place`."""
+
+    def floats(what: str) -> tuple[npt.NDArray[np.float32], ...]:
+        known = [key for key in arrays if key.startswith(f"{name}/{what}")]
+        return tuple(arrays[key].astype(np.float32) for key in sorted(known, key=lambda key: (len(key), key)))
+
+    latents, steps = floats("latents"), floats("steps")
+    frame = Frame(
+        (latents[0], latents[1], latents[2]),
+        (steps[0], steps[1], steps[2]),
+        count,
+        next(iter(floats("average")), None),
+        next(iter(floats("speeds")), None),
+    )
+    return Place(frame, floats("statistics"), price)

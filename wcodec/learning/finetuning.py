@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,18 +13,22 @@ import numpy as np
 
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.learning import checkpoint
+from wcodec.learning.beginning import begin_from, rounded_plainly, rounded_without_labels, trained_without_labels
 from wcodec.learning.data import load
 from wcodec.learning.divergence import outputs_of
 from wcodec.learning.evaluate import Evaluation, evaluate
 from wcodec.learning.examples import Examples
-from wcodec.learning.finetune import Budget, Exam, Search, Standing, finetune, stages
+from wcodec.learning.finetune import Search, Standing, begun, finetune
+from wcodec.learning.kernels import coded_bytes
 from wcodec.learning.label_loss import lesson
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.moments import Batches
-from wcodec.learning.net import Net, tuned, worth
+from wcodec.learning.net import Net, put, tuned, worth
+from wcodec.learning.pricing import Budget, Exam
 from wcodec.learning.pupil import pupil
 from wcodec.learning.schooling import School
 from wcodec.learning.scores import read_labels
+from wcodec.learning.slim import ordered
 from wcodec.learning.tensor_names import tensor_names
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
@@ -33,11 +38,15 @@ if TYPE_CHECKING:
 
 FEWEST: Final = 50
 """Examples."""
-APART: Final = (0.1, 0.2, 1000, 5000)
+APART: Final = (0.15, 0.2, 1000, 5000)
 """Examples kept apart: this part of all; of few, this part, up to so many; at most so many."""
 NORMALIZING: Final = 4000
 """Examples for the statistics of BatchNormalization, in batches of BATCH."""
 BATCH: Final = 100
+SURE: Final = 0.6
+"""Part of the bytes of rounding without labels, over which training without labels is tried, too."""
+ROUNDING: Final = 0.3
+"""Part of the time for the rounding that training begins from."""
 
 Told = Callable[[str], None]
 
@@ -49,6 +58,7 @@ class Lessons:
     data:     where the examples are, see `data.load`; they need labels.
     budget:   what must be kept to on examples kept apart.
     resume:   go on where an earlier run was ended; state: the file where that stands.
+    seconds:  for all of it: so many epochs are made as fit in.
     """
 
     data: str
@@ -56,6 +66,7 @@ class Lessons:
     budget: Budget
     state: Path
     resume: bool = False
+    seconds: float = float("inf")
     limit: int | None = None
     rescale: float | None = None
     architecture: str | None = None
@@ -84,6 +95,7 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
     told: hears how it goes, a line an epoch.
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError where nothing found is within the budget.
     """
+    started = time.monotonic()
     if asked.epochs < 1:
         raise RecipeError(f"--finetune: expected 1 epoch or more, got {asked.epochs}")
     model = load_model(source, architecture=asked.architecture, imports=asked.imports, unsafe=asked.unsafe)
@@ -101,15 +113,30 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
     before = checkpoint.read(asked.state, facts) if asked.resume else None
     said = [*examples.said, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
     if asked.resume:
-        done = 0 if before is None else sum(stages(asked.epochs)[: before.stage]) + before.done
-        told(f"resumed after epoch {done}" if done else f"{asked.state.name}: not there, so the training begins anew")
+        done = before.done if before else 0
+        told(f"resumed after epoch {done}" if before else f"{asked.state.name}: not there, so the training begins anew")
 
     def tell(now: Standing, net: Net, loss: float) -> None:
         checkpoint.save(asked.state, now, facts)
         told(_line(asked, exam, now, net, loss))
 
-    search = Search(pupil(model, school.lesson), school, exam, asked.budget, asked.epochs, tell)
+    learner = pupil(model, school.lesson)
+    search = Search(learner, school, exam, asked.budget, asked.epochs, tell, started + asked.seconds)
+    original = model.get_weights()
+    if before is None:
+        rounded, first = rounded_without_labels(
+            model, learning, exam, asked.budget, asked.seed, ROUNDING * asked.seconds
+        )
+        if not any(exam.allows(net, asked.budget) for net in rounded):
+            rounded = (*rounded, *rounded_plainly(learner, school, exam))
+        begin_from(learner, first, asked.epochs * (school.count // school.batch))
+        before = begun(search, rounded)
+        model.set_weights(original)
+        told(_line(asked, exam, before, rounded[-1], None))
     nets, finished = finetune(search, before)
+    if finished and nets and asked.budget.bytes is None and nets[0].bytes > SURE * before.size:
+        nets = (*trained_without_labels(model, learning, exam, asked.budget, asked.seed), *nets)
+        nets = search.best(nets)
     if not nets:
         asked.state.unlink(missing_ok=True)
         raise BudgetError(f"{source.name}: expected {_words(asked.budget)}, found no such network by training")
@@ -157,8 +184,27 @@ def examined(model: Model, held_out: Examples) -> Exam:
 def choices(found: Finetuned) -> Iterator[Mapping[str, Tuned]]:
     """What to code in place of the file's own values, by tensor name: for each network, best first."""
     for net in found.nets:
-        coded = tuned(net)
+        coded = tuned(_in_order(found, net))
         yield {name: one for index, one in coded.items() for name in found.names.get(index, ())}
+
+
+def _in_order(found: Finetuned, net: Net) -> Net:
+    """With the hidden units of a plain chain of layers in an order that costs fewer bytes, where there is one."""
+    levels = {one.index: one.levels for one in net.rounded}
+    if levels.keys() != set(range(len(found.model.weights))):
+        return net
+    order = ordered(found.model, [levels[index] for index in sorted(levels)])
+    rounded = tuple(replace(one, levels=order[one.index]) for one in net.rounded)
+    size = sum(coded_bytes(one.levels) for one in rounded)
+    if size >= net.bytes:
+        return net
+    before = found.model.get_weights()
+    put(found.model, replace(net, rounded=rounded))
+    accuracy, loss = worth(found.model, found.held_out, found.exam.truth)
+    found.model.set_weights(before)
+    sorted_net = Net(rounded, net.others, size, accuracy, loss)
+    # Sums in another order may tip an example.
+    return sorted_net if found.exam.allows(sorted_net, found.lessons.budget) else net
 
 
 def measured(found: Finetuned, coded: Path) -> Evaluation:
@@ -182,13 +228,14 @@ def facts_of(source: Path, asked: Lessons) -> checkpoint.Facts:
     return checkpoint.Facts(digest, asked.data, asked.epochs, drop, size, asked.seed, asked.limit, asked.rescale)
 
 
-def _line(asked: Lessons, exam: Exam, now: Standing, net: Net, loss: float) -> str:
-    done = sum(stages(asked.epochs)[: now.stage]) + now.done
+def _line(asked: Lessons, exam: Exam, now: Standing, net: Net, loss: float | None) -> str:
     worth = f"loss {net.loss:.4g} (before {exam.loss:.4g})"
     if net.accuracy is not None:
         worth = f"{net.accuracy:.2f} % of those kept apart (before {exam.accuracy:.2f})"
     best = f"; best {now.found[0].bytes:,} bytes" if now.found else ""
-    return f"epoch {done} of {asked.epochs}: about {net.bytes:,} bytes, {worth}, loss in training {loss:.4f}{best}"
+    if loss is None:
+        return f"rounded without labels: about {net.bytes:,} bytes, {worth}{best}"
+    return f"epoch {now.done} of {asked.epochs}: about {net.bytes:,} bytes, {worth}, loss in training {loss:.4f}{best}"
 
 
 def _words(budget: Budget) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.learning.objective import distance, scores_of
 from wcodec.learning.scores import FLOOR, Outputs, Truth, are_probabilities
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from tensorflow import Tensor
 
-TEMPERATURE: Final = 2.0
 ANSWERS: Final = 0.5
 """Part of the loss that is the divergence from the answers; the rest is the labels'."""
 
@@ -63,7 +63,7 @@ def lesson_loss(
     """The mean loss of a batch."""
     outputs = [tf.cast(output if output.shape.rank > 1 else output[:, None], "float32") for output in outputs]
     apart = [
-        _apart(tf, output, answer, kind, spread)
+        distance(tf, output, answer, kind, spread)
         for output, answer, kind, spread in zip(outputs, answers, given.kinds, given.spreads, strict=False)
     ]
     moved = tf.add_n(apart)
@@ -71,14 +71,6 @@ def lesson_loss(
         return moved
     wrong = _wrong(tf, given, outputs[0], labels)
     return given.part * moved + (1 - given.part) * wrong
-
-
-def _apart(tf: ModuleType, output: Tensor, answer: Tensor, probabilities: bool, spread: float) -> Tensor:
-    """T^2 KL at temperature T (Hinton et al. 2015); of values, the squared error over the variance."""
-    if output.shape[-1] == 1 and not probabilities:
-        return tf.reduce_mean(tf.square(output - answer)) / spread
-    before, now = (tf.nn.log_softmax(_scores(tf, one, probabilities) / TEMPERATURE) for one in (answer, output))
-    return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(before) * (before - now), axis=-1))
 
 
 def _wrong(tf: ModuleType, given: Lesson, output: Tensor, labels: Tensor) -> Tensor:
@@ -90,7 +82,7 @@ def _wrong(tf: ModuleType, given: Lesson, output: Tensor, labels: Tensor) -> Ten
             return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, output))
         chosen = tf.where(labels > 0, output, 1 - output)
         return -tf.reduce_mean(tf.math.log(tf.maximum(chosen, FLOOR)))
-    scores = _scores(tf, output, given.kinds[0])
+    scores = scores_of(tf, output, given.kinds[0])
     if scores.shape[-1] == 1:
         scores = tf.concat([tf.zeros_like(scores), scores], -1)
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores))
@@ -100,11 +92,3 @@ def _between(given: Lesson) -> bool:
     """Whether all answers of the first output are between 0 and 1: units that say yes or no, each for itself."""
     first = given.answers[0]
     return bool(first.min(initial=0) >= 0 and first.max(initial=0) <= 1)
-
-
-def _scores(tf: ModuleType, given: Tensor, probabilities: bool) -> Tensor:
-    """Logarithms of probabilities, or what they are made of; one unit that is a probability becomes no and yes."""
-    if not probabilities:
-        return given
-    both = tf.concat([1 - given, given], -1) if given.shape[-1] == 1 else given
-    return tf.math.log(tf.maximum(both, FLOOR))

@@ -62,12 +62,15 @@ class Net:
     loss: float
 
 
-def judged(learner: Pupil, normalizing: Batches | None, held_out: Examples, truth: Truth) -> Net:
+def judged(
+    learner: Pupil, normalizing: Batches | None, held_out: Examples, truth: Truth, *, averaged: bool = False
+) -> Net:
     """The network as it is now; its rounded weights are put into it.
 
     normalizing: take the statistics of BatchNormalization anew from these; None leaves them.
+    averaged:    see `pupil.rounded`.
     """
-    pairs = rounded(learner)
+    pairs = rounded(learner, averaged=averaged)
     if normalizing is not None and learner.normalizations:
         settle_statistics(learner, normalizing)
     kept = [Rounded(piece.index, *pair) for piece, pair in zip(learner.pieces, pairs, strict=True)]
@@ -123,11 +126,10 @@ def put_statistics(learner: Pupil, values: Sequence[Float32]) -> None:
 
 
 def settle_statistics(learner: Pupil, batches: Batches) -> None:
-    """Take the statistics of BatchNormalization anew, with the rounded weights, and make them short.
+    """Take the statistics of BatchNormalization anew, with the weights in the network, and make them short.
 
     A mean is a multiple of a part of the deviations, a variance keeps few bits: training goes on with them.
     """
-    rounded(learner)
     reestimate(learner.model, list(learner.normalizations), batches)
     for layer in learner.normalizations:
         layer.moving_variance.assign(shortened(values_of(layer.moving_variance), VARIANCE_BITS))

@@ -21,12 +21,13 @@ def distance(tf: ModuleType, outputs: Tensor, answers: Tensor, probabilities: bo
         outputs = outputs[:, None]
     if outputs.shape[-1] == 1 and not probabilities:
         return tf.reduce_mean(tf.square(outputs - answers)) / spread
-    logs = []
-    for given in (answers, outputs):
-        if probabilities:
-            both = tf.concat([1 - given, given], -1) if given.shape[-1] == 1 else given
-            scores = tf.math.log(tf.maximum(both, FLOOR))
-        else:
-            scores = given
-        logs.append(tf.nn.log_softmax(scores / TEMPERATURE))
-    return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(logs[0]) * (logs[0] - logs[1]), axis=-1))
+    before, now = (tf.nn.log_softmax(scores_of(tf, one, probabilities) / TEMPERATURE) for one in (answers, outputs))
+    return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(before) * (before - now), axis=-1))
+
+
+def scores_of(tf: ModuleType, given: Tensor, probabilities: bool) -> Tensor:
+    """Logarithms of probabilities, or what they are made of; one unit that is a probability becomes no and yes."""
+    if not probabilities:
+        return given
+    both = tf.concat([1 - given, given], -1) if given.shape[-1] == 1 else given
+    return tf.math.log(tf.maximum(both, FLOOR))

@@ -7,7 +7,7 @@ are settled.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -46,6 +46,8 @@ LEAST: Final = 0.01
 SPEEDS: Final = (0.01, 4e-3)
 """Learning rates: of latents, as parts of their tensor's largest weight; of logarithms of steps."""
 MEMORY: Final = (0.999, 0.99)
+MEAN: Final = 100.0
+"""Steps that the mean of the latents is of, about (Polyak and Juditsky 1992)."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,16 @@ class Piece:
 
 @dataclass(frozen=True)
 class Frame:
-    """What is learned, as plain arrays: flat latents, logarithms of the steps, and the moments of Adam."""
+    """What is learned, as plain arrays: flat latents, logarithms of the steps, and the moments of Adam.
+
+    count: of the steps of training; average: the mean of the last latents; speeds: of latents, where they are others.
+    """
 
     latents: tuple[Float32, Float32, Float32]
     steps: tuple[Float32, Float32, Float32]
     count: float
+    average: Float32 | None = None
+    speeds: Float32 | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class Pupil:
     pieces:   in the order of the latents.
     speeds:   float32, one a latent: its learning rate, in steps.
     prices:   one a latent: factors on the rate; centres: one a latent: the level that costs nothing.
+    average:  one a latent: the mean of the last ones.
     step:     (inputs, answers, labels, price, speed, live) makes one step and returns the loss.
     """
 
@@ -84,6 +92,7 @@ class Pupil:
     speeds: Variable
     prices: Variable
     centres: Variable
+    average: Variable
     count: Variable
     step: Callable[[tuple[Array, ...], tuple[Array, ...], Array | None, Tensor, Tensor, bool], Tensor]
 
@@ -108,6 +117,7 @@ def pupil(model: Model, given: Lesson) -> Pupil:
         speeds=tf.Variable(tf.zeros(total)),
         prices=tf.Variable(tf.ones(total)),
         centres=tf.Variable(tf.zeros(total)),
+        average=tf.Variable(tf.zeros(total)),
         count=tf.Variable(0.0),
         step=lambda *_: None,
     )
@@ -148,18 +158,16 @@ def begin(learner: Pupil, parts: float) -> None:
         )
         steps.append(step)
         speeds.append(np.full(array.size, SPEEDS[0] * (max(top / step, 1.0)), np.float32))
-    restart(learner.latents, joined([array / step for array, step in zip(values, steps, strict=True)]))
+    go_on_from(learner, [array / step for array, step in zip(values, steps, strict=True)], steps, speeds)
+
+
+def go_on_from(learner: Pupil, latents: Sequence[Float32], steps: Sequence[float], speeds: Sequence[Float32]) -> None:
+    """Latents, their steps and learning rates (in steps), for each piece."""
+    restart(learner.latents, joined(latents))
     restart(learner.steps, np.log(np.array(steps, np.float32)))
     learner.speeds.assign(joined(speeds))
     learner.count.assign(0.0)
     reprice(learner)
-
-
-def forget(learner: Pupil) -> None:
-    """Forget the moments."""
-    for learned in (learner.latents, learner.steps):
-        restart(learned, learned.values.numpy())
-    learner.count.assign(0.0)
 
 
 def reprice(learner: Pupil) -> None:
@@ -178,7 +186,8 @@ def reprice(learner: Pupil) -> None:
 
 def frame(learner: Pupil) -> Frame:
     """What is learned so far. Inverse: `put_back`."""
-    return Frame(state(learner.latents), state(learner.steps), float(learner.count.numpy()))
+    average, speeds = (np.array(one.numpy(), np.float32) for one in (learner.average, learner.speeds))
+    return Frame(state(learner.latents), state(learner.steps), float(learner.count.numpy()), average, speeds)
 
 
 def put_back(learner: Pupil, was: Frame) -> None:
@@ -187,13 +196,20 @@ def put_back(learner: Pupil, was: Frame) -> None:
         for variable, array in zip((learned.values, learned.mean, learned.power), arrays, strict=True):
             variable.assign(array)
     learner.count.assign(was.count)
+    for variable, kept in ((learner.average, was.average), (learner.speeds, was.speeds)):
+        if kept is not None:
+            variable.assign(kept)
     reprice(learner)
 
 
-def rounded(learner: Pupil) -> list[tuple[npt.NDArray[np.int32], float]]:
-    """Levels and step of each piece, which are put into the network: weight = step * level."""
+def rounded(learner: Pupil, *, averaged: bool = False) -> list[tuple[npt.NDArray[np.int32], float]]:
+    """Levels and step of each piece, which are put into the network: weight = step * level.
+
+    averaged: of the mean of the last latents, which is what they would come to if learning slowed down.
+    """
     found = []
-    latents = cut(learner.latents.values.numpy(), learner.weights)
+    source = learner.average if averaged and float(learner.count.numpy()) else learner.latents.values
+    latents = cut(source.numpy(), learner.weights)
     for piece, array, log in zip(learner.pieces, latents, learner.steps.values.numpy(), strict=True):
         step = round_step(float(np.exp(np.float32(log))))
         levels = np.clip(np.rint(array), -MAX_LEVEL, MAX_LEVEL).astype(np.int32)
@@ -250,6 +266,7 @@ def _step(
     before = tf.identity(latents)
     move(tf, learner.latents, pulls, 1.0, learner.count, MEMORY[0])
     learner.latents.values.assign(before + (learner.latents.values - before) * learner.speeds * speed)
+    learner.average.assign_add((learner.latents.values - learner.average) / tf.minimum(learner.count, MEAN))
     move(tf, learner.steps, by_step, speed * SPEEDS[1], learner.count, MEMORY[1])
     return loss
 

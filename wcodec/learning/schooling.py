@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,10 @@ SETTLED: Final = 0.8
 BATCHES: Final = (32, 256)
 UPDATES: Final = 200
 """Steps of an epoch, about, where batches may be that large."""
+
+
+class OutOfTimeError(Exception):
+    """The time for training is over in the middle of an epoch."""
 
 
 @dataclass(frozen=True)
@@ -50,37 +55,59 @@ class School:
 
 
 @dataclass(frozen=True)
+class Lap:
+    """One epoch.
+
+    number: of what belongs together, and of the epoch in it: tells the orders of examples apart.
+    price:  of a bit, in the loss of an example.
+    speeds: factors on the learning rates, at its beginning and at its end.
+    live:   whether BatchNormalization goes by the batches' own statistics; otherwise by those that will be stored.
+    """
+
+    number: tuple[int, int]
+    price: float
+    speeds: tuple[float, float]
+    live: bool
+
+
+@dataclass(frozen=True)
 class Stage:
-    """Epochs at one price. number: tells the seeds of stages apart; price: of a bit, in the loss of an example."""
+    """Epochs at one price, their speed falling from 1. number: tells stages apart."""
 
     number: int
     price: float
     epochs: int
 
+    def lap(self, epoch: int) -> Lap:
+        """One of its epochs."""
+        first, last = (1 - (1 - LAST) * at / self.epochs for at in (epoch, epoch + 1))
+        live = self.epochs == 1 or epoch < SETTLED * self.epochs - 1e-9
+        return Lap((self.number, epoch), self.price, (first, last), live)
 
-def settled(stage: Stage, epoch: int) -> bool:
-    """Whether the statistics of BatchNormalization stay during this epoch of the stage."""
-    return stage.epochs > 1 and epoch >= SETTLED * stage.epochs - 1e-9
 
+def train_epoch(learner: Pupil, school: School, lap: Lap, deadline: float = float("inf")) -> float:
+    """One epoch; the mean loss.
 
-def train_epoch(learner: Pupil, school: School, stage: Stage, epoch: int) -> float:
-    """One epoch of the stage; the mean loss."""
+    deadline: by `time.monotonic`. Raises: OutOfTimeError where it is reached.
+    """
     tf = tensorflow()
-    price, live = tf.constant(stage.price, tf.float32), not settled(stage, epoch)
-    steps = school.count // school.batch
+    price = tf.constant(lap.price, tf.float32)
+    steps, (first, last) = school.count // school.batch, lap.speeds
     losses = []
-    for step, (inputs, answers, labels) in enumerate(drawn(school, stage, epoch)):
-        speed = 1 - (1 - LAST) * (epoch + step / steps) / stage.epochs
-        losses.append(learner.step(inputs, answers, labels, price, tf.constant(speed, tf.float32), live))
+    for step, (inputs, answers, labels) in enumerate(drawn(school, lap.number)):
+        if time.monotonic() > deadline:
+            raise OutOfTimeError
+        speed = first + (last - first) * step / steps
+        losses.append(learner.step(inputs, answers, labels, price, tf.constant(speed, tf.float32), lap.live))
     reprice(learner)
     return float(tf.reduce_mean(tf.stack(losses)))
 
 
 def drawn(
-    school: School, stage: Stage, epoch: int
+    school: School, number: tuple[int, int]
 ) -> Iterator[tuple[tuple[Array, ...], tuple[Array, ...], Array | None]]:
-    """All examples in an order of the epoch's own, in batches."""
-    rng = np.random.default_rng((school.seed, stage.number, epoch))
+    """All examples in an order of the epoch's own, in batches. number: see `Lap`."""
+    rng = np.random.default_rng((school.seed, *number))
     order = rng.permutation(school.count)
     if school.versions > 1:
         order += school.count * rng.integers(0, school.versions, school.count)

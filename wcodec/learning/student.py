@@ -17,10 +17,11 @@ from wcodec.errors import RecipeError
 from wcodec.learning.attempt import Calibration
 from wcodec.learning.backend import hushed, keras
 from wcodec.learning.examples import Array
+from wcodec.learning.flat import Adam, Float32, adam, cut, joined, move, restart, size_of, split
 from wcodec.learning.kernels import learned_by, values_of
 from wcodec.learning.objective import distance
 from wcodec.learning.predict import packed
-from wcodec.learning.rate import BEND, Float32, rate_weights
+from wcodec.learning.rate import BEND, rate_weights
 from wcodec.learning.rounding import Latents
 from wcodec.learning.scores import are_probabilities
 from wcodec.learning.subject import Subject
@@ -36,15 +37,6 @@ if TYPE_CHECKING:
 LATENT, STEP, OTHER = 0, 1, 2
 SPEEDS: Final = (0.03, 1e-3, 1e-3)
 """Learning rates: of latents, in steps; of logarithms of steps; of all other weights."""
-
-
-@dataclass(frozen=True)
-class Adam:
-    """Values that are learned, and their moments (Kingma and Ba 2015)."""
-
-    values: Variable
-    mean: Variable
-    power: Variable
 
 
 @dataclass(frozen=True)
@@ -86,15 +78,14 @@ def student(subject: Subject, start: Calibration) -> Student:
     kernels = tuple(model.weights[one.index] for one in start.latents if one.step)
     rounded = {one.index for one in start.latents}
     others = tuple(model.weights[index] for index in learned_by(model) if index not in rounded)
-    sizes = (_count(kernels), len(kernels), _count(others))
+    sizes = (sum(map(size_of, kernels)), len(kernels), sum(map(size_of, others)))
     learned = {id(weight) for weight in (*kernels, *others)}
     taken_anew = [(model.weights[i], values) for i, values in start.statistics if id(model.weights[i]) not in learned]
-    adams = [Adam(*(tf.Variable(tf.zeros(size)) for _ in range(3))) for size in sizes]
     made = Student(
         model=model,
         kernels=kernels,
         others=others,
-        learned=(adams[LATENT], adams[STEP], adams[OTHER]),
+        learned=(adam(tf, sizes[LATENT]), adam(tf, sizes[STEP]), adam(tf, sizes[OTHER])),
         prices=tf.Variable(tf.ones(sizes[LATENT])),
         count=tf.Variable(0.0),
         before=tuple(
@@ -113,31 +104,25 @@ def student(subject: Subject, start: Calibration) -> Student:
     return Student(**{**vars(made), "step": tf.function(step)})
 
 
-def _count(weights: tuple[Weight, ...]) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in weights)
-
-
 def begin(learner: Student, start: Calibration) -> None:
     """Put `start` into the network, and forget all moments."""
     for index, values in start.statistics:
         learner.model.weights[index].assign(values)
     trained = [one for one in start.latents if one.step]
     flat = (
-        _joined([one.values for one in trained]),
+        joined([one.values for one in trained]),
         np.log(np.array([one.step for one in trained], np.float32)),
-        _joined([values_of(weight) for weight in learner.others]),
+        joined([values_of(weight) for weight in learner.others]),
     )
-    for adam, values in zip(learner.learned, flat, strict=True):
-        adam.values.assign(values)
-        adam.mean.assign(np.zeros_like(values))
-        adam.power.assign(np.zeros_like(values))
+    for one, values in zip(learner.learned, flat, strict=True):
+        restart(one, values)
     learner.count.assign(0.0)
     reprice(learner)
 
 
 def reprice(learner: Student) -> None:
     """Take the prices of levels anew, from where the levels are."""
-    learner.prices.assign(_joined(rate_weights(_cut(learner.learned[LATENT].values, learner.kernels))))
+    learner.prices.assign(joined(rate_weights(cut(learner.learned[LATENT].values.numpy(), learner.kernels))))
 
 
 def settle(learner: Student) -> None:
@@ -152,7 +137,7 @@ def state(learner: Student, start: Calibration) -> tuple[tuple[Latents, ...], tu
     Steps and other weights are rounded as a file has them.
     """
     steps = iter([round_step(float(step)) for step in np.exp(learner.learned[STEP].values.numpy())])
-    values = iter(_cut(learner.learned[LATENT].values, learner.kernels))
+    values = iter(cut(learner.learned[LATENT].values.numpy(), learner.kernels))
     latents = tuple(
         Latents(one.index, one.path, next(steps), next(values)) if one.step else one for one in start.latents
     )
@@ -160,7 +145,7 @@ def state(learner: Student, start: Calibration) -> tuple[tuple[Latents, ...], tu
         learner.model.weights[one.index].assign(one.weights)
     places = {id(weight): index for index, weight in enumerate(learner.model.weights)}
     changed = dict(start.statistics)
-    for weight, learned in zip(learner.others, _cut(learner.learned[OTHER].values, learner.others), strict=True):
+    for weight, learned in zip(learner.others, cut(learner.learned[OTHER].values.numpy(), learner.others), strict=True):
         changed[places[id(weight)]] = short(learned)
         weight.assign(short(learned))
     return latents, tuple(sorted(changed.items()))
@@ -185,7 +170,7 @@ def _step(
 
     rate:  lambda, the price of a bit for each weight; speed: factor on the learning rates [latents, steps, others].
     """
-    latents, logs, others = (adam.values for adam in learner.learned)
+    latents, logs, others = (one.values for one in learner.learned)
     for weight, original in learner.before:
         weight.assign(original)
     with hushed():
@@ -193,10 +178,10 @@ def _step(
     for weight, taken_anew in learner.after:
         weight.assign(taken_anew)
     steps = tf.exp(logs)
-    rounded = _split(tf, tf.round(latents), learner.kernels)
+    rounded = split(tf, tf.round(latents), learner.kernels)
     for kernel, step, levels in zip(learner.kernels, tf.unstack(steps, len(learner.kernels)), rounded, strict=True):
         kernel.assign(tf.cast(levels * step, kernel.dtype))
-    for weight, values in zip(learner.others, _split(tf, others, learner.others), strict=True):
+    for weight, values in zip(learner.others, split(tf, others, learner.others), strict=True):
         weight.assign(values)
     watched = [weight._value for weight in (*learner.kernels, *learner.others)]
     with tf.GradientTape(watch_accessed_variables=False) as tape, hushed():
@@ -212,7 +197,7 @@ def _step(
     # What no output depends on keeps its levels: nothing would tell when it has lost its meaning.
     used = [gradient is not None for gradient in gradients]
     pulls = [
-        tf.reshape(tf.cast(tf.convert_to_tensor(gradient), "float32"), [-1]) if use else tf.zeros(np.prod(weight.shape))
+        tf.reshape(tf.cast(tf.convert_to_tensor(gradient), "float32"), [-1]) if use else tf.zeros(size_of(weight))
         for gradient, use, weight in zip(gradients, used, (*learner.kernels, *learner.others), strict=True)
     ]
     kernels = len(learner.kernels)
@@ -224,46 +209,13 @@ def _step(
     if not all(used[:kernels]):
         price *= tf.concat([tf.fill([pull.shape[0]], float(use)) for pull, use in zip(scaled, used, strict=False)], 0)
     learner.count.assign_add(1.0)
-    _move(tf, learner, LATENT, tf.concat(scaled, 0) + price, speed)
-    _move(tf, learner, STEP, by_step, speed)
+    move(tf, learner.learned[LATENT], tf.concat(scaled, 0) + price, speed[LATENT] * SPEEDS[LATENT], learner.count)
+    move(tf, learner.learned[STEP], by_step, speed[STEP] * SPEEDS[STEP], learner.count)
     if learner.others:
-        _move(tf, learner, OTHER, tf.concat(pulls[kernels:], 0), speed)
+        move(tf, learner.learned[OTHER], tf.concat(pulls[kernels:], 0), speed[OTHER] * SPEEDS[OTHER], learner.count)
     return loss
 
 
 def _answers(model: Model, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     outputs: list[Tensor] = keras().tree.flatten(model(packed(model, inputs), training=False))
     return outputs
-
-
-def _move(tf: ModuleType, learner: Student, which: int, gradient: Tensor, speed: Tensor) -> None:
-    adam = learner.learned[which]
-    tf.raw_ops.ResourceApplyAdam(
-        var=adam.values.handle,
-        m=adam.mean.handle,
-        v=adam.power.handle,
-        beta1_power=tf.pow(0.9, learner.count),
-        beta2_power=tf.pow(0.999, learner.count),
-        lr=speed[which] * SPEEDS[which],
-        beta1=0.9,
-        beta2=0.999,
-        epsilon=1e-12,
-        grad=gradient,
-    )
-
-
-def _split(tf: ModuleType, flat: Tensor, weights: tuple[Weight, ...]) -> list[Tensor]:
-    """A flat tensor in the shapes of `weights`. Inverse: concatenation."""
-    parts = tf.split(flat, [int(np.prod(weight.shape)) for weight in weights]) if weights else []
-    return [tf.reshape(part, weight.shape) for part, weight in zip(parts, weights, strict=True)]
-
-
-def _cut(flat: Variable, weights: tuple[Weight, ...]) -> list[Float32]:
-    """The values of a flat variable in the shapes of `weights`. Inverse: `_joined`."""
-    ends = np.cumsum([int(np.prod(weight.shape)) for weight in weights])
-    parts = np.split(flat.numpy(), ends[:-1]) if weights else []
-    return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]
-
-
-def _joined(arrays: list[Float32]) -> Float32:
-    return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0, np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,7 @@ from wcodec.learning.methods.ways import Way, plain
 from wcodec.learning.moments import watched
 from wcodec.learning.normalization import normalizations, reestimate
 from wcodec.learning.predict import packed
-from wcodec.learning.schooling import School
+from wcodec.learning.schooling import School, drawn
 from wcodec.learning.sites import Arguments
 from wcodec.learning.student import short, tensorflow
 from wcodec.model import Tuned
@@ -79,7 +79,7 @@ def run(model: Model, school: School, course: Course, progress: Progress) -> dic
     rate = RATE * float(np.clip(SHORT[0] / max(total, 1), 1.0, SHORT[1]))
     tf, losses, count = tensorflow(), [], 0
     for epoch in range(course.epochs):
-        for inputs, answers, labels in _drawn(school, course.number, epoch):
+        for inputs, answers, labels in drawn(school, (course.number, epoch)):
             if count % tick == 0:
                 for piece in pieces:
                     piece.way.tick(count / total)
@@ -172,19 +172,6 @@ def _move_together(tf: ModuleType, piece: _Piece, gradient: Tensor, speed: Tenso
     power.assign(0.99 * power + 0.01 * tf.reduce_mean(tf.square(gradient)))
     measure = tf.sqrt(power / (1 - tf.pow(0.99, count))) + 1e-12
     piece.way.latent.values.assign_sub(speed * mean / measure)
-
-
-def _drawn(
-    school: School, number: int, epoch: int
-) -> Iterator[tuple[tuple[Array, ...], tuple[Array, ...], Array | None]]:
-    """All examples in an order of the epoch's own, in batches."""
-    order = np.random.default_rng((school.seed, number, epoch)).permutation(school.examples.count)
-    given = school.lesson
-    for start in range(0, len(order) - school.batch + 1, school.batch):
-        rows = order[start : start + school.batch]
-        inputs = tuple(array[rows] for array in school.examples.inputs)
-        answers = tuple(array[rows] for array in given.answers)
-        yield inputs, answers, None if given.labels is None else given.labels[rows]
 
 
 def _training(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
