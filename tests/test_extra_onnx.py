@@ -11,11 +11,13 @@ from attack.small_models import weights
 from onnx import TensorProto, helper, numpy_helper
 from test_identical import assert_identical
 
+import wcodec as package
 from wcodec.decoder import decode, open_container
 from wcodec.encoder import encode
 from wcodec.errors import ModelFileError
 from wcodec.modelfiles import open_model
 from wcodec.request import recipe_from
+from wcodec.sharded import encode_any
 
 
 def branch(name: str, seed: int) -> onnx.GraphProto:
@@ -113,3 +115,18 @@ def test_a_damaged_model_is_refused_or_read_but_never_anything_else(tmp_path: Pa
         except ModelFileError:
             refused += 1
     assert 20 < refused < 300
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_values_in_a_file_beside_are_found_by_a_relative_path(
+    lossless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = weights(7, 20, 10)
+    external(tmp_path, "w.bin")
+    (tmp_path / "w.bin").write_bytes(values.tobytes())
+    monkeypatch.chdir(tmp_path)
+    encode_any(Path("m.onnx"), Path("m.wcz"), recipe_from({"lossless": lossless}))
+    package.decode("m.wcz", "back")
+    back = np.frombuffer((tmp_path / "back" / "w.bin").read_bytes(), np.float32).reshape(20, 10)
+    assert np.array_equal(back, values) is lossless
+    assert np.abs(back - values).max() < 0.3 * np.abs(values).max()

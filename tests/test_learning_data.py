@@ -218,3 +218,17 @@ def test_functions_that_give_no_examples_are_refused(
     with pytest.raises(RecipeError) as refused:
         load("mine:examples", ROW)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_inputs_that_are_not_finite_are_refused_with_their_place(tmp_path: Path, value: float) -> None:
+    rows = ROWS.copy()
+    rows[3, 1] = value
+    with pytest.raises(RecipeError, match=r"x: expected finite numbers, got .* 1 of 10 examples, .* number 3"):
+        load(saved(tmp_path, x=rows, y=CLASSES), ROW)
+
+
+@pytest.mark.parametrize("factor", [0.0, float("nan"), float("inf")])
+def test_a_factor_that_leaves_nothing_of_the_inputs_is_refused(keras_file: str, factor: float) -> None:
+    with pytest.raises(RecipeError, match="--rescale: expected a finite number"):
+        load(keras_file, IMAGE, rescale=factor)

@@ -242,6 +242,18 @@ def test_the_command_knows_folders(wcodec: Run, tmp_path: Path) -> None:
     assert wcodec("encode", tmp_path / "m", "--scheduler", "tcp://127.0.0.1:1", "-f").returncode in (1, 2)
 
 
+def test_a_folder_of_links_is_read_as_the_cache_of_hugging_face_keeps_it(wcodec: Run, tmp_path: Path) -> None:
+    checkpoint(tmp_path / "m")
+    (tmp_path / "blobs").mkdir()
+    for number, path in enumerate(sorted((tmp_path / "m").iterdir())):
+        path.rename(tmp_path / "blobs" / str(number))
+        path.symlink_to(f"../blobs/{number}")
+    for source in (tmp_path / "m", tmp_path / "m" / "model.safetensors.index.json"):
+        assert wcodec("encode", source, "--lossless", "-o", tmp_path / f"{source.name}.o").returncode == 0
+    assert wcodec("decode", tmp_path / "m.o", "-o", tmp_path / "back").returncode == 0
+    assert contents(tmp_path / "back") == contents(tmp_path / "m")
+
+
 def test_an_empty_folder_and_one_without_a_model_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with zipfile.ZipFile(tmp_path / "empty" / "words.zip", "w") as archive:

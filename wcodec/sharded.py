@@ -145,12 +145,13 @@ def _result(errand: Errand, future: Future[Done] | None) -> Done:
 
 def _errands(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[Errand]:
     errands = []
+    root = folder.root.resolve()  # workers may stand elsewhere; files keep their names, which links would change
     for file, own in zip(folder.files, _recipes(folder, recipe), strict=True):
-        source = folder.root / file.name
+        source = root / file.name
         earlier = earlier_of(base and base.resolve(), file.name)
         part = target / f"{file.name}.{_key(source, own, earlier)}{SUFFIX}"
-        beside = folder.root / file.beside if file.beside else None
-        errands.append(Errand(source.resolve().parent / source.name, part.resolve(), own, beside, threads, earlier))
+        beside = root / file.beside if file.beside else None
+        errands.append(Errand(source, part.resolve(), own, beside, threads, earlier))
     return errands
 
 

@@ -73,6 +73,8 @@ def fit(found: Found, wanted: tuple[ModelInput, ...], rescale: float | None, lim
             f"{found.where}: expected {len(wanted)} inputs ({', '.join(w.name for w in wanted)}), "
             f"got {len(found.inputs)} ({', '.join(found.names)})"
         )
+    if rescale is not None and not 0 < abs(rescale) < math.inf:
+        raise RecipeError(f"--rescale: expected a finite number other than 0, got {rescale:g}")
     columns = [*zip(found.names, found.inputs, strict=True)]
     if found.labels is not None:
         columns.append(("labels", found.labels))
@@ -89,10 +91,23 @@ def fit(found: Found, wanted: tuple[ModelInput, ...], rescale: float | None, lim
     for name, array, want in zip(found.names, found.inputs, wanted, strict=True):
         place = f"{found.where}: {name}"
         scaled, how_scaled = _scaled(place, array[chosen], want, rescale)
+        _refuse_not_finite(place, scaled)
         shaped, how_shaped = _shaped(place, scaled, want)
         inputs.append(shaped)
         said += [f"{name} {how}" for how in (how_scaled, how_shaped) if how]
     return Examples(tuple(inputs), None if found.labels is None else found.labels[chosen], tuple(said))
+
+
+def _refuse_not_finite(place: str, array: Array) -> None:
+    """Raises: RecipeError naming the first example with NaN or infinity, from which nothing can be told."""
+    if array.dtype.kind != "f":
+        return
+    if not (finite := np.isfinite(array.reshape(len(array), -1)).all(axis=1)).all():
+        bad = np.flatnonzero(~finite)
+        raise RecipeError(
+            f"{place}: expected finite numbers, got NaN or infinity in {len(bad)} of {len(array)} examples, "
+            f"the first of them number {bad[0]}"
+        )
 
 
 def _scaled(place: str, array: Array, want: ModelInput, rescale: float | None) -> tuple[Array, str]:
