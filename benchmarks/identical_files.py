@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from datetime import date
 from pathlib import Path
 
 import h5py
@@ -71,6 +72,7 @@ def main() -> None:
             for kind, content in (("empty", b""), ("ten bytes", b"0123456789"), ("random", os.urandom(1 << 20))):
                 files.append(folder / kind)
                 files[-1].write_bytes(content)
+        print(f"`python {' '.join(sys.argv)}`, {date.today()}:\n")
         print("| file | bytes | .wcz | % | identical |\n|---|--:|--:|--:|---|")
         for path in files:
             packed, back = folder / "x.wcz", folder / "back"
