@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import Run
 
 from wcodec import errors
 from wcodec.cli import main
@@ -28,7 +29,7 @@ def test_sizes_are_read_in_powers_of_1000_and_1024(text: str, count: int) -> Non
 
 @pytest.mark.parametrize("text", ["", "MB", "2XB", "-3", "1e6", "2 M B", "1.2.3kB"])
 def test_sizes_that_make_no_sense_are_refused(text: str) -> None:
-    with pytest.raises(RecipeError, match="size: expected"):
+    with pytest.raises(RecipeError, match="target_size: expected"):
         parse_size(text)
 
 
@@ -156,7 +157,16 @@ def test_options_are_never_abbreviated() -> None:
         (["--sparsity", "2"], "--sparsity: expected", "got 2"),
         (["--lossless", "--target-ratio", "4"], "--lossless: expected nothing that loses", "got --target-ratio"),
         (["--lossless", "--threshold", "1std"], "--lossless: expected nothing that loses", "got --threshold"),
-        (["--set", "k:per_channel=x"], "per_channel: expected", "got 'x'"),
+        (["--set", "k:per_channel=x"], "--set 'k:per_channel=x': per_channel: expected", "got 'x'"),
+        (["--target-size", "1TB"], "--target-size: expected", "got '1TB'"),
+        (["--lossless", "--set", "kernel:bits=4"], "--lossless: expected nothing that loses", "lets it lose"),
+        (["--data", "d.npz", "--sparsity", "0.5"], "--data: expected it to choose", "--method gradual prunes"),
+        (["--data", "d.npz", "--step", "0.1"], "--data: expected it to choose", "--method gradual prunes"),
+        (["--data", "d.npz", "--quantizer", "symmetric"], "--data: expected the quantizer auto", "got symmetric"),
+        (["--data", "d.npz", "--resume"], "--resume: expected --finetune", "with it"),
+        (["--data", "d.npz", "--max-drop", "-1"], "--max-drop: expected", "got -1"),
+        (["--data", "d.npz", "--max-kl", "0"], "--max-kl: expected", "got 0"),
+        (["--data", "d.npz", "--min-agreement", "101"], "--min-agreement: expected", "got 101"),
     ],
 )
 def test_errors_spell_options_as_they_were_typed(
@@ -166,3 +176,19 @@ def test_errors_spell_options_as_they_were_typed(
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"wcodec: {start}")
     assert line.endswith(end)
+
+
+def test_a_word_that_a_configuration_has_wrong_is_told_with_the_file(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("bitz = 4", 'bits = "x"', "[[set]]\npattern = 'a'\nbits = 99"):
+        (tmp_path / "r.toml").write_text(text)
+        assert main(["encode", str(samples / "lenet300.h5"), "--dry-run", "--config", str(tmp_path / "r.toml")]) == 2
+        assert capsys.readouterr().err.startswith(f"wcodec: {tmp_path}/r.toml: ")
+
+
+def test_a_model_is_not_decoded_to_a_name_of_a_container(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+    assert wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "a.wcz").returncode == 0
+    done = wcodec("decode", tmp_path / "a.wcz", "-o", tmp_path / "b.wcz")
+    assert (done.returncode, "as the model in it, got .wcz" in done.stderr) == (2, True)
+    assert not (tmp_path / "b.wcz").exists()

@@ -25,7 +25,7 @@ def parse_size(text: str) -> int:
     """
     found = re.fullmatch(r"(\d+|\d*\.\d+)\s*([a-z]*)", text.strip().lower())
     if not found or found[2] not in UNITS:
-        raise RecipeError(f"size: expected a number with B, kB, MB, GB, kiB, MiB or GiB, got {text!r}")
+        raise RecipeError(f"target_size: expected a number with B, kB, MB, GB, kiB, MiB or GiB, got {text!r}")
     return int(float(found[1]) * UNITS[found[2]])
 
 
@@ -38,7 +38,7 @@ def recipe_from(words: Mapping[str, object], config: Path | None = None) -> Reci
     Raises: RecipeError for a word nobody knows or a value that does not fit.
     """
     said = {word: value for word, value in words.items() if value is not None}
-    general, rules, whole = parse_config(config) if config else (Options(), (), {})
+    general, rules, whole = _configured(config) if config else (Options(), (), {})
     own = options_from({word: said.pop(word) for word in WORDS if word in said})
     rules = (*_rules(said.pop("set", ())), *rules)
     for word in said.keys() & {"max_error", "target_size", "target_bytes", "target_ratio"}:
@@ -47,6 +47,7 @@ def recipe_from(words: Mapping[str, object], config: Path | None = None) -> Reci
     if unknown := sorted(whole.keys() - WHOLE):
         raise RecipeError(f"option {unknown[0]!r}: expected one of {', '.join(sorted(WHOLE | {*WORDS, 'set'}))}")
     general = own.over(general)
+    _refuse_lossy_rules(general, rules)
     _refuse_idle([general, *(rule.options.over(general) for rule in rules)], bool(whole.get("global_sparsity")))
     if "target_size" in whole:
         whole["target_bytes"] = parse_size(str(whole.pop("target_size")))
@@ -66,6 +67,26 @@ def recipe_from(words: Mapping[str, object], config: Path | None = None) -> Reci
     )
 
 
+def _configured(config: Path) -> tuple[Options, tuple[Rule, ...], dict[str, object]]:
+    """What the file says. Raises: RecipeError that names the file."""
+    try:
+        return parse_config(config)
+    except RecipeError as error:
+        raise RecipeError(str(error) if str(error).startswith(f"{config}: ") else f"{config}: {error}") from error
+
+
+def _refuse_lossy_rules(general: Options, rules: Iterable[Rule]) -> None:
+    """Raises: RecipeError for a rule that asks for loss where nothing may be lost, and does not take that back."""
+    for rule in rules:
+        if general.lossless and rule.options.lossless is None:
+            for word in ("prune", "bits", "clusters", "step", "quantizer"):
+                if getattr(rule.options, word) is not None:
+                    raise RecipeError(
+                        f"lossless: expected nothing that loses beside it, got a rule for {rule.pattern!r}; "
+                        "lossless=false in it lets it lose"
+                    )
+
+
 def _refuse_idle(every: Iterable[Options], ranked: bool) -> None:
     """Raises: RecipeError for a word that does nothing without another one."""
     every = list(every)
@@ -81,15 +102,23 @@ _TARGETS = frozenset({"max_error", "target_size", "target_bytes", "target_ratio"
 
 def _rules(rules: object) -> tuple[Rule, ...]:
     if isinstance(rules, str):
-        return (parse_rule(rules),)
+        return (_rule(rules),)
     if isinstance(rules, Mapping):
         return tuple(
-            Rule(str(pattern), options_from(said)) if isinstance(said, Mapping) else parse_rule(f"{pattern}:{said}")
+            Rule(str(pattern), options_from(said)) if isinstance(said, Mapping) else _rule(f"{pattern}:{said}")
             for pattern, said in rules.items()
         )
     if isinstance(rules, Iterable):
-        return tuple(parse_rule(str(rule)) for rule in rules)
+        return tuple(_rule(str(rule)) for rule in rules)
     raise RecipeError(f"set: expected rules such as 'dense:bits=4', got {rules!r}")
+
+
+def _rule(text: str) -> Rule:
+    """`parse_rule`. Raises: RecipeError that names the rule."""
+    try:
+        return parse_rule(text)
+    except RecipeError as error:
+        raise RecipeError(str(error) if str(error).startswith("--set") else f"--set {text!r}: {error}") from error
 
 
 def _patterns(whole: Mapping[str, object], word: str) -> tuple[str, ...]:

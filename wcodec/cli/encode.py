@@ -92,6 +92,7 @@ def _target(args: argparse.Namespace, source: Path, several: bool, lossless: boo
     Raises: WcodecError.
     """
     learnt = "--data" if args.data else "--moments" if args.moments is not None else None
+    tuned.refuse_budgets(args)
     if learnt and (args.base or args.scheduler):
         word = "--base" if args.base else "--scheduler"
         raise RecipeError(f"{word}: expected nothing to be learnt beside it, got {learnt}")

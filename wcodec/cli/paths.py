@@ -32,7 +32,8 @@ def misnamed(source: Path, target: Path, kind: str) -> str:
     right = {"." + kind.rpartition(".")[2], Path(source.name.removesuffix(SUFFIX)).suffix, ".npz", ".safetensors"}
     if ".h5" in right:
         right.add(".hdf5")
-    return target.suffix if kind and target.suffix in MODEL_SUFFIXES - right else ""
+    wrong = (MODEL_SUFFIXES | ({SUFFIX} if target != source else set())) - right
+    return target.suffix if kind and target.suffix in wrong else ""
 
 
 def source_file(source: Path) -> Path:

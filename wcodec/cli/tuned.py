@@ -66,6 +66,7 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
 
     if recipe.max_error is not None:
         raise RecipeError("--data: expected a budget of answers (--max-drop, ...) or of bytes, got --max-error")
+    _refuse_idle(recipe.options)
     most = _most_bytes(source, recipe)
     budgets = (args.max_drop, args.max_kl, args.min_agreement, most)
     whole = replace(recipe, target_bytes=None, target_ratio=None)
@@ -156,6 +157,15 @@ def sharing_of(asked: Options) -> Sharing | None:
     return Sharing("kmeans", clusters) if asked.quantizer == "kmeans" or (auto and clusters) else None
 
 
+def _refuse_idle(asked: Options) -> None:
+    """Raises: RecipeError for what calibration would leave undone: it chooses steps itself, and prunes by them."""
+    if asked.prune or asked.step is not None:
+        word = "step" if not asked.prune else "sparsity" if asked.prune.rule == "sparsity" else "threshold"
+        raise RecipeError(f"--data: expected it to choose the steps and zeros, got {word}; --method gradual prunes")
+    if asked.quantizer not in {None, "auto", "uniform", "kmeans", "product"}:
+        raise RecipeError(f"--data: expected the quantizer auto, uniform, kmeans or product, got {asked.quantizer}")
+
+
 def refuse_without_data(args: argparse.Namespace) -> None:
     """Learning was spoken of, and there is nothing to learn from.
 
@@ -164,3 +174,20 @@ def refuse_without_data(args: argparse.Namespace) -> None:
     for option in WANT_DATA:
         if getattr(args, option) is not None:
             raise RecipeError(f"--{option.replace('_', '-')}: expected --data D with it")
+
+
+def refuse_budgets(args: argparse.Namespace) -> None:
+    """Budgets that nothing can meet, or that everything does.
+
+    Raises: RecipeError naming the option.
+    """
+    if not args.data:
+        return
+    if args.resume and args.finetune is None:
+        raise RecipeError("--resume: expected --finetune EPOCHS with it")
+    if args.max_drop is not None and not 0 <= args.max_drop < float("inf"):
+        raise RecipeError(f"--max-drop: expected points from 0 on, got {args.max_drop:g}")
+    if args.max_kl is not None and not 0 < args.max_kl < float("inf"):
+        raise RecipeError(f"--max-kl: expected a positive number of nats, got {args.max_kl:g}")
+    if args.min_agreement is not None and not 0 < args.min_agreement <= 100:
+        raise RecipeError(f"--min-agreement: expected over 0 to 100 percent, got {args.min_agreement:g}")

@@ -80,6 +80,8 @@ def read_labels(labels: Array, shape: tuple[int, ...], first: Outputs) -> Truth:
             raise RecipeError(
                 f"labels: expected classes 0..{units - 1}, got {int(per_row.min())}..{int(per_row.max())}"
             )
+        if labels.shape != shape:
+            raise RecipeError(f"labels: expected whole numbers 0..{units - 1} or shape {shape}, got {labels.dtype}")
     if labels.shape != shape:
         raise RecipeError(f"labels: expected shape {shape[:-1]} or {shape}, got {labels.shape}")
     if _whole(labels) and labels.min() >= 0 and labels.max() <= 1:

@@ -36,7 +36,7 @@ def extent_of(file: IO[bytes], name: str, begin: int, size: int) -> Extent:
     header = parse_header(file, name)
     dtype = TYPES.get(header.descr[1:])
     if dtype is None:
-        raise ModelFileError(f"{name}: arrays of type {header.descr} are not supported")
+        raise ModelFileError(f"{name}: arrays of type {header.descr} are not supported; --lossless takes any file")
     facts = TensorFacts(name.removesuffix(".npy"), dtype, header.shape)
     if header.bytes + facts.nbytes != size:
         raise ModelFileError(f"{name}: expected {header.bytes + facts.nbytes} bytes, got {size}")
