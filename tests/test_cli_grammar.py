@@ -161,6 +161,7 @@ def test_options_are_never_abbreviated() -> None:
         (["--target-size", "1TB"], "--target-size: expected", "got '1TB'"),
         (["--lossless", "--set", "kernel:bits=4"], "--lossless: expected nothing that loses", "lets it lose"),
         (["--data", "d.npz", "--sparsity", "0.5"], "--data: expected it to choose", "--method gradual prunes"),
+        (["--data", "d.npz", "--set", "k:bits=2"], "--data: expected it to choose", "beside it"),
         (["--data", "d.npz", "--step", "0.1"], "--data: expected it to choose", "--method gradual prunes"),
         (["--data", "d.npz", "--quantizer", "symmetric"], "--data: expected the quantizer auto", "got symmetric"),
         (["--data", "d.npz", "--resume"], "--resume: expected --finetune", "with it"),

@@ -66,7 +66,7 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
 
     if recipe.max_error is not None:
         raise RecipeError("--data: expected a budget of answers (--max-drop, ...) or of bytes, got --max-error")
-    _refuse_idle(recipe.options)
+    _refuse_idle(recipe)
     most = _most_bytes(source, recipe)
     budgets = (args.max_drop, args.max_kl, args.min_agreement, most)
     whole = replace(recipe, target_bytes=None, target_ratio=None)
@@ -157,8 +157,15 @@ def sharing_of(asked: Options) -> Sharing | None:
     return Sharing("kmeans", clusters) if asked.quantizer == "kmeans" or (auto and clusters) else None
 
 
-def _refuse_idle(asked: Options) -> None:
+def _refuse_idle(recipe: Recipe) -> None:
     """Raises: RecipeError for what calibration would leave undone: it chooses steps itself, and prunes by them."""
+    for rule in recipe.rules:
+        if any(getattr(rule.options, word) is not None for word in ("prune", "bits", "clusters", "step", "quantizer")):
+            raise RecipeError(
+                f"--data: expected it to choose what each tensor gets, got a rule for {rule.pattern!r}; "
+                "lossless and coder are what a rule can say beside it"
+            )
+    asked = recipe.options
     if asked.prune or asked.step is not None:
         word = "step" if not asked.prune else "sparsity" if asked.prune.rule == "sparsity" else "threshold"
         raise RecipeError(f"--data: expected it to choose the steps and zeros, got {word}; --method gradual prunes")
