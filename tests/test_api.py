@@ -60,3 +60,20 @@ def test_a_missing_source_is_a_file_not_found(tmp_path: Path) -> None:
             call()
         assert caught.value.filename == str(missing)
     assert not target.exists()
+
+
+def test_what_is_read_is_never_written_over(tmp_path: Path) -> None:
+    source, coded, link = tmp_path / "m.npz", tmp_path / "m.wcz", tmp_path / "link.npz"
+    np.savez(source, w=np.ones((20, 10), np.float32))
+    link.symlink_to(source)
+    before = source.read_bytes()
+    wcodec.encode(source, coded, lossless=True)
+    packed = coded.read_bytes()
+    for target in (source, link):
+        with pytest.raises(wcodec.WcodecError, match="expected another output"):
+            wcodec.encode(source, target)
+        with pytest.raises(wcodec.WcodecError, match="expected another output"):
+            wcodec.decode(coded, target, base=source)
+    with pytest.raises(wcodec.WcodecError, match="expected another output"):
+        wcodec.decode(coded, coded)
+    assert (source.read_bytes(), coded.read_bytes()) == (before, packed)

@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from wcodec.errors import WcodecError
 from wcodec.inspection import Inspection
 from wcodec.model import Bits, TensorFacts
 
@@ -68,25 +69,29 @@ def encode(
 
     >>> encode("model.h5", "model.wcz", bits=4, sparsity=0.9, set={"dense_1": {"bits": 8}})  # doctest: +SKIP
 
-    Raises: RecipeError, ModelFileError, BudgetError, OSError.
+    Raises: RecipeError, ModelFileError, BudgetError, OSError; WcodecError where `target` is what is read.
     """
     from wcodec.inspection import inspect as numbers
     from wcodec.request import recipe_from
     from wcodec.sharded import encode_any as story
 
     recipe = recipe_from(words)
-    story(_found(source), Path(target), recipe, base=_path(base), threads=threads, executor=executor)
+    there, earlier = _found(source), _path(base)
+    _refuse_same(Path(target), there, earlier)
+    story(there, Path(target), recipe, base=earlier, threads=threads, executor=executor)
     return numbers(Path(target))
 
 
 def decode(source: StrPath, target: StrPath, *, base: StrPath | None = None, threads: int = 0) -> None:
     """Write the model file that a .wcz holds. Inverse: `encode`.
 
-    Raises: ContainerError and its kinds, OSError.
+    Raises: ContainerError and its kinds, OSError; WcodecError where `target` is what is read.
     """
     from wcodec.folders import decode as story
 
-    story(_found(source), Path(target), base=_path(base), threads=threads)
+    there, earlier = _found(source), _path(base)
+    _refuse_same(Path(target), there, earlier)
+    story(there, Path(target), base=earlier, threads=threads)
 
 
 def verify(source: StrPath, *, base: StrPath | None = None, threads: int = 0) -> None:
@@ -107,6 +112,13 @@ def inspect(source: StrPath) -> Inspection:
     from wcodec.inspection import inspect as numbers
 
     return numbers(_found(source))
+
+
+def _refuse_same(target: Path, *read: Path | None) -> None:
+    """Raises: WcodecError where `target` is one of the files that are read, which would be lost, or lies inside it."""
+    for one in read:
+        if one and ((target.exists() and target.samefile(one)) or one.resolve() in target.resolve().parents):
+            raise WcodecError(f"{target}: expected another output, got what is read, or a place inside of it")
 
 
 def _path(path: StrPath | None) -> Path | None:
