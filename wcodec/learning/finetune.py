@@ -13,7 +13,7 @@ from typing import Final
 
 from wcodec.learning.flat import Float32
 from wcodec.learning.net import Net, judged, put_statistics, statistics_of
-from wcodec.learning.pricing import Budget, Exam, first_price, next_price
+from wcodec.learning.pricing import Budget, Exam, astray, first_price, next_price
 from wcodec.learning.pupil import Frame, Pupil, frame, put_back
 from wcodec.learning.schooling import LAST, SETTLED, Lap, OutOfTimeError, School, train_epoch
 
@@ -22,7 +22,7 @@ FULL: Final = 0.3
 PATIENCE: Final = 80
 """Epochs in a row that find nothing better, after which training is over: so many, or half of all."""
 OUTSIDE: Final = 2
-"""Epochs in a row outside of the budget, after which training goes back to where it was inside."""
+"""Epochs in a row far outside of the budget, after which training goes back to where it was inside."""
 LATE: Final = 0.5
 """Part of the training before which it does not: learning is too fast to tell."""
 KEPT: Final = 5
@@ -46,7 +46,7 @@ class Standing:
     size:       bytes of what it began from.
     place:      from where the next one goes on.
     found:      the best networks, best first; idle: epochs in a row that found nothing better.
-    inside:     the last place within the budget; outside: epochs since then.
+    inside:     the last place within the budget; outside: epochs in a row that went astray.
     """
 
     done: int
@@ -138,7 +138,8 @@ def _after(search: Search, was: Standing, lap: Lap, over: float) -> tuple[Standi
     if net.bytes >= was.size:  # cheaper bits would end in a larger file than there is already
         price = max(price, lap.price)
     place = _place(search, price)
-    inside, outside = (place, 0) if exam.allows(net, search.budget) else (was.inside, was.outside + 1)
+    inside = place if exam.allows(net, search.budget) else was.inside
+    outside = was.outside + 1 if astray(net, exam, search.budget, lap.speeds[1]) else 0
     if inside and outside >= OUTSIDE and over > LATE:
         place, outside = replace(inside, price=inside.price / 2), 0
         inside = place

@@ -17,13 +17,13 @@ from wcodec.learning.scores import Truth
 
 FIRST: Final = 0.2
 """What all bits cost together in the first epoch, in the loss of an example: little, to be raised."""
-RISE: Final = (16.0, 0.5, 2.0)
+RISE: Final = (24.0, 0.5, 2.4)
 """Doublings of the price in an epoch, at most: so many over the epochs, between these."""
 FALL: Final = (20.0, 0.75, 2.0)
 """Halvings, likewise."""
 AIM: Final = 0.7
 """Part of the drop allowed that is aimed at."""
-SHAKEN: Final = 0.04
+SHAKEN: Final = 0.12
 """Part of the wrong answers that are due to full speed, and will be right when it falls."""
 SLOPE: Final = 0.04
 """Part of the wrong answers that come with a doubling of the price, about."""
@@ -78,6 +78,13 @@ def first_price(size: int) -> float:
     return FIRST / (8 * max(size, 1))
 
 
+def astray(net: Net, exam: Exam, budget: Budget, speed: float) -> bool:
+    """Whether a network is outside of the budget by more than will come back when learning slows down."""
+    if budget.bytes is not None or budget.drop is None:
+        return not exam.allows(net, budget)
+    return exam.drop(net) > budget.drop + SHAKEN * exam.errors * speed
+
+
 def next_price(price: float, net: Net, exam: Exam, budget: Budget, speed: float, epochs: int) -> float:
     """The price after an epoch whose network is `net`.
 
@@ -87,7 +94,7 @@ def next_price(price: float, net: Net, exam: Exam, budget: Budget, speed: float,
         power = POWERS[speed < SLOW]
         return price * float(np.clip((net.bytes / (CLOSE * budget.bytes)) ** power, 1 / 8, 8.0))
     drop = budget.drop or 0.0
-    room = AIM * drop + SHAKEN * exam.errors * speed - exam.drop(net)
+    room = AIM * drop + SHAKEN * exam.errors * speed**2 - exam.drop(net)
     doublings = room / max(drop, SLOPE * exam.errors, 0.05)
     up, down = (float(np.clip(total / epochs, least, most)) for total, least, most in (RISE, FALL))
     return price * float(2.0 ** np.clip(np.nan_to_num(doublings, nan=-down), -down, up))
