@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 from keras_single import CLASSES, ROWS, dense
 
-ROOT = Path(__file__).parent.parent
-
 
 def saved(model: Model, path: Path) -> Path:
     with hushed():
@@ -233,7 +231,7 @@ def test_evaluating_says_nothing_on_the_terminal(tmp_path: Path) -> None:
         "import sys; from wcodec.learning.evaluate import evaluate;"
         f"assert evaluate({str(model)!r}, {str(tmp_path / 'd.npz')!r}).accuracy is not None"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
