@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -182,6 +183,17 @@ def test_rows_are_remembered_as_they_are_met_one_layer_at_a_time_and_no_more_tha
             assert np.allclose(first, second, atol=1e-5)
     room = sum(rows.nbytes for batch in every[0] for rows in batch)
     assert len(rows_met_by_all(model, watching, subject.fitting, 0, room)) == 1
+
+
+def test_rows_are_as_many_where_fewer_batches_are_given_than_would_show_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wcodec.learning.moments.ROWS", 64)
+    model = network((20,), keras().layers.Dense(5))
+    subject = prepare(model, some(model, 60))
+    one = replace(subject.stages[0].watching[0], batches=5)
+    batches = subject.fitting[:1]
+    together = rows_met_by_all(model, [one], batches, 0, 1 << 20)[0][0]
+    alone = next(iter(rows_met(model, one.layer, one.sites, batches, one.calls, 0)))
+    assert together[0].shape == alone[0].shape
 
 
 def test_statistics_that_are_not_those_of_the_inputs_keep_the_answers_at_fine_steps() -> None:

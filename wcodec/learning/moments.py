@@ -109,7 +109,7 @@ def rows_met_by_all(
         with ExitStack() as stack, hushed():
             left = [sum(one.calls for one, _ in seen)]
             for (one, _), rows in zip(seen, met, strict=True):
-                share = _share(one.sites, one.batches, one.calls)
+                share = _share(one.sites, min(one.batches, len(batches)), one.calls)
                 watch = partial(_keep, one.sites, rows, left, share, np.random.default_rng((seed, number)))
                 stack.enter_context(watched(one.layer, watch))
             stack.enter_context(suppress(_SeenAll))
