@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from packages import fetch
+from page import publish
 
 from wcodec.decoder import open_container
 from wcodec.encoder import encode
@@ -52,10 +53,7 @@ def main() -> None:
             size = encode(model, packed, Recipe(preset="small", effort=effort)).file_bytes
             cpu, count = seconds(packed)
             lines.append(f"| {name} | {size:,} | {8 * size / count:.2f} | {cpu:.2f} | {count / cpu / 1e6:.1f} |")
-    text = "\n".join(lines) + "\n"
-    print(text, end="")
-    if args.out:
-        args.out.write_text(text)
+    publish(lines, args.out)
 
 
 if __name__ == "__main__":

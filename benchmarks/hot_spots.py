@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 
 from packages import fetch
+from page import publish
 
 from wcodec.decoder import decode
 from wcodec.encoder import encode
@@ -66,10 +67,7 @@ def main() -> None:
                     "|---|--:|--:|--:|",
                 ]
                 lines += profile(job)
-    text = "\n".join(lines) + "\n"
-    print(text, end="")
-    if args.out:
-        args.out.write_text(text)
+    publish(lines, args.out)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from datetime import date
 from pathlib import Path
 
 from packages import fetch
+from page import publish
 
 ZSTD = (
     "import sys, zstandard as z; i, o = open(sys.argv[2], 'rb'), open(sys.argv[3], 'wb'); "
@@ -121,10 +122,7 @@ def main() -> None:
             memory = statistics.median(each.memory for each in runs[row.name])
             size, rate = row.output.stat().st_size, WEIGHTS / cpu / 1e6
             lines.append(f"| {row.name} | {size:,} | {wall:.2f} | {cpu:.2f} | {rate:.1f} | {memory:.0f} |")
-    text = "\n".join(lines) + "\n"
-    print(text, end="")
-    if args.out:
-        args.out.write_text(text)
+    publish(lines, args.out)
 
 
 if __name__ == "__main__":

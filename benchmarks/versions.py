@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from page import publish
 
 import wcodec
 
@@ -52,10 +53,7 @@ def main() -> int:
                 for words in ({}, {"base": base}, {"base": base, "effort": "fast"})
             ]
             lines.append(f"| {name} | {source.stat().st_size:,} | " + " | ".join(f"{size:,}" for size in sizes) + " |")
-    text = "\n".join(lines) + "\n"
-    sys.stdout.write(text)
-    if args.out:
-        args.out.write_text(text, "utf-8")
+    publish(lines, args.out)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import command
 
 
@@ -45,6 +46,14 @@ def test_what_is_damaged_writes_nothing_into_a_pipe(coded: Path) -> None:
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, b"", 1)
     done = piped(b"no model", "encode", "-")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (5, b"", 1)
+
+
+@pytest.mark.parametrize("verb", ["encode", "decode"])
+def test_a_full_disk_behind_a_pipe_is_one_line(verb: str, coded: Path, samples: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        words = [*command(), verb, str(coded if verb == "decode" else samples / "tutorial_cnn.h5"), "-o", "-"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, b"wcodec: No space left on device\n")
 
 
 def test_a_reader_that_leaves_is_no_error_of_ours(samples: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from wcodec.cli import streams
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import MODEL_SUFFIXES, free_target, misnamed, unpacked_name
-from wcodec.cli.piped import DASH, input_file, output_file
+from wcodec.cli.piped import input_file, is_piped, output_file
 from wcodec.cli.units import parse_threads
 from wcodec.errors import RecipeError, WcodecError
 
@@ -43,8 +43,7 @@ def run(args: argparse.Namespace) -> int:
             return _some(args, source)
         if index := index_of(source):
             return _folder(args, index)
-        piped = args.output == DASH or (args.source == DASH and not args.output)
-        return _whole(args, source, stack.enter_context(output_file(args.force)) if piped else None)
+        return _whole(args, source)
 
 
 def _folder(args: argparse.Namespace, index: Path) -> int:
@@ -69,8 +68,8 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
     return OK
 
 
-def _whole(args: argparse.Namespace, source: Path, piped: Path | None) -> int:
-    """Write the file that it holds, to `piped` where that is given."""
+def _whole(args: argparse.Namespace, source: Path) -> int:
+    """Write the file that it holds."""
     from wcodec.cli.progress import watched
     from wcodec.cli.render import size
     from wcodec.decoder import decode, open_container
@@ -82,15 +81,19 @@ def _whole(args: argparse.Namespace, source: Path, piped: Path | None) -> int:
         # The identical file may have had any name.
         named = is_identical(opened.container) and source.with_suffix("").suffix
         kind = suffix(opened.container.kind, opened.container.skeleton)
-    ending = "" if named else kind
+    ending, piped = "" if named else kind, is_piped(args.source, args.output)
     if args.output and not piped and (other := misnamed(source, args.output, kind)):
         raise RecipeError(f"{args.output}: expected {kind}, .npz or .safetensors, as the model in it, got {other}")
-    target = piped or free_target(source, args.output or unpacked_name(source, ending), args.force)
-    with watched("decode", args.quiet) as progress:
-        decode(source, target, base=args.base, threads=args.threads, progress=progress)
+    with ExitStack() as stack:
+        if piped:
+            target = stack.enter_context(output_file(args.force))
+        else:
+            target = free_target(source, args.output or unpacked_name(source, ending), args.force)
+        with watched("decode", args.quiet) as progress:
+            decode(source, target, base=args.base, threads=args.threads, progress=progress)
+        before, after = source.stat().st_size, target.stat().st_size
     if not args.quiet:
         seconds = time.perf_counter() - start
-        before, after = source.stat().st_size, target.stat().st_size
         shown = "standard output" if piped else target
         streams.write_note(f"{shown}: {size(before)} -> {size(after)}, all checksums fit, {seconds:.1f} s")
     return OK

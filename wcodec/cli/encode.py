@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from wcodec.cli import by_method, finetuned, streams, tuned
 from wcodec.cli.exit_codes import OK
 from wcodec.cli.paths import free_folder, free_target, packed_name, source_file
-from wcodec.cli.piped import DASH, input_file, output_file
+from wcodec.cli.piped import input_file, is_piped, output_file
 from wcodec.cli.reporting import option, report_target
 from wcodec.cli.units import parse_threads
 from wcodec.errors import RecipeError, WcodecError
@@ -102,12 +102,12 @@ def _target(args: argparse.Namespace, source: Path, several: bool, lossless: boo
         raise RecipeError(f"{source}: expected a single file with {learnt or '--report'}, got a model of several")
     if args.dry_run:
         return packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
-    wanted = args.output or (DASH if args.source == DASH else packed_name(source))
-    if wanted == DASH:
+    if is_piped(args.source, args.output):
         if several or args.json or args.report:
             word = "--json" if args.json else "--report" if args.report else "a model of several files"
             raise RecipeError(f"-: expected one file to write to standard output, got {word}")
         return stack.enter_context(output_file(args.force))
+    wanted = args.output or packed_name(source)
     if args.base and args.base.exists() and wanted.exists() and wanted.samefile(args.base):
         raise WcodecError(f"{wanted}: expected another output, got the base, without which it cannot be decoded")
     return free_folder(source, wanted, args.force) if several else free_target(source, wanted, args.force)
@@ -174,8 +174,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.verbose:
         streams.write_note(table(inspection))
     if not args.quiet:
-        shown = "dry run" if args.dry_run else "standard output" if target.name == "stdout" else str(target)
-        streams.write_note(summary(inspection, shown, encoded.dropped, seconds))
+        said = "dry run" if args.dry_run else "standard output" if is_piped(args.source, args.output) else str(target)
+        streams.write_note(summary(inspection, said, encoded.dropped, seconds))
     if args.json:
         numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
         streams.write_data(json.dumps(numbers, indent=1))

@@ -18,6 +18,11 @@ from wcodec.errors import WcodecError
 DASH = Path("-")
 
 
+def is_piped(source: Path, output: Path | None) -> bool:
+    """Whether the result goes to standard output: `-o -`, or standard input without -o."""
+    return output == DASH or (source == DASH and not output)
+
+
 @contextmanager
 def input_file(source: Path) -> Iterator[Path]:
     """The file or folder to read.
