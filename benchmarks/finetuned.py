@@ -28,8 +28,8 @@ HEAD = """# With labels, and without
 `python {command}`, {date}, {machine}.
 
 The last {unseen:,} training images, a drop of at most {drop} points asked; calibration without labels
-(`--data --tune {tune}`), and training with them (`--finetune {epochs}`). Accuracies are of the 10,000 test images, in
-percent; bytes are those of the weights in finished files, CPU seconds those of the whole commands.
+(`--data --time-limit {limit}`), and training with them (`--finetune {epochs}`). Accuracies are of the 10,000 test
+images, in percent; bytes are those of the weights in finished files, CPU seconds those of the whole commands.
 
 | network | accuracy | float32 | calibrated, bytes | accuracy | CPU s | trained, bytes | accuracy | CPU s | ratio |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
@@ -72,7 +72,7 @@ def figures(source: Path, way: str, options: argparse.Namespace) -> Mapping[str,
         known: Mapping[str, float] = json.loads(told.read_text())
         return known
     coded = told.with_suffix(".wcz")
-    how = ["--tune", options.tune] if way == "calibrated" else ["--finetune", options.epochs]
+    how = ["--time-limit", options.limit] if way == "calibrated" else ["--finetune", options.epochs]
     budget = ["--data", unseen(options), "--max-drop", options.drop]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     wcodec("encode", source, "-o", coded, "-f", *budget, *how)
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--zoo", type=Path, default=Path("zoo"), help="folder of the networks; made where missing")
     parser.add_argument("--zoo-words", default="--epochs 4", help="further words for zoo.py where it makes them")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--tune", type=int, default=600, help="steps of training in calibration")
+    parser.add_argument("--limit", default="4m", help="time for calibration")
     parser.add_argument("--unseen", type=int, default=20_000, help="training images for both, the last ones")
     parser.add_argument("--drop", type=float, default=0.5)
     parser.add_argument("--out", type=Path)

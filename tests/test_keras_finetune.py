@@ -130,11 +130,18 @@ def test_the_price_rises_within_the_budget_and_falls_beyond_it(files: tuple[Path
     exam = trained(*files, tmp_path, epochs=1)[0].exam
     assert exam.accuracy is not None
     nets = {lost: Net((), (), 1000, exam.accuracy - lost, 1.0) for lost in (-5.0, 1.0, 2.5, 50.0)}
-    prices = [next_price(1e-5, net, exam, WITHIN, 0.0, epochs=10) for net in nets.values()]
+
+    def after(lost: float, budget: Budget = WITHIN, speed: float = 0.0, before: int = 1000) -> float:
+        return next_price(1e-5, nets[lost], exam, budget, speed, 10, before)
+
+    prices = [after(lost) for lost in nets]
     assert prices == sorted(prices, reverse=True)
     assert prices[1] > 1e-5 > prices[2] > prices[3] >= 1e-5 / 4
-    assert next_price(1e-5, nets[2.5], exam, WITHIN, 1.0, epochs=10) > prices[2]
-    sizes = [next_price(1e-5, nets[50.0], exam, Budget(bytes=most), 0.0, epochs=10) for most in (2000, 1000, 500)]
+    assert after(2.5, speed=1.0) > prices[2]
+    # Bytes that fall fast will go on falling; a price that is too high comes down no slower for it.
+    assert prices[1] > after(1.0, before=1500) > after(1.0, before=3000) == 1e-5
+    assert after(2.5, before=3000) == prices[2]
+    sizes = [after(50.0, Budget(bytes=most)) for most in (2000, 1000, 500)]
     assert sizes[0] < 1e-5 < sizes[1] < sizes[2]
 
 

@@ -31,7 +31,7 @@ TRAINABLE: Final = 2000
 STEPS: Final = 1000
 SMALL: Final = 0.1
 """Points: what training begins from has lost so many at least, even where fewer are asked for."""
-KERNELS: Final = 0.02
+KERNELS: Final = 0.014
 """Learning rate of kernels, in their root mean square, or in steps where these are larger."""
 VECTORS: Final = (0.01, 1e-3)
 """That of vectors: as part of their largest value, and at least so much."""

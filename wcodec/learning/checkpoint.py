@@ -17,7 +17,7 @@ from wcodec.learning.net import Net, Rounded
 from wcodec.learning.pupil import Frame
 from wcodec.output import whole_file
 
-VERSION: Final = 2
+VERSION: Final = 3
 DIGITS: Final = 6
 
 
@@ -54,6 +54,7 @@ def save(path: Path, standing: Standing, facts: Facts) -> None:
         "over": standing.over,
         "size": standing.size,
         "prices": [place.price for place in places],
+        "sizes": [place.bytes for place in places],
         "counts": [place.learner.count for place in places],
         "outside": standing.outside,
         "idle": standing.idle,
@@ -107,6 +108,7 @@ class _Story(TypedDict):
     over: float
     size: int
     prices: list[float]
+    sizes: list[int]
     counts: list[float]
     outside: int
     idle: int
@@ -115,8 +117,10 @@ class _Story(TypedDict):
 
 def _standing(arrays: dict[str, Array], story: _Story) -> Standing:
     places = [
-        _place(arrays, f"place{number}", price, count)
-        for number, (price, count) in enumerate(zip(story["prices"], story["counts"], strict=True))
+        _place(arrays, f"place{number}", price, size, count)
+        for number, (price, size, count) in enumerate(
+            zip(story["prices"], story["sizes"], story["counts"], strict=True)
+        )
     ]
     return Standing(
         done=int(story["done"]),
@@ -158,7 +162,7 @@ def _put_place(arrays: dict[str, Array], name: str, place: Place) -> None:
         arrays[f"{name}/statistics/{number}"] = array
 
 
-def _place(arrays: dict[str, Array], name: str, price: float, count: float) -> Place:
+def _place(arrays: dict[str, Array], name: str, price: float, size: int, count: float) -> Place:
     """Inverse: `_put_place`."""
 
     def floats(what: str) -> tuple[npt.NDArray[np.float32], ...]:
@@ -173,4 +177,4 @@ def _place(arrays: dict[str, Array], name: str, price: float, count: float) -> P
         next(iter(floats("average")), None),
         next(iter(floats("speeds")), None),
     )
-    return Place(frame, floats("statistics"), price)
+    return Place(frame, floats("statistics"), price, size)

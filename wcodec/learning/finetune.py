@@ -31,11 +31,15 @@ KEPT: Final = 5
 
 @dataclass(frozen=True)
 class Place:
-    """From where training may go on. learner: what is learned; statistics: of BatchNormalization; price: of a bit."""
+    """From where training may go on.
+
+    learner: what is learned; statistics: of BatchNormalization; price: of a bit; bytes: of the network there.
+    """
 
     learner: Frame
     statistics: tuple[Float32, ...]
     price: float
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Search:
 def begun(search: Search, nets: tuple[Net, ...]) -> Standing:
     """The beginning: what the learner is now, and networks found without training."""
     net = judged(search.learner, search.school.normalizing, search.exam.held_out, search.exam.truth)
-    place = _place(search, first_price(net.bytes))
+    place = _place(search, first_price(net.bytes), net.bytes)
     inside = place if search.exam.allows(net, search.budget) else None
     return Standing(0, 0.0, net.bytes, place, found=search.best((*nets, net)), inside=inside)
 
@@ -134,10 +138,10 @@ def _after(search: Search, was: Standing, lap: Lap, over: float) -> tuple[Standi
     exam, normalizing = search.exam, search.school.normalizing if lap.live else None
     net = judged(search.learner, normalizing, exam.held_out, exam.truth, averaged=True)
     found = search.best((*was.found, net))
-    price = next_price(lap.price, net, exam, search.budget, lap.speeds[1], search.epochs)
+    price = next_price(lap.price, net, exam, search.budget, lap.speeds[1], search.epochs, was.place.bytes)
     if net.bytes >= was.size:  # cheaper bits would end in a larger file than there is already
         price = max(price, lap.price)
-    place = _place(search, price)
+    place = _place(search, price, net.bytes)
     inside = place if exam.allows(net, search.budget) else was.inside
     outside = was.outside + 1 if astray(net, exam, search.budget, lap.speeds[1]) else 0
     if inside and outside >= OUTSIDE and over > LATE:
@@ -147,5 +151,5 @@ def _after(search: Search, was: Standing, lap: Lap, over: float) -> tuple[Standi
     return Standing(was.done + 1, over, was.size, place, found, idle, inside, outside), net
 
 
-def _place(search: Search, price: float) -> Place:
-    return Place(frame(search.learner), statistics_of(search.learner), price)
+def _place(search: Search, price: float, size: int) -> Place:
+    return Place(frame(search.learner), statistics_of(search.learner), price, size)

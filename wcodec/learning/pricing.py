@@ -23,6 +23,10 @@ FALL: Final = (20.0, 0.75, 2.0)
 """Halvings, likewise."""
 AIM: Final = 0.7
 """Part of the drop allowed that is aimed at."""
+CARE: Final = 2.5
+"""How much more a drop that is too large counts than one that leaves room: pruned weights take long to come back."""
+FALLING: Final = 1.2
+"""Halvings of the bytes in an epoch at which the price waits: they will go on falling at the price that there is."""
 SHAKEN: Final = 0.12
 """Part of the wrong answers that are due to full speed, and will be right when it falls."""
 SLOPE: Final = 0.04
@@ -85,16 +89,18 @@ def astray(net: Net, exam: Exam, budget: Budget, speed: float) -> bool:
     return exam.drop(net) > budget.drop + SHAKEN * exam.errors * speed
 
 
-def next_price(price: float, net: Net, exam: Exam, budget: Budget, speed: float, epochs: int) -> float:
+def next_price(price: float, net: Net, exam: Exam, budget: Budget, speed: float, epochs: int, before: int) -> float:
     """The price after an epoch whose network is `net`.
 
-    speed: of learning at its end; epochs: of the whole training.
+    speed: of learning at its end; epochs: of the whole training; before: bytes that the network had before this one.
     """
     if budget.bytes is not None:
         power = POWERS[speed < SLOW]
         return price * float(np.clip((net.bytes / (CLOSE * budget.bytes)) ** power, 1 / 8, 8.0))
     drop = budget.drop or 0.0
     room = AIM * drop + SHAKEN * exam.errors * speed**2 - exam.drop(net)
+    halvings = float(np.log2(max(before, 1) / max(net.bytes, 1)))
+    room *= float(np.clip(1 - halvings / FALLING, 0.0, 1.0)) if room > 0 else CARE
     doublings = room / max(drop, SLOPE * exam.errors, 0.05)
     up, down = (float(np.clip(total / epochs, least, most)) for total, least, most in (RISE, FALL))
     return price * float(2.0 ** np.clip(np.nan_to_num(doublings, nan=-down), -down, up))
