@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import Run, command
 from wcodec.errors import BudgetError, ModelFileError, RecipeError
-from wcodec.learning import checkpoint
+from wcodec.learning import beginning, checkpoint, finetuning
 from wcodec.learning.backend import keras
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.finetune import speed
@@ -95,6 +95,18 @@ def test_the_same_seed_gives_the_same_network_and_another_one_another(files: tup
     )
     assert all(same(a, b) for a, b in zip(first, second, strict=True))
     assert not all(same(a, b) for a, b in zip(first, other, strict=False))
+
+
+def test_training_without_labels_counts_where_labels_saved_little(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = trained(*files, tmp_path, epochs=1)[0].nets[0]
+    for module, word, value in ((finetuning, "SURE", 0.0), (beginning, "TRAINABLE", 500), (beginning, "STEPS", 300)):
+        monkeypatch.setattr(module, word, value)
+    found = trained(*files, tmp_path, epochs=1)[0]
+    assert found.nets[0].bytes < before.bytes
+    assert found.exam.drop(found.nets[0]) <= 2.0
+    assert worth(found.model, found.held_out, found.exam.truth)[0] == found.exam.accuracy
 
 
 def same(one: Net, other: Net) -> bool:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from wcodec.cli import streams
+from wcodec.cli.tuned import refuse_idle
 from wcodec.cli.units import parse_seconds
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.recipe import Options, Recipe
@@ -29,8 +30,13 @@ def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recip
     from wcodec.learning.finetuning import Lessons, train
     from wcodec.learning.pricing import Budget
 
-    if args.tune is not None:
-        raise RecipeError("--finetune: expected epochs of training, not --tune with it")
+    for word, said in (("--tune", args.tune), ("--max-kl", args.max_kl), ("--min-agreement", args.min_agreement)):
+        if said is not None:
+            raise RecipeError(f"--finetune: expected epochs of training and --max-drop, not {word} with it")
+    refuse_idle(recipe)
+    for option in ("bits", "clusters", "quantizer"):
+        if getattr(recipe.options, option) not in {None, "auto", "uniform"}:
+            raise RecipeError(f"--finetune: expected it to choose the values, got {option}: see --method quantized")
     if recipe.max_error is not None:
         raise RecipeError("--finetune: expected --max-drop or --target-size as the budget, got max_error")
     most = recipe.target_bytes

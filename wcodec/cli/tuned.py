@@ -66,7 +66,11 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
 
     if recipe.max_error is not None:
         raise RecipeError("--data: expected a budget of answers (--max-drop, ...) or of bytes, got --max-error")
-    _refuse_idle(recipe)
+    refuse_idle(recipe)
+    if recipe.options.quantizer not in {None, "auto", "uniform", "kmeans", "product"}:
+        raise RecipeError(
+            f"--data: expected the quantizer auto, uniform, kmeans or product, got {recipe.options.quantizer}"
+        )
     most = _most_bytes(source, recipe)
     budgets = (args.max_drop, args.max_kl, args.min_agreement, most)
     whole = replace(recipe, target_bytes=None, target_ratio=None)
@@ -157,8 +161,8 @@ def sharing_of(asked: Options) -> Sharing | None:
     return Sharing("kmeans", clusters) if asked.quantizer == "kmeans" or (auto and clusters) else None
 
 
-def _refuse_idle(recipe: Recipe) -> None:
-    """Raises: RecipeError for what calibration would leave undone: it chooses steps itself, and prunes by them."""
+def refuse_idle(recipe: Recipe) -> None:
+    """Raises: RecipeError for what learning would leave undone: it chooses steps itself, and prunes by them."""
     for rule in recipe.rules:
         if any(getattr(rule.options, word) is not None for word in ("prune", "bits", "clusters", "step", "quantizer")):
             raise RecipeError(
@@ -169,8 +173,8 @@ def _refuse_idle(recipe: Recipe) -> None:
     if asked.prune or asked.step is not None:
         word = "step" if not asked.prune else "sparsity" if asked.prune.rule == "sparsity" else "threshold"
         raise RecipeError(f"--data: expected it to choose the steps and zeros, got {word}; --method gradual prunes")
-    if asked.quantizer not in {None, "auto", "uniform", "kmeans", "product"}:
-        raise RecipeError(f"--data: expected the quantizer auto, uniform, kmeans or product, got {asked.quantizer}")
+    if recipe.preset != "balanced":
+        raise RecipeError(f"--data: expected --max-drop to tell how much may be lost, got the preset {recipe.preset}")
 
 
 def refuse_without_data(args: argparse.Namespace) -> None:
@@ -181,6 +185,9 @@ def refuse_without_data(args: argparse.Namespace) -> None:
     for option in WANT_DATA:
         if getattr(args, option) is not None:
             raise RecipeError(f"--{option.replace('_', '-')}: expected --data D with it")
+    for word, said in (("--import", args.imports), ("--unsafe", args.unsafe)):
+        if said:
+            raise RecipeError(f"{word}: expected --data D with it")
 
 
 def refuse_budgets(args: argparse.Namespace) -> None:
