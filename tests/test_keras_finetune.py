@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from dataclasses import replace
@@ -21,6 +22,7 @@ from wcodec.learning.evaluate import evaluate
 from wcodec.learning.finetune import speed
 from wcodec.learning.finetuning import Finetuned, Lessons, choices, facts_of, train
 from wcodec.learning.kernels import coded_bytes
+from wcodec.learning.load import load_model
 from wcodec.learning.net import Net, put, shortened, worth
 from wcodec.learning.pricing import Budget, next_price
 
@@ -125,6 +127,30 @@ def test_a_size_is_kept_to(files: tuple[Path, Path], wcodec: Run, tmp_path: Path
     loaded = evaluate(tmp_path / "x.wcz", str(data), source)
     assert loaded.accuracy_drop is not None
     assert loaded.accuracy_drop < 15
+
+
+@pytest.mark.parametrize("words", [("--finetune", 3), ("--tune", 150)])
+def test_what_is_excluded_stays_and_the_rest_learns_with_it(
+    words: tuple[str, int], files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+) -> None:
+    source, data = files
+    before = load_model(source)
+    left = "|".join(f"{layer.name}$" for layer in (before.layers[1], before.layers[3]))
+    budget = ["--exclude", left, "--max-drop", 2]
+    done = wcodec("encode", source, "--data", data, "-o", tmp_path / "x.wcz", *budget, *words)
+    assert done.returncode == 0, done.stderr
+    after = load_model(tmp_path / "x.wcz")
+    same = {
+        one.path: np.array_equal(one.numpy(), other.numpy())
+        for one, other in zip(before.weights, after.weights, strict=True)
+    }
+    assert all(kept for path, kept in same.items() if re.search(left, path.rpartition("/")[0]))
+    assert not any(
+        kept for path, kept in same.items() if path.endswith("kernel") and not re.search(left, path.rpartition("/")[0])
+    )
+    loaded = evaluate(tmp_path / "x.wcz", str(data), source)
+    assert loaded.accuracy_drop is not None
+    assert loaded.accuracy_drop < 4
 
 
 def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(

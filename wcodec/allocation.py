@@ -213,6 +213,11 @@ def options_of(tensor: Tensor, recipe: Recipe) -> Options:
     return _asked(tensor, recipe).options
 
 
+def exact_names(model: Model, recipe: Recipe) -> set[str]:
+    """The tensors that the recipe codes exactly."""
+    return {tensor.name for tensor in model.tensors if options_of(tensor, recipe).lossless}
+
+
 def _asked(tensor: Tensor, recipe: Recipe) -> _Asked:
     if _found(recipe.exclude, tensor) or (recipe.include and not _found(recipe.include, tensor)):
         return _Asked(Options(lossless=True), True)

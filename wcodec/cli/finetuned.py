@@ -12,7 +12,7 @@ from wcodec.cli import streams
 from wcodec.cli.tuned import refuse_idle
 from wcodec.cli.units import parse_seconds
 from wcodec.errors import BudgetError, RecipeError
-from wcodec.recipe import Options, Recipe
+from wcodec.recipe import Recipe
 
 if TYPE_CHECKING:
     from wcodec.encoder import Encoded
@@ -44,7 +44,7 @@ def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recip
         most = int(source.stat().st_size / recipe.target_ratio)
     drop = DROP if args.max_drop is None and most is None else args.max_drop
     plain = replace(recipe, target_bytes=None, target_ratio=None)
-    weights = None if most is None else _weight_bytes(source, most)
+    weights = None if most is None else _weight_bytes(source, most, plain)
     told = (lambda _: None) if args.quiet else streams.write_note
     asked = Lessons(
         args.data,
@@ -58,6 +58,7 @@ def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recip
         imports=args.imports,
         unsafe=args.unsafe,
         seed=recipe.seed,
+        recipe=recipe,
         seconds=parse_seconds(args.time_limit) if args.time_limit else float("inf"),
     )
     found = train(source, asked, told)
@@ -101,19 +102,24 @@ def _encoded(
     return encoded
 
 
-def _weight_bytes(source: Path, most: int) -> int:
-    """What of a file of `most` bytes may be weights: the rest of it does not change by training.
+def _weight_bytes(source: Path, most: int, recipe: Recipe) -> int:
+    """What of a file of `most` bytes may be weights that are trained: the rest of it does not change.
 
     Raises: BudgetError where that alone is larger.
     """
+    from wcodec.allocation import exact_names
     from wcodec.encoder import encode
     from wcodec.inspection import inspect
+    from wcodec.modelfiles import open_model
 
     with TemporaryDirectory(prefix="wcodec-") as folder:
         coded = Path(folder) / "model.wcz"
-        encode(source, coded, Recipe(Options(), effort="fast"))
+        encode(source, coded, replace(recipe, effort="fast"))
         numbers = inspect(coded)
-    rest = numbers.file_bytes - numbers.weight_bytes
+    with open_model(source) as model:
+        exact = exact_names(model, recipe)
+    trained = sum(one.bytes - one.parts.index for one in numbers.tensors if one.name not in exact)
+    rest = numbers.file_bytes - trained
     if rest >= most:
-        raise BudgetError(f"{source.name}: expected at most {most:,} bytes, got {rest:,} without any weights")
+        raise BudgetError(f"{source.name}: expected at most {most:,} bytes, got {rest:,} without what is trained")
     return most - rest

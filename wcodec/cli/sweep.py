@@ -107,6 +107,7 @@ def _bench(args: argparse.Namespace, source: Path, recipe: Recipe) -> Bench:
             unsafe=args.unsafe,
             seed=recipe.seed,
             sharing=sharing_of(recipe.options),
+            recipe=recipe,
         ),
     )
 

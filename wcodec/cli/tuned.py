@@ -95,6 +95,7 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
         unsafe=args.unsafe,
         seed=recipe.seed,
         sharing=sharing_of(recipe.options),
+        recipe=recipe,
     )
     with trade_off(args.quiet) as watch:
         tuning = tune(source, wish, watch, measure)

@@ -12,7 +12,7 @@ from wcodec.learning.attempt import Calibration
 from wcodec.learning.calibrate import DAMPINGS, calibrate_subject
 from wcodec.learning.distill import distill
 from wcodec.learning.examples import Examples
-from wcodec.learning.kernels import values_of
+from wcodec.learning.kernels import Places, values_of
 from wcodec.learning.net import Net, Rounded, judged, worth
 from wcodec.learning.pricing import Budget, Exam
 from wcodec.learning.pupil import Pupil, begin, go_on_from
@@ -45,22 +45,21 @@ PLAIN: Final = (64.0, 32.0, 16.0, 8.0)
 
 
 def rounded_without_labels(
-    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, seconds: float
+    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, seconds: float, exact: Places
 ) -> tuple[tuple[Net, ...], Calibration]:
     """Networks found without training that are within the budget, and the rounding that training goes on from.
 
-    learning: examples that were not kept apart; the network must have its original weights, and has them again.
+    learning: examples that were not kept apart; exact: places of weights that stay as they are.
+    The network must have its original weights, and has them again.
     """
-    subject = prepare(model, learning, most=min(MOMENTS, learning.count), seed=seed)
+    subject = prepare(model, learning, most=min(MOMENTS, learning.count), seed=seed, exact=exact)
     wanted = without_labels.Budget(
         drop=None if budget.drop is None or budget.bytes is not None else max(budget.drop, SMALL),
         bytes=budget.bytes,
     )
     tried: list[Calibration] = []
     try:
-        best = calibrate_subject(
-            subject, wanted, seconds=seconds, dampings=DAMPINGS[:1], progress=tried.append
-        )
+        best = calibrate_subject(subject, wanted, seconds=seconds, dampings=DAMPINGS[:1], progress=tried.append)
         best = with_vectors(subject, best, wanted)
     except BudgetError:
         best = min(tried, key=lambda one: one.divergence)
@@ -74,15 +73,15 @@ def rounded_without_labels(
 
 
 def trained_without_labels(
-    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int
+    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, exact: Places
 ) -> tuple[Net, ...]:
     """What `--data --tune STEPS` would find: none where it is not within the budget, or examples are few."""
     if budget.drop is None or budget.drop <= 0 or learning.count < TRAINABLE:
         return ()
     wanted = without_labels.Budget(drop=without_labels.CAUTION * budget.drop)
-    subject = prepare(model, learning, most=learning.count, seed=seed)
+    subject = prepare(model, learning, most=learning.count, seed=seed, exact=exact)
     try:
-        first = calibrate_subject(prepare(model, learning, most=MOMENTS, seed=seed), wanted)
+        first = calibrate_subject(prepare(model, learning, most=MOMENTS, seed=seed, exact=exact), wanted)
     except BudgetError:
         return ()
     found = with_vectors(subject, distill(subject, first, wanted, steps=STEPS, seconds=None, seed=seed), wanted)

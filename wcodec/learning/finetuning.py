@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ from wcodec.learning.divergence import outputs_of
 from wcodec.learning.evaluate import Evaluation, evaluate
 from wcodec.learning.examples import Examples
 from wcodec.learning.finetune import Search, Standing, begun, finetune
-from wcodec.learning.kernels import coded_bytes
+from wcodec.learning.kernels import Places, coded_bytes
 from wcodec.learning.label_loss import lesson
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.moments import Batches
@@ -29,9 +29,10 @@ from wcodec.learning.pupil import pupil
 from wcodec.learning.schooling import School
 from wcodec.learning.scores import read_labels
 from wcodec.learning.slim import ordered
-from wcodec.learning.tensor_names import tensor_names
+from wcodec.learning.tensor_names import exact_places, tensor_names
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
+from wcodec.recipe import Recipe
 
 if TYPE_CHECKING:
     from keras import Model
@@ -59,6 +60,7 @@ class Lessons:
     budget:   what must be kept to on examples kept apart.
     resume:   go on where an earlier run was ended; state: the file where that stands.
     seconds:  for all of it: so many epochs are made as fit in.
+    recipe:   what it codes exactly stays as it is.
     """
 
     data: str
@@ -73,6 +75,7 @@ class Lessons:
     imports: Sequence[str] = ()
     unsafe: bool = False
     seed: int = 0
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,11 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
         raise RecipeError(f"--data {asked.data}: expected {FEWEST} examples or more, got {examples.count}")
     with open_model(source) as file:
         names = tensor_names(model, file)
+        exact = exact_places(names, file, asked.recipe)
     learning, held_out = apart(examples)
     exam = examined(model, held_out)
     school = schooled(model, learning, asked.seed)
-    facts = facts_of(source, asked)
+    facts = facts_of(source, asked, exact)
     before = checkpoint.read(asked.state, facts) if asked.resume else None
     said = [*examples.said, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
     if asked.resume:
@@ -120,12 +124,12 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
         checkpoint.save(asked.state, now, facts)
         told(_line(asked, exam, now, net, loss))
 
-    learner = pupil(model, school.lesson)
+    learner = pupil(model, school.lesson, exact)
     search = Search(learner, school, exam, asked.budget, asked.epochs, tell, started + asked.seconds)
     original = model.get_weights()
     if before is None:
         rounded, first = rounded_without_labels(
-            model, learning, exam, asked.budget, asked.seed, ROUNDING * asked.seconds
+            model, learning, exam, asked.budget, asked.seed, ROUNDING * asked.seconds, exact
         )
         if not any(exam.allows(net, asked.budget) for net in rounded):
             rounded = (*rounded, *rounded_plainly(learner, school, exam))
@@ -135,7 +139,7 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
         told(_line(asked, exam, before, rounded[-1], None))
     nets, finished = finetune(search, before)
     if finished and nets and asked.budget.bytes is None and nets[0].bytes > SURE * before.size:
-        nets = (*trained_without_labels(model, learning, exam, asked.budget, asked.seed), *nets)
+        nets = (*trained_without_labels(model, learning, exam, asked.budget, asked.seed, exact), *nets)
         nets = search.best(nets)
     if not nets:
         asked.state.unlink(missing_ok=True)
@@ -221,11 +225,13 @@ def measured(found: Finetuned, coded: Path) -> Evaluation:
     return evaluate(restored, found.held_out, found.model)
 
 
-def facts_of(source: Path, asked: Lessons) -> checkpoint.Facts:
+def facts_of(source: Path, asked: Lessons, exact: Places = frozenset()) -> checkpoint.Facts:
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
     drop, size = asked.budget.drop, asked.budget.bytes
-    return checkpoint.Facts(digest, asked.data, asked.epochs, drop, size, asked.seed, asked.limit, asked.rescale)
+    return checkpoint.Facts(
+        digest, asked.data, asked.epochs, drop, size, asked.seed, asked.limit, asked.rescale, sorted(exact)
+    )
 
 
 def _line(asked: Lessons, exam: Exam, now: Standing, net: Net, loss: float | None) -> str:

@@ -19,7 +19,7 @@ from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.scores import Outputs
 from wcodec.learning.sharing import share, shared_tensors
 from wcodec.learning.subject import Subject, prepare
-from wcodec.learning.tensor_names import tensor_names, tuned_tensors
+from wcodec.learning.tensor_names import exact_places, tensor_names, tuned_tensors
 from wcodec.learning.tuning import MOMENTS, Wish
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
@@ -97,7 +97,8 @@ def judge(source: Path, wish: Wish) -> Bench:
     examples = load(wish.data, model_inputs(model), rescale=wish.rescale, limit=wish.limit)
     with open_model(source) as file:
         names = tensor_names(model, file)
-    subject = prepare(model, examples, most=MOMENTS, seed=wish.seed)
+        exact = exact_places(names, file, wish.recipe)
+    subject = prepare(model, examples, most=MOMENTS, seed=wish.seed, exact=exact)
     chosen = np.linspace(0, subject.held_out.count - 1, min(FEW, subject.held_out.count)).astype(np.intp)
     some = Examples(tuple(array[chosen] for array in subject.held_out.inputs))
     accuracy = evaluate(model, subject.held_out).accuracy if subject.held_out.labels is not None else None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from keras import Layer, Model, Variable
 
 Float32 = npt.NDArray[np.float32]
+Places = frozenset[int]
+"""Of weights, in `model.weights`."""
 
 KEPT: Final = ("Normalization", "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization")
 """Layers whose weights of any shape are kept: statistics and gains."""
@@ -48,8 +50,11 @@ def all_layers(model: Model) -> list[Layer]:
     return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
 
 
-def kernels_of(model: Model) -> tuple[Kernel, ...]:
-    """What is rounded, in the order of `model.weights`: float kernels, no biases, gains or statistics."""
+def kernels_of(model: Model, exact: Places = frozenset()) -> tuple[Kernel, ...]:
+    """What is rounded, in the order of `model.weights`: float kernels, no biases, gains or statistics.
+
+    exact: places of what stays as it is.
+    """
     sites: dict[int, tuple[Layer, Site]] = {}
     kept: set[int] = set()
     for layer in all_layers(model):
@@ -58,6 +63,8 @@ def kernels_of(model: Model) -> tuple[Kernel, ...]:
         sites |= {id(site.variable): (layer, site) for site in sites_of(layer)}
     found = []
     for index, variable in enumerate(model.weights):
+        if index in exact:
+            continue
         is_float = str(variable.dtype) in ("float32", "float16", "bfloat16", "float64")
         if is_float and len(variable.shape) >= 2 and not variable.name.endswith("bias") and id(variable) not in kept:
             layer, site = sites.get(id(variable), (None, None))
@@ -65,10 +72,14 @@ def kernels_of(model: Model) -> tuple[Kernel, ...]:
     return tuple(found)
 
 
-def learned_by(model: Model) -> list[int]:
-    """Places of the float32 weights that a layer made to be learned, those of frozen layers too; no statistics."""
+def learned_by(model: Model, exact: Places = frozenset()) -> list[int]:
+    """Places of the float32 weights that a layer made to be learned, those of frozen layers too; no statistics.
+
+    exact: see `kernels_of`.
+    """
     made = {id(weight) for layer in all_layers(model) for weight in layer._trainable_variables}
-    return [i for i, weight in enumerate(model.weights) if id(weight) in made and str(weight.dtype) == "float32"]
+    every = enumerate(model.weights)
+    return [i for i, one in every if id(one) in made and str(one.dtype) == "float32" and i not in exact]
 
 
 def values_of(variable: Variable) -> Float32:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from wcodec.learning.backend import hushed
+from wcodec.learning.kernels import Places, all_layers
 from wcodec.learning.moments import Batches, watched
 from wcodec.learning.predict import packed
 from wcodec.learning.sites import Arguments
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
     from keras import Layer, Model
 
 
-def normalizations(layers: list[Layer]) -> list[Layer]:
-    """The layers that keep moving statistics, and nothing that moves with them."""
-    return [layer for layer in layers if type(layer).__name__ == "BatchNormalization" and not layer.renorm]
+def normalizations(model: Model, exact: Places = frozenset()) -> list[Layer]:
+    """The layers that keep moving statistics, and nothing that moves with them.
+
+    exact: places of weights that stay as they are, and so do statistics one of which is there.
+    """
+    kept = {id(weight) for index, weight in enumerate(model.weights) if index in exact}
+    layers = [one for one in all_layers(model) if type(one).__name__ == "BatchNormalization" and not one.renorm]
+    return [one for one in layers if kept.isdisjoint((id(one.moving_mean), id(one.moving_variance)))]
 
 
 def reestimate(model: Model, layers: list[Layer], batches: Batches) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from wcodec.learning.backend import hushed, keras
 from wcodec.learning.flat import Adam, Float32, adam, cut, joined, move, restart, size_of, split, state
-from wcodec.learning.kernels import all_layers, kernels_of, values_of
+from wcodec.learning.kernels import Places, kernels_of, learned_by, values_of
 from wcodec.learning.label_loss import Lesson, lesson_loss
 from wcodec.learning.moments import watched
 from wcodec.learning.normalization import normalizations
@@ -102,16 +102,16 @@ class Pupil:
         return [piece.weight for piece in self.pieces]
 
 
-def pupil(model: Model, given: Lesson) -> Pupil:
-    """Ready to `begin`."""
+def pupil(model: Model, given: Lesson, exact: Places = frozenset()) -> Pupil:
+    """Ready to `begin`. exact: places of weights that stay as they are."""
     tf = tensorflow()
-    pieces = tuple(_pieces(model))
+    pieces = tuple(_pieces(model, exact))
     weights = [piece.weight for piece in pieces]
     total = sum(map(size_of, weights))
     made = Pupil(
         model=model,
         pieces=pieces,
-        normalizations=tuple(normalizations(all_layers(model))),
+        normalizations=tuple(normalizations(model, exact)),
         latents=adam(tf, total),
         steps=adam(tf, len(pieces)),
         speeds=tf.Variable(tf.zeros(total)),
@@ -135,14 +135,14 @@ def pupil(model: Model, given: Lesson) -> Pupil:
     return Pupil(**{**vars(made), "step": tf.function(step)})
 
 
-def _pieces(model: Model) -> list[Piece]:
+def _pieces(model: Model, exact: Places) -> list[Piece]:
     """Every float32 weight that a layer made to be learned, those of frozen layers too."""
-    made = {id(weight) for layer in all_layers(model) for weight in layer._trainable_variables}
-    kernels = {kernel.index for kernel in kernels_of(model)}
+    kernels = {kernel.index for kernel in kernels_of(model, exact)}
+    learned = kernels.union(learned_by(model, exact))
     return [
         Piece(index, weight, index in kernels)
         for index, weight in enumerate(model.weights)
-        if (id(weight) in made or index in kernels) and str(weight.dtype) == "float32"
+        if index in learned and str(weight.dtype) == "float32"
     ]
 
 

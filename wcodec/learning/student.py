@@ -77,7 +77,7 @@ def student(subject: Subject, start: Calibration) -> Student:
     model = subject.model
     kernels = tuple(model.weights[one.index] for one in start.latents if one.step)
     rounded = {one.index for one in start.latents}
-    others = tuple(model.weights[index] for index in learned_by(model) if index not in rounded)
+    others = tuple(model.weights[index] for index in learned_by(model, subject.exact) if index not in rounded)
     sizes = (sum(map(size_of, kernels)), len(kernels), sum(map(size_of, others)))
     learned = {id(weight) for weight in (*kernels, *others)}
     taken_anew = [(model.weights[i], values) for i, values in start.statistics if id(model.weights[i]) not in learned]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from wcodec.errors import RecipeError
 from wcodec.learning.divergence import divergence, outputs_of
 from wcodec.learning.examples import Examples
-from wcodec.learning.kernels import Kernel, all_layers, kernels_of, values_of
+from wcodec.learning.kernels import Kernel, Places, kernels_of, values_of
 from wcodec.learning.moments import Batches, Float32, Watching, count_calls, inputs_of, rows_met, rows_met_by_all
 from wcodec.learning.normalization import normalizations, reestimate
 from wcodec.learning.scores import Outputs
@@ -67,6 +67,7 @@ class Subject:
 
     fitting:     inputs for the moments; normalizing: for the statistics of BatchNormalization.
     held_out:    inputs to judge by, and the original's outputs for them.
+    exact:       places of weights that stay as they are.
     remembered:  rows that meet a stage's kernels in the original, by its number.
     usual:       statistics taken anew of the original, by the number of batches; see `settle`.
     """
@@ -80,19 +81,20 @@ class Subject:
     held_out: Examples
     outputs: tuple[Outputs, ...]
     seed: int
+    exact: Places = frozenset()
     remembered: dict[int, list[tuple[Float32, ...]]] = field(default_factory=dict)
     usual: dict[int, list[tuple[Float32, Float32]]] = field(default_factory=dict)
 
 
-def prepare(model: Model, examples: Examples, *, most: int, seed: int = 0) -> Subject:
+def prepare(model: Model, examples: Examples, *, most: int, seed: int = 0, exact: Places = frozenset()) -> Subject:
     """Split the examples (a fifth, at most 2,000, is kept apart) and look at the network once.
 
-    most: examples for the moments.
+    most: examples for the moments; exact: places of weights that stay as they are.
     Raises: RecipeError for fewer than ten examples, or a network without kernels.
     """
     if examples.count < 10:
         raise RecipeError(f"calibration: expected 10 examples or more, got {examples.count}")
-    kernels = kernels_of(model)
+    kernels = kernels_of(model, exact)
     if not kernels:
         raise RecipeError(f"{model.name}: expected weights of two or more dimensions, found none")
     apart = _spread(np.arange(examples.count), min(examples.count // 5, MOST_HELD_OUT))
@@ -104,12 +106,13 @@ def prepare(model: Model, examples: Examples, *, most: int, seed: int = 0) -> Su
         model=model,
         kernels=kernels,
         stages=tuple(_stages(model, kernels, fitting)),
-        normalizations=normalizations(all_layers(model)),
+        normalizations=normalizations(model, exact),
         fitting=fitting,
         normalizing=_batches(examples, _spread(others, NORMALIZING)),
         held_out=held_out,
         outputs=outputs_of(model, held_out),
         seed=seed,
+        exact=exact,
     )
 
 

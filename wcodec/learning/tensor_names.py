@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wcodec.allocation import exact_names
 from wcodec.learning.attempt import Calibration
 from wcodec.learning.backend import keras
 from wcodec.learning.examples import Array
+from wcodec.learning.kernels import Places
 from wcodec.model import Model as ModelFile
 from wcodec.model import Tuned
+from wcodec.recipe import Recipe
 
 if TYPE_CHECKING:
     from keras import Model
@@ -42,6 +45,12 @@ def tensor_names(model: Model, file: ModelFile) -> dict[int, tuple[str, ...]]:
         elif len(found) == len(indices):
             names |= {index: (name,) for index, name in zip(indices, found, strict=True)}
     return dict(sorted(names.items()))
+
+
+def exact_places(names: Mapping[int, tuple[str, ...]], file: ModelFile, recipe: Recipe) -> Places:
+    """Places of the weights that the recipe codes exactly: they must stay as they are."""
+    exact = exact_names(file, recipe)
+    return frozenset(index for index, named in names.items() if not exact.isdisjoint(named))
 
 
 def tuned_tensors(found: Calibration, names: Mapping[int, tuple[str, ...]]) -> dict[str, Tuned]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,11 +22,12 @@ from wcodec.learning.shared_kernel import Sharing
 from wcodec.learning.sharing import SharedNet, share_within, shared_tensors
 from wcodec.learning.standing import Patience, Standing, Watch
 from wcodec.learning.subject import Subject, prepare
-from wcodec.learning.tensor_names import tensor_names, tuned_tensors
+from wcodec.learning.tensor_names import exact_places, tensor_names, tuned_tensors
 from wcodec.learning.vectors import room_for_vectors, with_vectors
 from wcodec.learning.verdict import SPREAD, judged
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
+from wcodec.recipe import Recipe
 
 if TYPE_CHECKING:
     from keras import Model
@@ -51,6 +52,7 @@ class Wish:
     min_agreement: percent of the choices that stay.
     most_bytes:    of the file. With it the best answers for the bytes are looked for, not the fewest bytes.
     sharing:  codebooks that were asked for, in place of steps; then nothing is trained.
+    recipe:   what it codes exactly stays as it is.
     steps:    of training; None: as many as fit into `seconds`, 0: none.
     """
 
@@ -68,6 +70,7 @@ class Wish:
     unsafe: bool = False
     seed: int = 0
     sharing: Sharing | None = None
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def tune(source: Path, wish: Wish, watch: Watch, measure: Measure | None = None)
     examples = load(wish.data, model_inputs(model), rescale=wish.rescale, limit=wish.limit)
     with open_model(source) as file:
         names = tensor_names(model, file)
-    subject = prepare(model, examples, most=MOMENTS, seed=wish.seed)
+        exact = exact_places(names, file, wish.recipe)
+    subject = prepare(model, examples, most=MOMENTS, seed=wish.seed, exact=exact)
     if wish.sharing:
         shared = _shared(subject, wish, watch)
         return Tuning(wish, subject, shared, shared_tensors(shared, names), tuple(examples.said))
@@ -195,7 +199,8 @@ def _trained(bench: _Bench, examples: Examples, found: Calibration, budget: Budg
     few = examples.count - bench.subject.held_out.count < TRAINABLE
     if wish.steps == 0 or few or bench.patience.over:
         return found
-    pupil = prepare(bench.subject.model, examples, most=examples.count, seed=wish.seed)
+    model, exact = bench.subject.model, bench.subject.exact
+    pupil = prepare(model, examples, most=examples.count, seed=wish.seed, exact=exact)
     left = None if wish.steps else max(1.0, wish.seconds - (time.monotonic() - bench.begun))
 
     def training(step: int, steps: int, size: int, moved: float) -> None:

@@ -73,7 +73,7 @@ def _vectors(subject: Subject, found: Calibration) -> list[tuple[int, str, Float
     """
     model, rounded = subject.model, {one.index for one in found.latents}
     means = {id(layer.moving_mean) for layer in subject.normalizations}
-    places = {*learned_by(model), *(i for i, weight in enumerate(model.weights) if id(weight) in means)}
+    places = {*learned_by(model, subject.exact), *(i for i, weight in enumerate(model.weights) if id(weight) in means)}
     vectors = [(i, model.weights[i].path, values_of(model.weights[i])) for i in sorted(places - rounded)]
     return [vector for vector in vectors if vector[2].any()]
 

@@ -12,7 +12,7 @@ import numpy as np
 from wcodec.learning.backend import hushed, keras
 from wcodec.learning.examples import Array
 from wcodec.learning.flat import Float32, move
-from wcodec.learning.kernels import all_layers, kernels_of, values_of
+from wcodec.learning.kernels import kernels_of, learned_by, values_of
 from wcodec.learning.label_loss import lesson_loss
 from wcodec.learning.methods.ways import Way, plain
 from wcodec.learning.moments import watched
@@ -72,7 +72,7 @@ def run(model: Model, school: School, course: Course, progress: Progress) -> dic
     progress: told after every epoch which it was, and its mean loss.
     """
     pieces = _pieces(model, course.begin)
-    layers = normalizations(all_layers(model))
+    layers = normalizations(model)
     step = _stepper(model, school, pieces, layers)
     per_epoch = school.examples.count // school.batch
     total, tick = course.epochs * per_epoch, max(1, per_epoch // TICKS)
@@ -101,12 +101,11 @@ def put(model: Model, tuned: Mapping[int, Tuned]) -> None:
 
 def _pieces(model: Model, begin: Mapping[int, Begin]) -> list[_Piece]:
     """Every float32 weight that a layer made to be learned: kernels by the method, all others as they are."""
-    made = {id(weight) for layer in all_layers(model) for weight in layer._trainable_variables}
     kernels = {kernel.index for kernel in kernels_of(model)}
+    learned = kernels.union(learned_by(model))
     found = []
     for index, weight in enumerate(model.weights):
-        trains = index in begin and (id(weight) in made or index in kernels)
-        if trains and str(weight.dtype) == "float32":
+        if index in begin and index in learned and str(weight.dtype) == "float32":
             values = values_of(weight)
             way = begin[index](values) if index in kernels and values.any() else plain(values)
             found.append(_Piece(index, weight, way, max(float(np.sqrt(np.mean(values**2))), 1e-8)))
