@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.conftest import Run
 from wcodec.errors import RecipeError
 from wcodec.learning.backend import keras
 from wcodec.learning.evaluate import evaluate
@@ -135,3 +137,10 @@ def test_labels_that_do_not_fit_are_refused(labels: npt.NDArray[np.int64], messa
 def test_a_baseline_of_another_shape_is_refused() -> None:
     with pytest.raises(RecipeError, match="baseline: expected outputs of shape"):
         evaluate(dense(4), Examples((ROWS,)), dense(3))
+
+
+def test_that_nothing_was_compared_is_said(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 28, 28, 1), np.float32))
+    done = wcodec("evaluate", samples / "lenet300.h5", "--data", tmp_path / "x.npz")
+    assert (done.returncode, done.stdout.split()) == (0, ["examples", "4"])
+    assert done.stderr.splitlines()[-1].startswith("nothing was compared")

@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         for sentence in found.said:
             streams.write_note(sentence)
+        if found.loss is None and found.output_error is None:
+            streams.write_note("nothing was compared: the data has no labels (y), and there is no --baseline")
     streams.write_data(json.dumps(numbers, indent=1) if args.json else _text(found))
     if args.max_drop is not None and (found.accuracy_drop is None or found.accuracy_drop > args.max_drop):
         drop = "unknown without labels" if found.accuracy_drop is None else f"{found.accuracy_drop:.2f} points"
