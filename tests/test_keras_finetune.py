@@ -4,77 +4,33 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from tests.conftest import Run, command
-from wcodec.errors import BudgetError, ModelFileError, RecipeError
-from wcodec.learning import beginning, checkpoint, finetuning
+from tests.conftest import Run
+from tests.keras_lessons import WITHIN, classes, files_in, points, taught, trained
+from wcodec.errors import BudgetError, RecipeError
+from wcodec.learning import beginning, finetuning
 from wcodec.learning.backend import keras
 from wcodec.learning.evaluate import evaluate
 from wcodec.learning.finetune import speed
-from wcodec.learning.finetuning import Finetuned, Lessons, choices, facts_of, train
+from wcodec.learning.finetuning import choices
 from wcodec.learning.kernels import coded_bytes
 from wcodec.learning.load import load_model
 from wcodec.learning.net import Net, put, shortened, worth
 from wcodec.learning.pricing import Budget, next_price
 
 if TYPE_CHECKING:
-    from keras import Model
-
-
-def points(count: int = 1200) -> dict[str, np.ndarray]:
-    """Three classes that lines divide, some of them told wrongly."""
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(count, 12)).astype(np.float32)
-    return {"x": x, "y": (x @ rng.normal(size=(12, 3))).argmax(axis=1)}
-
-
-def taught(model: Model, given: dict[str, np.ndarray], loss: object, epochs: int = 8) -> Model:
-    model.compile(keras().optimizers.Adam(5e-3), loss, jit_compile=False)
-    model.fit(given["x"], given["y"], epochs=epochs, verbose=0)
-    bare = keras().models.clone_model(model)
-    bare.set_weights(model.get_weights())
-    return bare
-
-
-def classes() -> object:
-    return keras().losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def dense(of: ModuleType) -> Model:
-    keras().utils.set_random_seed(2)
-    layers = [of.Dense(48, "relu"), of.BatchNormalization(), of.Dropout(0.2), of.Dense(24, "relu"), of.Dense(3)]
-    return keras().Sequential([of.Input((12,)), *layers])
+    pass
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A network with BatchNormalization that is good at its examples, and these."""
-    folder = tmp_path_factory.mktemp("finetune")
-    given = points()
-    taught(dense(keras().layers), given, classes()).save(folder / "model.keras")
-    np.savez(folder / "data.npz", **given)
-    return folder / "model.keras", folder / "data.npz"
-
-
-WITHIN = Budget(drop=2.0)
-
-
-def asked(data: Path, state: Path, epochs: int = 6, budget: Budget = WITHIN, **more: object) -> Lessons:
-    return Lessons(**({"data": str(data), "epochs": epochs, "budget": budget, "state": state} | more))
-
-
-def trained(source: Path, data: Path, folder: Path, **more: object) -> tuple[Finetuned, list[str]]:
-    told: list[str] = []
-    return train(source, asked(data, folder / "state", **more), told.append), told
+    return files_in(tmp_path_factory.mktemp("finetune"))
 
 
 # --- what is promised ----------------------------------------------------------------------------------------------
@@ -212,83 +168,6 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
     for index, names in found.names.items():
         found.model.weights[index].assign(coded[names[0]].values)
     assert np.allclose(np.asarray(found.model(points()["x"])), answers, atol=1e-4)
-
-
-# --- a training that is ended --------------------------------------------------------------------------------------
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(
-    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
-) -> None:
-    source, data = files
-    words = ["encode", source, "--data", data, "--finetune", 6, "--max-drop", 2]
-    whole = wcodec(*words, "-o", tmp_path / "whole.wcz")
-    assert whole.returncode == 0, whole.stderr
-    told = [str(word) for word in (*command(), *words, "-o", tmp_path / "x.wcz")]
-    process = subprocess.Popen(told, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch 3"):
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
-    process.stderr.close()
-    assert not (tmp_path / "x.wcz").exists()
-    wrong = wcodec(*words[:-1], 3, "-o", tmp_path / "x.wcz", "--resume")
-    assert wrong.returncode == 2
-    assert "max drop 2" in wrong.stderr
-    done = wcodec(*words, "-o", tmp_path / "x.wcz", "--resume")
-    assert done.returncode == 0, done.stderr
-    assert "resumed after epoch" in done.stderr
-    assert "epoch 6 of 6" in done.stderr
-    assert "epoch 2 of 6" not in done.stderr
-    assert (tmp_path / "x.wcz").read_bytes() == (tmp_path / "whole.wcz").read_bytes()
-    assert not list(tmp_path.glob(".*training"))
-
-
-def test_an_interrupt_keeps_the_best_so_far(files: tuple[Path, Path], tmp_path: Path) -> None:
-    def interrupt(line: str) -> None:
-        if line.startswith("epoch 3"):
-            raise KeyboardInterrupt
-
-    found = train(files[0], asked(files[1], tmp_path / "state"), interrupt)
-    assert found.nets
-    assert not found.finished
-    assert (tmp_path / "state").exists()
-
-
-def test_a_time_limit_ends_the_training_with_the_best_so_far(
-    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
-) -> None:
-    source, data = files
-    words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 100_000, "--max-drop", 2]
-    done = wcodec(*words, "--time-limit", "9s")
-    assert done.returncode == 0, done.stderr
-    assert "epoch 100000" not in done.stderr
-    loaded = evaluate(tmp_path / "x.wcz", str(data), source)
-    assert loaded.accuracy_drop is not None
-    assert loaded.accuracy_drop < 3
-
-
-def test_with_no_time_left_the_result_is_what_was_rounded(files: tuple[Path, Path], tmp_path: Path) -> None:
-    found, told = trained(*files, tmp_path, seconds=1e-9)
-    assert found.nets
-    assert not found.finished
-    assert [line for line in told if line.startswith("rounded without labels")]
-    assert not [line for line in told if line.startswith("epoch")]
-
-
-def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(files: tuple[Path, Path], tmp_path: Path) -> None:
-    found, _ = trained(*files, tmp_path, epochs=1)
-    state = tmp_path / "state"
-    whole, facts = state.read_bytes(), checkpoint_facts(files[0], found)
-    assert checkpoint.read(state, facts) is not None
-    for part in (whole[:100], whole[: len(whole) // 2], b"", b"PK\x03\x04" + whole[40:]):
-        state.write_bytes(part)
-        with pytest.raises(ModelFileError, match="expected the state of a training"):
-            checkpoint.read(state, facts)
-
-
-def checkpoint_facts(source: Path, found: Finetuned) -> checkpoint.Facts:
-    return facts_of(source, found.lessons)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.test_keras_finetune import trained
+from tests.keras_lessons import trained
 from wcodec.errors import RecipeError
 from wcodec.learning.backend import keras
 from wcodec.learning.pricing import Budget

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import Run
 
-from tests.test_keras_finetune import classes, taught
-from tests.test_keras_finetune import points as examples_of_three
+from tests.keras_lessons import classes, taught
+from tests.keras_lessons import points as examples_of_three
 from wcodec.decoder import open_container
 from wcodec.encoder import encode
 from wcodec.errors import BudgetError, RecipeError

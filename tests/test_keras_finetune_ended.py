@@ -1,0 +1,97 @@
+"""A training that is killed, interrupted or out of time: nothing is lost, and it goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, command
+from tests.keras_lessons import asked, files_in, trained
+from wcodec.errors import ModelFileError
+from wcodec.learning import checkpoint
+from wcodec.learning.evaluate import evaluate
+from wcodec.learning.finetuning import Finetuned, facts_of, train
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return files_in(tmp_path_factory.mktemp("finetune"))
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(
+    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+) -> None:
+    source, data = files
+    words = ["encode", source, "--data", data, "--finetune", 6, "--max-drop", 2]
+    whole = wcodec(*words, "-o", tmp_path / "whole.wcz")
+    assert whole.returncode == 0, whole.stderr
+    told = [str(word) for word in (*command(), *words, "-o", tmp_path / "x.wcz")]
+    process = subprocess.Popen(told, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 3"):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    process.stderr.close()
+    assert not (tmp_path / "x.wcz").exists()
+    wrong = wcodec(*words[:-1], 3, "-o", tmp_path / "x.wcz", "--resume")
+    assert wrong.returncode == 2
+    assert "max drop 2" in wrong.stderr
+    done = wcodec(*words, "-o", tmp_path / "x.wcz", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "resumed after epoch" in done.stderr
+    assert "epoch 6 of 6" in done.stderr
+    assert "epoch 2 of 6" not in done.stderr
+    assert (tmp_path / "x.wcz").read_bytes() == (tmp_path / "whole.wcz").read_bytes()
+    assert not list(tmp_path.glob(".*training"))
+
+
+def test_an_interrupt_keeps_the_best_so_far(files: tuple[Path, Path], tmp_path: Path) -> None:
+    def interrupt(line: str) -> None:
+        if line.startswith("epoch 3"):
+            raise KeyboardInterrupt
+
+    found = train(files[0], asked(files[1], tmp_path / "state"), interrupt)
+    assert found.nets
+    assert not found.finished
+    assert (tmp_path / "state").exists()
+
+
+def test_a_time_limit_ends_the_training_with_the_best_so_far(
+    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+) -> None:
+    source, data = files
+    words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 100_000, "--max-drop", 2]
+    done = wcodec(*words, "--time-limit", "9s")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 100000" not in done.stderr
+    loaded = evaluate(tmp_path / "x.wcz", str(data), source)
+    assert loaded.accuracy_drop is not None
+    assert loaded.accuracy_drop < 3
+
+
+def test_with_no_time_left_the_result_is_what_was_rounded(files: tuple[Path, Path], tmp_path: Path) -> None:
+    found, told = trained(*files, tmp_path, seconds=1e-9)
+    assert found.nets
+    assert not found.finished
+    assert [line for line in told if line.startswith("rounded without labels")]
+    assert not [line for line in told if line.startswith("epoch")]
+
+
+def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(files: tuple[Path, Path], tmp_path: Path) -> None:
+    found, _ = trained(*files, tmp_path, epochs=1)
+    state = tmp_path / "state"
+    whole, facts = state.read_bytes(), checkpoint_facts(files[0], found)
+    assert checkpoint.read(state, facts) is not None
+    for part in (whole[:100], whole[: len(whole) // 2], b"", b"PK\x03\x04" + whole[40:]):
+        state.write_bytes(part)
+        with pytest.raises(ModelFileError, match="expected the state of a training"):
+            checkpoint.read(state, facts)
+
+
+def checkpoint_facts(source: Path, found: Finetuned) -> checkpoint.Facts:
+    return facts_of(source, found.lessons)
