@@ -198,6 +198,10 @@ def test_contradictions_are_usage_errors(files: tuple[Path, Path], wcodec: Run, 
         done = wcodec("encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 2, *words)
         assert done.returncode == 2, words
         assert "--finetune: expected" in done.stderr
+    done = wcodec("encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 2, "--exclude", "nothing")
+    assert done.returncode == 2
+    assert "nothing" in done.stderr
+    assert "epoch" not in done.stderr
     done = wcodec("encode", source, "-o", tmp_path / "x.wcz", "--finetune", 2)
     assert done.returncode == 2
     assert "expected --data D with it" in done.stderr

@@ -41,6 +41,9 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     wrong = wcodec(*words[:-1], 3, "-o", tmp_path / "x.wcz", "--resume")
     assert wrong.returncode == 2
     assert "max drop 2" in wrong.stderr
+    wrong = wcodec(*words, "-o", tmp_path / "x.wcz", "--resume", "--exclude", "dense")
+    assert wrong.returncode == 2
+    assert "--resume: expected excluded [] as it began, got ['" in wrong.stderr
     done = wcodec(*words, "-o", tmp_path / "x.wcz", "--resume")
     assert done.returncode == 0, done.stderr
     assert "resumed after epoch" in done.stderr

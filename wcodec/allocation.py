@@ -214,7 +214,11 @@ def options_of(tensor: Tensor, recipe: Recipe) -> Options:
 
 
 def exact_names(model: Model, recipe: Recipe) -> set[str]:
-    """The tensors that the recipe codes exactly."""
+    """The tensors that the recipe codes exactly.
+
+    Raises: RecipeError for a pattern that finds nothing.
+    """
+    _check_patterns(model, recipe)
     return {tensor.name for tensor in model.tensors if options_of(tensor, recipe).lossless}
 
 

@@ -33,7 +33,7 @@ class Facts:
     seed: int
     limit: int | None
     rescale: float | None
-    exact: list[int]
+    excluded: list[str]
 
 
 def save(path: Path, standing: Standing, facts: Facts) -> None:

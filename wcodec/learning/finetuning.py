@@ -19,7 +19,7 @@ from wcodec.learning.divergence import outputs_of
 from wcodec.learning.evaluate import Evaluation, evaluate
 from wcodec.learning.examples import Examples
 from wcodec.learning.finetune import Search, Standing, begun, finetune
-from wcodec.learning.kernels import Places, coded_bytes
+from wcodec.learning.kernels import coded_bytes
 from wcodec.learning.label_loss import lesson
 from wcodec.learning.load import load_model, model_inputs
 from wcodec.learning.moments import Batches
@@ -113,7 +113,7 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
     learning, held_out = apart(examples)
     exam = examined(model, held_out)
     school = schooled(model, learning, asked.seed)
-    facts = facts_of(source, asked, exact)
+    facts = facts_of(source, asked, sorted(name for index in exact for name in names[index]))
     before = checkpoint.read(asked.state, facts) if asked.resume else None
     said = [*examples.said, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
     if asked.resume:
@@ -225,12 +225,12 @@ def measured(found: Finetuned, coded: Path) -> Evaluation:
     return evaluate(restored, found.held_out, found.model)
 
 
-def facts_of(source: Path, asked: Lessons, exact: Places = frozenset()) -> checkpoint.Facts:
+def facts_of(source: Path, asked: Lessons, excluded: Sequence[str] = ()) -> checkpoint.Facts:
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
     drop, size = asked.budget.drop, asked.budget.bytes
     return checkpoint.Facts(
-        digest, asked.data, asked.epochs, drop, size, asked.seed, asked.limit, asked.rescale, sorted(exact)
+        digest, asked.data, asked.epochs, drop, size, asked.seed, asked.limit, asked.rescale, list(excluded)
     )
 
 
