@@ -67,6 +67,33 @@ def test_lossless_gives_every_bit_back(arrays: dict[str, Array]) -> None:
 @given(models(), st.sampled_from(sorted(RECIPES)))
 @settings(max_examples=150, deadline=None, derandomize=True)
 def test_lossy_keeps_structure_exact_parts_and_the_told_error(arrays: dict[str, Array], recipe: str) -> None:
+    assert_lossy(arrays, recipe)
+
+
+def with_nan(values: Array, *places: int) -> Array:
+    values.reshape(-1)[list(places)] = np.nan
+    values.reshape(-1)[1] = 1e-40
+    return values
+
+
+LARGEST = np.array([[np.finfo(np.float32).max, -0.0132]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("array", "recipe"),
+    [
+        (with_nan(np.full((1, 5, 8, 8), 0.3, np.float32), 0, 122), "balanced"),
+        (with_nan(np.random.default_rng(162).integers(-5, 6, (1, 1, 40, 8)).astype(np.float32) / 8, 0), "balanced"),
+        *((LARGEST.astype(dtype), how) for dtype in (np.float32, np.float64) for how in ("symmetric", "asymmetric")),
+        *((np.array([[65504, -0.01]], np.float16), how) for how in ("symmetric", "asymmetric")),
+    ],
+)
+def test_weights_that_are_no_numbers_or_the_largest_keep_the_told_error(array: Array, recipe: str) -> None:
+    assert_lossy({"w": array}, recipe)
+
+
+def assert_lossy(arrays: dict[str, Array], recipe: str) -> None:
+    """Structure and exact parts as they were, the error as it is told."""
     with tempfile.TemporaryDirectory() as folder:
         packed, restored = round_trip(Path(folder), arrays, **RECIPES[recipe])
         assert_same_structure(arrays, restored)

@@ -231,15 +231,18 @@ def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_
         return payload, error, energy, int(np.count_nonzero(kept))
 
     parts = list(chunk_map(chunk, range(0, units(tensor.shape, layout), size)))
+    # What was coded at the irregular ones' places is not decoded: it has no error.
+    overwritten = energy_of(to_float32(restored.reshape(-1)[positions], tensor.dtype))
     restored.reshape(-1).view(np.uint8).reshape(restored.size, -1)[positions] = patches
     head = pack_head(tensor, Head(rule, layout, size, positions, patches), len(parts))
-    squared_error, energy = sum(part[1] for part in parts), sum(part[2] for part in parts)
+    squared_error = max(0.0, sum(part[1] for part in parts) - overwritten)
+    energy = sum(part[2] for part in parts)
     return EncodedTensor(
         Coded(
             sections=(head + parts[0][0], *(part[0] for part in parts[1:])),
             digest=zlib.crc32(restored.data),
             error=squared_error / energy if energy else 0.0,
-            kept=sum(part[3] for part in parts) + int(positions.size),
+            kept=min(sum(part[3] for part in parts) + int(positions.size), tensor.count),
         ),
         squared_error,
         energy,
