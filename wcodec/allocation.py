@@ -24,6 +24,7 @@ from wcodec.wire import FLOATS
 _TALL, _FEW = 16.0, 4096
 _OUTLIER = 4096.0
 _LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_OF = {"float16": 65504.0}
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
 """Step of a lone large tensor by its rms; `_caution` says how it falls."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
@@ -65,7 +66,9 @@ def survey(tensor: Tensor, values: Bits) -> Survey:
     regular, unless they are so many that they are the distribution.
     """
     weights = np.ascontiguousarray(to_float32(values, tensor.dtype)).reshape(-1)
-    result = _describe(weights, _LARGEST)
+    # What is rounded may grow: half of the largest number leaves room for it.
+    highest = _LARGEST_OF.get(tensor.dtype, _LARGEST) / 2
+    result = _describe(weights, highest)
     top = max(-result.low, result.high)
     # A lone outlier is at most sqrt(n) times the rms: in small tensors only the median can tell.
     if result.rms and (top > _TALL * result.rms or result.regular < _FEW):
@@ -73,7 +76,7 @@ def survey(tensor: Tensor, values: Bits) -> Survey:
         half = (weights.size - kernel.count_within(weights, 0.0) + 1) // 2
         if result.regular == weights.size and weights.size - kernel.count_within(weights, top / _OUTLIER) >= half:
             return result
-        zeros, finite = kernel.count_within(weights, 0.0), kernel.count_within(weights, _LARGEST)
+        zeros, finite = kernel.count_within(weights, 0.0), kernel.count_within(weights, highest)
         median = ranked(weights, zeros + (finite - zeros) // 2)
         bound = min(_OUTLIER * median, result.limit)
         if finite - kernel.count_within(weights, bound) <= max(1, finite // 1024):

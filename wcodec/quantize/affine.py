@@ -39,16 +39,10 @@ def row_steps(weights: Floats, how: Affine, bits: int) -> Floats:
         return _short(sums / np.maximum(kept, 1), np.rint)
     if how == "symmetric":
         most = float((1 << bits - 1) - 1)
-        return _grown(
-            magnitudes / np.float64(most),
-            lambda steps: (np.rint(magnitudes / steps) <= most) & _is_finite(magnitudes, steps),
-        )
+        return _grown(magnitudes / np.float64(most), lambda steps: np.rint(magnitudes / steps) <= most)
     every = float((1 << bits) - 1)
     wanted = (high.astype(np.float64) - low) / every
-    return _grown(
-        wanted,
-        lambda steps: (np.rint(high / steps) - np.rint(low / steps) <= every) & _is_finite(magnitudes, steps),
-    )
+    return _grown(wanted, lambda steps: np.rint(high / steps) - np.rint(low / steps) <= every)
 
 
 def affine_levels(weights: Floats, steps: Floats, how: Affine) -> Levels:
@@ -63,13 +57,6 @@ def affine_levels(weights: Floats, steps: Floats, how: Affine) -> Levels:
 def is_short(steps: Floats) -> bool:
     """Whether eight bits of mantissa hold every step."""
     return not bool((np.ascontiguousarray(steps).view(np.uint32) & 0xFFFF).any())
-
-
-def _is_finite(magnitudes: Floats, steps: Floats) -> npt.NDArray[np.bool_]:
-    """Whether the largest weights stay finite when they are rounded."""
-    with np.errstate(over="ignore"):
-        finite: npt.NDArray[np.bool_] = np.isfinite(np.rint(magnitudes / steps) * steps)
-    return finite
 
 
 def _grown(wanted: Doubles, fits: Callable[[Floats], npt.NDArray[np.bool_]]) -> Floats:
