@@ -70,25 +70,19 @@ def test_lossy_keeps_structure_exact_parts_and_the_told_error(arrays: dict[str, 
     assert_lossy(arrays, recipe)
 
 
-def with_nan(values: Array, *places: int) -> Array:
-    values.reshape(-1)[list(places)] = np.nan
-    values.reshape(-1)[1] = 1e-40
-    return values
-
-
-LARGEST = np.array([[np.finfo(np.float32).max, -0.0132]], np.float32)
-
-
 @pytest.mark.parametrize(
     ("array", "recipe"),
     [
-        (with_nan(np.full((1, 5, 8, 8), 0.3, np.float32), 0, 122), "balanced"),
-        (with_nan(np.random.default_rng(162).integers(-5, 6, (1, 1, 40, 8)).astype(np.float32) / 8, 0), "balanced"),
-        *((LARGEST.astype(dtype), how) for dtype in (np.float32, np.float64) for how in ("symmetric", "asymmetric")),
+        (np.full(320, 0.3, np.float32), "balanced"),
+        (np.random.default_rng(162).integers(-5, 6, 320).astype(np.float32) / 8, "balanced"),
         *((np.array([[65504, -0.01]], np.float16), how) for how in ("symmetric", "asymmetric")),
+        *((np.array([[3.4028235e38, -0.01]], np.float32), how) for how in ("symmetric", "asymmetric", "balanced")),
     ],
 )
 def test_weights_that_are_no_numbers_or_the_largest_keep_the_told_error(array: Array, recipe: str) -> None:
+    if array.size == 320:
+        array[[0, 1, 122]] = np.nan, 1e-40, np.nan
+        array = array.reshape(1, 5, 8, 8)
     assert_lossy({"w": array}, recipe)
 
 
@@ -115,10 +109,7 @@ def assert_same_structure(arrays: dict[str, Array], restored: dict[str, Array]) 
 
 
 def assert_error_is_as_told(array: Array, restored: Array, told: float | None, most: float) -> None:
-    """Irregular weights come back as they were; the squared error of the others is at most what the index says.
-
-    most: the largest number that the quantizer has.
-    """
+    """Irregular weights come back as they were; of the others, up to `most`, the squared error is at most as told."""
     assert told is not None
     limit = min(most, survey(Tensor("w", array.dtype.name, array.shape), array).limit)
     with np.errstate(over="ignore"):
