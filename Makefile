@@ -2,7 +2,7 @@
 # make test   all tests              make check  ruff and mypy
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
-# make paper  the starting paper's experiment beside wcodec's, about ten minutes
+# make paper  the starting paper's experiment beside wcodec's, a few minutes
 # make records  trains and codes samples/records (under an hour on two cores)
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 chooses another interpreter.

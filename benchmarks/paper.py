@@ -2,7 +2,7 @@
 
     python benchmarks/paper.py [--out benchmarks/results/paper.md] [--keep FOLDER]
 
-Trains everything from samples/mnist.npz: about ten minutes on two cores. Accuracies are of the 10,000 test images;
+Trains everything from samples/mnist.npz: a few minutes on two cores. Accuracies are of the 10,000 test images;
 sizes are whole files. The test images choose nothing: budgets of wcodec are kept to on training images kept apart.
 """
 

@@ -66,7 +66,7 @@ def _zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: a damaged zip archive: {error}") from error
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         return "torch"
