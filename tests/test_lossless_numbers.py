@@ -236,31 +236,3 @@ def test_numbers_are_seen_as_the_slow_twin_sees_them() -> None:
     kernel.look(words, design.facts(), 599, counts, zeros)
     assert {(int(e), int(t)): int(counts[e, t]) for e, t in np.argwhere(counts)} == twin.counts(words.tolist(), 8, 23)
     assert shape == (599,)
-
-
-@pytest.mark.parametrize("name", VALUES)
-def test_differences_from_a_base_give_the_values_back(name: str) -> None:
-    values, dtype = VALUES[name]
-    raw = np.frombuffer(values.tobytes(), np.uint8)
-    for base in (raw, np.roll(raw, 8 * 16), rng.integers(0, 256, len(raw)).astype(np.uint8)):
-        found = lossless.difference(raw, base, dtype)
-        assert found
-        assert lossless.restored(found[0], base, dtype).tobytes() == raw.tobytes()
-        assert found[1].startswith("int")
-    assert lossless.difference(raw, raw, "bytes1") is None
-
-
-def test_a_float_differs_from_the_next_one_by_1_across_zero_too() -> None:
-    least = np.array([-1, -0.0, 0.0, 1], np.float32) * np.float32(2.0**-149)
-    found = lossless.difference(least[1:].view(np.uint8), least[:-1].copy().view(np.uint8), "float32")
-    assert found
-    assert found[0].view(np.int32).tolist() == [1, 1, 1]
-
-
-def test_a_version_trained_a_little_further_is_small_beside_its_base() -> None:
-    base = normal(200, 100)
-    values = (base + rng.normal(0, 1e-5, base.shape)).astype(np.float32)
-    found = lossless.difference(values.reshape(-1).view(np.uint8), base.reshape(-1).view(np.uint8), "float32")
-    assert found
-    alone = len(lossless.encode(values, 4, values.shape, "float32"))
-    assert len(lossless.encode(found[0], 4, values.shape, found[1])) < 0.7 * alone

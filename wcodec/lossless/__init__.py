@@ -1,7 +1,6 @@
 """Values that must come back bit for bit: `encode`, and `decode` into bytes or into an array."""
 
-from wcodec.lossless.differences import difference, restored
 from wcodec.lossless.payload import ZSTD, decode, decode_into, encode
 from wcodec.lossless.views import FAST, MOST, pieces
 
-__all__ = ["FAST", "MOST", "ZSTD", "decode", "decode_into", "difference", "encode", "pieces", "restored"]
+__all__ = ["FAST", "MOST", "ZSTD", "decode", "decode_into", "encode", "pieces"]
