@@ -28,8 +28,8 @@ from pathlib import Path
 
 from packages import MODELS, fetch
 
-from wcodec.encoder import encode
-from wcodec.request import recipe_from
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from pathlib import Path
 from packages import fetch
 from page import publish
 
-from wcodec.decoder import open_container
-from wcodec.encoder import encode
-from wcodec.recipe import Effort, Recipe
+from wcodec.codec.plan import Effort
+from wcodec.pipeline.decoder import open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.recipe import Recipe
 
 ROUNDS = 5
 CODERS: tuple[tuple[str, Effort], ...] = (("contexts", "normal"), ("Huffman (--fast)", "fast"))

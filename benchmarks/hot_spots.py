@@ -17,9 +17,10 @@ from pathlib import Path
 from packages import fetch
 from page import publish
 
-from wcodec.decoder import decode
-from wcodec.encoder import encode
-from wcodec.recipe import Effort, Recipe
+from wcodec.codec.plan import Effort
+from wcodec.pipeline.decoder import decode
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.recipe import Recipe
 
 SHOWN = 12
 

@@ -31,7 +31,7 @@ from packages import fetch
 from peers import Result, Set, install_peers, least, lmzip, xz, zipnn, zstd
 
 import wcodec
-from wcodec import lossless
+from wcodec.codec import lossless
 from wcodec.modelfiles import open_model
 
 LENET = Path(__file__).resolve().parent.parent / "samples" / "lenet300.h5"

@@ -15,16 +15,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT), str(ROOT / "samples")]
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import train  # noqa: E402
+import keras
+import numpy as np
+import train
 
-from wcodec.learning.examples import Examples  # noqa: E402
-from wcodec.learning.finetuning import schooled  # noqa: E402
-from wcodec.learning.methods.course import Course, put, run  # noqa: E402
-from wcodec.learning.methods.pruned import pruned  # noqa: E402
-from wcodec.learning.methods.schedules import gradual  # noqa: E402
-from wcodec.recipe import Prune  # noqa: E402
+from wcodec.codec.plan import Prune
+from wcodec.evaluation.examples import Examples
+from wcodec.training.finetune import schooled
+from wcodec.training.methods.magnitude_pruning import pruned
+from wcodec.training.methods.sparsity_schedules import gradual
+from wcodec.training.methods.trainer import Course, put, run
 
 SEED = 1
 

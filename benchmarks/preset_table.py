@@ -13,16 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wcodec.decoder import decode
-from wcodec.encoder import encode
 from wcodec.errors import WcodecError
-from wcodec.inspection import Inspection, inspect
-from wcodec.learning.backend import hushed, keras
-from wcodec.learning.data import load
-from wcodec.learning.evaluate import Evaluation, evaluate
-from wcodec.learning.load import load_model, model_inputs
-from wcodec.recipe import PRESETS
-from wcodec.request import recipe_from
+from wcodec.evaluation.datasets import load
+from wcodec.evaluation.evaluate import Evaluation, evaluate
+from wcodec.evaluation.keras_backend import hushed, keras
+from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.pipeline.decoder import decode
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
+from wcodec.planning.recipe import PRESETS
+from wcodec.reporting.inspection import Inspection, inspect
 
 SUFFIXES = (".keras", ".h5")
 HEADS = (

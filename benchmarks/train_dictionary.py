@@ -17,9 +17,9 @@ import dictionary_zoo
 import keras
 import zstandard
 
-from wcodec.model import TensorFacts
+from wcodec.container.wire import put_varint
+from wcodec.model import DTYPE_IDS, TensorFacts
 from wcodec.modelfiles import open_model
-from wcodec.wire import DTYPE_IDS, put_varint
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "wcodec" / "container" / "skeleton-1.dict"

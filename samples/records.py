@@ -23,22 +23,22 @@ import numpy as np
 import records_page
 import train
 
-from wcodec.encoder import encode
-from wcodec.inspection import inspect
-from wcodec.learning.data import load
-from wcodec.learning.examples import Examples
-from wcodec.learning.finetuning import examined, schooled
-from wcodec.learning.flat import Float32, cut, joined
-from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.net import judged
-from wcodec.learning.pricing import Exam
-from wcodec.learning.pupil import Frame, Pupil, begin, frame, pupil, put_back
-from wcodec.learning.schooling import School, Stage, train_epoch
-from wcodec.learning.slim import Slim, ordered, slim, whole
-from wcodec.learning.tensor_names import tensor_names
+from wcodec.evaluation.datasets import load
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.weight_mapping import tensor_names
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
-from wcodec.recipe import Recipe
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.recipe import Recipe
+from wcodec.reporting.inspection import inspect
+from wcodec.training.candidate import judged
+from wcodec.training.epoch import School, Stage, train_epoch
+from wcodec.training.finetune import examined, schooled
+from wcodec.training.flat_adam import Float32, cut, joined
+from wcodec.training.lambda_control import Exam
+from wcodec.training.qat_state import Frame, Pupil, begin, frame, pupil, put_back
+from wcodec.training.unit_pruning import Slim, ordered, slim, whole
 
 MNIST = f"{Path(__file__).resolve().parent / 'mnist.npz'}"
 SEEN = 55_000

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from wcodec.inspection import inspect
-from wcodec.learning.evaluate import evaluate
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.reporting.inspection import inspect
 
 HERE = Path(__file__).resolve().parent
 EASIER = {"lenet5": 0.93, "lenet300": 0.875, "tutorial_cnn": 0.775}

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wcodec.learning.backend import keras
-from wcodec.learning.examples import Examples
-from wcodec.learning.load import model_inputs
-from wcodec.learning.subject import Subject
-from wcodec.learning.subject import prepare as prepare_subject
+from wcodec.calibration.session import Subject
+from wcodec.calibration.session import prepare as prepare_subject
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.model_loader import model_inputs
 
 if TYPE_CHECKING:
     from keras import Layer, Model

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wcodec.learning.backend import keras
-from wcodec.learning.finetuning import Finetuned, Lessons, train
-from wcodec.learning.pricing import Budget
+from wcodec.evaluation.keras_backend import keras
+from wcodec.training.finetune import Finetuned, Lessons, train
+from wcodec.training.lambda_control import Budget
 
 if TYPE_CHECKING:
     from keras import Model

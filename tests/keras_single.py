@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wcodec.learning.backend import keras
+from wcodec.evaluation.keras_backend import keras
 
 if TYPE_CHECKING:
     from keras import Model

@@ -13,12 +13,12 @@ from conftest import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wcodec.decoder import decode, open_container
-from wcodec.encoder import encode
+from wcodec.codec.quantizers.affine import affine_levels, is_short, row_steps
+from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import RecipeError
-from wcodec.floats import from_float, to_float32
-from wcodec.quantize.affine import affine_levels, is_short, row_steps
-from wcodec.request import recipe_from
+from wcodec.pipeline.decoder import decode, open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
 
 Floats = npt.NDArray[np.float32]
 ROWS = st.lists(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from attack.small_models import weights
 
-from wcodec.allocation import is_weight, plan_model, survey
+from wcodec.codec.plan import Plan
+from wcodec.codec.statistics import is_weight, survey
 from wcodec.model import Model, Tensor
-from wcodec.recipe import Plan
-from wcodec.request import recipe_from
+from wcodec.planning.allocation import plan_model
+from wcodec.planning.parsing import recipe_from
 
 
 def tensor(name: str, values: np.ndarray, exact: bool = False) -> Tensor:

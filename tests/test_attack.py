@@ -14,8 +14,8 @@ from attack import hostile
 from attack.small_models import coded, two_layers
 from attack.storm import Report
 
-from wcodec.decoder import decode, verify
 from wcodec.errors import ContainerError
+from wcodec.pipeline.decoder import decode, verify
 
 STORM = Path(__file__).parent / "attack" / "storm.py"
 GOLDEN = Path(__file__).resolve().parent.parent / "formats" / "golden" / "good"

@@ -17,11 +17,11 @@ from hypothesis.extra import numpy as arrays_of
 from test_sharded import checkpoint, contents
 
 import wcodec as package
-from wcodec.decoder import decode, open_container
+from wcodec.codec.delta import STEPS, SUM, XOR, apart, summands, summed, together
+from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import ContainerError, CorruptError, RecipeError
-from wcodec.floats import from_float, to_float32
-from wcodec.versions import STEPS, SUM, XOR, apart, summands, summed, together
-from wcodec.wire import FLOATS
+from wcodec.model import FLOATS
+from wcodec.pipeline.decoder import decode, open_container
 
 sys.path.append(str(ROOT / "formats"))
 

@@ -9,14 +9,15 @@ from conftest import Run
 
 from wcodec import errors
 from wcodec.cli import main
-from wcodec.cli.exit_codes import code_of, line_of
-from wcodec.cli.grammar import VERBS, parser
-from wcodec.cli.paths import MODEL_SUFFIXES, free_target, packed_name, unpacked_name
-from wcodec.cli.render import ratio, size
+from wcodec.cli.errors import code_of, line_of
+from wcodec.cli.output_paths import MODEL_SUFFIXES, free_target, packed_name, unpacked_name
+from wcodec.cli.parser import VERBS, parser
+from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.modelfiles import MODEL_FILES
-from wcodec.recipe import Options, Prune, Recipe, Rule
-from wcodec.request import parse_size, recipe_from
+from wcodec.planning.parsing import parse_size, recipe_from
+from wcodec.planning.recipe import Options, Recipe, Rule
+from wcodec.reporting.number_format import ratio, size
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wcodec.learning.codebooks import Book, feedback, fitted
-from wcodec.learning.feedback import damped
-from wcodec.quantize.product import assign, blocks, learn, lookup
-from wcodec.rules import round_step
+from wcodec.calibration.codebook_fitting import Book, feedback, fitted
+from wcodec.calibration.gptq import damped
+from wcodec.codec.dequantization import round_step
+from wcodec.codec.quantizers.product import assign, blocks, learn, lookup
 
 RNG = np.random.default_rng(11)
 

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wcodec.container.model_section import MAX_LENGTH, STORED, pack_model_section, parse_model_section
-from wcodec.container.read import parse, read_section
+from wcodec.container.reader import parse, read_section
 from wcodec.container.records import KINDS, pack_error, parse_error
-from wcodec.container.write import Coded, Writer
-from wcodec.decoder import verify
+from wcodec.container.wire import put_varint, take_varint
+from wcodec.container.writer import Coded, Writer
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, TruncatedError
-from wcodec.inspection import inspect
-from wcodec.model import TensorFacts
-from wcodec.wire import DTYPE_IDS, put_varint, take_varint
+from wcodec.model import DTYPE_IDS, TensorFacts
+from wcodec.pipeline.decoder import verify
+from wcodec.reporting.inspection import inspect
 
 FACTS = st.builds(
     TensorFacts,

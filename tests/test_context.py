@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wcodec.entropy import context
+from wcodec.codec.entropy import context
+from wcodec.container.wire import MAX_LEVEL
 from wcodec.errors import ContainerError, CorruptError, TruncatedError
-from wcodec.wire import MAX_LEVEL
 
 RNG = np.random.default_rng(7)
 

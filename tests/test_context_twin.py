@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import context as twin
 
-from wcodec.entropy import context
-from wcodec.entropy.context_design import OFFSET, Design, pack, run
+from wcodec.codec.entropy import context
+from wcodec.codec.entropy.context_design import OFFSET, Design, pack, run
 
 RNG = np.random.default_rng(11)
 

@@ -11,10 +11,10 @@ from conftest import Run
 from safetensors.numpy import load_file
 from test_identical import assert_identical
 
-from wcodec.decoder import decode, open_container
-from wcodec.encoder import encode
 from wcodec.errors import ModelFileError
-from wcodec.request import recipe_from
+from wcodec.pipeline.decoder import decode, open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "safetensors"])

@@ -9,9 +9,9 @@ import pytest
 from attack.small_models import coded, two_layers, weights
 from attack.surgery import dissect
 
-from wcodec.decoder import OpenContainer, decode, open_container, verify
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import TensorFacts
+from wcodec.pipeline.decoder import OpenContainer, decode, open_container, verify
 
 
 def test_a_tensor_is_read_by_name_from_its_own_bytes(tmp_path: Path) -> None:

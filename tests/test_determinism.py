@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from attack.small_models import weights, write_npz
 
-from wcodec.decoder import decode
-from wcodec.encoder import encode
-from wcodec.request import recipe_from
+from wcodec.pipeline.decoder import decode
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
 
 RECIPES: dict[str, dict[str, object]] = {
     "balanced": {},
@@ -27,8 +27,8 @@ RECIPES: dict[str, dict[str, object]] = {
 ENCODE = """
 import sys
 from pathlib import Path
-from wcodec.encoder import encode
-from wcodec.request import recipe_from
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
 source, target, threads, words = sys.argv[1:]
 encode(Path(source), Path(target), recipe_from(eval(words)), threads=int(threads))
 """

@@ -12,13 +12,13 @@ from attack.small_models import coded, weights, write_npz, write_safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wcodec.allocation import survey
-from wcodec.decoder import decode, open_container
-from wcodec.encoder import encode
+from wcodec.codec.statistics import survey
 from wcodec.errors import RecipeError
-from wcodec.inspection import inspect
 from wcodec.model import Tensor
-from wcodec.request import recipe_from
+from wcodec.pipeline.decoder import decode, open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
+from wcodec.reporting.inspection import inspect
 
 RECIPES: dict[str, dict[str, object]] = {
     "balanced": {},

@@ -12,12 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 from test_identical import assert_identical
 
 import wcodec as package
-from wcodec.decoder import decode, open_container
-from wcodec.encoder import encode
 from wcodec.errors import ModelFileError
 from wcodec.modelfiles import open_model
-from wcodec.request import recipe_from
-from wcodec.sharded import encode_any
+from wcodec.pipeline.decoder import decode, open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.pipeline.folder_encoder import encode_any
+from wcodec.planning.parsing import recipe_from
 
 
 def branch(name: str, seed: int) -> onnx.GraphProto:

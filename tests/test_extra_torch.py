@@ -11,11 +11,11 @@ from attack.small_models import weights
 from safetensors.torch import load_file
 from test_identical import assert_identical
 
-from wcodec.decoder import decode, open_container
-from wcodec.encoder import encode
 from wcodec.errors import ModelFileError
 from wcodec.modelfiles import open_model
-from wcodec.request import recipe_from
+from wcodec.pipeline.decoder import decode, open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
 
 
 def test_a_torch_archive_has_its_storages_coded_as_numbers_without_unpickling(tmp_path: Path) -> None:

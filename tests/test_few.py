@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from attack.small_models import weights
 
-from wcodec.decoder import decode
-from wcodec.encoder import Encoded, encode
-from wcodec.quantize.few import MOST, few_values
-from wcodec.request import recipe_from
+from wcodec.codec.quantizers.few_values import MOST, few_values
+from wcodec.pipeline.decoder import decode
+from wcodec.pipeline.encoder import Encoded, encode
+from wcodec.planning.parsing import recipe_from
 
 ORDINARY = weights(1, 200, 300)
 """float32, of as many values as weights."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from wcodec import errors
-from wcodec.decoder import decode, open_container, verify
-from wcodec.inspection import inspect
+from wcodec.pipeline.decoder import decode, open_container, verify
+from wcodec.reporting.inspection import inspect
 
 GOLDEN = Path(__file__).resolve().parent.parent / "formats" / "golden"
 GOOD = json.loads((GOLDEN / "good" / "expected.json").read_text())

@@ -16,7 +16,7 @@ import pytest
 import wcodec as package
 from wcodec.errors import CorruptError, ModelFileError
 from wcodec.modelfiles import onnx, open_model, shards
-from wcodec.modelfiles.cut import cut
+from wcodec.modelfiles.extent_finder import cut
 from wcodec.modelfiles.shards import Shard
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import Run
 
 from wcodec.errors import ModelFileError
-from wcodec.learning.checkpoint import VERSION, Facts, read
+from wcodec.training.checkpoint import VERSION, Facts, read
 
 WEIGHTS = np.random.default_rng(5).normal(size=(40, 30)).astype(np.float32)
 

@@ -15,13 +15,13 @@ import pytest
 from attack.small_models import WRITERS, two_layers, weights, write_safetensors
 from conftest import Run
 
-from wcodec.decoder import decode, open_container, verify
-from wcodec.encoder import encode
+from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.errors import CorruptError
-from wcodec.identical import INLINE
-from wcodec.inspection import inspect
-from wcodec.request import recipe_from
-from wcodec.wire import CHUNK_WEIGHTS
+from wcodec.pipeline.decoder import decode, open_container, verify
+from wcodec.pipeline.encoder import encode
+from wcodec.pipeline.lossless_encoder import INLINE
+from wcodec.planning.parsing import recipe_from
+from wcodec.reporting.inspection import inspect
 
 
 def lossless(source: Path, threads: int = 2) -> Path:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_encoder import RECIPES, model
 
-from wcodec.inspection import inspect, is_coded
+from wcodec.reporting.inspection import inspect, is_coded
 
 KEYS = {
     "schema_version",

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from wcodec.calibration.activations import Float32, rows_met, rows_met_by_all
+from wcodec.calibration.hessian import moments
+from wcodec.calibration.hooks import count_calls, watched
+from wcodec.calibration.linear_ops import Arguments, Site, sites_of
+from wcodec.calibration.quantizable_weights import all_layers, kernels_of, steps_of, values_of
+from wcodec.calibration.step_search import calibrate
+from wcodec.calibration.trial import Calibration, attempt, balance
+from wcodec.codec.dequantization import round_step
 from wcodec.errors import BudgetError, RecipeError
-from wcodec.learning.attempt import Calibration, attempt, balance
-from wcodec.learning.backend import keras
-from wcodec.learning.calibrate import calibrate
-from wcodec.learning.data import load
-from wcodec.learning.divergence import divergence, outputs_of
-from wcodec.learning.evaluate import evaluate
-from wcodec.learning.kernels import all_layers, kernels_of, steps_of, values_of
-from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.moments import Float32, count_calls, moments, rows_met, rows_met_by_all, watched
-from wcodec.learning.predict import packed
-from wcodec.learning.sites import Arguments, Site, sites_of
-from wcodec.rules import round_step
+from wcodec.evaluation.datasets import load
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.inference import outputs_of, packed
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.metrics import divergence
+from wcodec.evaluation.model_loader import load_model, model_inputs
 
 if TYPE_CHECKING:
     from keras import Model

@@ -11,25 +11,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from wcodec.calibration.budget import Budget
+from wcodec.calibration.progress import Patience
+from wcodec.calibration.quantizable_weights import coded_bytes
+from wcodec.calibration.session import Subject, prepare
+from wcodec.calibration.step_search import calibrate
+from wcodec.calibration.trial import Calibration, attempt
+from wcodec.codec.dequantization import round_step
+from wcodec.container.dtypes import short
 from wcodec.errors import RecipeError
-from wcodec.learning.attempt import Calibration, attempt
-from wcodec.learning.backend import keras
-from wcodec.learning.budget import Budget
-from wcodec.learning.calibrate import calibrate
-from wcodec.learning.data import load
-from wcodec.learning.distill import distill
-from wcodec.learning.divergence import divergence, outputs_of
-from wcodec.learning.evaluate import evaluate
-from wcodec.learning.examples import Examples
-from wcodec.learning.kernels import coded_bytes
-from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.rate import rate_weights
-from wcodec.learning.standing import Patience
-from wcodec.learning.student import begin, short, student
-from wcodec.learning.subject import Subject, prepare
-from wcodec.learning.teacher import drawn, lessons
-from wcodec.learning.warps import are_images, warped
-from wcodec.rules import round_step
+from wcodec.evaluation.datasets import load
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.metrics import divergence
+from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.training.augmentation import are_images, drawn, lessons, warped
+from wcodec.training.distill_state import begin, student
+from wcodec.training.distillation import distill
+from wcodec.training.rate_model import rate_weights
 
 if TYPE_CHECKING:
     from keras import Model

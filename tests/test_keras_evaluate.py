@@ -11,10 +11,10 @@ import pytest
 
 from tests.conftest import Run
 from wcodec.errors import RecipeError
-from wcodec.learning.backend import keras
-from wcodec.learning.evaluate import evaluate
-from wcodec.learning.examples import Examples
-from wcodec.learning.load import model_inputs
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.model_loader import model_inputs
 
 if TYPE_CHECKING:
     from keras import Model

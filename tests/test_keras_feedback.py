@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from wcodec.learning.backend import keras
-from wcodec.learning.divergence import divergence
-from wcodec.learning.feedback import aimed, damped, feedback_matrix, latents
-from wcodec.learning.patches import patches
+from wcodec.calibration.gptq import aimed, damped, feedback_matrix, latents
+from wcodec.calibration.linear_ops import patches
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.metrics import divergence
 
 if TYPE_CHECKING:
     pass

@@ -13,16 +13,18 @@ import pytest
 
 from tests.conftest import Run
 from tests.keras_lessons import WITHIN, classes, files_in, points, taught, trained
+from wcodec.calibration.quantizable_weights import coded_bytes
+from wcodec.container.dtypes import shortened
 from wcodec.errors import BudgetError, RecipeError
-from wcodec.learning import beginning, finetuning
-from wcodec.learning.backend import keras
-from wcodec.learning.evaluate import evaluate
-from wcodec.learning.finetune import speed
-from wcodec.learning.finetuning import choices
-from wcodec.learning.kernels import coded_bytes
-from wcodec.learning.load import load_model
-from wcodec.learning.net import Net, put, shortened, worth
-from wcodec.learning.pricing import Budget, next_price
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.model_loader import load_model
+from wcodec.training import finetune as finetuning
+from wcodec.training import initialization as beginning
+from wcodec.training.candidate import Net, put, worth
+from wcodec.training.finetune import choices
+from wcodec.training.lambda_control import Budget, next_price
+from wcodec.training.training_loop import speed
 
 if TYPE_CHECKING:
     pass

@@ -11,9 +11,9 @@ import pytest
 from tests.conftest import Run, command
 from tests.keras_lessons import asked, files_in, trained
 from wcodec.errors import ModelFileError
-from wcodec.learning import checkpoint
-from wcodec.learning.evaluate import evaluate
-from wcodec.learning.finetuning import Finetuned, facts_of, train
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.training import checkpoint
+from wcodec.training.finetune import Finetuned, facts_of, train
 
 
 @pytest.fixture(scope="module")

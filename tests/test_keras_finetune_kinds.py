@@ -12,8 +12,8 @@ import pytest
 
 from tests.keras_lessons import trained
 from wcodec.errors import RecipeError
-from wcodec.learning.backend import keras
-from wcodec.learning.pricing import Budget
+from wcodec.evaluation.keras_backend import keras
+from wcodec.training.lambda_control import Budget
 
 if TYPE_CHECKING:
     from keras import Model

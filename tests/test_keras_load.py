@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 import wcodec
+from wcodec.calibration.budget import Budget
+from wcodec.calibration.session import prepare
+from wcodec.calibration.trial import attempt
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
-from wcodec.learning import user_code
-from wcodec.learning.attempt import attempt
-from wcodec.learning.backend import hushed, keras
-from wcodec.learning.budget import Budget
-from wcodec.learning.distill import distill
-from wcodec.learning.evaluate import evaluate
-from wcodec.learning.examples import Examples
-from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.subject import prepare
+from wcodec.evaluation import user_code
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.keras_backend import hushed, keras
+from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.training.distillation import distill
 
 if TYPE_CHECKING:
     from keras import Model

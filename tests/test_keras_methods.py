@@ -12,25 +12,25 @@ from conftest import Run
 
 from tests.keras_lessons import classes, taught
 from tests.keras_lessons import points as examples_of_three
-from wcodec.decoder import open_container
-from wcodec.encoder import encode
+from wcodec.codec.plan import Prune
+from wcodec.codec.pruning import prune_by
 from wcodec.errors import BudgetError, RecipeError
-from wcodec.learning.backend import keras
-from wcodec.learning.finetuning import Lessons, measured
-from wcodec.learning.methods.course import put
-from wcodec.learning.methods.integers import integers
-from wcodec.learning.methods.schedules import by_rounds, gradual, sparsity_at
-from wcodec.learning.methods.shared import points, shared
-from wcodec.learning.methods.signs import signs
-from wcodec.learning.methods.table import METHODS, Amounts, parse_methods
-from wcodec.learning.methods.training import Trained, train_by
-from wcodec.learning.net import worth
-from wcodec.learning.pricing import Budget
-from wcodec.learning.student import tensorflow
+from wcodec.evaluation.keras_backend import keras, tensorflow
 from wcodec.model import Tuned
-from wcodec.prune import prune_by
-from wcodec.recipe import Options, Prune, Recipe, Rule
-from wcodec.request import recipe_from
+from wcodec.pipeline.decoder import open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
+from wcodec.planning.recipe import Options, Recipe, Rule
+from wcodec.training.candidate import worth
+from wcodec.training.finetune import Lessons, measured
+from wcodec.training.lambda_control import Budget
+from wcodec.training.methods.binary import signs
+from wcodec.training.methods.registry import METHODS, Amounts, parse_methods
+from wcodec.training.methods.sparsity_schedules import by_rounds, gradual, sparsity_at
+from wcodec.training.methods.train import Trained, train_by
+from wcodec.training.methods.trained_codebooks import points, shared
+from wcodec.training.methods.trainer import put
+from wcodec.training.methods.uniform_qat import integers
 
 if TYPE_CHECKING:
     from keras import Model

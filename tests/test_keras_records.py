@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from wcodec.inspection import inspect
-from wcodec.learning.evaluate import evaluate
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.reporting.inspection import inspect
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 RECORDS = SAMPLES / "records"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wcodec.learning.evaluate import evaluate
-from wcodec.learning.load import load_model
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.model_loader import load_model
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 README = (SAMPLES / "README.md").read_text("utf-8")

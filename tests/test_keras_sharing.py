@@ -10,17 +10,18 @@ import pytest
 from keras_kinds import KINDS, prepare, some
 
 import wcodec
+from wcodec.calibration.budget import Budget
+from wcodec.calibration.codebook_search import share, share_within
+from wcodec.calibration.codebook_weights import Sharing
+from wcodec.calibration.session import prepare as tuned_on
 from wcodec.cli import main
 from wcodec.errors import BudgetError
-from wcodec.learning.backend import keras
-from wcodec.learning.budget import Budget
-from wcodec.learning.data import load
-from wcodec.learning.divergence import divergence, outputs_of
-from wcodec.learning.evaluate import evaluate
-from wcodec.learning.load import load_model, model_inputs
-from wcodec.learning.shared_kernel import Sharing
-from wcodec.learning.sharing import share, share_within
-from wcodec.learning.subject import prepare as tuned_on
+from wcodec.evaluation.datasets import load
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.metrics import divergence
+from wcodec.evaluation.model_loader import load_model, model_inputs
 
 if TYPE_CHECKING:
     from keras import Model

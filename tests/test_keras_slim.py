@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wcodec.learning.backend import keras
-from wcodec.learning.examples import Examples
-from wcodec.learning.label_loss import Lesson
-from wcodec.learning.load import load_model
-from wcodec.learning.schooling import School, drawn
-from wcodec.learning.slim import ordered, slim, whole
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.model_loader import load_model
+from wcodec.training.epoch import School, drawn
+from wcodec.training.losses import Lesson
+from wcodec.training.unit_pruning import ordered, slim, whole
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 RNG = np.random.default_rng(4)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wcodec.learning.backend import keras
-from wcodec.learning.judge import judge
-from wcodec.learning.tuning import Wish
-from wcodec.request import recipe_from
-from wcodec.sweep import Sweep, sweep
+from wcodec.calibration.request import Wish
+from wcodec.calibration.sweep_judge import judge
+from wcodec.evaluation.keras_backend import keras
+from wcodec.planning.parsing import recipe_from
+from wcodec.reporting.sweep import Sweep, sweep
 
 
 @pytest.fixture(scope="module")

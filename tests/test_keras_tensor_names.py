@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from wcodec.learning.attempt import attempt
-from wcodec.learning.backend import hushed, keras
-from wcodec.learning.tensor_names import tensor_names, tuned_tensors
+from wcodec.calibration.trial import attempt, tuned_tensors
+from wcodec.evaluation.keras_backend import hushed, keras
+from wcodec.evaluation.weight_mapping import tensor_names
 from wcodec.modelfiles import open_model
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from keras_kinds import network, prepare, some
 
-from wcodec.learning.attempt import attempt
-from wcodec.learning.backend import keras
-from wcodec.learning.budget import Budget
-from wcodec.learning.divergence import divergence, outputs_of
-from wcodec.learning.vectors import room_for_vectors, with_vectors
+from wcodec.calibration.budget import Budget
+from wcodec.calibration.trial import attempt
+from wcodec.calibration.vector_steps import room_for_vectors, with_vectors
+from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.metrics import divergence
 
 
 def test_vectors_get_steps_and_variances_do_not() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from keras_kinds import network, prepare, some
 
-from wcodec.learning.backend import keras
-from wcodec.learning.budget import Budget
-from wcodec.learning.divergence import outputs_of
-from wcodec.learning.verdict import TOLD, Verdict, judged
+from wcodec.calibration.budget import Budget
+from wcodec.calibration.quality import TOLD, Verdict, judged
+from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.keras_backend import keras
 
 
 def test_changed_choices_cost_what_the_original_thought_of_them() -> None:

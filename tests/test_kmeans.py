@@ -10,9 +10,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from twins import kmeans as twin
 
+from wcodec.codec.quantizers.kmeans import Codebook, Start, assign, cluster, lookup
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import kmeans as kernel
-from wcodec.quantize.kmeans import Codebook, Start, assign, cluster, lookup
 
 normal = np.random.default_rng(1).normal(0, 0.02, 20_000).astype(np.float32)
 Weights = st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=150)

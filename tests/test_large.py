@@ -16,8 +16,8 @@ from attack.small_models import WRITERS, weights, write_safetensors
 from conftest import Run
 
 import wcodec as package
-from wcodec.decoder import open_container
-from wcodec.wire import CHUNK_WEIGHTS
+from wcodec.container.wire import CHUNK_WEIGHTS
+from wcodec.pipeline.decoder import open_container
 
 
 def at_most(size: int) -> Callable[[], None]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wcodec.codec.layout import VECTOR, check_layout, families, gather, some_rows, spatial, spread, units, view_shape
 from wcodec.errors import CorruptError
-from wcodec.layout import VECTOR, check_layout, families, gather, some_rows, spatial, spread, units, view_shape
 
 SHAPES = st.lists(st.integers(0, 5), max_size=5).map(tuple)
 LAYOUTS = st.integers(0, 7)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from wcodec.errors import RecipeError
-from wcodec.learning import streams
-from wcodec.learning.data import load
-from wcodec.learning.examples import Array, ModelInput
+from wcodec.evaluation import datasets as streams
+from wcodec.evaluation.datasets import load
+from wcodec.evaluation.examples import Array, ModelInput
 
 IMAGE = (ModelInput("image", (4, 4, 1)),)
 ROW = (ModelInput("row", (3,)),)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from wcodec.errors import RecipeError
-from wcodec.learning.data import load
-from wcodec.learning.examples import ModelInput
+from wcodec.evaluation.datasets import load
+from wcodec.evaluation.examples import ModelInput
 
 
 class Picture:

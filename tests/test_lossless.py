@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import planes as twin
 
-from wcodec import lossless
+from wcodec.codec import lossless
+from wcodec.codec.lossless import byte_plane_blocks as blocks
+from wcodec.codec.lossless.payload import BLOCKS, PLANES
 from wcodec.errors import ContainerError, CorruptError, UnsupportedError
 from wcodec.kernels import planes as kernel
-from wcodec.lossless import blocks
-from wcodec.lossless.payload import BLOCKS, PLANES
-from wcodec.wire import ITEM_BYTES
+from wcodec.model import ITEM_BYTES
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "formats"))
 import reference_lossless

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import numbers as twin
 
-from wcodec import lossless
+from wcodec.codec import lossless
+from wcodec.codec.lossless import numeric as numbers
+from wcodec.codec.lossless.payload import NUMBERS
+from wcodec.codec.lossless.views import View, kernel_view, kind_of, matrix_view, pieces
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels import numbers as kernel
-from wcodec.lossless import numbers
-from wcodec.lossless.payload import NUMBERS
-from wcodec.lossless.views import View, kernel_view, kind_of, matrix_view, pieces
 from wcodec.model import Bits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "formats"))

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wcodec.errors import ContainerError, ModelFileError, UnsupportedError
-from wcodec.modelfiles import MODEL_FILES, heaps, open_model, suffix, write_model
-from wcodec.wire import DTYPES
+from wcodec.model import DTYPES
+from wcodec.modelfiles import MODEL_FILES, open_model, suffix, write_model
+from wcodec.modelfiles.hdf5 import heap_check as heaps
 
 
 def rewrite(source: Path, target: Path, keep_optimizer: bool = False) -> None:

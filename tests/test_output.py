@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wcodec.output import whole_file
+from wcodec.files import whole_file
 
 
 def test_a_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:

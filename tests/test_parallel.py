@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from wcodec.codec.parallel import AHEAD, Map, ordered, tensor_by_tensor, thread_count
+from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TensorFacts
-from wcodec.parallel import AHEAD, Map, ordered, tensor_by_tensor, thread_count
-from wcodec.wire import CHUNK_WEIGHTS
 
 SMALL, LARGE = TensorFacts("s", "float32", (3,)), TensorFacts("l", "float32", (CHUNK_WEIGHTS + 1,))
 MIXED = [SMALL, SMALL, LARGE, SMALL, LARGE, LARGE, SMALL] * 4

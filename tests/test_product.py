@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from twins import product as twin
 
 import wcodec
+from wcodec.codec.dequantization import Product, in_shape, level_shape, round_step
+from wcodec.codec.quantizers.product import Vectors, assign, blocks, learn, lookup, pack_vectors, parse_vectors
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import vectors as kernel
-from wcodec.quantize.product import Vectors, assign, blocks, learn, lookup, pack_vectors, parse_vectors
-from wcodec.rules import Product, in_shape, level_shape, round_step
 
 
 def mixture(count: int, block: int, kinds: int) -> np.ndarray:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from wcodec.codec.plan import Prune
+from wcodec.codec.pruning import BLOCK, global_threshold, prune, prune_by, pruned_count, ranked, threshold_of
 from wcodec.errors import RecipeError
-from wcodec.prune import BLOCK, global_threshold, prune, prune_by, pruned_count, ranked, threshold_of
-from wcodec.recipe import Prune
 
 Weights = arrays(np.float32, st.integers(1, 60), elements=st.floats(-4, 4, width=32).map(lambda x: round(x * 4) / 4))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, Run
 
-from wcodec.decoder import decode, open_container
+from wcodec.pipeline.decoder import decode, open_container
 
 sys.path.append(str(ROOT / "formats"))
 

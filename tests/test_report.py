@@ -14,9 +14,9 @@ import pytest
 from attack.small_models import weights, write_npz
 
 from wcodec.cli import main
-from wcodec.cli.svg import Axis, log_axis
-from wcodec.inspection import inspect
-from wcodec.portrait import BINS, portraits, portraits_of
+from wcodec.reporting.inspection import inspect
+from wcodec.reporting.svg import Axis, log_axis
+from wcodec.reporting.weight_histograms import BINS, portraits, portraits_of
 
 VOID = {"meta", "img", "br"}
 HOSTILE = (

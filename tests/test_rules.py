@@ -10,26 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wcodec.codec.dequantization import Float, Rows, Rule, Step, Table, Transform, round_step, rule_of_rows
+from wcodec.codec.dequantization_params import pack_rule, parse_rule, rule_id
+from wcodec.codec.layout import DENSE, KERNEL, VECTOR
+from wcodec.codec.quantizers.kmeans import Codebook
+from wcodec.codec.quantizers.transform import dct_basis
+from wcodec.codec.tensor_header import NO_POSITIONS, Head, chunk_shape, pack_head, parse_head
+from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import CorruptError
-from wcodec.floats import from_float, to_float32
-from wcodec.head import NO_POSITIONS, Head, chunk_shape, pack_head, parse_head
-from wcodec.layout import DENSE, KERNEL, VECTOR
 from wcodec.model import TensorFacts
-from wcodec.quantize.kmeans import Codebook
-from wcodec.quantize.transform import dct_basis
-from wcodec.rules import (
-    Float,
-    Rows,
-    Rule,
-    Step,
-    Table,
-    Transform,
-    pack_rule,
-    parse_rule,
-    round_step,
-    rule_id,
-    rule_of_rows,
-)
 
 STEPS = st.floats(2.0**-126, 2.0**90, width=32)
 LEVELS = st.lists(st.integers(-(1 << 30) + 1, (1 << 30) - 1), min_size=1, max_size=20)

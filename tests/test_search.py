@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wcodec.errors import BudgetError
-from wcodec.search import Goal, largest_step
+from wcodec.planning.rate_control import Goal, largest_step
 
 
 class Counted:

@@ -16,13 +16,13 @@ from attack.small_models import weights, write_hdf5, write_safetensors
 from conftest import Run
 
 import wcodec as package
-from wcodec.container.write import Writer
-from wcodec.encoder import encode
+from wcodec.container.writer import Writer
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError, TruncatedError
 from wcodec.modelfiles import shards
 from wcodec.modelfiles.shards import Shard, folder_of
-from wcodec.request import recipe_from
-from wcodec.sharded import encode_folder, run
+from wcodec.pipeline.encoder import encode
+from wcodec.pipeline.folder_encoder import encode_folder, run
+from wcodec.planning.parsing import recipe_from
 
 
 def checkpoint(folder: Path, count: int = 3) -> Path:
@@ -133,7 +133,7 @@ def test_what_was_finished_before_an_interruption_is_not_done_again(
 
 
 def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: Path) -> None:
-    from wcodec.sharded import _errands
+    from wcodec.pipeline.folder_encoder import _errands
 
     checkpoint(tmp_path / "m")
     folder = folder_of(tmp_path / "m")

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import sparse as twin
 
-from wcodec import sparse
-from wcodec.entropy import symbols
+from wcodec.codec.entropy import sparse, symbols
 from wcodec.errors import ContainerError, CorruptError
 
 Levels = st.lists(st.sampled_from([0, 0, 0, 0, 0, 0, 1, -1, 7, -300]), min_size=1, max_size=200)

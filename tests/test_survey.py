@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wcodec.allocation import energy_of, irregular, survey
+from wcodec.codec.entropy.level_coders import LEVEL_CODERS, encode_chunk
+from wcodec.codec.layout import KERNEL, spread
+from wcodec.codec.statistics import energy_of, irregular, look, look_at, survey
 from wcodec.kernels import survey as kernel
-from wcodec.layout import KERNEL, spread
-from wcodec.levels import LEVEL_CODERS, encode_chunk
-from wcodec.looks import look, look_at
 from wcodec.model import Tensor
 
 FLOATS = hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(width=32) | st.sampled_from([0.0, -1.0, 1e30]))

@@ -15,8 +15,8 @@ from conftest import Run, command
 
 from wcodec.cli import main
 from wcodec.errors import RecipeError
-from wcodec.request import recipe_from
-from wcodec.sweep import Judgement, sweep
+from wcodec.planning.parsing import recipe_from
+from wcodec.reporting.sweep import Judgement, sweep
 
 
 @pytest.fixture(scope="module")

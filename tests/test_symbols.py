@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import symbols as twin
 
-from wcodec.entropy import dense, symbols, zstd
+from wcodec.codec.entropy import dense, symbols, zstd
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels import symbols as kernel
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import command
 
-from wcodec.cli.trade_off import trade_off
-from wcodec.learning.standing import Patience, Standing
+from wcodec.calibration.progress import Patience, Standing
+from wcodec.cli.progress import trade_off
 
 
 def test_lines_are_written_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import transform as twin
 
+from wcodec.codec.quantizers import transform
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
-from wcodec.quantize import transform
 
 RNG = np.random.default_rng(5)
 SMOOTH = np.cumsum(RNG.normal(size=(60, 30, 9)), axis=2).astype(np.float32)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from twins import trellis as twin
 
-from wcodec.entropy import context
-from wcodec.quantize import trellis
+from wcodec.codec.entropy import context
+from wcodec.codec.quantizers import trellis
 
 RNG = np.random.default_rng(3)
 GAUSSIAN = RNG.normal(size=(120, 250, 1)).astype(np.float32)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twins import transform as transform_twin
 from twins import trellis as trellis_twin
 
+from wcodec.codec.layout import gather, place, spread
 from wcodec.kernels import weights as kernel
-from wcodec.layout import gather, place, spread
 
 RNG = np.random.default_rng(5)
 ADVERSARIAL = {

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         UnsupportedError,
         WcodecError,
     )
-    from wcodec.learning.evaluate import evaluate
-    from wcodec.learning.load import load_model
+    from wcodec.evaluation.evaluate import evaluate
+    from wcodec.evaluation.model_loader import load_model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "UnsupportedError", "WcodecError", "Weights", "__version__", "decode", "encode", "evaluate", "inspect",
     "load_model", "open", "verify",
 ]  # fmt: skip
-_HOMES = {"evaluate": "wcodec.learning.evaluate", "load_model": "wcodec.learning.load"}
+_HOMES = {"evaluate": "wcodec.evaluation.evaluate", "load_model": "wcodec.evaluation.model_loader"}
 
 
 def __getattr__(name: str) -> object:

@@ -1,5 +1,7 @@
 """python -m wcodec"""
 
+from __future__ import annotations
+
 import sys
 
 from wcodec.cli import main

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from wcodec.errors import WcodecError
-from wcodec.inspection import Inspection
 from wcodec.model import Bits, TensorFacts
+from wcodec.reporting.inspection import Inspection
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from wcodec.folders import Place
+    from wcodec.pipeline.folder_decoder import Place
+
 
 StrPath = str | PathLike[str]
 
@@ -71,9 +72,9 @@ def encode(
 
     Raises: RecipeError, ModelFileError, BudgetError, OSError; WcodecError where `target` is what is read.
     """
-    from wcodec.inspection import inspect as numbers
-    from wcodec.request import recipe_from
-    from wcodec.sharded import encode_any as story
+    from wcodec.pipeline.folder_encoder import encode_any as story
+    from wcodec.planning.parsing import recipe_from
+    from wcodec.reporting.inspection import inspect as numbers
 
     recipe = recipe_from(words)
     there, earlier = _found(source), _path(base)
@@ -87,7 +88,7 @@ def decode(source: StrPath, target: StrPath, *, base: StrPath | None = None, thr
 
     Raises: ContainerError and its kinds, OSError; WcodecError where `target` is what is read.
     """
-    from wcodec.folders import decode as story
+    from wcodec.pipeline.folder_decoder import decode as story
 
     there, earlier = _found(source), _path(base)
     _refuse_same(Path(target), there, earlier)
@@ -99,7 +100,7 @@ def verify(source: StrPath, *, base: StrPath | None = None, threads: int = 0) ->
 
     Raises: ContainerError and its kinds.
     """
-    from wcodec.folders import verify as story
+    from wcodec.pipeline.folder_decoder import verify as story
 
     story(_found(source), base=_path(base), threads=threads)
 
@@ -109,7 +110,7 @@ def inspect(source: StrPath) -> Inspection:
 
     Raises: ContainerError and its kinds, ModelFileError.
     """
-    from wcodec.inspection import inspect as numbers
+    from wcodec.reporting.inspection import inspect as numbers
 
     return numbers(_found(source))
 
@@ -152,8 +153,8 @@ class Weights(Mapping[str, Bits]):
         self._path, self._places, self._base = path, places, base
 
     def __getitem__(self, name: str) -> Bits:
-        from wcodec.decoder import OpenContainer
-        from wcodec.folders import base_of
+        from wcodec.pipeline.decoder import OpenContainer
+        from wcodec.pipeline.folder_decoder import base_of
 
         place = self._places[full_name(self._places, name)]
         with place.path.open("rb") as file:
@@ -180,6 +181,6 @@ def open(source: StrPath, *, base: StrPath | None = None) -> Weights:
     base: the file that it was coded against, or a folder of those.
     Raises: ContainerError and its kinds.
     """
-    from wcodec.folders import places_of
+    from wcodec.pipeline.folder_decoder import places_of
 
     return Weights(_found(source), places_of(Path(source)), _path(base))

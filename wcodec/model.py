@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wcodec.errors import ModelFileError
-from wcodec.wire import ITEM_BYTES
 
-if TYPE_CHECKING:  # so that inspecting a container need not pay for numpy
+if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
 
 Bits: TypeAlias = "npt.NDArray[np.generic]"
 """A tensor's values, C-contiguous and little-endian, as numpy knows them; types numpy lacks (bfloat16, float8, opaque
@@ -110,3 +110,31 @@ class Model:
     skeleton: bytes
     source_bytes: int
     dropped: tuple[str, ...] = ()
+
+
+# --- element types: id on disk -> (name, bytes an element) -------------------------------------------------------
+DTYPES: Final[dict[int, tuple[str, int]]] = {
+    0: ("float32", 4),
+    1: ("float16", 2),
+    2: ("bfloat16", 2),
+    3: ("float64", 8),
+    4: ("uint8", 1),
+    5: ("int8", 1),
+    6: ("uint16", 2),
+    7: ("int16", 2),
+    8: ("uint32", 4),
+    9: ("int32", 4),
+    10: ("uint64", 8),
+    11: ("int64", 8),
+    12: ("bool", 1),
+    13: ("complex64", 8),
+    14: ("complex128", 16),
+    15: ("float8_e4m3", 1),
+    16: ("float8_e5m2", 1),
+    17: ("bytes2", 2),
+    18: ("bytes1", 1),
+}
+DTYPE_IDS: Final = {name: i for i, (name, _) in DTYPES.items()}
+ITEM_BYTES: Final = dict(DTYPES.values())
+FLOATS: Final = frozenset({"float32", "float16", "bfloat16", "float64"})
+"""The types that may be quantised; all others are coded exactly."""

@@ -26,21 +26,21 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests")]
 
-from attack import hostile, hostile_tensors  # noqa: E402
-from attack.small_models import SUFFIXES, WRITERS, weights, write_safetensors  # noqa: E402
-from attack.surgery import Anatomy, Entry, one_tensor, skeleton_of, table_of, varint  # noqa: E402
+from attack import hostile, hostile_tensors
+from attack.small_models import SUFFIXES, WRITERS, weights, write_safetensors
+from attack.surgery import Anatomy, Entry, one_tensor, skeleton_of, table_of, varint
 
-from wcodec.decoder import decode, open_container  # noqa: E402
-from wcodec.encoder import encode  # noqa: E402
-from wcodec.floats import from_float  # noqa: E402
-from wcodec.head import NO_POSITIONS, Head, pack_head  # noqa: E402
-from wcodec.layout import DENSE, KERNEL, KERNEL_BY_INPUT, MATRIX, gather, view_shape  # noqa: E402
-from wcodec.levels import encode_chunk  # noqa: E402
-from wcodec.model import TensorFacts  # noqa: E402
-from wcodec.quantize.transform import dct_basis, klt_basis  # noqa: E402
-from wcodec.request import recipe_from  # noqa: E402
-from wcodec.rules import Float, Rows, Rule, Step, Transform  # noqa: E402
-from wcodec.wire import REST  # noqa: E402
+from wcodec.codec.dequantization import Float, Rows, Rule, Step, Transform
+from wcodec.codec.entropy.level_coders import encode_chunk
+from wcodec.codec.layout import DENSE, KERNEL, KERNEL_BY_INPUT, MATRIX, gather, view_shape
+from wcodec.codec.quantizers.transform import dct_basis, klt_basis
+from wcodec.codec.tensor_header import NO_POSITIONS, Head, pack_head
+from wcodec.container.dtypes import from_float
+from wcodec.container.wire import REST
+from wcodec.model import TensorFacts
+from wcodec.pipeline.decoder import decode, open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
 
 Array = npt.NDArray[np.generic]
 Arrays = dict[str, Array]

@@ -20,9 +20,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests")]
 
-from attack.small_models import weights, write_safetensors  # noqa: E402
+from attack.small_models import weights, write_safetensors
 
-import wcodec  # noqa: E402
+import wcodec
 
 
 def versions() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

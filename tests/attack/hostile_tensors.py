@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import zstandard
 
 from attack.surgery import one_tensor, varint
+from wcodec.codec.tensor_header import MAX_CHUNK
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
-from wcodec.head import MAX_CHUNK
 from wcodec.model import TensorFacts
 
 Hostile = tuple[str, bytes, type[Exception]]

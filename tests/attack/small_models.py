@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.encoder import encode
-from wcodec.request import recipe_from
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.parsing import recipe_from
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 

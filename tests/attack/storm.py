@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from attack.surgery import HEADER, dissect
-from wcodec.decoder import decode
 from wcodec.errors import ContainerError, ModelFileError
+from wcodec.pipeline.decoder import decode
 
 
 @dataclass

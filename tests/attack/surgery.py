@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from wcodec.container.model_section import STORED, ModelSection, parse_model_section
-from wcodec.model import TensorFacts
-from wcodec.modelfiles.members import TENSORS, Member, pack
-from wcodec.wire import DTYPE_IDS
+from wcodec.model import DTYPE_IDS, TensorFacts
+from wcodec.modelfiles.zip_members import TENSORS, Member, pack
 
 HEADER = struct.Struct("<4sBBHQI")
 

@@ -1,5 +1,7 @@
 """The command line: one module a verb. The only room that prints."""
 
-from wcodec.cli.program import main
+from __future__ import annotations
+
+from wcodec.cli.main import main
 
 __all__ = ["main"]

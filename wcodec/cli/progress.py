@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from wcodec.cli import stdio as streams
 from wcodec.model import TensorFacts
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from wcodec.calibration.progress import Standing
+
 
 Watch = Callable[[TensorFacts], None]
 
@@ -21,8 +30,11 @@ def watched(verb: str, quiet: bool) -> Iterator[Watch | None]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed} tensors"),
-        TextColumn("{task.fields[name]}"), TimeElapsedColumn(),
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed} tensors"),
+        TextColumn("{task.fields[name]}"),
+        TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(verb, total=None, name="")
@@ -31,3 +43,69 @@ def watched(verb: str, quiet: bool) -> Iterator[Watch | None]:
             bar.update(task, advance=1, name=facts.name)
 
         yield tick
+
+
+SHOWN = 8
+"""Points of the trade-off on the screen."""
+EVERY = 10.0
+"""Seconds between two lines of training where no terminal is."""
+
+
+@contextmanager
+def trade_off(quiet: bool) -> Iterator[Callable[[Standing], None]]:
+    """A callback that shows how the search stands. Ctrl-C is explained where somebody could press it."""
+    if quiet or sys.stderr is None:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        with _live() as watch:
+            yield watch
+    else:
+        yield _lines()
+
+
+def _lines() -> Callable[[Standing], None]:
+    last = [float("-inf")]
+
+    def watch(now: Standing) -> None:
+        if now.done is None or time.monotonic() - last[0] >= EVERY:
+            if now.done is not None:
+                last[0] = time.monotonic()
+            done = "" if now.done is None else f" {100 * now.done:.0f} %"
+            moved = f"{now.divergence:.4f} nats, {now.drop:.2f} points predicted"
+            streams.write_note(f"{now.doing}{done}: about {now.bytes:,} bytes, {moved}")
+
+    return watch
+
+
+@contextmanager
+def _live() -> Iterator[Callable[[Standing], None]]:
+    from rich.console import Console
+    from rich.live import Live
+
+    points: list[Standing] = []
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+
+        def watch(now: Standing) -> None:
+            if points and points[-1].done is not None and now.done is not None:
+                points[-1] = now  # training is one row that moves
+            else:
+                points.append(now)
+            live.update(_table(points), refresh=True)
+
+        yield watch
+
+
+def _table(points: list[Standing]) -> Table:
+    from rich.table import Table
+
+    within = [point.bytes for point in points if point.allowed]
+    best = f"best so far: about {min(within):,} bytes; " if within else ""
+    table = Table(caption=f"{best}Ctrl-C takes the best found", box=None, header_style="bold")
+    table.add_column("")
+    for title in ("bytes", "nats", "points predicted", "in budget"):
+        table.add_column(title, justify="right")
+    for point in points[-SHOWN:]:
+        done = "" if point.done is None else f" {100 * point.done:.0f} %"
+        answer = "yes" if point.allowed else "no"
+        table.add_row(point.doing + done, f"{point.bytes:,}", f"{point.divergence:.4f}", f"{point.drop:.2f}", answer)
+    return table

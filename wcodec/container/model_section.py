@@ -9,9 +9,9 @@ from importlib.resources import files
 
 import zstandard
 
+from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
-from wcodec.model import TensorFacts
-from wcodec.wire import DTYPE_IDS, DTYPES, MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS, put_varint, take_varint
+from wcodec.model import DTYPE_IDS, DTYPES, TensorFacts
 
 STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
 DICTIONARY_FEATURE, TEMPLATE_FEATURE, BASE_FEATURE, SHARDS_FEATURE = 1, 2, 4, 8
@@ -51,9 +51,7 @@ class BaseFacts:
     ways: tuple[int, ...]
 
 
-def pack_model_section(
-    tensors: Sequence[TensorFacts], skeleton: bytes, base: BaseFacts | None = None
-) -> ModelSection:
+def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes, base: BaseFacts | None = None) -> ModelSection:
     """Table and skeleton in the smallest of the codings. Inverse: `parse_model_section`.
 
     Raises: ModelFileError where a reader would refuse the section.

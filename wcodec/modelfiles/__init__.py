@@ -17,8 +17,8 @@ from pathlib import Path
 
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import Bits, Model, TensorFacts
-from wcodec.modelfiles.sniff import kind_of
-from wcodec.modelfiles.template import suffix as suffix_of
+from wcodec.modelfiles.detect import kind_of
+from wcodec.modelfiles.extents import suffix as suffix_of
 
 Read = Callable[[Path, bool], AbstractContextManager[Model]]
 Write = Callable[[Path, bytes, Sequence[TensorFacts], Iterator[Bits]], None]
@@ -48,16 +48,16 @@ class ModelFile:
 
 
 MODEL_FILES = {
-    "hdf5": ModelFile("wcodec.modelfiles.hdf5", (".h5", ".weights.h5")),
-    "keras": ModelFile("wcodec.modelfiles.archive", (".keras",)),
+    "hdf5": ModelFile("wcodec.modelfiles.hdf5.model", (".h5", ".weights.h5")),
+    "keras": ModelFile("wcodec.modelfiles.keras_archive", (".keras",)),
     "npz": ModelFile("wcodec.modelfiles.npz", (".npz",)),
     "safetensors": ModelFile("wcodec.modelfiles.safetensors", (".safetensors",)),
-    "file": ModelFile("wcodec.modelfiles.template", (".h5", ".weights.h5", ".keras", ".npz", ".onnx", ".npy")),
+    "file": ModelFile("wcodec.modelfiles.extents", (".h5", ".weights.h5", ".keras", ".npz", ".onnx", ".npy")),
 }
 READ_ONLY = {
     "onnx": ModelFile("wcodec.modelfiles.onnx", (".onnx",)),
     "npy": ModelFile("wcodec.modelfiles.npy", (".npy",)),
-    "torch": ModelFile("wcodec.modelfiles.torch", (".pt",)),
+    "torch": ModelFile("wcodec.modelfiles.pytorch", (".pt",)),
 }
 """Kinds that are read as models of one of the kinds above."""
 

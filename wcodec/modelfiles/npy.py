@@ -9,9 +9,8 @@ from typing import IO
 
 from wcodec.errors import ModelFileError
 from wcodec.model import Model, TensorFacts
-from wcodec.modelfiles.cut_model import model_of
+from wcodec.modelfiles.extents import BIG, FORTRAN, SUFFIXES, Extent, model_of, tidy
 from wcodec.modelfiles.npz import TYPES, parse_header
-from wcodec.modelfiles.template import BIG, FORTRAN, SUFFIXES, Extent, tidy
 
 NAME = "array"
 

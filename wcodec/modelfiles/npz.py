@@ -15,10 +15,10 @@ from typing import IO
 
 import numpy as np
 
+from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import CorruptError, ModelFileError
 from wcodec.model import Bits, Model, Tensor, TensorFacts
-from wcodec.modelfiles import members
-from wcodec.wire import MAX_DIMS
+from wcodec.modelfiles import zip_members as members
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000

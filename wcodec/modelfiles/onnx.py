@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
+from wcodec.files import is_inside
 from wcodec.model import Model, TensorFacts
-from wcodec.modelfiles.cut_model import model_of
-from wcodec.modelfiles.inside import is_inside
+from wcodec.modelfiles.extents import SUFFIXES, Extent, model_of, tidy
 from wcodec.modelfiles.protobuf import BYTES, VARINT, Field, fields, varint
-from wcodec.modelfiles.template import SUFFIXES, Extent, tidy
-from wcodec.wire import MAX_DIMS
 
 TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
@@ -241,5 +240,3 @@ def _unique(found: Survey, name: str) -> str:
 
 def _text(found: Survey, one: Field) -> str:
     return bytes(found.file[one.begin : min(one.end, one.begin + 4096)]).decode("utf-8", "replace")
-
-

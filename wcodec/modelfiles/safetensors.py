@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from wcodec.container.wire import MAX_DIMS, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError
 from wcodec.model import Bits, Model, Tensor, TensorFacts
-from wcodec.modelfiles.layers import Json
-from wcodec.wire import MAX_DIMS, put_varint, take_varint
+from wcodec.modelfiles.hdf5.layers import Json
 
 CANONICAL, VERBATIM = 0, 1
 MAX_HEADER_BYTES = 100_000_000

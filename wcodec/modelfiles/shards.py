@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
+from wcodec.files import is_inside
 from wcodec.model import Model
 from wcodec.modelfiles import onnx, open_model
-from wcodec.modelfiles.cut_model import model_of
-from wcodec.modelfiles.inside import is_inside
-from wcodec.modelfiles.layers import Json
-from wcodec.modelfiles.sniff import kind_of
-from wcodec.modelfiles.template import OTHER, Template, tidy
-from wcodec.wire import put_varint, take_varint
+from wcodec.modelfiles.detect import kind_of
+from wcodec.modelfiles.extents import OTHER, Template, model_of, tidy
+from wcodec.modelfiles.hdf5.layers import Json
 
 MAX_FILES = 100_000
 MAX_INDEX_BYTES = 1 << 28

@@ -1,0 +1,117 @@
+"""Codebooks that lose little of what a layer computes: values, or vectors of them, fitted to its inputs.
+
+"And the bit goes down" (Stock et al. 2020) chooses centroids by |x (c - v)|^2; here, with error feedback as in
+`feedback`: for moments H = M M', M upper triangular, the block b of inputs costs |M_bb' (v_b - c)|^2, where v_b is what
+is left to want of it once the errors of the blocks before it are made up for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.calibration.gptq import ROWS, Float32, Float64
+from wcodec.codec.quantizers.product import nearest, settled
+
+Codes = npt.NDArray[np.int32]
+
+ROUNDS: Final = 8
+"""Of expectation and maximisation, for each pass of feedback."""
+PASSES: Final = 2
+"""Of feedback, before the last one; the codebook is fitted anew to what each leaves to want."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Vectors that share a codebook, and what their errors cost.
+
+    vectors: float64[blocks, units, block]; roots: float64[blocks, block, block], an error e costs |e M|^2.
+    """
+
+    vectors: Float64
+    roots: Float64
+
+
+@dataclass(frozen=True)
+class Book:
+    """centroids: float64[size, block], the first of them 0; prices: float64[size], of a code, beside its error."""
+
+    centroids: Float64
+    prices: Float64
+
+
+def fitted(target: Float32, power: Float64, block: int, size: int, rate: float) -> tuple[Book, Codes]:
+    """A codebook for `target[inputs, units]`, and codes int32[blocks, units] after feedback.
+
+    power: float64[inputs, inputs], damped moments of the inputs. block: divides the inputs.
+    size:  vectors at most. rate: squared weight that a bit is worth, for inputs of mean power.
+    """
+    upper = np.linalg.cholesky(power[::-1, ::-1])[::-1, ::-1].astype(np.float64, copy=False)
+    count = len(target) // block
+    wanted = target.astype(np.float64).reshape(count, block, -1).transpose(0, 2, 1)
+    roots = np.stack([upper[i * block : (i + 1) * block, i * block : (i + 1) * block] for i in range(count)])
+    scale = float(np.square(roots).sum() / (count * block))
+    flat = np.ascontiguousarray(wanted.reshape(-1, block), np.float32)
+    centroids, prices, _ = settled(flat, size, rate * block, 0.0)
+    book = _expected(Pool(wanted, roots), Book(centroids, prices * scale), rate * block * scale, ROUNDS)
+    for _ in range(PASSES):
+        moved, _ = feedback(target, upper, book)
+        book = _expected(Pool(moved, roots), book, rate * block * scale, ROUNDS)
+    return book, feedback(target, upper, book)[1]
+
+
+def feedback(target: Float32, upper: Float64, book: Book) -> tuple[Float64, Codes]:
+    """What is wanted of the blocks, float64[blocks, units, block], and the nearest codes, int32[blocks, units].
+
+    upper: M of the moments.
+    """
+    block = book.centroids.shape[1]
+    count, units = len(target) // block, target.shape[1]
+    moved, codes = np.empty((count, units, block)), np.empty((count, units), np.int32)
+    errors = np.zeros(target.shape)
+    together = max(1, ROWS // block)
+    for first in range(0, count, together):
+        start, stop = first * block, min(first + together, count) * block
+        before = upper[:start, start:stop].T @ errors[:start]
+        for i in range(first, stop // block):
+            rows = slice(i * block, (i + 1) * block)
+            root = upper[rows, rows]
+            owed = before[rows.start - start : rows.stop - start]
+            owed = owed + upper[start : rows.start, rows].T @ errors[start : rows.start]
+            moved[i] = (target[rows] + np.linalg.solve(root.T, owed)).T
+            codes[i] = _coded(moved[i], root, book)
+            errors[rows] = target[rows] - book.centroids[codes[i]].T
+    return moved, codes
+
+
+def _expected(pool: Pool, book: Book, rate: float, rounds: int) -> Book:
+    """Codes for vectors, centroids for codes, by turns."""
+    count, _, block = pool.vectors.shape
+    metric = pool.roots @ pool.roots.transpose(0, 2, 1)
+    for _ in range(rounds):
+        size = len(book.centroids)
+        codes = np.stack([_coded(vectors, root, book) for vectors, root in zip(pool.vectors, pool.roots, strict=True)])
+        places = (np.arange(count)[:, None] * size + codes).reshape(-1)
+        members = np.bincount(places, minlength=count * size).reshape(count, size).astype(np.float64)
+        flat = pool.vectors.reshape(-1, block)
+        sums = np.stack([np.bincount(places, flat[:, j], count * size) for j in range(block)], axis=1)
+        weight = np.einsum("bk,bij->kij", members, metric)
+        moment = np.einsum("bij,bkj->ki", metric, sums.reshape(count, size, block))
+        used = members.sum(axis=0)
+        kept = np.flatnonzero((used > 0) | (np.arange(size) == 0))
+        ridge = 1e-9 * np.einsum("kii->k", weight)[kept, None, None] * np.eye(block) + 1e-30 * np.eye(block)
+        centroids = np.linalg.solve(weight[kept] + ridge, moment[kept][:, :, None])[:, :, 0]
+        centroids[0] = 0.0
+        total = float(used.sum())
+        prices = np.array([rate * -math.log2(max(float(n), 0.5) / total) for n in used[kept]])
+        book = Book(centroids, prices)
+    return book
+
+
+def _coded(vectors: Float64, root: Float64, book: Book) -> Codes:
+    """The codes of least |(v - c) M|^2 + price."""
+    return nearest(vectors @ root, book.centroids @ root, book.prices)

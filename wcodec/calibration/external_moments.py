@@ -1,0 +1,151 @@
+"""`--moments`: rounding with error feedback for second moments that were measured elsewhere, without any framework.
+
+What multiplies a tensor must be known to aim at its outputs; not which network it is in. So models of every framework,
+in every file that is read here, profit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.calibration.gptq import Float32, Float64, damped, feedback_matrix, latents
+from wcodec.codec.dequantization import round_step
+from wcodec.codec.plan import Plan
+from wcodec.codec.statistics import is_weight, look
+from wcodec.container.dtypes import to_float32
+from wcodec.errors import RecipeError
+from wcodec.model import Model, Tensor, Tuned
+from wcodec.modelfiles import open_model
+from wcodec.modelfiles.zip_members import ZIP_ERRORS
+from wcodec.planning.allocation import plan_model
+from wcodec.planning.recipe import Recipe
+
+DAMPING: Final = 0.1
+WIDEST: Final = 4096
+"""Inputs that have feedback among them; more are cut."""
+UNITS_FIRST: Final = frozenset({"torch", "safetensors", "onnx"})
+"""Kinds of file where square matrices are taken for [outputs, inputs]."""
+DULL: Final = 0.1
+"""By how much later than at a half an input of mean power rounds up, where only powers are known."""
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """What to code in place of the file's own values, by tensor name.
+
+    error: trace((W - W^)' H (W - W^)) / trace(W' H W), over all tensors with moments.
+    said:  sentences on what had none.
+    """
+
+    tuned: Mapping[str, Tuned]
+    error: float
+    said: tuple[str, ...]
+
+
+def rounded_by(source: Path, moments: Path, recipe: Recipe, size: float = 1.0) -> Rounded:
+    """Round each tensor of `source` for which `moments` has an array, by the steps of the recipe times `size`.
+
+    moments: .npz of E[x x'] (matrix) or of E[x^2] (vector) by the tensors' names, or ends of them; x are the inputs in
+             the order of the tensor's axes, all but the last (Keras) or all but the first (PyTorch).
+
+    Raises: RecipeError where they do not fit; ModelFileError.
+    """
+    given = _read(moments)
+    with open_model(source, recipe.keep_optimizer) as model:
+        surveys = [look(tensor).survey for tensor in model.tensors]
+        plans = plan_model(model, surveys, replace(recipe, target_bytes=None, target_ratio=None), size)
+        plain: list[str] = []
+        tuned: dict[str, Tuned] = {}
+        lost = power = 0.0
+        for name, plan, number in _matched(moments.name, model, given, plans):
+            tensor = model.tensors[number]
+            weights = to_float32(tensor.read(), tensor.dtype)
+            if not is_weight(tensor) or plan.how != "uniform" or plan.prune or not np.isfinite(weights).all():
+                plain.append(tensor.name)
+                continue
+            one = _rounded(tensor, weights, given[name], round_step(plan.step), model.kind in UNITS_FIRST)
+            tuned[tensor.name] = one[0]
+            lost, power = lost + one[1], power + one[2]
+    said = [f"{len(tuned)} tensors rounded for their moments"]
+    if plain:
+        said.append(f"{len(plain)} with moments are coded as without: {', '.join(plain[:3])}")
+    return Rounded(tuned, lost / power if power else 0.0, tuple(said))
+
+
+def _read(path: Path) -> dict[str, Float64]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name], np.float64) for name in archive.files}
+    except (*ZIP_ERRORS, TypeError, AttributeError) as exc:
+        found = getattr(exc, "strerror", None) or type(exc).__name__
+        raise RecipeError(f"--moments {path}: expected an .npz of plain arrays, got {found}") from exc
+
+
+def _matched(
+    where: str, model: Model, given: Mapping[str, Float64], plans: tuple[Plan, ...]
+) -> list[tuple[str, Plan, int]]:
+    """Names of moments with the plan and the number of the tensor that each is for."""
+    found = []
+    for name in given:
+        ends = [i for i, tensor in enumerate(model.tensors) if tensor.name == name]
+        ends = ends or [i for i, tensor in enumerate(model.tensors) if tensor.name.endswith((f"/{name}", f".{name}"))]
+        if len(ends) != 1:
+            known = ", ".join(tensor.name for tensor in model.tensors[:4])
+            raise RecipeError(f"{where}: {name}: expected the name of one tensor, found {len(ends)} among {known}, ...")
+        found.append((name, plans[ends[0]], ends[0]))
+    return found
+
+
+def _rounded(
+    tensor: Tensor, weights: Float32, moments: Float64, step: float, units_first: bool
+) -> tuple[Tuned, float, float]:
+    """The tensor in steps, the power of its outputs' error, and that of its outputs."""
+    if moments.ndim not in (1, 2):
+        raise RecipeError(f"{tensor.name}: expected moments of one or two dimensions, got {moments.shape}")
+    units_last = int(np.prod(tensor.shape[:-1])) == len(moments)
+    first = int(np.prod(tensor.shape[1:])) == len(moments)
+    square = moments.ndim == 2 and moments.shape[0] == moments.shape[1]
+    if not (units_last or first) or not (square or moments.ndim == 1):
+        raise RecipeError(f"{tensor.name}: expected moments of the inputs of {tensor.shape}, got {moments.shape}")
+    if not np.isfinite(moments).all() or (moments if moments.ndim == 1 else moments.diagonal()).min() < 0:
+        raise RecipeError(f"{tensor.name}: expected finite moments with powers of 0 or more")
+    turned = first and (units_first or not units_last)
+    matrix = weights.reshape(weights.shape[0], -1).T if turned else weights.reshape(-1, weights.shape[-1])
+    scaled = np.ascontiguousarray(matrix / np.float32(step))
+    levels = _dull(scaled, moments) if moments.ndim == 1 else _fed_back(tensor.name, scaled, moments)
+    values = levels * np.float32(step)
+    error = (values - matrix).astype(np.float64)
+    shaped = np.ascontiguousarray(values.T if turned else values).reshape(tensor.shape)
+    return Tuned(shaped, step), _power(error, moments), _power(matrix.astype(np.float64), moments)
+
+
+def _fed_back(name: str, scaled: Float32, moments: Float64) -> Float32:
+    parts = []
+    count = -(-len(scaled) // WIDEST)
+    for rows in np.array_split(np.arange(len(scaled)), count):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        try:
+            feedback = feedback_matrix(damped(moments[part, part], DAMPING))
+        except np.linalg.LinAlgError as exc:
+            raise RecipeError(f"{name}: expected moments E[x x'], got a matrix that is not positive") from exc
+        parts.append(np.rint(latents(scaled[part], feedback)))
+    return np.concatenate(parts)
+
+
+def _dull(scaled: Float32, powers: Float64) -> Float32:
+    """Rounded towards 0 the more the less an input matters: a level there costs as much and brings less."""
+    share = powers / (powers.mean() or 1.0)
+    dull = (DULL / np.maximum(share, 1e-9)).astype(np.float32)[:, None]
+    levels: Float32 = np.sign(scaled) * np.maximum(np.floor(np.abs(scaled) + 0.5 - dull), 0)
+    return levels
+
+
+def _power(matrix: npt.NDArray[np.float64], moments: Float64) -> float:
+    through = moments[:, None] * matrix if moments.ndim == 1 else moments @ matrix
+    return float((matrix * through).sum())

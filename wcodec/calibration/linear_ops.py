@@ -1,0 +1,180 @@
+"""Where a network multiplies its inputs by a weight: for each kind of layer, which rows of inputs meet the kernel.
+
+A site turns a kernel into a matrix [inputs, units], and the arguments of a call into the rows that meet it. Kernels
+without a site (embeddings, depthwise and transposed convolutions, layers of the user's own) are rounded plainly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.layout import Value
+from wcodec.evaluation.keras_backend import keras
+
+if TYPE_CHECKING:
+    from keras import Layer, Variable
+
+
+def inputs_of(site: Site) -> int:
+    """Rows of the site's matrix."""
+    return math.prod(site.variable.shape[axis] for axis in site.order[: site.inputs])
+
+
+Float32 = npt.NDArray[np.float32]
+Arguments = tuple[object, ...]
+Rows = Callable[[Arguments, int, np.random.Generator], Float32]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A kernel and the rows that meet it.
+
+    rows:   (positional arguments of a call, most rows, randomness) -> float32[rows, inputs].
+    order:  the kernel's axes, those of the inputs first.
+    inputs: how many of those axes are inputs.
+    """
+
+    variable: Variable
+    rows: Rows
+    order: tuple[int, ...]
+    inputs: int
+
+    def matrix(self, kernel: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """The kernel as [inputs, units]. Inverse: `kernel`."""
+        turned = kernel.transpose(self.order)
+        return np.ascontiguousarray(turned.reshape(math.prod(turned.shape[: self.inputs]), -1))
+
+    def kernel(self, matrix: Float32) -> Float32:
+        """Inverse: `matrix`."""
+        shape = tuple(self.variable.shape[axis] for axis in self.order)
+        return np.ascontiguousarray(matrix.reshape(shape).transpose(np.argsort(self.order)))
+
+
+def sites_of(layer: Layer) -> tuple[Site, ...]:
+    """The sites of one layer of Keras' own (not of layers inside it), in the order of its weights."""
+    own = type(layer).__module__.startswith("keras.") and not getattr(layer, "quantization_mode", None)
+    match type(layer).__name__ if own else None:
+        case "Dense":
+            return _site(layer.kernel, lambda x, most, rng: _drawn(_array(x[0]), most, rng), 1)
+        case "EinsumDense":
+            return _einsum(layer)
+        case "Conv1D" | "Conv2D" | "Conv3D" if layer.groups == 1:
+            return _site(layer.kernel, lambda x, most, rng: _convolved(layer, x[0], most, rng), -1)
+        case "SeparableConv1D" | "SeparableConv2D":
+            return _site(layer.pointwise_kernel, lambda x, most, rng: _drawn(_deep(layer, x[0]), most, rng), -1)
+        case "LSTMCell" | "GRUCell" | "SimpleRNNCell":
+            return (
+                *_site(layer.kernel, lambda x, most, rng: _drawn(_array(x[0]), most, rng), 1),
+                *_site(layer.recurrent_kernel, lambda x, most, rng: _drawn(_state(x[1]), most, rng), 1),
+            )
+    return ()
+
+
+def _site(variable: Variable, rows: Rows, inputs: int) -> tuple[Site, ...]:
+    """A site whose kernel has its inputs first; nothing where the kernel is computed (LoRA) and not a variable."""
+    if not isinstance(variable, keras().Variable):
+        return ()
+    dims = len(variable.shape)
+    return (Site(variable, rows, tuple(range(dims)), inputs % dims),)
+
+
+def _einsum(layer: Layer) -> tuple[Site, ...]:
+    """Axes summed over are inputs; a kernel that has an axis in common with input and output is not one matrix."""
+    operands, _, result = layer.equation.replace(" ", "").replace("...", "").partition("->")
+    given, _, weight = operands.partition(",")
+    summed = [label for label in weight if label in given and label not in result]
+    free = [label for label in weight if label not in summed]
+    if not summed or set(free) & set(given) or not isinstance(layer.kernel, keras().Variable):
+        return ()
+    axes = [given.index(label) - len(given) if "..." in layer.equation else given.index(label) for label in summed]
+
+    def rows(x: Arguments, most: int, rng: np.random.Generator) -> Float32:
+        array = _array(x[0])
+        moved = np.moveaxis(array, axes, range(array.ndim - len(axes), array.ndim))
+        return _drawn(moved.reshape(*moved.shape[: -len(axes)], -1), most, rng)
+
+    return (Site(layer.kernel, rows, tuple(weight.index(label) for label in (*summed, *free)), len(summed)),)
+
+
+def _array(value: object) -> Float32:
+    array: Float32 = keras().ops.convert_to_numpy(value).astype(np.float32, copy=False)
+    return array
+
+
+def _state(states: object) -> Float32:
+    return _array(states[0] if isinstance(states, list | tuple) else states)
+
+
+def _drawn(array: Float32, most: int, rng: np.random.Generator) -> Float32:
+    """The last axis as rows; at most `most`, drawn at random."""
+    rows = array.reshape(-1, array.shape[-1])
+    return rows[np.sort(rng.choice(len(rows), most, replace=False))] if most < len(rows) else rows
+
+
+def _channels_last(layer: Layer, images: Float32) -> Float32:
+    return images if layer.data_format == "channels_last" else np.moveaxis(images, 1, -1)
+
+
+def _convolved(layer: Layer, images: object, most: int, rng: np.random.Generator) -> Float32:
+    last = _channels_last(layer, _array(images))
+    return patches(last, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding, most, rng)
+
+
+def _deep(layer: Layer, images: object) -> Float32:
+    """What the pointwise half of a separable convolution sees."""
+    deep = keras().ops.depthwise_conv(
+        images,
+        layer.depthwise_kernel,
+        strides=layer.strides,
+        padding=layer.padding,
+        data_format=layer.data_format,
+        dilation_rate=layer.dilation_rate,
+    )
+    return _channels_last(layer, _array(deep))
+
+
+def patches(
+    images: Float32,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    padding: str,
+    most: int,
+    rng: np.random.Generator,
+) -> Float32:
+    """Patches float32[places, prod(kernel) * channels] of `images[n, *space, channels]`, at most `most`, at random.
+
+    Inside a patch the order is that of Keras' kernels: space, then channels.
+    padding: "valid", "same" or "causal".
+    """
+    dims = len(kernel)
+    reach = [(size - 1) * gap + 1 for size, gap in zip(kernel, dilations, strict=True)]
+    margins = [
+        _margin(length, extent, step, padding)
+        for length, extent, step in zip(images.shape[1:-1], reach, strides, strict=True)
+    ]
+    padded = np.pad(images, ((0, 0), *margins, (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(1, dims + 1)))
+    skips = (slice(None), *(slice(None, None, step) for step in strides), slice(None))
+    windows = windows[(*skips, *(slice(None, None, gap) for gap in dilations))]
+    places = windows.shape[: dims + 1]
+    count = int(np.prod(places))
+    chosen = np.sort(rng.choice(count, most, replace=False)) if most < count else np.arange(count)
+    found = windows[np.unravel_index(chosen, places)]
+    return np.moveaxis(found, 1, -1).reshape(len(found), -1)
+
+
+def _margin(length: int, extent: int, step: int, padding: str) -> tuple[int, int]:
+    """Zeros before and behind an axis."""
+    if padding == "causal":
+        return extent - 1, 0
+    if padding == "valid":
+        return 0, 0
+    total = max((-(-length // step) - 1) * step + extent - length, 0)
+    return total // 2, total - total // 2

@@ -1,0 +1,51 @@
+"""How a search stands while it goes on, and how it is ended early without losing what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from wcodec.evaluation.metrics import POINTS
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One point of the trade-off.
+
+    doing:      "rounding", "sharing" or "training".
+    done:       how much of it is over, 0..1; None where that is not known.
+    bytes:      of the weights, estimated.
+    divergence: nats; in training it is larger than it will be at the end.
+    allowed:    whether the budget has room for it.
+    """
+
+    doing: str
+    done: float | None
+    bytes: int
+    divergence: float
+    allowed: bool
+
+    @property
+    def drop(self) -> float:
+        """Points of accuracy that the divergence predicts."""
+        return 100 * POINTS * self.divergence
+
+
+Watch = Callable[[Standing], None]
+
+
+class Patience:
+    """`with patience:` ends its block at an interrupt (KeyboardInterrupt) and remembers that it did."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self.over |= interrupted
+        return interrupted

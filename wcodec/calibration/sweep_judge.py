@@ -1,0 +1,106 @@
+"""A judge for sweeps: the network beside its original, on inputs kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wcodec.calibration.codebook_search import share, shared_tensors
+from wcodec.calibration.gptq import Float32
+from wcodec.calibration.request import MOMENTS, Wish
+from wcodec.calibration.session import Subject, prepare
+from wcodec.calibration.step_search import DAMPINGS, START
+from wcodec.calibration.trial import attempt, tuned_tensors
+from wcodec.evaluation.datasets import load
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.metrics import POINTS, Outputs, divergence
+from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.weight_mapping import exact_places, tensor_names
+from wcodec.model import Tuned
+from wcodec.modelfiles import open_model
+from wcodec.reporting.sweep import Judgement
+
+FEW = 500
+"""Inputs that are enough to compare tensors with one another."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A `sweep.Judge`: a network on the bench.
+
+    names:    of the file's tensors by places in `model.weights`.
+    some:     inputs to compare tensors by, and the original's answers.
+    accuracy: the original's on the inputs kept apart, percent; None without labels.
+    """
+
+    wish: Wish
+    subject: Subject
+    names: Mapping[int, tuple[str, ...]]
+    some: Examples
+    answers: tuple[Outputs, ...]
+    accuracy: float | None
+    said: tuple[str, ...]
+
+    @property
+    def examples(self) -> int:
+        """Inputs kept apart."""
+        return self.subject.held_out.count
+
+    def whole(self, coded: Path) -> Judgement:
+        """Of the finished file."""
+        wish, subject = self.wish, self.subject
+        model = load_model(coded, architecture=wish.architecture, imports=wish.imports, unsafe=wish.unsafe)
+        found = evaluate(model, subject.held_out, subject.model)
+        moved = divergence(outputs_of(model, subject.held_out), subject.outputs)
+        return Judgement(moved, 100 * POINTS * moved, found.agreement, found.accuracy, found.accuracy_drop)
+
+    def alone(self, name: str, values: Float32) -> Judgement | None:
+        """Of the original with other values for one tensor."""
+        model = self.subject.model
+        places = [place for place, names in self.names.items() if name in names]
+        if not places:
+            return None
+        before = [np.asarray(model.weights[place]) for place in places]
+        try:
+            for place in places:
+                model.weights[place].assign(values)
+            moved = divergence(outputs_of(model, self.some), self.answers)
+        finally:
+            for place, kept in zip(places, before, strict=True):
+                model.weights[place].assign(kept)
+        return Judgement(moved, 100 * POINTS * moved)
+
+    def sizes(self, count: int) -> Sequence[float]:
+        """Around the size that calibration tries first, that one before the others."""
+        start = min(START[0], START[1] / len(self.subject.kernels))
+        ladder = [start * float(factor) for factor in np.geomspace(0.25, 2.0, count)]
+        return sorted(ladder, key=lambda size: abs(np.log(size / start)))
+
+    def calibrated(self, size: float) -> Mapping[str, Tuned]:
+        """Rounded by error feedback, or sharing values; what has no name in the file is coded by the preset."""
+        if self.wish.sharing:
+            return shared_tensors(share(self.subject, self.wish.sharing, size), self.names)
+        return tuned_tensors(attempt(self.subject, size, DAMPINGS[0]), self.names)
+
+
+def judge(source: Path, wish: Wish) -> Bench:
+    """Put the network of `source` on the bench.
+
+    Raises: RecipeError, ModelFileError, UnsupportedError.
+    """
+    model = load_model(source, architecture=wish.architecture, imports=wish.imports, unsafe=wish.unsafe)
+    examples = load(wish.data, model_inputs(model), rescale=wish.rescale, limit=wish.limit)
+    with open_model(source) as file:
+        names = tensor_names(model, file)
+        exact = exact_places(names, file, wish.recipe)
+    subject = prepare(model, examples, most=MOMENTS, seed=wish.seed, exact=exact)
+    chosen = np.linspace(0, subject.held_out.count - 1, min(FEW, subject.held_out.count)).astype(np.intp)
+    some = Examples(tuple(array[chosen] for array in subject.held_out.inputs))
+    accuracy = evaluate(model, subject.held_out).accuracy if subject.held_out.labels is not None else None
+    answers = tuple(output[chosen] for output in subject.outputs)
+    return Bench(wish, subject, names, some, answers, accuracy, tuple(examples.said))

@@ -1,0 +1,184 @@
+"""wcodec encode: model file -> .wcz"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wcodec.cli import stdio as streams
+from wcodec.cli.commands import encode_by_method as by_method
+from wcodec.cli.commands import encode_calibrated as tuned
+from wcodec.cli.commands import encode_finetuned as finetuned
+from wcodec.cli.errors import OK
+from wcodec.cli.options import option, parse_threads, report_target
+from wcodec.cli.output_paths import free_folder, free_target, packed_name, source_file
+from wcodec.cli.pipes import input_file, is_piped, output_file
+from wcodec.errors import RecipeError, WcodecError
+from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
+
+EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
+REQUEST = (
+    *WORDS,
+    "set",
+    "include",
+    "exclude",
+    "preset",
+    "effort",
+    "max_error",
+    "target_size",
+    "target_ratio",
+    "keep_optimizer",
+    "seed",
+    "global_sparsity",
+)
+
+
+def options(verb: argparse.ArgumentParser) -> None:
+    """Add what the verb understands. Words that were not said are None: a configuration may say them."""
+    verb.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
+    verb.add_argument("-o", "--output", metavar="OUT.wcz", type=Path, help="default: SRC.wcz")
+    verb.add_argument("-f", "--force", action="store_true", help="overwrite the output, and the report")
+
+    loss = verb.add_argument_group("what may be lost")
+    loss.add_argument("--lossless", action="store_const", const=True, help="nothing: the identical file comes back")
+    loss.add_argument("--preset", choices=PRESETS, help="how much, when nothing else is said (default: balanced)")
+    prune = loss.add_mutually_exclusive_group()
+    prune.add_argument("--sparsity", metavar="S", help="zero this part of the weights, the smallest: 0.9")
+    prune.add_argument("--threshold", metavar="T", help="zero weights up to this magnitude: 0.02, or 1.5std")
+    size = loss.add_mutually_exclusive_group()
+    size.add_argument("--bits", metavar="N", help="2^N values a tensor")
+    size.add_argument("--clusters", metavar="K", help="K values a tensor")
+    loss.add_argument("--block", metavar="N", help="weights that share a value, with --quantizer product")
+    loss.add_argument("--global", dest="global_sparsity", action="store_const", const=True, help="--sparsity over all")
+    loss.add_argument("--step", metavar="S", help="distance of the values, in units of the weights")
+    loss.add_argument("--start", choices=STARTS, help="first values of k-means (default: linear)")
+    loss.add_argument("--quantizer", choices=QUANTIZERS, help="how the values are chosen (default: auto)")
+    loss.add_argument("--per-channel", action="store_const", const=True, help="a scale for every output of a tensor")
+    budget = loss.add_mutually_exclusive_group()
+    budget.add_argument("--max-error", metavar="E", type=float, help="relative squared error of the weights: 1e-4")
+    budget.add_argument("--target-size", metavar="BYTES", help="the file, at most: 2MB, 500kB, 1.5MiB")
+    budget.add_argument("--target-ratio", metavar="R", type=float, help="source bytes / file bytes, at least: 20")
+
+    where = verb.add_argument_group("for some tensors (RE matches the name or the layer)")
+    where.add_argument(
+        "--set", metavar="RE:...", action="append", help="options of their own, first match wins: 'conv:bits=8'"
+    )
+    where.add_argument("--include", metavar="RE", action="append", help="only these are lossy")
+    where.add_argument("--exclude", metavar="RE", action="append", help="these are lossless")
+    where.add_argument("--config", metavar="F.toml", type=Path, help="all of this from a file; the command line wins")
+
+    tuned.options(verb)
+
+    how = verb.add_argument_group("how")
+    speed = how.add_mutually_exclusive_group()
+    speed.add_argument("--fast", dest="effort", action="store_const", const="fast", help="speed first; loses no more")
+    speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest, however long")
+    how.add_argument("--coder", choices=LEVEL_CODERS, help="how the values are written (default: auto)")
+    how.add_argument("--keep-optimizer", action="store_const", const=True, help="keep the state of training, too")
+    how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
+    how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+    how.add_argument("--base", metavar="OLD", type=Path, help="an earlier version, which decode will need")
+    how.add_argument("--scheduler", metavar="URL", help="a folder's files by Dask's workers: tcp://host:port")
+    how.add_argument("--dry-run", action="store_true", help="show what would come out, write nothing")
+    how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
+    option(verb)
+
+
+def _target(args: argparse.Namespace, source: Path, several: bool, lossless: bool, stack: ExitStack) -> Path:
+    """Where to write, a folder where the model is of several files.
+
+    Raises: WcodecError.
+    """
+    learnt = "--data" if args.data else "--moments" if args.moments is not None else None
+    tuned.refuse_budgets(args)
+    if learnt and (args.base or args.scheduler):
+        word = "--base" if args.base else "--scheduler"
+        raise RecipeError(f"{word}: expected nothing to be learnt beside it, got {learnt}")
+    if learnt and lossless:
+        raise RecipeError(f"lossless: expected nothing that loses beside it, got {learnt}")
+    if several and (learnt or args.report):
+        raise RecipeError(f"{source}: expected a single file with {learnt or '--report'}, got a model of several")
+    if args.dry_run:
+        return packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
+    if is_piped(args.source, args.output):
+        if several or args.json or args.report:
+            word = "--json" if args.json else "--report" if args.report else "a model of several files"
+            raise RecipeError(f"-: expected one file to write to standard output, got {word}")
+        return stack.enter_context(output_file(args.force))
+    wanted = args.output or packed_name(source)
+    if args.base and args.base.exists() and wanted.exists() and wanted.samefile(args.base):
+        raise WcodecError(f"{wanted}: expected another output, got the base, without which it cannot be decoded")
+    return free_folder(source, wanted, args.force) if several else free_target(source, wanted, args.force)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode, and say what it came to.
+
+    Raises: WcodecError, OSError.
+    """
+    from wcodec.planning.parsing import recipe_from
+
+    recipe = recipe_from({word: getattr(args, word, None) for word in REQUEST}, args.config)
+    from wcodec.cli.dask_executor import workers
+    from wcodec.cli.progress import watched
+    from wcodec.cli.tables import summary, table
+    from wcodec.modelfiles.shards import folder_of
+    from wcodec.pipeline.folder_encoder import encode_any
+    from wcodec.reporting.inspection import inspect
+
+    with ExitStack() as stack:
+        source = stack.enter_context(input_file(args.source))
+        folder = folder_of(source)
+        target = _target(args, source, folder is not None, bool(recipe.options.lossless), stack)
+        report = report_target(args, (target, *([args.base] if args.base else [])))
+        start = time.perf_counter()
+        if args.data and args.moments is not None:
+            raise RecipeError("--moments: expected no --data with it, which measures moments of its own")
+        if args.data and args.finetune is None and args.method is not None:
+            raise RecipeError("--method: expected --finetune EPOCHS with it")
+        if args.data and args.method not in {None, "auto"}:
+            encoded = by_method.encode_by_method(args, source, target, recipe)
+        elif args.data and args.finetune is not None:
+            encoded = finetuned.encode_by_labels(args, source, target, recipe)
+        elif args.data:
+            encoded = tuned.encode_by_inputs(args, source, target, recipe)
+        elif args.moments is not None:
+            tuned.refuse_without_data(args)
+            encoded = tuned.encode_by_moments(args, source, target, recipe)
+        else:
+            tuned.refuse_without_data(args)
+            progress = stack.enter_context(watched("encode", args.quiet))
+            executor = stack.enter_context(workers(args.scheduler))
+            encoded = encode_any(
+                source,
+                target,
+                recipe,
+                folder=folder,
+                base=args.base and source_file(args.base),
+                threads=args.threads,
+                executor=executor,
+                progress=progress,
+            )
+        seconds = time.perf_counter() - start
+        inspection = inspect(target)
+        if report:
+            from wcodec.reporting.html_report import write_report
+            from wcodec.reporting.weight_histograms import portraits
+
+            drawn = portraits(source, target, args.base)
+            write_report(report, source.name, inspection, drawn, command="encode", seconds=seconds)
+    if args.dry_run and not args.json:
+        streams.write_data(table(inspection))
+    elif args.verbose:
+        streams.write_note(table(inspection))
+    if not args.quiet:
+        said = "dry run" if args.dry_run else "standard output" if is_piped(args.source, args.output) else str(target)
+        streams.write_note(summary(inspection, said, encoded.dropped, seconds))
+    if args.json:
+        numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
+        streams.write_data(json.dumps(numbers, indent=1))
+    return OK

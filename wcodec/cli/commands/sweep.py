@@ -1,0 +1,123 @@
+"""wcodec sweep: what each byte of a model buys."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wcodec.cli import stdio as streams
+from wcodec.cli.errors import OK
+from wcodec.cli.options import input_options, option, parse_seconds, parse_threads, report_target
+from wcodec.cli.output_paths import source_file
+from wcodec.planning.recipe import QUANTIZERS
+
+if TYPE_CHECKING:
+    from wcodec.calibration.sweep_judge import Bench
+    from wcodec.planning.recipe import Recipe
+    from wcodec.reporting.inspection import Inspection
+    from wcodec.reporting.weight_histograms import Portrait
+
+
+EXAMPLE = "wcodec sweep model.h5 --data mnist.npz:train --limit 5000 --report sweep.html"
+REQUEST = ("quantizer", "set", "include", "exclude", "effort", "seed")
+WANT_DATA = ("limit", "rescale", "model")
+"""Options that mean nothing without --data."""
+
+
+def options(verb: argparse.ArgumentParser) -> None:
+    """Add what the verb understands."""
+    verb.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
+    verb.add_argument("--points", metavar="N", type=int, default=8, help="codings to try (default: 8)")
+    verb.add_argument("--time-limit", metavar="T", default="5m", help="begin nothing after it (default: 5m)")
+    verb.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
+    option(verb)
+    verb.add_argument("-f", "--force", action="store_true", help="overwrite the report")
+
+    learning = verb.add_argument_group("by what the model computes (needs wcodec[keras])")
+    learning.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
+    input_options(learning)
+
+    how = verb.add_argument_group("how it is coded (as for encode)")
+    how.add_argument("--quantizer", choices=QUANTIZERS, help="how the values are chosen (default: auto)")
+    how.add_argument("--set", metavar="RE:...", action="append", help="options for some tensors: 'conv:bits=8'")
+    how.add_argument("--include", metavar="RE", action="append", help="only these are lossy")
+    how.add_argument("--exclude", metavar="RE", action="append", help="these are lossless")
+    speed = how.add_mutually_exclusive_group()
+    speed.add_argument("--fast", dest="effort", action="store_const", const="fast", help="speed first; loses no more")
+    speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest, however long")
+    how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
+    how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, and show the tables.
+
+    Raises: WcodecError, OSError.
+    """
+    from wcodec.planning.parsing import recipe_from
+
+    source = source_file(args.source)
+    recipe = recipe_from({word: getattr(args, word) for word in REQUEST})
+    seconds = parse_seconds(args.time_limit)
+    report = report_target(args)
+    from wcodec.cli.tables import sweep_tables
+    from wcodec.reporting.html_report import write_report
+    from wcodec.reporting.sweep import sweep
+    from wcodec.reporting.weight_histograms import portraits
+
+    told = (lambda _: None) if args.quiet else streams.write_note
+    if not args.data:
+        _refuse_without_data(args)
+    bench = _bench(args, source, recipe) if args.data else None
+    for sentence in bench.said if bench and not args.quiet else ():
+        told(sentence)
+    shown: list[tuple[Inspection, tuple[Portrait, ...]]] = []
+
+    def show(coded: Path, numbers: Inspection) -> None:
+        if report:
+            shown.append((numbers, portraits(source, coded)))
+
+    found = sweep(
+        source, recipe, points=args.points, seconds=seconds, judge=bench, threads=args.threads, told=told, show=show
+    )
+    if report:
+        write_report(report, source.name, shown[0][0], shown[0][1], sweep=found, command="sweep")
+    if not found.complete:
+        told(f"{args.time_limit} were over before all was measured: --time-limit gives more, --points asks for less")
+    streams.write_data(json.dumps(found.to_json(), indent=1) if args.json else sweep_tables(found))
+    return OK
+
+
+def _bench(args: argparse.Namespace, source: Path, recipe: Recipe) -> Bench:
+    from wcodec.calibration.request import Wish
+    from wcodec.calibration.sweep_judge import judge
+    from wcodec.cli.commands.encode_calibrated import sharing_of
+
+    return judge(
+        source,
+        Wish(
+            args.data,
+            limit=args.limit,
+            rescale=args.rescale,
+            architecture=args.model,
+            imports=args.imports,
+            unsafe=args.unsafe,
+            seed=recipe.seed,
+            sharing=sharing_of(recipe.options),
+            recipe=recipe,
+        ),
+    )
+
+
+def _refuse_without_data(args: argparse.Namespace) -> None:
+    """Options of the model were given, and nothing to run it on.
+
+    Raises: RecipeError naming the option.
+    """
+    from wcodec.errors import RecipeError
+
+    for word in WANT_DATA:
+        if getattr(args, word) is not None:
+            raise RecipeError(f"--{word}: expected --data D with it")

@@ -1,0 +1,42 @@
+"""wcodec verify: is every bit as it was written?"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from wcodec.cli import stdio as streams
+from wcodec.cli.errors import OK
+from wcodec.cli.options import parse_threads
+from wcodec.cli.output_paths import source_file
+
+EXAMPLE = "wcodec verify model.h5.wcz"
+
+
+def options(verb: argparse.ArgumentParser) -> None:
+    """Add what the verb understands."""
+    verb.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
+    verb.add_argument("--base", metavar="OLD", type=Path, help="the file that it was coded against, where it was")
+    verb.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode everything into nothing, and say in one line that it fits.
+
+    Raises: WcodecError, OSError.
+    """
+    source = source_file(args.source)
+    from wcodec.cli.progress import watched
+    from wcodec.pipeline.folder_decoder import verify
+    from wcodec.reporting.number_format import size
+
+    start = time.perf_counter()
+    with watched("verify", args.quiet) as progress:
+        containers = verify(source, base=args.base, threads=args.threads, progress=progress)
+    if not args.quiet:
+        seconds = time.perf_counter() - start
+        tensors = sum(len(container.tensors) for container in containers)
+        total = size(sum(container.file_bytes for container in containers))
+        streams.write_note(f"{source}: ok, {tensors} tensors, {total}, all checksums fit, {seconds:.1f} s")
+    return OK

@@ -1,0 +1,88 @@
+"""What went wrong -> the number that the shell sees and the one line that a person reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from wcodec import errors
+
+OK: Final = 0
+ERROR: Final = 1
+USAGE: Final = 2
+CORRUPT: Final = 3
+BUDGET: Final = 4
+UNSUPPORTED: Final = 5
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+TERMINATED: Final = 143
+MOST: Final = 2000
+"""Characters of an error."""
+
+CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
+    (errors.RecipeError, USAGE),
+    (errors.BudgetError, BUDGET),
+    (errors.UnsupportedError, UNSUPPORTED),
+    (errors.ContainerError, CORRUPT),
+    (errors.ModelFileError, UNSUPPORTED),
+    (errors.WcodecError, ERROR),
+    (KeyboardInterrupt, INTERRUPTED),
+    (BrokenPipeError, BROKEN_PIPE),
+)
+"""First match wins; everything else is `ERROR`."""
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code for an error."""
+    return next((code for kind, code in CODES if isinstance(error, kind)), ERROR)
+
+
+def line_of(error: BaseException) -> str:
+    """The error on one line: our own errors speak for themselves, those of the system name the file."""
+    if isinstance(error, errors.WcodecError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        where = error.filename if error.filename2 is None else error.filename2
+        text = f"{where}: {error.strerror}" if where is not None else error.strerror or str(error)
+    elif isinstance(error, MemoryError):
+        text = "not enough memory"
+    else:
+        text = f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)"
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= MOST else f"{line[: MOST // 2]} ... {line[-MOST // 2 :]}"
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: names come from files, and files from anybody."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+SPECIAL = {
+    "global_sparsity": (("global_sparsity", "--global"),),
+    "target_bytes": (("target_size", "--target-size"),),
+    "prune": (("sparsity", "--sparsity"), ("threshold", "--threshold")),
+}
+"""Words whose options are not called after them: by the words that were said."""
+
+
+def as_typed(text: str, words: Mapping[str, object]) -> str:
+    """An error with the words of options that were on the command line as they are there.
+
+    words: what the command line said, by the names of `recipe.WORDS`; what is None or False was not said.
+
+    >>> as_typed("max_error: expected a number between 0 and 1, got 7", {"max_error": 7.0})
+    '--max-error: expected a number between 0 and 1, got 7'
+    """
+    said = {word for word, value in words.items() if value is not None and value is not False}
+
+    def spelt(found: re.Match[str]) -> str:
+        word = found[0]
+        own = ((word, "--" + word.replace("_", "-")),)
+        return next((option for name, option in SPECIAL.get(word, own) if name in said), word)
+
+    head, colon, rest = text.partition(":")
+    if not re.fullmatch(r"\w+( and \w+| [\w-]+)*", head):
+        return text
+    rest = re.sub(r"\b[a-z]+(_[a-z]+)+\b|(?<=, got )[a-z]+$", spelt, rest)
+    return re.sub(r"(?<![\w-])\w+", spelt, head) + colon + rest

@@ -1,0 +1,64 @@
+"""Words for time and threads on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from wcodec.cli.output_paths import free_target
+from wcodec.errors import RecipeError, WcodecError
+
+
+def input_options(learning: argparse._ArgumentGroup) -> None:
+    """Add what is said of inputs and of the model that takes them."""
+    learning.add_argument("--limit", metavar="N", type=int, help="use at most N inputs")
+    learning.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
+    learning.add_argument("--model", metavar="ARCH", help="for weights alone: a model file, or module:function")
+    learning.add_argument(
+        "--import", dest="imports", metavar="MODULE", action="append", default=[], help="has own layers"
+    )
+    learning.add_argument("--unsafe", action="store_true", help="let the model file run code of its own")
+
+
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of "90", "90s", "5m" or "1.5h".
+
+    Raises: RecipeError.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    if not found:
+        raise RecipeError(f"time: expected a number with s, m or h, got {text!r}")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def parse_threads(text: str) -> int:
+    """0 to 1024 threads.
+
+    Raises: argparse.ArgumentTypeError, which is a usage error.
+    """
+    if not text.isdecimal() or int(text) > 1024:
+        raise argparse.ArgumentTypeError(f"expected 0 to 1024 threads, got {text!r}")
+    return int(text)
+
+
+def option(verb: argparse.ArgumentParser) -> None:
+    """Add --report."""
+    verb.add_argument("--report", metavar="R.html", type=Path, help="write a page with pictures, too")
+
+
+def report_target(args: argparse.Namespace, taken: Sequence[Path] = ()) -> Path | None:
+    """Where the page goes, checked before any work is done; None where none was asked for.
+
+    taken: other outputs, and what decoding will need. Raises: WcodecError, see `free_target`.
+    """
+    if args.report is None:
+        return None
+    target = free_target(args.source, args.report, args.force)
+    if any(target.resolve() == other.resolve() for other in taken):
+        raise WcodecError(f"{args.report}: expected another file for the report, got that of the output or the base")
+    return target

@@ -1,0 +1,57 @@
+"""`-` as a file: standard input is spooled to a temporary file, standard output is written from one when all is well.
+
+A model is not read from its first byte to its last, and a .wcz has its index at the end: both need files.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wcodec.cli.output_paths import source_file
+from wcodec.errors import WcodecError
+
+DASH = Path("-")
+
+
+def is_piped(source: Path, output: Path | None) -> bool:
+    """Whether the result goes to standard output: `-o -`, or standard input without -o."""
+    return output == DASH or (source == DASH and not output)
+
+
+@contextmanager
+def input_file(source: Path) -> Iterator[Path]:
+    """The file or folder to read.
+
+    Raises: WcodecError where there is none.
+    """
+    if source != DASH:
+        yield source_file(source)
+        return
+    if sys.stdin is None or sys.stdin.buffer.isatty():
+        raise WcodecError("-: expected a file in standard input, found a terminal")
+    with TemporaryDirectory(prefix="wcodec-") as folder:
+        spooled = Path(folder) / "stdin"
+        with spooled.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        yield spooled
+
+
+@contextmanager
+def output_file(force: bool) -> Iterator[Path]:
+    """A file that goes to standard output when the block ends well.
+
+    Raises: WcodecError for a terminal, without `force`; OSError, BrokenPipeError.
+    """
+    if sys.stdout is None or (sys.stdout.buffer.isatty() and not force):
+        raise WcodecError("-: expected a file or a pipe as standard output, found a terminal; -f writes to it")
+    with TemporaryDirectory(prefix="wcodec-") as folder:
+        made = Path(folder) / "stdout"
+        yield made
+        with made.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+        sys.stdout.buffer.flush()

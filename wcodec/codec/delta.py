@@ -1,0 +1,114 @@
+"""A tensor as a difference from itself in an earlier version (`--base`): XOR, integer steps, float residuals."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.container.dtypes import Float32, Float64, from_float, numpy_type, to_float32
+from wcodec.errors import CorruptError
+from wcodec.model import FLOATS, Bits, TensorFacts
+
+OWN, BY_CHUNK, DIFFERENCE = range(3)
+"""How a tensor is coded: by itself; exactly, each chunk in one of the ways below; as its difference, lossy."""
+ALONE, XOR, STEPS, SUM = range(4)
+"""How a chunk is coded: by itself; as bits that differ; as steps from one number to the other; as a float to be added,
+whose size hangs less on the weight's than the steps' does, and the steps from that sum."""
+_SIGNED = FLOATS | {"float8_e4m3", "float8_e5m2"}
+Words = npt.NDArray[np.unsignedinteger]
+
+
+class BaseValues(Protocol):
+    """The tensors of an earlier version, by name; `pipeline.base_file` reads them from a model file."""
+
+    def has(self, facts: TensorFacts) -> bool:
+        """Whether there is a tensor of that name, shape and size of elements."""
+
+    def part(self, facts: TensorFacts, start: int, count: int) -> Bits:
+        """Values `start` to `start + count` of the tensor of that name."""
+
+
+def apart(way: int, values: Bits, base: Bits, dtype: str) -> Words:
+    """Words that say how values differ from the base's. Inverse: `together`."""
+    new, old = _words(values), _words(base)
+    if way == XOR:
+        return new ^ old
+    return _steps(new, old, dtype)
+
+
+def together(way: int, words: Bits, base: Bits, dtype: str) -> Bits:
+    """The values of a chunk. Inverse: `apart`.
+
+    Raises: CorruptError for an unknown way.
+    """
+    coded, old = _words(words), _words(base)
+    one = coded.dtype.type(1)
+    if way == XOR:
+        new = coded ^ old
+    elif way == STEPS:
+        steps = (coded >> one) ^ (coded.dtype.type(0) - (coded & one))
+        new = _disordered(_ordered(old, dtype) + steps, dtype)
+    else:
+        raise CorruptError(f"chunk: expected way 0 to 3 of coding against the base, got {way}")
+    return new.view(numpy_type(dtype))
+
+
+def summands(values: Bits, base: Bits, dtype: str) -> tuple[Bits, Words]:
+    """Floats to be added to the base's, of the same type, and the steps from these sums to the values.
+
+    Inverse: `summed`.
+    """
+    new, old = _floats(values, dtype), _floats(base, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        more = from_float(new - old, dtype)
+    usual = np.isfinite(_floats(more, dtype)) & np.isfinite(old)
+    more = np.where(usual, _words(more), 0).astype(_words(more).dtype).view(numpy_type(dtype))
+    return more, _steps(_words(values), _sums(base, more, dtype), dtype)
+
+
+def summed(more: Bits, steps: Words, base: Bits, dtype: str) -> Bits:
+    """The values of a chunk of floats. Inverse: `summands`."""
+    return together(STEPS, steps, _sums(base, more, dtype).view(numpy_type(dtype)), dtype)
+
+
+def _sums(base: Bits, more: Bits, dtype: str) -> Words:
+    """One addition each, rounded to the type; the base's own bits where nothing is added."""
+    added = _floats(more, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = from_float(_floats(base, dtype) + added, dtype)
+    return np.where(added == 0, _words(base), _words(total))
+
+
+def _floats(values: Bits, dtype: str) -> Float32 | Float64:
+    return values.astype(np.float64, copy=False) if dtype == "float64" else to_float32(values, dtype)
+
+
+def _words(values: Bits) -> Words:
+    size = min(values.itemsize, 8)
+    words: Words = np.ascontiguousarray(values).reshape(-1).view(np.dtype(f"<u{size}"))
+    return words
+
+
+def _steps(new: Words, old: Words, dtype: str) -> Words:
+    """From old to new in the order of numbers, zigzag."""
+    steps = _ordered(new, dtype) - _ordered(old, dtype)
+    top = new.dtype.type(8 * new.itemsize - 1)
+    return (steps << new.dtype.type(1)) ^ (new.dtype.type(0) - (steps >> top))
+
+
+def _ordered(words: Words, dtype: str) -> Words:
+    """Numbers in the order of the floats that their bits are; integers as they are."""
+    if dtype not in _SIGNED:
+        return words
+    sign = words.dtype.type(1 << 8 * words.itemsize - 1)
+    return np.where(words & sign, ~words, words | sign)
+
+
+def _disordered(words: Words, dtype: str) -> Words:
+    """Inverse: `_ordered`."""
+    if dtype not in _SIGNED:
+        return words
+    sign = words.dtype.type(1 << 8 * words.itemsize - 1)
+    return np.where(words & sign, words & ~sign, ~words)

@@ -1,0 +1,206 @@
+"""What the context coder tells its decoder besides the levels (`formats/wcz.md`, section context coder)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cache
+from math import isqrt
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.entropy.context_fit import FEATURES
+from wcodec.container.wire import put_varint, take_varint
+from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
+from wcodec.kernels import context as kernel
+
+Levels = npt.NDArray[np.int32]
+Shape = tuple[int, int, int]
+
+PLAIN, LAGS, OFFSET = range(3)
+MOST_TAPS: Final = 64
+MOST_LAGS: Final = 16
+MOST_OFFSET: Final = 1 << 20
+PRESETS: Final = {
+    # (sparse, taps > 1): means of what fits on five networks gave
+    (False, False): (0, 8, 20, 0, 12, 32, 8, 2, 1, 0, 0, 44, 0),
+    (False, True): (1, 8, 28, 1, 2, 28, 0, 4, 1, 0, 2, 52, 0),
+    (True, False): (1, 8, 20, 0, 18, 32, 10, 2, 1, 0, 1, 34, 0),
+    (True, True): (1, 6, 28, 2, 8, 22, 0, 5, 2, 0, 1, 52, 0),
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the decoder must know besides the levels.
+
+    start:   magnitude expected at first, in 1/256 level (sparse: share of non-zeros in 1/4096).
+    weights: int32[1 or taps, FEATURES] in 0..255, or None for the preset.
+    near:    the two lags of feature 9 in a matrix.
+    up/back: where the predictor looks; side: its coefficients in 1/64.
+    """
+
+    sparse: bool = False
+    start: int = 0
+    weights: Levels | None = None
+    near: tuple[int, int] = (4, 5)
+    predictor: int = PLAIN
+    offset: int = 0
+    up: tuple[int, ...] = ()
+    back: tuple[int, ...] = ()
+    side: Levels = field(default_factory=lambda: np.empty(0, np.int32))
+
+
+@cache
+def template() -> npt.NDArray[np.uint32]:
+    """Estimators as they start: a two-sided geometric distribution whose mean is the class's."""
+    states = np.full(kernel.STATE_COUNT, 32768 << 16 | 0, np.uint32)
+
+    def start(probability: int, count: int = 6) -> int:
+        return min(max(probability, 64), 65472) << 16 | count
+
+    def ratio(mean: int) -> int:
+        """theta in 1/65536 for a mean magnitude in 1/256: (sqrt(1 + m^2) - 1) / m."""
+        return (isqrt((65536 + mean * mean) << 16) - 65536) * 256 // mean if mean else 0
+
+    for q in range(64):
+        mean = max(1, ((9 + 2 * (q & 3)) << (q >> 2) >> 1) - 6)
+        theta = ratio(mean)
+        states[q * 16 : q * 16 + 16] = start(131072 * theta // (65536 + theta))
+        states[1024 + q * 160 : 1024 + q * 160 + 160] = start(theta)
+        states[12000 + q * 32 : 12000 + q * 32 + 32] = start(mean * 16, 6)
+    for q in range(32):
+        states[11408 + q * 16 : 11408 + q * 16 + 16] = start(ratio((9 + 2 * (q & 3)) << 6), 2)
+        mean = max(1, ((9 + 2 * (2 * q & 3)) << (2 * q >> 2) >> 1) - 6)
+        states[14048 + q * 192 : 14048 + q * 192 + 192] = start(ratio(mean), 4)
+    states.setflags(write=False)
+    return states
+
+
+def scale(code: int) -> int:
+    """The magnitude, in 1/256, that one byte names: four steps an octave."""
+    return (4 + (code & 3)) << (code >> 2) >> 4
+
+
+def geometry(shape: Shape) -> tuple[int, int, int]:
+    rows, channels, taps = shape
+    return (rows, channels, taps) if taps <= MOST_TAPS else (rows, channels * taps, 1)
+
+
+def facts_of(design: Design, states: int) -> npt.NDArray[np.int32]:
+    start = scale(design.start)
+    grain = max(0, start.bit_length() - 14)
+    up = (design.up + (0,) * 16)[:16]
+    back = (design.back + (0,) * 16)[:16]
+    head = (int(design.sparse), states, grain, design.predictor, len(design.up), design.offset, start >> grain)
+    return np.array((*head, *design.near, *up, *back), np.int32)
+
+
+def pack(design: Design, shape: Shape) -> bytes:
+    """The plain bytes in front of the range coder's. Inverse: `parse`."""
+    mode = 0 if design.weights is None else 1 if len(design.weights) == 1 else 2
+    out = bytearray((design.sparse | design.predictor << 1 | mode << 3, design.start))
+    if mode and shape[2] == 1:
+        out += bytes(n - 1 for n in design.near)
+    if design.predictor == OFFSET:
+        put_varint(out, design.offset * 2 if design.offset >= 0 else -design.offset * 2 - 1)
+    elif design.predictor == LAGS:
+        out.append(len(design.up))
+        for up, back in zip(design.up, design.back, strict=True):
+            put_varint(out, up + 3 * (back * 2 if back >= 0 else -back * 2 - 1))
+    return bytes(out)
+
+
+def parse(payload: bytes, shape: Shape) -> tuple[Design, int]:
+    """The design in `payload`, weights and coefficients still zero, and where coded bytes begin. Inverse: `pack`."""
+    if len(payload) < 2:
+        raise TruncatedError(f"context levels: ended early; needed 2 bytes of header, got {len(payload)}")
+    flags, start = payload[0], payload[1]
+    predictor, mode, at = flags >> 1 & 3, flags >> 3 & 3, 2
+    if flags >> 5 or mode == 3 or predictor == 3:
+        raise UnsupportedError(f"context levels: expected flags of this version, got 0x{flags:02x}")
+    taps = shape[2]
+    design = Design(bool(flags & 1), start, predictor=predictor)
+    most = 4096 if design.sparse else (1 << 39) - 1
+    if scale(start) > most:
+        raise CorruptError(f"context levels: expected a start of at most {most}, got {scale(start)}")
+    if mode:
+        design = replace(design, weights=np.zeros((taps if mode == 2 else 1, FEATURES), np.int32))
+        if taps == 1:
+            if len(payload) < 4:
+                raise TruncatedError(f"context levels: ended early; needed 4 bytes of header, got {len(payload)}")
+            design, at = replace(design, near=(payload[2] + 1, payload[3] + 1)), 4
+    if predictor == OFFSET:
+        value, at = take_varint(payload, at)
+        offset = -(value + 1 >> 1) if value & 1 else value >> 1
+        if abs(offset) > MOST_OFFSET:
+            raise CorruptError(f"context levels: expected an offset of at most {MOST_OFFSET}, got {offset}")
+        return replace(design, offset=offset), at
+    if predictor == LAGS:
+        count, at = (payload[at], at + 1) if at < len(payload) else (0, at)
+        if not 1 <= count <= MOST_LAGS or taps > 1:
+            raise CorruptError(f"context levels: expected 1 to {MOST_LAGS} lags and one tap, got {count} and {taps}")
+        ups, backs = [], []
+        for _ in range(count):
+            value, at = take_varint(payload, at)
+            up, value = value % 3, value // 3
+            back = -(value + 1 >> 1) if value & 1 else value >> 1
+            if not (-256 if up else 1) <= back <= 256:
+                raise CorruptError(f"context levels: expected a lag within 256, got {up} rows and {back} columns back")
+            ups.append(up)
+            backs.append(back)
+        return replace(design, up=tuple(ups), back=tuple(backs), side=np.zeros(count, np.int32)), at
+    return design, at
+
+
+def weights_of(design: Design, taps: int) -> Levels:
+    """The scale weights in use, flat."""
+    if design.weights is None:
+        return np.array(PRESETS[design.sparse, taps > 1], np.int32)
+    return design.weights.reshape(-1).copy()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a fit or a quantiser wants to see of a coding; arrays that the kernel fills, in its own layout.
+
+    contexts:    uint16[rows, columns, 2].
+    predictions: int32[rows, columns], Q8.
+    samples:     int32[rows / every, rounded up, times columns, FEATURES + 2].
+    learnt:      uint32[STATE_COUNT], the estimators at the end.
+    quiet:       only look; nothing is coded or learnt.
+    """
+
+    contexts: npt.NDArray[np.uint16] | None = None
+    predictions: Levels | None = None
+    samples: Levels | None = None
+    every: int = 1
+    learnt: npt.NDArray[np.uint32] | None = None
+    quiet: bool = False
+
+
+def run(levels: Levels, design: Design, states: int, watch: Watch = Watch()) -> tuple[bytes, int]:
+    """The range coder's bytes of `levels` coded as `design` says, and how many the side information reached."""
+    room = 256 + levels.size // 2 + design.side.size
+    weights = weights_of(design, levels.shape[2])
+    while True:
+        out = np.empty(room, np.uint8)
+        size, head = kernel.encode(
+            levels,
+            facts_of(design, states),
+            template(),
+            weights,
+            0 if design.weights is None else len(design.weights),
+            design.side,
+            out,
+            watch.contexts,
+            watch.predictions,
+            watch.samples,
+            watch.every,
+            watch.learnt,
+            watch.quiet,
+        )
+        if size >= 0:
+            return out[:size].tobytes(), head
+        room *= 4

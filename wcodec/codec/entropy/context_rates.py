@@ -1,0 +1,74 @@
+"""What the context coder would pay for any level of a tensor: the rates that a quantiser weighs against the error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.entropy.context_design import Design, Levels, Watch, run
+from wcodec.kernels import context as kernel
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Contexts of every weight and the price of every event in them, in bits times a rate, after coding given levels.
+
+    contexts:    uint16[weights, 2].
+    predictions: int32[weights] in 1/256 step, of length 0 if nothing is predicted.
+    bits:        float32[estimators, 2].
+    sizes:       float32[contexts, 32]: bits of a magnitude from 1 upwards.
+    slopes:      float32[64]: bits a unit of magnitude, for scale classes whose low bits are coded apart; else 0.
+    """
+
+    sparse: bool
+    contexts: npt.NDArray[np.uint16]
+    predictions: Levels
+    bits: Floats
+    sizes: Floats
+    slopes: Floats
+
+
+def probe(levels: Levels, states: int, design: Design, rate: float) -> Probe:
+    """Codes int32[rows, channels, taps], taps <= 64, as `design` says, and prices what the coder learnt at `rate`."""
+    shape = levels.shape[0], levels.shape[1] * levels.shape[2]
+    contexts = np.empty((*shape, 2), np.uint16)
+    predictions = np.empty(shape, np.int32)
+    learnt = np.empty(kernel.STATE_COUNT, np.uint32)
+    run(levels, design, states, Watch(contexts, predictions, learnt=learnt))
+    ones = (learnt >> np.uint32(10)) / 4194304.0
+    bits = np.stack((-np.log2(1 - ones), -np.log2(ones)), 1)
+    size = np.concatenate((bits[1024:11264].reshape(640, 16, 2), bits[14048:20192].reshape(384, 16, 2)))
+    sizes = np.zeros((1024, 32))
+    run_up = np.cumsum(size[:, :13, 1], axis=1)
+    sizes[:, 1] = size[:, 0, 0]
+    sizes[:, 2:14] = run_up[:, :12] + size[:, 1:13, 0]
+    sizes[:, 14:] = run_up[:, 12:13] + 1 + 2 * np.floor(np.log2(np.arange(1, 19)))
+    q = np.arange(64)
+    slopes = np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0)
+    return Probe(
+        design.sparse,
+        contexts.reshape(-1, 2),
+        predictions.reshape(-1) if design.predictor else predictions.reshape(-1)[:0],
+        _rounded(bits, rate),
+        _rounded(sizes, rate),
+        _rounded(slopes, rate),
+    )
+
+
+def elsewhere(found: Probe, levels: Levels, states: int, design: Design) -> Probe:
+    """The prices that were found, for the contexts of other levels int32[rows, channels, taps]."""
+    shape = levels.shape[0], levels.shape[1] * levels.shape[2]
+    contexts = np.empty((*shape, 2), np.uint16)
+    predictions = np.empty(shape, np.int32)
+    run(levels, design, states, Watch(contexts, predictions, quiet=True))
+    seen = predictions.reshape(-1)
+    return replace(found, contexts=contexts.reshape(-1, 2), predictions=seen if design.predictor else seen[:0])
+
+
+def _rounded(bits: npt.NDArray[np.float64], rate: float) -> Floats:
+    """Far coarser than any two logarithms differ, so that every machine decides alike."""
+    return np.ascontiguousarray(np.round(bits * 4096) / 4096 * rate, np.float32)

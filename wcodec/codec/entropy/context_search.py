@@ -1,0 +1,138 @@
+"""How the context coder's encoder finds a good design: fits, then true costs of the candidates on the very levels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from wcodec.codec.entropy.context_design import LAGS, MOST_OFFSET, OFFSET, PRESETS, Design, Levels, Watch, run, scale
+from wcodec.codec.entropy.context_fit import FEATURES, fit_lags, fit_weights
+from wcodec.kernels import trellis
+
+Effort = Literal["fast", "normal", "best"]
+
+TRIAL_WEIGHTS = 100_000
+FIT_SAMPLES = 60_000
+SURE_WEIGHTS = 150_000
+"""Chunks of more are coded with fitted weights, as many sets as there may be, without a trial of fewer."""
+FIT_LEAST = 2_000
+SETS_LEAST = 20_000
+LAGS_LEAST = 4_000
+MOST_PREDICTED = 1 << 24
+
+
+def start_code(mean: float) -> int:
+    """The byte whose `scale` is nearest to `mean`."""
+    code = 0
+    while code < 255 and scale(code + 1) <= mean:
+        code += 1
+    return code
+
+
+def choose(levels: Levels, states: int, effort: Effort) -> Design:
+    """The design that codes int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
+    if effort == "fast":
+        return _plain(levels)[0]
+    part = levels if effort == "best" else _first(levels, TRIAL_WEIGHTS)
+    trials = []
+    for candidate in _candidates(levels, part, states):
+        fits = fitted(part if effort == "best" else _first(levels, FIT_SAMPLES), levels.size, states, candidate)
+        sure = effort == "normal" and levels.size > SURE_WEIGHTS
+        trials += fits[-1:] if sure and fits else [candidate, *fits]
+    return _cheapest(trials, part, states, len(part) / len(levels))
+
+
+def sketch(levels: Levels, states: int) -> Design:
+    """What `choose` may come to, for a first idea of the prices: nothing is fitted but a predictor."""
+    part = _first(levels, TRIAL_WEIGHTS // 2)
+    return _cheapest(_candidates(levels, part, states), part, states, len(part) / len(levels))
+
+
+def _first(levels: Levels, count: int) -> Levels:
+    """Rows of about so many weights, at least 16."""
+    return levels[: max(16, count // levels[0].size)]
+
+
+def _cheapest(trials: list[Design], part: Levels, states: int, share: float) -> Design:
+    """By the true cost of a part, which is the given share of all."""
+    if len(trials) == 1:
+        return trials[0]
+    costs = [len(run(part, design, states)[0]) - side_bytes(design) * (1 - share) for design in trials]
+    return trials[int(np.argmin(costs))]
+
+
+def _plain(levels: Levels) -> list[Design]:
+    """The likelier of dense and sparse; and the other where it has a chance."""
+    density = np.count_nonzero(levels) / levels.size
+    dense = Design(start=start_code(float(np.abs(levels).sum(dtype=np.int64)) / levels.size * 256))
+    sparse = Design(sparse=True, start=start_code(density * 4096))
+    return [sparse, dense] if density < 0.25 else [dense, sparse] if density < 0.5 else [dense]
+
+
+def _candidates(levels: Levels, part: Levels, states: int) -> list[Design]:
+    """The designs worth fitting: dense and sparse, predicted or not."""
+    _, channels, taps = levels.shape
+    candidates = _plain(levels)
+    largest = max(int(levels.max()), -int(levels.min()))
+    if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST and largest <= MOST_PREDICTED:
+        candidates += with_lags(levels, states, candidates)
+    middle = int(np.median(part))
+    if 0 < abs(middle) <= MOST_OFFSET and largest <= MOST_PREDICTED:
+        spread = float(np.abs(levels - np.float64(middle)).mean()) * 256
+        candidates.append(Design(start=start_code(spread), predictor=OFFSET, offset=middle))
+    return candidates
+
+
+def side_bytes(design: Design) -> float:
+    """Roughly what weights and coefficients take."""
+    return 0.75 * (design.side.size + (0 if design.weights is None else np.count_nonzero(design.weights)))
+
+
+def with_lags(levels: Levels, states: int, designs: list[Design]) -> list[Design]:
+    """The designs with a linear prediction from neighbours, where one explains enough to be tried."""
+    rows = max(3, FIT_SAMPLES // levels.shape[1])
+    values = _reconstruct(levels[:rows], states)[:, :, 0].astype(np.float32)
+    up, back, side, share = fit_lags(np.clip(values, -32767, 32767), 1)
+    if not up or -0.5 * levels.size * np.log2(max(1e-6, 1 - share)) < 100 + 16 * len(up):
+        return []
+    return [replace(design, predictor=LAGS, up=up, back=back, side=side) for design in designs]
+
+
+def _reconstruct(levels: Levels, states: int) -> Levels:
+    if not states:
+        return levels
+    values = np.empty(levels.shape, np.int32)
+    trellis.replay(np.ascontiguousarray(levels).reshape(-1), states, values.reshape(-1))
+    return values
+
+
+def fitted(levels: Levels, size: int, states: int, design: Design) -> list[Design]:
+    """`design` with weights fitted to `levels`, the first rows of `size` weights: none for few weights or zeros."""
+    rows, channels, taps = levels.shape
+    if size < FIT_LEAST:
+        return []
+    every = max(1, levels.size // FIT_SAMPLES)
+    samples = np.zeros((-(-rows // every) * channels * taps, FEATURES + 2), np.int32)  # rows of zeros give none
+    preset = PRESETS[design.sparse, taps > 1]
+    if taps == 1 and size >= LAGS_LEAST and channels > 8:
+        design = replace(design, near=near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], design.sparse))
+    watch = Watch(samples=samples, every=every, quiet=True)
+    run(levels, replace(design, weights=np.array([preset], np.int32)), states, watch)
+    if not samples.any():
+        return []
+    designs = [replace(design, weights=fit_weights(samples, taps, 1, preset))]
+    if 1 < taps <= 25 and size >= SETS_LEAST:
+        designs.append(replace(design, weights=fit_weights(samples, taps, taps, preset)))
+    return designs
+
+
+def near_lags(levels: Levels, sparse: bool) -> tuple[int, int]:
+    """The two lags above 3, of [rows, columns], whose magnitudes go most with a level's own."""
+    sizes = (levels != 0).astype(np.float32) if sparse else np.minimum(np.abs(levels), 1023).astype(np.float32)
+    sizes -= sizes.mean()
+    spectrum = np.abs(np.fft.rfft(sizes, 2 * levels.shape[1], axis=1)) ** 2
+    related = np.fft.irfft(spectrum.sum(axis=0))[4 : min(levels.shape[1], 257)]
+    first, second, *_ = np.argsort(-related, kind="stable")
+    return int(first) + 4, int(second) + 4

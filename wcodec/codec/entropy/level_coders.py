@@ -1,0 +1,75 @@
+"""The level coders by name and number: levels of one chunk <-> bytes (`formats/wcz.md` section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.entropy import context, dense, sparse
+from wcodec.codec.layout import Shape3
+from wcodec.codec.plan import Effort
+from wcodec.container.wire import CONTEXT, DENSE, SPARSE
+from wcodec.errors import TruncatedError, UnsupportedError
+
+Levels = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class LevelCoder:
+    """A pair of inverses: levels[shape], trellis states and effort to bytes, and back."""
+
+    number: int
+    encode: Callable[[Levels, int, Effort], bytes]
+    decode: Callable[[bytes, Shape3, int], Levels]
+
+
+LEVEL_CODERS: dict[str, LevelCoder] = {
+    "dense": LevelCoder(DENSE, lambda q, _states, _effort: dense.encode(q), lambda p, shape, _: dense.decode(p, shape)),
+    "sparse": LevelCoder(
+        SPARSE, lambda q, _states, _effort: sparse.encode(q), lambda p, shape, _: sparse.decode(p, shape)
+    ),
+    "context": LevelCoder(CONTEXT, context.encode, context.decode),
+}
+BY_NUMBER = {coder.number: coder for coder in LEVEL_CODERS.values()}
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "huffman": ("dense", "sparse"),
+    "context": ("context",),
+    "auto": ("context",),
+}
+"""What `--coder` tries; the smallest result wins."""
+_SMALL = 1 << 14
+
+
+def encode_chunk(levels: Levels, states: int, coders: Sequence[str], effort: Effort) -> bytes:
+    """The smallest of the coders' results, with its number in front. Inverse: `decode_chunk`."""
+    chosen = [LEVEL_CODERS[name] for name in coders if name != "sparse" or len(coders) == 1 or _has_gaps(levels)]
+    return min((bytes((coder.number,)) + coder.encode(levels, states, effort) for coder in chosen), key=len)
+
+
+def _has_gaps(levels: Levels) -> bool:
+    """Whether zeros are many, or stand together: else a gap costs each survivor more than its zeros do as symbols."""
+    zero = levels.reshape(-1) == 0
+    zeros = np.count_nonzero(zero)
+    if zero.size < _SMALL or 2 * zeros >= zero.size:
+        return True
+    runs = int(zero[0]) + np.count_nonzero(zero[1:] > zero[:-1])
+    return bool(4 * runs * zero.size < 3 * zeros * (zero.size - zeros))
+
+
+def decode_chunk(chunk: memoryview, shape: Shape3, states: int) -> Levels:
+    """levels[shape]. Inverse: `encode_chunk`.
+
+    Raises: ContainerError and its kinds.
+    """
+    return _coder_of(chunk).decode(bytes(chunk[1:]), shape, states)
+
+
+def _coder_of(chunk: memoryview) -> LevelCoder:
+    if not len(chunk):
+        raise TruncatedError("chunk: ended early; needed the number of its level coder")
+    if chunk[0] not in BY_NUMBER:
+        raise UnsupportedError(f"chunk: level coder {chunk[0]} is not known to this version")
+    return BY_NUMBER[chunk[0]]

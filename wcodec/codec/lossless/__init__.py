@@ -1,0 +1,8 @@
+"""Values that must come back bit for bit: `encode`, and `decode` into bytes or into an array."""
+
+from __future__ import annotations
+
+from wcodec.codec.lossless.payload import ZSTD, decode, decode_into, encode
+from wcodec.codec.lossless.views import FAST, MOST, pieces
+
+__all__ = ["FAST", "MOST", "ZSTD", "decode", "decode_into", "encode", "pieces"]

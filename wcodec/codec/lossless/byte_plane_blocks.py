@@ -1,0 +1,127 @@
+"""Byte planes in blocks that stay in the processor's cache: the fast code of floats.
+
+Planes of noise are stored: a sample of each tells them. Floats of more than five bits of exponent are rotated, so
+that it fills the top byte; others are split as they lie.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.entropy import huffman, symbols
+from wcodec.codec.lossless.views import WORDS
+from wcodec.container.wire import put_varint, take_varint
+from wcodec.errors import CorruptError, TruncatedError
+from wcodec.kernels import huffman as huffman_kernel
+from wcodec.kernels import planes as kernel
+
+Words = npt.NDArray[np.unsignedinteger]
+Bytes = npt.NDArray[np.uint8]
+
+ROTATED: Final = 0x80
+WORD_AT: Final = 5
+"""The first byte: a flag, the power of two of a word's bytes in two bits, that of a block's words below."""
+BLOCK_BITS: Final = 17
+MOST_BLOCK_BITS: Final = 24
+SAMPLE: Final = 8192
+RUNS: Final = 32
+NOISE: Final = 7.94
+"""Bits a byte from which a plane is stored; a sample of noise measures 7.98."""
+STORED: Final = bytes((symbols.FIXED, 8))
+
+
+def encode(words: Words, rotated: bool) -> bytes:
+    """The sizes of blocks and words, then each plane of each block: its size as a varint, its symbols.
+
+    Inverse: `decode`.
+    """
+    parts: list[bytes] = [bytes((BLOCK_BITS | (words.itemsize.bit_length() - 1) << WORD_AT | ROTATED * rotated,))]
+    size = words.itemsize
+    planes = np.empty((size, min(len(words), 1 << BLOCK_BITS)), np.uint8)
+    for start in range(0, len(words), 1 << BLOCK_BITS):
+        block = words[start : start + (1 << BLOCK_BITS)]
+        if len(block) < planes.shape[1]:
+            planes = np.empty((size, len(block)), np.uint8)
+        kernel.split(block, planes, rotated)
+        for plane in planes:
+            _put_plane(parts, plane)
+    return b"".join(parts)
+
+
+def decode(payload: memoryview, values: Bytes) -> None:
+    """Fills `values`, at least one, contiguous and aligned to words. Inverse: `encode`.
+
+    Raises: TruncatedError, CorruptError, UnsupportedError.
+    """
+    if not payload:
+        raise TruncatedError("blocks: ended early; needed their size")
+    bits, size, rotated = payload[0] & 31, 1 << (payload[0] >> WORD_AT & 3), bool(payload[0] & ROTATED)
+    if bits > MOST_BLOCK_BITS or len(values) % size:
+        raise CorruptError(f"blocks: expected {len(values)} bytes, got 2^{bits} words of {size} bytes each")
+    at, words = 1, values.view(WORDS[size])
+    room = np.empty((size, min(len(words), 1 << bits)), np.uint8)
+    for start in range(0, len(words), 1 << bits):
+        block = words[start : start + (1 << bits)]
+        planes = []
+        for k in range(size):
+            length, at = take_varint(payload, at)
+            if at + length > len(payload):
+                raise TruncatedError(f"plane {k}: ended early; needed {at + length} bytes, got {len(payload)}")
+            planes.append(_plane(payload[at : at + length], room[k, : len(block)]))
+            at += length
+        kernel.weave(planes, block, rotated)
+    if at != len(payload):
+        raise CorruptError(f"blocks: expected to end at byte {at}, got {len(payload)} bytes")
+
+
+def _put_plane(parts: list[bytes], plane: Bytes) -> None:
+    """The plane's size and symbols: stored where it is noise, else the smallest of stored, constant and Huffman."""
+    size = bytearray()
+    if len(plane) >= 2 * SAMPLE and _bits(_counts(_sample(plane))) > NOISE * SAMPLE:
+        code = None
+    else:
+        counts = _counts(plane)
+        used = np.flatnonzero(counts)
+        if len(used) == 1:
+            parts.append(bytes((3 if used[0] > 127 else 2, symbols.CONSTANT)))
+            put_varint(size, int(used[0]))
+            parts.append(bytes(size))
+            return
+        code = huffman.design_bytes(counts)
+    if code is None or code.nbytes >= len(plane):
+        put_varint(size, len(plane) + len(STORED))
+        parts += (bytes(size), STORED, plane.tobytes())
+        return
+    coded = huffman.encode(plane, code)
+    put_varint(size, len(coded) + 1)
+    parts += (bytes(size), bytes((symbols.HUFFMAN,)), coded)
+
+
+def _sample(plane: Bytes) -> Bytes:
+    """SAMPLE bytes from all over the plane."""
+    step = len(plane) // RUNS
+    return np.ascontiguousarray(plane[: RUNS * step].reshape(RUNS, step)[:, : SAMPLE // RUNS]).reshape(-1)
+
+
+def _plane(stream: memoryview, room: Bytes) -> Bytes:
+    """The plane of a stream: where it lies if it is stored, else decoded into `room`."""
+    if len(stream) == len(room) + len(STORED) and stream[: len(STORED)] == STORED:
+        return np.frombuffer(stream, np.uint8)[len(STORED) :]
+    symbols.decode_into(bytes(stream), room)
+    return room
+
+
+def _counts(plane: Bytes) -> huffman.Counts:
+    counts = np.zeros((2, 256), np.int64)
+    huffman_kernel.histogram(plane, 8, counts)
+    total: huffman.Counts = counts[0] + counts[1]
+    return total
+
+
+def _bits(counts: huffman.Counts) -> float:
+    """Bits that the counted bytes come to where each costs what its frequency says."""
+    present = counts[counts > 0]
+    return float((present * np.log2(present.sum() / present)).sum())

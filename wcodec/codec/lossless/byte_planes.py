@@ -1,0 +1,70 @@
+"""Byte planes: a word rotated left by one bit has its exponent in the top byte, the only one far from noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.entropy import symbols, zstd
+from wcodec.container.wire import put_varint, take_varint
+from wcodec.errors import TruncatedError
+from wcodec.kernels import planes as kernel
+
+Words = npt.NDArray[np.unsignedinteger]
+
+
+def encode(words: Words) -> bytes:
+    """Each plane, lowest bytes first: its size as a varint (the last one takes the rest), its symbols.
+
+    Inverse: `decode`.
+    """
+    size = words.itemsize
+    planes = np.empty((size, len(words)), np.uint8)
+    kernel.split(words, planes)
+    out = bytearray()
+    for k, plane in enumerate(planes):
+        packed = symbols.encode(plane)
+        if k < size - 1:
+            put_varint(out, len(packed))
+        out += packed
+    return bytes(out)
+
+
+def decode(payload: bytes, words: Words) -> None:
+    """Fills `words`. Inverse: `encode`.
+
+    Raises: TruncatedError, CorruptError, UnsupportedError.
+    """
+    size = words.itemsize
+    planes = np.empty((size, len(words)), np.uint8)
+    for plane, packed in zip(planes, _planes_of(payload, size), strict=True):
+        symbols.decode_into(packed, plane)
+    kernel.join(planes, words)
+
+
+def _planes_of(payload: bytes, size: int) -> list[bytes]:
+    at = 0
+    planes = []
+    for k in range(size):
+        end = len(payload)
+        if k < size - 1:
+            length, at = take_varint(payload, at)
+            end = at + length
+        if end > len(payload):
+            raise TruncatedError(f"byte plane {k}: ended early; needed {end} bytes, got {len(payload)}")
+        planes.append(payload[at:end])
+        at = end
+    return planes
+
+
+def estimate(words: Words) -> float:
+    """About the bytes that the planes come to: by what frequencies say, four bits a code, or by zstd in a hurry."""
+    planes = np.empty((words.itemsize, len(words)), np.uint8)
+    kernel.split(words, planes)
+    total = 0.0
+    for plane in planes:
+        counts = np.bincount(plane)
+        counts = counts[counts > 0]
+        bits = float((counts * np.log2(len(words) / counts)).sum()) + 4 * len(counts)
+        total += min(bits / 8, len(zstd.encode(plane.tobytes(), 3)))
+    return total

@@ -1,0 +1,247 @@
+"""Floats and integers by contexts: exponent, sign and leading digits through the range coder, the noise as it is.
+
+What is coded given what: exponents given the sizes of rows, columns and taps; signs and leading digits given a linear
+prediction where there is one (taps of a kernel from earlier taps, columns of a tall matrix from earlier columns);
+zeros at the end of a mantissa given the exponent, or once a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.lossless.predictors import (
+    COEF_BITS,
+    LEAST_GAIN,
+    Coefs,
+    Counts,
+    Values,
+    fit_neighbours,
+    fit_taps,
+    grid_of,
+    usual_exponent,
+)
+from wcodec.codec.lossless.views import FLOAT_KINDS, INTEGER, MOST_TAPS, Kind, View, kernel_view, matrix_view
+from wcodec.container.wire import put_varint, take_varint
+from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
+from wcodec.kernels import numbers as kernel
+
+Words = npt.NDArray[np.unsignedinteger]
+Bytes = npt.NDArray[np.uint8]
+
+OUTERMOST, PREDICTED, SPARSE, SHARED, GRID = 1, 2, 4, 8, 16
+"""Flags on disk."""
+LEAST_SHARED: Final = 4
+"""Zeros that all mantissas of a row must share to count."""
+TALL: Final = 16
+"""Columns are predicted in matrices of so many times more rows than columns."""
+LEAST_NOTHING: Final = 16
+"""Zeros have a flag of their own where they are more than one number in so many."""
+FEWEST: Final = 1024
+"""Numbers from which a predictor is tried,"""
+FEWEST_COLUMNS: Final = 32
+"""and columns."""
+SAMPLE: Final = 1 << 17
+"""Kernels or rows that are looked at for a predictor come to about this many numbers, and 24 a coefficient and tap."""
+NO_COEFS: Final[Coefs] = np.empty((0, 0), np.int16)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is told before the numbers.
+
+    middle: the exponent of a usual number.
+    offset: integers: what stands for zero.
+    grid:   classes of exponents whose mantissas end in zeros worth coding, a bit each.
+    """
+
+    kind: Kind
+    view: View
+    middle: int
+    offset: int = 0
+    predicted: bool = False
+    sparse: bool = False
+    shared: bool = False
+    grid: int = 0
+
+    def facts(self) -> npt.NDArray[np.int64]:
+        """The design as the kernel reads it."""
+        flags = self.predicted | self.sparse << 1 | self.shared << 2
+        kind, view = self.kind, self.view
+        offset = self.offset - (self.offset >> 63 << 64)
+        return np.array(
+            [kind.exponent_bits, kind.mantissa_bits, self.middle, offset, view.rows, view.channels, view.taps,
+             view.outermost, flags, self.grid, 0], np.int64,
+        )  # fmt: skip
+
+
+def encode(words: Words, kind: Kind, shape: tuple[int, ...], limit: int = 0) -> bytes | None:
+    """The numbers `words`, at least one, of a tensor of `shape`. Inverse: `decode`.
+
+    None where the coded part would exceed `limit` bytes (0: those of the words).
+    """
+    design, zeros, coefs = _design(words, kind, shape)
+    head = bytearray(_pack(design))
+    coded, raw = np.empty(limit or words.nbytes, np.uint8), np.empty(words.nbytes + 8, np.uint8)
+    used, bits = kernel.encode(words, design.facts(), coefs, zeros, coded, raw)
+    if used < 0:
+        return None
+    put_varint(head, used)
+    return b"".join((head, coded[:used].data, raw[: (bits + 7) // 8].data))
+
+
+def decode(payload: memoryview, words: Words) -> None:
+    """Fills `words`, at least one. Inverse: `encode`.
+
+    Raises: TruncatedError, CorruptError, UnsupportedError.
+    """
+    design, at = _parse(payload, len(words), words.itemsize)
+    used, at = take_varint(payload, at)
+    if at + used > len(payload):
+        raise TruncatedError(f"numbers: ended early; needed {at + used} bytes, got {len(payload)}")
+    rest = np.frombuffer(payload, np.uint8)[at:]
+    taps = design.view.taps
+    coefs = np.zeros((2 if taps == 1 else taps, taps), np.int16) if design.predicted else NO_COEFS
+    fault, bits = kernel.decode(rest[:used], rest[used:], design.facts(), coefs, words)
+    if fault:
+        problem = "ended early" if fault == 1 else "expected numbers as the coder writes them, got others"
+        raise (TruncatedError if fault == 1 else CorruptError)(f"numbers: {problem}")
+    spare = rest[used + bits // 8 :]
+    if len(spare) != (bits % 8 > 0) or (len(spare) and spare[0] >> bits % 8):
+        raise CorruptError(f"numbers: expected {bits} raw bits, got {len(rest) - used} bytes")
+
+
+def item_bytes_of(payload: memoryview, item_bytes: int) -> int:
+    """Bytes of a word of `payload` for elements of `item_bytes`: complex numbers are pairs of words."""
+    number = payload[0] if len(payload) else INTEGER
+    size = FLOAT_KINDS[number].item_bytes if number < INTEGER else item_bytes
+    return size if item_bytes == 2 * size else item_bytes
+
+
+def _pack(design: Design) -> bytearray:
+    """Inverse: `_parse`."""
+    view = design.view
+    flags = OUTERMOST * view.outermost | PREDICTED * design.predicted | SPARSE * design.sparse | SHARED * design.shared
+    out = bytearray((design.kind.id, flags | GRID * (design.grid > 0)))
+    for value in (view.rows, view.channels, view.taps, design.middle):
+        put_varint(out, value)
+    if design.kind.id == INTEGER:
+        put_varint(out, design.offset)
+    if design.grid:
+        out += design.grid.to_bytes(4, "little")
+    return out
+
+
+def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[Design, int]:
+    """The design and the position behind it."""
+    if len(payload) < 2:
+        raise TruncatedError(f"numbers: ended early; needed 2 bytes, got {len(payload)}")
+    number, flags = payload[0], payload[1]
+    if number > INTEGER or flags >> 5:
+        raise UnsupportedError(f"numbers: expected kind 0 to 6 and flags below 32, got {number} and {flags}")
+    kind = Kind(INTEGER, item_bytes) if number == INTEGER else FLOAT_KINDS[number]
+    at, fields = 2, []
+    for _ in range(5 if number == INTEGER else 4):
+        field, at = take_varint(payload, at)
+        fields.append(field)
+    rows, channels, taps, middle, *offset = fields
+    grid = 0
+    if flags & GRID:
+        grid, at = int.from_bytes(payload[at : at + 4], "little"), at + 4
+    design = Design(
+        kind, View(rows, channels, taps, bool(flags & OUTERMOST)), middle, offset[0] if offset else 0,
+        bool(flags & PREDICTED), bool(flags & SPARSE), bool(flags & SHARED), grid,
+    )  # fmt: skip
+    if kind.item_bytes != item_bytes or prod((rows, channels, taps)) != count or taps > MOST_TAPS:
+        raise CorruptError(f"numbers: expected {count} of {item_bytes} bytes, got {fields[:3]} of kind {number}")
+    broken = middle >= kind.exponents or design.offset >> 8 * item_bytes or (design.sparse and taps > 1)
+    if broken or bool(flags & GRID) != (grid > 0) or (number == INTEGER and (design.shared or grid)):
+        raise CorruptError(f"numbers: expected a design that its kind allows, got {payload[: min(at, 24)].hex()}")
+    return design, at
+
+
+def _design(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[Design, Bytes, Coefs]:
+    """A design, the zeros that the mantissas of each row share, and the predictor's coefficients."""
+    design = Design(kind, kernel_view(shape) or matrix_view(shape), 0, 0 if kind.signed else _median(words))
+    counts, zeros = _look(words, design)
+    nothing = int(counts[0].sum() if kind.id == INTEGER else counts[0, -1])
+    sparse = LEAST_NOTHING * nothing > len(words)
+    if sparse and design.view.taps > 1:
+        design = replace(design, view=matrix_view(shape))
+        counts, zeros = _look(words, design)
+    design = replace(design, middle=usual_exponent(counts), sparse=sparse)
+    if kind.id != INTEGER:
+        parts = []
+        found = np.zeros(kind.digits + 1, np.bool_)  # np.unique would load numpy.ma
+        found[zeros] = True
+        for shared in np.flatnonzero(found[1:]) + 1:
+            rows = _rows(words, design.view)[zeros == shared].ravel()
+            parts.append((int(shared), _look(rows, replace(design, view=View(1, len(rows), 1)))[0]))
+        rest = counts - sum(part for _, part in parts)
+        design = replace(design, shared=bool(parts), grid=grid_of([(0, rest), *parts], design.middle))
+    return _predicted(words, design, zeros)
+
+
+def _look(words: Words, design: Design) -> tuple[Counts, Bytes]:
+    """Numbers by exponent and zeros at the end of the mantissa; uint8[rows], zeros that each row shares."""
+    kind, view = design.kind, design.view
+    counts = np.zeros((kind.exponents, kind.digits + 1), np.int64)
+    runs = np.empty(len(words) // view.run, np.uint8)
+    kernel.look(words, design.facts(), view.run, counts, runs)
+    zeros = runs.reshape(-1, view.rows).min(0) if view.outermost else runs
+    return counts, np.where((zeros < LEAST_SHARED) | (kind.id == INTEGER), 0, zeros).astype(np.uint8)
+
+
+def _rows(words: Words, view: View) -> Words:
+    """words[rows, numbers of a row], in whatever order inside a row."""
+    if view.outermost:
+        return words.reshape(view.taps, view.rows, view.channels).transpose(1, 0, 2).reshape(view.rows, -1)
+    return words.reshape(view.rows, -1)
+
+
+def _predicted(words: Words, design: Design, zeros: Bytes) -> tuple[Design, Bytes, Coefs]:
+    """The design with a predictor where one pays."""
+    view = design.view
+    if design.sparse or len(words) < FEWEST:
+        return design, zeros, NO_COEFS
+    if view.taps == 1 and view.rows >= TALL * view.channels and FEWEST_COLUMNS <= view.channels <= MOST_TAPS:
+        tall = replace(design, view=View(view.rows, 1, view.channels), predicted=True)
+        coefs, gain = fit_taps(_sample(words, tall))
+        if gain * view.rows > COEF_BITS * coefs.size / 2 + LEAST_GAIN * len(words):
+            return tall, zeros, coefs
+    if view.taps > 1:
+        coefs, gain = fit_taps(_sample(words, design))
+        cost, gain = COEF_BITS * coefs.size / 2, gain * view.rows * view.channels
+    else:
+        start = max(0, (view.rows - SAMPLE // view.channels) // 2)
+        part = words.reshape(view.rows, -1)[start : start + max(2, SAMPLE // view.channels)]
+        coefs, gain = fit_neighbours(_scaled(part, design))
+        cost, gain = 16.0, gain * len(words)
+    if gain > cost + LEAST_GAIN * len(words):
+        return replace(design, predicted=True), zeros, coefs
+    return design, zeros, NO_COEFS
+
+
+def _sample(words: Words, design: Design) -> Values:
+    """int16[kernels, taps] from all over the tensor."""
+    view = design.view
+    kernels = words.reshape(view.taps, -1).T if view.outermost else words.reshape(-1, view.taps)
+    return _scaled(kernels[:: max(1, len(kernels) // max(SAMPLE // view.taps, 24 * view.taps))], design)
+
+
+def _scaled(words: Words, design: Design) -> Values:
+    """Words as the predictor sees them."""
+    flat = np.ascontiguousarray(words).reshape(-1)
+    values = np.empty(len(flat), np.int16)
+    kernel.scale(flat, design.facts(), values)
+    return values.reshape(words.shape)
+
+
+def _median(words: Words) -> int:
+    """Of unsigned integers, from a sample."""
+    sample = np.sort(words[:: max(1, len(words) >> 12)])
+    return int(sample[len(sample) // 2])

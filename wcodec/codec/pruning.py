@@ -1,0 +1,122 @@
+"""Magnitude pruning (Han, Pool, Tran and Dally 2015): weights near 0 become 0. Encoder only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.plan import Prune
+
+Floats = npt.NDArray[np.float32]
+_INFINITY: Final = 0x7F800000
+_LOW_BITS: Final = 16
+BLOCK: Final = 1 << 20
+
+
+def threshold_of(weights: Floats, prune: Prune) -> float:
+    """The largest magnitude that `prune` removes from float32[...]; 0.0 where it removes none."""
+    if prune.rule == "absolute":
+        return prune.amount
+    if prune.rule == "deviations":
+        finite = weights[np.isfinite(weights)].astype(np.float64)
+        spread = float(finite.std()) if len(finite) else 0.0
+        return prune.amount * spread if spread else 0.0
+    count = pruned_count(weights.size, prune.amount)
+    return ranked(weights, count - 1) if count else 0.0
+
+
+def prune(weights: Floats, threshold: float) -> Floats:
+    """A float32[...] copy with every |w| <= threshold at 0; not-a-number survives."""
+    kept = np.array(weights, np.float32, order="C")
+    for block in blocks(kept):
+        block[np.abs(block) <= threshold] = 0.0
+    return kept
+
+
+def prune_by(weights: Floats, request: Prune) -> Floats:
+    """A float32[...] copy, pruned as requested.
+
+    By sparsity exactly `pruned_count` weights go, of equal magnitudes the earlier ones.
+    """
+    threshold = threshold_of(weights, request)
+    if request.rule != "sparsity":
+        return prune(weights, threshold)
+    kept = np.array(weights, np.float32, order="C")
+    left = pruned_count(kept.size, request.amount)
+    left -= sum(int(np.count_nonzero(np.abs(block) < threshold)) for block in blocks(kept))
+    for block in blocks(kept):
+        magnitudes = np.abs(block)
+        equal = np.flatnonzero(magnitudes == threshold)[:left]
+        left -= len(equal)
+        block[magnitudes < threshold] = 0.0
+        block[equal] = 0.0
+    return kept
+
+
+def pruned_count(count: int, sparsity: float) -> int:
+    """How many of `count` weights the sparsity removes: the nearest integer, halves up."""
+    return min(int(sparsity * count + 0.5), count)
+
+
+def global_threshold(weights: Callable[[], Iterable[Floats]], sparsity: float) -> float:
+    """The threshold that prunes the fraction `sparsity` of the weights of all tensors together, ties included.
+
+    `weights()` gives the tensors, float32[...], one at a time; it is called twice, memory is bounded by the largest.
+    """
+    Prune("sparsity", sparsity)
+    count = pruned_count(sum(tensor.size for tensor in weights()), sparsity)
+    return magnitude_at(weights, count - 1) if count else 0.0
+
+
+def ranked(weights: Floats, rank: int) -> float:
+    """As `magnitude_at`, of one float32[...]."""
+    if weights.size > BLOCK:
+        return magnitude_at(lambda: (weights,), rank)
+    magnitudes = _magnitudes(weights)
+    magnitudes.partition(rank)
+    return _magnitude_of(int(magnitudes[rank]))
+
+
+def magnitude_at(weights: Callable[[], Iterable[Floats]], rank: int) -> float:
+    """The magnitude that has `rank` smaller or equal ones before it; those of not-a-number come last.
+
+    `weights()` gives float32[...] after float32[...]; it is called twice, and memory does not grow with the arrays.
+    """
+    high = np.zeros(1 << (32 - _LOW_BITS), np.int64)
+    for block in _every_block(weights()):
+        high += np.bincount(_magnitudes(block) >> _LOW_BITS, minlength=len(high))
+    top = int(np.searchsorted(np.cumsum(high), rank + 1))
+    before = int(high[:top].sum())
+    low = np.zeros(1 << _LOW_BITS, np.int64)
+    for block in _every_block(weights()):
+        magnitudes = _magnitudes(block)
+        inside = magnitudes[magnitudes >> _LOW_BITS == top] & (len(low) - 1)
+        low += np.bincount(inside, minlength=len(low))
+    rest = int(np.searchsorted(np.cumsum(low), rank + 1 - before))
+    return _magnitude_of(top << _LOW_BITS | rest)
+
+
+def blocks(weights: Floats) -> Iterator[Floats]:
+    """Views, flat, of float32[...] in C order, that together are all of it."""
+    flat = weights.reshape(-1)
+    for start in range(0, flat.size, BLOCK):
+        yield flat[start : start + BLOCK]
+
+
+def _every_block(weights: Iterable[Floats]) -> Iterator[Floats]:
+    for each in weights:
+        yield from blocks(np.ascontiguousarray(each, np.float32))
+
+
+def _magnitudes(weights: Floats) -> npt.NDArray[np.int32]:
+    """A copy of |w| as bit patterns, int32[n]: they sort as the magnitudes do, not-a-number last."""
+    flat = np.ascontiguousarray(weights, np.float32).reshape(-1)
+    return flat.view(np.int32) & np.int32(0x7FFFFFFF)
+
+
+def _magnitude_of(pattern: int) -> float:
+    """The magnitude of a bit pattern; infinity for not-a-number, which is never pruned."""
+    return float(np.array(min(pattern, _INFINITY), np.int32).view(np.float32))

@@ -1,0 +1,239 @@
+"""Weights to levels: which rule and layout a tensor gets, and the levels of a chunk under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from math import prod
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.dequantization import (
+    Float,
+    Levels,
+    Product,
+    Rows,
+    Rule,
+    Step,
+    Table,
+    Transform,
+    round_step,
+    rule_of_rows,
+)
+from wcodec.codec.dequantization_params import pack_rule
+from wcodec.codec.entropy.level_coders import FAMILIES, encode_chunk
+from wcodec.codec.layout import (
+    DENSE,
+    KERNEL,
+    KERNEL_BY_INPUT,
+    KERNEL_FIRST,
+    MATRIX,
+    VECTOR,
+    WITH_TAPS,
+    by_units,
+    families,
+    some_rows,
+    spatial,
+    spread,
+    view_shape,
+)
+from wcodec.codec.plan import Plan
+from wcodec.codec.quantizers import product
+from wcodec.codec.quantizers.affine import Affine, affine_levels, row_steps
+from wcodec.codec.quantizers.few_values import few_values
+from wcodec.codec.quantizers.kmeans import assign, cluster, codebook_of
+from wcodec.codec.quantizers.transform import MAX_SIDE, Basis, basis_of, dct_basis, forward, second_moments
+from wcodec.codec.quantizers.transform import MAX_TAPS as MAX_CHANNELS
+from wcodec.codec.quantizers.trellis import quantize
+from wcodec.container.dtypes import Float32, from_float, to_float32
+from wcodec.container.wire import CHUNK_WEIGHTS
+
+MIN_TAPS, MAX_TAPS = 9, 64
+_TALL = 16
+_FEWEST, _BLOCK, _VECTORS = 4, 4, 256
+_LARGEST = 0x7F7FFFFF
+_SAMPLE = 1 << 16
+_PASSES = {"fast": 1, "normal": 3, "best": 6}
+"""How often the trellis learns its prices."""
+_ABOUT_AS_MANY = 1.05
+"""Bytes of an exact codebook, over those of a quantiser that loses, for which no loss is the better bargain."""
+_AFFINE: dict[str, Affine] = {how: how for how in get_args(Affine)}
+_SPACING = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
+"""Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
+
+
+def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
+    """The layout and the rule with the smallest cost on a sample of the weights."""
+    if plan.how == "float":
+        return VECTOR, _float_rule(_shorter(weights, plan), plan.mantissa)
+    if plan.how in _AFFINE:
+        return _affine_choice(weights, _AFFINE[plan.how], plan)
+    layouts = [family for family in map(partial(_scannable, weights.shape), families(weights.shape)) if family]
+    layouts = layouts or [(VECTOR,)]
+    first = layouts[0][0]
+    if plan.how in {"kmeans", "table"} or (plan.how == "product" and first != VECTOR):
+        return _codebook_choice(weights, first, plan)
+    layout, rule = _uniform_choice(weights, layouts, plan)
+    values = few_values(weights) if plan.few else None
+    if values is None:
+        return layout, rule
+    table = Table(codebook_of(values))
+    every = [layout for family in layouts for layout in family]
+    own = min(every, key=lambda layout: _cost(weights, layout, table)) if every[1:] else first
+    most = _ABOUT_AS_MANY * _true_cost(weights, layout, rule, plan)
+    return (own, table) if _true_cost(weights, own, table, plan) <= most else (layout, rule)
+
+
+def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: Plan) -> tuple[int, Rule]:
+    step = round_step(plan.step * _SPACING[plan.states])
+    choices = [(family, rule) for family in layouts for rule in _uniform_rules(weights, family[0], step, plan)]
+    if plan.effort == "fast":
+        return choices[0][0][0], choices[0][1]
+    family, rule = (
+        min(choices, key=lambda choice: _cost(weights, choice[0][0], choice[1])) if choices[1:] else choices[0]
+    )
+    if family[0] not in WITH_TAPS and isinstance(rule, Transform):  # a basis for the rows as they are
+        return family[0], rule
+    return min(family, key=lambda layout: _cost(weights, layout, rule)) if family[1:] else family[0], rule
+
+
+def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
+    """levels int32[rows, channels, taps] of weights float32[rows, channels, taps] under the rule."""
+    match rule:
+        case Table():
+            return assign(part, rule.codebook)
+        case Rows() | Step() if plan.how in _AFFINE or isinstance(rule, Rows):
+            steps = rule.steps if isinstance(rule, Rows) else np.full(len(part), rule.step, np.float32)
+            return affine_levels(part, steps, _AFFINE.get(plan.how, "symmetric"))
+        case Step():
+            return quantize(part / np.float32(rule.step), rule.states, plan.rate, _PASSES[plan.effort])
+        case Transform():
+            vectors = part.reshape(len(part), -1, len(rule.basis.matrix))
+            turned = forward(vectors, rule.basis).reshape(part.shape)
+            return quantize(turned / np.float32(rule.step), rule.states, plan.rate, _PASSES[plan.effort])
+        case Float():
+            codes = _magnitude_codes(_shorter(part, plan), rule.shift)
+            return (np.where(part < 0, -1, 1) * np.where(codes, codes - rule.offset, 0)).astype(np.int32)
+        case Product():
+            vectors = product.blocks(part.reshape(len(part), -1), rule.codebook.block)
+            return product.assign(vectors, rule.codebook).reshape(len(part), -1, 1)
+
+
+def coders_of(rule: Rule, plan: Plan) -> tuple[str, ...]:
+    """The level coders worth trying. Codes of vectors, and of a few values, may have little that contexts can tell."""
+    codes = isinstance(rule, Product) or (plan.few and isinstance(rule, Table))
+    return ("dense", "context") if codes and plan.coder == "auto" else FAMILIES[plan.coder]
+
+
+def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
+    """The layouts of a family whose rows fit into a chunk."""
+    return tuple(layout for layout in family if prod(view_shape(shape, layout)[1:]) <= CHUNK_WEIGHTS)
+
+
+def _uniform_rules(weights: Float32, layout: int, step: float, plan: Plan) -> Iterator[Rule]:
+    """The rules worth trying. Turning the rows of a matrix pays where there are many for each entry of the basis."""
+    rows, channels, _ = view_shape(weights.shape, layout)
+    height, width = spatial(weights.shape, layout) if layout in WITH_TAPS else (1, 1)
+    if plan.transform and MIN_TAPS <= height * width <= MAX_TAPS and max(height, width) <= MAX_SIDE:
+        yield Transform(step, dct_basis(height, width), plan.states)
+        if plan.effort != "fast":
+            yield Transform(step, _klt(weights, layout, height * width), plan.states)
+    elif plan.transform and height * width == 1 and MIN_TAPS <= channels <= MAX_CHANNELS and rows >= _TALL * channels:
+        yield Transform(step, _klt(weights, layout, channels), plan.states)
+    yield Step(step, plan.states)
+
+
+def _klt(weights: Float32, layout: int, taps: int) -> Basis:
+    """The principal axes of the rows' parts of `taps` weights, a chunk at a time."""
+    rows, channels, inner = view_shape(weights.shape, layout)
+    height = max(1, CHUNK_WEIGHTS // (channels * inner))
+    part = by_units(weights, layout)
+    every = (second_moments(part(start, height).reshape(-1, taps)) for start in range(0, rows, height))
+    return basis_of(np.sum(list(every), 0))
+
+
+def _codebook_choice(weights: Float32, layout: int, plan: Plan) -> tuple[int, Rule]:
+    if plan.given:
+        return plan.given.layout, Product(product.Vectors(plan.given.entries, plan.given.step))
+    return layout, _product_rule(weights, layout, plan) if plan.how == "product" else _table_rule(weights, plan)
+
+
+def _table_rule(weights: Float32, plan: Plan) -> Table:
+    survivors = weights.reshape(-1)
+    spread_of_values = float(survivors.max()) - float(survivors.min())
+    if plan.how == "table":
+        return Table(codebook_of(survivors))
+    if plan.clusters:
+        return Table(cluster(survivors, plan.clusters - 1, plan.start, plan.seed))
+    clusters = int(np.clip(round(spread_of_values / plan.step), 2, 1 << 12))
+    return Table(cluster(survivors, clusters, plan.start, plan.seed, rate=plan.rate * plan.step**2))
+
+
+def _product_rule(weights: Float32, layout: int, plan: Plan) -> Product:
+    """Blocks of a kernel's taps where they are few, else of four weights of a row."""
+    rows, channels, taps = view_shape(weights.shape, layout)
+    block = plan.block or (taps if _FEWEST <= taps <= MAX_TAPS else _BLOCK)
+    vectors = product.blocks(spread(weights, layout).reshape(rows, -1), min(block, channels * taps))
+    rate = 0.0 if plan.clusters else plan.rate * plan.step**2
+    return Product(product.learn(vectors, plan.clusters or _VECTORS, rate * vectors.shape[1], round_step))
+
+
+def _affine_choice(weights: Float32, how: Affine, plan: Plan) -> tuple[int, Rule]:
+    """A step for every output where that was asked, one for all weights otherwise."""
+    layout = _outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
+    if layout != VECTOR and _scannable(weights.shape, (layout,)):
+        return layout, Rows(row_steps(spread(weights, layout), how, plan.bits))
+    rule = Step(float(row_steps(weights.reshape(1, -1), how, plan.bits)[0]))
+    layouts = [layout for family in families(weights.shape) for layout in _scannable(weights.shape, family)]
+    if plan.effort == "fast" or not layouts:
+        return (layouts or [VECTOR])[0], rule
+    return min(layouts, key=lambda layout: _cost(weights, layout, rule)), rule
+
+
+def _outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
+    """The layout whose rows are the outputs; those of depthwise kernels (height, width, in, 1) are their inputs."""
+    if len(shape) < 2:
+        return VECTOR
+    if where == "first":
+        return KERNEL_FIRST if len(shape) > 2 else MATRIX
+    if len(shape) > 2:
+        return KERNEL if shape[-1] > 1 else KERNEL_BY_INPUT
+    return DENSE
+
+
+def _float_rule(weights: Float32, mantissa: int) -> Float:
+    shift = 23 - mantissa
+    codes = _magnitude_codes(weights, shift)
+    return Float(shift, int(codes[codes > 0].min(initial=1 << 31 >> shift)) - 1)
+
+
+def _shorter(weights: Float32, plan: Plan) -> Float32:
+    """Rounded as the shorter type has it, to nearest even."""
+    return weights if plan.kind == "float32" else to_float32(from_float(weights, plan.kind), plan.kind)
+
+
+def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
+    """The upper bits of the magnitudes as float32, rounded; what rounds to infinity stays under it."""
+    magnitudes = (weights.view(np.int32) & 0x7FFFFFFF).astype(np.int64)
+    return np.minimum(magnitudes + ((1 << shift) >> 1), _LARGEST) >> shift
+
+
+def _cost(weights: Float32, layout: int, rule: Rule) -> float:
+    """Bytes of the weights and of the rule's tables, judged by rows from the middle and plain rounding."""
+    plain = Plan("uniform", effort="fast", coder="context")
+    return _true_cost(weights, layout, replace(rule, states=0), plain, _SAMPLE)
+
+
+def _true_cost(weights: Float32, layout: int, rule: Rule, plan: Plan, sample: int = 4 * _SAMPLE) -> float:
+    """The same, quantised and coded as planned."""
+    every, channels, taps = view_shape(weights.shape, layout)
+    rows = max(1, sample // max(1, channels * taps))
+    start = max(0, (every - rows) // 2)
+    tables = bytearray()
+    pack_rule(tables, rule)
+    levels = quantized(some_rows(weights, layout, start, rows), rule_of_rows(rule, start, rows), plan)
+    payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
+    return (len(payload) - 1) * every / len(levels) + len(tables)

@@ -1,0 +1,131 @@
+"""One reading of every tensor before any is coded: what planning needs to know, and which tensors are the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.parallel import tensor_by_tensor
+from wcodec.codec.pruning import BLOCK, blocks, ranked
+from wcodec.codec.tensor_header import NO_POSITIONS
+from wcodec.container.dtypes import Float32, to_float32
+from wcodec.kernels import survey as kernel
+from wcodec.model import FLOATS, Bits, Tensor
+
+_TALL, _FEW = 16.0, 4096
+_OUTLIER = 4096.0
+_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_OF = {"float16": 65504.0}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One look at a tensor's regular weights: those that are finite and within `limit`.
+
+    energy: sum of squares; low, high: extremes; regular: how many they are.
+    """
+
+    regular: int
+    energy: float
+    low: float
+    high: float
+    limit: float
+
+    @property
+    def rms(self) -> float:
+        """Root mean square."""
+        return (self.energy / self.regular) ** 0.5 if self.regular else 0.0
+
+
+def is_weight(tensor: Tensor) -> bool:
+    """Whether the tensor counts for errors and targets: float values of two or more dimensions."""
+    return tensor.dtype in FLOATS and len(tensor.shape) >= 2 and tensor.count > 0
+
+
+def survey(tensor: Tensor, values: Bits) -> Survey:
+    """Describe the regular weights among the tensor's values.
+
+    A few magnitudes over 4096 times the median of the non-zero ones would cost all others their precision: they are not
+    regular, unless they are so many that they are the distribution.
+    """
+    weights = np.ascontiguousarray(to_float32(values, tensor.dtype)).reshape(-1)
+    # What is rounded may grow: half of the largest number leaves room for it.
+    highest = _LARGEST_OF.get(tensor.dtype, _LARGEST) / 2
+    result = _describe(weights, highest)
+    top = max(-result.low, result.high)
+    # A lone outlier is at most sqrt(n) times the rms: in small tensors only the median can tell.
+    if result.rms and (top > _TALL * result.rms or result.regular < _FEW):
+        # Where more than half are over top / 4096 so is their median: most tensors need no search for it.
+        half = (weights.size - kernel.count_within(weights, 0.0) + 1) // 2
+        if result.regular == weights.size and weights.size - kernel.count_within(weights, top / _OUTLIER) >= half:
+            return result
+        zeros, finite = kernel.count_within(weights, 0.0), kernel.count_within(weights, highest)
+        median = ranked(weights, zeros + (finite - zeros) // 2)
+        bound = min(_OUTLIER * median, result.limit)
+        if finite - kernel.count_within(weights, bound) <= max(1, finite // 1024):
+            result = _describe(weights, bound)
+    return result
+
+
+def irregular(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
+    """Positions, in C order, of the weights that are not finite or larger in magnitude than `limit`."""
+    flat = weights.reshape(-1)
+    if kernel.count_within(flat, limit) == flat.size:
+        return NO_POSITIONS
+    found = [np.flatnonzero(~(np.abs(block) <= limit)) for block in blocks(flat)]
+    return np.concatenate([number * BLOCK + positions for number, positions in enumerate(found)])
+
+
+def energy_of(weights: Float32) -> float:
+    """The sum of the squares of those that are finite."""
+    return _describe(np.ascontiguousarray(weights).reshape(-1), _LARGEST).energy
+
+
+def _describe(weights: Float32, limit: float) -> Survey:
+    found = np.empty(4)
+    kernel.describe(weights, limit, found)
+    regular, low, high, energy = found.tolist()
+    return Survey(int(regular), energy, low, high, limit)
+
+
+_PIECES, _PIECE = 128, 512
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one reading of a tensor tells: its survey (None where it must stay exact) and a fingerprint of its bytes."""
+
+    survey: Survey | None
+    fingerprint: bytes
+
+
+def look(tensor: Tensor) -> Look:
+    """Read the tensor once. The fingerprint is of evenly spread pieces where the tensor is large."""
+    values = tensor.read()
+    lossy = tensor.dtype in FLOATS and not tensor.exact
+    return Look(survey(tensor, values) if lossy else None, _digest(values, sampled=True))
+
+
+def look_at(tensors: Iterable[Tensor], threads: int) -> list[Look]:
+    """A look at each; where fingerprints by pieces are alike, all bytes are read for them."""
+    every = list(tensors)
+    looks = list(tensor_by_tensor(lambda i, _: look(every[i]), every, threads))
+    keys = [(tensor.dtype, tensor.shape, found.fingerprint) for tensor, found in zip(every, looks, strict=True)]
+    times = Counter(keys)
+    return [
+        replace(found, fingerprint=_digest(tensor.read(), sampled=False)) if times[key] > 1 else found
+        for tensor, found, key in zip(every, looks, keys, strict=True)
+    ]
+
+
+def _digest(values: Bits, sampled: bool) -> bytes:
+    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    if sampled and raw.size > 2 * _PIECES * _PIECE:
+        every = raw.size // _PIECES
+        raw = np.ascontiguousarray(raw[: every * _PIECES].reshape(_PIECES, every)[:, :_PIECE])
+    return hashlib.blake2b(raw.data, digest_size=16, usedforsecurity=False).digest()

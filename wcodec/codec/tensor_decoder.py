@@ -1,0 +1,128 @@
+"""One chunk of a tensor's sections -> its values: the piece of work that decoding is made of."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from wcodec.codec import lossless
+from wcodec.codec.delta import BY_CHUNK, SUM, BaseValues, summed, together
+from wcodec.codec.dequantization import in_shape, level_shape, rule_of_rows
+from wcodec.codec.entropy.level_coders import decode_chunk
+from wcodec.codec.layout import VECTOR, place
+from wcodec.codec.parallel import Map
+from wcodec.codec.tensor_header import Head, chunk_shape, parse_head
+from wcodec.container.dtypes import from_float, numpy_type
+from wcodec.container.reader import read_section
+from wcodec.container.records import Record
+from wcodec.container.wire import take_varint
+from wcodec.errors import ContainerError, CorruptError, RecipeError, TruncatedError
+from wcodec.model import FLOATS, ITEM_BYTES, Bits, TensorFacts
+
+
+@dataclass(frozen=True)
+class Sections:
+    """A tensor's sections in an open file, its head parsed."""
+
+    file: BinaryIO
+    facts: TensorFacts
+    record: Record
+    head: Head
+    first: memoryview
+    base: BaseValues | None = None
+
+    def chunk(self, number: int) -> Bits:
+        """The values of chunk `number`, flat where they are exact, else shaped as levels are.
+
+        Raises: ContainerError and its kinds.
+        """
+        where = f"{self.facts.name}, section {number}"
+        chunk = memoryview(read_section(self.file, self.record.sections[number], where)) if number else self.first
+        if self.record.way == BY_CHUNK:
+            return self._against(chunk, number)
+        return _values(chunk, self.head, self.facts, number)
+
+    def _against(self, chunk: memoryview, number: int) -> Bits:
+        """The same, of exact values that are coded against a base."""
+        if not len(chunk):
+            raise TruncatedError("chunk: ended early; needed the way of coding against the base")
+        if chunk[0] == SUM and self.facts.dtype not in FLOATS:
+            raise CorruptError(f"chunk: expected floats in way {SUM} against the base, got {self.facts.dtype}")
+        length, at = take_varint(chunk, 1) if chunk[0] == SUM else (len(chunk) - 1, 1)
+        if at + length > len(chunk):
+            raise TruncatedError(f"chunk: ended early; needed {at + length} bytes, got {len(chunk)}")
+        values = _values(chunk[at : at + length], self.head, self.facts, number)
+        if not chunk[0] or self.base is None:
+            return values
+        facts = TensorFacts(self.record.named, self.facts.dtype, self.facts.shape)
+        base = self.base.part(facts, number * self.head.chunk_units, values.size)
+        if chunk[0] == SUM:
+            steps = _values(chunk[at + length :], self.head, self.facts, number)
+            words = steps.view(f"<u{steps.itemsize}")
+            return summed(values, words, base, self.facts.dtype)
+        return together(chunk[0], values, base, self.facts.dtype)
+
+
+def open_sections(file: BinaryIO, facts: TensorFacts, record: Record, base: BaseValues | None) -> Sections:
+    """Reads the first section, and the head in it.
+
+    base: what the container is coded against; needed where the record says so.
+    Raises: ContainerError and its kinds.
+    """
+    first = memoryview(read_section(file, record.sections[0], f"{facts.name}, section 0"))
+    head, start = parse_head(facts, first, len(record.sections))
+    if record.way == BY_CHUNK and head.rule is not None:
+        raise CorruptError(f"{facts.name}: expected exact values beside way {BY_CHUNK} of coding against a base")
+    return Sections(file, facts, record, head, first[start:], base)
+
+
+def _values(chunk: memoryview, head: Head, facts: TensorFacts, number: int) -> Bits:
+    shape = chunk_shape(facts, head, number)
+    if head.rule is None:
+        item = ITEM_BYTES[facts.dtype]
+        raw = np.empty(item * shape[1], np.uint8)
+        lossless.decode_into(chunk, raw, item)
+        return raw.view(numpy_type(facts.dtype))
+    levels = decode_chunk(chunk, level_shape(head.rule, shape), head.rule.states)
+    rule = head.rule if head.layout == VECTOR else rule_of_rows(head.rule, number * head.chunk_units, shape[0])
+    weights = rule.weights(levels, facts.dtype in {"float32", "bfloat16"})
+    return from_float(in_shape(weights, shape), facts.dtype)
+
+
+def decode_tensor(
+    file: BinaryIO, facts: TensorFacts, record: Record, chunk_map: Map, base: BaseValues | None = None
+) -> Bits:
+    """One tensor's values[shape] from its sections, or what is to be added to the base. Inverse: `encode_tensor`.
+
+    Raises: ContainerError and its kinds; RecipeError where it needs a base and has none.
+    """
+    if record.way and base is None:
+        raise RecipeError(f"{facts.name}: expected --base with the file that it is coded against, got none")
+    try:
+        sections = open_sections(file, facts, record, base)
+        values: Bits = np.empty(facts.shape, numpy_type(facts.dtype))
+        for _ in chunk_map(lambda number: _put(sections, number, values), range(len(record.sections))):
+            pass
+        positions, patches = sections.head.positions, sections.head.patches
+        if positions.size:
+            values.reshape(-1).view(np.uint8).reshape(values.size, -1)[positions] = patches
+    except ContainerError as error:
+        named = str(error).startswith(facts.name)
+        raise type(error)(str(error) if named else f"{facts.name}: {error}") from error
+    except (MemoryError, OverflowError) as error:
+        raise CorruptError(f"{facts.name}: expected a tensor that fits in memory, got shape {facts.shape}") from error
+    if zlib.crc32(values.data if values.flags.c_contiguous else values.tobytes()) != record.digest:
+        raise CorruptError(f"{facts.name}: the digest of the decoded values does not fit")
+    return values
+
+
+def _put(sections: Sections, number: int, values: Bits) -> None:
+    """Decode chunk `number` to its place among the tensor's values[shape]."""
+    chunk, head, first = sections.chunk(number), sections.head, number * sections.head.chunk_units
+    if head.rule is None or head.layout == VECTOR:
+        values.reshape(-1)[first : first + chunk.size] = chunk.reshape(-1)
+    else:
+        place(chunk, values, first, head.layout)

@@ -1,0 +1,74 @@
+"""Element types as numpy knows them; floats of any type to float32 and back, as `formats/wcz.md` section 5 rounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.model import Bits
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+_NUMPY = {
+    "bfloat16": "<u2",
+    "float8_e4m3": "u1",
+    "float8_e5m2": "u1",
+    "bytes2": "<u2",
+    "bytes1": "u1",
+    "float16": "<f2",
+    "float32": "<f4",
+    "float64": "<f8",
+    "complex64": "<c8",
+    "complex128": "<c16",
+    "bool": "?",
+    "uint8": "u1",
+    "int8": "i1",
+    "uint16": "<u2",
+    "int16": "<i2",
+    "uint32": "<u4",
+    "int32": "<i4",
+    "uint64": "<u8",
+    "int64": "<i8",
+}
+
+
+def numpy_type(dtype: str) -> np.dtype[np.generic]:
+    """The numpy type of an element; unsigned integers where numpy has none."""
+    return np.dtype(_NUMPY[dtype])
+
+
+def to_float32(values: Bits, dtype: str) -> Float32:
+    """The values as float32, rounded to nearest where they are float64."""
+    if dtype == "bfloat16":
+        return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
+
+
+def from_float(values: Float32 | Float64, dtype: str) -> Bits:
+    """float32 or float64 values as the bits of `dtype`, rounded to nearest even; bfloat16 by way of float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype != "bfloat16":
+            return values.astype(numpy_type(dtype), copy=False)
+        bits = values.astype(np.float32, copy=False).view(np.uint32)
+        return (bits + 0x7FFF + (bits >> 16 & 1) >> 16).astype(np.uint16)
+
+
+def mantissa_of(values: Float32) -> int:
+    """Bits of mantissa, 0..23, that all of the float32 values have at most."""
+    bits = int(np.bitwise_or.reduce(np.ascontiguousarray(values).view(np.uint32), axis=None, initial=0)) & 0x7FFFFF
+    return 23 - ((bits & -bits).bit_length() - 1) if bits else 0
+
+
+def shortened(values: Float32, bits: int) -> Float32:
+    """float32 of `bits` bits of mantissa, rounded."""
+    shift = 23 - bits
+    raw = np.ascontiguousarray(values).view(np.uint32)
+    return ((raw + np.uint32(1 << shift >> 1)) & np.uint32((0xFFFFFFFF << shift) & 0xFFFFFFFF)).view(np.float32)
+
+
+def short(values: Float32) -> Float32:
+    """float32 of eight mantissa bits, as `round_step`'s: what a file has of weights that are not rounded to levels."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)

@@ -1,0 +1,57 @@
+"""The numbers of `formats/wcz.md`: ids on disk, never reused, and the bounds a reader enforces."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wcodec.errors import CorruptError, TruncatedError
+
+MAGIC: Final = b"\x89WCZ"
+READER_VERSION: Final = 1
+CHUNK_WEIGHTS: Final = 1 << 20
+"""A tensor of more weights than this is split into row-aligned chunks of about this many."""
+REST: Final = ""
+"""Name of the tensor that is none: the bytes of a file beside its tensors, where they are too many for a skeleton."""
+
+# --- rules by which levels become weights, coders of levels, coders of symbols -------------------------------------
+EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT, ROWS = range(7)
+PATCHED: Final = 0x40
+"""Flag beside the rule: some elements are stored as they are."""
+DENSE, SPARSE, CONTEXT = range(3)
+HUFFMAN: Final = 2
+MOST_TOKENS: Final = 1 << 16
+"""The largest alphabet of a Huffman code."""
+
+# --- limits: a reader refuses what exceeds them, before it allocates -----------------------------------------------
+MAX_DIMS: Final = 32
+MAX_TENSORS: Final = 1 << 20
+MAX_NAME_BYTES: Final = 1 << 16
+MAX_LEVEL: Final = (1 << 30) - 1
+"""Levels are integers of magnitude at most this."""
+
+
+def put_varint(out: bytearray, value: int) -> None:
+    """Append `value` >= 0 as LEB128: 7 bits a byte, low first, high bit on all but the last. Inverse: `take_varint`."""
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+def take_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """The varint at `data[at:]` and the position behind it. Inverse: `put_varint`.
+
+    Raises: TruncatedError at the end of `data`; CorruptError when it is not the shortest form or exceeds 64 bits.
+    """
+    value = 0
+    for shift in range(0, 64, 7):
+        if at >= len(data):
+            raise TruncatedError(f"varint at byte {at}: ended early; needed one more byte")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if (byte == 0 and shift) or value >> 64:
+                raise CorruptError(f"varint before byte {at}: expected the shortest form of 64 bits, got 0x{byte:02x}")
+            return value, at
+    raise CorruptError(f"varint before byte {at}: expected at most 10 bytes, got more")

@@ -1,0 +1,97 @@
+"""Writing a container: sections as they come, then the model section and the index, last the header."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from wcodec.container.model_section import BASE_FEATURE, KIND_FEATURES, BaseFacts, pack_model_section
+from wcodec.container.records import HEADER_BYTES, KINDS, pack_error
+from wcodec.container.wire import MAGIC, READER_VERSION, put_varint
+from wcodec.model import TensorFacts
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A tensor after coding: its sections' bytes and what the record says of them (see `records.Record`)."""
+
+    sections: tuple[bytes, ...]
+    digest: int
+    error: float | None = None
+    kept: int | None = None
+    way: int = 0
+
+
+@dataclass
+class Writer:
+    """Takes coded tensors in order, writes their sections at once, and closes the file with `finish`."""
+
+    file: BinaryIO
+    _index: bytearray = field(default_factory=bytearray)
+    _sections: bytearray = field(default_factory=bytearray)
+    _count: int = 0
+    _ways: bytearray = field(default_factory=bytearray)
+
+    def __post_init__(self) -> None:
+        self.file.write(bytes(HEADER_BYTES))
+
+    def section(self, section: bytes) -> None:
+        """One section of the next tensor, so that a large one need not be held whole."""
+        self.file.write(section)
+        put_varint(self._sections, len(section))
+        self._sections += struct.pack("<I", zlib.crc32(section))
+        self._count += 1
+
+    def add(self, coded: Coded) -> None:
+        """The next tensor, with the sections given to `section` before as the first of its own."""
+        lossy = coded.error is not None
+        for section in coded.sections:
+            self.section(section)
+        put_varint(self._index, 2 * self._count - (not lossy))
+        self._index += struct.pack("<I", coded.digest) + self._sections
+        self._count = 0
+        self._sections.clear()
+        self._ways.append(coded.way)
+        if coded.error is not None:
+            self._index += struct.pack("<H", pack_error(coded.error))
+            put_varint(self._index, coded.kept or 0)
+
+    def add_duplicate(self, number: int) -> None:
+        """The next tensor equals tensor `number`."""
+        self._index.append(0)
+        put_varint(self._index, number)
+        self._ways.append(0)
+
+    def finish(
+        self,
+        kind: str,
+        tensors: Sequence[TensorFacts],
+        skeleton: bytes,
+        source_bytes: int,
+        error: float,
+        base: bytes | None = None,
+    ) -> int:
+        """Write model section, index and header; the length of the file, bytes.
+
+        base: SHA-256 of the file that tensors are coded against; not kept where none is.
+        """
+        facts = BaseFacts(base, tuple(self._ways)) if base and any(self._ways) else None
+        section = pack_model_section(tensors, skeleton, facts)
+        self.file.write(section.stored)
+        head = bytearray((KINDS.index(kind), section.coding))
+        put_varint(head, section.length)
+        put_varint(head, len(section.stored))
+        head += struct.pack("<I", zlib.crc32(section.stored))
+        put_varint(head, source_bytes)
+        head += struct.pack("<H", pack_error(error))
+        index = bytes(head + self._index)
+        self.file.write(index)
+        length = self.file.tell()
+        features = section.features | KIND_FEATURES.get(kind, 0) | (BASE_FEATURE if facts else 0)
+        header = struct.pack("<4sBBHQI", MAGIC, READER_VERSION, 0, features, length, len(index))
+        self.file.seek(0)
+        self.file.write(header + struct.pack("<I", zlib.crc32(index, zlib.crc32(header))))
+        return length

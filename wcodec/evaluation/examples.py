@@ -1,0 +1,154 @@
+"""Examples for a network: arrays made to fit its inputs, and every change to them said in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.errors import RecipeError
+
+Array = npt.NDArray[np.generic]
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """One input of a network.
+
+    shape:    of one example; None where any length will do.
+    dtype:    what the network declares; integers are never rescaled.
+    rescales: the network scales pixels itself (a Rescaling or Normalization layer).
+    """
+
+    name: str
+    shape: Shape
+    dtype: str = "float32"
+    rescales: bool = False
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a network is measured on.
+
+    inputs: one array per input of the network, in its order, examples first.
+    labels: class numbers, one-hot rows or target values, examples first; None where unknown.
+    said:   sentences on what was assumed of the data and done to it.
+    """
+
+    inputs: tuple[Array, ...]
+    labels: Array | None = None
+    said: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Examples."""
+        return len(self.inputs[0])
+
+
+@dataclass(frozen=True)
+class Found:
+    """Arrays as they were found, before they fit a network.
+
+    where: the user's words for the place, for errors.
+    names: what each input was called there.
+    """
+
+    where: str
+    names: tuple[str, ...]
+    inputs: tuple[Array, ...]
+    labels: Array | None = None
+    said: tuple[str, ...] = ()
+
+
+def fit(found: Found, wanted: tuple[ModelInput, ...], rescale: float | None, limit: int | None) -> Examples:
+    """`found` cut to `limit` examples spread evenly, scaled, and shaped as the network wants.
+
+    Raises: RecipeError where counts or shapes cannot fit.
+    """
+    if len(found.inputs) != len(wanted):
+        raise RecipeError(
+            f"{found.where}: expected {len(wanted)} inputs ({', '.join(w.name for w in wanted)}), "
+            f"got {len(found.inputs)} ({', '.join(found.names)})"
+        )
+    if rescale is not None and not 0 < abs(rescale) < math.inf:
+        raise RecipeError(f"--rescale: expected a finite number other than 0, got {rescale:g}")
+    columns = [*zip(found.names, found.inputs, strict=True)]
+    if found.labels is not None:
+        columns.append(("labels", found.labels))
+    counts = {name: len(array) if array.ndim else 0 for name, array in columns}
+    count = counts[found.names[0]]
+    if set(counts.values()) != {count} or count == 0:
+        raise RecipeError(f"{found.where}: expected as many examples everywhere, and one at least, got {counts}")
+    said = list(found.said)
+    chosen: slice | npt.NDArray[np.intp] = slice(None)
+    if limit is not None and limit < count:
+        chosen = np.linspace(0, count - 1, limit).round().astype(np.intp)
+        said.append(f"{limit} of {count} examples, spread evenly")
+    inputs = []
+    for name, array, want in zip(found.names, found.inputs, wanted, strict=True):
+        place = f"{found.where}: {name}"
+        scaled, how_scaled = _scaled(place, array[chosen], want, rescale)
+        _refuse_not_finite(place, scaled)
+        shaped, how_shaped = _shaped(place, scaled, want)
+        inputs.append(shaped)
+        said += [f"{name} {how}" for how in (how_scaled, how_shaped) if how]
+    return Examples(tuple(inputs), None if found.labels is None else found.labels[chosen], tuple(said))
+
+
+def _refuse_not_finite(place: str, array: Array) -> None:
+    """Raises: RecipeError naming the first example with NaN or infinity, from which nothing can be told."""
+    if array.dtype.kind != "f":
+        return
+    if not (finite := np.isfinite(array.reshape(len(array), -1)).all(axis=1)).all():
+        bad = np.flatnonzero(~finite)
+        raise RecipeError(
+            f"{place}: expected finite numbers, got NaN or infinity in {len(bad)} of {len(array)} examples, "
+            f"the first of them number {bad[0]}"
+        )
+
+
+def _scaled(place: str, array: Array, want: ModelInput, rescale: float | None) -> tuple[Array, str]:
+    """uint8 pixels as float32 in 0..1 (or times `rescale`), and what was done; other numbers stay, in 32 bits."""
+    if array.dtype.kind not in "biuf":
+        raise RecipeError(f"{place}: expected numbers, got {array.dtype}")
+    if not want.dtype.startswith(("float", "bfloat")):
+        if rescale is not None:
+            raise RecipeError(f"{place}: --rescale expected a network with float inputs, got {want.dtype}")
+        return array, ""
+    if rescale is not None:
+        return array.astype(np.float32) * np.float32(rescale), f"multiplied by {rescale:g}"
+    if array.dtype == np.uint8 and want.rescales:
+        return array.astype(np.float32), "kept at 0..255: the network rescales them"
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255), "divided by 255"
+    return array.astype(np.float32, copy=False), ""
+
+
+def _shaped(place: str, array: Array, want: ModelInput) -> tuple[Array, str]:
+    """`array` in a shape that the network takes, and what was done."""
+    got = array.shape[1:]
+    if matches(got, want.shape):
+        return array, ""
+    if matches((*got, 1), want.shape):
+        return array[..., None], "given a channel axis"
+    if matches((1, *got), want.shape):
+        return array[:, None], "given a channel axis"
+    if got[-1:] == (1,) and matches(got[:-1], want.shape):
+        return array[..., 0], "without its channel axis"
+    known = [length for length in want.shape if length is not None]
+    if 1 in (len(got), len(want.shape)) and len(known) == len(want.shape) and math.prod(got) == math.prod(known):
+        return array.reshape(len(array), *known), f"reshaped to {tuple(known)}"
+    expected = ", ".join("any" if length is None else str(length) for length in want.shape)
+    raise RecipeError(f"{place}: expected examples of shape ({expected}) for input {want.name}, got {got}")
+
+
+def matches(got: tuple[int, ...], want: Shape) -> bool:
+    """Whether an example of shape `got` can go where `want` is asked."""
+    return len(got) == len(want) and all(w in (None, g) for g, w in zip(got, want, strict=True))
+
+
+Batches = Sequence[tuple[Array, ...]]

@@ -1,0 +1,88 @@
+"""Keras, imported when it is needed, without a word on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Final
+
+from wcodec.errors import RecipeError, UnsupportedError
+
+OLDEST: Final = (3, 11, 3)
+"""Older versions run code from a model file even in safe mode (CVE-2025-9905)."""
+
+
+def keras() -> ModuleType:
+    """The module keras, of a version that loads files safely.
+
+    Raises: RecipeError where Keras or its backend is missing; UnsupportedError where Keras is too old.
+    """
+    if loaded := sys.modules.get("keras"):
+        return loaded
+    try:
+        version = importlib.metadata.version("keras")
+    except importlib.metadata.PackageNotFoundError as exc:
+        raise RecipeError("evaluate: expected Keras, it is missing: pip install 'wcodec[keras]'") from exc
+    if _numbers(version) < OLDEST:
+        raise UnsupportedError(f"keras: expected version {'.'.join(map(str, OLDEST))} or later, got {version}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with hushed(), _without_stderr():
+            module = importlib.import_module("keras")
+    except ImportError as exc:
+        raise RecipeError(f"keras: expected it to import, got {exc}: pip install 'wcodec[keras]'") from exc
+    logging.getLogger("tensorflow").addFilter(lambda record: "Object was never used" not in str(record.msg))
+    return module
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(digits) for part in version.split(".")[:3] if (digits := "".join(filter(str.isdigit, part))))
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Silence what Keras and TensorFlow say in Python: warnings and logs below errors."""
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "keras")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Send descriptor 2 nowhere: TensorFlow's C++ writes there before it can be told not to."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        sys.stderr.flush()
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def tensorflow() -> ModuleType:
+    """The module tensorflow. Raises: RecipeError where Keras runs on something else."""
+    backend = keras().backend.backend()
+    if backend != "tensorflow":
+        raise RecipeError(f"tuning: expected Keras to run on tensorflow, got {backend}")
+    return importlib.import_module("tensorflow")

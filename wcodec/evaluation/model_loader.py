@@ -1,0 +1,236 @@
+"""A runnable network from a model file or a .wcz."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import mmap
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from wcodec.container.reader import is_container
+from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
+from wcodec.evaluation import user_code
+from wcodec.evaluation.examples import Array, ModelInput
+from wcodec.evaluation.keras_backend import hushed, keras
+from wcodec.pipeline.folder_decoder import INDEX
+
+if TYPE_CHECKING:
+    from keras import Model
+
+
+T = TypeVar("T")
+ZIP = b"PK\x03\x04"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+KERAS_2_MARK = b'"batch_input_shape"'
+
+
+def load_model(
+    path: str | Path, *, architecture: str | None = None, imports: Sequence[str] = (), unsafe: bool = False
+) -> Model:
+    """The network in `path` (.wcz, .keras, .h5, .weights.h5, .npz, .safetensors), uncompiled.
+
+    architecture: for files of weights alone: a model file, or `module:function` that returns the network.
+    imports:      modules that register the network's own layers; the user's code is run.
+    unsafe:       let the file run code of its own (Lambda layers).
+
+    Raises: ModelFileError where Keras cannot load it; UnsupportedError where it would run code;
+            RecipeError where something is missing; errors of the container.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ModelFileError(f"{path}: expected a model file, found none")
+    keras()
+    for module in imports:
+        user_code.imported(module)
+    packed = (path / INDEX).is_file() if path.is_dir() else path.suffix.lower() == ".wcz" or is_container(path)
+    if not packed:
+        return _opened(path, path.name, architecture, unsafe)
+    from wcodec.pipeline.folder_decoder import decode  # noqa: PLC0415 - most networks come from other files
+
+    with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
+        decoded = Path(folder) / path.stem
+        decode(path, decoded)
+        return _opened(decoded, path.stem, architecture, unsafe)
+
+
+def model_inputs(model: Model) -> tuple[ModelInput, ...]:
+    """What the network takes, in the order of `model.inputs`.
+
+    Raises: RecipeError for a network that neither declares its inputs nor was built for one.
+    """
+    inputs = getattr(model, "inputs", None)
+    rescales = any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers)
+    if not inputs:
+        return (ModelInput("inputs", _built_for(model), str(model.variable_dtype), rescales),)
+    return tuple(ModelInput(x.name, tuple(x.shape[1:]), str(x.dtype), rescales) for x in inputs)
+
+
+def _built_for(model: Model) -> tuple[int | None, ...]:
+    """The shape of an example for a network of the user's own class, by what it was built with.
+
+    Raises: RecipeError where that is not the shape of one input.
+    """
+    shape = (model.get_build_config() or {}).get("input_shape")
+    if not isinstance(shape, list | tuple) or not all(size is None or isinstance(size, int) for size in shape):
+        raise RecipeError(f"{model.name}: expected a network with declared inputs, or built for one, got {shape}")
+    return tuple(shape[1:])
+
+
+def _opened(path: Path, name: str, architecture: str | None, unsafe: bool) -> Model:
+    """Go by what the file holds, whatever its name."""
+    if path.is_dir():
+        return _folder(path, name, architecture, unsafe)
+    with path.open("rb") as file:
+        head = file.read(9)
+    hdf5 = head.startswith(HDF5)
+    if head.startswith(ZIP) and _has_config(path, name):
+        return _whole(path, ".keras", name, unsafe)
+    if hdf5 and _mentions(path, b"model_config"):
+        return _whole(path, ".h5", name, unsafe)
+    if not hdf5 and not head.startswith(ZIP) and head[8:] != b"{":
+        raise ModelFileError(f"{name}: expected .wcz, .keras, .h5, .npz or .safetensors, got bytes {head.hex(' ')}")
+    if architecture is None:
+        raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
+    model = _architecture(architecture, unsafe)
+    if hdf5:
+        with _named(path, ".h5" if _mentions(path, b"layer_names") else ".weights.h5") as file_of_weights:
+            _translated(name, lambda: model.load_weights(file_of_weights))
+    else:
+        set_weights(model, path, name)
+    return model
+
+
+def _folder(path: Path, name: str, architecture: str | None, unsafe: bool) -> Model:
+    """An unzipped .keras, or Keras' weights in several files."""
+    index = next(iter(sorted(path.glob("*.weights.json"))), None)
+    if (path / "config.json").exists():
+        with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
+            zipped = Path(folder) / "model.keras"
+            with zipfile.ZipFile(zipped, "w") as archive:
+                for file in sorted(path.rglob("*")):
+                    archive.write(file, file.relative_to(path))
+            return _whole(zipped, ".keras", name, unsafe)
+    if index is None:
+        raise ModelFileError(f"{name}: expected a folder with config.json or *.weights.json in it, found neither")
+    if architecture is None:
+        raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
+    model = _architecture(architecture, unsafe)
+    _translated(name, lambda: model.load_weights(index))
+    return model
+
+
+def _whole(path: Path, suffix: str, name: str, unsafe: bool) -> Model:
+    load = keras().models.load_model
+    with _named(path, suffix) as file:
+        try:
+            return _translated(name, lambda: load(file, compile=False, safe_mode=not unsafe))
+        except ModelFileError as exc:
+            if _mentions(path, KERAS_2_MARK):
+                raise ModelFileError(f"{exc}; the file is of Keras 2: load it with tf_keras, save it anew") from exc
+            raise
+
+
+def _architecture(spec: str, unsafe: bool) -> Model:
+    if Path(spec).exists():
+        return _opened(Path(spec), Path(spec).name, None, unsafe)
+    if not user_code.is_named(spec):
+        raise RecipeError(f"--model {spec}: expected a model file or module:function, found neither")
+    model = user_code.called(spec)
+    if not isinstance(model, keras().Model):
+        raise RecipeError(f"--model {spec}: expected a Keras model, got {type(model).__name__}")
+    return model
+
+
+def _translated(name: str, load: Callable[[], T]) -> T:
+    """`load()`, with Keras' errors in one line of ours."""
+    try:
+        with hushed():
+            return load()
+    except Exception as exc:
+        words = " ".join(str(exc).split())
+        if "safe_mode" in words or "unsafe" in words:
+            raise UnsupportedError(f"{name}: expected layers without code of their own; --unsafe runs it") from exc
+        words = words.rpartition("Exception encountered: ")[2]
+        words = words if len(words) <= 200 else f"{words[:200]} ..."
+        if "Could not locate class" in words:
+            words = f"a layer of your own (--import MODULE registers it); {words}"
+        raise ModelFileError(f"{name}: expected a file that Keras can load, got {type(exc).__name__}: {words}") from exc
+
+
+@contextlib.contextmanager
+def _named(path: Path, suffix: str) -> Iterator[Path]:
+    """`path`, or a copy of it with the suffix that Keras goes by."""
+    if path.name.endswith(suffix) and (suffix != ".h5" or not path.name.endswith(".weights.h5")):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
+        copy = Path(folder) / f"model{suffix}"
+        shutil.copyfile(path, copy)
+        yield copy
+
+
+def _has_config(path: Path, name: str) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "config.json" in archive.namelist()
+    except (OSError, zipfile.BadZipFile) as exc:
+        raise ModelFileError(f"{name}: expected a zip archive, got {exc}") from exc
+
+
+def _mentions(path: Path, mark: bytes) -> bool:
+    """Whether `mark` stands in the file: HDF5 and .keras keep names and configs uncompressed."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return view.find(mark) >= 0
+
+
+def set_weights(model: Model, path: Path, name: str) -> None:
+    """Give `model` the arrays of `path`: by the weights' paths where all are there, else in the order of the file.
+
+    Raises: ModelFileError where neither names nor shapes fit.
+    """
+    arrays = _read(path, name)
+    weights = {weight.path: tuple(weight.shape) for weight in model.weights}
+    named = [_by_path(arrays, path) for path in weights]
+    chosen = [array for array in named if array is not None]
+    if len(chosen) < len(weights):
+        chosen = list(arrays.values())
+    shapes = [array.shape for array in chosen]
+    if shapes != list(weights.values()):
+        wrong = [f"{w} {s}" for (w, s), got in zip(weights.items(), shapes, strict=False) if s != got][:1]
+        expected = wrong[0] if wrong else f"{len(weights)} weights"
+        raise ModelFileError(
+            f"{name}: expected arrays that fit {model.name} in name or order ({expected}), got {shapes}"
+        )
+    model.set_weights(chosen)
+
+
+def _by_path(arrays: dict[str, Array], path: str) -> Array | None:
+    """The one array whose name ends like `path`: loading may drop the outermost name from the weights' paths."""
+    parts = path.split("/")
+    ends = [(name.replace(".", "/").split("/"), array) for name, array in arrays.items()]
+    found = [array for end, array in ends if end[-len(parts) :] == parts[-len(end) :]]
+    return found[0] if len(found) == 1 else None
+
+
+def _read(path: Path, name: str) -> dict[str, Array]:
+    try:
+        if zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                return dict(np.load(file, allow_pickle=False))
+        safetensors = importlib.import_module("safetensors.numpy")
+    except ImportError as exc:
+        raise RecipeError(f"{name}: expected the package safetensors: pip install safetensors") from exc
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as exc:
+        raise ModelFileError(f"{name}: expected plain arrays, got {type(exc).__name__}: {exc}") from exc
+    try:
+        loaded: dict[str, Array] = safetensors.load_file(path)
+    except Exception as exc:
+        raise ModelFileError(f"{name}: expected a safetensors file, got {type(exc).__name__}: {exc}") from exc
+    return loaded

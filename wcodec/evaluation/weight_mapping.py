@@ -1,0 +1,58 @@
+"""From a network's weights back to the tensors of the file that it was loaded from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wcodec.evaluation.examples import Array
+from wcodec.evaluation.keras_backend import keras
+from wcodec.model import Model as ModelFile
+from wcodec.planning.allocation import exact_names
+from wcodec.planning.recipe import Recipe
+
+if TYPE_CHECKING:
+    from keras import Model
+
+Places = frozenset[int]
+"""Of weights, in `model.weights`."""
+
+Print = tuple[tuple[int, ...], bytes]
+
+
+def tensor_names(model: Model, file: ModelFile) -> dict[int, tuple[str, ...]]:
+    """From places in `model.weights` to the names of the file's tensors with the same shape and bytes.
+
+    A shared layer may be stored more than once: then all its names are given. Weights that are equal to one another go
+    by their order, where there are as many tensors. A weight that was changed in loading has no names, and no place.
+    """
+    tensors: dict[Print, list[str]] = defaultdict(list)
+    for tensor in file.tensors:
+        tensors[_print(tensor.read(), tensor.shape)].append(tensor.name)
+    weights: dict[Print, list[int]] = defaultdict(list)
+    for index, variable in enumerate(model.weights):
+        values = keras().ops.convert_to_numpy(variable)
+        weights[_print(values, tuple(variable.shape))].append(index)
+    names: dict[int, tuple[str, ...]] = {}
+    for key, indices in weights.items():
+        found = tensors.get(key, [])
+        if found and len(indices) == 1:
+            names[indices[0]] = tuple(found)
+        elif len(found) == len(indices):
+            names |= {index: (name,) for index, name in zip(indices, found, strict=True)}
+    return dict(sorted(names.items()))
+
+
+def exact_places(names: Mapping[int, tuple[str, ...]], file: ModelFile, recipe: Recipe) -> Places:
+    """Places of the weights that the recipe codes exactly: they must stay as they are."""
+    exact = exact_names(file, recipe)
+    return frozenset(index for index, named in names.items() if not exact.isdisjoint(named))
+
+
+def _print(values: Array, shape: tuple[int, ...]) -> Print:
+    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return shape, hashlib.blake2b(raw.data, digest_size=16, usedforsecurity=False).digest()

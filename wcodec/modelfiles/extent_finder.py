@@ -1,0 +1,156 @@
+"""Where the values lie in a file of any kind: what `--lossless` codes as numbers. A file not understood has no extents.
+
+Nothing here refuses a file: whatever is odd about it stays in the template.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import h5py
+from h5py import h5d
+
+from wcodec.errors import ModelFileError
+from wcodec.model import ITEM_BYTES, TensorFacts
+from wcodec.modelfiles import detect as sniff
+from wcodec.modelfiles import keras_archive as archive
+from wcodec.modelfiles import npy, onnx, safetensors
+from wcodec.modelfiles import zip_members as members
+from wcodec.modelfiles.extents import BIG, OTHER, SUFFIXES, Extent, Template, tidy
+from wcodec.modelfiles.hdf5 import reader as hdf5_read
+from wcodec.modelfiles.hdf5.types import tensor_dtype, type_text
+from wcodec.modelfiles.pytorch_storages import storage_types
+from wcodec.modelfiles.zip_members import Window
+
+
+def cut(path: Path) -> Template:
+    """The template of the file at `path`.
+
+    Raises: ModelFileError where it cannot be opened.
+    """
+    try:
+        length = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        kind = sniff.kind_of(path)
+        return tidy(SUFFIXES.index(_suffix(kind, path)), length, list(_CUTTERS[kind](path)))
+    except ModelFileError:
+        return Template(OTHER, length)
+
+
+def _suffix(kind: str, path: Path) -> str:
+    if kind == "hdf5" and path.name.endswith(".weights.h5"):
+        return ".weights.h5"
+    return {"hdf5": ".h5", "torch": ".pt"}.get(kind, f".{kind}")
+
+
+def _hdf5(path: Path) -> Iterator[Extent]:
+    yield from _datasets(path, str(path), 0)
+
+
+def _datasets(source: Path | IO[bytes], where: str, origin: int) -> list[Extent]:
+    """The contiguous datasets of numbers; `origin` is where the HDF5 file begins."""
+    found: list[Extent] = []
+
+    def visit(name: str, thing: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(thing, h5py.Dataset) and (extent := _dataset(name, thing.id, origin)):
+            found.append(extent)
+
+    with hdf5_read.opened(source, where) as (file, _), hdf5_read.border(where):
+        file.visititems(visit)
+    return found
+
+
+def _dataset(name: str, dataset: h5d.DatasetID, origin: int) -> Extent | None:
+    try:
+        text = type_text(dataset.get_type(), name)
+        dtype, begin, shape = tensor_dtype(text), dataset.get_offset(), tuple(map(int, dataset.shape))
+        layout = dataset.get_create_plist().get_layout()
+    except (ModelFileError, *hdf5_read.HDF5_ERRORS):
+        return None
+    if dtype is None or begin is None or layout != h5d.CONTIGUOUS:
+        return None
+    facts = TensorFacts(name, dtype, shape)
+    if not 0 < facts.nbytes == dataset.get_storage_size():
+        return None
+    return Extent(facts, origin + begin, BIG * (text[0] == ">"))
+
+
+def _keras(path: Path) -> Iterator[Extent]:
+    with _stored(path) as members_of:
+        for info, _ in members_of:
+            if info.filename.endswith(".h5"):
+                with io.BufferedReader(Window(path, info), archive.BLOCK) as file:
+                    yield from _datasets(file, f"{path}, {info.filename}", start_of(path, info))
+
+
+def _npz(path: Path) -> Iterator[Extent]:
+    with _stored(path) as members_of:
+        for info, file in members_of:
+            yield from _array(file, info.filename, start_of(path, info), info.file_size)
+
+
+def _npy(path: Path) -> Iterator[Extent]:
+    with path.open("rb") as file:
+        yield from _array(file, npy.NAME, 0, path.stat().st_size)
+
+
+def _array(file: IO[bytes], name: str, begin: int, size: int) -> Iterator[Extent]:
+    with suppress(ModelFileError):
+        yield npy.extent_of(file, name, begin, size)
+
+
+def _safetensors(path: Path) -> Iterator[Extent]:
+    start, entries = safetensors.entries_of(path)
+    for entry in entries:
+        yield Extent(entry.facts, start + entry.begin, layer=entry.facts.name.rpartition(".")[0])
+
+
+def _onnx(path: Path) -> Iterator[Extent]:
+    yield from onnx.survey(path).extents
+
+
+def _torch(path: Path) -> Iterator[Extent]:
+    with members.border(str(path)), zipfile.ZipFile(path) as opened:
+        types = storage_types(opened)
+    with _stored(path) as members_of:
+        for info, _ in members_of:
+            if dtype := types.get(info.filename):
+                count = info.file_size // ITEM_BYTES[dtype]
+                facts = TensorFacts(info.filename.partition("/")[2], dtype, (count,))
+                if facts.nbytes == info.file_size:
+                    yield Extent(facts, start_of(path, info))
+
+
+_CUTTERS = {
+    "hdf5": _hdf5, "keras": _keras, "npz": _npz, "npy": _npy, "safetensors": _safetensors, "onnx": _onnx,
+    "torch": _torch,
+}  # fmt: skip
+
+
+def start_of(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where the bytes of a stored member begin."""
+    with Window(path, info) as window:
+        return window.start
+
+
+@contextmanager
+def _stored(path: Path) -> Iterator[Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]]:
+    """The members that lie in an archive as they are, opened one after the other."""
+    with members.border(str(path)), zipfile.ZipFile(path) as opened:
+
+        def walk() -> Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]:
+            for info in opened.infolist():
+                if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
+                    with opened.open(info) as file:
+                        yield info, file
+
+        yield walk()

@@ -1,0 +1,250 @@
+"""A file as a template: its bytes, some ranges of which are the values of tensors (`formats/keras.md`, kind `file`).
+
+What cannot be cut out stays in the template, so every file has one; putting the ranges back gives the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from wcodec.container.dtypes import numpy_type
+from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, REST, put_varint, take_varint
+from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
+from wcodec.model import ITEM_BYTES, Bits, Model, Tensor, TensorFacts
+
+BIG, FORTRAN = 1, 2
+"""How an extent's bytes lie: elements with their highest byte first; the first dimension running fastest."""
+DIGEST, APART = 1, 2
+"""Flags of a skeleton: a SHA-256 of the whole file follows; the template is the last tensor."""
+SUFFIXES: Final = (".h5", ".weights.h5", ".keras", ".npz", ".safetensors", ".onnx", ".npy", ".pt", "")
+"""By source on disk: what such a file is called; the last is any other file."""
+OTHER: Final = len(SUFFIXES) - 1
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where a tensor's values lie. `layer` and `exact` are those of `model.Tensor`."""
+
+    facts: TensorFacts
+    begin: int
+    flags: int = 0
+    layer: str = ""
+    exact: bool = False
+
+    @property
+    def end(self) -> int:
+        """Behind its last byte."""
+        return self.begin + self.facts.nbytes
+
+
+@dataclass(frozen=True)
+class Template:
+    """A file of `length` bytes with its extents, in ascending order, none of which overlap."""
+
+    source: int
+    length: int
+    extents: tuple[Extent, ...] = ()
+
+    @property
+    def rest_bytes(self) -> int:
+        """Bytes of the template, extents left out."""
+        return self.length - sum(extent.facts.nbytes for extent in self.extents)
+
+    def gaps(self) -> Iterator[tuple[int, int]]:
+        """Begin and end of what lies before each extent, and of what lies behind the last."""
+        at = 0
+        for extent in self.extents:
+            yield at, extent.begin
+            at = extent.end
+        yield at, self.length
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A skeleton: the template, the SHA-256 of the file, and the template's bytes where they are not a tensor."""
+
+    template: Template
+    digest: bytes | None
+    rest: bytes | None
+
+
+def tidy(source: int, length: int, extents: Sequence[Extent]) -> Template:
+    """The template of what can be cut: extents in order, without those that overlap, leave the file or have no name."""
+    kept: list[Extent] = []
+    names = {REST}
+    at = 0
+    for extent in sorted(extents, key=lambda extent: (extent.begin, extent.end)):
+        facts = extent.facts
+        odd = len(facts.shape) > MAX_DIMS or not facts.is_possible
+        odd = odd or len(facts.name.encode(errors="replace")) > MAX_NAME_BYTES
+        if odd or facts.name in names or extent.begin < at or extent.end > length or not _encodable(facts.name):
+            continue
+        names.add(facts.name)
+        kept.append(replace(extent, flags=extent.flags & ~FORTRAN) if len(facts.shape) < 2 else extent)
+        at = extent.end
+    return Template(source, length, tuple(kept))
+
+
+def pack(template: Template, digest: bytes | None, rest: bytes | None) -> bytes:
+    """A skeleton. Inverse: `parse`.
+
+    rest: the template's bytes, None where they are the last tensor.
+    """
+    out = bytearray((template.source, DIGEST * (digest is not None) | APART * (rest is None)))
+    out += digest or b""
+    put_varint(out, template.length)
+    at = 0
+    for extent in template.extents:
+        put_varint(out, extent.begin - at << 2 | extent.flags)
+        at = extent.end
+    return bytes(out) + (rest or b"")
+
+
+def parse(skeleton: bytes, tensors: Sequence[TensorFacts]) -> Parsed:
+    """The template that a skeleton and the table of tensors describe. Inverse: `pack`.
+
+    Raises: CorruptError, TruncatedError, UnsupportedError.
+    """
+    if len(skeleton) < 2:
+        raise TruncatedError(f"skeleton: ended early; needed 2 bytes, got {len(skeleton)}")
+    source, flags, at = skeleton[0], skeleton[1], 2
+    if source >= len(SUFFIXES) or flags > DIGEST | APART:
+        raise UnsupportedError(f"skeleton: source {source} with flags {flags} is not known to this version")
+    digest = None
+    if flags & DIGEST:
+        digest, at = skeleton[at : at + 32], at + 32
+    length, at = take_varint(skeleton, at)
+    extents = []
+    end = 0
+    rest = tensors[-1] if tensors and flags & APART else None
+    for facts in tensors[:-1] if flags & APART else tensors:
+        gap, at = take_varint(skeleton, at)
+        extent = Extent(facts, end + (gap >> 2), gap & 3)
+        if extent.flags & FORTRAN and len(facts.shape) < 2:
+            raise CorruptError(f"skeleton, tensor {facts.name}: expected two dimensions where their order is told")
+        extents.append(extent)
+        end = extent.end
+    template = Template(source, length, tuple(extents))
+    held = rest.nbytes if rest else len(skeleton) - at
+    if end > length or held != template.rest_bytes or (rest and len(skeleton) != at):
+        raise CorruptError(f"skeleton: expected a template of {template.rest_bytes} bytes, got {held}")
+    if flags & APART and (rest is None or (rest.name, rest.dtype, len(rest.shape)) != (REST, "uint8", 1)):
+        raise CorruptError("skeleton: expected the template as the last tensor, got another one")
+    if flags == APART:
+        raise CorruptError("skeleton: expected the template of a lossy file inside, got it as a tensor")
+    return Parsed(template, digest, None if flags & APART else skeleton[at:])
+
+
+def suffix(skeleton: bytes) -> str:
+    """What the file that the skeleton describes is usually called.
+
+    Raises: TruncatedError, UnsupportedError.
+    """
+    if not skeleton:
+        raise TruncatedError("skeleton: ended early; needed its source, got nothing")
+    if skeleton[0] >= len(SUFFIXES):
+        raise UnsupportedError(f"skeleton: source {skeleton[0]} is not known to this version")
+    return SUFFIXES[skeleton[0]]
+
+
+def write(path: Path, skeleton: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    """Writes a new file with other values in the extents, pulling one tensor at a time.
+
+    Raises: CorruptError, TruncatedError, UnsupportedError.
+    """
+    parsed = parse(skeleton, tensors)
+    if parsed.rest is None:
+        raise CorruptError("skeleton: expected the template inside, got it as a tensor")
+    sha, at = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for (begin, end), extent in zip(parsed.template.gaps(), (*parsed.template.extents, None), strict=True):
+            pieces = [parsed.rest[at : at + end - begin]]
+            at += end - begin
+            if extent:
+                tensor = next(values, None)
+                if tensor is None or tensor.shape != extent.facts.shape:
+                    raise CorruptError(f"{extent.facts.name}: expected values of shape {extent.facts.shape}")
+                pieces.append(as_it_lies(tensor, extent))
+            for piece in pieces:
+                file.write(piece)
+                sha.update(piece)
+    if parsed.digest is not None and sha.digest() != parsed.digest:
+        raise CorruptError(f"{path}: the SHA-256 of the restored file does not fit")
+
+
+def as_it_lies(values: Bits, extent: Extent) -> bytes:
+    """The bytes of an extent for its values[shape]. Inverse: `read`."""
+    if values.dtype.itemsize != ITEM_BYTES[extent.facts.dtype]:
+        raise CorruptError(f"{extent.facts.name}: expected values of type {extent.facts.dtype}, got {values.dtype}")
+    stored = values.byteswap() if extent.flags & BIG else values
+    return stored.tobytes("F" if extent.flags & FORTRAN else "C")
+
+
+def read(path: Path, extent: Extent) -> Bits:
+    """The values[shape] of an extent.
+
+    Raises: ModelFileError.
+    """
+    return read_part(path, extent, 0, extent.facts.count).reshape(extent.facts.shape)
+
+
+def read_part(path: Path, extent: Extent, start: int, count: int) -> Bits:
+    """Values `start` to `start + count` of an extent, in C order; reads little more than these.
+
+    Raises: ModelFileError.
+    """
+    facts = extent.facts
+    stored = numpy_type(facts.dtype)
+    try:
+        if extent.flags & FORTRAN:
+            values = _rows(np.memmap(path, stored, "r", extent.begin, facts.shape[::-1]).T, start, count)
+        else:
+            values = np.fromfile(path, stored, count, offset=extent.begin + start * stored.itemsize)
+    except (OSError, MemoryError, ValueError) as error:
+        raise ModelFileError(f"{path}, {facts.name}: cannot be read: {error}") from error
+    if values.size != count:
+        raise ModelFileError(f"{path}, {facts.name}: expected {count} values, got {values.size}")
+    return values.byteswap() if extent.flags & BIG else values
+
+
+def _rows(whole: Bits, start: int, count: int) -> Bits:
+    row = max(1, whole.size // max(1, len(whole)))
+    first = start // row
+    rows = np.ascontiguousarray(whole[first : -(-(start + count) // row)]).reshape(-1)
+    return rows[start - first * row :][:count]
+
+
+def _encodable(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+MAX_REST = 1 << 26
+
+
+def model_of(path: Path, template: Template) -> Model:
+    """The model of a file that was cut.
+
+    Raises: ModelFileError where what is left beside the tensors is too large to be a skeleton.
+    """
+    if template.rest_bytes > MAX_REST:
+        raise ModelFileError(f"{path}: expected at most {MAX_REST} bytes beside its tensors, got {template.rest_bytes}")
+    with path.open("rb") as file:
+        rest = bytearray()
+        for begin, end in template.gaps():
+            file.seek(begin)
+            rest += file.read(end - begin)
+    tensors = tuple(
+        Tensor(one.facts.name, one.facts.dtype, one.facts.shape, one.layer, one.exact, partial(read, path, one))
+        for one in template.extents
+    )
+    return Model("file", tensors, pack(template, None, bytes(rest)), template.length)

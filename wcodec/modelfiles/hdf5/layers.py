@@ -1,0 +1,119 @@
+"""Which layer a tensor belongs to, as the user knows it, and whether its values must survive unchanged."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from wcodec.model import Tensor
+from wcodec.modelfiles.hdf5.tree import Found, Group, string_attribute
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What json.loads returns."""
+
+CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+"""Groups whose members are layers; the second is TensorFlow 2.13's."""
+STATISTICS = re.compile(r"(?:.*/)?(?:spectral_)?normalization(?:_[0-9]+)?/")
+"""Paths of Keras' Normalization, whose mean and variance were adapted to data."""
+CODES = re.compile(r"(?:.*/)?(?:kernel_scale|kernel_zero|g_idx|amax_history|.*_scale|.*_zero|quantized_kernel)(?::0)?")
+"""Names of variables that quantised layers keep beside their integers."""
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What a Keras config says of a model: names of its layers, and of those that must be kept exactly."""
+
+    layers: frozenset[str] = frozenset()
+    exact: frozenset[str] = frozenset()
+
+
+@dataclass
+class _Places:
+    """What the tree says, by path of the group that holds a tensor."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    integer: set[str] = field(default_factory=set)
+
+
+def annotate(tree: Group, found: Sequence[Found], config: str | None) -> tuple[Tensor, ...]:
+    """The tensors with layer and exactness, from the tree and the JSON of the model's config where there is one."""
+    configured = configuration(config)
+    places = _Places()
+    _visit(tree, "", places)
+    for tensor in found:
+        if tensor.facts.dtype in ("int8", "uint8") and len(tensor.facts.shape) > 1:
+            places.integer.add(tensor.facts.name.rpartition("/")[0])
+    return tuple(_tensor(tensor, places, configured) for tensor in found)
+
+
+def configuration(text: str | None) -> Configured:
+    """Reads a model's config; one that is not understood says nothing."""
+    try:
+        config: Json = json.loads(text or "null")
+        layers = list(_layers(config))
+    except (ValueError, RecursionError):
+        return Configured()
+    return Configured(frozenset(name for name, _ in layers), frozenset(name for name, exact in layers if exact))
+
+
+def _layers(config: Json, depth: int = 0) -> Iterator[tuple[str, bool]]:
+    """(name, exact) of each layer of a model, models inside included."""
+    inner = config.get("config") if isinstance(config, dict) else None
+    layers = inner.get("layers") if isinstance(inner, dict) else inner if isinstance(inner, list) else None
+    for layer in layers if isinstance(layers, list) and depth < 50 else []:
+        if not isinstance(layer, dict):
+            continue
+        facts = layer.get("config")
+        name = facts.get("name") if isinstance(facts, dict) else None
+        if isinstance(facts, dict) and isinstance(name, str):
+            yield name, layer.get("class_name") == "Normalization" or _is_quantized(facts)
+        yield from _layers(layer, depth + 1)
+
+
+def _is_quantized(layer: dict[str, Json]) -> bool:
+    policy = layer.get("dtype")
+    if isinstance(policy, str):
+        return "_from_" in policy
+    return isinstance(policy, dict) and str(policy.get("class_name")).startswith("Quantized")
+
+
+def _visit(group: Group, path: str, places: _Places) -> None:
+    for child in group.children:
+        if isinstance(child, Group):
+            if child.name == "vars" and (name := string_attribute(child, "name")):
+                places.names[path] = name
+            _visit(child, f"{path}{child.name}/", places)
+
+
+def _tensor(tensor: Found, places: _Places, configured: Configured) -> Tensor:
+    facts = tensor.facts
+    layer = _layer(facts.name, places, configured)
+    holder, _, name = facts.name.rpartition("/")
+    exact = (
+        layer in configured.exact
+        or holder in places.integer
+        or CODES.fullmatch(name) is not None
+        or STATISTICS.match(holder + "/") is not None
+    )
+    return Tensor(facts.name, facts.dtype, facts.shape, layer, exact, tensor.read)
+
+
+def _layer(path: str, places: _Places, configured: Configured) -> str:
+    parts = path.split("/")
+    if "vars" in parts[-2:-1]:
+        # Keras 3 weights: layers/<class>/.../vars/0, where a `vars` may carry its owner's name.
+        owners = ["/".join(parts[: i + 1]) + "/" for i in range(len(parts) - 2)]
+        named = [places.names.get(owner, parts[i]) for i, owner in enumerate(owners)]
+        known = [name for name in named if name in configured.layers]
+        if known:
+            return known[-1]
+        last = max((i for i, part in enumerate(parts[:-2]) if part in CONTAINERS), default=-1)
+        return (named[last + 1 :] or named[-1:] or [""])[0]
+    inside = [part for part in parts[:-1] if part in configured.layers]
+    if inside:
+        return inside[-1]
+    outer = parts[1:-1] if parts[0] in ("model_weights", "optimizer_weights") else parts[:-1]
+    return outer[0] if outer else ""

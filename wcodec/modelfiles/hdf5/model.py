@@ -1,0 +1,42 @@
+"""HDF5 model files: Keras `.h5` and `.weights.h5`, and any other HDF5 file of numeric datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from wcodec.model import Bits, Model, TensorFacts
+from wcodec.modelfiles.hdf5 import reader as hdf5_read
+from wcodec.modelfiles.hdf5 import skeleton
+from wcodec.modelfiles.hdf5 import writer as hdf5_write
+from wcodec.modelfiles.hdf5.layers import annotate
+from wcodec.modelfiles.hdf5.tree import Group, string_attribute
+
+
+@contextmanager
+def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
+    """The model of an HDF5 file; tensors can be read until the context ends. Inverse: `write`.
+
+    Raises: ModelFileError.
+    """
+    size = path.stat().st_size
+    with hdf5_read.opened(path, str(path)) as (file, longest):
+        tree, found, dropped = hdf5_read.survey(file, longest, str(path), size, keep_optimizer)
+        packed = skeleton.pack(tree, [tensor.facts.dtype for tensor in found])
+        tensors = annotate(tree, found, string_attribute(tree, "model_config"))
+        yield Model("hdf5", tensors, bytes([_is_weights_only(tree)]) + packed, size, dropped)
+
+
+def write(path: Path, packed: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    """Writes a new HDF5 file. Inverse: `read`.
+
+    Raises: CorruptError, TruncatedError.
+    """
+    tree = skeleton.parse(packed[1:], [facts.name for facts in tensors], [facts.dtype for facts in tensors])
+    hdf5_write.write(path, tree, tensors, values)
+
+
+def _is_weights_only(tree: Group) -> bool:
+    """Whether it is laid out as Keras 3 does in `.weights.h5`."""
+    return not tree.attributes and any(isinstance(c, Group) and c.name in ("vars", "layers") for c in tree.children)

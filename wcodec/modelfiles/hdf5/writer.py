@@ -1,0 +1,143 @@
+"""A tree and its tensors -> a new HDF5 file. Inverse: `hdf5_read`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import h5py
+import numpy as np
+from h5py import h5a, h5d, h5f, h5fd, h5g, h5p, h5s, h5t
+
+from wcodec.errors import CorruptError
+from wcodec.model import Bits, TensorFacts
+from wcodec.modelfiles.hdf5.skeleton import item_bytes
+from wcodec.modelfiles.hdf5.tree import Attribute, Group, Link, Node, Slot, Stored, Values
+from wcodec.modelfiles.hdf5.types import hdf5_type, memory_type
+
+ATTRIBUTE_BYTES = 64_000
+"""Larger attributes need the object headers of HDF5 1.8."""
+
+Objects = list[bytes]
+"""Path of each group and dataset, in preorder: what links point to."""
+
+
+def write(target: Path | IO[bytes], tree: Group, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    """Writes a new file at `target`, holding one tensor at a time; datasets become contiguous.
+
+    Raises: CorruptError when tree, tensors and values contradict each other; OSError when the disk refuses.
+    """
+    facts = iter(tensors)
+
+    def take() -> Bits:
+        expected = next(facts)
+        tensor = next(values, None)
+        if tensor is None or tensor.shape != expected.shape:
+            got = "nothing" if tensor is None else tensor.shape
+            raise CorruptError(f"{expected.name}: expected values of shape {expected.shape}, got {got}")
+        return tensor
+
+    try:
+        with _created(target, tree) as file:
+            root = h5g.open(file.id, b"/")
+            _attributes(root, tree.attributes)
+            _children(root, tree, b"/", take, [b"/"])
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
+        raise CorruptError(f"skeleton: HDF5 cannot hold it: {error}") from error
+
+
+def _created(target: Path | IO[bytes], tree: Group) -> h5py.File:
+    """A new file; not by `h5py.File(target, "w")`, which stamps a root of ordered links with the time."""
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5f.LIBVER_V18 if _has_large(tree) else h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
+    if not isinstance(target, Path):
+        access.set_fileobj_driver(h5fd.fileobj_driver, target)
+    name = os.fsencode(target) if isinstance(target, Path) else b"weights"
+    return h5py.File(h5f.create(name, h5f.ACC_TRUNC, fcpl=_ordered(h5p.create(h5p.FILE_CREATE), tree), fapl=access))
+
+
+def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[], Bits], objects: Objects) -> None:
+    for child in group.children:
+        name = child.name.encode()
+        whole = path + name
+        if isinstance(child, Link):
+            parent.links.create_hard(name, parent, objects[child.target])
+            continue
+        objects.append(whole)
+        if isinstance(child, Group):
+            properties = _ordered(h5p.create(h5p.GROUP_CREATE), child)
+            made = h5g.create(parent, name, lcpl=_link_properties(name), gcpl=properties)
+            _attributes(made, child.attributes)
+            _children(made, child, whole + b"/", take, objects)
+        elif isinstance(child, Slot):
+            _tensor(parent, child, take())
+        else:
+            properties = _ordered(h5p.create(h5p.DATASET_CREATE), child)
+            on_disk, space = hdf5_type(child.values.type), _space(child.values.shape)
+            dataset = h5d.create(parent, name, on_disk, space, properties, _link_properties(name))
+            if (array := _array(child.values)) is not None:
+                dataset.write(h5s.ALL, h5s.ALL, array, mtype=memory_type(child.values.type)[1])
+            _attributes(dataset, child.attributes)
+
+
+def _tensor(parent: h5g.GroupID, slot: Slot, values: Bits) -> None:
+    """Writes the bytes as they lie on disk, so HDF5 converts nothing."""
+    name, size = slot.name.encode(), item_bytes(slot.type)
+    if values.dtype.itemsize != size:
+        raise CorruptError(f"{slot.name}: expected values of {size} bytes each, got {values.dtype}")
+    properties = _ordered(h5p.create(h5p.DATASET_CREATE), slot)
+    dataset = h5d.create(parent, name, hdf5_type(slot.type), _space(values.shape), properties, _link_properties(name))
+    if values.size:
+        stored = np.require(values.byteswap() if slot.type[0] == ">" else values, requirements="C")
+        dataset.write(h5s.ALL, h5s.ALL, stored.view(f"V{size}"), mtype=hdf5_type(slot.type))
+    _attributes(dataset, slot.attributes)
+
+
+def _attributes(thing: h5g.GroupID | h5d.DatasetID, attributes: Sequence[Attribute]) -> None:
+    for attribute in attributes:
+        on_disk, space = hdf5_type(attribute.values.type), _space(attribute.values.shape)
+        made = h5a.create(thing, attribute.name.encode(), on_disk, space)
+        if (array := _array(attribute.values)) is not None:
+            made.write(array, mtype=memory_type(attribute.values.type)[1])
+
+
+def _array(values: Values) -> Bits | None:
+    """The values as an array in the layout of the file; None where there is nothing to write."""
+    if values.shape is None or 0 in values.shape:
+        return None
+    dtype, _ = memory_type(values.type)
+    if item_bytes(values.type):
+        return np.frombuffer(values.items[0], dtype).reshape(values.shape)
+    array = np.empty(len(values.items), dtype)
+    array[:] = values.items
+    return array.reshape(values.shape)
+
+
+def _space(shape: tuple[int, ...] | None) -> h5s.SpaceID:
+    return h5s.create(h5s.NULL) if shape is None else h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
+
+
+def _ordered(properties: h5p.PropOCID, node: Group | Slot | Stored) -> h5p.PropOCID:
+    """Creation properties with the orders of the node, and without a time stamp, for the same bytes every time."""
+    properties.set_obj_track_times(False)
+    if node.attributes_ordered:
+        properties.set_attr_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+    if isinstance(node, Group) and node.links_ordered:
+        properties.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+    return properties
+
+
+def _link_properties(name: bytes) -> h5p.PropLCID:
+    properties = h5p.create(h5p.LINK_CREATE)
+    properties.set_char_encoding(h5t.CSET_ASCII if name.isascii() else h5t.CSET_UTF8)
+    return properties
+
+
+def _has_large(node: Node) -> bool:
+    if isinstance(node, Link):
+        return False
+    large = any((sum(map(len, attribute.values.items)) > ATTRIBUTE_BYTES and item_bytes(attribute.values.type))
+                or 16 * len(attribute.values.items) > ATTRIBUTE_BYTES for attribute in node.attributes)  # fmt: skip
+    return large or (isinstance(node, Group) and any(map(_has_large, node.children)))

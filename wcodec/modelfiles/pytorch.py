@@ -1,0 +1,94 @@
+"""PyTorch `.pt`, `.pth`, `.bin`: read by `torch.load(weights_only=True)`, written back as safetensors."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wcodec.container.dtypes import numpy_type
+from wcodec.errors import ModelFileError
+from wcodec.model import Bits, Model, Tensor
+from wcodec.modelfiles.safetensors import canonical_skeleton
+
+if TYPE_CHECKING:
+    from torch import Tensor as TorchTensor
+
+
+MAX_DEPTH = 16
+TYPES = {
+    "float32": "float32", "float16": "float16", "bfloat16": "bfloat16", "float64": "float64", "int64": "int64",
+    "int32": "int32", "int16": "int16", "int8": "int8", "uint8": "uint8", "bool": "bool", "complex64": "complex64",
+    "uint16": "uint16", "uint32": "uint32", "uint64": "uint64", "float8_e4m3fn": "float8_e4m3",
+    "float8_e5m2": "float8_e5m2",
+}  # fmt: skip
+OPTIMIZER = "optimizer"
+
+
+@contextmanager
+def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
+    """The tensors of a checkpoint, named by their keys with dots between; what is no tensor is left out.
+
+    Raises: ModelFileError, also where PyTorch is not installed, or loading would run code.
+    """
+    found = dict(_tensors(_loaded(path), "", 0))
+    dropped = () if keep_optimizer else tuple(name for name in found if name.split(".")[0].startswith(OPTIMIZER))
+    tensors = []
+    for name, tensor in found.items():
+        if name in dropped:
+            continue
+        dtype = TYPES.get(str(tensor.dtype).removeprefix("torch."))
+        if dtype is None:
+            raise ModelFileError(f"{path}, {name}: tensors of type {tensor.dtype} are not supported")
+        shape, layer = tuple(tensor.shape), name.rpartition(".")[0]
+        tensors.append(Tensor(name, dtype, shape, layer, read=partial(_values, tensor, dtype)))
+    if not tensors:
+        raise ModelFileError(f"{path}: expected a checkpoint with tensors, found none")
+    yield Model("safetensors", tuple(tensors), canonical_skeleton(tensors), path.stat().st_size, dropped)
+
+
+def _loaded(path: Path) -> object:
+    try:
+        import torch  # noqa: PLC0415 - large, and an extra
+    except ImportError as error:
+        raise ModelFileError(
+            f"{path}: is a PyTorch checkpoint: torch.load(weights_only=True) needs wcodec[torch]; "
+            "or encode it with --lossless, or save it as .safetensors"
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mapped = zipfile.is_zipfile(path)
+            checkpoint: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # whatever a damaged or hostile pickle makes torch raise
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelFileError(f"{path}: torch.load(weights_only=True) refuses it: {said[0]}") from error
+    return checkpoint
+
+
+def _tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchTensor]]:
+    import torch  # noqa: PLC0415
+
+    if isinstance(thing, torch.Tensor):
+        if thing.layout == torch.strided and not thing.is_quantized:
+            yield name or "tensor", thing.detach()
+    elif isinstance(thing, Mapping) and depth < MAX_DEPTH:
+        for key, value in thing.items():
+            yield from _tensors(value, f"{name}.{key}" if name else str(key), depth + 1)
+    elif isinstance(thing, list | tuple) and depth < MAX_DEPTH:
+        for number, value in enumerate(thing):
+            yield from _tensors(value, f"{name}.{number}" if name else str(number), depth + 1)
+
+
+def _values(tensor: TorchTensor, dtype: str) -> Bits:
+    import torch  # noqa: PLC0415
+
+    whole = tensor.contiguous().reshape(-1).view(torch.uint8)
+    raw: Bits = np.array(whole.numpy()) if tensor.numel() else np.empty(0, np.uint8)
+    return raw.view(numpy_type(dtype)).reshape(tuple(tensor.shape))

@@ -1,0 +1,99 @@
+"""An earlier version of a file, against which a later one is coded: `--base`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from wcodec.codec.delta import DIFFERENCE
+from wcodec.container.dtypes import from_float, numpy_type, to_float32
+from wcodec.errors import CorruptError, RecipeError
+from wcodec.files import sha256_of
+from wcodec.model import FLOATS, Bits, Tensor, TensorFacts
+from wcodec.modelfiles.extents import Extent, read_part
+
+
+@dataclass(frozen=True)
+class Base:
+    """The file, its SHA-256 and where the values of its tensors lie, by name."""
+
+    path: Path
+    digest: bytes
+    extents: dict[str, Extent]
+
+    def has(self, facts: TensorFacts) -> bool:
+        """Whether it has a tensor of that name, shape and size of elements."""
+        found = self.extents.get(facts.name)
+        return found is not None and found.facts.shape == facts.shape and found.facts.nbytes == facts.nbytes > 0
+
+    def part(self, facts: TensorFacts, start: int, count: int) -> Bits:
+        """Values `start` to `start + count` of its tensor of that name, as those of `facts`' type.
+
+        Raises: CorruptError where it has none; ModelFileError where it cannot be read.
+        """
+        if not self.has(facts):
+            raise CorruptError(f"{facts.name}: expected such a tensor in the base {self.path}, found none")
+        return read_part(self.path, self.extents[facts.name], start, count).view(numpy_type(facts.dtype))
+
+    def values(self, facts: TensorFacts) -> Bits:
+        """All values[shape]."""
+        return self.part(facts, 0, facts.count).reshape(facts.shape)
+
+
+def open_base(path: Path) -> Base:
+    """The base at `path`.
+
+    Raises: ModelFileError where it cannot be read.
+    """
+    from wcodec.modelfiles.extent_finder import cut  # noqa: PLC0415 - brings h5py, which only a base needs
+
+    return Base(path, sha256_of(path), {extent.facts.name: extent for extent in cut(path).extents})
+
+
+def base_for(path: Path | None, digest: bytes | None) -> Base | None:
+    """The base that a container needs, which must be the very file; None where it needs none.
+
+    Raises: RecipeError where it is another, or none is given.
+    """
+    if digest is None:
+        return None
+    if path is None:
+        raise RecipeError(f"base: expected --base with the file of SHA-256 {digest.hex()}, got none")
+    if path.exists() and not path.is_file():
+        raise RecipeError(f"{path}: expected a file as the base, found something else")
+    base = open_base(path)
+    if base.digest != digest:
+        raise RecipeError(f"{path}: expected the base of SHA-256 {digest.hex()}, got {base.digest.hex()}")
+    return base
+
+
+def difference(tensor: Tensor, base: Base) -> Tensor | None:
+    """A tensor of what is to be added to the base's; None where there is none, or something is not finite."""
+    if tensor.dtype not in FLOATS or tensor.exact or not base.has(tensor):
+        return None
+    facts = TensorFacts(tensor.name, tensor.dtype, tensor.shape)
+    both = (tensor.read(), base.values(facts))
+    if not all(np.isfinite(to_float32(values, tensor.dtype)).all() for values in both):
+        return None
+    return Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.layer, False, partial(_less, tensor, base))
+
+
+def added(values: Bits, facts: TensorFacts, base: Base) -> Bits:
+    """What a difference and the base's values come to: one addition in float32, rounded to the tensor's type.
+
+    Raises: CorruptError for a type that has no differences.
+    """
+    if facts.dtype not in FLOATS:
+        raise CorruptError(f"{facts.name}: expected floats in way {DIFFERENCE} of coding against a base")
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = to_float32(values, facts.dtype) + to_float32(base.values(facts), facts.dtype)
+    return from_float(np.asarray(total, np.float32), facts.dtype)
+
+
+def _less(tensor: Tensor, base: Base) -> Bits:
+    with np.errstate(over="ignore"):
+        less = to_float32(tensor.read(), tensor.dtype) - to_float32(base.values(tensor), tensor.dtype)
+    return from_float(np.asarray(less, np.float32), tensor.dtype)

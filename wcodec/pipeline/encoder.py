@@ -1,0 +1,147 @@
+"""The story: model file -> weights -> prune, quantize -> levels -> sections -> container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from types import MappingProxyType
+
+from wcodec.codec.parallel import Map, tensor_by_tensor
+from wcodec.codec.plan import Plan
+from wcodec.codec.statistics import Look, is_weight, look_at
+from wcodec.codec.tensor_encoder import EncodedTensor, encode_tensor, smaller
+from wcodec.container.writer import Writer
+from wcodec.files import whole_file
+from wcodec.model import Model, TensorFacts, Tuned
+from wcodec.modelfiles.shards import opened
+from wcodec.pipeline.base_file import Base, difference, open_base
+from wcodec.pipeline.lossless_encoder import encode_identical
+from wcodec.planning.allocation import plan_model
+from wcodec.planning.rate_control import goal_of, largest_step
+from wcodec.planning.recipe import Recipe
+
+Progress = Callable[[TensorFacts], None]
+NOTHING_TUNED: Mapping[str, Tuned] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoding came to.
+
+    error:   relative squared error over all float tensors of two or more dimensions.
+    dropped: tensors left out (optimizer state).
+    """
+
+    file_bytes: int
+    error: float
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One encoding: a look and a plan for each of the model's tensors."""
+
+    model: Model
+    looks: Sequence[Look]
+    plans: Sequence[Plan]
+    tuned: Mapping[str, Tuned]
+    threads: int
+    progress: Progress | None
+    base: Base | None = None
+
+
+def encode(
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    *,
+    tuned: Mapping[str, Tuned] = NOTHING_TUNED,
+    size: float = 1.0,
+    beside: Path | None = None,
+    base: Path | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Encoded:
+    """Write `target`, a .wcz of the model file `source`, whole or not at all. Inverse: `decoder.decode`.
+
+    tuned: by tensor name, what to code in place of the file's weights; errors are told against the file's.
+    size:  multiplies the steps that the recipe leaves open; a recipe with a budget searches it from here.
+    beside: the ONNX model that says which values lie in `source`, a file of its external data.
+    base:  an earlier version of the file, which decoding will need.
+    Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written.
+    """
+    earlier = open_base(base) if base else None
+    if recipe.is_whole and not tuned:
+        with whole_file(target) as temporary:
+            made = encode_identical(source, beside, earlier, temporary, recipe.effort, threads, progress)
+            return Encoded(made, 0.0, ())
+    with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
+        looks = look_at(model.tensors, threads)
+        surveys = [found.survey for found in looks]
+        with whole_file(target) as temporary:
+
+            def attempt(size: float) -> Encoded:
+                plans = plan_model(model, surveys, recipe, size)
+                return write_container(Job(model, looks, plans, tuned, threads, progress, earlier), temporary)
+
+            goal = goal_of(recipe, model.source_bytes)
+            if goal is None:
+                return attempt(size)
+            last: list[tuple[float, Encoded]] = []
+
+            def measure(size: float) -> float:
+                last[:] = [(size, attempt(size))]
+                return last[0][1].error if recipe.max_error else last[0][1].file_bytes
+
+            best = largest_step(measure, size, goal)
+            return last[0][1] if last[0][0] == best else attempt(best)
+
+
+def write_container(job: Job, target: Path) -> Encoded:
+    """Code every tensor by its plan into the file `target`."""
+    model, twins = job.model, _duplicates(job)
+
+    def work(number: int, chunk_map: Map) -> EncodedTensor | None:
+        if twins[number] is not None:
+            return None
+        tensor, plan = model.tensors[number], job.plans[number]
+        own = encode_tensor(tensor, plan, job.tuned.get(tensor.name), chunk_map)
+        based = job.base if plan.how != "exact" and tensor.name not in job.tuned else None
+        less = difference(tensor, based) if based else None
+        if less is None:
+            return own
+        return smaller(own, encode_tensor(less, replace(plan, prune=None, limit=inf), None, chunk_map))
+
+    sums: list[tuple[float, float]] = []
+    with target.open("w+b") as file:
+        writer = Writer(file)
+        for number, encoded in enumerate(tensor_by_tensor(work, model.tensors, job.threads)):
+            twin = twins[number]
+            if encoded:
+                writer.add(encoded.coded)
+                sums.append((encoded.squared_error, encoded.energy))
+            elif twin is not None:
+                writer.add_duplicate(twin)
+                sums.append(sums[twin])
+            if job.progress:
+                job.progress(model.tensors[number])
+        counted = [pair for pair, tensor in zip(sums, model.tensors, strict=True) if is_weight(tensor)]
+        energy = sum(pair[1] for pair in counted)
+        error = sum(pair[0] for pair in counted) / energy if energy > 0.0 else 0.0
+        needed = job.base.digest if job.base else None
+        length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error, needed)
+    return Encoded(length, error, model.dropped)
+
+
+def _duplicates(job: Job) -> list[int | None]:
+    """For each tensor the number of an earlier one with the same type, shape, bytes and plan, if there is one."""
+    seen: dict[tuple[str, tuple[int, ...], bytes, Plan, int], int] = {}
+    twins: list[int | None] = []
+    for number, (tensor, found, plan) in enumerate(zip(job.model.tensors, job.looks, job.plans, strict=True)):
+        tuned = job.tuned.get(tensor.name)
+        key = (tensor.dtype, tensor.shape, found.fingerprint, plan, id(tuned.values) if tuned else 0)
+        first = seen.setdefault(key, number)
+        twins.append(None if first == number else first)
+    return twins

@@ -1,0 +1,65 @@
+"""A container's tensors as a model file of another kind, by name: safetensors or npz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from wcodec.container.dtypes import numpy_type, to_float32
+from wcodec.container.records import Container
+from wcodec.container.wire import REST
+from wcodec.errors import ModelFileError
+from wcodec.model import Bits, TensorFacts
+from wcodec.modelfiles import suffix, write_model
+
+NARROW = frozenset({"bfloat16", "float8_e4m3", "float8_e5m2"})
+"""Types that numpy lacks; bfloat16 becomes float32 in an .npz."""
+
+
+def is_conversion(container: Container, source: Path, target: Path) -> bool:
+    """Whether `target` is named as another kind of file than was encoded, and there are tensors to put in it.
+
+    What was called .npz and comes back as .npz is no conversion, whatever it was: `source` tells, X.npz.wcz.
+    """
+    if target.suffix == Path(source.name.removesuffix(".wcz")).suffix:
+        return False
+    named = any(tensor.name != REST for tensor in container.tensors)
+    own = suffix(container.kind, container.skeleton) if named and target.suffix in _WRITERS else ""
+    return own not in ("", target.suffix)
+
+
+def convert(target: Path, wanted: str, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    """Write the tensors to `target` as a file of the suffix `wanted`.
+
+    Raises: ModelFileError for a name or type that the kind has no place for; errors of the container.
+    """
+    _WRITERS[wanted](target, tensors, values)
+
+
+def _safetensors(target: Path, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    from wcodec.modelfiles.safetensors import canonical_skeleton  # noqa: PLC0415 - most decoding converts nothing
+
+    write_model(target, "safetensors", canonical_skeleton(tensors), tensors, values)
+
+
+def _npz(target: Path, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+    from wcodec.modelfiles.zip_members import EPOCH, TENSORS, Member, pack  # noqa: PLC0415 - as above
+
+    for facts in tensors:
+        if facts.dtype in NARROW - {"bfloat16"}:
+            raise ModelFileError(f"{facts.name}: .npz has no type {facts.dtype}; .safetensors has")
+        if len(facts.name.encode()) > 60_000 or "\0" in facts.name:
+            raise ModelFileError(f"{facts.name[:80]!r}: cannot name an array of an .npz; .safetensors can have it")
+    plain = [TensorFacts(t.name, "float32" if t.dtype == "bfloat16" else t.dtype, t.shape) for t in tensors]
+    skeleton = pack([Member(f"{facts.name}.npy", EPOCH, False, 0, TENSORS, bytes((0, 1))) for facts in tensors])
+    wide = (
+        to_float32(one.view(numpy_type("bfloat16")), "bfloat16") if facts.dtype == "bfloat16" else one
+        for facts, one in zip(tensors, values, strict=True)
+    )
+    write_model(target, "npz", skeleton, plain, wide)
+
+
+_WRITERS: dict[str, Callable[[Path, Sequence[TensorFacts], Iterator[Bits]], None]] = {
+    ".safetensors": _safetensors,
+    ".npz": _npz,
+}

@@ -1,0 +1,160 @@
+"""A model of several files, or of one, read back: decode, verify and look inside whatever it is. Inverse: `sharded`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wcodec.container.records import Container
+from wcodec.container.wire import REST
+from wcodec.errors import CorruptError, TruncatedError
+from wcodec.files import sha256_of, short
+from wcodec.pipeline import decoder
+from wcodec.pipeline.base_file import Base, base_for
+from wcodec.pipeline.decoder import Progress, open_container
+
+if TYPE_CHECKING:
+    from wcodec.modelfiles.shards import Shard
+
+
+INDEX = "index.wcz"
+SUFFIX = ".wcz"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor is: a container and its number inside."""
+
+    path: Path
+    container: Container
+    number: int
+
+
+def base_of(place: Place, base: Path | None) -> Base | None:
+    """What a tensor's container is coded against, a file or one of a folder; None where none is given or needed.
+
+    Raises: RecipeError where it is another file.
+    """
+    if base and base.is_dir():
+        base = earlier_of(base, place.path.name.removesuffix(SUFFIX))
+    return base_for(base, place.container.base) if base else None
+
+
+def decode(
+    source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> None:
+    """Write the file or folder that `source` holds. Inverse: `sharded.encode_any`.
+
+    Raises: ContainerError and its kinds; OSError where `target` cannot be written.
+    """
+    if index := index_of(source):
+        decode_folder(index, target, base=base, threads=threads, progress=progress)
+    else:
+        decoder.decode(source, target, base=base, threads=threads, progress=progress)
+
+
+def verify(
+    source: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> list[Container]:
+    """Check every checksum, writing nothing; the containers that were checked.
+
+    Raises: ContainerError and its kinds.
+    """
+    if index := index_of(source):
+        return verify_folder(index, base=base, threads=threads, progress=progress)
+    return [decoder.verify(source, base=base, threads=threads, progress=progress)]
+
+
+def places_of(source: Path) -> dict[str, Place]:
+    """Every tensor by name; one whose name occurs in several files of a folder has its file in front: "a.h5/kernel".
+
+    Raises: ContainerError and its kinds.
+    """
+    index = index_of(source)
+    paths = [(shard.name, part) for shard, part in parts_of(index)] if index else [("", source)]
+    found: dict[str, Place] = {}
+    for file, path in paths:
+        with open_container(path) as opened:
+            for number, facts in enumerate(opened.container.tensors):
+                if facts.name != REST:
+                    name = f"{file}/{facts.name}" if facts.name in found else facts.name
+                    found[name] = Place(path, opened.container, number)
+    return found
+
+
+def decode_folder(
+    source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> None:
+    """Write the folder `target` that a sharded container holds, whole or not at all. Inverse: `sharded.encode_folder`.
+
+    Raises: ContainerError and its kinds; OSError where `target` cannot be written.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix=f".{short(target.name)}.", suffix=".part", dir=target.parent))
+    try:
+        for shard, part in parts_of(source):
+            (temporary / shard.name).parent.mkdir(parents=True, exist_ok=True)
+            _check(shard, part)
+            earlier = earlier_of(base, shard.name)
+            decoder.decode(part, temporary / shard.name, base=earlier, threads=threads, progress=progress)
+        temporary.chmod(0o755)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def verify_folder(
+    source: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+) -> list[Container]:
+    """Check every part, writing nothing.
+
+    Raises: ContainerError and its kinds.
+    """
+    found = []
+    for shard, part in parts_of(source):
+        _check(shard, part)
+        found.append(decoder.verify(part, base=earlier_of(base, shard.name), threads=threads, progress=progress))
+    return found
+
+
+def earlier_of(base: Path | None, name: str) -> Path | None:
+    """The earlier version of one file of a folder."""
+    return base / name if base and (base / name).is_file() else None
+
+
+def index_of(source: Path) -> Path | None:
+    """The index of the sharded container at `source`, a folder or the index itself; None where it is another file.
+
+    Raises: ContainerError for a folder without an index.
+    """
+    if source.is_dir():
+        if not (source / INDEX).is_file():
+            raise TruncatedError(f"{source}: expected a folder with {INDEX}, found none; was encoding interrupted?")
+        return source / INDEX
+    if source.name != INDEX:
+        return None
+    with open_container(source) as opened:
+        return source if opened.container.kind == "shards" else None
+
+
+def parts_of(index: Path) -> list[tuple[Shard, Path]]:
+    """What a sharded container consists of.
+
+    Raises: ContainerError and its kinds.
+    """
+    from wcodec.modelfiles import shards  # noqa: PLC0415 - brings every kind of model file, and most are of one file
+
+    with open_container(index) as opened:
+        if opened.container.kind != "shards":
+            raise CorruptError(f"{index}: expected an index of shards, got a container of kind {opened.container.kind}")
+        found = shards.parse(opened.container.skeleton)
+    return [(shard, index.parent / f"{shard.name}{SUFFIX}") for shard in found]
+
+
+def _check(shard: Shard, part: Path) -> None:
+    if not part.is_file():
+        raise TruncatedError(f"{part}: expected a part of {shard.part_bytes} bytes, found none")
+    if part.stat().st_size != shard.part_bytes or sha256_of(part) != shard.digest:
+        raise CorruptError(f"{part}: is not the part that the index names; expected SHA-256 {shard.digest.hex()}")

@@ -1,0 +1,212 @@
+"""Models of several files: one .wcz a file and an index, made by whoever is there, the same bytes by anyone.
+
+A part that is finished carries a key of its source and options in its name until all are, so that an interrupted
+encoding goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wcodec.container.reader import parse
+from wcodec.container.wire import READER_VERSION
+from wcodec.container.writer import Writer
+from wcodec.errors import ModelFileError, RecipeError, WcodecError
+from wcodec.files import sha256_of, whole_file
+from wcodec.modelfiles import open_model, shards
+from wcodec.modelfiles.shards import File, Folder, Shard, folder_of
+from wcodec.pipeline.encoder import Encoded, Progress, encode
+from wcodec.pipeline.folder_decoder import INDEX, SUFFIX, earlier_of
+from wcodec.planning.recipe import Options, Recipe
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One file to encode, for whichever process or machine takes it: it opens the file itself."""
+
+    source: Path
+    target: Path
+    recipe: Recipe
+    beside: Path | None
+    threads: int
+    base: Path | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of an errand."""
+
+    file_bytes: int
+    error: float
+    dropped: tuple[str, ...]
+    digest: bytes
+
+
+def encode_folder(
+    folder: Folder,
+    target: Path,
+    recipe: Recipe,
+    *,
+    base: Path | None = None,
+    threads: int = 0,
+    executor: Executor | None = None,
+) -> Encoded:
+    """Write the folder `target`: a .wcz for each file, and the index. Inverse: `folders.decode_folder`.
+
+    base:     a folder with earlier versions of the files, by the same names.
+    executor: who encodes the parts (processes, machines that see the same folders); None: this process, one by one.
+    Raises: ModelFileError, RecipeError, BudgetError, OSError. Parts that are finished stay, for the next attempt.
+    """
+    target.mkdir(exist_ok=True)
+    errands = _errands(folder, target, recipe, base, 1 if executor else threads)
+    for errand in errands:
+        errand.target.parent.mkdir(parents=True, exist_ok=True)
+    results = [(errand, _submitted(executor, errand)) for errand in errands]
+    done = [_result(errand, future) for errand, future in results]
+    made = []
+    for file, errand, one in zip(folder.files, errands, done, strict=True):
+        errand.target.replace(target / f"{file.name}{SUFFIX}")
+        made.append(Shard(file.name, one.file_bytes, one.digest))
+    with whole_file(target / INDEX) as temporary, temporary.open("w+b") as out:
+        source_bytes = sum(errand.source.stat().st_size for errand in errands)
+        length = Writer(out).finish("shards", (), shards.pack(made), source_bytes, max(one.error for one in done))
+    _remove_leftovers(target, {target / f"{file.name}{SUFFIX}" for file in folder.files})
+    dropped = tuple(name for one in done for name in one.dropped)
+    return Encoded(length + sum(one.file_bytes for one in done), max(one.error for one in done), dropped)
+
+
+def encode_any(
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    *,
+    folder: Folder | None = None,
+    base: Path | None = None,
+    threads: int = 0,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Encoded:
+    """Write `target`, a .wcz file, or a folder of them where the model is of several files. Inverse: `folders.decode`.
+
+    folder:   the files, where `shards.folder_of(source)` was asked already.
+    base:     an earlier version of the file, or a folder of those.
+    executor: who does the work; see `encode_folder`.
+    Raises: ModelFileError, RecipeError, BudgetError, OSError.
+    """
+    folder = folder or folder_of(source)
+    if folder:
+        return encode_folder(folder, target, recipe, base=base, threads=threads, executor=executor)
+    if executor:
+        return executor.submit(encode, source.resolve(), target.resolve(), recipe, base=base, threads=1).result()
+    return encode(source, target, recipe, base=base, threads=threads, progress=progress)
+
+
+def run(errand: Errand) -> Done:
+    """Encode one file, unless it is there already.
+
+    Raises: as `encoder.encode` does.
+    """
+    if errand.target.exists():
+        try:
+            with errand.target.open("rb") as file:
+                container = parse(file)
+            return Done(container.file_bytes, container.error, (), sha256_of(errand.target))
+        except WcodecError:
+            errand.target.unlink(missing_ok=True)
+    source, target, recipe = errand.source, errand.target, errand.recipe
+    encoded = encode(source, target, recipe, beside=errand.beside, base=errand.base, threads=errand.threads)
+    return Done(encoded.file_bytes, encoded.error, encoded.dropped, sha256_of(errand.target))
+
+
+def _submitted(executor: Executor | None, errand: Errand) -> Future[Done] | None:
+    try:
+        return executor.submit(run, errand) if executor else None
+    except BrokenExecutor:
+        return None
+
+
+def _result(errand: Errand, future: Future[Done] | None) -> Done:
+    """What a worker did; what became of no worker's hands is done here."""
+    if future is None:
+        return run(errand)
+    try:
+        return future.result()
+    except (WcodecError, OSError):
+        raise
+    except (Exception, CancelledError):  # whatever an executor raises when its workers die
+        return run(replace(errand, threads=0))
+
+
+def _errands(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[Errand]:
+    errands = []
+    root = folder.root.resolve()  # workers may stand elsewhere; files keep their names, which links would change
+    for file, own in zip(folder.files, _recipes(folder, recipe), strict=True):
+        source = root / file.name
+        earlier = earlier_of(base and base.resolve(), file.name)
+        part = target / f"{file.name}.{_key(source, own, earlier)}{SUFFIX}"
+        beside = root / file.beside if file.beside else None
+        errands.append(Errand(source, part.resolve(), own, beside, threads, earlier))
+    return errands
+
+
+def _key(source: Path, recipe: Recipe, base: Path | None) -> str:
+    """Of what a part depends on; a file that was written since is another one."""
+    facts = source.stat()
+    said = repr((source.name, facts.st_size, facts.st_mtime_ns, recipe, READER_VERSION, base and sha256_of(base)))
+    return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+
+
+def _remove_leftovers(target: Path, kept: set[Path]) -> None:
+    """Parts of earlier attempts with other options, and what workers that were killed had begun."""
+    for path in target.rglob("*"):
+        if path not in kept and re.search(rf"\.[0-9a-f]{{16}}\{SUFFIX}(\..*\.part)?$", path.name):
+            path.unlink(missing_ok=True)
+
+
+def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
+    """The recipe of each file: its share of the size, and the patterns that find something in it.
+
+    Raises: RecipeError for a pattern that finds nothing anywhere.
+    """
+    exact = Recipe(options=Options(lossless=True), effort=recipe.effort)
+    patterns = (*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules))
+    texts = [_texts(folder, file) if patterns and file.is_model else [] for file in folder.files]
+    for pattern in patterns:
+        if not any(_finds(pattern, own) for own in texts):
+            raise RecipeError(f"pattern {pattern!r}: expected to find a tensor, found none in {folder.root}")
+    total = sum((folder.root / file.name).stat().st_size for file in folder.files) or 1
+    made = []
+    for file, own in zip(folder.files, texts, strict=True):
+        include = tuple(pattern for pattern in recipe.include if _finds(pattern, own))
+        nothing = bool(recipe.include) and not include
+        share = (folder.root / file.name).stat().st_size / total
+        fitted = replace(
+            recipe,
+            rules=tuple(rule for rule in recipe.rules if _finds(rule.pattern, own)),
+            include=include,
+            exclude=(".",) if nothing and own else tuple(p for p in recipe.exclude if _finds(p, own)),
+            target_bytes=max(1, int(recipe.target_bytes * share)) if recipe.target_bytes else None,
+        )
+        made.append(fitted if file.is_model else exact)
+    return made
+
+
+def _texts(folder: Folder, file: File) -> list[str]:
+    path = folder.root / file.name
+    if file.beside:
+        tensors = shards.external_model(path, folder.root / file.beside).tensors
+        return [text for tensor in tensors for text in (tensor.name, tensor.layer)]
+    try:
+        with open_model(path, keep_optimizer=True) as model:
+            return [text for tensor in model.tensors for text in (tensor.name, tensor.layer)]
+    except ModelFileError:
+        return []
+
+
+def _finds(pattern: str, texts: Sequence[str]) -> bool:
+    return any(re.search(pattern, text) for text in texts)

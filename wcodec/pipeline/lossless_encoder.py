@@ -1,0 +1,211 @@
+"""The identical file: `encode --lossless` cuts a file into extents and a template, `decode` puts it together again.
+
+Both work chunk by chunk, so that memory does not grow with the file or its tensors.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from wcodec.codec import lossless
+from wcodec.codec.delta import ALONE, BY_CHUNK, OWN, STEPS, SUM, XOR, apart, summands
+from wcodec.codec.entropy import zstd
+from wcodec.codec.layout import VECTOR
+from wcodec.codec.parallel import ordered
+from wcodec.codec.plan import Effort
+from wcodec.codec.tensor_header import NO_POSITIONS, Head, pack_head
+from wcodec.container.wire import REST, put_varint
+from wcodec.container.writer import Coded, Writer
+from wcodec.errors import ModelFileError
+from wcodec.files import sha256_of
+from wcodec.model import FLOATS, ITEM_BYTES, Bits, TensorFacts
+from wcodec.modelfiles.extent_finder import cut
+from wcodec.modelfiles.extents import Template, pack, read_part
+from wcodec.modelfiles.shards import template_of
+from wcodec.pipeline.base_file import Base
+from wcodec.pipeline.duplicates import twins_of
+
+Progress = Callable[[TensorFacts], None]
+INLINE = 1 << 20
+"""A template of at most this many bytes lies in the skeleton, so that names are shared with the table of tensors."""
+BLOCK = 1 << 20
+OVERHEAD = 256
+LEVELS: dict[Effort, int] = {"fast": 3, "normal": 12, "best": 19}
+"""Of zstd, for a template that is compressible."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Elements `start` to `start + count` of tensor `number`, themselves of `shape`."""
+
+    number: int
+    start: int
+    count: int
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+def encode_identical(
+    source: Path,
+    beside: Path | None,
+    base: Base | None,
+    target: Path,
+    effort: Effort,
+    threads: int,
+    progress: Progress | None = None,
+) -> int:
+    """Write a .wcz to the file `target` from which `source` comes back byte for byte; its length. Inverse: `restore`.
+
+    beside: the ONNX model that says which values lie in `source`.
+    base: an earlier version, which decoding will need.
+
+    Raises: ModelFileError where the source cannot be read.
+    """
+    template = template_of(source, beside) if beside else cut(source)
+    with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as pool:
+        digest = pool.submit(sha256_of, source)
+        job = Job(source, template, effort, threads, progress, base)
+        length = job.write(target, digest.result)
+        if template.extents and length > template.length + template.length // 1000 + OVERHEAD:
+            plain = replace(job, template=replace(template, extents=()))
+            length = plain.write(target, digest.result)
+    return length
+
+
+@dataclass(frozen=True)
+class Job:
+    """One encoding of a file that was cut."""
+
+    source: Path
+    template: Template
+    effort: Effort
+    threads: int
+    progress: Progress | None
+    base: Base | None = None
+
+    @property
+    def tensors(self) -> tuple[TensorFacts, ...]:
+        """The table: the extents, and the template where it does not fit into the skeleton."""
+        extents = tuple(extent.facts for extent in self.template.extents)
+        return extents if self.is_inline else (*extents, TensorFacts(REST, "uint8", (self.template.rest_bytes,)))
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the template lies in the skeleton."""
+        return self.template.rest_bytes <= INLINE
+
+    def write(self, target: Path, digest: Callable[[], bytes]) -> int:
+        """Write it to the file `target`; the length."""
+        twins = twins_of(self.source, self.template.extents)
+        tensors = self.tensors
+        rest = _Rest(self.source, self.template)
+        own = [(number, facts) for number, facts in enumerate(tensors) if number not in twins]
+        pieces = (piece for number, facts in own for piece in _pieces(number, facts, self.effort))
+        with target.open("w+b") as file:
+            writer = Writer(file)
+            results = ordered(lambda piece: self._coded(piece, rest), pieces, self.threads, _bytes_of)
+            for number, facts in enumerate(tensors):
+                if number in twins:
+                    writer.add_duplicate(twins[number])
+                else:
+                    self._add(writer, facts, results)
+                if self.progress:
+                    self.progress(facts)
+            inline = rest.read(0, self.template.rest_bytes) if self.is_inline else None
+            skeleton = pack(self.template, digest(), inline)
+            needed = self.base.digest if self.base else None
+            length = writer.finish("file", tensors, skeleton, self.template.length, 0.0, needed)
+            file.truncate(length)
+            return length
+
+    def _add(self, writer: Writer, facts: TensorFacts, results: Iterator[tuple[bytes, Bits]]) -> None:
+        pieces = list(_pieces(0, facts, self.effort))
+        whole = Head(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8))
+        head = pack_head(facts, whole, len(pieces))
+        crc = 0
+        for _ in pieces:
+            payload, raw = next(results)
+            crc = zlib.crc32(raw.data, crc)
+            writer.section(head + payload)
+            head = b""
+        writer.add(Coded((), crc, way=BY_CHUNK if self._is_based(facts) else OWN))
+
+    def _is_based(self, facts: TensorFacts) -> bool:
+        return self.base is not None and facts.name != REST and self.base.has(facts)
+
+    def _coded(self, piece: Piece, rest: _Rest) -> tuple[bytes, Bits]:
+        if piece.number < len(self.template.extents):
+            extent = self.template.extents[piece.number]
+            dtype, fast = extent.facts.dtype, self.effort == "fast"
+            values = read_part(self.source, extent, piece.start, piece.count)
+            raw = values.view(np.uint8)
+            own = lossless.encode(raw, ITEM_BYTES[dtype], piece.shape, dtype, fast)
+            if self.base is None or not self._is_based(extent.facts):
+                return own, raw
+            earlier = self.base.part(extent.facts, piece.start, piece.count)
+
+            def coded(words: Bits, kind: str) -> bytes:
+                return lossless.encode(words.view(np.uint8), ITEM_BYTES[dtype], piece.shape, kind, fast)
+
+            candidates = [bytes((ALONE,)) + own]
+            for way in (XOR, STEPS):
+                words = apart(way, values, earlier, dtype)
+                candidates.append(bytes((way,)) + coded(words, str(words.dtype)))
+            if dtype in FLOATS and not fast:
+                more, steps = summands(values, earlier, dtype)
+                first = coded(more, dtype)
+                length = bytearray()
+                put_varint(length, len(first))
+                candidates.append(bytes((SUM, *length)) + first + coded(steps, str(steps.dtype)))
+            return min(candidates, key=len), raw
+        plain = rest.read(piece.start, piece.count)
+        best = lossless.encode(plain, 1)
+        if len(best) < len(plain):
+            best = min(best, bytes((lossless.ZSTD,)) + zstd.encode(plain, LEVELS[self.effort]), key=len)
+        return best, np.frombuffer(plain, np.uint8)
+
+
+def _pieces(number: int, facts: TensorFacts, effort: Effort) -> Iterator[Piece]:
+    """At least one piece, also of a tensor without elements."""
+    for start, stop, shape in lossless.pieces(facts.shape, lossless.FAST if effort == "fast" else lossless.MOST):
+        yield Piece(number, start, stop - start, shape, (stop - start) * ITEM_BYTES[facts.dtype])
+
+
+def _bytes_of(piece: Piece) -> int:
+    return piece.nbytes
+
+
+class _Rest:
+    """The template's bytes, read from the file where they lie between the extents."""
+
+    def __init__(self, source: Path, template: Template) -> None:
+        self._source = source
+        self._gaps = [gap for gap in template.gaps() if gap[0] < gap[1]]
+        self._starts = [0, *accumulate(end - begin for begin, end in self._gaps)]
+
+    def read(self, start: int, count: int) -> bytes:
+        """Bytes `start` to `start + count` of the template.
+
+        Raises: ModelFileError where the file has become shorter.
+        """
+        out = bytearray()
+        number = bisect_right(self._starts, start) - 1
+        with self._source.open("rb", buffering=0) as file:
+            while len(out) < count:
+                at = start + len(out) - self._starts[number]
+                begin, end = self._gaps[number]
+                file.seek(begin + at)
+                part = file.read(min(end - begin - at, count - len(out)))
+                if not part:
+                    raise ModelFileError(f"{self._source}: became shorter while it was read")
+                out += part
+                number += len(part) == end - begin - at
+        return bytes(out)

@@ -1,0 +1,234 @@
+"""Who gets how many bits: from a recipe and a look at every tensor to one plan a tensor."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from wcodec.codec.plan import Plan, Prune
+from wcodec.codec.pruning import global_threshold
+from wcodec.codec.quantizers.affine import Affine
+from wcodec.codec.statistics import Survey, is_weight
+from wcodec.container.dtypes import to_float32
+from wcodec.errors import RecipeError
+from wcodec.model import Model, Tensor
+from wcodec.planning.recipe import Options, Preset, Recipe
+
+_STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
+"""Step of a lone large tensor by its rms; `_caution` says how it falls."""
+_MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
+_STATES: Literal[128] = 128
+_FINEST, _TURNED = 2.0**26, 2.0**22
+"""Most steps to the largest weight: beyond them floats are as short as integers, and turned integers overflow."""
+_RATE = {0: 0.1, 128: 0.25}
+"""Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options of one tensor; `named` where a rule by name gave some."""
+
+    options: Options
+    named: bool
+
+
+def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, size: float = 1.0) -> tuple[Plan, ...]:
+    """One plan a tensor.
+
+    Without `max_error` steps rise with a tensor's rms and number of weights, and fall with the number of tensors. With
+    it one step serves all weights: at high rate that is the least squared error for the bytes.
+
+    surveys: of the tensors that may be quantised, None for the others.
+    size:    multiplies all steps; what a search changes.
+    Raises: RecipeError for a pattern that finds nothing.
+    """
+    asked = [_asked(tensor, recipe) for tensor in model.tensors]
+    _check_patterns(model, recipe)
+    weights = [
+        (tensor, found)
+        for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True)
+        if found and is_weight(tensor) and not wish.options.lossless
+    ]
+    largest = max((found.regular for _, found in weights), default=1)
+    energy, regular = sum(found.energy for _, found in weights), sum(found.regular for _, found in weights)
+    relative = size * _STEP[recipe.preset] * _caution(len(weights), regular)
+    # Plain rounding by this step would have the asked error.
+    step = size * (12.0 * (recipe.max_error or 0.0) * energy / max(1, regular)) ** 0.5
+    shared = _shared_threshold([tensor for tensor, _ in weights], recipe)
+    plans = []
+    for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True):
+        if found is None or not found.regular or wish.options.lossless:
+            plans.append(Plan("exact", effort=recipe.effort))
+        elif is_weight(tensor) or wish.named:
+            own = relative * found.rms * (found.regular / largest) ** 0.25
+            plain = plain_plan(model, wish.options, recipe, found.limit, shared or wish.options.prune)
+            plans.append(plain or _weight_plan(tensor, wish, found, recipe, step or own, shared))
+        else:
+            mantissa = _mantissa(recipe)
+            kept = Plan("float", limit=found.limit, mantissa=mantissa, effort=recipe.effort)
+            shorter = shorter_plan(wish.options, recipe, found.limit, None)
+            exact = Plan("exact", effort=recipe.effort)
+            plans.append(shorter or (exact if mantissa >= 23 else kept))
+    return tuple(plans)
+
+
+def _weight_plan(
+    tensor: Tensor, wish: _Asked, found: Survey, recipe: Recipe, step: float, shared: Prune | None
+) -> Plan:
+    options = wish.options
+    clusters = options.clusters or (1 << options.bits if options.bits else None)
+    quantizer = options.quantizer or "auto"
+    few = quantizer == "auto" and not clusters and not options.step
+    if quantizer == "auto":
+        quantizer = "kmeans" if clusters else "uniform"
+    if options.block and quantizer != "product":
+        raise RecipeError(f"block: expected the product quantizer with it, got {quantizer} for {tensor.name}")
+    if clusters and not wish.named and _is_fragile(tensor, clusters):
+        quantizer, clusters = "uniform", 256
+    if options.step:
+        step = options.step
+    elif clusters and quantizer == "uniform":
+        step, clusters = max(-found.low, found.high) / max(1, (clusters - 1) // 2), None
+    if step <= 0.0:  # zeros, which training may have moved
+        return Plan("float", limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
+    peak, pruned = max(-found.low, found.high), shared or options.prune
+    if quantizer == "uniform" and peak > step * _FINEST:
+        if not pruned:
+            return Plan("exact", effort=recipe.effort)
+        step = peak / _FINEST
+    coder = coder_of(options, recipe)
+    trellis = quantizer == "uniform" and coder != "huffman" and not options.prune
+    states = _STATES if trellis else 0
+    return Plan(
+        how=cast(Literal["uniform", "kmeans", "product"], quantizer),
+        prune=pruned,
+        limit=found.limit,
+        step=step,
+        clusters=clusters,
+        block=options.block,
+        start=options.start or "linear",
+        rate=0.0 if options.prune or recipe.effort == "fast" else _RATE[states],
+        states=states,
+        few=few,
+        coder=coder,
+        effort=recipe.effort,
+        seed=recipe.seed,
+        transform=peak <= step * _TURNED,
+    )
+
+
+def _mantissa(recipe: Recipe) -> int:
+    """Bits for vectors: of the preset, or enough that their error is far below the one asked of the weights."""
+    if recipe.max_error is None:
+        return _MANTISSA[recipe.preset]
+    return min(23, max(5, math.ceil(-0.5 * math.log2(recipe.max_error)) + 3))
+
+
+def _caution(tensors: int, weights: int) -> float:
+    """By how much steps are smaller in deep networks, whose errors add up, and in small ones, which have less to spare.
+
+    Fitted on eleven networks of nine kinds (`benchmarks/zoo.py`), `balanced` losing at most 0.3 points on each.
+    """
+    return float(max(1, tensors) ** -0.35 * min(1.0, weights / 250_000) ** 0.25)
+
+
+def _is_fragile(tensor: Tensor, clusters: int) -> bool:
+    """Depthwise kernels, and tensors that a codebook would hardly make smaller: too few weights for too many values."""
+    return tensor.count < 4 * clusters or (len(tensor.shape) >= 3 and tensor.shape[-1] == 1)
+
+
+def options_of(tensor: Tensor, recipe: Recipe) -> Options:
+    """What the recipe says of a tensor; `lossless` where it is left out."""
+    return _asked(tensor, recipe).options
+
+
+def exact_names(model: Model, recipe: Recipe) -> set[str]:
+    """The tensors that the recipe codes exactly.
+
+    Raises: RecipeError for a pattern that finds nothing.
+    """
+    _check_patterns(model, recipe)
+    return {tensor.name for tensor in model.tensors if options_of(tensor, recipe).lossless}
+
+
+def _asked(tensor: Tensor, recipe: Recipe) -> _Asked:
+    if _found(recipe.exclude, tensor) or (recipe.include and not _found(recipe.include, tensor)):
+        return _Asked(Options(lossless=True), True)
+    for rule in recipe.rules:
+        if _found((rule.pattern,), tensor):
+            return _Asked(rule.options.over(recipe.options), True)
+    return _Asked(recipe.options, False)
+
+
+def _found(patterns: Iterable[str], tensor: Tensor) -> bool:
+    return any(re.search(pattern, text) for pattern in patterns for text in (tensor.name, tensor.layer))
+
+
+def _check_patterns(model: Model, recipe: Recipe) -> None:
+    for pattern in (*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules)):
+        if not any(_found((pattern,), tensor) for tensor in model.tensors):
+            known = ", ".join(tensor.name for tensor in model.tensors[:4])
+            raise RecipeError(f"pattern {pattern!r}: expected to find a tensor, found none among {known}, ...")
+
+
+def _shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None:
+    """The threshold that gives the asked sparsity over all weights together."""
+    prune = recipe.options.prune
+    if not recipe.global_sparsity or prune is None or prune.rule != "sparsity":
+        return None
+    return Prune("absolute", global_threshold(lambda: (to_float32(t.read(), t.dtype) for t in weights), prune.amount))
+
+
+_AFFINE: dict[str, Affine] = {how: how for how in get_args(Affine)}
+_SHORTER: dict[str, tuple[Literal["float16", "bfloat16"], int, float]] = {
+    "float16": ("float16", 10, 65504.0),
+    "bfloat16": ("bfloat16", 7, 2.0**128 - 2.0**120),
+}
+"""By quantiser: the type, its bits of mantissa and its largest number."""
+_OUTPUTS_FIRST = frozenset({"safetensors", "torch", "onnx"})
+"""Kinds of model file whose weights have their outputs in front, as PyTorch has them; in Keras they come last."""
+
+
+def plain_plan(model: Model, options: Options, recipe: Recipe, limit: float, prune: Prune | None) -> Plan | None:
+    """The plan of a weight, where its quantiser is one of these.
+
+    limit: larger magnitudes are kept exactly.
+    """
+    if options.quantizer in _SHORTER:
+        return shorter_plan(options, recipe, limit, prune)
+    if options.quantizer not in _AFFINE:
+        return None
+    return Plan(
+        how=_AFFINE[options.quantizer],
+        prune=prune,
+        limit=limit,
+        bits=options.bits or 8,
+        outputs=("first" if model.kind in _OUTPUTS_FIRST else "last") if options.per_channel else "",
+        coder=coder_of(options, recipe),
+        effort=recipe.effort,
+    )
+
+
+def shorter_plan(options: Options, recipe: Recipe, limit: float, prune: Prune | None) -> Plan | None:
+    """The same for vectors, too, which shorter floats suit; what the type has no number for is kept exactly."""
+    if options.quantizer not in _SHORTER:
+        return None
+    kind, mantissa, most = _SHORTER[options.quantizer]
+    return Plan(
+        "float",
+        prune=prune,
+        limit=min(limit, most),
+        mantissa=mantissa,
+        kind=kind,
+        coder=coder_of(options, recipe),
+        effort=recipe.effort,
+    )
+
+
+def coder_of(options: Options, recipe: Recipe) -> str:
+    """What was asked for; speed asks for Huffman codes."""
+    coder = options.coder or "auto"
+    return "huffman" if coder == "auto" and recipe.effort == "fast" else coder

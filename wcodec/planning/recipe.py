@@ -1,0 +1,151 @@
+"""What the user asked for: options for all tensors, and rules by name for some."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from wcodec.codec.plan import Effort, Prune, Start
+from wcodec.errors import RecipeError
+
+Preset = Literal["safe", "balanced", "small"]
+PRESETS = ("safe", "balanced", "small")
+QUANTIZERS = ("auto", "kmeans", "uniform", "product", "symmetric", "asymmetric", "binary", "float16", "bfloat16")
+SIZELESS = ("binary", "float16", "bfloat16")
+PER_CHANNEL = ("symmetric", "asymmetric", "binary")
+LEVEL_CODERS = ("auto", "huffman", "context")
+STARTS = ("linear", "density", "kmeans++")
+WORDS = (
+    "bits", "block", "clusters", "coder", "lossless", "per_channel", "quantizer", "sparsity", "start", "step",
+    "threshold",
+)  # fmt: skip
+
+
+def _within(word: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise RecipeError(f"{word}: expected {low} to {high}, got {value}")
+
+
+def _one_of(word: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise RecipeError(f"{word}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to code a tensor; None means that nothing was said.
+
+    bits, clusters: size of the codebook (level 0 included): 2**bits, or as many values.
+    step:           distance of the uniform quantiser's levels, in units of the weights.
+    block:          weights that share a code, under the product quantiser.
+    start:          first centroids of k-means.
+    per_channel:    a step of its own for every output, of the quantisers in `affine.py`.
+    """
+
+    lossless: bool | None = None
+    prune: Prune | None = None
+    bits: int | None = None
+    clusters: int | None = None
+    block: int | None = None
+    step: float | None = None
+    quantizer: str | None = None
+    coder: str | None = None
+    start: Start | None = None
+    per_channel: bool | None = None
+
+    def __post_init__(self) -> None:
+        _within("bits", self.bits, 1, 16)
+        _within("clusters", self.clusters, 2, 1 << 16)
+        _within("block", self.block, 1, 256)
+        if self.bits is not None and self.clusters is not None:
+            raise RecipeError("bits and clusters: expected one of them, got both")
+        if self.step is not None and not 1e-30 <= self.step <= 1e30:
+            raise RecipeError(f"step: expected a positive number from 1e-30 to 1e30, got {self.step:g}")
+        _one_of("quantizer", self.quantizer, QUANTIZERS)
+        _one_of("coder", self.coder, LEVEL_CODERS)
+        _one_of("start", self.start, STARTS)
+        if self.quantizer in SIZELESS and (self.bits or self.clusters or self.step):
+            raise RecipeError(f"quantizer {self.quantizer}: expected no bits, clusters or step beside it")
+        if self.quantizer in {"symmetric", "asymmetric"} and (self.bits == 1 or self.clusters or self.step):
+            raise RecipeError(f"quantizer {self.quantizer}: expected 2 bits or more beside it, no clusters or step")
+
+    def over(self, general: Options) -> Options:
+        """These options, with what they leave unsaid taken from `general`."""
+        size_said = self.bits is not None or self.clusters is not None or self.quantizer in SIZELESS
+        return Options(
+            lossless=general.lossless if self.lossless is None else self.lossless,
+            prune=self.prune or general.prune,
+            bits=self.bits if size_said else general.bits,
+            clusters=self.clusters if size_said or self.quantizer in PER_CHANNEL else general.clusters,
+            block=self.block or general.block,
+            step=self.step or (None if self.quantizer in SIZELESS or self.quantizer in PER_CHANNEL else general.step),
+            quantizer=self.quantizer or general.quantizer,
+            coder=self.coder or general.coder,
+            start=self.start or general.start,
+            per_channel=general.per_channel if self.per_channel is None else self.per_channel,
+        )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Options for the tensors whose name or layer a regular expression finds."""
+
+    pattern: str
+    options: Options
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The whole request.
+
+    max_error:       bound on sum (w - w')^2 / sum w^2 over all float tensors of two or more dimensions.
+    target_bytes:    size of the file, bytes, hit from below; target_ratio: source bytes / file bytes, from above.
+    global_sparsity: `prune` by sparsity ranks the weights of all tensors together.
+    include/exclude: tensors not included, or excluded, are coded losslessly.
+    """
+
+    options: Options = Options()
+    rules: tuple[Rule, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    preset: Preset = "balanced"
+    effort: Effort = "normal"
+    max_error: float | None = None
+    target_bytes: int | None = None
+    target_ratio: float | None = None
+    global_sparsity: bool = False
+    keep_optimizer: bool = False
+    seed: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file itself is to come back, byte for byte: nothing may be lossy."""
+        return bool(self.options.lossless) and all(rule.options.lossless is not False for rule in self.rules)
+
+    def __post_init__(self) -> None:
+        _one_of("preset", self.preset, PRESETS)
+        targets = [n for n in ("max_error", "target_bytes", "target_ratio") if getattr(self, n) is not None]
+        if len(targets) > 1:
+            raise RecipeError(f"{' and '.join(targets)}: expected one of them")
+        if self.max_error is not None and not 0.0 < self.max_error < 1.0:
+            raise RecipeError(f"max_error: expected a number between 0 and 1, got {self.max_error:g}")
+        if self.target_ratio is not None and not 1.0 < self.target_ratio < float("inf"):
+            raise RecipeError(f"target_ratio: expected a number over 1, got {self.target_ratio:g}")
+        if self.target_bytes is not None and self.target_bytes < 1:
+            raise RecipeError(f"target_bytes: expected a positive number, got {self.target_bytes}")
+        asked = self.options
+        lossy = targets + [w for w in ("prune", "bits", "clusters", "step") if getattr(asked, w) is not None]
+        if asked.lossless and (lossy or self.preset != "balanced"):
+            raise RecipeError(f"lossless: expected nothing that loses beside it, got {(lossy or ['preset'])[0]}")
+        every = [asked, *(rule.options for rule in self.rules)]
+        if any(o.per_channel for o in every) and not any(o.quantizer in PER_CHANNEL for o in every):
+            raise RecipeError(f"per_channel: expected a quantizer beside it, {', '.join(PER_CHANNEL)}")
+        _within("seed", self.seed, 0, (1 << 32) - 1)
+        for pattern in (*self.include, *self.exclude, *(rule.pattern for rule in self.rules)):
+            if not pattern:
+                raise RecipeError("pattern: expected a regular expression, got nothing")
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise RecipeError(f"pattern {pattern!r}: expected a regular expression, got {error}") from error

@@ -1,0 +1,143 @@
+"""What every byte of a tensor's sections is for: without decoding, and without numpy, so that `inspect` is instant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from wcodec.container.wire import (
+    CONTEXT,
+    DENSE,
+    EXACT,
+    FLOAT,
+    HUFFMAN,
+    MOST_TOKENS,
+    PATCHED,
+    PRODUCT,
+    ROWS,
+    SPARSE,
+    STEP,
+    TABLE,
+    TRANSFORM,
+    take_varint,
+)
+from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
+from wcodec.kernels.huffman_code import read_table
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Bytes by purpose.
+
+    codes, gaps: of sparse rows; levels: of dense and context-coded chunks; codebooks: centroids, steps and transforms;
+    tables: Huffman codes and the choice of coder; lossless: exact values, and patches; skeleton: the model section;
+    index: checksums and lengths; container: the header.
+    """
+
+    codes: int = 0
+    gaps: int = 0
+    levels: int = 0
+    codebooks: int = 0
+    tables: int = 0
+    lossless: int = 0
+    skeleton: int = 0
+    index: int = 0
+    container: int = 0
+
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.as_dict().values())
+
+    def as_dict(self) -> dict[str, int]:
+        """Bytes by the part's name."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    def __add__(self, other: Parts) -> Parts:
+        return Parts(*(mine + its for mine, its in zip(self.as_dict().values(), other.as_dict().values(), strict=True)))
+
+
+def tensor_parts(sections: Sequence[bytes], item_bytes: int) -> Parts:
+    """The parts of all sections of a tensor whose elements have `item_bytes` bytes; they sum to the sections' lengths.
+
+    Raises: CorruptError, TruncatedError, UnsupportedError where a head is not what the specification says.
+    """
+    head, at, rule = _head_parts(memoryview(sections[0]), item_bytes, len(sections) > 1)
+    parts = head
+    for number, section in enumerate(sections):
+        chunk = memoryview(section)[0 if number else at :]
+        parts += Parts(lossless=len(chunk)) if rule == EXACT else _chunk_parts(chunk)
+    return parts
+
+
+def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[Parts, int, int]:
+    """The parts of the head, where the first chunk starts, and the rule."""
+    flags, at = _byte(data, 0), 1
+    rule = flags & 15
+    if chunked:
+        _, at = take_varint(data, at)
+    if rule == EXACT:
+        return Parts(lossless=at), at, rule
+    at += 1
+    patches = at
+    if flags & PATCHED:
+        count, at = take_varint(data, at)
+        for _ in range(min(count, len(data))):
+            _, at = take_varint(data, at)
+            at += item_bytes
+    patches = at - patches
+    if rule == TABLE:
+        _, at = take_varint(data, at)
+        size, at = take_varint(data, at)
+        at += 1 + (size - 1) * _byte(data, at)
+    elif rule in {STEP, TRANSFORM, PRODUCT}:
+        _, at = take_varint(data, at)
+        if rule == PRODUCT:
+            _, at = take_varint(data, take_varint(data, at)[1])
+        if rule != STEP:
+            length, at = take_varint(data, at)
+            at += length
+    elif rule == FLOAT:
+        _, at = take_varint(data, at + 1)
+    elif rule == ROWS:
+        length, at = take_varint(data, at + 1)
+        at += length
+    else:
+        raise UnsupportedError(f"rule {rule} is not known to this version")
+    if at > len(data):
+        raise TruncatedError(f"head: ended early; needed {at} bytes, got {len(data)}")
+    return Parts(lossless=patches, codebooks=at - patches), at, rule
+
+
+def _chunk_parts(chunk: memoryview) -> Parts:
+    coder = _byte(chunk, 0)
+    if coder == DENSE:
+        tables = 1 + _table_bytes(chunk[1:])
+        return Parts(tables=tables, levels=len(chunk) - tables)
+    if coder == CONTEXT:
+        return Parts(tables=1, levels=len(chunk) - 1)
+    if coder != SPARSE:
+        raise UnsupportedError(f"chunk: level coder {coder} is not known to this version")
+    entries, at = take_varint(chunk, 1)
+    if not entries:
+        return Parts(tables=1, gaps=len(chunk) - 1)
+    length, at = take_varint(chunk, at + 1)
+    gap_tables, code_tables = _table_bytes(chunk[at : at + length]), _table_bytes(chunk[at + length :])
+    codes = len(chunk) - at - length - code_tables
+    gaps = at - 1 + length - gap_tables
+    return Parts(codes=codes, gaps=gaps, tables=1 + gap_tables + code_tables)
+
+
+def _table_bytes(stream: memoryview) -> int:
+    """Bytes of the Huffman code at the start of a stream of symbols, 0 where there is none."""
+    if len(stream) < 2 or stream[0] != HUFFMAN:
+        return 0
+    used, _ = read_table(stream[2:], bytearray(MOST_TOKENS))
+    if used < 0:
+        raise CorruptError("Huffman table: expected the lengths of a complete code, got others")
+    return 1 + int(used)
+
+
+def _byte(data: memoryview, at: int) -> int:
+    if at >= len(data):
+        raise TruncatedError(f"section: ended early; needed {at + 1} bytes, got {len(data)}")
+    return int(data[at])

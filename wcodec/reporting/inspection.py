@@ -1,0 +1,222 @@
+"""The numbers about a container or a model file: where every byte is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from wcodec.container.reader import is_container, parse, read_section
+from wcodec.container.records import HEADER_BYTES, Container, Record
+from wcodec.container.wire import READER_VERSION, REST
+from wcodec.errors import ContainerError
+from wcodec.model import ITEM_BYTES, TensorFacts
+from wcodec.reporting.byte_breakdown import Parts, tensor_parts
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TensorNumbers:
+    """What one tensor takes. `error` is sum (w - w')^2 / sum w^2; None of it and of `kept` where values are exact.
+
+    bytes: of its sections and its record in the index.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    dtype: str
+    weights: int
+    raw_bytes: int
+    bytes: int
+    parts: Parts
+    kept: int | None = None
+    error: float | None = None
+    duplicate_of: str | None = None
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of the file an element."""
+        return 8 * self.bytes / self.weights if self.weights else 0.0
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A file's numbers. `weight_bytes` are the bytes of all tensors' sections; `tensor_bytes` what they are raw.
+
+    format_version is None, and parts are empty, for a model file that is not coded yet.
+    """
+
+    path: Path
+    file_bytes: int
+    source_bytes: int
+    tensor_bytes: int
+    weight_bytes: int
+    relative_error: float
+    parts: Parts
+    tensors: tuple[TensorNumbers, ...]
+    format_version: int | None = READER_VERSION
+    dropped: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, object]:
+        """The keys of `inspect --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "format_version": self.format_version,
+            "file_bytes": self.file_bytes,
+            "source_bytes": self.source_bytes,
+            "tensor_bytes": self.tensor_bytes,
+            "weight_bytes": self.weight_bytes,
+            "relative_error": self.relative_error,
+            "parts": self.parts.as_dict(),
+            "tensors": [_tensor_json(tensor) for tensor in self.tensors],
+            "dropped": list(self.dropped),
+        }
+
+
+def inspect(source: Path) -> Inspection:
+    """The numbers of a .wcz, where nothing is decoded but heads and tables, or of a model file.
+
+    Raises: ContainerError and its kinds; ModelFileError.
+    """
+    if source.is_dir() or source.name == "index.wcz":
+        from wcodec.pipeline.folder_decoder import index_of, parts_of  # noqa: PLC0415 - a .wcz needs it not
+
+        if index := index_of(source):
+            return _together(index, [inspect(part) for _, part in parts_of(index)])
+    if source.suffix != ".wcz" and not is_coded(source):
+        return _inspect_model(source)
+    return _inspect_container(source)
+
+
+def _together(index: Path, parts: Sequence[Inspection]) -> Inspection:
+    """The numbers of a sharded container: of its index and of all its parts."""
+    own = _inspect_container(index)
+    whole = own.parts
+    for part in parts:
+        whole += part.parts
+    return Inspection(
+        path=index,
+        file_bytes=own.file_bytes + sum(part.file_bytes for part in parts),
+        source_bytes=sum(part.source_bytes for part in parts),
+        tensor_bytes=sum(part.tensor_bytes for part in parts),
+        weight_bytes=sum(part.weight_bytes for part in parts),
+        relative_error=own.relative_error,
+        parts=whole,
+        tensors=tuple(tensor for part in parts for tensor in part.tensors),
+    )
+
+
+def _inspect_container(source: Path) -> Inspection:
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise ContainerError(f"{source}: {error.strerror or error}") from error
+    with file:
+        container = parse(file)
+        shown = [number for number, tensor in enumerate(container.tensors) if tensor.name != REST]
+        tensors = tuple(_tensor_numbers(file, container, number) for number in shown)
+    beside = [record for number, record in enumerate(container.records) if number not in shown]
+    whole = Parts(
+        skeleton=container.skeleton_bytes + sum(record.nbytes for record in beside),
+        index=container.index_bytes - sum(container.records[number].index_bytes for number in shown),
+        container=HEADER_BYTES,
+    )
+    for tensor in tensors:
+        whole += tensor.parts
+    return Inspection(
+        path=source,
+        file_bytes=container.file_bytes,
+        source_bytes=container.source_bytes,
+        tensor_bytes=sum(tensor.raw_bytes for tensor in tensors),
+        weight_bytes=sum(container.records[number].nbytes for number in shown),
+        relative_error=container.error,
+        parts=whole,
+        tensors=tensors,
+    )
+
+
+def _inspect_model(source: Path) -> Inspection:
+    """The tensors of a model file as `encode` would meet them, optimizer state included."""
+    from wcodec.modelfiles import open_model  # noqa: PLC0415 - a .wcz is inspected without it
+
+    with open_model(source, keep_optimizer=True) as model:
+        tensors = tuple(
+            TensorNumbers(one.name, one.layer, one.shape, one.dtype, one.count, one.nbytes, one.nbytes, Parts())
+            for one in model.tensors
+        )
+        total = sum(tensor.raw_bytes for tensor in tensors)
+        return Inspection(
+            path=source,
+            file_bytes=model.source_bytes,
+            source_bytes=model.source_bytes,
+            tensor_bytes=total,
+            weight_bytes=total,
+            relative_error=0.0,
+            parts=Parts(),
+            tensors=tensors,
+            format_version=None,
+        )
+
+
+def is_coded(source: Path) -> bool:
+    """Whether `source` is a .wcz rather than a model file."""
+    return is_container(source)
+
+
+def _tensor_numbers(file: BinaryIO, container: Container, number: int) -> TensorNumbers:
+    facts, record = container.tensors[number], container.records[number]
+    original = None if record.duplicate_of is None else container.tensors[record.duplicate_of].name
+    held = container.resolve(number)
+    return TensorNumbers(
+        name=facts.name,
+        layer=facts.name.rsplit("/", 1)[0],
+        shape=facts.shape,
+        dtype=facts.dtype,
+        weights=facts.count,
+        raw_bytes=facts.nbytes,
+        bytes=record.nbytes + record.index_bytes,
+        parts=_parts(file, facts, record),
+        kept=held.kept,
+        error=held.error,
+        duplicate_of=original,
+    )
+
+
+def _parts(file: BinaryIO, facts: TensorFacts, record: Record) -> Parts:
+    parts = Parts(index=record.index_bytes)
+    if record.kept is None:  # exact: nothing of it need be read
+        return parts + Parts(lossless=record.nbytes)
+    try:
+        sections = [read_section(file, section, f"section {i}") for i, section in enumerate(record.sections)]
+        return parts + tensor_parts(sections, ITEM_BYTES[facts.dtype])
+    except ContainerError as error:
+        raise type(error)(f"{facts.name}: {error}") from error
+
+
+def _tensor_json(tensor: TensorNumbers) -> dict[str, object]:
+    return {
+        "name": tensor.name,
+        "layer": tensor.layer,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "weights": tensor.weights,
+        "kept": tensor.kept if tensor.kept is not None else tensor.weights,
+        "bits_per_weight": tensor.bits_per_weight,
+        "bytes": tensor.bytes,
+        "parts": tensor.parts.as_dict(),
+        "relative_error": tensor.error if tensor.error is not None else 0.0,
+        "duplicate_of": tensor.duplicate_of,
+    }
+
+
+def listed(tensors: Sequence[TensorNumbers], order: str) -> list[TensorNumbers]:
+    """The tensors by "size" (bytes, largest first), "ratio" (worst first) or "error" (largest first)."""
+    keys = {
+        "size": lambda t: -t.bytes,
+        "ratio": lambda t: t.raw_bytes / max(1, t.bytes),
+        "error": lambda t: -(t.error or 0.0),
+    }
+    return sorted(tensors, key=keys[order])

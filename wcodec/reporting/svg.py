@@ -1,0 +1,229 @@
+"""Drawings as SVG texts for a page that has the styles of `page.py`. Nothing is fetched, nothing runs."""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+Number = float | int
+_DIGITS = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9))
+Mark = tuple[float, float, str, str]
+"""x, y, what is written beside it, what is said of it where a pointer rests."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one colour (1 to 9), joined by a line."""
+
+    name: str
+    colour: int
+    marks: Sequence[Mark]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale from `low` to `high`; logarithmic ones are of positive numbers. `say` writes a number."""
+
+    label: str
+    low: float
+    high: float
+    say: Callable[[float], str]
+    logarithmic: bool = True
+
+    def place(self, value: float) -> float:
+        """0 at `low`, 1 at `high`, and nowhere else."""
+        if self.logarithmic:
+            low, high, value = math.log(self.low), math.log(self.high), math.log(max(value, self.low * 1e-9))
+        else:
+            low, high = self.low, self.high
+        return min(1.0, max(0.0, (value - low) / (high - low)))
+
+    def ticks(self) -> list[float]:
+        """Round numbers inside the scale."""
+        if not self.logarithmic:
+            return _even(self.low, self.high)
+        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        inside: list[float] = []
+        for digits in _DIGITS:
+            found = [digit * 10.0**decade for decade in decades for digit in digits]
+            inside = [tick for tick in found if self.low * 0.999 <= tick <= self.high * 1.001]
+            if len(inside) >= 4:
+                break
+        return inside[:: max(1, -(-len(inside) // 9))]
+
+
+def log_axis(label: str, values: Sequence[float], say: Callable[[float], str]) -> Axis:
+    """A logarithmic scale with room around the values; those that are not positive are left of it."""
+    positive = [value for value in values if value > 0 and math.isfinite(value)] or [1.0]
+    low, high = min(positive), max(positive)
+    room = max(1.15, (high / low) ** 0.06)
+    return Axis(label, low / room, high * room, say)
+
+
+def drawing(width: Number, height: Number, title: str, body: str) -> str:
+    """A picture that programs can read out."""
+    picture = (
+        f'<svg viewBox="0 0 {n(width)} {n(height)}" role="img" aria-label="{escape(title)}" '
+        f'style="max-width:{n(width)}px"><title>{escape(title)}</title>{body}</svg>'
+    )
+    return f'<div class="scroll wide">{picture}</div>' if width > 800 else picture
+
+
+def curve(title: str, x: Axis, y: Axis, series: Sequence[Series], level: tuple[float, str] | None = None) -> str:
+    """Lines through marks. level: a height that is drawn across, and its name."""
+    width, height, left, right, top, bottom = 860, 400, 86, 26, 20, 52
+
+    def at(value_x: float, value_y: float) -> tuple[float, float]:
+        across, up = x.place(value_x), y.place(value_y)
+        return left + across * (width - left - right), height - bottom - up * (height - top - bottom)
+
+    body = []
+    for tick in y.ticks():
+        _, line = at(x.low, tick)
+        body.append(f'<path class="grid" d="M{left} {n(line)}H{width - right}"/>')
+        body.append(_text(left - 10, line + 4, y.say(tick), "end"))
+    for tick in x.ticks():
+        across, _ = at(tick, y.low)
+        body.append(f'<path class="grid" d="M{n(across)} {top}V{height - bottom}"/>')
+        body.append(_text(across, height - bottom + 20, x.say(tick), "middle"))
+    body.append(_text((left + width - right) / 2, height - 8, x.label, "middle", "label"))
+    body.append(
+        f'<text class="label" text-anchor="middle" transform="translate(16 {n((top + height - bottom) / 2)}) '
+        f'rotate(-90)">{escape(y.label)}</text>'
+    )
+    if level:
+        _, line = at(x.low, level[0])
+        body.append(f'<path class="level" d="M{left} {n(line)}H{width - right}"/>')
+        body.append(_text(left + 6, line - 6, level[1], "start"))
+    for one in series:
+        marks = sorted(one.marks)
+        path = "L".join(f"{n(a)} {n(b)}" for a, b in (at(mark[0], mark[1]) for mark in marks))
+        body.append(f'<path class="line s{one.colour}" d="M{path}"/>' if marks else "")
+        for mark in marks:
+            a, b = at(mark[0], mark[1])
+            body.append(f'<circle class="f{one.colour} dot" cx="{n(a)}" cy="{n(b)}" r="5">{_said(mark[3])}</circle>')
+            if mark[2]:
+                body.append(_text(a + 9, b - 8, mark[2], "start", "strong"))
+    return drawing(width, height, title, "".join(body))
+
+
+def bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[float, int, str]], str]]) -> str:
+    """Each row a name, its parts (length, colour, what is said of it) end to end, and a word behind them."""
+    width, name, word, high = 860, 250, 120, 24
+    room = width - name - word - 16
+    longest = max((sum(part[0] for part in parts) for _, parts, _ in rows), default=0) or 1.0
+    body = []
+    for number, (label, parts, behind) in enumerate(rows):
+        top, left = number * high, float(name)
+        body.append(_name(label, name - 12, top + 16))
+        for length, colour, said in parts:
+            drawn = room * length / longest
+            body.append(
+                f'<rect class="f{colour}" x="{n(left)}" y="{top + 4}" width="{n(max(drawn, 0.4))}" height="{high - 8}">'
+                f"{_said(said)}</rect>"
+            )
+            left += drawn
+        body.append(_text(left + 8, top + 16, behind, "start"))
+    return drawing(width, len(rows) * high + 2, title, "".join(body))
+
+
+def stems(title: str, axis: Axis, rows: Sequence[tuple[str, float, str, str]]) -> str:
+    """Each row a name, a number as a dot on a common scale, what is said of it, and a word beside the dot."""
+    width, name, high = 860, 250, 24
+    bottom = len(rows) * high + 6
+    body = []
+    for tick in axis.ticks():
+        across = name + axis.place(tick) * (width - name - 120)
+        body.append(f'<path class="grid" d="M{n(across)} 0V{bottom}"/>')
+        body.append(_text(across, bottom + 16, axis.say(tick), "middle"))
+    for number, (label, value, said, behind) in enumerate(rows):
+        middle, across = number * high + 12, name + axis.place(value) * (width - name - 120)
+        body.append(_name(label, name - 12, middle + 4))
+        body.append(f'<path class="line s1" d="M{name} {middle}H{n(across)}"/>')
+        body.append(f'<circle class="f1 dot" cx="{n(across)}" cy="{middle}" r="5">{_said(said)}</circle>')
+        body.append(_text(across + 10, middle + 4, behind, "start"))
+    body.append(_text((name + width - 120) / 2, bottom + 36, axis.label, "middle", "label"))
+    return drawing(width, bottom + 42, title, "".join(body))
+
+
+def spread(
+    title: str,
+    ends: tuple[float, float],
+    before: Sequence[int] | None,
+    after: Sequence[int] | None,
+    values: Sequence[tuple[float, int]],
+) -> str:
+    """Weights before as an area, after as a line or, where there are few values, as stems. Heights by square roots."""
+    width, height, bottom = 400, 150, 24
+    room = height - bottom - 8
+    body = []
+    if before:
+        body.append(f'<path class="area" d="{_outline(before, width, height - bottom, room)}Z"/>')
+    if values:
+        most = max(count for _, count in values)
+        for value, count in values:
+            place = (value - ends[0]) / (ends[1] - ends[0])
+            if 0 <= place <= 1:
+                up = room * math.sqrt(count / most)
+                body.append(
+                    f'<path class="stem s1" d="M{n(width * place)} {height - bottom}V{n(height - bottom - up)}">'
+                    f"{_said(f'{value:.4g}: {count:,} weights')}</path>"
+                )
+    elif after:
+        body.append(f'<path class="line s1" d="{_outline(after, width, height - bottom, room)}"/>')
+    body.append(f'<path class="axis" d="M0 {height - bottom}H{width}"/>')
+    middle = 0.0 if ends[0] < 0 < ends[1] else (ends[0] + ends[1]) / 2
+    for value, anchor in ((ends[0], "start"), (middle, "middle"), (ends[1], "end")):
+        place = (value - ends[0]) / (ends[1] - ends[0])
+        if anchor != "middle" or 0.2 < place < 0.8:  # not over the others
+            body.append(_text(width * place, height - 7, f"{value:.3g}", anchor))
+    return drawing(width, height, title, "".join(body))
+
+
+def image(title: str, rows: Sequence[bytes], colour: tuple[int, int, int]) -> str:
+    """Pixels, a byte each: 0 is nothing, 255 the colour."""
+
+    def part(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 3, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows), 9)
+    png = b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"PLTE", bytes(colour) * 256)
+    png += part(b"tRNS", bytes(range(256))) + part(b"IDAT", pixels) + part(b"IEND", b"")
+    return f'<img class="pattern" alt="{escape(title)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def n(value: Number) -> str:
+    """A number in a drawing."""
+    return f"{value:.1f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def _outline(counts: Sequence[int], width: float, base: float, room: float) -> str:
+    most, each = max(counts) or 1, width / len(counts)
+    steps = [f"H{n(each * i)}V{n(base - room * math.sqrt(count / most))}" for i, count in enumerate(counts)]
+    return f"M0 {n(base)}" + "".join(steps) + f"H{n(width)}V{n(base)}"
+
+
+def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:
+    return f'<text class="{style}" x="{n(x)}" y="{n(y)}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _name(label: str, x: float, y: float) -> str:
+    short = label if len(label) <= 36 else "…" + label[-35:]
+    return f'<text class="name" x="{n(x)}" y="{n(y)}" text-anchor="end">{escape(short)}{_said(label)}</text>'
+
+
+def _said(text: str) -> str:
+    return f"<title>{escape(text)}</title>"
+
+
+def _even(low: float, high: float) -> list[float]:
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)
+    return [step * i for i in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]

@@ -1,0 +1,111 @@
+"""The pictures of a sweep: what bytes buy, and which tensors are dear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wcodec.reporting import html_page as page
+from wcodec.reporting import svg
+from wcodec.reporting.number_format import ratio, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wcodec.reporting.sweep import Point, Sweep
+
+
+DEEPEST = 5.0
+"""Points of accuracy below the original that a curve still shows."""
+MOST_STEMS = 40
+
+
+def curve_sections(sweep: Sweep) -> list[str]:
+    """Cards for the page."""
+    found = []
+    accuracies = [p.judged.accuracy for p in sweep.points if p.judged and p.judged.accuracy is not None]
+    if sweep.accuracy is not None and accuracies:
+        found.append(_accuracy(sweep, sweep.accuracy, accuracies))
+    judged = any(point.judged for point in sweep.points)
+    if judged:
+        words = f"How far answers move from the original's (divergence in nats), on {sweep.examples:,} inputs kept "
+        words += "apart. 0.01 nats cost about 0.4 points of accuracy."
+        drawn = _curve(sweep, "divergence, nats", lambda p: p.judged.divergence if p.judged else 0.0, "Divergence")
+        found.append(page.section("Size and divergence", words, drawn))
+    words = "Relative squared error of the weights."
+    if any(point.method == "calibrated" for point in sweep.points):
+        words += " Calibration moves weights on purpose: there this error says little."
+    drawn = _curve(sweep, "relative error", lambda point: point.relative_error, "Error")
+    found.append(page.section("Size and error of the weights", words, drawn))
+    return [*found, _sensitivity(sweep), _points(sweep)]
+
+
+def _series(points: Sequence[Point], y: Callable[[Point], float]) -> list[svg.Series]:
+    def mark(point: Point) -> svg.Mark:
+        said = f"{point.name or point.method} {point.size:.3g}: {point.file_bytes:,} bytes, {y(point):.4g}"
+        return float(point.file_bytes), y(point), point.name, said
+
+    free = [mark(point) for point in points if point.method != "calibrated"]
+    fed = [mark(point) for point in points if point.method == "calibrated"]
+    found = [svg.Series("data-free", 1, free), svg.Series("calibrated by inputs", 2, fed)]
+    return [one for one in found if one.marks]
+
+
+def _bytes_axis(sweep: Sweep) -> svg.Axis:
+    return svg.log_axis("bytes of the file", [point.file_bytes for point in sweep.points], lambda x: size(round(x)))
+
+
+def _legend(series: Sequence[svg.Series]) -> str:
+    return page.legend([(one.colour, one.name) for one in series]) if len(series) > 1 else ""
+
+
+def _curve(sweep: Sweep, label: str, y: Callable[[Point], float], title: str) -> str:
+    series = _series(sweep.points, y)
+    axis = svg.log_axis(label, [y(point) for point in sweep.points], lambda value: f"{value:.3g}")
+    return _legend(series) + svg.curve(f"{title} by size", _bytes_axis(sweep), axis, series)
+
+
+def _accuracy(sweep: Sweep, original: float, accuracies: Sequence[float]) -> str:
+    points = [point for point in sweep.points if point.judged and point.judged.accuracy is not None]
+    series = _series(points, lambda point: (point.judged.accuracy if point.judged else None) or 0.0)
+    low = max(min(*accuracies, original), original - DEEPEST)
+    room = 0.08 * max(max(*accuracies, original) - low, 0.25)
+    axis = svg.Axis("accuracy, %", low - room, max(*accuracies, original) + room, lambda v: f"{v:.4g}", False)
+    words = f"Measured on {sweep.examples:,} inputs kept apart."
+    if min(accuracies) < low:
+        words += f" What is more than {DEEPEST:g} points below the original lies on the floor."
+    drawn = svg.curve("Accuracy by size", _bytes_axis(sweep), axis, series, (original, "the original"))
+    return page.section("Size and accuracy", words, _legend(series) + drawn)
+
+
+def _sensitivity(sweep: Sweep) -> str:
+    dearest = [one for one in sweep.sensitivities if one.cost > 0][:MOST_STEMS]
+    if not dearest:
+        return ""
+    judged = any(one.judged for one in dearest)
+    loss = "nats" if judged else "relative error"
+    rows = [
+        (one.name, one.cost, f"{one.name}: {one.saved:,} bytes saved for {one.cost * one.saved / 1000:.3g} {loss}",
+         f"saves {size(one.saved)}")
+        for one in dearest
+    ]  # fmt: skip
+    axis = svg.log_axis(f"{loss} lost for each 1,000 bytes saved", [one.cost for one in dearest], lambda v: f"{v:.3g}")
+    words = "Each tensor alone by four times the step of the others' preset, all others as they were; the dearest "
+    words += "first. Those at the top want more bits, those at the bottom can do with fewer (--set)."
+    return page.section("Sensitivity", words, svg.stems("Loss for bytes saved, by tensor", axis, rows))
+
+
+def _points(sweep: Sweep) -> str:
+    judged = any(point.judged for point in sweep.points)
+    head = ["coding", "step", "bytes", "ratio", "error"]
+    head += ["nats", "points predicted", "points lost"] if judged else []
+    rows = []
+    for point in sweep.points:
+        row = [point.name or point.method, f"{point.size:.3g}", f"{point.file_bytes:,}"]
+        row += [ratio(sweep.source_bytes, point.file_bytes), f"{point.relative_error:.1e}"]
+        if judged:
+            one = point.judged
+            row += [f"{one.divergence:.4f}", f"{one.predicted_drop:.2f}"] if one else ["-", "-"]
+            row.append("-" if one is None or one.accuracy_drop is None else f"{one.accuracy_drop:+.2f}")
+        rows.append(row)
+    words = "All codings that were tried." + ("" if sweep.complete else " The time was over before all were.")
+    return page.section("The ladder", words, page.table(head, rows))

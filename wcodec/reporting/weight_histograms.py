@@ -1,0 +1,157 @@
+"""What a tensor looks like: how its weights are spread, which values they became, and where they are not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.layout import families, spread
+from wcodec.container.dtypes import Float32, to_float32
+from wcodec.model import FLOATS, Bits, TensorFacts
+from wcodec.modelfiles import open_model
+from wcodec.pipeline.decoder import open_container
+from wcodec.reporting.inspection import is_coded
+
+Known = dict[str, tuple[TensorFacts, Callable[[], Bits]]]
+MOST: Final = 8
+"""Tensors that are drawn: the largest."""
+LARGEST: Final = 1 << 26
+"""Weights of a tensor that is drawn."""
+BINS: Final = 80
+MOST_VALUES: Final = 256
+HEIGHT, WIDTH = 128, 256
+TAIL: Final = 5e-4
+"""Part of the weights on either side that a histogram leaves out."""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A tensor. Counts are None where the weights before, or after coding, are not known.
+
+    low, high: ends of the histograms, of BINS equal bins; before, after: weights in each.
+    values:    what weights became, with their number, ascending; empty where these are more than MOST_VALUES.
+    kept:      part of the weights that are not 0.
+    pattern:   uint8[height, width], the part of weights that are not 0, 255 for all; rows are as they are scanned.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    low: float
+    high: float
+    before: tuple[int, ...] | None
+    after: tuple[int, ...] | None
+    values: tuple[tuple[float, int], ...]
+    kept: float
+    pattern: npt.NDArray[np.uint8]
+
+    def to_json(self) -> dict[str, object]:
+        """Numbers only."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "low": self.low,
+            "high": self.high,
+            "before": self.before,
+            "after": self.after,
+            "values": self.values,
+            "kept": self.kept,
+            "pattern": self.pattern.tolist(),
+        }
+
+
+def portraits(model: Path | None, coded: Path | None, base: Path | None = None) -> tuple[Portrait, ...]:
+    """Of the largest weights of a model file, of a .wcz, or of both: before and after.
+
+    base: what `coded` is coded against, where it is.
+    A tensor that is not in both, or has other shapes, is drawn as far as it is known.
+
+    Raises: ModelFileError; ContainerError and its kinds.
+    """
+    with ExitStack() as stack:
+        before: Known = {}
+        after: Known = {}
+        if model:
+            opened = stack.enter_context(open_model(model, keep_optimizer=False))
+            before = {one.name: (one, one.read) for one in opened.tensors}
+        if coded:
+            container = stack.enter_context(open_container(coded, base))
+            for number, facts in enumerate(container.container.tensors):
+                after[facts.name] = facts, partial(container.values, number)
+        known = after or before
+        drawn = sorted((facts for facts, _ in known.values() if _can_be_drawn(facts)), key=lambda one: -one.count)
+        return tuple(_portrait(facts, _read(before, facts), _read(after, facts)) for facts in drawn[:MOST])
+
+
+def portraits_of(source: Path) -> tuple[Portrait, ...]:
+    """Of one file, whichever it is."""
+    return portraits(None, source) if is_coded(source) else portraits(source, None)
+
+
+def _can_be_drawn(facts: TensorFacts) -> bool:
+    return facts.dtype in FLOATS and len(facts.shape) >= 2 and 0 < facts.count <= LARGEST
+
+
+def _read(tensors: Known, facts: TensorFacts) -> Float32 | None:
+    if facts.name not in tensors or tensors[facts.name][0].shape != facts.shape:
+        return None
+    return to_float32(tensors[facts.name][1](), facts.dtype)
+
+
+def _portrait(facts: TensorFacts, before: Float32 | None, after: Float32 | None) -> Portrait:
+    shown = before if before is not None else after
+    last = after if after is not None else before
+    assert shown is not None
+    assert last is not None
+    low, high = _ends(shown)
+    values, counts = np.unique(last[np.isfinite(last)], return_counts=True) if after is not None else ((), ())
+    marks = () if len(values) > MOST_VALUES else tuple(zip(map(float, values), map(int, counts), strict=True))
+    return Portrait(
+        facts.name,
+        facts.shape,
+        low,
+        high,
+        None if before is None else _counts(before, low, high),
+        None if after is None else _counts(after, low, high),
+        marks,
+        float(np.count_nonzero(last) / last.size),
+        _pattern(last),
+    )
+
+
+def _ends(weights: Float32) -> tuple[float, float]:
+    finite = np.sort(weights[np.isfinite(weights)].reshape(-1))
+    if not finite.size:
+        return -1.0, 1.0
+    cut = int(TAIL * finite.size)
+    low, high = float(finite[cut]), float(finite[-1 - cut])
+    return (low, high) if low < high else (low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0))
+
+
+def _counts(weights: Float32, low: float, high: float) -> tuple[int, ...]:
+    finite = weights[np.isfinite(weights)].astype(np.float64)
+    return tuple(int(count) for count in np.histogram(finite, BINS, (low, high))[0])
+
+
+def _pattern(weights: Float32) -> npt.NDArray[np.uint8]:
+    """Rows as they are scanned first; large ones are averaged."""
+    view = spread(weights != 0, families(weights.shape)[0][0])
+    flat: npt.NDArray[np.floating] = view.reshape(len(view), -1).astype(np.float64)
+    for axis, most in ((0, HEIGHT), (1, WIDTH)):
+        starts = _starts(flat.shape[axis], most)
+        sizes = np.diff(np.append(starts, flat.shape[axis]))
+        summed = np.add.reduceat(flat, starts, axis=axis)
+        flat = summed / (sizes[:, None] if axis == 0 else sizes)
+    pattern: npt.NDArray[np.uint8] = np.rint(255 * flat).astype(np.uint8)
+    return pattern
+
+
+def _starts(length: int, most: int) -> Sequence[int]:
+    cells = min(length, most)
+    return [length * i // cells for i in range(cells)]

@@ -1,0 +1,143 @@
+"""A network as a file will have it: levels and steps, settled statistics; and what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.calibration.batch_norm import reestimate
+from wcodec.calibration.quantizable_weights import coded_bytes, values_of
+from wcodec.codec.dequantization import round_step
+from wcodec.container.dtypes import shortened
+from wcodec.evaluation.examples import Batches, Examples
+from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.metrics import Truth, are_probabilities, hits_and_loss
+from wcodec.model import Tuned
+from wcodec.training.flat_adam import Float32
+from wcodec.training.qat_state import Pupil, rounded
+
+if TYPE_CHECKING:
+    from keras import Layer, Model
+    from keras import Variable as Weight
+
+
+Levels = npt.NDArray[np.int32]
+
+FINE: Final = 16.0
+"""Steps of a moving mean that a standard deviation has, at the median."""
+VARIANCE_BITS: Final = 3
+"""Bits of mantissa that a moving variance keeps."""
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A weight: step * levels. index: its place in `model.weights`."""
+
+    index: int
+    levels: Levels
+    step: float
+
+    @property
+    def weights(self) -> Float32:
+        """The values."""
+        return self.levels * np.float32(self.step)
+
+
+@dataclass(frozen=True)
+class Net:
+    """Everything that training changed, and what the network then is worth on examples kept apart.
+
+    others:   weights that are not rounded to levels, by their place in `model.weights`.
+    bytes:    of its weights, estimated.
+    accuracy: percent, or None for values; loss: nats, or the squared error.
+    """
+
+    rounded: tuple[Rounded, ...]
+    others: tuple[tuple[int, Float32], ...]
+    bytes: int
+    accuracy: float | None
+    loss: float
+
+
+def judged(
+    learner: Pupil, normalizing: Batches | None, held_out: Examples, truth: Truth, *, averaged: bool = False
+) -> Net:
+    """The network as it is now; its rounded weights are put into it.
+
+    normalizing: take the statistics of BatchNormalization anew from these; None leaves them.
+    averaged:    see `pupil.rounded`.
+    """
+    pairs = rounded(learner, averaged=averaged)
+    if normalizing is not None and learner.normalizations:
+        settle_statistics(learner, normalizing)
+    kept = [Rounded(piece.index, *pair) for piece, pair in zip(learner.pieces, pairs, strict=True)]
+    places = {id(weight): index for index, weight in enumerate(learner.model.weights)}
+    others = []
+    for layer in learner.normalizations:
+        step = mean_step(layer)
+        levels = np.rint(values_of(layer.moving_mean) / np.float32(step)).astype(np.int32)
+        kept.append(Rounded(places[id(layer.moving_mean)], levels, step))
+        others.append((places[id(layer.moving_variance)], values_of(layer.moving_variance)))
+    accuracy, loss = worth(learner.model, held_out, truth)
+    size = sum(coded_bytes(one.levels) for one in kept) + sum(values.size for _, values in others)
+    return Net(tuple(kept), tuple(others), size, accuracy, loss)
+
+
+def worth(model: Model, examples: Examples, truth: Truth) -> tuple[float | None, float]:
+    """Accuracy in percent, None for values, and loss; infinite where an output is not a number."""
+    first = outputs_of(model, examples)[0]
+    if not np.isfinite(first).all():
+        return (None if truth.task == "values" else 0.0), float("inf")
+    hits, loss = hits_and_loss(first, truth, slice(None), probabilities=are_probabilities(first))
+    return (None if hits is None else 100 * hits), loss
+
+
+def put(model: Model, net: Net) -> None:
+    """Give the network these weights."""
+    for one in net.rounded:
+        model.weights[one.index].assign(one.weights)
+    for index, values in net.others:
+        model.weights[index].assign(values)
+
+
+def tuned(net: Net) -> dict[int, Tuned]:
+    """What to code, by place in `model.weights`."""
+    found = {one.index: Tuned(one.weights, one.step) for one in net.rounded}
+    return found | {index: Tuned(values) for index, values in net.others}
+
+
+def moving(learner: Pupil) -> list[Weight]:
+    """The statistics of BatchNormalization."""
+    return [weight for layer in learner.normalizations for weight in (layer.moving_mean, layer.moving_variance)]
+
+
+def statistics_of(learner: Pupil) -> tuple[Float32, ...]:
+    """The values of `moving`. Inverse: `put_statistics`."""
+    return tuple(values_of(weight) for weight in moving(learner))
+
+
+def put_statistics(learner: Pupil, values: Sequence[Float32]) -> None:
+    """Inverse: `statistics_of`; without values nothing changes."""
+    for weight, array in zip(moving(learner), values, strict=False):
+        weight.assign(array)
+
+
+def settle_statistics(learner: Pupil, batches: Batches) -> None:
+    """Take the statistics of BatchNormalization anew, with the weights in the network, and make them short.
+
+    A mean is a multiple of a part of the deviations, a variance keeps few bits: training goes on with them.
+    """
+    reestimate(learner.model, list(learner.normalizations), batches)
+    for layer in learner.normalizations:
+        layer.moving_variance.assign(shortened(values_of(layer.moving_variance), VARIANCE_BITS))
+        step = np.float32(mean_step(layer))
+        layer.moving_mean.assign(np.rint(values_of(layer.moving_mean) / step) * step)
+
+
+def mean_step(layer: Layer) -> float:
+    """The step of a moving mean, from the settled variance."""
+    return round_step(float(np.sqrt(np.median(values_of(layer.moving_variance)) + layer.epsilon)) / FINE)

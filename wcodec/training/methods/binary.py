@@ -1,0 +1,67 @@
+"""Binary weights with a scale: BinaryConnect (Courbariaux, Bengio and David 2015) with the scale of XNOR-Net
+(Rastegari, Ordonez, Redmon and Farhadi 2016).
+
+A weight is the sign of its latent times the mean magnitude of its output's latents. Latents are clipped, so that none
+goes so far that its sign can no longer turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from wcodec.codec.quantizers.affine import affine_levels, row_steps
+from wcodec.model import Tuned
+from wcodec.training.flat_adam import Adam, Float32
+from wcodec.training.methods.parametrization import Way, learned, survivors
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tensorflow import Tensor, Variable
+
+
+FARTHEST: Final = 3.0
+"""Mean magnitudes of the beginning that a latent may have."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """A kernel of two values an output (the last axis; of depthwise kernels with one output an input, the inputs)."""
+
+    latent: Adam
+    mask: Variable
+    axis: int
+    limit: float
+    together: bool = False
+
+    def shown(self, tf: ModuleType) -> Tensor:
+        others = [i for i in range(len(self.latent.values.shape)) if i != self.axis]
+        kept = tf.maximum(tf.reduce_sum(self.mask, others, keepdims=True), 1.0)
+        scale = tf.reduce_sum(tf.abs(self.latent.values) * self.mask, others, keepdims=True) / kept
+        return tf.where(self.latent.values >= 0, scale, -scale) * self.mask
+
+    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+        outwards = (self.latent.values * -gradient > 0) & (abs(self.latent.values) >= self.limit)
+        return tf.where(outwards, 0.0, gradient * self.mask)
+
+    def tick(self, done: float) -> None:
+        pass
+
+    def settled(self) -> Tuned:
+        values = np.where(self.latent.values.numpy() >= 0, 1, -1) * np.abs(self.latent.values.numpy())
+        turned = np.moveaxis(values * self.mask.numpy(), self.axis, 0).astype(np.float32)
+        turned[(turned == 0) & np.moveaxis(self.mask.numpy() > 0, self.axis, 0)] = np.finfo(np.float32).tiny
+        steps = row_steps(turned, "binary", 1)
+        levels = affine_levels(turned, steps, "binary")
+        signed = levels * steps.reshape(-1, *(1,) * (levels.ndim - 1))
+        return Tuned(np.ascontiguousarray(np.moveaxis(signed, 0, self.axis)), how="signs")
+
+
+def signs(values: Float32) -> Way:
+    """Begin from these values."""
+    axis = values.ndim - 1 if values.shape[-1] > 1 or values.ndim < 3 else values.ndim - 2
+    mean = float(np.abs(values).mean()) if values.size else 0.0
+    return Signs(learned(values), survivors(values), axis, FARTHEST * mean)

@@ -1,0 +1,56 @@
+"""Pruning in training: weights of small magnitude are held at zero while the others learn to do without them.
+
+Han, Pool, Tran and Dally 2015: prune below a threshold, retrain, repeat; what is pruned is gone. Zhu and Gupta 2017:
+the sparsity rises gradually, and a weight that is pruned keeps its latent, so that another ranking may bring it back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wcodec.codec.pruning import prune_by
+from wcodec.model import Tuned
+from wcodec.training.flat_adam import Adam, Float32
+from wcodec.training.methods.parametrization import Way, fixed, learned
+from wcodec.training.methods.sparsity_schedules import Schedule
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tensorflow import Tensor, Variable
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A kernel under a mask. forget: what is pruned is gone."""
+
+    latent: Adam
+    mask: Variable
+    schedule: Schedule
+    forget: bool
+    together: bool = False
+
+    def shown(self, tf: ModuleType) -> Tensor:
+        return self.latent.values * self.mask
+
+    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+        return gradient * self.mask
+
+    def tick(self, done: float) -> None:
+        values = self.latent.values.numpy()
+        kept = prune_by(values, self.schedule(done))
+        self.mask.assign((kept != 0).astype(np.float32))
+        if self.forget:
+            self.latent.values.assign(kept)
+
+    def settled(self) -> Tuned:
+        self.tick(1.0)
+        return Tuned(self.latent.values.numpy() * self.mask.numpy())
+
+
+def pruned(values: Float32, schedule: Schedule, *, forget: bool) -> Way:
+    """Begin from these values."""
+    return Pruned(learned(values), fixed(np.ones_like(values)), schedule, forget)

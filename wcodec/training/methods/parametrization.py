@@ -1,0 +1,94 @@
+"""What stands behind a weight while it is trained: latents outside the network, and what they show to it.
+
+The network sees values of the kind that a file will have; the gradient for them moves what is behind them
+(straight-through, Bengio et al. 2013, where the values are rounded).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from wcodec.container.dtypes import short
+from wcodec.evaluation.keras_backend import tensorflow
+from wcodec.model import Tuned
+from wcodec.training.flat_adam import Adam, Float32, restart
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tensorflow import Tensor, Variable
+
+
+class Way(Protocol):
+    """One weight's. `shown` and `pull` are for graphs; `tick` and `settled` are not.
+
+    together: whether one rate of learning serves the whole tensor (gradients keep their proportions), or one a value.
+    """
+
+    @property
+    def latent(self) -> Adam:
+        """What is learned, with its moments."""
+
+    @property
+    def together(self) -> bool:
+        """See above."""
+
+    def shown(self, tf: ModuleType) -> Tensor:
+        """The values that the network gets."""
+
+    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+        """From the gradient for these values to the one for the latents."""
+
+    def tick(self, done: float) -> None:
+        """Told now and then how much of the training is over, 0 to 1."""
+
+    def settled(self) -> Tuned:
+        """What is coded."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A weight as it is: biases and gains. It is coded with eight bits of mantissa."""
+
+    latent: Adam
+    together: bool = False
+
+    def shown(self, tf: ModuleType) -> Tensor:
+        return self.latent.values
+
+    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+        return gradient
+
+    def tick(self, done: float) -> None:
+        pass
+
+    def settled(self) -> Tuned:
+        values = short(self.latent.values.numpy())
+        # What has two dimensions (biases of a GRU) would be rounded again, as kernels are.
+        return Tuned(values, how="table" if values.ndim > 1 else "")
+
+
+def plain(values: Float32) -> Way:
+    """Begin from these values."""
+    return Plain(learned(values))
+
+
+def learned(values: Float32) -> Adam:
+    """Latents that begin from these values."""
+    tf = tensorflow()
+    made = Adam(*(tf.Variable(tf.zeros(values.shape)) for _ in range(3)))
+    restart(made, values)
+    return made
+
+
+def fixed(values: Float32) -> Variable:
+    """What a graph reads and training does not move."""
+    return tensorflow().Variable(np.asarray(values, np.float32), trainable=False)
+
+
+def survivors(values: Float32) -> Variable:
+    """1.0 where a weight is not 0.0: what an earlier training pruned stays pruned."""
+    return fixed((values != 0).astype(np.float32))

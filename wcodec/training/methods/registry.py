@@ -1,0 +1,120 @@
+"""The methods by name, and a network trained by one of them, or by several in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from wcodec.codec.plan import Prune
+from wcodec.errors import RecipeError
+from wcodec.model import Tuned
+from wcodec.planning.recipe import Options
+from wcodec.training.epoch import School
+from wcodec.training.flat_adam import Float32
+from wcodec.training.methods.binary import signs
+from wcodec.training.methods.magnitude_pruning import pruned
+from wcodec.training.methods.parametrization import Way
+from wcodec.training.methods.sparsity_schedules import by_rounds, gradual
+from wcodec.training.methods.trained_codebooks import points, shared
+from wcodec.training.methods.trainer import Course, run
+from wcodec.training.methods.uniform_qat import integers
+
+if TYPE_CHECKING:
+    from keras import Model
+
+
+INITIAL: Final = 0.5
+"""Sparsity with which gradual pruning begins."""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How far the methods go. clusters: of `sharing` and `points`, 2^bits where it is None; bits: of `quantized`."""
+
+    prune: Prune | None = None
+    bits: int = 4
+    clusters: int | None = None
+
+    @staticmethod
+    def of(options: Options) -> Amounts:
+        """As a recipe has them."""
+        return Amounts(options.prune, options.bits or Amounts.bits, options.clusters)
+
+    @property
+    def pruning(self) -> Prune:
+        """Nothing, where nothing was said of this kernel."""
+        return self.prune or Prune("sparsity", 0.0)
+
+    @property
+    def values(self) -> int:
+        """Shared values of a kernel."""
+        return self.clusters or 1 << self.bits
+
+
+def _gradual(shape: str, amounts: Amounts) -> Callable[[Float32], Way]:
+    if amounts.pruning.rule != "sparsity":
+        raise RecipeError("--method gradual: expected --sparsity, got --threshold")
+    schedule = gradual(amounts.pruning, INITIAL, "linear" if shape == "linear" else "cubic")
+    return partial(pruned, schedule=schedule, forget=False)
+
+
+METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Way]]]] = {
+    "magnitude": lambda a: partial(pruned, schedule=by_rounds(a.pruning), forget=True),
+    "gradual": lambda a: _gradual("cubic", a),
+    "gradual-linear": lambda a: _gradual("linear", a),
+    "sharing": lambda a: partial(shared, clusters=a.values, moved="sum"),
+    "sharing-mean": lambda a: partial(shared, clusters=a.values, moved="mean"),
+    "quantized": lambda a: partial(integers, bits=max(a.bits, 2)),
+    "points": lambda a: partial(points, clusters=a.values),
+    "binary": lambda a: signs,
+}
+PRUNING: Final = ("magnitude", "gradual", "gradual-linear")
+
+
+def parse_methods(text: str) -> tuple[str, ...]:
+    """Names in the order in which they follow one another: "gradual,sharing".
+
+    Raises: RecipeError for a name that nobody knows.
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in METHODS:
+            raise RecipeError(f"--method: expected auto, or names among {', '.join(METHODS)}, got {name!r}")
+    return names
+
+
+def trained_by(
+    model: Model,
+    school: School,
+    methods: Sequence[str],
+    epochs: int,
+    amounts: Mapping[int, Amounts],
+    progress: Callable[[str, int, float], None],
+) -> dict[int, Tuned]:
+    """What to code, by places in `model.weights`; the network gets its weights back.
+
+    methods: share the epochs evenly; each goes on from what the one before it left, and keeps its zeros.
+    amounts: by places in `model.weights`; what is not among them keeps its values.
+    progress: told after every epoch the method, the number of the epoch among all, and its mean loss.
+    Raises: RecipeError for amounts that a method lacks, or fewer epochs than methods.
+    """
+    if epochs < len(methods):
+        raise RecipeError(f"--finetune: expected an epoch for each of {len(methods)} methods, got {epochs}")
+    if set(methods) & set(PRUNING) and not any(one.prune for one in amounts.values()):
+        raise RecipeError("--method: expected --sparsity or --threshold with it, to prune by")
+    ways = [{index: METHODS[name](one) for index, one in amounts.items()} for name in methods]
+    before = model.get_weights()
+    found: dict[int, Tuned] = {}
+    try:
+        for number, (name, begin) in enumerate(zip(methods, ways, strict=True)):
+            first, last = epochs * number // len(methods), epochs * (number + 1) // len(methods)
+
+            def tell(epoch: int, loss: float, name: str = name, first: int = first) -> None:
+                progress(name, first + epoch, loss)
+
+            found = run(model, school, Course(begin, last - first, number), tell)
+    finally:
+        model.set_weights(before)
+    return found

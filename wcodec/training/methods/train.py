@@ -1,0 +1,57 @@
+"""From a model file and labelled examples to weights trained by a method of the literature: `encode --method`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wcodec.errors import RecipeError
+from wcodec.evaluation.datasets import load
+from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.weight_mapping import tensor_names
+from wcodec.model import Tuned
+from wcodec.modelfiles import open_model
+from wcodec.planning.allocation import options_of
+from wcodec.planning.recipe import Recipe
+from wcodec.training.finetune import FEWEST, Finetuned, Lessons, apart, examined, schooled
+from wcodec.training.methods.registry import Amounts, parse_methods, trained_by
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network on the bench, and by tensor name what to code in place of the file's own values."""
+
+    bench: Finetuned
+    tuned: Mapping[str, Tuned]
+
+
+def train_by(source: Path, asked: Lessons, methods: str, recipe: Recipe, told: Callable[[str], None]) -> Trained:
+    """Train by the methods, one after another ("gradual,sharing"). Nothing is searched: they do as they are told.
+
+    recipe: how far they go with each tensor; what is lossless by it is not trained.
+    told: hears how it goes, a line an epoch.
+    Raises: RecipeError, ModelFileError, UnsupportedError.
+    """
+    names = parse_methods(methods)
+    if asked.epochs < 1:
+        raise RecipeError(f"--finetune: expected 1 epoch or more, got {asked.epochs}")
+    model = load_model(source, architecture=asked.architecture, imports=asked.imports, unsafe=asked.unsafe)
+    examples = load(asked.data, model_inputs(model), rescale=asked.rescale, limit=asked.limit)
+    if examples.labels is None or examples.count < FEWEST:
+        raise RecipeError(f"--data {asked.data}: expected {FEWEST} examples or more with labels (y) to train by")
+    with open_model(source) as file:
+        places = tensor_names(model, file)
+        options = {tensor.name: options_of(tensor, recipe) for tensor in file.tensors}
+    learning, held_out = apart(examples)
+    exam, school = examined(model, held_out), schooled(model, learning, asked.seed)
+
+    def tell(name: str, epoch: int, loss: float) -> None:
+        told(f"epoch {epoch} of {asked.epochs}, {name}: loss in training {loss:.4f}")
+
+    said_of = {index: options[place[0]] for index, place in places.items()}
+    amounts = {index: Amounts.of(one) for index, one in said_of.items() if not one.lossless}
+    found = trained_by(model, school, names, asked.epochs, amounts, tell)
+    said = (*examples.said, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on")
+    tuned = {name: one for index, one in found.items() for name in places.get(index, ())}
+    return Trained(Finetuned(asked, model, held_out, exam, (), True, places, said), tuned)

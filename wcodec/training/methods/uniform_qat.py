@@ -1,0 +1,58 @@
+"""Quantised distillation (Polino, Pascanu and Alistarh 2018): the network that is trained has rounded weights.
+
+The weights are integers of a few bits times a step; latents in full precision gather the gradients of the rounded ones,
+while the network is asked for the answers of the original.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wcodec.codec.quantizers.affine import row_steps
+from wcodec.evaluation.keras_backend import tensorflow
+from wcodec.model import Tuned
+from wcodec.training.flat_adam import Adam, Float32
+from wcodec.training.methods.parametrization import Way, fixed, learned, survivors
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tensorflow import Tensor, Variable
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A kernel of integers from -(2^(bits - 1) - 1) to 2^(bits - 1) - 1; the step follows the largest latent."""
+
+    latent: Adam
+    mask: Variable
+    step: Variable
+    bits: int
+    together: bool = False
+
+    def shown(self, tf: ModuleType) -> Tensor:
+        most = float((1 << self.bits - 1) - 1)
+        return tf.clip_by_value(tf.round(self.latent.values / self.step), -most, most) * self.step * self.mask
+
+    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+        return gradient * self.mask
+
+    def tick(self, done: float) -> None:
+        self.step.assign(_step_of(self.latent.values.numpy(), self.bits))
+
+    def settled(self) -> Tuned:
+        self.tick(1.0)
+        return Tuned(self.shown(tensorflow()).numpy(), float(self.step.numpy()))
+
+
+def integers(values: Float32, bits: int) -> Way:
+    """Begin from these values."""
+    return Integers(learned(values), survivors(values), fixed(_step_of(values, bits)), bits)
+
+
+def _step_of(values: Float32, bits: int) -> Float32:
+    step: Float32 = row_steps(values.reshape(1, -1), "symmetric", bits)[0]
+    return np.asarray(step)
