@@ -16,7 +16,7 @@ KERNELS = HERE / "wcodec" / "kernels"
 
 def outdated() -> bool:
     """Whether a kernel is not compiled for this Python, or is older than its source."""
-    for source in KERNELS.glob("*.pyx"):
+    for source in KERNELS.rglob("*.pyx"):
         compiled = source.with_name(source.stem + EXTENSION_SUFFIXES[0])
         if not compiled.exists() or compiled.stat().st_mtime < source.stat().st_mtime:
             return True

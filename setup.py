@@ -33,7 +33,7 @@ class BuildKernels(build_ext):
             )
 
 
-SOURCES = sorted(glob("wcodec/kernels/*.pyx"))
+SOURCES = sorted(glob("wcodec/kernels/**/*.pyx", recursive=True))
 
 setup(
     ext_modules=cythonize(

@@ -13,7 +13,7 @@ from twins import huffman as twin
 from wcodec.codec.entropy import huffman
 from wcodec.container.wire import take_varint
 from wcodec.errors import ContainerError
-from wcodec.kernels import huffman_code as code_kernel
+from wcodec.kernels.huffman import code as code_kernel
 
 Counts = st.lists(st.integers(0, 10**6), min_size=2, max_size=300).filter(lambda c: sum(x > 0 for x in c) >= 2)
 

@@ -18,7 +18,7 @@ from wcodec.codec.lossless import numeric as numbers
 from wcodec.codec.lossless.payload import NUMBERS
 from wcodec.codec.lossless.views import View, kernel_view, kind_of, matrix_view, pieces
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
-from wcodec.kernels import numbers as kernel
+from wcodec.kernels.numeric import coder as kernel
 from wcodec.model import Bits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "formats"))

@@ -15,7 +15,7 @@ import wcodec
 from wcodec.codec.dequantization import Product, in_shape, level_shape, round_step
 from wcodec.codec.quantizers.product import Vectors, assign, blocks, learn, lookup, pack_vectors, parse_vectors
 from wcodec.errors import CorruptError, RecipeError
-from wcodec.kernels import vectors as kernel
+from wcodec.kernels import nearest as kernel
 
 
 def mixture(count: int, block: int, kinds: int) -> np.ndarray:

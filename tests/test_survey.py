@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from wcodec.codec.entropy.level_coders import LEVEL_CODERS, encode_chunk
 from wcodec.codec.layout import KERNEL, spread
 from wcodec.codec.statistics import energy_of, irregular, look, look_at, survey
-from wcodec.kernels import survey as kernel
+from wcodec.kernels import statistics as kernel
 from wcodec.model import Tensor
 
 FLOATS = hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(width=32) | st.sampled_from([0.0, -1.0, 1e30]))

@@ -12,7 +12,7 @@ from twins import transform as transform_twin
 from twins import trellis as trellis_twin
 
 from wcodec.codec.layout import gather, place, spread
-from wcodec.kernels import weights as kernel
+from wcodec.kernels import dequantize as kernel
 
 RNG = np.random.default_rng(5)
 ADVERSARIAL = {

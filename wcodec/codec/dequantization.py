@@ -18,7 +18,7 @@ from wcodec.codec.quantizers.transform import Basis, inverse
 from wcodec.codec.quantizers.trellis import States, reconstruct
 from wcodec.container.dtypes import Float32, Float64
 from wcodec.errors import CorruptError
-from wcodec.kernels import weights as kernel
+from wcodec.kernels import dequantize as kernel
 
 Levels = npt.NDArray[np.int32]
 _EXACT_IN_FLOAT32 = 1 << 24

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.errors import CorruptError
-from wcodec.kernels import survey
-from wcodec.kernels import weights as kernel
+from wcodec.kernels import dequantize as kernel
+from wcodec.kernels import statistics as survey
 
 VECTOR, MATRIX, DENSE, KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT, PROJECTION = range(8)
 WITH_TAPS = frozenset({KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT})

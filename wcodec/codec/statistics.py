@@ -14,7 +14,7 @@ from wcodec.codec.parallel import tensor_by_tensor
 from wcodec.codec.pruning import BLOCK, blocks, ranked
 from wcodec.codec.tensor_header import NO_POSITIONS
 from wcodec.container.dtypes import Float32, to_float32
-from wcodec.kernels import survey as kernel
+from wcodec.kernels import statistics as kernel
 from wcodec.model import FLOATS, Bits, Tensor
 
 _TALL, _FEW = 16.0, 4096

@@ -22,7 +22,7 @@ from wcodec.codec.tensor_header import NO_POSITIONS, Head, pack_head
 from wcodec.container.dtypes import Float32, from_float, mantissa_of, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.container.writer import Coded
-from wcodec.kernels.survey import distance
+from wcodec.kernels.statistics import distance
 from wcodec.model import ITEM_BYTES, Bits, Tensor, Tuned
 
 

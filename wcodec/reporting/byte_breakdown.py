@@ -22,7 +22,7 @@ from wcodec.container.wire import (
     take_varint,
 )
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
-from wcodec.kernels.huffman_code import read_table
+from wcodec.kernels.huffman.code import read_table
 
 
 @dataclass(frozen=True)

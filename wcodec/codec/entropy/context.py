@@ -23,7 +23,7 @@ from wcodec.codec.entropy.context_design import (
 )
 from wcodec.codec.entropy.context_search import Effort, choose
 from wcodec.errors import CorruptError, TruncatedError
-from wcodec.kernels import context as kernel
+from wcodec.kernels.context import coder as kernel
 
 
 def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:

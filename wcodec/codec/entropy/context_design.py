@@ -13,7 +13,7 @@ import numpy.typing as npt
 from wcodec.codec.entropy.context_fit import FEATURES
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
-from wcodec.kernels import context as kernel
+from wcodec.kernels.context import coder as kernel
 
 Levels = npt.NDArray[np.int32]
 Shape = tuple[int, int, int]

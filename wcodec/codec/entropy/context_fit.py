@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.kernels import context_fit as kernel
+from wcodec.kernels.context import fit as kernel
 
 FEATURES = 13
 

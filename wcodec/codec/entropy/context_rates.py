@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.entropy.context_design import Design, Levels, Watch, run
-from wcodec.kernels import context as kernel
+from wcodec.kernels.context import coder as kernel
 
 Floats = npt.NDArray[np.float32]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from wcodec.codec.entropy.context_design import LAGS, MOST_OFFSET, OFFSET, PRESETS, Design, Levels, Watch, run, scale
 from wcodec.codec.entropy.context_fit import FEATURES, fit_lags, fit_weights
-from wcodec.kernels import trellis
+from wcodec.kernels.trellis import search as trellis
 
 Effort = Literal["fast", "normal", "best"]
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError
-from wcodec.kernels import huffman as kernel
-from wcodec.kernels import huffman_code as code_kernel
+from wcodec.kernels.huffman import code as code_kernel
+from wcodec.kernels.huffman import coder as kernel
 
 Symbols = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
 Bytes = npt.NDArray[np.uint8]

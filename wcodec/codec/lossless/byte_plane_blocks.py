@@ -15,8 +15,8 @@ from wcodec.codec.entropy import huffman, symbols
 from wcodec.codec.lossless.views import WORDS
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError
-from wcodec.kernels import huffman as huffman_kernel
 from wcodec.kernels import planes as kernel
+from wcodec.kernels.huffman import coder as huffman_kernel
 
 Words = npt.NDArray[np.unsignedinteger]
 Bytes = npt.NDArray[np.uint8]

@@ -28,7 +28,7 @@ from wcodec.codec.lossless.predictors import (
 from wcodec.codec.lossless.views import FLOAT_KINDS, INTEGER, MOST_TAPS, Kind, View, kernel_view, matrix_view
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
-from wcodec.kernels import numbers as kernel
+from wcodec.kernels.numeric import coder as kernel
 
 Words = npt.NDArray[np.unsignedinteger]
 Bytes = npt.NDArray[np.uint8]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from wcodec.codec.entropy import context
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError
-from wcodec.kernels import vectors as kernel
+from wcodec.kernels import nearest as kernel
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from wcodec.codec.entropy.context_design import geometry
 from wcodec.codec.entropy.context_rates import Probe, elsewhere, probe
 from wcodec.codec.entropy.context_search import sketch
-from wcodec.kernels import trellis as kernel
-from wcodec.kernels.context import STATE_COUNT
+from wcodec.kernels.context.coder import STATE_COUNT
+from wcodec.kernels.trellis import search as kernel
 
 States = Literal[0, 4, 8, 128]
 Levels = npt.NDArray[np.int32]

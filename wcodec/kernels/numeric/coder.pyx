@@ -4,8 +4,8 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from wcodec.kernels.number cimport Kind, Number, Raw, scaled, split_word, trailing_zeros, word_t
-from wcodec.kernels.numbers_model cimport *
+from wcodec.kernels.numeric.number cimport Kind, Number, Raw, scaled, split_word, trailing_zeros, word_t
+from wcodec.kernels.numeric.model cimport *
 from wcodec.kernels.range_coder cimport (
     Coder, Decoder, Encoder, code_bit, code_exp, code_raw, finish_decoder, finish_encoder, start_decoder, start_encoder,
 )

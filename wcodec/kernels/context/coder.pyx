@@ -4,13 +4,13 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from wcodec.kernels.context_model cimport *
-from wcodec.kernels.context_level cimport code_side
-from wcodec.kernels.context_row cimport code_row
+from wcodec.kernels.context.model cimport *
+from wcodec.kernels.context.level cimport code_side
+from wcodec.kernels.context.row cimport code_row
 from wcodec.kernels.range_coder cimport (
     Coder, Decoder, Encoder, finish_decoder, finish_encoder, start_decoder, start_encoder,
 )
-from wcodec.kernels.trellis_states cimport TRELLIS_NONE, TRELLIS_TWICE, table_of
+from wcodec.kernels.trellis.states cimport TRELLIS_NONE, TRELLIS_TWICE, table_of
 
 STATE_COUNT = STATES
 

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from wcodec.kernels.context_model cimport *
+from wcodec.kernels.context.model cimport *
 from wcodec.kernels.range_coder cimport Coder, Decoder, Encoder, code_bit, code_even, code_exp, code_raw
 
 

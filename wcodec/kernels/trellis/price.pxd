@@ -3,7 +3,7 @@
 from libc.math cimport fabs, floor, rint
 from libc.stdint cimport int32_t, uint8_t, uint16_t
 
-from wcodec.kernels.context_model cimport S_SIGN, S_ZERO, SIGN, ZERO
+from wcodec.kernels.context.model cimport S_SIGN, S_ZERO, SIGN, ZERO
 
 cdef enum:
     SIZES_SPARSE = 640  # rows of `sizes`: dense [64][5][2], sparse [32][3][2][2]

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from wcodec.kernels.number cimport (
+from wcodec.kernels.numeric.number cimport (
     CAP, CENTRE, Kind, Number, Raw, bit_length, join_word, put_wide, scaled, split_word, take_wide, trailing_zeros, word_t,
 )
 from wcodec.kernels.range_coder cimport Coder, Encoder, code_bit, code_raw

@@ -3,12 +3,12 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 
-from wcodec.kernels.context_model cimport STATES, S_ZERO, ZERO
-from wcodec.kernels.trellis_price cimport (
+from wcodec.kernels.context.model cimport STATES, S_ZERO, ZERO
+from wcodec.kernels.trellis.price cimport (
     SIZE_WIDTH, SIZES_SPARSE, Place, Plain, best, candidate, edges_plain, level_plain, look,
 )
-from wcodec.kernels.trellis_states cimport TRELLIS_NEXT, table_of
-from wcodec.kernels.trellis_steps cimport back_of_128, step_of_eight, step_of_four, trellis_step_of_128
+from wcodec.kernels.trellis.states cimport TRELLIS_NEXT, table_of
+from wcodec.kernels.trellis.steps cimport back_of_128, step_of_eight, step_of_four, trellis_step_of_128
 
 
 cdef enum:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
-from wcodec.kernels.trellis_states cimport TRELLIS_NEXT, table_of
+from wcodec.kernels.trellis.states cimport TRELLIS_NEXT, table_of
 
 cdef enum:
     MOST_TAPS = 64

@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from wcodec.kernels.context_level cimport Expected, code_dense, code_sparse, expected
-from wcodec.kernels.context_model cimport *
+from wcodec.kernels.context.level cimport Expected, code_dense, code_sparse, expected
+from wcodec.kernels.context.model cimport *
 from wcodec.kernels.range_coder cimport Coder, Decoder, Encoder, code_bit
 
 

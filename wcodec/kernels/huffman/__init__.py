@@ -1,0 +1,1 @@
+"""Huffman codes and their streams."""

@@ -1,0 +1,1 @@
+"""The lossless coder of numbers."""
