@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from wcodec import errors
 from wcodec.pipeline.decoder import decode, open_container, verify
 from wcodec.reporting.inspection import inspect
 
-GOLDEN = Path(__file__).resolve().parent.parent / "formats" / "golden"
+GOLDEN = ROOT / "formats" / "golden"
 GOOD = json.loads((GOLDEN / "good" / "expected.json").read_text())
 BAD = json.loads((GOLDEN / "bad" / "expected.json").read_text())
 

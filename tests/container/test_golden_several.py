@@ -6,21 +6,17 @@ import hashlib
 import json
 import random
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import reference_base
+import reference_decoder
 from conftest import ROOT
 from safetensors.numpy import load_file
 
 import wcodec as package
 from wcodec.errors import ContainerError
-
-sys.path.append(str(ROOT / "formats"))
-
-import reference_base
-import reference_decoder
 
 GOLDEN = ROOT / "formats" / "golden"
 OLD = GOLDEN / "based" / "old.safetensors"

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.reporting.inspection import inspect
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = ROOT / "samples"
 RECORDS = SAMPLES / "records"
 
 

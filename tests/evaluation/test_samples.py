@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.model_loader import load_model
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = ROOT / "samples"
 README = (SAMPLES / "README.md").read_text("utf-8")
 
 

@@ -228,7 +228,7 @@ def test_evaluating_says_nothing_on_the_terminal(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=ROWS, y=CLASSES)
     model = saved(dense(4), tmp_path / "net.h5")
     program = (
-        "import sys; from wcodec.learning.evaluate import evaluate;"
+        "import sys; from wcodec.evaluation.evaluate import evaluate;"
         f"assert evaluate({str(model)!r}, {str(tmp_path / 'd.npz')!r}).accuracy is not None"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from wcodec.calibration.activations import Float32, rows_met, rows_met_by_all
 from wcodec.calibration.hessian import moments
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 from keras_kinds import KINDS, network, prepare, shared, some
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = ROOT / "samples"
 RNG = np.random.default_rng(3)
 
 
@@ -92,7 +92,7 @@ def test_shared_layers_and_steps_of_sequences_count_their_calls() -> None:
 
 
 def test_moments_are_means_over_all_rows_in_parts_where_wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wcodec.learning.moments.WIDEST", 4)
+    monkeypatch.setattr("wcodec.calibration.hessian.WIDEST", 4)
     model = network((6,), keras().layers.Dense(5))
     dense, x = model.layers[0], some(model, 30).inputs[0].astype(np.float32)
     rows = list(rows_met(model, dense, sites_of(dense), [(x[:10],), (x[10:],)], 1, 0))
@@ -188,7 +188,7 @@ def test_rows_are_remembered_as_they_are_met_one_layer_at_a_time_and_no_more_tha
 
 
 def test_rows_are_as_many_where_fewer_batches_are_given_than_would_show_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wcodec.learning.moments.ROWS", 64)
+    monkeypatch.setattr("wcodec.calibration.activations.ROWS", 64)
     model = network((20,), keras().layers.Dense(5))
     subject = prepare(model, some(model, 60))
     one = replace(subject.stages[0].watching[0], batches=5)

@@ -11,6 +11,7 @@ from attack.random_models import FLOATS, Array, models
 from attack.small_models import coded, weights, write_npz, write_safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from round_trips import RECIPES, model
 
 from wcodec.codec.statistics import survey
 from wcodec.errors import RecipeError
@@ -19,28 +20,6 @@ from wcodec.pipeline.decoder import decode, open_container
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import recipe_from
 from wcodec.reporting.inspection import inspect
-
-RECIPES: dict[str, dict[str, object]] = {
-    "balanced": {},
-    "safe": {"preset": "safe"},
-    "small": {"preset": "small"},
-    "fast": {"effort": "fast"},
-    "best": {"effort": "best"},
-    "sparse": {"sparsity": 0.8},
-    "sparse-huffman": {"sparsity": 0.8, "bits": 4, "coder": "huffman"},
-    "threshold": {"threshold": "1.5std"},
-    "kmeans": {"bits": 3, "quantizer": "kmeans"},
-    "clusters": {"clusters": 100},
-    "uniform": {"bits": 6, "quantizer": "uniform"},
-    "uniform-huffman": {"quantizer": "uniform", "coder": "huffman"},
-    "product": {"quantizer": "product"},
-    "kmeans-by-rate": {"quantizer": "kmeans"},
-    "step": {"step": 0.05},
-    "symmetric": {"quantizer": "symmetric", "bits": 4, "per_channel": True},
-    "asymmetric": {"quantizer": "asymmetric", "bits": 5, "sparsity": 0.5},
-    "binary": {"quantizer": "binary", "per_channel": True, "coder": "huffman"},
-    "float16": {"quantizer": "float16"},
-}
 
 
 def round_trip(folder: Path, arrays: dict[str, Array], **words: object) -> tuple[Path, dict[str, Array]]:
@@ -158,16 +137,6 @@ def test_bfloat16_is_rounded_and_kept_as_it_is(words: dict[str, object], tmp_pat
     back[3, 4] = bits[3, 4] = back[5, 6] = bits[5, 6] = 0
     wide, restored = ((b.astype(np.uint32) << 16).view(np.float32) for b in (bits, back))
     assert np.square(wide - restored).sum() <= 0.5 * np.square(wide).sum()
-
-
-def model() -> dict[str, Array]:
-    """A small network: a kernel, two matrices, biases, statistics and a tied matrix."""
-    matrix = weights(1, 120, 60)
-    return {
-        "conv/kernel": weights(2, 3, 3, 8, 24), "conv/bias": weights(3, 24), "dense/kernel": matrix,
-        "dense/bias": weights(4, 60), "out/kernel": weights(5, 60, 40), "tied/kernel": matrix,
-        "step": np.array(3, np.int64),
-    }  # fmt: skip
 
 
 def test_codebooks_have_as_many_values_as_were_asked(tmp_path: Path) -> None:

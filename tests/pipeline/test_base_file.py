@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import reference_base
+import reference_decoder
 from attack.small_models import WRITERS, weights, write_safetensors
 from attack.surgery import dissect
-from conftest import ROOT, Run
+from conftest import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
-from test_sharded import checkpoint, contents
+from round_trips import checkpoint, contents
 
 import wcodec as package
 from wcodec.codec.delta import STEPS, SUM, XOR, apart, summands, summed, together
@@ -22,11 +23,6 @@ from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import ContainerError, CorruptError, RecipeError
 from wcodec.model import FLOATS
 from wcodec.pipeline.decoder import decode, open_container
-
-sys.path.append(str(ROOT / "formats"))
-
-import reference_base
-import reference_decoder
 
 
 def earlier() -> dict[str, np.ndarray]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from wcodec.calibration.budget import Budget
 from wcodec.calibration.progress import Patience
@@ -35,7 +35,7 @@ from wcodec.training.rate_model import rate_weights
 if TYPE_CHECKING:
     from keras import Model
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = ROOT / "samples"
 RNG = np.random.default_rng(5)
 
 

@@ -14,7 +14,7 @@ import pytest
 from attack.small_models import weights, write_safetensors
 from conftest import Run
 from distributed import Client
-from test_sharded import checkpoint, contents
+from round_trips import checkpoint, contents
 
 import wcodec as package
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import zipfile
@@ -14,34 +13,13 @@ import numpy as np
 import pytest
 from attack.small_models import WRITERS, two_layers, weights, write_safetensors
 from conftest import Run
+from round_trips import assert_identical, lossless
 
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.errors import CorruptError
 from wcodec.pipeline.decoder import decode, open_container, verify
-from wcodec.pipeline.encoder import encode
 from wcodec.pipeline.lossless_encoder import INLINE
-from wcodec.planning.parsing import recipe_from
 from wcodec.reporting.inspection import inspect
-
-
-def lossless(source: Path, threads: int = 2) -> Path:
-    target = source.with_name(source.name + ".wcz")
-    encode(source, target, recipe_from({"lossless": True}), threads=threads)
-    return target
-
-
-def assert_identical(source: Path, *known: str) -> Path:
-    """The file comes back from a container that is hardly larger, and these tensors can be asked for by name."""
-    packed, size = lossless(source), source.stat().st_size
-    back = source.with_name("back")
-    decode(packed, back, threads=2)
-    assert hashlib.sha256(back.read_bytes()).digest() == hashlib.sha256(source.read_bytes()).digest()
-    assert packed.stat().st_size <= size * 1.001 + 300
-    verify(packed, threads=2)
-    assert inspect(packed).parts.total() == packed.stat().st_size
-    with open_container(packed) as opened:
-        assert set(known) <= set(opened.names())
-    return packed
 
 
 @pytest.mark.parametrize("name", ["lenet300.h5", "lenet5.keras", "tutorial_cnn.h5", "mnist.npz", "README.md"])

@@ -12,7 +12,7 @@ from attack.random_models import Array, models
 from attack.small_models import coded, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_encoder import RECIPES, model
+from round_trips import RECIPES, model
 
 from wcodec.reporting.inspection import inspect, is_coded
 

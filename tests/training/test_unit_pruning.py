@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import keras
@@ -14,7 +13,7 @@ from wcodec.training.epoch import School, drawn
 from wcodec.training.losses import Lesson
 from wcodec.training.unit_pruning import ordered, slim, whole
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = ROOT / "samples"
 RNG = np.random.default_rng(4)
 
 

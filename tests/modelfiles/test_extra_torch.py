@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from attack.small_models import weights
+from round_trips import assert_identical
 from safetensors.torch import load_file
-from test_identical import assert_identical
 
 from wcodec.errors import ModelFileError
 from wcodec.modelfiles import open_model

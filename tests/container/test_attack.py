@@ -13,12 +13,13 @@ import pytest
 from attack import hostile
 from attack.small_models import coded, two_layers
 from attack.storm import Report
+from conftest import ROOT
 
 from wcodec.errors import ContainerError
 from wcodec.pipeline.decoder import decode, verify
 
 STORM = Path(__file__).parent / "attack" / "storm.py"
-GOLDEN = Path(__file__).resolve().parent.parent / "formats" / "golden" / "good"
+GOLDEN = ROOT / "formats" / "golden" / "good"
 HOSTILE = {name: (file, error) for name, file, error in hostile.every()}
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from attack.small_models import WRITERS, coded, two_layers, weights, write_safetensors
 from conftest import Run
+from round_trips import assert_identical
 from safetensors.numpy import load_file
-from test_identical import assert_identical
 
 from wcodec.errors import ModelFileError
 from wcodec.pipeline.decoder import decode, open_container

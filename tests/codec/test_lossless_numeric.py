@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import reference_lossless
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import numbers as twin
@@ -20,9 +19,6 @@ from wcodec.codec.lossless.views import View, kernel_view, kind_of, matrix_view,
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels.numeric import coder as kernel
 from wcodec.model import Bits
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "formats"))
-import reference_lossless
 
 rng = np.random.default_rng(8)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pytest
+import reference_lossless
 from hypothesis import given
 from hypothesis import strategies as st
 from twins import planes as twin
@@ -18,9 +16,6 @@ from wcodec.codec.lossless.payload import BLOCKS, PLANES
 from wcodec.errors import ContainerError, CorruptError, UnsupportedError
 from wcodec.kernels import planes as kernel
 from wcodec.model import ITEM_BYTES
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "formats"))
-import reference_lossless
 
 rng = np.random.default_rng(4)
 weights = rng.normal(0, 0.05, 6000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attack.small_models import weights, write_hdf5, write_safetensors
+from attack.small_models import weights, write_hdf5
 from conftest import Run
+from round_trips import checkpoint, contents
 
 import wcodec as package
 from wcodec.container.writer import Writer
@@ -23,27 +23,6 @@ from wcodec.modelfiles.shards import Shard, folder_of
 from wcodec.pipeline.encoder import encode
 from wcodec.pipeline.folder_encoder import encode_folder, run
 from wcodec.planning.parsing import recipe_from
-
-
-def checkpoint(folder: Path, count: int = 3) -> Path:
-    """A sharded checkpoint as Hugging Face writes it, with a configuration beside; its index."""
-    folder.mkdir(parents=True)
-    mapped = {}
-    for number in range(count):
-        name = f"model-{number + 1:05}-of-{count:05}.safetensors"
-        arrays = {f"layers.{number}.{part}.weight": weights(10 * number + i, 80, 60) for i, part in enumerate("abc")}
-        write_safetensors(folder / name, arrays)
-        mapped |= dict.fromkeys(arrays, name)
-    (folder / "config.json").write_text('{"layers": 3}')
-    index = folder / "model.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": mapped}))
-    return index
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder by its path inside."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).digest() for path in found}
 
 
 def test_a_folder_comes_back_with_all_its_files(tmp_path: Path) -> None:
@@ -116,7 +95,7 @@ def test_what_was_finished_before_an_interruption_is_not_done_again(
             raise KeyboardInterrupt
         return encode(source, *args, **words)  # type-checked where it is defined
 
-    monkeypatch.setattr("wcodec.sharded.encode", interrupted)
+    monkeypatch.setattr("wcodec.pipeline.folder_encoder.encode", interrupted)
     folder, recipe = folder_of(tmp_path / "m"), recipe_from({"lossless": True})
     assert folder
     with pytest.raises(KeyboardInterrupt):

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import reference_decoder
+import reference_files
 from conftest import ROOT, Run
 
 from wcodec.pipeline.decoder import decode, open_container
-
-sys.path.append(str(ROOT / "formats"))
-
-import reference_decoder
-import reference_files
 
 GOLDEN = ROOT / "formats" / "golden"
 GOOD = sorted((GOLDEN / "good").glob("*.wcz"))

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from attack.small_models import weights
 from onnx import TensorProto, helper, numpy_helper
-from test_identical import assert_identical
+from round_trips import assert_identical
 
 import wcodec as package
 from wcodec.errors import ModelFileError
