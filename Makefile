@@ -1,5 +1,6 @@
 # make demo   shows what wcodec does, on a machine that has Python >= 3.11, pip and a C compiler
 # make test   all tests              make check  ruff and mypy
+# make test-thorough  the long forms of the same tests, an hour or more
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
 # make paper  the starting paper's experiment beside wcodec's, a few minutes
@@ -14,7 +15,9 @@ OUT := out/demo
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 SOURCES := pyproject.toml setup.py $(shell find wcodec -name '*.py' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.dict')
 
-.PHONY: demo test check bench paper records clean
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
+
+.PHONY: demo test test-thorough check bench paper records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -26,7 +29,10 @@ demo: $(VENV)/installed
 	@$(BIN)/python -c 'import json; print("lenet300.h5: {source_bytes:,} -> {file_bytes:,} bytes, {ratio:.1f} times smaller; accuracy {baseline_accuracy:.2f} % -> {accuracy:.2f} %".format(**json.load(open("$(OUT)/evaluate.json"))))'
 
 test: $(VENV)/installed-dev
-	$(BIN)/pytest
+	$(PYTEST)
+
+test-thorough: $(VENV)/installed-dev
+	THOROUGH=1 $(PYTEST)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

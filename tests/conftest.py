@@ -1,15 +1,17 @@
-"""What every examination may use: the command as it is installed, and the sample models."""
+"""What all tests may use: the command as it is installed, the sample models, and how thorough the tests are."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
@@ -17,10 +19,30 @@ if str(ROOT) not in sys.path:
 
 EXTRAS = ("dask", "onnx", "torch")
 collect_ignore_glob = [f"*/test_extra_{extra}.py" for extra in EXTRAS if find_spec(extra) is None]
-"""Examinations of what an extra adds, where that extra is not installed."""
+"""Tests of what an extra adds, where that extra is not installed."""
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(_threads, "1")  # a worker is a thread: more of them wait for each other where cores are few
 
+THOROUGH = os.environ.get("THOROUGH") == "1"
+"""Whether the long forms of the tests run (`make test-thorough`)."""
+HANG = 600
+"""Seconds after which a process hangs; no test ends by the clock otherwise."""
+
+settings.register_profile("quick", max_examples=20, deadline=None, derandomize=True)
+settings.register_profile("thorough", max_examples=400, deadline=None)
+settings.load_profile("thorough" if THOROUGH else "quick")
+
+Item = TypeVar("Item")
+
+
+def some_of(items: Sequence[Item], every: int) -> Sequence[Item]:
+    """All items in a thorough run; otherwise each `every`-th, the first and the last among them."""
+    return items if THOROUGH else [*items[:-1:every], items[-1]]
+
+
+KERAS_ROOMS = {"training", "calibration", "evaluation"}
 INSTALLED = Path(sys.executable).parent / "wcodec"
 if not INSTALLED.exists():
     os.environ["PYTHONPATH"] = str(ROOT)
@@ -48,15 +70,30 @@ def _keras_as_found() -> Iterator[None]:
     registered.update(before)
 
 
+def in_a_process(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    given = {"capture_output": True} | options if not options.keys() & {"stdout", "stderr"} else options
+    return subprocess.run([*command(), *map(str, words)], text=True, timeout=HANG, check=False, **given)
+
+
 @pytest.fixture
-def wcodec() -> Run:
-    """Run the command in a process of its own: wcodec("encode", path) -> its exit code, stdout and stderr."""
+def wcodec(request: pytest.FixtureRequest) -> Run:
+    """Run the command: wcodec("encode", path) -> its exit code, stdout and stderr.
 
-    def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
-        given = {"capture_output": True} | options if not options.keys() & {"stdout", "stderr"} else options
-        return subprocess.run([*command(), *map(str, words)], text=True, timeout=120, check=False, **given)
+    It runs in a process of its own; in the rooms that import Keras in this one, for each import takes seconds.
+    """
+    if request.path.parent.name not in KERAS_ROOMS:
+        return in_a_process
+    capsys = request.getfixturevalue("capsys")
 
-    return run
+    def in_this_process(*words: object) -> subprocess.CompletedProcess[str]:
+        from wcodec.cli import main
+
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return subprocess.CompletedProcess(words, code, *capsys.readouterr())
+
+    return in_this_process
 
 
 @pytest.fixture(scope="session")
@@ -70,5 +107,5 @@ def coded(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
     """A small model as a .wcz; read only."""
     target = tmp_path_factory.mktemp("coded") / "tutorial_cnn.h5.wcz"
     words = ["encode", str(samples / "tutorial_cnn.h5"), "-o", str(target), "-q"]
-    subprocess.run([*command(), *words], check=True, timeout=120)
+    subprocess.run([*command(), *words], check=True, timeout=HANG)
     return target

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import HANG, ROOT
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def run(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, str(checkout / "cli.py"), "--version"]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
-        line, cwd=checkout.parent, env=clean | environment, capture_output=True, text=True, timeout=300, check=False
+        line, cwd=checkout.parent, env=clean | environment, capture_output=True, text=True, timeout=HANG, check=False
     )
 
 

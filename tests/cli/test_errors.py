@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, command
+from conftest import HANG, Run, command
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def started(source: Path, target: Path, *words: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [*command(), "encode", str(source), "-o", str(target), "--best", *words], stderr=subprocess.PIPE, text=True
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + HANG
     while not list(target.parent.glob(".*.part")) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
     time.sleep(0.1)
@@ -38,7 +38,7 @@ def started(source: Path, target: Path, *words: str) -> subprocess.Popen[str]:
 def test_an_interrupted_encode_leaves_nothing(large: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
     process = started(large, tmp_path / "out.wcz")
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HANG)
     assert process.returncode == code
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
@@ -49,7 +49,7 @@ def test_a_killed_encode_leaves_the_old_output_as_it_was(large: Path, tmp_path: 
     target.write_bytes(b"old")
     process = started(large, target, "-f")
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG)
     assert target.read_bytes() == b"old"
 
 
@@ -86,7 +86,7 @@ def test_a_reader_that_leaves_ends_it_quietly(coded: Path, words: list[str]) -> 
     assert process.stderr is not None
     said = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(timeout=60), said) == (141, "")
+    assert (process.wait(timeout=HANG), said) == (141, "")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["inspect", "CODED"], ["inspect", "CODED", "--json"]])
@@ -99,7 +99,7 @@ def test_a_full_disk_under_standard_output_is_one_line(wcodec: Run, coded: Path,
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_reason_to_fail(coded: Path, closing: str) -> None:
     line = " ".join([*command(), "verify", str(coded), closing])
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
 

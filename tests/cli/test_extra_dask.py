@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from attack.small_models import weights, write_safetensors
-from conftest import Run
+from conftest import HANG, Run
 from distributed import Client
 from round_trips import checkpoint, contents
 
@@ -31,14 +31,14 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(said), "--no-dashboard"]
     started += [subprocess.Popen([*worker, "--nthreads", "1"], env=environment, **quiet) for _ in range(2)]
     try:
-        with Client(scheduler_file=str(said), timeout=60) as client:
-            client.wait_for_workers(2, timeout=60)
+        with Client(scheduler_file=str(said), timeout=HANG) as client:
+            client.wait_for_workers(2, timeout=HANG)
             address = client.scheduler.address
         yield address
     finally:
         for process in reversed(started):
             process.terminate()
-            process.wait(30)
+            process.wait(HANG)
 
 
 def test_the_bytes_are_those_of_one_process(scheduler: str, wcodec: Run, tmp_path: Path) -> None:

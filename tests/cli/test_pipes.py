@@ -6,12 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import command
+from conftest import HANG, command
 
 
 def piped(content: bytes, *words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
     """The command with `content` as its standard input."""
-    return subprocess.run([*command(), *words], input=content, capture_output=True, timeout=120, check=False, **options)
+    line = [*command(), *words]
+    return subprocess.run(line, input=content, capture_output=True, timeout=HANG, check=False, **options)
 
 
 def test_a_model_goes_through_two_pipes_and_comes_back(samples: Path, tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_what_is_damaged_writes_nothing_into_a_pipe(coded: Path) -> None:
 def test_a_full_disk_behind_a_pipe_is_one_line(verb: str, coded: Path, samples: Path) -> None:
     with open("/dev/full", "wb") as full:
         words = [*command(), verb, str(coded if verb == "decode" else samples / "tutorial_cnn.h5"), "-o", "-"]
-        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=HANG, check=False)
     assert (done.returncode, done.stderr) == (1, b"wcodec: No space left on device\n")
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import command
+from conftest import HANG, command
 
 from wcodec.calibration.progress import Patience, Standing
 from wcodec.cli.progress import trade_off
@@ -55,7 +55,7 @@ def test_ctrl_c_keeps_the_best_file_found_and_says_so(samples: Path, tmp_path: P
     with subprocess.Popen(program, stderr=slave, stdout=slave, env=environment, start_new_session=True) as running:
         os.close(slave)
         seen, sent = b"", False
-        until = time.monotonic() + 240
+        until = time.monotonic() + HANG
         while time.monotonic() < until and (running.poll() is None or select.select([master], [], [], 0)[0]):
             if select.select([master], [], [], 0.2)[0]:
                 try:
@@ -65,7 +65,7 @@ def test_ctrl_c_keeps_the_best_file_found_and_says_so(samples: Path, tmp_path: P
             if not sent and b"training" in seen:
                 running.send_signal(signal.SIGINT)
                 sent = True
-        code = running.wait(timeout=60)
+        code = running.wait(timeout=HANG)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
     assert code == 0, text
     assert "best so far: about" in text

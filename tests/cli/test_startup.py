@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import HANG
 
 HEAVY = {"sklearn", "scipy", "tensorflow", "keras", "torch", "h5py", "pandas", "IPython"}
 ABSENT_IN_HELP = HEAVY | {"numpy", "rich", "zstandard", "asyncio", "wcodec.kernels"}
@@ -17,7 +18,7 @@ def imported_by(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
     elsewhere = Path(sys.executable).parent  # not the checkout, which would be imported in place of what is installed
     line = [sys.executable, "-c", script]
-    done = subprocess.run(line, cwd=elsewhere, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(line, cwd=elsewhere, capture_output=True, text=True, timeout=HANG, check=True)
     return set(done.stderr.split())
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from attack.small_models import coded, weights, write_safetensors
 from conftest import Run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wcodec.codec.quantizers.affine import affine_levels, is_short, row_steps
@@ -132,7 +132,6 @@ def test_steps_of_rows_go_through_all_chunks(tmp_path: Path) -> None:
     assert np.allclose(back, array, rtol=2**-8)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(width=32), min_size=12, max_size=12), st.sampled_from(["float16", "bfloat16"]))
 def test_shorter_floats_are_rounded_as_their_type_rounds(values: list[float], kind: str) -> None:
     array = np.array(values, np.float32).reshape(3, 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -65,7 +65,6 @@ def test_levels_return(name: str, effort: context.Effort, states: int) -> None:
     assert sum(context.parts(payload, levels.shape, states).values()) == len(payload)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     hnp.arrays(
         np.int32,
@@ -119,7 +118,6 @@ def test_extension_is_refused_and_truncation_never_goes_unnoticed_with_the_same_
             context.decode(payload + more, levels.shape)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.binary(min_size=1, max_size=80),
     st.sampled_from([(3, 5, 1), (40, 30, 1), (6, 5, 9), (1, 300, 1)]),

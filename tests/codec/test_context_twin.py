@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twins import context as twin
 
@@ -49,7 +49,6 @@ def test_the_twin_reads_what_the_encoder_wrote(name: str, states: int) -> None:
         assert twin.decode(payload, levels.shape, states) == levels.reshape(-1).tolist()
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 6),
     st.integers(1, 12),

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twins import transform as transform_twin
 from twins import trellis as trellis_twin
@@ -38,7 +38,6 @@ def test_a_scaled_level_is_one_rounded_product(levels: list[int], states: int) -
         assert out.tolist() == [float(kind(float(q) * step)) for q in integers(levels, states)]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from([1, 2, 9, 16, 25, 64]),
     st.sampled_from([0, 4, 8, 128]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
@@ -122,7 +122,6 @@ def test_few_distinct_weights_come_back_exactly() -> None:
     np.testing.assert_array_equal(lookup(assign(weights, codebook), codebook), weights)
 
 
-@settings(max_examples=20)
 @given(st.integers(-100, 100))
 def test_levels_outside_the_codebook_are_corrupt(level: int) -> None:
     codebook = Codebook(1, np.array([-1, 0, 2], np.float32))

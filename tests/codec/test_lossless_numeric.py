@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import reference_lossless
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twins import numbers as twin
 
@@ -129,7 +129,6 @@ def test_the_cases_meet_every_part_of_the_design() -> None:
     assert flags["grid"] & 16
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(TYPES))
 def test_any_words_of_any_shape_come_back(data: st.DataObject, dtype: str) -> None:
     kind = kind_of(dtype)

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from conftest import HANG
 
 from wcodec.codec.parallel import AHEAD, Map, ordered, tensor_by_tensor, thread_count
 from wcodec.container.wire import CHUNK_WEIGHTS
@@ -55,7 +56,7 @@ def test_few_results_are_held_at_once() -> None:
 
 
 def test_chunks_of_a_large_tensor_run_beside_each_other() -> None:
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=HANG)
 
     def work(number: int, chunk_map: Map) -> int:
         return len(set(chunk_map(lambda _: barrier.wait(), range(2))))
@@ -80,17 +81,23 @@ def test_pieces_come_in_order_whatever_their_sizes(threads: int) -> None:
 
 def test_a_large_piece_begins_before_small_ones_that_lie_ahead() -> None:
     begun: list[int] = []
-    hold = threading.Event()
+    busy, hold = threading.Barrier(3, timeout=HANG), threading.Event()
+    sizes = [1, 1, 1, 1, 1, 1, 100, 1]
 
     def work(number: int) -> None:
         begun.append(number)
         if number < 2:
-            hold.wait(10)
+            busy.wait()
+            hold.wait(HANG)
 
-    sizes = [1, 1, 1, 1, 1, 1, 100, 1]
-    results = ordered(work, range(8), 2, sizes.__getitem__)
-    threading.Timer(0.05, hold.set).start()
-    assert list(results) == [None] * 8
+    def size_of(number: int) -> int:
+        if number == 2:  # both threads have begun
+            busy.wait()
+        elif number == 7:  # all before it are waiting
+            hold.set()
+        return sizes[number]
+
+    assert list(ordered(work, range(8), 2, size_of)) == [None] * 8
     assert sorted(begun) == list(range(8))
     assert begun.index(6) in {2, 3}
 

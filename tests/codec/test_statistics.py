@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from attack.small_models import weights
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -23,7 +23,6 @@ def tensor(values: np.ndarray) -> Tensor:
     return Tensor("w", values.dtype.name, values.shape, "", False, lambda: values)
 
 
-@settings(max_examples=300, deadline=None)
 @given(FLOATS, st.sampled_from([LARGEST, 1.0, 0.0]))
 def test_a_description_is_that_of_numpy(values: np.ndarray, limit: float) -> None:
     found = np.empty(4)
@@ -36,7 +35,6 @@ def test_a_description_is_that_of_numpy(values: np.ndarray, limit: float) -> Non
     assert energy_of(values) == pytest.approx(np.square(values[np.isfinite(values)], dtype=np.float64).sum(), rel=1e-14)
 
 
-@settings(max_examples=100, deadline=None)
 @given(FLOATS, st.floats(0, width=32))
 def test_counts_and_distances_are_those_of_numpy(values: np.ndarray, bound: float) -> None:
     assert kernel.count_within(values, bound) == np.count_nonzero(np.abs(values) <= np.float32(bound))

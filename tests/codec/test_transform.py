@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twins import transform as twin
 
@@ -73,7 +73,6 @@ def test_damaged_bases_are_refused() -> None:
         transform.parse_basis(b"\0\1\1", 1)
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=40))
 def test_hostile_bases_decode_or_are_refused(packed: bytes) -> None:
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from twins import trellis as twin
@@ -57,7 +57,6 @@ def test_values_are_within_two_steps_of_what_is_reconstructed(states: trellis.St
     assert np.sqrt(np.mean((kept - values) ** 2)) < 0.6
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     hnp.arrays(
         np.float32, st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 9)), elements=st.floats(width=32)
@@ -72,7 +71,6 @@ def test_any_values_give_levels_that_the_coder_takes(values: np.ndarray, states:
     assert np.array_equal(context.decode(context.encode(levels, states), levels.shape, states), levels)
 
 
-@settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.int32, st.integers(0, 60), elements=st.integers(-9, 9)), st.sampled_from([4, 8, 128]))
 def test_reconstruction_follows_its_slow_twin(levels: np.ndarray, states: trellis.States) -> None:
     assert trellis.reconstruct(levels.reshape(1, -1, 1), states).reshape(-1).tolist() == twin.reconstruct(

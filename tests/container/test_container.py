@@ -11,7 +11,7 @@ import pytest
 from attack.hostile import good
 from attack.small_models import coded, two_layers, weights
 from attack.surgery import Entry, dissect, varint
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wcodec.container.model_section import MAX_LENGTH, STORED, pack_model_section, parse_model_section
@@ -40,7 +40,6 @@ CODED = st.builds(
 
 
 @given(st.lists(st.tuples(FACTS, CODED), max_size=5, unique_by=lambda pair: pair[0].name), st.binary(max_size=300))
-@settings(deadline=None, derandomize=True)
 def test_what_is_written_is_read(tensors: list[tuple[TensorFacts, Coded]], skeleton: bytes) -> None:
     with tempfile.TemporaryFile("w+b") as file:
         writer = Writer(file)
@@ -138,7 +137,6 @@ def test_an_error_that_is_no_number_is_refused(half: int) -> None:
 
 
 @given(st.lists(FACTS, max_size=20, unique_by=lambda facts: facts.name), st.binary(max_size=2000))
-@settings(deadline=None, derandomize=True)
 def test_the_model_section_comes_back_and_is_never_much_larger(tensors: list[TensorFacts], skeleton: bytes) -> None:
     section = pack_model_section(tensors, skeleton)
     assert parse_model_section(section, len(tensors)) == (tuple(tensors), skeleton, None)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import struct
 import time
+import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -18,6 +20,20 @@ from wcodec.errors import CorruptError, ModelFileError
 from wcodec.modelfiles import onnx, open_model, shards
 from wcodec.modelfiles.extent_finder import cut
 from wcodec.modelfiles.shards import Shard
+
+SOON = 20
+"""Seconds of the processor, many times what is needed: what is refused too late takes minutes."""
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Fail where more than 50 million bytes are held at once."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def varint(value: int) -> bytes:
@@ -62,9 +78,9 @@ def test_repeated_names_of_an_onnx_model_that_lead_from_one_to_the_next_are_told
 
 def test_an_onnx_tensor_of_many_huge_dimensions_is_bytes_and_comes_back(tmp_path: Path) -> None:
     path = onnx_file(tmp_path / "m.onnx", tensor("w", message(1, varint((1 << 63) - 1) * 50_000)))
-    start = time.perf_counter()
+    start = time.process_time()
     assert_comes_back(path)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < SOON
 
 
 def test_an_onnx_model_of_nothing_but_fields_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +96,7 @@ def test_a_million_outermost_fields_are_no_onnx_model_and_told_soon(tmp_path: Pa
     start = time.process_time()
     with pytest.raises(ModelFileError, match="damaged ONNX"):
         package.encode(path, tmp_path / "m.wcz")
-    assert time.process_time() - start < 1.5
+    assert time.process_time() - start < SOON
     assert_comes_back(path)
 
 
@@ -150,9 +166,8 @@ def test_the_byte_order_of_a_pytorch_archive_is_read_only_where_it_is_a_word(
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m/data.pkl", b"\x80\x02}q\x00.")
         add(archive)
-    start = time.perf_counter()
-    assert cut(path).extents == ()
-    assert time.perf_counter() - start < 1
+    with little_memory():
+        assert cut(path).extents == ()
 
 
 def test_members_of_an_archive_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
@@ -179,9 +194,8 @@ def test_parts_that_would_lie_over_each_other_are_refused(names: tuple[str, ...]
 def test_the_names_of_parts_may_be_deep_without_costing_memory() -> None:
     deep = "/".join("a" * 400)
     packed = shards.pack([Shard(f"{deep}/{number}", 1, bytes(32)) for number in range(2000)])
-    start = time.perf_counter()
-    assert len(shards.parse(packed)) == 2000
-    assert time.perf_counter() - start < 2
+    with little_memory():
+        assert len(shards.parse(packed)) == 2000
 
 
 def test_a_folder_with_a_file_called_index_is_refused_before_anything_is_written(tmp_path: Path) -> None:

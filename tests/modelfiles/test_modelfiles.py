@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from handmade import FILES, arrays_npz, keras2_h5, keras_zip, library_safetensors, odd_safetensors, strange_h5
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wcodec.errors import ContainerError, ModelFileError, UnsupportedError
@@ -247,7 +247,6 @@ def test_kinds_from_the_future_are_refused(tmp_path):
         write_model(tmp_path / "x", "gguf", b"\0", [], iter([]))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_as_a_skeleton_write_a_file_or_are_refused_by_name(tmp_path_factory, skeleton):
     target = tmp_path_factory.getbasetemp() / "fuzzed"

@@ -12,7 +12,7 @@ import reference_decoder
 from attack.small_models import WRITERS, weights, write_safetensors
 from attack.surgery import dissect
 from conftest import Run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from round_trips import checkpoint, contents
@@ -130,7 +130,6 @@ TYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "float64": "<f8"
 TYPES |= {"complex128": "<c16", "bool": "?", "float8_e4m3": "u1", "bytes2": "<u2"}
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data(), st.sampled_from(sorted(TYPES)), st.sampled_from([XOR, STEPS]))
 def test_any_bits_come_together_again(data: st.DataObject, dtype: str, way: int) -> None:
     size = np.dtype(TYPES[dtype]).itemsize

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from attack.random_models import FLOATS, Array, models
 from attack.small_models import coded, weights, write_npz, write_safetensors
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from round_trips import RECIPES, model
 
@@ -32,7 +32,6 @@ def round_trip(folder: Path, arrays: dict[str, Array], **words: object) -> tuple
 
 
 @given(models())
-@settings(max_examples=50, deadline=None, derandomize=True)
 def test_lossless_gives_every_bit_back(arrays: dict[str, Array]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         packed, restored = round_trip(Path(folder), arrays, lossless=True)
@@ -44,7 +43,6 @@ def test_lossless_gives_every_bit_back(arrays: dict[str, Array]) -> None:
 
 
 @given(models(), st.sampled_from(sorted(RECIPES)))
-@settings(max_examples=150, deadline=None, derandomize=True)
 def test_lossy_keeps_structure_exact_parts_and_the_told_error(arrays: dict[str, Array], recipe: str) -> None:
     assert_lossy(arrays, recipe)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attack.small_models import WRITERS, weights, write_safetensors
-from conftest import Run
+from conftest import HANG, Run
 
 import wcodec as package
 from wcodec.container.wire import CHUNK_WEIGHTS
@@ -90,7 +90,7 @@ def test_memory_does_not_grow_with_a_tensor_that_is_kept_exactly(tmp_path: Path)
         commands = (encode, ["decode", packed, "-o", back], ["verify", packed])
         for words in commands:
             program = [sys.executable, "-c", PEAK, *map(str, words)]
-            done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=120, cwd=tmp_path)
+            done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=HANG, cwd=tmp_path)
             peaks.append(float(done.stdout))
         assert back.read_bytes() == source.read_bytes()
     small, large = peaks[:3], peaks[3:]
@@ -106,6 +106,6 @@ def test_lossy_encoding_holds_a_large_tensor_twice_at_most(words: list[str], tmp
         source = write_safetensors(tmp_path / f"{rows}.safetensors", {"w": values})
         packed = tmp_path / "m.wcz"
         program = [sys.executable, "-c", PEAK, "encode", "--fast", str(source), "-f", "-o", str(packed), *words]
-        done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=120, cwd=tmp_path)
+        done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=HANG, cwd=tmp_path)
         peaks.append(float(done.stdout))
     assert peaks[1] - peaks[0] < (2.2 if words else 1.4) * 92, peaks

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from attack.random_models import Array, models
 from attack.small_models import coded, weights
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from round_trips import RECIPES, model
 
@@ -46,7 +46,6 @@ def test_the_parts_sum_to_the_file(recipe: str, tmp_path: Path) -> None:
 
 
 @given(models(), st.sampled_from(sorted(RECIPES)))
-@settings(max_examples=40, deadline=None, derandomize=True)
 def test_the_parts_sum_to_the_file_whatever_the_model(arrays: dict[str, Array], recipe: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert_adds_up(coded(Path(folder), "npz", arrays, **RECIPES[recipe]))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attack.small_models import weights, write_npz
+from conftest import HANG
 
 from wcodec.cli import main
 from wcodec.reporting.inspection import inspect
@@ -114,7 +115,7 @@ def test_browsers_that_are_installed_show_it_and_run_nothing(hostile: Path, tmp_
     for browser in BROWSERS:
         line = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,3000"]
         found, _ = (
-            subprocess.run([*line, word, f"file://{page}"], capture_output=True, text=True, timeout=100, check=True)
+            subprocess.run([*line, word, f"file://{page}"], capture_output=True, text=True, timeout=HANG, check=True)
             for word in ("--dump-dom", f"--screenshot={shot}")
         )
         assert found.stdout.count("<script") == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from attack.small_models import weights, write_npz
-from conftest import Run, command
+from conftest import HANG, Run, command
 
 from wcodec.cli import main
 from wcodec.errors import RecipeError
@@ -127,11 +127,11 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, samples: Path) -> No
     line = [*command(), "sweep", str(samples / "lenet5.keras"), "--best", "--points", "50"]
     environment = os.environ | {"TMPDIR": str(folder)}
     with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as running:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG
         while not list(folder.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=HANG)
     assert running.returncode == 130
     assert err.splitlines()[-1] == "wcodec: interrupted"
     assert out == ""

@@ -6,7 +6,6 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,17 +21,20 @@ from wcodec.evaluation.model_loader import load_model
 from wcodec.training import finetune as finetuning
 from wcodec.training import initialization as beginning
 from wcodec.training.candidate import Net, put, worth
-from wcodec.training.finetune import choices
+from wcodec.training.finetune import Finetuned, choices
 from wcodec.training.lambda_control import Budget, next_price
 from wcodec.training.training_loop import speed
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return files_in(tmp_path_factory.mktemp("finetune"))
+
+
+@pytest.fixture(scope="module")
+def brief(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
+    """What an epoch of training finds; read only."""
+    return trained(*files, tmp_path_factory.mktemp("brief"), epochs=1)[0]
 
 
 # --- what is promised ----------------------------------------------------------------------------------------------
@@ -58,9 +60,9 @@ def test_the_same_seed_gives_the_same_network_and_another_one_another(files: tup
 
 
 def test_training_without_labels_counts_where_labels_saved_little(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: tuple[Path, Path], brief: Finetuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = trained(*files, tmp_path, epochs=1)[0].nets[0]
+    before = brief.nets[0]
     for module, word, value in ((finetuning, "SURE", 0.0), (beginning, "TRAINABLE", 500), (beginning, "STEPS", 300)):
         monkeypatch.setattr(module, word, value)
     found = trained(*files, tmp_path, epochs=1)[0]
@@ -122,8 +124,8 @@ def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(
     assert not os.listdir(tmp_path)
 
 
-def test_the_price_rises_within_the_budget_and_falls_beyond_it(files: tuple[Path, Path], tmp_path: Path) -> None:
-    exam = trained(*files, tmp_path, epochs=1)[0].exam
+def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: Finetuned) -> None:
+    exam = brief.exam
     assert exam.accuracy is not None
     nets = {lost: Net((), (), 1000, exam.accuracy - lost, 1.0) for lost in (-5.0, 1.0, 2.5, 50.0)}
 
@@ -215,6 +217,6 @@ def test_numbers_are_shortened_to_the_nearest() -> None:
     assert shortened(given, 3).tolist() == [1.0, 1.0, 1.125, -3.25, 0.0]
 
 
-def test_a_drop_of_values_is_in_hundredths_of_their_variance(files: tuple[Path, Path], tmp_path: Path) -> None:
-    exam = replace(trained(*files, tmp_path, epochs=1)[0].exam, accuracy=None, loss=1.0, variance=4.0)
+def test_a_drop_of_values_is_in_hundredths_of_their_variance(brief: Finetuned) -> None:
+    exam = replace(brief.exam, accuracy=None, loss=1.0, variance=4.0)
     assert exam.drop(Net((), (), 0, None, 1.2)) == pytest.approx(5.0)
