@@ -28,7 +28,12 @@ def build() -> None:
     print("wcodec: compiling the kernels, once ...", file=sys.stderr, flush=True)
     done = subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
-        cwd=HERE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        cwd=HERE,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         last = (done.stdout.strip().splitlines() or ["no output"])[-1]

@@ -1,6 +1,6 @@
 """Real files through `encode --lossless | decode`: bytes, and whether the SHA-256 is the same.
 
-    python benchmarks/identical_files.py [FILE ...]
+python benchmarks/identical_files.py [FILE ...]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A checkpoint of three shards, larger than the memory allowed: encoded, decoded and compared, with the peak of memory.
 
-    python benchmarks/large.py [--gigabytes 6] [--folder /tmp] [--keep] [--words "--lossless"]...
+python benchmarks/large.py [--gigabytes 6] [--folder /tmp] [--keep] [--words "--lossless"]...
 """
 
 from __future__ import annotations

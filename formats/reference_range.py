@@ -96,9 +96,7 @@ class Estimators:
         self.zero = [[family(2, zero_start(centre(q)), 6) for _ in r(8)] for q in r(64)]
         self.size = [[[family(13, theta(centre(q)), 6) for _ in r(2)] for _ in r(5)] for q in r(64)]
         self.high = [family(14, theta((9 + 2 * (q & 3)) << 6), 2) for q in r(32)]
-        self.s_zero = [
-            [[[family(2, 16 * centre(q), 6) for _ in r(4)] for _ in r(2)] for _ in r(2)] for q in r(64)
-        ]
+        self.s_zero = [[[[family(2, 16 * centre(q), 6) for _ in r(4)] for _ in r(2)] for _ in r(2)] for q in r(64)]
         self.s_size = [
             [[[family(13, theta(centre(2 * q)), 4) for _ in r(2)] for _ in r(2)] for _ in r(3)] for q in r(32)
         ]

@@ -18,7 +18,9 @@ uint64 <u8, int64 <i8, bool ?, complex64 <c8, complex128 <c16, float8_e4m3 u1, f
 """
 NAMES = [one.split()[0] for one in DTYPES.split(",")]
 NUMPY = [one.split()[1] for one in DTYPES.split(",")]
-COSINES = [[int(t) for t in line.split()] for line in """
+COSINES = [
+    [int(t) for t in line.split()]
+    for line in """
 16384 23170
 11585 16384 11585
 9459 13377 11585 6689
@@ -34,7 +36,8 @@ COSINES = [[int(t) for t in line.split()] for line in """
 4544 6426 6379 6240 6009 5690 5289 4810 4261 3651 2986 2279 1538 775
 4379 6193 6154 6037 5845 5579 5243 4842 4379 3861 3295 2687 2045 1378 693
 4230 5983 5950 5852 5690 5465 5181 4840 4446 4003 3516 2991 2433 1849 1244 625
-4096 5793 5765 5681 5543 5352 5109 4816 4478 4096 3675 3218 2731 2217 1682 1130 568""".strip().splitlines()]
+4096 5793 5765 5681 5543 5352 5109 4816 4478 4096 3675 3218 2731 2217 1682 1130 568""".strip().splitlines()
+]
 
 
 @dataclass

@@ -17,7 +17,7 @@ from wcodec.errors import RecipeError, WcodecError
 from wcodec.modelfiles import MODEL_FILES
 from wcodec.planning.parsing import parse_size, recipe_from
 from wcodec.planning.recipe import Options, Recipe, Rule
-from wcodec.reporting.number_format import ratio, size
+from wcodec.reporting.number_format import format_ratio, format_size
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,16 @@ def test_sizes_that_make_no_sense_are_refused(text: str) -> None:
     [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (82_923, "82.9 kB"), (1_086_696, "1.09 MB"), (999_800, "1.00 MB")],
 )
 def test_sizes_are_written_in_three_digits(count: int, text: str) -> None:
-    assert size(count) == text
+    assert format_size(count) == text
 
 
 def test_ratios_are_written_without_dividing_by_nothing() -> None:
-    assert [ratio(100, 10), ratio(12345, 10), ratio(0, 1), ratio(1, 0)] == ["10.0x", "1234x", "-", "-"]
+    assert [format_ratio(100, 10), format_ratio(12345, 10), format_ratio(0, 1), format_ratio(1, 0)] == [
+        "10.0x",
+        "1234x",
+        "-",
+        "-",
+    ]
 
 
 def test_nothing_said_is_the_default_recipe() -> None:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from round_trips import RECIPES, model
 
-from wcodec.reporting.inspection import inspect, is_coded
+from wcodec.container.reader import is_container
+from wcodec.reporting.inspection import inspect
 
 KEYS = {
     "schema_version",
@@ -92,5 +93,5 @@ def test_a_tensor_of_many_chunks_adds_up(tmp_path: Path) -> None:
 
 def test_a_container_is_told_from_a_model_file(tmp_path: Path) -> None:
     packed = coded(tmp_path, "npz", {"a": weights(1, 3)})
-    assert is_coded(packed)
-    assert not is_coded(packed.with_suffix(""))
+    assert is_container(packed)
+    assert not is_container(packed.with_suffix(""))

@@ -16,8 +16,8 @@ from conftest import HANG
 
 from wcodec.cli import main
 from wcodec.reporting.inspection import inspect
-from wcodec.reporting.svg import Axis, log_axis
-from wcodec.reporting.weight_histograms import BINS, portraits, portraits_of
+from wcodec.reporting.svg import Axis, make_log_axis
+from wcodec.reporting.weight_histograms import BINS, make_file_histograms, make_histograms
 
 VOID = {"meta", "img", "br"}
 HOSTILE = (
@@ -157,7 +157,7 @@ def test_a_portrait_counts_weights_before_and_after(hostile: Path, tmp_path: Pat
     coded = tmp_path / "m.wcz"
     line = ["encode", str(hostile), "-o", str(coded), "--clusters", "8", "--sparsity", "0.5", "--set", "mad:lossless"]
     assert main([*line, "-q"]) == 0
-    both = {one.name: one for one in portraits(hostile, coded)}
+    both = {one.name: one for one in make_histograms(hostile, coded)}
     kernel = both["kernel"]
     assert kernel.before is not None
     assert kernel.after is not None
@@ -167,18 +167,18 @@ def test_a_portrait_counts_weights_before_and_after(hostile: Path, tmp_path: Pat
     assert sum(count for _, count in kernel.values) == 2880
     assert kernel.kept == pytest.approx(0.5, abs=0.01)
     assert kernel.pattern.mean() / 255 == pytest.approx(kernel.kept, abs=0.01)
-    assert portraits_of(coded)[0].before is None
-    assert portraits_of(hostile)[0].after is None
+    assert make_file_histograms(coded)[0].before is None
+    assert make_file_histograms(hostile)[0].after is None
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 2), (1, 1.3), (3, 70), (1e-9, 1e6), (95_000, 140_000)])
 def test_logarithmic_scales_have_a_few_round_ticks_inside(low: float, high: float) -> None:
-    axis = log_axis("", [low, high], str)
+    axis = make_log_axis("", [low, high], str)
     ticks = axis.ticks()
     assert 3 <= len(ticks) <= 9
     assert all(axis.low * 0.99 <= tick <= axis.high * 1.01 for tick in ticks)
-    assert axis.place(axis.low) == 0.0 <= axis.place(low) < axis.place(high) <= axis.place(axis.high) == 1.0
-    assert axis.place(0.0) == 0.0
+    assert axis.position(axis.low) == 0.0 <= axis.position(low) < axis.position(high) <= axis.position(axis.high) == 1.0
+    assert axis.position(0.0) == 0.0
 
 
 def test_even_scales_have_round_ticks() -> None:

@@ -16,7 +16,7 @@ from conftest import HANG, Run, command
 from wcodec.cli import main
 from wcodec.errors import RecipeError
 from wcodec.planning.parsing import recipe_from
-from wcodec.reporting.sweep import Judgement, sweep
+from wcodec.reporting.sweep import QualityLoss, sweep
 
 
 @pytest.fixture(scope="module")
@@ -48,26 +48,26 @@ def test_every_weight_tensor_is_tried_alone_the_dearest_first(model: Path) -> No
     assert all(0 < one.share < one.relative_error for one in both.sensitivities)
 
 
-def test_a_judge_is_asked_and_its_calibrated_weights_are_coded(model: Path) -> None:
-    class Strict:
+def test_an_oracle_measures_points_and_its_calibrated_weights_are_coded(model: Path) -> None:
+    class Oracle:
         examples, accuracy = 7, 50.0
 
-        def whole(self, coded: Path) -> Judgement:
+        def measure_file(self, coded: Path) -> QualityLoss:
             assert coded.exists()
-            return Judgement(0.5, 21.0)
+            return QualityLoss(0.5, 21.0)
 
-        def alone(self, name: str, values: object) -> Judgement | None:
-            return Judgement(2.0, 84.0) if name.startswith("conv") else None
+        def measure_tensor(self, name: str, values: object) -> QualityLoss | None:
+            return QualityLoss(2.0, 84.0) if name.startswith("conv") else None
 
-        def sizes(self, count: int) -> list[float]:
+        def step_sizes(self, count: int) -> list[float]:
             return [3.0, 4.0][:count]
 
-        def calibrated(self, size: float) -> dict[str, object]:
+        def calibrate(self, size: float) -> dict[str, object]:
             return {}
 
-    found = sweep(model, recipe_from({}), points=2, judge=Strict())
+    found = sweep(model, recipe_from({}), points=2, oracle=Oracle())
     assert [one.method for one in found.points] == ["preset", "preset", "calibrated", "calibrated"]
-    assert all(one.judged == Judgement(0.5, 21.0) for one in found.points)
+    assert all(one.judged == QualityLoss(0.5, 21.0) for one in found.points)
     assert found.examples == 7
     conv = next(one for one in found.sensitivities if one.name == "conv/kernel")
     assert conv.cost == 2000.0 / conv.saved

@@ -26,7 +26,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     np.savez(folder / "d.npz", x=x, y=np.argmax(model.predict(x, verbose=0), axis=-1))
     bench = judge(folder / "m.keras", Wish(str(folder / "d.npz")))
     before = [np.asarray(weight) for weight in bench.subject.model.weights]
-    swept = sweep(folder / "m.keras", recipe_from({}), points=3, judge=bench)
+    swept = sweep(folder / "m.keras", recipe_from({}), points=3, oracle=bench)
     assert all(np.array_equal(a, b) for a, b in zip(before, bench.subject.model.weights, strict=True))
     return swept
 

@@ -23,7 +23,7 @@ from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.weight_mapping import exact_places, tensor_names
 from wcodec.model import Tuned
 from wcodec.modelfiles import open_model
-from wcodec.reporting.sweep import Judgement
+from wcodec.reporting.sweep import QualityLoss
 
 FEW = 500
 """Inputs that are enough to compare tensors with one another."""
@@ -31,7 +31,7 @@ FEW = 500
 
 @dataclass(frozen=True)
 class Bench:
-    """A `sweep.Judge`: a network on the bench.
+    """A `sweep.QualityOracle`: a network on the bench.
 
     names:    of the file's tensors by places in `model.weights`.
     some:     inputs to compare tensors by, and the original's answers.
@@ -51,15 +51,15 @@ class Bench:
         """Inputs kept apart."""
         return self.subject.held_out.count
 
-    def whole(self, coded: Path) -> Judgement:
+    def measure_file(self, coded: Path) -> QualityLoss:
         """Of the finished file."""
         wish, subject = self.wish, self.subject
         model = load_model(coded, architecture=wish.architecture, imports=wish.imports, unsafe=wish.unsafe)
         found = evaluate(model, subject.held_out, subject.model)
         moved = divergence(outputs_of(model, subject.held_out), subject.outputs)
-        return Judgement(moved, 100 * POINTS * moved, found.agreement, found.accuracy, found.accuracy_drop)
+        return QualityLoss(moved, 100 * POINTS * moved, found.agreement, found.accuracy, found.accuracy_drop)
 
-    def alone(self, name: str, values: Float32) -> Judgement | None:
+    def measure_tensor(self, name: str, values: Float32) -> QualityLoss | None:
         """Of the original with other values for one tensor."""
         model = self.subject.model
         places = [place for place, names in self.names.items() if name in names]
@@ -73,15 +73,15 @@ class Bench:
         finally:
             for place, kept in zip(places, before, strict=True):
                 model.weights[place].assign(kept)
-        return Judgement(moved, 100 * POINTS * moved)
+        return QualityLoss(moved, 100 * POINTS * moved)
 
-    def sizes(self, count: int) -> Sequence[float]:
+    def step_sizes(self, count: int) -> Sequence[float]:
         """Around the size that calibration tries first, that one before the others."""
         start = min(START[0], START[1] / len(self.subject.kernels))
         ladder = [start * float(factor) for factor in np.geomspace(0.25, 2.0, count)]
         return sorted(ladder, key=lambda size: abs(np.log(size / start)))
 
-    def calibrated(self, size: float) -> Mapping[str, Tuned]:
+    def calibrate(self, size: float) -> Mapping[str, Tuned]:
         """Rounded by error feedback, or sharing values; what has no name in the file is coded by the preset."""
         if self.wish.sharing:
             return shared_tensors(share(self.subject, self.wish.sharing, size), self.names)

@@ -10,14 +10,13 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from wcodec.cli.errors import printable
-from wcodec.reporting.number_format import error, ratio, size
-from wcodec.reporting.number_format import size as size_text
+from wcodec.reporting.number_format import format_error, format_ratio, format_size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from wcodec.reporting.inspection import Inspection
-    from wcodec.reporting.sweep import Judgement, Sweep
+    from wcodec.reporting.sweep import QualityLoss, Sweep
 
 
 MOST_ROWS = 40
@@ -37,7 +36,7 @@ def sweep_tables(found: Sweep) -> str:
             point.name or point.method,
             f"{point.size:.3g}",
             f"{point.file_bytes:,}",
-            ratio(found.source_bytes, point.file_bytes),
+            format_ratio(found.source_bytes, point.file_bytes),
             f"{point.relative_error:.1e}",
             *_numbers(point.judged, judged),
         )
@@ -57,7 +56,7 @@ def sweep_tables(found: Sweep) -> str:
             f"{one.cost:.2e}",
         )
     more = len(found.sensitivities) - MOST_ROWS
-    closing = f"{size_text(found.source_bytes)} of model file"
+    closing = f"{format_size(found.source_bytes)} of model file"
     if found.examples:
         closing += f"; judged on {found.examples:,} inputs kept apart"
     if found.accuracy is not None:
@@ -65,13 +64,13 @@ def sweep_tables(found: Sweep) -> str:
     return f"{text_of((curve, tensors))}\n" + (f"and {more} more\n" if more > 0 else "") + f"\n{closing}"
 
 
-def _words(judged: list[Judgement]) -> list[str]:
+def _words(judged: list[QualityLoss]) -> list[str]:
     words = ["nats", "points predicted"] if judged else []
     words += ["agree"] if any(one.agreement is not None for one in judged) else []
     return words + (["points lost"] if any(one.accuracy_drop is not None for one in judged) else [])
 
 
-def _numbers(one: Judgement | None, judged: list[Judgement]) -> list[str]:
+def _numbers(one: QualityLoss | None, judged: list[QualityLoss]) -> list[str]:
     if one is None:
         return []
     found = [f"{one.divergence:.4f}", f"{one.predicted_drop:.2f}"]
@@ -86,14 +85,14 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
     """Both tables of `inspect`: the tensors, then where every byte of the file goes."""
     from rich.table import Table
 
-    from wcodec.reporting.inspection import listed
+    from wcodec.reporting.inspection import sort_tensors
 
     tensors = Table(box=None, pad_edge=False, header_style="bold")
     for word in ("tensor", "shape", "type"):
         tensors.add_column(word, overflow="fold")
     for word in ("kept", "bits/weight", "bytes", "ratio", "error"):
         tensors.add_column(word, justify="right", no_wrap=True)
-    for tensor in listed(inspection.tensors, sort) if sort else inspection.tensors:
+    for tensor in sort_tensors(inspection.tensors, sort) if sort else inspection.tensors:
         kept = tensor.weights if tensor.kept is None else tensor.kept
         tensors.add_row(
             printable(tensor.name if tensor.duplicate_of is None else f"{tensor.name} (as {tensor.duplicate_of})"),
@@ -102,11 +101,11 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
             f"{100 * kept / tensor.weights:.1f} %" if tensor.weights else "-",
             f"{tensor.bits_per_weight:.2f}",
             f"{tensor.bytes:,}",
-            ratio(tensor.raw_bytes, tensor.bytes),
-            error(tensor.error),
+            format_ratio(tensor.raw_bytes, tensor.bytes),
+            format_error(tensor.error),
         )
     if inspection.format_version is None:
-        closing = f"{size(inspection.file_bytes)}, of it {size(inspection.tensor_bytes)} in tensors"
+        closing = f"{format_size(inspection.file_bytes)}, of it {format_size(inspection.tensor_bytes)} in tensors"
         return f"{text_of((tensors,))}\n\n{closing}"
     parts = Table(box=None, pad_edge=False, header_style="bold")
     parts.add_column("part")
@@ -130,9 +129,11 @@ def summary(inspection: Inspection, what: str, dropped: Sequence[str], seconds: 
 
 def _closing(inspection: Inspection) -> str:
     before, after = inspection.source_bytes, inspection.file_bytes
-    against = f"{ratio(before, after)} of the file, {ratio(inspection.tensor_bytes, after)} of its tensors"
+    against = (
+        f"{format_ratio(before, after)} of the file, {format_ratio(inspection.tensor_bytes, after)} of its tensors"
+    )
     lost = "lossless" if not inspection.relative_error else f"relative error {inspection.relative_error:.2e}"
-    return f"{size(before)} -> {size(after)} ({against}), {lost}"
+    return f"{format_size(before)} -> {format_size(after)} ({against}), {lost}"
 
 
 def text_of(tables: Sequence[Table]) -> str:

@@ -26,7 +26,7 @@ from wcodec.kernels.huffman.code import read_table
 
 
 @dataclass(frozen=True)
-class Parts:
+class ByteBreakdown:
     """Bytes by purpose.
 
     codes, gaps: of sparse rows; levels: of dense and context-coded chunks; codebooks: centroids, steps and transforms;
@@ -52,11 +52,13 @@ class Parts:
         """Bytes by the part's name."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
-    def __add__(self, other: Parts) -> Parts:
-        return Parts(*(mine + its for mine, its in zip(self.as_dict().values(), other.as_dict().values(), strict=True)))
+    def __add__(self, other: ByteBreakdown) -> ByteBreakdown:
+        return ByteBreakdown(
+            *(mine + its for mine, its in zip(self.as_dict().values(), other.as_dict().values(), strict=True))
+        )
 
 
-def tensor_parts(sections: Sequence[bytes], item_bytes: int) -> Parts:
+def tensor_breakdown(sections: Sequence[bytes], item_bytes: int) -> ByteBreakdown:
     """The parts of all sections of a tensor whose elements have `item_bytes` bytes; they sum to the sections' lengths.
 
     Raises: CorruptError, TruncatedError, UnsupportedError where a head is not what the specification says.
@@ -65,18 +67,18 @@ def tensor_parts(sections: Sequence[bytes], item_bytes: int) -> Parts:
     parts = head
     for number, section in enumerate(sections):
         chunk = memoryview(section)[0 if number else at :]
-        parts += Parts(lossless=len(chunk)) if rule == EXACT else _chunk_parts(chunk)
+        parts += ByteBreakdown(lossless=len(chunk)) if rule == EXACT else _chunk_parts(chunk)
     return parts
 
 
-def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[Parts, int, int]:
+def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteBreakdown, int, int]:
     """The parts of the head, where the first chunk starts, and the rule."""
     flags, at = _byte(data, 0), 1
     rule = flags & 15
     if chunked:
         _, at = take_varint(data, at)
     if rule == EXACT:
-        return Parts(lossless=at), at, rule
+        return ByteBreakdown(lossless=at), at, rule
     at += 1
     patches = at
     if flags & PATCHED:
@@ -105,26 +107,26 @@ def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[Parts
         raise UnsupportedError(f"rule {rule} is not known to this version")
     if at > len(data):
         raise TruncatedError(f"head: ended early; needed {at} bytes, got {len(data)}")
-    return Parts(lossless=patches, codebooks=at - patches), at, rule
+    return ByteBreakdown(lossless=patches, codebooks=at - patches), at, rule
 
 
-def _chunk_parts(chunk: memoryview) -> Parts:
+def _chunk_parts(chunk: memoryview) -> ByteBreakdown:
     coder = _byte(chunk, 0)
     if coder == DENSE:
         tables = 1 + _table_bytes(chunk[1:])
-        return Parts(tables=tables, levels=len(chunk) - tables)
+        return ByteBreakdown(tables=tables, levels=len(chunk) - tables)
     if coder == CONTEXT:
-        return Parts(tables=1, levels=len(chunk) - 1)
+        return ByteBreakdown(tables=1, levels=len(chunk) - 1)
     if coder != SPARSE:
         raise UnsupportedError(f"chunk: level coder {coder} is not known to this version")
     entries, at = take_varint(chunk, 1)
     if not entries:
-        return Parts(tables=1, gaps=len(chunk) - 1)
+        return ByteBreakdown(tables=1, gaps=len(chunk) - 1)
     length, at = take_varint(chunk, at + 1)
     gap_tables, code_tables = _table_bytes(chunk[at : at + length]), _table_bytes(chunk[at + length :])
     codes = len(chunk) - at - length - code_tables
     gaps = at - 1 + length - gap_tables
-    return Parts(codes=codes, gaps=gaps, tables=1 + gap_tables + code_tables)
+    return ByteBreakdown(codes=codes, gaps=gaps, tables=1 + gap_tables + code_tables)
 
 
 def _table_bytes(stream: memoryview) -> int:

@@ -15,36 +15,36 @@ _CONTROLS = dict.fromkeys((*range(9), *range(11, 32), 127), "\ufffd")
 """What may be in the name of a tensor and not in a page."""
 
 
-def tile(number: str, word: str) -> str:
+def render_tile(number: str, word: str) -> str:
     """A figure that counts."""
     return f'<div class="tile"><b>{escape(number)}</b><span>{escape(word)}</span></div>'
 
 
-def legend(words: Sequence[tuple[int, str]]) -> str:
+def render_legend(words: Sequence[tuple[int, str]]) -> str:
     """Colours and what they stand for."""
     return '<div class="legend">' + "".join(
         f'<span><i class="b{colour}"></i>{escape(word)}</span>' for colour, word in words
     ) + "</div>"  # fmt: skip
 
 
-def section(title: str, words: str, body: str) -> str:
+def render_section(title: str, words: str, body: str) -> str:
     """A card with a heading, a sentence and drawings (which are HTML already)."""
     return f"<section><h2>{escape(title)}</h2><p>{escape(words)}</p>{body}</section>"
 
 
-def plate(name: str, small: str, body: str) -> str:
+def render_figure(name: str, small: str, body: str) -> str:
     """One of several pictures."""
     return f"<figure><figcaption>{escape(name)} <small>{escape(small)}</small></figcaption>{body}</figure>"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Words only; the first column is names."""
     top = "".join(f"<th>{escape(word)}</th>" for word in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def page(title: str, below: str, body: str, numbers: Mapping[str, object], footer: str) -> str:
+def render_page(title: str, below: str, body: str, numbers: Mapping[str, object], footer: str) -> str:
     """The whole page. Numbers are data for programs: a browser does not run them, and nothing in them can end them."""
     body = body.translate(_CONTROLS)
     data = json.dumps(numbers, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
@@ -58,7 +58,7 @@ def page(title: str, below: str, body: str, numbers: Mapping[str, object], foote
     )
 
 
-def write(target: Path, text: str) -> None:
+def write_page(target: Path, text: str) -> None:
     """The page at `target`, whole or not at all.
 
     Raises: OSError.
@@ -109,7 +109,7 @@ svg .name {{ fill: var(--fg) }}
 {_COLOURS}
 .legend {{ display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 10px; font-size: 13px; color: var(--soft) }}
 .legend i {{ display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px }}
-.plates {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 22px 26px }}
+.figures {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 22px 26px }}
 figure {{ margin: 0; min-width: 0 }}
 figcaption {{ font-size: 13px; margin-bottom: 6px; overflow-wrap: anywhere }}
 figcaption small {{ color: var(--soft) }}

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wcodec import __version__
-from wcodec.reporting import html_page as page
-from wcodec.reporting import svg
-from wcodec.reporting.number_format import error, ratio, size
-from wcodec.reporting.sweep_charts import curve_sections
+from wcodec.reporting import html_page, svg
+from wcodec.reporting.number_format import format_error, format_ratio, format_size
+from wcodec.reporting.sweep_charts import render_charts
 
 if TYPE_CHECKING:
     from wcodec.reporting.inspection import Inspection, TensorNumbers
     from wcodec.reporting.sweep import Sweep
-    from wcodec.reporting.weight_histograms import Portrait
+    from wcodec.reporting.weight_histograms import WeightHistogram
 
 
 PARTS = (
@@ -31,7 +30,7 @@ def write_report(
     target: Path,
     title: str,
     inspection: Inspection,
-    portraits: Sequence[Portrait],
+    histograms: Sequence[WeightHistogram],
     *,
     sweep: Sweep | None = None,
     command: str,
@@ -43,16 +42,21 @@ def write_report(
     """
     body = [_tiles(inspection, seconds)]
     if sweep:
-        body += curve_sections(sweep)
-    body += [_bytes_by_tensor(inspection), _bytes_by_part(inspection), *_plates(portraits), _tensors(inspection)]
+        body += render_charts(sweep)
+    body += [
+        _bytes_by_tensor(inspection),
+        _bytes_by_part(inspection),
+        *_render_histograms(histograms),
+        _tensors(inspection),
+    ]
     numbers: dict[str, object] = {"command": command, "inspection": inspection.to_json()}
     if sweep:
         numbers["sweep"] = sweep.to_json()
-    numbers["portraits"] = [portrait.to_json() for portrait in portraits]
+    numbers["portraits"] = [one.to_json() for one in histograms]
     coded = inspection.format_version is not None
     below = f"{_what(inspection, sweep)}{'' if coded else ', not coded yet'}"
     footer = f"wcodec {__version__} {command}. The page holds its numbers as JSON, in the element wcodec."
-    page.write(target, page.page(title, below, "".join(filter(None, body)), numbers, footer))
+    html_page.write_page(target, html_page.render_page(title, below, "".join(filter(None, body)), numbers, footer))
 
 
 def _what(inspection: Inspection, sweep: Sweep | None) -> str:
@@ -62,17 +66,17 @@ def _what(inspection: Inspection, sweep: Sweep | None) -> str:
 
 
 def _tiles(inspection: Inspection, seconds: float | None) -> str:
-    tiles = [page.tile(size(inspection.source_bytes), "model file")]
+    tiles = [html_page.render_tile(format_size(inspection.source_bytes), "model file")]
     if inspection.format_version is not None:
         tiles += [
-            page.tile(size(inspection.file_bytes), ".wcz file"),
-            page.tile(ratio(inspection.source_bytes, inspection.file_bytes), "smaller"),
-            page.tile(error(inspection.relative_error), "relative squared error"),
+            html_page.render_tile(format_size(inspection.file_bytes), ".wcz file"),
+            html_page.render_tile(format_ratio(inspection.source_bytes, inspection.file_bytes), "smaller"),
+            html_page.render_tile(format_error(inspection.relative_error), "relative squared error"),
         ]
     else:
-        tiles.append(page.tile(size(inspection.tensor_bytes), "in tensors"))
+        tiles.append(html_page.render_tile(format_size(inspection.tensor_bytes), "in tensors"))
     if seconds is not None:
-        tiles.append(page.tile(f"{seconds:.1f} s", "of time"))
+        tiles.append(html_page.render_tile(f"{seconds:.1f} s", "of time"))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
@@ -80,16 +84,25 @@ def _bytes_by_tensor(inspection: Inspection) -> str:
     if not inspection.tensors:
         return ""
     largest = sorted(inspection.tensors, key=lambda one: -one.bytes)
-    rows = [(one.name, _parts(one), f"{size(one.bytes)} of {size(one.raw_bytes)}") for one in largest[:MOST_BARS]]
+    rows = [
+        (one.name, _parts(one), f"{format_size(one.bytes)} of {format_size(one.raw_bytes)}")
+        for one in largest[:MOST_BARS]
+    ]
     rest = largest[MOST_BARS:]
     if rest:
         total, raw = sum(one.bytes for one in rest), sum(one.raw_bytes for one in rest)
-        rows.append((f"{len(rest):,} more tensors", [(total, 9, f"{total:,} bytes")], f"{size(total)} of {size(raw)}"))
+        rows.append(
+            (
+                f"{len(rest):,} more tensors",
+                [(total, 9, f"{total:,} bytes")],
+                f"{format_size(total)} of {format_size(raw)}",
+            )
+        )
     used = {colour for _, parts, _ in rows for _, colour, _ in parts}
     words = [(colour, word) for word, colour in PARTS if colour in used and word != "codes"]
-    shown = page.legend(words) if inspection.format_version is not None else ""
-    drawn = svg.bars("Bytes of each tensor, by what they are for", rows)
-    return page.section("Size by tensor", "Bytes in the file, the largest tensors first.", shown + drawn)
+    shown = html_page.render_legend(words) if inspection.format_version is not None else ""
+    drawn = svg.draw_bars("Bytes of each tensor, by what they are for", rows)
+    return html_page.render_section("Size by tensor", "Bytes in the file, the largest tensors first.", shown + drawn)
 
 
 def _parts(tensor: TensorNumbers) -> list[tuple[float, int, str]]:
@@ -104,39 +117,39 @@ def _bytes_by_part(inspection: Inspection) -> str:
     whole = max(1, inspection.file_bytes)
     counts = [(part.name, getattr(inspection.parts, part.name)) for part in fields(inspection.parts)]
     rows = [
-        (word, [(count, COLOURS[word], f"{count:,} bytes")], f"{size(count)}, {100 * count / whole:.1f} %")
+        (word, [(count, COLOURS[word], f"{count:,} bytes")], f"{format_size(count)}, {100 * count / whole:.1f} %")
         for word, count in sorted(counts, key=lambda one: -one[1])
         if count
     ]
     words = "All bytes of the file: levels (codes and gaps where most weights are zero), exact values, codebooks and "
     words += "steps, tables of codes, the skeleton that holds the model together, index and header."
-    return page.section("Size by part", words, svg.bars("Bytes of the file by part", rows))
+    return html_page.render_section("Size by part", words, svg.draw_bars("Bytes of the file by part", rows))
 
 
-def _plates(portraits: Sequence[Portrait]) -> list[str]:
-    if not portraits:
+def _render_histograms(histograms: Sequence[WeightHistogram]) -> list[str]:
+    if not histograms:
         return []
-    both = any(one.before is not None and one.after is not None for one in portraits)
+    both = any(one.before is not None and one.after is not None for one in histograms)
     words = "The grey area is the weights before, the lines are the values that they became" if both else "Their spread"
     words += "; heights go by square roots, so that the rare is seen. The largest tensors."
     spreads = [
-        page.plate(one.name, _shape(one), svg.spread(
+        html_page.render_figure(one.name, _shape(one), svg.draw_histogram(
             f"Weights of {one.name}", (one.low, one.high), one.before, one.after, one.values))
-        for one in portraits
+        for one in histograms
     ]  # fmt: skip
     patterns = [
-        page.plate(one.name, f"{100 * one.kept:.1f} % not zero",
-                   svg.image(f"Where {one.name} is not zero", [row.tobytes() for row in one.pattern], ACCENT))
-        for one in portraits
+        html_page.render_figure(one.name, f"{100 * one.kept:.1f} % not zero",
+                   svg.draw_image(f"Where {one.name} is not zero", [row.tobytes() for row in one.pattern], ACCENT))
+        for one in histograms
     ]  # fmt: skip
     where = "Rows and columns are units and weights, as the file scans them; empty is zero. Large ones are averaged."
     return [
-        page.section("Weights and their values", words, f'<div class="plates">{"".join(spreads)}</div>'),
-        page.section("Which weights are kept", where, f'<div class="plates">{"".join(patterns)}</div>'),
+        html_page.render_section("Weights and their values", words, f'<div class="figures">{"".join(spreads)}</div>'),
+        html_page.render_section("Which weights are kept", where, f'<div class="figures">{"".join(patterns)}</div>'),
     ]
 
 
-def _shape(one: Portrait) -> str:
+def _shape(one: WeightHistogram) -> str:
     shape = "×".join(map(str, one.shape))
     return f"{shape}, {len(one.values)} values" if one.values else shape
 
@@ -148,7 +161,9 @@ def _tensors(inspection: Inspection) -> str:
             (one.name, "×".join(map(str, one.shape)) or "scalar", one.dtype, f"{one.bytes:,}")
             for one in inspection.tensors
         ]
-        return page.section("Every tensor", "As the model file has them.", page.table(head, rows))
+        return html_page.render_section(
+            "Every tensor", "As the model file has them.", html_page.render_table(head, rows)
+        )
     head = ("tensor", "shape", "type", "kept", "bits/weight", "bytes", "ratio", "error")
     rows_coded = [
         (
@@ -158,10 +173,10 @@ def _tensors(inspection: Inspection) -> str:
             f"{100 * (one.weights if one.kept is None else one.kept) / one.weights:.1f} %" if one.weights else "-",
             f"{one.bits_per_weight:.2f}",
             f"{one.bytes:,}",
-            ratio(one.raw_bytes, one.bytes),
-            error(one.error),
+            format_ratio(one.raw_bytes, one.bytes),
+            format_error(one.error),
         )
         for one in inspection.tensors
     ]
     words = "Errors are sums of squares by those of the weights."
-    return page.section("Every tensor", words, page.table(head, rows_coded))
+    return html_page.render_section("Every tensor", words, html_page.render_table(head, rows_coded))

@@ -12,7 +12,7 @@ from wcodec.container.records import HEADER_BYTES, Container, Record
 from wcodec.container.wire import READER_VERSION, REST
 from wcodec.errors import ContainerError
 from wcodec.model import ITEM_BYTES, TensorFacts
-from wcodec.reporting.byte_breakdown import Parts, tensor_parts
+from wcodec.reporting.byte_breakdown import ByteBreakdown, tensor_breakdown
 
 SCHEMA_VERSION = 1
 
@@ -31,7 +31,7 @@ class TensorNumbers:
     weights: int
     raw_bytes: int
     bytes: int
-    parts: Parts
+    parts: ByteBreakdown
     kept: int | None = None
     error: float | None = None
     duplicate_of: str | None = None
@@ -55,7 +55,7 @@ class Inspection:
     tensor_bytes: int
     weight_bytes: int
     relative_error: float
-    parts: Parts
+    parts: ByteBreakdown
     tensors: tuple[TensorNumbers, ...]
     format_version: int | None = READER_VERSION
     dropped: tuple[str, ...] = field(default=())
@@ -85,13 +85,13 @@ def inspect(source: Path) -> Inspection:
         from wcodec.pipeline.folder_decoder import index_of, parts_of  # noqa: PLC0415 - a .wcz needs it not
 
         if index := index_of(source):
-            return _together(index, [inspect(part) for _, part in parts_of(index)])
-    if source.suffix != ".wcz" and not is_coded(source):
+            return _merge(index, [inspect(part) for _, part in parts_of(index)])
+    if source.suffix != ".wcz" and not is_container(source):
         return _inspect_model(source)
     return _inspect_container(source)
 
 
-def _together(index: Path, parts: Sequence[Inspection]) -> Inspection:
+def _merge(index: Path, parts: Sequence[Inspection]) -> Inspection:
     """The numbers of a sharded container: of its index and of all its parts."""
     own = _inspect_container(index)
     whole = own.parts
@@ -119,7 +119,7 @@ def _inspect_container(source: Path) -> Inspection:
         shown = [number for number, tensor in enumerate(container.tensors) if tensor.name != REST]
         tensors = tuple(_tensor_numbers(file, container, number) for number in shown)
     beside = [record for number, record in enumerate(container.records) if number not in shown]
-    whole = Parts(
+    whole = ByteBreakdown(
         skeleton=container.skeleton_bytes + sum(record.nbytes for record in beside),
         index=container.index_bytes - sum(container.records[number].index_bytes for number in shown),
         container=HEADER_BYTES,
@@ -144,7 +144,7 @@ def _inspect_model(source: Path) -> Inspection:
 
     with open_model(source, keep_optimizer=True) as model:
         tensors = tuple(
-            TensorNumbers(one.name, one.layer, one.shape, one.dtype, one.count, one.nbytes, one.nbytes, Parts())
+            TensorNumbers(one.name, one.layer, one.shape, one.dtype, one.count, one.nbytes, one.nbytes, ByteBreakdown())
             for one in model.tensors
         )
         total = sum(tensor.raw_bytes for tensor in tensors)
@@ -155,15 +155,10 @@ def _inspect_model(source: Path) -> Inspection:
             tensor_bytes=total,
             weight_bytes=total,
             relative_error=0.0,
-            parts=Parts(),
+            parts=ByteBreakdown(),
             tensors=tensors,
             format_version=None,
         )
-
-
-def is_coded(source: Path) -> bool:
-    """Whether `source` is a .wcz rather than a model file."""
-    return is_container(source)
 
 
 def _tensor_numbers(file: BinaryIO, container: Container, number: int) -> TensorNumbers:
@@ -185,13 +180,13 @@ def _tensor_numbers(file: BinaryIO, container: Container, number: int) -> Tensor
     )
 
 
-def _parts(file: BinaryIO, facts: TensorFacts, record: Record) -> Parts:
-    parts = Parts(index=record.index_bytes)
+def _parts(file: BinaryIO, facts: TensorFacts, record: Record) -> ByteBreakdown:
+    parts = ByteBreakdown(index=record.index_bytes)
     if record.kept is None:  # exact: nothing of it need be read
-        return parts + Parts(lossless=record.nbytes)
+        return parts + ByteBreakdown(lossless=record.nbytes)
     try:
         sections = [read_section(file, section, f"section {i}") for i, section in enumerate(record.sections)]
-        return parts + tensor_parts(sections, ITEM_BYTES[facts.dtype])
+        return parts + tensor_breakdown(sections, ITEM_BYTES[facts.dtype])
     except ContainerError as error:
         raise type(error)(f"{facts.name}: {error}") from error
 
@@ -212,7 +207,7 @@ def _tensor_json(tensor: TensorNumbers) -> dict[str, object]:
     }
 
 
-def listed(tensors: Sequence[TensorNumbers], order: str) -> list[TensorNumbers]:
+def sort_tensors(tensors: Sequence[TensorNumbers], order: str) -> list[TensorNumbers]:
     """The tensors by "size" (bytes, largest first), "ratio" (worst first) or "error" (largest first)."""
     keys = {
         "size": lambda t: -t.bytes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def size(count: int) -> str:
+def format_size(count: int) -> str:
     """Bytes in three digits: 812 B, 1.09 MB."""
     if count < 1000:
         return f"{count} B"
@@ -15,11 +15,11 @@ def size(count: int) -> str:
     return f"{amount:.{max(0, 2 - len(str(int(amount))) + 1)}f} {unit}"
 
 
-def ratio(before: int, after: int) -> str:
+def format_ratio(before: int, after: int) -> str:
     """12.3x; a dash where there is nothing to divide."""
     return f"{before / after:.{1 if before < 100 * after else 0}f}x" if after and before else "-"
 
 
-def error(value: float | None) -> str:
+def format_error(value: float | None) -> str:
     """A relative squared error; exact where nothing was lost."""
     return "exact" if not value else f"{value:.1e}"

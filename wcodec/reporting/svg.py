@@ -27,15 +27,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """A scale from `low` to `high`; logarithmic ones are of positive numbers. `say` writes a number."""
+    """A scale from `low` to `high`; logarithmic ones are of positive numbers. `format` writes a number."""
 
     label: str
     low: float
     high: float
-    say: Callable[[float], str]
+    format: Callable[[float], str]
     logarithmic: bool = True
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         """0 at `low`, 1 at `high`, and nowhere else."""
         if self.logarithmic:
             low, high, value = math.log(self.low), math.log(self.high), math.log(max(value, self.low * 1e-9))
@@ -57,62 +57,64 @@ class Axis:
         return inside[:: max(1, -(-len(inside) // 9))]
 
 
-def log_axis(label: str, values: Sequence[float], say: Callable[[float], str]) -> Axis:
+def make_log_axis(label: str, values: Sequence[float], format_tick: Callable[[float], str]) -> Axis:
     """A logarithmic scale with room around the values; those that are not positive are left of it."""
     positive = [value for value in values if value > 0 and math.isfinite(value)] or [1.0]
     low, high = min(positive), max(positive)
     room = max(1.15, (high / low) ** 0.06)
-    return Axis(label, low / room, high * room, say)
+    return Axis(label, low / room, high * room, format_tick)
 
 
-def drawing(width: Number, height: Number, title: str, body: str) -> str:
+def draw_picture(width: Number, height: Number, title: str, body: str) -> str:
     """A picture that programs can read out."""
     picture = (
-        f'<svg viewBox="0 0 {n(width)} {n(height)}" role="img" aria-label="{escape(title)}" '
-        f'style="max-width:{n(width)}px"><title>{escape(title)}</title>{body}</svg>'
+        f'<svg viewBox="0 0 {fmt(width)} {fmt(height)}" role="img" aria-label="{escape(title)}" '
+        f'style="max-width:{fmt(width)}px"><title>{escape(title)}</title>{body}</svg>'
     )
     return f'<div class="scroll wide">{picture}</div>' if width > 800 else picture
 
 
-def curve(title: str, x: Axis, y: Axis, series: Sequence[Series], level: tuple[float, str] | None = None) -> str:
+def draw_curve(title: str, x: Axis, y: Axis, series: Sequence[Series], level: tuple[float, str] | None = None) -> str:
     """Lines through marks. level: a height that is drawn across, and its name."""
     width, height, left, right, top, bottom = 860, 400, 86, 26, 20, 52
 
     def at(value_x: float, value_y: float) -> tuple[float, float]:
-        across, up = x.place(value_x), y.place(value_y)
+        across, up = x.position(value_x), y.position(value_y)
         return left + across * (width - left - right), height - bottom - up * (height - top - bottom)
 
     body = []
     for tick in y.ticks():
         _, line = at(x.low, tick)
-        body.append(f'<path class="grid" d="M{left} {n(line)}H{width - right}"/>')
-        body.append(_text(left - 10, line + 4, y.say(tick), "end"))
+        body.append(f'<path class="grid" d="M{left} {fmt(line)}H{width - right}"/>')
+        body.append(_text(left - 10, line + 4, y.format(tick), "end"))
     for tick in x.ticks():
         across, _ = at(tick, y.low)
-        body.append(f'<path class="grid" d="M{n(across)} {top}V{height - bottom}"/>')
-        body.append(_text(across, height - bottom + 20, x.say(tick), "middle"))
+        body.append(f'<path class="grid" d="M{fmt(across)} {top}V{height - bottom}"/>')
+        body.append(_text(across, height - bottom + 20, x.format(tick), "middle"))
     body.append(_text((left + width - right) / 2, height - 8, x.label, "middle", "label"))
     body.append(
-        f'<text class="label" text-anchor="middle" transform="translate(16 {n((top + height - bottom) / 2)}) '
+        f'<text class="label" text-anchor="middle" transform="translate(16 {fmt((top + height - bottom) / 2)}) '
         f'rotate(-90)">{escape(y.label)}</text>'
     )
     if level:
         _, line = at(x.low, level[0])
-        body.append(f'<path class="level" d="M{left} {n(line)}H{width - right}"/>')
+        body.append(f'<path class="level" d="M{left} {fmt(line)}H{width - right}"/>')
         body.append(_text(left + 6, line - 6, level[1], "start"))
     for one in series:
         marks = sorted(one.marks)
-        path = "L".join(f"{n(a)} {n(b)}" for a, b in (at(mark[0], mark[1]) for mark in marks))
+        path = "L".join(f"{fmt(a)} {fmt(b)}" for a, b in (at(mark[0], mark[1]) for mark in marks))
         body.append(f'<path class="line s{one.colour}" d="M{path}"/>' if marks else "")
         for mark in marks:
             a, b = at(mark[0], mark[1])
-            body.append(f'<circle class="f{one.colour} dot" cx="{n(a)}" cy="{n(b)}" r="5">{_said(mark[3])}</circle>')
+            body.append(
+                f'<circle class="f{one.colour} dot" cx="{fmt(a)}" cy="{fmt(b)}" r="5">{_tooltip(mark[3])}</circle>'
+            )
             if mark[2]:
                 body.append(_text(a + 9, b - 8, mark[2], "start", "strong"))
-    return drawing(width, height, title, "".join(body))
+    return draw_picture(width, height, title, "".join(body))
 
 
-def bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[float, int, str]], str]]) -> str:
+def draw_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[float, int, str]], str]]) -> str:
     """Each row a name, its parts (length, colour, what is said of it) end to end, and a word behind them."""
     width, name, word, high = 860, 250, 120, 24
     room = width - name - word - 16
@@ -124,34 +126,34 @@ def bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[float, int, str]],
         for length, colour, said in parts:
             drawn = room * length / longest
             body.append(
-                f'<rect class="f{colour}" x="{n(left)}" y="{top + 4}" width="{n(max(drawn, 0.4))}" height="{high - 8}">'
-                f"{_said(said)}</rect>"
+                f'<rect class="f{colour}" x="{fmt(left)}" y="{top + 4}" width="{fmt(max(drawn, 0.4))}" '
+                f'height="{high - 8}">{_tooltip(said)}</rect>'
             )
             left += drawn
         body.append(_text(left + 8, top + 16, behind, "start"))
-    return drawing(width, len(rows) * high + 2, title, "".join(body))
+    return draw_picture(width, len(rows) * high + 2, title, "".join(body))
 
 
-def stems(title: str, axis: Axis, rows: Sequence[tuple[str, float, str, str]]) -> str:
+def draw_stems(title: str, axis: Axis, rows: Sequence[tuple[str, float, str, str]]) -> str:
     """Each row a name, a number as a dot on a common scale, what is said of it, and a word beside the dot."""
     width, name, high = 860, 250, 24
     bottom = len(rows) * high + 6
     body = []
     for tick in axis.ticks():
-        across = name + axis.place(tick) * (width - name - 120)
-        body.append(f'<path class="grid" d="M{n(across)} 0V{bottom}"/>')
-        body.append(_text(across, bottom + 16, axis.say(tick), "middle"))
+        across = name + axis.position(tick) * (width - name - 120)
+        body.append(f'<path class="grid" d="M{fmt(across)} 0V{bottom}"/>')
+        body.append(_text(across, bottom + 16, axis.format(tick), "middle"))
     for number, (label, value, said, behind) in enumerate(rows):
-        middle, across = number * high + 12, name + axis.place(value) * (width - name - 120)
+        middle, across = number * high + 12, name + axis.position(value) * (width - name - 120)
         body.append(_name(label, name - 12, middle + 4))
-        body.append(f'<path class="line s1" d="M{name} {middle}H{n(across)}"/>')
-        body.append(f'<circle class="f1 dot" cx="{n(across)}" cy="{middle}" r="5">{_said(said)}</circle>')
+        body.append(f'<path class="line s1" d="M{name} {middle}H{fmt(across)}"/>')
+        body.append(f'<circle class="f1 dot" cx="{fmt(across)}" cy="{middle}" r="5">{_tooltip(said)}</circle>')
         body.append(_text(across + 10, middle + 4, behind, "start"))
     body.append(_text((name + width - 120) / 2, bottom + 36, axis.label, "middle", "label"))
-    return drawing(width, bottom + 42, title, "".join(body))
+    return draw_picture(width, bottom + 42, title, "".join(body))
 
 
-def spread(
+def draw_histogram(
     title: str,
     ends: tuple[float, float],
     before: Sequence[int] | None,
@@ -171,8 +173,8 @@ def spread(
             if 0 <= place <= 1:
                 up = room * math.sqrt(count / most)
                 body.append(
-                    f'<path class="stem s1" d="M{n(width * place)} {height - bottom}V{n(height - bottom - up)}">'
-                    f"{_said(f'{value:.4g}: {count:,} weights')}</path>"
+                    f'<path class="stem s1" d="M{fmt(width * place)} {height - bottom}V{fmt(height - bottom - up)}">'
+                    f"{_tooltip(f'{value:.4g}: {count:,} weights')}</path>"
                 )
     elif after:
         body.append(f'<path class="line s1" d="{_outline(after, width, height - bottom, room)}"/>')
@@ -182,10 +184,10 @@ def spread(
         place = (value - ends[0]) / (ends[1] - ends[0])
         if anchor != "middle" or 0.2 < place < 0.8:  # not over the others
             body.append(_text(width * place, height - 7, f"{value:.3g}", anchor))
-    return drawing(width, height, title, "".join(body))
+    return draw_picture(width, height, title, "".join(body))
 
 
-def image(title: str, rows: Sequence[bytes], colour: tuple[int, int, int]) -> str:
+def draw_image(title: str, rows: Sequence[bytes], colour: tuple[int, int, int]) -> str:
     """Pixels, a byte each: 0 is nothing, 255 the colour."""
 
     def part(kind: bytes, content: bytes) -> bytes:
@@ -198,27 +200,27 @@ def image(title: str, rows: Sequence[bytes], colour: tuple[int, int, int]) -> st
     return f'<img class="pattern" alt="{escape(title)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
-def n(value: Number) -> str:
+def fmt(value: Number) -> str:
     """A number in a drawing."""
     return f"{value:.1f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def _outline(counts: Sequence[int], width: float, base: float, room: float) -> str:
     most, each = max(counts) or 1, width / len(counts)
-    steps = [f"H{n(each * i)}V{n(base - room * math.sqrt(count / most))}" for i, count in enumerate(counts)]
-    return f"M0 {n(base)}" + "".join(steps) + f"H{n(width)}V{n(base)}"
+    steps = [f"H{fmt(each * i)}V{fmt(base - room * math.sqrt(count / most))}" for i, count in enumerate(counts)]
+    return f"M0 {fmt(base)}" + "".join(steps) + f"H{fmt(width)}V{fmt(base)}"
 
 
 def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:
-    return f'<text class="{style}" x="{n(x)}" y="{n(y)}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text class="{style}" x="{fmt(x)}" y="{fmt(y)}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _name(label: str, x: float, y: float) -> str:
     short = label if len(label) <= 36 else "…" + label[-35:]
-    return f'<text class="name" x="{n(x)}" y="{n(y)}" text-anchor="end">{escape(short)}{_said(label)}</text>'
+    return f'<text class="name" x="{fmt(x)}" y="{fmt(y)}" text-anchor="end">{escape(short)}{_tooltip(label)}</text>'
 
 
-def _said(text: str) -> str:
+def _tooltip(text: str) -> str:
     return f"<title>{escape(text)}</title>"
 
 

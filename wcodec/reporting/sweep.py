@@ -1,6 +1,6 @@
 """What each byte buys: a model coded at a ladder of steps, and each tensor alone coded coarsely.
 
-Without data the loss is that of the weights. A judge, who can run the model, adds what it costs in answers.
+Without data the loss is that of the weights. An oracle that can run the model, adds what it costs in answers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_POINTS: Final = 100
 
 
 @dataclass(frozen=True)
-class Judgement:
+class QualityLoss:
     """How far answers moved from the original's, on inputs kept apart; None of what is not known.
 
     divergence: nats (of values: relative squared error); predicted_drop: points of accuracy that it stands for.
@@ -49,7 +49,7 @@ class Judgement:
     accuracy_drop: float | None = None
 
 
-class Judge(Protocol):
+class QualityOracle(Protocol):
     """Who can run the model.
 
     examples: inputs judged by; accuracy: the original's on them, percent.
@@ -59,26 +59,26 @@ class Judge(Protocol):
     def examples(self) -> int: ...
     @property
     def accuracy(self) -> float | None: ...
-    def whole(self, coded: Path) -> Judgement:
+    def measure_file(self, coded: Path) -> QualityLoss:
         """Of a .wcz."""
         ...
 
-    def alone(self, name: str, values: Float32) -> Judgement | None:
+    def measure_tensor(self, name: str, values: Float32) -> QualityLoss | None:
         """Of the original with other values for one tensor of its file; None where that is no weight of the model."""
         ...
 
-    def sizes(self, count: int) -> Sequence[float]:
+    def step_sizes(self, count: int) -> Sequence[float]:
         """Sizes of steps worth calibrating with, the most useful first."""
         ...
 
-    def calibrated(self, size: float) -> Mapping[str, Tuned]:
+    def calibrate(self, size: float) -> Mapping[str, Tuned]:
         """The weights calibrated by error feedback for steps of this size."""
         ...
 
 
 @dataclass(frozen=True)
 class Point:
-    """One coding of the whole model. `size` multiplies the steps of the preset (of calibration: see `Judge.sizes`)."""
+    """One coding of the whole model. `size` multiplies the steps of the preset or of calibration."""
 
     method: Method
     name: str
@@ -86,7 +86,7 @@ class Point:
     file_bytes: int
     weight_bytes: int
     relative_error: float
-    judged: Judgement | None
+    judged: QualityLoss | None
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Sensitivity:
     coarse_bytes: int
     relative_error: float
     share: float
-    judged: Judgement | None
+    judged: QualityLoss | None
 
     @property
     def saved(self) -> int:
@@ -152,16 +152,16 @@ def sweep(
     *,
     points: int = 8,
     seconds: float = float("inf"),
-    judge: Judge | None = None,
+    oracle: QualityOracle | None = None,
     threads: int = 0,
-    told: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
     show: Callable[[Path, Inspection], None] | None = None,
 ) -> Sweep:
-    """Code `source` in at most `points` ways (with a judge as many again, calibrated), and each tensor coarsely.
+    """Code `source` in at most `points` ways (with an oracle as many again, calibrated), and each tensor coarsely.
 
-    seconds: nothing is begun after them but the first point. told: hears of each measurement.
+    seconds: nothing is begun after them but the first point. log: hears of each measurement.
     show:    is given the .wcz of the first point, by `balanced`, while it exists.
-    Raises: RecipeError, ModelFileError; what the judge raises.
+    Raises: RecipeError, ModelFileError; what the oracle raises.
     """
     if not 1 <= points <= MOST_POINTS:
         raise RecipeError(f"points: expected 1 to {MOST_POINTS}, got {points}")
@@ -169,7 +169,7 @@ def sweep(
         raise RecipeError("sweep: expected no budget and nothing lossless: it is the steps that it varies")
     deadline = time.monotonic() + seconds
     with TemporaryDirectory(prefix="wcodec-") as folder:
-        run = _Run(source, recipe, Path(folder), judge, threads, told)
+        run = _Run(source, recipe, Path(folder), oracle, threads, log)
         found = [run.point("preset", "balanced", 1.0)]
         if show:
             show(run.file("balanced"), inspect(run.file("balanced")))
@@ -180,7 +180,7 @@ def sweep(
         whole = True
         if time.monotonic() < deadline:
             sensitivities, whole = _sensitivities(run, deadline)
-        sizes = list(judge.sizes(points)) if judge else []
+        sizes = list(oracle.step_sizes(points)) if oracle else []
         while sizes and time.monotonic() < deadline:
             found.append(run.point("calibrated", "", sizes.pop(0)))
         base = inspect(run.file("balanced"))
@@ -190,8 +190,8 @@ def sweep(
         points=tuple(sorted(found, key=lambda one: (one.method == "calibrated", -one.file_bytes))),
         sensitivities=tuple(sorted(sensitivities, key=lambda one: -one.cost)),
         complete=whole and not left and not sizes and bool(sensitivities or not _weights(base)),
-        examples=judge.examples if judge else None,
-        accuracy=judge.accuracy if judge else None,
+        examples=oracle.examples if oracle else None,
+        accuracy=oracle.accuracy if oracle else None,
     )
 
 
@@ -209,9 +209,9 @@ class _Run:
     source: Path
     recipe: Recipe
     folder: Path
-    judge: Judge | None
+    oracle: QualityOracle | None
     threads: int
-    told: Callable[[str], None]
+    log: Callable[[str], None]
 
     def file(self, name: str) -> Path:
         return self.folder / f"{name or 'point'}.wcz"
@@ -220,15 +220,15 @@ class _Run:
         """Coded, measured, judged."""
         file = self.file(name)
         recipe = replace(self.recipe, preset=cast(Preset, name)) if method == "preset" else self.recipe
-        tuned = self.judge.calibrated(size) if self.judge and method == "calibrated" else NOTHING_TUNED
+        tuned = self.oracle.calibrate(size) if self.oracle and method == "calibrated" else NOTHING_TUNED
         steps = 1.0 if method == "calibrated" else size
         encode(self.source, file, recipe, tuned=tuned, size=steps, threads=self.threads)
         numbers = inspect(file)
-        judged = self.judge.whole(file) if self.judge else None
+        judged = self.oracle.measure_file(file) if self.oracle else None
         error = numbers.relative_error
         found = Point(method, name, size, numbers.file_bytes, numbers.weight_bytes, error, judged)
         lost = f", {judged.divergence:.4f} nats" if judged else ""
-        self.told(f"{method} {name or f'{size:.3g}'}: {numbers.file_bytes:,} bytes, relative error {error:.1e}{lost}")
+        self.log(f"{method} {name or f'{size:.3g}'}: {numbers.file_bytes:,} bytes, relative error {error:.1e}{lost}")
         return found
 
 
@@ -251,14 +251,14 @@ def _sensitivities(run: _Run, deadline: float) -> tuple[list[Sensitivity], bool]
                 return found, False
             before, after = fine.tensors[place], coarse.tensors[place]
             judged = None
-            if run.judge:
-                judged = run.judge.alone(after.name, to_float32(opened.values(place), after.dtype))
+            if run.oracle:
+                judged = run.oracle.measure_tensor(after.name, to_float32(opened.values(place), after.dtype))
             error = after.error or 0.0
             share = error * energies[after.name] / total
             sizes = before.bytes, after.bytes
             one = Sensitivity(after.name, after.layer, after.weights, *sizes, error, share, judged)
             found.append(one)
-            run.told(f"alone {one.name}: {one.saved:,} bytes saved, {one.cost:.2e} lost for each 1,000")
+            run.log(f"alone {one.name}: {one.saved:,} bytes saved, {one.cost:.2e} lost for each 1,000")
     return found, True
 
 

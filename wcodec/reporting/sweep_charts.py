@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wcodec.reporting import html_page as page
-from wcodec.reporting import svg
-from wcodec.reporting.number_format import ratio, size
+from wcodec.reporting import html_page, svg
+from wcodec.reporting.number_format import format_ratio, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ DEEPEST = 5.0
 MOST_STEMS = 40
 
 
-def curve_sections(sweep: Sweep) -> list[str]:
+def render_charts(sweep: Sweep) -> list[str]:
     """Cards for the page."""
     found = []
     accuracies = [p.judged.accuracy for p in sweep.points if p.judged and p.judged.accuracy is not None]
@@ -30,12 +29,12 @@ def curve_sections(sweep: Sweep) -> list[str]:
         words = f"How far answers move from the original's (divergence in nats), on {sweep.examples:,} inputs kept "
         words += "apart. 0.01 nats cost about 0.4 points of accuracy."
         drawn = _curve(sweep, "divergence, nats", lambda p: p.judged.divergence if p.judged else 0.0, "Divergence")
-        found.append(page.section("Size and divergence", words, drawn))
+        found.append(html_page.render_section("Size and divergence", words, drawn))
     words = "Relative squared error of the weights."
     if any(point.method == "calibrated" for point in sweep.points):
         words += " Calibration moves weights on purpose: there this error says little."
     drawn = _curve(sweep, "relative error", lambda point: point.relative_error, "Error")
-    found.append(page.section("Size and error of the weights", words, drawn))
+    found.append(html_page.render_section("Size and error of the weights", words, drawn))
     return [*found, _sensitivity(sweep), _points(sweep)]
 
 
@@ -51,17 +50,19 @@ def _series(points: Sequence[Point], y: Callable[[Point], float]) -> list[svg.Se
 
 
 def _bytes_axis(sweep: Sweep) -> svg.Axis:
-    return svg.log_axis("bytes of the file", [point.file_bytes for point in sweep.points], lambda x: size(round(x)))
+    return svg.make_log_axis(
+        "bytes of the file", [point.file_bytes for point in sweep.points], lambda x: format_size(round(x))
+    )
 
 
 def _legend(series: Sequence[svg.Series]) -> str:
-    return page.legend([(one.colour, one.name) for one in series]) if len(series) > 1 else ""
+    return html_page.render_legend([(one.colour, one.name) for one in series]) if len(series) > 1 else ""
 
 
 def _curve(sweep: Sweep, label: str, y: Callable[[Point], float], title: str) -> str:
     series = _series(sweep.points, y)
-    axis = svg.log_axis(label, [y(point) for point in sweep.points], lambda value: f"{value:.3g}")
-    return _legend(series) + svg.curve(f"{title} by size", _bytes_axis(sweep), axis, series)
+    axis = svg.make_log_axis(label, [y(point) for point in sweep.points], lambda value: f"{value:.3g}")
+    return _legend(series) + svg.draw_curve(f"{title} by size", _bytes_axis(sweep), axis, series)
 
 
 def _accuracy(sweep: Sweep, original: float, accuracies: Sequence[float]) -> str:
@@ -73,8 +74,8 @@ def _accuracy(sweep: Sweep, original: float, accuracies: Sequence[float]) -> str
     words = f"Measured on {sweep.examples:,} inputs kept apart."
     if min(accuracies) < low:
         words += f" What is more than {DEEPEST:g} points below the original lies on the floor."
-    drawn = svg.curve("Accuracy by size", _bytes_axis(sweep), axis, series, (original, "the original"))
-    return page.section("Size and accuracy", words, _legend(series) + drawn)
+    drawn = svg.draw_curve("Accuracy by size", _bytes_axis(sweep), axis, series, (original, "the original"))
+    return html_page.render_section("Size and accuracy", words, _legend(series) + drawn)
 
 
 def _sensitivity(sweep: Sweep) -> str:
@@ -85,13 +86,15 @@ def _sensitivity(sweep: Sweep) -> str:
     loss = "nats" if judged else "relative error"
     rows = [
         (one.name, one.cost, f"{one.name}: {one.saved:,} bytes saved for {one.cost * one.saved / 1000:.3g} {loss}",
-         f"saves {size(one.saved)}")
+         f"saves {format_size(one.saved)}")
         for one in dearest
     ]  # fmt: skip
-    axis = svg.log_axis(f"{loss} lost for each 1,000 bytes saved", [one.cost for one in dearest], lambda v: f"{v:.3g}")
+    axis = svg.make_log_axis(
+        f"{loss} lost for each 1,000 bytes saved", [one.cost for one in dearest], lambda v: f"{v:.3g}"
+    )
     words = "Each tensor alone by four times the step of the others' preset, all others as they were; the dearest "
     words += "first. Those at the top want more bits, those at the bottom can do with fewer (--set)."
-    return page.section("Sensitivity", words, svg.stems("Loss for bytes saved, by tensor", axis, rows))
+    return html_page.render_section("Sensitivity", words, svg.draw_stems("Loss for bytes saved, by tensor", axis, rows))
 
 
 def _points(sweep: Sweep) -> str:
@@ -101,11 +104,11 @@ def _points(sweep: Sweep) -> str:
     rows = []
     for point in sweep.points:
         row = [point.name or point.method, f"{point.size:.3g}", f"{point.file_bytes:,}"]
-        row += [ratio(sweep.source_bytes, point.file_bytes), f"{point.relative_error:.1e}"]
+        row += [format_ratio(sweep.source_bytes, point.file_bytes), f"{point.relative_error:.1e}"]
         if judged:
             one = point.judged
             row += [f"{one.divergence:.4f}", f"{one.predicted_drop:.2f}"] if one else ["-", "-"]
             row.append("-" if one is None or one.accuracy_drop is None else f"{one.accuracy_drop:+.2f}")
         rows.append(row)
     words = "All codings that were tried." + ("" if sweep.complete else " The time was over before all were.")
-    return page.section("The ladder", words, page.table(head, rows))
+    return html_page.render_section("The ladder", words, html_page.render_table(head, rows))

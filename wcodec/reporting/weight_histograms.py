@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from wcodec.codec.layout import families, spread
 from wcodec.container.dtypes import Float32, to_float32
+from wcodec.container.reader import is_container
 from wcodec.model import FLOATS, Bits, TensorFacts
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
-from wcodec.reporting.inspection import is_coded
 
 Known = dict[str, tuple[TensorFacts, Callable[[], Bits]]]
 MOST: Final = 8
@@ -32,7 +32,7 @@ TAIL: Final = 5e-4
 
 
 @dataclass(frozen=True)
-class Portrait:
+class WeightHistogram:
     """A tensor. Counts are None where the weights before, or after coding, are not known.
 
     low, high: ends of the histograms, of BINS equal bins; before, after: weights in each.
@@ -66,7 +66,7 @@ class Portrait:
         }
 
 
-def portraits(model: Path | None, coded: Path | None, base: Path | None = None) -> tuple[Portrait, ...]:
+def make_histograms(model: Path | None, coded: Path | None, base: Path | None = None) -> tuple[WeightHistogram, ...]:
     """Of the largest weights of a model file, of a .wcz, or of both: before and after.
 
     base: what `coded` is coded against, where it is.
@@ -86,12 +86,12 @@ def portraits(model: Path | None, coded: Path | None, base: Path | None = None) 
                 after[facts.name] = facts, partial(container.values, number)
         known = after or before
         drawn = sorted((facts for facts, _ in known.values() if _can_be_drawn(facts)), key=lambda one: -one.count)
-        return tuple(_portrait(facts, _read(before, facts), _read(after, facts)) for facts in drawn[:MOST])
+        return tuple(_make_histogram(facts, _read(before, facts), _read(after, facts)) for facts in drawn[:MOST])
 
 
-def portraits_of(source: Path) -> tuple[Portrait, ...]:
+def make_file_histograms(source: Path) -> tuple[WeightHistogram, ...]:
     """Of one file, whichever it is."""
-    return portraits(None, source) if is_coded(source) else portraits(source, None)
+    return make_histograms(None, source) if is_container(source) else make_histograms(source, None)
 
 
 def _can_be_drawn(facts: TensorFacts) -> bool:
@@ -104,7 +104,7 @@ def _read(tensors: Known, facts: TensorFacts) -> Float32 | None:
     return to_float32(tensors[facts.name][1](), facts.dtype)
 
 
-def _portrait(facts: TensorFacts, before: Float32 | None, after: Float32 | None) -> Portrait:
+def _make_histogram(facts: TensorFacts, before: Float32 | None, after: Float32 | None) -> WeightHistogram:
     shown = before if before is not None else after
     last = after if after is not None else before
     assert shown is not None
@@ -112,7 +112,7 @@ def _portrait(facts: TensorFacts, before: Float32 | None, after: Float32 | None)
     low, high = _ends(shown)
     values, counts = np.unique(last[np.isfinite(last)], return_counts=True) if after is not None else ((), ())
     marks = () if len(values) > MOST_VALUES else tuple(zip(map(float, values), map(int, counts), strict=True))
-    return Portrait(
+    return WeightHistogram(
         facts.name,
         facts.shape,
         low,

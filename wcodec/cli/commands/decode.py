@@ -74,7 +74,7 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     from wcodec.modelfiles import suffix
     from wcodec.pipeline.decoder import decode, open_container
     from wcodec.pipeline.lossless_decoder import is_identical
-    from wcodec.reporting.number_format import size
+    from wcodec.reporting.number_format import format_size
 
     start = time.perf_counter()
     with open_container(source) as opened:
@@ -95,7 +95,9 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     if not args.quiet:
         seconds = time.perf_counter() - start
         shown = "standard output" if piped else target
-        streams.write_note(f"{shown}: {size(before)} -> {size(after)}, all checksums fit, {seconds:.1f} s")
+        streams.write_note(
+            f"{shown}: {format_size(before)} -> {format_size(after)}, all checksums fit, {seconds:.1f} s"
+        )
     return OK
 
 

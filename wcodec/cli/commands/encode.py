@@ -167,9 +167,9 @@ def run(args: argparse.Namespace) -> int:
         inspection = inspect(target)
         if report:
             from wcodec.reporting.html_report import write_report
-            from wcodec.reporting.weight_histograms import portraits
+            from wcodec.reporting.weight_histograms import make_histograms
 
-            drawn = portraits(source, target, args.base)
+            drawn = make_histograms(source, target, args.base)
             write_report(report, source.name, inspection, drawn, command="encode", seconds=seconds)
     if args.dry_run and not args.json:
         streams.write_data(table(inspection))

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(found: Evaluation) -> str:
-    from wcodec.reporting.number_format import ratio, size
+    from wcodec.reporting.number_format import format_ratio, format_size
 
     lines = [f"examples          {found.examples:,}"]
     if found.accuracy is not None:
@@ -91,5 +91,5 @@ def _text(found: Evaluation) -> str:
         lines.append(f"output error      {found.output_error:.2e}")
     if found.file_bytes is not None and found.source_bytes is not None:
         before, after = found.source_bytes, found.file_bytes
-        lines.append(f"bytes             {size(before)} -> {size(after)} ({ratio(before, after)})")
+        lines.append(f"bytes             {format_size(before)} -> {format_size(after)} ({format_ratio(before, after)})")
     return "\n".join(lines)

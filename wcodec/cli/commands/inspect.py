@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     inspection = inspect(source)
     if report:
         from wcodec.reporting.html_report import write_report
-        from wcodec.reporting.weight_histograms import portraits_of
+        from wcodec.reporting.weight_histograms import make_file_histograms
 
-        write_report(report, source.name, inspection, portraits_of(source), command="inspect")
+        write_report(report, source.name, inspection, make_file_histograms(source), command="inspect")
     streams.write_data(json.dumps(inspection.to_json(), indent=1) if args.json else table(inspection, args.sort))
     return OK

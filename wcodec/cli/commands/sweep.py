@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wcodec.calibration.sweep_judge import Bench
     from wcodec.planning.recipe import Recipe
     from wcodec.reporting.inspection import Inspection
-    from wcodec.reporting.weight_histograms import Portrait
+    from wcodec.reporting.weight_histograms import WeightHistogram
 
 
 EXAMPLE = "wcodec sweep model.h5 --data mnist.npz:train --limit 5000 --report sweep.html"
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.cli.tables import sweep_tables
     from wcodec.reporting.html_report import write_report
     from wcodec.reporting.sweep import sweep
-    from wcodec.reporting.weight_histograms import portraits
+    from wcodec.reporting.weight_histograms import make_histograms
 
     told = (lambda _: None) if args.quiet else streams.write_note
     if not args.data:
@@ -73,14 +73,14 @@ def run(args: argparse.Namespace) -> int:
     bench = _bench(args, source, recipe) if args.data else None
     for sentence in bench.said if bench and not args.quiet else ():
         told(sentence)
-    shown: list[tuple[Inspection, tuple[Portrait, ...]]] = []
+    shown: list[tuple[Inspection, tuple[WeightHistogram, ...]]] = []
 
     def show(coded: Path, numbers: Inspection) -> None:
         if report:
-            shown.append((numbers, portraits(source, coded)))
+            shown.append((numbers, make_histograms(source, coded)))
 
     found = sweep(
-        source, recipe, points=args.points, seconds=seconds, judge=bench, threads=args.threads, told=told, show=show
+        source, recipe, points=args.points, seconds=seconds, oracle=bench, threads=args.threads, log=told, show=show
     )
     if report:
         write_report(report, source.name, shown[0][0], shown[0][1], sweep=found, command="sweep")

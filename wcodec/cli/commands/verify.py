@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     source = source_file(args.source)
     from wcodec.cli.progress import watched
     from wcodec.pipeline.folder_decoder import verify
-    from wcodec.reporting.number_format import size
+    from wcodec.reporting.number_format import format_size
 
     start = time.perf_counter()
     with watched("verify", args.quiet) as progress:
@@ -37,6 +37,6 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         seconds = time.perf_counter() - start
         tensors = sum(len(container.tensors) for container in containers)
-        total = size(sum(container.file_bytes for container in containers))
+        total = format_size(sum(container.file_bytes for container in containers))
         streams.write_note(f"{source}: ok, {tensors} tensors, {total}, all checksums fit, {seconds:.1f} s")
     return OK
