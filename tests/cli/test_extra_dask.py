@@ -1,4 +1,4 @@
-"""Dask's workers encode the files of a folder; collected where the extra `dask` is installed."""
+"""Dask's connect_workers encode the files of a folder; collected where the extra `dask` is installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import wcodec as package
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A scheduler and two workers, each a process of its own, as on three machines that share a folder."""
+    """A scheduler and two connect_workers, each a process of its own, as on three machines that share a folder."""
     folder = tmp_path_factory.mktemp("dask")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -56,11 +56,11 @@ def test_a_worker_killed_in_the_middle_does_not_matter(scheduler: str, tmp_path:
         write_safetensors(path, {f"{number}.{i}": weights(20 * number + i, 500, 600) for i in range(2)})
     package.encode(index, tmp_path / "alone", bits=4)
     with Client(scheduler) as client:
-        workers = client.run(os.getpid)
+        connect_workers = client.run(os.getpid)
         executor = client.get_executor(pure=False, retries=3)
-        killed = executor.submit(_kill_soon, min(workers.values()))
+        killed = executor.submit(_kill_soon, min(connect_workers.values()))
         package.encode(index, tmp_path / "many", executor=executor, bits=4)
-        assert killed.exception() is None or len(client.scheduler_info()["workers"]) >= 1
+        assert killed.exception() is None or len(client.scheduler_info()["connect_workers"]) >= 1
         assert len(client.run(os.getpid)) >= 1
     assert contents(tmp_path / "many") == contents(tmp_path / "alone")
 

@@ -9,9 +9,9 @@ from conftest import Run
 
 from wcodec import errors
 from wcodec.cli import main
-from wcodec.cli.errors import code_of, line_of
-from wcodec.cli.output_paths import MODEL_SUFFIXES, free_target, packed_name, unpacked_name
-from wcodec.cli.parser import VERBS, parser
+from wcodec.cli.errors import describe_error, find_exit_code
+from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_container_path, derive_model_path
+from wcodec.cli.parser import VERBS, build_parser
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.modelfiles import MODEL_FILES
@@ -94,10 +94,10 @@ def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, text: st
 
 def test_outputs_are_named_after_the_input_and_back() -> None:
     for name in ("m.h5", "m.hdf5", "m.weights.h5", "m.keras", "m.npz", "m.safetensors"):
-        assert unpacked_name(packed_name(Path("d") / name), ".x") == Path("d") / name
-    assert unpacked_name(Path("small.wcz"), ".keras") == Path("small.keras")
-    assert unpacked_name(Path("m.pt.wcz"), ".safetensors") == Path("m.pt.safetensors")
-    assert unpacked_name(Path("archive"), ".weights.h5") == Path("archive.weights.h5")
+        assert derive_model_path(derive_container_path(Path("d") / name), ".x") == Path("d") / name
+    assert derive_model_path(Path("small.wcz"), ".keras") == Path("small.keras")
+    assert derive_model_path(Path("m.pt.wcz"), ".safetensors") == Path("m.pt.safetensors")
+    assert derive_model_path(Path("archive"), ".weights.h5") == Path("archive.weights.h5")
     assert {suffix for kind in MODEL_FILES.values() for suffix in kind.suffixes} <= MODEL_SUFFIXES | {".weights.h5"}
 
 
@@ -108,10 +108,10 @@ def test_targets_that_would_destroy_something_are_refused(tmp_path: Path) -> Non
     (tmp_path / "link").symlink_to(source)
     for target, force in [(source, True), (tmp_path / "link", True), (taken, False), (tmp_path, True)]:
         with pytest.raises(WcodecError):
-            free_target(source, target, force)
+            check_target(source, target, force)
     with pytest.raises(WcodecError, match="does not exist"):
-        free_target(source, tmp_path / "no" / "b", False)
-    assert free_target(source, taken, True) == taken
+        check_target(source, tmp_path / "no" / "b", False)
+    assert check_target(source, taken, True) == taken
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_targets_that_would_destroy_something_are_refused(tmp_path: Path) -> Non
     ],
 )
 def test_every_error_has_an_exit_code_and_one_line(error: BaseException, code: int) -> None:
-    assert code_of(error) == code
-    assert "\n" not in line_of(error)
+    assert find_exit_code(error) == code
+    assert "\n" not in describe_error(error)
 
 
 def test_every_verb_explains_itself_with_an_example_that_parses(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +151,7 @@ def test_usage_errors_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixture
 
 def test_options_are_never_abbreviated() -> None:
     with pytest.raises(SystemExit):
-        parser().parse_args(["encode", "a", "--loss"])
+        build_parser().parse_args(["encode", "a", "--loss"])
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ import pytest
 from conftest import HANG, command
 
 from wcodec.calibration.progress import Patience, Standing
-from wcodec.cli.progress import trade_off
+from wcodec.cli.progress import show_search
 
 
 def test_lines_are_written_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
-    with trade_off(quiet=False) as watch:
+    with show_search(quiet=False) as watch:
         watch(Standing("rounding", None, 12_345, 0.01, True))
         for done in (0.1, 0.2, 0.3):
             watch(Standing("training", done, 12_000, 0.02, False))
@@ -27,7 +27,7 @@ def test_lines_are_written_where_no_terminal_is(capsys: pytest.CaptureFixture[st
     assert lines[0] == "rounding: about 12,345 bytes, 0.0100 nats, 0.42 points predicted"
     assert lines[1].startswith("training 10 %: about 12,000 bytes")
     assert len(lines) == 2
-    with trade_off(quiet=True) as watch:
+    with show_search(quiet=True) as watch:
         watch(Standing("rounding", None, 12_345, 0.01, True))
     assert not capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Dask's workers as an executor."""
+"""Dask's connect_workers as an executor."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from wcodec.errors import RecipeError, WcodecError
 
 
 @contextmanager
-def workers(url: str | None) -> Iterator[Executor | None]:
-    """The workers behind a scheduler; None where none is asked for.
+def connect_workers(url: str | None) -> Iterator[Executor | None]:
+    """The connect_workers behind a scheduler; None where none is asked for.
 
     Raises: RecipeError where Dask is not installed, WcodecError where nobody answers.
     """

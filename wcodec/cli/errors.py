@@ -33,12 +33,12 @@ CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
 """First match wins; everything else is `ERROR`."""
 
 
-def code_of(error: BaseException) -> int:
+def find_exit_code(error: BaseException) -> int:
     """The exit code for an error."""
     return next((code for kind, code in CODES if isinstance(error, kind)), ERROR)
 
 
-def line_of(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The error on one line: our own errors speak for themselves, those of the system name the file."""
     if isinstance(error, errors.WcodecError):
         text = str(error)
@@ -49,11 +49,11 @@ def line_of(error: BaseException) -> str:
         text = "not enough memory"
     else:
         text = f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)"
-    line = printable(" ".join(text.split()))
+    line = escape_controls(" ".join(text.split()))
     return line if len(line) <= MOST else f"{line[: MOST // 2]} ... {line[-MOST // 2 :]}"
 
 
-def printable(text: str) -> str:
+def escape_controls(text: str) -> str:
     """The text without what a terminal would obey: names come from files, and files from anybody."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
@@ -66,12 +66,12 @@ SPECIAL = {
 """Words whose options are not called after them: by the words that were said."""
 
 
-def as_typed(text: str, words: Mapping[str, object]) -> str:
+def spell_options(text: str, words: Mapping[str, object]) -> str:
     """An error with the words of options that were on the command line as they are there.
 
     words: what the command line said, by the names of `recipe.WORDS`; what is None or False was not said.
 
-    >>> as_typed("max_error: expected a number between 0 and 1, got 7", {"max_error": 7.0})
+    >>> spell_options("max_error: expected a number between 0 and 1, got 7", {"max_error": 7.0})
     '--max-error: expected a number between 0 and 1, got 7'
     """
     said = {word for word, value in words.items() if value is not None and value is not False}

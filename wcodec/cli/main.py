@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from wcodec.cli import stdio as streams
-from wcodec.cli.errors import BROKEN_PIPE, INTERRUPTED, OK, TERMINATED, as_typed, code_of, line_of
-from wcodec.cli.parser import parser
+from wcodec.cli import stdio
+from wcodec.cli.errors import BROKEN_PIPE, INTERRUPTED, OK, TERMINATED, describe_error, find_exit_code, spell_options
+from wcodec.cli.parser import build_parser
 from wcodec.errors import ContainerError, ModelFileError, RecipeError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. Never raises, never leaves a traceback without --debug."""
-    streams.open_missing()
+    stdio.open_missing()
     atexit.register(gc.freeze)  # nothing is searched for garbage at the end: 40 ms of most commands
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -34,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    args = parser().parse_args(words)
+    args = build_parser().parse_args(words)
     try:
         code = args.run(args)
     except RecipeError as error:
-        raise RecipeError(as_typed(str(error), vars(args))) from error
+        raise RecipeError(spell_options(str(error), vars(args))) from error
     except (ContainerError, ModelFileError) as error:
         source = getattr(args, "source", None)
         if source is None or source.name in str(error):
@@ -49,15 +49,15 @@ def _run(words: list[str]) -> int:
 
 
 def _report(error: BaseException, debug: bool) -> int:
-    code = code_of(error)
+    code = find_exit_code(error)
     if debug:
-        streams.write_note("".join(traceback.format_exception(error)).rstrip())
+        stdio.write_note("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, OSError):
-        streams.abandon(1)
+        stdio.abandon(1)
     if code == INTERRUPTED:
-        streams.write_note("wcodec: interrupted")
+        stdio.write_note("wcodec: interrupted")
     elif code != BROKEN_PIPE:
-        streams.write_note(f"wcodec: {line_of(error)}")
+        stdio.write_note(f"wcodec: {describe_error(error)}")
     return code
 
 

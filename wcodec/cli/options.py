@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from wcodec.cli.output_paths import free_target
+from wcodec.cli.output_paths import check_target
 from wcodec.errors import RecipeError, WcodecError
 
 
-def input_options(learning: argparse._ArgumentGroup) -> None:
+def add_input_options(learning: argparse._ArgumentGroup) -> None:
     """Add what is said of inputs and of the model that takes them."""
     learning.add_argument("--limit", metavar="N", type=int, help="use at most N inputs")
     learning.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
@@ -46,19 +46,19 @@ def parse_threads(text: str) -> int:
     return int(text)
 
 
-def option(verb: argparse.ArgumentParser) -> None:
+def add_report_option(parser: argparse.ArgumentParser) -> None:
     """Add --report."""
-    verb.add_argument("--report", metavar="R.html", type=Path, help="write a page with pictures, too")
+    parser.add_argument("--report", metavar="R.html", type=Path, help="write a page with pictures, too")
 
 
-def report_target(args: argparse.Namespace, taken: Sequence[Path] = ()) -> Path | None:
+def check_report_target(args: argparse.Namespace, taken: Sequence[Path] = ()) -> Path | None:
     """Where the page goes, checked before any work is done; None where none was asked for.
 
-    taken: other outputs, and what decoding will need. Raises: WcodecError, see `free_target`.
+    taken: other outputs, and what decoding will need. Raises: WcodecError, see `check_target`.
     """
     if args.report is None:
         return None
-    target = free_target(args.source, args.report, args.force)
+    target = check_target(args.source, args.report, args.force)
     if any(target.resolve() == other.resolve() for other in taken):
         raise WcodecError(f"{args.report}: expected another file for the report, got that of the output or the base")
     return target

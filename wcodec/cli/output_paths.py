@@ -12,19 +12,19 @@ MODEL_SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".npy", ".npz", ".onnx", "
 """How the model files that decode writes may be named."""
 
 
-def packed_name(source: Path) -> Path:
-    """model.h5 -> model.h5.wcz. Inverse: `unpacked_name`."""
+def derive_container_path(source: Path) -> Path:
+    """model.h5 -> model.h5.wcz. Inverse: `derive_model_path`."""
     return source.with_name(source.name + SUFFIX)
 
 
-def unpacked_name(source: Path, suffix: str) -> Path:
+def derive_model_path(source: Path, suffix: str) -> Path:
     """model.h5.wcz -> model.h5; a name that does not say what it is gets the `suffix`: small.wcz -> small.h5."""
     name = source.name.removesuffix(SUFFIX)
     says = name != source.name and Path(name).suffix in MODEL_SUFFIXES
     return source.with_name(name if says else name + suffix)
 
 
-def misnamed(source: Path, target: Path, kind: str) -> str:
+def find_wrong_suffix(source: Path, target: Path, kind: str) -> str:
     """The suffix of `target` where it promises another kind of model file than comes out, else nothing.
 
     kind: suffix of what was encoded; its own name, X.h5.wcz, is right whatever it was.
@@ -36,7 +36,7 @@ def misnamed(source: Path, target: Path, kind: str) -> str:
     return target.suffix if kind and target.suffix in wrong else ""
 
 
-def source_file(source: Path) -> Path:
+def check_source(source: Path) -> Path:
     """The file or folder to read, which must exist. A pipe cannot be read twice, and a device may never end.
 
     Raises: WcodecError.
@@ -48,7 +48,7 @@ def source_file(source: Path) -> Path:
     return source if source.name else source.resolve()
 
 
-def free_target(source: Path, target: Path, force: bool) -> Path:
+def check_target(source: Path, target: Path, force: bool) -> Path:
     """The file to write, after the refusals that protect what is there.
 
     Raises: WcodecError where it is the source, `-`, exists (without `force`), is no file, or has no folder to be in.
@@ -70,7 +70,7 @@ def free_target(source: Path, target: Path, force: bool) -> Path:
     return target.resolve() if target.is_symlink() else target
 
 
-def free_folder(source: Path, target: Path, force: bool) -> Path:
+def check_folder(source: Path, target: Path, force: bool) -> Path:
     """The folder to write parts into: a new one, one that an interrupted encoding left, or with `force` a finished one.
 
     Raises: WcodecError.

@@ -1,4 +1,4 @@
-"""The grammar: verbs, options, help. Imports nothing heavy, so that --help is immediate."""
+"""The parser: verbs, options, help. Imports nothing heavy, so that --help is immediate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from wcodec import __version__
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.cli.commands import completion, decode, encode, evaluate, inspect, sweep, verify
 from wcodec.cli.errors import USAGE
 
@@ -33,22 +33,22 @@ class Verb:
     name: str
     does: str
     example: str
-    options: Callable[[argparse.ArgumentParser], None]
+    add_options: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
 
 
 VERBS = (
-    Verb("encode", "model file -> .wcz", encode.EXAMPLE, encode.options, encode.run),
-    Verb("decode", ".wcz -> model file", decode.EXAMPLE, decode.options, decode.run),
-    Verb("inspect", "show where the bytes of a file go", inspect.EXAMPLE, inspect.options, inspect.run),
-    Verb("verify", "decode into nothing, checking every checksum", verify.EXAMPLE, verify.options, verify.run),
-    Verb("evaluate", "run a model on examples", evaluate.EXAMPLE, evaluate.options, evaluate.run),
-    Verb("sweep", "show what each byte of a model buys", sweep.EXAMPLE, sweep.options, sweep.run),
-    Verb("completion", "print a script for the tab key", completion.EXAMPLE, completion.options, completion.run),
+    Verb("encode", "model file -> .wcz", encode.EXAMPLE, encode.add_options, encode.run),
+    Verb("decode", ".wcz -> model file", decode.EXAMPLE, decode.add_options, decode.run),
+    Verb("inspect", "show where the bytes of a file go", inspect.EXAMPLE, inspect.add_options, inspect.run),
+    Verb("verify", "decode into nothing, checking every checksum", verify.EXAMPLE, verify.add_options, verify.run),
+    Verb("evaluate", "run a model on examples", evaluate.EXAMPLE, evaluate.add_options, evaluate.run),
+    Verb("sweep", "show what each byte of a model buys", sweep.EXAMPLE, sweep.add_options, sweep.run),
+    Verb("completion", "print a script for the tab key", completion.EXAMPLE, completion.add_options, completion.run),
 )
 
 
-class Grammar(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser that says what is wrong on one line, and does not hide that nobody could read its help."""
 
     def error(self, message: str) -> NoReturn:
@@ -56,14 +56,14 @@ class Grammar(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         if file is sys.stdout:
-            streams.write_data(message.rstrip("\n"))
+            stdio.write_data(message.rstrip("\n"))
         else:
-            streams.write_note(message.rstrip("\n"))
+            stdio.write_note(message.rstrip("\n"))
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole grammar; `args.run(args)` is the verb and returns the exit code."""
-    top = Grammar(
+def build_parser() -> argparse.ArgumentParser:
+    """The whole parser; `args.run(args)` is the verb and returns the exit code."""
+    top = Parser(
         prog="wcodec",
         description="zstd for trained networks: makes model files small, and brings them back.",
         epilog=EPILOG,
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"wcodec {__version__}")
-    verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Grammar)
+    verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     for verb in VERBS:
         one = verbs.add_parser(
             verb.name,
@@ -81,10 +81,10 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        verb.options(one)
+        verb.add_options(one)
         notes = one.add_mutually_exclusive_group()
         notes.add_argument("-q", "--quiet", action="store_true", help="nothing on standard error but errors")
         notes.add_argument("-v", "--verbose", action="store_true", help="say more")
         one.add_argument("--debug", action="store_true", help="show where an error comes from")
-        one.set_defaults(run=verb.run, grammar=top)
+        one.set_defaults(run=verb.run, parser=top)
     return top

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wcodec.cli.output_paths import source_file
+from wcodec.cli.output_paths import check_source
 from wcodec.errors import WcodecError
 
 DASH = Path("-")
@@ -24,13 +24,13 @@ def is_piped(source: Path, output: Path | None) -> bool:
 
 
 @contextmanager
-def input_file(source: Path) -> Iterator[Path]:
+def open_input(source: Path) -> Iterator[Path]:
     """The file or folder to read.
 
     Raises: WcodecError where there is none.
     """
     if source != DASH:
-        yield source_file(source)
+        yield check_source(source)
         return
     if sys.stdin is None or sys.stdin.buffer.isatty():
         raise WcodecError("-: expected a file in standard input, found a terminal")
@@ -42,7 +42,7 @@ def input_file(source: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def output_file(force: bool) -> Iterator[Path]:
+def open_output(force: bool) -> Iterator[Path]:
     """A file that goes to standard output when the block ends well.
 
     Raises: WcodecError for a terminal, without `force`; OSError, BrokenPipeError.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.model import TensorFacts
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Watch = Callable[[TensorFacts], None]
 
 
 @contextmanager
-def watched(verb: str, quiet: bool) -> Iterator[Watch | None]:
+def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
     """A callback that moves a bar on the terminal; None where nobody looks."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None
@@ -52,7 +52,7 @@ EVERY = 10.0
 
 
 @contextmanager
-def trade_off(quiet: bool) -> Iterator[Callable[[Standing], None]]:
+def show_search(quiet: bool) -> Iterator[Callable[[Standing], None]]:
     """A callback that shows how the search stands. Ctrl-C is explained where somebody could press it."""
     if quiet or sys.stderr is None:
         yield lambda _: None
@@ -72,7 +72,7 @@ def _lines() -> Callable[[Standing], None]:
                 last[0] = time.monotonic()
             done = "" if now.done is None else f" {100 * now.done:.0f} %"
             moved = f"{now.divergence:.4f} nats, {now.drop:.2f} points predicted"
-            streams.write_note(f"{now.doing}{done}: about {now.bytes:,} bytes, {moved}")
+            stdio.write_note(f"{now.doing}{done}: about {now.bytes:,} bytes, {moved}")
 
     return watch
 

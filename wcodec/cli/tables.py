@@ -9,7 +9,7 @@ from dataclasses import fields
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from wcodec.cli.errors import printable
+from wcodec.cli.errors import escape_controls
 from wcodec.reporting.number_format import format_error, format_ratio, format_size
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 
 
-def sweep_tables(found: Sweep) -> str:
+def format_sweep(found: Sweep) -> str:
     """The curve, then the tensors, those first that lose most for what they save."""
     from rich.table import Table
 
@@ -47,7 +47,7 @@ def sweep_tables(found: Sweep) -> str:
         tensors.add_column(word, justify="right", no_wrap=True)
     for one in found.sensitivities[:MOST_ROWS]:
         tensors.add_row(
-            printable(one.name),
+            escape_controls(one.name),
             f"{one.weights:,}",
             f"{one.fine_bytes:,}",
             f"{one.saved:,}",
@@ -61,7 +61,7 @@ def sweep_tables(found: Sweep) -> str:
         closing += f"; judged on {found.examples:,} inputs kept apart"
     if found.accuracy is not None:
         closing += f", of which the original gets {found.accuracy:.2f} % right"
-    return f"{text_of((curve, tensors))}\n" + (f"and {more} more\n" if more > 0 else "") + f"\n{closing}"
+    return f"{render_tables((curve, tensors))}\n" + (f"and {more} more\n" if more > 0 else "") + f"\n{closing}"
 
 
 def _words(judged: list[QualityLoss]) -> list[str]:
@@ -81,7 +81,7 @@ def _numbers(one: QualityLoss | None, judged: list[QualityLoss]) -> list[str]:
     return found
 
 
-def table(inspection: Inspection, sort: str | None = None) -> str:
+def format_inspection(inspection: Inspection, sort: str | None = None) -> str:
     """Both tables of `inspect`: the tensors, then where every byte of the file goes."""
     from rich.table import Table
 
@@ -95,7 +95,9 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
     for tensor in sort_tensors(inspection.tensors, sort) if sort else inspection.tensors:
         kept = tensor.weights if tensor.kept is None else tensor.kept
         tensors.add_row(
-            printable(tensor.name if tensor.duplicate_of is None else f"{tensor.name} (as {tensor.duplicate_of})"),
+            escape_controls(
+                tensor.name if tensor.duplicate_of is None else f"{tensor.name} (as {tensor.duplicate_of})"
+            ),
             "x".join(map(str, tensor.shape)) or "scalar",
             tensor.dtype,
             f"{100 * kept / tensor.weights:.1f} %" if tensor.weights else "-",
@@ -106,7 +108,7 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
         )
     if inspection.format_version is None:
         closing = f"{format_size(inspection.file_bytes)}, of it {format_size(inspection.tensor_bytes)} in tensors"
-        return f"{text_of((tensors,))}\n\n{closing}"
+        return f"{render_tables((tensors,))}\n\n{closing}"
     parts = Table(box=None, pad_edge=False, header_style="bold")
     parts.add_column("part")
     parts.add_column("bytes", justify="right")
@@ -116,10 +118,10 @@ def table(inspection: Inspection, sort: str | None = None) -> str:
         if count:
             parts.add_row(word, f"{count:,}", f"{100 * count / inspection.file_bytes:.1f} %")
     parts.add_row("file", f"{inspection.file_bytes:,}", "100.0 %", style="bold")
-    return f"{text_of((tensors, parts))}\n\n{_closing(inspection)}"
+    return f"{render_tables((tensors, parts))}\n\n{_closing(inspection)}"
 
 
-def summary(inspection: Inspection, what: str, dropped: Sequence[str], seconds: float) -> str:
+def format_summary(inspection: Inspection, what: str, dropped: Sequence[str], seconds: float) -> str:
     """What `encode` did, and what it left out."""
     text = f"{what}: {_closing(inspection)}, {seconds:.1f} s"
     if dropped:
@@ -136,7 +138,7 @@ def _closing(inspection: Inspection) -> str:
     return f"{format_size(before)} -> {format_size(after)} ({against}), {lost}"
 
 
-def text_of(tables: Sequence[Table]) -> str:
+def render_tables(tables: Sequence[Table]) -> str:
     """As wide as the terminal, or as wide as it takes where there is none; a reader of a file can scroll."""
     from rich.console import Console
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.errors import WcodecError
 
@@ -13,9 +13,9 @@ FILES = frozenset({"SRC", "OUT", "OUT.wcz", "X.wcz", "MODEL", "F.toml"})
 """Metavariables that stand for file names."""
 
 
-def options(verb: argparse.ArgumentParser) -> None:
-    """Add what the verb understands."""
-    verb.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell to complete in")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell to complete in")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
         import shtab
     except ImportError as error:
         raise WcodecError("completion: needs the package shtab; pip install 'wcodec[completions]' brings it") from error
-    _mark_files(args.grammar)
-    streams.write_data(shtab.complete(args.grammar, args.shell))
+    _mark_files(args.parser)
+    stdio.write_data(shtab.complete(args.parser, args.shell))
     return OK
 
 

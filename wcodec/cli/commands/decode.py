@@ -8,26 +8,26 @@ import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.options import parse_threads
-from wcodec.cli.output_paths import MODEL_SUFFIXES, free_target, misnamed, unpacked_name
-from wcodec.cli.pipes import input_file, is_piped, output_file
+from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_model_path, find_wrong_suffix
+from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.errors import RecipeError, WcodecError
 
 EXAMPLE = "wcodec decode model.h5.wcz -o restored.h5"
 
 
-def options(verb: argparse.ArgumentParser) -> None:
-    """Add what the verb understands."""
-    verb.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
-    verb.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name without .wcz")
-    verb.add_argument("-f", "--force", action="store_true", help="overwrite the output")
-    verb.add_argument(
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name without .wcz")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite the output")
+    parser.add_argument(
         "--tensor", metavar="NAME", action="append", help="only this one (or the end of its name), to an .npz or .npy"
     )
-    verb.add_argument("--base", metavar="OLD", type=Path, help="the file that it was coded against, where it was")
-    verb.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+    parser.add_argument("--base", metavar="OLD", type=Path, help="the file that it was coded against, where it was")
+    parser.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.pipeline.folder_decoder import index_of
 
     with ExitStack() as stack:
-        source = stack.enter_context(input_file(args.source))
+        source = stack.enter_context(open_input(args.source))
         if args.tensor:
             return _some(args, source)
         if index := index_of(source):
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _folder(args: argparse.Namespace, index: Path) -> int:
     """Write all files of a folder."""
-    from wcodec.cli.progress import watched
+    from wcodec.cli.progress import show_progress
     from wcodec.pipeline.folder_decoder import decode_folder
 
     packed = index.resolve().parent
@@ -61,16 +61,16 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
     if not target.resolve().parent.is_dir():
         raise WcodecError(f"{target}: the folder {target.parent} does not exist")
     start = time.perf_counter()
-    with watched("decode", args.quiet) as progress:
+    with show_progress("decode", args.quiet) as progress:
         decode_folder(index, target, base=args.base, threads=args.threads, progress=progress)
     if not args.quiet:
-        streams.write_note(f"{target}: all checksums fit, {time.perf_counter() - start:.1f} s")
+        stdio.write_note(f"{target}: all checksums fit, {time.perf_counter() - start:.1f} s")
     return OK
 
 
 def _whole(args: argparse.Namespace, source: Path) -> int:
     """Write the file that it holds."""
-    from wcodec.cli.progress import watched
+    from wcodec.cli.progress import show_progress
     from wcodec.modelfiles import suffix
     from wcodec.pipeline.decoder import decode, open_container
     from wcodec.pipeline.lossless_decoder import is_identical
@@ -82,22 +82,20 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
         named = is_identical(opened.container) and source.with_suffix("").suffix
         kind = suffix(opened.container.kind, opened.container.skeleton)
     ending, piped = "" if named else kind, is_piped(args.source, args.output)
-    if args.output and not piped and (other := misnamed(source, args.output, kind)):
+    if args.output and not piped and (other := find_wrong_suffix(source, args.output, kind)):
         raise RecipeError(f"{args.output}: expected {kind}, .npz or .safetensors, as the model in it, got {other}")
     with ExitStack() as stack:
         if piped:
-            target = stack.enter_context(output_file(args.force))
+            target = stack.enter_context(open_output(args.force))
         else:
-            target = free_target(source, args.output or unpacked_name(source, ending), args.force)
-        with watched("decode", args.quiet) as progress:
+            target = check_target(source, args.output or derive_model_path(source, ending), args.force)
+        with show_progress("decode", args.quiet) as progress:
             decode(source, target, base=args.base, threads=args.threads, progress=progress)
         before, after = source.stat().st_size, target.stat().st_size
     if not args.quiet:
         seconds = time.perf_counter() - start
         shown = "standard output" if piped else target
-        streams.write_note(
-            f"{shown}: {format_size(before)} -> {format_size(after)}, all checksums fit, {seconds:.1f} s"
-        )
+        stdio.write_note(f"{shown}: {format_size(before)} -> {format_size(after)}, all checksums fit, {seconds:.1f} s")
     return OK
 
 
@@ -112,7 +110,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
     target = args.output or source.with_suffix(".npz")
     if target.suffix not in {".npz", ".npy"} or (target.suffix == ".npy" and len(set(args.tensor)) > 1):
         raise RecipeError(f"{target}: expected .npz, or .npy for one --tensor")
-    free_target(source, target, args.force)
+    check_target(source, target, args.force)
     weights = api.open(source, base=args.base)
     try:
         names = list(dict.fromkeys(api.full_name(weights, asked) for asked in args.tensor))
@@ -134,5 +132,5 @@ def _some(args: argparse.Namespace, source: Path) -> int:
                     with archive.open(name, "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, array, allow_pickle=False)
     if not args.quiet:
-        streams.write_note(f"{target}: {len(names)} of {len(weights)} tensors")
+        stdio.write_note(f"{target}: {len(names)} of {len(weights)} tensors")
     return OK

@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.cli.commands import encode_by_method as by_method
 from wcodec.cli.commands import encode_calibrated as tuned
 from wcodec.cli.commands import encode_finetuned as finetuned
 from wcodec.cli.errors import OK
-from wcodec.cli.options import option, parse_threads, report_target
-from wcodec.cli.output_paths import free_folder, free_target, packed_name, source_file
-from wcodec.cli.pipes import input_file, is_piped, output_file
+from wcodec.cli.options import add_report_option, check_report_target, parse_threads
+from wcodec.cli.output_paths import check_folder, check_source, check_target, derive_container_path
+from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
 
@@ -37,13 +37,13 @@ REQUEST = (
 )
 
 
-def options(verb: argparse.ArgumentParser) -> None:
-    """Add what the verb understands. Words that were not said are None: a configuration may say them."""
-    verb.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
-    verb.add_argument("-o", "--output", metavar="OUT.wcz", type=Path, help="default: SRC.wcz")
-    verb.add_argument("-f", "--force", action="store_true", help="overwrite the output, and the report")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb. Words that were not said are None: a configuration may say them."""
+    parser.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
+    parser.add_argument("-o", "--output", metavar="OUT.wcz", type=Path, help="default: SRC.wcz")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite the output, and the report")
 
-    loss = verb.add_argument_group("what may be lost")
+    loss = parser.add_argument_group("what may be lost")
     loss.add_argument("--lossless", action="store_const", const=True, help="nothing: the identical file comes back")
     loss.add_argument("--preset", choices=PRESETS, help="how much, when nothing else is said (default: balanced)")
     prune = loss.add_mutually_exclusive_group()
@@ -63,7 +63,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     budget.add_argument("--target-size", metavar="BYTES", help="the file, at most: 2MB, 500kB, 1.5MiB")
     budget.add_argument("--target-ratio", metavar="R", type=float, help="source bytes / file bytes, at least: 20")
 
-    where = verb.add_argument_group("for some tensors (RE matches the name or the layer)")
+    where = parser.add_argument_group("for some tensors (RE matches the name or the layer)")
     where.add_argument(
         "--set", metavar="RE:...", action="append", help="options of their own, first match wins: 'conv:bits=8'"
     )
@@ -71,9 +71,9 @@ def options(verb: argparse.ArgumentParser) -> None:
     where.add_argument("--exclude", metavar="RE", action="append", help="these are lossless")
     where.add_argument("--config", metavar="F.toml", type=Path, help="all of this from a file; the command line wins")
 
-    tuned.options(verb)
+    tuned.add_options(parser)
 
-    how = verb.add_argument_group("how")
+    how = parser.add_argument_group("how")
     speed = how.add_mutually_exclusive_group()
     speed.add_argument("--fast", dest="effort", action="store_const", const="fast", help="speed first; loses no more")
     speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest, however long")
@@ -82,10 +82,10 @@ def options(verb: argparse.ArgumentParser) -> None:
     how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
     how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
     how.add_argument("--base", metavar="OLD", type=Path, help="an earlier version, which decode will need")
-    how.add_argument("--scheduler", metavar="URL", help="a folder's files by Dask's workers: tcp://host:port")
+    how.add_argument("--scheduler", metavar="URL", help="a folder's files by Dask's connect_workers: tcp://host:port")
     how.add_argument("--dry-run", action="store_true", help="show what would come out, write nothing")
     how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
-    option(verb)
+    add_report_option(parser)
 
 
 def _target(args: argparse.Namespace, source: Path, several: bool, lossless: bool, stack: ExitStack) -> Path:
@@ -103,16 +103,16 @@ def _target(args: argparse.Namespace, source: Path, several: bool, lossless: boo
     if several and (learnt or args.report):
         raise RecipeError(f"{source}: expected a single file with {learnt or '--report'}, got a model of several")
     if args.dry_run:
-        return packed_name(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
+        return derive_container_path(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
     if is_piped(args.source, args.output):
         if several or args.json or args.report:
             word = "--json" if args.json else "--report" if args.report else "a model of several files"
             raise RecipeError(f"-: expected one file to write to standard output, got {word}")
-        return stack.enter_context(output_file(args.force))
-    wanted = args.output or packed_name(source)
+        return stack.enter_context(open_output(args.force))
+    wanted = args.output or derive_container_path(source)
     if args.base and args.base.exists() and wanted.exists() and wanted.samefile(args.base):
         raise WcodecError(f"{wanted}: expected another output, got the base, without which it cannot be decoded")
-    return free_folder(source, wanted, args.force) if several else free_target(source, wanted, args.force)
+    return check_folder(source, wanted, args.force) if several else check_target(source, wanted, args.force)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -123,18 +123,18 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.planning.parsing import recipe_from
 
     recipe = recipe_from({word: getattr(args, word, None) for word in REQUEST}, args.config)
-    from wcodec.cli.dask_executor import workers
-    from wcodec.cli.progress import watched
-    from wcodec.cli.tables import summary, table
+    from wcodec.cli.dask_executor import connect_workers
+    from wcodec.cli.progress import show_progress
+    from wcodec.cli.tables import format_inspection, format_summary
     from wcodec.modelfiles.shards import folder_of
     from wcodec.pipeline.folder_encoder import encode_any
     from wcodec.reporting.inspection import inspect
 
     with ExitStack() as stack:
-        source = stack.enter_context(input_file(args.source))
+        source = stack.enter_context(open_input(args.source))
         folder = folder_of(source)
         target = _target(args, source, folder is not None, bool(recipe.options.lossless), stack)
-        report = report_target(args, (target, *([args.base] if args.base else [])))
+        report = check_report_target(args, (target, *([args.base] if args.base else [])))
         start = time.perf_counter()
         if args.data and args.moments is not None:
             raise RecipeError("--moments: expected no --data with it, which measures moments of its own")
@@ -143,22 +143,22 @@ def run(args: argparse.Namespace) -> int:
         if args.data and args.method not in {None, "auto"}:
             encoded = by_method.encode_by_method(args, source, target, recipe)
         elif args.data and args.finetune is not None:
-            encoded = finetuned.encode_by_labels(args, source, target, recipe)
+            encoded = finetuned.encode_finetuned(args, source, target, recipe)
         elif args.data:
-            encoded = tuned.encode_by_inputs(args, source, target, recipe)
+            encoded = tuned.encode_calibrated(args, source, target, recipe)
         elif args.moments is not None:
             tuned.refuse_without_data(args)
             encoded = tuned.encode_by_moments(args, source, target, recipe)
         else:
             tuned.refuse_without_data(args)
-            progress = stack.enter_context(watched("encode", args.quiet))
-            executor = stack.enter_context(workers(args.scheduler))
+            progress = stack.enter_context(show_progress("encode", args.quiet))
+            executor = stack.enter_context(connect_workers(args.scheduler))
             encoded = encode_any(
                 source,
                 target,
                 recipe,
                 folder=folder,
-                base=args.base and source_file(args.base),
+                base=args.base and check_source(args.base),
                 threads=args.threads,
                 executor=executor,
                 progress=progress,
@@ -172,13 +172,13 @@ def run(args: argparse.Namespace) -> int:
             drawn = make_histograms(source, target, args.base)
             write_report(report, source.name, inspection, drawn, command="encode", seconds=seconds)
     if args.dry_run and not args.json:
-        streams.write_data(table(inspection))
+        stdio.write_data(format_inspection(inspection))
     elif args.verbose:
-        streams.write_note(table(inspection))
+        stdio.write_note(format_inspection(inspection))
     if not args.quiet:
         said = "dry run" if args.dry_run else "standard output" if is_piped(args.source, args.output) else str(target)
-        streams.write_note(summary(inspection, said, encoded.dropped, seconds))
+        stdio.write_note(format_summary(inspection, said, encoded.dropped, seconds))
     if args.json:
         numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
-        streams.write_data(json.dumps(numbers, indent=1))
+        stdio.write_data(json.dumps(numbers, indent=1))
     return OK

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.errors import RecipeError
 from wcodec.planning.recipe import Recipe
 
@@ -31,7 +31,7 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
     for word, said in (("--tune", args.tune), ("--time-limit", args.time_limit), ("--resume", args.resume)):
         if said is not None:
             raise RecipeError(f"--method: expected epochs of training, not {word} with it")
-    told = (lambda _: None) if args.quiet else streams.write_note
+    log = (lambda _: None) if args.quiet else stdio.write_note
     asked = Lessons(
         args.data,
         epochs=args.finetune,
@@ -44,14 +44,14 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
         unsafe=args.unsafe,
         seed=recipe.seed,
     )
-    found = train_by(source, asked, args.method, recipe, told)
+    found = train_by(source, asked, args.method, recipe, log)
     for sentence in found.bench.said:
-        told(sentence)
+        log(sentence)
     with whole_file(target) as temporary:
         encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=args.threads)
         worth = measured(found.bench, temporary)
     if worth.accuracy is not None:
-        told(
+        log(
             f"measured on {worth.examples:,} examples kept apart: {worth.accuracy:.2f} %, "
             f"{worth.accuracy_drop:+.2f} points of accuracy lost"
         )

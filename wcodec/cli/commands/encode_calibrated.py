@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from wcodec.cli import stdio as streams
-from wcodec.cli.options import input_options, parse_seconds
+from wcodec.cli import stdio
+from wcodec.cli.options import add_input_options, parse_seconds
 from wcodec.errors import RecipeError
 from wcodec.planning.recipe import Options, Recipe
 
@@ -27,9 +27,9 @@ WANT_DATA = (
 """Options that mean nothing without --data."""
 
 
-def options(verb: argparse.ArgumentParser) -> None:
-    """Add what the verb understands."""
-    learning = verb.add_argument_group("by what the model computes (needs wcodec[keras])")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    learning = parser.add_argument_group("by what the model computes (needs wcodec[keras])")
     learning.add_argument("--data", metavar="D", help="inputs, no labels needed: F.npz:train, an image folder, ...")
     learning.add_argument("--max-drop", metavar="POINTS", type=float, help="accuracy to lose at most (default: 0.5)")
     learning.add_argument("--max-kl", metavar="NATS", type=float, help="divergence of the answers at most: 0.01")
@@ -44,13 +44,13 @@ def options(verb: argparse.ArgumentParser) -> None:
     learning.add_argument("--resume", action="store_const", const=True, help="go on with a --finetune that was ended")
     learning.add_argument("--time-limit", metavar="T", help="in all (default: 2m; with --tune or --finetune: none)")
     learning.add_argument("--moments", metavar="M.npz", type=Path, help="without --data: E[x x'] by names of tensors")
-    input_options(learning)
+    add_input_options(learning)
 
 
-def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
+def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode what learning makes of the weights, and say what it lost on inputs kept apart."""
     from wcodec.calibration.request import Wish
-    from wcodec.cli.progress import trade_off
+    from wcodec.cli.progress import show_search
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
     from wcodec.training.tune import measured, tune
@@ -70,7 +70,7 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
         with TemporaryDirectory(prefix="wcodec-") as folder:
             return encode(source, Path(folder) / "try.wcz", whole, tuned=tuned, threads=args.threads).file_bytes
 
-    told = (lambda _: None) if args.quiet else streams.write_note
+    log = (lambda _: None) if args.quiet else stdio.write_note
     wish = Wish(
         args.data,
         max_drop=0.5 if all(one is None for one in budgets) else args.max_drop,
@@ -85,18 +85,18 @@ def encode_by_inputs(args: argparse.Namespace, source: Path, target: Path, recip
         imports=args.imports,
         unsafe=args.unsafe,
         seed=recipe.seed,
-        sharing=sharing_of(recipe.options),
+        sharing=requested_codebooks(recipe.options),
         recipe=recipe,
     )
-    with trade_off(args.quiet) as watch:
+    with show_search(args.quiet) as watch:
         tuning = tune(source, wish, watch, measure)
     for sentence in tuning.said:
-        told(sentence)
+        log(sentence)
     with whole_file(target) as temporary:
         encoded = encode(source, temporary, whole, tuned=tuning.tuned, threads=args.threads)
         found = measured(tuning, temporary)
     drop = "" if found.accuracy_drop is None else f", {found.accuracy_drop:+.2f} points of accuracy lost"
-    told(f"measured on {found.examples:,} inputs kept apart: {found.agreement or 0.0:.2f} % agree{drop}")
+    log(f"measured on {found.examples:,} inputs kept apart: {found.agreement or 0.0:.2f} % agree{drop}")
     return encoded
 
 
@@ -112,7 +112,7 @@ def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, reci
 
     if recipe.max_error is not None:
         raise RecipeError("--moments: expected a size or a preset, got --max-error, which is of the weights")
-    told = (lambda _: None) if args.quiet else streams.write_note
+    log = (lambda _: None) if args.quiet else stdio.write_note
     most, whole = _most_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
     with whole_file(target) as temporary:
 
@@ -128,7 +128,7 @@ def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, reci
             size = largest_step(lambda size: attempt(size).file_bytes, size, goal)
         encoded = attempt(size)
     for sentence in said:
-        told(sentence)
+        log(sentence)
     return encoded
 
 
@@ -142,7 +142,7 @@ def _most_bytes(source: Path, recipe: Recipe) -> int | None:
         return int(model.source_bytes / recipe.target_ratio)
 
 
-def sharing_of(asked: Options) -> Sharing | None:
+def requested_codebooks(asked: Options) -> Sharing | None:
     """Codebooks, where they were asked for by name or by their size."""
     from wcodec.calibration.codebook_weights import Sharing
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.cli.commands.encode_calibrated import refuse_idle
 from wcodec.cli.options import parse_seconds
 from wcodec.errors import BudgetError, RecipeError
@@ -23,7 +23,7 @@ DROP = 0.5
 """Points of accuracy that may be lost, where nothing is said."""
 
 
-def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
+def encode_finetuned(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode the smallest network that training finds within the budget, and say what it lost on examples kept apart.
 
     Raises: BudgetError where there is none; RecipeError for what does not go together.
@@ -46,7 +46,7 @@ def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recip
     drop = DROP if args.max_drop is None and most is None else args.max_drop
     plain = replace(recipe, target_bytes=None, target_ratio=None)
     weights = None if most is None else _weight_bytes(source, most, plain)
-    told = (lambda _: None) if args.quiet else streams.write_note
+    log = (lambda _: None) if args.quiet else stdio.write_note
     asked = Lessons(
         args.data,
         epochs=args.finetune,
@@ -62,9 +62,9 @@ def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recip
         recipe=recipe,
         seconds=parse_seconds(args.time_limit) if args.time_limit else float("inf"),
     )
-    found = train(source, asked, told)
+    found = train(source, asked, log)
     for sentence in found.said:
-        told(sentence)
+        log(sentence)
     try:
         encoded = _encoded(args, source, target, plain, found, most)
     except BudgetError:
@@ -73,7 +73,7 @@ def encode_by_labels(args: argparse.Namespace, source: Path, target: Path, recip
     if found.finished:
         asked.state.unlink(missing_ok=True)
     else:
-        told("ended early: the best so far is written; --resume -f goes on with the training")
+        log("ended early: the best so far is written; --resume -f goes on with the training")
     return encoded
 
 
@@ -96,7 +96,7 @@ def _encoded(
             raise BudgetError(f"{target.name}: expected at most {most:,} bytes, got {min(sizes):,} at best")
         worth = measured(found, temporary)
     if not args.quiet and worth.accuracy is not None:
-        streams.write_note(
+        stdio.write_note(
             f"measured on {worth.examples:,} examples kept apart: {worth.accuracy:.2f} %, "
             f"{worth.accuracy_drop:+.2f} points of accuracy lost"
         )

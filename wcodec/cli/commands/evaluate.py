@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.cli.errors import BUDGET, OK
-from wcodec.cli.output_paths import source_file
+from wcodec.cli.output_paths import check_source
 
 if TYPE_CHECKING:
     from wcodec.evaluation.evaluate import Evaluation
@@ -19,23 +19,25 @@ if TYPE_CHECKING:
 EXAMPLE = "wcodec evaluate model.h5.wcz --data mnist.npz:test --baseline model.h5 --max-drop 0.5"
 
 
-def options(verb: argparse.ArgumentParser) -> None:
-    """Add what the verb understands."""
-    verb.add_argument("source", metavar="X.wcz|MODEL", type=Path, help="what encode wrote, or a model file")
-    verb.add_argument(
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument("source", metavar="X.wcz|MODEL", type=Path, help="what encode wrote, or a model file")
+    parser.add_argument(
         "--data",
         metavar="D",
         required=True,
         help="examples: F.npz with x and y, F.npz:test (x_test, y_test), an image folder, or module:function",
     )
-    verb.add_argument("--baseline", metavar="SRC", type=Path, help="the original, to compare with")
-    verb.add_argument("--max-drop", metavar="POINTS", type=float, help="exit 4 if more accuracy than this is lost")
-    verb.add_argument("--limit", metavar="N", type=int, help="use at most N examples")
-    verb.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
-    verb.add_argument("--model", metavar="ARCH", help="for weights alone: a model file, or module:function")
-    verb.add_argument("--import", dest="imports", metavar="MODULE", action="append", default=[], help="has own layers")
-    verb.add_argument("--unsafe", action="store_true", help="let the model file run code of its own")
-    verb.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
+    parser.add_argument("--baseline", metavar="SRC", type=Path, help="the original, to compare with")
+    parser.add_argument("--max-drop", metavar="POINTS", type=float, help="exit 4 if more accuracy than this is lost")
+    parser.add_argument("--limit", metavar="N", type=int, help="use at most N examples")
+    parser.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
+    parser.add_argument("--model", metavar="ARCH", help="for weights alone: a model file, or module:function")
+    parser.add_argument(
+        "--import", dest="imports", metavar="MODULE", action="append", default=[], help="has own layers"
+    )
+    parser.add_argument("--unsafe", action="store_true", help="let the model file run code of its own")
+    parser.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
         from wcodec.errors import RecipeError
 
         raise RecipeError("--max-drop: expected --baseline SRC to compare with")
-    source = source_file(args.source)
-    baseline = source_file(args.baseline) if args.baseline else None
+    source = check_source(args.source)
+    baseline = check_source(args.baseline) if args.baseline else None
     from wcodec.evaluation.evaluate import evaluate
 
     found = evaluate(
@@ -64,13 +66,13 @@ def run(args: argparse.Namespace) -> int:
     numbers = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "said"}
     if not args.quiet:
         for sentence in found.said:
-            streams.write_note(sentence)
+            stdio.write_note(sentence)
         if found.loss is None and found.output_error is None:
-            streams.write_note("nothing was compared: the data has no labels (y), and there is no --baseline")
-    streams.write_data(json.dumps(numbers, indent=1) if args.json else _text(found))
+            stdio.write_note("nothing was compared: the data has no labels (y), and there is no --baseline")
+    stdio.write_data(json.dumps(numbers, indent=1) if args.json else _text(found))
     if args.max_drop is not None and (found.accuracy_drop is None or found.accuracy_drop > args.max_drop):
         drop = "unknown without labels" if found.accuracy_drop is None else f"{found.accuracy_drop:.2f} points"
-        streams.write_note(f"wcodec: {source}: expected a drop of at most {args.max_drop:g} points, got {drop}")
+        stdio.write_note(f"wcodec: {source}: expected a drop of at most {args.max_drop:g} points, got {drop}")
         return BUDGET
     return OK
 

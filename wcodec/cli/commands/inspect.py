@@ -6,21 +6,21 @@ import argparse
 import json
 from pathlib import Path
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.cli.errors import OK
-from wcodec.cli.options import option, report_target
-from wcodec.cli.output_paths import source_file
+from wcodec.cli.options import add_report_option, check_report_target
+from wcodec.cli.output_paths import check_source
 
 EXAMPLE = "wcodec inspect model.h5.wcz --sort size"
 
 
-def options(verb: argparse.ArgumentParser) -> None:
-    """Add what the verb understands."""
-    verb.add_argument("source", metavar="X.wcz|SRC", type=Path, help="what encode wrote, or a model file")
-    verb.add_argument("--sort", choices=("size", "ratio", "error"), help="largest first (default: as in the file)")
-    verb.add_argument("--json", action="store_true", help="the numbers as JSON")
-    option(verb)
-    verb.add_argument("-f", "--force", action="store_true", help="overwrite the report")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument("source", metavar="X.wcz|SRC", type=Path, help="what encode wrote, or a model file")
+    parser.add_argument("--sort", choices=("size", "ratio", "error"), help="largest first (default: as in the file)")
+    parser.add_argument("--json", action="store_true", help="the numbers as JSON")
+    add_report_option(parser)
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,16 +28,18 @@ def run(args: argparse.Namespace) -> int:
 
     Raises: WcodecError, OSError.
     """
-    from wcodec.cli.tables import table
+    from wcodec.cli.tables import format_inspection
     from wcodec.reporting.inspection import inspect
 
-    source = source_file(args.source)
-    report = report_target(args)
+    source = check_source(args.source)
+    report = check_report_target(args)
     inspection = inspect(source)
     if report:
         from wcodec.reporting.html_report import write_report
         from wcodec.reporting.weight_histograms import make_file_histograms
 
         write_report(report, source.name, inspection, make_file_histograms(source), command="inspect")
-    streams.write_data(json.dumps(inspection.to_json(), indent=1) if args.json else table(inspection, args.sort))
+    stdio.write_data(
+        json.dumps(inspection.to_json(), indent=1) if args.json else format_inspection(inspection, args.sort)
+    )
     return OK

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.cli.errors import OK
-from wcodec.cli.options import input_options, option, parse_seconds, parse_threads, report_target
-from wcodec.cli.output_paths import source_file
+from wcodec.cli.options import add_input_options, add_report_option, check_report_target, parse_seconds, parse_threads
+from wcodec.cli.output_paths import check_source
 from wcodec.planning.recipe import QUANTIZERS
 
 if TYPE_CHECKING:
@@ -26,20 +26,20 @@ WANT_DATA = ("limit", "rescale", "model")
 """Options that mean nothing without --data."""
 
 
-def options(verb: argparse.ArgumentParser) -> None:
-    """Add what the verb understands."""
-    verb.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
-    verb.add_argument("--points", metavar="N", type=int, default=8, help="codings to try (default: 8)")
-    verb.add_argument("--time-limit", metavar="T", default="5m", help="begin nothing after it (default: 5m)")
-    verb.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
-    option(verb)
-    verb.add_argument("-f", "--force", action="store_true", help="overwrite the report")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
+    parser.add_argument("--points", metavar="N", type=int, default=8, help="codings to try (default: 8)")
+    parser.add_argument("--time-limit", metavar="T", default="5m", help="begin nothing after it (default: 5m)")
+    parser.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
+    add_report_option(parser)
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
-    learning = verb.add_argument_group("by what the model computes (needs wcodec[keras])")
+    learning = parser.add_argument_group("by what the model computes (needs wcodec[keras])")
     learning.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
-    input_options(learning)
+    add_input_options(learning)
 
-    how = verb.add_argument_group("how it is coded (as for encode)")
+    how = parser.add_argument_group("how it is coded (as for encode)")
     how.add_argument("--quantizer", choices=QUANTIZERS, help="how the values are chosen (default: auto)")
     how.add_argument("--set", metavar="RE:...", action="append", help="options for some tensors: 'conv:bits=8'")
     how.add_argument("--include", metavar="RE", action="append", help="only these are lossy")
@@ -58,21 +58,21 @@ def run(args: argparse.Namespace) -> int:
     """
     from wcodec.planning.parsing import recipe_from
 
-    source = source_file(args.source)
+    source = check_source(args.source)
     recipe = recipe_from({word: getattr(args, word) for word in REQUEST})
     seconds = parse_seconds(args.time_limit)
-    report = report_target(args)
-    from wcodec.cli.tables import sweep_tables
+    report = check_report_target(args)
+    from wcodec.cli.tables import format_sweep
     from wcodec.reporting.html_report import write_report
     from wcodec.reporting.sweep import sweep
     from wcodec.reporting.weight_histograms import make_histograms
 
-    told = (lambda _: None) if args.quiet else streams.write_note
+    log = (lambda _: None) if args.quiet else stdio.write_note
     if not args.data:
         _refuse_without_data(args)
     bench = _bench(args, source, recipe) if args.data else None
     for sentence in bench.said if bench and not args.quiet else ():
-        told(sentence)
+        log(sentence)
     shown: list[tuple[Inspection, tuple[WeightHistogram, ...]]] = []
 
     def show(coded: Path, numbers: Inspection) -> None:
@@ -80,20 +80,20 @@ def run(args: argparse.Namespace) -> int:
             shown.append((numbers, make_histograms(source, coded)))
 
     found = sweep(
-        source, recipe, points=args.points, seconds=seconds, oracle=bench, threads=args.threads, log=told, show=show
+        source, recipe, points=args.points, seconds=seconds, oracle=bench, threads=args.threads, log=log, show=show
     )
     if report:
         write_report(report, source.name, shown[0][0], shown[0][1], sweep=found, command="sweep")
     if not found.complete:
-        told(f"{args.time_limit} were over before all was measured: --time-limit gives more, --points asks for less")
-    streams.write_data(json.dumps(found.to_json(), indent=1) if args.json else sweep_tables(found))
+        log(f"{args.time_limit} were over before all was measured: --time-limit gives more, --points asks for less")
+    stdio.write_data(json.dumps(found.to_json(), indent=1) if args.json else format_sweep(found))
     return OK
 
 
 def _bench(args: argparse.Namespace, source: Path, recipe: Recipe) -> Bench:
     from wcodec.calibration.request import Wish
     from wcodec.calibration.sweep_judge import judge
-    from wcodec.cli.commands.encode_calibrated import sharing_of
+    from wcodec.cli.commands.encode_calibrated import requested_codebooks
 
     return judge(
         source,
@@ -105,7 +105,7 @@ def _bench(args: argparse.Namespace, source: Path, recipe: Recipe) -> Bench:
             imports=args.imports,
             unsafe=args.unsafe,
             seed=recipe.seed,
-            sharing=sharing_of(recipe.options),
+            sharing=requested_codebooks(recipe.options),
             recipe=recipe,
         ),
     )

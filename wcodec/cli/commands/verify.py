@@ -6,19 +6,19 @@ import argparse
 import time
 from pathlib import Path
 
-from wcodec.cli import stdio as streams
+from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.options import parse_threads
-from wcodec.cli.output_paths import source_file
+from wcodec.cli.output_paths import check_source
 
 EXAMPLE = "wcodec verify model.h5.wcz"
 
 
-def options(verb: argparse.ArgumentParser) -> None:
-    """Add what the verb understands."""
-    verb.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
-    verb.add_argument("--base", metavar="OLD", type=Path, help="the file that it was coded against, where it was")
-    verb.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
+    parser.add_argument("--base", metavar="OLD", type=Path, help="the file that it was coded against, where it was")
+    parser.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,17 +26,17 @@ def run(args: argparse.Namespace) -> int:
 
     Raises: WcodecError, OSError.
     """
-    source = source_file(args.source)
-    from wcodec.cli.progress import watched
+    source = check_source(args.source)
+    from wcodec.cli.progress import show_progress
     from wcodec.pipeline.folder_decoder import verify
     from wcodec.reporting.number_format import format_size
 
     start = time.perf_counter()
-    with watched("verify", args.quiet) as progress:
+    with show_progress("verify", args.quiet) as progress:
         containers = verify(source, base=args.base, threads=args.threads, progress=progress)
     if not args.quiet:
         seconds = time.perf_counter() - start
         tensors = sum(len(container.tensors) for container in containers)
         total = format_size(sum(container.file_bytes for container in containers))
-        streams.write_note(f"{source}: ok, {tensors} tensors, {total}, all checksums fit, {seconds:.1f} s")
+        stdio.write_note(f"{source}: ok, {tensors} tensors, {total}, all checksums fit, {seconds:.1f} s")
     return OK
