@@ -73,7 +73,7 @@ def test_the_network_gets_smaller_within_the_divergence_allowed(subject: Subject
     start = attempt(subject, 1.0, 0.1)
     before = subject.model.get_weights()
     target = 1.1 * start.divergence
-    found = distill(subject, start, Budget(kl=target), steps=300, seconds=None, seed=0)
+    found = distill(subject, start, Budget(kl=target), steps=900, seconds=None, seed=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, subject.model.get_weights(), strict=True))
     assert found.bytes < 0.85 * start.bytes
     assert found.divergence <= target
@@ -271,10 +271,10 @@ def test_short_numbers_have_the_mantissa_of_steps() -> None:
 # --- the whole -----------------------------------------------------------------------------------------------------
 def test_a_sample_gets_smaller_than_by_rounding_alone() -> None:
     model = load_model(SAMPLES / "lenet300.h5")
-    examples = load(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=2000)
+    examples = load(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=5000)
     start = calibrate(model, examples, 0.5, most=1000)
     whole = bench(model, examples)
-    found = distill(whole, start, Budget(kl=0.014), steps=400, seconds=None, seed=0)
+    found = distill(whole, start, Budget(kl=0.014), steps=1200, seconds=None, seed=0)
     assert found.bytes < 0.95 * start.bytes
     put(model, found)
     accuracy = evaluate(model, f"{SAMPLES / 'mnist.npz'}:test").accuracy

@@ -13,12 +13,12 @@ from conftest import Run
 def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
     """A small network coded for its inputs by rounding alone."""
     target = tmp_path / "tuned.wcz"
-    words = ["--data", f"{samples / 'mnist.npz'}:train", "--limit", "1000", "--max-drop", "0.5", "--tune", "0"]
+    words = ["--data", f"{samples / 'mnist.npz'}:train", "--limit", "500", "--max-drop", "0.5", "--tune", "0"]
     done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", target, *words)
     assert done.returncode == 0, done.stderr
-    assert "200 of 1,000 inputs were kept apart" in done.stderr
+    assert "100 of 500 inputs were kept apart" in done.stderr
     assert "one standard error is forgiven" in done.stderr
-    assert "measured on 200 inputs kept apart" in done.stderr
+    assert "measured on 100 inputs kept apart" in done.stderr
     return target
 
 
@@ -59,7 +59,7 @@ def test_a_budget_of_answers_and_one_of_weights_are_not_asked_together(
     assert refused.returncode == 2
 
 
-DATA = ["--limit", "600", "--tune", "0"]
+DATA = ["--limit", "200", "--tune", "0"]
 
 
 @pytest.mark.parametrize("size", [["--target-size", "7000"], ["--target-ratio", "14.4"]], ids=["bytes", "ratio"])
