@@ -36,7 +36,7 @@ def test_a_network_coded_for_its_inputs_is_smaller_and_answers_nearly_alike(
 
 
 def test_a_budget_that_nothing_meets_is_exit_4_and_no_file(wcodec: Run, samples: Path, tmp_path: Path) -> None:
-    words = ["--data", f"{samples / 'mnist.npz'}:train", "--limit", "200", "--max-drop", "0", "--tune", "0", "-q"]
+    words = ["--data", f"{samples / 'mnist.npz'}:train", "--limit", "50", "--max-drop", "0", "--tune", "0", "-q"]
     refused = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "m.wcz", *words)
     assert refused.returncode == 4
     assert len(refused.stderr.splitlines()) == 1
