@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wcodec.errors import WcodecError
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import Evaluation, evaluate
-from wcodec.evaluation.keras_backend import hushed, keras
+from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.pipeline.decoder import decode
 from wcodec.pipeline.encoder import encode
@@ -70,7 +70,7 @@ def measured(
     Raises: WcodecError.
     """
     original = load_model(source)
-    examples = load(spec, model_inputs(original))
+    examples = load_examples(spec, model_inputs(original))
     examples = replace(
         examples,
         inputs=tuple(array[:limit] for array in examples.inputs),
@@ -136,7 +136,7 @@ def main() -> None:
     every: list[Measured] = []
     for source in networks(options.models):
         try:
-            with hushed():
+            with silence_keras():
                 for one in measured(source, presets, options.data, dict(options.say), options.limit):
                     print(row(one), flush=True)
                     every.append(one)

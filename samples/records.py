@@ -23,7 +23,7 @@ import numpy as np
 import records_page
 import train
 
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.weight_mapping import tensor_names
@@ -104,7 +104,7 @@ def float_network(name: str, seed: int, folder: Path) -> Path:
 
 def lessons(name: str, model: keras.Model, seed: int) -> tuple[Exam, School]:
     """What chooses, and what is learned from: the images as they are, and moved, with the answers of the network."""
-    every = load(f"{MNIST}:train", model_inputs(model))
+    every = load_examples(f"{MNIST}:train", model_inputs(model))
     assert every.labels is not None
     images, labels = every.inputs[0], every.labels
     course, rng = COURSES[name], np.random.default_rng(seed)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wcodec.calibration.session import Subject
-from wcodec.calibration.session import prepare as prepare_subject
+from wcodec.calibration import session
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.model_loader import model_inputs
@@ -71,5 +70,5 @@ def some(model: Model, count: int) -> Examples:
     return Examples(tuple(array.astype(np.float32) for array in drawn))
 
 
-def prepare(model: Model, examples: Examples) -> Subject:
-    return prepare_subject(model, examples, most=1000)
+def prepare_session(model: Model, examples: Examples) -> session.CalibrationSession:
+    return session.prepare_session(model, examples, most=1000)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wcodec.calibration.codebook_fitting import Book, feedback, fitted
-from wcodec.calibration.gptq import damped
+from wcodec.calibration.codebook_fitting import Codebook, assign_with_feedback, fit_codebook
+from wcodec.calibration.gptq import damp
 from wcodec.codec.dequantization import round_step
 from wcodec.codec.quantizers.product import assign, blocks, learn, lookup
 
@@ -24,7 +24,7 @@ def lost(x: np.ndarray, weights: np.ndarray, after: np.ndarray) -> float:
     return float(np.square(x @ (weights - after)).sum() / np.square(x @ weights).sum())
 
 
-def decoded(book: Book, codes: np.ndarray) -> np.ndarray:
+def decoded(book: Codebook, codes: np.ndarray) -> np.ndarray:
     return book.centroids[codes].transpose(0, 2, 1).reshape(-1, codes.shape[1])
 
 
@@ -32,7 +32,7 @@ def decoded(book: Book, codes: np.ndarray) -> np.ndarray:
 def test_outputs_lose_less_than_by_codebooks_of_the_weights_alone(block: int, size: int, part: float) -> None:
     """part: of that loss. Seen on three draws: 0.19-0.25, 0.18-0.22, 0.32-0.34 and 0.53-0.54; long blocks gain less."""
     weights, x = layer(48, 200)
-    book, codes = fitted(weights, damped(x.T @ x / len(x), 0.01), block, size, 0.0)
+    book, codes = fit_codebook(weights, damp(x.T @ x / len(x), 0.01), block, size, 0.0)
     vectors = blocks(np.ascontiguousarray(weights.T), block)
     alone = learn(vectors, size, 0.0, round_step)
     plain = lookup(assign(vectors, alone), alone).reshape(200, 48).T
@@ -43,13 +43,13 @@ def test_outputs_lose_less_than_by_codebooks_of_the_weights_alone(block: int, si
 
 def test_a_price_of_bits_is_paid_in_error() -> None:
     weights, x = layer(40, 150)
-    power = damped(x.T @ x / len(x), 0.01)
+    power = damp(x.T @ x / len(x), 0.01)
 
     def bits(codes: np.ndarray) -> float:
         part = np.unique(codes, return_counts=True)[1] / codes.size
         return float(-(part * np.log2(part)).sum())
 
-    found = [fitted(weights, power, 4, 64, rate) for rate in (0.0, 0.1, 0.5)]
+    found = [fit_codebook(weights, power, 4, 64, rate) for rate in (0.0, 0.1, 0.5)]
     entropies = [bits(codes) for _, codes in found]
     errors = [lost(x, weights, decoded(book, codes)) for book, codes in found]
     assert entropies == sorted(entropies, reverse=True)
@@ -58,17 +58,17 @@ def test_a_price_of_bits_is_paid_in_error() -> None:
 
 def test_with_white_inputs_feedback_changes_nothing() -> None:
     weights = RNG.normal(size=(12, 30)).astype(np.float32)
-    book = Book(np.array([[0.0], [-1.0], [1.0], [2.0]]), np.zeros(4))
-    moved, codes = feedback(weights, np.eye(12), book)
+    book = Codebook(np.array([[0.0], [-1.0], [1.0], [2.0]]), np.zeros(4))
+    moved, codes = assign_with_feedback(weights, np.eye(12), book)
     assert np.allclose(moved[:, :, 0], weights)
     assert np.array_equal(codes, np.argmin(np.abs(weights[:, :, None] - book.centroids[:, 0]), axis=2))
 
 
 def test_feedback_in_groups_is_feedback_one_by_one() -> None:
     weights, x = layer(130, 7)
-    upper = np.linalg.cholesky(damped(x.T @ x / len(x), 0.1)[::-1, ::-1])[::-1, ::-1]
-    book = Book(np.array([[0.0, 0.0], [-1.0, 1.0], [1.0, 0.5], [0.0, -2.0]]), np.zeros(4))
-    moved, codes = feedback(weights, upper, book)
+    upper = np.linalg.cholesky(damp(x.T @ x / len(x), 0.1)[::-1, ::-1])[::-1, ::-1]
+    book = Codebook(np.array([[0.0, 0.0], [-1.0, 1.0], [1.0, 0.5], [0.0, -2.0]]), np.zeros(4))
+    moved, codes = assign_with_feedback(weights, upper, book)
     errors = weights - book.centroids[codes].transpose(0, 2, 1).reshape(130, 7)
     for i in range(65):
         rows = slice(2 * i, 2 * i + 2)
@@ -78,5 +78,5 @@ def test_feedback_in_groups_is_feedback_one_by_one() -> None:
 
 def test_fewer_weights_than_codes_and_zeros_alone_have_codebooks_too() -> None:
     for weights in (np.ones((4, 1), np.float32), np.zeros((4, 3), np.float32)):
-        book, codes = fitted(weights, np.eye(4), 2, 16, 0.0)
+        book, codes = fit_codebook(weights, np.eye(4), 2, 16, 0.0)
         assert np.allclose(decoded(book, codes), weights)

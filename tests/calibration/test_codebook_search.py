@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from keras_kinds import KINDS, prepare, some
+from keras_kinds import KINDS, prepare_session, some
 
 import wcodec
-from wcodec.calibration.budget import Budget
-from wcodec.calibration.codebook_search import share, share_within
-from wcodec.calibration.codebook_weights import Sharing
-from wcodec.calibration.session import prepare as tuned_on
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.codebook_search import run_codebook_trial, search_codebooks
+from wcodec.calibration.codebook_weights import CodebookRequest
+from wcodec.calibration.session import prepare_session as tuned_on
 from wcodec.cli import main
 from wcodec.errors import BudgetError
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate
-from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.metrics import divergence
+from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
 
 if TYPE_CHECKING:
@@ -34,18 +34,18 @@ def kind(request: pytest.FixtureRequest) -> Model:
     return model
 
 
-SHARINGS = [Sharing("kmeans", 9), Sharing("product", 32), Sharing("product", None, 3)]
+SHARINGS = [CodebookRequest("kmeans", 9), CodebookRequest("product", 32), CodebookRequest("product", None, 3)]
 
 
 @pytest.mark.parametrize("sharing", SHARINGS, ids=str)
-def test_every_kind_of_layer_can_share_and_gets_its_weights_back(kind: Model, sharing: Sharing) -> None:
+def test_every_kind_of_layer_can_share_and_gets_its_weights_back(kind: Model, sharing: CodebookRequest) -> None:
     before = kind.get_weights()
-    subject = prepare(kind, some(kind, 60))
-    found = share(subject, sharing, 0.5)
+    session = prepare_session(kind, some(kind, 60))
+    found = run_codebook_trial(session, sharing, 0.5)
     assert all(np.array_equal(a, b) for a, b in zip(before, kind.get_weights(), strict=True))
-    assert np.isfinite(found.divergence)
-    assert set(found.kernels) == {kernel.index for kernel in subject.kernels}
-    for kernel in subject.kernels:
+    assert np.isfinite(found.kl)
+    assert set(found.kernels) == {kernel.index for kernel in session.kernels}
+    for kernel in session.kernels:
         tuned = found.kernels[kernel.index]
         assert tuned.values.shape == kernel.original.shape
         assert tuned.shared is not None or tuned.how == "table"
@@ -92,8 +92,8 @@ def test_the_command_writes_what_was_found_within_the_predicted_budget(
         assert np.isfinite(opened[name]).all()
     # The budget is of the drop that the divergence predicts: on this network accuracy falls two to three times as far.
     original = load_model(model)
-    subject = tuned_on(original, load(str(data), model_inputs(original)), most=2000)
-    assert 42 * divergence(outputs_of(restored, subject.held_out), subject.outputs) <= 4
+    session = tuned_on(original, load_examples(str(data), model_inputs(original)), most=2000)
+    assert 42 * kl_divergence(compute_outputs(restored, session.held_out), session.outputs) <= 4
     found = evaluate(restored, str(data), original)
     if "3" in words:
         kernel = next(opened[name] for name in opened if opened[name].shape == (288, 30))
@@ -116,10 +116,12 @@ def test_a_budget_that_no_codebook_meets_is_an_error(trained: tuple[Path, Path],
 
 def test_more_budget_is_a_smaller_file(trained: tuple[Path, Path]) -> None:
     loaded = load_model(trained[0])
-    subject = prepare(loaded, some(loaded, 300))
+    session = prepare_session(loaded, some(loaded, 300))
     told: list[float] = []
     tight, loose = (
-        share_within(subject, Sharing("product"), Budget(drop=budget), progress=lambda one: told.append(one.drop))
+        search_codebooks(
+            session, CodebookRequest("product"), AccuracyBudget(drop=budget), progress=lambda one: told.append(one.drop)
+        )
         for budget in (0.5, 20.0)
     )
     assert tight.drop <= 0.5
@@ -127,7 +129,7 @@ def test_more_budget_is_a_smaller_file(trained: tuple[Path, Path]) -> None:
     assert loose.bytes < tight.bytes
     assert len(told) > 2
     with pytest.raises(BudgetError):
-        share_within(subject, Sharing("kmeans", 2), Budget(drop=0.0))
+        search_codebooks(session, CodebookRequest("kmeans", 2), AccuracyBudget(drop=0.0))
 
 
 def test_codebooks_and_a_budget_of_bytes_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:

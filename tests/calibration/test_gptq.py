@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from wcodec.calibration.gptq import aimed, damped, feedback_matrix, latents
-from wcodec.calibration.linear_ops import patches
+from wcodec.calibration.gptq import correct_for_drift, damp, feedback_matrix, gptq_round
+from wcodec.calibration.linear_ops import extract_patches
 from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.metrics import divergence
+from wcodec.evaluation.metrics import kl_divergence
 
 if TYPE_CHECKING:
     pass
@@ -22,8 +22,8 @@ Float32 = npt.NDArray[np.float32]
 
 def plain_latents(weights: Float32, moments_: npt.NDArray[np.float64], damping: float) -> Float32:
     """GPTQ as its paper has it: by the Cholesky factor of the inverse, one row after another."""
-    damped = moments_ + damping * np.diagonal(moments_).mean() * np.eye(len(moments_))
-    factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+    damp = moments_ + damping * np.diagonal(moments_).mean() * np.eye(len(moments_))
+    factor = np.linalg.cholesky(np.linalg.inv(damp)).T
     moved = weights.astype(np.float64)
     for i in range(len(moved)):
         error = (moved[i] - np.rint(moved[i])) / factor[i, i]
@@ -41,14 +41,14 @@ def correlated(rows: int, inputs: int) -> Float32:
 def test_feedback_is_that_of_the_papers_inverse(inputs: int) -> None:
     x = correlated(1000, inputs).astype(np.float64)
     weights = RNG.normal(size=(inputs, 7)).astype(np.float32) * 3
-    found = latents(weights, feedback_matrix(damped(x.T @ x / 1000, 0.01)))
+    found = gptq_round(weights, feedback_matrix(damp(x.T @ x / 1000, 0.01)))
     assert np.allclose(found, plain_latents(weights, x.T @ x / 1000, 0.01), atol=1e-3)
 
 
 def test_feedback_lowers_the_error_of_the_outputs() -> None:
     x = correlated(1000, 100)
     weights = RNG.normal(size=(100, 20)).astype(np.float32)
-    moved = latents(weights, feedback_matrix(damped((x.T @ x).astype(np.float64), 0.01)))
+    moved = gptq_round(weights, feedback_matrix(damp((x.T @ x).astype(np.float64), 0.01)))
     fed, plain = (np.square(x @ (np.rint(w) - weights)).sum() for w in (moved, weights))
     assert fed < 0.5 * plain
 
@@ -58,16 +58,16 @@ def test_weights_are_aimed_at_what_the_original_computed() -> None:
     x = x0 @ (np.eye(20) + RNG.normal(size=(20, 20)) / 10)
     weights = RNG.normal(size=(20, 3)).astype(np.float32)
     best = np.linalg.lstsq(x, x0 @ weights, rcond=None)[0]
-    assert np.allclose(aimed(weights, damped(x.T @ x, 0), x.T @ (x0 - x)), best, atol=1e-4)
+    assert np.allclose(correct_for_drift(weights, damp(x.T @ x, 0), x.T @ (x0 - x)), best, atol=1e-4)
 
 
 def test_inputs_that_never_speak_get_no_feedback() -> None:
     x = correlated(100, 10)
     x[:, 3] = 0
-    feedback = feedback_matrix(damped((x.T @ x).astype(np.float64), 0.01))
+    feedback = feedback_matrix(damp((x.T @ x).astype(np.float64), 0.01))
     assert not feedback[3].any()
     assert not feedback[:, 3].any()
-    assert np.isfinite(feedback_matrix(damped(np.zeros((4, 4)), 0.1))).all()
+    assert np.isfinite(feedback_matrix(damp(np.zeros((4, 4)), 0.1))).all()
 
 
 @pytest.mark.parametrize(
@@ -87,20 +87,20 @@ def test_patches_times_the_kernel_are_the_convolution(
     layer = kind(5, kernel, strides=strides, dilation_rate=dilations, padding=padding, use_bias=False)
     images = RNG.normal(size=(2, *shape)).astype(np.float32)
     outputs = np.asarray(layer(images))
-    rows = patches(images, kernel, strides, dilations, padding, 10**6, RNG)
+    rows = extract_patches(images, kernel, strides, dilations, padding, 10**6, RNG)
     assert np.allclose(rows @ np.asarray(layer.kernel).reshape(-1, 5), outputs.reshape(-1, 5), atol=1e-5)
-    assert patches(images, kernel, strides, dilations, padding, 3, RNG).shape == (3, rows.shape[1])
+    assert extract_patches(images, kernel, strides, dilations, padding, 3, RNG).shape == (3, rows.shape[1])
 
 
 def test_divergence_is_of_probabilities_logits_or_values() -> None:
     logits, moved = RNG.normal(size=(50, 4)), RNG.normal(size=(50, 4))
     p, q = (np.exp(y) / np.exp(y).sum(axis=1, keepdims=True) for y in (logits, moved))
     expected = (p * np.log(p / q)).sum(axis=1).mean()
-    assert divergence((moved,), (logits,)) == pytest.approx(expected)
-    assert divergence((q,), (p,)) == pytest.approx(expected)
-    assert divergence((logits, moved), (logits, logits)) == pytest.approx(expected)
-    assert divergence((q[:, :1],), (p[:, :1],)) > 0
-    assert divergence((3 * logits[:, :1],), (logits[:, :1],)) == pytest.approx(
+    assert kl_divergence((moved,), (logits,)) == pytest.approx(expected)
+    assert kl_divergence((q,), (p,)) == pytest.approx(expected)
+    assert kl_divergence((logits, moved), (logits, logits)) == pytest.approx(expected)
+    assert kl_divergence((q[:, :1],), (p[:, :1],)) > 0
+    assert kl_divergence((3 * logits[:, :1],), (logits[:, :1],)) == pytest.approx(
         4 * np.square(logits[:, 0]).mean() / logits[:, 0].var()
     )
-    assert divergence((logits * np.nan,), (logits,)) == np.inf
+    assert kl_divergence((logits * np.nan,), (logits,)) == np.inf

@@ -11,26 +11,26 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from wcodec.calibration.activations import Float32, rows_met, rows_met_by_all
-from wcodec.calibration.hessian import moments
-from wcodec.calibration.hooks import count_calls, watched
-from wcodec.calibration.linear_ops import Arguments, Site, sites_of
-from wcodec.calibration.quantizable_weights import all_layers, kernels_of, steps_of, values_of
+from wcodec.calibration.activations import Float32, record_all_rows, record_rows
+from wcodec.calibration.hessian import accumulate_hessians
+from wcodec.calibration.hooks import count_calls, intercept_calls
+from wcodec.calibration.linear_ops import Arguments, LinearOp, find_linear_ops
+from wcodec.calibration.quantizable_weights import find_kernels, initial_steps, list_layers, read_values
 from wcodec.calibration.step_search import calibrate
-from wcodec.calibration.trial import Calibration, attempt, balance
+from wcodec.calibration.trial import CalibrationResult, balance_steps, run_trial
 from wcodec.codec.dequantization import round_step
 from wcodec.errors import BudgetError, RecipeError
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate
-from wcodec.evaluation.inference import outputs_of, packed
+from wcodec.evaluation.inference import compute_outputs, pack_inputs
 from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.metrics import divergence
+from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
 
 if TYPE_CHECKING:
     from keras import Model
 
-from keras_kinds import KINDS, network, prepare, shared, some
+from keras_kinds import KINDS, network, prepare_session, shared, some
 
 SAMPLES = ROOT / "samples"
 RNG = np.random.default_rng(3)
@@ -46,26 +46,26 @@ def kind(request: pytest.FixtureRequest) -> tuple[Model, int]:
 
 def test_kernels_get_feedback_wherever_they_multiply_rows(kind: tuple[Model, int]) -> None:
     model, fed = kind
-    assert sum(kernel.site is not None for kernel in kernels_of(model)) == fed
-    for kernel in kernels_of(model):
-        if kernel.site is not None:
-            assert np.array_equal(kernel.site.kernel(kernel.site.matrix(kernel.original)), kernel.original)
+    assert sum(kernel.op is not None for kernel in find_kernels(model)) == fed
+    for kernel in find_kernels(model):
+        if kernel.op is not None:
+            assert np.array_equal(kernel.op.kernel(kernel.op.matrix(kernel.original)), kernel.original)
 
 
 def test_the_rows_times_the_matrix_are_what_the_layer_computes(kind: tuple[Model, int]) -> None:
     model, _ = kind
-    for layer in all_layers(model):
-        sites = sites_of(layer)
-        if len(sites) == 1 and getattr(layer, "activation", None) in (None, keras().activations.linear):
+    for layer in list_layers(model):
+        ops = find_linear_ops(layer)
+        if len(ops) == 1 and getattr(layer, "activation", None) in (None, keras().activations.linear):
             if layer.bias is not None:
                 layer.bias.assign(0 * layer.bias)
-            with watched(layer, partial(check, sites[0])):
-                model(packed(model, some(model, 3).inputs))
+            with intercept_calls(layer, partial(check, ops[0])):
+                model(pack_inputs(model, some(model, 3).inputs))
 
 
-def check(site: Site, own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
+def check(op: LinearOp, own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
     outputs = own(*given, **named)
-    found = site.rows((*given, *named.values()), 10**6, RNG) @ site.matrix(values_of(site.variable))
+    found = op.rows((*given, *named.values()), 10**6, RNG) @ op.matrix(read_values(op.variable))
     assert np.allclose(found.reshape(-1), np.asarray(outputs).reshape(-1), atol=1e-4)
     return outputs
 
@@ -73,21 +73,21 @@ def check(site: Site, own: Callable[..., object], given: Arguments, named: dict[
 def test_an_attempt_measures_and_puts_the_weights_back(kind: tuple[Model, int]) -> None:
     model, _ = kind
     before = model.get_weights()
-    subject = prepare(model, some(model, 60))
-    fine, coarse = attempt(subject, 0.01, 0.1), attempt(subject, 2.0, 0.1)
+    session = prepare_session(model, some(model, 60))
+    fine, coarse = run_trial(session, 0.01, 0.1), run_trial(session, 2.0, 0.1)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    assert fine.divergence < min(1e-3, coarse.divergence)
+    assert fine.kl < min(1e-3, coarse.kl)
     assert fine.bytes > coarse.bytes
-    for kernel, found in zip(subject.kernels, sorted(fine.latents, key=lambda one: one.index), strict=True):
+    for kernel, found in zip(session.kernels, sorted(fine.latents, key=lambda one: one.index), strict=True):
         assert found.index == kernel.index
         assert found.step == round_step(found.step)
         assert np.abs(found.levels * found.step - kernel.original).max() < 0.2
-    assert attempt(subject, 2.0, 0.1).divergence == coarse.divergence
+    assert run_trial(session, 2.0, 0.1).kl == coarse.kl
 
 
 def test_shared_layers_and_steps_of_sequences_count_their_calls() -> None:
     model = shared(keras().layers)
-    dense = next(layer for layer in all_layers(model) if type(layer).__name__ == "Dense")
+    dense = next(layer for layer in list_layers(model) if type(layer).__name__ == "Dense")
     assert count_calls(model, [dense], some(model, 3).inputs) == [2]
 
 
@@ -95,14 +95,14 @@ def test_moments_are_means_over_all_rows_in_parts_where_wide(monkeypatch: pytest
     monkeypatch.setattr("wcodec.calibration.hessian.WIDEST", 4)
     model = network((6,), keras().layers.Dense(5))
     dense, x = model.layers[0], some(model, 30).inputs[0].astype(np.float32)
-    rows = list(rows_met(model, dense, sites_of(dense), [(x[:10],), (x[10:],)], 1, 0))
-    ((first, second),) = moments(sites_of(dense), rows, [(2 * rows[0][0],), (2 * rows[1][0],)])
+    rows = list(record_rows(model, dense, find_linear_ops(dense), [(x[:10],), (x[10:],)], 1, 0))
+    ((first, second),) = accumulate_hessians(find_linear_ops(dense), rows, [(2 * rows[0][0],), (2 * rows[1][0],)])
     assert np.allclose(first.power, x[:, :3].T @ x[:, :3] / 30, atol=1e-5)
     assert np.allclose(second.power, x[:, 3:].T @ x[:, 3:] / 30, atol=1e-5)
     assert first.drift is not None
     assert np.allclose(first.drift, first.power, atol=1e-5)
-    assert moments(sites_of(dense), rows, None)[0][0].drift is None
-    assert np.isfinite(attempt(prepare(model, some(model, 60)), 0.5, 0.1).divergence)
+    assert accumulate_hessians(find_linear_ops(dense), rows, None)[0][0].drift is None
+    assert np.isfinite(run_trial(prepare_session(model, some(model, 60)), 0.5, 0.1).kl)
 
 
 def test_biases_gains_and_statistics_are_kept() -> None:
@@ -110,17 +110,17 @@ def test_biases_gains_and_statistics_are_kept() -> None:
     model = network(
         (6, 3), of.Normalization(), of.Dense(5), of.BatchNormalization(), of.LayerNormalization((1, 2)), of.GRU(4)
     )
-    names = [model.weights[kernel.index].path.split("/", 1)[-1] for kernel in kernels_of(model)]
+    names = [model.weights[kernel.index].path.split("/", 1)[-1] for kernel in find_kernels(model)]
     assert [name.rpartition("/")[2] for name in names] == ["kernel", "kernel", "recurrent_kernel", "kernel"]
 
 
 def test_steps_grow_with_rms_and_number_and_zeros_have_none() -> None:
     model = network((6,), keras().layers.Dense(50), keras().layers.Dense(50, kernel_initializer="zeros"))
-    steps = steps_of(kernels_of(model), 1.0)
-    rms = [np.sqrt(np.square(kernel.original).mean()) for kernel in kernels_of(model)]
+    steps = initial_steps(find_kernels(model), 1.0)
+    rms = [np.sqrt(np.square(kernel.original).mean()) for kernel in find_kernels(model)]
     assert steps[0] == pytest.approx(rms[0] * (300 / 2500) ** 0.25, rel=0.01)
     assert steps[1] == 0
-    assert attempt(prepare(model, some(model, 50)), 1.0, 0.1).latents[1].levels.any() == np.False_
+    assert run_trial(prepare_session(model, some(model, 50)), 1.0, 0.1).latents[1].levels.any() == np.False_
 
 
 def test_kernels_that_matter_little_get_larger_steps() -> None:
@@ -128,12 +128,12 @@ def test_kernels_that_matter_little_get_larger_steps() -> None:
     given = keras().Input((6,))
     loud, low = of.Dense(4, name="loud")(given), of.Dense(4, name="low")(given)
     model = keras().Model(given, of.Add()([loud, of.Rescaling(1 / 100)(low)]))
-    subject = prepare(model, some(model, 500))
-    paths = [kernel.variable.path for kernel in subject.kernels]
-    factors = dict(zip(paths, balance(subject, 1.0, 0.1), strict=True))
+    session = prepare_session(model, some(model, 500))
+    paths = [kernel.variable.path for kernel in session.kernels]
+    factors = dict(zip(paths, balance_steps(session, 1.0, 0.1), strict=True))
     assert factors["low/kernel"] > 4 * factors["loud/kernel"]
     before = model.get_weights()
-    assert len(balance(prepare(model, some(model, 50)), 1.0, 0.1)) == 2
+    assert len(balance_steps(prepare_session(model, some(model, 50)), 1.0, 0.1)) == 2
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
@@ -147,14 +147,14 @@ def test_batch_normalization_gets_the_statistics_that_answer_best_and_dropout_st
     kept = np.linspace(-1, 1, 30), np.linspace(0.5, 2, 30)
     norm.moving_mean.assign(kept[0])
     norm.moving_variance.assign(kept[1])
-    subject = prepare(model, examples)
-    found = attempt(subject, 2.0, 0.1)
+    session = prepare_session(model, examples)
+    found = run_trial(session, 2.0, 0.1)
     assert not norm.trainable
     assert norm.momentum == 0.99
     assert [model.weights[index].name for index, _ in found.statistics] == ["moving_mean", "moving_variance"]
 
     def met() -> Float32:
-        return np.concatenate([np.asarray(model.layers[0](batch[0])) for batch in subject.normalizing])
+        return np.concatenate([np.asarray(model.layers[0](batch[0])) for batch in session.normalizing])
 
     usual = met()
     for one in found.latents:
@@ -166,8 +166,8 @@ def test_batch_normalization_gets_the_statistics_that_answer_best_and_dropout_st
     for mean, variance in (kept, moved, anew):
         norm.moving_mean.assign(mean)
         norm.moving_variance.assign(variance)
-        moved_by.append(divergence(outputs_of(model, subject.held_out), subject.outputs))
-    assert found.divergence == pytest.approx(min(moved_by), rel=0.02)
+        moved_by.append(kl_divergence(compute_outputs(model, session.held_out), session.outputs))
+    assert found.kl == pytest.approx(min(moved_by), rel=0.02)
     mean, variance = (kept, moved, anew)[int(np.argmin(moved_by))]
     assert np.allclose(found.statistics[0][1], mean, atol=1e-3)
     assert np.allclose(found.statistics[1][1], variance, rtol=0.05)
@@ -176,25 +176,25 @@ def test_batch_normalization_gets_the_statistics_that_answer_best_and_dropout_st
 def test_rows_are_remembered_as_they_are_met_one_layer_at_a_time_and_no_more_than_there_is_room() -> None:
     of = keras().layers
     model = network((8, 8, 1), of.Conv2D(4, 3), of.Conv2D(6, 3), of.Flatten(), of.Dense(5))
-    subject = prepare(model, some(model, 60))
-    watching = [one for stage in subject.stages for one in stage.watching]
-    every = rows_met_by_all(model, watching, subject.fitting, 0, 1 << 20)
-    for one, rows in zip(watching, every, strict=True):
-        alone = rows_met(model, one.layer, one.sites, subject.fitting[: one.batches], one.calls, 0)
+    session = prepare_session(model, some(model, 60))
+    recorded = [one for group in session.groups for one in group.recorded]
+    every = record_all_rows(model, recorded, session.fitting, 0, 1 << 20)
+    for one, rows in zip(recorded, every, strict=True):
+        alone = record_rows(model, one.layer, one.ops, session.fitting[: one.batches], one.calls, 0)
         for (first,), (second,) in zip(rows, alone, strict=True):
             assert np.allclose(first, second, atol=1e-5)
     room = sum(rows.nbytes for batch in every[0] for rows in batch)
-    assert len(rows_met_by_all(model, watching, subject.fitting, 0, room)) == 1
+    assert len(record_all_rows(model, recorded, session.fitting, 0, room)) == 1
 
 
 def test_rows_are_as_many_where_fewer_batches_are_given_than_would_show_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wcodec.calibration.activations.ROWS", 64)
     model = network((20,), keras().layers.Dense(5))
-    subject = prepare(model, some(model, 60))
-    one = replace(subject.stages[0].watching[0], batches=5)
-    batches = subject.fitting[:1]
-    together = rows_met_by_all(model, [one], batches, 0, 1 << 20)[0][0]
-    alone = next(iter(rows_met(model, one.layer, one.sites, batches, one.calls, 0)))
+    session = prepare_session(model, some(model, 60))
+    one = replace(session.groups[0].recorded[0], batches=5)
+    batches = session.fitting[:1]
+    together = record_all_rows(model, [one], batches, 0, 1 << 20)[0][0]
+    alone = next(iter(record_rows(model, one.layer, one.ops, batches, one.calls, 0)))
     assert together[0].shape == alone[0].shape
 
 
@@ -202,11 +202,11 @@ def test_statistics_that_are_not_those_of_the_inputs_keep_the_answers_at_fine_st
     of = keras().layers
     model = network((6,), of.Dense(30), of.BatchNormalization(), of.Dense(5))
     model.layers[1].moving_mean.assign(np.linspace(-1, 1, 30))
-    assert attempt(prepare(model, some(model, 500)), 1e-3, 0.1).divergence < 1e-5
+    assert run_trial(prepare_session(model, some(model, 500)), 1e-3, 0.1).kl < 1e-5
 
 
 # --- the whole -----------------------------------------------------------------------------------------------------
-def tuned(model: Model, found: Calibration) -> Model:
+def tuned(model: Model, found: CalibrationResult) -> Model:
     weights = model.get_weights()
     for one in found.latents:
         weights[one.index] = one.levels * np.float32(one.step)
@@ -218,7 +218,7 @@ def tuned(model: Model, found: Calibration) -> Model:
 
 def test_a_sample_is_fifty_times_smaller_at_half_a_point() -> None:
     model = load_model(SAMPLES / "lenet300.h5")
-    examples = load(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=3000)
+    examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=3000)
     found = calibrate(model, examples, 0.5, most=1000)
     assert 15_000 < found.bytes < 21_000
     assert found.drop <= 0.5
@@ -229,10 +229,10 @@ def test_a_sample_is_fifty_times_smaller_at_half_a_point() -> None:
 
 def test_feedback_beats_plain_rounding_on_a_sample() -> None:
     model = load_model(SAMPLES / "lenet5.keras")
-    examples = load(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=300)
-    subject = prepare(model, examples)
-    fed, plain = attempt(subject, 4.8, 0.1), attempt(subject, 4.8, 1e6)
-    assert fed.divergence < 0.25 * plain.divergence
+    examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=300)
+    session = prepare_session(model, examples)
+    fed, plain = run_trial(session, 4.8, 0.1), run_trial(session, 4.8, 1e6)
+    assert fed.kl < 0.25 * plain.kl
 
 
 def test_a_budget_out_of_reach_is_said() -> None:
@@ -249,7 +249,7 @@ def test_the_search_does_not_end_before_something_is_within_the_budget() -> None
 def test_too_few_examples_and_networks_without_kernels_are_refused() -> None:
     model = network((6,), keras().layers.Dense(5))
     with pytest.raises(RecipeError, match="expected 10 examples or more, got 9"):
-        prepare(model, some(model, 9))
+        prepare_session(model, some(model, 9))
     bare = keras().Sequential([keras().layers.Input((4,)), keras().layers.BatchNormalization()])
     with pytest.raises(RecipeError, match="expected weights of two or more dimensions, found none"):
-        prepare(bare, some(bare, 20))
+        prepare_session(bare, some(bare, 20))

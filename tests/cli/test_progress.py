@@ -14,33 +14,33 @@ from pathlib import Path
 import pytest
 from conftest import HANG, command
 
-from wcodec.calibration.progress import Patience, Standing
+from wcodec.calibration.progress import Interruptible, SearchProgress
 from wcodec.cli.progress import show_search
 
 
 def test_lines_are_written_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
     with show_search(quiet=False) as watch:
-        watch(Standing("rounding", None, 12_345, 0.01, True))
+        watch(SearchProgress("rounding", None, 12_345, 0.01, True))
         for done in (0.1, 0.2, 0.3):
-            watch(Standing("training", done, 12_000, 0.02, False))
+            watch(SearchProgress("training", done, 12_000, 0.02, False))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "rounding: about 12,345 bytes, 0.0100 nats, 0.42 points predicted"
     assert lines[1].startswith("training 10 %: about 12,000 bytes")
     assert len(lines) == 2
     with show_search(quiet=True) as watch:
-        watch(Standing("rounding", None, 12_345, 0.01, True))
+        watch(SearchProgress("rounding", None, 12_345, 0.01, True))
     assert not capsys.readouterr().err
 
 
 def test_patience_ends_at_an_interrupt_and_at_nothing_else() -> None:
-    patience = Patience()
+    patience = Interruptible()
     with patience:
         assert not patience.over
     assert not patience.over
     with patience:
         raise KeyboardInterrupt
     assert patience.over
-    with pytest.raises(ValueError, match="else"), Patience():
+    with pytest.raises(ValueError, match="else"), Interruptible():
         raise ValueError("else")
 
 

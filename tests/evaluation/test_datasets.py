@@ -11,7 +11,7 @@ import pytest
 
 from wcodec.errors import RecipeError
 from wcodec.evaluation import datasets as streams
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Array, ModelInput
 
 IMAGE = (ModelInput("image", (4, 4, 1)),)
@@ -41,47 +41,49 @@ def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
 
 def test_x_and_y_are_taken_as_they_are(tmp_path: Path) -> None:
-    examples = load(saved(tmp_path, x=ROWS, y=CLASSES), ROW)
+    examples = load_examples(saved(tmp_path, x=ROWS, y=CLASSES), ROW)
     assert np.array_equal(examples.inputs[0], ROWS)
     assert examples.labels is not None
     assert np.array_equal(examples.labels, CLASSES)
-    assert examples.said == ()
+    assert examples.notes == ()
 
 
 def test_labels_are_optional(tmp_path: Path) -> None:
-    assert load(saved(tmp_path, x=ROWS), ROW).labels is None
+    assert load_examples(saved(tmp_path, x=ROWS), ROW).labels is None
 
 
 @pytest.mark.parametrize(("split", "count"), [(":train", 10), (":test", 4)])
 def test_a_split_of_keras_own_layout_is_chosen_by_name(keras_file: str, split: str, count: int) -> None:
-    assert load(keras_file + split, IMAGE).count == count
+    assert load_examples(keras_file + split, IMAGE).count == count
 
 
 def test_without_a_named_split_test_is_taken_and_said(keras_file: str) -> None:
-    examples = load(keras_file, IMAGE)
+    examples = load_examples(keras_file, IMAGE)
     assert examples.count == 4
-    assert examples.said[0] == "d.npz: no split named, took test"
+    assert examples.notes[0] == "d.npz: no split named, took test"
 
 
 def test_uint8_images_are_divided_by_255_and_given_a_channel_and_it_is_said(keras_file: str) -> None:
-    examples = load(keras_file + ":train", IMAGE)
+    examples = load_examples(keras_file + ":train", IMAGE)
     assert np.array_equal(examples.inputs[0], (PIXELS / np.float32(255))[..., None])
     assert examples.inputs[0].dtype == np.float32
-    assert examples.said == ("x_train divided by 255", "x_train given a channel axis")
+    assert examples.notes == ("x_train divided by 255", "x_train given a channel axis")
 
 
 def test_rescale_overrides_the_division(keras_file: str) -> None:
-    assert np.array_equal(load(keras_file + ":train", IMAGE, rescale=2).inputs[0][..., 0], PIXELS * np.float32(2))
+    assert np.array_equal(
+        load_examples(keras_file + ":train", IMAGE, rescale=2).inputs[0][..., 0], PIXELS * np.float32(2)
+    )
 
 
 def test_a_network_that_rescales_gets_pixels(keras_file: str) -> None:
-    examples = load(keras_file + ":train", [ModelInput("image", (4, 4, 1), rescales=True)])
+    examples = load_examples(keras_file + ":train", [ModelInput("image", (4, 4, 1), rescales=True)])
     assert np.array_equal(examples.inputs[0][..., 0], PIXELS.astype(np.float32))
 
 
 def test_integer_inputs_are_never_scaled(tmp_path: Path) -> None:
     tokens = np.arange(30, dtype=np.uint8).reshape(10, 3)
-    examples = load(saved(tmp_path, x=tokens), [ModelInput("tokens", (None,), dtype="int32")])
+    examples = load_examples(saved(tmp_path, x=tokens), [ModelInput("tokens", (None,), dtype="int32")])
     assert np.array_equal(examples.inputs[0], tokens)
 
 
@@ -92,21 +94,21 @@ def test_integer_inputs_are_never_scaled(tmp_path: Path) -> None:
 def test_images_take_the_shape_that_the_network_wants(
     keras_file: str, shape: tuple[int | None, ...], expected: tuple[int, ...]
 ) -> None:
-    assert load(keras_file + ":train", [ModelInput("image", shape)]).inputs[0].shape == (10, *expected)
+    assert load_examples(keras_file + ":train", [ModelInput("image", shape)]).inputs[0].shape == (10, *expected)
 
 
 def test_a_limit_spreads_over_the_whole_file(tmp_path: Path) -> None:
-    examples = load(saved(tmp_path, x=ROWS, y=CLASSES), ROW, limit=4)
+    examples = load_examples(saved(tmp_path, x=ROWS, y=CLASSES), ROW, limit=4)
     assert np.array_equal(examples.inputs[0], ROWS[[0, 3, 6, 9]])
     assert examples.labels is not None
     assert np.array_equal(examples.labels, CLASSES[[0, 3, 6, 9]])
-    assert examples.said == ("4 of 10 examples, spread evenly",)
+    assert examples.notes == ("4 of 10 examples, spread evenly",)
 
 
 @pytest.mark.parametrize("names", [("x0", "x1"), ("x_left", "x_right")])
 def test_several_inputs_go_by_number_or_by_name(tmp_path: Path, names: tuple[str, str]) -> None:
     arrays: dict[str, Array] = {names[0]: ROWS, names[1]: PIXELS, "y": CLASSES}
-    examples = load(saved(tmp_path, **arrays), TWO)
+    examples = load_examples(saved(tmp_path, **arrays), TWO)
     assert [array.shape for array in examples.inputs] == [(10, 3), (10, 4, 4)]
 
 
@@ -124,36 +126,36 @@ def test_several_inputs_go_by_number_or_by_name(tmp_path: Path, names: tuple[str
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, Array], message: str) -> None:
     with pytest.raises(RecipeError) as refused:
-        load(saved(tmp_path, **arrays), ROW)
+        load_examples(saved(tmp_path, **arrays), ROW)
     assert message in str(refused.value)
 
 
 def test_a_split_that_is_not_there_is_refused_with_the_keys_that_are(keras_file: str) -> None:
     with pytest.raises(RecipeError, match="expected x_val, found x_train, y_train, x_test, y_test"):
-        load(keras_file + ":val", IMAGE)
+        load_examples(keras_file + ":val", IMAGE)
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"hello", b"PK\x03\x04 broken", b"\x93NUMPY\x01\x00"):
         (tmp_path / "d.npz").write_bytes(content)
         with pytest.raises(RecipeError, match=r"d\.npz: expected an \.npz archive"):
-            load(str(tmp_path / "d.npz"), ROW)
+            load_examples(str(tmp_path / "d.npz"), ROW)
 
 
 def test_what_is_neither_file_nor_folder_nor_function_is_refused(tmp_path: Path) -> None:
     for spec in (str(tmp_path / "none.npz"), "photos.tar", ""):
         with pytest.raises(RecipeError, match=r"--data .*: expected"):
-            load(spec, ROW)
+            load_examples(spec, ROW)
 
 
 def test_a_limit_of_nothing_is_refused(keras_file: str) -> None:
     with pytest.raises(RecipeError, match="--limit: expected 1 or more, got 0"):
-        load(keras_file, IMAGE, limit=0)
+        load_examples(keras_file, IMAGE, limit=0)
 
 
 def test_rescaling_an_integer_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="--rescale expected a network with float inputs, got int32"):
-        load(saved(tmp_path, x=CLASSES), [ModelInput("tokens", (), dtype="int32")], rescale=2)
+        load_examples(saved(tmp_path, x=CLASSES), [ModelInput("tokens", (), dtype="int32")], rescale=2)
 
 
 # --- module:function -----------------------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ def test_rescaling_an_integer_input_is_refused(tmp_path: Path) -> None:
 )
 def test_a_function_may_return_arrays_or_batches(users_module: Callable[[str], object], returned: str) -> None:
     users_module(f"X = np.ones((10, 3)); Y = np.arange(10)\ndef examples(): return {returned}")
-    examples = load("mine:examples", ROW)
+    examples = load_examples("mine:examples", ROW)
     assert np.array_equal(examples.inputs[0], np.ones((10, 3)))
     assert (examples.labels is None) == ("Y" not in returned)
 
@@ -174,14 +176,14 @@ def test_an_indexed_set_of_batches_is_gathered(users_module: Callable[[str], obj
         "    def __len__(self): return 4\n"
         "    def __getitem__(self, i): return np.full((2, 3), i), np.full(2, i)\n"
     )
-    examples = load("mine:Batches", ROW)
+    examples = load_examples("mine:Batches", ROW)
     assert examples.labels is not None
     assert examples.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_several_inputs_come_as_a_list(users_module: Callable[[str], object]) -> None:
     users_module("def examples(): return [np.ones((5, 3)), np.ones((5, 4, 4))], np.ones(5)")
-    assert [array.shape for array in load("mine:examples", TWO).inputs] == [(5, 3), (5, 4, 4)]
+    assert [array.shape for array in load_examples("mine:examples", TWO).inputs] == [(5, 3), (5, 4, 4)]
 
 
 def test_an_endless_generator_is_cut_and_it_is_said(
@@ -189,10 +191,10 @@ def test_an_endless_generator_is_cut_and_it_is_said(
 ) -> None:
     monkeypatch.setattr(streams, "STREAM_LIMIT", 10)
     users_module("def examples():\n    while True: yield np.ones((4, 3)), np.ones(4)")
-    examples = load("mine:examples", ROW)
+    examples = load_examples("mine:examples", ROW)
     assert examples.count == 10
-    assert examples.said == ("mine:examples: stopped after 10 examples; --limit changes it",)
-    assert load("mine:examples", ROW, limit=6).count == 6
+    assert examples.notes == ("mine:examples: stopped after 10 examples; --limit changes it",)
+    assert load_examples("mine:examples", ROW, limit=6).count == 6
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_functions_that_give_no_examples_are_refused(
 ) -> None:
     users_module(text)
     with pytest.raises(RecipeError) as refused:
-        load("mine:examples", ROW)
+        load_examples("mine:examples", ROW)
     assert message in str(refused.value)
 
 
@@ -225,10 +227,10 @@ def test_inputs_that_are_not_finite_are_refused_with_their_place(tmp_path: Path,
     rows = ROWS.copy()
     rows[3, 1] = value
     with pytest.raises(RecipeError, match=r"x: expected finite numbers, got .* 1 of 10 examples, .* number 3"):
-        load(saved(tmp_path, x=rows, y=CLASSES), ROW)
+        load_examples(saved(tmp_path, x=rows, y=CLASSES), ROW)
 
 
 @pytest.mark.parametrize("factor", [0.0, float("nan"), float("inf")])
 def test_a_factor_that_leaves_nothing_of_the_inputs_is_refused(keras_file: str, factor: float) -> None:
     with pytest.raises(RecipeError, match="--rescale: expected a finite number"):
-        load(keras_file, IMAGE, rescale=factor)
+        load_examples(keras_file, IMAGE, rescale=factor)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from wcodec.errors import RecipeError
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import ModelInput
 
 
@@ -68,19 +68,19 @@ def test_sub_folders_are_classes_in_sorted_order(tmp_path: Path) -> None:
     spec = folder_of(
         tmp_path, {"dog/1.png": b"ab/cd", "cat/2.PNG": b"ef/gh", "cat/1.jpg": b"ij/kl", "cat/note.txt": b""}
     )
-    examples = load(spec, [ModelInput("image", (2, 2, 1))])
+    examples = load_examples(spec, [ModelInput("image", (2, 2, 1))])
     assert examples.labels is not None
     assert examples.labels.tolist() == [0, 0, 1]
     assert np.array_equal(
         examples.inputs[0][0, ..., 0], np.array([[105, 106], [107, 108]], np.float32) / np.float32(255)
     )
-    assert "classes are the folders cat, dog" in examples.said
+    assert "classes are the folders cat, dog" in examples.notes
 
 
 @pytest.mark.usefixtures("pillow")
 @pytest.mark.parametrize("shape", [(3, 5, 3), (3, 3, 5), (3, 5), (3, 5, 4)])
 def test_size_and_channels_come_from_the_network(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    examples = load(folder_of(tmp_path, {"1.png": b"ab/cd", "2.png": b"abc"}), [ModelInput("image", shape)])
+    examples = load_examples(folder_of(tmp_path, {"1.png": b"ab/cd", "2.png": b"abc"}), [ModelInput("image", shape)])
     assert examples.inputs[0].shape == (2, *shape)
     assert examples.labels is None
 
@@ -88,7 +88,7 @@ def test_size_and_channels_come_from_the_network(tmp_path: Path, shape: tuple[in
 @pytest.mark.usefixtures("pillow")
 def test_a_limit_of_images_spreads_over_the_classes(tmp_path: Path) -> None:
     spec = folder_of(tmp_path, {f"{name}/{i}.png": b"a" for name in "abc" for i in range(3)})
-    examples = load(spec, [ModelInput("image", (1, 1, 1))], limit=3)
+    examples = load_examples(spec, [ModelInput("image", (1, 1, 1))], limit=3)
     assert examples.labels is not None
     assert examples.labels.tolist() == [0, 1, 2]
 
@@ -107,7 +107,7 @@ def test_folders_that_give_no_images_are_refused(
     tmp_path: Path, files: dict[str, bytes], shape: tuple[int | None, ...], message: str
 ) -> None:
     with pytest.raises(RecipeError) as refused:
-        load(folder_of(tmp_path, files), [ModelInput("image", shape)])
+        load_examples(folder_of(tmp_path, files), [ModelInput("image", shape)])
     assert message in str(refused.value)
 
 
@@ -115,4 +115,4 @@ def test_images_without_pillow_name_what_to_install(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(RecipeError, match="pip install pillow"):
-        load(folder_of(tmp_path, {"1.png": b"a"}), [ModelInput("image", (1, 1, 1))])
+        load_examples(folder_of(tmp_path, {"1.png": b"a"}), [ModelInput("image", (1, 1, 1))])

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 import wcodec
-from wcodec.calibration.budget import Budget
-from wcodec.calibration.session import prepare
-from wcodec.calibration.trial import attempt
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.session import prepare_session
+from wcodec.calibration.trial import run_trial
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
 from wcodec.evaluation import user_code
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.examples import Examples
-from wcodec.evaluation.keras_backend import hushed, keras
+from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.training.distillation import distill
 
@@ -32,7 +32,7 @@ from keras_single import CLASSES, ROWS, dense
 
 
 def saved(model: Model, path: Path) -> Path:
-    with hushed():
+    with silence_keras():
         if path.name.endswith(".weights.h5"):
             model.save_weights(path)
         else:
@@ -117,14 +117,14 @@ def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_factory_gives_the_architecture(tmp_path: Path, users_module: str) -> None:
-    model = user_code.called(f"{users_module}:network")
+    model = user_code.call_function(f"{users_module}:network")
     weights = saved(model, tmp_path / "net.weights.h5")
     measured = evaluate(weights, Examples((ROWS,)), model, architecture=f"{users_module}:network")
     assert measured.output_error == 0
 
 
 def test_layers_of_the_users_own_are_found_once_their_module_is_imported(tmp_path: Path, users_module: str) -> None:
-    model = user_code.called(f"{users_module}:network")
+    model = user_code.call_function(f"{users_module}:network")
     path = saved(model, tmp_path / "net.keras")
     keras().saving.get_custom_objects().clear()
     del sys.modules[users_module]
@@ -178,7 +178,7 @@ def test_folders_are_loaded_as_they_are_and_from_their_containers(tmp_path: Path
     with zipfile.ZipFile(saved(model, tmp_path / "whole.keras")) as archive:
         archive.extractall(net)
     shards.mkdir()
-    with hushed():
+    with silence_keras():
         model.save_weights(shards / "w.weights.json", max_shard_size=1)
     for source, architecture in ((net, None), (shards, str(tmp_path / "whole.keras"))):
         wcodec.encode(source, tmp_path / f"{source.name}.wcz", lossless=True)
@@ -251,7 +251,7 @@ def test_a_network_of_ones_own_class_takes_what_it_was_built_for() -> None:
     (found,) = model_inputs(model)
     assert (found.shape, found.dtype, found.rescales) == ((7,), "float32", False)
     inputs = np.random.default_rng(0).normal(size=(300, 7)).astype(np.float32)
-    subject = prepare(model, Examples((inputs,)), most=300)
-    start = attempt(subject, 0.5, 0.1)
+    session = prepare_session(model, Examples((inputs,)), most=300)
+    start = run_trial(session, 0.5, 0.1)
     assert len(start.latents) == 2
-    assert distill(subject, start, Budget(kl=1.0), steps=60, seconds=None, seed=0).bytes < start.bytes
+    assert distill(session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0).bytes < start.bytes

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from wcodec.calibration.trial import attempt, tuned_tensors
-from wcodec.evaluation.keras_backend import hushed, keras
+from wcodec.calibration.trial import run_trial, tuned_tensors
+from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.evaluation.weight_mapping import tensor_names
 from wcodec.modelfiles import open_model
 
 if TYPE_CHECKING:
     from keras import Model
 
-from keras_kinds import KINDS, attention, network, prepare, shared, some
+from keras_kinds import KINDS, attention, network, prepare_session, shared, some
 
 
 @pytest.mark.parametrize("name", ["net.h5", "net.keras", "net.weights.h5"])
 @pytest.mark.parametrize("build", [shared, attention, KINDS["both ways"][0]], ids=["shared", "attention", "both ways"])
 def test_every_weight_is_found_in_its_file(tmp_path: Path, name: str, build: Callable[[ModuleType], Model]) -> None:
     model = build(keras().layers)
-    with hushed():
+    with silence_keras():
         model.save_weights(tmp_path / name) if "weights" in name else model.save(tmp_path / name)
     with open_model(tmp_path / name) as file:
         names = tensor_names(model, file)
@@ -47,7 +47,7 @@ def test_what_was_found_is_handed_down_by_the_names_of_the_file(tmp_path: Path) 
     of = keras().layers
     model = network((6,), of.Dense(5), of.BatchNormalization(), of.Dense(3, kernel_initializer="zeros"))
     model.save_weights(tmp_path / "net.weights.h5")
-    found = attempt(prepare(model, some(model, 60)), 0.5, 0.1)
+    found = run_trial(prepare_session(model, some(model, 60)), 0.5, 0.1)
     with open_model(tmp_path / "net.weights.h5") as file:
         names = tensor_names(model, file)
     tuned = tuned_tensors(found, names)

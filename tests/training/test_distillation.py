@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from wcodec.calibration.budget import Budget
-from wcodec.calibration.progress import Patience
-from wcodec.calibration.quantizable_weights import coded_bytes
-from wcodec.calibration.session import Subject, prepare
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.progress import Interruptible
+from wcodec.calibration.quantizable_weights import estimate_bytes
+from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.calibration.step_search import calibrate
-from wcodec.calibration.trial import Calibration, attempt
+from wcodec.calibration.trial import CalibrationResult, run_trial
 from wcodec.codec.dequantization import round_step
 from wcodec.container.dtypes import short
 from wcodec.errors import RecipeError
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.examples import Examples
-from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.metrics import divergence
+from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.training.augmentation import are_images, drawn, lessons, warped
 from wcodec.training.distill_state import begin, student
@@ -52,11 +52,11 @@ def numbers(count: int, *shape: int) -> Examples:
     return Examples((RNG.normal(size=(count, *shape)).astype(np.float32),))
 
 
-def bench(model: Model, examples: Examples) -> Subject:
-    return prepare(model, examples, most=examples.count)
+def bench(model: Model, examples: Examples) -> CalibrationSession:
+    return prepare_session(model, examples, most=examples.count)
 
 
-def put(model: Model, found: Calibration) -> None:
+def put(model: Model, found: CalibrationResult) -> None:
     for one in found.latents:
         model.weights[one.index].assign(one.weights)
     for index, values in found.statistics:
@@ -64,33 +64,33 @@ def put(model: Model, found: Calibration) -> None:
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
+def session() -> CalibrationSession:
     return bench(dense(keras().layers), numbers(3000, 12))
 
 
 # --- what is promised ----------------------------------------------------------------------------------------------
-def test_the_network_gets_smaller_within_the_divergence_allowed(subject: Subject) -> None:
-    start = attempt(subject, 1.0, 0.1)
-    before = subject.model.get_weights()
-    target = 1.1 * start.divergence
-    found = distill(subject, start, Budget(kl=target), steps=900, seconds=None, seed=0)
-    assert all(np.array_equal(a, b) for a, b in zip(before, subject.model.get_weights(), strict=True))
+def test_the_network_gets_smaller_within_the_divergence_allowed(session: CalibrationSession) -> None:
+    start = run_trial(session, 1.0, 0.1)
+    before = session.model.get_weights()
+    target = 1.1 * start.kl
+    found = distill(session, start, AccuracyBudget(kl=target), steps=900, seconds=None, seed=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, session.model.get_weights(), strict=True))
     assert found.bytes < 0.85 * start.bytes
-    assert found.divergence <= target
+    assert found.kl <= target
     assert all(one.step == round_step(one.step) for one in found.latents)
     assert [one.index for one in found.latents] == [one.index for one in start.latents]
-    put(subject.model, found)
-    measured = divergence(outputs_of(subject.model, subject.held_out), subject.outputs)
-    subject.model.set_weights(before)
-    assert measured == pytest.approx(found.divergence, rel=1e-6)
+    put(session.model, found)
+    measured = kl_divergence(compute_outputs(session.model, session.held_out), session.outputs)
+    session.model.set_weights(before)
+    assert measured == pytest.approx(found.kl, rel=1e-6)
     others = sum(weight.size for weight in before if weight.ndim == 1)
-    assert found.bytes == sum(coded_bytes(one.levels) for one in found.latents) + 2 * others
+    assert found.bytes == sum(estimate_bytes(one.levels) for one in found.latents) + 2 * others
 
 
-def test_the_same_seed_gives_the_same_network(subject: Subject) -> None:
-    start = attempt(subject, 1.0, 0.1)
-    budget = Budget(kl=1.0)
-    first, second, other = (distill(subject, start, budget, steps=60, seconds=None, seed=seed) for seed in (1, 1, 2))
+def test_the_same_seed_gives_the_same_network(session: CalibrationSession) -> None:
+    start = run_trial(session, 1.0, 0.1)
+    budget = AccuracyBudget(kl=1.0)
+    first, second, other = (distill(session, start, budget, steps=60, seconds=None, seed=seed) for seed in (1, 1, 2))
     for a, b in zip(first.latents, second.latents, strict=True):
         assert np.array_equal(a.values, b.values)
         assert a.step == b.step
@@ -98,44 +98,46 @@ def test_the_same_seed_gives_the_same_network(subject: Subject) -> None:
     assert not np.array_equal(first.latents[0].values, other.latents[0].values)
 
 
-def test_a_target_out_of_reach_leaves_the_start(subject: Subject) -> None:
-    start = attempt(subject, 1.0, 0.1)
-    assert distill(subject, start, Budget(kl=1e-9), steps=20, seconds=None, seed=0) is start
+def test_a_target_out_of_reach_leaves_the_start(session: CalibrationSession) -> None:
+    start = run_trial(session, 1.0, 0.1)
+    assert distill(session, start, AccuracyBudget(kl=1e-9), steps=20, seconds=None, seed=0) is start
 
 
-def test_time_ends_the_training(subject: Subject) -> None:
-    start = attempt(subject, 1.0, 0.1)
-    found = distill(subject, start, Budget(kl=1.0), steps=None, seconds=1e-3, seed=0)
+def test_time_ends_the_training(session: CalibrationSession) -> None:
+    start = run_trial(session, 1.0, 0.1)
+    found = distill(session, start, AccuracyBudget(kl=1.0), steps=None, seconds=1e-3, seed=0)
     assert found.bytes <= start.bytes
 
 
-def test_progress_is_told(subject: Subject) -> None:
+def test_progress_is_told(session: CalibrationSession) -> None:
     told: list[tuple[int, int, int, float]] = []
-    start = attempt(subject, 1.0, 0.1)
-    distill(subject, start, Budget(kl=1.0), steps=60, seconds=None, seed=0, progress=lambda *now: told.append(now))
+    start = run_trial(session, 1.0, 0.1)
+    distill(
+        session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0, progress=lambda *now: told.append(now)
+    )
     assert len(told) > 5
     assert all(0 < step <= steps and size > 0 and moved > 0 for step, steps, size, moved in told)
 
 
-def test_an_interrupt_keeps_what_was_found(subject: Subject) -> None:
-    start, before = attempt(subject, 1.0, 0.1), subject.model.get_weights()
+def test_an_interrupt_keeps_what_was_found(session: CalibrationSession) -> None:
+    start, before = run_trial(session, 1.0, 0.1), session.model.get_weights()
 
     def interrupt(step: int, *_: float) -> None:
         if step > 40:
             raise KeyboardInterrupt
 
-    patience = Patience()
+    patience = Interruptible()
     found = distill(
-        subject, start, Budget(kl=1.0), steps=60, seconds=None, seed=0, progress=interrupt, patience=patience
+        session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0, progress=interrupt, patience=patience
     )
     assert patience.over
     assert found.bytes < start.bytes
-    assert all(np.array_equal(a, b) for a, b in zip(before, subject.model.get_weights(), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(before, session.model.get_weights(), strict=True))
 
 
-def test_training_without_an_end_is_refused(subject: Subject) -> None:
+def test_training_without_an_end_is_refused(session: CalibrationSession) -> None:
     with pytest.raises(RecipeError, match="expected a number of steps or seconds, got neither"):
-        distill(subject, attempt(subject, 1.0, 0.1), Budget(kl=0.01), steps=None, seconds=None, seed=0)
+        distill(session, run_trial(session, 1.0, 0.1), AccuracyBudget(kl=0.01), steps=None, seconds=None, seed=0)
 
 
 # --- kinds of networks ---------------------------------------------------------------------------------------------
@@ -175,8 +177,8 @@ def test_every_kind_of_network_is_trained(kind: tuple[Callable[[ModuleType], Mod
     build, examples = kind
     model = build(keras().layers)
     bare = bench(model, examples())
-    start = attempt(bare, 0.5, 0.1)
-    found = distill(bare, start, Budget(kl=10.0), steps=60, seconds=None, seed=0)
+    start = run_trial(bare, 0.5, 0.1)
+    found = distill(bare, start, AccuracyBudget(kl=10.0), steps=60, seconds=None, seed=0)
     assert found is not start
     assert found.bytes < start.bytes
     moved = {index for index, _ in found.statistics}
@@ -198,8 +200,8 @@ def test_what_no_answer_depends_on_keeps_its_levels() -> None:
     of = keras().layers
     model = keras().Sequential([of.Input((12,)), of.Dense(6), Idle(), of.Dense(3)])
     bare = bench(model, numbers(300, 12))
-    start = attempt(bare, 0.5, 0.1)
-    found = distill(bare, start, Budget(kl=10.0), steps=60, seconds=None, seed=0)
+    start = run_trial(bare, 0.5, 0.1)
+    found = distill(bare, start, AccuracyBudget(kl=10.0), steps=60, seconds=None, seed=0)
     assert found is not start
     first, last = ({one.path.rpartition("/")[2]: one.levels for one in was.latents} for was in (start, found))
     assert np.count_nonzero(last["idle"]) >= np.count_nonzero(first["idle"])
@@ -240,7 +242,7 @@ def test_words_are_not_mixed() -> None:
 def test_the_original_is_asked_in_every_step() -> None:
     model = normalized(keras().layers)
     bare = bench(model, numbers(300, 8, 8, 2))
-    fine, coarse = (replace(one, statistics=()) for one in (attempt(bare, 1e-3, 0.1), attempt(bare, 2.0, 0.1)))
+    fine, coarse = (replace(one, statistics=()) for one in (run_trial(bare, 1e-3, 0.1), run_trial(bare, 2.0, 0.1)))
     inputs, still = next(drawn(lessons(bare, RNG), 64, np.random.default_rng(0))), np.zeros(3, np.float32)
     losses = []
     for start in (fine, coarse):
@@ -271,10 +273,10 @@ def test_short_numbers_have_the_mantissa_of_steps() -> None:
 # --- the whole -----------------------------------------------------------------------------------------------------
 def test_a_sample_gets_smaller_than_by_rounding_alone() -> None:
     model = load_model(SAMPLES / "lenet300.h5")
-    examples = load(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=5000)
+    examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=5000)
     start = calibrate(model, examples, 0.5, most=1000)
     whole = bench(model, examples)
-    found = distill(whole, start, Budget(kl=0.014), steps=1200, seconds=None, seed=0)
+    found = distill(whole, start, AccuracyBudget(kl=0.014), steps=1200, seconds=None, seed=0)
     assert found.bytes < 0.95 * start.bytes
     put(model, found)
     accuracy = evaluate(model, f"{SAMPLES / 'mnist.npz'}:test").accuracy

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.keras_lessons import WITHIN, classes, files_in, points, taught, trained
-from wcodec.calibration.quantizable_weights import coded_bytes
+from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.container.dtypes import shortened
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import evaluate
@@ -164,12 +164,12 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
         replace(last, levels=last.levels * alive[:, None]),
         own,
     ]
-    size = sum(coded_bytes(one.levels) for one in emptied)
+    size = sum(estimate_bytes(one.levels) for one in emptied)
     net = replace(found.nets[-1], rounded=tuple(emptied), bytes=size)
     put(found.model, net)
     answers = np.asarray(found.model(points()["x"]))
     (coded,) = choices(replace(found, nets=(net,), lessons=replace(found.lessons, budget=Budget())))
-    assert sum(coded_bytes(np.rint(one.values / one.step).astype(np.int32)) for one in coded.values()) < size
+    assert sum(estimate_bytes(np.rint(one.values / one.step).astype(np.int32)) for one in coded.values()) < size
     for index, names in found.names.items():
         found.model.weights[index].assign(coded[names[0]].values)
     assert np.allclose(np.asarray(found.model(points()["x"])), answers, atol=1e-4)

@@ -6,25 +6,25 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from wcodec.calibration.hooks import watched
+from wcodec.calibration.hooks import intercept_calls
 from wcodec.calibration.linear_ops import Arguments
-from wcodec.calibration.quantizable_weights import all_layers
+from wcodec.calibration.quantizable_weights import list_layers
 from wcodec.evaluation.examples import Batches
-from wcodec.evaluation.inference import packed
-from wcodec.evaluation.keras_backend import hushed
+from wcodec.evaluation.inference import pack_inputs
+from wcodec.evaluation.keras_backend import silence_keras
 from wcodec.evaluation.weight_mapping import Places
 
 if TYPE_CHECKING:
     from keras import Layer, Model
 
 
-def normalizations(model: Model, exact: Places = frozenset()) -> list[Layer]:
+def find_batch_norms(model: Model, exact: Places = frozenset()) -> list[Layer]:
     """The layers that keep moving statistics, and nothing that moves with them.
 
     exact: places of weights that stay as they are, and so do statistics one of which is there.
     """
     kept = {id(weight) for index, weight in enumerate(model.weights) if index in exact}
-    layers = [one for one in all_layers(model) if type(one).__name__ == "BatchNormalization" and not one.renorm]
+    layers = [one for one in list_layers(model) if type(one).__name__ == "BatchNormalization" and not one.renorm]
     return [one for one in layers if kept.isdisjoint((id(one.moving_mean), id(one.moving_variance)))]
 
 
@@ -39,14 +39,14 @@ def reestimate(model: Model, layers: list[Layer], batches: Batches) -> None:
         return own(*given, **{**named, "training": True})
 
     try:
-        with ExitStack() as stack, hushed():
+        with ExitStack() as stack, silence_keras():
             for layer in layers:
-                stack.enter_context(watched(layer, training))
+                stack.enter_context(intercept_calls(layer, training))
                 layer.trainable = True
             for number, batch in enumerate(batches):
                 for layer in layers:
                     layer.momentum = number / (number + 1)
-                model(packed(model, batch), training=False)
+                model(pack_inputs(model, batch), training=False)
     finally:
         for layer, (momentum, trainable) in zip(layers, kept, strict=True):
             layer.momentum, layer.trainable = momentum, trainable

@@ -26,7 +26,7 @@ PASSES: Final = 2
 
 
 @dataclass(frozen=True)
-class Pool:
+class TargetVectors:
     """Vectors that share a codebook, and what their errors cost.
 
     vectors: float64[blocks, units, block]; roots: float64[blocks, block, block], an error e costs |e M|^2.
@@ -37,14 +37,14 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Book:
+class Codebook:
     """centroids: float64[size, block], the first of them 0; prices: float64[size], of a code, beside its error."""
 
     centroids: Float64
     prices: Float64
 
 
-def fitted(target: Float32, power: Float64, block: int, size: int, rate: float) -> tuple[Book, Codes]:
+def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: float) -> tuple[Codebook, Codes]:
     """A codebook for `target[inputs, units]`, and codes int32[blocks, units] after feedback.
 
     power: float64[inputs, inputs], damped moments of the inputs. block: divides the inputs.
@@ -57,14 +57,14 @@ def fitted(target: Float32, power: Float64, block: int, size: int, rate: float) 
     scale = float(np.square(roots).sum() / (count * block))
     flat = np.ascontiguousarray(wanted.reshape(-1, block), np.float32)
     centroids, prices, _ = settled(flat, size, rate * block, 0.0)
-    book = _expected(Pool(wanted, roots), Book(centroids, prices * scale), rate * block * scale, ROUNDS)
+    book = _refine(TargetVectors(wanted, roots), Codebook(centroids, prices * scale), rate * block * scale, ROUNDS)
     for _ in range(PASSES):
-        moved, _ = feedback(target, upper, book)
-        book = _expected(Pool(moved, roots), book, rate * block * scale, ROUNDS)
-    return book, feedback(target, upper, book)[1]
+        moved, _ = assign_with_feedback(target, upper, book)
+        book = _refine(TargetVectors(moved, roots), book, rate * block * scale, ROUNDS)
+    return book, assign_with_feedback(target, upper, book)[1]
 
 
-def feedback(target: Float32, upper: Float64, book: Book) -> tuple[Float64, Codes]:
+def assign_with_feedback(target: Float32, upper: Float64, book: Codebook) -> tuple[Float64, Codes]:
     """What is wanted of the blocks, float64[blocks, units, block], and the nearest codes, int32[blocks, units].
 
     upper: M of the moments.
@@ -83,18 +83,18 @@ def feedback(target: Float32, upper: Float64, book: Book) -> tuple[Float64, Code
             owed = before[rows.start - start : rows.stop - start]
             owed = owed + upper[start : rows.start, rows].T @ errors[start : rows.start]
             moved[i] = (target[rows] + np.linalg.solve(root.T, owed)).T
-            codes[i] = _coded(moved[i], root, book)
+            codes[i] = _assign(moved[i], root, book)
             errors[rows] = target[rows] - book.centroids[codes[i]].T
     return moved, codes
 
 
-def _expected(pool: Pool, book: Book, rate: float, rounds: int) -> Book:
+def _refine(pool: TargetVectors, book: Codebook, rate: float, rounds: int) -> Codebook:
     """Codes for vectors, centroids for codes, by turns."""
     count, _, block = pool.vectors.shape
     metric = pool.roots @ pool.roots.transpose(0, 2, 1)
     for _ in range(rounds):
         size = len(book.centroids)
-        codes = np.stack([_coded(vectors, root, book) for vectors, root in zip(pool.vectors, pool.roots, strict=True)])
+        codes = np.stack([_assign(vectors, root, book) for vectors, root in zip(pool.vectors, pool.roots, strict=True)])
         places = (np.arange(count)[:, None] * size + codes).reshape(-1)
         members = np.bincount(places, minlength=count * size).reshape(count, size).astype(np.float64)
         flat = pool.vectors.reshape(-1, block)
@@ -108,10 +108,10 @@ def _expected(pool: Pool, book: Book, rate: float, rounds: int) -> Book:
         centroids[0] = 0.0
         total = float(used.sum())
         prices = np.array([rate * -math.log2(max(float(n), 0.5) / total) for n in used[kept]])
-        book = Book(centroids, prices)
+        book = Codebook(centroids, prices)
     return book
 
 
-def _coded(vectors: Float64, root: Float64, book: Book) -> Codes:
+def _assign(vectors: Float64, root: Float64, book: Codebook) -> Codes:
     """The codes of least |(v - c) M|^2 + price."""
     return nearest(vectors @ root, book.centroids @ root, book.prices)

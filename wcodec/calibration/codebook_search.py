@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from wcodec.calibration.budget import Budget
-from wcodec.calibration.codebook_weights import Sharing, shared_kernel
-from wcodec.calibration.hessian import Moments, moments
-from wcodec.calibration.quality import Verdict, judged
-from wcodec.calibration.quantizable_weights import steps_of, values_of
-from wcodec.calibration.session import Subject, original_rows, rows_of, settle
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.codebook_weights import CodebookRequest, quantize_kernel
+from wcodec.calibration.hessian import Hessian, accumulate_hessians
+from wcodec.calibration.quality import Quality, measure_quality
+from wcodec.calibration.quantizable_weights import initial_steps, read_values
+from wcodec.calibration.session import CalibrationSession, choose_batch_norm, record_group, record_originals
 from wcodec.errors import BudgetError
 from wcodec.model import Tuned
 
@@ -26,7 +26,7 @@ CLOSE: Final = 1.08
 
 
 @dataclass(frozen=True)
-class SharedNet:
+class CodebookResult:
     """One way to share; see `attempt.Calibration`.
 
     kernels:    what is coded, by places in `model.weights`; statistics: other weights that change.
@@ -36,39 +36,39 @@ class SharedNet:
     size: float
     kernels: Mapping[int, Tuned]
     statistics: Mapping[int, Tuned]
-    verdict: Verdict
+    quality: Quality
     bytes: int
 
     @property
-    def divergence(self) -> float:
+    def kl(self) -> float:
         """From the original, in nats."""
-        return self.verdict.divergence
+        return self.quality.kl
 
     @property
     def drop(self) -> float:
         """Points of accuracy predicted."""
-        return self.verdict.drop
+        return self.quality.drop
 
 
-def share_within(
-    subject: Subject,
-    sharing: Sharing,
-    budget: Budget,
+def search_codebooks(
+    session: CalibrationSession,
+    sharing: CodebookRequest,
+    budget: AccuracyBudget,
     *,
     seconds: float = float("inf"),
-    progress: Callable[[SharedNet], None] = lambda _: None,
-) -> SharedNet:
+    progress: Callable[[CodebookResult], None] = lambda _: None,
+) -> CodebookResult:
     """The smallest sharing that the budget allows; where `clusters` are given, that one.
 
     An interrupt ends the search with what it found.
     Raises: BudgetError where none is within the budget.
     """
     deadline = time.monotonic() + seconds
-    tried: list[SharedNet] = []
+    tried: list[CodebookResult] = []
     size, inside, outside = START, 0.0, 0.0
     with suppress(KeyboardInterrupt):
         for _ in range(1 if sharing.clusters else SIZES):
-            tried.append(share(subject, sharing, size))
+            tried.append(run_codebook_trial(session, sharing, size))
             progress(tried[-1])
             inside, outside = (size, outside) if budget.allows(tried[-1]) else (inside, size)
             if time.monotonic() >= deadline or (inside and outside and outside / inside < CLOSE):
@@ -76,50 +76,54 @@ def share_within(
             size = (inside * outside) ** 0.5 if inside and outside else size * 1.5 if inside else size / 2
     best = budget.best(tried)
     if best is None:
-        raise BudgetError(f"{subject.model.name}: {budget.refusal(tried)}")
+        raise BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
     return best
 
 
-def share(subject: Subject, sharing: Sharing, size: float) -> SharedNet:
+def run_codebook_trial(session: CalibrationSession, sharing: CodebookRequest, size: float) -> CodebookResult:
     """Share values in all kernels, one stage after another, measure the answers, and put the weights back.
 
     size: of the steps (`kernels.steps_of`) whose squared error a bit is worth a part of.
     """
-    model = subject.model
+    model = session.model
     before = model.get_weights()
-    steps = dict(zip((kernel.index for kernel in subject.kernels), steps_of(subject.kernels, size), strict=True))
+    steps = dict(zip((kernel.index for kernel in session.kernels), initial_steps(session.kernels, size), strict=True))
     found: dict[int, Tuned] = {}
     total = 0
     try:
-        for number, stage in enumerate(subject.stages):
-            seen = _moments(subject, number)
-            for kernel, parts in zip(stage.kernels, seen or [()] * len(stage.kernels), strict=True):
+        for number, group in enumerate(session.groups):
+            seen = _accumulate(session, number)
+            for kernel, parts in zip(group.kernels, seen or [()] * len(group.kernels), strict=True):
                 rate = 0.0 if sharing.clusters else RATE * steps[kernel.index] ** 2
-                found[kernel.index], count = shared_kernel(kernel, parts, sharing, rate)
+                found[kernel.index], count = quantize_kernel(kernel, parts, sharing, rate)
                 total += count
-            for kernel in stage.kernels:
+            for kernel in group.kernels:
                 kernel.variable.assign(found[kernel.index].values)
-        settle(subject, subject.normalizing)
-        verdict = judged(subject)
-        changing = {id(w) for layer in subject.normalizations for w in (layer.moving_mean, layer.moving_variance)}
-        statistics = {i: Tuned(values_of(w)) for i, w in enumerate(model.weights) if id(w) in changing}
+        choose_batch_norm(session, session.normalizing)
+        quality = measure_quality(session)
+        changing = {id(w) for layer in session.batch_norms for w in (layer.moving_mean, layer.moving_variance)}
+        statistics = {i: Tuned(read_values(w)) for i, w in enumerate(model.weights) if id(w) in changing}
     finally:
         model.set_weights(before)
     others = sum(weight.size for weight in before) - sum(one.values.size for one in found.values())
-    return SharedNet(size, found, statistics, verdict, total + 2 * others)
+    return CodebookResult(size, found, statistics, quality, total + 2 * others)
 
 
-def shared_tensors(net: SharedNet, names: Mapping[int, tuple[str, ...]]) -> dict[str, Tuned]:
+def codebook_tensors(net: CodebookResult, names: Mapping[int, tuple[str, ...]]) -> dict[str, Tuned]:
     """What to code, by tensor name; weights without a name are left out. names: of `tensor_names`."""
     every = {**net.kernels, **net.statistics}
     return {name: tuned for index, tuned in every.items() for name in names.get(index, ())}
 
 
-def _moments(subject: Subject, number: int) -> list[tuple[Moments, ...]]:
+def _accumulate(session: CalibrationSession, number: int) -> list[tuple[Hessian, ...]]:
     """Of the rows that meet a stage's kernels; none where no layer multiplies by them."""
-    stage = subject.stages[number]
-    if stage.layer is None:
+    group = session.groups[number]
+    if group.layer is None:
         return []
-    originals = original_rows(subject, number)
+    originals = record_originals(session, number)
     # Nothing is rounded before the first stage: the rows are the original's.
-    return moments(stage.sites, rows_of(subject, stage), originals) if number else moments(stage.sites, originals, None)
+    return (
+        accumulate_hessians(group.ops, record_group(session, group), originals)
+        if number
+        else accumulate_hessians(group.ops, originals, None)
+    )

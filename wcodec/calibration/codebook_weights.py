@@ -8,10 +8,10 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.calibration.codebook_fitting import fitted
-from wcodec.calibration.gptq import Float32, aimed, damped
-from wcodec.calibration.hessian import Moments
-from wcodec.calibration.linear_ops import Site
+from wcodec.calibration.codebook_fitting import fit_codebook
+from wcodec.calibration.gptq import Float32, correct_for_drift, damp
+from wcodec.calibration.hessian import Hessian
+from wcodec.calibration.linear_ops import LinearOp
 from wcodec.calibration.quantizable_weights import Kernel
 from wcodec.codec.dequantization import round_step
 from wcodec.codec.entropy import context, dense
@@ -44,7 +44,7 @@ LAYOUTS: Final = (DENSE, KERNEL, PROJECTION, MATRIX)
 
 
 @dataclass(frozen=True)
-class Sharing:
+class CodebookRequest:
     """What the user asked for; None where nothing was said. `clusters` count 0.0 in."""
 
     quantizer: Literal["kmeans", "product"]
@@ -57,24 +57,26 @@ class Sharing:
         return self.clusters or (VECTORS if self.quantizer == "product" else VALUES)
 
 
-def shared_kernel(kernel: Kernel, seen: tuple[Moments, ...], sharing: Sharing, rate: float) -> tuple[Tuned, int]:
+def quantize_kernel(
+    kernel: Kernel, seen: tuple[Hessian, ...], sharing: CodebookRequest, rate: float
+) -> tuple[Tuned, int]:
     """The kernel's new weights, and about how many bytes they take.
 
     seen: moments of the rows that meet the kernel. Without them, or where they are in parts, it is fitted as it is.
     rate: squared weight that a bit is worth.
     """
-    site = kernel.site
-    order = _order(kernel.original.shape, site) if site and len(seen) == 1 else None
-    if order is None or site is None:
-        return _plainly(kernel.original, sharing, rate)
+    op = kernel.op
+    order = _find_order(kernel.original.shape, op) if op and len(seen) == 1 else None
+    if order is None or op is None:
+        return _quantize_without_inputs(kernel.original, sharing, rate)
     layout, inputs, units = order
     shape, product = kernel.original.shape, sharing.quantizer == "product"
-    block = _block(shape, layout, len(inputs), sharing) if product else 1
-    power, target = damped(seen[0].power, DAMPING), site.matrix(kernel.original)
+    block = _block_size(shape, layout, len(inputs), sharing) if product else 1
+    power, target = damp(seen[0].power, DAMPING), op.matrix(kernel.original)
     if seen[0].drift is not None:
-        target = aimed(target, power, seen[0].drift)
+        target = correct_for_drift(target, power, seen[0].drift)
     target = target[np.ix_(inputs, units)]
-    book, codes = fitted(target, power[np.ix_(inputs, inputs)], block, sharing.size, rate)
+    book, codes = fit_codebook(target, power[np.ix_(inputs, inputs)], block, sharing.size, rate)
     centroids = book.centroids
     largest = float(np.abs(centroids).max(initial=0.0))
     shared = None
@@ -87,45 +89,45 @@ def shared_kernel(kernel: Kernel, seen: tuple[Moments, ...], sharing: Sharing, r
     elif largest < float(np.finfo(np.float16).max):
         centroids = centroids.astype(np.float16).astype(np.float64)
     rows = centroids[codes].transpose(1, 0, 2).reshape(len(units), -1).astype(np.float32)
-    return _tuned(_back(rows, shape, layout), shared), _bytes(codes.T, centroids.size)
+    return _as_tuned(_from_rows(rows, shape, layout), shared), _estimate_bytes(codes.T, centroids.size)
 
 
-def _plainly(weights: Float32, sharing: Sharing, rate: float) -> tuple[Tuned, int]:
+def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: float) -> tuple[Tuned, int]:
     """By the weights alone."""
     shape = weights.shape
     layout = next((one for family in families(shape) for one in family if _fits(shape, one)), VECTOR)
     product = sharing.quantizer == "product" and layout != VECTOR
     rows = spread(weights, layout).reshape(view_shape(shape, layout)[0], -1)
-    block = _block(shape, layout, rows.shape[1], sharing) if product else 1
+    block = _block_size(shape, layout, rows.shape[1], sharing) if product else 1
     vectors = blocks(rows, block)
     book = learn(vectors, sharing.size, rate * block, round_step)
     levels = assign(vectors, book)
-    values = _back(lookup(levels, book).astype(np.float32), shape, layout)
+    values = _from_rows(lookup(levels, book).astype(np.float32), shape, layout)
     shared = Shared(layout, book.entries, book.step) if product else None
     codes = np.where(levels < 0, -2 * levels - 1, 2 * levels).reshape(len(rows), -1)
-    return _tuned(values, shared), _bytes(codes, book.entries.size)
+    return _as_tuned(values, shared), _estimate_bytes(codes, book.entries.size)
 
 
-def _tuned(values: Float32, shared: Shared | None) -> Tuned:
+def _as_tuned(values: Float32, shared: Shared | None) -> Tuned:
     """Coded by their vectors, or by a table of the values that they have."""
     return Tuned(values, shared=shared) if shared else Tuned(values, how="table")
 
 
-def _back(rows: Float32, shape: tuple[int, ...], layout: int) -> Float32:
+def _from_rows(rows: Float32, shape: tuple[int, ...], layout: int) -> Float32:
     return gather(np.ascontiguousarray(rows).reshape(view_shape(shape, layout)), shape, layout)
 
 
-def _block(shape: tuple[int, ...], layout: int, width: int, sharing: Sharing) -> int:
+def _block_size(shape: tuple[int, ...], layout: int, width: int, sharing: CodebookRequest) -> int:
     """The largest block, up to the wanted one, that divides rows of `width`."""
     taps = view_shape(shape, layout)[2] if layout in WITH_TAPS else 1
     wanted = sharing.block or (taps if BLOCK <= taps <= MOST_TAPS else BLOCK)
     return max(divisor for divisor in range(1, min(wanted, width) + 1) if width % divisor == 0)
 
 
-def _order(shape: tuple[int, ...], site: Site) -> tuple[int, Places, Places] | None:
+def _find_order(shape: tuple[int, ...], op: LinearOp) -> tuple[int, Places, Places] | None:
     """A layout whose rows are units; the inputs in the order of a row, and the units in that of the rows."""
     places = np.arange(np.prod(shape, dtype=np.intp)).reshape(shape)
-    matrix = site.matrix(places)
+    matrix = op.matrix(places)
     input_of, unit_of = np.empty(places.size, np.intp), np.empty(places.size, np.intp)
     input_of[matrix] = np.arange(len(matrix))[:, None]
     unit_of[matrix] = np.arange(matrix.shape[1])
@@ -145,7 +147,7 @@ def _fits(shape: tuple[int, ...], layout: int) -> bool:
     return channels * taps <= CHUNK_WEIGHTS
 
 
-def _bytes(codes: Codes, entries: int) -> int:
+def _estimate_bytes(codes: Codes, entries: int) -> int:
     """Of codes[rows, vectors], frequent ones small, and a byte for each entry of the codebook."""
     _, ranks, members = np.unique(codes, return_inverse=True, return_counts=True)
     places = np.empty(len(members), np.int32)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.calibration.gptq import Float32, Float64, damped, feedback_matrix, latents
+from wcodec.calibration.gptq import Float32, Float64, damp, feedback_matrix, gptq_round
 from wcodec.codec.dequantization import round_step
 from wcodec.codec.plan import Plan
 from wcodec.codec.statistics import is_weight, look
@@ -27,16 +27,16 @@ from wcodec.planning.allocation import plan_model
 from wcodec.planning.recipe import Recipe
 
 DAMPING: Final = 0.1
-WIDEST: Final = 4096
+MAX_INPUTS: Final = 4096
 """Inputs that have feedback among them; more are cut."""
 UNITS_FIRST: Final = frozenset({"torch", "safetensors", "onnx"})
 """Kinds of file where square matrices are taken for [outputs, inputs]."""
-DULL: Final = 0.1
+DEAD_ZONE: Final = 0.1
 """By how much later than at a half an input of mean power rounds up, where only powers are known."""
 
 
 @dataclass(frozen=True)
-class Rounded:
+class MomentRounding:
     """What to code in place of the file's own values, by tensor name.
 
     error: trace((W - W^)' H (W - W^)) / trace(W' H W), over all tensors with moments.
@@ -45,10 +45,10 @@ class Rounded:
 
     tuned: Mapping[str, Tuned]
     error: float
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def rounded_by(source: Path, moments: Path, recipe: Recipe, size: float = 1.0) -> Rounded:
+def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 1.0) -> MomentRounding:
     """Round each tensor of `source` for which `moments` has an array, by the steps of the recipe times `size`.
 
     moments: .npz of E[x x'] (matrix) or of E[x^2] (vector) by the tensors' names, or ends of them; x are the inputs in
@@ -63,19 +63,19 @@ def rounded_by(source: Path, moments: Path, recipe: Recipe, size: float = 1.0) -
         plain: list[str] = []
         tuned: dict[str, Tuned] = {}
         lost = power = 0.0
-        for name, plan, number in _matched(moments.name, model, given, plans):
+        for name, plan, number in _match_names(moments.name, model, given, plans):
             tensor = model.tensors[number]
             weights = to_float32(tensor.read(), tensor.dtype)
             if not is_weight(tensor) or plan.how != "uniform" or plan.prune or not np.isfinite(weights).all():
                 plain.append(tensor.name)
                 continue
-            one = _rounded(tensor, weights, given[name], round_step(plan.step), model.kind in UNITS_FIRST)
+            one = _round_tensor(tensor, weights, given[name], round_step(plan.step), model.kind in UNITS_FIRST)
             tuned[tensor.name] = one[0]
             lost, power = lost + one[1], power + one[2]
-    said = [f"{len(tuned)} tensors rounded for their moments"]
+    notes = [f"{len(tuned)} tensors rounded for their moments"]
     if plain:
-        said.append(f"{len(plain)} with moments are coded as without: {', '.join(plain[:3])}")
-    return Rounded(tuned, lost / power if power else 0.0, tuple(said))
+        notes.append(f"{len(plain)} with moments are coded as without: {', '.join(plain[:3])}")
+    return MomentRounding(tuned, lost / power if power else 0.0, tuple(notes))
 
 
 def _read(path: Path) -> dict[str, Float64]:
@@ -87,7 +87,7 @@ def _read(path: Path) -> dict[str, Float64]:
         raise RecipeError(f"--moments {path}: expected an .npz of plain arrays, got {found}") from exc
 
 
-def _matched(
+def _match_names(
     where: str, model: Model, given: Mapping[str, Float64], plans: tuple[Plan, ...]
 ) -> list[tuple[str, Plan, int]]:
     """Names of moments with the plan and the number of the tensor that each is for."""
@@ -102,7 +102,7 @@ def _matched(
     return found
 
 
-def _rounded(
+def _round_tensor(
     tensor: Tensor, weights: Float32, moments: Float64, step: float, units_first: bool
 ) -> tuple[Tuned, float, float]:
     """The tensor in steps, the power of its outputs' error, and that of its outputs."""
@@ -118,34 +118,38 @@ def _rounded(
     turned = first and (units_first or not units_last)
     matrix = weights.reshape(weights.shape[0], -1).T if turned else weights.reshape(-1, weights.shape[-1])
     scaled = np.ascontiguousarray(matrix / np.float32(step))
-    levels = _dull(scaled, moments) if moments.ndim == 1 else _fed_back(tensor.name, scaled, moments)
+    levels = (
+        _round_with_dead_zone(scaled, moments)
+        if moments.ndim == 1
+        else _round_with_feedback(tensor.name, scaled, moments)
+    )
     values = levels * np.float32(step)
     error = (values - matrix).astype(np.float64)
     shaped = np.ascontiguousarray(values.T if turned else values).reshape(tensor.shape)
-    return Tuned(shaped, step), _power(error, moments), _power(matrix.astype(np.float64), moments)
+    return Tuned(shaped, step), _output_power(error, moments), _output_power(matrix.astype(np.float64), moments)
 
 
-def _fed_back(name: str, scaled: Float32, moments: Float64) -> Float32:
+def _round_with_feedback(name: str, scaled: Float32, moments: Float64) -> Float32:
     parts = []
-    count = -(-len(scaled) // WIDEST)
+    count = -(-len(scaled) // MAX_INPUTS)
     for rows in np.array_split(np.arange(len(scaled)), count):
         part = slice(int(rows[0]), int(rows[-1]) + 1)
         try:
-            feedback = feedback_matrix(damped(moments[part, part], DAMPING))
+            feedback = feedback_matrix(damp(moments[part, part], DAMPING))
         except np.linalg.LinAlgError as exc:
             raise RecipeError(f"{name}: expected moments E[x x'], got a matrix that is not positive") from exc
-        parts.append(np.rint(latents(scaled[part], feedback)))
+        parts.append(np.rint(gptq_round(scaled[part], feedback)))
     return np.concatenate(parts)
 
 
-def _dull(scaled: Float32, powers: Float64) -> Float32:
+def _round_with_dead_zone(scaled: Float32, powers: Float64) -> Float32:
     """Rounded towards 0 the more the less an input matters: a level there costs as much and brings less."""
     share = powers / (powers.mean() or 1.0)
-    dull = (DULL / np.maximum(share, 1e-9)).astype(np.float32)[:, None]
+    dull = (DEAD_ZONE / np.maximum(share, 1e-9)).astype(np.float32)[:, None]
     levels: Float32 = np.sign(scaled) * np.maximum(np.floor(np.abs(scaled) + 0.5 - dull), 0)
     return levels
 
 
-def _power(matrix: npt.NDArray[np.float64], moments: Float64) -> float:
+def _output_power(matrix: npt.NDArray[np.float64], moments: Float64) -> float:
     through = moments[:, None] * matrix if moments.ndim == 1 else moments @ matrix
     return float((matrix * through).sum())

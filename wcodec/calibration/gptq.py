@@ -21,7 +21,7 @@ DEAD: Final = 1e-6
 """Inputs of less power than this part of the mean are taken to have the mean: they get no feedback."""
 
 
-def damped(power: Float64, damping: float) -> Float64:
+def damp(power: Float64, damping: float) -> Float64:
     """Second moments `power[n, n]` with `damping` times their mean diagonal added to it.
 
     Weak damping lets the feedback pile weight onto directions that the inputs hardly use.
@@ -31,7 +31,7 @@ def damped(power: Float64, damping: float) -> Float64:
     return power + np.diag(np.where(diagonal < DEAD * mean, mean, 0.0) + damping * mean)
 
 
-def aimed(weights: Float32, power: Float64, drift: Float64) -> Float32:
+def correct_for_drift(weights: Float32, power: Float64, drift: Float64) -> Float32:
     """The weights that come nearest, for inputs x, to what `weights[n, units]` give for the original's inputs x0.
 
     power: E[x x'], damped; drift: E[x (x0 - x)'].
@@ -47,7 +47,7 @@ def feedback_matrix(power: Float64) -> Float32:
     return np.triu(upper, 1).astype(np.float32)
 
 
-def latents(weights: Float32, feedback: Float32) -> Float32:
+def gptq_round(weights: Float32, feedback: Float32) -> Float32:
     """`weights[n, units]` in steps, moved by the feedback of the rounding before them; their rint are the levels."""
     moved = np.empty_like(weights)
     errors = np.empty_like(weights)

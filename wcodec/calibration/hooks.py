@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from wcodec.calibration.linear_ops import Arguments
 from wcodec.evaluation.examples import Array
-from wcodec.evaluation.inference import packed
-from wcodec.evaluation.keras_backend import hushed
+from wcodec.evaluation.inference import pack_inputs
+from wcodec.evaluation.keras_backend import silence_keras
 
 if TYPE_CHECKING:
     from keras import Layer, Model
@@ -18,7 +18,7 @@ Call = Callable[[Callable[..., object], Arguments, dict[str, object]], object]
 
 
 @contextmanager
-def watched(layer: Layer, watch: Call) -> Iterator[None]:
+def intercept_calls(layer: Layer, watch: Call) -> Iterator[None]:
     """While open, each eager call of `layer` is `watch(its own call, positional arguments, named arguments)`."""
     own = layer.call
     # Keras tracks attributes that are set the usual way.
@@ -40,8 +40,8 @@ def count_calls(model: Model, layers: Sequence[Layer], batch: tuple[Array, ...])
 
         return watch
 
-    with ExitStack() as stack, hushed():
+    with ExitStack() as stack, silence_keras():
         for number, layer in enumerate(layers):
-            stack.enter_context(watched(layer, counting(number)))
-        model(packed(model, batch), training=False)
+            stack.enter_context(intercept_calls(layer, counting(number)))
+        model(pack_inputs(model, batch), training=False)
     return counts

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from keras import Layer, Variable
 
 
-def inputs_of(site: Site) -> int:
+def count_inputs(op: LinearOp) -> int:
     """Rows of the site's matrix."""
-    return math.prod(site.variable.shape[axis] for axis in site.order[: site.inputs])
+    return math.prod(op.variable.shape[axis] for axis in op.order[: op.inputs])
 
 
 Float32 = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ Rows = Callable[[Arguments, int, np.random.Generator], Float32]
 
 
 @dataclass(frozen=True)
-class Site:
+class LinearOp:
     """A kernel and the rows that meet it.
 
     rows:   (positional arguments of a call, most rows, randomness) -> float32[rows, inputs].
@@ -56,35 +56,39 @@ class Site:
         return np.ascontiguousarray(matrix.reshape(shape).transpose(np.argsort(self.order)))
 
 
-def sites_of(layer: Layer) -> tuple[Site, ...]:
+def find_linear_ops(layer: Layer) -> tuple[LinearOp, ...]:
     """The sites of one layer of Keras' own (not of layers inside it), in the order of its weights."""
     own = type(layer).__module__.startswith("keras.") and not getattr(layer, "quantization_mode", None)
     match type(layer).__name__ if own else None:
         case "Dense":
-            return _site(layer.kernel, lambda x, most, rng: _drawn(_array(x[0]), most, rng), 1)
+            return _make_op(layer.kernel, lambda x, most, rng: _sample_rows(_to_array(x[0]), most, rng), 1)
         case "EinsumDense":
-            return _einsum(layer)
+            return _make_einsum_op(layer)
         case "Conv1D" | "Conv2D" | "Conv3D" if layer.groups == 1:
-            return _site(layer.kernel, lambda x, most, rng: _convolved(layer, x[0], most, rng), -1)
+            return _make_op(layer.kernel, lambda x, most, rng: _conv_rows(layer, x[0], most, rng), -1)
         case "SeparableConv1D" | "SeparableConv2D":
-            return _site(layer.pointwise_kernel, lambda x, most, rng: _drawn(_deep(layer, x[0]), most, rng), -1)
+            return _make_op(
+                layer.pointwise_kernel,
+                lambda x, most, rng: _sample_rows(_depthwise_outputs(layer, x[0]), most, rng),
+                -1,
+            )
         case "LSTMCell" | "GRUCell" | "SimpleRNNCell":
             return (
-                *_site(layer.kernel, lambda x, most, rng: _drawn(_array(x[0]), most, rng), 1),
-                *_site(layer.recurrent_kernel, lambda x, most, rng: _drawn(_state(x[1]), most, rng), 1),
+                *_make_op(layer.kernel, lambda x, most, rng: _sample_rows(_to_array(x[0]), most, rng), 1),
+                *_make_op(layer.recurrent_kernel, lambda x, most, rng: _sample_rows(_state_array(x[1]), most, rng), 1),
             )
     return ()
 
 
-def _site(variable: Variable, rows: Rows, inputs: int) -> tuple[Site, ...]:
+def _make_op(variable: Variable, rows: Rows, inputs: int) -> tuple[LinearOp, ...]:
     """A site whose kernel has its inputs first; nothing where the kernel is computed (LoRA) and not a variable."""
     if not isinstance(variable, keras().Variable):
         return ()
     dims = len(variable.shape)
-    return (Site(variable, rows, tuple(range(dims)), inputs % dims),)
+    return (LinearOp(variable, rows, tuple(range(dims)), inputs % dims),)
 
 
-def _einsum(layer: Layer) -> tuple[Site, ...]:
+def _make_einsum_op(layer: Layer) -> tuple[LinearOp, ...]:
     """Axes summed over are inputs; a kernel that has an axis in common with input and output is not one matrix."""
     operands, _, result = layer.equation.replace(" ", "").replace("...", "").partition("->")
     given, _, weight = operands.partition(",")
@@ -95,23 +99,23 @@ def _einsum(layer: Layer) -> tuple[Site, ...]:
     axes = [given.index(label) - len(given) if "..." in layer.equation else given.index(label) for label in summed]
 
     def rows(x: Arguments, most: int, rng: np.random.Generator) -> Float32:
-        array = _array(x[0])
+        array = _to_array(x[0])
         moved = np.moveaxis(array, axes, range(array.ndim - len(axes), array.ndim))
-        return _drawn(moved.reshape(*moved.shape[: -len(axes)], -1), most, rng)
+        return _sample_rows(moved.reshape(*moved.shape[: -len(axes)], -1), most, rng)
 
-    return (Site(layer.kernel, rows, tuple(weight.index(label) for label in (*summed, *free)), len(summed)),)
+    return (LinearOp(layer.kernel, rows, tuple(weight.index(label) for label in (*summed, *free)), len(summed)),)
 
 
-def _array(value: object) -> Float32:
+def _to_array(value: object) -> Float32:
     array: Float32 = keras().ops.convert_to_numpy(value).astype(np.float32, copy=False)
     return array
 
 
-def _state(states: object) -> Float32:
-    return _array(states[0] if isinstance(states, list | tuple) else states)
+def _state_array(states: object) -> Float32:
+    return _to_array(states[0] if isinstance(states, list | tuple) else states)
 
 
-def _drawn(array: Float32, most: int, rng: np.random.Generator) -> Float32:
+def _sample_rows(array: Float32, most: int, rng: np.random.Generator) -> Float32:
     """The last axis as rows; at most `most`, drawn at random."""
     rows = array.reshape(-1, array.shape[-1])
     return rows[np.sort(rng.choice(len(rows), most, replace=False))] if most < len(rows) else rows
@@ -121,12 +125,12 @@ def _channels_last(layer: Layer, images: Float32) -> Float32:
     return images if layer.data_format == "channels_last" else np.moveaxis(images, 1, -1)
 
 
-def _convolved(layer: Layer, images: object, most: int, rng: np.random.Generator) -> Float32:
-    last = _channels_last(layer, _array(images))
-    return patches(last, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding, most, rng)
+def _conv_rows(layer: Layer, images: object, most: int, rng: np.random.Generator) -> Float32:
+    last = _channels_last(layer, _to_array(images))
+    return extract_patches(last, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding, most, rng)
 
 
-def _deep(layer: Layer, images: object) -> Float32:
+def _depthwise_outputs(layer: Layer, images: object) -> Float32:
     """What the pointwise half of a separable convolution sees."""
     deep = keras().ops.depthwise_conv(
         images,
@@ -136,10 +140,10 @@ def _deep(layer: Layer, images: object) -> Float32:
         data_format=layer.data_format,
         dilation_rate=layer.dilation_rate,
     )
-    return _channels_last(layer, _array(deep))
+    return _channels_last(layer, _to_array(deep))
 
 
-def patches(
+def extract_patches(
     images: Float32,
     kernel: Sequence[int],
     strides: Sequence[int],
@@ -156,7 +160,7 @@ def patches(
     dims = len(kernel)
     reach = [(size - 1) * gap + 1 for size, gap in zip(kernel, dilations, strict=True)]
     margins = [
-        _margin(length, extent, step, padding)
+        _padding(length, extent, step, padding)
         for length, extent, step in zip(images.shape[1:-1], reach, strides, strict=True)
     ]
     padded = np.pad(images, ((0, 0), *margins, (0, 0)))
@@ -170,7 +174,7 @@ def patches(
     return np.moveaxis(found, 1, -1).reshape(len(found), -1)
 
 
-def _margin(length: int, extent: int, step: int, padding: str) -> tuple[int, int]:
+def _padding(length: int, extent: int, step: int, padding: str) -> tuple[int, int]:
     """Zeros before and behind an axis."""
     if padding == "causal":
         return extent - 1, 0

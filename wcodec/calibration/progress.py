@@ -11,7 +11,7 @@ from wcodec.evaluation.metrics import POINTS
 
 
 @dataclass(frozen=True)
-class Standing:
+class SearchProgress:
     """One point of the trade-off.
 
     doing:      "rounding", "sharing" or "training".
@@ -24,19 +24,19 @@ class Standing:
     doing: str
     done: float | None
     bytes: int
-    divergence: float
+    kl: float
     allowed: bool
 
     @property
     def drop(self) -> float:
         """Points of accuracy that the divergence predicts."""
-        return 100 * POINTS * self.divergence
+        return 100 * POINTS * self.kl
 
 
-Watch = Callable[[Standing], None]
+ProgressCallback = Callable[[SearchProgress], None]
 
 
-class Patience:
+class Interruptible:
     """`with patience:` ends its block at an interrupt (KeyboardInterrupt) and remembers that it did."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.calibration.linear_ops import Site, sites_of
+from wcodec.calibration.linear_ops import LinearOp, find_linear_ops
 from wcodec.codec.dequantization import round_step
 from wcodec.codec.entropy import context
 from wcodec.container.wire import MAX_LEVEL
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 
-KEPT: Final = ("Normalization", "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization")
+NORMALIZATIONS: Final = (
+    "Normalization",
+    "BatchNormalization",
+    "LayerNormalization",
+    "GroupNormalization",
+    "RMSNormalization",
+)
 """Layers whose weights of any shape are kept: statistics and gains."""
 GROWTH: Final = 0.25
 """Steps grow with this power of a tensor's number of weights."""
@@ -42,53 +48,53 @@ class Kernel:
     variable: Variable
     original: Float32
     layer: Layer | None
-    site: Site | None
+    op: LinearOp | None
 
 
-def all_layers(model: Model) -> list[Layer]:
+def list_layers(model: Model) -> list[Layer]:
     """Every layer inside the network, however deep, once."""
     return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
 
 
-def kernels_of(model: Model, exact: Places = frozenset()) -> tuple[Kernel, ...]:
+def find_kernels(model: Model, exact: Places = frozenset()) -> tuple[Kernel, ...]:
     """What is rounded, in the order of `model.weights`: float kernels, no biases, gains or statistics.
 
     exact: places of what stays as it is.
     """
-    sites: dict[int, tuple[Layer, Site]] = {}
+    ops: dict[int, tuple[Layer, LinearOp]] = {}
     kept: set[int] = set()
-    for layer in all_layers(model):
-        if type(layer).__name__ in KEPT or getattr(layer, "quantization_mode", None):
+    for layer in list_layers(model):
+        if type(layer).__name__ in NORMALIZATIONS or getattr(layer, "quantization_mode", None):
             kept |= {id(weight) for weight in layer.weights}
-        sites |= {id(site.variable): (layer, site) for site in sites_of(layer)}
+        ops |= {id(op.variable): (layer, op) for op in find_linear_ops(layer)}
     found = []
     for index, variable in enumerate(model.weights):
         if index in exact:
             continue
         is_float = str(variable.dtype) in ("float32", "float16", "bfloat16", "float64")
         if is_float and len(variable.shape) >= 2 and not variable.name.endswith("bias") and id(variable) not in kept:
-            layer, site = sites.get(id(variable), (None, None))
-            found.append(Kernel(index, variable, values_of(variable), layer, site))
+            layer, op = ops.get(id(variable), (None, None))
+            found.append(Kernel(index, variable, read_values(variable), layer, op))
     return tuple(found)
 
 
-def learned_by(model: Model, exact: Places = frozenset()) -> list[int]:
+def find_trainable(model: Model, exact: Places = frozenset()) -> list[int]:
     """Places of the float32 weights that a layer made to be learned, those of frozen layers too; no statistics.
 
     exact: see `kernels_of`.
     """
-    made = {id(weight) for layer in all_layers(model) for weight in layer._trainable_variables}
+    made = {id(weight) for layer in list_layers(model) for weight in layer._trainable_variables}
     every = enumerate(model.weights)
     return [i for i, one in every if id(one) in made and str(one.dtype) == "float32" and i not in exact]
 
 
-def values_of(variable: Variable) -> Float32:
+def read_values(variable: Variable) -> Float32:
     """The values as float32."""
     values: Float32 = keras().ops.convert_to_numpy(keras().ops.cast(variable, "float32"))
     return values
 
 
-def steps_of(kernels: Sequence[Kernel], size: float, factors: Sequence[float] | None = None) -> list[float]:
+def initial_steps(kernels: Sequence[Kernel], size: float, factors: Sequence[float] | None = None) -> list[float]:
     """Steps in units of the weights, as they are stored: `size` times the rms for the largest kernel.
 
     Errors add up over kernels while bytes go by their number of weights, so large kernels get larger steps. Kernels
@@ -100,12 +106,12 @@ def steps_of(kernels: Sequence[Kernel], size: float, factors: Sequence[float] | 
     steps = []
     for kernel, factor in zip(kernels, factors or itertools.repeat(1.0), strict=False):
         rms = float(np.sqrt(np.square(kernel.original, dtype=np.float64).mean())) if kernel.original.size else 0.0
-        wanted = factor * size * rms * (kernel.original.size / largest) ** GROWTH * (1.0 if kernel.site else 0.5)
+        wanted = factor * size * rms * (kernel.original.size / largest) ** GROWTH * (1.0 if kernel.op else 0.5)
         steps.append(round_step(wanted) if wanted > 0 and np.isfinite(wanted) else 0.0)
     return steps
 
 
-def coded_bytes(levels: npt.NDArray[np.int32]) -> int:
+def estimate_bytes(levels: npt.NDArray[np.int32]) -> int:
     """Bytes of the levels as a file has them, or a little more: the fastest of its coders' ways."""
     if not levels.size:
         return 0

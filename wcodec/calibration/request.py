@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from wcodec.calibration.codebook_weights import Sharing
+from wcodec.calibration.codebook_weights import CodebookRequest
 from wcodec.planning.recipe import Recipe
 
-MOMENTS: Final = 2000
+MAX_FITTED: Final = 2000
 """Inputs for rounding with feedback: more do not change its result."""
 
 
 @dataclass(frozen=True)
-class Wish:
+class CalibrationRequest:
     """What the user asked of a calibrated encoding.
 
     data:     where the inputs are, see `data.load`; labels are used to measure only.
@@ -40,5 +40,5 @@ class Wish:
     imports: Sequence[str] = ()
     unsafe: bool = False
     seed: int = 0
-    sharing: Sharing | None = None
+    sharing: CodebookRequest | None = None
     recipe: Recipe = field(default_factory=Recipe)

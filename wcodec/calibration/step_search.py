@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
-from wcodec.calibration.budget import Budget
-from wcodec.calibration.progress import Patience
-from wcodec.calibration.session import Subject, prepare
-from wcodec.calibration.trial import Calibration, attempt, balance, factors_of
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.progress import Interruptible
+from wcodec.calibration.session import CalibrationSession, prepare_session
+from wcodec.calibration.trial import CalibrationResult, balance_steps, run_trial, step_factors
 from wcodec.errors import BudgetError
 from wcodec.evaluation.examples import Examples
 
@@ -43,8 +43,8 @@ def calibrate(
     most: int = 2000,
     seed: int = 0,
     seconds: float = float("inf"),
-    progress: Callable[[Calibration], None] | None = None,
-) -> Calibration:
+    progress: Callable[[CalibrationResult], None] | None = None,
+) -> CalibrationResult:
     """The smallest way to round `model` that is predicted to cost at most `budget` points of accuracy.
 
     examples: unlabelled; some are kept apart to measure on, at most `most` are fitted to.
@@ -53,20 +53,20 @@ def calibrate(
 
     Raises: RecipeError, see `prepare`; BudgetError where no attempt is within the budget.
     """
-    subject = prepare(model, examples, most=most, seed=seed)
-    return calibrate_subject(subject, Budget(drop=budget), seconds=seconds, progress=progress)
+    session = prepare_session(model, examples, most=most, seed=seed)
+    return search_steps(session, AccuracyBudget(drop=budget), seconds=seconds, progress=progress)
 
 
-def calibrate_subject(
-    subject: Subject,
-    budget: Budget,
+def search_steps(
+    session: CalibrationSession,
+    budget: AccuracyBudget,
     *,
     seconds: float = float("inf"),
-    progress: Callable[[Calibration], None] | None = None,
-    patience: Patience | None = None,
-    near: Calibration | None = None,
+    progress: Callable[[CalibrationResult], None] | None = None,
+    patience: Interruptible | None = None,
+    near: CalibrationResult | None = None,
     dampings: Sequence[float] = DAMPINGS,
-) -> Calibration:
+) -> CalibrationResult:
     """`calibrate` of a network that is on the bench already, by any budget.
 
     near:     an attempt that nearly fits; the search goes on from there.
@@ -77,13 +77,13 @@ def calibrate_subject(
     """
     deadline = time.monotonic() + seconds
     cap, slope = START
-    start = near.size if near else min(cap, slope / len(subject.kernels))
-    factors = factors_of(subject, near) if near else balance(subject, start, dampings[0])
-    tried: list[Calibration] = []
+    start = near.size if near else min(cap, slope / len(session.kernels))
+    factors = step_factors(session, near) if near else balance_steps(session, start, dampings[0])
+    tried: list[CalibrationResult] = []
 
     @cache
-    def tried_at(damping: float, size: float) -> Calibration:
-        tried.append(attempt(subject, size, damping, factors))
+    def tried_at(damping: float, size: float) -> CalibrationResult:
+        tried.append(run_trial(session, size, damping, factors))
         if progress:
             progress(tried[-1])
         return tried[-1]
@@ -95,27 +95,27 @@ def calibrate_subject(
     def goes_on() -> bool:
         return time.monotonic() < deadline or budget.best(tried) is None
 
-    patience = patience or Patience()
+    patience = patience or Interruptible()
     with patience:
         for damping in (near.damping,) if near else dampings:
             if tried and (time.monotonic() >= deadline or _is_worse(tried_at(damping, start), tried)):
                 break
-            start = _largest(partial(fits, damping), start, goes_on, CLOSE if near else STRIDE)
+            start = _find_largest(partial(fits, damping), start, goes_on, CLOSE if near else STRIDE)
     best = budget.best(tried)
     if best is None and patience.over:
         raise KeyboardInterrupt
     if best is None:
-        raise BudgetError(f"{subject.model.name}: {budget.refusal(tried)}")
+        raise BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
     return best
 
 
-def _is_worse(one: Calibration, others: Sequence[Calibration]) -> bool:
+def _is_worse(one: CalibrationResult, others: Sequence[CalibrationResult]) -> bool:
     """Whether others are much smaller for their divergence; bytes go about with its power -SLOPE."""
-    scores = [other.bytes * max(other.divergence, 1e-9) ** SLOPE for other in (one, *others)]
+    scores = [other.bytes * max(other.kl, 1e-9) ** SLOPE for other in (one, *others)]
     return bool(scores[0] > 1.05 * min(scores))
 
 
-def _largest(fits: Callable[[float], bool], start: float, in_time: Callable[[], bool], factor: float) -> float:
+def _find_largest(fits: Callable[[float], bool], start: float, in_time: Callable[[], bool], factor: float) -> float:
     """About the largest size that fits: up or down in growing strides, then between the nearest two.
 
     factor: the first stride.

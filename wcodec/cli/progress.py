@@ -14,7 +14,7 @@ from wcodec.model import TensorFacts
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wcodec.calibration.progress import Standing
+    from wcodec.calibration.progress import SearchProgress
 
 
 Watch = Callable[[TensorFacts], None]
@@ -52,7 +52,7 @@ EVERY = 10.0
 
 
 @contextmanager
-def show_search(quiet: bool) -> Iterator[Callable[[Standing], None]]:
+def show_search(quiet: bool) -> Iterator[Callable[[SearchProgress], None]]:
     """A callback that shows how the search stands. Ctrl-C is explained where somebody could press it."""
     if quiet or sys.stderr is None:
         yield lambda _: None
@@ -63,29 +63,29 @@ def show_search(quiet: bool) -> Iterator[Callable[[Standing], None]]:
         yield _lines()
 
 
-def _lines() -> Callable[[Standing], None]:
+def _lines() -> Callable[[SearchProgress], None]:
     last = [float("-inf")]
 
-    def watch(now: Standing) -> None:
+    def watch(now: SearchProgress) -> None:
         if now.done is None or time.monotonic() - last[0] >= EVERY:
             if now.done is not None:
                 last[0] = time.monotonic()
             done = "" if now.done is None else f" {100 * now.done:.0f} %"
-            moved = f"{now.divergence:.4f} nats, {now.drop:.2f} points predicted"
+            moved = f"{now.kl:.4f} nats, {now.drop:.2f} points predicted"
             stdio.write_note(f"{now.doing}{done}: about {now.bytes:,} bytes, {moved}")
 
     return watch
 
 
 @contextmanager
-def _live() -> Iterator[Callable[[Standing], None]]:
+def _live() -> Iterator[Callable[[SearchProgress], None]]:
     from rich.console import Console
     from rich.live import Live
 
-    points: list[Standing] = []
+    points: list[SearchProgress] = []
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
 
-        def watch(now: Standing) -> None:
+        def watch(now: SearchProgress) -> None:
             if points and points[-1].done is not None and now.done is not None:
                 points[-1] = now  # training is one row that moves
             else:
@@ -95,7 +95,7 @@ def _live() -> Iterator[Callable[[Standing], None]]:
         yield watch
 
 
-def _table(points: list[Standing]) -> Table:
+def _table(points: list[SearchProgress]) -> Table:
     from rich.table import Table
 
     within = [point.bytes for point in points if point.allowed]
@@ -107,5 +107,5 @@ def _table(points: list[Standing]) -> Table:
     for point in points[-SHOWN:]:
         done = "" if point.done is None else f" {100 * point.done:.0f} %"
         answer = "yes" if point.allowed else "no"
-        table.add_row(point.doing + done, f"{point.bytes:,}", f"{point.divergence:.4f}", f"{point.drop:.2f}", answer)
+        table.add_row(point.doing + done, f"{point.bytes:,}", f"{point.kl:.4f}", f"{point.drop:.2f}", answer)
     return table

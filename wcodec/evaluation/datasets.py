@@ -20,12 +20,12 @@ import numpy as np
 from wcodec.errors import RecipeError
 from wcodec.evaluation import image_folder as images
 from wcodec.evaluation import user_code
-from wcodec.evaluation.examples import Array, Examples, Found, ModelInput, fit
+from wcodec.evaluation.examples import Array, Examples, ModelInput, RawExamples, fit_examples
 
 NPZ = re.compile(r"(?P<path>.+\.npz)(:(?P<split>\w+))?", re.IGNORECASE)
 
 
-def load(
+def load_examples(
     spec: str, wanted: Sequence[ModelInput], *, rescale: float | None = None, limit: int | None = None
 ) -> Examples:
     """The examples that `spec` names, fit for a network with inputs `wanted`.
@@ -38,20 +38,20 @@ def load(
     if limit is not None and limit < 1:
         raise RecipeError(f"--limit: expected 1 or more, got {limit}")
     wants = tuple(wanted)
-    return fit(_found(spec, wants, limit), wants, rescale, limit)
+    return fit_examples(_read(spec, wants, limit), wants, rescale, limit)
 
 
-def _found(spec: str, wanted: tuple[ModelInput, ...], limit: int | None) -> Found:
+def _read(spec: str, wanted: tuple[ModelInput, ...], limit: int | None) -> RawExamples:
     if spec and Path(spec).is_dir():
         return images.read(Path(spec), wanted, limit)
     if npz := NPZ.fullmatch(spec):
         return _read_npz(Path(npz["path"]), npz["split"], wanted)
-    if user_code.is_named(spec):
-        return gather(spec, user_code.called(spec), wanted, limit)
+    if user_code.is_function_name(spec):
+        return gather(spec, user_code.call_function(spec), wanted, limit)
     raise RecipeError(f"--data {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
 
 
-def _read_npz(path: Path, split: str | None, wanted: tuple[ModelInput, ...]) -> Found:
+def _read_npz(path: Path, split: str | None, wanted: tuple[ModelInput, ...]) -> RawExamples:
     """The arrays of one split. Objects are never unpickled."""
     if not path.is_file():
         raise RecipeError(f"--data {path}: expected a file, found none")
@@ -60,9 +60,9 @@ def _read_npz(path: Path, split: str | None, wanted: tuple[ModelInput, ...]) -> 
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise ValueError("a single array")
-            inputs, labels, said = _chosen(path.name, archive.files, split, wanted)
+            inputs, labels, notes = _chosen(path.name, archive.files, split, wanted)
             arrays = tuple(_array(path.name, name, archive[name]) for name in inputs)
-            return Found(path.name, inputs, arrays, archive[labels] if labels else None, said)
+            return RawExamples(path.name, inputs, arrays, archive[labels] if labels else None, notes)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as exc:
         why = "objects, which are never unpickled" if "bject" in str(exc) else f"{type(exc).__name__}: {exc}"
         raise RecipeError(f"{path.name}: expected an .npz archive of plain arrays, got {why}") from exc
@@ -85,9 +85,9 @@ def _chosen(
     else:
         options = [(("x",), "y", ()), *((names, "y", ()) for names in several)]
         options.append((("x_test",), "y_test", (f"{where}: no split named, took test",)))
-    for names, labels, said in options:
+    for names, labels, notes in options:
         if len(names) == len(wanted) and set(names) <= set(keys):
-            return names, labels if labels in keys else None, said
+            return names, labels if labels in keys else None, notes
     expected = " or ".join("+".join(names) for names, _, _ in options if len(names) == len(wanted)) or "one input"
     raise RecipeError(f"{where}: expected {expected}, found {', '.join(keys) or 'nothing'}")
 
@@ -96,7 +96,7 @@ STREAM_LIMIT: Final = 1 << 16
 """Generators of Keras often never end: without a limit, gathering stops after this many examples."""
 
 
-def gather(spec: str, returned: object, wanted: tuple[ModelInput, ...], limit: int | None) -> Found:
+def gather(spec: str, returned: object, wanted: tuple[ModelInput, ...], limit: int | None) -> RawExamples:
     """The arrays in x or (x, y), or the first `limit` examples of batches of such.
 
     x is an array, a list of arrays in the order of the network's inputs, or a dict of arrays by their names.
@@ -106,7 +106,7 @@ def gather(spec: str, returned: object, wanted: tuple[ModelInput, ...], limit: i
     names = tuple(want.name for want in wanted)
     if _is_batch(returned):
         inputs, labels = _split(spec, returned, names)
-        return Found(spec, names, inputs, labels)
+        return RawExamples(spec, names, inputs, labels)
     most = STREAM_LIMIT if limit is None else limit
     parts: list[tuple[tuple[Array, ...], Array | None]] = []
     count = 0
@@ -123,8 +123,8 @@ def gather(spec: str, returned: object, wanted: tuple[ModelInput, ...], limit: i
     except Exception as exc:
         raise RecipeError(f"{spec}: expected batches of equal shape, got {type(exc).__name__}: {exc}") from exc
     ended = limit is None and count >= most
-    said = (f"{spec}: stopped after {most} examples; --limit changes it",) if ended else ()
-    return Found(spec, names, inputs, labels, said)
+    notes = (f"{spec}: stopped after {most} examples; --limit changes it",) if ended else ()
+    return RawExamples(spec, names, inputs, labels, notes)
 
 
 def _joined(labels: list[Array | None], most: int) -> Array | None:

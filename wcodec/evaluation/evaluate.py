@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wcodec.errors import RecipeError
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import batches, predict
-from wcodec.evaluation.metrics import Outputs, Truth, are_probabilities, hits_and_loss, read_labels, top
+from wcodec.evaluation.metrics import Outputs, Truth, are_probabilities, choose_class, hits_and_loss, read_labels
 from wcodec.evaluation.model_loader import load_model, model_inputs
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Evaluation:
     file_bytes: int | None
     source_bytes: int | None
     ratio: float | None
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -74,7 +74,11 @@ def evaluate(
         for one in (model, baseline)
         if one is not None
     ]
-    examples = data if isinstance(data, Examples) else load(data, model_inputs(opened[0]), rescale=rescale, limit=limit)
+    examples = (
+        data
+        if isinstance(data, Examples)
+        else load_examples(data, model_inputs(opened[0]), rescale=rescale, limit=limit)
+    )
     batched = _measured(opened[0], opened[1] if len(opened) > 1 else None, examples)
     accuracy = _percent(batched, [one.hits for one in batched])
     baseline_accuracy = _percent(batched, [one.baseline_hits for one in batched])
@@ -92,7 +96,7 @@ def evaluate(
         file_bytes=file_bytes,
         source_bytes=source_bytes,
         ratio=source_bytes / file_bytes if source_bytes and file_bytes else None,
-        said=examples.said,
+        notes=examples.notes,
     )
 
 
@@ -149,7 +153,7 @@ def _agreement(
     if truth is not None and truth.task == "values":
         return None
     same = [
-        float((top(y, probabilities=kind) == top(y0, probabilities=kind)).mean())
+        float((choose_class(y, probabilities=kind) == choose_class(y0, probabilities=kind)).mean())
         for y, y0, kind in zip(outputs, originals, kinds, strict=True)
         if y.shape[-1] > 1 or kind or truth is not None
     ]

@@ -41,7 +41,7 @@ class Examples:
 
     inputs: tuple[Array, ...]
     labels: Array | None = None
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -50,7 +50,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Found:
+class RawExamples:
     """Arrays as they were found, before they fit a network.
 
     where: the user's words for the place, for errors.
@@ -61,10 +61,12 @@ class Found:
     names: tuple[str, ...]
     inputs: tuple[Array, ...]
     labels: Array | None = None
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def fit(found: Found, wanted: tuple[ModelInput, ...], rescale: float | None, limit: int | None) -> Examples:
+def fit_examples(
+    found: RawExamples, wanted: tuple[ModelInput, ...], rescale: float | None, limit: int | None
+) -> Examples:
     """`found` cut to `limit` examples spread evenly, scaled, and shaped as the network wants.
 
     Raises: RecipeError where counts or shapes cannot fit.
@@ -83,11 +85,11 @@ def fit(found: Found, wanted: tuple[ModelInput, ...], rescale: float | None, lim
     count = counts[found.names[0]]
     if set(counts.values()) != {count} or count == 0:
         raise RecipeError(f"{found.where}: expected as many examples everywhere, and one at least, got {counts}")
-    said = list(found.said)
+    notes = list(found.notes)
     chosen: slice | npt.NDArray[np.intp] = slice(None)
     if limit is not None and limit < count:
         chosen = np.linspace(0, count - 1, limit).round().astype(np.intp)
-        said.append(f"{limit} of {count} examples, spread evenly")
+        notes.append(f"{limit} of {count} examples, spread evenly")
     inputs = []
     for name, array, want in zip(found.names, found.inputs, wanted, strict=True):
         place = f"{found.where}: {name}"
@@ -95,8 +97,8 @@ def fit(found: Found, wanted: tuple[ModelInput, ...], rescale: float | None, lim
         _refuse_not_finite(place, scaled)
         shaped, how_shaped = _shaped(place, scaled, want)
         inputs.append(shaped)
-        said += [f"{name} {how}" for how in (how_scaled, how_shaped) if how]
-    return Examples(tuple(inputs), None if found.labels is None else found.labels[chosen], tuple(said))
+        notes += [f"{name} {how}" for how in (how_scaled, how_shaped) if how]
+    return Examples(tuple(inputs), None if found.labels is None else found.labels[chosen], tuple(notes))
 
 
 def _refuse_not_finite(place: str, array: Array) -> None:

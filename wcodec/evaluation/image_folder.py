@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 
 from wcodec.errors import RecipeError
-from wcodec.evaluation.examples import Array, Found, ModelInput
+from wcodec.evaluation.examples import Array, ModelInput, RawExamples
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def read(folder: Path, wanted: tuple[ModelInput, ...], limit: int | None) -> Found:
+def read(folder: Path, wanted: tuple[ModelInput, ...], limit: int | None) -> RawExamples:
     """The images of `folder` as uint8, resized bilinearly to the network's input; at most `limit`, spread evenly.
 
     Raises: RecipeError without Pillow, without images, or where the network does not take one image.
@@ -33,15 +33,15 @@ def read(folder: Path, wanted: tuple[ModelInput, ...], limit: int | None) -> Fou
             raise RecipeError(f"{file}: expected {first_size} pixels as in {files[0].name}, got {size}")
         pixels.append(image)
     stacked = np.stack(pixels).reshape(len(pixels), *pixels[0].shape[:2], channels)
-    said = [f"{len(files)} images of {folder}"]
+    notes = [f"{len(files)} images of {folder}"]
     if names:
-        said.append(f"classes are the folders {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}")
-    return Found(
+        notes.append(f"classes are the folders {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}")
+    return RawExamples(
         str(folder),
         ("images",),
         (np.moveaxis(stacked, -1, 1) if first else stacked,),
         np.array(classes, np.int64) if names else None,
-        tuple(said),
+        tuple(notes),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from wcodec.errors import RecipeError
 from wcodec.evaluation.examples import Array, Examples
-from wcodec.evaluation.keras_backend import hushed, keras
+from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.evaluation.metrics import Outputs
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def predict(model: Model, examples: Examples, at: slice) -> tuple[Outputs, ...]:
     Raises: RecipeError where the network cannot take the examples.
     """
     rows = np.minimum(np.arange(at.start, at.start + min(BATCH, examples.count)), at.stop - 1)
-    inputs = packed(model, tuple(array[rows] for array in examples.inputs))
+    inputs = pack_inputs(model, tuple(array[rows] for array in examples.inputs))
     model.jit_compile = False
     try:
-        with hushed():
+        with silence_keras():
             outputs = keras().tree.flatten(model.predict_on_batch(inputs))
     except Exception as exc:
         words = " ".join(str(exc).split())[:200]
@@ -43,7 +43,7 @@ def predict(model: Model, examples: Examples, at: slice) -> tuple[Outputs, ...]:
     return tuple(_with_units(np.asarray(output, np.float64)[: at.stop - at.start]) for output in outputs)
 
 
-def packed(model: Model, inputs: tuple[Array, ...]) -> object:
+def pack_inputs(model: Model, inputs: tuple[Array, ...]) -> object:
     """One array per input, in the structure (dict, list) that the network was built with."""
     structure = getattr(model, "input", None)
     packing: object = inputs[0] if structure is None else keras().tree.pack_sequence_as(structure, inputs)
@@ -54,7 +54,7 @@ def _with_units(outputs: Outputs) -> Outputs:
     return outputs[:, None] if outputs.ndim == 1 else outputs
 
 
-def outputs_of(model: Model, examples: Examples) -> tuple[Outputs, ...]:
+def compute_outputs(model: Model, examples: Examples) -> tuple[Outputs, ...]:
     """All outputs for all examples."""
     found = [predict(model, examples, at) for at in batches(examples.count)]
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))

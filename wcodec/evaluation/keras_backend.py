@@ -34,7 +34,7 @@ def keras() -> ModuleType:
         raise UnsupportedError(f"keras: expected version {'.'.join(map(str, OLDEST))} or later, got {version}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with hushed(), _without_stderr():
+        with silence_keras(), _without_stderr():
             module = importlib.import_module("keras")
     except ImportError as exc:
         raise RecipeError(f"keras: expected it to import, got {exc}: pip install 'wcodec[keras]'") from exc
@@ -47,7 +47,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
+def silence_keras() -> Iterator[None]:
     """Silence what Keras and TensorFlow say in Python: warnings and logs below errors."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "keras")]
     levels = [logger.level for logger in loggers]

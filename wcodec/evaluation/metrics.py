@@ -42,7 +42,7 @@ def log_probabilities(outputs: Outputs, *, probabilities: bool) -> Outputs:
     return logs
 
 
-def top(outputs: Outputs, *, probabilities: bool) -> npt.NDArray[np.intp]:
+def choose_class(outputs: Outputs, *, probabilities: bool) -> npt.NDArray[np.intp]:
     """The class a row chooses: its largest output, or 1 where a single unit says yes."""
     if outputs.shape[-1] == 1:
         return (outputs[..., 0] > (0.5 if probabilities else 0)).astype(np.intp)
@@ -109,22 +109,22 @@ def hits_and_loss(outputs: Outputs, truth: Truth, at: slice, *, probabilities: b
     classes = labels.astype(np.int64)
     logs = log_probabilities(outputs, probabilities=probabilities)
     loss = -float(np.take_along_axis(logs, classes[..., None], axis=-1).mean())
-    return float((top(outputs, probabilities=probabilities) == classes).mean()), loss
+    return float((choose_class(outputs, probabilities=probabilities) == classes).mean()), loss
 
 
 POINTS: Final = 0.42
 """Points of accuracy that 0.01 nats of divergence cost, on nine networks, +-40 % on one run; see `Verdict.drop`."""
 
 
-def divergence(outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...]) -> float:
+def kl_divergence(outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...]) -> float:
     """Mean sum p log(p / q) in nats over the rows of the worst output; of values, the mean squared error / variance.
 
     An output is of probabilities, or of logits where it has two units or more; one unit that leaves 0..1 is a value.
     """
-    return max(_diverged(y, y0) for y, y0 in zip(outputs, originals, strict=True))
+    return max(_output_kl(y, y0) for y, y0 in zip(outputs, originals, strict=True))
 
 
-def _diverged(outputs: Outputs, originals: Outputs) -> float:
+def _output_kl(outputs: Outputs, originals: Outputs) -> float:
     probabilities = are_probabilities(originals)
     if not np.isfinite(outputs).all():
         return float("inf")

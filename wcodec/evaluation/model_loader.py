@@ -18,7 +18,7 @@ from wcodec.container.reader import is_container
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
 from wcodec.evaluation import user_code
 from wcodec.evaluation.examples import Array, ModelInput
-from wcodec.evaluation.keras_backend import hushed, keras
+from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.pipeline.folder_decoder import INDEX
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def load_model(
         raise ModelFileError(f"{path}: expected a model file, found none")
     keras()
     for module in imports:
-        user_code.imported(module)
+        user_code.import_module(module)
     packed = (path / INDEX).is_file() if path.is_dir() else path.suffix.lower() == ".wcz" or is_container(path)
     if not packed:
         return _opened(path, path.name, architecture, unsafe)
@@ -140,9 +140,9 @@ def _whole(path: Path, suffix: str, name: str, unsafe: bool) -> Model:
 def _architecture(spec: str, unsafe: bool) -> Model:
     if Path(spec).exists():
         return _opened(Path(spec), Path(spec).name, None, unsafe)
-    if not user_code.is_named(spec):
+    if not user_code.is_function_name(spec):
         raise RecipeError(f"--model {spec}: expected a model file or module:function, found neither")
-    model = user_code.called(spec)
+    model = user_code.call_function(spec)
     if not isinstance(model, keras().Model):
         raise RecipeError(f"--model {spec}: expected a Keras model, got {type(model).__name__}")
     return model
@@ -151,7 +151,7 @@ def _architecture(spec: str, unsafe: bool) -> Model:
 def _translated(name: str, load: Callable[[], T]) -> T:
     """`load()`, with Keras' errors in one line of ours."""
     try:
-        with hushed():
+        with silence_keras():
             return load()
     except Exception as exc:
         words = " ".join(str(exc).split())

@@ -13,12 +13,12 @@ from wcodec.errors import RecipeError
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
-def is_named(spec: str) -> bool:
+def is_function_name(spec: str) -> bool:
     """Whether `spec` reads as `module:function`."""
     return NAME.fullmatch(spec) is not None
 
 
-def imported(module: str) -> ModuleType:
+def import_module(module: str) -> ModuleType:
     """The module, found on the Python path or in the working directory.
 
     Raises: RecipeError where it is missing or fails.
@@ -33,13 +33,13 @@ def imported(module: str) -> ModuleType:
         sys.path.remove(here)
 
 
-def called(spec: str) -> object:
+def call_function(spec: str) -> object:
     """What the function named `module:function` returns, called without arguments.
 
     Raises: RecipeError where there is none, or it fails.
     """
     module, _, name = spec.partition(":")
-    function: object = imported(module)
+    function: object = import_module(module)
     for part in name.split("."):
         if not hasattr(function, part):
             raise RecipeError(f"{spec}: expected a function {name} in {module}, found none")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.calibration.session import Subject
+from wcodec.calibration.session import CalibrationSession
 from wcodec.evaluation.examples import Array
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class Lessons:
         return len(self.inputs[0])
 
 
-def lessons(subject: Subject, rng: np.random.Generator) -> Lessons:
+def lessons(session: CalibrationSession, rng: np.random.Generator) -> Lessons:
     """The inputs of `subject.fitting`; of images also what they are when bent a little."""
-    inputs = tuple(np.concatenate(column) for column in zip(*subject.fitting, strict=True))
-    mixed = _can_be_mixed(subject.model, inputs)
+    inputs = tuple(np.concatenate(column) for column in zip(*session.fitting, strict=True))
+    mixed = _can_be_mixed(session.model, inputs)
     if mixed and len(inputs) == 1 and are_images(inputs[0]):
         images = inputs[0].astype(np.float32, copy=False)
         copies = min(COPIES, MOST_BYTES // images.nbytes)

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.calibration.batch_norm import reestimate
-from wcodec.calibration.quantizable_weights import coded_bytes, values_of
+from wcodec.calibration.quantizable_weights import estimate_bytes, read_values
 from wcodec.codec.dequantization import round_step
 from wcodec.container.dtypes import shortened
 from wcodec.evaluation.examples import Batches, Examples
-from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import Truth, are_probabilities, hits_and_loss
 from wcodec.model import Tuned
 from wcodec.training.flat_adam import Float32
@@ -79,17 +79,17 @@ def judged(
     others = []
     for layer in learner.normalizations:
         step = mean_step(layer)
-        levels = np.rint(values_of(layer.moving_mean) / np.float32(step)).astype(np.int32)
+        levels = np.rint(read_values(layer.moving_mean) / np.float32(step)).astype(np.int32)
         kept.append(Rounded(places[id(layer.moving_mean)], levels, step))
-        others.append((places[id(layer.moving_variance)], values_of(layer.moving_variance)))
+        others.append((places[id(layer.moving_variance)], read_values(layer.moving_variance)))
     accuracy, loss = worth(learner.model, held_out, truth)
-    size = sum(coded_bytes(one.levels) for one in kept) + sum(values.size for _, values in others)
+    size = sum(estimate_bytes(one.levels) for one in kept) + sum(values.size for _, values in others)
     return Net(tuple(kept), tuple(others), size, accuracy, loss)
 
 
 def worth(model: Model, examples: Examples, truth: Truth) -> tuple[float | None, float]:
     """Accuracy in percent, None for values, and loss; infinite where an output is not a number."""
-    first = outputs_of(model, examples)[0]
+    first = compute_outputs(model, examples)[0]
     if not np.isfinite(first).all():
         return (None if truth.task == "values" else 0.0), float("inf")
     hits, loss = hits_and_loss(first, truth, slice(None), probabilities=are_probabilities(first))
@@ -117,7 +117,7 @@ def moving(learner: Pupil) -> list[Weight]:
 
 def statistics_of(learner: Pupil) -> tuple[Float32, ...]:
     """The values of `moving`. Inverse: `put_statistics`."""
-    return tuple(values_of(weight) for weight in moving(learner))
+    return tuple(read_values(weight) for weight in moving(learner))
 
 
 def put_statistics(learner: Pupil, values: Sequence[Float32]) -> None:
@@ -133,11 +133,11 @@ def settle_statistics(learner: Pupil, batches: Batches) -> None:
     """
     reestimate(learner.model, list(learner.normalizations), batches)
     for layer in learner.normalizations:
-        layer.moving_variance.assign(shortened(values_of(layer.moving_variance), VARIANCE_BITS))
+        layer.moving_variance.assign(shortened(read_values(layer.moving_variance), VARIANCE_BITS))
         step = np.float32(mean_step(layer))
-        layer.moving_mean.assign(np.rint(values_of(layer.moving_mean) / step) * step)
+        layer.moving_mean.assign(np.rint(read_values(layer.moving_mean) / step) * step)
 
 
 def mean_step(layer: Layer) -> float:
     """The step of a moving mean, from the settled variance."""
-    return round_step(float(np.sqrt(np.median(values_of(layer.moving_variance)) + layer.epsilon)) / FINE)
+    return round_step(float(np.sqrt(np.median(read_values(layer.moving_variance)) + layer.epsilon)) / FINE)

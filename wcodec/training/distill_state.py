@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.calibration.layerwise import Latents
-from wcodec.calibration.quantizable_weights import learned_by, values_of
-from wcodec.calibration.session import Subject
-from wcodec.calibration.trial import Calibration
+from wcodec.calibration.layerwise import RoundedWeight
+from wcodec.calibration.quantizable_weights import find_trainable, read_values
+from wcodec.calibration.session import CalibrationSession
+from wcodec.calibration.trial import CalibrationResult
 from wcodec.codec.dequantization import round_step
 from wcodec.container.dtypes import short
 from wcodec.evaluation.examples import Array
-from wcodec.evaluation.inference import packed
-from wcodec.evaluation.keras_backend import hushed, keras, tensorflow
+from wcodec.evaluation.inference import pack_inputs
+from wcodec.evaluation.keras_backend import keras, silence_keras, tensorflow
 from wcodec.evaluation.metrics import are_probabilities
 from wcodec.training.flat_adam import Adam, Float32, adam, cut, joined, move, restart, size_of, split
 from wcodec.training.losses import distance
@@ -63,13 +63,13 @@ class Student:
     step: Callable[[tuple[Array, ...], Tensor, Tensor], Tensor]
 
 
-def student(subject: Subject, start: Calibration) -> Student:
+def student(session: CalibrationSession, start: CalibrationResult) -> Student:
     """Ready to `begin`. Kernels of zeros stay as they are. The network must have its original weights."""
     tf = tensorflow()
-    model = subject.model
+    model = session.model
     kernels = tuple(model.weights[one.index] for one in start.latents if one.step)
     rounded = {one.index for one in start.latents}
-    others = tuple(model.weights[index] for index in learned_by(model, subject.exact) if index not in rounded)
+    others = tuple(model.weights[index] for index in find_trainable(model, session.exact) if index not in rounded)
     sizes = (sum(map(size_of, kernels)), len(kernels), sum(map(size_of, others)))
     learned = {id(weight) for weight in (*kernels, *others)}
     taken_anew = [(model.weights[i], values) for i, values in start.statistics if id(model.weights[i]) not in learned]
@@ -87,8 +87,8 @@ def student(subject: Subject, start: Calibration) -> Student:
         after=tuple((weight, tf.constant(values, str(weight.dtype))) for weight, values in taken_anew),
         step=lambda *_: None,
     )
-    probabilities = tuple(are_probabilities(outputs) for outputs in subject.outputs)
-    spreads = tuple(max(float(outputs.var()), 1e-30) for outputs in subject.outputs)
+    probabilities = tuple(are_probabilities(outputs) for outputs in session.outputs)
+    spreads = tuple(max(float(outputs.var()), 1e-30) for outputs in session.outputs)
 
     def step(inputs: tuple[Tensor, ...], rate: Tensor, speed: Tensor) -> Tensor:
         return _step(tf, made, inputs, rate, speed, probabilities, spreads)
@@ -96,7 +96,7 @@ def student(subject: Subject, start: Calibration) -> Student:
     return Student(**{**vars(made), "step": tf.function(step)})
 
 
-def begin(learner: Student, start: Calibration) -> None:
+def begin(learner: Student, start: CalibrationResult) -> None:
     """Put `start` into the network, and forget all moments."""
     for index, values in start.statistics:
         learner.model.weights[index].assign(values)
@@ -104,7 +104,7 @@ def begin(learner: Student, start: Calibration) -> None:
     flat = (
         joined([one.values for one in trained]),
         np.log(np.array([one.step for one in trained], np.float32)),
-        joined([values_of(weight) for weight in learner.others]),
+        joined([read_values(weight) for weight in learner.others]),
     )
     for one, values in zip(learner.learned, flat, strict=True):
         restart(one, values)
@@ -123,7 +123,9 @@ def settle(learner: Student) -> None:
     steps.assign([np.log(round_step(float(step))) for step in np.exp(steps.numpy())])
 
 
-def state(learner: Student, start: Calibration) -> tuple[tuple[Latents, ...], tuple[tuple[int, Float32], ...]]:
+def state(
+    learner: Student, start: CalibrationResult
+) -> tuple[tuple[RoundedWeight, ...], tuple[tuple[int, Float32], ...]]:
     """The latents, and the other weights that are not the original's; both put into the network.
 
     Steps and other weights are rounded as a file has them.
@@ -131,7 +133,7 @@ def state(learner: Student, start: Calibration) -> tuple[tuple[Latents, ...], tu
     steps = iter([round_step(float(step)) for step in np.exp(learner.learned[STEP].values.numpy())])
     values = iter(cut(learner.learned[LATENT].values.numpy(), learner.kernels))
     latents = tuple(
-        Latents(one.index, one.path, next(steps), next(values)) if one.step else one for one in start.latents
+        RoundedWeight(one.index, one.path, next(steps), next(values)) if one.step else one for one in start.latents
     )
     for one in latents:
         learner.model.weights[one.index].assign(one.weights)
@@ -159,7 +161,7 @@ def _step(
     latents, logs, others = (one.values for one in learner.learned)
     for weight, original in learner.before:
         weight.assign(original)
-    with hushed():
+    with silence_keras():
         answers = [tf.cast(output, "float32") for output in _answers(learner.model, inputs)]
     for weight, taken_anew in learner.after:
         weight.assign(taken_anew)
@@ -170,7 +172,7 @@ def _step(
     for weight, values in zip(learner.others, split(tf, others, learner.others), strict=True):
         weight.assign(values)
     watched = [weight._value for weight in (*learner.kernels, *learner.others)]
-    with tf.GradientTape(watch_accessed_variables=False) as tape, hushed():
+    with tf.GradientTape(watch_accessed_variables=False) as tape, silence_keras():
         tape.watch(watched)
         losses = [
             distance(tf, tf.cast(output, "float32"), answer, are, spread)
@@ -203,5 +205,5 @@ def _step(
 
 
 def _answers(model: Model, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    outputs: list[Tensor] = keras().tree.flatten(model(packed(model, inputs), training=False))
+    outputs: list[Tensor] = keras().tree.flatten(model(pack_inputs(model, inputs), training=False))
     return outputs

@@ -14,12 +14,12 @@ from typing import Final
 
 import numpy as np
 
-from wcodec.calibration.budget import Budget
-from wcodec.calibration.progress import Patience
-from wcodec.calibration.quality import judged
-from wcodec.calibration.quantizable_weights import coded_bytes
-from wcodec.calibration.session import Subject
-from wcodec.calibration.trial import Calibration, attempt, factors_of
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.progress import Interruptible
+from wcodec.calibration.quality import measure_quality
+from wcodec.calibration.quantizable_weights import estimate_bytes
+from wcodec.calibration.session import CalibrationSession
+from wcodec.calibration.trial import CalibrationResult, run_trial, step_factors
 from wcodec.errors import RecipeError
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.training.augmentation import Lessons, drawn, lessons
@@ -65,8 +65,8 @@ SLOW: Final = 0.06
 class _Run:
     """What all shots have in common."""
 
-    subject: Subject
-    start: Calibration
+    session: CalibrationSession
+    start: CalibrationResult
     learner: Student
     lessons: Lessons
     batch: int
@@ -78,16 +78,16 @@ class _Run:
 
 
 def distill(
-    subject: Subject,
-    start: Calibration,
-    budget: Budget,
+    session: CalibrationSession,
+    start: CalibrationResult,
+    budget: AccuracyBudget,
     *,
     steps: int | None,
     seconds: float | None,
     seed: int,
     progress: Progress | None = None,
-    patience: Patience | None = None,
-) -> Calibration:
+    patience: Interruptible | None = None,
+) -> CalibrationResult:
     """The best network found from `start` on within the budget; or `start` itself.
 
     subject:  with the original's weights, which it gets back; `fitting` is what is trained on: 2,000 inputs at least.
@@ -103,25 +103,25 @@ def distill(
     tensorflow()
     if not any(one.step for one in start.latents):
         return start
-    before = subject.model.get_weights()
+    before = session.model.get_weights()
     best, target = start, budget.target
     try:
-        with patience or Patience():
+        with patience or Interruptible():
             rng = np.random.default_rng(seed)
-            given = lessons(subject, rng)
-            first = _finer(subject, start) if start.size and start.divergence > (target or 0.0) / 2 else start
-            learner = student(subject, first)
+            given = lessons(session, rng)
+            first = _finer(session, start) if start.size and start.kl > (target or 0.0) / 2 else start
+            learner = student(session, first)
             batch = BATCHES[0] if deadline is None else _batch(learner, first, given)
             haste = min(1.0, max(SLOWEST, ((target or USUAL) / USUAL) ** 0.5))
-            run = _Run(subject, first, learner, given, batch, haste, rng, steps, deadline, progress)
+            run = _Run(session, first, learner, given, batch, haste, rng, steps, deadline, progress)
             for shot in _shots(run, budget):
                 best = budget.best([best, shot]) or best
     finally:
-        subject.model.set_weights(before)
+        session.model.set_weights(before)
     return best
 
 
-def _shots(run: _Run, budget: Budget) -> Iterator[Calibration]:
+def _shots(run: _Run, budget: AccuracyBudget) -> Iterator[CalibrationResult]:
     """The networks at the end of every shot, from which the next one starts; several at the end of the last ones."""
     price, last = FIRST, run.start
     for number, share in enumerate(SHOTS):
@@ -134,20 +134,20 @@ def _shots(run: _Run, budget: Budget) -> Iterator[Calibration]:
         price *= _dearer(last, run.start, budget)
 
 
-def _dearer(last: Calibration, start: Calibration, budget: Budget) -> float:
+def _dearer(last: CalibrationResult, start: CalibrationResult, budget: AccuracyBudget) -> float:
     """Factor on the price: up where the budget leaves room, down where it is overdrawn."""
     if budget.bytes is not None:
         return float(np.clip((last.bytes / (FULL * budget.bytes)) ** 2, *CLIP))
-    ratio = AIM * (budget.target or start.divergence) / max(last.divergence, 1e-12)
+    ratio = AIM * (budget.target or start.kl) / max(last.kl, 1e-12)
     return float(np.clip(ratio ** (UP if ratio > 1 else DOWN), *CLIP))
 
 
-def _finer(subject: Subject, start: Calibration) -> Calibration:
+def _finer(session: CalibrationSession, start: CalibrationResult) -> CalibrationResult:
     """The network rounded as `start` is, by steps smaller by FINER: large ones are hard to train."""
-    few = -(-sum(len(batch[0]) for batch in subject.fitting) // FEW)
+    few = -(-sum(len(batch[0]) for batch in session.fitting) // FEW)
     # What is remembered is of other inputs.
-    bench = replace(subject, fitting=subject.fitting[::few], remembered={})
-    return attempt(bench, FINER * start.size, start.damping, factors_of(subject, start))
+    bench = replace(session, fitting=session.fitting[::few], remembered={})
+    return run_trial(bench, FINER * start.size, start.damping, step_factors(session, start))
 
 
 def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
@@ -163,7 +163,7 @@ def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
         yield done
 
 
-def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -> Iterator[Calibration]:
+def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -> Iterator[CalibrationResult]:
     """One shot: the network at its end; in the last shots at every tick once the steps are fixed, too."""
     tf = tensorflow()
     rate, tick, settled = tf.constant(price, tf.float32), 0, False
@@ -173,13 +173,13 @@ def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -
             tick = int(done * TICKS)
             landing = settled and number >= LANDING
             if landing or run.progress:
-                judged = _judged(run)
+                measure_quality = _judged(run)
                 if landing:
-                    yield judged
+                    yield measure_quality
                 if run.progress:
                     steps = run.steps or round(step / (done * SHOTS[number]))
                     over = sum(SHOTS[:number]) + done * SHOTS[number]
-                    run.progress(round(steps * over), steps, judged.bytes, judged.divergence)
+                    run.progress(round(steps * over), steps, measure_quality.bytes, measure_quality.kl)
             reprice(run.learner)
         if done >= SETTLED and not settled:
             settle(run.learner)
@@ -189,18 +189,18 @@ def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -
     yield _judged(run)
 
 
-def _judged(run: _Run) -> Calibration:
+def _judged(run: _Run) -> CalibrationResult:
     """The network as it is now."""
     latents, changed = state(run.learner, run.start)
-    verdict = judged(run.subject)
-    others = sum(int(np.prod(weight.shape)) for weight in run.subject.model.weights)
+    quality = measure_quality(run.session)
+    others = sum(int(np.prod(weight.shape)) for weight in run.session.model.weights)
     others -= sum(one.values.size for one in latents)
-    estimate = sum(coded_bytes(one.levels) for one in latents) + 2 * others
+    estimate = sum(estimate_bytes(one.levels) for one in latents) + 2 * others
     # No one size stands behind steps that were learned.
-    return Calibration(0.0, run.start.damping, latents, changed, verdict, estimate)
+    return CalibrationResult(0.0, run.start.damping, latents, changed, quality, estimate)
 
 
-def _batch(learner: Student, start: Calibration, given: Lessons) -> int:
+def _batch(learner: Student, start: CalibrationResult, given: Lessons) -> int:
     """The larger batch, unless a step would take too long."""
     tf = tensorflow()
     still = tf.zeros(3)

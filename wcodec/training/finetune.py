@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.calibration.quantizable_weights import coded_bytes
+from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.errors import BudgetError, RecipeError
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.examples import Batches, Examples
-from wcodec.evaluation.inference import outputs_of
+from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import read_labels
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.weight_mapping import exact_places, tensor_names
@@ -89,7 +89,7 @@ class Finetuned:
     nets: tuple[Net, ...]
     finished: bool
     names: Mapping[int, tuple[str, ...]]
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
@@ -102,7 +102,7 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
     if asked.epochs < 1:
         raise RecipeError(f"--finetune: expected 1 epoch or more, got {asked.epochs}")
     model = load_model(source, architecture=asked.architecture, imports=asked.imports, unsafe=asked.unsafe)
-    examples = load(asked.data, model_inputs(model), rescale=asked.rescale, limit=asked.limit)
+    examples = load_examples(asked.data, model_inputs(model), rescale=asked.rescale, limit=asked.limit)
     if examples.labels is None:
         raise RecipeError(f"--data {asked.data}: expected labels (y) to train by, found none; --tune needs no labels")
     if examples.count < FEWEST:
@@ -115,7 +115,7 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
     school = schooled(model, learning, asked.seed)
     facts = facts_of(source, asked, sorted(name for index in exact for name in names[index]))
     before = checkpoint.read(asked.state, facts) if asked.resume else None
-    said = [*examples.said, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
+    said = [*examples.notes, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
     if asked.resume:
         done = before.done if before else 0
         told(f"resumed after epoch {done}" if before else f"{asked.state.name}: not there, so the training begins anew")
@@ -163,7 +163,7 @@ def _rows(examples: Examples, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -
 
 def schooled(model: Model, examples: Examples, seed: int) -> School:
     """The lessons that the network's own answers and the labels make. It must have its original weights."""
-    answers = outputs_of(model, examples)
+    answers = compute_outputs(model, examples)
     if examples.labels is None:
         raise RecipeError(f"{model.name}: expected labels to train by, got none")
     truth = read_labels(examples.labels, (examples.count, *answers[0].shape[1:]), answers[0])
@@ -176,7 +176,7 @@ def schooled(model: Model, examples: Examples, seed: int) -> School:
 
 def examined(model: Model, held_out: Examples) -> Exam:
     """What is judged by, with the worth of the network as it is."""
-    first = outputs_of(model, held_out)[0]
+    first = compute_outputs(model, held_out)[0]
     if held_out.labels is None:
         raise RecipeError(f"{model.name}: expected labels to judge by, got none")
     truth = read_labels(held_out.labels, (held_out.count, *first.shape[1:]), first)
@@ -199,7 +199,7 @@ def _in_order(found: Finetuned, net: Net) -> Net:
         return net
     order = ordered(found.model, [levels[index] for index in sorted(levels)])
     rounded = tuple(replace(one, levels=order[one.index]) for one in net.rounded)
-    size = sum(coded_bytes(one.levels) for one in rounded)
+    size = sum(estimate_bytes(one.levels) for one in rounded)
     if size >= net.bytes:
         return net
     before = found.model.get_weights()

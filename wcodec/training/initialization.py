@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.calibration import budget as without_labels
-from wcodec.calibration.quantizable_weights import values_of
-from wcodec.calibration.session import prepare
-from wcodec.calibration.step_search import DAMPINGS, calibrate_subject
-from wcodec.calibration.trial import Calibration
-from wcodec.calibration.vector_steps import with_vectors
+from wcodec.calibration.budget import SAFETY, AccuracyBudget
+from wcodec.calibration.quantizable_weights import read_values
+from wcodec.calibration.session import prepare_session
+from wcodec.calibration.step_search import DAMPINGS, search_steps
+from wcodec.calibration.trial import CalibrationResult
+from wcodec.calibration.vector_steps import quantize_vectors
 from wcodec.codec.dequantization import round_step
 from wcodec.errors import BudgetError
 from wcodec.evaluation.examples import Examples
@@ -48,23 +48,23 @@ PLAIN: Final = (64.0, 32.0, 16.0, 8.0)
 
 def rounded_without_labels(
     model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, seconds: float, exact: Places
-) -> tuple[tuple[Net, ...], Calibration]:
+) -> tuple[tuple[Net, ...], CalibrationResult]:
     """Networks found without training that are within the budget, and the rounding that training goes on from.
 
     learning: examples that were not kept apart; exact: places of weights that stay as they are.
     The network must have its original weights, and has them again.
     """
-    subject = prepare(model, learning, most=min(MOMENTS, learning.count), seed=seed, exact=exact)
-    wanted = without_labels.Budget(
+    session = prepare_session(model, learning, most=min(MOMENTS, learning.count), seed=seed, exact=exact)
+    wanted = AccuracyBudget(
         drop=None if budget.drop is None or budget.bytes is not None else max(budget.drop, SMALL),
         bytes=budget.bytes,
     )
-    tried: list[Calibration] = []
+    tried: list[CalibrationResult] = []
     try:
-        best = calibrate_subject(subject, wanted, seconds=seconds, dampings=DAMPINGS[:1], progress=tried.append)
-        best = with_vectors(subject, best, wanted)
+        best = search_steps(session, wanted, seconds=seconds, dampings=DAMPINGS[:1], progress=tried.append)
+        best = quantize_vectors(session, best, wanted)
     except BudgetError:
-        best = min(tried, key=lambda one: one.divergence)
+        best = min(tried, key=lambda one: one.kl)
     nets: list[Net] = []
     for one in (best, *sorted(tried, key=lambda one: one.bytes)):
         if one.bytes >= best.bytes:
@@ -80,13 +80,13 @@ def trained_without_labels(
     """What `--data --tune STEPS` would find: none where it is not within the budget, or examples are few."""
     if budget.drop is None or budget.drop <= 0 or learning.count < TRAINABLE:
         return ()
-    wanted = without_labels.Budget(drop=without_labels.CAUTION * budget.drop)
-    subject = prepare(model, learning, most=learning.count, seed=seed, exact=exact)
+    wanted = AccuracyBudget(drop=SAFETY * budget.drop)
+    session = prepare_session(model, learning, most=learning.count, seed=seed, exact=exact)
     try:
-        first = calibrate_subject(prepare(model, learning, most=MOMENTS, seed=seed, exact=exact), wanted)
+        first = search_steps(prepare_session(model, learning, most=MOMENTS, seed=seed, exact=exact), wanted)
     except BudgetError:
         return ()
-    found = with_vectors(subject, distill(subject, first, wanted, steps=STEPS, seconds=None, seed=seed), wanted)
+    found = quantize_vectors(session, distill(session, first, wanted, steps=STEPS, seconds=None, seed=seed), wanted)
     net = net_of(model, found, exam)
     return (net,) if exam.allows(net, budget) else ()
 
@@ -101,7 +101,7 @@ def rounded_plainly(learner: Pupil, school: School, exam: Exam) -> tuple[Net, ..
     return tuple(nets)
 
 
-def net_of(model: Model, found: Calibration, exam: Exam) -> Net:
+def net_of(model: Model, found: CalibrationResult, exam: Exam) -> Net:
     """What was found without labels, as it is judged by them. The network keeps its weights."""
     before = model.get_weights()
     try:
@@ -113,7 +113,7 @@ def net_of(model: Model, found: Calibration, exam: Exam) -> Net:
     return Net(rounded, found.statistics, found.bytes, accuracy, loss)
 
 
-def put(model: Model, found: Calibration) -> None:
+def put(model: Model, found: CalibrationResult) -> None:
     """Give the network these weights."""
     for one in found.latents:
         model.weights[one.index].assign(one.weights)
@@ -121,7 +121,7 @@ def put(model: Model, found: Calibration) -> None:
         model.weights[index].assign(values)
 
 
-def begin_from(learner: Pupil, found: Calibration, updates: int) -> None:
+def begin_from(learner: Pupil, found: CalibrationResult, updates: int) -> None:
     """Training goes on from there; the network gets its statistics, too. updates: steps of training in all."""
     haste = float(np.clip((updates / UPDATES) ** 0.5, SLOWEST, 1.0))
     for index, array in found.statistics:
@@ -129,7 +129,7 @@ def begin_from(learner: Pupil, found: Calibration, updates: int) -> None:
     known = {one.index: one for one in found.latents if one.step}
     latents, steps, speeds = [], [], []
     for piece in learner.pieces:
-        values = values_of(piece.weight)
+        values = read_values(piece.weight)
         top = float(np.abs(values).max(initial=0.0))
         if piece.index in known and piece.kernel:
             one = known[piece.index]

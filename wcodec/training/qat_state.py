@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.calibration.batch_norm import normalizations
-from wcodec.calibration.hooks import watched
+from wcodec.calibration.batch_norm import find_batch_norms
+from wcodec.calibration.hooks import intercept_calls
 from wcodec.calibration.linear_ops import Arguments
-from wcodec.calibration.quantizable_weights import kernels_of, learned_by, values_of
+from wcodec.calibration.quantizable_weights import find_kernels, find_trainable, read_values
 from wcodec.codec.dequantization import round_step
 from wcodec.container.wire import MAX_LEVEL
-from wcodec.evaluation.inference import packed
-from wcodec.evaluation.keras_backend import hushed, keras, tensorflow
+from wcodec.evaluation.inference import pack_inputs
+from wcodec.evaluation.keras_backend import keras, silence_keras, tensorflow
 from wcodec.evaluation.weight_mapping import Places
 from wcodec.training.flat_adam import Adam, Float32, adam, cut, joined, move, restart, size_of, split, state
 from wcodec.training.losses import Lesson, lesson_loss
@@ -112,7 +112,7 @@ def pupil(model: Model, given: Lesson, exact: Places = frozenset()) -> Pupil:
     made = Pupil(
         model=model,
         pieces=pieces,
-        normalizations=tuple(normalizations(model, exact)),
+        normalizations=tuple(find_batch_norms(model, exact)),
         latents=adam(tf, total),
         steps=adam(tf, len(pieces)),
         speeds=tf.Variable(tf.zeros(total)),
@@ -138,8 +138,8 @@ def pupil(model: Model, given: Lesson, exact: Places = frozenset()) -> Pupil:
 
 def _pieces(model: Model, exact: Places) -> list[Piece]:
     """Every float32 weight that a layer made to be learned, those of frozen layers too."""
-    kernels = {kernel.index for kernel in kernels_of(model, exact)}
-    learned = kernels.union(learned_by(model, exact))
+    kernels = {kernel.index for kernel in find_kernels(model, exact)}
+    learned = kernels.union(find_trainable(model, exact))
     return [
         Piece(index, weight, index in kernels)
         for index, weight in enumerate(model.weights)
@@ -149,7 +149,7 @@ def _pieces(model: Model, exact: Places) -> list[Piece]:
 
 def begin(learner: Pupil, parts: float) -> None:
     """Take the weights that the network has. parts: steps of a kernel that its largest weight has."""
-    values = [values_of(weight) for weight in learner.weights]
+    values = [read_values(weight) for weight in learner.weights]
     largest = [float(np.abs(array).max(initial=0.0)) for array in values]
     most = max((top for top, piece in zip(largest, learner.pieces, strict=True) if piece.kernel), default=1.0) or 1.0
     steps, speeds = [], []
@@ -241,13 +241,13 @@ def _step(
         weight.assign(level * step)
     watching = [weight._value for weight in weights]
     with ExitStack() as stack:
-        stack.enter_context(hushed())
+        stack.enter_context(silence_keras())
         if live:
             for layer in learner.normalizations:
-                stack.enter_context(watched(layer, _training))
+                stack.enter_context(intercept_calls(layer, _training))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(watching)
-            outputs = keras().tree.flatten(learner.model(packed(learner.model, inputs), training=False))
+            outputs = keras().tree.flatten(learner.model(pack_inputs(learner.model, inputs), training=False))
             loss = lesson_loss(tf, given, outputs, answers, labels)
     gradients = tape.gradient(loss, watching)
     # What no output depends on keeps its levels: nothing would tell when it has lost its meaning.

@@ -45,7 +45,7 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
         seed=recipe.seed,
     )
     found = train_by(source, asked, args.method, recipe, log)
-    for sentence in found.bench.said:
+    for sentence in found.bench.notes:
         log(sentence)
     with whole_file(target) as temporary:
         encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=args.threads)

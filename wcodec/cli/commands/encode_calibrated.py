@@ -15,7 +15,7 @@ from wcodec.errors import RecipeError
 from wcodec.planning.recipe import Options, Recipe
 
 if TYPE_CHECKING:
-    from wcodec.calibration.codebook_weights import Sharing
+    from wcodec.calibration.codebook_weights import CodebookRequest
     from wcodec.model import Tuned
     from wcodec.pipeline.encoder import Encoded
 
@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode what learning makes of the weights, and say what it lost on inputs kept apart."""
-    from wcodec.calibration.request import Wish
+    from wcodec.calibration.request import CalibrationRequest
     from wcodec.cli.progress import show_search
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
@@ -71,7 +71,7 @@ def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, reci
             return encode(source, Path(folder) / "try.wcz", whole, tuned=tuned, threads=args.threads).file_bytes
 
     log = (lambda _: None) if args.quiet else stdio.write_note
-    wish = Wish(
+    wish = CalibrationRequest(
         args.data,
         max_drop=0.5 if all(one is None for one in budgets) else args.max_drop,
         max_kl=args.max_kl,
@@ -90,7 +90,7 @@ def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, reci
     )
     with show_search(args.quiet) as watch:
         tuning = tune(source, wish, watch, measure)
-    for sentence in tuning.said:
+    for sentence in tuning.notes:
         log(sentence)
     with whole_file(target) as temporary:
         encoded = encode(source, temporary, whole, tuned=tuning.tuned, threads=args.threads)
@@ -105,7 +105,7 @@ def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, reci
 
     Raises: WcodecError.
     """
-    from wcodec.calibration.external_moments import rounded_by
+    from wcodec.calibration.external_moments import round_by_moments
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
     from wcodec.planning.rate_control import Goal, largest_step
@@ -117,8 +117,8 @@ def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, reci
     with whole_file(target) as temporary:
 
         def attempt(size: float) -> Encoded:
-            rounded = rounded_by(source, args.moments, whole, size)
-            said[:] = [*rounded.said, f"outputs of these tensors moved by {rounded.error:.2e} (relative, squared)"]
+            rounded = round_by_moments(source, args.moments, whole, size)
+            said[:] = [*rounded.notes, f"outputs of these tensors moved by {rounded.error:.2e} (relative, squared)"]
             return encode(source, temporary, whole, tuned=rounded.tuned, threads=args.threads)
 
         said: list[str] = []
@@ -142,15 +142,15 @@ def _most_bytes(source: Path, recipe: Recipe) -> int | None:
         return int(model.source_bytes / recipe.target_ratio)
 
 
-def requested_codebooks(asked: Options) -> Sharing | None:
+def requested_codebooks(asked: Options) -> CodebookRequest | None:
     """Codebooks, where they were asked for by name or by their size."""
-    from wcodec.calibration.codebook_weights import Sharing
+    from wcodec.calibration.codebook_weights import CodebookRequest
 
     clusters = asked.clusters or (1 << asked.bits if asked.bits else None)
     if asked.quantizer == "product":
-        return Sharing("product", clusters, asked.block)
+        return CodebookRequest("product", clusters, asked.block)
     auto = asked.quantizer in {None, "auto"}
-    return Sharing("kmeans", clusters) if asked.quantizer == "kmeans" or (auto and clusters) else None
+    return CodebookRequest("kmeans", clusters) if asked.quantizer == "kmeans" or (auto and clusters) else None
 
 
 def refuse_idle(recipe: Recipe) -> None:

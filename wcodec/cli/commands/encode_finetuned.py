@@ -63,7 +63,7 @@ def encode_finetuned(args: argparse.Namespace, source: Path, target: Path, recip
         seconds=parse_seconds(args.time_limit) if args.time_limit else float("inf"),
     )
     found = train(source, asked, log)
-    for sentence in found.said:
+    for sentence in found.notes:
         log(sentence)
     try:
         encoded = _encoded(args, source, target, plain, found, most)

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     )
     numbers = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "said"}
     if not args.quiet:
-        for sentence in found.said:
+        for sentence in found.notes:
             stdio.write_note(sentence)
         if found.loss is None and found.output_error is None:
             stdio.write_note("nothing was compared: the data has no labels (y), and there is no --baseline")

@@ -14,7 +14,7 @@ from wcodec.cli.output_paths import check_source
 from wcodec.planning.recipe import QUANTIZERS
 
 if TYPE_CHECKING:
-    from wcodec.calibration.sweep_judge import Bench
+    from wcodec.calibration.sweep_judge import ModelOracle
     from wcodec.planning.recipe import Recipe
     from wcodec.reporting.inspection import Inspection
     from wcodec.reporting.weight_histograms import WeightHistogram
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.data:
         _refuse_without_data(args)
     bench = _bench(args, source, recipe) if args.data else None
-    for sentence in bench.said if bench and not args.quiet else ():
+    for sentence in bench.notes if bench and not args.quiet else ():
         log(sentence)
     shown: list[tuple[Inspection, tuple[WeightHistogram, ...]]] = []
 
@@ -90,14 +90,14 @@ def run(args: argparse.Namespace) -> int:
     return OK
 
 
-def _bench(args: argparse.Namespace, source: Path, recipe: Recipe) -> Bench:
-    from wcodec.calibration.request import Wish
-    from wcodec.calibration.sweep_judge import judge
+def _bench(args: argparse.Namespace, source: Path, recipe: Recipe) -> ModelOracle:
+    from wcodec.calibration.request import CalibrationRequest
+    from wcodec.calibration.sweep_judge import open_oracle
     from wcodec.cli.commands.encode_calibrated import requested_codebooks
 
-    return judge(
+    return open_oracle(
         source,
-        Wish(
+        CalibrationRequest(
             args.data,
             limit=args.limit,
             rescale=args.rescale,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wcodec.errors import RecipeError
-from wcodec.evaluation.datasets import load
+from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.weight_mapping import tensor_names
 from wcodec.model import Tuned
@@ -37,7 +37,7 @@ def train_by(source: Path, asked: Lessons, methods: str, recipe: Recipe, told: C
     if asked.epochs < 1:
         raise RecipeError(f"--finetune: expected 1 epoch or more, got {asked.epochs}")
     model = load_model(source, architecture=asked.architecture, imports=asked.imports, unsafe=asked.unsafe)
-    examples = load(asked.data, model_inputs(model), rescale=asked.rescale, limit=asked.limit)
+    examples = load_examples(asked.data, model_inputs(model), rescale=asked.rescale, limit=asked.limit)
     if examples.labels is None or examples.count < FEWEST:
         raise RecipeError(f"--data {asked.data}: expected {FEWEST} examples or more with labels (y) to train by")
     with open_model(source) as file:
@@ -52,6 +52,6 @@ def train_by(source: Path, asked: Lessons, methods: str, recipe: Recipe, told: C
     said_of = {index: options[place[0]] for index, place in places.items()}
     amounts = {index: Amounts.of(one) for index, one in said_of.items() if not one.lossless}
     found = trained_by(model, school, names, asked.epochs, amounts, tell)
-    said = (*examples.said, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on")
+    said = (*examples.notes, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on")
     tuned = {name: one for index, one in found.items() for name in places.get(index, ())}
     return Trained(Finetuned(asked, model, held_out, exam, (), True, places, said), tuned)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.calibration.batch_norm import normalizations, reestimate
-from wcodec.calibration.hooks import watched
+from wcodec.calibration.batch_norm import find_batch_norms, reestimate
+from wcodec.calibration.hooks import intercept_calls
 from wcodec.calibration.linear_ops import Arguments
-from wcodec.calibration.quantizable_weights import kernels_of, learned_by, values_of
+from wcodec.calibration.quantizable_weights import find_kernels, find_trainable, read_values
 from wcodec.container.dtypes import short
 from wcodec.evaluation.examples import Array
-from wcodec.evaluation.inference import packed
-from wcodec.evaluation.keras_backend import hushed, keras, tensorflow
+from wcodec.evaluation.inference import pack_inputs
+from wcodec.evaluation.keras_backend import keras, silence_keras, tensorflow
 from wcodec.model import Tuned
 from wcodec.training.epoch import School, drawn
 from wcodec.training.flat_adam import Float32, move
@@ -73,7 +73,7 @@ def run(model: Model, school: School, course: Course, progress: Progress) -> dic
     progress: told after every epoch which it was, and its mean loss.
     """
     pieces = _pieces(model, course.begin)
-    layers = normalizations(model)
+    layers = find_batch_norms(model)
     step = _stepper(model, school, pieces, layers)
     per_epoch = school.examples.count // school.batch
     total, tick = course.epochs * per_epoch, max(1, per_epoch // TICKS)
@@ -102,12 +102,12 @@ def put(model: Model, tuned: Mapping[int, Tuned]) -> None:
 
 def _pieces(model: Model, begin: Mapping[int, Begin]) -> list[_Piece]:
     """Every float32 weight that a layer made to be learned: kernels by the method, all others as they are."""
-    kernels = {kernel.index for kernel in kernels_of(model)}
-    learned = kernels.union(learned_by(model))
+    kernels = {kernel.index for kernel in find_kernels(model)}
+    learned = kernels.union(find_trainable(model))
     found = []
     for index, weight in enumerate(model.weights):
         if index in begin and index in learned and str(weight.dtype) == "float32":
-            values = values_of(weight)
+            values = read_values(weight)
             way = begin[index](values) if index in kernels and values.any() else plain(values)
             found.append(_Piece(index, weight, way, max(float(np.sqrt(np.mean(values**2))), 1e-8)))
     return found
@@ -121,7 +121,7 @@ def _statistics(model: Model, layers: list[Layer], school: School, chosen: set[i
     reestimate(model, layers, school.normalizing)
     places = {id(weight): index for index, weight in enumerate(model.weights)}
     found = {
-        places[id(weight)]: Tuned(short(values_of(weight)))
+        places[id(weight)]: Tuned(short(read_values(weight)))
         for layer in layers
         for weight in (layer.moving_mean, layer.moving_variance)
     }
@@ -144,12 +144,12 @@ def _stepper(model: Model, school: School, pieces: list[_Piece], layers: list[La
         for piece in pieces:
             piece.weight.assign(piece.way.shown(tf))
         with ExitStack() as stack:
-            stack.enter_context(hushed())
+            stack.enter_context(silence_keras())
             for layer in layers:
-                stack.enter_context(watched(layer, _training))
+                stack.enter_context(intercept_calls(layer, _training))
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(watching)
-                outputs = keras().tree.flatten(model(packed(model, inputs), training=False))
+                outputs = keras().tree.flatten(model(pack_inputs(model, inputs), training=False))
                 loss = lesson_loss(tf, school.lesson, outputs, answers, labels)
         for piece, gradient in zip(pieces, tape.gradient(loss, watching), strict=True):
             if gradient is not None:
