@@ -76,10 +76,8 @@ def main() -> None:
             print(f"{floor:3} {room:14}{lines[room]:7,} lines -> {targets}")
     circles = {frozenset(one for one in below[room] if room in below[one]) for room in lines if room in below[room]}
     modules = len(list(package.rglob("*.py")))
-    print(f"\n{len(lines)} rooms on {len(set(floors.values()))} floors, {len(arrows)} arrows between rooms,", end=" ")
-    print(
-        f"{sum(arrows.values())} imports along them, {len(circles)} circles; {modules} modules, {sum(lines.values()):,} lines"
-    )
+    print(f"\n{len(lines)} rooms on {len(set(floors.values()))} floors, {len(arrows)} arrows between rooms of", end=" ")
+    print(f"{sum(arrows.values())} imports, {len(circles)} circles; {modules} modules, {sum(lines.values()):,} lines")
     for circle in sorted(circles, key=len):
         print("circle:", " ".join(sorted(circle)))
 
