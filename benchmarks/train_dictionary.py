@@ -18,7 +18,7 @@ import keras
 import zstandard
 
 from wcodec.container.wire import put_varint
-from wcodec.model import DTYPE_IDS, TensorFacts
+from wcodec.model import DTYPE_IDS, TensorSpec
 from wcodec.modelfiles import open_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +34,7 @@ RESNET = ("conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.run
 PER_KIND = 8
 
 
-def section(tensors: Sequence[TensorFacts], skeleton: bytes) -> bytes:
+def section(tensors: Sequence[TensorSpec], skeleton: bytes) -> bytes:
     """Table and skeleton as the container compresses them."""
     out = bytearray()
     put_varint(out, len(tensors))
@@ -81,7 +81,7 @@ def foreign() -> Iterator[bytes]:
         llama = [f"model.layers.{i}.{part}.weight" for i in range(blocks) for part in LLAMA]
         resnet = [f"layer{1 + i % 4}.{i // 4}.{part}" for i in range(blocks) for part in RESNET]
         for names in (bert, llama, resnet):
-            facts = [TensorFacts(name, "float32", (384, 384)[: 1 + ("eight" in name)]) for name in names]
+            facts = [TensorSpec(name, "float32", (384, 384)[: 1 + ("eight" in name)]) for name in names]
             yield section(facts, b'\0\0{"format":"pt"}')
 
 

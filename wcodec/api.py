@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from wcodec.errors import WcodecError
-from wcodec.model import Bits, TensorFacts
+from wcodec.model import AnyArray, TensorSpec
 from wcodec.reporting.inspection import Inspection
 
 if TYPE_CHECKING:
@@ -146,13 +146,13 @@ def full_name(names: Collection[str], asked: str) -> str:
     raise KeyError(f"expected a tensor {asked!r}, found {', '.join(list(names)[:4])}, ...")
 
 
-class Weights(Mapping[str, Bits]):
+class Weights(Mapping[str, AnyArray]):
     """The tensors of a .wcz by name, or by the end of it; each is read and checked when it is asked for."""
 
     def __init__(self, path: Path, places: Mapping[str, Place], base: Path | None = None) -> None:
         self._path, self._places, self._base = path, places, base
 
-    def __getitem__(self, name: str) -> Bits:
+    def __getitem__(self, name: str) -> AnyArray:
         from wcodec.pipeline.decoder import OpenContainer
         from wcodec.pipeline.folder_decoder import base_of
 
@@ -169,7 +169,7 @@ class Weights(Mapping[str, Bits]):
     def __repr__(self) -> str:
         return f"<{self._path}: {len(self)} tensors>"
 
-    def facts(self, name: str) -> TensorFacts:
+    def facts(self, name: str) -> TensorSpec:
         """Type and shape of a tensor, without reading it."""
         place = self._places[full_name(self._places, name)]
         return place.container.tensors[place.number]

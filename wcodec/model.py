@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-Bits: TypeAlias = "npt.NDArray[np.generic]"
-"""A tensor's values, C-contiguous and little-endian, as numpy knows them; types numpy lacks (bfloat16, float8, opaque
-bytes) travel as the unsigned integer of the same size."""
+AnyArray: TypeAlias = "npt.NDArray[np.generic]"
+"""The values of a tensor of any element type, C-contiguous and little-endian. Types that numpy lacks (bfloat16, float8,
+opaque bytes) are held as the unsigned integer of the same size."""
 
 
 @dataclass(frozen=True)
-class TensorFacts:
-    """What is known of a tensor without reading it.
+class TensorSpec:
+    """Name, element type and shape of a tensor: all that is known without reading it.
 
     name:  its full path in the model file, unique.
     dtype: a name of `wire.DTYPES`.
@@ -48,31 +48,32 @@ class TensorFacts:
         return math.prod(max(1, extent) for extent in self.shape) * ITEM_BYTES[self.dtype] < 1 << 62
 
 
-def _unreadable() -> Bits:
+def _unreadable() -> AnyArray:
     raise ModelFileError("tensor: expected a way to read its values, got none")
 
 
 @dataclass(frozen=True)
-class Tensor(TensorFacts):
+class Tensor(TensorSpec):
     """A tensor that can be read.
 
     layer: the layer's name as the user knows it ("conv2d"), for patterns and tables.
     exact: True where the file's format says that the values must survive unchanged (integer state, quantised layers,
            normalisation statistics).
-    read:  opens and returns the values as `Bits[shape]`, which the caller may overwrite; called whenever needed, never
-           cached here.
+    read:  opens and returns the values as `AnyArray[shape]`, which the caller may overwrite; called whenever they are
+           needed, never cached here.
     """
 
     layer: str = ""
     exact: bool = False
-    read: Callable[[], Bits] = field(default=_unreadable, compare=False, repr=False)
+    read: Callable[[], AnyArray] = field(default=_unreadable, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
-class Shared:
-    """Which vectors a tensor's weights share.
+class VectorCodebook:
+    """The vectors that the blocks of a tensor's weights share.
 
-    layout:  in whose rows blocks lie; entries: int32[size, block], in units of `step`, the first of them 0.
+    layout:  the layout in whose rows the blocks lie (`codec.layout`).
+    entries: int32[size, block], in units of `step`; the first vector is 0.
     """
 
     layout: int
@@ -81,7 +82,7 @@ class Shared:
 
 
 @dataclass(frozen=True, eq=False)
-class Tuned:
+class TunedTensor:
     """Weights that learning chose in place of a tensor's own.
 
     values: float32[shape].
@@ -93,7 +94,7 @@ class Tuned:
     values: npt.NDArray[np.float32]
     step: float | None = None
     how: Literal["", "table", "signs"] = ""
-    shared: Shared | None = None
+    shared: VectorCodebook | None = None
 
 
 @dataclass(frozen=True)

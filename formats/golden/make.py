@@ -37,7 +37,7 @@ from wcodec.codec.quantizers.transform import dct_basis, klt_basis
 from wcodec.codec.tensor_header import NO_POSITIONS, Head, pack_head
 from wcodec.container.dtypes import from_float
 from wcodec.container.wire import REST
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 from wcodec.pipeline.decoder import decode, open_container
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import recipe_from
@@ -191,10 +191,10 @@ def crafted() -> dict[str, bytes]:
     levels[4, 3] = 0
     last = hostile_tensors.fixed(levels[4:].ravel().tolist(), 6)
     patch = varint(1) + varint(19) + struct.pack("<f", np.inf)
-    rows, vector = TensorFacts("rows", "float32", (5, 4)), TensorFacts("vector", "float32", (20,))
+    rows, vector = TensorSpec("rows", "float32", (5, 4)), TensorSpec("vector", "float32", (20,))
     exact = [b"\0" + values.ravel()[i : i + 8].tobytes() for i in (0, 8, 16)]
     parts = [hostile_tensors.fixed((values.ravel()[i : i + 8] * 4).astype(int).tolist(), 6) for i in (0, 8, 16)]
-    tensors = [rows, TensorFacts("again", "float32", (5, 4))]
+    tensors = [rows, TensorSpec("again", "float32", (5, 4))]
     both = (lossy(values, b"\2\2\1" + step + chunks[0], *chunks[1:]), Entry(duplicate_of=0))
     return {
         "chunks-exact": one_tensor(vector, b"\0\x08" + exact[0], *exact[1:], digest=zlib.crc32(values)).sewn(),
@@ -208,9 +208,9 @@ def crafted() -> dict[str, bytes]:
 def by_rule() -> dict[str, bytes]:
     """Rules and states that encoders choose for large tensors only, under each level coder."""
     rng = np.random.default_rng(14)
-    kernel, matrix = TensorFacts("k", "float32", (3, 3, 5, 6)), TensorFacts("m", "float16", (9, 30))
-    gaps = TensorFacts("rows of zeros", "float32", (40, 30))
-    rules: dict[str, tuple[Rule, TensorFacts, int, str]] = {
+    kernel, matrix = TensorSpec("k", "float32", (3, 3, 5, 6)), TensorSpec("m", "float16", (9, 30))
+    gaps = TensorSpec("rows of zeros", "float32", (40, 30))
+    rules: dict[str, tuple[Rule, TensorSpec, int, str]] = {
         "states-4": (Step(0.125, 4), matrix, DENSE, "context"),
         "states-8-dense": (Step(0.125, 8), matrix, DENSE, "dense"),
         "states-4-sparse": (Step(0.125, 4), matrix, MATRIX, "sparse"),
@@ -225,7 +225,7 @@ def by_rule() -> dict[str, bytes]:
     return {name: _by_rule(rule, *rest, rng) for name, (rule, *rest) in rules.items()}
 
 
-def _by_rule(rule: Rule, facts: TensorFacts, layout: int, coder: str, rng: np.random.Generator) -> bytes:
+def _by_rule(rule: Rule, facts: TensorSpec, layout: int, coder: str, rng: np.random.Generator) -> bytes:
     shape = view_shape(facts.shape, layout)
     levels = np.rint(rng.standard_t(3, shape)).astype(np.int32)
     levels[np.arange(len(levels)) % 5 > (0 if facts.name == "rows of zeros" else 4)] = 0
@@ -240,7 +240,7 @@ def lossy(values: npt.NDArray[np.float32], *sections: bytes) -> Entry:
     return Entry(sections, zlib.crc32(values), 0, int(np.count_nonzero(values)))
 
 
-def alone(facts: TensorFacts, entry: Entry) -> bytes:
+def alone(facts: TensorSpec, entry: Entry) -> bytes:
     """A container of one tensor."""
     return Anatomy((entry,), table_of([facts]), skeleton_of([facts])).sewn()
 

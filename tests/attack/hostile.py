@@ -12,7 +12,7 @@ from dataclasses import replace
 from attack import hostile_files
 from attack.hostile_tensors import EXACT, MATRIX, VALUES, VECTOR, C, Hostile, T, U, chunks, heads, magicless, rules
 from attack.surgery import Anatomy, Entry, one_tensor, row_of, varint
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 
 
 def good() -> Anatomy:
@@ -86,7 +86,7 @@ def indexes() -> Iterator[Hostile]:
         C,
     )
     yield "duplicate-of-another-shape", two.with_tensors([VECTOR, MATRIX]).sewn(), C
-    yield "duplicate-of-another-type", two.with_tensors([VECTOR, TensorFacts("w", "int32", (6,))]).sewn(), C
+    yield "duplicate-of-another-type", two.with_tensors([VECTOR, TensorSpec("w", "int32", (6,))]).sewn(), C
     yield "digest", base.with_entry(0, replace(entry, digest=entry.digest ^ 1)).sewn(), C
     yield "error-not-a-number", base.with_entry(0, replace(entry, error=0x7FC0)).sewn(), C
     yield "error-below-zero", base.with_entry(0, replace(entry, error=0xBF80)).sewn(), C

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from attack.hostile_tensors import EXACT, VALUES, VECTOR, C, Hostile, T, U
 from attack.surgery import Anatomy, Entry, one_tensor, table_of, varint
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 
 TEMPLATE = b"template"
 FILE = TEMPLATE[:3] + VALUES + TEMPLATE[3:]
@@ -28,7 +28,7 @@ def file(skeleton: bytes) -> Anatomy:
     return replace(plain, kind=4, features=2, skeleton=skeleton)
 
 
-def apart(facts: TensorFacts, skeleton: bytes) -> bytes:
+def apart(facts: TensorSpec, skeleton: bytes) -> bytes:
     """A container with the template as a tensor."""
     entries = (Entry((EXACT,), zlib.crc32(VALUES)), Entry((b"\0\0" + TEMPLATE,), zlib.crc32(TEMPLATE)))
     return Anatomy(entries, table_of([VECTOR, facts]), skeleton, kind=4, features=2).sewn()
@@ -37,7 +37,7 @@ def apart(facts: TensorFacts, skeleton: bytes) -> bytes:
 def every() -> Iterator[Hostile]:
     """All of them."""
     base = good()
-    rest = TensorFacts("", "uint8", (len(TEMPLATE),))
+    rest = TensorSpec("", "uint8", (len(TEMPLATE),))
     yield "file-without-its-feature", replace(base, features=0).sewn(), C
     yield "file-feature-of-another-kind", replace(base, kind=2).sewn(), C
     yield "file-of-no-skeleton", file(b"").sewn(), T

@@ -11,14 +11,14 @@ import zstandard
 from attack.surgery import one_tensor, varint
 from wcodec.codec.tensor_header import MAX_CHUNK
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 
 Hostile = tuple[str, bytes, type[Exception]]
 C, T, U = CorruptError, TruncatedError, UnsupportedError
 
-VECTOR = TensorFacts("v", "float32", (6,))
-MATRIX = TensorFacts("m", "float32", (4, 6))
-KERNEL = TensorFacts("k", "float32", (3, 3, 2, 4))
+VECTOR = TensorSpec("v", "float32", (6,))
+MATRIX = TensorSpec("m", "float32", (4, 6))
+KERNEL = TensorSpec("k", "float32", (3, 3, 2, 4))
 VALUES = struct.pack("<6f", *range(6))
 EXACT = b"\0\0" + VALUES
 STEP = varint(int.from_bytes(struct.pack(">f", 0.5), "little"))
@@ -48,7 +48,7 @@ def heads() -> Iterator[Hostile]:
     def vector(section: bytes) -> bytes:
         return one_tensor(VECTOR, section, error=0, digest=zlib.crc32(VALUES)).sewn()
 
-    def exact(facts: TensorFacts, *sections: bytes) -> bytes:
+    def exact(facts: TensorSpec, *sections: bytes) -> bytes:
         return one_tensor(facts, *sections).sewn()
 
     chunk = fixed([0, 1, 2, 3, 4, 5], 4)
@@ -64,11 +64,11 @@ def heads() -> Iterator[Hostile]:
     yield "head-layout-of-matrices", vector(head(2, STEP + chunk, layout=1)), C
     yield "head-layout-of-kernels", one_tensor(MATRIX, head(2, STEP + chunk, layout=3)).sewn(), C
     yield "head-transform-of-a-vector", vector(head(3, STEP + chunk)), C
-    integers = TensorFacts("i", "int32", (6,))
+    integers = TensorSpec("i", "int32", (6,))
     parameters_of = {1: b"\0\1\2", 2: STEP, 4: b"\0\0", 5: STEP + b"\2\1\0", 6: b"\2\3\1\0\x3f"}
     for rule, parameters in parameters_of.items():
         yield f"head-integers-by-rule-{rule}", one_tensor(integers, head(rule, parameters + chunk)).sewn(), C
-    huge, quarter = TensorFacts("h", "float32", (1 << 40,)), TensorFacts("h", "float32", (4 * MAX_CHUNK,))
+    huge, quarter = TensorSpec("h", "float32", (1 << 40,)), TensorSpec("h", "float32", (4 * MAX_CHUNK,))
     repeated = b"\1" + bytes(4)
     yield "chunk-of-a-huge-tensor", exact(huge, b"\0" + repeated), C
     yield "chunk-too-large", exact(quarter, b"\0" + varint(2 * MAX_CHUNK) + repeated, repeated), C
@@ -77,7 +77,7 @@ def heads() -> Iterator[Hostile]:
     yield "chunks-too-many", exact(VECTOR, b"\0\3" + repeated, repeated, repeated), C
     yield "chunks-of-nothing", exact(VECTOR, b"\0\0" + repeated, repeated), C
     yield "chunks-of-64-bits", exact(VECTOR, b"\0" + varint((1 << 64) - 1) + repeated, repeated), C
-    wide = TensorFacts("w", "float32", (2, 1 << 22))
+    wide = TensorSpec("w", "float32", (2, 1 << 22))
     yield (
         "rows-too-large",
         one_tensor(wide, head(2, b"", layout=None) + b"\1\1" + STEP + b"\0\0\0", b"\0\0\0").sewn(),
@@ -85,10 +85,10 @@ def heads() -> Iterator[Hostile]:
     )
     yield (
         "head-of-a-huge-matrix",
-        one_tensor(TensorFacts("h", "float32", (1 << 31, 1 << 29)), head(2, STEP + chunk, layout=1)).sewn(),
+        one_tensor(TensorSpec("h", "float32", (1 << 31, 1 << 29)), head(2, STEP + chunk, layout=1)).sewn(),
         C,
     )
-    nothing = TensorFacts("n", "float32", (1 << 40, 1 << 40, 0, 4))
+    nothing = TensorSpec("n", "float32", (1 << 40, 1 << 40, 0, 4))
     yield "kernel-of-nothing-times-too-much", one_tensor(nothing, head(2, STEP + b"\0", layout=3), error=0).sewn(), C
     for what, patches, error in (
         ("none", b"\0", C), ("of-64-bits", varint((1 << 64) - 1), C), ("too-many", b"\7" + b"\0\0\0\0\0" * 7, C),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from wcodec.container.model_section import STORED, ModelSection, parse_model_section
-from wcodec.model import DTYPE_IDS, TensorFacts
+from wcodec.model import DTYPE_IDS, TensorSpec
 from wcodec.modelfiles.zip_members import TENSORS, Member, pack
 
 HEADER = struct.Struct("<4sBBHQI")
@@ -89,22 +89,22 @@ class Anatomy:
         """With one record replaced."""
         return replace(self, entries=(*self.entries[:tensor], entry, *self.entries[tensor + 1 :]))
 
-    def with_tensors(self, tensors: Sequence[TensorFacts]) -> Anatomy:
+    def with_tensors(self, tensors: Sequence[TensorSpec]) -> Anatomy:
         """With another table of tensors, and a skeleton that fits it."""
         return replace(self, table=table_of(tensors), skeleton=skeleton_of(tensors))
 
     @property
-    def tensors(self) -> tuple[TensorFacts, ...]:
+    def tensors(self) -> tuple[TensorSpec, ...]:
         """The table of tensors, parsed."""
         return parse_model_section(ModelSection(STORED, len(self.table), self.table), len(self.entries))[0]
 
 
-def one_tensor(facts: TensorFacts, *sections: bytes, digest: int = 0, error: int | None = None) -> Anatomy:
+def one_tensor(facts: TensorSpec, *sections: bytes, digest: int = 0, error: int | None = None) -> Anatomy:
     """A container of an .npz of one tensor with just these sections."""
     return Anatomy((Entry(sections, digest, error),), table_of([facts]), skeleton_of([facts]))
 
 
-def skeleton_of(tensors: Sequence[TensorFacts]) -> bytes:
+def skeleton_of(tensors: Sequence[TensorSpec]) -> bytes:
     """The skeleton of an .npz of these tensors."""
     date = (1980, 1, 1, 0, 0, 0)
     return pack([Member(f"{facts.name}.npy", date, False, 0, TENSORS, bytes((0, 1))) for facts in tensors])
@@ -147,12 +147,12 @@ def dissect(file: bytes) -> Anatomy:
     return Anatomy(tuple(entries), table_of(tensors), skeleton, kind, source_bytes, error, version, zero, features & ~1)
 
 
-def table_of(tensors: Sequence[TensorFacts]) -> bytes:
+def table_of(tensors: Sequence[TensorSpec]) -> bytes:
     """The table of tensors, as bytes of the model section."""
     return varint(len(tensors)) + b"".join(row_of(tensor) for tensor in tensors)
 
 
-def row_of(tensor: TensorFacts, dtype: int | None = None) -> bytes:
+def row_of(tensor: TensorSpec, dtype: int | None = None) -> bytes:
     """One tensor's row of the table."""
     name = tensor.name.encode()
     row = (

@@ -18,7 +18,7 @@ from wcodec.codec.quantizers.transform import dct_basis
 from wcodec.codec.tensor_header import NO_POSITIONS, Head, chunk_shape, pack_head, parse_head
 from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import CorruptError
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 
 STEPS = st.floats(2.0**-126, 2.0**90, width=32)
 LEVELS = st.lists(st.integers(-(1 << 30) + 1, (1 << 30) - 1), min_size=1, max_size=20)
@@ -145,7 +145,7 @@ def test_bfloat16_is_the_upper_half_of_float32_and_rounds_to_even(bits: list[int
     assert not (half & 1).any()
 
 
-MATRIX, CONV = TensorFacts("m", "float32", (40, 30)), TensorFacts("c", "float16", (3, 3, 8, 30))
+MATRIX, CONV = TensorSpec("m", "float32", (40, 30)), TensorSpec("c", "float16", (3, 3, 8, 30))
 
 
 @given(RULES, st.sets(st.integers(0, 1199), max_size=10), st.sampled_from([1, 3]))

@@ -18,7 +18,7 @@ from wcodec.codec.lossless.payload import NUMBERS
 from wcodec.codec.lossless.views import View, kernel_view, kind_of, matrix_view, pieces
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels.numeric import coder as kernel
-from wcodec.model import Bits
+from wcodec.model import AnyArray
 
 rng = np.random.default_rng(8)
 
@@ -54,7 +54,7 @@ def mixed_rows(*shape: int) -> npt.NDArray[np.float32]:
     return values
 
 
-VALUES: dict[str, tuple[Bits, str]] = {
+VALUES: dict[str, tuple[AnyArray, str]] = {
     "one": (normal(1), "float32"),
     "vector": (normal(300), "float32"),
     "matrix": (normal(40, 50), "float32"),
@@ -92,14 +92,14 @@ VALUES: dict[str, tuple[Bits, str]] = {
 TYPES = ("float32", "float16", "bfloat16", "float8_e4m3", "int8", "uint16", "float64", "int64")
 
 
-def words_of(values: Bits, dtype: str) -> tuple[numbers.Words, numbers.Kind, tuple[int, ...]]:
+def words_of(values: AnyArray, dtype: str) -> tuple[numbers.Words, numbers.Kind, tuple[int, ...]]:
     kind = kind_of(dtype)
     assert kind
     shape = (*values.shape, 2) if dtype.startswith("complex") else values.shape
     return values.reshape(-1).view(f"u{kind.item_bytes}"), kind, shape
 
 
-def packed(values: Bits, dtype: str) -> bytes:
+def packed(values: AnyArray, dtype: str) -> bytes:
     """Numbers by contexts even where another method is smaller."""
     payload = numbers.encode(*words_of(values, dtype), limit=2 * values.nbytes + 4096)
     assert payload is not None
@@ -185,7 +185,7 @@ def test_a_design_that_does_not_fit_is_named() -> None:
 
 
 def test_structure_of_weights_is_found() -> None:
-    def share(values: Bits, dtype: str) -> float:
+    def share(values: AnyArray, dtype: str) -> float:
         return len(lossless.encode(values, values.itemsize, values.shape, dtype)) / values.nbytes
 
     plain = normal(64, 64, 9).reshape(64, 64, 3, 3)

@@ -10,9 +10,9 @@ from conftest import HANG
 
 from wcodec.codec.parallel import AHEAD, Map, ordered, tensor_by_tensor, thread_count
 from wcodec.container.wire import CHUNK_WEIGHTS
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 
-SMALL, LARGE = TensorFacts("s", "float32", (3,)), TensorFacts("l", "float32", (CHUNK_WEIGHTS + 1,))
+SMALL, LARGE = TensorSpec("s", "float32", (3,)), TensorSpec("l", "float32", (CHUNK_WEIGHTS + 1,))
 MIXED = [SMALL, SMALL, LARGE, SMALL, LARGE, LARGE, SMALL] * 4
 
 

@@ -20,12 +20,12 @@ from wcodec.container.records import KINDS, pack_error, parse_error
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.container.writer import Coded, Writer
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, TruncatedError
-from wcodec.model import DTYPE_IDS, TensorFacts
+from wcodec.model import DTYPE_IDS, TensorSpec
 from wcodec.pipeline.decoder import verify
 from wcodec.reporting.inspection import inspect
 
 FACTS = st.builds(
-    TensorFacts,
+    TensorSpec,
     st.text(min_size=1, max_size=12).filter(lambda name: name.encode("utf-8", "replace").decode() == name),
     st.sampled_from(sorted(DTYPE_IDS)),
     st.lists(st.integers(0, 300), max_size=5).map(tuple),
@@ -40,7 +40,7 @@ CODED = st.builds(
 
 
 @given(st.lists(st.tuples(FACTS, CODED), max_size=5, unique_by=lambda pair: pair[0].name), st.binary(max_size=300))
-def test_what_is_written_is_read(tensors: list[tuple[TensorFacts, Coded]], skeleton: bytes) -> None:
+def test_what_is_written_is_read(tensors: list[tuple[TensorSpec, Coded]], skeleton: bytes) -> None:
     with tempfile.TemporaryFile("w+b") as file:
         writer = Writer(file)
         for _, tensor in tensors:
@@ -93,7 +93,7 @@ def test_the_parts_lie_in_the_order_of_the_specification(tmp_path: Path) -> None
 def test_a_duplicate_shares_the_sections_of_the_first() -> None:
     anatomy = good()
     facts = anatomy.tensors[0]
-    twice = anatomy.with_tensors([facts, TensorFacts("again", facts.dtype, facts.shape)])
+    twice = anatomy.with_tensors([facts, TensorSpec("again", facts.dtype, facts.shape)])
     file = type(anatomy)((*anatomy.entries, Entry(duplicate_of=0)), twice.table, twice.skeleton).sewn()
     with tempfile.TemporaryFile("w+b") as handle:
         handle.write(file)
@@ -137,7 +137,7 @@ def test_an_error_that_is_no_number_is_refused(half: int) -> None:
 
 
 @given(st.lists(FACTS, max_size=20, unique_by=lambda facts: facts.name), st.binary(max_size=2000))
-def test_the_model_section_comes_back_and_is_never_much_larger(tensors: list[TensorFacts], skeleton: bytes) -> None:
+def test_the_model_section_comes_back_and_is_never_much_larger(tensors: list[TensorSpec], skeleton: bytes) -> None:
     section = pack_model_section(tensors, skeleton)
     assert parse_model_section(section, len(tensors)) == (tuple(tensors), skeleton, None)
     assert len(section.stored) <= section.length
@@ -146,15 +146,15 @@ def test_the_model_section_comes_back_and_is_never_much_larger(tensors: list[Ten
 def test_a_model_that_no_reader_would_take_is_not_written() -> None:
     for tensors, skeleton in (
         ([], bytes(MAX_LENGTH)),
-        ([TensorFacts("n" * 70_000, "float32", ())], b""),
-        ([TensorFacts("n", "float32", (1,) * 33)], b""),
+        ([TensorSpec("n" * 70_000, "float32", ())], b""),
+        ([TensorSpec("n", "float32", (1,) * 33)], b""),
     ):
         with pytest.raises(ModelFileError, match="expected"):
             pack_model_section(tensors, skeleton)
 
 
 def test_names_that_look_alike_cost_little_each() -> None:
-    tensors = [TensorFacts(f"model.layers.{i}.attention.query.weight", "bfloat16", (1024, 1024)) for i in range(200)]
+    tensors = [TensorSpec(f"model.layers.{i}.attention.query.weight", "bfloat16", (1024, 1024)) for i in range(200)]
     section = pack_model_section(tensors, b"")
     assert section.coding != STORED
     assert len(section.stored) <= 4 * len(tensors)

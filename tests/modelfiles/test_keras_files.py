@@ -10,7 +10,7 @@ import keras_zoo
 import numpy as np
 import pytest
 
-from wcodec.model import Bits, Tensor
+from wcodec.model import AnyArray, Tensor
 from wcodec.modelfiles import open_model, suffix, write_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
@@ -23,17 +23,17 @@ CASES = [
 ]
 
 
-def same(_: Tensor, values: Bits) -> Bits:
+def same(_: Tensor, values: AnyArray) -> AnyArray:
     return values
 
 
-def rounded(tensor: Tensor, values: Bits) -> Bits:
+def rounded(tensor: Tensor, values: AnyArray) -> AnyArray:
     if tensor.dtype == "float32" and values.ndim > 1 and not tensor.exact:
         return np.round(values.view(np.float32), 1)
     return values
 
 
-Edit = Callable[[Tensor, Bits], Bits]
+Edit = Callable[[Tensor, AnyArray], AnyArray]
 
 
 def rewrite(source: Path, target: Path, edit: Edit = same, keep_optimizer: bool = False) -> None:

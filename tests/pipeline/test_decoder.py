@@ -10,7 +10,7 @@ from attack.small_models import coded, two_layers, weights
 from attack.surgery import dissect
 
 from wcodec.errors import ContainerError, CorruptError
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 from wcodec.pipeline.decoder import OpenContainer, decode, open_container, verify
 
 
@@ -59,7 +59,7 @@ def test_a_digest_that_does_not_fit_is_found_though_all_checksums_do(tmp_path: P
 def test_verify_and_decode_tell_their_progress_a_tensor_at_a_time(tmp_path: Path) -> None:
     packed = coded(tmp_path, "hdf5", two_layers())
     for run in (verify, lambda source, **how: decode(source, tmp_path / "out.h5", **how)):
-        told: list[TensorFacts] = []
+        told: list[TensorSpec] = []
         container = run(packed, threads=2, progress=told.append)
         assert told == list(container.tensors)
 

@@ -15,7 +15,7 @@ from wcodec.calibration.quality import Quality, measure_quality
 from wcodec.calibration.quantizable_weights import initial_steps, read_values
 from wcodec.calibration.session import CalibrationSession, choose_batch_norm, record_group, record_originals
 from wcodec.errors import BudgetError
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 
 RATE: Final = 0.1
 """Squared error, in steps, that a bit is worth."""
@@ -34,8 +34,8 @@ class CodebookResult:
     """
 
     size: float
-    kernels: Mapping[int, Tuned]
-    statistics: Mapping[int, Tuned]
+    kernels: Mapping[int, TunedTensor]
+    statistics: Mapping[int, TunedTensor]
     quality: Quality
     bytes: int
 
@@ -88,7 +88,7 @@ def run_codebook_trial(session: CalibrationSession, sharing: CodebookRequest, si
     model = session.model
     before = model.get_weights()
     steps = dict(zip((kernel.index for kernel in session.kernels), initial_steps(session.kernels, size), strict=True))
-    found: dict[int, Tuned] = {}
+    found: dict[int, TunedTensor] = {}
     total = 0
     try:
         for number, group in enumerate(session.groups):
@@ -102,14 +102,14 @@ def run_codebook_trial(session: CalibrationSession, sharing: CodebookRequest, si
         choose_batch_norm(session, session.normalizing)
         quality = measure_quality(session)
         changing = {id(w) for layer in session.batch_norms for w in (layer.moving_mean, layer.moving_variance)}
-        statistics = {i: Tuned(read_values(w)) for i, w in enumerate(model.weights) if id(w) in changing}
+        statistics = {i: TunedTensor(read_values(w)) for i, w in enumerate(model.weights) if id(w) in changing}
     finally:
         model.set_weights(before)
     others = sum(weight.size for weight in before) - sum(one.values.size for one in found.values())
     return CodebookResult(size, found, statistics, quality, total + 2 * others)
 
 
-def codebook_tensors(net: CodebookResult, names: Mapping[int, tuple[str, ...]]) -> dict[str, Tuned]:
+def codebook_tensors(net: CodebookResult, names: Mapping[int, tuple[str, ...]]) -> dict[str, TunedTensor]:
     """What to code, by tensor name; weights without a name are left out. names: of `tensor_names`."""
     every = {**net.kernels, **net.statistics}
     return {name: tuned for index, tuned in every.items() for name in names.get(index, ())}

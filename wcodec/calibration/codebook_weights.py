@@ -29,7 +29,7 @@ from wcodec.codec.layout import (
 )
 from wcodec.codec.quantizers.product import assign, blocks, learn, lookup, shortened
 from wcodec.container.wire import CHUNK_WEIGHTS
-from wcodec.model import Shared, Tuned
+from wcodec.model import TunedTensor, VectorCodebook
 
 Codes = npt.NDArray[np.int32]
 Places = npt.NDArray[np.intp]
@@ -59,7 +59,7 @@ class CodebookRequest:
 
 def quantize_kernel(
     kernel: Kernel, seen: tuple[Hessian, ...], sharing: CodebookRequest, rate: float
-) -> tuple[Tuned, int]:
+) -> tuple[TunedTensor, int]:
     """The kernel's new weights, and about how many bytes they take.
 
     seen: moments of the rows that meet the kernel. Without them, or where they are in parts, it is fitted as it is.
@@ -85,14 +85,14 @@ def quantize_kernel(
         lost = float(np.square(wanted - centroids[codes]).mean())
         vectors = shortened(centroids, np.empty(0), lost, 2 * largest, round_step)
         centroids = np.rint(centroids / vectors.step) * vectors.step
-        shared = Shared(layout, vectors.entries, vectors.step)
+        shared = VectorCodebook(layout, vectors.entries, vectors.step)
     elif largest < float(np.finfo(np.float16).max):
         centroids = centroids.astype(np.float16).astype(np.float64)
     rows = centroids[codes].transpose(1, 0, 2).reshape(len(units), -1).astype(np.float32)
     return _as_tuned(_from_rows(rows, shape, layout), shared), _estimate_bytes(codes.T, centroids.size)
 
 
-def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: float) -> tuple[Tuned, int]:
+def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: float) -> tuple[TunedTensor, int]:
     """By the weights alone."""
     shape = weights.shape
     layout = next((one for family in families(shape) for one in family if _fits(shape, one)), VECTOR)
@@ -103,14 +103,14 @@ def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: f
     book = learn(vectors, sharing.size, rate * block, round_step)
     levels = assign(vectors, book)
     values = _from_rows(lookup(levels, book).astype(np.float32), shape, layout)
-    shared = Shared(layout, book.entries, book.step) if product else None
+    shared = VectorCodebook(layout, book.entries, book.step) if product else None
     codes = np.where(levels < 0, -2 * levels - 1, 2 * levels).reshape(len(rows), -1)
     return _as_tuned(values, shared), _estimate_bytes(codes, book.entries.size)
 
 
-def _as_tuned(values: Float32, shared: Shared | None) -> Tuned:
+def _as_tuned(values: Float32, shared: VectorCodebook | None) -> TunedTensor:
     """Coded by their vectors, or by a table of the values that they have."""
-    return Tuned(values, shared=shared) if shared else Tuned(values, how="table")
+    return TunedTensor(values, shared=shared) if shared else TunedTensor(values, how="table")
 
 
 def _from_rows(rows: Float32, shape: tuple[int, ...], layout: int) -> Float32:

@@ -20,7 +20,7 @@ from wcodec.codec.plan import Plan
 from wcodec.codec.statistics import is_weight, look
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
-from wcodec.model import Model, Tensor, Tuned
+from wcodec.model import Model, Tensor, TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.modelfiles.zip_members import ZIP_ERRORS
 from wcodec.planning.allocation import plan_model
@@ -43,7 +43,7 @@ class MomentRounding:
     said:  sentences on what had none.
     """
 
-    tuned: Mapping[str, Tuned]
+    tuned: Mapping[str, TunedTensor]
     error: float
     notes: tuple[str, ...]
 
@@ -61,7 +61,7 @@ def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 
         surveys = [look(tensor).survey for tensor in model.tensors]
         plans = plan_model(model, surveys, replace(recipe, target_bytes=None, target_ratio=None), size)
         plain: list[str] = []
-        tuned: dict[str, Tuned] = {}
+        tuned: dict[str, TunedTensor] = {}
         lost = power = 0.0
         for name, plan, number in _match_names(moments.name, model, given, plans):
             tensor = model.tensors[number]
@@ -104,7 +104,7 @@ def _match_names(
 
 def _round_tensor(
     tensor: Tensor, weights: Float32, moments: Float64, step: float, units_first: bool
-) -> tuple[Tuned, float, float]:
+) -> tuple[TunedTensor, float, float]:
     """The tensor in steps, the power of its outputs' error, and that of its outputs."""
     if moments.ndim not in (1, 2):
         raise RecipeError(f"{tensor.name}: expected moments of one or two dimensions, got {moments.shape}")
@@ -126,7 +126,7 @@ def _round_tensor(
     values = levels * np.float32(step)
     error = (values - matrix).astype(np.float64)
     shaped = np.ascontiguousarray(values.T if turned else values).reshape(tensor.shape)
-    return Tuned(shaped, step), _output_power(error, moments), _output_power(matrix.astype(np.float64), moments)
+    return TunedTensor(shaped, step), _output_power(error, moments), _output_power(matrix.astype(np.float64), moments)
 
 
 def _round_with_feedback(name: str, scaled: Float32, moments: Float64) -> Float32:

@@ -21,7 +21,7 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import POINTS, Outputs, kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.weight_mapping import exact_places, tensor_names
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.reporting.sweep import QualityLoss
 
@@ -81,7 +81,7 @@ class ModelOracle:
         ladder = [start * float(factor) for factor in np.geomspace(0.25, 2.0, count)]
         return sorted(ladder, key=lambda size: abs(np.log(size / start)))
 
-    def calibrate(self, size: float) -> Mapping[str, Tuned]:
+    def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
         """Rounded by error feedback, or sharing values; what has no name in the file is coded by the preset."""
         if self.wish.sharing:
             return codebook_tensors(run_codebook_trial(self.session, self.wish.sharing, size), self.names)

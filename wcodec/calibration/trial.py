@@ -15,7 +15,7 @@ from wcodec.calibration.quantizable_weights import estimate_bytes, initial_steps
 from wcodec.calibration.session import CalibrationSession, choose_batch_norm
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import kl_divergence
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 
 MAX_FACTOR: Final = 8.0
 """Most that balancing multiplies or divides a step by."""
@@ -112,13 +112,16 @@ def _steps(session: CalibrationSession, size: float, factors: Sequence[float] | 
     return dict(zip((kernel.index for kernel in session.kernels), steps, strict=True))
 
 
-def tuned_tensors(found: CalibrationResult, names: Mapping[int, tuple[str, ...]]) -> dict[str, Tuned]:
+def tuned_tensors(found: CalibrationResult, names: Mapping[int, tuple[str, ...]]) -> dict[str, TunedTensor]:
     """What to code in place of the file's own values, by tensor name; weights without a name are left out.
 
     names: of `tensor_names`.
     """
     rounded = {
-        name: Tuned(one.weights, one.step) for one in found.latents if one.step for name in names.get(one.index, ())
+        name: TunedTensor(one.weights, one.step)
+        for one in found.latents
+        if one.step
+        for name in names.get(one.index, ())
     }
-    taken_anew = {name: Tuned(values) for index, values in found.statistics for name in names.get(index, ())}
+    taken_anew = {name: TunedTensor(values) for index, values in found.statistics for name in names.get(index, ())}
     return rounded | taken_anew

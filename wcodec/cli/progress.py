@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wcodec.calibration.progress import SearchProgress
 
 
-Watch = Callable[[TensorFacts], None]
+Watch = Callable[[TensorSpec], None]
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(verb, total=None, name="")
 
-        def tick(facts: TensorFacts) -> None:
+        def tick(facts: TensorSpec) -> None:
             bar.update(task, advance=1, name=facts.name)
 
         yield tick

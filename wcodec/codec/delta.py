@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from wcodec.container.dtypes import Float32, Float64, from_float, numpy_type, to_float32
 from wcodec.errors import CorruptError
-from wcodec.model import FLOATS, Bits, TensorFacts
+from wcodec.model import FLOATS, AnyArray, TensorSpec
 
 OWN, BY_CHUNK, DIFFERENCE = range(3)
 """How a tensor is coded: by itself; exactly, each chunk in one of the ways below; as its difference, lossy."""
@@ -23,14 +23,14 @@ Words = npt.NDArray[np.unsignedinteger]
 class BaseValues(Protocol):
     """The tensors of an earlier version, by name; `pipeline.base_file` reads them from a model file."""
 
-    def has(self, facts: TensorFacts) -> bool:
+    def has(self, facts: TensorSpec) -> bool:
         """Whether there is a tensor of that name, shape and size of elements."""
 
-    def part(self, facts: TensorFacts, start: int, count: int) -> Bits:
+    def part(self, facts: TensorSpec, start: int, count: int) -> AnyArray:
         """Values `start` to `start + count` of the tensor of that name."""
 
 
-def apart(way: int, values: Bits, base: Bits, dtype: str) -> Words:
+def apart(way: int, values: AnyArray, base: AnyArray, dtype: str) -> Words:
     """Words that say how values differ from the base's. Inverse: `together`."""
     new, old = _words(values), _words(base)
     if way == XOR:
@@ -38,7 +38,7 @@ def apart(way: int, values: Bits, base: Bits, dtype: str) -> Words:
     return _steps(new, old, dtype)
 
 
-def together(way: int, words: Bits, base: Bits, dtype: str) -> Bits:
+def together(way: int, words: AnyArray, base: AnyArray, dtype: str) -> AnyArray:
     """The values of a chunk. Inverse: `apart`.
 
     Raises: CorruptError for an unknown way.
@@ -55,7 +55,7 @@ def together(way: int, words: Bits, base: Bits, dtype: str) -> Bits:
     return new.view(numpy_type(dtype))
 
 
-def summands(values: Bits, base: Bits, dtype: str) -> tuple[Bits, Words]:
+def summands(values: AnyArray, base: AnyArray, dtype: str) -> tuple[AnyArray, Words]:
     """Floats to be added to the base's, of the same type, and the steps from these sums to the values.
 
     Inverse: `summed`.
@@ -68,12 +68,12 @@ def summands(values: Bits, base: Bits, dtype: str) -> tuple[Bits, Words]:
     return more, _steps(_words(values), _sums(base, more, dtype), dtype)
 
 
-def summed(more: Bits, steps: Words, base: Bits, dtype: str) -> Bits:
+def summed(more: AnyArray, steps: Words, base: AnyArray, dtype: str) -> AnyArray:
     """The values of a chunk of floats. Inverse: `summands`."""
     return together(STEPS, steps, _sums(base, more, dtype).view(numpy_type(dtype)), dtype)
 
 
-def _sums(base: Bits, more: Bits, dtype: str) -> Words:
+def _sums(base: AnyArray, more: AnyArray, dtype: str) -> Words:
     """One addition each, rounded to the type; the base's own bits where nothing is added."""
     added = _floats(more, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -81,11 +81,11 @@ def _sums(base: Bits, more: Bits, dtype: str) -> Words:
     return np.where(added == 0, _words(base), _words(total))
 
 
-def _floats(values: Bits, dtype: str) -> Float32 | Float64:
+def _floats(values: AnyArray, dtype: str) -> Float32 | Float64:
     return values.astype(np.float64, copy=False) if dtype == "float64" else to_float32(values, dtype)
 
 
-def _words(values: Bits) -> Words:
+def _words(values: AnyArray) -> Words:
     size = min(values.itemsize, 8)
     words: Words = np.ascontiguousarray(values).reshape(-1).view(np.dtype(f"<u{size}"))
     return words

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Final, Generic, Protocol, TypeVar, cast
 
 from wcodec.container.wire import CHUNK_WEIGHTS
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 
 HELD = 1 << 23
 """Weights of tensors that are worked on at once."""
@@ -96,7 +96,7 @@ class _Waiting(Generic[Item, Result]):
 
 
 def tensor_by_tensor(
-    work: Callable[[int, Map], Result], tensors: Sequence[TensorFacts], threads: int
+    work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], threads: int
 ) -> Iterator[Result]:
     """work(number, map) of each tensor, in order; work begins at once, before the first result is asked for.
 
@@ -111,7 +111,7 @@ def tensor_by_tensor(
     return cast(Iterator[Result], results)
 
 
-def _ahead(work: Callable[[int, Map], Result], tensors: Sequence[TensorFacts], workers: int) -> Iterator[Result | None]:
+def _ahead(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], workers: int) -> Iterator[Result | None]:
     """Nothing, once work has begun; then the results. Tensors wait for their chunks in threads of their own."""
     chunks = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-chunk")
     whole = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-tensor")

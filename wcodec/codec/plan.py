@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wcodec.errors import RecipeError
-from wcodec.model import Shared
+from wcodec.model import VectorCodebook
 
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]
@@ -53,7 +53,7 @@ class Plan:
     step: float = 0.0
     clusters: int | None = None
     block: int | None = None
-    given: Shared | None = field(default=None, compare=False)
+    given: VectorCodebook | None = field(default=None, compare=False)
     start: Start = "linear"
     bits: int = 8
     outputs: Literal["", "first", "last"] = ""

@@ -15,7 +15,7 @@ from wcodec.codec.pruning import BLOCK, blocks, ranked
 from wcodec.codec.tensor_header import NO_POSITIONS
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.kernels import statistics as kernel
-from wcodec.model import FLOATS, Bits, Tensor
+from wcodec.model import FLOATS, AnyArray, Tensor
 
 _TALL, _FEW = 16.0, 4096
 _OUTLIER = 4096.0
@@ -47,7 +47,7 @@ def is_weight(tensor: Tensor) -> bool:
     return tensor.dtype in FLOATS and len(tensor.shape) >= 2 and tensor.count > 0
 
 
-def survey(tensor: Tensor, values: Bits) -> Survey:
+def survey(tensor: Tensor, values: AnyArray) -> Survey:
     """Describe the regular weights among the tensor's values.
 
     A few magnitudes over 4096 times the median of the non-zero ones would cost all others their precision: they are not
@@ -123,7 +123,7 @@ def look_at(tensors: Iterable[Tensor], threads: int) -> list[Look]:
     ]
 
 
-def _digest(values: Bits, sampled: bool) -> bytes:
+def _digest(values: AnyArray, sampled: bool) -> bytes:
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     if sampled and raw.size > 2 * _PIECES * _PIECE:
         every = raw.size // _PIECES

@@ -20,7 +20,7 @@ from wcodec.container.reader import read_section
 from wcodec.container.records import Record
 from wcodec.container.wire import take_varint
 from wcodec.errors import ContainerError, CorruptError, RecipeError, TruncatedError
-from wcodec.model import FLOATS, ITEM_BYTES, Bits, TensorFacts
+from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Sections:
     """A tensor's sections in an open file, its head parsed."""
 
     file: BinaryIO
-    facts: TensorFacts
+    facts: TensorSpec
     record: Record
     head: Head
     first: memoryview
     base: BaseValues | None = None
 
-    def chunk(self, number: int) -> Bits:
+    def chunk(self, number: int) -> AnyArray:
         """The values of chunk `number`, flat where they are exact, else shaped as levels are.
 
         Raises: ContainerError and its kinds.
@@ -45,7 +45,7 @@ class Sections:
             return self._against(chunk, number)
         return _values(chunk, self.head, self.facts, number)
 
-    def _against(self, chunk: memoryview, number: int) -> Bits:
+    def _against(self, chunk: memoryview, number: int) -> AnyArray:
         """The same, of exact values that are coded against a base."""
         if not len(chunk):
             raise TruncatedError("chunk: ended early; needed the way of coding against the base")
@@ -57,7 +57,7 @@ class Sections:
         values = _values(chunk[at : at + length], self.head, self.facts, number)
         if not chunk[0] or self.base is None:
             return values
-        facts = TensorFacts(self.record.named, self.facts.dtype, self.facts.shape)
+        facts = TensorSpec(self.record.named, self.facts.dtype, self.facts.shape)
         base = self.base.part(facts, number * self.head.chunk_units, values.size)
         if chunk[0] == SUM:
             steps = _values(chunk[at + length :], self.head, self.facts, number)
@@ -66,7 +66,7 @@ class Sections:
         return together(chunk[0], values, base, self.facts.dtype)
 
 
-def open_sections(file: BinaryIO, facts: TensorFacts, record: Record, base: BaseValues | None) -> Sections:
+def open_sections(file: BinaryIO, facts: TensorSpec, record: Record, base: BaseValues | None) -> Sections:
     """Reads the first section, and the head in it.
 
     base: what the container is coded against; needed where the record says so.
@@ -79,7 +79,7 @@ def open_sections(file: BinaryIO, facts: TensorFacts, record: Record, base: Base
     return Sections(file, facts, record, head, first[start:], base)
 
 
-def _values(chunk: memoryview, head: Head, facts: TensorFacts, number: int) -> Bits:
+def _values(chunk: memoryview, head: Head, facts: TensorSpec, number: int) -> AnyArray:
     shape = chunk_shape(facts, head, number)
     if head.rule is None:
         item = ITEM_BYTES[facts.dtype]
@@ -93,8 +93,8 @@ def _values(chunk: memoryview, head: Head, facts: TensorFacts, number: int) -> B
 
 
 def decode_tensor(
-    file: BinaryIO, facts: TensorFacts, record: Record, chunk_map: Map, base: BaseValues | None = None
-) -> Bits:
+    file: BinaryIO, facts: TensorSpec, record: Record, chunk_map: Map, base: BaseValues | None = None
+) -> AnyArray:
     """One tensor's values[shape] from its sections, or what is to be added to the base. Inverse: `encode_tensor`.
 
     Raises: ContainerError and its kinds; RecipeError where it needs a base and has none.
@@ -103,7 +103,7 @@ def decode_tensor(
         raise RecipeError(f"{facts.name}: expected --base with the file that it is coded against, got none")
     try:
         sections = open_sections(file, facts, record, base)
-        values: Bits = np.empty(facts.shape, numpy_type(facts.dtype))
+        values: AnyArray = np.empty(facts.shape, numpy_type(facts.dtype))
         for _ in chunk_map(lambda number: _put(sections, number, values), range(len(record.sections))):
             pass
         positions, patches = sections.head.positions, sections.head.patches
@@ -119,7 +119,7 @@ def decode_tensor(
     return values
 
 
-def _put(sections: Sections, number: int, values: Bits) -> None:
+def _put(sections: Sections, number: int, values: AnyArray) -> None:
     """Decode chunk `number` to its place among the tensor's values[shape]."""
     chunk, head, first = sections.chunk(number), sections.head, number * sections.head.chunk_units
     if head.rule is None or head.layout == VECTOR:

@@ -23,7 +23,7 @@ from wcodec.container.dtypes import Float32, from_float, mantissa_of, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.container.writer import Coded
 from wcodec.kernels.statistics import distance
-from wcodec.model import ITEM_BYTES, Bits, Tensor, Tuned
+from wcodec.model import ITEM_BYTES, AnyArray, Tensor, TunedTensor
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def smaller(own: EncodedTensor, less: EncodedTensor) -> EncodedTensor:
     return EncodedTensor(replace(less.coded, error=error, way=DIFFERENCE), less.squared_error, own.energy)
 
 
-def encode_tensor(tensor: Tensor, plan: Plan, tuned: Tuned | None, chunk_map: Map) -> EncodedTensor:
+def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_map: Map) -> EncodedTensor:
     """One tensor's sections. Inverse: `decoder.decode_tensor`."""
     values = _fresh(tensor)
     if plan.how == "exact":
@@ -66,13 +66,13 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: Tuned | None, chunk_map: Ma
     return lossy
 
 
-def _fresh(tensor: Tensor) -> Bits:
+def _fresh(tensor: Tensor) -> AnyArray:
     """The tensor's values, which may be overwritten."""
     values = tensor.read()
     return values if values.flags.writeable and values.flags.c_contiguous else values.copy("C")
 
 
-def _plan_of(tuned: Tuned, plan: Plan) -> Plan:
+def _plan_of(tuned: TunedTensor, plan: Plan) -> Plan:
     """What learning chose is coded as it is: integers by their step, short numbers with the bits that they have."""
     if tuned.step:
         return Plan("uniform", step=tuned.step, coder=plan.coder, effort=plan.effort, transform=False)
@@ -100,7 +100,7 @@ class _Prepared:
     patches: npt.NDArray[np.uint8]
 
 
-def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_map: Map) -> EncodedTensor:
+def _lossy(tensor: Tensor, values: AnyArray, prepared: _Prepared, plan: Plan, chunk_map: Map) -> EncodedTensor:
     """The tensor's sections; `values` are overwritten by what they decode to."""
     original, kept, positions, patches = prepared.original, prepared.kept, prepared.positions, prepared.patches
     layout, rule = choose(kept, plan)
@@ -144,7 +144,7 @@ def _lossy(tensor: Tensor, values: Bits, prepared: _Prepared, plan: Plan, chunk_
     )
 
 
-def _exact(tensor: Tensor, values: Bits, effort: Effort, chunk_map: Map) -> EncodedTensor:
+def _exact(tensor: Tensor, values: AnyArray, effort: Effort, chunk_map: Map) -> EncodedTensor:
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     item = ITEM_BYTES[tensor.dtype]
     pieces = list(lossless.pieces(tensor.shape, lossless.FAST if effort == "fast" else lossless.MOST))

@@ -13,7 +13,7 @@ from wcodec.codec.layout import VECTOR, WITH_TAPS, Shape3, check_layout, units, 
 from wcodec.codec.quantizers.trellis import States
 from wcodec.container.wire import EXACT, PATCHED, PRODUCT, TRANSFORM, put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError
-from wcodec.model import FLOATS, ITEM_BYTES, TensorFacts
+from wcodec.model import FLOATS, ITEM_BYTES, TensorSpec
 
 MAX_CHUNK = 1 << 21
 MAX_EXACT = 1 << 22
@@ -40,7 +40,7 @@ class Head:
 NO_POSITIONS = np.empty(0, np.int64)
 
 
-def chunk_shape(facts: TensorFacts, head: Head, number: int) -> Shape3:
+def chunk_shape(facts: TensorSpec, head: Head, number: int) -> Shape3:
     """(rows, channels, taps) of chunk `number`; (1, elements, 1) for exact values."""
     if head.rule is None or head.layout == VECTOR:
         return 1, min(head.chunk_units, facts.count - number * head.chunk_units), 1
@@ -48,7 +48,7 @@ def chunk_shape(facts: TensorFacts, head: Head, number: int) -> Shape3:
     return min(head.chunk_units, rows - number * head.chunk_units), channels, taps
 
 
-def pack_head(facts: TensorFacts, head: Head, chunks: int) -> bytes:
+def pack_head(facts: TensorSpec, head: Head, chunks: int) -> bytes:
     """Inverse: `parse_head`."""
     number, states = (EXACT, 0) if head.rule is None else (rule_id(head.rule), head.rule.states)
     out = bytearray((number | _STATES.index(states) << 4 | (PATCHED if head.positions.size else 0),))
@@ -68,7 +68,7 @@ def pack_head(facts: TensorFacts, head: Head, chunks: int) -> bytes:
     return bytes(out)
 
 
-def parse_head(facts: TensorFacts, data: memoryview, chunks: int) -> tuple[Head, int]:
+def parse_head(facts: TensorSpec, data: memoryview, chunks: int) -> tuple[Head, int]:
     """The head and the position of the first chunk behind it. Inverse: `pack_head`.
 
     chunks: sections of the tensor; the chunking must come to just as many.
@@ -106,7 +106,7 @@ def parse_head(facts: TensorFacts, data: memoryview, chunks: int) -> tuple[Head,
     return Head(rule, layout, chunk_units, positions, patches), at
 
 
-def _chunking(facts: TensorFacts, layout: int | None, chunk_units: int, chunks: int) -> int:
+def _chunking(facts: TensorSpec, layout: int | None, chunk_units: int, chunks: int) -> int:
     """Units a chunk, after checking that they come to `chunks` chunks of MAX_CHUNK (or MAX_EXACT) elements at most."""
     every = facts.count if layout is None else units(facts.shape, layout)
     if chunks == 1:
@@ -121,7 +121,7 @@ def _chunking(facts: TensorFacts, layout: int | None, chunk_units: int, chunks: 
 
 
 def _parse_patches(
-    facts: TensorFacts, data: memoryview, at: int
+    facts: TensorSpec, data: memoryview, at: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], int]:
     item = ITEM_BYTES[facts.dtype]
     count, at = take_varint(data, at)

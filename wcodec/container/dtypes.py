@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.model import Bits
+from wcodec.model import AnyArray
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def numpy_type(dtype: str) -> np.dtype[np.generic]:
     return np.dtype(_NUMPY[dtype])
 
 
-def to_float32(values: Bits, dtype: str) -> Float32:
+def to_float32(values: AnyArray, dtype: str) -> Float32:
     """The values as float32, rounded to nearest where they are float64."""
     if dtype == "bfloat16":
         return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
@@ -46,7 +46,7 @@ def to_float32(values: Bits, dtype: str) -> Float32:
         return values.astype(np.float32, copy=False)
 
 
-def from_float(values: Float32 | Float64, dtype: str) -> Bits:
+def from_float(values: Float32 | Float64, dtype: str) -> AnyArray:
     """float32 or float64 values as the bits of `dtype`, rounded to nearest even; bfloat16 by way of float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype != "bfloat16":

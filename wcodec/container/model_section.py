@@ -11,7 +11,7 @@ import zstandard
 
 from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
-from wcodec.model import DTYPE_IDS, DTYPES, TensorFacts
+from wcodec.model import DTYPE_IDS, DTYPES, TensorSpec
 
 STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
 DICTIONARY_FEATURE, TEMPLATE_FEATURE, BASE_FEATURE, SHARDS_FEATURE = 1, 2, 4, 8
@@ -51,7 +51,7 @@ class BaseFacts:
     ways: tuple[int, ...]
 
 
-def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes, base: BaseFacts | None = None) -> ModelSection:
+def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: BaseFacts | None = None) -> ModelSection:
     """Table and skeleton in the smallest of the codings. Inverse: `parse_model_section`.
 
     Raises: ModelFileError where a reader would refuse the section.
@@ -96,7 +96,7 @@ def pack_model_section(tensors: Sequence[TensorFacts], skeleton: bytes, base: Ba
 
 def parse_model_section(
     section: ModelSection, records: int, has_base: bool = False
-) -> tuple[tuple[TensorFacts, ...], bytes, BaseFacts | None]:
+) -> tuple[tuple[TensorSpec, ...], bytes, BaseFacts | None]:
     """The table of tensors, the skeleton, and what is said of a base. Inverse: `pack_model_section`.
 
     records: of the index; the table must have as many tensors.
@@ -150,7 +150,7 @@ def _unpacked(section: ModelSection) -> bytes:
         raise CorruptError(f"model section: expected a zstd frame of {section.length} bytes, got {error}") from error
 
 
-def _parse_facts(plain: memoryview, at: int) -> tuple[TensorFacts, int]:
+def _parse_facts(plain: memoryview, at: int) -> tuple[TensorSpec, int]:
     length, at = take_varint(plain, at)
     if length > MAX_NAME_BYTES:
         raise CorruptError(f"tensor name: expected at most {MAX_NAME_BYTES} bytes, got {length}")
@@ -171,7 +171,7 @@ def _parse_facts(plain: memoryview, at: int) -> tuple[TensorFacts, int]:
     for _ in range(dims):
         extent, at = take_varint(plain, at)
         shape.append(extent)
-    facts = TensorFacts(name, DTYPES[dtype][0], tuple(shape))
+    facts = TensorSpec(name, DTYPES[dtype][0], tuple(shape))
     # Extents of 0 count too: arrays cannot have them beside others that are too large.
     if not facts.is_possible:
         raise CorruptError(f"{name}: expected less than 2**62 bytes, got shape {facts.shape}")

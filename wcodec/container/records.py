@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 
 from wcodec.errors import CorruptError
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 
 HEADER_BYTES = 24
 KINDS = ("hdf5", "keras", "npz", "safetensors", "file", "shards")
@@ -63,7 +63,7 @@ class Container:
     file_bytes: int
     source_bytes: int
     error: float
-    tensors: tuple[TensorFacts, ...]
+    tensors: tuple[TensorSpec, ...]
     records: tuple[Record, ...]
     skeleton: bytes
     skeleton_bytes: int

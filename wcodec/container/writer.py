@@ -11,7 +11,7 @@ from typing import BinaryIO
 from wcodec.container.model_section import BASE_FEATURE, KIND_FEATURES, BaseFacts, pack_model_section
 from wcodec.container.records import HEADER_BYTES, KINDS, pack_error
 from wcodec.container.wire import MAGIC, READER_VERSION, put_varint
-from wcodec.model import TensorFacts
+from wcodec.model import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Writer:
     def finish(
         self,
         kind: str,
-        tensors: Sequence[TensorFacts],
+        tensors: Sequence[TensorSpec],
         skeleton: bytes,
         source_bytes: int,
         error: float,

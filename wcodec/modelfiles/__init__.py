@@ -16,12 +16,12 @@ from importlib import import_module
 from pathlib import Path
 
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
-from wcodec.model import Bits, Model, TensorFacts
+from wcodec.model import AnyArray, Model, TensorSpec
 from wcodec.modelfiles.detect import kind_of
 from wcodec.modelfiles.extents import suffix as suffix_of
 
 Read = Callable[[Path, bool], AbstractContextManager[Model]]
-Write = Callable[[Path, bytes, Sequence[TensorFacts], Iterator[Bits]], None]
+Write = Callable[[Path, bytes, Sequence[TensorSpec], Iterator[AnyArray]], None]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ def open_model(path: Path, keep_optimizer: bool = False) -> AbstractContextManag
     return (MODEL_FILES | READ_ONLY)[kind_of(path)].read(path, keep_optimizer)
 
 
-def write_model(path: Path, kind: str, skeleton: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def write_model(
+    path: Path, kind: str, skeleton: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]
+) -> None:
     """Writes a new file at `path`, pulling one tensor at a time, in order. Inverse: `open_model`.
 
     Raises: UnsupportedError for a kind from the future; CorruptError, TruncatedError when the skeleton is damaged;

@@ -16,7 +16,7 @@ import h5py
 from h5py import h5d
 
 from wcodec.errors import ModelFileError
-from wcodec.model import ITEM_BYTES, TensorFacts
+from wcodec.model import ITEM_BYTES, TensorSpec
 from wcodec.modelfiles import detect as sniff
 from wcodec.modelfiles import keras_archive as archive
 from wcodec.modelfiles import npy, onnx, safetensors
@@ -78,7 +78,7 @@ def _dataset(name: str, dataset: h5d.DatasetID, origin: int) -> Extent | None:
         return None
     if dtype is None or begin is None or layout != h5d.CONTIGUOUS:
         return None
-    facts = TensorFacts(name, dtype, shape)
+    facts = TensorSpec(name, dtype, shape)
     if not 0 < facts.nbytes == dataset.get_storage_size():
         return None
     return Extent(facts, origin + begin, BIG * (text[0] == ">"))
@@ -125,7 +125,7 @@ def _torch(path: Path) -> Iterator[Extent]:
         for info, _ in members_of:
             if dtype := types.get(info.filename):
                 count = info.file_size // ITEM_BYTES[dtype]
-                facts = TensorFacts(info.filename.partition("/")[2], dtype, (count,))
+                facts = TensorSpec(info.filename.partition("/")[2], dtype, (count,))
                 if facts.nbytes == info.file_size:
                     yield Extent(facts, start_of(path, info))
 

@@ -17,7 +17,7 @@ import numpy as np
 from wcodec.container.dtypes import numpy_type
 from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, REST, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
-from wcodec.model import ITEM_BYTES, Bits, Model, Tensor, TensorFacts
+from wcodec.model import ITEM_BYTES, AnyArray, Model, Tensor, TensorSpec
 
 BIG, FORTRAN = 1, 2
 """How an extent's bytes lie: elements with their highest byte first; the first dimension running fastest."""
@@ -32,7 +32,7 @@ OTHER: Final = len(SUFFIXES) - 1
 class Extent:
     """Where a tensor's values lie. `layer` and `exact` are those of `model.Tensor`."""
 
-    facts: TensorFacts
+    facts: TensorSpec
     begin: int
     flags: int = 0
     layer: str = ""
@@ -107,7 +107,7 @@ def pack(template: Template, digest: bytes | None, rest: bytes | None) -> bytes:
     return bytes(out) + (rest or b"")
 
 
-def parse(skeleton: bytes, tensors: Sequence[TensorFacts]) -> Parsed:
+def parse(skeleton: bytes, tensors: Sequence[TensorSpec]) -> Parsed:
     """The template that a skeleton and the table of tensors describe. Inverse: `pack`.
 
     Raises: CorruptError, TruncatedError, UnsupportedError.
@@ -154,7 +154,7 @@ def suffix(skeleton: bytes) -> str:
     return SUFFIXES[skeleton[0]]
 
 
-def write(path: Path, skeleton: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     """Writes a new file with other values in the extents, pulling one tensor at a time.
 
     Raises: CorruptError, TruncatedError, UnsupportedError.
@@ -179,7 +179,7 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorFacts], values: I
         raise CorruptError(f"{path}: the SHA-256 of the restored file does not fit")
 
 
-def as_it_lies(values: Bits, extent: Extent) -> bytes:
+def as_it_lies(values: AnyArray, extent: Extent) -> bytes:
     """The bytes of an extent for its values[shape]. Inverse: `read`."""
     if values.dtype.itemsize != ITEM_BYTES[extent.facts.dtype]:
         raise CorruptError(f"{extent.facts.name}: expected values of type {extent.facts.dtype}, got {values.dtype}")
@@ -187,7 +187,7 @@ def as_it_lies(values: Bits, extent: Extent) -> bytes:
     return stored.tobytes("F" if extent.flags & FORTRAN else "C")
 
 
-def read(path: Path, extent: Extent) -> Bits:
+def read(path: Path, extent: Extent) -> AnyArray:
     """The values[shape] of an extent.
 
     Raises: ModelFileError.
@@ -195,7 +195,7 @@ def read(path: Path, extent: Extent) -> Bits:
     return read_part(path, extent, 0, extent.facts.count).reshape(extent.facts.shape)
 
 
-def read_part(path: Path, extent: Extent, start: int, count: int) -> Bits:
+def read_part(path: Path, extent: Extent, start: int, count: int) -> AnyArray:
     """Values `start` to `start + count` of an extent, in C order; reads little more than these.
 
     Raises: ModelFileError.
@@ -214,7 +214,7 @@ def read_part(path: Path, extent: Extent, start: int, count: int) -> Bits:
     return values.byteswap() if extent.flags & BIG else values
 
 
-def _rows(whole: Bits, start: int, count: int) -> Bits:
+def _rows(whole: AnyArray, start: int, count: int) -> AnyArray:
     row = max(1, whole.size // max(1, len(whole)))
     first = start // row
     rows = np.ascontiguousarray(whole[first : -(-(start + count) // row)]).reshape(-1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from wcodec.errors import CorruptError, ModelFileError
-from wcodec.model import Bits, Model, Tensor, TensorFacts
+from wcodec.model import AnyArray, Model, Tensor, TensorSpec
 from wcodec.modelfiles import zip_members as members
 from wcodec.modelfiles.hdf5 import reader as hdf5_read
 from wcodec.modelfiles.hdf5 import skeleton
@@ -55,7 +55,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         yield Model("keras", tensors, members.pack(kept), path.stat().st_size, dropped)
 
 
-def write(path: Path, packed: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     """Writes a new `.keras` archive, the same bytes every time. Inverse: `read`.
 
     Raises: CorruptError, TruncatedError.

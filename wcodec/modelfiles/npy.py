@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from wcodec.errors import ModelFileError
-from wcodec.model import Model, TensorFacts
+from wcodec.model import Model, TensorSpec
 from wcodec.modelfiles.extents import BIG, FORTRAN, SUFFIXES, Extent, model_of, tidy
 from wcodec.modelfiles.npz import TYPES, parse_header
 
@@ -36,7 +36,7 @@ def extent_of(file: IO[bytes], name: str, begin: int, size: int) -> Extent:
     dtype = TYPES.get(header.descr[1:])
     if dtype is None:
         raise ModelFileError(f"{name}: arrays of type {header.descr} are not supported; --lossless takes any file")
-    facts = TensorFacts(name.removesuffix(".npy"), dtype, header.shape)
+    facts = TensorSpec(name.removesuffix(".npy"), dtype, header.shape)
     if header.bytes + facts.nbytes != size:
         raise ModelFileError(f"{name}: expected {header.bytes + facts.nbytes} bytes, got {size}")
     flags = BIG * (header.descr[0] == ">") | FORTRAN * (header.fortran and facts.count > 0)

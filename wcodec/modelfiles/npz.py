@@ -17,7 +17,7 @@ import numpy as np
 
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import CorruptError, ModelFileError
-from wcodec.model import Bits, Model, Tensor, TensorFacts
+from wcodec.model import AnyArray, Model, Tensor, TensorSpec
 from wcodec.modelfiles import zip_members as members
 
 MAGIC = b"\x93NUMPY"
@@ -61,7 +61,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
                 dtype = TYPES.get(header.descr[1:])
                 if dtype is None:
                     raise ModelFileError(f"{where}: arrays of type {header.descr} are not supported")
-                facts = TensorFacts(info.filename.removesuffix(".npy"), dtype, header.shape)
+                facts = TensorSpec(info.filename.removesuffix(".npy"), dtype, header.shape)
                 if header.bytes + facts.nbytes != info.file_size:
                     raise ModelFileError(f"{where}: expected {header.bytes + facts.nbytes} bytes, got {info.file_size}")
                 flags = FORTRAN * header.fortran | BIG * (header.descr[0] == ">")
@@ -72,7 +72,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         yield Model("npz", tuple(tensors), members.pack(kept), path.stat().st_size)
 
 
-def write(path: Path, packed: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     """Writes a new `.npz`, the same bytes every time. Inverse: `read`.
 
     Raises: CorruptError, TruncatedError.
@@ -125,7 +125,7 @@ def parse_header(file: IO[bytes], where: str) -> Header:
     return Header(head[6], descr, fortran is True, shape, 8 + wide + length)
 
 
-def _header_bytes(facts: TensorFacts, flags: int, version: int) -> bytes:
+def _header_bytes(facts: TensorSpec, flags: int, version: int) -> bytes:
     """What numpy itself writes: the dictionary, spaces up to a multiple of 64 bytes, a line feed."""
     text = {name: code for code, name in TYPES.items()}.get(facts.dtype)
     if text is None:
@@ -143,7 +143,7 @@ def _header_bytes(facts: TensorFacts, flags: int, version: int) -> bytes:
     return MAGIC + bytes([version, 0]) + length.to_bytes(wide, "little") + said.ljust(length - 1) + b"\n"
 
 
-def _read(archive: zipfile.ZipFile, lock: Lock, info: zipfile.ZipInfo, header: Header, facts: TensorFacts) -> Bits:
+def _read(archive: zipfile.ZipFile, lock: Lock, info: zipfile.ZipInfo, header: Header, facts: TensorSpec) -> AnyArray:
     """Values of one array; the archive is one file, so one reader at a time."""
     stored = np.dtype(f"u{header.descr[2:]}" if header.descr[1] == "V" else header.descr)
     where = f"{archive.filename}, {info.filename}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
 from wcodec.files import is_inside
-from wcodec.model import Model, TensorFacts
+from wcodec.model import Model, TensorSpec
 from wcodec.modelfiles.extents import SUFFIXES, Extent, model_of, tidy
 from wcodec.modelfiles.protobuf import BYTES, VARINT, Field, fields, varint
 
@@ -178,7 +178,7 @@ def _tensor(found: Survey, tensor: Field, prefix: str, constant: str | None) -> 
     small = len(dims) < 2 and (constant is not None or not dims) and max((1, *dims)) <= FEW
     exact = small or prefix + own in found.scales or (constant is not None and prefix + constant in found.scales)
     layer = name.replace("/", ".").rpartition(".")[0]
-    facts = TensorFacts(name, dtype, dims)
+    facts = TensorSpec(name, dtype, dims)
     if any(one.number == 14 and one.value == 1 for one in inside):
         found.outside.append(_outside(found, inside, Extent(facts, 0, 0, layer, exact)))
         return
@@ -190,7 +190,7 @@ def _tensor(found: Survey, tensor: Field, prefix: str, constant: str | None) -> 
     if values.number != _RAW and facts.dtype != {_FLOATS: "float32", _DOUBLES: "float64"}[values.number]:
         return
     if facts.nbytes != size:
-        facts, exact = TensorFacts(name, "uint8", (size,)), True
+        facts, exact = TensorSpec(name, "uint8", (size,)), True
     found.extents.append(Extent(facts, values.begin, 0, layer, exact))
 
 
@@ -224,7 +224,7 @@ def _outside(found: Survey, inside: list[Field], extent: Extent) -> Outside:
         raise ModelFileError(f"{where}: expected an offset and a length, got {error}") from error
     if begin < 0 or length < 0:
         raise ModelFileError(f"{where}: expected an offset and a length from 0 on, got {begin} and {length}")
-    facts = extent.facts if length == extent.facts.nbytes else TensorFacts(extent.facts.name, "uint8", (length,))
+    facts = extent.facts if length == extent.facts.nbytes else TensorSpec(extent.facts.name, "uint8", (length,))
     exact = extent.exact or facts != extent.facts
     return Outside(location, Extent(facts, begin, 0, extent.layer, exact))
 

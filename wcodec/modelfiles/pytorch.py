@@ -14,7 +14,7 @@ import numpy as np
 
 from wcodec.container.dtypes import numpy_type
 from wcodec.errors import ModelFileError
-from wcodec.model import Bits, Model, Tensor
+from wcodec.model import AnyArray, Model, Tensor
 from wcodec.modelfiles.safetensors import canonical_skeleton
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ def _tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchT
             yield from _tensors(value, f"{name}.{number}" if name else str(number), depth + 1)
 
 
-def _values(tensor: TorchTensor, dtype: str) -> Bits:
+def _values(tensor: TorchTensor, dtype: str) -> AnyArray:
     import torch  # noqa: PLC0415
 
     whole = tensor.contiguous().reshape(-1).view(torch.uint8)
-    raw: Bits = np.array(whole.numpy()) if tensor.numel() else np.empty(0, np.uint8)
+    raw: AnyArray = np.array(whole.numpy()) if tensor.numel() else np.empty(0, np.uint8)
     return raw.view(numpy_type(dtype)).reshape(tuple(tensor.shape))

@@ -13,7 +13,7 @@ import numpy as np
 
 from wcodec.container.wire import MAX_DIMS, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError
-from wcodec.model import Bits, Model, Tensor, TensorFacts
+from wcodec.model import AnyArray, Model, Tensor, TensorSpec
 from wcodec.modelfiles.hdf5.layers import Json
 
 CANONICAL, VERBATIM = 0, 1
@@ -31,7 +31,7 @@ _IN_MEMORY = {"bfloat16": "<u2", "float8_e4m3": "u1", "float8_e5m2": "u1"}
 class Entry:
     """One tensor of the header: where its values lie, from the end of the header."""
 
-    facts: TensorFacts
+    facts: TensorSpec
     begin: int
     end: int
 
@@ -59,7 +59,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     yield Model("safetensors", tensors, bytes(skeleton), size)
 
 
-def canonical_skeleton(tensors: Sequence[TensorFacts]) -> bytes:
+def canonical_skeleton(tensors: Sequence[TensorSpec]) -> bytes:
     """The skeleton of a file of just these tensors, its header padded as the library does.
 
     Raises: ModelFileError for a type that the format lacks.
@@ -97,7 +97,7 @@ def _parsed(path: Path, header: bytes, left: int) -> tuple[bytes, list[Entry]]:
         raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
 
 
-def write(path: Path, skeleton: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     """Writes a new file, its header byte for byte the one that was read. Inverse: `read`.
 
     Raises: CorruptError, TruncatedError.
@@ -115,7 +115,7 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorFacts], values: I
         _, entries = _parse(header, sum(facts.nbytes for facts in tensors))
     except (ValueError, RecursionError) as error:
         raise CorruptError(f"skeleton: not a header: {error}") from error
-    if [entry.facts for entry in entries] != [TensorFacts(t.name, t.dtype, t.shape) for t in tensors]:
+    if [entry.facts for entry in entries] != [TensorSpec(t.name, t.dtype, t.shape) for t in tensors]:
         raise CorruptError("skeleton: the header does not list the tensors of the container")
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
@@ -156,7 +156,7 @@ def _entry(name: str, facts: Json) -> Entry:
         raise ValueError(f"{name}: tensors of type {dtype} are not supported")
     if len(offsets) != 2 or len(shape) > MAX_DIMS:
         raise ValueError(f"{name}: expected two offsets and at most {MAX_DIMS} dimensions")
-    made = TensorFacts(name, TYPES[dtype], shape)
+    made = TensorSpec(name, TYPES[dtype], shape)
     if not made.is_possible or name.encode(errors="replace").decode() != name:
         raise ValueError(f"{name[:80]!r}: expected a name in UTF-8 and less than 2**62 bytes, got shape {shape}")
     return Entry(made, *offsets)
@@ -176,7 +176,7 @@ def _without_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return made
 
 
-def _canonical(tensors: Sequence[TensorFacts], metadata: bytes, padding: int) -> bytes:
+def _canonical(tensors: Sequence[TensorSpec], metadata: bytes, padding: int) -> bytes:
     """The header that the library itself writes: no spaces, metadata first, offsets in the order of the names."""
     parts = [f'"__metadata__":{metadata.decode("utf-8", "replace")}'] if metadata else []
     at = 0
@@ -198,7 +198,7 @@ def _tensor(path: Path, entry: Entry, start: int) -> Tensor:
     return Tensor(facts.name, facts.dtype, facts.shape, layer, read=partial(_read, path, entry, start))
 
 
-def _read(path: Path, entry: Entry, start: int) -> Bits:
+def _read(path: Path, entry: Entry, start: int) -> AnyArray:
     """Values of one tensor."""
     facts = entry.facts
     dtype = np.dtype(_IN_MEMORY.get(facts.dtype, facts.dtype)).newbyteorder("<")

@@ -12,7 +12,7 @@ from wcodec.codec.delta import DIFFERENCE
 from wcodec.container.dtypes import from_float, numpy_type, to_float32
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.files import sha256_of
-from wcodec.model import FLOATS, Bits, Tensor, TensorFacts
+from wcodec.model import FLOATS, AnyArray, Tensor, TensorSpec
 from wcodec.modelfiles.extents import Extent, read_part
 
 
@@ -24,12 +24,12 @@ class Base:
     digest: bytes
     extents: dict[str, Extent]
 
-    def has(self, facts: TensorFacts) -> bool:
+    def has(self, facts: TensorSpec) -> bool:
         """Whether it has a tensor of that name, shape and size of elements."""
         found = self.extents.get(facts.name)
         return found is not None and found.facts.shape == facts.shape and found.facts.nbytes == facts.nbytes > 0
 
-    def part(self, facts: TensorFacts, start: int, count: int) -> Bits:
+    def part(self, facts: TensorSpec, start: int, count: int) -> AnyArray:
         """Values `start` to `start + count` of its tensor of that name, as those of `facts`' type.
 
         Raises: CorruptError where it has none; ModelFileError where it cannot be read.
@@ -38,7 +38,7 @@ class Base:
             raise CorruptError(f"{facts.name}: expected such a tensor in the base {self.path}, found none")
         return read_part(self.path, self.extents[facts.name], start, count).view(numpy_type(facts.dtype))
 
-    def values(self, facts: TensorFacts) -> Bits:
+    def values(self, facts: TensorSpec) -> AnyArray:
         """All values[shape]."""
         return self.part(facts, 0, facts.count).reshape(facts.shape)
 
@@ -74,14 +74,14 @@ def difference(tensor: Tensor, base: Base) -> Tensor | None:
     """A tensor of what is to be added to the base's; None where there is none, or something is not finite."""
     if tensor.dtype not in FLOATS or tensor.exact or not base.has(tensor):
         return None
-    facts = TensorFacts(tensor.name, tensor.dtype, tensor.shape)
+    facts = TensorSpec(tensor.name, tensor.dtype, tensor.shape)
     both = (tensor.read(), base.values(facts))
     if not all(np.isfinite(to_float32(values, tensor.dtype)).all() for values in both):
         return None
     return Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.layer, False, partial(_less, tensor, base))
 
 
-def added(values: Bits, facts: TensorFacts, base: Base) -> Bits:
+def added(values: AnyArray, facts: TensorSpec, base: Base) -> AnyArray:
     """What a difference and the base's values come to: one addition in float32, rounded to the tensor's type.
 
     Raises: CorruptError for a type that has no differences.
@@ -93,7 +93,7 @@ def added(values: Bits, facts: TensorFacts, base: Base) -> Bits:
     return from_float(np.asarray(total, np.float32), facts.dtype)
 
 
-def _less(tensor: Tensor, base: Base) -> Bits:
+def _less(tensor: Tensor, base: Base) -> AnyArray:
     with np.errstate(over="ignore"):
         less = to_float32(tensor.read(), tensor.dtype) - to_float32(base.values(tensor), tensor.dtype)
     return from_float(np.asarray(less, np.float32), tensor.dtype)

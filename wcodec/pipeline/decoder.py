@@ -17,13 +17,13 @@ from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import ContainerError
 from wcodec.files import whole_file
-from wcodec.model import Bits, TensorFacts
+from wcodec.model import AnyArray, TensorSpec
 from wcodec.modelfiles import write_model
 from wcodec.pipeline.base_file import Base, added, base_for
 from wcodec.pipeline.export import convert, is_conversion
 from wcodec.pipeline.lossless_decoder import Sink, is_identical, restore
 
-Progress = Callable[[TensorFacts], None]
+Progress = Callable[[TensorSpec], None]
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,20 @@ class OpenContainer:
         """The tensors' names, in order."""
         return tuple(tensor.name for tensor in self.container.tensors if tensor.name != REST)
 
-    def __getitem__(self, name: str) -> Bits:
+    def __getitem__(self, name: str) -> AnyArray:
         """The tensor's values. Reads only its byte ranges.
 
         Raises: KeyError where there is no such tensor; ContainerError where it is damaged.
         """
         return self.values(self.names().index(name)) if name in self.names() else _no_such(name)
 
-    def values(self, number: int, chunk_map: Map = map) -> Bits:
+    def values(self, number: int, chunk_map: Map = map) -> AnyArray:
         """The values of tensor `number`, shaped, checked against its digest."""
         facts, record = self.container.tensors[number], self.container.resolve(number)
         values = decode_tensor(self.file, facts, record, chunk_map, self.base)
         if record.way != DIFFERENCE or self.base is None:
             return values
-        return added(values, TensorFacts(record.named, facts.dtype, facts.shape), self.base)
+        return added(values, TensorSpec(record.named, facts.dtype, facts.shape), self.base)
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def verify(source: Path, *, base: Path | None = None, threads: int = 0, progress
         return opened.container
 
 
-def _some(opened: OpenContainer, numbers: Sequence[int], threads: int, progress: Progress | None) -> Iterator[Bits]:
+def _some(opened: OpenContainer, numbers: Sequence[int], threads: int, progress: Progress | None) -> Iterator[AnyArray]:
     """The values of these tensors, in order."""
     tensors = [opened.container.tensors[number] for number in numbers]
     decoded = tensor_by_tensor(lambda i, chunk_map: opened.values(numbers[i], chunk_map), tensors, threads)
@@ -142,5 +142,5 @@ def _nowhere(at: int, part: memoryview | bytes) -> None:
     """Writes nothing."""
 
 
-def _no_such(name: str) -> Bits:
+def _no_such(name: str) -> AnyArray:
     raise KeyError(name)

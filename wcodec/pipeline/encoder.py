@@ -14,7 +14,7 @@ from wcodec.codec.statistics import Look, is_weight, look_at
 from wcodec.codec.tensor_encoder import EncodedTensor, encode_tensor, smaller
 from wcodec.container.writer import Writer
 from wcodec.files import whole_file
-from wcodec.model import Model, TensorFacts, Tuned
+from wcodec.model import Model, TensorSpec, TunedTensor
 from wcodec.modelfiles.shards import opened
 from wcodec.pipeline.base_file import Base, difference, open_base
 from wcodec.pipeline.lossless_encoder import encode_identical
@@ -22,8 +22,8 @@ from wcodec.planning.allocation import plan_model
 from wcodec.planning.rate_control import goal_of, largest_step
 from wcodec.planning.recipe import Recipe
 
-Progress = Callable[[TensorFacts], None]
-NOTHING_TUNED: Mapping[str, Tuned] = MappingProxyType({})
+Progress = Callable[[TensorSpec], None]
+NOTHING_TUNED: Mapping[str, TunedTensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Job:
     model: Model
     looks: Sequence[Look]
     plans: Sequence[Plan]
-    tuned: Mapping[str, Tuned]
+    tuned: Mapping[str, TunedTensor]
     threads: int
     progress: Progress | None
     base: Base | None = None
@@ -57,7 +57,7 @@ def encode(
     target: Path,
     recipe: Recipe,
     *,
-    tuned: Mapping[str, Tuned] = NOTHING_TUNED,
+    tuned: Mapping[str, TunedTensor] = NOTHING_TUNED,
     size: float = 1.0,
     beside: Path | None = None,
     base: Path | None = None,

@@ -9,7 +9,7 @@ from wcodec.container.dtypes import numpy_type, to_float32
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import ModelFileError
-from wcodec.model import Bits, TensorFacts
+from wcodec.model import AnyArray, TensorSpec
 from wcodec.modelfiles import suffix, write_model
 
 NARROW = frozenset({"bfloat16", "float8_e4m3", "float8_e5m2"})
@@ -28,7 +28,7 @@ def is_conversion(container: Container, source: Path, target: Path) -> bool:
     return own not in ("", target.suffix)
 
 
-def convert(target: Path, wanted: str, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def convert(target: Path, wanted: str, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     """Write the tensors to `target` as a file of the suffix `wanted`.
 
     Raises: ModelFileError for a name or type that the kind has no place for; errors of the container.
@@ -36,13 +36,13 @@ def convert(target: Path, wanted: str, tensors: Sequence[TensorFacts], values: I
     _WRITERS[wanted](target, tensors, values)
 
 
-def _safetensors(target: Path, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def _safetensors(target: Path, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     from wcodec.modelfiles.safetensors import canonical_skeleton  # noqa: PLC0415 - most decoding converts nothing
 
     write_model(target, "safetensors", canonical_skeleton(tensors), tensors, values)
 
 
-def _npz(target: Path, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def _npz(target: Path, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     from wcodec.modelfiles.zip_members import EPOCH, TENSORS, Member, pack  # noqa: PLC0415 - as above
 
     for facts in tensors:
@@ -50,7 +50,7 @@ def _npz(target: Path, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -
             raise ModelFileError(f"{facts.name}: .npz has no type {facts.dtype}; .safetensors has")
         if len(facts.name.encode()) > 60_000 or "\0" in facts.name:
             raise ModelFileError(f"{facts.name[:80]!r}: cannot name an array of an .npz; .safetensors can have it")
-    plain = [TensorFacts(t.name, "float32" if t.dtype == "bfloat16" else t.dtype, t.shape) for t in tensors]
+    plain = [TensorSpec(t.name, "float32" if t.dtype == "bfloat16" else t.dtype, t.shape) for t in tensors]
     skeleton = pack([Member(f"{facts.name}.npy", EPOCH, False, 0, TENSORS, bytes((0, 1))) for facts in tensors])
     wide = (
         to_float32(one.view(numpy_type("bfloat16")), "bfloat16") if facts.dtype == "bfloat16" else one
@@ -59,7 +59,7 @@ def _npz(target: Path, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -
     write_model(target, "npz", skeleton, plain, wide)
 
 
-_WRITERS: dict[str, Callable[[Path, Sequence[TensorFacts], Iterator[Bits]], None]] = {
+_WRITERS: dict[str, Callable[[Path, Sequence[TensorSpec], Iterator[AnyArray]], None]] = {
     ".safetensors": _safetensors,
     ".npz": _npz,
 }

@@ -16,15 +16,15 @@ from wcodec.codec.parallel import ordered
 from wcodec.codec.tensor_decoder import Sections, open_sections
 from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
-from wcodec.model import Bits, TensorFacts
+from wcodec.model import AnyArray, TensorSpec
 from wcodec.modelfiles.extents import BIG, FORTRAN, Extent, Parsed, as_it_lies, parse
 from wcodec.pipeline.base_file import Base
 
 Sink = Callable[[int, memoryview | bytes], object]
 """Takes bytes and where they lie in the file; from several threads."""
-Done = tuple[Bits, memoryview]
+Done = tuple[AnyArray, memoryview]
 """A chunk's values, flat, and their bytes as they lie in the file."""
-Progress = Callable[[TensorFacts], None]
+Progress = Callable[[TensorSpec], None]
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Opened:
     _sections: Sections | None = None
 
     @property
-    def facts(self) -> TensorFacts:
+    def facts(self) -> TensorSpec:
         """Name, type and shape."""
         return self.container.tensors[self.number]
 
@@ -188,7 +188,7 @@ class _Rest:
 
 def _extent(extent: Extent, chunks: Iterator[Done], digest: int, whole: _Whole) -> None:
     crc = 0
-    held: list[Bits] = []
+    held: list[AnyArray] = []
     for values, stored in chunks:
         crc = zlib.crc32(values.data, crc)
         if extent.flags & FORTRAN:

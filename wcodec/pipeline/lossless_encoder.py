@@ -26,14 +26,14 @@ from wcodec.container.wire import REST, put_varint
 from wcodec.container.writer import Coded, Writer
 from wcodec.errors import ModelFileError
 from wcodec.files import sha256_of
-from wcodec.model import FLOATS, ITEM_BYTES, Bits, TensorFacts
+from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
 from wcodec.modelfiles.extent_finder import cut
 from wcodec.modelfiles.extents import Template, pack, read_part
 from wcodec.modelfiles.shards import template_of
 from wcodec.pipeline.base_file import Base
 from wcodec.pipeline.duplicates import twins_of
 
-Progress = Callable[[TensorFacts], None]
+Progress = Callable[[TensorSpec], None]
 INLINE = 1 << 20
 """A template of at most this many bytes lies in the skeleton, so that names are shared with the table of tensors."""
 BLOCK = 1 << 20
@@ -92,10 +92,10 @@ class Job:
     base: Base | None = None
 
     @property
-    def tensors(self) -> tuple[TensorFacts, ...]:
+    def tensors(self) -> tuple[TensorSpec, ...]:
         """The table: the extents, and the template where it does not fit into the skeleton."""
         extents = tuple(extent.facts for extent in self.template.extents)
-        return extents if self.is_inline else (*extents, TensorFacts(REST, "uint8", (self.template.rest_bytes,)))
+        return extents if self.is_inline else (*extents, TensorSpec(REST, "uint8", (self.template.rest_bytes,)))
 
     @property
     def is_inline(self) -> bool:
@@ -126,7 +126,7 @@ class Job:
             file.truncate(length)
             return length
 
-    def _add(self, writer: Writer, facts: TensorFacts, results: Iterator[tuple[bytes, Bits]]) -> None:
+    def _add(self, writer: Writer, facts: TensorSpec, results: Iterator[tuple[bytes, AnyArray]]) -> None:
         pieces = list(_pieces(0, facts, self.effort))
         whole = Head(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8))
         head = pack_head(facts, whole, len(pieces))
@@ -138,10 +138,10 @@ class Job:
             head = b""
         writer.add(Coded((), crc, way=BY_CHUNK if self._is_based(facts) else OWN))
 
-    def _is_based(self, facts: TensorFacts) -> bool:
+    def _is_based(self, facts: TensorSpec) -> bool:
         return self.base is not None and facts.name != REST and self.base.has(facts)
 
-    def _coded(self, piece: Piece, rest: _Rest) -> tuple[bytes, Bits]:
+    def _coded(self, piece: Piece, rest: _Rest) -> tuple[bytes, AnyArray]:
         if piece.number < len(self.template.extents):
             extent = self.template.extents[piece.number]
             dtype, fast = extent.facts.dtype, self.effort == "fast"
@@ -152,7 +152,7 @@ class Job:
                 return own, raw
             earlier = self.base.part(extent.facts, piece.start, piece.count)
 
-            def coded(words: Bits, kind: str) -> bytes:
+            def coded(words: AnyArray, kind: str) -> bytes:
                 return lossless.encode(words.view(np.uint8), ITEM_BYTES[dtype], piece.shape, kind, fast)
 
             candidates = [bytes((ALONE,)) + own]
@@ -173,7 +173,7 @@ class Job:
         return best, np.frombuffer(plain, np.uint8)
 
 
-def _pieces(number: int, facts: TensorFacts, effort: Effort) -> Iterator[Piece]:
+def _pieces(number: int, facts: TensorSpec, effort: Effort) -> Iterator[Piece]:
     """At least one piece, also of a tensor without elements."""
     for start, stop, shape in lossless.pieces(facts.shape, lossless.FAST if effort == "fast" else lossless.MOST):
         yield Piece(number, start, stop - start, shape, (stop - start) * ITEM_BYTES[facts.dtype])

@@ -11,7 +11,7 @@ from wcodec.container.reader import is_container, parse, read_section
 from wcodec.container.records import HEADER_BYTES, Container, Record
 from wcodec.container.wire import READER_VERSION, REST
 from wcodec.errors import ContainerError
-from wcodec.model import ITEM_BYTES, TensorFacts
+from wcodec.model import ITEM_BYTES, TensorSpec
 from wcodec.reporting.byte_breakdown import ByteBreakdown, tensor_breakdown
 
 SCHEMA_VERSION = 1
@@ -180,7 +180,7 @@ def _tensor_numbers(file: BinaryIO, container: Container, number: int) -> Tensor
     )
 
 
-def _parts(file: BinaryIO, facts: TensorFacts, record: Record) -> ByteBreakdown:
+def _parts(file: BinaryIO, facts: TensorSpec, record: Record) -> ByteBreakdown:
     parts = ByteBreakdown(index=record.index_bytes)
     if record.kept is None:  # exact: nothing of it need be read
         return parts + ByteBreakdown(lossless=record.nbytes)

@@ -17,7 +17,7 @@ import numpy as np
 from wcodec.codec.statistics import is_weight
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.errors import RecipeError
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import NOTHING_TUNED, encode
@@ -71,7 +71,7 @@ class QualityOracle(Protocol):
         """Sizes of steps worth calibrating with, the most useful first."""
         ...
 
-    def calibrate(self, size: float) -> Mapping[str, Tuned]:
+    def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
         """The weights calibrated by error feedback for steps of this size."""
         ...
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from wcodec.codec.layout import families, spread
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.container.reader import is_container
-from wcodec.model import FLOATS, Bits, TensorFacts
+from wcodec.model import FLOATS, AnyArray, TensorSpec
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 
-Known = dict[str, tuple[TensorFacts, Callable[[], Bits]]]
+Known = dict[str, tuple[TensorSpec, Callable[[], AnyArray]]]
 MOST: Final = 8
 """Tensors that are drawn: the largest."""
 LARGEST: Final = 1 << 26
@@ -94,17 +94,17 @@ def make_file_histograms(source: Path) -> tuple[WeightHistogram, ...]:
     return make_histograms(None, source) if is_container(source) else make_histograms(source, None)
 
 
-def _can_be_drawn(facts: TensorFacts) -> bool:
+def _can_be_drawn(facts: TensorSpec) -> bool:
     return facts.dtype in FLOATS and len(facts.shape) >= 2 and 0 < facts.count <= LARGEST
 
 
-def _read(tensors: Known, facts: TensorFacts) -> Float32 | None:
+def _read(tensors: Known, facts: TensorSpec) -> Float32 | None:
     if facts.name not in tensors or tensors[facts.name][0].shape != facts.shape:
         return None
     return to_float32(tensors[facts.name][1](), facts.dtype)
 
 
-def _make_histogram(facts: TensorFacts, before: Float32 | None, after: Float32 | None) -> WeightHistogram:
+def _make_histogram(facts: TensorSpec, before: Float32 | None, after: Float32 | None) -> WeightHistogram:
     shown = before if before is not None else after
     last = after if after is not None else before
     assert shown is not None

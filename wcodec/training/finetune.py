@@ -20,7 +20,7 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import read_labels
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.weight_mapping import exact_places, tensor_names
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.planning.recipe import Recipe
 from wcodec.training import checkpoint
@@ -185,7 +185,7 @@ def examined(model: Model, held_out: Examples) -> Exam:
     return Exam(held_out, truth, accuracy, loss, variance)
 
 
-def choices(found: Finetuned) -> Iterator[Mapping[str, Tuned]]:
+def choices(found: Finetuned) -> Iterator[Mapping[str, TunedTensor]]:
     """What to code in place of the file's own values, by tensor name: for each network, best first."""
     for net in found.nets:
         coded = tuned(_in_order(found, net))

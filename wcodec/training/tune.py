@@ -24,7 +24,7 @@ from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.metrics import are_probabilities
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.weight_mapping import exact_places, tensor_names
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.training.distillation import distill
 
@@ -46,11 +46,11 @@ class Tuning:
     wish: CalibrationRequest
     session: CalibrationSession
     found: CalibrationResult | CodebookResult
-    tuned: Mapping[str, Tuned]
+    tuned: Mapping[str, TunedTensor]
     notes: tuple[str, ...]
 
 
-Measure = Callable[[Mapping[str, Tuned]], int]
+Measure = Callable[[Mapping[str, TunedTensor]], int]
 """Bytes of the file that weights make."""
 
 

@@ -16,7 +16,7 @@ from wcodec.planning.recipe import Options, Recipe
 
 if TYPE_CHECKING:
     from wcodec.calibration.codebook_weights import CodebookRequest
-    from wcodec.model import Tuned
+    from wcodec.model import TunedTensor
     from wcodec.pipeline.encoder import Encoded
 
 
@@ -66,7 +66,7 @@ def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, reci
     budgets = (args.max_drop, args.max_kl, args.min_agreement, most)
     whole = replace(recipe, target_bytes=None, target_ratio=None)
 
-    def measure(tuned: Mapping[str, Tuned]) -> int:
+    def measure(tuned: Mapping[str, TunedTensor]) -> int:
         with TemporaryDirectory(prefix="wcodec-") as folder:
             return encode(source, Path(folder) / "try.wcz", whole, tuned=tuned, threads=args.threads).file_bytes
 

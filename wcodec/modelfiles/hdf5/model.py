@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from wcodec.model import Bits, Model, TensorFacts
+from wcodec.model import AnyArray, Model, TensorSpec
 from wcodec.modelfiles.hdf5 import reader as hdf5_read
 from wcodec.modelfiles.hdf5 import skeleton
 from wcodec.modelfiles.hdf5 import writer as hdf5_write
@@ -28,7 +28,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         yield Model("hdf5", tensors, bytes([_is_weights_only(tree)]) + packed, size, dropped)
 
 
-def write(path: Path, packed: bytes, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     """Writes a new HDF5 file. Inverse: `read`.
 
     Raises: CorruptError, TruncatedError.

@@ -17,7 +17,7 @@ from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5p, h5s, h5z
 
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
-from wcodec.model import Bits, TensorFacts
+from wcodec.model import AnyArray, TensorSpec
 from wcodec.modelfiles.hdf5.heap_check import check_heaps
 from wcodec.modelfiles.hdf5.skeleton import DEFAULT_TYPES, item_bytes
 from wcodec.modelfiles.hdf5.tree import (
@@ -167,12 +167,12 @@ def _dataset(walk: Survey, dataset: h5d.DatasetID, name: str, path: str) -> Slot
         raise ModelFileError(f"{where}: tensors of type {text} are not supported")
     if dtype == "bytes2" and string_attribute(slot, "dtype") == "bfloat16":
         dtype = "bfloat16"
-    facts = TensorFacts(path, dtype, shape)
+    facts = TensorSpec(path, dtype, shape)
     walk.found.append(Found(facts, partial(_read, walk.file, walk.where, facts, text)))
     return slot
 
 
-def _read(file: h5py.File, where: str, facts: TensorFacts, text: str) -> Bits:
+def _read(file: h5py.File, where: str, facts: TensorSpec, text: str) -> AnyArray:
     """Values of one dataset; the type in memory is the type on disk, so HDF5 converts nothing."""
     with border(f"{where}, /{facts.name}"):
         dataset = h5d.open(file.id, facts.name.encode())

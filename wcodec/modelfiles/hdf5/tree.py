@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from wcodec.model import Bits, TensorFacts
+from wcodec.model import AnyArray, TensorSpec
 
 MAX_DEPTH = 64
 """Groups nested deeper than this are refused, in files and in skeletons."""
@@ -77,10 +77,10 @@ Node = Group | Slot | Stored | Link
 
 @dataclass(frozen=True)
 class Found:
-    """A tensor of a file: `read` returns its values, little-endian `Bits[shape]`."""
+    """A tensor of a file: `read` returns its values, little-endian `AnyArray[shape]`."""
 
-    facts: TensorFacts
-    read: Callable[[], Bits]
+    facts: TensorSpec
+    read: Callable[[], AnyArray]
 
 
 def slot_paths(group: Group, path: str = "") -> Iterator[str]:

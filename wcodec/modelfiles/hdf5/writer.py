@@ -12,7 +12,7 @@ import numpy as np
 from h5py import h5a, h5d, h5f, h5fd, h5g, h5p, h5s, h5t
 
 from wcodec.errors import CorruptError
-from wcodec.model import Bits, TensorFacts
+from wcodec.model import AnyArray, TensorSpec
 from wcodec.modelfiles.hdf5.skeleton import item_bytes
 from wcodec.modelfiles.hdf5.tree import Attribute, Group, Link, Node, Slot, Stored, Values
 from wcodec.modelfiles.hdf5.types import hdf5_type, memory_type
@@ -24,14 +24,14 @@ Objects = list[bytes]
 """Path of each group and dataset, in preorder: what links point to."""
 
 
-def write(target: Path | IO[bytes], tree: Group, tensors: Sequence[TensorFacts], values: Iterator[Bits]) -> None:
+def write(target: Path | IO[bytes], tree: Group, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     """Writes a new file at `target`, holding one tensor at a time; datasets become contiguous.
 
     Raises: CorruptError when tree, tensors and values contradict each other; OSError when the disk refuses.
     """
     facts = iter(tensors)
 
-    def take() -> Bits:
+    def take() -> AnyArray:
         expected = next(facts)
         tensor = next(values, None)
         if tensor is None or tensor.shape != expected.shape:
@@ -58,7 +58,7 @@ def _created(target: Path | IO[bytes], tree: Group) -> h5py.File:
     return h5py.File(h5f.create(name, h5f.ACC_TRUNC, fcpl=_ordered(h5p.create(h5p.FILE_CREATE), tree), fapl=access))
 
 
-def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[], Bits], objects: Objects) -> None:
+def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[], AnyArray], objects: Objects) -> None:
     for child in group.children:
         name = child.name.encode()
         whole = path + name
@@ -82,7 +82,7 @@ def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[],
             _attributes(dataset, child.attributes)
 
 
-def _tensor(parent: h5g.GroupID, slot: Slot, values: Bits) -> None:
+def _tensor(parent: h5g.GroupID, slot: Slot, values: AnyArray) -> None:
     """Writes the bytes as they lie on disk, so HDF5 converts nothing."""
     name, size = slot.name.encode(), item_bytes(slot.type)
     if values.dtype.itemsize != size:
@@ -103,7 +103,7 @@ def _attributes(thing: h5g.GroupID | h5d.DatasetID, attributes: Sequence[Attribu
             made.write(array, mtype=memory_type(attribute.values.type)[1])
 
 
-def _array(values: Values) -> Bits | None:
+def _array(values: Values) -> AnyArray | None:
     """The values as an array in the layout of the file; None where there is nothing to write."""
     if values.shape is None or 0 in values.shape:
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wcodec.codec.pruning import prune_by
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Way, fixed, learned
 from wcodec.training.methods.sparsity_schedules import Schedule
@@ -46,9 +46,9 @@ class Pruned:
         if self.forget:
             self.latent.values.assign(kept)
 
-    def settled(self) -> Tuned:
+    def settled(self) -> TunedTensor:
         self.tick(1.0)
-        return Tuned(self.latent.values.numpy() * self.mask.numpy())
+        return TunedTensor(self.latent.values.numpy() * self.mask.numpy())
 
 
 def pruned(values: Float32, schedule: Schedule, *, forget: bool) -> Way:

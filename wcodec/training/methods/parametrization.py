@@ -13,7 +13,7 @@ import numpy as np
 
 from wcodec.container.dtypes import short
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.training.flat_adam import Adam, Float32, restart
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Way(Protocol):
     def tick(self, done: float) -> None:
         """Told now and then how much of the training is over, 0 to 1."""
 
-    def settled(self) -> Tuned:
+    def settled(self) -> TunedTensor:
         """What is coded."""
 
 
@@ -65,10 +65,10 @@ class Plain:
     def tick(self, done: float) -> None:
         pass
 
-    def settled(self) -> Tuned:
+    def settled(self) -> TunedTensor:
         values = short(self.latent.values.numpy())
         # What has two dimensions (biases of a GRU) would be rounded again, as kernels are.
-        return Tuned(values, how="table" if values.ndim > 1 else "")
+        return TunedTensor(values, how="table" if values.ndim > 1 else "")
 
 
 def plain(values: Float32) -> Way:

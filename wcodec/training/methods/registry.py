@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.planning.recipe import Options
 from wcodec.training.epoch import School
 from wcodec.training.flat_adam import Float32
@@ -92,7 +92,7 @@ def trained_by(
     epochs: int,
     amounts: Mapping[int, Amounts],
     progress: Callable[[str, int, float], None],
-) -> dict[int, Tuned]:
+) -> dict[int, TunedTensor]:
     """What to code, by places in `model.weights`; the network gets its weights back.
 
     methods: share the epochs evenly; each goes on from what the one before it left, and keeps its zeros.
@@ -106,7 +106,7 @@ def trained_by(
         raise RecipeError("--method: expected --sparsity or --threshold with it, to prune by")
     ways = [{index: METHODS[name](one) for index, one in amounts.items()} for name in methods]
     before = model.get_weights()
-    found: dict[int, Tuned] = {}
+    found: dict[int, TunedTensor] = {}
     try:
         for number, (name, begin) in enumerate(zip(methods, ways, strict=True)):
             first, last = epochs * number // len(methods), epochs * (number + 1) // len(methods)

@@ -10,7 +10,7 @@ from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.weight_mapping import tensor_names
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.planning.allocation import options_of
 from wcodec.planning.recipe import Recipe
@@ -23,7 +23,7 @@ class Trained:
     """A network on the bench, and by tensor name what to code in place of the file's own values."""
 
     bench: Finetuned
-    tuned: Mapping[str, Tuned]
+    tuned: Mapping[str, TunedTensor]
 
 
 def train_by(source: Path, asked: Lessons, methods: str, recipe: Recipe, told: Callable[[str], None]) -> Trained:

@@ -14,7 +14,7 @@ import numpy as np
 
 from wcodec.codec.quantizers.kmeans import assign, cluster
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Way, fixed, learned, survivors
 
@@ -45,9 +45,9 @@ class Shared:
     def tick(self, done: float) -> None:
         pass
 
-    def settled(self) -> Tuned:
+    def settled(self) -> TunedTensor:
         values = _half(self.latent.values.numpy())
-        return Tuned(values[self.members.numpy()] * self.mask.numpy(), how="table")
+        return TunedTensor(values[self.members.numpy()] * self.mask.numpy(), how="table")
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Points:
     def tick(self, done: float) -> None:
         pass
 
-    def settled(self) -> Tuned:
+    def settled(self) -> TunedTensor:
         values = _half(self.latent.values.numpy())
-        return Tuned(values[self._nearest(tensorflow()).numpy()] * self.mask.numpy(), how="table")
+        return TunedTensor(values[self._nearest(tensorflow()).numpy()] * self.mask.numpy(), how="table")
 
 
 def shared(values: Float32, clusters: int, moved: Literal["sum", "mean"]) -> Way:

@@ -17,7 +17,7 @@ from wcodec.container.dtypes import short
 from wcodec.evaluation.examples import Array
 from wcodec.evaluation.inference import pack_inputs
 from wcodec.evaluation.keras_backend import keras, silence_keras, tensorflow
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.training.epoch import School, drawn
 from wcodec.training.flat_adam import Float32, move
 from wcodec.training.losses import lesson_loss
@@ -67,7 +67,7 @@ class _Piece:
     spread: float
 
 
-def run(model: Model, school: School, course: Course, progress: Progress) -> dict[int, Tuned]:
+def run(model: Model, school: School, course: Course, progress: Progress) -> dict[int, TunedTensor]:
     """Train; by places in `model.weights` what to code, which the network then has.
 
     progress: told after every epoch which it was, and its mean loss.
@@ -94,7 +94,7 @@ def run(model: Model, school: School, course: Course, progress: Progress) -> dic
     return found | _statistics(model, layers, school, set(course.begin))
 
 
-def put(model: Model, tuned: Mapping[int, Tuned]) -> None:
+def put(model: Model, tuned: Mapping[int, TunedTensor]) -> None:
     """Give the network these weights."""
     for index, one in tuned.items():
         model.weights[index].assign(one.values)
@@ -113,7 +113,7 @@ def _pieces(model: Model, begin: Mapping[int, Begin]) -> list[_Piece]:
     return found
 
 
-def _statistics(model: Model, layers: list[Layer], school: School, chosen: set[int]) -> dict[int, Tuned]:
+def _statistics(model: Model, layers: list[Layer], school: School, chosen: set[int]) -> dict[int, TunedTensor]:
     """The statistics of BatchNormalization taken anew, short, and put into the network; those chosen."""
     if not layers:
         return {}
@@ -121,12 +121,12 @@ def _statistics(model: Model, layers: list[Layer], school: School, chosen: set[i
     reestimate(model, layers, school.normalizing)
     places = {id(weight): index for index, weight in enumerate(model.weights)}
     found = {
-        places[id(weight)]: Tuned(short(read_values(weight)))
+        places[id(weight)]: TunedTensor(short(read_values(weight)))
         for layer in layers
         for weight in (layer.moving_mean, layer.moving_variance)
     }
     moved = {index: one for index, one in found.items() if index in chosen}
-    put(model, {index: Tuned(before[index]) for index in found} | moved)
+    put(model, {index: TunedTensor(before[index]) for index in found} | moved)
     return moved
 
 

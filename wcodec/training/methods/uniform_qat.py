@@ -13,7 +13,7 @@ import numpy as np
 
 from wcodec.codec.quantizers.affine import row_steps
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.model import Tuned
+from wcodec.model import TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Way, fixed, learned, survivors
 
@@ -43,9 +43,9 @@ class Integers:
     def tick(self, done: float) -> None:
         self.step.assign(_step_of(self.latent.values.numpy(), self.bits))
 
-    def settled(self) -> Tuned:
+    def settled(self) -> TunedTensor:
         self.tick(1.0)
-        return Tuned(self.shown(tensorflow()).numpy(), float(self.step.numpy()))
+        return TunedTensor(self.shown(tensorflow()).numpy(), float(self.step.numpy()))
 
 
 def integers(values: Float32, bits: int) -> Way:
