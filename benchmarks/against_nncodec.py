@@ -29,7 +29,7 @@ from pathlib import Path
 from packages import MODELS, fetch
 
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def encoded(path: Path, error: float, **words: str) -> Ours:
     """Encode within the error."""
     with tempfile.TemporaryDirectory() as room:
         start = time.process_time()
-        done = encode(path, Path(room) / "model.wcz", recipe_from({"max_error": error, **words}))
+        done = encode(path, Path(room) / "model.wcz", parse_recipe({"max_error": error, **words}))
         return Ours(Point(done.error, done.file_bytes), time.process_time() - start)
 
 

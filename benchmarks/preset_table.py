@@ -20,7 +20,7 @@ from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.pipeline.decoder import decode
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import PRESETS
 from wcodec.reporting.inspection import Inspection, inspect
 
@@ -65,7 +65,7 @@ def measured(
 ) -> Iterator[Measured]:
     """The network under each of the presets.
 
-    words: said to every encoding beside the preset; see `request.recipe_from`.
+    words: said to every encoding beside the preset; see `request.parse_recipe`.
     limit: of the test images, taken from the first, for speed.
     Raises: WcodecError.
     """
@@ -79,7 +79,7 @@ def measured(
     for preset in presets:
         with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
             coded, decoded = Path(folder, "network.wcz"), Path(folder, f"network{source.suffix}")
-            encode(source, coded, recipe_from({**words, "preset": preset}))
+            encode(source, coded, parse_recipe({**words, "preset": preset}))
             decode(coded, decoded)
             yield Measured(source.stem, preset, inspect(coded), evaluate(decoded, examples, original))
 

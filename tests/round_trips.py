@@ -12,7 +12,7 @@ from attack.small_models import weights, write_safetensors
 
 from wcodec.pipeline.decoder import decode, open_container, verify
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 from wcodec.reporting.inspection import inspect
 
 RECIPES: dict[str, dict[str, object]] = {
@@ -50,7 +50,7 @@ def model() -> dict[str, Array]:
 
 def lossless(source: Path, threads: int = 2) -> Path:
     target = source.with_name(source.name + ".wcz")
-    encode(source, target, recipe_from({"lossless": True}), threads=threads)
+    encode(source, target, parse_recipe({"lossless": True}), threads=threads)
     return target
 
 

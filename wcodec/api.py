@@ -73,10 +73,10 @@ def encode(
     Raises: RecipeError, ModelFileError, BudgetError, OSError; WcodecError where `target` is what is read.
     """
     from wcodec.pipeline.folder_encoder import encode_any as story
-    from wcodec.planning.parsing import recipe_from
+    from wcodec.planning.parsing import parse_recipe
     from wcodec.reporting.inspection import inspect as numbers
 
-    recipe = recipe_from(words)
+    recipe = parse_recipe(words)
     there, earlier = _found(source), _path(base)
     _refuse_same(Path(target), there, earlier)
     story(there, Path(target), recipe, base=earlier, threads=threads, executor=executor)

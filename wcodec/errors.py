@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class WcodecError(Exception):
-    """Base of every error that wcodec raises on purpose."""
+    """BaseFile of every error that wcodec raises on purpose."""
 
 
 class RecipeError(WcodecError):

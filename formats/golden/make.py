@@ -40,7 +40,7 @@ from wcodec.container.wire import REST
 from wcodec.model import TensorSpec
 from wcodec.pipeline.decoder import decode, open_container
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 Array = npt.NDArray[np.generic]
 Arrays = dict[str, Array]
@@ -149,7 +149,7 @@ def encoded(name: str, folder: Path) -> Path:
     """The .wcz of a model of `MODELS`."""
     kind, arrays, words = MODELS[name]
     source = WRITERS[kind](folder / f"{name}{SUFFIXES[kind]}", arrays())
-    encode(source, folder / f"{name}.wcz", recipe_from(words), threads=1)
+    encode(source, folder / f"{name}.wcz", parse_recipe(words), threads=1)
     return folder / f"{name}.wcz"
 
 
@@ -157,7 +157,7 @@ def bfloat16(folder: Path) -> Path:
     """A type that numpy lacks."""
     bits = (weights(13, 40, 30).view(np.uint32) >> 16).astype(np.uint16)
     source = write_safetensors(folder / "b.safetensors", {"w": bits}, frozenset({"w"}))
-    encode(source, folder / "bfloat16.wcz", recipe_from({"bits": 5}), threads=1)
+    encode(source, folder / "bfloat16.wcz", parse_recipe({"bits": 5}), threads=1)
     return folder / "bfloat16.wcz"
 
 
@@ -173,7 +173,7 @@ def files(folder: Path) -> list[Path]:
         sources.append(folder / f"identical-{name}")
         sources[-1].write_bytes(content)
     for source in sources:
-        encode(source, source.with_suffix(".wcz"), recipe_from({"lossless": True}), threads=1)
+        encode(source, source.with_suffix(".wcz"), parse_recipe({"lossless": True}), threads=1)
     return [source.with_suffix(".wcz") for source in sources]
 
 

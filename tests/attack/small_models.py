@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -93,5 +93,5 @@ def coded(folder: Path, kind: str, arrays: Arrays, **words: object) -> Path:
     """The .wcz in `folder` of a model file of that kind with these tensors."""
     source = WRITERS[kind](folder / f"model{SUFFIXES[kind]}", arrays)
     target = source.with_name(source.name + ".wcz")
-    encode(source, target, recipe_from(words), threads=1)
+    encode(source, target, parse_recipe(words), threads=1)
     return target

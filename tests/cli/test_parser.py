@@ -15,7 +15,7 @@ from wcodec.cli.parser import VERBS, build_parser
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.modelfiles import MODEL_FILES
-from wcodec.planning.parsing import parse_size, recipe_from
+from wcodec.planning.parsing import parse_recipe, parse_size
 from wcodec.planning.recipe import Options, Recipe, Rule
 from wcodec.reporting.number_format import format_ratio, format_size
 
@@ -52,12 +52,12 @@ def test_ratios_are_written_without_dividing_by_nothing() -> None:
 
 
 def test_nothing_said_is_the_default_recipe() -> None:
-    assert recipe_from({"bits": None, "set": None, "preset": None}) == Recipe()
+    assert parse_recipe({"bits": None, "set": None, "preset": None}) == Recipe()
 
 
 def test_words_become_a_recipe() -> None:
     words = {"bits": "4", "threshold": "1.5std", "set": ["a:bits=8", "b:lossless"], "target_size": "2MB", "seed": 3}
-    assert recipe_from({**words, "include": ["k"], "effort": "best", "keep_optimizer": True}) == Recipe(
+    assert parse_recipe({**words, "include": ["k"], "effort": "best", "keep_optimizer": True}) == Recipe(
         options=Options(bits=4, prune=Prune("deviations", 1.5)),
         rules=(Rule("a", Options(bits=8)), Rule("b", Options(lossless=True))),
         include=("k",),
@@ -69,14 +69,14 @@ def test_words_become_a_recipe() -> None:
 
 
 def test_rules_may_be_a_mapping_in_python() -> None:
-    rules = recipe_from({"set": {"a": {"bits": 8}, "b:c": "sparsity=0.5"}}).rules
+    rules = parse_recipe({"set": {"a": {"bits": 8}, "b:c": "sparsity=0.5"}}).rules
     assert rules == (Rule("a", Options(bits=8)), Rule("b:c", Options(prune=Prune("sparsity", 0.5))))
 
 
 def test_the_command_line_wins_over_the_configuration(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text('bits = 4\nsparsity = 0.5\npreset = "safe"\nmax_error = 0.01\n[[set]]\npattern = "a"\nbits = 8\n')
-    recipe = recipe_from({"clusters": "10", "target_ratio": 20.0, "set": ["b:bits=2"]}, config)
+    recipe = parse_recipe({"clusters": "10", "target_ratio": 20.0, "set": ["b:bits=2"]}, config)
     assert recipe.options == Options(clusters=10, prune=Prune("sparsity", 0.5))
     assert (recipe.preset, recipe.max_error, recipe.target_ratio) == ("safe", None, 20.0)
     assert [rule.pattern for rule in recipe.rules] == ["b", "a"]
@@ -89,7 +89,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, text: st
     config = tmp_path / "c.toml"
     config.write_text(text)
     with pytest.raises(RecipeError):
-        recipe_from({}, config)
+        parse_recipe({}, config)
 
 
 def test_outputs_are_named_after_the_input_and_back() -> None:

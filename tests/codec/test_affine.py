@@ -18,7 +18,7 @@ from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import RecipeError
 from wcodec.pipeline.decoder import decode, open_container
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 Floats = npt.NDArray[np.float32]
 ROWS = st.lists(
@@ -109,7 +109,7 @@ def test_outputs_are_last_in_keras_and_first_in_torch(tmp_path: Path, shape: tup
     if shape[-1] > 1:
         first = np.ascontiguousarray(np.moveaxis(last, -1, 0))
         source = write_safetensors(tmp_path / "m.safetensors", {"w": first})
-        recipe = recipe_from({"quantizer": "binary", "per_channel": True})
+        recipe = parse_recipe({"quantizer": "binary", "per_channel": True})
         encode(source, tmp_path / "m.wcz", recipe)
         with open_container(tmp_path / "m.wcz") as opened:
             assert np.allclose(opened["w"], first, rtol=2**-8)
@@ -166,7 +166,7 @@ def test_shorter_floats_serve_vectors_too(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_meant_is_refused(words: dict[str, object]) -> None:
     with pytest.raises(RecipeError):
-        recipe_from(words)
+        parse_recipe(words)
 
 
 def test_the_command_line_the_configuration_and_rules_know_them(wcodec: Run, tmp_path: Path) -> None:

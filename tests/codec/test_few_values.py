@@ -11,7 +11,7 @@ from attack.small_models import weights
 from wcodec.codec.quantizers.few_values import MOST, few_values
 from wcodec.pipeline.decoder import decode
 from wcodec.pipeline.encoder import Encoded, encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 ORDINARY = weights(1, 200, 300)
 """float32, of as many values as weights."""
@@ -40,7 +40,7 @@ FEW = {
 
 def coded(values: np.ndarray, folder: Path, **words: object) -> tuple[Encoded, np.ndarray]:
     np.savez(folder / "m.npz", kernel=values)
-    made = encode(folder / "m.npz", folder / "m.wcz", recipe_from(words))
+    made = encode(folder / "m.npz", folder / "m.wcz", parse_recipe(words))
     (folder / "o.npz").unlink(missing_ok=True)
     decode(folder / "m.wcz", folder / "o.npz")
     with np.load(folder / "o.npz") as arrays:

@@ -17,7 +17,7 @@ from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import decode, open_container
 from wcodec.pipeline.encoder import encode
 from wcodec.pipeline.folder_encoder import encode_any
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 
 def branch(name: str, seed: int) -> onnx.GraphProto:
@@ -66,7 +66,7 @@ def test_every_tensor_is_found_and_the_file_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [{}, {"bits": 4}, {"exclude": "."}], ids=str)
 def test_a_lossy_model_is_one_that_onnx_loads(words: dict[str, object], tmp_path: Path) -> None:
     expected = network(tmp_path / "m.onnx")
-    encode(tmp_path / "m.onnx", tmp_path / "m.wcz", recipe_from(words))
+    encode(tmp_path / "m.onnx", tmp_path / "m.wcz", parse_recipe(words))
     decode(tmp_path / "m.wcz", tmp_path / "back.onnx")
     before, after = onnx.load(tmp_path / "m.onnx"), onnx.load(tmp_path / "back.onnx")
     for ours, its in zip(after.graph.initializer, before.graph.initializer, strict=True):
@@ -125,7 +125,7 @@ def test_values_in_a_file_beside_are_found_by_a_relative_path(
     external(tmp_path, "w.bin")
     (tmp_path / "w.bin").write_bytes(values.tobytes())
     monkeypatch.chdir(tmp_path)
-    encode_any(Path("m.onnx"), Path("m.wcz"), recipe_from({"lossless": lossless}))
+    encode_any(Path("m.onnx"), Path("m.wcz"), parse_recipe({"lossless": lossless}))
     package.decode("m.wcz", "back")
     back = np.frombuffer((tmp_path / "back" / "w.bin").read_bytes(), np.float32).reshape(20, 10)
     assert np.array_equal(back, values) is lossless

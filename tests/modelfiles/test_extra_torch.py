@@ -15,7 +15,7 @@ from wcodec.errors import ModelFileError
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import decode, open_container
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 
 def test_a_torch_archive_has_its_storages_coded_as_numbers_without_unpickling(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_checkpoint_comes_back_as_safetensors(zipped: bool, tmp_path: Path) ->
     }  # fmt: skip
     torch.save(state, tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
     for words in ({"exclude": "."}, {}, {"keep_optimizer": True, "bits": 5}):
-        encode(tmp_path / "m.pt", tmp_path / "m.pt.wcz", recipe_from(words))
+        encode(tmp_path / "m.pt", tmp_path / "m.pt.wcz", parse_recipe(words))
         decode(tmp_path / "m.pt.wcz", tmp_path / "m.safetensors")
         back = load_file(tmp_path / "m.safetensors")
         names = {"model.a.weight", "model.a.bias", "model.half", "model.tied", "turned"}

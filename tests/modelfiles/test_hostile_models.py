@@ -18,7 +18,7 @@ import pytest
 import wcodec as package
 from wcodec.errors import CorruptError, ModelFileError
 from wcodec.modelfiles import onnx, open_model, shards
-from wcodec.modelfiles.extent_finder import cut
+from wcodec.modelfiles.extent_finder import find_extents
 from wcodec.modelfiles.shards import Shard
 
 SOON = 20
@@ -167,7 +167,7 @@ def test_the_byte_order_of_a_pytorch_archive_is_read_only_where_it_is_a_word(
         archive.writestr("m/data.pkl", b"\x80\x02}q\x00.")
         add(archive)
     with little_memory():
-        assert cut(path).extents == ()
+        assert find_extents(path).extents == ()
 
 
 def test_members_of_an_archive_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:

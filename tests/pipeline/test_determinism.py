@@ -15,7 +15,7 @@ from conftest import HANG, THOROUGH
 
 from wcodec.pipeline.decoder import decode
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 RECIPES: dict[str, dict[str, object]] = {
     "balanced": {},
@@ -29,9 +29,9 @@ ENCODE = """
 import sys
 from pathlib import Path
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 source, target, threads, words = sys.argv[1:]
-encode(Path(source), Path(target), recipe_from(eval(words)), threads=int(threads))
+encode(Path(source), Path(target), parse_recipe(eval(words)), threads=int(threads))
 """
 
 
@@ -76,7 +76,7 @@ def test_a_model_of_many_chunks_gives_the_same_bytes_everywhere(recipe: str, man
 
 def assert_same_bytes(source: Path, words: dict[str, object], folder: Path) -> None:
     for threads in (1, 2):
-        encode(source, folder / f"{threads}.wcz", recipe_from(words), threads=threads)
+        encode(source, folder / f"{threads}.wcz", parse_recipe(words), threads=threads)
     in_another_process(source, folder / "other.wcz", 3, words)
     assert len({digest(folder / f"{name}.wcz") for name in ("1", "2", "other")}) == 1
     for threads in (1, 2, 5):
@@ -103,7 +103,7 @@ def test_what_memory_held_before_makes_no_difference(tmp_path: Path, monkeypatch
 
             with monkeypatch.context() as patched:
                 patched.setattr(np, "empty", used_before)
-                encode(source, tmp_path / "m.wcz", recipe_from(words), threads=1)
+                encode(source, tmp_path / "m.wcz", parse_recipe(words), threads=1)
                 (tmp_path / "o.npz").unlink(missing_ok=True)
                 decode(tmp_path / "m.wcz", tmp_path / "o.npz")
             made.add((digest(tmp_path / "m.wcz"), digest(tmp_path / "o.npz")))

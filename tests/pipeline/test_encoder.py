@@ -18,7 +18,7 @@ from wcodec.errors import RecipeError
 from wcodec.model import Tensor
 from wcodec.pipeline.decoder import decode, open_container
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 from wcodec.reporting.inspection import inspect
 
 
@@ -114,7 +114,7 @@ def test_every_kind_of_model_file_comes_back(kind: str, words: dict[str, object]
     source = packed.with_suffix("")
     restored, again = tmp_path / f"restored{source.suffix}", tmp_path / "again.wcz"
     decode(packed, restored, threads=1)
-    encode(restored, again, recipe_from({"lossless": True}), threads=1)
+    encode(restored, again, parse_recipe({"lossless": True}), threads=1)
     with open_container(packed) as first, open_container(again) as second:
         assert sorted(first.names()) == sorted(second.names()) == sorted(arrays)
         for name in first.names():
@@ -126,7 +126,7 @@ def test_bfloat16_is_rounded_and_kept_as_it_is(words: dict[str, object], tmp_pat
     bits = (weights(4, 70, 50).view(np.uint32) >> 16).astype(np.uint16)
     bits[3, 4], bits[5, 6] = 0x7FC1, 0xFF80
     source = write_safetensors(tmp_path / "m.safetensors", {"w": bits}, frozenset({"w"}))
-    encode(source, tmp_path / "m.wcz", recipe_from(words), threads=1)
+    encode(source, tmp_path / "m.wcz", parse_recipe(words), threads=1)
     with open_container(tmp_path / "m.wcz") as opened:
         back = opened["w"].copy()
     assert (back[3, 4], back[5, 6]) == (0x7FC1, 0xFF80)
@@ -201,7 +201,7 @@ def test_excluded_and_not_included_tensors_are_exact(tmp_path: Path) -> None:
 def test_a_pattern_that_finds_nothing_is_an_error_and_leaves_no_file(words: dict[str, object], tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", model())
     with pytest.raises(RecipeError, match="nowhere"):
-        encode(source, tmp_path / "m.wcz", recipe_from(words), threads=1)
+        encode(source, tmp_path / "m.wcz", parse_recipe(words), threads=1)
     assert list(tmp_path.iterdir()) == [source]
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from wcodec.errors import ModelFileError
 from wcodec.pipeline.decoder import decode, open_container
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "safetensors"])
@@ -39,12 +39,12 @@ def test_tensors_become_an_npz_by_name(kind: str, tmp_path: Path) -> None:
 def test_types_travel_where_the_kind_has_them(tmp_path: Path) -> None:
     bits = (weights(1, 20, 30).view(np.uint32) >> 16).astype(np.uint16)
     source = write_safetensors(tmp_path / "m.safetensors", {"w": bits}, frozenset({"w"}))
-    encode(source, tmp_path / "m.wcz", recipe_from({"lossless": True}))
+    encode(source, tmp_path / "m.wcz", parse_recipe({"lossless": True}))
     decode(tmp_path / "m.wcz", tmp_path / "wide.npz")
     with np.load(tmp_path / "wide.npz") as found:
         assert np.array_equal(found["w"].view(np.uint32) >> 16, bits)
     np.savez(tmp_path / "c.npz", c=np.ones(3, np.complex128))
-    encode(tmp_path / "c.npz", tmp_path / "c.wcz", recipe_from({}))
+    encode(tmp_path / "c.npz", tmp_path / "c.wcz", parse_recipe({}))
     with pytest.raises(ModelFileError, match="complex128"):
         decode(tmp_path / "c.wcz", tmp_path / "c.safetensors")
     assert not (tmp_path / "c.safetensors").exists()
@@ -66,7 +66,7 @@ def test_a_single_array_is_a_model_of_one_tensor(dtype: str, order: str, tmp_pat
     np.save(tmp_path / "m.npy", values)
     with open_container(assert_identical(tmp_path / "m.npy")) as opened:
         assert np.array_equal(opened["array"], values)
-    encode(tmp_path / "m.npy", tmp_path / "lossy.wcz", recipe_from({"bits": 6}))
+    encode(tmp_path / "m.npy", tmp_path / "lossy.wcz", parse_recipe({"bits": 6}))
     decode(tmp_path / "lossy.wcz", tmp_path / "back.npy")
     back = np.load(tmp_path / "back.npy")
     assert (back.dtype, back.flags.f_contiguous) == (values.dtype, values.flags.f_contiguous)

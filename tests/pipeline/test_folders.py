@@ -22,7 +22,7 @@ from wcodec.modelfiles import shards
 from wcodec.modelfiles.shards import Shard, folder_of
 from wcodec.pipeline.encoder import encode
 from wcodec.pipeline.folder_encoder import encode_folder, run
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 
 def test_a_folder_comes_back_with_all_its_files(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_what_was_finished_before_an_interruption_is_not_done_again(
         return encode(source, *args, **words)  # type-checked where it is defined
 
     monkeypatch.setattr("wcodec.pipeline.folder_encoder.encode", interrupted)
-    folder, recipe = folder_of(tmp_path / "m"), recipe_from({"lossless": True})
+    folder, recipe = folder_of(tmp_path / "m"), parse_recipe({"lossless": True})
     assert folder
     with pytest.raises(KeyboardInterrupt):
         encode_folder(folder, tmp_path / "out", recipe)
@@ -118,7 +118,7 @@ def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: 
     folder = folder_of(tmp_path / "m")
     assert folder
     (tmp_path / "out").mkdir()
-    errand = _errands(folder, tmp_path / "out", recipe_from({"lossless": True}), None, 1)[1]
+    errand = _errands(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1)[1]
     done = run(errand)
     before = errand.target.stat().st_mtime_ns
     assert run(errand) == done
@@ -126,7 +126,7 @@ def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: 
     errand.target.write_bytes(errand.target.read_bytes()[:-1])
     assert run(errand) == done
     os.utime(folder.root / folder.files[1].name, ns=(1, 1))
-    assert _errands(folder, tmp_path / "out", recipe_from({"lossless": True}), None, 1)[1].target != errand.target
+    assert _errands(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1)[1].target != errand.target
 
 
 def test_keras_in_a_folder_and_in_shards(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from wcodec.codec.plan import Plan
 from wcodec.codec.statistics import is_weight, survey
 from wcodec.model import Model, Tensor
 from wcodec.planning.allocation import plan_model
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 
 
 def tensor(name: str, values: np.ndarray, exact: bool = False) -> Tensor:
@@ -27,7 +27,7 @@ def plans(**words: object) -> dict[str, Plan]:
     tensors = tuple(tensor(name, values, exact=name == "norm/mean") for name, values in VALUES.items())
     model = Model("npz", tensors, b"", 1)
     seen = [survey(t, t.read()) if t.dtype == "float32" and not t.exact else None for t in tensors]
-    return dict(zip(VALUES, plan_model(model, seen, recipe_from(words)), strict=True))
+    return dict(zip(VALUES, plan_model(model, seen, parse_recipe(words)), strict=True))
 
 
 def test_what_must_stay_exact_does() -> None:
@@ -84,7 +84,7 @@ def test_what_is_not_finite_is_irregular_and_the_rest_is_described() -> None:
 def test_a_tensor_without_regular_weights_is_kept_exactly(values: np.ndarray) -> None:
     found = survey(tensor("w", values), values)
     assert (found.regular, found.rms) == (0, 0.0)
-    made = plan_model(Model("npz", (tensor("w", values),), b"", 1), [found], recipe_from({"bits": 4}))
+    made = plan_model(Model("npz", (tensor("w", values),), b"", 1), [found], parse_recipe({"bits": 4}))
     assert made[0].how == "exact"
 
 

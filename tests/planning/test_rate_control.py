@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wcodec.errors import BudgetError
-from wcodec.planning.rate_control import Goal, largest_step
+from wcodec.planning.rate_control import Target, find_step
 
 
 class Counted:
@@ -27,7 +27,7 @@ class Counted:
 @given(st.floats(1e-6, 0.5), st.floats(0.5, 2.5), st.floats(1e-6, 10))
 def test_an_error_that_is_a_power_of_the_step_is_met_at_once(bound: float, power: float, scale: float) -> None:
     measure = Counted(lambda step: scale * step**power)
-    step = largest_step(measure, 1.0, Goal("error", bound, 0.99, 2.0))
+    step = find_step(measure, 1.0, Target("error", bound, 0.99, 2.0))
     assert 0.98 * bound <= measure.measure(step) <= bound
     assert len(measure.steps) <= 12
 
@@ -39,7 +39,7 @@ def test_a_size_with_a_floor_and_a_ceiling_is_met(bound: int) -> None:
         return 1500 + 4e6 / (1 + 20 * step) ** 0.8
 
     measure = Counted(size)
-    step = largest_step(measure, 1.0, Goal("file bytes", bound, 0.985, -0.3))
+    step = find_step(measure, 1.0, Target("file bytes", bound, 0.985, -0.3))
     assert 0.98 * bound <= size(step) <= bound
     assert step in measure.steps
 
@@ -49,24 +49,24 @@ def test_a_measure_in_jumps_ends_at_the_best_step_within_the_bound(bound: float,
     def error(step: float) -> float:
         return math.exp(round(20 * math.log(step**2)) / 20) * (1 + 0.01 * math.sin(seed + 50 * step))
 
-    step = largest_step(error, 1.0, Goal("error", bound, 0.999, 2.0))
+    step = find_step(error, 1.0, Target("error", bound, 0.999, 2.0))
     assert 0.9 * bound <= error(step) <= bound
 
 
 def test_the_answer_was_measured_and_an_encoding_that_fits_at_once_is_taken() -> None:
     measure = Counted(lambda step: 0.995 * step)
-    assert largest_step(measure, 1.0, Goal("error", 1.0, 0.99, 2.0)) == 1.0
+    assert find_step(measure, 1.0, Target("error", 1.0, 0.99, 2.0)) == 1.0
     assert measure.steps == [1.0]
 
 
 def test_a_goal_out_of_reach_is_a_budget_error_with_the_best_that_was_found() -> None:
     with pytest.raises(BudgetError, match=r"file bytes: expected at most 100, got 1500 at best"):
-        largest_step(lambda step: 1500 + 1000 / step, 1.0, Goal("file bytes", 100, 0.985, -0.3))
+        find_step(lambda step: 1500 + 1000 / step, 1.0, Target("file bytes", 100, 0.985, -0.3))
 
 
 def test_a_measure_that_depends_on_nothing_is_not_asked_again_and_again() -> None:
     measure = Counted(lambda step: 5000.0)
     with pytest.raises(BudgetError, match="got 5000"):
-        largest_step(measure, 1.0, Goal("file bytes", 100, 0.985, -0.3))
+        find_step(measure, 1.0, Target("file bytes", 100, 0.985, -0.3))
     assert len(measure.steps) <= 3
-    assert largest_step(lambda step: 50.0, 1.0, Goal("file bytes", 100, 0.985, -0.3)) > 0
+    assert find_step(lambda step: 50.0, 1.0, Target("file bytes", 100, 0.985, -0.3)) > 0

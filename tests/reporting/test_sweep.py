@@ -15,7 +15,7 @@ from conftest import HANG, Run, command
 
 from wcodec.cli import main
 from wcodec.errors import RecipeError
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 from wcodec.reporting.sweep import QualityLoss, sweep
 
 
@@ -27,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("points", [1, 2, 3, 4, 5, 9])
 def test_the_curve_falls_from_large_and_exact_to_small_and_lossy(model: Path, points: int) -> None:
-    found = sweep(model, recipe_from({}), points=points)
+    found = sweep(model, parse_recipe({}), points=points)
     sizes, errors = zip(*((one.file_bytes, one.relative_error) for one in found.points), strict=True)
     assert len(found.points) == points
     assert found.complete
@@ -39,9 +39,9 @@ def test_the_curve_falls_from_large_and_exact_to_small_and_lossy(model: Path, po
 
 
 def test_every_weight_tensor_is_tried_alone_the_dearest_first(model: Path) -> None:
-    found = sweep(model, recipe_from({"exclude": "conv"}), points=1)
+    found = sweep(model, parse_recipe({"exclude": "conv"}), points=1)
     assert [one.name for one in found.sensitivities] == ["dense/kernel"]
-    both = sweep(model, recipe_from({}), points=1)
+    both = sweep(model, parse_recipe({}), points=1)
     assert {one.name for one in both.sensitivities} == {"conv/kernel", "dense/kernel"}
     assert [one.cost for one in both.sensitivities] == sorted((one.cost for one in both.sensitivities), reverse=True)
     assert all(one.saved == one.fine_bytes - one.coarse_bytes > 0 for one in both.sensitivities)
@@ -65,7 +65,7 @@ def test_an_oracle_measures_points_and_its_calibrated_weights_are_coded(model: P
         def calibrate(self, size: float) -> dict[str, object]:
             return {}
 
-    found = sweep(model, recipe_from({}), points=2, oracle=Oracle())
+    found = sweep(model, parse_recipe({}), points=2, oracle=Oracle())
     assert [one.method for one in found.points] == ["preset", "preset", "calibrated", "calibrated"]
     assert all(one.judged == QualityLoss(0.5, 21.0) for one in found.points)
     assert found.examples == 7
@@ -74,7 +74,7 @@ def test_an_oracle_measures_points_and_its_calibrated_weights_are_coded(model: P
 
 
 def test_no_time_is_enough_for_one_point(model: Path) -> None:
-    found = sweep(model, recipe_from({}), points=9, seconds=0.0)
+    found = sweep(model, parse_recipe({}), points=9, seconds=0.0)
     assert [one.name for one in found.points] == ["balanced"]
     assert not found.complete
 
@@ -82,10 +82,10 @@ def test_no_time_is_enough_for_one_point(model: Path) -> None:
 def test_what_leaves_nothing_to_vary_is_refused(model: Path) -> None:
     for words in ({"max_error": 0.1}, {"target_ratio": 5.0}, {"lossless": True}):
         with pytest.raises(RecipeError, match="sweep: expected no budget and nothing lossless"):
-            sweep(model, recipe_from(words))
+            sweep(model, parse_recipe(words))
     for points in (0, -1, 101):
         with pytest.raises(RecipeError, match="points: expected 1 to 100"):
-            sweep(model, recipe_from({}), points=points)
+            sweep(model, parse_recipe({}), points=points)
 
 
 def test_the_command_gives_json_to_programs_and_tables_to_people(

@@ -8,7 +8,7 @@ import pytest
 from wcodec.calibration.request import CalibrationRequest
 from wcodec.calibration.sweep_judge import open_oracle
 from wcodec.evaluation.keras_backend import keras
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 from wcodec.reporting.sweep import Sweep, sweep
 
 
@@ -26,7 +26,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     np.savez(folder / "d.npz", x=x, y=np.argmax(model.predict(x, verbose=0), axis=-1))
     bench = open_oracle(folder / "m.keras", CalibrationRequest(str(folder / "d.npz")))
     before = [np.asarray(weight) for weight in bench.session.model.weights]
-    swept = sweep(folder / "m.keras", recipe_from({}), points=3, oracle=bench)
+    swept = sweep(folder / "m.keras", parse_recipe({}), points=3, oracle=bench)
     assert all(np.array_equal(a, b) for a, b in zip(before, bench.session.model.weights, strict=True))
     return swept
 

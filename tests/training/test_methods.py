@@ -19,7 +19,7 @@ from wcodec.evaluation.keras_backend import keras, tensorflow
 from wcodec.model import TunedTensor
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import encode
-from wcodec.planning.parsing import recipe_from
+from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule
 from wcodec.training.candidate import worth
 from wcodec.training.finetune import Lessons, measured
@@ -160,7 +160,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
         else:
             assert len(np.unique(kernel)) <= (4 if method == "points" else 9)
     words = {"step": 1e-3, "sparsity": 0.6} if pruning else {}
-    encode(files[0], tmp_path / "x.wcz", recipe_from(words), tuned=found.tuned)
+    encode(files[0], tmp_path / "x.wcz", parse_recipe(words), tuned=found.tuned)
     with open_container(tmp_path / "x.wcz") as opened:
         for name, one in found.tuned.items():
             if pruning and one.values.ndim > 1:
@@ -204,7 +204,7 @@ def test_convolutions_and_recurrent_layers_are_trained_too(tmp_path: Path, metho
     rng = np.random.default_rng(6)
     np.savez(tmp_path / "d.npz", x=rng.normal(size=(80, 8, 8, 2)).astype(np.float32), y=rng.integers(0, 2, 80))
     found = trained((tmp_path / "m.keras", tmp_path / "d.npz"), method, Amounts(MOST, bits=2), epochs=2)
-    encode(tmp_path / "m.keras", tmp_path / "x.wcz", recipe_from({}), tuned=found.tuned)
+    encode(tmp_path / "m.keras", tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
     with open_container(tmp_path / "x.wcz") as opened:
         assert all(np.array_equal(opened[name], one.values) for name, one in found.tuned.items())
         assert len(found.tuned) == len(opened.names()) - 1 * any("seed" in name for name in opened.names())
@@ -233,7 +233,7 @@ def test_what_cannot_be_done_is_refused(files: tuple[Path, Path]) -> None:
 
 def test_a_file_that_breaks_the_budget_is_not_written(files: tuple[Path, Path], tmp_path: Path) -> None:
     found = trained(files, "binary", Amounts(), epochs=1, budget=Budget(-50.0))
-    encode(files[0], tmp_path / "x.wcz", recipe_from({}), tuned=found.tuned)
+    encode(files[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
     with pytest.raises(BudgetError, match="a drop of at most -50"):
         measured(found.bench, tmp_path / "x.wcz")
 

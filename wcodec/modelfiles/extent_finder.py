@@ -1,6 +1,6 @@
 """Where the values lie in a file of any kind: what `--lossless` codes as numbers. A file not understood has no extents.
 
-Nothing here refuses a file: whatever is odd about it stays in the template.
+Nothing here refuses a file: whatever is odd about it stays in the remainder.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from wcodec.modelfiles import detect as sniff
 from wcodec.modelfiles import keras_archive as archive
 from wcodec.modelfiles import npy, onnx, safetensors
 from wcodec.modelfiles import zip_members as members
-from wcodec.modelfiles.extents import BIG, OTHER, SUFFIXES, Extent, Template, tidy
+from wcodec.modelfiles.extents import BIG, OTHER, SUFFIXES, Extent, FileLayout, tidy
 from wcodec.modelfiles.hdf5 import reader as hdf5_read
 from wcodec.modelfiles.hdf5.types import tensor_dtype, type_text
 from wcodec.modelfiles.pytorch_storages import storage_types
 from wcodec.modelfiles.zip_members import Window
 
 
-def cut(path: Path) -> Template:
+def find_extents(path: Path) -> FileLayout:
     """The template of the file at `path`.
 
     Raises: ModelFileError where it cannot be opened.
@@ -43,7 +43,7 @@ def cut(path: Path) -> Template:
         kind = sniff.kind_of(path)
         return tidy(SUFFIXES.index(_suffix(kind, path)), length, list(_CUTTERS[kind](path)))
     except ModelFileError:
-        return Template(OTHER, length)
+        return FileLayout(OTHER, length)
 
 
 def _suffix(kind: str, path: Path) -> str:

@@ -1,6 +1,6 @@
-"""A file as a template: its bytes, some ranges of which are the values of tensors (`formats/keras.md`, kind `file`).
+"""The layout of a file: which ranges of its bytes are the values of tensors (`formats/keras.md`, kind `file`).
 
-What cannot be cut out stays in the template, so every file has one; putting the ranges back gives the same file.
+What cannot be cut out stays in the remainder, so every file has one; both together give the same file.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Template:
+class FileLayout:
     """A file of `length` bytes with its extents, in ascending order, none of which overlap."""
 
     source: int
@@ -53,8 +53,8 @@ class Template:
     extents: tuple[Extent, ...] = ()
 
     @property
-    def rest_bytes(self) -> int:
-        """Bytes of the template, extents left out."""
+    def remainder_bytes(self) -> int:
+        """Bytes outside the extents."""
         return self.length - sum(extent.facts.nbytes for extent in self.extents)
 
     def gaps(self) -> Iterator[tuple[int, int]]:
@@ -68,14 +68,14 @@ class Template:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A skeleton: the template, the SHA-256 of the file, and the template's bytes where they are not a tensor."""
+    """A skeleton: the layout, the SHA-256 of the file, and the bytes of the remainder where they are not a tensor."""
 
-    template: Template
+    layout: FileLayout
     digest: bytes | None
-    rest: bytes | None
+    remainder: bytes | None
 
 
-def tidy(source: int, length: int, extents: Sequence[Extent]) -> Template:
+def tidy(source: int, length: int, extents: Sequence[Extent]) -> FileLayout:
     """The template of what can be cut: extents in order, without those that overlap, leave the file or have no name."""
     kept: list[Extent] = []
     names = {REST}
@@ -89,19 +89,19 @@ def tidy(source: int, length: int, extents: Sequence[Extent]) -> Template:
         names.add(facts.name)
         kept.append(replace(extent, flags=extent.flags & ~FORTRAN) if len(facts.shape) < 2 else extent)
         at = extent.end
-    return Template(source, length, tuple(kept))
+    return FileLayout(source, length, tuple(kept))
 
 
-def pack(template: Template, digest: bytes | None, rest: bytes | None) -> bytes:
+def pack(layout: FileLayout, digest: bytes | None, rest: bytes | None) -> bytes:
     """A skeleton. Inverse: `parse`.
 
     rest: the template's bytes, None where they are the last tensor.
     """
-    out = bytearray((template.source, DIGEST * (digest is not None) | APART * (rest is None)))
+    out = bytearray((layout.source, DIGEST * (digest is not None) | APART * (rest is None)))
     out += digest or b""
-    put_varint(out, template.length)
+    put_varint(out, layout.length)
     at = 0
-    for extent in template.extents:
+    for extent in layout.extents:
         put_varint(out, extent.begin - at << 2 | extent.flags)
         at = extent.end
     return bytes(out) + (rest or b"")
@@ -131,15 +131,15 @@ def parse(skeleton: bytes, tensors: Sequence[TensorSpec]) -> Parsed:
             raise CorruptError(f"skeleton, tensor {facts.name}: expected two dimensions where their order is told")
         extents.append(extent)
         end = extent.end
-    template = Template(source, length, tuple(extents))
+    layout = FileLayout(source, length, tuple(extents))
     held = rest.nbytes if rest else len(skeleton) - at
-    if end > length or held != template.rest_bytes or (rest and len(skeleton) != at):
-        raise CorruptError(f"skeleton: expected a template of {template.rest_bytes} bytes, got {held}")
+    if end > length or held != layout.remainder_bytes or (rest and len(skeleton) != at):
+        raise CorruptError(f"skeleton: expected a template of {layout.remainder_bytes} bytes, got {held}")
     if flags & APART and (rest is None or (rest.name, rest.dtype, len(rest.shape)) != (REST, "uint8", 1)):
         raise CorruptError("skeleton: expected the template as the last tensor, got another one")
     if flags == APART:
         raise CorruptError("skeleton: expected the template of a lossy file inside, got it as a tensor")
-    return Parsed(template, digest, None if flags & APART else skeleton[at:])
+    return Parsed(layout, digest, None if flags & APART else skeleton[at:])
 
 
 def suffix(skeleton: bytes) -> str:
@@ -160,12 +160,12 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: It
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
     parsed = parse(skeleton, tensors)
-    if parsed.rest is None:
+    if parsed.remainder is None:
         raise CorruptError("skeleton: expected the template inside, got it as a tensor")
     sha, at = hashlib.sha256(), 0
     with path.open("wb") as file:
-        for (begin, end), extent in zip(parsed.template.gaps(), (*parsed.template.extents, None), strict=True):
-            pieces = [parsed.rest[at : at + end - begin]]
+        for (begin, end), extent in zip(parsed.layout.gaps(), (*parsed.layout.extents, None), strict=True):
+            pieces = [parsed.remainder[at : at + end - begin]]
             at += end - begin
             if extent:
                 tensor = next(values, None)
@@ -231,20 +231,22 @@ def _encodable(name: str) -> bool:
 MAX_REST = 1 << 26
 
 
-def model_of(path: Path, template: Template) -> Model:
+def model_of(path: Path, layout: FileLayout) -> Model:
     """The model of a file that was cut.
 
     Raises: ModelFileError where what is left beside the tensors is too large to be a skeleton.
     """
-    if template.rest_bytes > MAX_REST:
-        raise ModelFileError(f"{path}: expected at most {MAX_REST} bytes beside its tensors, got {template.rest_bytes}")
+    if layout.remainder_bytes > MAX_REST:
+        raise ModelFileError(
+            f"{path}: expected at most {MAX_REST} bytes beside its tensors, got {layout.remainder_bytes}"
+        )
     with path.open("rb") as file:
         rest = bytearray()
-        for begin, end in template.gaps():
+        for begin, end in layout.gaps():
             file.seek(begin)
             rest += file.read(end - begin)
     tensors = tuple(
         Tensor(one.facts.name, one.facts.dtype, one.facts.shape, one.layer, one.exact, partial(read, path, one))
-        for one in template.extents
+        for one in layout.extents
     )
-    return Model("file", tensors, pack(template, None, bytes(rest)), template.length)
+    return Model("file", tensors, pack(layout, None, bytes(rest)), layout.length)

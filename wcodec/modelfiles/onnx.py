@@ -1,7 +1,7 @@
 """ONNX: where the tensors of a model lie, in initializers, Constant nodes and subgraphs. https://onnx.ai/onnx/repo-docs/IR.html
 
 The file is not loaded, only walked, so that its size does not matter and no library is needed. What is not a range of
-bytes (numbers as varints, strings) stays in the template.
+bytes (numbers as varints, strings) stays in the remainder.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from wcodec.files import is_inside
 from wcodec.model import Model
 from wcodec.modelfiles import onnx, open_model
 from wcodec.modelfiles.detect import kind_of
-from wcodec.modelfiles.extents import OTHER, Template, model_of, tidy
+from wcodec.modelfiles.extents import OTHER, FileLayout, model_of, tidy
 from wcodec.modelfiles.hdf5.layers import Json
 
 MAX_FILES = 100_000
@@ -77,7 +77,7 @@ def folder_of(source: Path) -> Folder | None:
     return None
 
 
-def template_of(source: Path, beside: Path) -> Template:
+def layout_of(source: Path, beside: Path) -> FileLayout:
     """The template of a file in which an ONNX model keeps values.
 
     Raises: ModelFileError.
@@ -92,7 +92,7 @@ def external_model(source: Path, beside: Path) -> Model:
 
     Raises: ModelFileError.
     """
-    return model_of(source, template_of(source, beside))
+    return model_of(source, layout_of(source, beside))
 
 
 def opened(source: Path, keep_optimizer: bool, beside: Path | None) -> AbstractContextManager[Model]:

@@ -17,7 +17,7 @@ from wcodec.modelfiles.extents import Extent, read_part
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseFile:
     """The file, its SHA-256 and where the values of its tensors lie, by name."""
 
     path: Path
@@ -43,17 +43,17 @@ class Base:
         return self.part(facts, 0, facts.count).reshape(facts.shape)
 
 
-def open_base(path: Path) -> Base:
+def open_base(path: Path) -> BaseFile:
     """The base at `path`.
 
     Raises: ModelFileError where it cannot be read.
     """
-    from wcodec.modelfiles.extent_finder import cut  # noqa: PLC0415 - brings h5py, which only a base needs
+    from wcodec.modelfiles.extent_finder import find_extents  # noqa: PLC0415 - brings h5py, which only a base needs
 
-    return Base(path, sha256_of(path), {extent.facts.name: extent for extent in cut(path).extents})
+    return BaseFile(path, sha256_of(path), {extent.facts.name: extent for extent in find_extents(path).extents})
 
 
-def base_for(path: Path | None, digest: bytes | None) -> Base | None:
+def base_for(path: Path | None, digest: bytes | None) -> BaseFile | None:
     """The base that a container needs, which must be the very file; None where it needs none.
 
     Raises: RecipeError where it is another, or none is given.
@@ -70,7 +70,7 @@ def base_for(path: Path | None, digest: bytes | None) -> Base | None:
     return base
 
 
-def difference(tensor: Tensor, base: Base) -> Tensor | None:
+def difference(tensor: Tensor, base: BaseFile) -> Tensor | None:
     """A tensor of what is to be added to the base's; None where there is none, or something is not finite."""
     if tensor.dtype not in FLOATS or tensor.exact or not base.has(tensor):
         return None
@@ -81,7 +81,7 @@ def difference(tensor: Tensor, base: Base) -> Tensor | None:
     return Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.layer, False, partial(_less, tensor, base))
 
 
-def added(values: AnyArray, facts: TensorSpec, base: Base) -> AnyArray:
+def added(values: AnyArray, facts: TensorSpec, base: BaseFile) -> AnyArray:
     """What a difference and the base's values come to: one addition in float32, rounded to the tensor's type.
 
     Raises: CorruptError for a type that has no differences.
@@ -93,7 +93,7 @@ def added(values: AnyArray, facts: TensorSpec, base: Base) -> AnyArray:
     return from_float(np.asarray(total, np.float32), facts.dtype)
 
 
-def _less(tensor: Tensor, base: Base) -> AnyArray:
+def _less(tensor: Tensor, base: BaseFile) -> AnyArray:
     with np.errstate(over="ignore"):
         less = to_float32(tensor.read(), tensor.dtype) - to_float32(base.values(tensor), tensor.dtype)
     return from_float(np.asarray(less, np.float32), tensor.dtype)

@@ -19,9 +19,9 @@ from wcodec.errors import ContainerError
 from wcodec.files import whole_file
 from wcodec.model import AnyArray, TensorSpec
 from wcodec.modelfiles import write_model
-from wcodec.pipeline.base_file import Base, added, base_for
+from wcodec.pipeline.base_file import BaseFile, added, base_for
 from wcodec.pipeline.export import convert, is_conversion
-from wcodec.pipeline.lossless_decoder import Sink, is_identical, restore
+from wcodec.pipeline.lossless_decoder import Sink, decode_lossless, is_lossless
 
 Progress = Callable[[TensorSpec], None]
 
@@ -32,7 +32,7 @@ class OpenContainer:
 
     file: BinaryIO
     container: Container
-    base: Base | None = None
+    base: BaseFile | None = None
 
     def names(self) -> tuple[str, ...]:
         """The tensors' names, in order."""
@@ -92,9 +92,9 @@ def decode(
             tensors = [container.tensors[number] for number in shown]
             convert(temporary, target.suffix, tensors, _some(opened, shown, threads, progress))
             return container
-        if is_identical(container):
+        if is_lossless(container):
             with temporary.open("wb", buffering=0) as file:
-                restore(opened.file, container, opened.base, _writer(file), threads, progress)
+                decode_lossless(opened.file, container, opened.base, _writer(file), threads, progress)
             return container
         values = _some(opened, range(len(container.tensors)), threads, progress)
         write_model(temporary, container.kind, container.skeleton, container.tensors, values)
@@ -108,8 +108,8 @@ def verify(source: Path, *, base: Path | None = None, threads: int = 0, progress
     """
     with open_container(source, base) as opened:
         needs_base(opened)
-        if is_identical(opened.container):
-            restore(opened.file, opened.container, opened.base, _nowhere, threads, progress)
+        if is_lossless(opened.container):
+            decode_lossless(opened.file, opened.container, opened.base, _nowhere, threads, progress)
             return opened.container
         for _ in _some(opened, range(len(opened.container.tensors)), threads, progress):
             pass

@@ -14,7 +14,7 @@ PROBE = 1 << 12
 BLOCK = 1 << 20
 
 
-def twins_of(source: Path, extents: Sequence[Extent]) -> dict[int, int]:
+def find_duplicates(source: Path, extents: Sequence[Extent]) -> dict[int, int]:
     """By number of an extent: the number of the first one with the same type, shape and bytes."""
     alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for number, extent in enumerate(extents):

@@ -16,10 +16,10 @@ from wcodec.container.writer import Writer
 from wcodec.files import whole_file
 from wcodec.model import Model, TensorSpec, TunedTensor
 from wcodec.modelfiles.shards import opened
-from wcodec.pipeline.base_file import Base, difference, open_base
-from wcodec.pipeline.lossless_encoder import encode_identical
+from wcodec.pipeline.base_file import BaseFile, difference, open_base
+from wcodec.pipeline.lossless_encoder import encode_lossless
 from wcodec.planning.allocation import plan_model
-from wcodec.planning.rate_control import goal_of, largest_step
+from wcodec.planning.rate_control import find_step, target_of
 from wcodec.planning.recipe import Recipe
 
 Progress = Callable[[TensorSpec], None]
@@ -49,7 +49,7 @@ class Job:
     tuned: Mapping[str, TunedTensor]
     threads: int
     progress: Progress | None
-    base: Base | None = None
+    base: BaseFile | None = None
 
 
 def encode(
@@ -75,7 +75,7 @@ def encode(
     earlier = open_base(base) if base else None
     if recipe.is_whole and not tuned:
         with whole_file(target) as temporary:
-            made = encode_identical(source, beside, earlier, temporary, recipe.effort, threads, progress)
+            made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)
             return Encoded(made, 0.0, ())
     with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
         looks = look_at(model.tensors, threads)
@@ -86,7 +86,7 @@ def encode(
                 plans = plan_model(model, surveys, recipe, size)
                 return write_container(Job(model, looks, plans, tuned, threads, progress, earlier), temporary)
 
-            goal = goal_of(recipe, model.source_bytes)
+            goal = target_of(recipe, model.source_bytes)
             if goal is None:
                 return attempt(size)
             last: list[tuple[float, Encoded]] = []
@@ -95,7 +95,7 @@ def encode(
                 last[:] = [(size, attempt(size))]
                 return last[0][1].error if recipe.max_error else last[0][1].file_bytes
 
-            best = largest_step(measure, size, goal)
+            best = find_step(measure, size, goal)
             return last[0][1] if last[0][0] == best else attempt(best)
 
 

@@ -13,7 +13,7 @@ from wcodec.container.wire import REST
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.files import sha256_of, short
 from wcodec.pipeline import decoder
-from wcodec.pipeline.base_file import Base, base_for
+from wcodec.pipeline.base_file import BaseFile, base_for
 from wcodec.pipeline.decoder import Progress, open_container
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Place:
     number: int
 
 
-def base_of(place: Place, base: Path | None) -> Base | None:
+def base_of(place: Place, base: Path | None) -> BaseFile | None:
     """What a tensor's container is coded against, a file or one of a folder; None where none is given or needed.
 
     Raises: RecipeError where it is another file.

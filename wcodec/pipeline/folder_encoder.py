@@ -26,7 +26,7 @@ from wcodec.planning.recipe import Options, Recipe
 
 
 @dataclass(frozen=True)
-class Errand:
+class EncodeJob:
     """One file to encode, for whichever process or machine takes it: it opens the file itself."""
 
     source: Path
@@ -38,8 +38,8 @@ class Errand:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What came of an errand."""
+class EncodeResult:
+    """What came of a job."""
 
     file_bytes: int
     error: float
@@ -63,17 +63,17 @@ def encode_folder(
     Raises: ModelFileError, RecipeError, BudgetError, OSError. Parts that are finished stay, for the next attempt.
     """
     target.mkdir(exist_ok=True)
-    errands = _errands(folder, target, recipe, base, 1 if executor else threads)
-    for errand in errands:
-        errand.target.parent.mkdir(parents=True, exist_ok=True)
-    results = [(errand, _submitted(executor, errand)) for errand in errands]
-    done = [_result(errand, future) for errand, future in results]
+    jobs = _jobs(folder, target, recipe, base, 1 if executor else threads)
+    for job in jobs:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    results = [(job, _submitted(executor, job)) for job in jobs]
+    done = [_result(job, future) for job, future in results]
     made = []
-    for file, errand, one in zip(folder.files, errands, done, strict=True):
-        errand.target.replace(target / f"{file.name}{SUFFIX}")
+    for file, job, one in zip(folder.files, jobs, done, strict=True):
+        job.target.replace(target / f"{file.name}{SUFFIX}")
         made.append(Shard(file.name, one.file_bytes, one.digest))
     with whole_file(target / INDEX) as temporary, temporary.open("w+b") as out:
-        source_bytes = sum(errand.source.stat().st_size for errand in errands)
+        source_bytes = sum(job.source.stat().st_size for job in jobs)
         length = Writer(out).finish("shards", (), shards.pack(made), source_bytes, max(one.error for one in done))
     _remove_leftovers(target, {target / f"{file.name}{SUFFIX}" for file in folder.files})
     dropped = tuple(name for one in done for name in one.dropped)
@@ -106,52 +106,52 @@ def encode_any(
     return encode(source, target, recipe, base=base, threads=threads, progress=progress)
 
 
-def run(errand: Errand) -> Done:
+def run(job: EncodeJob) -> EncodeResult:
     """Encode one file, unless it is there already.
 
     Raises: as `encoder.encode` does.
     """
-    if errand.target.exists():
+    if job.target.exists():
         try:
-            with errand.target.open("rb") as file:
+            with job.target.open("rb") as file:
                 container = parse(file)
-            return Done(container.file_bytes, container.error, (), sha256_of(errand.target))
+            return EncodeResult(container.file_bytes, container.error, (), sha256_of(job.target))
         except WcodecError:
-            errand.target.unlink(missing_ok=True)
-    source, target, recipe = errand.source, errand.target, errand.recipe
-    encoded = encode(source, target, recipe, beside=errand.beside, base=errand.base, threads=errand.threads)
-    return Done(encoded.file_bytes, encoded.error, encoded.dropped, sha256_of(errand.target))
+            job.target.unlink(missing_ok=True)
+    source, target, recipe = job.source, job.target, job.recipe
+    encoded = encode(source, target, recipe, beside=job.beside, base=job.base, threads=job.threads)
+    return EncodeResult(encoded.file_bytes, encoded.error, encoded.dropped, sha256_of(job.target))
 
 
-def _submitted(executor: Executor | None, errand: Errand) -> Future[Done] | None:
+def _submitted(executor: Executor | None, job: EncodeJob) -> Future[EncodeResult] | None:
     try:
-        return executor.submit(run, errand) if executor else None
+        return executor.submit(run, job) if executor else None
     except BrokenExecutor:
         return None
 
 
-def _result(errand: Errand, future: Future[Done] | None) -> Done:
+def _result(job: EncodeJob, future: Future[EncodeResult] | None) -> EncodeResult:
     """What a worker did; what became of no worker's hands is done here."""
     if future is None:
-        return run(errand)
+        return run(job)
     try:
         return future.result()
     except (WcodecError, OSError):
         raise
     except (Exception, CancelledError):  # whatever an executor raises when its workers die
-        return run(replace(errand, threads=0))
+        return run(replace(job, threads=0))
 
 
-def _errands(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[Errand]:
-    errands = []
+def _jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[EncodeJob]:
+    jobs = []
     root = folder.root.resolve()  # workers may stand elsewhere; files keep their names, which links would change
     for file, own in zip(folder.files, _recipes(folder, recipe), strict=True):
         source = root / file.name
         earlier = earlier_of(base and base.resolve(), file.name)
         part = target / f"{file.name}.{_key(source, own, earlier)}{SUFFIX}"
         beside = root / file.beside if file.beside else None
-        errands.append(Errand(source, part.resolve(), own, beside, threads, earlier))
-    return errands
+        jobs.append(EncodeJob(source, part.resolve(), own, beside, threads, earlier))
+    return jobs
 
 
 def _key(source: Path, recipe: Recipe, base: Path | None) -> str:

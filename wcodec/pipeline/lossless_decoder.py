@@ -1,4 +1,4 @@
-"""Putting a file together again: template and extents, chunk by chunk. Inverse: `identical`."""
+"""Decoding of `encode --lossless`: extents and remainder, chunk by chunk. Inverse: `lossless_encoder`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import AnyArray, TensorSpec
 from wcodec.modelfiles.extents import BIG, FORTRAN, Extent, Parsed, as_it_lies, parse
-from wcodec.pipeline.base_file import Base
+from wcodec.pipeline.base_file import BaseFile
 
 Sink = Callable[[int, memoryview | bytes], object]
 """Takes bytes and where they lie in the file; from several threads."""
-Done = tuple[AnyArray, memoryview]
+DecodedChunk = tuple[AnyArray, memoryview]
 """A chunk's values, flat, and their bytes as they lie in the file."""
 Progress = Callable[[TensorSpec], None]
 
@@ -33,7 +33,7 @@ class Opened:
 
     file: BinaryIO
     container: Container
-    base: Base | None
+    base: BaseFile | None
     number: int
     begin: int = 0
     _lock: Lock = field(default_factory=Lock)
@@ -64,7 +64,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Work:
-    """One chunk to decode. extent: where its tensor lies, None for the template."""
+    """One chunk to decode. extent: where its tensor lies, None for the remainder."""
 
     opened: Opened
     number: int
@@ -75,7 +75,7 @@ class Work:
         """Bytes that it decodes to, about."""
         return self.opened.facts.nbytes // len(self.opened.record.sections)
 
-    def done(self, sink: Sink) -> Done:
+    def done(self, sink: Sink) -> DecodedChunk:
         """Decode it; its bytes are given to `sink`, unless the whole tensor is needed to tell where they lie.
 
         Raises: ContainerError and its kinds.
@@ -92,28 +92,28 @@ class Work:
         return values, raw
 
 
-def is_identical(container: Container) -> bool:
+def is_lossless(container: Container) -> bool:
     """Whether the container holds a file byte for byte."""
     return container.kind == "file" and parse(container.skeleton, container.tensors).digest is not None
 
 
-def restore(
-    file: BinaryIO, container: Container, base: Base | None, sink: Sink, threads: int, progress: Progress | None
+def decode_lossless(
+    file: BinaryIO, container: Container, base: BaseFile | None, sink: Sink, threads: int, progress: Progress | None
 ) -> None:
     """Give the bytes of the file to `sink`.
 
     Raises: ContainerError and its kinds; CorruptError at the end where the SHA-256 does not fit.
     """
     parsed = parse(container.skeleton, container.tensors)
-    template, whole = parsed.template, _Whole(sink)
+    layout, whole = parsed.layout, _Whole(sink)
     works = _works(file, container, base, parsed)
     decoded = ordered(lambda work: work.done(sink), works, threads, lambda work: work.nbytes)
     rest = _Rest(container, parsed, decoded)
-    for number, (begin, end) in enumerate(template.gaps()):
+    for number, (begin, end) in enumerate(layout.gaps()):
         for part in rest.take(end - begin):
             whole.write(part)
-        if number < len(template.extents):
-            extent, record = template.extents[number], container.resolve(number)
+        if number < len(layout.extents):
+            extent, record = layout.extents[number], container.resolve(number)
             _extent(extent, (next(decoded) for _ in record.sections), record.digest, whole)
             if progress:
                 progress(extent.facts)
@@ -140,12 +140,12 @@ class _Whole:
         self._at += len(part)
 
 
-def _works(file: BinaryIO, container: Container, base: Base | None, parsed: Parsed) -> Iterator[Work]:
-    """Every chunk in the order in which its bytes are needed: the template's when what is decoded of it runs out."""
-    template, number = parsed.template, 0
-    rest = Opened(file, container, base, len(container.tensors) - 1) if parsed.rest is None else None
-    have = len(parsed.rest or b"")
-    for place, (begin, end) in enumerate(template.gaps()):
+def _works(file: BinaryIO, container: Container, base: BaseFile | None, parsed: Parsed) -> Iterator[Work]:
+    """Chunks in file order; a chunk of the remainder is scheduled when the decoded ones are used up."""
+    layout, number = parsed.layout, 0
+    rest = Opened(file, container, base, len(container.tensors) - 1) if parsed.remainder is None else None
+    have = len(parsed.remainder or b"")
+    for place, (begin, end) in enumerate(layout.gaps()):
         while rest and have < end - begin:
             if number >= len(rest.record.sections):
                 raise CorruptError("template: ended early")
@@ -154,20 +154,20 @@ def _works(file: BinaryIO, container: Container, base: Base | None, parsed: Pars
             have += min(units, rest.facts.count - number * units)
             number += 1
         have -= end - begin
-        if place < len(template.extents):
+        if place < len(layout.extents):
             opened = Opened(file, container, base, place)
             for chunk in range(len(opened.record.sections)):
-                yield Work(opened, chunk, template.extents[place])
+                yield Work(opened, chunk, layout.extents[place])
 
 
 class _Rest:
     """The template's bytes: those of the skeleton, or of chunks as they are decoded."""
 
-    def __init__(self, container: Container, parsed: Parsed, decoded: Iterator[Done]) -> None:
-        self._left = memoryview(parsed.rest or b"")
+    def __init__(self, container: Container, parsed: Parsed, decoded: Iterator[DecodedChunk]) -> None:
+        self._left = memoryview(parsed.remainder or b"")
         self._decoded = decoded
         self._crc = 0
-        self._digest = container.records[-1].digest if parsed.rest is None else 0
+        self._digest = container.records[-1].digest if parsed.remainder is None else 0
 
     def take(self, count: int) -> Iterator[memoryview]:
         """The next `count` bytes, in parts."""
@@ -186,7 +186,7 @@ class _Rest:
             raise CorruptError("template: the digest of the decoded values does not fit")
 
 
-def _extent(extent: Extent, chunks: Iterator[Done], digest: int, whole: _Whole) -> None:
+def _extent(extent: Extent, chunks: Iterator[DecodedChunk], digest: int, whole: _Whole) -> None:
     crc = 0
     held: list[AnyArray] = []
     for values, stored in chunks:

@@ -1,4 +1,4 @@
-"""The identical file: `encode --lossless` cuts a file into extents and a template, `decode` puts it together again.
+"""`encode --lossless`: the extents and the remainder of a file are coded chunk by chunk, and `decode` joins them again.
 
 Both work chunk by chunk, so that memory does not grow with the file or its tensors.
 """
@@ -27,11 +27,11 @@ from wcodec.container.writer import Coded, Writer
 from wcodec.errors import ModelFileError
 from wcodec.files import sha256_of
 from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
-from wcodec.modelfiles.extent_finder import cut
-from wcodec.modelfiles.extents import Template, pack, read_part
-from wcodec.modelfiles.shards import template_of
-from wcodec.pipeline.base_file import Base
-from wcodec.pipeline.duplicates import twins_of
+from wcodec.modelfiles.extent_finder import find_extents
+from wcodec.modelfiles.extents import FileLayout, pack, read_part
+from wcodec.modelfiles.shards import layout_of
+from wcodec.pipeline.base_file import BaseFile
+from wcodec.pipeline.duplicates import find_duplicates
 
 Progress = Callable[[TensorSpec], None]
 INLINE = 1 << 20
@@ -53,76 +53,78 @@ class Piece:
     nbytes: int
 
 
-def encode_identical(
+def encode_lossless(
     source: Path,
     beside: Path | None,
-    base: Base | None,
+    base: BaseFile | None,
     target: Path,
     effort: Effort,
     threads: int,
     progress: Progress | None = None,
 ) -> int:
-    """Write a .wcz to the file `target` from which `source` comes back byte for byte; its length. Inverse: `restore`.
+    """Write a .wcz to the file `target` from which `source` comes back byte for byte; its length.
+
+    Inverse: `lossless_decoder.decode_lossless`.
 
     beside: the ONNX model that says which values lie in `source`.
     base: an earlier version, which decoding will need.
 
     Raises: ModelFileError where the source cannot be read.
     """
-    template = template_of(source, beside) if beside else cut(source)
+    layout = layout_of(source, beside) if beside else find_extents(source)
     with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as pool:
         digest = pool.submit(sha256_of, source)
-        job = Job(source, template, effort, threads, progress, base)
+        job = LosslessEncoding(source, layout, effort, threads, progress, base)
         length = job.write(target, digest.result)
-        if template.extents and length > template.length + template.length // 1000 + OVERHEAD:
-            plain = replace(job, template=replace(template, extents=()))
+        if layout.extents and length > layout.length + layout.length // 1000 + OVERHEAD:
+            plain = replace(job, layout=replace(layout, extents=()))
             length = plain.write(target, digest.result)
     return length
 
 
 @dataclass(frozen=True)
-class Job:
+class LosslessEncoding:
     """One encoding of a file that was cut."""
 
     source: Path
-    template: Template
+    layout: FileLayout
     effort: Effort
     threads: int
     progress: Progress | None
-    base: Base | None = None
+    base: BaseFile | None = None
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
         """The table: the extents, and the template where it does not fit into the skeleton."""
-        extents = tuple(extent.facts for extent in self.template.extents)
-        return extents if self.is_inline else (*extents, TensorSpec(REST, "uint8", (self.template.rest_bytes,)))
+        extents = tuple(extent.facts for extent in self.layout.extents)
+        return extents if self.is_inline else (*extents, TensorSpec(REST, "uint8", (self.layout.remainder_bytes,)))
 
     @property
     def is_inline(self) -> bool:
         """Whether the template lies in the skeleton."""
-        return self.template.rest_bytes <= INLINE
+        return self.layout.remainder_bytes <= INLINE
 
     def write(self, target: Path, digest: Callable[[], bytes]) -> int:
         """Write it to the file `target`; the length."""
-        twins = twins_of(self.source, self.template.extents)
+        duplicates = find_duplicates(self.source, self.layout.extents)
         tensors = self.tensors
-        rest = _Rest(self.source, self.template)
-        own = [(number, facts) for number, facts in enumerate(tensors) if number not in twins]
+        rest = _Rest(self.source, self.layout)
+        own = [(number, facts) for number, facts in enumerate(tensors) if number not in duplicates]
         pieces = (piece for number, facts in own for piece in _pieces(number, facts, self.effort))
         with target.open("w+b") as file:
             writer = Writer(file)
             results = ordered(lambda piece: self._coded(piece, rest), pieces, self.threads, _bytes_of)
             for number, facts in enumerate(tensors):
-                if number in twins:
-                    writer.add_duplicate(twins[number])
+                if number in duplicates:
+                    writer.add_duplicate(duplicates[number])
                 else:
                     self._add(writer, facts, results)
                 if self.progress:
                     self.progress(facts)
-            inline = rest.read(0, self.template.rest_bytes) if self.is_inline else None
-            skeleton = pack(self.template, digest(), inline)
+            inline = rest.read(0, self.layout.remainder_bytes) if self.is_inline else None
+            skeleton = pack(self.layout, digest(), inline)
             needed = self.base.digest if self.base else None
-            length = writer.finish("file", tensors, skeleton, self.template.length, 0.0, needed)
+            length = writer.finish("file", tensors, skeleton, self.layout.length, 0.0, needed)
             file.truncate(length)
             return length
 
@@ -142,8 +144,8 @@ class Job:
         return self.base is not None and facts.name != REST and self.base.has(facts)
 
     def _coded(self, piece: Piece, rest: _Rest) -> tuple[bytes, AnyArray]:
-        if piece.number < len(self.template.extents):
-            extent = self.template.extents[piece.number]
+        if piece.number < len(self.layout.extents):
+            extent = self.layout.extents[piece.number]
             dtype, fast = extent.facts.dtype, self.effort == "fast"
             values = read_part(self.source, extent, piece.start, piece.count)
             raw = values.view(np.uint8)
@@ -186,13 +188,13 @@ def _bytes_of(piece: Piece) -> int:
 class _Rest:
     """The template's bytes, read from the file where they lie between the extents."""
 
-    def __init__(self, source: Path, template: Template) -> None:
+    def __init__(self, source: Path, layout: FileLayout) -> None:
         self._source = source
-        self._gaps = [gap for gap in template.gaps() if gap[0] < gap[1]]
+        self._gaps = [gap for gap in layout.gaps() if gap[0] < gap[1]]
         self._starts = [0, *accumulate(end - begin for begin, end in self._gaps)]
 
     def read(self, start: int, count: int) -> bytes:
-        """Bytes `start` to `start + count` of the template.
+        """Bytes `start` to `start + count` of the remainder.
 
         Raises: ModelFileError where the file has become shorter.
         """

@@ -159,7 +159,7 @@ def _asked(tensor: Tensor, recipe: Recipe) -> _Asked:
         return _Asked(Options(lossless=True), True)
     for rule in recipe.rules:
         if _found((rule.pattern,), tensor):
-            return _Asked(rule.options.over(recipe.options), True)
+            return _Asked(rule.options.merged_with(recipe.options), True)
     return _Asked(recipe.options, False)
 
 

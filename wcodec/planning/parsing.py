@@ -13,7 +13,7 @@ from wcodec.errors import RecipeError
 from wcodec.planning.recipe import WORDS, Options, Preset, Recipe, Rule
 
 
-def options_from(settings: Mapping[str, object]) -> Options:
+def parse_options(settings: Mapping[str, object]) -> Options:
     """Options from words as written in --set or a configuration: `sparsity`, `threshold` ("0.02", "1.5std"), `bits`...
 
     Raises: RecipeError for an unknown word or a value of the wrong kind.
@@ -71,11 +71,11 @@ def parse_rule(text: str) -> Rule:
     if not colon or (settings != "lossless" and "=" not in settings):
         raise RecipeError(f"--set {text!r}: expected RE:word=value,..., for example 'dense/.*:bits=4,sparsity=0.5'")
     pairs = [item.partition("=") for item in settings.split(",")]
-    return Rule(pattern, options_from({word.strip(): value.strip() or "true" for word, _, value in pairs}))
+    return Rule(pattern, parse_options({word.strip(): value.strip() or "true" for word, _, value in pairs}))
 
 
 def parse_config(path: Path) -> tuple[Options, tuple[Rule, ...], dict[str, object]]:
-    """A TOML file: words of `options_from` at the top, `[[set]]` tables with `pattern`, and the Recipe's own fields.
+    """A TOML file: words of `parse_options` at the top, `[[set]]` tables with `pattern`, and the Recipe's own fields.
 
     Raises: RecipeError where it cannot be read or has a word nobody knows.
     """
@@ -89,10 +89,12 @@ def parse_config(path: Path) -> tuple[Options, tuple[Rule, ...], dict[str, objec
     tables = config.pop("set", [])
     if not (isinstance(tables, list) and all(isinstance(t, dict) and "pattern" in t for t in tables)):
         raise RecipeError(f"{path}: expected [[set]] tables with a pattern")
-    rules = tuple(Rule(str(t["pattern"]), options_from({k: v for k, v in t.items() if k != "pattern"})) for t in tables)
+    rules = tuple(
+        Rule(str(t["pattern"]), parse_options({k: v for k, v in t.items() if k != "pattern"})) for t in tables
+    )
     own = {f.name for f in fields(Recipe)} - {"options", "rules"}
     whole = {word: config.pop(word) for word in list(config) if word in own}
-    return options_from(config), rules, whole
+    return parse_options(config), rules, whole
 
 
 def _number(word: str, text: str, kind: type[int] | type[float]) -> float:
@@ -120,7 +122,7 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def recipe_from(words: Mapping[str, object], config: Path | None = None) -> Recipe:
+def parse_recipe(words: Mapping[str, object], config: Path | None = None) -> Recipe:
     """The recipe that `words` ask for, over those of the TOML file; None stands for a word that was not said.
 
     words: `recipe.WORDS`, the Recipe's own fields, `target_size` ("2MB") and `set`, rules in order, which come before
@@ -130,16 +132,16 @@ def recipe_from(words: Mapping[str, object], config: Path | None = None) -> Reci
     """
     said = {word: value for word, value in words.items() if value is not None}
     general, rules, whole = _configured(config) if config else (Options(), (), {})
-    own = options_from({word: said.pop(word) for word in WORDS if word in said})
+    own = parse_options({word: said.pop(word) for word in WORDS if word in said})
     rules = (*_rules(said.pop("set", ())), *rules)
     for word in said.keys() & {"max_error", "target_size", "target_bytes", "target_ratio"}:
         whole = {w: v for w, v in whole.items() if w == word or w not in _TARGETS}
     whole |= said
     if unknown := sorted(whole.keys() - WHOLE):
         raise RecipeError(f"option {unknown[0]!r}: expected one of {', '.join(sorted(WHOLE | {*WORDS, 'set'}))}")
-    general = own.over(general)
+    general = own.merged_with(general)
     _refuse_lossy_rules(general, rules)
-    _refuse_idle([general, *(rule.options.over(general) for rule in rules)], bool(whole.get("global_sparsity")))
+    _refuse_idle([general, *(rule.options.merged_with(general) for rule in rules)], bool(whole.get("global_sparsity")))
     if "target_size" in whole:
         whole["target_bytes"] = parse_size(str(whole.pop("target_size")))
     return Recipe(
@@ -196,7 +198,7 @@ def _rules(rules: object) -> tuple[Rule, ...]:
         return (_rule(rules),)
     if isinstance(rules, Mapping):
         return tuple(
-            Rule(str(pattern), options_from(said)) if isinstance(said, Mapping) else _rule(f"{pattern}:{said}")
+            Rule(str(pattern), parse_options(said)) if isinstance(said, Mapping) else _rule(f"{pattern}:{said}")
             for pattern, said in rules.items()
         )
     if isinstance(rules, Iterable):

@@ -13,11 +13,11 @@ _PASSES = 12
 _CLOSEST = 1 / 512
 """Steps whose logarithms differ by less round to the same."""
 _FARTHEST = 6.0
-"""Most that a logarithm of the step moves while only one side of the goal is known."""
+"""Most that a logarithm of the step moves while only one side of the target is known."""
 
 
 @dataclass(frozen=True)
-class Goal:
+class Target:
     """A measure of the encoding that grows (error) or falls (bytes) with the step, and what it should come to.
 
     bound:   never exceeded by the result; close: a result of at least this part of the bound is good enough.
@@ -38,31 +38,31 @@ class _Tried:
     miss: float
 
 
-def goal_of(recipe: Recipe, source_bytes: int) -> Goal | None:
+def target_of(recipe: Recipe, source_bytes: int) -> Target | None:
     """What the recipe wants of the whole file, None where it leaves it open."""
     if recipe.max_error:
-        return Goal("relative squared error", recipe.max_error, close=0.98, power=2.0)
+        return Target("relative squared error", recipe.max_error, close=0.98, power=2.0)
     if recipe.target_bytes or recipe.target_ratio:
         most = recipe.target_bytes or source_bytes / (recipe.target_ratio or 1.0)
-        return Goal("file bytes", most, close=0.985, power=-0.3)
+        return Target("file bytes", most, close=0.985, power=-0.3)
     return None
 
 
-def largest_step(measure: Callable[[float], float], start: float, goal: Goal) -> float:
-    """A step whose measure is within the goal's bound, and close to it: regula falsi by the Illinois rule.
+def find_step(measure: Callable[[float], float], start: float, target: Target) -> float:
+    """A step whose measure is within the target's bound, and close to it: regula falsi by the Illinois rule.
 
     measure: step -> error or bytes; called at most twelve times, the answer's step among them.
     Raises: BudgetError where no step tried meets the bound.
     """
-    sign = math.copysign(1.0, goal.power)
-    aim = 0.4 * math.log(goal.close)
+    sign = math.copysign(1.0, target.power)
+    aim = 0.4 * math.log(target.close)
     step, best, least = start, (-math.inf, 0.0), math.inf
     sides: dict[bool, _Tried] = {}
     last = None
     for attempt in range(_PASSES):
         value = measure(step)
-        over = math.log(max(value, 1e-300) / goal.bound)
-        if math.log(goal.close) <= over <= 0.0:
+        over = math.log(max(value, 1e-300) / target.bound)
+        if math.log(target.close) <= over <= 0.0:
             return step
         if over <= 0.0:
             best = max(best, (over, step))
@@ -80,13 +80,13 @@ def largest_step(measure: Callable[[float], float], start: float, goal: Goal) ->
             part = tried.miss / (tried.miss - other.miss)
             step = math.exp(tried.at + max(0.1, min(0.9, part)) * (other.at - tried.at))
         else:
-            slope = (tried.miss - known.miss) / (tried.at - known.at) if known else abs(goal.power)
+            slope = (tried.miss - known.miss) / (tried.at - known.at) if known else abs(target.power)
             if known and not slope and abs(tried.at - known.at) > _FARTHEST / 2:
                 break  # nothing depends on the step
             moved = -tried.miss / max(slope, 0.1)
-            moved += math.copysign(_CLOSEST * 4**attempt, moved)  # better over the goal than never there
+            moved += math.copysign(_CLOSEST * 4**attempt, moved)  # better over the target than never there
             step = math.exp(tried.at + max(-_FARTHEST, min(_FARTHEST, moved)))
         last = high
     if not best[1]:
-        raise BudgetError(f"{goal.what}: expected at most {goal.bound:g}, got {least:g} at best")
+        raise BudgetError(f"{target.what}: expected at most {target.bound:g}, got {least:g} at best")
     return best[1]

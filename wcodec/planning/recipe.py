@@ -70,7 +70,7 @@ class Options:
         if self.quantizer in {"symmetric", "asymmetric"} and (self.bits == 1 or self.clusters or self.step):
             raise RecipeError(f"quantizer {self.quantizer}: expected 2 bits or more beside it, no clusters or step")
 
-    def over(self, general: Options) -> Options:
+    def merged_with(self, general: Options) -> Options:
         """These options, with what they leave unsaid taken from `general`."""
         size_said = self.bits is not None or self.clusters is not None or self.quantizer in SIZELESS
         return Options(

@@ -73,13 +73,13 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     from wcodec.cli.progress import show_progress
     from wcodec.modelfiles import suffix
     from wcodec.pipeline.decoder import decode, open_container
-    from wcodec.pipeline.lossless_decoder import is_identical
+    from wcodec.pipeline.lossless_decoder import is_lossless
     from wcodec.reporting.number_format import format_size
 
     start = time.perf_counter()
     with open_container(source) as opened:
         # The identical file may have had any name.
-        named = is_identical(opened.container) and source.with_suffix("").suffix
+        named = is_lossless(opened.container) and source.with_suffix("").suffix
         kind = suffix(opened.container.kind, opened.container.skeleton)
     ending, piped = "" if named else kind, is_piped(args.source, args.output)
     if args.output and not piped and (other := find_wrong_suffix(source, args.output, kind)):

@@ -120,9 +120,9 @@ def run(args: argparse.Namespace) -> int:
 
     Raises: WcodecError, OSError.
     """
-    from wcodec.planning.parsing import recipe_from
+    from wcodec.planning.parsing import parse_recipe
 
-    recipe = recipe_from({word: getattr(args, word, None) for word in REQUEST}, args.config)
+    recipe = parse_recipe({word: getattr(args, word, None) for word in REQUEST}, args.config)
     from wcodec.cli.dask_executor import connect_workers
     from wcodec.cli.progress import show_progress
     from wcodec.cli.tables import format_inspection, format_summary

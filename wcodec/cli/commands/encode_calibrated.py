@@ -108,7 +108,7 @@ def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, reci
     from wcodec.calibration.external_moments import round_by_moments
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
-    from wcodec.planning.rate_control import Goal, largest_step
+    from wcodec.planning.rate_control import Target, find_step
 
     if recipe.max_error is not None:
         raise RecipeError("--moments: expected a size or a preset, got --max-error, which is of the weights")
@@ -124,8 +124,8 @@ def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, reci
         said: list[str] = []
         size = 1.0
         if most is not None:
-            goal = Goal("file bytes", most, close=0.985, power=-0.3)
-            size = largest_step(lambda size: attempt(size).file_bytes, size, goal)
+            goal = Target("file bytes", most, close=0.985, power=-0.3)
+            size = find_step(lambda size: attempt(size).file_bytes, size, goal)
         encoded = attempt(size)
     for sentence in said:
         log(sentence)

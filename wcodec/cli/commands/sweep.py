@@ -56,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
 
     Raises: WcodecError, OSError.
     """
-    from wcodec.planning.parsing import recipe_from
+    from wcodec.planning.parsing import parse_recipe
 
     source = check_source(args.source)
-    recipe = recipe_from({word: getattr(args, word) for word in REQUEST})
+    recipe = parse_recipe({word: getattr(args, word) for word in REQUEST})
     seconds = parse_seconds(args.time_limit)
     report = check_report_target(args)
     from wcodec.cli.tables import format_sweep
