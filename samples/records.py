@@ -27,7 +27,7 @@ from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.weight_mapping import tensor_names
-from wcodec.model import TunedTensor
+from wcodec.model import StepWeights
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.recipe import Recipe
@@ -192,7 +192,7 @@ def coded(row: records_page.Row, folder: Path) -> records_page.Row:
     with np.load((folder / row.file).with_suffix(".npz"), allow_pickle=False) as arrays:
         levels, steps = cut(np.rint(arrays["latents"]).astype(np.int32), model.weights), arrays["steps"].tolist()
     tuned = {
-        one: TunedTensor(level * np.float32(step), step)
+        one: StepWeights(level * np.float32(step), step)
         for index, (level, step) in enumerate(zip(ordered(model, levels), steps, strict=True))
         for one in names[index]
     }

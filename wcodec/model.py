@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from wcodec.errors import ModelFileError
 
@@ -82,19 +82,40 @@ class VectorCodebook:
 
 
 @dataclass(frozen=True, eq=False)
-class TunedTensor:
-    """Weights that learning chose in place of a tensor's own.
+class FloatWeights:
+    """Weights that calibration or training chose in place of a tensor's own, coded as any others are.
 
     values: float32[shape].
-    step:   all values are integer multiples of it, and are coded as these integers; None: coded as any others are.
-    how:    "table": the values are few, and a codebook has them as they are; "signs": each output has one magnitude.
-    shared: the values are of few vectors, and are coded by these.
     """
 
     values: npt.NDArray[np.float32]
-    step: float | None = None
-    how: Literal["", "table", "signs"] = ""
-    shared: VectorCodebook | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StepWeights(FloatWeights):
+    """All values are integer multiples of `step` and are coded as these integers; a step of 0 is none."""
+
+    step: float
+
+
+@dataclass(frozen=True, eq=False)
+class TableWeights(FloatWeights):
+    """The values are few; a codebook has them as they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class SignWeights(FloatWeights):
+    """All weights of one output have one magnitude."""
+
+
+@dataclass(frozen=True, eq=False)
+class VectorWeights(FloatWeights):
+    """The blocks of the weights are vectors of `codebook`."""
+
+    codebook: VectorCodebook
+
+
+TunedTensor: TypeAlias = FloatWeights | StepWeights | TableWeights | SignWeights | VectorWeights
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.model import TableWeights, VectorWeights
 
 if TYPE_CHECKING:
     from keras import Model
@@ -48,7 +49,7 @@ def test_every_kind_of_layer_can_share_and_gets_its_weights_back(kind: Model, sh
     for kernel in session.kernels:
         tuned = found.kernels[kernel.index]
         assert tuned.values.shape == kernel.original.shape
-        assert tuned.shared is not None or tuned.how == "table"
+        assert isinstance(tuned, VectorWeights | TableWeights)
         if sharing.quantizer == "kmeans":
             assert len(np.unique(np.append(tuned.values, 0))) <= 9
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from attack.small_models import weights
 
-from wcodec.codec.plan import Plan
+from wcodec.codec.plan import CodebookPlan, ExactPlan, FloatPlan, Plan, UniformPlan
 from wcodec.codec.statistics import is_weight, survey
 from wcodec.model import Model, Tensor
 from wcodec.planning.allocation import plan_model
@@ -33,17 +33,18 @@ def plans(**words: object) -> dict[str, Plan]:
 def test_what_must_stay_exact_does() -> None:
     for words in ({}, {"bits": 2}, {"sparsity": 0.9}, {"preset": "small"}):
         made = plans(**words)
-        assert made["count"].how == made["norm/mean"].how == "exact"
-    assert {plan.how for plan in plans(lossless=True).values()} == {"exact"}
+        assert isinstance(made["count"], ExactPlan)
+        assert isinstance(made["norm/mean"], ExactPlan)
+    assert {type(plan) for plan in plans(lossless=True).values()} == {ExactPlan}
 
 
 def test_vectors_are_not_pruned_and_not_quantised_unless_they_are_named() -> None:
-    assert plans(sparsity=0.9, bits=2)["a/bias"].how in ("float", "exact")
-    assert plans(set="a/bias:bits=2")["a/bias"].how == "kmeans"
+    assert isinstance(plans(sparsity=0.9, bits=2)["a/bias"], FloatPlan)
+    assert isinstance(plans(set="a/bias:bits=2")["a/bias"], CodebookPlan)
 
 
 def test_depthwise_kernels_are_spared_few_clusters_unless_they_are_named() -> None:
-    assert plans(bits=3)["depthwise/kernel"].clusters is None
+    assert isinstance(plans(bits=3)["depthwise/kernel"], UniformPlan)
     assert plans(set="depthwise:bits=3")["depthwise/kernel"].clusters == 8
 
 
@@ -85,7 +86,7 @@ def test_a_tensor_without_regular_weights_is_kept_exactly(values: np.ndarray) ->
     found = survey(tensor("w", values), values)
     assert (found.regular, found.rms) == (0, 0.0)
     made = plan_model(Model("npz", (tensor("w", values),), b"", 1), [found], parse_recipe({"bits": 4}))
-    assert made[0].how == "exact"
+    assert isinstance(made[0], ExactPlan)
 
 
 def test_weights_are_floats_of_two_dimensions_that_have_elements() -> None:

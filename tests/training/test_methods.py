@@ -16,7 +16,7 @@ from wcodec.codec.plan import Prune
 from wcodec.codec.pruning import prune_by
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.keras_backend import keras, tensorflow
-from wcodec.model import TunedTensor
+from wcodec.model import FloatWeights, TunedTensor
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import parse_recipe
@@ -150,7 +150,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
     found = trained(files, method, Amounts(MOST if pruning else None, bits=2 if method == "points" else 3))
     lost = found.bench.exam.accuracy - accuracy(found)
     at_once = {i: prune_by(w, MOST) for i, w in enumerate(found.bench.model.get_weights()) if w.ndim > 1}
-    lost_at_once = found.bench.exam.accuracy - accuracy(found, {i: TunedTensor(w) for i, w in at_once.items()})
+    lost_at_once = found.bench.exam.accuracy - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
     assert lost <= (0.6 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
     for kernel in kernels(found):
         if pruning:

@@ -15,7 +15,7 @@ from wcodec.calibration.quality import Quality, measure_quality
 from wcodec.calibration.quantizable_weights import initial_steps, read_values
 from wcodec.calibration.session import CalibrationSession, choose_batch_norm, record_group, record_originals
 from wcodec.errors import BudgetError
-from wcodec.model import TunedTensor
+from wcodec.model import FloatWeights, TunedTensor
 
 RATE: Final = 0.1
 """Squared error, in steps, that a bit is worth."""
@@ -102,7 +102,7 @@ def run_codebook_trial(session: CalibrationSession, sharing: CodebookRequest, si
         choose_batch_norm(session, session.normalizing)
         quality = measure_quality(session)
         changing = {id(w) for layer in session.batch_norms for w in (layer.moving_mean, layer.moving_variance)}
-        statistics = {i: TunedTensor(read_values(w)) for i, w in enumerate(model.weights) if id(w) in changing}
+        statistics = {i: FloatWeights(read_values(w)) for i, w in enumerate(model.weights) if id(w) in changing}
     finally:
         model.set_weights(before)
     others = sum(weight.size for weight in before) - sum(one.values.size for one in found.values())

@@ -29,7 +29,7 @@ from wcodec.codec.layout import (
 )
 from wcodec.codec.quantizers.product import assign, blocks, learn, lookup, shortened
 from wcodec.container.wire import CHUNK_WEIGHTS
-from wcodec.model import TunedTensor, VectorCodebook
+from wcodec.model import TableWeights, TunedTensor, VectorCodebook, VectorWeights
 
 Codes = npt.NDArray[np.int32]
 Places = npt.NDArray[np.intp]
@@ -110,7 +110,7 @@ def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: f
 
 def _as_tuned(values: Float32, shared: VectorCodebook | None) -> TunedTensor:
     """Coded by their vectors, or by a table of the values that they have."""
-    return TunedTensor(values, shared=shared) if shared else TunedTensor(values, how="table")
+    return VectorWeights(values, shared) if shared else TableWeights(values)
 
 
 def _from_rows(rows: Float32, shape: tuple[int, ...], layout: int) -> Float32:

@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from wcodec.calibration.gptq import Float32, Float64, damp, feedback_matrix, gptq_round
 from wcodec.codec.dequantization import round_step
-from wcodec.codec.plan import Plan
+from wcodec.codec.plan import Plan, UniformPlan
 from wcodec.codec.statistics import is_weight, look
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
-from wcodec.model import Model, Tensor, TunedTensor
+from wcodec.model import Model, StepWeights, Tensor, TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.modelfiles.zip_members import ZIP_ERRORS
 from wcodec.planning.allocation import plan_model
@@ -66,7 +66,12 @@ def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 
         for name, plan, number in _match_names(moments.name, model, given, plans):
             tensor = model.tensors[number]
             weights = to_float32(tensor.read(), tensor.dtype)
-            if not is_weight(tensor) or plan.how != "uniform" or plan.prune or not np.isfinite(weights).all():
+            if (
+                not is_weight(tensor)
+                or not isinstance(plan, UniformPlan)
+                or plan.prune
+                or not np.isfinite(weights).all()
+            ):
                 plain.append(tensor.name)
                 continue
             one = _round_tensor(tensor, weights, given[name], round_step(plan.step), model.kind in UNITS_FIRST)
@@ -126,7 +131,7 @@ def _round_tensor(
     values = levels * np.float32(step)
     error = (values - matrix).astype(np.float64)
     shaped = np.ascontiguousarray(values.T if turned else values).reshape(tensor.shape)
-    return TunedTensor(shaped, step), _output_power(error, moments), _output_power(matrix.astype(np.float64), moments)
+    return StepWeights(shaped, step), _output_power(error, moments), _output_power(matrix.astype(np.float64), moments)
 
 
 def _round_with_feedback(name: str, scaled: Float32, moments: Float64) -> Float32:

@@ -15,7 +15,7 @@ from wcodec.calibration.quantizable_weights import estimate_bytes, initial_steps
 from wcodec.calibration.session import CalibrationSession, choose_batch_norm
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import kl_divergence
-from wcodec.model import TunedTensor
+from wcodec.model import FloatWeights, StepWeights, TunedTensor
 
 MAX_FACTOR: Final = 8.0
 """Most that balancing multiplies or divides a step by."""
@@ -118,10 +118,10 @@ def tuned_tensors(found: CalibrationResult, names: Mapping[int, tuple[str, ...]]
     names: of `tensor_names`.
     """
     rounded = {
-        name: TunedTensor(one.weights, one.step)
+        name: StepWeights(one.weights, one.step)
         for one in found.latents
         if one.step
         for name in names.get(one.index, ())
     }
-    taken_anew = {name: TunedTensor(values) for index, values in found.statistics for name in names.get(index, ())}
+    taken_anew = {name: FloatWeights(values) for index, values in found.statistics for name in names.get(index, ())}
     return rounded | taken_anew

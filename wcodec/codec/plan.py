@@ -1,15 +1,16 @@
-"""The plan of a tensor: how it is pruned, quantized and coded. `planning` makes plans, `codec` carries them out."""
+"""The plan of a tensor: how it is pruned, quantised and coded. `planning` makes plans, `codec` carries them out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from wcodec.errors import RecipeError
 from wcodec.model import VectorCodebook
 
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]
+Affine: TypeAlias = Literal["symmetric", "asymmetric", "binary"]
 
 
 @dataclass(frozen=True)
@@ -31,38 +32,99 @@ class Prune:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What one tensor gets, with every choice made that does not need its values a second time.
+class ExactPlan:
+    """The values come back bit for bit."""
 
-    how:       "exact"; "float": drop mantissa bits; "table": a codebook of all values; the others: see `quantize`.
-    prune:     None prunes nothing.
-    limit:     larger magnitudes, and what is not finite, are kept exactly beside the levels.
-    step:      distance of levels at which plain rounding has the error that is wanted, in units of the weights.
-    clusters:  size of the codebook, level 0 included; None where `step` decides. `start` and `block` as in Options.
-    few:       whether a codebook may stand in for "uniform" where values are few; transform: a rotated basis for taps.
-    bits:      of "symmetric" and "asymmetric"; outputs: where a tensor has them, if each has a step of its own.
-    mantissa:  bits of mantissa kept by "float"; kind: what values are rounded to before that.
-    given:     what learning chose in place of a codebook of `clusters`.
-    rate:      squared error, in units of the step, that a bit is worth; 0: plain rounding.
-    states:    of the trellis quantiser: 0, 4, 8 or 128.
+    effort: Effort = "normal"
+
+
+@dataclass(frozen=True)
+class _Lossy:
+    """What every plan that loses something has.
+
+    prune: None prunes nothing.
+    limit: larger magnitudes, and what is not finite, are stored exactly as outliers.
+    coder: "auto" or a name of `level_coders.FAMILIES`.
     """
 
-    how: Literal["exact", "float", "uniform", "kmeans", "table", "product", "symmetric", "asymmetric", "binary"]
     prune: Prune | None = None
     limit: float = float("inf")
-    step: float = 0.0
-    clusters: int | None = None
-    block: int | None = None
-    given: VectorCodebook | None = field(default=None, compare=False)
-    start: Start = "linear"
-    bits: int = 8
-    outputs: Literal["", "first", "last"] = ""
+    coder: str = "auto"
+    effort: Effort = "normal"
+
+
+@dataclass(frozen=True)
+class FloatPlan(_Lossy):
+    """Mantissa bits are dropped.
+
+    mantissa: bits that are kept; dtype: the type that values are rounded to before that.
+    """
+
     mantissa: int = 23
-    kind: Literal["float32", "float16", "bfloat16"] = "float32"
-    rate: float = 0.0
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True)
+class UniformPlan(_Lossy):
+    """Integers times a step, plain or by a trellis, of the weights or of a transform of them.
+
+    step:      in units of the weights; plain rounding by it has the error that is wanted.
+    lambda_:   squared error, in units of step^2, that a bit is worth; 0: plain rounding.
+    states:    of the trellis; 0: none.
+    few:       whether a codebook may stand in where the tensor has few different values.
+    transform: whether a transform may be tried.
+    """
+
+    step: float = 0.0
+    lambda_: float = 0.0
     states: Literal[0, 4, 8, 128] = 0
     few: bool = False
     transform: bool = True
-    coder: str = "auto"
-    effort: Effort = "normal"
+
+
+@dataclass(frozen=True)
+class CodebookPlan(_Lossy):
+    """A codebook of single weights by k-means; without `clusters` and `step`: of all values that the tensor has.
+
+    clusters: entries of the codebook, level 0 included; None where `step` and `lambda_` (as in `UniformPlan`) decide.
+    start:    the first centroids; seed: of random ones.
+    """
+
+    clusters: int | None = None
+    step: float = 0.0
+    lambda_: float = 0.0
+    start: Start = "linear"
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class ProductPlan(_Lossy):
+    """A codebook of blocks of weights (product quantisation); a tensor without rows is coded by `step` alone.
+
+    clusters, step, lambda_: as in `CodebookPlan`.
+    block: weights that share a code; None: chosen by the shape.
+    given: the codebook that training chose, in place of one that is learned.
+    """
+
+    clusters: int | None = None
+    step: float = 0.0
+    lambda_: float = 0.0
+    block: int | None = None
+    given: VectorCodebook | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class AffinePlan(_Lossy):
+    """Integers of a few bits (`quantizers.affine`).
+
+    outputs: the axis of the tensor's outputs where each has a step of its own; "": one step for all weights.
+    """
+
+    how: Affine = "symmetric"
+    bits: int = 8
+    outputs: Literal["", "first", "last"] = ""
+
+
+Plan: TypeAlias = ExactPlan | FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan
+"""What one tensor gets, with every choice made that does not need its values a second time."""
+LossyPlan: TypeAlias = FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan

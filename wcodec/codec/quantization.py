@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +39,9 @@ from wcodec.codec.layout import (
     spread,
     view_shape,
 )
-from wcodec.codec.plan import Plan
+from wcodec.codec.plan import AffinePlan, CodebookPlan, FloatPlan, LossyPlan, ProductPlan, UniformPlan
 from wcodec.codec.quantizers import product
-from wcodec.codec.quantizers.affine import Affine, affine_levels, row_steps
+from wcodec.codec.quantizers.affine import affine_levels, row_steps
 from wcodec.codec.quantizers.few_values import few_values
 from wcodec.codec.quantizers.kmeans import assign, cluster, codebook_of
 from wcodec.codec.quantizers.transform import MAX_SIDE, Basis, basis_of, dct_basis, forward, second_moments
@@ -59,23 +58,40 @@ _SAMPLE = 1 << 16
 _PASSES = {"fast": 1, "normal": 3, "best": 6}
 """How often the trellis learns its prices."""
 _ABOUT_AS_MANY = 1.05
-"""Bytes of an exact codebook, over those of a quantiser that loses, for which no loss is the better bargain."""
-_AFFINE: dict[str, Affine] = {how: how for how in get_args(Affine)}
+"""An exact codebook is preferred if it costs at most this many times the bytes of the lossy quantiser."""
 _SPACING = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 
 
-def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
+def choose(weights: Float32, plan: LossyPlan) -> tuple[int, Rule]:
     """The layout and the rule with the smallest cost on a sample of the weights."""
-    if plan.how == "float":
-        return VECTOR, _float_rule(_shorter(weights, plan), plan.mantissa)
-    if plan.how in _AFFINE:
-        return _affine_choice(weights, _AFFINE[plan.how], plan)
     layouts = [family for family in map(partial(_scannable, weights.shape), families(weights.shape)) if family]
     layouts = layouts or [(VECTOR,)]
     first = layouts[0][0]
-    if plan.how in {"kmeans", "table"} or (plan.how == "product" and first != VECTOR):
-        return _codebook_choice(weights, first, plan)
+    match plan:
+        case FloatPlan():
+            return VECTOR, _float_rule(_shorter(weights, plan), plan.mantissa)
+        case AffinePlan():
+            return _affine_choice(weights, plan)
+        case CodebookPlan():
+            return first, _table_rule(weights, plan)
+        case ProductPlan():
+            return _product_choice(weights, first, plan)
+        case UniformPlan():
+            return _uniform_or_table(weights, layouts, plan)
+
+
+def _product_choice(weights: Float32, layout: int, plan: ProductPlan) -> tuple[int, Rule]:
+    if plan.given:
+        return plan.given.layout, Product(product.Vectors(plan.given.entries, plan.given.step))
+    if layout == VECTOR:  # no rows to take blocks of
+        return layout, Step(round_step(plan.step))
+    return layout, _product_rule(weights, layout, plan)
+
+
+def _uniform_or_table(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan) -> tuple[int, Rule]:
+    """The uniform choice, or a table of the tensor's values where they are few and it costs about as much."""
+    first = layouts[0][0]
     layout, rule = _uniform_choice(weights, layouts, plan)
     values = few_values(weights) if plan.few else None
     if values is None:
@@ -87,7 +103,7 @@ def choose(weights: Float32, plan: Plan) -> tuple[int, Rule]:
     return (own, table) if _true_cost(weights, own, table, plan) <= most else (layout, rule)
 
 
-def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: Plan) -> tuple[int, Rule]:
+def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan) -> tuple[int, Rule]:
     step = round_step(plan.step * _SPACING[plan.states])
     choices = [(family, rule) for family in layouts for rule in _uniform_rules(weights, family[0], step, plan)]
     if plan.effort == "fast":
@@ -100,31 +116,34 @@ def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: 
     return min(family, key=lambda layout: _cost(weights, layout, rule)) if family[1:] else family[0], rule
 
 
-def quantized(part: Float32, rule: Rule, plan: Plan) -> Levels:
+def quantized(part: Float32, rule: Rule, plan: LossyPlan) -> Levels:
     """levels int32[rows, channels, taps] of weights float32[rows, channels, taps] under the rule."""
+    if isinstance(plan, AffinePlan) and isinstance(rule, Rows | Step):
+        steps = rule.steps if isinstance(rule, Rows) else np.full(len(part), rule.step, np.float32)
+        return affine_levels(part, steps, plan.how)
+    lambda_ = plan.lambda_ if isinstance(plan, UniformPlan | ProductPlan) else 0.0
     match rule:
         case Table():
             return assign(part, rule.codebook)
-        case Rows() | Step() if plan.how in _AFFINE or isinstance(rule, Rows):
-            steps = rule.steps if isinstance(rule, Rows) else np.full(len(part), rule.step, np.float32)
-            return affine_levels(part, steps, _AFFINE.get(plan.how, "symmetric"))
         case Step():
-            return quantize(part / np.float32(rule.step), rule.states, plan.rate, _PASSES[plan.effort])
+            return quantize(part / np.float32(rule.step), rule.states, lambda_, _PASSES[plan.effort])
         case Transform():
             vectors = part.reshape(len(part), -1, len(rule.basis.matrix))
             turned = forward(vectors, rule.basis).reshape(part.shape)
-            return quantize(turned / np.float32(rule.step), rule.states, plan.rate, _PASSES[plan.effort])
+            return quantize(turned / np.float32(rule.step), rule.states, lambda_, _PASSES[plan.effort])
         case Float():
-            codes = _magnitude_codes(_shorter(part, plan), rule.shift)
+            codes = _magnitude_codes(_shorter(part, plan) if isinstance(plan, FloatPlan) else part, rule.shift)
             return (np.where(part < 0, -1, 1) * np.where(codes, codes - rule.offset, 0)).astype(np.int32)
         case Product():
             vectors = product.blocks(part.reshape(len(part), -1), rule.codebook.block)
             return product.assign(vectors, rule.codebook).reshape(len(part), -1, 1)
+        case Rows():
+            raise TypeError(f"{type(plan).__name__}: expected no steps by rows")
 
 
-def coders_of(rule: Rule, plan: Plan) -> tuple[str, ...]:
+def coders_of(rule: Rule, plan: LossyPlan) -> tuple[str, ...]:
     """The level coders worth trying. Codes of vectors, and of a few values, may have little that contexts can tell."""
-    codes = isinstance(rule, Product) or (plan.few and isinstance(rule, Table))
+    codes = isinstance(rule, Product) or (isinstance(plan, UniformPlan) and isinstance(rule, Table))
     return ("dense", "context") if codes and plan.coder == "auto" else FAMILIES[plan.coder]
 
 
@@ -133,7 +152,7 @@ def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ..
     return tuple(layout for layout in family if prod(view_shape(shape, layout)[1:]) <= CHUNK_WEIGHTS)
 
 
-def _uniform_rules(weights: Float32, layout: int, step: float, plan: Plan) -> Iterator[Rule]:
+def _uniform_rules(weights: Float32, layout: int, step: float, plan: UniformPlan) -> Iterator[Rule]:
     """The rules worth trying. Turning the rows of a matrix pays where there are many for each entry of the basis."""
     rows, channels, _ = view_shape(weights.shape, layout)
     height, width = spatial(weights.shape, layout) if layout in WITH_TAPS else (1, 1)
@@ -155,38 +174,32 @@ def _klt(weights: Float32, layout: int, taps: int) -> Basis:
     return basis_of(np.sum(list(every), 0))
 
 
-def _codebook_choice(weights: Float32, layout: int, plan: Plan) -> tuple[int, Rule]:
-    if plan.given:
-        return plan.given.layout, Product(product.Vectors(plan.given.entries, plan.given.step))
-    return layout, _product_rule(weights, layout, plan) if plan.how == "product" else _table_rule(weights, plan)
-
-
-def _table_rule(weights: Float32, plan: Plan) -> Table:
+def _table_rule(weights: Float32, plan: CodebookPlan) -> Table:
     survivors = weights.reshape(-1)
-    spread_of_values = float(survivors.max()) - float(survivors.min())
-    if plan.how == "table":
-        return Table(codebook_of(survivors))
     if plan.clusters:
         return Table(cluster(survivors, plan.clusters - 1, plan.start, plan.seed))
+    if not plan.step:
+        return Table(codebook_of(survivors))
+    spread_of_values = float(survivors.max()) - float(survivors.min())
     clusters = int(np.clip(round(spread_of_values / plan.step), 2, 1 << 12))
-    return Table(cluster(survivors, clusters, plan.start, plan.seed, rate=plan.rate * plan.step**2))
+    return Table(cluster(survivors, clusters, plan.start, plan.seed, rate=plan.lambda_ * plan.step**2))
 
 
-def _product_rule(weights: Float32, layout: int, plan: Plan) -> Product:
+def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> Product:
     """Blocks of a kernel's taps where they are few, else of four weights of a row."""
     rows, channels, taps = view_shape(weights.shape, layout)
     block = plan.block or (taps if _FEWEST <= taps <= MAX_TAPS else _BLOCK)
     vectors = product.blocks(spread(weights, layout).reshape(rows, -1), min(block, channels * taps))
-    rate = 0.0 if plan.clusters else plan.rate * plan.step**2
+    rate = 0.0 if plan.clusters else plan.lambda_ * plan.step**2
     return Product(product.learn(vectors, plan.clusters or _VECTORS, rate * vectors.shape[1], round_step))
 
 
-def _affine_choice(weights: Float32, how: Affine, plan: Plan) -> tuple[int, Rule]:
+def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Rule]:
     """A step for every output where that was asked, one for all weights otherwise."""
     layout = _outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
     if layout != VECTOR and _scannable(weights.shape, (layout,)):
-        return layout, Rows(row_steps(spread(weights, layout), how, plan.bits))
-    rule = Step(float(row_steps(weights.reshape(1, -1), how, plan.bits)[0]))
+        return layout, Rows(row_steps(spread(weights, layout), plan.how, plan.bits))
+    rule = Step(float(row_steps(weights.reshape(1, -1), plan.how, plan.bits)[0]))
     layouts = [layout for family in families(weights.shape) for layout in _scannable(weights.shape, family)]
     if plan.effort == "fast" or not layouts:
         return (layouts or [VECTOR])[0], rule
@@ -210,9 +223,9 @@ def _float_rule(weights: Float32, mantissa: int) -> Float:
     return Float(shift, int(codes[codes > 0].min(initial=1 << 31 >> shift)) - 1)
 
 
-def _shorter(weights: Float32, plan: Plan) -> Float32:
+def _shorter(weights: Float32, plan: FloatPlan) -> Float32:
     """Rounded as the shorter type has it, to nearest even."""
-    return weights if plan.kind == "float32" else to_float32(from_float(weights, plan.kind), plan.kind)
+    return weights if plan.dtype == "float32" else to_float32(from_float(weights, plan.dtype), plan.dtype)
 
 
 def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
@@ -223,11 +236,11 @@ def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
 
 def _cost(weights: Float32, layout: int, rule: Rule) -> float:
     """Bytes of the weights and of the rule's tables, judged by rows from the middle and plain rounding."""
-    plain = Plan("uniform", effort="fast", coder="context")
+    plain = UniformPlan(effort="fast", coder="context")
     return _true_cost(weights, layout, replace(rule, states=0), plain, _SAMPLE)
 
 
-def _true_cost(weights: Float32, layout: int, rule: Rule, plan: Plan, sample: int = 4 * _SAMPLE) -> float:
+def _true_cost(weights: Float32, layout: int, rule: Rule, plan: LossyPlan, sample: int = 4 * _SAMPLE) -> float:
     """The same, quantised and coded as planned."""
     every, channels, taps = view_shape(weights.shape, layout)
     rows = max(1, sample // max(1, channels * taps))

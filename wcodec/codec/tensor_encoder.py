@@ -14,7 +14,17 @@ from wcodec.codec.dequantization import Product, in_shape, rule_of_rows
 from wcodec.codec.entropy.level_coders import encode_chunk
 from wcodec.codec.layout import VECTOR, by_units, place, units
 from wcodec.codec.parallel import Map
-from wcodec.codec.plan import Effort, Plan
+from wcodec.codec.plan import (
+    AffinePlan,
+    CodebookPlan,
+    Effort,
+    ExactPlan,
+    FloatPlan,
+    LossyPlan,
+    Plan,
+    ProductPlan,
+    UniformPlan,
+)
 from wcodec.codec.pruning import prune_by
 from wcodec.codec.quantization import choose, coders_of, quantized
 from wcodec.codec.statistics import energy_of, irregular, is_weight
@@ -23,7 +33,16 @@ from wcodec.container.dtypes import Float32, from_float, mantissa_of, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.container.writer import Coded
 from wcodec.kernels.statistics import distance
-from wcodec.model import ITEM_BYTES, AnyArray, Tensor, TunedTensor
+from wcodec.model import (
+    ITEM_BYTES,
+    AnyArray,
+    SignWeights,
+    StepWeights,
+    TableWeights,
+    Tensor,
+    TunedTensor,
+    VectorWeights,
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +65,7 @@ def smaller(own: EncodedTensor, less: EncodedTensor) -> EncodedTensor:
 def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_map: Map) -> EncodedTensor:
     """One tensor's sections. Inverse: `decoder.decode_tensor`."""
     values = _fresh(tensor)
-    if plan.how == "exact":
+    if isinstance(plan, ExactPlan):
         return _exact(tensor, values, plan.effort, chunk_map)
     if tuned:
         plan = _plan_of(tuned, plan)
@@ -72,19 +91,21 @@ def _fresh(tensor: Tensor) -> AnyArray:
     return values if values.flags.writeable and values.flags.c_contiguous else values.copy("C")
 
 
-def _plan_of(tuned: TunedTensor, plan: Plan) -> Plan:
-    """What learning chose is coded as it is: integers by their step, short numbers with the bits that they have."""
-    if tuned.step:
-        return Plan("uniform", step=tuned.step, coder=plan.coder, effort=plan.effort, transform=False)
-    if tuned.how == "table":
-        return Plan("table", coder=plan.coder, effort=plan.effort)
-    if tuned.how == "signs":
-        return Plan("binary", outputs="last", coder=plan.coder, effort=plan.effort)
-    if tuned.shared:
-        return Plan("product", given=tuned.shared, coder=plan.coder, effort=plan.effort)
-    if plan.how != "float":
-        return plan
-    return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))
+def _plan_of(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
+    """The plan that codes tuned weights as they are: integers by their step, short numbers with the bits they have."""
+    coder, effort = plan.coder, plan.effort
+    match tuned:
+        case StepWeights() if tuned.step:
+            return UniformPlan(step=tuned.step, transform=False, coder=coder, effort=effort)
+        case TableWeights():
+            return CodebookPlan(coder=coder, effort=effort)
+        case SignWeights():
+            return AffinePlan(how="binary", outputs="last", coder=coder, effort=effort)
+        case VectorWeights():
+            return ProductPlan(given=tuned.codebook, coder=coder, effort=effort)
+    if isinstance(plan, FloatPlan):
+        return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))
+    return plan
 
 
 @dataclass(frozen=True)
@@ -100,7 +121,7 @@ class _Prepared:
     patches: npt.NDArray[np.uint8]
 
 
-def _lossy(tensor: Tensor, values: AnyArray, prepared: _Prepared, plan: Plan, chunk_map: Map) -> EncodedTensor:
+def _lossy(tensor: Tensor, values: AnyArray, prepared: _Prepared, plan: LossyPlan, chunk_map: Map) -> EncodedTensor:
     """The tensor's sections; `values` are overwritten by what they decode to."""
     original, kept, positions, patches = prepared.original, prepared.kept, prepared.positions, prepared.patches
     layout, rule = choose(kept, plan)

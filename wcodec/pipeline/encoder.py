@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from wcodec.codec.parallel import Map, tensor_by_tensor
-from wcodec.codec.plan import Plan
+from wcodec.codec.plan import ExactPlan, Plan
 from wcodec.codec.statistics import Look, is_weight, look_at
 from wcodec.codec.tensor_encoder import EncodedTensor, encode_tensor, smaller
 from wcodec.container.writer import Writer
@@ -108,8 +108,9 @@ def write_container(job: Job, target: Path) -> Encoded:
             return None
         tensor, plan = model.tensors[number], job.plans[number]
         own = encode_tensor(tensor, plan, job.tuned.get(tensor.name), chunk_map)
-        based = job.base if plan.how != "exact" and tensor.name not in job.tuned else None
-        less = difference(tensor, based) if based else None
+        if job.base is None or isinstance(plan, ExactPlan) or tensor.name in job.tuned:
+            return own
+        less = difference(tensor, job.base)
         if less is None:
             return own
         return smaller(own, encode_tensor(less, replace(plan, prune=None, limit=inf), None, chunk_map))

@@ -6,11 +6,20 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
-from wcodec.codec.plan import Plan, Prune
+from wcodec.codec.plan import (
+    Affine,
+    AffinePlan,
+    CodebookPlan,
+    ExactPlan,
+    FloatPlan,
+    Plan,
+    ProductPlan,
+    Prune,
+    UniformPlan,
+)
 from wcodec.codec.pruning import global_threshold
-from wcodec.codec.quantizers.affine import Affine
 from wcodec.codec.statistics import Survey, is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
@@ -23,7 +32,7 @@ _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
 _STATES: Literal[128] = 128
 _FINEST, _TURNED = 2.0**26, 2.0**22
 """Most steps to the largest weight: beyond them floats are as short as integers, and turned integers overflow."""
-_RATE = {0: 0.1, 128: 0.25}
+_LAMBDA = {0: 0.1, 128: 0.25}
 """Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
 
 
@@ -58,19 +67,19 @@ def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, s
     # Plain rounding by this step would have the asked error.
     step = size * (12.0 * (recipe.max_error or 0.0) * energy / max(1, regular)) ** 0.5
     shared = _shared_threshold([tensor for tensor, _ in weights], recipe)
-    plans = []
+    plans: list[Plan] = []
     for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True):
         if found is None or not found.regular or wish.options.lossless:
-            plans.append(Plan("exact", effort=recipe.effort))
+            plans.append(ExactPlan(recipe.effort))
         elif is_weight(tensor) or wish.named:
             own = relative * found.rms * (found.regular / largest) ** 0.25
             plain = plain_plan(model, wish.options, recipe, found.limit, shared or wish.options.prune)
             plans.append(plain or _weight_plan(tensor, wish, found, recipe, step or own, shared))
         else:
             mantissa = _mantissa(recipe)
-            kept = Plan("float", limit=found.limit, mantissa=mantissa, effort=recipe.effort)
+            kept = FloatPlan(limit=found.limit, mantissa=mantissa, effort=recipe.effort)
             shorter = shorter_plan(wish.options, recipe, found.limit, None)
-            exact = Plan("exact", effort=recipe.effort)
+            exact = ExactPlan(recipe.effort)
             plans.append(shorter or (exact if mantissa >= 23 else kept))
     return tuple(plans)
 
@@ -93,31 +102,22 @@ def _weight_plan(
     elif clusters and quantizer == "uniform":
         step, clusters = max(-found.low, found.high) / max(1, (clusters - 1) // 2), None
     if step <= 0.0:  # zeros, which training may have moved
-        return Plan("float", limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
+        return FloatPlan(limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
     peak, pruned = max(-found.low, found.high), shared or options.prune
     if quantizer == "uniform" and peak > step * _FINEST:
         if not pruned:
-            return Plan("exact", effort=recipe.effort)
+            return ExactPlan(recipe.effort)
         step = peak / _FINEST
     coder = coder_of(options, recipe)
     trellis = quantizer == "uniform" and coder != "huffman" and not options.prune
     states = _STATES if trellis else 0
-    return Plan(
-        how=cast(Literal["uniform", "kmeans", "product"], quantizer),
-        prune=pruned,
-        limit=found.limit,
-        step=step,
-        clusters=clusters,
-        block=options.block,
-        start=options.start or "linear",
-        rate=0.0 if options.prune or recipe.effort == "fast" else _RATE[states],
-        states=states,
-        few=few,
-        coder=coder,
-        effort=recipe.effort,
-        seed=recipe.seed,
-        transform=peak <= step * _TURNED,
-    )
+    lambda_ = 0.0 if options.prune or recipe.effort == "fast" else _LAMBDA[states]
+    common = pruned, found.limit, coder, recipe.effort
+    if quantizer == "kmeans":
+        return CodebookPlan(*common, clusters, step, lambda_, options.start or "linear", recipe.seed)
+    if quantizer == "product":
+        return ProductPlan(*common, clusters, step, lambda_, options.block)
+    return UniformPlan(*common, step, lambda_, states, few, peak <= step * _TURNED)
 
 
 def _mantissa(recipe: Recipe) -> int:
@@ -201,14 +201,15 @@ def plain_plan(model: Model, options: Options, recipe: Recipe, limit: float, pru
         return shorter_plan(options, recipe, limit, prune)
     if options.quantizer not in _AFFINE:
         return None
-    return Plan(
-        how=_AFFINE[options.quantizer],
-        prune=prune,
-        limit=limit,
-        bits=options.bits or 8,
-        outputs=("first" if model.kind in _OUTPUTS_FIRST else "last") if options.per_channel else "",
-        coder=coder_of(options, recipe),
-        effort=recipe.effort,
+    outputs: Literal["first", "last"] = "first" if model.kind in _OUTPUTS_FIRST else "last"
+    return AffinePlan(
+        prune,
+        limit,
+        coder_of(options, recipe),
+        recipe.effort,
+        _AFFINE[options.quantizer],
+        options.bits or 8,
+        outputs if options.per_channel else "",
     )
 
 
@@ -217,15 +218,7 @@ def shorter_plan(options: Options, recipe: Recipe, limit: float, prune: Prune | 
     if options.quantizer not in _SHORTER:
         return None
     kind, mantissa, most = _SHORTER[options.quantizer]
-    return Plan(
-        "float",
-        prune=prune,
-        limit=min(limit, most),
-        mantissa=mantissa,
-        kind=kind,
-        coder=coder_of(options, recipe),
-        effort=recipe.effort,
-    )
+    return FloatPlan(prune, min(limit, most), coder_of(options, recipe), recipe.effort, mantissa, kind)
 
 
 def coder_of(options: Options, recipe: Recipe) -> str:

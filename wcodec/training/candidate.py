@@ -16,7 +16,7 @@ from wcodec.container.dtypes import shortened
 from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import Truth, are_probabilities, hits_and_loss
-from wcodec.model import TunedTensor
+from wcodec.model import FloatWeights, StepWeights, TunedTensor
 from wcodec.training.flat_adam import Float32
 from wcodec.training.qat_state import Pupil, rounded
 
@@ -106,8 +106,8 @@ def put(model: Model, net: Net) -> None:
 
 def tuned(net: Net) -> dict[int, TunedTensor]:
     """What to code, by place in `model.weights`."""
-    found = {one.index: TunedTensor(one.weights, one.step) for one in net.rounded}
-    return found | {index: TunedTensor(values) for index, values in net.others}
+    found: dict[int, TunedTensor] = {one.index: StepWeights(one.weights, one.step) for one in net.rounded}
+    return found | {index: FloatWeights(values) for index, values in net.others}
 
 
 def moving(learner: Pupil) -> list[Weight]:

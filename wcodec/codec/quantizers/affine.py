@@ -9,15 +9,15 @@ and on until the levels fit into the bits asked for: nothing is ever clipped.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.codec.plan import Affine
+
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Levels = npt.NDArray[np.int32]
-Affine: TypeAlias = Literal["symmetric", "asymmetric", "binary"]
 
 _LOWEST, _HIGHEST = 0x0080, 0x7F7F
 """The upper halves of the least normal float32 and of the largest."""

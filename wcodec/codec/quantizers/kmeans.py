@@ -6,18 +6,18 @@ Sorted weights make a cluster a run, so a round costs a few binary searches, how
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.codec.plan import Start
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import kmeans as kernel
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Levels = npt.NDArray[np.int32]
-Start: TypeAlias = Literal["linear", "density", "kmeans++"]
 
 BLOCK: Final = 64
 ROUNDS: Final = 1000

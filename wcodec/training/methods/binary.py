@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wcodec.codec.quantizers.affine import affine_levels, row_steps
-from wcodec.model import TunedTensor
+from wcodec.model import SignWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Way, learned, survivors
 
@@ -57,7 +57,7 @@ class Signs:
         steps = row_steps(turned, "binary", 1)
         levels = affine_levels(turned, steps, "binary")
         signed = levels * steps.reshape(-1, *(1,) * (levels.ndim - 1))
-        return TunedTensor(np.ascontiguousarray(np.moveaxis(signed, 0, self.axis)), how="signs")
+        return SignWeights(np.ascontiguousarray(np.moveaxis(signed, 0, self.axis)))
 
 
 def signs(values: Float32) -> Way:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wcodec.codec.pruning import prune_by
-from wcodec.model import TunedTensor
+from wcodec.model import FloatWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Way, fixed, learned
 from wcodec.training.methods.sparsity_schedules import Schedule
@@ -48,7 +48,7 @@ class Pruned:
 
     def settled(self) -> TunedTensor:
         self.tick(1.0)
-        return TunedTensor(self.latent.values.numpy() * self.mask.numpy())
+        return FloatWeights(self.latent.values.numpy() * self.mask.numpy())
 
 
 def pruned(values: Float32, schedule: Schedule, *, forget: bool) -> Way:

@@ -13,7 +13,7 @@ import numpy as np
 
 from wcodec.container.dtypes import short
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.model import TunedTensor
+from wcodec.model import FloatWeights, TableWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32, restart
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Plain:
     def settled(self) -> TunedTensor:
         values = short(self.latent.values.numpy())
         # What has two dimensions (biases of a GRU) would be rounded again, as kernels are.
-        return TunedTensor(values, how="table" if values.ndim > 1 else "")
+        return TableWeights(values) if values.ndim > 1 else FloatWeights(values)
 
 
 def plain(values: Float32) -> Way:

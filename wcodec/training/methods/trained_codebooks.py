@@ -14,7 +14,7 @@ import numpy as np
 
 from wcodec.codec.quantizers.kmeans import assign, cluster
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.model import TunedTensor
+from wcodec.model import TableWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Way, fixed, learned, survivors
 
@@ -47,7 +47,7 @@ class Shared:
 
     def settled(self) -> TunedTensor:
         values = _half(self.latent.values.numpy())
-        return TunedTensor(values[self.members.numpy()] * self.mask.numpy(), how="table")
+        return TableWeights(values[self.members.numpy()] * self.mask.numpy())
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Points:
 
     def settled(self) -> TunedTensor:
         values = _half(self.latent.values.numpy())
-        return TunedTensor(values[self._nearest(tensorflow()).numpy()] * self.mask.numpy(), how="table")
+        return TableWeights(values[self._nearest(tensorflow()).numpy()] * self.mask.numpy())
 
 
 def shared(values: Float32, clusters: int, moved: Literal["sum", "mean"]) -> Way:

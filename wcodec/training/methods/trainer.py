@@ -17,7 +17,7 @@ from wcodec.container.dtypes import short
 from wcodec.evaluation.examples import Array
 from wcodec.evaluation.inference import pack_inputs
 from wcodec.evaluation.keras_backend import keras, silence_keras, tensorflow
-from wcodec.model import TunedTensor
+from wcodec.model import FloatWeights, TunedTensor
 from wcodec.training.epoch import School, drawn
 from wcodec.training.flat_adam import Float32, move
 from wcodec.training.losses import lesson_loss
@@ -121,12 +121,12 @@ def _statistics(model: Model, layers: list[Layer], school: School, chosen: set[i
     reestimate(model, layers, school.normalizing)
     places = {id(weight): index for index, weight in enumerate(model.weights)}
     found = {
-        places[id(weight)]: TunedTensor(short(read_values(weight)))
+        places[id(weight)]: FloatWeights(short(read_values(weight)))
         for layer in layers
         for weight in (layer.moving_mean, layer.moving_variance)
     }
     moved = {index: one for index, one in found.items() if index in chosen}
-    put(model, {index: TunedTensor(before[index]) for index in found} | moved)
+    put(model, {index: FloatWeights(before[index]) for index in found} | moved)
     return moved
 
 

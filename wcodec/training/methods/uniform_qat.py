@@ -13,7 +13,7 @@ import numpy as np
 
 from wcodec.codec.quantizers.affine import row_steps
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.model import TunedTensor
+from wcodec.model import StepWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Way, fixed, learned, survivors
 
@@ -45,7 +45,7 @@ class Integers:
 
     def settled(self) -> TunedTensor:
         self.tick(1.0)
-        return TunedTensor(self.shown(tensorflow()).numpy(), float(self.step.numpy()))
+        return StepWeights(self.shown(tensorflow()).numpy(), float(self.step.numpy()))
 
 
 def integers(values: Float32, bits: int) -> Way:
