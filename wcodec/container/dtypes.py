@@ -31,6 +31,10 @@ _NUMPY = {
     "uint64": "<u8",
     "int64": "<i8",
 }
+_NAMED = {"bfloat16", "float8_e4m3", "float8_e5m2", "bytes2", "bytes1"}
+DTYPE_OF_CODE = {np.dtype(code).str[1:]: name for name, code in _NUMPY.items() if name not in _NAMED}
+DTYPE_OF_CODE |= {"V1": "bytes1", "V2": "bytes2"}
+"""Tensor type by numpy's code without byte order ("f4"), as `.npy` and HDF5 spell it; V1 and V2 are opaque bytes."""
 
 
 def numpy_type(dtype: str) -> np.dtype[np.generic]:
@@ -56,7 +60,7 @@ def from_float(values: Float32 | Float64, dtype: str) -> AnyArray:
 
 
 def mantissa_of(values: Float32) -> int:
-    """Bits of mantissa, 0..23, that all of the float32 values have at most."""
+    """AnyArray of mantissa, 0..23, that all of the float32 values have at most."""
     bits = int(np.bitwise_or.reduce(np.ascontiguousarray(values).view(np.uint32), axis=None, initial=0)) & 0x7FFFFF
     return 23 - ((bits & -bits).bit_length() - 1) if bits else 0
 

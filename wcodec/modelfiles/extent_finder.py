@@ -21,7 +21,7 @@ from wcodec.modelfiles import detect as sniff
 from wcodec.modelfiles import keras_archive as archive
 from wcodec.modelfiles import npy, onnx, safetensors
 from wcodec.modelfiles import zip_members as members
-from wcodec.modelfiles.extents import BIG, OTHER, SUFFIXES, Extent, FileLayout, tidy
+from wcodec.modelfiles.extents import BIG_ENDIAN, OTHER, SUFFIXES, Extent, FileLayout, tidy
 from wcodec.modelfiles.hdf5 import reader as hdf5_read
 from wcodec.modelfiles.hdf5.types import tensor_dtype, type_text
 from wcodec.modelfiles.pytorch_storages import storage_types
@@ -81,7 +81,7 @@ def _dataset(name: str, dataset: h5d.DatasetID, origin: int) -> Extent | None:
     facts = TensorSpec(name, dtype, shape)
     if not 0 < facts.nbytes == dataset.get_storage_size():
         return None
-    return Extent(facts, origin + begin, BIG * (text[0] == ">"))
+    return Extent(facts, origin + begin, BIG_ENDIAN * (text[0] == ">"))
 
 
 def _keras(path: Path) -> Iterator[Extent]:
@@ -109,9 +109,7 @@ def _array(file: IO[bytes], name: str, begin: int, size: int) -> Iterator[Extent
 
 
 def _safetensors(path: Path) -> Iterator[Extent]:
-    start, entries = safetensors.entries_of(path)
-    for entry in entries:
-        yield Extent(entry.facts, start + entry.begin, layer=entry.facts.name.rpartition(".")[0])
+    yield from safetensors.extents_of(path)
 
 
 def _onnx(path: Path) -> Iterator[Extent]:

@@ -19,7 +19,7 @@ from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, REST, put_varint, ta
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
 from wcodec.model import ITEM_BYTES, AnyArray, Model, Tensor, TensorSpec
 
-BIG, FORTRAN = 1, 2
+BIG_ENDIAN, FORTRAN_ORDER = 1, 2
 """How an extent's bytes lie: elements with their highest byte first; the first dimension running fastest."""
 DIGEST, APART = 1, 2
 """Flags of a skeleton: a SHA-256 of the whole file follows; the template is the last tensor."""
@@ -87,7 +87,7 @@ def tidy(source: int, length: int, extents: Sequence[Extent]) -> FileLayout:
         if odd or facts.name in names or extent.begin < at or extent.end > length or not _encodable(facts.name):
             continue
         names.add(facts.name)
-        kept.append(replace(extent, flags=extent.flags & ~FORTRAN) if len(facts.shape) < 2 else extent)
+        kept.append(replace(extent, flags=extent.flags & ~FORTRAN_ORDER) if len(facts.shape) < 2 else extent)
         at = extent.end
     return FileLayout(source, length, tuple(kept))
 
@@ -127,7 +127,7 @@ def parse(skeleton: bytes, tensors: Sequence[TensorSpec]) -> Parsed:
     for facts in tensors[:-1] if flags & APART else tensors:
         gap, at = take_varint(skeleton, at)
         extent = Extent(facts, end + (gap >> 2), gap & 3)
-        if extent.flags & FORTRAN and len(facts.shape) < 2:
+        if extent.flags & FORTRAN_ORDER and len(facts.shape) < 2:
             raise CorruptError(f"skeleton, tensor {facts.name}: expected two dimensions where their order is told")
         extents.append(extent)
         end = extent.end
@@ -183,8 +183,8 @@ def as_it_lies(values: AnyArray, extent: Extent) -> bytes:
     """The bytes of an extent for its values[shape]. Inverse: `read`."""
     if values.dtype.itemsize != ITEM_BYTES[extent.facts.dtype]:
         raise CorruptError(f"{extent.facts.name}: expected values of type {extent.facts.dtype}, got {values.dtype}")
-    stored = values.byteswap() if extent.flags & BIG else values
-    return stored.tobytes("F" if extent.flags & FORTRAN else "C")
+    stored = values.byteswap() if extent.flags & BIG_ENDIAN else values
+    return stored.tobytes("F" if extent.flags & FORTRAN_ORDER else "C")
 
 
 def read(path: Path, extent: Extent) -> AnyArray:
@@ -195,6 +195,12 @@ def read(path: Path, extent: Extent) -> AnyArray:
     return read_part(path, extent, 0, extent.facts.count).reshape(extent.facts.shape)
 
 
+def tensor_of(path: Path, extent: Extent) -> Tensor:
+    """The tensor whose values are an extent of the file."""
+    facts = extent.facts
+    return Tensor(facts.name, facts.dtype, facts.shape, extent.layer, extent.exact, partial(read, path, extent))
+
+
 def read_part(path: Path, extent: Extent, start: int, count: int) -> AnyArray:
     """Values `start` to `start + count` of an extent, in C order; reads little more than these.
 
@@ -203,7 +209,7 @@ def read_part(path: Path, extent: Extent, start: int, count: int) -> AnyArray:
     facts = extent.facts
     stored = numpy_type(facts.dtype)
     try:
-        if extent.flags & FORTRAN:
+        if extent.flags & FORTRAN_ORDER:
             values = _rows(np.memmap(path, stored, "r", extent.begin, facts.shape[::-1]).T, start, count)
         else:
             values = np.fromfile(path, stored, count, offset=extent.begin + start * stored.itemsize)
@@ -211,7 +217,7 @@ def read_part(path: Path, extent: Extent, start: int, count: int) -> AnyArray:
         raise ModelFileError(f"{path}, {facts.name}: cannot be read: {error}") from error
     if values.size != count:
         raise ModelFileError(f"{path}, {facts.name}: expected {count} values, got {values.size}")
-    return values.byteswap() if extent.flags & BIG else values
+    return values.byteswap() if extent.flags & BIG_ENDIAN else values
 
 
 def _rows(whole: AnyArray, start: int, count: int) -> AnyArray:
@@ -245,8 +251,5 @@ def model_of(path: Path, layout: FileLayout) -> Model:
         for begin, end in layout.gaps():
             file.seek(begin)
             rest += file.read(end - begin)
-    tensors = tuple(
-        Tensor(one.facts.name, one.facts.dtype, one.facts.shape, one.layer, one.exact, partial(read, path, one))
-        for one in layout.extents
-    )
+    tensors = tuple(tensor_of(path, one) for one in layout.extents)
     return Model("file", tensors, pack(layout, None, bytes(rest)), layout.length)

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from wcodec.errors import ModelFileError
-from wcodec.model import Model, TensorSpec
-from wcodec.modelfiles.extents import BIG, FORTRAN, SUFFIXES, Extent, model_of, tidy
-from wcodec.modelfiles.npz import TYPES, parse_header
+from wcodec.model import Model
+from wcodec.modelfiles.extents import BIG_ENDIAN, FORTRAN_ORDER, SUFFIXES, Extent, model_of, tidy
+from wcodec.modelfiles.npz import parse_header, spec_of
 
 NAME = "array"
 
@@ -33,11 +32,6 @@ def extent_of(file: IO[bytes], name: str, begin: int, size: int) -> Extent:
     Raises: ModelFileError.
     """
     header = parse_header(file, name)
-    dtype = TYPES.get(header.descr[1:])
-    if dtype is None:
-        raise ModelFileError(f"{name}: arrays of type {header.descr} are not supported; --lossless takes any file")
-    facts = TensorSpec(name.removesuffix(".npy"), dtype, header.shape)
-    if header.bytes + facts.nbytes != size:
-        raise ModelFileError(f"{name}: expected {header.bytes + facts.nbytes} bytes, got {size}")
-    flags = BIG * (header.descr[0] == ">") | FORTRAN * (header.fortran and facts.count > 0)
+    facts = spec_of(header, name, size, name)
+    flags = BIG_ENDIAN * (header.descr[0] == ">") | FORTRAN_ORDER * (header.fortran and facts.count > 0)
     return Extent(facts, begin + header.bytes, flags)

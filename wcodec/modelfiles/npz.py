@@ -15,6 +15,7 @@ from typing import IO
 
 import numpy as np
 
+from wcodec.container.dtypes import DTYPE_OF_CODE
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import CorruptError, ModelFileError
 from wcodec.model import AnyArray, Model, Tensor, TensorSpec
@@ -22,12 +23,8 @@ from wcodec.modelfiles import zip_members as members
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000
-TYPES = {
-    np.dtype(name).str[1:]: name
-    for name in ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64",
-                 "int64", "bool", "complex64", "complex128")
-} | {"V1": "bytes1", "V2": "bytes2"}  # fmt: skip
-FORTRAN, BIG = 1, 2
+NPY_FORTRAN, NPY_BIG_ENDIAN = 1, 2
+"""Flags of an array in the skeleton, by the numbers that it has there (an extent's are others)."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +55,12 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
                 where = f"{path}, {info.filename}"
                 with archive.open(info) as file:
                     header = parse_header(file, where)
-                dtype = TYPES.get(header.descr[1:])
-                if dtype is None:
-                    raise ModelFileError(f"{where}: arrays of type {header.descr} are not supported")
-                facts = TensorSpec(info.filename.removesuffix(".npy"), dtype, header.shape)
-                if header.bytes + facts.nbytes != info.file_size:
-                    raise ModelFileError(f"{where}: expected {header.bytes + facts.nbytes} bytes, got {info.file_size}")
-                flags = FORTRAN * header.fortran | BIG * (header.descr[0] == ">")
+                facts = spec_of(header, info.filename, info.file_size, where)
+                flags = NPY_FORTRAN * header.fortran | NPY_BIG_ENDIAN * (header.descr[0] == ">")
                 kept.append(members.described(info, members.TENSORS, bytes([flags, header.version])))
                 layer = facts.name.rpartition("/")[0]
                 reader = partial(_read, archive, lock, info, header, facts)
-                tensors.append(Tensor(facts.name, dtype, header.shape, layer, False, reader))
+                tensors.append(Tensor(facts.name, facts.dtype, header.shape, layer, False, reader))
         yield Model("npz", tuple(tensors), members.pack(kept), path.stat().st_size)
 
 
@@ -89,8 +81,8 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iter
             if tensor is None or tensor.shape != facts.shape:
                 raise CorruptError(f"{facts.name}: expected values of shape {facts.shape}, got others")
             flags, version = member.content
-            stored = tensor.byteswap() if flags & BIG else tensor
-            order = stored.T if flags & FORTRAN else stored
+            stored = tensor.byteswap() if flags & NPY_BIG_ENDIAN else tensor
+            order = stored.T if flags & NPY_FORTRAN else stored
             info = member.info()
             header = _header_bytes(facts, flags, version)
             info.file_size = len(header) + tensor.nbytes
@@ -125,16 +117,30 @@ def parse_header(file: IO[bytes], where: str) -> Header:
     return Header(head[6], descr, fortran is True, shape, 8 + wide + length)
 
 
+def spec_of(header: Header, name: str, size: int, where: str) -> TensorSpec:
+    """The tensor in the member `name`, which has `size` bytes.
+
+    Raises: ModelFileError for arrays that are no numbers, and where the size is not that of the values.
+    """
+    dtype = DTYPE_OF_CODE.get(header.descr[1:])
+    if dtype is None:
+        raise ModelFileError(f"{where}: arrays of type {header.descr} are not supported; --lossless takes any file")
+    facts = TensorSpec(name.removesuffix(".npy"), dtype, header.shape)
+    if header.bytes + facts.nbytes != size:
+        raise ModelFileError(f"{where}: expected {header.bytes + facts.nbytes} bytes, got {size}")
+    return facts
+
+
 def _header_bytes(facts: TensorSpec, flags: int, version: int) -> bytes:
     """What numpy itself writes: the dictionary, spaces up to a multiple of 64 bytes, a line feed."""
-    text = {name: code for code, name in TYPES.items()}.get(facts.dtype)
+    text = {name: code for code, name in DTYPE_OF_CODE.items()}.get(facts.dtype)
     if text is None:
         raise CorruptError(f"{facts.name}: .npy has no type {facts.dtype}")
-    descr = ("|" if text[0] in "Vb" or text in ("u1", "i1") else ">" if flags & BIG else "<") + text
-    said = f"{{'descr': {descr!r}, 'fortran_order': {bool(flags & FORTRAN)}, 'shape': {facts.shape!r}, }}".encode()
+    descr = ("|" if text[0] in "Vb" or text in ("u1", "i1") else ">" if flags & NPY_BIG_ENDIAN else "<") + text
+    said = f"{{'descr': {descr!r}, 'fortran_order': {bool(flags & NPY_FORTRAN)}, 'shape': {facts.shape!r}, }}".encode()
     if facts.shape:
         # numpy leaves room for the growing axis to take 21 digits.
-        said += b" " * (21 - len(str(facts.shape[-1 if flags & FORTRAN else 0])))
+        said += b" " * (21 - len(str(facts.shape[-1 if flags & NPY_FORTRAN else 0])))
     wide = 2 if version == 1 else 4
     total = -(-(8 + wide + len(said) + 1) // 64) * 64
     length = total - 8 - wide

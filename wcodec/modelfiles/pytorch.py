@@ -15,19 +15,15 @@ import numpy as np
 from wcodec.container.dtypes import numpy_type
 from wcodec.errors import ModelFileError
 from wcodec.model import AnyArray, Model, Tensor
-from wcodec.modelfiles.safetensors import canonical_skeleton
+from wcodec.modelfiles.safetensors import NAMES, canonical_skeleton
 
 if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
 
 
 MAX_DEPTH = 16
-TYPES = {
-    "float32": "float32", "float16": "float16", "bfloat16": "bfloat16", "float64": "float64", "int64": "int64",
-    "int32": "int32", "int16": "int16", "int8": "int8", "uint8": "uint8", "bool": "bool", "complex64": "complex64",
-    "uint16": "uint16", "uint32": "uint32", "uint64": "uint64", "float8_e4m3fn": "float8_e4m3",
-    "float8_e5m2": "float8_e5m2",
-}  # fmt: skip
+TYPES = {dtype: dtype for dtype in NAMES if dtype != "float8_e4m3"} | {"float8_e4m3fn": "float8_e4m3"}
+"""Tensor type by PyTorch's name of it: all that `.safetensors` has."""
 OPTIMIZER = "optimizer"
 
 

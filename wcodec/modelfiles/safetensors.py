@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from wcodec.container.wire import MAX_DIMS, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError
-from wcodec.model import AnyArray, Model, Tensor, TensorSpec
+from wcodec.model import AnyArray, Model, TensorSpec
+from wcodec.modelfiles.extents import Extent, tensor_of
 from wcodec.modelfiles.hdf5.layers import Json
 
 CANONICAL, VERBATIM = 0, 1
@@ -24,7 +24,6 @@ TYPES = {
     "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool", "C64": "complex64",
 }  # fmt: skip
 NAMES = {ours: theirs for theirs, ours in TYPES.items()}
-_IN_MEMORY = {"bfloat16": "<u2", "float8_e4m3": "u1", "float8_e5m2": "u1"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,10 @@ class Entry:
     facts: TensorSpec
     begin: int
     end: int
+
+    def extent(self, start: int) -> Extent:
+        """In the file, whose header ends at `start`."""
+        return Extent(self.facts, start + self.begin, layer=self.facts.name.rpartition(".")[0])
 
 
 @contextmanager
@@ -55,7 +58,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     else:
         skeleton.append(VERBATIM)
         skeleton += header
-    tensors = tuple(_tensor(path, entry, start) for entry in entries)
+    tensors = tuple(tensor_of(path, entry.extent(start)) for entry in entries)
     yield Model("safetensors", tensors, bytes(skeleton), size)
 
 
@@ -72,14 +75,14 @@ def canonical_skeleton(tensors: Sequence[TensorSpec]) -> bytes:
     return bytes(skeleton)
 
 
-def entries_of(path: Path) -> tuple[int, list[Entry]]:
-    """Where the values begin, and the tensors.
+def extents_of(path: Path) -> list[Extent]:
+    """Where the tensors lie.
 
     Raises: ModelFileError.
     """
     size = path.stat().st_size
     start, header = _header(path, size)
-    return start, _parsed(path, header, size - start)[1]
+    return [entry.extent(start) for entry in _parsed(path, header, size - start)[1]]
 
 
 def _header(path: Path, size: int) -> tuple[int, bytes]:
@@ -192,20 +195,3 @@ def _json(value: Json) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _tensor(path: Path, entry: Entry, start: int) -> Tensor:
-    facts = entry.facts
-    layer = facts.name.rpartition(".")[0]
-    return Tensor(facts.name, facts.dtype, facts.shape, layer, read=partial(_read, path, entry, start))
-
-
-def _read(path: Path, entry: Entry, start: int) -> AnyArray:
-    """Values of one tensor."""
-    facts = entry.facts
-    dtype = np.dtype(_IN_MEMORY.get(facts.dtype, facts.dtype)).newbyteorder("<")
-    try:
-        values = np.fromfile(path, dtype, facts.count, offset=start + entry.begin)
-    except (OSError, MemoryError) as error:
-        raise ModelFileError(f"{path}, {facts.name}: cannot be read: {error}") from error
-    if values.size != facts.count:
-        raise ModelFileError(f"{path}, {facts.name}: expected {facts.count} values, got {values.size}")
-    return values.reshape(facts.shape)

@@ -17,7 +17,7 @@ from wcodec.codec.tensor_decoder import Sections, open_sections
 from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import AnyArray, TensorSpec
-from wcodec.modelfiles.extents import BIG, FORTRAN, Extent, Parsed, as_it_lies, parse
+from wcodec.modelfiles.extents import BIG_ENDIAN, FORTRAN_ORDER, Extent, Parsed, as_it_lies, parse
 from wcodec.pipeline.base_file import BaseFile
 
 Sink = Callable[[int, memoryview | bytes], object]
@@ -85,9 +85,9 @@ class Work:
             values = sections.chunk(self.number)
         except ContainerError as error:
             raise type(error)(f"{self.opened.facts.name or 'template'}: {error}") from error
-        stored = values.byteswap() if self.extent and self.extent.flags & BIG else values
+        stored = values.byteswap() if self.extent and self.extent.flags & BIG_ENDIAN else values
         raw = memoryview(stored.view(np.uint8).data)
-        if self.extent and not self.extent.flags & FORTRAN:
+        if self.extent and not self.extent.flags & FORTRAN_ORDER:
             sink(self.extent.begin + self.number * sections.head.chunk_units * values.itemsize, raw)
         return values, raw
 
@@ -191,7 +191,7 @@ def _extent(extent: Extent, chunks: Iterator[DecodedChunk], digest: int, whole: 
     held: list[AnyArray] = []
     for values, stored in chunks:
         crc = zlib.crc32(values.data, crc)
-        if extent.flags & FORTRAN:
+        if extent.flags & FORTRAN_ORDER:
             held.append(values)
         else:
             whole.written(stored)

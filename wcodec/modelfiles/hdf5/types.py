@@ -13,15 +13,11 @@ import h5py
 import numpy as np
 from h5py import h5t
 
+from wcodec.container.dtypes import DTYPE_OF_CODE
 from wcodec.errors import CorruptError, ModelFileError
 
 _PADDINGS = {"t": h5t.STR_NULLTERM, "n": h5t.STR_NULLPAD, "s": h5t.STR_SPACEPAD}
 _CHARACTERS = {"a": h5t.CSET_ASCII, "u": h5t.CSET_UTF8}
-_TENSORS = {
-    np.dtype(name).str[1:]: name
-    for name in ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64",
-                 "int64", "bool", "complex64", "complex128")
-} | {"V1": "bytes1", "V2": "bytes2"}  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -70,7 +66,7 @@ def type_text(type_id: h5t.TypeID, where: str) -> str:
 
 def tensor_dtype(text: str) -> str | None:
     """The tensor type (`wire.DTYPES`) of an element type; None where it is no tensor's."""
-    return _TENSORS.get(text[1:]) if text[0] != "s" else None
+    return DTYPE_OF_CODE.get(text[1:]) if text[0] != "s" else None
 
 
 _CLASSES = {
