@@ -1,4 +1,4 @@
-"""Dask's connect_workers as an executor."""
+"""Dask's workers as an executor."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from wcodec.errors import RecipeError, WcodecError
 
 @contextmanager
 def connect_workers(url: str | None) -> Iterator[Executor | None]:
-    """The connect_workers behind a scheduler; None where none is asked for.
+    """The workers of a scheduler as an executor; None where there is no `url`.
 
-    Raises: RecipeError where Dask is not installed, WcodecError where nobody answers.
+    Raises: RecipeError where Dask is not installed, WcodecError where the scheduler does not answer.
     """
     if url is None:
         yield None

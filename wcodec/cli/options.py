@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from wcodec.cli.output_paths import check_target
 from wcodec.errors import RecipeError, WcodecError
@@ -20,6 +21,41 @@ def add_input_options(learning: argparse._ArgumentGroup) -> None:
         "--import", dest="imports", metavar="MODULE", action="append", default=[], help="has own layers"
     )
     learning.add_argument("--unsafe", action="store_true", help="let the model file run code of its own")
+
+
+class DataOptions(TypedDict):
+    """The options that say how a model file and the data given to it are read."""
+
+    limit: int | None
+    rescale: float | None
+    architecture: str | None
+    imports: Sequence[str]
+    unsafe: bool
+
+
+def data_options(args: argparse.Namespace) -> DataOptions:
+    """The values of the options that `add_input_options` adds."""
+    return {
+        "limit": args.limit,
+        "rescale": args.rescale,
+        "architecture": args.model,
+        "imports": args.imports,
+        "unsafe": args.unsafe,
+    }
+
+
+DATA_OPTIONS = ("limit", "rescale", "model", "imports", "unsafe")
+
+
+def require_data(args: argparse.Namespace, options: Sequence[str] = ()) -> None:
+    """Refuse `options`, and those of `add_input_options`, where there is no --data.
+
+    Raises: RecipeError naming the option.
+    """
+    for option in () if args.data else (*options, *DATA_OPTIONS):
+        if getattr(args, option) not in (None, False, []):
+            name = "import" if option == "imports" else option.replace("_", "-")
+            raise RecipeError(f"--{name}: expected --data D with it")
 
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

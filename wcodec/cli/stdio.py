@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 
 def open_missing() -> None:
@@ -30,6 +31,11 @@ def write_note(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except OSError:
         abandon(2)
+
+
+def choose_log(quiet: bool) -> Callable[[str], None]:
+    """Where lines of progress go: to standard error, or nowhere with --quiet."""
+    return (lambda _: None) if quiet else write_note
 
 
 def abandon(number: int) -> None:

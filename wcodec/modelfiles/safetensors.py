@@ -193,5 +193,3 @@ def _canonical(tensors: Sequence[TensorSpec], metadata: bytes, padding: int) -> 
 
 def _json(value: Json) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from wcodec.files import whole_file
+from wcodec.reporting.tables import Table
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Whatever a name smuggles in, a browser fetches nothing and runs nothing."""
@@ -37,10 +38,10 @@ def render_figure(name: str, small: str, body: str) -> str:
     return f"<figure><figcaption>{escape(name)} <small>{escape(small)}</small></figcaption>{body}</figure>"
 
 
-def render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Words only; the first column is names."""
-    top = "".join(f"<th>{escape(word)}</th>" for word in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+def render_table(table: Table) -> str:
+    """A table of text; the first column is left-aligned."""
+    top = "".join(f"<th>{escape(word)}</th>" for word in table.head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

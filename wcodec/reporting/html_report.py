@@ -11,6 +11,7 @@ from wcodec import __version__
 from wcodec.reporting import html_page, svg
 from wcodec.reporting.number_format import format_error, format_ratio, format_size
 from wcodec.reporting.sweep_charts import render_charts
+from wcodec.reporting.tables import tabulate_tensors
 
 if TYPE_CHECKING:
     from wcodec.reporting.inspection import Inspection, TensorNumbers
@@ -155,28 +156,6 @@ def _shape(one: WeightHistogram) -> str:
 
 
 def _tensors(inspection: Inspection) -> str:
-    if inspection.format_version is None:
-        head: tuple[str, ...] = ("tensor", "shape", "type", "bytes")
-        rows = [
-            (one.name, "×".join(map(str, one.shape)) or "scalar", one.dtype, f"{one.bytes:,}")
-            for one in inspection.tensors
-        ]
-        return html_page.render_section(
-            "Every tensor", "As the model file has them.", html_page.render_table(head, rows)
-        )
-    head = ("tensor", "shape", "type", "kept", "bits/weight", "bytes", "ratio", "error")
-    rows_coded = [
-        (
-            one.name if one.duplicate_of is None else f"{one.name} (as {one.duplicate_of})",
-            "×".join(map(str, one.shape)) or "scalar",
-            one.dtype,
-            f"{100 * (one.weights if one.kept is None else one.kept) / one.weights:.1f} %" if one.weights else "-",
-            f"{one.bits_per_weight:.2f}",
-            f"{one.bytes:,}",
-            format_ratio(one.raw_bytes, one.bytes),
-            format_error(one.error),
-        )
-        for one in inspection.tensors
-    ]
-    words = "Errors are sums of squares by those of the weights."
-    return html_page.render_section("Every tensor", words, html_page.render_table(head, rows_coded))
+    coded = inspection.format_version is not None
+    words = "Errors are relative: squared errors over squared weights." if coded else "As the model file has them."
+    return html_page.render_section("Every tensor", words, html_page.render_table(tabulate_tensors(inspection)))

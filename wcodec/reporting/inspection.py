@@ -205,13 +205,3 @@ def _tensor_json(tensor: TensorNumbers) -> dict[str, object]:
         "relative_error": tensor.error if tensor.error is not None else 0.0,
         "duplicate_of": tensor.duplicate_of,
     }
-
-
-def sort_tensors(tensors: Sequence[TensorNumbers], order: str) -> list[TensorNumbers]:
-    """The tensors by "size" (bytes, largest first), "ratio" (worst first) or "error" (largest first)."""
-    keys = {
-        "size": lambda t: -t.bytes,
-        "ratio": lambda t: t.raw_bytes / max(1, t.bytes),
-        "error": lambda t: -(t.error or 0.0),
-    }
-    return sorted(tensors, key=keys[order])

@@ -1,6 +1,6 @@
-"""What each byte buys: a model coded at a ladder of steps, and each tensor alone coded coarsely.
+"""Size against loss: a model encoded with a range of steps, and each tensor alone with a coarse step.
 
-Without data the loss is that of the weights. An oracle that can run the model, adds what it costs in answers.
+Without data the loss is the error of the weights. An oracle that runs the model adds the loss of its outputs.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import NOTHING_TUNED, encode
 from wcodec.planning.recipe import Preset, Recipe
 from wcodec.reporting.inspection import Inspection, inspect
+from wcodec.reporting.weight_histograms import WeightHistogram, make_histograms
 
 Method = Literal["preset", "step", "calibrated"]
 NAMED: Final[tuple[Preset, ...]] = ("balanced", "small", "safe")
 SCHEMA_VERSION: Final = 1
 LADDER: Final = (0.25, 6.0)
-"""Ends of the ladder, by the step of `balanced`."""
+"""The finest and the coarsest step, relative to that of `balanced`."""
 COARSE: Final = 4.0
-"""Steps by which a tensor's sensitivity is measured, by those of `balanced`."""
+"""The step of a sensitivity measurement, relative to that of `balanced`."""
 MOST_POINTS: Final = 100
 
 
 @dataclass(frozen=True)
 class QualityLoss:
-    """How far answers moved from the original's, on inputs kept apart; None of what is not known.
+    """How far outputs are from the original's on held-out inputs; None where a figure is not known.
 
-    divergence: nats (of values: relative squared error); predicted_drop: points of accuracy that it stands for.
-    accuracy, agreement: percent; accuracy_drop: points, by labels.
+    divergence: KL divergence, nats (regression: relative squared error); predicted_drop: points of accuracy.
+    accuracy, agreement: percent; accuracy_drop: points, measured by labels.
     """
 
     divergence: float
@@ -50,9 +51,9 @@ class QualityLoss:
 
 
 class QualityOracle(Protocol):
-    """Who can run the model.
+    """Runs the model to measure losses.
 
-    examples: inputs judged by; accuracy: the original's on them, percent.
+    examples: number of held-out inputs; accuracy: the original's accuracy on them, percent.
     """
 
     @property
@@ -60,25 +61,25 @@ class QualityOracle(Protocol):
     @property
     def accuracy(self) -> float | None: ...
     def measure_file(self, coded: Path) -> QualityLoss:
-        """Of a .wcz."""
+        """The loss of a .wcz."""
         ...
 
     def measure_tensor(self, name: str, values: Float32) -> QualityLoss | None:
-        """Of the original with other values for one tensor of its file; None where that is no weight of the model."""
+        """The loss of the original with other values of one tensor; None where that is no weight of the model."""
         ...
 
     def step_sizes(self, count: int) -> Sequence[float]:
-        """Sizes of steps worth calibrating with, the most useful first."""
+        """Step sizes to calibrate with, the most useful first."""
         ...
 
     def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
-        """The weights calibrated by error feedback for steps of this size."""
+        """The weights, calibrated by error feedback for steps of this size."""
         ...
 
 
 @dataclass(frozen=True)
 class Point:
-    """One coding of the whole model. `size` multiplies the steps of the preset or of calibration."""
+    """One encoding of the whole model. `size` multiplies the steps of the preset or of calibration."""
 
     method: Method
     name: str
@@ -88,13 +89,20 @@ class Point:
     relative_error: float
     judged: QualityLoss | None
 
+    @property
+    def option(self) -> str:
+        """The option with which `encode` makes such a file (a calibrated one with --data, too)."""
+        if self.method == "preset":
+            return f"--preset {self.name}"
+        return f"--max-error {self.relative_error:.2g}" if self.method == "step" else f"--target-size {self.file_bytes}"
+
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """One tensor coded coarsely while all others stay as they were.
+    """One tensor encoded with a coarse step while all others keep their values.
 
-    fine_bytes, coarse_bytes: its bytes by the steps of `balanced`, and by COARSE times as large ones.
-    relative_error: of the tensor; share: what that adds to the relative error of the whole model.
+    fine_bytes, coarse_bytes: its bytes with the step of `balanced`, and with COARSE times that step.
+    relative_error: of the tensor; share: its part of the relative error of the whole model.
     """
 
     name: str
@@ -113,22 +121,27 @@ class Sensitivity:
 
     @property
     def cost(self) -> float:
-        """Loss by 1,000 bytes saved: divergence where it was judged, else the share; 0 where nothing is saved."""
+        """Loss for 1,000 bytes saved: divergence where it was measured, else the share; 0 where nothing is saved."""
         lost = self.judged.divergence if self.judged else self.share
         return 1000 * lost / self.saved if self.saved > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All that was measured. `complete` is False where the time was over before."""
+    """All that was measured; `complete` is False where the time limit ended the sweep early.
+
+    balanced, histograms: the numbers of the file with the preset `balanced`, and its weights before and after.
+    """
 
     source_bytes: int
     tensor_bytes: int
     points: tuple[Point, ...]
     sensitivities: tuple[Sensitivity, ...]
     complete: bool
-    examples: int | None = None
-    accuracy: float | None = None
+    balanced: Inspection
+    histograms: tuple[WeightHistogram, ...]
+    examples: int | None
+    accuracy: float | None
 
     def to_json(self) -> dict[str, object]:
         """The keys of `sweep --json`."""
@@ -139,7 +152,9 @@ class Sweep:
             "complete": self.complete,
             "examples": self.examples,
             "accuracy": self.accuracy,
-            "points": [asdict(point) | {"ratio": self.source_bytes / point.file_bytes} for point in self.points],
+            "points": [
+                asdict(one) | {"ratio": self.source_bytes / one.file_bytes, "option": one.option} for one in self.points
+            ],
             "sensitivities": [
                 asdict(one) | {"bytes_saved": one.saved, "cost_by_kilobyte": one.cost} for one in self.sensitivities
             ],
@@ -155,24 +170,24 @@ def sweep(
     oracle: QualityOracle | None = None,
     threads: int = 0,
     log: Callable[[str], None] = lambda _: None,
-    show: Callable[[Path, Inspection], None] | None = None,
+    draw: bool = False,
 ) -> Sweep:
-    """Code `source` in at most `points` ways (with an oracle as many again, calibrated), and each tensor coarsely.
+    """Encode `source` in at most `points` ways (with an oracle as many again, calibrated), and each tensor coarsely.
 
-    seconds: nothing is begun after them but the first point. log: hears of each measurement.
-    show:    is given the .wcz of the first point, by `balanced`, while it exists.
+    seconds: after them no measurement starts, except the first. log: receives a line for each measurement.
+    draw:    whether histograms of the weights are made.
     Raises: RecipeError, ModelFileError; what the oracle raises.
     """
     if not 1 <= points <= MOST_POINTS:
         raise RecipeError(f"points: expected 1 to {MOST_POINTS}, got {points}")
     if recipe.max_error or recipe.target_bytes or recipe.target_ratio or recipe.options.lossless:
-        raise RecipeError("sweep: expected no budget and nothing lossless: it is the steps that it varies")
+        raise RecipeError("sweep: expected no budget and nothing lossless, because it varies the steps")
     deadline = time.monotonic() + seconds
     with TemporaryDirectory(prefix="wcodec-") as folder:
         run = _Run(source, recipe, Path(folder), oracle, threads, log)
         found = [run.point("preset", "balanced", 1.0)]
-        if show:
-            show(run.file("balanced"), inspect(run.file("balanced")))
+        base = inspect(run.file("balanced"))
+        histograms = make_histograms(source, run.file("balanced")) if draw else ()
         left = _ladder(points)
         while left and time.monotonic() < deadline:
             found.append(run.point(*left.pop(0)))
@@ -183,20 +198,21 @@ def sweep(
         sizes = list(oracle.step_sizes(points)) if oracle else []
         while sizes and time.monotonic() < deadline:
             found.append(run.point("calibrated", "", sizes.pop(0)))
-        base = inspect(run.file("balanced"))
     return Sweep(
         source_bytes=base.source_bytes,
         tensor_bytes=base.tensor_bytes,
         points=tuple(sorted(found, key=lambda one: (one.method == "calibrated", -one.file_bytes))),
         sensitivities=tuple(sorted(sensitivities, key=lambda one: -one.cost)),
         complete=whole and not left and not sizes and bool(sensitivities or not _weights(base)),
+        balanced=base,
+        histograms=histograms,
         examples=oracle.examples if oracle else None,
         accuracy=oracle.accuracy if oracle else None,
     )
 
 
 def _ladder(points: int) -> list[tuple[Method, str, float]]:
-    """What follows `balanced`: the other presets, then steps from coarse to fine."""
+    """The points after `balanced`: the other presets, then steps from coarse to fine."""
     named: list[tuple[Method, str, float]] = [("preset", name, 1.0) for name in NAMED[1:points]]
     sizes = np.geomspace(LADDER[1], LADDER[0], points - 3).tolist() if points > 4 else [COARSE][: points - 3]
     return [*named, *(("step", "", float(size)) for size in sizes if points > 3)]
@@ -204,7 +220,7 @@ def _ladder(points: int) -> list[tuple[Method, str, float]]:
 
 @dataclass(frozen=True)
 class _Run:
-    """What all measurements have in common."""
+    """The arguments of every measurement."""
 
     source: Path
     recipe: Recipe
@@ -217,7 +233,7 @@ class _Run:
         return self.folder / f"{name or 'point'}.wcz"
 
     def point(self, method: Method, name: str, size: float) -> Point:
-        """Coded, measured, judged."""
+        """Encode the model, and measure size and loss."""
         file = self.file(name)
         recipe = replace(self.recipe, preset=cast(Preset, name)) if method == "preset" else self.recipe
         tuned = self.oracle.calibrate(size) if self.oracle and method == "calibrated" else NOTHING_TUNED
@@ -228,17 +244,17 @@ class _Run:
         error = numbers.relative_error
         found = Point(method, name, size, numbers.file_bytes, numbers.weight_bytes, error, judged)
         lost = f", {judged.divergence:.4f} nats" if judged else ""
-        self.log(f"{method} {name or f'{size:.3g}'}: {numbers.file_bytes:,} bytes, relative error {error:.1e}{lost}")
+        self.log(f"{method} {name or f'x {size:.3g}'}: {numbers.file_bytes:,} bytes, relative error {error:.1e}{lost}")
         return found
 
 
 def _weights(numbers: Inspection) -> list[int]:
-    """Places of the tensors that were quantised and count."""
+    """Positions of the tensors of two or more dimensions that were quantised."""
     return [i for i, one in enumerate(numbers.tensors) if one.error is not None and len(one.shape) > 1]
 
 
 def _sensitivities(run: _Run, deadline: float) -> tuple[list[Sensitivity], bool]:
-    """Of each tensor, as far as the time goes; and whether it went for all."""
+    """The sensitivity of each tensor until the deadline, and whether all were measured."""
     file = run.file("coarse")
     encode(run.source, file, run.recipe, size=COARSE, threads=run.threads)
     fine, coarse = inspect(run.file("balanced")), inspect(file)
@@ -258,7 +274,7 @@ def _sensitivities(run: _Run, deadline: float) -> tuple[list[Sensitivity], bool]
             sizes = before.bytes, after.bytes
             one = Sensitivity(after.name, after.layer, after.weights, *sizes, error, share, judged)
             found.append(one)
-            run.log(f"alone {one.name}: {one.saved:,} bytes saved, {one.cost:.2e} lost for each 1,000")
+            run.log(f"{one.name} alone: {one.saved:,} bytes saved, {one.cost:.2e} lost for each 1,000")
     return found, True
 
 

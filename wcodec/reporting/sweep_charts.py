@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wcodec.reporting import html_page, svg
-from wcodec.reporting.number_format import format_ratio, format_size
+from wcodec.reporting.number_format import format_size
+from wcodec.reporting.tables import tabulate_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,17 +99,5 @@ def _sensitivity(sweep: Sweep) -> str:
 
 
 def _points(sweep: Sweep) -> str:
-    judged = any(point.judged for point in sweep.points)
-    head = ["coding", "step", "bytes", "ratio", "error"]
-    head += ["nats", "points predicted", "points lost"] if judged else []
-    rows = []
-    for point in sweep.points:
-        row = [point.name or point.method, f"{point.size:.3g}", f"{point.file_bytes:,}"]
-        row += [format_ratio(sweep.source_bytes, point.file_bytes), f"{point.relative_error:.1e}"]
-        if judged:
-            one = point.judged
-            row += [f"{one.divergence:.4f}", f"{one.predicted_drop:.2f}"] if one else ["-", "-"]
-            row.append("-" if one is None or one.accuracy_drop is None else f"{one.accuracy_drop:+.2f}")
-        rows.append(row)
-    words = "All codings that were tried." + ("" if sweep.complete else " The time was over before all were.")
-    return html_page.render_section("The ladder", words, html_page.render_table(head, rows))
+    words = "Every encoding that was measured." + ("" if sweep.complete else " The time limit ended the sweep early.")
+    return html_page.render_section("The encodings", words, html_page.render_table(tabulate_points(sweep)))

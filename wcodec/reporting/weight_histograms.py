@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -53,17 +53,7 @@ class WeightHistogram:
 
     def to_json(self) -> dict[str, object]:
         """Numbers only."""
-        return {
-            "name": self.name,
-            "shape": list(self.shape),
-            "low": self.low,
-            "high": self.high,
-            "before": self.before,
-            "after": self.after,
-            "values": self.values,
-            "kept": self.kept,
-            "pattern": self.pattern.tolist(),
-        }
+        return asdict(self) | {"pattern": self.pattern.tolist()}
 
 
 def make_histograms(model: Path | None, coded: Path | None, base: Path | None = None) -> tuple[WeightHistogram, ...]:

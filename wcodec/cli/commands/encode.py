@@ -8,17 +8,23 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
-from wcodec.cli.commands import encode_by_method as by_method
-from wcodec.cli.commands import encode_calibrated as tuned
-from wcodec.cli.commands import encode_finetuned as finetuned
+from wcodec.cli.commands import encode_by_method, encode_calibrated, encode_finetuned
 from wcodec.cli.errors import OK
-from wcodec.cli.options import add_report_option, check_report_target, parse_threads
+from wcodec.cli.options import add_report_option, check_report_target, parse_threads, require_data
 from wcodec.cli.output_paths import check_folder, check_source, check_target, derive_container_path
 from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
+
+if TYPE_CHECKING:
+    from wcodec.modelfiles.shards import Folder
+    from wcodec.pipeline.encoder import Encoded
+    from wcodec.planning.recipe import Recipe
+    from wcodec.reporting.inspection import Inspection
+
 
 EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
 REQUEST = (
@@ -71,7 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--exclude", metavar="RE", action="append", help="these are lossless")
     where.add_argument("--config", metavar="F.toml", type=Path, help="all of this from a file; the command line wins")
 
-    tuned.add_options(parser)
+    encode_calibrated.add_options(parser)
 
     how = parser.add_argument_group("how")
     speed = how.add_mutually_exclusive_group()
@@ -82,26 +88,68 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
     how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
     how.add_argument("--base", metavar="OLD", type=Path, help="an earlier version, which decode will need")
-    how.add_argument("--scheduler", metavar="URL", help="a folder's files by Dask's connect_workers: tcp://host:port")
+    how.add_argument("--scheduler", metavar="URL", help="a folder's files by Dask's workers: tcp://host:port")
     how.add_argument("--dry-run", action="store_true", help="show what would come out, write nothing")
     how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
     add_report_option(parser)
 
 
-def _target(args: argparse.Namespace, source: Path, several: bool, lossless: bool, stack: ExitStack) -> Path:
-    """Where to write, a folder where the model is of several files.
+def run(args: argparse.Namespace) -> int:
+    """Encode a model and print a summary.
+
+    Raises: WcodecError, OSError.
+    """
+    from wcodec.planning.parsing import parse_recipe
+
+    recipe = parse_recipe({word: getattr(args, word, None) for word in REQUEST}, args.config)
+    from wcodec.modelfiles.shards import folder_of
+    from wcodec.reporting.inspection import inspect
+
+    with ExitStack() as stack:
+        source = stack.enter_context(open_input(args.source))
+        folder = folder_of(source)
+        _check_combinations(args, source, folder is not None, bool(recipe.options.lossless))
+        target = _choose_target(args, source, folder is not None, stack)
+        report = check_report_target(args, (target, *([args.base] if args.base else [])))
+        start = time.perf_counter()
+        encoded = _encode(args, source, target, recipe, folder)
+        seconds = time.perf_counter() - start
+        inspection = inspect(target)
+        if report:
+            from wcodec.reporting.html_report import write_report
+            from wcodec.reporting.weight_histograms import make_histograms
+
+            histograms = make_histograms(source, target, args.base)
+            write_report(report, source.name, inspection, histograms, command="encode", seconds=seconds)
+    _print_result(args, target, inspection, encoded, seconds)
+    return OK
+
+
+def _check_combinations(args: argparse.Namespace, source: Path, several: bool, lossless: bool) -> None:
+    """Refuse options that exclude each other, before any work is done. several: the model has several files.
+
+    Raises: RecipeError.
+    """
+    encode_calibrated.check_budgets(args)
+    learns = "--data" if args.data else "--moments" if args.moments is not None else None
+    if learns and (args.base or args.scheduler):
+        raise RecipeError(f"{'--base' if args.base else '--scheduler'}: cannot be combined with {learns}")
+    if learns and lossless:
+        raise RecipeError(f"lossless: cannot be combined with {learns}, which is lossy")
+    if several and (learns or args.report):
+        raise RecipeError(f"{source}: expected a single file with {learns or '--report'}, got a model of several files")
+    if args.data and args.moments is not None:
+        raise RecipeError("--moments: cannot be combined with --data, which measures the moments itself")
+    if args.data and args.finetune is None and args.method is not None:
+        raise RecipeError("--method: expected --finetune EPOCHS with it")
+    require_data(args, encode_calibrated.NEED_DATA)
+
+
+def _choose_target(args: argparse.Namespace, source: Path, several: bool, stack: ExitStack) -> Path:
+    """The file to write, or the folder where the model has several files.
 
     Raises: WcodecError.
     """
-    learnt = "--data" if args.data else "--moments" if args.moments is not None else None
-    tuned.refuse_budgets(args)
-    if learnt and (args.base or args.scheduler):
-        word = "--base" if args.base else "--scheduler"
-        raise RecipeError(f"{word}: expected nothing to be learnt beside it, got {learnt}")
-    if learnt and lossless:
-        raise RecipeError(f"lossless: expected nothing that loses beside it, got {learnt}")
-    if several and (learnt or args.report):
-        raise RecipeError(f"{source}: expected a single file with {learnt or '--report'}, got a model of several")
     if args.dry_run:
         return derive_container_path(Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name)
     if is_piped(args.source, args.output):
@@ -109,76 +157,46 @@ def _target(args: argparse.Namespace, source: Path, several: bool, lossless: boo
             word = "--json" if args.json else "--report" if args.report else "a model of several files"
             raise RecipeError(f"-: expected one file to write to standard output, got {word}")
         return stack.enter_context(open_output(args.force))
-    wanted = args.output or derive_container_path(source)
-    if args.base and args.base.exists() and wanted.exists() and wanted.samefile(args.base):
-        raise WcodecError(f"{wanted}: expected another output, got the base, without which it cannot be decoded")
-    return check_folder(source, wanted, args.force) if several else check_target(source, wanted, args.force)
+    target = args.output or derive_container_path(source)
+    if args.base and args.base.exists() and target.exists() and target.samefile(args.base):
+        raise WcodecError(f"{target}: expected another output, got the base, which decoding needs")
+    return check_folder(source, target, args.force) if several else check_target(source, target, args.force)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Encode, and say what it came to.
-
-    Raises: WcodecError, OSError.
-    """
-    from wcodec.planning.parsing import parse_recipe
-
-    recipe = parse_recipe({word: getattr(args, word, None) for word in REQUEST}, args.config)
+def _encode(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe, folder: Folder | None) -> Encoded:
+    """Encode with what the options ask for: training, calibration, moments, or the weights alone."""
+    if args.data and args.method not in {None, "auto"}:
+        return encode_by_method.encode_by_method(args, source, target, recipe)
+    if args.data and args.finetune is not None:
+        return encode_finetuned.encode_finetuned(args, source, target, recipe)
+    if args.data:
+        return encode_calibrated.encode_calibrated(args, source, target, recipe)
+    if args.moments is not None:
+        return encode_calibrated.encode_by_moments(args, source, target, recipe)
     from wcodec.cli.dask_executor import connect_workers
     from wcodec.cli.progress import show_progress
-    from wcodec.cli.tables import format_inspection, format_summary
-    from wcodec.modelfiles.shards import folder_of
     from wcodec.pipeline.folder_encoder import encode_any
-    from wcodec.reporting.inspection import inspect
 
-    with ExitStack() as stack:
-        source = stack.enter_context(open_input(args.source))
-        folder = folder_of(source)
-        target = _target(args, source, folder is not None, bool(recipe.options.lossless), stack)
-        report = check_report_target(args, (target, *([args.base] if args.base else [])))
-        start = time.perf_counter()
-        if args.data and args.moments is not None:
-            raise RecipeError("--moments: expected no --data with it, which measures moments of its own")
-        if args.data and args.finetune is None and args.method is not None:
-            raise RecipeError("--method: expected --finetune EPOCHS with it")
-        if args.data and args.method not in {None, "auto"}:
-            encoded = by_method.encode_by_method(args, source, target, recipe)
-        elif args.data and args.finetune is not None:
-            encoded = finetuned.encode_finetuned(args, source, target, recipe)
-        elif args.data:
-            encoded = tuned.encode_calibrated(args, source, target, recipe)
-        elif args.moments is not None:
-            tuned.refuse_without_data(args)
-            encoded = tuned.encode_by_moments(args, source, target, recipe)
-        else:
-            tuned.refuse_without_data(args)
-            progress = stack.enter_context(show_progress("encode", args.quiet))
-            executor = stack.enter_context(connect_workers(args.scheduler))
-            encoded = encode_any(
-                source,
-                target,
-                recipe,
-                folder=folder,
-                base=args.base and check_source(args.base),
-                threads=args.threads,
-                executor=executor,
-                progress=progress,
-            )
-        seconds = time.perf_counter() - start
-        inspection = inspect(target)
-        if report:
-            from wcodec.reporting.html_report import write_report
-            from wcodec.reporting.weight_histograms import make_histograms
+    base = args.base and check_source(args.base)
+    with show_progress("encode", args.quiet) as progress, connect_workers(args.scheduler) as executor:
+        return encode_any(
+            source, target, recipe, folder=folder, base=base, threads=args.threads, executor=executor, progress=progress
+        )
 
-            drawn = make_histograms(source, target, args.base)
-            write_report(report, source.name, inspection, drawn, command="encode", seconds=seconds)
+
+def _print_result(
+    args: argparse.Namespace, target: Path, inspection: Inspection, encoded: Encoded, seconds: float
+) -> None:
+    from wcodec.cli.tables import format_inspection, format_summary
+
     if args.dry_run and not args.json:
         stdio.write_data(format_inspection(inspection))
     elif args.verbose:
         stdio.write_note(format_inspection(inspection))
     if not args.quiet:
-        said = "dry run" if args.dry_run else "standard output" if is_piped(args.source, args.output) else str(target)
-        stdio.write_note(format_summary(inspection, said, encoded.dropped, seconds))
+        piped = is_piped(args.source, args.output)
+        output = "dry run" if args.dry_run else "standard output" if piped else str(target)
+        stdio.write_note(format_summary(inspection, output, encoded.dropped, seconds))
     if args.json:
         numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
         stdio.write_data(json.dumps(numbers, indent=1))
-    return OK

@@ -10,21 +10,22 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
-from wcodec.cli.options import add_input_options, parse_seconds
+from wcodec.cli.options import add_input_options, data_options, parse_seconds
 from wcodec.errors import RecipeError
 from wcodec.planning.recipe import Options, Recipe
 
 if TYPE_CHECKING:
     from wcodec.calibration.codebook_weights import CodebookRequest
+    from wcodec.calibration.external_moments import MomentRounding
+    from wcodec.evaluation.evaluate import Evaluation
     from wcodec.model import TunedTensor
     from wcodec.pipeline.encoder import Encoded
 
 
-WANT_DATA = (
-    *("max_drop", "max_kl", "min_agreement", "tune", "finetune", "method", "resume", "time_limit"),
-    *("limit", "rescale", "model"),
-)
-"""Options that mean nothing without --data."""
+NEED_DATA = (*("max_drop", "max_kl", "min_agreement", "tune", "finetune", "method", "resume", "time_limit"),)
+"""Options that need --data, beside those of `cli.options.DATA_OPTIONS`."""
+DROP = 0.5
+"""The default budget: points of accuracy."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
-    """Encode what learning makes of the weights, and say what it lost on inputs kept apart."""
+    """Encode calibrated weights, and print what they lose on held-out inputs.
+
+    Raises: RecipeError, BudgetError.
+    """
     from wcodec.calibration.request import CalibrationRequest
     from wcodec.cli.progress import show_search
     from wcodec.files import whole_file
@@ -56,52 +60,57 @@ def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, reci
     from wcodec.training.tune import measured, tune
 
     if recipe.max_error is not None:
-        raise RecipeError("--data: expected a budget of answers (--max-drop, ...) or of bytes, got --max-error")
-    refuse_idle(recipe)
+        raise RecipeError("--data: expected a budget of outputs (--max-drop, ...) or of bytes, got --max-error")
+    refuse_tensor_options(recipe)
     if recipe.options.quantizer not in {None, "auto", "uniform", "kmeans", "product"}:
         raise RecipeError(
             f"--data: expected the quantizer auto, uniform, kmeans or product, got {recipe.options.quantizer}"
         )
-    most = _most_bytes(source, recipe)
+    most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
     budgets = (args.max_drop, args.max_kl, args.min_agreement, most)
-    whole = replace(recipe, target_bytes=None, target_ratio=None)
 
     def measure(tuned: Mapping[str, TunedTensor]) -> int:
         with TemporaryDirectory(prefix="wcodec-") as folder:
-            return encode(source, Path(folder) / "try.wcz", whole, tuned=tuned, threads=args.threads).file_bytes
+            return encode(source, Path(folder) / "try.wcz", plain, tuned=tuned, threads=args.threads).file_bytes
 
-    log = (lambda _: None) if args.quiet else stdio.write_note
-    wish = CalibrationRequest(
+    request = CalibrationRequest(
         args.data,
-        max_drop=0.5 if all(one is None for one in budgets) else args.max_drop,
+        **data_options(args),
+        max_drop=DROP if all(one is None for one in budgets) else args.max_drop,
         max_kl=args.max_kl,
         min_agreement=args.min_agreement,
         most_bytes=most,
         steps=args.tune,
         seconds=parse_seconds(args.time_limit or "2m"),
-        limit=args.limit,
-        rescale=args.rescale,
-        architecture=args.model,
-        imports=args.imports,
-        unsafe=args.unsafe,
         seed=recipe.seed,
         sharing=requested_codebooks(recipe.options),
         recipe=recipe,
     )
+    log = stdio.choose_log(args.quiet)
     with show_search(args.quiet) as watch:
-        tuning = tune(source, wish, watch, measure)
-    for sentence in tuning.notes:
-        log(sentence)
+        tuning = tune(source, request, watch, measure)
+    for note in tuning.notes:
+        log(note)
     with whole_file(target) as temporary:
-        encoded = encode(source, temporary, whole, tuned=tuning.tuned, threads=args.threads)
-        found = measured(tuning, temporary)
-    drop = "" if found.accuracy_drop is None else f", {found.accuracy_drop:+.2f} points of accuracy lost"
-    log(f"measured on {found.examples:,} inputs kept apart: {found.agreement or 0.0:.2f} % agree{drop}")
+        encoded = encode(source, temporary, plain, tuned=tuning.tuned, threads=args.threads)
+        log(describe_loss(measured(tuning, temporary)))
     return encoded
 
 
+def describe_loss(found: Evaluation) -> str:
+    """The figures of a finished file on one line."""
+    words = [f"measured on {found.examples:,} held-out examples"]
+    if found.accuracy is not None:
+        words.append(f"accuracy {found.accuracy:.2f} %")
+    if found.accuracy_drop is not None:
+        words.append(f"drop {found.accuracy_drop:+.2f} points")
+    if found.agreement is not None:
+        words.append(f"{found.agreement:.2f} % of the predictions agree with the original's")
+    return f"{words[0]}: {', '.join(words[1:]) or 'nothing to compare'}"
+
+
 def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
-    """Encode what moments measured elsewhere make of the weights; a size that is asked is searched for.
+    """Encode weights that are rounded by moments measured elsewhere; a requested size is searched for.
 
     Raises: WcodecError.
     """
@@ -111,29 +120,27 @@ def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, reci
     from wcodec.planning.rate_control import Target, find_step
 
     if recipe.max_error is not None:
-        raise RecipeError("--moments: expected a size or a preset, got --max-error, which is of the weights")
-    log = (lambda _: None) if args.quiet else stdio.write_note
-    most, whole = _most_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
+        raise RecipeError("--moments: expected a size or a preset, got --max-error, which bounds the error of weights")
+    most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
     with whole_file(target) as temporary:
 
-        def attempt(size: float) -> Encoded:
-            rounded = round_by_moments(source, args.moments, whole, size)
-            said[:] = [*rounded.notes, f"outputs of these tensors moved by {rounded.error:.2e} (relative, squared)"]
-            return encode(source, temporary, whole, tuned=rounded.tuned, threads=args.threads)
+        def attempt(size: float) -> tuple[Encoded, MomentRounding]:
+            rounded = round_by_moments(source, args.moments, plain, size)
+            return encode(source, temporary, plain, tuned=rounded.tuned, threads=args.threads), rounded
 
-        said: list[str] = []
         size = 1.0
         if most is not None:
             goal = Target("file bytes", most, close=0.985, power=-0.3)
-            size = find_step(lambda size: attempt(size).file_bytes, size, goal)
-        encoded = attempt(size)
-    for sentence in said:
-        log(sentence)
+            size = find_step(lambda size: attempt(size)[0].file_bytes, size, goal)
+        encoded, rounded = attempt(size)
+    log = stdio.choose_log(args.quiet)
+    for note in (*rounded.notes, f"outputs of these tensors: relative squared error {rounded.error:.2e}"):
+        log(note)
     return encoded
 
 
-def _most_bytes(source: Path, recipe: Recipe) -> int | None:
-    """The size that is asked of the file."""
+def requested_bytes(source: Path, recipe: Recipe) -> int | None:
+    """The size that --target-size or --target-ratio allows the file; None without them."""
     from wcodec.modelfiles import open_model
 
     if recipe.target_ratio is None:
@@ -142,48 +149,38 @@ def _most_bytes(source: Path, recipe: Recipe) -> int | None:
         return int(model.source_bytes / recipe.target_ratio)
 
 
-def requested_codebooks(asked: Options) -> CodebookRequest | None:
-    """Codebooks, where they were asked for by name or by their size."""
+def requested_codebooks(options: Options) -> CodebookRequest | None:
+    """The codebooks that the options name, or whose size they set; None where they ask for steps."""
     from wcodec.calibration.codebook_weights import CodebookRequest
 
-    clusters = asked.clusters or (1 << asked.bits if asked.bits else None)
-    if asked.quantizer == "product":
-        return CodebookRequest("product", clusters, asked.block)
-    auto = asked.quantizer in {None, "auto"}
-    return CodebookRequest("kmeans", clusters) if asked.quantizer == "kmeans" or (auto and clusters) else None
+    clusters = options.clusters or (1 << options.bits if options.bits else None)
+    if options.quantizer == "product":
+        return CodebookRequest("product", clusters, options.block)
+    auto = options.quantizer in {None, "auto"}
+    return CodebookRequest("kmeans", clusters) if options.quantizer == "kmeans" or (auto and clusters) else None
 
 
-def refuse_idle(recipe: Recipe) -> None:
-    """Raises: RecipeError for what learning would leave undone: it chooses steps itself, and prunes by them."""
+def refuse_tensor_options(recipe: Recipe) -> None:
+    """Refuse options that calibration and training choose themselves.
+
+    Raises: RecipeError.
+    """
     for rule in recipe.rules:
         if any(getattr(rule.options, word) is not None for word in ("prune", "bits", "clusters", "step", "quantizer")):
             raise RecipeError(
-                f"--data: expected it to choose what each tensor gets, got a rule for {rule.pattern!r}; "
-                "lossless and coder are what a rule can say beside it"
+                f"--data: expected no option that sets values, got a rule for {rule.pattern!r}: "
+                "lossless and coder are the options that a rule can set"
             )
-    asked = recipe.options
-    if asked.prune or asked.step is not None:
-        word = "step" if not asked.prune else "sparsity" if asked.prune.rule == "sparsity" else "threshold"
-        raise RecipeError(f"--data: expected it to choose the steps and zeros, got {word}; --method gradual prunes")
+    options = recipe.options
+    if options.prune or options.step is not None:
+        word = "step" if not options.prune else "sparsity" if options.prune.rule == "sparsity" else "threshold"
+        raise RecipeError(f"--data: expected no option that sets values, got {word}; --method gradual prunes")
     if recipe.preset != "balanced":
-        raise RecipeError(f"--data: expected --max-drop to tell how much may be lost, got the preset {recipe.preset}")
+        raise RecipeError(f"--data: expected a budget such as --max-drop, got the preset {recipe.preset}")
 
 
-def refuse_without_data(args: argparse.Namespace) -> None:
-    """Learning was spoken of, and there is nothing to learn from.
-
-    Raises: RecipeError naming the option.
-    """
-    for option in WANT_DATA:
-        if getattr(args, option) is not None:
-            raise RecipeError(f"--{option.replace('_', '-')}: expected --data D with it")
-    for word, said in (("--import", args.imports), ("--unsafe", args.unsafe)):
-        if said:
-            raise RecipeError(f"{word}: expected --data D with it")
-
-
-def refuse_budgets(args: argparse.Namespace) -> None:
-    """Budgets that nothing can meet, or that everything does.
+def check_budgets(args: argparse.Namespace) -> None:
+    """Refuse budgets that nothing, or everything, can meet.
 
     Raises: RecipeError naming the option.
     """
@@ -192,8 +189,8 @@ def refuse_budgets(args: argparse.Namespace) -> None:
     if args.resume and args.finetune is None:
         raise RecipeError("--resume: expected --finetune EPOCHS with it")
     if args.max_drop is not None and not 0 <= args.max_drop < float("inf"):
-        raise RecipeError(f"--max-drop: expected points from 0 on, got {args.max_drop:g}")
+        raise RecipeError(f"--max-drop: expected 0 points or more, got {args.max_drop:g}")
     if args.max_kl is not None and not 0 < args.max_kl < float("inf"):
         raise RecipeError(f"--max-kl: expected a positive number of nats, got {args.max_kl:g}")
     if args.min_agreement is not None and not 0 < args.min_agreement <= 100:
-        raise RecipeError(f"--min-agreement: expected over 0 to 100 percent, got {args.min_agreement:g}")
+        raise RecipeError(f"--min-agreement: expected a percentage over 0 and up to 100, got {args.min_agreement:g}")

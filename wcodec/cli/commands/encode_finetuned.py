@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
-from wcodec.cli.commands.encode_calibrated import refuse_idle
+from wcodec.cli.commands.encode_calibrated import refuse_tensor_options
 from wcodec.cli.options import parse_seconds
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.planning.recipe import Recipe
@@ -34,7 +34,7 @@ def encode_finetuned(args: argparse.Namespace, source: Path, target: Path, recip
     for word, said in (("--tune", args.tune), ("--max-kl", args.max_kl), ("--min-agreement", args.min_agreement)):
         if said is not None:
             raise RecipeError(f"--finetune: expected epochs of training and --max-drop, not {word} with it")
-    refuse_idle(recipe)
+    refuse_tensor_options(recipe)
     for option in ("bits", "clusters", "quantizer"):
         if getattr(recipe.options, option) not in {None, "auto", "uniform"}:
             raise RecipeError(f"--finetune: expected it to choose the values, got {option}: see --method quantized")

@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
-from wcodec.cli.options import add_input_options, add_report_option, check_report_target, parse_seconds, parse_threads
+from wcodec.cli.options import (
+    add_input_options,
+    add_report_option,
+    check_report_target,
+    data_options,
+    parse_seconds,
+    parse_threads,
+    require_data,
+)
 from wcodec.cli.output_paths import check_source
 from wcodec.planning.recipe import QUANTIZERS
 
 if TYPE_CHECKING:
     from wcodec.calibration.sweep_judge import ModelOracle
     from wcodec.planning.recipe import Recipe
-    from wcodec.reporting.inspection import Inspection
-    from wcodec.reporting.weight_histograms import WeightHistogram
 
 
 EXAMPLE = "wcodec sweep model.h5 --data mnist.npz:train --limit 5000 --report sweep.html"
 REQUEST = ("quantizer", "set", "include", "exclude", "effort", "seed")
-WANT_DATA = ("limit", "rescale", "model")
-"""Options that mean nothing without --data."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -59,65 +63,41 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.planning.parsing import parse_recipe
 
     source = check_source(args.source)
+    require_data(args)
     recipe = parse_recipe({word: getattr(args, word) for word in REQUEST})
     seconds = parse_seconds(args.time_limit)
     report = check_report_target(args)
     from wcodec.cli.tables import format_sweep
     from wcodec.reporting.html_report import write_report
     from wcodec.reporting.sweep import sweep
-    from wcodec.reporting.weight_histograms import make_histograms
 
-    log = (lambda _: None) if args.quiet else stdio.write_note
-    if not args.data:
-        _refuse_without_data(args)
-    bench = _bench(args, source, recipe) if args.data else None
-    for sentence in bench.notes if bench and not args.quiet else ():
-        log(sentence)
-    shown: list[tuple[Inspection, tuple[WeightHistogram, ...]]] = []
-
-    def show(coded: Path, numbers: Inspection) -> None:
-        if report:
-            shown.append((numbers, make_histograms(source, coded)))
-
+    log = stdio.choose_log(args.quiet)
+    oracle = _open_oracle(args, source, recipe) if args.data else None
+    for note in oracle.notes if oracle else ():
+        log(note)
     found = sweep(
-        source, recipe, points=args.points, seconds=seconds, oracle=bench, threads=args.threads, log=log, show=show
+        source,
+        recipe,
+        points=args.points,
+        seconds=seconds,
+        oracle=oracle,
+        threads=args.threads,
+        log=log,
+        draw=report is not None,
     )
     if report:
-        write_report(report, source.name, shown[0][0], shown[0][1], sweep=found, command="sweep")
+        write_report(report, source.name, found.balanced, found.histograms, sweep=found, command="sweep")
     if not found.complete:
-        log(f"{args.time_limit} were over before all was measured: --time-limit gives more, --points asks for less")
+        log(f"the time limit of {args.time_limit} ended the sweep early: raise --time-limit, or lower --points")
     stdio.write_data(json.dumps(found.to_json(), indent=1) if args.json else format_sweep(found))
     return OK
 
 
-def _bench(args: argparse.Namespace, source: Path, recipe: Recipe) -> ModelOracle:
+def _open_oracle(args: argparse.Namespace, source: Path, recipe: Recipe) -> ModelOracle:
     from wcodec.calibration.request import CalibrationRequest
     from wcodec.calibration.sweep_judge import open_oracle
     from wcodec.cli.commands.encode_calibrated import requested_codebooks
 
-    return open_oracle(
-        source,
-        CalibrationRequest(
-            args.data,
-            limit=args.limit,
-            rescale=args.rescale,
-            architecture=args.model,
-            imports=args.imports,
-            unsafe=args.unsafe,
-            seed=recipe.seed,
-            sharing=requested_codebooks(recipe.options),
-            recipe=recipe,
-        ),
-    )
-
-
-def _refuse_without_data(args: argparse.Namespace) -> None:
-    """Options of the model were given, and nothing to run it on.
-
-    Raises: RecipeError naming the option.
-    """
-    from wcodec.errors import RecipeError
-
-    for word in WANT_DATA:
-        if getattr(args, word) is not None:
-            raise RecipeError(f"--{word}: expected --data D with it")
+    codebooks = requested_codebooks(recipe.options)
+    request = CalibrationRequest(args.data, **data_options(args), seed=recipe.seed, sharing=codebooks, recipe=recipe)
+    return open_oracle(source, request)
