@@ -107,7 +107,7 @@ def own(chosen: Set, runs: int, fast: bool) -> Result:
     size, seconds = 0, [0.0, 0.0]
     for array in chosen.arrays.values():
         flat = array.reshape(-1)
-        for start, stop, shape in lossless.pieces(array.shape, most):
+        for start, stop, shape in lossless.split_pieces(array.shape, most):
             piece = flat[start:stop]
             payload = lossless.encode(piece, piece.itemsize, shape, chosen.dtype, fast)
             back = np.empty(piece.nbytes, np.uint8)
@@ -167,7 +167,7 @@ def two_threads(name: str, file: Path, fast: bool) -> str:
     pieces = [
         (array.reshape(-1)[start:stop], shape)
         for array in chosen.arrays.values()
-        for start, stop, shape in lossless.pieces(array.shape, lossless.FAST if fast else lossless.MOST)
+        for start, stop, shape in lossless.split_pieces(array.shape, lossless.FAST if fast else lossless.MOST)
     ]
     pieces.sort(key=lambda piece: -len(piece[0]))
 

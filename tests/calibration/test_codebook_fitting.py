@@ -8,7 +8,7 @@ import pytest
 from wcodec.calibration.codebook_fitting import Codebook, assign_with_feedback, fit_codebook
 from wcodec.calibration.gptq import damp
 from wcodec.codec.dequantization import round_step
-from wcodec.codec.quantizers.product import assign, blocks, learn, lookup
+from wcodec.codec.quantizers.product import assign, fit_vectors, lookup, split_blocks
 
 RNG = np.random.default_rng(11)
 
@@ -33,8 +33,8 @@ def test_outputs_lose_less_than_by_codebooks_of_the_weights_alone(block: int, si
     """part: of that loss. Seen on three draws: 0.19-0.25, 0.18-0.22, 0.32-0.34 and 0.53-0.54; long blocks gain less."""
     weights, x = layer(48, 200)
     book, codes = fit_codebook(weights, damp(x.T @ x / len(x), 0.01), block, size, 0.0)
-    vectors = blocks(np.ascontiguousarray(weights.T), block)
-    alone = learn(vectors, size, 0.0, round_step)
+    vectors = split_blocks(np.ascontiguousarray(weights.T), block)
+    alone = fit_vectors(vectors, size, 0.0, round_step)
     plain = lookup(assign(vectors, alone), alone).reshape(200, 48).T
     assert len(book.centroids) <= size
     assert np.array_equal(book.centroids[0], np.zeros(block))

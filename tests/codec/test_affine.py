@@ -13,7 +13,7 @@ from conftest import Run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wcodec.codec.quantizers.affine import affine_levels, is_short, row_steps
+from wcodec.codec.quantizers.affine import compute_row_steps, is_short, quantize_rows
 from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import RecipeError
 from wcodec.pipeline.decoder import decode, open_container
@@ -39,9 +39,9 @@ def restored(folder: Path, array: Floats, **words: object) -> Floats:
 
 @given(ROWS, BITS)
 def test_symmetric_integers_are_those_of_the_formula(rows: Floats, bits: int) -> None:
-    steps = row_steps(rows, "symmetric", bits)
+    steps = compute_row_steps(rows, "symmetric", bits)
     most = 2 ** (bits - 1) - 1
-    levels = affine_levels(rows, steps, "symmetric")
+    levels = quantize_rows(rows, steps, "symmetric")
     scales = steps.astype(np.float64) * most
     formula = np.rint(np.clip(rows * most / scales[:, None], -most, most))
     assert np.abs(levels).max() <= most
@@ -54,8 +54,8 @@ def test_symmetric_integers_are_those_of_the_formula(rows: Floats, bits: int) ->
 
 @given(ROWS, BITS)
 def test_asymmetric_integers_are_those_of_the_formula_and_zero_stays_zero(rows: Floats, bits: int) -> None:
-    steps = row_steps(rows, "asymmetric", bits)
-    levels = affine_levels(rows, steps, "asymmetric")
+    steps = compute_row_steps(rows, "asymmetric", bits)
+    levels = quantize_rows(rows, steps, "asymmetric")
     low, high = np.minimum(rows.min(axis=1), 0), np.maximum(rows.max(axis=1), 0)
     zeros = np.rint(-low / steps).astype(int)
     integers = levels + zeros[:, None]
@@ -69,8 +69,8 @@ def test_asymmetric_integers_are_those_of_the_formula_and_zero_stays_zero(rows: 
 
 @given(ROWS)
 def test_signs_have_the_scale_of_least_squared_error(rows: Floats) -> None:
-    steps = row_steps(rows, "binary", 1).astype(np.float64)
-    levels = affine_levels(rows, steps.astype(np.float32), "binary")
+    steps = compute_row_steps(rows, "binary", 1).astype(np.float64)
+    levels = quantize_rows(rows, steps.astype(np.float32), "binary")
     assert np.array_equal(levels, np.sign(rows))
     for row, signs, step in zip(rows.astype(np.float64), levels, steps, strict=True):
         if signs.any():
@@ -81,10 +81,10 @@ def test_signs_have_the_scale_of_least_squared_error(rows: Floats) -> None:
 def test_rows_of_zeros_and_the_smallest_numbers_have_positive_steps() -> None:
     rows = np.array([[0, 0], [1e-45, 0], [-1e-38, 1e-38], [3.4e38, -3.4e38]], np.float32)
     for how in ("symmetric", "asymmetric", "binary"):
-        steps = row_steps(rows, how, 8)
+        steps = compute_row_steps(rows, how, 8)
         assert np.all(steps > 0)
         assert np.all(np.isfinite(steps))
-        assert not affine_levels(rows, steps, how)[0].any()
+        assert not quantize_rows(rows, steps, how)[0].any()
 
 
 @pytest.mark.parametrize("bits", range(2, 9))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twins import context as twin
 
 from wcodec.codec.entropy import context
-from wcodec.codec.entropy.context_design import OFFSET, Design, pack, run
+from wcodec.codec.entropy.context_design import OFFSET, ContextParams, encode_levels, pack
 
 RNG = np.random.default_rng(11)
 
@@ -66,11 +66,11 @@ def test_any_design_reads_alike(
     rng = np.random.default_rng(seed)
     levels = np.rint(rng.laplace(size=(rows, channels, taps)) * scale).astype(np.int32)
     weights = rng.integers(0, 256, (int(rng.choice([1, taps])), 13)).astype(np.int32) if seed % 2 else None
-    design = Design(sparse, min(start, 48) if sparse else start, weights, near=(int(rng.integers(1, 257)), 3))
+    design = ContextParams(sparse, min(start, 48) if sparse else start, weights, near=(int(rng.integers(1, 257)), 3))
     if weights is None:
-        design = Design(sparse, design.start)
+        design = ContextParams(sparse, design.start)
     if predictor == 1 and taps == 1:
-        design = Design(
+        design = ContextParams(
             sparse,
             design.start,
             weights,
@@ -82,7 +82,7 @@ def test_any_design_reads_alike(
             rng.integers(-127, 128, 3).astype(np.int32),
         )
     elif predictor == 2:
-        design = Design(sparse, design.start, weights, design.near, OFFSET, int(rng.integers(-300, 300)))
-    payload = pack(design, levels.shape) + run(levels, design, states)[0]
+        design = ContextParams(sparse, design.start, weights, design.near, OFFSET, int(rng.integers(-300, 300)))
+    payload = pack(design, levels.shape) + encode_levels(levels, design, states)[0]
     assert twin.decode(payload, levels.shape, states) == levels.reshape(-1).tolist()
     assert np.array_equal(context.decode(payload, levels.shape, states), levels)

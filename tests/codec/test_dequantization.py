@@ -10,12 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wcodec.codec.dequantization import Float, Rows, Rule, Step, Table, Transform, round_step, rule_of_rows
-from wcodec.codec.dequantization_params import pack_rule, parse_rule, rule_id
+from wcodec.codec.dequantization import (
+    CodebookDequantizer,
+    Dequantizer,
+    PerRowDequantizer,
+    TransformDequantizer,
+    TruncatedFloatDequantizer,
+    UniformDequantizer,
+    dequantizer_of_rows,
+    round_step,
+)
+from wcodec.codec.dequantization_params import dequantizer_id, pack_dequantizer, parse_dequantizer
 from wcodec.codec.layout import DENSE, KERNEL, VECTOR
 from wcodec.codec.quantizers.kmeans import Codebook
-from wcodec.codec.quantizers.transform import dct_basis
-from wcodec.codec.tensor_header import NO_POSITIONS, Head, chunk_shape, pack_head, parse_head
+from wcodec.codec.quantizers.transform import make_dct_basis
+from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, chunk_shape, pack_header, parse_header
 from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import CorruptError
 from wcodec.model import TensorSpec
@@ -35,12 +44,12 @@ def codebooks() -> st.SearchStrategy[Codebook]:
 
 
 RULES = st.one_of(
-    st.builds(Table, codebooks()),
-    st.builds(Step, STEPS, st.sampled_from([0, 4, 8, 128])),
-    st.builds(Float, st.integers(0, 23), st.integers(0, (1 << 31) - 1)),
-    st.builds(lambda step, sides, states: Transform(step, dct_basis(*sides), states), STEPS,
+    st.builds(CodebookDequantizer, codebooks()),
+    st.builds(UniformDequantizer, STEPS, st.sampled_from([0, 4, 8, 128])),
+    st.builds(TruncatedFloatDequantizer, st.integers(0, 23), st.integers(0, (1 << 31) - 1)),
+    st.builds(lambda step, sides, states: TransformDequantizer(step, make_dct_basis(*sides), states), STEPS,
               st.sampled_from([(3, 3), (1, 5), (7, 2)]), st.sampled_from([0, 4, 8, 128])),
-    st.builds(lambda step, short: Rows(np.geomspace(step, step * 1000, 30, dtype=np.float32)
+    st.builds(lambda step, short: PerRowDequantizer(np.geomspace(step, step * 1000, 30, dtype=np.float32)
                                        if not short else np.full(30, round_step(step), np.float32)),
               STEPS, st.booleans()),
 )  # fmt: skip
@@ -51,14 +60,14 @@ def array(levels: list[int]) -> np.ndarray:
 
 
 @given(RULES)
-def test_the_parameters_of_a_rule_come_back(rule: Rule) -> None:
+def test_the_parameters_of_a_rule_come_back(rule: Dequantizer) -> None:
     packed = bytearray(b"before")
-    pack_rule(packed, rule)
-    taps = len(rule.basis.matrix) if isinstance(rule, Transform) else 1
-    back, at = parse_rule(memoryview(bytes(packed) + b"behind"), 6, rule_id(rule), rule.states, taps, 30)
+    pack_dequantizer(packed, rule)
+    taps = len(rule.basis.matrix) if isinstance(rule, TransformDequantizer) else 1
+    back, at = parse_dequantizer(memoryview(bytes(packed) + b"behind"), 6, dequantizer_id(rule), rule.states, taps, 30)
     assert at == len(packed)
     again = bytearray()
-    pack_rule(again, back)
+    pack_dequantizer(again, back)
     assert again == packed[6:]
     assert type(back) is type(rule)
     assert back.states == rule.states
@@ -67,7 +76,7 @@ def test_the_parameters_of_a_rule_come_back(rule: Rule) -> None:
 @given(LEVELS, STEPS, st.booleans())
 def test_a_step_multiplies_and_rounds_once(levels: list[int], step: float, single: bool) -> None:
     dtype = "float32" if single else "float64"
-    got = from_float(Step(step).weights(array(levels), single), dtype).reshape(-1)
+    got = from_float(UniformDequantizer(step).dequantize(array(levels), single), dtype).reshape(-1)
     for level, value in zip(levels, got, strict=True):
         double = level * step  # exact to double precision: one rounding
         assert value == (np.float32(double) if single else np.float64(double))
@@ -76,30 +85,30 @@ def test_a_step_multiplies_and_rounds_once(levels: list[int], step: float, singl
 
 @given(LEVELS, STEPS, st.booleans())
 def test_every_row_has_a_step_of_its_own(levels: list[int], step: float, single: bool) -> None:
-    rule = Rows(np.array([step, 3 * step, 5 * step], np.float32))
+    rule = PerRowDequantizer(np.array([step, 3 * step, 5 * step], np.float32))
     rows = np.broadcast_to(array(levels), (3, len(levels), 1)).copy()
     dtype = "float32" if single else "float64"
-    got = from_float(rule.weights(rows, single), dtype)
+    got = from_float(rule.dequantize(rows, single), dtype)
     for number in range(3):
-        alone = Step(float(rule.steps[number])).weights(rows[number : number + 1], single)
+        alone = UniformDequantizer(float(rule.steps[number])).dequantize(rows[number : number + 1], single)
         assert np.array_equal(got[number : number + 1], from_float(alone, dtype))
-        chunk = rule_of_rows(rule, number, 1).weights(rows[number : number + 1], single)
+        chunk = dequantizer_of_rows(rule, number, 1).dequantize(rows[number : number + 1], single)
         assert np.array_equal(got[number : number + 1], from_float(chunk, dtype))
 
 
 @given(codebooks())
 def test_a_table_looks_up_and_level_0_is_0(codebook: Codebook) -> None:
     levels = np.arange(len(codebook.values), dtype=np.int32) - codebook.negatives
-    got = Table(codebook).weights(levels.reshape(1, -1, 1), True).reshape(-1)
+    got = CodebookDequantizer(codebook).dequantize(levels.reshape(1, -1, 1), True).reshape(-1)
     assert np.array_equal(got, codebook.values)
     assert got[codebook.negatives] == 0.0
 
 
 @pytest.mark.parametrize("level", [-2, 3, 1 << 29, -(1 << 29)])
 def test_a_level_outside_the_table_is_corrupt(level: int) -> None:
-    rule = Table(Codebook(1, np.array([-1.0, 0.0, 0.5, 2.0], np.float32)))
+    rule = CodebookDequantizer(Codebook(1, np.array([-1.0, 0.0, 0.5, 2.0], np.float32)))
     with pytest.raises(CorruptError):
-        rule.weights(array([level]), True)
+        rule.dequantize(array([level]), True)
 
 
 @given(st.floats(width=32, allow_nan=False), st.integers(0, 23), st.integers(0, 1000))
@@ -108,26 +117,26 @@ def test_dropped_bits_are_the_only_loss_of_the_float_rule(value: float, shift: i
     magnitude = (bits & 0x7FFFFFFF) >> shift
     if magnitude > offset:
         level = offset - magnitude if bits >> 31 else magnitude - offset
-        got = Float(shift, offset).weights(array([level]), True).reshape(-1)[0]
+        got = TruncatedFloatDequantizer(shift, offset).dequantize(array([level]), True).reshape(-1)[0]
         assert struct.unpack("<I", struct.pack("<f", got))[0] == bits >> shift << shift
 
 
 def test_level_0_of_the_float_rule_is_0() -> None:
-    assert Float(3, 12345).weights(array([0, 0]), True).tobytes() == bytes(8)
+    assert TruncatedFloatDequantizer(3, 12345).dequantize(array([0, 0]), True).tobytes() == bytes(8)
 
 
 def test_a_float_of_more_than_31_bits_is_corrupt() -> None:
     with pytest.raises(CorruptError, match="magnitude"):
-        Float(22, 0).weights(array([512]), True)
+        TruncatedFloatDequantizer(22, 0).dequantize(array([512]), True)
     with pytest.raises(CorruptError, match="magnitude"):
-        Float(0, 1 << 30).weights(array([1 << 30]), True)
+        TruncatedFloatDequantizer(0, 1 << 30).dequantize(array([1 << 30]), True)
 
 
 @given(STEPS)
 def test_a_rounded_step_takes_three_bytes_and_is_near(step: float) -> None:
     rounded = round_step(step)
     packed = bytearray()
-    pack_rule(packed, Step(rounded))
+    pack_dequantizer(packed, UniformDequantizer(rounded))
     assert len(packed) <= 3
     assert abs(rounded - step) <= 2**-8 * step
 
@@ -149,22 +158,24 @@ MATRIX, CONV = TensorSpec("m", "float32", (40, 30)), TensorSpec("c", "float16", 
 
 
 @given(RULES, st.sets(st.integers(0, 1199), max_size=10), st.sampled_from([1, 3]))
-def test_a_head_comes_back(rule: Rule, positions: set[int], chunks: int) -> None:
-    conv = isinstance(rule, Transform)
+def test_a_head_comes_back(rule: Dequantizer, positions: set[int], chunks: int) -> None:
+    conv = isinstance(rule, TransformDequantizer)
     if conv and len(rule.basis.matrix) != 9:
         return
-    facts, layout = (CONV, KERNEL) if conv else (MATRIX, VECTOR if isinstance(rule, Float) else DENSE)
+    facts, layout = (
+        (CONV, KERNEL) if conv else (MATRIX, VECTOR if isinstance(rule, TruncatedFloatDequantizer) else DENSE)
+    )
     units = facts.count if layout == VECTOR else 30
     where = np.array(sorted(positions), np.int64) if positions else NO_POSITIONS
     item = 2 if conv else 4
     patches = np.arange(len(where) * item, dtype=np.uint8).reshape(-1, item)
-    head = Head(rule, layout, units // chunks, where, patches)
-    packed = pack_head(facts, head, chunks)
-    back, start = parse_head(facts, memoryview(packed + b"chunk"), chunks)
+    head = TensorHeader(rule, layout, units // chunks, where, patches)
+    packed = pack_header(facts, head, chunks)
+    back, start = parse_header(facts, memoryview(packed + b"chunk"), chunks)
     assert start == len(packed)
     assert (back.layout, back.chunk_units) == (layout, units // chunks)
     assert np.array_equal(back.positions, where)
-    assert np.array_equal(back.patches, patches)
-    assert pack_head(facts, back, chunks) == packed
+    assert np.array_equal(back.outlier_bytes, patches)
+    assert pack_header(facts, back, chunks) == packed
     shapes = [chunk_shape(facts, back, i) for i in range(chunks)]
     assert sum(rows * channels * taps for rows, channels, taps in shapes) == facts.count

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twins import transform as transform_twin
 from twins import trellis as trellis_twin
 
-from wcodec.codec.layout import gather, place, spread
+from wcodec.codec.layout import from_rows, scatter_rows, to_rows
 from wcodec.kernels import dequantize as kernel
 
 RNG = np.random.default_rng(5)
@@ -63,11 +63,11 @@ def test_rows_placed_piece_by_piece_are_the_whole(shape: tuple[int, ...], dtype:
     for layout in range(1, 8):
         if len(shape) < 3 and layout in {3, 4, 5, 6}:
             continue
-        rows, back = spread(values, layout), np.zeros_like(values)
+        rows, back = to_rows(values, layout), np.zeros_like(values)
         for first in range(0, len(rows), 3):
-            place(rows[first : first + 3], back, first, layout)
+            scatter_rows(rows[first : first + 3], back, first, layout)
         assert np.array_equal(back, values)
-        assert np.array_equal(gather(rows, shape, layout), values)
+        assert np.array_equal(from_rows(rows, shape, layout), values)
 
 
 def test_rows_that_do_not_fit_are_refused() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from attack.small_models import weights
 
-from wcodec.codec.quantizers.few_values import MOST, few_values
+from wcodec.codec.quantizers.few_values import MOST, find_few_values
 from wcodec.pipeline.decoder import decode
 from wcodec.pipeline.encoder import Encoded, encode
 from wcodec.planning.parsing import parse_recipe
@@ -85,11 +85,11 @@ def test_outliers_beside_few_values_are_kept_too(tmp_path: Path) -> None:
 
 def test_the_values_are_those_of_numpy_unless_they_are_many() -> None:
     values = clustered(ORDINARY, 77)
-    found = few_values(values)
+    found = find_few_values(values)
     assert found is not None
     assert np.array_equal(found, np.unique(values))
     late = np.concatenate([np.zeros(1 << 21, np.float32), np.repeat(np.float32([3.0, -2.0]), 9)])
-    assert np.array_equal(few_values(late), [-2.0, 3.0])
+    assert np.array_equal(find_few_values(late), [-2.0, 3.0])
     for many in (ORDINARY, pruned(ORDINARY), np.arange(2 * MOST, dtype=np.float32).repeat(40), np.float32([1, 2, 3])):
-        assert few_values(many) is None
-    assert np.array_equal(few_values(np.zeros((3, 3), np.float32)), [])
+        assert find_few_values(many) is None
+    assert np.array_equal(find_few_values(np.zeros((3, 3), np.float32)), [])

@@ -49,7 +49,7 @@ def test_codes_that_need_no_limit_cost_what_bitarray_says(counts: list[int]) -> 
 
 @given(Counts)
 def test_tables_come_back_and_read_the_same_one_bit_at_a_time(counts: list[int]) -> None:
-    code = huffman.design(np.array(counts, np.int64))
+    code = huffman.build_code(np.array(counts, np.int64))
     if code is None:
         return
     assert twin.read_lengths(code.table) == (code.lengths.tolist(), len(code.table))
@@ -62,7 +62,7 @@ def test_tables_come_back_and_read_the_same_one_bit_at_a_time(counts: list[int])
 @pytest.mark.parametrize("count", [50, 1023, 1024, 1027, 4000])
 def test_the_bitstreams_decode_with_bitarray_alone(count: int) -> None:
     symbols = np.random.default_rng(count).geometric(0.3, count).astype(np.uint32)
-    code = huffman.design(huffman.count_tokens(symbols))
+    code = huffman.build_code(huffman.count_tokens(symbols))
     assert code is not None
     payload = huffman.encode(symbols, code)
     precision, at = payload[0], 1
@@ -97,7 +97,7 @@ def test_tokens_split_symbols_without_loss(symbol: int, precision: int) -> None:
 
 def test_a_table_of_32_symbols_takes_some_ten_bytes() -> None:
     stream = np.random.default_rng(3).geometric(0.15, 4000).clip(1, 32).astype(np.uint32)
-    code = huffman.design(huffman.count_tokens(stream))
+    code = huffman.build_code(huffman.count_tokens(stream))
     assert code is not None
     assert len(code.table) <= 14
 
@@ -113,7 +113,7 @@ def test_arbitrary_tables_raise_or_are_complete(payload: bytes, room: int) -> No
 
 def test_byte_symbols_refuse_tokens_of_wider_ones() -> None:
     stream = (np.arange(3000) % 700).astype(np.uint32) ** 2 % 700
-    code = huffman.design(huffman.count_tokens(stream))
+    code = huffman.build_code(huffman.count_tokens(stream))
     assert code is not None
     with pytest.raises(ContainerError):
         huffman.decode(huffman.encode(stream, code), np.empty(len(stream), np.uint8))

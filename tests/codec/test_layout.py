@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wcodec.codec.layout import VECTOR, check_layout, families, gather, some_rows, spatial, spread, units, view_shape
+from wcodec.codec.layout import (
+    VECTOR,
+    check_layout,
+    count_units,
+    from_rows,
+    kernel_size,
+    layout_families,
+    slice_rows,
+    to_rows,
+    view_shape,
+)
 from wcodec.errors import CorruptError
 
 SHAPES = st.lists(st.integers(0, 5), max_size=5).map(tuple)
@@ -45,11 +55,11 @@ def test_spread_is_what_the_specification_says_and_gather_undoes_it(shape: tuple
         return
     check_layout(shape, layout)
     values = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
-    view = spread(values, layout)
+    view = to_rows(values, layout)
     assert view.shape == view_shape(shape, layout)
     assert view.flags.c_contiguous
     assert np.array_equal(view, obvious(values, layout))
-    back = gather(view, shape, layout)
+    back = from_rows(view, shape, layout)
     assert back.shape == shape
     assert back.flags.c_contiguous
     assert np.array_equal(back, values)
@@ -59,14 +69,14 @@ def test_spread_is_what_the_specification_says_and_gather_undoes_it(shape: tuple
 def test_units_and_taps_follow_from_the_view(shape: tuple[int, ...], layout: int) -> None:
     if fits(shape, layout):
         rows, channels, taps = view_shape(shape, layout)
-        assert units(shape, layout) == (channels if layout == VECTOR else rows)
+        assert count_units(shape, layout) == (channels if layout == VECTOR else rows)
         if layout in (3, 4, 5, 6):
-            assert math.prod(spatial(shape, layout)) == taps
+            assert math.prod(kernel_size(shape, layout)) == taps
 
 
 @given(SHAPES)
 def test_the_encoder_tries_only_layouts_that_fit(shape: tuple[int, ...]) -> None:
-    for layout in (layout for family in families(shape) for layout in family):
+    for layout in (layout for family in layout_families(shape) for layout in family):
         check_layout(shape, layout)
 
 
@@ -80,5 +90,7 @@ def test_a_layout_from_the_future_is_refused(layout: int) -> None:
 def test_some_rows_are_those_of_all(shape: tuple[int, ...], layout: int, start: int, count: int) -> None:
     if fits(shape, layout):
         values = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
-        every = spread(values, layout)
-        assert np.array_equal(some_rows(values, layout, start, count), every[start : start + count]) or layout == VECTOR
+        every = to_rows(values, layout)
+        assert (
+            np.array_equal(slice_rows(values, layout, start, count), every[start : start + count]) or layout == VECTOR
+        )

@@ -15,7 +15,7 @@ from twins import numbers as twin
 from wcodec.codec import lossless
 from wcodec.codec.lossless import numeric as numbers
 from wcodec.codec.lossless.payload import NUMBERS
-from wcodec.codec.lossless.views import View, kernel_view, kind_of, matrix_view, pieces
+from wcodec.codec.lossless.views import View, kernel_view, kind_of, matrix_view, split_pieces
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels.numeric import coder as kernel
 from wcodec.model import AnyArray
@@ -210,7 +210,7 @@ def test_views_keep_the_taps_of_a_kernel_together() -> None:
 
 @given(st.lists(st.integers(1, 6), max_size=4), st.integers(1, 60))
 def test_pieces_cover_a_tensor_in_order(shape: list[int], most: int) -> None:
-    found = list(pieces(tuple(shape), most))
+    found = list(split_pieces(tuple(shape), most))
     assert found[0][0] == 0
     assert found[-1][1] == np.prod(shape)
     assert all(before[1] == after[0] for before, after in pairwise(found))
@@ -222,7 +222,7 @@ def test_pieces_cover_a_tensor_in_order(shape: list[int], most: int) -> None:
 def test_numbers_are_seen_as_the_slow_twin_sees_them() -> None:
     values = strange(20, 30).reshape(-1)[:599]
     words, kind, shape = words_of(values, "float32")
-    design = numbers.Design(kind, View(1, 599, 1), 120)
+    design = numbers.NumericParams(kind, View(1, 599, 1), 120)
     finite = np.isfinite(values)
     seen = np.empty(599, np.int16)
     kernel.scale(words, design.facts(), seen)

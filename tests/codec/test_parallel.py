@@ -8,7 +8,7 @@ import time
 import pytest
 from conftest import HANG
 
-from wcodec.codec.parallel import AHEAD, Map, ordered, tensor_by_tensor, thread_count
+from wcodec.codec.parallel import AHEAD, Map, map_ordered, map_tensors, thread_count
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TensorSpec
 
@@ -22,7 +22,7 @@ def test_results_come_in_order(threads: int) -> None:
         time.sleep(0.002 * (number % 3))
         return list(chunk_map(lambda k: 10 * number + k, range(3)))
 
-    assert list(tensor_by_tensor(work, MIXED, threads)) == [[10 * n, 10 * n + 1, 10 * n + 2] for n in range(len(MIXED))]
+    assert list(map_tensors(work, MIXED, threads)) == [[10 * n, 10 * n + 1, 10 * n + 2] for n in range(len(MIXED))]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -35,13 +35,13 @@ def test_an_error_reaches_the_caller_and_the_threads_end(threads: int) -> None:
     before = threading.active_count()
     done = []
     with pytest.raises(ValueError, match="tensor 9"):
-        done.extend(tensor_by_tensor(work, MIXED, threads))
+        done.extend(map_tensors(work, MIXED, threads))
     assert threading.active_count() == before
 
 
 def test_a_caller_who_stops_early_leaves_no_thread_behind() -> None:
     before = threading.active_count()
-    results = tensor_by_tensor(lambda number, _: number, MIXED, 3)
+    results = map_tensors(lambda number, _: number, MIXED, 3)
     assert next(results) == 0
     results.close()
     assert threading.active_count() == before
@@ -49,7 +49,7 @@ def test_a_caller_who_stops_early_leaves_no_thread_behind() -> None:
 
 def test_few_results_are_held_at_once() -> None:
     started: list[int] = []
-    results = tensor_by_tensor(lambda number, _: started.append(number), [SMALL] * 100, 2)
+    results = map_tensors(lambda number, _: started.append(number), [SMALL] * 100, 2)
     next(results)
     time.sleep(0.05)
     assert len(started) <= 8
@@ -61,7 +61,7 @@ def test_chunks_of_a_large_tensor_run_beside_each_other() -> None:
     def work(number: int, chunk_map: Map) -> int:
         return len(set(chunk_map(lambda _: barrier.wait(), range(2))))
 
-    assert list(tensor_by_tensor(work, [LARGE], 2)) == [2]
+    assert list(map_tensors(work, [LARGE], 2)) == [2]
 
 
 def test_no_number_of_threads_is_every_core() -> None:
@@ -76,7 +76,7 @@ def test_pieces_come_in_order_whatever_their_sizes(threads: int) -> None:
         return -number
 
     sizes = [1, 9, 0, 4] * 10
-    assert list(ordered(work, range(40), threads, sizes.__getitem__)) == [-n for n in range(40)]
+    assert list(map_ordered(work, range(40), threads, sizes.__getitem__)) == [-n for n in range(40)]
 
 
 def test_a_large_piece_begins_before_small_ones_that_lie_ahead() -> None:
@@ -97,20 +97,20 @@ def test_a_large_piece_begins_before_small_ones_that_lie_ahead() -> None:
             hold.set()
         return sizes[number]
 
-    assert list(ordered(work, range(8), 2, size_of)) == [None] * 8
+    assert list(map_ordered(work, range(8), 2, size_of)) == [None] * 8
     assert sorted(begun) == list(range(8))
     assert begun.index(6) in {2, 3}
 
 
 def test_pieces_under_way_are_bounded_by_their_bytes() -> None:
     started: list[int] = []
-    results = ordered(started.append, range(100), 2, lambda _: AHEAD // 4)
+    results = map_ordered(started.append, range(100), 2, lambda _: AHEAD // 4)
     next(results)
     time.sleep(0.05)
     assert len(started) <= 5
     results.close()
     started.clear()
-    results = ordered(started.append, range(1000), 2, lambda _: 0)
+    results = map_ordered(started.append, range(1000), 2, lambda _: 0)
     next(results)
     time.sleep(0.05)
     assert len(started) <= 65
@@ -122,4 +122,4 @@ def test_an_error_of_a_piece_reaches_the_caller() -> None:
         return 1 // (5 - number)
 
     with pytest.raises(ZeroDivisionError):
-        list(ordered(work, range(50), 2, lambda _: 1))
+        list(map_ordered(work, range(50), 2, lambda _: 1))

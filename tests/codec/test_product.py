@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from twins import product as twin
 
 import wcodec
-from wcodec.codec.dequantization import Product, in_shape, level_shape, round_step
-from wcodec.codec.quantizers.product import Vectors, assign, blocks, learn, lookup, pack_vectors, parse_vectors
+from wcodec.codec.dequantization import ProductDequantizer, level_shape, round_step, trim_blocks
+from wcodec.codec.quantizers.product import (
+    ProductCodebook,
+    assign,
+    fit_vectors,
+    lookup,
+    pack_codebook,
+    parse_codebook,
+    split_blocks,
+)
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import nearest as kernel
 
@@ -47,7 +55,7 @@ def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
 
 def test_well_separated_vectors_get_a_centroid_each() -> None:
     vectors = mixture(3000, 5, 12)
-    book = learn(vectors, 13, 0.0, round_step)
+    book = fit_vectors(vectors, 13, 0.0, round_step)
     error = np.square(vectors - lookup(assign(vectors, book), book)).mean()
     assert len(book.entries) == 13
     assert error < 3 * 0.01**2
@@ -55,9 +63,9 @@ def test_well_separated_vectors_get_a_centroid_each() -> None:
 
 def test_a_price_of_bits_makes_fewer_vectors_and_cheaper_codes() -> None:
     vectors = weights(3, 4000, 4)
-    free, priced = (learn(vectors, 64, rate, round_step) for rate in (0.0, 0.02))
+    free, priced = (fit_vectors(vectors, 64, rate, round_step) for rate in (0.0, 0.02))
 
-    def entropy(book: Vectors) -> float:
+    def entropy(book: ProductCodebook) -> float:
         part = np.unique(assign(vectors, book), return_counts=True)[1] / len(vectors)
         return float(-(part * np.log2(part)).sum())
 
@@ -70,7 +78,7 @@ def test_a_price_of_bits_makes_fewer_vectors_and_cheaper_codes() -> None:
     np.full((9, 2), 3e38, np.float32), np.full((9, 2), 1e-42, np.float32), np.eye(4, dtype=np.float32),
 ], ids=["none", "zeros", "one", "huge", "tiny", "few"])  # fmt: skip
 def test_odd_vectors_have_a_codebook_too(vectors: np.ndarray) -> None:
-    book = learn(vectors, 16, 0.0, round_step)
+    book = fit_vectors(vectors, 16, 0.0, round_step)
     values = lookup(assign(vectors, book), book).astype(np.float32)
     assert np.isfinite(values).all()
     assert not values[~vectors.any(axis=1)].any()
@@ -82,23 +90,23 @@ def test_a_codebook_comes_back(size: int, block: int, seed: int) -> None:
     entries = np.random.default_rng(seed).integers(-200, 200, (size, block), np.int32)
     entries[0] = 0
     packed = bytearray(b"in front")
-    pack_vectors(packed, Vectors(entries, 0.5))
-    back, at = parse_vectors(memoryview(bytes(packed) + b"behind"), 8, 0.5)
+    pack_codebook(packed, ProductCodebook(entries, 0.5))
+    back, at = parse_codebook(memoryview(bytes(packed) + b"behind"), 8, 0.5)
     assert at == len(packed)
     assert np.array_equal(back.entries, entries)
 
 
 def test_rows_that_blocks_do_not_divide_are_cut() -> None:
-    book = Vectors(np.arange(12, dtype=np.int32).reshape(3, 4) - np.arange(4, dtype=np.int32), 0.5)
+    book = ProductCodebook(np.arange(12, dtype=np.int32).reshape(3, 4) - np.arange(4, dtype=np.int32), 0.5)
     book.entries[0] = 0
-    rule, shape = Product(book), (2, 3, 2)
+    rule, shape = ProductDequantizer(book), (2, 3, 2)
     assert level_shape(rule, shape) == (2, 2, 1)
-    assert blocks(np.ones((2, 6), np.float32), 4).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]] * 2
+    assert split_blocks(np.ones((2, 6), np.float32), 4).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]] * 2
     levels = np.array([[[-1], [1]], [[1], [0]]], np.int32)
-    values = in_shape(rule.weights(levels, True), shape).reshape(2, 6)
+    values = trim_blocks(rule.dequantize(levels, True), shape).reshape(2, 6)
     assert values.tolist() == [[2, 2, 2, 2, 4, 4], [4, 4, 4, 4, 0, 0]]
     with pytest.raises(CorruptError, match="codes under 3, got 3"):
-        rule.weights(np.full((2, 2, 1), -2, np.int32), True)
+        rule.dequantize(np.full((2, 2, 1), -2, np.int32), True)
 
 
 @pytest.mark.parametrize("words", [

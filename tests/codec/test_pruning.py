@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from wcodec.codec.plan import Prune
-from wcodec.codec.pruning import BLOCK, global_threshold, prune, prune_by, pruned_count, ranked, threshold_of
+from wcodec.codec.pruning import (
+    BLOCK,
+    count_pruned,
+    find_threshold,
+    global_threshold,
+    magnitude_of_rank,
+    prune_below,
+    prune_weights,
+)
 from wcodec.errors import RecipeError
 
 Weights = arrays(np.float32, st.integers(1, 60), elements=st.floats(-4, 4, width=32).map(lambda x: round(x * 4) / 4))
@@ -17,38 +25,38 @@ Weights = arrays(np.float32, st.integers(1, 60), elements=st.floats(-4, 4, width
 
 def test_an_absolute_threshold_removes_itself_and_below() -> None:
     weights = np.array([0.5, -0.5, 0.50001, 0, -3], np.float32)
-    assert threshold_of(weights, Prune("absolute", 0.5)) == 0.5
-    np.testing.assert_array_equal(prune(weights, 0.5), np.array([0, 0, 0.50001, 0, -3], np.float32))
+    assert find_threshold(weights, Prune("absolute", 0.5)) == 0.5
+    np.testing.assert_array_equal(prune_below(weights, 0.5), np.array([0, 0, 0.50001, 0, -3], np.float32))
     assert weights[0] == 0.5
 
 
 def test_deviations_are_those_of_the_finite_weights() -> None:
     weights = np.random.default_rng(0).normal(3, 2, 1000).astype(np.float32)
     expected = 0.7 * weights.astype(np.float64).std()
-    assert threshold_of(weights, Prune("deviations", 0.7)) == pytest.approx(expected)
+    assert find_threshold(weights, Prune("deviations", 0.7)) == pytest.approx(expected)
     outliers = np.append(weights, np.array([np.inf, np.nan], np.float32))
-    assert threshold_of(outliers, Prune("deviations", 0.7)) == pytest.approx(expected)
+    assert find_threshold(outliers, Prune("deviations", 0.7)) == pytest.approx(expected)
 
 
 @given(Weights, st.floats(0, 1))
 def test_sparsity_removes_exactly_as_many_of_the_smallest(weights: np.ndarray, sparsity: float) -> None:
     nonzero = np.where(weights == 0, np.float32(5), weights)
-    kept = prune_by(nonzero, Prune("sparsity", sparsity))
+    kept = prune_weights(nonzero, Prune("sparsity", sparsity))
     gone = np.flatnonzero(kept == 0)
-    assert len(gone) == pruned_count(len(weights), sparsity)
+    assert len(gone) == count_pruned(len(weights), sparsity)
     np.testing.assert_array_equal(gone, np.sort(np.argsort(np.abs(nonzero), kind="stable")[: len(gone)]))
 
 
 @given(st.lists(Weights, min_size=1, max_size=4), st.floats(0, 1))
 def test_the_global_threshold_is_that_of_all_weights_in_one(tensors: list[np.ndarray], sparsity: float) -> None:
     whole = np.concatenate(tensors)
-    assert global_threshold(lambda: iter(tensors), sparsity) == threshold_of(whole, Prune("sparsity", sparsity))
+    assert global_threshold(lambda: iter(tensors), sparsity) == find_threshold(whole, Prune("sparsity", sparsity))
 
 
 def test_not_a_number_survives_and_infinity_goes_last() -> None:
     weights = np.array([[np.nan, np.inf], [1, 2]], np.float32)
-    np.testing.assert_array_equal(prune_by(weights, Prune("sparsity", 0.5)), np.array([[np.nan, np.inf], [0, 0]]))
-    assert np.isnan(prune_by(weights, Prune("sparsity", 1))[0, 0])
+    np.testing.assert_array_equal(prune_weights(weights, Prune("sparsity", 0.5)), np.array([[np.nan, np.inf], [0, 0]]))
+    assert np.isnan(prune_weights(weights, Prune("sparsity", 1))[0, 0])
 
 
 def test_sparsity_outside_0_to_1_is_refused() -> None:
@@ -60,7 +68,7 @@ def test_sparsity_outside_0_to_1_is_refused() -> None:
 def test_nothing_to_prune_is_nothing_lost() -> None:
     empty = np.zeros((0, 3), np.float32)
     for rule in ("absolute", "deviations", "sparsity"):
-        assert prune_by(empty, Prune(rule, 0.5)).shape == (0, 3)
+        assert prune_weights(empty, Prune(rule, 0.5)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.9])
@@ -69,6 +77,6 @@ def test_large_tensors_are_pruned_like_small_ones(sparsity: float) -> None:
     weights[5] = np.nan
     order = np.argsort(np.where(np.isnan(weights), np.inf, np.abs(weights)), kind="stable")
     expected = weights.copy()
-    expected[order[: pruned_count(weights.size, sparsity)]] = 0.0
-    np.testing.assert_array_equal(prune_by(weights, Prune("sparsity", sparsity)), expected)
-    assert ranked(weights, 100) == abs(weights[order[100]])
+    expected[order[: count_pruned(weights.size, sparsity)]] = 0.0
+    np.testing.assert_array_equal(prune_weights(weights, Prune("sparsity", sparsity)), expected)
+    assert magnitude_of_rank(weights, 100) == abs(weights[order[100]])

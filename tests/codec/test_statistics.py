@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from wcodec.codec.entropy.level_coders import LEVEL_CODERS, encode_chunk
-from wcodec.codec.layout import KERNEL, spread
-from wcodec.codec.statistics import energy_of, irregular, look, look_at, survey
+from wcodec.codec.layout import KERNEL, to_rows
+from wcodec.codec.statistics import find_outliers, measure_tensor, scan_tensor, scan_tensors, sum_of_squares
 from wcodec.kernels import statistics as kernel
 from wcodec.model import Tensor
 
@@ -31,8 +31,10 @@ def test_a_description_is_that_of_numpy(values: np.ndarray, limit: float) -> Non
     extremes = [regular.min(), regular.max()] if regular.size else [0, 0]
     assert found[:3].tolist() == [regular.size, *extremes]
     assert found[3] == pytest.approx(np.square(regular, dtype=np.float64).sum(), rel=1e-14)
-    assert irregular(values, limit).tolist() == np.flatnonzero(~(np.abs(values) <= limit)).tolist()
-    assert energy_of(values) == pytest.approx(np.square(values[np.isfinite(values)], dtype=np.float64).sum(), rel=1e-14)
+    assert find_outliers(values, limit).tolist() == np.flatnonzero(~(np.abs(values) <= limit)).tolist()
+    assert sum_of_squares(values) == pytest.approx(
+        np.square(values[np.isfinite(values)], dtype=np.float64).sum(), rel=1e-14
+    )
 
 
 @given(FLOATS, st.floats(0, width=32))
@@ -57,8 +59,8 @@ def test_rows_are_taken_as_numpy_transposes() -> None:
     values = weights(1, 3, 5, 17, 33)
     expected = values.transpose(3, 2, 0, 1).reshape(33, 17, 15)
     for kind in (np.float32, np.float16, np.float64):
-        assert np.array_equal(spread(values.astype(kind), KERNEL), expected.astype(kind))
-    assert np.array_equal(spread(values[:, ::-1], KERNEL), values[:, ::-1].transpose(3, 2, 0, 1).reshape(33, 17, 15))
+        assert np.array_equal(to_rows(values.astype(kind), KERNEL), expected.astype(kind))
+    assert np.array_equal(to_rows(values[:, ::-1], KERNEL), values[:, ::-1].transpose(3, 2, 0, 1).reshape(33, 17, 15))
 
 
 @pytest.mark.parametrize("outlier", [1.0, 30.0, 300.0, 3000.0, 1e30])
@@ -69,8 +71,8 @@ def test_outliers_are_told_by_the_median_of_what_is_not_zero(outlier: float, zer
     values[-1, -1] = outlier
     magnitudes = np.sort(np.abs(values[values != 0]))
     bound = 4096.0 * float(magnitudes[magnitudes.size // 2])
-    found = survey(tensor(values), values)
-    assert found.regular == np.count_nonzero(np.abs(values) <= bound)
+    found = measure_tensor(tensor(values), values)
+    assert found.in_range == np.count_nonzero(np.abs(values) <= bound)
     assert found.high == values[np.abs(values) <= bound].max()
 
 
@@ -78,9 +80,9 @@ def test_large_tensors_that_differ_in_a_single_weight_are_told_apart() -> None:
     one = weights(3, 300, 400)
     other = one.copy()
     other[123, 45] += np.float32(1)
-    first, second, third, last = look_at([tensor(v) for v in (one, other, one.copy(), one.reshape(400, 300))], 1)
+    first, second, third, last = scan_tensors([tensor(v) for v in (one, other, one.copy(), one.reshape(400, 300))], 1)
     assert first.fingerprint == third.fingerprint != second.fingerprint
-    assert look(tensor(one)).fingerprint == look(tensor(other)).fingerprint == last.fingerprint
+    assert scan_tensor(tensor(one)).fingerprint == scan_tensor(tensor(other)).fingerprint == last.fingerprint
 
 
 def test_gaps_are_left_out_only_where_they_would_lose() -> None:

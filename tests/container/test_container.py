@@ -18,7 +18,7 @@ from wcodec.container.model_section import MAX_LENGTH, STORED, pack_model_sectio
 from wcodec.container.reader import parse, read_section
 from wcodec.container.records import KINDS, pack_error, parse_error
 from wcodec.container.wire import put_varint, take_varint
-from wcodec.container.writer import Coded, Writer
+from wcodec.container.writer import EncodedSections, Writer
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, TruncatedError
 from wcodec.model import DTYPE_IDS, TensorSpec
 from wcodec.pipeline.decoder import verify
@@ -31,7 +31,7 @@ FACTS = st.builds(
     st.lists(st.integers(0, 300), max_size=5).map(tuple),
 )
 CODED = st.builds(
-    Coded,
+    EncodedSections,
     st.lists(st.binary(max_size=200), min_size=1, max_size=3).map(tuple),
     st.integers(0, (1 << 32) - 1),
     st.none() | st.floats(0, 1e6, width=32),
@@ -40,7 +40,7 @@ CODED = st.builds(
 
 
 @given(st.lists(st.tuples(FACTS, CODED), max_size=5, unique_by=lambda pair: pair[0].name), st.binary(max_size=300))
-def test_what_is_written_is_read(tensors: list[tuple[TensorSpec, Coded]], skeleton: bytes) -> None:
+def test_what_is_written_is_read(tensors: list[tuple[TensorSpec, EncodedSections]], skeleton: bytes) -> None:
     with tempfile.TemporaryFile("w+b") as file:
         writer = Writer(file)
         for _, tensor in tensors:

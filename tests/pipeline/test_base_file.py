@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays_of
 from round_trips import checkpoint, contents
 
 import wcodec as package
-from wcodec.codec.delta import STEPS, SUM, XOR, apart, summands, summed, together
+from wcodec.codec.delta import RESIDUAL, ULPS, XOR, decode_delta, decode_residual, encode_delta, encode_residual
 from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import ContainerError, CorruptError, RecipeError
 from wcodec.model import FLOATS
@@ -130,15 +130,15 @@ TYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "float64": "<f8"
 TYPES |= {"complex128": "<c16", "bool": "?", "float8_e4m3": "u1", "bytes2": "<u2"}
 
 
-@given(st.data(), st.sampled_from(sorted(TYPES)), st.sampled_from([XOR, STEPS]))
+@given(st.data(), st.sampled_from(sorted(TYPES)), st.sampled_from([XOR, ULPS]))
 def test_any_bits_come_together_again(data: st.DataObject, dtype: str, way: int) -> None:
     size = np.dtype(TYPES[dtype]).itemsize
     new, old = (data.draw(arrays_of.arrays(np.uint8, 6 * size)) for _ in range(2))
     if dtype == "bool":
         new, old = new & 1, old & 1
     values = new.view(TYPES[dtype])
-    words = apart(way, values, old.view(TYPES[dtype]), dtype)
-    assert together(way, words, old.view(TYPES[dtype]), dtype).tobytes() == values.tobytes()
+    words = encode_delta(way, values, old.view(TYPES[dtype]), dtype)
+    assert decode_delta(way, words, old.view(TYPES[dtype]), dtype).tobytes() == values.tobytes()
 
 
 def odd(dtype: str) -> np.ndarray:
@@ -155,9 +155,9 @@ def test_any_floats_are_sums_and_steps(dtype: str) -> None:
     base = odd(dtype)
     near = from_float(to_float32(base, dtype) * np.float32(1.01), dtype)
     for new in (base[::-1].copy(), np.roll(base, 7), base, near):
-        more, steps = summands(new, base, dtype)
+        more, steps = encode_residual(new, base, dtype)
         assert np.isfinite(to_float32(more, dtype)).all()
-        assert summed(more, steps, base, dtype).tobytes() == new.tobytes()
+        assert decode_residual(more, steps, base, dtype).tobytes() == new.tobytes()
 
 
 def test_a_little_training_is_coded_as_sums(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_little_training_is_coded_as_sums(tmp_path: Path) -> None:
     new = write_safetensors(tmp_path / "new.safetensors", arrays)
     package.encode(new, tmp_path / "m.wcz", base=base, lossless=True)
     anatomy = dissect((tmp_path / "m.wcz").read_bytes())
-    assert [entry.sections[0][1] for entry in anatomy.entries] == [SUM, SUM]
+    assert [entry.sections[0][1] for entry in anatomy.entries] == [RESIDUAL, RESIDUAL]
     package.decode(tmp_path / "m.wcz", tmp_path / "back", base=base)
     assert (tmp_path / "back").read_bytes() == new.read_bytes()
     for cut in (2, 3, 40):  # lies about the first payload's length
@@ -185,8 +185,8 @@ def test_sums_of_what_are_no_floats_are_refused(dtype: str, tmp_path: Path) -> N
     package.encode(tmp_path / "new.npz", tmp_path / "m.wcz", base=tmp_path / "old.npz", lossless=True)
     anatomy = dissect((tmp_path / "m.wcz").read_bytes())
     section = anatomy.entries[0].sections[0]
-    assert section[1] in {XOR, STEPS}
-    lie = section[:1] + bytes((SUM, len(section) - 2)) + section[2:] * 2
+    assert section[1] in {XOR, ULPS}
+    lie = section[:1] + bytes((RESIDUAL, len(section) - 2)) + section[2:] * 2
     (tmp_path / "m.wcz").write_bytes(anatomy.with_section(0, 0, lie).sewn())
     with pytest.raises(CorruptError, match="expected floats"):
         package.verify(tmp_path / "m.wcz", base=tmp_path / "old.npz")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from round_trips import RECIPES, model
 
-from wcodec.codec.statistics import survey
+from wcodec.codec.statistics import measure_tensor
 from wcodec.errors import RecipeError
 from wcodec.model import Tensor
 from wcodec.pipeline.decoder import decode, open_container
@@ -88,7 +88,7 @@ def assert_same_structure(arrays: dict[str, Array], restored: dict[str, Array]) 
 def assert_error_is_as_told(array: Array, restored: Array, told: float | None, most: float) -> None:
     """Irregular weights come back as they were; of the others, up to `most`, the squared error is at most as told."""
     assert told is not None
-    limit = min(most, survey(Tensor("w", array.dtype.name, array.shape), array).limit)
+    limit = min(most, measure_tensor(Tensor("w", array.dtype.name, array.shape), array).limit)
     with np.errstate(over="ignore"):
         single = array.astype(np.float32)
     regular = np.abs(single) <= limit  # False for what is not a number

@@ -7,7 +7,7 @@ import pytest
 from attack.small_models import weights
 
 from wcodec.codec.plan import CodebookPlan, ExactPlan, FloatPlan, Plan, UniformPlan
-from wcodec.codec.statistics import is_weight, survey
+from wcodec.codec.statistics import is_weight, measure_tensor
 from wcodec.model import Model, Tensor
 from wcodec.planning.allocation import plan_model
 from wcodec.planning.parsing import parse_recipe
@@ -26,7 +26,7 @@ VALUES = {
 def plans(**words: object) -> dict[str, Plan]:
     tensors = tuple(tensor(name, values, exact=name == "norm/mean") for name, values in VALUES.items())
     model = Model("npz", tensors, b"", 1)
-    seen = [survey(t, t.read()) if t.dtype == "float32" and not t.exact else None for t in tensors]
+    seen = [measure_tensor(t, t.read()) if t.dtype == "float32" and not t.exact else None for t in tensors]
     return dict(zip(VALUES, plan_model(model, seen, parse_recipe(words)), strict=True))
 
 
@@ -64,8 +64,8 @@ def test_an_error_bound_gives_all_weights_one_step() -> None:
 def test_a_few_weights_far_out_are_irregular(outlier: float) -> None:
     values = weights(6, 40, 50)
     values[3, 4] = outlier
-    found = survey(tensor("w", values), values)
-    assert found.regular == values.size - 1
+    found = measure_tensor(tensor("w", values), values)
+    assert found.in_range == values.size - 1
     assert found.limit < abs(outlier)
     assert abs(found.rms - np.sqrt(np.square(weights(6, 40, 50)).mean())) < 0.01
 
@@ -73,9 +73,9 @@ def test_a_few_weights_far_out_are_irregular(outlier: float) -> None:
 def test_what_is_not_finite_is_irregular_and_the_rest_is_described() -> None:
     values = weights(7, 30, 20)
     values[0, :3] = np.nan, np.inf, -np.inf
-    found = survey(tensor("w", values), values)
+    found = measure_tensor(tensor("w", values), values)
     rest = values[np.isfinite(values)].astype(np.float64)
-    assert (found.regular, found.low, found.high) == (597, rest.min(), rest.max())
+    assert (found.in_range, found.low, found.high) == (597, rest.min(), rest.max())
     assert found.energy == pytest.approx(np.square(rest).sum())
 
 
@@ -83,8 +83,8 @@ def test_what_is_not_finite_is_irregular_and_the_rest_is_described() -> None:
     "values", [np.empty((0, 3), np.float32), np.full((2, 2), np.nan, np.float32)], ids=["none", "nan"]
 )
 def test_a_tensor_without_regular_weights_is_kept_exactly(values: np.ndarray) -> None:
-    found = survey(tensor("w", values), values)
-    assert (found.regular, found.rms) == (0, 0.0)
+    found = measure_tensor(tensor("w", values), values)
+    assert (found.in_range, found.rms) == (0, 0.0)
     made = plan_model(Model("npz", (tensor("w", values),), b"", 1), [found], parse_recipe({"bits": 4}))
     assert isinstance(made[0], ExactPlan)
 

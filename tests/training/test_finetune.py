@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Run
 from tests.keras_lessons import WITHIN, classes, files_in, points, taught, trained
 from wcodec.calibration.quantizable_weights import estimate_bytes
-from wcodec.container.dtypes import shortened
+from wcodec.container.dtypes import round_mantissa
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.keras_backend import keras
@@ -214,7 +214,7 @@ def test_contradictions_are_usage_errors(files: tuple[Path, Path], wcodec: Run, 
 # --- small things --------------------------------------------------------------------------------------------------
 def test_numbers_are_shortened_to_the_nearest() -> None:
     given = np.array([1.0, 1.06, 1.07, -3.3, 0.0], np.float32)
-    assert shortened(given, 3).tolist() == [1.0, 1.0, 1.125, -3.25, 0.0]
+    assert round_mantissa(given, 3).tolist() == [1.0, 1.0, 1.125, -3.25, 0.0]
 
 
 def test_a_drop_of_values_is_in_hundredths_of_their_variance(brief: Finetuned) -> None:

@@ -13,7 +13,7 @@ from conftest import Run
 from tests.keras_lessons import classes, taught
 from tests.keras_lessons import points as examples_of_three
 from wcodec.codec.plan import Prune
-from wcodec.codec.pruning import prune_by
+from wcodec.codec.pruning import prune_weights
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.keras_backend import keras, tensorflow
 from wcodec.model import FloatWeights, TunedTensor
@@ -149,7 +149,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
     pruning = method in {"magnitude", "gradual", "gradual-linear"}
     found = trained(files, method, Amounts(MOST if pruning else None, bits=2 if method == "points" else 3))
     lost = found.bench.exam.accuracy - accuracy(found)
-    at_once = {i: prune_by(w, MOST) for i, w in enumerate(found.bench.model.get_weights()) if w.ndim > 1}
+    at_once = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.model.get_weights()) if w.ndim > 1}
     lost_at_once = found.bench.exam.accuracy - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
     assert lost <= (0.6 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
     for kernel in kernels(found):

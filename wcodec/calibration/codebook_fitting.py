@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.calibration.gptq import ROWS, Float32, Float64
-from wcodec.codec.quantizers.product import nearest, settled
+from wcodec.codec.quantizers.product import assign_nearest, run_kmeans
 
 Codes = npt.NDArray[np.int32]
 
@@ -56,7 +56,7 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
     roots = np.stack([upper[i * block : (i + 1) * block, i * block : (i + 1) * block] for i in range(count)])
     scale = float(np.square(roots).sum() / (count * block))
     flat = np.ascontiguousarray(wanted.reshape(-1, block), np.float32)
-    centroids, prices, _ = settled(flat, size, rate * block, 0.0)
+    centroids, prices, _ = run_kmeans(flat, size, rate * block, 0.0)
     book = _refine(TargetVectors(wanted, roots), Codebook(centroids, prices * scale), rate * block * scale, ROUNDS)
     for _ in range(PASSES):
         moved, _ = assign_with_feedback(target, upper, book)
@@ -114,4 +114,4 @@ def _refine(pool: TargetVectors, book: Codebook, rate: float, rounds: int) -> Co
 
 def _assign(vectors: Float64, root: Float64, book: Codebook) -> Codes:
     """The codes of least |(v - c) M|^2 + price."""
-    return nearest(vectors @ root, book.centroids @ root, book.prices)
+    return assign_nearest(vectors @ root, book.centroids @ root, book.prices)

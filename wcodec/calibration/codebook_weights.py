@@ -22,12 +22,12 @@ from wcodec.codec.layout import (
     PROJECTION,
     VECTOR,
     WITH_TAPS,
-    families,
-    gather,
-    spread,
+    from_rows,
+    layout_families,
+    to_rows,
     view_shape,
 )
-from wcodec.codec.quantizers.product import assign, blocks, learn, lookup, shortened
+from wcodec.codec.quantizers.product import assign, fit_vectors, lookup, round_centroids, split_blocks
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TableWeights, TunedTensor, VectorCodebook, VectorWeights
 
@@ -83,7 +83,7 @@ def quantize_kernel(
     if product:
         wanted = target.reshape(-1, block, len(units)).transpose(0, 2, 1)
         lost = float(np.square(wanted - centroids[codes]).mean())
-        vectors = shortened(centroids, np.empty(0), lost, 2 * largest, round_step)
+        vectors = round_centroids(centroids, np.empty(0), lost, 2 * largest, round_step)
         centroids = np.rint(centroids / vectors.step) * vectors.step
         shared = VectorCodebook(layout, vectors.entries, vectors.step)
     elif largest < float(np.finfo(np.float16).max):
@@ -95,12 +95,12 @@ def quantize_kernel(
 def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: float) -> tuple[TunedTensor, int]:
     """By the weights alone."""
     shape = weights.shape
-    layout = next((one for family in families(shape) for one in family if _fits(shape, one)), VECTOR)
+    layout = next((one for family in layout_families(shape) for one in family if _fits(shape, one)), VECTOR)
     product = sharing.quantizer == "product" and layout != VECTOR
-    rows = spread(weights, layout).reshape(view_shape(shape, layout)[0], -1)
+    rows = to_rows(weights, layout).reshape(view_shape(shape, layout)[0], -1)
     block = _block_size(shape, layout, rows.shape[1], sharing) if product else 1
-    vectors = blocks(rows, block)
-    book = learn(vectors, sharing.size, rate * block, round_step)
+    vectors = split_blocks(rows, block)
+    book = fit_vectors(vectors, sharing.size, rate * block, round_step)
     levels = assign(vectors, book)
     values = _from_rows(lookup(levels, book).astype(np.float32), shape, layout)
     shared = VectorCodebook(layout, book.entries, book.step) if product else None
@@ -114,7 +114,7 @@ def _as_tuned(values: Float32, shared: VectorCodebook | None) -> TunedTensor:
 
 
 def _from_rows(rows: Float32, shape: tuple[int, ...], layout: int) -> Float32:
-    return gather(np.ascontiguousarray(rows).reshape(view_shape(shape, layout)), shape, layout)
+    return from_rows(np.ascontiguousarray(rows).reshape(view_shape(shape, layout)), shape, layout)
 
 
 def _block_size(shape: tuple[int, ...], layout: int, width: int, sharing: CodebookRequest) -> int:
@@ -134,7 +134,7 @@ def _find_order(shape: tuple[int, ...], op: LinearOp) -> tuple[int, Places, Plac
     for layout in LAYOUTS:
         if len(shape) < (3 if layout in WITH_TAPS else 2) or not _fits(shape, layout):
             continue
-        rows = spread(places, layout).reshape(view_shape(shape, layout)[0], -1)
+        rows = to_rows(places, layout).reshape(view_shape(shape, layout)[0], -1)
         inputs, units = input_of[rows], unit_of[rows]
         if rows.shape == matrix.shape[::-1] and (inputs == inputs[0]).all() and (units == units[:, :1]).all():
             return layout, inputs[0], units[:, 0]

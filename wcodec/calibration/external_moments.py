@@ -17,7 +17,7 @@ import numpy.typing as npt
 from wcodec.calibration.gptq import Float32, Float64, damp, feedback_matrix, gptq_round
 from wcodec.codec.dequantization import round_step
 from wcodec.codec.plan import Plan, UniformPlan
-from wcodec.codec.statistics import is_weight, look
+from wcodec.codec.statistics import is_weight, scan_tensor
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import Model, StepWeights, Tensor, TunedTensor
@@ -58,7 +58,7 @@ def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 
     """
     given = _read(moments)
     with open_model(source, recipe.keep_optimizer) as model:
-        surveys = [look(tensor).survey for tensor in model.tensors]
+        surveys = [scan_tensor(tensor).statistics for tensor in model.tensors]
         plans = plan_model(model, surveys, replace(recipe, target_bytes=None, target_ratio=None), size)
         plain: list[str] = []
         tuned: dict[str, TunedTensor] = {}

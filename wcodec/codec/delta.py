@@ -13,7 +13,7 @@ from wcodec.model import FLOATS, AnyArray, TensorSpec
 
 OWN, BY_CHUNK, DIFFERENCE = range(3)
 """How a tensor is coded: by itself; exactly, each chunk in one of the ways below; as its difference, lossy."""
-ALONE, XOR, STEPS, SUM = range(4)
+ALONE, XOR, ULPS, RESIDUAL = range(4)
 """How a chunk is coded: by itself; as bits that differ; as steps from one number to the other; as a float to be added,
 whose size hangs less on the weight's than the steps' does, and the steps from that sum."""
 _SIGNED = FLOATS | {"float8_e4m3", "float8_e5m2"}
@@ -30,16 +30,16 @@ class BaseValues(Protocol):
         """Values `start` to `start + count` of the tensor of that name."""
 
 
-def apart(way: int, values: AnyArray, base: AnyArray, dtype: str) -> Words:
-    """Words that say how values differ from the base's. Inverse: `together`."""
+def encode_delta(way: int, values: AnyArray, base: AnyArray, dtype: str) -> Words:
+    """Words that say how values differ from the base's. Inverse: `decode_delta`."""
     new, old = _words(values), _words(base)
     if way == XOR:
         return new ^ old
-    return _steps(new, old, dtype)
+    return _ulp_distance(new, old, dtype)
 
 
-def together(way: int, words: AnyArray, base: AnyArray, dtype: str) -> AnyArray:
-    """The values of a chunk. Inverse: `apart`.
+def decode_delta(way: int, words: AnyArray, base: AnyArray, dtype: str) -> AnyArray:
+    """The values of a chunk. Inverse: `encode_delta`.
 
     Raises: CorruptError for an unknown way.
     """
@@ -47,33 +47,33 @@ def together(way: int, words: AnyArray, base: AnyArray, dtype: str) -> AnyArray:
     one = coded.dtype.type(1)
     if way == XOR:
         new = coded ^ old
-    elif way == STEPS:
+    elif way == ULPS:
         steps = (coded >> one) ^ (coded.dtype.type(0) - (coded & one))
-        new = _disordered(_ordered(old, dtype) + steps, dtype)
+        new = _from_ordered(_to_ordered(old, dtype) + steps, dtype)
     else:
         raise CorruptError(f"chunk: expected way 0 to 3 of coding against the base, got {way}")
     return new.view(numpy_type(dtype))
 
 
-def summands(values: AnyArray, base: AnyArray, dtype: str) -> tuple[AnyArray, Words]:
+def encode_residual(values: AnyArray, base: AnyArray, dtype: str) -> tuple[AnyArray, Words]:
     """Floats to be added to the base's, of the same type, and the steps from these sums to the values.
 
-    Inverse: `summed`.
+    Inverse: `decode_residual`.
     """
     new, old = _floats(values, dtype), _floats(base, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         more = from_float(new - old, dtype)
     usual = np.isfinite(_floats(more, dtype)) & np.isfinite(old)
     more = np.where(usual, _words(more), 0).astype(_words(more).dtype).view(numpy_type(dtype))
-    return more, _steps(_words(values), _sums(base, more, dtype), dtype)
+    return more, _ulp_distance(_words(values), _add_residual(base, more, dtype), dtype)
 
 
-def summed(more: AnyArray, steps: Words, base: AnyArray, dtype: str) -> AnyArray:
-    """The values of a chunk of floats. Inverse: `summands`."""
-    return together(STEPS, steps, _sums(base, more, dtype).view(numpy_type(dtype)), dtype)
+def decode_residual(more: AnyArray, steps: Words, base: AnyArray, dtype: str) -> AnyArray:
+    """The values of a chunk of floats. Inverse: `encode_residual`."""
+    return decode_delta(ULPS, steps, _add_residual(base, more, dtype).view(numpy_type(dtype)), dtype)
 
 
-def _sums(base: AnyArray, more: AnyArray, dtype: str) -> Words:
+def _add_residual(base: AnyArray, more: AnyArray, dtype: str) -> Words:
     """One addition each, rounded to the type; the base's own bits where nothing is added."""
     added = _floats(more, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -91,14 +91,14 @@ def _words(values: AnyArray) -> Words:
     return words
 
 
-def _steps(new: Words, old: Words, dtype: str) -> Words:
+def _ulp_distance(new: Words, old: Words, dtype: str) -> Words:
     """From old to new in the order of numbers, zigzag."""
-    steps = _ordered(new, dtype) - _ordered(old, dtype)
+    steps = _to_ordered(new, dtype) - _to_ordered(old, dtype)
     top = new.dtype.type(8 * new.itemsize - 1)
     return (steps << new.dtype.type(1)) ^ (new.dtype.type(0) - (steps >> top))
 
 
-def _ordered(words: Words, dtype: str) -> Words:
+def _to_ordered(words: Words, dtype: str) -> Words:
     """Numbers in the order of the floats that their bits are; integers as they are."""
     if dtype not in _SIGNED:
         return words
@@ -106,8 +106,8 @@ def _ordered(words: Words, dtype: str) -> Words:
     return np.where(words & sign, ~words, words | sign)
 
 
-def _disordered(words: Words, dtype: str) -> Words:
-    """Inverse: `_ordered`."""
+def _from_ordered(words: Words, dtype: str) -> Words:
+    """Inverse: `_to_ordered`."""
     if dtype not in _SIGNED:
         return words
     sign = words.dtype.type(1 << 8 * words.itemsize - 1)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from wcodec.codec.layout import Shape3
 from wcodec.codec.quantizers import product
 from wcodec.codec.quantizers.kmeans import Codebook, lookup
-from wcodec.codec.quantizers.transform import Basis, inverse
+from wcodec.codec.quantizers.transform import Basis, inverse_transform
 from wcodec.codec.quantizers.trellis import States, reconstruct
 from wcodec.container.dtypes import Float32, Float64
 from wcodec.errors import CorruptError
@@ -27,50 +27,50 @@ _FEW_TAPS = 64
 
 
 @dataclass(frozen=True)
-class Table:
+class CodebookDequantizer:
     """weight = codebook value of the level (Han et al. 2015)."""
 
     codebook: Codebook
     states: States = 0
 
-    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+    def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         return lookup(levels, self.codebook)
 
 
 @dataclass(frozen=True)
-class Step:
+class UniformDequantizer:
     """weight = step * q, where q is the level, or follows from it by the trellis of `states` states."""
 
     step: float
     states: States = 0
 
-    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+    def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         weights = _empty(levels, single)
         kernel.scale(np.ascontiguousarray(levels).reshape(-1), self.states, self.step, weights.reshape(-1))
         return weights
 
 
 @dataclass(frozen=True)
-class Transform:
+class TransformDequantizer:
     """Kernels, or rows of a matrix, in the domain of an integer basis: weight = step * 2**-shift * (q @ basis)."""
 
     step: float
     basis: Basis
     states: States = 0
 
-    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+    def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         taps = len(self.basis.matrix)
         step = self.step * 2.0**-self.basis.shift
         if taps > _FEW_TAPS:
             vectors = reconstruct(levels, self.states).reshape(len(levels), -1, taps)
-            return (inverse(vectors, self.basis) * step).reshape(levels.shape)
+            return (inverse_transform(vectors, self.basis) * step).reshape(levels.shape)
         weights, matrix = _empty(levels, single), self.basis.matrix.astype(np.float64)
         kernel.turn(np.ascontiguousarray(levels).reshape(-1), self.states, matrix, step, weights.reshape(-1))
         return weights
 
 
 @dataclass(frozen=True)
-class Float:
+class TruncatedFloatDequantizer:
     """float32 values without their `shift` low mantissa bits: relative precision, so that small entries stay.
 
     A level has the value's sign; its magnitude is that of the value's bits less `offset`, and 0 is 0.0.
@@ -80,7 +80,7 @@ class Float:
     offset: int
     states: States = 0
 
-    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+    def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         """Raises: CorruptError where a magnitude has more bits than a float32."""
         magnitude = np.where(levels, np.abs(levels.astype(np.int64)) + self.offset, 0) << self.shift
         if magnitude.size and int(magnitude.max()) >= 1 << 31:
@@ -90,19 +90,19 @@ class Float:
 
 
 @dataclass(frozen=True)
-class Product:
+class ProductDequantizer:
     """A level stands for `block` weights of a row: product quantisation (Stock et al. 2020)."""
 
-    codebook: product.Vectors
+    codebook: product.ProductCodebook
     states: States = 0
 
-    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
-        """float64[rows, vectors, block]: rows may be longer than they should be; see `in_shape`."""
+    def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
+        """float64[rows, vectors, block]: rows may be longer than they should be; see `trim_blocks`."""
         return product.lookup(levels[:, :, 0], self.codebook)
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class PerRowDequantizer:
     """weight = the row's step * level: affine integers less their zero point, or signs (`quantize.affine`).
 
     steps: float32[rows of the tensor, or of one chunk], positive.
@@ -111,23 +111,34 @@ class Rows:
     steps: Float32
     states: States = 0
 
-    def weights(self, levels: Levels, single: bool) -> Float32 | Float64:
+    def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         steps = self.steps.reshape(-1, 1, 1)
         if single and levels.size and -_EXACT_IN_FLOAT32 <= int(levels.min()) <= int(levels.max()) <= _EXACT_IN_FLOAT32:
             return np.multiply(levels, steps, dtype=np.float32)
         return np.multiply(levels, steps, dtype=np.float64)
 
 
-Rule = Table | Step | Transform | Float | Product | Rows
+Dequantizer = (
+    CodebookDequantizer
+    | UniformDequantizer
+    | TransformDequantizer
+    | TruncatedFloatDequantizer
+    | ProductDequantizer
+    | PerRowDequantizer
+)
 
 
-def level_shape(rule: Rule, shape: Shape3) -> Shape3:
+def level_shape(dequantizer: Dequantizer, shape: Shape3) -> Shape3:
     """Shape of the levels of weights[rows, channels, taps]: the same, or one level for each block of a row."""
     rows, channels, taps = shape
-    return (rows, -(-channels * taps // rule.codebook.block), 1) if isinstance(rule, Product) else shape
+    return (
+        (rows, -(-channels * taps // dequantizer.codebook.block), 1)
+        if isinstance(dequantizer, ProductDequantizer)
+        else shape
+    )
 
 
-def in_shape(weights: npt.NDArray[np.floating], shape: Shape3) -> npt.NDArray[np.floating]:
+def trim_blocks(weights: npt.NDArray[np.floating], shape: Shape3) -> npt.NDArray[np.floating]:
     """What `weights` gives, as [rows, channels, taps]: without what blocks have behind the end of a row."""
     if weights.shape == shape:
         return weights
@@ -135,9 +146,13 @@ def in_shape(weights: npt.NDArray[np.floating], shape: Shape3) -> npt.NDArray[np
     return np.ascontiguousarray(weights.reshape(rows, -1)[:, : channels * taps]).reshape(shape)
 
 
-def rule_of_rows(rule: Rule, start: int, count: int) -> Rule:
+def dequantizer_of_rows(dequantizer: Dequantizer, start: int, count: int) -> Dequantizer:
     """The rule of a chunk of `count` units from `start` on."""
-    return replace(rule, steps=rule.steps[start : start + count]) if isinstance(rule, Rows) else rule
+    return (
+        replace(dequantizer, steps=dequantizer.steps[start : start + count])
+        if isinstance(dequantizer, PerRowDequantizer)
+        else dequantizer
+    )
 
 
 def round_step(step: float) -> float:

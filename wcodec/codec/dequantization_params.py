@@ -7,7 +7,15 @@ import struct
 import numpy as np
 
 from wcodec.codec import lossless
-from wcodec.codec.dequantization import Float, Product, Rows, Rule, Step, Table, Transform
+from wcodec.codec.dequantization import (
+    CodebookDequantizer,
+    Dequantizer,
+    PerRowDequantizer,
+    ProductDequantizer,
+    TransformDequantizer,
+    TruncatedFloatDequantizer,
+    UniformDequantizer,
+)
 from wcodec.codec.quantizers import product
 from wcodec.codec.quantizers.affine import is_short
 from wcodec.codec.quantizers.kmeans import Codebook
@@ -93,38 +101,47 @@ def parse_codebook(data: memoryview, at: int) -> tuple[Codebook, int]:
     return Codebook(negatives, values), end
 
 
-_IDS = {Table: TABLE, Step: STEP, Transform: TRANSFORM, Float: FLOAT, Product: PRODUCT, Rows: ROWS}
+_IDS = {
+    CodebookDequantizer: TABLE,
+    UniformDequantizer: STEP,
+    TransformDequantizer: TRANSFORM,
+    TruncatedFloatDequantizer: FLOAT,
+    ProductDequantizer: PRODUCT,
+    PerRowDequantizer: ROWS,
+}
 
 
-def rule_id(rule: Rule) -> int:
+def dequantizer_id(dequantizer: Dequantizer) -> int:
     """The rule's number on disk."""
-    return _IDS[type(rule)]
+    return _IDS[type(dequantizer)]
 
 
-def pack_rule(out: bytearray, rule: Rule) -> None:
-    """Append the rule's own parameters. Inverse: `parse_rule`."""
-    match rule:
-        case Table():
-            pack_codebook(out, rule.codebook)
-        case Step():
-            pack_step(out, rule.step)
-        case Transform():
-            pack_step(out, rule.step)
-            basis = pack_basis(rule.basis)
+def pack_dequantizer(out: bytearray, dequantizer: Dequantizer) -> None:
+    """Append the rule's own parameters. Inverse: `parse_dequantizer`."""
+    match dequantizer:
+        case CodebookDequantizer():
+            pack_codebook(out, dequantizer.codebook)
+        case UniformDequantizer():
+            pack_step(out, dequantizer.step)
+        case TransformDequantizer():
+            pack_step(out, dequantizer.step)
+            basis = pack_basis(dequantizer.basis)
             put_varint(out, len(basis))
             out += basis
-        case Float():
-            out.append(rule.shift)
-            put_varint(out, rule.offset)
-        case Product():
-            pack_step(out, rule.codebook.step)
-            product.pack_vectors(out, rule.codebook)
-        case Rows():
-            pack_steps(out, rule.steps)
+        case TruncatedFloatDequantizer():
+            out.append(dequantizer.shift)
+            put_varint(out, dequantizer.offset)
+        case ProductDequantizer():
+            pack_step(out, dequantizer.codebook.step)
+            product.pack_codebook(out, dequantizer.codebook)
+        case PerRowDequantizer():
+            pack_steps(out, dequantizer.steps)
 
 
-def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int, rows: int) -> tuple[Rule, int]:
-    """The rule at `data[at:]` and the position behind it. Inverse: `pack_rule`.
+def parse_dequantizer(
+    data: memoryview, at: int, number: int, states: States, taps: int, rows: int
+) -> tuple[Dequantizer, int]:
+    """The rule at `data[at:]` and the position behind it. Inverse: `pack_dequantizer`.
 
     taps: of the kernels, or channels of a matrix, which the transform's basis turns; rows: of the layout.
     Raises: CorruptError, TruncatedError, UnsupportedError.
@@ -133,16 +150,16 @@ def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int
         raise CorruptError(f"rule {number}: expected no trellis states, got {states}")
     if number == TABLE:
         codebook, at = parse_codebook(data, at)
-        return Table(codebook), at
+        return CodebookDequantizer(codebook), at
     if number == STEP:
         step, at = parse_step(data, at)
-        return Step(step, states), at
+        return UniformDequantizer(step, states), at
     if number == TRANSFORM:
         step, at = parse_step(data, at)
         length, at = take_varint(data, at)
         if at + length > len(data):
             raise TruncatedError(f"transform: ended early; needed {at + length - len(data)} more bytes")
-        return Transform(step, parse_basis(bytes(data[at : at + length]), taps), states), at + length
+        return TransformDequantizer(step, parse_basis(bytes(data[at : at + length]), taps), states), at + length
     if number == FLOAT:
         if at >= len(data):
             raise TruncatedError("float rule: ended early; needed its shift")
@@ -150,12 +167,12 @@ def parse_rule(data: memoryview, at: int, number: int, states: States, taps: int
         offset, at = take_varint(data, at + 1)
         if shift > 23 or offset >> 31:
             raise CorruptError(f"float rule: expected a shift up to 23 and an offset of 31 bits, got {shift}, {offset}")
-        return Float(shift, offset), at
+        return TruncatedFloatDequantizer(shift, offset), at
     if number == PRODUCT:
         step, at = parse_step(data, at)
-        vectors, at = product.parse_vectors(data, at, step)
-        return Product(vectors), at
+        vectors, at = product.parse_codebook(data, at, step)
+        return ProductDequantizer(vectors), at
     if number == ROWS:
         steps, at = parse_steps(data, at, rows)
-        return Rows(steps), at
+        return PerRowDequantizer(steps), at
     raise UnsupportedError(f"rule {number} is not known to this version")

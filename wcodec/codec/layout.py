@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from wcodec.errors import CorruptError
 from wcodec.kernels import dequantize as kernel
-from wcodec.kernels import statistics as survey
+from wcodec.kernels import statistics as statistics_kernel
 
 VECTOR, MATRIX, DENSE, KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT, PROJECTION = range(8)
 WITH_TAPS = frozenset({KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT})
@@ -21,7 +21,7 @@ Shape3 = tuple[int, int, int]
 Value = TypeVar("Value", bound=np.generic)
 
 
-def _groups(dims: int, layout: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+def _axis_groups(dims: int, layout: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """The dimensions that form rows, channels and taps."""
     every = tuple(range(dims))
     last, inner = every[-1:], every[-2:-1]
@@ -46,44 +46,44 @@ def check_layout(shape: tuple[int, ...], layout: int) -> None:
 
 def view_shape(shape: tuple[int, ...], layout: int) -> Shape3:
     """(rows, channels, taps) of a tensor of `shape`."""
-    rows, channels, taps = (math.prod(shape[d] for d in group) for group in _groups(len(shape), layout))
+    rows, channels, taps = (math.prod(shape[d] for d in group) for group in _axis_groups(len(shape), layout))
     return rows, channels, taps
 
 
-def spatial(shape: tuple[int, ...], layout: int) -> tuple[int, int]:
+def kernel_size(shape: tuple[int, ...], layout: int) -> tuple[int, int]:
     """(height, width) of a kernel's taps; one-dimensional kernels have height 1."""
-    extents = [shape[d] for d in _groups(len(shape), layout)[2]]
+    extents = [shape[d] for d in _axis_groups(len(shape), layout)[2]]
     return math.prod(extents[:-1]), extents[-1]
 
 
-def units(shape: tuple[int, ...], layout: int) -> int:
+def count_units(shape: tuple[int, ...], layout: int) -> int:
     """What chunks are counted in: elements of a vector, rows otherwise."""
     rows, channels, _ = view_shape(shape, layout)
     return channels if layout == VECTOR else rows
 
 
-def spread(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
-    """values[shape] -> values[rows, channels, taps], C order. Inverse: `gather`."""
-    order = [d for group in _groups(values.ndim, layout) for d in group]
+def to_rows(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
+    """values[shape] -> values[rows, channels, taps], C order. Inverse: `from_rows`."""
+    order = [d for group in _axis_groups(values.ndim, layout) for d in group]
     shape, turned = view_shape(values.shape, layout), values.transpose(order)
-    distances = _distances(values.shape, layout)
+    distances = _strides(values.shape, layout)
     if turned.flags.c_contiguous or values.itemsize != 4 or not values.flags.c_contiguous or not distances:
         return np.ascontiguousarray(turned).reshape(shape)
     rows = np.empty(shape, np.uint32)
-    survey.take(values.reshape(-1).view(np.uint32), rows, *distances)
+    statistics_kernel.take(values.reshape(-1).view(np.uint32), rows, *distances)
     return rows.view(values.dtype)
 
 
-def some_rows(values: npt.NDArray[Value], layout: int, start: int, count: int) -> npt.NDArray[Value]:
+def slice_rows(values: npt.NDArray[Value], layout: int, start: int, count: int) -> npt.NDArray[Value]:
     """`spread(values, layout)[start : start + count]`, without the others where a row is a place in one dimension."""
-    rows = _groups(values.ndim, layout)[0]
+    rows = _axis_groups(values.ndim, layout)[0]
     if len(rows) != 1:
-        return spread(values, layout)[start : start + count]
+        return to_rows(values, layout)[start : start + count]
     before = (slice(None),) * rows[0]
-    return spread(np.ascontiguousarray(values[(*before, slice(start, start + count))]), layout)
+    return to_rows(np.ascontiguousarray(values[(*before, slice(start, start + count))]), layout)
 
 
-def by_units(values: npt.NDArray[Value], layout: int) -> Callable[[int, int], npt.NDArray[Value]]:
+def unit_slicer(values: npt.NDArray[Value], layout: int) -> Callable[[int, int], npt.NDArray[Value]]:
     """Of a start and a count of units: these alone, values[rows, channels, taps], a view where they lie together.
 
     What cannot be taken without spreading everything is spread here, once.
@@ -91,24 +91,24 @@ def by_units(values: npt.NDArray[Value], layout: int) -> Callable[[int, int], np
     if layout == VECTOR:
         flat = values.reshape(-1)
         return lambda start, count: flat[start : start + count].reshape(1, -1, 1)
-    if len(_groups(values.ndim, layout)[0]) == 1:
-        return partial(some_rows, values, layout)
-    whole = spread(values, layout)
+    if len(_axis_groups(values.ndim, layout)[0]) == 1:
+        return partial(slice_rows, values, layout)
+    whole = to_rows(values, layout)
     return lambda start, count: whole[start : start + count]
 
 
-def gather(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt.NDArray[Value]:
-    """view[rows, channels, taps] -> values[shape], C order. Inverse: `spread`."""
-    order = [d for group in _groups(len(shape), layout) for d in group]
+def from_rows(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt.NDArray[Value]:
+    """view[rows, channels, taps] -> values[shape], C order. Inverse: `to_rows`."""
+    order = [d for group in _axis_groups(len(shape), layout) for d in group]
     turned = view.reshape([shape[d] for d in order]).transpose(np.argsort(order))
     return np.ascontiguousarray(turned).reshape(shape)  # contiguous arrays of numpy have a dimension at least
 
 
-def place(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: int, layout: int) -> None:
-    """Put rows[n, channels, taps], from row `first` on, into values[shape], C order: `gather` piece by piece."""
+def scatter_rows(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: int, layout: int) -> None:
+    """Put rows[n, channels, taps], from row `first` on, into values[shape], C order: `from_rows` piece by piece."""
     shape = values.shape
-    groups = _groups(len(shape), layout)
-    distances = _distances(shape, layout)
+    groups = _axis_groups(len(shape), layout)
+    distances = _strides(shape, layout)
     if rows.itemsize == 4 and distances:
         kernel.place(np.ascontiguousarray(rows).view(np.uint32), values.reshape(-1).view(np.uint32), first, *distances)
         return
@@ -123,16 +123,16 @@ def place(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: int, layo
         view[np.unravel_index(first + number, [shape[d] for d in groups[0]])] = one
 
 
-def _distances(shape: tuple[int, ...], layout: int) -> tuple[int, int, int] | None:
+def _strides(shape: tuple[int, ...], layout: int) -> tuple[int, int, int] | None:
     """Elements between neighbouring rows, channels and taps; None where they are not evenly spaced."""
-    groups = _groups(len(shape), layout)
+    groups = _axis_groups(len(shape), layout)
     if any(b != a + 1 for group in groups for a, b in pairwise(group)):
         return None
     row, channel, tap = (math.prod(shape[group[-1] + 1 :]) if group else 0 for group in groups)
     return row, channel, tap
 
 
-def families(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+def layout_families(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     """The layouts worth trying for weights of this shape, the likeliest first; a family's differ in scan order only."""
     if len(shape) < 2:
         return ((VECTOR,),)

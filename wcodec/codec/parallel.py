@@ -38,7 +38,7 @@ def thread_count(threads: int) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ordered(
+def map_ordered(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int, nbytes: Callable[[Item], int]
 ) -> Iterator[Result]:
     """work(item) of each item, in order; MOST of them and AHEAD bytes are under way at once, drawn as they fit.
@@ -95,9 +95,7 @@ class _Waiting(Generic[Item, Result]):
             self.future.set_exception(error)
 
 
-def tensor_by_tensor(
-    work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], threads: int
-) -> Iterator[Result]:
+def map_tensors(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], threads: int) -> Iterator[Result]:
     """work(number, map) of each tensor, in order; work begins at once, before the first result is asked for.
 
     Tensors are worked on beside each other, and large ones spread their chunks over the threads by the given map. What

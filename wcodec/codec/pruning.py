@@ -16,38 +16,38 @@ _LOW_BITS: Final = 16
 BLOCK: Final = 1 << 20
 
 
-def threshold_of(weights: Floats, prune: Prune) -> float:
-    """The largest magnitude that `prune` removes from float32[...]; 0.0 where it removes none."""
+def find_threshold(weights: Floats, prune: Prune) -> float:
+    """The largest magnitude that `prune_below` removes from float32[...]; 0.0 where it removes none."""
     if prune.rule == "absolute":
         return prune.amount
     if prune.rule == "deviations":
         finite = weights[np.isfinite(weights)].astype(np.float64)
         spread = float(finite.std()) if len(finite) else 0.0
         return prune.amount * spread if spread else 0.0
-    count = pruned_count(weights.size, prune.amount)
-    return ranked(weights, count - 1) if count else 0.0
+    count = count_pruned(weights.size, prune.amount)
+    return magnitude_of_rank(weights, count - 1) if count else 0.0
 
 
-def prune(weights: Floats, threshold: float) -> Floats:
+def prune_below(weights: Floats, threshold: float) -> Floats:
     """A float32[...] copy with every |w| <= threshold at 0; not-a-number survives."""
     kept = np.array(weights, np.float32, order="C")
-    for block in blocks(kept):
+    for block in iterate_blocks(kept):
         block[np.abs(block) <= threshold] = 0.0
     return kept
 
 
-def prune_by(weights: Floats, request: Prune) -> Floats:
+def prune_weights(weights: Floats, request: Prune) -> Floats:
     """A float32[...] copy, pruned as requested.
 
-    By sparsity exactly `pruned_count` weights go, of equal magnitudes the earlier ones.
+    By sparsity exactly `count_pruned` weights go, of equal magnitudes the earlier ones.
     """
-    threshold = threshold_of(weights, request)
+    threshold = find_threshold(weights, request)
     if request.rule != "sparsity":
-        return prune(weights, threshold)
+        return prune_below(weights, threshold)
     kept = np.array(weights, np.float32, order="C")
-    left = pruned_count(kept.size, request.amount)
-    left -= sum(int(np.count_nonzero(np.abs(block) < threshold)) for block in blocks(kept))
-    for block in blocks(kept):
+    left = count_pruned(kept.size, request.amount)
+    left -= sum(int(np.count_nonzero(np.abs(block) < threshold)) for block in iterate_blocks(kept))
+    for block in iterate_blocks(kept):
         magnitudes = np.abs(block)
         equal = np.flatnonzero(magnitudes == threshold)[:left]
         left -= len(equal)
@@ -56,7 +56,7 @@ def prune_by(weights: Floats, request: Prune) -> Floats:
     return kept
 
 
-def pruned_count(count: int, sparsity: float) -> int:
+def count_pruned(count: int, sparsity: float) -> int:
     """How many of `count` weights the sparsity removes: the nearest integer, halves up."""
     return min(int(sparsity * count + 0.5), count)
 
@@ -67,11 +67,11 @@ def global_threshold(weights: Callable[[], Iterable[Floats]], sparsity: float) -
     `weights()` gives the tensors, float32[...], one at a time; it is called twice, memory is bounded by the largest.
     """
     Prune("sparsity", sparsity)
-    count = pruned_count(sum(tensor.size for tensor in weights()), sparsity)
+    count = count_pruned(sum(tensor.size for tensor in weights()), sparsity)
     return magnitude_at(weights, count - 1) if count else 0.0
 
 
-def ranked(weights: Floats, rank: int) -> float:
+def magnitude_of_rank(weights: Floats, rank: int) -> float:
     """As `magnitude_at`, of one float32[...]."""
     if weights.size > BLOCK:
         return magnitude_at(lambda: (weights,), rank)
@@ -99,7 +99,7 @@ def magnitude_at(weights: Callable[[], Iterable[Floats]], rank: int) -> float:
     return _magnitude_of(top << _LOW_BITS | rest)
 
 
-def blocks(weights: Floats) -> Iterator[Floats]:
+def iterate_blocks(weights: Floats) -> Iterator[Floats]:
     """Views, flat, of float32[...] in C order, that together are all of it."""
     flat = weights.reshape(-1)
     for start in range(0, flat.size, BLOCK):
@@ -108,7 +108,7 @@ def blocks(weights: Floats) -> Iterator[Floats]:
 
 def _every_block(weights: Iterable[Floats]) -> Iterator[Floats]:
     for each in weights:
-        yield from blocks(np.ascontiguousarray(each, np.float32))
+        yield from iterate_blocks(np.ascontiguousarray(each, np.float32))
 
 
 def _magnitudes(weights: Floats) -> npt.NDArray[np.int32]:

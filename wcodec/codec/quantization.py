@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.dequantization import (
-    Float,
+    CodebookDequantizer,
+    Dequantizer,
     Levels,
-    Product,
-    Rows,
-    Rule,
-    Step,
-    Table,
-    Transform,
+    PerRowDequantizer,
+    ProductDequantizer,
+    TransformDequantizer,
+    TruncatedFloatDequantizer,
+    UniformDequantizer,
+    dequantizer_of_rows,
     round_step,
-    rule_of_rows,
 )
-from wcodec.codec.dequantization_params import pack_rule
+from wcodec.codec.dequantization_params import pack_dequantizer
 from wcodec.codec.entropy.level_coders import FAMILIES, encode_chunk
 from wcodec.codec.layout import (
     DENSE,
@@ -32,19 +32,26 @@ from wcodec.codec.layout import (
     MATRIX,
     VECTOR,
     WITH_TAPS,
-    by_units,
-    families,
-    some_rows,
-    spatial,
-    spread,
+    kernel_size,
+    layout_families,
+    slice_rows,
+    to_rows,
+    unit_slicer,
     view_shape,
 )
 from wcodec.codec.plan import AffinePlan, CodebookPlan, FloatPlan, LossyPlan, ProductPlan, UniformPlan
 from wcodec.codec.quantizers import product
-from wcodec.codec.quantizers.affine import affine_levels, row_steps
-from wcodec.codec.quantizers.few_values import few_values
-from wcodec.codec.quantizers.kmeans import assign, cluster, codebook_of
-from wcodec.codec.quantizers.transform import MAX_SIDE, Basis, basis_of, dct_basis, forward, second_moments
+from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
+from wcodec.codec.quantizers.few_values import find_few_values
+from wcodec.codec.quantizers.kmeans import assign, cluster, make_codebook
+from wcodec.codec.quantizers.transform import (
+    MAX_SIDE,
+    Basis,
+    compute_moments,
+    make_dct_basis,
+    make_klt_basis,
+    transform,
+)
 from wcodec.codec.quantizers.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.codec.quantizers.trellis import quantize
 from wcodec.container.dtypes import Float32, from_float, to_float32
@@ -63,14 +70,14 @@ _SPACING = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 
 
-def choose(weights: Float32, plan: LossyPlan) -> tuple[int, Rule]:
+def choose_dequantizer(weights: Float32, plan: LossyPlan) -> tuple[int, Dequantizer]:
     """The layout and the rule with the smallest cost on a sample of the weights."""
-    layouts = [family for family in map(partial(_scannable, weights.shape), families(weights.shape)) if family]
+    layouts = [family for family in map(partial(_scannable, weights.shape), layout_families(weights.shape)) if family]
     layouts = layouts or [(VECTOR,)]
     first = layouts[0][0]
     match plan:
         case FloatPlan():
-            return VECTOR, _float_rule(_shorter(weights, plan), plan.mantissa)
+            return VECTOR, _float_rule(_rounded_to_kind(weights, plan), plan.mantissa)
         case AffinePlan():
             return _affine_choice(weights, plan)
         case CodebookPlan():
@@ -81,69 +88,83 @@ def choose(weights: Float32, plan: LossyPlan) -> tuple[int, Rule]:
             return _uniform_or_table(weights, layouts, plan)
 
 
-def _product_choice(weights: Float32, layout: int, plan: ProductPlan) -> tuple[int, Rule]:
+def _product_choice(weights: Float32, layout: int, plan: ProductPlan) -> tuple[int, Dequantizer]:
     if plan.given:
-        return plan.given.layout, Product(product.Vectors(plan.given.entries, plan.given.step))
+        return plan.given.layout, ProductDequantizer(product.ProductCodebook(plan.given.entries, plan.given.step))
     if layout == VECTOR:  # no rows to take blocks of
-        return layout, Step(round_step(plan.step))
+        return layout, UniformDequantizer(round_step(plan.step))
     return layout, _product_rule(weights, layout, plan)
 
 
-def _uniform_or_table(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan) -> tuple[int, Rule]:
+def _uniform_or_table(
+    weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan
+) -> tuple[int, Dequantizer]:
     """The uniform choice, or a table of the tensor's values where they are few and it costs about as much."""
     first = layouts[0][0]
-    layout, rule = _uniform_choice(weights, layouts, plan)
-    values = few_values(weights) if plan.few else None
+    layout, dequantizer = _uniform_choice(weights, layouts, plan)
+    values = find_few_values(weights) if plan.few else None
     if values is None:
-        return layout, rule
-    table = Table(codebook_of(values))
+        return layout, dequantizer
+    table = CodebookDequantizer(make_codebook(values))
     every = [layout for family in layouts for layout in family]
-    own = min(every, key=lambda layout: _cost(weights, layout, table)) if every[1:] else first
-    most = _ABOUT_AS_MANY * _true_cost(weights, layout, rule, plan)
-    return (own, table) if _true_cost(weights, own, table, plan) <= most else (layout, rule)
+    own = min(every, key=lambda layout: _estimate_cost(weights, layout, table)) if every[1:] else first
+    most = _ABOUT_AS_MANY * _measure_cost(weights, layout, dequantizer, plan)
+    return (own, table) if _measure_cost(weights, own, table, plan) <= most else (layout, dequantizer)
 
 
-def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan) -> tuple[int, Rule]:
+def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan) -> tuple[int, Dequantizer]:
     step = round_step(plan.step * _SPACING[plan.states])
-    choices = [(family, rule) for family in layouts for rule in _uniform_rules(weights, family[0], step, plan)]
+    choices = [
+        (family, dequantizer) for family in layouts for dequantizer in _uniform_rules(weights, family[0], step, plan)
+    ]
     if plan.effort == "fast":
         return choices[0][0][0], choices[0][1]
-    family, rule = (
-        min(choices, key=lambda choice: _cost(weights, choice[0][0], choice[1])) if choices[1:] else choices[0]
+    family, dequantizer = (
+        min(choices, key=lambda choice: _estimate_cost(weights, choice[0][0], choice[1])) if choices[1:] else choices[0]
     )
-    if family[0] not in WITH_TAPS and isinstance(rule, Transform):  # a basis for the rows as they are
-        return family[0], rule
-    return min(family, key=lambda layout: _cost(weights, layout, rule)) if family[1:] else family[0], rule
+    if family[0] not in WITH_TAPS and isinstance(dequantizer, TransformDequantizer):  # a basis for the rows as they are
+        return family[0], dequantizer
+    return min(family, key=lambda layout: _estimate_cost(weights, layout, dequantizer)) if family[1:] else family[
+        0
+    ], dequantizer
 
 
-def quantized(part: Float32, rule: Rule, plan: LossyPlan) -> Levels:
+def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> Levels:
     """levels int32[rows, channels, taps] of weights float32[rows, channels, taps] under the rule."""
-    if isinstance(plan, AffinePlan) and isinstance(rule, Rows | Step):
-        steps = rule.steps if isinstance(rule, Rows) else np.full(len(part), rule.step, np.float32)
-        return affine_levels(part, steps, plan.how)
+    if isinstance(plan, AffinePlan) and isinstance(dequantizer, PerRowDequantizer | UniformDequantizer):
+        steps = (
+            dequantizer.steps
+            if isinstance(dequantizer, PerRowDequantizer)
+            else np.full(len(part), dequantizer.step, np.float32)
+        )
+        return quantize_rows(part, steps, plan.how)
     lambda_ = plan.lambda_ if isinstance(plan, UniformPlan | ProductPlan) else 0.0
-    match rule:
-        case Table():
-            return assign(part, rule.codebook)
-        case Step():
-            return quantize(part / np.float32(rule.step), rule.states, lambda_, _PASSES[plan.effort])
-        case Transform():
-            vectors = part.reshape(len(part), -1, len(rule.basis.matrix))
-            turned = forward(vectors, rule.basis).reshape(part.shape)
-            return quantize(turned / np.float32(rule.step), rule.states, lambda_, _PASSES[plan.effort])
-        case Float():
-            codes = _magnitude_codes(_shorter(part, plan) if isinstance(plan, FloatPlan) else part, rule.shift)
-            return (np.where(part < 0, -1, 1) * np.where(codes, codes - rule.offset, 0)).astype(np.int32)
-        case Product():
-            vectors = product.blocks(part.reshape(len(part), -1), rule.codebook.block)
-            return product.assign(vectors, rule.codebook).reshape(len(part), -1, 1)
-        case Rows():
+    match dequantizer:
+        case CodebookDequantizer():
+            return assign(part, dequantizer.codebook)
+        case UniformDequantizer():
+            return quantize(part / np.float32(dequantizer.step), dequantizer.states, lambda_, _PASSES[plan.effort])
+        case TransformDequantizer():
+            vectors = part.reshape(len(part), -1, len(dequantizer.basis.matrix))
+            turned = transform(vectors, dequantizer.basis).reshape(part.shape)
+            return quantize(turned / np.float32(dequantizer.step), dequantizer.states, lambda_, _PASSES[plan.effort])
+        case TruncatedFloatDequantizer():
+            codes = _magnitude_codes(
+                _rounded_to_kind(part, plan) if isinstance(plan, FloatPlan) else part, dequantizer.shift
+            )
+            return (np.where(part < 0, -1, 1) * np.where(codes, codes - dequantizer.offset, 0)).astype(np.int32)
+        case ProductDequantizer():
+            vectors = product.split_blocks(part.reshape(len(part), -1), dequantizer.codebook.block)
+            return product.assign(vectors, dequantizer.codebook).reshape(len(part), -1, 1)
+        case PerRowDequantizer():
             raise TypeError(f"{type(plan).__name__}: expected no steps by rows")
 
 
-def coders_of(rule: Rule, plan: LossyPlan) -> tuple[str, ...]:
+def choose_level_coders(dequantizer: Dequantizer, plan: LossyPlan) -> tuple[str, ...]:
     """The level coders worth trying. Codes of vectors, and of a few values, may have little that contexts can tell."""
-    codes = isinstance(rule, Product) or (isinstance(plan, UniformPlan) and isinstance(rule, Table))
+    codes = isinstance(dequantizer, ProductDequantizer) or (
+        isinstance(plan, UniformPlan) and isinstance(dequantizer, CodebookDequantizer)
+    )
     return ("dense", "context") if codes and plan.coder == "auto" else FAMILIES[plan.coder]
 
 
@@ -152,58 +173,60 @@ def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ..
     return tuple(layout for layout in family if prod(view_shape(shape, layout)[1:]) <= CHUNK_WEIGHTS)
 
 
-def _uniform_rules(weights: Float32, layout: int, step: float, plan: UniformPlan) -> Iterator[Rule]:
+def _uniform_rules(weights: Float32, layout: int, step: float, plan: UniformPlan) -> Iterator[Dequantizer]:
     """The rules worth trying. Turning the rows of a matrix pays where there are many for each entry of the basis."""
     rows, channels, _ = view_shape(weights.shape, layout)
-    height, width = spatial(weights.shape, layout) if layout in WITH_TAPS else (1, 1)
+    height, width = kernel_size(weights.shape, layout) if layout in WITH_TAPS else (1, 1)
     if plan.transform and MIN_TAPS <= height * width <= MAX_TAPS and max(height, width) <= MAX_SIDE:
-        yield Transform(step, dct_basis(height, width), plan.states)
+        yield TransformDequantizer(step, make_dct_basis(height, width), plan.states)
         if plan.effort != "fast":
-            yield Transform(step, _klt(weights, layout, height * width), plan.states)
+            yield TransformDequantizer(step, _klt(weights, layout, height * width), plan.states)
     elif plan.transform and height * width == 1 and MIN_TAPS <= channels <= MAX_CHANNELS and rows >= _TALL * channels:
-        yield Transform(step, _klt(weights, layout, channels), plan.states)
-    yield Step(step, plan.states)
+        yield TransformDequantizer(step, _klt(weights, layout, channels), plan.states)
+    yield UniformDequantizer(step, plan.states)
 
 
 def _klt(weights: Float32, layout: int, taps: int) -> Basis:
     """The principal axes of the rows' parts of `taps` weights, a chunk at a time."""
     rows, channels, inner = view_shape(weights.shape, layout)
     height = max(1, CHUNK_WEIGHTS // (channels * inner))
-    part = by_units(weights, layout)
-    every = (second_moments(part(start, height).reshape(-1, taps)) for start in range(0, rows, height))
-    return basis_of(np.sum(list(every), 0))
+    part = unit_slicer(weights, layout)
+    every = (compute_moments(part(start, height).reshape(-1, taps)) for start in range(0, rows, height))
+    return make_klt_basis(np.sum(list(every), 0))
 
 
-def _table_rule(weights: Float32, plan: CodebookPlan) -> Table:
+def _table_rule(weights: Float32, plan: CodebookPlan) -> CodebookDequantizer:
     survivors = weights.reshape(-1)
     if plan.clusters:
-        return Table(cluster(survivors, plan.clusters - 1, plan.start, plan.seed))
+        return CodebookDequantizer(cluster(survivors, plan.clusters - 1, plan.start, plan.seed))
     if not plan.step:
-        return Table(codebook_of(survivors))
+        return CodebookDequantizer(make_codebook(survivors))
     spread_of_values = float(survivors.max()) - float(survivors.min())
     clusters = int(np.clip(round(spread_of_values / plan.step), 2, 1 << 12))
-    return Table(cluster(survivors, clusters, plan.start, plan.seed, rate=plan.lambda_ * plan.step**2))
+    return CodebookDequantizer(cluster(survivors, clusters, plan.start, plan.seed, rate=plan.lambda_ * plan.step**2))
 
 
-def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> Product:
+def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> ProductDequantizer:
     """Blocks of a kernel's taps where they are few, else of four weights of a row."""
     rows, channels, taps = view_shape(weights.shape, layout)
     block = plan.block or (taps if _FEWEST <= taps <= MAX_TAPS else _BLOCK)
-    vectors = product.blocks(spread(weights, layout).reshape(rows, -1), min(block, channels * taps))
+    vectors = product.split_blocks(to_rows(weights, layout).reshape(rows, -1), min(block, channels * taps))
     rate = 0.0 if plan.clusters else plan.lambda_ * plan.step**2
-    return Product(product.learn(vectors, plan.clusters or _VECTORS, rate * vectors.shape[1], round_step))
+    return ProductDequantizer(
+        product.fit_vectors(vectors, plan.clusters or _VECTORS, rate * vectors.shape[1], round_step)
+    )
 
 
-def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Rule]:
+def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer]:
     """A step for every output where that was asked, one for all weights otherwise."""
     layout = _outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
     if layout != VECTOR and _scannable(weights.shape, (layout,)):
-        return layout, Rows(row_steps(spread(weights, layout), plan.how, plan.bits))
-    rule = Step(float(row_steps(weights.reshape(1, -1), plan.how, plan.bits)[0]))
-    layouts = [layout for family in families(weights.shape) for layout in _scannable(weights.shape, family)]
+        return layout, PerRowDequantizer(compute_row_steps(to_rows(weights, layout), plan.how, plan.bits))
+    dequantizer = UniformDequantizer(float(compute_row_steps(weights.reshape(1, -1), plan.how, plan.bits)[0]))
+    layouts = [layout for family in layout_families(weights.shape) for layout in _scannable(weights.shape, family)]
     if plan.effort == "fast" or not layouts:
-        return (layouts or [VECTOR])[0], rule
-    return min(layouts, key=lambda layout: _cost(weights, layout, rule)), rule
+        return (layouts or [VECTOR])[0], dequantizer
+    return min(layouts, key=lambda layout: _estimate_cost(weights, layout, dequantizer)), dequantizer
 
 
 def _outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
@@ -217,13 +240,13 @@ def _outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
     return DENSE
 
 
-def _float_rule(weights: Float32, mantissa: int) -> Float:
+def _float_rule(weights: Float32, mantissa: int) -> TruncatedFloatDequantizer:
     shift = 23 - mantissa
     codes = _magnitude_codes(weights, shift)
-    return Float(shift, int(codes[codes > 0].min(initial=1 << 31 >> shift)) - 1)
+    return TruncatedFloatDequantizer(shift, int(codes[codes > 0].min(initial=1 << 31 >> shift)) - 1)
 
 
-def _shorter(weights: Float32, plan: FloatPlan) -> Float32:
+def _rounded_to_kind(weights: Float32, plan: FloatPlan) -> Float32:
     """Rounded as the shorter type has it, to nearest even."""
     return weights if plan.dtype == "float32" else to_float32(from_float(weights, plan.dtype), plan.dtype)
 
@@ -234,19 +257,23 @@ def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
     return np.minimum(magnitudes + ((1 << shift) >> 1), _LARGEST) >> shift
 
 
-def _cost(weights: Float32, layout: int, rule: Rule) -> float:
+def _estimate_cost(weights: Float32, layout: int, dequantizer: Dequantizer) -> float:
     """Bytes of the weights and of the rule's tables, judged by rows from the middle and plain rounding."""
     plain = UniformPlan(effort="fast", coder="context")
-    return _true_cost(weights, layout, replace(rule, states=0), plain, _SAMPLE)
+    return _measure_cost(weights, layout, replace(dequantizer, states=0), plain, _SAMPLE)
 
 
-def _true_cost(weights: Float32, layout: int, rule: Rule, plan: LossyPlan, sample: int = 4 * _SAMPLE) -> float:
+def _measure_cost(
+    weights: Float32, layout: int, dequantizer: Dequantizer, plan: LossyPlan, sample: int = 4 * _SAMPLE
+) -> float:
     """The same, quantised and coded as planned."""
     every, channels, taps = view_shape(weights.shape, layout)
     rows = max(1, sample // max(1, channels * taps))
     start = max(0, (every - rows) // 2)
     tables = bytearray()
-    pack_rule(tables, rule)
-    levels = quantized(some_rows(weights, layout, start, rows), rule_of_rows(rule, start, rows), plan)
-    payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
+    pack_dequantizer(tables, dequantizer)
+    levels = quantize_chunk(
+        slice_rows(weights, layout, start, rows), dequantizer_of_rows(dequantizer, start, rows), plan
+    )
+    payload = encode_chunk(levels, dequantizer.states, choose_level_coders(dequantizer, plan), plan.effort)
     return (len(payload) - 1) * every / len(levels) + len(tables)

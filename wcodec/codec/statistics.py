@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.parallel import tensor_by_tensor
-from wcodec.codec.pruning import BLOCK, blocks, ranked
+from wcodec.codec.parallel import map_tensors
+from wcodec.codec.pruning import BLOCK, iterate_blocks, magnitude_of_rank
 from wcodec.codec.tensor_header import NO_POSITIONS
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.kernels import statistics as kernel
@@ -24,13 +24,13 @@ _LARGEST_OF = {"float16": 65504.0}
 
 
 @dataclass(frozen=True)
-class Survey:
+class TensorStatistics:
     """One look at a tensor's regular weights: those that are finite and within `limit`.
 
     energy: sum of squares; low, high: extremes; regular: how many they are.
     """
 
-    regular: int
+    in_range: int
     energy: float
     low: float
     high: float
@@ -39,7 +39,7 @@ class Survey:
     @property
     def rms(self) -> float:
         """Root mean square."""
-        return (self.energy / self.regular) ** 0.5 if self.regular else 0.0
+        return (self.energy / self.in_range) ** 0.5 if self.in_range else 0.0
 
 
 def is_weight(tensor: Tensor) -> bool:
@@ -47,7 +47,7 @@ def is_weight(tensor: Tensor) -> bool:
     return tensor.dtype in FLOATS and len(tensor.shape) >= 2 and tensor.count > 0
 
 
-def survey(tensor: Tensor, values: AnyArray) -> Survey:
+def measure_tensor(tensor: Tensor, values: AnyArray) -> TensorStatistics:
     """Describe the regular weights among the tensor's values.
 
     A few magnitudes over 4096 times the median of the non-zero ones would cost all others their precision: they are not
@@ -56,65 +56,65 @@ def survey(tensor: Tensor, values: AnyArray) -> Survey:
     weights = np.ascontiguousarray(to_float32(values, tensor.dtype)).reshape(-1)
     # What is rounded may grow: half of the largest number leaves room for it.
     highest = _LARGEST_OF.get(tensor.dtype, _LARGEST) / 2
-    result = _describe(weights, highest)
+    result = _measure(weights, highest)
     top = max(-result.low, result.high)
     # A lone outlier is at most sqrt(n) times the rms: in small tensors only the median can tell.
-    if result.rms and (top > _TALL * result.rms or result.regular < _FEW):
+    if result.rms and (top > _TALL * result.rms or result.in_range < _FEW):
         # Where more than half are over top / 4096 so is their median: most tensors need no search for it.
         half = (weights.size - kernel.count_within(weights, 0.0) + 1) // 2
-        if result.regular == weights.size and weights.size - kernel.count_within(weights, top / _OUTLIER) >= half:
+        if result.in_range == weights.size and weights.size - kernel.count_within(weights, top / _OUTLIER) >= half:
             return result
         zeros, finite = kernel.count_within(weights, 0.0), kernel.count_within(weights, highest)
-        median = ranked(weights, zeros + (finite - zeros) // 2)
+        median = magnitude_of_rank(weights, zeros + (finite - zeros) // 2)
         bound = min(_OUTLIER * median, result.limit)
         if finite - kernel.count_within(weights, bound) <= max(1, finite // 1024):
-            result = _describe(weights, bound)
+            result = _measure(weights, bound)
     return result
 
 
-def irregular(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
+def find_outliers(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
     """Positions, in C order, of the weights that are not finite or larger in magnitude than `limit`."""
     flat = weights.reshape(-1)
     if kernel.count_within(flat, limit) == flat.size:
         return NO_POSITIONS
-    found = [np.flatnonzero(~(np.abs(block) <= limit)) for block in blocks(flat)]
+    found = [np.flatnonzero(~(np.abs(block) <= limit)) for block in iterate_blocks(flat)]
     return np.concatenate([number * BLOCK + positions for number, positions in enumerate(found)])
 
 
-def energy_of(weights: Float32) -> float:
+def sum_of_squares(weights: Float32) -> float:
     """The sum of the squares of those that are finite."""
-    return _describe(np.ascontiguousarray(weights).reshape(-1), _LARGEST).energy
+    return _measure(np.ascontiguousarray(weights).reshape(-1), _LARGEST).energy
 
 
-def _describe(weights: Float32, limit: float) -> Survey:
+def _measure(weights: Float32, limit: float) -> TensorStatistics:
     found = np.empty(4)
     kernel.describe(weights, limit, found)
     regular, low, high, energy = found.tolist()
-    return Survey(int(regular), energy, low, high, limit)
+    return TensorStatistics(int(regular), energy, low, high, limit)
 
 
 _PIECES, _PIECE = 128, 512
 
 
 @dataclass(frozen=True)
-class Look:
+class TensorScan:
     """What one reading of a tensor tells: its survey (None where it must stay exact) and a fingerprint of its bytes."""
 
-    survey: Survey | None
+    statistics: TensorStatistics | None
     fingerprint: bytes
 
 
-def look(tensor: Tensor) -> Look:
+def scan_tensor(tensor: Tensor) -> TensorScan:
     """Read the tensor once. The fingerprint is of evenly spread pieces where the tensor is large."""
     values = tensor.read()
     lossy = tensor.dtype in FLOATS and not tensor.exact
-    return Look(survey(tensor, values) if lossy else None, _digest(values, sampled=True))
+    return TensorScan(measure_tensor(tensor, values) if lossy else None, _digest(values, sampled=True))
 
 
-def look_at(tensors: Iterable[Tensor], threads: int) -> list[Look]:
+def scan_tensors(tensors: Iterable[Tensor], threads: int) -> list[TensorScan]:
     """A look at each; where fingerprints by pieces are alike, all bytes are read for them."""
     every = list(tensors)
-    looks = list(tensor_by_tensor(lambda i, _: look(every[i]), every, threads))
+    looks = list(map_tensors(lambda i, _: scan_tensor(every[i]), every, threads))
     keys = [(tensor.dtype, tensor.shape, found.fingerprint) for tensor, found in zip(every, looks, strict=True)]
     times = Counter(keys)
     return [

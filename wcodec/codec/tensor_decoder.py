@@ -9,12 +9,12 @@ from typing import BinaryIO
 import numpy as np
 
 from wcodec.codec import lossless
-from wcodec.codec.delta import BY_CHUNK, SUM, BaseValues, summed, together
-from wcodec.codec.dequantization import in_shape, level_shape, rule_of_rows
+from wcodec.codec.delta import BY_CHUNK, RESIDUAL, BaseValues, decode_delta, decode_residual
+from wcodec.codec.dequantization import dequantizer_of_rows, level_shape, trim_blocks
 from wcodec.codec.entropy.level_coders import decode_chunk
-from wcodec.codec.layout import VECTOR, place
+from wcodec.codec.layout import VECTOR, scatter_rows
 from wcodec.codec.parallel import Map
-from wcodec.codec.tensor_header import Head, chunk_shape, parse_head
+from wcodec.codec.tensor_header import TensorHeader, chunk_shape, parse_header
 from wcodec.container.dtypes import from_float, numpy_type
 from wcodec.container.reader import read_section
 from wcodec.container.records import Record
@@ -24,13 +24,13 @@ from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
 
 
 @dataclass(frozen=True)
-class Sections:
+class TensorReader:
     """A tensor's sections in an open file, its head parsed."""
 
     file: BinaryIO
     facts: TensorSpec
     record: Record
-    head: Head
+    header: TensorHeader
     first: memoryview
     base: BaseValues | None = None
 
@@ -41,55 +41,59 @@ class Sections:
         """
         where = f"{self.facts.name}, section {number}"
         chunk = memoryview(read_section(self.file, self.record.sections[number], where)) if number else self.first
-        if self.record.way == BY_CHUNK:
+        if self.record.delta_mode == BY_CHUNK:
             return self._against(chunk, number)
-        return _values(chunk, self.head, self.facts, number)
+        return _values(chunk, self.header, self.facts, number)
 
     def _against(self, chunk: memoryview, number: int) -> AnyArray:
         """The same, of exact values that are coded against a base."""
         if not len(chunk):
             raise TruncatedError("chunk: ended early; needed the way of coding against the base")
-        if chunk[0] == SUM and self.facts.dtype not in FLOATS:
-            raise CorruptError(f"chunk: expected floats in way {SUM} against the base, got {self.facts.dtype}")
-        length, at = take_varint(chunk, 1) if chunk[0] == SUM else (len(chunk) - 1, 1)
+        if chunk[0] == RESIDUAL and self.facts.dtype not in FLOATS:
+            raise CorruptError(f"chunk: expected floats in way {RESIDUAL} against the base, got {self.facts.dtype}")
+        length, at = take_varint(chunk, 1) if chunk[0] == RESIDUAL else (len(chunk) - 1, 1)
         if at + length > len(chunk):
             raise TruncatedError(f"chunk: ended early; needed {at + length} bytes, got {len(chunk)}")
-        values = _values(chunk[at : at + length], self.head, self.facts, number)
+        values = _values(chunk[at : at + length], self.header, self.facts, number)
         if not chunk[0] or self.base is None:
             return values
-        facts = TensorSpec(self.record.named, self.facts.dtype, self.facts.shape)
-        base = self.base.part(facts, number * self.head.chunk_units, values.size)
-        if chunk[0] == SUM:
-            steps = _values(chunk[at + length :], self.head, self.facts, number)
+        facts = TensorSpec(self.record.base_name, self.facts.dtype, self.facts.shape)
+        base = self.base.part(facts, number * self.header.chunk_units, values.size)
+        if chunk[0] == RESIDUAL:
+            steps = _values(chunk[at + length :], self.header, self.facts, number)
             words = steps.view(f"<u{steps.itemsize}")
-            return summed(values, words, base, self.facts.dtype)
-        return together(chunk[0], values, base, self.facts.dtype)
+            return decode_residual(values, words, base, self.facts.dtype)
+        return decode_delta(chunk[0], values, base, self.facts.dtype)
 
 
-def open_sections(file: BinaryIO, facts: TensorSpec, record: Record, base: BaseValues | None) -> Sections:
+def open_tensor(file: BinaryIO, facts: TensorSpec, record: Record, base: BaseValues | None) -> TensorReader:
     """Reads the first section, and the head in it.
 
     base: what the container is coded against; needed where the record says so.
     Raises: ContainerError and its kinds.
     """
     first = memoryview(read_section(file, record.sections[0], f"{facts.name}, section 0"))
-    head, start = parse_head(facts, first, len(record.sections))
-    if record.way == BY_CHUNK and head.rule is not None:
+    header, start = parse_header(facts, first, len(record.sections))
+    if record.delta_mode == BY_CHUNK and header.dequantizer is not None:
         raise CorruptError(f"{facts.name}: expected exact values beside way {BY_CHUNK} of coding against a base")
-    return Sections(file, facts, record, head, first[start:], base)
+    return TensorReader(file, facts, record, header, first[start:], base)
 
 
-def _values(chunk: memoryview, head: Head, facts: TensorSpec, number: int) -> AnyArray:
-    shape = chunk_shape(facts, head, number)
-    if head.rule is None:
+def _values(chunk: memoryview, header: TensorHeader, facts: TensorSpec, number: int) -> AnyArray:
+    shape = chunk_shape(facts, header, number)
+    if header.dequantizer is None:
         item = ITEM_BYTES[facts.dtype]
         raw = np.empty(item * shape[1], np.uint8)
         lossless.decode_into(chunk, raw, item)
         return raw.view(numpy_type(facts.dtype))
-    levels = decode_chunk(chunk, level_shape(head.rule, shape), head.rule.states)
-    rule = head.rule if head.layout == VECTOR else rule_of_rows(head.rule, number * head.chunk_units, shape[0])
-    weights = rule.weights(levels, facts.dtype in {"float32", "bfloat16"})
-    return from_float(in_shape(weights, shape), facts.dtype)
+    levels = decode_chunk(chunk, level_shape(header.dequantizer, shape), header.dequantizer.states)
+    dequantizer = (
+        header.dequantizer
+        if header.layout == VECTOR
+        else dequantizer_of_rows(header.dequantizer, number * header.chunk_units, shape[0])
+    )
+    weights = dequantizer.dequantize(levels, facts.dtype in {"float32", "bfloat16"})
+    return from_float(trim_blocks(weights, shape), facts.dtype)
 
 
 def decode_tensor(
@@ -99,16 +103,16 @@ def decode_tensor(
 
     Raises: ContainerError and its kinds; RecipeError where it needs a base and has none.
     """
-    if record.way and base is None:
+    if record.delta_mode and base is None:
         raise RecipeError(f"{facts.name}: expected --base with the file that it is coded against, got none")
     try:
-        sections = open_sections(file, facts, record, base)
+        sections = open_tensor(file, facts, record, base)
         values: AnyArray = np.empty(facts.shape, numpy_type(facts.dtype))
         for _ in chunk_map(lambda number: _put(sections, number, values), range(len(record.sections))):
             pass
-        positions, patches = sections.head.positions, sections.head.patches
+        positions, outlier_bytes = sections.header.positions, sections.header.outlier_bytes
         if positions.size:
-            values.reshape(-1).view(np.uint8).reshape(values.size, -1)[positions] = patches
+            values.reshape(-1).view(np.uint8).reshape(values.size, -1)[positions] = outlier_bytes
     except ContainerError as error:
         named = str(error).startswith(facts.name)
         raise type(error)(str(error) if named else f"{facts.name}: {error}") from error
@@ -119,10 +123,10 @@ def decode_tensor(
     return values
 
 
-def _put(sections: Sections, number: int, values: AnyArray) -> None:
+def _put(sections: TensorReader, number: int, values: AnyArray) -> None:
     """Decode chunk `number` to its place among the tensor's values[shape]."""
-    chunk, head, first = sections.chunk(number), sections.head, number * sections.head.chunk_units
-    if head.rule is None or head.layout == VECTOR:
+    chunk, header, first = sections.chunk(number), sections.header, number * sections.header.chunk_units
+    if header.dequantizer is None or header.layout == VECTOR:
         values.reshape(-1)[first : first + chunk.size] = chunk.reshape(-1)
     else:
-        place(chunk, values, first, head.layout)
+        scatter_rows(chunk, values, first, header.layout)

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from wcodec.codec import lossless
 from wcodec.codec.delta import DIFFERENCE
-from wcodec.codec.dequantization import Product, in_shape, rule_of_rows
+from wcodec.codec.dequantization import ProductDequantizer, dequantizer_of_rows, trim_blocks
 from wcodec.codec.entropy.level_coders import encode_chunk
-from wcodec.codec.layout import VECTOR, by_units, place, units
+from wcodec.codec.layout import VECTOR, count_units, scatter_rows, unit_slicer
 from wcodec.codec.parallel import Map
 from wcodec.codec.plan import (
     AffinePlan,
@@ -25,13 +25,13 @@ from wcodec.codec.plan import (
     ProductPlan,
     UniformPlan,
 )
-from wcodec.codec.pruning import prune_by
-from wcodec.codec.quantization import choose, coders_of, quantized
-from wcodec.codec.statistics import energy_of, irregular, is_weight
-from wcodec.codec.tensor_header import NO_POSITIONS, Head, pack_head
+from wcodec.codec.pruning import prune_weights
+from wcodec.codec.quantization import choose_dequantizer, choose_level_coders, quantize_chunk
+from wcodec.codec.statistics import find_outliers, is_weight, sum_of_squares
+from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
 from wcodec.container.dtypes import Float32, from_float, mantissa_of, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS
-from wcodec.container.writer import Coded
+from wcodec.container.writer import EncodedSections
 from wcodec.kernels.statistics import distance
 from wcodec.model import (
     ITEM_BYTES,
@@ -49,49 +49,49 @@ from wcodec.model import (
 class EncodedTensor:
     """A tensor's bytes, with its squared error and energy (sums over its elements)."""
 
-    coded: Coded
+    stored: EncodedSections
     squared_error: float = 0.0
     energy: float = 0.0
 
 
-def smaller(own: EncodedTensor, less: EncodedTensor) -> EncodedTensor:
+def choose_smaller(own: EncodedTensor, less: EncodedTensor) -> EncodedTensor:
     """The difference from a base where it takes fewer bytes, its error told against the tensor's own energy."""
-    if less.coded.error is None or sum(map(len, less.coded.sections)) >= sum(map(len, own.coded.sections)):
+    if less.stored.error is None or sum(map(len, less.stored.sections)) >= sum(map(len, own.stored.sections)):
         return own
     error = less.squared_error / own.energy if own.energy else 0.0
-    return EncodedTensor(replace(less.coded, error=error, way=DIFFERENCE), less.squared_error, own.energy)
+    return EncodedTensor(replace(less.stored, error=error, delta_mode=DIFFERENCE), less.squared_error, own.energy)
 
 
 def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_map: Map) -> EncodedTensor:
     """One tensor's sections. Inverse: `decoder.decode_tensor`."""
-    values = _fresh(tensor)
+    values = _read_writable(tensor)
     if isinstance(plan, ExactPlan):
-        return _exact(tensor, values, plan.effort, chunk_map)
+        return _encode_exact(tensor, values, plan.effort, chunk_map)
     if tuned:
-        plan = _plan_of(tuned, plan)
+        plan = _plan_for_tuned(tuned, plan)
     weights = to_float32(values, tensor.dtype)
-    positions = irregular(weights, plan.limit)
+    positions = find_outliers(weights, plan.limit)
     raw = values.reshape(-1).view(np.uint8).reshape(values.size, -1)
-    patches = raw[positions]
+    outlier_bytes = raw[positions]
     weights.reshape(-1)[positions] = 0.0
     kept = tuned.values if tuned else weights
     if plan.prune:
-        kept = prune_by(kept, plan.prune)
-    lossy = _lossy(tensor, values, _Prepared(weights, kept, positions, patches), plan, chunk_map)
-    if 2 * sum(map(len, lossy.coded.sections)) > tensor.nbytes or tensor.count < 4096:
-        exact = _exact(tensor, tensor.read(), plan.effort, chunk_map)
-        if not tuned and sum(map(len, exact.coded.sections)) <= sum(map(len, lossy.coded.sections)):
-            return EncodedTensor(exact.coded, 0.0, lossy.energy)
+        kept = prune_weights(kept, plan.prune)
+    lossy = _encode_lossy(tensor, values, _Prepared(weights, kept, positions, outlier_bytes), plan, chunk_map)
+    if 2 * sum(map(len, lossy.stored.sections)) > tensor.nbytes or tensor.count < 4096:
+        exact = _encode_exact(tensor, tensor.read(), plan.effort, chunk_map)
+        if not tuned and sum(map(len, exact.stored.sections)) <= sum(map(len, lossy.stored.sections)):
+            return EncodedTensor(exact.stored, 0.0, lossy.energy)
     return lossy
 
 
-def _fresh(tensor: Tensor) -> AnyArray:
+def _read_writable(tensor: Tensor) -> AnyArray:
     """The tensor's values, which may be overwritten."""
     values = tensor.read()
     return values if values.flags.writeable and values.flags.c_contiguous else values.copy("C")
 
 
-def _plan_of(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
+def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
     """The plan that codes tuned weights as they are: integers by their step, short numbers with the bits they have."""
     coder, effort = plan.coder, plan.effort
     match tuned:
@@ -118,44 +118,54 @@ class _Prepared:
     original: Float32
     kept: Float32
     positions: npt.NDArray[np.int64]
-    patches: npt.NDArray[np.uint8]
+    outlier_bytes: npt.NDArray[np.uint8]
 
 
-def _lossy(tensor: Tensor, values: AnyArray, prepared: _Prepared, plan: LossyPlan, chunk_map: Map) -> EncodedTensor:
+def _encode_lossy(
+    tensor: Tensor, values: AnyArray, prepared: _Prepared, plan: LossyPlan, chunk_map: Map
+) -> EncodedTensor:
     """The tensor's sections; `values` are overwritten by what they decode to."""
-    original, kept, positions, patches = prepared.original, prepared.kept, prepared.positions, prepared.patches
-    layout, rule = choose(kept, plan)
-    size = _chunk_units(tensor.count, units(tensor.shape, layout))
-    whole = by_units(original, layout)
-    pruned = whole if kept is original else by_units(kept, layout)
+    original, kept, positions, outlier_bytes = (
+        prepared.original,
+        prepared.kept,
+        prepared.positions,
+        prepared.outlier_bytes,
+    )
+    layout, dequantizer = choose_dequantizer(kept, plan)
+    size = _chunk_units(tensor.count, count_units(tensor.shape, layout))
+    whole = unit_slicer(original, layout)
+    pruned = whole if kept is original else unit_slicer(kept, layout)
     # Decoded values take the place of the tensor's own: each chunk that of its weights, which are not needed again.
     restored = values
 
     def chunk(start: int) -> tuple[bytes, float, float, int]:
-        own = rule if layout == VECTOR else rule_of_rows(rule, start, size)
+        own = dequantizer if layout == VECTOR else dequantizer_of_rows(dequantizer, start, size)
         before, weights = whole(start, size), pruned(start, size)
-        levels = quantized(weights, own, plan)
-        payload = encode_chunk(levels, rule.states, coders_of(rule, plan), plan.effort)
-        values = own.weights(levels, tensor.dtype in {"float32", "bfloat16"})
-        decoded = from_float(in_shape(values, weights.shape), tensor.dtype)
-        energy, error = energy_of(before), distance(before.reshape(-1), to_float32(decoded, tensor.dtype).reshape(-1))
+        levels = quantize_chunk(weights, own, plan)
+        payload = encode_chunk(levels, dequantizer.states, choose_level_coders(dequantizer, plan), plan.effort)
+        values = own.dequantize(levels, tensor.dtype in {"float32", "bfloat16"})
+        decoded = from_float(trim_blocks(values, weights.shape), tensor.dtype)
+        energy, error = (
+            sum_of_squares(before),
+            distance(before.reshape(-1), to_float32(decoded, tensor.dtype).reshape(-1)),
+        )
         if layout == VECTOR:
             restored.reshape(-1)[start : start + size] = decoded.reshape(-1)
         else:
-            place(decoded, restored, start, layout)
-        kept = decoded if isinstance(rule, Product) else levels
+            scatter_rows(decoded, restored, start, layout)
+        kept = decoded if isinstance(dequantizer, ProductDequantizer) else levels
         return payload, error, energy, int(np.count_nonzero(kept))
 
-    parts = list(chunk_map(chunk, range(0, units(tensor.shape, layout), size)))
+    parts = list(chunk_map(chunk, range(0, count_units(tensor.shape, layout), size)))
     # What was coded at the irregular ones' places is not decoded: it has no error.
-    overwritten = energy_of(to_float32(restored.reshape(-1)[positions], tensor.dtype))
-    restored.reshape(-1).view(np.uint8).reshape(restored.size, -1)[positions] = patches
-    head = pack_head(tensor, Head(rule, layout, size, positions, patches), len(parts))
+    overwritten = sum_of_squares(to_float32(restored.reshape(-1)[positions], tensor.dtype))
+    restored.reshape(-1).view(np.uint8).reshape(restored.size, -1)[positions] = outlier_bytes
+    header = pack_header(tensor, TensorHeader(dequantizer, layout, size, positions, outlier_bytes), len(parts))
     squared_error = max(0.0, sum(part[1] for part in parts) - overwritten)
     energy = sum(part[2] for part in parts)
     return EncodedTensor(
-        Coded(
-            sections=(head + parts[0][0], *(part[0] for part in parts[1:])),
+        EncodedSections(
+            sections=(header + parts[0][0], *(part[0] for part in parts[1:])),
             digest=zlib.crc32(restored.data),
             error=squared_error / energy if energy else 0.0,
             kept=min(sum(part[3] for part in parts) + int(positions.size), tensor.count),
@@ -165,20 +175,22 @@ def _lossy(tensor: Tensor, values: AnyArray, prepared: _Prepared, plan: LossyPla
     )
 
 
-def _exact(tensor: Tensor, values: AnyArray, effort: Effort, chunk_map: Map) -> EncodedTensor:
+def _encode_exact(tensor: Tensor, values: AnyArray, effort: Effort, chunk_map: Map) -> EncodedTensor:
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     item = ITEM_BYTES[tensor.dtype]
-    pieces = list(lossless.pieces(tensor.shape, lossless.FAST if effort == "fast" else lossless.MOST))
+    pieces = list(lossless.split_pieces(tensor.shape, lossless.FAST if effort == "fast" else lossless.MOST))
 
     def chunk(piece: tuple[int, int, tuple[int, ...]]) -> bytes:
         start, stop, shape = piece
         return lossless.encode(raw[start * item : stop * item], item, shape, tensor.dtype, effort == "fast")
 
     parts = list(chunk_map(chunk, pieces))
-    head = pack_head(tensor, Head(None, VECTOR, pieces[0][1], NO_POSITIONS, np.empty((0, 0), np.uint8)), len(parts))
+    header = pack_header(
+        tensor, TensorHeader(None, VECTOR, pieces[0][1], NO_POSITIONS, np.empty((0, 0), np.uint8)), len(parts)
+    )
     weights = to_float32(values, tensor.dtype).reshape(-1) if is_weight(tensor) else np.empty(0, np.float32)
-    energy = energy_of(weights)
-    return EncodedTensor(Coded((head + parts[0], *parts[1:]), zlib.crc32(raw.data)), 0.0, energy)
+    energy = sum_of_squares(weights)
+    return EncodedTensor(EncodedSections((header + parts[0], *parts[1:]), zlib.crc32(raw.data)), 0.0, energy)
 
 
 def _chunk_units(elements: int, count: int) -> int:

@@ -65,7 +65,7 @@ def mantissa_of(values: Float32) -> int:
     return 23 - ((bits & -bits).bit_length() - 1) if bits else 0
 
 
-def shortened(values: Float32, bits: int) -> Float32:
+def round_mantissa(values: Float32, bits: int) -> Float32:
     """float32 of `bits` bits of mantissa, rounded."""
     shift = 23 - bits
     raw = np.ascontiguousarray(values).view(np.uint32)

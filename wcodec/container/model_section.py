@@ -44,14 +44,14 @@ def _dictionary() -> zstandard.ZstdCompressionDict:
 
 
 @dataclass(frozen=True)
-class BaseFacts:
-    """The file that a container is coded against: its SHA-256, and a way of `versions` for each tensor."""
+class BaseInfo:
+    """The file that a container is coded against: its SHA-256, and the delta mode of each tensor (`codec.delta`)."""
 
     digest: bytes
-    ways: tuple[int, ...]
+    delta_modes: tuple[int, ...]
 
 
-def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: BaseFacts | None = None) -> ModelSection:
+def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: BaseInfo | None = None) -> ModelSection:
     """Table and skeleton in the smallest of the codings. Inverse: `parse_model_section`.
 
     Raises: ModelFileError where a reader would refuse the section.
@@ -73,7 +73,7 @@ def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: Bas
         for extent in tensor.shape:
             put_varint(plain, extent)
     if base:
-        plain += base.digest + bytes(base.ways)
+        plain += base.digest + bytes(base.delta_modes)
     plain += skeleton
     if len(plain) > MAX_LENGTH:
         raise ModelFileError(f"model: expected at most {MAX_LENGTH} bytes beside the tensors, got {len(plain)}")
@@ -96,7 +96,7 @@ def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: Bas
 
 def parse_model_section(
     section: ModelSection, records: int, has_base: bool = False
-) -> tuple[tuple[TensorSpec, ...], bytes, BaseFacts | None]:
+) -> tuple[tuple[TensorSpec, ...], bytes, BaseInfo | None]:
     """The table of tensors, the skeleton, and what is said of a base. Inverse: `pack_model_section`.
 
     records: of the index; the table must have as many tensors.
@@ -120,7 +120,7 @@ def parse_model_section(
     ways = tuple(plain[at + 32 : end])
     if max(ways, default=0) > 2:
         raise UnsupportedError(f"model section: way {max(ways)} of coding against a base is not known to this version")
-    return tuple(tensors), bytes(plain[end:]), BaseFacts(bytes(plain[at : at + 32]), ways)
+    return tuple(tensors), bytes(plain[end:]), BaseInfo(bytes(plain[at : at + 32]), ways)
 
 
 def _decompressed(section: ModelSection) -> bytes:

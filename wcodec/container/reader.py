@@ -103,8 +103,8 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int) -
     section = ModelSection(coding, raw_length, stored)
     tensors, skeleton, base = parse_model_section(section, len(records), bool(features & BASE_FEATURE))
     if base:
-        ways = zip(records, base.ways, tensors, strict=True)
-        records = [replace(record, way=way, named=facts.name) for record, way, facts in ways]
+        ways = zip(records, base.delta_modes, tensors, strict=True)
+        records = [replace(record, delta_mode=way, base_name=facts.name) for record, way, facts in ways]
     for number, record in enumerate(records):
         twin, mine = record.duplicate_of, tensors[number]
         if (record.kept or 0) > mine.count:

@@ -31,8 +31,8 @@ class Record:
     error:        sum (w - w')^2 / sum w^2, None when exact.
     kept:         weights that are not 0, None when exact.
     index_bytes:  what the record takes in the index.
-    way:          how it is coded against a base (`wcodec/versions.py`), 0 where it is not.
-    named:        the tensor's name in the base.
+    delta_mode:   how it is coded against a base (`codec.delta`), 0 where it is not.
+    base_name:    the tensor's name in the base.
     """
 
     sections: tuple[Section, ...]
@@ -41,8 +41,8 @@ class Record:
     error: float | None = None
     kept: int | None = None
     index_bytes: int = 0
-    way: int = 0
-    named: str = ""
+    delta_mode: int = 0
+    base_name: str = ""
 
     @property
     def nbytes(self) -> int:

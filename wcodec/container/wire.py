@@ -15,7 +15,7 @@ REST: Final = ""
 
 # --- rules by which levels become weights, coders of levels, coders of symbols -------------------------------------
 EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT, ROWS = range(7)
-PATCHED: Final = 0x40
+HAS_OUTLIERS: Final = 0x40
 """Flag beside the rule: some elements are stored as they are."""
 DENSE, SPARSE, CONTEXT = range(3)
 HUFFMAN: Final = 2

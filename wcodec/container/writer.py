@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from wcodec.container.model_section import BASE_FEATURE, KIND_FEATURES, BaseFacts, pack_model_section
+from wcodec.container.model_section import BASE_FEATURE, KIND_FEATURES, BaseInfo, pack_model_section
 from wcodec.container.records import HEADER_BYTES, KINDS, pack_error
 from wcodec.container.wire import MAGIC, READER_VERSION, put_varint
 from wcodec.model import TensorSpec
 
 
 @dataclass(frozen=True)
-class Coded:
+class EncodedSections:
     """A tensor after coding: its sections' bytes and what the record says of them (see `records.Record`)."""
 
     sections: tuple[bytes, ...]
     digest: int
     error: float | None = None
     kept: int | None = None
-    way: int = 0
+    delta_mode: int = 0
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Writer:
         self._sections += struct.pack("<I", zlib.crc32(section))
         self._count += 1
 
-    def add(self, coded: Coded) -> None:
+    def add(self, coded: EncodedSections) -> None:
         """The next tensor, with the sections given to `section` before as the first of its own."""
         lossy = coded.error is not None
         for section in coded.sections:
@@ -54,7 +54,7 @@ class Writer:
         self._index += struct.pack("<I", coded.digest) + self._sections
         self._count = 0
         self._sections.clear()
-        self._ways.append(coded.way)
+        self._ways.append(coded.delta_mode)
         if coded.error is not None:
             self._index += struct.pack("<H", pack_error(coded.error))
             put_varint(self._index, coded.kept or 0)
@@ -78,7 +78,7 @@ class Writer:
 
         base: SHA-256 of the file that tensors are coded against; not kept where none is.
         """
-        facts = BaseFacts(base, tuple(self._ways)) if base and any(self._ways) else None
+        facts = BaseInfo(base, tuple(self._ways)) if base and any(self._ways) else None
         section = pack_model_section(tensors, skeleton, facts)
         self.file.write(section.stored)
         head = bytearray((KINDS.index(kind), section.coding))

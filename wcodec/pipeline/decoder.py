@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wcodec.codec.delta import DIFFERENCE
-from wcodec.codec.parallel import Map, tensor_by_tensor
+from wcodec.codec.parallel import Map, map_tensors
 from wcodec.codec.tensor_decoder import decode_tensor
 from wcodec.container.reader import parse
 from wcodec.container.records import Container
@@ -49,9 +49,9 @@ class OpenContainer:
         """The values of tensor `number`, shaped, checked against its digest."""
         facts, record = self.container.tensors[number], self.container.resolve(number)
         values = decode_tensor(self.file, facts, record, chunk_map, self.base)
-        if record.way != DIFFERENCE or self.base is None:
+        if record.delta_mode != DIFFERENCE or self.base is None:
             return values
-        return added(values, TensorSpec(record.named, facts.dtype, facts.shape), self.base)
+        return added(values, TensorSpec(record.base_name, facts.dtype, facts.shape), self.base)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def verify(source: Path, *, base: Path | None = None, threads: int = 0, progress
 def _some(opened: OpenContainer, numbers: Sequence[int], threads: int, progress: Progress | None) -> Iterator[AnyArray]:
     """The values of these tensors, in order."""
     tensors = [opened.container.tensors[number] for number in numbers]
-    decoded = tensor_by_tensor(lambda i, chunk_map: opened.values(numbers[i], chunk_map), tensors, threads)
+    decoded = map_tensors(lambda i, chunk_map: opened.values(numbers[i], chunk_map), tensors, threads)
     for facts, values in zip(tensors, decoded, strict=True):
         if progress:
             progress(facts)

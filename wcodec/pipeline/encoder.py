@@ -8,10 +8,10 @@ from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
-from wcodec.codec.parallel import Map, tensor_by_tensor
+from wcodec.codec.parallel import Map, map_tensors
 from wcodec.codec.plan import ExactPlan, Plan
-from wcodec.codec.statistics import Look, is_weight, look_at
-from wcodec.codec.tensor_encoder import EncodedTensor, encode_tensor, smaller
+from wcodec.codec.statistics import TensorScan, is_weight, scan_tensors
+from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_tensor
 from wcodec.container.writer import Writer
 from wcodec.files import whole_file
 from wcodec.model import Model, TensorSpec, TunedTensor
@@ -44,7 +44,7 @@ class Job:
     """One encoding: a look and a plan for each of the model's tensors."""
 
     model: Model
-    looks: Sequence[Look]
+    looks: Sequence[TensorScan]
     plans: Sequence[Plan]
     tuned: Mapping[str, TunedTensor]
     threads: int
@@ -78,8 +78,8 @@ def encode(
             made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)
             return Encoded(made, 0.0, ())
     with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
-        looks = look_at(model.tensors, threads)
-        surveys = [found.survey for found in looks]
+        looks = scan_tensors(model.tensors, threads)
+        surveys = [found.statistics for found in looks]
         with whole_file(target) as temporary:
 
             def attempt(size: float) -> Encoded:
@@ -113,15 +113,15 @@ def write_container(job: Job, target: Path) -> Encoded:
         less = difference(tensor, job.base)
         if less is None:
             return own
-        return smaller(own, encode_tensor(less, replace(plan, prune=None, limit=inf), None, chunk_map))
+        return choose_smaller(own, encode_tensor(less, replace(plan, prune=None, limit=inf), None, chunk_map))
 
     sums: list[tuple[float, float]] = []
     with target.open("w+b") as file:
         writer = Writer(file)
-        for number, encoded in enumerate(tensor_by_tensor(work, model.tensors, job.threads)):
+        for number, encoded in enumerate(map_tensors(work, model.tensors, job.threads)):
             twin = twins[number]
             if encoded:
-                writer.add(encoded.coded)
+                writer.add(encoded.stored)
                 sums.append((encoded.squared_error, encoded.energy))
             elif twin is not None:
                 writer.add_duplicate(twin)

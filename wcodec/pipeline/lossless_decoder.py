@@ -12,8 +12,8 @@ from typing import BinaryIO
 import numpy as np
 
 from wcodec.codec.delta import DIFFERENCE
-from wcodec.codec.parallel import ordered
-from wcodec.codec.tensor_decoder import Sections, open_sections
+from wcodec.codec.parallel import map_ordered
+from wcodec.codec.tensor_decoder import TensorReader, open_tensor
 from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import AnyArray, TensorSpec
@@ -37,7 +37,7 @@ class Opened:
     number: int
     begin: int = 0
     _lock: Lock = field(default_factory=Lock)
-    _sections: Sections | None = None
+    _sections: TensorReader | None = None
 
     @property
     def facts(self) -> TensorSpec:
@@ -49,15 +49,15 @@ class Opened:
         """Where its sections are."""
         return self.container.resolve(self.number)
 
-    def sections(self) -> Sections:
+    def sections(self) -> TensorReader:
         """Its sections.
 
         Raises: ContainerError and its kinds.
         """
         with self._lock:
             if self._sections is None:
-                self._sections = open_sections(self.file, self.facts, self.record, self.base)
-                if self._sections.head.rule is not None or self.record.way == DIFFERENCE:
+                self._sections = open_tensor(self.file, self.facts, self.record, self.base)
+                if self._sections.header.dequantizer is not None or self.record.delta_mode == DIFFERENCE:
                     raise CorruptError("expected exact values in an identical file")
             return self._sections
 
@@ -88,7 +88,7 @@ class Work:
         stored = values.byteswap() if self.extent and self.extent.flags & BIG_ENDIAN else values
         raw = memoryview(stored.view(np.uint8).data)
         if self.extent and not self.extent.flags & FORTRAN_ORDER:
-            sink(self.extent.begin + self.number * sections.head.chunk_units * values.itemsize, raw)
+            sink(self.extent.begin + self.number * sections.header.chunk_units * values.itemsize, raw)
         return values, raw
 
 
@@ -107,7 +107,7 @@ def decode_lossless(
     parsed = parse(container.skeleton, container.tensors)
     layout, whole = parsed.layout, _Whole(sink)
     works = _works(file, container, base, parsed)
-    decoded = ordered(lambda work: work.done(sink), works, threads, lambda work: work.nbytes)
+    decoded = map_ordered(lambda work: work.done(sink), works, threads, lambda work: work.nbytes)
     rest = _Rest(container, parsed, decoded)
     for number, (begin, end) in enumerate(layout.gaps()):
         for part in rest.take(end - begin):
@@ -150,7 +150,7 @@ def _works(file: BinaryIO, container: Container, base: BaseFile | None, parsed: 
             if number >= len(rest.record.sections):
                 raise CorruptError("template: ended early")
             yield Work(rest, number)
-            units = rest.sections().head.chunk_units
+            units = rest.sections().header.chunk_units
             have += min(units, rest.facts.count - number * units)
             number += 1
         have -= end - begin

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from wcodec.codec import lossless
-from wcodec.codec.delta import ALONE, BY_CHUNK, OWN, STEPS, SUM, XOR, apart, summands
+from wcodec.codec.delta import ALONE, BY_CHUNK, OWN, RESIDUAL, ULPS, XOR, encode_delta, encode_residual
 from wcodec.codec.entropy import zstd
 from wcodec.codec.layout import VECTOR
-from wcodec.codec.parallel import ordered
+from wcodec.codec.parallel import map_ordered
 from wcodec.codec.plan import Effort
-from wcodec.codec.tensor_header import NO_POSITIONS, Head, pack_head
+from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
 from wcodec.container.wire import REST, put_varint
-from wcodec.container.writer import Coded, Writer
+from wcodec.container.writer import EncodedSections, Writer
 from wcodec.errors import ModelFileError
 from wcodec.files import sha256_of
 from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
@@ -113,7 +113,7 @@ class LosslessEncoding:
         pieces = (piece for number, facts in own for piece in _pieces(number, facts, self.effort))
         with target.open("w+b") as file:
             writer = Writer(file)
-            results = ordered(lambda piece: self._coded(piece, rest), pieces, self.threads, _bytes_of)
+            results = map_ordered(lambda piece: self._coded(piece, rest), pieces, self.threads, _bytes_of)
             for number, facts in enumerate(tensors):
                 if number in duplicates:
                     writer.add_duplicate(duplicates[number])
@@ -130,15 +130,15 @@ class LosslessEncoding:
 
     def _add(self, writer: Writer, facts: TensorSpec, results: Iterator[tuple[bytes, AnyArray]]) -> None:
         pieces = list(_pieces(0, facts, self.effort))
-        whole = Head(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8))
-        head = pack_head(facts, whole, len(pieces))
+        whole = TensorHeader(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8))
+        head = pack_header(facts, whole, len(pieces))
         crc = 0
         for _ in pieces:
             payload, raw = next(results)
             crc = zlib.crc32(raw.data, crc)
             writer.section(head + payload)
             head = b""
-        writer.add(Coded((), crc, way=BY_CHUNK if self._is_based(facts) else OWN))
+        writer.add(EncodedSections((), crc, delta_mode=BY_CHUNK if self._is_based(facts) else OWN))
 
     def _is_based(self, facts: TensorSpec) -> bool:
         return self.base is not None and facts.name != REST and self.base.has(facts)
@@ -158,15 +158,15 @@ class LosslessEncoding:
                 return lossless.encode(words.view(np.uint8), ITEM_BYTES[dtype], piece.shape, kind, fast)
 
             candidates = [bytes((ALONE,)) + own]
-            for way in (XOR, STEPS):
-                words = apart(way, values, earlier, dtype)
+            for way in (XOR, ULPS):
+                words = encode_delta(way, values, earlier, dtype)
                 candidates.append(bytes((way,)) + coded(words, str(words.dtype)))
             if dtype in FLOATS and not fast:
-                more, steps = summands(values, earlier, dtype)
+                more, steps = encode_residual(values, earlier, dtype)
                 first = coded(more, dtype)
                 length = bytearray()
                 put_varint(length, len(first))
-                candidates.append(bytes((SUM, *length)) + first + coded(steps, str(steps.dtype)))
+                candidates.append(bytes((RESIDUAL, *length)) + first + coded(steps, str(steps.dtype)))
             return min(candidates, key=len), raw
         plain = rest.read(piece.start, piece.count)
         best = lossless.encode(plain, 1)
@@ -177,7 +177,7 @@ class LosslessEncoding:
 
 def _pieces(number: int, facts: TensorSpec, effort: Effort) -> Iterator[Piece]:
     """At least one piece, also of a tensor without elements."""
-    for start, stop, shape in lossless.pieces(facts.shape, lossless.FAST if effort == "fast" else lossless.MOST):
+    for start, stop, shape in lossless.split_pieces(facts.shape, lossless.FAST if effort == "fast" else lossless.MOST):
         yield Piece(number, start, stop - start, shape, (stop - start) * ITEM_BYTES[facts.dtype])
 
 

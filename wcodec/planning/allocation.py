@@ -20,7 +20,7 @@ from wcodec.codec.plan import (
     UniformPlan,
 )
 from wcodec.codec.pruning import global_threshold
-from wcodec.codec.statistics import Survey, is_weight
+from wcodec.codec.statistics import TensorStatistics, is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor
@@ -44,7 +44,9 @@ class _Asked:
     named: bool
 
 
-def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, size: float = 1.0) -> tuple[Plan, ...]:
+def plan_model(
+    model: Model, surveys: Sequence[TensorStatistics | None], recipe: Recipe, size: float = 1.0
+) -> tuple[Plan, ...]:
     """One plan a tensor.
 
     Without `max_error` steps rise with a tensor's rms and number of weights, and fall with the number of tensors. With
@@ -61,18 +63,18 @@ def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, s
         for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True)
         if found and is_weight(tensor) and not wish.options.lossless
     ]
-    largest = max((found.regular for _, found in weights), default=1)
-    energy, regular = sum(found.energy for _, found in weights), sum(found.regular for _, found in weights)
+    largest = max((found.in_range for _, found in weights), default=1)
+    energy, regular = sum(found.energy for _, found in weights), sum(found.in_range for _, found in weights)
     relative = size * _STEP[recipe.preset] * _caution(len(weights), regular)
     # Plain rounding by this step would have the asked error.
     step = size * (12.0 * (recipe.max_error or 0.0) * energy / max(1, regular)) ** 0.5
     shared = _shared_threshold([tensor for tensor, _ in weights], recipe)
     plans: list[Plan] = []
     for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True):
-        if found is None or not found.regular or wish.options.lossless:
+        if found is None or not found.in_range or wish.options.lossless:
             plans.append(ExactPlan(recipe.effort))
         elif is_weight(tensor) or wish.named:
-            own = relative * found.rms * (found.regular / largest) ** 0.25
+            own = relative * found.rms * (found.in_range / largest) ** 0.25
             plain = plain_plan(model, wish.options, recipe, found.limit, shared or wish.options.prune)
             plans.append(plain or _weight_plan(tensor, wish, found, recipe, step or own, shared))
         else:
@@ -85,7 +87,7 @@ def plan_model(model: Model, surveys: Sequence[Survey | None], recipe: Recipe, s
 
 
 def _weight_plan(
-    tensor: Tensor, wish: _Asked, found: Survey, recipe: Recipe, step: float, shared: Prune | None
+    tensor: Tensor, wish: _Asked, found: TensorStatistics, recipe: Recipe, step: float, shared: Prune | None
 ) -> Plan:
     options = wish.options
     clusters = options.clusters or (1 << options.bits if options.bits else None)

@@ -10,9 +10,9 @@ from wcodec.container.wire import (
     DENSE,
     EXACT,
     FLOAT,
+    HAS_OUTLIERS,
     HUFFMAN,
     MOST_TOKENS,
-    PATCHED,
     PRODUCT,
     ROWS,
     SPARSE,
@@ -81,7 +81,7 @@ def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteB
         return ByteBreakdown(lossless=at), at, rule
     at += 1
     patches = at
-    if flags & PATCHED:
+    if flags & HAS_OUTLIERS:
         count, at = take_varint(data, at)
         for _ in range(min(count, len(data))):
             _, at = take_varint(data, at)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.layout import families, spread
+from wcodec.codec.layout import layout_families, to_rows
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.container.reader import is_container
 from wcodec.model import FLOATS, AnyArray, TensorSpec
@@ -131,7 +131,7 @@ def _counts(weights: Float32, low: float, high: float) -> tuple[int, ...]:
 
 def _pattern(weights: Float32) -> npt.NDArray[np.uint8]:
     """Rows as they are scanned first; large ones are averaged."""
-    view = spread(weights != 0, families(weights.shape)[0][0])
+    view = to_rows(weights != 0, layout_families(weights.shape)[0][0])
     flat: npt.NDArray[np.floating] = view.reshape(len(view), -1).astype(np.float64)
     for axis, most in ((0, HEIGHT), (1, WIDTH)):
         starts = _starts(flat.shape[axis], most)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from wcodec.calibration.batch_norm import reestimate
 from wcodec.calibration.quantizable_weights import estimate_bytes, read_values
 from wcodec.codec.dequantization import round_step
-from wcodec.container.dtypes import shortened
+from wcodec.container.dtypes import round_mantissa
 from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import Truth, are_probabilities, hits_and_loss
@@ -133,7 +133,7 @@ def settle_statistics(learner: Pupil, batches: Batches) -> None:
     """
     reestimate(learner.model, list(learner.normalizations), batches)
     for layer in learner.normalizations:
-        layer.moving_variance.assign(shortened(read_values(layer.moving_variance), VARIANCE_BITS))
+        layer.moving_variance.assign(round_mantissa(read_values(layer.moving_variance), VARIANCE_BITS))
         step = np.float32(mean_step(layer))
         layer.moving_mean.assign(np.rint(read_values(layer.moving_mean) / step) * step)
 

@@ -13,15 +13,15 @@ import numpy as np
 from wcodec.codec.entropy.context_design import (
     Levels,
     Shape,
-    facts_of,
-    geometry,
+    coding_shape,
+    encode_levels,
+    initial_states,
+    kernel_params,
     pack,
     parse,
-    run,
-    template,
-    weights_of,
+    scale_weights,
 )
-from wcodec.codec.entropy.context_search import Effort, choose
+from wcodec.codec.entropy.context_search import Effort, choose_params
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.kernels.context import coder as kernel
 
@@ -34,10 +34,10 @@ def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
     """
     if not levels.any():
         return b""
-    shape = geometry(cast(Shape, levels.shape))
+    shape = coding_shape(cast(Shape, levels.shape))
     levels = np.ascontiguousarray(levels).reshape(shape)
-    design = choose(levels, states, effort)
-    return pack(design, shape) + run(levels, design, states)[0]
+    design = choose_params(levels, states, effort)
+    return pack(design, shape) + encode_levels(levels, design, states)[0]
 
 
 def decode(payload: bytes, shape: Shape, states: int = 0) -> Levels:
@@ -57,13 +57,13 @@ def _decode(payload: bytes, shape: Shape, states: int) -> tuple[Levels, int]:
         return levels, 0
     if not levels.size:
         raise CorruptError(f"context levels: expected no bytes for shape {shape}, got {len(payload)}")
-    inner = geometry(shape)
+    inner = coding_shape(shape)
     design, at = parse(payload, inner)
     fault, head = kernel.decode(
         np.frombuffer(payload, np.uint8)[at:],
-        facts_of(design, states),
-        template(),
-        weights_of(design, inner[2]),
+        kernel_params(design, states),
+        initial_states(),
+        scale_weights(design, inner[2]),
         0 if design.weights is None else len(design.weights),
         design.side,
         levels.reshape(inner),

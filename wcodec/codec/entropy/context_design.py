@@ -32,7 +32,7 @@ PRESETS: Final = {
 
 
 @dataclass(frozen=True)
-class Design:
+class ContextParams:
     """What the decoder must know besides the levels.
 
     start:   magnitude expected at first, in 1/256 level (sparse: share of non-zeros in 1/4096).
@@ -53,7 +53,7 @@ class Design:
 
 
 @cache
-def template() -> npt.NDArray[np.uint32]:
+def initial_states() -> npt.NDArray[np.uint32]:
     """Estimators as they start: a two-sided geometric distribution whose mean is the class's."""
     states = np.full(kernel.STATE_COUNT, 32768 << 16 | 0, np.uint32)
 
@@ -83,12 +83,12 @@ def scale(code: int) -> int:
     return (4 + (code & 3)) << (code >> 2) >> 4
 
 
-def geometry(shape: Shape) -> tuple[int, int, int]:
+def coding_shape(shape: Shape) -> tuple[int, int, int]:
     rows, channels, taps = shape
     return (rows, channels, taps) if taps <= MOST_TAPS else (rows, channels * taps, 1)
 
 
-def facts_of(design: Design, states: int) -> npt.NDArray[np.int32]:
+def kernel_params(design: ContextParams, states: int) -> npt.NDArray[np.int32]:
     start = scale(design.start)
     grain = max(0, start.bit_length() - 14)
     up = (design.up + (0,) * 16)[:16]
@@ -97,7 +97,7 @@ def facts_of(design: Design, states: int) -> npt.NDArray[np.int32]:
     return np.array((*head, *design.near, *up, *back), np.int32)
 
 
-def pack(design: Design, shape: Shape) -> bytes:
+def pack(design: ContextParams, shape: Shape) -> bytes:
     """The plain bytes in front of the range coder's. Inverse: `parse`."""
     mode = 0 if design.weights is None else 1 if len(design.weights) == 1 else 2
     out = bytearray((design.sparse | design.predictor << 1 | mode << 3, design.start))
@@ -112,7 +112,7 @@ def pack(design: Design, shape: Shape) -> bytes:
     return bytes(out)
 
 
-def parse(payload: bytes, shape: Shape) -> tuple[Design, int]:
+def parse(payload: bytes, shape: Shape) -> tuple[ContextParams, int]:
     """The design in `payload`, weights and coefficients still zero, and where coded bytes begin. Inverse: `pack`."""
     if len(payload) < 2:
         raise TruncatedError(f"context levels: ended early; needed 2 bytes of header, got {len(payload)}")
@@ -121,7 +121,7 @@ def parse(payload: bytes, shape: Shape) -> tuple[Design, int]:
     if flags >> 5 or mode == 3 or predictor == 3:
         raise UnsupportedError(f"context levels: expected flags of this version, got 0x{flags:02x}")
     taps = shape[2]
-    design = Design(bool(flags & 1), start, predictor=predictor)
+    design = ContextParams(bool(flags & 1), start, predictor=predictor)
     most = 4096 if design.sparse else (1 << 39) - 1
     if scale(start) > most:
         raise CorruptError(f"context levels: expected a start of at most {most}, got {scale(start)}")
@@ -154,7 +154,7 @@ def parse(payload: bytes, shape: Shape) -> tuple[Design, int]:
     return design, at
 
 
-def weights_of(design: Design, taps: int) -> Levels:
+def scale_weights(design: ContextParams, taps: int) -> Levels:
     """The scale weights in use, flat."""
     if design.weights is None:
         return np.array(PRESETS[design.sparse, taps > 1], np.int32)
@@ -162,7 +162,7 @@ def weights_of(design: Design, taps: int) -> Levels:
 
 
 @dataclass(frozen=True)
-class Watch:
+class ContextTrace:
     """What a fit or a quantiser wants to see of a coding; arrays that the kernel fills, in its own layout.
 
     contexts:    uint16[rows, columns, 2].
@@ -180,26 +180,28 @@ class Watch:
     quiet: bool = False
 
 
-def run(levels: Levels, design: Design, states: int, watch: Watch = Watch()) -> tuple[bytes, int]:
+def encode_levels(
+    levels: Levels, design: ContextParams, states: int, trace: ContextTrace = ContextTrace()
+) -> tuple[bytes, int]:
     """The range coder's bytes of `levels` coded as `design` says, and how many the side information reached."""
     room = 256 + levels.size // 2 + design.side.size
-    weights = weights_of(design, levels.shape[2])
+    weights = scale_weights(design, levels.shape[2])
     while True:
         out = np.empty(room, np.uint8)
         size, head = kernel.encode(
             levels,
-            facts_of(design, states),
-            template(),
+            kernel_params(design, states),
+            initial_states(),
             weights,
             0 if design.weights is None else len(design.weights),
             design.side,
             out,
-            watch.contexts,
-            watch.predictions,
-            watch.samples,
-            watch.every,
-            watch.learnt,
-            watch.quiet,
+            trace.contexts,
+            trace.predictions,
+            trace.samples,
+            trace.every,
+            trace.learnt,
+            trace.quiet,
         )
         if size >= 0:
             return out[:size].tobytes(), head

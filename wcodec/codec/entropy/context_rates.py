@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.entropy.context_design import Design, Levels, Watch, run
+from wcodec.codec.entropy.context_design import ContextParams, ContextTrace, Levels, encode_levels
 from wcodec.kernels.context import coder as kernel
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Probe:
+class RateTables:
     """Contexts of every weight and the price of every event in them, in bits times a rate, after coding given levels.
 
     contexts:    uint16[weights, 2].
@@ -32,13 +32,13 @@ class Probe:
     slopes: Floats
 
 
-def probe(levels: Levels, states: int, design: Design, rate: float) -> Probe:
+def measure_rates(levels: Levels, states: int, design: ContextParams, rate: float) -> RateTables:
     """Codes int32[rows, channels, taps], taps <= 64, as `design` says, and prices what the coder learnt at `rate`."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)
     learnt = np.empty(kernel.STATE_COUNT, np.uint32)
-    run(levels, design, states, Watch(contexts, predictions, learnt=learnt))
+    encode_levels(levels, design, states, ContextTrace(contexts, predictions, learnt=learnt))
     ones = (learnt >> np.uint32(10)) / 4194304.0
     bits = np.stack((-np.log2(1 - ones), -np.log2(ones)), 1)
     size = np.concatenate((bits[1024:11264].reshape(640, 16, 2), bits[14048:20192].reshape(384, 16, 2)))
@@ -49,7 +49,7 @@ def probe(levels: Levels, states: int, design: Design, rate: float) -> Probe:
     sizes[:, 14:] = run_up[:, 12:13] + 1 + 2 * np.floor(np.log2(np.arange(1, 19)))
     q = np.arange(64)
     slopes = np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0)
-    return Probe(
+    return RateTables(
         design.sparse,
         contexts.reshape(-1, 2),
         predictions.reshape(-1) if design.predictor else predictions.reshape(-1)[:0],
@@ -59,12 +59,12 @@ def probe(levels: Levels, states: int, design: Design, rate: float) -> Probe:
     )
 
 
-def elsewhere(found: Probe, levels: Levels, states: int, design: Design) -> Probe:
+def rebase(found: RateTables, levels: Levels, states: int, design: ContextParams) -> RateTables:
     """The prices that were found, for the contexts of other levels int32[rows, channels, taps]."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)
-    run(levels, design, states, Watch(contexts, predictions, quiet=True))
+    encode_levels(levels, design, states, ContextTrace(contexts, predictions, quiet=True))
     seen = predictions.reshape(-1)
     return replace(found, contexts=contexts.reshape(-1, 2), predictions=seen if design.predictor else seen[:0])
 

@@ -7,7 +7,17 @@ from typing import Literal
 
 import numpy as np
 
-from wcodec.codec.entropy.context_design import LAGS, MOST_OFFSET, OFFSET, PRESETS, Design, Levels, Watch, run, scale
+from wcodec.codec.entropy.context_design import (
+    LAGS,
+    MOST_OFFSET,
+    OFFSET,
+    PRESETS,
+    ContextParams,
+    ContextTrace,
+    Levels,
+    encode_levels,
+    scale,
+)
 from wcodec.codec.entropy.context_fit import FEATURES, fit_lags, fit_weights
 from wcodec.kernels.trellis import search as trellis
 
@@ -31,21 +41,21 @@ def start_code(mean: float) -> int:
     return code
 
 
-def choose(levels: Levels, states: int, effort: Effort) -> Design:
+def choose_params(levels: Levels, states: int, effort: Effort) -> ContextParams:
     """The design that codes int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
     if effort == "fast":
         return _plain(levels)[0]
     part = levels if effort == "best" else _first(levels, TRIAL_WEIGHTS)
     trials = []
     for candidate in _candidates(levels, part, states):
-        fits = fitted(part if effort == "best" else _first(levels, FIT_SAMPLES), levels.size, states, candidate)
+        fits = fit_candidates(part if effort == "best" else _first(levels, FIT_SAMPLES), levels.size, states, candidate)
         sure = effort == "normal" and levels.size > SURE_WEIGHTS
         trials += fits[-1:] if sure and fits else [candidate, *fits]
     return _cheapest(trials, part, states, len(part) / len(levels))
 
 
-def sketch(levels: Levels, states: int) -> Design:
-    """What `choose` may come to, for a first idea of the prices: nothing is fitted but a predictor."""
+def estimate_params(levels: Levels, states: int) -> ContextParams:
+    """What `choose_params` may come to, for a first idea of the prices: nothing is fitted but a predictor."""
     part = _first(levels, TRIAL_WEIGHTS // 2)
     return _cheapest(_candidates(levels, part, states), part, states, len(part) / len(levels))
 
@@ -55,42 +65,44 @@ def _first(levels: Levels, count: int) -> Levels:
     return levels[: max(16, count // levels[0].size)]
 
 
-def _cheapest(trials: list[Design], part: Levels, states: int, share: float) -> Design:
+def _cheapest(trials: list[ContextParams], part: Levels, states: int, share: float) -> ContextParams:
     """By the true cost of a part, which is the given share of all."""
     if len(trials) == 1:
         return trials[0]
-    costs = [len(run(part, design, states)[0]) - side_bytes(design) * (1 - share) for design in trials]
+    costs = [
+        len(encode_levels(part, design, states)[0]) - estimate_side_bytes(design) * (1 - share) for design in trials
+    ]
     return trials[int(np.argmin(costs))]
 
 
-def _plain(levels: Levels) -> list[Design]:
+def _plain(levels: Levels) -> list[ContextParams]:
     """The likelier of dense and sparse; and the other where it has a chance."""
     density = np.count_nonzero(levels) / levels.size
-    dense = Design(start=start_code(float(np.abs(levels).sum(dtype=np.int64)) / levels.size * 256))
-    sparse = Design(sparse=True, start=start_code(density * 4096))
+    dense = ContextParams(start=start_code(float(np.abs(levels).sum(dtype=np.int64)) / levels.size * 256))
+    sparse = ContextParams(sparse=True, start=start_code(density * 4096))
     return [sparse, dense] if density < 0.25 else [dense, sparse] if density < 0.5 else [dense]
 
 
-def _candidates(levels: Levels, part: Levels, states: int) -> list[Design]:
+def _candidates(levels: Levels, part: Levels, states: int) -> list[ContextParams]:
     """The designs worth fitting: dense and sparse, predicted or not."""
     _, channels, taps = levels.shape
     candidates = _plain(levels)
     largest = max(int(levels.max()), -int(levels.min()))
     if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST and largest <= MOST_PREDICTED:
-        candidates += with_lags(levels, states, candidates)
+        candidates += add_lags(levels, states, candidates)
     middle = int(np.median(part))
     if 0 < abs(middle) <= MOST_OFFSET and largest <= MOST_PREDICTED:
         spread = float(np.abs(levels - np.float64(middle)).mean()) * 256
-        candidates.append(Design(start=start_code(spread), predictor=OFFSET, offset=middle))
+        candidates.append(ContextParams(start=start_code(spread), predictor=OFFSET, offset=middle))
     return candidates
 
 
-def side_bytes(design: Design) -> float:
+def estimate_side_bytes(design: ContextParams) -> float:
     """Roughly what weights and coefficients take."""
     return 0.75 * (design.side.size + (0 if design.weights is None else np.count_nonzero(design.weights)))
 
 
-def with_lags(levels: Levels, states: int, designs: list[Design]) -> list[Design]:
+def add_lags(levels: Levels, states: int, designs: list[ContextParams]) -> list[ContextParams]:
     """The designs with a linear prediction from neighbours, where one explains enough to be tried."""
     rows = max(3, FIT_SAMPLES // levels.shape[1])
     values = _reconstruct(levels[:rows], states)[:, :, 0].astype(np.float32)
@@ -108,7 +120,7 @@ def _reconstruct(levels: Levels, states: int) -> Levels:
     return values
 
 
-def fitted(levels: Levels, size: int, states: int, design: Design) -> list[Design]:
+def fit_candidates(levels: Levels, size: int, states: int, design: ContextParams) -> list[ContextParams]:
     """`design` with weights fitted to `levels`, the first rows of `size` weights: none for few weights or zeros."""
     rows, channels, taps = levels.shape
     if size < FIT_LEAST:
@@ -117,9 +129,9 @@ def fitted(levels: Levels, size: int, states: int, design: Design) -> list[Desig
     samples = np.zeros((-(-rows // every) * channels * taps, FEATURES + 2), np.int32)  # rows of zeros give none
     preset = PRESETS[design.sparse, taps > 1]
     if taps == 1 and size >= LAGS_LEAST and channels > 8:
-        design = replace(design, near=near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], design.sparse))
-    watch = Watch(samples=samples, every=every, quiet=True)
-    run(levels, replace(design, weights=np.array([preset], np.int32)), states, watch)
+        design = replace(design, near=find_near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], design.sparse))
+    watch = ContextTrace(samples=samples, every=every, quiet=True)
+    encode_levels(levels, replace(design, weights=np.array([preset], np.int32)), states, watch)
     if not samples.any():
         return []
     designs = [replace(design, weights=fit_weights(samples, taps, 1, preset))]
@@ -128,7 +140,7 @@ def fitted(levels: Levels, size: int, states: int, design: Design) -> list[Desig
     return designs
 
 
-def near_lags(levels: Levels, sparse: bool) -> tuple[int, int]:
+def find_near_lags(levels: Levels, sparse: bool) -> tuple[int, int]:
     """The two lags above 3, of [rows, columns], whose magnitudes go most with a level's own."""
     sizes = (levels != 0).astype(np.float32) if sparse else np.minimum(np.abs(levels), 1023).astype(np.float32)
     sizes -= sizes.mean()

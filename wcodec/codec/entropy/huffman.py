@@ -33,7 +33,7 @@ PADDING: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Code:
+class HuffmanCode:
     """A complete prefix code.
 
     precision: a token is the precision + 1 leading bits of a symbol and their place.
@@ -77,25 +77,25 @@ def symbols_of(tokens: Counts, precision: int) -> tuple[Counts, Counts]:
     return (tokens - (raw << precision)) << raw, raw
 
 
-def design(counts: Counts) -> Code | None:
+def build_code(counts: Counts) -> HuffmanCode | None:
     """The smallest code for symbols counted by `count_tokens`; None where no token differs from another."""
     used = np.flatnonzero(counts)
     first, _ = symbols_of(used, FINEST)
-    best: Code | None = None
+    best: HuffmanCode | None = None
     for precision in range(min(FINEST, max(int(first[-1]).bit_length() - 1, 0)), -1, -1):
         coarse = np.bincount(tokens_of(first, precision), weights=counts[used]).astype(np.int64)
-        code = _design(coarse, precision)
+        code = _build_code(coarse, precision)
         if code and (best is None or code.nbytes < best.nbytes):
             best = code
     return best
 
 
-def design_bytes(counts: Counts) -> Code | None:
+def build_byte_code(counts: Counts) -> HuffmanCode | None:
     """A code for bytes, each its own token, counted in int64[256]; None where all are the same."""
-    return _design(counts[: int(np.flatnonzero(counts)[-1]) + 1], 8)
+    return _build_code(counts[: int(np.flatnonzero(counts)[-1]) + 1], 8)
 
 
-def _design(counts: Counts, precision: int) -> Code | None:
+def _build_code(counts: Counts, precision: int) -> HuffmanCode | None:
     used = np.flatnonzero(counts)
     m = len(used)
     if not 2 <= m <= 1 << LIMIT:
@@ -109,10 +109,12 @@ def _design(counts: Counts, precision: int) -> Code | None:
     table = np.zeros(len(counts) + 16, np.uint8)
     written = code_kernel.write_table(lengths, table)
     raw_bits = int(counts[used] @ symbols_of(used, precision)[1])
-    return Code(precision, lengths, table[:written].tobytes(), int(counts[used] @ lengths[used]) + raw_bits, raw_bits)
+    return HuffmanCode(
+        precision, lengths, table[:written].tobytes(), int(counts[used] @ lengths[used]) + raw_bits, raw_bits
+    )
 
 
-def encode(symbols: Symbols, code: Code) -> bytes:
+def encode(symbols: Symbols, code: HuffmanCode) -> bytes:
     """Precision, table, sizes of the bitstreams but the last, bitstreams, raw bits. Inverse: `decode`."""
     codes = np.zeros(len(code.lengths), np.uint32)
     code_kernel.codewords(code.lengths, codes)

@@ -113,7 +113,7 @@ def _estimate(counts: npt.NDArray[np.int64]) -> int:
     if len(counts) > 2 << huffman.FINEST and len(largest):
         tokens = huffman.tokens_of(np.arange(len(counts), dtype=np.int64), huffman.FINEST)
         counts = np.bincount(tokens, weights=counts).astype(np.int64)
-    code = huffman.design(counts)
+    code = huffman.build_code(counts)
     return code.nbytes if code else 2
 
 

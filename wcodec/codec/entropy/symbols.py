@@ -37,8 +37,8 @@ def encode(symbols: Symbols) -> bytes:
         put_varint(constant, largest)
         return bytes(constant)
     bits = largest.bit_length()
-    code = None if _is_noise(symbols, bits) else huffman.design(huffman.count_tokens(symbols))
-    size = fixed.nbytes(len(symbols), bits)
+    code = None if _is_noise(symbols, bits) else huffman.build_code(huffman.count_tokens(symbols))
+    size = fixed.packed_bytes(len(symbols), bits)
     best, coder = b"", FIXED
     if code and code.nbytes < size:
         best, coder = huffman.encode(symbols, code), HUFFMAN
@@ -97,7 +97,7 @@ def _is_noise(symbols: Symbols, bits: int) -> bool:
     if step * 16 < SAMPLE:
         return False
     sample = symbols[: 64 * step].reshape(64, step)[:, : SAMPLE // 64].flatten()
-    code = huffman.design(huffman.count_tokens(sample))
+    code = huffman.build_code(huffman.count_tokens(sample))
     return code is not None and code.bits > 0.997 * bits * len(sample)
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from wcodec.codec.lossless.payload import ZSTD, decode, decode_into, encode
-from wcodec.codec.lossless.views import FAST, MOST, pieces
+from wcodec.codec.lossless.views import FAST, MOST, split_pieces
 
-__all__ = ["FAST", "MOST", "ZSTD", "decode", "decode_into", "encode", "pieces"]
+__all__ = ["FAST", "MOST", "ZSTD", "decode", "decode_into", "encode", "split_pieces"]

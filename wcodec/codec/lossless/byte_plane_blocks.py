@@ -90,7 +90,7 @@ def _put_plane(parts: list[bytes], plane: Bytes) -> None:
             put_varint(size, int(used[0]))
             parts.append(bytes(size))
             return
-        code = huffman.design_bytes(counts)
+        code = huffman.build_byte_code(counts)
     if code is None or code.nbytes >= len(plane):
         put_varint(size, len(plane) + len(STORED))
         parts += (bytes(size), STORED, plane.tobytes())

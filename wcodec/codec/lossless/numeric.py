@@ -51,7 +51,7 @@ NO_COEFS: Final[Coefs] = np.empty((0, 0), np.int16)
 
 
 @dataclass(frozen=True)
-class Design:
+class NumericParams:
     """What is told before the numbers.
 
     middle: the exponent of a usual number.
@@ -84,7 +84,7 @@ def encode(words: Words, kind: Kind, shape: tuple[int, ...], limit: int = 0) -> 
 
     None where the coded part would exceed `limit` bytes (0: those of the words).
     """
-    design, zeros, coefs = _design(words, kind, shape)
+    design, zeros, coefs = _choose_params(words, kind, shape)
     head = bytearray(_pack(design))
     coded, raw = np.empty(limit or words.nbytes, np.uint8), np.empty(words.nbytes + 8, np.uint8)
     used, bits = kernel.encode(words, design.facts(), coefs, zeros, coded, raw)
@@ -122,7 +122,7 @@ def item_bytes_of(payload: memoryview, item_bytes: int) -> int:
     return size if item_bytes == 2 * size else item_bytes
 
 
-def _pack(design: Design) -> bytearray:
+def _pack(design: NumericParams) -> bytearray:
     """Inverse: `_parse`."""
     view = design.view
     flags = OUTERMOST * view.outermost | PREDICTED * design.predicted | SPARSE * design.sparse | SHARED * design.shared
@@ -136,7 +136,7 @@ def _pack(design: Design) -> bytearray:
     return out
 
 
-def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[Design, int]:
+def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[NumericParams, int]:
     """The design and the position behind it."""
     if len(payload) < 2:
         raise TruncatedError(f"numbers: ended early; needed 2 bytes, got {len(payload)}")
@@ -152,7 +152,7 @@ def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[Design, in
     grid = 0
     if flags & GRID:
         grid, at = int.from_bytes(payload[at : at + 4], "little"), at + 4
-    design = Design(
+    design = NumericParams(
         kind, View(rows, channels, taps, bool(flags & OUTERMOST)), middle, offset[0] if offset else 0,
         bool(flags & PREDICTED), bool(flags & SPARSE), bool(flags & SHARED), grid,
     )  # fmt: skip
@@ -164,15 +164,15 @@ def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[Design, in
     return design, at
 
 
-def _design(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[Design, Bytes, Coefs]:
+def _choose_params(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[NumericParams, Bytes, Coefs]:
     """A design, the zeros that the mantissas of each row share, and the predictor's coefficients."""
-    design = Design(kind, kernel_view(shape) or matrix_view(shape), 0, 0 if kind.signed else _median(words))
-    counts, zeros = _look(words, design)
+    design = NumericParams(kind, kernel_view(shape) or matrix_view(shape), 0, 0 if kind.signed else _median(words))
+    counts, zeros = _count_zeros(words, design)
     nothing = int(counts[0].sum() if kind.id == INTEGER else counts[0, -1])
     sparse = LEAST_NOTHING * nothing > len(words)
     if sparse and design.view.taps > 1:
         design = replace(design, view=matrix_view(shape))
-        counts, zeros = _look(words, design)
+        counts, zeros = _count_zeros(words, design)
     design = replace(design, middle=usual_exponent(counts), sparse=sparse)
     if kind.id != INTEGER:
         parts = []
@@ -180,13 +180,13 @@ def _design(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[Design, B
         found[zeros] = True
         for shared in np.flatnonzero(found[1:]) + 1:
             rows = _rows(words, design.view)[zeros == shared].ravel()
-            parts.append((int(shared), _look(rows, replace(design, view=View(1, len(rows), 1)))[0]))
+            parts.append((int(shared), _count_zeros(rows, replace(design, view=View(1, len(rows), 1)))[0]))
         rest = counts - sum(part for _, part in parts)
         design = replace(design, shared=bool(parts), grid=grid_of([(0, rest), *parts], design.middle))
-    return _predicted(words, design, zeros)
+    return _add_predictor(words, design, zeros)
 
 
-def _look(words: Words, design: Design) -> tuple[Counts, Bytes]:
+def _count_zeros(words: Words, design: NumericParams) -> tuple[Counts, Bytes]:
     """Numbers by exponent and zeros at the end of the mantissa; uint8[rows], zeros that each row shares."""
     kind, view = design.kind, design.view
     counts = np.zeros((kind.exponents, kind.digits + 1), np.int64)
@@ -203,7 +203,7 @@ def _rows(words: Words, view: View) -> Words:
     return words.reshape(view.rows, -1)
 
 
-def _predicted(words: Words, design: Design, zeros: Bytes) -> tuple[Design, Bytes, Coefs]:
+def _add_predictor(words: Words, design: NumericParams, zeros: Bytes) -> tuple[NumericParams, Bytes, Coefs]:
     """The design with a predictor where one pays."""
     view = design.view
     if design.sparse or len(words) < FEWEST:
@@ -219,21 +219,21 @@ def _predicted(words: Words, design: Design, zeros: Bytes) -> tuple[Design, Byte
     else:
         start = max(0, (view.rows - SAMPLE // view.channels) // 2)
         part = words.reshape(view.rows, -1)[start : start + max(2, SAMPLE // view.channels)]
-        coefs, gain = fit_neighbours(_scaled(part, design))
+        coefs, gain = fit_neighbours(_scale(part, design))
         cost, gain = 16.0, gain * len(words)
     if gain > cost + LEAST_GAIN * len(words):
         return replace(design, predicted=True), zeros, coefs
     return design, zeros, NO_COEFS
 
 
-def _sample(words: Words, design: Design) -> Values:
+def _sample(words: Words, design: NumericParams) -> Values:
     """int16[kernels, taps] from all over the tensor."""
     view = design.view
     kernels = words.reshape(view.taps, -1).T if view.outermost else words.reshape(-1, view.taps)
-    return _scaled(kernels[:: max(1, len(kernels) // max(SAMPLE // view.taps, 24 * view.taps))], design)
+    return _scale(kernels[:: max(1, len(kernels) // max(SAMPLE // view.taps, 24 * view.taps))], design)
 
 
-def _scaled(words: Words, design: Design) -> Values:
+def _scale(words: Words, design: NumericParams) -> Values:
     """Words as the predictor sees them."""
     flat = np.ascontiguousarray(words).reshape(-1)
     values = np.empty(len(flat), np.int16)

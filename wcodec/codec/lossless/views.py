@@ -99,7 +99,7 @@ def matrix_view(shape: tuple[int, ...]) -> View:
     return View(prod(shape) // columns, columns, 1)
 
 
-def pieces(shape: tuple[int, ...], most: int = MOST) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+def split_pieces(shape: tuple[int, ...], most: int = MOST) -> Iterator[tuple[int, int, tuple[int, ...]]]:
     """(first element, the one behind the last, shape) of pieces of at most `most` elements that cover a tensor.
 
     All but the last have the same size; they are as few as can be, nearly equal, and of whole rows where rows fit.

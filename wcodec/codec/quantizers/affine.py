@@ -23,7 +23,7 @@ _LOWEST, _HIGHEST = 0x0080, 0x7F7F
 """The upper halves of the least normal float32 and of the largest."""
 
 
-def row_steps(weights: Floats, how: Affine, bits: int) -> Floats:
+def compute_row_steps(weights: Floats, how: Affine, bits: int) -> Floats:
     """float32[rows]: a step for each row of weights[rows, ...], finite.
 
     symmetric:  max|r| / q_max with q_max = 2^(bits - 1) - 1, so that q = round(clip(r q_max / max|r|, -q_max, q_max)).
@@ -45,7 +45,7 @@ def row_steps(weights: Floats, how: Affine, bits: int) -> Floats:
     return _grown(wanted, lambda steps: np.rint(high / steps) - np.rint(low / steps) <= every)
 
 
-def affine_levels(weights: Floats, steps: Floats, how: Affine) -> Levels:
+def quantize_rows(weights: Floats, steps: Floats, how: Affine) -> Levels:
     """int32[rows, ...]: the level of each of weights[rows, ...]; 0 of 0.0. Inverse, but for rounding: `rules.Rows`."""
     if how == "binary":
         signs: Levels = np.sign(weights).astype(np.int32)

@@ -14,7 +14,7 @@ MOST: Final = 1024
 _FIRST, _NEXT, _BLOCK = 1 << 16, 1 << 12, 1 << 20
 
 
-def few_values(weights: Floats) -> Floats | None:
+def find_few_values(weights: Floats) -> Floats | None:
     """The distinct values but 0.0, ascending, of finite weights; None where they are many, or many for the weights.
 
     A few thousand weights tell most tensors apart.

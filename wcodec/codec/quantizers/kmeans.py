@@ -79,7 +79,7 @@ def cluster(
     return _codebook(centroids, prices if rate else None, half)
 
 
-def codebook_of(values: Floats) -> Codebook:
+def make_codebook(values: Floats) -> Codebook:
     """The codebook that has all of the values, few and finite, as they are."""
     kept = np.unique(values[values != 0])
     negatives = int(np.searchsorted(kept, 0))

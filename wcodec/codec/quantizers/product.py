@@ -34,7 +34,7 @@ GRAIN: Final = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Vectors:
+class ProductCodebook:
     """Blocks of weights by code: code k stands for entries[k] * step, and entries[0] is 0.
 
     entries: int32[size, block].
@@ -52,7 +52,7 @@ class Vectors:
         return int(self.entries.shape[1])
 
 
-def blocks(rows: Floats, block: int) -> Floats:
+def split_blocks(rows: Floats, block: int) -> Floats:
     """float32[rows, width] -> vectors float32[rows * ceil(width / block), block], rows filled up with 0.
 
     Inverse: `unblocked`.
@@ -62,7 +62,9 @@ def blocks(rows: Floats, block: int) -> Floats:
     return np.ascontiguousarray(wide, np.float32).reshape(-1, block)
 
 
-def learn(vectors: Floats, size: int, rate: float, step_of: Callable[[float], float], rounds: int = ROUNDS) -> Vectors:
+def fit_vectors(
+    vectors: Floats, size: int, rate: float, step_of: Callable[[float], float], rounds: int = ROUNDS
+) -> ProductCodebook:
     """At most `size` shared vectors, 0 among them, for float32[n, block]; vectors that are all 0 keep code 0.
 
     rate:    squared weight that one bit is worth.
@@ -71,14 +73,14 @@ def learn(vectors: Floats, size: int, rate: float, step_of: Callable[[float], fl
     alive = vectors[vectors.any(axis=1)]
     chosen = alive[np.arange(min(len(alive), SAMPLE)) * len(alive) // max(1, min(len(alive), SAMPLE))]
     zeros = (len(vectors) - len(alive)) / max(1, len(alive))
-    centroids, prices, distortion = settled(chosen, size, rate, zeros, rounds)
+    centroids, prices, distortion = run_kmeans(chosen, size, rate, zeros, rounds)
     largest = float(np.abs(vectors).max(initial=0.0))
-    return shortened(centroids, prices if rate else np.empty(0), distortion, largest, step_of)
+    return round_centroids(centroids, prices if rate else np.empty(0), distortion, largest, step_of)
 
 
-def shortened(
+def round_centroids(
     centroids: Doubles, prices: Doubles, distortion: float, largest: float, step_of: Callable[[float], float]
-) -> Vectors:
+) -> ProductCodebook:
     """Centroids as integers, in an order that is short to write.
 
     distortion: mean squared distance of a weight. largest: magnitude that no entry exceeds.
@@ -91,14 +93,14 @@ def shortened(
     return _ordered(entries, step, prices)
 
 
-def assign(vectors: Floats, codebook: Vectors) -> Levels:
+def assign(vectors: Floats, codebook: ProductCodebook) -> Levels:
     """int32[n]: the level of each vector float32[n, block]. Inverse, but for what quantisation loses: `lookup`."""
     centroids = codebook.entries * np.float64(codebook.step)
-    codes = nearest(vectors, centroids, codebook.prices)
+    codes = assign_nearest(vectors, centroids, codebook.prices)
     return _levels(np.where(vectors.any(axis=1), codes, 0).astype(np.int32))
 
 
-def lookup(levels: Levels, codebook: Vectors) -> Doubles:
+def lookup(levels: Levels, codebook: ProductCodebook) -> Doubles:
     """float64[..., block]: the weights of each level. Inverse: `assign`.
 
     Raises: CorruptError for a level outside the codebook.
@@ -109,8 +111,8 @@ def lookup(levels: Levels, codebook: Vectors) -> Doubles:
     return np.asarray((codebook.entries * np.float64(codebook.step))[codes])
 
 
-def pack_vectors(out: bytearray, codebook: Vectors) -> None:
-    """Append block, size, and the coded entries but the first. Inverse: `parse_vectors`."""
+def pack_codebook(out: bytearray, codebook: ProductCodebook) -> None:
+    """Append block, size, and the coded entries but the first. Inverse: `parse_codebook`."""
     put_varint(out, codebook.block)
     put_varint(out, len(codebook.entries))
     entries = context.encode(codebook.entries[1:, :, None], effort="normal") if len(codebook.entries) > 1 else b""
@@ -118,8 +120,8 @@ def pack_vectors(out: bytearray, codebook: Vectors) -> None:
     out += entries
 
 
-def parse_vectors(data: memoryview, at: int, step: float) -> tuple[Vectors, int]:
-    """The codebook at `data[at:]` and the position behind it. Inverse: `pack_vectors`.
+def parse_codebook(data: memoryview, at: int, step: float) -> tuple[ProductCodebook, int]:
+    """The codebook at `data[at:]` and the position behind it. Inverse: `pack_codebook`.
 
     Raises: ContainerError and its kinds.
     """
@@ -132,10 +134,10 @@ def parse_vectors(data: memoryview, at: int, step: float) -> tuple[Vectors, int]
         raise TruncatedError(f"codebook: ended early; needed {at + length - len(data)} more bytes")
     entries = np.zeros((size, block), np.int32)
     entries[1:] = context.decode(bytes(data[at : at + length]), (size - 1, block, 1)).reshape(size - 1, block)
-    return Vectors(entries, step), at + length
+    return ProductCodebook(entries, step), at + length
 
 
-def settled(
+def run_kmeans(
     vectors: Floats, size: int, rate: float, zeros: float, rounds: int = ROUNDS
 ) -> tuple[Doubles, Doubles, float]:
     """Centroids, the first of them 0, their prices, and the mean squared distance of a weight, after Lloyd's rounds.
@@ -153,7 +155,7 @@ def settled(
     prices, last, mean = np.zeros(size), math.inf, 0.0
     energy = float(squares.sum())
     for _ in range(rounds):
-        codes = nearest(vectors, centroids, prices)
+        codes = assign_nearest(vectors, centroids, prices)
         members = np.bincount(codes, minlength=len(centroids)).astype(np.float64)
         sums = np.stack([np.bincount(codes, vectors[:, j], len(centroids)) for j in range(block)], axis=1)
         means = sums / np.maximum(members, 1)[:, None]
@@ -197,7 +199,7 @@ def _split(centroids: Doubles, members: Doubles, spread: Doubles) -> None:
             centroids[big] = centroids[big] - deviation
 
 
-def nearest(vectors: Floats | Doubles, centroids: Doubles, prices: Doubles) -> Levels:
+def assign_nearest(vectors: Floats | Doubles, centroids: Doubles, prices: Doubles) -> Levels:
     """The code of least |vector - centroid|^2 + price; the lower of equals."""
     largest = max(float(np.abs(vectors).max(initial=0.0)), float(np.abs(centroids).max(initial=0.0)))
     shift = -math.frexp(largest)[1]  # squares shall neither overflow nor vanish
@@ -211,13 +213,13 @@ def nearest(vectors: Floats | Doubles, centroids: Doubles, prices: Doubles) -> L
     return codes
 
 
-def _ordered(entries: Integers, step: float, prices: Doubles) -> Vectors:
+def _ordered(entries: Integers, step: float, prices: Doubles) -> ProductCodebook:
     """Frequent vectors first, or short ones where bits have no price: coders gain by either. Copies of 0 go."""
     lengths = np.square(entries, dtype=np.float64).sum(axis=1)
     alive = np.flatnonzero(lengths > 0)
     by = prices if prices.size else lengths
     order = np.concatenate([[0], alive[np.argsort(by[alive], kind="stable")]]).astype(np.intp)
-    return Vectors(entries[order], step, prices[order] if prices.size else prices)
+    return ProductCodebook(entries[order], step, prices[order] if prices.size else prices)
 
 
 def _levels(codes: Levels) -> Levels:

@@ -57,19 +57,19 @@ class Basis:
     width: int = 0
 
 
-def forward(values: npt.NDArray[np.float32], basis: Basis) -> npt.NDArray[np.float32]:
-    """Coefficients of float32[rows, channels, taps] by least squares; for the encoder. Inverse: `inverse`."""
+def transform(values: npt.NDArray[np.float32], basis: Basis) -> npt.NDArray[np.float32]:
+    """Coefficients of float32[rows, channels, taps] by least squares; for the encoder. Inverse: `inverse_transform`."""
     analysis = np.linalg.inv(basis.matrix / 2.0**basis.shift)
     return np.ascontiguousarray(values.astype(np.float64) @ analysis, np.float32)
 
 
-def inverse(coefficients: npt.NDArray[np.int32], basis: Basis) -> npt.NDArray[np.float64]:
-    """Integers, exact in float64[rows, channels, taps]: the taps in units of 1 / 2^shift. Inverse: `forward`."""
+def inverse_transform(coefficients: npt.NDArray[np.int32], basis: Basis) -> npt.NDArray[np.float64]:
+    """Integers, exact in float64[rows, channels, taps]: the taps in units of 1 / 2^shift. Inverse: `transform`."""
     exact: npt.NDArray[np.float64] = coefficients.astype(np.float64) @ basis.matrix.astype(np.float64)
     return exact
 
 
-def dct_basis(height: int, width: int) -> Basis:
+def make_dct_basis(height: int, width: int) -> Basis:
     """The orthonormal type II cosine basis of a height x width kernel, low frequencies first; integers from a table."""
     rows, columns = _cosines(height), _cosines(width)
     order = sorted(((u, v) for u in range(height) for v in range(width)), key=lambda f: (f[0] + f[1], f))
@@ -92,19 +92,14 @@ def _cosines(n: int) -> npt.NDArray[np.int64]:
     return matrix
 
 
-def klt_basis(values: npt.NDArray[np.float32], shift: int = 7) -> Basis:
-    """The principal axes of float32[rows, channels, taps], most energy first, rounded to 1 / 2^shift."""
-    return basis_of(second_moments(values), shift)
-
-
-def second_moments(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def compute_moments(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """float64[taps, taps] of float32[..., taps]; those of parts add up."""
     flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
     moments: npt.NDArray[np.float64] = flat.T @ flat
     return moments
 
 
-def basis_of(moments: npt.NDArray[np.float64], shift: int = 7) -> Basis:
+def make_klt_basis(moments: npt.NDArray[np.float64], shift: int = 7) -> Basis:
     """The principal axes of vectors with these second moments, most energy first, rounded to 1 / 2^shift."""
     energy, vectors = np.linalg.eigh(moments)
     rows = vectors.T[np.argsort(-energy, kind="stable")]
@@ -134,7 +129,7 @@ def parse_basis(packed: bytes, taps: int) -> Basis:
         height, width = packed[1], packed[2]
         if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width == taps):
             raise CorruptError(f"transform: expected the sides of a kernel of {taps} taps, got {height} x {width}")
-        return dct_basis(height, width)
+        return make_dct_basis(height, width)
     if packed[0] != KLT:
         raise UnsupportedError(f"transform: expected kind {DCT} or {KLT}, got {packed[0]}")
     if len(packed) < 2 or packed[1] > 15:

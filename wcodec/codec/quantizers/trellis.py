@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.entropy.context_design import geometry
-from wcodec.codec.entropy.context_rates import Probe, elsewhere, probe
-from wcodec.codec.entropy.context_search import sketch
+from wcodec.codec.entropy.context_design import coding_shape
+from wcodec.codec.entropy.context_rates import RateTables, measure_rates, rebase
+from wcodec.codec.entropy.context_search import estimate_params
 from wcodec.kernels.context.coder import STATE_COUNT
 from wcodec.kernels.trellis import search as kernel
 
@@ -41,19 +41,19 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
         return levels
     if rate <= 0:
         return _chosen(values, states, rate, _free(values.size))
-    shape = geometry(values.shape)
+    shape = coding_shape(values.shape)
     rows = max(16, LEARN // (shape[1] * shape[2]))
-    design = sketch(levels.reshape(shape), states)
+    design = estimate_params(levels.reshape(shape), states)
     few, first = levels[:rows], values[:rows]
     for _ in range(passes):
-        found = probe(few.reshape(-1, *shape[1:]), states, design, rate)
+        found = measure_rates(few.reshape(-1, *shape[1:]), states, design, rate)
         few = _chosen(first, states, rate, found)
         if not few.any():
             break
     if len(few) == len(levels):
         return few
     alike = _rounded(values, states, _rounding_like(few, first, states))
-    return _chosen(values, states, rate, elsewhere(found, alike.reshape(shape), states, design))
+    return _chosen(values, states, rate, rebase(found, alike.reshape(shape), states, design))
 
 
 def _rounded(values: npt.NDArray[np.float32], states: States, offset: float) -> Levels:
@@ -69,7 +69,7 @@ def _rounding_like(levels: Levels, values: npt.NDArray[np.float32], states: Stat
     return min(OFFSETS, key=lambda offset: abs(float(np.abs(_rounded(values, states, offset)).mean() - mean)))
 
 
-def _chosen(values: npt.NDArray[np.float32], states: States, rate: float, found: Probe) -> Levels:
+def _chosen(values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables) -> Levels:
     levels = np.empty(values.shape, np.int32)
     kernel.choose(
         values.reshape(-1),
@@ -96,10 +96,10 @@ def reconstruct(levels: Levels, states: States) -> Levels:
     return values
 
 
-def _free(count: int) -> Probe:
+def _free(count: int) -> RateTables:
     """Rates for a quantiser that does not ask for them."""
     none = np.zeros(0, np.int32)
-    return Probe(
+    return RateTables(
         False,
         np.zeros((count, 2), np.uint16),
         none,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.codec.quantizers.affine import affine_levels, row_steps
+from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
 from wcodec.model import SignWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Way, learned, survivors
@@ -54,8 +54,8 @@ class Signs:
         values = np.where(self.latent.values.numpy() >= 0, 1, -1) * np.abs(self.latent.values.numpy())
         turned = np.moveaxis(values * self.mask.numpy(), self.axis, 0).astype(np.float32)
         turned[(turned == 0) & np.moveaxis(self.mask.numpy() > 0, self.axis, 0)] = np.finfo(np.float32).tiny
-        steps = row_steps(turned, "binary", 1)
-        levels = affine_levels(turned, steps, "binary")
+        steps = compute_row_steps(turned, "binary", 1)
+        levels = quantize_rows(turned, steps, "binary")
         signed = levels * steps.reshape(-1, *(1,) * (levels.ndim - 1))
         return SignWeights(np.ascontiguousarray(np.moveaxis(signed, 0, self.axis)))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wcodec.codec.pruning import prune_by
+from wcodec.codec.pruning import prune_weights
 from wcodec.model import FloatWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Way, fixed, learned
@@ -41,7 +41,7 @@ class Pruned:
 
     def tick(self, done: float) -> None:
         values = self.latent.values.numpy()
-        kept = prune_by(values, self.schedule(done))
+        kept = prune_weights(values, self.schedule(done))
         self.mask.assign((kept != 0).astype(np.float32))
         if self.forget:
             self.latent.values.assign(kept)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wcodec.codec.quantizers.affine import row_steps
+from wcodec.codec.quantizers.affine import compute_row_steps
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.model import StepWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
@@ -54,5 +54,5 @@ def integers(values: Float32, bits: int) -> Way:
 
 
 def _step_of(values: Float32, bits: int) -> Float32:
-    step: Float32 = row_steps(values.reshape(1, -1), "symmetric", bits)[0]
+    step: Float32 = compute_row_steps(values.reshape(1, -1), "symmetric", bits)[0]
     return np.asarray(step)
