@@ -42,7 +42,6 @@ def some_of(items: Sequence[Item], every: int) -> Sequence[Item]:
     return items if THOROUGH else [*items[:-1:every], items[-1]]
 
 
-KERAS_ROOMS = {"training", "calibration", "evaluation"}
 INSTALLED = Path(sys.executable).parent / "wcodec"
 if not INSTALLED.exists():
     os.environ["PYTHONPATH"] = str(ROOT)
@@ -80,20 +79,23 @@ def in_a_process(*words: object, **options: object) -> subprocess.CompletedProce
 def wcodec(request: pytest.FixtureRequest) -> Run:
     """Run the command: wcodec("encode", path) -> its exit code, stdout and stderr.
 
-    It runs in a process of its own; in the rooms that import Keras in this one, for each import takes seconds.
+    It runs in a process of its own in tests of the command line, and where it is given options of one; elsewhere in
+    this process, for each start takes a quarter of a second, and six with Keras.
     """
-    if request.path.parent.name not in KERAS_ROOMS:
+    if request.path.parent.name == "cli":
         return in_a_process
     capsys = request.getfixturevalue("capsys")
 
-    def in_this_process(*words: object) -> subprocess.CompletedProcess[str]:
+    def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+        if options:
+            return in_a_process(*words, **options)
         from wcodec.cli import main
 
         capsys.readouterr()
         code = main([str(word) for word in words])
         return subprocess.CompletedProcess(words, code, *capsys.readouterr())
 
-    return in_this_process
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,7 @@ print(int(line.split()[1]) / 1024)
 
 def test_memory_does_not_grow_with_a_tensor_that_is_kept_exactly(tmp_path: Path) -> None:
     peaks = []
-    for chunks in (8, 32):
+    for chunks in (4, 16):
         values = np.tile(weights(1, 1 << 16).view(np.uint32), chunks * CHUNK_WEIGHTS // (1 << 16)).view(np.float32)
         source = write_safetensors(tmp_path / f"{chunks}.safetensors", {"w": values.reshape(-1, 1024)})
         packed, back = tmp_path / f"{chunks}.wcz", tmp_path / f"{chunks}.back"
@@ -100,7 +100,7 @@ def test_memory_does_not_grow_with_a_tensor_that_is_kept_exactly(tmp_path: Path)
 @pytest.mark.parametrize("words", [[], ["--sparsity", "0.5", "--step", "0.05"]], ids=["trellis", "sparse"])
 def test_lossy_encoding_holds_a_large_tensor_twice_at_most(words: list[str], tmp_path: Path) -> None:
     peaks = []
-    for rows in (1024, 24 * 1024):
+    for rows in (1024, 12 * 1024):
         values = np.tile(weights(1, 1024, 1024), (rows // 1024, 1))
         values[0, 0] = np.nan
         source = write_safetensors(tmp_path / f"{rows}.safetensors", {"w": values})
@@ -108,4 +108,4 @@ def test_lossy_encoding_holds_a_large_tensor_twice_at_most(words: list[str], tmp
         program = [sys.executable, "-c", PEAK, "encode", "--fast", str(source), "-f", "-o", str(packed), *words]
         done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=HANG, cwd=tmp_path)
         peaks.append(float(done.stdout))
-    assert peaks[1] - peaks[0] < (2.2 if words else 1.4) * 92, peaks
+    assert peaks[1] - peaks[0] < (2.2 if words else 1.4) * 44, peaks
