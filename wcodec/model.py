@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wcodec.errors import ModelFileError
 
@@ -48,8 +48,34 @@ class TensorSpec:
         return math.prod(max(1, extent) for extent in self.shape) * ITEM_BYTES[self.dtype] < 1 << 62
 
 
+def is_vector(spec: TensorSpec) -> bool:
+    """Whether all values lie along one dimension, as in shapes (), (64,) and (1, 64)."""
+    return spec.count == max(spec.shape, default=1)
+
+
 def _unreadable() -> AnyArray:
     raise ModelFileError("tensor: expected a way to read its values, got none")
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The role of a vector that multiplies: its relative error is what counts."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The role of a vector that is added or subtracted: its error counts beside the spread of what it is added to.
+
+    beside: the name of the tensor that tells the spread.
+    spread: "norm": the length of a kernel's weights to one output; "root": the square root of each entry, a variance;
+            "magnitude": the root mean square of the entries, a gain.
+    """
+
+    beside: str
+    spread: Literal["norm", "root", "magnitude"]
+
+
+Role: TypeAlias = Gain | Shift
 
 
 @dataclass(frozen=True)
@@ -61,11 +87,13 @@ class Tensor(TensorSpec):
            normalisation statistics).
     read:  opens and returns the values as `AnyArray[shape]`, which the caller may overwrite; called whenever they are
            needed, never cached here.
+    role:  what a vector does in the network; None where that is not known.
     """
 
     layer: str = ""
     exact: bool = False
     read: Callable[[], AnyArray] = field(default=_unreadable, compare=False, repr=False)
+    role: Role | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +153,7 @@ class Model:
     kind:     a key of `modelfiles.MODEL_FILES` ("hdf5", "keras", "npz", "safetensors").
     skeleton: everything in the file that is not a tensor's values; refers to tensors by position.
     dropped:  names of tensors left out on purpose (optimizer state).
+    roles:    roles of vectors by name that the file's graph tells; None: it tells that the role is not known.
     """
 
     kind: str
@@ -132,6 +161,7 @@ class Model:
     skeleton: bytes
     source_bytes: int
     dropped: tuple[str, ...] = ()
+    roles: Mapping[str, Role | None] = field(default_factory=dict)
 
 
 # --- element types: id on disk -> (name, bytes an element) -------------------------------------------------------

@@ -10,8 +10,8 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import AnyArray, Model, TensorSpec
 from wcodec.modelfiles.detect import kind_of
 from wcodec.modelfiles.extents import suffix as suffix_of
+from wcodec.modelfiles.roles import with_roles
 
 Read = Callable[[Path, bool], AbstractContextManager[Model]]
 Write = Callable[[Path, bytes, Sequence[TensorSpec], Iterator[AnyArray]], None]
@@ -62,12 +63,15 @@ READ_ONLY = {
 """Kinds that are read as models of one of the kinds above."""
 
 
-def open_model(path: Path, keep_optimizer: bool = False) -> AbstractContextManager[Model]:
-    """The model at `path`, whatever its suffix; its tensors can be read until the context ends. Inverse: `write_model`.
+@contextmanager
+def open_model(path: Path, keep_optimizer: bool = False) -> Iterator[Model]:
+    """The model at `path`, whatever its suffix, its vectors with their roles; its tensors can be read until the context
+    ends. Inverse: `write_model`.
 
     Raises: ModelFileError, naming what was found where it is no model file that we read.
     """
-    return (MODEL_FILES | READ_ONLY)[kind_of(path)].read(path, keep_optimizer)
+    with (MODEL_FILES | READ_ONLY)[kind_of(path)].read(path, keep_optimizer) as model:
+        yield replace(model, tensors=with_roles(model.tensors, model.roles))
 
 
 def write_model(

@@ -9,15 +9,16 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
 from wcodec.files import is_inside
-from wcodec.model import Model, TensorSpec
+from wcodec.model import Model, Role, TensorSpec
 from wcodec.modelfiles.extents import SUFFIXES, Extent, model_of, tidy
+from wcodec.modelfiles.onnx_roles import Node, roles_of
 from wcodec.modelfiles.protobuf import BYTES, VARINT, Field, fields, varint
 
 TYPES = {
@@ -56,6 +57,7 @@ class Survey:
     extents: list[Extent] = field(default_factory=list)
     outside: list[Outside] = field(default_factory=list)
     scales: set[str] = field(default_factory=set)
+    nodes: list[Node] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
     fields_left: int = MAX_FIELDS
 
@@ -78,7 +80,10 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     Raises: ModelFileError.
     """
     found = survey(path)
-    yield model_of(path, tidy(SUFFIXES.index(".onnx"), path.stat().st_size, found.extents))
+    model = model_of(path, tidy(SUFFIXES.index(".onnx"), path.stat().st_size, found.extents))
+    # A graph says of every tensor where it acts, so that no name is asked.
+    roles: dict[str, Role | None] = dict.fromkeys(tensor.name for tensor in model.tensors)
+    yield replace(model, roles=roles | roles_of(found.nodes))
 
 
 def is_onnx(path: Path) -> bool:
@@ -145,6 +150,7 @@ def _node(found: Survey, node: Field, prefix: str, depth: int) -> None:
     if "quantize" in kind or "qlinear" in kind or "integer" in kind:
         found.scales.update(prefix + name for name in texts[1])
     name = next(iter([*texts[2], *texts[3]]), "")
+    found.nodes.append(Node("".join(texts[4]), *(tuple(prefix + one for one in texts[n]) for n in (1, 2))))
     for one in inside:
         if one.number != 5:
             continue

@@ -23,8 +23,9 @@ from wcodec.codec.pruning import global_threshold
 from wcodec.codec.statistics import TensorStatistics, is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
-from wcodec.model import Model, Tensor
+from wcodec.model import Model, Tensor, is_vector
 from wcodec.planning.recipe import Options, Preset, Recipe
+from wcodec.planning.vectors import EXACT_BITS, Vectors
 
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
 """Step of a lone large tensor by its rms; `_caution` says how it falls."""
@@ -69,21 +70,35 @@ def plan_model(
     # Plain rounding by this step would have the asked error.
     step = size * (12.0 * (recipe.max_error or 0.0) * energy / max(1, regular)) ** 0.5
     shared = _shared_threshold([tensor for tensor, _ in weights], recipe)
+    names = [tensor.name for tensor in model.tensors]
+    vectors = Vectors(dict(zip(names, model.tensors, strict=True)), dict(zip(names, surveys, strict=True)))
+    factors = vectors.step_factors()
     plans: list[Plan] = []
     for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True):
-        if found is None or not found.in_range or wish.options.lossless:
+        factor, plain = factors.get(tensor.name, 1.0), _is_plain(wish)
+        exact = wish.options.lossless or (plain and (not factor or (is_vector(tensor) and len(tensor.shape) != 1)))
+        if found is None or not found.in_range or exact:
             plans.append(ExactPlan(recipe.effort))
         elif is_weight(tensor) or wish.named:
             own = relative * found.rms * (found.in_range / largest) ** 0.25
-            plain = plain_plan(model, wish.options, recipe, found.limit, shared or wish.options.prune)
-            plans.append(plain or _weight_plan(tensor, wish, found, recipe, step or own, shared))
+            affine = plain_plan(model, wish.options, recipe, found.limit, shared or wish.options.prune)
+            plans.append(affine or _weight_plan(tensor, wish, found, recipe, (step or own) * (factor or 1.0), shared))
         else:
-            mantissa = _mantissa(recipe)
-            kept = FloatPlan(limit=found.limit, mantissa=mantissa, effort=recipe.effort)
             shorter = shorter_plan(wish.options, recipe, found.limit, None)
-            exact = ExactPlan(recipe.effort)
-            plans.append(shorter or (exact if mantissa >= 23 else kept))
+            plans.append(shorter or _vector_plan(vectors.mantissa_bits(tensor, _mantissa(recipe)), found, recipe))
     return tuple(plans)
+
+
+def _is_plain(wish: _Asked) -> bool:
+    """Whether nothing is asked of this tensor but what the preset does."""
+    options = wish.options
+    return not (wish.named or options.quantizer or options.bits or options.clusters or options.step or options.prune)
+
+
+def _vector_plan(mantissa: int, found: TensorStatistics, recipe: Recipe) -> Plan:
+    if mantissa >= EXACT_BITS:
+        return ExactPlan(recipe.effort)
+    return FloatPlan(limit=found.limit, mantissa=mantissa, effort=recipe.effort)
 
 
 def _weight_plan(

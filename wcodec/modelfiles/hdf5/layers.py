@@ -35,7 +35,6 @@ class _Places:
     """What the tree says, by path of the group that holds a tensor."""
 
     names: dict[str, str] = field(default_factory=dict)
-    integer: set[str] = field(default_factory=set)
 
 
 def annotate(tree: Group, found: Sequence[Found], config: str | None) -> tuple[Tensor, ...]:
@@ -43,9 +42,6 @@ def annotate(tree: Group, found: Sequence[Found], config: str | None) -> tuple[T
     configured = configuration(config)
     places = _Places()
     _visit(tree, "", places)
-    for tensor in found:
-        if tensor.facts.dtype in ("int8", "uint8") and len(tensor.facts.shape) > 1:
-            places.integer.add(tensor.facts.name.rpartition("/")[0])
     return tuple(_tensor(tensor, places, configured) for tensor in found)
 
 
@@ -94,7 +90,6 @@ def _tensor(tensor: Found, places: _Places, configured: Configured) -> Tensor:
     holder, _, name = facts.name.rpartition("/")
     exact = (
         layer in configured.exact
-        or holder in places.integer
         or CODES.fullmatch(name) is not None
         or STATISTICS.match(holder + "/") is not None
     )

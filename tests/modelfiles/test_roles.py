@@ -1,0 +1,112 @@
+"""Which vectors are gains, which are shifts of what, and what stands beside codes, by names alone and by a graph."""
+
+from __future__ import annotations
+
+import pytest
+
+from wcodec.model import Gain, Role, Shift, Tensor
+from wcodec.modelfiles.onnx_roles import Node, roles_of
+from wcodec.modelfiles.roles import module_of, with_roles
+
+
+def roles(*found: Tensor) -> dict[str, Role | None]:
+    return {tensor.name: tensor.role for tensor in with_roles(found, {})}
+
+
+def test_the_vectors_of_a_normalisation_of_pytorch_have_their_roles() -> None:
+    names = ("weight", "bias", "running_mean", "running_var")
+    found = roles(*(Tensor(f"bn1.{name}", "float32", (8,)) for name in names))
+    assert found == {
+        "bn1.weight": Gain(),
+        "bn1.bias": Shift("bn1.weight", "magnitude"),
+        "bn1.running_mean": Shift("bn1.running_var", "root"),
+        "bn1.running_var": Gain(),
+    }
+
+
+@pytest.mark.parametrize("suffix", ["", ":0"])
+def test_the_vectors_of_a_normalisation_of_keras_2_have_the_same(suffix: str) -> None:
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    found = roles(*(Tensor(f"bn/{name}{suffix}", "float32", (8,)) for name in names))
+    assert found[f"bn/moving_mean{suffix}"] == Shift(f"bn/moving_variance{suffix}", "root")
+    assert found[f"bn/beta{suffix}"] == Shift(f"bn/gamma{suffix}", "magnitude")
+
+
+def test_numbered_variables_of_keras_3_are_known_by_their_folder() -> None:
+    found = roles(*(Tensor(f"layers/batch_normalization_2/vars/{i}", "float32", (8,)) for i in range(4)))
+    folder = "layers/batch_normalization_2/vars"
+    assert found[f"{folder}/2"] == Shift(f"{folder}/3", "root")
+    assert found[f"{folder}/0"] == Gain()
+    other = roles(*(Tensor(f"layers/scaler/vars/{i}", "float32", (8,)) for i in range(4)))
+    assert set(other.values()) == {None}
+
+
+def test_a_bias_is_added_to_the_outputs_of_its_kernel() -> None:
+    found = roles(Tensor("d/vars/0", "float32", (5, 8)), Tensor("d/vars/1", "float32", (8,)))
+    assert found["d/vars/1"] == Shift("d/vars/0", "norm")
+    assert found["d/vars/0"] is None
+
+
+def test_a_vector_alone_or_of_another_length_has_no_role() -> None:
+    kernel = Tensor("d.kernel", "float32", (5, 4))
+    found = roles(Tensor("a.mean", "float32", (8,)), kernel, Tensor("d.x", "float32", (8,)))
+    assert found["a.mean"] is None
+    assert found["d.x"] is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "dtype", "scale"),
+    [
+        ("l.weight_packed", "int32", "l.weight_scale"),
+        ("l.weight", "uint8", "l.weight.absmax"),
+        ("l.weight._data", "int8", "l.weight._scale"),
+        ("l.weight:_data", "int8", "l.weight:_scale"),
+        ("l/weight", "float8_e4m3", "l/weight_scale_inv"),
+        ("w_q", "uint8", "w_scale"),
+        ("m.W_q", "uint8", "m.zero"),
+    ],
+)
+def test_floats_beside_codes_stay_exact(codes: str, dtype: str, scale: str) -> None:
+    every = [Tensor(codes, dtype, (16, 8)), Tensor(scale, "float16", (16, 4)), Tensor("o.kernel", "float32", (4, 4))]
+    exact = {tensor.name: tensor.exact for tensor in with_roles(every, {})}
+    assert exact == {codes: False, scale: True, "o.kernel": False}
+
+
+def test_a_counter_is_no_code() -> None:
+    every = [Tensor("bn.num_batches_tracked", "int64", ()), Tensor("bn.weight", "float32", (8,))]
+    assert not any(tensor.exact for tensor in with_roles(every, {}))
+
+
+def test_a_layer_trained_in_float8_is_exact_by_its_histories() -> None:
+    shapes: list[tuple[int, ...]] = [(4, 6), (6,), *[(), (1024,)] * 3]
+    every = [Tensor(f"d/vars/{i}", "float32", shape) for i, shape in enumerate(shapes)]
+    assert all(tensor.exact for tensor in with_roles(every, {}))
+
+
+def test_a_graph_tells_what_is_subtracted_from_what() -> None:
+    nodes = [
+        Node("Sub", ("x", "offset"), ("centred",)),
+        Node("Div", ("centred", "deviation"), ("scaled",)),
+        Node("MatMul", ("scaled", "w"), ("product",)),
+        Node("Add", ("product", "b"), ("sum",)),
+        Node("BatchNormalization", ("sum", "g", "s", "m", "v"), ("y",)),
+    ]
+    found = roles_of(nodes)
+    assert found["offset"] is None
+    assert found["deviation"] == Gain()
+    assert found["b"] == Shift("w", "norm")
+    assert (found["m"], found["s"]) == (Shift("v", "root"), Shift("g", "magnitude"))
+
+
+def test_a_tensor_of_two_roles_has_none() -> None:
+    nodes = [Node("Mul", ("x", "c"), ("y",)), Node("Sub", ("y", "c"), ("z",))]
+    assert roles_of(nodes)["c"] is None
+
+
+def test_modules_are_the_names_up_to_the_last_mark() -> None:
+    assert [module_of(name) for name in ("a.b.c", "a/b:0", "a:_b", "w_scale", "plain")] == ["a.b", "a", "a", "w", ""]
+
+
+def test_codes_of_a_whole_npz_without_modules_keep_its_floats() -> None:
+    every = [Tensor("qweight", "int32", (8, 8)), Tensor("scales", "float32", (8,))]
+    assert with_roles(every, {})[1].exact

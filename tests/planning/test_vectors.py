@@ -1,0 +1,78 @@
+"""Vectors are judged by where they act: means by variances, biases by kernels, and what is not known stays exact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attack.small_models import weights, write_npz
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wcodec as package
+
+
+def round_trip(folder: Path, arrays: dict[str, np.ndarray], **options: object) -> dict[str, np.ndarray]:
+    write_npz(folder / "m.npz", arrays)
+    package.encode(folder / "m.npz", folder / "m.wcz", **options)
+    package.decode(folder / "m.wcz", folder / "back.npz")
+    with np.load(folder / "back.npz") as back:
+        return {name: back[name] for name in back.files}
+
+
+def normalization(centre: float, spread: float, count: int = 64) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    return {
+        "bn/gamma": 1 + 0.1 * rng.normal(size=count).astype(np.float32),
+        "bn/beta": rng.normal(size=count).astype(np.float32),
+        "bn/moving_mean": (centre * (1 + 0.025 * rng.normal(size=count))).astype(np.float32),
+        "bn/moving_variance": (spread**2 * (1 + rng.random(count))).astype(np.float32),
+    }
+
+
+@given(st.sampled_from([1.0, 300.0, 2000.0, 101_325.0]), st.sampled_from([0.5, 5.0]))
+@settings(max_examples=8, deadline=None, derandomize=True)
+def test_a_mean_moves_by_little_of_the_deviation(
+    tmp_path_factory: pytest.TempPathFactory, mean: float, spread: float
+) -> None:
+    arrays = normalization(mean, spread)
+    back = round_trip(tmp_path_factory.mktemp("m"), arrays)
+    moved = np.abs(back["bn/moving_mean"] - arrays["bn/moving_mean"]) / np.sqrt(arrays["bn/moving_variance"])
+    assert moved.max() <= 2**-7
+
+
+def test_a_bias_far_from_zero_is_exact_and_so_is_its_kernel(tmp_path: Path) -> None:
+    kernel = weights(1, 64, 32)
+    mean = np.full(64, 2000, np.float32)
+    arrays = {"d/kernel": kernel, "d/bias": -mean @ kernel}
+    back = round_trip(tmp_path, arrays)
+    inputs = mean + 5 * np.random.default_rng(2).normal(size=(500, 64)).astype(np.float32)
+    before, after = (inputs @ found["d/kernel"] + found["d/bias"] for found in (arrays, back))
+    assert np.abs(after - before).max() <= 0.01 * before.std()
+
+
+def test_a_bias_near_to_zero_keeps_eight_bits(tmp_path: Path) -> None:
+    arrays = {"d/kernel": weights(1, 64, 320), "d/bias": weights(2, 320)}
+    package.encode(write(tmp_path, arrays), tmp_path / "m.wcz")
+    bias = next(t for t in package.inspect(tmp_path / "m.wcz").tensors if t.name == "d/bias")
+    assert bias.bytes < 2 * 320
+
+
+def write(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
+    write_npz(folder / "m.npz", arrays)
+    return folder / "m.npz"
+
+
+@pytest.mark.parametrize("shape", [(64,), (1, 64), (64, 1), ()])
+def test_a_vector_of_unknown_use_stays_exact(shape: tuple[int, ...], tmp_path: Path) -> None:
+    edges = np.linspace(1900, 2030, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    arrays = {"bins.edges": edges, "d.kernel": weights(1, 64, 32)}
+    back = round_trip(tmp_path, arrays)
+    assert back["bins.edges"].tobytes() == edges.tobytes()
+
+
+def test_what_is_asked_of_a_vector_by_name_is_done(tmp_path: Path) -> None:
+    arrays = {"bins.edges": weights(1, 500), "d.kernel": weights(1, 64, 32)}
+    back = round_trip(tmp_path, arrays, set={"^bins.edges$": {"clusters": 4}})
+    assert len(np.unique(back["bins.edges"])) <= 5

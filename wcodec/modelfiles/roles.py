@@ -1,0 +1,116 @@
+"""What the float vectors of a model file do, by names and shapes: gains, shifts, and those that stay exact.
+
+A rounded gain scales what it multiplies; a rounded shift (a bias, a mean) moves it, and does harm where the shift is
+large beside the spread of what it is added to. A vector of unknown use may be either, so it stays exact, as do float
+tensors beside the codes of a quantised layer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from wcodec.model import FLOATS, Gain, Role, Shift, Tensor, is_vector
+
+CODE_TYPES: Final = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "float8_e4m3", "float8_e5m2"})
+"""Element types of the codes of quantised layers."""
+FEWEST_CODES: Final = 16
+"""Integer tensors of fewer elements are counters and seeds, not codes."""
+GAINS: Final = frozenset({"gamma", "weight", "scale", "moving_variance", "running_var", "variance", "var"})
+ALONE: Final = frozenset({"gamma", "weight"})
+"""Gains that need no other vector beside them to be told, as in root mean square normalisation."""
+SHIFTS: Final = frozenset({"beta", "bias", "offset", "b", "biases"})
+MEANS: Final = frozenset({"moving_mean", "running_mean", "mean"})
+VARIANCES: Final = ("moving_variance", "running_var", "variance", "var")
+NORMALIZATION: Final = re.compile(r"(.*_)?normalization(_[0-9]+)?")
+"""Folders of normalisation layers in Keras 3 files, whose variables are numbered."""
+PARTS: Final = {4: ("gamma", "beta", "moving_mean", "moving_variance"), 2: ("gamma", "beta")}
+"""Names of the numbered variables of a normalisation layer, by how many there are."""
+
+
+def with_roles(tensors: Sequence[Tensor], known: Mapping[str, Role | None]) -> tuple[Tensor, ...]:
+    """The tensors with the roles of their vectors, and exact where they belong to a quantised layer.
+
+    known: roles by tensor name that the file itself tells (the graph of an ONNX model); None: unknown.
+    """
+    modules: dict[str, list[Tensor]] = defaultdict(list)
+    for tensor in tensors:
+        modules[module_of(tensor.name)].append(tensor)
+    frozen = {name for name, members in modules.items() if _is_quantized(members)}
+    frozen |= {tensor.name for tensor in tensors if _is_code(tensor)}
+    roles: dict[str, Role | None] = dict(known)
+    for members in modules.values():
+        for name, role in _roles(members):
+            roles.setdefault(name, role)
+    return tuple(
+        replace(
+            tensor,
+            exact=tensor.exact or (tensor.dtype in FLOATS and module_of(tensor.name) in frozen),
+            role=roles.get(tensor.name),
+        )
+        for tensor in tensors
+    )
+
+
+def module_of(name: str) -> str:
+    """The name up to its last `.`, `:` or `/`; for a name without any, up to its last `_`.
+
+    A suffix `:0`, as Keras 2 writes it, belongs to the last part.
+    """
+    name = re.sub(r":[0-9]+$", "", name)
+    at = max(name.rfind(mark) for mark in ".:/")
+    return name[:at] if at >= 0 else name.rpartition("_")[0]
+
+
+def _last(name: str) -> str:
+    return re.split(r"[./:]", re.sub(r":[0-9]+$", "", name))[-1]
+
+
+def _is_code(tensor: Tensor) -> bool:
+    return tensor.dtype in CODE_TYPES and tensor.count >= FEWEST_CODES
+
+
+def _is_quantized(members: Iterable[Tensor]) -> bool:
+    """Whether the module holds codes, or scales and histories of a layer that was trained in float8."""
+    every = list(members)
+    histories = [tensor for tensor in every if tensor.dtype in FLOATS and len(tensor.shape) == 1]
+    lengths = {tensor.count for tensor in histories}
+    scalars = sum(tensor.dtype in FLOATS and not tensor.shape for tensor in every)
+    is_float8 = scalars >= 3 and any(sum(h.count == length for h in histories) >= 3 for length in lengths)
+    return is_float8 or any(_is_code(tensor) for tensor in every)
+
+
+def _roles(members: Sequence[Tensor]) -> Iterable[tuple[str, Role]]:
+    vectors = [tensor for tensor in members if tensor.dtype in FLOATS and len(tensor.shape) == 1]
+    kernels = [tensor for tensor in members if tensor.dtype in FLOATS and not is_vector(tensor)]
+    named = _named(vectors)
+    for name, vector in named.items():
+        kernel = next((kernel for kernel in kernels if vector.count in kernel.shape), None)
+        gain, variance = _first(named, vector, "gamma", "weight", "scale"), _first(named, vector, *VARIANCES)
+        if name in ALONE or (name in GAINS and len(named) > 1 and not kernels):
+            yield vector.name, Gain()
+        elif name in MEANS and variance:
+            yield vector.name, Shift(variance.name, "root")
+        elif kernel:
+            yield vector.name, Shift(kernel.name, "norm")
+        elif name in SHIFTS and gain:
+            yield vector.name, Shift(gain.name, "magnitude")
+
+
+def _first(named: Mapping[str, Tensor], vector: Tensor, *names: str) -> Tensor | None:
+    """The first other vector of these names and of the same length."""
+    return next((named[n] for n in names if n in named and named[n].count == vector.count != 0), None)
+
+
+def _named(vectors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The vectors of a module by the last part of their names, or by their order where a normalisation numbers them."""
+    names = [_last(vector.name) for vector in vectors]
+    parts = PARTS.get(len(vectors))
+    if parts and names == [str(i) for i in range(len(names))] and len({vector.shape for vector in vectors}) == 1:
+        folder = module_of(vectors[0].name).removesuffix("/vars").rpartition("/")[2]
+        if NORMALIZATION.fullmatch(folder):
+            names = list(parts)
+    return dict(zip(names, vectors, strict=True))
