@@ -112,21 +112,21 @@ def test_what_was_finished_before_an_interruption_is_not_done_again(
 
 
 def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: Path) -> None:
-    from wcodec.pipeline.folder_encoder import _errands
+    from wcodec.pipeline.folder_encoder import _jobs
 
     checkpoint(tmp_path / "m")
     folder = folder_of(tmp_path / "m")
     assert folder
     (tmp_path / "out").mkdir()
-    errand = _errands(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1)[1]
-    done = run(errand)
-    before = errand.target.stat().st_mtime_ns
-    assert run(errand) == done
-    assert errand.target.stat().st_mtime_ns == before
-    errand.target.write_bytes(errand.target.read_bytes()[:-1])
-    assert run(errand) == done
+    job = _jobs(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1)[1]
+    done = run(job)
+    before = job.target.stat().st_mtime_ns
+    assert run(job) == done
+    assert job.target.stat().st_mtime_ns == before
+    job.target.write_bytes(job.target.read_bytes()[:-1])
+    assert run(job) == done
     os.utime(folder.root / folder.files[1].name, ns=(1, 1))
-    assert _errands(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1)[1].target != errand.target
+    assert _jobs(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1)[1].target != job.target
 
 
 def test_keras_in_a_folder_and_in_shards(tmp_path: Path) -> None:
