@@ -73,7 +73,7 @@ def assert_comes_back(path: Path) -> None:
 def test_repeated_names_of_an_onnx_model_that_lead_from_one_to_the_next_are_told_apart(tmp_path: Path) -> None:
     names = ["a" + "#2" * i for i in range(1200)]
     path = onnx_file(tmp_path / "m.onnx", b"".join(map(tensor, [*names, "a"])))
-    assert len({one.facts.name for one in onnx.survey(path).extents}) == 1201
+    assert len({one.facts.name for one in onnx.find_tensors(path).extents}) == 1201
 
 
 def test_an_onnx_tensor_of_many_huge_dimensions_is_bytes_and_comes_back(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_an_onnx_tensor_of_many_huge_dimensions_is_bytes_and_comes_back(tmp_path
 
 
 def test_an_onnx_model_of_nothing_but_fields_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx.Survey.__init__, "__defaults__", (*onnx.Survey.__init__.__defaults__[:-1], 1000))
+    monkeypatch.setattr(onnx.Walk.__init__, "__defaults__", (*onnx.Walk.__init__.__defaults__[:-1], 1000))
     path = onnx_file(tmp_path / "m.onnx", b"\x10\x01" * 1001)
     with pytest.raises(ModelFileError, match="fields"):
-        onnx.survey(path)
+        onnx.find_tensors(path)
 
 
 def test_a_million_outermost_fields_are_no_onnx_model_and_told_soon(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import AnyArray, Model, TensorSpec
-from wcodec.modelfiles.detect import kind_of
+from wcodec.modelfiles.detect import detect_kind
 from wcodec.modelfiles.extents import suffix as suffix_of
 from wcodec.modelfiles.roles import with_roles
 
@@ -70,7 +70,7 @@ def open_model(path: Path, keep_optimizer: bool = False) -> Iterator[Model]:
 
     Raises: ModelFileError, naming what was found where it is no model file that we read.
     """
-    with (MODEL_FILES | READ_ONLY)[kind_of(path)].read(path, keep_optimizer) as model:
+    with (MODEL_FILES | READ_ONLY)[detect_kind(path)].read(path, keep_optimizer) as model:
         yield replace(model, tensors=with_roles(model.tensors, model.roles))
 
 

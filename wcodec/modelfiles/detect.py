@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 
@@ -24,7 +23,7 @@ FOREIGN = (
 """(offset, magic, what it is and what to do)."""
 
 
-def kind_of(path: Path) -> str:
+def detect_kind(path: Path) -> str:
     """The key of `MODEL_FILES` for the file at `path`.
 
     Raises: ModelFileError that names what was found instead.
@@ -81,19 +80,4 @@ def _zip(path: Path) -> str:
 def _directory(path: Path) -> str:
     if (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists():
         return "is a SavedModel directory: load it in Keras and save it as .keras"
-    if (path / "config.json").exists() and (path / "model.weights.h5").exists():
-        return "is an unzipped .keras model: zip its files, or encode its model.weights.h5"
-    try:
-        index = next(iter(sorted(path.glob("*.safetensors.index.json"))), None)
-    except OSError:
-        index = None
-    if index is not None:
-        return f"is a sharded model ({_shards(index)} shards): encode each .safetensors file"
-    return "is a directory, expected a model file"
-
-
-def _shards(index: Path) -> int:
-    try:
-        return len(set(json.loads(index.read_text())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return 0
+    return "is a directory, expected a model file; encode, decode and verify take folders"

@@ -17,9 +17,8 @@ from h5py import h5d
 
 from wcodec.errors import ModelFileError
 from wcodec.model import ITEM_BYTES, TensorSpec
-from wcodec.modelfiles import detect as sniff
+from wcodec.modelfiles import detect, npy, onnx, safetensors
 from wcodec.modelfiles import keras_archive as archive
-from wcodec.modelfiles import npy, onnx, safetensors
 from wcodec.modelfiles import zip_members as members
 from wcodec.modelfiles.extents import BIG_ENDIAN, OTHER, SUFFIXES, Extent, FileLayout, tidy
 from wcodec.modelfiles.hdf5 import reader as hdf5_read
@@ -40,7 +39,7 @@ def find_extents(path: Path) -> FileLayout:
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
-        kind = sniff.kind_of(path)
+        kind = detect.detect_kind(path)
         return tidy(SUFFIXES.index(_suffix(kind, path)), length, list(_CUTTERS[kind](path)))
     except ModelFileError:
         return FileLayout(OTHER, length)
@@ -64,7 +63,7 @@ def _datasets(source: Path | IO[bytes], where: str, origin: int) -> list[Extent]
         if isinstance(thing, h5py.Dataset) and (extent := _dataset(name, thing.id, origin)):
             found.append(extent)
 
-    with hdf5_read.opened(source, where) as (file, _), hdf5_read.border(where):
+    with hdf5_read.open_hdf5(source, where) as (file, _), hdf5_read.translate_errors(where):
         file.visititems(visit)
     return found
 
@@ -113,11 +112,11 @@ def _safetensors(path: Path) -> Iterator[Extent]:
 
 
 def _onnx(path: Path) -> Iterator[Extent]:
-    yield from onnx.survey(path).extents
+    yield from onnx.find_tensors(path).extents
 
 
 def _torch(path: Path) -> Iterator[Extent]:
-    with members.border(str(path)), zipfile.ZipFile(path) as opened:
+    with members.translate_errors(str(path)), zipfile.ZipFile(path) as opened:
         types = storage_types(opened)
     with _stored(path) as members_of:
         for info, _ in members_of:
@@ -143,7 +142,7 @@ def start_of(path: Path, info: zipfile.ZipInfo) -> int:
 @contextmanager
 def _stored(path: Path) -> Iterator[Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]]:
     """The members that lie in an archive as they are, opened one after the other."""
-    with members.border(str(path)), zipfile.ZipFile(path) as opened:
+    with members.translate_errors(str(path)), zipfile.ZipFile(path) as opened:
 
         def walk() -> Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]:
             for info in opened.infolist():

@@ -34,9 +34,9 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         tensors: tuple[Tensor, ...] = ()
         dropped: tuple[str, ...] = ()
         kept: list[members.Member] = []
-        with members.border(str(path)):
+        with members.translate_errors(str(path)):
             archive = stack.enter_context(zipfile.ZipFile(path))
-            infos = members.members_of(archive, path)
+            infos = members.checked_members(archive, path)
             names = {info.filename for info in infos}
             config = archive.read(CONFIG).decode("utf-8", "replace") if CONFIG in names else None
             for info in infos:
@@ -45,11 +45,11 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
                     continue
                 weights = stack.enter_context(_weights(archive, info, path))
                 where = f"{path}, {WEIGHTS}"
-                file, longest = stack.enter_context(hdf5_read.opened(weights, where))
-                tree, found, dropped = hdf5_read.survey(file, longest, where, info.file_size, keep_optimizer)
+                file, longest = stack.enter_context(hdf5_read.open_hdf5(weights, where))
+                tree, found, dropped = hdf5_read.read_tree(file, longest, where, info.file_size, keep_optimizer)
                 tensors = annotate(tree, found, config)
                 packed = skeleton.pack(tree, [tensor.dtype for tensor in tensors])
-                kept.append(members.described(info, members.TENSORS, packed))
+                kept.append(members.member_of(info, members.TENSORS, packed))
         if not any(member.kind == members.TENSORS for member in kept):
             raise ModelFileError(f"{path}: expected a member {WEIGHTS}; sharded and .npz weights are not supported")
         yield Model("keras", tensors, members.pack(kept), path.stat().st_size, dropped)

@@ -44,20 +44,20 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
     Raises: ModelFileError, by name for arrays of Python objects.
     """
-    with members.border(str(path)):
+    with members.translate_errors(str(path)):
         archive = zipfile.ZipFile(path)
     with archive:
         lock = Lock()
         kept: list[members.Member] = []
         tensors: list[Tensor] = []
-        with members.border(str(path)):
-            for info in members.members_of(archive, path):
+        with members.translate_errors(str(path)):
+            for info in members.checked_members(archive, path):
                 where = f"{path}, {info.filename}"
                 with archive.open(info) as file:
                     header = parse_header(file, where)
                 facts = spec_of(header, info.filename, info.file_size, where)
                 flags = NPY_FORTRAN * header.fortran | NPY_BIG_ENDIAN * (header.descr[0] == ">")
-                kept.append(members.described(info, members.TENSORS, bytes([flags, header.version])))
+                kept.append(members.member_of(info, members.TENSORS, bytes([flags, header.version])))
                 layer = facts.name.rpartition("/")[0]
                 reader = partial(_read, archive, lock, info, header, facts)
                 tensors.append(Tensor(facts.name, facts.dtype, header.shape, layer, False, reader))
@@ -153,7 +153,7 @@ def _read(archive: zipfile.ZipFile, lock: Lock, info: zipfile.ZipInfo, header: H
     """Values of one array; the archive is one file, so one reader at a time."""
     stored = np.dtype(f"u{header.descr[2:]}" if header.descr[1] == "V" else header.descr)
     where = f"{archive.filename}, {info.filename}"
-    with lock, members.border(where), archive.open(info) as file:
+    with lock, members.translate_errors(where), archive.open(info) as file:
         file.read(header.bytes)
         raw = file.read(facts.nbytes)
         if len(raw) != facts.nbytes or file.read(1):

@@ -49,7 +49,7 @@ class Outside:
 
 
 @dataclass
-class Survey:
+class Walk:
     """What a walk has met. `scales` are names of tensors beside integers, which must survive unchanged."""
 
     path: Path
@@ -79,7 +79,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
     Raises: ModelFileError.
     """
-    found = survey(path)
+    found = find_tensors(path)
     model = model_of(path, tidy(SUFFIXES.index(".onnx"), path.stat().st_size, found.extents))
     # A graph says of every tensor where it acts, so that no name is asked.
     roles: dict[str, Role | None] = dict.fromkeys(tensor.name for tensor in model.tensors)
@@ -97,18 +97,18 @@ def is_onnx(path: Path) -> bool:
         return False
 
 
-def survey(path: Path) -> Survey:
+def find_tensors(path: Path) -> Walk:
     """Everything there is to know of the values in an `.onnx` file.
 
     Raises: ModelFileError.
     """
     try:
         with _mapped(path) as file:
-            found = Survey(path, file)
+            found = Walk(path, file)
             for one in found.fields(0, len(file)):
-                if one.number == 7 and one.wire == BYTES:
+                if one.wire == BYTES and one.number == 7:
                     _graph(found, one, "", 0)
-                elif one.number == 25 and one.wire == BYTES:
+                elif one.wire == BYTES and one.number == 25:
                     _function(found, one)
     except (ValueError, OSError) as error:
         raise UnreadableError(f"{path}: not a readable ONNX model: {error}") from error
@@ -121,29 +121,33 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         yield mapped
 
 
-def _graph(found: Survey, graph: Field, prefix: str, depth: int) -> None:
+def _messages(fields: list[Field], *numbers: int) -> Iterator[Field]:
+    """The fields of these numbers that are bytes: messages, texts and values."""
+    return (one for one in fields if one.number in numbers and one.wire == BYTES)
+
+
+def _first_text(found: Walk, fields: list[Field], number: int) -> str:
+    return next((_text(found, one) for one in _messages(fields, number)), "")
+
+
+def _graph(found: Walk, graph: Field, prefix: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep")
     inside = found.fields(graph.begin, graph.end)
-    for one in inside:
-        if one.number == 1 and one.wire == BYTES:
-            _node(found, one, prefix, depth)
-    for one in inside:
-        if one.number == 5 and one.wire == BYTES:
-            _tensor(found, one, prefix, None)
-        elif one.number == 15 and one.wire == BYTES:
-            _sparse(found, one, prefix, None)
+    for one in _messages(inside, 1):
+        _node(found, one, prefix, depth)
+    for one in _messages(inside, 5, 15):
+        (_tensor if one.number == 5 else _sparse)(found, one, prefix, None)
 
 
-def _function(found: Survey, function: Field) -> None:
+def _function(found: Walk, function: Field) -> None:
     inside = found.fields(function.begin, function.end)
-    name = next((_text(found, one) for one in inside if one.number == 1 and one.wire == BYTES), "")
-    for one in inside:
-        if one.number == 7 and one.wire == BYTES:
-            _node(found, one, f"{name}/", 0)
+    name = _first_text(found, inside, 1)
+    for one in _messages(inside, 7):
+        _node(found, one, f"{name}/", 0)
 
 
-def _node(found: Survey, node: Field, prefix: str, depth: int) -> None:
+def _node(found: Walk, node: Field, prefix: str, depth: int) -> None:
     inside = [one for one in found.fields(node.begin, node.end) if one.wire == BYTES]
     texts = {n: [_text(found, one) for one in inside if one.number == n] for n in (1, 2, 3, 4)}
     kind = "".join(texts[4]).lower()
@@ -151,32 +155,27 @@ def _node(found: Survey, node: Field, prefix: str, depth: int) -> None:
         found.scales.update(prefix + name for name in texts[1])
     name = next(iter([*texts[2], *texts[3]]), "")
     found.nodes.append(Node("".join(texts[4]), *(tuple(prefix + one for one in texts[n]) for n in (1, 2))))
-    for one in inside:
-        if one.number != 5:
-            continue
+    for one in _messages(inside, 5):
         parts = found.fields(one.begin, one.end)
-        attribute = next((_text(found, part) for part in parts if part.number == 1 and part.wire == BYTES), "")
-        for part in parts:
-            if part.wire == BYTES and part.number in (5, 10):
-                _tensor(found, part, prefix, name)
-            elif part.wire == BYTES and part.number in (22, 23):
-                _sparse(found, part, prefix, name)
-            elif part.wire == BYTES and part.number in (6, 11):
+        attribute = _first_text(found, parts, 1)
+        for part in _messages(parts, 5, 10, 22, 23, 6, 11):
+            if part.number in (6, 11):
                 _graph(found, part, f"{prefix}{name}/{attribute}/", depth + 1)
+            else:
+                (_tensor if part.number in (5, 10) else _sparse)(found, part, prefix, name)
 
 
-def _sparse(found: Survey, sparse: Field, prefix: str, name: str | None) -> None:
-    for one in found.fields(sparse.begin, sparse.end):
-        if one.number in (1, 2) and one.wire == BYTES:
-            _tensor(found, one, prefix, name)
+def _sparse(found: Walk, sparse: Field, prefix: str, name: str | None) -> None:
+    for one in _messages(found.fields(sparse.begin, sparse.end), 1, 2):
+        _tensor(found, one, prefix, name)
 
 
-def _tensor(found: Survey, tensor: Field, prefix: str, constant: str | None) -> None:
+def _tensor(found: Walk, tensor: Field, prefix: str, constant: str | None) -> None:
     """One tensor; `constant` is the name of the node that holds it, None where it is an initializer."""
     inside = found.fields(tensor.begin, tensor.end)
     dims = _dims(found, inside)
     kind = next((one.value for one in inside if one.number == 2 and one.wire == VARINT), 0)
-    own = next((_text(found, one) for one in inside if one.number == 8 and one.wire == BYTES), "")
+    own = _first_text(found, inside, 8)
     dtype = TYPES.get(kind, "uint8")
     if len(dims) > MAX_DIMS:  # no array can be like that: its bytes are bytes
         dims, dtype = (), "uint8"
@@ -188,7 +187,7 @@ def _tensor(found: Survey, tensor: Field, prefix: str, constant: str | None) -> 
     if any(one.number == 14 and one.value == 1 for one in inside):
         found.outside.append(_outside(found, inside, Extent(facts, 0, 0, layer, exact)))
         return
-    held = [one for one in inside if one.number in (_FLOATS, _RAW, _DOUBLES) and one.wire == BYTES]
+    held = list(_messages(inside, _FLOATS, _RAW, _DOUBLES))
     if len(held) != 1 or held[0].end == held[0].begin:
         return
     (values,) = held
@@ -200,7 +199,7 @@ def _tensor(found: Survey, tensor: Field, prefix: str, constant: str | None) -> 
     found.extents.append(Extent(facts, values.begin, 0, layer, exact))
 
 
-def _dims(found: Survey, inside: list[Field]) -> tuple[int, ...]:
+def _dims(found: Walk, inside: list[Field]) -> tuple[int, ...]:
     dims: list[int] = []
     for one in inside:
         if one.number == 1 and one.wire == VARINT:
@@ -213,12 +212,11 @@ def _dims(found: Survey, inside: list[Field]) -> tuple[int, ...]:
     return tuple(dims)
 
 
-def _outside(found: Survey, inside: list[Field], extent: Extent) -> Outside:
+def _outside(found: Walk, inside: list[Field], extent: Extent) -> Outside:
     said: dict[str, str] = {}
-    for one in inside:
-        if one.number == 13 and one.wire == BYTES:
-            pair = {part.number: _text(found, part) for part in found.fields(one.begin, one.end)}
-            said[pair.get(1, "")] = pair.get(2, "")
+    for one in _messages(inside, 13):
+        pair = {part.number: _text(found, part) for part in found.fields(one.begin, one.end)}
+        said[pair.get(1, "")] = pair.get(2, "")
     location = said.get("location", "")
     where = f"{found.path}, {extent.facts.name}"
     root = found.path.parent.resolve()
@@ -235,7 +233,7 @@ def _outside(found: Survey, inside: list[Field], extent: Extent) -> Outside:
     return Outside(location, Extent(facts, begin, 0, extent.layer, exact))
 
 
-def _unique(found: Survey, name: str) -> str:
+def _unique(found: Walk, name: str) -> str:
     name = name or "tensor"
     while again := found.names.get(name, 0):
         found.names[name] = again + 1
@@ -244,5 +242,5 @@ def _unique(found: Survey, name: str) -> str:
     return name
 
 
-def _text(found: Survey, one: Field) -> str:
+def _text(found: Walk, one: Field) -> str:
     return bytes(found.file[one.begin : min(one.end, one.begin + 4096)]).decode("utf-8", "replace")

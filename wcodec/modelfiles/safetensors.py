@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,29 +25,14 @@ TYPES = {
 NAMES = {ours: theirs for theirs, ours in TYPES.items()}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One tensor of the header: where its values lie, from the end of the header."""
-
-    facts: TensorSpec
-    begin: int
-    end: int
-
-    def extent(self, start: int) -> Extent:
-        """In the file, whose header ends at `start`."""
-        return Extent(self.facts, start + self.begin, layer=self.facts.name.rpartition(".")[0])
-
-
 @contextmanager
 def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     """The model of a `.safetensors` file, tensors in the order of its header. Inverse: `write`.
 
     Raises: ModelFileError.
     """
-    size = path.stat().st_size
-    start, header = _header(path, size)
-    metadata, entries = _parsed(path, header, size - start)
-    facts = [entry.facts for entry in entries]
+    header, metadata, extents = _opened(path)
+    facts = [extent.facts for extent in extents]
     padding = len(header) - len(header.rstrip(b" "))
     skeleton = bytearray()
     if header == _canonical(facts, metadata, padding):
@@ -58,8 +42,8 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     else:
         skeleton.append(VERBATIM)
         skeleton += header
-    tensors = tuple(tensor_of(path, entry.extent(start)) for entry in entries)
-    yield Model("safetensors", tensors, bytes(skeleton), size)
+    tensors = tuple(tensor_of(path, extent) for extent in extents)
+    yield Model("safetensors", tensors, bytes(skeleton), path.stat().st_size)
 
 
 def canonical_skeleton(tensors: Sequence[TensorSpec]) -> bytes:
@@ -80,22 +64,19 @@ def extents_of(path: Path) -> list[Extent]:
 
     Raises: ModelFileError.
     """
+    return _opened(path)[2]
+
+
+def _opened(path: Path) -> tuple[bytes, bytes, list[Extent]]:
+    """The header, its metadata and where the tensors lie."""
     size = path.stat().st_size
-    start, header = _header(path, size)
-    return [entry.extent(start) for entry in _parsed(path, header, size - start)[1]]
-
-
-def _header(path: Path, size: int) -> tuple[int, bytes]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(size - 8, MAX_HEADER_BYTES):
             raise ModelFileError(f"{path}: expected a header within {size} bytes, got one of {length}")
-        return 8 + length, file.read(length)
-
-
-def _parsed(path: Path, header: bytes, left: int) -> tuple[bytes, list[Entry]]:
+        header = file.read(length)
     try:
-        return _parse(header, left)
+        return header, *_parse(header, size)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
 
@@ -115,23 +96,23 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: It
     else:
         raise CorruptError(f"skeleton: expected a kind of header of 0 or 1, got {skeleton[:1].hex() or 'nothing'}")
     try:
-        _, entries = _parse(header, sum(facts.nbytes for facts in tensors))
+        _, extents = _parse(header, 8 + len(header) + sum(facts.nbytes for facts in tensors))
     except (ValueError, RecursionError) as error:
         raise CorruptError(f"skeleton: not a header: {error}") from error
-    if [entry.facts for entry in entries] != [TensorSpec(t.name, t.dtype, t.shape) for t in tensors]:
+    if [extent.facts for extent in extents] != [TensorSpec(t.name, t.dtype, t.shape) for t in tensors]:
         raise CorruptError("skeleton: the header does not list the tensors of the container")
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        for entry in entries:
+        for extent in extents:
             tensor = next(values, None)
-            if tensor is None or tensor.nbytes != entry.facts.nbytes:
-                raise CorruptError(f"{entry.facts.name}: expected {entry.facts.nbytes} bytes of values, got others")
-            file.seek(8 + len(header) + entry.begin)
+            if tensor is None or tensor.nbytes != extent.facts.nbytes:
+                raise CorruptError(f"{extent.facts.name}: expected {extent.facts.nbytes} bytes of values, got others")
+            file.seek(extent.begin)
             file.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
 
 
-def _parse(header: bytes, left: int) -> tuple[bytes, list[Entry]]:
-    """JSON of `__metadata__` (b"" where there is none) and the tensors, which must fill the `left` bytes exactly.
+def _parse(header: bytes, size: int) -> tuple[bytes, list[Extent]]:
+    """JSON of `__metadata__` (b"" where there is none) and the tensors, which must fill a file of `size` bytes exactly.
 
     Raises: ValueError that says what is wrong.
     """
@@ -139,19 +120,18 @@ def _parse(header: bytes, left: int) -> tuple[bytes, list[Entry]]:
     if not isinstance(parsed, dict):
         raise ValueError("expected an object")
     metadata = _json(parsed.pop("__metadata__")).encode() if "__metadata__" in parsed else b""
-    entries = [_entry(name, facts) for name, facts in parsed.items()]
-    at = 0
-    for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
-        if entry.begin != at or entry.end - entry.begin != entry.facts.nbytes:
-            place = f"{entry.begin}:{entry.end}"
-            raise ValueError(f"{entry.facts.name}: expected {entry.facts.nbytes} bytes at {at}, got {place}")
-        at = entry.end
-    if at != left:
-        raise ValueError(f"expected values of {at} bytes, got {left}")
-    return metadata, entries
+    at = start = 8 + len(header)
+    extents = [_extent(name, facts, start) for name, facts in parsed.items()]
+    for extent in sorted(extents, key=lambda extent: (extent.begin, extent.end)):
+        if extent.begin != at:
+            raise ValueError(f"{extent.facts.name}: expected values at {at - start}, got {extent.begin - start}")
+        at = extent.end
+    if at != size:
+        raise ValueError(f"expected values of {at - start} bytes, got {size - start}")
+    return metadata, extents
 
 
-def _entry(name: str, facts: Json) -> Entry:
+def _extent(name: str, facts: Json, start: int) -> Extent:
     if not isinstance(facts, dict) or set(facts) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{name}: expected dtype, shape and data_offsets")
     dtype, shape, offsets = facts["dtype"], _sizes(name, facts["shape"]), _sizes(name, facts["data_offsets"])
@@ -162,7 +142,9 @@ def _entry(name: str, facts: Json) -> Entry:
     made = TensorSpec(name, TYPES[dtype], shape)
     if not made.is_possible or name.encode(errors="replace").decode() != name:
         raise ValueError(f"{name[:80]!r}: expected a name in UTF-8 and less than 2**62 bytes, got shape {shape}")
-    return Entry(made, *offsets)
+    if offsets[1] - offsets[0] != made.nbytes:
+        raise ValueError(f"{name}: expected {made.nbytes} bytes, got those of {offsets[0]}:{offsets[1]}")
+    return Extent(made, start + offsets[0], layer=name.rpartition(".")[0])
 
 
 def _sizes(name: str, sizes: Json) -> tuple[int, ...]:

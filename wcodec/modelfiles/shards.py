@@ -14,7 +14,7 @@ from wcodec.errors import CorruptError, ModelFileError, TruncatedError, Unsuppor
 from wcodec.files import is_inside
 from wcodec.model import Model
 from wcodec.modelfiles import onnx, open_model
-from wcodec.modelfiles.detect import kind_of
+from wcodec.modelfiles.detect import detect_kind
 from wcodec.modelfiles.extents import OTHER, FileLayout, model_of, tidy
 from wcodec.modelfiles.hdf5.layers import Json
 
@@ -70,7 +70,7 @@ def folder_of(source: Path) -> Folder | None:
         raise ModelFileError(f"{source}: cannot be read: {error.strerror or error}") from error
     if head == b"\x08" and onnx.is_onnx(source):
         try:
-            outside = sorted({one.location for one in onnx.survey(source).outside})
+            outside = sorted({one.location for one in onnx.find_tensors(source).outside})
         except onnx.UnreadableError:  # refused where it is read as a model, kept where it is lossless
             return None
         return _external(source, outside) if outside else None
@@ -83,7 +83,7 @@ def layout_of(source: Path, beside: Path) -> FileLayout:
     Raises: ModelFileError.
     """
     name = source.relative_to(beside.parent).as_posix()
-    extents = [one.extent for one in onnx.survey(beside).outside if one.location == name]
+    extents = [one.extent for one in onnx.find_tensors(beside).outside if one.location == name]
     return tidy(OTHER, source.stat().st_size, extents)
 
 
@@ -164,7 +164,7 @@ def _directory(source: Path) -> Folder:
         path = source / main
         if onnx.is_onnx(path):
             inside = Path(main).parent
-            external |= {(inside / one.location).as_posix(): main for one in onnx.survey(path).outside}
+            external |= {(inside / one.location).as_posix(): main for one in onnx.find_tensors(path).outside}
     files = tuple(File(f.name, True, external[f.name]) if f.name in external else f for f in folder.files)
     if not any(file.is_model for file in files):
         raise ModelFileError(f"{source}: is a directory, expected a model file or a folder with one")
@@ -206,7 +206,7 @@ def _folder(main: Path, names: Sequence[str]) -> Folder:
 
 def _is_model(path: Path) -> bool:
     try:
-        return kind_of(path) != "torch"
+        return detect_kind(path) != "torch"
     except ModelFileError:
         return False
 

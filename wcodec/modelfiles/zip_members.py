@@ -51,7 +51,7 @@ class Member:
 
 
 @contextmanager
-def border(where: str) -> Iterator[None]:
+def translate_errors(where: str) -> Iterator[None]:
     """Turns what zipfile and zlib raise into a ModelFileError."""
     try:
         yield
@@ -59,7 +59,7 @@ def border(where: str) -> Iterator[None]:
         raise ModelFileError(f"{where}: a damaged zip archive: {error or type(error).__name__}") from error
 
 
-def members_of(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
+def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
     """The archive's directory, after the checks that make reading it safe.
 
     Raises: ModelFileError for encrypted or repeated members, unusual compression and sizes beyond what deflate can do.
@@ -86,10 +86,10 @@ def raw_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     """A member to be kept whole."""
     if info.file_size > MAX_RAW_BYTES:
         raise ModelFileError(f"member {info.filename}: expected at most {MAX_RAW_BYTES} bytes, got {info.file_size}")
-    return described(info, RAW, archive.read(info))
+    return member_of(info, RAW, archive.read(info))
 
 
-def described(info: zipfile.ZipInfo, kind: int, content: bytes) -> Member:
+def member_of(info: zipfile.ZipInfo, kind: int, content: bytes) -> Member:
     """The member for what a directory says."""
     return Member(
         info.filename, info.date_time, info.compress_type == zipfile.ZIP_DEFLATED, info.external_attr, kind, content

@@ -21,8 +21,8 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     Raises: ModelFileError.
     """
     size = path.stat().st_size
-    with hdf5_read.opened(path, str(path)) as (file, longest):
-        tree, found, dropped = hdf5_read.survey(file, longest, str(path), size, keep_optimizer)
+    with hdf5_read.open_hdf5(path, str(path)) as (file, longest):
+        tree, found, dropped = hdf5_read.read_tree(file, longest, str(path), size, keep_optimizer)
         packed = skeleton.pack(tree, [tensor.facts.dtype for tensor in found])
         tensors = annotate(tree, found, string_attribute(tree, "model_config"))
         yield Model("hdf5", tensors, bytes([_is_weights_only(tree)]) + packed, size, dropped)

@@ -47,7 +47,7 @@ Ranks = dict[str, int]
 
 
 @dataclass
-class Survey:
+class Walk:
     """What a walk has met: objects by address (None while their group is still open), stored bytes, tensors."""
 
     where: str
@@ -61,7 +61,7 @@ class Survey:
 
 
 @contextmanager
-def border(where: str) -> Iterator[None]:
+def translate_errors(where: str) -> Iterator[None]:
     """Turns what h5py raises into a ModelFileError that names the file."""
     try:
         yield
@@ -70,12 +70,12 @@ def border(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(source: Path | IO[bytes], where: str) -> Iterator[tuple[h5py.File, int]]:
+def open_hdf5(source: Path | IO[bytes], where: str) -> Iterator[tuple[h5py.File, int]]:
     """The file, open for reading, and the bytes of the longest string in its heaps.
 
     Only errors of opening and closing are translated.
     """
-    with border(where):
+    with translate_errors(where):
         if isinstance(source, Path):
             with source.open("rb") as raw:
                 longest = check_heaps(raw, where)
@@ -86,26 +86,26 @@ def opened(source: Path | IO[bytes], where: str) -> Iterator[tuple[h5py.File, in
     try:
         yield file, longest
     finally:
-        with border(where):
+        with translate_errors(where):
             file.close()
 
 
-def survey(
+def read_tree(
     file: h5py.File, longest: int, where: str, file_bytes: int, keep_optimizer: bool
 ) -> tuple[Group, list[Found], tuple[str, ...]]:
     """Tree, tensors in the order of the tree's slots, and names of the tensors of the optimizer that were left out.
 
     Raises: ModelFileError for links that leave the file, unsupported types and sizes that the file does not back.
     """
-    walk, left_out = (Survey(where, file, longest, file_bytes) for _ in range(2))
-    with border(where):
+    walk, left_out = (Walk(where, file, longest, file_bytes) for _ in range(2))
+    with translate_errors(where):
         root = h5g.open(file.id, b"/")
         tree = _group(walk, root, "", "", {}, 0, None if keep_optimizer else left_out)
     return tree, walk.found, tuple(found.facts.name for found in left_out.found)
 
 
 def _group(
-    walk: Survey, group: h5g.GroupID, name: str, path: str, ranks: Ranks, depth: int, optimizer: Survey | None = None
+    walk: Walk, group: h5g.GroupID, name: str, path: str, ranks: Ranks, depth: int, optimizer: Walk | None = None
 ) -> Group:
     if depth > MAX_DEPTH:
         raise ModelFileError(f"{walk.where}, /{path}: groups are nested more than {MAX_DEPTH} deep")
@@ -132,7 +132,7 @@ def _group(
     return Group(name, tuple(children), attributes, ordered, attributes_ordered)
 
 
-def _child(walk: Survey, group: h5g.GroupID, name: str, path: str, ranks: Ranks, depth: int) -> Node:
+def _child(walk: Walk, group: h5g.GroupID, name: str, path: str, ranks: Ranks, depth: int) -> Node:
     whole, raw = path + name, name.encode()
     if group.links.get_info(raw).type != h5l.TYPE_HARD:
         raise ModelFileError(f"{walk.where}, /{whole}: soft and external links are not followed")
@@ -151,7 +151,7 @@ def _child(walk: Survey, group: h5g.GroupID, name: str, path: str, ranks: Ranks,
     return _dataset(walk, thing, name, whole)
 
 
-def _dataset(walk: Survey, dataset: h5d.DatasetID, name: str, path: str) -> Slot | Stored:
+def _dataset(walk: Walk, dataset: h5d.DatasetID, name: str, path: str) -> Slot | Stored:
     where = f"{walk.where}, /{path}"
     text = type_text(dataset.get_type(), where)
     flags = dataset.get_create_plist()
@@ -174,7 +174,7 @@ def _dataset(walk: Survey, dataset: h5d.DatasetID, name: str, path: str) -> Slot
 
 def _read(file: h5py.File, where: str, facts: TensorSpec, text: str) -> AnyArray:
     """Values of one dataset; the type in memory is the type on disk, so HDF5 converts nothing."""
-    with border(f"{where}, /{facts.name}"):
+    with translate_errors(f"{where}, /{facts.name}"):
         dataset = h5d.open(file.id, facts.name.encode())
         size = item_bytes(text)
         values = np.empty(facts.shape, dtype=f"V{size}")
@@ -186,7 +186,7 @@ def _read(file: h5py.File, where: str, facts: TensorSpec, text: str) -> AnyArray
 
 
 def _refuse_bombs(
-    walk: Survey, dataset: h5d.DatasetID, flags: h5p.PropDCID, shape: tuple[int, ...] | None, where: str
+    walk: Walk, dataset: h5d.DatasetID, flags: h5p.PropDCID, shape: tuple[int, ...] | None, where: str
 ) -> None:
     """Sizes are checked before anything is allocated: what a dataset declares, its file must hold."""
     if flags.get_external_count():
@@ -209,7 +209,7 @@ def _refuse_bombs(
         raise ModelFileError(f"{where}: declares {declared} bytes, the file of {walk.file_bytes} holds {stored} for it")
 
 
-def _attributes(walk: Survey, thing: h5g.GroupID | h5d.DatasetID, path: str, ordered: bool) -> tuple[Attribute, ...]:
+def _attributes(walk: Walk, thing: h5g.GroupID | h5d.DatasetID, path: str, ordered: bool) -> tuple[Attribute, ...]:
     names: list[bytes] = []
     h5a.iterate(thing, names.append, index_type=h5.INDEX_CRT_ORDER if ordered else h5.INDEX_NAME)
     result = []
@@ -226,7 +226,7 @@ def _attributes(walk: Survey, thing: h5g.GroupID | h5d.DatasetID, path: str, ord
 
 
 def _items(
-    walk: Survey, source: h5a.AttrID | h5d.DatasetID, text: str, shape: tuple[int, ...] | None, where: str
+    walk: Walk, source: h5a.AttrID | h5d.DatasetID, text: str, shape: tuple[int, ...] | None, where: str
 ) -> tuple[bytes, ...]:
     if shape is None:
         return ()
@@ -256,7 +256,7 @@ def _shape(space: h5s.SpaceID, where: str) -> tuple[int, ...] | None:
     return shape
 
 
-def _text(walk: Survey, raw: bytes) -> str:
+def _text(walk: Walk, raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
