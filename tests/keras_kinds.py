@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wcodec.calibration import session
-from wcodec.evaluation.examples import Examples
+from wcodec.calibration.config import CalibrationConfig
+from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.model_loader import model_inputs
 
@@ -70,5 +71,7 @@ def some(model: Model, count: int) -> Examples:
     return Examples(tuple(array.astype(np.float32) for array in drawn))
 
 
-def prepare_session(model: Model, examples: Examples) -> session.CalibrationSession:
-    return session.prepare_session(model, examples, most=1000)
+def prepare_session(
+    model: Model, examples: Examples, config: CalibrationConfig | None = None
+) -> session.CalibrationSession:
+    return session.prepare_session(model, *hold_out(examples), most=1000, config=config)

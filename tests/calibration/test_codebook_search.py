@@ -13,7 +13,6 @@ import wcodec
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_search import run_codebook_trial, search_codebooks
 from wcodec.calibration.codebook_weights import CodebookRequest
-from wcodec.calibration.session import prepare_session as tuned_on
 from wcodec.cli import main
 from wcodec.errors import BudgetError
 from wcodec.evaluation.datasets import load_examples
@@ -45,9 +44,8 @@ def test_every_kind_of_layer_can_share_and_gets_its_weights_back(kind: Model, sh
     found = run_codebook_trial(session, sharing, 0.5)
     assert all(np.array_equal(a, b) for a, b in zip(before, kind.get_weights(), strict=True))
     assert np.isfinite(found.kl)
-    assert set(found.kernels) == {kernel.index for kernel in session.kernels}
     for kernel in session.kernels:
-        tuned = found.kernels[kernel.index]
+        tuned = found.tuned()[kernel.index]
         assert tuned.values.shape == kernel.original.shape
         assert isinstance(tuned, VectorWeights | TableWeights)
         if sharing.quantizer == "kmeans":
@@ -93,7 +91,7 @@ def test_the_command_writes_what_was_found_within_the_predicted_budget(
         assert np.isfinite(opened[name]).all()
     # The budget is of the drop that the divergence predicts: on this network accuracy falls two to three times as far.
     original = load_model(model)
-    session = tuned_on(original, load_examples(str(data), model_inputs(original)), most=2000)
+    session = prepare_session(original, load_examples(str(data), model_inputs(original)))
     assert 42 * kl_divergence(compute_outputs(restored, session.held_out), session.outputs) <= 4
     found = evaluate(restored, str(data), original)
     if "3" in words:
@@ -121,12 +119,15 @@ def test_more_budget_is_a_smaller_file(trained: tuple[Path, Path]) -> None:
     told: list[float] = []
     tight, loose = (
         search_codebooks(
-            session, CodebookRequest("product"), AccuracyBudget(drop=budget), progress=lambda one: told.append(one.drop)
+            session,
+            CodebookRequest("product"),
+            AccuracyBudget(drop=budget),
+            progress=lambda one: told.append(one.quality.drop),
         )
         for budget in (0.5, 20.0)
     )
-    assert tight.drop <= 0.5
-    assert loose.drop <= 20.0
+    assert tight.quality.drop <= 0.5
+    assert loose.quality.drop <= 20.0
     assert loose.bytes < tight.bytes
     assert len(told) > 2
     with pytest.raises(BudgetError):

@@ -42,7 +42,7 @@ def test_too_few_changed_choices_tell_nothing() -> None:
 
 def test_a_budget_of_accuracy_is_kept_by_both_predictions() -> None:
     class One:
-        quality, bytes, kl, drop = Quality(0.001, expected=0.7), 10, 0.001, 0.7
+        quality, bytes = Quality(0.001, expected=0.7), 10
 
     assert not AccuracyBudget(drop=0.5).allows(One())
     assert AccuracyBudget(drop=0.8).allows(One())

@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from wcodec.calibration.activations import Float32, record_all_rows, record_rows
+from wcodec.calibration.activations import Float32, RecordedLayer, count_calls, record_all_rows, record_rows
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.config import CalibrationConfig
 from wcodec.calibration.hessian import accumulate_hessians
-from wcodec.calibration.hooks import count_calls, intercept_calls
-from wcodec.calibration.linear_ops import Arguments, LinearOp, find_linear_ops
-from wcodec.calibration.quantizable_weights import find_kernels, initial_steps, list_layers, read_values
-from wcodec.calibration.step_search import calibrate
+from wcodec.calibration.linear_ops import LinearOp, find_linear_ops
+from wcodec.calibration.quantizable_weights import initial_steps, make_weight_table
+from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult, balance_steps, run_trial
 from wcodec.codec.dequantization import round_step
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.inference import compute_outputs, pack_inputs
-from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.keras_backend import Arguments, intercept_calls, keras, list_layers, read_values
 from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
 
@@ -46,10 +47,10 @@ def kind(request: pytest.FixtureRequest) -> tuple[Model, int]:
 
 def test_kernels_get_feedback_wherever_they_multiply_rows(kind: tuple[Model, int]) -> None:
     model, fed = kind
-    assert sum(kernel.op is not None for kernel in find_kernels(model)) == fed
-    for kernel in find_kernels(model):
+    assert sum(kernel.op is not None for kernel in make_weight_table(model).kernels) == fed
+    for kernel in make_weight_table(model).kernels:
         if kernel.op is not None:
-            assert np.array_equal(kernel.op.kernel(kernel.op.matrix(kernel.original)), kernel.original)
+            assert np.array_equal(kernel.op.as_kernel(kernel.op.as_matrix(kernel.original)), kernel.original)
 
 
 def test_the_rows_times_the_matrix_are_what_the_layer_computes(kind: tuple[Model, int]) -> None:
@@ -65,7 +66,7 @@ def test_the_rows_times_the_matrix_are_what_the_layer_computes(kind: tuple[Model
 
 def check(op: LinearOp, own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
     outputs = own(*given, **named)
-    found = op.rows((*given, *named.values()), 10**6, RNG) @ op.matrix(read_values(op.variable))
+    found = op.input_rows((*given, *named.values()), 10**6, RNG) @ op.as_matrix(read_values(op.variable))
     assert np.allclose(found.reshape(-1), np.asarray(outputs).reshape(-1), atol=1e-4)
     return outputs
 
@@ -78,7 +79,7 @@ def test_an_attempt_measures_and_puts_the_weights_back(kind: tuple[Model, int]) 
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     assert fine.kl < min(1e-3, coarse.kl)
     assert fine.bytes > coarse.bytes
-    for kernel, found in zip(session.kernels, sorted(fine.latents, key=lambda one: one.index), strict=True):
+    for kernel, found in zip(session.kernels, sorted(fine.rounded, key=lambda one: one.index), strict=True):
         assert found.index == kernel.index
         assert found.step == round_step(found.step)
         assert np.abs(found.levels * found.step - kernel.original).max() < 0.2
@@ -91,18 +92,19 @@ def test_shared_layers_and_steps_of_sequences_count_their_calls() -> None:
     assert count_calls(model, [dense], some(model, 3).inputs) == [2]
 
 
-def test_moments_are_means_over_all_rows_in_parts_where_wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wcodec.calibration.hessian.WIDEST", 4)
+def test_hessians_are_means_over_all_rows_in_parts_where_wide() -> None:
+    config = CalibrationConfig(max_inputs=4)
     model = network((6,), keras().layers.Dense(5))
     dense, x = model.layers[0], some(model, 30).inputs[0].astype(np.float32)
-    rows = list(record_rows(model, dense, find_linear_ops(dense), [(x[:10],), (x[10:],)], 1, 0))
-    ((first, second),) = accumulate_hessians(find_linear_ops(dense), rows, [(2 * rows[0][0],), (2 * rows[1][0],)])
-    assert np.allclose(first.power, x[:, :3].T @ x[:, :3] / 30, atol=1e-5)
-    assert np.allclose(second.power, x[:, 3:].T @ x[:, 3:] / 30, atol=1e-5)
-    assert first.drift is not None
-    assert np.allclose(first.drift, first.power, atol=1e-5)
-    assert accumulate_hessians(find_linear_ops(dense), rows, None)[0][0].drift is None
-    assert np.isfinite(run_trial(prepare_session(model, some(model, 60)), 0.5, 0.1).kl)
+    ops = find_linear_ops(dense)
+    rows = list(record_rows(model, RecordedLayer(dense, ops, 1, 2), [(x[:10],), (x[10:],)], 0, config))
+    ((first, second),) = accumulate_hessians(ops, rows, [(2 * rows[0][0],), (2 * rows[1][0],)], 4)
+    assert np.allclose(first.h, x[:, :3].T @ x[:, :3] / 30, atol=1e-5)
+    assert np.allclose(second.h, x[:, 3:].T @ x[:, 3:] / 30, atol=1e-5)
+    assert first.cross is not None
+    assert np.allclose(first.cross, first.h, atol=1e-5)
+    assert accumulate_hessians(ops, rows, None, 4)[0][0].cross is None
+    assert np.isfinite(run_trial(prepare_session(model, some(model, 60), config), 0.5, 0.1).kl)
 
 
 def test_biases_gains_and_statistics_are_kept() -> None:
@@ -110,17 +112,17 @@ def test_biases_gains_and_statistics_are_kept() -> None:
     model = network(
         (6, 3), of.Normalization(), of.Dense(5), of.BatchNormalization(), of.LayerNormalization((1, 2)), of.GRU(4)
     )
-    names = [model.weights[kernel.index].path.split("/", 1)[-1] for kernel in find_kernels(model)]
+    names = [model.weights[kernel.index].path.split("/", 1)[-1] for kernel in make_weight_table(model).kernels]
     assert [name.rpartition("/")[2] for name in names] == ["kernel", "kernel", "recurrent_kernel", "kernel"]
 
 
 def test_steps_grow_with_rms_and_number_and_zeros_have_none() -> None:
     model = network((6,), keras().layers.Dense(50), keras().layers.Dense(50, kernel_initializer="zeros"))
-    steps = initial_steps(find_kernels(model), 1.0)
-    rms = [np.sqrt(np.square(kernel.original).mean()) for kernel in find_kernels(model)]
+    steps = initial_steps(make_weight_table(model).kernels, 1.0)
+    rms = [np.sqrt(np.square(kernel.original).mean()) for kernel in make_weight_table(model).kernels]
     assert steps[0] == pytest.approx(rms[0] * (300 / 2500) ** 0.25, rel=0.01)
-    assert steps[1] == 0
-    assert run_trial(prepare_session(model, some(model, 50)), 1.0, 0.1).latents[1].levels.any() == np.False_
+    assert steps[2] == 0
+    assert run_trial(prepare_session(model, some(model, 50)), 1.0, 0.1).rounded[1].levels.any() == np.False_
 
 
 def test_kernels_that_matter_little_get_larger_steps() -> None:
@@ -157,7 +159,7 @@ def test_batch_normalization_gets_the_statistics_that_answer_best_and_dropout_st
         return np.concatenate([np.asarray(model.layers[0](batch[0])) for batch in session.normalizing])
 
     usual = met()
-    for one in found.latents:
+    for one in found.rounded:
         model.weights[one.index].assign(one.weights)
     hidden = met()
     anew = hidden.mean(axis=0), hidden.var(axis=0)
@@ -177,24 +179,25 @@ def test_rows_are_remembered_as_they_are_met_one_layer_at_a_time_and_no_more_tha
     of = keras().layers
     model = network((8, 8, 1), of.Conv2D(4, 3), of.Conv2D(6, 3), of.Flatten(), of.Dense(5))
     session = prepare_session(model, some(model, 60))
-    recorded = [one for group in session.groups for one in group.recorded]
-    every = record_all_rows(model, recorded, session.fitting, 0, 1 << 20)
+    recorded = [group.recorded for group in session.groups if group.recorded]
+    every = record_all_rows(model, recorded, session.fitting, 0, 1 << 20, session.config)
     for one, rows in zip(recorded, every, strict=True):
-        alone = record_rows(model, one.layer, one.ops, session.fitting[: one.batches], one.calls, 0)
+        alone = record_rows(model, one, session.fitting, 0, session.config)
         for (first,), (second,) in zip(rows, alone, strict=True):
             assert np.allclose(first, second, atol=1e-5)
     room = sum(rows.nbytes for batch in every[0] for rows in batch)
-    assert len(record_all_rows(model, recorded, session.fitting, 0, room)) == 1
+    assert len(record_all_rows(model, recorded, session.fitting, 0, room, session.config)) == 1
 
 
-def test_rows_are_as_many_where_fewer_batches_are_given_than_would_show_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wcodec.calibration.activations.ROWS", 64)
+def test_rows_are_as_many_where_fewer_batches_are_given_than_would_show_enough() -> None:
+    config = CalibrationConfig(max_rows=64)
     model = network((20,), keras().layers.Dense(5))
-    session = prepare_session(model, some(model, 60))
-    one = replace(session.groups[0].recorded[0], batches=5)
+    session = prepare_session(model, some(model, 60), config)
+    assert session.groups[0].recorded is not None
+    one = replace(session.groups[0].recorded, batches=5)
     batches = session.fitting[:1]
-    together = record_all_rows(model, [one], batches, 0, 1 << 20)[0][0]
-    alone = next(iter(record_rows(model, one.layer, one.ops, batches, one.calls, 0)))
+    together = record_all_rows(model, [one], batches, 0, 1 << 20, config)[0][0]
+    alone = next(iter(record_rows(model, one, batches, 0, config)))
     assert together[0].shape == alone[0].shape
 
 
@@ -208,7 +211,7 @@ def test_statistics_that_are_not_those_of_the_inputs_keep_the_answers_at_fine_st
 # --- the whole -----------------------------------------------------------------------------------------------------
 def tuned(model: Model, found: CalibrationResult) -> Model:
     weights = model.get_weights()
-    for one in found.latents:
+    for one in found.rounded:
         weights[one.index] = one.levels * np.float32(one.step)
     for index, values in found.statistics:
         weights[index] = values
@@ -219,9 +222,9 @@ def tuned(model: Model, found: CalibrationResult) -> Model:
 def test_a_sample_is_fifty_times_smaller_at_half_a_point() -> None:
     model = load_model(SAMPLES / "lenet300.h5")
     examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=3000)
-    found = calibrate(model, examples, 0.5, most=1000)
+    found = search_steps(prepare_session(model, examples), AccuracyBudget(drop=0.5))
     assert 15_000 < found.bytes < 21_000
-    assert found.drop <= 0.5
+    assert found.quality.drop <= 0.5
     accuracy = evaluate(tuned(model, found), f"{SAMPLES / 'mnist.npz'}:test").accuracy
     assert accuracy is not None
     assert 99.09 - accuracy < 0.8
@@ -238,12 +241,13 @@ def test_feedback_beats_plain_rounding_on_a_sample() -> None:
 def test_a_budget_out_of_reach_is_said() -> None:
     model = network((6,), keras().layers.Dense(5))
     with pytest.raises(BudgetError, match=r"expected a drop of at most -1 points, .* predicted at best"):
-        calibrate(model, some(model, 50), -1, seconds=0)
+        search_steps(prepare_session(model, some(model, 50)), AccuracyBudget(drop=-1), seconds=0)
 
 
 def test_the_search_does_not_end_before_something_is_within_the_budget() -> None:
     model = network((6,), keras().layers.Dense(30, "relu"))
-    assert calibrate(model, some(model, 50), 1e-3, seconds=0).drop <= 1e-3
+    found = search_steps(prepare_session(model, some(model, 50)), AccuracyBudget(drop=1e-3), seconds=0)
+    assert found.quality.drop <= 1e-3
 
 
 def test_too_few_examples_and_networks_without_kernels_are_refused() -> None:

@@ -24,12 +24,12 @@ def test_vectors_get_steps_and_variances_do_not() -> None:
     start = run_trial(session, 0.3, 0.1)
     found = quantize_vectors(session, start, AccuracyBudget(kl=1.0))
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    names = [one.path.rpartition("/")[2] for one in found.latents]
+    names = [one.path.rpartition("/")[2] for one in found.rounded]
     assert sorted(names) == ["bias", "bias", "gamma", "kernel", "kernel", "moving_mean"]
     assert [model.weights[index].name for index, _ in found.statistics] == ["moving_variance"]
     assert found.bytes < start.bytes - 60
     assert found.bytes * found.kl**0.35 < start.bytes * start.kl**0.35
-    for one in found.latents:
+    for one in found.rounded:
         model.weights[one.index].assign(one.weights)
     for index, values in found.statistics:
         model.weights[index].assign(values)
@@ -45,4 +45,4 @@ def test_vectors_that_nothing_may_move_stay() -> None:
     exact = run_trial(session, 1e-4, 0.1)
     assert quantize_vectors(session, exact, AccuracyBudget(kl=0.0)) is exact
     assert reserve_for_vectors(session) == pytest.approx(34 / (34 + 6 * 30 + 30 * 4), abs=0.01)
-    assert AccuracyBudget(drop=1.0, kl=0.02).less(0.25) == AccuracyBudget(drop=0.75, kl=0.015)
+    assert AccuracyBudget(drop=1.0, kl=0.02).reduce(0.25) == AccuracyBudget(drop=0.75, kl=0.015)

@@ -20,7 +20,7 @@ from wcodec.calibration.trial import run_trial
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
 from wcodec.evaluation import user_code
 from wcodec.evaluation.evaluate import evaluate
-from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.training.distillation import distill
@@ -251,7 +251,7 @@ def test_a_network_of_ones_own_class_takes_what_it_was_built_for() -> None:
     (found,) = model_inputs(model)
     assert (found.shape, found.dtype, found.rescales) == ((7,), "float32", False)
     inputs = np.random.default_rng(0).normal(size=(300, 7)).astype(np.float32)
-    session = prepare_session(model, Examples((inputs,)), most=300)
+    session = prepare_session(model, *hold_out(Examples((inputs,))), most=300)
     start = run_trial(session, 0.5, 0.1)
-    assert len(start.latents) == 2
+    assert len(start.rounded) == 2
     assert distill(session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0).bytes < start.bytes

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from wcodec.calibration.trial import run_trial, tuned_tensors
+from wcodec.calibration.quantizable_weights import make_weight_table
+from wcodec.calibration.trial import run_trial
 from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.evaluation.weight_mapping import tensor_names
 from wcodec.modelfiles import open_model
@@ -50,8 +51,8 @@ def test_what_was_found_is_handed_down_by_the_names_of_the_file(tmp_path: Path) 
     found = run_trial(prepare_session(model, some(model, 60)), 0.5, 0.1)
     with open_model(tmp_path / "net.weights.h5") as file:
         names = tensor_names(model, file)
-    tuned = tuned_tensors(found, names)
-    first = found.latents[0]
+    tuned = make_weight_table(model, names).by_name(found.tuned())
+    first = found.rounded[0]
     assert np.array_equal(tuned[names[first.index][0]].values, first.levels * np.float32(first.step))
     assert tuned[names[first.index][0]].step == first.step
     assert [tuned[names[index][0]].step for index, _ in found.statistics] == [None, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wcodec.calibration.request import CalibrationRequest
+from wcodec.calibration.request import LearningRequest
 from wcodec.calibration.sweep_judge import open_oracle
 from wcodec.evaluation.keras_backend import keras
 from wcodec.planning.parsing import parse_recipe
@@ -24,7 +24,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     model.save(folder / "m.keras")
     x = np.random.default_rng(6).normal(size=(300, 6, 6, 1)).astype(np.float32)
     np.savez(folder / "d.npz", x=x, y=np.argmax(model.predict(x, verbose=0), axis=-1))
-    bench = open_oracle(folder / "m.keras", CalibrationRequest(str(folder / "d.npz")))
+    bench = open_oracle(folder / "m.keras", LearningRequest(str(folder / "d.npz")))
     before = [np.asarray(weight) for weight in bench.session.model.weights]
     swept = sweep(folder / "m.keras", parse_recipe({}), points=3, oracle=bench)
     assert all(np.array_equal(a, b) for a, b in zip(before, bench.session.model.weights, strict=True))

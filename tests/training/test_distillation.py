@@ -15,14 +15,14 @@ from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.progress import Interruptible
 from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.calibration.session import CalibrationSession, prepare_session
-from wcodec.calibration.step_search import calibrate
+from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult, run_trial
 from wcodec.codec.dequantization import round_step
 from wcodec.container.dtypes import short
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate
-from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import kl_divergence
@@ -53,11 +53,11 @@ def numbers(count: int, *shape: int) -> Examples:
 
 
 def bench(model: Model, examples: Examples) -> CalibrationSession:
-    return prepare_session(model, examples, most=examples.count)
+    return prepare_session(model, *hold_out(examples), most=examples.count)
 
 
 def put(model: Model, found: CalibrationResult) -> None:
-    for one in found.latents:
+    for one in found.rounded:
         model.weights[one.index].assign(one.weights)
     for index, values in found.statistics:
         model.weights[index].assign(values)
@@ -77,25 +77,25 @@ def test_the_network_gets_smaller_within_the_divergence_allowed(session: Calibra
     assert all(np.array_equal(a, b) for a, b in zip(before, session.model.get_weights(), strict=True))
     assert found.bytes < 0.85 * start.bytes
     assert found.kl <= target
-    assert all(one.step == round_step(one.step) for one in found.latents)
-    assert [one.index for one in found.latents] == [one.index for one in start.latents]
+    assert all(one.step == round_step(one.step) for one in found.rounded)
+    assert [one.index for one in found.rounded] == [one.index for one in start.rounded]
     put(session.model, found)
     measured = kl_divergence(compute_outputs(session.model, session.held_out), session.outputs)
     session.model.set_weights(before)
     assert measured == pytest.approx(found.kl, rel=1e-6)
     others = sum(weight.size for weight in before if weight.ndim == 1)
-    assert found.bytes == sum(estimate_bytes(one.levels) for one in found.latents) + 2 * others
+    assert found.bytes == sum(estimate_bytes(one.levels) for one in found.rounded) + 2 * others
 
 
 def test_the_same_seed_gives_the_same_network(session: CalibrationSession) -> None:
     start = run_trial(session, 1.0, 0.1)
     budget = AccuracyBudget(kl=1.0)
     first, second, other = (distill(session, start, budget, steps=60, seconds=None, seed=seed) for seed in (1, 1, 2))
-    for a, b in zip(first.latents, second.latents, strict=True):
+    for a, b in zip(first.rounded, second.rounded, strict=True):
         assert np.array_equal(a.values, b.values)
         assert a.step == b.step
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(first.statistics, second.statistics, strict=True))
-    assert not np.array_equal(first.latents[0].values, other.latents[0].values)
+    assert not np.array_equal(first.rounded[0].values, other.rounded[0].values)
 
 
 def test_a_target_out_of_reach_leaves_the_start(session: CalibrationSession) -> None:
@@ -203,7 +203,7 @@ def test_what_no_answer_depends_on_keeps_its_levels() -> None:
     start = run_trial(bare, 0.5, 0.1)
     found = distill(bare, start, AccuracyBudget(kl=10.0), steps=60, seconds=None, seed=0)
     assert found is not start
-    first, last = ({one.path.rpartition("/")[2]: one.levels for one in was.latents} for was in (start, found))
+    first, last = ({one.path.rpartition("/")[2]: one.levels for one in was.rounded} for was in (start, found))
     assert np.count_nonzero(last["idle"]) >= np.count_nonzero(first["idle"])
 
 
@@ -274,7 +274,8 @@ def test_short_numbers_have_the_mantissa_of_steps() -> None:
 def test_a_sample_gets_smaller_than_by_rounding_alone() -> None:
     model = load_model(SAMPLES / "lenet300.h5")
     examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=5000)
-    start = calibrate(model, examples, 0.5, most=1000)
+    few = prepare_session(model, *hold_out(examples), most=1000)
+    start = search_steps(few, AccuracyBudget(drop=0.5))
     whole = bench(model, examples)
     found = distill(whole, start, AccuracyBudget(kl=0.014), steps=1200, seconds=None, seed=0)
     assert found.bytes < 0.95 * start.bytes

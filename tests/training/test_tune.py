@@ -16,9 +16,9 @@ def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
     words = ["--data", f"{samples / 'mnist.npz'}:train", "--limit", "500", "--max-drop", "0.5", "--tune", "0"]
     done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", target, *words)
     assert done.returncode == 0, done.stderr
-    assert "100 of 500 inputs were kept apart" in done.stderr
+    assert "100 of 500 examples are held out" in done.stderr
     assert "one standard error is forgiven" in done.stderr
-    assert "measured on 100 inputs kept apart" in done.stderr
+    assert "measured on 100 held-out inputs" in done.stderr
     return target
 
 

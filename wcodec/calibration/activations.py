@@ -1,4 +1,4 @@
-"""Second moments of what a layer's kernels meet, watched while the network runs."""
+"""The inputs that the kernels of a layer multiply, recorded by hooks while the network runs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.calibration.hooks import intercept_calls
-from wcodec.calibration.linear_ops import Arguments, LinearOp, count_inputs
-from wcodec.evaluation.examples import Batches
+from wcodec.calibration.config import CalibrationConfig
+from wcodec.calibration.linear_ops import LinearOp
+from wcodec.evaluation.examples import Array, Batches
 from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import silence_keras
+from wcodec.evaluation.keras_backend import Arguments, Call, intercept_calls, silence_keras
 
 if TYPE_CHECKING:
     from keras import Layer, Model
@@ -23,95 +23,110 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-
-ROWS: Final = 40_000
-"""Rows of inputs that are enough for moments."""
-ELEMENTS: Final = 1 << 27
-"""Numbers in the rows of one site, at most."""
+Rows = tuple[Float32, ...]
+"""For each linear operation of a layer the rows float32[rows, inputs] that its kernel multiplies."""
 
 
-class _SeenAll(BaseException):
-    """Ends a run of the network once the layer that is watched has had all its calls. Not an error."""
-
-
-def record_rows(
-    model: Model, layer: Layer, ops: Sequence[LinearOp], batches: Batches, calls: int, seed: int
-) -> Iterator[tuple[Float32, ...]]:
-    """For each batch and site the rows float32[rows, inputs] that meet the kernel, the same places for any weights.
-
-    batches: inputs of the network.
-    calls:   of the layer, a batch. Each gives its share of ROWS at most, drawn at random by `seed`.
-    """
-    share = _rows_per_call(ops, len(batches), calls)
-    for number, batch in enumerate(batches):
-        rng = np.random.default_rng((seed, number))
-        met: list[list[Float32]] = [[] for _ in ops]
-        with (
-            intercept_calls(layer, partial(_record_call, ops, met, [calls], share, rng)),
-            silence_keras(),
-            suppress(_SeenAll),
-        ):
-            model(pack_inputs(model, batch), training=False)
-        yield tuple(np.concatenate(rows) for rows in met)
+class _AllRecorded(BaseException):
+    """Ends a run of the network after the last call that is recorded. Not an error."""
 
 
 @dataclass(frozen=True)
 class RecordedLayer:
-    """A layer to watch, its sites, how often it is called for a batch, and for how many batches."""
+    """A layer to record. calls: how often it is called for a batch; batches: how many of the given batches it needs."""
 
     layer: Layer
     ops: Sequence[LinearOp]
     calls: int
     batches: int
 
+    def rows_per_call(self, batches: int, config: CalibrationConfig) -> int:
+        """So many that all batches together give enough."""
+        most = min(config.max_rows, config.max_elements // max(op.inputs for op in self.ops))
+        return max(1, most // (min(self.batches, batches) * self.calls))
+
+
+def record_rows(
+    model: Model, one: RecordedLayer, batches: Batches, seed: int, config: CalibrationConfig
+) -> Iterator[Rows]:
+    """The rows of one layer, batch by batch; `seed` draws the same ones for any weights."""
+    for number, batch in enumerate(batches[: one.batches]):
+        yield _run(model, [one], batch, number, len(batches), seed, config)[0]
+
 
 def record_all_rows(
-    model: Model, recorded: Sequence[RecordedLayer], batches: Batches, seed: int, most: int
-) -> list[list[tuple[Float32, ...]]]:
-    """What `rows_met` gives of each of these, from one run of the network; of the first only where `most` bytes end."""
-    found: list[list[tuple[Float32, ...]]] = [[] for _ in recorded]
+    model: Model, layers: Sequence[RecordedLayer], batches: Batches, seed: int, most: int, config: CalibrationConfig
+) -> list[list[Rows]]:
+    """The rows of all these layers from one run per batch. The last layers are left out beyond `most` bytes."""
+    found: list[list[Rows]] = [[] for _ in layers]
     room = most
     for number, batch in enumerate(batches):
-        seen = [(one, kept) for one, kept in zip(recorded, found, strict=False) if number < one.batches]
-        if not seen:
+        needed = [(one, kept) for one, kept in zip(layers, found, strict=False) if number < one.batches]
+        if not needed:
             break
-        met: list[list[list[Float32]]] = [[[] for _ in one.ops] for one, _ in seen]
-        with ExitStack() as stack, silence_keras():
-            left = [sum(one.calls for one, _ in seen)]
-            for (one, _), rows in zip(seen, met, strict=True):
-                share = _rows_per_call(one.ops, min(one.batches, len(batches)), one.calls)
-                watch = partial(_record_call, one.ops, rows, left, share, np.random.default_rng((seed, number)))
-                stack.enter_context(intercept_calls(one.layer, watch))
-            stack.enter_context(suppress(_SeenAll))
-            model(pack_inputs(model, batch), training=False)
-        for (_, kept), rows in zip(seen, met, strict=True):
-            kept.append(tuple(np.concatenate(parts) for parts in rows))
-            room -= sum(array.nbytes for array in kept[-1])
+        recorded = _run(model, [one for one, _ in needed], batch, number, len(batches), seed, config)
+        for (_, kept), rows in zip(needed, recorded, strict=True):
+            kept.append(rows)
+            room -= sum(array.nbytes for array in rows)
         while room < 0:
             room += sum(array.nbytes for arrays in found.pop() for array in arrays)
     return found
 
 
-def _rows_per_call(ops: Sequence[LinearOp], batches: int, calls: int) -> int:
-    """Rows of a call."""
-    most = min(ROWS, ELEMENTS // max(count_inputs(op) for op in ops))
-    return max(1, most // (batches * calls))
+def _run(
+    model: Model,
+    layers: Sequence[RecordedLayer],
+    batch: tuple[Array, ...],
+    number: int,
+    batches: int,
+    seed: int,
+    config: CalibrationConfig,
+) -> list[Rows]:
+    """The rows of one batch, the `number`th."""
+    found: list[list[list[Float32]]] = [[[] for _ in one.ops] for one in layers]
+    left = [sum(one.calls for one in layers)]
+    with ExitStack() as stack, silence_keras():
+        for one, rows in zip(layers, found, strict=True):
+            rng = np.random.default_rng((seed, number))
+            record = partial(_record_call, one.ops, rows, left, one.rows_per_call(batches, config), rng)
+            stack.enter_context(intercept_calls(one.layer, record))
+        stack.enter_context(suppress(_AllRecorded))
+        model(pack_inputs(model, batch), training=False)
+    return [tuple(np.concatenate(parts) for parts in rows) for rows in found]
 
 
 def _record_call(
     ops: Sequence[LinearOp],
-    met: list[list[Float32]],
+    found: list[list[Float32]],
     left: list[int],
-    share: int,
+    most: int,
     rng: np.random.Generator,
     own: Callable[..., object],
     given: Arguments,
     named: dict[str, object],
 ) -> object:
-    """One call of a layer that is watched; the last of those left, of all layers that are watched, ends the run."""
-    for op, rows in zip(ops, met, strict=True):
-        rows.append(op.rows((*given, *named.values()), share, rng))
+    """Record one call of a layer; the last of the calls `left` ends the run."""
+    for op, rows in zip(ops, found, strict=True):
+        rows.append(op.input_rows((*given, *named.values()), most, rng))
     left[0] -= 1
     if left[0] == 0:
-        raise _SeenAll
+        raise _AllRecorded
     return own(*given, **named)
+
+
+def count_calls(model: Model, layers: Sequence[Layer], batch: tuple[Array, ...]) -> list[int]:
+    """How often each layer is called for a batch: more than once where it is shared, or steps through a sequence."""
+    counts = [0] * len(layers)
+
+    def count(number: int) -> Call:
+        def call(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
+            counts[number] += 1
+            return own(*given, **named)
+
+        return call
+
+    with ExitStack() as stack, silence_keras():
+        for number, layer in enumerate(layers):
+            stack.enter_context(intercept_calls(layer, count(number)))
+        model(pack_inputs(model, batch), training=False)
+    return counts

@@ -1,47 +1,49 @@
-"""BatchNormalization after rounding: its statistics are taken anew, from inputs without labels."""
+"""The moving statistics of BatchNormalization, estimated again after rounding from inputs without labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from wcodec.calibration.hooks import intercept_calls
-from wcodec.calibration.linear_ops import Arguments
-from wcodec.calibration.quantizable_weights import list_layers
 from wcodec.evaluation.examples import Batches
 from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import silence_keras
-from wcodec.evaluation.weight_mapping import Places
+from wcodec.evaluation.keras_backend import Arguments, intercept_calls, list_layers, silence_keras
 
 if TYPE_CHECKING:
     from keras import Layer, Model
 
 
-def find_batch_norms(model: Model, exact: Places = frozenset()) -> list[Layer]:
-    """The layers that keep moving statistics, and nothing that moves with them.
+def find_batch_norms(model: Model, fixed: Collection[int] = ()) -> list[Layer]:
+    """The layers that have moving statistics which nothing else depends on.
 
-    exact: places of weights that stay as they are, and so do statistics one of which is there.
+    fixed: indices in `model.weights` of weights that must not change; a layer with one of them among its statistics
+           is left out.
     """
-    kept = {id(weight) for index, weight in enumerate(model.weights) if index in exact}
+    kept = {id(model.weights[index]) for index in fixed}
     layers = [one for one in list_layers(model) if type(one).__name__ == "BatchNormalization" and not one.renorm]
     return [one for one in layers if kept.isdisjoint((id(one.moving_mean), id(one.moving_variance)))]
 
 
-def reestimate(model: Model, layers: list[Layer], batches: Batches) -> None:
-    """Set the moving mean and variance of `layers` to the average over `batches` of each batch's own.
+@contextmanager
+def use_batch_statistics(layers: Sequence[Layer]) -> Iterator[None]:
+    """While open, these layers normalise by the statistics of each batch; all others run as in inference."""
 
-    All other layers (dropout) run as in inference.
-    """
-    kept = [(layer.momentum, layer.trainable) for layer in layers]
-
-    def training(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
+    def call(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
         return own(*given, **{**named, "training": True})
 
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(intercept_calls(layer, call))
+        yield
+
+
+def reestimate(model: Model, layers: Sequence[Layer], batches: Batches) -> None:
+    """Set the moving mean and variance of `layers` to the average over `batches` of the statistics of each batch."""
+    kept = [(layer.momentum, layer.trainable) for layer in layers]
     try:
-        with ExitStack() as stack, silence_keras():
+        with use_batch_statistics(layers), silence_keras():
             for layer in layers:
-                stack.enter_context(intercept_calls(layer, training))
                 layer.trainable = True
             for number, batch in enumerate(batches):
                 for layer in layers:

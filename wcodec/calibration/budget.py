@@ -1,8 +1,8 @@
-"""What may be lost, or how large a file may be; and so which of two networks is the better."""
+"""The accuracy or the bytes that a network may cost, and which of several networks is the best within that."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
@@ -11,32 +11,29 @@ from wcodec.evaluation.metrics import POINTS
 
 
 class Scored(Protocol):
-    """A changed network: `attempt.Calibration`, `sharing.SharedNet`."""
+    """A changed network that was measured: `CalibrationResult`, `CodebookResult`."""
 
     @property
     def quality(self) -> Quality: ...
     @property
     def bytes(self) -> int: ...
-    @property
-    def kl(self) -> float: ...
-    @property
-    def drop(self) -> float: ...
 
 
 Network = TypeVar("Network", bound=Scored)
 
 SAFETY: Final = 0.85
-"""Part of the budget that is aimed at: the search takes the luckiest of its tries, and inputs kept apart are few."""
+"""Part of the allowed drop that is aimed at: a search takes the luckiest of its trials, and held-out inputs are few."""
 
 
 @dataclass(frozen=True)
 class AccuracyBudget:
-    """Bounds that all have to be kept; None where anything goes.
+    """Bounds that must all be kept; None where there is no bound.
 
-    drop:      points of accuracy, predicted (see `Verdict.drop`); where there are labels, those counted, too.
-    kl:        nats of divergence.
-    agreement: percent of the choices that stay, doubts taken off.
-    bytes:     of the weights. With it the least divergence is the best, otherwise the least bytes are.
+    drop:      points of accuracy, predicted (see `Quality.drop`), and counted where there are labels.
+    kl:        nats of KL divergence.
+    agreement: percent of predictions that stay, without the doubtful ones.
+    bytes:     of the weights (in a request: of the file). With it the network of the best quality is looked for,
+               otherwise that of the fewest bytes.
     """
 
     drop: float | None = None
@@ -45,48 +42,45 @@ class AccuracyBudget:
     bytes: float | None = None
 
     @property
-    def target(self) -> float | None:
-        """The divergence allowed, where one is."""
+    def max_kl(self) -> float | None:
+        """The KL divergence allowed, where there is a bound."""
         bounds = [self.kl, None if self.drop is None else self.drop / (100 * POINTS)]
-        known = [bound for bound in bounds if bound is not None]
-        return min(known) if known else None
+        return min((bound for bound in bounds if bound is not None), default=None)
 
-    def less(self, part: float) -> AccuracyBudget:
-        """The budget with a part taken off what may be lost."""
-        drop = None if self.drop is None else (1 - part) * self.drop
-        return replace(self, drop=drop, kl=None if self.kl is None else (1 - part) * self.kl)
+    def reduce(self, part: float) -> AccuracyBudget:
+        """The budget with `part` taken off the bounds of drop and KL divergence."""
+        drop, kl = (None if bound is None else (1 - part) * bound for bound in (self.drop, self.kl))
+        return replace(self, drop=drop, kl=kl)
 
     def allows(self, one: Scored) -> bool:
         """Whether all bounds are kept."""
-        found, target = one.quality, self.target
+        quality, most = one.quality, self.max_kl
         return (
-            (target is None or found.kl <= target)
-            and (self.drop is None or max(found.expected, found.lost or 0.0) <= self.drop)
-            and (self.agreement is None or found.agreement - found.doubtful >= self.agreement)
+            (most is None or quality.kl <= most)
+            and (self.drop is None or max(quality.expected, quality.lost or 0.0) <= self.drop)
+            and (self.agreement is None or quality.agreement - quality.doubtful >= self.agreement)
             and (self.bytes is None or one.bytes <= self.bytes)
         )
 
-    def best(self, some: Sequence[Network]) -> Network | None:
+    def best(self, some: Iterable[Network]) -> Network | None:
         """The best of those allowed."""
-        within = [one for one in some if self.allows(one)]
+        allowed = [one for one in some if self.allows(one)]
         if self.bytes is None:
-            return min(within, key=lambda one: one.bytes, default=None)
-        return min(within, key=lambda one: (one.kl, one.bytes), default=None)
+            return min(allowed, key=lambda one: one.bytes, default=None)
+        return min(allowed, key=lambda one: (one.quality.kl, one.bytes), default=None)
 
     def refusal(self, some: Sequence[Scored]) -> str:
-        """What was expected, and what was found at best."""
-        nothing = float("nan")
+        """What was expected, and the best that was found."""
+        qualities, nan = [one.quality for one in some], float("nan")
         if self.bytes is not None:
-            return f"expected {self.bytes:,.0f} bytes of weights at most, {_least(some, 'bytes', nothing):,.0f} at best"
+            least = min((one.bytes for one in some), default=nan)
+            return f"expected {self.bytes:,.0f} bytes of weights at most, {least:,.0f} at best"
         if self.agreement is not None:
-            most = max((one.quality.agreement - one.quality.doubtful for one in some), default=nothing)
+            most = max((one.agreement - one.doubtful for one in qualities), default=nan)
             return f"expected {self.agreement:g} % of the answers to agree for sure, {most:.2f} % at best"
         if self.drop is not None:
-            lost = max(0.0, min((one.quality.lost or 0.0 for one in some), default=0.0))
-            least = max(_least(some, "drop", nothing), lost)
-            return f"expected a drop of at most {self.drop:g} points, {least:.2g} predicted at best"
-        return f"expected a divergence of at most {self.kl:g} nats, {_least(some, 'kl', nothing):.2g} at best"
-
-
-def _least(some: Sequence[Scored], of: str, nothing: float) -> float:
-    return min((float(getattr(one, of)) for one in some), default=nothing)
+            lost = max(0.0, min((one.lost or 0.0 for one in qualities), default=0.0))
+            drop = max(min((one.drop for one in qualities), default=nan), lost)
+            return f"expected a drop of at most {self.drop:g} points, {drop:.2g} predicted at best"
+        kl = min((one.kl for one in qualities), default=nan)
+        return f"expected a divergence of at most {self.kl:g} nats, {kl:.2g} at best"

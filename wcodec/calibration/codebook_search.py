@@ -1,4 +1,4 @@
-"""A network whose kernels share values, or vectors of them, by codebooks that lose little of what it computes."""
+"""A network whose kernels share values, or vectors of them, through codebooks that keep its outputs."""
 
 from __future__ import annotations
 
@@ -6,124 +6,106 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_weights import CodebookRequest, quantize_kernel
 from wcodec.calibration.hessian import Hessian, accumulate_hessians
-from wcodec.calibration.quality import Quality, measure_quality
-from wcodec.calibration.quantizable_weights import initial_steps, read_values
-from wcodec.calibration.session import CalibrationSession, choose_batch_norm, record_group, record_originals
+from wcodec.calibration.quality import Quality
+from wcodec.calibration.quantizable_weights import initial_steps
+from wcodec.calibration.session import CalibrationSession, record_group, record_originals
+from wcodec.calibration.step_search import find_largest
+from wcodec.calibration.trial import FLOAT_BYTES, finish_trial
 from wcodec.errors import BudgetError
+from wcodec.evaluation.keras_backend import keep_weights
 from wcodec.model import FloatWeights, TunedTensor
-
-RATE: Final = 0.1
-"""Squared error, in steps, that a bit is worth."""
-START: Final = 1.5
-SIZES: Final = 8
-CLOSE: Final = 1.08
-"""Sizes this near to one another are not told apart."""
 
 
 @dataclass(frozen=True)
 class CodebookResult:
-    """One way to share; see `attempt.Calibration`.
+    """One way to share values; see `CalibrationResult`.
 
-    kernels:    what is coded, by places in `model.weights`; statistics: other weights that change.
-    bytes:      estimated: codes, codebooks, and two bytes for every other weight.
+    weights: what to code, by index in `model.weights`: kernels, and statistics that change.
+    bytes:   estimated: codes, codebooks, and FLOAT_BYTES for every other weight.
     """
 
-    size: float
-    kernels: Mapping[int, TunedTensor]
-    statistics: Mapping[int, TunedTensor]
+    scale: float
+    weights: Mapping[int, TunedTensor]
     quality: Quality
     bytes: int
 
     @property
     def kl(self) -> float:
-        """From the original, in nats."""
+        """KL divergence from the original, in nats."""
         return self.quality.kl
 
-    @property
-    def drop(self) -> float:
-        """Points of accuracy predicted."""
-        return self.quality.drop
+    def tuned(self) -> Mapping[int, TunedTensor]:
+        """What to code, by index in `model.weights`."""
+        return self.weights
 
 
 def search_codebooks(
     session: CalibrationSession,
-    sharing: CodebookRequest,
+    request: CodebookRequest,
     budget: AccuracyBudget,
     *,
     seconds: float = float("inf"),
     progress: Callable[[CodebookResult], None] = lambda _: None,
 ) -> CodebookResult:
-    """The smallest sharing that the budget allows; where `clusters` are given, that one.
+    """The smallest result that the budget allows; where the request has a number of clusters, the one with these.
 
     An interrupt ends the search with what it found.
     Raises: BudgetError where none is within the budget.
     """
     deadline = time.monotonic() + seconds
     tried: list[CodebookResult] = []
-    size, inside, outside = START, 0.0, 0.0
+
+    def fits(scale: float) -> bool:
+        tried.append(run_codebook_trial(session, request, scale))
+        progress(tried[-1])
+        return budget.allows(tried[-1])
+
+    def goes_on() -> bool:
+        return not request.clusters and time.monotonic() < deadline
+
     with suppress(KeyboardInterrupt):
-        for _ in range(1 if sharing.clusters else SIZES):
-            tried.append(run_codebook_trial(session, sharing, size))
-            progress(tried[-1])
-            inside, outside = (size, outside) if budget.allows(tried[-1]) else (inside, size)
-            if time.monotonic() >= deadline or (inside and outside and outside / inside < CLOSE):
-                break
-            size = (inside * outside) ** 0.5 if inside and outside else size * 1.5 if inside else size / 2
+        start, factor = session.config.codebook_scale, session.config.codebook_factor
+        find_largest(fits, start, goes_on, factor, session.config)
     best = budget.best(tried)
     if best is None:
         raise BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
     return best
 
 
-def run_codebook_trial(session: CalibrationSession, sharing: CodebookRequest, size: float) -> CodebookResult:
-    """Share values in all kernels, one stage after another, measure the answers, and put the weights back.
+def run_codebook_trial(session: CalibrationSession, request: CodebookRequest, scale: float) -> CodebookResult:
+    """Give all kernels codebooks, one layer group after another, measure the outputs, and restore the weights.
 
-    size: of the steps (`kernels.steps_of`) whose squared error a bit is worth a part of.
+    scale: of the steps (`initial_steps`) whose squared error a bit is worth a part of.
     """
-    model = session.model
-    before = model.get_weights()
-    steps = dict(zip((kernel.index for kernel in session.kernels), initial_steps(session.kernels, size), strict=True))
+    config = session.config
+    steps = initial_steps(session.kernels, scale, exponent=config.size_exponent)
     found: dict[int, TunedTensor] = {}
-    total = 0
-    try:
+    size = 0
+    with keep_weights(session.model) as before:
         for number, group in enumerate(session.groups):
-            seen = _accumulate(session, number)
-            for kernel, parts in zip(group.kernels, seen or [()] * len(group.kernels), strict=True):
-                rate = 0.0 if sharing.clusters else RATE * steps[kernel.index] ** 2
-                found[kernel.index], count = quantize_kernel(kernel, parts, sharing, rate)
-                total += count
+            hessians = _accumulate(session, number)
+            for kernel, parts in zip(group.kernels, hessians or [()] * len(group.kernels), strict=True):
+                bit_price = 0.0 if request.clusters else config.bit_price * steps[kernel.index] ** 2
+                found[kernel.index], count = quantize_kernel(kernel, parts, request, bit_price, config.codebook_damping)
+                size += count
             for kernel in group.kernels:
                 kernel.variable.assign(found[kernel.index].values)
-        choose_batch_norm(session, session.normalizing)
-        quality = measure_quality(session)
-        changing = {id(w) for layer in session.batch_norms for w in (layer.moving_mean, layer.moving_variance)}
-        statistics = {i: FloatWeights(read_values(w)) for i, w in enumerate(model.weights) if id(w) in changing}
-    finally:
-        model.set_weights(before)
+        statistics, quality = finish_trial(session)
     others = sum(weight.size for weight in before) - sum(one.values.size for one in found.values())
-    return CodebookResult(size, found, statistics, quality, total + 2 * others)
-
-
-def codebook_tensors(net: CodebookResult, names: Mapping[int, tuple[str, ...]]) -> dict[str, TunedTensor]:
-    """What to code, by tensor name; weights without a name are left out. names: of `tensor_names`."""
-    every = {**net.kernels, **net.statistics}
-    return {name: tuned for index, tuned in every.items() for name in names.get(index, ())}
+    found |= {index: FloatWeights(values) for index, values in statistics}
+    return CodebookResult(scale, found, quality, size + FLOAT_BYTES * others)
 
 
 def _accumulate(session: CalibrationSession, number: int) -> list[tuple[Hessian, ...]]:
-    """Of the rows that meet a stage's kernels; none where no layer multiplies by them."""
-    group = session.groups[number]
-    if group.layer is None:
+    """The Hessians of a group's kernels; none where no layer multiplies by them."""
+    recorded, most = session.groups[number].recorded, session.config.max_inputs
+    if recorded is None:
         return []
     originals = record_originals(session, number)
-    # Nothing is rounded before the first stage: the rows are the original's.
-    return (
-        accumulate_hessians(group.ops, record_group(session, group), originals)
-        if number
-        else accumulate_hessians(group.ops, originals, None)
-    )
+    # Nothing is rounded before the first group: the rows are the original's.
+    now, before = (record_group(session, number), originals) if number else (originals, None)
+    return accumulate_hessians(recorded.ops, now, before, most)

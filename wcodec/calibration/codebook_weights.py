@@ -1,4 +1,4 @@
-"""One kernel whose weights come to share values, or vectors of them."""
+"""One kernel quantised by a codebook of values, or of vectors of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wcodec.calibration.codebook_fitting import fit_codebook
 from wcodec.calibration.gptq import Float32, correct_for_drift, damp
 from wcodec.calibration.hessian import Hessian
 from wcodec.calibration.linear_ops import LinearOp
-from wcodec.calibration.quantizable_weights import Kernel
+from wcodec.calibration.quantizable_weights import Weight
 from wcodec.codec.dequantization import round_step
 from wcodec.codec.entropy import context, dense
 from wcodec.codec.layout import (
@@ -32,20 +32,19 @@ from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TableWeights, TunedTensor, VectorCodebook, VectorWeights
 
 Codes = npt.NDArray[np.int32]
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 
 VALUES: Final = 33
 VECTORS: Final = 256
-"""Sizes of codebooks where none was asked for."""
+"""Default sizes of codebooks."""
 BLOCK: Final = 4
 MOST_TAPS: Final = 64
-DAMPING: Final = 0.1
 LAYOUTS: Final = (DENSE, KERNEL, PROJECTION, MATRIX)
 
 
 @dataclass(frozen=True)
 class CodebookRequest:
-    """What the user asked for; None where nothing was said. `clusters` count 0.0 in."""
+    """Options for codebooks; None where nothing was requested. `clusters` include 0.0."""
 
     quantizer: Literal["kmeans", "product"]
     clusters: int | None = None
@@ -58,25 +57,26 @@ class CodebookRequest:
 
 
 def quantize_kernel(
-    kernel: Kernel, seen: tuple[Hessian, ...], sharing: CodebookRequest, rate: float
+    kernel: Weight, hessians: tuple[Hessian, ...], sharing: CodebookRequest, rate: float, damping: float
 ) -> tuple[TunedTensor, int]:
     """The kernel's new weights, and about how many bytes they take.
 
-    seen: moments of the rows that meet the kernel. Without them, or where they are in parts, it is fitted as it is.
-    rate: squared weight that a bit is worth.
+    hessians: of the rows that it multiplies, in one part; the codebook is fitted to its weights alone otherwise.
+    rate:     squared weight that a bit is worth.
     """
     op = kernel.op
-    order = _find_order(kernel.original.shape, op) if op and len(seen) == 1 else None
+    order = _find_order(kernel.original.shape, op) if op and len(hessians) == 1 else None
     if order is None or op is None:
         return _quantize_without_inputs(kernel.original, sharing, rate)
     layout, inputs, units = order
     shape, product = kernel.original.shape, sharing.quantizer == "product"
     block = _block_size(shape, layout, len(inputs), sharing) if product else 1
-    power, target = damp(seen[0].power, DAMPING), op.matrix(kernel.original)
-    if seen[0].drift is not None:
-        target = correct_for_drift(target, power, seen[0].drift)
+    (hessian,) = hessians
+    h, target = damp(hessian.h, damping), op.as_matrix(kernel.original)
+    if hessian.cross is not None:
+        target = correct_for_drift(target, h, hessian.cross)
     target = target[np.ix_(inputs, units)]
-    book, codes = fit_codebook(target, power[np.ix_(inputs, inputs)], block, sharing.size, rate)
+    book, codes = fit_codebook(target, h[np.ix_(inputs, inputs)], block, sharing.size, rate)
     centroids = book.centroids
     largest = float(np.abs(centroids).max(initial=0.0))
     shared = None
@@ -93,7 +93,7 @@ def quantize_kernel(
 
 
 def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: float) -> tuple[TunedTensor, int]:
-    """By the weights alone."""
+    """The same by the weights alone."""
     shape = weights.shape
     layout = next((one for family in layout_families(shape) for one in family if _fits(shape, one)), VECTOR)
     product = sharing.quantizer == "product" and layout != VECTOR
@@ -109,7 +109,7 @@ def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: f
 
 
 def _as_tuned(values: Float32, shared: VectorCodebook | None) -> TunedTensor:
-    """Coded by their vectors, or by a table of the values that they have."""
+    """Coded by vectors where there are some, otherwise by a table of the values."""
     return VectorWeights(values, shared) if shared else TableWeights(values)
 
 
@@ -124,10 +124,10 @@ def _block_size(shape: tuple[int, ...], layout: int, width: int, sharing: Codebo
     return max(divisor for divisor in range(1, min(wanted, width) + 1) if width % divisor == 0)
 
 
-def _find_order(shape: tuple[int, ...], op: LinearOp) -> tuple[int, Places, Places] | None:
+def _find_order(shape: tuple[int, ...], op: LinearOp) -> tuple[int, Indices, Indices] | None:
     """A layout whose rows are units; the inputs in the order of a row, and the units in that of the rows."""
     places = np.arange(np.prod(shape, dtype=np.intp)).reshape(shape)
-    matrix = op.matrix(places)
+    matrix = op.as_matrix(places)
     input_of, unit_of = np.empty(places.size, np.intp), np.empty(places.size, np.intp)
     input_of[matrix] = np.arange(len(matrix))[:, None]
     unit_of[matrix] = np.arange(matrix.shape[1])

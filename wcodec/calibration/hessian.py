@@ -5,58 +5,53 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
-from wcodec.calibration.activations import Float32, Float64
-from wcodec.calibration.linear_ops import LinearOp, count_inputs
-
-MAX_INPUTS: Final = 4096
-"""Inputs of one matrix of moments; wider kernels get several, and no feedback between them."""
+from wcodec.calibration.activations import Float64, Rows
+from wcodec.calibration.linear_ops import LinearOp
 
 
 @dataclass(frozen=True)
 class Hessian:
-    """Of rows x that meet a kernel, and rows x0 that met it in the original network; float64[inputs, inputs].
+    """Moments of rows x that a kernel multiplies, and rows x0 in the original network; float64[inputs, inputs].
 
-    power: E[x x'].
-    drift: E[x (x0 - x)'], None where both are the same.
+    h:     E[x x'].
+    cross: E[x (x0 - x)'], None where both are the same.
     """
 
-    power: Float64
-    drift: Float64 | None
+    h: Float64
+    cross: Float64 | None
 
 
 def accumulate_hessians(
-    ops: Sequence[LinearOp], met: Iterable[tuple[Float32, ...]], originals: Iterable[tuple[Float32, ...]] | None
+    ops: Sequence[LinearOp], rows: Iterable[Rows], originals: Iterable[Rows] | None, max_inputs: int
 ) -> list[tuple[Hessian, ...]]:
-    """For each site the moments of its rows; several, side by side, for a kernel of more than WIDEST inputs.
+    """For each operation the Hessian of its rows; several, side by side, for more than `max_inputs` inputs.
 
-    met, originals: of `rows_met`.
+    rows, originals: batch by batch, see `activations.Rows`.
     """
-    parts = [split_inputs(op) for op in ops]
-    powers = [[np.zeros((part.stop - part.start,) * 2) for part in cut] for cut in parts]
-    drifts = [[np.zeros_like(power) for power in cut] for cut in powers]
+    parts = [split_inputs(op, max_inputs) for op in ops]
+    sums = [[np.zeros((part.stop - part.start,) * 2) for part in cut] for cut in parts]
+    crosses = [[np.zeros_like(h) for h in cut] for cut in sums]
     counts = [0] * len(ops)
-    for rows, before in zip(met, itertools.repeat(None) if originals is None else originals, strict=False):
-        for number, (x, cut) in enumerate(zip(rows, parts, strict=True)):
+    for now, before in zip(rows, itertools.repeat(None) if originals is None else originals, strict=False):
+        for number, (x, cut) in enumerate(zip(now, parts, strict=True)):
             counts[number] += len(x)
-            for power, drift, part in zip(powers[number], drifts[number], cut, strict=True):
-                np.add(power, x[:, part].T @ x[:, part], out=power)
+            for h, cross, part in zip(sums[number], crosses[number], cut, strict=True):
+                np.add(h, x[:, part].T @ x[:, part], out=h)
                 if before is not None:
-                    np.add(drift, x[:, part].T @ (before[number][:, part] - x[:, part]), out=drift)
+                    np.add(cross, x[:, part].T @ (before[number][:, part] - x[:, part]), out=cross)
     return [
         tuple(
-            Hessian(a / max(count, 1), None if originals is None else b / max(count, 1))
-            for a, b in zip(p, d, strict=True)
+            Hessian(h / max(count, 1), None if originals is None else cross / max(count, 1))
+            for h, cross in zip(*both, strict=True)
         )
-        for p, d, count in zip(powers, drifts, counts, strict=True)
+        for *both, count in zip(sums, crosses, counts, strict=True)
     ]
 
 
-def split_inputs(op: LinearOp) -> list[slice]:
-    """The inputs in equal parts of at most WIDEST."""
-    inputs = count_inputs(op)
-    parts = -(-inputs // MAX_INPUTS)
-    return [slice(a, b) for a, b in itertools.pairwise(inputs * i // parts for i in range(parts + 1))]
+def split_inputs(op: LinearOp, max_inputs: int) -> list[slice]:
+    """The inputs in equal parts of at most `max_inputs`."""
+    parts = -(-op.inputs // max_inputs)
+    return [slice(a, b) for a, b in itertools.pairwise(op.inputs * i // parts for i in range(parts + 1))]

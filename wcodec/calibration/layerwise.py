@@ -1,4 +1,4 @@
-"""One stage of a network rounded: with error feedback, aimed at what the original computed (GPTAQ, Li et al. 2025)."""
+"""Rounding layer by layer with error feedback, towards what the original computes (GPTAQ, Li et al. 2025)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.calibration.activations import Rows
 from wcodec.calibration.gptq import Float32, correct_for_drift, damp, feedback_matrix, gptq_round
 from wcodec.calibration.hessian import Hessian, accumulate_hessians, split_inputs
 from wcodec.calibration.session import CalibrationSession, record_group, record_groups, record_originals, split_passes
 
-Rows = tuple[Float32, ...]
-
 
 @dataclass(frozen=True)
 class RoundedWeight:
-    """A kernel in steps, moved by feedback, not rounded yet.
+    """A weight in steps, after error feedback and before rounding.
 
-    index: place in `model.weights`; path: the variable's.
-    values: float32[shape of the kernel].
+    index:  its position in `model.weights`; path: its name in Keras.
+    values: float32[shape of the weight].
     """
 
     index: int
@@ -35,8 +34,25 @@ class RoundedWeight:
 
     @property
     def weights(self) -> Float32:
-        """What the kernel becomes."""
+        """The rounded weight."""
         return self.levels * np.float32(self.step)
+
+
+def round_all(session: CalibrationSession, steps: Mapping[int, float], damping: float) -> list[RoundedWeight]:
+    """Put rounded weights into the network, one layer group after another, and return them.
+
+    The groups of one pass meet the outputs of the earlier passes, rounded.
+    steps: by index in `model.weights`.
+    """
+    found: list[RoundedWeight] = []
+    for numbers in split_passes(session):
+        rows = record_groups(session, numbers) if numbers[0] and len(numbers) > 1 else {}
+        for number in numbers:
+            now: Iterable[Rows] | None = rows.pop(number, None)
+            if now is None and numbers[0] and session.groups[number].recorded:
+                now = record_group(session, number)
+            found += round_group(session, number, steps, damping, now)
+    return found
 
 
 def round_group(
@@ -45,65 +61,39 @@ def round_group(
     steps: Mapping[int, float],
     damping: float,
     rows: Iterable[Rows] | None = None,
-) -> tuple[RoundedWeight, ...]:
-    """Put rounded weights into the network for one stage, given those that are rounded already.
+) -> list[RoundedWeight]:
+    """The same for one layer group, given those that are rounded already.
 
-    steps: by place in `model.weights`.
-    rows:  that meet the stage's kernels now; None: those of the original, where nothing before it is rounded.
+    rows: that the kernels multiply now; None: those of the original network, where nothing before it is rounded.
     """
-    group = session.groups[number]
-    moved = _round_kernels(session, number, steps, damping, rows)
-    found = tuple(
-        RoundedWeight(kernel.index, kernel.variable.path, steps[kernel.index], values)
-        for kernel, values in zip(group.kernels, moved, strict=True)
-    )
+    group, most = session.groups[number], session.config.max_inputs
+    if group.recorded is None:
+        values = [_in_steps(kernel.original, steps[kernel.index]) for kernel in group.kernels]
+    else:
+        originals = record_originals(session, number)
+        now, before = (originals, None) if rows is None else (rows, originals)
+        values = []
+        hessians = accumulate_hessians(group.recorded.ops, now, before, most)
+        for kernel, op, parts in zip(group.kernels, group.recorded.ops, hessians, strict=True):
+            matrix, step = op.as_matrix(kernel.original), steps[kernel.index]
+            rounded = [
+                _round_matrix(matrix[inputs], part, step, damping)
+                for inputs, part in zip(split_inputs(op, most), parts, strict=True)
+            ]
+            values.append(op.as_kernel(np.concatenate(rounded)))
+    found = [
+        RoundedWeight(kernel.index, kernel.path, steps[kernel.index], array)
+        for kernel, array in zip(group.kernels, values, strict=True)
+    ]
     for kernel, one in zip(group.kernels, found, strict=True):
         kernel.variable.assign(one.weights)
     return found
 
 
-def round_all(session: CalibrationSession, steps: Mapping[int, float], damping: float) -> list[RoundedWeight]:
-    """The same for all stages in turn. Those of a group meet what the groups before them, rounded, give."""
-    found: list[RoundedWeight] = []
-    for numbers in split_passes(session):
-        now = record_groups(session, numbers) if numbers[0] and len(numbers) > 1 else {}
-        for number in numbers:
-            group, rows = session.groups[number], now.pop(number, None)
-            if rows is None and numbers[0] and group.layer is not None:
-                found += round_group(session, number, steps, damping, record_group(session, group))
-            else:
-                found += round_group(session, number, steps, damping, rows)
-    return found
-
-
-def _round_kernels(
-    session: CalibrationSession, number: int, steps: Mapping[int, float], damping: float, rows: Iterable[Rows] | None
-) -> list[Float32]:
-    """The latents of a stage's kernels, in their own shapes."""
-    group = session.groups[number]
-    if group.layer is None:
-        return [_in_steps(kernel.original, steps[kernel.index]) for kernel in group.kernels]
-    originals = record_originals(session, number)
-    seen = (
-        accumulate_hessians(group.ops, originals, None)
-        if rows is None
-        else accumulate_hessians(group.ops, rows, originals)
-    )
-    found = []
-    for kernel, op, parts in zip(group.kernels, group.ops, seen, strict=True):
-        matrix = op.matrix(kernel.original)
-        moved = [
-            _round_matrix(matrix[inputs], part, steps[kernel.index], damping)
-            for inputs, part in zip(split_inputs(op), parts, strict=True)
-        ]
-        found.append(op.kernel(np.concatenate(moved)))
-    return found
-
-
-def _round_matrix(weights: Float32, seen: Hessian, step: float, damping: float) -> Float32:
-    power = damp(seen.power, damping)
-    target = weights if seen.drift is None else correct_for_drift(weights, power, seen.drift)
-    return gptq_round(_in_steps(target, step), feedback_matrix(power))
+def _round_matrix(weights: Float32, hessian: Hessian, step: float, damping: float) -> Float32:
+    h = damp(hessian.h, damping)
+    target = weights if hessian.cross is None else correct_for_drift(weights, h, hessian.cross)
+    return gptq_round(_in_steps(target, step), feedback_matrix(h))
 
 
 def _in_steps(weights: Float32, step: float) -> Float32:

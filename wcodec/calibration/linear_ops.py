@@ -1,7 +1,7 @@
-"""Where a network multiplies its inputs by a weight: for each kind of layer, which rows of inputs meet the kernel.
+"""The linear operations of layers: which rows of inputs a kernel multiplies, for each kind of layer.
 
-A site turns a kernel into a matrix [inputs, units], and the arguments of a call into the rows that meet it. Kernels
-without a site (embeddings, depthwise and transposed convolutions, layers of the user's own) are rounded plainly.
+A linear operation turns a kernel into a matrix [inputs, units], and the arguments of a call into rows of inputs.
+Kernels without one (embeddings, depthwise and transposed convolutions, the user's own layers) are rounded plainly.
 """
 
 from __future__ import annotations
@@ -15,49 +15,48 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.layout import Value
-from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.keras_backend import Arguments, keras
 
 if TYPE_CHECKING:
     from keras import Layer, Variable
 
 
-def count_inputs(op: LinearOp) -> int:
-    """Rows of the site's matrix."""
-    return math.prod(op.variable.shape[axis] for axis in op.order[: op.inputs])
-
-
 Float32 = npt.NDArray[np.float32]
-Arguments = tuple[object, ...]
-Rows = Callable[[Arguments, int, np.random.Generator], Float32]
+InputRows = Callable[[Arguments, int, np.random.Generator], Float32]
 
 
 @dataclass(frozen=True)
 class LinearOp:
-    """A kernel and the rows that meet it.
+    """A kernel and the rows that it multiplies.
 
-    rows:   (positional arguments of a call, most rows, randomness) -> float32[rows, inputs].
-    order:  the kernel's axes, those of the inputs first.
-    inputs: how many of those axes are inputs.
+    input_rows: (positional arguments of a call, most rows, random generator) -> float32[rows, inputs].
+    order:      the kernel's axes, those of the inputs first.
+    input_axes: how many of those axes are inputs.
     """
 
     variable: Variable
-    rows: Rows
+    input_rows: InputRows
     order: tuple[int, ...]
-    inputs: int
+    input_axes: int
 
-    def matrix(self, kernel: npt.NDArray[Value]) -> npt.NDArray[Value]:
-        """The kernel as [inputs, units]. Inverse: `kernel`."""
+    @property
+    def inputs(self) -> int:
+        """Rows of `as_matrix`."""
+        return math.prod(self.variable.shape[axis] for axis in self.order[: self.input_axes])
+
+    def as_matrix(self, kernel: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """The kernel as [inputs, units]. Inverse: `as_kernel`."""
         turned = kernel.transpose(self.order)
-        return np.ascontiguousarray(turned.reshape(math.prod(turned.shape[: self.inputs]), -1))
+        return np.ascontiguousarray(turned.reshape(math.prod(turned.shape[: self.input_axes]), -1))
 
-    def kernel(self, matrix: Float32) -> Float32:
-        """Inverse: `matrix`."""
+    def as_kernel(self, matrix: Float32) -> Float32:
+        """Inverse: `as_matrix`."""
         shape = tuple(self.variable.shape[axis] for axis in self.order)
         return np.ascontiguousarray(matrix.reshape(shape).transpose(np.argsort(self.order)))
 
 
 def find_linear_ops(layer: Layer) -> tuple[LinearOp, ...]:
-    """The sites of one layer of Keras' own (not of layers inside it), in the order of its weights."""
+    """The linear operations of one of Keras' own layers (not of layers inside it), in the order of its weights."""
     own = type(layer).__module__.startswith("keras.") and not getattr(layer, "quantization_mode", None)
     match type(layer).__name__ if own else None:
         case "Dense":
@@ -80,12 +79,12 @@ def find_linear_ops(layer: Layer) -> tuple[LinearOp, ...]:
     return ()
 
 
-def _make_op(variable: Variable, rows: Rows, inputs: int) -> tuple[LinearOp, ...]:
-    """A site whose kernel has its inputs first; nothing where the kernel is computed (LoRA) and not a variable."""
+def _make_op(variable: Variable, rows: InputRows, input_axes: int) -> tuple[LinearOp, ...]:
+    """An operation whose kernel has its inputs first; none where the kernel is computed (LoRA) and not a variable."""
     if not isinstance(variable, keras().Variable):
         return ()
     dims = len(variable.shape)
-    return (LinearOp(variable, rows, tuple(range(dims)), inputs % dims),)
+    return (LinearOp(variable, rows, tuple(range(dims)), input_axes % dims),)
 
 
 def _make_einsum_op(layer: Layer) -> tuple[LinearOp, ...]:

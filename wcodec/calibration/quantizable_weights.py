@@ -1,118 +1,165 @@
-"""Which of a network's weights are rounded, in which order, and by which steps."""
+"""The weights of a network, one object each: index, linear operation, and the tensors of the file that hold it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.calibration.batch_norm import find_batch_norms
 from wcodec.calibration.linear_ops import LinearOp, find_linear_ops
 from wcodec.codec.dequantization import round_step
 from wcodec.codec.entropy import context
 from wcodec.container.wire import MAX_LEVEL
-from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.weight_mapping import Places
+from wcodec.evaluation.keras_backend import list_created_weights, list_layers, read_values
+from wcodec.model import TunedTensor
 
 if TYPE_CHECKING:
     from keras import Layer, Model, Variable
 
-
 Float32 = npt.NDArray[np.float32]
+Kind = Literal["kernel", "vector", "statistic", "other"]
 
-NORMALIZATIONS: Final = (
-    "Normalization",
-    "BatchNormalization",
-    "LayerNormalization",
-    "GroupNormalization",
-    "RMSNormalization",
+NORMALIZATIONS: Final = frozenset(
+    {"Normalization", "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization"}
 )
-"""Layers whose weights of any shape are kept: statistics and gains."""
-GROWTH: Final = 0.25
-"""Steps grow with this power of a tensor's number of weights."""
+"""Layers whose weights, of any shape, are statistics and gains, never kernels."""
+FLOATS: Final = ("float32", "float16", "bfloat16", "float64")
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """A weight of two or more dimensions.
+class Weight:
+    """One weight of a network.
 
-    index:    its place in `model.weights`.
-    original: its values.
-    layer:    the layer that multiplies by it, with its site; None where it is rounded plainly.
+    index:    its position in `model.weights`.
+    kind:     "kernel": a float weight of two or more dimensions; no bias, gain or statistic. "vector": another float32
+              weight that a layer created to be trained, those of frozen layers too. "statistic": a moving mean or
+              variance that may change. "other": everything else.
+    original: its values as float32 when the table was made.
+    layer:    the layer that multiplies by a kernel, with its linear operation; None where it is rounded plainly.
+    names:    of the file's tensors that hold it; none where it was changed in loading.
     """
 
     index: int
     variable: Variable
+    kind: Kind
     original: Float32
     layer: Layer | None
     op: LinearOp | None
+    names: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The name that Keras gives it."""
+        return str(self.variable.path)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training may change it: a float32 kernel or vector."""
+        return self.kind in ("kernel", "vector") and str(self.variable.dtype) == "float32"
 
 
-def list_layers(model: Model) -> list[Layer]:
-    """Every layer inside the network, however deep, once."""
-    return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
+@dataclass(frozen=True)
+class WeightTable:
+    """The weights of a network.
 
-
-def find_kernels(model: Model, exact: Places = frozenset()) -> tuple[Kernel, ...]:
-    """What is rounded, in the order of `model.weights`: float kernels, no biases, gains or statistics.
-
-    exact: places of what stays as it is.
+    weights:     those that may change, in the order of `model.weights`; what the recipe codes exactly is not there.
+    batch_norms: the layers whose moving statistics may change.
+    names:       of the file's tensors, by index in `model.weights`; exact: of the tensors that stay as they are.
     """
+
+    weights: tuple[Weight, ...]
+    batch_norms: tuple[Layer, ...]
+    names: Mapping[int, tuple[str, ...]]
+    exact: tuple[str, ...] = ()
+
+    @property
+    def kernels(self) -> tuple[Weight, ...]:
+        """What is rounded with feedback."""
+        return tuple(one for one in self.weights if one.kind == "kernel")
+
+    @property
+    def statistics(self) -> tuple[Weight, ...]:
+        """The moving means and variances."""
+        return tuple(one for one in self.weights if one.kind == "statistic")
+
+    @property
+    def trainable(self) -> tuple[Weight, ...]:
+        """The float32 kernels and vectors."""
+        return tuple(one for one in self.weights if one.trainable)
+
+    def restore_kernels(self) -> None:
+        """Give every kernel its original values."""
+        for one in self.kernels:
+            one.variable.assign(one.original)
+
+    def by_name(self, values: Mapping[int, TunedTensor]) -> dict[str, TunedTensor]:
+        """`values` by the names of the file's tensors instead of indices; weights without a name are left out."""
+        return {name: tuned for index, tuned in values.items() for name in self.names.get(index, ())}
+
+
+def make_weight_table(
+    model: Model, names: Mapping[int, tuple[str, ...]] | None = None, exact: Collection[str] = ()
+) -> WeightTable:
+    """The table of a network with its original weights.
+
+    names: of the file's tensors, see `weight_mapping.tensor_names`; exact: tensors that stay as they are.
+    """
+    names = names or {}
+    fixed = {index for index, of_weight in names.items() if not set(exact).isdisjoint(of_weight)}
     ops: dict[int, tuple[Layer, LinearOp]] = {}
-    kept: set[int] = set()
+    no_kernels: set[int] = set()
     for layer in list_layers(model):
         if type(layer).__name__ in NORMALIZATIONS or getattr(layer, "quantization_mode", None):
-            kept |= {id(weight) for weight in layer.weights}
+            no_kernels |= {id(weight) for weight in layer.weights}
         ops |= {id(op.variable): (layer, op) for op in find_linear_ops(layer)}
-    found = []
-    for index, variable in enumerate(model.weights):
-        if index in exact:
-            continue
-        is_float = str(variable.dtype) in ("float32", "float16", "bfloat16", "float64")
-        if is_float and len(variable.shape) >= 2 and not variable.name.endswith("bias") and id(variable) not in kept:
-            layer, op = ops.get(id(variable), (None, None))
-            found.append(Kernel(index, variable, read_values(variable), layer, op))
-    return tuple(found)
+    batch_norms = find_batch_norms(model, fixed)
+    moving = {id(weight) for layer in batch_norms for weight in (layer.moving_mean, layer.moving_variance)}
+    created = {id(weight) for weight in list_created_weights(model)}
+
+    def kind_of(variable: Variable) -> Kind:
+        dtype = str(variable.dtype)
+        matrix = len(variable.shape) >= 2 and not variable.name.endswith("bias") and id(variable) not in no_kernels
+        if matrix and dtype in FLOATS:
+            return "kernel"
+        if id(variable) in moving:
+            return "statistic"
+        return "vector" if id(variable) in created and dtype == "float32" else "other"
+
+    weights = (
+        Weight(index, variable, kind_of(variable), read_values(variable), *ops.get(id(variable), (None, None)))
+        for index, variable in enumerate(model.weights)
+        if index not in fixed
+    )
+    exact_tensors = tuple(sorted(name for index in fixed for name in names[index]))
+    return WeightTable(tuple(weights), tuple(batch_norms), names, exact_tensors)
 
 
-def find_trainable(model: Model, exact: Places = frozenset()) -> list[int]:
-    """Places of the float32 weights that a layer made to be learned, those of frozen layers too; no statistics.
+def initial_steps(
+    kernels: Sequence[Weight], scale: float, factors: Sequence[float] | None = None, exponent: float = 0.25
+) -> dict[int, float]:
+    """Steps in units of the weights, as a file stores them, by index: `scale` times the rms for the largest kernel.
 
-    exact: see `kernels_of`.
-    """
-    made = {id(weight) for layer in list_layers(model) for weight in layer._trainable_variables}
-    every = enumerate(model.weights)
-    return [i for i, one in every if id(one) in made and str(one.dtype) == "float32" and i not in exact]
-
-
-def read_values(variable: Variable) -> Float32:
-    """The values as float32."""
-    values: Float32 = keras().ops.convert_to_numpy(keras().ops.cast(variable, "float32"))
-    return values
-
-
-def initial_steps(kernels: Sequence[Kernel], size: float, factors: Sequence[float] | None = None) -> list[float]:
-    """Steps in units of the weights, as they are stored: `size` times the rms for the largest kernel.
-
-    Errors add up over kernels while bytes go by their number of weights, so large kernels get larger steps. Kernels
-    without feedback get half of it. 0.0 stands for a kernel of zeros.
+    Errors add up over kernels while bytes go with their number of weights, so steps grow with that to the `exponent`.
+    Kernels without feedback get half of it. 0.0 stands for a kernel of zeros.
 
     factors: on the steps, where they were measured.
     """
     largest = max((kernel.original.size for kernel in kernels), default=1)
-    steps = []
+    steps = {}
     for kernel, factor in zip(kernels, factors or itertools.repeat(1.0), strict=False):
         rms = float(np.sqrt(np.square(kernel.original, dtype=np.float64).mean())) if kernel.original.size else 0.0
-        wanted = factor * size * rms * (kernel.original.size / largest) ** GROWTH * (1.0 if kernel.op else 0.5)
-        steps.append(round_step(wanted) if wanted > 0 and np.isfinite(wanted) else 0.0)
+        wanted = factor * scale * rms * (kernel.original.size / largest) ** exponent * (1.0 if kernel.op else 0.5)
+        steps[kernel.index] = round_step(wanted) if wanted > 0 and np.isfinite(wanted) else 0.0
     return steps
 
 
 def estimate_bytes(levels: npt.NDArray[np.int32]) -> int:
-    """Bytes of the levels as a file has them, or a little more: the fastest of its coders' ways."""
+    """Bytes of the levels in a file, or a little more: those of the fastest context coder."""
     if not levels.size:
         return 0
     matrix = np.clip(levels, -MAX_LEVEL, MAX_LEVEL).reshape(-1, levels.shape[-1])

@@ -1,44 +1,94 @@
-"""What `encode --data` asks for."""
+"""What the user asks of an encoding that runs the model, and the model with its data once they are opened."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_weights import CodebookRequest
+from wcodec.calibration.quantizable_weights import WeightTable, make_weight_table
+from wcodec.calibration.session import CalibrationSession, prepare_session
+from wcodec.evaluation.datasets import load_examples
+from wcodec.evaluation.examples import Examples, hold_out
+from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.weight_mapping import tensor_names
+from wcodec.modelfiles import open_model
+from wcodec.planning.allocation import exact_names
 from wcodec.planning.recipe import Recipe
+
+if TYPE_CHECKING:
+    from keras import Model
 
 MAX_FITTED: Final = 2000
 """Inputs for rounding with feedback: more do not change its result."""
 
 
 @dataclass(frozen=True)
-class CalibrationRequest:
-    """What the user asked of a calibrated encoding.
+class LearningRequest:
+    """The options of calibration, of training with and without labels, of the methods, and of sweeps.
 
-    data:     where the inputs are, see `data.load`; labels are used to measure only.
-    max_drop: points of accuracy that may be lost.
-    max_kl:   nats by which the answers may diverge.
-    min_agreement: percent of the choices that stay.
-    most_bytes:    of the file. With it the best answers for the bytes are looked for, not the fewest bytes.
-    sharing:  codebooks that were asked for, in place of steps; then nothing is trained.
-    recipe:   what it codes exactly stays as it is.
-    steps:    of training; None: as many as fit into `seconds`, 0: none.
+    data:      where the examples are, see `datasets.load_examples`. Calibration uses labels to measure only.
+    budget:    what may be lost on held-out examples; its bytes are of the file.
+    steps:     of training without labels; None: as many as fit into `seconds`, 0: none.
+    epochs:    of training with labels.
+    seconds:   for all of it.
+    resume:    continue where an earlier training was ended; state: the file that holds it.
+    codebooks: in place of steps; then nothing is trained.
+    recipe:    what it codes exactly stays as it is.
+    limit, rescale: see `load_examples`; architecture, imports, unsafe: see `load_model`.
     """
 
     data: str
-    max_drop: float | None = 0.5
-    max_kl: float | None = None
-    min_agreement: float | None = None
-    most_bytes: int | None = None
+    budget: AccuracyBudget = field(default_factory=lambda: AccuracyBudget(drop=0.5))
     steps: int | None = None
+    epochs: int = 0
     seconds: float = 120.0
+    resume: bool = False
+    state: Path | None = None
+    codebooks: CodebookRequest | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
     limit: int | None = None
     rescale: float | None = None
     architecture: str | None = None
     imports: Sequence[str] = ()
     unsafe: bool = False
-    seed: int = 0
-    sharing: CodebookRequest | None = None
-    recipe: Recipe = field(default_factory=Recipe)
+
+    def load(self, path: Path) -> Model:
+        """The network in a file, uncompiled."""
+        return load_model(path, architecture=self.architecture, imports=self.imports, unsafe=self.unsafe)
+
+
+@dataclass(frozen=True)
+class OpenedSession:
+    """A network with its data. learning: the examples that are not held out; notes: sentences on the examples."""
+
+    request: LearningRequest
+    model: Model
+    table: WeightTable
+    learning: Examples
+    held_out: Examples
+    notes: tuple[str, ...]
+
+    def prepare(self, most: int) -> CalibrationSession:
+        """Ready to calibrate on at most this many examples."""
+        return prepare_session(
+            self.model, self.learning, self.held_out, most=most, seed=self.request.seed, table=self.table
+        )
+
+
+def open_session(source: Path, request: LearningRequest) -> OpenedSession:
+    """Load the network of `source` and the data, name its weights as the file does, and hold out examples.
+
+    Raises: RecipeError, ModelFileError, UnsupportedError.
+    """
+    model = request.load(source)
+    examples = load_examples(request.data, model_inputs(model), rescale=request.rescale, limit=request.limit)
+    with open_model(source) as file:
+        table = make_weight_table(model, tensor_names(model, file), exact_names(file, request.recipe))
+    learning, held_out = hold_out(examples)
+    count = f"{held_out.count:,} of {examples.count:,} examples are held out to measure on"
+    return OpenedSession(request, model, table, learning, held_out, (*examples.notes, count))

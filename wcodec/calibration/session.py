@@ -1,4 +1,4 @@
-"""A network on the bench: its kernels in stages, the inputs that show what they do, and the answers to keep."""
+"""A calibration session: the network, its kernels in layer groups, the inputs, and the outputs to keep."""
 
 from __future__ import annotations
 
@@ -6,238 +6,219 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.calibration.activations import Float32, RecordedLayer, record_all_rows, record_rows
-from wcodec.calibration.batch_norm import find_batch_norms, reestimate
-from wcodec.calibration.hooks import count_calls
-from wcodec.calibration.linear_ops import LinearOp, count_inputs
-from wcodec.calibration.quantizable_weights import Kernel, find_kernels, read_values
+from wcodec.calibration.activations import (
+    Float32,
+    RecordedLayer,
+    Rows,
+    count_calls,
+    record_all_rows,
+    record_rows,
+)
+from wcodec.calibration.batch_norm import reestimate
+from wcodec.calibration.config import CalibrationConfig
+from wcodec.calibration.quantizable_weights import Weight, WeightTable, make_weight_table
 from wcodec.errors import RecipeError
-from wcodec.evaluation.examples import Batches, Examples
+from wcodec.evaluation.examples import Batches, Examples, spread_evenly
 from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.keras_backend import read_values
 from wcodec.evaluation.metrics import Outputs, kl_divergence
-from wcodec.evaluation.weight_mapping import Places
 
 if TYPE_CHECKING:
     from keras import Layer, Model
 
-
-BATCH: Final = (4, 500)
-"""Fewest and most examples in a batch: layers that are watched run one by one, and take nearly as long for few."""
-NUMBERS: Final = 400_000
-"""Numbers in the inputs of a batch, between those bounds."""
-NORMALIZING: Final = 4000
-"""Examples for the statistics of BatchNormalization."""
-MAX_HELD_OUT: Final = 2000
-PASSES: Final = 24
-"""Runs of the network for one attempt: stages of deeper ones are looked at together, in groups."""
-ROWS_EACH: Final = 40
-"""Rows for an input of a kernel that are enough for its moments, and"""
-EXAMPLES: Final = 1000
-"""examples that they should come from: with half of them inverted_residual (zoo) is 10 % further from the original."""
-PROBED: Final = 8
-"""Examples by which rows are counted."""
-REMEMBERED: Final = 1 << 29
-"""Bytes of original rows that are kept from one attempt to the next."""
+Statistics = tuple[Float32, Float32]
+"""Moving means and variances of a layer."""
 
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Kernels that are rounded together: those of one layer, or one that has no feedback (no layer, no sites).
+    """Kernels that are rounded together: those of one layer, or one that is rounded without feedback.
 
-    calls:   of the layer, for a batch; batches: how many of those fitted to show enough rows.
+    recorded: the layer whose inputs give the Hessians of the kernels; None without feedback.
     """
 
-    kernels: tuple[Kernel, ...]
-    layer: Layer | None
-    ops: tuple[LinearOp, ...]
-    calls: int
-    batches: int
-
-    @property
-    def recorded(self) -> list[RecordedLayer]:
-        """What to watch for its rows, if anything."""
-        return [RecordedLayer(self.layer, self.ops, self.calls, self.batches)] if self.layer else []
+    kernels: tuple[Weight, ...]
+    recorded: RecordedLayer | None
 
 
 @dataclass(frozen=True)
 class CalibrationSession:
-    """What every attempt needs.
+    """What every trial needs.
 
-    fitting:     inputs for the moments; normalizing: for the statistics of BatchNormalization.
-    held_out:    inputs to judge by, and the original's outputs for them.
-    exact:       places of weights that stay as they are.
-    remembered:  rows that meet a stage's kernels in the original, by its number.
-    usual:       statistics taken anew of the original, by the number of batches; see `settle`.
+    fitting:         inputs for the Hessians; normalizing: for the statistics of BatchNormalization.
+    held_out:        examples to measure on; outputs: those of the original network for them.
+    cached_rows:     rows that the kernels of a group multiply in the original, by its number.
+    cached_statistics: statistics of the original's BatchNormalization on `normalizing`, once they are known.
     """
 
     model: Model
-    kernels: tuple[Kernel, ...]
+    table: WeightTable
     groups: tuple[LayerGroup, ...]
-    batch_norms: list[Layer]
     fitting: Batches
     normalizing: Batches
     held_out: Examples
     outputs: tuple[Outputs, ...]
     seed: int
-    exact: Places = frozenset()
-    remembered: dict[int, list[tuple[Float32, ...]]] = field(default_factory=dict)
-    usual: dict[int, list[tuple[Float32, Float32]]] = field(default_factory=dict)
+    config: CalibrationConfig
+    cached_rows: dict[int, list[Rows]] = field(default_factory=dict)
+    cached_statistics: list[Statistics] = field(default_factory=list)
+
+    @property
+    def kernels(self) -> tuple[Weight, ...]:
+        """What is rounded."""
+        return self.table.kernels
 
 
 def prepare_session(
-    model: Model, examples: Examples, *, most: int, seed: int = 0, exact: Places = frozenset()
+    model: Model,
+    learning: Examples,
+    held_out: Examples,
+    *,
+    most: int,
+    seed: int = 0,
+    table: WeightTable | None = None,
+    config: CalibrationConfig | None = None,
 ) -> CalibrationSession:
-    """Split the examples (a fifth, at most 2,000, is kept apart) and look at the network once.
+    """Look at the network once; it must have its original weights.
 
-    most: examples for the moments; exact: places of weights that stay as they are.
-    Raises: RecipeError for fewer than ten examples, or a network without kernels.
+    learning, held_out: see `examples.hold_out`; most: examples of `learning` for the Hessians.
+    table: of its weights; what the table leaves out stays as it is.
+    Raises: RecipeError for a network without kernels.
     """
-    if examples.count < 10:
-        raise RecipeError(f"calibration: expected 10 examples or more, got {examples.count}")
-    kernels = find_kernels(model, exact)
-    if not kernels:
+    config = config or CalibrationConfig()
+    table = table or make_weight_table(model)
+    if not table.kernels:
         raise RecipeError(f"{model.name}: expected weights of two or more dimensions, found none")
-    apart = _spread_evenly(np.arange(examples.count), min(examples.count // 5, MAX_HELD_OUT))
-    others = np.setdiff1d(np.arange(examples.count), apart)
-    labels = None if examples.labels is None else examples.labels[apart]
-    held_out = Examples(tuple(array[apart] for array in examples.inputs), labels)
-    fitting = _make_batches(examples, _spread_evenly(others, most))
+    fitting = _make_batches(learning, most, config)
     return CalibrationSession(
         model=model,
-        kernels=kernels,
-        groups=tuple(_make_groups(model, kernels, fitting)),
-        batch_norms=find_batch_norms(model, exact),
+        table=table,
+        groups=tuple(_make_groups(model, table.kernels, fitting, config)),
         fitting=fitting,
-        normalizing=_make_batches(examples, _spread_evenly(others, NORMALIZING)),
+        normalizing=_make_batches(learning, config.batch_norm_examples, config),
         held_out=held_out,
         outputs=compute_outputs(model, held_out),
         seed=seed,
-        exact=exact,
+        config=config,
     )
 
 
 def split_passes(session: CalibrationSession) -> list[list[int]]:
-    """The stages by number, in at most about PASSES groups of neighbours."""
-    size = -(-len(session.groups) // PASSES)
-    return [list(range(start, min(start + size, len(session.groups)))) for start in range(0, len(session.groups), size)]
+    """The numbers of the layer groups, in about `config.passes` runs of neighbours at most."""
+    count = len(session.groups)
+    size = -(-count // session.config.passes)
+    return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
-def record_group(session: CalibrationSession, group: LayerGroup) -> Iterator[tuple[Float32, ...]]:
-    """The rows that meet a stage's kernels, batch by batch, with the network's weights as they are now."""
-    batches = session.fitting[: group.batches]
-    return record_rows(session.model, group.layer, group.ops, batches, group.calls, session.seed)
+def record_group(session: CalibrationSession, number: int) -> Iterator[Rows]:
+    """The rows that the kernels of a group multiply, batch by batch, with the network's weights as they are now."""
+    recorded = session.groups[number].recorded
+    if recorded is None:
+        return iter(())
+    return record_rows(session.model, recorded, session.fitting, session.seed, session.config)
 
 
-def record_groups(session: CalibrationSession, numbers: Sequence[int]) -> dict[int, list[tuple[Float32, ...]]]:
-    """The same of several stages by number, from one run of the network; of the first ones where there is no room."""
-    groups = [number for number in numbers if session.groups[number].layer]
-    recorded = [one for number in groups for one in session.groups[number].recorded]
-    found = record_all_rows(session.model, recorded, session.fitting, session.seed, REMEMBERED)
-    return dict(zip(groups, found, strict=False))
+def record_groups(session: CalibrationSession, numbers: Sequence[int]) -> dict[int, list[Rows]]:
+    """The same for several groups by number, from one run of the network; for the first ones where memory ends."""
+    known = {number: one for number in numbers if (one := session.groups[number].recorded)}
+    config = session.config
+    found = record_all_rows(
+        session.model, list(known.values()), session.fitting, session.seed, config.cache_bytes, config
+    )
+    return dict(zip(known, found, strict=False))
 
 
-def record_originals(session: CalibrationSession, number: int) -> list[tuple[Float32, ...]]:
-    """The same with the weights of the original, which are put in for the time; remembered where there is room."""
-    if number in session.remembered:
-        return session.remembered[number]
-    model, now = session.model, session.model.get_weights()
-    for kernel in session.kernels:
-        kernel.variable.assign(kernel.original)
-    if not session.remembered:
-        session.remembered.update(record_groups(session, range(len(session.groups))))
-        session.remembered[-1] = []  # so that this is tried once
-    rows = session.remembered.get(number) or list(record_group(session, session.groups[number]))
-    model.set_weights(now)
+def record_originals(session: CalibrationSession, number: int) -> list[Rows]:
+    """The rows of a group in the original network, whose weights are put in for the time; cached while memory lasts."""
+    if number in session.cached_rows:
+        return session.cached_rows[number]
+    now = session.model.get_weights()
+    session.table.restore_kernels()
+    if not session.cached_rows:
+        session.cached_rows.update(record_groups(session, range(len(session.groups))))
+        session.cached_rows[-1] = []  # so that this is tried once
+    rows = session.cached_rows.get(number) or list(record_group(session, number))
+    session.model.set_weights(now)
     return rows
 
 
-def choose_batch_norm(session: CalibrationSession, batches: Batches) -> None:
-    """Give BatchNormalization the statistics with which inputs kept apart are answered best.
+def choose_batch_norm(session: CalibrationSession) -> None:
+    """Give BatchNormalization the statistics with which the outputs for held-out inputs stay closest.
 
-    Those it has; those moved as far as the batches' own move from the original's weights; the batches' own. The last
-    are the best where much was rounded, unless what the original kept in training is other than what inputs show.
+    The candidates: those it has; those moved as far as the batches' own move from the original's weights; the batches'
+    own. The last are best where much was rounded, unless the original's statistics differ from what the inputs show.
     """
-    model, layers = session.model, session.batch_norms
+    model, layers = session.model, session.table.batch_norms
     if not layers:
         return
     kept = _read_statistics(layers)
-    if len(batches) not in session.usual:
+    if not session.cached_statistics:
         now = model.get_weights()
-        for kernel in session.kernels:
-            kernel.variable.assign(kernel.original)
-        reestimate(model, layers, batches)
-        session.usual[len(batches)] = _read_statistics(layers)
+        session.table.restore_kernels()
+        reestimate(model, layers, session.normalizing)
+        session.cached_statistics.extend(_read_statistics(layers))
         model.set_weights(now)
-    reestimate(model, layers, batches)
-    anew = _read_statistics(layers)
-    moved = [_shift(*three) for three in zip(kept, session.usual[len(batches)], anew, strict=True)]
-    ranked = []
-    for statistics in (kept, moved, anew):
+    reestimate(model, layers, session.normalizing)
+    measured = _read_statistics(layers)
+    shifted = [_shift(*three) for three in zip(kept, session.cached_statistics, measured, strict=True)]
+    kls = []
+    for statistics in (kept, shifted, measured):
         _assign_statistics(layers, statistics)
-        ranked.append(kl_divergence(compute_outputs(model, session.held_out), session.outputs))
-    _assign_statistics(layers, (kept, moved, anew)[int(np.argmin(ranked))])
+        kls.append(kl_divergence(compute_outputs(model, session.held_out), session.outputs))
+    _assign_statistics(layers, (kept, shifted, measured)[int(np.argmin(kls))])
 
 
-Statistics = tuple[Float32, Float32]
-"""Means and variances of a layer."""
+def _shift(kept: Statistics, before: Statistics, after: Statistics) -> Statistics:
+    grown = np.divide(after[1], before[1], out=np.ones_like(kept[1]), where=before[1] > 0)
+    return kept[0] + (after[0] - before[0]), np.where(before[1] > 0, kept[1] * grown, after[1])
 
 
-def _shift(kept: Statistics, usual: Statistics, anew: Statistics) -> Statistics:
-    grown = np.divide(anew[1], usual[1], out=np.ones_like(kept[1]), where=usual[1] > 0)
-    return kept[0] + (anew[0] - usual[0]), np.where(usual[1] > 0, kept[1] * grown, anew[1])
-
-
-def _assign_statistics(layers: list[Layer], statistics: list[Statistics]) -> None:
+def _assign_statistics(layers: Sequence[Layer], statistics: list[Statistics]) -> None:
     for layer, (mean, variance) in zip(layers, statistics, strict=True):
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(variance)
 
 
-def _read_statistics(layers: list[Layer]) -> list[Statistics]:
+def _read_statistics(layers: Sequence[Layer]) -> list[Statistics]:
     return [(read_values(layer.moving_mean), read_values(layer.moving_variance)) for layer in layers]
 
 
-def _make_groups(model: Model, kernels: tuple[Kernel, ...], fitting: Batches) -> Iterator[LayerGroup]:
-    """Kernels of one layer together, in order. A layer that is not called has no feedback."""
-    grouped: dict[int, list[Kernel]] = {}
+def _make_groups(
+    model: Model, kernels: tuple[Weight, ...], fitting: Batches, config: CalibrationConfig
+) -> Iterator[LayerGroup]:
+    """The kernels of each layer together, in order. A layer that is not called has no feedback."""
+    grouped: dict[int, list[Weight]] = {}
     for kernel in kernels:
         grouped.setdefault(id(kernel.layer) if kernel.layer is not None else -kernel.index - 1, []).append(kernel)
-    layers = [group[0].layer for group in grouped.values()]
+    layers = [members[0].layer for members in grouped.values()]
     calls = iter(count_calls(model, [layer for layer in layers if layer is not None], fitting[0]))
-    for group, layer in zip(grouped.values(), layers, strict=True):
-        count = 0 if layer is None else next(calls)
-        ops = tuple(kernel.op for kernel in group if kernel.op is not None)
-        if count:
-            yield LayerGroup(
-                tuple(group), layer, ops, count, _count_batches(model, RecordedLayer(layer, ops, count, 1), fitting)
-            )
-        else:
-            yield LayerGroup(tuple(group), None, (), 0, 0)
+    for members, layer in zip(grouped.values(), layers, strict=True):
+        recorded = None
+        if layer is not None and (count := next(calls)):
+            ops = tuple(kernel.op for kernel in members if kernel.op is not None)
+            recorded = RecordedLayer(layer, ops, count, 1)
+            recorded = RecordedLayer(layer, ops, count, _count_batches(model, recorded, fitting, config))
+        yield LayerGroup(tuple(members), recorded)
 
 
-def _count_batches(model: Model, one: RecordedLayer, fitting: Batches) -> int:
-    """Batches that show a layer ROWS_EACH rows for an input of its kernels, and EXAMPLES examples."""
-    few = tuple(array[:PROBED] for array in fitting[0])
-    rows = len(record_all_rows(model, [one], [few], 0, sys.maxsize)[0][0][0]) / len(few[0])
-    wanted = max(EXAMPLES, ROWS_EACH * max(map(count_inputs, one.ops)) / rows)
+def _count_batches(model: Model, one: RecordedLayer, fitting: Batches, config: CalibrationConfig) -> int:
+    """Batches that give a layer enough rows, from enough examples."""
+    few = tuple(array[: config.probed_examples] for array in fitting[0])
+    rows = len(record_all_rows(model, [one], [few], 0, sys.maxsize, config)[0][0][0]) / len(few[0])
+    wanted = max(config.min_examples, config.rows_per_input * max(op.inputs for op in one.ops) / rows)
     return min(len(fitting), math.ceil(wanted / len(fitting[0][0])))
 
 
-def _spread_evenly(numbers: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
-    """At most `most` of `numbers`, evenly spread."""
-    if most >= len(numbers):
-        return numbers
-    return numbers[np.linspace(0, len(numbers) - 1, most).round().astype(np.intp)]
-
-
-def _make_batches(examples: Examples, chosen: npt.NDArray[np.intp]) -> Batches:
-    """The chosen examples' inputs in equal batches."""
+def _make_batches(examples: Examples, most: int, config: CalibrationConfig) -> Batches:
+    """The inputs of at most `most` examples, evenly spread, in equal batches."""
+    chosen = spread_evenly(np.arange(examples.count), most)
     numbers = sum(array[0].size for array in examples.inputs)
-    size = min(max(NUMBERS // max(numbers, 1), BATCH[0]), BATCH[1])
-    parts = np.array_split(chosen, -(-len(chosen) // size))
+    fewest, largest = config.batch_examples
+    size = min(max(config.batch_numbers // max(numbers, 1), fewest), largest)
+    parts: list[npt.NDArray[np.intp]] = np.array_split(chosen, -(-len(chosen) // size))
     return [tuple(array[part] for array in examples.inputs) for part in parts]

@@ -1,9 +1,8 @@
-"""Biases, gains and statistics as coarse as the budget allows: in a small file they are a third."""
+"""Biases, gains and statistics, rounded as coarsely as the budget allows: in a small file they are a third."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
@@ -11,78 +10,65 @@ from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.gptq import Float32
 from wcodec.calibration.layerwise import RoundedWeight
 from wcodec.calibration.quality import measure_quality
-from wcodec.calibration.quantizable_weights import estimate_bytes, find_trainable, read_values
+from wcodec.calibration.quantizable_weights import Weight, estimate_bytes
 from wcodec.calibration.session import CalibrationSession
-from wcodec.calibration.trial import CalibrationResult
+from wcodec.calibration.trial import FLOAT_BYTES, CalibrationResult
 from wcodec.codec.dequantization import round_step
-
-PARTS: Final = (2, 3, 4, 6, 9, 12, 24, 48, 96)
-"""Steps tried, as parts of the rms of a vector."""
-WORTH: Final = 0.35
-"""Bytes of kernels go about with this power of one over the divergence: what vectors add to it must be worth it."""
-MOST: Final = 1 / 8
-"""Of the divergence allowed, left to vectors."""
-WRITTEN: Final = 2
-"""Bytes of a number that has no step."""
+from wcodec.evaluation.keras_backend import keep_weights, read_values
 
 
 def quantize_vectors(
     session: CalibrationSession, found: CalibrationResult, budget: AccuracyBudget
 ) -> CalibrationResult:
-    """`found` with its vectors in steps too: those tried with which the answers are the best for the bytes.
+    """`found` with its vectors rounded, too, by those of the tried steps that are best in bytes and quality.
 
     The network must have its original weights, and has them again.
     """
-    model, before = session.model, session.model.get_weights()
-    tried = [found]
-    try:
-        for one in found.latents:
-            model.weights[one.index].assign(one.weights)
-        for index, values in found.statistics:
-            model.weights[index].assign(values)
+    model, tried = session.model, [found]
+    with keep_weights(model):
+        for index, tuned in found.tuned().items():
+            model.weights[index].assign(tuned.values)
         vectors = _list_vectors(session, found)
-        for parts in PARTS if vectors else ():
-            stepped = [_round_vector(*vector, parts) for vector in vectors]
-            for one in stepped:
+        for parts in session.config.vector_steps if vectors else ():
+            rounded = [_round_vector(*vector, parts) for vector in vectors]
+            for one in rounded:
                 model.weights[one.index].assign(one.weights)
-            places = {one.index for one in stepped}
-            saved = sum(WRITTEN * one.values.size - estimate_bytes(one.levels) for one in stepped)
+            indices = {one.index for one in rounded}
+            saved = sum(FLOAT_BYTES * one.values.size - estimate_bytes(one.levels) for one in rounded)
             smaller = replace(
                 found,
-                latents=(*found.latents, *stepped),
-                statistics=tuple(pair for pair in found.statistics if pair[0] not in places),
+                rounded=(*found.rounded, *rounded),
+                statistics=tuple(pair for pair in found.statistics if pair[0] not in indices),
                 quality=measure_quality(session),
                 bytes=found.bytes - saved,
             )
             if budget.allows(smaller):
                 tried.append(smaller)
-    finally:
-        model.set_weights(before)
-    return min(tried, key=lambda one: one.bytes * max(one.kl, 1e-9) ** WORTH)
+    return min(tried, key=lambda one: one.bytes * max(one.kl, 1e-9) ** session.config.bytes_exponent)
 
 
 def reserve_for_vectors(session: CalibrationSession) -> float:
-    """The part of a divergence that kernels should leave to vectors: their part of the numbers, an eighth at most."""
+    """The part of the allowed KL divergence that kernels leave to vectors: their part of the numbers, up to a bound."""
     kernels = sum(kernel.original.size for kernel in session.kernels)
     numbers = sum(int(np.prod(weight.shape)) for weight in session.model.weights)
-    return min(MOST, 1 - kernels / numbers)
+    return min(session.config.max_vector_share, 1 - kernels / numbers)
 
 
-def _list_vectors(session: CalibrationSession, found: CalibrationResult) -> list[tuple[int, str, Float32]]:
-    """Place, path and values, as they are in the network now, of what has no step yet and can have one.
+def _list_vectors(session: CalibrationSession, found: CalibrationResult) -> list[tuple[Weight, Float32]]:
+    """The weights without a step that can have one, with their values in the network now.
 
-    Not variances: those near 0 need to be near 0.
+    Variances cannot: those near 0 need to be near 0.
     """
-    model, rounded = session.model, {one.index for one in found.latents}
-    means = {id(layer.moving_mean) for layer in session.batch_norms}
-    places = {
-        *find_trainable(model, session.exact),
-        *(i for i, weight in enumerate(model.weights) if id(weight) in means),
-    }
-    vectors = [(i, model.weights[i].path, read_values(model.weights[i])) for i in sorted(places - rounded)]
-    return [vector for vector in vectors if vector[2].any()]
+    rounded = {one.index for one in found.rounded}
+    means = {id(layer.moving_mean) for layer in session.table.batch_norms}
+    vectors = [
+        (one, read_values(one.variable))
+        for one in session.table.weights
+        if one.index not in rounded and (one.trainable or id(one.variable) in means)
+    ]
+    return [(one, values) for one, values in vectors if values.any()]
 
 
-def _round_vector(index: int, path: str, values: Float32, parts: int) -> RoundedWeight:
+def _round_vector(weight: Weight, values: Float32, parts: int) -> RoundedWeight:
     step = round_step(float(np.sqrt(np.square(values, dtype=np.float64).mean())) / parts)
-    return RoundedWeight(index, path, step, values / np.float32(step))
+    return RoundedWeight(weight.index, weight.path, step, values / np.float32(step))

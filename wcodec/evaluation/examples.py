@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from wcodec.errors import RecipeError
 
+MAX_HELD_OUT: Final = 2000
+
 Array = npt.NDArray[np.generic]
+Batches = Sequence[tuple[Array, ...]]
 Shape = tuple[int | None, ...]
 
 
@@ -153,4 +157,24 @@ def matches(got: tuple[int, ...], want: Shape) -> bool:
     return len(got) == len(want) and all(w in (None, g) for g, w in zip(got, want, strict=True))
 
 
-Batches = Sequence[tuple[Array, ...]]
+def hold_out(examples: Examples) -> tuple[Examples, Examples]:
+    """The examples to learn from, and those to measure on: a fifth, at most MAX_HELD_OUT, spread evenly.
+
+    Raises: RecipeError for fewer than ten.
+    """
+    if examples.count < 10:
+        raise RecipeError(f"--data: expected 10 examples or more, got {examples.count}")
+    held_out = spread_evenly(np.arange(examples.count), min(examples.count // 5, MAX_HELD_OUT))
+    return _take(examples, np.setdiff1d(np.arange(examples.count), held_out)), _take(examples, held_out)
+
+
+def _take(examples: Examples, rows: npt.NDArray[np.intp]) -> Examples:
+    labels = None if examples.labels is None else examples.labels[rows]
+    return Examples(tuple(array[rows] for array in examples.inputs), labels)
+
+
+def spread_evenly(numbers: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
+    """At most `most` of `numbers`."""
+    if most >= len(numbers):
+        return numbers
+    return numbers[np.linspace(0, len(numbers) - 1, most).round().astype(np.intp)]

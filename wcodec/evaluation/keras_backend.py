@@ -9,11 +9,20 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from wcodec.errors import RecipeError, UnsupportedError
+
+if TYPE_CHECKING:
+    from keras import Layer, Model, Variable
+
+Arguments = tuple[object, ...]
+Call = Callable[[Callable[..., object], Arguments, dict[str, object]], object]
 
 OLDEST: Final = (3, 11, 3)
 """Older versions run code from a model file even in safe mode (CVE-2025-9905)."""
@@ -86,3 +95,42 @@ def tensorflow() -> ModuleType:
     if backend != "tensorflow":
         raise RecipeError(f"tuning: expected Keras to run on tensorflow, got {backend}")
     return importlib.import_module("tensorflow")
+
+
+def read_values(variable: Variable) -> npt.NDArray[np.float32]:
+    """The values of a variable as float32."""
+    values: npt.NDArray[np.float32] = keras().ops.convert_to_numpy(keras().ops.cast(variable, "float32"))
+    return values
+
+
+@contextlib.contextmanager
+def keep_weights(model: Model) -> Iterator[list[npt.NDArray[np.generic]]]:
+    """Restore the weights that the network has now at the end of the block; gives their values."""
+    before: list[npt.NDArray[np.generic]] = model.get_weights()
+    try:
+        yield before
+    finally:
+        model.set_weights(before)
+
+
+# --- what Keras has no public name for -----------------------------------------------------------------------------
+def list_layers(model: Model) -> list[Layer]:
+    """Every layer inside the network, at any depth, once."""
+    return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
+
+
+def list_created_weights(model: Model) -> list[Variable]:
+    """The weights that a layer created to be trained, those of frozen layers too."""
+    return [weight for layer in list_layers(model) for weight in layer._trainable_variables]
+
+
+@contextlib.contextmanager
+def intercept_calls(layer: Layer, call: Call) -> Iterator[None]:
+    """While open, each call of `layer` becomes `call(its own call, positional arguments, named arguments)`."""
+    own = layer.call
+    # Keras tracks attributes that are set the usual way.
+    object.__setattr__(layer, "call", lambda *given, **named: call(own, given, named))
+    try:
+        yield
+    finally:
+        object.__delattr__(layer, "call")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +11,9 @@ import numpy as np
 from wcodec.evaluation.examples import Array
 from wcodec.evaluation.keras_backend import keras
 from wcodec.model import Model as ModelFile
-from wcodec.planning.allocation import exact_names
-from wcodec.planning.recipe import Recipe
 
 if TYPE_CHECKING:
     from keras import Model
-
-Places = frozenset[int]
-"""Of weights, in `model.weights`."""
 
 Print = tuple[tuple[int, ...], bytes]
 
@@ -45,12 +39,6 @@ def tensor_names(model: Model, file: ModelFile) -> dict[int, tuple[str, ...]]:
         elif len(found) == len(indices):
             names |= {index: (name,) for index, name in zip(indices, found, strict=True)}
     return dict(sorted(names.items()))
-
-
-def exact_places(names: Mapping[int, tuple[str, ...]], file: ModelFile, recipe: Recipe) -> Places:
-    """Places of the weights that the recipe codes exactly: they must stay as they are."""
-    exact = exact_names(file, recipe)
-    return frozenset(index for index, named in names.items() if not exact.isdisjoint(named))
 
 
 def _print(values: Array, shape: tuple[int, ...]) -> Print:

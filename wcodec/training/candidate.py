@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.calibration.batch_norm import reestimate
-from wcodec.calibration.quantizable_weights import estimate_bytes, read_values
+from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.codec.dequantization import round_step
 from wcodec.container.dtypes import round_mantissa
 from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.keras_backend import read_values
 from wcodec.evaluation.metrics import Truth, are_probabilities, hits_and_loss
 from wcodec.model import FloatWeights, StepWeights, TunedTensor
 from wcodec.training.flat_adam import Float32

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wcodec.calibration.layerwise import RoundedWeight
-from wcodec.calibration.quantizable_weights import find_trainable, read_values
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.codec.dequantization import round_step
 from wcodec.container.dtypes import short
 from wcodec.evaluation.examples import Array
 from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import keras, silence_keras, tensorflow
+from wcodec.evaluation.keras_backend import keras, read_values, silence_keras, tensorflow
 from wcodec.evaluation.metrics import are_probabilities
 from wcodec.training.flat_adam import Adam, Float32, adam, cut, joined, move, restart, size_of, split
 from wcodec.training.losses import distance
@@ -67,9 +66,9 @@ def student(session: CalibrationSession, start: CalibrationResult) -> Student:
     """Ready to `begin`. Kernels of zeros stay as they are. The network must have its original weights."""
     tf = tensorflow()
     model = session.model
-    kernels = tuple(model.weights[one.index] for one in start.latents if one.step)
-    rounded = {one.index for one in start.latents}
-    others = tuple(model.weights[index] for index in find_trainable(model, session.exact) if index not in rounded)
+    kernels = tuple(model.weights[one.index] for one in start.rounded if one.step)
+    rounded = {one.index for one in start.rounded}
+    others = tuple(one.variable for one in session.table.weights if one.trainable and one.index not in rounded)
     sizes = (sum(map(size_of, kernels)), len(kernels), sum(map(size_of, others)))
     learned = {id(weight) for weight in (*kernels, *others)}
     taken_anew = [(model.weights[i], values) for i, values in start.statistics if id(model.weights[i]) not in learned]
@@ -100,7 +99,7 @@ def begin(learner: Student, start: CalibrationResult) -> None:
     """Put `start` into the network, and forget all moments."""
     for index, values in start.statistics:
         learner.model.weights[index].assign(values)
-    trained = [one for one in start.latents if one.step]
+    trained = [one for one in start.rounded if one.step]
     flat = (
         joined([one.values for one in trained]),
         np.log(np.array([one.step for one in trained], np.float32)),
@@ -133,7 +132,7 @@ def state(
     steps = iter([round_step(float(step)) for step in np.exp(learner.learned[STEP].values.numpy())])
     values = iter(cut(learner.learned[LATENT].values.numpy(), learner.kernels))
     latents = tuple(
-        RoundedWeight(one.index, one.path, next(steps), next(values)) if one.step else one for one in start.latents
+        RoundedWeight(one.index, one.path, next(steps), next(values)) if one.step else one for one in start.rounded
     )
     for one in latents:
         learner.model.weights[one.index].assign(one.weights)

@@ -101,15 +101,15 @@ def distill(
         raise RecipeError("tuning: expected a number of steps or seconds, got neither")
     deadline = None if seconds is None else time.monotonic() + seconds
     tensorflow()
-    if not any(one.step for one in start.latents):
+    if not any(one.step for one in start.rounded):
         return start
     before = session.model.get_weights()
-    best, target = start, budget.target
+    best, target = start, budget.max_kl
     try:
         with patience or Interruptible():
             rng = np.random.default_rng(seed)
             given = lessons(session, rng)
-            first = _finer(session, start) if start.size and start.kl > (target or 0.0) / 2 else start
+            first = _finer(session, start) if start.step_scale and start.kl > (target or 0.0) / 2 else start
             learner = student(session, first)
             batch = BATCHES[0] if deadline is None else _batch(learner, first, given)
             haste = min(1.0, max(SLOWEST, ((target or USUAL) / USUAL) ** 0.5))
@@ -138,7 +138,7 @@ def _dearer(last: CalibrationResult, start: CalibrationResult, budget: AccuracyB
     """Factor on the price: up where the budget leaves room, down where it is overdrawn."""
     if budget.bytes is not None:
         return float(np.clip((last.bytes / (FULL * budget.bytes)) ** 2, *CLIP))
-    ratio = AIM * (budget.target or start.kl) / max(last.kl, 1e-12)
+    ratio = AIM * (budget.max_kl or start.kl) / max(last.kl, 1e-12)
     return float(np.clip(ratio ** (UP if ratio > 1 else DOWN), *CLIP))
 
 
@@ -146,8 +146,8 @@ def _finer(session: CalibrationSession, start: CalibrationResult) -> Calibration
     """The network rounded as `start` is, by steps smaller by FINER: large ones are hard to train."""
     few = -(-sum(len(batch[0]) for batch in session.fitting) // FEW)
     # What is remembered is of other inputs.
-    bench = replace(session, fitting=session.fitting[::few], remembered={})
-    return run_trial(bench, FINER * start.size, start.damping, step_factors(session, start))
+    bench = replace(session, fitting=session.fitting[::few], cached_rows={})
+    return run_trial(bench, FINER * start.step_scale, start.damping, step_factors(session, start))
 
 
 def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.calibration.quantizable_weights import estimate_bytes
+from wcodec.calibration.quantizable_weights import estimate_bytes, make_weight_table
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import Evaluation, evaluate
@@ -19,9 +19,10 @@ from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import read_labels
 from wcodec.evaluation.model_loader import load_model, model_inputs
-from wcodec.evaluation.weight_mapping import exact_places, tensor_names
+from wcodec.evaluation.weight_mapping import tensor_names
 from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
+from wcodec.planning.allocation import exact_names
 from wcodec.planning.recipe import Recipe
 from wcodec.training import checkpoint
 from wcodec.training.candidate import Net, put, tuned, worth
@@ -108,12 +109,11 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
     if examples.count < FEWEST:
         raise RecipeError(f"--data {asked.data}: expected {FEWEST} examples or more, got {examples.count}")
     with open_model(source) as file:
-        names = tensor_names(model, file)
-        exact = exact_places(names, file, asked.recipe)
+        table = make_weight_table(model, tensor_names(model, file), exact_names(file, asked.recipe))
     learning, held_out = apart(examples)
     exam = examined(model, held_out)
     school = schooled(model, learning, asked.seed)
-    facts = facts_of(source, asked, sorted(name for index in exact for name in names[index]))
+    facts = facts_of(source, asked, table.exact)
     before = checkpoint.read(asked.state, facts) if asked.resume else None
     said = [*examples.notes, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
     if asked.resume:
@@ -124,12 +124,12 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
         checkpoint.save(asked.state, now, facts)
         told(_line(asked, exam, now, net, loss))
 
-    learner = pupil(model, school.lesson, exact)
+    learner = pupil(model, school.lesson, table)
     search = Search(learner, school, exam, asked.budget, asked.epochs, tell, started + asked.seconds)
     original = model.get_weights()
     if before is None:
         rounded, first = rounded_without_labels(
-            model, learning, exam, asked.budget, asked.seed, ROUNDING * asked.seconds, exact
+            model, learning, exam, asked.budget, asked.seed, ROUNDING * asked.seconds, table
         )
         if not any(exam.allows(net, asked.budget) for net in rounded):
             rounded = (*rounded, *rounded_plainly(learner, school, exam))
@@ -139,12 +139,12 @@ def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
         told(_line(asked, exam, before, rounded[-1], None))
     nets, finished = finetune(search, before)
     if finished and nets and asked.budget.bytes is None and nets[0].bytes > SURE * before.size:
-        nets = (*trained_without_labels(model, learning, exam, asked.budget, asked.seed, exact), *nets)
+        nets = (*trained_without_labels(model, learning, exam, asked.budget, asked.seed, table), *nets)
         nets = search.best(nets)
     if not nets:
         asked.state.unlink(missing_ok=True)
         raise BudgetError(f"{source.name}: expected {_words(asked.budget)}, found no such network by training")
-    return Finetuned(asked, model, held_out, exam, nets, finished, names, tuple(said))
+    return Finetuned(asked, model, held_out, exam, nets, finished, table.names, tuple(said))
 
 
 def apart(examples: Examples) -> tuple[Examples, Examples]:

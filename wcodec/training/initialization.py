@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from wcodec.calibration.budget import SAFETY, AccuracyBudget
-from wcodec.calibration.quantizable_weights import read_values
+from wcodec.calibration.quantizable_weights import WeightTable
 from wcodec.calibration.session import prepare_session
-from wcodec.calibration.step_search import DAMPINGS, search_steps
+from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.calibration.vector_steps import quantize_vectors
 from wcodec.codec.dequantization import round_step
 from wcodec.errors import BudgetError
-from wcodec.evaluation.examples import Examples
-from wcodec.evaluation.weight_mapping import Places
+from wcodec.evaluation.examples import Examples, hold_out
+from wcodec.evaluation.keras_backend import read_values
 from wcodec.training.candidate import Net, Rounded, judged, worth
 from wcodec.training.distillation import distill
 from wcodec.training.epoch import School
@@ -47,21 +48,23 @@ PLAIN: Final = (64.0, 32.0, 16.0, 8.0)
 
 
 def rounded_without_labels(
-    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, seconds: float, exact: Places
+    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, seconds: float, table: WeightTable
 ) -> tuple[tuple[Net, ...], CalibrationResult]:
     """Networks found without training that are within the budget, and the rounding that training goes on from.
 
-    learning: examples that were not kept apart; exact: places of weights that stay as they are.
+    learning: examples that were not kept apart; table: of its weights.
     The network must have its original weights, and has them again.
     """
-    session = prepare_session(model, learning, most=min(MOMENTS, learning.count), seed=seed, exact=exact)
+    session = prepare_session(model, *hold_out(learning), most=min(MOMENTS, learning.count), seed=seed, table=table)
     wanted = AccuracyBudget(
         drop=None if budget.drop is None or budget.bytes is not None else max(budget.drop, SMALL),
         bytes=budget.bytes,
     )
     tried: list[CalibrationResult] = []
     try:
-        best = search_steps(session, wanted, seconds=seconds, dampings=DAMPINGS[:1], progress=tried.append)
+        best = search_steps(
+            session, wanted, seconds=seconds, dampings=session.config.dampings[:1], progress=tried.append
+        )
         best = quantize_vectors(session, best, wanted)
     except BudgetError:
         best = min(tried, key=lambda one: one.kl)
@@ -75,15 +78,16 @@ def rounded_without_labels(
 
 
 def trained_without_labels(
-    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, exact: Places
+    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, table: WeightTable
 ) -> tuple[Net, ...]:
     """What `--data --tune STEPS` would find: none where it is not within the budget, or examples are few."""
     if budget.drop is None or budget.drop <= 0 or learning.count < TRAINABLE:
         return ()
     wanted = AccuracyBudget(drop=SAFETY * budget.drop)
-    session = prepare_session(model, learning, most=learning.count, seed=seed, exact=exact)
+    prepare = partial(prepare_session, model, *hold_out(learning), seed=seed, table=table)
+    session = prepare(most=learning.count)
     try:
-        first = search_steps(prepare_session(model, learning, most=MOMENTS, seed=seed, exact=exact), wanted)
+        first = search_steps(prepare(most=MOMENTS), wanted)
     except BudgetError:
         return ()
     found = quantize_vectors(session, distill(session, first, wanted, steps=STEPS, seconds=None, seed=seed), wanted)
@@ -109,13 +113,13 @@ def net_of(model: Model, found: CalibrationResult, exam: Exam) -> Net:
         accuracy, loss = worth(model, exam.held_out, exam.truth)
     finally:
         model.set_weights(before)
-    rounded = tuple(Rounded(one.index, one.levels, one.step) for one in found.latents if one.step)
+    rounded = tuple(Rounded(one.index, one.levels, one.step) for one in found.rounded if one.step)
     return Net(rounded, found.statistics, found.bytes, accuracy, loss)
 
 
 def put(model: Model, found: CalibrationResult) -> None:
     """Give the network these weights."""
-    for one in found.latents:
+    for one in found.rounded:
         model.weights[one.index].assign(one.weights)
     for index, values in found.statistics:
         model.weights[index].assign(values)
@@ -126,7 +130,7 @@ def begin_from(learner: Pupil, found: CalibrationResult, updates: int) -> None:
     haste = float(np.clip((updates / UPDATES) ** 0.5, SLOWEST, 1.0))
     for index, array in found.statistics:
         learner.model.weights[index].assign(array)
-    known = {one.index: one for one in found.latents if one.step}
+    known = {one.index: one for one in found.rounded if one.step}
     latents, steps, speeds = [], [], []
     for piece in learner.pieces:
         values = read_values(piece.weight)

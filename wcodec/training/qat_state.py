@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.calibration.batch_norm import find_batch_norms
-from wcodec.calibration.hooks import intercept_calls
-from wcodec.calibration.linear_ops import Arguments
-from wcodec.calibration.quantizable_weights import find_kernels, find_trainable, read_values
+from wcodec.calibration.batch_norm import use_batch_statistics
+from wcodec.calibration.quantizable_weights import WeightTable
 from wcodec.codec.dequantization import round_step
 from wcodec.container.wire import MAX_LEVEL
 from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import keras, silence_keras, tensorflow
-from wcodec.evaluation.weight_mapping import Places
+from wcodec.evaluation.keras_backend import keras, read_values, silence_keras, tensorflow
 from wcodec.training.flat_adam import Adam, Float32, adam, cut, joined, move, restart, size_of, split, state
 from wcodec.training.losses import Lesson, lesson_loss
 from wcodec.training.rate_model import rate_weights
@@ -103,16 +100,16 @@ class Pupil:
         return [piece.weight for piece in self.pieces]
 
 
-def pupil(model: Model, given: Lesson, exact: Places = frozenset()) -> Pupil:
-    """Ready to `begin`. exact: places of weights that stay as they are."""
+def pupil(model: Model, given: Lesson, table: WeightTable) -> Pupil:
+    """Ready to `begin`. table: of its weights."""
     tf = tensorflow()
-    pieces = tuple(_pieces(model, exact))
+    pieces = tuple(Piece(one.index, one.variable, one.kind == "kernel") for one in table.weights if one.trainable)
     weights = [piece.weight for piece in pieces]
     total = sum(map(size_of, weights))
     made = Pupil(
         model=model,
         pieces=pieces,
-        normalizations=tuple(find_batch_norms(model, exact)),
+        normalizations=table.batch_norms,
         latents=adam(tf, total),
         steps=adam(tf, len(pieces)),
         speeds=tf.Variable(tf.zeros(total)),
@@ -134,17 +131,6 @@ def pupil(model: Model, given: Lesson, exact: Places = frozenset()) -> Pupil:
         return _step(tf, made, given, (inputs, answers, labels), price, speed, live)
 
     return Pupil(**{**vars(made), "step": tf.function(step)})
-
-
-def _pieces(model: Model, exact: Places) -> list[Piece]:
-    """Every float32 weight that a layer made to be learned, those of frozen layers too."""
-    kernels = {kernel.index for kernel in find_kernels(model, exact)}
-    learned = kernels.union(find_trainable(model, exact))
-    return [
-        Piece(index, weight, index in kernels)
-        for index, weight in enumerate(model.weights)
-        if index in learned and str(weight.dtype) == "float32"
-    ]
 
 
 def begin(learner: Pupil, parts: float) -> None:
@@ -243,8 +229,7 @@ def _step(
     with ExitStack() as stack:
         stack.enter_context(silence_keras())
         if live:
-            for layer in learner.normalizations:
-                stack.enter_context(intercept_calls(layer, _training))
+            stack.enter_context(use_batch_statistics(learner.normalizations))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(watching)
             outputs = keras().tree.flatten(learner.model(pack_inputs(learner.model, inputs), training=False))
@@ -276,7 +261,3 @@ def _stored(tf: ModuleType, steps: Tensor) -> Tensor:
     """As `round_step`: float32 of eight mantissa bits."""
     bits = tf.bitcast(steps, tf.int32)
     return tf.bitcast(tf.bitwise.bitwise_and(bits + 0x8000, -0x10000), tf.float32)
-
-
-def _training(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
-    return own(*given, **{**named, "training": True})

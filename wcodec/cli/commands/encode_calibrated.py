@@ -53,7 +53,8 @@ def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, reci
 
     Raises: RecipeError, BudgetError.
     """
-    from wcodec.calibration.request import CalibrationRequest
+    from wcodec.calibration.budget import AccuracyBudget
+    from wcodec.calibration.request import LearningRequest
     from wcodec.cli.progress import show_search
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
@@ -73,17 +74,15 @@ def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, reci
         with TemporaryDirectory(prefix="wcodec-") as folder:
             return encode(source, Path(folder) / "try.wcz", plain, tuned=tuned, threads=args.threads).file_bytes
 
-    request = CalibrationRequest(
+    drop = DROP if all(one is None for one in budgets) else args.max_drop
+    request = LearningRequest(
         args.data,
         **data_options(args),
-        max_drop=DROP if all(one is None for one in budgets) else args.max_drop,
-        max_kl=args.max_kl,
-        min_agreement=args.min_agreement,
-        most_bytes=most,
+        budget=AccuracyBudget(drop, args.max_kl, args.min_agreement, most),
         steps=args.tune,
         seconds=parse_seconds(args.time_limit or "2m"),
         seed=recipe.seed,
-        sharing=requested_codebooks(recipe.options),
+        codebooks=requested_codebooks(recipe.options),
         recipe=recipe,
     )
     log = stdio.choose_log(args.quiet)

@@ -94,10 +94,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open_oracle(args: argparse.Namespace, source: Path, recipe: Recipe) -> ModelOracle:
-    from wcodec.calibration.request import CalibrationRequest
+    from wcodec.calibration.request import LearningRequest
     from wcodec.calibration.sweep_judge import open_oracle
     from wcodec.cli.commands.encode_calibrated import requested_codebooks
 
     codebooks = requested_codebooks(recipe.options)
-    request = CalibrationRequest(args.data, **data_options(args), seed=recipe.seed, sharing=codebooks, recipe=recipe)
+    request = LearningRequest(args.data, **data_options(args), seed=recipe.seed, codebooks=codebooks, recipe=recipe)
     return open_oracle(source, request)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.calibration.batch_norm import find_batch_norms, reestimate
-from wcodec.calibration.hooks import intercept_calls
-from wcodec.calibration.linear_ops import Arguments
-from wcodec.calibration.quantizable_weights import find_kernels, find_trainable, read_values
+from wcodec.calibration.batch_norm import reestimate, use_batch_statistics
+from wcodec.calibration.quantizable_weights import WeightTable, make_weight_table
 from wcodec.container.dtypes import short
 from wcodec.evaluation.examples import Array
 from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import keras, silence_keras, tensorflow
+from wcodec.evaluation.keras_backend import keras, read_values, silence_keras, tensorflow
 from wcodec.model import FloatWeights, TunedTensor
 from wcodec.training.epoch import School, drawn
 from wcodec.training.flat_adam import Float32, move
@@ -72,8 +70,8 @@ def run(model: Model, school: School, course: Course, progress: Progress) -> dic
 
     progress: told after every epoch which it was, and its mean loss.
     """
-    pieces = _pieces(model, course.begin)
-    layers = find_batch_norms(model)
+    table = make_weight_table(model)
+    pieces, layers = _pieces(table, course.begin), table.batch_norms
     step = _stepper(model, school, pieces, layers)
     per_epoch = school.examples.count // school.batch
     total, tick = course.epochs * per_epoch, max(1, per_epoch // TICKS)
@@ -91,7 +89,7 @@ def run(model: Model, school: School, course: Course, progress: Progress) -> dic
         losses.clear()
     found = {piece.index: piece.way.settled() for piece in pieces}
     put(model, found)
-    return found | _statistics(model, layers, school, set(course.begin))
+    return found | _statistics(model, table, school, set(course.begin))
 
 
 def put(model: Model, tuned: Mapping[int, TunedTensor]) -> None:
@@ -100,31 +98,24 @@ def put(model: Model, tuned: Mapping[int, TunedTensor]) -> None:
         model.weights[index].assign(one.values)
 
 
-def _pieces(model: Model, begin: Mapping[int, Begin]) -> list[_Piece]:
-    """Every float32 weight that a layer made to be learned: kernels by the method, all others as they are."""
-    kernels = {kernel.index for kernel in find_kernels(model)}
-    learned = kernels.union(find_trainable(model))
+def _pieces(table: WeightTable, begin: Mapping[int, Begin]) -> list[_Piece]:
+    """Every trainable weight: kernels by the method, all others as they are."""
     found = []
-    for index, weight in enumerate(model.weights):
-        if index in begin and index in learned and str(weight.dtype) == "float32":
-            values = read_values(weight)
-            way = begin[index](values) if index in kernels and values.any() else plain(values)
-            found.append(_Piece(index, weight, way, max(float(np.sqrt(np.mean(values**2))), 1e-8)))
+    for one in table.weights:
+        if one.index in begin and one.trainable:
+            values = one.original
+            way = begin[one.index](values) if one.kind == "kernel" and values.any() else plain(values)
+            found.append(_Piece(one.index, one.variable, way, max(float(np.sqrt(np.mean(values**2))), 1e-8)))
     return found
 
 
-def _statistics(model: Model, layers: list[Layer], school: School, chosen: set[int]) -> dict[int, TunedTensor]:
-    """The statistics of BatchNormalization taken anew, short, and put into the network; those chosen."""
-    if not layers:
+def _statistics(model: Model, table: WeightTable, school: School, chosen: set[int]) -> dict[int, TunedTensor]:
+    """The statistics of BatchNormalization estimated again, short, and put into the network; those chosen."""
+    if not table.batch_norms:
         return {}
     before = model.get_weights()
-    reestimate(model, layers, school.normalizing)
-    places = {id(weight): index for index, weight in enumerate(model.weights)}
-    found = {
-        places[id(weight)]: FloatWeights(short(read_values(weight)))
-        for layer in layers
-        for weight in (layer.moving_mean, layer.moving_variance)
-    }
+    reestimate(model, table.batch_norms, school.normalizing)
+    found = {one.index: FloatWeights(short(read_values(one.variable))) for one in table.statistics}
     moved = {index: one for index, one in found.items() if index in chosen}
     put(model, {index: FloatWeights(before[index]) for index in found} | moved)
     return moved
@@ -133,7 +124,7 @@ def _statistics(model: Model, layers: list[Layer], school: School, chosen: set[i
 Step = Callable[[tuple[Array, ...], tuple[Array, ...], Array | None, "Tensor", "Tensor"], "Tensor"]
 
 
-def _stepper(model: Model, school: School, pieces: list[_Piece], layers: list[Layer]) -> Step:
+def _stepper(model: Model, school: School, pieces: list[_Piece], layers: Sequence[Layer]) -> Step:
     """Makes one step of training and returns the loss."""
     tf = tensorflow()
     watching = [piece.weight._value for piece in pieces]
@@ -145,8 +136,7 @@ def _stepper(model: Model, school: School, pieces: list[_Piece], layers: list[La
             piece.weight.assign(piece.way.shown(tf))
         with ExitStack() as stack:
             stack.enter_context(silence_keras())
-            for layer in layers:
-                stack.enter_context(intercept_calls(layer, _training))
+            stack.enter_context(use_batch_statistics(layers))
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(watching)
                 outputs = keras().tree.flatten(model(pack_inputs(model, inputs), training=False))
@@ -172,7 +162,3 @@ def _move_together(tf: ModuleType, piece: _Piece, gradient: Tensor, speed: Tenso
     power.assign(0.99 * power + 0.01 * tf.reduce_mean(tf.square(gradient)))
     measure = tf.sqrt(power / (1 - tf.pow(0.99, count))) + 1e-12
     piece.way.latent.values.assign_sub(speed * mean / measure)
-
-
-def _training(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
-    return own(*given, **{**named, "training": True})
