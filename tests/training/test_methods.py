@@ -172,13 +172,13 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
 
 def test_training_makes_up_for_what_pruning_and_sharing_lost(files: tuple[Path, Path]) -> None:
     for methods, amounts in (("gradual", Amounts(Prune("sparsity", 0.8))), ("sharing", Amounts(bits=1))):
-        begun = [trained(files, methods, amounts, epochs=epochs) for epochs in (1, 8)]
+        begun = [trained(files, methods, amounts, epochs=epochs) for epochs in (1, 5)]
         assert accuracy(begun[1]) > accuracy(begun[0])
 
 
 def test_a_method_goes_on_from_the_one_before_and_keeps_its_zeros(files: tuple[Path, Path]) -> None:
     for second in ("sharing", "quantized", "binary", "points"):
-        found = trained(files, f"gradual,{second}", Amounts(MOST, bits=3), epochs=4)
+        found = trained(files, f"gradual,{second}", Amounts(MOST, bits=3), epochs=2)
         for kernel in kernels(found):
             assert np.count_nonzero(kernel == 0) >= int(0.6 * kernel.size + 0.5)
             assert len(np.unique(kernel)) <= (2 * kernel.shape[1] + 1 if second == "binary" else 9)
