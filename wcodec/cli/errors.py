@@ -1,4 +1,4 @@
-"""What went wrong -> the number that the shell sees and the one line that a person reads."""
+"""Exceptions to exit codes and to one line of text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def find_exit_code(error: BaseException) -> int:
 
 
 def describe_error(error: BaseException) -> str:
-    """The error on one line: our own errors speak for themselves, those of the system name the file."""
+    """The error on one line: the message of our own errors; the file and the reason of system errors."""
     if isinstance(error, errors.WcodecError):
         text = str(error)
     elif isinstance(error, OSError):
@@ -54,7 +54,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def escape_controls(text: str) -> str:
-    """The text without what a terminal would obey: names come from files, and files from anybody."""
+    """The text without control characters, which a terminal would obey: names come from files of anybody."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
@@ -63,13 +63,13 @@ SPECIAL = {
     "target_bytes": (("target_size", "--target-size"),),
     "prune": (("sparsity", "--sparsity"), ("threshold", "--threshold")),
 }
-"""Words whose options are not called after them: by the words that were said."""
+"""Names whose options are spelt otherwise, by the names that were given."""
 
 
 def spell_options(text: str, words: Mapping[str, object]) -> str:
-    """An error with the words of options that were on the command line as they are there.
+    """An error that names options as they are spelt on the command line.
 
-    words: what the command line said, by the names of `recipe.WORDS`; what is None or False was not said.
+    words: the values of the command line by the names of `recipe.WORDS`; None and False were not given.
 
     >>> spell_options("max_error: expected a number between 0 and 1, got 7", {"max_error": 7.0})
     '--max-error: expected a number between 0 and 1, got 7'

@@ -1,4 +1,4 @@
-"""The program: parse, run a verb, turn what goes wrong into one line and an exit code."""
+"""The program: parses the command line, runs a verb, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _report(error: BaseException, debug: bool) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let a termination signal unwind like Ctrl-C does, so that temporary files go."""
+    """Let a termination signal unwind the stack as Ctrl-C does, so that temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

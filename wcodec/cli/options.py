@@ -1,4 +1,4 @@
-"""Words for time and threads on the command line."""
+"""Options that several verbs share: data, time, threads, reports."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from wcodec.cli.output_paths import check_target
 from wcodec.errors import RecipeError, WcodecError
 
 
-def add_input_options(learning: argparse._ArgumentGroup) -> None:
-    """Add what is said of inputs and of the model that takes them."""
+def add_input_options(learning: argparse._ActionsContainer) -> None:
+    """Add the options that say how the data and the model are read."""
     learning.add_argument("--limit", metavar="N", type=int, help="use at most N inputs")
     learning.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
-    learning.add_argument("--model", metavar="ARCH", help="for weights alone: a model file, or module:function")
     learning.add_argument(
-        "--import", dest="imports", metavar="MODULE", action="append", default=[], help="has own layers"
+        "--model", metavar="ARCH", help="architecture of a weights file: a model file, or module:function"
     )
-    learning.add_argument("--unsafe", action="store_true", help="let the model file run code of its own")
+    learning.add_argument(
+        "--import", dest="imports", metavar="MODULE", action="append", default=[], help="defines layers of the model"
+    )
+    learning.add_argument("--unsafe", action="store_true", help="allow the model file to run its own code")
 
 
 class DataOptions(TypedDict):
@@ -84,17 +86,17 @@ def parse_threads(text: str) -> int:
 
 def add_report_option(parser: argparse.ArgumentParser) -> None:
     """Add --report."""
-    parser.add_argument("--report", metavar="R.html", type=Path, help="write a page with pictures, too")
+    parser.add_argument("--report", metavar="R.html", type=Path, help="also write an HTML page with charts")
 
 
 def check_report_target(args: argparse.Namespace, taken: Sequence[Path] = ()) -> Path | None:
-    """Where the page goes, checked before any work is done; None where none was asked for.
+    """The path of the report, checked before any work is done; None without --report.
 
-    taken: other outputs, and what decoding will need. Raises: WcodecError, see `check_target`.
+    taken: other outputs, and the base file. Raises: WcodecError, see `check_target`.
     """
     if args.report is None:
         return None
     target = check_target(args.source, args.report, args.force)
     if any(target.resolve() == other.resolve() for other in taken):
-        raise WcodecError(f"{args.report}: expected another file for the report, got that of the output or the base")
+        raise WcodecError(f"{args.report}: expected another file for the report, got the output or the base")
     return target

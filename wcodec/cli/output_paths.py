@@ -1,4 +1,4 @@
-"""Where results go when nothing was said, and what is never overwritten."""
+"""Default output paths, and the checks that keep files from being overwritten."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wcodec.errors import WcodecError
 
 SUFFIX = ".wcz"
 MODEL_SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".npy", ".npz", ".onnx", ".safetensors"})
-"""How the model files that decode writes may be named."""
+"""The suffixes of the model files that decode writes."""
 
 
 def derive_container_path(source: Path) -> Path:
@@ -18,16 +18,16 @@ def derive_container_path(source: Path) -> Path:
 
 
 def derive_model_path(source: Path, suffix: str) -> Path:
-    """model.h5.wcz -> model.h5; a name that does not say what it is gets the `suffix`: small.wcz -> small.h5."""
+    """model.h5.wcz -> model.h5; a name without such a suffix gets `suffix`: small.wcz -> small.h5."""
     name = source.name.removesuffix(SUFFIX)
     says = name != source.name and Path(name).suffix in MODEL_SUFFIXES
     return source.with_name(name if says else name + suffix)
 
 
 def find_wrong_suffix(source: Path, target: Path, kind: str) -> str:
-    """The suffix of `target` where it promises another kind of model file than comes out, else nothing.
+    """The suffix of `target` if it names another kind of model file than decoding writes, else "".
 
-    kind: suffix of what was encoded; its own name, X.h5.wcz, is right whatever it was.
+    kind: the suffix of the encoded model; the own name of a file, X.h5.wcz, is always right.
     """
     right = {"." + kind.rpartition(".")[2], Path(source.name.removesuffix(SUFFIX)).suffix, ".npz", ".safetensors"}
     if ".h5" in right:
@@ -49,7 +49,7 @@ def check_source(source: Path) -> Path:
 
 
 def check_target(source: Path, target: Path, force: bool) -> Path:
-    """The file to write, after the refusals that protect what is there.
+    """The file to write, checked so that no other file is lost.
 
     Raises: WcodecError where it is the source, `-`, exists (without `force`), is no file, or has no folder to be in.
     """
@@ -71,7 +71,7 @@ def check_target(source: Path, target: Path, force: bool) -> Path:
 
 
 def check_folder(source: Path, target: Path, force: bool) -> Path:
-    """The folder to write parts into: a new one, one that an interrupted encoding left, or with `force` a finished one.
+    """The folder to write: a new one, an unfinished one of an earlier run, or with `force` a finished one.
 
     Raises: WcodecError.
     """

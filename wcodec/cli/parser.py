@@ -28,7 +28,7 @@ exit codes: 0 ok, 1 error, 2 usage, 3 corrupt, 4 budget not met, 5 unsupported o
 
 @dataclass(frozen=True)
 class Verb:
-    """A word, what it does, and the module's functions that add its options and run it (giving the exit code)."""
+    """A verb, what it does, and the functions that add its options and run it (returning the exit code)."""
 
     name: str
     does: str
@@ -38,21 +38,23 @@ class Verb:
 
 
 VERBS = (
-    Verb("encode", "model file -> .wcz", encode.EXAMPLE, encode.add_options, encode.run),
-    Verb("decode", ".wcz -> model file", decode.EXAMPLE, decode.add_options, decode.run),
-    Verb("inspect", "show where the bytes of a file go", inspect.EXAMPLE, inspect.add_options, inspect.run),
-    Verb("verify", "decode into nothing, checking every checksum", verify.EXAMPLE, verify.add_options, verify.run),
-    Verb("evaluate", "run a model on examples", evaluate.EXAMPLE, evaluate.add_options, evaluate.run),
-    Verb("sweep", "show what each byte of a model buys", sweep.EXAMPLE, sweep.add_options, sweep.run),
-    Verb("completion", "print a script for the tab key", completion.EXAMPLE, completion.add_options, completion.run),
+    Verb("encode", "compress a model file to .wcz", encode.EXAMPLE, encode.add_options, encode.run),
+    Verb("decode", "restore the model file of a .wcz", decode.EXAMPLE, decode.add_options, decode.run),
+    Verb("inspect", "show what the bytes of a file are used for", inspect.EXAMPLE, inspect.add_options, inspect.run),
+    Verb("verify", "check every checksum of a file", verify.EXAMPLE, verify.add_options, verify.run),
+    Verb(
+        "evaluate", "measure the accuracy of a model on examples", evaluate.EXAMPLE, evaluate.add_options, evaluate.run
+    ),
+    Verb("sweep", "measure the size of a model against its loss", sweep.EXAMPLE, sweep.add_options, sweep.run),
+    Verb("completion", "print a shell completion script", completion.EXAMPLE, completion.add_options, completion.run),
 )
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong on one line, and does not hide that nobody could read its help."""
+    """A parser whose errors are one line, and whose help fails loudly where standard output is closed."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message} ({self.prog} -h shows what is possible)\n")
+        self.exit(USAGE, f"{self.prog}: {message} ({self.prog} -h lists the options)\n")
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         if file is sys.stdout:
@@ -62,10 +64,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole parser; `args.run(args)` is the verb and returns the exit code."""
+    """The parser of all verbs; `args.run(args)` runs the verb and returns the exit code."""
     top = Parser(
         prog="wcodec",
-        description="zstd for trained networks: makes model files small, and brings them back.",
+        description="zstd for trained networks: compresses model files and restores them.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -83,8 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
         )
         verb.add_options(one)
         notes = one.add_mutually_exclusive_group()
-        notes.add_argument("-q", "--quiet", action="store_true", help="nothing on standard error but errors")
-        notes.add_argument("-v", "--verbose", action="store_true", help="say more")
-        one.add_argument("--debug", action="store_true", help="show where an error comes from")
+        notes.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+        notes.add_argument("-v", "--verbose", action="store_true", help="print more")
+        one.add_argument("--debug", action="store_true", help="show the traceback of an error")
         one.set_defaults(run=verb.run, parser=top)
     return top

@@ -1,6 +1,6 @@
-"""`-` as a file: standard input is spooled to a temporary file, standard output is written from one when all is well.
+"""`-` as a file: standard input and output pass through temporary files.
 
-A model is not read from its first byte to its last, and a .wcz has its index at the end: both need files.
+Models are not read in order, and a .wcz has its index at the end: both need files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def open_input(source: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_output(force: bool) -> Iterator[Path]:
-    """A file that goes to standard output when the block ends well.
+    """A file that is copied to standard output if the block succeeds.
 
     Raises: WcodecError for a terminal, without `force`; OSError, BrokenPipeError.
     """

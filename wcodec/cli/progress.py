@@ -1,4 +1,4 @@
-"""How far it is, on standard error, where a person is looking."""
+"""Progress on standard error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Watch = Callable[[TensorSpec], None]
 
 @contextmanager
 def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
-    """A callback that moves a bar on the terminal; None where nobody looks."""
+    """A callback that moves a progress bar on the terminal; None where there is no terminal."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
@@ -46,14 +46,14 @@ def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
 
 
 SHOWN = 8
-"""Points of the trade-off on the screen."""
+"""Rows of the table on a terminal."""
 EVERY = 10.0
-"""Seconds between two lines of training where no terminal is."""
+"""Seconds between two lines of training without a terminal."""
 
 
 @contextmanager
 def show_search(quiet: bool) -> Iterator[Callable[[SearchProgress], None]]:
-    """A callback that shows how the search stands. Ctrl-C is explained where somebody could press it."""
+    """A callback that shows the progress of a search: a table on a terminal, lines elsewhere."""
     if quiet or sys.stderr is None:
         yield lambda _: None
     elif sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""The three standard streams when they are missing, full or closed by whoever reads them."""
+"""The three standard streams, which may be missing, full, or closed by their reader."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def open_missing() -> None:
-    """Give every closed standard descriptor (`>&-`) a place, so that no file of ours lands on its number."""
+    """Open every closed standard descriptor (`>&-`) on the null device, so that no file gets its number."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -17,7 +17,7 @@ def open_missing() -> None:
 
 
 def write_data(text: str) -> None:
-    """Write to standard output and see it leave: a full disk or a reader that went away is known here.
+    """Write to standard output and flush it, so that a full disk or a closed pipe is an error here.
 
     Raises: OSError, BrokenPipeError.
     """
@@ -26,7 +26,7 @@ def write_data(text: str) -> None:
 
 
 def write_note(text: str) -> None:
-    """Write to standard error; nobody to read it is no reason to fail."""
+    """Write to standard error; a closed stream is not an error."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
@@ -39,7 +39,7 @@ def choose_log(quiet: bool) -> Callable[[str], None]:
 
 
 def abandon(number: int) -> None:
-    """Send what is still buffered for a stream to nowhere, so that the interpreter ends without a complaint."""
+    """Send the rest of a stream to the null device, so that the interpreter exits without an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, number)
     os.close(nowhere)

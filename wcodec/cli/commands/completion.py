@@ -1,4 +1,4 @@
-"""wcodec completion: a script that completes verbs, options and file names in the shell."""
+"""wcodec completion: print a script that completes verbs, options and file names in the shell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILES = frozenset({"SRC", "OUT", "OUT.wcz", "X.wcz", "MODEL", "F.toml"})
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell to complete in")
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")
 
 
 def run(args: argparse.Namespace) -> int:

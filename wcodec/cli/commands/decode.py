@@ -20,18 +20,23 @@ EXAMPLE = "wcodec decode model.h5.wcz -o restored.h5"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
+    parser.add_argument("source", metavar="X.wcz", type=Path, help="a file that encode wrote")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name without .wcz")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the output")
     parser.add_argument(
-        "--tensor", metavar="NAME", action="append", help="only this one (or the end of its name), to an .npz or .npy"
+        "--tensor",
+        metavar="NAME",
+        action="append",
+        help="only this tensor (its name, or the end of it), as .npz or .npy",
     )
-    parser.add_argument("--base", metavar="OLD", type=Path, help="the file that it was coded against, where it was")
-    parser.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+    parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
+    parser.add_argument(
+        "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decode, and say where to.
+    """Decode a file, a folder or some tensors.
 
     Raises: WcodecError, OSError.
     """
@@ -64,12 +69,12 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
     with show_progress("decode", args.quiet) as progress:
         decode_folder(index, target, base=args.base, threads=args.threads, progress=progress)
     if not args.quiet:
-        stdio.write_note(f"{target}: all checksums fit, {time.perf_counter() - start:.1f} s")
+        stdio.write_note(f"{target}: all checksums match, {time.perf_counter() - start:.1f} s")
     return OK
 
 
 def _whole(args: argparse.Namespace, source: Path) -> int:
-    """Write the file that it holds."""
+    """Write the model file of a .wcz."""
     from wcodec.cli.progress import show_progress
     from wcodec.modelfiles import suffix
     from wcodec.pipeline.decoder import decode, open_container
@@ -95,12 +100,14 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     if not args.quiet:
         seconds = time.perf_counter() - start
         shown = "standard output" if piped else target
-        stdio.write_note(f"{shown}: {format_size(before)} -> {format_size(after)}, all checksums fit, {seconds:.1f} s")
+        stdio.write_note(
+            f"{shown}: {format_size(before)} -> {format_size(after)}, all checksums match, {seconds:.1f} s"
+        )
     return OK
 
 
 def _some(args: argparse.Namespace, source: Path) -> int:
-    """Write the named tensors; only their byte ranges are read."""
+    """Write the named tensors; only their bytes are read."""
     import numpy as np
 
     from wcodec import api

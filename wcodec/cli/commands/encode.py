@@ -44,53 +44,62 @@ REQUEST = (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this verb. Words that were not said are None: a configuration may say them."""
-    parser.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
+    """Add the options of this verb. Options that are not given are None: a configuration may set them."""
+    parser.add_argument("source", metavar="SRC", type=Path, help="the model file: .h5, .keras, .weights.h5, .npz, ...")
     parser.add_argument("-o", "--output", metavar="OUT.wcz", type=Path, help="default: SRC.wcz")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the output, and the report")
 
-    loss = parser.add_argument_group("what may be lost")
-    loss.add_argument("--lossless", action="store_const", const=True, help="nothing: the identical file comes back")
-    loss.add_argument("--preset", choices=PRESETS, help="how much, when nothing else is said (default: balanced)")
+    loss = parser.add_argument_group("how much may be lost")
+    loss.add_argument("--lossless", action="store_const", const=True, help="decoding returns the identical file")
+    loss.add_argument("--preset", choices=PRESETS, help="the loss where no other option sets it (default: balanced)")
     prune = loss.add_mutually_exclusive_group()
-    prune.add_argument("--sparsity", metavar="S", help="zero this part of the weights, the smallest: 0.9")
-    prune.add_argument("--threshold", metavar="T", help="zero weights up to this magnitude: 0.02, or 1.5std")
+    prune.add_argument("--sparsity", metavar="S", help="set this share of the weights to zero, the smallest: 0.9")
+    prune.add_argument("--threshold", metavar="T", help="set weights up to this magnitude to zero: 0.02, or 1.5std")
     size = loss.add_mutually_exclusive_group()
-    size.add_argument("--bits", metavar="N", help="2^N values a tensor")
-    size.add_argument("--clusters", metavar="K", help="K values a tensor")
-    loss.add_argument("--block", metavar="N", help="weights that share a value, with --quantizer product")
-    loss.add_argument("--global", dest="global_sparsity", action="store_const", const=True, help="--sparsity over all")
-    loss.add_argument("--step", metavar="S", help="distance of the values, in units of the weights")
-    loss.add_argument("--start", choices=STARTS, help="first values of k-means (default: linear)")
-    loss.add_argument("--quantizer", choices=QUANTIZERS, help="how the values are chosen (default: auto)")
-    loss.add_argument("--per-channel", action="store_const", const=True, help="a scale for every output of a tensor")
+    size.add_argument("--bits", metavar="N", help="2^N values for each tensor")
+    size.add_argument("--clusters", metavar="K", help="K values for each tensor")
+    loss.add_argument("--block", metavar="N", help="weights in a codebook vector of --quantizer product")
+    loss.add_argument(
+        "--global", dest="global_sparsity", action="store_const", const=True, help="--sparsity of all tensors as one"
+    )
+    loss.add_argument("--step", metavar="S", help="the distance between values, in units of the weights")
+    loss.add_argument("--start", choices=STARTS, help="the initial codebook of k-means (default: linear)")
+    loss.add_argument("--quantizer", choices=QUANTIZERS, help="the method that chooses the values (default: auto)")
+    loss.add_argument("--per-channel", action="store_const", const=True, help="one scale for each output channel")
     budget = loss.add_mutually_exclusive_group()
-    budget.add_argument("--max-error", metavar="E", type=float, help="relative squared error of the weights: 1e-4")
-    budget.add_argument("--target-size", metavar="BYTES", help="the file, at most: 2MB, 500kB, 1.5MiB")
-    budget.add_argument("--target-ratio", metavar="R", type=float, help="source bytes / file bytes, at least: 20")
+    budget.add_argument("--max-error", metavar="E", type=float, help="largest relative error of the weights: 1e-4")
+    budget.add_argument("--target-size", metavar="BYTES", help="largest size of the file: 2MB, 500kB, 1.5MiB")
+    budget.add_argument("--target-ratio", metavar="R", type=float, help="smallest ratio of source to file: 20")
 
     where = parser.add_argument_group("for some tensors (RE matches the name or the layer)")
     where.add_argument(
-        "--set", metavar="RE:...", action="append", help="options of their own, first match wins: 'conv:bits=8'"
+        "--set",
+        metavar="RE:...",
+        action="append",
+        help="options for these tensors, the first match wins: 'conv:bits=8'",
     )
-    where.add_argument("--include", metavar="RE", action="append", help="only these are lossy")
-    where.add_argument("--exclude", metavar="RE", action="append", help="these are lossless")
-    where.add_argument("--config", metavar="F.toml", type=Path, help="all of this from a file; the command line wins")
+    where.add_argument("--include", metavar="RE", action="append", help="encode all other tensors exactly")
+    where.add_argument("--exclude", metavar="RE", action="append", help="encode these tensors exactly")
+    where.add_argument("--config", metavar="F.toml", type=Path, help="more options; the command line takes precedence")
 
     encode_calibrated.add_options(parser)
 
     how = parser.add_argument_group("how")
     speed = how.add_mutually_exclusive_group()
-    speed.add_argument("--fast", dest="effort", action="store_const", const="fast", help="speed first; loses no more")
-    speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest, however long")
-    how.add_argument("--coder", choices=LEVEL_CODERS, help="how the values are written (default: auto)")
-    how.add_argument("--keep-optimizer", action="store_const", const=True, help="keep the state of training, too")
-    how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
-    how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
-    how.add_argument("--base", metavar="OLD", type=Path, help="an earlier version, which decode will need")
-    how.add_argument("--scheduler", metavar="URL", help="a folder's files by Dask's workers: tcp://host:port")
-    how.add_argument("--dry-run", action="store_true", help="show what would come out, write nothing")
-    how.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
+    speed.add_argument(
+        "--fast", dest="effort", action="store_const", const="fast", help="encode fast, with the same loss"
+    )
+    speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest file, slow")
+    how.add_argument("--coder", choices=LEVEL_CODERS, help="the entropy coder (default: auto)")
+    how.add_argument("--keep-optimizer", action="store_const", const=True, help="keep the state of the optimizer")
+    how.add_argument("--seed", metavar="N", type=int, help="seed of the random numbers (default: 0)")
+    how.add_argument(
+        "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
+    )
+    how.add_argument("--base", metavar="OLD", type=Path, help="store the difference from this file; decode needs it")
+    how.add_argument("--scheduler", metavar="URL", help="encode a folder on Dask's workers: tcp://host:port")
+    how.add_argument("--dry-run", action="store_true", help="show the result and write nothing")
+    how.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_report_option(parser)
 
 

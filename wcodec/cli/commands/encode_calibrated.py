@@ -1,4 +1,4 @@
-"""encode --data: its options, and the encoding of what learning makes of the weights."""
+"""encode --data and --moments: their options, and the encoding of calibrated weights."""
 
 from __future__ import annotations
 
@@ -30,21 +30,25 @@ DROP = 0.5
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    learning = parser.add_argument_group("by what the model computes (needs wcodec[keras])")
-    learning.add_argument("--data", metavar="D", help="inputs, no labels needed: F.npz:train, an image folder, ...")
-    learning.add_argument("--max-drop", metavar="POINTS", type=float, help="accuracy to lose at most (default: 0.5)")
-    learning.add_argument("--max-kl", metavar="NATS", type=float, help="divergence of the answers at most: 0.01")
-    learning.add_argument("--min-agreement", metavar="PERCENT", type=float, help="answers that stay, at least: 99.5")
-    learning.add_argument("--tune", metavar="STEPS", type=int, help="steps of training; 0: round only")
+    learning = parser.add_argument_group("calibration and training (needs wcodec[keras])")
+    learning.add_argument("--data", metavar="D", help="inputs, and labels if any: F.npz:train, an image folder, ...")
+    learning.add_argument("--max-drop", metavar="POINTS", type=float, help="largest drop of accuracy (default: 0.5)")
+    learning.add_argument("--max-kl", metavar="NATS", type=float, help="largest KL divergence of the outputs: 0.01")
     learning.add_argument(
-        "--finetune", metavar="EPOCHS", type=int, help="train by the labels of the data, too: smallest"
+        "--min-agreement", metavar="PERCENT", type=float, help="predictions that stay, at least: 99.5"
     )
+    learning.add_argument("--tune", metavar="STEPS", type=int, help="steps of training without labels; 0: none")
+    learning.add_argument("--finetune", metavar="EPOCHS", type=int, help="train with labels: the smallest files")
     learning.add_argument(
         "--method", metavar="M", help="of training: auto, gradual, magnitude, sharing, quantized, points, binary, ..."
     )
-    learning.add_argument("--resume", action="store_const", const=True, help="go on with a --finetune that was ended")
-    learning.add_argument("--time-limit", metavar="T", help="in all (default: 2m; with --tune or --finetune: none)")
-    learning.add_argument("--moments", metavar="M.npz", type=Path, help="without --data: E[x x'] by names of tensors")
+    learning.add_argument("--resume", action="store_const", const=True, help="continue an interrupted --finetune")
+    learning.add_argument(
+        "--time-limit", metavar="T", help="of the search (default: 2m; with --tune or --finetune: none)"
+    )
+    learning.add_argument(
+        "--moments", metavar="M.npz", type=Path, help="without --data: second moments E[x x'] by tensor"
+    )
     add_input_options(learning)
 
 

@@ -1,4 +1,4 @@
-"""wcodec inspect: where the bytes go."""
+"""wcodec inspect: what the bytes of a file are used for."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ EXAMPLE = "wcodec inspect model.h5.wcz --sort size"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("source", metavar="X.wcz|SRC", type=Path, help="what encode wrote, or a model file")
-    parser.add_argument("--sort", choices=("size", "ratio", "error"), help="largest first (default: as in the file)")
-    parser.add_argument("--json", action="store_true", help="the numbers as JSON")
+    parser.add_argument("source", metavar="X.wcz|SRC", type=Path, help="a file that encode wrote, or a model file")
+    parser.add_argument(
+        "--sort", choices=("size", "ratio", "error"), help="sort the tensors, largest first (default: file order)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_report_option(parser)
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the numbers of a file without decoding it (a report decodes the largest tensors).
+    """Print the numbers of a file, which is not decoded (a report decodes the largest tensors).
 
     Raises: WcodecError, OSError.
     """

@@ -1,4 +1,4 @@
-"""wcodec sweep: what each byte of a model buys."""
+"""wcodec sweep: the size of a model against its loss."""
 
 from __future__ import annotations
 
@@ -32,31 +32,35 @@ REQUEST = ("quantizer", "set", "include", "exclude", "effort", "seed")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("source", metavar="SRC", type=Path, help="model file: .h5, .keras, .weights.h5, .npz, ...")
-    parser.add_argument("--points", metavar="N", type=int, default=8, help="codings to try (default: 8)")
-    parser.add_argument("--time-limit", metavar="T", default="5m", help="begin nothing after it (default: 5m)")
-    parser.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
+    parser.add_argument("source", metavar="SRC", type=Path, help="the model file: .h5, .keras, .weights.h5, .npz, ...")
+    parser.add_argument("--points", metavar="N", type=int, default=8, help="number of encodings (default: 8)")
+    parser.add_argument("--time-limit", metavar="T", default="5m", help="start no measurement after it (default: 5m)")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_report_option(parser)
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
-    learning = parser.add_argument_group("by what the model computes (needs wcodec[keras])")
-    learning.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
+    learning = parser.add_argument_group("calibration and training (needs wcodec[keras])")
+    learning.add_argument("--data", metavar="D", help="inputs, and labels if any: F.npz:train, an image folder, ...")
     add_input_options(learning)
 
-    how = parser.add_argument_group("how it is coded (as for encode)")
-    how.add_argument("--quantizer", choices=QUANTIZERS, help="how the values are chosen (default: auto)")
+    how = parser.add_argument_group("encoding (as for encode)")
+    how.add_argument("--quantizer", choices=QUANTIZERS, help="the method that chooses the values (default: auto)")
     how.add_argument("--set", metavar="RE:...", action="append", help="options for some tensors: 'conv:bits=8'")
-    how.add_argument("--include", metavar="RE", action="append", help="only these are lossy")
-    how.add_argument("--exclude", metavar="RE", action="append", help="these are lossless")
+    how.add_argument("--include", metavar="RE", action="append", help="encode all other tensors exactly")
+    how.add_argument("--exclude", metavar="RE", action="append", help="encode these tensors exactly")
     speed = how.add_mutually_exclusive_group()
-    speed.add_argument("--fast", dest="effort", action="store_const", const="fast", help="speed first; loses no more")
-    speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest, however long")
-    how.add_argument("--seed", metavar="N", type=int, help="of what is random (default: 0)")
-    how.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+    speed.add_argument(
+        "--fast", dest="effort", action="store_const", const="fast", help="encode fast, with the same loss"
+    )
+    speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest file, slow")
+    how.add_argument("--seed", metavar="N", type=int, help="seed of the random numbers (default: 0)")
+    how.add_argument(
+        "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, and show the tables.
+    """Measure a model, and print the tables.
 
     Raises: WcodecError, OSError.
     """

@@ -1,4 +1,4 @@
-"""wcodec verify: is every bit as it was written?"""
+"""wcodec verify: check every checksum of a file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ EXAMPLE = "wcodec verify model.h5.wcz"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("source", metavar="X.wcz", type=Path, help="what encode wrote")
-    parser.add_argument("--base", metavar="OLD", type=Path, help="the file that it was coded against, where it was")
-    parser.add_argument("-T", "--threads", metavar="N", type=parse_threads, default=0, help="0 = all cores (default)")
+    parser.add_argument("source", metavar="X.wcz", type=Path, help="a file that encode wrote")
+    parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
+    parser.add_argument(
+        "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decode everything into nothing, and say in one line that it fits.
+    """Decode everything without writing it, and print one line.
 
     Raises: WcodecError, OSError.
     """
@@ -38,5 +40,5 @@ def run(args: argparse.Namespace) -> int:
         seconds = time.perf_counter() - start
         tensors = sum(len(container.tensors) for container in containers)
         total = format_size(sum(container.file_bytes for container in containers))
-        stdio.write_note(f"{source}: ok, {tensors} tensors, {total}, all checksums fit, {seconds:.1f} s")
+        stdio.write_note(f"{source}: ok, {tensors} tensors, {total}, all checksums match, {seconds:.1f} s")
     return OK
