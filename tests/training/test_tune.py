@@ -18,7 +18,7 @@ def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
     assert done.returncode == 0, done.stderr
     assert "100 of 500 examples are held out" in done.stderr
     assert "one standard error is forgiven" in done.stderr
-    assert "measured on 100 held-out inputs" in done.stderr
+    assert "measured on 100 held-out examples" in done.stderr
     return target
 
 

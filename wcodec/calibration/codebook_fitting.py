@@ -1,8 +1,8 @@
 """Codebooks that lose little of what a layer computes: values, or vectors of them, fitted to its inputs.
 
-"And the bit goes down" (Stock et al. 2020) chooses centroids by |x (c - v)|^2; here, with error feedback as in
-`feedback`: for moments H = M M', M upper triangular, the block b of inputs costs |M_bb' (v_b - c)|^2, where v_b is what
-is left to want of it once the errors of the blocks before it are made up for.
+"And the bit goes down" (Stock et al. 2020) chooses centroids by |x (c - v)|^2; here, with error feedback as in `gptq`:
+for a Hessian H = M M', M upper triangular, block b of the inputs costs |M_bb' (v_b - c)|^2, where v_b is block b's
+target after error feedback from the blocks before it.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ from wcodec.codec.plan import Plan, UniformPlan
 from wcodec.codec.statistics import is_weight, scan_tensor
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
+from wcodec.evaluation.datasets import open_npz
 from wcodec.model import Model, StepWeights, Tensor, TunedTensor
 from wcodec.modelfiles import open_model
-from wcodec.modelfiles.zip_members import ZIP_ERRORS
 from wcodec.planning.allocation import plan_model
 from wcodec.planning.recipe import Recipe
 
@@ -32,7 +32,7 @@ MAX_INPUTS: Final = 4096
 UNITS_FIRST: Final = frozenset({"torch", "safetensors", "onnx"})
 """Kinds of file where square matrices are taken for [outputs, inputs]."""
 DEAD_ZONE: Final = 0.1
-"""By how much later than at a half an input of mean power rounds up, where only powers are known."""
+"""Added to the rounding threshold of 0.5 for an input of mean power, where only the powers are known."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 
 
     Raises: RecipeError where they do not fit; ModelFileError.
     """
-    given = _read(moments)
+    with open_npz(moments) as archive:
+        given = {name: np.asarray(archive[name], np.float64) for name in archive}
     with open_model(source, recipe.keep_optimizer) as model:
         surveys = [scan_tensor(tensor).statistics for tensor in model.tensors]
         plans = plan_model(model, surveys, replace(recipe, target_bytes=None, target_ratio=None), size)
@@ -81,15 +82,6 @@ def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 
     if plain:
         notes.append(f"{len(plain)} with moments are coded as without: {', '.join(plain[:3])}")
     return MomentRounding(tuned, lost / power if power else 0.0, tuple(notes))
-
-
-def _read(path: Path) -> dict[str, Float64]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name], np.float64) for name in archive.files}
-    except (*ZIP_ERRORS, TypeError, AttributeError) as exc:
-        found = getattr(exc, "strerror", None) or type(exc).__name__
-        raise RecipeError(f"--moments {path}: expected an .npz of plain arrays, got {found}") from exc
 
 
 def _match_names(

@@ -9,9 +9,8 @@
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from wcodec.errors import RecipeError
 from wcodec.evaluation import image_folder as images
 from wcodec.evaluation import user_code
 from wcodec.evaluation.examples import Array, Examples, ModelInput, RawExamples, fit_examples
+from wcodec.modelfiles.zip_members import ZIP_ERRORS
 
 NPZ = re.compile(r"(?P<path>.+\.npz)(:(?P<split>\w+))?", re.IGNORECASE)
 
@@ -55,15 +55,25 @@ def _read_npz(path: Path, split: str | None, wanted: tuple[ModelInput, ...]) -> 
     """The arrays of one split. Objects are never unpickled."""
     if not path.is_file():
         raise RecipeError(f"--data {path}: expected a file, found none")
+    with open_npz(path) as archive:
+        inputs, labels, notes = _chosen(path.name, list(archive), split, wanted)
+        arrays = tuple(_array(path.name, name, archive[name]) for name in inputs)
+        return RawExamples(path.name, inputs, arrays, archive[labels] if labels else None, notes)
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[Mapping[str, Array]]:
+    """The arrays of an `.npz` file by name, each read when it is looked up in the block. Nothing is unpickled.
+
+    Raises: RecipeError where the file, or an array that is looked up, is no such thing.
+    """
     try:
         with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
+            archive: Mapping[str, Array] = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise ValueError("a single array")
-            inputs, labels, notes = _chosen(path.name, archive.files, split, wanted)
-            arrays = tuple(_array(path.name, name, archive[name]) for name in inputs)
-            return RawExamples(path.name, inputs, arrays, archive[labels] if labels else None, notes)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as exc:
+            yield archive
+    except (*ZIP_ERRORS, TypeError, AttributeError, MemoryError) as exc:
         why = "objects, which are never unpickled" if "bject" in str(exc) else f"{type(exc).__name__}: {exc}"
         raise RecipeError(f"{path.name}: expected an .npz archive of plain arrays, got {why}") from exc
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import mmap
 import shutil
 import tempfile
@@ -12,13 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
+from wcodec.container.dtypes import to_float32
 from wcodec.container.reader import is_container
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
 from wcodec.evaluation import user_code
 from wcodec.evaluation.examples import Array, ModelInput
 from wcodec.evaluation.keras_backend import keras, silence_keras
+from wcodec.model import FLOATS
+from wcodec.modelfiles import open_model
 from wcodec.pipeline.folder_decoder import INDEX
 
 if TYPE_CHECKING:
@@ -195,7 +195,10 @@ def set_weights(model: Model, path: Path, name: str) -> None:
 
     Raises: ModelFileError where neither names nor shapes fit.
     """
-    arrays = _read(path, name)
+    with open_model(path, keep_optimizer=True) as file:
+        arrays: dict[str, Array] = {
+            one.name: to_float32(one.read(), one.dtype) if one.dtype in FLOATS else one.read() for one in file.tensors
+        }
     weights = {weight.path: tuple(weight.shape) for weight in model.weights}
     named = [_by_path(arrays, path) for path in weights]
     chosen = [array for array in named if array is not None]
@@ -217,20 +220,3 @@ def _by_path(arrays: dict[str, Array], path: str) -> Array | None:
     ends = [(name.replace(".", "/").split("/"), array) for name, array in arrays.items()]
     found = [array for end, array in ends if end[-len(parts) :] == parts[-len(end) :]]
     return found[0] if len(found) == 1 else None
-
-
-def _read(path: Path, name: str) -> dict[str, Array]:
-    try:
-        if zipfile.is_zipfile(path):
-            with path.open("rb") as file:
-                return dict(np.load(file, allow_pickle=False))
-        safetensors = importlib.import_module("safetensors.numpy")
-    except ImportError as exc:
-        raise RecipeError(f"{name}: expected the package safetensors: pip install safetensors") from exc
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as exc:
-        raise ModelFileError(f"{name}: expected plain arrays, got {type(exc).__name__}: {exc}") from exc
-    try:
-        loaded: dict[str, Array] = safetensors.load_file(path)
-    except Exception as exc:
-        raise ModelFileError(f"{name}: expected a safetensors file, got {type(exc).__name__}: {exc}") from exc
-    return loaded
