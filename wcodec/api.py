@@ -27,7 +27,7 @@ StrPath = str | PathLike[str]
 
 
 class Words(TypedDict, total=False):
-    """What may be said to `encode`, as on the command line; see `wcodec encode -h`."""
+    """The options of `encode`: those of `planning.options`, as on the command line; see `wcodec encode -h`."""
 
     lossless: bool
     preset: str
@@ -37,7 +37,7 @@ class Words(TypedDict, total=False):
     bits: int
     clusters: int
     block: int
-    step: float
+    step: float | str
     quantizer: str
     per_channel: bool
     coder: str

@@ -15,7 +15,8 @@ from wcodec.cli.parser import VERBS, build_parser
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.modelfiles import MODEL_FILES
-from wcodec.planning.parsing import parse_recipe, parse_size
+from wcodec.planning.options import parse_size
+from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule
 from wcodec.reporting.number_format import format_ratio, format_size
 
@@ -25,13 +26,13 @@ from wcodec.reporting.number_format import format_ratio, format_size
     [("2MB", 2_000_000), ("500kB", 500_000), ("1.5MiB", 3 << 19), ("17", 17), ("8 B", 8), ("1gb", 10**9), (".5k", 500)],
 )
 def test_sizes_are_read_in_powers_of_1000_and_1024(text: str, count: int) -> None:
-    assert parse_size(text) == count
+    assert parse_size("target_size", text) == count
 
 
 @pytest.mark.parametrize("text", ["", "MB", "2XB", "-3", "1e6", "2 M B", "1.2.3kB"])
 def test_sizes_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(RecipeError, match="target_size: expected"):
-        parse_size(text)
+        parse_size("target_size", text)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from attack.small_models import weights
 
 from wcodec.codec.plan import CodebookPlan, ExactPlan, FloatPlan, Plan, UniformPlan
 from wcodec.codec.statistics import is_weight, measure_tensor
+from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor
 from wcodec.planning.allocation import plan_model
 from wcodec.planning.parsing import parse_recipe
@@ -41,6 +44,28 @@ def test_what_must_stay_exact_does() -> None:
 def test_vectors_are_not_pruned_and_not_quantised_unless_they_are_named() -> None:
     assert isinstance(plans(sparsity=0.9, bits=2)["a/bias"], FloatPlan)
     assert isinstance(plans(set="a/bias:bits=2")["a/bias"], CodebookPlan)
+
+
+@pytest.mark.parametrize("options", ["bits=8", "clusters=9", "sparsity=0.5", "threshold=0.1", "step=0.1"])
+def test_what_a_pattern_says_of_values_is_not_for_the_vectors_that_it_finds(options: str) -> None:
+    made = plans(set=f"^a:{options}")
+    assert made["a/bias"] == plans()["a/bias"]
+    assert made["a/kernel"] != plans()["a/kernel"]
+    for name in ("a/bias", "^a/bias$"):
+        assert plans(set=f"{name}:{options}")["a/bias"] != plans()["a/bias"]
+
+
+def test_a_pattern_for_vectors_alone_is_refused_where_it_would_do_nothing() -> None:
+    with pytest.raises(RecipeError, match="pattern 'bias': expected a tensor of two or more dimensions"):
+        plans(set="bias:bits=8")
+    assert plans(set="bias:lossless")["a/bias"] == ExactPlan()
+
+
+def test_a_step_may_be_a_multiple_of_the_presets() -> None:
+    for name in ("a/kernel", "b/kernel"):
+        plan, twice = plans()[name], plans(step="2x")[name]
+        assert isinstance(plan, UniformPlan)
+        assert twice == replace(plan, step=2 * plan.step)
 
 
 def test_depthwise_kernels_are_spared_few_clusters_unless_they_are_named() -> None:

@@ -13,6 +13,7 @@ import pytest
 from attack.small_models import weights, write_npz
 from conftest import HANG, Run, command
 
+from wcodec.api import encode
 from wcodec.cli import main
 from wcodec.errors import RecipeError
 from wcodec.planning.parsing import parse_recipe
@@ -36,6 +37,13 @@ def test_the_curve_falls_from_large_and_exact_to_small_and_lossy(model: Path, po
         alike = [error for one, error in zip(found.points, errors, strict=True) if one.method == method]
         assert alike == sorted(alike)
     assert "balanced" in {one.name for one in found.points}
+
+
+def test_encode_takes_what_a_sweep_prints_and_makes_the_same_file(model: Path, tmp_path: Path) -> None:
+    for point in sweep(model, parse_recipe({}), points=6).points:
+        flag, value = point.option.split()
+        numbers = encode(model, tmp_path / "m.wcz", **{flag.removeprefix("--"): value})
+        assert (numbers.file_bytes, numbers.relative_error) == (point.file_bytes, point.relative_error)
 
 
 def test_every_weight_tensor_is_tried_alone_the_dearest_first(model: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
         elif method == "binary":
             assert max(len(np.unique(np.abs(column))) for column in kernel.T) == 1
         else:
-            assert len(np.unique(kernel)) <= (4 if method == "points" else 9)
+            assert len(np.unique(kernel)) <= (4 if method == "points" else 8)
     words = {"step": 1e-3, "sparsity": 0.6} if pruning else {}
     encode(files[0], tmp_path / "x.wcz", parse_recipe(words), tuned=found.tuned)
     with open_container(tmp_path / "x.wcz") as opened:
@@ -181,7 +181,7 @@ def test_a_method_goes_on_from_the_one_before_and_keeps_its_zeros(files: tuple[P
         found = trained(files, f"gradual,{second}", Amounts(MOST, bits=3), epochs=2)
         for kernel in kernels(found):
             assert np.count_nonzero(kernel == 0) >= int(0.6 * kernel.size + 0.5)
-            assert len(np.unique(kernel)) <= (2 * kernel.shape[1] + 1 if second == "binary" else 9)
+            assert len(np.unique(kernel)) <= (2 * kernel.shape[1] + 1 if second == "binary" else 8)
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_network_is_as_it_was(files: tuple[Path, Path]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from wcodec import errors
+from wcodec.planning.options import OPTIONS, spell
 
 OK: Final = 0
 ERROR: Final = 1
@@ -58,18 +59,10 @@ def escape_controls(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
-SPECIAL = {
-    "global_sparsity": (("global_sparsity", "--global"),),
-    "target_bytes": (("target_size", "--target-size"),),
-    "prune": (("sparsity", "--sparsity"), ("threshold", "--threshold")),
-}
-"""Names whose options are spelt otherwise, by the names that were given."""
-
-
 def spell_options(text: str, words: Mapping[str, object]) -> str:
     """An error that names options as they are spelt on the command line.
 
-    words: the values of the command line by the names of `recipe.WORDS`; None and False were not given.
+    words: the values of the command line by the words of `options.OPTIONS`; None and False were not given.
 
     >>> spell_options("max_error: expected a number between 0 and 1, got 7", {"max_error": 7.0})
     '--max-error: expected a number between 0 and 1, got 7'
@@ -78,8 +71,8 @@ def spell_options(text: str, words: Mapping[str, object]) -> str:
 
     def spelt(found: re.Match[str]) -> str:
         word = found[0]
-        own = ((word, "--" + word.replace("_", "-")),)
-        return next((option for name, option in SPECIAL.get(word, own) if name in said), word)
+        own = [(option.word, option.flag) for option in OPTIONS if word in {option.word, option.target}]
+        return next((flag for name, flag in own or [(word, spell(word))] if name in said), word)
 
     head, colon, rest = text.partition(":")
     if not re.fullmatch(r"\w+( and \w+| [\w-]+)*", head):

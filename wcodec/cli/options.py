@@ -10,6 +10,7 @@ from typing import TypedDict
 
 from wcodec.cli.output_paths import check_target
 from wcodec.errors import RecipeError, WcodecError
+from wcodec.planning.options import Option
 
 
 def add_input_options(learning: argparse._ActionsContainer) -> None:
@@ -58,6 +59,26 @@ def require_data(args: argparse.Namespace, options: Sequence[str] = ()) -> None:
         if getattr(args, option) not in (None, False, []):
             name = "import" if option == "imports" else option.replace("_", "-")
             raise RecipeError(f"--{name}: expected --data D with it")
+
+
+def add_recipe_options(group: argparse._ArgumentGroup, options: Sequence[Option]) -> None:
+    """Add options of an encoding; what was not given is None, and of rivals only one can be given."""
+    rivals: dict[str, argparse._MutuallyExclusiveGroup] = {}
+    for option in options:
+        place: argparse._ActionsContainer = group
+        if option.rivals:
+            place = rivals[option.rivals] = rivals.get(option.rivals) or group.add_mutually_exclusive_group()
+        for flag, value, text in option.switches:
+            place.add_argument(flag, dest=option.word, action="store_const", const=value, help=text)
+        if not option.switches:
+            place.add_argument(
+                option.flag,
+                dest=option.word,
+                metavar=option.metavar or None,
+                choices=option.choices or None,
+                action="append" if option.repeats else "store",
+                help=option.help,
+            )
 
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from wcodec.container.reader import parse
 from wcodec.container.wire import READER_VERSION
 from wcodec.container.writer import Writer
-from wcodec.errors import ModelFileError, RecipeError, WcodecError
+from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import sha256_of, whole_file
+from wcodec.model import Tensor
 from wcodec.modelfiles import open_model, shards
 from wcodec.modelfiles.shards import File, Folder, Shard, folder_of
 from wcodec.pipeline.encoder import Encoded, Progress, encode
 from wcodec.pipeline.folder_decoder import INDEX, SUFFIX, earlier_of
+from wcodec.planning.allocation import check_patterns, finds_any, is_used
 from wcodec.planning.recipe import Options, Recipe
 
 
@@ -174,39 +176,31 @@ def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
     Raises: RecipeError for a pattern that finds nothing anywhere.
     """
     exact = Recipe(options=Options(lossless=True), effort=recipe.effort)
-    patterns = (*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules))
-    texts = [_texts(folder, file) if patterns and file.is_model else [] for file in folder.files]
-    for pattern in patterns:
-        if not any(_finds(pattern, own) for own in texts):
-            raise RecipeError(f"pattern {pattern!r}: expected to find a tensor, found none in {folder.root}")
-    total = sum((folder.root / file.name).stat().st_size for file in folder.files) or 1
+    has_patterns = bool(recipe.include or recipe.exclude or recipe.rules)
+    tensors = [_tensors(folder, file) if has_patterns and file.is_model else () for file in folder.files]
+    check_patterns(tuple(chain.from_iterable(tensors)), recipe)
+    sizes = [(folder.root / file.name).stat().st_size for file in folder.files]
     made = []
-    for file, own in zip(folder.files, texts, strict=True):
-        include = tuple(pattern for pattern in recipe.include if _finds(pattern, own))
-        nothing = bool(recipe.include) and not include
-        share = (folder.root / file.name).stat().st_size / total
+    for file, own, size in zip(folder.files, tensors, sizes, strict=True):
+        include = tuple(pattern for pattern in recipe.include if finds_any(pattern, own))
+        exclude = tuple(pattern for pattern in recipe.exclude if finds_any(pattern, own))
         fitted = replace(
             recipe,
-            rules=tuple(rule for rule in recipe.rules if _finds(rule.pattern, own)),
+            rules=tuple(rule for rule in recipe.rules if is_used(rule, own)),
             include=include,
-            exclude=(".",) if nothing and own else tuple(p for p in recipe.exclude if _finds(p, own)),
-            target_bytes=max(1, int(recipe.target_bytes * share)) if recipe.target_bytes else None,
+            exclude=(".",) if own and recipe.include and not include else exclude,
+            target_bytes=max(1, int(recipe.target_bytes * (size / (sum(sizes) or 1)))) if recipe.target_bytes else None,
         )
         made.append(fitted if file.is_model else exact)
     return made
 
 
-def _texts(folder: Folder, file: File) -> list[str]:
+def _tensors(folder: Folder, file: File) -> tuple[Tensor, ...]:
     path = folder.root / file.name
     if file.beside:
-        tensors = shards.external_model(path, folder.root / file.beside).tensors
-        return [text for tensor in tensors for text in (tensor.name, tensor.layer)]
+        return shards.external_model(path, folder.root / file.beside).tensors
     try:
         with open_model(path, keep_optimizer=True) as model:
-            return [text for tensor in model.tensors for text in (tensor.name, tensor.layer)]
+            return model.tensors
     except ModelFileError:
-        return []
-
-
-def _finds(pattern: str, texts: Sequence[str]) -> bool:
-    return any(re.search(pattern, text) for text in texts)
+        return ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 from wcodec.codec.plan import (
@@ -24,7 +23,7 @@ from wcodec.codec.statistics import TensorStatistics, is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor, is_vector
-from wcodec.planning.recipe import Options, Preset, Recipe
+from wcodec.planning.recipe import Options, Preset, Recipe, Rule
 from wcodec.planning.vectors import EXACT_BITS, Vectors
 
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
@@ -35,14 +34,6 @@ _FINEST, _TURNED = 2.0**26, 2.0**22
 """Most steps to the largest weight: beyond them floats are as short as integers, and turned integers overflow."""
 _LAMBDA = {0: 0.1, 128: 0.25}
 """Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The options of one tensor; `named` where a rule by name gave some."""
-
-    options: Options
-    named: bool
 
 
 def plan_model(
@@ -57,42 +48,43 @@ def plan_model(
     size:    multiplies all steps; what a search changes.
     Raises: RecipeError for a pattern that finds nothing.
     """
-    asked = [_asked(tensor, recipe) for tensor in model.tensors]
-    _check_patterns(model, recipe)
+    check_patterns(model.tensors, recipe)
+    requests = [_find_options(tensor, recipe) for tensor in model.tensors]
     weights = [
         (tensor, found)
-        for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True)
-        if found and is_weight(tensor) and not wish.options.lossless
+        for tensor, found, (options, _) in zip(model.tensors, surveys, requests, strict=True)
+        if found and is_weight(tensor) and not options.lossless
     ]
     largest = max((found.in_range for _, found in weights), default=1)
     energy, regular = sum(found.energy for _, found in weights), sum(found.in_range for _, found in weights)
     relative = size * _STEP[recipe.preset] * _caution(len(weights), regular)
-    # Plain rounding by this step would have the asked error.
+    # Plain rounding by this step has the error that max_error allows.
     step = size * (12.0 * (recipe.max_error or 0.0) * energy / max(1, regular)) ** 0.5
     shared = _shared_threshold([tensor for tensor, _ in weights], recipe)
     names = [tensor.name for tensor in model.tensors]
     vectors = Vectors(dict(zip(names, model.tensors, strict=True)), dict(zip(names, surveys, strict=True)))
     factors = vectors.step_factors()
     plans: list[Plan] = []
-    for tensor, found, wish in zip(model.tensors, surveys, asked, strict=True):
-        factor, plain = factors.get(tensor.name, 1.0), _is_plain(wish)
-        exact = wish.options.lossless or (plain and (not factor or (is_vector(tensor) and len(tensor.shape) != 1)))
+    for tensor, found, (options, named) in zip(model.tensors, surveys, requests, strict=True):
+        factor, plain = factors.get(tensor.name, 1.0), _is_plain(options, named)
+        exact = options.lossless or (plain and (not factor or (is_vector(tensor) and len(tensor.shape) != 1)))
         if found is None or not found.in_range or exact:
             plans.append(ExactPlan(recipe.effort))
-        elif is_weight(tensor) or wish.named:
+        elif is_weight(tensor) or named:
             own = relative * found.rms * (found.in_range / largest) ** 0.25
-            affine = plain_plan(model, wish.options, recipe, found.limit, shared or wish.options.prune)
-            plans.append(affine or _weight_plan(tensor, wish, found, recipe, (step or own) * (factor or 1.0), shared))
+            own = (step or own) * (factor or 1.0)
+            affine = plain_plan(model, options, recipe, found.limit, shared or options.prune)
+            plans.append(affine or _weight_plan(tensor, options, named, found, recipe, own, shared))
         else:
-            shorter = shorter_plan(wish.options, recipe, found.limit, None)
+            shorter = shorter_plan(options, recipe, found.limit, None)
             plans.append(shorter or _vector_plan(vectors.mantissa_bits(tensor, _mantissa(recipe)), found, recipe))
     return tuple(plans)
 
 
-def _is_plain(wish: _Asked) -> bool:
-    """Whether nothing is asked of this tensor but what the preset does."""
-    options = wish.options
-    return not (wish.named or options.quantizer or options.bits or options.clusters or options.step or options.prune)
+def _is_plain(options: Options, named: bool) -> bool:
+    """Whether nothing is asked of this tensor but what the preset does, or a multiple of it."""
+    step = options.step and not options.step.relative
+    return not (named or options.quantizer or options.bits or options.clusters or step or options.prune)
 
 
 def _vector_plan(mantissa: int, found: TensorStatistics, recipe: Recipe) -> Plan:
@@ -102,31 +94,41 @@ def _vector_plan(mantissa: int, found: TensorStatistics, recipe: Recipe) -> Plan
 
 
 def _weight_plan(
-    tensor: Tensor, wish: _Asked, found: TensorStatistics, recipe: Recipe, step: float, shared: Prune | None
+    tensor: Tensor,
+    options: Options,
+    named: bool,
+    found: TensorStatistics,
+    recipe: Recipe,
+    step: float,
+    shared: Prune | None,
 ) -> Plan:
-    options = wish.options
     clusters = options.clusters or (1 << options.bits if options.bits else None)
     quantizer = options.quantizer or "auto"
-    few = quantizer == "auto" and not clusters and not options.step
+    given = options.step if options.step and not options.step.relative else None
+    few = quantizer == "auto" and not clusters and not given
     if quantizer == "auto":
         quantizer = "kmeans" if clusters else "uniform"
     if options.block and quantizer != "product":
         raise RecipeError(f"block: expected the product quantizer with it, got {quantizer} for {tensor.name}")
-    if clusters and not wish.named and _is_fragile(tensor, clusters):
+    # A trellis has more values than the integers of one step, so what has a number of values has none.
+    is_counted = quantizer == "uniform" and bool(clusters) and not given
+    if clusters and not named and _is_fragile(tensor, clusters):
         quantizer, clusters = "uniform", 256
-    if options.step:
-        step = options.step
+    peak, pruned = max(-found.low, found.high), shared or options.prune
+    if given:
+        step = given.amount
     elif clusters and quantizer == "uniform":
-        step, clusters = max(-found.low, found.high) / max(1, (clusters - 1) // 2), None
+        step, clusters = peak / max(1, (clusters - 1) // 2), None
+    elif options.step:
+        step *= options.step.amount
     if step <= 0.0:  # zeros, which training may have moved
         return FloatPlan(limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
-    peak, pruned = max(-found.low, found.high), shared or options.prune
     if quantizer == "uniform" and peak > step * _FINEST:
         if not pruned:
             return ExactPlan(recipe.effort)
         step = peak / _FINEST
     coder = coder_of(options, recipe)
-    trellis = quantizer == "uniform" and coder != "huffman" and not options.prune
+    trellis = quantizer == "uniform" and not is_counted and coder != "huffman" and not options.prune
     states = _STATES if trellis else 0
     lambda_ = 0.0 if options.prune or recipe.effort == "fast" else _LAMBDA[states]
     common = pruned, found.limit, coder, recipe.effort
@@ -157,38 +159,62 @@ def _is_fragile(tensor: Tensor, clusters: int) -> bool:
     return tensor.count < 4 * clusters or (len(tensor.shape) >= 3 and tensor.shape[-1] == 1)
 
 
-def options_of(tensor: Tensor, recipe: Recipe) -> Options:
-    """What the recipe says of a tensor; `lossless` where it is left out."""
-    return _asked(tensor, recipe).options
-
-
 def exact_names(model: Model, recipe: Recipe) -> set[str]:
     """The tensors that the recipe codes exactly.
 
     Raises: RecipeError for a pattern that finds nothing.
     """
-    _check_patterns(model, recipe)
+    check_patterns(model.tensors, recipe)
     return {tensor.name for tensor in model.tensors if options_of(tensor, recipe).lossless}
 
 
-def _asked(tensor: Tensor, recipe: Recipe) -> _Asked:
-    if _found(recipe.exclude, tensor) or (recipe.include and not _found(recipe.include, tensor)):
-        return _Asked(Options(lossless=True), True)
+def options_of(tensor: Tensor, recipe: Recipe) -> Options:
+    """What the recipe says of a tensor; `lossless` where it is left out."""
+    return _find_options(tensor, recipe)[0]
+
+
+def _find_options(tensor: Tensor, recipe: Recipe) -> tuple[Options, bool]:
+    """The options of a tensor, and whether a rule names it, so that it is quantised even if it is a vector."""
+    if _finds(recipe.exclude, tensor) or (recipe.include and not _finds(recipe.include, tensor)):
+        return Options(lossless=True), True
     for rule in recipe.rules:
-        if _found((rule.pattern,), tensor):
-            return _Asked(rule.options.merged_with(recipe.options), True)
-    return _Asked(recipe.options, False)
+        if _finds((rule.pattern,), tensor):
+            return rule.options.merged_with(recipe.options), _is_named(rule, tensor)
+    return recipe.options, False
 
 
-def _found(patterns: Iterable[str], tensor: Tensor) -> bool:
+def _is_named(rule: Rule, tensor: Tensor) -> bool:
+    """Whether all options of a rule are for this tensor: vectors are quantised only by a rule with their full name."""
+    name = rule.pattern.removeprefix("^").removesuffix("$")
+    return len(tensor.shape) >= 2 or name in {tensor.name, re.escape(tensor.name)}
+
+
+def _finds(patterns: Iterable[str], tensor: Tensor) -> bool:
     return any(re.search(pattern, text) for pattern in patterns for text in (tensor.name, tensor.layer))
 
 
-def _check_patterns(model: Model, recipe: Recipe) -> None:
+def is_used(rule: Rule, tensors: Sequence[Tensor]) -> bool:
+    """Whether a rule finds a tensor that its options are for."""
+    found = [tensor for tensor in tensors if _finds((rule.pattern,), tensor)]
+    return any(_is_named(rule, tensor) or not rule.options.is_for_weights for tensor in found)
+
+
+def finds_any(pattern: str, tensors: Sequence[Tensor]) -> bool:
+    """Whether a pattern finds one of the tensors, by its name or its layer."""
+    return any(_finds((pattern,), tensor) for tensor in tensors)
+
+
+def check_patterns(tensors: Sequence[Tensor], recipe: Recipe) -> None:
+    """Raises: RecipeError for a pattern that finds nothing, or only vectors for options that are not for them."""
     for pattern in (*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules)):
-        if not any(_found((pattern,), tensor) for tensor in model.tensors):
-            known = ", ".join(tensor.name for tensor in model.tensors[:4])
+        if not finds_any(pattern, tensors):
+            known = ", ".join(tensor.name for tensor in tensors[:4])
             raise RecipeError(f"pattern {pattern!r}: expected to find a tensor, found none among {known}, ...")
+    for rule in recipe.rules:
+        if not is_used(rule, tensors):
+            raise RecipeError(
+                f"pattern {rule.pattern!r}: expected a tensor of two or more dimensions, or the full name of a vector"
+            )
 
 
 def _shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None:

@@ -16,10 +16,7 @@ SIZELESS = ("binary", "float16", "bfloat16")
 PER_CHANNEL = ("symmetric", "asymmetric", "binary")
 LEVEL_CODERS = ("auto", "huffman", "context")
 STARTS = ("linear", "density", "kmeans++")
-WORDS = (
-    "bits", "block", "clusters", "coder", "lossless", "per_channel", "quantizer", "sparsity", "start", "step",
-    "threshold",
-)  # fmt: skip
+EFFORTS = ("fast", "normal", "best")
 
 
 def _within(word: str, value: int | None, low: int, high: int) -> None:
@@ -33,11 +30,26 @@ def _one_of(word: str, value: str | None, choices: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True)
+class StepSize:
+    """The distance of the uniform quantiser's levels.
+
+    relative: `amount` is in steps of the preset; otherwise it is in units of the weights.
+    Raises: RecipeError for an amount that is no step of float32.
+    """
+
+    amount: float
+    relative: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1e-30 <= self.amount <= 1e30:
+            raise RecipeError(f"step: expected a positive number from 1e-30 to 1e30, got {self.amount:g}")
+
+
+@dataclass(frozen=True)
 class Options:
     """How to code a tensor; None means that nothing was said.
 
     bits, clusters: size of the codebook (level 0 included): 2**bits, or as many values.
-    step:           distance of the uniform quantiser's levels, in units of the weights.
     block:          weights that share a code, under the product quantiser.
     start:          first centroids of k-means.
     per_channel:    a step of its own for every output, of the quantisers in `affine.py`.
@@ -48,7 +60,7 @@ class Options:
     bits: int | None = None
     clusters: int | None = None
     block: int | None = None
-    step: float | None = None
+    step: StepSize | None = None
     quantizer: str | None = None
     coder: str | None = None
     start: Start | None = None
@@ -60,8 +72,6 @@ class Options:
         _within("block", self.block, 1, 256)
         if self.bits is not None and self.clusters is not None:
             raise RecipeError("bits and clusters: expected one of them, got both")
-        if self.step is not None and not 1e-30 <= self.step <= 1e30:
-            raise RecipeError(f"step: expected a positive number from 1e-30 to 1e30, got {self.step:g}")
         _one_of("quantizer", self.quantizer, QUANTIZERS)
         _one_of("coder", self.coder, LEVEL_CODERS)
         _one_of("start", self.start, STARTS)
@@ -69,6 +79,12 @@ class Options:
             raise RecipeError(f"quantizer {self.quantizer}: expected no bits, clusters or step beside it")
         if self.quantizer in {"symmetric", "asymmetric"} and (self.bits == 1 or self.clusters or self.step):
             raise RecipeError(f"quantizer {self.quantizer}: expected 2 bits or more beside it, no clusters or step")
+
+    @property
+    def is_for_weights(self) -> bool:
+        """Whether something is said that means tensors of two or more dimensions: how to prune or to quantise them."""
+        words = (self.prune, self.bits, self.clusters, self.block, self.step, self.start, self.per_channel)
+        return any(word is not None for word in words) or self.quantizer not in {None, "auto", "float16", "bfloat16"}
 
     def merged_with(self, general: Options) -> Options:
         """These options, with what they leave unsaid taken from `general`."""
@@ -125,6 +141,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _one_of("preset", self.preset, PRESETS)
+        _one_of("effort", self.effort, EFFORTS)
         targets = [n for n in ("max_error", "target_bytes", "target_ratio") if getattr(self, n) is not None]
         if len(targets) > 1:
             raise RecipeError(f"{' and '.join(targets)}: expected one of them")

@@ -21,7 +21,7 @@ from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import NOTHING_TUNED, encode
-from wcodec.planning.recipe import Preset, Recipe
+from wcodec.planning.recipe import PER_CHANNEL, SIZELESS, Preset, Recipe, StepSize
 from wcodec.reporting.inspection import Inspection, inspect
 from wcodec.reporting.weight_histograms import WeightHistogram, make_histograms
 
@@ -91,10 +91,10 @@ class Point:
 
     @property
     def option(self) -> str:
-        """The option with which `encode` makes such a file (a calibrated one with --data, too)."""
+        """The option with which `encode` makes this file (with --data: one like this calibrated one)."""
         if self.method == "preset":
             return f"--preset {self.name}"
-        return f"--max-error {self.relative_error:.2g}" if self.method == "step" else f"--target-size {self.file_bytes}"
+        return f"--step {self.size:g}x" if self.method == "step" else f"--target-size {self.file_bytes}"
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,8 @@ def sweep(
         raise RecipeError(f"points: expected 1 to {MOST_POINTS}, got {points}")
     if recipe.max_error or recipe.target_bytes or recipe.target_ratio or recipe.options.lossless:
         raise RecipeError("sweep: expected no budget and nothing lossless, because it varies the steps")
+    if recipe.options.quantizer in {*PER_CHANNEL, *SIZELESS}:
+        raise RecipeError(f"sweep: expected a quantizer that has steps to vary, got {recipe.options.quantizer}")
     deadline = time.monotonic() + seconds
     with TemporaryDirectory(prefix="wcodec-") as folder:
         run = _Run(source, recipe, Path(folder), oracle, threads, log)
@@ -215,7 +217,7 @@ def _ladder(points: int) -> list[tuple[Method, str, float]]:
     """The points after `balanced`: the other presets, then steps from coarse to fine."""
     named: list[tuple[Method, str, float]] = [("preset", name, 1.0) for name in NAMED[1:points]]
     sizes = np.geomspace(LADDER[1], LADDER[0], points - 3).tolist() if points > 4 else [COARSE][: points - 3]
-    return [*named, *(("step", "", float(size)) for size in sizes if points > 3)]
+    return [*named, *(("step", "", float(f"{size:.3g}")) for size in sizes if points > 3)]
 
 
 @dataclass(frozen=True)
@@ -235,16 +237,20 @@ class _Run:
     def point(self, method: Method, name: str, size: float) -> Point:
         """Encode the model, and measure size and loss."""
         file = self.file(name)
-        recipe = replace(self.recipe, preset=cast(Preset, name)) if method == "preset" else self.recipe
-        tuned = self.oracle.calibrate(size) if self.oracle and method == "calibrated" else NOTHING_TUNED
-        steps = 1.0 if method == "calibrated" else size
-        encode(self.source, file, recipe, tuned=tuned, size=steps, threads=self.threads)
+        recipe, tuned = self.recipe, NOTHING_TUNED
+        if method == "preset":
+            recipe = replace(recipe, preset=cast(Preset, name))
+        elif method == "step":
+            recipe = replace(recipe, options=replace(recipe.options, step=StepSize(size, relative=True)))
+        elif self.oracle:
+            tuned = self.oracle.calibrate(size)
+        encode(self.source, file, recipe, tuned=tuned, threads=self.threads)
         numbers = inspect(file)
         judged = self.oracle.measure_file(file) if self.oracle else None
         error = numbers.relative_error
         found = Point(method, name, size, numbers.file_bytes, numbers.weight_bytes, error, judged)
         lost = f", {judged.divergence:.4f} nats" if judged else ""
-        self.log(f"{method} {name or f'x {size:.3g}'}: {numbers.file_bytes:,} bytes, relative error {error:.1e}{lost}")
+        self.log(f"{found.option}: {numbers.file_bytes:,} bytes, relative error {error:.1e}{lost}")
         return found
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from wcodec.cli import stdio
 from wcodec.cli.commands import encode_by_method, encode_calibrated, encode_finetuned
 from wcodec.cli.errors import OK
-from wcodec.cli.options import add_report_option, check_report_target, parse_threads, require_data
+from wcodec.cli.options import add_recipe_options, add_report_option, check_report_target, parse_threads, require_data
 from wcodec.cli.output_paths import check_folder, check_source, check_target, derive_container_path
 from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.errors import RecipeError, WcodecError
-from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, WORDS
+from wcodec.planning.options import OPTIONS
 
 if TYPE_CHECKING:
     from wcodec.modelfiles.shards import Folder
@@ -27,20 +27,6 @@ if TYPE_CHECKING:
 
 
 EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
-REQUEST = (
-    *WORDS,
-    "set",
-    "include",
-    "exclude",
-    "preset",
-    "effort",
-    "max_error",
-    "target_size",
-    "target_ratio",
-    "keep_optimizer",
-    "seed",
-    "global_sparsity",
-)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -49,50 +35,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT.wcz", type=Path, help="default: SRC.wcz")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the output, and the report")
 
-    loss = parser.add_argument_group("how much may be lost")
-    loss.add_argument("--lossless", action="store_const", const=True, help="decoding returns the identical file")
-    loss.add_argument("--preset", choices=PRESETS, help="the loss where no other option sets it (default: balanced)")
-    prune = loss.add_mutually_exclusive_group()
-    prune.add_argument("--sparsity", metavar="S", help="set this share of the weights to zero, the smallest: 0.9")
-    prune.add_argument("--threshold", metavar="T", help="set weights up to this magnitude to zero: 0.02, or 1.5std")
-    size = loss.add_mutually_exclusive_group()
-    size.add_argument("--bits", metavar="N", help="2^N values for each tensor")
-    size.add_argument("--clusters", metavar="K", help="K values for each tensor")
-    loss.add_argument("--block", metavar="N", help="weights in a codebook vector of --quantizer product")
-    loss.add_argument(
-        "--global", dest="global_sparsity", action="store_const", const=True, help="--sparsity of all tensors as one"
-    )
-    loss.add_argument("--step", metavar="S", help="the distance between values, in units of the weights")
-    loss.add_argument("--start", choices=STARTS, help="the initial codebook of k-means (default: linear)")
-    loss.add_argument("--quantizer", choices=QUANTIZERS, help="the method that chooses the values (default: auto)")
-    loss.add_argument("--per-channel", action="store_const", const=True, help="one scale for each output channel")
-    budget = loss.add_mutually_exclusive_group()
-    budget.add_argument("--max-error", metavar="E", type=float, help="largest relative error of the weights: 1e-4")
-    budget.add_argument("--target-size", metavar="BYTES", help="largest size of the file: 2MB, 500kB, 1.5MiB")
-    budget.add_argument("--target-ratio", metavar="R", type=float, help="smallest ratio of source to file: 20")
-
+    add_recipe_options(parser.add_argument_group("how much may be lost"), [o for o in OPTIONS if o.group == "loss"])
     where = parser.add_argument_group("for some tensors (RE matches the name or the layer)")
-    where.add_argument(
-        "--set",
-        metavar="RE:...",
-        action="append",
-        help="options for these tensors, the first match wins: 'conv:bits=8'",
-    )
-    where.add_argument("--include", metavar="RE", action="append", help="encode all other tensors exactly")
-    where.add_argument("--exclude", metavar="RE", action="append", help="encode these tensors exactly")
+    add_recipe_options(where, [option for option in OPTIONS if option.group == "where"])
     where.add_argument("--config", metavar="F.toml", type=Path, help="more options; the command line takes precedence")
 
     encode_calibrated.add_options(parser)
 
     how = parser.add_argument_group("how")
-    speed = how.add_mutually_exclusive_group()
-    speed.add_argument(
-        "--fast", dest="effort", action="store_const", const="fast", help="encode fast, with the same loss"
-    )
-    speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest file, slow")
-    how.add_argument("--coder", choices=LEVEL_CODERS, help="the entropy coder (default: auto)")
-    how.add_argument("--keep-optimizer", action="store_const", const=True, help="keep the state of the optimizer")
-    how.add_argument("--seed", metavar="N", type=int, help="seed of the random numbers (default: 0)")
+    add_recipe_options(how, [option for option in OPTIONS if option.group == "how"])
     how.add_argument(
         "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
     )
@@ -110,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from wcodec.planning.parsing import parse_recipe
 
-    recipe = parse_recipe({word: getattr(args, word, None) for word in REQUEST}, args.config)
+    recipe = parse_recipe({option.word: getattr(args, option.word) for option in OPTIONS}, args.config)
     from wcodec.modelfiles.shards import folder_of
     from wcodec.reporting.inspection import inspect
 

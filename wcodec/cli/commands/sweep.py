@@ -11,6 +11,7 @@ from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.options import (
     add_input_options,
+    add_recipe_options,
     add_report_option,
     check_report_target,
     data_options,
@@ -19,7 +20,7 @@ from wcodec.cli.options import (
     require_data,
 )
 from wcodec.cli.output_paths import check_source
-from wcodec.planning.recipe import QUANTIZERS
+from wcodec.planning.options import BY_WORD
 
 if TYPE_CHECKING:
     from wcodec.calibration.sweep_judge import ModelOracle
@@ -44,16 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_input_options(learning)
 
     how = parser.add_argument_group("encoding (as for encode)")
-    how.add_argument("--quantizer", choices=QUANTIZERS, help="the method that chooses the values (default: auto)")
-    how.add_argument("--set", metavar="RE:...", action="append", help="options for some tensors: 'conv:bits=8'")
-    how.add_argument("--include", metavar="RE", action="append", help="encode all other tensors exactly")
-    how.add_argument("--exclude", metavar="RE", action="append", help="encode these tensors exactly")
-    speed = how.add_mutually_exclusive_group()
-    speed.add_argument(
-        "--fast", dest="effort", action="store_const", const="fast", help="encode fast, with the same loss"
-    )
-    speed.add_argument("--best", dest="effort", action="store_const", const="best", help="smallest file, slow")
-    how.add_argument("--seed", metavar="N", type=int, help="seed of the random numbers (default: 0)")
+    add_recipe_options(how, [BY_WORD[word] for word in REQUEST])
     how.add_argument(
         "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
     )

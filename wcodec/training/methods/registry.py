@@ -31,7 +31,11 @@ INITIAL: Final = 0.5
 
 @dataclass(frozen=True)
 class Amounts:
-    """How far the methods go. clusters: of `sharing` and `points`, 2^bits where it is None; bits: of `quantized`."""
+    """How far the methods go.
+
+    bits:     2^bits values in all, 0 among them.
+    clusters: the same for `sharing` and `points`; None: 2^bits.
+    """
 
     prune: Prune | None = None
     bits: int = 4
@@ -49,8 +53,8 @@ class Amounts:
 
     @property
     def values(self) -> int:
-        """Shared values of a kernel."""
-        return self.clusters or 1 << self.bits
+        """Shared values of a kernel besides 0, so that there are `clusters` in all."""
+        return (self.clusters or 1 << self.bits) - 1
 
 
 def _gradual(shape: str, amounts: Amounts) -> Callable[[Float32], Way]:
@@ -60,13 +64,19 @@ def _gradual(shape: str, amounts: Amounts) -> Callable[[Float32], Way]:
     return partial(pruned, schedule=schedule, forget=False)
 
 
+def _quantized(bits: int) -> Callable[[Float32], Way]:
+    if bits < 2:
+        raise RecipeError(f"--method quantized: expected 2 bits or more, got {bits}")
+    return partial(integers, bits=bits)
+
+
 METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Way]]]] = {
     "magnitude": lambda a: partial(pruned, schedule=by_rounds(a.pruning), forget=True),
     "gradual": lambda a: _gradual("cubic", a),
     "gradual-linear": lambda a: _gradual("linear", a),
     "sharing": lambda a: partial(shared, clusters=a.values, moved="sum"),
     "sharing-mean": lambda a: partial(shared, clusters=a.values, moved="mean"),
-    "quantized": lambda a: partial(integers, bits=max(a.bits, 2)),
+    "quantized": lambda a: _quantized(a.bits),
     "points": lambda a: partial(points, clusters=a.values),
     "binary": lambda a: signs,
 }

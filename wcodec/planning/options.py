@@ -1,0 +1,240 @@
+"""The options of an encoding, a row each: command line, Python, TOML and `--set` all take them from here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Final, Literal, TypeVar
+
+from wcodec.codec.plan import Prune
+from wcodec.errors import RecipeError
+from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, Options, Rule, StepSize
+
+T = TypeVar("T")
+UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
+UNITS |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+
+def parse_bool(word: str, value: object) -> bool:
+    """True, false, 1 or 0."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in {"true", "false", "1", "0"}:
+        raise RecipeError(f"{word}: expected true or false, got {value!r}")
+    return value.lower() in {"true", "1"}
+
+
+def parse_int(word: str, value: object) -> int:
+    """An integer."""
+    try:
+        return int(str(value))
+    except ValueError as error:
+        raise RecipeError(f"{word}: expected an integer, got {value!r}") from error
+
+
+def parse_float(word: str, value: object) -> float:
+    """A number."""
+    try:
+        return float(str(value))
+    except ValueError as error:
+        raise RecipeError(f"{word}: expected a number, got {value!r}") from error
+
+
+def parse_text(word: str, value: object) -> str:
+    """A word; which ones there are is known where it is used."""
+    return str(value)
+
+
+def parse_step(word: str, value: object) -> StepSize:
+    """0.01 in units of the weights, or "2x": twice the preset's step."""
+    text = str(value)
+    return StepSize(parse_float(word, text.removesuffix("x")), text.endswith("x"))
+
+
+def parse_prune(word: str, value: object) -> Prune:
+    """`sparsity` 0..1, or `threshold` as a number or in standard deviations, "1.5std"."""
+    text = str(value)
+    if word == "sparsity":
+        return Prune("sparsity", parse_float(word, text))
+    if text.endswith("std"):
+        return Prune("deviations", parse_float(word, text[:-3]))
+    return Prune("absolute", parse_float(word, text))
+
+
+def parse_size(word: str, value: object) -> int:
+    """Bytes of "2MB", "500kB" (powers of 1000), "1.5MiB" (of 1024) or a plain number."""
+    found = re.fullmatch(r"(\d+|\d*\.\d+)\s*([a-z]*)", str(value).strip().lower())
+    if not found or found[2] not in UNITS:
+        raise RecipeError(f"{word}: expected a number with B, kB, MB, GB, kiB, MiB or GiB, got {value!r}")
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def parse_patterns(word: str, value: object) -> tuple[str, ...]:
+    """One regular expression, or several."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list | tuple) and all(isinstance(pattern, str) for pattern in value):
+        return tuple(value)
+    raise RecipeError(f"{word}: expected regular expressions, got {value!r}")
+
+
+def parse_rule(text: str) -> Rule:
+    """A rule written RE:word=value,word=value; the last colon with a word= behind it ends the pattern.
+
+    >>> parse_rule("dense/.*:bits=4,sparsity=0.5").options.bits
+    4
+    """
+    pattern, colon, settings = text.rpartition(":")
+    if not colon or (settings != "lossless" and "=" not in settings):
+        raise RecipeError(f"--set {text!r}: expected RE:word=value,..., for example 'dense/.*:bits=4,sparsity=0.5'")
+    pairs = [item.partition("=") for item in settings.split(",")]
+    try:
+        return Rule(pattern, parse_options({word.strip(): value.strip() or "true" for word, _, value in pairs}))
+    except RecipeError as error:
+        raise RecipeError(f"--set {text!r}: {error}") from error
+
+
+def parse_rules(word: str, value: object) -> tuple[Rule, ...]:
+    """Rules in order: texts "RE:bits=8", tables with a `pattern`, or a mapping from pattern to options."""
+    if isinstance(value, str):
+        return (parse_rule(value),)
+    if isinstance(value, Mapping):
+        pairs = value.items()
+        return tuple(
+            Rule(str(pattern), parse_options(said)) if isinstance(said, Mapping) else parse_rule(f"{pattern}:{said}")
+            for pattern, said in pairs
+        )
+    if not isinstance(value, Iterable):
+        raise RecipeError(f"{word}: expected rules such as 'dense:bits=4', got {value!r}")
+    return tuple(_parse_table(one) if isinstance(one, Mapping) else parse_rule(str(one)) for one in value)
+
+
+def _parse_table(table: Mapping[str, object]) -> Rule:
+    if "pattern" not in table:
+        raise RecipeError("set: expected a table with a pattern")
+    return Rule(str(table["pattern"]), parse_options({k: v for k, v in table.items() if k != "pattern"}))
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    word:    its name in Python, in TOML and in `--set`.
+    parse:   (word, value as it was written) -> the value of `field`. Raises: RecipeError.
+    help:    for the command line.
+    metavar: stands for the value in the help; "": one of `choices`, or `switches`: flag, value and help of each.
+    group:   the heading of the command line's help under which it stands.
+    field:   of `Options` (for single tensors too) or else of `Recipe`; "": the word.
+    rivals:  at most one of the options with the same rivals can be given on the command line.
+    """
+
+    word: str
+    parse: Callable[[str, object], object]
+    help: str = ""
+    metavar: str = ""
+    group: Literal["loss", "where", "how"] = "loss"
+    choices: tuple[str, ...] = ()
+    switches: tuple[tuple[str, bool | str, str], ...] = ()
+    field: str = ""
+    rivals: str = ""
+    repeats: bool = False
+
+    @property
+    def target(self) -> str:
+        """The field that it sets."""
+        return self.field or self.word
+
+    @property
+    def flag(self) -> str:
+        """How the command line spells it."""
+        return self.switches[0][0] if self.switches else spell(self.word)
+
+    @property
+    def is_of_tensor(self) -> bool:
+        """Whether it may be given for single tensors."""
+        return self.target in {field.name for field in fields(Options)}
+
+
+def spell(word: str) -> str:
+    """A word as a flag of the command line."""
+    return "--" + word.replace("_", "-")
+
+
+def switch(word: str, text: str, group: Literal["loss", "where", "how"] = "loss", flag: str = "") -> Option:
+    """An option that is given or not."""
+    return Option(word, parse_bool, group=group, switches=((flag or spell(word), True, text),))
+
+
+_STEP = "the distance between values in units of the weights: 0.01; or 2x: twice the preset's"
+_SET = "options for these tensors, the first match wins: 'conv:bits=8'; for a vector RE must be its full name"
+OPTIONS: Final = (
+    switch("lossless", "decoding returns the identical file"),
+    Option("preset", parse_text, "the loss where no other option sets it (default: balanced)", choices=PRESETS),
+    Option(
+        "sparsity",
+        parse_prune,
+        "set this share of the weights to zero, the smallest: 0.9",
+        "S",
+        field="prune",
+        rivals="0",
+    ),
+    Option(
+        "threshold",
+        parse_prune,
+        "set weights up to this magnitude to zero: 0.02, or 1.5std",
+        "T",
+        field="prune",
+        rivals="0",
+    ),
+    Option("bits", parse_int, "2^N values for each tensor, 0 among them", "N", rivals="values"),
+    Option("clusters", parse_int, "K values for each tensor, 0 among them", "K", rivals="values"),
+    Option("block", parse_int, "weights in a codebook vector of --quantizer product", "N"),
+    switch("global_sparsity", "--sparsity of all tensors as one", flag="--global"),
+    Option("step", parse_step, _STEP, "S"),
+    Option("start", parse_text, "the initial codebook of k-means (default: linear)", choices=STARTS),
+    Option("quantizer", parse_text, "the method that chooses the values (default: auto)", choices=QUANTIZERS),
+    switch("per_channel", "one scale for each output channel"),
+    Option("max_error", parse_float, "largest relative error of the weights: 1e-4", "E", rivals="budget"),
+    Option(
+        "target_size",
+        parse_size,
+        "largest size of the file: 2MB, 500kB, 1.5MiB",
+        "BYTES",
+        field="target_bytes",
+        rivals="budget",
+    ),
+    Option("target_ratio", parse_float, "smallest ratio of source to file: 20", "R", rivals="budget"),
+    Option("set", parse_rules, _SET, "RE:...", "where", field="rules", repeats=True),
+    Option("include", parse_patterns, "encode all other tensors exactly", "RE", "where", repeats=True),
+    Option("exclude", parse_patterns, "encode these tensors exactly", "RE", "where", repeats=True),
+    Option(
+        "effort",
+        parse_text,
+        group="how",
+        switches=(("--fast", "fast", "encode fast, with the same loss"), ("--best", "best", "smallest file, slow")),
+        rivals="effort",
+    ),
+    Option("coder", parse_text, "the entropy coder (default: auto)", group="how", choices=LEVEL_CODERS),
+    switch("keep_optimizer", "keep the state of the optimizer", "how"),
+    Option("seed", parse_int, "seed of the random numbers (default: 0)", "N", "how"),
+)
+"""In the order of the command line's help."""
+BY_WORD: Final = {option.word: option for option in OPTIONS}
+
+
+def parse_options(words: Mapping[str, object]) -> Options:
+    """The options of a tensor from words as they are written in `--set`, in TOML or in Python.
+
+    Raises: RecipeError for an unknown word or a value of the wrong kind.
+    """
+    known = [option.word for option in OPTIONS if option.is_of_tensor]
+    for word in words:
+        if word not in known:
+            raise RecipeError(f"option {word!r}: expected one of {', '.join(sorted(known))}")
+    return build(Options, {BY_WORD[word].target: BY_WORD[word].parse(word, value) for word, value in words.items()})
+
+
+def build(kind: Callable[..., T], values: Mapping[str, object]) -> T:
+    """A dataclass from the values of its fields, as the table has parsed them."""
+    return kind(**values)
