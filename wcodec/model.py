@@ -57,6 +57,10 @@ def _unreadable() -> AnyArray:
     raise ModelFileError("tensor: expected a way to read its values, got none")
 
 
+Progress: TypeAlias = Callable[[TensorSpec], None]
+"""Is told of each tensor that is done."""
+
+
 @dataclass(frozen=True)
 class Gain:
     """The role of a vector that multiplies: its relative error is what counts."""

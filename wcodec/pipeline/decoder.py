@@ -1,9 +1,9 @@
-"""The sentence read backwards: container -> sections -> levels -> weights -> model file."""
+"""Decoding of a container: sections -> levels -> weights -> model file. Inverse: `encoder`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,11 @@ from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import ContainerError
 from wcodec.files import whole_file
-from wcodec.model import AnyArray, TensorSpec
+from wcodec.model import AnyArray, Progress, TensorSpec
 from wcodec.modelfiles import write_model
 from wcodec.pipeline.base_file import BaseFile, added, base_for
 from wcodec.pipeline.export import convert, is_conversion
 from wcodec.pipeline.lossless_decoder import Sink, decode_lossless, is_lossless
-
-Progress = Callable[[TensorSpec], None]
 
 
 @dataclass(frozen=True)

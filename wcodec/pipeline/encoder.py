@@ -1,8 +1,8 @@
-"""The story: model file -> weights -> prune, quantize -> levels -> sections -> container."""
+"""Encoding of a model file: weights -> prune, quantise -> levels -> sections -> container."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -14,7 +14,7 @@ from wcodec.codec.statistics import TensorScan, is_weight, scan_tensors
 from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_tensor
 from wcodec.container.writer import Writer
 from wcodec.files import whole_file
-from wcodec.model import Model, TensorSpec, TunedTensor
+from wcodec.model import Model, Progress, TunedTensor
 from wcodec.modelfiles.shards import opened
 from wcodec.pipeline.base_file import BaseFile, difference, open_base
 from wcodec.pipeline.lossless_encoder import encode_lossless
@@ -22,7 +22,6 @@ from wcodec.planning.allocation import plan_model
 from wcodec.planning.rate_control import find_step, target_of
 from wcodec.planning.recipe import Recipe
 
-Progress = Callable[[TensorSpec], None]
 NOTHING_TUNED: Mapping[str, TunedTensor] = MappingProxyType({})
 
 
@@ -40,8 +39,8 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One encoding: a look and a plan for each of the model's tensors."""
+class Encoding:
+    """One encoding of a model: the scan and the plan of each of its tensors."""
 
     model: Model
     looks: Sequence[TensorScan]
@@ -84,7 +83,7 @@ def encode(
 
             def attempt(size: float) -> Encoded:
                 plans = plan_model(model, surveys, recipe, size)
-                return write_container(Job(model, looks, plans, tuned, threads, progress, earlier), temporary)
+                return write_container(Encoding(model, looks, plans, tuned, threads, progress, earlier), temporary)
 
             goal = target_of(recipe, model.source_bytes)
             if goal is None:
@@ -99,7 +98,7 @@ def encode(
             return last[0][1] if last[0][0] == best else attempt(best)
 
 
-def write_container(job: Job, target: Path) -> Encoded:
+def write_container(job: Encoding, target: Path) -> Encoded:
     """Code every tensor by its plan into the file `target`."""
     model, twins = job.model, _duplicates(job)
 
@@ -136,7 +135,7 @@ def write_container(job: Job, target: Path) -> Encoded:
     return Encoded(length, error, model.dropped)
 
 
-def _duplicates(job: Job) -> list[int | None]:
+def _duplicates(job: Encoding) -> list[int | None]:
     """For each tensor the number of an earlier one with the same type, shape, bytes and plan, if there is one."""
     seen: dict[tuple[str, tuple[int, ...], bytes, Plan, int], int] = {}
     twins: list[int | None] = []

@@ -1,4 +1,4 @@
-"""A model of several files, or of one, read back: decode, verify and look inside whatever it is. Inverse: `sharded`."""
+"""A model of several files, or of one, decoded, verified or looked into. Inverse: `folder_encoder`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.files import sha256_of, short
+from wcodec.model import Progress
 from wcodec.pipeline import decoder
 from wcodec.pipeline.base_file import BaseFile, base_for
-from wcodec.pipeline.decoder import Progress, open_container
+from wcodec.pipeline.decoder import open_container
 
 if TYPE_CHECKING:
     from wcodec.modelfiles.shards import Shard
@@ -46,7 +47,7 @@ def base_of(place: Place, base: Path | None) -> BaseFile | None:
 def decode(
     source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
 ) -> None:
-    """Write the file or folder that `source` holds. Inverse: `sharded.encode_any`.
+    """Write the file or folder that `source` holds. Inverse: `folder_encoder.encode_any`.
 
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
@@ -63,9 +64,14 @@ def verify(
 
     Raises: ContainerError and its kinds.
     """
-    if index := index_of(source):
-        return verify_folder(index, base=base, threads=threads, progress=progress)
-    return [decoder.verify(source, base=base, threads=threads, progress=progress)]
+    index = index_of(source)
+    if index is None:
+        return [decoder.verify(source, base=base, threads=threads, progress=progress)]
+    found = []
+    for shard, part in parts_of(index):
+        _check(shard, part)
+        found.append(decoder.verify(part, base=earlier_of(base, shard.name), threads=threads, progress=progress))
+    return found
 
 
 def places_of(source: Path) -> dict[str, Place]:
@@ -88,7 +94,7 @@ def places_of(source: Path) -> dict[str, Place]:
 def decode_folder(
     source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
 ) -> None:
-    """Write the folder `target` that a sharded container holds, whole or not at all. Inverse: `sharded.encode_folder`.
+    """Write the folder `target` that a sharded container holds, whole or not at all. Inverse: `encode_folder`.
 
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
@@ -103,20 +109,6 @@ def decode_folder(
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def verify_folder(
-    source: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
-) -> list[Container]:
-    """Check every part, writing nothing.
-
-    Raises: ContainerError and its kinds.
-    """
-    found = []
-    for shard, part in parts_of(source):
-        _check(shard, part)
-        found.append(decoder.verify(part, base=earlier_of(base, shard.name), threads=threads, progress=progress))
-    return found
 
 
 def earlier_of(base: Path | None, name: str) -> Path | None:

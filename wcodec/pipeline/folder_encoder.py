@@ -1,7 +1,7 @@
-"""Models of several files: one .wcz a file and an index, made by whoever is there, the same bytes by anyone.
+"""Models of several files: one .wcz a file and an index, made by any executor, with the same bytes by each.
 
-A part that is finished carries a key of its source and options in its name until all are, so that an interrupted
-encoding goes on where it was.
+The name of a finished part has a key of its source and options in it until all parts are finished, so that an
+interrupted encoding goes on where it was.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from wcodec.container.wire import READER_VERSION
 from wcodec.container.writer import Writer
 from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import sha256_of, whole_file
-from wcodec.model import Tensor
+from wcodec.model import Progress, Tensor
 from wcodec.modelfiles import open_model, shards
 from wcodec.modelfiles.shards import File, Folder, Shard, folder_of
-from wcodec.pipeline.encoder import Encoded, Progress, encode
+from wcodec.pipeline.encoder import Encoded, encode
 from wcodec.pipeline.folder_decoder import INDEX, SUFFIX, earlier_of
 from wcodec.planning.allocation import check_patterns, finds_any, is_used
 from wcodec.planning.recipe import Options, Recipe
@@ -58,7 +58,7 @@ def encode_folder(
     threads: int = 0,
     executor: Executor | None = None,
 ) -> Encoded:
-    """Write the folder `target`: a .wcz for each file, and the index. Inverse: `folders.decode_folder`.
+    """Write the folder `target`: a .wcz for each file, and the index. Inverse: `folder_decoder.decode_folder`.
 
     base:     a folder with earlier versions of the files, by the same names.
     executor: who encodes the parts (processes, machines that see the same folders); None: this process, one by one.
@@ -93,7 +93,7 @@ def encode_any(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Encoded:
-    """Write `target`, a .wcz file, or a folder of them where the model is of several files. Inverse: `folders.decode`.
+    """Write `target`, a .wcz file, or a folder of them where the model is of several files.
 
     folder:   the files, where `shards.folder_of(source)` was asked already.
     base:     an earlier version of the file, or a folder of those.

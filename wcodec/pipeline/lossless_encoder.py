@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,18 @@ from wcodec.container.wire import REST, put_varint
 from wcodec.container.writer import EncodedSections, Writer
 from wcodec.errors import ModelFileError
 from wcodec.files import sha256_of
-from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
+from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, Progress, TensorSpec
 from wcodec.modelfiles.extent_finder import find_extents
 from wcodec.modelfiles.extents import FileLayout, pack, read_part
 from wcodec.modelfiles.shards import layout_of
 from wcodec.pipeline.base_file import BaseFile
 from wcodec.pipeline.duplicates import find_duplicates
 
-Progress = Callable[[TensorSpec], None]
 INLINE = 1 << 20
-"""A template of at most this many bytes lies in the skeleton, so that names are shared with the table of tensors."""
-BLOCK = 1 << 20
+"""A remainder of at most this many bytes is stored in the skeleton, which shares names with the table of tensors."""
 OVERHEAD = 256
 LEVELS: dict[Effort, int] = {"fast": 3, "normal": 12, "best": 19}
-"""Of zstd, for a template that is compressible."""
+"""Of zstd, for a compressible remainder."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def encode_lossless(
 
 @dataclass(frozen=True)
 class LosslessEncoding:
-    """One encoding of a file that was cut."""
+    """One encoding of a file whose extents are known."""
 
     source: Path
     layout: FileLayout
@@ -95,13 +94,13 @@ class LosslessEncoding:
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
-        """The table: the extents, and the template where it does not fit into the skeleton."""
+        """The table: the extents, and the remainder where it does not fit into the skeleton."""
         extents = tuple(extent.facts for extent in self.layout.extents)
         return extents if self.is_inline else (*extents, TensorSpec(REST, "uint8", (self.layout.remainder_bytes,)))
 
     @property
     def is_inline(self) -> bool:
-        """Whether the template lies in the skeleton."""
+        """Whether the remainder is stored in the skeleton."""
         return self.layout.remainder_bytes <= INLINE
 
     def write(self, target: Path, digest: Callable[[], bytes]) -> int:
@@ -113,7 +112,7 @@ class LosslessEncoding:
         pieces = (piece for number, facts in own for piece in _pieces(number, facts, self.effort))
         with target.open("w+b") as file:
             writer = Writer(file)
-            results = map_ordered(lambda piece: self._coded(piece, rest), pieces, self.threads, _bytes_of)
+            results = map_ordered(lambda piece: self._coded(piece, rest), pieces, self.threads, attrgetter("nbytes"))
             for number, facts in enumerate(tensors):
                 if number in duplicates:
                     writer.add_duplicate(duplicates[number])
@@ -181,12 +180,8 @@ def _pieces(number: int, facts: TensorSpec, effort: Effort) -> Iterator[Piece]:
         yield Piece(number, start, stop - start, shape, (stop - start) * ITEM_BYTES[facts.dtype])
 
 
-def _bytes_of(piece: Piece) -> int:
-    return piece.nbytes
-
-
 class _Rest:
-    """The template's bytes, read from the file where they lie between the extents."""
+    """The bytes of the file between the extents."""
 
     def __init__(self, source: Path, layout: FileLayout) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Who gets how many bits: from a recipe and a look at every tensor to one plan a tensor."""
+"""The allocation of bits: from a recipe and the statistics of every tensor to one plan a tensor."""
 
 from __future__ import annotations
 
