@@ -37,6 +37,7 @@ class Words(TypedDict, total=False):
     bits: int
     clusters: int
     block: int
+    start: str
     step: float | str
     quantizer: str
     per_channel: bool
