@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,12 +35,14 @@ settings.register_profile("quick", max_examples=20, deadline=None, derandomize=T
 settings.register_profile("thorough", max_examples=400, deadline=None)
 settings.load_profile("thorough" if THOROUGH else "quick")
 
-Item = TypeVar("Item")
+Item, Other = TypeVar("Item"), TypeVar("Other")
 
 
-def some_of(items: Sequence[Item], every: int) -> Sequence[Item]:
-    """All items in a thorough run; otherwise each `every`-th, the first and the last among them."""
-    return items if THOROUGH else [*items[:-1:every], items[-1]]
+def pairs_of(first: Iterable[Item], second: Sequence[Other]) -> list[tuple[Item, Other]]:
+    """All pairs in a thorough run; otherwise each item of `first` with one of `second`, these taking turns."""
+    if THOROUGH:
+        return list(product(first, second))
+    return [(one, second[number % len(second)]) for number, one in enumerate(first)]
 
 
 INSTALLED = Path(sys.executable).parent / "wcodec"
@@ -76,15 +79,12 @@ def in_a_process(*words: object, **options: object) -> subprocess.CompletedProce
 
 
 @pytest.fixture
-def wcodec(request: pytest.FixtureRequest) -> Run:
+def wcodec(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command: wcodec("encode", path) -> its exit code, stdout and stderr.
 
-    It runs in a process of its own in tests of the command line, and where it is given options of one; elsewhere in
-    this process, for each start takes a quarter of a second, and six with Keras.
+    It runs in this process, for each start takes a quarter of a second, and six with Keras; in one of its own where it
+    is given options of one (cwd, stdout, ...). Tests of signals, pipes and starts use `command()`.
     """
-    if request.path.parent.name == "cli":
-        return in_a_process
-    capsys = request.getfixturevalue("capsys")
 
     def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
         if options:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from conftest import pairs_of
 from keras_kinds import KINDS, prepare_session, some
 
 import wcodec
@@ -27,17 +28,17 @@ if TYPE_CHECKING:
     from keras import Model
 
 
-@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
+@pytest.fixture
 def kind(request: pytest.FixtureRequest) -> Model:
     keras().utils.set_random_seed(1)
-    model: Model = request.param[0](keras().layers)
+    model: Model = KINDS[request.param][0](keras().layers)
     return model
 
 
 SHARINGS = [CodebookRequest("kmeans", 9), CodebookRequest("product", 32), CodebookRequest("product", None, 3)]
 
 
-@pytest.mark.parametrize("sharing", SHARINGS, ids=str)
+@pytest.mark.parametrize(("kind", "sharing"), pairs_of(KINDS, SHARINGS), indirect=["kind"], ids=str)
 def test_every_kind_of_layer_can_share_and_gets_its_weights_back(kind: Model, sharing: CodebookRequest) -> None:
     before = kind.get_weights()
     session = prepare_session(kind, some(kind, 60))

@@ -20,12 +20,12 @@ def model(samples: Path, tmp_path: Path) -> Path:
 
 def test_encode_and_decode_name_their_outputs_and_keep_the_source(wcodec: Run, model: Path) -> None:
     original = model.read_bytes()
-    assert wcodec("encode", model, "--lossless").returncode == 0
+    assert wcodec("encode", model, "--lossless", cwd=model.parent).returncode == 0
     packed = model.with_name("tutorial_cnn.h5.wcz")
     assert packed.stat().st_size < len(original)
     assert model.read_bytes() == original
     model.unlink()
-    assert wcodec("decode", packed).returncode == 0
+    assert wcodec("decode", packed, cwd=model.parent).returncode == 0
     assert sorted(path.name for path in model.parent.iterdir()) == ["tutorial_cnn.h5", "tutorial_cnn.h5.wcz"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import pairs_of
 from hypothesis import given
 from hypothesis import strategies as st
 from twins import context as twin
@@ -40,8 +41,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("states", [0, 4, 8, 128])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "states"), pairs_of(CASES, [0, 4, 8, 128]))
 def test_the_twin_reads_what_the_encoder_wrote(name: str, states: int) -> None:
     levels = CASES[name].astype(np.int32)
     for effort in ("fast", "normal"):
