@@ -17,7 +17,7 @@ def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
     done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", target, *words)
     assert done.returncode == 0, done.stderr
     assert "100 of 500 examples are held out" in done.stderr
-    assert "one standard error is forgiven" in done.stderr
+    assert "one standard error is taken off" in done.stderr
     assert "measured on 100 held-out examples" in done.stderr
     return target
 
