@@ -7,7 +7,6 @@ import pytest
 
 from wcodec.calibration.codebook_fitting import Codebook, assign_with_feedback, fit_codebook
 from wcodec.calibration.gptq import damp
-from wcodec.codec.dequantization import round_step
 from wcodec.codec.quantizers.product import assign, fit_vectors, lookup, split_blocks
 
 RNG = np.random.default_rng(11)
@@ -34,7 +33,7 @@ def test_outputs_lose_less_than_by_codebooks_of_the_weights_alone(block: int, si
     weights, x = layer(48, 200)
     book, codes = fit_codebook(weights, damp(x.T @ x / len(x), 0.01), block, size, 0.0)
     vectors = split_blocks(np.ascontiguousarray(weights.T), block)
-    alone = fit_vectors(vectors, size, 0.0, round_step)
+    alone = fit_vectors(vectors, size, 0.0)
     plain = lookup(assign(vectors, alone), alone).reshape(200, 48).T
     assert len(book.centroids) <= size
     assert np.array_equal(book.centroids[0], np.zeros(block))

@@ -19,7 +19,7 @@ from wcodec.calibration.linear_ops import LinearOp, find_linear_ops
 from wcodec.calibration.quantizable_weights import initial_steps, make_weight_table
 from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult, balance_steps, run_trial
-from wcodec.codec.dequantization import round_step
+from wcodec.container.dtypes import round_step
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate

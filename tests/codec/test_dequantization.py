@@ -14,18 +14,17 @@ from wcodec.codec.dequantization import (
     CodebookDequantizer,
     Dequantizer,
     PerRowDequantizer,
+    TensorContext,
     TransformDequantizer,
     TruncatedFloatDequantizer,
     UniformDequantizer,
-    dequantizer_of_rows,
-    round_step,
+    parse_dequantizer,
 )
-from wcodec.codec.dequantization_params import dequantizer_id, pack_dequantizer, parse_dequantizer
 from wcodec.codec.layout import DENSE, KERNEL, VECTOR
 from wcodec.codec.quantizers.kmeans import Codebook
 from wcodec.codec.quantizers.transform import make_dct_basis
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, chunk_shape, pack_header, parse_header
-from wcodec.container.dtypes import from_float, to_float32
+from wcodec.container.dtypes import from_float, round_step, to_float32
 from wcodec.errors import CorruptError
 from wcodec.model import TensorSpec
 
@@ -62,12 +61,14 @@ def array(levels: list[int]) -> np.ndarray:
 @given(RULES)
 def test_the_parameters_of_a_rule_come_back(rule: Dequantizer) -> None:
     packed = bytearray(b"before")
-    pack_dequantizer(packed, rule)
+    rule.pack(packed)
     taps = len(rule.basis.matrix) if isinstance(rule, TransformDequantizer) else 1
-    back, at = parse_dequantizer(memoryview(bytes(packed) + b"behind"), 6, dequantizer_id(rule), rule.states, taps, 30)
+    back, at = parse_dequantizer(
+        memoryview(bytes(packed) + b"behind"), 6, rule.number, TensorContext(rule.states, taps, 30)
+    )
     assert at == len(packed)
     again = bytearray()
-    pack_dequantizer(again, back)
+    back.pack(again)
     assert again == packed[6:]
     assert type(back) is type(rule)
     assert back.states == rule.states
@@ -92,7 +93,7 @@ def test_every_row_has_a_step_of_its_own(levels: list[int], step: float, single:
     for number in range(3):
         alone = UniformDequantizer(float(rule.steps[number])).dequantize(rows[number : number + 1], single)
         assert np.array_equal(got[number : number + 1], from_float(alone, dtype))
-        chunk = dequantizer_of_rows(rule, number, 1).dequantize(rows[number : number + 1], single)
+        chunk = rule.for_rows(number, 1).dequantize(rows[number : number + 1], single)
         assert np.array_equal(got[number : number + 1], from_float(chunk, dtype))
 
 
@@ -136,7 +137,7 @@ def test_a_float_of_more_than_31_bits_is_corrupt() -> None:
 def test_a_rounded_step_takes_three_bytes_and_is_near(step: float) -> None:
     rounded = round_step(step)
     packed = bytearray()
-    pack_dequantizer(packed, UniformDequantizer(rounded))
+    UniformDequantizer(rounded).pack(packed)
     assert len(packed) <= 3
     assert abs(rounded - step) <= 2**-8 * step
 

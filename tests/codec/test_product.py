@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from twins import product as twin
 
 import wcodec
-from wcodec.codec.dequantization import ProductDequantizer, level_shape, round_step, trim_blocks
+from wcodec.codec.dequantization import ProductDequantizer
 from wcodec.codec.quantizers.product import (
     ProductCodebook,
     assign,
     fit_vectors,
+    join_blocks,
     lookup,
     pack_codebook,
     parse_codebook,
@@ -55,7 +56,7 @@ def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
 
 def test_well_separated_vectors_get_a_centroid_each() -> None:
     vectors = mixture(3000, 5, 12)
-    book = fit_vectors(vectors, 13, 0.0, round_step)
+    book = fit_vectors(vectors, 13, 0.0)
     error = np.square(vectors - lookup(assign(vectors, book), book)).mean()
     assert len(book.entries) == 13
     assert error < 3 * 0.01**2
@@ -63,7 +64,7 @@ def test_well_separated_vectors_get_a_centroid_each() -> None:
 
 def test_a_price_of_bits_makes_fewer_vectors_and_cheaper_codes() -> None:
     vectors = weights(3, 4000, 4)
-    free, priced = (fit_vectors(vectors, 64, rate, round_step) for rate in (0.0, 0.02))
+    free, priced = (fit_vectors(vectors, 64, rate) for rate in (0.0, 0.02))
 
     def entropy(book: ProductCodebook) -> float:
         part = np.unique(assign(vectors, book), return_counts=True)[1] / len(vectors)
@@ -78,7 +79,7 @@ def test_a_price_of_bits_makes_fewer_vectors_and_cheaper_codes() -> None:
     np.full((9, 2), 3e38, np.float32), np.full((9, 2), 1e-42, np.float32), np.eye(4, dtype=np.float32),
 ], ids=["none", "zeros", "one", "huge", "tiny", "few"])  # fmt: skip
 def test_odd_vectors_have_a_codebook_too(vectors: np.ndarray) -> None:
-    book = fit_vectors(vectors, 16, 0.0, round_step)
+    book = fit_vectors(vectors, 16, 0.0)
     values = lookup(assign(vectors, book), book).astype(np.float32)
     assert np.isfinite(values).all()
     assert not values[~vectors.any(axis=1)].any()
@@ -100,10 +101,10 @@ def test_rows_that_blocks_do_not_divide_are_cut() -> None:
     book = ProductCodebook(np.arange(12, dtype=np.int32).reshape(3, 4) - np.arange(4, dtype=np.int32), 0.5)
     book.entries[0] = 0
     rule, shape = ProductDequantizer(book), (2, 3, 2)
-    assert level_shape(rule, shape) == (2, 2, 1)
+    assert rule.level_shape(shape) == (2, 2, 1)
     assert split_blocks(np.ones((2, 6), np.float32), 4).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]] * 2
     levels = np.array([[[-1], [1]], [[1], [0]]], np.int32)
-    values = trim_blocks(rule.dequantize(levels, True), shape).reshape(2, 6)
+    values = join_blocks(rule.dequantize(levels, True), shape).reshape(2, 6)
     assert values.tolist() == [[2, 2, 2, 2, 4, 4], [4, 4, 4, 4, 0, 0]]
     with pytest.raises(CorruptError, match="codes under 3, got 3"):
         rule.dequantize(np.full((2, 2, 1), -2, np.int32), True)

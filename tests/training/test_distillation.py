@@ -17,8 +17,7 @@ from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult, run_trial
-from wcodec.codec.dequantization import round_step
-from wcodec.container.dtypes import short
+from wcodec.container.dtypes import round_mantissa, round_step
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate
@@ -266,8 +265,8 @@ def test_a_level_that_stands_alone_costs_more() -> None:
 
 def test_short_numbers_have_the_mantissa_of_steps() -> None:
     values = RNG.normal(size=100).astype(np.float32)
-    assert [float(one) for one in short(np.abs(values))] == [round_step(float(one)) for one in np.abs(values)]
-    assert np.array_equal(short(-values), -short(values))
+    assert [float(one) for one in round_mantissa(np.abs(values))] == [round_step(float(one)) for one in np.abs(values)]
+    assert np.array_equal(round_mantissa(-values), -round_mantissa(values))
 
 
 # --- the whole -----------------------------------------------------------------------------------------------------

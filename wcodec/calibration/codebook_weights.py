@@ -13,7 +13,6 @@ from wcodec.calibration.gptq import Float32, correct_for_drift, damp
 from wcodec.calibration.hessian import Hessian
 from wcodec.calibration.linear_ops import LinearOp
 from wcodec.calibration.quantizable_weights import Weight
-from wcodec.codec.dequantization import round_step
 from wcodec.codec.entropy import context, dense
 from wcodec.codec.layout import (
     DENSE,
@@ -83,7 +82,7 @@ def quantize_kernel(
     if product:
         wanted = target.reshape(-1, block, len(units)).transpose(0, 2, 1)
         lost = float(np.square(wanted - centroids[codes]).mean())
-        vectors = round_centroids(centroids, np.empty(0), lost, 2 * largest, round_step)
+        vectors = round_centroids(centroids, np.empty(0), lost, 2 * largest)
         centroids = np.rint(centroids / vectors.step) * vectors.step
         shared = VectorCodebook(layout, vectors.entries, vectors.step)
     elif largest < float(np.finfo(np.float16).max):
@@ -100,7 +99,7 @@ def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: f
     rows = to_rows(weights, layout).reshape(view_shape(shape, layout)[0], -1)
     block = _block_size(shape, layout, rows.shape[1], sharing) if product else 1
     vectors = split_blocks(rows, block)
-    book = fit_vectors(vectors, sharing.size, rate * block, round_step)
+    book = fit_vectors(vectors, sharing.size, rate * block)
     levels = assign(vectors, book)
     values = _from_rows(lookup(levels, book).astype(np.float32), shape, layout)
     shared = VectorCodebook(layout, book.entries, book.step) if product else None

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.calibration.gptq import Float32, Float64, damp, feedback_matrix, gptq_round
-from wcodec.codec.dequantization import round_step
 from wcodec.codec.plan import Plan, UniformPlan
 from wcodec.codec.statistics import is_weight, scan_tensor
-from wcodec.container.dtypes import to_float32
+from wcodec.container.dtypes import round_step, to_float32
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import open_npz
 from wcodec.model import Model, StepWeights, Tensor, TunedTensor

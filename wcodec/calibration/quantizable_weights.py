@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from wcodec.calibration.batch_norm import find_batch_norms
 from wcodec.calibration.linear_ops import LinearOp, find_linear_ops
-from wcodec.codec.dequantization import round_step
 from wcodec.codec.entropy import context
+from wcodec.container.dtypes import round_step
 from wcodec.container.wire import MAX_LEVEL
 from wcodec.evaluation.keras_backend import list_created_weights, list_layers, read_values
 from wcodec.model import TunedTensor

@@ -13,7 +13,7 @@ from wcodec.calibration.quality import measure_quality
 from wcodec.calibration.quantizable_weights import Weight, estimate_bytes
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import FLOAT_BYTES, CalibrationResult
-from wcodec.codec.dequantization import round_step
+from wcodec.container.dtypes import round_step
 from wcodec.evaluation.keras_backend import keep_weights, read_values
 
 

@@ -1,23 +1,30 @@
-"""How levels become weights: the few rules on disk of `formats/wcz.md` section 5, each with its bytes.
+"""Dequantizers turn levels into weights; each class packs and parses its own bytes (`formats/wcz.md` section 5).
 
-`weights(levels, single)` gives the values before the rounding to the tensor's type; `single` says that float32 is
-enough (the type is float32 or bfloat16).
+`dequantize(levels, single)` gives the values before they are rounded to the tensor's type; `single` says that float32
+is enough (for float32 and bfloat16). `pack(out)` appends the parameters; `parse(data, at, context)`, its inverse, gives
+the dequantizer and the position behind it, or raises what is corrupt. A new one is one more class of `Dequantizer`.
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, replace
+from typing import ClassVar, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.codec import lossless
 from wcodec.codec.layout import Shape3
 from wcodec.codec.quantizers import product
+from wcodec.codec.quantizers.affine import is_short
 from wcodec.codec.quantizers.kmeans import Codebook, lookup
-from wcodec.codec.quantizers.transform import Basis, inverse_transform
+from wcodec.codec.quantizers.transform import Basis, inverse_transform, pack_basis, parse_basis
 from wcodec.codec.quantizers.trellis import States, reconstruct
+from wcodec.container import wire
 from wcodec.container.dtypes import Float32, Float64
-from wcodec.errors import CorruptError
+from wcodec.container.wire import put_varint, take_byte, take_bytes, take_varint
+from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels import dequantize as kernel
 
 Levels = npt.NDArray[np.int32]
@@ -27,36 +34,98 @@ _FEW_TAPS = 64
 
 
 @dataclass(frozen=True)
-class CodebookDequantizer:
+class TensorContext:
+    """What a dequantizer's bytes leave to the tensor's header.
+
+    states: of the trellis; rows: of the layout; taps: of the kernels, or channels of a matrix: the size of a basis.
+    """
+
+    states: States
+    taps: int
+    rows: int
+
+
+class _OneLevelAWeight:
+    """The usual case: each weight has a level, and all rows share the parameters."""
+
+    def level_shape(self, shape: Shape3) -> Shape3:
+        """The shape of the levels of weights[rows, channels, taps]."""
+        return shape
+
+    def for_rows(self, start: int, count: int) -> Self:
+        """The dequantizer of the `count` rows from `start` on."""
+        return self
+
+
+@dataclass(frozen=True)
+class CodebookDequantizer(_OneLevelAWeight):
     """weight = codebook value of the level (Han et al. 2015)."""
 
     codebook: Codebook
     states: States = 0
+    number: ClassVar[int] = wire.TABLE
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         return lookup(levels, self.codebook)
 
+    def pack(self, out: bytearray) -> None:
+        """Appends the values without the 0.0, as float16 where that is exact. Inverse: `parse`."""
+        values = np.delete(self.codebook.values, self.codebook.negatives)
+        with np.errstate(over="ignore"):
+            halves = values.astype(np.float16)
+        half = bool(np.array_equal(halves.astype(np.float32), values))
+        put_varint(out, self.codebook.negatives)
+        put_varint(out, self.codebook.values.size)
+        out.append(2 if half else 4)
+        out += (halves.astype("<f2") if half else values.astype("<f4")).tobytes()
+
+    @classmethod
+    def parse(cls, data: memoryview, at: int, context: TensorContext) -> tuple[Self, int]:
+        negatives, at = take_varint(data, at)
+        size, at = take_varint(data, at)
+        if not negatives < size <= 1 << 20:
+            raise CorruptError(f"codebook: expected {negatives} negatives among at most 2**20 values, got {size}")
+        width, at = take_byte(data, at, "codebook")
+        if width not in {2, 4}:
+            raise CorruptError(f"codebook: expected values of 2 or 4 bytes, got {width}")
+        raw, at = take_bytes(data, at, (size - 1) * width, "codebook")
+        values = np.insert(np.frombuffer(raw, f"<f{width}").astype(np.float32), negatives, np.float32(0.0))
+        if not bool(np.all(values[:-1] <= values[1:])):  # a NaN fails this comparison, as it should
+            raise CorruptError("codebook: expected ascending values")
+        return cls(Codebook(negatives, values)), at
+
 
 @dataclass(frozen=True)
-class UniformDequantizer:
+class UniformDequantizer(_OneLevelAWeight):
     """weight = step * q, where q is the level, or follows from it by the trellis of `states` states."""
 
     step: float
     states: States = 0
+    number: ClassVar[int] = wire.STEP
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         weights = _empty(levels, single)
         kernel.scale(np.ascontiguousarray(levels).reshape(-1), self.states, self.step, weights.reshape(-1))
         return weights
 
+    def pack(self, out: bytearray) -> None:
+        """Appends the step. Inverse: `parse`."""
+        _pack_step(out, self.step)
+
+    @classmethod
+    def parse(cls, data: memoryview, at: int, context: TensorContext) -> tuple[Self, int]:
+        step, at = _parse_step(data, at)
+        return cls(step, context.states), at
+
 
 @dataclass(frozen=True)
-class TransformDequantizer:
+class TransformDequantizer(_OneLevelAWeight):
     """Kernels, or rows of a matrix, in the domain of an integer basis: weight = step * 2**-shift * (q @ basis)."""
 
     step: float
     basis: Basis
     states: States = 0
+    number: ClassVar[int] = wire.TRANSFORM
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         taps = len(self.basis.matrix)
@@ -68,9 +137,23 @@ class TransformDequantizer:
         kernel.turn(np.ascontiguousarray(levels).reshape(-1), self.states, matrix, step, weights.reshape(-1))
         return weights
 
+    def pack(self, out: bytearray) -> None:
+        """Appends the step and the basis. Inverse: `parse`."""
+        _pack_step(out, self.step)
+        basis = pack_basis(self.basis)
+        put_varint(out, len(basis))
+        out += basis
+
+    @classmethod
+    def parse(cls, data: memoryview, at: int, context: TensorContext) -> tuple[Self, int]:
+        step, at = _parse_step(data, at)
+        length, at = take_varint(data, at)
+        packed, at = take_bytes(data, at, length, "transform")
+        return cls(step, parse_basis(bytes(packed), context.taps), context.states), at
+
 
 @dataclass(frozen=True)
-class TruncatedFloatDequantizer:
+class TruncatedFloatDequantizer(_OneLevelAWeight):
     """float32 values without their `shift` low mantissa bits: relative precision, so that small entries stay.
 
     A level has the value's sign; its magnitude is that of the value's bits less `offset`, and 0 is 0.0.
@@ -79,6 +162,7 @@ class TruncatedFloatDequantizer:
     shift: int
     offset: int
     states: States = 0
+    number: ClassVar[int] = wire.FLOAT
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         """Raises: CorruptError where a magnitude has more bits than a float32."""
@@ -88,34 +172,91 @@ class TruncatedFloatDequantizer:
         bits = magnitude.astype(np.uint32) | np.where(levels < 0, np.uint32(1 << 31), np.uint32(0))
         return bits.view(np.float32)
 
+    def pack(self, out: bytearray) -> None:
+        """Appends shift and offset. Inverse: `parse`."""
+        out.append(self.shift)
+        put_varint(out, self.offset)
+
+    @classmethod
+    def parse(cls, data: memoryview, at: int, context: TensorContext) -> tuple[Self, int]:
+        shift, at = take_byte(data, at, "float rule")
+        offset, at = take_varint(data, at)
+        if shift > 23 or offset >> 31:
+            raise CorruptError(f"float rule: expected a shift up to 23 and an offset of 31 bits, got {shift}, {offset}")
+        return cls(shift, offset), at
+
 
 @dataclass(frozen=True)
-class ProductDequantizer:
+class ProductDequantizer(_OneLevelAWeight):
     """A level stands for `block` weights of a row: product quantisation (Stock et al. 2020)."""
 
     codebook: product.ProductCodebook
     states: States = 0
+    number: ClassVar[int] = wire.PRODUCT
+
+    def level_shape(self, shape: Shape3) -> Shape3:
+        """One level for each block of a row."""
+        rows, channels, taps = shape
+        return rows, -(-channels * taps // self.codebook.block), 1
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
-        """float64[rows, vectors, block]: rows may be longer than they should be; see `trim_blocks`."""
+        """float64[rows, vectors, block]: rows may be longer than they should be; see `product.join_blocks`."""
         return product.lookup(levels[:, :, 0], self.codebook)
+
+    def pack(self, out: bytearray) -> None:
+        """Appends the step and the vectors. Inverse: `parse`."""
+        _pack_step(out, self.codebook.step)
+        product.pack_codebook(out, self.codebook)
+
+    @classmethod
+    def parse(cls, data: memoryview, at: int, context: TensorContext) -> tuple[Self, int]:
+        step, at = _parse_step(data, at)
+        codebook, at = product.parse_codebook(data, at, step)
+        return cls(codebook), at
 
 
 @dataclass(frozen=True, eq=False)
-class PerRowDequantizer:
-    """weight = the row's step * level: affine integers less their zero point, or signs (`quantize.affine`).
+class PerRowDequantizer(_OneLevelAWeight):
+    """weight = the row's step * level: affine integers less their zero point, or signs (`quantizers.affine`).
 
     steps: float32[rows of the tensor, or of one chunk], positive.
     """
 
     steps: Float32
     states: States = 0
+    number: ClassVar[int] = wire.ROWS
+
+    def for_rows(self, start: int, count: int) -> Self:
+        """The steps of these rows alone."""
+        return replace(self, steps=self.steps[start : start + count])
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
         steps = self.steps.reshape(-1, 1, 1)
         if single and levels.size and -_EXACT_IN_FLOAT32 <= int(levels.min()) <= int(levels.max()) <= _EXACT_IN_FLOAT32:
             return np.multiply(levels, steps, dtype=np.float32)
         return np.multiply(levels, steps, dtype=np.float64)
+
+    def pack(self, out: bytearray) -> None:
+        """Appends the float32 steps, or their upper halves where these are enough, losslessly. Inverse: `parse`."""
+        halves = (np.ascontiguousarray(self.steps, "<f4").view("<u4") >> 16).astype("<u2")
+        width = 2 if is_short(self.steps) else 4
+        payload = lossless.encode(halves if width == 2 else self.steps.astype("<f4"), width)
+        out.append(width)
+        put_varint(out, len(payload))
+        out += payload
+
+    @classmethod
+    def parse(cls, data: memoryview, at: int, context: TensorContext) -> tuple[Self, int]:
+        width, at = take_byte(data, at, "steps")
+        length, at = take_varint(data, at)
+        if width not in {2, 4}:
+            raise CorruptError(f"steps: expected 2 or 4 bytes each, got {width}")
+        payload, at = take_bytes(data, at, length, "steps")
+        bits = np.frombuffer(lossless.decode(payload, context.rows * width, width), f"<u{width}").astype(np.uint32)
+        steps = (bits << 16 if width == 2 else bits).view(np.float32)
+        if not bool(np.all((steps > 0) & (steps < np.inf))):  # a NaN fails this comparison, as it should
+            raise CorruptError("steps: expected positive numbers")
+        return cls(steps), at
 
 
 Dequantizer = (
@@ -126,40 +267,33 @@ Dequantizer = (
     | ProductDequantizer
     | PerRowDequantizer
 )
+DEQUANTIZERS: dict[int, type[Dequantizer]] = {kind.number: kind for kind in get_args(Dequantizer)}
 
 
-def level_shape(dequantizer: Dequantizer, shape: Shape3) -> Shape3:
-    """Shape of the levels of weights[rows, channels, taps]: the same, or one level for each block of a row."""
-    rows, channels, taps = shape
-    return (
-        (rows, -(-channels * taps // dequantizer.codebook.block), 1)
-        if isinstance(dequantizer, ProductDequantizer)
-        else shape
-    )
+def parse_dequantizer(data: memoryview, at: int, number: int, context: TensorContext) -> tuple[Dequantizer, int]:
+    """The dequantizer of that number at `data[at:]` and the position behind it. Inverse: `pack` of each.
+
+    Raises: CorruptError, TruncatedError, UnsupportedError.
+    """
+    if context.states and number not in {wire.STEP, wire.TRANSFORM}:
+        raise CorruptError(f"rule {number}: expected no trellis states, got {context.states}")
+    if number not in DEQUANTIZERS:
+        raise UnsupportedError(f"rule {number} is not known to this version")
+    return DEQUANTIZERS[number].parse(data, at, context)
 
 
-def trim_blocks(weights: npt.NDArray[np.floating], shape: Shape3) -> npt.NDArray[np.floating]:
-    """What `weights` gives, as [rows, channels, taps]: without what blocks have behind the end of a row."""
-    if weights.shape == shape:
-        return weights
-    rows, channels, taps = shape
-    return np.ascontiguousarray(weights.reshape(rows, -1)[:, : channels * taps]).reshape(shape)
+def _pack_step(out: bytearray, step: float) -> None:
+    """Appends the bytes reversed, so that few mantissa bits are few bytes. Inverse: `_parse_step`."""
+    put_varint(out, int.from_bytes(struct.pack(">f", step), "little"))
 
 
-def dequantizer_of_rows(dequantizer: Dequantizer, start: int, count: int) -> Dequantizer:
-    """The rule of a chunk of `count` units from `start` on."""
-    return (
-        replace(dequantizer, steps=dequantizer.steps[start : start + count])
-        if isinstance(dequantizer, PerRowDequantizer)
-        else dequantizer
-    )
-
-
-def round_step(step: float) -> float:
-    """The nearest positive step that takes three bytes: a float32 of eight mantissa bits."""
-    bits = int(np.float32(step).view(np.uint32))
-    rounded = min(max(bits + 0x8000 >> 16, 1), 0x7F7F) << 16
-    return float(np.uint32(rounded).view(np.float32))
+def _parse_step(data: memoryview, at: int) -> tuple[float, int]:
+    """The step and the position behind it. Inverse: `_pack_step`."""
+    reversed_bytes, at = take_varint(data, at)
+    step = struct.unpack(">f", (reversed_bytes & 0xFFFFFFFF).to_bytes(4, "little"))[0]
+    if reversed_bytes >> 32 or not 0.0 < step < float("inf"):
+        raise CorruptError(f"step: expected a positive float32, got 0x{reversed_bytes:x}")
+    return float(step), at
 
 
 def _empty(levels: Levels, single: bool) -> Float32 | Float64:

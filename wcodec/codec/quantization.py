@@ -19,10 +19,7 @@ from wcodec.codec.dequantization import (
     TransformDequantizer,
     TruncatedFloatDequantizer,
     UniformDequantizer,
-    dequantizer_of_rows,
-    round_step,
 )
-from wcodec.codec.dequantization_params import pack_dequantizer
 from wcodec.codec.entropy.level_coders import FAMILIES, encode_chunk
 from wcodec.codec.layout import (
     DENSE,
@@ -54,7 +51,7 @@ from wcodec.codec.quantizers.transform import (
 )
 from wcodec.codec.quantizers.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.codec.quantizers.trellis import quantize
-from wcodec.container.dtypes import Float32, from_float, to_float32
+from wcodec.container.dtypes import Float32, from_float, round_step, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 
 MIN_TAPS, MAX_TAPS = 9, 64
@@ -212,9 +209,7 @@ def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> ProductDe
     block = plan.block or (taps if _FEWEST <= taps <= MAX_TAPS else _BLOCK)
     vectors = product.split_blocks(to_rows(weights, layout).reshape(rows, -1), min(block, channels * taps))
     rate = 0.0 if plan.clusters else plan.lambda_ * plan.step**2
-    return ProductDequantizer(
-        product.fit_vectors(vectors, plan.clusters or _VECTORS, rate * vectors.shape[1], round_step)
-    )
+    return ProductDequantizer(product.fit_vectors(vectors, plan.clusters or _VECTORS, rate * vectors.shape[1]))
 
 
 def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer]:
@@ -271,9 +266,7 @@ def _measure_cost(
     rows = max(1, sample // max(1, channels * taps))
     start = max(0, (every - rows) // 2)
     tables = bytearray()
-    pack_dequantizer(tables, dequantizer)
-    levels = quantize_chunk(
-        slice_rows(weights, layout, start, rows), dequantizer_of_rows(dequantizer, start, rows), plan
-    )
+    dequantizer.pack(tables)
+    levels = quantize_chunk(slice_rows(weights, layout, start, rows), dequantizer.for_rows(start, rows), plan)
     payload = encode_chunk(levels, dequantizer.states, choose_level_coders(dequantizer, plan), plan.effort)
     return (len(payload) - 1) * every / len(levels) + len(tables)

@@ -10,16 +10,16 @@ import numpy as np
 
 from wcodec.codec import lossless
 from wcodec.codec.delta import BY_CHUNK, RESIDUAL, BaseValues, decode_delta, decode_residual
-from wcodec.codec.dequantization import dequantizer_of_rows, level_shape, trim_blocks
 from wcodec.codec.entropy.level_coders import decode_chunk
 from wcodec.codec.layout import VECTOR, scatter_rows
 from wcodec.codec.parallel import Map
+from wcodec.codec.quantizers.product import join_blocks
 from wcodec.codec.tensor_header import TensorHeader, chunk_shape, parse_header
 from wcodec.container.dtypes import from_float, numpy_type
 from wcodec.container.reader import read_section
 from wcodec.container.records import Record
-from wcodec.container.wire import take_varint
-from wcodec.errors import ContainerError, CorruptError, RecipeError, TruncatedError
+from wcodec.container.wire import take_byte, take_bytes, take_varint
+from wcodec.errors import ContainerError, CorruptError, RecipeError
 from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
 
 
@@ -47,23 +47,21 @@ class TensorReader:
 
     def _against(self, chunk: memoryview, number: int) -> AnyArray:
         """The same, of exact values that are coded against a base."""
-        if not len(chunk):
-            raise TruncatedError("chunk: ended early; needed the way of coding against the base")
-        if chunk[0] == RESIDUAL and self.facts.dtype not in FLOATS:
-            raise CorruptError(f"chunk: expected floats in way {RESIDUAL} against the base, got {self.facts.dtype}")
-        length, at = take_varint(chunk, 1) if chunk[0] == RESIDUAL else (len(chunk) - 1, 1)
-        if at + length > len(chunk):
-            raise TruncatedError(f"chunk: ended early; needed {at + length} bytes, got {len(chunk)}")
-        values = _values(chunk[at : at + length], self.header, self.facts, number)
-        if not chunk[0] or self.base is None:
+        mode, at = take_byte(chunk, 0, "delta mode of a chunk")
+        if mode == RESIDUAL and self.facts.dtype not in FLOATS:
+            raise CorruptError(f"chunk: expected floats in delta mode {RESIDUAL}, got {self.facts.dtype}")
+        length, at = take_varint(chunk, 1) if mode == RESIDUAL else (len(chunk) - 1, 1)
+        first, at = take_bytes(chunk, at, length, "chunk")
+        values = _values(first, self.header, self.facts, number)
+        if not mode or self.base is None:
             return values
         facts = TensorSpec(self.record.base_name, self.facts.dtype, self.facts.shape)
         base = self.base.part(facts, number * self.header.chunk_units, values.size)
-        if chunk[0] == RESIDUAL:
-            steps = _values(chunk[at + length :], self.header, self.facts, number)
+        if mode == RESIDUAL:
+            steps = _values(chunk[at:], self.header, self.facts, number)
             words = steps.view(f"<u{steps.itemsize}")
             return decode_residual(values, words, base, self.facts.dtype)
-        return decode_delta(chunk[0], values, base, self.facts.dtype)
+        return decode_delta(mode, values, base, self.facts.dtype)
 
 
 def open_tensor(file: BinaryIO, facts: TensorSpec, record: Record, base: BaseValues | None) -> TensorReader:
@@ -86,14 +84,12 @@ def _values(chunk: memoryview, header: TensorHeader, facts: TensorSpec, number: 
         raw = np.empty(item * shape[1], np.uint8)
         lossless.decode_into(chunk, raw, item)
         return raw.view(numpy_type(facts.dtype))
-    levels = decode_chunk(chunk, level_shape(header.dequantizer, shape), header.dequantizer.states)
-    dequantizer = (
-        header.dequantizer
-        if header.layout == VECTOR
-        else dequantizer_of_rows(header.dequantizer, number * header.chunk_units, shape[0])
-    )
+    levels = decode_chunk(chunk, header.dequantizer.level_shape(shape), header.dequantizer.states)
+    dequantizer = header.dequantizer
+    if header.layout != VECTOR:
+        dequantizer = dequantizer.for_rows(number * header.chunk_units, shape[0])
     weights = dequantizer.dequantize(levels, facts.dtype in {"float32", "bfloat16"})
-    return from_float(trim_blocks(weights, shape), facts.dtype)
+    return from_float(join_blocks(weights, shape), facts.dtype)
 
 
 def decode_tensor(

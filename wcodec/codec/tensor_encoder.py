@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wcodec.codec import lossless
 from wcodec.codec.delta import DIFFERENCE
-from wcodec.codec.dequantization import ProductDequantizer, dequantizer_of_rows, trim_blocks
+from wcodec.codec.dequantization import ProductDequantizer
 from wcodec.codec.entropy.level_coders import encode_chunk
 from wcodec.codec.layout import VECTOR, count_units, scatter_rows, unit_slicer
 from wcodec.codec.parallel import Map
@@ -27,6 +27,7 @@ from wcodec.codec.plan import (
 )
 from wcodec.codec.pruning import prune_weights
 from wcodec.codec.quantization import choose_dequantizer, choose_level_coders, quantize_chunk
+from wcodec.codec.quantizers.product import join_blocks
 from wcodec.codec.statistics import find_outliers, is_weight, sum_of_squares
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
 from wcodec.container.dtypes import Float32, from_float, mantissa_of, to_float32
@@ -110,9 +111,9 @@ def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Weights float32[shape], irregular ones 0.0: as they were, and as they are coded.
+    """Weights float32[shape], outliers 0.0: as they were, and as they are coded.
 
-    positions: where the irregular ones are; patches: uint8[positions, item bytes], their bytes.
+    positions: where the outliers are; outlier_bytes: uint8[positions, item bytes].
     """
 
     original: Float32
@@ -125,12 +126,7 @@ def _encode_lossy(
     tensor: Tensor, values: AnyArray, prepared: _Prepared, plan: LossyPlan, chunk_map: Map
 ) -> EncodedTensor:
     """The tensor's sections; `values` are overwritten by what they decode to."""
-    original, kept, positions, outlier_bytes = (
-        prepared.original,
-        prepared.kept,
-        prepared.positions,
-        prepared.outlier_bytes,
-    )
+    original, kept, positions = prepared.original, prepared.kept, prepared.positions
     layout, dequantizer = choose_dequantizer(kept, plan)
     size = _chunk_units(tensor.count, count_units(tensor.shape, layout))
     whole = unit_slicer(original, layout)
@@ -139,16 +135,14 @@ def _encode_lossy(
     restored = values
 
     def chunk(start: int) -> tuple[bytes, float, float, int]:
-        own = dequantizer if layout == VECTOR else dequantizer_of_rows(dequantizer, start, size)
+        own = dequantizer if layout == VECTOR else dequantizer.for_rows(start, size)
         before, weights = whole(start, size), pruned(start, size)
         levels = quantize_chunk(weights, own, plan)
         payload = encode_chunk(levels, dequantizer.states, choose_level_coders(dequantizer, plan), plan.effort)
         values = own.dequantize(levels, tensor.dtype in {"float32", "bfloat16"})
-        decoded = from_float(trim_blocks(values, weights.shape), tensor.dtype)
-        energy, error = (
-            sum_of_squares(before),
-            distance(before.reshape(-1), to_float32(decoded, tensor.dtype).reshape(-1)),
-        )
+        decoded = from_float(join_blocks(values, weights.shape), tensor.dtype)
+        energy = sum_of_squares(before)
+        error = distance(before.reshape(-1), to_float32(decoded, tensor.dtype).reshape(-1))
         if layout == VECTOR:
             restored.reshape(-1)[start : start + size] = decoded.reshape(-1)
         else:
@@ -157,10 +151,10 @@ def _encode_lossy(
         return payload, error, energy, int(np.count_nonzero(kept))
 
     parts = list(chunk_map(chunk, range(0, count_units(tensor.shape, layout), size)))
-    # What was coded at the irregular ones' places is not decoded: it has no error.
+    # What was coded in the place of outliers is not decoded: it has no error.
     overwritten = sum_of_squares(to_float32(restored.reshape(-1)[positions], tensor.dtype))
-    restored.reshape(-1).view(np.uint8).reshape(restored.size, -1)[positions] = outlier_bytes
-    header = pack_header(tensor, TensorHeader(dequantizer, layout, size, positions, outlier_bytes), len(parts))
+    restored.reshape(-1).view(np.uint8).reshape(restored.size, -1)[positions] = prepared.outlier_bytes
+    header = pack_header(tensor, TensorHeader(dequantizer, layout, size, positions, prepared.outlier_bytes), len(parts))
     squared_error = max(0.0, sum(part[1] for part in parts) - overwritten)
     energy = sum(part[2] for part in parts)
     return EncodedTensor(

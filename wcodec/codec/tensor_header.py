@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.dequantization import Dequantizer
-from wcodec.codec.dequantization_params import dequantizer_id, pack_dequantizer, parse_dequantizer
+from wcodec.codec.dequantization import Dequantizer, TensorContext, parse_dequantizer
 from wcodec.codec.layout import VECTOR, WITH_TAPS, Shape3, check_layout, count_units, view_shape
 from wcodec.codec.quantizers.trellis import States
-from wcodec.container.wire import EXACT, HAS_OUTLIERS, PRODUCT, TRANSFORM, put_varint, take_varint
-from wcodec.errors import CorruptError, TruncatedError
+from wcodec.container.wire import EXACT, HAS_OUTLIERS, PRODUCT, TRANSFORM, put_varint, take_byte, take_varint
+from wcodec.errors import CorruptError
 from wcodec.model import FLOATS, ITEM_BYTES, TensorSpec
 
 MAX_CHUNK = 1 << 21
@@ -51,7 +50,7 @@ def chunk_shape(facts: TensorSpec, header: TensorHeader, number: int) -> Shape3:
 def pack_header(facts: TensorSpec, header: TensorHeader, chunks: int) -> bytes:
     """Inverse: `parse_header`."""
     number, states = (
-        (EXACT, 0) if header.dequantizer is None else (dequantizer_id(header.dequantizer), header.dequantizer.states)
+        (EXACT, 0) if header.dequantizer is None else (header.dequantizer.number, header.dequantizer.states)
     )
     out = bytearray((number | _STATES.index(states) << 4 | (HAS_OUTLIERS if header.positions.size else 0),))
     if chunks > 1:
@@ -66,7 +65,7 @@ def pack_header(facts: TensorSpec, header: TensorHeader, chunks: int) -> bytes:
             put_varint(out, position - previous - 1)
             out += patch.tobytes()
             previous = position
-    pack_dequantizer(out, header.dequantizer)
+    header.dequantizer.pack(out)
     return bytes(out)
 
 
@@ -76,35 +75,32 @@ def parse_header(facts: TensorSpec, data: memoryview, chunks: int) -> tuple[Tens
     chunks: sections of the tensor; the chunking must come to just as many.
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
-    if not len(data):
-        raise TruncatedError("head: ended early; needed its first byte")
-    flags, at = data[0], 1
+    flags, at = take_byte(data, 0, "header")
     if flags & 0x80:
-        raise CorruptError(f"head: expected flags of this version, got 0x{flags:02x}")
+        raise CorruptError(f"header: expected flags of this version, got 0x{flags:02x}")
     number, states = flags & 15, _STATES[flags >> 4 & 3]
     chunk_units = -1
     if chunks > 1:
         chunk_units, at = take_varint(data, at)
     if number == EXACT:
         if flags >> 4:
-            raise CorruptError(f"head: expected no states or patches of exact values, got 0x{flags:02x}")
+            raise CorruptError(f"header: expected no states or patches of exact values, got 0x{flags:02x}")
         return TensorHeader(
             None, VECTOR, _chunking(facts, None, chunk_units, chunks), NO_POSITIONS, np.empty((0, 0), np.uint8)
         ), at
-    if at >= len(data):
-        raise TruncatedError("head: ended early; needed the layout")
-    layout, at = data[at], at + 1
+    layout, at = take_byte(data, at, "layout")
     check_layout(facts.shape, layout)
     if facts.dtype not in FLOATS:
-        raise CorruptError(f"head: expected exact values of type {facts.dtype}, got rule {number}")
+        raise CorruptError(f"header: expected exact values of type {facts.dtype}, got rule {number}")
     chunk_units = _chunking(facts, layout, chunk_units, chunks)
     positions, outlier_bytes = NO_POSITIONS, np.empty((0, ITEM_BYTES[facts.dtype]), np.uint8)
     if flags & HAS_OUTLIERS:
         positions, outlier_bytes, at = _parse_outliers(facts, data, at)
     if number in {TRANSFORM, PRODUCT} and layout == VECTOR:
-        raise CorruptError(f"head: expected a layout with taps or rows for rule {number}, got {layout}")
+        raise CorruptError(f"header: expected a layout with taps or rows for rule {number}, got {layout}")
     rows, channels, taps = view_shape(facts.shape, layout)
-    dequantizer, at = parse_dequantizer(data, at, number, states, taps if layout in WITH_TAPS else channels, rows)
+    context = TensorContext(states, taps if layout in WITH_TAPS else channels, rows)
+    dequantizer, at = parse_dequantizer(data, at, number, context)
     return TensorHeader(dequantizer, layout, chunk_units, positions, outlier_bytes), at
 
 

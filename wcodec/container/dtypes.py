@@ -60,19 +60,22 @@ def from_float(values: Float32 | Float64, dtype: str) -> AnyArray:
 
 
 def mantissa_of(values: Float32) -> int:
-    """AnyArray of mantissa, 0..23, that all of the float32 values have at most."""
+    """Bits of mantissa, 0..23, that all of the float32 values have at most."""
     bits = int(np.bitwise_or.reduce(np.ascontiguousarray(values).view(np.uint32), axis=None, initial=0)) & 0x7FFFFF
     return 23 - ((bits & -bits).bit_length() - 1) if bits else 0
 
 
-def round_mantissa(values: Float32, bits: int) -> Float32:
-    """float32 of `bits` bits of mantissa, rounded."""
+def round_mantissa(values: Float32, bits: int = 7) -> Float32:
+    """float32 of `bits` stored bits of mantissa, rounded, halves up.
+
+    With 7 these are the numbers of three bytes that a file has for weights that are not rounded to levels.
+    """
     shift = 23 - bits
     raw = np.ascontiguousarray(values).view(np.uint32)
     return ((raw + np.uint32(1 << shift >> 1)) & np.uint32((0xFFFFFFFF << shift) & 0xFFFFFFFF)).view(np.float32)
 
 
-def short(values: Float32) -> Float32:
-    """float32 of eight mantissa bits, as `round_step`'s: what a file has of weights that are not rounded to levels."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    return ((bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)
+def round_step(step: float) -> float:
+    """The nearest positive step that takes three bytes: a float32 of 7 stored bits of mantissa."""
+    rounded = min(max(int(np.float32(step).view(np.uint32)) + 0x8000 >> 16, 1), 0x7F7F) << 16
+    return float(np.uint32(rounded).view(np.float32))

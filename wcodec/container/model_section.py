@@ -9,8 +9,8 @@ from importlib.resources import files
 
 import zstandard
 
-from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS, put_varint, take_varint
-from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
+from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS, put_varint, take_byte, take_bytes, take_varint
+from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import DTYPE_IDS, DTYPES, TensorSpec
 
 STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
@@ -114,13 +114,12 @@ def parse_model_section(
         raise CorruptError("model section: expected unique tensor names, got a repeated one")
     if not has_base:
         return tuple(tensors), bytes(plain[at:]), None
-    end = at + 32 + count
-    if end > len(plain):
-        raise TruncatedError(f"model section: ended early; needed {end} bytes with those of the base")
-    ways = tuple(plain[at + 32 : end])
+    digest, at = take_bytes(plain, at, 32, "model section")
+    stored, at = take_bytes(plain, at, count, "model section")
+    ways = tuple(stored)
     if max(ways, default=0) > 2:
-        raise UnsupportedError(f"model section: way {max(ways)} of coding against a base is not known to this version")
-    return tuple(tensors), bytes(plain[end:]), BaseInfo(bytes(plain[at : at + 32]), ways)
+        raise UnsupportedError(f"model section: delta mode {max(ways)} is not known to this version")
+    return tuple(tensors), bytes(plain[at:]), BaseInfo(bytes(digest), ways)
 
 
 def _decompressed(section: ModelSection) -> bytes:
@@ -154,17 +153,15 @@ def _parse_facts(plain: memoryview, at: int) -> tuple[TensorSpec, int]:
     length, at = take_varint(plain, at)
     if length > MAX_NAME_BYTES:
         raise CorruptError(f"tensor name: expected at most {MAX_NAME_BYTES} bytes, got {length}")
-    if at + length >= len(plain):
-        raise TruncatedError(f"model section: ended early inside the table; needed {length + 1} more bytes")
+    raw, at = take_bytes(plain, at, length, "model section")
     try:
-        name = str(plain[at : at + length], "utf-8")
+        name = str(raw, "utf-8")
     except UnicodeDecodeError as error:
         raise CorruptError(f"tensor name at byte {at}: expected UTF-8, got {error.reason}") from error
-    at += length
-    dtype = plain[at]
+    dtype, at = take_byte(plain, at, "model section")
     if dtype not in DTYPES:
         raise UnsupportedError(f"{name}: element type {dtype} is not known to this version")
-    dims, at = take_varint(plain, at + 1)
+    dims, at = take_varint(plain, at)
     if dims > MAX_DIMS:
         raise CorruptError(f"{name}: expected at most {MAX_DIMS} dimensions, got {dims}")
     shape = []

@@ -18,7 +18,7 @@ from wcodec.container.model_section import (
     parse_model_section,
 )
 from wcodec.container.records import HEADER_BYTES, KINDS, Container, Record, Section, parse_error
-from wcodec.container.wire import MAGIC, READER_VERSION, take_varint
+from wcodec.container.wire import MAGIC, READER_VERSION, take_bytes, take_uint, take_varint
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 
 _FORMAT = "<4sBBHQI"
@@ -78,17 +78,16 @@ def read_section(file: BinaryIO, section: Section, where: str) -> bytes:
 
 
 def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int) -> Container:
-    kind, coding = _bytes(index, 0, 2)
+    (kind, coding), at = take_bytes(index, 0, 2, "index")
     if kind >= len(KINDS):
         raise UnsupportedError(f"index: model file kind {kind} is not known to this version")
     if features & ~ALWAYS_FEATURES != KIND_FEATURES.get(KINDS[kind], 0):
         raise CorruptError(f"header: expected the features of kind {KINDS[kind]}, got {features:#x}")
-    raw_length, at = take_varint(index, 2)
+    raw_length, at = take_varint(index, at)
     stored_length, at = take_varint(index, at)
-    (crc,) = struct.unpack("<I", _bytes(index, at, 4))
-    source_bytes, at = take_varint(index, at + 4)
-    (error,) = struct.unpack("<H", _bytes(index, at, 2))
-    at += 2
+    crc, at = take_uint(index, at, 4, "index")
+    source_bytes, at = take_varint(index, at)
+    error, at = take_uint(index, at, 2, "index")
     records: list[Record] = []
     offset = HEADER_BYTES
     while at < len(index):
@@ -140,26 +139,18 @@ def _parse_record(index: bytes, start: int, offset: int, earlier: list[Record]) 
     count = count + 1 >> 1
     if count > len(index):
         raise CorruptError(f"{where}: expected at most {len(index)} sections, got {count}")
-    (digest,) = struct.unpack("<I", _bytes(index, at, 4))
-    at += 4
+    digest, at = take_uint(index, at, 4, "index")
     sections = []
     for _ in range(count):
         length, at = take_varint(index, at)
-        (crc,) = struct.unpack("<I", _bytes(index, at, 4))
-        at += 4
+        crc, at = take_uint(index, at, 4, "index")
         sections.append(Section(offset, length, crc))
         offset += length
     if not lossy:
         return Record(tuple(sections), digest, index_bytes=at - start), at
-    (half,) = struct.unpack("<H", _bytes(index, at, 2))
-    kept, at = take_varint(index, at + 2)
+    half, at = take_uint(index, at, 2, "index")
+    kept, at = take_varint(index, at)
     return Record(tuple(sections), digest, None, parse_error(half), kept, at - start), at
-
-
-def _bytes(index: bytes, at: int, count: int) -> bytes:
-    if at + count > len(index):
-        raise TruncatedError(f"index: ended early at byte {len(index)}; needed {at + count}")
-    return index[at : at + count]
 
 
 def _read_at(file: BinaryIO, offset: int, length: int) -> bytes:

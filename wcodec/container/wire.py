@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from wcodec.errors import CorruptError, TruncatedError
+
+Buffer = TypeVar("Buffer", bytes, memoryview)
 
 MAGIC: Final = b"\x89WCZ"
 READER_VERSION: Final = 1
@@ -55,3 +57,21 @@ def take_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
                 raise CorruptError(f"varint before byte {at}: expected the shortest form of 64 bits, got 0x{byte:02x}")
             return value, at
     raise CorruptError(f"varint before byte {at}: expected at most 10 bytes, got more")
+
+
+def take_byte(data: Buffer, at: int, what: str) -> tuple[int, int]:
+    """The byte at `data[at]` and the position behind it. Raises: TruncatedError."""
+    return take_bytes(data, at, 1, what)[0][0], at + 1
+
+
+def take_bytes(data: Buffer, at: int, count: int, what: str) -> tuple[Buffer, int]:
+    """`count` bytes at `data[at:]` and the position behind them. Raises: TruncatedError."""
+    if at + count > len(data):
+        raise TruncatedError(f"{what}: ended early; needed {at + count} bytes, got {len(data)}")
+    return data[at : at + count], at + count
+
+
+def take_uint(data: Buffer, at: int, count: int, what: str) -> tuple[int, int]:
+    """The little-endian number of `count` bytes at `data[at:]` and the position behind it. Raises: TruncatedError."""
+    raw, at = take_bytes(data, at, count, what)
+    return int.from_bytes(raw, "little"), at

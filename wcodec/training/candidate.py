@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from wcodec.calibration.batch_norm import reestimate
 from wcodec.calibration.quantizable_weights import estimate_bytes
-from wcodec.codec.dequantization import round_step
-from wcodec.container.dtypes import round_mantissa
+from wcodec.container.dtypes import round_mantissa, round_step
 from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import read_values

@@ -15,8 +15,7 @@ import numpy as np
 from wcodec.calibration.layerwise import RoundedWeight
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import CalibrationResult
-from wcodec.codec.dequantization import round_step
-from wcodec.container.dtypes import short
+from wcodec.container.dtypes import round_mantissa, round_step
 from wcodec.evaluation.examples import Array
 from wcodec.evaluation.inference import pack_inputs
 from wcodec.evaluation.keras_backend import keras, read_values, silence_keras, tensorflow
@@ -139,8 +138,8 @@ def state(
     places = {id(weight): index for index, weight in enumerate(learner.model.weights)}
     changed = dict(start.statistics)
     for weight, learned in zip(learner.others, cut(learner.learned[OTHER].values.numpy(), learner.others), strict=True):
-        changed[places[id(weight)]] = short(learned)
-        weight.assign(short(learned))
+        changed[places[id(weight)]] = round_mantissa(learned)
+        weight.assign(round_mantissa(learned))
     return latents, tuple(sorted(changed.items()))
 
 

@@ -13,7 +13,7 @@ from wcodec.calibration.session import prepare_session
 from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.calibration.vector_steps import quantize_vectors
-from wcodec.codec.dequantization import round_step
+from wcodec.container.dtypes import round_step
 from wcodec.errors import BudgetError
 from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.keras_backend import read_values

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from wcodec.calibration.batch_norm import use_batch_statistics
 from wcodec.calibration.quantizable_weights import WeightTable
-from wcodec.codec.dequantization import round_step
+from wcodec.container.dtypes import round_step
 from wcodec.container.wire import MAX_LEVEL
 from wcodec.evaluation.inference import pack_inputs
 from wcodec.evaluation.keras_backend import keras, read_values, silence_keras, tensorflow

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.entropy.context_fit import FEATURES
-from wcodec.container.wire import put_varint, take_varint
-from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
+from wcodec.container.wire import put_varint, take_bytes, take_varint
+from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels.context import coder as kernel
 
 Levels = npt.NDArray[np.int32]
@@ -114,10 +114,8 @@ def pack(design: ContextParams, shape: Shape) -> bytes:
 
 def parse(payload: bytes, shape: Shape) -> tuple[ContextParams, int]:
     """The design in `payload`, weights and coefficients still zero, and where coded bytes begin. Inverse: `pack`."""
-    if len(payload) < 2:
-        raise TruncatedError(f"context levels: ended early; needed 2 bytes of header, got {len(payload)}")
-    flags, start = payload[0], payload[1]
-    predictor, mode, at = flags >> 1 & 3, flags >> 3 & 3, 2
+    (flags, start), at = take_bytes(payload, 0, 2, "context levels")
+    predictor, mode = flags >> 1 & 3, flags >> 3 & 3
     if flags >> 5 or mode == 3 or predictor == 3:
         raise UnsupportedError(f"context levels: expected flags of this version, got 0x{flags:02x}")
     taps = shape[2]
@@ -128,9 +126,8 @@ def parse(payload: bytes, shape: Shape) -> tuple[ContextParams, int]:
     if mode:
         design = replace(design, weights=np.zeros((taps if mode == 2 else 1, FEATURES), np.int32))
         if taps == 1:
-            if len(payload) < 4:
-                raise TruncatedError(f"context levels: ended early; needed 4 bytes of header, got {len(payload)}")
-            design, at = replace(design, near=(payload[2] + 1, payload[3] + 1)), 4
+            (first, second), at = take_bytes(payload, at, 2, "context levels")
+            design = replace(design, near=(first + 1, second + 1))
     if predictor == OFFSET:
         value, at = take_varint(payload, at)
         offset = -(value + 1 >> 1) if value & 1 else value >> 1

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from wcodec.codec.entropy import context, dense, sparse
 from wcodec.codec.layout import Shape3
 from wcodec.codec.plan import Effort
-from wcodec.container.wire import CONTEXT, DENSE, SPARSE
-from wcodec.errors import TruncatedError, UnsupportedError
+from wcodec.container.wire import CONTEXT, DENSE, SPARSE, take_byte
+from wcodec.errors import UnsupportedError
 
 Levels = npt.NDArray[np.int32]
 
@@ -64,12 +64,7 @@ def decode_chunk(chunk: memoryview, shape: Shape3, states: int) -> Levels:
 
     Raises: ContainerError and its kinds.
     """
-    return _coder_of(chunk).decode(bytes(chunk[1:]), shape, states)
-
-
-def _coder_of(chunk: memoryview) -> LevelCoder:
-    if not len(chunk):
-        raise TruncatedError("chunk: ended early; needed the number of its level coder")
-    if chunk[0] not in BY_NUMBER:
-        raise UnsupportedError(f"chunk: level coder {chunk[0]} is not known to this version")
-    return BY_NUMBER[chunk[0]]
+    number, at = take_byte(chunk, 0, "level coder of a chunk")
+    if number not in BY_NUMBER:
+        raise UnsupportedError(f"chunk: level coder {number} is not known to this version")
+    return BY_NUMBER[number].decode(bytes(chunk[at:]), shape, states)

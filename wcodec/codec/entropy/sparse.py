@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.entropy import huffman, symbols
-from wcodec.container.wire import put_varint, take_varint
-from wcodec.errors import CorruptError, TruncatedError
+from wcodec.container.wire import put_varint, take_byte, take_bytes, take_varint
+from wcodec.errors import CorruptError
 from wcodec.kernels import sparse as kernel
 
 Levels = npt.NDArray[np.int32]
@@ -126,12 +126,9 @@ def _take_head(payload: bytes, weights: int) -> tuple[int, int, int, int]:
         if at != len(payload):
             raise CorruptError(f"sparse levels: expected nothing behind no entries, got {len(payload) - at} bytes")
         return 0, 0, at, at
-    if at >= len(payload):
-        raise TruncatedError("sparse levels: ended early; needed the gap bits")
-    gap_bits = payload[at]
+    gap_bits, at = take_byte(payload, at, "gap bits")
     if not 1 <= gap_bits <= MAX_GAP_BITS:
         raise CorruptError(f"sparse levels: expected 1 to {MAX_GAP_BITS} gap bits, got {gap_bits}")
-    size, start = take_varint(payload, at + 1)
-    if start + size > len(payload):
-        raise TruncatedError(f"sparse levels: gaps ended early; needed {start + size} bytes, got {len(payload)}")
-    return entries, gap_bits, start, start + size
+    size, start = take_varint(payload, at)
+    _, end = take_bytes(payload, start, size, "gaps")
+    return entries, gap_bits, start, end

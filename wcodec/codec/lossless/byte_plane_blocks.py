@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from wcodec.codec.entropy import huffman, symbols
 from wcodec.codec.lossless.views import WORDS
-from wcodec.container.wire import put_varint, take_varint
-from wcodec.errors import CorruptError, TruncatedError
+from wcodec.container.wire import put_varint, take_byte, take_bytes, take_varint
+from wcodec.errors import CorruptError
 from wcodec.kernels import planes as kernel
 from wcodec.kernels.huffman import coder as huffman_kernel
 
@@ -56,22 +56,19 @@ def decode(payload: memoryview, values: Bytes) -> None:
 
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
-    if not payload:
-        raise TruncatedError("blocks: ended early; needed their size")
-    bits, size, rotated = payload[0] & 31, 1 << (payload[0] >> WORD_AT & 3), bool(payload[0] & ROTATED)
+    first, at = take_byte(payload, 0, "blocks")
+    bits, size, rotated = first & 31, 1 << (first >> WORD_AT & 3), bool(first & ROTATED)
     if bits > MOST_BLOCK_BITS or len(values) % size:
         raise CorruptError(f"blocks: expected {len(values)} bytes, got 2^{bits} words of {size} bytes each")
-    at, words = 1, values.view(WORDS[size])
+    words = values.view(WORDS[size])
     room = np.empty((size, min(len(words), 1 << bits)), np.uint8)
     for start in range(0, len(words), 1 << bits):
         block = words[start : start + (1 << bits)]
         planes = []
         for k in range(size):
             length, at = take_varint(payload, at)
-            if at + length > len(payload):
-                raise TruncatedError(f"plane {k}: ended early; needed {at + length} bytes, got {len(payload)}")
-            planes.append(_plane(payload[at : at + length], room[k, : len(block)]))
-            at += length
+            stream, at = take_bytes(payload, at, length, f"plane {k}")
+            planes.append(_plane(stream, room[k, : len(block)]))
         kernel.weave(planes, block, rotated)
     if at != len(payload):
         raise CorruptError(f"blocks: expected to end at byte {at}, got {len(payload)} bytes")

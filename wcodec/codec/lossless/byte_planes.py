@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.entropy import symbols, zstd
-from wcodec.container.wire import put_varint, take_varint
-from wcodec.errors import TruncatedError
+from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.kernels import planes as kernel
 
 Words = npt.NDArray[np.unsignedinteger]
@@ -46,14 +45,9 @@ def _planes_of(payload: bytes, size: int) -> list[bytes]:
     at = 0
     planes = []
     for k in range(size):
-        end = len(payload)
-        if k < size - 1:
-            length, at = take_varint(payload, at)
-            end = at + length
-        if end > len(payload):
-            raise TruncatedError(f"byte plane {k}: ended early; needed {end} bytes, got {len(payload)}")
-        planes.append(payload[at:end])
-        at = end
+        length, at = take_varint(payload, at) if k < size - 1 else (len(payload) - at, at)
+        plane, at = take_bytes(payload, at, length, f"byte plane {k}")
+        planes.append(plane)
     return planes
 
 

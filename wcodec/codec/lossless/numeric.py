@@ -26,7 +26,7 @@ from wcodec.codec.lossless.predictors import (
     usual_exponent,
 )
 from wcodec.codec.lossless.views import FLOAT_KINDS, INTEGER, MOST_TAPS, Kind, View, kernel_view, matrix_view
-from wcodec.container.wire import put_varint, take_varint
+from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels.numeric import coder as kernel
 
@@ -101,8 +101,7 @@ def decode(payload: memoryview, words: Words) -> None:
     """
     design, at = _parse(payload, len(words), words.itemsize)
     used, at = take_varint(payload, at)
-    if at + used > len(payload):
-        raise TruncatedError(f"numbers: ended early; needed {at + used} bytes, got {len(payload)}")
+    take_bytes(payload, at, used, "numbers")
     rest = np.frombuffer(payload, np.uint8)[at:]
     taps = design.view.taps
     coefs = np.zeros((2 if taps == 1 else taps, taps), np.int16) if design.predicted else NO_COEFS
@@ -138,9 +137,7 @@ def _pack(design: NumericParams) -> bytearray:
 
 def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[NumericParams, int]:
     """The design and the position behind it."""
-    if len(payload) < 2:
-        raise TruncatedError(f"numbers: ended early; needed 2 bytes, got {len(payload)}")
-    number, flags = payload[0], payload[1]
+    number, flags = take_bytes(payload, 0, 2, "numbers")[0]
     if number > INTEGER or flags >> 5:
         raise UnsupportedError(f"numbers: expected kind 0 to 6 and flags below 32, got {number} and {flags}")
     kind = Kind(INTEGER, item_bytes) if number == INTEGER else FLOAT_KINDS[number]

@@ -7,7 +7,6 @@ clusters are chosen by squared distance + rate * bits (ECVQ: Chou, Lookabaugh an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.entropy import context
-from wcodec.container.wire import put_varint, take_varint
-from wcodec.errors import CorruptError, TruncatedError
+from wcodec.codec.layout import Shape3
+from wcodec.container.dtypes import round_step
+from wcodec.container.wire import put_varint, take_bytes, take_varint
+from wcodec.errors import CorruptError
 from wcodec.kernels import nearest as kernel
 
 Floats = npt.NDArray[np.float32]
@@ -55,39 +56,45 @@ class ProductCodebook:
 def split_blocks(rows: Floats, block: int) -> Floats:
     """float32[rows, width] -> vectors float32[rows * ceil(width / block), block], rows filled up with 0.
 
-    Inverse: `unblocked`.
+    Inverse: `join_blocks`.
     """
     missing = -rows.shape[1] % block
     wide = np.pad(rows, ((0, 0), (0, missing))) if missing else rows
     return np.ascontiguousarray(wide, np.float32).reshape(-1, block)
 
 
-def fit_vectors(
-    vectors: Floats, size: int, rate: float, step_of: Callable[[float], float], rounds: int = ROUNDS
-) -> ProductCodebook:
+def join_blocks(weights: npt.NDArray[np.floating], shape: Shape3) -> npt.NDArray[np.floating]:
+    """Weights [rows, ...] as [rows, channels, taps]: what blocks have behind the end of a row goes.
+
+    Inverse: `split_blocks`.
+    """
+    if weights.shape == shape:
+        return weights
+    rows, channels, taps = shape
+    return np.ascontiguousarray(weights.reshape(rows, -1)[:, : channels * taps]).reshape(shape)
+
+
+def fit_vectors(vectors: Floats, size: int, rate: float, rounds: int = ROUNDS) -> ProductCodebook:
     """At most `size` shared vectors, 0 among them, for float32[n, block]; vectors that are all 0 keep code 0.
 
-    rate:    squared weight that one bit is worth.
-    step_of: rounds a step to one that is short to write.
+    rate: squared weight that one bit is worth.
     """
     alive = vectors[vectors.any(axis=1)]
     chosen = alive[np.arange(min(len(alive), SAMPLE)) * len(alive) // max(1, min(len(alive), SAMPLE))]
     zeros = (len(vectors) - len(alive)) / max(1, len(alive))
     centroids, prices, distortion = run_kmeans(chosen, size, rate, zeros, rounds)
     largest = float(np.abs(vectors).max(initial=0.0))
-    return round_centroids(centroids, prices if rate else np.empty(0), distortion, largest, step_of)
+    return round_centroids(centroids, prices if rate else np.empty(0), distortion, largest)
 
 
-def round_centroids(
-    centroids: Doubles, prices: Doubles, distortion: float, largest: float, step_of: Callable[[float], float]
-) -> ProductCodebook:
+def round_centroids(centroids: Doubles, prices: Doubles, distortion: float, largest: float) -> ProductCodebook:
     """Centroids as integers, in an order that is short to write.
 
     distortion: mean squared distance of a weight. largest: magnitude that no entry exceeds.
     """
     finest = float(np.abs(centroids).max(initial=0.0)) / 2**14
     wanted = max(GRAIN * math.sqrt(distortion), finest)
-    step = step_of(wanted) if wanted > 0 else 1.0
+    step = round_step(wanted) if wanted > 0 else 1.0
     top = math.floor(largest / step)  # what is over the largest weight may be infinity
     entries = np.clip(np.rint(centroids / step), -top, top).astype(np.int32)
     return _ordered(entries, step, prices)
@@ -130,11 +137,10 @@ def parse_codebook(data: memoryview, at: int, step: float) -> tuple[ProductCodeb
     length, at = take_varint(data, at)
     if not (0 < block <= MOST_BLOCK and 0 < size <= MOST_VECTORS and block * size <= 1 << 21):
         raise CorruptError(f"codebook: expected {MOST_VECTORS} vectors of {MOST_BLOCK} at most, got {size} of {block}")
-    if at + length > len(data):
-        raise TruncatedError(f"codebook: ended early; needed {at + length - len(data)} more bytes")
+    packed, at = take_bytes(data, at, length, "codebook")
     entries = np.zeros((size, block), np.int32)
-    entries[1:] = context.decode(bytes(data[at : at + length]), (size - 1, block, 1)).reshape(size - 1, block)
-    return ProductCodebook(entries, step), at + length
+    entries[1:] = context.decode(bytes(packed), (size - 1, block, 1)).reshape(size - 1, block)
+    return ProductCodebook(entries, step), at
 
 
 def run_kmeans(
@@ -142,7 +148,7 @@ def run_kmeans(
 ) -> tuple[Doubles, Doubles, float]:
     """Centroids, the first of them 0, their prices, and the mean squared distance of a weight, after Lloyd's rounds.
 
-    zeros: vectors of zeros for each of these.
+    zeros: vectors of zeros that `vectors` leaves out, as a multiple of their count; they belong to cluster 0.
     """
     count, block = vectors.shape
     if not count:

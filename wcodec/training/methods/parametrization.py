@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from wcodec.container.dtypes import short
+from wcodec.container.dtypes import round_mantissa
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.model import FloatWeights, TableWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32, restart
@@ -66,7 +66,7 @@ class Plain:
         pass
 
     def settled(self) -> TunedTensor:
-        values = short(self.latent.values.numpy())
+        values = round_mantissa(self.latent.values.numpy())
         # What has two dimensions (biases of a GRU) would be rounded again, as kernels are.
         return TableWeights(values) if values.ndim > 1 else FloatWeights(values)
 

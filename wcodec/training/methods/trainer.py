@@ -11,7 +11,7 @@ import numpy as np
 
 from wcodec.calibration.batch_norm import reestimate, use_batch_statistics
 from wcodec.calibration.quantizable_weights import WeightTable, make_weight_table
-from wcodec.container.dtypes import short
+from wcodec.container.dtypes import round_mantissa
 from wcodec.evaluation.examples import Array
 from wcodec.evaluation.inference import pack_inputs
 from wcodec.evaluation.keras_backend import keras, read_values, silence_keras, tensorflow
@@ -115,7 +115,7 @@ def _statistics(model: Model, table: WeightTable, school: School, chosen: set[in
         return {}
     before = model.get_weights()
     reestimate(model, table.batch_norms, school.normalizing)
-    found = {one.index: FloatWeights(short(read_values(one.variable))) for one in table.statistics}
+    found = {one.index: FloatWeights(round_mantissa(read_values(one.variable))) for one in table.statistics}
     moved = {index: one for index, one in found.items() if index in chosen}
     put(model, {index: FloatWeights(before[index]) for index in found} | moved)
     return moved
