@@ -13,7 +13,7 @@ from conftest import Run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wcodec.codec.quantizers.affine import compute_row_steps, is_short, quantize_rows
+from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
 from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import RecipeError
 from wcodec.pipeline.decoder import decode, open_container
@@ -42,14 +42,10 @@ def test_symmetric_integers_are_those_of_the_formula(rows: Floats, bits: int) ->
     steps = compute_row_steps(rows, "symmetric", bits)
     most = 2 ** (bits - 1) - 1
     levels = quantize_rows(rows, steps, "symmetric")
-    scales = steps.astype(np.float64) * most
-    formula = np.rint(np.clip(rows * most / scales[:, None], -most, most))
-    assert np.abs(levels).max() <= most
-    assert np.abs(levels - formula).max() <= np.where(np.abs(rows / steps[:, None] % 1 - 0.5) < 1e-3, 1, 0).max()
     largest = np.abs(rows).max(axis=1)
-    assert np.all(scales >= largest * (1 - 1e-6))
-    assert np.all(scales[largest > 0] <= largest[largest > 0] * (1 + 2**-7 + 1e-6))
-    assert is_short(steps)
+    assert np.array_equal(steps[largest > 0], (largest[largest > 0].astype(np.float64) / most).astype(np.float32))
+    assert np.array_equal(levels, np.rint(rows / steps[:, None]))
+    assert np.abs(levels).max() <= most
 
 
 @given(ROWS, BITS)
@@ -64,7 +60,7 @@ def test_asymmetric_integers_are_those_of_the_formula_and_zero_stays_zero(rows: 
     assert np.all(levels[rows == 0] == 0)
     assert np.all(np.abs(levels * steps[:, None].astype(np.float64) - rows) <= 0.5001 * steps[:, None])
     spread = (high.astype(np.float64) - low)[high > low]
-    assert np.all(steps[high > low] <= spread / (2**bits - 1) * (1 + 4 * 2**-7))
+    assert np.all(steps[high > low] <= spread / (2**bits - 1) * (1 + 2**-20))
 
 
 @given(ROWS)

@@ -2,8 +2,8 @@
 Bengio and David 2015; Rastegari et al. 2016).
 
 A level is the integer less the row's zero point, q - z, so that 0.0 stays 0.0 and a weight is step * level; what
-runtimes call the zero point is not needed to decode. Steps are rounded up to the eight mantissa bits that a file keeps,
-and on until the levels fit into the bits asked for: nothing is ever clipped.
+runtimes call the zero point is not needed to decode. The step is the float32 of the formula, so that the integers are
+those of a runtime; only where a tie would need a level more is it the next larger float32: nothing is ever clipped.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ Levels = npt.NDArray[np.int32]
 
 _LOWEST, _HIGHEST = 0x0080, 0x7F7F
 """The upper halves of the least normal float32 and of the largest."""
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def compute_row_steps(weights: Floats, how: Affine, bits: int) -> Floats:
@@ -36,13 +37,13 @@ def compute_row_steps(weights: Floats, how: Affine, bits: int) -> Floats:
     if how == "binary":
         kept = np.count_nonzero(rows, axis=1)
         sums = np.abs(rows).sum(axis=1, dtype=np.float64)
-        return _short(sums / np.maximum(kept, 1), np.rint)
+        return _short(sums / np.maximum(kept, 1))
     if how == "symmetric":
         most = float((1 << bits - 1) - 1)
-        return _grown(magnitudes / np.float64(most), lambda steps: np.rint(magnitudes / steps) <= most)
+        return _fit_steps(magnitudes / np.float64(most), lambda steps: np.rint(magnitudes / steps) <= most)
     every = float((1 << bits) - 1)
     wanted = (high.astype(np.float64) - low) / every
-    return _grown(wanted, lambda steps: np.rint(high / steps) - np.rint(low / steps) <= every)
+    return _fit_steps(wanted, lambda steps: np.rint(high / steps) - np.rint(low / steps) <= every)
 
 
 def quantize_rows(weights: Floats, steps: Floats, how: Affine) -> Levels:
@@ -59,19 +60,16 @@ def is_short(steps: Floats) -> bool:
     return not bool((np.ascontiguousarray(steps).view(np.uint32) & 0xFFFF).any())
 
 
-def _grown(wanted: Doubles, fits: Callable[[Floats], npt.NDArray[np.bool_]]) -> Floats:
-    """The first short steps, from those wanted up, whose levels fit."""
-    steps = _short(wanted, np.ceil)
-    while not (fitting := fits(steps)).all():
-        halves = (steps.view(np.uint32) >> 16) + np.where(fitting, 0, 1).astype(np.uint32)
-        if int(halves.max()) > _HIGHEST:
-            break
-        steps = (halves << 16).view(np.float32)
+def _fit_steps(wanted: Doubles, fits: Callable[[Floats], npt.NDArray[np.bool_]]) -> Floats:
+    """The wanted steps as float32; the next larger one where, because of a tie, the levels do not fit."""
+    steps = np.clip(wanted, _LEAST, _MOST).astype(np.float32)
+    while not (fitting := fits(steps)).all() and steps.max() < _MOST:
+        steps = np.where(fitting, steps, np.nextafter(steps, np.float32(np.inf)))
     return steps
 
 
-def _short(wanted: Doubles, rounded: Callable[[Doubles], Doubles]) -> Floats:
+def _short(wanted: Doubles) -> Floats:
     """Positive float32 of eight mantissa bits; the least there is for a row of zeros."""
     bits = wanted.astype(np.float32).view(np.uint32)
-    halves = rounded(bits / 65536.0)
+    halves = np.rint(bits / 65536.0)
     return (np.clip(halves, _LOWEST, _HIGHEST).astype(np.uint32) << 16).view(np.float32)
