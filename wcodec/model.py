@@ -158,6 +158,7 @@ class Model:
     skeleton: everything in the file that is not a tensor's values; refers to tensors by position.
     dropped:  names of tensors left out on purpose (optimizer state).
     roles:    roles of vectors by name that the file's graph tells; None: it tells that the role is not known.
+    predicts_values: whether the file says that outputs are values, not classes.
     """
 
     kind: str
@@ -166,6 +167,7 @@ class Model:
     source_bytes: int
     dropped: tuple[str, ...] = ()
     roles: Mapping[str, Role | None] = field(default_factory=dict)
+    predicts_values: bool = False
 
 
 # --- element types: id on disk -> (name, bytes an element) -------------------------------------------------------

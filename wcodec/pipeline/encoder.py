@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from wcodec.codec.parallel import Map, map_tensors
-from wcodec.codec.plan import ExactPlan, Plan
+from wcodec.codec.plan import ExactPlan, Plan, UniformPlan
 from wcodec.codec.statistics import TensorScan, is_weight, scan_tensors
 from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_tensor
 from wcodec.container.writer import Writer
@@ -18,11 +19,17 @@ from wcodec.model import Model, Progress, TunedTensor
 from wcodec.modelfiles.shards import opened
 from wcodec.pipeline.base_file import BaseFile, difference, open_base
 from wcodec.pipeline.lossless_encoder import encode_lossless
-from wcodec.planning.allocation import plan_model
+from wcodec.planning.allocation import VALUES_STEP, plan_model
 from wcodec.planning.rate_control import find_step, target_of
 from wcodec.planning.recipe import Recipe
 
 NOTHING_TUNED: Mapping[str, TunedTensor] = MappingProxyType({})
+
+
+VALUES_NOTE: Final = (
+    f"the model predicts values, so the steps are {VALUES_STEP:g} times those of a classifier; --max-error or "
+    "--target-size choose others"
+)
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,13 @@ class Encoded:
 
     error:   relative squared error over all float tensors of two or more dimensions.
     dropped: tensors left out (optimizer state).
+    notes:   sentences about what was done that the user may not expect.
     """
 
     file_bytes: int
     error: float
     dropped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,8 @@ def write_container(job: Encoding, target: Path) -> Encoded:
         error = sum(pair[0] for pair in counted) / energy if energy > 0.0 else 0.0
         needed = job.base.digest if job.base else None
         length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error, needed)
-    return Encoded(length, error, model.dropped)
+    gentle = model.predicts_values and any(isinstance(plan, UniformPlan) for plan in job.plans) and not job.tuned
+    return Encoded(length, error, model.dropped, (VALUES_NOTE,) if gentle else ())
 
 
 def _duplicates(job: Encoding) -> list[int | None]:

@@ -28,6 +28,8 @@ from wcodec.planning.vectors import EXACT_BITS, Vectors
 
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
 """Step of a lone large tensor by its rms; `_caution` says how it falls."""
+VALUES_STEP = 0.2
+"""Part of these steps for a model that predicts values, where an error is not rounded away by a choice of classes."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
 _STATES: Literal[128] = 128
 _FINEST, _TURNED = 2.0**26, 2.0**22
@@ -58,6 +60,7 @@ def plan_model(
     largest = max((found.in_range for _, found in weights), default=1)
     energy, regular = sum(found.energy for _, found in weights), sum(found.in_range for _, found in weights)
     relative = size * _STEP[recipe.preset] * _caution(len(weights), regular)
+    relative *= VALUES_STEP if model.predicts_values else 1.0
     # Plain rounding by this step has the error that max_error allows.
     step = size * (12.0 * (recipe.max_error or 0.0) * energy / max(1, regular)) ** 0.5
     shared = _shared_threshold([tensor for tensor, _ in weights], recipe)

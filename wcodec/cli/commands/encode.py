@@ -156,7 +156,8 @@ def _print_result(
     if not args.quiet:
         piped = is_piped(args.source, args.output)
         output = "dry run" if args.dry_run else "standard output" if piped else str(target)
-        stdio.write_note(format_summary(inspection, output, encoded.dropped, seconds))
+        stdio.write_note("\n".join([format_summary(inspection, output, encoded.dropped, seconds), *encoded.notes]))
     if args.json:
         numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
+        numbers |= {"notes": list(encoded.notes)}
         stdio.write_data(json.dumps(numbers, indent=1))

@@ -88,11 +88,7 @@ def _tensor(tensor: Found, places: _Places, configured: Configured) -> Tensor:
     facts = tensor.facts
     layer = _layer(facts.name, places, configured)
     holder, _, name = facts.name.rpartition("/")
-    exact = (
-        layer in configured.exact
-        or CODES.fullmatch(name) is not None
-        or STATISTICS.match(holder + "/") is not None
-    )
+    exact = layer in configured.exact or CODES.fullmatch(name) is not None or STATISTICS.match(holder + "/") is not None
     return Tensor(facts.name, facts.dtype, facts.shape, layer, exact, tensor.read)
 
 

@@ -12,6 +12,7 @@ from wcodec.modelfiles.hdf5 import skeleton
 from wcodec.modelfiles.hdf5 import writer as hdf5_write
 from wcodec.modelfiles.hdf5.layers import annotate
 from wcodec.modelfiles.hdf5.tree import Group, string_attribute
+from wcodec.modelfiles.keras_task import predicts_values
 
 
 @contextmanager
@@ -24,8 +25,9 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     with hdf5_read.open_hdf5(path, str(path)) as (file, longest):
         tree, found, dropped = hdf5_read.read_tree(file, longest, str(path), size, keep_optimizer)
         packed = skeleton.pack(tree, [tensor.facts.dtype for tensor in found])
-        tensors = annotate(tree, found, string_attribute(tree, "model_config"))
-        yield Model("hdf5", tensors, bytes([_is_weights_only(tree)]) + packed, size, dropped)
+        config, training = (string_attribute(tree, name) for name in ("model_config", "training_config"))
+        tensors, values = annotate(tree, found, config), predicts_values(config, training)
+        yield Model("hdf5", tensors, bytes([_is_weights_only(tree)]) + packed, size, dropped, predicts_values=values)
 
 
 def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
