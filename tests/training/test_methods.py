@@ -244,7 +244,7 @@ def test_the_command_line_trains_by_a_method(wcodec: Run, files: tuple[Path, Pat
     done = wcodec(*words, "gradual,quantized", "--finetune", "2", "--sparsity", "0.7", "--bits", "3")
     assert done.returncode == 0, done.stderr
     assert "epoch 2 of 2, quantized" in done.stderr
-    assert "examples kept apart" in done.stderr
+    assert "held-out examples" in done.stderr
     for more in (["gradual"], ["nobody", "--finetune", "2"], ["binary", "--finetune", "2", "--resume"]):
         done = wcodec(*words, *more, "-f")
         assert (done.returncode, "--method" in done.stderr) == (2, True), done.stderr

@@ -1,4 +1,4 @@
-"""What every byte of a tensor's sections is for: without decoding, and without numpy, so that `inspect` is instant."""
+"""What every byte of a tensor's sections is used for, without decoding and without numpy, so that `inspect` is fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One HTML page with everything in it: styles, drawings, and the numbers as JSON. It opens without a network."""
+"""One HTML page with its styles, charts, and numbers as JSON. It loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from wcodec.files import whole_file
 from wcodec.reporting.tables import Table
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""Whatever a name smuggles in, a browser fetches nothing and runs nothing."""
+"""A browser loads nothing and runs nothing, whatever the names of tensors contain."""
 _CONTROLS = dict.fromkeys((*range(9), *range(11, 32), 127), "\ufffd")
-"""What may be in the name of a tensor and not in a page."""
+"""Characters that names of tensors may have and pages may not."""
 
 
 def render_tile(number: str, word: str) -> str:
-    """A figure that counts."""
+    """A number with a label."""
     return f'<div class="tile"><b>{escape(number)}</b><span>{escape(word)}</span></div>'
 
 
 def render_legend(words: Sequence[tuple[int, str]]) -> str:
-    """Colours and what they stand for."""
+    """Colours and their meanings."""
     return '<div class="legend">' + "".join(
         f'<span><i class="b{colour}"></i>{escape(word)}</span>' for colour, word in words
     ) + "</div>"  # fmt: skip
 
 
 def render_section(title: str, words: str, body: str) -> str:
-    """A card with a heading, a sentence and drawings (which are HTML already)."""
+    """A section with a heading, a text, and a body of HTML."""
     return f"<section><h2>{escape(title)}</h2><p>{escape(words)}</p>{body}</section>"
 
 
 def render_figure(name: str, small: str, body: str) -> str:
-    """One of several pictures."""
+    """A figure with a caption."""
     return f"<figure><figcaption>{escape(name)} <small>{escape(small)}</small></figcaption>{body}</figure>"
 
 
@@ -46,7 +46,7 @@ def render_table(table: Table) -> str:
 
 
 def render_page(title: str, below: str, body: str, numbers: Mapping[str, object], footer: str) -> str:
-    """The whole page. Numbers are data for programs: a browser does not run them, and nothing in them can end them."""
+    """The whole page. The numbers are JSON in a script element that browsers do not run and names cannot close."""
     body = body.translate(_CONTROLS)
     data = json.dumps(numbers, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
     return (
@@ -60,7 +60,7 @@ def render_page(title: str, below: str, body: str, numbers: Mapping[str, object]
 
 
 def write_page(target: Path, text: str) -> None:
-    """The page at `target`, whole or not at all.
+    """Write the page to `target` atomically.
 
     Raises: OSError.
     """

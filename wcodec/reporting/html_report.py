@@ -1,4 +1,4 @@
-"""--report: what encode, inspect and sweep found, as one page with pictures."""
+"""The HTML report of encode, inspect and sweep."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def write_report(
         numbers["sweep"] = sweep.to_json()
     numbers["portraits"] = [one.to_json() for one in histograms]
     coded = inspection.format_version is not None
-    below = f"{_what(inspection, sweep)}{'' if coded else ', not coded yet'}"
+    below = f"{_what(inspection, sweep)}{'' if coded else ', not encoded yet'}"
     footer = f"wcodec {__version__} {command}. The page holds its numbers as JSON, in the element wcodec."
     html_page.write_page(target, html_page.render_page(title, below, "".join(filter(None, body)), numbers, footer))
 
@@ -63,7 +63,7 @@ def write_report(
 def _what(inspection: Inspection, sweep: Sweep | None) -> str:
     tensors, weights = len(inspection.tensors), sum(tensor.weights for tensor in inspection.tensors)
     text = f"{tensors:,} tensors of {weights:,} numbers"
-    return text + (", here coded with default options" if sweep else "")
+    return text + (", here encoded with the preset balanced" if sweep else "")
 
 
 def _tiles(inspection: Inspection, seconds: float | None) -> str:
@@ -77,7 +77,7 @@ def _tiles(inspection: Inspection, seconds: float | None) -> str:
     else:
         tiles.append(html_page.render_tile(format_size(inspection.tensor_bytes), "in tensors"))
     if seconds is not None:
-        tiles.append(html_page.render_tile(f"{seconds:.1f} s", "of time"))
+        tiles.append(html_page.render_tile(f"{seconds:.1f} s", "time"))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
@@ -102,7 +102,7 @@ def _bytes_by_tensor(inspection: Inspection) -> str:
     used = {colour for _, parts, _ in rows for _, colour, _ in parts}
     words = [(colour, word) for word, colour in PARTS if colour in used and word != "codes"]
     shown = html_page.render_legend(words) if inspection.format_version is not None else ""
-    drawn = svg.draw_bars("Bytes of each tensor, by what they are for", rows)
+    drawn = svg.draw_bars("Bytes of each tensor by part", rows)
     return html_page.render_section("Size by tensor", "Bytes in the file, the largest tensors first.", shown + drawn)
 
 
@@ -123,7 +123,9 @@ def _bytes_by_part(inspection: Inspection) -> str:
         if count
     ]
     words = "All bytes of the file: levels (codes and gaps where most weights are zero), exact values, codebooks and "
-    words += "steps, tables of codes, the skeleton that holds the model together, index and header."
+    words += (
+        "steps, Huffman tables, the skeleton (everything in the model file that is not a weight), index and header."
+    )
     return html_page.render_section("Size by part", words, svg.draw_bars("Bytes of the file by part", rows))
 
 
@@ -131,8 +133,8 @@ def _render_histograms(histograms: Sequence[WeightHistogram]) -> list[str]:
     if not histograms:
         return []
     both = any(one.before is not None and one.after is not None for one in histograms)
-    words = "The grey area is the weights before, the lines are the values that they became" if both else "Their spread"
-    words += "; heights go by square roots, so that the rare is seen. The largest tensors."
+    words = "The grey area shows the weights before encoding, the lines their values after" if both else "Histograms"
+    words += " (the largest tensors). Heights are square roots of counts, so that rare values are visible."
     spreads = [
         html_page.render_figure(one.name, _shape(one), svg.draw_histogram(
             f"Weights of {one.name}", (one.low, one.high), one.before, one.after, one.values))
@@ -143,7 +145,7 @@ def _render_histograms(histograms: Sequence[WeightHistogram]) -> list[str]:
                    svg.draw_image(f"Where {one.name} is not zero", [row.tobytes() for row in one.pattern], ACCENT))
         for one in histograms
     ]  # fmt: skip
-    where = "Rows and columns are units and weights, as the file scans them; empty is zero. Large ones are averaged."
+    where = "Rows and columns are units and weights in file order. Empty cells are zero; large tensors are averaged."
     return [
         html_page.render_section("Weights and their values", words, f'<div class="figures">{"".join(spreads)}</div>'),
         html_page.render_section("Which weights are kept", where, f'<div class="figures">{"".join(patterns)}</div>'),

@@ -1,4 +1,4 @@
-"""The numbers about a container or a model file: where every byte is."""
+"""The sizes of a container or a model file and of its tensors, and what every byte is used for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class TensorNumbers:
-    """What one tensor takes. `error` is sum (w - w')^2 / sum w^2; None of it and of `kept` where values are exact.
+    """The size of one tensor. `error` is sum (w - w')^2 / sum w^2; it and `kept` are None where values are exact.
 
     bytes: of its sections and its record in the index.
     """
@@ -44,9 +44,9 @@ class TensorNumbers:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file's numbers. `weight_bytes` are the bytes of all tensors' sections; `tensor_bytes` what they are raw.
+    """The numbers of a file. `weight_bytes`: all sections of tensors; `tensor_bytes`: the same tensors uncompressed.
 
-    format_version is None, and parts are empty, for a model file that is not coded yet.
+    format_version is None, and parts are empty, for a model file.
     """
 
     path: Path
@@ -77,7 +77,7 @@ class Inspection:
 
 
 def inspect(source: Path) -> Inspection:
-    """The numbers of a .wcz, where nothing is decoded but heads and tables, or of a model file.
+    """The numbers of a .wcz, of which only headers and tables are decoded, or of a model file.
 
     Raises: ContainerError and its kinds; ModelFileError.
     """
@@ -92,7 +92,7 @@ def inspect(source: Path) -> Inspection:
 
 
 def _merge(index: Path, parts: Sequence[Inspection]) -> Inspection:
-    """The numbers of a sharded container: of its index and of all its parts."""
+    """The numbers of a sharded container: its index and all its parts."""
     own = _inspect_container(index)
     whole = own.parts
     for part in parts:

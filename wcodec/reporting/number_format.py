@@ -1,4 +1,4 @@
-"""Sizes, ratios and errors as text, in one way for terminal and page."""
+"""Sizes, ratios and errors as text for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def format_ratio(before: int, after: int) -> str:
 
 
 def format_error(value: float | None) -> str:
-    """A relative squared error; exact where nothing was lost."""
+    """A relative squared error; "exact" where it is 0."""
     return "exact" if not value else f"{value:.1e}"

@@ -1,4 +1,4 @@
-"""Drawings as SVG texts for a page that has the styles of `page.py`. Nothing is fetched, nothing runs."""
+"""Charts as SVG for a page with the styles of `html_page`. They load nothing and run nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from html import escape
 Number = float | int
 _DIGITS = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9))
 Mark = tuple[float, float, str, str]
-"""x, y, what is written beside it, what is said of it where a pointer rests."""
+"""x, y, the label beside the mark, and its tooltip."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Axis:
     logarithmic: bool = True
 
     def position(self, value: float) -> float:
-        """0 at `low`, 1 at `high`, and nowhere else."""
+        """0 at `low` and below, 1 at `high` and above."""
         if self.logarithmic:
             low, high, value = math.log(self.low), math.log(self.high), math.log(max(value, self.low * 1e-9))
         else:
@@ -58,7 +58,7 @@ class Axis:
 
 
 def make_log_axis(label: str, values: Sequence[float], format_tick: Callable[[float], str]) -> Axis:
-    """A logarithmic scale with room around the values; those that are not positive are left of it."""
+    """A logarithmic scale with room around the values; values that are not positive are drawn at its start."""
     positive = [value for value in values if value > 0 and math.isfinite(value)] or [1.0]
     low, high = min(positive), max(positive)
     room = max(1.15, (high / low) ** 0.06)
@@ -66,7 +66,7 @@ def make_log_axis(label: str, values: Sequence[float], format_tick: Callable[[fl
 
 
 def draw_picture(width: Number, height: Number, title: str, body: str) -> str:
-    """A picture that programs can read out."""
+    """An SVG element with a title for screen readers."""
     picture = (
         f'<svg viewBox="0 0 {fmt(width)} {fmt(height)}" role="img" aria-label="{escape(title)}" '
         f'style="max-width:{fmt(width)}px"><title>{escape(title)}</title>{body}</svg>'
@@ -75,7 +75,7 @@ def draw_picture(width: Number, height: Number, title: str, body: str) -> str:
 
 
 def draw_curve(title: str, x: Axis, y: Axis, series: Sequence[Series], level: tuple[float, str] | None = None) -> str:
-    """Lines through marks. level: a height that is drawn across, and its name."""
+    """Lines through marks. level: the height of a horizontal line, and its name."""
     width, height, left, right, top, bottom = 860, 400, 86, 26, 20, 52
 
     def at(value_x: float, value_y: float) -> tuple[float, float]:
@@ -115,7 +115,7 @@ def draw_curve(title: str, x: Axis, y: Axis, series: Sequence[Series], level: tu
 
 
 def draw_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[float, int, str]], str]]) -> str:
-    """Each row a name, its parts (length, colour, what is said of it) end to end, and a word behind them."""
+    """Stacked bars. A row is a name, its parts (length, colour, tooltip), and a label behind them."""
     width, name, word, high = 860, 250, 120, 24
     room = width - name - word - 16
     longest = max((sum(part[0] for part in parts) for _, parts, _ in rows), default=0) or 1.0
@@ -135,7 +135,7 @@ def draw_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[float, int, s
 
 
 def draw_stems(title: str, axis: Axis, rows: Sequence[tuple[str, float, str, str]]) -> str:
-    """Each row a name, a number as a dot on a common scale, what is said of it, and a word beside the dot."""
+    """Dots on a common scale. A row is a name, a number, a tooltip, and a label beside the dot."""
     width, name, high = 860, 250, 24
     bottom = len(rows) * high + 6
     body = []
@@ -160,7 +160,7 @@ def draw_histogram(
     after: Sequence[int] | None,
     values: Sequence[tuple[float, int]],
 ) -> str:
-    """Weights before as an area, after as a line or, where there are few values, as stems. Heights by square roots."""
+    """Weights before as an area; after as a line, or as stems where there are few values. Heights are square roots."""
     width, height, bottom = 400, 150, 24
     room = height - bottom - 8
     body = []
@@ -188,7 +188,7 @@ def draw_histogram(
 
 
 def draw_image(title: str, rows: Sequence[bytes], colour: tuple[int, int, int]) -> str:
-    """Pixels, a byte each: 0 is nothing, 255 the colour."""
+    """A PNG of one byte a pixel: 0 is transparent, 255 the colour."""
 
     def part(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -1,4 +1,4 @@
-"""The pictures of a sweep: what bytes buy, and which tensors are dear."""
+"""The charts of a sweep: size against loss, and the sensitivity of each tensor."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 DEEPEST = 5.0
-"""Points of accuracy below the original that a curve still shows."""
+"""Points of accuracy below the original down to which a curve is drawn."""
 MOST_STEMS = 40
 
 
 def render_charts(sweep: Sweep) -> list[str]:
-    """Cards for the page."""
+    """Sections of the page."""
     found = []
     accuracies = [p.judged.accuracy for p in sweep.points if p.judged and p.judged.accuracy is not None]
     if sweep.accuracy is not None and accuracies:
         found.append(_accuracy(sweep, sweep.accuracy, accuracies))
     judged = any(point.judged for point in sweep.points)
     if judged:
-        words = f"How far answers move from the original's (divergence in nats), on {sweep.examples:,} inputs kept "
-        words += "apart. 0.01 nats cost about 0.4 points of accuracy."
+        words = f"KL divergence of the outputs from the original's, in nats, on {sweep.examples:,} held-out inputs. "
+        words += "0.01 nats cost about 0.4 points of accuracy."
         drawn = _curve(sweep, "divergence, nats", lambda p: p.judged.divergence if p.judged else 0.0, "Divergence")
         found.append(html_page.render_section("Size and divergence", words, drawn))
     words = "Relative squared error of the weights."
     if any(point.method == "calibrated" for point in sweep.points):
-        words += " Calibration moves weights on purpose: there this error says little."
+        words += " Calibration changes weights on purpose, so this error says little about calibrated files."
     drawn = _curve(sweep, "relative error", lambda point: point.relative_error, "Error")
     found.append(html_page.render_section("Size and error of the weights", words, drawn))
     return [*found, _sensitivity(sweep), _points(sweep)]
@@ -46,7 +46,7 @@ def _series(points: Sequence[Point], y: Callable[[Point], float]) -> list[svg.Se
 
     free = [mark(point) for point in points if point.method != "calibrated"]
     fed = [mark(point) for point in points if point.method == "calibrated"]
-    found = [svg.Series("data-free", 1, free), svg.Series("calibrated by inputs", 2, fed)]
+    found = [svg.Series("without data", 1, free), svg.Series("calibrated", 2, fed)]
     return [one for one in found if one.marks]
 
 
@@ -72,9 +72,9 @@ def _accuracy(sweep: Sweep, original: float, accuracies: Sequence[float]) -> str
     low = max(min(*accuracies, original), original - DEEPEST)
     room = 0.08 * max(max(*accuracies, original) - low, 0.25)
     axis = svg.Axis("accuracy, %", low - room, max(*accuracies, original) + room, lambda v: f"{v:.4g}", False)
-    words = f"Measured on {sweep.examples:,} inputs kept apart."
+    words = f"Measured on {sweep.examples:,} held-out inputs."
     if min(accuracies) < low:
-        words += f" What is more than {DEEPEST:g} points below the original lies on the floor."
+        words += f" Points that are more than {DEEPEST:g} points below the original are drawn at the bottom."
     drawn = svg.draw_curve("Accuracy by size", _bytes_axis(sweep), axis, series, (original, "the original"))
     return html_page.render_section("Size and accuracy", words, _legend(series) + drawn)
 
@@ -93,8 +93,8 @@ def _sensitivity(sweep: Sweep) -> str:
     axis = svg.make_log_axis(
         f"{loss} lost for each 1,000 bytes saved", [one.cost for one in dearest], lambda v: f"{v:.3g}"
     )
-    words = "Each tensor alone by four times the step of the others' preset, all others as they were; the dearest "
-    words += "first. Those at the top want more bits, those at the bottom can do with fewer (--set)."
+    words = "Each tensor is encoded alone with four times its step, and all others keep their values. Tensors at the "
+    words += "top lose most for the bytes they save: give them more bits, and fewer to those at the bottom (--set)."
     return html_page.render_section("Sensitivity", words, svg.draw_stems("Loss for bytes saved, by tensor", axis, rows))
 
 

@@ -1,4 +1,4 @@
-"""What a tensor looks like: how its weights are spread, which values they became, and where they are not zero."""
+"""Histograms of a tensor before and after encoding, its distinct values, and a map of its nonzero weights."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from wcodec.pipeline.decoder import open_container
 
 Known = dict[str, tuple[TensorSpec, Callable[[], AnyArray]]]
 MOST: Final = 8
-"""Tensors that are drawn: the largest."""
+"""Number of tensors, the largest ones."""
 LARGEST: Final = 1 << 26
-"""Weights of a tensor that is drawn."""
+"""The largest number of weights of such a tensor."""
 BINS: Final = 80
 MOST_VALUES: Final = 256
 HEIGHT, WIDTH = 128, 256
 TAIL: Final = 5e-4
-"""Part of the weights on either side that a histogram leaves out."""
+"""The share of the weights at either end that a histogram leaves out."""
 
 
 @dataclass(frozen=True)
 class WeightHistogram:
-    """A tensor. Counts are None where the weights before, or after coding, are not known.
+    """A tensor before and after encoding; counts are None where those weights are not known.
 
     low, high: ends of the histograms, of BINS equal bins; before, after: weights in each.
-    values:    what weights became, with their number, ascending; empty where these are more than MOST_VALUES.
-    kept:      part of the weights that are not 0.
-    pattern:   uint8[height, width], the part of weights that are not 0, 255 for all; rows are as they are scanned.
+    values:    distinct weights after encoding with their counts, ascending; empty if there are over MOST_VALUES.
+    kept:      the share of the weights that are not 0.
+    pattern:   uint8[height, width], the share of nonzero weights in a cell, 255 for all; rows in file order.
     """
 
     name: str
@@ -57,10 +57,10 @@ class WeightHistogram:
 
 
 def make_histograms(model: Path | None, coded: Path | None, base: Path | None = None) -> tuple[WeightHistogram, ...]:
-    """Of the largest weights of a model file, of a .wcz, or of both: before and after.
+    """Histograms of the largest tensors of a model file, of a .wcz, or of both.
 
-    base: what `coded` is coded against, where it is.
-    A tensor that is not in both, or has other shapes, is drawn as far as it is known.
+    base: the base file of `coded`, if it has one.
+    A tensor that is in one file only, or has another shape in the other, has one histogram.
 
     Raises: ModelFileError; ContainerError and its kinds.
     """
@@ -80,7 +80,7 @@ def make_histograms(model: Path | None, coded: Path | None, base: Path | None = 
 
 
 def make_file_histograms(source: Path) -> tuple[WeightHistogram, ...]:
-    """Of one file, whichever it is."""
+    """Histograms of one file of either kind."""
     return make_histograms(None, source) if is_container(source) else make_histograms(source, None)
 
 
@@ -130,7 +130,7 @@ def _counts(weights: Float32, low: float, high: float) -> tuple[int, ...]:
 
 
 def _pattern(weights: Float32) -> npt.NDArray[np.uint8]:
-    """Rows as they are scanned first; large ones are averaged."""
+    """A map of the nonzero weights, rows in file order; large tensors are averaged."""
     view = to_rows(weights != 0, layout_families(weights.shape)[0][0])
     flat: npt.NDArray[np.floating] = view.reshape(len(view), -1).astype(np.float64)
     for axis, most in ((0, HEIGHT), (1, WIDTH)):

@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     encode_calibrated.add_options(parser)
 
-    how = parser.add_argument_group("how")
+    how = parser.add_argument_group("encoding")
     add_recipe_options(how, [option for option in OPTIONS if option.group == "how"])
     how.add_argument(
         "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"

@@ -1,4 +1,4 @@
-"""encode --finetune --method: the encoding of what a method of the literature makes of the weights."""
+"""encode --finetune --method: the encoding of weights that a method of the literature trains."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
+from wcodec.cli.commands.encode_calibrated import describe_loss
+from wcodec.cli.options import data_options
 from wcodec.errors import RecipeError
 from wcodec.planning.recipe import Recipe
 
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
-    """Encode what the methods make of the weights, and say what it lost on examples kept apart.
+    """Encode weights that the methods train, and print their loss on held-out examples.
 
-    Raises: BudgetError where --max-drop was given and is not kept to; RecipeError for what does not go together.
+    Raises: BudgetError where --max-drop is given and not met; RecipeError for options that exclude each other.
     """
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
@@ -28,31 +30,18 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
     for word in ("max_error", "target_bytes", "target_ratio"):
         if getattr(recipe, word) is not None:
             raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
-    for word, said in (("--tune", args.tune), ("--time-limit", args.time_limit), ("--resume", args.resume)):
-        if said is not None:
+    for word, value in (("--tune", args.tune), ("--time-limit", args.time_limit), ("--resume", args.resume)):
+        if value is not None:
             raise RecipeError(f"--method: expected epochs of training, not {word} with it")
-    log = (lambda _: None) if args.quiet else stdio.write_note
-    asked = Lessons(
-        args.data,
-        epochs=args.finetune,
-        budget=Budget(args.max_drop),
-        state=target,
-        limit=args.limit,
-        rescale=args.rescale,
-        architecture=args.model,
-        imports=args.imports,
-        unsafe=args.unsafe,
-        seed=recipe.seed,
+    log = stdio.choose_log(args.quiet)
+    budget = Budget(args.max_drop)
+    request = Lessons(
+        args.data, **data_options(args), epochs=args.finetune, budget=budget, state=target, seed=recipe.seed
     )
-    found = train_by(source, asked, args.method, recipe, log)
-    for sentence in found.bench.notes:
-        log(sentence)
+    found = train_by(source, request, args.method, recipe, log)
+    for note in found.bench.notes:
+        log(note)
     with whole_file(target) as temporary:
         encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=args.threads)
-        worth = measured(found.bench, temporary)
-    if worth.accuracy is not None:
-        log(
-            f"measured on {worth.examples:,} examples kept apart: {worth.accuracy:.2f} %, "
-            f"{worth.accuracy_drop:+.2f} points of accuracy lost"
-        )
+        log(describe_loss(measured(found.bench, temporary)))
     return encoded
