@@ -21,10 +21,10 @@ import train
 
 from wcodec.codec.plan import Prune
 from wcodec.evaluation.examples import Examples
-from wcodec.training.finetune import schooled
-from wcodec.training.methods.magnitude_pruning import pruned
-from wcodec.training.methods.sparsity_schedules import gradual
-from wcodec.training.methods.trainer import Course, put, run
+from wcodec.training.finetune import prepare_training
+from wcodec.training.methods.magnitude_pruning import start_pruning
+from wcodec.training.methods.sparsity_schedules import gradual_schedule
+from wcodec.training.methods.trainer import MethodRun, assign_tuned, run_method
 
 SEED = 1
 
@@ -50,12 +50,12 @@ def pruned_network(source: Path, sparsity: float, folder: Path) -> Path:
     model = keras.models.load_model(source, compile=False)
     x, y = images()
     learned = len(x) * 7 // 10
-    school = schooled(model, Examples((x[:learned],), y[:learned]), SEED)
-    school = replace(school, lesson=replace(school.lesson, part=0.0))
-    schedule = gradual(Prune("sparsity", sparsity), 0.5, "cubic", pruning=1.0)
-    begin = partial(pruned, schedule=schedule, forget=False)
-    course = Course(dict.fromkeys(range(len(model.weights)), begin), epochs=2)
-    put(model, run(model, school, course, lambda epoch, loss: None))
+    training = prepare_training(model, Examples((x[:learned],), y[:learned]), SEED)
+    training = replace(training, targets=replace(training.targets, weight=0.0))
+    schedule = gradual_schedule(Prune("sparsity", sparsity), 0.5, "cubic", pruning=1.0)
+    begin = partial(start_pruning, schedule=schedule, forget=False)
+    course = MethodRun(dict.fromkeys(range(len(model.weights)), begin), epochs=2)
+    assign_tuned(model, run_method(model, training, course, lambda epoch, loss: None))
     return saved(model.get_weights(), folder / f"pruned-{round(100 * sparsity)}.h5")
 
 

@@ -22,7 +22,9 @@ import keras
 import numpy as np
 import records_page
 import train
+from dead_units import PrunedChain, prune_units, restore_shape
 
+from wcodec.calibration.quantizable_weights import make_weight_table
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.model_loader import load_model, model_inputs
@@ -32,13 +34,13 @@ from wcodec.modelfiles import open_model
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.recipe import Recipe
 from wcodec.reporting.inspection import inspect
-from wcodec.training.candidate import judged
-from wcodec.training.epoch import School, Stage, train_epoch
-from wcodec.training.finetune import examined, schooled
-from wcodec.training.flat_adam import Float32, cut, joined
-from wcodec.training.lambda_control import Exam
-from wcodec.training.qat_state import Frame, Pupil, begin, frame, pupil, put_back
-from wcodec.training.unit_pruning import Slim, ordered, slim, whole
+from wcodec.training.candidate import snapshot_and_score
+from wcodec.training.epoch import Phase, TrainingData, train_epoch
+from wcodec.training.finetune import prepare_training, prepare_validation
+from wcodec.training.flat_adam import Float32, flatten, unflatten
+from wcodec.training.lambda_control import ValidationSet
+from wcodec.training.qat_state import QatState, build_qat_state, initialize
+from wcodec.training.unit_pruning import sort_units
 
 MNIST = f"{Path(__file__).resolve().parent / 'mnist.npz'}"
 SEEN = 55_000
@@ -102,7 +104,7 @@ def float_network(name: str, seed: int, folder: Path) -> Path:
     return path
 
 
-def lessons(name: str, model: keras.Model, seed: int) -> tuple[Exam, School]:
+def lessons(name: str, model: keras.Model, seed: int) -> tuple[ValidationSet, TrainingData]:
     """What chooses, and what is learned from: the images as they are, and moved, with the answers of the network."""
     every = load_examples(f"{MNIST}:train", model_inputs(model))
     assert every.labels is not None
@@ -112,75 +114,66 @@ def lessons(name: str, model: keras.Model, seed: int) -> tuple[Exam, School]:
     moved = [seen, *(train.shifted(seen, 1, rng) for _ in range(course.moved))]
     versions = np.concatenate(moved).reshape(-1, *images.shape[1:])
     learning = Examples((versions,), np.tile(labels[:SEEN], len(moved)))
-    exam = examined(model, Examples((images[SEEN:],), labels[SEEN:]))
-    return exam, replace(schooled(model, learning, seed), versions=len(moved))
+    validation = prepare_validation(model, Examples((images[SEEN:],), labels[SEEN:]))
+    return validation, replace(prepare_training(model, learning, seed), versions=len(moved))
 
 
-def lean(model: keras.Model, now: Frame, school: School, *, dead: bool) -> tuple[Pupil, Slim]:
-    """A learner of the network, without its dead units where these are left out. Inverse: `widened`."""
-    levels = cut(np.rint(now.latents[0]).astype(np.int32), model.weights)
-    for weight, level, step in zip(model.weights, levels, now.steps[0], strict=True):
+def lean(
+    model: keras.Model, latents: Float32, log_steps: Float32, data: TrainingData, *, dead: bool
+) -> tuple[QatState, PrunedChain]:
+    """A network to be trained from there, without its dead units where these are left out. Inverse: `widened`."""
+    levels = unflatten(np.rint(latents).astype(np.int32), model.weights)
+    for weight, level, step in zip(model.weights, levels, log_steps, strict=True):
         weight.assign(level * np.exp(step))
-    part = slim(model, levels if dead else [np.ones_like(level) for level in levels])
+    part = prune_units(model, levels if dead else [np.ones_like(level) for level in levels])
     if part is None:
         raise SystemExit(f"{model.name}: expected a plain chain of layers")
-    learner = pupil(part.model, school.lesson)
-    begin(learner, COARSE)
-    values, mean, power = (
-        joined([array[pick] for array, pick in zip(cut(flat, model.weights), part.picks, strict=True)])
-        for flat in now.latents
-    )
-    put_back(learner, Frame((values, mean, power), now.steps, now.count))
-    return learner, part
+    state = build_qat_state(part.model, data.targets, make_weight_table(part.model))
+    initialize(state, COARSE)
+    picked = [array[pick] for array, pick in zip(unflatten(latents, model.weights), part.picks, strict=True)]
+    state.group.latents.reset(flatten(picked))
+    state.group.log_steps.reset(log_steps)
+    return state, part
 
 
-def widened(learner: Pupil, part: Slim) -> Frame:
-    """How learning stands, in the shapes of the whole network."""
-    now = frame(learner)
-    values, mean, power = (
-        joined([whole(part, index, array) for index, array in enumerate(cut(flat, learner.weights))])
-        for flat in now.latents
-    )
-    return Frame((values, mean, power), now.steps, now.count)
+def widened(state: QatState, part: PrunedChain) -> Float32:
+    """The latents, in the shapes of the whole network."""
+    latents = state.group.latent_values()
+    return flatten([restore_shape(part, index, array) for index, array in enumerate(latents)])
 
 
 def small_networks(name: str, seed: int, folder: Path) -> None:
     """Train the network with a price on every bit; what each stage comes to stays in the folder."""
     source = float_network(name, seed, folder)
     model = load_model(source)
-    exam, school = lessons(name, model, seed)
-    learner = pupil(model, school.lesson)
-    begin(learner, COARSE)
-    now = frame(learner)
+    validation, data = lessons(name, model, seed)
+    state = build_qat_state(model, data.targets, make_weight_table(model))
+    initialize(state, COARSE)
+    latents, log_steps = (adam.snapshot()[0] for adam in (state.group.latents, state.group.log_steps))
     for number, (price, epochs) in enumerate(COURSES[name].stages):
-        state = folder / f"{name}-{seed}-{number}.npz"
-        if state.with_suffix(".json").exists():
-            with np.load(state, allow_pickle=False) as arrays:
-                now = fresh(arrays["latents"], np.log(arrays["steps"]).astype(np.float32))
+        saved = folder / f"{name}-{seed}-{number}.npz"
+        if saved.with_suffix(".json").exists():
+            with np.load(saved, allow_pickle=False) as arrays:
+                latents, log_steps = arrays["latents"], np.log(arrays["steps"]).astype(np.float32)
             continue
-        stage, now = Stage(number, price / 60_000, epochs), fresh(now.latents[0], now.steps[0])
+        phase = Phase(number, price / 60_000, epochs)
         # Units that die in the first stage may live again: leaving them out early costs accuracy.
-        learner, part = lean(model, now, school, dead=number > 0)
+        state, part = lean(model, latents, log_steps, data, dead=number > 0)
         for epoch in range(epochs):
-            loss = train_epoch(learner, school, stage.lap(epoch))
-            net = judged(learner, None, exam.held_out, exam.truth)
-            said = f"price {price}, epoch {epoch + 1}: {net.bytes} bytes, {net.accuracy:.2f} %, {net.loss:.4f}"
-            print(f"{name} {seed}: {said}, loss {loss:.4f}", flush=True)
-        now = widened(learner, part)
-        assert net.accuracy is not None
-        assert exam.accuracy is not None
-        steps = np.array([one.step for one in net.rounded])
-        np.savez(state, steps=steps, latents=now.latents[0])
+            loss = train_epoch(state.step, data, phase.epoch(epoch), state.group.update)
+            one = snapshot_and_score(state, None, validation.held_out, validation.truth)
+            found = f"{one.bytes} bytes, {one.accuracy:.2f} %, {one.loss:.4f}"
+            print(f"{name} {seed}: price {price}, epoch {epoch + 1}: {found}, loss {loss:.4f}", flush=True)
+        latents = widened(state, part)
+        assert one.accuracy is not None
+        assert validation.accuracy is not None
+        steps = np.array([each.step for each in one.rounded])
+        np.savez(saved, steps=steps, latents=latents)
         # As a run that was ended finds them.
-        now = fresh(now.latents[0], np.log(steps).astype(np.float32))
-        errors = round(100 - net.accuracy, 2), round(100 - exam.accuracy, 2)
+        log_steps = np.log(steps).astype(np.float32)
+        errors = round(100 - one.accuracy, 2), round(100 - validation.accuracy, 2)
         row = records_page.Row(name, seed, number, price, 0, 0, *errors)
-        state.with_suffix(".json").write_text(json.dumps(asdict(row)))
-
-
-def fresh(latents: Float32, steps: Float32) -> Frame:
-    """Learning that begins there."""
-    return Frame((latents, 0 * latents, 0 * latents), (steps, 0 * steps, 0 * steps), 0.0)
+        saved.with_suffix(".json").write_text(json.dumps(asdict(row)))
 
 
 def coded(row: records_page.Row, folder: Path) -> records_page.Row:
@@ -190,10 +183,10 @@ def coded(row: records_page.Row, folder: Path) -> records_page.Row:
     with open_model(source) as file:
         names = tensor_names(model, file)
     with np.load((folder / row.file).with_suffix(".npz"), allow_pickle=False) as arrays:
-        levels, steps = cut(np.rint(arrays["latents"]).astype(np.int32), model.weights), arrays["steps"].tolist()
+        levels, steps = unflatten(np.rint(arrays["latents"]).astype(np.int32), model.weights), arrays["steps"].tolist()
     tuned = {
         one: StepWeights(level * np.float32(step), step)
-        for index, (level, step) in enumerate(zip(ordered(model, levels), steps, strict=True))
+        for index, (level, step) in enumerate(zip(sort_units(model, levels), steps, strict=True))
         for one in names[index]
     }
     encode(source, folder / row.file, Recipe(effort="best"), tuned=tuned)

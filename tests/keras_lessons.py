@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wcodec.calibration.budget import AccuracyBudget
 from wcodec.evaluation.keras_backend import keras
-from wcodec.training.finetune import Finetuned, Lessons, train
-from wcodec.training.lambda_control import Budget
+from wcodec.training.finetune import FinetuneRequest, FinetuneResult, train
 
 if TYPE_CHECKING:
     from keras import Model
@@ -49,13 +49,13 @@ def files_in(folder: Path) -> tuple[Path, Path]:
     return folder / "model.keras", folder / "data.npz"
 
 
-WITHIN = Budget(drop=2.0)
+WITHIN = AccuracyBudget(drop=2.0)
 
 
-def asked(data: Path, state: Path, epochs: int = 6, budget: Budget = WITHIN, **more: object) -> Lessons:
-    return Lessons(**({"data": str(data), "epochs": epochs, "budget": budget, "state": state} | more))
+def asked(data: Path, state: Path, epochs: int = 6, budget: AccuracyBudget = WITHIN, **more: object) -> FinetuneRequest:
+    return FinetuneRequest(**({"data": str(data), "epochs": epochs, "budget": budget, "state": state} | more))
 
 
-def trained(source: Path, data: Path, folder: Path, **more: object) -> tuple[Finetuned, list[str]]:
+def trained(source: Path, data: Path, folder: Path, **more: object) -> tuple[FinetuneResult, list[str]]:
     told: list[str] = []
     return train(source, asked(data, folder / "state", **more), told.append), told

@@ -26,9 +26,10 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
-from wcodec.training.augmentation import are_images, drawn, lessons, warped
-from wcodec.training.distill_state import begin, student
+from wcodec.training.augmentation import are_images, augment, draw_mixtures, warp
+from wcodec.training.distill_state import build_distill_state, initialize
 from wcodec.training.distillation import distill
+from wcodec.training.engine import Batch
 from wcodec.training.rate_model import rate_weights
 
 if TYPE_CHECKING:
@@ -208,9 +209,9 @@ def test_what_no_answer_depends_on_keeps_its_levels() -> None:
 
 # --- lessons, rates, short numbers ---------------------------------------------------------------------------------
 def test_lessons_are_mixtures_of_inputs_that_are_never_the_same() -> None:
-    given = lessons(bench(dense(keras().layers), numbers(200, 12)), RNG)
+    given = augment(bench(dense(keras().layers), numbers(200, 12)), RNG)
     assert given.count == 160
-    batches = drawn(given, 160, np.random.default_rng(0))
+    batches = draw_mixtures(given, 160, np.random.default_rng(0))
     first, second = (next(batches)[0] for _ in range(2))
     assert len(np.unique(np.concatenate([first, second]), axis=0)) == 320
     assert np.square(first).mean() == pytest.approx((1 / 3 + 1 / 4) * np.square(given.inputs[0]).mean(), abs=0.15)
@@ -219,10 +220,10 @@ def test_lessons_are_mixtures_of_inputs_that_are_never_the_same() -> None:
 def test_images_are_bent_a_little_too() -> None:
     of = keras().layers
     model = keras().Sequential([of.Input((20, 24, 3)), of.Flatten(), of.Dense(3)])
-    given = lessons(bench(model, numbers(50, 20, 24, 3)), np.random.default_rng(0))
+    given = augment(bench(model, numbers(50, 20, 24, 3)), np.random.default_rng(0))
     assert given.count == 7 * 40
     smooth = np.add.outer(np.arange(20.0), np.arange(24.0))[None, :, :, None].repeat(5, 0).astype(np.float32)
-    bent = warped(smooth, np.random.default_rng(0))
+    bent = warp(smooth, np.random.default_rng(0))
     assert bent.shape == smooth.shape
     assert len(np.unique(bent[:, 10, 12, 0])) == 5
     assert 0.2 < np.abs(bent - smooth).mean() < 4
@@ -232,8 +233,8 @@ def test_images_are_bent_a_little_too() -> None:
 
 
 def test_words_are_not_mixed() -> None:
-    given = lessons(bench(words(keras().layers), KINDS["words"][1]()), RNG)
-    rows = next(drawn(given, 500, np.random.default_rng(0)))[0]
+    given = augment(bench(words(keras().layers), KINDS["words"][1]()), RNG)
+    rows = next(draw_mixtures(given, 500, np.random.default_rng(0)))[0]
     assert rows.dtype.kind == "i"
     assert np.array_equal(np.sort(rows, axis=0), np.sort(given.inputs[0], axis=0))
 
@@ -242,13 +243,13 @@ def test_the_original_is_asked_in_every_step() -> None:
     model = normalized(keras().layers)
     bare = bench(model, numbers(300, 8, 8, 2))
     fine, coarse = (replace(one, statistics=()) for one in (run_trial(bare, 1e-3, 0.1), run_trial(bare, 2.0, 0.1)))
-    inputs, still = next(drawn(lessons(bare, RNG), 64, np.random.default_rng(0))), np.zeros(3, np.float32)
+    inputs, zero = next(draw_mixtures(augment(bare, RNG), 64, np.random.default_rng(0))), np.float32(0)
     losses = []
     for start in (fine, coarse):
         before = model.get_weights()
-        learner = student(bare, start)
-        begin(learner, start)
-        losses.append([float(learner.step(inputs, np.float32(0), still)) for _ in range(2)])
+        state = build_distill_state(bare, start)
+        initialize(state, start)
+        losses.append([float(state.step(Batch(inputs), zero, zero, False)) for _ in range(2)])
         model.set_weights(before)
     assert losses[0][0] < 1e-4
     assert losses[1][0] > 1e-2

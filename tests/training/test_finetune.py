@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.keras_lessons import WITHIN, classes, files_in, points, taught, trained
+from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.container.dtypes import round_mantissa
 from wcodec.errors import BudgetError, RecipeError
@@ -20,10 +21,10 @@ from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.model_loader import load_model
 from wcodec.training import finetune as finetuning
 from wcodec.training import initialization as beginning
-from wcodec.training.candidate import Net, put, worth
-from wcodec.training.finetune import Finetuned, choices
-from wcodec.training.lambda_control import Budget, next_price
-from wcodec.training.training_loop import speed
+from wcodec.training.candidate import Candidate, assign_weights, score
+from wcodec.training.finetune import FinetuneResult, weights_to_code
+from wcodec.training.lambda_control import next_lambda
+from wcodec.training.training_loop import learning_rate_factor
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def brief(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
+def brief(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     """What an epoch of training finds; read only."""
     return trained(*files, tmp_path_factory.mktemp("brief"), epochs=1)[0]
 
@@ -42,36 +43,36 @@ def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     found, told = trained(*files, tmp_path)
-    best = found.nets[0]
-    assert best.bytes < found.nets[-1].bytes
-    assert found.exam.drop(best) <= 2.0
+    best = found.candidates[0]
+    assert best.bytes < found.candidates[-1].bytes
+    assert found.validation.drop(best) <= 2.0
     assert len([line for line in told if line.startswith("epoch")]) == 6
-    assert worth(found.model, found.held_out, found.exam.truth)[0] == found.exam.accuracy
-    put(found.model, best)
-    assert worth(found.model, found.held_out, found.exam.truth) == (best.accuracy, best.loss)
+    assert score(found.model, found.held_out, found.validation.truth)[0] == found.validation.accuracy
+    assign_weights(found.model, best)
+    assert score(found.model, found.held_out, found.validation.truth) == (best.accuracy, best.loss)
 
 
 def test_the_same_seed_gives_the_same_network_and_another_one_another(files: tuple[Path, Path], tmp_path: Path) -> None:
     first, second, other = (
-        trained(*files, tmp_path, epochs=2, seed=seed, budget=Budget(9.0))[0].nets for seed in (1, 1, 2)
+        trained(*files, tmp_path, epochs=2, seed=seed, budget=AccuracyBudget(9.0))[0].candidates for seed in (1, 1, 2)
     )
     assert all(same(a, b) for a, b in zip(first, second, strict=True))
     assert not all(same(a, b) for a, b in zip(first, other, strict=False))
 
 
 def test_training_without_labels_counts_where_labels_saved_little(
-    files: tuple[Path, Path], brief: Finetuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = brief.nets[0]
+    before = brief.candidates[0]
     for module, word, value in ((finetuning, "SURE", 0.0), (beginning, "TRAINABLE", 500), (beginning, "STEPS", 300)):
         monkeypatch.setattr(module, word, value)
     found = trained(*files, tmp_path, epochs=1)[0]
-    assert found.nets[0].bytes < before.bytes
-    assert found.exam.drop(found.nets[0]) <= 2.0
-    assert worth(found.model, found.held_out, found.exam.truth)[0] == found.exam.accuracy
+    assert found.candidates[0].bytes < before.bytes
+    assert found.validation.drop(found.candidates[0]) <= 2.0
+    assert score(found.model, found.held_out, found.validation.truth)[0] == found.validation.accuracy
 
 
-def same(one: Net, other: Net) -> bool:
+def same(one: Candidate, other: Candidate) -> bool:
     pairs = zip(one.rounded, other.rounded, strict=True)
     return all(np.array_equal(a.levels, b.levels) and a.step == b.step for a, b in pairs)
 
@@ -124,13 +125,15 @@ def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(
     assert not os.listdir(tmp_path)
 
 
-def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: Finetuned) -> None:
-    exam = brief.exam
+def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: FinetuneResult) -> None:
+    exam = brief.validation
     assert exam.accuracy is not None
-    nets = {lost: Net((), (), 1000, exam.accuracy - lost, 1.0) for lost in (-5.0, 1.0, 2.5, 50.0)}
+    nets = {lost: Candidate((), (), 1000, exam.accuracy - lost, 1.0) for lost in (-5.0, 1.0, 2.5, 50.0)}
 
-    def after(lost: float, budget: Budget = WITHIN, speed: float = 0.0, before: int = 1000) -> float:
-        return next_price(1e-5, nets[lost], exam, budget, speed, 10, before)
+    def after(
+        lost: float, budget: AccuracyBudget = WITHIN, learning_rate_factor: float = 0.0, before: int = 1000
+    ) -> float:
+        return next_lambda(1e-5, nets[lost], exam, budget, learning_rate_factor, 10, before)
 
     prices = [after(lost) for lost in nets]
     assert prices == sorted(prices, reverse=True)
@@ -139,12 +142,12 @@ def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: Finetuned)
     # Bytes that fall fast will go on falling; a price that is too high comes down no slower for it.
     assert prices[1] > after(1.0, before=1500) > after(1.0, before=3000) == 1e-5
     assert after(2.5, before=3000) == prices[2]
-    sizes = [after(50.0, Budget(bytes=most)) for most in (2000, 1000, 500)]
+    sizes = [after(50.0, AccuracyBudget(bytes=most)) for most in (2000, 1000, 500)]
     assert sizes[0] < 1e-5 < sizes[1] < sizes[2]
 
 
 def test_learning_slows_down_over_the_training() -> None:
-    speeds = [speed(over / 20) for over in range(21)]
+    speeds = [learning_rate_factor(over / 20) for over in range(21)]
     assert speeds == sorted(speeds, reverse=True)
     assert speeds[0] == 1 > speeds[10] > speeds[20] > 0
 
@@ -155,9 +158,11 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
     model = keras().Sequential([of.Input((12,)), of.Dense(90, "relu"), of.Dense(3)])
     taught(model, points(600), classes(), epochs=1).save(tmp_path / "model.keras")
     np.savez(tmp_path / "data.npz", **points(600))
-    found, _ = trained(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=1, budget=Budget(drop=5.0))
+    found, _ = trained(
+        tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=1, budget=AccuracyBudget(drop=5.0)
+    )
     alive = np.random.default_rng(1).random(90) < 0.5
-    first, bias, last, own = next(net.rounded for net in found.nets if len(net.rounded) == 4)
+    first, bias, last, own = next(net.rounded for net in found.candidates if len(net.rounded) == 4)
     emptied = [
         replace(first, levels=first.levels * alive),
         replace(bias, levels=bias.levels * alive),
@@ -165,10 +170,12 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
         own,
     ]
     size = sum(estimate_bytes(one.levels) for one in emptied)
-    net = replace(found.nets[-1], rounded=tuple(emptied), bytes=size)
-    put(found.model, net)
+    net = replace(found.candidates[-1], rounded=tuple(emptied), bytes=size)
+    assign_weights(found.model, net)
     answers = np.asarray(found.model(points()["x"]))
-    (coded,) = choices(replace(found, nets=(net,), lessons=replace(found.lessons, budget=Budget())))
+    (coded,) = weights_to_code(
+        replace(found, candidates=(net,), request=replace(found.request, budget=AccuracyBudget()))
+    )
     assert sum(estimate_bytes(np.rint(one.values / one.step).astype(np.int32)) for one in coded.values()) < size
     for index, names in found.names.items():
         found.model.weights[index].assign(coded[names[0]].values)
@@ -192,7 +199,7 @@ def test_few_examples_and_no_epochs_are_refused(files: tuple[Path, Path], tmp_pa
 
 def test_nothing_within_the_budget_is_said(files: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="expected a drop of at most -50 points, found no such network"):
-        trained(*files, tmp_path, epochs=1, budget=Budget(drop=-50.0))
+        trained(*files, tmp_path, epochs=1, budget=AccuracyBudget(drop=-50.0))
     assert not (tmp_path / "state").exists()
 
 
@@ -217,6 +224,6 @@ def test_numbers_are_shortened_to_the_nearest() -> None:
     assert round_mantissa(given, 3).tolist() == [1.0, 1.0, 1.125, -3.25, 0.0]
 
 
-def test_a_drop_of_values_is_in_hundredths_of_their_variance(brief: Finetuned) -> None:
-    exam = replace(brief.exam, accuracy=None, loss=1.0, variance=4.0)
-    assert exam.drop(Net((), (), 0, None, 1.2)) == pytest.approx(5.0)
+def test_a_drop_of_values_is_in_hundredths_of_their_variance(brief: FinetuneResult) -> None:
+    exam = replace(brief.validation, accuracy=None, loss=1.0, variance=4.0)
+    assert exam.drop(Candidate((), (), 0, None, 1.2)) == pytest.approx(5.0)

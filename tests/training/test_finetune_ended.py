@@ -13,7 +13,7 @@ from tests.keras_lessons import asked, files_in, trained
 from wcodec.errors import ModelFileError
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.training import checkpoint
-from wcodec.training.finetune import Finetuned, facts_of, train
+from wcodec.training.finetune import FinetuneResult, settings_of, train
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_an_interrupt_keeps_the_best_so_far(files: tuple[Path, Path], tmp_path: 
             raise KeyboardInterrupt
 
     found = train(files[0], asked(files[1], tmp_path / "state"), interrupt)
-    assert found.nets
+    assert found.candidates
     assert not found.finished
     assert (tmp_path / "state").exists()
 
@@ -79,7 +79,7 @@ def test_a_time_limit_ends_the_training_with_the_best_so_far(
 
 def test_with_no_time_left_the_result_is_what_was_rounded(files: tuple[Path, Path], tmp_path: Path) -> None:
     found, told = trained(*files, tmp_path, seconds=1e-9)
-    assert found.nets
+    assert found.candidates
     assert not found.finished
     assert [line for line in told if line.startswith("rounded without labels")]
     assert not [line for line in told if line.startswith("epoch")]
@@ -96,5 +96,5 @@ def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(files: tuple
             checkpoint.read(state, facts)
 
 
-def checkpoint_facts(source: Path, found: Finetuned) -> checkpoint.Facts:
-    return facts_of(source, found.lessons)
+def checkpoint_facts(source: Path, found: FinetuneResult) -> checkpoint.RunSettings:
+    return settings_of(source, found.request)

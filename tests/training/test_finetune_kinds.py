@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.keras_lessons import trained
+from wcodec.calibration.budget import AccuracyBudget
 from wcodec.errors import RecipeError
 from wcodec.evaluation.keras_backend import keras
-from wcodec.training.lambda_control import Budget
 
 if TYPE_CHECKING:
     from keras import Model
@@ -68,11 +68,13 @@ def test_every_kind_of_network_is_trained(
     model = build(keras().layers)
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "data.npz", x=x, y=y)
-    found, told = trained(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=3, budget=Budget(drop=9.0))
+    found, told = trained(
+        tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=3, budget=AccuracyBudget(drop=9.0)
+    )
     assert len(told) == 4
     learned = {i for i, w in enumerate(model.weights) if w.trainable}
-    assert any({one.index for one in net.rounded} >= learned for net in found.nets)
-    assert found.nets[0].bytes < 2 * sum(weight.size for weight in model.get_weights())
+    assert any({one.index for one in net.rounded} >= learned for net in found.candidates)
+    assert found.candidates[0].bytes < 2 * sum(weight.size for weight in model.get_weights())
 
 
 def test_a_network_of_several_inputs_one_of_them_tokens_is_trained(tmp_path: Path) -> None:
@@ -85,9 +87,11 @@ def test_a_network_of_several_inputs_one_of_them_tokens_is_trained(tmp_path: Pat
     )
     y = RNG.integers(0, 3, 300)
     np.savez(tmp_path / "data.npz", x_numbers=SEQUENCES, x_tokens=RNG.integers(0, 20, (300, 5)), y=y)
-    found, told = trained(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=2, budget=Budget(drop=9.0))
+    found, told = trained(
+        tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=2, budget=AccuracyBudget(drop=9.0)
+    )
     assert [line for line in told if line.startswith("epoch 2 of 2")]
-    assert found.nets[0].bytes < found.nets[-1].bytes
+    assert found.candidates[0].bytes < found.candidates[-1].bytes
 
 
 def subclassed(inputs: int) -> Model:
@@ -112,8 +116,10 @@ def subclassed(inputs: int) -> Model:
 def test_a_network_of_the_users_own_class_is_trained_or_refused_in_words(tmp_path: Path) -> None:
     subclassed(1).save(tmp_path / "one.keras")
     np.savez(tmp_path / "data.npz", x=SEQUENCES, y=RNG.integers(0, 3, 300))
-    found, _ = trained(tmp_path / "one.keras", tmp_path / "data.npz", tmp_path, epochs=2, budget=Budget(drop=9.0))
-    assert max(len(net.rounded) for net in found.nets) == 4
+    found, _ = trained(
+        tmp_path / "one.keras", tmp_path / "data.npz", tmp_path, epochs=2, budget=AccuracyBudget(drop=9.0)
+    )
+    assert max(len(net.rounded) for net in found.candidates) == 4
     subclassed(2).save(tmp_path / "two.keras")
     with pytest.raises(RecipeError, match="expected a network with declared inputs, or built for one"):
         trained(tmp_path / "two.keras", tmp_path / "data.npz", tmp_path, epochs=2)

@@ -21,16 +21,16 @@ from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule
-from wcodec.training.candidate import worth
-from wcodec.training.finetune import Lessons, measured
-from wcodec.training.lambda_control import Budget
-from wcodec.training.methods.binary import signs
+from wcodec.training.candidate import score
+from wcodec.training.finetune import FinetuneRequest, measure_file
+from wcodec.training.lambda_control import AccuracyBudget
+from wcodec.training.methods.binary import start_binary
 from wcodec.training.methods.registry import METHODS, Amounts, parse_methods
-from wcodec.training.methods.sparsity_schedules import by_rounds, gradual, sparsity_at
-from wcodec.training.methods.train import Trained, train_by
-from wcodec.training.methods.trained_codebooks import points, shared
-from wcodec.training.methods.trainer import put
-from wcodec.training.methods.uniform_qat import integers
+from wcodec.training.methods.sparsity_schedules import gradual_schedule, schedule_by_rounds, sparsity_at
+from wcodec.training.methods.train import MethodResult, train_by
+from wcodec.training.methods.trained_codebooks import start_points, start_sharing
+from wcodec.training.methods.trainer import assign_tuned
+from wcodec.training.methods.uniform_qat import start_uniform
 
 if TYPE_CHECKING:
     from keras import Model
@@ -65,26 +65,28 @@ def trained(
     rules: tuple[Rule, ...] = (),
     exclude: tuple[str, ...] = (),
     **more: object,
-) -> Trained:
+) -> MethodResult:
     source, data = files
-    asked = Lessons(**({"data": str(data), "epochs": epochs, "budget": Budget(), "state": source} | more))
+    asked = FinetuneRequest(
+        **({"data": str(data), "epochs": epochs, "budget": AccuracyBudget(), "state": source} | more)
+    )
     recipe = Recipe(Options(prune=amounts.prune, bits=amounts.bits, clusters=amounts.clusters), rules, exclude=exclude)
     return train_by(source, asked, methods, recipe, lambda _: None)
 
 
-def accuracy(found: Trained, tuned: Mapping[int, TunedTensor] | None = None) -> float:
+def accuracy(found: MethodResult, tuned: Mapping[int, TunedTensor] | None = None) -> float:
     """Percent, with these weights for the time."""
     model = found.bench.model
     before = model.get_weights()
     names = {name: index for index, all_names in found.bench.names.items() for name in all_names}
-    put(model, tuned or {names[name]: one for name, one in found.tuned.items()})
-    percent, _ = worth(model, found.bench.held_out, found.bench.exam.truth)
+    assign_tuned(model, tuned or {names[name]: one for name, one in found.tuned.items()})
+    percent, _ = score(model, found.bench.held_out, found.bench.validation.truth)
     model.set_weights(before)
     assert percent is not None
     return percent
 
 
-def kernels(found: Trained) -> list[np.ndarray]:
+def kernels(found: MethodResult) -> list[np.ndarray]:
     return [one.values for one in found.tuned.values() if one.values.ndim > 1]
 
 
@@ -99,13 +101,17 @@ def test_the_cubic_schedule_is_that_of_zhu_and_gupta() -> None:
 
 
 def test_pruning_rises_and_ends_at_what_was_asked() -> None:
-    for schedule in (gradual(MOST, 0.5, "cubic"), gradual(MOST, 0.5, "linear"), by_rounds(MOST)):
+    for schedule in (
+        gradual_schedule(MOST, 0.5, "cubic"),
+        gradual_schedule(MOST, 0.5, "linear"),
+        schedule_by_rounds(MOST),
+    ):
         amounts = [schedule(done).amount for done in np.linspace(0, 1, 41)]
         assert amounts == sorted(amounts)
         assert amounts[-1] == amounts[31] == 0.6
         assert amounts[0] < 0.6
-    assert len({by_rounds(MOST, rounds=4)(done).amount for done in np.linspace(0, 1, 101)}) == 4
-    assert by_rounds(Prune("deviations", 1.0))(1.0) == Prune("deviations", 1.0)
+    assert len({schedule_by_rounds(MOST, rounds=4)(done).amount for done in np.linspace(0, 1, 101)}) == 4
+    assert schedule_by_rounds(Prune("deviations", 1.0))(1.0) == Prune("deviations", 1.0)
 
 
 # --- what stands behind a weight --------------------------------------------------------------------------------------
@@ -113,32 +119,32 @@ def test_members_move_their_centroid_by_the_sum_or_the_mean_of_their_gradients()
     tf = tensorflow()
     values = np.array([[0.9, 1.1, -2.0], [1.0, -2.0, 0.0]], np.float32)
     gradient = tf.constant([[1.0, 2.0, 4.0], [6.0, 8.0, 100.0]])
-    by_sum, by_mean = shared(values, 2, "sum"), shared(values, 2, "mean")
+    by_sum, by_mean = start_sharing(values, 2, "sum"), start_sharing(values, 2, "mean")
     assert by_sum.latent.values.numpy().tolist() == [-2.0, 0.0, 1.0]
-    assert by_sum.pull(tf, gradient).numpy().tolist() == [12.0, 0.0, 9.0]
-    assert by_mean.pull(tf, gradient).numpy().tolist() == [6.0, 0.0, 3.0]
-    assert by_sum.shown(tf).numpy().tolist() == [[1.0, 1.0, -2.0], [1.0, -2.0, 0.0]]
+    assert by_sum.latent_gradient(tf, gradient).numpy().tolist() == [12.0, 0.0, 9.0]
+    assert by_mean.latent_gradient(tf, gradient).numpy().tolist() == [6.0, 0.0, 3.0]
+    assert by_sum.value(tf).numpy().tolist() == [[1.0, 1.0, -2.0], [1.0, -2.0, 0.0]]
 
 
 def test_weights_take_the_nearest_of_points_that_move() -> None:
     tf = tensorflow()
-    way = points(np.array([[-1.0, -0.9], [1.0, 1.2]], np.float32), 2)
-    assert way.shown(tf).numpy() == pytest.approx(np.array([[-0.95, -0.95], [1.1, 1.1]]))
+    way = start_points(np.array([[-1.0, -0.9], [1.0, 1.2]], np.float32), 2)
+    assert way.value(tf).numpy() == pytest.approx(np.array([[-0.95, -0.95], [1.1, 1.1]]))
     way.latent.values.assign([3.0, 0.0])
-    assert way.shown(tf).numpy().tolist() == [[0.0, 0.0], [0.0, 0.0]]
-    assert way.pull(tf, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist() == [0.0, 10.0]
+    assert way.value(tf).numpy().tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert way.latent_gradient(tf, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist() == [0.0, 10.0]
 
 
 def test_integers_and_signs_show_what_a_file_has() -> None:
     tf = tensorflow()
-    three = integers(KERNEL, 3).shown(tf).numpy()
-    step = integers(KERNEL, 3).settled().step
+    three = start_uniform(KERNEL, 3).value(tf).numpy()
+    step = start_uniform(KERNEL, 3).export().step
     assert step is not None
     assert np.array_equal(three, np.clip(np.rint(KERNEL / step), -3, 3) * np.float32(step))
-    shown = signs(KERNEL).shown(tf).numpy()
+    shown = start_binary(KERNEL).value(tf).numpy()
     for column, was in zip(shown.T, KERNEL.T, strict=True):
         assert column == pytest.approx(np.sign(was) * np.abs(was[was != 0]).mean())
-    assert signs(KERNEL).settled().values == pytest.approx(shown, rel=2**-8)
+    assert start_binary(KERNEL).export().values == pytest.approx(shown, rel=2**-8)
 
 
 # --- each method ---------------------------------------------------------------------------------------------------
@@ -148,9 +154,9 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
 ) -> None:
     pruning = method in {"magnitude", "gradual", "gradual-linear"}
     found = trained(files, method, Amounts(MOST if pruning else None, bits=2 if method == "points" else 3))
-    lost = found.bench.exam.accuracy - accuracy(found)
+    lost = found.bench.validation.accuracy - accuracy(found)
     at_once = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.model.get_weights()) if w.ndim > 1}
-    lost_at_once = found.bench.exam.accuracy - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
+    lost_at_once = found.bench.validation.accuracy - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
     assert lost <= (0.6 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
     for kernel in kernels(found):
         if pruning:
@@ -167,7 +173,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
                 assert np.array_equal(opened[name] == 0, one.values == 0)
             else:
                 assert np.array_equal(opened[name], one.values), name
-    assert measured(found.bench, tmp_path / "x.wcz").accuracy == pytest.approx(accuracy(found), abs=0.7)
+    assert measure_file(found.bench, tmp_path / "x.wcz").accuracy == pytest.approx(accuracy(found), abs=0.7)
 
 
 def test_training_makes_up_for_what_pruning_and_sharing_lost(files: tuple[Path, Path]) -> None:
@@ -232,10 +238,10 @@ def test_what_cannot_be_done_is_refused(files: tuple[Path, Path]) -> None:
 
 
 def test_a_file_that_breaks_the_budget_is_not_written(files: tuple[Path, Path], tmp_path: Path) -> None:
-    found = trained(files, "binary", Amounts(), epochs=1, budget=Budget(-50.0))
+    found = trained(files, "binary", Amounts(), epochs=1, budget=AccuracyBudget(-50.0))
     encode(files[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
     with pytest.raises(BudgetError, match="a drop of at most -50"):
-        measured(found.bench, tmp_path / "x.wcz")
+        measure_file(found.bench, tmp_path / "x.wcz")
 
 
 def test_the_command_line_trains_by_a_method(wcodec: Run, files: tuple[Path, Path], tmp_path: Path) -> None:

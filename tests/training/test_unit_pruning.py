@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from samples.dead_units import prune_units, restore_shape
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.model_loader import load_model
-from wcodec.training.epoch import School, drawn
-from wcodec.training.losses import Lesson
-from wcodec.training.unit_pruning import ordered, slim, whole
+from wcodec.training.epoch import TrainingData, draw_batches
+from wcodec.training.losses import LossTargets
+from wcodec.training.unit_pruning import sort_units
 
 SAMPLES = ROOT / "samples"
 RNG = np.random.default_rng(4)
@@ -27,14 +28,14 @@ def test_a_network_without_its_dead_units_answers_alike(name: str) -> None:
     levels[-2][RNG.random(len(levels[-2])) < 0.3] = 0
     for weight, level in zip(model.weights, levels, strict=True):
         weight.assign(level * np.float32(0.05))
-    part = slim(model, levels)
+    part = prune_units(model, levels)
     assert part is not None
     assert part.model.count_params() < 0.8 * model.count_params()
     inputs = RNG.random((5, *model.input_shape[1:])).astype(np.float32)
     before = np.asarray(model(inputs))
     assert np.allclose(np.asarray(part.model(inputs)), before, atol=1e-5)
     for index, (weight, small) in enumerate(zip(model.weights, part.model.weights, strict=True)):
-        weight.assign(whole(part, index, np.asarray(small)))
+        weight.assign(restore_shape(part, index, np.asarray(small)))
     assert np.allclose(np.asarray(model(inputs)), before, atol=1e-5)
 
 
@@ -44,7 +45,7 @@ def test_hidden_units_in_another_order_answer_alike(name: str) -> None:
     levels = [np.rint(np.asarray(weight) / 0.05).astype(np.int32) for weight in model.weights]
     inputs = RNG.random((5, *model.input_shape[1:])).astype(np.float32)
     answers = []
-    for given in (levels, ordered(model, levels)):
+    for given in (levels, sort_units(model, levels)):
         for weight, level in zip(model.weights, given, strict=True):
             weight.assign(level * np.float32(0.05))
         answers.append(np.asarray(model(inputs)))
@@ -55,7 +56,7 @@ def test_hidden_units_in_another_order_answer_alike(name: str) -> None:
 def test_a_layer_that_is_all_dead_keeps_a_unit() -> None:
     of = keras().layers
     model = keras().Sequential([of.Input((3,)), of.Dense(4, "relu"), of.Dense(2)])
-    part = slim(model, [np.zeros(weight.shape, np.int32) for weight in model.weights])
+    part = prune_units(model, [np.zeros(weight.shape, np.int32) for weight in model.weights])
     assert part is not None
     assert [tuple(weight.shape) for weight in part.model.weights] == [(3, 1), (1,), (1, 2), (2,)]
 
@@ -69,16 +70,17 @@ def test_what_is_no_plain_chain_is_left_alone() -> None:
     ]
     for layers in others:
         model = keras().Sequential(layers)
-        assert slim(model, [np.zeros(weight.shape, np.int32) for weight in model.weights]) is None
+        assert prune_units(model, [np.zeros(weight.shape, np.int32) for weight in model.weights]) is None
 
 
 def test_an_epoch_takes_one_version_of_each_example() -> None:
     numbers = np.arange(300, dtype=np.float32)[:, None]
-    lesson = Lesson(None, None, (numbers,), (False,), (1.0, 1.0))
-    school = School(Examples((numbers,)), lesson, [], seed=0, versions=3)
-    assert school.count == 100
+    lesson = LossTargets(None, None, (numbers,), (False,), (1.0, 1.0))
+    training = TrainingData(Examples((numbers,)), lesson, [], seed=0, versions=3)
+    assert training.count == 100
     first, second = (
-        np.concatenate([inputs[0][:, 0] for inputs, _, _ in drawn(school, (0, epoch))]).astype(int) for epoch in (0, 1)
+        np.concatenate([inputs[0][:, 0] for inputs, _, _ in draw_batches(training, (0, epoch))]).astype(int)
+        for epoch in (0, 1)
     )
     assert len(set(first % 100)) == len(first) == 96
     assert {*(first // 100)} == {0, 1, 2}

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from wcodec.errors import RecipeError, UnsupportedError
 
 if TYPE_CHECKING:
     from keras import Layer, Model, Variable
+    from tensorflow import Tensor
 
 Arguments = tuple[object, ...]
 Call = Callable[[Callable[..., object], Arguments, dict[str, object]], object]
@@ -134,3 +135,29 @@ def intercept_calls(layer: Layer, call: Call) -> Iterator[None]:
         yield
     finally:
         object.__delattr__(layer, "call")
+
+
+def loss_and_gradients(loss: Callable[[], Tensor], weights: Sequence[Variable]) -> tuple[Tensor, list[Tensor | None]]:
+    """A loss, in a graph, and its gradient for each weight, trainable or not: None where it does not depend on it."""
+    values = [weight._value for weight in weights]
+    with tensorflow().GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        found = loss()
+    return found, tape.gradient(found, values)
+
+
+def apply_adam(state: Sequence[Tensor], gradient: Tensor, rate: Tensor | float, count: Tensor, beta2: float) -> None:
+    """One step of Adam in a graph, as one operation. state: values, first and second moments; count: of this step."""
+    tf = tensorflow()
+    tf.raw_ops.ResourceApplyAdam(
+        var=state[0].handle,
+        m=state[1].handle,
+        v=state[2].handle,
+        beta1_power=tf.pow(0.9, count),
+        beta2_power=tf.pow(beta2, count),
+        lr=rate,
+        beta1=0.9,
+        beta2=beta2,
+        epsilon=1e-12,
+        grad=gradient,
+    )

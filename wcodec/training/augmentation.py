@@ -25,7 +25,7 @@ MOST_BYTES: Final = 1 << 28
 
 
 @dataclass(frozen=True)
-class Lessons:
+class MixupInputs:
     """Inputs to fit to.
 
     inputs: one array per input of the network, examples first.
@@ -42,15 +42,15 @@ class Lessons:
         return len(self.inputs[0])
 
 
-def lessons(session: CalibrationSession, rng: np.random.Generator) -> Lessons:
-    """The inputs of `subject.fitting`; of images also what they are when bent a little."""
+def augment(session: CalibrationSession, rng: np.random.Generator) -> MixupInputs:
+    """The inputs of `session.fitting`; of images also what they are when bent a little."""
     inputs = tuple(np.concatenate(column) for column in zip(*session.fitting, strict=True))
     mixed = _can_be_mixed(session.model, inputs)
     if mixed and len(inputs) == 1 and are_images(inputs[0]):
         images = inputs[0].astype(np.float32, copy=False)
         copies = min(COPIES, MOST_BYTES // images.nbytes)
-        inputs = (np.concatenate([images, *(warped(images, rng) for _ in range(copies))]),)
-    return Lessons(inputs, mixed)
+        inputs = (np.concatenate([images, *(warp(images, rng) for _ in range(copies))]),)
+    return MixupInputs(inputs, mixed)
 
 
 def _can_be_mixed(model: Model, inputs: tuple[Array, ...]) -> bool:
@@ -59,7 +59,7 @@ def _can_be_mixed(model: Model, inputs: tuple[Array, ...]) -> bool:
     return declared and all(array.dtype.kind == "f" and bool((array != np.rint(array)).any()) for array in inputs)
 
 
-def drawn(given: Lessons, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, ...]]:
+def draw_mixtures(given: MixupInputs, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, ...]]:
     """Batches, for ever: all inputs in random order, then all again in another.
 
     Each is at least half of its mixture; the rest is any other.
@@ -95,7 +95,7 @@ def are_images(array: npt.NDArray[np.generic]) -> bool:
     return array.dtype == np.float32 and array.ndim == 4 and min(array.shape[1:3]) >= 16 and array.shape[3] in (1, 3)
 
 
-def warped(images: Float32, rng: np.random.Generator) -> Float32:
+def warp(images: Float32, rng: np.random.Generator) -> Float32:
     """Each of `images[n, height, width, channels]` bent in a way of its own; what enters continues the edge."""
     parts = range(0, len(images), AT_ONCE)
     return np.concatenate([_bent(images[start : start + AT_ONCE], rng) for start in parts])

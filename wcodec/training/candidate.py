@@ -18,7 +18,7 @@ from wcodec.evaluation.keras_backend import read_values
 from wcodec.evaluation.metrics import Truth, are_probabilities, hits_and_loss
 from wcodec.model import FloatWeights, StepWeights, TunedTensor
 from wcodec.training.flat_adam import Float32
-from wcodec.training.qat_state import Pupil, rounded
+from wcodec.training.qat_state import QatState, assign_rounded
 
 if TYPE_CHECKING:
     from keras import Layer, Model
@@ -34,7 +34,7 @@ VARIANCE_BITS: Final = 3
 
 
 @dataclass(frozen=True)
-class Rounded:
+class QuantizedTensor:
     """A weight: step * levels. index: its place in `model.weights`."""
 
     index: int
@@ -48,7 +48,7 @@ class Rounded:
 
 
 @dataclass(frozen=True)
-class Net:
+class Candidate:
     """Everything that training changed, and what the network then is worth on examples kept apart.
 
     others:   weights that are not rounded to levels, by their place in `model.weights`.
@@ -56,38 +56,38 @@ class Net:
     accuracy: percent, or None for values; loss: nats, or the squared error.
     """
 
-    rounded: tuple[Rounded, ...]
+    rounded: tuple[QuantizedTensor, ...]
     others: tuple[tuple[int, Float32], ...]
     bytes: int
     accuracy: float | None
     loss: float
 
 
-def judged(
-    learner: Pupil, normalizing: Batches | None, held_out: Examples, truth: Truth, *, averaged: bool = False
-) -> Net:
+def snapshot_and_score(
+    state: QatState, normalizing: Batches | None, held_out: Examples, truth: Truth, *, averaged: bool = False
+) -> Candidate:
     """The network as it is now; its rounded weights are put into it.
 
     normalizing: take the statistics of BatchNormalization anew from these; None leaves them.
-    averaged:    see `pupil.rounded`.
+    averaged:    see `UniformGroup.latent_values`.
     """
-    pairs = rounded(learner, averaged=averaged)
-    if normalizing is not None and learner.normalizations:
-        settle_statistics(learner, normalizing)
-    kept = [Rounded(piece.index, *pair) for piece, pair in zip(learner.pieces, pairs, strict=True)]
-    places = {id(weight): index for index, weight in enumerate(learner.model.weights)}
+    pairs = assign_rounded(state, averaged=averaged)
+    if normalizing is not None and state.batch_norms:
+        update_statistics(state, normalizing)
+    kept = [QuantizedTensor(index, *pair) for index, pair in zip(state.indices, pairs, strict=True)]
+    places = {id(weight): index for index, weight in enumerate(state.model.weights)}
     others = []
-    for layer in learner.normalizations:
+    for layer in state.batch_norms:
         step = mean_step(layer)
         levels = np.rint(read_values(layer.moving_mean) / np.float32(step)).astype(np.int32)
-        kept.append(Rounded(places[id(layer.moving_mean)], levels, step))
+        kept.append(QuantizedTensor(places[id(layer.moving_mean)], levels, step))
         others.append((places[id(layer.moving_variance)], read_values(layer.moving_variance)))
-    accuracy, loss = worth(learner.model, held_out, truth)
+    accuracy, loss = score(state.model, held_out, truth)
     size = sum(estimate_bytes(one.levels) for one in kept) + sum(values.size for _, values in others)
-    return Net(tuple(kept), tuple(others), size, accuracy, loss)
+    return Candidate(tuple(kept), tuple(others), size, accuracy, loss)
 
 
-def worth(model: Model, examples: Examples, truth: Truth) -> tuple[float | None, float]:
+def score(model: Model, examples: Examples, truth: Truth) -> tuple[float | None, float]:
     """Accuracy in percent, None for values, and loss; infinite where an output is not a number."""
     first = compute_outputs(model, examples)[0]
     if not np.isfinite(first).all():
@@ -96,7 +96,7 @@ def worth(model: Model, examples: Examples, truth: Truth) -> tuple[float | None,
     return (None if hits is None else 100 * hits), loss
 
 
-def put(model: Model, net: Net) -> None:
+def assign_weights(model: Model, net: Candidate) -> None:
     """Give the network these weights."""
     for one in net.rounded:
         model.weights[one.index].assign(one.weights)
@@ -104,35 +104,35 @@ def put(model: Model, net: Net) -> None:
         model.weights[index].assign(values)
 
 
-def tuned(net: Net) -> dict[int, TunedTensor]:
+def tuned_weights(net: Candidate) -> dict[int, TunedTensor]:
     """What to code, by place in `model.weights`."""
     found: dict[int, TunedTensor] = {one.index: StepWeights(one.weights, one.step) for one in net.rounded}
     return found | {index: FloatWeights(values) for index, values in net.others}
 
 
-def moving(learner: Pupil) -> list[Weight]:
+def moving(state: QatState) -> list[Weight]:
     """The statistics of BatchNormalization."""
-    return [weight for layer in learner.normalizations for weight in (layer.moving_mean, layer.moving_variance)]
+    return [weight for layer in state.batch_norms for weight in (layer.moving_mean, layer.moving_variance)]
 
 
-def statistics_of(learner: Pupil) -> tuple[Float32, ...]:
+def get_statistics(state: QatState) -> tuple[Float32, ...]:
     """The values of `moving`. Inverse: `put_statistics`."""
-    return tuple(read_values(weight) for weight in moving(learner))
+    return tuple(read_values(weight) for weight in moving(state))
 
 
-def put_statistics(learner: Pupil, values: Sequence[Float32]) -> None:
+def set_statistics(state: QatState, values: Sequence[Float32]) -> None:
     """Inverse: `statistics_of`; without values nothing changes."""
-    for weight, array in zip(moving(learner), values, strict=False):
+    for weight, array in zip(moving(state), values, strict=False):
         weight.assign(array)
 
 
-def settle_statistics(learner: Pupil, batches: Batches) -> None:
+def update_statistics(state: QatState, batches: Batches) -> None:
     """Take the statistics of BatchNormalization anew, with the weights in the network, and make them short.
 
     A mean is a multiple of a part of the deviations, a variance keeps few bits: training goes on with them.
     """
-    reestimate(learner.model, list(learner.normalizations), batches)
-    for layer in learner.normalizations:
+    reestimate(state.model, list(state.batch_norms), batches)
+    for layer in state.batch_norms:
         layer.moving_variance.assign(round_mantissa(read_values(layer.moving_variance), VARIANCE_BITS))
         step = np.float32(mean_step(layer))
         layer.moving_mean.assign(np.rint(read_values(layer.moving_mean) / step) * step)

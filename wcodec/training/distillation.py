@@ -1,7 +1,8 @@
-"""Tuning without labels: a rounded network is trained to answer as the original, while every bit has its price.
+"""Training without labels: a rounded network learns to answer as the original, while every bit has its price.
 
-Knowledge distillation (Hinton et al. 2015) under a rate constraint. What a bit should cost is not known beforehand: a
-few shots are trained to their end, each judged by inputs kept apart, and each sets the price of the next.
+Knowledge distillation (Hinton et al. 2015) under a rate constraint. Which price of a bit, lambda, ends at the budget is
+not known beforehand: a few runs are trained to their end, each is measured on held-out inputs and sets the lambda of
+the next.
 """
 
 from __future__ import annotations
@@ -22,55 +23,67 @@ from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import CalibrationResult, run_trial, step_factors
 from wcodec.errors import RecipeError
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.training.augmentation import Lessons, drawn, lessons
-from wcodec.training.distill_state import Student, begin, reprice, settle, state, student
+from wcodec.training.augmentation import MixupInputs, augment, draw_mixtures
+from wcodec.training.distill_state import DistillState, build_distill_state, export_weights, initialize
+from wcodec.training.engine import Batch
 
 Progress = Callable[[int, int, int, float], None]
 
-SHOTS: Final = (0.1, 0.15, 0.35, 0.16, 0.12, 0.12)
-"""Parts of the whole time: two to find the price, a long one at it, the others to land within the target."""
-PEAKS: Final = (1.0, 1.0, 1.0, 0.6, 0.5, 0.4)
-"""Speeds at which they begin: landing must not shake what the long one found."""
-USUAL, SLOWEST = 0.01, 0.3
-"""Nats allowed for which these speeds are: for fewer they fall with their root, to this part at least."""
-LANDING: Final = 3
-"""First of the shots that are judged at every tick once their steps are fixed."""
-FIRST: Final = 0.7
-"""Price of a bit in the first shot, as a part of the loss for each weight: about right for most networks."""
-AIM: Final = 0.85
-"""Part of the divergence allowed that a shot aims at."""
-FULL: Final = 0.97
-"""Part of the bytes allowed that a shot aims at, where bytes are the budget."""
-UP: Final = 1.75
-DOWN: Final = 3.0
-"""Powers by which a price follows the divergence; what a high price took away comes back slowly."""
-CLIP: Final = (1 / 8, 4.0)
-"""Least and most that a price is multiplied by."""
-FINER: Final = 0.7
-"""Training begins with steps smaller by this factor than those that use up the divergence allowed."""
-FEW: Final = 2000
-"""Inputs for the moments of the first rounding."""
-LAST: Final = 0.03
-"""Speed at the end of a shot, to which it falls linearly."""
-SETTLED: Final = 0.8
-"""Part of a shot after which the steps are fixed, as they are stored."""
-TICKS: Final = 20
-"""How often in a shot prices are taken anew, and progress is told."""
-BATCHES: Final = (128, 32)
-SLOW: Final = 0.06
-"""Seconds of a step from which on the smaller batch is taken."""
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """How the runs share the training, and what a run does.
+
+    runs:                parts of the whole training: two to find lambda, a long one at it, the others to land.
+    peak_learning_rates: factors on the learning rates at the beginning of a run: landing must not undo the long run.
+    last_learning_rate:  the factor at the end of a run, to which it falls linearly.
+    final_runs:          number of the first run that is measured at every tick once its steps are fixed.
+    usual_kl:            nats for which the learning rates are meant. For a smaller budget they are multiplied by the
+                         square root of its part of these, but by `min_lr_scale` at least.
+    initial_lambda:      price of a bit in the first run, as a part of the loss for each weight.
+    aim, aim_bytes:      part of the divergence, or of the bytes, of the budget that a run aims at.
+    rise, fall:          powers of the divergence by which lambda rises and falls: what a high price removed comes back
+                         slowly; change: the least and the most that lambda is multiplied by.
+    finer:               factor on the steps from which training begins: large ones are hard to train.
+    calibration_inputs:  for the Hessians of the network that is rounded anew with these steps.
+    steps_fixed:         part of a run after which the steps are rounded as a file has them.
+    ticks:               how often in a run rate weights are computed, and progress is told.
+    batches:             examples of a step; the second where a step of the first takes `slow` seconds.
+    """
+
+    runs: tuple[float, ...] = (0.1, 0.15, 0.35, 0.16, 0.12, 0.12)
+    peak_learning_rates: tuple[float, ...] = (1.0, 1.0, 1.0, 0.6, 0.5, 0.4)
+    last_learning_rate: float = 0.03
+    final_runs: int = 3
+    usual_kl: float = 0.01
+    min_lr_scale: float = 0.3
+    initial_lambda: float = 0.7
+    aim: float = 0.85
+    aim_bytes: float = 0.97
+    rise: float = 1.75
+    fall: float = 3.0
+    change: tuple[float, float] = (1 / 8, 4.0)
+    finer: float = 0.7
+    calibration_inputs: int = 2000
+    steps_fixed: float = 0.8
+    ticks: int = 20
+    batches: tuple[int, int] = (128, 32)
+    slow: float = 0.06
+
+
+CONFIG: Final = DistillConfig()
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What all shots have in common."""
+class _Training:
+    """What all runs have in common."""
 
     session: CalibrationSession
     start: CalibrationResult
-    learner: Student
-    lessons: Lessons
+    state: DistillState
+    inputs: MixupInputs
     batch: int
-    haste: float
+    lr_scale: float
     rng: np.random.Generator
     steps: int | None
     deadline: float | None
@@ -88,12 +101,11 @@ def distill(
     progress: Progress | None = None,
     patience: Interruptible | None = None,
 ) -> CalibrationResult:
-    """The best network found from `start` on within the budget; or `start` itself.
+    """The best network within the budget that training from `start` finds, or `start` itself.
 
-    subject:  with the original's weights, which it gets back; `fitting` is what is trained on: 2,000 inputs at least.
-    steps, seconds: of training, whichever ends first. With steps alone the result is the same on every run.
-    progress: told, now and then, of (steps made, steps in all, estimated bytes, divergence in training).
-
+    session:  with the original's weights, which it gets back; `fitting` is what is trained on: 2,000 inputs at least.
+    steps, seconds: of training, whichever ends first. With steps alone the result is the same in every process.
+    progress: hears (steps made, steps in all, estimated bytes, divergence in training), some 20 times a run.
     patience: an interrupt ends the training with what it found, and is remembered there.
     Raises: RecipeError where neither steps nor seconds are given, or Keras does not run on TensorFlow.
     """
@@ -108,50 +120,50 @@ def distill(
     try:
         with patience or Interruptible():
             rng = np.random.default_rng(seed)
-            given = lessons(session, rng)
-            first = _finer(session, start) if start.step_scale and start.kl > (target or 0.0) / 2 else start
-            learner = student(session, first)
-            batch = BATCHES[0] if deadline is None else _batch(learner, first, given)
-            haste = min(1.0, max(SLOWEST, ((target or USUAL) / USUAL) ** 0.5))
-            run = _Run(session, first, learner, given, batch, haste, rng, steps, deadline, progress)
-            for shot in _shots(run, budget):
-                best = budget.best([best, shot]) or best
+            inputs = augment(session, rng)
+            first = _with_finer_steps(session, start) if start.step_scale and start.kl > (target or 0.0) / 2 else start
+            state = build_distill_state(session, first)
+            batch = CONFIG.batches[0] if deadline is None else _choose_batch(state, first, inputs)
+            lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((target or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))
+            training = _Training(session, first, state, inputs, batch, lr_scale, rng, steps, deadline, progress)
+            for found in _train_runs(training, budget):
+                best = budget.best([best, found]) or best
     finally:
         session.model.set_weights(before)
     return best
 
 
-def _shots(run: _Run, budget: AccuracyBudget) -> Iterator[CalibrationResult]:
-    """The networks at the end of every shot, from which the next one starts; several at the end of the last ones."""
-    price, last = FIRST, run.start
-    for number, share in enumerate(SHOTS):
-        steps = None if run.steps is None else round(run.steps * share)
-        now = time.monotonic()
-        seconds = None if run.deadline is None else (run.deadline - now) * share / sum(SHOTS[number:])
-        begin(run.learner, last)
-        for last in _trained(run, price, _fractions(steps, seconds), number):
+def _train_runs(training: _Training, budget: AccuracyBudget) -> Iterator[CalibrationResult]:
+    """The network at the end of every run, from which the next one starts; several towards the end of the last ones."""
+    lambda_, last = CONFIG.initial_lambda, training.start
+    for number, share in enumerate(CONFIG.runs):
+        steps = None if training.steps is None else round(training.steps * share)
+        left = None if training.deadline is None else training.deadline - time.monotonic()
+        seconds = None if left is None else left * share / sum(CONFIG.runs[number:])
+        initialize(training.state, last)
+        for last in _train_run(training, lambda_, _fractions(steps, seconds), number):
             yield last
-        price *= _dearer(last, run.start, budget)
+        lambda_ *= _lambda_factor(last, training.start, budget)
 
 
-def _dearer(last: CalibrationResult, start: CalibrationResult, budget: AccuracyBudget) -> float:
-    """Factor on the price: up where the budget leaves room, down where it is overdrawn."""
+def _lambda_factor(last: CalibrationResult, start: CalibrationResult, budget: AccuracyBudget) -> float:
+    """By what to multiply lambda: more than 1 where the budget leaves room, less where it is exceeded."""
     if budget.bytes is not None:
-        return float(np.clip((last.bytes / (FULL * budget.bytes)) ** 2, *CLIP))
-    ratio = AIM * (budget.max_kl or start.kl) / max(last.kl, 1e-12)
-    return float(np.clip(ratio ** (UP if ratio > 1 else DOWN), *CLIP))
+        return float(np.clip((last.bytes / (CONFIG.aim_bytes * budget.bytes)) ** 2, *CONFIG.change))
+    ratio = CONFIG.aim * (budget.max_kl or start.kl) / max(last.kl, 1e-12)
+    return float(np.clip(ratio ** (CONFIG.rise if ratio > 1 else CONFIG.fall), *CONFIG.change))
 
 
-def _finer(session: CalibrationSession, start: CalibrationResult) -> CalibrationResult:
-    """The network rounded as `start` is, by steps smaller by FINER: large ones are hard to train."""
-    few = -(-sum(len(batch[0]) for batch in session.fitting) // FEW)
+def _with_finer_steps(session: CalibrationSession, start: CalibrationResult) -> CalibrationResult:
+    """The network rounded as `start` is, by smaller steps."""
+    part = -(-sum(len(batch[0]) for batch in session.fitting) // CONFIG.calibration_inputs)
     # What is remembered is of other inputs.
-    bench = replace(session, fitting=session.fitting[::few], cached_rows={})
-    return run_trial(bench, FINER * start.step_scale, start.damping, step_factors(session, start))
+    bench = replace(session, fitting=session.fitting[::part], cached_rows={})
+    return run_trial(bench, CONFIG.finer * start.step_scale, start.damping, step_factors(session, start))
 
 
 def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
-    """For each step of a shot how much of it is over."""
+    """For each step of a run how much of it is over."""
     began = time.monotonic()
     for step in itertools.count():
         done = max(
@@ -163,50 +175,51 @@ def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
         yield done
 
 
-def _trained(run: _Run, price: float, fractions: Iterator[float], number: int) -> Iterator[CalibrationResult]:
-    """One shot: the network at its end; in the last shots at every tick once the steps are fixed, too."""
-    tf = tensorflow()
-    rate, tick, settled = tf.constant(price, tf.float32), 0, False
-    batches = drawn(run.lessons, run.batch, run.rng)
+def _train_run(
+    training: _Training, lambda_: float, fractions: Iterator[float], number: int
+) -> Iterator[CalibrationResult]:
+    """One run: the network at its end; in the final runs at every tick once the steps are fixed, too."""
+    tf, kernels, tick, fixed = tensorflow(), training.state.kernels, 0, False
+    price = tf.constant(np.float32(lambda_) / np.float32(kernels.latents.values.shape[0]))
+    peak, last = CONFIG.peak_learning_rates[number], CONFIG.last_learning_rate
+    batches = draw_mixtures(training.inputs, training.batch, training.rng)
     for step, (done, inputs) in enumerate(zip(fractions, batches, strict=False)):
-        if int(done * TICKS) > tick:
-            tick = int(done * TICKS)
-            landing = settled and number >= LANDING
-            if landing or run.progress:
-                measure_quality = _judged(run)
-                if landing:
-                    yield measure_quality
-                if run.progress:
-                    steps = run.steps or round(step / (done * SHOTS[number]))
-                    over = sum(SHOTS[:number]) + done * SHOTS[number]
-                    run.progress(round(steps * over), steps, measure_quality.bytes, measure_quality.kl)
-            reprice(run.learner)
-        if done >= SETTLED and not settled:
-            settle(run.learner)
-            settled = True
-        speed = run.haste * (PEAKS[number] + (LAST - PEAKS[number]) * done)
-        run.learner.step(inputs, rate, tf.constant([speed, 0.0 if settled else speed, speed], tf.float32))
-    yield _judged(run)
+        if int(done * CONFIG.ticks) > tick:
+            tick = int(done * CONFIG.ticks)
+            final = fixed and number >= CONFIG.final_runs
+            if final or training.progress:
+                found = _measure(training)
+                if final:
+                    yield found
+                if training.progress:
+                    steps = training.steps or round(step / (done * CONFIG.runs[number]))
+                    over = sum(CONFIG.runs[:number]) + done * CONFIG.runs[number]
+                    training.progress(round(steps * over), steps, found.bytes, found.kl)
+            kernels.update()
+        if done >= CONFIG.steps_fixed and not fixed:
+            kernels.fix_steps()
+            fixed = True
+        factor = tf.constant(training.lr_scale * (peak + (last - peak) * done), tf.float32)
+        training.state.step(Batch(inputs), price, factor, False)
+    yield _measure(training)
 
 
-def _judged(run: _Run) -> CalibrationResult:
+def _measure(training: _Training) -> CalibrationResult:
     """The network as it is now."""
-    latents, changed = state(run.learner, run.start)
-    quality = measure_quality(run.session)
-    others = sum(int(np.prod(weight.shape)) for weight in run.session.model.weights)
+    latents, changed = export_weights(training.state, training.start)
+    quality = measure_quality(training.session)
+    others = sum(int(np.prod(weight.shape)) for weight in training.session.model.weights)
     others -= sum(one.values.size for one in latents)
     estimate = sum(estimate_bytes(one.levels) for one in latents) + 2 * others
-    # No one size stands behind steps that were learned.
-    return CalibrationResult(0.0, run.start.damping, latents, changed, quality, estimate)
+    # The learned steps have no common size.
+    return CalibrationResult(0.0, training.start.damping, latents, changed, quality, estimate)
 
 
-def _batch(learner: Student, start: CalibrationResult, given: Lessons) -> int:
+def _choose_batch(state: DistillState, start: CalibrationResult, inputs: MixupInputs) -> int:
     """The larger batch, unless a step would take too long."""
-    tf = tensorflow()
-    still = tf.zeros(3)
-    begin(learner, start)
-    batches = drawn(given, BATCHES[0], np.random.default_rng(0))
+    initialize(state, start)
+    zero, batches = tensorflow().constant(0.0), draw_mixtures(inputs, CONFIG.batches[0], np.random.default_rng(0))
     for _ in range(3):
         began = time.monotonic()
-        learner.step(next(batches), tf.constant(0.0), still)
-    return BATCHES[time.monotonic() - began > SLOW]
+        state.step(Batch(next(batches)), zero, zero, False)
+    return CONFIG.batches[time.monotonic() - began > CONFIG.slow]

@@ -1,23 +1,23 @@
-"""Epochs of rate-aware training: batches in random order, a rate of learning that falls, prices taken anew."""
+"""One epoch of training: batches in random order, and a learning rate that falls linearly."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from wcodec.evaluation.examples import Array, Batches, Examples
+from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.training.losses import Lesson
-from wcodec.training.qat_state import Pupil, reprice
+from wcodec.training.engine import Batch, Step
+from wcodec.training.losses import LossTargets
 
 LAST: Final = 0.005
-"""Speed at the end of a stage, which falls linearly from 1."""
-SETTLED: Final = 0.8
-"""Part of a stage after which statistics of BatchNormalization stay as they will be stored."""
+"""Factor on the learning rates at the end of a phase, to which it falls linearly from 1."""
+LIVE: Final = 0.8
+"""Part of a phase in which BatchNormalization trains on the statistics of batches."""
 BATCHES: Final = (32, 256)
 UPDATES: Final = 200
 """Steps of an epoch, about, where batches may be that large."""
@@ -28,15 +28,15 @@ class OutOfTimeError(Exception):
 
 
 @dataclass(frozen=True)
-class School:
-    """What a pupil learns from.
+class TrainingData:
+    """What is trained on.
 
     normalizing: inputs for the statistics of BatchNormalization.
     versions:    of every example (moved, say), one version of all after another: an epoch takes one of each.
     """
 
     examples: Examples
-    lesson: Lesson
+    targets: LossTargets
     normalizing: Batches
     seed: int
     versions: int = 1
@@ -52,67 +52,81 @@ class School:
         wanted = int(np.clip(self.count // UPDATES, *BATCHES))
         return min(1 << (wanted.bit_length() - 1), self.count)
 
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.count // self.batch
+
 
 @dataclass(frozen=True)
-class Lap:
-    """One epoch.
+class Epoch:
+    """What is particular to one epoch.
 
-    number: of what belongs together, and of the epoch in it: tells the orders of examples apart.
-    price:  of a bit, in the loss of an example.
-    speeds: factors on the learning rates, at its beginning and at its end.
-    live:   whether BatchNormalization goes by the batches' own statistics; otherwise by those that will be stored.
+    number:  of the phase and of the epoch in it, which choose the order of the examples.
+    lambda_: the price of a bit, in the loss of an example.
+    factors: on the learning rates, at its beginning and at its end.
+    live:    whether BatchNormalization trains on the batches' own statistics; otherwise on those that will be stored.
     """
 
     number: tuple[int, int]
-    price: float
-    speeds: tuple[float, float]
+    lambda_: float
+    factors: tuple[float, float]
     live: bool
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Epochs at one price, their speed falling from 1. number: tells stages apart."""
+class Phase:
+    """Epochs at one lambda, the learning rate falling from 1 to `last`. number: tells phases apart."""
 
     number: int
-    price: float
+    lambda_: float
     epochs: int
+    last: float = LAST
+    live: float = LIVE
 
-    def lap(self, epoch: int) -> Lap:
+    def epoch(self, number: int) -> Epoch:
         """One of its epochs."""
-        first, last = (1 - (1 - LAST) * at / self.epochs for at in (epoch, epoch + 1))
-        live = self.epochs == 1 or epoch < SETTLED * self.epochs - 1e-9
-        return Lap((self.number, epoch), self.price, (first, last), live)
+        first, last = (1 - (1 - self.last) * at / self.epochs for at in (number, number + 1))
+        live = self.epochs == 1 or number < self.live * self.epochs - 1e-9
+        return Epoch((self.number, number), self.lambda_, (first, last), live)
 
 
-def train_epoch(learner: Pupil, school: School, lap: Lap, deadline: float = float("inf")) -> float:
-    """One epoch; the mean loss.
+def train_epoch(
+    step: Step,
+    data: TrainingData,
+    epoch: Epoch,
+    update: Callable[[float], None],
+    *,
+    updates: int = 1,
+    deadline: float = float("inf"),
+) -> float:
+    """One step for each batch; the mean loss.
 
+    update:   hears, `updates` times from the beginning on, how much of the epoch is over.
     deadline: by `time.monotonic`. Raises: OutOfTimeError where it is reached.
     """
     tf = tensorflow()
-    price = tf.constant(lap.price, tf.float32)
-    steps, (first, last) = school.count // school.batch, lap.speeds
-    losses = []
-    for step, (inputs, answers, labels) in enumerate(drawn(school, lap.number)):
+    lambda_, losses, every = tf.constant(epoch.lambda_, tf.float32), [], max(1, data.steps // updates)
+    first, last = epoch.factors
+    for number, batch in enumerate(draw_batches(data, epoch.number)):
         if time.monotonic() > deadline:
             raise OutOfTimeError
-        speed = first + (last - first) * step / steps
-        losses.append(learner.step(inputs, answers, labels, price, tf.constant(speed, tf.float32), lap.live))
-    reprice(learner)
+        if number % every == 0:
+            update(number / data.steps)
+        factor = tf.constant(first + (last - first) * number / data.steps, tf.float32)
+        losses.append(step(batch, lambda_, factor, epoch.live))
     return float(tf.reduce_mean(tf.stack(losses)))
 
 
-def drawn(
-    school: School, number: tuple[int, int]
-) -> Iterator[tuple[tuple[Array, ...], tuple[Array, ...], Array | None]]:
-    """All examples in an order of the epoch's own, in batches. number: see `Lap`."""
-    rng = np.random.default_rng((school.seed, *number))
-    order = rng.permutation(school.count)
-    if school.versions > 1:
-        order += school.count * rng.integers(0, school.versions, school.count)
-    given = school.lesson
-    for start in range(0, len(order) - school.batch + 1, school.batch):
-        rows = order[start : start + school.batch]
-        inputs = tuple(array[rows] for array in school.examples.inputs)
-        answers = tuple(array[rows] for array in given.answers)
-        yield inputs, answers, None if given.labels is None else given.labels[rows]
+def draw_batches(data: TrainingData, number: tuple[int, int]) -> Iterator[Batch]:
+    """All examples in an order of the epoch's own. number: see `Epoch`."""
+    rng = np.random.default_rng((data.seed, *number))
+    order = rng.permutation(data.count)
+    if data.versions > 1:
+        order += data.count * rng.integers(0, data.versions, data.count)
+    targets = data.targets
+    for start in range(0, len(order) - data.batch + 1, data.batch):
+        rows = order[start : start + data.batch]
+        inputs = tuple(array[rows] for array in data.examples.inputs)
+        outputs = tuple(array[rows] for array in targets.outputs)
+        yield Batch(inputs, outputs, None if targets.labels is None else targets.labels[rows])

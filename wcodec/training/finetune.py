@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.quantizable_weights import estimate_bytes, make_weight_table
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.datasets import load_examples
@@ -25,14 +26,19 @@ from wcodec.modelfiles import open_model
 from wcodec.planning.allocation import exact_names
 from wcodec.planning.recipe import Recipe
 from wcodec.training import checkpoint
-from wcodec.training.candidate import Net, put, tuned, worth
-from wcodec.training.epoch import School
-from wcodec.training.initialization import begin_from, rounded_plainly, rounded_without_labels, trained_without_labels
-from wcodec.training.lambda_control import Budget, Exam
-from wcodec.training.losses import lesson
-from wcodec.training.qat_state import pupil
-from wcodec.training.training_loop import Search, Standing, begun, finetune
-from wcodec.training.unit_pruning import ordered
+from wcodec.training.candidate import Candidate, assign_weights, score, tuned_weights
+from wcodec.training.epoch import TrainingData
+from wcodec.training.initialization import (
+    initialize_from_calibration,
+    round_plainly,
+    round_without_labels,
+    train_without_labels,
+)
+from wcodec.training.lambda_control import ValidationSet
+from wcodec.training.losses import build_targets
+from wcodec.training.qat_state import build_qat_state
+from wcodec.training.training_loop import TrainingLoop, TrainingState, finetune, start
+from wcodec.training.unit_pruning import sort_units
 
 if TYPE_CHECKING:
     from keras import Model
@@ -50,12 +56,12 @@ SURE: Final = 0.6
 ROUNDING: Final = 0.3
 """Part of the time for the rounding that training begins from."""
 
-Told = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """What the user asked of an encoding by training.
+class FinetuneRequest:
+    """What the user request of an encoding by training.
 
     data:     where the examples are, see `data.load`; they need labels.
     budget:   what must be kept to on examples kept apart.
@@ -66,7 +72,7 @@ class Lessons:
 
     data: str
     epochs: int
-    budget: Budget
+    budget: AccuracyBudget
     state: Path
     resume: bool = False
     seconds: float = float("inf")
@@ -80,74 +86,76 @@ class Lessons:
 
 
 @dataclass(frozen=True)
-class Finetuned:
+class FinetuneResult:
     """A network on the bench and what was found for it, best first. finished: training was not interrupted."""
 
-    lessons: Lessons
+    request: FinetuneRequest
     model: Model
     held_out: Examples
-    exam: Exam
-    nets: tuple[Net, ...]
+    validation: ValidationSet
+    candidates: tuple[Candidate, ...]
     finished: bool
     names: Mapping[int, tuple[str, ...]]
     notes: tuple[str, ...]
 
 
-def train(source: Path, asked: Lessons, told: Told) -> Finetuned:
+def train(source: Path, request: FinetuneRequest, log: Log) -> FinetuneResult:
     """The smallest networks that training found within the budget.
 
-    told: hears how it goes, a line an epoch.
+    log: hears how it goes, a line an epoch.
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError where nothing found is within the budget.
     """
     started = time.monotonic()
-    if asked.epochs < 1:
-        raise RecipeError(f"--finetune: expected 1 epoch or more, got {asked.epochs}")
-    model = load_model(source, architecture=asked.architecture, imports=asked.imports, unsafe=asked.unsafe)
-    examples = load_examples(asked.data, model_inputs(model), rescale=asked.rescale, limit=asked.limit)
+    if request.epochs < 1:
+        raise RecipeError(f"--finetune: expected 1 epoch or more, got {request.epochs}")
+    model = load_model(source, architecture=request.architecture, imports=request.imports, unsafe=request.unsafe)
+    examples = load_examples(request.data, model_inputs(model), rescale=request.rescale, limit=request.limit)
     if examples.labels is None:
-        raise RecipeError(f"--data {asked.data}: expected labels (y) to train by, found none; --tune needs no labels")
+        raise RecipeError(f"--data {request.data}: expected labels (y) to train by, found none; --tune needs no labels")
     if examples.count < FEWEST:
-        raise RecipeError(f"--data {asked.data}: expected {FEWEST} examples or more, got {examples.count}")
+        raise RecipeError(f"--data {request.data}: expected {FEWEST} examples or more, got {examples.count}")
     with open_model(source) as file:
-        table = make_weight_table(model, tensor_names(model, file), exact_names(file, asked.recipe))
-    learning, held_out = apart(examples)
-    exam = examined(model, held_out)
-    school = schooled(model, learning, asked.seed)
-    facts = facts_of(source, asked, table.exact)
-    before = checkpoint.read(asked.state, facts) if asked.resume else None
-    said = [*examples.notes, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
-    if asked.resume:
-        done = before.done if before else 0
-        told(f"resumed after epoch {done}" if before else f"{asked.state.name}: not there, so the training begins anew")
+        table = make_weight_table(model, tensor_names(model, file), exact_names(file, request.recipe))
+    learning, held_out = split_examples(examples)
+    validation = prepare_validation(model, held_out)
+    training = prepare_training(model, learning, request.seed)
+    settings = settings_of(source, request, table.exact)
+    before = checkpoint.read(request.state, settings) if request.resume else None
+    notes = [*examples.notes, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
+    if request.resume:
+        done = before.epochs if before else 0
+        log(
+            f"resumed after epoch {done}" if before else f"{request.state.name}: not there, so the training begins anew"
+        )
 
-    def tell(now: Standing, net: Net, loss: float) -> None:
-        checkpoint.save(asked.state, now, facts)
-        told(_line(asked, exam, now, net, loss))
+    def tell(now: TrainingState, candidate: Candidate, loss: float) -> None:
+        checkpoint.save(request.state, now, settings)
+        log(_line(request, validation, now, candidate, loss))
 
-    learner = pupil(model, school.lesson, table)
-    search = Search(learner, school, exam, asked.budget, asked.epochs, tell, started + asked.seconds)
+    state = build_qat_state(model, training.targets, table)
+    loop = TrainingLoop(state, training, validation, request.budget, request.epochs, tell, started + request.seconds)
     original = model.get_weights()
     if before is None:
-        rounded, first = rounded_without_labels(
-            model, learning, exam, asked.budget, asked.seed, ROUNDING * asked.seconds, table
+        rounded, first = round_without_labels(
+            model, learning, validation, request.budget, request.seed, ROUNDING * request.seconds, table
         )
-        if not any(exam.allows(net, asked.budget) for net in rounded):
-            rounded = (*rounded, *rounded_plainly(learner, school, exam))
-        begin_from(learner, first, asked.epochs * (school.count // school.batch))
-        before = begun(search, rounded)
+        if not any(validation.allows(candidate, request.budget) for candidate in rounded):
+            rounded = (*rounded, *round_plainly(state, training, validation))
+        initialize_from_calibration(state, first, request.epochs * training.steps)
+        before = start(loop, rounded)
         model.set_weights(original)
-        told(_line(asked, exam, before, rounded[-1], None))
-    nets, finished = finetune(search, before)
-    if finished and nets and asked.budget.bytes is None and nets[0].bytes > SURE * before.size:
-        nets = (*trained_without_labels(model, learning, exam, asked.budget, asked.seed, table), *nets)
-        nets = search.best(nets)
-    if not nets:
-        asked.state.unlink(missing_ok=True)
-        raise BudgetError(f"{source.name}: expected {_words(asked.budget)}, found no such network by training")
-    return Finetuned(asked, model, held_out, exam, nets, finished, table.names, tuple(said))
+        log(_line(request, validation, before, rounded[-1], None))
+    candidates, finished = finetune(loop, before)
+    if finished and candidates and request.budget.bytes is None and candidates[0].bytes > SURE * before.initial_bytes:
+        more = train_without_labels(model, learning, validation, request.budget, request.seed, table)
+        candidates = loop.best((*more, *candidates))
+    if not candidates:
+        request.state.unlink(missing_ok=True)
+        raise BudgetError(f"{source.name}: expected {_words(request.budget)}, found no such network by training")
+    return FinetuneResult(request, model, held_out, validation, candidates, finished, table.names, tuple(notes))
 
 
-def apart(examples: Examples) -> tuple[Examples, Examples]:
+def split_examples(examples: Examples) -> tuple[Examples, Examples]:
     """What may be learned, and what is kept apart, evenly spread."""
     part, most, few, many = APART
     count = min(max(round(part * examples.count), min(round(most * examples.count), few)), many)
@@ -161,7 +169,7 @@ def _rows(examples: Examples, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -
     return Examples(tuple(array[rows] for array in examples.inputs), labels)
 
 
-def schooled(model: Model, examples: Examples, seed: int) -> School:
+def prepare_training(model: Model, examples: Examples, seed: int) -> TrainingData:
     """The lessons that the network's own answers and the labels make. It must have its original weights."""
     answers = compute_outputs(model, examples)
     if examples.labels is None:
@@ -171,80 +179,85 @@ def schooled(model: Model, examples: Examples, seed: int) -> School:
     parts: Batches = [
         tuple(array[part] for array in examples.inputs) for part in np.array_split(rows, -(-len(rows) // BATCH))
     ]
-    return School(examples, lesson(answers, truth), parts, seed)
+    return TrainingData(examples, build_targets(answers, truth), parts, seed)
 
 
-def examined(model: Model, held_out: Examples) -> Exam:
-    """What is judged by, with the worth of the network as it is."""
+def prepare_validation(model: Model, held_out: Examples) -> ValidationSet:
+    """What is judged by, with the score of the network as it is."""
     first = compute_outputs(model, held_out)[0]
     if held_out.labels is None:
         raise RecipeError(f"{model.name}: expected labels to judge by, got none")
     truth = read_labels(held_out.labels, (held_out.count, *first.shape[1:]), first)
-    accuracy, loss = worth(model, held_out, truth)
+    accuracy, loss = score(model, held_out, truth)
     variance = max(float(np.var(truth.labels)), 1e-30) if truth.task == "values" else 1.0
-    return Exam(held_out, truth, accuracy, loss, variance)
+    return ValidationSet(held_out, truth, accuracy, loss, variance)
 
 
-def choices(found: Finetuned) -> Iterator[Mapping[str, TunedTensor]]:
+def weights_to_code(found: FinetuneResult) -> Iterator[Mapping[str, TunedTensor]]:
     """What to code in place of the file's own values, by tensor name: for each network, best first."""
-    for net in found.nets:
-        coded = tuned(_in_order(found, net))
+    for candidate in found.candidates:
+        coded = tuned_weights(_in_order(found, candidate))
         yield {name: one for index, one in coded.items() for name in found.names.get(index, ())}
 
 
-def _in_order(found: Finetuned, net: Net) -> Net:
+def _in_order(found: FinetuneResult, candidate: Candidate) -> Candidate:
     """With the hidden units of a plain chain of layers in an order that costs fewer bytes, where there is one."""
-    levels = {one.index: one.levels for one in net.rounded}
+    levels = {one.index: one.levels for one in candidate.rounded}
     if levels.keys() != set(range(len(found.model.weights))):
-        return net
-    order = ordered(found.model, [levels[index] for index in sorted(levels)])
-    rounded = tuple(replace(one, levels=order[one.index]) for one in net.rounded)
+        return candidate
+    order = sort_units(found.model, [levels[index] for index in sorted(levels)])
+    rounded = tuple(replace(one, levels=order[one.index]) for one in candidate.rounded)
     size = sum(estimate_bytes(one.levels) for one in rounded)
-    if size >= net.bytes:
-        return net
+    if size >= candidate.bytes:
+        return candidate
     before = found.model.get_weights()
-    put(found.model, replace(net, rounded=rounded))
-    accuracy, loss = worth(found.model, found.held_out, found.exam.truth)
+    assign_weights(found.model, replace(candidate, rounded=rounded))
+    accuracy, loss = score(found.model, found.held_out, found.validation.truth)
     found.model.set_weights(before)
-    sorted_net = Net(rounded, net.others, size, accuracy, loss)
+    sorted_net = Candidate(rounded, candidate.others, size, accuracy, loss)
     # Sums in another order may tip an example.
-    return sorted_net if found.exam.allows(sorted_net, found.lessons.budget) else net
+    return sorted_net if found.validation.allows(sorted_net, found.request.budget) else candidate
 
 
-def measured(found: Finetuned, coded: Path) -> Evaluation:
+def measure_file(found: FinetuneResult, coded: Path) -> Evaluation:
     """What the finished .wcz loses on the examples kept apart.
 
     Raises: BudgetError where that is more than the budget allows.
     """
-    asked = found.lessons
-    restored: Model = load_model(coded, architecture=asked.architecture, imports=asked.imports, unsafe=asked.unsafe)
-    accuracy, loss = worth(restored, found.held_out, found.exam.truth)
-    drop = found.exam.drop(Net((), (), 0, accuracy, loss))
-    if asked.budget.drop is not None and drop > asked.budget.drop:
-        raise BudgetError(f"{coded.name}: expected a drop of at most {asked.budget.drop:g} points, got {drop:.2f}")
+    request = found.request
+    restored: Model = load_model(
+        coded, architecture=request.architecture, imports=request.imports, unsafe=request.unsafe
+    )
+    accuracy, loss = score(restored, found.held_out, found.validation.truth)
+    drop = found.validation.drop(Candidate((), (), 0, accuracy, loss))
+    if request.budget.drop is not None and drop > request.budget.drop:
+        raise BudgetError(f"{coded.name}: expected a drop of at most {request.budget.drop:g} points, got {drop:.2f}")
     return evaluate(restored, found.held_out, found.model)
 
 
-def facts_of(source: Path, asked: Lessons, excluded: Sequence[str] = ()) -> checkpoint.Facts:
+def settings_of(source: Path, request: FinetuneRequest, excluded: Sequence[str] = ()) -> checkpoint.RunSettings:
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-    drop, size = asked.budget.drop, asked.budget.bytes
-    return checkpoint.Facts(
-        digest, asked.data, asked.epochs, drop, size, asked.seed, asked.limit, asked.rescale, list(excluded)
+    drop, size = request.budget.drop, request.budget.bytes
+    return checkpoint.RunSettings(
+        digest, request.data, request.epochs, drop, size, request.seed, request.limit, request.rescale, list(excluded)
     )
 
 
-def _line(asked: Lessons, exam: Exam, now: Standing, net: Net, loss: float | None) -> str:
-    worth = f"loss {net.loss:.4g} (before {exam.loss:.4g})"
-    if net.accuracy is not None:
-        worth = f"{net.accuracy:.2f} % of those kept apart (before {exam.accuracy:.2f})"
-    best = f"; best {now.found[0].bytes:,} bytes" if now.found else ""
+def _line(
+    request: FinetuneRequest, validation: ValidationSet, now: TrainingState, candidate: Candidate, loss: float | None
+) -> str:
+    score = f"loss {candidate.loss:.4g} (before {validation.loss:.4g})"
+    if candidate.accuracy is not None:
+        score = f"{candidate.accuracy:.2f} % of those kept apart (before {validation.accuracy:.2f})"
+    best = f"; best {now.best[0].bytes:,} bytes" if now.best else ""
     if loss is None:
-        return f"rounded without labels: about {net.bytes:,} bytes, {worth}{best}"
-    return f"epoch {now.done} of {asked.epochs}: about {net.bytes:,} bytes, {worth}, loss in training {loss:.4f}{best}"
+        return f"rounded without labels: about {candidate.bytes:,} bytes, {score}{best}"
+    epoch = f"epoch {now.epochs} of {request.epochs}"
+    return f"{epoch}: about {candidate.bytes:,} bytes, {score}, loss in training {loss:.4f}{best}"
 
 
-def _words(budget: Budget) -> str:
+def _words(budget: AccuracyBudget) -> str:
     drop = None if budget.drop is None else f"a drop of at most {budget.drop:g} points"
-    size = None if budget.bytes is None else f"at most {budget.bytes:,} bytes of weights"
+    size = None if budget.bytes is None else f"at most {budget.bytes:,.0f} bytes of weights"
     return " and ".join(words for words in (drop, size) if words)

@@ -1,4 +1,4 @@
-"""Many weights as one flat vector, moved together by Adam: one operation a step in place of one a weight."""
+"""Adam (Kingma and Ba 2015) on one flat vector of many weights: one operation a step in place of one a weight."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.evaluation.keras_backend import apply_adam, tensorflow
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -17,73 +19,81 @@ if TYPE_CHECKING:
 
 
 Float32 = npt.NDArray[np.float32]
+Moments = tuple[Float32, Float32, Float32, float]
+"""The values, their first and second moments, and the number of steps."""
 
 
 @dataclass(frozen=True)
 class Adam:
-    """Values that are learned, and their moments (Kingma and Ba 2015); flat, float32."""
+    """Values that are learned, and their moments: float32, of one shape. count: the steps that were made."""
 
     values: Variable
     mean: Variable
-    power: Variable
+    mean_square: Variable
+    count: Variable
 
+    @staticmethod
+    def start(values: Float32) -> Adam:
+        """Begin from `values`, with moments of zero."""
+        tf = tensorflow()
+        mean, mean_square = (tf.Variable(tf.zeros(values.shape)) for _ in range(2))
+        return Adam(tf.Variable(values), mean, mean_square, tf.Variable(0.0))
 
-def adam(tf: ModuleType, size: int) -> Adam:
-    """Zeros, not moved yet."""
-    return Adam(*(tf.Variable(tf.zeros(size)) for _ in range(3)))
+    def reset(self, values: Float32) -> None:
+        """Go on from `values`, and forget the moments."""
+        self.restore((values, np.zeros_like(values), np.zeros_like(values), 0.0))
 
+    def snapshot(self) -> Moments:
+        """A copy. Inverse: `restore`."""
+        values, mean, square = (np.array(one.numpy(), np.float32) for one in (self.values, self.mean, self.mean_square))
+        return values, mean, square, float(self.count.numpy())
 
-def restart(learned: Adam, values: Float32) -> None:
-    """Go on from `values`, and forget the moments."""
-    learned.values.assign(values)
-    learned.mean.assign(np.zeros_like(values))
-    learned.power.assign(np.zeros_like(values))
+    def restore(self, moments: Moments) -> None:
+        """Go on from there. Inverse: `snapshot`."""
+        for variable, value in zip((self.values, self.mean, self.mean_square, self.count), moments, strict=True):
+            variable.assign(value)
 
+    def step(
+        self, tf: ModuleType, gradient: Tensor, rate: Tensor, beta2: float = 0.999, factors: Tensor | None = None
+    ) -> None:
+        """One step against the gradient, in a graph.
 
-def state(learned: Adam) -> tuple[Float32, Float32, Float32]:
-    """Values and moments, as copies."""
-    values, mean, power = (np.array(one.numpy(), np.float32) for one in (learned.values, learned.mean, learned.power))
-    return values, mean, power
+        rate: the learning rate; beta2: the decay of the second moment; factors: on the learning rate of each value.
+        """
+        self.count.assign_add(1.0)
+        if factors is None:
+            apply_adam((self.values, self.mean, self.mean_square), gradient, rate, self.count, beta2)
+            return
+        before = tf.identity(self.values)
+        apply_adam((self.values, self.mean, self.mean_square), gradient, 1.0, self.count, beta2)
+        self.values.assign(before + (self.values - before) * factors * rate)
 
-
-def move(tf: ModuleType, learned: Adam, gradient: Tensor, speed: Tensor, count: Tensor, memory: float = 0.999) -> None:
-    """One step against the gradient. count: of this step, from 1; memory: the decay of the second moment."""
-    tf.raw_ops.ResourceApplyAdam(
-        var=learned.values.handle,
-        m=learned.mean.handle,
-        v=learned.power.handle,
-        beta1_power=tf.pow(0.9, count),
-        beta2_power=tf.pow(memory, count),
-        lr=speed,
-        beta1=0.9,
-        beta2=memory,
-        epsilon=1e-12,
-        grad=gradient,
-    )
+    def step_together(self, tf: ModuleType, gradient: Tensor, rate: Tensor) -> None:
+        """Gradient descent with momentum; the gradient is divided by the running root mean square of all of it."""
+        self.count.assign_add(1.0)
+        self.mean.assign(0.9 * self.mean + 0.1 * gradient)
+        self.mean_square.assign(0.99 * self.mean_square + 0.01 * tf.reduce_mean(tf.square(gradient)))
+        scale = tf.sqrt(self.mean_square / (1 - tf.pow(0.99, self.count))) + 1e-12
+        self.values.assign_sub(rate * self.mean / scale)
 
 
 def size_of(weight: Weight) -> int:
-    """Elements."""
+    """The number of elements."""
     return int(np.prod(weight.shape))
 
 
-def split(tf: ModuleType, flat: Tensor, weights: Sequence[Weight]) -> list[Tensor]:
-    """A flat tensor in the shapes of `weights`. Inverse: concatenation."""
-    parts = tf.split(flat, [size_of(weight) for weight in weights]) if weights else []
+def unflatten_tensor(tf: ModuleType, flat: Tensor, weights: Sequence[Weight]) -> list[Tensor]:
+    """A flat tensor in the shapes of `weights`."""
+    parts = tf.split(flat, [size_of(weight) for weight in weights])
     return [tf.reshape(part, weight.shape) for part, weight in zip(parts, weights, strict=True)]
 
 
-def cut(flat: Float32, weights: Sequence[Weight]) -> list[Float32]:
-    """The values of a flat array in the shapes of `weights`. Inverse: `joined`."""
-    ends = np.cumsum([size_of(weight) for weight in weights])
-    parts = np.split(flat, ends[:-1]) if weights else []
+def unflatten(flat: npt.NDArray[np.floating], weights: Sequence[Weight]) -> list[Float32]:
+    """The values of a flat array in the shapes of `weights`. Inverse: `flatten`."""
+    parts = np.split(flat, np.cumsum([size_of(weight) for weight in weights])[:-1]) if weights else []
     return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]
 
 
-def joined(arrays: Sequence[npt.NDArray[np.floating]]) -> Float32:
-    """All values one after another. Inverse: `cut`."""
-    return (
-        np.concatenate([array.reshape(-1) for array in arrays]).astype(np.float32)
-        if arrays
-        else np.zeros(0, np.float32)
-    )
+def flatten(arrays: Sequence[npt.NDArray[np.floating]]) -> Float32:
+    """All values one after another, as float32. Inverse: `unflatten`."""
+    return np.concatenate([np.zeros(0, np.float32), *(array.reshape(-1) for array in arrays)]).astype(np.float32)

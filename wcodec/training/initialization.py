@@ -17,11 +17,11 @@ from wcodec.container.dtypes import round_step
 from wcodec.errors import BudgetError
 from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.keras_backend import read_values
-from wcodec.training.candidate import Net, Rounded, judged, worth
+from wcodec.training.candidate import Candidate, QuantizedTensor, score, snapshot_and_score
 from wcodec.training.distillation import distill
-from wcodec.training.epoch import School
-from wcodec.training.lambda_control import Budget, Exam
-from wcodec.training.qat_state import Pupil, begin, go_on_from
+from wcodec.training.epoch import TrainingData
+from wcodec.training.lambda_control import ValidationSet
+from wcodec.training.qat_state import QatState, initialize
 
 if TYPE_CHECKING:
     from keras import Model
@@ -47,9 +47,15 @@ PLAIN: Final = (64.0, 32.0, 16.0, 8.0)
 """Steps that the largest weight has in networks that are only rounded, where no other is within the budget."""
 
 
-def rounded_without_labels(
-    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, seconds: float, table: WeightTable
-) -> tuple[tuple[Net, ...], CalibrationResult]:
+def round_without_labels(
+    model: Model,
+    learning: Examples,
+    validation: ValidationSet,
+    budget: AccuracyBudget,
+    seed: int,
+    seconds: float,
+    table: WeightTable,
+) -> tuple[tuple[Candidate, ...], CalibrationResult]:
     """Networks found without training that are within the budget, and the rounding that training goes on from.
 
     learning: examples that were not kept apart; table: of its weights.
@@ -68,18 +74,18 @@ def rounded_without_labels(
         best = quantize_vectors(session, best, wanted)
     except BudgetError:
         best = min(tried, key=lambda one: one.kl)
-    nets: list[Net] = []
+    nets: list[Candidate] = []
     for one in (best, *sorted(tried, key=lambda one: one.bytes)):
         if one.bytes >= best.bytes:
-            nets.append(net_of(model, one, exam))
-            if exam.allows(nets[-1], budget):
+            nets.append(score_calibration(model, one, validation))
+            if validation.allows(nets[-1], budget):
                 return tuple(nets), one
     return tuple(nets), best
 
 
-def trained_without_labels(
-    model: Model, learning: Examples, exam: Exam, budget: Budget, seed: int, table: WeightTable
-) -> tuple[Net, ...]:
+def train_without_labels(
+    model: Model, learning: Examples, validation: ValidationSet, budget: AccuracyBudget, seed: int, table: WeightTable
+) -> tuple[Candidate, ...]:
     """What `--data --tune STEPS` would find: none where it is not within the budget, or examples are few."""
     if budget.drop is None or budget.drop <= 0 or learning.count < TRAINABLE:
         return ()
@@ -91,30 +97,30 @@ def trained_without_labels(
     except BudgetError:
         return ()
     found = quantize_vectors(session, distill(session, first, wanted, steps=STEPS, seconds=None, seed=seed), wanted)
-    net = net_of(model, found, exam)
-    return (net,) if exam.allows(net, budget) else ()
+    net = score_calibration(model, found, validation)
+    return (net,) if validation.allows(net, budget) else ()
 
 
-def rounded_plainly(learner: Pupil, school: School, exam: Exam) -> tuple[Net, ...]:
+def round_plainly(state: QatState, training: TrainingData, validation: ValidationSet) -> tuple[Candidate, ...]:
     """Networks that are rounded and nothing else. The network keeps its weights."""
-    before, nets = learner.model.get_weights(), []
+    before, nets = state.model.get_weights(), []
     for fine in PLAIN:
-        begin(learner, fine)
-        nets.append(judged(learner, school.normalizing, exam.held_out, exam.truth))
-        learner.model.set_weights(before)
+        initialize(state, fine)
+        nets.append(snapshot_and_score(state, training.normalizing, validation.held_out, validation.truth))
+        state.model.set_weights(before)
     return tuple(nets)
 
 
-def net_of(model: Model, found: CalibrationResult, exam: Exam) -> Net:
+def score_calibration(model: Model, found: CalibrationResult, validation: ValidationSet) -> Candidate:
     """What was found without labels, as it is judged by them. The network keeps its weights."""
     before = model.get_weights()
     try:
         put(model, found)
-        accuracy, loss = worth(model, exam.held_out, exam.truth)
+        accuracy, loss = score(model, validation.held_out, validation.truth)
     finally:
         model.set_weights(before)
-    rounded = tuple(Rounded(one.index, one.levels, one.step) for one in found.rounded if one.step)
-    return Net(rounded, found.statistics, found.bytes, accuracy, loss)
+    rounded = tuple(QuantizedTensor(one.index, one.levels, one.step) for one in found.rounded if one.step)
+    return Candidate(rounded, found.statistics, found.bytes, accuracy, loss)
 
 
 def put(model: Model, found: CalibrationResult) -> None:
@@ -125,25 +131,25 @@ def put(model: Model, found: CalibrationResult) -> None:
         model.weights[index].assign(values)
 
 
-def begin_from(learner: Pupil, found: CalibrationResult, updates: int) -> None:
+def initialize_from_calibration(state: QatState, found: CalibrationResult, updates: int) -> None:
     """Training goes on from there; the network gets its statistics, too. updates: steps of training in all."""
-    haste = float(np.clip((updates / UPDATES) ** 0.5, SLOWEST, 1.0))
+    scale = float(np.clip((updates / UPDATES) ** 0.5, SLOWEST, 1.0))
     for index, array in found.statistics:
-        learner.model.weights[index].assign(array)
+        state.model.weights[index].assign(array)
     known = {one.index: one for one in found.rounded if one.step}
-    latents, steps, speeds = [], [], []
-    for piece in learner.pieces:
-        values = read_values(piece.weight)
-        top = float(np.abs(values).max(initial=0.0))
-        if piece.index in known and piece.kernel:
-            one = known[piece.index]
+    latents, steps, rates = [], [], []
+    for index, weight, kernel in zip(state.indices, state.group.weights, state.group.are_kernels, strict=True):
+        if index in known and kernel:
+            one = known[index]
             latents.append(one.values)
             steps.append(one.step)
             rms = float(np.sqrt(np.mean(np.square(one.values)))) if one.values.size else 1.0
-            speed = KERNELS * max(rms, 1.0)
+            rate = KERNELS * max(rms, 1.0)
         else:
+            values = read_values(weight)
+            top = float(np.abs(values).max(initial=0.0))
             steps.append(round_step(max(top, 0.05) / FINE))
             latents.append(values / np.float32(steps[-1]))
-            speed = max(VECTORS[0] * top, VECTORS[1]) / steps[-1]
-        speeds.append(np.full(values.size, haste * speed, np.float32))
-    go_on_from(learner, latents, steps, speeds)
+            rate = max(VECTORS[0] * top, VECTORS[1]) / steps[-1]
+        rates.append(np.full(weight.shape, scale * rate, np.float32))
+    state.group.reset(latents, steps, rates)

@@ -1,4 +1,4 @@
-"""What a network in training is asked: the labels, and the answers of the network that it comes from."""
+"""The loss of a network in training: of the labels, and of the outputs of the network that it comes from."""
 
 from __future__ import annotations
 
@@ -17,98 +17,94 @@ if TYPE_CHECKING:
     from tensorflow import Tensor
 
 
-ANSWERS: Final = 0.5
-"""Part of the loss that is the divergence from the answers; the rest is the labels'."""
+DISTILLATION: Final = 0.5
+"""Part of the loss that is the distance from the original's outputs; the rest is the labels'."""
 
 Target = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What all outputs are trained to.
+class LossTargets:
+    """What the outputs of a network are trained to.
 
-    labels:  of the first output, examples first, or None; answers: one array an output, examples first.
-    kinds:   whether an output is of probabilities; spreads: the variance of its answers, and at last of the labels.
-    part:    of the loss that the answers have, where there are labels.
+    labels:        of the first output, examples first, or None; outputs: of the original, one array each.
+    probabilities: whether an output is of probabilities; variances: of the outputs, and at last of the labels.
+    weight:        part of the loss that the distance from the outputs has, where there are labels.
     """
 
     task: str | None
     labels: Target | None
-    answers: tuple[npt.NDArray[np.float32], ...]
-    kinds: tuple[bool, ...]
-    spreads: tuple[float, ...]
-    part: float = ANSWERS
+    outputs: tuple[npt.NDArray[np.float32], ...]
+    probabilities: tuple[bool, ...]
+    variances: tuple[float, ...]
+    weight: float = DISTILLATION
 
 
-def lesson(answers: tuple[Outputs, ...], truth: Truth | None) -> Lesson:
-    """From the answers of the original for all examples, and what is known to be true."""
+def build_targets(outputs: tuple[Outputs, ...], truth: Truth | None) -> LossTargets:
+    """From the outputs of the original for all examples, and the labels."""
     labels: Target | None = None
     if truth is not None:
         whole = truth.task in ("classes", "yes or no")
         labels = truth.labels.astype(np.int64) if whole else truth.labels.astype(np.float32)
-    spreads = [max(float(output.var()), 1e-30) for output in answers]
-    spreads.append(max(float(labels.var()), 1e-30) if labels is not None else 1.0)
-    return Lesson(
+    variances = [max(float(output.var()), 1e-30) for output in outputs]
+    variances.append(max(float(labels.var()), 1e-30) if labels is not None else 1.0)
+    return LossTargets(
         task=None if truth is None else truth.task,
         labels=labels,
-        answers=tuple(output.astype(np.float32) for output in answers),
-        kinds=tuple(are_probabilities(output) for output in answers),
-        spreads=tuple(spreads),
+        outputs=tuple(output.astype(np.float32) for output in outputs),
+        probabilities=tuple(are_probabilities(output) for output in outputs),
+        variances=tuple(variances),
     )
 
 
-def lesson_loss(
-    tf: ModuleType, given: Lesson, outputs: Sequence[Tensor], answers: Sequence[Tensor], labels: Tensor | None
+def compute_loss(
+    tf: ModuleType, targets: LossTargets, outputs: Sequence[Tensor], wanted: Sequence[Tensor], labels: Tensor | None
 ) -> Tensor:
     """The mean loss of a batch."""
-    outputs = [tf.cast(output if output.shape.rank > 1 else output[:, None], "float32") for output in outputs]
-    apart = [
-        distance(tf, output, answer, kind, spread)
-        for output, answer, kind, spread in zip(outputs, answers, given.kinds, given.spreads, strict=False)
-    ]
-    moved = tf.add_n(apart)
+    outputs, wanted = (
+        [tf.cast(one if one.shape.rank > 1 else one[:, None], "float32") for one in some] for some in (outputs, wanted)
+    )
+    pairs = zip(outputs, wanted, targets.probabilities, targets.variances, strict=False)
+    distance = tf.add_n([distillation_loss(tf, *one) for one in pairs])
     if labels is None:
-        return moved
-    wrong = _wrong(tf, given, outputs[0], labels)
-    return given.part * moved + (1 - given.part) * wrong
+        return distance
+    return targets.weight * distance + (1 - targets.weight) * task_loss(tf, targets, outputs[0], labels)
 
 
-def _wrong(tf: ModuleType, given: Lesson, output: Tensor, labels: Tensor) -> Tensor:
+def task_loss(tf: ModuleType, targets: LossTargets, output: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy in nats, or the squared error over the variance."""
-    if given.task == "values":
-        return tf.reduce_mean(tf.square(output - labels)) / given.spreads[-1]
-    if given.task == "several of many":
-        if not given.kinds[0] and not _between(given):
+    if targets.task == "values":
+        return tf.reduce_mean(tf.square(output - labels)) / targets.variances[-1]
+    if targets.task == "several of many":
+        if not targets.probabilities[0] and not _between(targets):
             return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, output))
         chosen = tf.where(labels > 0, output, 1 - output)
         return -tf.reduce_mean(tf.math.log(tf.maximum(chosen, FLOOR)))
-    scores = scores_of(tf, output, given.kinds[0])
+    scores = as_logits(tf, output, targets.probabilities[0])
     if scores.shape[-1] == 1:
         scores = tf.concat([tf.zeros_like(scores), scores], -1)
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores))
 
 
-def _between(given: Lesson) -> bool:
-    """Whether all answers of the first output are between 0 and 1: units that say yes or no, each for itself."""
-    first = given.answers[0]
+def _between(targets: LossTargets) -> bool:
+    """Whether the first output is between 0 and 1 everywhere: units that say yes or no, each for itself."""
+    first = targets.outputs[0]
     return bool(first.min(initial=0) >= 0 and first.max(initial=0) <= 1)
 
 
 TEMPERATURE: Final = 2.0
-"""Of the answers; warm ones tell more of an input than its class."""
+"""Of the softmax: at a higher one the outputs tell more of an input than its class."""
 
 
-def distance(tf: ModuleType, outputs: Tensor, answers: Tensor, probabilities: bool, spread: float) -> Tensor:
+def distillation_loss(tf: ModuleType, outputs: Tensor, wanted: Tensor, probabilities: bool, variance: float) -> Tensor:
     """T^2 KL at temperature T (Hinton et al. 2015); of values, the squared error over the variance."""
-    if outputs.shape.rank == 1:
-        outputs = outputs[:, None]
     if outputs.shape[-1] == 1 and not probabilities:
-        return tf.reduce_mean(tf.square(outputs - answers)) / spread
-    before, now = (tf.nn.log_softmax(scores_of(tf, one, probabilities) / TEMPERATURE) for one in (answers, outputs))
+        return tf.reduce_mean(tf.square(outputs - wanted)) / variance
+    before, now = (tf.nn.log_softmax(as_logits(tf, one, probabilities) / TEMPERATURE) for one in (wanted, outputs))
     return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(before) * (before - now), axis=-1))
 
 
-def scores_of(tf: ModuleType, given: Tensor, probabilities: bool) -> Tensor:
+def as_logits(tf: ModuleType, given: Tensor, probabilities: bool) -> Tensor:
     """Logarithms of probabilities, or what they are made of; one unit that is a probability becomes no and yes."""
     if not probabilities:
         return given

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tensorflow import Tensor
+
 Float32 = npt.NDArray[np.float32]
 
-BEND: Final = 4.0
-"""c of the rate log2(1 + c |latent|): a level of 1 costs log2(1 + c) bits, and being 0 nothing."""
 SIGN: Final = 1.5
 """Bits of a non-zero level besides those for its place."""
 RANGE: Final = (0.2, 4.0)
@@ -39,3 +42,8 @@ def _bits(levels: Float32) -> Float32:
     share = np.outer(rows, columns) / rows.sum()
     found: Float32 = (SIGN - np.log2(np.minimum(share, 1))).reshape(levels.shape)
     return found
+
+
+def rate_gradient(tf: ModuleType, latents: Tensor, lambda_: Tensor, sharpness: float) -> Tensor:
+    """The slope of lambda log2(1 + c |latent|), c the sharpness: a level of 1 costs log2(1 + c) bits, 0 nothing."""
+    return lambda_ * tf.sign(latents) * (sharpness / np.log(2)) / (1 + sharpness * tf.abs(latents))

@@ -32,7 +32,7 @@ TRIES: Final = 4
 
 
 @dataclass(frozen=True)
-class Tuning:
+class TuningResult:
     """What was found for a network; `tuned` goes to `encoder.encode`."""
 
     request: LearningRequest
@@ -46,7 +46,9 @@ Measure = Callable[[Mapping[str, TunedTensor]], int]
 """Bytes of the file that weights make."""
 
 
-def tune(source: Path, request: LearningRequest, progress: ProgressCallback, measure: Measure | None = None) -> Tuning:
+def tune(
+    source: Path, request: LearningRequest, progress: ProgressCallback, measure: Measure | None = None
+) -> TuningResult:
     """The best weights for `source` that are predicted to stay within the budget of the request.
 
     progress: is called with every point of the search.
@@ -61,7 +63,7 @@ def tune(source: Path, request: LearningRequest, progress: ProgressCallback, mea
     budget = _within_safety(request.budget)
     if request.codebooks:
         shared = _search_codebooks(session, request, progress)
-        return Tuning(request, session, shared, table.by_name(shared.tuned()), opened.notes)
+        return TuningResult(request, session, shared, table.by_name(shared.tuned()), opened.notes)
     run = _Run(opened, session, started, progress, Interruptible())
     if budget.agreement is not None and all(y.shape[-1] == 1 and not are_probabilities(y) for y in session.outputs):
         raise RecipeError("--min-agreement: expected a network that chooses classes, its outputs are values")
@@ -70,7 +72,7 @@ def tune(source: Path, request: LearningRequest, progress: ProgressCallback, mea
     else:
         kernels = budget.reduce(reserve_for_vectors(session))
         found = quantize_vectors(session, _train(run, _round(run, kernels), kernels), budget)
-    return Tuning(request, session, found, table.by_name(found.tuned()), (*opened.notes, *_describe(run, found)))
+    return TuningResult(request, session, found, table.by_name(found.tuned()), (*opened.notes, *_describe(run, found)))
 
 
 def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
@@ -170,7 +172,7 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
     )
 
 
-def measured(tuning: Tuning, coded: Path) -> Evaluation:
+def measure_file(tuning: TuningResult, coded: Path) -> Evaluation:
     """What the finished .wcz loses on the held-out inputs.
 
     Raises: BudgetError where the outputs moved further than the budget allows.

@@ -21,10 +21,10 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
 
     Raises: BudgetError where --max-drop is given and not met; RecipeError for options that exclude each other.
     """
+    from wcodec.calibration.budget import AccuracyBudget
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
-    from wcodec.training.finetune import Lessons, measured
-    from wcodec.training.lambda_control import Budget
+    from wcodec.training.finetune import FinetuneRequest, measure_file
     from wcodec.training.methods.train import train_by
 
     for word in ("max_error", "target_bytes", "target_ratio"):
@@ -34,8 +34,8 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
         if value is not None:
             raise RecipeError(f"--method: expected epochs of training, not {word} with it")
     log = stdio.choose_log(args.quiet)
-    budget = Budget(args.max_drop)
-    request = Lessons(
+    budget = AccuracyBudget(args.max_drop)
+    request = FinetuneRequest(
         args.data, **data_options(args), epochs=args.finetune, budget=budget, state=target, seed=recipe.seed
     )
     found = train_by(source, request, args.method, recipe, log)
@@ -43,5 +43,5 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
         log(note)
     with whole_file(target) as temporary:
         encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=args.threads)
-        log(describe_loss(measured(found.bench, temporary)))
+        log(describe_loss(measure_file(found.bench, temporary)))
     return encoded

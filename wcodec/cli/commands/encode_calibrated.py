@@ -62,7 +62,7 @@ def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, reci
     from wcodec.cli.progress import show_search
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
-    from wcodec.training.tune import measured, tune
+    from wcodec.training.tune import measure_file, tune
 
     if recipe.max_error is not None:
         raise RecipeError("--data: expected a budget of outputs (--max-drop, ...) or of bytes, got --max-error")
@@ -96,7 +96,7 @@ def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, reci
         log(note)
     with whole_file(target) as temporary:
         encoded = encode(source, temporary, plain, tuned=tuning.tuned, threads=args.threads)
-        log(describe_loss(measured(tuning, temporary)))
+        log(describe_loss(measure_file(tuning, temporary)))
     return encoded
 
 

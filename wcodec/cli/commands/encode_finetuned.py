@@ -16,7 +16,7 @@ from wcodec.planning.recipe import Recipe
 
 if TYPE_CHECKING:
     from wcodec.pipeline.encoder import Encoded
-    from wcodec.training.finetune import Finetuned
+    from wcodec.training.finetune import FinetuneResult
 
 
 def encode_finetuned(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
@@ -24,19 +24,19 @@ def encode_finetuned(args: argparse.Namespace, source: Path, target: Path, recip
 
     Raises: BudgetError where there is none; RecipeError for options that exclude each other.
     """
-    from wcodec.training.finetune import Lessons, train
-    from wcodec.training.lambda_control import Budget
+    from wcodec.calibration.budget import AccuracyBudget
+    from wcodec.training.finetune import FinetuneRequest, train
 
     _check_options(args, recipe)
     most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
     drop = DROP if args.max_drop is None and most is None else args.max_drop
     weights = None if most is None else _weight_bytes(source, most, plain)
     log = stdio.choose_log(args.quiet)
-    request = Lessons(
+    request = FinetuneRequest(
         args.data,
         **data_options(args),
         epochs=args.finetune,
-        budget=Budget(drop, weights),
+        budget=AccuracyBudget(drop, bytes=weights),
         state=target.with_name(f".{target.name}.training"),
         resume=bool(args.resume),
         seed=recipe.seed,
@@ -71,23 +71,23 @@ def _check_options(args: argparse.Namespace, recipe: Recipe) -> None:
 
 
 def _encode_best(
-    args: argparse.Namespace, source: Path, target: Path, recipe: Recipe, found: Finetuned, most: int | None
+    args: argparse.Namespace, source: Path, target: Path, recipe: Recipe, found: FinetuneResult, most: int | None
 ) -> Encoded:
     """Encode the first of the networks whose finished file is within the budget."""
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
-    from wcodec.training.finetune import choices, measured
+    from wcodec.training.finetune import measure_file, weights_to_code
 
     sizes = []
     with whole_file(target) as temporary:
-        for tuned in choices(found):
+        for tuned in weights_to_code(found):
             encoded = encode(source, temporary, recipe, tuned=tuned, threads=args.threads)
             sizes.append(encoded.file_bytes)
             if most is None or encoded.file_bytes <= most:
                 break
         else:
             raise BudgetError(f"{target.name}: expected at most {most:,} bytes, got {min(sizes):,} at best")
-        stdio.choose_log(args.quiet)(describe_loss(measured(found, temporary)))
+        stdio.choose_log(args.quiet)(describe_loss(measure_file(found, temporary)))
     return encoded
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
 from wcodec.model import SignWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
-from wcodec.training.methods.parametrization import Way, learned, survivors
+from wcodec.training.methods.parametrization import Parametrization, nonzero_mask
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,29 +28,29 @@ FARTHEST: Final = 3.0
 
 
 @dataclass(frozen=True)
-class Signs:
+class BinaryWeights:
     """A kernel of two values an output (the last axis; of depthwise kernels with one output an input, the inputs)."""
 
     latent: Adam
     mask: Variable
     axis: int
     limit: float
-    together: bool = False
+    per_tensor_rate: bool = False
 
-    def shown(self, tf: ModuleType) -> Tensor:
+    def value(self, tf: ModuleType) -> Tensor:
         others = [i for i in range(len(self.latent.values.shape)) if i != self.axis]
         kept = tf.maximum(tf.reduce_sum(self.mask, others, keepdims=True), 1.0)
         scale = tf.reduce_sum(tf.abs(self.latent.values) * self.mask, others, keepdims=True) / kept
         return tf.where(self.latent.values >= 0, scale, -scale) * self.mask
 
-    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+    def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
         outwards = (self.latent.values * -gradient > 0) & (abs(self.latent.values) >= self.limit)
         return tf.where(outwards, 0.0, gradient * self.mask)
 
-    def tick(self, done: float) -> None:
+    def update(self, done: float) -> None:
         pass
 
-    def settled(self) -> TunedTensor:
+    def export(self) -> TunedTensor:
         values = np.where(self.latent.values.numpy() >= 0, 1, -1) * np.abs(self.latent.values.numpy())
         turned = np.moveaxis(values * self.mask.numpy(), self.axis, 0).astype(np.float32)
         turned[(turned == 0) & np.moveaxis(self.mask.numpy() > 0, self.axis, 0)] = np.finfo(np.float32).tiny
@@ -60,8 +60,8 @@ class Signs:
         return SignWeights(np.ascontiguousarray(np.moveaxis(signed, 0, self.axis)))
 
 
-def signs(values: Float32) -> Way:
+def start_binary(values: Float32) -> Parametrization:
     """Begin from these values."""
     axis = values.ndim - 1 if values.shape[-1] > 1 or values.ndim < 3 else values.ndim - 2
     mean = float(np.abs(values).mean()) if values.size else 0.0
-    return Signs(learned(values), survivors(values), axis, FARTHEST * mean)
+    return BinaryWeights(Adam.start(values), nonzero_mask(values), axis, FARTHEST * mean)

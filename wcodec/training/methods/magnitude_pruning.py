@@ -14,7 +14,7 @@ import numpy as np
 from wcodec.codec.pruning import prune_weights
 from wcodec.model import FloatWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
-from wcodec.training.methods.parametrization import Way, fixed, learned
+from wcodec.training.methods.parametrization import Parametrization, constant
 from wcodec.training.methods.sparsity_schedules import Schedule
 
 if TYPE_CHECKING:
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pruned:
+class MagnitudePruning:
     """A kernel under a mask. forget: what is pruned is gone."""
 
     latent: Adam
     mask: Variable
     schedule: Schedule
     forget: bool
-    together: bool = False
+    per_tensor_rate: bool = False
 
-    def shown(self, tf: ModuleType) -> Tensor:
+    def value(self, tf: ModuleType) -> Tensor:
         return self.latent.values * self.mask
 
-    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+    def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
         return gradient * self.mask
 
-    def tick(self, done: float) -> None:
+    def update(self, done: float) -> None:
         values = self.latent.values.numpy()
         kept = prune_weights(values, self.schedule(done))
         self.mask.assign((kept != 0).astype(np.float32))
         if self.forget:
             self.latent.values.assign(kept)
 
-    def settled(self) -> TunedTensor:
-        self.tick(1.0)
+    def export(self) -> TunedTensor:
+        self.update(1.0)
         return FloatWeights(self.latent.values.numpy() * self.mask.numpy())
 
 
-def pruned(values: Float32, schedule: Schedule, *, forget: bool) -> Way:
+def start_pruning(values: Float32, schedule: Schedule, *, forget: bool) -> Parametrization:
     """Begin from these values."""
-    return Pruned(learned(values), fixed(np.ones_like(values)), schedule, forget)
+    return MagnitudePruning(Adam.start(values), constant(np.ones_like(values)), schedule, forget)

@@ -14,7 +14,7 @@ import numpy as np
 from wcodec.container.dtypes import round_mantissa
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.model import FloatWeights, TableWeights, TunedTensor
-from wcodec.training.flat_adam import Adam, Float32, restart
+from wcodec.training.flat_adam import Adam, Float32
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tensorflow import Tensor, Variable
 
 
-class Way(Protocol):
-    """One weight's. `shown` and `pull` are for graphs; `tick` and `settled` are not.
+class Parametrization(Protocol):
+    """One weight's. `value` and `latent_gradient` are for graphs; `update` and `export` are not.
 
     together: whether one rate of learning serves the whole tensor (gradients keep their proportions), or one a value.
     """
@@ -33,62 +33,54 @@ class Way(Protocol):
         """What is learned, with its moments."""
 
     @property
-    def together(self) -> bool:
+    def per_tensor_rate(self) -> bool:
         """See above."""
 
-    def shown(self, tf: ModuleType) -> Tensor:
+    def value(self, tf: ModuleType) -> Tensor:
         """The values that the network gets."""
 
-    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+    def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
         """From the gradient for these values to the one for the latents."""
 
-    def tick(self, done: float) -> None:
+    def update(self, done: float) -> None:
         """Told now and then how much of the training is over, 0 to 1."""
 
-    def settled(self) -> TunedTensor:
+    def export(self) -> TunedTensor:
         """What is coded."""
 
 
 @dataclass(frozen=True)
-class Plain:
+class FloatParametrization:
     """A weight as it is: biases and gains. It is coded with eight bits of mantissa."""
 
     latent: Adam
-    together: bool = False
+    per_tensor_rate: bool = False
 
-    def shown(self, tf: ModuleType) -> Tensor:
+    def value(self, tf: ModuleType) -> Tensor:
         return self.latent.values
 
-    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+    def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
         return gradient
 
-    def tick(self, done: float) -> None:
+    def update(self, done: float) -> None:
         pass
 
-    def settled(self) -> TunedTensor:
+    def export(self) -> TunedTensor:
         values = round_mantissa(self.latent.values.numpy())
         # What has two dimensions (biases of a GRU) would be rounded again, as kernels are.
         return TableWeights(values) if values.ndim > 1 else FloatWeights(values)
 
 
-def plain(values: Float32) -> Way:
+def start_float(values: Float32) -> Parametrization:
     """Begin from these values."""
-    return Plain(learned(values))
+    return FloatParametrization(Adam.start(values))
 
 
-def learned(values: Float32) -> Adam:
-    """Latents that begin from these values."""
-    tf = tensorflow()
-    made = Adam(*(tf.Variable(tf.zeros(values.shape)) for _ in range(3)))
-    restart(made, values)
-    return made
-
-
-def fixed(values: Float32) -> Variable:
+def constant(values: Float32) -> Variable:
     """What a graph reads and training does not move."""
     return tensorflow().Variable(np.asarray(values, np.float32), trainable=False)
 
 
-def survivors(values: Float32) -> Variable:
+def nonzero_mask(values: Float32) -> Variable:
     """1.0 where a weight is not 0.0: what an earlier training pruned stays pruned."""
-    return fixed((values != 0).astype(np.float32))
+    return constant((values != 0).astype(np.float32))

@@ -11,15 +11,15 @@ from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError
 from wcodec.model import TunedTensor
 from wcodec.planning.recipe import Options
-from wcodec.training.epoch import School
+from wcodec.training.epoch import TrainingData
 from wcodec.training.flat_adam import Float32
-from wcodec.training.methods.binary import signs
-from wcodec.training.methods.magnitude_pruning import pruned
-from wcodec.training.methods.parametrization import Way
-from wcodec.training.methods.sparsity_schedules import by_rounds, gradual
-from wcodec.training.methods.trained_codebooks import points, shared
-from wcodec.training.methods.trainer import Course, run
-from wcodec.training.methods.uniform_qat import integers
+from wcodec.training.methods.binary import start_binary
+from wcodec.training.methods.magnitude_pruning import start_pruning
+from wcodec.training.methods.parametrization import Parametrization
+from wcodec.training.methods.sparsity_schedules import gradual_schedule, schedule_by_rounds
+from wcodec.training.methods.trained_codebooks import start_points, start_sharing
+from wcodec.training.methods.trainer import MethodRun, run_method
+from wcodec.training.methods.uniform_qat import start_uniform
 
 if TYPE_CHECKING:
     from keras import Model
@@ -57,28 +57,28 @@ class Amounts:
         return (self.clusters or 1 << self.bits) - 1
 
 
-def _gradual(shape: str, amounts: Amounts) -> Callable[[Float32], Way]:
+def _gradual(shape: str, amounts: Amounts) -> Callable[[Float32], Parametrization]:
     if amounts.pruning.rule != "sparsity":
         raise RecipeError("--method gradual: expected --sparsity, got --threshold")
-    schedule = gradual(amounts.pruning, INITIAL, "linear" if shape == "linear" else "cubic")
-    return partial(pruned, schedule=schedule, forget=False)
+    schedule = gradual_schedule(amounts.pruning, INITIAL, "linear" if shape == "linear" else "cubic")
+    return partial(start_pruning, schedule=schedule, forget=False)
 
 
-def _quantized(bits: int) -> Callable[[Float32], Way]:
+def _quantized(bits: int) -> Callable[[Float32], Parametrization]:
     if bits < 2:
         raise RecipeError(f"--method quantized: expected 2 bits or more, got {bits}")
-    return partial(integers, bits=bits)
+    return partial(start_uniform, bits=bits)
 
 
-METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Way]]]] = {
-    "magnitude": lambda a: partial(pruned, schedule=by_rounds(a.pruning), forget=True),
+METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Parametrization]]]] = {
+    "magnitude": lambda a: partial(start_pruning, schedule=schedule_by_rounds(a.pruning), forget=True),
     "gradual": lambda a: _gradual("cubic", a),
     "gradual-linear": lambda a: _gradual("linear", a),
-    "sharing": lambda a: partial(shared, clusters=a.values, moved="sum"),
-    "sharing-mean": lambda a: partial(shared, clusters=a.values, moved="mean"),
+    "sharing": lambda a: partial(start_sharing, clusters=a.values, moved="sum"),
+    "sharing-mean": lambda a: partial(start_sharing, clusters=a.values, moved="mean"),
     "quantized": lambda a: _quantized(a.bits),
-    "points": lambda a: partial(points, clusters=a.values),
-    "binary": lambda a: signs,
+    "points": lambda a: partial(start_points, clusters=a.values),
+    "binary": lambda a: start_binary,
 }
 PRUNING: Final = ("magnitude", "gradual", "gradual-linear")
 
@@ -95,9 +95,9 @@ def parse_methods(text: str) -> tuple[str, ...]:
     return names
 
 
-def trained_by(
+def train_by_methods(
     model: Model,
-    school: School,
+    training: TrainingData,
     methods: Sequence[str],
     epochs: int,
     amounts: Mapping[int, Amounts],
@@ -124,7 +124,7 @@ def trained_by(
             def tell(epoch: int, loss: float, name: str = name, first: int = first) -> None:
                 progress(name, first + epoch, loss)
 
-            found = run(model, school, Course(begin, last - first, number), tell)
+            found = run_method(model, training, MethodRun(begin, last - first, number), tell)
     finally:
         model.set_weights(before)
     return found

@@ -28,7 +28,9 @@ def sparsity_at(step: float, begin: float, length: float, initial: float, final:
     return float(final + (initial - final) * (1.0 - over) ** power)
 
 
-def gradual(asked: Prune, initial: float, shape: Literal["cubic", "linear"], pruning: float = PRUNING) -> Schedule:
+def gradual_schedule(
+    asked: Prune, initial: float, shape: Literal["cubic", "linear"], pruning: float = PRUNING
+) -> Schedule:
     """To the sparsity that was asked for, from `initial`, in the first `pruning` part of the training."""
     power = {"cubic": 3, "linear": 1}[shape]
     return lambda done: replace(
@@ -36,7 +38,7 @@ def gradual(asked: Prune, initial: float, shape: Literal["cubic", "linear"], pru
     )
 
 
-def by_rounds(asked: Prune, rounds: int = ROUNDS, pruning: float = ROUNDED) -> Schedule:
+def schedule_by_rounds(asked: Prune, rounds: int = ROUNDS, pruning: float = ROUNDED) -> Schedule:
     """Prune, retrain, and again a little more (Han, Pool, Tran and Dally 2015): in `rounds` equal rises."""
 
     def schedule(done: float) -> Prune:

@@ -14,19 +14,28 @@ from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.planning.allocation import options_of
 from wcodec.planning.recipe import Recipe
-from wcodec.training.finetune import FEWEST, Finetuned, Lessons, apart, examined, schooled
-from wcodec.training.methods.registry import Amounts, parse_methods, trained_by
+from wcodec.training.finetune import (
+    FEWEST,
+    FinetuneRequest,
+    FinetuneResult,
+    prepare_training,
+    prepare_validation,
+    split_examples,
+)
+from wcodec.training.methods.registry import Amounts, parse_methods, train_by_methods
 
 
 @dataclass(frozen=True)
-class Trained:
+class MethodResult:
     """A network on the bench, and by tensor name what to code in place of the file's own values."""
 
-    bench: Finetuned
+    bench: FinetuneResult
     tuned: Mapping[str, TunedTensor]
 
 
-def train_by(source: Path, asked: Lessons, methods: str, recipe: Recipe, told: Callable[[str], None]) -> Trained:
+def train_by(
+    source: Path, asked: FinetuneRequest, methods: str, recipe: Recipe, told: Callable[[str], None]
+) -> MethodResult:
     """Train by the methods, one after another ("gradual,sharing"). Nothing is searched: they do as they are told.
 
     recipe: how far they go with each tensor; what is lossless by it is not trained.
@@ -43,15 +52,15 @@ def train_by(source: Path, asked: Lessons, methods: str, recipe: Recipe, told: C
     with open_model(source) as file:
         places = tensor_names(model, file)
         options = {tensor.name: options_of(tensor, recipe) for tensor in file.tensors}
-    learning, held_out = apart(examples)
-    exam, school = examined(model, held_out), schooled(model, learning, asked.seed)
+    learning, held_out = split_examples(examples)
+    validation, training = prepare_validation(model, held_out), prepare_training(model, learning, asked.seed)
 
     def tell(name: str, epoch: int, loss: float) -> None:
         told(f"epoch {epoch} of {asked.epochs}, {name}: loss in training {loss:.4f}")
 
     said_of = {index: options[place[0]] for index, place in places.items()}
     amounts = {index: Amounts.of(one) for index, one in said_of.items() if not one.lossless}
-    found = trained_by(model, school, names, asked.epochs, amounts, tell)
+    found = train_by_methods(model, training, names, asked.epochs, amounts, tell)
     said = (*examples.notes, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on")
     tuned = {name: one for index, one in found.items() for name in places.get(index, ())}
-    return Trained(Finetuned(asked, model, held_out, exam, (), True, places, said), tuned)
+    return MethodResult(FinetuneResult(asked, model, held_out, validation, (), True, places, said), tuned)

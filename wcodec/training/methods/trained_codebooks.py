@@ -16,7 +16,7 @@ from wcodec.codec.quantizers.kmeans import assign, cluster
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.model import TableWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
-from wcodec.training.methods.parametrization import Way, fixed, learned, survivors
+from wcodec.training.methods.parametrization import Parametrization, constant, nonzero_mask
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedWeights:
     """A kernel whose members keep their centroid. members: int32, of each weight; counts: float32, of each centroid."""
 
     latent: Adam
@@ -33,31 +33,31 @@ class Shared:
     members: Variable
     counts: Float32
     moved: Literal["sum", "mean"]
-    together: bool = True
+    per_tensor_rate: bool = True
 
-    def shown(self, tf: ModuleType) -> Tensor:
+    def value(self, tf: ModuleType) -> Tensor:
         return tf.gather(self.latent.values, self.members) * self.mask
 
-    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+    def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
         sums = _summed(tf, gradient * self.mask, self.members, len(self.counts))
         return sums if self.moved == "sum" else sums / self.counts
 
-    def tick(self, done: float) -> None:
+    def update(self, done: float) -> None:
         pass
 
-    def settled(self) -> TunedTensor:
+    def export(self) -> TunedTensor:
         values = _half(self.latent.values.numpy())
         return TableWeights(values[self.members.numpy()] * self.mask.numpy())
 
 
 @dataclass(frozen=True)
-class Points:
+class TrainedPoints:
     """A kernel whose weights take the nearest of the points."""
 
     latent: Adam
     mask: Variable
     weights: Variable
-    together: bool = True
+    per_tensor_rate: bool = True
 
     def _nearest(self, tf: ModuleType) -> Tensor:
         """int32: of each weight."""
@@ -67,34 +67,34 @@ class Points:
         places = tf.searchsorted(middles, tf.reshape(self.weights, [-1]), side="right")
         return tf.reshape(tf.gather(order, places), self.weights.shape)
 
-    def shown(self, tf: ModuleType) -> Tensor:
+    def value(self, tf: ModuleType) -> Tensor:
         return tf.gather(self.latent.values, self._nearest(tf)) * self.mask
 
-    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+    def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
         return _summed(tf, gradient * self.mask, self._nearest(tf), self.latent.values.shape[0])
 
-    def tick(self, done: float) -> None:
+    def update(self, done: float) -> None:
         pass
 
-    def settled(self) -> TunedTensor:
+    def export(self) -> TunedTensor:
         values = _half(self.latent.values.numpy())
         return TableWeights(values[self._nearest(tensorflow()).numpy()] * self.mask.numpy())
 
 
-def shared(values: Float32, clusters: int, moved: Literal["sum", "mean"]) -> Way:
+def start_sharing(values: Float32, clusters: int, moved: Literal["sum", "mean"]) -> Parametrization:
     """Clusters of these values, by k-means from a linear start."""
     codebook = cluster(values, clusters)
     members = assign(values, codebook) + np.int32(codebook.negatives)
     counts = np.maximum(np.bincount(members.reshape(-1), minlength=len(codebook.values)), 1).astype(np.float32)
     places = tensorflow().Variable(members, trainable=False)
-    return Shared(learned(codebook.values), survivors(values), places, counts, moved)
+    return SharedWeights(Adam.start(codebook.values), nonzero_mask(values), places, counts, moved)
 
 
-def points(values: Float32, clusters: int) -> Way:
+def start_points(values: Float32, clusters: int) -> Parametrization:
     """Points where k-means has its centroids."""
     codebook = cluster(values, clusters)
     centroids = np.delete(codebook.values, codebook.negatives) if len(codebook.values) > 1 else codebook.values
-    return Points(learned(centroids), survivors(values), fixed(values))
+    return TrainedPoints(Adam.start(centroids), nonzero_mask(values), constant(values))
 
 
 def _summed(tf: ModuleType, gradient: Tensor, members: Tensor, clusters: int) -> Tensor:

@@ -15,7 +15,7 @@ from wcodec.codec.quantizers.affine import compute_row_steps
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.model import StepWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
-from wcodec.training.methods.parametrization import Way, fixed, learned, survivors
+from wcodec.training.methods.parametrization import Parametrization, constant, nonzero_mask
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Integers:
+class UniformIntegers:
     """A kernel of integers from -(2^(bits - 1) - 1) to 2^(bits - 1) - 1; the step follows the largest latent."""
 
     latent: Adam
     mask: Variable
     step: Variable
     bits: int
-    together: bool = False
+    per_tensor_rate: bool = False
 
-    def shown(self, tf: ModuleType) -> Tensor:
+    def value(self, tf: ModuleType) -> Tensor:
         most = float((1 << self.bits - 1) - 1)
         return tf.clip_by_value(tf.round(self.latent.values / self.step), -most, most) * self.step * self.mask
 
-    def pull(self, tf: ModuleType, gradient: Tensor) -> Tensor:
+    def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
         return gradient * self.mask
 
-    def tick(self, done: float) -> None:
+    def update(self, done: float) -> None:
         self.step.assign(_step_of(self.latent.values.numpy(), self.bits))
 
-    def settled(self) -> TunedTensor:
-        self.tick(1.0)
-        return StepWeights(self.shown(tensorflow()).numpy(), float(self.step.numpy()))
+    def export(self) -> TunedTensor:
+        self.update(1.0)
+        return StepWeights(self.value(tensorflow()).numpy(), float(self.step.numpy()))
 
 
-def integers(values: Float32, bits: int) -> Way:
+def start_uniform(values: Float32, bits: int) -> Parametrization:
     """Begin from these values."""
-    return Integers(learned(values), survivors(values), fixed(_step_of(values, bits)), bits)
+    return UniformIntegers(Adam.start(values), nonzero_mask(values), constant(_step_of(values, bits)), bits)
 
 
 def _step_of(values: Float32, bits: int) -> Float32:

@@ -1,0 +1,190 @@
+"""Weights that are integers times a step of their tensor, which is learned too, with a price on every level.
+
+Levels are the rounded latents. The gradient for a weight, times the step, is that of its latent; times the level, and
+summed over the tensor, that of the logarithm of the step. The rate of the levels adds its own slope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from wcodec.container.dtypes import round_step
+from wcodec.evaluation.keras_backend import tensorflow
+from wcodec.training.engine import flat_gradients
+from wcodec.training.flat_adam import Adam, Float32, Moments, flatten, size_of, unflatten, unflatten_tensor
+from wcodec.training.rate_model import rate_gradient, rate_weights
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from keras import Variable as Weight
+    from tensorflow import Tensor, Variable
+
+
+MEAN: Final = 100.0
+"""Steps that the mean of the latents is taken over, about (Polyak and Juditsky 1992)."""
+
+
+@dataclass(frozen=True)
+class UniformConfig:
+    """How levels and steps are learned.
+
+    sharpness:     c of the rate log2(1 + c |latent|): how fast the price of a level falls towards zero.
+    rates:         the learning rates of latents, in steps, and of the logarithms of steps.
+    beta2:         the decay of their second moments.
+    rounded_steps: whether weights are multiples of the steps as a file has them, from the beginning.
+    """
+
+    sharpness: float
+    rates: tuple[float, float]
+    beta2: tuple[float, float]
+    rounded_steps: bool
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that is learned, as plain arrays; see `UniformGroup`."""
+
+    latents: Moments
+    steps: Moments
+    average: Float32
+    factors: Float32
+
+
+@dataclass(frozen=True)
+class UniformGroup:
+    """float32 latents, flat, in the order of `weights`, and the logarithm of one step for each weight.
+
+    are_kernels:  which of the weights have two or more dimensions.
+    rate_weights: of each latent, factors on its rate; step_factor: on the learning rate of the steps.
+    centers:      of each latent, the level that costs nothing: 0 in kernels, the median in vectors.
+    average:      the mean of the last latents; factors: on the learning rate of each latent. None: without.
+    """
+
+    weights: tuple[Weight, ...]
+    are_kernels: tuple[bool, ...]
+    config: UniformConfig
+    latents: Adam
+    log_steps: Adam
+    rate_weights: Variable
+    step_factor: Variable
+    centers: Variable | None = None
+    average: Variable | None = None
+    factors: Variable | None = None
+
+    def values(self, tf: ModuleType) -> list[Tensor]:
+        return [level * step for level, step in zip(self._levels(tf), self._steps(tf), strict=True)]
+
+    def _levels(self, tf: ModuleType) -> list[Tensor]:
+        return unflatten_tensor(tf, tf.round(self.latents.values), self.weights)
+
+    def _steps(self, tf: ModuleType) -> list[Tensor]:
+        steps = tf.exp(self.log_steps.values)
+        if self.config.rounded_steps:  # as `round_step` does
+            bits = tf.bitcast(steps, tf.int32)
+            steps = tf.bitcast(tf.bitwise.bitwise_and(bits + 0x8000, -0x10000), tf.float32)
+        found: list[Tensor] = tf.unstack(steps, len(self.weights))
+        return found
+
+    def apply(self, tf: ModuleType, gradients: Sequence[Tensor | None], lambda_: Tensor, factor: Tensor) -> None:
+        config, latents = self.config, self.latents.values
+        flat = flat_gradients(tf, gradients, self.weights)
+        scaled = [gradient * step for gradient, step in zip(flat, self._steps(tf), strict=True)]
+        by_step = [
+            tf.reduce_sum(gradient * tf.reshape(level, [-1]))
+            for gradient, level in zip(scaled, self._levels(tf), strict=True)
+        ]
+        away = latents if self.centers is None else latents - self.centers
+        rate = rate_gradient(tf, away, lambda_ * self.rate_weights, config.sharpness)
+        if any(gradient is None for gradient in gradients):
+            # What no output depends on keeps its levels: nothing would tell when it has lost its meaning.
+            used = zip(gradients, self.weights, strict=True)
+            rate *= tf.concat([tf.fill([size_of(weight)], float(one is not None)) for one, weight in used], 0)
+        self.latents.step(tf, tf.concat(scaled, 0) + rate, factor * config.rates[0], config.beta2[0], self.factors)
+        if self.average is not None:
+            self.average.assign_add((latents - self.average) / tf.minimum(self.latents.count, MEAN))
+        step_rate = factor * config.rates[1] * self.step_factor
+        self.log_steps.step(tf, tf.stack(by_step), step_rate, config.beta2[1])
+
+    def reset(self, latents: Sequence[Float32], steps: Sequence[float], factors: Sequence[Float32] = ()) -> None:
+        """Begin from latents and steps, one a weight."""
+        self.latents.reset(flatten(latents))
+        self.log_steps.reset(np.log(np.array(steps, np.float32)))
+        self.step_factor.assign(1.0)
+        if self.factors is not None:
+            self.factors.assign(flatten(factors))
+        self.update()
+
+    def update(self, done: float = 0.0) -> None:
+        """Compute rate weights and centers from where the levels are now."""
+        latents = unflatten(self.latents.values.numpy(), self.weights)
+        found = iter(rate_weights([one for one, kernel in zip(latents, self.are_kernels, strict=True) if kernel]))
+        weights = [
+            next(found) if kernel else np.ones_like(one) for one, kernel in zip(latents, self.are_kernels, strict=True)
+        ]
+        self.rate_weights.assign(flatten(weights))
+        if self.centers is not None:
+            medians = [
+                0.0 if kernel or not one.size else float(np.rint(np.median(one)))
+                for one, kernel in zip(latents, self.are_kernels, strict=True)
+            ]
+            self.centers.assign(flatten([np.full_like(a, m) for a, m in zip(latents, medians, strict=True)]))
+
+    def fix_steps(self) -> None:
+        """Round the steps as a file has them, and train them no more. Latents stay, so that the weights follow."""
+        self.log_steps.values.assign(np.log(self.steps()))
+        self.step_factor.assign(0.0)
+
+    def steps(self) -> list[float]:
+        """As a file has them."""
+        return [round_step(float(step)) for step in np.exp(self.log_steps.values.numpy())]
+
+    def latent_values(self, *, averaged: bool = False) -> list[Float32]:
+        """Latents in the shapes of the weights.
+
+        averaged: the mean of the last ones, which is what they would come to if learning slowed down.
+        """
+        mean = self.average if averaged and float(self.latents.count.numpy()) else None
+        return unflatten((self.latents.values if mean is None else mean).numpy(), self.weights)
+
+    def snapshot(self) -> Snapshot:
+        """All that is learned. Inverse: `restore`."""
+        average, factors = (
+            np.zeros(0, np.float32) if one is None else np.array(one.numpy(), np.float32)
+            for one in (self.average, self.factors)
+        )
+        return Snapshot(self.latents.snapshot(), self.log_steps.snapshot(), average, factors)
+
+    def restore(self, was: Snapshot) -> None:
+        """Go on from there. Inverse: `snapshot`."""
+        self.latents.restore(was.latents)
+        self.log_steps.restore(was.steps)
+        for variable, value in ((self.average, was.average), (self.factors, was.factors)):
+            if variable is not None:
+                variable.assign(value)
+
+
+def build_uniform_group(
+    weights: Sequence[Weight], are_kernels: Sequence[bool], config: UniformConfig, *, refined: bool
+) -> UniformGroup:
+    """All of it zero, to be `reset`. refined: with centers, average and factors."""
+    tf, size = tensorflow(), sum(map(size_of, weights))
+    latents, log_steps = (Adam.start(np.zeros(count, np.float32)) for count in (size, len(weights)))
+    centers, average, factors = (tf.Variable(tf.zeros(size)) if refined else None for _ in range(3))
+    ones = tf.Variable(tf.ones(size))
+    return UniformGroup(
+        tuple(weights),
+        tuple(are_kernels),
+        config,
+        latents,
+        log_steps,
+        ones,
+        tf.Variable(1.0),
+        centers,
+        average,
+        factors,
+    )
