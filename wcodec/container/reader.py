@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -29,11 +31,22 @@ def is_container(path: Path) -> bool:
 
     Raises: ContainerError where it cannot be opened.
     """
+    with open_file(path) as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """The file at `path`, to be read.
+
+    Raises: ContainerError where it cannot be opened.
+    """
     try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
+        file = path.open("rb")
     except OSError as error:
         raise ContainerError(f"{path}: {error.strerror or error}") from error
+    with file:
+        yield file
 
 
 def parse(file: BinaryIO) -> Container:

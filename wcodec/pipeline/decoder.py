@@ -12,10 +12,9 @@ from typing import BinaryIO
 from wcodec.codec.delta import DIFFERENCE
 from wcodec.codec.parallel import Map, map_tensors
 from wcodec.codec.tensor_decoder import decode_tensor
-from wcodec.container.reader import parse
+from wcodec.container.reader import open_file, parse
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
-from wcodec.errors import ContainerError
 from wcodec.files import whole_file
 from wcodec.model import AnyArray, Progress, TensorSpec
 from wcodec.modelfiles import write_model
@@ -41,7 +40,9 @@ class OpenContainer:
 
         Raises: KeyError where there is no such tensor; ContainerError where it is damaged.
         """
-        return self.values(self.names().index(name)) if name in self.names() else _no_such(name)
+        if name not in self.names():
+            raise KeyError(name)
+        return self.values(self.names().index(name))
 
     def values(self, number: int, chunk_map: Map = map) -> AnyArray:
         """The values of tensor `number`, shaped, checked against its digest."""
@@ -59,11 +60,7 @@ def open_container(source: Path, base: Path | None = None) -> Iterator[OpenConta
     base: the file that it was coded against, where it was; without it, only what does not need it can be decoded.
     Raises: ContainerError and its kinds; RecipeError where the base is another file.
     """
-    try:
-        file = source.open("rb")
-    except OSError as error:
-        raise ContainerError(f"{source}: {error.strerror or error}") from error
-    with file:
+    with open_file(source) as file:
         container = parse(file)
         yield OpenContainer(file, container, base_for(base, container.base) if base else None)
 
@@ -138,7 +135,3 @@ def _writer(file: BinaryIO) -> Sink:
 
 def _nowhere(at: int, part: memoryview | bytes) -> None:
     """Writes nothing."""
-
-
-def _no_such(name: str) -> AnyArray:
-    raise KeyError(name)

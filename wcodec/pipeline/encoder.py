@@ -94,17 +94,18 @@ def encode(
                 plans = plan_model(model, surveys, recipe, size)
                 return write_container(Encoding(model, looks, plans, tuned, threads, progress, earlier), temporary)
 
-            goal = target_of(recipe, model.source_bytes)
-            if goal is None:
+            wanted = target_of(recipe, model.source_bytes)
+            if wanted is None:
                 return attempt(size)
-            last: list[tuple[float, Encoded]] = []
+            last: dict[float, Encoded] = {}
 
             def measure(size: float) -> float:
-                last[:] = [(size, attempt(size))]
-                return last[0][1].error if recipe.max_error else last[0][1].file_bytes
+                last.clear()  # the temporary file holds the last encoding only
+                last[size] = attempt(size)
+                return last[size].error if recipe.max_error else last[size].file_bytes
 
-            best = find_step(measure, size, goal)
-            return last[0][1] if last[0][0] == best else attempt(best)
+            best = find_step(measure, size, wanted)
+            return last.get(best) or attempt(best)
 
 
 def write_container(job: Encoding, target: Path) -> Encoded:

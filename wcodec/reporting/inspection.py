@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from wcodec.container.reader import is_container, parse, read_section
+from wcodec.container.reader import is_container, open_file, parse, read_section
 from wcodec.container.records import HEADER_BYTES, Container, Record
 from wcodec.container.wire import READER_VERSION, REST
 from wcodec.errors import ContainerError
@@ -110,11 +110,7 @@ def _merge(index: Path, parts: Sequence[Inspection]) -> Inspection:
 
 
 def _inspect_container(source: Path) -> Inspection:
-    try:
-        file = source.open("rb")
-    except OSError as error:
-        raise ContainerError(f"{source}: {error.strerror or error}") from error
-    with file:
+    with open_file(source) as file:
         container = parse(file)
         shown = [number for number, tensor in enumerate(container.tensors) if tensor.name != REST]
         tensors = tuple(_tensor_numbers(file, container, number) for number in shown)
