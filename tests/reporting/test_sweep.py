@@ -132,7 +132,7 @@ def test_a_container_is_no_model_to_sweep(coded: Path, wcodec: Run) -> None:
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, samples: Path) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
-    line = [*command(), "sweep", str(samples / "lenet5.keras"), "--best", "--points", "50"]
+    line = [*command(), "sweep", str(samples / "tutorial_cnn.h5"), "--best", "--points", "50"]
     environment = os.environ | {"TMPDIR": str(folder)}
     with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as running:
         deadline = time.monotonic() + HANG

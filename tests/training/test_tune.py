@@ -64,7 +64,7 @@ DATA = ["--limit", "200", "--tune", "0"]
 
 @pytest.mark.parametrize("size", [["--target-size", "7000"], ["--target-ratio", "14.4"]], ids=["bytes", "ratio"])
 def test_the_best_answers_for_a_size(wcodec: Run, samples: Path, tmp_path: Path, size: list[str]) -> None:
-    data = ["--data", f"{samples / 'mnist.npz'}:train", *DATA]
+    data = ["--data", f"{samples / 'mnist.npz'}:train", "--limit", "60", "--tune", "0"]
     done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "m.wcz", *data, *size)
     assert done.returncode == 0, done.stderr
     assert 6000 < (tmp_path / "m.wcz").stat().st_size <= 7013
