@@ -95,3 +95,10 @@ def test_a_container_is_told_from_a_model_file(tmp_path: Path) -> None:
     packed = coded(tmp_path, "npz", {"a": weights(1, 3)})
     assert is_container(packed)
     assert not is_container(packed.with_suffix(""))
+
+
+def test_a_file_whose_vectors_alone_are_rounded_is_not_lossless(tmp_path: Path) -> None:
+    packed = coded(tmp_path, "npz", {"norm/gamma": weights(1, 300)})
+    numbers = inspect(packed)
+    assert not numbers.relative_error
+    assert not numbers.is_lossless

@@ -57,7 +57,8 @@ def format_summary(inspection: Inspection, output: str, dropped: Sequence[str], 
 def _compare_sizes(inspection: Inspection) -> str:
     before, after = inspection.source_bytes, inspection.file_bytes
     ratios = f"{format_ratio(before, after)} of the file, {format_ratio(inspection.tensor_bytes, after)} of its tensors"
-    lost = "lossless" if not inspection.relative_error else f"relative error {inspection.relative_error:.2e}"
+    rounded = f"relative error {inspection.relative_error:.2e}" if inspection.relative_error else "vectors rounded"
+    lost = "lossless" if inspection.is_lossless else rounded
     return f"{format_size(before)} -> {format_size(after)} ({ratios}), {lost}"
 
 

@@ -60,6 +60,11 @@ class Inspection:
     format_version: int | None = READER_VERSION
     dropped: tuple[str, ...] = field(default=())
 
+    @property
+    def is_lossless(self) -> bool:
+        """Whether every value of every tensor comes back."""
+        return not self.relative_error and not any(tensor.error for tensor in self.tensors)
+
     def to_json(self) -> dict[str, object]:
         """The keys of `inspect --json`."""
         return {
