@@ -43,6 +43,18 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, words: list[str],
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("kind", ["hdf5", "keras"])
+def test_a_disk_that_is_full_at_any_place_of_an_hdf5_file_is_one_line(kind: str, wcodec: Run, tmp_path: Path) -> None:
+    arrays = {f"layer_{number}/kernel": weights(number, 64, 64) for number in range(20)}
+    source = WRITERS[kind](tmp_path / f"m.{kind}", arrays)
+    assert wcodec("encode", source, "-o", tmp_path / "m.wcz").returncode == 0
+    before = set(tmp_path.iterdir())
+    for size in (1, 1024, 40_000, 200_000, 325_000):
+        done = wcodec("decode", tmp_path / "m.wcz", "-o", tmp_path / "back", preexec_fn=at_most(size))
+        assert (done.returncode, done.stderr) == (1, f"wcodec: {tmp_path / 'back'}: File too large\n")
+        assert set(tmp_path.iterdir()) == before
+
+
 def test_a_tensor_is_read_by_its_own_bytes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = {name: weights(number, 300, 700) for number, name in enumerate("abcd")}
     source = write_safetensors(tmp_path / "m.safetensors", arrays)

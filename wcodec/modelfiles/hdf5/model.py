@@ -36,7 +36,8 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iter
     Raises: CorruptError, TruncatedError.
     """
     tree = skeleton.parse(packed[1:], [facts.name for facts in tensors], [facts.dtype for facts in tensors])
-    hdf5_write.write(path, tree, tensors, values)
+    with path.open("w+b") as file:
+        hdf5_write.write(file, tree, tensors, values)
 
 
 def _is_weights_only(tree: Group) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import IO
 
 import h5py
@@ -20,18 +19,80 @@ from wcodec.modelfiles.hdf5.types import hdf5_type, memory_type
 ATTRIBUTE_BYTES = 64_000
 """Larger attributes need the object headers of HDF5 1.8."""
 
+SMALL = 1 << 20
+"""Bytes of the largest write that can be HDF5's own, which it may read again."""
+
 Objects = list[bytes]
 """Path of each group and dataset, in preorder: what links point to."""
 
 
-def write(target: Path | IO[bytes], tree: Group, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
+class SteadyFile:
+    """A file for HDF5, which crashes where a write fails: the first error is kept, and what follows stays in memory.
+
+    `check` raises that error; after it, little more is written.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._number, self._at = file.fileno(), 0
+        self._error: OSError | None = None
+        self._later: dict[int, bytes] = {}
+
+    def check(self) -> None:
+        """Raises: OSError where the disk refused something."""
+        if self._error:
+            raise self._error
+
+    def seek(self, at: int, whence: int = os.SEEK_SET) -> int:
+        """As of any file; HDF5 asks for the end once."""
+        self._at = at if whence == os.SEEK_SET else os.fstat(self._number).st_size + at
+        return self._at
+
+    def tell(self) -> int:
+        """Where `seek` went."""
+        return self._at
+
+    def readinto(self, out: bytearray | memoryview) -> int:
+        """Fills `out`; with zeros where nothing is."""
+        view = memoryview(out).cast("B")
+        found = self._later.get(self._at) or os.pread(self._number, len(view), self._at)
+        view[:] = found[: len(view)].ljust(len(view), b"\0")
+        return len(view)
+
+    def write(self, data: bytes | memoryview) -> int:
+        """All of `data`."""
+        left, at = memoryview(data).cast("B"), self._at
+        try:
+            while left and not self._error:
+                count = os.pwrite(self._number, left, at)
+                left, at = left[count:], at + count
+        except OSError as error:
+            self._error = error
+        if self._error and len(data) <= SMALL:
+            self._later[self._at] = bytes(data)
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        """Cuts the file, or makes it longer."""
+        try:
+            if not self._error:
+                os.ftruncate(self._number, size)
+        except OSError as error:
+            self._error = error
+        return size
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def write(target: IO[bytes], tree: Group, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     """Writes a new file at `target`, holding one tensor at a time; datasets become contiguous.
 
     Raises: CorruptError when tree, tensors and values contradict each other; OSError when the disk refuses.
     """
-    facts = iter(tensors)
+    facts, steady = iter(tensors), SteadyFile(target)
 
     def take() -> AnyArray:
+        steady.check()
         expected = next(facts)
         tensor = next(values, None)
         if tensor is None or tensor.shape != expected.shape:
@@ -40,22 +101,22 @@ def write(target: Path | IO[bytes], tree: Group, tensors: Sequence[TensorSpec], 
         return tensor
 
     try:
-        with _created(target, tree) as file:
+        with _created(steady, tree) as file:
             root = h5g.open(file.id, b"/")
             _attributes(root, tree.attributes)
             _children(root, tree, b"/", take, [b"/"])
+        steady.check()
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise CorruptError(f"skeleton: HDF5 cannot hold it: {error}") from error
 
 
-def _created(target: Path | IO[bytes], tree: Group) -> h5py.File:
+def _created(target: SteadyFile, tree: Group) -> h5py.File:
     """A new file; not by `h5py.File(target, "w")`, which stamps a root of ordered links with the time."""
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_libver_bounds(h5f.LIBVER_V18 if _has_large(tree) else h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
-    if not isinstance(target, Path):
-        access.set_fileobj_driver(h5fd.fileobj_driver, target)
-    name = os.fsencode(target) if isinstance(target, Path) else b"weights"
-    return h5py.File(h5f.create(name, h5f.ACC_TRUNC, fcpl=_ordered(h5p.create(h5p.FILE_CREATE), tree), fapl=access))
+    access.set_fileobj_driver(h5fd.fileobj_driver, target)
+    creation = _ordered(h5p.create(h5p.FILE_CREATE), tree)
+    return h5py.File(h5f.create(b"weights", h5f.ACC_TRUNC, fcpl=creation, fapl=access))
 
 
 def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[], AnyArray], objects: Objects) -> None:
