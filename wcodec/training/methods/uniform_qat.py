@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wcodec.codec.quantizers.affine import compute_row_steps
+from wcodec.container.dtypes import round_step
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.model import StepWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
@@ -54,5 +55,5 @@ def start_uniform(values: Float32, bits: int) -> Parametrization:
 
 
 def _step_of(values: Float32, bits: int) -> Float32:
-    step: Float32 = compute_row_steps(values.reshape(1, -1), "symmetric", bits)[0]
-    return np.asarray(step)
+    """The step by which the largest value is the largest integer, with the eight mantissa bits of a file."""
+    return np.asarray(round_step(float(compute_row_steps(values.reshape(1, -1), "symmetric", bits)[0])), np.float32)
