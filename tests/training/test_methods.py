@@ -70,7 +70,11 @@ def trained(
     asked = FinetuneRequest(
         **({"data": str(data), "epochs": epochs, "budget": AccuracyBudget(), "state": source} | more)
     )
-    recipe = Recipe(Options(prune=amounts.prune, bits=amounts.bits, clusters=amounts.clusters), rules, exclude=exclude)
+    recipe = Recipe(
+        Options(prune=amounts.prune, bits=None if amounts.clusters else amounts.bits, clusters=amounts.clusters),
+        rules,
+        exclude=exclude,
+    )
     return train_by(source, asked, methods, recipe, lambda _: None)
 
 
@@ -153,7 +157,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
     files: tuple[Path, Path], tmp_path: Path, method: str
 ) -> None:
     pruning = method in {"magnitude", "gradual", "gradual-linear"}
-    found = trained(files, method, Amounts(MOST if pruning else None, bits=2 if method == "points" else 3))
+    found = trained(files, method, Amounts(MOST if pruning else None, 3, 5 if method == "points" else None))
     lost = found.bench.validation.accuracy - accuracy(found)
     at_once = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.model.get_weights()) if w.ndim > 1}
     lost_at_once = found.bench.validation.accuracy - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
@@ -164,7 +168,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
         elif method == "binary":
             assert max(len(np.unique(np.abs(column))) for column in kernel.T) == 1
         else:
-            assert len(np.unique(kernel)) <= (4 if method == "points" else 8)
+            assert len(np.unique(kernel)) <= (5 if method == "points" else 8)
     words = {"step": 1e-3, "sparsity": 0.6} if pruning else {}
     encode(files[0], tmp_path / "x.wcz", parse_recipe(words), tuned=found.tuned)
     with open_container(tmp_path / "x.wcz") as opened:
@@ -177,7 +181,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
 
 
 def test_training_makes_up_for_what_pruning_and_sharing_lost(files: tuple[Path, Path]) -> None:
-    for methods, amounts in (("gradual", Amounts(Prune("sparsity", 0.8))), ("sharing", Amounts(bits=1))):
+    for methods, amounts in (("gradual", Amounts(Prune("sparsity", 0.8))), ("sharing", Amounts(clusters=3))):
         begun = [trained(files, methods, amounts, epochs=epochs) for epochs in (1, 5)]
         assert accuracy(begun[1]) > accuracy(begun[0])
 
