@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from wcodec.errors import ModelFileError
+from wcodec.errors import ModelFileError, WcodecError
 
 
 def short(name: str) -> str:
@@ -40,6 +40,37 @@ def whole_file(target: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def unchanged(*paths: Path | None) -> Iterator[None]:
+    """A block that reads these files, in which nobody may write or replace them.
+
+    Raises: WcodecError at the end of the block, in place of what else went wrong in it, where a file is another one.
+    """
+    read = [path for path in paths if path]
+    before = [_identity(path) for path in read]
+
+    def changed() -> Path | None:
+        return next((path for path, was in zip(read, before, strict=True) if _identity(path) != was), None)
+
+    try:
+        yield
+    except Exception as error:
+        if path := changed():
+            raise WcodecError(f"{path}: changed while it was encoded; nothing was written") from error
+        raise
+    if path := changed():
+        raise WcodecError(f"{path}: changed while it was encoded; nothing was written")
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Device, inode, size in bytes and time of the last write of a file; None where there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 MAX_BYTES = 1024

@@ -14,7 +14,7 @@ from wcodec.codec.plan import ExactPlan, Plan, UniformPlan
 from wcodec.codec.statistics import TensorScan, is_weight, scan_tensors
 from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_tensor
 from wcodec.container.writer import Writer
-from wcodec.files import whole_file
+from wcodec.files import unchanged, whole_file
 from wcodec.model import Model, Progress, TunedTensor
 from wcodec.modelfiles.shards import opened
 from wcodec.pipeline.base_file import BaseFile, difference, open_base
@@ -78,34 +78,33 @@ def encode(
     size:  multiplies the steps that the recipe leaves open; a recipe with a budget searches it from here.
     beside: the ONNX model that says which values lie in `source`, a file of its external data.
     base:  an earlier version of the file, which decoding will need.
-    Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written.
+    Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written; WcodecError where a file
+    changes meanwhile.
     """
-    earlier = open_base(base) if base else None
-    if recipe.is_whole and not tuned:
-        with whole_file(target) as temporary:
+    with whole_file(target) as temporary, unchanged(source, beside, base):
+        earlier = open_base(base) if base else None
+        if recipe.is_whole and not tuned:
             made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)
             return Encoded(made, 0.0, ())
-    with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
-        looks = scan_tensors(model.tensors, threads)
-        surveys = [found.statistics for found in looks]
-        with whole_file(target) as temporary:
+        with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
+            looks = scan_tensors(model.tensors, threads)
+            surveys = [found.statistics for found in looks]
 
             def attempt(size: float) -> Encoded:
                 plans = plan_model(model, surveys, recipe, size)
                 return write_container(Encoding(model, looks, plans, tuned, threads, progress, earlier), temporary)
 
-            wanted = target_of(recipe, model.source_bytes)
-            if wanted is None:
+            goal = target_of(recipe, model.source_bytes)
+            if goal is None:
                 return attempt(size)
-            last: dict[float, Encoded] = {}
+            last: list[tuple[float, Encoded]] = []
 
             def measure(size: float) -> float:
-                last.clear()  # the temporary file holds the last encoding only
-                last[size] = attempt(size)
-                return last[size].error if recipe.max_error else last[size].file_bytes
+                last[:] = [(size, attempt(size))]
+                return last[0][1].error if recipe.max_error else last[0][1].file_bytes
 
-            best = find_step(measure, size, wanted)
-            return last.get(best) or attempt(best)
+            best = find_step(measure, size, goal)
+            return last[0][1] if last[0][0] == best else attempt(best)
 
 
 def write_container(job: Encoding, target: Path) -> Encoded:

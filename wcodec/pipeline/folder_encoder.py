@@ -17,7 +17,7 @@ from wcodec.container.reader import parse
 from wcodec.container.wire import READER_VERSION
 from wcodec.container.writer import Writer
 from wcodec.errors import ModelFileError, WcodecError
-from wcodec.files import sha256_of, whole_file
+from wcodec.files import sha256_of, unchanged, whole_file
 from wcodec.model import Progress, Tensor
 from wcodec.modelfiles import open_model, shards
 from wcodec.modelfiles.shards import File, Folder, Shard, folder_of
@@ -65,11 +65,12 @@ def encode_folder(
     Raises: ModelFileError, RecipeError, BudgetError, OSError. Parts that are finished stay, for the next attempt.
     """
     target.mkdir(exist_ok=True)
-    jobs = _jobs(folder, target, recipe, base, 1 if executor else threads)
-    for job in jobs:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-    results = [(job, _submitted(executor, job)) for job in jobs]
-    done = [_result(job, future) for job, future in results]
+    with unchanged(*(folder.root / file.name for file in folder.files)):
+        jobs = _jobs(folder, target, recipe, base, 1 if executor else threads)
+        for job in jobs:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        results = [(job, _submitted(executor, job)) for job in jobs]
+        done = [_result(job, future) for job, future in results]
     made = []
     for file, job, one in zip(folder.files, jobs, done, strict=True):
         job.target.replace(target / f"{file.name}{SUFFIX}")

@@ -25,7 +25,7 @@ from wcodec.codec.plan import Effort
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
 from wcodec.container.wire import REST, put_varint
 from wcodec.container.writer import EncodedSections, Writer
-from wcodec.errors import ModelFileError
+from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import sha256_of
 from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, Progress, TensorSpec
 from wcodec.modelfiles.extent_finder import find_extents
@@ -68,7 +68,7 @@ def encode_lossless(
     beside: the ONNX model that says which values lie in `source`.
     base: an earlier version, which decoding will need.
 
-    Raises: ModelFileError where the source cannot be read.
+    Raises: ModelFileError where the source cannot be read; WcodecError where its SHA-256 is another at the end.
     """
     layout = layout_of(source, beside) if beside else find_extents(source)
     with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as pool:
@@ -78,6 +78,8 @@ def encode_lossless(
         if layout.extents and length > layout.length + layout.length // 1000 + OVERHEAD:
             plain = replace(job, layout=replace(layout, extents=()))
             length = plain.write(target, digest.result)
+    if sha256_of(source) != digest.result():
+        raise WcodecError(f"{source}: changed while it was encoded; nothing was written")
     return length
 
 

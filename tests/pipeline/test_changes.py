@@ -1,0 +1,92 @@
+"""A file that changes while it is encoded is no output and one line, however it changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attack.small_models import weights, write_safetensors
+
+from wcodec.errors import WcodecError
+from wcodec.model import TensorSpec
+from wcodec.modelfiles.shards import folder_of
+from wcodec.pipeline.encoder import encode
+from wcodec.pipeline.folder_encoder import encode_folder
+from wcodec.planning.recipe import Options, Recipe
+
+
+def write_in_place(path: Path) -> None:
+    """Other bytes of the same number."""
+    with path.open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write(b"changed!")
+    os.utime(path, ns=(1, 1))
+
+
+def write_in_secret(path: Path) -> None:
+    """The same, with the time of the file as it was."""
+    facts = path.stat()
+    write_in_place(path)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def replace_atomically(path: Path) -> None:
+    """Another file by that name, of the same bytes and time."""
+    other, facts = path.with_name("other"), path.stat()
+    other.write_bytes(path.read_bytes())
+    os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    other.replace(path)
+
+
+CHANGES: list[tuple[str, Callable[[Path], object], bool]] = [
+    (which, change, lossless)
+    for which in ("m", "base")
+    for change in (write_in_place, replace_atomically, Path.unlink)
+    for lossless in (True, False)
+]
+
+
+@pytest.mark.parametrize(("which", "change", "lossless"), [*CHANGES, ("m", write_in_secret, True)])
+def test_a_file_that_changes_is_told_and_nothing_is_written(
+    which: str, change: Callable[[Path], object], lossless: bool, tmp_path: Path
+) -> None:
+    arrays = {name: weights(number, 60, 70) for number, name in enumerate("abcd")}
+    paths = {name: write_safetensors(tmp_path / f"{name}.safetensors", arrays) for name in ("m", "base")}
+    done: list[TensorSpec] = []
+
+    def progress(facts: TensorSpec) -> None:
+        if not done:
+            change(paths[which])
+        done.append(facts)
+
+    target, recipe = tmp_path / "m.wcz", Recipe(options=Options(lossless=lossless))
+    with pytest.raises(WcodecError, match=f"{which}.safetensors: changed while") as caught:
+        encode(paths["m"], target, recipe, base=paths["base"], threads=1, progress=progress)
+    assert type(caught.value) is WcodecError
+    assert not [path for path in tmp_path.iterdir() if ".wcz" in path.name]
+
+
+def test_a_file_of_a_folder_that_changes_after_its_part_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "model"
+    source.mkdir()
+    paths = [write_safetensors(source / f"{name}.safetensors", {name: weights(1, 20, 30)}) for name in "ab"]
+    folder = folder_of(source)
+    assert folder
+    from wcodec.pipeline import folder_encoder
+
+    run = folder_encoder.run
+
+    def run_and_change(job: folder_encoder.EncodeJob) -> folder_encoder.EncodeResult:
+        result = run(job)
+        if job.source.name == "b.safetensors":
+            write_in_place(paths[0])
+        return result
+
+    monkeypatch.setattr(folder_encoder, "run", run_and_change)
+    with pytest.raises(WcodecError, match=r"a\.safetensors: changed while"):
+        encode_folder(folder, tmp_path / "out", Recipe())
+    assert not (tmp_path / "out" / "index.wcz").exists()
