@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,9 @@ collect_ignore_glob = [f"*/test_extra_{extra}.py" for extra in EXTRAS if find_sp
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_threads, "1")  # a worker is a thread: more of them wait for each other where cores are few
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # commands inherit what a shell ignores
 
 THOROUGH = os.environ.get("THOROUGH") == "1"
 """Whether the long forms of the tests run (`make test-thorough`)."""

@@ -59,7 +59,7 @@ def test_a_budget_of_answers_and_one_of_weights_are_not_asked_together(
     assert refused.returncode == 2
 
 
-DATA = ["--limit", "200", "--tune", "0"]
+DATA = ["--limit", "100", "--tune", "0"]
 
 
 @pytest.mark.parametrize("size", [["--target-size", "7000"], ["--target-ratio", "14.4"]], ids=["bytes", "ratio"])
