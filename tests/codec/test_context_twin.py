@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twins import context as twin
 
 from wcodec.codec.entropy import context
-from wcodec.codec.entropy.context_design import OFFSET, ContextParams, encode_levels, pack
+from wcodec.codec.entropy.context_params import OFFSET, ContextParams, encode_levels, pack
 
 RNG = np.random.default_rng(11)
 

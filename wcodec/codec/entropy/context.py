@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from wcodec.codec.entropy.context_design import (
+from wcodec.codec.entropy.context_params import (
     Levels,
     Shape,
     coding_shape,
@@ -36,40 +36,30 @@ def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
         return b""
     shape = coding_shape(cast(Shape, levels.shape))
     levels = np.ascontiguousarray(levels).reshape(shape)
-    design = choose_params(levels, states, effort)
-    return pack(design, shape) + encode_levels(levels, design, states)[0]
+    params = choose_params(levels, states, effort)
+    return pack(params, shape) + encode_levels(levels, params, states)[0]
 
 
 def decode(payload: bytes, shape: Shape, states: int = 0) -> Levels:
     """The levels of a payload. Raises: ContainerError. Inverse: `encode`."""
-    return _decode(payload, shape, states)[0]
-
-
-def parts(payload: bytes, shape: Shape, states: int = 0) -> dict[str, int]:
-    """Bytes by what they serve: "tables" for weights and coefficients, "levels" for the rest."""
-    tables = min(len(payload), _decode(payload, shape, states)[1])
-    return {"tables": tables, "levels": len(payload) - tables}
-
-
-def _decode(payload: bytes, shape: Shape, states: int) -> tuple[Levels, int]:
     levels = np.zeros(shape, np.int32)
     if not payload:
-        return levels, 0
+        return levels
     if not levels.size:
         raise CorruptError(f"context levels: expected no bytes for shape {shape}, got {len(payload)}")
     inner = coding_shape(shape)
-    design, at = parse(payload, inner)
-    fault, head = kernel.decode(
+    params, at = parse(payload, inner)
+    fault, _ = kernel.decode(
         np.frombuffer(payload, np.uint8)[at:],
-        kernel_params(design, states),
+        kernel_params(params, states),
         initial_states(),
-        scale_weights(design, inner[2]),
-        0 if design.weights is None else len(design.weights),
-        design.side,
+        scale_weights(params, inner[2]),
+        0 if params.weights is None else len(params.weights),
+        params.side,
         levels.reshape(inner),
     )
     if fault & 1:
         raise TruncatedError(f"context levels: ended early; needed {levels.size} levels from {len(payload)} bytes")
     if fault:
         raise CorruptError(f"context levels: expected {levels.size} levels in {len(payload)} bytes, got other contents")
-    return levels, at + max(0, head - 8)
+    return levels

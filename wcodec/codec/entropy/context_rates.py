@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.entropy.context_design import ContextParams, ContextTrace, Levels, encode_levels
+from wcodec.codec.entropy.context_params import ContextParams, ContextTrace, Levels, encode_levels
 from wcodec.kernels.context import coder as kernel
 
 Floats = npt.NDArray[np.float32]
@@ -32,16 +32,17 @@ class RateTables:
     slopes: Floats
 
 
-def measure_rates(levels: Levels, states: int, design: ContextParams, rate: float) -> RateTables:
-    """Codes int32[rows, channels, taps], taps <= 64, as `design` says, and prices what the coder learnt at `rate`."""
+def measure_rates(levels: Levels, states: int, params: ContextParams, rate: float) -> RateTables:
+    """Codes int32[rows, channels, taps], taps <= 64, as `params` says, and prices what the coder learnt at `rate`."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)
     learnt = np.empty(kernel.STATE_COUNT, np.uint32)
-    encode_levels(levels, design, states, ContextTrace(contexts, predictions, learnt=learnt))
+    encode_levels(levels, params, states, ContextTrace(contexts, predictions, learnt=learnt))
     ones = (learnt >> np.uint32(10)) / 4194304.0
     bits = np.stack((-np.log2(1 - ones), -np.log2(ones)), 1)
-    size = np.concatenate((bits[1024:11264].reshape(640, 16, 2), bits[14048:20192].reshape(384, 16, 2)))
+    dense, sparse = bits[kernel.SIZE_AT : kernel.SIGN_AT], bits[kernel.SPARSE_SIZE_AT : kernel.SPARSE_SIGN_AT]
+    size = np.concatenate((dense.reshape(640, 16, 2), sparse.reshape(384, 16, 2)))
     sizes = np.zeros((1024, 32))
     run_up = np.cumsum(size[:, :13, 1], axis=1)
     sizes[:, 1] = size[:, 0, 0]
@@ -50,23 +51,23 @@ def measure_rates(levels: Levels, states: int, design: ContextParams, rate: floa
     q = np.arange(64)
     slopes = np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0)
     return RateTables(
-        design.sparse,
+        params.sparse,
         contexts.reshape(-1, 2),
-        predictions.reshape(-1) if design.predictor else predictions.reshape(-1)[:0],
+        predictions.reshape(-1) if params.predictor else predictions.reshape(-1)[:0],
         _rounded(bits, rate),
         _rounded(sizes, rate),
         _rounded(slopes, rate),
     )
 
 
-def rebase(found: RateTables, levels: Levels, states: int, design: ContextParams) -> RateTables:
+def rebase(found: RateTables, levels: Levels, states: int, params: ContextParams) -> RateTables:
     """The prices that were found, for the contexts of other levels int32[rows, channels, taps]."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)
-    encode_levels(levels, design, states, ContextTrace(contexts, predictions, quiet=True))
+    encode_levels(levels, params, states, ContextTrace(contexts, predictions, quiet=True))
     seen = predictions.reshape(-1)
-    return replace(found, contexts=contexts.reshape(-1, 2), predictions=seen if design.predictor else seen[:0])
+    return replace(found, contexts=contexts.reshape(-1, 2), predictions=seen if params.predictor else seen[:0])
 
 
 def _rounded(bits: npt.NDArray[np.float64], rate: float) -> Floats:

@@ -1,4 +1,4 @@
-"""How the context coder's encoder finds a good design: fits, then true costs of the candidates on the very levels."""
+"""How the context coder's encoder finds good parameters: it fits candidates, then measures their cost on the levels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from wcodec.codec.entropy.context_design import (
+from wcodec.codec.entropy.context_fit import FEATURES, fit_lags, fit_weights
+from wcodec.codec.entropy.context_params import (
     LAGS,
     MOST_OFFSET,
     OFFSET,
@@ -18,7 +19,6 @@ from wcodec.codec.entropy.context_design import (
     encode_levels,
     scale,
 )
-from wcodec.codec.entropy.context_fit import FEATURES, fit_lags, fit_weights
 from wcodec.kernels.trellis import search as trellis
 
 Effort = Literal["fast", "normal", "best"]
@@ -42,7 +42,7 @@ def start_code(mean: float) -> int:
 
 
 def choose_params(levels: Levels, states: int, effort: Effort) -> ContextParams:
-    """The design that codes int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
+    """The parameters that code int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
     if effort == "fast":
         return _plain(levels)[0]
     part = levels if effort == "best" else _first(levels, TRIAL_WEIGHTS)
@@ -70,7 +70,7 @@ def _cheapest(trials: list[ContextParams], part: Levels, states: int, share: flo
     if len(trials) == 1:
         return trials[0]
     costs = [
-        len(encode_levels(part, design, states)[0]) - estimate_side_bytes(design) * (1 - share) for design in trials
+        len(encode_levels(part, params, states)[0]) - estimate_side_bytes(params) * (1 - share) for params in trials
     ]
     return trials[int(np.argmin(costs))]
 
@@ -84,7 +84,7 @@ def _plain(levels: Levels) -> list[ContextParams]:
 
 
 def _candidates(levels: Levels, part: Levels, states: int) -> list[ContextParams]:
-    """The designs worth fitting: dense and sparse, predicted or not."""
+    """The candidates worth fitting: dense and sparse, predicted or not."""
     _, channels, taps = levels.shape
     candidates = _plain(levels)
     largest = max(int(levels.max()), -int(levels.min()))
@@ -97,19 +97,19 @@ def _candidates(levels: Levels, part: Levels, states: int) -> list[ContextParams
     return candidates
 
 
-def estimate_side_bytes(design: ContextParams) -> float:
+def estimate_side_bytes(params: ContextParams) -> float:
     """Roughly what weights and coefficients take."""
-    return 0.75 * (design.side.size + (0 if design.weights is None else np.count_nonzero(design.weights)))
+    return 0.75 * (params.side.size + (0 if params.weights is None else np.count_nonzero(params.weights)))
 
 
-def add_lags(levels: Levels, states: int, designs: list[ContextParams]) -> list[ContextParams]:
-    """The designs with a linear prediction from neighbours, where one explains enough to be tried."""
+def add_lags(levels: Levels, states: int, candidates: list[ContextParams]) -> list[ContextParams]:
+    """The candidates with a linear prediction from neighbours, where one explains enough to be tried."""
     rows = max(3, FIT_SAMPLES // levels.shape[1])
     values = _reconstruct(levels[:rows], states)[:, :, 0].astype(np.float32)
     up, back, side, share = fit_lags(np.clip(values, -32767, 32767), 1)
     if not up or -0.5 * levels.size * np.log2(max(1e-6, 1 - share)) < 100 + 16 * len(up):
         return []
-    return [replace(design, predictor=LAGS, up=up, back=back, side=side) for design in designs]
+    return [replace(params, predictor=LAGS, up=up, back=back, side=side) for params in candidates]
 
 
 def _reconstruct(levels: Levels, states: int) -> Levels:
@@ -120,24 +120,24 @@ def _reconstruct(levels: Levels, states: int) -> Levels:
     return values
 
 
-def fit_candidates(levels: Levels, size: int, states: int, design: ContextParams) -> list[ContextParams]:
-    """`design` with weights fitted to `levels`, the first rows of `size` weights: none for few weights or zeros."""
+def fit_candidates(levels: Levels, size: int, states: int, params: ContextParams) -> list[ContextParams]:
+    """`params` with weights fitted to `levels`, the first rows of `size` weights: none for few weights or zeros."""
     rows, channels, taps = levels.shape
     if size < FIT_LEAST:
         return []
     every = max(1, levels.size // FIT_SAMPLES)
     samples = np.zeros((-(-rows // every) * channels * taps, FEATURES + 2), np.int32)  # rows of zeros give none
-    preset = PRESETS[design.sparse, taps > 1]
+    preset = PRESETS[params.sparse, taps > 1]
     if taps == 1 and size >= LAGS_LEAST and channels > 8:
-        design = replace(design, near=find_near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], design.sparse))
+        params = replace(params, near=find_near_lags(levels[: max(3, FIT_SAMPLES // channels), :, 0], params.sparse))
     watch = ContextTrace(samples=samples, every=every, quiet=True)
-    encode_levels(levels, replace(design, weights=np.array([preset], np.int32)), states, watch)
+    encode_levels(levels, replace(params, weights=np.array([preset], np.int32)), states, watch)
     if not samples.any():
         return []
-    designs = [replace(design, weights=fit_weights(samples, taps, 1, preset))]
+    candidates = [replace(params, weights=fit_weights(samples, taps, 1, preset))]
     if 1 < taps <= 25 and size >= SETS_LEAST:
-        designs.append(replace(design, weights=fit_weights(samples, taps, taps, preset)))
-    return designs
+        candidates.append(replace(params, weights=fit_weights(samples, taps, taps, preset)))
+    return candidates
 
 
 def find_near_lags(levels: Levels, sparse: bool) -> tuple[int, int]:

@@ -68,14 +68,13 @@ class NumericParams:
     shared: bool = False
     grid: int = 0
 
-    def facts(self) -> npt.NDArray[np.int64]:
-        """The design as the kernel reads it."""
-        flags = self.predicted | self.sparse << 1 | self.shared << 2
+    def for_kernel(self) -> kernel.Params:
+        """The same as the kernel takes it."""
         kind, view = self.kind, self.view
-        offset = self.offset - (self.offset >> 63 << 64)
-        return np.array(
-            [kind.exponent_bits, kind.mantissa_bits, self.middle, offset, view.rows, view.channels, view.taps,
-             view.outermost, flags, self.grid, 0], np.int64,
+        return kernel.Params(
+            exponent_bits=kind.exponent_bits, mantissa_bits=kind.mantissa_bits, middle=self.middle, offset=self.offset,
+            rows=view.rows, channels=view.channels, taps=view.taps, outermost=view.outermost,
+            predicted=self.predicted, sparse=self.sparse, shared=self.shared, grid=self.grid,
         )  # fmt: skip
 
 
@@ -84,10 +83,10 @@ def encode(words: Words, kind: Kind, shape: tuple[int, ...], limit: int = 0) -> 
 
     None where the coded part would exceed `limit` bytes (0: those of the words).
     """
-    design, zeros, coefs = _choose_params(words, kind, shape)
-    head = bytearray(_pack(design))
+    params, zeros, coefs = _choose_params(words, kind, shape)
+    head = bytearray(_pack(params))
     coded, raw = np.empty(limit or words.nbytes, np.uint8), np.empty(words.nbytes + 8, np.uint8)
-    used, bits = kernel.encode(words, design.facts(), coefs, zeros, coded, raw)
+    used, bits = kernel.encode(words, params.for_kernel(), coefs, zeros, coded, raw)
     if used < 0:
         return None
     put_varint(head, used)
@@ -99,13 +98,13 @@ def decode(payload: memoryview, words: Words) -> None:
 
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
-    design, at = _parse(payload, len(words), words.itemsize)
+    params, at = _parse(payload, len(words), words.itemsize)
     used, at = take_varint(payload, at)
     take_bytes(payload, at, used, "numbers")
     rest = np.frombuffer(payload, np.uint8)[at:]
-    taps = design.view.taps
-    coefs = np.zeros((2 if taps == 1 else taps, taps), np.int16) if design.predicted else NO_COEFS
-    fault, bits = kernel.decode(rest[:used], rest[used:], design.facts(), coefs, words)
+    taps = params.view.taps
+    coefs = np.zeros((2 if taps == 1 else taps, taps), np.int16) if params.predicted else NO_COEFS
+    fault, bits = kernel.decode(rest[:used], rest[used:], params.for_kernel(), coefs, words)
     if fault:
         problem = "ended early" if fault == 1 else "expected numbers as the coder writes them, got others"
         raise (TruncatedError if fault == 1 else CorruptError)(f"numbers: {problem}")
@@ -121,22 +120,22 @@ def item_bytes_of(payload: memoryview, item_bytes: int) -> int:
     return size if item_bytes == 2 * size else item_bytes
 
 
-def _pack(design: NumericParams) -> bytearray:
+def _pack(params: NumericParams) -> bytearray:
     """Inverse: `_parse`."""
-    view = design.view
-    flags = OUTERMOST * view.outermost | PREDICTED * design.predicted | SPARSE * design.sparse | SHARED * design.shared
-    out = bytearray((design.kind.id, flags | GRID * (design.grid > 0)))
-    for value in (view.rows, view.channels, view.taps, design.middle):
+    view = params.view
+    flags = OUTERMOST * view.outermost | PREDICTED * params.predicted | SPARSE * params.sparse | SHARED * params.shared
+    out = bytearray((params.kind.id, flags | GRID * (params.grid > 0)))
+    for value in (view.rows, view.channels, view.taps, params.middle):
         put_varint(out, value)
-    if design.kind.id == INTEGER:
-        put_varint(out, design.offset)
-    if design.grid:
-        out += design.grid.to_bytes(4, "little")
+    if params.kind.id == INTEGER:
+        put_varint(out, params.offset)
+    if params.grid:
+        out += params.grid.to_bytes(4, "little")
     return out
 
 
 def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[NumericParams, int]:
-    """The design and the position behind it."""
+    """The parameters and the position behind it."""
     number, flags = take_bytes(payload, 0, 2, "numbers")[0]
     if number > INTEGER or flags >> 5:
         raise UnsupportedError(f"numbers: expected kind 0 to 6 and flags below 32, got {number} and {flags}")
@@ -149,46 +148,46 @@ def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[NumericPar
     grid = 0
     if flags & GRID:
         grid, at = int.from_bytes(payload[at : at + 4], "little"), at + 4
-    design = NumericParams(
+    params = NumericParams(
         kind, View(rows, channels, taps, bool(flags & OUTERMOST)), middle, offset[0] if offset else 0,
         bool(flags & PREDICTED), bool(flags & SPARSE), bool(flags & SHARED), grid,
     )  # fmt: skip
     if kind.item_bytes != item_bytes or prod((rows, channels, taps)) != count or taps > MOST_TAPS:
         raise CorruptError(f"numbers: expected {count} of {item_bytes} bytes, got {fields[:3]} of kind {number}")
-    broken = middle >= kind.exponents or design.offset >> 8 * item_bytes or (design.sparse and taps > 1)
-    if broken or bool(flags & GRID) != (grid > 0) or (number == INTEGER and (design.shared or grid)):
-        raise CorruptError(f"numbers: expected a design that its kind allows, got {payload[: min(at, 24)].hex()}")
-    return design, at
+    broken = middle >= kind.exponents or params.offset >> 8 * item_bytes or (params.sparse and taps > 1)
+    if broken or bool(flags & GRID) != (grid > 0) or (number == INTEGER and (params.shared or grid)):
+        raise CorruptError(f"numbers: expected parameters that its kind allows, got {payload[: min(at, 24)].hex()}")
+    return params, at
 
 
 def _choose_params(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[NumericParams, Bytes, Coefs]:
-    """A design, the zeros that the mantissas of each row share, and the predictor's coefficients."""
-    design = NumericParams(kind, kernel_view(shape) or matrix_view(shape), 0, 0 if kind.signed else _median(words))
-    counts, zeros = _count_zeros(words, design)
+    """The parameters, the zeros that the mantissas of each row share, and the predictor's coefficients."""
+    params = NumericParams(kind, kernel_view(shape) or matrix_view(shape), 0, 0 if kind.signed else _median(words))
+    counts, zeros = _count_zeros(words, params)
     nothing = int(counts[0].sum() if kind.id == INTEGER else counts[0, -1])
     sparse = LEAST_NOTHING * nothing > len(words)
-    if sparse and design.view.taps > 1:
-        design = replace(design, view=matrix_view(shape))
-        counts, zeros = _count_zeros(words, design)
-    design = replace(design, middle=usual_exponent(counts), sparse=sparse)
+    if sparse and params.view.taps > 1:
+        params = replace(params, view=matrix_view(shape))
+        counts, zeros = _count_zeros(words, params)
+    params = replace(params, middle=usual_exponent(counts), sparse=sparse)
     if kind.id != INTEGER:
         parts = []
         found = np.zeros(kind.digits + 1, np.bool_)  # np.unique would load numpy.ma
         found[zeros] = True
         for shared in np.flatnonzero(found[1:]) + 1:
-            rows = _rows(words, design.view)[zeros == shared].ravel()
-            parts.append((int(shared), _count_zeros(rows, replace(design, view=View(1, len(rows), 1)))[0]))
+            rows = _rows(words, params.view)[zeros == shared].ravel()
+            parts.append((int(shared), _count_zeros(rows, replace(params, view=View(1, len(rows), 1)))[0]))
         rest = counts - sum(part for _, part in parts)
-        design = replace(design, shared=bool(parts), grid=grid_of([(0, rest), *parts], design.middle))
-    return _add_predictor(words, design, zeros)
+        params = replace(params, shared=bool(parts), grid=grid_of([(0, rest), *parts], params.middle))
+    return _add_predictor(words, params, zeros)
 
 
-def _count_zeros(words: Words, design: NumericParams) -> tuple[Counts, Bytes]:
+def _count_zeros(words: Words, params: NumericParams) -> tuple[Counts, Bytes]:
     """Numbers by exponent and zeros at the end of the mantissa; uint8[rows], zeros that each row shares."""
-    kind, view = design.kind, design.view
+    kind, view = params.kind, params.view
     counts = np.zeros((kind.exponents, kind.digits + 1), np.int64)
     runs = np.empty(len(words) // view.run, np.uint8)
-    kernel.look(words, design.facts(), view.run, counts, runs)
+    kernel.look(words, params.for_kernel(), view.run, counts, runs)
     zeros = runs.reshape(-1, view.rows).min(0) if view.outermost else runs
     return counts, np.where((zeros < LEAST_SHARED) | (kind.id == INTEGER), 0, zeros).astype(np.uint8)
 
@@ -200,41 +199,41 @@ def _rows(words: Words, view: View) -> Words:
     return words.reshape(view.rows, -1)
 
 
-def _add_predictor(words: Words, design: NumericParams, zeros: Bytes) -> tuple[NumericParams, Bytes, Coefs]:
-    """The design with a predictor where one pays."""
-    view = design.view
-    if design.sparse or len(words) < FEWEST:
-        return design, zeros, NO_COEFS
+def _add_predictor(words: Words, params: NumericParams, zeros: Bytes) -> tuple[NumericParams, Bytes, Coefs]:
+    """The parameters with a predictor where one pays."""
+    view = params.view
+    if params.sparse or len(words) < FEWEST:
+        return params, zeros, NO_COEFS
     if view.taps == 1 and view.rows >= TALL * view.channels and FEWEST_COLUMNS <= view.channels <= MOST_TAPS:
-        tall = replace(design, view=View(view.rows, 1, view.channels), predicted=True)
+        tall = replace(params, view=View(view.rows, 1, view.channels), predicted=True)
         coefs, gain = fit_taps(_sample(words, tall))
         if gain * view.rows > COEF_BITS * coefs.size / 2 + LEAST_GAIN * len(words):
             return tall, zeros, coefs
     if view.taps > 1:
-        coefs, gain = fit_taps(_sample(words, design))
+        coefs, gain = fit_taps(_sample(words, params))
         cost, gain = COEF_BITS * coefs.size / 2, gain * view.rows * view.channels
     else:
         start = max(0, (view.rows - SAMPLE // view.channels) // 2)
         part = words.reshape(view.rows, -1)[start : start + max(2, SAMPLE // view.channels)]
-        coefs, gain = fit_neighbours(_scale(part, design))
+        coefs, gain = fit_neighbours(_scale(part, params))
         cost, gain = 16.0, gain * len(words)
     if gain > cost + LEAST_GAIN * len(words):
-        return replace(design, predicted=True), zeros, coefs
-    return design, zeros, NO_COEFS
+        return replace(params, predicted=True), zeros, coefs
+    return params, zeros, NO_COEFS
 
 
-def _sample(words: Words, design: NumericParams) -> Values:
+def _sample(words: Words, params: NumericParams) -> Values:
     """int16[kernels, taps] from all over the tensor."""
-    view = design.view
+    view = params.view
     kernels = words.reshape(view.taps, -1).T if view.outermost else words.reshape(-1, view.taps)
-    return _scale(kernels[:: max(1, len(kernels) // max(SAMPLE // view.taps, 24 * view.taps))], design)
+    return _scale(kernels[:: max(1, len(kernels) // max(SAMPLE // view.taps, 24 * view.taps))], params)
 
 
-def _scale(words: Words, design: NumericParams) -> Values:
+def _scale(words: Words, params: NumericParams) -> Values:
     """Words as the predictor sees them."""
     flat = np.ascontiguousarray(words).reshape(-1)
     values = np.empty(len(flat), np.int16)
-    kernel.scale(flat, design.facts(), values)
+    kernel.scale(flat, params.for_kernel(), values)
     return values.reshape(words.shape)
 
 

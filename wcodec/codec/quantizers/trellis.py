@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.entropy.context_design import coding_shape
+from wcodec.codec.entropy.context_params import coding_shape
 from wcodec.codec.entropy.context_rates import RateTables, measure_rates, rebase
 from wcodec.codec.entropy.context_search import estimate_params
 from wcodec.kernels.context.coder import STATE_COUNT
@@ -43,17 +43,17 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
         return _chosen(values, states, rate, _free(values.size))
     shape = coding_shape(values.shape)
     rows = max(16, LEARN // (shape[1] * shape[2]))
-    design = estimate_params(levels.reshape(shape), states)
+    params = estimate_params(levels.reshape(shape), states)
     few, first = levels[:rows], values[:rows]
     for _ in range(passes):
-        found = measure_rates(few.reshape(-1, *shape[1:]), states, design, rate)
+        found = measure_rates(few.reshape(-1, *shape[1:]), states, params, rate)
         few = _chosen(first, states, rate, found)
         if not few.any():
             break
     if len(few) == len(levels):
         return few
     alike = _rounded(values, states, _rounding_like(few, first, states))
-    return _chosen(values, states, rate, rebase(found, alike.reshape(shape), states, design))
+    return _chosen(values, states, rate, rebase(found, alike.reshape(shape), states, params))
 
 
 def _rounded(values: npt.NDArray[np.float32], states: States, offset: float) -> Levels:
@@ -75,14 +75,14 @@ def _chosen(values: npt.NDArray[np.float32], states: States, rate: float, found:
         values.reshape(-1),
         states,
         rate,
-        found.sparse,
-        len(found.predictions) > 0,
-        found.contexts,
-        found.predictions,
-        found.bits,
-        found.sizes,
-        found.slopes,
-        levels.reshape(-1),
+        sparse=found.sparse,
+        predicted=len(found.predictions) > 0,
+        contexts=found.contexts,
+        predictions=found.predictions,
+        bits=found.bits,
+        sizes=found.sizes,
+        slopes=found.slopes,
+        levels=levels.reshape(-1),
     )
     return levels
 

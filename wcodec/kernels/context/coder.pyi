@@ -2,11 +2,33 @@ import numpy as np
 import numpy.typing as npt
 
 STATE_COUNT: int
+ZERO_AT: int
+SIZE_AT: int
+SIGN_AT: int
+HIGH_AT: int
+SPARSE_ZERO_AT: int
+SPARSE_SIZE_AT: int
+SPARSE_SIGN_AT: int
+
+class Params:
+    def __init__(
+        self,
+        *,
+        sparse: bool,
+        states: int,
+        grain: int,
+        predictor: int,
+        offset: int,
+        start: int,
+        near: tuple[int, int],
+        up: tuple[int, ...],
+        back: tuple[int, ...],
+    ) -> None: ...
 
 def encode(
     levels: npt.NDArray[np.int32],
-    facts: npt.NDArray[np.int32],
-    template: npt.NDArray[np.uint32],
+    params: Params,
+    initial_states: npt.NDArray[np.uint32],
     weights: npt.NDArray[np.int32],
     fitted: int,
     side: npt.NDArray[np.int32],
@@ -20,8 +42,8 @@ def encode(
 ) -> tuple[int, int]: ...
 def decode(
     payload: npt.NDArray[np.uint8],
-    facts: npt.NDArray[np.int32],
-    template: npt.NDArray[np.uint32],
+    params: Params,
+    initial_states: npt.NDArray[np.uint32],
     weights: npt.NDArray[np.int32],
     fitted: int,
     side: npt.NDArray[np.int32],

@@ -13,6 +13,31 @@ from wcodec.kernels.range_coder cimport (
 from wcodec.kernels.trellis.states cimport TRELLIS_NONE, TRELLIS_TWICE, table_of
 
 STATE_COUNT = STATES
+# where the families of estimators start that others set up or read: see `model.pxd`
+ZERO_AT, SIZE_AT, SIGN_AT, HIGH_AT = ZERO, SIZE, SIGN, HIGH
+SPARSE_ZERO_AT, SPARSE_SIZE_AT, SPARSE_SIGN_AT = S_ZERO, S_SIZE, S_SIGN
+
+
+cdef class Params:
+    """What the coder is told of the levels before it codes them, by name; `ContextParams` says what is what.
+
+    states: of the trellis; grain: low bits that features do not see; start: the magnitude expected at first, without them.
+    """
+    cdef int sparse, states, grain, predictor, offset, start, lags
+    cdef int[2] near
+    cdef int[16] up
+    cdef int[16] back
+
+    def __init__(self, *, bint sparse, int states, int grain, int predictor, int offset, int start, near, up, back):
+        cdef int i
+        if len(up) != len(back) or len(up) > 16:
+            raise ValueError("lags of the wrong number")
+        self.sparse, self.states, self.grain, self.predictor = sparse, states, grain, predictor
+        self.offset, self.start, self.lags = offset, start, <int>len(up)
+        self.near[0], self.near[1] = near
+        for i in range(16):
+            self.up[i], self.back[i] = (up[i], back[i]) if i < self.lags else (0, 0)
+
 
 cdef uint32_t[1024] RATE
 cdef uint32_t[256] SHARE        # 65536 / n
@@ -72,13 +97,13 @@ cdef void code_all(Model* m, Coder* c, int32_t* levels) noexcept nogil:
 
 
 cdef void run(Model* m, Coder* c, int32_t* levels, int32_t* weights, Py_ssize_t sets, Py_ssize_t fitted, int32_t* side,
-              Py_ssize_t count, Py_ssize_t* head) noexcept nogil:
+              Py_ssize_t count, Py_ssize_t* side_bytes) noexcept nogil:
     """Codes the side information, then the rows; stops at the first fault."""
     cdef Py_ssize_t k
     cdef Tap* t
     cdef const int32_t* w
     code_side(m, c, weights, fitted, side, count)
-    head[0] = c.at
+    side_bytes[0] = c.at
     for k in range(m.taps):
         w = weights + (k if sets > 1 else 0) * FEATURES
         t = m.tap + k
@@ -91,17 +116,17 @@ cdef void run(Model* m, Coder* c, int32_t* levels, int32_t* weights, Py_ssize_t 
         code_all(m, c, levels)
 
 
-cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t taps,
-                    const uint32_t[::1] template) except -1:
-    """Allocates and starts everything; `facts`: sparse, states, grain, predictor, lags, offset, start, near[2], up[16], back[16]."""
+cdef int open_model(Model* m, Params params, Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t taps,
+                    const uint32_t[::1] initial_states) except -1:
+    """Allocates and starts everything."""
     cdef Py_ssize_t columns = channels * taps, stride = columns + 2 * PAD, i
     cdef Py_ssize_t need = (
         (8 + 4 + sizeof(Tap)) * taps + 4 * STATES + 4 * 5 * columns + 4 * channels + 2 * 5 * stride
     )
     cdef uint8_t* block
     memset(m, 0, sizeof(Model))
-    if len(facts) != 41 or len(template) != STATES or facts[4] > 16 or facts[4] < 0 or taps > 64:
-        raise ValueError("facts or template of the wrong size")
+    if len(initial_states) != STATES or taps > 64:
+        raise ValueError("estimators or taps of the wrong number")
     block = <uint8_t*>calloc(need, 1)
     if block == NULL:
         raise MemoryError
@@ -123,36 +148,36 @@ cdef int open_model(Model* m, const int32_t[::1] facts, Py_ssize_t rows, Py_ssiz
     m.x = <uint16_t*>block
     m.value = <int16_t*>block + 2 * stride
     m.share, m.classes = SHARE, CLASS
-    m.next = &TRELLIS_TWICE[table_of(facts[1])][0][0] if facts[1] else &TRELLIS_NONE[0][0]
-    m.odd_shift, m.doubled = 1 + (facts[1] == 4), facts[1] > 0
+    m.next = &TRELLIS_TWICE[table_of(params.states)][0][0] if params.states else &TRELLIS_NONE[0][0]
+    m.odd_shift, m.doubled = 1 + (params.states == 4), params.states > 0
     m.rows, m.channels, m.taps, m.columns = rows, channels, taps, columns
-    m.sparse, m.states, m.grain, m.predictor, m.lags, m.offset = facts[0], facts[1], facts[2], facts[3], facts[4], facts[5]
-    m.start = facts[6]
-    m.near[0], m.near[1] = facts[7], facts[8]
+    m.sparse, m.states, m.grain, m.predictor = params.sparse, params.states, params.grain, params.predictor
+    m.lags, m.offset, m.start = params.lags, params.offset, params.start
+    m.near[0], m.near[1] = params.near[0], params.near[1]
     for i in range(16):
-        m.up[i] = facts[9 + i]
-        m.back[i] = facts[25 + i]
+        m.up[i] = params.up[i]
+        m.back[i] = params.back[i]
         if i < m.lags and not (0 <= m.up[i] <= 2 and (1 if m.up[i] == 0 else -PAD) <= m.back[i] <= PAD):
             free(m.tap_sum)
             raise ValueError("a lag outside the rows kept")
     for i in range(STATES):
-        m.state[i] = template[i]
+        m.state[i] = initial_states[i]
     m.row_mean = 128
     for i in range(columns):
         m.nonzero[i] = 128
     m.tap_n = 16
     for i in range(taps):
-        m.tap_mean[i] = facts[6]
+        m.tap_mean[i] = params.start
         m.tap_sum[i] = m.start * 16
     for i in range(columns):
-        m.fast[i] = facts[6] << 4
+        m.fast[i] = params.start << 4
     for i in range(channels):
-        m.channel[i] = facts[6] << 4
+        m.channel[i] = params.start << 4
     return 0
 
 
 def encode(
-    const int32_t[:, :, ::1] levels, const int32_t[::1] facts, const uint32_t[::1] template, int32_t[::1] weights,
+    const int32_t[:, :, ::1] levels, Params params not None, const uint32_t[::1] initial_states, int32_t[::1] weights,
     Py_ssize_t fitted, int32_t[::1] side, uint8_t[::1] out,
     uint16_t[:, :, ::1] contexts=None, int32_t[:, ::1] predictions=None, int32_t[:, ::1] samples=None, Py_ssize_t every=1,
     uint32_t[::1] states_out=None, bint quiet=False,
@@ -163,7 +188,7 @@ def encode(
     """
     cdef Model m
     cdef Encoder c
-    cdef Py_ssize_t head = 0, rows = levels.shape[0], columns = levels.shape[1] * levels.shape[2], i
+    cdef Py_ssize_t side_bytes = 0, rows = levels.shape[0], columns = levels.shape[1] * levels.shape[2], i
     cdef Py_ssize_t sets = len(weights) // FEATURES
     if (sets != 1 and sets != levels.shape[2]) or rows * columns == 0 or fitted not in (0, sets):
         raise ValueError("weights or levels of the wrong size")
@@ -173,7 +198,7 @@ def encode(
         raise ValueError("predictions of the wrong shape")
     if samples is not None and (samples.shape[0] < (rows + every - 1) // every * columns or samples.shape[1] != FEATURES + 2):
         raise ValueError("samples of the wrong shape")
-    open_model(&m, facts, rows, levels.shape[1], levels.shape[2], template)
+    open_model(&m, params, rows, levels.shape[1], levels.shape[2], initial_states)
     m.side = &side[0] if len(side) else NULL
     m.every = every
     m.quiet = quiet
@@ -185,7 +210,7 @@ def encode(
         m.samples = &samples[0, 0]
     with nogil:
         start_encoder(&c, &out[0], len(out), RATE)
-        run[Encoder](&m, &c, <int32_t*>&levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), &head)
+        run[Encoder](&m, &c, <int32_t*>&levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), &side_bytes)
         finish_encoder(&c)
     if states_out is not None:
         for i in range(STATES):
@@ -193,25 +218,25 @@ def encode(
     free(m.tap_sum)
     if c.fault & 2:
         raise ValueError("a level outside the coder's range")
-    return (-1 if c.fault else c.at), head
+    return (-1 if c.fault else c.at), side_bytes
 
 
 def decode(
-    const uint8_t[::1] payload, const int32_t[::1] facts, const uint32_t[::1] template, int32_t[::1] weights,
+    const uint8_t[::1] payload, Params params not None, const uint32_t[::1] initial_states, int32_t[::1] weights,
     Py_ssize_t fitted, int32_t[::1] side, int32_t[:, :, ::1] levels,
 ):
     """Fills `levels` from `payload`: (0 well, 1 ended early, 2 impossible; bytes of side information). Inverse: `encode`."""
     cdef Model m
     cdef Decoder c
-    cdef Py_ssize_t head = 0, sets = len(weights) // FEATURES
+    cdef Py_ssize_t side_bytes = 0, sets = len(weights) // FEATURES
     if (sets != 1 and sets != levels.shape[2]) or levels.shape[0] * levels.shape[1] * levels.shape[2] == 0 or fitted not in (0, sets):
         raise ValueError("weights or levels of the wrong size")
-    open_model(&m, facts, levels.shape[0], levels.shape[1], levels.shape[2], template)
+    open_model(&m, params, levels.shape[0], levels.shape[1], levels.shape[2], initial_states)
     m.side = &side[0] if len(side) else NULL
     with nogil:
         start_decoder(&c, &payload[0] if len(payload) else NULL, len(payload), RATE)
-        run[Decoder](&m, &c, &levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), &head)
+        run[Decoder](&m, &c, &levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), &side_bytes)
         if c.fault == 0:
             finish_decoder(&c)
     free(m.tap_sum)
-    return c.fault, head
+    return c.fault, side_bytes

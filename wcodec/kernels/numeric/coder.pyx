@@ -60,37 +60,54 @@ cdef void run(Model* m, Coder* c, Raw* raw, word_t* words, int16_t* coefs, const
         after_row(m, r)
 
 
-cdef int read_kind(Kind* kind, const int64_t[::1] facts, Py_ssize_t size) except -1:
-    """`facts`: see `encode`."""
-    if len(facts) != 11 or not 0 <= facts[0] <= 11 or not 0 <= facts[1] <= 52 or not 0 <= facts[2] <= 2047:
-        raise ValueError("facts out of range")
-    if facts[0] and facts[0] + facts[1] + 1 != 8 * size:
-        raise ValueError("the words do not fit the facts")
+cdef class Params:
+    """What the coder is told of the numbers before it codes them, by name; `NumericParams` says what is what.
+
+    exponent_bits: 0 for integers; outermost: whether taps are; shared: whether rows share zeros at the end of mantissas.
+    """
+    cdef int exponent_bits, mantissa_bits, middle
+    cdef uint64_t offset
+    cdef int64_t rows, channels, taps
+    cdef bint outermost, predicted, sparse, shared
+    cdef uint32_t grid
+
+    def __init__(self, *, int exponent_bits, int mantissa_bits, int middle, uint64_t offset, int64_t rows, int64_t channels,
+                 int64_t taps, bint outermost, bint predicted, bint sparse, bint shared, uint32_t grid):
+        if not 0 <= exponent_bits <= 11 or not 0 <= mantissa_bits <= 52 or not 0 <= middle <= 2047:
+            raise ValueError("params out of range")
+        self.exponent_bits, self.mantissa_bits, self.middle, self.offset = exponent_bits, mantissa_bits, middle, offset
+        self.rows, self.channels, self.taps, self.outermost = rows, channels, taps, outermost
+        self.predicted, self.sparse, self.shared, self.grid = predicted, sparse, shared, grid
+
+
+cdef int read_kind(Kind* kind, Params params, Py_ssize_t size) except -1:
+    if params.exponent_bits and params.exponent_bits + params.mantissa_bits + 1 != 8 * size:
+        raise ValueError("the words do not fit the params")
     kind.bits = <int>(8 * size)
-    kind.exponent_bits, kind.mantissa_bits, kind.middle = <int>facts[0], <int>facts[1], <int>facts[2]
-    kind.offset = <uint64_t>facts[3]
+    kind.exponent_bits, kind.mantissa_bits, kind.middle = params.exponent_bits, params.mantissa_bits, params.middle
+    kind.offset = params.offset
     return 0
 
 
-cdef int open_model(Model* m, const int64_t[::1] facts, Py_ssize_t count, Py_ssize_t size) except -1:
+cdef int open_model(Model* m, Params params, Py_ssize_t count, Py_ssize_t size) except -1:
     """Allocates and starts everything."""
     cdef Py_ssize_t taps, columns, i
     cdef uint8_t* block
     memset(m, 0, sizeof(Model))
-    read_kind(&m.kind, facts, size)
-    m.rows, m.channels, m.taps = facts[4], facts[5], facts[6]
+    read_kind(&m.kind, params, size)
+    m.rows, m.channels, m.taps = params.rows, params.channels, params.taps
     if min(m.rows, m.channels, m.taps) < 1 or m.taps > 512 or count < 1 or max(m.rows, m.channels) > count:
         raise ValueError("rows, channels or taps out of range")
-    if <double>m.rows * m.channels * m.taps != count or (facts[8] & 2 and m.taps > 1):
+    if <double>m.rows * m.channels * m.taps != count or (params.sparse and m.taps > 1):
         raise ValueError("rows, channels and taps do not come to the words")
     taps, columns = m.taps, m.channels * m.taps
     m.columns = columns
-    if facts[7]:
+    if params.outermost:
         m.row_step, m.channel_step, m.tap_step = m.channels, 1, m.rows * m.channels
     else:
         m.row_step, m.channel_step, m.tap_step = columns, taps, 1
-    m.predicted, m.sparse, m.gridded = facts[8] & 1, facts[8] >> 1 & 1, facts[8] >> 2 & 1
-    m.grid, m.share = <uint32_t>facts[9], SHARE
+    m.predicted, m.sparse, m.gridded = params.predicted, params.sparse, params.shared
+    m.grid, m.share = params.grid, SHARE
     block = <uint8_t*>calloc(24 * taps + 4 * STATES + 4 * taps + 4 * columns + 4 * (columns + 1) + 2 * columns + 16, 1)
     if block == NULL:
         raise MemoryError
@@ -112,22 +129,20 @@ cdef int open_model(Model* m, const int64_t[::1] facts, Py_ssize_t count, Py_ssi
     return 0
 
 
-def encode(const word_t[::1] words, const int64_t[::1] facts, int16_t[:, ::1] coefs, const uint8_t[::1] zeros,
+def encode(const word_t[::1] words, Params params not None, int16_t[:, ::1] coefs, const uint8_t[::1] zeros,
            uint8_t[::1] coded, uint8_t[::1] raw_bits):
     """Writes range coded bytes to `coded`, raw bits to `raw_bits`: (bytes of the first or -1 if too few, raw bits).
 
-    facts: exponent bits (0: integers), mantissa bits, middle exponent, offset, rows, channels, taps, whether taps lie
-           outermost, flags (1 predicted, 2 sparse, 4 rows share zeros), exponents on a grid, 0.
     coefs: int16[taps, taps] in 1/64, one tap: int16[2, 1] those of left and above; zeros: uint8[rows] shared zeros.
     """
     cdef Model m
     cdef Encoder c
     cdef Raw raw
-    if facts[8] & 1 and (coefs.shape[0] != (2 if facts[6] == 1 else facts[6]) or coefs.shape[1] != facts[6]):
+    if params.predicted and (coefs.shape[0] != (2 if params.taps == 1 else params.taps) or coefs.shape[1] != params.taps):
         raise ValueError("coefficients of the wrong shape")
-    if len(zeros) != facts[4] or not len(coded) or not len(raw_bits):
+    if len(zeros) != params.rows or not len(coded) or not len(raw_bits):
         raise ValueError("room or zeros of the wrong size")
-    open_model(&m, facts, len(words), sizeof(word_t))
+    open_model(&m, params, len(words), sizeof(word_t))
     memset(&raw, 0, sizeof(Raw))
     raw.bytes, raw.size = &raw_bits[0], len(raw_bits)
     m.coefs = &coefs[0, 0] if coefs.shape[0] else NULL
@@ -141,14 +156,14 @@ def encode(const word_t[::1] words, const int64_t[::1] facts, int16_t[:, ::1] co
     return (-1 if c.fault or raw.fault else c.at), raw.bit
 
 
-def decode(const uint8_t[::1] coded, const uint8_t[::1] raw_bits, const int64_t[::1] facts, int16_t[:, ::1] coefs, word_t[::1] words):
+def decode(const uint8_t[::1] coded, const uint8_t[::1] raw_bits, Params params not None, int16_t[:, ::1] coefs, word_t[::1] words):
     """Fills `words` and `coefs`: (0 well, 1 ended early, 2 impossible; raw bits consumed). Inverse: `encode`."""
     cdef Model m
     cdef Decoder c
     cdef Raw raw
-    if facts[8] & 1 and (coefs.shape[0] != (2 if facts[6] == 1 else facts[6]) or coefs.shape[1] != facts[6]):
+    if params.predicted and (coefs.shape[0] != (2 if params.taps == 1 else params.taps) or coefs.shape[1] != params.taps):
         raise ValueError("coefficients of the wrong shape")
-    open_model(&m, facts, len(words), sizeof(word_t))
+    open_model(&m, params, len(words), sizeof(word_t))
     memset(&raw, 0, sizeof(Raw))
     raw.bytes, raw.size = <uint8_t*>&raw_bits[0] if len(raw_bits) else NULL, len(raw_bits)
     m.coefs = &coefs[0, 0] if coefs.shape[0] else NULL
@@ -161,16 +176,16 @@ def decode(const uint8_t[::1] coded, const uint8_t[::1] raw_bits, const int64_t[
     return (1 if raw.fault else c.fault), raw.bit
 
 
-def look(const word_t[::1] words, const int64_t[::1] facts, Py_ssize_t columns, int64_t[:, ::1] counts, uint8_t[::1] zeros):
+def look(const word_t[::1] words, Params params not None, Py_ssize_t columns, int64_t[:, ::1] counts, uint8_t[::1] zeros):
     """Counts numbers by exponent and by zeros at the end of the mantissa; zeros that each run of `columns` words shares.
 
-    counts: int64[2^exponent bits or bits + 1, digits + 1]; facts as in `encode`, of which only the first four count.
+    counts: int64[2^exponent bits or bits + 1, digits + 1]; of the params only the kind and the offset count.
     """
     cdef Kind kind
     cdef Py_ssize_t i, r, n = len(words)
     cdef Number x
     cdef uint64_t seen
-    read_kind(&kind, facts, sizeof(word_t))
+    read_kind(&kind, params, sizeof(word_t))
     if columns < 1 or n % columns or len(zeros) != n // columns:
         raise ValueError("rows of the wrong size")
     if counts.shape[0] < (1 << kind.exponent_bits if kind.exponent_bits else kind.bits + 1) or counts.shape[1] < (kind.mantissa_bits + 1 if kind.exponent_bits else kind.bits):
@@ -186,13 +201,13 @@ def look(const word_t[::1] words, const int64_t[::1] facts, Py_ssize_t columns, 
             zeros[r] = <uint8_t>trailing_zeros(seen)
 
 
-def scale(const word_t[::1] words, const int64_t[::1] facts, int16_t[::1] values):
+def scale(const word_t[::1] words, Params params not None, int16_t[::1] values):
     """values[i] = words[i] as the predictor sees it."""
     cdef Kind kind
     cdef Py_ssize_t i
     cdef Number x
     cdef int a
-    read_kind(&kind, facts, sizeof(word_t))
+    read_kind(&kind, params, sizeof(word_t))
     if len(values) != len(words):
         raise ValueError("values of the wrong size")
     with nogil:

@@ -55,7 +55,14 @@ class ContextParams:
 @cache
 def initial_states() -> npt.NDArray[np.uint32]:
     """Estimators as they start: a two-sided geometric distribution whose mean is the class's."""
-    states = np.full(kernel.STATE_COUNT, 32768 << 16 | 0, np.uint32)
+    states = np.full(kernel.STATE_COUNT, 32768 << 16, np.uint32)
+
+    def family(begin: int, classes: int, size: int) -> npt.NDArray[np.uint32]:
+        """A view [classes, size] of the estimators from `begin` on."""
+        return states[begin : begin + classes * size].reshape(classes, size)
+
+    zero, size, high = family(kernel.ZERO_AT, 64, 16), family(kernel.SIZE_AT, 64, 160), family(kernel.HIGH_AT, 32, 16)
+    sparse_zero, sparse_size = family(kernel.SPARSE_ZERO_AT, 64, 32), family(kernel.SPARSE_SIZE_AT, 32, 192)
 
     def start(probability: int, count: int = 6) -> int:
         return min(max(probability, 64), 65472) << 16 | count
@@ -67,13 +74,13 @@ def initial_states() -> npt.NDArray[np.uint32]:
     for q in range(64):
         mean = max(1, ((9 + 2 * (q & 3)) << (q >> 2) >> 1) - 6)
         theta = ratio(mean)
-        states[q * 16 : q * 16 + 16] = start(131072 * theta // (65536 + theta))
-        states[1024 + q * 160 : 1024 + q * 160 + 160] = start(theta)
-        states[12000 + q * 32 : 12000 + q * 32 + 32] = start(mean * 16, 6)
+        zero[q] = start(131072 * theta // (65536 + theta))
+        size[q] = start(theta)
+        sparse_zero[q] = start(mean * 16)
     for q in range(32):
-        states[11408 + q * 16 : 11408 + q * 16 + 16] = start(ratio((9 + 2 * (q & 3)) << 6), 2)
+        high[q] = start(ratio((9 + 2 * (q & 3)) << 6), 2)
         mean = max(1, ((9 + 2 * (2 * q & 3)) << (2 * q >> 2) >> 1) - 6)
-        states[14048 + q * 192 : 14048 + q * 192 + 192] = start(ratio(mean), 4)
+        sparse_size[q] = start(ratio(mean), 4)
     states.setflags(write=False)
     return states
 
@@ -88,52 +95,60 @@ def coding_shape(shape: Shape) -> tuple[int, int, int]:
     return (rows, channels, taps) if taps <= MOST_TAPS else (rows, channels * taps, 1)
 
 
-def kernel_params(design: ContextParams, states: int) -> npt.NDArray[np.int32]:
-    start = scale(design.start)
+def kernel_params(params: ContextParams, states: int) -> kernel.Params:
+    """The same as the kernel takes it; states: of the trellis."""
+    start = scale(params.start)
     grain = max(0, start.bit_length() - 14)
-    up = (design.up + (0,) * 16)[:16]
-    back = (design.back + (0,) * 16)[:16]
-    head = (int(design.sparse), states, grain, design.predictor, len(design.up), design.offset, start >> grain)
-    return np.array((*head, *design.near, *up, *back), np.int32)
+    return kernel.Params(
+        sparse=params.sparse,
+        states=states,
+        grain=grain,
+        predictor=params.predictor,
+        offset=params.offset,
+        start=start >> grain,
+        near=params.near,
+        up=params.up,
+        back=params.back,
+    )
 
 
-def pack(design: ContextParams, shape: Shape) -> bytes:
+def pack(params: ContextParams, shape: Shape) -> bytes:
     """The plain bytes in front of the range coder's. Inverse: `parse`."""
-    mode = 0 if design.weights is None else 1 if len(design.weights) == 1 else 2
-    out = bytearray((design.sparse | design.predictor << 1 | mode << 3, design.start))
+    mode = 0 if params.weights is None else 1 if len(params.weights) == 1 else 2
+    out = bytearray((params.sparse | params.predictor << 1 | mode << 3, params.start))
     if mode and shape[2] == 1:
-        out += bytes(n - 1 for n in design.near)
-    if design.predictor == OFFSET:
-        put_varint(out, design.offset * 2 if design.offset >= 0 else -design.offset * 2 - 1)
-    elif design.predictor == LAGS:
-        out.append(len(design.up))
-        for up, back in zip(design.up, design.back, strict=True):
+        out += bytes(n - 1 for n in params.near)
+    if params.predictor == OFFSET:
+        put_varint(out, params.offset * 2 if params.offset >= 0 else -params.offset * 2 - 1)
+    elif params.predictor == LAGS:
+        out.append(len(params.up))
+        for up, back in zip(params.up, params.back, strict=True):
             put_varint(out, up + 3 * (back * 2 if back >= 0 else -back * 2 - 1))
     return bytes(out)
 
 
 def parse(payload: bytes, shape: Shape) -> tuple[ContextParams, int]:
-    """The design in `payload`, weights and coefficients still zero, and where coded bytes begin. Inverse: `pack`."""
+    """The parameters in `payload`, weights and coefficients still 0, and where coded bytes begin. Inverse: `pack`."""
     (flags, start), at = take_bytes(payload, 0, 2, "context levels")
     predictor, mode = flags >> 1 & 3, flags >> 3 & 3
     if flags >> 5 or mode == 3 or predictor == 3:
         raise UnsupportedError(f"context levels: expected flags of this version, got 0x{flags:02x}")
     taps = shape[2]
-    design = ContextParams(bool(flags & 1), start, predictor=predictor)
-    most = 4096 if design.sparse else (1 << 39) - 1
+    params = ContextParams(bool(flags & 1), start, predictor=predictor)
+    most = 4096 if params.sparse else (1 << 39) - 1
     if scale(start) > most:
         raise CorruptError(f"context levels: expected a start of at most {most}, got {scale(start)}")
     if mode:
-        design = replace(design, weights=np.zeros((taps if mode == 2 else 1, FEATURES), np.int32))
+        params = replace(params, weights=np.zeros((taps if mode == 2 else 1, FEATURES), np.int32))
         if taps == 1:
             (first, second), at = take_bytes(payload, at, 2, "context levels")
-            design = replace(design, near=(first + 1, second + 1))
+            params = replace(params, near=(first + 1, second + 1))
     if predictor == OFFSET:
         value, at = take_varint(payload, at)
         offset = -(value + 1 >> 1) if value & 1 else value >> 1
         if abs(offset) > MOST_OFFSET:
             raise CorruptError(f"context levels: expected an offset of at most {MOST_OFFSET}, got {offset}")
-        return replace(design, offset=offset), at
+        return replace(params, offset=offset), at
     if predictor == LAGS:
         count, at = (payload[at], at + 1) if at < len(payload) else (0, at)
         if not 1 <= count <= MOST_LAGS or taps > 1:
@@ -147,15 +162,15 @@ def parse(payload: bytes, shape: Shape) -> tuple[ContextParams, int]:
                 raise CorruptError(f"context levels: expected a lag within 256, got {up} rows and {back} columns back")
             ups.append(up)
             backs.append(back)
-        return replace(design, up=tuple(ups), back=tuple(backs), side=np.zeros(count, np.int32)), at
-    return design, at
+        return replace(params, up=tuple(ups), back=tuple(backs), side=np.zeros(count, np.int32)), at
+    return params, at
 
 
-def scale_weights(design: ContextParams, taps: int) -> Levels:
+def scale_weights(params: ContextParams, taps: int) -> Levels:
     """The scale weights in use, flat."""
-    if design.weights is None:
-        return np.array(PRESETS[design.sparse, taps > 1], np.int32)
-    return design.weights.reshape(-1).copy()
+    if params.weights is None:
+        return np.array(PRESETS[params.sparse, taps > 1], np.int32)
+    return params.weights.reshape(-1).copy()
 
 
 @dataclass(frozen=True)
@@ -178,28 +193,28 @@ class ContextTrace:
 
 
 def encode_levels(
-    levels: Levels, design: ContextParams, states: int, trace: ContextTrace = ContextTrace()
+    levels: Levels, params: ContextParams, states: int, trace: ContextTrace = ContextTrace()
 ) -> tuple[bytes, int]:
-    """The range coder's bytes of `levels` coded as `design` says, and how many the side information reached."""
-    room = 256 + levels.size // 2 + design.side.size
-    weights = scale_weights(design, levels.shape[2])
+    """The range coder's bytes of `levels` coded as `params` says, and how many the side information reached."""
+    room = 256 + levels.size // 2 + params.side.size
+    weights = scale_weights(params, levels.shape[2])
     while True:
         out = np.empty(room, np.uint8)
-        size, head = kernel.encode(
+        size, side_bytes = kernel.encode(
             levels,
-            kernel_params(design, states),
+            kernel_params(params, states),
             initial_states(),
             weights,
-            0 if design.weights is None else len(design.weights),
-            design.side,
+            0 if params.weights is None else len(params.weights),
+            params.side,
             out,
-            trace.contexts,
-            trace.predictions,
-            trace.samples,
-            trace.every,
-            trace.learnt,
-            trace.quiet,
+            contexts=trace.contexts,
+            predictions=trace.predictions,
+            samples=trace.samples,
+            every=trace.every,
+            states_out=trace.learnt,
+            quiet=trace.quiet,
         )
         if size >= 0:
-            return out[:size].tobytes(), head
+            return out[:size].tobytes(), side_bytes
         room *= 4
