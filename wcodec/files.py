@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,19 +18,22 @@ def short(name: str) -> str:
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def whole_file(target: Path, like: Path | None = None) -> Iterator[Path]:
     """A temporary path in `target`'s folder; it becomes `target` when the block ends well, and is removed otherwise.
 
-    Raises: OSError where the folder cannot be written.
+    An existing target keeps its permissions. A new one gets those of `like`, the file that it is made from, as far as
+    the process' umask allows; no other user can read more of it than of `like`, not even for a moment.
+
+    Raises: WcodecError where `target` is a device or the like; OSError where the folder cannot be written.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{short(target.name)}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    if target.exists() and not target.is_file():
+        raise WcodecError(f"{target}: expected a file to write, found something else")
+    kept = next((path.stat().st_mode & 0o777 for path in (target, like) if path and path.is_file()), 0o666)
+    temporary = target.with_name(f".{short(target.name)}.{secrets.token_hex(4)}.part")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, kept & 0o666 | 0o600))
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(kept if target.exists() else kept & temporary.stat().st_mode)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(target)

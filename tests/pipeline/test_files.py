@@ -7,7 +7,9 @@ import stat
 from pathlib import Path
 
 import pytest
+from attack.small_models import weights, write_npz
 
+import wcodec as package
 from wcodec.files import whole_file
 
 
@@ -51,3 +53,28 @@ def test_the_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"), whole_file(tmp_path / "nowhere" / "out"):
         pass
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_permissions_go_there_and_back(mode: int, tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
+    source.chmod(mode)
+    package.encode(source, tmp_path / "m.wcz")
+    package.decode(tmp_path / "m.wcz", tmp_path / "back.npz")
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
+
+
+def test_what_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
+    (tmp_path / "m.wcz").write_bytes(b"old")
+    (tmp_path / "m.wcz").chmod(0o660)
+    package.encode(source, tmp_path / "m.wcz")
+    assert (tmp_path / "m.wcz").stat().st_mode & 0o777 == 0o660
+
+
+def test_a_pipe_is_never_replaced(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
+    os.mkfifo(tmp_path / "m.wcz")
+    with pytest.raises(package.WcodecError, match="expected a file to write"):
+        package.encode(source, tmp_path / "m.wcz")
+    assert (tmp_path / "m.wcz").is_fifo()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from wcodec import errors
+from wcodec.cli.stdio import escape_controls
 from wcodec.planning.options import OPTIONS, spell
 
 OK: Final = 0
@@ -52,11 +53,6 @@ def describe_error(error: BaseException) -> str:
         text = f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)"
     line = escape_controls(" ".join(text.split()))
     return line if len(line) <= MOST else f"{line[: MOST // 2]} ... {line[-MOST // 2 :]}"
-
-
-def escape_controls(text: str) -> str:
-    """The text without control characters, which a terminal would obey: names come from files of anybody."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def spell_options(text: str, words: Mapping[str, object]) -> str:

@@ -33,14 +33,14 @@ def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TextColumn("{task.completed} tensors"),
-        TextColumn("{task.fields[name]}"),
+        TextColumn("{task.fields[name]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(verb, total=None, name="")
 
         def tick(facts: TensorSpec) -> None:
-            bar.update(task, advance=1, name=facts.name)
+            bar.update(task, advance=1, name=stdio.escape_controls(facts.name))
 
         yield tick
 

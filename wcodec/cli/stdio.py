@@ -16,19 +16,25 @@ def open_missing() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
+def escape_controls(text: str) -> str:
+    """The text with a mark for each control, bidirectional or other invisible character but tabs and ends of lines,
+    since a terminal obeys them and names come from files of anybody."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
 def write_data(text: str) -> None:
     """Write to standard output and flush it, so that a full disk or a closed pipe is an error here.
 
     Raises: OSError, BrokenPipeError.
     """
     if sys.stdout is not None:
-        print(text, flush=True)
+        print(escape_controls(text), flush=True)
 
 
 def write_note(text: str) -> None:
     """Write to standard error; a closed stream is not an error."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(escape_controls(text), file=sys.stderr, flush=True)
     except OSError:
         abandon(2)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from wcodec.cli.errors import escape_controls
+from wcodec.cli.stdio import escape_controls
 from wcodec.reporting.number_format import format_ratio, format_size
 from wcodec.reporting.tables import Table, tabulate_points, tabulate_sensitivities, tabulate_tensors
 

@@ -79,7 +79,7 @@ def decode(
     A target named .safetensors or .npz where that is not what was encoded gets the tensors alone, by name.
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
-    with open_container(source, base) as opened, whole_file(target) as temporary:
+    with open_container(source, base) as opened, whole_file(target, source) as temporary:
         container = opened.container
         needs_base(opened)
         if is_conversion(container, source, target):

@@ -81,7 +81,7 @@ def encode(
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written; WcodecError where a file
     changes meanwhile.
     """
-    with whole_file(target) as temporary, unchanged(source, beside, base):
+    with whole_file(target, source) as temporary, unchanged(source, beside, base):
         earlier = open_base(base) if base else None
         if recipe.is_whole and not tuned:
             made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)

@@ -105,7 +105,7 @@ def decode_folder(
             _check(shard, part)
             earlier = earlier_of(base, shard.name)
             decoder.decode(part, temporary / shard.name, base=earlier, threads=threads, progress=progress)
-        temporary.chmod(0o755)
+        temporary.chmod((source if source.is_dir() else source.parent).stat().st_mode & 0o777)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -64,7 +64,7 @@ def encode_folder(
     executor: who encodes the parts (processes, machines that see the same folders); None: this process, one by one.
     Raises: ModelFileError, RecipeError, BudgetError, OSError. Parts that are finished stay, for the next attempt.
     """
-    target.mkdir(exist_ok=True)
+    target.mkdir(folder.root.stat().st_mode & 0o777 | 0o700, exist_ok=True)
     with unchanged(*(folder.root / file.name for file in folder.files)):
         jobs = _jobs(folder, target, recipe, base, 1 if executor else threads)
         for job in jobs:

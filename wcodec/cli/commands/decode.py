@@ -128,7 +128,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
         f"{name}.npy": to_float32(array, "bfloat16") if weights.facts(name).dtype == "bfloat16" else array
         for name, array in values.items()
     }
-    with whole_file(target) as temporary:
+    with whole_file(target, source) as temporary:
         if target.suffix == ".npy":
             with temporary.open("wb") as file:
                 np.save(file, next(iter(plain.values())), allow_pickle=False)

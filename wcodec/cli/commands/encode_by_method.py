@@ -41,7 +41,7 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
     found = train_by(source, request, args.method, recipe, log)
     for note in found.bench.notes:
         log(note)
-    with whole_file(target) as temporary:
+    with whole_file(target, source) as temporary:
         encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=args.threads)
         log(describe_loss(measure_file(found.bench, temporary)))
     return encoded

@@ -94,7 +94,7 @@ def encode_calibrated(args: argparse.Namespace, source: Path, target: Path, reci
         tuning = tune(source, request, watch, measure)
     for note in tuning.notes:
         log(note)
-    with whole_file(target) as temporary:
+    with whole_file(target, source) as temporary:
         encoded = encode(source, temporary, plain, tuned=tuning.tuned, threads=args.threads)
         log(describe_loss(measure_file(tuning, temporary)))
     return encoded
@@ -125,7 +125,7 @@ def encode_by_moments(args: argparse.Namespace, source: Path, target: Path, reci
     if recipe.max_error is not None:
         raise RecipeError("--moments: expected a size or a preset, got --max-error, which bounds the error of weights")
     most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
-    with whole_file(target) as temporary:
+    with whole_file(target, source) as temporary:
 
         def attempt(size: float) -> tuple[Encoded, MomentRounding]:
             rounded = round_by_moments(source, args.moments, plain, size)

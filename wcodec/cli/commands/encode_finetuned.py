@@ -79,7 +79,7 @@ def _encode_best(
     from wcodec.training.finetune import measure_file, weights_to_code
 
     sizes = []
-    with whole_file(target) as temporary:
+    with whole_file(target, source) as temporary:
         for tuned in weights_to_code(found):
             encoded = encode(source, temporary, recipe, tuned=tuned, threads=args.threads)
             sizes.append(encoded.file_bytes)
