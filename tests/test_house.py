@@ -115,6 +115,13 @@ def test_files_are_short_enough_to_read() -> None:
     assert not long
 
 
+def test_functions_are_short_enough_to_read() -> None:
+    trees = {file: ast.parse(file.read_text("utf-8")) for file in MODULES}
+    functions = [(file, node) for file, tree in trees.items() for node in ast.walk(tree)
+                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]  # fmt: skip
+    assert not [f"{dotted(file)}.{node.name}" for file, node in functions if (node.end_lineno or 0) - node.lineno >= 50]
+
+
 def test_names_say_what_is_inside() -> None:
     vague = {"util", "utils", "common", "helper", "helpers", "core", "base", "misc", "manager"}
     assert not [file for file in OWN if file.stem in vague or file.parent.name in vague]

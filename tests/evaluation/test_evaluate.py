@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,3 +145,6 @@ def test_that_nothing_was_compared_is_said(wcodec: Run, samples: Path, tmp_path:
     done = wcodec("evaluate", samples / "lenet300.h5", "--data", tmp_path / "x.npz")
     assert (done.returncode, done.stdout.split()) == (0, ["examples", "4"])
     assert done.stderr.splitlines()[-1].startswith("nothing was compared")
+    done = wcodec("evaluate", samples / "lenet300.h5", "--data", tmp_path / "x.npz", "--json")
+    keys = "examples accuracy loss baseline_accuracy accuracy_drop agreement output_error file_bytes source_bytes ratio"
+    assert set(json.loads(done.stdout)) == set(keys.split())

@@ -65,17 +65,15 @@ def search_steps(
     def goes_on() -> bool:
         return time.monotonic() < deadline or budget.best(tried) is None
 
-    patience = patience or Interruptible()
-    with patience:
+    with (patience := patience or Interruptible()):
         for damping in (near.damping,) if near else dampings:
             if tried and (time.monotonic() >= deadline or _is_worse(trial(damping, start), tried, config)):
                 break
             factor = config.tolerance if near else config.first_factor
             start = find_largest(partial(fits, damping), start, goes_on, factor, config)
-    best = budget.best(tried)
-    if best is None and patience.over:
-        raise KeyboardInterrupt
-    if best is None:
+    if (best := budget.best(tried)) is None:
+        if patience.over:
+            raise KeyboardInterrupt
         raise BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
     return best
 

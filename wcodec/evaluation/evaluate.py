@@ -32,7 +32,7 @@ class Evaluation:
     loss:          mean cross-entropy in nats, or mean squared error.
     output_error:  sum (y - y0)^2 / sum y0^2 over all outputs, y0 the baseline's.
     ratio:         source_bytes / file_bytes.
-    said:          sentences on the examples.
+    notes:         sentences on the examples.
     """
 
     examples: int

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 FEWEST: Final = 50
 """Examples."""
 APART: Final = (0.15, 0.2, 1000, 5000)
-"""Examples kept apart: this part of all; of few, this part, up to so many; at most so many."""
+"""Held-out examples: this share of all; of few examples this share, up to a count; at most a count."""
 NORMALIZING: Final = 4000
 """Examples for the statistics of BatchNormalization, in batches of BATCH."""
 BATCH: Final = 100
@@ -64,7 +64,7 @@ class FinetuneRequest:
     """What the user request of an encoding by training.
 
     data:     where the examples are, see `data.load`; they need labels.
-    budget:   what must be kept to on examples kept apart.
+    budget:   what may be lost on the held-out examples.
     resume:   go on where an earlier run was ended; state: the file where that stands.
     seconds:  for all of it: so many epochs are made as fit in.
     recipe:   what it codes exactly stays as it is.
@@ -117,24 +117,20 @@ def train(source: Path, request: FinetuneRequest, log: Log) -> FinetuneResult:
     with open_model(source) as file:
         table = make_weight_table(model, tensor_names(model, file), exact_names(file, request.recipe))
     learning, held_out = split_examples(examples)
-    validation = prepare_validation(model, held_out)
-    training = prepare_training(model, learning, request.seed)
+    validation, training = prepare_validation(model, held_out), prepare_training(model, learning, request.seed)
     settings = settings_of(source, request, table.exact)
     before = checkpoint.read(request.state, settings) if request.resume else None
-    notes = [*examples.notes, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on"]
+    notes = [*examples.notes, f"{held_out.count:,} of {examples.count:,} examples are held out to measure on"]
     if request.resume:
-        done = before.epochs if before else 0
-        log(
-            f"resumed after epoch {done}" if before else f"{request.state.name}: not there, so the training begins anew"
-        )
+        fresh = f"{request.state.name}: not found, so the training starts anew"
+        log(f"resumed after epoch {before.epochs}" if before else fresh)
 
     def tell(now: TrainingState, candidate: Candidate, loss: float) -> None:
         checkpoint.save(request.state, now, settings)
         log(_line(request, validation, now, candidate, loss))
 
-    state = build_qat_state(model, training.targets, table)
+    state, original = build_qat_state(model, training.targets, table), model.get_weights()
     loop = TrainingLoop(state, training, validation, request.budget, request.epochs, tell, started + request.seconds)
-    original = model.get_weights()
     if before is None:
         rounded, first = round_without_labels(
             model, learning, validation, request.budget, request.seed, ROUNDING * request.seconds, table
@@ -156,7 +152,7 @@ def train(source: Path, request: FinetuneRequest, log: Log) -> FinetuneResult:
 
 
 def split_examples(examples: Examples) -> tuple[Examples, Examples]:
-    """What may be learned, and what is kept apart, evenly spread."""
+    """The examples to train on and the held-out ones, which are evenly spread."""
     part, most, few, many = APART
     count = min(max(round(part * examples.count), min(round(most * examples.count), few)), many)
     chosen = np.linspace(0, examples.count - 1, count).round().astype(np.intp)
@@ -220,7 +216,7 @@ def _in_order(found: FinetuneResult, candidate: Candidate) -> Candidate:
 
 
 def measure_file(found: FinetuneResult, coded: Path) -> Evaluation:
-    """What the finished .wcz loses on the examples kept apart.
+    """What the finished .wcz loses on the held-out examples.
 
     Raises: BudgetError where that is more than the budget allows.
     """
@@ -249,7 +245,7 @@ def _line(
 ) -> str:
     score = f"loss {candidate.loss:.4g} (before {validation.loss:.4g})"
     if candidate.accuracy is not None:
-        score = f"{candidate.accuracy:.2f} % of those kept apart (before {validation.accuracy:.2f})"
+        score = f"{candidate.accuracy:.2f} % on the held-out examples (before {validation.accuracy:.2f})"
     best = f"; best {now.best[0].bytes:,} bytes" if now.best else ""
     if loss is None:
         return f"rounded without labels: about {candidate.bytes:,} bytes, {score}{best}"

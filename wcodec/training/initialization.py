@@ -58,7 +58,7 @@ def round_without_labels(
 ) -> tuple[tuple[Candidate, ...], CalibrationResult]:
     """Networks found without training that are within the budget, and the rounding that training goes on from.
 
-    learning: examples that were not kept apart; table: of its weights.
+    learning: the examples that are not held out; table: of its weights.
     The network must have its original weights, and has them again.
     """
     session = prepare_session(model, *hold_out(learning), most=min(MOMENTS, learning.count), seed=seed, table=table)

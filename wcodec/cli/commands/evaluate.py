@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.evaluation.evaluate import evaluate
 
     found = evaluate(source, args.data, baseline, **data_options(args))
-    numbers = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "said"}
+    numbers = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "notes"}
     if not args.quiet:
-        for sentence in found.notes:
-            stdio.write_note(sentence)
+        for note in found.notes:
+            stdio.write_note(note)
         if found.loss is None and found.output_error is None:
             stdio.write_note("nothing was compared: the data has no labels (y) and --baseline is not given")
     stdio.write_data(json.dumps(numbers, indent=1) if args.json else _text(found))

@@ -61,6 +61,6 @@ def train_by(
     said_of = {index: options[place[0]] for index, place in places.items()}
     amounts = {index: Amounts.of(one) for index, one in said_of.items() if not one.lossless}
     found = train_by_methods(model, training, names, asked.epochs, amounts, tell)
-    said = (*examples.notes, f"{held_out.count:,} of {examples.count:,} examples were kept apart to measure on")
+    said = (*examples.notes, f"{held_out.count:,} of {examples.count:,} examples are held out to measure on")
     tuned = {name: one for index, one in found.items() for name in places.get(index, ())}
     return MethodResult(FinetuneResult(asked, model, held_out, validation, (), True, places, said), tuned)
