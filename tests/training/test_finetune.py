@@ -138,7 +138,7 @@ def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: FinetuneRe
     prices = [after(lost) for lost in nets]
     assert prices == sorted(prices, reverse=True)
     assert prices[1] > 1e-5 > prices[2] > prices[3] >= 1e-5 / 4
-    assert after(2.5, speed=1.0) > prices[2]
+    assert after(2.5, learning_rate_factor=1.0) > prices[2]
     # Bytes that fall fast will go on falling; a price that is too high comes down no slower for it.
     assert prices[1] > after(1.0, before=1500) > after(1.0, before=3000) == 1e-5
     assert after(2.5, before=3000) == prices[2]
