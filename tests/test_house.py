@@ -22,6 +22,7 @@ FLOORS = (
     ("cli",),
     ("api",),
     ("training",),
+    ("structure",),
     ("calibration",),
     ("evaluation",),
     ("reporting",),
@@ -138,7 +139,7 @@ def test_only_the_command_line_prints() -> None:
 @pytest.mark.parametrize(
     ("modules", "rooms"),
     [
-        ({"keras", "tensorflow", "tf_keras", "jax"}, "evaluation calibration training"),
+        ({"keras", "tensorflow", "tf_keras", "jax"}, "evaluation calibration structure training"),
         ({"h5py", "safetensors", "torch", "onnx"}, "modelfiles"),
         ({"rich", "argparse", "shtab"}, "cli"),
         ({"pickle", "cPickle", "dill", "shelve", "marshal", "joblib"}, ""),

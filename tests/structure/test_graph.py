@@ -1,0 +1,86 @@
+"""Units are found wherever they are: masked in the whole network and absent in the smaller one, the answers agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import THOROUGH
+
+from tests.structure.generated_graphs import answers, drawn, inputs_of, masked, some_kept
+from wcodec.errors import UnsupportedError
+from wcodec.evaluation.keras_backend import keras
+from wcodec.structure.cost import cost_of
+from wcodec.structure.graph import trace
+from wcodec.structure.rebuild import without
+
+
+@pytest.mark.parametrize("seed", range(160 if THOROUGH else 40))
+def test_masked_units_and_absent_units_answer_alike(seed: int, tmp_path: Path) -> None:
+    model = drawn(seed)
+    graph, inputs = trace(model), inputs_of(model, seed)
+    kept = some_kept(graph, np.random.default_rng(seed))
+    assert not kept.all()
+    small = without(graph, kept)
+    assert small.count_params() == cost_of(graph, kept).parameters < model.count_params()
+    if seed % 4 == seed // 10:
+        small.save(tmp_path / "small.keras")
+        small = keras().models.load_model(tmp_path / "small.keras")
+    zeros = masked(graph, kept)
+    for variable in model.weights:
+        if id(variable) in zeros:
+            variable.assign(zeros[id(variable)])
+    for whole, part in zip(answers(model, inputs), answers(small, inputs), strict=True):
+        assert np.abs(whole - part).max() <= 1e-5 * max(1.0, float(np.abs(whole).max()))
+
+
+def test_all_units_kept_is_the_network_itself() -> None:
+    model = drawn(3)
+    graph = trace(model)
+    same = without(graph, np.ones(graph.count, bool))
+    assert [tuple(w.shape) for w in same.weights] == [tuple(w.shape) for w in model.weights]
+    assert [layer.name for layer in same.layers] == [layer.name for layer in model.layers]
+
+
+def frozen_by(*middle: object, shape: tuple[int, ...] = (6,)) -> set[str]:
+    """Why units of a dense layer stay, with these layers behind it."""
+    layers = keras().layers
+    model = keras().Sequential([layers.Input(shape), layers.Dense(6), *middle, layers.Dense(3, name="last")])
+    return set(trace(model).frozen.values())
+
+
+def test_what_cannot_be_followed_is_frozen_and_named() -> None:
+    layers = keras().layers
+    last = "the network's output"
+    assert frozen_by() == {last}
+    assert frozen_by(layers.LayerNormalization(name="norm")) == {last, "norm (LayerNormalization)"}
+    assert frozen_by(layers.Lambda(lambda x: x[:, ::-1], name="turn")) == {last, "turn (Lambda)"}
+    assert frozen_by(layers.Softmax(name="soft")) == {last, "soft (Softmax)"}
+    assert frozen_by(layers.Activation(lambda x: x, name="own")) == {last, "own (Activation)"}
+    assert frozen_by(layers.Reshape((2, 3), name="cut"), layers.Flatten()) == {last, "cut (Reshape)"}
+
+
+def test_a_residual_stream_from_the_input_stays() -> None:
+    layers = keras().layers
+    x = inputs = layers.Input((5,))
+    y = layers.Dense(5, name="second")(layers.Dense(8, name="first")(x))
+    graph = trace(keras().Model(inputs, layers.Dense(2)(layers.Add(name="sum")([x, y]))))
+    assert [int(graph.removable[group].sum()) for group in graph.groups] == [8, 0, 0]
+    assert "sum (Add), beside what cannot be removed" in graph.frozen.values()
+
+
+def test_the_same_tensor_twice_is_the_same_units_twice() -> None:
+    layers = keras().layers
+    x = layers.Dense(4)(inputs := layers.Input((3,)))
+    graph = trace(keras().Model(inputs, layers.Dense(2)(layers.Concatenate()([x, x]))))
+    assert graph.weights[3].units.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+def test_a_network_of_the_users_own_class_is_refused() -> None:
+    class Own(keras().Model):
+        def call(self, x: object) -> object:
+            return x
+
+    with pytest.raises(UnsupportedError, match="expected a functional or sequential model, got Own"):
+        trace(Own())

@@ -1,0 +1,273 @@
+"""Networks get smaller by as much as was asked, and answer nearly as before; what cannot be done is said at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.structure.generated_graphs import answers, drawn, inputs_of
+from wcodec.cli import main
+from wcodec.errors import BudgetError
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.keras_backend import keras
+from wcodec.structure import criteria, merging
+from wcodec.structure.assumed_moments import VARIANCE, assume_moments, repair_without_data, score_without_data
+from wcodec.structure.cost import cost_of
+from wcodec.structure.graph import Mask, trace
+from wcodec.structure.low_rank import low_rank
+from wcodec.structure.obs import scores_by_obs
+from wcodec.structure.rebuild import without
+from wcodec.structure.repair import repair
+from wcodec.structure.selection import Amount, select
+
+INPUTS = np.random.default_rng(5).normal(size=(400, 12)).astype("float32")
+Slim = Callable[..., int]
+
+
+def chain(*widths: int) -> object:
+    """Dense layers with relu, then one of four units; weights drawn with a fixed seed."""
+    keras().utils.set_random_seed(7)
+    layers = keras().layers
+    hidden = [layers.Dense(width, "relu", bias_initializer="normal") for width in widths]
+    return keras().Sequential([layers.Input((12,)), *hidden, layers.Dense(4)], name="chain")
+
+
+def error_of(model: object, small: object) -> float:
+    """Relative squared error of the answers."""
+    before, after = answers(model, [INPUTS])[0], answers(small, [INPUTS])[0]
+    return float(np.square(before - after).sum() / np.square(before).sum())
+
+
+def half(graph: object, scores: np.ndarray) -> Mask:
+    return select(graph, scores, Amount("width", 0.5))
+
+
+def test_repair_makes_up_for_most_of_what_was_removed_and_obs_chooses_better_than_norms() -> None:
+    model, examples = chain(24, 24), Examples((INPUTS,))
+    graph = trace(model)
+    errors = {}
+    for name, scores in (("l1", criteria.scores_by_weights(graph, "l1")), ("obs", scores_by_obs(graph, examples))):
+        kept = half(graph, scores)
+        small = without(graph, kept)
+        cut = error_of(model, small)
+        repair(graph, kept, small, examples)
+        errors[name] = error_of(model, small)
+        assert errors[name] < 0.5 * cut
+    assert errors["obs"] < errors["l1"]
+
+
+def test_a_unit_that_is_a_multiple_of_another_is_merged_without_loss() -> None:
+    model = chain(6)
+    kernel, bias = model.layers[0].get_weights()
+    kernel[:, 3:], bias[3:] = 0.5 * kernel[:, :3], 0.5 * bias[:3]
+    model.layers[0].set_weights([kernel, bias])
+    graph = trace(model)
+    kept = half(graph, criteria.scores_by_weights(graph, "l2"))
+    assert kept[:6].tolist() == [True] * 3 + [False] * 3
+    assert error_of(model, without(graph, kept, merging.merge(graph, kept))) < 1e-10 < error_of(
+        model, without(graph, kept)
+    )
+
+
+def test_batch_normalization_is_part_of_what_is_merged() -> None:
+    layers = keras().layers
+    keras().utils.set_random_seed(3)
+    normed = layers.Dense(4, use_bias=False), layers.BatchNormalization(), layers.ReLU()
+    model = keras().Sequential([layers.Input((12,)), *normed, layers.Dense(4)])
+    kernel = model.layers[0].get_weights()[0]
+    kernel[:, 2:] = 3 * kernel[:, :2]
+    model.layers[0].set_weights([kernel])
+    statistics = [[1, 2, 1, 2], [0.1, 0.2, 0.1, 0.2], [0.1, 0, 0.3, 0], [1, 2, 9, 18]]
+    model.layers[1].set_weights([np.array(one, np.float32) for one in statistics])
+    model.layers[1].epsilon = 0.0
+    graph = trace(model)
+    kept = np.array([True, True, False, False, True, True, True, True])
+    assert error_of(model, without(graph, kept, merging.merge(graph, kept))) < 1e-10
+
+
+@pytest.mark.parametrize("of", ["width", "params", "macs"])
+def test_the_network_is_as_small_as_was_asked_and_not_smaller(of: str) -> None:
+    graph = trace(chain(30, 20))
+    scores = criteria.scores_by_weights(graph, "l2")
+    kept = select(graph, scores, Amount(of, 0.4))
+    whole, part = cost_of(graph, np.ones(graph.count, bool)), cost_of(graph, kept)
+    got = {"width": kept[graph.removable].mean(), "params": part.parameters / whole.parameters,
+           "macs": part.macs / whole.macs}[of]  # fmt: skip
+    assert 0.3 < got <= 0.4
+
+
+def test_uniform_keeps_the_same_part_of_every_layer_and_no_layer_ends() -> None:
+    graph = trace(chain(30, 20))
+    kept = select(graph, criteria.scores_by_weights(graph, "l1"), Amount("width", 0.5, uniform=True))
+    assert [int(kept[group].sum()) for group in graph.groups] == [15, 10, 4]
+    kept = select(graph, np.where(np.arange(graph.count) < 30, 0.0, 1.0), Amount("width", 0.01))
+    assert [int(kept[group].sum()) for group in graph.groups] == [3, 2, 4]
+    with pytest.raises(BudgetError, match=r"expected 0\.001 of the params, the least that the layers allow is"):
+        select(graph, np.arange(graph.count, dtype=float), Amount("params", 0.001))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_kind_of_network_is_scored_by_obs_and_repaired(seed: int) -> None:
+    model = drawn(seed)
+    examples, graph = Examples(tuple(inputs_of(model, seed, 40))), trace(model)
+    scores = scores_by_obs(graph, examples)
+    assert np.nanmin(scores) >= 0
+    kept = select(graph, scores, Amount("width", 0.7))
+    small = without(graph, kept)
+    repair(graph, kept, small, examples)
+    assert all(np.isfinite(one).all() for one in answers(small, list(examples.inputs)))
+
+
+def test_low_rank_is_exact_where_the_rank_is_low_and_convolutions_become_two() -> None:
+    layers = keras().layers
+    keras().utils.set_random_seed(2)
+    image = layers.Input((6, 6, 4))
+    x = layers.Conv2D(16, 3, 2, "same", activation="relu", name="conv")(image)
+    model = keras().Model(image, layers.Dense(3)(layers.Flatten()(x)))
+    rng = np.random.default_rng(2)
+    thin = (rng.normal(size=(36, 2)) @ rng.normal(size=(2, 16))).reshape(3, 3, 4, 16)
+    model.get_layer("conv").set_weights([thin, rng.normal(size=16)])
+    small, ranks = low_rank(model, None, None)
+    assert ranks["conv"] == (16, 2)
+    images = rng.normal(size=(5, 6, 6, 4)).astype("float32")
+    np.testing.assert_allclose(answers(model, [images])[0], answers(small, [images])[0], rtol=1e-3, atol=1e-3)
+    thinner, _ = low_rank(chain(30, 30), 0.5, Examples((INPUTS,)))
+    assert thinner.count_params() < 0.6 * chain(30, 30).count_params()
+
+
+@pytest.fixture
+def slim(tmp_path: Path) -> Slim:
+    """Run the command on a small network; slim("--width", 0.5) -> its exit code. The output is small.keras."""
+    model = chain(16, 16)
+    model.save(tmp_path / "model.keras")
+    labels = answers(model, [INPUTS])[0].argmax(axis=1)
+    np.savez(tmp_path / "data.npz", x=INPUTS, y=labels, x_bare=INPUTS)
+
+    def run(*words: object) -> int:
+        named = [str(word).replace("DATA", str(tmp_path / "data.npz")) for word in words]
+        return main(["slim", str(tmp_path / "model.keras"), "-o", str(tmp_path / "small.keras"), *named])
+
+    return run
+
+
+def test_the_command_writes_a_plain_model_and_says_what_it_is(
+    slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert slim("--width", 0.5, "--data", "DATA", "--finetune", 2, "--json") == 0
+    out, err = capsys.readouterr()
+    numbers = json.loads(out)
+    small = keras().models.load_model(tmp_path / "small.keras")
+    assert small.count_params() == numbers["parameters"] < numbers["parameters_before"]
+    assert [row["width"] for row in numbers["layers"]][-1] == 4
+    assert sum(row["width"] for row in numbers["layers"]) == 16 + 4
+    assert numbers["examples"] == 60
+    assert "frozen by the network's output" in err
+    assert slim("--width", 0.5) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("criterion", ["geometric-median", "taylor", "fisher", "random"])
+def test_every_criterion_narrows(slim: Slim, criterion: str, tmp_path: Path) -> None:
+    assert slim("--macs", 0.5, "--criterion", criterion, "--data", "DATA", "-q", "--tune", 5) == 0
+    assert (tmp_path / "small.keras").exists()
+
+
+def test_the_narrowest_within_a_budget_is_found_and_none_is_written_where_none_is(slim: Slim, tmp_path: Path) -> None:
+    assert slim("--max-loss", 0.0, "--data", "DATA", "-q") == 4
+    assert slim("--width", 0.2, "--max-drop", 0, "--data", "DATA", "-q") == 4
+    assert not (tmp_path / "small.keras").exists()
+    assert slim("--max-drop", 30, "--data", "DATA", "-q") == 0
+    assert keras().models.load_model(tmp_path / "small.keras").count_params() < 540
+
+
+def test_a_student_begins_with_the_originals_best_units(
+    slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = keras().Sequential.from_config(_narrower(keras().models.load_model(tmp_path / "model.keras").get_config()))
+    narrow.save(tmp_path / "student.keras")
+    assert slim("--student", tmp_path / "student.keras", "--data", "DATA", "--tune", 10) == 0
+    assert "starts from the original's units" in capsys.readouterr().err
+    wrong = keras().Sequential([keras().layers.Input((12,)), keras().layers.Dense(5)])
+    wrong.save(tmp_path / "wrong.keras")
+    assert slim("--student", tmp_path / "wrong.keras", "--data", "DATA", "-f") == 2
+    assert "expected outputs of shape [(4,)]" in capsys.readouterr().err
+
+
+def _narrower(config: dict[str, object]) -> dict[str, object]:
+    for entry in config["layers"]:
+        entry.pop("build_config", None)
+        if entry["config"].get("units") == 16:
+            entry["config"]["units"] = 8
+    return config
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--width", 1.5], 2, "--width: expected over 0 to 1, got 1.5"),
+        (["--width", 0.5, "--macs", 0.5], 2, "--macs: expected one way of saying how much, got --width too"),
+        (["--width", 0.5, "--low-rank", 0.5], 2, "--low-rank: expected one way of saying how much"),
+        (["--width", 0.5, "--finetune", 2], 2, "--finetune: expected --data D with it"),
+        (["--width", 0.5, "--finetune", 2, "--data", "DATA:bare"], 2, "expected labels to train by, got none"),
+        (["--width", 0.5, "--criterion", "taylor"], 2, "--criterion taylor: expected --data D with it"),
+        (["--width", 0.5, "--criterion", "bn-scale"], 2, "expected layers of BatchNormalization, found none"),
+        (["--low-rank", "much"], 2, "--low-rank: expected a number over 0 to 1, or auto, got much"),
+        ([], 2, "slim: expected how much"),
+        (["--uniform"], 2, "--uniform: expected --width, --params or --macs with it"),
+        (["--speedup", 0.5], 2, "--speedup: expected 1 to 1000, got 0.5"),
+        (["--params", 0.0001], 4, "expected 0.0001 of the params, the least that the layers allow is"),
+    ],
+)  # fmt: skip
+def test_bad_requests_are_refused_before_anything_is_trained(
+    slim: Slim, words: list[object], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert slim(*words) == code
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "small.keras").exists()
+
+
+def test_a_network_of_which_nothing_can_be_followed_is_refused_with_the_reasons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = keras().layers
+    model = keras().Sequential([layers.Input((4,)), layers.Dense(3), layers.LayerNormalization(name="norm")])
+    model.save(tmp_path / "model.keras")
+    words = ["slim", str(tmp_path / "model.keras"), "-o", str(tmp_path / "small.keras")]
+    assert main([*words, "--width", "0.5"]) == 5
+    assert "all are frozen by norm (LayerNormalization)" in capsys.readouterr().err
+
+
+def test_a_decoded_file_can_be_compact_and_so_can_one_that_is_encoded(tmp_path: Path, samples: Path) -> None:
+    record = samples / "records" / "lenet300.wcz"
+    assert main(["decode", str(record), "-o", str(tmp_path / "small.keras"), "--compact", "-q"]) == 0
+    small = keras().models.load_model(tmp_path / "small.keras")
+    assert small.count_params() == 120_375
+    whole = tmp_path / "whole.keras"
+    assert main(["decode", str(record), "-o", str(whole), "-q"]) == 0
+    assert main(["encode", str(whole), "--compact", "-o", str(tmp_path / "compact.wcz"), "-q"]) == 0
+    assert (tmp_path / "compact.wcz").stat().st_size < 1.05 * record.stat().st_size
+    assert main(["encode", str(whole), "--compact", "--lossless", "-q"]) == 2
+
+
+def test_without_data_the_layers_behind_are_fitted_to_assumed_inputs() -> None:
+    model = chain(24, 24)
+    graph = trace(model)
+    kept = half(graph, score_without_data(graph))
+    cut, fitted = without(graph, kept), without(graph, kept, repair_without_data(graph, kept))
+    assert error_of(model, fitted) < 0.5 * error_of(model, cut)
+
+
+def test_assumed_moments_are_those_of_normal_inputs() -> None:
+    model = chain(5)
+    (first, *_) = assume_moments(trace(model))
+    kernel, _ = model.layers[0].get_weights()
+    model.layers[0].set_weights([kernel, np.zeros(5, np.float32)])
+    (first, *_) = assume_moments(trace(model))
+    inputs = np.random.default_rng(1).normal(0, VARIANCE**0.5, (200_000, 12))
+    hidden = np.maximum(inputs @ kernel, 0)
+    np.testing.assert_allclose(first.mean, hidden.mean(axis=0), rtol=0.02)
+    np.testing.assert_allclose(first.second, hidden.T @ hidden / len(hidden), rtol=0.05, atol=1e-3)

@@ -1,0 +1,106 @@
+"""What slimming looks at a network with: the network, its units, and examples for choosing, training and measuring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from wcodec.errors import RecipeError, UnsupportedError
+from wcodec.evaluation.datasets import load_examples
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.structure import criteria, fitting, gradients
+from wcodec.structure.assumed_moments import score_without_data
+from wcodec.structure.graph import Graph, trace
+from wcodec.structure.obs import scores_by_obs
+from wcodec.structure.request import SlimRequest
+
+if TYPE_CHECKING:
+    from keras import Model
+
+APART: Final = 0.15
+"""Part of the examples that is only measured on, and at most so many:"""
+APART_MOST: Final = 5000
+SEEN: Final = 5000
+"""Inputs that units are chosen and repaired by, at most."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The original network, and what it is looked at with.
+
+    seen:     inputs for choosing and repairing, without labels.
+    learning: examples for training.
+    apart:    examples for measuring.
+    """
+
+    request: SlimRequest
+    model: Model
+    graph: Graph | None
+    seen: Examples | None
+    learning: Examples | None
+    apart: Examples | None
+
+
+def prepare(source: Path, request: SlimRequest) -> Bench:
+    model = load_model(source, architecture=request.architecture, imports=request.imports, unsafe=request.unsafe)
+    graph = None
+    if request.student is None and request.low_rank is None:
+        graph = trace(model)
+        if not graph.removable.any():
+            reasons = "; ".join(sorted(set(graph.frozen.values()))) or "there are no units"
+            raise UnsupportedError(f"{source.name}: expected units that can be removed, all are frozen by {reasons}")
+    if request.data is None:
+        return Bench(request, model, graph, None, None, None)
+    examples = load_examples(request.data, model_inputs(model), rescale=request.rescale, limit=request.limit)
+    for sentence in examples.notes:
+        request.told(sentence)
+    if examples.count < 2:
+        raise RecipeError(f"--data: expected 2 examples or more, got {examples.count}")
+    if request.epochs is not None and examples.labels is None:
+        raise RecipeError(
+            "--finetune: expected labels to train by, got none; --tune N trains by the original's answers"
+        )
+    count = max(1, min(round(APART * examples.count), APART_MOST))
+    chosen = np.linspace(0, examples.count - 1, count).round().astype(np.intp)
+    others = np.setdiff1d(np.arange(examples.count), chosen)
+    learning = rows_of(examples, others)
+    spread = np.linspace(0, learning.count - 1, min(SEEN, learning.count)).round().astype(np.intp)
+    return Bench(request, model, graph, Examples(rows_of(learning, spread).inputs), learning, rows_of(examples, chosen))
+
+
+def rows_of(examples: Examples, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Examples:
+    labels = None if examples.labels is None else examples.labels[rows]
+    return Examples(tuple(array[rows] for array in examples.inputs), labels)
+
+
+def scores_of(bench: Bench) -> criteria.Float64:
+    """What each unit is worth by the criterion that was asked for, or by the best that there is."""
+    graph, request = bench.graph, bench.request
+    if graph is None:
+        raise UnsupportedError(f"{bench.model.name}: expected units to score")
+    criterion = request.criterion or "obs"
+    if criterion == "random":
+        return criteria.scores_at_random(graph, request.seed)
+    by_weights = criteria.scores_by_weights(graph, criterion if criterion in criteria.BY_WEIGHTS else "l2")
+    if criterion in criteria.BY_WEIGHTS:
+        return by_weights
+    if criterion == "bn-scale":
+        found = criteria.scores_by_gain(graph)
+        if np.isnan(found).all():
+            raise RecipeError("--criterion bn-scale: expected layers of BatchNormalization, found none")
+        return found
+    if criterion == "obs":
+        found = score_without_data(graph) if bench.seen is None else scores_by_obs(graph, bench.seen, request.seed)
+        level = float(np.nanmean(found)) if not np.isnan(found).all() else 1.0
+        return np.where(np.isnan(found), by_weights * level, found)
+    if bench.seen is None or bench.learning is None:
+        raise RecipeError(f"--criterion {criterion}: expected --data D with it")
+    few = rows_of(bench.learning, np.arange(min(gradients.EXAMPLES, bench.learning.count)))
+    targets = fitting.targets_of(bench.model, few)
+    return criteria.scores_by_gradients(
+        graph, gradients.products(bench.model, few, targets, 1 if criterion == "taylor" else 2)
+    )

@@ -1,0 +1,110 @@
+"""Training after slimming: a plain Keras fit to the original's answers, to labels, or to both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.inference import compute_outputs, pack_inputs
+from wcodec.evaluation.keras_backend import keras, silence_keras
+from wcodec.evaluation.metrics import Outputs, are_probabilities, read_labels
+
+if TYPE_CHECKING:
+    from keras import Model
+
+Float32 = npt.NDArray[np.float32]
+Progress = Callable[[int, float], None]
+"""Is told the number of an epoch that ended, and its mean loss."""
+
+BATCH: Final = 128
+RATE: Final = 1e-3
+"""Adam's rate at the start; it falls to zero on a cosine."""
+ANSWERS: Final = 0.7
+"""Weight of the original's answers beside labels (Hinton et al. 2015, at T = 1)."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one output is trained towards.
+
+    wanted: float32[examples, ..., units], distributions or values.
+    kind:   probabilities, logits or values, of the network's output.
+    """
+
+    wanted: Float32
+    kind: str
+
+
+def targets_of(original: Model, examples: Examples) -> list[Target]:
+    """For each output the original's answers, mixed with the labels, which are of the first output, where given.
+
+    Raises: RecipeError where labels do not fit.
+    """
+    answers = compute_outputs(original, examples)
+    found = [_target(one) for one in answers]
+    if examples.labels is not None:
+        found[0] = _with_labels(found[0], examples, answers[0])
+    return found
+
+
+def fit(model: Model, examples: Examples, targets: list[Target], epochs: int, *, seed: int = 0, rate: float = RATE,
+        progress: Progress | None = None) -> None:  # fmt: skip
+    """Train the network for so many epochs. It is changed; Ctrl-C ends the training, and what was learned stays."""
+    k = keras()
+    k.utils.set_random_seed(seed)
+    pupil = type(model).from_config(model.get_config())  # so that `model` has no optimizer, which would be saved
+    pupil.set_weights(model.get_weights())
+    steps = max(1, epochs * -(-examples.count // BATCH))
+    pupil.compile(
+        k.optimizers.Adam(k.optimizers.schedules.CosineDecay(rate, steps)),
+        [loss_of(one) for one in targets],
+        jit_compile=False,
+    )
+    wanted = [one.wanted for one in targets]
+    told = (
+        [] if progress is None else [k.callbacks.LambdaCallback(on_epoch_end=lambda n, logs: progress(n, logs["loss"]))]
+    )
+    with silence_keras(), suppress(KeyboardInterrupt):
+        inputs = pack_inputs(pupil, examples.inputs)
+        pupil.fit(inputs, wanted if len(wanted) > 1 else wanted[0], BATCH, epochs, verbose=0, callbacks=told)
+    model.set_weights(pupil.get_weights())
+
+
+def _target(answers: Outputs) -> Target:
+    if are_probabilities(answers):
+        return Target(answers.astype(np.float32), "probability" if answers.shape[-1] == 1 else "probabilities")
+    if answers.shape[-1] == 1:
+        return Target(answers.astype(np.float32), "values")
+    shifted = np.exp(answers - answers.max(axis=-1, keepdims=True))
+    return Target((shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32), "logits")
+
+
+def _with_labels(target: Target, examples: Examples, answers: Outputs) -> Target:
+    if examples.labels is None:
+        return target
+    truth = read_labels(examples.labels, (examples.count, *answers.shape[1:]), answers)
+    labels = truth.labels.astype(np.float32)
+    if truth.task == "classes":
+        labels = np.eye(answers.shape[-1], dtype=np.float32)[truth.labels.astype(np.intp)]
+    elif truth.task == "yes or no":
+        labels = labels.reshape(answers.shape)
+    kind = "values" if truth.task == "values" else "several" if truth.task == "several of many" else target.kind
+    answered = answers.astype(np.float32) if kind in ("values", "several") else target.wanted
+    return Target(ANSWERS * answered + (1 - ANSWERS) * labels.reshape(answered.shape), kind)
+
+
+def loss_of(target: Target) -> Callable[[object, object], object]:
+    """(wanted, outputs) -> the mean loss: cross-entropy in nats, or squared error."""
+    losses = keras().losses
+    found: Callable[[object, object], object] = losses.BinaryCrossentropy()
+    if target.kind in ("probabilities", "logits"):
+        found = losses.CategoricalCrossentropy(from_logits=target.kind == "logits")
+    elif target.kind == "values":
+        found = losses.MeanSquaredError()
+    return found

@@ -1,0 +1,161 @@
+"""The dependency graph of a Keras network: one walk from its inputs finds every unit and where it is stored.
+
+After DepGraph (Fang et al. 2023), over the nodes of functional and sequential models instead of autograd's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.errors import UnsupportedError
+from wcodec.evaluation.keras_backend import keras
+from wcodec.structure.flow import Call, Flow, Step, plain
+from wcodec.structure.rules import rule_of
+from wcodec.structure.units import NONE, ConfigSize, Units, UnitTable, WeightAxis
+
+if TYPE_CHECKING:
+    from keras import Layer, Model, Variable
+
+Mask = npt.NDArray[np.bool_]
+"""For each unit whether it is kept."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The units of a network.
+
+    count:     how many units there are; their numbers are 0..count - 1.
+    weights:   axes of weights that are indexed by units, in the order in which the network uses them.
+    sizes:     numbers of configurations that count units.
+    steps:     what layers do, in order, for values that never change.
+    frozen:    why a unit stays.
+    positions: by id of a variable, how often it is multiplied by for one example.
+    numbers:   of the units in the steps' flows, which were not yet joined.
+    rescaled:  weights that change with the number of these units that are kept.
+    """
+
+    model: Model
+    count: int
+    weights: tuple[WeightAxis, ...]
+    sizes: tuple[ConfigSize, ...]
+    steps: tuple[Step, ...]
+    frozen: dict[int, str]
+    positions: dict[int, float]
+    numbers: Units
+    rescaled: tuple[tuple[Variable, Units], ...]
+
+    @cached_property
+    def axes_of(self) -> dict[int, list[WeightAxis]]:
+        """By id of a variable, its axes."""
+        found: dict[int, list[WeightAxis]] = {}
+        for one in self.weights:
+            found.setdefault(id(one.variable), []).append(one)
+        return found
+
+    @cached_property
+    def removable(self) -> Mask:
+        """bool[count]: units that no rule froze."""
+        mask = np.ones(self.count, bool)
+        mask[list(self.frozen)] = False
+        return mask
+
+    @cached_property
+    def groups(self) -> list[Units]:
+        """Units that are alike: those that the same weights make, which no other group has. The frozen ones too."""
+        makers: dict[int, set[int]] = {}
+        for number, one in enumerate(self.weights):
+            if one.role == "out":
+                for unit in np.unique(one.units[one.units != NONE]).tolist():
+                    makers.setdefault(unit, set()).add(number)
+        found: dict[tuple[int, ...], list[int]] = {}
+        for unit, numbers in sorted(makers.items()):
+            found.setdefault(tuple(sorted(numbers)), []).append(unit)
+        return [np.array(units, np.intp) for units in found.values()]
+
+
+def trace(model: Model) -> Graph:
+    """The units of a functional or sequential network.
+
+    Raises: UnsupportedError for a network of a class of the user's own: its layers are not told.
+    """
+    if not _is_followed(model):
+        raise UnsupportedError(f"{model.name}: expected a functional or sequential model, got {type(model).__name__}")
+    table = UnitTable()
+    steps: list[Step] = []
+    inputs = [plain(tuple(x.shape)) for x in model.inputs]
+    for flow in _walk(model, inputs, table, steps):
+        table.freeze(flow.units, "the network's output")
+    return _numbered(model, table, steps)
+
+
+def _is_followed(model: Layer) -> bool:
+    """Whether the network is made of layers that are told; a class of the user's own on top of it may add to them."""
+    return type(model).__name__ in ("Functional", "Sequential") or (
+        type(model) is keras().Model and bool(getattr(model, "_nodes_by_depth", None))
+    )
+
+
+def _walk(model: Model, inputs: list[Flow], table: UnitTable, steps: list[Step]) -> list[Flow]:
+    """The network's outputs. A nested network is walked as often as it is called."""
+    functional = model._functional if type(model).__name__ == "Sequential" else model
+    known = {id(x): flow for x, flow in zip(functional.inputs, inputs, strict=True)}
+    for depth in sorted(functional._nodes_by_depth, reverse=True):
+        for node in functional._nodes_by_depth[depth]:
+            if node.is_input or all(id(x) in known for x in node.outputs):
+                continue
+            args, named = node.arguments.fill_in(known)
+            shapes = tuple(tuple(x.shape) for x in node.outputs)
+            layer = node.operation
+            call = Call(layer, args, named, shapes, table, steps, layer)
+            found = _called(call, table, steps)
+            known |= {id(x): flow for x, flow in zip(node.outputs, found, strict=True)}
+    return [known[id(x)] for x in functional.outputs]
+
+
+def _called(call: Call, table: UnitTable, steps: list[Step]) -> list[Flow]:
+    if _is_followed(call.layer) and len(call.flows) == len(call.layer.inputs):
+        _resize_inputs(call, table)
+        return _walk(call.layer, call.flows, table, steps)
+    rule = rule_of(call.layer)
+    found = call.plain() if rule is None else rule(call)
+    for flow in found:
+        if flow.shape and flow.shape[flow.axis] not in (None, len(flow.units)):
+            raise UnsupportedError(f"{call.name}: expected {flow.shape[flow.axis]} units, followed {len(flow.units)}")
+    return found
+
+
+def _resize_inputs(call: Call, table: UnitTable) -> None:
+    """A nested network declares the shapes of its inputs, which change with the units that come in."""
+    model = call.layer
+    functional = model._functional if type(model).__name__ == "Sequential" else model
+    for flow, x in zip(call.flows, functional.inputs, strict=True):
+        table.size(x._keras_history.operation, ("batch_shape", flow.axis), flow.units)
+
+
+def _numbered(model: Model, table: UnitTable, steps: list[Step]) -> Graph:
+    """Joined units become one number; numbers without gaps, in the order of their making."""
+    every = table.roots(np.arange(len(table.parents), dtype=np.intp))
+    roots, numbers = np.unique(every, return_inverse=True)
+    lookup = np.append(numbers.reshape(-1), NONE)
+
+    def numbered(units: Units) -> Units:
+        return lookup[units]
+
+    weights = [WeightAxis(w.variable, w.axis, numbered(w.units), w.role, w.layer) for w in table.weights.values()]
+    sizes = [ConfigSize(s.layer, s.path, numbered(s.units)) for s in table.sizes.values()]
+    return Graph(
+        model=model,
+        count=len(roots),
+        weights=tuple(weights),
+        sizes=tuple(sizes),
+        steps=tuple(steps),
+        frozen={int(lookup[unit]): why for unit, why in table.frozen.items()},
+        positions=dict(table.positions),
+        numbers=lookup,
+        rescaled=tuple((variable, numbered(units)) for variable, units in table.rescaled),
+    )

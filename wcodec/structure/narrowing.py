@@ -1,0 +1,141 @@
+"""A network with fewer units: chosen, removed, repaired or merged, trained; and the narrowest within a budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from wcodec.errors import BudgetError, RecipeError
+from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.metrics import kl_divergence
+from wcodec.structure import fitting
+from wcodec.structure.assumed_moments import repair_without_data
+from wcodec.structure.bench import Bench, rows_of
+from wcodec.structure.cost import cost_of
+from wcodec.structure.criteria import Float64
+from wcodec.structure.graph import Graph, Mask
+from wcodec.structure.rebuild import without
+from wcodec.structure.repair import repair
+from wcodec.structure.request import SlimRequest
+from wcodec.structure.selection import Amount, select
+from wcodec.structure.speed import BATCHES, seconds_of
+
+if TYPE_CHECKING:
+    from keras import Model
+
+TRIES: Final = 6
+"""Widths that are tried for the narrowest within a budget."""
+
+
+def narrowed(bench: Bench, graph: Graph, scores: Float64, amount: Amount) -> tuple[Model, Mask]:
+    """The network with so many units, repaired by inputs or merged without, and trained."""
+    kept = select(graph, scores, amount)
+    if bench.seen is None:
+        return without(graph, kept, repair_without_data(graph, kept)), kept
+    small = without(graph, kept)
+    repair(graph, kept, small, bench.seen, bench.request.seed)
+    train(bench, small)
+    return small, kept
+
+
+def train(bench: Bench, small: Model) -> None:
+    """Train a network as it was asked for. It is changed."""
+    request = bench.request
+    if bench.learning is None or (request.epochs is None and request.steps is None):
+        return
+    examples, epochs = bench.learning, request.epochs
+    if epochs is None:
+        examples = Examples(examples.inputs)
+        wanted = (request.steps or 1) * fitting.BATCH
+        if wanted < examples.count:
+            examples = rows_of(examples, np.linspace(0, examples.count - 1, wanted).round().astype(np.intp))
+        epochs = max(1, round(wanted / examples.count))
+
+    def progress(number: int, loss: float) -> None:
+        request.told(f"epoch {number + 1} of {epochs}: loss {loss:.4f}")
+
+    targets = fitting.targets_of(bench.model, examples)
+    fitting.fit(small, examples, targets, epochs, seed=request.seed, progress=progress)
+
+
+def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
+    """The widest network that is so many times faster, by bisection over the multiply-adds.
+
+    Raises: BudgetError where none is.
+    """
+    wanted, batch = bench.request.speedup or 1.0, BATCHES[-1]
+
+    def ratio(part: float) -> float:
+        small = without(graph, select(graph, scores, Amount("macs", part)))
+        before, after = seconds_of((bench.model, small), batch)
+        return before / after
+
+    low, high = _least(graph, scores), 1.0
+    if (most := ratio(low)) < wanted:
+        raise BudgetError(f"{bench.model.name}: expected {wanted:g} times the speed, the most is {most:.2f}")
+    for _ in range(TRIES):
+        middle = (low + high) / 2
+        low, high = (middle, high) if ratio(middle) >= wanted else (low, middle)
+    return Amount("macs", low)
+
+
+def _least(graph: Graph, scores: Float64) -> float:
+    """The least part of the multiply-adds that can be asked for."""
+    kept = select(graph, scores, Amount("width", 1e-9))
+    whole = cost_of(graph, np.ones(graph.count, bool)).macs
+    return cost_of(graph, kept).macs / max(whole, 1.0) + 1e-6
+
+
+def narrowest(bench: Bench, graph: Graph, scores: Float64) -> tuple[Model, Mask]:
+    """The narrowest network within the budget, by bisection over the width, each repaired and trained as asked.
+
+    Raises: BudgetError where none is.
+    """
+    low, high, best = 0.0, 1.0, None
+    for _ in range(TRIES):
+        middle = (low + high) / 2
+        made = narrowed(bench, graph, scores, Amount("width", middle))
+        drop, loss = _lost(bench, made[0])
+        bench.request.told(f"width {middle:.3f}: {drop:.2f} points, {loss:.4f} nats")
+        if _is_within(bench.request, drop, loss):
+            high, best = middle, made
+        else:
+            low = middle
+    if best is None:
+        raise BudgetError(f"{bench.model.name}: expected {_words(bench.request)}, no width below 1 met it")
+    return best
+
+
+def _lost(bench: Bench, small: Model) -> tuple[float, float]:
+    """Points of accuracy lost, without labels percent of choices that changed; divergence of the answers."""
+    if bench.apart is None:
+        raise RecipeError("slim: expected --data D to measure on")
+    found = evaluate(small, bench.apart, bench.model)
+    changed = 100 - (100.0 if found.agreement is None else found.agreement)
+    drop = changed if found.accuracy_drop is None else found.accuracy_drop
+    return drop, kl_divergence(compute_outputs(small, bench.apart), compute_outputs(bench.model, bench.apart))
+
+
+def _is_within(request: SlimRequest, drop: float, loss: float) -> bool:
+    return (request.max_drop is None or drop <= request.max_drop) and (
+        request.max_loss is None or loss <= request.max_loss
+    )
+
+
+def _words(request: SlimRequest) -> str:
+    said = [] if request.max_drop is None else [f"at most {request.max_drop:g} points lost"]
+    said += [] if request.max_loss is None else [f"at most {request.max_loss:g} nats of divergence"]
+    return " and ".join(said)
+
+
+def refuse_over_budget(bench: Bench, small: Model) -> None:
+    """Raises: BudgetError where the network loses more than was allowed."""
+    request = bench.request
+    if request.max_drop is None and request.max_loss is None:
+        return
+    drop, loss = _lost(bench, small)
+    if not _is_within(request, drop, loss):
+        raise BudgetError(f"{bench.model.name}: expected {_words(request)}, got {drop:.2f} points, {loss:.4f} nats")

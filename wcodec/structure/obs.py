@@ -1,0 +1,119 @@
+"""The optimal brain surgeon by units: the exact least-squares price of an input of the next layers.
+
+With H = E[x x'] of what a layer reads and W its kernel, the outputs of the layer without the rows B of W, the others
+refitted, are off by tr(W_B' ([H^-1]_BB)^-1 W_B) (Hassibi and Stork 1993, for blocks of rows). Units of a group go one
+after the other, each time the cheapest, and what is left takes over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.evaluation.examples import Examples
+from wcodec.structure.graph import Graph
+from wcodec.structure.observations import readers_of, rows_of, units_of_rows
+from wcodec.structure.units import NONE, Units
+
+Float64 = npt.NDArray[np.float64]
+
+DAMPING: Final = 1e-3
+"""Of the mean of H's diagonal, added to it."""
+ROUNDS: Final = 256
+"""Rounds in which a group's units go, at most; of large groups several go in each."""
+
+
+@dataclass
+class Surgery:
+    """A kernel that loses rows; changed in place.
+
+    units:   of its rows. weights: float64[rows, outputs], of what is left. inverse: H^-1 of what is left.
+    power:   mean square of its outputs, summed.
+    """
+
+    units: Units
+    weights: Float64
+    inverse: Float64
+    power: float
+
+
+def scores_by_obs(graph: Graph, examples: Examples, seed: int = 0) -> Float64:
+    """float64[units]: the relative squared error that a unit adds to the outputs of the layers which read it, at its
+    turn; NaN for units that no kernel reads whose inputs can be seen. Summed over layers."""
+    surgeries = _surgeries(graph, examples, seed)
+    found = np.full(graph.count, np.nan)
+    for group in graph.groups:
+        alive = group[graph.removable[group]]
+        readers = [one for one in surgeries if np.isin(alive, one.units).any()]
+        if len(alive) and readers:
+            order_group(alive, readers, found)
+    return found
+
+
+def _surgeries(graph: Graph, examples: Examples, seed: int) -> list[Surgery]:
+    found = []
+    for reader in readers_of(graph.model, examples):
+        units = [units_of_rows(graph, op) for op in reader.ops]
+        if all((one == NONE).all() for one in units):
+            continue
+        totals = [np.zeros((len(one), len(one))) for one in units]
+        count = 0
+        for rows in rows_of(graph.model, reader, examples, seed):
+            count += len(rows[0])
+            for total, x in zip(totals, rows, strict=True):
+                np.add(total, x.T @ x, out=total)
+        for op, numbers, total in zip(reader.ops, units, totals, strict=True):
+            weights = op.as_matrix(np.asarray(op.variable, dtype=np.float64))
+            moments = total / max(count, 1)
+            power = float((weights * (moments @ weights)).sum())
+            moments[np.diag_indices_from(moments)] += DAMPING * float(np.diag(moments).mean()) + 1e-12
+            if power > 0:
+                found.append(Surgery(numbers, weights, np.linalg.inv(moments).astype(np.float64), power))
+    return found
+
+
+def order_group(alive: Units, readers: list[Surgery], into: Float64) -> None:
+    """Take out all units of a group, the cheapest first; their prices never fall on the way."""
+    left = alive
+    at_once = max(1, len(alive) // ROUNDS)
+    floor = 0.0
+    while len(left):
+        prices = np.zeros(len(left))
+        for reader in readers:
+            prices += _prices(reader, left)
+        cheapest = np.argsort(prices, kind="stable")[:at_once]
+        for number in cheapest.tolist():
+            floor = max(floor, float(prices[number]))
+            into[left[number]] = floor
+        for reader in readers:
+            _take_out(reader, left[cheapest])
+        left = np.delete(left, cheapest)
+
+
+def _prices(one: Surgery, units: Units) -> Float64:
+    """float64[units]: relative squared error of the outputs."""
+    found = np.zeros(len(units))
+    rows_of_unit = [np.flatnonzero(one.units == unit) for unit in units.tolist()]
+    for size in {len(rows) for rows in rows_of_unit} - {0}:
+        which = [number for number, rows in enumerate(rows_of_unit) if len(rows) == size]
+        rows = np.stack([rows_of_unit[number] for number in which])
+        blocks, weights = one.inverse[rows[:, :, None], rows[:, None, :]], one.weights[rows]
+        found[which] = (weights * np.linalg.solve(blocks, weights)).sum(axis=(1, 2))
+    return found / one.power
+
+
+def _take_out(one: Surgery, units: Units) -> None:
+    """Without the rows of these units; those that are left take over what they can."""
+    rows = np.flatnonzero(np.isin(one.units, units))
+    if not len(rows):
+        return
+    column = one.inverse[:, rows]
+    solved = np.linalg.solve(one.inverse[np.ix_(rows, rows)], np.hstack([one.weights[rows], column.T]))
+    outputs = one.weights.shape[1]
+    left = np.delete(np.arange(len(one.units)), rows)
+    one.weights = one.weights[left] - column[left] @ solved[:, :outputs]
+    one.inverse = one.inverse[np.ix_(left, left)] - column[left] @ solved[:, outputs:][:, left]
+    one.units = one.units[left]

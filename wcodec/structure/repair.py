@@ -1,0 +1,103 @@
+"""Repair without labels: the layers behind removed units are fitted to what the whole network computed there.
+
+Each layer's kernel and bias are the ridge least-squares fit of the whole network's pre-activations on what the smaller
+one feeds the layer (as in channel pruning, He et al. 2017), one layer after the other; statistics of
+BatchNormalization are taken anew on the way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.calibration.batch_norm import find_batch_norms, reestimate
+from wcodec.calibration.linear_ops import LinearOp
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.keras_backend import list_layers
+from wcodec.structure.graph import Graph, Mask
+from wcodec.structure.observations import batches_of, readers_of, rows_of
+from wcodec.structure.rebuild import keeps
+
+if TYPE_CHECKING:
+    from keras import Layer, Model
+
+Float64 = npt.NDArray[np.float64]
+
+DAMPING: Final = 1e-3
+"""Of the mean of the moments' diagonal: how much a weight is held where it is."""
+
+
+def repair(graph: Graph, kept: Mask, small: Model, examples: Examples, seed: int = 0) -> None:
+    """Fit `small`, which is `without(graph, kept)`, to the graph's network, by inputs alone. `small` is changed."""
+    whole = {one.number: one for one in readers_of(graph.model, examples)}
+    fitted = {one.number: one for one in readers_of(small, examples)}
+    rescaled = {id(variable) for variable, units in graph.rescaled if not keeps(units, kept).all()}
+    moving = set(map(id, find_batch_norms(small)))
+    for number, layer in enumerate(list_layers(small)):
+        if id(layer) in moving:
+            reestimate(small, [layer], batches_of(examples))
+        if number not in whole or number not in fitted:
+            continue
+        before, after = whole[number], fitted[number]
+        pairs = list(zip(before.ops, after.ops, strict=True))
+        if any(id(op.variable) in rescaled for op in before.ops):
+            continue
+        sums = [_Sums(a, b) for a, b in pairs]
+        both = zip(rows_of(graph.model, before, examples, seed), rows_of(small, after, examples, seed), strict=True)
+        for originals, rows in both:
+            for one, x0, x in zip(sums, originals, rows, strict=True):
+                one.add(x0, x)
+        for one, (op, _) in zip(sums, pairs, strict=True):
+            one.fit(layer if len(pairs) == 1 else None, _columns(graph, op, kept))
+
+
+class _Sums:
+    """Moments of rows x that the smaller network feeds a kernel, and x0 that the whole one does."""
+
+    def __init__(self, before: LinearOp, after: LinearOp) -> None:
+        self.before, self.after = before, after
+        weights = before.as_matrix(np.asarray(before.variable, dtype=np.float64))
+        self.weights = weights
+        self.start = after.as_matrix(np.asarray(after.variable, dtype=np.float64))
+        inputs, others = len(self.start), len(weights)
+        self.count = 0
+        self.mean, self.mean0 = np.zeros(inputs), np.zeros(others)
+        self.power, self.cross = np.zeros((inputs, inputs)), np.zeros((inputs, others))
+
+    def add(self, originals: npt.NDArray[np.float32], rows: npt.NDArray[np.float32]) -> None:
+        """A batch of rows, the same places of both networks."""
+        self.count += len(rows)
+        self.mean += rows.sum(axis=0)
+        self.mean0 += originals.sum(axis=0)
+        self.power += rows.T @ rows
+        self.cross += rows.T @ originals
+
+    def fit(self, layer: Layer | None, columns: Mask) -> None:
+        """Set the smaller network's kernel, and the bias of `layer` where it has one."""
+        bias = getattr(layer, "bias", None) if layer is not None else None
+        power, cross = self.power / self.count, self.cross / self.count
+        mean, mean0 = self.mean / self.count, self.mean0 / self.count
+        has_bias = bias is not None and tuple(bias.shape) == (self.start.shape[1],)
+        if has_bias:
+            power, cross = power - np.outer(mean, mean), cross - np.outer(mean, mean0)
+        wanted = self.weights[:, columns]
+        damping = DAMPING * float(np.diag(power).mean()) + 1e-12
+        left = power + damping * np.eye(len(power))
+        found = np.linalg.solve(left, cross @ wanted + damping * self.start)
+        if has_bias and bias is not None:
+            bias.assign(np.asarray(bias, dtype=np.float64) + mean0 @ wanted - mean @ found)
+        self.after.variable.assign(self.after.as_kernel(found.astype(np.float32)))
+
+
+def _columns(graph: Graph, op: LinearOp, kept: Mask) -> Mask:
+    """bool[outputs]: which columns of a operation's matrix the smaller network has."""
+    shape = tuple(op.variable.shape)
+    stays: Mask = np.ones(shape, bool)
+    for one in graph.axes_of.get(id(op.variable), []):
+        turned = [1] * len(shape)
+        turned[one.axis] = shape[one.axis]
+        stays = stays & keeps(one.units, kept).reshape(turned)
+    found: Mask = np.asarray(op.as_matrix(stays).any(axis=0), bool)
+    return found

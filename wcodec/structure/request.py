@@ -1,0 +1,146 @@
+"""What is asked of slimming, and what came out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from wcodec.errors import RecipeError
+from wcodec.structure.criteria import BY_WEIGHTS
+from wcodec.structure.selection import Amount
+
+if TYPE_CHECKING:
+    from keras import Model
+
+CRITERIA: Final = (*BY_WEIGHTS, "bn-scale", "taylor", "fisher", "obs", "random")
+WITH_DATA: Final = ("taylor", "fisher")
+"""Criteria that look at what the network computes."""
+
+
+@dataclass(frozen=True)
+class SlimRequest:
+    """How a network becomes smaller. Without an amount the narrowest within the budget is looked for.
+
+    amount:    how many units stay.
+    speedup:   how many times faster `predict` must be, at a batch of 256; in place of an amount.
+    low_rank:  part of the weights of each layer that stays, or 0 for what the layers' outputs need.
+    student:   a network to train in its place: a model file or `module:function`.
+    compact:   only what is dead already goes; answers stay.
+    criterion: of CRITERIA; None takes obs, by moments that are measured, or assumed where there is no data.
+    data:      see `datasets.load`.
+    epochs:    of training by labels and the original's answers; steps: of training by its answers alone.
+    max_drop:  points of accuracy (without labels: percent of answers that change) that may be lost.
+    max_loss:  nats (of values: squared error relative to their variance) that the answers may diverge.
+    """
+
+    amount: Amount | None = None
+    speedup: float | None = None
+    low_rank: float | None = None
+    student: str | None = None
+    compact: bool = False
+    criterion: str | None = None
+    data: str | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    max_drop: float | None = None
+    max_loss: float | None = None
+    limit: int | None = None
+    rescale: float | None = None
+    architecture: str | None = None
+    imports: Sequence[str] = ()
+    unsafe: bool = False
+    seed: int = 0
+    told: Callable[[str], None] = field(default=lambda _: None)
+
+
+@dataclass(frozen=True)
+class LayerWidth:
+    """One layer: its units before and after, and why some stay whatever they are worth (nothing where none must)."""
+
+    name: str
+    kind: str
+    before: int
+    after: int
+    frozen: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network. accuracy: percent, None without labels; seconds: of `predict` by batch size."""
+
+    parameters: int
+    macs: float | None
+    accuracy: float | None
+    loss: float | None
+    seconds: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Slimmed:
+    """The smaller network, and what it is beside the original.
+
+    examples:  that both were measured on; none of them was trained on.
+    agreement: percent of equal choices; divergence: of the answers, in nats or relative squared error.
+    """
+
+    model: Model
+    before: Measured
+    after: Measured
+    layers: tuple[LayerWidth, ...]
+    examples: int
+    agreement: float | None
+    divergence: float | None
+
+
+def check(request: SlimRequest) -> None:
+    """Raises: RecipeError for what contradicts itself, or could not do anything."""
+    ways = {
+        "--width, --params or --macs": request.amount is not None,
+        "--speedup": request.speedup is not None,
+        "--low-rank": request.low_rank is not None,
+        "--student": request.student is not None,
+        "--compact": request.compact,
+    }
+    said = [way for way, is_said in ways.items() if is_said]
+    has_budget = request.max_drop is not None or request.max_loss is not None
+    if len(said) > 1:
+        raise RecipeError(f"{said[1]}: expected one way of saying how much, got {said[0]} too")
+    if not said and not has_budget:
+        raise RecipeError("slim: expected how much: --width, --params, --macs, --speedup, --low-rank, --student, "
+                          "--compact, --max-drop or --max-loss")  # fmt: skip
+    if request.amount is not None and not 0 < request.amount.part <= 1:
+        raise RecipeError(f"--{request.amount.of}: expected over 0 to 1, got {request.amount.part:g}")
+    if request.low_rank is not None and not 0 <= request.low_rank <= 1:
+        raise RecipeError(f"--low-rank: expected over 0 to 1, or auto, got {request.low_rank:g}")
+    if request.speedup is not None and not 1 <= request.speedup < 1000:
+        raise RecipeError(f"--speedup: expected 1 to 1000, got {request.speedup:g}")
+    for word, value in (("--max-drop", request.max_drop), ("--max-loss", request.max_loss)):
+        if value is not None and not 0 <= value < float("inf"):
+            raise RecipeError(f"{word}: expected a number from 0 on, got {value:g}")
+    for word, count in (("--finetune", request.epochs), ("--tune", request.steps)):
+        if count is not None and count < 1:
+            raise RecipeError(f"{word}: expected 1 or more, got {count}")
+    if request.epochs is not None and request.steps is not None:
+        raise RecipeError("--tune: expected one way of training, got --finetune too")
+    if request.criterion is not None and request.criterion not in CRITERIA:
+        raise RecipeError(f"--criterion: expected one of {', '.join(CRITERIA)}, got {request.criterion}")
+    _check_data(request, has_budget)
+
+
+def _check_data(request: SlimRequest, has_budget: bool) -> None:
+    if request.data is not None:
+        return
+    wanted = {
+        "--finetune": request.epochs is not None,
+        "--tune": request.steps is not None,
+        "--max-drop": request.max_drop is not None,
+        "--max-loss": request.max_loss is not None,
+        "--student": request.student is not None,
+        f"--criterion {request.criterion}": request.criterion in WITH_DATA,
+        "--limit": request.limit is not None,
+        "--rescale": request.rescale is not None,
+    }
+    for word, is_said in wanted.items():
+        if is_said:
+            raise RecipeError(f"{word}: expected --data D with it")

@@ -1,0 +1,83 @@
+"""The table of rules: for each of Keras' layers how units go through it. What has no rule is frozen by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from wcodec.evaluation.keras_backend import keras
+from wcodec.structure import rules_attention, rules_linear, rules_merging, rules_passing, rules_recurrent
+from wcodec.structure.flow import Call, Flow
+
+if TYPE_CHECKING:
+    from keras import Layer, Operation
+
+Rule = Callable[[Call], list[Flow]]
+
+_DIMENSIONS: Final = ("1D", "2D", "3D")
+
+
+def _each(stem: str, rule: Rule) -> dict[str, Rule]:
+    return {stem + dimensions: rule for dimensions in _DIMENSIONS}
+
+
+LAYERS: Final[dict[str, Rule]] = {
+    "Dense": rules_linear.dense,
+    "EinsumDense": rules_linear.einsum,
+    "Embedding": rules_linear.embedding,
+    "ReversibleEmbedding": rules_linear.embedding,
+    **_each("Conv", rules_linear.conv),
+    **{f"Conv{dimensions}Transpose": rules_linear.conv_transposed for dimensions in _DIMENSIONS},
+    **_each("DepthwiseConv", rules_linear.depthwise),
+    **_each("SeparableConv", rules_linear.separable),
+    "BatchNormalization": rules_passing.batch_norm,
+    "PReLU": rules_passing.prelu,
+    "Softmax": rules_passing.softmax,
+    **dict.fromkeys(("Activation", "ReLU", "LeakyReLU", "ELU", "Rescaling"), rules_passing.elementwise),
+    **dict.fromkeys(
+        ("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization", "Identity"),
+        rules_passing.same,
+    ),
+    **_each("SpatialDropout", rules_passing.same),
+    **{name + size: rules_passing.spatial for name in ("MaxPooling", "AveragePooling", "Cropping", "UpSampling")
+       for size in _DIMENSIONS},
+    **_each("ZeroPadding", rules_passing.padding),
+    **_each("GlobalAveragePooling", rules_passing.global_pooling),
+    **_each("GlobalMaxPooling", rules_passing.global_pooling),
+    "Flatten": rules_passing.flatten,
+    "Reshape": rules_passing.reshape,
+    "Permute": rules_passing.permute,
+    "RepeatVector": rules_passing.repeat_vector,
+    "Masking": rules_passing.masking,
+    **dict.fromkeys(("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Average"), rules_merging.merge),
+    "Concatenate": rules_merging.concatenate,
+    **dict.fromkeys(("SimpleRNN", "GRU", "LSTM"), rules_recurrent.recurrent),
+    "Bidirectional": rules_recurrent.bidirectional,
+    "MultiHeadAttention": rules_attention.multi_head,
+    "GroupedQueryAttention": rules_attention.grouped_query,
+}  # fmt: skip
+"""By the name of the class, for layers of Keras' own."""
+
+OPERATIONS: Final[dict[str, Rule]] = {
+    **dict.fromkeys(
+        ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Divide", "TrueDivide"), rules_merging.arithmetic
+    ),
+    **dict.fromkeys(
+        ("Relu", "Relu6", "Sigmoid", "Tanh", "Silu", "Gelu", "Elu", "Selu", "Softplus", "HardSigmoid", "HardSilu",
+         "Abs", "Absolute", "Square", "Sqrt", "Exp", "Negative"), rules_passing.operation,
+    ),
+}  # fmt: skip
+"""By the name of the class, for `keras.ops` in functional models."""
+
+
+def rule_of(layer: Layer | Operation) -> Rule | None:
+    """The rule of a layer or operation; None where there is none: it is the user's own, quantised, or not known."""
+    if not type(layer).__module__.startswith("keras.") or getattr(layer, "quantization_mode", None):
+        return None
+    name = type(layer).__name__
+    if not isinstance(layer, keras().Layer):
+        return OPERATIONS.get(name)
+    if name == "TimeDistributed":
+        return partial(rules_recurrent.time_distributed, rule_of=rule_of)
+    return LAYERS.get(name)

@@ -1,0 +1,101 @@
+"""Attention: whole heads are units; so are the numbers of a head, of queries with keys, of values with the output."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wcodec.structure.flow import Call, Flow
+from wcodec.structure.units import Units
+
+if TYPE_CHECKING:
+    from keras import Layer
+
+
+def multi_head(call: Call) -> list[Flow]:
+    """Kernels [inputs, heads, size] of queries, keys, values, and [heads, size, outputs]."""
+    layer = call.layer
+    found = _queries_keys_values(call)
+    if found is None or len(found[0].shape) != 3 or len(call.shapes) > 1 or getattr(layer, "_use_gate", False):
+        return call.plain()
+    query, key, value = found
+    heads = call.fresh("heads", layer._num_heads)
+    matched, valued = call.fresh("key size", layer._key_dim), call.fresh("value size", layer._value_dim)
+    for x, dense, sizes in (
+        (query, layer._query_dense, matched), (key, layer._key_dense, matched), (value, layer._value_dense, valued)
+    ):  # fmt: skip
+        _projection(call, x, dense, heads, sizes)
+    made = call.fresh("out", call.shapes[0][-1] or 0)
+    output = layer._output_dense
+    for axis, units, role in ((0, heads, "in"), (1, valued, "in"), (2, made, "out")):
+        call.index(output.kernel, axis, units, "in" if role == "in" else "out")
+    if output.bias is not None:
+        call.index(output.bias, 0, made, "out")
+    call.table.work(output.kernel, _steps(query))
+    for name, units in (("num_heads", heads), ("key_dim", matched), ("value_dim", valued), ("output_shape", made)):
+        call.size((name,), units)
+    call.table.rescale(layer._query_dense.kernel, matched)
+    if layer._query_dense.bias is not None:
+        call.table.rescale(layer._query_dense.bias, matched)
+    return [Flow(call.shapes[0], len(call.shapes[0]) - 1, made)]
+
+
+def grouped_query(call: Call) -> list[Flow]:
+    """Several heads of queries share one of keys and values: they go together. Outputs are as wide as queries."""
+    layer = call.layer
+    found = _queries_keys_values(call)
+    if found is None or len(call.shapes) > 1:
+        return call.plain()
+    query, key, value = found
+    groups = call.fresh("groups", layer.num_key_value_heads)
+    heads = np.repeat(groups, layer.num_query_heads // layer.num_key_value_heads)
+    _projection(call, query, layer._query_dense, heads, None)
+    _projection(call, key, layer._key_dense, groups, None)
+    _projection(call, value, layer._value_dense, groups, None)
+    if getattr(layer, "use_gate", False):
+        _projection(call, query, layer._gate_dense, heads, None)
+    output = layer._output_dense
+    made = call.units_at(query, -1)
+    call.index(output.kernel, 0, heads, "in")
+    call.index(output.kernel, 2, made, "out")
+    if output.bias is not None:
+        call.index(output.bias, 0, made, "out")
+    call.table.work(output.kernel, _steps(query))
+    call.size(("num_query_heads",), heads)
+    call.size(("num_key_value_heads",), groups)
+    return [Flow(call.shapes[0], len(call.shapes[0]) - 1, made)]
+
+
+def _queries_keys_values(call: Call) -> tuple[Flow, Flow, Flow] | None:
+    """The three inputs; None where masks or positions are given as tensors."""
+    names = ("query", "value", "key")
+    given = dict(zip(names, call.args, strict=False)) | call.named
+    flows = [given.get(name) for name in names]
+    if flows[2] is None:
+        flows[2] = flows[1]
+    query, value, key = flows
+    if not (isinstance(query, Flow) and isinstance(value, Flow) and isinstance(key, Flow)):
+        return None
+    if any(isinstance(one, Flow) for name, one in given.items() if name not in names):
+        return None
+    return query, key, value
+
+
+def _projection(call: Call, x: Flow, dense: Layer, heads: Units, sizes: Units | None) -> None:
+    """One of the kernels that make heads."""
+    kernel, bias = dense.kernel, dense.bias
+    call.index(kernel, 0, call.units_at(x, -1), "in")
+    call.index(kernel, 1, heads, "out")
+    if sizes is not None:
+        call.index(kernel, 2, sizes, "out")
+    if bias is not None:
+        call.index(bias, 0, heads, "out")
+        if sizes is not None:
+            call.index(bias, 1, sizes, "out")
+    call.table.work(kernel, _steps(x))
+
+
+def _steps(x: Flow) -> float:
+    return math.prod(size or 1 for size in x.shape[1:-1])

@@ -1,0 +1,173 @@
+"""Layers without kernels of their own: units go through them, along the axis where they came in or along another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wcodec.evaluation.keras_backend import keras
+from wcodec.structure.activations import activation_of, mixes
+from wcodec.structure.flow import LONGEST, Call, Flow, Values, channel_axis, plain, spread
+from wcodec.structure.units import NONE, Units
+
+if TYPE_CHECKING:
+    from keras import Layer
+
+
+def same(call: Call) -> list[Flow]:
+    """The first input as it is, in inference: dropout, noise, masks, casts."""
+    x = call.flows[0]
+    return [call.transfer(Flow(call.shapes[0], x.axis, x.units), lambda values: values[0])]
+
+
+def operation(call: Call) -> list[Flow]:
+    """An operation that is no layer, on each number by itself; what it makes of constants is not asked."""
+    (x,) = call.flows
+    return [call.transfer(Flow(call.shapes[0], x.axis, x.units), lambda values: np.full_like(values[0], np.nan), "")]
+
+
+def elementwise(call: Call) -> list[Flow]:
+    """Each number by itself."""
+    (x,) = call.flows
+    if mixes(call.layer) or np.ndim(getattr(call.layer, "scale", 0)) or np.ndim(getattr(call.layer, "offset", 0)):
+        return call.plain()
+    target = Flow(call.shapes[0], x.axis, x.units)
+    return [call.transfer(target, lambda values: applied(call.layer, x, values[0]), activation_of(call.layer))]
+
+
+def softmax(call: Call) -> list[Flow]:
+    """Each unit by itself where the sum does not run over units."""
+    (x,) = call.flows
+    axes = call.layer.axis if isinstance(call.layer.axis, list | tuple) else (call.layer.axis,)
+    if x.axis in [axis % len(x.shape) for axis in axes]:
+        return call.plain()
+    return [call.transfer(Flow(call.shapes[0], x.axis, x.units), lambda values: np.full_like(values[0], np.nan), "")]
+
+
+def batch_norm(call: Call) -> list[Flow]:
+    """Gain, offset and statistics are indexed by the units."""
+    layer, x = call.layer, call.flows[0]
+    units = call.units_at(x, layer.axis)
+    for variable in layer.weights:
+        if tuple(variable.shape) == (len(units),):
+            call.index(variable, 0, units, "scale")
+    axis = layer.axis % len(x.shape)
+    return [call.transfer(Flow(call.shapes[0], axis, units), lambda values: applied(layer, x, values[0]))]
+
+
+def prelu(call: Call) -> list[Flow]:
+    """A slope for each unit."""
+    layer, (x,) = call.layer, call.flows
+    if x.axis > 0 and layer.alpha.shape[x.axis - 1] == len(x.units):
+        call.index(layer.alpha, x.axis - 1, x.units, "scale")
+    elif not x.is_plain and layer.alpha.shape[x.axis - 1] != 1:
+        return call.plain()
+    return [call.transfer(Flow(call.shapes[0], x.axis, x.units), lambda values: np.full_like(values[0], np.nan), "")]
+
+
+def spatial(call: Call) -> list[Flow]:
+    """Pooling, cropping, upsampling: channels stay; so does a value that is the same everywhere."""
+    (x,) = call.flows
+    axis = channel_axis(call.layer, len(x.shape))
+    return [call.transfer(Flow(call.shapes[0], axis, call.units_at(x, axis)), lambda values: values[0])]
+
+
+def padding(call: Call) -> list[Flow]:
+    """As `spatial`, but only zeros are the same everywhere afterwards."""
+    (x,) = call.flows
+    axis = channel_axis(call.layer, len(x.shape))
+    target = Flow(call.shapes[0], axis, call.units_at(x, axis))
+    return [call.transfer(target, lambda values: np.where(values[0] == 0, 0.0, np.nan))]
+
+
+def global_pooling(call: Call) -> list[Flow]:
+    """Channels, and no other axes but of size 1."""
+    (x,) = call.flows
+    axis = channel_axis(call.layer, len(x.shape))
+    target = Flow(call.shapes[0], axis if len(call.shapes[0]) == len(x.shape) else 1, call.units_at(x, axis))
+    return [call.transfer(target, lambda values: values[0])]
+
+
+def flatten(call: Call) -> list[Flow]:
+    """Every position of the flat axis is one of a channel; of images with channels first after turning them."""
+    (x,) = call.flows
+    first = getattr(call.layer, "data_format", None) == "channels_first" and len(x.shape) > 2
+    return _reshaped(call, x, first)
+
+
+def reshape(call: Call) -> list[Flow]:
+    """Where units stay on one axis."""
+    (x,) = call.flows
+    (target,) = found = _reshaped(call, x, False)
+    if target.axis > 0 and call.layer.target_shape[target.axis - 1] != -1:
+        call.size(("target_shape", target.axis - 1), target.units)
+    return found
+
+
+def permute(call: Call) -> list[Flow]:
+    """The axis goes where it is told to."""
+    (x,) = call.flows
+    axis = 0 if x.axis == 0 else tuple(call.layer.dims).index(x.axis) + 1
+    return [call.transfer(Flow(call.shapes[0], axis, x.units), lambda values: values[0])]
+
+
+def repeat_vector(call: Call) -> list[Flow]:
+    """[batch, units] -> [batch, times, units]"""
+    (x,) = call.flows
+    return [call.transfer(Flow(call.shapes[0], 2, call.units_at(x, 1)), lambda values: values[0])]
+
+
+def masking(call: Call) -> list[Flow]:
+    """A step is masked by all that is in it: what is in it stays."""
+    return call.plain()
+
+
+def applied(layer: Layer, x: Flow, values: Values) -> Values:
+    """What a layer that works on single numbers makes of values that never change."""
+    shape = [1] * len(x.shape)
+    shape[x.axis] = len(values)
+    given = np.nan_to_num(values).reshape(shape).astype(np.float32)
+    found = keras().ops.convert_to_numpy(layer(keras().ops.convert_to_tensor(given)))
+    return np.where(np.isnan(values), np.nan, found.astype(np.float64).reshape(-1))
+
+
+def _reshaped(call: Call, x: Flow, turn: bool) -> list[Flow]:
+    if x.is_plain:
+        return [plain(call.shapes[0])]
+    sizes, wanted = _known(x.shape[1:]), _known(call.shapes[0][1:])
+    if x.axis == len(x.shape) - 1 and call.shapes[0][-1] == len(x.units):
+        return [call.transfer(Flow(call.shapes[0], len(call.shapes[0]) - 1, x.units), lambda values: values[0])]
+    if sizes is None or wanted is None or x.axis == 0 or math.prod(sizes) > LONGEST:
+        return call.plain()
+
+    def moved(values: np.ndarray) -> np.ndarray:
+        elements = spread(values, x, sizes)
+        return (np.moveaxis(elements, 0, -1) if turn else elements).reshape(wanted)
+
+    found = _one_axis(moved(x.units))
+    if found is None:
+        return call.plain()
+    axis, units = found
+
+    def values_at(values: Sequence[Values]) -> Values:
+        seen: Values = np.moveaxis(moved(values[0]), axis, 0).reshape(len(units), -1)
+        return np.where((seen == seen[:, :1]).all(axis=1), seen[:, 0], np.nan)
+
+    return [call.transfer(Flow(call.shapes[0], axis + 1, units), values_at)]
+
+
+def _one_axis(elements: Units) -> tuple[int, Units] | None:
+    """The only axis along which elements differ, and what they are along it."""
+    differ = [axis for axis in range(elements.ndim) if (elements != elements.take([0], axis)).any()]
+    if len(differ) > 1 or (not differ and (elements != NONE).any() and elements.size > 1):
+        return None
+    axis = differ[0] if differ else elements.ndim - 1
+    return axis, np.moveaxis(elements, axis, 0).reshape(elements.shape[axis], -1)[:, 0].copy()
+
+
+def _known(shape: Sequence[int | None]) -> tuple[int, ...] | None:
+    known = tuple(size for size in shape if size is not None)
+    return known if len(known) == len(shape) else None
