@@ -3,6 +3,7 @@
 # make test-thorough  the long forms of the same tests, an hour or more
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
+# make slim-bench FASHION=fashion_mnist.npz  slimmed networks, an hour or more; NETWORKS='resnet_bn vit ...'
 # make paper  the starting paper's experiment beside wcodec's, a few minutes
 # make records  trains and codes samples/records (under an hour on two cores)
 #
@@ -15,9 +16,12 @@ OUT := out/demo
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 SOURCES := pyproject.toml setup.py $(shell find wcodec -name '*.py' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.dict')
 
+FASHION ?= fashion_mnist.npz
+NETWORKS ?= resnet_bn inverted_residual vgg_bn vit lstm gru_embed
+
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
 
-.PHONY: demo test test-thorough check bench paper records clean
+.PHONY: demo test test-thorough check bench slim-bench paper records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -47,6 +51,9 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/identical_files.py > benchmarks/results/identical.md
 	$(BIN)/python benchmarks/versions.py --out benchmarks/results/versions.md
 	$(BIN)/python benchmarks/against_nncodec.py $(NNCODEC) --out benchmarks/results/nncodec.md
+
+slim-bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/slim.py --data $(FASHION) --zoo out/zoo --networks $(NETWORKS) > benchmarks/results/slim.md
 
 records: $(VENV)/installed
 	$(BIN)/python samples/records.py

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from wcodec import __version__
 from wcodec.cli import stdio
-from wcodec.cli.commands import completion, decode, encode, evaluate, inspect, sweep, verify
+from wcodec.cli.commands import completion, decode, encode, evaluate, inspect, slim, sweep, verify
 from wcodec.cli.errors import USAGE
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ VERBS = (
     Verb(
         "evaluate", "measure the accuracy of a model on examples", evaluate.EXAMPLE, evaluate.add_options, evaluate.run
     ),
+    Verb("slim", "make a network smaller and faster", slim.EXAMPLE, slim.add_options, slim.run),
     Verb("sweep", "measure the size of a model against its loss", sweep.EXAMPLE, sweep.add_options, sweep.run),
     Verb("completion", "print a shell completion script", completion.EXAMPLE, completion.add_options, completion.run),
 )

@@ -15,6 +15,8 @@ from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_model_p
 from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.errors import RecipeError, WcodecError
 
+COMPACTED = (".keras", ".h5")
+"""Files that hold a whole Keras model."""
 EXAMPLE = "wcodec decode model.h5.wcz -o restored.h5"
 
 
@@ -29,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="only this tensor (its name, or the end of it), as .npz or .npy",
     )
+    parser.add_argument("--compact", action="store_true", help="remove dead units; the outputs stay (needs Keras)")
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
     parser.add_argument(
         "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
@@ -44,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
 
     with ExitStack() as stack:
         source = stack.enter_context(open_input(args.source))
+        if args.compact and (args.tensor or is_piped(args.source, args.output) or index_of(source)):
+            raise RecipeError(
+                "--compact: expected one file with a Keras model to write, got tensors, a pipe or a folder"
+            )
         if args.tensor:
             return _some(args, source)
         if index := index_of(source):
@@ -95,7 +102,10 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
         else:
             target = check_target(source, args.output or derive_model_path(source, ending), args.force)
         with show_progress("decode", args.quiet) as progress:
-            decode(source, target, base=args.base, threads=args.threads, progress=progress)
+            if args.compact:
+                _compacted(args, source, target, kind)
+            else:
+                decode(source, target, base=args.base, threads=args.threads, progress=progress)
         before, after = source.stat().st_size, target.stat().st_size
     if not args.quiet:
         seconds = time.perf_counter() - start
@@ -104,6 +114,28 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
             f"{shown}: {format_size(before)} -> {format_size(after)}, all checksums match, {seconds:.1f} s"
         )
     return OK
+
+
+def _compacted(args: argparse.Namespace, source: Path, target: Path, kind: str) -> None:
+    """Decode into a temporary file, and write the network without the units that are dead in it.
+
+    Raises: RecipeError where no network is in the file, or no file of one is to be written.
+    """
+    from tempfile import TemporaryDirectory
+
+    from wcodec.pipeline.decoder import decode
+    from wcodec.structure.output import compact_file
+
+    if kind not in COMPACTED or target.suffix not in COMPACTED:
+        raise RecipeError(
+            f"--compact: expected a Keras model to .keras or .h5, got {kind or 'a file'} to {target.name}"
+        )
+    with TemporaryDirectory(prefix="wcodec-") as folder:
+        whole = Path(folder) / f"model{kind}"
+        decode(source, whole, base=args.base, threads=args.threads)
+        removed, removable = compact_file(whole, target)
+    if not args.quiet:
+        stdio.write_note(f"{removed} of {removable} units were dead, and were taken out")
 
 
 def _some(args: argparse.Namespace, source: Path) -> int:

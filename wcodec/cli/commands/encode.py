@@ -47,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
     )
+    how.add_argument("--compact", action="store_true", help="remove dead units first; the outputs stay (needs Keras)")
     how.add_argument("--base", metavar="OLD", type=Path, help="store the difference from this file; decode needs it")
     how.add_argument("--scheduler", metavar="URL", help="encode a folder on Dask's workers: tcp://host:port")
     how.add_argument("--dry-run", action="store_true", help="show the result and write nothing")
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         target = _choose_target(args, source, folder is not None, stack)
         report = check_report_target(args, (target, *([args.base] if args.base else [])))
         start = time.perf_counter()
+        source = _compact(args, source, stack)
         encoded = _encode(args, source, target, recipe, folder)
         seconds = time.perf_counter() - start
         inspection = inspect(target)
@@ -102,6 +104,8 @@ def _check_combinations(args: argparse.Namespace, source: Path, several: bool, l
         raise RecipeError("--moments: cannot be combined with --data, which measures the moments itself")
     if args.data and args.finetune is None and args.method is not None:
         raise RecipeError("--method: expected --finetune EPOCHS with it")
+    if args.compact and (lossless or args.base or args.keep_optimizer or source.suffix not in {".keras", ".h5"}):
+        raise RecipeError("--compact: expected a .keras or .h5 model, and no --lossless, --base or --keep-optimizer")
     require_data(args, encode_calibrated.NEED_DATA)
 
 
@@ -121,6 +125,19 @@ def _choose_target(args: argparse.Namespace, source: Path, several: bool, stack:
     if args.base and args.base.exists() and target.exists() and target.samefile(args.base):
         raise WcodecError(f"{target}: expected another output, got the base, which decoding needs")
     return check_folder(source, target, args.force) if several else check_target(source, target, args.force)
+
+
+def _compact(args: argparse.Namespace, source: Path, stack: ExitStack) -> Path:
+    """The source; with --compact a temporary file of the same name that holds the network without its dead units."""
+    if not args.compact:
+        return source
+    from wcodec.structure.output import compact_file
+
+    compacted = Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name
+    removed, removable = compact_file(source, compacted, imports=args.imports, unsafe=args.unsafe)
+    if not args.quiet:
+        stdio.write_note(f"{removed} of {removable} units were dead, and were taken out")
+    return compacted
 
 
 def _encode(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe, folder: Folder | None) -> Encoded:

@@ -1,0 +1,150 @@
+"""Slimmed networks on Fashion-MNIST: python benchmarks/slim.py --data fashion_mnist.npz --zoo DIR [--networks N ...]
+
+Two tables. LeNet-300-100 without any training: units removed from every hidden layer, by magnitude, merged without
+data, and chosen and repaired by 5,000 training images without labels. Networks of `benchmarks/zoo.py`, saved in DIR:
+slimmed to a part of their parameters by 2,000 images, as they are and after training. The first 50,000 training images
+are used for everything; the test images are only measured on, once for each row. Networks that DIR lacks are trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import zoo
+from keras import layers
+
+from wcodec.evaluation.examples import Examples
+from wcodec.structure import criteria, fitting, merging
+from wcodec.structure.assumed_moments import repair_without_data, score_without_data
+from wcodec.structure.cost import cost_of
+from wcodec.structure.graph import Graph, trace
+from wcodec.structure.obs import scores_by_obs
+from wcodec.structure.rebuild import without
+from wcodec.structure.repair import repair
+from wcodec.structure.selection import Amount, select
+from wcodec.structure.speed import seconds_of
+
+REMOVED = (0.5, 0.6, 0.7, 0.8)
+LEARNED = 50_000
+"""Training images that anything may be fitted to."""
+
+
+def lenet300() -> keras.Model:
+    """300 and 100 units with relu, then softmax; images (n, 28, 28)."""
+    hidden = layers.Dense(300, "relu"), layers.Dense(100, "relu")
+    chain = [layers.Input((28, 28)), layers.Flatten(), *hidden, layers.Dense(10, "softmax")]
+    return keras.Sequential(chain, name="lenet300")
+
+
+COURSES = zoo.COURSES | {"lenet300": zoo.Course(lenet300, LEARNED, epochs=10, rate=1e-3)}
+
+
+def opened(name: str, folder: Path, pictures: zoo.Pictures) -> keras.Model:
+    """The network in `folder`, trained first where it is not there."""
+    path = folder / f"{name}{COURSES[name].suffix}"
+    if not path.exists():
+        model, facts = zoo.train(COURSES[name], pictures)
+        model.save(path)
+        zoo.record(folder / "facts.json", name, facts)
+    return keras.models.load_model(path, compile=False)
+
+
+def images_for(model: keras.Model, images: zoo.Images) -> zoo.Images:
+    """The images in the shape that the network takes."""
+    return images.reshape(-1, *model.input_shape[1:])
+
+
+def accuracy(model: keras.Model, pictures: zoo.Pictures) -> float:
+    """Percent of the test images."""
+    chosen = model.predict(images_for(model, pictures.test), 500, verbose=0).argmax(axis=1)
+    return 100 * float((chosen == pictures.test_labels).mean())
+
+
+def repaired(graph: Graph, scores: criteria.Float64, amount: Amount, examples: Examples) -> keras.Model:
+    """The network with those units, fitted to the original by inputs alone."""
+    kept = select(graph, scores, amount)
+    small = without(graph, kept)
+    repair(graph, kept, small, examples)
+    return small
+
+
+def untrained(folder: Path, pictures: zoo.Pictures, seeds: int) -> list[str]:
+    """Points that LeNet-300-100 loses without training, by what is done."""
+    model = opened("lenet300", folder, pictures)
+    graph, whole = trace(model), accuracy(model, pictures)
+    l1, l2 = (criteria.scores_by_weights(graph, name) for name in ("l1", "l2"))
+    lines = [f"LeNet-300-100, {whole:.2f} % of the test images, points lost without training. The last three columns "
+             "are repaired by 5,000 images without labels (median: the geometric median of filters), the mean of "
+             f"{seeds} draws of the images (largest - least).", "",
+             "| units removed | L1 | L2, merged | OBS, assumed | L1, repaired | median, repaired | OBS, repaired |",
+             "|---|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
+    for part in REMOVED:
+        amount = Amount("width", 1 - part, uniform=True)
+        kept = select(graph, l2, amount)
+        cut = whole - accuracy(without(graph, select(graph, l1, amount)), pictures)
+        merged = whole - accuracy(without(graph, kept, merging.merge(graph, kept)), pictures)
+        chosen = select(graph, score_without_data(graph), amount)
+        assumed = whole - accuracy(without(graph, chosen, repair_without_data(graph, chosen)), pictures)
+        columns: list[list[float]] = [[], [], []]
+        for seed in range(seeds):
+            rows = np.random.default_rng(seed).choice(LEARNED, 5000, replace=False)
+            examples = Examples((images_for(model, pictures.train[rows]),))
+            median = criteria.scores_by_weights(graph, "geometric-median")
+            for column, scores in zip(columns, (l1, median, scores_by_obs(graph, examples)), strict=True):
+                column.append(whole - accuracy(repaired(graph, scores, amount, examples), pictures))
+        spread = [f"{np.mean(one):.2f} ({max(one) - min(one):.2f})" for one in columns]
+        lines.append(f"| {part:.0%} | {cut:.2f} | {merged:.2f} | {assumed:.2f} | {' | '.join(spread)} |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    return lines
+
+
+def trained(name: str, folder: Path, pictures: zoo.Pictures, params: float, epochs: int) -> str:
+    """A row: one network of the zoo at a part of its parameters."""
+    model = opened(name, folder, pictures)
+    graph, whole = trace(model), accuracy(model, pictures)
+    train = images_for(model, pictures.train[:LEARNED])
+    examples = Examples((train[:2000],))
+    scores = scores_by_obs(graph, examples)
+    kept = select(graph, scores, Amount("params", params))
+    cut = without(graph, kept)
+    small = without(graph, kept)
+    repair(graph, kept, small, examples)
+    before = accuracy(cut, pictures), accuracy(small, pictures)
+    learning = Examples((train,), pictures.train_labels[:LEARNED])
+    fitting.fit(small, learning, fitting.targets_of(model, learning), epochs)
+    macs = cost_of(graph, kept).macs / cost_of(graph, np.ones(graph.count, bool)).macs
+    times = [seconds_of((model, small), batch) for batch in (1, 256)]
+    faster = " | ".join(f"{one / other:.2f}" for one, other in times)
+    sizes = f"{model.count_params():,} -> {small.count_params():,} | {macs:.2f}"
+    rates = f"{whole:.2f} | {before[0]:.2f} | {before[1]:.2f} | {accuracy(small, pictures):.2f}"
+    return f"| {name} | {sizes} | {rates} | {faster} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Slim networks, and measure what is lost.")
+    parser.add_argument("--data", type=Path, required=True, help="an archive such as Keras' fashion_mnist.npz")
+    parser.add_argument("--zoo", type=Path, default=Path("zoo"), help="folder of trained networks (default: zoo)")
+    parser.add_argument("--networks", nargs="*", default=["resnet_bn"], choices=list(zoo.COURSES), metavar="N")
+    parser.add_argument("--params", type=float, default=0.5, help="part of the parameters that stays")
+    parser.add_argument("--epochs", type=int, default=10, help="of training after slimming")
+    parser.add_argument("--seeds", type=int, default=3, help="draws of images for the first table; 0: leave it out")
+    options = parser.parse_args()
+    options.zoo.mkdir(parents=True, exist_ok=True)
+    pictures = zoo.read(options.data)
+    if options.seeds:
+        print("\n".join(untrained(options.zoo, pictures, options.seeds)), flush=True)
+    if options.networks:
+        print(f"\nAt {options.params:g} of the parameters, units by OBS, repaired by 2,000 images without labels; then "
+              f"{options.epochs} epochs:\n\n"
+              "| network | parameters | multiply-adds | before | cut | repaired | trained | faster, 1 | faster, 256 |\n"
+              "|---|--:|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
+    for name in options.networks:
+        print(trained(name, options.zoo, pictures, options.params, options.epochs), flush=True)
+
+
+if __name__ == "__main__":
+    main()
