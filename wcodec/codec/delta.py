@@ -1,4 +1,4 @@
-"""A tensor as a difference from itself in an earlier version (`--base`): XOR, integer steps, float residuals."""
+"""A tensor coded against its earlier version (`--base`): by XOR, by ULP distance, or by a float residual."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from wcodec.errors import CorruptError
 from wcodec.model import FLOATS, AnyArray, TensorSpec
 
 OWN, BY_CHUNK, DIFFERENCE = range(3)
-"""How a tensor is coded: by itself; exactly, each chunk in one of the ways below; as its difference, lossy."""
+"""Delta mode of a tensor: coded by itself; exact, with a mode for each chunk; the lossy difference from the base."""
 ALONE, XOR, ULPS, RESIDUAL = range(4)
-"""How a chunk is coded: by itself; as bits that differ; as steps from one number to the other; as a float to be added,
-whose size hangs less on the weight's than the steps' does, and the steps from that sum."""
+"""Delta mode of a chunk: coded by itself; the XOR of the bits; the ULP distance from the base; a float residual (its
+magnitude depends less on the weight's) followed by the ULP distance from base + residual to the value."""
 _SIGNED = FLOATS | {"float8_e4m3", "float8_e5m2"}
 Words = npt.NDArray[np.unsignedinteger]
 
@@ -31,7 +31,7 @@ class BaseValues(Protocol):
 
 
 def encode_delta(way: int, values: AnyArray, base: AnyArray, dtype: str) -> Words:
-    """Words that say how values differ from the base's. Inverse: `decode_delta`."""
+    """The difference of the values from the base's by XOR or ULPS, as words. Inverse: `decode_delta`."""
     new, old = _words(values), _words(base)
     if way == XOR:
         return new ^ old
@@ -41,7 +41,7 @@ def encode_delta(way: int, values: AnyArray, base: AnyArray, dtype: str) -> Word
 def decode_delta(way: int, words: AnyArray, base: AnyArray, dtype: str) -> AnyArray:
     """The values of a chunk. Inverse: `encode_delta`.
 
-    Raises: CorruptError for an unknown way.
+    Raises: CorruptError for an unknown mode.
     """
     coded, old = _words(words), _words(base)
     one = coded.dtype.type(1)
@@ -51,12 +51,12 @@ def decode_delta(way: int, words: AnyArray, base: AnyArray, dtype: str) -> AnyAr
         steps = (coded >> one) ^ (coded.dtype.type(0) - (coded & one))
         new = _from_ordered(_to_ordered(old, dtype) + steps, dtype)
     else:
-        raise CorruptError(f"chunk: expected way 0 to 3 of coding against the base, got {way}")
+        raise CorruptError(f"chunk: expected delta mode 0 to 3, got {way}")
     return new.view(numpy_type(dtype))
 
 
 def encode_residual(values: AnyArray, base: AnyArray, dtype: str) -> tuple[AnyArray, Words]:
-    """Floats to be added to the base's, of the same type, and the steps from these sums to the values.
+    """The residual, floats of the same type, and the ULP distance from base + residual to the values.
 
     Inverse: `decode_residual`.
     """
@@ -92,7 +92,7 @@ def _words(values: AnyArray) -> Words:
 
 
 def _ulp_distance(new: Words, old: Words, dtype: str) -> Words:
-    """From old to new in the order of numbers, zigzag."""
+    """The signed distance from old to new in the order of the numbers, as zigzag words."""
     steps = _to_ordered(new, dtype) - _to_ordered(old, dtype)
     top = new.dtype.type(8 * new.itemsize - 1)
     return (steps << new.dtype.type(1)) ^ (new.dtype.type(0) - (steps >> top))

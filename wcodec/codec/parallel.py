@@ -1,4 +1,4 @@
-"""Work on several tensors at once, results in order, with a bound on what is under way."""
+"""Ordered, bounded thread pools: several tensors, chunks or pieces at once, results in order."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TensorSpec
 
 HELD = 1 << 23
-"""Weights of tensors that are worked on at once."""
+"""The most weights of the tensors in flight."""
 AHEAD: Final = 1 << 26
-"""Bytes of pieces that are worked on at once, or one piece of more."""
+"""The most bytes of the pieces in flight; a larger piece runs alone."""
 MOST: Final = 64
-"""Pieces that are worked on at once, however small."""
+"""The most pieces in flight."""
 LARGE: Final = 4
-"""A piece is large where a thread has less than so many times its bytes before it."""
+"""The largest piece starts first once the queue of a worker is shorter than so many times its bytes."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -41,10 +41,9 @@ def thread_count(threads: int) -> int:
 def map_ordered(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int, nbytes: Callable[[Item], int]
 ) -> Iterator[Result]:
-    """work(item) of each item, in order; MOST of them and AHEAD bytes are under way at once, drawn as they fit.
+    """Yields work(item) of each item, in order; at most MOST items and AHEAD bytes are in flight.
 
-    nbytes: bytes of an item, by which large ones begin before smaller ones that lie ahead of them: so that the last
-            work to end is not a large one that began late.
+    nbytes: bytes of an item. Large items start before smaller ones that precede them, so that no large one starts last.
     """
     workers = thread_count(threads)
     if workers == 1:
@@ -82,7 +81,7 @@ def map_ordered(
 
 @dataclass(eq=False)
 class _Waiting(Generic[Item, Result]):
-    """An item whose turn has not come, and what will become of it."""
+    """An item that waits for a thread, and its future result."""
 
     item: Item
     nbytes: int
@@ -96,10 +95,10 @@ class _Waiting(Generic[Item, Result]):
 
 
 def map_tensors(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], threads: int) -> Iterator[Result]:
-    """work(number, map) of each tensor, in order; work begins at once, before the first result is asked for.
+    """Yields work(number, map) of each tensor, in order; the work starts before the first result is asked for.
 
-    Tensors are worked on beside each other, and large ones spread their chunks over the threads by the given map. What
-    is begun and not yet taken is bounded: HELD weights, or one tensor of more.
+    Tensors run in parallel, and large ones spread their chunks over the threads by the given map. At most HELD weights,
+    or one larger tensor, are started and not yet yielded.
     """
     workers = thread_count(threads)
     if workers == 1:

@@ -1,4 +1,4 @@
-"""Weights to levels: which rule and layout a tensor gets, and the levels of a chunk under them."""
+"""Weights to levels: the choice of dequantizer and layout for a tensor, and the levels of a chunk."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _SPACING = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
 
 
 def choose_dequantizer(weights: Float32, plan: LossyPlan) -> tuple[int, Dequantizer]:
-    """The layout and the rule with the smallest cost on a sample of the weights."""
+    """The layout and the dequantizer with the smallest cost on a sample of the weights."""
     layouts = [family for family in map(partial(_scannable, weights.shape), layout_families(weights.shape)) if family]
     layouts = layouts or [(VECTOR,)]
     first = layouts[0][0]
@@ -127,7 +127,7 @@ def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: 
 
 
 def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> Levels:
-    """levels int32[rows, channels, taps] of weights float32[rows, channels, taps] under the rule."""
+    """levels int32[rows, channels, taps] of weights float32[rows, channels, taps]."""
     if isinstance(plan, AffinePlan) and isinstance(dequantizer, PerRowDequantizer | UniformDequantizer):
         steps = (
             dequantizer.steps
@@ -253,7 +253,7 @@ def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
 
 
 def _estimate_cost(weights: Float32, layout: int, dequantizer: Dequantizer) -> float:
-    """Bytes of the weights and of the rule's tables, judged by rows from the middle and plain rounding."""
+    """Bytes of the weights and of the dequantizer's tables, estimated on the middle rows with plain rounding."""
     plain = UniformPlan(effort="fast", coder="context")
     return _measure_cost(weights, layout, replace(dequantizer, states=0), plain, _SAMPLE)
 

@@ -82,7 +82,7 @@ def find_outliers(weights: Float32, limit: float) -> npt.NDArray[np.int64]:
 
 
 def sum_of_squares(weights: Float32) -> float:
-    """The sum of the squares of those that are finite."""
+    """The sum of the squares of the finite weights."""
     return _measure(np.ascontiguousarray(weights).reshape(-1), _LARGEST).energy
 
 
@@ -98,7 +98,7 @@ _PIECES, _PIECE = 128, 512
 
 @dataclass(frozen=True)
 class TensorScan:
-    """What one reading of a tensor tells: its survey (None where it must stay exact) and a fingerprint of its bytes."""
+    """A tensor's statistics (None where it must stay exact) and a fingerprint of its bytes, from one reading."""
 
     statistics: TensorStatistics | None
     fingerprint: bytes
@@ -112,7 +112,7 @@ def scan_tensor(tensor: Tensor) -> TensorScan:
 
 
 def scan_tensors(tensors: Iterable[Tensor], threads: int) -> list[TensorScan]:
-    """A look at each; where fingerprints by pieces are alike, all bytes are read for them."""
+    """The scan of each tensor; where fingerprints of samples agree, all bytes are hashed."""
     every = list(tensors)
     looks = list(map_tensors(lambda i, _: scan_tensor(every[i]), every, threads))
     keys = [(tensor.dtype, tensor.shape, found.fingerprint) for tensor, found in zip(every, looks, strict=True)]

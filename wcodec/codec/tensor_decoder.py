@@ -25,7 +25,7 @@ from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
 
 @dataclass(frozen=True)
 class TensorReader:
-    """A tensor's sections in an open file, its head parsed."""
+    """A tensor's sections in an open file, its header parsed."""
 
     file: BinaryIO
     facts: TensorSpec
@@ -65,7 +65,7 @@ class TensorReader:
 
 
 def open_tensor(file: BinaryIO, facts: TensorSpec, record: Record, base: BaseValues | None) -> TensorReader:
-    """Reads the first section, and the head in it.
+    """Reads the first section and the header in it.
 
     base: what the container is coded against; needed where the record says so.
     Raises: ContainerError and its kinds.
@@ -73,7 +73,7 @@ def open_tensor(file: BinaryIO, facts: TensorSpec, record: Record, base: BaseVal
     first = memoryview(read_section(file, record.sections[0], f"{facts.name}, section 0"))
     header, start = parse_header(facts, first, len(record.sections))
     if record.delta_mode == BY_CHUNK and header.dequantizer is not None:
-        raise CorruptError(f"{facts.name}: expected exact values beside way {BY_CHUNK} of coding against a base")
+        raise CorruptError(f"{facts.name}: expected exact values in delta mode {BY_CHUNK}")
     return TensorReader(file, facts, record, header, first[start:], base)
 
 

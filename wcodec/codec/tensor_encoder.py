@@ -1,4 +1,4 @@
-"""A tensor after coding, by itself or as its difference from a base: the smaller is kept."""
+"""One tensor -> its sections: outliers, pruning, quantisation, level coding; lossless where that is as small."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class EncodedTensor:
 
 
 def choose_smaller(own: EncodedTensor, less: EncodedTensor) -> EncodedTensor:
-    """The difference from a base where it takes fewer bytes, its error told against the tensor's own energy."""
+    """The tensor coded as the difference from a base where that is smaller; its error is relative to the tensor."""
     if less.stored.error is None or sum(map(len, less.stored.sections)) >= sum(map(len, own.stored.sections)):
         return own
     error = less.squared_error / own.energy if own.energy else 0.0

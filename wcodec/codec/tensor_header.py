@@ -1,4 +1,4 @@
-"""The head of a tensor's first section: rule, layout, chunking and patches (`formats/wcz.md` section 4)."""
+"""The header in a tensor's first section: dequantizer, layout, chunks and outliers (`formats/wcz.md` section 4)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TensorHeader:
 
     rule:        None for exact values.
     chunk_units: units (rows, or elements) a chunk; all of them when there is one chunk.
-    patches:     positions int64[n] in C order, ascending, and their elements' bytes uint8[n, item bytes].
+    positions:   of the outliers in C order, int64[n], ascending; outlier_bytes: their elements, uint8[n, item bytes].
     """
 
     dequantizer: Dequantizer | None
@@ -61,9 +61,9 @@ def pack_header(facts: TensorSpec, header: TensorHeader, chunks: int) -> bytes:
     if header.positions.size:
         put_varint(out, header.positions.size)
         previous = -1
-        for position, patch in zip(header.positions.tolist(), header.outlier_bytes, strict=True):
+        for position, outlier in zip(header.positions.tolist(), header.outlier_bytes, strict=True):
             put_varint(out, position - previous - 1)
-            out += patch.tobytes()
+            out += outlier.tobytes()
             previous = position
     header.dequantizer.pack(out)
     return bytes(out)
@@ -84,7 +84,7 @@ def parse_header(facts: TensorSpec, data: memoryview, chunks: int) -> tuple[Tens
         chunk_units, at = take_varint(data, at)
     if number == EXACT:
         if flags >> 4:
-            raise CorruptError(f"header: expected no states or patches of exact values, got 0x{flags:02x}")
+            raise CorruptError(f"header: expected no states or outliers of exact values, got 0x{flags:02x}")
         return TensorHeader(
             None, VECTOR, _chunking(facts, None, chunk_units, chunks), NO_POSITIONS, np.empty((0, 0), np.uint8)
         ), at
@@ -124,14 +124,14 @@ def _parse_outliers(
     item = ITEM_BYTES[facts.dtype]
     count, at = take_varint(data, at)
     if not 0 < count <= min(facts.count, len(data) // (item + 1)):
-        raise CorruptError(f"patches: expected 1 to {min(facts.count, len(data) // (item + 1))}, got {count}")
+        raise CorruptError(f"outliers: expected 1 to {min(facts.count, len(data) // (item + 1))}, got {count}")
     positions, position = np.empty(count, np.int64), -1
     outlier_bytes = np.empty((count, item), np.uint8)
     for i in range(count):
         gap, at = take_varint(data, at)
         position += gap + 1
         if position >= facts.count or at + item > len(data):
-            raise CorruptError(f"patches: expected positions under {facts.count} with {item} bytes, got {position}")
+            raise CorruptError(f"outliers: expected positions under {facts.count} with {item} bytes, got {position}")
         positions[i] = position
         outlier_bytes[i] = np.frombuffer(data[at : at + item], np.uint8)
         at += item

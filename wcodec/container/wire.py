@@ -13,12 +13,12 @@ READER_VERSION: Final = 1
 CHUNK_WEIGHTS: Final = 1 << 20
 """A tensor of more weights than this is split into row-aligned chunks of about this many."""
 REST: Final = ""
-"""Name of the tensor that is none: the bytes of a file beside its tensors, where they are too many for a skeleton."""
+"""Name of the pseudo-tensor with the bytes of a file outside of its tensors, where a skeleton cannot hold them."""
 
-# --- rules by which levels become weights, coders of levels, coders of symbols -------------------------------------
+# --- dequantizers, coders of levels, coders of symbols -------------------------------------
 EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT, ROWS = range(7)
 HAS_OUTLIERS: Final = 0x40
-"""Flag beside the rule: some elements are stored as they are."""
+"""Flag beside the dequantizer's id: some elements are stored as they are."""
 DENSE, SPARSE, CONTEXT = range(3)
 HUFFMAN: Final = 2
 MOST_TOKENS: Final = 1 << 16

@@ -12,7 +12,7 @@ import numpy as np
 MOST: Final = 1 << 22
 """Elements of a piece at most; a large kernel's taps stay together."""
 FAST: Final = 1 << 18
-"""The same for blocks of planes: memory of pieces that small is in the cache, and is not asked of the system anew."""
+"""The same for blocks of planes: pieces this small stay in the cache."""
 MOST_TAPS: Final = 512
 KERNEL_TAPS: Final = 49
 """A tensor's small dimensions are the taps of a kernel up to so many of them."""

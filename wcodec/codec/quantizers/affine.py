@@ -47,7 +47,7 @@ def compute_row_steps(weights: Floats, how: Affine, bits: int) -> Floats:
 
 
 def quantize_rows(weights: Floats, steps: Floats, how: Affine) -> Levels:
-    """int32[rows, ...]: the level of each of weights[rows, ...]; 0 of 0.0. Inverse, but for rounding: `rules.Rows`."""
+    """int32[rows, ...]: the level of each of weights[rows, ...]; 0 of 0.0. Undone by `PerRowDequantizer`."""
     if how == "binary":
         signs: Levels = np.sign(weights).astype(np.int32)
         return signs

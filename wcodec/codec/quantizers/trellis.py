@@ -32,7 +32,7 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
 
     With `states` 0 a step is the distance of neighbouring levels, with others half of it: see `reconstruct`.
     rate:   squared steps that a bit is worth; 0 ignores the bits.
-    passes: how often the rates are learnt anew from the levels chosen before, on the first LEARN weights or so.
+    passes: how often the rates are estimated again from the levels of the pass before, on about LEARN weights.
     Inverse: `reconstruct`, up to the error.
     """
     values = np.clip(np.nan_to_num(np.ascontiguousarray(values, np.float32)), -MAX_INPUT, MAX_INPUT)
