@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.request import LearningRequest
 from wcodec.evaluation.keras_backend import keras
-from wcodec.training.finetune import FinetuneRequest, FinetuneResult, train
+from wcodec.training.finetune import FinetuneResult, train
 
 if TYPE_CHECKING:
     from keras import Model
@@ -52,8 +53,10 @@ def files_in(folder: Path) -> tuple[Path, Path]:
 WITHIN = AccuracyBudget(drop=2.0)
 
 
-def asked(data: Path, state: Path, epochs: int = 6, budget: AccuracyBudget = WITHIN, **more: object) -> FinetuneRequest:
-    return FinetuneRequest(**({"data": str(data), "epochs": epochs, "budget": budget, "state": state} | more))
+def asked(data: Path, state: Path, epochs: int = 6, budget: AccuracyBudget = WITHIN, **more: object) -> LearningRequest:
+    return LearningRequest(
+        **({"data": str(data), "epochs": epochs, "budget": budget, "state": state, "seconds": float("inf")} | more)
+    )
 
 
 def trained(source: Path, data: Path, folder: Path, **more: object) -> tuple[FinetuneResult, list[str]]:

@@ -47,9 +47,9 @@ def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
     assert best.bytes < found.candidates[-1].bytes
     assert found.validation.drop(best) <= 2.0
     assert len([line for line in told if line.startswith("epoch")]) == 6
-    assert score(found.model, found.held_out, found.validation.truth)[0] == found.validation.accuracy
-    assign_weights(found.model, best)
-    assert score(found.model, found.held_out, found.validation.truth) == (best.accuracy, best.loss)
+    assert score(found.opened.model, found.opened.held_out, found.validation.truth)[0] == found.validation.accuracy
+    assign_weights(found.opened.model, best)
+    assert score(found.opened.model, found.opened.held_out, found.validation.truth) == (best.accuracy, best.loss)
 
 
 def test_the_same_seed_gives_the_same_network_and_another_one_another(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_training_without_labels_counts_where_labels_saved_little(
     found = trained(*files, tmp_path, epochs=1)[0]
     assert found.candidates[0].bytes < before.bytes
     assert found.validation.drop(found.candidates[0]) <= 2.0
-    assert score(found.model, found.held_out, found.validation.truth)[0] == found.validation.accuracy
+    assert score(found.opened.model, found.opened.held_out, found.validation.truth)[0] == found.validation.accuracy
 
 
 def same(one: Candidate, other: Candidate) -> bool:
@@ -171,15 +171,19 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
     ]
     size = sum(estimate_bytes(one.levels) for one in emptied)
     net = replace(found.candidates[-1], rounded=tuple(emptied), bytes=size)
-    assign_weights(found.model, net)
-    answers = np.asarray(found.model(points()["x"]))
+    assign_weights(found.opened.model, net)
+    answers = np.asarray(found.opened.model(points()["x"]))
     (coded,) = weights_to_code(
-        replace(found, candidates=(net,), request=replace(found.request, budget=AccuracyBudget()))
+        replace(
+            found,
+            candidates=(net,),
+            opened=replace(found.opened, request=replace(found.opened.request, budget=AccuracyBudget())),
+        )
     )
     assert sum(estimate_bytes(np.rint(one.values / one.step).astype(np.int32)) for one in coded.values()) < size
-    for index, names in found.names.items():
-        found.model.weights[index].assign(coded[names[0]].values)
-    assert np.allclose(np.asarray(found.model(points()["x"])), answers, atol=1e-4)
+    for index, names in found.opened.table.names.items():
+        found.opened.model.weights[index].assign(coded[names[0]].values)
+    assert np.allclose(np.asarray(found.opened.model(points()["x"])), answers, atol=1e-4)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------

@@ -97,4 +97,4 @@ def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(files: tuple
 
 
 def checkpoint_facts(source: Path, found: FinetuneResult) -> checkpoint.RunSettings:
-    return settings_of(source, found.request)
+    return settings_of(source, found.opened.request)

@@ -12,6 +12,7 @@ from conftest import Run
 
 from tests.keras_lessons import classes, taught
 from tests.keras_lessons import points as examples_of_three
+from wcodec.calibration.request import LearningRequest
 from wcodec.codec.plan import Prune
 from wcodec.codec.pruning import prune_weights
 from wcodec.errors import BudgetError, RecipeError
@@ -22,7 +23,7 @@ from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule
 from wcodec.training.candidate import score
-from wcodec.training.finetune import FinetuneRequest, measure_file
+from wcodec.training.finetune import measure_file
 from wcodec.training.lambda_control import AccuracyBudget
 from wcodec.training.methods.binary import start_binary
 from wcodec.training.methods.registry import METHODS, Amounts, parse_methods
@@ -67,7 +68,7 @@ def trained(
     **more: object,
 ) -> MethodResult:
     source, data = files
-    asked = FinetuneRequest(
+    asked = LearningRequest(
         **({"data": str(data), "epochs": epochs, "budget": AccuracyBudget(), "state": source} | more)
     )
     recipe = Recipe(
@@ -80,11 +81,11 @@ def trained(
 
 def accuracy(found: MethodResult, tuned: Mapping[int, TunedTensor] | None = None) -> float:
     """Percent, with these weights for the time."""
-    model = found.bench.model
+    model = found.bench.opened.model
     before = model.get_weights()
-    names = {name: index for index, all_names in found.bench.names.items() for name in all_names}
+    names = {name: index for index, all_names in found.bench.opened.table.names.items() for name in all_names}
     assign_tuned(model, tuned or {names[name]: one for name, one in found.tuned.items()})
-    percent, _ = score(model, found.bench.held_out, found.bench.validation.truth)
+    percent, _ = score(model, found.bench.opened.held_out, found.bench.validation.truth)
     model.set_weights(before)
     assert percent is not None
     return percent
@@ -159,7 +160,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
     pruning = method in {"magnitude", "gradual", "gradual-linear"}
     found = trained(files, method, Amounts(MOST if pruning else None, 3, 5 if method == "points" else None))
     lost = found.bench.validation.accuracy - accuracy(found)
-    at_once = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.model.get_weights()) if w.ndim > 1}
+    at_once = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.opened.model.get_weights()) if w.ndim > 1}
     lost_at_once = found.bench.validation.accuracy - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
     assert lost <= (0.6 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
     for kernel in kernels(found):
@@ -199,7 +200,9 @@ def test_the_same_seed_gives_the_same_weights_and_the_network_is_as_it_was(files
     assert all(np.array_equal(one.values, second.tuned[name].values) for name, one in first.tuned.items())
     assert not all(np.array_equal(one.values, other.tuned[name].values) for name, one in first.tuned.items())
     loaded = keras().models.load_model(files[0], compile=False)
-    assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), first.bench.model.get_weights(), strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(loaded.get_weights(), first.bench.opened.model.get_weights(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("method", ["gradual,sharing", "binary"])

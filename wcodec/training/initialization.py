@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from wcodec.calibration.budget import SAFETY, AccuracyBudget
-from wcodec.calibration.quantizable_weights import WeightTable
-from wcodec.calibration.session import prepare_session
+from wcodec.calibration.request import OpenedSession
+from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.calibration.vector_steps import quantize_vectors
 from wcodec.container.dtypes import round_step
 from wcodec.errors import BudgetError
-from wcodec.evaluation.examples import Examples, hold_out
+from wcodec.evaluation.examples import hold_out
 from wcodec.evaluation.keras_backend import read_values
 from wcodec.training.candidate import Candidate, QuantizedTensor, score, snapshot_and_score
 from wcodec.training.distillation import distill
@@ -48,20 +47,13 @@ PLAIN: Final = (64.0, 32.0, 16.0, 8.0)
 
 
 def round_without_labels(
-    model: Model,
-    learning: Examples,
-    validation: ValidationSet,
-    budget: AccuracyBudget,
-    seed: int,
-    seconds: float,
-    table: WeightTable,
+    opened: OpenedSession, validation: ValidationSet, budget: AccuracyBudget, seconds: float
 ) -> tuple[tuple[Candidate, ...], CalibrationResult]:
     """Networks found without training that are within the budget, and the rounding that training goes on from.
 
-    learning: the examples that are not held out; table: of its weights.
     The network must have its original weights, and has them again.
     """
-    session = prepare_session(model, *hold_out(learning), most=min(MOMENTS, learning.count), seed=seed, table=table)
+    session = _prepare(opened, MOMENTS)
     wanted = AccuracyBudget(
         drop=None if budget.drop is None or budget.bytes is not None else max(budget.drop, SMALL),
         bytes=budget.bytes,
@@ -77,28 +69,33 @@ def round_without_labels(
     nets: list[Candidate] = []
     for one in (best, *sorted(tried, key=lambda one: one.bytes)):
         if one.bytes >= best.bytes:
-            nets.append(score_calibration(model, one, validation))
+            nets.append(score_calibration(opened.model, one, validation))
             if validation.allows(nets[-1], budget):
                 return tuple(nets), one
     return tuple(nets), best
 
 
 def train_without_labels(
-    model: Model, learning: Examples, validation: ValidationSet, budget: AccuracyBudget, seed: int, table: WeightTable
+    opened: OpenedSession, validation: ValidationSet, budget: AccuracyBudget
 ) -> tuple[Candidate, ...]:
     """What `--data --tune STEPS` would find: none where it is not within the budget, or examples are few."""
-    if budget.drop is None or budget.drop <= 0 or learning.count < TRAINABLE:
+    if budget.drop is None or budget.drop <= 0 or opened.learning.count < TRAINABLE:
         return ()
     wanted = AccuracyBudget(drop=SAFETY * budget.drop)
-    prepare = partial(prepare_session, model, *hold_out(learning), seed=seed, table=table)
-    session = prepare(most=learning.count)
+    session, seed = _prepare(opened, opened.learning.count), opened.request.seed
     try:
-        first = search_steps(prepare(most=MOMENTS), wanted)
+        first = search_steps(_prepare(opened, MOMENTS), wanted)
     except BudgetError:
         return ()
     found = quantize_vectors(session, distill(session, first, wanted, steps=STEPS, seconds=None, seed=seed), wanted)
-    net = score_calibration(model, found, validation)
+    net = score_calibration(opened.model, found, validation)
     return (net,) if validation.allows(net, budget) else ()
+
+
+def _prepare(opened: OpenedSession, most: int) -> CalibrationSession:
+    """Calibration holds out examples of its own: the labels choose on the others."""
+    learning, held_out = hold_out(opened.learning)
+    return prepare_session(opened.model, learning, held_out, most=most, seed=opened.request.seed, table=opened.table)
 
 
 def round_plainly(state: QatState, training: TrainingData, validation: ValidationSet) -> tuple[Candidate, ...]:

@@ -22,9 +22,10 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
     Raises: BudgetError where --max-drop is given and not met; RecipeError for options that exclude each other.
     """
     from wcodec.calibration.budget import AccuracyBudget
+    from wcodec.calibration.request import LearningRequest
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
-    from wcodec.training.finetune import FinetuneRequest, measure_file
+    from wcodec.training.finetune import measure_file
     from wcodec.training.methods.train import train_by
 
     for word in ("max_error", "target_bytes", "target_ratio"):
@@ -35,11 +36,11 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
             raise RecipeError(f"--method: expected epochs of training, not {word} with it")
     log = stdio.choose_log(args.quiet)
     budget = AccuracyBudget(args.max_drop)
-    request = FinetuneRequest(
+    request = LearningRequest(
         args.data, **data_options(args), epochs=args.finetune, budget=budget, state=target, seed=recipe.seed
     )
     found = train_by(source, request, args.method, recipe, log)
-    for note in found.bench.notes:
+    for note in found.bench.opened.notes:
         log(note)
     with whole_file(target, source) as temporary:
         encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=args.threads)

@@ -25,34 +25,36 @@ def encode_finetuned(args: argparse.Namespace, source: Path, target: Path, recip
     Raises: BudgetError where there is none; RecipeError for options that exclude each other.
     """
     from wcodec.calibration.budget import AccuracyBudget
-    from wcodec.training.finetune import FinetuneRequest, train
+    from wcodec.calibration.request import LearningRequest
+    from wcodec.training.finetune import train
 
     _check_options(args, recipe)
     most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
     drop = DROP if args.max_drop is None and most is None else args.max_drop
     weights = None if most is None else _weight_bytes(source, most, plain)
     log = stdio.choose_log(args.quiet)
-    request = FinetuneRequest(
+    state = target.with_name(f".{target.name}.training")
+    request = LearningRequest(
         args.data,
         **data_options(args),
         epochs=args.finetune,
         budget=AccuracyBudget(drop, bytes=weights),
-        state=target.with_name(f".{target.name}.training"),
+        state=state,
         resume=bool(args.resume),
         seed=recipe.seed,
         recipe=recipe,
         seconds=parse_seconds(args.time_limit) if args.time_limit else float("inf"),
     )
     found = train(source, request, log)
-    for note in found.notes:
+    for note in found.opened.notes:
         log(note)
     try:
         encoded = _encode_best(args, source, target, plain, found, most)
     except BudgetError:
-        request.state.unlink(missing_ok=True)
+        state.unlink(missing_ok=True)
         raise
     if found.finished:
-        request.state.unlink(missing_ok=True)
+        state.unlink(missing_ok=True)
     else:
         log("the training ended early: the file has the best result so far; --resume -f continues")
     return encoded
