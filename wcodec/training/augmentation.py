@@ -1,4 +1,4 @@
-"""What a network in training is asked: inputs, mixed with one another anew for every step."""
+"""Inputs for training without labels: mixtures of two inputs, new ones in every step, and warped images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 
 COPIES: Final = 6
-"""Bent copies of an image, at most."""
+"""Warped copies of an image, at most."""
 MOST_BYTES: Final = 1 << 28
 """Bytes of all of them, at most."""
 
@@ -29,8 +29,8 @@ class MixupInputs:
     """Inputs to fit to.
 
     inputs: one array per input of the network, examples first.
-    mixed:  whether mixtures of two are asked (Zhang et al. 2018), which keep a network from learning few inputs by
-            heart, or the inputs as they are: integers, the numbers of words, have no mixture.
+    mixed:  whether to mix pairs of them (mixup, Zhang et al. 2018), so that few inputs are not overfitted. Integers,
+            such as token numbers, are not mixed.
     """
 
     inputs: tuple[Array, ...]
@@ -43,7 +43,7 @@ class MixupInputs:
 
 
 def augment(session: CalibrationSession, rng: np.random.Generator) -> MixupInputs:
-    """The inputs of `session.fitting`; of images also what they are when bent a little."""
+    """The inputs of `session.fitting`; for images also warped copies."""
     inputs = tuple(np.concatenate(column) for column in zip(*session.fitting, strict=True))
     mixed = _can_be_mixed(session.model, inputs)
     if mixed and len(inputs) == 1 and are_images(inputs[0]):

@@ -49,7 +49,7 @@ class QuantizedTensor:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Everything that training changed, and what the network then is worth on held-out examples.
+    """Everything that training changed, and the score of the network on held-out examples.
 
     others:   weights that are not rounded to levels, by their place in `model.weights`.
     bytes:    of its weights, estimated.

@@ -18,6 +18,7 @@ from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.keras_backend import keep_weights
 from wcodec.evaluation.metrics import read_labels
 from wcodec.model import TunedTensor
 from wcodec.training import checkpoint
@@ -125,7 +126,7 @@ def _start(opened: OpenedSession, loop: TrainingLoop, log: Log) -> TrainingState
 
 
 def prepare_training(model: Model, examples: Examples, seed: int) -> TrainingData:
-    """The lessons that the network's own answers and the labels make. It must have its original weights."""
+    """Examples with the network's own outputs and the labels as targets. It must have its original weights."""
     answers = compute_outputs(model, examples)
     if examples.labels is None:
         raise RecipeError(f"{model.name}: expected labels to train by, got none")
@@ -138,7 +139,7 @@ def prepare_training(model: Model, examples: Examples, seed: int) -> TrainingDat
 
 
 def prepare_validation(model: Model, held_out: Examples) -> ValidationSet:
-    """What is judged by, with the score of the network as it is."""
+    """Held-out examples, with the score of the network as it is."""
     first = compute_outputs(model, held_out)[0]
     if held_out.labels is None:
         raise RecipeError(f"{model.name}: expected labels to judge by, got none")
@@ -165,10 +166,9 @@ def _in_order(found: FinetuneResult, candidate: Candidate) -> Candidate:
     size = sum(estimate_bytes(one.levels) for one in rounded)
     if size >= candidate.bytes:
         return candidate
-    before = found.opened.model.get_weights()
-    assign_weights(found.opened.model, replace(candidate, rounded=rounded))
-    accuracy, loss = score(found.opened.model, found.opened.held_out, found.validation.truth)
-    found.opened.model.set_weights(before)
+    with keep_weights(found.opened.model):
+        assign_weights(found.opened.model, replace(candidate, rounded=rounded))
+        accuracy, loss = score(found.opened.model, found.opened.held_out, found.validation.truth)
     sorted_net = Candidate(rounded, candidate.others, size, accuracy, loss)
     # Sums in another order may tip an example.
     return sorted_net if found.validation.allows(sorted_net, found.opened.request.budget) else candidate

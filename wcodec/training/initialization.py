@@ -1,7 +1,8 @@
-"""What training with labels begins from: the network rounded without labels, which is an answer already."""
+"""Where training with labels begins: the network rounded without labels, which is a result already."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,8 +16,8 @@ from wcodec.calibration.vector_steps import quantize_vectors
 from wcodec.container.dtypes import round_step
 from wcodec.errors import BudgetError
 from wcodec.evaluation.examples import hold_out
-from wcodec.evaluation.keras_backend import read_values
-from wcodec.training.candidate import Candidate, QuantizedTensor, score, snapshot_and_score
+from wcodec.evaluation.keras_backend import keep_weights, read_values
+from wcodec.training.candidate import Candidate, QuantizedTensor, assign_weights, score, snapshot_and_score
 from wcodec.training.distillation import distill
 from wcodec.training.epoch import TrainingData
 from wcodec.training.lambda_control import ValidationSet
@@ -32,14 +33,15 @@ TRAINABLE: Final = 2000
 """Fewest examples worth training on without labels."""
 STEPS: Final = 1000
 SMALL: Final = 0.1
-"""Points: what training begins from has lost so many at least, even where fewer are asked for."""
+"""Points of accuracy that calibration may lose at the start, where the budget is smaller."""
 KERNELS: Final = 0.014
 """Learning rate of kernels, in their root mean square, or in steps where these are larger."""
 VECTORS: Final = (0.01, 1e-3)
 """That of vectors: as part of their largest value, and at least so much."""
 UPDATES: Final = 2000
 SLOWEST: Final = 0.3
-"""Steps of training under which these fall, with their root, to this part at least: little time calls for care."""
+"""For fewer steps of training than UPDATES the learning rates are multiplied by the root of the part, but by this
+at least."""
 FINE: Final = 32.0
 """Steps that the largest value of a vector has at first."""
 PLAIN: Final = (64.0, 32.0, 16.0, 8.0)
@@ -99,7 +101,7 @@ def _prepare(opened: OpenedSession, most: int) -> CalibrationSession:
 
 
 def round_plainly(state: QatState, training: TrainingData, validation: ValidationSet) -> tuple[Candidate, ...]:
-    """Networks that are rounded and nothing else. The network keeps its weights."""
+    """The network rounded to the nearest, with several steps. It keeps its weights."""
     before, nets = state.model.get_weights(), []
     for fine in PLAIN:
         initialize(state, fine)
@@ -109,23 +111,13 @@ def round_plainly(state: QatState, training: TrainingData, validation: Validatio
 
 
 def score_calibration(model: Model, found: CalibrationResult, validation: ValidationSet) -> Candidate:
-    """What was found without labels, as it is judged by them. The network keeps its weights."""
-    before = model.get_weights()
-    try:
-        put(model, found)
-        accuracy, loss = score(model, validation.held_out, validation.truth)
-    finally:
-        model.set_weights(before)
+    """A result of calibration, measured by the labels. The network keeps its weights."""
     rounded = tuple(QuantizedTensor(one.index, one.levels, one.step) for one in found.rounded if one.step)
-    return Candidate(rounded, found.statistics, found.bytes, accuracy, loss)
-
-
-def put(model: Model, found: CalibrationResult) -> None:
-    """Give the network these weights."""
-    for one in found.rounded:
-        model.weights[one.index].assign(one.weights)
-    for index, values in found.statistics:
-        model.weights[index].assign(values)
+    one = Candidate(rounded, found.statistics, found.bytes, None, 0.0)
+    with keep_weights(model):
+        assign_weights(model, one)
+        accuracy, loss = score(model, validation.held_out, validation.truth)
+    return replace(one, accuracy=accuracy, loss=loss)
 
 
 def initialize_from_calibration(state: QatState, found: CalibrationResult, updates: int) -> None:
