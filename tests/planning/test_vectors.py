@@ -76,3 +76,8 @@ def test_what_is_asked_of_a_vector_by_name_is_done(tmp_path: Path) -> None:
     arrays = {"bins.edges": weights(1, 500), "d.kernel": weights(1, 64, 32)}
     back = round_trip(tmp_path, arrays, set={"^bins.edges$": {"clusters": 4}})
     assert len(np.unique(back["bins.edges"])) <= 5
+
+
+def test_a_tensor_of_denormal_numbers_does_not_become_zero(tmp_path: Path) -> None:
+    arrays = {"d.kernel": weights(1, 64, 32) * np.float32(1e-40)}
+    assert np.array_equal(round_trip(tmp_path, arrays)["d.kernel"], arrays["d.kernel"])

@@ -34,6 +34,8 @@ _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
 _STATES: Literal[128] = 128
 _FINEST, _TURNED = 2.0**26, 2.0**22
 """Most steps to the largest weight: beyond them floats are as short as integers, and turned integers overflow."""
+_LEAST_NORMAL = 2.0**-126
+"""Weights below it all are denormal in float32, too few bits to have steps between them."""
 _LAMBDA = {0: 0.1, 128: 0.25}
 """Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
 
@@ -126,6 +128,8 @@ def _weight_plan(
         step *= options.step.amount
     if step <= 0.0:  # zeros, which training may have moved
         return FloatPlan(limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
+    if 0.0 < peak < _LEAST_NORMAL:
+        return ExactPlan(recipe.effort)
     if quantizer == "uniform" and peak > step * _FINEST:
         if not pruned:
             return ExactPlan(recipe.effort)
