@@ -10,6 +10,7 @@ import numpy as np
 from reference_coders import Reader, UnsupportedError, dense, require, sparse
 from reference_context import Trellis, context
 from reference_lossless import lossless
+from reference_static import static
 
 CHUNK_LIMIT = 2**21
 DTYPES = """
@@ -188,18 +189,25 @@ def convert(values: np.ndarray, dtype: int) -> np.ndarray:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
 
 
-def read_levels(payload: bytes, shape: tuple[int, int, int], states: int) -> list[int]:
+def read_integers(payload: bytes, shape: tuple[int, int, int], states: int) -> list[int]:
+    """The integers that the levels of a chunk stand for (section 8)."""
     reader = Reader(payload)
     coder = reader.u(1)
-    if coder > 2:
+    if coder > 3:
         raise UnsupportedError(f"level coder {coder}")
-    if coder == 2:
-        return context(reader.rest(), *shape, states)
-    return (dense, sparse)[coder](reader.rest(), math.prod(shape))
+    if coder == 3:
+        return static(reader.rest(), *shape, states)
+    trellis = Trellis(states)
+    levels = (
+        context(reader.rest(), *shape, states)
+        if coder == 2
+        else (dense, sparse)[coder](reader.rest(), math.prod(shape))
+    )
+    return [trellis.value(level) for level in levels]
 
 
 def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype: int, row: int) -> np.ndarray:
-    """Section 5. row: of the tensor, at which the chunk starts."""
+    """Section 5, of levels of which the trellis has made integers. row: of the tensor, at which the chunk starts."""
     if head.rule == 1:
         places = [level + head.negatives for level in levels]
         require(all(0 <= place < len(head.table) for place in places), "level outside the table")
@@ -217,8 +225,7 @@ def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype:
     if head.steps is not None:
         own = head.steps[row : row + shape[0]].astype(np.float64)
         return convert((np.array(levels, np.float64).reshape(shape[0], -1) * own[:, None]).ravel(), dtype)
-    trellis = Trellis(head.states)
-    q = np.array([trellis.value(level) for level in levels], np.int64)
+    q = np.array(levels, np.int64)
     if head.basis is None:
         return convert(q.astype(np.float64) * head.step, dtype)
     y = (q.reshape(-1, len(head.basis)) @ head.basis).ravel()
@@ -256,7 +263,7 @@ def read_tensor(sections: list[bytes], tensor: Tensor, undo: Undo | None = None)
             require(undo is None, "way 1 of coding against a base with another rule than 0")
             row = 0 if by_elements else i * head.unit
             coded = shape if head.vectors is None else (n, -(-math.prod(per_unit) // head.vectors.shape[1]), 1)
-            levels = read_levels(reader.rest(), coded, head.states)
+            levels = read_integers(reader.rest(), coded, head.states)
             parts.append(values_of(levels, head, shape, tensor.dtype, row))
     order = rows + channels + taps
     values = np.concatenate(parts).reshape([tensor.shape[d] for d in order])

@@ -24,18 +24,13 @@ import numpy.typing as npt
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path += [str(ROOT), str(ROOT / "tests")]
+sys.path += [str(ROOT), str(ROOT / "tests"), str(HERE)]
 
 from attack import hostile, hostile_tensors
 from attack.small_models import SUFFIXES, WRITERS, weights, write_safetensors
 from attack.surgery import Anatomy, Entry, one_tensor, skeleton_of, table_of, varint
+from make_rules import alone, by_rule
 
-from wcodec.codec import dequantization as dq
-from wcodec.codec.entropy.level_coders import encode_chunk
-from wcodec.codec.layout import DENSE, KERNEL, KERNEL_BY_INPUT, MATRIX, from_rows, view_shape
-from wcodec.codec.quantizers.transform import compute_moments, make_dct_basis, make_klt_basis
-from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
-from wcodec.container.dtypes import from_float
 from wcodec.container.wire import REST
 from wcodec.model import TensorSpec
 from wcodec.pipeline.decoder import decode, open_container
@@ -57,6 +52,7 @@ BAD = (
     "chunk-of-a-huge-tensor", "chunks-too-many", "chunks-of-nothing", "patches-behind-the-end", "patches-cut",
     "codebook-descending", "codebook-too-small", "step-0", "float-magnitude-of-32-bits", "steps-cut", "steps-0",
     "coder-unknown", "dense-a-byte-more", "dense-unknown-symbols", "dense-zstd-bomb", "sparse-gap-behind-the-end",
+    "static-no-class", "static-hazard-64", "static-escapes-too-many", "static-states-0",
     "product-of-a-vector", "product-codebook-too-large", "product-code-outside", "sparse-entries-too-many",
     "lossless-unknown-method", "lossless-stored-too-short", "file-without-its-feature", "file-feature-of-another-kind",
 )  # fmt: skip
@@ -205,44 +201,9 @@ def crafted() -> dict[str, bytes]:
     }
 
 
-def by_rule() -> dict[str, bytes]:
-    """Rules and states that encoders choose for large tensors only, under each level coder."""
-    rng = np.random.default_rng(14)
-    kernel, matrix = TensorSpec("k", "float32", (3, 3, 5, 6)), TensorSpec("m", "float16", (9, 30))
-    gaps, klt = TensorSpec("rows of zeros", "float32", (40, 30)), make_klt_basis(compute_moments(weights(15, 6, 5, 9)))
-    rules: dict[str, tuple[dq.Dequantizer, TensorSpec, int, str]] = {
-        "states-4": (dq.UniformDequantizer(0.125, 4), matrix, DENSE, "context"),
-        "states-8-dense": (dq.UniformDequantizer(0.125, 8), matrix, DENSE, "dense"),
-        "states-4-sparse": (dq.UniformDequantizer(0.125, 4), matrix, MATRIX, "sparse"),
-        "transform-dct": (dq.TransformDequantizer(0.0625, make_dct_basis(3, 3), 8), kernel, KERNEL, "context"),
-        "transform-klt": (dq.TransformDequantizer(0.0625, klt, 0), kernel, KERNEL_BY_INPUT, "dense"),
-        "float-offset": (dq.TruncatedFloatDequantizer(16, 15000), matrix, DENSE, "context"),
-        "rows-of-float32": (dq.PerRowDequantizer(np.linspace(0.1, 3, 30, dtype=np.float32)), matrix, DENSE, "sparse"),
-        "states-128": (dq.UniformDequantizer(0.125, 128), matrix, DENSE, "context"),
-        "states-128-gaps": (dq.UniformDequantizer(0.125, 128), gaps, MATRIX, "context"),
-        "states-128-turned": (dq.TransformDequantizer(0.125, make_dct_basis(3, 3), 128), kernel, KERNEL, "context"),
-    }
-    return {name: _by_rule(rule, *rest, rng) for name, (rule, *rest) in rules.items()}
-
-
-def _by_rule(rule: dq.Dequantizer, facts: TensorSpec, layout: int, coder: str, rng: np.random.Generator) -> bytes:
-    shape = view_shape(facts.shape, layout)
-    levels = np.rint(rng.standard_t(3, shape)).astype(np.int32)
-    levels[np.arange(len(levels)) % 5 > (0 if facts.name == "rows of zeros" else 4)] = 0
-    values = from_rows(from_float(rule.dequantize(levels, facts.dtype == "float32"), facts.dtype), facts.shape, layout)
-    head = pack_header(facts, TensorHeader(rule, layout, shape[0], NO_POSITIONS, np.empty((0, 0), np.uint8)), 1)
-    section = head + encode_chunk(levels, rule.states, (coder,), "normal")
-    return alone(facts, Entry((section,), zlib.crc32(values), 0, int(np.count_nonzero(levels))))
-
-
 def lossy(values: npt.NDArray[np.float32], *sections: bytes) -> Entry:
     """The record of tensor sections that decode to the values."""
     return Entry(sections, zlib.crc32(values), 0, int(np.count_nonzero(values)))
-
-
-def alone(facts: TensorSpec, entry: Entry) -> bytes:
-    """A container of one tensor."""
-    return Anatomy((entry,), table_of([facts]), skeleton_of([facts])).sewn()
 
 
 def description(packed: Path) -> dict[str, object]:

@@ -158,6 +158,26 @@ def rules() -> Iterator[Hostile]:
     yield "steps-with-states", lossy(head(6, b"\2\3\0\0\x3f" + chunk, flags=0x10)), C
 
 
+def static_chunks() -> Iterator[Hostile]:
+    """Chunks of one class, whose table has one group, of six levels."""
+    scales, groups, hazards, states = b"\2\0\0", b"\2\0\1", b"\2\0\0", struct.pack("<I", 1 << 16) * 8
+    yield "nothing-but-its-number", b"\3\1", T
+    yield "no-class", b"\3\0\0" + scales + groups + hazards + b"\0" + states, C
+    yield "65-classes", b"\3\x41\0" + scales + groups + hazards + b"\0" + states, C
+    yield "far-classes", b"\3\1" + varint(766) + scales + groups + hazards + b"\0" + states, C
+    yield "code-256", b"\3\1\0\3\0" + varint(256) + groups + hazards + b"\0" + states, C
+    yield "group-0", b"\3\1\0" + scales + b"\2\0\0" + hazards + b"\0" + states, C
+    yield "group-25", b"\3\1\0" + scales + b"\2\0\x19" + hazards + b"\0" + states, C
+    yield "hazard-64", b"\3\1\0" + scales + groups + b"\2\0\x48" + b"\0" + states, C
+    yield "hazards-cut", b"\3\1\0" + scales + groups + b"\x7f\0\0", T
+    yield "escapes-too-many", b"\3\1\0" + scales + groups + hazards + b"\7" + b"\2\0\2" + states, C
+    yield "escape-too-large", b"\3\1\0" + scales + groups + hazards + b"\1\6\0" + varint((1 << 32) - 1) + states, C
+    yield "states-cut", b"\3\1\0" + scales + groups + hazards + b"\0" + states[:-1], T
+    yield "states-0", b"\3\1\0" + scales + groups + hazards + b"\0" + bytes(32), C
+    yield "half-a-word", b"\3\1\0" + scales + groups + hazards + b"\0" + states + b"\0", C
+    yield "words-left-over", b"\3\1\0" + scales + groups + hazards + b"\0" + states + bytes(200), C
+
+
 def chunks() -> Iterator[Hostile]:
     """Lies of the chunks."""
 
@@ -192,6 +212,7 @@ def chunks() -> Iterator[Hostile]:
     yield "sparse-behind-no-entries", lossy(b"\1\0\0"), C
     yield "sparse-gap-behind-the-end", lossy(b"\1\1\4\2\0\7\0\2"), C
     yield "sparse-filler-last", lossy(b"\1\1\1\2\0\1\0\0"), C
+    yield from ((f"static-{what}", lossy(chunk), error) for what, chunk, error in static_chunks())
     yield "lossless-missing", exact(b""), T
     yield "lossless-unknown-method", exact(b"\x63" + VALUES), U
     yield "lossless-stored-too-short", exact(b"\0" + VALUES[:-1]), T

@@ -50,7 +50,7 @@ from wcodec.codec.quantizers.transform import (
     transform,
 )
 from wcodec.codec.quantizers.transform import MAX_TAPS as MAX_CHANNELS
-from wcodec.codec.quantizers.trellis import quantize
+from wcodec.codec.quantizers.trellis import States, quantize, quantize_in_lanes
 from wcodec.container.dtypes import Float32, from_float, round_step, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 
@@ -140,11 +140,11 @@ def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> 
         case CodebookDequantizer():
             return assign(part, dequantizer.codebook)
         case UniformDequantizer():
-            return quantize(part / np.float32(dequantizer.step), dequantizer.states, lambda_, _PASSES[plan.effort])
+            return _choose_levels(part / np.float32(dequantizer.step), dequantizer.states, lambda_, plan)
         case TransformDequantizer():
             vectors = part.reshape(len(part), -1, len(dequantizer.basis.matrix))
             turned = transform(vectors, dequantizer.basis).reshape(part.shape)
-            return quantize(turned / np.float32(dequantizer.step), dequantizer.states, lambda_, _PASSES[plan.effort])
+            return _choose_levels(turned / np.float32(dequantizer.step), dequantizer.states, lambda_, plan)
         case TruncatedFloatDequantizer():
             codes = _magnitude_codes(
                 _rounded_to_kind(part, plan) if isinstance(plan, FloatPlan) else part, dequantizer.shift
@@ -155,6 +155,12 @@ def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> 
             return product.assign(vectors, dequantizer.codebook).reshape(len(part), -1, 1)
         case PerRowDequantizer():
             raise TypeError(f"{type(plan).__name__}: expected no steps by rows")
+
+
+def _choose_levels(values: Float32, states: States, lambda_: float, plan: LossyPlan) -> Levels:
+    """By the prices, and in the lanes, of the coder that is to code them."""
+    by = quantize_in_lanes if plan.coder == "static" else quantize
+    return by(values, states, lambda_, _PASSES[plan.effort])
 
 
 def choose_level_coders(dequantizer: Dequantizer, plan: LossyPlan) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -84,8 +84,8 @@ def _values(chunk: memoryview, header: TensorHeader, facts: TensorSpec, number: 
         raw = np.empty(item * shape[1], np.uint8)
         lossless.decode_into(chunk, raw, item)
         return raw.view(numpy_type(facts.dtype))
-    levels = decode_chunk(chunk, header.dequantizer.level_shape(shape), header.dequantizer.states)
-    dequantizer = header.dequantizer
+    levels, replayed = decode_chunk(chunk, header.dequantizer.level_shape(shape), header.dequantizer.states)
+    dequantizer = replace(header.dequantizer, states=0) if replayed else header.dequantizer
     if header.layout != VECTOR:
         dequantizer = dequantizer.for_rows(number * header.chunk_units, shape[0])
     weights = dequantizer.dequantize(levels, facts.dtype in {"float32", "bfloat16"})

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec import lossless
+from wcodec.codec.coder_choice import choose_coder
 from wcodec.codec.delta import DIFFERENCE
 from wcodec.codec.dequantization import ProductDequantizer
-from wcodec.codec.entropy.level_coders import encode_chunk
+from wcodec.codec.entropy.level_coders import as_decoded, encode_chunk
 from wcodec.codec.layout import VECTOR, count_units, scatter_rows, unit_slicer
 from wcodec.codec.parallel import Map
 from wcodec.codec.plan import (
@@ -128,6 +129,7 @@ def _encode_lossy(
     """The tensor's sections; `values` are overwritten by what they decode to."""
     original, kept, positions = prepared.original, prepared.kept, prepared.positions
     layout, dequantizer = choose_dequantizer(kept, plan)
+    plan = choose_coder(kept, layout, dequantizer, plan)
     size = _chunk_units(tensor.count, count_units(tensor.shape, layout))
     whole = unit_slicer(original, layout)
     pruned = whole if kept is original else unit_slicer(kept, layout)
@@ -138,8 +140,11 @@ def _encode_lossy(
         own = dequantizer if layout == VECTOR else dequantizer.for_rows(start, size)
         before, weights = whole(start, size), pruned(start, size)
         levels = quantize_chunk(weights, own, plan)
-        payload = encode_chunk(levels, dequantizer.states, choose_level_coders(dequantizer, plan), plan.effort)
-        values = own.dequantize(levels, tensor.dtype in {"float32", "bfloat16"})
+        coders = choose_level_coders(dequantizer, plan)
+        payload = encode_chunk(levels, dequantizer.states, coders, plan.effort)
+        integers, replayed = as_decoded(levels, dequantizer.states, coders)
+        replaying = replace(own, states=0) if replayed else own
+        values = replaying.dequantize(integers, tensor.dtype in {"float32", "bfloat16"})
         decoded = from_float(join_blocks(values, weights.shape), tensor.dtype)
         energy = sum_of_squares(before)
         error = distance(before.reshape(-1), to_float32(decoded, tensor.dtype).reshape(-1))

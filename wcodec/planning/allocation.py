@@ -135,7 +135,8 @@ def _weight_plan(
             return ExactPlan(recipe.effort)
         step = peak / _FINEST
     coder = coder_of(options, recipe)
-    trellis = quantizer == "uniform" and not is_counted and coder != "huffman" and not options.prune
+    huffman = coder in {"huffman", "fast"}
+    trellis = quantizer == "uniform" and not is_counted and not huffman and not options.prune
     states = _STATES if trellis else 0
     lambda_ = 0.0 if options.prune or recipe.effort == "fast" else _LAMBDA[states]
     common = pruned, found.limit, coder, recipe.effort
@@ -272,6 +273,6 @@ def shorter_plan(options: Options, recipe: Recipe, limit: float, prune: Prune | 
 
 
 def coder_of(options: Options, recipe: Recipe) -> str:
-    """What was asked for; speed asks for Huffman codes."""
+    """What was asked for; "fast" where that was speed."""
     coder = options.coder or "auto"
-    return "huffman" if coder == "auto" and recipe.effort == "fast" else coder
+    return "fast" if coder == "auto" and recipe.effort == "fast" else coder

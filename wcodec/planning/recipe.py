@@ -14,7 +14,7 @@ PRESETS = ("safe", "balanced", "small")
 QUANTIZERS = ("auto", "kmeans", "uniform", "product", "symmetric", "asymmetric", "binary", "float16", "bfloat16")
 SIZELESS = ("binary", "float16", "bfloat16")
 PER_CHANNEL = ("symmetric", "asymmetric", "binary")
-LEVEL_CODERS = ("auto", "huffman", "context")
+LEVEL_CODERS = ("auto", "huffman", "context", "static")
 STARTS = ("linear", "density", "kmeans++")
 EFFORTS = ("fast", "normal", "best")
 

@@ -16,6 +16,7 @@ from wcodec.container.wire import (
     PRODUCT,
     ROWS,
     SPARSE,
+    STATIC,
     STEP,
     TABLE,
     TRANSFORM,
@@ -117,6 +118,9 @@ def _chunk_parts(chunk: memoryview) -> ByteBreakdown:
         return ByteBreakdown(tables=tables, levels=len(chunk) - tables)
     if coder == CONTEXT:
         return ByteBreakdown(tables=1, levels=len(chunk) - 1)
+    if coder == STATIC:
+        tables = _scales_bytes(chunk)
+        return ByteBreakdown(tables=tables, levels=len(chunk) - tables)
     if coder != SPARSE:
         raise UnsupportedError(f"chunk: level coder {coder} is not known to this version")
     entries, at = take_varint(chunk, 1)
@@ -127,6 +131,18 @@ def _chunk_parts(chunk: memoryview) -> ByteBreakdown:
     codes = len(chunk) - at - length - code_tables
     gaps = at - 1 + length - gap_tables
     return ByteBreakdown(codes=codes, gaps=gaps, tables=1 + gap_tables + code_tables)
+
+
+def _scales_bytes(chunk: memoryview) -> int:
+    """Bytes of the static coder's scales and tables, and of the number before them."""
+    if len(chunk) == 1:
+        return 1
+    _, at = take_varint(chunk, 1)
+    _, at = take_varint(chunk, at)
+    for _ in range(3):  # codes of scales, groups, hazards
+        length, at = take_varint(chunk, at)
+        at += length
+    return at
 
 
 def _table_bytes(stream: memoryview) -> int:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.entropy import context, dense, sparse
+from wcodec.codec.entropy import context, dense, sparse, static
 from wcodec.codec.layout import Shape3
 from wcodec.codec.plan import Effort
-from wcodec.container.wire import CONTEXT, DENSE, SPARSE, take_byte
+from wcodec.container.wire import CONTEXT, DENSE, SPARSE, STATIC, take_byte
 from wcodec.errors import UnsupportedError
 
 Levels = npt.NDArray[np.int32]
@@ -19,11 +19,15 @@ Levels = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class LevelCoder:
-    """A pair of inverses: levels[shape], trellis states and effort to bytes, and back."""
+    """A pair of inverses: levels[shape], trellis states and effort to bytes, and back.
+
+    lanes: the trellis begins anew in every lane, and `decode` gives the integers that the levels stand for.
+    """
 
     number: int
     encode: Callable[[Levels, int, Effort], bytes]
     decode: Callable[[bytes, Shape3, int], Levels]
+    lanes: bool = False
 
 
 LEVEL_CODERS: dict[str, LevelCoder] = {
@@ -32,14 +36,17 @@ LEVEL_CODERS: dict[str, LevelCoder] = {
         SPARSE, lambda q, _states, _effort: sparse.encode(q), lambda p, shape, _: sparse.decode(p, shape)
     ),
     "context": LevelCoder(CONTEXT, context.encode, context.decode),
+    "static": LevelCoder(STATIC, static.encode, static.decode, lanes=True),
 }
 BY_NUMBER = {coder.number: coder for coder in LEVEL_CODERS.values()}
 FAMILIES: dict[str, tuple[str, ...]] = {
     "huffman": ("dense", "sparse"),
     "context": ("context",),
+    "static": ("static",),
     "auto": ("context",),
+    "fast": ("dense", "sparse"),
 }
-"""What `--coder` tries; the smallest result wins."""
+"""What `--coder` tries; the smallest result wins. "auto" and "fast": what `coder_choice` leaves as it is."""
 _SMALL = 1 << 14
 
 
@@ -59,12 +66,19 @@ def _has_gaps(levels: Levels) -> bool:
     return bool(4 * runs * zero.size < 3 * zeros * (zero.size - zeros))
 
 
-def decode_chunk(chunk: memoryview, shape: Shape3, states: int) -> Levels:
-    """levels[shape]. Inverse: `encode_chunk`.
+def decode_chunk(chunk: memoryview, shape: Shape3, states: int) -> tuple[Levels, bool]:
+    """levels[shape], and whether they are the integers already that a trellis makes of them. Inverse: `encode_chunk`.
 
     Raises: ContainerError and its kinds.
     """
     number, at = take_byte(chunk, 0, "level coder of a chunk")
     if number not in BY_NUMBER:
         raise UnsupportedError(f"chunk: level coder {number} is not known to this version")
-    return BY_NUMBER[number].decode(bytes(chunk[at:]), shape, states)
+    coder = BY_NUMBER[number]
+    return coder.decode(bytes(chunk[at:]), shape, states), coder.lanes
+
+
+def as_decoded(levels: Levels, states: int, coders: Sequence[str]) -> tuple[Levels, bool]:
+    """What `decode_chunk` gives of levels that one of these coders has coded."""
+    lanes = any(LEVEL_CODERS[name].lanes for name in coders)
+    return (static.values_of(levels, states) if lanes else levels), lanes

@@ -7,14 +7,19 @@ one-dimensional code of Ungerboeck 1982: 0.04 bits a weight fewer than with 8 at
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.codec.entropy import static_fit
 from wcodec.codec.entropy.context_params import coding_shape
 from wcodec.codec.entropy.context_rates import RateTables, measure_rates, rebase
 from wcodec.codec.entropy.context_search import estimate_params
+from wcodec.codec.entropy.static import LANES
+from wcodec.codec.entropy.static_model import Scales
+from wcodec.codec.entropy.static_rates import rates_of
 from wcodec.kernels.context.coder import STATE_COUNT
 from wcodec.kernels.trellis import search as kernel
 
@@ -54,6 +59,39 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
         return few
     alike = _rounded(values, states, _rounding_like(few, first, states))
     return _chosen(values, states, rate, rebase(found, alike.reshape(shape), states, params))
+
+
+def quantize_in_lanes(values: npt.NDArray[np.float32], states: States, rate: float = 0.0, passes: int = 2) -> Levels:
+    """The same for the static coder: by its prices, and with a trellis of its own for each of its lanes."""
+    values = np.clip(np.nan_to_num(np.ascontiguousarray(values, np.float32)), -MAX_INPUT, MAX_INPUT)
+    levels = _rounded(values, states, MIDDLE)
+    if not values.size or (states == 0 and rate <= 0) or not levels.any():
+        return levels
+    if rate <= 0:
+        return _chosen_in_lanes(values, states, rate, _free(values.size))
+    scales = static_fit.scales_of(values)
+    every = max(1, values.size // LEARN)
+    few, part = levels[::every], np.ascontiguousarray(values[::every])
+    own = Scales(scales.rows[::every].copy(), scales.channels, scales.taps)
+    for _ in range(passes):
+        tables = static_fit.tables_of(static_fit.codes_of(few, states), own, states)
+        few = _chosen_in_lanes(part, states, rate, rates_of(own, tables, rate))
+        if not few.any():
+            break
+    if len(few) == len(levels):
+        return few
+    tables = static_fit.tables_of(static_fit.codes_of(few, states), own, states)
+    return _chosen_in_lanes(values, states, rate, rates_of(scales, tables, rate))
+
+
+def _chosen_in_lanes(values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables) -> Levels:
+    levels = np.empty(values.shape, np.int32)
+    columns = values[0].size
+    for lane in range(LANES):
+        first, last = len(values) * lane // LANES, len(values) * (lane + 1) // LANES
+        own = replace(found, contexts=found.contexts[first * columns : last * columns])
+        levels[first:last] = _chosen(values[first:last], states, rate, own)
+    return levels
 
 
 def _rounded(values: npt.NDArray[np.float32], states: States, offset: float) -> Levels:

@@ -1,0 +1,180 @@
+"""How the static coder's encoder finds scales and tables: margins first, then what costs the fewest bits.
+
+Everything that decides is an integer, or rounded far more coarsely than two machines' logarithms differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isqrt
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.entropy.static_model import MAX_CLASSES, MAX_CODE, Codes, Scales, Tables
+from wcodec.kernels.static import fit as kernel
+from wcodec.kernels.static.tables import GROUPS, MAX_HAZARD, starts
+
+Counts = npt.NDArray[np.int64]
+Prices = npt.NDArray[np.int32]
+STARTS: Final = np.array(starts())
+STEPS: Final = 4
+"""Scale codes an octave."""
+ROUNDS: Final = 2
+BEND: Final = 256
+"""Price of a code that differs from its margin's, in 1/256 bit."""
+EDGE: Final = 1 / 256
+"""Classes at either end that hold less than this part of the levels are joined to their neighbour."""
+_THRESHOLDS: Final = np.array([isqrt(isqrt(isqrt(1 << 2 * code + 1))) for code in range(50 * STEPS)])
+"""Means, in 1/65536, from which on the code is one more: 2 ** ((code + 1/2) / 4)."""
+_ODDS: Final = np.array([(4 + (code & 3)) << (code >> 2) for code in range(MAX_HAZARD + 1)]) / 1024
+_MIDDLES: Final = np.sqrt(_ODDS[1:] * _ODDS[:-1])
+_BITS: Final = np.round(256 * (12 - np.log2(np.maximum(1, np.arange(4097))))).astype(np.int32)
+"""Price of a symbol of so many slots, in 1/256 bit."""
+ESCAPE: Final = 12 * 256
+
+
+def scales_of(values: npt.NDArray[np.float32]) -> Scales:
+    """Scales of float32[rows, channels, taps], which levels are to stand for."""
+    rows, columns = np.zeros(len(values), np.int64), np.zeros(values[0].size, np.int64)
+    kernel.add_magnitudes(values.reshape(len(values), -1), rows, columns)
+    return _scales(rows, columns.reshape(values.shape[1:]))
+
+
+def _scales_of_codes(codes: Codes, taps: int, states: int) -> Scales:
+    rows, columns = np.zeros(len(codes), np.int64), np.zeros(codes.shape[1], np.int64)
+    kernel.add_code_magnitudes(codes, states > 0, rows, columns)
+    return _scales(rows, columns.reshape(-1, taps))
+
+
+def _scales(of_rows: Counts, of_columns: Counts) -> Scales:
+    """Scales for sums of magnitudes: a product of margins is what proportional fitting of a full table comes to."""
+    (rows,), (channels, taps) = of_rows.shape, of_columns.shape
+    middle = _code(np.array([of_rows.sum() * 256 // (rows * channels * taps)]))
+    row = _code(of_rows * 256 // (channels * taps))
+    channel = _code(of_columns.sum(1) * 256 // (rows * taps)) - middle
+    tap = _code(of_columns.sum(0) * 256 // (rows * channels)) - middle if taps > 1 else np.zeros(1, np.int64)
+    return Scales(*map(_from_zero, (row, channel, tap)))
+
+
+def _code(means: Counts) -> Counts:
+    """Means in 1/65536, as `STEPS` an octave."""
+    return np.searchsorted(_THRESHOLDS, np.maximum(means, 1), "right").astype(np.int64)
+
+
+def _from_zero(codes: Counts) -> Codes:
+    """With room for `ROUNDS` steps down."""
+    moved: Codes = np.minimum(codes - codes.min() + ROUNDS, MAX_CODE).astype(np.uint8)
+    return moved
+
+
+def codes_of(levels: npt.NDArray[np.int32], states: int) -> Codes:
+    """uint8[rows, columns] of int32[rows, channels, taps]: 2 * magnitude, at most 127, + the quantiser in force."""
+    flat = np.ascontiguousarray(levels).reshape(len(levels), -1)
+    codes = np.empty(flat.shape, np.uint8)
+    kernel.fill_codes(flat, states, codes)
+    return codes
+
+
+def tables_of(codes: Codes, scales: Scales, states: int) -> Tables:
+    """The tables that fit codes of levels with these scales."""
+    every = np.zeros((min(256, scales.largest + 1), 256), np.int64)
+    kernel.count(codes, scales.rows, scales.columns, _classes(len(every), 0, scales.largest), every)
+    first, last = _ends(every.sum(1))
+    counts = every[first : last + 1].copy()
+    counts[0] += every[:first].sum(0)
+    counts[-1] += every[last + 1 :].sum(0)
+    quantisers = 2 if states else 1
+    return _design(counts.reshape(len(counts), 128, 2)[:, :, :quantisers], first)
+
+
+def _classes(count: int, first: int, largest: int) -> Codes:
+    """Classes of scales from -1 to `largest` + 1."""
+    return np.clip(np.arange(-1, largest + 2) - first, 0, count - 1).astype(np.uint8)
+
+
+def _ends(held: Counts) -> tuple[int, int]:
+    """The first and the last class worth tables of their own."""
+    total = int(held.sum())
+    least = min(total, max(64, int(total * EDGE)))
+    first = int(np.searchsorted(held.cumsum(), least))
+    last = max(first, len(held) - 1 - int(np.searchsorted(held[::-1].cumsum(), least)))
+    return first, min(last, first + MAX_CLASSES - 1)
+
+
+def _design(counts: Counts, first: int) -> Tables:
+    """Tables for counts[class, magnitude, quantiser]."""
+    classes = len(counts)
+    own = counts.transpose(0, 2, 1).astype(np.float64)
+    near = np.zeros_like(own)
+    near[1:] += own[:-1]
+    near[:-1] += own[1:]
+    held = (own + near / 64).reshape(-1, 128)
+    held[:, 0] += 1 / 1024
+    total = held.sum(1)
+    beyond = held[:, ::-1].cumsum(1)[:, ::-1]  # of this magnitude or more
+    groups = (
+        np.argmax(np.concatenate((beyond, np.zeros((len(held), 1))), 1)[:, STARTS[1:]] <= total[:, None] / 16384, 1) + 1
+    )
+    ends = STARTS[groups]
+    # Every symbol has a slot before the rest is shared out; what is left to share is what hazards must fit.
+    magnitudes = np.arange(128)
+    slot = total / 4096
+    rest = held - np.where(magnitudes == 0, 1, 2) * slot[:, None]
+    inside = magnitudes[None] < ends[:, None]
+    rest = np.where(inside, np.maximum(rest, 0), 0)
+    tail = np.maximum(np.where(inside, 0, held).sum(1) - slot, 0)
+    above = rest[:, ::-1].cumsum(1)[:, ::-1] + tail[:, None]
+    ended = np.add.reduceat(rest, STARTS[:-1], 1)
+    passed = np.add.reduceat(above, STARTS[:-1], 1) - ended
+    hazards = np.searchsorted(_MIDDLES, (ended + 1e-9) / (passed + 1e-6)).astype(np.uint8)
+    return Tables(classes, first, groups.astype(np.uint8), hazards[np.arange(GROUPS)[None] < groups[:, None]])
+
+
+def prices_of(tables: Tables) -> Prices:
+    """int32[classes, 256]: bits, in 1/256, of every code of `codes_of`, signs counted."""
+    frequencies = tables.frequencies
+    bits = _BITS[frequencies[:, 128:]]
+    bits = np.where(frequencies[:, 128:], bits, _BITS[frequencies[:, :1]] + ESCAPE)
+    prices = np.zeros((tables.classes, 128, 2), np.int32)
+    prices[:, :, : tables.quantisers] = bits.reshape(tables.classes, tables.quantisers, 128).transpose(0, 2, 1)
+    return prices.reshape(tables.classes, 256)
+
+
+def refined(scales: Scales, tables: Tables, codes: Codes) -> Scales:
+    """Scales whose rows, then channels and taps, are one smaller or larger where that costs fewer bits."""
+    scales = replace(scales, rows=_moved(scales.rows, _costs(scales, tables, codes)[0]))
+    costs = _costs(scales, tables, codes)[1].reshape(len(scales.channels), len(scales.taps), 3)
+    scales = replace(scales, channels=_moved(scales.channels, costs.sum(1)))
+    if len(scales.taps) > 1:
+        scales = replace(scales, taps=_moved(scales.taps, costs.sum(0)))
+    return scales
+
+
+def _costs(scales: Scales, tables: Tables, codes: Codes) -> tuple[Counts, Counts]:
+    """Bits, in 1/256, of rows and of columns with scales one smaller, as they are, and one larger."""
+    of_rows = np.zeros((codes.shape[0], 3), np.int64)
+    of_columns = np.zeros((codes.shape[1], 3), np.int64)
+    classes = _classes(tables.classes, tables.first, scales.largest)
+    kernel.add_prices(codes, scales.rows, scales.columns, classes, prices_of(tables), of_rows, of_columns)
+    return of_rows, of_columns
+
+
+def _moved(codes: Codes, costs: Counts) -> Codes:
+    """Each code one smaller or larger where that costs less by `BEND` at least."""
+    costs = costs + np.array([BEND, 0, BEND])
+    costs[codes == 0, 0] = costs[:, 1][codes == 0] + 1
+    costs[codes == MAX_CODE, 2] = costs[:, 1][codes == MAX_CODE] + 1
+    moved: Codes = (codes + costs.argmin(1) - 1).astype(np.uint8)
+    return moved
+
+
+def fitted(levels: npt.NDArray[np.int32], states: int, rounds: int = ROUNDS) -> tuple[Scales, Tables]:
+    """Scales and tables for levels int32[rows, channels, taps] of lanes with trellises of so many states."""
+    codes = codes_of(levels, states)
+    scales = _scales_of_codes(codes, levels.shape[2], states)
+    for _ in range(rounds):
+        scales = refined(scales, tables_of(codes, scales, states), codes)
+    scales = Scales(*(part - part.min() for part in (scales.rows, scales.channels, scales.taps)))
+    return scales, tables_of(codes, scales, states)

@@ -1,0 +1,239 @@
+"""Eight interleaved rANS states over static tables (Duda 2013; Giesen 2014): levels of a chunk to words, and words to values."""
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from wcodec.kernels.static.lanes cimport LANES, LARGEST, PRECISION, SLOTS, SYMBOLS, ZERO, fill_next, first_row, value_of
+from wcodec.kernels.static.lanes_avx2 cimport StaticRow, static_can, static_row_avx2
+
+cdef enum:
+    LOWEST = 1 << 16            # states stay in LOWEST .. 2^32 - 1
+
+AVX2 = static_can() != 0
+"""Whether rows are decoded by AVX2 unless `decode` is told not to."""
+
+
+cdef inline Py_ssize_t row_of_lanes(StaticRow* t, int lanes, const int* which, const Py_ssize_t* row, const uint32_t* codes, uint32_t* x,
+                                    uint32_t* s, Py_ssize_t at, int32_t* values) noexcept nogil:
+    """A row of each of some lanes, columns in step; the place of the next word, or -1 where words or escapes are too few."""
+    cdef Py_ssize_t j
+    cdef int i, l, k, odd, symbol
+    cdef uint32_t slot, range_, state, spare
+    cdef int32_t level
+    for j in range(t.n):
+        if at > t.most:
+            return -1
+        for i in range(lanes):
+            l = which[i]
+            odd = s[l] & 1
+            k = min(max(<int32_t>codes[l] + t.columns[j], 0), t.top) * t.quantisers + odd
+            slot = x[l] & (SLOTS - 1)
+            symbol = t.symbols[(k << PRECISION) + slot]
+            range_ = t.ranges[(k << 8) + symbol]
+            state = (range_ >> 16) * (x[l] >> PRECISION) + slot - (range_ & 0xFFFF)
+            spare = <uint32_t>((<uint64_t>state - LOWEST) >> 32)    # all ones where the state is below
+            x[l] = state << (spare & 16) | (t.words[at] & spare)
+            at += spare & 1
+            level = symbol - ZERO
+            if symbol == 0:
+                if t.used == t.escapes:
+                    return -1
+                level = t.escaped[t.used]
+                t.places[t.used] = 2 * (row[l] * t.n + j) + odd
+                t.used += 1
+            s[l] = t.after[2 * s[l] + (level & 1)]
+            values[row[l] * t.n + j] = value_of(level, odd, t.quantisers > 1)
+    return at
+
+
+cdef Py_ssize_t all_rows(StaticRow* t, const uint8_t* rows, Py_ssize_t count, int first, bint wide, uint32_t* x, int32_t* values) noexcept nogil:
+    """The number of words read, or -1."""
+    cdef Py_ssize_t at = 0, step, least = count // LANES
+    cdef Py_ssize_t[LANES] row
+    cdef uint32_t[LANES] s
+    cdef uint32_t[LANES] codes
+    cdef int[LANES] which
+    cdef int l, lanes
+    for l in range(LANES):
+        s[l] = 0
+    for step in range(least + 1):
+        lanes = 0
+        for l in range(LANES):
+            row[l] = first_row(count, l) + step
+            if row[l] < first_row(count, l + 1):
+                codes[l] = <uint32_t>(rows[row[l]] - first)
+                which[lanes] = l
+                lanes += 1
+        if lanes == LANES and wide:
+            at = static_row_avx2(t, row, codes, x, s, at, values)
+        elif lanes == LANES:
+            at = row_of_lanes(t, LANES, which, row, codes, x, s, at, values)
+        elif lanes:
+            at = row_of_lanes(t, lanes, which, row, codes, x, s, at, values)
+        if at < 0:
+            return -1
+    return at
+
+
+def decode(
+    const uint16_t[::1] words, Py_ssize_t count, const uint32_t[::1] begin, const uint8_t[::1] rows, const uint16_t[::1] columns,
+    int first, const uint32_t[::1] lookups, const int32_t[::1] escaped, int states, int32_t[:, ::1] values, bint wide=True,
+):
+    """The integers, in steps, of `count` words, behind which there are eight more; False if they are no coding of them.
+
+    begin: the eight states. first: the scale of the first class. lookups: as `fill_lookups` makes them.
+    escaped: levels of the escapes, in the order of decoding. wide: by AVX2, where there is that.
+    """
+    cdef Py_ssize_t i, n = len(columns), tables = len(lookups) // (SLOTS // 4 + SYMBOLS), at
+    cdef StaticRow t
+    cdef uint8_t[256] after
+    cdef uint32_t[LANES] x
+    cdef int l
+    cdef bint good = True
+    if states not in (0, 4, 8, 128) or len(begin) != LANES or len(words) < count + LANES or not 0 <= first < 1 << 16:
+        raise ValueError("unknown states, or lanes without them")
+    if values.shape[0] != len(rows) or values.shape[1] != n or len(rows) == 0 or n == 0:
+        raise ValueError("values of another shape than the scales")
+    t.quantisers = 2 if states else 1
+    if tables == 0 or tables % t.quantisers or len(lookups) != tables * (SLOTS // 4 + SYMBOLS):
+        raise ValueError("look-ups of the wrong size")
+    for i in range(n):
+        if columns[i] > 1 << 14:
+            raise ValueError("a column's code outside the range")
+    for l in range(LANES):
+        x[l] = begin[l]
+        good = good and x[l] >= LOWEST
+    t.places = <Py_ssize_t*>malloc((len(escaped) + 1) * sizeof(Py_ssize_t))
+    if t.places == NULL:
+        raise MemoryError
+    t.symbols, t.ranges = <const uint8_t*>&lookups[0], &lookups[0] + tables * (SLOTS // 4)
+    t.columns, t.words, t.n, t.most = &columns[0], &words[0], n, count
+    t.top, t.states, t.after = <int>(tables // t.quantisers - 1), states, after
+    t.escaped, t.escapes, t.used = &escaped[0] if len(escaped) else NULL, len(escaped), 0
+    wide = wide and AVX2
+    with nogil:
+        memset(after, 0, sizeof(after))
+        fill_next(states, after)
+        at = all_rows(&t, &rows[0], values.shape[0], first, wide, x, &values[0, 0]) if good else -1
+        good = at == count and t.used == t.escapes
+        for l in range(LANES):
+            good = good and x[l] == LOWEST
+        for i in range(t.escapes if good else 0):
+            (&values[0, 0])[t.places[i] >> 1] = value_of(escaped[i], <int>(t.places[i] & 1), states > 0)
+    free(t.places)
+    return good
+
+
+cdef struct Scales:
+    const uint8_t* rows         # [row] code of its scale
+    const uint16_t* columns     # [column] the same
+    const uint32_t* ranges      # [table][symbol] frequency << 16 | first slot
+    int first
+    int top
+    int quantisers
+
+
+cdef Py_ssize_t look_ahead(const int32_t* levels, const Scales* scales, const uint8_t* after, Py_ssize_t rows, Py_ssize_t n,
+                           uint8_t* place, uint8_t* symbol) noexcept nogil:
+    """Every level's table and symbol; the number of escapes."""
+    cdef Py_ssize_t r, j, at, escapes = 0
+    cdef int l, s, level, own
+    for l in range(LANES):
+        s = 0
+        for r in range(first_row(rows, l), first_row(rows, l + 1)):
+            own = scales.rows[r] - scales.first
+            for j in range(n):
+                at = r * n + j
+                level = levels[at]
+                place[at] = <uint8_t>(min(max(own + scales.columns[j], 0), scales.top) * scales.quantisers + (s & 1))
+                symbol[at] = <uint8_t>(level + ZERO) if -LARGEST <= level <= LARGEST else 0
+                if scales.ranges[(<int>place[at] << 8) + symbol[at]] >> 16 == 0:
+                    symbol[at] = 0
+                escapes += symbol[at] == 0
+                s = after[2 * s + (level & 1)]
+    return escapes
+
+
+cdef Py_ssize_t put_words(const uint32_t* ranges, Py_ssize_t rows, Py_ssize_t n, const uint8_t* place, const uint8_t* symbol, uint32_t* x,
+                          uint16_t* words, Py_ssize_t room) noexcept nogil:
+    """Writes backwards from words + room; the number of words."""
+    cdef Py_ssize_t t, j, at, left = room, least = rows // LANES
+    cdef Py_ssize_t[LANES] row
+    cdef uint32_t range_, frequency, whole
+    cdef int l, i, lanes
+    cdef int[LANES] which
+    for t in range(least, -1, -1):
+        lanes = 0
+        for l in range(LANES - 1, -1, -1):
+            row[l] = (first_row(rows, l) + t) * n
+            if row[l] < first_row(rows, l + 1) * n:
+                which[lanes] = l
+                lanes += 1
+        for j in range(n - 1, -1, -1):
+            for i in range(lanes):
+                l = which[i]
+                at = row[l] + j
+                range_ = ranges[(<int>place[at] << 8) + symbol[at]]
+                frequency = range_ >> 16
+                if x[l] >= <uint64_t>frequency << (32 - PRECISION):
+                    left -= 1
+                    words[left] = <uint16_t>x[l]
+                    x[l] >>= 16
+                whole = x[l] // frequency
+                x[l] = (whole << PRECISION) + (x[l] - whole * frequency) + (range_ & 0xFFFF)
+    return room - left
+
+
+cdef void list_escapes(const int32_t* levels, Py_ssize_t rows, Py_ssize_t n, const uint8_t* symbol, int32_t* escaped) noexcept nogil:
+    cdef Py_ssize_t t, j, at, count = 0
+    cdef int l
+    for t in range(rows // LANES + 1):
+        for j in range(n):
+            for l in range(LANES):
+                at = first_row(rows, l) + t
+                if at < first_row(rows, l + 1) and symbol[at * n + j] == 0:
+                    escaped[count] = levels[at * n + j]
+                    count += 1
+
+
+def encode(
+    const int32_t[:, ::1] levels, const uint8_t[::1] rows, const uint16_t[::1] columns, int first, const uint32_t[::1] lookups, int states,
+    uint16_t[::1] words, uint32_t[::1] begin, int32_t[::1] escaped,
+):
+    """Writes words to the end of `words`, as many as there are levels, the states to begin with to `begin`, and escapes.
+
+    The numbers of words and of escapes; where there are more of these than fit, nothing is written. Inverse: `decode`.
+    """
+    cdef Py_ssize_t i, n = len(columns), size = levels.shape[0] * levels.shape[1], escapes, count = 0
+    cdef Py_ssize_t tables = len(lookups) // (SLOTS // 4 + SYMBOLS)
+    cdef Scales scales
+    cdef uint8_t[256] after
+    cdef uint8_t* place
+    cdef int l
+    if states not in (0, 4, 8, 128) or len(begin) != LANES or len(words) < size:
+        raise ValueError("unknown states, or no room")
+    if levels.shape[0] != len(rows) or levels.shape[1] != n or size == 0:
+        raise ValueError("levels of another shape than the scales")
+    scales.quantisers = 2 if states else 1
+    if not 0 < tables <= 128 or tables % scales.quantisers or len(lookups) != tables * (SLOTS // 4 + SYMBOLS):
+        raise ValueError("look-ups of the wrong size")
+    scales.ranges = &lookups[0] + tables * (SLOTS // 4)
+    for i in range(tables):
+        if scales.ranges[i * SYMBOLS] >> 16 == 0:
+            raise ValueError("a table without an escape")
+    place = <uint8_t*>malloc(2 * size)
+    if place == NULL:
+        raise MemoryError
+    scales.rows, scales.columns, scales.first, scales.top = &rows[0], &columns[0], first, <int>(tables // scales.quantisers - 1)
+    with nogil:
+        fill_next(states, after)
+        escapes = look_ahead(&levels[0, 0], &scales, after, levels.shape[0], n, place, place + size)
+        if escapes <= len(escaped):
+            for l in range(LANES):
+                begin[l] = LOWEST
+            count = put_words(scales.ranges, levels.shape[0], n, place, place + size, &begin[0], &words[0], len(words))
+            if escapes:
+                list_escapes(&levels[0, 0], levels.shape[0], n, place + size, &escaped[0])
+    free(place)
+    return count, escapes

@@ -1,0 +1,16 @@
+import numpy as np
+import numpy.typing as npt
+
+GROUPS: int
+MAX_HAZARD: int
+MAX_CLASSES: int
+
+Uint8 = npt.NDArray[np.uint8]
+Uint16 = npt.NDArray[np.uint16]
+Uint32 = npt.NDArray[np.uint32]
+
+def starts() -> list[int]: ...
+def turn_differences(groups: Uint8, quantisers: int, hazards: Uint8, differences: Uint32) -> None: ...
+def add_differences(groups: Uint8, quantisers: int, differences: Uint32, hazards: Uint8) -> bool: ...
+def fill_frequencies(groups: Uint8, hazards: Uint8, frequencies: Uint16) -> None: ...
+def fill_lookups(frequencies: Uint16, lookups: Uint32) -> None: ...
