@@ -83,3 +83,18 @@ def test_the_path_is_the_best_of_all_paths(states: trellis.States) -> None:
     values = (RNG.normal(size=7) * 3).astype(np.float32)
     kept = trellis.reconstruct(trellis.quantize(values.reshape(1, -1, 1), states), states).reshape(-1)
     assert np.sum((kept - values) ** 2) == pytest.approx(twin.least_error(values.tolist(), states), rel=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 63), (1, 64), (1, 65), (5, 129)])
+def test_avx2_chooses_what_the_plain_steps_choose(sizes: tuple[int, int]) -> None:
+    values = (RNG.laplace(size=sizes).reshape(-1) * 4).astype(np.float32)
+    free = trellis._free(values.size)
+    prices = RNG.random(free.sizes.shape).astype(np.float32) * 3
+    contexts = RNG.integers(0, 64, (values.size, 2)).astype(np.uint16)
+    found = []
+    for wide in (True, False):
+        levels = np.empty(values.size, np.int32)
+        tables = free.predictions, free.bits, prices, free.slopes
+        trellis.kernel.choose(values, 128, 0.3, False, False, contexts, *tables, levels, wide)
+        found.append(levels)
+    assert np.array_equal(*found)

@@ -1,6 +1,6 @@
 """What a level would cost: squared error, and bits at the prices that the context coder's estimators have come to."""
 
-from libc.math cimport fabs, floor, rint
+from libc.math cimport fabs, fabsf, floor, rint
 from libc.stdint cimport int32_t, uint8_t, uint16_t
 
 from wcodec.kernels.context.model cimport S_SIGN, S_ZERO, SIGN, ZERO
@@ -183,8 +183,6 @@ cdef inline int edges_plain(const Plain* at, float x, const uint16_t* context, f
 
 cdef inline int level_plain(float x, int odd, int parity, int picks) noexcept nogil:
     """The level that `edges_plain` priced for a quantiser and a parity."""
-    cdef float m = -x if x < 0 else x
-    cdef int low = <int>((m + odd) * <float>0.5)
-    if (low ^ parity) & 1:
-        low += -1 if picks >> odd & 1 else 1
-    return -low if x < 0 else low
+    cdef int low = <int>((fabsf(x) + odd) * <float>0.5), sign = -(x < 0)
+    low += ((low ^ parity) & 1) * (1 - 2 * (picks >> odd & 1))
+    return (low ^ sign) - sign  # no branches: parities and signs are foretold by nothing

@@ -1,6 +1,8 @@
 import numpy as np
 import numpy.typing as npt
 
+AVX2: bool
+
 def choose(
     values: npt.NDArray[np.float32],
     states: int,
@@ -13,5 +15,6 @@ def choose(
     sizes: npt.NDArray[np.float32],
     slopes: npt.NDArray[np.float32],
     levels: npt.NDArray[np.int32],
+    wide: bool = True,
 ) -> None: ...
 def replay(levels: npt.NDArray[np.int32], states: int, values: npt.NDArray[np.int32]) -> None: ...

@@ -8,8 +8,11 @@ from wcodec.kernels.trellis.price cimport (
     SIZE_WIDTH, SIZES_SPARSE, Place, Plain, best, candidate, edges_plain, level_plain, look,
 )
 from wcodec.kernels.trellis.states cimport TRELLIS_NEXT, table_of
-from wcodec.kernels.trellis.steps cimport back_of_128, step_of_eight, step_of_four, trellis_step_of_128
+from wcodec.kernels.trellis.steps cimport back_of_128, step_of_eight, step_of_four, trellis_can, trellis_steps_of_128
 
+
+AVX2 = trellis_can() != 0
+"""Whether steps of 128 states are taken by AVX2 unless `choose` is told not to."""
 
 cdef enum:
     SETTLE = 63                 # costs start from 0 again after so many weights, which keeps them exact enough
@@ -20,6 +23,7 @@ cdef struct Seen:
     const float* values
     const uint16_t* contexts    # [weight][2]
     const int32_t* predictions  # NULL if nothing is predicted
+    bint wide                   # by AVX2
 
 
 cdef inline void settle(float* cost, int states) noexcept nogil:
@@ -36,15 +40,17 @@ cdef inline int ways(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t
     """The forward pass, from state 0; the state that costs least at the end. The flags are constants at every call."""
     cdef Py_ssize_t i
     cdef float[2][128] cost
+    cdef float[64 * 4] edges
     cdef float* before = cost[0]
     cdef float* after = cost[1]
     cdef float* swap
-    cdef float[4] edge
+    cdef float* edge
     cdef uint8_t which
-    cdef int s, b, odd
+    cdef int s, b, odd, count
     for s in range(states):
         before[s] = 0 if s == 0 else <float>1e30
     for i in range(n):
+        edge = edges + 4 * (i & SETTLE)
         if predicted:
             look(at, seen.values[i], seen.contexts + 2 * i, seen.predictions + i, plain.slope, states)
             picks[i] = 0
@@ -55,8 +61,11 @@ cdef inline int ways(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t
         else:
             picks[i] = <uint8_t>edges_plain(plain, seen.values[i], seen.contexts + 2 * i, edge, sparse)
         if states == 128:
-            trellis_step_of_128(before, after, edge, turn + 4 * i)
-            swap, before, after = before, after, before
+            if i & SETTLE == SETTLE or i == n - 1:
+                count = <int>(i & SETTLE) + 1
+                trellis_steps_of_128(before, after, edges, count, turn + 4 * (i + 1 - count), seen.wide)
+                if count & 1:
+                    swap, before, after = before, after, before
         elif states == 8:
             (<uint8_t*>turn)[i] = <uint8_t>step_of_eight(before, edge)
         else:
@@ -131,10 +140,11 @@ cdef void plain_prices(const float* bits, const float* sizes, float sign, bint s
 def choose(
     const float[::1] values, int states, double rate, bint sparse, bint predicted, const uint16_t[:, ::1] contexts,
     const int32_t[::1] predictions, const float[:, ::1] bits, const float[:, ::1] sizes, const float[::1] slopes, int32_t[::1] levels,
+    bint wide=True,
 ):
     """Levels of least d^2 + rate * bits for `values` in steps; 0, 4, 8 or 128 states, starting in state 0.
 
-    bits, sizes and slopes come multiplied by the rate.
+    bits, sizes and slopes come multiplied by the rate. wide: by AVX2, where there is that, which chooses the same.
     """
     cdef Py_ssize_t n = len(values), i, width = 16 if states == 128 else 1
     cdef Seen seen
@@ -153,6 +163,7 @@ def choose(
         raise ValueError("levels, contexts and values of different sizes")
     if bits.shape[0] < STATES or bits.shape[1] != 2 or sizes.shape[0] < 1024 or sizes.shape[1] != SIZE_WIDTH or len(slopes) < 64:
         raise ValueError("rate tables of the wrong size")
+    seen.wide = wide and AVX2
     seen.values, seen.contexts, seen.predictions = &values[0], &contexts[0, 0], &predictions[0] if predicted else NULL
     for i in range(n):
         if seen.contexts[2 * i] >= (1024 if sparse else 64) or (sparse and seen.contexts[2 * i + 1] >= 64):

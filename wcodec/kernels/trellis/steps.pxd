@@ -61,8 +61,56 @@ cdef extern from *:
         }
     }
     #endif
+    #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+    #include <immintrin.h>
+    static int trellis_can(void) { return __builtin_cpu_supports("avx2") != 0; }
+    /* the same, states i and 64 + i, i from 8 g on */
+    __attribute__((target("avx2"))) static void trellis_steps_avx2(float *from, float *to, const float *edges, int count, uint32_t *turns) {
+        /* [parities of the bits of g that count for the quantiser and for the level]: 2 * quantiser + parity of i = 0 to 7 */
+        const __m256i index = _mm256_setr_epi32(0, 2, 3, 1, 1, 3, 2, 0);
+        const __m256i flips[2][2] = {{index, _mm256_xor_si256(index, _mm256_set1_epi32(1))},
+            {_mm256_xor_si256(index, _mm256_set1_epi32(2)), _mm256_xor_si256(index, _mm256_set1_epi32(3))}};
+        float *swap;
+        int i, g, q, p;
+        for (i = 0; i < count; i++) {
+            __m256 e = _mm256_broadcast_ps((const __m128 *)(edges + 4 * i)), pattern[2][2];
+            uint8_t *turn = (uint8_t *)(turns + 4 * i);
+            for (q = 0; q < 2; q++)
+                for (p = 0; p < 2; p++) pattern[q][p] = _mm256_permutevar_ps(e, flips[q][p]);
+            for (g = 0; g < 8; g++) {
+                __m256 low = _mm256_loadu_ps(from + 8 * g), high = _mm256_loadu_ps(from + 64 + 8 * g);
+                __m256 same = pattern[(g ^ g >> 2) & 1][g & 1], other = pattern[(g ^ g >> 2) & 1][1 - (g & 1)];
+                __m256 a = _mm256_add_ps(low, same), b = _mm256_add_ps(high, other);
+                __m256 c = _mm256_add_ps(low, other), d = _mm256_add_ps(high, same);
+                __m256 x = _mm256_min_ps(b, a), y = _mm256_min_ps(d, c);
+                __m256 first = _mm256_unpacklo_ps(x, y), second = _mm256_unpackhi_ps(x, y);
+                _mm256_storeu_ps(to + 16 * g, _mm256_permute2f128_ps(first, second, 0x20));
+                _mm256_storeu_ps(to + 16 * g + 8, _mm256_permute2f128_ps(first, second, 0x31));
+                turn[4 * (g >> 1) + (g & 1)] = (uint8_t)_mm256_movemask_ps(_mm256_cmp_ps(b, a, _CMP_LT_OQ));
+                turn[4 * (g >> 1) + 2 + (g & 1)] = (uint8_t)_mm256_movemask_ps(_mm256_cmp_ps(d, c, _CMP_LT_OQ));
+            }
+            swap = from, from = to, to = swap;
+        }
+    }
+    #else
+    static int trellis_can(void) { return 0; }
+    static void trellis_steps_avx2(float *from, float *to, const float *edges, int count, uint32_t *turns) {}
+    #endif
+    static void trellis_steps_of_128(float *from, float *to, const float *edges, int count, uint32_t *turns, int wide) {
+        float *swap;
+        int i;
+        if (wide) {
+            trellis_steps_avx2(from, to, edges, count, turns);
+            return;
+        }
+        for (i = 0; i < count; i++) {
+            trellis_step_of_128(from, to, edges + 4 * i, turns + 4 * i);
+            swap = from, from = to, to = swap;
+        }
+    }
     """
-    void trellis_step_of_128(const float* before, float* after, const float* edge, uint32_t* turn) noexcept nogil
+    int trellis_can() noexcept nogil
+    void trellis_steps_of_128(float* before, float* after, const float* edges, int count, uint32_t* turns, int wide) noexcept nogil
 
 
 cdef inline int parity(int bits) noexcept nogil:
