@@ -22,7 +22,7 @@ import train
 from wcodec.codec.plan import Prune
 from wcodec.evaluation.examples import Examples
 from wcodec.training.finetune import prepare_training
-from wcodec.training.methods.magnitude_pruning import start_pruning
+from wcodec.training.methods.masked_pruning import start_pruning
 from wcodec.training.methods.sparsity_schedules import gradual_schedule
 from wcodec.training.methods.trainer import MethodRun, assign_tuned, run_method
 

@@ -154,7 +154,7 @@ TunedTensor: TypeAlias = FloatWeights | StepWeights | TableWeights | SignWeights
 class Model:
     """A model file: ordered tensors and an opaque skeleton that turns them back into a file.
 
-    kind:     a key of `modelfiles.MODEL_FILES` ("hdf5", "keras", "npz", "safetensors").
+    kind:     a key of `modelfiles.registry.MODEL_FILES` ("hdf5", "keras", "npz", "safetensors").
     skeleton: everything in the file that is not a tensor's values; refers to tensors by position.
     dropped:  names of tensors left out on purpose (optimizer state).
     roles:    roles of vectors by name that the file's graph tells; None: it tells that the role is not known.

@@ -14,7 +14,7 @@ from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_contain
 from wcodec.cli.parser import VERBS, build_parser
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, WcodecError
-from wcodec.modelfiles import MODEL_FILES
+from wcodec.modelfiles.registry import MODEL_FILES
 from wcodec.planning.options import parse_size
 from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from wcodec.errors import ContainerError, ModelFileError, UnsupportedError
 from wcodec.model import DTYPES
-from wcodec.modelfiles import MODEL_FILES, open_model, suffix, write_model
+from wcodec.modelfiles import open_model, suffix, write_model
 from wcodec.modelfiles.hdf5 import heap_check as heaps
+from wcodec.modelfiles.registry import MODEL_FILES
 
 
 def rewrite(source: Path, target: Path, keep_optimizer: bool = False) -> None:

@@ -13,8 +13,8 @@ from conftest import Run
 from tests.keras_lessons import classes, taught
 from tests.keras_lessons import points as examples_of_three
 from wcodec.calibration.request import LearningRequest
+from wcodec.codec.magnitude_pruning import prune_weights
 from wcodec.codec.plan import Prune
-from wcodec.codec.pruning import prune_weights
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.keras_backend import keras, tensorflow
 from wcodec.model import FloatWeights, TunedTensor

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.codec.magnitude_pruning import BLOCK, iterate_blocks, magnitude_of_rank
 from wcodec.codec.parallel import map_tensors
-from wcodec.codec.pruning import BLOCK, iterate_blocks, magnitude_of_rank
 from wcodec.codec.tensor_header import NO_POSITIONS
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.kernels import statistics as kernel

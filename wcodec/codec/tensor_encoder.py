@@ -14,6 +14,7 @@ from wcodec.codec.delta import DIFFERENCE
 from wcodec.codec.dequantization import ProductDequantizer
 from wcodec.codec.entropy.level_coders import as_decoded, encode_chunk
 from wcodec.codec.layout import VECTOR, count_units, scatter_rows, unit_slicer
+from wcodec.codec.magnitude_pruning import prune_weights
 from wcodec.codec.parallel import Map
 from wcodec.codec.plan import (
     AffinePlan,
@@ -26,7 +27,6 @@ from wcodec.codec.plan import (
     ProductPlan,
     UniformPlan,
 )
-from wcodec.codec.pruning import prune_weights
 from wcodec.codec.quantization import choose_dequantizer, choose_level_coders, quantize_chunk
 from wcodec.codec.quantizers.product import join_blocks
 from wcodec.codec.statistics import find_outliers, is_weight, sum_of_squares

@@ -9,58 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
-from importlib import import_module
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import AnyArray, Model, TensorSpec
 from wcodec.modelfiles.detect import detect_kind
 from wcodec.modelfiles.extents import suffix as suffix_of
+from wcodec.modelfiles.registry import MODEL_FILES, READ_ONLY
 from wcodec.modelfiles.roles import with_roles
-
-Read = Callable[[Path, bool], AbstractContextManager[Model]]
-Write = Callable[[Path, bytes, Sequence[TensorSpec], Iterator[AnyArray]], None]
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A kind of model file: its module, which defines `read` and `write`, and the suffixes of its files.
-
-    The first suffix is the usual one; the second, where there is one, is for files of weights without a model.
-    """
-
-    module: str
-    suffixes: tuple[str, ...]
-
-    @property
-    def read(self) -> Read:
-        """`read(path, keep_optimizer)`, a context manager of the Model."""
-        function: Read = import_module(self.module).read
-        return function
-
-    @property
-    def write(self) -> Write:
-        """`write(path, skeleton, tensors, values)`."""
-        function: Write = import_module(self.module).write
-        return function
-
-
-MODEL_FILES = {
-    "hdf5": ModelFile("wcodec.modelfiles.hdf5.model", (".h5", ".weights.h5")),
-    "keras": ModelFile("wcodec.modelfiles.keras_archive", (".keras",)),
-    "npz": ModelFile("wcodec.modelfiles.npz", (".npz",)),
-    "safetensors": ModelFile("wcodec.modelfiles.safetensors", (".safetensors",)),
-    "file": ModelFile("wcodec.modelfiles.extents", (".h5", ".weights.h5", ".keras", ".npz", ".onnx", ".npy")),
-}
-READ_ONLY = {
-    "onnx": ModelFile("wcodec.modelfiles.onnx", (".onnx",)),
-    "npy": ModelFile("wcodec.modelfiles.npy", (".npy",)),
-    "torch": ModelFile("wcodec.modelfiles.pytorch", (".pt",)),
-}
-"""Kinds that are read as models of one of the kinds above."""
 
 
 @contextmanager

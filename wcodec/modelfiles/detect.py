@@ -24,7 +24,7 @@ FOREIGN = (
 
 
 def detect_kind(path: Path) -> str:
-    """The key of `MODEL_FILES` for the file at `path`.
+    """The key of `registry.MODEL_FILES` for the file at `path`.
 
     Raises: ModelFileError that names what was found instead.
     """

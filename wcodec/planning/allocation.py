@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
+from wcodec.codec.magnitude_pruning import global_threshold
 from wcodec.codec.plan import (
     Affine,
     AffinePlan,
@@ -18,7 +19,6 @@ from wcodec.codec.plan import (
     Prune,
     UniformPlan,
 )
-from wcodec.codec.pruning import global_threshold
 from wcodec.codec.statistics import TensorStatistics, is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError

@@ -12,7 +12,7 @@ from wcodec.calibration.request import OpenedSession
 from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult
-from wcodec.calibration.vector_steps import quantize_vectors
+from wcodec.calibration.vector_rounding import quantize_vectors
 from wcodec.container.dtypes import round_step
 from wcodec.errors import BudgetError
 from wcodec.evaluation.examples import hold_out

@@ -16,7 +16,7 @@ from wcodec.calibration.request import MAX_FITTED, LearningRequest, OpenedSessio
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult
-from wcodec.calibration.vector_steps import quantize_vectors, reserve_for_vectors
+from wcodec.calibration.vector_rounding import quantize_vectors, reserve_for_vectors
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.metrics import are_probabilities

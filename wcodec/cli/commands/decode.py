@@ -10,9 +10,9 @@ from pathlib import Path
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
-from wcodec.cli.options import parse_threads
 from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_model_path, find_wrong_suffix
 from wcodec.cli.pipes import is_piped, open_input, open_output
+from wcodec.cli.shared_options import parse_threads
 from wcodec.errors import RecipeError, WcodecError
 
 COMPACTED = (".keras", ".h5")

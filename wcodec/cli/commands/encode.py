@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 from wcodec.cli import stdio
 from wcodec.cli.commands import encode_by_method, encode_calibrated, encode_finetuned
 from wcodec.cli.errors import OK
-from wcodec.cli.options import add_recipe_options, add_report_option, check_report_target, parse_threads, require_data
 from wcodec.cli.output_paths import check_folder, check_source, check_target, derive_container_path
 from wcodec.cli.pipes import is_piped, open_input, open_output
+from wcodec.cli.shared_options import (
+    add_recipe_options,
+    add_report_option,
+    check_report_target,
+    parse_threads,
+    require_data,
+)
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.planning.options import OPTIONS
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.commands.encode_calibrated import describe_loss
-from wcodec.cli.options import data_options
+from wcodec.cli.shared_options import data_options
 from wcodec.errors import RecipeError
 from wcodec.planning.recipe import Recipe
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
-from wcodec.cli.options import add_input_options, data_options, parse_seconds
+from wcodec.cli.shared_options import add_input_options, data_options, parse_seconds
 from wcodec.errors import RecipeError
 from wcodec.planning.recipe import Options, Recipe
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 NEED_DATA = (*("max_drop", "max_kl", "min_agreement", "tune", "finetune", "method", "resume", "time_limit"),)
-"""Options that need --data, beside those of `cli.options.DATA_OPTIONS`."""
+"""Options that need --data, beside those of `cli.shared_options.DATA_OPTIONS`."""
 DROP = 0.5
 """The default budget: points of accuracy."""
 

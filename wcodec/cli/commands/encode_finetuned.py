@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.commands.encode_calibrated import DROP, describe_loss, refuse_tensor_options, requested_bytes
-from wcodec.cli.options import data_options, parse_seconds
+from wcodec.cli.shared_options import data_options, parse_seconds
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.planning.recipe import Recipe
 

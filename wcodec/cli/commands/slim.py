@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
-from wcodec.cli.options import add_input_options, data_options
 from wcodec.cli.output_paths import check_source, check_target
+from wcodec.cli.shared_options import add_input_options, data_options
 from wcodec.errors import RecipeError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
-from wcodec.cli.options import (
+from wcodec.cli.output_paths import check_source
+from wcodec.cli.shared_options import (
     add_input_options,
     add_recipe_options,
     add_report_option,
@@ -19,7 +20,6 @@ from wcodec.cli.options import (
     parse_threads,
     require_data,
 )
-from wcodec.cli.output_paths import check_source
 from wcodec.planning.options import BY_WORD
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
-from wcodec.cli.options import parse_threads
 from wcodec.cli.output_paths import check_source
+from wcodec.cli.shared_options import parse_threads
 
 EXAMPLE = "wcodec verify model.h5.wcz"
 

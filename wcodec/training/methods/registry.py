@@ -14,7 +14,7 @@ from wcodec.planning.recipe import Options
 from wcodec.training.epoch import TrainingData
 from wcodec.training.flat_adam import Float32
 from wcodec.training.methods.binary import start_binary
-from wcodec.training.methods.magnitude_pruning import start_pruning
+from wcodec.training.methods.masked_pruning import start_pruning
 from wcodec.training.methods.parametrization import Parametrization
 from wcodec.training.methods.sparsity_schedules import gradual_schedule, schedule_by_rounds
 from wcodec.training.methods.trained_codebooks import start_points, start_sharing

@@ -8,7 +8,7 @@ from keras_kinds import network, prepare_session, some
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.trial import run_trial
-from wcodec.calibration.vector_steps import quantize_vectors, reserve_for_vectors
+from wcodec.calibration.vector_rounding import quantize_vectors, reserve_for_vectors
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import kl_divergence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wcodec.codec.pruning import prune_weights
+from wcodec.codec.magnitude_pruning import prune_weights
 from wcodec.model import FloatWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.parametrization import Parametrization, constant

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from wcodec.codec.plan import Prune
-from wcodec.codec.pruning import (
+from wcodec.codec.magnitude_pruning import (
     BLOCK,
     count_pruned,
     find_threshold,
@@ -18,6 +17,7 @@ from wcodec.codec.pruning import (
     prune_below,
     prune_weights,
 )
+from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError
 
 Weights = arrays(np.float32, st.integers(1, 60), elements=st.floats(-4, 4, width=32).map(lambda x: round(x * 4) / 4))
