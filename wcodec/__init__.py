@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wcodec.api import Weights, decode, encode, inspect, open, verify
+    from wcodec.api.verbs import decode, encode, inspect, verify
+    from wcodec.api.weights import Weights, open
     from wcodec.errors import (
         BudgetError,
         ContainerError,
@@ -33,13 +34,18 @@ __all__ = [
     "UnsupportedError", "WcodecError", "Weights", "__version__", "decode", "encode", "evaluate", "inspect",
     "load_model", "open", "verify",
 ]  # fmt: skip
-_HOMES = {"evaluate": "wcodec.evaluation.evaluate", "load_model": "wcodec.evaluation.model_loader"}
+_HOMES = {
+    "Weights": "wcodec.api.weights",
+    "evaluate": "wcodec.evaluation.evaluate",
+    "load_model": "wcodec.evaluation.model_loader",
+    "open": "wcodec.api.weights",
+}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'wcodec' has no attribute {name!r}")
-    home = "wcodec.errors" if name.endswith("Error") else _HOMES.get(name, "wcodec.api")
+    home = "wcodec.errors" if name.endswith("Error") else _HOMES.get(name, "wcodec.api.verbs")
     found: object = getattr(import_module(home), name)
     globals()[name] = found
     return found

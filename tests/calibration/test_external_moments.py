@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import Run
 
-from wcodec.api import decode
+from wcodec.api.verbs import decode
 
 RNG = np.random.default_rng(11)
 SCALES = np.exp(RNG.normal(size=96))

@@ -10,7 +10,7 @@ import pytest
 from attack.small_models import weights, write_npz
 
 import wcodec
-from wcodec.api import Words
+from wcodec.api.words import Words
 from wcodec.cli.parser import build_parser
 from wcodec.errors import RecipeError
 from wcodec.planning.options import OPTIONS, parse_rule

@@ -13,7 +13,7 @@ import pytest
 from attack.small_models import weights, write_npz
 from conftest import HANG, Run, command
 
-from wcodec.api import encode
+from wcodec.api.verbs import encode
 from wcodec.cli import main
 from wcodec.errors import RecipeError
 from wcodec.planning.parsing import parse_recipe

@@ -41,7 +41,7 @@ class LearningRequest:
     limit, rescale: see `load_examples`; architecture, imports, unsafe: see `load_model`.
     """
 
-    data: str
+    data: object
     budget: AccuracyBudget = field(default_factory=lambda: AccuracyBudget(drop=0.5))
     steps: int | None = None
     epochs: int = 0
@@ -56,6 +56,11 @@ class LearningRequest:
     architecture: str | None = None
     imports: Sequence[str] = ()
     unsafe: bool = False
+
+    @property
+    def data_name(self) -> str:
+        """What the data are called in errors: what the user wrote, or the type of what was given in Python."""
+        return str(self.data) if isinstance(self.data, str | Path) else type(self.data).__name__
 
     def load(self, path: Path) -> Model:
         """The network in a file, uncompiled."""

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING
 
 from wcodec.cli.output_paths import check_target
 from wcodec.errors import RecipeError, WcodecError
-from wcodec.planning.options import Option
+from wcodec.planning.options import Option, spell
+from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_OPTIONS
+
+if TYPE_CHECKING:
+    from wcodec.api.request import DataOptions
 
 
 def add_input_options(learning: argparse._ActionsContainer) -> None:
     """Add the options that say how the data and the model are read."""
-    learning.add_argument("--limit", metavar="N", type=int, help="use at most N inputs")
-    learning.add_argument("--rescale", metavar="F", type=float, help="factor for the inputs (default: 1/255 for bytes)")
-    learning.add_argument(
-        "--model", metavar="ARCH", help="architecture of a weights file: a model file, or module:function"
-    )
-    learning.add_argument(
-        "--import", dest="imports", metavar="MODULE", action="append", default=[], help="defines layers of the model"
-    )
-    learning.add_argument("--unsafe", action="store_true", help="allow the model file to run its own code")
-
-
-class DataOptions(TypedDict):
-    """The options that say how a model file and the data given to it are read."""
-
-    limit: int | None
-    rescale: float | None
-    architecture: str | None
-    imports: Sequence[str]
-    unsafe: bool
+    add_table_options(learning, INPUT_OPTIONS)
 
 
 def data_options(args: argparse.Namespace) -> DataOptions:
@@ -42,27 +27,26 @@ def data_options(args: argparse.Namespace) -> DataOptions:
         "limit": args.limit,
         "rescale": args.rescale,
         "architecture": args.model,
-        "imports": args.imports,
-        "unsafe": args.unsafe,
+        "imports": args.imports or (),
+        "unsafe": bool(args.unsafe),
     }
 
 
-DATA_OPTIONS = ("limit", "rescale", "model", "imports", "unsafe")
-
-
-def require_data(args: argparse.Namespace, options: Sequence[str] = ()) -> None:
-    """Refuse `options`, and those of `add_input_options`, where there is no --data.
+def require_data(args: argparse.Namespace) -> None:
+    """Refuse the options of `add_input_options` where there is no --data.
 
     Raises: RecipeError naming the option.
     """
-    for option in () if args.data else (*options, *DATA_OPTIONS):
-        if getattr(args, option) not in (None, False, []):
-            name = "import" if option == "imports" else option.replace("_", "-")
-            raise RecipeError(f"--{name}: expected --data D with it")
+    for option in () if args.data else INPUT_OPTIONS:
+        if getattr(args, option.word) not in (None, False, []):
+            raise RecipeError(f"{option.flag}: expected --data D with it")
 
 
-def add_recipe_options(group: argparse._ArgumentGroup, options: Sequence[Option]) -> None:
-    """Add options of an encoding; what was not given is None, and of rivals only one can be given."""
+def add_table_options(group: argparse._ActionsContainer, options: Sequence[Option]) -> None:
+    """Add options of the tables; what was not given is None, and of rivals only one can be given.
+
+    Those of a recipe stay as they are written, for a configuration may overrule how they are read.
+    """
     rivals: dict[str, argparse._MutuallyExclusiveGroup] = {}
     for option in options:
         place: argparse._ActionsContainer = group
@@ -70,39 +54,30 @@ def add_recipe_options(group: argparse._ArgumentGroup, options: Sequence[Option]
             place = rivals[option.rivals] = rivals.get(option.rivals) or group.add_mutually_exclusive_group()
         for flag, value, text in option.switches:
             place.add_argument(flag, dest=option.word, action="store_const", const=value, help=text)
-        if not option.switches:
-            place.add_argument(
-                option.flag,
-                dest=option.word,
-                metavar=option.metavar or None,
-                choices=option.choices or None,
-                action="append" if option.repeats else "store",
-                help=option.help,
-            )
+        if option.switches:
+            continue
+        flags = [option.flag] if option.flag.startswith("--") else [option.flag, spell(option.word)]
+        place.add_argument(
+            *flags,
+            dest=option.word,
+            metavar=option.metavar or None,
+            choices=option.choices or None,
+            action="append" if option.repeats else "store",
+            type=_reader(option) if option in REQUEST_OPTIONS and not option.repeats else str,
+            help=option.help,
+        )
 
 
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+def _reader(option: Option) -> Callable[[str], object]:
+    """The parser of an option's value, whose errors are those of argparse, which name the option themselves."""
 
+    def read(text: str) -> object:
+        try:
+            return option.parse(option.word, text)
+        except RecipeError as error:
+            raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from error
 
-def parse_seconds(text: str) -> float:
-    """Seconds of "90", "90s", "5m" or "1.5h".
-
-    Raises: RecipeError.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
-    if not found:
-        raise RecipeError(f"time: expected a number with s, m or h, got {text!r}")
-    return float(found[1]) * _SECONDS[found[2]]
-
-
-def parse_threads(text: str) -> int:
-    """0 to 1024 threads.
-
-    Raises: argparse.ArgumentTypeError, which is a usage error.
-    """
-    if not text.isdecimal() or int(text) > 1024:
-        raise argparse.ArgumentTypeError(f"expected 0 to 1024 threads, got {text!r}")
-    return int(text)
+    return read
 
 
 def add_report_option(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@
 - D.npz:test: x_test and y_test, as in Keras' own files; so with any other word
 - folder: images, one sub-folder a class (sorted: 0, 1, ...), or images alone, unlabelled
 - module:function: arrays, or batches of them (generator, tf.data, PyDataset); the user's own code is run
+- in Python, what such a function returns: arrays, (x, y), tf.data, PyDataset, a DataLoader of torch
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ NPZ = re.compile(r"(?P<path>.+\.npz)(:(?P<split>\w+))?", re.IGNORECASE)
 
 
 def load_examples(
-    spec: str, wanted: Sequence[ModelInput], *, rescale: float | None = None, limit: int | None = None
+    spec: object, wanted: Sequence[ModelInput], *, rescale: float | None = None, limit: int | None = None
 ) -> Examples:
     """The examples that `spec` names, fit for a network with inputs `wanted`.
 
@@ -38,7 +39,9 @@ def load_examples(
     if limit is not None and limit < 1:
         raise RecipeError(f"--limit: expected 1 or more, got {limit}")
     wants = tuple(wanted)
-    return fit_examples(_read(spec, wants, limit), wants, rescale, limit)
+    named = str(spec) if isinstance(spec, str | Path) else None
+    found = gather("data", spec, wants, limit) if named is None else _read(named, wants, limit)
+    return fit_examples(found, wants, rescale, limit)
 
 
 def _read(spec: str, wanted: tuple[ModelInput, ...], limit: int | None) -> RawExamples:
@@ -147,9 +150,11 @@ def _is_batch(returned: object) -> bool:
 
 
 def _batches(spec: str, returned: object) -> Iterator[object]:
-    """Batches of a tf.data set, a generator, or a PyDataset (which is indexed, not iterated)."""
+    """Batches of a tf.data set, a generator, a DataLoader, or a PyDataset (which is indexed, not iterated)."""
     if hasattr(returned, "as_numpy_iterator"):
         yield from returned.as_numpy_iterator()
+    elif hasattr(returned, "collate_fn") and isinstance(returned, Iterable):  # torch's, whose pairs are lists
+        yield from (tuple(batch) if isinstance(batch, list) else batch for batch in returned)
     elif isinstance(returned, Iterable):
         yield from returned
     elif hasattr(returned, "__getitem__") and hasattr(returned, "__len__"):
@@ -174,7 +179,7 @@ def _split(spec: str, batch: object, names: tuple[str, ...]) -> tuple[tuple[Arra
 
 def _plain(spec: str, value: object) -> Array:
     try:
-        array: Array = np.asarray(value)
+        array: Array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except (ValueError, TypeError) as exc:
         raise RecipeError(f"{spec}: expected an array, got {type(value).__name__}: {exc}") from exc
     if array.dtype == object or array.ndim == 0:

@@ -50,7 +50,7 @@ class Evaluation:
 
 def evaluate(
     model: str | Path | Model,
-    data: str | Examples,
+    data: object,
     baseline: str | Path | Model | None = None,
     *,
     rescale: float | None = None,
@@ -62,7 +62,7 @@ def evaluate(
     """Measure `model` on `data`, and against `baseline` where one is given.
 
     model, baseline: networks, or files that `load_model` reads with `architecture`, `imports` and `unsafe`.
-    data:            examples, or what `data.load` reads with `rescale` and `limit`.
+    data:            `Examples`, or what `datasets.load_examples` reads with `rescale` and `limit`.
 
     Labels are those of the first output. Memory holds both networks, the examples and one batch.
     Raises: RecipeError, ModelFileError, errors of the container.

@@ -12,6 +12,7 @@ from wcodec.errors import RecipeError
 from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, Options, Rule, StepSize
 
 T = TypeVar("T")
+Group = Literal["loss", "where", "how", "learning", "run"]
 UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
 UNITS |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
@@ -127,18 +128,20 @@ class Option:
     group:   the heading of the command line's help under which it stands.
     field:   of `Options` (for single tensors too) or else of `Recipe`; "": the word.
     rivals:  at most one of the options with the same rivals can be given on the command line.
+    spelling: on the command line, where that is not `--word`.
     """
 
     word: str
     parse: Callable[[str, object], object]
     help: str = ""
     metavar: str = ""
-    group: Literal["loss", "where", "how"] = "loss"
+    group: Group = "loss"
     choices: tuple[str, ...] = ()
     switches: tuple[tuple[str, bool | str, str], ...] = ()
     field: str = ""
     rivals: str = ""
     repeats: bool = False
+    spelling: str = ""
 
     @property
     def target(self) -> str:
@@ -148,7 +151,7 @@ class Option:
     @property
     def flag(self) -> str:
         """How the command line spells it."""
-        return self.switches[0][0] if self.switches else spell(self.word)
+        return self.switches[0][0] if self.switches else self.spelling or spell(self.word)
 
     @property
     def is_of_tensor(self) -> bool:
@@ -161,7 +164,7 @@ def spell(word: str) -> str:
     return "--" + word.replace("_", "-")
 
 
-def switch(word: str, text: str, group: Literal["loss", "where", "how"] = "loss", flag: str = "") -> Option:
+def switch(word: str, text: str, group: Group = "loss", flag: str = "") -> Option:
     """An option that is given or not."""
     return Option(word, parse_bool, group=group, switches=((flag or spell(word), True, text),))
 

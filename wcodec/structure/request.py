@@ -28,7 +28,7 @@ class SlimRequest:
     student:   a network to train in its place: a model file or `module:function`.
     compact:   only what is dead already goes; answers stay.
     criterion: of CRITERIA; None takes obs, by moments that are measured, or assumed where there is no data.
-    data:      see `datasets.load`.
+    data:      see `datasets.load_examples`.
     epochs:    of training by labels and the original's answers; steps: of training by its answers alone.
     max_drop:  points of accuracy (without labels: percent of answers that change) that may be lost.
     max_loss:  nats (of values: squared error relative to their variance) that the answers may diverge.
@@ -40,7 +40,7 @@ class SlimRequest:
     student: str | None = None
     compact: bool = False
     criterion: str | None = None
-    data: str | None = None
+    data: object = None
     epochs: int | None = None
     steps: int | None = None
     max_drop: float | None = None

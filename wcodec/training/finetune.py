@@ -69,10 +69,11 @@ def open_labelled(source: Path, request: LearningRequest) -> OpenedSession:
         raise RecipeError(f"--finetune: expected 1 epoch or more, got {request.epochs}")
     opened = open_session(source, request)
     count = opened.learning.count + opened.held_out.count
+    where = f"--data {request.data_name}"
     if opened.learning.labels is None:
-        raise RecipeError(f"--data {request.data}: expected labels (y) to train by, found none; --tune needs no labels")
+        raise RecipeError(f"{where}: expected labels (y) to train by, found none; --tune needs no labels")
     if count < FEWEST:
-        raise RecipeError(f"--data {request.data}: expected {FEWEST} examples or more, got {count}")
+        raise RecipeError(f"{where}: expected {FEWEST} examples or more, got {count}")
     return opened
 
 
@@ -193,7 +194,15 @@ def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] 
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
     drop, size = request.budget.drop, request.budget.bytes
     return checkpoint.RunSettings(
-        digest, request.data, request.epochs, drop, size, request.seed, request.limit, request.rescale, list(excluded)
+        digest,
+        request.data_name,
+        request.epochs,
+        drop,
+        size,
+        request.seed,
+        request.limit,
+        request.rescale,
+        list(excluded),
     )
 
 

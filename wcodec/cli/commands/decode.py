@@ -12,8 +12,9 @@ from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_model_path, find_wrong_suffix
 from wcodec.cli.pipes import is_piped, open_input, open_output
-from wcodec.cli.shared_options import parse_threads
+from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError, WcodecError
+from wcodec.planning.run_options import REQUEST_WORDS
 
 COMPACTED = (".keras", ".h5")
 """Files that hold a whole Keras model."""
@@ -33,9 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compact", action="store_true", help="remove dead units; the outputs stay (needs Keras)")
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
-    parser.add_argument(
-        "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
-    )
+    add_table_options(parser, [REQUEST_WORDS["threads"]])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,7 +73,7 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
         raise WcodecError(f"{target}: the folder {target.parent} does not exist")
     start = time.perf_counter()
     with show_progress("decode", args.quiet) as progress:
-        decode_folder(index, target, base=args.base, threads=args.threads, progress=progress)
+        decode_folder(index, target, base=args.base, threads=args.threads or 0, progress=progress)
     if not args.quiet:
         stdio.write_note(f"{target}: all checksums match, {time.perf_counter() - start:.1f} s")
     return OK
@@ -105,7 +104,7 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
             if args.compact:
                 _compacted(args, source, target, kind)
             else:
-                decode(source, target, base=args.base, threads=args.threads, progress=progress)
+                decode(source, target, base=args.base, threads=args.threads or 0, progress=progress)
         before, after = source.stat().st_size, target.stat().st_size
     if not args.quiet:
         seconds = time.perf_counter() - start
@@ -132,7 +131,7 @@ def _compacted(args: argparse.Namespace, source: Path, target: Path, kind: str) 
         )
     with TemporaryDirectory(prefix="wcodec-") as folder:
         whole = Path(folder) / f"model{kind}"
-        decode(source, whole, base=args.base, threads=args.threads)
+        decode(source, whole, base=args.base, threads=args.threads or 0)
         removed, removable = compact_file(whole, target)
     if not args.quiet:
         stdio.write_note(f"{removed} of {removable} units were dead, and were taken out")
@@ -142,7 +141,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
     """Write the named tensors; only their bytes are read."""
     import numpy as np
 
-    from wcodec import api
+    from wcodec.api import weights as api
     from wcodec.container.dtypes import to_float32
     from wcodec.files import whole_file
 

@@ -12,15 +12,14 @@ from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.shared_options import (
     add_input_options,
-    add_recipe_options,
     add_report_option,
+    add_table_options,
     check_report_target,
     data_options,
-    parse_seconds,
-    parse_threads,
     require_data,
 )
 from wcodec.planning.options import BY_WORD
+from wcodec.planning.run_options import REQUEST_WORDS, parse_seconds
 
 if TYPE_CHECKING:
     from wcodec.calibration.sweep_judge import ModelOracle
@@ -41,14 +40,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
     learning = parser.add_argument_group("calibration and training (needs wcodec[keras])")
-    learning.add_argument("--data", metavar="D", help="inputs, and labels if any: F.npz:train, an image folder, ...")
+    add_table_options(learning, [REQUEST_WORDS["data"]])
     add_input_options(learning)
 
     how = parser.add_argument_group("encoding (as for encode)")
-    add_recipe_options(how, [BY_WORD[word] for word in REQUEST])
-    how.add_argument(
-        "-T", "--threads", metavar="N", type=parse_threads, default=0, help="threads; 0: all cores (default)"
-    )
+    add_table_options(how, [*(BY_WORD[word] for word in REQUEST), REQUEST_WORDS["threads"]])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     source = check_source(args.source)
     require_data(args)
     recipe = parse_recipe({word: getattr(args, word) for word in REQUEST})
-    seconds = parse_seconds(args.time_limit)
+    seconds = parse_seconds("--time-limit", args.time_limit)
     report = check_report_target(args)
     from wcodec.cli.tables import format_sweep
     from wcodec.reporting.html_report import write_report
@@ -77,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         points=args.points,
         seconds=seconds,
         oracle=oracle,
-        threads=args.threads,
+        threads=args.threads or 0,
         log=log,
         draw=report is not None,
     )
@@ -90,9 +86,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open_oracle(args: argparse.Namespace, source: Path, recipe: Recipe) -> ModelOracle:
+    from wcodec.api.encode_calibrated import requested_codebooks
     from wcodec.calibration.request import LearningRequest
     from wcodec.calibration.sweep_judge import open_oracle
-    from wcodec.cli.commands.encode_calibrated import requested_codebooks
 
     codebooks = requested_codebooks(recipe.options)
     request = LearningRequest(args.data, **data_options(args), seed=recipe.seed, codebooks=codebooks, recipe=recipe)

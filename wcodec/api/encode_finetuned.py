@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from wcodec.cli import stdio
-from wcodec.cli.commands.encode_calibrated import DROP, describe_loss, refuse_tensor_options, requested_bytes
-from wcodec.cli.shared_options import data_options, parse_seconds
+from wcodec.api.encode_calibrated import describe_loss, refuse_tensor_options, requested_bytes
+from wcodec.api.request import DROP, EncodeRequest
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.planning.recipe import Recipe
 
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from wcodec.training.finetune import FinetuneResult
 
 
-def encode_finetuned(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
+def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode the smallest network that training finds within the budget, and print its loss on held-out examples.
 
     Raises: BudgetError where there is none; RecipeError for options that exclude each other.
@@ -28,28 +26,28 @@ def encode_finetuned(args: argparse.Namespace, source: Path, target: Path, recip
     from wcodec.calibration.request import LearningRequest
     from wcodec.training.finetune import train
 
-    _check_options(args, recipe)
+    _check_options(asked, recipe)
     most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
-    drop = DROP if args.max_drop is None and most is None else args.max_drop
+    drop = DROP if asked.max_drop is None and most is None else asked.max_drop
     weights = None if most is None else _weight_bytes(source, most, plain)
-    log = stdio.choose_log(args.quiet)
+    log = asked.listeners.log
     state = target.with_name(f".{target.name}.training")
     request = LearningRequest(
-        args.data,
-        **data_options(args),
-        epochs=args.finetune,
+        asked.data,
+        **asked.data_options(),
+        epochs=asked.finetune or 0,
         budget=AccuracyBudget(drop, bytes=weights),
         state=state,
-        resume=bool(args.resume),
+        resume=asked.resume,
         seed=recipe.seed,
         recipe=recipe,
-        seconds=parse_seconds(args.time_limit) if args.time_limit else float("inf"),
+        seconds=float("inf") if asked.time_limit is None else asked.time_limit,
     )
     found = train(source, request, log)
     for note in found.opened.notes:
         log(note)
     try:
-        encoded = _encode_best(args, source, target, plain, found, most)
+        encoded = _encode_best(asked, source, target, plain, found, most)
     except BudgetError:
         state.unlink(missing_ok=True)
         raise
@@ -60,8 +58,8 @@ def encode_finetuned(args: argparse.Namespace, source: Path, target: Path, recip
     return encoded
 
 
-def _check_options(args: argparse.Namespace, recipe: Recipe) -> None:
-    for word, value in (("--tune", args.tune), ("--max-kl", args.max_kl), ("--min-agreement", args.min_agreement)):
+def _check_options(asked: EncodeRequest, recipe: Recipe) -> None:
+    for word, value in (("--tune", asked.tune), ("--max-kl", asked.max_kl), ("--min-agreement", asked.min_agreement)):
         if value is not None:
             raise RecipeError(f"--finetune: expected epochs of training and --max-drop, not {word} with it")
     refuse_tensor_options(recipe)
@@ -73,7 +71,7 @@ def _check_options(args: argparse.Namespace, recipe: Recipe) -> None:
 
 
 def _encode_best(
-    args: argparse.Namespace, source: Path, target: Path, recipe: Recipe, found: FinetuneResult, most: int | None
+    asked: EncodeRequest, source: Path, target: Path, recipe: Recipe, found: FinetuneResult, most: int | None
 ) -> Encoded:
     """Encode the first of the networks whose finished file is within the budget."""
     from wcodec.files import whole_file
@@ -83,13 +81,13 @@ def _encode_best(
     sizes = []
     with whole_file(target, source) as temporary:
         for tuned in weights_to_code(found):
-            encoded = encode(source, temporary, recipe, tuned=tuned, threads=args.threads)
+            encoded = encode(source, temporary, recipe, tuned=tuned, threads=asked.threads)
             sizes.append(encoded.file_bytes)
             if most is None or encoded.file_bytes <= most:
                 break
         else:
             raise BudgetError(f"{target.name}: expected at most {most:,} bytes, got {min(sizes):,} at best")
-        stdio.choose_log(args.quiet)(describe_loss(measure_file(found, temporary)))
+        asked.listeners.log(describe_loss(measure_file(found, temporary)))
     return encoded
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wcodec.cli import stdio
-from wcodec.cli.commands.encode_calibrated import describe_loss
-from wcodec.cli.shared_options import data_options
+from wcodec.api.encode_calibrated import describe_loss
+from wcodec.api.request import EncodeRequest
 from wcodec.errors import RecipeError
 from wcodec.planning.recipe import Recipe
 
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from wcodec.pipeline.encoder import Encoded
 
 
-def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recipe: Recipe) -> Encoded:
+def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode weights that the methods train, and print their loss on held-out examples.
 
     Raises: BudgetError where --max-drop is given and not met; RecipeError for options that exclude each other.
@@ -31,18 +29,18 @@ def encode_by_method(args: argparse.Namespace, source: Path, target: Path, recip
     for word in ("max_error", "target_bytes", "target_ratio"):
         if getattr(recipe, word) is not None:
             raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
-    for word, value in (("--tune", args.tune), ("--time-limit", args.time_limit), ("--resume", args.resume)):
+    for word, value in (("--tune", asked.tune), ("--time-limit", asked.time_limit), ("--resume", asked.resume or None)):
         if value is not None:
             raise RecipeError(f"--method: expected epochs of training, not {word} with it")
-    log = stdio.choose_log(args.quiet)
-    budget = AccuracyBudget(args.max_drop)
+    log = asked.listeners.log
+    budget = AccuracyBudget(asked.max_drop)
     request = LearningRequest(
-        args.data, **data_options(args), epochs=args.finetune, budget=budget, state=target, seed=recipe.seed
+        asked.data, **asked.data_options(), epochs=asked.finetune or 0, budget=budget, state=target, seed=recipe.seed
     )
-    found = train_by(source, request, args.method, recipe, log)
+    found = train_by(source, request, asked.method or "auto", recipe, log)
     for note in found.bench.opened.notes:
         log(note)
     with whole_file(target, source) as temporary:
-        encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=args.threads)
+        encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=asked.threads)
         log(describe_loss(measure_file(found.bench, temporary)))
     return encoded

@@ -1,0 +1,95 @@
+"""The encoding of a file or a folder by what is asked: training, calibration, moments, or the weights alone."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from wcodec.api.encode_by_method import encode_by_method
+from wcodec.api.encode_calibrated import encode_by_moments, encode_calibrated
+from wcodec.api.encode_finetuned import encode_finetuned
+from wcodec.api.request import EncodeRequest
+
+if TYPE_CHECKING:
+    from wcodec.modelfiles.shards import Folder
+    from wcodec.pipeline.encoder import Encoded
+    from wcodec.planning.recipe import Recipe
+    from wcodec.reporting.inspection import Inspection
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """What an encoding came to, and the numbers of the file."""
+
+    encoded: Encoded
+    inspection: Inspection
+    seconds: float
+
+
+def encode_file(
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    request: EncodeRequest,
+    *,
+    folder: Folder | None = None,
+    report: Path | None = None,
+) -> EncodeResult:
+    """Write the .wcz `target` of a model file, or a folder of them; with `report` an HTML page too.
+
+    folder: the files of the model, where it is of several.
+    Raises: RecipeError, ModelFileError, BudgetError, OSError.
+    """
+    from wcodec.reporting.inspection import inspect
+
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        plain = _compacted(source, request, stack) if request.compact else source
+        encoded = _encoded(plain, target, recipe, request, folder)
+        seconds = time.perf_counter() - start
+        inspection = inspect(target)
+        if report:
+            from wcodec.reporting.html_report import write_report
+            from wcodec.reporting.weight_histograms import make_histograms
+
+            histograms = make_histograms(plain, target, request.base)
+            write_report(report, source.name, inspection, histograms, command="encode", seconds=seconds)
+    return EncodeResult(encoded, inspection, seconds)
+
+
+def _compacted(source: Path, request: EncodeRequest, stack: ExitStack) -> Path:
+    """A temporary file of the same name that holds the network without its dead units."""
+    from wcodec.structure.output import compact_file
+
+    compacted = Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name
+    removed, removable = compact_file(source, compacted, imports=request.imports, unsafe=request.unsafe)
+    request.listeners.log(f"{removed} of {removable} units were dead, and were taken out")
+    return compacted
+
+
+def _encoded(source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None) -> Encoded:
+    if request.data is not None and request.method not in {None, "auto"}:
+        return encode_by_method(request, source, target, recipe)
+    if request.data is not None and request.finetune is not None:
+        return encode_finetuned(request, source, target, recipe)
+    if request.data is not None:
+        return encode_calibrated(request, source, target, recipe)
+    if request.moments is not None:
+        return encode_by_moments(request, source, target, recipe)
+    from wcodec.pipeline.folder_encoder import encode_any
+
+    with request.listeners.tensors() as progress:
+        return encode_any(
+            source,
+            target,
+            recipe,
+            folder=folder,
+            base=request.base,
+            threads=request.threads,
+            executor=request.executor,
+            progress=progress,
+        )

@@ -1,0 +1,153 @@
+"""What is asked of an encoding beside its recipe, and who hears of its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypedDict
+
+from wcodec.errors import RecipeError
+from wcodec.planning.options import build
+from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from wcodec.calibration.progress import ProgressCallback
+    from wcodec.model import Progress
+    from wcodec.planning.recipe import Recipe
+
+
+DROP: Final = 0.5
+"""The default budget: points of accuracy."""
+NEED_DATA: Final = ("max_drop", "max_kl", "min_agreement", "tune", "finetune", "method", "resume", "time_limit")
+"""Options that need data, beside those that say how it is read."""
+
+
+def _ignore(_: object) -> None:
+    """Does nothing."""
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who hears of the progress of an encoding.
+
+    log:     lines on what was found; search: opens a callback for every point of a search; tensors: opens one for every
+             tensor that is done, or None.
+    """
+
+    log: Callable[[str], None] = _ignore
+    search: Callable[[], AbstractContextManager[ProgressCallback]] = lambda: nullcontext(_ignore)
+    tensors: Callable[[], AbstractContextManager[Progress | None]] = lambda: nullcontext(None)
+
+
+class DataOptions(TypedDict):
+    """The options that say how a model file and the data given to it are read."""
+
+    limit: int | None
+    rescale: float | None
+    architecture: str | None
+    imports: Sequence[str]
+    unsafe: bool
+
+
+@dataclass(frozen=True)
+class EncodeRequest:
+    """The options of `planning.run_options`, by their words; None and False were not given.
+
+    executor:  who encodes a model of several files.
+    listeners: who hears of the progress.
+    """
+
+    data: object = None
+    max_drop: float | None = None
+    max_kl: float | None = None
+    min_agreement: float | None = None
+    tune: int | None = None
+    finetune: int | None = None
+    method: str | None = None
+    resume: bool = False
+    time_limit: float | None = None
+    moments: Path | None = None
+    limit: int | None = None
+    rescale: float | None = None
+    model: str | None = None
+    imports: Sequence[str] = ()
+    unsafe: bool = False
+    threads: int = 0
+    compact: bool = False
+    base: Path | None = None
+    executor: Executor | None = None
+    listeners: Listeners = Listeners()
+
+    def data_options(self) -> DataOptions:
+        """How the model and the data are read."""
+        return {
+            "limit": self.limit,
+            "rescale": self.rescale,
+            "architecture": self.model,
+            "imports": self.imports,
+            "unsafe": self.unsafe,
+        }
+
+
+def parse_request(words: Mapping[str, object], listeners: Listeners | None = None) -> EncodeRequest:
+    """The request that the words ask for; None stands for a word that was not given.
+
+    Raises: RecipeError for a value of the wrong kind.
+    """
+    given = {word: REQUEST_WORDS[word].parse(word, value) for word, value in words.items() if value is not None}
+    return build(EncodeRequest, {**given, "listeners": listeners or Listeners()})
+
+
+def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several: bool) -> None:
+    """Refuse options that exclude each other, before any work is done. several: the model has several files.
+
+    Raises: RecipeError naming the option.
+    """
+    lossless = bool(recipe.options.lossless)
+    learns = "--data" if request.data is not None else "--moments" if request.moments is not None else None
+    if learns and (request.base or request.executor):
+        raise RecipeError(f"{'--base' if request.base else '--scheduler'}: cannot be combined with {learns}")
+    if learns and lossless:
+        raise RecipeError(f"lossless: cannot be combined with {learns}, which is lossy")
+    if several and learns:
+        raise RecipeError(f"{source}: expected a single file with {learns}, got a model of several files")
+    if request.data is not None and request.moments is not None:
+        raise RecipeError("--moments: cannot be combined with --data, which measures the moments itself")
+    if request.data is not None and request.finetune is None and request.method is not None:
+        raise RecipeError("--method: expected --finetune EPOCHS with it")
+    if request.compact and (
+        lossless or request.base or recipe.keep_optimizer or source.suffix not in {".keras", ".h5"}
+    ):
+        raise RecipeError("--compact: expected a .keras or .h5 model, and no --lossless, --base or --keep-optimizer")
+    _check_budgets(request)
+    require_data(request)
+
+
+def _check_budgets(request: EncodeRequest) -> None:
+    """Refuse budgets that nothing, or everything, can meet."""
+    if request.data is None:
+        return
+    if request.resume and request.finetune is None:
+        raise RecipeError("--resume: expected --finetune EPOCHS with it")
+    if request.max_drop is not None and not 0 <= request.max_drop < float("inf"):
+        raise RecipeError(f"--max-drop: expected 0 points or more, got {request.max_drop:g}")
+    if request.max_kl is not None and not 0 < request.max_kl < float("inf"):
+        raise RecipeError(f"--max-kl: expected a positive number of nats, got {request.max_kl:g}")
+    if request.min_agreement is not None and not 0 < request.min_agreement <= 100:
+        raise RecipeError(f"--min-agreement: expected a percentage over 0 and up to 100, got {request.min_agreement:g}")
+
+
+def require_data(request: EncodeRequest) -> None:
+    """Refuse the options that need data where there is none.
+
+    Raises: RecipeError naming the option.
+    """
+    compacted = ("imports", "unsafe") if request.compact else ()
+    words = [word for word in (*NEED_DATA, *(option.word for option in INPUT_OPTIONS)) if word not in compacted]
+    for word in () if request.data is not None else words:
+        if getattr(request, word) not in (None, False, ()):
+            raise RecipeError(f"{REQUEST_WORDS[word].flag}: expected --data D with it")

@@ -1,0 +1,91 @@
+"""The options of an encoding that are not of the recipe: data and training, how the model is read, and how it runs.
+
+The command line and Python take them from here, as they take those of the recipe from `options`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from wcodec.errors import RecipeError
+from wcodec.planning.options import OPTIONS, Option, parse_float, parse_int, parse_patterns, parse_text, switch
+
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_seconds(word: str, value: object) -> float:
+    """Seconds of "90", "90s", "5m", "1.5h" or a number."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip().lower())
+    if not found:
+        raise RecipeError(f"{word}: expected a number with s, m or h, got {value!r}")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def parse_threads(word: str, value: object) -> int:
+    """0 to 1024 threads."""
+    text = str(value)
+    if not text.isdecimal() or int(text) > 1024:
+        raise RecipeError(f"{word}: expected 0 to 1024 threads, got {text!r}")
+    return int(text)
+
+
+def parse_path(word: str, value: object) -> Path:
+    """The path of a file."""
+    return Path(str(value))
+
+
+def parse_data(word: str, value: object) -> object:
+    """Whatever `evaluation.datasets.load_examples` reads; it says what is wrong with it."""
+    return str(value) if isinstance(value, Path) else value
+
+
+INPUT_OPTIONS: Final = (
+    Option("limit", parse_int, "use at most N inputs", "N", "learning"),
+    Option("rescale", parse_float, "factor for the inputs (default: 1/255 for bytes)", "F", "learning"),
+    Option("model", parse_text, "architecture of a weights file: a model file, or module:function", "ARCH", "learning"),
+    Option(
+        "imports",
+        parse_patterns,
+        "defines layers of the model",
+        "MODULE",
+        "learning",
+        repeats=True,
+        spelling="--import",
+    ),
+    switch("unsafe", "allow the model file to run its own code", "learning"),
+)
+"""How the data and the model are read."""
+LEARNING_OPTIONS: Final = (
+    Option("data", parse_data, "inputs, and labels if any: F.npz:train, an image folder, ...", "D", "learning"),
+    Option("max_drop", parse_float, "largest drop of accuracy (default: 0.5)", "POINTS", "learning"),
+    Option("max_kl", parse_float, "largest KL divergence of the outputs: 0.01", "NATS", "learning"),
+    Option("min_agreement", parse_float, "predictions that stay, at least: 99.5", "PERCENT", "learning"),
+    Option("tune", parse_int, "steps of training without labels; 0: none", "STEPS", "learning"),
+    Option("finetune", parse_int, "train with labels: the smallest files", "EPOCHS", "learning"),
+    Option(
+        "method",
+        parse_text,
+        "of training: auto, gradual, magnitude, sharing, quantized, points, binary, ...",
+        "M",
+        "learning",
+    ),
+    switch("resume", "continue an interrupted --finetune", "learning"),
+    Option(
+        "time_limit", parse_seconds, "of the search (default: 2m; with --tune or --finetune: none)", "T", "learning"
+    ),
+    Option("moments", parse_path, "without --data: second moments E[x x'] by tensor", "M.npz", "learning"),
+    *INPUT_OPTIONS,
+)
+"""Calibration and training."""
+RUN_OPTIONS: Final = (
+    Option("threads", parse_threads, "threads; 0: all cores (default)", "N", "run", spelling="-T"),
+    switch("compact", "remove dead units first; the outputs stay (needs Keras)", "run"),
+    Option("base", parse_path, "store the difference from this file; decode needs it", "OLD", "run"),
+)
+REQUEST_OPTIONS: Final = (*LEARNING_OPTIONS, *RUN_OPTIONS)
+"""All of them: the fields of `api.request.EncodeRequest`."""
+REQUEST_WORDS: Final = {option.word: option for option in REQUEST_OPTIONS}
+FLAGS: Final = {option.flag: option.word for option in (*OPTIONS, *REQUEST_OPTIONS)}
+"""How Python spells what the command line calls --max-drop."""
