@@ -48,26 +48,40 @@ def encode(
     return numbers(Path(target))
 
 
-def decode(source: StrPath, target: StrPath, *, base: StrPath | None = None, threads: int = 0) -> None:
+def decode(
+    source: StrPath,
+    target: StrPath,
+    *,
+    base: StrPath | None = None,
+    max_output: int | str | None = None,
+    threads: int = 0,
+) -> None:
     """Write the model file that a .wcz holds. Inverse: `encode`.
 
+    max_output: the most bytes that it may decode to, 10**9 or "1GB", for files of unknown origin; `UnsupportedError`
+                refuses what is larger before anything large is allocated.
     Raises: ContainerError and its kinds, OSError; WcodecError where `target` is what is read.
     """
     from wcodec.pipeline.folder_decoder import decode as story
+    from wcodec.planning.run_options import parse_limit
 
     there, earlier = found_path(source), maybe_path(base)
     refuse_same(Path(target), there, earlier)
-    story(there, Path(target), base=earlier, threads=threads)
+    story(there, Path(target), base=earlier, max_output=parse_limit(max_output), threads=threads)
 
 
-def verify(source: StrPath, *, base: StrPath | None = None, threads: int = 0) -> None:
+def verify(
+    source: StrPath, *, base: StrPath | None = None, max_output: int | str | None = None, threads: int = 0
+) -> None:
     """Decode everything and check every checksum.
 
+    max_output: as in `decode`.
     Raises: ContainerError and its kinds.
     """
     from wcodec.pipeline.folder_decoder import verify as story
+    from wcodec.planning.run_options import parse_limit
 
-    story(found_path(source), base=maybe_path(base), threads=threads)
+    story(found_path(source), base=maybe_path(base), max_output=parse_limit(max_output), threads=threads)
 
 
 def inspect(source: StrPath) -> Inspection:

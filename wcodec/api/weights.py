@@ -55,12 +55,14 @@ class Weights(Mapping[str, AnyArray]):
         return place.container.tensors[place.number]
 
 
-def open(source: StrPath, *, base: StrPath | None = None) -> Weights:
+def open(source: StrPath, *, base: StrPath | None = None, max_output: int | str | None = None) -> Weights:
     """The tensors of a .wcz, or of a folder of them, by name.
 
-    base: the file that it was coded against, or a folder of those.
+    base:       the file that it was coded against, or a folder of those.
+    max_output: as in `decode`, of all the tensors together.
     Raises: ContainerError and its kinds.
     """
     from wcodec.pipeline.folder_decoder import places_of
+    from wcodec.planning.run_options import parse_limit
 
-    return Weights(found_path(source), places_of(Path(source)), maybe_path(base))
+    return Weights(found_path(source), places_of(Path(source), parse_limit(max_output)), maybe_path(base))

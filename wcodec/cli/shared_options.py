@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wcodec.cli.output_paths import check_target
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.planning.options import Option, spell
-from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_OPTIONS
+from wcodec.planning.run_options import INPUT_OPTIONS, MAX_OUTPUT, REQUEST_OPTIONS
 
 if TYPE_CHECKING:
     from wcodec.api.request import DataOptions
@@ -63,7 +63,7 @@ def add_table_options(group: argparse._ActionsContainer, options: Sequence[Optio
             metavar=option.metavar or None,
             choices=option.choices or None,
             action="append" if option.repeats else "store",
-            type=_reader(option) if option in REQUEST_OPTIONS and not option.repeats else str,
+            type=_reader(option) if option in (*REQUEST_OPTIONS, MAX_OUTPUT) and not option.repeats else str,
             help=option.help,
         )
 

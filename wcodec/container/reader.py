@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +22,11 @@ from wcodec.container.model_section import (
 from wcodec.container.records import HEADER_BYTES, KINDS, Container, Record, Section, parse_error
 from wcodec.container.wire import MAGIC, READER_VERSION, take_bytes, take_uint, take_varint
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
+from wcodec.model import TensorSpec
 
 _FORMAT = "<4sBBHQI"
+SMALL_SECTION = 1 << 20
+"""Bytes of names and shapes, which are not output, that a model section may have with any limit."""
 
 
 def is_container(path: Path) -> bool:
@@ -49,9 +52,10 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def parse(file: BinaryIO) -> Container:
+def parse(file: BinaryIO, max_output: int | None = None) -> Container:
     """The container in an open file. Sections are not read yet: see `read_section`.
 
+    max_output: bytes that the caller lets it decode to; a model section that is far above is not decompressed.
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
     size = file.seek(0, os.SEEK_END)
@@ -76,7 +80,7 @@ def parse(file: BinaryIO) -> Container:
     (crc,) = struct.unpack_from("<I", header, HEADER_BYTES - 4)
     if zlib.crc32(index, zlib.crc32(header[:-4])) != crc:
         raise CorruptError("header and index: the checksum does not fit")
-    return _parse_index(file, index, length, features)
+    return _parse_index(file, index, length, features, max_output)
 
 
 def read_section(file: BinaryIO, section: Section, where: str) -> bytes:
@@ -90,13 +94,17 @@ def read_section(file: BinaryIO, section: Section, where: str) -> bytes:
     return payload
 
 
-def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int) -> Container:
+def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int, max_output: int | None) -> Container:
     (kind, coding), at = take_bytes(index, 0, 2, "index")
     if kind >= len(KINDS):
         raise UnsupportedError(f"index: model file kind {kind} is not known to this version")
     if features & ~ALWAYS_FEATURES != KIND_FEATURES.get(KINDS[kind], 0):
         raise CorruptError(f"header: expected the features of kind {KINDS[kind]}, got {features:#x}")
     raw_length, at = take_varint(index, at)
+    if max_output is not None and raw_length > 2 * max_output + SMALL_SECTION:
+        raise UnsupportedError(
+            f"model section: expected to decode to at most {max_output} bytes, the limit given, got {raw_length}"
+        )
     stored_length, at = take_varint(index, at)
     crc, at = take_uint(index, at, 4, "index")
     source_bytes, at = take_varint(index, at)
@@ -117,15 +125,7 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int) -
     if base:
         ways = zip(records, base.delta_modes, tensors, strict=True)
         records = [replace(record, delta_mode=way, base_name=facts.name) for record, way, facts in ways]
-    for number, record in enumerate(records):
-        twin, mine = record.duplicate_of, tensors[number]
-        if (record.kept or 0) > mine.count:
-            raise CorruptError(f"{mine.name}: expected at most {mine.count} weights that are not 0, got {record.kept}")
-        if twin is None:
-            continue
-        its = tensors[twin]
-        if (mine.dtype, mine.shape) != (its.dtype, its.shape):
-            raise CorruptError(f"{mine.name}: expected {its.dtype} {its.shape} as of its duplicate, got {mine.shape}")
+    _check_records(records, tensors)
     return Container(
         kind=KINDS[kind],
         file_bytes=file_bytes,
@@ -138,6 +138,18 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int) -
         index_bytes=len(index),
         base=base.digest if base else None,
     )
+
+
+def _check_records(records: Sequence[Record], tensors: Sequence[TensorSpec]) -> None:
+    """Raises: CorruptError where a record does not fit to the type and shape of its tensor."""
+    for record, mine in zip(records, tensors, strict=True):
+        if (record.kept or 0) > mine.count:
+            raise CorruptError(f"{mine.name}: expected at most {mine.count} weights that are not 0, got {record.kept}")
+        if record.duplicate_of is None:
+            continue
+        its = tensors[record.duplicate_of]
+        if (mine.dtype, mine.shape) != (its.dtype, its.shape):
+            raise CorruptError(f"{mine.name}: expected {its.dtype} {its.shape} as of its duplicate, got {mine.shape}")
 
 
 def _parse_record(index: bytes, start: int, offset: int, earlier: list[Record]) -> tuple[Record, int]:

@@ -20,6 +20,7 @@ from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.model import FLOATS
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.folder_decoder import INDEX
+from wcodec.planning.run_options import parse_limit
 
 if TYPE_CHECKING:
     from keras import Model
@@ -32,13 +33,19 @@ KERAS_2_MARK = b'"batch_input_shape"'
 
 
 def load_model(
-    path: str | Path, *, architecture: str | None = None, imports: Sequence[str] = (), unsafe: bool = False
+    path: str | Path,
+    *,
+    architecture: str | None = None,
+    imports: Sequence[str] = (),
+    unsafe: bool = False,
+    max_output: int | str | None = None,
 ) -> Model:
     """The network in `path` (.wcz, .keras, .h5, .weights.h5, .npz, .safetensors), uncompiled.
 
     architecture: for files of weights alone: a model file, or `module:function` that returns the network.
     imports:      modules that register the network's own layers; the user's code is run.
     unsafe:       let the file run code of its own (Lambda layers).
+    max_output:   the most bytes that a .wcz may decode to, 10**9 or "1GB", None for any number.
 
     Raises: ModelFileError where Keras cannot load it; UnsupportedError where it would run code;
             RecipeError where something is missing; errors of the container.
@@ -56,7 +63,7 @@ def load_model(
 
     with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
         decoded = Path(folder) / path.stem
-        decode(path, decoded)
+        decode(path, decoded, max_output=parse_limit(max_output))
         return _opened(decoded, path.stem, architecture, unsafe)
 
 

@@ -19,8 +19,10 @@ from wcodec.files import whole_file
 from wcodec.model import AnyArray, Progress, TensorSpec
 from wcodec.modelfiles import write_model
 from wcodec.pipeline.base_file import BaseFile, added, base_for
+from wcodec.pipeline.duplicates import last_uses
 from wcodec.pipeline.export import convert, is_conversion
 from wcodec.pipeline.lossless_decoder import Sink, decode_lossless, is_lossless
+from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,19 @@ class OpenContainer:
 
 
 @contextmanager
-def open_container(source: Path, base: Path | None = None) -> Iterator[OpenContainer]:
+def open_container(
+    source: Path, base: Path | None = None, max_output: int | None = None
+) -> Iterator[OpenContainer]:
     """The container at `source`, its index read and checked.
 
-    base: the file that it was coded against, where it was; without it, only what does not need it can be decoded.
-    Raises: ContainerError and its kinds; RecipeError where the base is another file.
+    base:       the file that it was coded against, where it was; without it, only what does not need it can be decoded.
+    max_output: bytes that the whole container may decode to, None for any number.
+    Raises: ContainerError and its kinds, UnsupportedError where it is larger; RecipeError for another base.
     """
     with open_file(source) as file:
-        container = parse(file)
+        container = parse(file, max_output)
+        if max_output is not None:
+            refuse_larger(source, decoded_bytes(container), max_output)
         yield OpenContainer(file, container, base_for(base, container.base) if base else None)
 
 
@@ -72,36 +79,58 @@ def needs_base(opened: OpenContainer) -> None:
 
 
 def decode(
-    source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+    source: Path,
+    target: Path,
+    *,
+    base: Path | None = None,
+    max_output: int | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
 ) -> Container:
     """Write the model file that `source` holds to `target`, whole or not at all. Inverse: `encoder.encode`.
 
     A target named .safetensors or .npz where that is not what was encoded gets the tensors alone, by name.
+    max_output: the most bytes of the tensors and the skeleton, and of the file that is written; None for any number.
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
-    with open_container(source, base) as opened, whole_file(target, source) as temporary:
-        container = opened.container
+    with open_container(source, base, max_output) as opened, whole_file(target, source) as temporary:
         needs_base(opened)
-        if is_conversion(container, source, target):
-            shown = [number for number, facts in enumerate(container.tensors) if facts.name != REST]
-            tensors = [container.tensors[number] for number in shown]
-            convert(temporary, target.suffix, tensors, _some(opened, shown, threads, progress))
-            return container
-        if is_lossless(container):
-            with temporary.open("wb", buffering=0) as file:
-                decode_lossless(opened.file, container, opened.base, _writer(file), threads, progress)
-            return container
+        _write(opened, source, target, temporary, threads, progress)
+        refuse_larger(source, temporary.stat().st_size, max_output)
+        return opened.container
+
+
+def _write(
+    opened: OpenContainer, source: Path, target: Path, temporary: Path, threads: int, progress: Progress | None
+) -> None:
+    """Write what is to be called `target` to the path `temporary`."""
+    container = opened.container
+    if is_conversion(container, source, target):
+        shown = [number for number, facts in enumerate(container.tensors) if facts.name != REST]
+        tensors = [container.tensors[number] for number in shown]
+        convert(temporary, target.suffix, tensors, _some(opened, shown, threads, progress))
+    elif is_lossless(container):
+        with temporary.open("wb", buffering=0) as file:
+            decode_lossless(opened.file, container, opened.base, _writer(file), threads, progress)
+    else:
         values = _some(opened, range(len(container.tensors)), threads, progress)
         write_model(temporary, container.kind, container.skeleton, container.tensors, values)
-        return container
 
 
-def verify(source: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None) -> Container:
+def verify(
+    source: Path,
+    *,
+    base: Path | None = None,
+    max_output: int | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Container:
     """Decode everything and check every checksum, writing nothing.
 
+    max_output: the most bytes that it may decode to, None for any number.
     Raises: ContainerError and its kinds.
     """
-    with open_container(source, base) as opened:
+    with open_container(source, base, max_output) as opened:
         needs_base(opened)
         if is_lossless(opened.container):
             decode_lossless(opened.file, opened.container, opened.base, _nowhere, threads, progress)
@@ -112,12 +141,23 @@ def verify(source: Path, *, base: Path | None = None, threads: int = 0, progress
 
 
 def _some(opened: OpenContainer, numbers: Sequence[int], threads: int, progress: Progress | None) -> Iterator[AnyArray]:
-    """The values of these tensors, in order."""
-    tensors = [opened.container.tensors[number] for number in numbers]
-    decoded = map_tensors(lambda i, chunk_map: opened.values(numbers[i], chunk_map), tensors, threads)
-    for facts, values in zip(tensors, decoded, strict=True):
+    """The values of these tensors, in ascending order. What later ones duplicate is kept for them if it fits."""
+    container = opened.container
+    uses = last_uses(container)
+    own = [number for number in numbers if container.records[number].duplicate_of not in uses]
+    tensors = [container.tensors[number] for number in own]
+    decoded = map_tensors(lambda i, chunk_map: opened.values(own[i], chunk_map), tensors, threads)
+    kept: dict[int, AnyArray] = {}
+    for number in numbers:
+        first = container.records[number].duplicate_of
+        if first is not None and first in uses:
+            values = kept.pop(first) if uses[first] == number else kept[first]
+        else:
+            values = next(decoded)
+            if number in uses:
+                kept[number] = values
         if progress:
-            progress(facts)
+            progress(container.tensors[number])
         yield values
 
 

@@ -1,17 +1,22 @@
-"""Extents of a file that hold the same bytes, found without reading more of it than is likely to pay."""
+"""Extents of a file that hold the same bytes, found without reading more of it than is likely to pay; and how long the
+values of tensors with duplicates are kept when these are decoded."""
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 
+from wcodec.container.records import Container
 from wcodec.modelfiles.extents import Extent
 
 PROBE = 1 << 12
 """Bytes at the beginning and the end that must agree before all are compared."""
 BLOCK = 1 << 20
+KEPT = 1 << 28
+"""The most bytes of decoded values that are kept for their duplicates."""
 
 
 def find_duplicates(source: Path, extents: Sequence[Extent]) -> dict[int, int]:
@@ -45,3 +50,28 @@ def _split(numbers: Sequence[int], extents: Sequence[Extent], key: Callable[[Ext
     for number in numbers:
         groups[key(extents[number])].append(number)
     return (group for group in groups.values() if len(group) > 1)
+
+
+def last_uses(container: Container) -> dict[int, int]:
+    """By number of a tensor: the last of those that duplicate it.
+
+    Where more than `KEPT` bytes would have to be kept at once, some tensors are left out, whose duplicates are decoded
+    again.
+    """
+    last = {
+        record.duplicate_of: number
+        for number, record in enumerate(container.records)
+        if record.duplicate_of is not None
+    }
+    kept: list[tuple[int, int]] = []
+    held = 0
+    for first in sorted(last):
+        while kept and kept[0][0] < first:
+            held -= heapq.heappop(kept)[1]
+        nbytes = container.tensors[first].nbytes
+        if held + nbytes > KEPT:
+            del last[first]
+            continue
+        heapq.heappush(kept, (last[first], nbytes))
+        held += nbytes
+    return last

@@ -16,6 +16,7 @@ from wcodec.model import Progress
 from wcodec.pipeline import decoder
 from wcodec.pipeline.base_file import BaseFile, base_for
 from wcodec.pipeline.decoder import open_container
+from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger
 
 if TYPE_CHECKING:
     from wcodec.modelfiles.shards import Shard
@@ -45,28 +46,42 @@ def base_of(place: Place, base: Path | None) -> BaseFile | None:
 
 
 def decode(
-    source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+    source: Path,
+    target: Path,
+    *,
+    base: Path | None = None,
+    max_output: int | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
 ) -> None:
     """Write the file or folder that `source` holds. Inverse: `folder_encoder.encode_any`.
 
+    max_output: the most bytes that it may decode to, None for any number.
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
     if index := index_of(source):
-        decode_folder(index, target, base=base, threads=threads, progress=progress)
+        decode_folder(index, target, base=base, max_output=max_output, threads=threads, progress=progress)
     else:
-        decoder.decode(source, target, base=base, threads=threads, progress=progress)
+        decoder.decode(source, target, base=base, max_output=max_output, threads=threads, progress=progress)
 
 
 def verify(
-    source: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+    source: Path,
+    *,
+    base: Path | None = None,
+    max_output: int | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
 ) -> list[Container]:
     """Check every checksum, writing nothing; the containers that were checked.
 
+    max_output: the most bytes that it may decode to, None for any number.
     Raises: ContainerError and its kinds.
     """
     index = index_of(source)
     if index is None:
-        return [decoder.verify(source, base=base, threads=threads, progress=progress)]
+        return [decoder.verify(source, base=base, max_output=max_output, threads=threads, progress=progress)]
+    _refuse_larger_parts(index, max_output)
     found = []
     for shard, part in parts_of(index):
         _check(shard, part)
@@ -74,16 +89,19 @@ def verify(
     return found
 
 
-def places_of(source: Path) -> dict[str, Place]:
+def places_of(source: Path, max_output: int | None = None) -> dict[str, Place]:
     """Every tensor by name; one whose name occurs in several files of a folder has its file in front: "a.h5/kernel".
 
+    max_output: the most bytes that the whole of `source` may decode to, None for any number.
     Raises: ContainerError and its kinds.
     """
     index = index_of(source)
+    if index:
+        _refuse_larger_parts(index, max_output)
     paths = [(shard.name, part) for shard, part in parts_of(index)] if index else [("", source)]
     found: dict[str, Place] = {}
     for file, path in paths:
-        with open_container(path) as opened:
+        with open_container(path, max_output=max_output) as opened:
             for number, facts in enumerate(opened.container.tensors):
                 if facts.name != REST:
                     name = f"{file}/{facts.name}" if facts.name in found else facts.name
@@ -92,19 +110,29 @@ def places_of(source: Path) -> dict[str, Place]:
 
 
 def decode_folder(
-    source: Path, target: Path, *, base: Path | None = None, threads: int = 0, progress: Progress | None = None
+    source: Path,
+    target: Path,
+    *,
+    base: Path | None = None,
+    max_output: int | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
 ) -> None:
     """Write the folder `target` that a sharded container holds, whole or not at all. Inverse: `encode_folder`.
 
+    max_output: the most bytes of all its files, None for any number.
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
+    _refuse_larger_parts(source, max_output)
     temporary = Path(tempfile.mkdtemp(prefix=f".{short(target.name)}.", suffix=".part", dir=target.parent))
     try:
         for shard, part in parts_of(source):
             (temporary / shard.name).parent.mkdir(parents=True, exist_ok=True)
             _check(shard, part)
-            earlier = earlier_of(base, shard.name)
-            decoder.decode(part, temporary / shard.name, base=earlier, threads=threads, progress=progress)
+            earlier, limit = earlier_of(base, shard.name), max_output
+            decoder.decode(
+                part, temporary / shard.name, base=earlier, max_output=limit, threads=threads, progress=progress
+            )
         temporary.chmod((source if source.is_dir() else source.parent).stat().st_mode & 0o777)
         temporary.rename(target)
     finally:
@@ -145,8 +173,22 @@ def parts_of(index: Path) -> list[tuple[Shard, Path]]:
     return [(shard, index.parent / f"{shard.name}{SUFFIX}") for shard in found]
 
 
-def _check(shard: Shard, part: Path) -> None:
+def _refuse_larger_parts(index: Path, limit: int | None) -> None:
+    """Raises: UnsupportedError where the files of a folder decode to more bytes; TruncatedError where one is absent."""
+    total = 0
+    for shard, part in parts_of(index) if limit is not None else ():
+        _exists(shard, part)
+        with open_container(part, max_output=limit) as opened:
+            total += decoded_bytes(opened.container)
+        refuse_larger(index, total, limit)
+
+
+def _exists(shard: Shard, part: Path) -> None:
     if not part.is_file():
         raise TruncatedError(f"{part}: expected a part of {shard.part_bytes} bytes, found none")
+
+
+def _check(shard: Shard, part: Path) -> None:
+    _exists(shard, part)
     if part.stat().st_size != shard.part_bytes or sha256_of(part) != shard.digest:
         raise CorruptError(f"{part}: is not the part that the index names; expected SHA-256 {shard.digest.hex()}")

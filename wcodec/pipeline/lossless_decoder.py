@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import AnyArray, Progress, TensorSpec
 from wcodec.modelfiles.extents import BIG_ENDIAN, FORTRAN_ORDER, Extent, Parsed, as_it_lies, parse
 from wcodec.pipeline.base_file import BaseFile
+from wcodec.pipeline.duplicates import last_uses
 
 Sink = Callable[[int, memoryview | bytes], object]
 """Takes bytes and their place in the file; from several threads."""
@@ -95,10 +96,11 @@ def decode_lossless(
     Raises: ContainerError and its kinds; CorruptError at the end where the SHA-256 does not fit.
     """
     parsed = parse(container.skeleton, container.tensors)
-    extents, sha = parsed.layout.extents, hashlib.sha256()
-    chunks = _chunks(file, container, base, parsed)
+    extents, sha, uses = parsed.layout.extents, hashlib.sha256(), last_uses(container)
+    chunks = _chunks(file, container, base, parsed, uses)
     decoded = map_ordered(lambda chunk: chunk.decode(sink), chunks, threads, lambda chunk: chunk.nbytes)
     remainder = _Remainder(container, parsed, decoded)
+    values = _Values(container, decoded, uses, sink)
     for number, (begin, end) in enumerate(parsed.layout.gaps()):
         at = begin
         for part in remainder.take(end - begin):
@@ -106,8 +108,7 @@ def decode_lossless(
             sha.update(part)
             at += len(part)
         if number < len(extents):
-            record = container.resolve(number)
-            for stored in _extent(extents[number], (next(decoded) for _ in record.sections), record.digest, sink):
+            for stored in values.of(number, extents[number]):
                 sha.update(stored)
             if progress:
                 progress(extents[number].facts)
@@ -116,8 +117,13 @@ def decode_lossless(
         raise CorruptError("file: the SHA-256 of the restored file does not fit")
 
 
-def _chunks(file: BinaryIO, container: Container, base: BaseFile | None, parsed: Parsed) -> Iterator[_Chunk]:
-    """Chunks in file order; a chunk of the remainder is scheduled when the decoded ones are used up."""
+def _chunks(
+    file: BinaryIO, container: Container, base: BaseFile | None, parsed: Parsed, uses: Mapping[int, int]
+) -> Iterator[_Chunk]:
+    """Chunks in file order; a chunk of the remainder is scheduled when the decoded ones are used up.
+
+    uses: `last_uses`; duplicates of these tensors have no chunks.
+    """
     extents, number = parsed.layout.extents, 0
     rest = _Tensor(file, container, base, len(container.tensors) - 1) if parsed.remainder is None else None
     have = len(parsed.remainder or b"")
@@ -130,7 +136,7 @@ def _chunks(file: BinaryIO, container: Container, base: BaseFile | None, parsed:
             have += min(units, rest.spec.count - number * units)
             number += 1
         have -= end - begin
-        if place < len(extents):
+        if place < len(extents) and container.records[place].duplicate_of not in uses:
             tensor = _Tensor(file, container, base, place)
             yield from (_Chunk(tensor, chunk, extents[place]) for chunk in range(len(tensor.record.sections)))
 
@@ -160,19 +166,47 @@ class _Remainder:
             raise CorruptError("template: the digest of the decoded values does not fit")
 
 
-def _extent(extent: Extent, chunks: Iterator[DecodedChunk], digest: int, sink: Sink) -> Iterator[memoryview | bytes]:
-    """The bytes of an extent, in order; those that no chunk could place by itself are given to `sink` here."""
-    crc = 0
-    held: list[AnyArray] = []
-    for values, stored in chunks:
-        crc = zlib.crc32(values.data, crc)
-        if extent.flags & FORTRAN_ORDER:
-            held.append(values)
+@dataclass(frozen=True)
+class _Values:
+    """The values of the extents, from their chunks as they are decoded.
+
+    uses: `last_uses`; kept: the values of tensors that are used again, flat, by number.
+    """
+
+    container: Container
+    decoded: Iterator[DecodedChunk]
+    uses: Mapping[int, int]
+    sink: Sink
+    kept: dict[int, AnyArray] = field(default_factory=dict)
+
+    def of(self, number: int, extent: Extent) -> Iterator[memoryview | bytes]:
+        """The bytes of the next extent, in order; `sink` gets those here that no chunk could place by itself."""
+        first = self.container.records[number].duplicate_of
+        if first is not None and first in self.uses:
+            values = self.kept.pop(first) if self.uses[first] == number else self.kept[first]
         else:
-            yield stored
-    if crc != digest:
-        raise CorruptError(f"{extent.facts.name}: the digest of the decoded values does not fit")
-    if held:
-        whole = as_it_lies(np.concatenate(held).reshape(extent.facts.shape), extent)
-        sink(extent.begin, whole)
+            held: list[AnyArray] = []
+            yield from self._chunks(number, extent, held)
+            if not held:
+                return
+            values = np.concatenate(held)
+            if number in self.uses:
+                self.kept[number] = values
+            if not extent.flags & FORTRAN_ORDER:
+                return
+        whole = as_it_lies(values.reshape(extent.facts.shape), extent)
+        self.sink(extent.begin, whole)
         yield whole
+
+    def _chunks(self, number: int, extent: Extent, held: list[AnyArray]) -> Iterator[memoryview]:
+        """The bytes of chunks that could place them; `held` gets the values that are needed whole."""
+        record, crc = self.container.resolve(number), 0
+        for _ in record.sections:
+            values, stored = next(self.decoded)
+            crc = zlib.crc32(values.data, crc)
+            if extent.flags & FORTRAN_ORDER or number in self.uses:
+                held.append(values)
+            if not extent.flags & FORTRAN_ORDER:
+                yield stored
+        if crc != record.digest:
+            raise CorruptError(f"{extent.facts.name}: the digest of the decoded values does not fit")

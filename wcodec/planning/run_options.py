@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from wcodec.errors import RecipeError
-from wcodec.planning.options import OPTIONS, Option, parse_float, parse_int, parse_patterns, parse_text, switch
+from wcodec.planning.options import (
+    OPTIONS,
+    Option,
+    parse_float,
+    parse_int,
+    parse_patterns,
+    parse_size,
+    parse_text,
+    switch,
+)
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -39,6 +48,11 @@ def parse_path(word: str, value: object) -> Path:
 def parse_data(word: str, value: object) -> object:
     """Whatever `evaluation.datasets.load_examples` reads; it says what is wrong with it."""
     return str(value) if isinstance(value, Path) else value
+
+
+def parse_limit(value: object) -> int | None:
+    """`max_output`: bytes as `parse_size` reads them; None, no limit, stays None."""
+    return None if value is None else parse_size("max_output", value)
 
 
 INPUT_OPTIONS: Final = (
@@ -84,6 +98,10 @@ RUN_OPTIONS: Final = (
     switch("compact", "remove dead units first; the outputs stay (needs Keras)", "run"),
     Option("base", parse_path, "store the difference from this file; decode needs it", "OLD", "run"),
 )
+MAX_OUTPUT: Final = Option(
+    "max_output", parse_size, "refuse what decodes to more, before allocating it: 500MB, 2GB", "BYTES", "run"
+)
+"""Of decoding."""
 REQUEST_OPTIONS: Final = (*LEARNING_OPTIONS, *RUN_OPTIONS)
 """All of them: the fields of `api.request.EncodeRequest`."""
 REQUEST_WORDS: Final = {option.word: option for option in REQUEST_OPTIONS}

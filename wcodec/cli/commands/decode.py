@@ -14,7 +14,7 @@ from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_model_p
 from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError, WcodecError
-from wcodec.planning.run_options import REQUEST_WORDS
+from wcodec.planning.run_options import MAX_OUTPUT, REQUEST_WORDS
 
 COMPACTED = (".keras", ".h5")
 """Files that hold a whole Keras model."""
@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compact", action="store_true", help="remove dead units; the outputs stay (needs Keras)")
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
-    add_table_options(parser, [REQUEST_WORDS["threads"]])
+    add_table_options(parser, [MAX_OUTPUT, REQUEST_WORDS["threads"]])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,7 +73,9 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
         raise WcodecError(f"{target}: the folder {target.parent} does not exist")
     start = time.perf_counter()
     with show_progress("decode", args.quiet) as progress:
-        decode_folder(index, target, base=args.base, threads=args.threads or 0, progress=progress)
+        decode_folder(
+            index, target, base=args.base, max_output=args.max_output, threads=args.threads or 0, progress=progress
+        )
     if not args.quiet:
         stdio.write_note(f"{target}: all checksums match, {time.perf_counter() - start:.1f} s")
     return OK
@@ -88,7 +90,7 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     from wcodec.reporting.number_format import format_size
 
     start = time.perf_counter()
-    with open_container(source) as opened:
+    with open_container(source, max_output=args.max_output) as opened:
         # The identical file may have had any name.
         named = is_lossless(opened.container) and source.with_suffix("").suffix
         kind = suffix(opened.container.kind, opened.container.skeleton)
@@ -104,7 +106,8 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
             if args.compact:
                 _compacted(args, source, target, kind)
             else:
-                decode(source, target, base=args.base, threads=args.threads or 0, progress=progress)
+                limit = args.max_output
+                decode(source, target, base=args.base, max_output=limit, threads=args.threads or 0, progress=progress)
         before, after = source.stat().st_size, target.stat().st_size
     if not args.quiet:
         seconds = time.perf_counter() - start
@@ -131,7 +134,7 @@ def _compacted(args: argparse.Namespace, source: Path, target: Path, kind: str) 
         )
     with TemporaryDirectory(prefix="wcodec-") as folder:
         whole = Path(folder) / f"model{kind}"
-        decode(source, whole, base=args.base, threads=args.threads or 0)
+        decode(source, whole, base=args.base, max_output=args.max_output, threads=args.threads or 0)
         removed, removable = compact_file(whole, target)
     if not args.quiet:
         stdio.write_note(f"{removed} of {removable} units were dead, and were taken out")
@@ -149,7 +152,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
     if target.suffix not in {".npz", ".npy"} or (target.suffix == ".npy" and len(set(args.tensor)) > 1):
         raise RecipeError(f"{target}: expected .npz, or .npy for one --tensor")
     check_target(source, target, args.force)
-    weights = api.open(source, base=args.base)
+    weights = api.open(source, base=args.base, max_output=args.max_output)
     try:
         names = list(dict.fromkeys(api.full_name(weights, asked) for asked in args.tensor))
     except KeyError as error:

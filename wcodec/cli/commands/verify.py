@@ -10,7 +10,7 @@ from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.shared_options import add_table_options
-from wcodec.planning.run_options import REQUEST_WORDS
+from wcodec.planning.run_options import MAX_OUTPUT, REQUEST_WORDS
 
 EXAMPLE = "wcodec verify model.h5.wcz"
 
@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     parser.add_argument("source", metavar="X.wcz", type=Path, help="a file that encode wrote")
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
-    add_table_options(parser, [REQUEST_WORDS["threads"]])
+    add_table_options(parser, [MAX_OUTPUT, REQUEST_WORDS["threads"]])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     with show_progress("verify", args.quiet) as progress:
-        containers = verify(source, base=args.base, threads=args.threads or 0, progress=progress)
+        containers = verify(
+            source, base=args.base, max_output=args.max_output, threads=args.threads or 0, progress=progress
+        )
     if not args.quiet:
         seconds = time.perf_counter() - start
         tensors = sum(len(container.tensors) for container in containers)

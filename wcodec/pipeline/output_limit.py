@@ -1,0 +1,25 @@
+"""The most bytes that a caller lets a .wcz decode to: `--max-output`, `max_output=`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wcodec.container.records import Container
+from wcodec.errors import UnsupportedError
+from wcodec.modelfiles.extents import parse
+
+
+def decoded_bytes(container: Container) -> int:
+    """Bytes that a container decodes to: of its tensors, duplicates included, and of its skeleton.
+
+    Raises: ContainerError and its kinds.
+    """
+    if container.kind == "file":
+        return parse(container.skeleton, container.tensors).layout.length
+    return sum(tensor.nbytes for tensor in container.tensors) + len(container.skeleton)
+
+
+def refuse_larger(source: Path, nbytes: int, limit: int | None) -> None:
+    """Raises: UnsupportedError where `source` decodes to more bytes than the limit; None is no limit."""
+    if limit is not None and nbytes > limit:
+        raise UnsupportedError(f"{source}: expected to decode to at most {limit} bytes, the limit given, got {nbytes}")
