@@ -17,7 +17,8 @@ from wcodec.api.verbs import encode
 from wcodec.cli import main
 from wcodec.errors import RecipeError
 from wcodec.planning.parsing import parse_recipe
-from wcodec.reporting.sweep import QualityLoss, sweep
+from wcodec.reporting.quality_oracle import QualityLoss
+from wcodec.reporting.sweep import sweep
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The encoding of a file or a folder by what is asked: training, calibration, moments, or the weights alone."""
+"""The encoding of a file or a folder by what is asked: training, calibration, a score, moments, or weights alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wcodec.api.encode_by_method import encode_by_method
 from wcodec.api.encode_calibrated import encode_by_moments, encode_calibrated
 from wcodec.api.encode_finetuned import encode_finetuned
+from wcodec.api.encode_scored import encode_scored
 from wcodec.api.request import EncodeRequest
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def _encoded(source: Path, target: Path, recipe: Recipe, request: EncodeRequest,
         return encode_finetuned(request, source, target, recipe)
     if request.data is not None:
         return encode_calibrated(request, source, target, recipe)
+    if request.score is not None:
+        return encode_scored(request, source, target, recipe)
     if request.moments is not None:
         return encode_by_moments(request, source, target, recipe)
     from wcodec.pipeline.folder_encoder import encode_any

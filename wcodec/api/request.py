@@ -71,6 +71,8 @@ class EncodeRequest:
     resume: bool = False
     time_limit: float | None = None
     moments: Path | None = None
+    score: object = None
+    score_name: str | None = None
     limit: int | None = None
     rescale: float | None = None
     model: str | None = None
@@ -123,8 +125,24 @@ def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several:
         lossless or request.base or recipe.keep_optimizer or source.suffix not in {".keras", ".h5"}
     ):
         raise RecipeError("--compact: expected a .keras or .h5 model, and no --lossless, --base or --keep-optimizer")
+    _check_score(request, several)
     _check_budgets(request)
     require_data(request)
+
+
+def _check_score(request: EncodeRequest, several: bool) -> None:
+    """Refuse what a score cannot be combined with."""
+    if request.score is None:
+        if request.score_name is not None:
+            raise RecipeError("--score-name: expected --score MODULE:F with it")
+        return
+    given = {"--data": request.data, "--base": request.base, "--scheduler": request.executor}
+    if rivals := [flag for flag, value in given.items() if value is not None]:
+        raise RecipeError(f"--score: cannot be combined with {rivals[0]}")
+    if several:
+        raise RecipeError("--score: expected a model of one file, got one of several")
+    if request.max_drop is None:
+        raise RecipeError("--score: expected --max-drop with it, in the units of the score")
 
 
 def _check_budgets(request: EncodeRequest) -> None:
@@ -147,7 +165,8 @@ def require_data(request: EncodeRequest) -> None:
     Raises: RecipeError naming the option.
     """
     compacted = ("imports", "unsafe") if request.compact else ()
-    words = [word for word in (*NEED_DATA, *(option.word for option in INPUT_OPTIONS)) if word not in compacted]
+    allowed = (*compacted, "max_drop") if request.score is not None else compacted
+    words = [word for word in (*NEED_DATA, *(option.word for option in INPUT_OPTIONS)) if word not in allowed]
     for word in () if request.data is not None else words:
         if getattr(request, word) not in (None, False, ()):
             raise RecipeError(f"{REQUEST_WORDS[word].flag}: expected --data D with it")

@@ -21,7 +21,7 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights
 from wcodec.evaluation.metrics import POINTS, Outputs, kl_divergence
 from wcodec.model import TunedTensor
-from wcodec.reporting.sweep import QualityLoss
+from wcodec.reporting.quality_oracle import QualityLoss
 
 FEW: Final = 500
 """Inputs that are enough to compare tensors with one another."""

@@ -6,11 +6,16 @@ import importlib
 import os
 import re
 import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
-from wcodec.errors import RecipeError
+from wcodec.errors import RecipeError, WcodecError
 
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def is_function_name(spec: str) -> bool:
@@ -23,21 +28,31 @@ def import_module(module: str) -> ModuleType:
 
     Raises: RecipeError where it is missing or fails.
     """
+    with _search_here():
+        try:
+            return importlib.import_module(module)
+        except Exception as exc:
+            raise RecipeError(f"module {module}: expected it to import, got {describe_failure(exc)}") from exc
+
+
+@contextmanager
+def _search_here() -> Iterator[None]:
+    """While open, modules are found in the working directory, too."""
     here = os.getcwd()
     sys.path.insert(0, here)
     try:
-        return importlib.import_module(module)
-    except Exception as exc:
-        raise RecipeError(f"module {module}: expected it to import, got {type(exc).__name__}: {exc}") from exc
+        yield
     finally:
         sys.path.remove(here)
 
 
-def call_function(spec: str) -> object:
-    """What the function named `module:function` returns, called without arguments.
+def find_function(spec: str) -> Callable[..., object]:
+    """The function named `module:function`.
 
-    Raises: RecipeError where there is none, or it fails.
+    Raises: RecipeError where there is none.
     """
+    if not is_function_name(spec):
+        raise RecipeError(f"{spec}: expected module:function")
     module, _, name = spec.partition(":")
     function: object = import_module(module)
     for part in name.split("."):
@@ -46,8 +61,40 @@ def call_function(spec: str) -> object:
         function = getattr(function, part)
     if not callable(function):
         raise RecipeError(f"{spec}: expected a function, got {type(function).__name__}")
+    return function
+
+
+def call_function(spec: str) -> object:
+    """What the function named `module:function` returns, called without arguments.
+
+    Raises: RecipeError where there is none, or it fails.
+    """
+    return run_function(spec, find_function(spec), wanted="examples or a model")
+
+
+def run_function(spec: str, function: Callable[..., object], *given: object, wanted: str) -> object:
+    """What the function returns for these arguments. wanted: what that should be, for errors.
+
+    Raises: RecipeError where it fails.
+    """
     try:
-        returned: object = function()
-        return returned
-    except Exception as exc:
-        raise RecipeError(f"{spec}: expected examples or a model, it raised {type(exc).__name__}: {exc}") from exc
+        with _search_here():
+            return function(*given)
+    except WcodecError:
+        raise
+    except (Exception, SystemExit) as exc:
+        raise RecipeError(f"{spec}: expected {wanted}, it raised {describe_failure(exc)}") from exc
+
+
+def describe_failure(error: BaseException) -> str:
+    """An error of the user's code in one line, with the innermost file and line that are neither ours nor installed."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not _is_foreign(one.filename)]
+    where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+    return f"{where}{type(error).__name__}: {error}"
+
+
+def _is_foreign(file: str) -> bool:
+    path = Path(file)
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    own = path.resolve().is_relative_to(PACKAGE)
+    return own or bool(installed) or file.startswith("<") or path.is_relative_to(os.path.dirname(os.__file__))

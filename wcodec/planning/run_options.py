@@ -55,6 +55,11 @@ def parse_limit(value: object) -> int | None:
     return None if value is None else parse_size("max_output", value)
 
 
+def parse_score(word: str, value: object) -> object:
+    """`module:function`; in Python also the function itself."""
+    return value if callable(value) else str(value)
+
+
 INPUT_OPTIONS: Final = (
     Option("limit", parse_int, "use at most N inputs", "N", "learning"),
     Option("rescale", parse_float, "factor for the inputs (default: 1/255 for bytes)", "F", "learning"),
@@ -71,6 +76,17 @@ INPUT_OPTIONS: Final = (
     switch("unsafe", "allow the model file to run its own code", "learning"),
 )
 """How the data and the model are read."""
+SCORE_OPTIONS: Final = (
+    Option(
+        "score",
+        parse_score,
+        "your own measure: F(tensors) or F(path) returns a number, higher is better; --max-drop is in its units",
+        "MODULE:F",
+        "learning",
+    ),
+    Option("score_name", parse_text, "the number that counts where F returns a dict of them", "NAME", "learning"),
+)
+"""The user's own measure."""
 LEARNING_OPTIONS: Final = (
     Option("data", parse_data, "inputs, and labels if any: F.npz:train, an image folder, ...", "D", "learning"),
     Option("max_drop", parse_float, "largest drop of accuracy (default: 0.5)", "POINTS", "learning"),
@@ -90,6 +106,7 @@ LEARNING_OPTIONS: Final = (
         "time_limit", parse_seconds, "of the search (default: 2m; with --tune or --finetune: none)", "T", "learning"
     ),
     Option("moments", parse_path, "without --data: second moments E[x x'] by tensor", "M.npz", "learning"),
+    *SCORE_OPTIONS,
     *INPUT_OPTIONS,
 )
 """Calibration and training."""

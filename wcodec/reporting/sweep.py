@@ -6,23 +6,23 @@ Without data the loss is the error of the weights. An oracle that runs the model
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Literal, Protocol, cast
+from typing import Final, Literal, cast
 
 import numpy as np
 
 from wcodec.codec.statistics import is_weight
-from wcodec.container.dtypes import Float32, to_float32
+from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
-from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import NOTHING_TUNED, encode
 from wcodec.planning.recipe import PER_CHANNEL, SIZELESS, Preset, Recipe, StepSize
 from wcodec.reporting.inspection import Inspection, inspect
+from wcodec.reporting.quality_oracle import QualityLoss, QualityOracle
 from wcodec.reporting.weight_histograms import WeightHistogram, make_histograms
 
 Method = Literal["preset", "step", "calibrated"]
@@ -33,48 +33,6 @@ LADDER: Final = (0.25, 6.0)
 COARSE: Final = 4.0
 """The step of a sensitivity measurement, relative to that of `balanced`."""
 MOST_POINTS: Final = 100
-
-
-@dataclass(frozen=True)
-class QualityLoss:
-    """How far outputs are from the original's on held-out inputs; None where a figure is not known.
-
-    divergence: KL divergence, nats (regression: relative squared error); predicted_drop: points of accuracy.
-    accuracy, agreement: percent; accuracy_drop: points, measured by labels.
-    """
-
-    divergence: float
-    predicted_drop: float
-    agreement: float | None = None
-    accuracy: float | None = None
-    accuracy_drop: float | None = None
-
-
-class QualityOracle(Protocol):
-    """Runs the model to measure losses.
-
-    examples: number of held-out inputs; accuracy: the original's accuracy on them, percent.
-    """
-
-    @property
-    def examples(self) -> int: ...
-    @property
-    def accuracy(self) -> float | None: ...
-    def measure_file(self, coded: Path) -> QualityLoss:
-        """The loss of a .wcz."""
-        ...
-
-    def measure_tensor(self, name: str, values: Float32) -> QualityLoss | None:
-        """The loss of the original with other values of one tensor; None where that is no weight of the model."""
-        ...
-
-    def step_sizes(self, count: int) -> Sequence[float]:
-        """Step sizes to calibrate with, the most useful first."""
-        ...
-
-    def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
-        """The weights, calibrated by error feedback for steps of this size."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -122,7 +80,7 @@ class Sensitivity:
     @property
     def cost(self) -> float:
         """Loss for 1,000 bytes saved: divergence where it was measured, else the share; 0 where nothing is saved."""
-        lost = self.judged.divergence if self.judged else self.share
+        lost = self.judged.lost if self.judged else self.share
         return 1000 * lost / self.saved if self.saved > 0 else 0.0
 
 
@@ -208,7 +166,7 @@ def sweep(
         complete=whole and not left and not sizes and bool(sensitivities or not _weights(base)),
         balanced=base,
         histograms=histograms,
-        examples=oracle.examples if oracle else None,
+        examples=(oracle.examples or None) if oracle else None,
         accuracy=oracle.accuracy if oracle else None,
     )
 
@@ -249,7 +207,7 @@ class _Run:
         judged = self.oracle.measure_file(file) if self.oracle else None
         error = numbers.relative_error
         found = Point(method, name, size, numbers.file_bytes, numbers.weight_bytes, error, judged)
-        lost = f", {judged.divergence:.4f} nats" if judged else ""
+        lost = f", {judged}" if judged else ""
         self.log(f"{found.option}: {numbers.file_bytes:,} bytes, relative error {error:.1e}{lost}")
         return found
 

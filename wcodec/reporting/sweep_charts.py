@@ -25,11 +25,14 @@ def render_charts(sweep: Sweep) -> list[str]:
     accuracies = [p.judged.accuracy for p in sweep.points if p.judged and p.judged.accuracy is not None]
     if sweep.accuracy is not None and accuracies:
         found.append(_accuracy(sweep, sweep.accuracy, accuracies))
-    judged = any(point.judged for point in sweep.points)
-    if judged:
+    if any(point.judged and point.judged.score is not None for point in sweep.points):
+        words = "What the user's own measure loses against the original."
+        drawn = _curve(sweep, "score lost", lambda p: max(p.judged.lost, 0.0) if p.judged else 0.0, "Lost score")
+        found.append(html_page.render_section("Size and lost score", words, drawn))
+    if any(point.judged and point.judged.divergence is not None for point in sweep.points):
         words = f"KL divergence of the outputs from the original's, in nats, on {sweep.examples:,} held-out inputs. "
         words += "0.01 nats cost about 0.4 points of accuracy."
-        drawn = _curve(sweep, "divergence, nats", lambda p: p.judged.divergence if p.judged else 0.0, "Divergence")
+        drawn = _curve(sweep, "divergence, nats", lambda p: p.judged.lost if p.judged else 0.0, "Divergence")
         found.append(html_page.render_section("Size and divergence", words, drawn))
     words = "Relative squared error of the weights."
     if any(point.method == "calibrated" for point in sweep.points):

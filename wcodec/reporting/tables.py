@@ -10,7 +10,8 @@ from wcodec.reporting.number_format import format_error, format_ratio
 
 if TYPE_CHECKING:
     from wcodec.reporting.inspection import Inspection, TensorNumbers
-    from wcodec.reporting.sweep import QualityLoss, Sweep
+    from wcodec.reporting.quality_oracle import QualityLoss
+from wcodec.reporting.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,21 @@ def tabulate_points(sweep: Sweep) -> Table:
     return Table(("encode with", "bytes", "ratio", "error", *columns), rows)
 
 
-_LOSSES = ("nats", "predicted", "agree", "lost")
-"""KL divergence; predicted drop of the accuracy, points; equal predictions, percent; measured drop, points."""
+_LOSSES = ("nats", "predicted", "agree", "lost", "score", "score lost")
+"""KL divergence; predicted drop of the accuracy, points; equal predictions, percent; measured drop, points; the user's
+score, and how much lower than the original's it is."""
 
 
 def _cell(loss: QualityLoss | None, column: str) -> str:
     if loss is None:
         return "-"
     values = {
-        "nats": f"{loss.divergence:.4f}",
-        "predicted": f"{loss.predicted_drop:.2f}",
+        "nats": "-" if loss.divergence is None else f"{loss.divergence:.4f}",
+        "predicted": "-" if loss.predicted_drop is None else f"{loss.predicted_drop:.2f}",
         "agree": "-" if loss.agreement is None else f"{loss.agreement:.2f} %",
         "lost": "-" if loss.accuracy_drop is None else f"{loss.accuracy_drop:+.2f}",
+        "score": "-" if loss.score is None else f"{loss.score:.4f}",
+        "score lost": "-" if loss.score_drop is None else f"{loss.score_drop:+.4f}",
     }
     return values[column]
 
@@ -95,7 +99,7 @@ def tabulate_sensitivities(sweep: Sweep, most: int) -> Table:
             f"{one.fine_bytes:,}",
             f"{one.saved:,}",
             f"{one.relative_error:.1e}",
-            f"{one.judged.divergence if one.judged else one.share:.2e}",
+            f"{one.judged.lost if one.judged else one.share:.2e}",
             f"{one.cost:.2e}",
         )
         for one in sweep.sensitivities[:most]

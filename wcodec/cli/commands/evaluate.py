@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
+from wcodec.cli.commands.scores import evaluate_score, read_score
 from wcodec.cli.errors import BUDGET, OK
 from wcodec.cli.output_paths import check_source
-from wcodec.cli.shared_options import add_input_options, data_options
+from wcodec.cli.shared_options import add_input_options, add_table_options, data_options, require_data
 from wcodec.errors import RecipeError
+from wcodec.planning.run_options import SCORE_OPTIONS
 
 if TYPE_CHECKING:
     from wcodec.evaluation.evaluate import Evaluation
@@ -27,13 +29,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="D",
-        required=True,
         help="examples: F.npz with x and y, F.npz:test (x_test, y_test), an image folder, or module:function",
     )
     parser.add_argument("--baseline", metavar="SRC", type=Path, help="the original model, to compare with")
     parser.add_argument(
         "--max-drop", metavar="POINTS", type=float, help="exit with code 4 if the accuracy drops by more"
     )
+    add_table_options(parser, SCORE_OPTIONS)
     add_input_options(parser)
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
@@ -47,6 +49,11 @@ def run(args: argparse.Namespace) -> int:
         raise RecipeError("--max-drop: expected --baseline SRC to compare with")
     source = check_source(args.source)
     baseline = check_source(args.baseline) if args.baseline else None
+    if score := read_score(args):
+        require_data(args)
+        return evaluate_score(args, source, baseline, score)
+    if not args.data:
+        raise RecipeError("evaluate: expected --data D, or --score MODULE:F")
     from wcodec.evaluation.evaluate import evaluate
 
     found = evaluate(source, args.data, baseline, **data_options(args))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
+from wcodec.cli.commands.scores import read_score
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.shared_options import (
@@ -19,9 +20,10 @@ from wcodec.cli.shared_options import (
     require_data,
 )
 from wcodec.planning.options import BY_WORD
-from wcodec.planning.run_options import REQUEST_WORDS, parse_seconds
+from wcodec.planning.run_options import REQUEST_WORDS, SCORE_OPTIONS, parse_seconds
 
 if TYPE_CHECKING:
+    from wcodec.calibration.score_search import ScoreOracle
     from wcodec.calibration.sweep_judge import ModelOracle
     from wcodec.planning.recipe import Recipe
 
@@ -41,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     learning = parser.add_argument_group("calibration and training (needs wcodec[keras])")
     add_table_options(learning, [REQUEST_WORDS["data"]])
+    add_table_options(learning, SCORE_OPTIONS)
     add_input_options(learning)
 
     how = parser.add_argument_group("encoding (as for encode)")
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.reporting.sweep import sweep
 
     log = stdio.choose_log(args.quiet)
-    oracle = _open_oracle(args, source, recipe) if args.data else None
+    oracle = _open_oracle(args, source, recipe)
     for note in oracle.notes if oracle else ():
         log(note)
     found = sweep(
@@ -85,7 +88,14 @@ def run(args: argparse.Namespace) -> int:
     return OK
 
 
-def _open_oracle(args: argparse.Namespace, source: Path, recipe: Recipe) -> ModelOracle:
+def _open_oracle(args: argparse.Namespace, source: Path, recipe: Recipe) -> ModelOracle | ScoreOracle | None:
+    """What measures the files: the network on data, or the user's score; None without either."""
+    if score := read_score(args):
+        from wcodec.calibration.score_search import ScoreOracle
+
+        return ScoreOracle(score, score.measure(source))
+    if not args.data:
+        return None
     from wcodec.api.encode_calibrated import requested_codebooks
     from wcodec.calibration.request import LearningRequest
     from wcodec.calibration.sweep_judge import open_oracle

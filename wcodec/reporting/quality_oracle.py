@@ -1,0 +1,64 @@
+"""What a sweep asks of whoever measures its files: the network on data, or the user's own score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wcodec.container.dtypes import Float32
+from wcodec.model import TunedTensor
+
+
+@dataclass(frozen=True)
+class QualityLoss:
+    """How far outputs are from the original's on held-out inputs; None where a figure is not known.
+
+    divergence: KL divergence, nats (regression: relative squared error); predicted_drop: points of accuracy.
+    accuracy, agreement: percent; accuracy_drop: points, measured by labels.
+    score, score_drop: by the user's own measure, and how much lower than the original's that is.
+    """
+
+    divergence: float | None
+    predicted_drop: float | None
+    agreement: float | None = None
+    accuracy: float | None = None
+    accuracy_drop: float | None = None
+    score: float | None = None
+    score_drop: float | None = None
+
+    @property
+    def lost(self) -> float:
+        """The divergence, or the lost score where there is none."""
+        return (self.score_drop if self.divergence is None else self.divergence) or 0.0
+
+    def __str__(self) -> str:
+        return f"score {self.score:.6g}" if self.score is not None else f"{self.lost:.4f} nats"
+
+
+class QualityOracle(Protocol):
+    """Runs the model to measure losses.
+
+    examples: number of held-out inputs, 0: not known; accuracy: the original's accuracy on them, percent.
+    """
+
+    @property
+    def examples(self) -> int: ...
+    @property
+    def accuracy(self) -> float | None: ...
+    def measure_file(self, coded: Path) -> QualityLoss:
+        """The loss of a .wcz."""
+        ...
+
+    def measure_tensor(self, name: str, values: Float32) -> QualityLoss | None:
+        """The loss of the original with other values of one tensor; None where that is no weight of the model."""
+        ...
+
+    def step_sizes(self, count: int) -> Sequence[float]:
+        """Step sizes to calibrate with, the most useful first."""
+        ...
+
+    def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
+        """The weights, calibrated by error feedback for steps of this size."""
+        ...
