@@ -10,7 +10,11 @@ from hypothesis.extra import numpy as hnp
 from twins import trellis as twin
 
 from wcodec.codec.entropy import context
+from wcodec.codec.entropy.context_params import ContextTrace, encode_levels
+from wcodec.codec.entropy.context_rates import measure_rates
+from wcodec.codec.entropy.context_search import plain_params
 from wcodec.codec.quantizers import trellis
+from wcodec.kernels.context.coder import SIGN_AT, SIZE_AT, SPARSE_SIGN_AT, SPARSE_SIZE_AT, STATE_COUNT
 
 RNG = np.random.default_rng(3)
 GAUSSIAN = RNG.normal(size=(120, 250, 1)).astype(np.float32)
@@ -38,6 +42,43 @@ def test_more_states_come_closer_to_the_bound() -> None:
 @pytest.mark.parametrize("states", [0, 4, 8, 128])
 def test_weighing_the_bits_pays_at_low_rates(states: trellis.States) -> None:
     assert gap(1.5, states, 0.15) < gap(1.5, states, 0.0) - 0.02
+
+
+@pytest.mark.parametrize("scale", [0.3, 3.0, 300.0])
+def test_prices_are_those_of_every_estimator_though_few_are_computed(scale: float) -> None:
+    """A price is computed where something was learnt: a lone level changes few, and what it does not change starts."""
+    levels = np.rint(np.random.default_rng(0).laplace(0, scale, (40, 30, 1))).astype(np.int32)
+    params = plain_params(levels)
+    found = measure_rates(levels, 128, params, 0.25)
+    learnt = np.empty(STATE_COUNT, np.uint32)
+    encode_levels(levels, params, 128, ContextTrace(learnt=learnt))
+    ones = (learnt >> np.uint32(10)) / 4194304.0
+    bits = np.round(np.stack((-np.log2(1 - ones), -np.log2(ones)), 1) * 4096) / 4096 * 0.25
+    np.testing.assert_array_equal(found.bits, bits.astype(np.float32))
+    every = np.concatenate((ones[SIZE_AT:SIGN_AT], ones[SPARSE_SIZE_AT:SPARSE_SIGN_AT])).reshape(-1, 16)
+    larger, not_larger = -np.log2(every), -np.log2(1 - every)
+    for magnitude in (1, 2, 13, 14, 20):
+        price = larger[:, : min(13, magnitude - 1)].sum(1)
+        price += not_larger[:, magnitude - 1] if magnitude < 14 else 1 + 2 * np.floor(np.log2(magnitude - 13))
+        np.testing.assert_allclose(found.sizes[:, magnitude], price * 0.25, atol=1e-4)
+
+
+def test_few_weights_are_quantised_as_well_by_the_prices_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(0, 4, (12, 20, 1)).astype(np.float32) for _ in range(20)]
+
+    def cost() -> float:
+        """Bits a weight at the same error, a factor of four of which is a bit."""
+        levels = [trellis.quantize(part, 128, 0.25) for part in parts]
+        error = sum(
+            float(np.square(trellis.reconstruct(own, 128) - part).sum())
+            for own, part in zip(levels, parts, strict=True)
+        )
+        return 8 * sum(len(context.encode(own, 128)) for own in levels) / (20 * 240) + 0.5 * np.log2(error)
+
+    few = cost()
+    monkeypatch.setattr(trellis, "FEW", 0)
+    assert few < 1.003 * cost()
 
 
 def test_prices_learnt_on_the_first_rows_serve_all(monkeypatch: pytest.MonkeyPatch) -> None:

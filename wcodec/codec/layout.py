@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ Shape3 = tuple[int, int, int]
 Value = TypeVar("Value", bound=np.generic)
 
 
+@lru_cache
 def _axis_groups(dims: int, layout: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """The dimensions that form rows, channels and taps."""
     every = tuple(range(dims))
@@ -44,6 +45,7 @@ def check_layout(shape: tuple[int, ...], layout: int) -> None:
         raise CorruptError(f"layout: expected one for {len(shape)} dimensions, got {layout}")
 
 
+@lru_cache(256)
 def view_shape(shape: tuple[int, ...], layout: int) -> Shape3:
     """(rows, channels, taps) of a tensor of `shape`."""
     rows, channels, taps = (math.prod(shape[d] for d in group) for group in _axis_groups(len(shape), layout))

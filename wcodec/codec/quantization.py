@@ -50,7 +50,7 @@ from wcodec.codec.quantizers.transform import (
     transform,
 )
 from wcodec.codec.quantizers.transform import MAX_TAPS as MAX_CHANNELS
-from wcodec.codec.quantizers.trellis import States, quantize, quantize_in_lanes
+from wcodec.codec.quantizers.trellis import FEW, States, quantize, quantize_in_lanes
 from wcodec.container.dtypes import Float32, from_float, round_step, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 
@@ -121,9 +121,9 @@ def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: 
     )
     if family[0] not in WITH_TAPS and isinstance(dequantizer, TransformDequantizer):  # a basis for the rows as they are
         return family[0], dequantizer
-    return min(family, key=lambda layout: _estimate_cost(weights, layout, dequantizer)) if family[1:] else family[
-        0
-    ], dequantizer
+    if weights.size < FEW or not family[1:]:
+        return family[0], dequantizer
+    return min(family, key=lambda layout: _estimate_cost(weights, layout, dequantizer)), dequantizer
 
 
 def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> Levels:

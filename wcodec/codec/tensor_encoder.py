@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from math import inf
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +48,9 @@ from wcodec.model import (
     VectorWeights,
 )
 
+SMALL: Final = 4096
+"""Weights below which a tensor may be as small exactly, where its values are few."""
+
 
 @dataclass(frozen=True)
 class EncodedTensor:
@@ -79,12 +84,26 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_m
     kept = tuned.values if tuned else weights
     if plan.prune:
         kept = prune_weights(kept, plan.prune)
+    least = _least_exact_bytes(weights)
     lossy = _encode_lossy(tensor, values, _Prepared(weights, kept, positions, outlier_bytes), plan, chunk_map)
-    if 2 * sum(map(len, lossy.stored.sections)) > tensor.nbytes or tensor.count < 4096:
+    nbytes = sum(map(len, lossy.stored.sections))
+    if not tuned and (nbytes >= least or 2 * nbytes > tensor.nbytes):
         exact = _encode_exact(tensor, tensor.read(), plan.effort, chunk_map)
-        if not tuned and sum(map(len, exact.stored.sections)) <= sum(map(len, lossy.stored.sections)):
+        if sum(map(len, exact.stored.sections)) <= nbytes:
             return EncodedTensor(exact.stored, 0.0, lossy.energy)
     return lossy
+
+
+def _least_exact_bytes(weights: Float32) -> float:
+    """Bytes below which float32 weights will hardly be coded exactly: the mantissas of the different ones.
+
+    Infinite for many weights.
+    """
+    if weights.size >= SMALL:
+        return inf
+    ordered = np.sort(weights, axis=None)
+    different = 1 + np.count_nonzero(ordered[1:] != ordered[:-1])
+    return different * mantissa_of(weights) / 8
 
 
 def _read_writable(tensor: Tensor) -> AnyArray:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -23,6 +23,8 @@ from wcodec.modelfiles import zip_members as members
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000
+SMALL, MOST_HELD = 1 << 16, 1 << 23
+"""Bytes up to which the values of an array are held once its header is read; and of all of them together."""
 NPY_FORTRAN, NPY_BIG_ENDIAN = 1, 2
 """Flags of an array in the skeleton, by the numbers that it has there (an extent's are others)."""
 
@@ -50,16 +52,19 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         lock = Lock()
         kept: list[members.Member] = []
         tensors: list[Tensor] = []
+        held = 0
         with members.translate_errors(str(path)):
             for info in members.checked_members(archive, path):
                 where = f"{path}, {info.filename}"
                 with archive.open(info) as file:
                     header = parse_header(file, where)
+                    held += info.file_size
+                    raw = file.read() if info.file_size <= SMALL and held <= MOST_HELD else None
                 facts = spec_of(header, info.filename, info.file_size, where)
                 flags = NPY_FORTRAN * header.fortran | NPY_BIG_ENDIAN * (header.descr[0] == ">")
                 kept.append(members.member_of(info, members.TENSORS, bytes([flags, header.version])))
                 layer = facts.name.rpartition("/")[0]
-                reader = partial(_read, archive, lock, info, header, facts)
+                reader = partial(_read, archive, lock, info, header, facts, raw)
                 tensors.append(Tensor(facts.name, facts.dtype, header.shape, layer, False, reader))
         yield Model("npz", tuple(tensors), members.pack(kept), path.stat().st_size)
 
@@ -103,7 +108,7 @@ def parse_header(file: IO[bytes], where: str) -> Header:
         raise ModelFileError(f"{where}: expected a .npy array of version 1 to 3, got {head.hex(' ')}")
     raw = file.read(length)
     try:
-        said = ast.literal_eval(raw.decode("utf-8" if head[6] == 3 else "latin-1").strip())
+        said = _literal(raw.decode("utf-8" if head[6] == 3 else "latin-1").strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
         raise ModelFileError(f"{where}: not a readable .npy header: {error}") from error
     if not isinstance(said, dict) or set(said) != {"descr", "fortran_order", "shape"}:
@@ -115,6 +120,13 @@ def parse_header(file: IO[bytes], where: str) -> Header:
     if not whole or len(shape) > MAX_DIMS:
         raise ModelFileError(f"{where}: expected a shape of at most {MAX_DIMS} sizes, got {shape}")
     return Header(head[6], descr, fortran is True, shape, 8 + wide + length)
+
+
+@lru_cache(64)
+def _literal(text: str) -> object:
+    """The value of a Python literal, which is not to be changed; many arrays of a model have one header."""
+    value: object = ast.literal_eval(text)
+    return value
 
 
 def spec_of(header: Header, name: str, size: int, where: str) -> TensorSpec:
@@ -149,15 +161,18 @@ def _header_bytes(facts: TensorSpec, flags: int, version: int) -> bytes:
     return MAGIC + bytes([version, 0]) + length.to_bytes(wide, "little") + said.ljust(length - 1) + b"\n"
 
 
-def _read(archive: zipfile.ZipFile, lock: Lock, info: zipfile.ZipInfo, header: Header, facts: TensorSpec) -> AnyArray:
-    """Values of one array; the archive is one file, so one reader at a time."""
+def _read(
+    archive: zipfile.ZipFile, lock: Lock, info: zipfile.ZipInfo, header: Header, facts: TensorSpec, raw: bytes | None
+) -> AnyArray:
+    """Values of one array, `raw` where they are held; the archive is one file, so one reader at a time."""
     stored = np.dtype(f"u{header.descr[2:]}" if header.descr[1] == "V" else header.descr)
     where = f"{archive.filename}, {info.filename}"
-    with lock, members.translate_errors(where), archive.open(info) as file:
-        file.read(header.bytes)
-        raw = file.read(facts.nbytes)
-        if len(raw) != facts.nbytes or file.read(1):
-            raise ModelFileError(f"{where}: expected {facts.nbytes} bytes of values, got {len(raw)}")
+    if raw is None:
+        with lock, members.translate_errors(where), archive.open(info) as file:
+            file.read(header.bytes)
+            raw = file.read(facts.nbytes + 1)
+    if len(raw) != facts.nbytes:
+        raise ModelFileError(f"{where}: expected {facts.nbytes} bytes of values, got {len(raw)}")
     values = np.frombuffer(raw, stored)
     values = values.astype(stored.newbyteorder("<"), copy=False)
     shaped = values.reshape(facts.shape[::-1]).T if header.fortran else values.reshape(facts.shape)

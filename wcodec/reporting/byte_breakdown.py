@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from operator import add
 
 from wcodec.container.wire import (
     CONTEXT,
@@ -51,12 +52,10 @@ class ByteBreakdown:
 
     def as_dict(self) -> dict[str, int]:
         """Bytes by the part's name."""
-        return {part.name: getattr(self, part.name) for part in fields(self)}
+        return {part: getattr(self, part) for part in self.__dataclass_fields__}
 
     def __add__(self, other: ByteBreakdown) -> ByteBreakdown:
-        return ByteBreakdown(
-            *(mine + its for mine, its in zip(self.as_dict().values(), other.as_dict().values(), strict=True))
-        )
+        return ByteBreakdown(*map(add, self.as_dict().values(), other.as_dict().values()))
 
 
 def tensor_breakdown(sections: Sequence[bytes], item_bytes: int) -> ByteBreakdown:

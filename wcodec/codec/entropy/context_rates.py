@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.entropy.context_params import ContextParams, ContextTrace, Levels, encode_levels
+from wcodec.codec.entropy.context_params import ContextParams, ContextTrace, Levels, encode_levels, initial_states
 from wcodec.kernels.context import coder as kernel
 
 Floats = npt.NDArray[np.float32]
+_SIZE_FAMILIES: Final = (
+    (kernel.SIZE_AT, kernel.SIGN_AT, 0),
+    (kernel.SPARSE_SIZE_AT, kernel.SPARSE_SIGN_AT, 640),
+)
+"""Estimators of magnitudes, dense and sparse: first, behind the last, and the row of `RateTables.sizes`."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +46,23 @@ def measure_rates(levels: Levels, states: int, params: ContextParams, rate: floa
     predictions = np.empty(shape, np.int32)
     learnt = np.empty(kernel.STATE_COUNT, np.uint32)
     encode_levels(levels, params, states, ContextTrace(contexts, predictions, learnt=learnt))
-    ones = (learnt >> np.uint32(10)) / 4194304.0
-    bits = np.stack((-np.log2(1 - ones), -np.log2(ones)), 1)
-    dense, sparse = bits[kernel.SIZE_AT : kernel.SIGN_AT], bits[kernel.SPARSE_SIZE_AT : kernel.SPARSE_SIGN_AT]
-    size = np.concatenate((dense.reshape(640, 16, 2), sparse.reshape(384, 16, 2)))
-    sizes = np.zeros((1024, 32))
-    run_up = np.cumsum(size[:, :13, 1], axis=1)
-    sizes[:, 1] = size[:, 0, 0]
-    sizes[:, 2:14] = run_up[:, :12] + size[:, 1:13, 0]
-    sizes[:, 14:] = run_up[:, 12:13] + 1 + 2 * np.floor(np.log2(np.arange(1, 19)))
-    q = np.arange(64)
-    slopes = np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0)
+    bits, sizes = _prices(learnt, rate)
     return RateTables(
         params.sparse,
         contexts.reshape(-1, 2),
         predictions.reshape(-1) if params.predictor else predictions.reshape(-1)[:0],
-        _rounded(bits, rate),
-        _rounded(sizes, rate),
-        _rounded(slopes, rate),
+        bits,
+        sizes,
+        _slopes(rate),
     )
+
+
+def start_rates(levels: Levels, states: int, params: ContextParams, rate: float) -> RateTables:
+    """The same before anything is learnt, which is what few weights pay; a third of the time."""
+    bits, sizes = _prices_at_start(rate)
+    contexts, predictions = np.empty((0, 2), np.uint16), np.empty(0, np.int32)
+    found = RateTables(params.sparse, contexts, predictions, bits, sizes, _slopes(rate))
+    return rebase(found, levels, states, params)
 
 
 def rebase(found: RateTables, levels: Levels, states: int, params: ContextParams) -> RateTables:
@@ -68,6 +73,49 @@ def rebase(found: RateTables, levels: Levels, states: int, params: ContextParams
     encode_levels(levels, params, states, ContextTrace(contexts, predictions, quiet=True))
     seen = predictions.reshape(-1)
     return replace(found, contexts=contexts.reshape(-1, 2), predictions=seen if params.predictor else seen[:0])
+
+
+def _prices(learnt: npt.NDArray[np.uint32], rate: float) -> tuple[Floats, Floats]:
+    """Bits of every event and of magnitudes, as in `RateTables`: those of a start, but where something was learnt."""
+    bits, sizes = (prices.copy() for prices in _prices_at_start(rate))
+    changed = np.flatnonzero(learnt != initial_states())
+    bits[changed] = _rounded(_bits(learnt[changed]), rate)
+    for begin, end, row in _SIZE_FAMILIES:
+        first, last = np.searchsorted(changed, (begin, end))
+        cells = (changed[first:last] - begin) >> 4
+        if len(cells):
+            own = cells[np.flatnonzero(np.diff(cells, prepend=-1))]
+            sizes[row + own] = _rounded(_sizes(_bits(learnt[begin:end].reshape(-1, 16)[own])), rate)
+    return bits, sizes
+
+
+@lru_cache(4)
+def _prices_at_start(rate: float) -> tuple[Floats, Floats]:
+    bits = _bits(initial_states())
+    sizes = [_sizes(bits[begin:end].reshape(-1, 16, 2)) for begin, end, _ in _SIZE_FAMILIES]
+    return _rounded(bits, rate), _rounded(np.concatenate(sizes), rate)
+
+
+@lru_cache(4)
+def _slopes(rate: float) -> Floats:
+    q = np.arange(64)
+    return _rounded(np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0), rate)
+
+
+def _bits(learnt: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+    """float64[..., 2]: bits of a zero and of a one, of estimators."""
+    ones = (learnt >> np.uint32(10)) / 4194304.0
+    return np.stack((-np.log2(1 - ones), -np.log2(ones)), -1)
+
+
+def _sizes(size: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """float64[contexts, 32]: bits of magnitudes, for bits[contexts, 16, 2] of their estimators."""
+    sizes = np.zeros((len(size), 32))
+    run_up = np.cumsum(size[:, :13, 1], axis=1)
+    sizes[:, 1] = size[:, 0, 0]
+    sizes[:, 2:14] = run_up[:, :12] + size[:, 1:13, 0]
+    sizes[:, 14:] = run_up[:, 12:13] + 1 + 2 * np.floor(np.log2(np.arange(1, 19)))
+    return sizes
 
 
 def _rounded(bits: npt.NDArray[np.float64], rate: float) -> Floats:

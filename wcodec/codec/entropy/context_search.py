@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -33,18 +34,18 @@ LAGS_LEAST = 4_000
 MOST_PREDICTED = 1 << 24
 
 
+_SCALES: Final = [scale(code) for code in range(256)]
+
+
 def start_code(mean: float) -> int:
     """The byte whose `scale` is nearest to `mean`."""
-    code = 0
-    while code < 255 and scale(code + 1) <= mean:
-        code += 1
-    return code
+    return bisect_right(_SCALES, mean) - 1
 
 
 def choose_params(levels: Levels, states: int, effort: Effort) -> ContextParams:
     """The parameters that code int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
     if effort == "fast":
-        return _plain(levels)[0]
+        return plain_params(levels)
     part = levels if effort == "best" else _first(levels, TRIAL_WEIGHTS)
     trials = []
     for candidate in _candidates(levels, part, states):
@@ -52,6 +53,11 @@ def choose_params(levels: Levels, states: int, effort: Effort) -> ContextParams:
         sure = effort == "normal" and levels.size > SURE_WEIGHTS
         trials += fits[-1:] if sure and fits else [candidate, *fits]
     return _cheapest(trials, part, states, len(part) / len(levels))
+
+
+def plain_params(levels: Levels) -> ContextParams:
+    """The likelier of dense and sparse, with nothing fitted and nothing tried."""
+    return _plain(levels)[0]
 
 
 def estimate_params(levels: Levels, states: int) -> ContextParams:
@@ -90,11 +96,18 @@ def _candidates(levels: Levels, part: Levels, states: int) -> list[ContextParams
     largest = max(int(levels.max()), -int(levels.min()))
     if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST and largest <= MOST_PREDICTED:
         candidates += add_lags(levels, states, candidates)
-    middle = int(np.median(part))
+    middle = _median(part)
     if 0 < abs(middle) <= MOST_OFFSET and largest <= MOST_PREDICTED:
         spread = float(np.abs(levels - np.float64(middle)).mean()) * 256
         candidates.append(ContextParams(start=start_code(spread), predictor=OFFSET, offset=middle))
     return candidates
+
+
+def _median(levels: Levels) -> int:
+    """As np.median, which takes longer than all else that is done for few levels."""
+    low, high = (levels.size - 1) // 2, levels.size // 2
+    ordered = np.partition(levels, (low, high), axis=None)
+    return int((int(ordered[low]) + int(ordered[high])) / 2)
 
 
 def estimate_side_bytes(params: ContextParams) -> float:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from wcodec.codec.entropy import static_fit
 from wcodec.codec.entropy.context_params import coding_shape
-from wcodec.codec.entropy.context_rates import RateTables, measure_rates, rebase
-from wcodec.codec.entropy.context_search import estimate_params
+from wcodec.codec.entropy.context_rates import RateTables, measure_rates, rebase, start_rates
+from wcodec.codec.entropy.context_search import estimate_params, plain_params
 from wcodec.codec.entropy.static import LANES
 from wcodec.codec.entropy.static_model import Scales
 from wcodec.codec.entropy.static_rates import rates_of
@@ -27,6 +27,8 @@ States = Literal[0, 4, 8, 128]
 Levels = npt.NDArray[np.int32]
 MAX_INPUT = (1 << 28) - 1.0
 LEARN = 60_000
+FEW = 512
+"""Weights from which on the coder learns enough for its prices to be measured."""
 MIDDLE = 0.65
 """Halfway between what rounding gives in the two quantisers of a trellis."""
 OFFSETS = (MIDDLE, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1)
@@ -47,6 +49,9 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
     if rate <= 0:
         return _chosen(values, states, rate, _free(values.size))
     shape = coding_shape(values.shape)
+    if values.size < FEW:
+        levels = levels.reshape(shape)
+        return _chosen(values, states, rate, start_rates(levels, states, plain_params(levels), rate))
     rows = max(16, LEARN // (shape[1] * shape[2]))
     params = estimate_params(levels.reshape(shape), states)
     few, first = levels[:rows], values[:rows]

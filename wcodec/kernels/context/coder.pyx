@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from wcodec.kernels.context.model cimport *
 from wcodec.kernels.context.level cimport code_side
@@ -160,8 +160,7 @@ cdef int open_model(Model* m, Params params, Py_ssize_t rows, Py_ssize_t channel
         if i < m.lags and not (0 <= m.up[i] <= 2 and (1 if m.up[i] == 0 else -PAD) <= m.back[i] <= PAD):
             free(m.tap_sum)
             raise ValueError("a lag outside the rows kept")
-    for i in range(STATES):
-        m.state[i] = initial_states[i]
+    memcpy(m.state, &initial_states[0], 4 * STATES)
     m.row_mean = 128
     for i in range(columns):
         m.nonzero[i] = 128
@@ -213,8 +212,7 @@ def encode(
         run[Encoder](&m, &c, <int32_t*>&levels[0, 0, 0], &weights[0], sets, fitted, <int32_t*>m.side, len(side), &side_bytes)
         finish_encoder(&c)
     if states_out is not None:
-        for i in range(STATES):
-            states_out[i] = m.state[i]
+        memcpy(&states_out[0], m.state, 4 * STATES)
     free(m.tap_sum)
     if c.fault & 2:
         raise ValueError("a level outside the coder's range")
