@@ -3,6 +3,7 @@
     wcodec.encode("model.h5", "model.wcz", bits=4)      wcodec.decode("model.wcz", "model.h5")
     wcodec.inspect("model.wcz").parts                   wcodec.open("model.wcz")["dense/kernel"]
     wcodec.verify("model.wcz")                          wcodec.load_model("model.wcz")
+    wcodec.encode({"w": array}) -> bytes                wcodec.load("model.wcz") -> arrays by name
 
 This is a sign: every name is looked up where it lives when it is first used.
 """
@@ -13,8 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wcodec.api.progress import ProgressEvent
     from wcodec.api.verbs import decode, encode, inspect, verify
-    from wcodec.api.weights import Weights, open
+    from wcodec.api.weights import Weights, load, open
     from wcodec.errors import (
         BudgetError,
         ContainerError,
@@ -27,16 +29,20 @@ if TYPE_CHECKING:
     )
     from wcodec.evaluation.evaluate import evaluate
     from wcodec.evaluation.model_loader import load_model
+    from wcodec.reporting.inspection import Inspection
 
 __version__ = "0.1.0"
 __all__ = [
-    "BudgetError", "ContainerError", "CorruptError", "ModelFileError", "RecipeError", "TruncatedError",
-    "UnsupportedError", "WcodecError", "Weights", "__version__", "decode", "encode", "evaluate", "inspect",
-    "load_model", "open", "verify",
+    "BudgetError", "ContainerError", "CorruptError", "Inspection", "ModelFileError", "ProgressEvent", "RecipeError",
+    "TruncatedError", "UnsupportedError", "WcodecError", "Weights", "__version__", "decode", "encode", "evaluate",
+    "inspect", "load", "load_model", "open", "verify",
 ]  # fmt: skip
 _HOMES = {
+    "Inspection": "wcodec.reporting.inspection",
+    "ProgressEvent": "wcodec.api.progress",
     "Weights": "wcodec.api.weights",
     "evaluate": "wcodec.evaluation.evaluate",
+    "load": "wcodec.api.weights",
     "load_model": "wcodec.evaluation.model_loader",
     "open": "wcodec.api.weights",
 }

@@ -1,77 +1,135 @@
-"""The verbs in Python. Paths may be texts; files appear whole or not at all, over what was there.
+"""The verbs in Python. Files appear whole or not at all.
 
-What is written replaces a file of that name without a question, as `numpy.save` does; only the command asks for -f. A
-source or a base that is missing is FileNotFoundError.
+What is written replaces a file of that name without a question, as `numpy.save` does; `force=False` refuses to, as the
+command does. A source or a base that is missing is FileNotFoundError.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack, overload
 
-from wcodec.api.paths import StrPath, found_path, maybe_path, refuse_same
-from wcodec.api.words import Words
+from wcodec.api.paths import StrPath, maybe_path
+from wcodec.api.progress import make_listeners
+from wcodec.api.request import check_request, parse_request
+from wcodec.api.sources import Coded, Source, Target, open_source, open_target, refuse_existing
+from wcodec.api.words import EncodeWords, RequestWords, documented, python_spelling
+from wcodec.errors import RecipeError
 from wcodec.reporting.inspection import Inspection
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    pass
 
 
+@overload
+def encode(source: Source, target: None = None, *, dry_run: Literal[False] = False,
+           **words: Unpack[EncodeWords]) -> bytes: ...  # fmt: skip
+
+
+@overload
+def encode(source: Source, target: Target, *, dry_run: Literal[False] = False,
+           **words: Unpack[EncodeWords]) -> Inspection: ...  # fmt: skip
+
+
+@overload
+def encode(source: Source, target: Target | None = None, *, dry_run: Literal[True],
+           **words: Unpack[EncodeWords]) -> Inspection: ...  # fmt: skip
+
+
+@documented
 def encode(
-    source: StrPath,
-    target: StrPath,
-    *,
-    base: StrPath | None = None,
-    threads: int = 0,
-    executor: Executor | None = None,
-    **words: Unpack[Words],
-) -> Inspection:
-    """Write the .wcz `target` of a model file and return its numbers. Inverse: `decode`.
+    source: Source, target: Target | None = None, *, dry_run: bool = False, **words: Unpack[EncodeWords]
+) -> Inspection | bytes:
+    """Write the .wcz of a model and return its numbers; without a target return its bytes. Inverse: `decode`.
 
-    A model of several files (a folder, an index of shards) becomes a folder of .wcz files.
-    base:     an earlier version of the file; what is the same takes no bytes, and decoding needs it.
-    executor: encodes them: a pool of threads or processes, or `dask.distributed.Client(...).get_executor()`, whose
-              workers open the files themselves.
+    source:  the path of a model file or folder, the bytes of a file, a binary file, a Keras model, or arrays by name
+             (of numpy, with the types of ml_dtypes, or tensors of PyTorch: a state_dict).
+    target:  a path, or a binary file. A model of several files (a folder, an index of shards) needs a path, which
+             becomes a folder of .wcz files.
+    dry_run: return the numbers and write nothing.
+
+    `data` takes what --data does, arrays, (x, y), a tf.data.Dataset, a keras.utils.PyDataset, or a DataLoader of torch.
 
     >>> encode("model.h5", "model.wcz", bits=4, sparsity=0.9, set={"dense_1": {"bits": 8}})  # doctest: +SKIP
+    >>> encode("model.keras", "model.wcz", data=(x, y), max_drop=0.5)  # doctest: +SKIP
 
-    Raises: RecipeError, ModelFileError, BudgetError, OSError; WcodecError where `target` is what is read.
+    Raises: RecipeError, ModelFileError, BudgetError, OSError; WcodecError where `target` is what is read, or exists
+    with `force=False`.
     """
-    from wcodec.pipeline.folder_encoder import encode_any as story
-    from wcodec.planning.parsing import parse_recipe
-    from wcodec.reporting.inspection import inspect as numbers
+    with python_spelling(), open_source(source) as path:
+        return _encode(path, target, dry_run, words)
 
-    recipe = parse_recipe(words)
-    there, earlier = found_path(source), maybe_path(base)
-    refuse_same(Path(target), there, earlier)
-    story(there, Path(target), recipe, base=earlier, threads=threads, executor=executor)
-    return numbers(Path(target))
+
+def _encode(source: Path, target: Target | None, dry_run: bool, words: EncodeWords) -> Inspection | bytes:
+    from wcodec.api.encode_file import encode_file
+    from wcodec.modelfiles.shards import folder_of
+    from wcodec.planning.parsing import parse_recipe
+
+    given: dict[str, object] = {**words}
+    config, report = maybe_path(words.get("config")), words.get("report")
+    force, executor = words.get("force", True), words.get("executor")
+    for word in ("config", "report", "force", "executor", "progress"):
+        given.pop(word, None)
+    run = {word: given.pop(word) for word in RequestWords.__annotations__ if word in given}
+    recipe = parse_recipe(given, config)
+    request = parse_request({**run, "executor": executor}, make_listeners(words.get("progress", False)))
+    maybe_path(request.base)
+    folder = folder_of(source)
+    check_request(request, recipe, source, folder is not None)
+    if report is not None:
+        refuse_existing(report, force)
+    if folder is not None and report is not None:
+        raise RecipeError(f"{source}: expected a single file with report, got a model of several files")
+    if folder is not None and not dry_run and not isinstance(target, str | Path) and not hasattr(target, "__fspath__"):
+        raise RecipeError(f"{source}: expected a path to write a model of several files to, got none")
+    with open_target(None if dry_run else target, force, source, request.base) as made:
+        result = encode_file(
+            source, made, recipe, request, folder=folder, report=None if report is None else Path(report)
+        )
+        return made.read_bytes() if target is None and not dry_run else result.inspection
+
+
+@overload
+def decode(source: Coded, target: None = None, *, base: StrPath | None = None, max_output: int | str | None = None,
+           threads: int = 0, force: bool = True) -> bytes: ...  # fmt: skip
+
+
+@overload
+def decode(source: Coded, target: Target, *, base: StrPath | None = None, max_output: int | str | None = None,
+           threads: int = 0, force: bool = True) -> None: ...  # fmt: skip
 
 
 def decode(
-    source: StrPath,
-    target: StrPath,
+    source: Coded,
+    target: Target | None = None,
     *,
     base: StrPath | None = None,
     max_output: int | str | None = None,
     threads: int = 0,
-) -> None:
-    """Write the model file that a .wcz holds. Inverse: `encode`.
+    force: bool = True,
+) -> bytes | None:
+    """Write the model file that a .wcz holds; without a target return its bytes. Inverse: `encode`.
 
     max_output: the most bytes that it may decode to, 10**9 or "1GB", for files of unknown origin; `UnsupportedError`
                 refuses what is larger before anything large is allocated.
-    Raises: ContainerError and its kinds, OSError; WcodecError where `target` is what is read.
+    Raises: ContainerError and its kinds, OSError; WcodecError where `target` is what is read, or exists
+    with `force=False`.
     """
     from wcodec.pipeline.folder_decoder import decode as story
+    from wcodec.pipeline.folder_decoder import index_of
     from wcodec.planning.run_options import parse_limit
 
-    there, earlier = found_path(source), maybe_path(base)
-    refuse_same(Path(target), there, earlier)
-    story(there, Path(target), base=earlier, max_output=parse_limit(max_output), threads=threads)
+    earlier = maybe_path(base)
+    with python_spelling(), open_source(source) as path:
+        if target is None and index_of(path):
+            raise RecipeError(f"{path}: expected a path to write a model of several files to, got none")
+        with open_target(target, force, path, earlier) as made:
+            story(path, made, base=earlier, max_output=parse_limit(max_output), threads=threads)
+            return made.read_bytes() if target is None else None
 
 
 def verify(
-    source: StrPath, *, base: StrPath | None = None, max_output: int | str | None = None, threads: int = 0
+    source: Coded, *, base: StrPath | None = None, max_output: int | str | None = None, threads: int = 0
 ) -> None:
     """Decode everything and check every checksum.
 
@@ -81,14 +139,16 @@ def verify(
     from wcodec.pipeline.folder_decoder import verify as story
     from wcodec.planning.run_options import parse_limit
 
-    story(found_path(source), base=maybe_path(base), max_output=parse_limit(max_output), threads=threads)
+    with python_spelling(), open_source(source) as path:
+        story(path, base=maybe_path(base), max_output=parse_limit(max_output), threads=threads)
 
 
-def inspect(source: StrPath) -> Inspection:
-    """Where the bytes of a .wcz or a model file go.
+def inspect(source: Source) -> Inspection:
+    """Where the bytes of a .wcz or a model go.
 
     Raises: ContainerError and its kinds, ModelFileError.
     """
     from wcodec.reporting.inspection import inspect as numbers
 
-    return numbers(found_path(source))
+    with open_source(source) as path:
+        return numbers(path)

@@ -2,43 +2,87 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from wcodec.api.paths import StrPath, found_path, maybe_path
+from wcodec.api.sources import Coded, open_source, spool
 from wcodec.model import AnyArray, TensorSpec
 
 if TYPE_CHECKING:
+    from wcodec.codec.parallel import Map
+    from wcodec.pipeline.decoder import OpenContainer
     from wcodec.pipeline.folder_decoder import Place
 
 
+SHOWN = 4
+"""Names in an error."""
+
+
 def full_name(names: Collection[str], asked: str) -> str:
-    """The one name that is `asked`, or else the one that ends in it: "dense/kernel" finds "model_weights/dense/kernel".
+    """The one name that is `asked`, or else the one that ends in it: "dense/kernel" finds "model_weights/dense/kernel",
+    and "0.weight" finds "encoder.layer.0.weight".
 
     Raises: KeyError, saying what there is, where there is none or several.
     """
-    found = [asked] if asked in names else [name for name in names if name.endswith(f"/{asked}")]
+    found = [asked] if asked in names else [name for name in names if name.endswith((f"/{asked}", f".{asked}"))]
     if len(found) == 1:
         return found[0]
     if found:
         raise KeyError(f"expected one tensor {asked!r}, found {', '.join(found)}")
-    raise KeyError(f"expected a tensor {asked!r}, found {', '.join(list(names)[:4])}, ...")
+    near = get_close_matches(asked, names, SHOWN, 0.5)
+    shown = f"the nearest are {', '.join(near)}" if near else f"found {', '.join(list(names)[:SHOWN])}, ..."
+    raise KeyError(f"expected a tensor {asked!r}, {shown}")
 
 
 class Weights(Mapping[str, AnyArray]):
-    """The tensors of a .wcz by name, or by the end of it; each is read and checked when it is asked for."""
+    """The tensors of a .wcz by name, or by the end of it; each is read and checked when it is asked for.
 
-    def __init__(self, path: Path, places: Mapping[str, Place], base: Path | None = None) -> None:
-        self._path, self._places, self._base = path, places, base
+    A context manager: after the block nothing can be read.
+    """
+
+    def __init__(self, path: Path, places: Mapping[str, Place], base: Path | None = None, threads: int = 1) -> None:
+        self._path, self._places, self._base, self._threads = path, places, base, threads
+        self._is_closed = False
 
     def __getitem__(self, name: str) -> AnyArray:
+        """The values; bfloat16 and float8 as types of `ml_dtypes`, without which bfloat16 becomes float32.
+
+        Raises: KeyError with the nearest names; ContainerError and its kinds; ValueError after the block.
+        """
+        from wcodec.modelfiles.arrays import as_numbers
+
+        return as_numbers(self.stored(name), self.facts(name).dtype)
+
+    def stored(self, name: str) -> AnyArray:
+        """The values as they are stored: of bfloat16 and float8 the bits, as unsigned integers."""
+        from wcodec.codec.parallel import thread_count
+
+        place = self._place(name)
+        workers = thread_count(self._threads)
+        if workers == 1 or len(place.container.resolve(place.number).sections) == 1:
+            return self._decoded(place, map)
+        with ThreadPoolExecutor(workers, thread_name_prefix="wcodec-chunk") as pool:
+            return self._decoded(place, pool.map)
+
+    def _decoded(self, place: Place, chunk_map: Map) -> AnyArray:
         from wcodec.pipeline.decoder import OpenContainer
         from wcodec.pipeline.folder_decoder import base_of
 
-        place = self._places[full_name(self._places, name)]
         with place.path.open("rb") as file:
-            return OpenContainer(file, place.container, base_of(place, self._base)).values(place.number)
+            return OpenContainer(file, place.container, base_of(place, self._base)).values(place.number, chunk_map)
+
+    def _place(self, name: str) -> Place:
+        if self._is_closed:
+            raise ValueError(f"{self._path}: is closed")
+        return self._places[full_name(self._places, name)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -49,20 +93,100 @@ class Weights(Mapping[str, AnyArray]):
     def __repr__(self) -> str:
         return f"<{self._path}: {len(self)} tensors>"
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing can be read any more."""
+        self._is_closed = True
+
     def facts(self, name: str) -> TensorSpec:
         """Type and shape of a tensor, without reading it."""
-        place = self._places[full_name(self._places, name)]
+        place = self._place(name)
         return place.container.tensors[place.number]
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor, without reading it."""
+        return {name: self.facts(name).shape for name in self}
 
-def open(source: StrPath, *, base: StrPath | None = None, max_output: int | str | None = None) -> Weights:
+    def dtypes(self) -> dict[str, str]:
+        """The element type of each tensor, without reading it: "float32", "bfloat16"."""
+        return {name: self.facts(name).dtype for name in self}
+
+
+def open(
+    source: Coded, *, base: StrPath | None = None, max_output: int | str | None = None, threads: int = 1
+) -> Weights:
     """The tensors of a .wcz, or of a folder of them, by name.
 
     base:       the file that it was coded against, or a folder of those.
     max_output: as in `decode`, of all the tensors together.
+    threads:    for the parts of a large tensor; 0: all cores.
+
+    >>> with open("model.wcz") as weights:  # doctest: +SKIP
+    ...     weights["dense/kernel"]
+
     Raises: ContainerError and its kinds.
     """
     from wcodec.pipeline.folder_decoder import places_of
     from wcodec.planning.run_options import parse_limit
 
-    return Weights(found_path(source), places_of(Path(source), parse_limit(max_output)), maybe_path(base))
+    most = parse_limit(max_output)
+    if isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read"):
+        folder = TemporaryDirectory(prefix="wcodec-")
+        try:
+            spooled = spool(source, Path(folder.name))
+            weights = Weights(spooled, places_of(spooled, most), maybe_path(base), threads)
+        except BaseException:
+            folder.cleanup()
+            raise
+        weakref.finalize(weights, folder.cleanup)
+        return weights
+    path = found_path(source)
+    return Weights(path, places_of(path, most), maybe_path(base), threads)
+
+
+def load(
+    source: Coded, *, base: StrPath | None = None, max_output: int | str | None = None, threads: int = 0
+) -> dict[str, AnyArray]:
+    """All tensors of a .wcz, or of a folder of them, by name, decoded in `threads` (0: all cores).
+
+    Types are those of `Weights`; max_output as in `decode`. Raises: ContainerError and its kinds.
+    """
+    from wcodec.modelfiles.arrays import as_numbers
+
+    return {
+        name: as_numbers(values, dtype) for name, dtype, values in stored_tensors(source, base, max_output, threads)
+    }
+
+
+def stored_tensors(
+    source: Coded, base: StrPath | None, max_output: int | str | None, threads: int
+) -> Iterator[tuple[str, str, AnyArray]]:
+    """Name, element type and values, as they are stored, of all tensors of a .wcz.
+
+    Raises: ContainerError and its kinds.
+    """
+    from wcodec.pipeline.decoder import OpenContainer
+    from wcodec.pipeline.folder_decoder import base_of, places_of
+    from wcodec.planning.run_options import parse_limit
+
+    earlier = maybe_path(base)
+    with open_source(source) as path:
+        for _, group in groupby(places_of(path, parse_limit(max_output)).items(), lambda item: item[1].path):
+            named = list(group)
+            with named[0][1].path.open("rb") as file:
+                opened = OpenContainer(file, named[0][1].container, base_of(named[0][1], earlier))
+                yield from _decoded(opened, [(name, place.number) for name, place in named], threads)
+
+
+def _decoded(opened: OpenContainer, named: list[tuple[str, int]], threads: int) -> Iterator[tuple[str, str, AnyArray]]:
+    from wcodec.codec.parallel import map_tensors
+
+    specs = [opened.container.tensors[number] for _, number in named]
+    decoded = map_tensors(lambda i, chunk_map: opened.values(named[i][1], chunk_map), specs, threads)
+    for (name, _), facts, values in zip(named, specs, decoded, strict=True):
+        yield name, facts.dtype, values

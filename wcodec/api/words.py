@@ -1,13 +1,26 @@
-"""The keywords of `encode`, with their types."""
+"""The keywords of `encode`, with their types; their descriptions are those of the tables of options."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from os import PathLike
+from typing import TypedDict, TypeVar
+
+from wcodec.api.progress import ProgressEvent
+from wcodec.errors import RecipeError
+from wcodec.planning.options import OPTIONS, Option
+from wcodec.planning.run_options import FLAGS, REQUEST_OPTIONS
+
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class Words(TypedDict, total=False):
-    """The options of `encode`: those of `planning.options`, as on the command line; see `wcodec encode -h`."""
+    """The options of the recipe: those of `planning.options`, as on the command line; see `wcodec encode -h`."""
 
     lossless: bool
     preset: str
@@ -31,3 +44,96 @@ class Words(TypedDict, total=False):
     global_sparsity: bool
     keep_optimizer: bool
     seed: int
+
+
+class RequestWords(TypedDict, total=False):
+    """The options of `planning.run_options`."""
+
+    data: object
+    max_drop: float
+    max_kl: float
+    min_agreement: float
+    tune: int
+    finetune: int
+    method: str
+    resume: bool
+    time_limit: float | str
+    moments: str | PathLike[str]
+    score: str | Callable[..., object]
+    score_name: str
+    limit: int
+    rescale: float
+    model: str
+    imports: Sequence[str]
+    unsafe: bool
+    threads: int
+    compact: bool
+    base: str | PathLike[str] | None
+
+
+class PythonWords(TypedDict, total=False):
+    """The options that Python has in a form of its own."""
+
+    config: str | PathLike[str] | None
+    executor: Executor | None
+    force: bool
+    report: str | PathLike[str] | None
+    progress: bool | Callable[[ProgressEvent], object]
+
+
+class EncodeWords(Words, RequestWords, PythonWords, total=False):
+    """All keywords of `encode`."""
+
+
+_DEFAULTS = {"force": True, "progress": False}
+"""Other keywords are None where they are not given."""
+PYTHON_HELP = {
+    "config": "a TOML file with more options; what is given here takes precedence",
+    "executor": "encodes a model of several files: any pool, or `Client(...).get_executor()` of Dask",
+    "force": "overwrite the output, and the report; False refuses to, as the command does",
+    "report": "also write an HTML page with charts to this file",
+    "progress": "True writes lines to standard error; a function gets each `ProgressEvent`, `print` will do",
+}
+
+
+def documented(function: Function) -> Function:
+    """`function`, whose keywords are `EncodeWords`, with all of them in its signature and its docstring."""
+    kinds: dict[str, str] = {}
+    for words in (Words, RequestWords, PythonWords):
+        kinds |= {word: _spelt(kind) for word, kind in words.__annotations__.items()}
+    options = {option.word: _described(option) for option in (*OPTIONS, *REQUEST_OPTIONS)} | PYTHON_HELP
+    own = inspect.signature(function)
+    fixed = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    added = [inspect.Parameter(word, keyword, default=_DEFAULTS.get(word), annotation=kinds[word]) for word in options]
+    rows = [f"{word} ({kinds[word]}): {_spell(text)}" for word, text in options.items()]
+    function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nOptions:\n    " + "\n    ".join(rows)
+    object.__setattr__(function, "__signature__", own.replace(parameters=[*fixed, *added]))
+    return function
+
+
+def _spelt(kind: object) -> str:
+    """An annotation as it was written."""
+    return str(getattr(kind, "__forward_arg__", kind))
+
+
+def _described(option: Option) -> str:
+    if option.word == "effort":
+        return "; ".join(f'"{value}": {text}' for _, value, text in option.switches)
+    if option.switches:
+        return option.switches[0][2]
+    return option.help + (f"; one of {', '.join(option.choices)}" if option.choices else "")
+
+
+def _spell(text: str) -> str:
+    """A text with the options spelt as in Python: max_drop, not --max-drop."""
+    return re.sub(r"--?[a-zA-Z][a-z-]*", lambda found: FLAGS.get(found[0], found[0]), text)
+
+
+@contextmanager
+def python_spelling() -> Iterator[None]:
+    """A block whose RecipeErrors name options as Python does."""
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError(_spell(str(error))).with_traceback(sys.exc_info()[2]) from error.__cause__

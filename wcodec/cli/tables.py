@@ -9,8 +9,9 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from wcodec.cli.stdio import escape_controls
-from wcodec.reporting.number_format import format_ratio, format_size
-from wcodec.reporting.tables import Table, tabulate_points, tabulate_sensitivities, tabulate_tensors
+from wcodec.reporting.inspection_tables import Table, compare_sizes, tabulate_parts, tabulate_tensors
+from wcodec.reporting.number_format import format_size
+from wcodec.reporting.sweep_tables import tabulate_points, tabulate_sensitivities
 
 if TYPE_CHECKING:
     from wcodec.reporting.inspection import Inspection
@@ -36,30 +37,18 @@ def format_sweep(found: Sweep) -> str:
 
 def format_inspection(inspection: Inspection, sort: str | None = None) -> str:
     """Both tables of `inspect`: the tensors, then what every byte of the file is used for."""
-    tensors, total = tabulate_tensors(inspection, sort), inspection.file_bytes
+    tensors = tabulate_tensors(inspection, sort)
     if inspection.format_version is None:
-        closing = f"{format_size(total)}, of which {format_size(inspection.tensor_bytes)} are tensors"
-        return f"{render_tables((tensors,))}\n\n{closing}"
-    counts = {part: count for part, count in inspection.parts.as_dict().items() if count}
-    rows = [(part, f"{count:,}", f"{100 * count / total:.1f} %") for part, count in counts.items()]
-    parts = Table(("part", "bytes", "share"), [*rows, ("file", f"{total:,}", "100.0 %")])
-    return f"{render_tables((tensors, parts))}\n\n{_compare_sizes(inspection)}"
+        return f"{render_tables((tensors,))}\n\n{compare_sizes(inspection)}"
+    return f"{render_tables((tensors, tabulate_parts(inspection)))}\n\n{compare_sizes(inspection)}"
 
 
 def format_summary(inspection: Inspection, output: str, dropped: Sequence[str], seconds: float) -> str:
     """The result of `encode`, and what it left out."""
-    text = f"{output}: {_compare_sizes(inspection)}, {seconds:.1f} s"
+    text = f"{output}: {compare_sizes(inspection)}, {seconds:.1f} s"
     if dropped:
         text += f"\n{len(dropped)} tensors of optimizer state were dropped (--keep-optimizer keeps them)"
     return text
-
-
-def _compare_sizes(inspection: Inspection) -> str:
-    before, after = inspection.source_bytes, inspection.file_bytes
-    ratios = f"{format_ratio(before, after)} of the file, {format_ratio(inspection.tensor_bytes, after)} of its tensors"
-    rounded = f"relative error {inspection.relative_error:.2e}" if inspection.relative_error else "vectors rounded"
-    lost = "lossless" if inspection.is_lossless else rounded
-    return f"{format_size(before)} -> {format_size(after)} ({ratios}), {lost}"
 
 
 def render_tables(tables: Sequence[Table]) -> str:

@@ -43,7 +43,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         if dtype is None:
             raise ModelFileError(f"{path}, {name}: tensors of type {tensor.dtype} are not supported")
         shape, layer = tuple(tensor.shape), name.rpartition(".")[0]
-        tensors.append(Tensor(name, dtype, shape, layer, read=partial(_values, tensor, dtype)))
+        tensors.append(Tensor(name, dtype, shape, layer, read=partial(values_of, tensor, dtype)))
     if not tensors:
         raise ModelFileError(f"{path}: expected a checkpoint with tensors, found none")
     yield Model("safetensors", tuple(tensors), canonical_skeleton(tensors), path.stat().st_size, dropped)
@@ -82,9 +82,10 @@ def _tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchT
             yield from _tensors(value, f"{name}.{number}" if name else str(number), depth + 1)
 
 
-def _values(tensor: TorchTensor, dtype: str) -> AnyArray:
+def values_of(tensor: TorchTensor, dtype: str) -> AnyArray:
+    """The values of a tensor of PyTorch on any device, of the element type `dtype`."""
     import torch  # noqa: PLC0415
 
-    whole = tensor.contiguous().reshape(-1).view(torch.uint8)
+    whole = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     raw: AnyArray = np.array(whole.numpy()) if tensor.numel() else np.empty(0, np.uint8)
     return raw.view(numpy_type(dtype)).reshape(tuple(tensor.shape))

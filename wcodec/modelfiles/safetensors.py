@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,17 +46,18 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     yield Model("safetensors", tensors, bytes(skeleton), path.stat().st_size)
 
 
-def canonical_skeleton(tensors: Sequence[TensorSpec]) -> bytes:
-    """The skeleton of a file of just these tensors, its header padded as the library does.
+def canonical_skeleton(tensors: Sequence[TensorSpec], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The skeleton of a file of these tensors, its header padded as the library does.
 
     Raises: ModelFileError for a type that the format lacks.
     """
     for facts in tensors:
         if facts.dtype not in NAMES:
             raise ModelFileError(f"{facts.name}: .safetensors has no type {facts.dtype}")
+    said = b"" if metadata is None else _json(dict(metadata)).encode()
     skeleton = bytearray((CANONICAL,))
-    put_varint(skeleton, -len(_canonical(tensors, b"", 0)) % 8)
-    return bytes(skeleton)
+    put_varint(skeleton, -len(_canonical(tensors, said, 0)) % 8)
+    return bytes(skeleton) + said
 
 
 def extents_of(path: Path) -> list[Extent]:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from wcodec.files import whole_file
-from wcodec.reporting.tables import Table
+from wcodec.reporting.inspection_tables import Table
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """A browser loads nothing and runs nothing, whatever the names of tensors contain."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from wcodec import __version__
 from wcodec.reporting import html_page, svg
+from wcodec.reporting.inspection_tables import tabulate_tensors
 from wcodec.reporting.number_format import format_error, format_ratio, format_size
 from wcodec.reporting.sweep_charts import render_charts
-from wcodec.reporting.tables import tabulate_tensors
 
 if TYPE_CHECKING:
     from wcodec.reporting.inspection import Inspection, TensorNumbers

@@ -46,7 +46,7 @@ class TensorNumbers:
 class Inspection:
     """The numbers of a file. `weight_bytes`: all sections of tensors; `tensor_bytes`: the same tensors uncompressed.
 
-    format_version is None, and parts are empty, for a model file.
+    format_version is None, and parts are empty, for a model file. `pandas.DataFrame(numbers.tensors)` is their table.
     """
 
     path: Path
@@ -64,6 +64,24 @@ class Inspection:
     def is_lossless(self) -> bool:
         """Whether every value of every tensor comes back."""
         return not self.relative_error and not any(tensor.error for tensor in self.tensors)
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the source for each byte of the file."""
+        return self.source_bytes / self.file_bytes
+
+    def __str__(self) -> str:
+        """The table of tensors, and the sizes."""
+        from wcodec.reporting.inspection_tables import align, compare_sizes, tabulate_tensors  # noqa: PLC0415 - few are printed
+
+        return f"{align(tabulate_tensors(self))}\n\n{compare_sizes(self)}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        from wcodec.reporting.html_page import render_table  # noqa: PLC0415 - as above
+        from wcodec.reporting.inspection_tables import compare_sizes, tabulate_tensors  # noqa: PLC0415
+
+        return f"{render_table(tabulate_tensors(self))}<p>{compare_sizes(self)}</p>"
 
     def to_json(self) -> dict[str, object]:
         """The keys of `inspect --json`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.reporting import html_page, svg
 from wcodec.reporting.number_format import format_size
-from wcodec.reporting.tables import tabulate_points
+from wcodec.reporting.sweep_tables import tabulate_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

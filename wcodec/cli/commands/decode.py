@@ -157,7 +157,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
         names = list(dict.fromkeys(api.full_name(weights, asked) for asked in args.tensor))
     except KeyError as error:
         raise WcodecError(f"{source}: {error.args[0]}") from error
-    values = {name: weights[name] for name in names}
+    values = {name: weights.stored(name) for name in names}
     plain = {
         f"{name}.npy": to_float32(array, "bfloat16") if weights.facts(name).dtype == "bfloat16" else array
         for name, array in values.items()

@@ -1,0 +1,59 @@
+"""What Python hears of the progress of an encoding."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wcodec.api.request import Listeners
+
+if TYPE_CHECKING:
+    from wcodec.calibration.progress import SearchProgress
+    from wcodec.model import TensorSpec
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """Something that is done.
+
+    text:   one line on it, which is what `str` gives.
+    tensor: the tensor that is coded; search: the point of the search that was measured; None where it is neither.
+    """
+
+    text: str
+    tensor: TensorSpec | None = None
+    search: SearchProgress | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def make_listeners(progress: bool | Callable[[ProgressEvent], object]) -> Listeners:
+    """Listeners that tell `progress` of everything, or standard error where it is True."""
+    if progress is False or progress is None:
+        return Listeners()
+    tell = _write if progress is True else progress
+
+    def search(point: SearchProgress) -> None:
+        done = "" if point.done is None else f" {100 * point.done:.0f} %"
+        text = f"{point.doing}{done}: about {point.bytes:,} bytes, {point.kl:.4f} nats"
+        tell(ProgressEvent(text, search=point))
+
+    def tensor(facts: TensorSpec) -> None:
+        tell(ProgressEvent(facts.name, tensor=facts))
+
+    def log(line: str) -> None:
+        tell(ProgressEvent(line))
+
+    return Listeners(
+        log=log,
+        search=lambda: nullcontext(search),
+        tensors=lambda: nullcontext(tensor),
+    )
+
+
+def _write(event: ProgressEvent) -> None:
+    sys.stderr.write(f"{event}\n")

@@ -1,0 +1,130 @@
+"""What Python gives to be read and takes what is written: paths, bytes, binary files, arrays, Keras models."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from wcodec.api.paths import StrPath, found_path, refuse_same
+from wcodec.errors import ModelFileError, RecipeError, WcodecError
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A binary file that is open for reading."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """At most `size` bytes."""
+        ...
+
+
+@runtime_checkable
+class Writable(Protocol):
+    """A binary file that is open for writing."""
+
+    def write(self, written: bytes, /) -> object:
+        """Write all of it."""
+        ...
+
+
+@runtime_checkable
+class KerasModel(Protocol):
+    """A Keras model."""
+
+    @property
+    def layers(self) -> object: ...
+    def save(self, filepath: str) -> object:
+        """Write the model to a file."""
+        ...
+
+
+Coded: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | Readable
+"""A .wcz: its path, its bytes, or a binary file."""
+Source: TypeAlias = Coded | Mapping[str, object] | KerasModel
+"""A model: a path, the bytes of a file, a binary file, arrays by name (numpy, ml_dtypes, PyTorch), or a Keras model."""
+Target: TypeAlias = str | PathLike[str] | Writable
+
+
+@contextmanager
+def open_source(source: Source) -> Iterator[Path]:
+    """The path of the file or folder to read; what is in memory lies in a temporary file during the block.
+
+    Raises: FileNotFoundError; ModelFileError for arrays that are none; RecipeError for anything else.
+    """
+    if isinstance(source, str | PathLike):
+        yield found_path(source)
+        return
+    with TemporaryDirectory(prefix="wcodec-") as folder:
+        yield spool(source, Path(folder))
+
+
+def spool(source: Source, folder: Path) -> Path:
+    """A file in `folder` with what is in memory.
+
+    Raises: as `open_source`.
+    """
+    if isinstance(source, Mapping):
+        from wcodec.modelfiles.arrays import write_arrays
+
+        return write_arrays(folder, source)
+    if isinstance(source, KerasModel):
+        from wcodec.evaluation.model_saver import save_model
+
+        return save_model(source, folder)
+    if not isinstance(source, bytes | bytearray | memoryview | Readable):
+        kind = type(source).__name__
+        raise RecipeError(f"source: expected a path, bytes, a binary file, arrays by name or a Keras model, got {kind}")
+    spooled = folder / "source"
+    with spooled.open("wb") as file:
+        if isinstance(source, bytes | bytearray | memoryview):
+            file.write(source)
+        else:
+            try:
+                shutil.copyfileobj(source, file, 1 << 20)
+            except TypeError as error:
+                raise RecipeError("source: expected a binary file, got one of text") from error
+    return spooled.rename(folder / f"source{_suffix(spooled)}")
+
+
+def _suffix(path: Path) -> str:
+    """What the name of such a file ends in."""
+    from wcodec.modelfiles.detect import detect_kind
+    from wcodec.modelfiles.registry import MODEL_FILES, READ_ONLY
+
+    try:
+        return (MODEL_FILES | READ_ONLY)[detect_kind(path)].suffixes[0]
+    except (ModelFileError, KeyError):
+        return ""
+
+
+@contextmanager
+def open_target(target: Target | None, force: bool, *read: Path | None) -> Iterator[Path]:
+    """The path to write. What is written goes to `target` at the end of the block where that is a binary file.
+
+    read: what may not be written over. Raises: WcodecError where `target` exists, without `force`; OSError.
+    """
+    if target is None or not isinstance(target, str | PathLike):
+        with TemporaryDirectory(prefix="wcodec-") as folder:
+            made = Path(folder) / "target"
+            yield made
+            if target is not None and made.exists():
+                with made.open("rb") as file:
+                    while part := file.read(1 << 20):
+                        target.write(part)
+        return
+    path = Path(target)
+    refuse_same(path, *read)
+    refuse_existing(path, force)
+    yield path
+
+
+def refuse_existing(path: StrPath, force: bool) -> None:
+    """Raises: WcodecError where there is a file, or a folder with a finished model, and `force` is not given."""
+    path = Path(path)
+    if not force and (path.is_file() or (path / "index.wcz").exists()):
+        raise WcodecError(f"{path}: exists already, and force=False keeps it")

@@ -1,0 +1,132 @@
+"""The tables of an inspection: rows of text, which the terminal, the HTML page, Python and notebooks show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wcodec.reporting.byte_breakdown import ByteBreakdown
+from wcodec.reporting.number_format import format_error, format_ratio, format_size
+
+
+class TensorSizes(Protocol):
+    """The size of one tensor, as `inspection.TensorNumbers` is."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def weights(self) -> int: ...
+    @property
+    def raw_bytes(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def kept(self) -> int | None: ...
+    @property
+    def error(self) -> float | None: ...
+    @property
+    def duplicate_of(self) -> str | None: ...
+    @property
+    def bits_per_weight(self) -> float: ...
+
+
+class Sizes(Protocol):
+    """The sizes of a file, as `inspection.Inspection` is."""
+
+    @property
+    def file_bytes(self) -> int: ...
+    @property
+    def source_bytes(self) -> int: ...
+    @property
+    def tensor_bytes(self) -> int: ...
+    @property
+    def relative_error(self) -> float: ...
+    @property
+    def parts(self) -> ByteBreakdown: ...
+    @property
+    def tensors(self) -> Sequence[TensorSizes]: ...
+    @property
+    def format_version(self) -> int | None: ...
+    @property
+    def is_lossless(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """A head and rows of as many cells. The first `names` columns are names, the others are numbers."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    names: int = 1
+
+
+def tabulate_tensors(inspection: Sizes, order: str | None = None) -> Table:
+    """Every tensor of a file, in the order of the file or by "size", "ratio" or "error" (see `sort_tensors`)."""
+    tensors = sort_tensors(inspection.tensors, order)
+    if inspection.format_version is None:
+        plain = [(*_names(one), f"{one.bytes:,}") for one in tensors]
+        return Table(("tensor", "shape", "type", "bytes"), plain, 3)
+    rows = [
+        (
+            *_names(one),
+            f"{100 * (one.weights if one.kept is None else one.kept) / one.weights:.1f} %" if one.weights else "-",
+            f"{one.bits_per_weight:.2f}",
+            f"{one.bytes:,}",
+            format_ratio(one.raw_bytes, one.bytes),
+            format_error(one.error),
+        )
+        for one in tensors
+    ]
+    return Table(("tensor", "shape", "type", "kept", "bits/weight", "bytes", "ratio", "error"), rows, 3)
+
+
+def tabulate_parts(inspection: Sizes) -> Table:
+    """What every byte of a .wcz is used for."""
+    total = inspection.file_bytes
+    counts = {part: count for part, count in inspection.parts.as_dict().items() if count}
+    rows = [(part, f"{count:,}", f"{100 * count / total:.1f} %") for part, count in counts.items()]
+    return Table(("part", "bytes", "share"), [*rows, ("file", f"{total:,}", "100.0 %")])
+
+
+def compare_sizes(inspection: Sizes) -> str:
+    """The sizes before and after, and what was lost; of a model file its size and that of its tensors."""
+    before, after = inspection.source_bytes, inspection.file_bytes
+    if inspection.format_version is None:
+        return f"{format_size(after)}, of which {format_size(inspection.tensor_bytes)} are tensors"
+    ratios = f"{format_ratio(before, after)} of the file, {format_ratio(inspection.tensor_bytes, after)} of its tensors"
+    rounded = f"relative error {inspection.relative_error:.2e}" if inspection.relative_error else "vectors rounded"
+    lost = "lossless" if inspection.is_lossless else rounded
+    return f"{format_size(before)} -> {format_size(after)} ({ratios}), {lost}"
+
+
+def align(table: Table) -> str:
+    """The table as lines of text with aligned columns."""
+    lines = [table.head, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if number < table.names else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def sort_tensors(tensors: Sequence[TensorSizes], order: str | None) -> Sequence[TensorSizes]:
+    """The tensors by "size" (bytes, largest first), "ratio" (worst first) or "error" (largest first)."""
+    keys = {
+        "size": lambda t: -t.bytes,
+        "ratio": lambda t: t.raw_bytes / max(1, t.bytes),
+        "error": lambda t: -(t.error or 0.0),
+    }
+    return sorted(tensors, key=keys[order]) if order else tensors
+
+
+def _names(tensor: TensorSizes) -> tuple[str, str, str]:
+    name = tensor.name if tensor.duplicate_of is None else f"{tensor.name} (as {tensor.duplicate_of})"
+    return name, "x".join(map(str, tensor.shape)) or "scalar", tensor.dtype
