@@ -140,11 +140,12 @@ def test_only_the_command_line_prints() -> None:
     ("modules", "rooms"),
     [
         ({"keras", "tensorflow", "tf_keras", "jax"}, "evaluation calibration structure training"),
-        ({"h5py", "safetensors", "torch", "onnx"}, "modelfiles"),
+        ({"h5py", "safetensors"}, "modelfiles"),
+        ({"torch", "onnx", "onnxruntime"}, "modelfiles evaluation calibration"),
         ({"rich", "argparse", "shtab"}, "cli"),
         ({"pickle", "cPickle", "dill", "shelve", "marshal", "joblib"}, ""),
     ],
-    ids=["frameworks", "file libraries", "terminal", "code in files"],
+    ids=["frameworks", "file libraries", "other frameworks", "terminal", "code in files"],
 )
 def test_foreign_libraries_stay_in_their_rooms(modules: set[str], rooms: str) -> None:
     for file in MODULES:

@@ -23,8 +23,8 @@ from wcodec.container.dtypes import round_step
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate
-from wcodec.evaluation.inference import compute_outputs, pack_inputs
-from wcodec.evaluation.keras_backend import Arguments, intercept_calls, keras, list_layers, read_values
+from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.keras_backend import Arguments, intercept_calls, keras, list_layers, pack_inputs, read_values
 from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
 

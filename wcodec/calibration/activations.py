@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +13,11 @@ import numpy.typing as npt
 from wcodec.calibration.config import CalibrationConfig
 from wcodec.calibration.linear_ops import LinearOp
 from wcodec.evaluation.examples import Array, Batches
-from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import Arguments, Call, intercept_calls, silence_keras
+from wcodec.evaluation.keras_backend import Arguments
+from wcodec.evaluation.runner import Network, as_runner
 
 if TYPE_CHECKING:
-    from keras import Layer, Model
+    from keras import Layer
 
 
 Float32 = npt.NDArray[np.float32]
@@ -47,7 +46,7 @@ class RecordedLayer:
 
 
 def record_rows(
-    model: Model, one: RecordedLayer, batches: Batches, seed: int, config: CalibrationConfig
+    model: Network, one: RecordedLayer, batches: Batches, seed: int, config: CalibrationConfig
 ) -> Iterator[Rows]:
     """The rows of one layer, batch by batch; `seed` draws the same ones for any weights."""
     for number, batch in enumerate(batches[: one.batches]):
@@ -55,7 +54,12 @@ def record_rows(
 
 
 def record_all_rows(
-    model: Model, layers: Sequence[RecordedLayer], batches: Batches, seed: int, most: int, config: CalibrationConfig
+    model: Network,
+    layers: Sequence[RecordedLayer],
+    batches: Batches,
+    seed: int,
+    most: int,
+    config: CalibrationConfig,
 ) -> list[list[Rows]]:
     """The rows of all these layers from one run per batch. The last layers are left out beyond `most` bytes."""
     found: list[list[Rows]] = [[] for _ in layers]
@@ -74,7 +78,7 @@ def record_all_rows(
 
 
 def _run(
-    model: Model,
+    model: Network,
     layers: Sequence[RecordedLayer],
     batch: tuple[Array, ...],
     number: int,
@@ -85,48 +89,28 @@ def _run(
     """The rows of one batch, the `number`th."""
     found: list[list[list[Float32]]] = [[[] for _ in one.ops] for one in layers]
     left = [sum(one.calls for one in layers)]
-    with ExitStack() as stack, silence_keras():
-        for one, rows in zip(layers, found, strict=True):
-            rng = np.random.default_rng((seed, number))
-            record = partial(_record_call, one.ops, rows, left, one.rows_per_call(batches, config), rng)
-            stack.enter_context(intercept_calls(one.layer, record))
-        stack.enter_context(suppress(_AllRecorded))
-        model(pack_inputs(model, batch), training=False)
+    rngs = [np.random.default_rng((seed, number)) for _ in layers]
+
+    def record(which: int, given: Arguments) -> None:
+        """Record one call of a layer; the last of the calls `left` ends the run."""
+        one = layers[which]
+        for op, rows in zip(one.ops, found[which], strict=True):
+            rows.append(op.input_rows(given, one.rows_per_call(batches, config), rngs[which]))
+        left[0] -= 1
+        if left[0] == 0:
+            raise _AllRecorded
+
+    with suppress(_AllRecorded):
+        as_runner(model).activations([one.layer for one in layers], batch, record)
     return [tuple(np.concatenate(parts) for parts in rows) for rows in found]
 
 
-def _record_call(
-    ops: Sequence[LinearOp],
-    found: list[list[Float32]],
-    left: list[int],
-    most: int,
-    rng: np.random.Generator,
-    own: Callable[..., object],
-    given: Arguments,
-    named: dict[str, object],
-) -> object:
-    """Record one call of a layer; the last of the calls `left` ends the run."""
-    for op, rows in zip(ops, found, strict=True):
-        rows.append(op.input_rows((*given, *named.values()), most, rng))
-    left[0] -= 1
-    if left[0] == 0:
-        raise _AllRecorded
-    return own(*given, **named)
-
-
-def count_calls(model: Model, layers: Sequence[Layer], batch: tuple[Array, ...]) -> list[int]:
+def count_calls(model: Network, layers: Sequence[Layer], batch: tuple[Array, ...]) -> list[int]:
     """How often each layer is called for a batch: more than once where it is shared, or steps through a sequence."""
     counts = [0] * len(layers)
 
-    def count(number: int) -> Call:
-        def call(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
-            counts[number] += 1
-            return own(*given, **named)
+    def count(number: int, given: Arguments) -> None:
+        counts[number] += 1
 
-        return call
-
-    with ExitStack() as stack, silence_keras():
-        for number, layer in enumerate(layers):
-            stack.enter_context(intercept_calls(layer, count(number)))
-        model(pack_inputs(model, batch), training=False)
+    as_runner(model).activations(layers, batch, count)
     return counts

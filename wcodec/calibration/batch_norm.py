@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from wcodec.evaluation.examples import Batches
-from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import Arguments, intercept_calls, list_layers, silence_keras
+from wcodec.evaluation.keras_backend import Arguments, intercept_calls, list_layers, pack_inputs, silence_keras
+from wcodec.evaluation.runner import Network, is_runner
 
 if TYPE_CHECKING:
     from keras import Layer, Model
@@ -38,8 +38,12 @@ def use_batch_statistics(layers: Sequence[Layer]) -> Iterator[None]:
         yield
 
 
-def reestimate(model: Model, layers: Sequence[Layer], batches: Batches) -> None:
+def reestimate(model: Network, layers: Sequence[Layer], batches: Batches) -> None:
     """Set the moving mean and variance of `layers` to the average over `batches` of the statistics of each batch."""
+    if is_runner(model):
+        model.reestimate(layers, batches)
+        return
+    network: Model = model
     kept = [(layer.momentum, layer.trainable) for layer in layers]
     try:
         with use_batch_statistics(layers), silence_keras():
@@ -48,7 +52,7 @@ def reestimate(model: Model, layers: Sequence[Layer], batches: Batches) -> None:
             for number, batch in enumerate(batches):
                 for layer in layers:
                     layer.momentum = number / (number + 1)
-                model(pack_inputs(model, batch), training=False)
+                network(pack_inputs(network, batch), training=False)
     finally:
         for layer, (momentum, trainable) in zip(layers, kept, strict=True):
             layer.momentum, layer.trainable = momentum, trainable

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from wcodec.codec.layout import Value
 from wcodec.evaluation.keras_backend import Arguments, keras
+from wcodec.evaluation.runner import NetworkWeight
 
 if TYPE_CHECKING:
     from keras import Layer, Variable
@@ -34,7 +35,7 @@ class LinearOp:
     input_axes: how many of those axes are inputs.
     """
 
-    variable: Variable
+    variable: Variable | NetworkWeight
     input_rows: InputRows
     order: tuple[int, ...]
     input_axes: int
@@ -60,7 +61,7 @@ def find_linear_ops(layer: Layer) -> tuple[LinearOp, ...]:
     own = type(layer).__module__.startswith("keras.") and not getattr(layer, "quantization_mode", None)
     match type(layer).__name__ if own else None:
         case "Dense":
-            return _make_op(layer.kernel, lambda x, most, rng: _sample_rows(_to_array(x[0]), most, rng), 1)
+            return _make_op(layer.kernel, lambda x, most, rng: sample_rows(_to_array(x[0]), most, rng), 1)
         case "EinsumDense":
             return _make_einsum_op(layer)
         case "Conv1D" | "Conv2D" | "Conv3D" if layer.groups == 1:
@@ -68,13 +69,13 @@ def find_linear_ops(layer: Layer) -> tuple[LinearOp, ...]:
         case "SeparableConv1D" | "SeparableConv2D":
             return _make_op(
                 layer.pointwise_kernel,
-                lambda x, most, rng: _sample_rows(_depthwise_outputs(layer, x[0]), most, rng),
+                lambda x, most, rng: sample_rows(_depthwise_outputs(layer, x[0]), most, rng),
                 -1,
             )
         case "LSTMCell" | "GRUCell" | "SimpleRNNCell":
             return (
-                *_make_op(layer.kernel, lambda x, most, rng: _sample_rows(_to_array(x[0]), most, rng), 1),
-                *_make_op(layer.recurrent_kernel, lambda x, most, rng: _sample_rows(_state_array(x[1]), most, rng), 1),
+                *_make_op(layer.kernel, lambda x, most, rng: sample_rows(_to_array(x[0]), most, rng), 1),
+                *_make_op(layer.recurrent_kernel, lambda x, most, rng: sample_rows(_state_array(x[1]), most, rng), 1),
             )
     return ()
 
@@ -100,7 +101,7 @@ def _make_einsum_op(layer: Layer) -> tuple[LinearOp, ...]:
     def rows(x: Arguments, most: int, rng: np.random.Generator) -> Float32:
         array = _to_array(x[0])
         moved = np.moveaxis(array, axes, range(array.ndim - len(axes), array.ndim))
-        return _sample_rows(moved.reshape(*moved.shape[: -len(axes)], -1), most, rng)
+        return sample_rows(moved.reshape(*moved.shape[: -len(axes)], -1), most, rng)
 
     return (LinearOp(layer.kernel, rows, tuple(weight.index(label) for label in (*summed, *free)), len(summed)),)
 
@@ -114,7 +115,7 @@ def _state_array(states: object) -> Float32:
     return _to_array(states[0] if isinstance(states, list | tuple) else states)
 
 
-def _sample_rows(array: Float32, most: int, rng: np.random.Generator) -> Float32:
+def sample_rows(array: Float32, most: int, rng: np.random.Generator) -> Float32:
     """The last axis as rows; at most `most`, drawn at random."""
     rows = array.reshape(-1, array.shape[-1])
     return rows[np.sort(rng.choice(len(rows), most, replace=False))] if most < len(rows) else rows

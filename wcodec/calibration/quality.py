@@ -17,10 +17,9 @@ from wcodec.evaluation.metrics import (
     log_probabilities,
     read_labels,
 )
+from wcodec.evaluation.runner import Network
 
 if TYPE_CHECKING:
-    from keras import Model
-
     from wcodec.calibration.session import CalibrationSession
 
 
@@ -59,7 +58,7 @@ class Quality:
         return max(100 * POINTS * self.kl, self.expected)
 
 
-def measure_quality(session: CalibrationSession, model: Model | None = None) -> Quality:
+def measure_quality(session: CalibrationSession, model: Network | None = None) -> Quality:
     """The quality of the session's network as it is now, or of `model`."""
     outputs = compute_outputs(session.model if model is None else model, session.held_out)
     kl = kl_divergence(outputs, session.outputs)

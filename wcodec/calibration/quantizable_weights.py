@@ -16,6 +16,7 @@ from wcodec.codec.entropy import context
 from wcodec.container.dtypes import round_step
 from wcodec.container.wire import MAX_LEVEL
 from wcodec.evaluation.keras_backend import list_created_weights, list_layers, read_values
+from wcodec.evaluation.runner import NetworkWeight
 from wcodec.model import TunedTensor
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ class Weight:
     """
 
     index: int
-    variable: Variable
+    variable: Variable | NetworkWeight
     kind: Kind
     original: Float32
-    layer: Layer | None
+    layer: Layer | object | None
     op: LinearOp | None
     names: tuple[str, ...] = ()
 
@@ -70,12 +71,14 @@ class WeightTable:
     weights:     those that may change, in the order of `model.weights`; what the recipe codes exactly is not there.
     batch_norms: the layers whose moving statistics may change.
     names:       of the file's tensors, by index in `model.weights`; exact: of the tensors that stay as they are.
+    missed:      tensors of the file that hold weights and are not followed: they are coded as without data.
     """
 
     weights: tuple[Weight, ...]
     batch_norms: tuple[Layer, ...]
     names: Mapping[int, tuple[str, ...]]
     exact: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
 
     @property
     def kernels(self) -> tuple[Weight, ...]:

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_weights import CodebookRequest
-from wcodec.calibration.quantizable_weights import WeightTable, make_weight_table
+from wcodec.calibration.network_table import make_network_table
+from wcodec.calibration.quantizable_weights import WeightTable
 from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples, hold_out
-from wcodec.evaluation.model_loader import load_model, model_inputs
-from wcodec.evaluation.weight_mapping import tensor_names
+from wcodec.evaluation.network_loader import load_network, network_inputs
+from wcodec.evaluation.runner import Network
 from wcodec.modelfiles import open_model
 from wcodec.planning.allocation import exact_names
 from wcodec.planning.recipe import Recipe
-
-if TYPE_CHECKING:
-    from keras import Model
 
 MAX_FITTED: Final = 2000
 """Inputs for rounding with feedback: more do not change its result."""
@@ -38,7 +36,7 @@ class LearningRequest:
     resume:    continue where an earlier training was ended; state: the file that holds it.
     codebooks: in place of steps; then nothing is trained.
     recipe:    what it codes exactly stays as it is.
-    limit, rescale: see `load_examples`; architecture, imports, unsafe: see `load_model`.
+    limit, rescale: see `load_examples`; architecture, imports, unsafe: see `load_network`.
     """
 
     data: object
@@ -62,9 +60,9 @@ class LearningRequest:
         """What the data are called in errors: what the user wrote, or the type of what was given in Python."""
         return str(self.data) if isinstance(self.data, str | Path) else type(self.data).__name__
 
-    def load(self, path: Path) -> Model:
-        """The network in a file, uncompiled."""
-        return load_model(path, architecture=self.architecture, imports=self.imports, unsafe=self.unsafe)
+    def load(self, path: Path) -> Network:
+        """The network in a file; one of Keras is uncompiled."""
+        return load_network(path, architecture=self.architecture, imports=self.imports, unsafe=self.unsafe)
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class OpenedSession:
     """A network with its data. learning: the examples that are not held out; notes: sentences on the examples."""
 
     request: LearningRequest
-    model: Model
+    model: Network
     table: WeightTable
     learning: Examples
     held_out: Examples
@@ -91,9 +89,13 @@ def open_session(source: Path, request: LearningRequest) -> OpenedSession:
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
     model = request.load(source)
-    examples = load_examples(request.data, model_inputs(model), rescale=request.rescale, limit=request.limit)
+    examples = load_examples(request.data, network_inputs(model), rescale=request.rescale, limit=request.limit)
     with open_model(source) as file:
-        table = make_weight_table(model, tensor_names(model, file), exact_names(file, request.recipe))
+        table = make_network_table(model, file, exact_names(file, request.recipe))
     learning, held_out = hold_out(examples)
     count = f"{held_out.count:,} of {examples.count:,} examples are held out to measure on"
-    return OpenedSession(request, model, table, learning, held_out, (*examples.notes, count))
+    notes = [*examples.notes, count]
+    if table.missed:
+        few = ", ".join(table.missed[:3]) + (", ..." if len(table.missed) > 3 else "")
+        notes.append(f"{len(table.missed)} tensors are not followed and are coded as without data: {few}")
+    return OpenedSession(request, model, table, learning, held_out, tuple(notes))

@@ -27,9 +27,10 @@ from wcodec.evaluation.examples import Batches, Examples, spread_evenly
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import read_values
 from wcodec.evaluation.metrics import Outputs, kl_divergence
+from wcodec.evaluation.runner import Network
 
 if TYPE_CHECKING:
-    from keras import Layer, Model
+    from keras import Layer
 
 Statistics = tuple[Float32, Float32]
 """Moving means and variances of a layer."""
@@ -56,7 +57,7 @@ class CalibrationSession:
     cached_statistics: statistics of the original's BatchNormalization on `normalizing`, once they are known.
     """
 
-    model: Model
+    model: Network
     table: WeightTable
     groups: tuple[LayerGroup, ...]
     fitting: Batches
@@ -75,7 +76,7 @@ class CalibrationSession:
 
 
 def prepare_session(
-    model: Model,
+    model: Network,
     learning: Examples,
     held_out: Examples,
     *,
@@ -189,7 +190,7 @@ def _read_statistics(layers: Sequence[Layer]) -> list[Statistics]:
 
 
 def _make_groups(
-    model: Model, kernels: tuple[Weight, ...], fitting: Batches, config: CalibrationConfig
+    model: Network, kernels: tuple[Weight, ...], fitting: Batches, config: CalibrationConfig
 ) -> Iterator[LayerGroup]:
     """The kernels of each layer together, in order. A layer that is not called has no feedback."""
     grouped: dict[int, list[Weight]] = {}
@@ -206,7 +207,7 @@ def _make_groups(
         yield LayerGroup(tuple(members), recorded)
 
 
-def _count_batches(model: Model, one: RecordedLayer, fitting: Batches, config: CalibrationConfig) -> int:
+def _count_batches(model: Network, one: RecordedLayer, fitting: Batches, config: CalibrationConfig) -> int:
     """Batches that give a layer enough rows, from enough examples."""
     few = tuple(array[: config.probed_examples] for array in fitting[0])
     rows = len(record_all_rows(model, [one], [few], 0, sys.maxsize, config)[0][0][0]) / len(few[0])

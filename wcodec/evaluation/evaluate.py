@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +16,8 @@ from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import batches, predict
 from wcodec.evaluation.metrics import Outputs, Truth, are_probabilities, choose_class, hits_and_loss, read_labels
-from wcodec.evaluation.model_loader import load_model, model_inputs
-
-if TYPE_CHECKING:
-    from keras import Model
+from wcodec.evaluation.network_loader import load_network, network_inputs
+from wcodec.evaluation.runner import Network
 
 
 @dataclass(frozen=True)
@@ -49,9 +46,9 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | Path | Model,
+    model: str | Path | Network,
     data: object,
-    baseline: str | Path | Model | None = None,
+    baseline: str | Path | Network | None = None,
     *,
     rescale: float | None = None,
     limit: int | None = None,
@@ -61,14 +58,14 @@ def evaluate(
 ) -> Evaluation:
     """Measure `model` on `data`, and against `baseline` where one is given.
 
-    model, baseline: networks, or files that `load_model` reads with `architecture`, `imports` and `unsafe`.
+    model, baseline: networks, or files that `load_network` reads with `architecture`, `imports` and `unsafe`.
     data:            `Examples`, or what `datasets.load_examples` reads with `rescale` and `limit`.
 
     Labels are those of the first output. Memory holds both networks, the examples and one batch.
     Raises: RecipeError, ModelFileError, errors of the container.
     """
     opened = [
-        load_model(one, architecture=architecture, imports=imports, unsafe=unsafe)
+        load_network(one, architecture=architecture, imports=imports, unsafe=unsafe)
         if isinstance(one, str | Path)
         else one
         for one in (model, baseline)
@@ -77,7 +74,7 @@ def evaluate(
     examples = (
         data
         if isinstance(data, Examples)
-        else load_examples(data, model_inputs(opened[0]), rescale=rescale, limit=limit)
+        else load_examples(data, network_inputs(opened[0]), rescale=rescale, limit=limit)
     )
     batched = _measured(opened[0], opened[1] if len(opened) > 1 else None, examples)
     accuracy = _percent(batched, [one.hits for one in batched])
@@ -113,7 +110,7 @@ class _Batch:
     power: float
 
 
-def _measured(model: Model, baseline: Model | None, examples: Examples) -> list[_Batch]:
+def _measured(model: Network, baseline: Network | None, examples: Examples) -> list[_Batch]:
     """Every batch through both networks. The first one shows what the outputs are."""
     found: list[_Batch] = []
     truth: Truth | None = None
@@ -170,7 +167,7 @@ def _percent(batched: list[_Batch], values: list[float | None]) -> float | None:
     return None if mean is None else 100 * mean
 
 
-def _size(model: str | Path | Model | None) -> int | None:
+def _size(model: str | Path | Network | None) -> int | None:
     """Bytes of a file, or of all files in a folder."""
     if not isinstance(model, str | Path):
         return None

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wcodec.errors import RecipeError
-from wcodec.evaluation.examples import Array, Examples
-from wcodec.evaluation.keras_backend import keras, silence_keras
+from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.metrics import Outputs
+from wcodec.evaluation.runner import Network, as_runner
 
 if TYPE_CHECKING:
-    from keras import Model
+    pass
 
 
 BATCH: Final = 64
@@ -25,36 +25,26 @@ def batches(count: int) -> Iterator[slice]:
     return (slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
 
 
-def predict(model: Model, examples: Examples, at: slice) -> tuple[Outputs, ...]:
+def predict(model: Network, examples: Examples, at: slice) -> tuple[Outputs, ...]:
     """The outputs for the examples `at`, one float64[examples, ..., units] per output of the network.
 
     A short last batch is filled up with its last example, so that one compiled function serves all.
     Raises: RecipeError where the network cannot take the examples.
     """
     rows = np.minimum(np.arange(at.start, at.start + min(BATCH, examples.count)), at.stop - 1)
-    inputs = pack_inputs(model, tuple(array[rows] for array in examples.inputs))
-    model.jit_compile = False
     try:
-        with silence_keras():
-            outputs = keras().tree.flatten(model.predict_on_batch(inputs))
+        outputs = as_runner(model).predict(tuple(array[rows] for array in examples.inputs))
     except Exception as exc:
         words = " ".join(str(exc).split())[:200]
         raise RecipeError(f"{model.name}: expected to take the examples, got {type(exc).__name__}: {words}") from exc
     return tuple(_with_units(np.asarray(output, np.float64)[: at.stop - at.start]) for output in outputs)
 
 
-def pack_inputs(model: Model, inputs: tuple[Array, ...]) -> object:
-    """One array per input, in the structure (dict, list) that the network was built with."""
-    structure = getattr(model, "input", None)
-    packing: object = inputs[0] if structure is None else keras().tree.pack_sequence_as(structure, inputs)
-    return packing
-
-
 def _with_units(outputs: Outputs) -> Outputs:
     return outputs[:, None] if outputs.ndim == 1 else outputs
 
 
-def compute_outputs(model: Model, examples: Examples) -> tuple[Outputs, ...]:
+def compute_outputs(model: Network, examples: Examples) -> tuple[Outputs, ...]:
     """All outputs for all examples."""
     found = [predict(model, examples, at) for at in batches(examples.count)]
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))

@@ -98,9 +98,20 @@ def tensorflow() -> ModuleType:
     return importlib.import_module("tensorflow")
 
 
+def pack_inputs(model: Model, inputs: tuple[npt.NDArray[np.generic], ...]) -> object:
+    """One array per input, in the structure (dict, list) that the network was built with."""
+    structure = getattr(model, "input", None)
+    packing: object = inputs[0] if structure is None else keras().tree.pack_sequence_as(structure, inputs)
+    return packing
+
+
 def read_values(variable: Variable) -> npt.NDArray[np.float32]:
     """The values of a variable as float32."""
-    values: npt.NDArray[np.float32] = keras().ops.convert_to_numpy(keras().ops.cast(variable, "float32"))
+    values: npt.NDArray[np.float32]
+    if hasattr(variable, "read"):  # a `runner.NetworkWeight`
+        values = variable.read()
+    else:
+        values = keras().ops.convert_to_numpy(keras().ops.cast(variable, "float32"))
     return values
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.evaluation.examples import Examples
-from wcodec.evaluation.inference import compute_outputs, pack_inputs
-from wcodec.evaluation.keras_backend import keras, silence_keras
+from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.keras_backend import keras, pack_inputs, silence_keras
 from wcodec.evaluation.metrics import Outputs, are_probabilities, read_labels
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.evaluation.examples import Examples
-from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import keras, silence_keras, tensorflow
+from wcodec.evaluation.keras_backend import keras, pack_inputs, silence_keras, tensorflow
 from wcodec.structure.fitting import Target, loss_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wcodec.evaluation.examples import Array
-from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import silence_keras
+from wcodec.evaluation.keras_backend import pack_inputs, silence_keras
 
 if TYPE_CHECKING:
     from keras import Model

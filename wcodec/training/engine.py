@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from wcodec.calibration.batch_norm import use_batch_statistics
 from wcodec.evaluation.examples import Array
-from wcodec.evaluation.inference import pack_inputs
-from wcodec.evaluation.keras_backend import keras, loss_and_gradients, silence_keras, tensorflow
+from wcodec.evaluation.keras_backend import keras, loss_and_gradients, pack_inputs, silence_keras, tensorflow
 from wcodec.training.flat_adam import Adam, size_of, unflatten_tensor
 from wcodec.training.losses import LossTargets, compute_loss
 

@@ -20,6 +20,7 @@ from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights
 from wcodec.evaluation.metrics import read_labels
+from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
 from wcodec.training import checkpoint
 from wcodec.training.candidate import Candidate, assign_weights, score, tuned_weights
@@ -68,6 +69,8 @@ def open_labelled(source: Path, request: LearningRequest) -> OpenedSession:
     if request.epochs < 1:
         raise RecipeError(f"--finetune: expected 1 epoch or more, got {request.epochs}")
     opened = open_session(source, request)
+    if is_runner(opened.model):
+        raise RecipeError(f"--finetune: expected a Keras model to train, got {opened.model.name}; --data calibrates it")
     count = opened.learning.count + opened.held_out.count
     where = f"--data {request.data_name}"
     if opened.learning.labels is None:

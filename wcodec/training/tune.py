@@ -20,6 +20,7 @@ from wcodec.calibration.vector_rounding import quantize_vectors, reserve_for_vec
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.metrics import are_probabilities
+from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
 from wcodec.training.distillation import distill
 
@@ -59,6 +60,8 @@ def tune(
     """
     started = time.monotonic()
     opened = open_session(source, request)
+    if request.steps and is_runner(opened.model):
+        raise RecipeError(f"--tune: expected a Keras model to train, got {opened.model.name}")
     session, table = opened.prepare(MAX_FITTED), opened.table
     budget = _within_safety(request.budget)
     if request.codebooks:
@@ -120,7 +123,8 @@ def _within_safety(budget: AccuracyBudget, safety: float = SAFETY) -> AccuracyBu
 
 def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = None) -> CalibrationResult:
     request = run.opened.request
-    seconds = float("inf") if request.steps is not None else SHARE * request.seconds
+    share = 1.0 if is_runner(run.opened.model) else SHARE  # only networks of Keras are trained
+    seconds = float("inf") if request.steps is not None else share * request.seconds
 
     def report(one: CalibrationResult) -> None:
         run.progress(SearchProgress("rounding", None, one.bytes, one.kl, budget.allows(one)))
@@ -152,6 +156,8 @@ def _search_size(run: _Run, budget: AccuracyBudget, measure: Callable[[Calibrati
 def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> CalibrationResult:
     """`found`, or what training makes of it where steps are requested and there are enough inputs."""
     request, learning = run.opened.request, run.opened.learning
+    if is_runner(run.opened.model):
+        return found
     if request.steps == 0 or learning.count < TRAINABLE or run.patience.over:
         return found
     left = None if request.steps else max(1.0, request.seconds - (time.monotonic() - run.started))

@@ -1,0 +1,55 @@
+"""A runnable network of any framework from a model file or a .wcz: Keras, ONNX or PyTorch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from wcodec.container.reader import is_container
+from wcodec.errors import ModelFileError
+from wcodec.evaluation.examples import ModelInput
+from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.onnx_backend import load_onnx
+from wcodec.evaluation.runner import Network, is_runner
+from wcodec.modelfiles.onnx import is_onnx
+
+
+def load_network(
+    path: str | Path, *, architecture: str | None = None, imports: Sequence[str] = (), unsafe: bool = False
+) -> Network:
+    """The network in `path`: an ONNX model, weights for an `nn.Module`, or what `load_model` reads.
+
+    architecture: for files of weights alone: a Keras model file, or `module:function` that returns a Keras model or an
+                  `nn.Module`; imports, unsafe: see `load_model`.
+
+    Raises: RecipeError, ModelFileError, UnsupportedError; errors of the container.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ModelFileError(f"{path}: expected a model file, found none")
+    if path.is_file():
+        with _unpacked(path) as (file, name):
+            if is_onnx(file):
+                return load_onnx(file, name)
+    return load_model(path, architecture=architecture, imports=imports, unsafe=unsafe)
+
+
+def network_inputs(network: Network) -> tuple[ModelInput, ...]:
+    """What the network takes. Raises: RecipeError, see `model_inputs`."""
+    return network.inputs if is_runner(network) else model_inputs(network)
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[tuple[Path, str]]:
+    """The model file that `path` is or holds, and its name."""
+    if not is_container(path):
+        yield path, path.name
+        return
+    from wcodec.pipeline.folder_decoder import decode  # noqa: PLC0415 - most networks come from other files
+
+    with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
+        decoded = Path(folder) / path.stem
+        decode(path, decoded)
+        yield decoded, path.stem
