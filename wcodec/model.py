@@ -92,12 +92,14 @@ class Tensor(TensorSpec):
     read:  opens and returns the values as `AnyArray[shape]`, which the caller may overwrite; called whenever they are
            needed, never cached here.
     role:  what a vector does in the network; None where that is not known.
+    user_name: layer and weight as the user knows them ("conv2d/kernel"); "" where that is the name in the file.
     """
 
     layer: str = ""
     exact: bool = False
     read: Callable[[], AnyArray] = field(default=_unreadable, compare=False, repr=False)
     role: Role | None = None
+    user_name: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,9 @@ import pytest
 
 from wcodec.model import AnyArray, Tensor
 from wcodec.modelfiles import open_model, suffix, write_model
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.recipe import Options, Recipe
+from wcodec.reporting.inspection import inspect
 
 pytestmark = pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 
@@ -169,3 +172,23 @@ def test_what_the_model_says_is_quantised_or_measured_is_exact(zoo, ending):
         assert not exact[next(layer for layer in exact if layer != "coarse")]
     with open_model(zoo("normalized", ending)[1]) as model:
         assert all(tensor.exact == (tensor.layer == "normalization") for tensor in model.tensors)
+
+
+@pytest.mark.parametrize(("name", "ending"), CASES)
+def test_tensors_have_the_names_that_keras_has_for_the_weights(zoo, tmp_path, name, ending):
+    network, file = zoo(name, ending)
+    encode(file, tmp_path / "m.wcz", Recipe())
+    encode(file, tmp_path / "same.wcz", Recipe(options=Options(lossless=True)))
+    with open_model(file) as model:
+        found = {tensor.user_name or tensor.name for tensor in model.tensors}
+        layers = [tensor.layer for tensor in model.tensors]
+    expected = {variable.path.removeprefix(f"{network.name}/") for variable in network.weights}
+    if name == "custom" and ending != ".h5":  # names of its variables are nowhere in the file
+        expected = {f"ours/{number}" for number in range(4)} | {one for one in expected if "dense" in one}
+    if name == "quantized" and ending == ".weights.h5":  # nor that the layer is quantised
+        expected = {f"coarse/{number}" for number in range(3)} | {one for one in expected if "dense" in one}
+    assert found == expected
+    coded = inspect(tmp_path / "m.wcz")
+    assert ({one.shown for one in coded.tensors}, [one.layer for one in coded.tensors]) == (found, layers)
+    if name in {"sequential", "branching", "nested"} and ending != ".weights.h5":
+        assert {one.shown for one in inspect(tmp_path / "same.wcz").tensors} == expected

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,28 +21,10 @@ if TYPE_CHECKING:
     from wcodec.pipeline.folder_decoder import Place
 
 
-SHOWN = 4
-"""Names in an error."""
-
-
-def full_name(names: Collection[str], asked: str) -> str:
-    """The one name that is `asked`, or else the one that ends in it: "dense/kernel" finds "model_weights/dense/kernel",
-    and "0.weight" finds "encoder.layer.0.weight".
-
-    Raises: KeyError, saying what there is, where there is none or several.
-    """
-    found = [asked] if asked in names else [name for name in names if name.endswith((f"/{asked}", f".{asked}"))]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise KeyError(f"expected one tensor {asked!r}, found {', '.join(found)}")
-    near = get_close_matches(asked, names, SHOWN, 0.5)
-    shown = f"the nearest are {', '.join(near)}" if near else f"found {', '.join(list(names)[:SHOWN])}, ..."
-    raise KeyError(f"expected a tensor {asked!r}, {shown}")
-
-
 class Weights(Mapping[str, AnyArray]):
-    """The tensors of a .wcz by name, or by the end of it; each is read and checked when it is asked for.
+    """The tensors of a .wcz by name; each is read and checked when it is asked for.
+
+    A name may be the user's ("dense/kernel"), the file's ("layers/dense/vars/0"), or the end of one.
 
     A context manager: after the block nothing can be read.
     """
@@ -82,7 +63,16 @@ class Weights(Mapping[str, AnyArray]):
     def _place(self, name: str) -> Place:
         if self._is_closed:
             raise ValueError(f"{self._path}: is closed")
-        return self._places[full_name(self._places, name)]
+        return self._places[self.find(name)]
+
+    def find(self, name: str) -> str:
+        """The name in the file of the tensor that `name` means.
+
+        Raises: KeyError with the nearest names, where there is none or several.
+        """
+        from wcodec.modelfiles.names import find_tensor
+
+        return find_tensor(name, {name: place.user_name for name, place in self._places.items()})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

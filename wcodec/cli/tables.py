@@ -64,10 +64,11 @@ def render_tables(tables: Sequence[Table]) -> str:
         if number:
             console.print()
         drawn = rich_table.Table(box=None, pad_edge=False, header_style="bold")
-        for column, word in enumerate(one.head):
-            is_name = column < one.names
+        fitted = Table(one.head, [[*map(escape_controls, row)] for row in one.rows], one.names, one.spare).fitted(width)
+        for column, word in enumerate(fitted.head):
+            is_name = column < fitted.names
             drawn.add_column(word, overflow="fold", justify="left" if is_name else "right", no_wrap=not is_name)
-        for row in one.rows:
-            drawn.add_row(*map(escape_controls, row))
+        for row in fitted.rows:
+            drawn.add_row(*row)
         console.print(drawn)
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines())

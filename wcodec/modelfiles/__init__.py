@@ -17,7 +17,6 @@ from pathlib import Path
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import AnyArray, Model, TensorSpec
 from wcodec.modelfiles.detect import detect_kind
-from wcodec.modelfiles.extents import suffix as suffix_of
 from wcodec.modelfiles.registry import MODEL_FILES, READ_ONLY
 from wcodec.modelfiles.roles import with_roles
 
@@ -65,6 +64,8 @@ def suffix(kind: str, skeleton: bytes) -> str:
     if kind not in MODEL_FILES:
         raise UnsupportedError(f"expected a kind of model file among {', '.join(MODEL_FILES)}, got {kind!r}")
     if kind == "file":
+        from wcodec.modelfiles.extents import suffix as suffix_of  # noqa: PLC0415 - brings numpy, and names need none
+
         return suffix_of(skeleton)
     suffixes = MODEL_FILES[kind].suffixes
     if not skeleton:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Final, TypeAlias
+from typing import Final
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-"""What json.loads returns."""
+from wcodec.modelfiles.hdf5.variable_names import Json
 
 VALUE_LOSSES: Final = frozenset({
     "mse", "mae", "mape", "msle", "huber", "huberloss", "logcosh", "poisson", "quantile", "pinball", "meansquarederror",

@@ -13,7 +13,7 @@ from wcodec.container.wire import MAX_DIMS, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError
 from wcodec.model import AnyArray, Model, TensorSpec
 from wcodec.modelfiles.extents import Extent, tensor_of
-from wcodec.modelfiles.hdf5.layers import Json
+from wcodec.modelfiles.hdf5.variable_names import Json
 
 CANONICAL, VERBATIM = 0, 1
 MAX_HEADER_BYTES = 100_000_000

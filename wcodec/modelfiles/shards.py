@@ -16,7 +16,7 @@ from wcodec.model import Model
 from wcodec.modelfiles import onnx, open_model
 from wcodec.modelfiles.detect import detect_kind
 from wcodec.modelfiles.extents import OTHER, FileLayout, model_of, tidy
-from wcodec.modelfiles.hdf5.layers import Json
+from wcodec.modelfiles.hdf5.variable_names import Json
 
 MAX_FILES = 100_000
 MAX_INDEX_BYTES = 1 << 28

@@ -28,11 +28,12 @@ SUFFIX = ".wcz"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor is: a container and its number inside."""
+    """Where a tensor is: a container and its number inside; `user_name` as in `model.Tensor`."""
 
     path: Path
     container: Container
     number: int
+    user_name: str = ""
 
 
 def base_of(place: Place, base: Path | None) -> BaseFile | None:
@@ -95,6 +96,8 @@ def places_of(source: Path, max_output: int | None = None) -> dict[str, Place]:
     max_output: the most bytes that the whole of `source` may decode to, None for any number.
     Raises: ContainerError and its kinds.
     """
+    from wcodec.modelfiles.names import labels_of  # noqa: PLC0415 - verify has no use for names
+
     index = index_of(source)
     if index:
         _refuse_larger_parts(index, max_output)
@@ -102,10 +105,11 @@ def places_of(source: Path, max_output: int | None = None) -> dict[str, Place]:
     found: dict[str, Place] = {}
     for file, path in paths:
         with open_container(path, max_output=max_output) as opened:
+            labels = labels_of(opened.container)
             for number, facts in enumerate(opened.container.tensors):
                 if facts.name != REST:
                     name = f"{file}/{facts.name}" if facts.name in found else facts.name
-                    found[name] = Place(path, opened.container, number)
+                    found[name] = Place(path, opened.container, number, labels[number].user_name)
     return found
 
 

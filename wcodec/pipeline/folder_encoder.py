@@ -23,7 +23,7 @@ from wcodec.modelfiles import open_model, shards
 from wcodec.modelfiles.shards import File, Folder, Shard, folder_of
 from wcodec.pipeline.encoder import Encoded, encode
 from wcodec.pipeline.folder_decoder import INDEX, SUFFIX, earlier_of
-from wcodec.planning.allocation import check_patterns, finds_any, is_used
+from wcodec.planning.patterns import check_patterns, find_tensors, is_used
 from wcodec.planning.recipe import Options, Recipe
 
 
@@ -183,8 +183,8 @@ def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
     sizes = [(folder.root / file.name).stat().st_size for file in folder.files]
     made = []
     for file, own, size in zip(folder.files, tensors, sizes, strict=True):
-        include = tuple(pattern for pattern in recipe.include if finds_any(pattern, own))
-        exclude = tuple(pattern for pattern in recipe.exclude if finds_any(pattern, own))
+        include = tuple(pattern for pattern in recipe.include if find_tensors(pattern, own))
+        exclude = tuple(pattern for pattern in recipe.exclude if find_tensors(pattern, own))
         fitted = replace(
             recipe,
             rules=tuple(rule for rule in recipe.rules if is_used(rule, own)),

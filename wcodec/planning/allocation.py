@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from wcodec.codec.magnitude_pruning import global_threshold
@@ -23,7 +22,8 @@ from wcodec.codec.statistics import TensorStatistics, is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor, is_vector
-from wcodec.planning.recipe import Options, Preset, Recipe, Rule
+from wcodec.planning.patterns import options_by_tensor
+from wcodec.planning.recipe import Options, Preset, Recipe
 from wcodec.planning.vectors import EXACT_BITS, Vectors
 
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
@@ -52,8 +52,8 @@ def plan_model(
     size:    multiplies all steps; what a search changes.
     Raises: RecipeError for a pattern that finds nothing.
     """
-    check_patterns(model.tensors, recipe)
-    requests = [_find_options(tensor, recipe) for tensor in model.tensors]
+    asked = options_by_tensor(model.tensors, recipe)
+    requests = [asked[tensor.name] for tensor in model.tensors]
     weights = [
         (tensor, found)
         for tensor, found, (options, _) in zip(model.tensors, surveys, requests, strict=True)
@@ -172,57 +172,7 @@ def exact_names(model: Model, recipe: Recipe) -> set[str]:
 
     Raises: RecipeError for a pattern that finds nothing.
     """
-    check_patterns(model.tensors, recipe)
-    return {tensor.name for tensor in model.tensors if options_of(tensor, recipe).lossless}
-
-
-def options_of(tensor: Tensor, recipe: Recipe) -> Options:
-    """What the recipe says of a tensor; `lossless` where it is left out."""
-    return _find_options(tensor, recipe)[0]
-
-
-def _find_options(tensor: Tensor, recipe: Recipe) -> tuple[Options, bool]:
-    """The options of a tensor, and whether a rule names it, so that it is quantised even if it is a vector."""
-    if _finds(recipe.exclude, tensor) or (recipe.include and not _finds(recipe.include, tensor)):
-        return Options(lossless=True), True
-    for rule in recipe.rules:
-        if _finds((rule.pattern,), tensor):
-            return rule.options.merged_with(recipe.options), _is_named(rule, tensor)
-    return recipe.options, False
-
-
-def _is_named(rule: Rule, tensor: Tensor) -> bool:
-    """Whether all options of a rule are for this tensor: vectors are quantised only by a rule with their full name."""
-    name = rule.pattern.removeprefix("^").removesuffix("$")
-    return len(tensor.shape) >= 2 or name in {tensor.name, re.escape(tensor.name)}
-
-
-def _finds(patterns: Iterable[str], tensor: Tensor) -> bool:
-    return any(re.search(pattern, text) for pattern in patterns for text in (tensor.name, tensor.layer))
-
-
-def is_used(rule: Rule, tensors: Sequence[Tensor]) -> bool:
-    """Whether a rule finds a tensor that its options are for."""
-    found = [tensor for tensor in tensors if _finds((rule.pattern,), tensor)]
-    return any(_is_named(rule, tensor) or not rule.options.is_for_weights for tensor in found)
-
-
-def finds_any(pattern: str, tensors: Sequence[Tensor]) -> bool:
-    """Whether a pattern finds one of the tensors, by its name or its layer."""
-    return any(_finds((pattern,), tensor) for tensor in tensors)
-
-
-def check_patterns(tensors: Sequence[Tensor], recipe: Recipe) -> None:
-    """Raises: RecipeError for a pattern that finds nothing, or only vectors for options that are not for them."""
-    for pattern in (*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules)):
-        if not finds_any(pattern, tensors):
-            known = ", ".join(tensor.name for tensor in tensors[:4])
-            raise RecipeError(f"pattern {pattern!r}: expected to find a tensor, found none among {known}, ...")
-    for rule in recipe.rules:
-        if not is_used(rule, tensors):
-            raise RecipeError(
-                f"pattern {rule.pattern!r}: expected a tensor of two or more dimensions, or the full name of a vector"
-            )
+    return {name for name, (options, _) in options_by_tensor(model.tensors, recipe).items() if options.lossless}
 
 
 def _shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None:

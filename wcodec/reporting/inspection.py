@@ -12,6 +12,7 @@ from wcodec.container.records import HEADER_BYTES, Container, Record
 from wcodec.container.wire import READER_VERSION, REST
 from wcodec.errors import ContainerError
 from wcodec.model import ITEM_BYTES, TensorSpec
+from wcodec.modelfiles.names import Label, labels_of
 from wcodec.reporting.byte_breakdown import ByteBreakdown, tensor_breakdown
 
 SCHEMA_VERSION = 1
@@ -22,6 +23,7 @@ class TensorNumbers:
     """The size of one tensor. `error` is sum (w - w')^2 / sum w^2; it and `kept` are None where values are exact.
 
     bytes: of its sections and its record in the index.
+    name:  in the file; user_name: layer and weight as the user knows them, "" where that is the same.
     """
 
     name: str
@@ -35,6 +37,12 @@ class TensorNumbers:
     kept: int | None = None
     error: float | None = None
     duplicate_of: str | None = None
+    user_name: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The name in tables."""
+        return self.user_name or self.name
 
     @property
     def bits_per_weight(self) -> float:
@@ -136,7 +144,8 @@ def _inspect_container(source: Path) -> Inspection:
     with open_file(source) as file:
         container = parse(file)
         shown = [number for number, tensor in enumerate(container.tensors) if tensor.name != REST]
-        tensors = tuple(_tensor_numbers(file, container, number) for number in shown)
+        labels = labels_of(container)
+        tensors = tuple(_tensor_numbers(file, container, number, labels) for number in shown)
     beside = [record for number, record in enumerate(container.records) if number not in shown]
     whole = ByteBreakdown(
         skeleton=container.skeleton_bytes + sum(record.nbytes for record in beside),
@@ -163,7 +172,17 @@ def _inspect_model(source: Path) -> Inspection:
 
     with open_model(source, keep_optimizer=True) as model:
         tensors = tuple(
-            TensorNumbers(one.name, one.layer, one.shape, one.dtype, one.count, one.nbytes, one.nbytes, ByteBreakdown())
+            TensorNumbers(
+                name=one.name,
+                layer=one.layer,
+                shape=one.shape,
+                dtype=one.dtype,
+                weights=one.count,
+                raw_bytes=one.nbytes,
+                bytes=one.nbytes,
+                parts=ByteBreakdown(),
+                user_name=one.user_name,
+            )
             for one in model.tensors
         )
         total = sum(tensor.raw_bytes for tensor in tensors)
@@ -180,13 +199,13 @@ def _inspect_model(source: Path) -> Inspection:
         )
 
 
-def _tensor_numbers(file: BinaryIO, container: Container, number: int) -> TensorNumbers:
+def _tensor_numbers(file: BinaryIO, container: Container, number: int, labels: Sequence[Label]) -> TensorNumbers:
     facts, record = container.tensors[number], container.records[number]
     original = None if record.duplicate_of is None else container.tensors[record.duplicate_of].name
     held = container.resolve(number)
     return TensorNumbers(
         name=facts.name,
-        layer=facts.name.rsplit("/", 1)[0],
+        layer=labels[number].layer,
         shape=facts.shape,
         dtype=facts.dtype,
         weights=facts.count,
@@ -196,6 +215,7 @@ def _tensor_numbers(file: BinaryIO, container: Container, number: int) -> Tensor
         kept=held.kept,
         error=held.error,
         duplicate_of=original,
+        user_name=labels[number].user_name,
     )
 
 
@@ -213,6 +233,7 @@ def _parts(file: BinaryIO, facts: TensorSpec, record: Record) -> ByteBreakdown:
 def _tensor_json(tensor: TensorNumbers) -> dict[str, object]:
     return {
         "name": tensor.name,
+        "user_name": tensor.shown,
         "layer": tensor.layer,
         "shape": list(tensor.shape),
         "dtype": tensor.dtype,

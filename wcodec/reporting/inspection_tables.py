@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,10 @@ class TensorSizes(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def user_name(self) -> str: ...
+    @property
+    def shown(self) -> str: ...
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
@@ -58,22 +62,48 @@ class Sizes(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """A head and rows of as many cells. The first `names` columns are names, the others are numbers."""
+    """A head and rows of as many cells. The first `names` columns are names, the others are numbers.
+
+    spare: heads of the columns that are left out first where there is no room for all.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     names: int = 1
+    spare: Sequence[str] = ()
+
+    def without(self, head: str) -> Table:
+        """The table without a column."""
+        at = list(self.head).index(head)
+        rows = [[*row[:at], *row[at + 1 :]] for row in self.rows]
+        return Table([*self.head[:at], *self.head[at + 1 :]], rows, self.names - (at < self.names), self.spare)
+
+    def fitted(self, width: int) -> Table:
+        """The table with as many columns as fit side by side, two blanks between; numbers are never cut."""
+        found = self
+        for head in self.spare:
+            if head in found.head and found.width > width:
+                found = found.without(head)
+        return found
+
+    @property
+    def width(self) -> int:
+        """Characters of the widest row."""
+        columns = zip(self.head, *self.rows, strict=True)
+        return sum(max(map(len, column)) for column in columns) + 2 * (len(self.head) - 1)
 
 
 def tabulate_tensors(inspection: Sizes, order: str | None = None) -> Table:
     """Every tensor of a file, in the order of the file or by "size", "ratio" or "error" (see `sort_tensors`)."""
     tensors = sort_tensors(inspection.tensors, order)
+    shown = {one.name: one.shown for one in tensors}
     if inspection.format_version is None:
-        plain = [(*_names(one), f"{one.bytes:,}") for one in tensors]
-        return Table(("tensor", "shape", "type", "bytes"), plain, 3)
+        plain = [(*_names(one, shown), f"{one.bytes:,}") for one in tensors]
+        few = ("tensor", IN_THE_FILE, "shape", "type", "bytes")
+        return _without_equal_names(Table(few, plain, 4, (IN_THE_FILE, "type", "shape")))
     rows = [
         (
-            *_names(one),
+            *_names(one, shown),
             f"{100 * (one.weights if one.kept is None else one.kept) / one.weights:.1f} %" if one.weights else "-",
             f"{one.bits_per_weight:.2f}",
             f"{one.bytes:,}",
@@ -82,7 +112,16 @@ def tabulate_tensors(inspection: Sizes, order: str | None = None) -> Table:
         )
         for one in tensors
     ]
-    return Table(("tensor", "shape", "type", "kept", "bits/weight", "bytes", "ratio", "error"), rows, 3)
+    head = ("tensor", IN_THE_FILE, "shape", "type", "kept", "bits/weight", "bytes", "ratio", "error")
+    return _without_equal_names(Table(head, rows, 4, (IN_THE_FILE, "type", "ratio", "shape", "kept")))
+
+
+IN_THE_FILE = "in the file"
+"""The head of the column with names in the file, where these differ from the user's."""
+
+
+def _without_equal_names(table: Table) -> Table:
+    return table if any(row[1] for row in table.rows) else table.without(IN_THE_FILE)
 
 
 def tabulate_parts(inspection: Sizes) -> Table:
@@ -127,6 +166,8 @@ def sort_tensors(tensors: Sequence[TensorSizes], order: str | None) -> Sequence[
     return sorted(tensors, key=keys[order]) if order else tensors
 
 
-def _names(tensor: TensorSizes) -> tuple[str, str, str]:
-    name = tensor.name if tensor.duplicate_of is None else f"{tensor.name} (as {tensor.duplicate_of})"
-    return name, "x".join(map(str, tensor.shape)) or "scalar", tensor.dtype
+def _names(tensor: TensorSizes, shown: Mapping[str, str]) -> tuple[str, str, str, str]:
+    twin = tensor.duplicate_of
+    name = tensor.shown if twin is None else f"{tensor.shown} (as {shown.get(twin, twin)})"
+    in_the_file = tensor.name if tensor.user_name else ""
+    return name, in_the_file, "x".join(map(str, tensor.shape)) or "scalar", tensor.dtype

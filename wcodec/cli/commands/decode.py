@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tensor",
         metavar="NAME",
         action="append",
-        help="only this tensor (its name, or the end of it), as .npz or .npy",
+        help="only this tensor: its name as inspect shows it, or the end of that; as .npz or .npy",
     )
     parser.add_argument("--compact", action="store_true", help="remove dead units; the outputs stay (needs Keras)")
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
@@ -154,7 +154,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
     check_target(source, target, args.force)
     weights = api.open(source, base=args.base, max_output=args.max_output)
     try:
-        names = list(dict.fromkeys(api.full_name(weights, asked) for asked in args.tensor))
+        names = list(dict.fromkeys(weights.find(asked) for asked in args.tensor))
     except KeyError as error:
         raise WcodecError(f"{source}: {error.args[0]}") from error
     values = {name: weights.stored(name) for name in names}

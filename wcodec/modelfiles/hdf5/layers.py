@@ -6,16 +6,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from wcodec.model import Tensor
 from wcodec.modelfiles.hdf5.tree import Found, Group, string_attribute
+from wcodec.modelfiles.hdf5.user_names import CONTAINERS, user_names
+from wcodec.modelfiles.hdf5.variable_names import Json
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-"""What json.loads returns."""
-
-CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
-"""Groups whose members are layers; the second is TensorFlow 2.13's."""
 STATISTICS = re.compile(r"(?:.*/)?(?:spectral_)?normalization(?:_[0-9]+)?/")
 """Paths of Keras' Normalization, whose mean and variance were adapted to data."""
 CODES = re.compile(r"(?:.*/)?(?:kernel_scale|kernel_zero|g_idx|amax_history|.*_scale|.*_zero|quantized_kernel)(?::0)?")
@@ -38,11 +34,20 @@ class _Places:
 
 
 def annotate(tree: Group, found: Sequence[Found], config: str | None) -> tuple[Tensor, ...]:
-    """The tensors with layer and exactness, from the tree and the JSON of the model's config where there is one."""
+    """The tensors with layer, the user's name and exactness, from the tree and the JSON of the model's config."""
     configured = configuration(config)
     places = _Places()
     _visit(tree, "", places)
-    return tuple(_tensor(tensor, places, configured) for tensor in found)
+    names = user_names(tree, config)
+    return tuple(_tensor(tensor, places, configured, names.get(tensor.facts.name, "")) for tensor in found)
+
+
+def layers_of(tree: Group, names: Sequence[str], config: str | None) -> list[str]:
+    """The layer of each tensor of a file, "" where it has none."""
+    configured = configuration(config)
+    places = _Places()
+    _visit(tree, "", places)
+    return [_layer(name, places, configured) for name in names]
 
 
 def configuration(text: str | None) -> Configured:
@@ -84,12 +89,12 @@ def _visit(group: Group, path: str, places: _Places) -> None:
             _visit(child, f"{path}{child.name}/", places)
 
 
-def _tensor(tensor: Found, places: _Places, configured: Configured) -> Tensor:
+def _tensor(tensor: Found, places: _Places, configured: Configured, user_name: str) -> Tensor:
     facts = tensor.facts
     layer = _layer(facts.name, places, configured)
     holder, _, name = facts.name.rpartition("/")
     exact = layer in configured.exact or CODES.fullmatch(name) is not None or STATISTICS.match(holder + "/") is not None
-    return Tensor(facts.name, facts.dtype, facts.shape, layer, exact, tensor.read)
+    return Tensor(facts.name, facts.dtype, facts.shape, layer, exact, tensor.read, user_name=user_name)
 
 
 def _layer(path: str, places: _Places, configured: Configured) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from wcodec.calibration.request import LearningRequest
 from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
-from wcodec.planning.allocation import options_of
+from wcodec.planning.patterns import options_by_tensor
 from wcodec.planning.recipe import Recipe
 from wcodec.training.finetune import FinetuneResult, open_labelled, prepare_training, prepare_validation
 from wcodec.training.methods.registry import Amounts, parse_methods, train_by_methods
@@ -35,7 +35,7 @@ def train_by(
     names = parse_methods(methods)
     opened = open_labelled(source, request)
     with open_model(source) as file:
-        options = {tensor.name: options_of(tensor, recipe) for tensor in file.tensors}
+        options = {name: options for name, (options, _) in options_by_tensor(file.tensors, recipe).items()}
     validation = prepare_validation(opened.model, opened.held_out)
     data = prepare_training(opened.model, opened.learning, request.seed)
 

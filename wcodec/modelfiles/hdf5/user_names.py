@@ -1,0 +1,97 @@
+"""The names of a Keras file's tensors as the user knows them: layers by their names, then the weight, `dense/kernel`.
+
+Keras 3 files number the layers of a class and the variables of a layer (`layers/dense_2/vars/0`); whose they are is
+told by names beside the variables, and by the configuration of the model. Older files have the names in their paths.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from wcodec.modelfiles.hdf5.tree import Group, Slot, string_attribute
+from wcodec.modelfiles.hdf5.variable_names import LayerConfig, parse_layer, variable_names
+
+CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+"""Groups whose members are layers; the second is TensorFlow 2.13's."""
+OPTIMIZER = ("optimizer", "optimizer_weights")
+
+
+def user_names(tree: Group, config: str | None) -> dict[str, str]:
+    """The names of tensors by their paths in the file, those only that differ from the path and are told apart.
+
+    config: the JSON of the model's configuration, None where the file has none.
+    """
+    whole = string_attribute(tree, "model_config") or config
+    try:
+        model = parse_layer(json.loads(whole or "null"))
+    except (ValueError, RecursionError):
+        model = None
+    groups = [child for child in tree.children if isinstance(child, Group)]
+    old = next((group for group in groups if group.name == "model_weights"), None)
+    if old or any(attribute.name.startswith("layer_names") for attribute in tree.attributes):
+        found = dict(_old_names(old or tree, "model_weights/" if old else ""))
+    else:
+        found = dict(_new_names(tree, "", (), model))
+    times = Counter(found.values())
+    return {path: name for path, name in found.items() if times[name] == 1 and name != path}
+
+
+def _old_names(weights: Group, prefix: str) -> Iterator[tuple[str, str]]:
+    """Of a file whose groups are layers: "dense/sequential/dense/kernel", "dense/dense/kernel:0" -> "dense/kernel"."""
+    for layer in weights.children:
+        if not isinstance(layer, Group):
+            continue
+        for rest in _paths(layer):
+            parts = rest.split("/")
+            named = parts[parts.index(layer.name) :] if layer.name in parts[:-1] else [layer.name, *parts]
+            if layer.name == "top_level_model_weights":
+                named = parts
+            yield f"{prefix}{layer.name}/{rest}", re.sub(r":[0-9]+$", "", "/".join(named))
+
+
+def _paths(group: Group) -> Iterator[str]:
+    for child in group.children:
+        if isinstance(child, Group):
+            yield from (f"{child.name}/{path}" for path in _paths(child))
+        elif isinstance(child, Slot):
+            yield child.name
+
+
+def _new_names(
+    group: Group, path: str, said: tuple[str, ...] | None, layer: LayerConfig | None
+) -> Iterator[tuple[str, str]]:
+    """Of a file of Keras 3, below `group`.
+
+    said:  names of the layers on the way; None where one of them is known by its number only.
+    layer: what the configuration says of the layer that `group` is.
+    """
+    for child in group.children:
+        if not isinstance(child, Group) or (not path and child.name in OPTIMIZER):
+            continue
+        below = f"{path}{child.name}/"
+        if child.name == "vars":
+            slots = [one.name for one in child.children if isinstance(one, Slot)]
+            # A wrapper's inner layer is called "layer"; by default its own name tells its class.
+            known = variable_names(group.name if group.name != "layer" else _own_name(group), layer, slots)
+            if said is not None:
+                yield from ((below + slot, "/".join((*said, known.get(slot, slot)))) for slot in slots)
+        elif child.name in CONTAINERS:
+            members = layer.groups() if layer else {}
+            for member in child.children:
+                if isinstance(member, Group):
+                    its = members.get(member.name)
+                    name = _own_name(member) or (its.name if its else "")
+                    further = (*said, name) if said is not None and name else None
+                    yield from _new_names(member, f"{below}{member.name}/", further, its)
+        else:
+            further = None if said is None else (*said, _own_name(child) or child.name)
+            yield from _new_names(child, below, further, layer.inner(child.name) if layer else None)
+
+
+def _own_name(group: Group) -> str:
+    """The name that a newer Keras writes beside the variables of a layer; "" where there is none."""
+    variables = next((one for one in group.children if isinstance(one, Group) and one.name == "vars"), None)
+    return (string_attribute(variables, "name") if variables else None) or ""

@@ -1,0 +1,144 @@
+"""Tensors by name: the user's names of those in a container, and the one tensor that a name, or its end, means."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from wcodec.container.records import Container
+from wcodec.container.wire import REST
+from wcodec.errors import ContainerError
+from wcodec.model import TensorSpec
+from wcodec.modelfiles import zip_members
+from wcodec.modelfiles.hdf5 import skeleton
+from wcodec.modelfiles.hdf5.layers import layers_of
+from wcodec.modelfiles.hdf5.tree import Group, Slot, string_attribute
+from wcodec.modelfiles.hdf5.user_names import user_names
+
+SEPARATORS = ("/", ".")
+MOST_NAMED = 4
+"""Names in an error."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A tensor's name as the user knows it, "" where that is its name in the file, and its layer's."""
+
+    user_name: str = ""
+    layer: str = ""
+
+
+def labels_of(container: Container) -> tuple[Label, ...]:
+    """The label of each tensor of a container, as `open_model` has them of the model file in it.
+
+    A skeleton that cannot be read gives names in the file only: no name is worth an error.
+    """
+    try:
+        tree, config = _tree_of(container)
+    except (ContainerError, ValueError, LookupError, RecursionError, StopIteration):
+        tree, config = None, None
+    paths = [tensor.name for tensor in container.tensors]
+    if tree is None:
+        return tuple(Label(layer=path.rpartition("/")[0]) for path in paths)
+    names = user_names(tree, config)
+    layers = layers_of(tree, paths, string_attribute(tree, "model_config") or config)
+    return tuple(Label(names.get(path, ""), layer) for path, layer in zip(paths, layers, strict=True))
+
+
+def _tree_of(container: Container) -> tuple[Group | None, str | None]:
+    """The HDF5 tree of a Keras file and the configuration beside it; None where the file is of another kind."""
+    names, dtypes = [one.name for one in container.tensors], [one.dtype for one in container.tensors]
+    if container.kind == "hdf5":
+        return skeleton.parse(container.skeleton[1:], names, dtypes), None
+    if container.kind == "keras":
+        members = zip_members.parse(container.skeleton)
+        content = {member.name: member.content for member in members}
+        packed = next(member.content for member in members if member.kind == zip_members.TENSORS)
+        return skeleton.parse(packed, names, dtypes), content.get("config.json", b"null").decode("utf-8", "replace")
+    if container.kind == "file":
+        return _tree_of_file(container)
+    return None, None
+
+
+def _tree_of_file(container: Container) -> tuple[Group | None, str | None]:
+    """The same of a file that is kept byte for byte: its groups are those of the paths, without attributes."""
+    from wcodec.modelfiles import extents  # noqa: PLC0415 - brings numpy, and most containers are of another kind
+
+    kind = extents.suffix(container.skeleton)
+    paths = [tensor.name for tensor in container.tensors if tensor.name != REST]
+    if kind == ".keras":
+        rest = extents.parse(container.skeleton, container.tensors).remainder or b""
+        return _grown(paths), _zip_member(rest, b"config.json")
+    return (_grown(paths) if kind == ".h5" and all(path.startswith("model_weights/") for path in paths) else None), None
+
+
+def _grown(paths: Sequence[str]) -> Group:
+    """A tree of groups with these datasets."""
+    nested: dict[str, list[str]] = {}
+    for path in paths:
+        head, slash, rest = path.partition("/")
+        nested.setdefault(head, []).extend([rest] if slash else [])
+    return Group("", tuple(_named(name, below) for name, below in nested.items()))
+
+
+def _named(name: str, below: Sequence[str]) -> Group | Slot:
+    return Group(name, _grown(below).children) if below else Slot(name, "")
+
+
+def _zip_member(archive: bytes, name: bytes) -> str | None:
+    """A member of a zip archive of which parts may be missing, by its own header."""
+    at = archive.find(name) - 30
+    if at < 0 or archive[at : at + 4] != b"PK\3\4":
+        return None
+    method, packed, extra = (*struct.unpack_from("<H8xI", archive, at + 8), *struct.unpack_from("<H", archive, at + 28))
+    start = at + 30 + len(name) + extra
+    content = archive[start : start + packed]
+    try:
+        return (zlib.decompress(content, -15) if method else content).decode("utf-8", "replace")
+    except zlib.error:
+        return None
+
+
+def find_tensor(asked: str, names: Mapping[str, str]) -> str:
+    """The one tensor that `asked` names: in the user's words, in the file's, or by the end of either.
+
+    names: from names in the file, which are returned, to the user's; "" where these are the same.
+
+    >>> find_tensor("dense/kernel", {"layers/dense_3/vars/0": "dense/kernel", "layers/dense/vars/0": "head/kernel"})
+    'layers/dense_3/vars/0'
+
+    Raises: KeyError with what there is, where there is none or several.
+    """
+    for found in _matches(asked, names):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            several = ", ".join(names[one] or one for one in found[:MOST_NAMED])
+            more = ", ..." if len(found) > MOST_NAMED else ""
+            raise KeyError(f"expected one tensor {asked!r}, found {several}{more}")
+    raise KeyError(f"expected a tensor {asked!r}, {suggest_names(asked, names)}")
+
+
+def _matches(asked: str, names: Mapping[str, str]) -> Iterator[list[str]]:
+    yield [name for name, user_name in names.items() if user_name == asked]
+    yield [asked] if asked in names else []
+    ends = tuple(separator + asked for separator in SEPARATORS)
+    yield [name for name, user_name in names.items() if (user_name or name).endswith(ends)]
+    yield [name for name in names if name.endswith(ends)]
+
+
+def suggest_names(asked: str, names: Mapping[str, str]) -> str:
+    """What may have been meant, or else what there is."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for errors only
+
+    shown = [user_name or name for name, user_name in names.items()]
+    if near := get_close_matches(asked, dict.fromkeys([*shown, *names]), MOST_NAMED, 0.5):
+        return f"the nearest are {', '.join(near)}"
+    return f"found {', '.join(shown[:MOST_NAMED]) or 'none'}" + (", ..." if len(shown) > MOST_NAMED else "")
+
+
+def names_of(tensors: Sequence[TensorSpec], labels: Sequence[Label]) -> dict[str, str]:
+    """From the names in the file to the user's, for `find_tensor`."""
+    return {tensor.name: label.user_name for tensor, label in zip(tensors, labels, strict=True)}

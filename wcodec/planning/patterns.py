@@ -1,0 +1,83 @@
+"""Which tensors a pattern of --set, --include or --exclude finds, and what the recipe comes to for each of them.
+
+A pattern is a regular expression that is sought in the names and layers as the user knows them (`dense_1/kernel`), and
+where it finds none there, in the names of the file (`layers/dense/vars/0`), which may number layers otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from wcodec.errors import RecipeError
+from wcodec.model import Tensor
+from wcodec.modelfiles.names import SEPARATORS, find_tensor, suggest_names
+from wcodec.planning.recipe import Options, Recipe, Rule
+
+Asked = tuple[Options, bool]
+"""The options of a tensor, and whether a rule names it, so that it is quantised even if it is a vector."""
+
+
+def find_tensors(pattern: str, tensors: Sequence[Tensor]) -> frozenset[str]:
+    """The names (in the file) of the tensors that a pattern finds, or of the one whose name it is as it is written."""
+    known = [one for one in tensors if re.search(pattern, one.user_name or one.name) or re.search(pattern, one.layer)]
+    found = known or [one for one in tensors if re.search(pattern, one.name)]
+    return frozenset(one.name for one in found) or _named(pattern, tensors)
+
+
+def _named(pattern: str, tensors: Sequence[Tensor]) -> frozenset[str]:
+    """The tensor whose full name the pattern is, as a name or as an expression for it, or an end with its layer."""
+    literal = re.sub(r"\\(.)", r"\1", pattern.removeprefix("^").removesuffix("$"))
+    found: set[str] = set()
+    for asked in {pattern, literal}:
+        try:
+            name = find_tensor(asked, _names(tensors))
+        except KeyError:
+            continue
+        whole = asked in {name, *(one.user_name for one in tensors)}
+        found |= {name} if whole or any(mark in asked for mark in SEPARATORS) else set()
+    return frozenset(found)
+
+
+def _names(tensors: Sequence[Tensor]) -> dict[str, str]:
+    return {one.name: one.user_name for one in tensors}
+
+
+def options_by_tensor(tensors: Sequence[Tensor], recipe: Recipe) -> dict[str, Asked]:
+    """What the recipe says of each tensor, by its name in the file; `lossless` where it is left out.
+
+    Raises: RecipeError for a pattern that finds nothing, or only vectors for options that are not for them.
+    """
+    check_patterns(tensors, recipe)
+    out = frozenset[str]().union(*(find_tensors(pattern, tensors) for pattern in recipe.exclude))
+    if recipe.include:
+        kept = frozenset[str]().union(*(find_tensors(pattern, tensors) for pattern in recipe.include))
+        out |= {one.name for one in tensors} - kept
+    asked: dict[str, Asked] = dict.fromkeys(out, (Options(lossless=True), True))
+    for rule in recipe.rules:
+        found, named = find_tensors(rule.pattern, tensors), _named(rule.pattern, tensors)
+        options = rule.options.merged_with(recipe.options)
+        for one in tensors:
+            if one.name in found:
+                asked.setdefault(one.name, (options, len(one.shape) >= 2 or one.name in named))
+    return {one.name: asked.get(one.name, (recipe.options, False)) for one in tensors}
+
+
+def is_used(rule: Rule, tensors: Sequence[Tensor]) -> bool:
+    """Whether a rule finds a tensor that its options are for: vectors are quantised only by their own names."""
+    found, named = find_tensors(rule.pattern, tensors), _named(rule.pattern, tensors)
+    every = [one for one in tensors if one.name in found]
+    return any(not rule.options.is_for_weights or len(one.shape) >= 2 or one.name in named for one in every)
+
+
+def check_patterns(tensors: Sequence[Tensor], recipe: Recipe) -> None:
+    """Raises: RecipeError for a pattern that finds nothing, or only vectors for options that are not for them."""
+    for pattern in (*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules)):
+        if not find_tensors(pattern, tensors):
+            known = suggest_names(pattern, _names(tensors))
+            raise RecipeError(f"pattern {pattern!r}: expected to find a tensor, found none; {known}")
+    for rule in recipe.rules:
+        if not is_used(rule, tensors):
+            raise RecipeError(
+                f"pattern {rule.pattern!r}: expected a tensor of two or more dimensions, or the full name of a vector"
+            )
