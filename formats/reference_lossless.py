@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reference_coders import Reader, UnsupportedError, require, symbols, unzstd
+import lzma
+
+from reference_coders import FileError, Reader, UnsupportedError, require, symbols, unzstd
 from reference_numbers import decode_numbers
 
 
@@ -11,6 +13,19 @@ def join(planes: list[list[int]], size: int, rotated: int) -> bytes:
     if rotated:
         words = [word >> 1 | (word & 1) << (8 * size - 1) for word in words]
     return b"".join(word.to_bytes(size, "little") for word in words)
+
+
+def unlzma(payload: bytes, nbytes: int) -> bytes:
+    """A byte of properties as in .lzma files, and a stream with an end mark: those files lack dictionary and length."""
+    require(len(payload) > 0 and payload[0] < 225, "properties")
+    dictionary = min(max(nbytes, 4096), 1 << 26)
+    header = payload[:1] + dictionary.to_bytes(4, "little") + b"\xff" * 8
+    try:
+        out = lzma.decompress(header + payload[1:], lzma.FORMAT_ALONE)
+    except lzma.LZMAError as error:
+        raise FileError(f"LZMA stream: {error}") from error
+    require(len(out) == nbytes, "length of an LZMA stream")
+    return out
 
 
 def lossless(payload: bytes, nbytes: int, item_bytes: int) -> bytes:
@@ -45,6 +60,8 @@ def lossless(payload: bytes, nbytes: int, item_bytes: int) -> bytes:
             n = min(block, (nbytes - len(out)) // size)
             planes = [symbols(reader.take(reader.varint()), n, 8) for _ in range(size)]
             out += join(planes, size, rotated)
+    elif method == 6:
+        out = unlzma(reader.rest(), nbytes)
     else:
         raise UnsupportedError(f"lossless method {method}")
     reader.end()

@@ -46,6 +46,17 @@ def whole_file(target: Path, like: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
+def attempt_file(temporary: Path) -> Iterator[Path]:
+    """Another path beside the path of a `whole_file`, for a second attempt; nothing is left there."""
+    other = temporary.with_name(f"{temporary.stem}.{secrets.token_hex(4)}.part")
+    try:
+        os.close(os.open(other, os.O_CREAT | os.O_EXCL | os.O_WRONLY, temporary.stat().st_mode & 0o777))
+        yield other
+    finally:
+        other.unlink(missing_ok=True)
+
+
+@contextmanager
 def unchanged(*paths: Path | None) -> Iterator[None]:
     """A block that reads these files, in which nobody may write or replace them.
 
@@ -80,10 +91,14 @@ MAX_BYTES = 1024
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative path, written with slashes, stays in its folder on every system."""
+    """Whether a relative path, written with slashes, stays in its folder on systems with that separator alone."""
     plain = PurePosixPath(name).as_posix() == name and 0 < len(name.encode(errors="replace")) <= MAX_BYTES
-    odd = name == "." or name.startswith("/") or ".." in name.split("/") or bool(set(name) & set("\\\0:"))
-    return plain and not odd
+    return plain and name != "." and not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
+
+
+def is_portable(name: str) -> bool:
+    """Whether such a path is inside its folder, and can be written, on every system."""
+    return is_inside(name) and not set(name) & set("\\:") and name.encode(errors="replace").decode() == name
 
 
 def sha256_of(path: Path) -> bytes:

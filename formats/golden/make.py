@@ -158,7 +158,7 @@ def bfloat16(folder: Path) -> Path:
 
 
 def files(folder: Path) -> list[Path]:
-    """Identical files: of each kind that has extents, one that is not understood, one with a template apart."""
+    """Identical files: of each kind that has extents, one that is not understood, two with a template apart."""
     strange = {"big": weights(15, 9, 5).astype(">f4"), "fortran": np.asfortranarray(weights(16, 7, 5).astype(">f8"))}
     sources = [
         WRITERS["hdf5"](folder / "identical-hdf5", layers()),
@@ -168,8 +168,11 @@ def files(folder: Path) -> list[Path]:
     for name, content in (("text", b"no model\n" * 9), ("nothing", b""), ("apart", (bytes(999) + b"!") * 1100)):
         sources.append(folder / f"identical-{name}")
         sources[-1].write_bytes(content)
+    sources.append(folder / "identical-lzma")
+    sources[-1].write_text("".join(f"{number} times {number} is {number * number}.\n" for number in range(300)))
     for source in sources:
-        encode(source, source.with_suffix(".wcz"), parse_recipe({"lossless": True}), threads=1)
+        words = {"lossless": True, "effort": "best" if source.stem == "identical-lzma" else "normal"}
+        encode(source, source.with_suffix(".wcz"), parse_recipe(words), threads=1)
     return [source.with_suffix(".wcz") for source in sources]
 
 

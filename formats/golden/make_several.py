@@ -2,7 +2,9 @@
 
 based/   old.safetensors, and .wcz of a later version against it: exactly, and lossy
 folder/  a sharded model: index.wcz and a .wcz for each of its files
-based/expected.json and folder.json have the SHA-256 of the files that decoding gives. What is there is never changed.
+numbered/  a folder whose parts are called by number
+based/expected.json, folder.json and numbered.json have the SHA-256 of the files that decoding gives. What is there is
+never changed.
 """
 
 from __future__ import annotations
@@ -74,9 +76,20 @@ def folder(target: Path, scratch: Path) -> None:
     (HERE / "folder.json").write_text(json.dumps(digests(model), indent=1) + "\n")
 
 
+def numbered(target: Path, scratch: Path) -> None:
+    """Write `target`, a container of kind 5 with an odd name and an empty folder."""
+    model = scratch / "model"
+    (model / "variables").mkdir(parents=True)
+    (model / "assets").mkdir()
+    (model / "variables" / "w:0").write_bytes(weights(9, 10, 10).tobytes())
+    write_safetensors(model / "m.safetensors", {"w": weights(8, 16, 12)})
+    wcodec.encode(model, target, lossless=True, threads=1)
+    (HERE / "numbered.json").write_text(json.dumps(digests(model), indent=1) + "\n")
+
+
 def main() -> None:
     """Write what is not there."""
-    for make in (based, folder):
+    for make in (based, folder, numbered):
         target, scratch = HERE / make.__name__, Path(tempfile.mkdtemp())
         if not target.exists():
             make(target, scratch)

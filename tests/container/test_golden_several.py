@@ -13,6 +13,7 @@ import pytest
 import reference_base
 import reference_decoder
 from conftest import ROOT, THOROUGH
+from round_trips import contents
 from safetensors.numpy import load_file
 
 import wcodec as package
@@ -25,7 +26,7 @@ FOLDER = json.loads((GOLDEN / "folder.json").read_text())
 ATTACKS = 1000 if THOROUGH else 60
 SINGLE = (
     "good/exact-numbers", "good/exact-columns", "good/exact-kernel", "good/exact-blocks", "good/identical-hdf5",
-    "good/identical-apart", "based/exact", "based/lossy",
+    "good/identical-apart", "good/identical-lzma", "based/exact", "based/lossy",
 )  # fmt: skip
 
 
@@ -43,6 +44,13 @@ def test_a_folder_decodes_to_the_same_files(tmp_path: Path) -> None:
     package.decode(GOLDEN / "folder", tmp_path / "back")
     found = {path.relative_to(tmp_path / "back").as_posix(): path for path in (tmp_path / "back").rglob("*.*")}
     assert {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()} == FOLDER
+
+
+def test_a_folder_with_odd_names_decodes_to_the_same_files_and_folders(tmp_path: Path) -> None:
+    package.decode(GOLDEN / "numbered", tmp_path / "back")
+    expected = json.loads((GOLDEN / "numbered.json").read_text())
+    assert {name: digest.hex() for name, digest in contents(tmp_path / "back").items()} == expected
+    assert list((tmp_path / "back" / "assets").iterdir()) == []
 
 
 def damaged(whole: bytes, chance: random.Random) -> bytes:
@@ -64,9 +72,10 @@ def test_random_attacks_on_a_container_are_refused(name: str, tmp_path: Path) ->
         assert [path.name for path in tmp_path.iterdir()] == ["x.wcz"]
 
 
-def test_random_attacks_on_a_folder_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["folder", "numbered"])
+def test_random_attacks_on_a_folder_are_refused(name: str, tmp_path: Path) -> None:
     packed, chance = tmp_path / "m", random.Random(0)
-    shutil.copytree(GOLDEN / "folder", packed)
+    shutil.copytree(GOLDEN / name, packed)
     parts = sorted(packed.rglob("*.wcz"))
     for number in range(ATTACKS):
         part = parts[number % len(parts)]

@@ -18,8 +18,8 @@ from round_trips import checkpoint, contents
 import wcodec as package
 from wcodec.container.writer import Writer
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError, TruncatedError
-from wcodec.modelfiles import shards
-from wcodec.modelfiles.shards import Shard, folder_of
+from wcodec.modelfiles.shard_list import pack
+from wcodec.modelfiles.shards import folder_of
 from wcodec.pipeline.encoder import encode
 from wcodec.pipeline.folder_encoder import encode_folder, run
 from wcodec.planning.parsing import parse_recipe
@@ -168,13 +168,17 @@ def test_an_index_of_another_kind_is_refused(text: str, tmp_path: Path) -> None:
         folder_of(tmp_path / "x.index.json")
 
 
+def named(*names: str, empty: tuple[str, ...] = ()) -> bytes:
+    return pack(names, [(1, bytes(32))] * len(names), empty)
+
+
 HOSTILE = {
     "nothing": b"", "another kind": b"\1\0", "cut": b"\0\2\1a", "many": b"\0\xff\xff\xff\xff\7",
-    "above": shards.pack([Shard("../a", 1, bytes(32))]), "absolute": shards.pack([Shard("/a", 1, bytes(32))]),
-    "twice": shards.pack([Shard("a", 1, bytes(32))] * 2), "and more": shards.pack([]) + b"!",
-    "a file as a folder": shards.pack([Shard("a", 1, bytes(32)), Shard("a/b", 1, bytes(32))]),
-    "no name": shards.pack([Shard("", 1, bytes(32))]), "a device": shards.pack([Shard("C:\\a", 1, bytes(32))]),
-    "not UTF-8": b"\0\1\1\xff\1" + bytes(32), "missing": shards.pack([Shard("a", 1, bytes(32))]),
+    "above": named("../a"), "absolute": named("/a"), "twice": named("a", "a"), "and more": pack([], []) + b"!",
+    "a file as a folder": named("a", "a/b"), "no name": named(""), "missing": named("a"),
+    "a device": b"\0\1\4C:\\a\1" + bytes(32), "not UTF-8": b"\0\1\1\xff\1" + bytes(32),
+    "an empty folder above": named("a", empty=("../b",)), "an empty folder twice": named("a", empty=("b", "b")),
+    "an empty folder in a file": named("a", empty=("a/b",)), "a file in an empty folder": named("a/b", empty=("a",)),
 }  # fmt: skip
 
 
@@ -222,15 +226,17 @@ def test_the_command_knows_folders(wcodec: Run, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_links_is_read_as_the_cache_of_hugging_face_keeps_it(wcodec: Run, tmp_path: Path) -> None:
-    checkpoint(tmp_path / "m")
-    (tmp_path / "blobs").mkdir()
-    for number, path in enumerate(sorted((tmp_path / "m").iterdir())):
-        path.rename(tmp_path / "blobs" / str(number))
-        path.symlink_to(f"../blobs/{number}")
-    for source in (tmp_path / "m", tmp_path / "m" / "model.safetensors.index.json"):
+    repository = tmp_path / "models--a--b"
+    snapshot = repository / "snapshots" / "m"
+    checkpoint(snapshot)
+    (repository / "blobs").mkdir()
+    for number, path in enumerate(sorted(snapshot.iterdir())):
+        path.rename(repository / "blobs" / str(number))
+        path.symlink_to(f"../../blobs/{number}")
+    for source in (snapshot, snapshot / "model.safetensors.index.json"):
         assert wcodec("encode", source, "--lossless", "-o", tmp_path / f"{source.name}.o").returncode == 0
     assert wcodec("decode", tmp_path / "m.o", "-o", tmp_path / "back").returncode == 0
-    assert contents(tmp_path / "back") == contents(tmp_path / "m")
+    assert contents(tmp_path / "back") == contents(snapshot)
 
 
 def test_an_empty_folder_and_one_without_a_model_are_refused(tmp_path: Path) -> None:

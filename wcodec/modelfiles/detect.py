@@ -9,6 +9,11 @@ from wcodec.errors import ModelFileError
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
+SAVED_MODEL = (
+    "Keras 3 cannot load it; tf_keras can (tf_keras.models.load_model) and saves it as .h5, "
+    "or save the model it was made from as .keras"
+)
+"""What to do about a SavedModel."""
 OLD_TORCH = b"\x80\x02\x8a\x0al\xfc"
 """What `torch.save` began files with before they were zip archives."""
 FOREIGN = (
@@ -79,5 +84,5 @@ def _zip(path: Path) -> str:
 
 def _directory(path: Path) -> str:
     if (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists():
-        return "is a SavedModel directory: load it in Keras and save it as .keras"
+        return f"is a SavedModel: {SAVED_MODEL}"
     return "is a directory, expected a model file; encode, decode and verify take folders"

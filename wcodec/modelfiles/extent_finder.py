@@ -108,11 +108,11 @@ def _array(file: IO[bytes], name: str, begin: int, size: int) -> Iterator[Extent
 
 
 def _safetensors(path: Path) -> Iterator[Extent]:
-    yield from safetensors.extents_of(path)
+    yield from safetensors.find_extents(path)
 
 
 def _onnx(path: Path) -> Iterator[Extent]:
-    yield from onnx.find_tensors(path).extents
+    yield from onnx.find_extents(path)
 
 
 def _torch(path: Path) -> Iterator[Extent]:

@@ -30,13 +30,17 @@ OTHER: Final = len(SUFFIXES) - 1
 
 @dataclass(frozen=True)
 class Extent:
-    """Where a tensor's values lie. `layer` and `exact` are those of `model.Tensor`."""
+    """Where a tensor's values lie. `layer` and `exact` are those of `model.Tensor`.
+
+    coded_as: the type of one byte whose statistics opaque bytes have, for the lossless coder; "": the type itself.
+    """
 
     facts: TensorSpec
     begin: int
     flags: int = 0
     layer: str = ""
     exact: bool = False
+    coded_as: str = ""
 
     @property
     def end(self) -> int:
@@ -76,11 +80,14 @@ class Parsed:
 
 
 def tidy(source: int, length: int, extents: Sequence[Extent]) -> FileLayout:
-    """The template of what can be cut: extents in order, without those that overlap, leave the file or have no name."""
+    """The template of what can be cut: extents in order, without those that overlap, leave the file or have no name.
+
+    Of those that begin at one place, the longest stays.
+    """
     kept: list[Extent] = []
     names = {REST}
     at = 0
-    for extent in sorted(extents, key=lambda extent: (extent.begin, extent.end)):
+    for extent in sorted(extents, key=lambda extent: (extent.begin, extent.facts.nbytes > 0, -extent.end)):
         facts = extent.facts
         odd = len(facts.shape) > MAX_DIMS or not facts.is_possible
         odd = odd or len(facts.name.encode(errors="replace")) > MAX_NAME_BYTES

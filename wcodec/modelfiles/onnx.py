@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
-from wcodec.files import is_inside
+from wcodec.files import is_portable
 from wcodec.model import Model, Role, TensorSpec
 from wcodec.modelfiles.extents import SUFFIXES, Extent, model_of, tidy
 from wcodec.modelfiles.onnx_roles import Node, roles_of
@@ -42,10 +42,14 @@ class UnreadableError(ModelFileError):
 
 @dataclass(frozen=True)
 class Outside:
-    """Values that lie in another file: its path as the model says it, and where in it."""
+    """Values that lie in another file: its path as the model says it, and where in it.
+
+    problem: why they cannot be read, or None.
+    """
 
     location: str
     extent: Extent
+    problem: str | None = None
 
 
 @dataclass
@@ -80,6 +84,9 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     Raises: ModelFileError.
     """
     found = find_tensors(path)
+    for one in found.outside:
+        if one.problem is not None:
+            raise ModelFileError(f"{path}, {one.extent.facts.name}: {one.problem}")
     model = model_of(path, tidy(SUFFIXES.index(".onnx"), path.stat().st_size, found.extents))
     # A graph says of every tensor where it acts, so that no name is asked.
     roles: dict[str, Role | None] = dict.fromkeys(tensor.name for tensor in model.tensors)
@@ -105,14 +112,28 @@ def find_tensors(path: Path) -> Walk:
     try:
         with _mapped(path) as file:
             found = Walk(path, file)
-            for one in found.fields(0, len(file)):
-                if one.wire == BYTES and one.number == 7:
-                    _graph(found, one, "", 0)
-                elif one.wire == BYTES and one.number == 25:
-                    _function(found, one)
+            _model(found)
     except (ValueError, OSError) as error:
         raise UnreadableError(f"{path}: not a readable ONNX model: {error}") from error
     return found
+
+
+def find_extents(path: Path) -> list[Extent]:
+    """Where values lie in an `.onnx` file, up to where it is not understood."""
+    with suppress(ValueError, OSError), _mapped(path) as file:
+        found = Walk(path, file)
+        with suppress(ValueError):
+            _model(found)
+        return found.extents
+    return []
+
+
+def _model(found: Walk) -> None:
+    for one in found.fields(0, len(found.file)):
+        if one.wire == BYTES and one.number == 7:
+            _graph(found, one, "", 0)
+        elif one.wire == BYTES and one.number == 25:
+            _function(found, one)
 
 
 @contextmanager
@@ -218,16 +239,14 @@ def _outside(found: Walk, inside: list[Field], extent: Extent) -> Outside:
         pair = {part.number: _text(found, part) for part in found.fields(one.begin, one.end)}
         said[pair.get(1, "")] = pair.get(2, "")
     location = said.get("location", "")
-    where = f"{found.path}, {extent.facts.name}"
-    root = found.path.parent.resolve()
-    if not is_inside(location) or not (root / location).resolve().is_relative_to(root):
-        raise ModelFileError(f"{where}: expected external data inside the model's folder, got {location[:80]!r}")
+    if not is_portable(location):
+        return Outside(location, extent, f"expected external data inside the model's folder, got {location[:80]!r}")
     try:
         begin, length = int(said.get("offset", "0")), int(said.get("length", "0")) or extent.facts.nbytes
     except ValueError as error:
-        raise ModelFileError(f"{where}: expected an offset and a length, got {error}") from error
+        return Outside(location, extent, f"expected an offset and a length, got {error}")
     if begin < 0 or length < 0:
-        raise ModelFileError(f"{where}: expected an offset and a length from 0 on, got {begin} and {length}")
+        return Outside(location, extent, f"expected an offset and a length from 0 on, got {begin} and {length}")
     facts = extent.facts if length == extent.facts.nbytes else TensorSpec(extent.facts.name, "uint8", (length,))
     exact = extent.exact or facts != extent.facts
     return Outside(location, Extent(facts, begin, 0, extent.layer, exact))

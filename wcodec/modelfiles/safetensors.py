@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,11 @@ TYPES = {
     "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
     "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool", "C64": "complex64",
 }  # fmt: skip
+ALIKE = {
+    "F8_E4M3FNUZ": "float8_e4m3", "F8_E4M3FN": "float8_e4m3", "F8_E4M3B11FNUZ": "float8_e4m3",
+    "F8_E5M2FNUZ": "float8_e5m2",
+}  # fmt: skip
+"""Types that are opaque here, and whose bits lie as those of another."""
 NAMES = {ours: theirs for theirs, ours in TYPES.items()}
 
 
@@ -60,26 +66,60 @@ def canonical_skeleton(tensors: Sequence[TensorSpec], metadata: Mapping[str, str
     return bytes(skeleton) + said
 
 
-def extents_of(path: Path) -> list[Extent]:
-    """Where the tensors lie.
+def find_extents(path: Path) -> list[Extent]:
+    """Where tensors lie, as far as the header says it in a way that is understood.
 
-    Raises: ModelFileError.
+    Types to come are opaque bytes, and so is what its type and shape do not explain. Raises: ModelFileError.
     """
-    return _opened(path)[2]
+    header, _ = _header(path)
+    try:
+        parsed: Json = json.loads(header.decode())
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
+    said = parsed.items() if isinstance(parsed, dict) else ()
+    found = (_find_extent(name, facts, 8 + len(header)) for name, facts in said if name != "__metadata__")
+    return [extent for extent in found if extent]
+
+
+def _find_extent(name: str, facts: Json, start: int) -> Extent | None:
+    if not isinstance(facts, dict):
+        return None
+    try:
+        begin, end = _sizes(name, facts.get("data_offsets"))
+        shape = _sizes(name, facts.get("shape"))
+    except ValueError:
+        return None
+    dtype, shape = str(facts.get("dtype")), shape if len(shape) <= MAX_DIMS else ()
+    if dtype in TYPES:
+        made = TensorSpec(name, TYPES[dtype], shape)
+        if made.nbytes == end - begin:
+            return Extent(made, start + begin)
+    if end <= begin:
+        return None
+    # Whole rows, of as many bytes as they come to: three quarters of the elements with 6 bits, one half with 4.
+    rows = math.prod(shape[:-1])
+    rows = rows if 0 < rows <= end - begin and (end - begin) % rows == 0 else 1
+    made = TensorSpec(name, "bytes1", (rows, (end - begin) // rows))
+    return Extent(made, start + begin, coded_as=ALIKE.get(dtype, "uint8"))
 
 
 def _opened(path: Path) -> tuple[bytes, bytes, list[Extent]]:
     """The header, its metadata and where the tensors lie."""
+    header, size = _header(path)
+    try:
+        return header, *_parse(header, size)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
+
+
+def _header(path: Path) -> tuple[bytes, int]:
+    """The header, and the bytes of the file."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(size - 8, MAX_HEADER_BYTES):
             raise ModelFileError(f"{path}: expected a header within {size} bytes, got one of {length}")
-        header = file.read(length)
-    try:
-        return header, *_parse(header, size)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
+        return file.read(length), size
 
 
 def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:

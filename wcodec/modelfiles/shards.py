@@ -1,4 +1,4 @@
-"""Models of several files: which they are, and the skeleton of a container that names their parts."""
+"""Models of several files: which they are."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-from wcodec.container.wire import put_varint, take_varint
-from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
-from wcodec.files import is_inside
+from wcodec.errors import ModelFileError
+from wcodec.files import is_inside, is_portable
 from wcodec.model import Model
 from wcodec.modelfiles import onnx, open_model
-from wcodec.modelfiles.detect import detect_kind
+from wcodec.modelfiles.detect import SAVED_MODEL, detect_kind
 from wcodec.modelfiles.extents import OTHER, FileLayout, model_of, tidy
+from wcodec.modelfiles.folder_tree import MAX_FILES, refuse_leaving, walk
 from wcodec.modelfiles.hdf5.variable_names import Json
 
-MAX_FILES = 100_000
 MAX_INDEX_BYTES = 1 << 28
 
 
@@ -37,32 +35,23 @@ class File:
 
 @dataclass(frozen=True)
 class Folder:
-    """Files that belong together; paths are inside `root`."""
+    """Files that belong together; paths are inside `root`. empty: folders without files."""
 
     root: Path
     files: tuple[File, ...]
+    empty: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Shard:
-    """A part of a sharded container: the file that it holds, and what the part itself must be."""
-
-    name: str
-    part_bytes: int
-    digest: bytes
-
-
-def folder_of(source: Path) -> Folder | None:
+def folder_of(source: Path, whole: bool = False) -> Folder | None:
     """The files of a folder, of an index of shards or of an ONNX model with external data; None for any single file.
 
-    Raises: ModelFileError where what is mentioned is missing or lies outside.
+    whole: everything is to come back byte for byte, so that any folder and any file will do.
+    Raises: ModelFileError where what is mentioned is missing or lies outside, or a link leaves the folder.
     """
     if source.is_dir():
-        return _directory(source)
+        return _directory(source, whole)
     if source.name.endswith((".index.json", ".weights.json")):
-        mapped = _weight_map(source)
-        names = sorted({name for value in mapped.values() for name in _names(source, value)})
-        return _folder(source, [source.name, *names])
+        return _indexed(source, whole)
     try:
         with source.open("rb") as file:
             head = file.read(1)
@@ -70,11 +59,24 @@ def folder_of(source: Path) -> Folder | None:
         raise ModelFileError(f"{source}: cannot be read: {error.strerror or error}") from error
     if head == b"\x08" and onnx.is_onnx(source):
         try:
-            outside = sorted({one.location for one in onnx.find_tensors(source).outside})
+            outside = onnx.find_tensors(source).outside
         except onnx.UnreadableError:  # refused where it is read as a model, kept where it is lossless
             return None
-        return _external(source, outside) if outside else None
+        return _external(source, outside, whole)
     return None
+
+
+def missing_data(source: Path) -> tuple[str, ...]:
+    """A sentence on the external data of an ONNX model that are not there, or not in its folder; () for other files."""
+    try:
+        with source.open("rb") as file:
+            head = file.read(1)
+        outside = onnx.find_tensors(source).outside if head == b"\x08" and onnx.is_onnx(source) else []
+    except (OSError, onnx.UnreadableError):
+        return ()
+    absent = sorted({one.location for one in outside} - _there(source, outside))
+    named = f"{source.name}: its external data {absent[0][:200]!r}" if absent else ""
+    return (f"{named} is not in its folder, and is not stored",) if absent else ()
 
 
 def layout_of(source: Path, beside: Path) -> FileLayout:
@@ -100,75 +102,41 @@ def opened(source: Path, keep_optimizer: bool, beside: Path | None) -> AbstractC
     return nullcontext(external_model(source, beside)) if beside else open_model(source, keep_optimizer)
 
 
-def pack(shards: Sequence[Shard]) -> bytes:
-    """The skeleton of a sharded container. Inverse: `parse`."""
-    out = bytearray((0,))
-    put_varint(out, len(shards))
-    for shard in shards:
-        name = shard.name.encode()
-        put_varint(out, len(name))
-        out += name
-        put_varint(out, shard.part_bytes)
-        out += shard.digest
-    return bytes(out)
+def _indexed(source: Path, whole: bool) -> Folder | None:
+    try:
+        mapped = _weight_map(source)
+        names = sorted({name for value in mapped.values() for name in _names(source, value)})
+    except ModelFileError:
+        if whole:
+            return None
+        raise
+    if whole and not any((source.parent / name).is_file() for name in names if is_inside(name)):
+        return None
+    return _folder(source, [source.name, *names])
 
 
-def parse(skeleton: bytes) -> tuple[Shard, ...]:
-    """Inverse: `pack`.
-
-    Raises: CorruptError, TruncatedError, UnsupportedError.
-    """
-    if skeleton[:1] != b"\0":
-        error = UnsupportedError if skeleton else TruncatedError
-        raise error(f"skeleton: expected a list of shards of kind 0, got {skeleton[:1].hex() or 'nothing'}")
-    count, at = take_varint(skeleton, 1)
-    if count > MAX_FILES:
-        raise CorruptError(f"skeleton: expected at most {MAX_FILES} files, got {count}")
-    shards = []
-    for _ in range(count):
-        length, at = take_varint(skeleton, at)
-        raw, at = skeleton[at : at + length], at + length
-        size, at = take_varint(skeleton, at)
-        digest, at = skeleton[at : at + 32], at + 32
-        if len(digest) != 32:
-            raise TruncatedError("skeleton: ended early inside the list of shards")
-        name = raw.decode("utf-8", "replace")
-        if name.encode() != raw or not is_inside(name):
-            raise CorruptError(f"skeleton: expected the name of a file inside a folder, got {name[:80]!r}")
-        shards.append(Shard(name, size, digest))
-    _refuse_clashes(names := [shard.name for shard in shards])
-    # Sorted with a slash behind, what is inside of a folder, or has its very name, follows it directly.
-    paths = sorted(f"{name}/" for name in names)
-    if at != len(skeleton) or any(two.startswith(one) for one, two in pairwise(paths)):
-        raise CorruptError("skeleton: expected a list of shards with names of their own, got another one")
-    return tuple(shards)
-
-
-def _refuse_clashes(names: Sequence[str]) -> None:
-    """Raises: CorruptError for a file whose part would lie where the index, or a folder with parts, does."""
-    folders = {name.partition("/")[0] for name in names if "/" in name}
-    for name in names:
-        if name == "index" or f"{name}.wcz" in folders:
-            raise CorruptError(f"the file {name[:200]!r}: expected {name[:200]}.wcz to be free for it")
-
-
-def _directory(source: Path) -> Folder:
-    found = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
-    if {"saved_model.pb", "saved_model.pbtxt"} & set(found):
-        raise ModelFileError(f"{source}: is a SavedModel directory: load it in Keras and save it as .keras")
-    _refuse_incomplete(source, found)
-    mains = [name for name in found if name.endswith(".onnx")]
-    folder = _folder(source / "x", found)
+def _directory(source: Path, whole: bool) -> Folder:
+    tree = walk(source)
+    found, here = tree.files, set(tree.files)
+    if not whole:
+        if {"saved_model.pb", "saved_model.pbtxt"} & here:
+            raise ModelFileError(f"{source}: is a SavedModel: {SAVED_MODEL}; --lossless keeps any folder")
+        _refuse_incomplete(source, found)
     external: dict[str, str] = {}
-    for main in mains:
-        path = source / main
-        if onnx.is_onnx(path):
-            inside = Path(main).parent
-            external |= {(inside / one.location).as_posix(): main for one in onnx.find_tensors(path).outside}
-    files = tuple(File(f.name, True, external[f.name]) if f.name in external else f for f in folder.files)
-    if not any(file.is_model for file in files):
-        raise ModelFileError(f"{source}: is a directory, expected a model file or a folder with one")
-    return Folder(source, files)
+    for main in (name for name in found if name.endswith(".onnx") and onnx.is_onnx(source / name)):
+        try:
+            outside = onnx.find_tensors(source / main).outside
+        except onnx.UnreadableError:
+            continue
+        _refuse_outside(source / main, outside, whole)
+        inside = Path(main).parent
+        external |= {(inside / name).as_posix(): main for name in _there(source / main, outside)}
+    files = tuple(File(name, _is_model(source / name) or name in external, external.get(name)) for name in found)
+    if not whole and not any(file.is_model for file in files):
+        raise ModelFileError(
+            f"{source}: is a directory, expected a model file or a folder with one; --lossless keeps any folder"
+        )
+    return Folder(source, files, tree.empty)
 
 
 def _refuse_incomplete(source: Path, found: Sequence[str]) -> None:
@@ -185,22 +153,44 @@ def _refuse_incomplete(source: Path, found: Sequence[str]) -> None:
                 raise ModelFileError(f"{index}: expected the file {missing[0][:200]!r} in its folder, found none")
 
 
-def _external(source: Path, outside: Sequence[str]) -> Folder:
-    folder = _folder(source, [source.name, *outside])
-    return Folder(folder.root, (File(source.name, True), *(File(name, True, source.name) for name in outside)))
+def _external(source: Path, outside: Sequence[onnx.Outside], whole: bool) -> Folder | None:
+    """The model and the files of its external data, where there are any."""
+    _refuse_outside(source, outside, whole)
+    names = sorted(_there(source, outside))
+    files = (File(source.name, True), *(File(name, True, source.name) for name in names))
+    return Folder(source.parent, files) if names else None
+
+
+def _there(source: Path, outside: Sequence[onnx.Outside]) -> set[str]:
+    """The files of external data, by their paths in the folder of the model `source`, that are inside of it."""
+    found = set()
+    for name in {one.location for one in outside if one.problem is None}:
+        path = source.parent / name
+        if path.is_file() and not path.samefile(source):
+            refuse_leaving(source.parent, name)
+            found.add(name)
+    return found
+
+
+def _refuse_outside(source: Path, outside: Sequence[onnx.Outside], whole: bool) -> None:
+    """Raises: ModelFileError for external data that are missing or outside, unless the files are stored as they are."""
+    there = _there(source, outside)
+    for one in () if whole else outside:
+        if one.problem is not None:
+            raise ModelFileError(f"{source}, {one.extent.facts.name}: {one.problem}")
+        if one.location not in there:
+            raise ModelFileError(f"{source}: expected its external data {one.location[:200]!r} beside it, found none")
 
 
 def _folder(main: Path, names: Sequence[str]) -> Folder:
+    """The files `names` in the folder of `main`."""
     root = main.parent
     if len(names) > MAX_FILES:
         raise ModelFileError(f"{main}: expected at most {MAX_FILES} files, got {len(names)}")
     for name in names:
-        if not is_inside(name) or not (root / name).is_file():
+        if not is_portable(name) or not (root / name).is_file():
             raise ModelFileError(f"{main}: expected the file {name[:200]!r} in its folder, found none")
-    try:
-        _refuse_clashes(names)
-    except CorruptError as error:
-        raise ModelFileError(f"{main.parent}: {error}") from error
+        refuse_leaving(root, name)
     return Folder(root, tuple(File(name, _is_model(root / name)) for name in names))
 
 

@@ -16,7 +16,7 @@ from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_te
 from wcodec.container.writer import Writer
 from wcodec.files import unchanged, whole_file
 from wcodec.model import Model, Progress, TunedTensor
-from wcodec.modelfiles.shards import opened
+from wcodec.modelfiles.shards import missing_data, opened
 from wcodec.pipeline.base_file import BaseFile, difference, open_base
 from wcodec.pipeline.lossless_encoder import encode_lossless
 from wcodec.planning.allocation import VALUES_STEP, plan_model
@@ -85,7 +85,7 @@ def encode(
         earlier = open_base(base) if base else None
         if recipe.is_whole and not tuned:
             made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)
-            return Encoded(made, 0.0, ())
+            return Encoded(made, 0.0, (), missing_data(source))
         with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
             looks = scan_tensors(model.tensors, threads)
             surveys = [found.statistics for found in looks]

@@ -19,7 +19,7 @@ from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger
 
 if TYPE_CHECKING:
-    from wcodec.modelfiles.shards import Shard
+    from wcodec.modelfiles.shard_list import Shard, ShardList
 
 
 INDEX = "index.wcz"
@@ -28,8 +28,12 @@ SUFFIX = ".wcz"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor is: a container and its number inside; `user_name` as in `model.Tensor`."""
+    """Where a tensor is: a container and its number inside; `user_name` as in `model.Tensor`.
 
+    file: of a folder, by its path inside; "" is no folder.
+    """
+
+    file: str
     path: Path
     container: Container
     number: int
@@ -42,7 +46,7 @@ def base_of(place: Place, base: Path | None) -> BaseFile | None:
     Raises: RecipeError where it is another file.
     """
     if base and base.is_dir():
-        base = earlier_of(base, place.path.name.removesuffix(SUFFIX))
+        base = earlier_of(base, place.file)
     return base_for(base, place.container.base) if base else None
 
 
@@ -109,7 +113,7 @@ def places_of(source: Path, max_output: int | None = None) -> dict[str, Place]:
             for number, facts in enumerate(opened.container.tensors):
                 if facts.name != REST:
                     name = f"{file}/{facts.name}" if facts.name in found else facts.name
-                    found[name] = Place(path, opened.container, number, labels[number].user_name)
+                    found[name] = Place(file, path, opened.container, number, labels[number].user_name)
     return found
 
 
@@ -137,6 +141,8 @@ def decode_folder(
             decoder.decode(
                 part, temporary / shard.name, base=earlier, max_output=limit, threads=threads, progress=progress
             )
+        for name in _list_of(source).empty:
+            (temporary / name).mkdir(parents=True)
         temporary.chmod((source if source.is_dir() else source.parent).stat().st_mode & 0o777)
         temporary.rename(target)
     finally:
@@ -168,13 +174,16 @@ def parts_of(index: Path) -> list[tuple[Shard, Path]]:
 
     Raises: ContainerError and its kinds.
     """
-    from wcodec.modelfiles import shards  # noqa: PLC0415 - brings every kind of model file, and most are of one file
+    return [(shard, index.parent / shard.part) for shard in _list_of(index).shards]
+
+
+def _list_of(index: Path) -> ShardList:
+    from wcodec.modelfiles import shard_list  # noqa: PLC0415 - most containers are of one file
 
     with open_container(index) as opened:
         if opened.container.kind != "shards":
             raise CorruptError(f"{index}: expected an index of shards, got a container of kind {opened.container.kind}")
-        found = shards.parse(opened.container.skeleton)
-    return [(shard, index.parent / f"{shard.name}{SUFFIX}") for shard in found]
+        return shard_list.parse(opened.container.skeleton)
 
 
 def _refuse_larger_parts(index: Path, limit: int | None) -> None:

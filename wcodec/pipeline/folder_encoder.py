@@ -7,7 +7,7 @@ interrupted encoding goes on where it was.
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -19,20 +19,25 @@ from wcodec.container.writer import Writer
 from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import sha256_of, unchanged, whole_file
 from wcodec.model import Progress, Tensor
-from wcodec.modelfiles import open_model, shards
-from wcodec.modelfiles.shards import File, Folder, Shard, folder_of
+from wcodec.modelfiles import open_model, shard_list
+from wcodec.modelfiles.shards import File, Folder, external_model, folder_of, missing_data
 from wcodec.pipeline.encoder import Encoded, encode
 from wcodec.pipeline.folder_decoder import INDEX, SUFFIX, earlier_of
+from wcodec.pipeline.part_folder import only_encoder
 from wcodec.planning.patterns import check_patterns, find_tensors, is_used
 from wcodec.planning.recipe import Options, Recipe
 
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """One file to encode, for whichever process or machine takes it: it opens the file itself."""
+    """One file to encode, for whichever process or machine takes it: it opens the file itself.
+
+    part: `target` by its path in the folder of all parts.
+    """
 
     source: Path
     target: Path
+    part: str
     recipe: Recipe
     beside: Path | None
     threads: int
@@ -64,23 +69,37 @@ def encode_folder(
     executor: who encodes the parts (processes, machines that see the same folders); None: this process, one by one.
     Raises: ModelFileError, RecipeError, BudgetError, OSError. Parts that are finished stay, for the next attempt.
     """
-    target.mkdir(folder.root.stat().st_mode & 0o777 | 0o700, exist_ok=True)
-    with unchanged(*(folder.root / file.name for file in folder.files)):
-        jobs = _jobs(folder, target, recipe, base, 1 if executor else threads)
-        for job in jobs:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-        results = [(job, _submitted(executor, job)) for job in jobs]
-        done = [_result(job, future) for job, future in results]
-    made = []
-    for file, job, one in zip(folder.files, jobs, done, strict=True):
-        job.target.replace(target / f"{file.name}{SUFFIX}")
-        made.append(Shard(file.name, one.file_bytes, one.digest))
+    with only_encoder(target, folder.root.stat().st_mode & 0o777 | 0o700) as parts:
+        with unchanged(*(folder.root / file.name for file in folder.files)):
+            jobs = _jobs(folder, target, recipe, base, 1 if executor else threads)
+            parts.begin([job.part for job in jobs])
+            for job in jobs:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+            results = [(job, _submitted(executor, job)) for job in jobs]
+            done = [_result(job, future) for job, future in results]
+        encoded = _finish(folder, target, jobs, done)
+        parts.finish({f"{name}{SUFFIX}" for name in _part_names(folder)})
+    return encoded
+
+
+def _finish(folder: Folder, target: Path, jobs: Sequence[EncodeJob], done: Sequence[EncodeResult]) -> Encoded:
+    """Give the parts their names, and write the index."""
+    for job, name in zip(jobs, _part_names(folder), strict=True):
+        job.target.replace(target / f"{name}{SUFFIX}")
+    skeleton = shard_list.pack(
+        [file.name for file in folder.files], [(one.file_bytes, one.digest) for one in done], folder.empty
+    )
+    error = max((one.error for one in done), default=0.0)
     with whole_file(target / INDEX) as temporary, temporary.open("w+b") as out:
         source_bytes = sum(job.source.stat().st_size for job in jobs)
-        length = Writer(out).finish("shards", (), shards.pack(made), source_bytes, max(one.error for one in done))
-    _remove_leftovers(target, {target / f"{file.name}{SUFFIX}" for file in folder.files})
+        length = Writer(out).finish("shards", (), skeleton, source_bytes, error)
+    notes = tuple(note for file in folder.files for note in missing_data(folder.root / file.name))
     dropped = tuple(name for one in done for name in one.dropped)
-    return Encoded(length + sum(one.file_bytes for one in done), max(one.error for one in done), dropped)
+    return Encoded(length + sum(one.file_bytes for one in done), error, dropped, notes)
+
+
+def _part_names(folder: Folder) -> list[str]:
+    return shard_list.part_names([file.name for file in folder.files], folder.empty)
 
 
 def encode_any(
@@ -101,7 +120,7 @@ def encode_any(
     executor: who does the work; see `encode_folder`.
     Raises: ModelFileError, RecipeError, BudgetError, OSError.
     """
-    folder = folder or folder_of(source)
+    folder = folder or folder_of(source, recipe.is_whole)
     if folder:
         return encode_folder(folder, target, recipe, base=base, threads=threads, executor=executor)
     if executor:
@@ -148,12 +167,12 @@ def _result(job: EncodeJob, future: Future[EncodeResult] | None) -> EncodeResult
 def _jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[EncodeJob]:
     jobs = []
     root = folder.root.resolve()  # workers may stand elsewhere; files keep their names, which links would change
-    for file, own in zip(folder.files, _recipes(folder, recipe), strict=True):
+    for file, name, own in zip(folder.files, _part_names(folder), _recipes(folder, recipe), strict=True):
         source = root / file.name
         earlier = earlier_of(base and base.resolve(), file.name)
-        part = target / f"{file.name}.{_key(source, own, earlier)}{SUFFIX}"
+        part = f"{name}.{_key(source, own, earlier)}{SUFFIX}"
         beside = root / file.beside if file.beside else None
-        jobs.append(EncodeJob(source, part.resolve(), own, beside, threads, earlier))
+        jobs.append(EncodeJob(source, (target / part).resolve(), part, own, beside, threads, earlier))
     return jobs
 
 
@@ -162,13 +181,6 @@ def _key(source: Path, recipe: Recipe, base: Path | None) -> str:
     facts = source.stat()
     said = repr((source.name, facts.st_size, facts.st_mtime_ns, recipe, READER_VERSION, base and sha256_of(base)))
     return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
-
-
-def _remove_leftovers(target: Path, kept: set[Path]) -> None:
-    """Parts of earlier attempts with other options, and what workers that were killed had begun."""
-    for path in target.rglob("*"):
-        if path not in kept and re.search(rf"\.[0-9a-f]{{16}}\{SUFFIX}(\..*\.part)?$", path.name):
-            path.unlink(missing_ok=True)
 
 
 def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
@@ -199,7 +211,7 @@ def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
 def _tensors(folder: Folder, file: File) -> tuple[Tensor, ...]:
     path = folder.root / file.name
     if file.beside:
-        return shards.external_model(path, folder.root / file.beside).tensors
+        return external_model(path, folder.root / file.beside).tensors
     try:
         with open_model(path, keep_optimizer=True) as model:
             return model.tensors

@@ -18,7 +18,7 @@ import numpy as np
 
 from wcodec.codec import lossless
 from wcodec.codec.delta import ALONE, BY_CHUNK, OWN, RESIDUAL, ULPS, XOR, encode_delta, encode_residual
-from wcodec.codec.entropy import zstd
+from wcodec.codec.entropy import lzma_stream, zstd
 from wcodec.codec.layout import VECTOR
 from wcodec.codec.parallel import map_ordered
 from wcodec.codec.plan import Effort
@@ -26,7 +26,7 @@ from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
 from wcodec.container.wire import REST, put_varint
 from wcodec.container.writer import EncodedSections, Writer
 from wcodec.errors import ModelFileError, WcodecError
-from wcodec.files import sha256_of
+from wcodec.files import attempt_file, sha256_of
 from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, Progress, TensorSpec
 from wcodec.modelfiles.extent_finder import find_extents
 from wcodec.modelfiles.extents import FileLayout, pack, read_part
@@ -37,6 +37,10 @@ from wcodec.pipeline.duplicates import find_duplicates
 INLINE = 1 << 20
 """A remainder of at most this many bytes is stored in the skeleton, which shares names with the table of tensors."""
 OVERHEAD = 256
+SMALL = 1 << 22
+"""Bytes up to which --best tries every way to encode a file."""
+NEAR = 0.9
+"""Larger files are tried as plain bytes if zstd comes as near as that to what the numbers take."""
 LEVELS: dict[Effort, int] = {"fast": 3, "normal": 12, "best": 19}
 """Of zstd, for a compressible remainder."""
 
@@ -75,17 +79,35 @@ def encode_lossless(
         digest = pool.submit(sha256_of, source)
         job = LosslessEncoding(source, layout, effort, threads, progress, base)
         length = job.write(target, digest.result)
-        if layout.extents and length > layout.length + layout.length // 1000 + OVERHEAD:
-            plain = replace(job, layout=replace(layout, extents=()))
-            length = plain.write(target, digest.result)
+        for other in _others(job, length):
+            with attempt_file(target) as temporary:
+                made = other.write(temporary, digest.result)
+                if made < length:
+                    length = made
+                    temporary.replace(target)
     if sha256_of(source) != digest.result():
         raise WcodecError(f"{source}: changed while it was encoded; nothing was written")
     return length
 
 
+def _others(job: LosslessEncoding, length: int) -> Iterator[LosslessEncoding]:
+    """Other ways to encode the file that may take fewer bytes than `length`, those of `job`."""
+    plain = replace(job, layout=replace(job.layout, extents=()), progress=None)
+    is_best, is_small = job.effort == "best", job.layout.length <= SMALL
+    if job.layout.extents and (
+        length > job.layout.length + job.layout.length // 1000 + OVERHEAD
+        or (is_best and (is_small or NEAR * zstd.size_of_file(job.source) < length))
+    ):
+        yield plain
+        if is_best and plain.is_inline:
+            yield replace(plain, is_apart=True)
+    if is_best and is_small and job.is_inline and job.layout.remainder_bytes:
+        yield replace(job, is_apart=True, progress=None)
+
+
 @dataclass(frozen=True)
 class LosslessEncoding:
-    """One encoding of a file whose extents are known."""
+    """One encoding of a file whose extents are known. is_apart: the remainder is a tensor, however short it is."""
 
     source: Path
     layout: FileLayout
@@ -93,6 +115,7 @@ class LosslessEncoding:
     threads: int
     progress: Progress | None
     base: BaseFile | None = None
+    is_apart: bool = False
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
@@ -103,7 +126,7 @@ class LosslessEncoding:
     @property
     def is_inline(self) -> bool:
         """Whether the remainder is stored in the skeleton."""
-        return self.layout.remainder_bytes <= INLINE
+        return not self.is_apart and self.layout.remainder_bytes <= INLINE
 
     def write(self, target: Path, digest: Callable[[], bytes]) -> int:
         """Write it to the file `target`; the length."""
@@ -149,8 +172,8 @@ class LosslessEncoding:
             extent = self.layout.extents[piece.number]
             dtype, fast = extent.facts.dtype, self.effort == "fast"
             values = read_part(self.source, extent, piece.start, piece.count)
-            raw = values.view(np.uint8)
-            own = lossless.encode(raw, ITEM_BYTES[dtype], piece.shape, dtype, fast)
+            raw, kind = values.view(np.uint8), extent.coded_as or dtype
+            own = lossless.encode(raw, ITEM_BYTES[dtype], piece.shape, kind, fast, self.effort == "best")
             if self.base is None or not self._is_based(extent.facts):
                 return own, raw
             earlier = self.base.part(extent.facts, piece.start, piece.count)
@@ -173,12 +196,17 @@ class LosslessEncoding:
         best = lossless.encode(plain, 1)
         if len(best) < len(plain):
             best = min(best, bytes((lossless.ZSTD,)) + zstd.encode(plain, LEVELS[self.effort]), key=len)
+        if self.effort == "best":
+            best = min(best, bytes((lossless.LZMA,)) + lzma_stream.encode(plain), key=len)
         return best, np.frombuffer(plain, np.uint8)
 
 
 def _pieces(number: int, facts: TensorSpec, effort: Effort) -> Iterator[Piece]:
     """At least one piece, also of a tensor without elements."""
-    for start, stop, shape in lossless.split_pieces(facts.shape, lossless.FAST if effort == "fast" else lossless.MOST):
+    most = lossless.FAST if effort == "fast" else lossless.MOST
+    if effort == "best" and facts.name == REST:
+        most = lzma_stream.MOST_DICTIONARY
+    for start, stop, shape in lossless.split_pieces(facts.shape, most):
         yield Piece(number, start, stop - start, shape, (stop - start) * ITEM_BYTES[facts.dtype])
 
 

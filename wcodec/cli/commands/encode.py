@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     request = parse_request({option.word: getattr(args, option.word) for option in REQUEST_OPTIONS}, listeners)
     with ExitStack() as stack:
         source = stack.enter_context(open_input(args.source))
-        folder = folder_of(source)
+        folder = folder_of(source, recipe.is_whole)
         check_request(request, recipe, source, folder is not None)
         _check_outputs(args, source, folder is not None)
         target = _choose_target(args, source, folder is not None, stack)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wcodec.codec.lossless.payload import ZSTD, decode, decode_into, encode
+from wcodec.codec.lossless.payload import LZMA, ZSTD, decode, decode_into, encode
 from wcodec.codec.lossless.views import FAST, MOST, split_pieces
 
-__all__ = ["FAST", "MOST", "ZSTD", "decode", "decode_into", "encode", "split_pieces"]
+__all__ = ["FAST", "LZMA", "MOST", "ZSTD", "decode", "decode_into", "encode", "split_pieces"]

@@ -1,4 +1,4 @@
-"""Values that must come back bit for bit: the smallest of stored, repeated, zstd, byte planes or blocks, numbers."""
+"""Values that must come back bit for bit: the smallest of stored, repeated, zstd, LZMA, planes or blocks, numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.entropy import zstd
+from wcodec.codec.entropy import lzma_stream, zstd
 from wcodec.codec.lossless import byte_plane_blocks as blocks
 from wcodec.codec.lossless import byte_planes as planes
 from wcodec.codec.lossless import numeric as numbers
@@ -23,6 +23,7 @@ ZSTD: Final = 2
 PLANES: Final = 3
 NUMBERS: Final = 4
 BLOCKS: Final = 5
+LZMA: Final = 6
 
 TINY: Final = 8
 """Bytes that every other method makes more of."""
@@ -35,52 +36,67 @@ LARGE: Final = 1 << 18
 LARGE_LEVEL: Final = 5
 """From LARGE bytes on, a level of zstd that is some ten times as fast."""
 SAMPLE_LEVEL: Final = 3
+NEAR: Final = 0.9
+"""LZMA is tried where it comes as near as this to the best on samples, which are too short for all it can do."""
 
 
 def encode(
-    values: Values, item_bytes: int, shape: tuple[int, ...] | None = None, dtype: str = "", fast: bool = False
+    values: Values,
+    item_bytes: int,
+    shape: tuple[int, ...] | None = None,
+    dtype: str = "",
+    fast: bool = False,
+    best: bool = False,
 ) -> bytes:
     """The values as one byte, the method, and what it wrote; at most one byte larger. Inverse: `decode`.
 
     item_bytes: bytes of an element, 1, 2, 4, 8 or 16 (16 is seen as pairs of 8); others are coded without planes.
     shape:      of the values, or of the piece of a tensor that they are (`views.pieces`); one row where it is None.
     dtype:      the elements' type, as in `wire.DTYPES`; without it, and for opaque bytes, numbers are not tried.
+    best:       LZMA too, where it may be smaller; slow.
     fast:       blocks of byte planes instead of planes and numbers: some ten times as fast, and larger.
     """
     raw = _bytes_of(values)
+    usual = _encode(raw, item_bytes, shape, dtype, fast)
+    if best and len(usual) > TINY + item_bytes and _lzma_may_win(raw, len(usual)):
+        return min(usual, bytes((LZMA,)) + lzma_stream.encode(raw.tobytes()), key=len)
+    return usual
+
+
+def _encode(raw: Bytes, item_bytes: int, shape: tuple[int, ...] | None, dtype: str, fast: bool) -> bytes:
     if not len(raw):
         return b""
     if len(raw) > item_bytes and _repeats(raw, item_bytes):
         return bytes((REPEATED,)) + raw[:item_bytes].tobytes()
     if len(raw) <= TINY:
         return bytes((STORED,)) + raw.tobytes()
-    best: bytes | Bytes
-    best, method = raw, STORED
+    least: bytes | Bytes
+    least, method = raw, STORED
     size = min(item_bytes, 8)
     kind = kind_of(dtype)
     if size in WORDS and len(raw) % size == 0 and fast:
         rotated = kind is not None and kind.exponent_bits > 5
         blocked = blocks.encode(raw.view(WORDS[kind.item_bytes if kind else size]), rotated)
-        if len(blocked) < len(best):
-            best, method = blocked, BLOCKS
+        if len(blocked) < len(least):
+            least, method = blocked, BLOCKS
     elif size in WORDS and len(raw) % size == 0:
         if kind:
             words = raw.view(WORDS[kind.item_bytes])
             pairs = (item_bytes // kind.item_bytes,) if kind.item_bytes < item_bytes else ()
             numbered = numbers.encode(words, kind, (*(shape or (len(raw) // item_bytes,)), *pairs))
-            if numbered is not None and len(numbered) < len(best):
-                best, method = numbered, NUMBERS
+            if numbered is not None and len(numbered) < len(least):
+                least, method = numbered, NUMBERS
         words = raw.view(WORDS[size])
-        if len(words) >= FEWEST_PLANED and _planes_may_win(words, len(best)):
+        if len(words) >= FEWEST_PLANED and _planes_may_win(words, len(least)):
             planed = planes.encode(words)
-            if len(planed) < len(best):
-                best, method = planed, PLANES
-    if _zstd_may_win(raw, len(best), fast):
+            if len(planed) < len(least):
+                least, method = planed, PLANES
+    if _zstd_may_win(raw, len(least), fast):
         level = SAMPLE_LEVEL if fast else LEVEL if len(raw) < LARGE else LARGE_LEVEL
         frame = zstd.encode(raw.tobytes(), level)
-        if len(frame) < len(best):
-            best, method = frame, ZSTD
-    return b"".join((bytes((method,)), best if isinstance(best, bytes) else best.data))
+        if len(frame) < len(least):
+            least, method = frame, ZSTD
+    return b"".join((bytes((method,)), least if isinstance(least, bytes) else least.data))
 
 
 def decode(payload: bytes | memoryview, nbytes: int, item_bytes: int) -> bytes:
@@ -111,8 +127,8 @@ def decode_into(payload: bytes | memoryview, values: Bytes, item_bytes: int) -> 
         if len(values) % item_bytes:
             raise CorruptError(f"lossless: expected whole items of {item_bytes} bytes, got {len(values)} bytes")
         values.reshape(-1, item_bytes)[:] = _of_size(rest, item_bytes, "repeated item")
-    elif method == ZSTD:
-        values[:] = np.frombuffer(zstd.decode(bytes(rest), len(values)), np.uint8)
+    elif method in _STREAMS:
+        values[:] = np.frombuffer(_STREAMS[method](bytes(rest), len(values)), np.uint8)
     elif method == PLANES:
         planes.decode(bytes(rest), _words_of(values, min(item_bytes, 8)))
     elif method == NUMBERS:
@@ -120,7 +136,10 @@ def decode_into(payload: bytes | memoryview, values: Bytes, item_bytes: int) -> 
     elif method == BLOCKS:
         blocks.decode(rest, values)
     else:
-        raise UnsupportedError(f"lossless: expected method 0 to 5, got {method}")
+        raise UnsupportedError(f"lossless: expected method 0 to 6, got {method}")
+
+
+_STREAMS: Final = {ZSTD: zstd.decode, LZMA: lzma_stream.decode}
 
 
 def _bytes_of(values: Values) -> Bytes:
@@ -158,6 +177,16 @@ def _zstd_may_win(raw: Bytes, size: int, fast: bool) -> bool:
     middle = (len(raw) - some) // 2
     sample = raw[:some].tobytes() + raw[middle : middle + some].tobytes() + raw[-some:].tobytes()
     return len(zstd.encode(sample, 1 if fast else SAMPLE_LEVEL)) * len(raw) < size * len(sample)
+
+
+def _lzma_may_win(raw: Bytes, size: int) -> bool:
+    """Whether LZMA comes near to `size` bytes on three samples; True for few bytes."""
+    if len(raw) <= 3 * SAMPLE:
+        return True
+    middle = (len(raw) - SAMPLE) // 2
+    parts = (raw[:SAMPLE], raw[middle : middle + SAMPLE], raw[-SAMPLE:])
+    sampled = sum(len(lzma_stream.encode(part.tobytes())) for part in parts)
+    return NEAR * sampled * len(raw) < size * 3 * SAMPLE
 
 
 def _of_size(values: memoryview, nbytes: int, what: str) -> Bytes:

@@ -1,0 +1,79 @@
+"""The files inside of a folder, and the one rule for links: what leads out of the folder is refused by name.
+
+The exception is the cache of Hugging Face, where a folder `REPOSITORY/snapshots/REVISION` consists of links to files of
+`REPOSITORY/blobs`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from wcodec.errors import ModelFileError
+
+MAX_FILES = 100_000
+
+
+@dataclass(frozen=True)
+class FolderTree:
+    """What is inside of a folder, by paths with slashes, sorted: files, and folders with nothing in them."""
+
+    files: tuple[str, ...]
+    empty: tuple[str, ...] = ()
+
+
+def walk(root: Path) -> FolderTree:
+    """Everything inside of `root`. Links that stay inside are read as what they lead to.
+
+    Raises: ModelFileError for links that leave the folder, lead nowhere or in a circle, for devices, pipes and sockets,
+    and for more than MAX_FILES files; OSError where a folder cannot be read.
+    """
+    files: list[str] = []
+    empty: list[str] = []
+    waiting: list[tuple[str, tuple[Path, ...]]] = [("", (root.resolve(),))]
+    while waiting:
+        inside, above = waiting.pop()
+        names = sorted(os.listdir(root / inside))
+        if inside and not names:
+            empty.append(inside)
+        for name in (f"{inside}/{name}" if inside else name for name in names):
+            path = root / name
+            if path.is_symlink():
+                refuse_leaving(root, name)
+            if path.is_dir():
+                real = path.resolve()
+                if real in above:
+                    raise ModelFileError(f"{path}: expected a folder, found a link to a folder that it is in")
+                waiting.append((name, (*above, real)))
+            elif path.is_file():
+                files.append(name)
+            else:
+                raise ModelFileError(f"{path}: expected a file, found {_describe(path)}")
+            if len(files) + len(waiting) + len(empty) > MAX_FILES:
+                raise ModelFileError(f"{root}: expected at most {MAX_FILES} files and folders, found more")
+    return FolderTree(tuple(sorted(files)), tuple(sorted(empty)))
+
+
+def refuse_leaving(root: Path, name: str) -> None:
+    """Raises: ModelFileError where `name`, a path inside of the folder `root`, leads out of it through a link."""
+    path = root / name
+    try:
+        real, inside = path.resolve(), root.resolve()
+    except (OSError, RuntimeError) as error:
+        raise ModelFileError(f"{path}: expected a file, found a link that leads nowhere") from error
+    if not real.is_relative_to(inside) and real.parent != _blobs_of(inside):
+        raise ModelFileError(f"{path}: expected a file of its folder, found a link out of it, to {real}")
+
+
+def _blobs_of(folder: Path) -> Path | None:
+    """The folder of blobs beside the snapshots that `folder`, a path without links, is in; None where it is in none."""
+    for one in (folder, *folder.parents):
+        if one.parent.name == "snapshots":
+            blobs = one.parent.parent / "blobs"
+            return blobs if blobs.is_dir() and not blobs.is_symlink() else None
+    return None
+
+
+def _describe(path: Path) -> str:
+    return "a link that leads nowhere" if path.is_symlink() else "a device, a pipe or a socket"

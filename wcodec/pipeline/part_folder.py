@@ -1,0 +1,101 @@
+"""The folder that parts are written to: one encoder at a time, which removes what earlier ones left behind and no more.
+
+While it works, a hidden file in the folder is locked, and lists the unfinished parts of this and of earlier attempts.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from wcodec.errors import WcodecError
+from wcodec.files import is_portable, short
+
+LISTED = ".encoding"
+_PART = re.compile(r".+\.[0-9a-f]{16}\.wcz")
+_BUSY = (errno.EACCES, errno.EAGAIN)
+
+
+@dataclass
+class PartFolder:
+    """A folder that no other encoder works in. parts: paths inside of it of unfinished parts, whoever began them."""
+
+    path: Path
+    file: TextIO
+    parts: list[str] = field(default_factory=list)
+
+    def begin(self, parts: Sequence[str]) -> None:
+        """List parts before they are written."""
+        new = [part for part in parts if part not in self.parts]
+        self.parts += new
+        self.file.write("".join(f"{part}\n" for part in new))
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def finish(self, kept: Collection[str]) -> None:
+        """Remove all other listed parts, what killed workers began to write of any, and the list."""
+        for part in self.parts:
+            path = self.path / part
+            for begun in path.parent.glob(f".{glob.escape(short(path.name))}.*.part"):
+                begun.unlink(missing_ok=True)
+            if part not in kept:
+                path.unlink(missing_ok=True)
+        self.parts = []
+
+
+@contextmanager
+def only_encoder(path: Path, mode: int) -> Iterator[PartFolder]:
+    """The folder at `path`, made with the permissions `mode` where there is none, for this encoder alone.
+
+    Raises: WcodecError where another one is at work in it; OSError.
+    """
+    is_new = not path.exists()
+    path.mkdir(mode, exist_ok=True)
+    with _locked(path) as file:
+        file.seek(0)
+        folder = PartFolder(path, file, [line for line in file.read().splitlines() if _is_part(line)])
+        try:
+            yield folder
+        finally:
+            if not folder.parts:
+                (path / LISTED).unlink(missing_ok=True)
+                if is_new:
+                    with suppress(OSError):  # it is empty where nothing was encoded
+                        path.rmdir()
+
+
+def _is_part(line: str) -> bool:
+    return is_portable(line) and _PART.fullmatch(line) is not None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[TextIO]:
+    """The list of a folder, open and locked by this process."""
+    listed = path / LISTED
+    while True:
+        with listed.open("a+", encoding="utf-8", errors="replace", newline="\n") as file:
+            _lock(path, file)
+            # The one that held the lock until now may have removed the list.
+            if listed.exists() and os.path.samestat(listed.stat(), os.fstat(file.fileno())):
+                yield file
+                return
+
+
+def _lock(path: Path, file: TextIO) -> None:
+    """Raises: WcodecError where another one has the lock. Systems and disks without locks have none."""
+    try:
+        import fcntl  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _BUSY:
+            raise WcodecError(f"{path}: another encoder is at work in this folder; -o names another") from error
