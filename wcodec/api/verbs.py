@@ -6,6 +6,7 @@ command does. A source or a base that is missing is FileNotFoundError.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack, overload
 
@@ -72,9 +73,9 @@ def _encode(source: Path, target: Target | None, dry_run: bool, words: EncodeWor
         given.pop(word, None)
     run = {word: given.pop(word) for word in RequestWords.__annotations__ if word in given}
     recipe = parse_recipe(given, config)
-    request = parse_request({**run, "executor": executor}, make_listeners(words.get("progress", False)))
+    request = replace(parse_request(run, make_listeners(words.get("progress", False))), executor=executor)
     maybe_path(request.base)
-    folder = folder_of(source)
+    folder = folder_of(source, recipe.is_whole)
     check_request(request, recipe, source, folder is not None)
     if report is not None:
         refuse_existing(report, force)
