@@ -12,6 +12,7 @@ from wcodec.cli import main
 from wcodec.cli.errors import describe_error, find_exit_code
 from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_container_path, derive_model_path
 from wcodec.cli.parser import VERBS, build_parser
+from wcodec.cli.tables import _count_columns, _render_table
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.modelfiles.registry import MODEL_FILES
@@ -19,6 +20,7 @@ from wcodec.planning.options import parse_size
 from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule
 from wcodec.reporting.number_format import format_ratio, format_size
+from wcodec.reporting.inspection_tables import Table
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,16 @@ def test_every_error_has_an_exit_code_and_one_line(error: BaseException, code: i
 def test_every_verb_explains_itself_with_an_example_that_parses(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in VERBS:
         assert main([verb.name, "--help"]) == 0
-        assert f"example:\n  {verb.example}" in capsys.readouterr().out
+        assert f"example:\n  {verb.module.EXAMPLE}" in capsys.readouterr().out
+
+
+def test_names_are_folded_where_the_terminal_is_narrow_and_numbers_are_not() -> None:
+    table = Table(("tensor", "bytes"), (("層/" * 12, "1,000"), ("b", "7")))
+    narrow = _render_table(table, 20, bold=False).splitlines()
+    assert max(map(_count_columns, narrow)) == 20
+    assert [line.endswith("1,000") for line in narrow] == [False, True, False, False, False]
+    assert _render_table(table, 99, bold=True).startswith("\x1b[1mtensor ")
+    assert len(_render_table(table, 99, bold=False).splitlines()) == 3
 
 
 def test_usage_errors_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,9 @@ def test_importing_the_package_loads_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "absent"), [("inspect", HEAVY | {"numpy", "asyncio"}), ("verify", HEAVY)], ids=["inspect", "verify"]
+    ("verb", "absent"),
+    [("inspect", HEAVY | {"numpy", "asyncio", "rich", "wcodec.planning"}), ("verify", HEAVY)],
+    ids=["inspect", "verify"],
 )
 def test_a_container_is_read_without_anything_heavy(coded: Path, verb: str, absent: set[str]) -> None:
     assert not imported_by(f"from wcodec.cli import main; assert main([{verb!r}, {str(coded)!r}]) == 0") & absent

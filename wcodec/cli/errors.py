@@ -8,7 +8,6 @@ from typing import Final
 
 from wcodec import errors
 from wcodec.cli.stdio import escape_controls
-from wcodec.planning.options import OPTIONS, spell
 
 OK: Final = 0
 ERROR: Final = 1
@@ -63,6 +62,8 @@ def spell_options(text: str, words: Mapping[str, object]) -> str:
     >>> spell_options("max_error: expected a number between 0 and 1, got 7", {"max_error": 7.0})
     '--max-error: expected a number between 0 and 1, got 7'
     """
+    from wcodec.planning.options import OPTIONS, spell
+
     said = {word for word, value in words.items() if value is not None and value is not False}
 
     def spelt(found: re.Match[str]) -> str:

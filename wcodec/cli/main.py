@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    args = build_parser().parse_args(words)
+    args = build_parser(words).parse_args(words)
     try:
         code = args.run(args)
     except RecipeError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from wcodec import __version__
 from wcodec.cli import stdio
-from wcodec.cli.commands import completion, decode, encode, evaluate, inspect, slim, sweep, verify
 from wcodec.cli.errors import USAGE
 
 if TYPE_CHECKING:
@@ -26,29 +26,41 @@ exit codes: 0 ok, 1 error, 2 usage, 3 corrupt, 4 budget not met, 5 unsupported o
 """
 
 
+class VerbModule(Protocol):
+    """What a module of `commands` has: an example, its options, and what runs it (returning the exit code)."""
+
+    EXAMPLE: str
+
+    def add_options(self, parser: argparse.ArgumentParser, /) -> None: ...
+
+    def run(self, args: argparse.Namespace, /) -> int: ...
+
+
 @dataclass(frozen=True)
 class Verb:
-    """A verb, what it does, and the functions that add its options and run it (returning the exit code)."""
+    """A verb and what it does. Its module is loaded where its options are asked for."""
 
     name: str
     does: str
-    example: str
-    add_options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
+
+    @property
+    def module(self) -> VerbModule:
+        """The module of the verb."""
+        return cast(VerbModule, import_module(f"wcodec.cli.commands.{self.name}"))
 
 
 VERBS = (
-    Verb("encode", "compress a model file to .wcz", encode.EXAMPLE, encode.add_options, encode.run),
-    Verb("decode", "restore the model file of a .wcz", decode.EXAMPLE, decode.add_options, decode.run),
-    Verb("inspect", "show what the bytes of a file are used for", inspect.EXAMPLE, inspect.add_options, inspect.run),
-    Verb("verify", "check every checksum of a file", verify.EXAMPLE, verify.add_options, verify.run),
-    Verb(
-        "evaluate", "measure the accuracy of a model on examples", evaluate.EXAMPLE, evaluate.add_options, evaluate.run
-    ),
-    Verb("slim", "make a network smaller and faster", slim.EXAMPLE, slim.add_options, slim.run),
-    Verb("sweep", "measure the size of a model against its loss", sweep.EXAMPLE, sweep.add_options, sweep.run),
-    Verb("completion", "print a shell completion script", completion.EXAMPLE, completion.add_options, completion.run),
+    Verb("encode", "compress a model file to .wcz"),
+    Verb("decode", "restore the model file of a .wcz"),
+    Verb("inspect", "show what the bytes of a file are used for"),
+    Verb("verify", "check every checksum of a file"),
+    Verb("evaluate", "measure the accuracy of a model on examples"),
+    Verb("slim", "make a network smaller and faster"),
+    Verb("sweep", "measure the size of a model against its loss"),
+    Verb("completion", "print a shell completion script"),
 )
+NEEDS_ALL = "completion"
+"""The verb that asks for the options of every other."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,8 +76,13 @@ class Parser(argparse.ArgumentParser):
             stdio.write_note(message.rstrip("\n"))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs; `args.run(args)` runs the verb and returns the exit code."""
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of all verbs; `args.run(args)` runs the verb and returns the exit code.
+
+    words: what is to be parsed; where it begins with a verb, others have no options, which would take longer to load
+    than most commands run.
+    """
+    asked = {verb.name for verb in VERBS if list(words[:1]) == [verb.name] and verb.name != NEEDS_ALL}
     top = Parser(
         prog="wcodec",
         description="zstd for trained networks: compresses model files and restores them.",
@@ -76,18 +93,22 @@ def build_parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"wcodec {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     for verb in VERBS:
+        if asked and verb.name not in asked:
+            verbs.add_parser(verb.name, help=verb.does)
+            continue
+        module = verb.module
         one = verbs.add_parser(
             verb.name,
             help=verb.does,
             description=f"{verb.does[0].upper()}{verb.does[1:]}.",
-            epilog=f"example:\n  {verb.example}",
+            epilog=f"example:\n  {module.EXAMPLE}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        verb.add_options(one)
+        module.add_options(one)
         notes = one.add_mutually_exclusive_group()
         notes.add_argument("-q", "--quiet", action="store_true", help="print errors only")
         notes.add_argument("-v", "--verbose", action="store_true", help="print more")
         one.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        one.set_defaults(run=verb.run, parser=top)
+        one.set_defaults(run=module.run, parser=top)
     return top

@@ -1,14 +1,12 @@
-"""Options that several verbs share: data, time, threads, reports."""
+"""Options that several verbs share: data, time, threads."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wcodec.cli.output_paths import check_target
-from wcodec.errors import RecipeError, WcodecError
+from wcodec.errors import RecipeError
 from wcodec.planning.options import Option, spell
 from wcodec.planning.run_options import INPUT_OPTIONS, MAX_OUTPUT, REQUEST_OPTIONS
 
@@ -78,21 +76,3 @@ def _reader(option: Option) -> Callable[[str], object]:
             raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from error
 
     return read
-
-
-def add_report_option(parser: argparse.ArgumentParser) -> None:
-    """Add --report."""
-    parser.add_argument("--report", metavar="R.html", type=Path, help="also write an HTML page with charts")
-
-
-def check_report_target(args: argparse.Namespace, taken: Sequence[Path] = ()) -> Path | None:
-    """The path of the report, checked before any work is done; None without --report.
-
-    taken: other outputs, and the base file. Raises: WcodecError, see `check_target`.
-    """
-    if args.report is None:
-        return None
-    target = check_target(args.source, args.report, args.force)
-    if any(target.resolve() == other.resolve() for other in taken):
-        raise WcodecError(f"{args.report}: expected another file for the report, got the output or the base")
-    return target

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
-from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from unicodedata import combining, east_asian_width
 
 from wcodec.cli.stdio import escape_controls
 from wcodec.reporting.inspection_tables import Table, compare_sizes, tabulate_parts, tabulate_tensors
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 
 MOST_ROWS = 40
+GAP: Final = "  "
+LEAST_NAME: Final = 8
+"""Columns that a name keeps, however narrow the terminal is."""
 
 
 def format_sweep(found: Sweep) -> str:
@@ -53,22 +56,48 @@ def format_summary(inspection: Inspection, output: str, dropped: Sequence[str], 
 
 def render_tables(tables: Sequence[Table]) -> str:
     """The tables as wide as the terminal, or as wide as they need to be where there is none, with a line between."""
-    from rich import table as rich_table
-    from rich.console import Console
-
     terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 1000
-    written = StringIO()
-    console = Console(file=written, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
-    for number, one in enumerate(tables):
-        if number:
-            console.print()
-        drawn = rich_table.Table(box=None, pad_edge=False, header_style="bold")
-        fitted = Table(one.head, [[*map(escape_controls, row)] for row in one.rows], one.names, one.spare).fitted(width)
-        for column, word in enumerate(fitted.head):
-            is_name = column < fitted.names
-            drawn.add_column(word, overflow="fold", justify="left" if is_name else "right", no_wrap=not is_name)
-        for row in fitted.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
-    return "\n".join(line.rstrip() for line in written.getvalue().splitlines())
+    shown = [
+        Table(one.head, [[*map(escape_controls, row)] for row in one.rows], one.names, one.spare) for one in tables
+    ]
+    return "\n\n".join(_render_table(one.fitted(width), width, bold=terminal) for one in shown)
+
+
+def _render_table(table: Table, width: int, bold: bool) -> str:
+    """Names to the left, numbers to the right; names that leave too little width are folded."""
+    rows = [table.head, *table.rows]
+    widths = [max(map(_count_columns, column)) for column in zip(*rows, strict=True)]
+    for name in sorted(range(table.names), key=lambda number: -widths[number]):
+        over = sum(widths) + len(GAP) * (len(widths) - 1) - width
+        widths[name] = max(min(LEAST_NAME, widths[name]), widths[name] - max(0, over))
+    lines = []
+    for number, row in enumerate(rows):
+        folded = [_fold(cell, size) for cell, size in zip(row, widths, strict=True)]
+        for line in range(max(map(len, folded))):
+            parts = [cell[line] if line < len(cell) else "" for cell in folded]
+            spare = [" " * (size - _count_columns(part)) for part, size in zip(parts, widths, strict=True)]
+            cells = [p + s if i < table.names else s + p for i, (p, s) in enumerate(zip(parts, spare, strict=True))]
+            text = GAP.join(cells).rstrip()
+            lines.append(f"\x1b[1m{text}\x1b[0m" if bold and number == 0 else text)
+    return "\n".join(lines)
+
+
+def _fold(text: str, width: int) -> list[str]:
+    """The text in pieces that take at most so many columns each."""
+    pieces, taken = [""], 0
+    for letter in text if _count_columns(text) > width else ():
+        columns = _count_columns(letter)
+        if taken + columns > width and pieces[-1]:
+            pieces.append("")
+            taken = 0
+        pieces[-1] += letter
+        taken += columns
+    return pieces if pieces != [""] else [text]
+
+
+def _count_columns(text: str) -> int:
+    """Columns of a terminal that a text takes: two for the wide letters of East Asia, none for accents."""
+    if text.isascii():
+        return len(text)
+    return sum((east_asian_width(letter) in "WF") + (not combining(letter)) for letter in text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import zstandard
 
@@ -40,7 +40,7 @@ class ModelSection:
 
 @cache
 def _dictionary() -> zstandard.ZstdCompressionDict:
-    return zstandard.ZstdCompressionDict(files(__package__).joinpath("skeleton-1.dict").read_bytes())
+    return zstandard.ZstdCompressionDict(Path(__file__).with_name("skeleton-1.dict").read_bytes())
 
 
 @dataclass(frozen=True)

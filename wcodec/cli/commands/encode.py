@@ -14,7 +14,8 @@ from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_folder, check_source, check_target, derive_container_path
 from wcodec.cli.pipes import is_piped, open_input, open_output
-from wcodec.cli.shared_options import add_report_option, add_table_options, check_report_target
+from wcodec.cli.report_option import add_report_option, check_report_target
+from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.run_options import LEARNING_OPTIONS, REQUEST_OPTIONS, RUN_OPTIONS

@@ -9,7 +9,7 @@ from pathlib import Path
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source
-from wcodec.cli.shared_options import add_report_option, check_report_target
+from wcodec.cli.report_option import add_report_option, check_report_target
 
 EXAMPLE = "wcodec inspect model.h5.wcz --sort size"
 

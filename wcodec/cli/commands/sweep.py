@@ -11,11 +11,10 @@ from wcodec.cli import stdio
 from wcodec.cli.commands.scores import read_score
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source
+from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.cli.shared_options import (
     add_input_options,
-    add_report_option,
     add_table_options,
-    check_report_target,
     data_options,
     require_data,
 )
