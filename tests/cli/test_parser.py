@@ -19,8 +19,8 @@ from wcodec.modelfiles.registry import MODEL_FILES
 from wcodec.planning.options import parse_size
 from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule
-from wcodec.reporting.number_format import format_ratio, format_size
 from wcodec.reporting.inspection_tables import Table
+from wcodec.reporting.number_format import format_ratio, format_size
 
 
 @pytest.mark.parametrize(
