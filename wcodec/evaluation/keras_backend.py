@@ -136,6 +136,27 @@ def list_created_weights(model: Model) -> list[Variable]:
     return [weight for layer in list_layers(model) for weight in layer._trainable_variables]
 
 
+def list_inner_layers(layer: Layer) -> list[Layer]:
+    """The layers right inside of a layer or a network."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def list_own_weights(layer: Layer) -> list[Variable]:
+    """The weights of a layer without those of the layers inside."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def keep_types(layer: Layer) -> None:
+    """Let the configuration of a layer tell the types of the layers inside, which it would build with its own."""
+    own, inner = layer.dtype_policy, list_inner_layers(layer)
+    types = keras().dtype_policies.DTypePolicyMap(default_policy=own.name)
+    for one in inner:
+        if one.dtype_policy.name != own.name:
+            types[one.path] = one.dtype_policy
+    if len(types):
+        layer._dtype_policy = types
+
+
 @contextlib.contextmanager
 def intercept_calls(layer: Layer, call: Call) -> Iterator[None]:
     """While open, each call of `layer` becomes `call(its own call, positional arguments, named arguments)`."""

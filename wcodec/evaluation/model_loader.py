@@ -16,6 +16,7 @@ from wcodec.container.reader import is_container
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
 from wcodec.evaluation import user_code
 from wcodec.evaluation.examples import Array, ModelInput
+from wcodec.evaluation.integer_layers import INTEGER_TYPES, IntegerType, use_integer_layers
 from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.model import FLOATS
 from wcodec.modelfiles import open_model
@@ -39,6 +40,8 @@ def load_model(
     imports: Sequence[str] = (),
     unsafe: bool = False,
     max_output: int | str | None = None,
+    as_: IntegerType | None = None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> Model:
     """The network in `path` (.wcz, .keras, .h5, .weights.h5, .npz, .safetensors), uncompiled.
 
@@ -46,6 +49,8 @@ def load_model(
     imports:      modules that register the network's own layers; the user's code is run.
     unsafe:       let the file run code of its own (Lambda layers).
     max_output:   the most bytes that a .wcz may decode to, 10**9 or "1GB", None for any number.
+    as_:          "int8" or "int4": layers of a .wcz that Keras has integers for hold its levels, not floats.
+    log:          is told which layers do.
 
     Raises: ModelFileError where Keras cannot load it; UnsupportedError where it would run code;
             RecipeError where something is missing; errors of the container.
@@ -57,6 +62,9 @@ def load_model(
     for module in imports:
         user_code.import_module(module)
     packed = (path / INDEX).is_file() if path.is_dir() else path.suffix.lower() == ".wcz" or is_container(path)
+    if as_ not in (None, *INTEGER_TYPES) or (as_ and not (packed and path.is_file())):
+        wanted = f"{' or '.join(INTEGER_TYPES)} of a .wcz"
+        raise RecipeError(f"{path}: expected {wanted}, got {as_}{'' if packed else ' of another file'}")
     if not packed:
         return _opened(path, path.name, architecture, unsafe)
     from wcodec.pipeline.folder_decoder import decode  # noqa: PLC0415 - most networks come from other files
@@ -64,7 +72,10 @@ def load_model(
     with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
         decoded = Path(folder) / path.stem
         decode(path, decoded, max_output=parse_limit(max_output))
-        return _opened(decoded, path.stem, architecture, unsafe)
+        model = _opened(decoded, path.stem, architecture, unsafe)
+        for note in use_integer_layers(model, path, decoded, as_) if as_ else ():
+            log(note)
+        return model
 
 
 def model_inputs(model: Model) -> tuple[ModelInput, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from wcodec.codec.magnitude_pruning import global_threshold
 from wcodec.codec.plan import (
@@ -78,7 +79,7 @@ def plan_model(
         elif is_weight(tensor) or named:
             own = relative * found.rms * (found.in_range / largest) ** 0.25
             own = (step or own) * (factor or 1.0)
-            affine = plain_plan(model, options, recipe, found.limit, shared or options.prune)
+            affine = plain_plan(tensor, model.kind, options, recipe, found.limit, shared or options.prune)
             plans.append(affine or _weight_plan(tensor, options, named, found, recipe, own, shared))
         else:
             shorter = shorter_plan(options, recipe, found.limit, None)
@@ -191,18 +192,23 @@ _SHORTER: dict[str, tuple[Literal["float16", "bfloat16"], int, float]] = {
 """By quantiser: the type, its bits of mantissa and its largest number."""
 _OUTPUTS_FIRST = frozenset({"safetensors", "torch", "onnx"})
 """Kinds of model file whose weights have their outputs in front, as PyTorch has them; in Keras they come last."""
+_TABLE: Final = re.compile(r"(^|/)embeddings(:0)?$")
+"""Names of tables of embeddings in Keras, whose channels are their rows."""
 
 
-def plain_plan(model: Model, options: Options, recipe: Recipe, limit: float, prune: Prune | None) -> Plan | None:
+def plain_plan(
+    tensor: Tensor, kind: str, options: Options, recipe: Recipe, limit: float, prune: Prune | None
+) -> Plan | None:
     """The plan of a weight, where its quantiser is one of these.
 
-    limit: larger magnitudes are kept exactly.
+    kind:  of the model file; limit: larger magnitudes are kept exactly.
     """
     if options.quantizer in _SHORTER:
         return shorter_plan(options, recipe, limit, prune)
     if options.quantizer not in _AFFINE:
         return None
-    outputs: Literal["first", "last"] = "first" if model.kind in _OUTPUTS_FIRST else "last"
+    first = kind in _OUTPUTS_FIRST or _TABLE.search(tensor.name)
+    outputs: Literal["first", "last"] = "first" if first else "last"
     return AffinePlan(
         prune,
         limit,

@@ -33,6 +33,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="only this tensor: its name as inspect shows it, or the end of that; as .npz or .npy",
     )
     parser.add_argument("--compact", action="store_true", help="remove dead units; the outputs stay (needs Keras)")
+    parser.add_argument(
+        "--as",
+        dest="as_",
+        choices=("int8", "int4"),
+        help="Keras layers that hold integers, where it has them: OUT.keras, small in memory too (needs Keras)",
+    )
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
     add_table_options(parser, [MAX_OUTPUT, REQUEST_WORDS["threads"]])
 
@@ -50,11 +56,37 @@ def run(args: argparse.Namespace) -> int:
             raise RecipeError(
                 "--compact: expected one file with a Keras model to write, got tensors, a pipe or a folder"
             )
+        if args.as_:
+            return _integers(args, source)
         if args.tensor:
             return _some(args, source)
         if index := index_of(source):
             return _folder(args, index)
         return _whole(args, source)
+
+
+def _integers(args: argparse.Namespace, source: Path) -> int:
+    """Write a Keras model whose layers hold the integers of the file.
+
+    Raises: RecipeError where it cannot be written as one .keras file.
+    """
+    from wcodec.evaluation.model_loader import load_model
+    from wcodec.reporting.number_format import format_size
+    from wcodec.structure.output import write_network
+
+    start = time.perf_counter()
+    target = args.output or source.with_name(source.name.removesuffix(".wcz")).with_suffix(".keras")
+    asked = [word for word in ("tensor", "compact", "base") if getattr(args, word)]
+    if asked or target.suffix != ".keras" or is_piped(args.source, args.output) or not source.is_file():
+        got = f"--{asked[0]}" if asked else "a pipe or a folder" if target.suffix == ".keras" else target.name
+        raise RecipeError(f"--as {args.as_}: expected one file to decode to OUT.keras, got {got}")
+    target = check_target(source, target, args.force)
+    model = load_model(source, as_=args.as_, max_output=args.max_output, log=stdio.choose_log(args.quiet))
+    after = write_network(model, target)
+    if not args.quiet:
+        before, seconds = format_size(source.stat().st_size), time.perf_counter() - start
+        stdio.write_note(f"{target}: {before} -> {format_size(after)}, all checksums match, {seconds:.1f} s")
+    return OK
 
 
 def _folder(args: argparse.Namespace, index: Path) -> int:

@@ -1,0 +1,121 @@
+"""`--as int8` and `--as int4`: Keras' own quantised layers with the levels of the file in them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import wcodec as package
+from wcodec.errors import RecipeError
+from wcodec.evaluation.keras_backend import keras, silence_keras
+
+if TYPE_CHECKING:
+    from conftest import Run
+    from keras import Model
+
+SYMMETRIC = {"quantizer": "symmetric", "per_channel": True}
+LAYERS = ("table", "query", "key", "value", "attention_output", "spread", "inner", "head")
+
+
+def network() -> Model:
+    """A layer of each kind that takes integers, two of them inside of others, and one that does not."""
+    keras().utils.set_random_seed(1)
+    of = keras().layers
+    tokens = keras().Input((6,), dtype="int32", name="tokens")
+    x = of.Embedding(30, 12, name="table")(tokens)
+    x = of.MultiHeadAttention(3, 5, name="attention")(x, x)
+    x = of.EinsumDense("abc,cde->abed", (None, 7, 4), bias_axes="e", name="spread")(x)
+    x = of.Reshape((6, 28))(x)
+    x = of.TimeDistributed(of.Dense(9, "relu", name="each"))(x)
+    x = of.Conv1D(8, 3, name="conv")(x)
+    x = keras().Sequential([of.Input((4, 8)), of.Flatten(), of.Dense(11, name="inner")], name="block")(x)
+    return keras().Model(tokens, of.Dense(3, name="head")(x))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("integers") / "net.keras"
+    with silence_keras():
+        network().save(path)
+    return path
+
+
+TOKENS = np.random.default_rng(2).integers(0, 30, (20, 6)).astype(np.int32)
+LOADED_PLAINLY = """
+import sys, keras, numpy
+model = keras.models.load_model(sys.argv[1])
+kinds = {layer.name: str(layer._kernel.dtype) for layer in model._flatten_layers() if hasattr(layer, "_kernel")}
+assert kinds["head"] == kinds["query"] == "int8" and kinds["conv"] == "float32", kinds
+numpy.save(sys.argv[2], model.predict(numpy.load(sys.argv[3]), verbose=0))
+"""
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("int8", 8), ("int4", 4)])
+def test_plain_keras_loads_the_integers_and_answers_as_the_floats_do(
+    saved: Path, wcodec: Run, tmp_path: Path, kind: str, bits: int
+) -> None:
+    packed, whole = tmp_path / "net.wcz", tmp_path / f"{kind}.keras"
+    package.encode(saved, packed, bits=bits, **SYMMETRIC)
+    done = wcodec("decode", packed, "-o", whole, "--as", kind)
+    assert done.returncode == 0, done.stderr
+    assert f"weights are {kind}" in done.stderr
+    assert f"conv: floats, since Keras has no {kind} weights of Conv1D" in done.stderr
+    assert "each: floats, since Keras runs integers only in a layer of their own" in done.stderr  # TimeDistributed
+    np.save(tmp_path / "tokens.npy", TOKENS)
+    script = [sys.executable, "-c", LOADED_PLAINLY, whole, tmp_path / "out.npy", tmp_path / "tokens.npy"]
+    subprocess.run([str(word) for word in script], check=True, capture_output=True, cwd=tmp_path)
+    floats = package.load_model(packed).predict(TOKENS, verbose=0)
+    error = np.abs(np.load(tmp_path / "out.npy") - floats).max() / np.abs(floats).max()
+    assert error < (0.03 if kind == "int8" else 1e-5)  # int8 layers round their inputs, int4 ones do not
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("int8", 8), ("int4", 4)])
+def test_layers_hold_the_levels_of_the_file_bit_for_bit(saved: Path, tmp_path: Path, kind: str, bits: int) -> None:
+    packed = tmp_path / "net.wcz"
+    package.encode(saved, packed, bits=bits, **SYMMETRIC)
+    floats, model = package.load_model(packed), package.load_model(packed, as_=kind)
+    before = {layer.name: layer for layer in floats._flatten_layers()}
+    after = {layer.name: layer for layer in model._flatten_layers()}
+    assert [name for name in LAYERS if after[name].quantization_mode == kind] == list(LAYERS)
+    for name in LAYERS:
+        table = name == "table"
+        weights = np.asarray(before[name].embeddings if table else before[name].kernel)
+        levels = np.asarray(after[name].embeddings if table else after[name].kernel)
+        scales = np.asarray(after[name].embeddings_scale if table else after[name].kernel_scale)
+        assert levels.dtype == np.int8
+        assert np.abs(levels).max() == (1 << bits - 1) - 1
+        zeros = levels == 0
+        np.testing.assert_array_equal(weights[zeros], 0.0)
+        ratios = levels[~zeros] / weights[~zeros]
+        found = np.unique(np.round(np.log(ratios), 5))
+        np.testing.assert_allclose(found, np.unique(np.round(np.log(scales), 5)), atol=2e-5)
+
+
+def test_one_step_for_a_tensor_is_taken_too_and_what_is_no_integer_is_said(saved: Path, tmp_path: Path) -> None:
+    packed, said = tmp_path / "net.wcz", list[str]()
+    rules = {"^head$": {"quantizer": "kmeans", "clusters": 5}, "table": {"quantizer": "symmetric", "bits": 10}}
+    package.encode(saved, packed, quantizer="symmetric", set=rules)
+    model = package.load_model(packed, as_="int8", log=said.append)
+    assert next(layer for layer in model._flatten_layers() if layer.name == "inner").quantization_mode == "int8"
+    assert any(note.startswith("head: floats, since the values are no integers") for note in said), said
+    assert any(note == "table: floats, since the levels reach 511 and int8 ends at 127" for note in said)
+
+
+def test_a_file_without_integers_is_refused_and_nothing_is_written(saved: Path, wcodec: Run, tmp_path: Path) -> None:
+    packed = tmp_path / "net.wcz"
+    package.encode(saved, packed, lossless=True)
+    done = wcodec("decode", packed, "-o", tmp_path / "out.keras", "--as", "int8")
+    assert done.returncode == 2
+    assert done.stderr.startswith("wcodec: --as int8: expected a layer that takes integers, got")
+    assert done.stderr.count("\n") == 1
+    other = wcodec("decode", packed, "-o", tmp_path / "out.h5", "--as", "int8")
+    assert other.returncode == 2
+    assert "expected one file to decode to OUT.keras, got out.h5" in other.stderr
+    assert list(tmp_path.iterdir()) == [packed]
+    with pytest.raises(RecipeError, match="of another file"):
+        package.load_model(saved, as_="int8")

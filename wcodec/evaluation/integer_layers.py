@@ -1,0 +1,169 @@
+"""Keras' own layers of int8 and int4 weights, with the levels of a container in them, bit for bit.
+
+A layer of Keras holds levels and, for each channel, the number that a level is divided by. What it does with its inputs
+is Keras' affair: its int8 layers round these, too, example by example.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.container.dtypes import Float32
+from wcodec.errors import RecipeError, UnsupportedError
+from wcodec.evaluation.keras_backend import keep_types, keras, list_inner_layers, list_layers, list_own_weights
+from wcodec.evaluation.weight_mapping import tensor_names
+from wcodec.modelfiles import open_model
+from wcodec.pipeline.decoder import open_container
+from wcodec.pipeline.integer_levels import IntegerLevels, read_integer_levels
+
+if TYPE_CHECKING:
+    from keras import Layer, Model, Variable
+
+IntegerType: TypeAlias = Literal["int8", "int4"]
+INTEGER_TYPES: Final = get_args(IntegerType)
+MOST: Final[dict[IntegerType, int]] = {"int8": 127, "int4": 7}
+"""The largest magnitude of a level: symmetric ones, as 0 is the middle."""
+TAKING: Final = ("Dense", "EinsumDense", "Embedding")
+"""Classes of layers that have integer weights in Keras, without their subclasses."""
+SHOWN: Final = 4
+"""Names of layers in a sentence."""
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Levels as a layer holds them. levels: int8[shape of the kernel]; scales: by which it divides, one a channel."""
+
+    levels: npt.NDArray[np.int8]
+    scales: Float32
+
+
+def use_integer_layers(model: Model, source: Path, decoded: Path, kind: IntegerType) -> tuple[str, ...]:
+    """Give every layer that can take them the integers of the container `source`; sentences on what was done.
+
+    model: the network in `decoded`, the model file that was in `source`; the other layers keep their floats.
+    Raises: RecipeError where no layer can take any; UnsupportedError for a version of Keras that lays them otherwise.
+    """
+    with open_model(decoded) as file:
+        names = tensor_names(model, file)
+    places = {id(variable): names.get(index, ()) for index, variable in enumerate(model.weights)}
+    kept = {id(layer) for layer in _list_kept(model)}
+    refused: dict[str, list[str]] = defaultdict(list)
+    taken, count = [], 0
+    with open_container(source) as opened:
+        for layer in list_layers(model):
+            matrices = [one for one in list_own_weights(layer) if len(one.shape) >= 2]
+            if not matrices:
+                continue
+            fitted: _Fitted | str = _refusal(layer, kind, id(layer) in kept)
+            if not fitted:
+                tensors = [opened.names().index(name) for name in places[id(matrices[0])][:1]]
+                fitted = _fit(layer, read_integer_levels(opened, tensors[0]) if tensors else None, kind)
+            if isinstance(fitted, str):
+                refused[fitted].append(layer.name)
+            else:
+                _put(layer, fitted, kind)
+                taken.append(layer.name)
+                count += fitted.levels.size
+    for layer in list_layers(model):
+        if isinstance(layer, keras().layers.MultiHeadAttention):
+            keep_types(layer)
+    others = tuple(f"{_enumerate(layers)}: floats, since {reason}" for reason, layers in refused.items())
+    if not taken:
+        raise RecipeError(f"--as {kind}: expected a layer that takes integers, got {'; '.join(others) or 'no weights'}")
+    return (f"{_enumerate(taken)}: {count:,} weights are {kind}", *others)
+
+
+def _enumerate(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _list_kept(layer: Layer) -> Iterator[Layer]:
+    """The layers whose types are in the configuration of the model, at any depth.
+
+    Not those of wrappers: TimeDistributed takes a layer's `call`, which multiplies by the levels as they are.
+    """
+    of = keras()
+    for inner in list_inner_layers(layer):
+        yield inner
+        if isinstance(inner, (of.Model, of.layers.MultiHeadAttention)):
+            yield from _list_kept(inner)
+
+
+def _refusal(layer: Layer, kind: IntegerType, kept: bool) -> str:
+    """Why Keras has no integers for this layer; "" where it has."""
+    name = type(layer).__name__
+    if name not in TAKING or type(layer) is not getattr(keras().layers, name):
+        return f"Keras has no {kind} weights of {name}"
+    if layer.quantization_mode:
+        return "they are quantised already"
+    if not kept:
+        return "Keras runs integers only in a layer of their own, not in one around it"
+    channels, dims = _channel_axes(layer), len(_matrix(layer).shape)
+    if name == "EinsumDense" and kind == "int4" and channels != tuple(range(dims - len(channels), dims)):
+        return "Keras packs int4 by outputs, which are not last"
+    return ""
+
+
+def _matrix(layer: Layer) -> Variable:
+    return layer.embeddings if type(layer).__name__ == "Embedding" else layer.kernel
+
+
+def _channel_axes(layer: Layer) -> tuple[int, ...]:
+    """The axes of the kernel along which a layer has a scale of its own: rows of a table, outputs otherwise."""
+    match type(layer).__name__:
+        case "Embedding":
+            return (0,)
+        case "Dense":
+            return (1,)
+    inputs, _, outputs = layer.equation.partition("->")
+    return tuple(axis for axis, letter in enumerate(inputs.partition(",")[2]) if letter in outputs)
+
+
+def _fit(layer: Layer, found: IntegerLevels | None, kind: IntegerType) -> _Fitted | str:
+    """What the layer holds in place of its floats, or why it cannot."""
+    if found is None:
+        return "the values are no integers times a step (--quantizer symmetric, or calibrated steps)"
+    if found.magnitude > MOST[kind]:
+        return f"the levels reach {found.magnitude:,} and {kind} ends at {MOST[kind]}"
+    axes = _channel_axes(layer)
+    others = tuple(axis for axis in range(found.steps.ndim) if axis not in axes)
+    first: Float32 = found.steps[
+        tuple(slice(0, 1) if axis in others else slice(None) for axis in range(found.steps.ndim))
+    ]
+    if not np.array_equal(np.broadcast_to(first, found.steps.shape), found.steps):
+        return "the steps differ inside of a channel of Keras"
+    steps = np.where(np.any(found.levels, axis=others, keepdims=True), first, 1.0).squeeze(others)
+    if type(layer).__name__ == "EinsumDense" and kind == "int8":
+        inputs, _, outputs = layer.equation.partition("->")
+        letters = [inputs.partition(",")[2][axis] for axis in axes]
+        steps = steps.transpose([letters.index(letter) for letter in outputs if letter in letters])
+    return _Fitted(found.levels.astype(np.int8), (1.0 / steps).astype(np.float32))
+
+
+def _put(layer: Layer, fitted: _Fitted, kind: IntegerType) -> None:
+    """Make the layer one of integers.
+
+    Raises: UnsupportedError where it does not hold these levels afterwards.
+    """
+    of, table = keras(), type(layer).__name__ == "Embedding"
+    if kind == "int4":
+        if not hasattr(of.quantizers, "Int4QuantizationConfig"):
+            raise UnsupportedError(f"--as int4: expected a later version of Keras, got {of.__version__}")
+        layer.quantize(kind, config=of.quantizers.Int4QuantizationConfig(block_size=None))
+    else:
+        layer.quantize(kind)
+    held, scale = (layer._embeddings, layer.embeddings_scale) if table else (layer._kernel, layer.kernel_scale)
+    levels = fitted.levels
+    if kind == "int4":
+        levels = of.quantizers.pack_int4(levels.reshape(held.shape[0], -1), axis=-1)[0]
+    held.assign(levels)
+    scale.assign(fitted.scales.reshape(scale.shape))
+    if not np.array_equal(of.ops.convert_to_numpy(_matrix(layer)), fitted.levels):
+        raise UnsupportedError(f"{layer.name}: expected Keras to hold {kind} levels as 3.15 does, got {of.__version__}")
