@@ -207,7 +207,7 @@ def plain_plan(
         return shorter_plan(options, recipe, limit, prune)
     if options.quantizer not in _AFFINE:
         return None
-    first = kind in _OUTPUTS_FIRST or _TABLE.search(tensor.name)
+    first = kind in _OUTPUTS_FIRST or _TABLE.search(tensor.user_name or tensor.name)
     outputs: Literal["first", "last"] = "first" if first else "last"
     return AffinePlan(
         prune,
