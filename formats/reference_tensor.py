@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from reference_coders import Reader, UnsupportedError, dense, require, sparse
 from reference_context import Trellis, context
+from reference_fields import fields
 from reference_lossless import lossless
 from reference_static import static
 
@@ -193,7 +194,7 @@ def read_integers(payload: bytes, shape: tuple[int, int, int], states: int) -> l
     """The integers that the levels of a chunk stand for (section 8)."""
     reader = Reader(payload)
     coder = reader.u(1)
-    if coder > 3:
+    if coder > 4:
         raise UnsupportedError(f"level coder {coder}")
     if coder == 3:
         return static(reader.rest(), *shape, states)
@@ -201,7 +202,7 @@ def read_integers(payload: bytes, shape: tuple[int, int, int], states: int) -> l
     levels = (
         context(reader.rest(), *shape, states)
         if coder == 2
-        else (dense, sparse)[coder](reader.rest(), math.prod(shape))
+        else {0: dense, 1: sparse, 4: fields}[coder](reader.rest(), math.prod(shape))
     )
     return [trellis.value(level) for level in levels]
 

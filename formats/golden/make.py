@@ -52,6 +52,7 @@ BAD = (
     "chunk-of-a-huge-tensor", "chunks-too-many", "chunks-of-nothing", "patches-behind-the-end", "patches-cut",
     "codebook-descending", "codebook-too-small", "step-0", "float-magnitude-of-32-bits", "steps-cut", "steps-0",
     "coder-unknown", "dense-a-byte-more", "dense-unknown-symbols", "dense-zstd-bomb", "sparse-gap-behind-the-end",
+    "fixed-weights-without-an-entry", "fixed-level-too-large",
     "static-no-class", "static-hazard-64", "static-escapes-too-many", "static-states-0",
     "product-of-a-vector", "product-codebook-too-large", "product-code-outside", "sparse-entries-too-many",
     "lossless-unknown-method", "lossless-stored-too-short", "file-without-its-feature", "file-feature-of-another-kind",

@@ -40,6 +40,8 @@ def by_rule() -> dict[str, bytes]:
         "static-8-escapes": (dq.UniformDequantizer(0.125, 8), outliers, MATRIX, "static"),
         "static-128-turned": (dq.TransformDequantizer(0.125, make_dct_basis(3, 3), 128), kernel, KERNEL, "static"),
         "static-rows": (dq.PerRowDequantizer(np.linspace(0.1, 3, 30, dtype=np.float32)), matrix, DENSE, "static"),
+        "fixed": (dq.UniformDequantizer(0.125), matrix, DENSE, "fixed"),
+        "fixed-gaps": (dq.UniformDequantizer(0.125), gaps, MATRIX, "fixed"),
     }
     return {name: _by_rule(rule, *rest, rng) for name, (rule, *rest) in rules.items()}
 

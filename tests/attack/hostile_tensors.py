@@ -178,6 +178,25 @@ def static_chunks() -> Iterator[Hostile]:
     yield "words-left-over", b"\3\1\0" + scales + groups + hazards + b"\0" + states + bytes(200), C
 
 
+def fixed_chunks() -> Iterator[Hostile]:
+    """Chunks of six levels."""
+    yield "nothing", b"\4", T
+    yield "behind-no-entries", b"\4\0\0", C
+    yield "entries-too-many", b"\4\7\2\3\1\0\0\0\0\0", C
+    yield "entries-of-64-bits", b"\4" + varint((1 << 64) - 1) + b"\2\3\1\0\0\0\0", C
+    yield "weights-without-an-entry", b"\4\5\0\3\1\0\0", C
+    yield "gap-bits-17", b"\4\1\x11\3\1\0\0\0\1", C
+    yield "code-bits-0", b"\4\1\2\0\1\0", C
+    yield "code-bits-32", b"\4\1\2\x20\1\0\1\0\0\0", C
+    yield "negatives-too-many", b"\4\1\2\3" + varint(1 << 30) + b"\0\1", C
+    yield "codes-cut", b"\4\2\2\5\1\0\1", T
+    yield "a-byte-more", b"\4\1\2\3\1\0\1\0", C
+    yield "bits-left-over", b"\4\1\2\3\1\4\1", C
+    yield "filler-last", b"\4\1\1\1\0\1\0", C
+    yield "gap-behind-the-end", b"\4\1\3\1\0\7\1", C
+    yield "level-too-large", b"\4\1\1\x1f\0\0\xff\xff\xff\x7f", C
+
+
 def chunks() -> Iterator[Hostile]:
     """Lies of the chunks."""
 
@@ -212,6 +231,7 @@ def chunks() -> Iterator[Hostile]:
     yield "sparse-behind-no-entries", lossy(b"\1\0\0"), C
     yield "sparse-gap-behind-the-end", lossy(b"\1\1\4\2\0\7\0\2"), C
     yield "sparse-filler-last", lossy(b"\1\1\1\2\0\1\0\0"), C
+    yield from ((f"fixed-{what}", lossy(chunk), error) for what, chunk, error in fixed_chunks())
     yield from ((f"static-{what}", lossy(chunk), error) for what, chunk, error in static_chunks())
     yield "lossless-missing", exact(b""), T
     yield "lossless-unknown-method", exact(b"\x63" + VALUES), U

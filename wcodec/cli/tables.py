@@ -11,11 +11,14 @@ from unicodedata import combining, east_asian_width
 from wcodec.cli.stdio import escape_controls
 from wcodec.reporting.inspection_tables import Table, compare_sizes, tabulate_parts, tabulate_tensors
 from wcodec.reporting.number_format import format_size
+from wcodec.reporting.stage_tables import draw_histogram, tabulate_stages, tabulate_values
 from wcodec.reporting.sweep_tables import tabulate_points, tabulate_sensitivities
 
 if TYPE_CHECKING:
     from wcodec.reporting.inspection import Inspection
+    from wcodec.reporting.stages import Stages
     from wcodec.reporting.sweep import Sweep
+    from wcodec.reporting.tensor_view import TensorView
 
 
 MOST_ROWS = 40
@@ -44,6 +47,41 @@ def format_inspection(inspection: Inspection, sort: str | None = None) -> str:
     if inspection.format_version is None:
         return f"{render_tables((tensors,))}\n\n{compare_sizes(inspection)}"
     return f"{render_tables((tensors, tabulate_parts(inspection)))}\n\n{compare_sizes(inspection)}"
+
+
+def format_stages(stages: Sequence[Stages]) -> str:
+    """Both tables of `--stages`, with what their columns are."""
+    sizes, bits = tabulate_stages(stages)
+    return (
+        f"bytes after each stage: pruned (float32 and gaps), shared (codes and codebook), as coded:\n"
+        f"{render_tables((sizes,))}\n\nbits of a gap and of a code, their entropy and what they took, a kept weight:\n"
+        f"{render_tables((bits,))}"
+    )
+
+
+def format_tensor(view: TensorView) -> str:
+    """What `inspect --tensor` prints: facts, values and gaps with their code words, and a histogram."""
+    alias = f" ({view.name} in the file)" if view.user_name else ""
+    facts = [
+        f"{view.user_name or view.name}{alias}: {'x'.join(map(str, view.shape)) or 'scalar'} {view.dtype}, "
+        f"{view.zeros:,} zeros",
+        f"rule: {view.rule}" + (f", step {view.step:.6g}" if view.step else ""),
+        f"layout: {view.layout}" + (f" ({' x '.join(map(str, view.rows))})" if view.rows else ""),
+        f"coder: {', '.join(view.coders) or 'exact values'}, {view.chunks} chunk{'s' * (view.chunks > 1)}",
+    ]
+    if view.states or view.outliers:
+        facts.append(f"trellis states: {view.states}, outliers: {view.outliers:,}")
+    if view.gap_bits:
+        facts.append(f"gaps: {view.gap_bits} bits, {view.fillers:,} fillers")
+    blocks = ["\n".join(facts)]
+    for what, rows in (("level", view.values), ("gap", view.gaps)):
+        if rows:
+            blocks.append(render_tables((tabulate_values(what, rows, MOST_ROWS),)))
+            if len(rows) > MOST_ROWS:
+                blocks[-1] += f"\nthe {MOST_ROWS} most frequent of {len(rows):,}; --json has all"
+    if view.bins:
+        blocks.append("weights that are not 0:\n" + "\n".join(draw_histogram(view)))
+    return "\n\n".join(blocks)
 
 
 def format_summary(inspection: Inspection, output: str, dropped: Sequence[str], seconds: float) -> str:

@@ -63,6 +63,11 @@ class FloatPlan(_Lossy):
     mantissa: int = 23
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
 
+    @property
+    def keeps_bits(self) -> bool:
+        """Whether values of up to float32 that are not pruned come back bit for bit."""
+        return self.mantissa == 23 and self.dtype == "float32"
+
 
 @dataclass(frozen=True)
 class UniformPlan(_Lossy):

@@ -52,7 +52,7 @@ from wcodec.codec.quantizers.transform import (
 from wcodec.codec.quantizers.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.codec.quantizers.trellis import FEW, States, quantize, quantize_in_lanes
 from wcodec.container.dtypes import Float32, from_float, round_step, to_float32
-from wcodec.container.wire import CHUNK_WEIGHTS
+from wcodec.container.wire import CHUNK_WEIGHTS, MAX_LEVEL
 
 MIN_TAPS, MAX_TAPS = 9, 64
 _TALL = 16
@@ -163,14 +163,6 @@ def _choose_levels(values: Float32, states: States, lambda_: float, plan: LossyP
     return by(values, states, lambda_, _PASSES[plan.effort])
 
 
-def choose_level_coders(dequantizer: Dequantizer, plan: LossyPlan) -> tuple[str, ...]:
-    """The level coders worth trying. Codes of vectors, and of a few values, may have little that contexts can tell."""
-    codes = isinstance(dequantizer, ProductDequantizer) or (
-        isinstance(plan, UniformPlan) and isinstance(dequantizer, CodebookDequantizer)
-    )
-    return ("dense", "context") if codes and plan.coder == "auto" else FAMILIES[plan.coder]
-
-
 def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
     """The layouts of a family whose rows fit into a chunk."""
     return tuple(layout for layout in family if prod(view_shape(shape, layout)[1:]) <= CHUNK_WEIGHTS)
@@ -247,6 +239,12 @@ def _float_rule(weights: Float32, mantissa: int) -> TruncatedFloatDequantizer:
     return TruncatedFloatDequantizer(shift, int(codes[codes > 0].min(initial=1 << 31 >> shift)) - 1)
 
 
+def has_float_levels(weights: Float32) -> bool:
+    """Whether all float32 bits of the weights fit into the levels of one `TruncatedFloatDequantizer`."""
+    codes = _magnitude_codes(weights, 0)
+    return int(codes.max(initial=0)) - int(codes[codes > 0].min(initial=_LARGEST)) < MAX_LEVEL
+
+
 def _rounded_to_kind(weights: Float32, plan: FloatPlan) -> Float32:
     """Rounded as the shorter type has it, to nearest even."""
     return weights if plan.dtype == "float32" else to_float32(from_float(weights, plan.dtype), plan.dtype)
@@ -274,5 +272,5 @@ def _measure_cost(
     tables = bytearray()
     dequantizer.pack(tables)
     levels = quantize_chunk(slice_rows(weights, layout, start, rows), dequantizer.for_rows(start, rows), plan)
-    payload = encode_chunk(levels, dequantizer.states, choose_level_coders(dequantizer, plan), plan.effort)
+    payload = encode_chunk(levels, dequantizer.states, FAMILIES[plan.coder], plan.effort)
     return (len(payload) - 1) * every / len(levels) + len(tables)

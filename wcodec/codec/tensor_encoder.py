@@ -14,7 +14,7 @@ from wcodec.codec import lossless
 from wcodec.codec.coder_choice import choose_coder
 from wcodec.codec.delta import DIFFERENCE
 from wcodec.codec.dequantization import ProductDequantizer
-from wcodec.codec.entropy.level_coders import as_decoded, encode_chunk
+from wcodec.codec.entropy.level_coders import FAMILIES, as_decoded, encode_chunk
 from wcodec.codec.layout import VECTOR, count_units, scatter_rows, unit_slicer
 from wcodec.codec.magnitude_pruning import prune_weights
 from wcodec.codec.parallel import Map
@@ -29,7 +29,7 @@ from wcodec.codec.plan import (
     ProductPlan,
     UniformPlan,
 )
-from wcodec.codec.quantization import choose_dequantizer, choose_level_coders, quantize_chunk
+from wcodec.codec.quantization import choose_dequantizer, has_float_levels, quantize_chunk
 from wcodec.codec.quantizers.product import join_blocks
 from wcodec.codec.statistics import find_outliers, is_weight, sum_of_squares
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
@@ -60,10 +60,15 @@ class EncodedTensor:
     squared_error: float = 0.0
     energy: float = 0.0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all sections."""
+        return sum(map(len, self.stored.sections))
+
 
 def choose_smaller(own: EncodedTensor, less: EncodedTensor) -> EncodedTensor:
     """The tensor coded as the difference from a base where that is smaller; its error is relative to the tensor."""
-    if less.stored.error is None or sum(map(len, less.stored.sections)) >= sum(map(len, own.stored.sections)):
+    if less.stored.error is None or less.nbytes >= own.nbytes:
         return own
     error = less.squared_error / own.energy if own.energy else 0.0
     return EncodedTensor(replace(less.stored, error=error, delta_mode=DIFFERENCE), less.squared_error, own.energy)
@@ -73,7 +78,8 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_m
     """One tensor's sections. Inverse: `decoder.decode_tensor`."""
     values = _read_writable(tensor)
     if isinstance(plan, ExactPlan):
-        return _encode_exact(tensor, values, plan.effort, chunk_map)
+        chosen = from_float(tuned.values, tensor.dtype) if tuned else None
+        return _encode_exact(tensor, values, plan.effort, chunk_map, chosen)
     if tuned:
         plan = _plan_for_tuned(tuned, plan)
     weights = to_float32(values, tensor.dtype)
@@ -84,12 +90,13 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_m
     kept = tuned.values if tuned else weights
     if plan.prune:
         kept = prune_weights(kept, plan.prune)
+    if isinstance(plan, FloatPlan) and plan.keeps_bits and plan.prune and not tuned:
+        return _encode_pruned(tensor, _Prepared(weights, kept, positions, outlier_bytes), plan, chunk_map)
     least = _least_exact_bytes(weights)
     lossy = _encode_lossy(tensor, values, _Prepared(weights, kept, positions, outlier_bytes), plan, chunk_map)
-    nbytes = sum(map(len, lossy.stored.sections))
-    if not tuned and (nbytes >= least or 2 * nbytes > tensor.nbytes):
+    if not tuned and (lossy.nbytes >= least or 2 * lossy.nbytes > tensor.nbytes):
         exact = _encode_exact(tensor, tensor.read(), plan.effort, chunk_map)
-        if sum(map(len, exact.stored.sections)) <= nbytes:
+        if exact.nbytes <= lossy.nbytes:
             return EncodedTensor(exact.stored, 0.0, lossy.energy)
     return lossy
 
@@ -159,7 +166,7 @@ def _encode_lossy(
         own = dequantizer if layout == VECTOR else dequantizer.for_rows(start, size)
         before, weights = whole(start, size), pruned(start, size)
         levels = quantize_chunk(weights, own, plan)
-        coders = choose_level_coders(dequantizer, plan)
+        coders = FAMILIES[plan.coder]
         payload = encode_chunk(levels, dequantizer.states, coders, plan.effort)
         integers, replayed = as_decoded(levels, dequantizer.states, coders)
         replaying = replace(own, states=0) if replayed else own
@@ -193,8 +200,26 @@ def _encode_lossy(
     )
 
 
-def _encode_exact(tensor: Tensor, values: AnyArray, effort: Effort, chunk_map: Map) -> EncodedTensor:
-    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+def _encode_pruned(tensor: Tensor, prepared: _Prepared, plan: FloatPlan, chunk_map: Map) -> EncodedTensor:
+    """The tensor with zeros for what is pruned, all other values bit for bit: as levels, or where those cannot hold
+    them, or are larger and no coder was asked for, as exact values."""
+    values, shorter = tensor.read(), _read_writable(tensor)
+    pruned = (prepared.kept.reshape(-1) == 0.0) & (prepared.original.reshape(-1) != 0.0)
+    shorter.reshape(-1)[pruned] = 0
+    fits = tensor.dtype != "float64" and has_float_levels(prepared.kept)
+    levels = replace(plan, mantissa=mantissa_of(prepared.kept))
+    lossy = _encode_lossy(tensor, _read_writable(tensor), prepared, levels, chunk_map) if fits else None
+    if lossy and plan.coder not in {"auto", "fast"}:
+        return lossy
+    exact = _encode_exact(tensor, values, plan.effort, chunk_map, shorter)
+    return lossy if lossy and lossy.nbytes <= exact.nbytes else exact
+
+
+def _encode_exact(
+    tensor: Tensor, values: AnyArray, effort: Effort, chunk_map: Map, chosen: AnyArray | None = None
+) -> EncodedTensor:
+    """The values, or others chosen in their place, as they are; what was chosen counts as lossy."""
+    raw = np.ascontiguousarray(values if chosen is None else chosen).reshape(-1).view(np.uint8)
     item = ITEM_BYTES[tensor.dtype]
     pieces = list(lossless.split_pieces(tensor.shape, lossless.FAST if effort == "fast" else lossless.MOST))
 
@@ -208,7 +233,14 @@ def _encode_exact(tensor: Tensor, values: AnyArray, effort: Effort, chunk_map: M
     )
     weights = to_float32(values, tensor.dtype).reshape(-1) if is_weight(tensor) else np.empty(0, np.float32)
     energy = sum_of_squares(weights)
-    return EncodedTensor(EncodedSections((header + parts[0], *parts[1:]), zlib.crc32(raw.data)), 0.0, energy)
+    stored = EncodedSections((header + parts[0], *parts[1:]), zlib.crc32(raw.data))
+    if chosen is None:
+        return EncodedTensor(stored, 0.0, energy)
+    original, others = (to_float32(one, tensor.dtype).reshape(-1) for one in (values, chosen))
+    is_finite = np.isfinite(original) & np.isfinite(others)
+    error, own = distance(original[is_finite], others[is_finite]), sum_of_squares(original[is_finite])
+    stored = replace(stored, error=error / own if own else 0.0, kept=int(np.count_nonzero(others)))
+    return EncodedTensor(stored, error, own)
 
 
 def _chunk_units(elements: int, count: int) -> int:

@@ -19,7 +19,7 @@ REST: Final = ""
 EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT, ROWS = range(7)
 HAS_OUTLIERS: Final = 0x40
 """Flag beside the dequantizer's id: some elements are stored as they are."""
-DENSE, SPARSE, CONTEXT, STATIC = range(4)
+DENSE, SPARSE, CONTEXT, STATIC, FIXED = range(5)
 HUFFMAN: Final = 2
 MOST_TOKENS: Final = 1 << 16
 """The largest alphabet of a Huffman code."""

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from wcodec.codec.parallel import Map, map_tensors
-from wcodec.codec.plan import ExactPlan, Plan, UniformPlan
+from wcodec.codec.plan import Effort, ExactPlan, FloatPlan, Plan, UniformPlan
 from wcodec.codec.statistics import TensorScan, is_weight, scan_tensors
 from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_tensor
 from wcodec.container.writer import Writer
@@ -29,6 +29,10 @@ NOTHING_TUNED: Mapping[str, TunedTensor] = MappingProxyType({})
 VALUES_NOTE: Final = (
     f"the model predicts values, so the steps are {VALUES_STEP:g} times those of a classifier; --max-error or "
     "--target-size choose others"
+)
+PRUNED_NOTE: Final = (
+    "weights were pruned without retraining, which may cost accuracy: 'wcodec evaluate' measures it, --data D with "
+    "--finetune E retrains"
 )
 
 
@@ -49,7 +53,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoding:
-    """One encoding of a model: the scan and the plan of each of its tensors."""
+    """One encoding of a model: the scan and the plan of each of its tensors.
+
+    rivals: other plans of the tensors; the smallest of what they give is taken.
+    """
 
     model: Model
     looks: Sequence[TensorScan]
@@ -58,6 +65,7 @@ class Encoding:
     threads: int
     progress: Progress | None
     base: BaseFile | None = None
+    rivals: Sequence[Sequence[Plan]] = ()
 
 
 def encode(
@@ -89,10 +97,14 @@ def encode(
         with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
             looks = scan_tensors(model.tensors, threads)
             surveys = [found.statistics for found in looks]
+            # A search by samples and estimates is not always as good as none: --best is not to be larger than others.
+            cheaper: tuple[Effort, ...] = ("normal", "fast") if recipe.effort == "best" else ()
 
             def attempt(size: float) -> Encoded:
                 plans = plan_model(model, surveys, recipe, size)
-                return write_container(Encoding(model, looks, plans, tuned, threads, progress, earlier), temporary)
+                rivals = [plan_model(model, surveys, replace(recipe, effort=effort), size) for effort in cheaper]
+                job = Encoding(model, looks, plans, tuned, threads, progress, earlier, rivals)
+                return write_container(job, temporary)
 
             goal = target_of(recipe, model.source_bytes)
             if goal is None:
@@ -107,6 +119,11 @@ def encode(
             return last[0][1] if last[0][0] == best else attempt(best)
 
 
+def _keeps_survivors(plan: Plan) -> bool:
+    """Whether values that are not pruned come back bit for bit."""
+    return isinstance(plan, FloatPlan) and plan.keeps_bits and plan.prune is not None
+
+
 def write_container(job: Encoding, target: Path) -> Encoded:
     """Code every tensor by its plan into the file `target`."""
     model, twins = job.model, _duplicates(job)
@@ -115,8 +132,10 @@ def write_container(job: Encoding, target: Path) -> Encoded:
         if twins[number] is not None:
             return None
         tensor, plan = model.tensors[number], job.plans[number]
-        own = encode_tensor(tensor, plan, job.tuned.get(tensor.name), chunk_map)
-        if job.base is None or isinstance(plan, ExactPlan) or tensor.name in job.tuned:
+        plans = dict.fromkeys((plan, *(plans[number] for plans in job.rivals)))
+        every = (encode_tensor(tensor, one, job.tuned.get(tensor.name), chunk_map) for one in plans)
+        own = min(every, key=lambda coded: coded.nbytes)
+        if job.base is None or tensor.name in job.tuned or isinstance(plan, ExactPlan) or _keeps_survivors(plan):
             return own
         less = difference(tensor, job.base)
         if less is None:
@@ -141,8 +160,16 @@ def write_container(job: Encoding, target: Path) -> Encoded:
         error = sum(pair[0] for pair in counted) / energy if energy > 0.0 else 0.0
         needed = job.base.digest if job.base else None
         length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error, needed)
-    gentle = model.predicts_values and any(isinstance(plan, UniformPlan) for plan in job.plans) and not job.tuned
-    return Encoded(length, error, model.dropped, (VALUES_NOTE,) if gentle else ())
+    return Encoded(length, error, model.dropped, _notes(job))
+
+
+def _notes(job: Encoding) -> tuple[str, ...]:
+    """What the user may not expect of weights that nothing was trained for."""
+    if job.tuned:
+        return ()
+    gentle = job.model.predicts_values and any(isinstance(plan, UniformPlan) for plan in job.plans)
+    pruned = any(not isinstance(plan, ExactPlan) and plan.prune for plan in job.plans)
+    return (*((VALUES_NOTE,) if gentle else ()), *((PRUNED_NOTE,) if pruned else ()))
 
 
 def _duplicates(job: Encoding) -> list[int | None]:

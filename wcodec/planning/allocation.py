@@ -24,14 +24,14 @@ from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor, is_vector
 from wcodec.planning.patterns import options_by_tensor
-from wcodec.planning.recipe import Options, Preset, Recipe
+from wcodec.planning.recipe import CLASSIC, Options, Preset, Recipe
 from wcodec.planning.vectors import EXACT_BITS, Vectors
 
-_STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0}
+_STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0, CLASSIC: 0.63}
 """Step of a lone large tensor by its rms; `_caution` says how it falls."""
 VALUES_STEP = 0.2
 """Part of these steps for a model that predicts values, where an error is not rounded away by a choice of classes."""
-_MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5}
+_MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5, CLASSIC: 23}
 _STATES: Literal[128] = 128
 _FINEST, _TURNED = 2.0**26, 2.0**22
 """Most steps to the largest weight: beyond them floats are as short as integers, and turned integers overflow."""
@@ -75,7 +75,7 @@ def plan_model(
         factor, plain = factors.get(tensor.name, 1.0), _is_plain(options, named)
         exact = options.lossless or (plain and (not factor or (is_vector(tensor) and len(tensor.shape) != 1)))
         if found is None or not found.in_range or exact:
-            plans.append(ExactPlan(recipe.effort))
+            plans.append(_exact_plan(recipe))
         elif is_weight(tensor) or named:
             own = relative * found.rms * (found.in_range / largest) ** 0.25
             own = (step or own) * (factor or 1.0)
@@ -93,9 +93,14 @@ def _is_plain(options: Options, named: bool) -> bool:
     return not (named or options.quantizer or options.bits or options.clusters or step or options.prune)
 
 
+def _exact_plan(recipe: Recipe) -> ExactPlan:
+    """Deep Compression has no contexts, which the other efforts code exact values by."""
+    return ExactPlan("fast" if recipe.preset == CLASSIC else recipe.effort)
+
+
 def _vector_plan(mantissa: int, found: TensorStatistics, recipe: Recipe) -> Plan:
     if mantissa >= EXACT_BITS:
-        return ExactPlan(recipe.effort)
+        return _exact_plan(recipe)
     return FloatPlan(limit=found.limit, mantissa=mantissa, effort=recipe.effort)
 
 
@@ -118,7 +123,7 @@ def _weight_plan(
         raise RecipeError(f"block: expected the product quantizer with it, got {quantizer} for {tensor.name}")
     # A trellis has more values than the integers of one step, so what has a number of values has none.
     is_counted = quantizer == "uniform" and bool(clusters) and not given
-    if clusters and not named and _is_fragile(tensor, clusters):
+    if clusters and not named and recipe.preset != CLASSIC and _is_fragile(tensor, clusters):
         quantizer, clusters = "uniform", 256
     peak, pruned = max(-found.low, found.high), shared or options.prune
     if given:
@@ -130,13 +135,13 @@ def _weight_plan(
     if step <= 0.0:  # zeros, which training may have moved
         return FloatPlan(limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
     if 0.0 < peak < _LEAST_NORMAL:
-        return ExactPlan(recipe.effort)
+        return _exact_plan(recipe)
     if quantizer == "uniform" and peak > step * _FINEST:
         if not pruned:
-            return ExactPlan(recipe.effort)
+            return _exact_plan(recipe)
         step = peak / _FINEST
     coder = coder_of(options, recipe)
-    huffman = coder in {"huffman", "fast"}
+    huffman = coder in {"huffman", "fast", "fixed", "classic"}
     trellis = quantizer == "uniform" and not is_counted and not huffman and not options.prune
     states = _STATES if trellis else 0
     lambda_ = 0.0 if options.prune or recipe.effort == "fast" else _LAMBDA[states]
@@ -203,7 +208,7 @@ def plain_plan(
 
     kind:  of the model file; limit: larger magnitudes are kept exactly.
     """
-    if options.quantizer in _SHORTER:
+    if options.quantizer in _SHORTER or options.quantizer == "none":
         return shorter_plan(options, recipe, limit, prune)
     if options.quantizer not in _AFFINE:
         return None
@@ -220,8 +225,10 @@ def plain_plan(
     )
 
 
-def shorter_plan(options: Options, recipe: Recipe, limit: float, prune: Prune | None) -> Plan | None:
+def shorter_plan(options: Options, recipe: Recipe, limit: float, prune: Prune | None) -> ExactPlan | FloatPlan | None:
     """The same for vectors, too, which shorter floats suit; what the type has no number for is kept exactly."""
+    if options.quantizer == "none":
+        return FloatPlan(prune, limit, coder_of(options, recipe), recipe.effort) if prune else _exact_plan(recipe)
     if options.quantizer not in _SHORTER:
         return None
     kind, mantissa, most = _SHORTER[options.quantizer]
@@ -229,6 +236,8 @@ def shorter_plan(options: Options, recipe: Recipe, limit: float, prune: Prune | 
 
 
 def coder_of(options: Options, recipe: Recipe) -> str:
-    """What was asked for; "fast" where that was speed."""
+    """What was asked for; "fast" where that was speed, "classic" where it is the preset's."""
+    if not options.coder and recipe.preset == CLASSIC:
+        return "classic"
     coder = options.coder or "auto"
     return "fast" if coder == "auto" and recipe.effort == "fast" else coder

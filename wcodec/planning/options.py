@@ -170,10 +170,11 @@ def switch(word: str, text: str, group: Group = "loss", flag: str = "") -> Optio
 
 
 _STEP = "the distance between values in units of the weights: 0.01; or 2x: twice the preset's"
+_PRESET = "the loss where no other option sets it (default: balanced), or the method deep-compression"
 _SET = "options for these tensors, the first match wins: 'conv:bits=8'; for a vector RE must be its full name"
 OPTIONS: Final = (
     switch("lossless", "decoding returns the identical file"),
-    Option("preset", parse_text, "the loss where no other option sets it (default: balanced)", choices=PRESETS),
+    Option("preset", parse_text, _PRESET, choices=PRESETS),
     Option(
         "sparsity",
         parse_prune,

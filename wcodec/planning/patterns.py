@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from wcodec.codec.statistics import is_weight
 from wcodec.errors import RecipeError
 from wcodec.model import Tensor
 from wcodec.modelfiles.names import SEPARATORS, find_tensor, suggest_names
-from wcodec.planning.recipe import Options, Recipe, Rule
+from wcodec.planning.classic import classic_options
+from wcodec.planning.recipe import CLASSIC, Options, Recipe, Rule
 
 Asked = tuple[Options, bool]
 """The options of a tensor, and whether a rule names it, so that it is quantised even if it is a vector."""
@@ -56,11 +58,18 @@ def options_by_tensor(tensors: Sequence[Tensor], recipe: Recipe) -> dict[str, As
     asked: dict[str, Asked] = dict.fromkeys(out, (Options(lossless=True), True))
     for rule in recipe.rules:
         found, named = find_tensors(rule.pattern, tensors), _named(rule.pattern, tensors)
-        options = rule.options.merged_with(recipe.options)
         for one in tensors:
             if one.name in found:
+                options = rule.options.merged_with(_general(one, recipe))
                 asked.setdefault(one.name, (options, len(one.shape) >= 2 or one.name in named))
-    return {one.name: asked.get(one.name, (recipe.options, False)) for one in tensors}
+    return {one.name: asked.get(one.name, (_general(one, recipe), False)) for one in tensors}
+
+
+def _general(tensor: Tensor, recipe: Recipe) -> Options:
+    """What the recipe says of a tensor that no rule finds."""
+    if recipe.preset == CLASSIC and is_weight(tensor):
+        return recipe.options.merged_with(classic_options(tensor))
+    return recipe.options
 
 
 def is_used(rule: Rule, tensors: Sequence[Tensor]) -> bool:

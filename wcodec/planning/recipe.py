@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from wcodec.codec.plan import Effort, Prune, Start
 from wcodec.errors import RecipeError
 
-Preset = Literal["safe", "balanced", "small"]
-PRESETS = ("safe", "balanced", "small")
-QUANTIZERS = ("auto", "kmeans", "uniform", "product", "symmetric", "asymmetric", "binary", "float16", "bfloat16")
-SIZELESS = ("binary", "float16", "bfloat16")
+Preset = Literal["safe", "balanced", "small", "deep-compression"]
+PRESETS = ("safe", "balanced", "small", "deep-compression")
+CLASSIC: Final = "deep-compression"
+"""The preset that is a method of its own (`planning.classic`), not an amount of loss."""
+SIZELESS = ("binary", "float16", "bfloat16", "none")
+QUANTIZERS = ("auto", "kmeans", "uniform", "product", "symmetric", "asymmetric", *SIZELESS)
 PER_CHANNEL = ("symmetric", "asymmetric", "binary")
-LEVEL_CODERS = ("auto", "huffman", "context", "static")
+LEVEL_CODERS = ("auto", "huffman", "context", "static", "fixed")
 STARTS = ("linear", "density", "kmeans++")
 EFFORTS = ("fast", "normal", "best")
 
@@ -84,7 +86,7 @@ class Options:
     def is_for_weights(self) -> bool:
         """Whether something is said that means tensors of two or more dimensions: how to prune or to quantise them."""
         words = (self.prune, self.bits, self.clusters, self.block, self.step, self.start, self.per_channel)
-        return any(word is not None for word in words) or self.quantizer not in {None, "auto", "float16", "bfloat16"}
+        return any(word is not None for word in words) or self.quantizer not in {None, "auto", *SIZELESS[1:]}
 
     def merged_with(self, general: Options) -> Options:
         """These options, with what they leave unsaid taken from `general`."""
@@ -139,12 +141,18 @@ class Recipe:
         """Whether the file itself is to come back, byte for byte: nothing may be lossy."""
         return bool(self.options.lossless) and all(rule.options.lossless is not False for rule in self.rules)
 
+    @property
+    def _every(self) -> list[Options]:
+        return [self.options, *(rule.options for rule in self.rules)]
+
     def __post_init__(self) -> None:
         _one_of("preset", self.preset, PRESETS)
         _one_of("effort", self.effort, EFFORTS)
         targets = [n for n in ("max_error", "target_bytes", "target_ratio") if getattr(self, n) is not None]
         if len(targets) > 1:
             raise RecipeError(f"{' and '.join(targets)}: expected one of them")
+        if self.preset == CLASSIC and (targets or any(options.step for options in self._every)):
+            raise RecipeError(f"preset {CLASSIC}: expected sparsity, bits or clusters, got {(targets or ['step'])[0]}")
         if self.max_error is not None and not 0.0 < self.max_error < 1.0:
             raise RecipeError(f"max_error: expected a number between 0 and 1, got {self.max_error:g}")
         if self.target_ratio is not None and not 1.0 < self.target_ratio < float("inf"):
@@ -155,8 +163,7 @@ class Recipe:
         lossy = targets + [w for w in ("prune", "bits", "clusters", "step") if getattr(asked, w) is not None]
         if asked.lossless and (lossy or self.preset != "balanced"):
             raise RecipeError(f"lossless: expected nothing that loses beside it, got {(lossy or ['preset'])[0]}")
-        every = [asked, *(rule.options for rule in self.rules)]
-        if any(o.per_channel for o in every) and not any(o.quantizer in PER_CHANNEL for o in every):
+        if any(o.per_channel for o in self._every) and not any(o.quantizer in PER_CHANNEL for o in self._every):
             raise RecipeError(f"per_channel: expected a quantizer beside it, {', '.join(PER_CHANNEL)}")
         _within("seed", self.seed, 0, (1 << 32) - 1)
         for pattern in (*self.include, *self.exclude, *(rule.pattern for rule in self.rules)):

@@ -10,6 +10,7 @@ from wcodec.container.wire import (
     CONTEXT,
     DENSE,
     EXACT,
+    FIXED,
     FLOAT,
     HAS_OUTLIERS,
     HUFFMAN,
@@ -31,7 +32,7 @@ from wcodec.kernels.huffman.code import read_table
 class ByteBreakdown:
     """Bytes by purpose.
 
-    codes, gaps: of sparse rows; levels: of dense and context-coded chunks; codebooks: centroids, steps and transforms;
+    codes, gaps: of sparse rows and of fixed fields; levels: of other chunks; codebooks: centroids, steps, transforms;
     tables: Huffman codes and the choice of coder; lossless: exact values, and patches; skeleton: the model section;
     index: checksums and lengths; container: the header.
     """
@@ -120,6 +121,8 @@ def _chunk_parts(chunk: memoryview) -> ByteBreakdown:
     if coder == STATIC:
         tables = _scales_bytes(chunk)
         return ByteBreakdown(tables=tables, levels=len(chunk) - tables)
+    if coder == FIXED:
+        return _fields_parts(chunk)
     if coder != SPARSE:
         raise UnsupportedError(f"chunk: level coder {coder} is not known to this version")
     entries, at = take_varint(chunk, 1)
@@ -130,6 +133,17 @@ def _chunk_parts(chunk: memoryview) -> ByteBreakdown:
     codes = len(chunk) - at - length - code_tables
     gaps = at - 1 + length - gap_tables
     return ByteBreakdown(codes=codes, gaps=gaps, tables=1 + gap_tables + code_tables)
+
+
+def _fields_parts(chunk: memoryview) -> ByteBreakdown:
+    """Of fixed fields; the head counts as a table."""
+    entries, at = take_varint(chunk, 1)
+    if not entries:
+        return ByteBreakdown(tables=1, gaps=len(chunk) - 1)
+    gap_bits = _byte(chunk, at)
+    _, at = take_varint(chunk, at + 2)
+    gaps = -(-entries * gap_bits // 8)
+    return ByteBreakdown(tables=at, gaps=gaps, codes=len(chunk) - at - gaps)
 
 
 def _scales_bytes(chunk: memoryview) -> int:

@@ -91,6 +91,11 @@ class Inspection:
 
         return f"{render_table(tabulate_tensors(self))}<p>{compare_sizes(self)}</p>"
 
+    @property
+    def is_classic(self) -> bool:
+        """Whether every tensor with levels has codes of its own, as Deep Compression's: their stages can be told."""
+        return self.parts.codes > 0 and not self.parts.levels
+
     def to_json(self) -> dict[str, object]:
         """The keys of `inspect --json`."""
         return {

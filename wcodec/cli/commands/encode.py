@@ -18,10 +18,14 @@ from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.planning.options import OPTIONS
+from wcodec.planning.recipe import CLASSIC
 from wcodec.planning.run_options import LEARNING_OPTIONS, REQUEST_OPTIONS, RUN_OPTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wcodec.api.encode_file import EncodeResult
+    from wcodec.reporting.stages import Stages
 
 
 EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,sparsity=0'"
@@ -45,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_table_options(how, [option for option in OPTIONS if option.group == "how"])
     add_table_options(how, RUN_OPTIONS)
     how.add_argument("--scheduler", metavar="URL", help="encode a folder on Dask's workers: tcp://host:port")
+    how.add_argument("--stages", action="store_true", help="show bytes when pruned, when shared, and when coded")
     how.add_argument("--dry-run", action="store_true", help="show the result and write nothing")
     how.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_report_option(parser)
@@ -63,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.cli.dask_executor import connect_workers
     from wcodec.cli.progress import show_progress, show_search
     from wcodec.modelfiles.shards import folder_of
+    from wcodec.reporting.stages import stages_of
 
     listeners = Listeners(
         log=stdio.choose_log(args.quiet),
@@ -82,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
         if args.scheduler:
             request = replace(request, executor=stack.enter_context(connect_workers(args.scheduler)))
         made = encode_file(source, target, recipe, request, folder=folder, report=report)
-    _print_result(args, target, made)
+        stages = stages_of(target) if args.stages or recipe.preset == CLASSIC else ()
+    _print_result(args, target, made, stages)
     return OK
 
 
@@ -116,8 +123,8 @@ def _choose_target(args: argparse.Namespace, source: Path, several: bool, stack:
     return check_folder(source, target, args.force) if several else check_target(source, target, args.force)
 
 
-def _print_result(args: argparse.Namespace, target: Path, made: EncodeResult) -> None:
-    from wcodec.cli.tables import format_inspection, format_summary
+def _print_result(args: argparse.Namespace, target: Path, made: EncodeResult, stages: Sequence[Stages]) -> None:
+    from wcodec.cli.tables import format_inspection, format_stages, format_summary
 
     encoded, inspection, seconds = made.encoded, made.inspection, made.seconds
     if args.dry_run and not args.json:
@@ -125,10 +132,12 @@ def _print_result(args: argparse.Namespace, target: Path, made: EncodeResult) ->
     elif args.verbose:
         stdio.write_note(format_inspection(inspection))
     if not args.quiet:
+        if stages:
+            stdio.write_note(format_stages(stages) + "\n")
         piped = is_piped(args.source, args.output)
         output = "dry run" if args.dry_run else "standard output" if piped else str(target)
         stdio.write_note("\n".join([format_summary(inspection, output, encoded.dropped, seconds), *encoded.notes]))
     if args.json:
         numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
-        numbers |= {"notes": list(encoded.notes)}
+        numbers |= {"notes": list(encoded.notes)} | ({"stages": [one.to_json() for one in stages]} if stages else {})
         stdio.write_data(json.dumps(numbers, indent=1))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.report_option import add_report_option, check_report_target
+from wcodec.errors import RecipeError
+
+if TYPE_CHECKING:
+    from wcodec.reporting.stages import Stages
 
 EXAMPLE = "wcodec inspect model.h5.wcz --sort size"
 
@@ -20,6 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sort", choices=("size", "ratio", "error"), help="sort the tensors, largest first (default: file order)"
     )
+    parser.add_argument("--tensor", metavar="NAME", help="look into one tensor: values, code words, gaps, histogram")
+    parser.add_argument("--stages", action="store_true", help="bytes when pruned, when shared, and when coded")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_report_option(parser)
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
@@ -30,18 +37,51 @@ def run(args: argparse.Namespace) -> int:
 
     Raises: WcodecError, OSError.
     """
-    from wcodec.cli.tables import format_inspection
+    from wcodec.cli.tables import format_inspection, format_stages
     from wcodec.reporting.inspection import inspect
 
     source = check_source(args.source)
     report = check_report_target(args)
+    if args.tensor is not None:
+        return _show_tensor(args, source)
     inspection = inspect(source)
     if report:
         from wcodec.reporting.html_report import write_report
         from wcodec.reporting.weight_histograms import make_file_histograms
 
         write_report(report, source.name, inspection, make_file_histograms(source), command="inspect")
-    stdio.write_data(
-        json.dumps(inspection.to_json(), indent=1) if args.json else format_inspection(inspection, args.sort)
-    )
+    stages: tuple[Stages, ...] = ()
+    if inspection.format_version is not None and (args.stages or inspection.is_classic):
+        from wcodec.reporting.stages import stages_of
+
+        stages = stages_of(source)
+    if args.json:
+        numbers = inspection.to_json()
+        if stages:
+            numbers["stages"] = [one.to_json() for one in stages]
+        stdio.write_data(json.dumps(numbers, indent=1))
+    else:
+        tables = [format_inspection(inspection, args.sort), *([format_stages(stages)] if stages else [])]
+        stdio.write_data("\n\n".join(tables))
+    return OK
+
+
+def _show_tensor(args: argparse.Namespace, source: Path) -> int:
+    from wcodec.cli.tables import format_tensor
+    from wcodec.container.reader import is_container
+    from wcodec.modelfiles.names import find_tensor
+    from wcodec.pipeline.folder_decoder import places_of
+    from wcodec.reporting.tensor_view import view_tensor
+
+    if args.report or args.sort or args.stages:
+        raise RecipeError("--tensor: expected no --report, --sort or --stages with it")
+    if not source.is_dir() and not is_container(source):
+        raise RecipeError(f"--tensor: expected a .wcz, got {source.name}")
+    places = places_of(source)
+    try:
+        name = find_tensor(args.tensor, {name: place.user_name for name, place in places.items()})
+    except KeyError as error:
+        raise RecipeError(f"--tensor: {error.args[0]}") from error
+    view = view_tensor(places[name])
+    stdio.write_data(json.dumps(view.to_json(), indent=1) if args.json else format_tensor(view))
     return OK

@@ -137,7 +137,7 @@ def decode(payload: bytes, symbols: Symbols) -> None:
 
     Raises: TruncatedError, CorruptError.
     """
-    precision, lengths, at = _take_code(payload, 8 * symbols.itemsize)
+    precision, lengths, at = take_code(payload, 8 * symbols.itemsize)
     runs = _runs(len(symbols))
     ends: list[int] = []
     for _ in runs[1:]:
@@ -170,8 +170,11 @@ def decode(payload: bytes, symbols: Symbols) -> None:
     _check_end(padded, end, len(payload), "raw bits")
 
 
-def _take_code(payload: bytes, symbol_bits: int) -> tuple[int, Bytes, int]:
-    """Precision, lengths and the position behind them."""
+def take_code(payload: bytes, symbol_bits: int) -> tuple[int, Bytes, int]:
+    """Precision, lengths uint8[tokens] and the position behind them, of symbols of `symbol_bits` bits.
+
+    Raises: TruncatedError, CorruptError.
+    """
     if not payload:
         raise TruncatedError("Huffman payload: ended early; needed 1 byte, got 0")
     precision = payload[0]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.entropy import context, dense, sparse, static
+from wcodec.codec.entropy import context, dense, fixed_fields, sparse, static
 from wcodec.codec.layout import Shape3
 from wcodec.codec.plan import Effort
-from wcodec.container.wire import CONTEXT, DENSE, SPARSE, STATIC, take_byte
+from wcodec.container.wire import CONTEXT, DENSE, FIXED, SPARSE, STATIC, take_byte
 from wcodec.errors import UnsupportedError
 
 Levels = npt.NDArray[np.int32]
@@ -37,23 +37,54 @@ LEVEL_CODERS: dict[str, LevelCoder] = {
     ),
     "context": LevelCoder(CONTEXT, context.encode, context.decode),
     "static": LevelCoder(STATIC, static.encode, static.decode, lanes=True),
+    "fixed": LevelCoder(
+        FIXED, lambda q, _states, _effort: fixed_fields.encode(q), lambda p, shape, _: fixed_fields.decode(p, shape)
+    ),
+    "gaps": LevelCoder(
+        SPARSE,
+        lambda q, _states, _effort: sparse.encode(q, with_zstd=False),
+        lambda p, shape, _: sparse.decode(p, shape),
+    ),
 }
-BY_NUMBER = {coder.number: coder for coder in LEVEL_CODERS.values()}
+BY_NUMBER = {coder.number: coder for name, coder in LEVEL_CODERS.items() if name != "gaps"}
 FAMILIES: dict[str, tuple[str, ...]] = {
     "huffman": ("dense", "sparse"),
     "context": ("context",),
     "static": ("static",),
-    "auto": ("context",),
+    "fixed": ("fixed",),
+    "auto": ("context", "dense", "sparse"),
     "fast": ("dense", "sparse"),
+    "classic": ("gaps",),
 }
-"""What `--coder` tries; the smallest result wins. "auto" and "fast": what `coder_choice` leaves as it is."""
-_SMALL = 1 << 14
+"""What `--coder` tries; the smallest result wins. "auto" and "fast": what `coder_choice` leaves as it is; "classic": of
+the preset deep-compression, gaps and codes by Huffman alone."""
+_SMALL, _COUNTED = 1 << 14, 1 << 16
 
 
 def encode_chunk(levels: Levels, states: int, coders: Sequence[str], effort: Effort) -> bytes:
     """The smallest of the coders' results, with its number in front. Inverse: `decode_chunk`."""
-    chosen = [LEVEL_CODERS[name] for name in coders if name != "sparse" or len(coders) == 1 or _has_gaps(levels)]
-    return min((bytes((coder.number,)) + coder.encode(levels, states, effort) for coder in chosen), key=len)
+    best = b""
+    for name in coders:
+        if best and name == "dense" and not _may_win(levels, len(best)):
+            break  # nor do gaps, whose entropy is that of the levels where zeros do not stand together
+        if name == "sparse" and len(coders) > 1 and not _has_gaps(levels):
+            continue
+        coder = LEVEL_CODERS[name]
+        coded = bytes((coder.number,)) + coder.encode(levels, states, effort)
+        best = coded if not best or len(coded) < len(best) else best
+    return best
+
+
+def _may_win(levels: Levels, size: int) -> bool:
+    """Whether the entropy of the single levels is below `size` bytes; True where they are few, or too many to count."""
+    if levels.size <= _SMALL:
+        return True
+    low = int(levels.min())
+    if int(levels.max()) - low >= _COUNTED:
+        return True
+    counts = np.bincount(levels.reshape(-1) - low).astype(np.float64)
+    counts = counts[counts > 0]
+    return float(counts @ np.log2(levels.size / counts)) < 8 * size
 
 
 def _has_gaps(levels: Levels) -> bool:

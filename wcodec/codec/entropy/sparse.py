@@ -22,25 +22,24 @@ Symbols = npt.NDArray[np.uint32]
 MAX_GAP_BITS: Final = 16
 
 
-def encode(levels: Levels) -> bytes:
+def encode(levels: Levels, with_zstd: bool = True) -> bytes:
     """int32[rows, channels, taps] as entries, gap bits, gaps and codes, as small as any gap bits allow.
 
-    Inverse: `decode`.
+    with_zstd: whether zstd may code gaps and codes where it is smaller than Huffman codes. Inverse: `decode`.
     """
     flat = np.ascontiguousarray(levels, np.int32).reshape(-1)
-    runs = np.empty(len(flat), np.uint32)
-    runs = runs[: kernel.zero_runs(flat, runs)]
+    runs = zero_runs(flat)
     out = bytearray()
     if not len(runs):
         put_varint(out, 0)
         return bytes(out)
     gap_bits = choose_gap_bits(runs, flat)
     gaps, codes = sparsify(flat, runs, gap_bits)
-    packed = symbols.encode(gaps)
+    packed = symbols.encode(gaps, with_zstd)
     put_varint(out, len(gaps))
     out.append(gap_bits)
     put_varint(out, len(packed))
-    return bytes(out) + packed + symbols.encode(codes)
+    return bytes(out) + packed + symbols.encode(codes, with_zstd)
 
 
 def decode(payload: bytes, shape: tuple[int, int, int]) -> Levels:
@@ -49,12 +48,18 @@ def decode(payload: bytes, shape: tuple[int, int, int]) -> Levels:
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
     weights = math.prod(shape)
-    entries, gap_bits, start, middle = _take_head(payload, weights)
+    entries, gap_bits, start, middle = parse_head(payload, weights)
     if not entries:
         return np.zeros(shape, np.int32)
     gaps = symbols.decode(payload[start:middle], entries)
     codes = symbols.decode(payload[middle:], entries)
     return densify(gaps, codes, gap_bits, weights).reshape(shape)
+
+
+def zero_runs(flat: Levels) -> Symbols:
+    """uint32[survivors]: the zeros before each level of int32[n] that is not 0."""
+    runs = np.empty(len(flat), np.uint32)
+    return runs[: kernel.zero_runs(flat, runs)]
 
 
 def sparsify(flat: Levels, runs: Symbols, gap_bits: int) -> tuple[Symbols, Symbols]:
@@ -117,8 +122,11 @@ def _estimate(counts: npt.NDArray[np.int64]) -> int:
     return code.nbytes if code else 2
 
 
-def _take_head(payload: bytes, weights: int) -> tuple[int, int, int, int]:
-    """Entries, gap bits, and where gaps and codes start."""
+def parse_head(payload: bytes, weights: int) -> tuple[int, int, int, int]:
+    """Entries, gap bits, and where gaps and codes start.
+
+    Raises: TruncatedError, CorruptError.
+    """
     entries, at = take_varint(payload, 0)
     if entries > weights:
         raise CorruptError(f"sparse levels: expected at most {weights} entries, got {entries}")

@@ -27,8 +27,11 @@ LEVEL: Final = 9
 SAMPLE_LEVEL: Final = 3
 
 
-def encode(symbols: Symbols) -> bytes:
-    """`symbols` uint8[n] or uint32[n] as the smallest of constant, fixed-width, Huffman and zstd. Inverse: `decode`."""
+def encode(symbols: Symbols, with_zstd: bool = True) -> bytes:
+    """`symbols` uint8[n] or uint32[n] as the smallest of constant, fixed-width, Huffman and zstd. Inverse: `decode`.
+
+    with_zstd: whether zstd is tried.
+    """
     if not len(symbols):
         return b""
     largest = int(symbols.max())
@@ -44,7 +47,7 @@ def encode(symbols: Symbols) -> bytes:
         best, coder = huffman.encode(symbols, code), HUFFMAN
         size = len(best)
     narrow = symbols.astype("<u1" if bits <= 8 else "<u2" if bits <= 16 else "<u4", copy=False)
-    if _zstd_may_win(narrow, size):
+    if with_zstd and _zstd_may_win(narrow, size):
         frame = bytes((narrow.itemsize,)) + zstd.encode(narrow.tobytes(), LEVEL)
         if len(frame) < size:
             best, coder = frame, ZSTD

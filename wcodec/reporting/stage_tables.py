@@ -1,0 +1,76 @@
+"""The tables of stages and of one tensor: rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from wcodec.reporting.inspection_tables import Table
+
+if TYPE_CHECKING:
+    from wcodec.reporting.stages import Stages
+    from wcodec.reporting.tensor_view import CodedValue, TensorView
+
+
+def tabulate_stages(stages: Sequence[Stages]) -> tuple[Table, Table]:
+    """Bytes and ratios after each stage of Deep Compression; then bits of gaps and codes, a kept weight."""
+    last = "Huffman" if stages[-1].gap_coded is not None else "coded"
+    sizes = [
+        (
+            one.shown,
+            f"{100 * one.kept / one.weights:.1f} %" if one.weights else "-",
+            *(cell for stage in ("pruned", "shared", "coded") for cell in _stage(one, stage)),
+        )
+        for one in stages
+    ]
+    bits = [
+        (
+            one.shown,
+            f"{one.weights:,}",
+            f"{one.fillers:,}" if one.gap_bits else "-",
+            *_widths(one.gap_bits, one.gap_entropy, one.gap_coded),
+            *_widths(one.code_bits, one.code_entropy, one.code_coded),
+        )
+        for one in stages
+    ]
+    return (
+        Table(("tensor", "kept", "pruned", "ratio", "shared", "ratio", last, "ratio"), sizes),
+        Table(("tensor", "weights", "fillers", "gap", "entropy", last, "code", "entropy", last), bits),
+    )
+
+
+def _stage(one: Stages, stage: str) -> tuple[str, str]:
+    return f"{getattr(one, stage):,}", f"{one.ratio(stage):.1f}x"
+
+
+def _widths(bits: int, entropy: float, coded: float | None) -> tuple[str, str, str]:
+    if not bits:
+        return "-", "-", "-"
+    return f"{bits}", f"{entropy:.2f}", "-" if coded is None else f"{coded:.2f}"
+
+
+def tabulate_values(what: str, values: Sequence[CodedValue], most: int) -> Table:
+    """The `most` frequent levels or gaps in ascending order: what they stand for, how often, and their code words."""
+    often = sorted(values, key=lambda one: -one.count)[:most]
+    total = sum(one.count for one in values)
+    rows = [
+        (
+            f"{one.level}",
+            "-" if one.value is None else f"{one.value:.6g}",
+            f"{one.count:,}",
+            f"{100 * one.count / total:.1f} %",
+            one.word or "-",
+            f"{one.bits}" if one.bits else "-",
+        )
+        for one in sorted(often, key=lambda one: one.level)
+    ]
+    return Table((what, "stands for", "used", "share", "code word", "bits"), rows, 0)
+
+
+def draw_histogram(view: TensorView, width: int = 40) -> list[str]:
+    """A line for each bin: where it begins, a bar, the number of weights."""
+    largest, size = max(view.bins), (view.high - view.low) / len(view.bins)
+    return [
+        f"{view.low + number * size:>10.4f}  {'#' * -(-count * width // largest):<{width}} {count:,}"
+        for number, count in enumerate(view.bins)
+    ]
