@@ -50,7 +50,7 @@ def pruned_network(source: Path, sparsity: float, folder: Path) -> Path:
     model = keras.models.load_model(source, compile=False)
     x, y = images()
     learned = len(x) * 7 // 10
-    training = prepare_training(model, Examples((x[:learned],), y[:learned]), SEED)
+    training = prepare_training(model, Examples((x[:learned],), (y[:learned],)), SEED)
     training = replace(training, targets=replace(training.targets, weight=0.0))
     schedule = gradual_schedule(Prune("sparsity", sparsity), 0.5, "cubic", pruning=1.0)
     begin = partial(start_pruning, schedule=schedule, forget=False)

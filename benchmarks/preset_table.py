@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from wcodec.errors import WcodecError
 from wcodec.evaluation.datasets import load_examples
@@ -71,11 +73,7 @@ def measured(
     """
     original = load_model(source)
     examples = load_examples(spec, model_inputs(original))
-    examples = replace(
-        examples,
-        inputs=tuple(array[:limit] for array in examples.inputs),
-        labels=None if examples.labels is None else examples.labels[:limit],
-    )
+    examples = examples.take(np.arange(min(limit, examples.count)))
     for preset in presets:
         with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
             coded, decoded = Path(folder, "network.wcz"), Path(folder, f"network{source.suffix}")

@@ -114,7 +114,7 @@ def trained(name: str, folder: Path, pictures: zoo.Pictures, params: float, epoc
     small = without(graph, kept)
     repair(graph, kept, small, examples)
     before = accuracy(cut, pictures), accuracy(small, pictures)
-    learning = Examples((train,), pictures.train_labels[:LEARNED])
+    learning = Examples((train,), (pictures.train_labels[:LEARNED],))
     fitting.fit(small, learning, fitting.targets_of(model, learning), epochs)
     macs = cost_of(graph, kept).macs / cost_of(graph, np.ones(graph.count, bool)).macs
     times = [seconds_of((model, small), batch) for batch in (1, 256)]

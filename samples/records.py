@@ -107,14 +107,14 @@ def float_network(name: str, seed: int, folder: Path) -> Path:
 def lessons(name: str, model: keras.Model, seed: int) -> tuple[ValidationSet, TrainingData]:
     """What chooses, and what is learned from: the images as they are, and moved, with the answers of the network."""
     every = load_examples(f"{MNIST}:train", model_inputs(model))
-    assert every.labels is not None
-    images, labels = every.inputs[0], every.labels
+    images, labels = every.inputs[0], every.labels[0]
+    assert labels is not None
     course, rng = COURSES[name], np.random.default_rng(seed)
     seen = images[:SEEN].reshape(SEEN, *images.shape[1:3])
     moved = [seen, *(train.shifted(seen, 1, rng) for _ in range(course.moved))]
     versions = np.concatenate(moved).reshape(-1, *images.shape[1:])
-    learning = Examples((versions,), np.tile(labels[:SEEN], len(moved)))
-    validation = prepare_validation(model, Examples((images[SEEN:],), labels[SEEN:]))
+    learning = Examples((versions,), (np.tile(labels[:SEEN], len(moved)),))
+    validation = prepare_validation(model, Examples((images[SEEN:],), (labels[SEEN:],)))
     return validation, replace(prepare_training(model, learning, seed), versions=len(moved))
 
 
@@ -161,17 +161,17 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
         state, part = lean(model, latents, log_steps, data, dead=number > 0)
         for epoch in range(epochs):
             loss = train_epoch(state.step, data, phase.epoch(epoch), state.group.update)
-            one = snapshot_and_score(state, None, validation.held_out, validation.truth)
-            found = f"{one.bytes} bytes, {one.accuracy:.2f} %, {one.loss:.4f}"
+            one = snapshot_and_score(state, None, validation.held_out, validation.kinds)
+            found = f"{one.bytes} bytes, {one.scores[0].accuracy:.2f} %, {one.scores[0].loss:.4f}"
             print(f"{name} {seed}: price {price}, epoch {epoch + 1}: {found}, loss {loss:.4f}", flush=True)
         latents = widened(state, part)
-        assert one.accuracy is not None
-        assert validation.accuracy is not None
+        accuracies = one.scores[0].accuracy, validation.scores[0].accuracy
+        assert None not in accuracies
         steps = np.array([each.step for each in one.rounded])
         np.savez(saved, steps=steps, latents=latents)
         # As a run that was ended finds them.
         log_steps = np.log(steps).astype(np.float32)
-        errors = round(100 - one.accuracy, 2), round(100 - validation.accuracy, 2)
+        errors = [round(100 - (accuracy or 0.0), 2) for accuracy in accuracies]
         row = records_page.Row(name, seed, number, price, 0, 0, *errors)
         saved.with_suffix(".json").write_text(json.dumps(asdict(row)))
 

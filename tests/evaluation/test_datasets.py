@@ -43,13 +43,12 @@ def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 def test_x_and_y_are_taken_as_they_are(tmp_path: Path) -> None:
     examples = load_examples(saved(tmp_path, x=ROWS, y=CLASSES), ROW)
     assert np.array_equal(examples.inputs[0], ROWS)
-    assert examples.labels is not None
-    assert np.array_equal(examples.labels, CLASSES)
+    assert np.array_equal(examples.labels[0], CLASSES)
     assert examples.notes == ()
 
 
 def test_labels_are_optional(tmp_path: Path) -> None:
-    assert load_examples(saved(tmp_path, x=ROWS), ROW).labels is None
+    assert not load_examples(saved(tmp_path, x=ROWS), ROW).is_labelled
 
 
 @pytest.mark.parametrize(("split", "count"), [(":train", 10), (":test", 4)])
@@ -100,8 +99,7 @@ def test_images_take_the_shape_that_the_network_wants(
 def test_a_limit_spreads_over_the_whole_file(tmp_path: Path) -> None:
     examples = load_examples(saved(tmp_path, x=ROWS, y=CLASSES), ROW, limit=4)
     assert np.array_equal(examples.inputs[0], ROWS[[0, 3, 6, 9]])
-    assert examples.labels is not None
-    assert np.array_equal(examples.labels, CLASSES[[0, 3, 6, 9]])
+    assert np.array_equal(examples.labels[0], CLASSES[[0, 3, 6, 9]])
     assert examples.notes == ("4 of 10 examples, spread evenly",)
 
 
@@ -167,7 +165,7 @@ def test_a_function_may_return_arrays_or_batches(users_module: Callable[[str], o
     users_module(f"X = np.ones((10, 3)); Y = np.arange(10)\ndef examples(): return {returned}")
     examples = load_examples("mine:examples", ROW)
     assert np.array_equal(examples.inputs[0], np.ones((10, 3)))
-    assert (examples.labels is None) == ("Y" not in returned)
+    assert examples.is_labelled == ("Y" in returned)
 
 
 def test_an_indexed_set_of_batches_is_gathered(users_module: Callable[[str], object]) -> None:
@@ -177,8 +175,7 @@ def test_an_indexed_set_of_batches_is_gathered(users_module: Callable[[str], obj
         "    def __getitem__(self, i): return np.full((2, 3), i), np.full(2, i)\n"
     )
     examples = load_examples("mine:Batches", ROW)
-    assert examples.labels is not None
-    assert examples.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert np.asarray(examples.labels[0]).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_several_inputs_come_as_a_list(users_module: Callable[[str], object]) -> None:

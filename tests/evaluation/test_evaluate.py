@@ -12,10 +12,11 @@ import pytest
 
 from tests.conftest import Run
 from wcodec.errors import RecipeError
+from wcodec.evaluation.datasets import gather
 from wcodec.evaluation.evaluate import evaluate
-from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.examples import Examples, fit_examples
 from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.model_loader import model_inputs
+from wcodec.evaluation.model_loader import model_inputs, model_outputs
 
 if TYPE_CHECKING:
     from keras import Model
@@ -43,7 +44,7 @@ def test_classes_are_scored_from_logits_or_probabilities(activation: str | None,
     model = dense(4, activation)
     y = outputs_of(model)
     chances = y if activation else softmax(y)
-    measured = evaluate(model, Examples((ROWS,), labels))
+    measured = evaluate(model, Examples((ROWS,), (labels,)))
     assert measured.examples == COUNT
     assert measured.accuracy == pytest.approx(100 * np.mean(y.argmax(1) == CLASSES))
     assert measured.loss == pytest.approx(-np.log(chances[np.arange(COUNT), CLASSES]).mean(), rel=1e-5)
@@ -56,7 +57,7 @@ def test_a_single_unit_says_yes_or_no(activation: str | None) -> None:
     model = dense(1, activation)
     y, labels = outputs_of(model)[:, 0], CLASSES % 2
     chance = y if activation else 1 / (1 + np.exp(-y))
-    measured = evaluate(model, Examples((ROWS,), labels), model)
+    measured = evaluate(model, Examples((ROWS,), (labels,)), model)
     assert measured.accuracy == pytest.approx(100 * np.mean((chance > 0.5) == labels))
     assert measured.loss == pytest.approx(-np.log(np.where(labels, chance, 1 - chance)).mean(), rel=1e-5)
     assert measured.agreement == 100
@@ -65,14 +66,14 @@ def test_a_single_unit_says_yes_or_no(activation: str | None) -> None:
 def test_several_of_many_are_scored_unit_by_unit() -> None:
     model = dense(4, "sigmoid")
     labels = (LOGITS_WANTED > 0).astype(np.float32)
-    measured = evaluate(model, Examples((ROWS,), labels))
+    measured = evaluate(model, Examples((ROWS,), (labels,)))
     assert measured.accuracy == pytest.approx(100 * np.mean((outputs_of(model) > 0.5) == labels))
 
 
 @pytest.mark.parametrize("units", [1, 4])
 def test_regression_has_a_squared_error_and_no_accuracy(units: int) -> None:
     model, wanted = dense(units), LOGITS_WANTED[:, :units]
-    measured = evaluate(model, Examples((ROWS,), wanted), model)
+    measured = evaluate(model, Examples((ROWS,), (wanted,)), model)
     assert measured.accuracy is measured.accuracy_drop is measured.agreement is None
     assert measured.loss == pytest.approx(np.square(outputs_of(model) - wanted).mean())
 
@@ -81,7 +82,7 @@ def test_sequences_are_scored_step_by_step() -> None:
     steps = RNG.normal(size=(COUNT, 5, 6)).astype(np.float32)
     labels = RNG.integers(0, 4, (COUNT, 5))
     model = dense(4, inputs=(5, 6))
-    measured = evaluate(model, Examples((steps,), labels), model)
+    measured = evaluate(model, Examples((steps,), (labels,)), model)
     assert measured.accuracy == pytest.approx(100 * np.mean(outputs_of(model, steps).argmax(-1) == labels))
     assert measured.agreement == 100
 
@@ -93,14 +94,14 @@ def test_the_distance_to_a_baseline_needs_no_labels() -> None:
     measured = evaluate(model, Examples((ROWS,)), baseline)
     assert measured.accuracy is measured.loss is measured.baseline_accuracy is None
     assert measured.agreement == pytest.approx(100 * np.mean(y.argmax(1) == y0.argmax(1)))
-    assert measured.output_error == pytest.approx(np.square(y - y0).sum() / np.square(y0).sum(), rel=1e-4)
+    assert measured.output_error == pytest.approx(np.square(y - y0).sum() / np.square(y0 - y0.mean(0)).sum(), rel=1e-4)
 
 
 def test_the_drop_is_the_baseline_less_the_network() -> None:
     model, baseline = dense(4), dense(4)
     model.layers[-1].kernel.assign(-np.asarray(baseline.layers[-1].kernel))
     labels = outputs_of(baseline).argmax(1)
-    measured = evaluate(model, Examples((ROWS,), labels), baseline)
+    measured = evaluate(model, Examples((ROWS,), (labels,)), baseline)
     assert measured.baseline_accuracy == 100
     assert measured.accuracy_drop == pytest.approx(100 - (measured.accuracy or 0))
 
@@ -111,16 +112,16 @@ def test_several_inputs_and_outputs_go_by_the_networks_order() -> None:
     joined = layers.Concatenate()([left, right])
     model = keras().Model({"left": left, "right": right}, [layers.Dense(4)(joined), layers.Dense(1)(joined)])
     assert [one.name for one in model_inputs(model)] == ["left", "right"]
-    measured = evaluate(model, Examples((ROWS, ROWS[:, :2]), CLASSES), model)
+    measured = evaluate(model, Examples((ROWS, ROWS[:, :2]), (CLASSES,)), model)
     assert measured.accuracy is not None
     assert measured.agreement == 100
     assert measured.output_error == 0
 
 
 def test_measures_are_the_same_twice_and_for_any_number_of_batches() -> None:
-    model, some = dense(4), Examples((ROWS,), CLASSES)
+    model, some = dense(4), Examples((ROWS,), (CLASSES,))
     assert evaluate(model, some, model) == evaluate(model, some, model)
-    parts = [evaluate(model, Examples((ROWS[at],), CLASSES[at])) for at in (slice(0, 64), slice(64, COUNT))]
+    parts = [evaluate(model, Examples((ROWS[at],), (CLASSES[at],))) for at in (slice(0, 64), slice(64, COUNT))]
     whole = evaluate(model, some)
     assert whole.accuracy == pytest.approx(0.64 * (parts[0].accuracy or 0) + 0.36 * (parts[1].accuracy or 0))
 
@@ -131,7 +132,7 @@ def test_measures_are_the_same_twice_and_for_any_number_of_batches() -> None:
 )
 def test_labels_that_do_not_fit_are_refused(labels: npt.NDArray[np.int64], message: str) -> None:
     with pytest.raises(RecipeError) as refused:
-        evaluate(dense(4), Examples((ROWS,), labels))
+        evaluate(dense(4), Examples((ROWS,), (labels,)))
     assert message in str(refused.value)
 
 
@@ -146,5 +147,113 @@ def test_that_nothing_was_compared_is_said(wcodec: Run, samples: Path, tmp_path:
     assert (done.returncode, done.stdout.split()) == (0, ["examples", "4"])
     assert done.stderr.splitlines()[-1].startswith("nothing was compared")
     done = wcodec("evaluate", samples / "lenet300.h5", "--data", tmp_path / "x.npz", "--json")
-    keys = "examples accuracy loss baseline_accuracy accuracy_drop agreement output_error file_bytes source_bytes ratio"
+    keys = "examples accuracy loss baseline_accuracy accuracy_drop agreement output_error file_bytes source_bytes"
+    keys += " ratio baseline_loss mae baseline_mae r2 baseline_r2 outputs"
     assert set(json.loads(done.stdout)) == set(keys.split())
+
+
+# --- values --------------------------------------------------------------------------------------------------------
+def values_and_labels(units: int) -> tuple[Model, Model, npt.NDArray[np.float64]]:
+    """A network that predicts values far from 0, a worse one, and labels."""
+    baseline, model = dense(units), dense(units)
+    baseline.layers[-1].bias.assign(np.full(units, 14.0))
+    model.set_weights([one + np.float32(0.05) for one in baseline.get_weights()])
+    return model, baseline, outputs_of(baseline) + RNG.normal(0, 0.3, (COUNT, units))
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_values_have_errors_and_r2_beside_those_of_the_baseline(units: int) -> None:
+    model, baseline, wanted = values_and_labels(units)
+    y, y0 = outputs_of(model), outputs_of(baseline)
+    found = evaluate(model, Examples((ROWS,), (wanted,)), baseline)
+    spread = np.square(wanted - wanted.mean(0)).mean(0)
+    assert found.loss == pytest.approx(np.square(y - wanted).mean(), rel=1e-5)
+    assert found.baseline_loss == pytest.approx(np.square(y0 - wanted).mean(), rel=1e-5)
+    assert found.mae == pytest.approx(np.abs(y - wanted).mean(), rel=1e-5)
+    assert found.baseline_mae == pytest.approx(np.abs(y0 - wanted).mean(), rel=1e-5)
+    assert found.r2 == pytest.approx((1 - np.square(y - wanted).mean(0) / spread).mean(), rel=1e-4)
+    assert found.baseline_r2 == pytest.approx((1 - np.square(y0 - wanted).mean(0) / spread).mean(), rel=1e-4)
+    assert found.output_error == pytest.approx(np.square(y - y0).sum() / np.square(y0 - y0.mean(0)).sum(), rel=1e-4)
+    assert found.loss_rise == pytest.approx(100 * (found.loss / found.baseline_loss - 1))
+
+
+def test_the_variance_of_outputs_is_exact_far_from_zero() -> None:
+    model, baseline = dense(1), dense(1)
+    for one, offset in ((model, 1.01e4), (baseline, 1e4)):
+        one.set_weights([*baseline.get_weights()[:-1], np.full(1, offset, np.float32)])
+    y, y0 = outputs_of(model), outputs_of(baseline)
+    found = evaluate(model, Examples((ROWS,)), baseline)
+    assert found.output_error == pytest.approx(np.square(y - y0).sum() / np.square(y0 - y0.mean()).sum(), rel=1e-3)
+
+
+def test_a_budget_of_the_loss_is_exit_code_4_beyond_it(wcodec: Run, tmp_path: Path) -> None:
+    model, baseline, wanted = values_and_labels(1)
+    for one, name in ((model, "model"), (baseline, "baseline")):
+        one.save(tmp_path / f"{name}.keras")
+    np.savez(tmp_path / "d.npz", x=ROWS, y=wanted, other=ROWS)
+    words = ["evaluate", tmp_path / "model.keras", "--data", tmp_path / "d.npz", "--baseline"]
+    done = wcodec(*words, tmp_path / "baseline.keras", "--max-loss", 1)
+    assert done.returncode == 4
+    assert "expected a loss that rises by at most 1 %, got" in done.stderr
+    assert "d.npz: not used: other" in done.stderr
+    assert {"loss", "baseline loss", "R2", "baseline R2"} <= {line[:19].strip() for line in done.stdout.splitlines()}
+    assert "agreement" not in done.stdout
+    assert wcodec(*words, tmp_path / "baseline.keras", "--max-loss", 100000, "-q").returncode == 0
+    done = wcodec(*words, tmp_path / "baseline.keras", "--max-drop", 1, "-q")
+    assert (done.returncode, "got values: --max-loss PERCENT is for them" in done.stderr) == (4, True)
+    assert wcodec(*words[:-1], "--max-loss", 1).returncode == 2
+
+
+# --- several outputs -----------------------------------------------------------------------------------------------
+def two_heads() -> Model:
+    """A network of classes ("kind") and of a value ("price")."""
+    layers, inputs = keras().layers, keras().Input((6,))
+    return keras().Model(inputs, [layers.Dense(4, name="kind")(inputs), layers.Dense(1, name="price")(inputs)])
+
+
+def test_each_output_has_its_own_labels_and_its_own_bounds(wcodec: Run, tmp_path: Path) -> None:
+    baseline = two_heads()
+    kind, price = (np.asarray(one) for one in baseline.predict_on_batch(ROWS))
+    labels = {"y_kind": kind.argmax(1), "y_price": price[:, 0] + RNG.normal(0, 0.1, COUNT)}
+    np.savez(tmp_path / "d.npz", x=ROWS, **labels)
+    baseline.save(tmp_path / "baseline.keras")
+    words = ["--data", tmp_path / "d.npz", "--baseline", tmp_path / "baseline.keras"]
+    for worse, option, other in (("kind", "--max-drop", "--max-loss"), ("price", "--max-loss", "--max-drop")):
+        model = keras().models.clone_model(baseline)
+        model.set_weights(baseline.get_weights())
+        layer = model.get_layer(worse)
+        layer.kernel.assign(-np.asarray(layer.kernel))
+        model.save(tmp_path / f"{worse}.keras")
+        done = wcodec("evaluate", tmp_path / f"{worse}.keras", *words, "--json", option, 1)
+        assert done.returncode == 4
+        assert f"output {worse}: expected" in done.stderr
+        found = json.loads(done.stdout)
+        assert [one["name"] for one in found["outputs"]] == ["kind", "price"]
+        assert found["outputs"][0]["baseline_accuracy"] == 100
+        assert found["outputs"][0]["r2"] is found["outputs"][1]["agreement"] is found["outputs"][1]["accuracy"] is None
+        assert found["outputs"][1]["baseline_r2"] < 1
+        if other == "--max-drop":
+            assert wcodec("evaluate", tmp_path / f"{worse}.keras", *words, other, 1).returncode == 0
+
+
+def test_labels_of_several_outputs_go_by_name_in_a_dict_or_by_order_in_a_list() -> None:
+    model, price = two_heads(), RNG.normal(size=COUNT)
+    outputs = model_outputs(model)
+    wanted = model_inputs(model)
+    for given in ({"price": price, "kind": CLASSES}, [CLASSES, price]):
+        found = fit_examples(gather("m:f", (ROWS, given), tuple(wanted), None, outputs), tuple(wanted), None, 7)
+        assert [None if one is None else len(one) for one in found.labels] == [7, 7]
+        assert np.array_equal(np.asarray(found.labels[0]), CLASSES[np.linspace(0, COUNT - 1, 7).round().astype(int)])
+    half = gather("m:f", (ROWS, {"price": price}), tuple(wanted), None, outputs)
+    assert half.labels[0] is None
+    measured = evaluate(model, Examples(half.inputs, half.labels), model)
+    assert (measured.accuracy, measured.loss is None, measured.agreement) == (None, False, 100)
+    for wrong, words in (({"cost": price}, "expected labels of outputs kind, price, got cost"), ([price], "2 outputs")):
+        with pytest.raises(RecipeError, match=words):
+            gather("m:f", (ROWS, wrong), tuple(wanted), None, outputs)
+
+
+def test_outputs_in_a_dict_are_known_by_their_keys_and_by_their_layers() -> None:
+    layers, inputs = keras().layers, keras().Input((6,))
+    heads = {"b": layers.Dense(1, name="last")(inputs), "a": layers.Dense(2, name="first")(inputs)}
+    assert model_outputs(keras().Model(inputs, heads)) == (("a", "first"), ("b", "last"))

@@ -69,8 +69,7 @@ def test_sub_folders_are_classes_in_sorted_order(tmp_path: Path) -> None:
         tmp_path, {"dog/1.png": b"ab/cd", "cat/2.PNG": b"ef/gh", "cat/1.jpg": b"ij/kl", "cat/note.txt": b""}
     )
     examples = load_examples(spec, [ModelInput("image", (2, 2, 1))])
-    assert examples.labels is not None
-    assert examples.labels.tolist() == [0, 0, 1]
+    assert np.asarray(examples.labels[0]).tolist() == [0, 0, 1]
     assert np.array_equal(
         examples.inputs[0][0, ..., 0], np.array([[105, 106], [107, 108]], np.float32) / np.float32(255)
     )
@@ -82,15 +81,14 @@ def test_sub_folders_are_classes_in_sorted_order(tmp_path: Path) -> None:
 def test_size_and_channels_come_from_the_network(tmp_path: Path, shape: tuple[int, ...]) -> None:
     examples = load_examples(folder_of(tmp_path, {"1.png": b"ab/cd", "2.png": b"abc"}), [ModelInput("image", shape)])
     assert examples.inputs[0].shape == (2, *shape)
-    assert examples.labels is None
+    assert not examples.is_labelled
 
 
 @pytest.mark.usefixtures("pillow")
 def test_a_limit_of_images_spreads_over_the_classes(tmp_path: Path) -> None:
     spec = folder_of(tmp_path, {f"{name}/{i}.png": b"a" for name in "abc" for i in range(3)})
     examples = load_examples(spec, [ModelInput("image", (1, 1, 1))], limit=3)
-    assert examples.labels is not None
-    assert examples.labels.tolist() == [0, 1, 2]
+    assert np.asarray(examples.labels[0]).tolist() == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("pillow")

@@ -21,7 +21,7 @@ from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.model_loader import load_model
 from wcodec.training import finetune as finetuning
 from wcodec.training import initialization as beginning
-from wcodec.training.candidate import Candidate, assign_weights, score
+from wcodec.training.candidate import Candidate, Score, assign_weights, score
 from wcodec.training.finetune import FinetuneResult, weights_to_code
 from wcodec.training.lambda_control import next_lambda
 from wcodec.training.training_loop import learning_rate_factor
@@ -47,9 +47,9 @@ def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
     assert best.bytes < found.candidates[-1].bytes
     assert found.validation.drop(best) <= 2.0
     assert len([line for line in told if line.startswith("epoch")]) == 6
-    assert score(found.opened.model, found.opened.held_out, found.validation.truth)[0] == found.validation.accuracy
+    assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
     assign_weights(found.opened.model, best)
-    assert score(found.opened.model, found.opened.held_out, found.validation.truth) == (best.accuracy, best.loss)
+    assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == best.scores
 
 
 def test_the_same_seed_gives_the_same_network_and_another_one_another(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_training_without_labels_counts_where_labels_saved_little(
     found = trained(*files, tmp_path, epochs=1)[0]
     assert found.candidates[0].bytes < before.bytes
     assert found.validation.drop(found.candidates[0]) <= 2.0
-    assert score(found.opened.model, found.opened.held_out, found.validation.truth)[0] == found.validation.accuracy
+    assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
 
 
 def same(one: Candidate, other: Candidate) -> bool:
@@ -127,8 +127,9 @@ def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(
 
 def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: FinetuneResult) -> None:
     exam = brief.validation
-    assert exam.accuracy is not None
-    nets = {lost: Candidate((), (), 1000, exam.accuracy - lost, 1.0) for lost in (-5.0, 1.0, 2.5, 50.0)}
+    accuracy = exam.scores[0].accuracy
+    assert accuracy is not None
+    nets = {lost: Candidate((), (), 1000, (Score(accuracy - lost, 1.0),)) for lost in (-5.0, 1.0, 2.5, 50.0)}
 
     def after(
         lost: float, budget: AccuracyBudget = WITHIN, learning_rate_factor: float = 0.0, before: int = 1000
@@ -228,6 +229,15 @@ def test_numbers_are_shortened_to_the_nearest() -> None:
     assert round_mantissa(given, 3).tolist() == [1.0, 1.0, 1.125, -3.25, 0.0]
 
 
-def test_a_drop_of_values_is_in_hundredths_of_their_variance(brief: FinetuneResult) -> None:
-    exam = replace(brief.validation, accuracy=None, loss=1.0, variance=4.0)
-    assert exam.drop(Candidate((), (), 0, None, 1.2)) == pytest.approx(5.0)
+def test_each_output_keeps_its_own_bound(brief: FinetuneResult) -> None:
+    exam = replace(brief.validation, scores=(Score(90.0, 0.3), Score(None, 2.0)))
+
+    def allows(accuracy: float, loss: float, budget: AccuracyBudget) -> bool:
+        return exam.allows(Candidate((), (), 0, (Score(accuracy, 0.3), Score(None, loss))), budget)
+
+    budget = AccuracyBudget(drop=1.0, loss=5.0)
+    assert allows(89.2, 2.08, budget)
+    assert not allows(88.8, 2.08, budget)
+    assert not allows(89.2, 2.12, budget)
+    values = replace(exam, scores=(Score(None, 2.0),))
+    assert values.drop(Candidate((), (), 0, (Score(None, 2.1),))) == pytest.approx(5.0)

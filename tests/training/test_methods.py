@@ -85,7 +85,7 @@ def accuracy(found: MethodResult, tuned: Mapping[int, TunedTensor] | None = None
     before = model.get_weights()
     names = {name: index for index, all_names in found.bench.opened.table.names.items() for name in all_names}
     assign_tuned(model, tuned or {names[name]: one for name, one in found.tuned.items()})
-    percent, _ = score(model, found.bench.opened.held_out, found.bench.validation.truth)
+    percent = score(model, found.bench.opened.held_out, found.bench.validation.kinds)[0].accuracy
     model.set_weights(before)
     assert percent is not None
     return percent
@@ -159,9 +159,11 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
 ) -> None:
     pruning = method in {"magnitude", "gradual", "gradual-linear"}
     found = trained(files, method, Amounts(MOST if pruning else None, 3, 5 if method == "points" else None))
-    lost = found.bench.validation.accuracy - accuracy(found)
+    original = found.bench.validation.scores[0].accuracy
+    assert original is not None
+    lost = original - accuracy(found)
     at_once = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.opened.model.get_weights()) if w.ndim > 1}
-    lost_at_once = found.bench.validation.accuracy - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
+    lost_at_once = original - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
     assert lost <= (0.6 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
     for kernel in kernels(found):
         if pruning:

@@ -33,7 +33,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
         if value is not None:
             raise RecipeError(f"--method: expected epochs of training, not {word} with it")
     log = asked.listeners.log
-    budget = AccuracyBudget(asked.max_drop)
+    budget = AccuracyBudget(asked.max_drop, loss=asked.max_loss)
     request = LearningRequest(
         asked.data, **asked.data_options(), epochs=asked.finetune or 0, budget=budget, state=target, seed=recipe.seed
     )

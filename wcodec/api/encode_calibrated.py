@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from wcodec.api.request import DROP, EncodeRequest
+from wcodec.api.request import EncodeRequest
 from wcodec.errors import RecipeError
 from wcodec.planning.recipe import Options, Recipe
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wcodec.calibration.codebook_weights import CodebookRequest
     from wcodec.calibration.external_moments import MomentRounding
     from wcodec.evaluation.evaluate import Evaluation
+    from wcodec.evaluation.output_scores import OutputScores
     from wcodec.model import TunedTensor
     from wcodec.pipeline.encoder import Encoded
 
@@ -43,17 +44,15 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
             f"--data: expected the quantizer auto, uniform, kmeans or product, got {recipe.options.quantizer}"
         )
     most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
-    budgets = (asked.max_drop, asked.max_kl, asked.min_agreement, most)
 
     def measure(tuned: Mapping[str, TunedTensor]) -> int:
         with TemporaryDirectory(prefix="wcodec-") as folder:
             return encode(source, Path(folder) / "try.wcz", plain, tuned=tuned, threads=asked.threads).file_bytes
 
-    drop = DROP if all(one is None for one in budgets) else asked.max_drop
     request = LearningRequest(
         asked.data,
         **asked.data_options(),
-        budget=AccuracyBudget(drop, asked.max_kl, asked.min_agreement, most),
+        budget=AccuracyBudget(asked.max_drop, asked.max_kl, asked.min_agreement, most, asked.max_loss),
         steps=asked.tune,
         seconds=SECONDS if asked.time_limit is None else asked.time_limit,
         seed=recipe.seed,
@@ -73,14 +72,26 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
 
 def describe_loss(found: Evaluation) -> str:
     """The figures of a finished file on one line."""
-    words = [f"measured on {found.examples:,} held-out examples"]
-    if found.accuracy is not None:
-        words.append(f"accuracy {found.accuracy:.2f} %")
-    if found.accuracy_drop is not None:
-        words.append(f"drop {found.accuracy_drop:+.2f} points")
-    if found.agreement is not None:
-        words.append(f"{found.agreement:.2f} % of the predictions agree with the original's")
-    return f"{words[0]}: {', '.join(words[1:]) or 'nothing to compare'}"
+    outputs = [", ".join(_describe_output(one)) or "nothing to compare" for one in found.outputs]
+    if len(outputs) > 1:
+        outputs = [f"{one.name}: {text}" for one, text in zip(found.outputs, outputs, strict=True)]
+    return f"measured on {found.examples:,} held-out examples: {'; '.join(outputs)}"
+
+
+def _describe_output(one: OutputScores) -> Iterator[str]:
+    if one.accuracy is not None:
+        yield f"accuracy {one.accuracy:.2f} %"
+    if one.accuracy_drop is not None:
+        yield f"drop {one.accuracy_drop:+.2f} points"
+    if one.agreement is not None:
+        yield f"{one.agreement:.2f} % of the predictions agree with the original's"
+        return
+    if one.loss is not None and one.baseline_loss is not None:
+        yield f"loss {one.baseline_loss:.4g} -> {one.loss:.4g} ({one.loss_rise:+.2f} %)"
+    if one.r2 is not None and one.baseline_r2 is not None:
+        yield f"R2 {one.baseline_r2:.4f} -> {one.r2:.4f}"
+    if one.output_error is not None:
+        yield f"output error {one.output_error:.2e}"
 
 
 def encode_by_moments(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:

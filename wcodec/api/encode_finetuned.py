@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from wcodec.api.encode_calibrated import describe_loss, refuse_tensor_options, requested_bytes
-from wcodec.api.request import DROP, EncodeRequest
+from wcodec.api.request import EncodeRequest
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.planning.recipe import Recipe
 
@@ -28,7 +28,6 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
 
     _check_options(asked, recipe)
     most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
-    drop = DROP if asked.max_drop is None and most is None else asked.max_drop
     weights = None if most is None else _weight_bytes(source, most, plain)
     log = asked.listeners.log
     state = target.with_name(f".{target.name}.training")
@@ -36,7 +35,7 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
         asked.data,
         **asked.data_options(),
         epochs=asked.finetune or 0,
-        budget=AccuracyBudget(drop, bytes=weights),
+        budget=AccuracyBudget(asked.max_drop, bytes=weights, loss=asked.max_loss),
         state=state,
         resume=asked.resume,
         seed=recipe.seed,
@@ -61,13 +60,13 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
 def _check_options(asked: EncodeRequest, recipe: Recipe) -> None:
     for word, value in (("--tune", asked.tune), ("--max-kl", asked.max_kl), ("--min-agreement", asked.min_agreement)):
         if value is not None:
-            raise RecipeError(f"--finetune: expected epochs of training and --max-drop, not {word} with it")
+            raise RecipeError(f"--finetune: expected --max-drop or --max-loss as the budget, got {word}")
     refuse_tensor_options(recipe)
     for option in ("bits", "clusters", "quantizer"):
         if getattr(recipe.options, option) not in {None, "auto", "uniform"}:
             raise RecipeError(f"--finetune: expected it to choose the values, got {option}: see --method quantized")
     if recipe.max_error is not None:
-        raise RecipeError("--finetune: expected --max-drop or --target-size as the budget, got max_error")
+        raise RecipeError("--finetune: expected --max-drop, --max-loss or --target-size as the budget, got max_error")
 
 
 def _encode_best(

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from wcodec.planning.recipe import Recipe
 
 
-DROP: Final = 0.5
-"""The default budget: points of accuracy."""
-NEED_DATA: Final = ("max_drop", "max_kl", "min_agreement", "tune", "finetune", "method", "resume", "time_limit")
+BUDGETS: Final = ("max_drop", "max_loss", "max_kl", "min_agreement")
+NEED_DATA: Final = (*BUDGETS, "tune", "finetune", "method", "resume", "time_limit")
 """Options that need data, beside those that say how it is read."""
 
 
@@ -63,6 +62,7 @@ class EncodeRequest:
 
     data: object = None
     max_drop: float | None = None
+    max_loss: float | None = None
     max_kl: float | None = None
     min_agreement: float | None = None
     tune: int | None = None
@@ -153,6 +153,8 @@ def _check_budgets(request: EncodeRequest) -> None:
         raise RecipeError("--resume: expected --finetune EPOCHS with it")
     if request.max_drop is not None and not 0 <= request.max_drop < float("inf"):
         raise RecipeError(f"--max-drop: expected 0 points or more, got {request.max_drop:g}")
+    if request.max_loss is not None and not 0 <= request.max_loss < float("inf"):
+        raise RecipeError(f"--max-loss: expected 0 % or more, got {request.max_loss:g}")
     if request.max_kl is not None and not 0 < request.max_kl < float("inf"):
         raise RecipeError(f"--max-kl: expected a positive number of nats, got {request.max_kl:g}")
     if request.min_agreement is not None and not 0 < request.min_agreement <= 100:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from wcodec.calibration.quality import Quality
+from wcodec.calibration.quality import Quality, divergence_of_rise
+from wcodec.errors import RecipeError
 from wcodec.evaluation.metrics import POINTS
+from wcodec.evaluation.output_kinds import OutputKind
+
+if TYPE_CHECKING:
+    from wcodec.calibration.session import CalibrationSession
 
 
 class Scored(Protocol):
@@ -24,6 +29,13 @@ Network = TypeVar("Network", bound=Scored)
 SAFETY: Final = 0.85
 """Part of the allowed drop that is aimed at: a search takes the luckiest of its trials, and held-out inputs are few."""
 
+DEFAULT_DROP: Final = 0.5
+"""Points of accuracy that may be lost where nothing is said,"""
+DEFAULT_LOSS: Final = 5.0
+"""percent by which the loss of values may rise,"""
+DEFAULT_ERROR: Final = 0.002
+"""and squared error beside the variance of values without labels."""
+
 
 @dataclass(frozen=True)
 class AccuracyBudget:
@@ -32,6 +44,8 @@ class AccuracyBudget:
     drop:      points of accuracy, predicted (see `Quality.drop`), and counted where there are labels.
     kl:        nats of KL divergence.
     agreement: percent of predictions that stay, without the doubtful ones.
+    loss:      percent by which the loss of an output may rise (see `Quality.loss_rise`).
+    aim:       the divergence that a search goes for, where `loss` is a bound; see `for_session`.
     bytes:     of the weights (in a request: of the file). With it the network of the best quality is looked for,
                otherwise that of the fewest bytes.
     """
@@ -40,23 +54,65 @@ class AccuracyBudget:
     kl: float | None = None
     agreement: float | None = None
     bytes: float | None = None
+    loss: float | None = None
+    aim: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is no bound at all."""
+        return all(bound is None for bound in (self.drop, self.kl, self.agreement, self.bytes, self.loss))
 
     @property
     def max_kl(self) -> float | None:
-        """The KL divergence allowed, where there is a bound."""
-        bounds = [self.kl, None if self.drop is None else self.drop / (100 * POINTS)]
+        """The KL divergence that a search may go to, where there is a bound."""
+        bounds = [self.kl, self.aim, None if self.drop is None else self.drop / (100 * POINTS)]
         return min((bound for bound in bounds if bound is not None), default=None)
 
     def reduce(self, part: float) -> AccuracyBudget:
-        """The budget with `part` taken off the bounds of drop and KL divergence."""
-        drop, kl = (None if bound is None else (1 - part) * bound for bound in (self.drop, self.kl))
-        return replace(self, drop=drop, kl=kl)
+        """The budget with `part` taken off the bounds of drop, loss and KL divergence."""
+        drop, kl, loss, aim = (
+            None if bound is None else (1 - part) * bound for bound in (self.drop, self.kl, self.loss, self.aim)
+        )
+        return replace(self, drop=drop, kl=kl, loss=loss, aim=aim)
+
+    def for_session(self, session: CalibrationSession) -> AccuracyBudget:
+        """The budget for a network: the default where nothing is said, and `aim` from its loss.
+
+        Raises: RecipeError for a bound of classes where none are predicted, and of a loss where there are no labels.
+        """
+        budget = self.or_default(session.kinds) if self.is_open else self
+        budget.check(session.kinds)
+        return replace(budget, aim=None if budget.loss is None else divergence_of_rise(session, budget.loss))
+
+    def or_default(self, kinds: Sequence[OutputKind]) -> AccuracyBudget:
+        """The default bounds: of accuracy for classes, of the loss or, without labels, of the divergence for values."""
+        values = [kind for kind in kinds if kind.values]
+        labelled = any(kind.truth is not None for kind in values)
+        return replace(
+            self,
+            drop=DEFAULT_DROP if len(values) < len(kinds) else None,
+            loss=DEFAULT_LOSS if labelled else None,
+            kl=DEFAULT_ERROR if values and not labelled else None,
+        )
+
+    def check(self, kinds: Sequence[OutputKind]) -> None:
+        """Raises: RecipeError for a bound that says nothing of these outputs."""
+        if all(kind.values for kind in kinds):
+            for option, bound in (("--max-drop", self.drop), ("--min-agreement", self.agreement)):
+                if bound is not None:
+                    raise RecipeError(
+                        f"{option}: expected a network that chooses classes, this one predicts values: --max-loss "
+                        "PERCENT, or without labels --max-kl, bounds what they lose"
+                    )
+        if self.loss is not None and all(kind.truth is None for kind in kinds):
+            raise RecipeError("--max-loss: expected labels (y) in --data to tell the loss, found none: see --max-kl")
 
     def allows(self, one: Scored) -> bool:
         """Whether all bounds are kept."""
-        quality, most = one.quality, self.max_kl
+        quality, most = one.quality, replace(self, aim=None).max_kl
         return (
             (most is None or quality.kl <= most)
+            and (self.loss is None or (quality.loss_rise is not None and quality.loss_rise <= self.loss))
             and (self.drop is None or max(quality.expected, quality.lost or 0.0) <= self.drop)
             and (self.agreement is None or quality.agreement - quality.doubtful >= self.agreement)
             and (self.bytes is None or one.bytes <= self.bytes)
@@ -78,9 +134,13 @@ class AccuracyBudget:
         if self.agreement is not None:
             most = max((one.agreement - one.doubtful for one in qualities), default=nan)
             return f"expected {self.agreement:g} % of the answers to agree for sure, {most:.2f} % at best"
-        if self.drop is not None:
-            lost = max(0.0, min((one.lost or 0.0 for one in qualities), default=0.0))
-            drop = max(min((one.drop for one in qualities), default=nan), lost)
+        rise = min((one.loss_rise for one in qualities if one.loss_rise is not None), default=nan)
+        lost = max(0.0, min((one.lost or 0.0 for one in qualities), default=0.0))
+        drop = max(min((one.drop for one in qualities), default=nan), lost)
+        if self.drop is not None and (self.loss is None or drop > self.drop):
             return f"expected a drop of at most {self.drop:g} points, {drop:.2g} predicted at best"
+        if self.loss is not None:
+            return f"expected a loss that rises by at most {self.loss:g} %, {rise:.3g} % at best"
         kl = min((one.kl for one in qualities), default=nan)
-        return f"expected a divergence of at most {self.kl:g} nats, {kl:.2g} at best"
+        what = "an output error of at most {:g}" if all(one.values for one in qualities) else "at most {:g} nats"
+        return f"expected {what.format(self.kl)}, {kl:.2g} at best"

@@ -19,6 +19,7 @@ class SearchProgress:
     bytes:      of the weights, estimated.
     divergence: nats; in training it is larger than it will be at the end.
     allowed:    whether the budget has room for it.
+    values:     whether no output is of classes: then the divergence is squared error / variance.
     """
 
     doing: str
@@ -26,6 +27,7 @@ class SearchProgress:
     bytes: int
     kl: float
     allowed: bool
+    values: bool = False
 
     @property
     def drop(self) -> float:

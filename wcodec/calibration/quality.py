@@ -11,12 +11,14 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import (
     POINTS,
     Outputs,
-    are_probabilities,
     choose_class,
-    kl_divergence,
+    hits_and_loss,
     log_probabilities,
-    read_labels,
+    output_divergence,
+    value_variance,
 )
+from wcodec.evaluation.output_kinds import OutputKind
+from wcodec.evaluation.output_scores import percent_rise
 from wcodec.evaluation.runner import Network
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ class Quality:
     lost:      points of accuracy by the labels, less their standard error; None without labels of classes.
     expected:  points of accuracy that the changed predictions cost if the original's probabilities are right: the mean
                of p[its class] - p[the new class], in the worst output; 0 where fewer than MIN_CHANGED changed.
+    loss_rise: percent by which the loss of the worst output rises: as measured by its labels, or as predicted from the
+               distance of the outputs, if that is more; None without labels.
+    values:    whether no output is of classes.
     """
 
     kl: float
@@ -46,6 +51,8 @@ class Quality:
     doubtful: float = 0.0
     lost: float | None = None
     expected: float = 0.0
+    loss_rise: float | None = None
+    values: bool = False
 
     @property
     def drop(self) -> float:
@@ -58,22 +65,28 @@ class Quality:
         return max(100 * POINTS * self.kl, self.expected)
 
 
+def describe_divergence(kl: float, values: bool) -> str:
+    """A divergence in words."""
+    return f"output error {kl:.2e}" if values else f"{kl:.4f} nats"
+
+
 def measure_quality(session: CalibrationSession, model: Network | None = None) -> Quality:
     """The quality of the session's network as it is now, or of `model`."""
     outputs = compute_outputs(session.model if model is None else model, session.held_out)
-    kl = kl_divergence(outputs, session.outputs)
-    compared = [
-        _compare_classes(y, y0, probabilities)
-        for y, y0 in zip(outputs, session.outputs, strict=True)
-        if (probabilities := are_probabilities(y0)) or y0.shape[-1] > 1
-    ]
-    lost = _measure_loss(session, outputs[0])
+    triples = list(zip(session.kinds, outputs, session.outputs, strict=True))
+    kl = max(output_divergence(y, y0, kind.values) for kind, y, y0 in triples)
+    if not np.isfinite(kl):
+        infinite = float("inf")
+        return Quality(infinite, 0.0, 0.0, 100.0, 100.0, infinite, not session.predicts_classes)
+    compared = [_compare_classes(y, y0, kind.probabilities) for kind, y, y0 in triples if not kind.values]
+    lost = max((drop for one in triples if (drop := _measure_drop(*one)) is not None), default=None)
+    rise = max((_measure_rise(*one) for one in triples if one[0].truth is not None), default=None)
     if not compared:
-        return Quality(kl, lost=lost)
+        return Quality(kl, loss_rise=rise, values=True)
     part, count, _ = max(compared)
     doubtful = (1 + (part * count) ** 0.5) / count
     expected = max(cost if part * count >= MIN_CHANGED else 0.0 for part, count, cost in compared)
-    return Quality(kl, 100 * (1 - part), 100 * doubtful, lost, 100 * expected)
+    return Quality(kl, 100 * (1 - part), 100 * doubtful, lost, 100 * expected, rise)
 
 
 def _compare_classes(outputs: Outputs, originals: Outputs, probabilities: bool) -> tuple[float, int, float]:
@@ -84,14 +97,36 @@ def _compare_classes(outputs: Outputs, originals: Outputs, probabilities: bool) 
     return float((now != before).mean()), now.size, float(cost.mean())
 
 
-def _measure_loss(session: CalibrationSession, outputs: Outputs) -> float | None:
-    labels, originals = session.held_out.labels, session.outputs[0]
-    if labels is None:
+def _measure_drop(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float | None:
+    """Points of accuracy lost by the labels, less their standard error; None without labels of classes."""
+    if kind.truth is None or kind.truth.task not in ("classes", "yes or no"):
         return None
-    truth = read_labels(labels, originals.shape, originals)
-    if truth.task not in ("classes", "yes or no"):
-        return None
-    kind = are_probabilities(originals)
-    before, now = (truth.labels == choose_class(one, probabilities=kind) for one in (originals, outputs))
+    labels = kind.truth.labels
+    before, now = (labels == choose_class(one, probabilities=kind.probabilities) for one in (originals, outputs))
     change = before.astype(np.float64) - now
     return float(100 * (change.mean() - change.std() / change.size**0.5))
+
+
+def _measure_rise(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float:
+    """See `Quality.loss_rise`."""
+    if kind.truth is None:
+        return 0.0
+    now, before = (
+        hits_and_loss(one, kind.truth, slice(None), probabilities=kind.probabilities)[1] for one in (outputs, originals)
+    )
+    moved = output_divergence(outputs, originals, kind.values) * (value_variance(originals) if kind.values else 1.0)
+    return max(percent_rise(now, before), percent_rise(before + moved, before))
+
+
+def divergence_of_rise(session: CalibrationSession, percent: float) -> float | None:
+    """The divergence that predicts a rise of the loss by so many percent, in the output where it is least.
+
+    Errors that have nothing to do with those of the original add up: the squared error rises by that between the
+    outputs, a cross-entropy by their KL divergence. None without labels.
+    """
+    bounds = []
+    for kind, y0 in zip(session.kinds, session.outputs, strict=True):
+        if kind.truth is not None:
+            before = hits_and_loss(y0, kind.truth, slice(None), probabilities=kind.probabilities)[1]
+            bounds.append(percent / 100 * before / (value_variance(y0) if kind.values else 1.0))
+    return min(bounds, default=None)

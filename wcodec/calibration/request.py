@@ -14,7 +14,7 @@ from wcodec.calibration.quantizable_weights import WeightTable
 from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples, hold_out
-from wcodec.evaluation.network_loader import load_network, network_inputs
+from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs
 from wcodec.evaluation.runner import Network
 from wcodec.modelfiles import open_model
 from wcodec.planning.allocation import exact_names
@@ -29,7 +29,7 @@ class LearningRequest:
     """The options of calibration, of training with and without labels, of the methods, and of sweeps.
 
     data:      where the examples are, see `datasets.load_examples`. Calibration uses labels to measure only.
-    budget:    what may be lost on held-out examples; its bytes are of the file.
+    budget:    what may be lost on held-out examples; its bytes are of the file; where nothing is said the default.
     steps:     of training without labels; None: as many as fit into `seconds`, 0: none.
     epochs:    of training with labels.
     seconds:   for all of it.
@@ -40,7 +40,7 @@ class LearningRequest:
     """
 
     data: object
-    budget: AccuracyBudget = field(default_factory=lambda: AccuracyBudget(drop=0.5))
+    budget: AccuracyBudget = field(default_factory=AccuracyBudget)
     steps: int | None = None
     epochs: int = 0
     seconds: float = 120.0
@@ -89,7 +89,8 @@ def open_session(source: Path, request: LearningRequest) -> OpenedSession:
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
     model = request.load(source)
-    examples = load_examples(request.data, network_inputs(model), rescale=request.rescale, limit=request.limit)
+    wanted = network_inputs(model), network_outputs(model)
+    examples = load_examples(request.data, *wanted, rescale=request.rescale, limit=request.limit)
     with open_model(source) as file:
         table = make_network_table(model, file, exact_names(file, request.recipe))
     learning, held_out = hold_out(examples)

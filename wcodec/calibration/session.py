@@ -27,6 +27,8 @@ from wcodec.evaluation.examples import Batches, Examples, spread_evenly
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import read_values
 from wcodec.evaluation.metrics import Outputs, kl_divergence
+from wcodec.evaluation.network_loader import network_outputs, predicts_values
+from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.evaluation.runner import Network
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class CalibrationSession:
     """What every trial needs.
 
     fitting:         inputs for the Hessians; normalizing: for the statistics of BatchNormalization.
-    held_out:        examples to measure on; outputs: those of the original network for them.
+    held_out:        examples to measure on; outputs: those of the original network for them, of these kinds.
     cached_rows:     rows that the kernels of a group multiply in the original, by its number.
     cached_statistics: statistics of the original's BatchNormalization on `normalizing`, once they are known.
     """
@@ -64,10 +66,21 @@ class CalibrationSession:
     normalizing: Batches
     held_out: Examples
     outputs: tuple[Outputs, ...]
+    kinds: tuple[OutputKind, ...]
     seed: int
     config: CalibrationConfig
     cached_rows: dict[int, list[Rows]] = field(default_factory=dict)
     cached_statistics: list[Statistics] = field(default_factory=list)
+
+    @property
+    def predicts_classes(self) -> bool:
+        """Whether an output is of classes."""
+        return not all(kind.values for kind in self.kinds)
+
+    def divergence(self) -> float:
+        """How far the outputs of the network are from the original's, see `kl_divergence`."""
+        outputs = compute_outputs(self.model, self.held_out)
+        return kl_divergence(outputs, self.outputs, [kind.values for kind in self.kinds])
 
     @property
     def kernels(self) -> tuple[Weight, ...]:
@@ -96,6 +109,8 @@ def prepare_session(
     if not table.kernels:
         raise RecipeError(f"{model.name}: expected weights of two or more dimensions, found none")
     fitting = _make_batches(learning, most, config)
+    outputs = compute_outputs(model, held_out)
+    names, values = [each[0] for each in network_outputs(model)], predicts_values(model)
     return CalibrationSession(
         model=model,
         table=table,
@@ -103,7 +118,8 @@ def prepare_session(
         fitting=fitting,
         normalizing=_make_batches(learning, config.batch_norm_examples, config),
         held_out=held_out,
-        outputs=compute_outputs(model, held_out),
+        outputs=outputs,
+        kinds=output_kinds(outputs, held_out.labels, held_out.count, names=names, predicts_values=values),
         seed=seed,
         config=config,
     )
@@ -170,7 +186,7 @@ def choose_batch_norm(session: CalibrationSession) -> None:
     kls = []
     for statistics in (kept, shifted, measured):
         _assign_statistics(layers, statistics)
-        kls.append(kl_divergence(compute_outputs(model, session.held_out), session.outputs))
+        kls.append(session.divergence())
     _assign_statistics(layers, (kept, shifted, measured)[int(np.argmin(kls))])
 
 

@@ -43,6 +43,11 @@ class ModelOracle:
     notes: tuple[str, ...]
 
     @property
+    def values(self) -> Sequence[bool]:
+        """Whether an output is of values."""
+        return [kind.values for kind in self.session.kinds]
+
+    @property
     def examples(self) -> int:
         """How many are held out."""
         return self.session.held_out.count
@@ -51,7 +56,7 @@ class ModelOracle:
         """The loss of the finished file."""
         model, session = self.request.load(coded), self.session
         found = evaluate(model, session.held_out, session.model)
-        kl = kl_divergence(compute_outputs(model, session.held_out), session.outputs)
+        kl = kl_divergence(compute_outputs(model, session.held_out), session.outputs, self.values)
         return QualityLoss(kl, 100 * POINTS * kl, found.agreement, found.accuracy, found.accuracy_drop)
 
     def measure_tensor(self, name: str, values: Float32) -> QualityLoss | None:
@@ -63,7 +68,7 @@ class ModelOracle:
         with keep_weights(model):
             for index in indices:
                 model.weights[index].assign(values)
-            kl = kl_divergence(compute_outputs(model, self.few), self.few_outputs)
+            kl = kl_divergence(compute_outputs(model, self.few), self.few_outputs, self.values)
         return QualityLoss(kl, 100 * POINTS * kl)
 
     def step_sizes(self, count: int) -> Sequence[float]:
@@ -90,6 +95,6 @@ def open_oracle(source: Path, request: LearningRequest) -> ModelOracle:
     held_out = session.held_out
     chosen = np.linspace(0, held_out.count - 1, min(FEW, held_out.count)).astype(np.intp)
     few = Examples(tuple(array[chosen] for array in held_out.inputs))
-    accuracy = evaluate(opened.model, held_out).accuracy if held_out.labels is not None else None
+    accuracy = evaluate(opened.model, held_out).accuracy if held_out.is_labelled else None
     few_outputs = tuple(output[chosen] for output in session.outputs)
     return ModelOracle(request, session, few, few_outputs, accuracy, opened.notes)

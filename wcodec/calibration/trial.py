@@ -12,9 +12,7 @@ from wcodec.calibration.layerwise import RoundedWeight, round_all, round_group
 from wcodec.calibration.quality import Quality, measure_quality
 from wcodec.calibration.quantizable_weights import estimate_bytes, initial_steps
 from wcodec.calibration.session import CalibrationSession, choose_batch_norm
-from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights, read_values
-from wcodec.evaluation.metrics import kl_divergence
 from wcodec.model import FloatWeights, StepWeights, TunedTensor
 
 FLOAT_BYTES = 2
@@ -92,7 +90,7 @@ def balance_steps(session: CalibrationSession, step_scale: float, damping: float
     for number, group in enumerate(session.groups):
         with keep_weights(session.model):
             round_group(session, number, steps, damping)
-            cost = kl_divergence(compute_outputs(session.model, session.held_out), session.outputs)
+            cost = session.divergence()
         weights = sum(kernel.original.size for kernel in group.kernels)
         known = np.isfinite(cost) and cost > 0  # otherwise the initial step stays
         wanted |= dict.fromkeys((one.index for one in group.kernels), (weights / cost) ** 0.5 if known else np.nan)

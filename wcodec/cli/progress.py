@@ -72,6 +72,7 @@ def _lines() -> Callable[[SearchProgress], None]:
                 last[0] = time.monotonic()
             done = "" if now.done is None else f" {100 * now.done:.0f} %"
             moved = f"{now.kl:.4f} nats, {now.drop:.2f} points predicted"
+            moved = f"output error {now.kl:.2e}" if now.values else moved
             stdio.write_note(f"{now.doing}{done}: about {now.bytes:,} bytes, {moved}")
 
     return watch
@@ -102,10 +103,13 @@ def _table(points: list[SearchProgress]) -> Table:
     best = f"best so far: about {min(within):,} bytes; " if within else ""
     table = Table(caption=f"{best}Ctrl-C takes the best found", box=None, header_style="bold")
     table.add_column("")
-    for title in ("bytes", "nats", "points predicted", "in budget"):
+    values = points[-1].values
+    titles = ("output error",) if values else ("nats", "points predicted")
+    for title in ("bytes", *titles, "in budget"):
         table.add_column(title, justify="right")
     for point in points[-SHOWN:]:
         done = "" if point.done is None else f" {100 * point.done:.0f} %"
         answer = "yes" if point.allowed else "no"
-        table.add_row(point.doing + done, f"{point.bytes:,}", f"{point.kl:.4f}", f"{point.drop:.2f}", answer)
+        lost = (f"{point.kl:.2e}",) if values else (f"{point.kl:.4f}", f"{point.drop:.2f}")
+        table.add_row(point.doing + done, f"{point.bytes:,}", *lost, answer)
     return table

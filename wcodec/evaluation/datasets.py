@@ -1,6 +1,6 @@
 """`--data`: from what the user names to examples that fit the network.
 
-- D.npz: x (x0, x1 or x_<input> for several inputs) and, where there are labels, y
+- D.npz: x (x0, x1 or x_<input> for several inputs) and, where there are labels, y (y0, y1 or y_<output> for several)
 - D.npz:test: x_test and y_test, as in Keras' own files; so with any other word
 - folder: images, one sub-folder a class (sorted: 0, 1, ...), or images alone, unlabelled
 - module:function: arrays, or batches of them (generator, tf.data, PyDataset); the user's own code is run
@@ -20,17 +20,27 @@ import numpy as np
 from wcodec.errors import RecipeError
 from wcodec.evaluation import image_folder as images
 from wcodec.evaluation import user_code
-from wcodec.evaluation.examples import Array, Examples, ModelInput, RawExamples, fit_examples
+from wcodec.evaluation.examples import Array, Examples, Labels, ModelInput, RawExamples, fit_examples
 from wcodec.modelfiles.zip_members import ZIP_ERRORS
 
 NPZ = re.compile(r"(?P<path>.+\.npz)(:(?P<split>\w+))?", re.IGNORECASE)
 
+Names = tuple[str, ...]
+"""What one output of a network is called."""
+ONE_OUTPUT: Final[tuple[Names, ...]] = (("output",),)
+
 
 def load_examples(
-    spec: object, wanted: Sequence[ModelInput], *, rescale: float | None = None, limit: int | None = None
+    spec: object,
+    wanted: Sequence[ModelInput],
+    outputs: Sequence[Names] = ONE_OUTPUT,
+    *,
+    rescale: float | None = None,
+    limit: int | None = None,
 ) -> Examples:
     """The examples that `spec` names, fit for a network with inputs `wanted`.
 
+    outputs: the names of each output, which its labels may have.
     rescale: factor for the inputs; None divides uint8 by 255 and leaves other numbers alone.
     limit:   take at most this many, spread evenly (of a stream: the first).
 
@@ -40,28 +50,39 @@ def load_examples(
         raise RecipeError(f"--limit: expected 1 or more, got {limit}")
     wants = tuple(wanted)
     named = str(spec) if isinstance(spec, str | Path) else None
-    found = gather("data", spec, wants, limit) if named is None else _read(named, wants, limit)
+    if named is None:
+        found = gather("data", spec, wants, limit, tuple(outputs))
+    else:
+        found = _read(named, wants, tuple(outputs), limit)
     return fit_examples(found, wants, rescale, limit)
 
 
-def _read(spec: str, wanted: tuple[ModelInput, ...], limit: int | None) -> RawExamples:
+def _read(
+    spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...], limit: int | None
+) -> RawExamples:
     if spec and Path(spec).is_dir():
         return images.read(Path(spec), wanted, limit)
     if npz := NPZ.fullmatch(spec):
-        return _read_npz(Path(npz["path"]), npz["split"], wanted)
+        return _read_npz(Path(npz["path"]), npz["split"], wanted, outputs)
     if user_code.is_function_name(spec):
-        return gather(spec, user_code.call_function(spec), wanted, limit)
+        return gather(spec, user_code.call_function(spec), wanted, limit, outputs)
     raise RecipeError(f"--data {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
 
 
-def _read_npz(path: Path, split: str | None, wanted: tuple[ModelInput, ...]) -> RawExamples:
+def _read_npz(
+    path: Path, split: str | None, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...]
+) -> RawExamples:
     """The arrays of one split. Objects are never unpickled."""
     if not path.is_file():
         raise RecipeError(f"--data {path}: expected a file, found none")
     with open_npz(path) as archive:
-        inputs, labels, notes = _chosen(path.name, list(archive), split, wanted)
+        keys = list(archive)
+        inputs, ending, notes = _choose_inputs(path.name, keys, split, wanted)
+        labels = _choose_labels(keys, ending, outputs)
+        notes += tuple(_describe_labels(path.name, keys, {*inputs, *labels}, ending, outputs))
         arrays = tuple(_array(path.name, name, archive[name]) for name in inputs)
-        return RawExamples(path.name, inputs, arrays, archive[labels] if labels else None, notes)
+        found = tuple(_array(path.name, name, archive[name]) if name else None for name in labels)
+        return RawExamples(path.name, inputs, arrays, found, notes)
 
 
 @contextmanager
@@ -87,45 +108,78 @@ def _array(where: str, name: str, array: Array) -> Array:
     return array
 
 
-def _chosen(
+def _choose_inputs(
     where: str, keys: list[str], split: str | None, wanted: tuple[ModelInput, ...]
-) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
-    """The keys of the inputs, the key of the labels if there is one, and what was assumed."""
+) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """The keys of the inputs, the ending that these and the labels have ("" or "_test"), and what was assumed."""
     several = [tuple(f"x{i}" for i in range(len(wanted))), tuple(f"x_{want.name}" for want in wanted)]
     options: list[tuple[tuple[str, ...], str, tuple[str, ...]]]
     if split is not None:
-        options = [((f"x_{split}",), f"y_{split}", ())]
+        options = [((f"x_{split}",), f"_{split}", ())]
     else:
-        options = [(("x",), "y", ()), *((names, "y", ()) for names in several)]
-        options.append((("x_test",), "y_test", (f"{where}: no split named, took test",)))
-    for names, labels, notes in options:
+        options = [(("x",), "", ()), *((names, "", ()) for names in several)]
+        options.append((("x_test",), "_test", (f"{where}: no split named, took test",)))
+    for names, ending, notes in options:
         if len(names) == len(wanted) and set(names) <= set(keys):
-            return names, labels if labels in keys else None, notes
+            return names, ending, notes
     expected = " or ".join("+".join(names) for names, _, _ in options if len(names) == len(wanted)) or "one input"
     raise RecipeError(f"{where}: expected {expected}, found {', '.join(keys) or 'nothing'}")
+
+
+def _choose_labels(keys: list[str], ending: str, outputs: tuple[Names, ...]) -> tuple[str | None, ...]:
+    """The key of the labels of each output: y_<output>, y0, y1, ..., or y, which is of the first output."""
+    chosen: list[str | None] = []
+    for number, names in enumerate(outputs):
+        known = [f"y_{name}" for name in names] + [f"y{number}"]
+        several = [place for name in known for place in (f"{name}{ending}", f"y{ending}_{name[2:]}")]
+        candidates = several if number else [*several, f"y{ending}"]
+        chosen.append(next((name for name in candidates if name in keys), None))
+    return tuple(chosen)
+
+
+SPLIT = re.compile(r"[xy]_(\w+)")
+
+
+def _describe_labels(
+    where: str, keys: list[str], used: set[str | None], ending: str, outputs: tuple[Names, ...]
+) -> Iterator[str]:
+    """Which output the labels are of, where that is not plain; the arrays that nothing uses, but for other splits."""
+    if len(outputs) > 1 and f"y{ending}" in used:
+        yield f"{where}: y{ending} are labels of the first output, {outputs[0][0]}"
+    splits = {word[1] for key in keys if (word := SPLIT.fullmatch(key)) and key[0] == "x"}
+    others = [key for key in keys if key not in used and not ((at := SPLIT.fullmatch(key)) and at[1] in splits)]
+    if others:
+        yield f"{where}: not used: {', '.join(others)}"
 
 
 STREAM_LIMIT: Final = 1 << 16
 """Generators of Keras often never end: without a limit, gathering stops after this many examples."""
 
 
-def gather(spec: str, returned: object, wanted: tuple[ModelInput, ...], limit: int | None) -> RawExamples:
+def gather(
+    spec: str,
+    returned: object,
+    wanted: tuple[ModelInput, ...],
+    limit: int | None,
+    outputs: tuple[Names, ...] = ONE_OUTPUT,
+) -> RawExamples:
     """The arrays in x or (x, y), or the first `limit` examples of batches of such.
 
-    x is an array, a list of arrays in the order of the network's inputs, or a dict of arrays by their names.
+    x is an array, a list of arrays in the order of the network's inputs, or a dict of arrays by their names; y likewise
+    for its outputs, without those that have no labels.
 
     Raises: RecipeError where it is none of these, or holds objects.
     """
     names = tuple(want.name for want in wanted)
     if _is_batch(returned):
-        inputs, labels = _split(spec, returned, names)
+        inputs, labels = _split(spec, returned, names, outputs)
         return RawExamples(spec, names, inputs, labels)
     most = STREAM_LIMIT if limit is None else limit
-    parts: list[tuple[tuple[Array, ...], Array | None]] = []
+    parts: list[tuple[tuple[Array, ...], Labels]] = []
     count = 0
     try:
         for batch in _batches(spec, returned):
-            parts.append(_split(spec, batch, names))
+            parts.append(_split(spec, batch, names, outputs))
             count += len(parts[-1][0][0])
             if count >= most:
                 break
@@ -140,9 +194,10 @@ def gather(spec: str, returned: object, wanted: tuple[ModelInput, ...], limit: i
     return RawExamples(spec, names, inputs, labels, notes)
 
 
-def _joined(labels: list[Array | None], most: int) -> Array | None:
-    known = [part for part in labels if part is not None]
-    return np.concatenate(known)[:most] if known and len(known) == len(labels) else None
+def _joined(labels: list[Labels], most: int) -> Labels:
+    columns = zip(*labels, strict=True)
+    known = [[part for part in column if part is not None] for column in columns]
+    return tuple(np.concatenate(column)[:most] if column and len(column) == len(labels) else None for column in known)
 
 
 def _is_batch(returned: object) -> bool:
@@ -163,7 +218,9 @@ def _batches(spec: str, returned: object) -> Iterator[object]:
         raise RecipeError(f"{spec}: expected x, (x, y) or batches of them, got {type(returned).__name__}")
 
 
-def _split(spec: str, batch: object, names: tuple[str, ...]) -> tuple[tuple[Array, ...], Array | None]:
+def _split(
+    spec: str, batch: object, names: tuple[str, ...], outputs: tuple[Names, ...]
+) -> tuple[tuple[Array, ...], Labels]:
     """The inputs in the network's order, and the labels of x or (x, y)."""
     x, y = batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
     if isinstance(batch, tuple) and len(batch) != 2:
@@ -174,7 +231,24 @@ def _split(spec: str, batch: object, names: tuple[str, ...]) -> tuple[tuple[Arra
         several = [x[name] for name in names]
     else:
         several = list(x) if isinstance(x, list | tuple) and len(names) > 1 else [x]
-    return tuple(_plain(spec, array) for array in several), None if y is None else _plain(spec, y)
+    return tuple(_plain(spec, array) for array in several), _split_labels(spec, y, outputs)
+
+
+def _split_labels(spec: str, y: object, outputs: tuple[Names, ...]) -> Labels:
+    """Labels of each output, from those of the first, a list in the order of the outputs, or a dict by their names."""
+    if y is None:
+        return ()
+    if isinstance(y, Mapping):
+        found = [next((name for name in names if name in y), None) for names in outputs]
+        if others := [str(name) for name in y if name not in found]:
+            known = ", ".join(names[0] for names in outputs)
+            raise RecipeError(f"{spec}: expected labels of outputs {known}, got {', '.join(others)}")
+        return tuple(None if name is None else _plain(spec, y[name]) for name in found)
+    if isinstance(y, list | tuple) and len(outputs) > 1:
+        if len(y) != len(outputs):
+            raise RecipeError(f"{spec}: expected labels of {len(outputs)} outputs, got {len(y)}")
+        return tuple(None if one is None else _plain(spec, one) for one in y)
+    return (_plain(spec, y),)
 
 
 def _plain(spec: str, value: object) -> Array:

@@ -9,40 +9,50 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import batches, predict
-from wcodec.evaluation.metrics import Outputs, Truth, are_probabilities, choose_class, hits_and_loss, read_labels
-from wcodec.evaluation.network_loader import load_network, network_inputs
+from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs, predicts_values
+from wcodec.evaluation.output_kinds import OutputKind, output_kinds
+from wcodec.evaluation.output_scores import BatchSums, OutputScores, measure_batch, score_output
 from wcodec.evaluation.runner import Network
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured; None where it is not known.
+    """What was measured; None where it is not known. `OutputScores` says what the figures of an output are.
 
-    accuracy, baseline_accuracy, agreement: percent; agreement is of the largest outputs with the baseline's.
-    accuracy_drop: points, baseline less network.
-    loss:          mean cross-entropy in nats, or mean squared error.
-    output_error:  sum (y - y0)^2 / sum y0^2 over all outputs, y0 the baseline's.
-    ratio:         source_bytes / file_bytes.
-    notes:         sentences on the examples.
+    accuracy, baseline_accuracy, accuracy_drop: of the output whose accuracy drops most.
+    loss, baseline_loss: of the output whose loss rises most; mae, baseline_mae, r2, baseline_r2: of that of values.
+    agreement, output_error: of the worst output.
+    ratio:               source_bytes / file_bytes.
+    outputs:             the figures of each output.
+    notes:               sentences on the examples.
     """
 
     examples: int
     accuracy: float | None
     loss: float | None
     baseline_accuracy: float | None
+    baseline_loss: float | None
     accuracy_drop: float | None
     agreement: float | None
+    mae: float | None
+    baseline_mae: float | None
+    r2: float | None
+    baseline_r2: float | None
     output_error: float | None
     file_bytes: int | None
     source_bytes: int | None
     ratio: float | None
+    outputs: tuple[OutputScores, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def loss_rise(self) -> float | None:
+        """Percent by which the loss of an output rises, at most."""
+        return max((one.loss_rise for one in self.outputs if one.loss_rise is not None), default=None)
 
 
 def evaluate(
@@ -61,7 +71,7 @@ def evaluate(
     model, baseline: networks, or files that `load_network` reads with `architecture`, `imports` and `unsafe`.
     data:            `Examples`, or what `datasets.load_examples` reads with `rescale` and `limit`.
 
-    Labels are those of the first output. Memory holds both networks, the examples and one batch.
+    Memory holds both networks, the examples and one batch.
     Raises: RecipeError, ModelFileError, errors of the container.
     """
     opened = [
@@ -74,97 +84,69 @@ def evaluate(
     examples = (
         data
         if isinstance(data, Examples)
-        else load_examples(data, network_inputs(opened[0]), rescale=rescale, limit=limit)
+        else load_examples(data, network_inputs(opened[0]), network_outputs(opened[0]), rescale=rescale, limit=limit)
     )
-    batched = _measured(opened[0], opened[1] if len(opened) > 1 else None, examples)
-    accuracy = _percent(batched, [one.hits for one in batched])
-    baseline_accuracy = _percent(batched, [one.baseline_hits for one in batched])
-    loss = _mean(batched, [one.loss for one in batched])
-    power = sum(one.power for one in batched)
-    file_bytes, source_bytes = _size(model), _size(baseline)
+    outputs = _measured(opened[0], opened[1] if len(opened) > 1 else None, examples)
+    return summarize(outputs, examples, _size(model), _size(baseline))
+
+
+def summarize(
+    outputs: tuple[OutputScores, ...], examples: Examples, file_bytes: int | None, source_bytes: int | None
+) -> Evaluation:
+    """The evaluation of a network from the figures of its outputs."""
+    unknown, worst = OutputScores(""), float("-inf")
+    classes = [one for one in outputs if one.accuracy is not None]
+    labelled = [one for one in outputs if one.loss is not None]
+    values = [one for one in labelled if one.mae is not None]
+
+    def rise(one: OutputScores) -> float:
+        return worst if one.loss_rise is None else one.loss_rise
+
+    most = max(classes, key=lambda one: worst if one.accuracy_drop is None else one.accuracy_drop, default=unknown)
+    risen, missed = max(labelled, key=rise, default=unknown), max(values, key=rise, default=unknown)
     return Evaluation(
         examples=examples.count,
-        accuracy=accuracy,
-        loss=loss,
-        baseline_accuracy=baseline_accuracy,
-        accuracy_drop=None if accuracy is None or baseline_accuracy is None else baseline_accuracy - accuracy,
-        agreement=_percent(batched, [one.agreement for one in batched]),
-        output_error=sum(one.error for one in batched) / power if power else None,
+        accuracy=most.accuracy,
+        loss=risen.loss,
+        baseline_accuracy=most.baseline_accuracy,
+        baseline_loss=risen.baseline_loss,
+        accuracy_drop=most.accuracy_drop,
+        agreement=min((one.agreement for one in outputs if one.agreement is not None), default=None),
+        mae=missed.mae,
+        baseline_mae=missed.baseline_mae,
+        r2=missed.r2,
+        baseline_r2=missed.baseline_r2,
+        output_error=max((one.output_error for one in outputs if one.output_error is not None), default=None),
         file_bytes=file_bytes,
         source_bytes=source_bytes,
         ratio=source_bytes / file_bytes if source_bytes and file_bytes else None,
+        outputs=outputs,
         notes=examples.notes,
     )
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Means over the examples of one batch (hits, agreement: 0..1), and sums of squares (error, power)."""
-
-    count: int
-    hits: float | None
-    loss: float | None
-    baseline_hits: float | None
-    agreement: float | None
-    error: float
-    power: float
-
-
-def _measured(model: Network, baseline: Network | None, examples: Examples) -> list[_Batch]:
+def _measured(model: Network, baseline: Network | None, examples: Examples) -> tuple[OutputScores, ...]:
     """Every batch through both networks. The first one shows what the outputs are."""
-    found: list[_Batch] = []
-    truth: Truth | None = None
-    kinds: tuple[bool, ...] = ()
+    found: list[list[BatchSums]] = []
+    kinds: tuple[OutputKind, ...] = ()
+    centres = []
     for at in batches(examples.count):
         outputs = predict(model, examples, at)
-        if not kinds:
-            kinds = tuple(are_probabilities(output) for output in outputs)
-            if examples.labels is not None:
-                truth = read_labels(examples.labels, (examples.count, *outputs[0].shape[1:]), outputs[0])
         originals = None if baseline is None else predict(baseline, examples, at)
-        hits, loss = hits_and_loss(outputs[0], truth, at, probabilities=kinds[0]) if truth else (None, None)
-        if originals is None:
-            found.append(_Batch(at.stop - at.start, hits, loss, None, None, 0.0, 0.0))
-            continue
-        if [a.shape for a in originals] != [a.shape for a in outputs]:
+        if originals is not None and [a.shape for a in originals] != [a.shape for a in outputs]:
             shapes = [a.shape[1:] for a in outputs], [a.shape[1:] for a in originals]
             raise RecipeError(f"baseline: expected outputs of shape {shapes[0]} as of the model, got {shapes[1]}")
-        found.append(
-            _Batch(
-                count=at.stop - at.start,
-                hits=hits,
-                loss=loss,
-                baseline_hits=hits_and_loss(originals[0], truth, at, probabilities=kinds[0])[0] if truth else None,
-                agreement=_agreement(outputs, originals, kinds, truth),
-                error=float(sum(np.square(y - y0).sum() for y, y0 in zip(outputs, originals, strict=True))),
-                power=float(sum(np.square(y0).sum() for y0 in originals)),
-            )
-        )
-    return found
-
-
-def _agreement(
-    outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...], kinds: tuple[bool, ...], truth: Truth | None
-) -> float | None:
-    """Share of rows with the same choice, over all outputs that choose; None where none does."""
-    if truth is not None and truth.task == "values":
-        return None
-    same = [
-        float((choose_class(y, probabilities=kind) == choose_class(y0, probabilities=kind)).mean())
-        for y, y0, kind in zip(outputs, originals, kinds, strict=True)
-        if y.shape[-1] > 1 or kind or truth is not None
-    ]
-    return sum(same) / len(same) if same else None
-
-
-def _mean(batched: list[_Batch], values: list[float | None]) -> float | None:
-    known = [one.count * value for one, value in zip(batched, values, strict=True) if value is not None]
-    return sum(known) / sum(one.count for one in batched) if len(known) == len(batched) else None
-
-
-def _percent(batched: list[_Batch], values: list[float | None]) -> float | None:
-    mean = _mean(batched, values)
-    return None if mean is None else 100 * mean
+        if not kinds:
+            first = outputs if originals is None else originals
+            names = [names[0] for names in network_outputs(model)]
+            values = predicts_values(model) or (baseline is not None and predicts_values(baseline))
+            kinds = output_kinds(first, examples.labels, examples.count, names=names, predicts_values=values)
+            centres = [one.reshape(-1, one.shape[-1]).mean(axis=0) for one in first]
+            found = [[] for _ in kinds]
+        for number, kind in enumerate(kinds):
+            original = None if originals is None else originals[number]
+            found[number].append(measure_batch(kind, outputs[number], original, at, centres[number]))
+    return tuple(score_output(kind, some) for kind, some in zip(kinds, found, strict=True))
 
 
 def _size(model: str | Path | Network | None) -> int | None:

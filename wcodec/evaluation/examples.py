@@ -17,6 +17,8 @@ MAX_HELD_OUT: Final = 2000
 Array = npt.NDArray[np.generic]
 Batches = Sequence[tuple[Array, ...]]
 Shape = tuple[int | None, ...]
+Labels = tuple[Array | None, ...]
+"""Of each output of a network; None for outputs without any, and shorter where the last outputs have none."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,23 @@ class Examples:
     """What a network is measured on.
 
     inputs: one array per input of the network, in its order, examples first.
-    labels: class numbers, one-hot rows or target values, examples first; None where unknown.
-    said:   sentences on what was assumed of the data and done to it.
+    labels: class numbers, one-hot rows or target values of each output, examples first.
+    notes:  sentences on what was assumed of the data and done to it.
     """
 
     inputs: tuple[Array, ...]
-    labels: Array | None = None
+    labels: Labels = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether an output has labels."""
+        return any(one is not None for one in self.labels)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Examples:
+        """These examples, without the notes."""
+        labels = tuple(None if one is None else one[rows] for one in self.labels)
+        return Examples(tuple(array[rows] for array in self.inputs), labels)
 
     @property
     def count(self) -> int:
@@ -64,7 +76,7 @@ class RawExamples:
     where: str
     names: tuple[str, ...]
     inputs: tuple[Array, ...]
-    labels: Array | None = None
+    labels: Labels = ()
     notes: tuple[str, ...] = ()
 
 
@@ -83,12 +95,11 @@ def fit_examples(
     if rescale is not None and not 0 < abs(rescale) < math.inf:
         raise RecipeError(f"--rescale: expected a finite number other than 0, got {rescale:g}")
     columns = [*zip(found.names, found.inputs, strict=True)]
-    if found.labels is not None:
-        columns.append(("labels", found.labels))
-    counts = {name: len(array) if array.ndim else 0 for name, array in columns}
-    count = counts[found.names[0]]
-    if set(counts.values()) != {count} or count == 0:
-        raise RecipeError(f"{found.where}: expected as many examples everywhere, and one at least, got {counts}")
+    columns += [("labels", one) for one in found.labels if one is not None]
+    counts = [(name, len(array) if array.ndim else 0) for name, array in columns]
+    count = counts[0][1]
+    if {length for _, length in counts} != {count} or count == 0:
+        raise RecipeError(f"{found.where}: expected as many examples everywhere, and one at least, got {dict(counts)}")
     notes = list(found.notes)
     chosen: slice | npt.NDArray[np.intp] = slice(None)
     if limit is not None and limit < count:
@@ -102,7 +113,8 @@ def fit_examples(
         shaped, how_shaped = _shaped(place, scaled, want)
         inputs.append(shaped)
         notes += [f"{name} {how}" for how in (how_scaled, how_shaped) if how]
-    return Examples(tuple(inputs), None if found.labels is None else found.labels[chosen], tuple(notes))
+    labels = tuple(None if one is None else one[chosen] for one in found.labels)
+    return Examples(tuple(inputs), labels, tuple(notes))
 
 
 def _refuse_not_finite(place: str, array: Array) -> None:
@@ -165,12 +177,7 @@ def hold_out(examples: Examples) -> tuple[Examples, Examples]:
     if examples.count < 10:
         raise RecipeError(f"--data: expected 10 examples or more, got {examples.count}")
     held_out = spread_evenly(np.arange(examples.count), min(examples.count // 5, MAX_HELD_OUT))
-    return _take(examples, np.setdiff1d(np.arange(examples.count), held_out)), _take(examples, held_out)
-
-
-def _take(examples: Examples, rows: npt.NDArray[np.intp]) -> Examples:
-    labels = None if examples.labels is None else examples.labels[rows]
-    return Examples(tuple(array[rows] for array in examples.inputs), labels)
+    return examples.take(np.setdiff1d(np.arange(examples.count), held_out)), examples.take(held_out)
 
 
 def spread_evenly(numbers: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:

@@ -40,7 +40,7 @@ def read(folder: Path, wanted: tuple[ModelInput, ...], limit: int | None) -> Raw
         str(folder),
         ("images",),
         (np.moveaxis(stacked, -1, 1) if first else stacked,),
-        np.array(classes, np.int64) if names else None,
+        (np.array(classes, np.int64),) if names else (),
         tuple(notes),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -60,6 +61,11 @@ class Truth:
     task: Task
     labels: npt.NDArray[np.int64] | Outputs
 
+    @property
+    def is_real(self) -> bool:
+        """Whether the labels are in the outputs' shape."""
+        return self.task in ("several of many", "values")
+
 
 def read_labels(labels: Array, shape: tuple[int, ...], first: Outputs) -> Truth:
     """What `labels` of outputs of `shape` (examples first) mean, seen with the outputs of the `first` batch.
@@ -116,20 +122,28 @@ POINTS: Final = 0.42
 """Points of accuracy that 0.01 nats of divergence cost, on nine networks, +-40 % on one run; see `Verdict.drop`."""
 
 
-def kl_divergence(outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...]) -> float:
-    """Mean sum p log(p / q) in nats over the rows of the worst output; of values, the mean squared error / variance.
+def kl_divergence(outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...], values: Sequence[bool] = ()) -> float:
+    """Mean sum p log(p / q) in nats over the rows of the worst output; of values, the squared error / variance.
 
-    An output is of probabilities, or of logits where it has two units or more; one unit that leaves 0..1 is a value.
+    values: whether an output is of values. Where it is not said, an output is of probabilities, or of logits where it
+            has two units or more; one unit that leaves 0..1 is a value.
     """
-    return max(_output_kl(y, y0) for y, y0 in zip(outputs, originals, strict=True))
+    kinds = values or [y0.shape[-1] == 1 and not are_probabilities(y0) for y0 in originals]
+    return max(output_divergence(y, y0, kind) for y, y0, kind in zip(outputs, originals, kinds, strict=True))
 
 
-def _output_kl(outputs: Outputs, originals: Outputs) -> float:
-    probabilities = are_probabilities(originals)
+def value_variance(outputs: Outputs) -> float:
+    """The variance of values: the mean over their units."""
+    return max(float(outputs.reshape(-1, outputs.shape[-1]).var(axis=0).mean()), 1e-30)
+
+
+def output_divergence(outputs: Outputs, originals: Outputs, values: bool) -> float:
+    """The KL divergence of one output in nats; of values, the squared error / variance."""
     if not np.isfinite(outputs).all():
         return float("inf")
-    if originals.shape[-1] == 1 and not probabilities:
-        return float(np.square(outputs - originals).mean() / max(float(originals.var()), 1e-30))
+    if values:
+        return float(np.square(outputs - originals).mean()) / value_variance(originals)
+    probabilities = are_probabilities(originals)
     log_p = log_probabilities(originals, probabilities=probabilities)
     log_q = log_probabilities(outputs, probabilities=probabilities)
     return float((np.exp(log_p) * (log_p - log_q)).sum(axis=-1).mean())

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
 
 from wcodec.container.dtypes import to_float32
 from wcodec.container.reader import is_container
@@ -20,6 +21,7 @@ from wcodec.evaluation.integer_layers import INTEGER_TYPES, IntegerType, use_int
 from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.model import FLOATS
 from wcodec.modelfiles import open_model
+from wcodec.modelfiles.keras_task import predicts_values as task_of_config
 from wcodec.pipeline.folder_decoder import INDEX
 from wcodec.planning.run_options import parse_limit
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+_PREDICTS_VALUES: WeakKeyDictionary[Model, bool] = WeakKeyDictionary()
+"""Of networks from files, which are loaded without their loss."""
 ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 KERAS_2_MARK = b'"batch_input_shape"'
@@ -78,6 +82,16 @@ def load_model(
         return model
 
 
+def predicts_values(model: Model) -> bool:
+    """Whether the file of a network, or the network itself, says that its outputs are values, not classes."""
+    if model in _PREDICTS_VALUES:
+        return _PREDICTS_VALUES[model]
+    try:
+        return task_of_config(model.to_json())
+    except Exception:  # layers of the user's own, which need not have a configuration
+        return False
+
+
 def model_inputs(model: Model) -> tuple[ModelInput, ...]:
     """What the network takes, in the order of `model.inputs`.
 
@@ -88,6 +102,16 @@ def model_inputs(model: Model) -> tuple[ModelInput, ...]:
     if not inputs:
         return (ModelInput("inputs", _built_for(model), str(model.variable_dtype), rescales),)
     return tuple(ModelInput(x.name, tuple(x.shape[1:]), str(x.dtype), rescales) for x in inputs)
+
+
+def model_outputs(model: Model) -> tuple[tuple[str, ...], ...]:
+    """What each output of the network is called: its key where outputs are a dict, and the name of its layer."""
+    outputs = getattr(model, "output", None) if getattr(model, "inputs", None) else None
+    if outputs is None:
+        return (("output",),)
+    layers = list(model.output_names)
+    keys = sorted(outputs) if isinstance(outputs, dict) and len(outputs) == len(layers) else layers
+    return tuple((str(key), layer) if key != layer else (layer,) for key, layer in zip(keys, layers, strict=True))
 
 
 def _built_for(model: Model) -> tuple[int | None, ...]:
@@ -148,7 +172,10 @@ def _whole(path: Path, suffix: str, name: str, unsafe: bool) -> Model:
     load = keras().models.load_model
     with _named(path, suffix) as file:
         try:
-            return _translated(name, lambda: load(file, compile=False, safe_mode=not unsafe))
+            model = _translated(name, lambda: load(file, compile=False, safe_mode=not unsafe))
+            with open_model(file) as opened:
+                _PREDICTS_VALUES[model] = opened.predicts_values
+            return model
         except ModelFileError as exc:
             if _mentions(path, KERAS_2_MARK):
                 raise ModelFileError(f"{exc}; the file is of Keras 2: load it with tf_keras, save it anew") from exc

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from wcodec.container.reader import is_container
 from wcodec.errors import ModelFileError
+from wcodec.evaluation.datasets import ONE_OUTPUT
 from wcodec.evaluation.examples import ModelInput
-from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
+from wcodec.evaluation.model_loader import predicts_values as model_predicts_values
 from wcodec.evaluation.onnx_backend import load_onnx
 from wcodec.evaluation.runner import Network, is_runner
 from wcodec.modelfiles.onnx import is_onnx
@@ -39,6 +41,18 @@ def load_network(
 def network_inputs(network: Network) -> tuple[ModelInput, ...]:
     """What the network takes. Raises: RecipeError, see `model_inputs`."""
     return network.inputs if is_runner(network) else model_inputs(network)
+
+
+def network_outputs(network: Network) -> tuple[tuple[str, ...], ...]:
+    """What each output of the network is called, see `model_outputs`."""
+    if not is_runner(network):
+        return model_outputs(network)
+    return tuple((name,) for name in getattr(network, "outputs", ())) or ONE_OUTPUT
+
+
+def predicts_values(network: Network) -> bool:
+    """Whether a network of Keras says that its outputs are values; others do not say."""
+    return not is_runner(network) and model_predicts_values(network)
 
 
 @contextmanager

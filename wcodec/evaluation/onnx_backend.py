@@ -96,6 +96,11 @@ class OnnxRunner:
         nodes: Sequence[NodeProto] = self.graph.graph.node
         return nodes
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs."""
+        return tuple(one.name for one in self.graph.graph.output)
+
     def get_weights(self) -> list[Array]:
         """See `Runner.get_weights`."""
         return [one.array for one in self.weights]
@@ -107,8 +112,7 @@ class OnnxRunner:
 
     def predict(self, inputs: tuple[Array, ...]) -> Sequence[Array]:
         """See `Runner.predict`."""
-        names = [one.name for one in self.graph.graph.output]
-        parts = [self._outputs(self._run(False, names, fed), count) for fed, count in self._chunks(inputs)]
+        parts = [self._outputs(self._run(False, list(self.outputs), fed), count) for fed, count in self._chunks(inputs)]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     def activations(self, layers: Sequence[object], inputs: tuple[Array, ...], see: Observer) -> None:

@@ -90,6 +90,7 @@ SCORE_OPTIONS: Final = (
 LEARNING_OPTIONS: Final = (
     Option("data", parse_data, "inputs, and labels if any: F.npz:train, an image folder, ...", "D", "learning"),
     Option("max_drop", parse_float, "largest drop of accuracy (default: 0.5)", "POINTS", "learning"),
+    Option("max_loss", parse_float, "largest rise of the loss (default for values: 5)", "PERCENT", "learning"),
     Option("max_kl", parse_float, "largest KL divergence of the outputs: 0.01", "NATS", "learning"),
     Option("min_agreement", parse_float, "predictions that stay, at least: 99.5", "PERCENT", "learning"),
     Option("tune", parse_int, "steps of training without labels; 0: none", "STEPS", "learning"),

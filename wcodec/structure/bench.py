@@ -11,7 +11,7 @@ import numpy as np
 from wcodec.errors import RecipeError, UnsupportedError
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples
-from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
 from wcodec.structure import criteria, fitting, gradients
 from wcodec.structure.assumed_moments import score_without_data
 from wcodec.structure.graph import Graph, trace
@@ -55,26 +55,23 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
             raise UnsupportedError(f"{source.name}: expected units that can be removed, all are frozen by {reasons}")
     if request.data is None:
         return Bench(request, model, graph, None, None, None)
-    examples = load_examples(request.data, model_inputs(model), rescale=request.rescale, limit=request.limit)
+    examples = load_examples(
+        request.data, model_inputs(model), model_outputs(model), rescale=request.rescale, limit=request.limit
+    )
     for sentence in examples.notes:
         request.told(sentence)
     if examples.count < 2:
         raise RecipeError(f"--data: expected 2 examples or more, got {examples.count}")
-    if request.epochs is not None and examples.labels is None:
+    if request.epochs is not None and not examples.is_labelled:
         raise RecipeError(
             "--finetune: expected labels to train by, got none; --tune N trains by the original's answers"
         )
     count = max(1, min(round(APART * examples.count), APART_MOST))
     chosen = np.linspace(0, examples.count - 1, count).round().astype(np.intp)
     others = np.setdiff1d(np.arange(examples.count), chosen)
-    learning = rows_of(examples, others)
+    learning = examples.take(others)
     spread = np.linspace(0, learning.count - 1, min(SEEN, learning.count)).round().astype(np.intp)
-    return Bench(request, model, graph, Examples(rows_of(learning, spread).inputs), learning, rows_of(examples, chosen))
-
-
-def rows_of(examples: Examples, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Examples:
-    labels = None if examples.labels is None else examples.labels[rows]
-    return Examples(tuple(array[rows] for array in examples.inputs), labels)
+    return Bench(request, model, graph, Examples(learning.take(spread).inputs), learning, examples.take(chosen))
 
 
 def scores_of(bench: Bench) -> criteria.Float64:
@@ -99,7 +96,7 @@ def scores_of(bench: Bench) -> criteria.Float64:
         return np.where(np.isnan(found), by_weights * level, found)
     if bench.seen is None or bench.learning is None:
         raise RecipeError(f"--criterion {criterion}: expected --data D with it")
-    few = rows_of(bench.learning, np.arange(min(gradients.EXAMPLES, bench.learning.count)))
+    few = bench.learning.take(np.arange(min(gradients.EXAMPLES, bench.learning.count)))
     targets = fitting.targets_of(bench.model, few)
     return criteria.scores_by_gradients(
         graph, gradients.products(bench.model, few, targets, 1 if criterion == "taylor" else 2)

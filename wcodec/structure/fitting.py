@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,7 +13,9 @@ import numpy.typing as npt
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras, pack_inputs, silence_keras
-from wcodec.evaluation.metrics import Outputs, are_probabilities, read_labels
+from wcodec.evaluation.metrics import Outputs, Truth
+from wcodec.evaluation.model_loader import predicts_values
+from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 
 if TYPE_CHECKING:
     from keras import Model
@@ -42,15 +44,15 @@ class Target:
 
 
 def targets_of(original: Model, examples: Examples) -> list[Target]:
-    """For each output the original's answers, mixed with the labels, which are of the first output, where given.
+    """For each output the original's answers, mixed with the labels, where given.
 
     Raises: RecipeError where labels do not fit.
     """
     answers = compute_outputs(original, examples)
-    found = [_target(one) for one in answers]
-    if examples.labels is not None:
-        found[0] = _with_labels(found[0], examples, answers[0])
-    return found
+    kinds = output_kinds(
+        answers, examples.labels, examples.count, predicts_values=predicts_values(original)
+    )
+    return [_target(*both) for both in zip(answers, kinds, strict=True)]
 
 
 def fit(model: Model, examples: Examples, targets: list[Target], epochs: int, *, seed: int = 0, rate: float = RATE,
@@ -76,27 +78,26 @@ def fit(model: Model, examples: Examples, targets: list[Target], epochs: int, *,
     model.set_weights(pupil.get_weights())
 
 
-def _target(answers: Outputs) -> Target:
-    if are_probabilities(answers):
-        return Target(answers.astype(np.float32), "probability" if answers.shape[-1] == 1 else "probabilities")
-    if answers.shape[-1] == 1:
-        return Target(answers.astype(np.float32), "values")
+def _target(answers: Outputs, kind: OutputKind) -> Target:
+    if kind.truth is not None:
+        return _with_labels(answers, kind, kind.truth)
+    if kind.probabilities or kind.values:
+        several = "probability" if answers.shape[-1] == 1 else "probabilities"
+        return Target(answers.astype(np.float32), "values" if kind.values else several)
     shifted = np.exp(answers - answers.max(axis=-1, keepdims=True))
     return Target((shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32), "logits")
 
 
-def _with_labels(target: Target, examples: Examples, answers: Outputs) -> Target:
-    if examples.labels is None:
-        return target
-    truth = read_labels(examples.labels, (examples.count, *answers.shape[1:]), answers)
+def _with_labels(answers: Outputs, kind: OutputKind, truth: Truth) -> Target:
+    target = _target(answers, replace(kind, truth=None))
     labels = truth.labels.astype(np.float32)
     if truth.task == "classes":
         labels = np.eye(answers.shape[-1], dtype=np.float32)[truth.labels.astype(np.intp)]
     elif truth.task == "yes or no":
         labels = labels.reshape(answers.shape)
-    kind = "values" if truth.task == "values" else "several" if truth.task == "several of many" else target.kind
-    answered = answers.astype(np.float32) if kind in ("values", "several") else target.wanted
-    return Target(ANSWERS * answered + (1 - ANSWERS) * labels.reshape(answered.shape), kind)
+    word = "values" if truth.task == "values" else "several" if truth.task == "several of many" else target.kind
+    answered = answers.astype(np.float32) if word in ("values", "several") else target.wanted
+    return Target(ANSWERS * answered + (1 - ANSWERS) * labels.reshape(answered.shape), word)
 
 
 def loss_of(target: Target) -> Callable[[object, object], object]:

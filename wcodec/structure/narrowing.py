@@ -13,7 +13,7 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import kl_divergence
 from wcodec.structure import fitting
 from wcodec.structure.assumed_moments import repair_without_data
-from wcodec.structure.bench import Bench, rows_of
+from wcodec.structure.bench import Bench
 from wcodec.structure.cost import cost_of
 from wcodec.structure.criteria import Float64
 from wcodec.structure.graph import Graph, Mask
@@ -51,7 +51,7 @@ def train(bench: Bench, small: Model) -> None:
         examples = Examples(examples.inputs)
         wanted = (request.steps or 1) * fitting.BATCH
         if wanted < examples.count:
-            examples = rows_of(examples, np.linspace(0, examples.count - 1, wanted).round().astype(np.intp))
+            examples = examples.take(np.linspace(0, examples.count - 1, wanted).round().astype(np.intp))
         epochs = max(1, round(wanted / examples.count))
 
     def progress(number: int, loss: float) -> None:
@@ -99,7 +99,7 @@ def narrowest(bench: Bench, graph: Graph, scores: Float64) -> tuple[Model, Mask]
         middle = (low + high) / 2
         made = narrowed(bench, graph, scores, Amount("width", middle))
         drop, loss = _lost(bench, made[0])
-        bench.request.told(f"width {middle:.3f}: {drop:.2f} points, {loss:.4f} nats")
+        bench.request.told(f"width {middle:.3f}: {drop:.2f} points, {loss:.2f} % of the loss")
         if _is_within(bench.request, drop, loss):
             high, best = middle, made
         else:
@@ -110,13 +110,18 @@ def narrowest(bench: Bench, graph: Graph, scores: Float64) -> tuple[Model, Mask]
 
 
 def _lost(bench: Bench, small: Model) -> tuple[float, float]:
-    """Points of accuracy lost, without labels percent of choices that changed; divergence of the answers."""
+    """What the worst output loses: points of accuracy, and percent by which the loss rises.
+
+    Without labels percent of choices that changed, and the divergence of the answers in hundredths.
+    """
     if bench.apart is None:
         raise RecipeError("slim: expected --data D to measure on")
     found = evaluate(small, bench.apart, bench.model)
     changed = 100 - (100.0 if found.agreement is None else found.agreement)
     drop = changed if found.accuracy_drop is None else found.accuracy_drop
-    return drop, kl_divergence(compute_outputs(small, bench.apart), compute_outputs(bench.model, bench.apart))
+    if found.loss_rise is not None:
+        return drop, found.loss_rise
+    return drop, 100 * kl_divergence(compute_outputs(small, bench.apart), compute_outputs(bench.model, bench.apart))
 
 
 def _is_within(request: SlimRequest, drop: float, loss: float) -> bool:
@@ -127,7 +132,7 @@ def _is_within(request: SlimRequest, drop: float, loss: float) -> bool:
 
 def _words(request: SlimRequest) -> str:
     said = [] if request.max_drop is None else [f"at most {request.max_drop:g} points lost"]
-    said += [] if request.max_loss is None else [f"at most {request.max_loss:g} nats of divergence"]
+    said += [] if request.max_loss is None else [f"a loss that rises by at most {request.max_loss:g} %"]
     return " and ".join(said)
 
 
@@ -138,4 +143,5 @@ def refuse_over_budget(bench: Bench, small: Model) -> None:
         return
     drop, loss = _lost(bench, small)
     if not _is_within(request, drop, loss):
-        raise BudgetError(f"{bench.model.name}: expected {_words(request)}, got {drop:.2f} points, {loss:.4f} nats")
+        got = f"{drop:.2f} points, {loss:.2f} % of the loss"
+        raise BudgetError(f"{bench.model.name}: expected {_words(request)}, got {got}")

@@ -31,7 +31,8 @@ class SlimRequest:
     data:      see `datasets.load_examples`.
     epochs:    of training by labels and the original's answers; steps: of training by its answers alone.
     max_drop:  points of accuracy (without labels: percent of answers that change) that may be lost.
-    max_loss:  nats (of values: squared error relative to their variance) that the answers may diverge.
+    max_loss:  percent by which the loss may rise (without labels: hundredths of a nat, of values percent of their
+               variance, that the answers may diverge).
     """
 
     amount: Amount | None = None

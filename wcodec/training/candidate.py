@@ -15,7 +15,8 @@ from wcodec.container.dtypes import round_mantissa, round_step
 from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import read_values
-from wcodec.evaluation.metrics import Truth, are_probabilities, hits_and_loss
+from wcodec.evaluation.metrics import Outputs, Truth, hits_and_loss
+from wcodec.evaluation.output_kinds import OutputKind
 from wcodec.model import FloatWeights, StepWeights, TunedTensor
 from wcodec.training.flat_adam import Float32
 from wcodec.training.qat_state import QatState, assign_rounded
@@ -48,23 +49,35 @@ class QuantizedTensor:
 
 
 @dataclass(frozen=True)
+class Score:
+    """Of one labelled output. accuracy: percent, or None for values; loss: nats, or the squared error."""
+
+    accuracy: float | None
+    loss: float
+
+
+@dataclass(frozen=True)
 class Candidate:
     """Everything that training changed, and the score of the network on held-out examples.
 
-    others:   weights that are not rounded to levels, by their place in `model.weights`.
-    bytes:    of its weights, estimated.
-    accuracy: percent, or None for values; loss: nats, or the squared error.
+    others: weights that are not rounded to levels, by their place in `model.weights`.
+    bytes:  of its weights, estimated.
+    scores: of the outputs that have labels.
     """
 
     rounded: tuple[QuantizedTensor, ...]
     others: tuple[tuple[int, Float32], ...]
     bytes: int
-    accuracy: float | None
-    loss: float
+    scores: tuple[Score, ...]
 
 
 def snapshot_and_score(
-    state: QatState, normalizing: Batches | None, held_out: Examples, truth: Truth, *, averaged: bool = False
+    state: QatState,
+    normalizing: Batches | None,
+    held_out: Examples,
+    kinds: tuple[OutputKind, ...],
+    *,
+    averaged: bool = False,
 ) -> Candidate:
     """The network as it is now; its rounded weights are put into it.
 
@@ -82,18 +95,22 @@ def snapshot_and_score(
         levels = np.rint(read_values(layer.moving_mean) / np.float32(step)).astype(np.int32)
         kept.append(QuantizedTensor(places[id(layer.moving_mean)], levels, step))
         others.append((places[id(layer.moving_variance)], read_values(layer.moving_variance)))
-    accuracy, loss = score(state.model, held_out, truth)
+    scores = score(state.model, held_out, kinds)
     size = sum(estimate_bytes(one.levels) for one in kept) + sum(values.size for _, values in others)
-    return Candidate(tuple(kept), tuple(others), size, accuracy, loss)
+    return Candidate(tuple(kept), tuple(others), size, scores)
 
 
-def score(model: Model, examples: Examples, truth: Truth) -> tuple[float | None, float]:
-    """Accuracy in percent, None for values, and loss; infinite where an output is not a number."""
-    first = compute_outputs(model, examples)[0]
-    if not np.isfinite(first).all():
-        return (None if truth.task == "values" else 0.0), float("inf")
-    hits, loss = hits_and_loss(first, truth, slice(None), probabilities=are_probabilities(first))
-    return (None if hits is None else 100 * hits), loss
+def score(model: Model, examples: Examples, kinds: tuple[OutputKind, ...]) -> tuple[Score, ...]:
+    """The scores of the outputs that have labels; an infinite loss where one is not a number."""
+    found = zip(compute_outputs(model, examples), kinds, strict=True)
+    return tuple(_score_output(output, kind, kind.truth) for output, kind in found if kind.truth is not None)
+
+
+def _score_output(output: Outputs, kind: OutputKind, truth: Truth) -> Score:
+    if not np.isfinite(output).all():
+        return Score(None if kind.values else 0.0, float("inf"))
+    hits, loss = hits_and_loss(output, truth, slice(None), probabilities=kind.probabilities)
+    return Score(None if hits is None else 100 * hits, loss)
 
 
 def assign_weights(model: Model, net: Candidate) -> None:

@@ -14,7 +14,7 @@ from wcodec.evaluation.examples import Array
 from wcodec.files import whole_file
 from wcodec.training.training_loop import TrainingState
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class RunSettings:
     data: str
     epochs: int
     max_drop: float | None
+    max_loss: float | None
     target_bytes: float | None
     seed: int
     limit: int | None

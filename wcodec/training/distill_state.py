@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -49,7 +49,7 @@ def build_distill_state(session: CalibrationSession, start: CalibrationResult) -
     zeros = np.zeros(sum(map(size_of, floats)), np.float32)
     others = FloatGroup(floats, Adam.start(zeros), FLOAT_RATE) if floats else None
     groups: list[ParameterGroup] = [kernels, *([others] if others else [])]
-    targets = build_targets(session.outputs, None)
+    targets = build_targets(session.outputs, tuple(replace(kind, truth=None) for kind in session.kinds))
     step = compile_step(model, groups, targets, ask_original=_original(model, [*weights, *floats], start))
     return DistillState(model, kernels, others, step)
 

@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
     inputs: tuple[Array, ...]
     outputs: tuple[Array, ...] = ()
-    labels: Array | None = None
+    labels: tuple[Array | None, ...] = ()
 
 
 class ParameterGroup(Protocol):

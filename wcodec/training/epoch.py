@@ -129,4 +129,5 @@ def draw_batches(data: TrainingData, number: tuple[int, int]) -> Iterator[Batch]
         rows = order[start : start + data.batch]
         inputs = tuple(array[rows] for array in data.examples.inputs)
         outputs = tuple(array[rows] for array in targets.outputs)
-        yield Batch(inputs, outputs, None if targets.labels is None else targets.labels[rows])
+        labels = tuple(None if array is None else array[rows] for array in targets.labels)
+        yield Batch(inputs, outputs, labels)

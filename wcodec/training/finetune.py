@@ -19,7 +19,9 @@ from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights
-from wcodec.evaluation.metrics import read_labels
+from wcodec.evaluation.metrics import Outputs
+from wcodec.evaluation.model_loader import model_outputs, predicts_values
+from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
 from wcodec.training import checkpoint
@@ -73,7 +75,7 @@ def open_labelled(source: Path, request: LearningRequest) -> OpenedSession:
         raise RecipeError(f"--finetune: expected a Keras model to train, got {opened.model.name}; --data calibrates it")
     count = opened.learning.count + opened.held_out.count
     where = f"--data {request.data_name}"
-    if opened.learning.labels is None:
+    if not opened.learning.is_labelled:
         raise RecipeError(f"{where}: expected labels (y) to train by, found none; --tune needs no labels")
     if count < FEWEST:
         raise RecipeError(f"{where}: expected {FEWEST} examples or more, got {count}")
@@ -89,6 +91,10 @@ def train(source: Path, request: LearningRequest, log: Log) -> FinetuneResult:
     started = time.monotonic()
     opened = open_labelled(source, request)
     model, validation = opened.model, prepare_validation(opened.model, opened.held_out)
+    budget = request.budget.or_default(validation.kinds) if request.budget.is_open else request.budget
+    budget.check(validation.kinds)
+    request = replace(request, budget=budget)
+    opened = replace(opened, request=request)
     data = prepare_training(model, opened.learning, request.seed)
     settings = settings_of(source, request, opened.table.exact)
     state = request.state
@@ -132,25 +138,25 @@ def _start(opened: OpenedSession, loop: TrainingLoop, log: Log) -> TrainingState
 def prepare_training(model: Model, examples: Examples, seed: int) -> TrainingData:
     """Examples with the network's own outputs and the labels as targets. It must have its original weights."""
     answers = compute_outputs(model, examples)
-    if examples.labels is None:
-        raise RecipeError(f"{model.name}: expected labels to train by, got none")
-    truth = read_labels(examples.labels, (examples.count, *answers[0].shape[1:]), answers[0])
+    kinds = _labelled_kinds(model, examples, answers)
     rows = np.linspace(0, examples.count - 1, min(NORMALIZING, examples.count)).round().astype(np.intp)
     parts: Batches = [
         tuple(array[part] for array in examples.inputs) for part in np.array_split(rows, -(-len(rows) // BATCH))
     ]
-    return TrainingData(examples, build_targets(answers, truth), parts, seed)
+    return TrainingData(examples, build_targets(answers, kinds), parts, seed)
 
 
 def prepare_validation(model: Model, held_out: Examples) -> ValidationSet:
     """Held-out examples, with the score of the network as it is."""
-    first = compute_outputs(model, held_out)[0]
-    if held_out.labels is None:
-        raise RecipeError(f"{model.name}: expected labels to judge by, got none")
-    truth = read_labels(held_out.labels, (held_out.count, *first.shape[1:]), first)
-    accuracy, loss = score(model, held_out, truth)
-    variance = max(float(np.var(truth.labels)), 1e-30) if truth.task == "values" else 1.0
-    return ValidationSet(held_out, truth, accuracy, loss, variance)
+    kinds = _labelled_kinds(model, held_out, compute_outputs(model, held_out))
+    return ValidationSet(held_out, kinds, score(model, held_out, kinds))
+
+
+def _labelled_kinds(model: Model, examples: Examples, outputs: tuple[Outputs, ...]) -> tuple[OutputKind, ...]:
+    if not examples.is_labelled:
+        raise RecipeError(f"{model.name}: expected labels to train and to judge by, got none")
+    names, values = [each[0] for each in model_outputs(model)], predicts_values(model)
+    return output_kinds(outputs, examples.labels, examples.count, names=names, predicts_values=values)
 
 
 def weights_to_code(found: FinetuneResult) -> Iterator[Mapping[str, TunedTensor]]:
@@ -172,8 +178,8 @@ def _in_order(found: FinetuneResult, candidate: Candidate) -> Candidate:
         return candidate
     with keep_weights(found.opened.model):
         assign_weights(found.opened.model, replace(candidate, rounded=rounded))
-        accuracy, loss = score(found.opened.model, found.opened.held_out, found.validation.truth)
-    sorted_net = Candidate(rounded, candidate.others, size, accuracy, loss)
+        scores = score(found.opened.model, found.opened.held_out, found.validation.kinds)
+    sorted_net = Candidate(rounded, candidate.others, size, scores)
     # Sums in another order may tip an example.
     return sorted_net if found.validation.allows(sorted_net, found.opened.request.budget) else candidate
 
@@ -185,36 +191,41 @@ def measure_file(found: FinetuneResult, coded: Path) -> Evaluation:
     """
     request = found.opened.request
     restored = request.load(coded)
-    accuracy, loss = score(restored, found.opened.held_out, found.validation.truth)
-    drop = found.validation.drop(Candidate((), (), 0, accuracy, loss))
-    if request.budget.drop is not None and drop > request.budget.drop:
-        raise BudgetError(f"{coded.name}: expected a drop of at most {request.budget.drop:g} points, got {drop:.2f}")
+    scores = score(restored, found.opened.held_out, found.validation.kinds)
+    held = Candidate((), (), 0, scores)
+    if not found.validation.allows(held, replace(request.budget, bytes=None)):
+        lost = ", ".join(f"{each.lost:.2f}" for each in found.validation.losses(held, request.budget))
+        raise BudgetError(f"{coded.name}: expected {_words(replace(request.budget, bytes=None))}, got {lost}")
     return evaluate(restored, found.opened.held_out, found.opened.model)
 
 
 def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] = ()) -> checkpoint.RunSettings:
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-    drop, size = request.budget.drop, request.budget.bytes
+    budget = request.budget
     return checkpoint.RunSettings(
-        digest,
-        request.data_name,
-        request.epochs,
-        drop,
-        size,
-        request.seed,
-        request.limit,
-        request.rescale,
-        list(excluded),
+        source=digest,
+        data=request.data_name,
+        epochs=request.epochs,
+        max_drop=budget.drop,
+        max_loss=budget.loss,
+        target_bytes=budget.bytes,
+        seed=request.seed,
+        limit=request.limit,
+        rescale=request.rescale,
+        excluded=list(excluded),
     )
 
 
 def _describe(
     request: LearningRequest, validation: ValidationSet, now: TrainingState, candidate: Candidate, loss: float | None
 ) -> str:
-    score = f"loss {candidate.loss:.4g} (before {validation.loss:.4g})"
-    if candidate.accuracy is not None:
-        score = f"{candidate.accuracy:.2f} % on the held-out examples (before {validation.accuracy:.2f})"
+    score = ", ".join(
+        f"loss {after.loss:.4g} (before {before.loss:.4g})"
+        if after.accuracy is None or before.accuracy is None
+        else f"{after.accuracy:.2f} % on the held-out examples (before {before.accuracy:.2f})"
+        for before, after in zip(validation.scores, candidate.scores, strict=True)
+    )
     best = f"; best {now.best[0].bytes:,} bytes" if now.best else ""
     if loss is None:
         return f"rounded without labels: about {candidate.bytes:,} bytes, {score}{best}"
@@ -225,4 +236,5 @@ def _describe(
 def _words(budget: AccuracyBudget) -> str:
     drop = None if budget.drop is None else f"a drop of at most {budget.drop:g} points"
     size = None if budget.bytes is None else f"at most {budget.bytes:,.0f} bytes of weights"
-    return " and ".join(words for words in (drop, size) if words)
+    loss = None if budget.loss is None else f"a loss that rises by at most {budget.loss:g} %"
+    return " and ".join(words for words in (drop, loss, size) if words)

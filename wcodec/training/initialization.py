@@ -33,7 +33,9 @@ TRAINABLE: Final = 2000
 """Fewest examples worth training on without labels."""
 STEPS: Final = 1000
 SMALL: Final = 0.1
-"""Points of accuracy that calibration may lose at the start, where the budget is smaller."""
+"""Points of accuracy that calibration may lose at the start, where the budget is smaller;"""
+SMALL_RISE: Final = 1.0
+"""and percent by which the loss may rise."""
 KERNELS: Final = 0.014
 """Learning rate of kernels, in their root mean square, or in steps where these are larger."""
 VECTORS: Final = (0.01, 1e-3)
@@ -56,10 +58,11 @@ def round_without_labels(
     The network must have its original weights, and has them again.
     """
     session = _prepare(opened, MOMENTS)
-    wanted = AccuracyBudget(
-        drop=None if budget.drop is None or budget.bytes is not None else max(budget.drop, SMALL),
-        bytes=budget.bytes,
+    drop, loss = (
+        None if bound is None or budget.bytes is not None else max(bound, least)
+        for bound, least in ((budget.drop, SMALL), (budget.loss, SMALL_RISE))
     )
+    wanted = AccuracyBudget(drop=drop, bytes=budget.bytes, loss=loss).for_session(session)
     tried: list[CalibrationResult] = []
     try:
         best = search_steps(
@@ -81,10 +84,11 @@ def train_without_labels(
     opened: OpenedSession, validation: ValidationSet, budget: AccuracyBudget
 ) -> tuple[Candidate, ...]:
     """What `--data --tune STEPS` would find: none where it is not within the budget, or examples are few."""
-    if budget.drop is None or budget.drop <= 0 or opened.learning.count < TRAINABLE:
+    bounds = [bound for bound in (budget.drop, budget.loss) if bound is not None]
+    if not bounds or min(bounds) <= 0 or opened.learning.count < TRAINABLE:
         return ()
-    wanted = AccuracyBudget(drop=SAFETY * budget.drop)
     session, seed = _prepare(opened, opened.learning.count), opened.request.seed
+    wanted = AccuracyBudget(drop=budget.drop, loss=budget.loss).for_session(session).reduce(1 - SAFETY)
     try:
         first = search_steps(_prepare(opened, MOMENTS), wanted)
     except BudgetError:
@@ -105,7 +109,7 @@ def round_plainly(state: QatState, training: TrainingData, validation: Validatio
     before, nets = state.model.get_weights(), []
     for fine in PLAIN:
         initialize(state, fine)
-        nets.append(snapshot_and_score(state, training.normalizing, validation.held_out, validation.truth))
+        nets.append(snapshot_and_score(state, training.normalizing, validation.held_out, validation.kinds))
         state.model.set_weights(before)
     return tuple(nets)
 
@@ -113,11 +117,10 @@ def round_plainly(state: QatState, training: TrainingData, validation: Validatio
 def score_calibration(model: Model, found: CalibrationResult, validation: ValidationSet) -> Candidate:
     """A result of calibration, measured by the labels. The network keeps its weights."""
     rounded = tuple(QuantizedTensor(one.index, one.levels, one.step) for one in found.rounded if one.step)
-    one = Candidate(rounded, found.statistics, found.bytes, None, 0.0)
+    one = Candidate(rounded, found.statistics, found.bytes, ())
     with keep_weights(model):
         assign_weights(model, one)
-        accuracy, loss = score(model, validation.held_out, validation.truth)
-    return replace(one, accuracy=accuracy, loss=loss)
+        return replace(one, scores=score(model, validation.held_out, validation.kinds))
 
 
 def initialize_from_calibration(state: QatState, found: CalibrationResult, updates: int) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.evaluation.examples import Examples
-from wcodec.evaluation.metrics import Truth
-from wcodec.training.candidate import Candidate
+from wcodec.evaluation.output_kinds import OutputKind
+from wcodec.evaluation.output_scores import percent_rise
+from wcodec.training.candidate import Candidate, Score
 
 
 @dataclass(frozen=True)
@@ -51,31 +52,45 @@ CONFIG: Final = LambdaConfig()
 
 
 @dataclass(frozen=True)
+class Lost:
+    """What one output loses under one bound: points of accuracy, or percent of its loss.
+
+    errors: the error rate of the original network in the same unit.
+    """
+
+    lost: float
+    bound: float
+    errors: float
+
+
+@dataclass(frozen=True)
 class ValidationSet:
-    """Held-out examples with labels. accuracy, loss: of the original network; variance: of the labels."""
+    """Held-out examples with labels. kinds: of the outputs; scores: of the original network's labelled outputs."""
 
     held_out: Examples
-    truth: Truth
-    accuracy: float | None
-    loss: float
-    variance: float = 1.0
+    kinds: tuple[OutputKind, ...]
+    scores: tuple[Score, ...]
 
     def drop(self, one: Candidate) -> float:
-        """Points of accuracy lost; of values, hundredths of their variance in squared error."""
-        if one.accuracy is None or self.accuracy is None:
-            return 100 * (one.loss - self.loss) / self.variance
-        return self.accuracy - one.accuracy
+        """Points of accuracy lost in the worst output; where all are of values, percent by which the loss rises."""
+        pairs = list(zip(self.scores, one.scores, strict=True))
+        drops = [a.accuracy - b.accuracy for a, b in pairs if a.accuracy is not None and b.accuracy is not None]
+        return max(drops or [percent_rise(b.loss, a.loss) for a, b in pairs])
 
-    @property
-    def errors(self) -> float:
-        """The error rate of the original network, in points."""
-        return 100 * self.loss / self.variance if self.accuracy is None else 100 - self.accuracy
+    def losses(self, one: Candidate, budget: AccuracyBudget) -> list[Lost]:
+        """What each output loses under each bound on accuracy and loss."""
+        found = []
+        for before, now in zip(self.scores, one.scores, strict=True):
+            if budget.drop is not None and before.accuracy is not None and now.accuracy is not None:
+                found.append(Lost(before.accuracy - now.accuracy, budget.drop, 100 - before.accuracy))
+            if budget.loss is not None:
+                found.append(Lost(percent_rise(now.loss, before.loss), budget.loss, 100.0))
+        return found
 
     def allows(self, one: Candidate, budget: AccuracyBudget) -> bool:
         """Whether all bounds are kept."""
-        return (budget.drop is None or self.drop(one) <= budget.drop) and (
-            budget.bytes is None or one.bytes <= budget.bytes
-        )
+        within = all(each.lost <= each.bound for each in self.losses(one, budget))
+        return within and (budget.bytes is None or one.bytes <= budget.bytes)
 
 
 def initial_lambda(size: int) -> float:
@@ -85,9 +100,10 @@ def initial_lambda(size: int) -> float:
 
 def is_infeasible(one: Candidate, validation: ValidationSet, budget: AccuracyBudget, factor: float) -> bool:
     """Whether a network is outside of the budget by more than a lower learning rate will mend."""
-    if budget.bytes is not None or budget.drop is None:
+    losses = validation.losses(one, budget)
+    if budget.bytes is not None or not losses:
         return not validation.allows(one, budget)
-    return validation.drop(one) > budget.drop + CONFIG.lr_noise_share * validation.errors * factor
+    return any(each.lost > each.bound + CONFIG.lr_noise_share * each.errors * factor for each in losses)
 
 
 def next_lambda(
@@ -107,10 +123,14 @@ def next_lambda(
     if budget.bytes is not None:
         power = CONFIG.powers[factor < CONFIG.slow_rate]
         return lambda_ * float(np.clip((one.bytes / (CONFIG.aim_bytes * budget.bytes)) ** power, 1 / 8, 8.0))
-    drop = budget.drop or 0.0
-    room = CONFIG.aim * drop + CONFIG.lr_noise_share * validation.errors * factor**2 - validation.drop(one)
     halvings = float(np.log2(max(before, 1) / max(one.bytes, 1)))
-    room *= float(np.clip(1 - halvings / CONFIG.max_shrink_rate, 0.0, 1.0)) if room > 0 else CONFIG.overshoot_penalty
-    doublings = room / max(drop, CONFIG.slope * validation.errors, 0.05)
+    doublings = min((_doublings(each, factor, halvings) for each in validation.losses(one, budget)), default=0.0)
     up, down = (float(np.clip(total / epochs, least, most)) for total, least, most in (CONFIG.rise, CONFIG.fall))
     return lambda_ * float(2.0 ** np.clip(np.nan_to_num(doublings, nan=-down), -down, up))
+
+
+def _doublings(one: Lost, factor: float, halvings: float) -> float:
+    """By how many doublings lambda should rise. halvings: of the bytes in the epoch."""
+    room = CONFIG.aim * one.bound + CONFIG.lr_noise_share * one.errors * factor**2 - one.lost
+    room *= float(np.clip(1 - halvings / CONFIG.max_shrink_rate, 0.0, 1.0)) if room > 0 else CONFIG.overshoot_penalty
+    return room / max(one.bound, CONFIG.slope * one.errors, 0.05)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.evaluation.metrics import FLOOR, Outputs, Truth, are_probabilities
+from wcodec.evaluation.metrics import FLOOR, Outputs, value_variance
+from wcodec.evaluation.output_kinds import OutputKind
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -27,80 +28,85 @@ Target = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 class LossTargets:
     """What the outputs of a network are trained to.
 
-    labels:        of the first output, examples first, or None; outputs: of the original, one array each.
-    probabilities: whether an output is of probabilities; variances: of the outputs, and at last of the labels.
-    weight:        part of the loss that the distance from the outputs has, where there are labels.
+    kinds:     of the outputs; labels: of each output, examples first, or None.
+    outputs:   of the original, one array each.
+    variances: of each output, and of its labels where these are values.
+    weight:    part of the loss that the distance from the outputs has, where there are labels.
     """
 
-    task: str | None
-    labels: Target | None
+    kinds: tuple[OutputKind, ...]
+    labels: tuple[Target | None, ...]
     outputs: tuple[npt.NDArray[np.float32], ...]
-    probabilities: tuple[bool, ...]
-    variances: tuple[float, ...]
+    variances: tuple[tuple[float, float], ...]
     weight: float = DISTILLATION
 
 
-def build_targets(outputs: tuple[Outputs, ...], truth: Truth | None) -> LossTargets:
-    """From the outputs of the original for all examples, and the labels."""
-    labels: Target | None = None
-    if truth is not None:
-        whole = truth.task in ("classes", "yes or no")
-        labels = truth.labels.astype(np.int64) if whole else truth.labels.astype(np.float32)
-    variances = [max(float(output.var()), 1e-30) for output in outputs]
-    variances.append(max(float(labels.var()), 1e-30) if labels is not None else 1.0)
-    return LossTargets(
-        task=None if truth is None else truth.task,
-        labels=labels,
-        outputs=tuple(output.astype(np.float32) for output in outputs),
-        probabilities=tuple(are_probabilities(output) for output in outputs),
-        variances=tuple(variances),
-    )
+def build_targets(outputs: tuple[Outputs, ...], kinds: tuple[OutputKind, ...]) -> LossTargets:
+    """From the outputs of the original for all examples, and their kinds with the labels."""
+    labels: list[Target | None] = []
+    variances = []
+    for output, kind in zip(outputs, kinds, strict=True):
+        truth, of_labels = kind.truth, 1.0
+        if truth is None:
+            labels.append(None)
+        else:
+            labels.append(truth.labels.astype(np.float32) if truth.is_real else truth.labels.astype(np.int64))
+        if truth is not None and kind.values:
+            of_labels = value_variance(truth.labels.astype(np.float64))
+        variances.append((value_variance(output), of_labels))
+    targets = tuple(output.astype(np.float32) for output in outputs)
+    return LossTargets(kinds, tuple(labels), targets, tuple(variances))
 
 
 def compute_loss(
-    tf: ModuleType, targets: LossTargets, outputs: Sequence[Tensor], wanted: Sequence[Tensor], labels: Tensor | None
+    tf: ModuleType,
+    targets: LossTargets,
+    outputs: Sequence[Tensor],
+    wanted: Sequence[Tensor],
+    labels: Sequence[Tensor | None],
 ) -> Tensor:
-    """The mean loss of a batch."""
+    """The mean loss of a batch, summed over the outputs."""
     outputs, wanted = (
         [tf.cast(one if one.shape.rank > 1 else one[:, None], "float32") for one in some] for some in (outputs, wanted)
     )
-    pairs = zip(outputs, wanted, targets.probabilities, targets.variances, strict=False)
+    pairs = zip(outputs, wanted, targets.kinds, targets.variances, strict=False)
     distance = tf.add_n([distillation_loss(tf, *one) for one in pairs])
-    if labels is None:
-        return distance
-    return targets.weight * distance + (1 - targets.weight) * task_loss(tf, targets, outputs[0], labels)
+    known = [
+        task_loss(tf, targets, number, output, one)
+        for number, (output, one) in enumerate(zip(outputs, labels, strict=False))
+        if one is not None
+    ]
+    return targets.weight * distance + (1 - targets.weight) * tf.add_n(known) if known else distance
 
 
-def task_loss(tf: ModuleType, targets: LossTargets, output: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in nats, or the squared error over the variance."""
-    if targets.task == "values":
-        return tf.reduce_mean(tf.square(output - labels)) / targets.variances[-1]
-    if targets.task == "several of many":
-        if not targets.probabilities[0] and not _between(targets):
+def task_loss(tf: ModuleType, targets: LossTargets, number: int, output: Tensor, labels: Tensor) -> Tensor:
+    """Of one output: cross-entropy in nats, or the squared error over the variance."""
+    kind = targets.kinds[number]
+    if kind.values:
+        return tf.reduce_mean(tf.square(output - labels)) / targets.variances[number][1]
+    if kind.truth is not None and kind.truth.task == "several of many":
+        original = targets.outputs[number]
+        if not kind.probabilities and not (original.min(initial=0) >= 0 and original.max(initial=0) <= 1):
             return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, output))
         chosen = tf.where(labels > 0, output, 1 - output)
         return -tf.reduce_mean(tf.math.log(tf.maximum(chosen, FLOOR)))
-    scores = as_logits(tf, output, targets.probabilities[0])
+    scores = as_logits(tf, output, kind.probabilities)
     if scores.shape[-1] == 1:
         scores = tf.concat([tf.zeros_like(scores), scores], -1)
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores))
-
-
-def _between(targets: LossTargets) -> bool:
-    """Whether the first output is between 0 and 1 everywhere: units that say yes or no, each for itself."""
-    first = targets.outputs[0]
-    return bool(first.min(initial=0) >= 0 and first.max(initial=0) <= 1)
 
 
 TEMPERATURE: Final = 2.0
 """Of the softmax: at a higher one the outputs tell more of an input than its class."""
 
 
-def distillation_loss(tf: ModuleType, outputs: Tensor, wanted: Tensor, probabilities: bool, variance: float) -> Tensor:
+def distillation_loss(
+    tf: ModuleType, outputs: Tensor, wanted: Tensor, kind: OutputKind, variances: tuple[float, float]
+) -> Tensor:
     """T^2 KL at temperature T (Hinton et al. 2015); of values, the squared error over the variance."""
-    if outputs.shape[-1] == 1 and not probabilities:
-        return tf.reduce_mean(tf.square(outputs - wanted)) / variance
-    before, now = (tf.nn.log_softmax(as_logits(tf, one, probabilities) / TEMPERATURE) for one in (wanted, outputs))
+    if kind.values:
+        return tf.reduce_mean(tf.square(outputs - wanted)) / variances[0]
+    before, now = (tf.nn.log_softmax(as_logits(tf, one, kind.probabilities) / TEMPERATURE) for one in (wanted, outputs))
     return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(before) * (before - now), axis=-1))
 
 

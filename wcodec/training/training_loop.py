@@ -95,13 +95,16 @@ class TrainingLoop:
         within = [one for one in candidates if self.validation.allows(one, self.budget)]
         if self.budget.bytes is None:
             return tuple(sorted(within, key=lambda one: one.bytes)[: CONFIG.kept])
-        return tuple(sorted(within, key=lambda one: (self.validation.drop(one), one.loss))[: CONFIG.kept])
+        return tuple(sorted(within, key=self._lost)[: CONFIG.kept])
+
+    def _lost(self, one: Candidate) -> tuple[float, float]:
+        return self.validation.drop(one), sum(each.loss for each in one.scores)
 
     def score(self, *, statistics: bool, averaged: bool) -> Candidate:
         """The network as it is now. statistics: whether those of BatchNormalization are computed anew."""
         batches = self.data.normalizing if statistics else None
         return snapshot_and_score(
-            self.state, batches, self.validation.held_out, self.validation.truth, averaged=averaged
+            self.state, batches, self.validation.held_out, self.validation.kinds, averaged=averaged
         )
 
     def point(self, lambda_: float, size: int) -> ResumePoint:

@@ -11,7 +11,7 @@ from typing import Final
 from wcodec.calibration.budget import SAFETY, AccuracyBudget
 from wcodec.calibration.codebook_search import CodebookResult, search_codebooks
 from wcodec.calibration.progress import Interruptible, ProgressCallback, SearchProgress
-from wcodec.calibration.quality import SPREAD, measure_quality
+from wcodec.calibration.quality import SPREAD, describe_divergence, measure_quality
 from wcodec.calibration.request import MAX_FITTED, LearningRequest, OpenedSession, open_session
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.step_search import search_steps
@@ -19,7 +19,6 @@ from wcodec.calibration.trial import CalibrationResult
 from wcodec.calibration.vector_rounding import quantize_vectors, reserve_for_vectors
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
-from wcodec.evaluation.metrics import are_probabilities
 from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
 from wcodec.training.distillation import distill
@@ -63,13 +62,12 @@ def tune(
     if request.steps and is_runner(opened.model):
         raise RecipeError(f"--tune: expected a Keras model to train, got {opened.model.name}")
     session, table = opened.prepare(MAX_FITTED), opened.table
-    budget = _within_safety(request.budget)
+    request = replace(request, budget=request.budget.for_session(session))
+    opened, budget = replace(opened, request=request), _within_safety(request.budget)
     if request.codebooks:
         shared = _search_codebooks(session, request, progress)
         return TuningResult(request, session, shared, table.by_name(shared.tuned()), opened.notes)
     run = _Run(opened, session, started, progress, Interruptible())
-    if budget.agreement is not None and all(y.shape[-1] == 1 and not are_probabilities(y) for y in session.outputs):
-        raise RecipeError("--min-agreement: expected a network that chooses classes, its outputs are values")
     if request.budget.bytes is not None and measure is not None:
         found = _search_size(run, budget, lambda one: measure(table.by_name(one.tuned())))
     else:
@@ -85,9 +83,13 @@ def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
         yield "one standard error is taken off the accuracy lost by their labels: so much may be chance"
     if run.patience.over:
         yield "interrupted: this is the best that was found until then"
-    least, most = (part * quality.drop for part in SPREAD)
-    predicted = f"{quality.drop:.2f} points predicted ({least:.2f} to {most:.2f} likely)"
-    yield f"chosen: about {found.bytes:,} bytes, {quality.kl:.4f} nats, {predicted}"
+    words = [f"chosen: about {found.bytes:,} bytes", describe_divergence(quality.kl, quality.values)]
+    if not quality.values:
+        least, most = (part * quality.drop for part in SPREAD)
+        words.append(f"{quality.drop:.2f} points predicted ({least:.2f} to {most:.2f} likely)")
+    if quality.loss_rise is not None and (quality.values or run.opened.request.budget.loss is not None):
+        words.append(f"loss {quality.loss_rise:+.2f} %")
+    yield ", ".join(words)
     if unnamed := [one.path for one in found.rounded if one.index not in run.opened.table.names]:
         names = ", ".join(unnamed[:3])
         yield f"{len(unnamed)} tensors are different in the file and are coded by the preset: {names}"
@@ -102,7 +104,7 @@ def _search_codebooks(
     budget = _within_safety(request.budget)
 
     def report(one: CodebookResult) -> None:
-        progress(SearchProgress("sharing", None, one.bytes, one.kl, budget.allows(one)))
+        progress(SearchProgress("sharing", None, one.bytes, one.kl, budget.allows(one), one.quality.values))
 
     return search_codebooks(session, request.codebooks, budget, seconds=request.seconds, progress=report)
 
@@ -117,8 +119,9 @@ class _Run:
 
 
 def _within_safety(budget: AccuracyBudget, safety: float = SAFETY) -> AccuracyBudget:
-    """The budget of the outputs alone, with a margin on the drop."""
-    return replace(budget, drop=None if budget.drop is None else safety * budget.drop, bytes=None)
+    """The budget of the outputs alone, with a margin on the drop and the loss."""
+    drop, loss, aim = (None if bound is None else safety * bound for bound in (budget.drop, budget.loss, budget.aim))
+    return replace(budget, drop=drop, loss=loss, aim=aim, bytes=None)
 
 
 def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = None) -> CalibrationResult:
@@ -127,7 +130,7 @@ def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = N
     seconds = float("inf") if request.steps is not None else share * request.seconds
 
     def report(one: CalibrationResult) -> None:
-        run.progress(SearchProgress("rounding", None, one.bytes, one.kl, budget.allows(one)))
+        run.progress(SearchProgress("rounding", None, one.bytes, one.kl, budget.allows(one), one.quality.values))
 
     return search_steps(run.session, budget, seconds=seconds, progress=report, patience=run.patience, near=near)
 
@@ -164,7 +167,8 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
 
     def report(step: int, steps: int, size: int, kl: float) -> None:
         allowed = (budget.max_kl is None or kl <= budget.max_kl) and (budget.bytes is None or size <= budget.bytes)
-        run.progress(SearchProgress("training", step / max(steps, 1), size, kl, allowed))
+        values = not run.session.predicts_classes
+        run.progress(SearchProgress("training", step / max(steps, 1), size, kl, allowed, values))
 
     return distill(
         run.opened.prepare(learning.count),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from wcodec.planning.run_options import SCORE_OPTIONS
 
 if TYPE_CHECKING:
     from wcodec.evaluation.evaluate import Evaluation
+    from wcodec.evaluation.output_scores import OutputScores
 
 
 EXAMPLE = "wcodec evaluate model.h5.wcz --data mnist.npz:test --baseline model.h5 --max-drop 0.5"
@@ -29,11 +31,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="D",
-        help="examples: F.npz with x and y, F.npz:test (x_test, y_test), an image folder, or module:function",
+        help="examples: F.npz with x and y (or y_NAME), F.npz:test (x_test, y_test), an image folder, module:function",
     )
     parser.add_argument("--baseline", metavar="SRC", type=Path, help="the original model, to compare with")
     parser.add_argument(
-        "--max-drop", metavar="POINTS", type=float, help="exit with code 4 if the accuracy drops by more"
+        "--max-drop", metavar="POINTS", type=float, help="exit with code 4 if the accuracy of an output drops by more"
+    )
+    parser.add_argument(
+        "--max-loss", metavar="PERCENT", type=float, help="exit with code 4 if the loss of an output rises by more"
     )
     add_table_options(parser, SCORE_OPTIONS)
     add_input_options(parser)
@@ -41,49 +46,98 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure a model, and compare the drop of its accuracy with --max-drop.
+    """Measure a model, and compare what it loses with --max-drop and --max-loss.
 
     Raises: WcodecError, OSError.
     """
-    if args.max_drop is not None and args.baseline is None:
-        raise RecipeError("--max-drop: expected --baseline SRC to compare with")
+    for option in ("max_drop", "max_loss"):
+        if getattr(args, option) is not None and args.baseline is None:
+            raise RecipeError(f"--{option.replace('_', '-')}: expected --baseline SRC to compare with")
     source = check_source(args.source)
     baseline = check_source(args.baseline) if args.baseline else None
     if score := read_score(args):
         require_data(args)
+        if args.max_loss is not None:
+            raise RecipeError("--max-loss: cannot be combined with --score, whose budget is --max-drop")
         return evaluate_score(args, source, baseline, score)
     if not args.data:
         raise RecipeError("evaluate: expected --data D, or --score MODULE:F")
     from wcodec.evaluation.evaluate import evaluate
 
     found = evaluate(source, args.data, baseline, **data_options(args))
-    numbers = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "notes"}
     if not args.quiet:
         for note in found.notes:
             stdio.write_note(note)
         if found.loss is None and found.output_error is None:
             stdio.write_note("nothing was compared: the data has no labels (y) and --baseline is not given")
+    numbers = {name: value for name, value in asdict(found).items() if name != "notes"}
     stdio.write_data(json.dumps(numbers, indent=1) if args.json else _text(found))
-    if args.max_drop is not None and (found.accuracy_drop is None or found.accuracy_drop > args.max_drop):
-        drop = "unknown without labels" if found.accuracy_drop is None else f"{found.accuracy_drop:.2f} points"
-        stdio.write_note(f"wcodec: {source}: expected a drop of at most {args.max_drop:g} points, got {drop}")
-        return BUDGET
-    return OK
+    exceeded = [*_exceeded_drop(found, args.max_drop), *_exceeded_loss(found, args.max_loss)]
+    for words in exceeded:
+        stdio.write_note(f"wcodec: {source}: {words}")
+    return BUDGET if exceeded else OK
+
+
+def _exceeded_drop(found: Evaluation, most: float | None) -> Iterator[str]:
+    """What is wrong with the accuracy of each output."""
+    if most is None:
+        return
+    expected = f"expected a drop of at most {most:g} points"
+    drops = {one: one.accuracy_drop for one in found.outputs if one.accuracy_drop is not None}
+    if not drops:
+        values = any(one.mae is not None for one in found.outputs)
+        yield f"{expected}, got " + ("values: --max-loss PERCENT is for them" if values else "unknown without labels")
+    for one, drop in drops.items():
+        if not drop <= most:
+            yield f"{_where(found, one)}{expected}, got {drop:.2f} points"
+
+
+def _exceeded_loss(found: Evaluation, most: float | None) -> Iterator[str]:
+    """What is wrong with the loss of each output."""
+    if most is None:
+        return
+    expected = f"expected a loss that rises by at most {most:g} %"
+    rises = {one: one.loss_rise for one in found.outputs if one.loss_rise is not None}
+    if not rises:
+        yield f"{expected}, got unknown without labels"
+    for one, rise in rises.items():
+        if not rise <= most:
+            yield f"{_where(found, one)}{expected}, got {rise:.2f} % ({one.baseline_loss:.4g} to {one.loss:.4g})"
+
+
+def _where(found: Evaluation, one: OutputScores) -> str:
+    return f"output {one.name}: " if len(found.outputs) > 1 else ""
 
 
 def _text(found: Evaluation) -> str:
     from wcodec.reporting.number_format import format_ratio, format_size
 
-    drop = "" if found.accuracy_drop is None else f" (drop {found.accuracy_drop:+.2f} points)"
     before, after = found.source_bytes, found.file_bytes
     sizes = before and after and f"{format_size(before)} -> {format_size(after)} ({format_ratio(before, after)})"
+    rows = [("examples", f"{found.examples:,}")]
+    for one in found.outputs:
+        rows += [(f"output {one.name}", "")] if len(found.outputs) > 1 else []
+        rows += _rows(one)
+    rows += [("bytes", sizes)] if sizes else []
+    return "\n".join(f"{name:19}{value}".rstrip() for name, value in rows)
+
+
+def _rows(one: OutputScores) -> Iterator[tuple[str, str]]:
+    """The figures of an output that are known."""
+    drop = "" if one.accuracy_drop is None else f" (drop {one.accuracy_drop:+.2f} points)"
+    rise = "" if one.loss_rise is None else f" (rise {one.loss_rise:+.2f} %)"
     rows = (
-        ("examples", f"{found.examples:,}"),
-        ("accuracy", found.accuracy is not None and f"{found.accuracy:.2f} %"),
-        ("baseline accuracy", found.baseline_accuracy is not None and f"{found.baseline_accuracy:.2f} %{drop}"),
-        ("loss", found.loss is not None and f"{found.loss:.4f}"),
-        ("agreement", found.agreement is not None and f"{found.agreement:.2f} %"),
-        ("output error", found.output_error is not None and f"{found.output_error:.2e}"),
-        ("bytes", sizes),
+        ("accuracy", one.accuracy, ".2f", " %"),
+        ("baseline accuracy", one.baseline_accuracy, ".2f", f" %{drop}"),
+        ("loss", one.loss, ".4g" if one.mae is not None else ".4f", ""),
+        ("baseline loss", one.baseline_loss, ".4g" if one.mae is not None else ".4f", rise),
+        ("mean abs. error", one.mae, ".4g", ""),
+        ("baseline m.a.e.", one.baseline_mae, ".4g", ""),
+        ("R2", one.r2, ".4f", ""),
+        ("baseline R2", one.baseline_r2, ".4f", ""),
+        ("agreement", one.agreement, ".2f", " %"),
+        ("output error", one.output_error, ".2e", ""),
     )
-    return "\n".join(f"{name:18}{value}" for name, value in rows if value)
+    for name, value, form, unit in rows:
+        if value is not None:
+            yield name, f"{value:{form}}{unit}"

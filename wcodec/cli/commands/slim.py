@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     much.add_argument("--compact", action="store_true", help="only dead units go: the answers stay")
     much.add_argument("--uniform", action="store_true", help="the same part of every layer")
     much.add_argument("--max-drop", metavar="POINTS", type=float, help="accuracy to lose at most; finds the narrowest")
-    much.add_argument("--max-loss", metavar="NATS", type=float, help="divergence of the answers at most, likewise")
+    much.add_argument("--max-loss", metavar="PERCENT", type=float, help="rise of the loss at most, likewise")
     how = parser.add_argument_group("which units go, and what is done then")
     how.add_argument("--criterion", choices=CRITERIA, help="default: obs, by --data or by assumed moments")
     how.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
