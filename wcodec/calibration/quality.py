@@ -18,7 +18,7 @@ from wcodec.evaluation.metrics import (
     value_variance,
 )
 from wcodec.evaluation.output_kinds import OutputKind
-from wcodec.evaluation.output_scores import percent_rise
+from wcodec.evaluation.output_scores import worst_rise
 from wcodec.evaluation.runner import Network
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ class Quality:
     lost:      points of accuracy by the labels, less their standard error; None without labels of classes.
     expected:  points of accuracy that the changed predictions cost if the original's probabilities are right: the mean
                of p[its class] - p[the new class], in the worst output; 0 where fewer than MIN_CHANGED changed.
-    loss_rise: percent by which the loss of the worst output rises: as measured by its labels, or as predicted from the
-               distance of the outputs, if that is more; None without labels.
+    loss_rise: of the worst output, see `worst_rise`; None without labels.
     values:    whether no output is of classes.
     """
 
@@ -80,7 +79,7 @@ def measure_quality(session: CalibrationSession, model: Network | None = None) -
         return Quality(infinite, 0.0, 0.0, 100.0, 100.0, infinite, not session.predicts_classes)
     compared = [_compare_classes(y, y0, kind.probabilities) for kind, y, y0 in triples if not kind.values]
     lost = max((drop for one in triples if (drop := _measure_drop(*one)) is not None), default=None)
-    rise = max((_measure_rise(*one) for one in triples if one[0].truth is not None), default=None)
+    rise = max((worst_rise(*one) for one in triples if one[0].truth is not None), default=None)
     if not compared:
         return Quality(kl, loss_rise=rise, values=True)
     part, count, _ = max(compared)
@@ -107,22 +106,10 @@ def _measure_drop(kind: OutputKind, outputs: Outputs, originals: Outputs) -> flo
     return float(100 * (change.mean() - change.std() / change.size**0.5))
 
 
-def _measure_rise(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float:
-    """See `Quality.loss_rise`."""
-    if kind.truth is None:
-        return 0.0
-    now, before = (
-        hits_and_loss(one, kind.truth, slice(None), probabilities=kind.probabilities)[1] for one in (outputs, originals)
-    )
-    moved = output_divergence(outputs, originals, kind.values) * (value_variance(originals) if kind.values else 1.0)
-    return max(percent_rise(now, before), percent_rise(before + moved, before))
-
-
 def divergence_of_rise(session: CalibrationSession, percent: float) -> float | None:
     """The divergence that predicts a rise of the loss by so many percent, in the output where it is least.
 
-    Errors that have nothing to do with those of the original add up: the squared error rises by that between the
-    outputs, a cross-entropy by their KL divergence. None without labels.
+    See `worst_rise`; None without labels.
     """
     bounds = []
     for kind, y0 in zip(session.kinds, session.outputs, strict=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wcodec.evaluation.metrics import Outputs, choose_class, hits_and_loss
+from wcodec.evaluation.metrics import Outputs, choose_class, hits_and_loss, output_divergence, value_variance
 from wcodec.evaluation.output_kinds import OutputKind
 
 
@@ -164,3 +164,18 @@ def _relative_error(batches: Sequence[BatchSums]) -> float | None:
     spread = float(np.maximum(sums[1] - np.square(sums[0]) / rows, 0.0).sum())
     error = sum(one.error for one in batches)
     return error / spread if spread > 0 else None if error else 0.0
+
+
+def worst_rise(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float:
+    """Percent by which the loss rises: as measured, or as the distance of the outputs predicts, if that is more.
+
+    Errors that have nothing to do with those of the original add up: the squared error rises by that between the
+    outputs, a cross-entropy by their KL divergence.
+    """
+    if kind.truth is None:
+        return 0.0
+    now, before = (
+        hits_and_loss(one, kind.truth, slice(None), probabilities=kind.probabilities)[1] for one in (outputs, originals)
+    )
+    moved = output_divergence(outputs, originals, kind.values) * (value_variance(originals) if kind.values else 1.0)
+    return max(percent_rise(now, before), percent_rise(before + moved, before))

@@ -11,6 +11,9 @@ from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import kl_divergence
+from wcodec.evaluation.model_loader import predicts_values
+from wcodec.evaluation.output_kinds import output_kinds
+from wcodec.evaluation.output_scores import worst_rise
 from wcodec.structure import fitting
 from wcodec.structure.assumed_moments import repair_without_data
 from wcodec.structure.bench import Bench
@@ -110,18 +113,21 @@ def narrowest(bench: Bench, graph: Graph, scores: Float64) -> tuple[Model, Mask]
 
 
 def _lost(bench: Bench, small: Model) -> tuple[float, float]:
-    """What the worst output loses: points of accuracy, and percent by which the loss rises.
+    """What the worst output loses: points of accuracy, and percent by which the loss rises, see `worst_rise`.
 
     Without labels percent of choices that changed, and the divergence of the answers in hundredths.
     """
-    if bench.apart is None:
+    apart = bench.apart
+    if apart is None:
         raise RecipeError("slim: expected --data D to measure on")
-    found = evaluate(small, bench.apart, bench.model)
+    found = evaluate(small, apart, bench.model)
     changed = 100 - (100.0 if found.agreement is None else found.agreement)
     drop = changed if found.accuracy_drop is None else found.accuracy_drop
-    if found.loss_rise is not None:
-        return drop, found.loss_rise
-    return drop, 100 * kl_divergence(compute_outputs(small, bench.apart), compute_outputs(bench.model, bench.apart))
+    now, before = compute_outputs(small, apart), compute_outputs(bench.model, apart)
+    kinds = output_kinds(before, apart.labels, apart.count, predicts_values=predicts_values(bench.model))
+    if apart.is_labelled:
+        return drop, max(worst_rise(*one) for one in zip(kinds, now, before, strict=True))
+    return drop, 100 * kl_divergence(now, before, [kind.values for kind in kinds])
 
 
 def _is_within(request: SlimRequest, drop: float, loss: float) -> bool:
