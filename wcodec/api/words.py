@@ -51,6 +51,7 @@ class RequestWords(TypedDict, total=False):
 
     data: object
     max_drop: float
+    max_loss: float
     max_kl: float
     min_agreement: float
     tune: int
