@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # for formats/ and tests/, behind an installed wcodec
 
-EXTRAS = ("dask", "onnx", "onnxruntime", "torch")
+EXTRAS = ("dask", "numcodecs", "onnx", "onnxruntime", "torch")
 collect_ignore_glob = [f"*/test_extra_{extra}.py" for extra in EXTRAS if find_spec(extra) is None]
 """Tests of what an extra adds, where that extra is not installed."""
 

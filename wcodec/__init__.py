@@ -5,6 +5,8 @@
     wcodec.verify("model.wcz")                          wcodec.load_model("model.wcz")
     wcodec.encode({"w": array}) -> bytes                wcodec.load("model.wcz") -> arrays by name
 
+`wcodec.keras` and `wcodec.torch` have the functions of these frameworks.
+
 This is a sign: every name is looked up where it lives when it is first used.
 """
 
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wcodec.api.progress import ProgressEvent
+    from wcodec.api.running import load_model, slim, sweep
     from wcodec.api.verbs import decode, encode, inspect, verify
     from wcodec.api.weights import Weights, load, open
     from wcodec.errors import (
@@ -28,14 +31,13 @@ if TYPE_CHECKING:
         WcodecError,
     )
     from wcodec.evaluation.evaluate import evaluate
-    from wcodec.evaluation.model_loader import load_model
     from wcodec.reporting.inspection import Inspection
 
 __version__ = "0.1.0"
 __all__ = [
     "BudgetError", "ContainerError", "CorruptError", "Inspection", "ModelFileError", "ProgressEvent", "RecipeError",
     "TruncatedError", "UnsupportedError", "WcodecError", "Weights", "__version__", "decode", "encode", "evaluate",
-    "inspect", "load", "load_model", "open", "verify",
+    "inspect", "load", "load_model", "open", "slim", "sweep", "verify",
 ]  # fmt: skip
 _HOMES = {
     "Inspection": "wcodec.reporting.inspection",
@@ -43,12 +45,16 @@ _HOMES = {
     "Weights": "wcodec.api.weights",
     "evaluate": "wcodec.evaluation.evaluate",
     "load": "wcodec.api.weights",
-    "load_model": "wcodec.evaluation.model_loader",
+    "load_model": "wcodec.api.running",
     "open": "wcodec.api.weights",
+    "slim": "wcodec.api.running",
+    "sweep": "wcodec.api.running",
 }
 
 
 def __getattr__(name: str) -> object:
+    if name in {"keras", "torch"}:
+        return import_module(f"wcodec.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'wcodec' has no attribute {name!r}")
     home = "wcodec.errors" if name.endswith("Error") else _HOMES.get(name, "wcodec.api.verbs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ml_dtypes
@@ -133,7 +134,8 @@ def test_a_model_of_several_files_needs_a_path(tmp_path: Path) -> None:
         np.savez(folder / f"{name}.npz", w=np.ones((20, 10), np.float32))
     with pytest.raises(wcodec.RecipeError, match="expected a path to write a model of several files to"):
         wcodec.encode(folder)
-    wcodec.encode(folder, tmp_path / "model.wcz")
+    with ThreadPoolExecutor(2) as pool:
+        wcodec.encode(folder, tmp_path / "model.wcz", executor=pool)
     with pytest.raises(wcodec.WcodecError, match="exists already"):
         wcodec.encode(folder, tmp_path / "model.wcz", force=False)
     with pytest.raises(wcodec.RecipeError, match="expected a path"):

@@ -100,6 +100,8 @@ def parse_request(words: Mapping[str, object], listeners: Listeners | None = Non
 
     Raises: RecipeError for a value of the wrong kind.
     """
+    if unknown := sorted(words.keys() - REQUEST_WORDS.keys()):
+        raise RecipeError(f"option {unknown[0]!r}: expected one of {', '.join(sorted(REQUEST_WORDS))}")
     given = {word: REQUEST_WORDS[word].parse(word, value) for word, value in words.items() if value is not None}
     return build(EncodeRequest, {**given, "listeners": listeners or Listeners()})
 

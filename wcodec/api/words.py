@@ -128,7 +128,7 @@ def _described(option: Option) -> str:
 
 def _spell(text: str) -> str:
     """A text with the options spelt as in Python: max_drop, not --max-drop."""
-    return re.sub(r"--?[a-zA-Z][a-z-]*", lambda found: FLAGS.get(found[0], found[0]), text)
+    return re.sub(r"(?<![\w-])--[a-z][a-z-]*", lambda found: FLAGS.get(found[0], found[0][2:].replace("-", "_")), text)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from keras import Layer, Model, Variable
     from tensorflow import Tensor
 
+Network: TypeAlias = "Model"
+"""A Keras model, for rooms that do not import Keras."""
 Arguments = tuple[object, ...]
 Call = Callable[[Callable[..., object], Arguments, dict[str, object]], object]
 

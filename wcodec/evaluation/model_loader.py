@@ -6,6 +6,7 @@ import contextlib
 import mmap
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -46,8 +47,10 @@ def load_model(
     max_output: int | str | None = None,
     as_: IntegerType | None = None,
     log: Callable[[str], None] = lambda _: None,
+    base: Path | None = None,
+    compiled: bool = False,
 ) -> Model:
-    """The network in `path` (.wcz, .keras, .h5, .weights.h5, .npz, .safetensors), uncompiled.
+    """The network in `path` (.wcz, .keras, .h5, .weights.h5, .npz, .safetensors).
 
     architecture: for files of weights alone: a model file, or `module:function` that returns the network.
     imports:      modules that register the network's own layers; the user's code is run.
@@ -55,6 +58,8 @@ def load_model(
     max_output:   the most bytes that a .wcz may decode to, 10**9 or "1GB", None for any number.
     as_:          "int8" or "int4": layers of a .wcz that Keras has integers for hold its levels, not floats.
     log:          is told which layers do.
+    base:         the file that a .wcz was coded against.
+    compiled:     compile it where the file says how; with a warning it stays uncompiled where that fails.
 
     Raises: ModelFileError where Keras cannot load it; UnsupportedError where it would run code;
             RecipeError where something is missing; errors of the container.
@@ -70,13 +75,13 @@ def load_model(
         wanted = f"{' or '.join(INTEGER_TYPES)} of a .wcz"
         raise RecipeError(f"{path}: expected {wanted}, got {as_}{'' if packed else ' of another file'}")
     if not packed:
-        return _opened(path, path.name, architecture, unsafe)
+        return _opened(path, path.name, architecture, unsafe, compiled)
     from wcodec.pipeline.folder_decoder import decode  # noqa: PLC0415 - most networks come from other files
 
     with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
         decoded = Path(folder) / path.stem
-        decode(path, decoded, max_output=parse_limit(max_output))
-        model = _opened(decoded, path.stem, architecture, unsafe)
+        decode(path, decoded, base=base, max_output=parse_limit(max_output))
+        model = _opened(decoded, path.stem, architecture, unsafe, compiled)
         for note in use_integer_layers(model, path, decoded, as_) if as_ else ():
             log(note)
         return model
@@ -125,17 +130,17 @@ def _built_for(model: Model) -> tuple[int | None, ...]:
     return tuple(shape[1:])
 
 
-def _opened(path: Path, name: str, architecture: str | None, unsafe: bool) -> Model:
+def _opened(path: Path, name: str, architecture: str | None, unsafe: bool, compiled: bool = False) -> Model:
     """Go by what the file holds, whatever its name."""
     if path.is_dir():
-        return _folder(path, name, architecture, unsafe)
+        return _folder(path, name, architecture, unsafe, compiled)
     with path.open("rb") as file:
         head = file.read(9)
     hdf5 = head.startswith(HDF5)
     if head.startswith(ZIP) and _has_config(path, name):
-        return _whole(path, ".keras", name, unsafe)
+        return _whole(path, ".keras", name, unsafe, compiled)
     if hdf5 and _mentions(path, b"model_config"):
-        return _whole(path, ".h5", name, unsafe)
+        return _whole(path, ".h5", name, unsafe, compiled)
     if not hdf5 and not head.startswith(ZIP) and head[8:] != b"{":
         raise ModelFileError(f"{name}: expected .wcz, .keras, .h5, .npz or .safetensors, got bytes {head.hex(' ')}")
     if architecture is None:
@@ -149,7 +154,7 @@ def _opened(path: Path, name: str, architecture: str | None, unsafe: bool) -> Mo
     return model
 
 
-def _folder(path: Path, name: str, architecture: str | None, unsafe: bool) -> Model:
+def _folder(path: Path, name: str, architecture: str | None, unsafe: bool, compiled: bool) -> Model:
     """An unzipped .keras, or Keras' weights in several files."""
     index = next(iter(sorted(path.glob("*.weights.json"))), None)
     if (path / "config.json").exists():
@@ -158,7 +163,7 @@ def _folder(path: Path, name: str, architecture: str | None, unsafe: bool) -> Mo
             with zipfile.ZipFile(zipped, "w") as archive:
                 for file in sorted(path.rglob("*")):
                     archive.write(file, file.relative_to(path))
-            return _whole(zipped, ".keras", name, unsafe)
+            return _whole(zipped, ".keras", name, unsafe, compiled)
     if index is None:
         raise ModelFileError(f"{name}: expected a folder with config.json or *.weights.json in it, found neither")
     if architecture is None:
@@ -168,11 +173,13 @@ def _folder(path: Path, name: str, architecture: str | None, unsafe: bool) -> Mo
     return model
 
 
-def _whole(path: Path, suffix: str, name: str, unsafe: bool) -> Model:
+def _whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> Model:
     load = keras().models.load_model
     with _named(path, suffix) as file:
         try:
-            model = _translated(name, lambda: load(file, compile=False, safe_mode=not unsafe))
+            model = _compiled(name, lambda: load(file, safe_mode=not unsafe)) if compiled else None
+            if model is None:
+                model = _translated(name, lambda: load(file, compile=False, safe_mode=not unsafe))
             with open_model(file) as opened:
                 _PREDICTS_VALUES[model] = opened.predicts_values
             return model
@@ -180,6 +187,16 @@ def _whole(path: Path, suffix: str, name: str, unsafe: bool) -> Model:
             if _mentions(path, KERAS_2_MARK):
                 raise ModelFileError(f"{exc}; the file is of Keras 2: load it with tf_keras, save it anew") from exc
             raise
+
+
+def _compiled(name: str, load: Callable[[], Model]) -> Model | None:
+    """The network as the file compiles it; None, with a warning, where that fails: a loss of the user's own, say."""
+    try:
+        return _translated(name, load)
+    except (ModelFileError, UnsupportedError) as error:
+        said = str(error)
+    warnings.warn(f"{name}: loaded without compile(), because of: {said}", stacklevel=5)
+    return None
 
 
 def _architecture(spec: str, unsafe: bool) -> Model:

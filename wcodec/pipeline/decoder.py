@@ -56,9 +56,7 @@ class OpenContainer:
 
 
 @contextmanager
-def open_container(
-    source: Path, base: Path | None = None, max_output: int | None = None
-) -> Iterator[OpenContainer]:
+def open_container(source: Path, base: Path | None = None, max_output: int | None = None) -> Iterator[OpenContainer]:
     """The container at `source`, its index read and checked.
 
     base:       the file that it was coded against, where it was; without it, only what does not need it can be decoded.

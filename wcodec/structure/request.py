@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from wcodec.errors import RecipeError
 from wcodec.structure.criteria import BY_WEIGHTS
@@ -92,6 +92,20 @@ class Slimmed:
     examples: int
     agreement: float | None
     divergence: float | None
+
+
+def chosen_amount(parts: Mapping[str, float | None], uniform: bool) -> Amount | None:
+    """The one amount that is given, by its name: width, params or macs.
+
+    Raises: RecipeError for several, or `uniform` without one.
+    """
+    ways: tuple[Literal["width", "params", "macs"], ...] = ("width", "params", "macs")
+    amounts = [Amount(of, part, uniform) for of in ways if (part := parts.get(of)) is not None]
+    if len(amounts) > 1:
+        raise RecipeError(f"--{amounts[1].of}: expected one way of saying how much, got --{amounts[0].of} too")
+    if uniform and not amounts:
+        raise RecipeError("--uniform: expected --width, --params or --macs with it")
+    return amounts[0] if amounts else None
 
 
 def check(request: SlimRequest) -> None:

@@ -72,17 +72,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> SlimRequest:
-    from wcodec.structure.request import SlimRequest
-    from wcodec.structure.selection import Amount
+    from wcodec.structure.request import SlimRequest, chosen_amount
 
-    amounts = [Amount(of, getattr(args, of), args.uniform) for of in ("width", "params", "macs")
-               if getattr(args, of) is not None]  # fmt: skip
-    if len(amounts) > 1:
-        raise RecipeError(f"--{amounts[1].of}: expected one way of saying how much, got --{amounts[0].of} too")
-    if args.uniform and not amounts:
-        raise RecipeError("--uniform: expected --width, --params or --macs with it")
     return SlimRequest(
-        amount=amounts[0] if amounts else None,
+        amount=chosen_amount({of: getattr(args, of) for of in ("width", "params", "macs")}, args.uniform),
         speedup=args.speedup,
         low_rank=_rank(args.low_rank),
         student=args.student,

@@ -5,27 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
-from wcodec.cli.commands.scores import read_score
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.cli.shared_options import (
     add_input_options,
     add_table_options,
-    data_options,
     require_data,
 )
 from wcodec.planning.options import BY_WORD
-from wcodec.planning.run_options import REQUEST_WORDS, SCORE_OPTIONS, parse_seconds
-
-if TYPE_CHECKING:
-    from wcodec.calibration.score_search import ScoreOracle
-    from wcodec.calibration.sweep_judge import ModelOracle
-    from wcodec.planning.recipe import Recipe
-
+from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS, SCORE_OPTIONS, parse_seconds
 
 EXAMPLE = "wcodec sweep model.h5 --data mnist.npz:train --limit 5000 --report sweep.html"
 REQUEST = ("quantizer", "set", "include", "exclude", "effort", "seed")
@@ -61,12 +52,15 @@ def run(args: argparse.Namespace) -> int:
     recipe = parse_recipe({word: getattr(args, word) for word in REQUEST})
     seconds = parse_seconds("--time-limit", args.time_limit)
     report = check_report_target(args)
+    from wcodec.api.request import parse_request
+    from wcodec.api.running import open_oracle
     from wcodec.cli.tables import format_sweep
     from wcodec.reporting.html_report import write_report
     from wcodec.reporting.sweep import sweep
 
     log = stdio.choose_log(args.quiet)
-    oracle = _open_oracle(args, source, recipe)
+    words = ("data", "score", "score_name", *(option.word for option in INPUT_OPTIONS))
+    oracle = open_oracle(source, recipe, parse_request({word: getattr(args, word) for word in words}))
     for note in oracle.notes if oracle else ():
         log(note)
     found = sweep(
@@ -85,20 +79,3 @@ def run(args: argparse.Namespace) -> int:
         log(f"the time limit of {args.time_limit} ended the sweep early: raise --time-limit, or lower --points")
     stdio.write_data(json.dumps(found.to_json(), indent=1) if args.json else format_sweep(found))
     return OK
-
-
-def _open_oracle(args: argparse.Namespace, source: Path, recipe: Recipe) -> ModelOracle | ScoreOracle | None:
-    """What measures the files: the network on data, or the user's score; None without either."""
-    if score := read_score(args):
-        from wcodec.calibration.score_search import ScoreOracle
-
-        return ScoreOracle(score, score.measure(source))
-    if not args.data:
-        return None
-    from wcodec.api.encode_calibrated import requested_codebooks
-    from wcodec.calibration.request import LearningRequest
-    from wcodec.calibration.sweep_judge import open_oracle
-
-    codebooks = requested_codebooks(recipe.options)
-    request = LearningRequest(args.data, **data_options(args), seed=recipe.seed, codebooks=codebooks, recipe=recipe)
-    return open_oracle(source, request)

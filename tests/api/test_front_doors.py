@@ -1,0 +1,45 @@
+"""The modules for frameworks say what is missing, and stand in for exact functions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from wcodec.api.front_doors import words_or_lossless
+
+HIDDEN = """
+import sys
+for name in ("keras", "tensorflow", "torch", "numcodecs", "ml_dtypes", "pandas"):
+    sys.modules[name] = None
+import numpy as np
+import wcodec
+coded = wcodec.encode({"w": np.ones((20, 10), np.float32)})
+assert wcodec.load(coded)["w"].shape == (20, 10)
+assert len(wcodec.decode(coded)) > 800
+print(wcodec.inspect(coded))
+for name in ("wcodec.torch", "wcodec.keras", "wcodec.api.numcodecs_codec"):
+    try:
+        __import__(name)
+    except wcodec.RecipeError as error:
+        print(error)
+for call in (lambda: wcodec.load_model(coded), lambda: wcodec.encode({"w": np.ones(3)}, data=np.ones((20, 3)))):
+    try:
+        call()
+    except wcodec.RecipeError as error:
+        print(error)
+"""
+
+
+def test_with_numpy_alone_what_is_missing_is_told(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for extra in ("pip install 'wcodec[torch]'", "pip install 'wcodec[keras]'", "pip install numcodecs"):
+        assert extra in done.stdout
+    assert done.stdout.count("pip install 'wcodec[keras]'") == 3
+
+
+def test_nothing_is_lost_unless_an_option_says_what() -> None:
+    assert words_or_lossless({"threads": 2, "force": False}) == {"threads": 2, "force": False, "lossless": True}
+    assert words_or_lossless({"bits": 4, "threads": 2}) == {"bits": 4, "threads": 2}
+    assert words_or_lossless({"lossless": False}) == {"lossless": False}

@@ -1,0 +1,99 @@
+"""Keras models in memory: encode, wcodec.keras, and models that come back compiled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import wcodec
+
+RANDOM = np.random.default_rng(8)
+X = RANDOM.normal(size=(64, 12)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(np.int32)
+
+
+@keras.saving.register_keras_serializable("tests")
+def own_loss(truth: object, found: object) -> object:
+    return keras.losses.sparse_categorical_crossentropy(truth, found)
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    keras.utils.set_random_seed(2)
+    layers = [keras.Input((12,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(2, "softmax")]
+    made = keras.Sequential(layers)
+    made.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    made.fit(X, Y, epochs=2, verbose=0)
+    return made
+
+
+def test_a_model_in_memory_has_the_same_bytes_each_time_and_comes_back_compiled(model: keras.Model) -> None:
+    coded = wcodec.encode(model)
+    assert coded == wcodec.encode(model)
+    found = wcodec.load_model(coded)
+    assert found.compiled
+    assert found.evaluate(X, Y, verbose=0)[1] == pytest.approx(model.evaluate(X, Y, verbose=0)[1], abs=0.05)
+    found.fit(X, Y, verbose=0)
+    assert not wcodec.load_model(coded, compile=False).compiled
+
+
+def test_save_model_loses_nothing_unless_it_is_told_to(model: keras.Model, tmp_path: Path) -> None:
+    exact = wcodec.keras.save_model(model, tmp_path / "m.wcz")
+    found = wcodec.keras.load_model(tmp_path / "m.wcz")
+    for before, after in zip(model.get_weights(), found.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert found.optimizer.iterations == model.optimizer.iterations
+    assert wcodec.keras.save_model(model, tmp_path / "small.wcz", preset="small").file_bytes < exact.file_bytes
+    with pytest.raises(wcodec.WcodecError, match="exists already"):
+        wcodec.keras.save_model(model, tmp_path / "m.wcz", overwrite=False)
+
+
+def test_a_model_that_cannot_be_compiled_is_loaded_with_a_warning(model: keras.Model, tmp_path: Path) -> None:
+    model = keras.models.clone_model(model)
+    model.compile("sgd", own_loss)
+    coded = wcodec.encode(model)
+    assert wcodec.keras.load_model(coded).compiled
+    known = keras.saving.get_custom_objects()
+    before = dict(known)
+    known.clear()
+    try:
+        with pytest.warns(UserWarning, match=r"loaded without compile\(\)"):
+            assert not wcodec.load_model(coded).compiled
+        scope = {"tests>own_loss": own_loss, "own_loss": own_loss}
+        assert wcodec.keras.load_model(coded, custom_objects=scope).compiled
+    finally:
+        known.update(before)
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        return X[16 * number : 16 * number + 16], Y[16 * number : 16 * number + 16]
+
+
+def test_data_in_memory_calibrates_as_a_file_does(model: keras.Model, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=X, y=Y)
+    words = {"max_drop": 5.0, "tune": 0, "threads": 1}
+    told: list[wcodec.ProgressEvent] = []
+    by_file = wcodec.encode(model, data=tmp_path / "d.npz", **words)
+    assert by_file == wcodec.encode(model, data=(X, Y), progress=told.append, **words)
+    assert by_file == wcodec.encode(model, data=Batches(), **words)
+    assert any(event.search for event in told)
+    assert any("held-out" in event.text for event in told)
+
+
+def test_other_verbs_take_models_and_data_in_memory(model: keras.Model, tmp_path: Path) -> None:
+    found = wcodec.sweep(model, data=(X, Y), points=1, time_limit=1, report=tmp_path / "r.html")
+    assert found.points[0].file_bytes > 0
+    assert (tmp_path / "r.html").stat().st_size > 1000
+    assert wcodec.evaluate(model, (X, Y), model).agreement == 100
+    slimmed = wcodec.slim(model, tmp_path / "s.keras", width=0.5, data=(X, Y))
+    assert slimmed.after.parameters < slimmed.before.parameters
+    assert keras.models.load_model(tmp_path / "s.keras").count_params() == slimmed.after.parameters
+    with pytest.raises(wcodec.RecipeError, match="low_rank: expected over 0 to 1"):
+        wcodec.slim(model, low_rank=2)

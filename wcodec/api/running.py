@@ -1,0 +1,240 @@
+"""The verbs in Python that run a model: sweep, slim, load_model. They need `wcodec[keras]`, sweep only with data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from wcodec.api.encode_calibrated import requested_codebooks
+from wcodec.api.paths import StrPath, maybe_path
+from wcodec.api.progress import ProgressEvent, make_listeners
+from wcodec.api.request import EncodeRequest, parse_request, require_data
+from wcodec.api.sources import KerasModel, Source, open_source, refuse_existing
+from wcodec.api.words import python_spelling
+from wcodec.errors import RecipeError
+
+if TYPE_CHECKING:
+    from wcodec.calibration.score_search import ScoreOracle
+    from wcodec.calibration.sweep_judge import ModelOracle
+    from wcodec.evaluation.integer_layers import IntegerType
+    from wcodec.evaluation.keras_backend import Network
+    from wcodec.planning.recipe import Recipe
+    from wcodec.reporting.sweep import Sweep
+    from wcodec.structure.request import Slimmed, SlimRequest
+
+Told = bool | Callable[[ProgressEvent], object]
+
+
+class InputWords(TypedDict, total=False):
+    """How data and a model are read, as in `encode`."""
+
+    limit: int | None
+    rescale: float | None
+    model: str | None
+    imports: Sequence[str]
+    unsafe: bool
+
+
+def load_model(
+    source: StrPath | bytes,
+    *,
+    architecture: str | None = None,
+    imports: Sequence[str] = (),
+    unsafe: bool = False,
+    max_output: int | str | None = None,
+    as_: IntegerType | None = None,
+    log: Callable[[str], None] = lambda _: None,
+    base: StrPath | None = None,
+    compile: bool = True,
+) -> Network:
+    """The Keras model in a .wcz or in a model file, compiled where the file says how.
+
+    architecture: for files of weights alone: a model file, or `module:function` that returns the network.
+    imports:      modules that register the network's own layers; the user's code is run.
+    unsafe:       let the file run code of its own (Lambda layers).
+    max_output:   the most bytes that a .wcz may decode to, 10**9 or "1GB", None for any number.
+    as_:          "int8" or "int4": layers of a .wcz that Keras has integers for hold its levels, not floats.
+    log:          is told which layers do.
+    base:         the file that the .wcz was coded against, or a folder with it.
+
+    Raises: ModelFileError where Keras cannot load it; UnsupportedError where it would run code; RecipeError where Keras
+    or something else is missing; errors of the container.
+    """
+    from wcodec.evaluation.model_loader import load_model as load
+
+    if isinstance(source, str | PathLike) and not Path(source).exists():
+        return load(Path(source))  # which says what is missing
+    with open_source(source) as path:
+        return load(
+            path,
+            architecture=architecture,
+            imports=imports,
+            unsafe=unsafe,
+            max_output=max_output,
+            as_=as_,
+            log=log,
+            base=maybe_path(base),
+            compiled=compile,
+        )
+
+
+class SweepWords(InputWords, total=False):
+    """Options of `sweep`: those of `encode` by these names."""
+
+    data: object
+    score: object
+    score_name: str | None
+    quantizer: str | None
+    set: str | Sequence[str] | Mapping[str, str | Mapping[str, object]] | None
+    include: str | Sequence[str] | None
+    exclude: str | Sequence[str] | None
+    effort: str | None
+    seed: int | None
+    threads: int
+
+
+def sweep(
+    source: Source,
+    *,
+    points: int = 8,
+    time_limit: float | str = "5m",
+    report: StrPath | None = None,
+    force: bool = True,
+    progress: Told = False,
+    **words: Unpack[SweepWords],
+) -> Sweep:
+    """The size of a model against its loss: `points` encodings, and each tensor alone with a coarse step.
+
+    report: an HTML page with charts, which is overwritten unless `force` is False.
+    words:  `data` or `score`, on which the loss is measured (without them it is the error of the weights), how data and
+            model are read (limit, rescale, model, imports, unsafe), and quantizer, set, include, exclude, effort, seed
+            and threads, all as in `encode`.
+
+    >>> sweep("model.h5", data=(x, y)).points[0].file_bytes  # doctest: +SKIP
+
+    Raises: RecipeError, ModelFileError, OSError.
+    """
+    from wcodec.planning.options import BY_WORD
+    from wcodec.planning.parsing import parse_recipe
+    from wcodec.planning.run_options import parse_seconds
+    from wcodec.reporting.html_report import write_report
+    from wcodec.reporting.sweep import sweep as measure
+
+    if report is not None:
+        refuse_existing(report, force)
+    with python_spelling(), open_source(source) as path:
+        recipe = parse_recipe({word: value for word, value in words.items() if word in BY_WORD})
+        request = parse_request({word: value for word, value in words.items() if word not in BY_WORD})
+        require_data(request)
+        log, seconds = make_listeners(progress).log, parse_seconds("time_limit", time_limit)
+        oracle, threads = open_oracle(path, recipe, request), request.threads
+        found = measure(
+            path, recipe, points=points, seconds=seconds, oracle=oracle, threads=threads, log=log, draw=bool(report)
+        )
+        if report is not None:
+            write_report(Path(report), path.name, found.balanced, found.histograms, sweep=found, command="sweep")
+        return found
+
+
+def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOracle | ScoreOracle | None:
+    """What measures the files of a sweep: the network on data, or the user's score; None without either.
+
+    Raises: RecipeError, ModelFileError.
+    """
+    if request.score_name is not None and request.score is None:
+        raise RecipeError("--score-name: expected --score MODULE:F with it")
+    if request.score is not None and request.data is not None:
+        raise RecipeError("--score: cannot be combined with --data, which has measures of its own")
+    if request.score is not None:
+        from wcodec.calibration.score_search import ScoreOracle
+        from wcodec.evaluation.score import ScoreFunction
+
+        score = ScoreFunction.named(request.score, request.score_name)
+        return ScoreOracle(score, score.measure(source))
+    if request.data is None:
+        return None
+    from wcodec.calibration.request import LearningRequest
+    from wcodec.calibration.sweep_judge import open_oracle as judge
+
+    codebooks = requested_codebooks(recipe.options)
+    options = request.data_options()
+    return judge(source, LearningRequest(request.data, **options, seed=recipe.seed, codebooks=codebooks, recipe=recipe))
+
+
+class SlimWords(InputWords, total=False):
+    """Options of `slim`, by the names of the command line."""
+
+    width: float
+    params: float
+    macs: float
+    uniform: bool
+    speedup: float
+    low_rank: float
+    student: str
+    compact: bool
+    criterion: str
+    data: object
+    finetune: int
+    tune: int
+    max_drop: float
+    max_loss: float
+    seed: int
+
+
+def slim(
+    source: StrPath | KerasModel,
+    target: StrPath | None = None,
+    *,
+    force: bool = True,
+    progress: Told = False,
+    **words: Unpack[SlimWords],
+) -> Slimmed:
+    """A smaller and faster network; its `.model` is a Keras model, which is written to `target` where one is given.
+
+    words: those of `wcodec slim -h`: width, params or macs (the part of the units, parameters or multiply-adds that
+           stays; uniform: the same of each layer), speedup, low_rank (the part of the weights of each layer that stays,
+           0 for what the outputs need), student, compact, criterion, data (as in `encode`), finetune, tune, max_drop,
+           max_loss, seed, and how data and model are read: limit, rescale, model, imports, unsafe.
+
+    >>> slim(model, width=0.5, data=(x, y), finetune=5).model  # doctest: +SKIP
+
+    Raises: RecipeError, UnsupportedError, BudgetError, ModelFileError, OSError.
+    """
+    from wcodec.structure.output import write_network
+    from wcodec.structure.slim import slim as make
+
+    if target is not None:
+        refuse_existing(target, force)
+    with python_spelling(), open_source(source) as path:
+        found = make(path, _slim_request(words, make_listeners(progress).log))
+    if target is not None:
+        write_network(found.model, Path(target))
+    return found
+
+
+def _slim_request(words: SlimWords, told: Callable[[str], None]) -> SlimRequest:
+    from wcodec.structure.request import SlimRequest, chosen_amount
+
+    if unknown := sorted(words.keys() - SlimWords.__annotations__.keys() - InputWords.__annotations__.keys()):
+        expected = ", ".join(sorted(SlimWords.__annotations__))
+        raise RecipeError(f"option {unknown[0]!r}: expected one of {expected}")
+    read = parse_request({word: value for word, value in words.items() if word in InputWords.__annotations__})
+    parts = {"width": words.get("width"), "params": words.get("params"), "macs": words.get("macs")}
+    return SlimRequest(
+        amount=chosen_amount(parts, words.get("uniform", False)),
+        speedup=words.get("speedup"),
+        low_rank=words.get("low_rank"),
+        student=words.get("student"),
+        compact=words.get("compact", False),
+        criterion=words.get("criterion"),
+        data=words.get("data"),
+        epochs=words.get("finetune"),
+        steps=words.get("tune"),
+        max_drop=words.get("max_drop"),
+        max_loss=words.get("max_loss"),
+        **read.data_options(),
+        seed=words.get("seed", 0),
+        told=told,
+    )
