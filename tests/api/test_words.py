@@ -17,7 +17,7 @@ from wcodec.cli.parser import build_parser
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.run_options import FLAGS, REQUEST_OPTIONS
 
-OF_THE_TERMINAL = {"source", "output", "json", "scheduler", "quiet", "verbose", "debug", "run", "parser"}
+OF_THE_TERMINAL = {"source", "output", "json", "stages", "scheduler", "quiet", "verbose", "debug", "run", "parser"}
 """What Python has as arguments, as `executor`, or not at all."""
 
 
