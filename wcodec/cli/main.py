@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import gc
 import signal
@@ -10,13 +11,14 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import BROKEN_PIPE, INTERRUPTED, OK, TERMINATED, describe_error, find_exit_code, spell_options
-from wcodec.cli.parser import build_parser
-from wcodec.errors import ContainerError, ModelFileError, RecipeError
+from wcodec.cli.parser import parse_words
+from wcodec.errors import ContainerError, ModelFileError, RecipeError, WcodecError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +36,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    args = build_parser(words).parse_args(words)
+    args = parse_words(words)
+    if args is None:
+        return OK
+    sources = getattr(args, "source", None)
+    if not isinstance(sources, list):
+        return _run_verb(args)
+    if len(sources) > 1:
+        for word in ("output", "report"):
+            if getattr(args, word, None) is not None:
+                raise RecipeError(f"--{word}: expected one file with it, got {len(sources)}")
+    codes = [_run_one(args, source, several=len(sources) > 1) for source in sources]
+    return next((code for code in codes if code != OK), OK)
+
+
+def _run_one(args: argparse.Namespace, source: Path, several: bool) -> int:
+    """Run the verb on one of the files; what is wrong with one of several does not keep the others from their turn."""
+    alone = argparse.Namespace(**{**vars(args), "source": source, "several": several})
+    if not several:
+        return _run_verb(alone)
+    try:
+        return _run_verb(alone)
+    except (WcodecError, FileNotFoundError) as error:
+        return _report(error, debug=bool(args.debug))
+
+
+def _run_verb(args: argparse.Namespace) -> int:
     try:
         code = args.run(args)
     except RecipeError as error:

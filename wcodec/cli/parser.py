@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from wcodec import __version__
 from wcodec.cli import stdio
+from wcodec.cli.aliases import expand_aliases
 from wcodec.cli.errors import USAGE
+from wcodec.cli.help import add_help, describe_unknown, print_help, suggest
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 
 EPILOG = """\
-example:
+examples:
   wcodec encode model.h5          writes model.h5.wcz
   wcodec decode model.h5.wcz      writes model.h5
+  wcodec help encode              the options of a verb
+
+as zstd and gzip have it: wcodec -9 model.h5; -d decodes, -t verifies, -l inspects; -1 to -3 are fast, -9 is the
+smallest file; -c writes to standard output, -k changes nothing: the source always stays
 
 exit codes: 0 ok, 1 error, 2 usage, 3 corrupt, 4 budget not met, 5 unsupported or unsafe, 130 interrupted
 """
@@ -64,7 +70,12 @@ NEEDS_ALL = "completion"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and whose help fails loudly where standard output is closed."""
+    """A parser whose errors are one line, and whose help fails loudly where standard output is closed.
+
+    verbs: of the program's parser, the parser of each verb.
+    """
+
+    verbs: dict[str, Parser]
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message} ({self.prog} -h lists the options)\n")
@@ -76,7 +87,28 @@ class Parser(argparse.ArgumentParser):
             stdio.write_note(message.rstrip("\n"))
 
 
-def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+def parse_words(words: Sequence[str]) -> argparse.Namespace | None:
+    """What was typed, aliases and `help VERB` among it; None where that is nothing, and the help was printed.
+
+    Raises: SystemExit after a usage error, or after a help that was asked for.
+    """
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help", *words[2:3]]
+    top = build_parser(words)
+    if not words:
+        print_help(top, everything=False)
+        return None
+    words = expand_aliases(words, top.verbs)
+    if not words[0].startswith("-") and words[0] not in top.verbs:
+        top.error(f"expected a verb or a file, got {words[0]!r}{suggest(words[0], top.verbs)}")
+    args, unknown = top.parse_known_args(words)
+    if unknown:
+        parser = top.verbs.get(words[0], top)
+        parser.error(describe_unknown(parser, unknown))
+    return args
+
+
+def build_parser(words: Sequence[str] = ()) -> Parser:
     """The parser of all verbs; `args.run(args)` runs the verb and returns the exit code.
 
     words: what is to be parsed; where it begins with a verb, others have no options, which would take longer to load
@@ -89,12 +121,15 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        add_help=False,
     )
+    add_help(top)
     top.add_argument("--version", action="version", version=f"wcodec {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    top.verbs = {}
     for verb in VERBS:
         if asked and verb.name not in asked:
-            verbs.add_parser(verb.name, help=verb.does)
+            top.verbs[verb.name] = verbs.add_parser(verb.name, help=verb.does)
             continue
         module = verb.module
         one = verbs.add_parser(
@@ -104,7 +139,10 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
             epilog=f"example:\n  {module.EXAMPLE}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
+            add_help=False,
         )
+        top.verbs[verb.name] = one
+        add_help(one)
         module.add_options(one)
         notes = one.add_mutually_exclusive_group()
         notes.add_argument("-q", "--quiet", action="store_true", help="print errors only")

@@ -23,7 +23,7 @@ EXAMPLE = "wcodec decode model.h5.wcz -o restored.h5"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("source", metavar="X.wcz", type=Path, help="a file that encode wrote")
+    parser.add_argument("source", metavar="X.wcz", nargs="+", type=Path, help="a file that encode wrote")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name without .wcz")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the output")
     parser.add_argument(

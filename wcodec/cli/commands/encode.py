@@ -33,7 +33,9 @@ EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb. Options that are not given are None: a configuration may set them."""
-    parser.add_argument("source", metavar="SRC", type=Path, help="the model file: .h5, .keras, .weights.h5, .npz, ...")
+    parser.add_argument(
+        "source", metavar="SRC", nargs="+", type=Path, help="the model file: .h5, .keras, .weights.h5, .npz, ..."
+    )
     parser.add_argument("-o", "--output", metavar="OUT.wcz", type=Path, help="default: SRC.wcz")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the output, and the report")
 

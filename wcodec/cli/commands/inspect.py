@@ -21,7 +21,9 @@ EXAMPLE = "wcodec inspect model.h5.wcz --sort size"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("source", metavar="X.wcz|SRC", type=Path, help="a file that encode wrote, or a model file")
+    parser.add_argument(
+        "source", metavar="X.wcz|SRC", nargs="+", type=Path, help="a file that encode wrote, or a model file"
+    )
     parser.add_argument(
         "--sort", choices=("size", "ratio", "error"), help="sort the tensors, largest first (default: file order)"
     )
@@ -61,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
             numbers["stages"] = [one.to_json() for one in stages]
         stdio.write_data(json.dumps(numbers, indent=1))
     else:
+        if getattr(args, "several", False):
+            stdio.write_data(f"\n{source}:")
         tables = [format_inspection(inspection, args.sort), *([format_stages(stages)] if stages else [])]
         stdio.write_data("\n\n".join(tables))
     return OK

@@ -17,7 +17,7 @@ EXAMPLE = "wcodec verify model.h5.wcz"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("source", metavar="X.wcz", type=Path, help="a file that encode wrote")
+    parser.add_argument("source", metavar="X.wcz", nargs="+", type=Path, help="a file that encode wrote")
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
     add_table_options(parser, [MAX_OUTPUT, REQUEST_WORDS["threads"]])
 
