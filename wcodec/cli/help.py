@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from wcodec.cli.parser import Parser
-
+from typing import Final
 
 SHORT: Final[dict[str, tuple[str, ...]]] = {
     "encode": ("output", "force", "lossless", "preset", "sparsity", "bits", "target_size", "set", "data", "finetune"),
@@ -87,7 +83,7 @@ def suggest(wrong: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def describe_unknown(parser: Parser, words: Sequence[str]) -> str:
+def describe_unknown(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:
     """What to say of options that a verb does not have, with the one that was meant, here or at another verb."""
     known = [flag for action in parser._actions for flag in action.option_strings]
     said = [f"{word}{suggest(word.partition('=')[0], known) if word.startswith('-') else ''}" for word in words]
