@@ -106,7 +106,7 @@ def test_rows_times_matrix_are_the_outputs_of_each_operator(tmp_path: Path) -> N
     path, x = convolutional(tmp_path / "m.onnx"), inputs_of(1, 8, 8, count=40)
     runner, examples = open_runner(path, x)
     with open_model(path) as file:
-        table = make_network_table(runner, file, ())
+        table = make_network_table(runner, file, (), (x,))
     assert {name for one in table.kernels for name in one.names} == {"c1.w", "dw.w", "c2.w", "f1.w", "last"}
     assert {one.path for one in table.kernels if one.op is None} == {"dw.w"}
     assert table.missed == ("odd.w",)
@@ -133,7 +133,7 @@ def test_recurrent_weights_see_inputs_and_states(tmp_path: Path, batch: object) 
     path, x = recurrent(tmp_path / "m.onnx", batch), inputs_of(6, 12, count=30)
     runner, examples = open_runner(path, x)
     with open_model(path) as file:
-        table = make_network_table(runner, file, ())
+        table = make_network_table(runner, file, (), (x,))
     session = prepare(runner, examples, examples, most=30, table=table)
     rows = {
         group.kernels[0].path: np.concatenate([batch[0] for batch in record_originals(session, number)])

@@ -174,6 +174,20 @@ def extract_patches(
     return np.moveaxis(found, 1, -1).reshape(len(found), -1)
 
 
+def extract_channels_first(
+    images: Float32,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    most: int,
+    rng: np.random.Generator,
+) -> Float32:
+    """The patches of `images[n, channels, *space]` with `pads` zeros before and behind, see `extract_patches`."""
+    padded = np.pad(np.moveaxis(images, 1, -1), ((0, 0), *pads, (0, 0)))
+    return extract_patches(padded, kernel, strides, dilations, "valid", most, rng)
+
+
 def _padding(length: int, extent: int, step: int, padding: str) -> tuple[int, int]:
     """Zeros before and behind an axis."""
     if padding == "causal":

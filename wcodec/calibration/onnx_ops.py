@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.calibration.linear_ops import Float32, InputRows, LinearOp, extract_patches, sample_rows
+from wcodec.calibration.linear_ops import (
+    Float32,
+    InputRows,
+    LinearOp,
+    extract_channels_first,
+    extract_patches,
+    sample_rows,
+)
 from wcodec.calibration.quantizable_weights import Weight, WeightTable
 from wcodec.codec.statistics import is_weight
 from wcodec.evaluation.keras_backend import Arguments
@@ -121,11 +128,11 @@ def _conv(weight: OnnxWeight, node: NodeProto) -> _Match | None:
     strides, gaps = _ints(node, "strides") or (1,) * dims, _ints(node, "dilations") or (1,) * dims
 
     def rows(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
-        images = np.moveaxis(_array(given[0]), 1, -1)
-        if auto == "NOTSET":
-            images = np.pad(images, ((0, 0), *zip(pads[:dims], pads[dims:], strict=True), (0, 0)))
-        padding = "same" if auto == "SAME_UPPER" else "valid"
-        return extract_patches(images, weight.shape[2:], strides, gaps, padding, most, rng)
+        if auto == "SAME_UPPER":
+            images = np.moveaxis(_array(given[0]), 1, -1)
+            return extract_patches(images, weight.shape[2:], strides, gaps, "same", most, rng)
+        both = list(zip(pads[:dims], pads[dims:], strict=True))
+        return extract_channels_first(_array(given[0]), weight.shape[2:], strides, gaps, both, most, rng)
 
     return (node.input[0],), rows, (*range(2, dims + 2), 1, 0), dims + 1
 

@@ -92,7 +92,7 @@ def open_session(source: Path, request: LearningRequest) -> OpenedSession:
     wanted = network_inputs(model), network_outputs(model)
     examples = load_examples(request.data, *wanted, rescale=request.rescale, limit=request.limit)
     with open_model(source) as file:
-        table = make_network_table(model, file, exact_names(file, request.recipe))
+        table = make_network_table(model, file, exact_names(file, request.recipe), examples.inputs)
     learning, held_out = hold_out(examples)
     count = f"{held_out.count:,} of {examples.count:,} examples are held out to measure on"
     notes = [*examples.notes, count]

@@ -25,13 +25,13 @@ Labels = tuple[Array | None, ...]
 class ModelInput:
     """One input of a network.
 
-    shape:    of one example; None where any length will do.
-    dtype:    what the network declares; integers are never rescaled.
+    shape:    of one example; None where any length will do, or in place of it where any shape may do.
+    dtype:    what the network declares, "any" where it does not; integers (but bytes for "any") are never rescaled.
     rescales: the network scales pixels itself (a Rescaling or Normalization layer).
     """
 
     name: str
-    shape: Shape
+    shape: Shape | None
     dtype: str = "float32"
     rescales: bool = False
 
@@ -133,7 +133,8 @@ def _scaled(place: str, array: Array, want: ModelInput, rescale: float | None) -
     """uint8 pixels as float32 in 0..1 (or times `rescale`), and what was done; other numbers stay, in 32 bits."""
     if array.dtype.kind not in "biuf":
         raise RecipeError(f"{place}: expected numbers, got {array.dtype}")
-    if not want.dtype.startswith(("float", "bfloat")):
+    undeclared = want.dtype == "any" and (array.dtype.kind == "f" or array.dtype == np.uint8)
+    if not want.dtype.startswith(("float", "bfloat")) and not undeclared:
         if rescale is not None:
             raise RecipeError(f"{place}: --rescale expected a network with float inputs, got {want.dtype}")
         return array, ""
@@ -149,12 +150,14 @@ def _scaled(place: str, array: Array, want: ModelInput, rescale: float | None) -
 def _shaped(place: str, array: Array, want: ModelInput) -> tuple[Array, str]:
     """`array` in a shape that the network takes, and what was done."""
     got = array.shape[1:]
-    if matches(got, want.shape):
+    if want.shape is None or matches(got, want.shape):
         return array, ""
     if matches((*got, 1), want.shape):
         return array[..., None], "given a channel axis"
     if matches((1, *got), want.shape):
         return array[:, None], "given a channel axis"
+    if len(got) > 1 and matches((got[-1], *got[:-1]), want.shape):
+        return np.moveaxis(array, -1, 1), "given its channels first"
     if got[-1:] == (1,) and matches(got[:-1], want.shape):
         return array[..., 0], "without its channel axis"
     known = [length for length in want.shape if length is not None]

@@ -41,7 +41,7 @@ KERAS_2_MARK = b'"batch_input_shape"'
 def load_model(
     path: str | Path,
     *,
-    architecture: str | None = None,
+    architecture: str | Model | None = None,
     imports: Sequence[str] = (),
     unsafe: bool = False,
     max_output: int | str | None = None,
@@ -130,7 +130,7 @@ def _built_for(model: Model) -> tuple[int | None, ...]:
     return tuple(shape[1:])
 
 
-def _opened(path: Path, name: str, architecture: str | None, unsafe: bool, compiled: bool = False) -> Model:
+def _opened(path: Path, name: str, architecture: str | Model | None, unsafe: bool, compiled: bool = False) -> Model:
     """Go by what the file holds, whatever its name."""
     if path.is_dir():
         return _folder(path, name, architecture, unsafe, compiled)
@@ -154,7 +154,7 @@ def _opened(path: Path, name: str, architecture: str | None, unsafe: bool, compi
     return model
 
 
-def _folder(path: Path, name: str, architecture: str | None, unsafe: bool, compiled: bool) -> Model:
+def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: bool, compiled: bool) -> Model:
     """An unzipped .keras, or Keras' weights in several files."""
     index = next(iter(sorted(path.glob("*.weights.json"))), None)
     if (path / "config.json").exists():
@@ -199,14 +199,19 @@ def _compiled(name: str, load: Callable[[], Model]) -> Model | None:
     return None
 
 
-def _architecture(spec: str, unsafe: bool) -> Model:
+def _architecture(spec: str | Model, unsafe: bool) -> Model:
+    if not isinstance(spec, str):
+        return _check_kind("--model", spec)
     if Path(spec).exists():
         return _opened(Path(spec), Path(spec).name, None, unsafe)
     if not user_code.is_function_name(spec):
         raise RecipeError(f"--model {spec}: expected a model file or module:function, found neither")
-    model = user_code.call_function(spec)
+    return _check_kind(f"--model {spec}", user_code.call_function(spec))
+
+
+def _check_kind(where: str, model: object) -> Model:
     if not isinstance(model, keras().Model):
-        raise RecipeError(f"--model {spec}: expected a Keras model, got {type(model).__name__}")
+        raise RecipeError(f"{where}: expected a Keras model or an nn.Module, got {type(model).__name__}")
     return model
 
 

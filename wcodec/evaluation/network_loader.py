@@ -6,16 +6,23 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wcodec.container.reader import is_container
+from wcodec.container.reader import is_container, open_file, parse
 from wcodec.errors import ModelFileError
+from wcodec.evaluation import user_code
 from wcodec.evaluation.datasets import ONE_OUTPUT
 from wcodec.evaluation.examples import ModelInput
 from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
 from wcodec.evaluation.model_loader import predicts_values as model_predicts_values
 from wcodec.evaluation.onnx_backend import load_onnx
 from wcodec.evaluation.runner import Network, is_runner
+from wcodec.evaluation.torch_loader import is_module, load_torch
 from wcodec.modelfiles.onnx import is_onnx
+
+if TYPE_CHECKING:
+    from keras import Model
+    from torch import nn
 
 
 def load_network(
@@ -31,11 +38,31 @@ def load_network(
     path = Path(path)
     if not path.exists():
         raise ModelFileError(f"{path}: expected a model file, found none")
-    if path.is_file():
+    built = _call_architecture(architecture, imports)
+    if path.is_file() and not _is_of_keras(path):
         with _unpacked(path) as (file, name):
             if is_onnx(file):
                 return load_onnx(file, name)
-    return load_model(path, architecture=architecture, imports=imports, unsafe=unsafe)
+            if is_module(built):
+                return load_torch(built, file, name)
+    return load_model(path, architecture=architecture if built is None else built, imports=imports, unsafe=unsafe)
+
+
+def _is_of_keras(path: Path) -> bool:
+    """Whether this is a .wcz of a file of Keras."""
+    if not is_container(path):
+        return False
+    with open_file(path) as file:
+        return parse(file).kind in ("hdf5", "keras")
+
+
+def _call_architecture(spec: str | None, imports: Sequence[str]) -> Model | nn.Module | None:
+    """What the function `spec` returns; None where it names no function."""
+    if spec is None or Path(spec).exists() or not user_code.is_function_name(spec):
+        return None
+    for module in imports:
+        user_code.import_module(module)
+    return user_code.call_function(spec)
 
 
 def network_inputs(network: Network) -> tuple[ModelInput, ...]:
