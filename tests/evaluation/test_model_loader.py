@@ -135,7 +135,7 @@ def test_layers_of_the_users_own_are_found_once_their_module_is_imported(tmp_pat
 
 def test_a_factory_of_something_else_is_refused(tmp_path: Path, users_module: str) -> None:
     weights_npz(dense(4), tmp_path / "net.npz")
-    with pytest.raises(RecipeError, match="expected a Keras model, got Twice"):
+    with pytest.raises(RecipeError, match=r"expected a Keras model or an nn\.Module, got Twice"):
         load_model(tmp_path / "net.npz", architecture=f"{users_module}:Twice")
     with pytest.raises(RecipeError, match="expected a model file or module:function, found neither"):
         load_model(tmp_path / "net.npz", architecture="none.keras")
