@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wcodec.api.progress import ProgressEvent
     from wcodec.api.running import load_model, slim, sweep
-    from wcodec.api.verbs import decode, encode, inspect, verify
+    from wcodec.api.verbs import decode, encode, inspect, rebase, verify
     from wcodec.api.weights import Weights, load, open
     from wcodec.errors import (
         BudgetError,
@@ -37,7 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BudgetError", "ContainerError", "CorruptError", "Inspection", "ModelFileError", "ProgressEvent", "RecipeError",
     "TruncatedError", "UnsupportedError", "WcodecError", "Weights", "__version__", "decode", "encode", "evaluate",
-    "inspect", "load", "load_model", "open", "slim", "sweep", "verify",
+    "inspect", "load", "load_model", "open", "rebase", "slim", "sweep", "verify",
 ]  # fmt: skip
 _HOMES = {
     "Inspection": "wcodec.reporting.inspection",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack, overload
 
-from wcodec.api.paths import StrPath, maybe_path
+from wcodec.api.paths import StrPath, found_path, maybe_path
 from wcodec.api.progress import make_listeners
 from wcodec.api.request import check_request, parse_request
 from wcodec.api.sources import Coded, Source, Target, open_source, open_target, refuse_existing
@@ -121,7 +121,7 @@ def decode(
     from wcodec.planning.run_options import parse_limit
 
     earlier = maybe_path(base)
-    with python_spelling(), open_source(source) as path:
+    with open_source(source) as path:
         if target is None and index_of(path):
             raise RecipeError(f"{path}: expected a path to write a model of several files to, got none")
         with open_target(target, force, path, earlier) as made:
@@ -140,7 +140,7 @@ def verify(
     from wcodec.pipeline.folder_decoder import verify as story
     from wcodec.planning.run_options import parse_limit
 
-    with python_spelling(), open_source(source) as path:
+    with open_source(source) as path:
         story(path, base=maybe_path(base), max_output=parse_limit(max_output), threads=threads)
 
 
@@ -153,3 +153,21 @@ def inspect(source: Source) -> Inspection:
 
     with open_source(source) as path:
         return numbers(path)
+
+
+def rebase(
+    source: StrPath, target: StrPath, *, base: StrPath | None = None, onto: StrPath | None = None, threads: int = 0,
+    force: bool = True,
+) -> Inspection:  # fmt: skip
+    """Write a .wcz of what `source` decodes to that needs no base, or the base `onto`; it may be `source` itself.
+
+    base: of `source`, or a folder with it; a .wcz beside it is found. What is coded against a lossless `source` can be
+          decoded by `target` as well.
+    Raises: RecipeError where a base is missing; ContainerError and its kinds, OSError.
+    """
+    from wcodec.pipeline.rebase import rebase as story
+    from wcodec.reporting.inspection import inspect as numbers
+
+    refuse_existing(target, force)
+    story(found_path(source), Path(target), base=maybe_path(base), onto=maybe_path(onto), threads=threads)
+    return numbers(Path(target))

@@ -17,8 +17,9 @@ from wcodec.model import AnyArray, TensorSpec
 
 if TYPE_CHECKING:
     from wcodec.codec.parallel import Map
-    from wcodec.pipeline.decoder import OpenContainer
+    from wcodec.pipeline.base_file import BaseFile
     from wcodec.pipeline.folder_decoder import Place
+    from wcodec.pipeline.open_container import OpenContainer
 
 
 class Weights(Mapping[str, AnyArray]):
@@ -32,6 +33,7 @@ class Weights(Mapping[str, AnyArray]):
     def __init__(self, path: Path, places: Mapping[str, Place], base: Path | None = None, threads: int = 1) -> None:
         self._path, self._places, self._base, self._threads = path, places, base, threads
         self._is_closed = False
+        self._bases: dict[Path, BaseFile | None] = {}
 
     def __getitem__(self, name: str) -> AnyArray:
         """The values; bfloat16 and float8 as types of `ml_dtypes`, without which bfloat16 becomes float32.
@@ -54,11 +56,13 @@ class Weights(Mapping[str, AnyArray]):
             return self._decoded(place, pool.map)
 
     def _decoded(self, place: Place, chunk_map: Map) -> AnyArray:
-        from wcodec.pipeline.decoder import OpenContainer
         from wcodec.pipeline.folder_decoder import base_of
+        from wcodec.pipeline.open_container import OpenContainer
 
+        if place.path not in self._bases:
+            self._bases[place.path] = base_of(place, self._base)
         with place.path.open("rb") as file:
-            return OpenContainer(file, place.container, base_of(place, self._base)).values(place.number, chunk_map)
+            return OpenContainer(file, place.container, self._bases[place.path]).values(place.number, chunk_map)
 
     def _place(self, name: str) -> Place:
         if self._is_closed:
@@ -92,6 +96,7 @@ class Weights(Mapping[str, AnyArray]):
     def close(self) -> None:
         """Nothing can be read any more."""
         self._is_closed = True
+        self._bases.clear()
 
     def facts(self, name: str) -> TensorSpec:
         """Type and shape of a tensor, without reading it."""
@@ -160,8 +165,8 @@ def stored_tensors(
 
     Raises: ContainerError and its kinds.
     """
-    from wcodec.pipeline.decoder import OpenContainer
     from wcodec.pipeline.folder_decoder import base_of, places_of
+    from wcodec.pipeline.open_container import OpenContainer
     from wcodec.planning.run_options import parse_limit
 
     earlier = maybe_path(base)

@@ -63,6 +63,7 @@ VERBS = (
     Verb("evaluate", "measure the accuracy of a model on examples"),
     Verb("slim", "make a network smaller and faster"),
     Verb("sweep", "measure the size of a model against its loss"),
+    Verb("rebase", "code a file anew that needs a base"),
     Verb("completion", "print a shell completion script"),
 )
 NEEDS_ALL = "completion"

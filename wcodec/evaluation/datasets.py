@@ -57,9 +57,7 @@ def load_examples(
     return fit_examples(found, wants, rescale, limit)
 
 
-def _read(
-    spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...], limit: int | None
-) -> RawExamples:
+def _read(spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...], limit: int | None) -> RawExamples:
     if spec and Path(spec).is_dir():
         return images.read(Path(spec), wanted, limit)
     if npz := NPZ.fullmatch(spec):
@@ -69,9 +67,7 @@ def _read(
     raise RecipeError(f"--data {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
 
 
-def _read_npz(
-    path: Path, split: str | None, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...]
-) -> RawExamples:
+def _read_npz(path: Path, split: str | None, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...]) -> RawExamples:
     """The arrays of one split. Objects are never unpickled."""
     if not path.is_file():
         raise RecipeError(f"--data {path}: expected a file, found none")

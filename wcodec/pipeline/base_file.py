@@ -10,7 +10,7 @@ import numpy as np
 
 from wcodec.codec.delta import DIFFERENCE
 from wcodec.container.dtypes import from_float, numpy_type, to_float32
-from wcodec.errors import CorruptError, RecipeError
+from wcodec.errors import CorruptError
 from wcodec.files import sha256_of
 from wcodec.model import FLOATS, AnyArray, Tensor, TensorSpec
 from wcodec.modelfiles.extents import Extent, read_part
@@ -51,23 +51,6 @@ def open_base(path: Path) -> BaseFile:
     from wcodec.modelfiles.extent_finder import find_extents  # noqa: PLC0415 - brings h5py, which only a base needs
 
     return BaseFile(path, sha256_of(path), {extent.facts.name: extent for extent in find_extents(path).extents})
-
-
-def base_for(path: Path | None, digest: bytes | None) -> BaseFile | None:
-    """The base that a container needs, which must be the very file; None where it needs none.
-
-    Raises: RecipeError where it is another, or none is given.
-    """
-    if digest is None:
-        return None
-    if path is None:
-        raise RecipeError(f"base: expected --base with the file of SHA-256 {digest.hex()}, got none")
-    if path.exists() and not path.is_file():
-        raise RecipeError(f"{path}: expected a file as the base, found something else")
-    base = open_base(path)
-    if base.digest != digest:
-        raise RecipeError(f"{path}: expected the base of SHA-256 {digest.hex()}, got {base.digest.hex()}")
-    return base
 
 
 def difference(tensor: Tensor, base: BaseFile) -> Tensor | None:

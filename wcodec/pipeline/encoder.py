@@ -17,7 +17,8 @@ from wcodec.container.writer import Writer
 from wcodec.files import unchanged, whole_file
 from wcodec.model import Model, Progress, TunedTensor
 from wcodec.modelfiles.shards import missing_data, opened
-from wcodec.pipeline.base_file import BaseFile, difference, open_base
+from wcodec.pipeline.base_chain import open_any_base
+from wcodec.pipeline.base_file import BaseFile, difference
 from wcodec.pipeline.lossless_encoder import encode_lossless
 from wcodec.planning.allocation import VALUES_STEP, plan_model
 from wcodec.planning.rate_control import find_step, target_of
@@ -90,7 +91,7 @@ def encode(
     changes meanwhile.
     """
     with whole_file(target, source) as temporary, unchanged(source, beside, base):
-        earlier = open_base(base) if base else None
+        earlier = open_any_base(base) if base else None
         if recipe.is_whole and not tuned:
             made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)
             return Encoded(made, 0.0, (), missing_data(source))

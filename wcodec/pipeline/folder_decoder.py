@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
-from wcodec.errors import CorruptError, TruncatedError
+from wcodec.errors import CorruptError, RecipeError, TruncatedError
 from wcodec.files import sha256_of, short
 from wcodec.model import Progress
 from wcodec.pipeline import decoder
-from wcodec.pipeline.base_file import BaseFile, base_for
+from wcodec.pipeline.base_chain import find_base
+from wcodec.pipeline.base_file import BaseFile
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger
 
@@ -41,13 +42,19 @@ class Place:
 
 
 def base_of(place: Place, base: Path | None) -> BaseFile | None:
-    """What a tensor's container is coded against, a file or one of a folder; None where none is given or needed.
+    """What a tensor's container is coded against; None where that is nothing, or is neither given nor found.
 
+    base: the base, a folder with it, or a folder with the earlier versions of the files.
     Raises: RecipeError where it is another file.
     """
-    if base and base.is_dir():
+    if place.file and base and base.is_dir():
         base = earlier_of(base, place.file)
-    return base_for(base, place.container.base) if base else None
+    if base is None and not place.file:
+        try:
+            return find_base(place.path, place.container, None)
+        except RecipeError:
+            return None  # most tensors may not need it; those that do say so
+    return find_base(place.path, place.container, base) if base else None
 
 
 def decode(
@@ -150,8 +157,9 @@ def decode_folder(
 
 
 def earlier_of(base: Path | None, name: str) -> Path | None:
-    """The earlier version of one file of a folder."""
-    return base / name if base and (base / name).is_file() else None
+    """The earlier version of one file of a folder, or its .wcz."""
+    found = [base / name, base / f"{name}{SUFFIX}"] if base else []
+    return next((path for path in found if path.is_file()), None)
 
 
 def index_of(source: Path) -> Path | None:

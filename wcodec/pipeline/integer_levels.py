@@ -11,7 +11,7 @@ from wcodec.codec.dequantization import PerRowDequantizer, ProductDequantizer, U
 from wcodec.codec.layout import from_rows, view_shape
 from wcodec.codec.tensor_decoder import open_tensor
 from wcodec.container.dtypes import Float32, from_float, to_float32
-from wcodec.pipeline.decoder import OpenContainer
+from wcodec.pipeline.open_container import OpenContainer
 
 
 @dataclass(frozen=True)

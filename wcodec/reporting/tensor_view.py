@@ -23,8 +23,8 @@ from wcodec.container.wire import CONTEXT, DENSE, FIXED, SPARSE, STATIC
 from wcodec.kernels.huffman import code as code_kernel
 from wcodec.kernels.symbols import zigzag
 from wcodec.model import FLOATS, TensorSpec
-from wcodec.pipeline.decoder import OpenContainer
 from wcodec.pipeline.folder_decoder import Place, base_of
+from wcodec.pipeline.open_container import OpenContainer
 from wcodec.reporting.coded_levels import CodedChunk, read_chunks, read_header
 
 Int64 = npt.NDArray[np.int64]

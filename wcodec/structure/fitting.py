@@ -49,9 +49,7 @@ def targets_of(original: Model, examples: Examples) -> list[Target]:
     Raises: RecipeError where labels do not fit.
     """
     answers = compute_outputs(original, examples)
-    kinds = output_kinds(
-        answers, examples.labels, examples.count, predicts_values=predicts_values(original)
-    )
+    kinds = output_kinds(answers, examples.labels, examples.count, predicts_values=predicts_values(original))
     return [_target(*both) for both in zip(answers, kinds, strict=True)]
 
 

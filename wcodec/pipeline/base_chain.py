@@ -1,0 +1,168 @@
+"""Bases that are .wcz files themselves, and may have bases: found by digest, decoded from the last to the first."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wcodec.container.reader import open_file, parse
+from wcodec.container.records import Container
+from wcodec.container.wire import MAGIC
+from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError
+from wcodec.files import sha256_of
+from wcodec.modelfiles.extents import parse as parse_template
+from wcodec.pipeline.base_file import BaseFile, open_base
+from wcodec.pipeline.lossless_decoder import is_lossless
+from wcodec.pipeline.open_container import OpenContainer, write_decoded
+
+SUFFIX = ".wcz"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A file that another one is coded against. digest: as `digest_of`; container: None where it is no .wcz."""
+
+    path: Path
+    digest: bytes
+    container: Container | None
+
+
+def digest_of(path: Path) -> bytes:
+    """What a file is known by as a base: its SHA-256; of a lossless .wcz the SHA-256 of the file that it holds.
+
+    So that file, and every lossless .wcz of it, whatever it is coded against, can stand in each other's place.
+    Raises: ModelFileError where it cannot be read; ContainerError and its kinds.
+    """
+    return _link(path).digest
+
+
+def open_any_base(path: Path) -> BaseFile:
+    """The base at `path`, a model file or a .wcz, to code against.
+
+    Raises: ModelFileError; ContainerError and its kinds; RecipeError where a base of the .wcz is missing.
+    """
+    link = _link(path)
+    return _decoded([link, *_chain(link, None)])
+
+
+def find_base(source: Path, container: Container, given: Path | None) -> BaseFile | None:
+    """What the container at `source` is coded against; None where that is nothing.
+
+    given: the base, or a folder with it; None looks for a .wcz in the folder of `source`, as for the bases of bases.
+
+    Raises: RecipeError where a base is missing, or `given` is another file; ContainerError and its kinds.
+    """
+    if container.base is None:
+        return None
+    if given and not given.exists():
+        raise ModelFileError(f"{given}: expected the base, found none")
+    if given and not (given.is_file() or given.is_dir()):
+        raise RecipeError(f"{given}: expected a file as the base, or a folder with it, found something else")
+    link = Link(source, b"", container)
+    if given and given.is_file():
+        first = _link(given)
+        if first.digest != container.base:
+            raise RecipeError(
+                f"{given}: expected the base of SHA-256 {container.base.hex()}, got {first.digest.hex()}"
+                f"{_hint(container.base, (given.parent, source.parent))}"
+            )
+        return _decoded([first, *_chain(first, given.parent)])
+    return _decoded(_chain(link, given))
+
+
+def _chain(link: Link, given: Path | None) -> list[Link]:
+    """What a file is coded against, what that is coded against, and so on."""
+    found: list[Link] = []
+    seen: set[bytes] = set()
+    while link.container and (digest := link.container.base):
+        if digest in seen:
+            raise CorruptError(f"{link.path}: expected bases that end, got SHA-256 {digest.hex()} twice")
+        seen.add(digest)
+        folders = dict.fromkeys([link.path.parent, *([given] if given else [])])
+        link = _found(link, digest, tuple(folders), given)
+        found.append(link)
+    return found
+
+
+def _found(link: Link, digest: bytes, folders: Sequence[Path], given: Path | None) -> Link:
+    """The file with this digest: a .wcz in the folders, or any file in the one that was given.
+
+    Raises: RecipeError.
+    """
+    for folder in folders:
+        for path in _candidates(folder, folder == given):
+            if path != link.path and (one := _known(path)) and one.digest == digest:
+                return one
+    places = " and ".join(str(folder) for folder in folders)
+    raise RecipeError(
+        f"base: {link.path}: expected --base with the file of SHA-256 {digest.hex()}, found none in {places}"
+    )
+
+
+def _hint(digest: bytes, folders: Sequence[Path]) -> str:
+    """Which file it is, where that lies in the folders."""
+    for folder in dict.fromkeys(folders):
+        for path in _candidates(folder, False):
+            if (one := _known(path)) and one.digest == digest:
+                return f"; that is {one.path}"
+    return ""
+
+
+def _candidates(folder: Path, whatever: bool) -> Iterator[Path]:
+    """The .wcz files of a folder, then, with `whatever`, all others."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    yield from (path for path in files if path.suffix == SUFFIX)
+    yield from (path for path in files if whatever and path.suffix != SUFFIX)
+
+
+def _known(path: Path) -> Link | None:
+    """The link, unless the file is damaged or gone."""
+    try:
+        return _link(path)
+    except (ContainerError, ModelFileError, OSError):
+        return None
+
+
+def _link(path: Path) -> Link:
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return _remembered(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(4096)
+def _remembered(path: Path, inode: int, size: int, written: int) -> Link:
+    """The link of a file as it was when it had these facts."""
+    with open_file(path) as file:
+        is_container = file.read(len(MAGIC)) == MAGIC
+        container = parse(file) if is_container else None
+    if container and is_lossless(container):
+        digest = parse_template(container.skeleton, container.tensors).digest
+        return Link(path, digest or sha256_of(path), container)
+    return Link(path, sha256_of(path), container)
+
+
+def _decoded(chain: Sequence[Link]) -> BaseFile:
+    """The first file of a chain, decoded with the others; a temporary file, which goes with the result."""
+    base: BaseFile | None = None
+    for link in reversed(chain):
+        if link.container is None:
+            base = replace(open_base(link.path), digest=link.digest)
+            continue
+        folder = TemporaryDirectory(prefix="wcodec-")
+        plain = Path(folder.name) / "base"
+        try:
+            with open_file(link.path) as file:
+                write_decoded(OpenContainer(file, link.container, base), link.path, plain, plain, 0, None)
+            base = replace(open_base(plain), digest=link.digest)
+        except BaseException:
+            folder.cleanup()
+            raise
+        weakref.finalize(base, folder.cleanup)
+    assert base is not None
+    return base

@@ -1,0 +1,103 @@
+"""An open container: the values of its tensors, and the model file that they make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from wcodec.codec.delta import DIFFERENCE
+from wcodec.codec.parallel import Map, map_tensors
+from wcodec.codec.tensor_decoder import decode_tensor
+from wcodec.container.records import Container
+from wcodec.container.wire import REST
+from wcodec.model import AnyArray, Progress, TensorSpec
+from wcodec.modelfiles import write_model
+from wcodec.pipeline.base_file import BaseFile, added
+from wcodec.pipeline.duplicates import last_uses
+from wcodec.pipeline.export import convert, is_conversion
+from wcodec.pipeline.lossless_decoder import Sink, decode_lossless, is_lossless
+
+
+@dataclass(frozen=True)
+class OpenContainer:
+    """A container and the file it is read from; values come one tensor at a time."""
+
+    file: BinaryIO
+    container: Container
+    base: BaseFile | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """The tensors' names, in order."""
+        return tuple(tensor.name for tensor in self.container.tensors if tensor.name != REST)
+
+    def __getitem__(self, name: str) -> AnyArray:
+        """The tensor's values. Reads only its byte ranges.
+
+        Raises: KeyError where there is no such tensor; ContainerError where it is damaged.
+        """
+        if name not in self.names():
+            raise KeyError(name)
+        return self.values(self.names().index(name))
+
+    def values(self, number: int, chunk_map: Map = map) -> AnyArray:
+        """The values of tensor `number`, shaped, checked against its digest."""
+        facts, record = self.container.tensors[number], self.container.resolve(number)
+        values = decode_tensor(self.file, facts, record, chunk_map, self.base)
+        if record.delta_mode != DIFFERENCE or self.base is None:
+            return values
+        return added(values, TensorSpec(record.base_name, facts.dtype, facts.shape), self.base)
+
+
+def write_decoded(
+    opened: OpenContainer, source: Path, target: Path, temporary: Path, threads: int, progress: Progress | None
+) -> None:
+    """Write what is to be called `target` to the path `temporary`."""
+    container = opened.container
+    if is_conversion(container, source, target):
+        shown = [number for number, facts in enumerate(container.tensors) if facts.name != REST]
+        tensors = [container.tensors[number] for number in shown]
+        convert(temporary, target.suffix, tensors, decoded_values(opened, shown, threads, progress))
+    elif is_lossless(container):
+        with temporary.open("wb", buffering=0) as file:
+            decode_lossless(opened.file, container, opened.base, _writer(file), threads, progress)
+    else:
+        values = decoded_values(opened, range(len(container.tensors)), threads, progress)
+        write_model(temporary, container.kind, container.skeleton, container.tensors, values)
+
+
+def decoded_values(
+    opened: OpenContainer, numbers: Sequence[int], threads: int, progress: Progress | None
+) -> Iterator[AnyArray]:
+    """The values of these tensors, in ascending order. What later ones duplicate is kept for them if it fits."""
+    container = opened.container
+    uses = last_uses(container)
+    own = [number for number in numbers if container.records[number].duplicate_of not in uses]
+    tensors = [container.tensors[number] for number in own]
+    decoded = map_tensors(lambda i, chunk_map: opened.values(own[i], chunk_map), tensors, threads)
+    kept: dict[int, AnyArray] = {}
+    for number in numbers:
+        first = container.records[number].duplicate_of
+        if first is not None and first in uses:
+            values = kept.pop(first) if uses[first] == number else kept[first]
+        else:
+            values = next(decoded)
+            if number in uses:
+                kept[number] = values
+        if progress:
+            progress(container.tensors[number])
+        yield values
+
+
+def _writer(file: BinaryIO) -> Sink:
+    """Writes bytes to their place in a file; safe to call from several threads."""
+
+    def write(at: int, part: memoryview | bytes) -> None:
+        left = memoryview(part)
+        while left:
+            count = os.pwrite(file.fileno(), left, at)
+            left, at = left[count:], at + count
+
+    return write

@@ -1,0 +1,38 @@
+"""A .wcz coded anew: alone, or against another base. What it decodes to stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wcodec.errors import RecipeError
+from wcodec.model import Progress
+from wcodec.pipeline.decoder import decode
+from wcodec.pipeline.encoder import Encoded, encode
+from wcodec.pipeline.folder_decoder import index_of
+from wcodec.planning.recipe import Options, Recipe
+
+
+def rebase(
+    source: Path,
+    target: Path,
+    *,
+    base: Path | None = None,
+    onto: Path | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Encoded:
+    """Write `target`, a .wcz of what `source` decodes to, byte for byte, which may be `source` itself.
+
+    What is coded against a lossless `source` can be decoded by `target` as well. The values of a lossy one are kept
+    exactly, which takes more bytes.
+    base: of `source`, or a folder with it, see `decoder.decode`; onto: of `target`; None makes it self-contained.
+    Raises: RecipeError where a base is missing, and for a folder; ContainerError and its kinds; OSError.
+    """
+    if index_of(source):
+        raise RecipeError(f"{source}: expected one .wcz file to code anew, got a folder of them")
+    with TemporaryDirectory(prefix="wcodec-") as folder:
+        plain = Path(folder) / "plain"
+        decode(source, plain, base=base, threads=threads)
+        recipe = Recipe(options=Options(lossless=True))
+        return encode(plain, target, recipe, base=onto, threads=threads, progress=progress)
