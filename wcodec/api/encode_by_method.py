@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from wcodec.api.encode_calibrated import describe_loss
 from wcodec.api.request import EncodeRequest
 from wcodec.errors import RecipeError
+from wcodec.planning.idle_options import refuse_idle_of_method
 from wcodec.planning.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     for word, value in (("--tune", asked.tune), ("--time-limit", asked.time_limit), ("--resume", asked.resume or None)):
         if value is not None:
             raise RecipeError(f"--method: expected epochs of training, not {word} with it")
+    if asked.max_kl is not None or asked.min_agreement is not None:
+        word = "--min-agreement" if asked.max_kl is None else "--max-kl"
+        raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
+    refuse_idle_of_method(recipe.options, (asked.method or "").split(","))
     log = asked.listeners.log
     budget = AccuracyBudget(asked.max_drop, loss=asked.max_loss)
     request = LearningRequest(

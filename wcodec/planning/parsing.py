@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from wcodec.errors import RecipeError
+from wcodec.planning.idle_options import refuse_idle, refuse_rivals
 from wcodec.planning.options import BY_WORD, build, parse_options, parse_rules
 from wcodec.planning.recipe import Options, Recipe, Rule
 
@@ -27,7 +28,7 @@ def parse_recipe(words: Mapping[str, object], config: Path | None = None) -> Rec
         base = {field: value for field, value in base.items() if field not in _TARGETS or not whole.keys() & _TARGETS}
         options, rules, whole = options.merged_with(general), rules + more_rules, base | whole
     _refuse_lossy_rules(options, rules)
-    _refuse_idle([options, *(rule.options.merged_with(options) for rule in rules)], bool(whole.get("global_sparsity")))
+    refuse_idle(options, rules, whole)
     return build(Recipe, whole | {"options": options, "rules": rules})
 
 
@@ -35,6 +36,7 @@ def _parse(words: Mapping[str, object]) -> _Parsed:
     given = {word: value for word, value in words.items() if value is not None}
     if unknown := sorted(given.keys() - BY_WORD.keys()):
         raise RecipeError(f"option {unknown[0]!r}: expected one of {', '.join(sorted(BY_WORD))}")
+    refuse_rivals(given)
     rules = parse_rules("set", given.pop("set", ()))
     of_tensor = {word: given.pop(word) for word in list(given) if BY_WORD[word].is_of_tensor}
     return (
@@ -67,13 +69,3 @@ def _refuse_lossy_rules(general: Options, rules: Iterable[Rule]) -> None:
                         f"lossless: expected nothing that loses beside it, got a rule for {rule.pattern!r}; "
                         "lossless=false in it lets it lose"
                     )
-
-
-def _refuse_idle(every: Iterable[Options], ranked: bool) -> None:
-    """Raises: RecipeError for a word that does nothing without another one."""
-    every = list(every)
-    if ranked and not any(options.prune and options.prune.rule == "sparsity" for options in every):
-        raise RecipeError("global_sparsity: expected sparsity beside it, got none")
-    started = [options for options in every if options.start]
-    if started and not any(o.bits or o.clusters or o.quantizer == "kmeans" for o in started):
-        raise RecipeError("start: expected bits, clusters or quantizer kmeans beside it, got none")

@@ -90,14 +90,16 @@ class Options:
 
     def merged_with(self, general: Options) -> Options:
         """These options, with what they leave unsaid taken from `general`."""
-        size_said = self.bits is not None or self.clusters is not None or self.quantizer in SIZELESS
+        counted = self.bits is not None or self.clusters is not None
+        size_said = counted or self.quantizer in SIZELESS or self.step is not None
         return Options(
             lossless=general.lossless if self.lossless is None else self.lossless,
             prune=self.prune or general.prune,
             bits=self.bits if size_said else general.bits,
             clusters=self.clusters if size_said or self.quantizer in PER_CHANNEL else general.clusters,
             block=self.block or general.block,
-            step=self.step or (None if self.quantizer in SIZELESS or self.quantizer in PER_CHANNEL else general.step),
+            step=self.step
+            or (None if counted or self.quantizer in SIZELESS or self.quantizer in PER_CHANNEL else general.step),
             quantizer=self.quantizer or general.quantizer,
             coder=self.coder or general.coder,
             start=self.start or general.start,

@@ -1,0 +1,101 @@
+"""Options that would do nothing beside others, refused before any work is done: an option acts, or is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from wcodec.errors import RecipeError
+from wcodec.planning.options import BY_WORD
+from wcodec.planning.recipe import CLASSIC, Options, Rule
+
+OF_LOSS: Final = ("quantizer", "block", "start", "per_channel", "coder")
+"""Options of a tensor that say how it loses, or how levels are coded, of which a lossless file has none."""
+CODEBOOKS: Final = (None, "auto", "kmeans")
+"""Quantisers that have a codebook where bits or clusters are given."""
+WITHOUT_EFFECT: Final = {
+    ("keep_optimizer", "lossless"): "a lossless file has the state of the optimizer anyway",
+    ("preset", "quantizer"): "float16, bfloat16, none and binary say all of the loss themselves",
+    ("max_error", "quantizer"): "a bound that float16 and none keep anyway",
+    ("target_size", "quantizer"): "a bound that binary may keep anyway",
+    ("target_ratio", "quantizer"): "a bound that binary may keep anyway",
+    ("include", "quantizer"): "none keeps all values as they are",
+    ("exclude", "quantizer"): "none keeps all values as they are",
+    ("coder", "quantizer"): "none has no levels to code",
+    ("step", "block"): "vectors of a given length are told by their number",
+    ("effort", ""): "the loss is the same by definition, and small tensors may come out the same",
+    ("seed", ""): "acts where something is random: --start kmeans++, and training",
+    ("keep_optimizer", ""): "acts on files that have such a state",
+}
+"""What is accepted although it does nothing: a word, the word beside which that is so ("": most), and why."""
+
+
+def refuse_rivals(words: Iterable[str]) -> None:
+    """Raises: RecipeError for two words of which one place can have one only, such as sparsity and threshold."""
+    first: dict[str, str] = {}
+    for word in words:
+        rivals = BY_WORD[word].rivals
+        if rivals and first.setdefault(rivals, word) != word:
+            raise RecipeError(f"{first[rivals]} and {word}: expected one of them, got both")
+
+
+def refuse_idle(general: Options, rules: Sequence[Rule], whole: Mapping[str, object]) -> None:
+    """Refuse words that do nothing beside the others.
+
+    whole: the fields of the recipe that are not of single tensors.
+    Raises: RecipeError naming the word and what it needs.
+    """
+    every = [general, *(rule.options.merged_with(general) for rule in rules)]
+    if whole.get("global_sparsity") and not any(one.prune and one.prune.rule == "sparsity" for one in every):
+        raise RecipeError("global_sparsity: expected sparsity beside it, got none")
+    if general.lossless and all(rule.options.lossless is not False for rule in rules):
+        said = [word for word in OF_LOSS if getattr(general, word) not in {None, False, "auto"}]
+        said += [word for word in ("include", "exclude") if whole.get(word)]
+        if said:
+            raise RecipeError(f"lossless: expected nothing that loses beside it, got {said[0]}")
+    if any(one.start for one in every) and not any(one.start and _has_codebook(one, whole) for one in every):
+        raise RecipeError("start: expected bits, clusters or quantizer kmeans beside it, got none")
+    if any(one.block for one in every) and not any(one.block and one.quantizer == "product" for one in every):
+        raise RecipeError("block: expected the quantizer product beside it, got none")
+    for one in (general, *(rule.options for rule in rules)):
+        if one.step and (one.bits or one.clusters):
+            raise RecipeError(f"{'bits' if one.bits else 'clusters'} and step: expected one of them, got both")
+    if whole.get("max_error") and whole.get("preset", "balanced") not in {"balanced", CLASSIC}:
+        raise RecipeError("preset: expected no max_error beside it, which says how much is lost")
+
+
+def _has_codebook(options: Options, whole: Mapping[str, object]) -> bool:
+    sized = options.bits or options.clusters or options.quantizer == "kmeans" or whole.get("preset") == CLASSIC
+    return bool(sized) and options.quantizer in CODEBOOKS
+
+
+METHOD_QUANTIZERS: Final[dict[str, tuple[str, ...]]] = {
+    "sharing": ("kmeans",),
+    "sharing-mean": ("kmeans",),
+    "points": ("kmeans",),
+    "quantized": ("uniform", "symmetric"),
+    "binary": ("binary",),
+}
+"""Methods of training that choose the values, and the quantisers that say the same."""
+
+
+def refuse_idle_of_method(options: Options, methods: Sequence[str]) -> None:
+    """Refuse options that methods of training would ignore, which choose the values of kernels themselves.
+
+    Raises: RecipeError naming the method and the option.
+    """
+    last = methods[-1]
+    if last not in METHOD_QUANTIZERS:
+        return
+    allowed = METHOD_QUANTIZERS[last]
+    if options.quantizer not in {None, "auto", *allowed}:
+        names = " or ".join(allowed)
+        raise RecipeError(f"--method {last}: expected the quantizer {names}, as it trains, got {options.quantizer}")
+    for word in ("per_channel", "block", "step", "start"):
+        value = getattr(options, word)
+        if value and not (word == "start" and value == "linear"):
+            raise RecipeError(f"--method {last}: expected no {word} beside it, it chooses the values of kernels itself")
+    if last == "binary" and (options.bits or options.clusters):
+        raise RecipeError("--method binary: expected no bits and no clusters beside it, a kernel gets two values")
+    if last == "quantized" and options.clusters:
+        raise RecipeError("--method quantized: expected bits, which say how many values there are, got clusters")
