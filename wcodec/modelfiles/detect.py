@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from wcodec.errors import ModelFileError
+from wcodec.modelfiles.zip_members import open_archive
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -68,7 +69,7 @@ def _is_onnx(path: Path) -> bool:
 
 def _zip(path: Path) -> str:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: a damaged zip archive: {error}") from error

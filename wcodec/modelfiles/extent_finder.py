@@ -12,8 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-import h5py
-from h5py import h5d
+from h5py import h5d, h5g
 
 from wcodec.errors import ModelFileError
 from wcodec.model import ITEM_BYTES, TensorSpec
@@ -22,6 +21,7 @@ from wcodec.modelfiles import keras_archive as archive
 from wcodec.modelfiles import zip_members as members
 from wcodec.modelfiles.extents import BIG_ENDIAN, OTHER, SUFFIXES, Extent, FileLayout, tidy
 from wcodec.modelfiles.hdf5 import reader as hdf5_read
+from wcodec.modelfiles.hdf5.datasets import walk_datasets
 from wcodec.modelfiles.hdf5.types import tensor_dtype, type_text
 from wcodec.modelfiles.pytorch_storages import storage_types
 from wcodec.modelfiles.zip_members import Window
@@ -57,15 +57,9 @@ def _hdf5(path: Path) -> Iterator[Extent]:
 
 def _datasets(source: Path | IO[bytes], where: str, origin: int) -> list[Extent]:
     """The contiguous datasets of numbers; `origin` is where the HDF5 file begins."""
-    found: list[Extent] = []
-
-    def visit(name: str, thing: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(thing, h5py.Dataset) and (extent := _dataset(name, thing.id, origin)):
-            found.append(extent)
-
     with hdf5_read.open_hdf5(source, where) as (file, _), hdf5_read.translate_errors(where):
-        file.visititems(visit)
-    return found
+        found = (_dataset(name, dataset, origin) for name, dataset in walk_datasets(h5g.open(file.id, b"/")))
+        return [extent for extent in found if extent]
 
 
 def _dataset(name: str, dataset: h5d.DatasetID, origin: int) -> Extent | None:
@@ -116,7 +110,7 @@ def _onnx(path: Path) -> Iterator[Extent]:
 
 
 def _torch(path: Path) -> Iterator[Extent]:
-    with members.translate_errors(str(path)), zipfile.ZipFile(path) as opened:
+    with members.translate_errors(str(path)), members.open_archive(path) as opened:
         types = storage_types(opened)
     with _stored(path) as members_of:
         for info, _ in members_of:
@@ -142,7 +136,7 @@ def start_of(path: Path, info: zipfile.ZipInfo) -> int:
 @contextmanager
 def _stored(path: Path) -> Iterator[Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]]:
     """The members that lie in an archive as they are, opened one after the other."""
-    with members.translate_errors(str(path)), zipfile.ZipFile(path) as opened:
+    with members.translate_errors(str(path)), members.open_archive(path) as opened:
 
         def walk() -> Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]:
             for info in opened.infolist():

@@ -36,8 +36,8 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         dropped: tuple[str, ...] = ()
         kept: list[members.Member] = []
         with members.translate_errors(str(path)):
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            infos = members.checked_members(archive, path)
+            archive = stack.enter_context(members.open_archive(path))
+            infos = members.checked_members(archive, path, (WEIGHTS,))
             names = {info.filename for info in infos}
             config = archive.read(CONFIG).decode("utf-8", "replace") if CONFIG in names else None
             for info in infos:

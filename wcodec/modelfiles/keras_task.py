@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Final
 
-from wcodec.modelfiles.hdf5.variable_names import Json
+from wcodec.modelfiles.json_text import Json, parse_json
 
 VALUE_LOSSES: Final = frozenset({
     "mse", "mae", "mape", "msle", "huber", "huberloss", "logcosh", "poisson", "quantile", "pinball", "meansquarederror",
@@ -35,10 +34,9 @@ def predicts_values(config: str | None, training: str | None = None) -> bool:
 
 def _parse(text: str | None) -> Json:
     try:
-        parsed: Json = json.loads(text or "null")
+        return parse_json(text or "null", "configuration")
     except (ValueError, RecursionError):
         return None
-    return parsed
 
 
 def _names(loss: Json) -> Iterator[str]:

@@ -47,7 +47,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     Raises: ModelFileError, by name for arrays of Python objects.
     """
     with members.translate_errors(str(path)):
-        archive = zipfile.ZipFile(path)
+        archive = members.open_archive(path)
     with archive:
         lock = Lock()
         kept: list[members.Member] = []

@@ -14,7 +14,7 @@ from wcodec.container.wire import MAX_DIMS, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError
 from wcodec.model import AnyArray, Model, TensorSpec
 from wcodec.modelfiles.extents import Extent, tensor_of
-from wcodec.modelfiles.hdf5.variable_names import Json
+from wcodec.modelfiles.json_text import Json, parse_json
 
 CANONICAL, VERBATIM = 0, 1
 MAX_HEADER_BYTES = 100_000_000
@@ -73,7 +73,7 @@ def find_extents(path: Path) -> list[Extent]:
     """
     header, _ = _header(path)
     try:
-        parsed: Json = json.loads(header.decode())
+        parsed = parse_json(header.decode(), f"{path}, header")
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
     said = parsed.items() if isinstance(parsed, dict) else ()
@@ -157,7 +157,7 @@ def _parse(header: bytes, size: int) -> tuple[bytes, list[Extent]]:
 
     Raises: ValueError that says what is wrong.
     """
-    parsed: Json = json.loads(header.decode(), object_pairs_hook=_without_repeats)
+    parsed = parse_json(header.decode(), "header", _without_repeats)
     if not isinstance(parsed, dict):
         raise ValueError("expected an object")
     metadata = _json(parsed.pop("__metadata__")).encode() if "__metadata__" in parsed else b""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from wcodec.modelfiles import onnx, open_model
 from wcodec.modelfiles.detect import SAVED_MODEL, detect_kind
 from wcodec.modelfiles.extents import OTHER, FileLayout, model_of, tidy
 from wcodec.modelfiles.folder_tree import MAX_FILES, refuse_leaving, walk
-from wcodec.modelfiles.hdf5.variable_names import Json
+from wcodec.modelfiles.json_text import Json, parse_json
 
 MAX_INDEX_BYTES = 1 << 28
 
@@ -205,7 +204,7 @@ def _weight_map(source: Path) -> dict[str, Json]:
     try:
         if source.stat().st_size > MAX_INDEX_BYTES:
             raise ModelFileError(f"{source}: expected an index of at most {MAX_INDEX_BYTES} bytes")
-        said: Json = json.loads(source.read_text("utf-8"))
+        said = parse_json(source.read_text("utf-8"), str(source))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{source}: not a readable index of shards: {error}") from error
     mapped = said.get("weight_map") if isinstance(said, dict) else None

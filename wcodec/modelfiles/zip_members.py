@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 
 RAW, TENSORS = 0, 1
 DEFLATE_RATIO = 1032
-MAX_RAW_BYTES = 1 << 30
-"""All members that are kept whole, together."""
+USUAL_RATIO = 20
+"""What a configuration is compressed to; more is a bomb where it is much."""
+MAX_RAW_BYTES = 1 << 26
+"""All members that are kept whole, together: a skeleton cannot hold more."""
+MOST_TAIL = (1 << 16) + 22
+"""Bytes at the end of an archive in which its last record begins."""
+MOST_DIRECTORY = 1 << 23
+"""Bytes of the directory, of which each entry has 46 and takes ten times as many in memory."""
 Date = tuple[int, int, int, int, int, int]
 EPOCH: Date = (1980, 1, 1, 0, 0, 0)
 ZIP_ERRORS = (
@@ -59,13 +65,41 @@ def translate_errors(where: str) -> Iterator[None]:
         raise ModelFileError(f"{where}: a damaged zip archive: {error or type(error).__name__}") from error
 
 
-def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """The archive at `path`, to be read, after a check of what its directory takes.
+
+    Raises: ModelFileError, and what `translate_errors` translates.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - MOST_TAIL))
+        tail = file.read()
+        at = tail.rfind(b"PK\5\6")
+        while at >= 0:
+            declared = int.from_bytes(tail[at + 12 : at + 16], "little")
+            if tail[at - 20 : at - 16] == b"PK\6\7":
+                file.seek(min(size, int.from_bytes(tail[at - 12 : at - 4], "little")))
+                declared = max(declared % 0xFFFFFFFF, int.from_bytes(file.read(56)[40:48], "little"))
+            if MOST_DIRECTORY < declared <= size:
+                raise ModelFileError(f"{path}: expected a directory of at most {MOST_DIRECTORY} bytes, got {declared}")
+            at = tail.rfind(b"PK\5\6", 0, at)
+    return zipfile.ZipFile(path)
+
+
+def checked_members(
+    archive: zipfile.ZipFile, path: Path, tensors: Collection[str] = ()
+) -> list[zipfile.ZipInfo]:
     """The archive's directory, after the checks that make reading it safe.
 
+    tensors: names of the members that are not kept whole; none: no member is.
     Raises: ModelFileError for encrypted or repeated members, unusual compression and sizes beyond what deflate can do.
     """
     infos = archive.infolist()
     size = path.stat().st_size
+    total = sum(info.file_size for info in infos if info.filename not in tensors)
+    most = min(MAX_RAW_BYTES, max(MAX_RAW_BYTES // 4, USUAL_RATIO * size)) if tensors else total
+    if total > most:
+        raise ModelFileError(f"{path}: expected at most {most} bytes beside its tensors, got {total}")
     if len({info.filename for info in infos}) != len(infos):
         raise ModelFileError(f"{path}: two members have one name")
     if sum(info.compress_size for info in infos) > size:
@@ -84,8 +118,6 @@ def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInf
 
 def raw_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     """A member to be kept whole."""
-    if info.file_size > MAX_RAW_BYTES:
-        raise ModelFileError(f"member {info.filename}: expected at most {MAX_RAW_BYTES} bytes, got {info.file_size}")
     return member_of(info, RAW, archive.read(info))
 
 

@@ -1,4 +1,5 @@
-"""A check that HDF5 lacks: its library never returns from a damaged heap of variable-length strings.
+"""Checks that HDF5 lacks: its library never returns from a damaged heap of variable-length strings, and allocates what
+a string says of its length.
 
 A global heap is "GCOL", version 1, three zeros, u64 size; then objects: u16 index, u16 references, four zeros, u64
 size, the bytes padded to a multiple of 8. Index 0 is the free space, whose size counts its own header; where that is
@@ -10,10 +11,17 @@ from __future__ import annotations
 import os
 from typing import IO
 
+import numpy as np
+import numpy.typing as npt
+
 from wcodec.errors import ModelFileError
 
 SIGNATURE = b"GCOL\x01\0\0\0"
 HEADER_BYTES = 16
+STRING_BYTES = 16
+LIE = 1 << 25
+"""A string that is shorter costs little, whatever it says; no heap of a model has a longer one."""
+HDF5 = b"\x89HDF\r\n\x1a\n"
 BLOCK = 1 << 20
 
 
@@ -22,6 +30,7 @@ def check_heaps(file: IO[bytes], where: str) -> int:
 
     Raises: ModelFileError for a heap whose objects do not follow each other up to its end, or that overlaps another.
     """
+    base = _check_superblock(file, where)
     found = _signatures(file)
     length = file.seek(0, os.SEEK_END)
     end = longest = 0
@@ -34,8 +43,50 @@ def check_heaps(file: IO[bytes], where: str) -> int:
         if address < end or len(heap) != size or own is None:
             raise ModelFileError(f"{where}: damaged heap of strings at byte {address}")
         end, longest = address + size, max(longest, own)
+    if found:
+        _refuse_liars(file, np.array([*found, *(address - base for address in found)], np.uint64), where)
     file.seek(0)
     return longest
+
+
+def _check_superblock(file: IO[bytes], where: str) -> int:
+    """Where HDF5 begins in the file; addresses may be counted from there.
+
+    Raises: ModelFileError for addresses of other than 8 bytes, with which heaps are laid out in another way.
+    """
+    length = file.seek(0, os.SEEK_END)
+    base = 0
+    while base < length:
+        file.seek(base)
+        head = file.read(16)
+        if head.startswith(HDF5):
+            sizes = head[13:15] if head[8:9] < b"\2" else head[9:11]
+            if sizes != b"\x08\x08":
+                raise ModelFileError(f"{where}: expected HDF5 addresses and lengths of 8 bytes, got {sizes.hex(' ')}")
+            return base
+        base = 2 * base or 512
+    return 0
+
+
+def _refuse_liars(file: IO[bytes], heaps: npt.NDArray[np.uint64], where: str) -> None:
+    """Raises: ModelFileError for what looks like a string of LIE bytes or more in one of the heaps at these addresses.
+
+    Such a string is a u32 of its length, a u64 of the heap's address and a u32 of its number in the heap, below 2^16.
+    The library allocates what the length says before it finds that the heap's object is shorter.
+    """
+    file.seek(0)
+    tail = b""
+    while block := file.read(BLOCK):
+        held = np.frombuffer(tail + block, np.uint8)
+        count = max(0, held.size - STRING_BYTES + 1)
+        odd = held[3 : count + 3] >= LIE >> 24
+        for zero in (10, 11, 14, 15):  # of addresses below 2^48 and numbers below 2^16
+            odd &= held[zero : count + zero] == 0
+        places = np.flatnonzero(odd)
+        addresses = held[places[:, None] + np.arange(4, 12)].copy().view(np.uint64)
+        if np.isin(addresses, heaps).any():
+            raise ModelFileError(f"{where}: a string says that it is longer than its heap; --lossless keeps any file")
+        tail = held[-STRING_BYTES + 1 :].tobytes()
 
 
 def _signatures(file: IO[bytes]) -> list[int]:

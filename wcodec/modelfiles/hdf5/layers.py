@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from wcodec.model import Tensor
 from wcodec.modelfiles.hdf5.tree import Found, Group, string_attribute
 from wcodec.modelfiles.hdf5.user_names import CONTAINERS, user_names
-from wcodec.modelfiles.hdf5.variable_names import Json
+from wcodec.modelfiles.json_text import Json, parse_json
 
 STATISTICS = re.compile(r"(?:.*/)?(?:spectral_)?normalization(?:_[0-9]+)?/")
 """Paths of Keras' Normalization, whose mean and variance were adapted to data."""
@@ -53,7 +52,7 @@ def layers_of(tree: Group, names: Sequence[str], config: str | None) -> list[str
 def configuration(text: str | None) -> Configured:
     """Reads a model's config; one that is not understood says nothing."""
     try:
-        config: Json = json.loads(text or "null")
+        config = parse_json(text or "null", "configuration")
         layers = list(_layers(config))
     except (ValueError, RecursionError):
         return Configured()

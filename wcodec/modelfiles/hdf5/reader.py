@@ -13,7 +13,7 @@ from typing import IO
 
 import h5py
 import numpy as np
-from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5p, h5s, h5z
+from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5p, h5s, h5t, h5z
 
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
@@ -36,8 +36,9 @@ from wcodec.modelfiles.hdf5.types import hdf5_type, memory_type, tensor_dtype, t
 
 DEFLATE_RATIO = 1032
 """No zlib stream expands more than this, so a dataset that claims to is a bomb."""
-MOST_TEXT = 1 << 28
-"""Bytes of strings, of all attributes and datasets, that are always read."""
+MOST_TEXT = 1 << 26
+"""Bytes of all attributes and of datasets of strings: a skeleton cannot hold more. Of strings whose lengths are not
+known yet, twice as many may be read."""
 FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF})
 HDF5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError, ArithmeticError, SystemError)
 """What h5py raises for a damaged file."""
@@ -136,13 +137,13 @@ def _child(walk: Walk, group: h5g.GroupID, name: str, path: str, ranks: Ranks, d
     whole, raw = path + name, name.encode()
     if group.links.get_info(raw).type != h5l.TYPE_HARD:
         raise ModelFileError(f"{walk.where}, /{whole}: soft and external links are not followed")
-    address = h5o.get_info(group, raw).addr
+    thing = h5o.open(group, raw)
+    address = h5o.get_info(thing).addr
     if address in walk.objects:
         target = walk.objects[address]
         if target is None:
             raise ModelFileError(f"{walk.where}, /{whole}: links to a group that contains it")
         return Link(name, target)
-    thing = h5o.open(group, raw)
     if isinstance(thing, h5g.GroupID):
         return _group(walk, thing, name, whole + "/", ranks, depth + 1)
     if not isinstance(thing, h5d.DatasetID):
@@ -204,6 +205,9 @@ def _refuse_bombs(
         if used - FILTERS:
             raise ModelFileError(f"{where}: is compressed with filter {min(used - FILTERS)}, which is not supported")
         most *= DEFLATE_RATIO if used else 1
+        if used and isinstance(dataset.get_type(), h5t.TypeStringID) and dataset.get_type().is_variable_str():
+            # `heap_check` cannot see what they say of their lengths.
+            raise ModelFileError(f"{where}: compressed strings of variable length; --lossless takes any file")
     walk.stored_bytes += stored
     if declared > most or walk.stored_bytes > walk.file_bytes:
         raise ModelFileError(f"{where}: declares {declared} bytes, the file of {walk.file_bytes} holds {stored} for it")
@@ -231,9 +235,9 @@ def _items(
     if shape is None:
         return ()
     # Many elements may share one string of the heap, and each is a copy in memory.
-    left = max(MOST_TEXT, 8 * walk.file_bytes) - walk.text_bytes
-    if not item_bytes(text) and math.prod(map(int, shape)) * walk.longest_string > left:
-        raise ModelFileError(f"{where}: may hold more text than {MOST_TEXT} bytes; --lossless takes any file")
+    most = math.prod(map(int, shape)) * (2 * item_bytes(text) or walk.longest_string)
+    if most > 2 * MOST_TEXT - walk.text_bytes:
+        raise ModelFileError(f"{where}: may hold more than {MOST_TEXT} bytes beside tensors; --lossless takes any file")
     dtype, in_memory = memory_type(text)
     values = np.empty(shape, dtype)
     if values.size and isinstance(source, h5a.AttrID):
@@ -241,6 +245,7 @@ def _items(
     elif values.size:
         source.read(h5s.ALL, h5s.ALL, values, mtype=in_memory)
     if item_bytes(text):
+        walk.text_bytes += values.nbytes
         return (values.tobytes(),)
     texts = tuple(item if isinstance(item, bytes) else b"" for item in values.ravel())
     walk.text_bytes += sum(map(len, texts))

@@ -6,13 +6,13 @@ told by names beside the variables, and by the configuration of the model. Older
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 
 from wcodec.modelfiles.hdf5.tree import Group, Slot, string_attribute
 from wcodec.modelfiles.hdf5.variable_names import LayerConfig, parse_layer, variable_names
+from wcodec.modelfiles.json_text import parse_json
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """Groups whose members are layers; the second is TensorFlow 2.13's."""
@@ -26,7 +26,7 @@ def user_names(tree: Group, config: str | None) -> dict[str, str]:
     """
     whole = string_attribute(tree, "model_config") or config
     try:
-        model = parse_layer(json.loads(whole or "null"))
+        model = parse_layer(parse_json(whole or "null", "configuration"))
     except (ValueError, RecursionError):
         model = None
     groups = [child for child in tree.children if isinstance(child, Group)]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-"""What json.loads returns."""
+from wcodec.modelfiles.json_text import Json
 
 KERNEL_BIAS: Final = (("kernel", ""), ("bias", "use_bias"))
 RECURRENT: Final = (("kernel", ""), ("recurrent_kernel", ""), ("bias", "use_bias"))
