@@ -37,8 +37,7 @@ from wcodec.modelfiles.hdf5.types import hdf5_type, memory_type, tensor_dtype, t
 DEFLATE_RATIO = 1032
 """No zlib stream expands more than this, so a dataset that claims to is a bomb."""
 MOST_TEXT = 1 << 26
-"""Bytes of all attributes and of datasets of strings: a skeleton cannot hold more. Of strings whose lengths are not
-known yet, twice as many may be read."""
+"""Bytes of attributes and of datasets of strings, as in a skeleton; twice as many of strings of unknown length."""
 FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF})
 HDF5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError, ArithmeticError, SystemError)
 """What h5py raises for a damaged file."""
