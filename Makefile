@@ -1,6 +1,7 @@
 # make demo   shows what wcodec does, on a machine that has Python >= 3.11, pip and a C compiler
 # make test   all tests              make check  ruff and mypy
 # make test-thorough  the long forms of the same tests, an hour or more
+# make fuzz   20,000 changed model files, in bounds of memory and time (CASES=100000)
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
 # make slim-bench FASHION=fashion_mnist.npz  slimmed networks, an hour or more; NETWORKS='resnet_bn vit ...'
@@ -21,7 +22,7 @@ NETWORKS ?= resnet_bn inverted_residual vgg_bn vit lstm gru_embed
 
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
 
-.PHONY: demo test test-thorough check bench slim-bench paper records clean
+.PHONY: demo test test-thorough check fuzz bench slim-bench paper records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -37,6 +38,9 @@ test: $(VENV)/installed-dev
 
 test-thorough: $(VENV)/installed-dev
 	THOROUGH=1 $(PYTEST)
+
+fuzz: $(VENV)/installed-dev
+	PYTHONPATH=.:tests $(BIN)/python tests/attack/model_storm.py $(or $(CASES),20000)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

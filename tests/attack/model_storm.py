@@ -1,0 +1,148 @@
+"""python model_storm.py [CASES]: changed copies of model files of every kind are inspected, encoded and decoded.
+
+What may come of one: a result, or an error of ours. A lossless result must be the file. Each case may hold 300 MB and
+take 5 seconds of the processor; each kind has a process of its own, and what kills it is told and passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from attack.model_mutations import SEEDS, SUFFIXES, changed, seeds
+
+MEGABYTES, SECONDS = 300, 5
+ADDRESS_SPACE = 4 << 30
+
+
+@dataclass
+class ModelReport:
+    """What came of the cases of a kind. wrong: what must not be, a line each."""
+
+    cases: int = 0
+    done: int = 0
+    refused: int = 0
+    wrong: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+    peak: float = 0.0
+
+
+def peak_megabytes() -> float:
+    """Most memory that this process held since `forget_peak`."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def forget_peak() -> None:
+    """From here on the most memory is counted anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def attempt(source: Path, how: int) -> bool:
+    """Whether the file is taken: inspected, encoded and decoded, or encoded losslessly and decoded.
+
+    Raises: AssertionError where it does not come back; whatever else must not come.
+    """
+    import wcodec
+
+    packed, back = source.with_name("x.wcz"), source.with_name("back")
+    try:
+        if how == 0:
+            wcodec.inspect(source)
+            return True
+        wcodec.encode(source, packed, threads=1, effort="fast", lossless=how == 2)
+    except wcodec.ModelFileError:
+        assert not packed.exists(), "an output is left behind"
+        return False
+    wcodec.decode(packed, back, threads=1)
+    found = back / source.name if back.is_dir() else back
+    assert how != 2 or found.read_bytes() == source.read_bytes(), "another file comes back"
+    return True
+
+
+def work(kind: str, first: int, cases: int, folder: Path) -> None:
+    """Attempt cases `first` to `cases`, telling each before it begins and what came of it, on standard output."""
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    files = seeds(kind)
+    for number in range(first, cases):
+        chance = random.Random(f"{kind} {number}")
+        case = folder / "case"
+        case.mkdir()
+        source = case / f"m{SUFFIXES[kind]}"
+        source.write_bytes(changed(kind, chance.choice(files), chance))
+        print(number, flush=True)
+        forget_peak()
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        start = time.process_time()
+        try:
+            said = "done" if attempt(source, number % 3) else "refused"
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"[:300].replace("\n", " ")
+        seconds = time.process_time() - start
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print(json.dumps([said, seconds, peak_megabytes()]), flush=True)
+        shutil.rmtree(case)
+
+
+def storm(kind: str, cases: int) -> ModelReport:
+    """Attempt that many cases, in as many processes as it takes."""
+    report = ModelReport()
+    root = Path(__file__).resolve().parents[2]
+    env = os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}", "OPENBLAS_NUM_THREADS": "1"}
+    first = 0
+    while first < cases:
+        with tempfile.TemporaryDirectory() as folder:
+            words = [sys.executable, __file__, kind, str(first), str(cases), folder]
+            child = subprocess.run(words, stdout=subprocess.PIPE, text=True, env=env, check=False)
+        lines = child.stdout.splitlines()
+        for number, line in zip(lines[::2], lines[1::2], strict=False):
+            said, seconds, megabytes = json.loads(line)
+            first = int(number) + 1
+            _count(report, f"{kind} {number}", said, seconds, megabytes)
+        if child.returncode:
+            first = int(lines[-1]) + 1 if len(lines) % 2 else cases
+            report.cases += 1
+            report.wrong.append(f"{kind} {first - 1}: ended by signal {-child.returncode}")
+    return report
+
+
+def _count(report: ModelReport, case: str, said: str, seconds: float, megabytes: float) -> None:
+    report.cases += 1
+    report.done += said == "done"
+    report.refused += said == "refused"
+    report.slowest, report.peak = max(report.slowest, seconds), max(report.peak, megabytes)
+    if said not in ("done", "refused"):
+        report.wrong.append(f"{case}: {said}")
+    if seconds > SECONDS or megabytes > MEGABYTES:
+        report.wrong.append(f"{case}: {seconds:.1f} s, {megabytes:.0f} MB")
+
+
+def main(cases: int) -> int:
+    """Print a table of all kinds, and what went wrong."""
+    wrong = []
+    print(f"{'kind':12}{'cases':>8}{'done':>8}{'refused':>8}{'slowest, s':>12}{'most, MB':>10}")
+    for kind in SEEDS:
+        found = storm(kind, cases // len(SEEDS))
+        wrong += found.wrong
+        row = f"{found.slowest:12.2f}{found.peak:10.0f}"
+        print(f"{kind:12}{found.cases:8}{found.done:8}{found.refused:8}{row}", flush=True)
+    print("\n".join(wrong) or "nothing went wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000))
