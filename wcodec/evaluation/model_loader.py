@@ -22,6 +22,8 @@ from wcodec.evaluation.integer_layers import INTEGER_TYPES, IntegerType, use_int
 from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.model import FLOATS
 from wcodec.modelfiles import open_model
+from wcodec.modelfiles.folder_tree import walk
+from wcodec.modelfiles.keras_safety import refuse_unsafe
 from wcodec.modelfiles.keras_task import predicts_values as task_of_config
 from wcodec.pipeline.folder_decoder import INDEX
 from wcodec.planning.run_options import parse_limit
@@ -161,8 +163,8 @@ def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: boo
         with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
             zipped = Path(folder) / "model.keras"
             with zipfile.ZipFile(zipped, "w") as archive:
-                for file in sorted(path.rglob("*")):
-                    archive.write(file, file.relative_to(path))
+                for inside in walk(path).files:
+                    archive.write(path / inside, inside)
             return _whole(zipped, ".keras", name, unsafe, compiled)
     if index is None:
         raise ModelFileError(f"{name}: expected a folder with config.json or *.weights.json in it, found neither")
@@ -175,6 +177,8 @@ def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: boo
 
 def _whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> Model:
     load = keras().models.load_model
+    if not unsafe:
+        refuse_unsafe(path, name)
     with _named(path, suffix) as file:
         try:
             model = _compiled(name, lambda: load(file, safe_mode=not unsafe)) if compiled else None

@@ -83,7 +83,8 @@ class Vectors:
 
 
 def _values(tensor: Tensor) -> npt.NDArray[np.float64]:
-    return to_float32(tensor.read(), tensor.dtype).astype(np.float64).reshape(-1)
+    with np.errstate(invalid="ignore"):  # of NaNs that signal
+        return to_float32(tensor.read(), tensor.dtype).astype(np.float64).reshape(-1)
 
 
 def _rms(values: npt.NDArray[np.float64]) -> np.float64:
