@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,7 @@ _PASSES = {"fast": 1, "normal": 3, "best": 6}
 """How often the trellis learns its prices."""
 _ABOUT_AS_MANY = 1.05
 """An exact codebook is preferred if it costs at most this many times the bytes of the lossy quantiser."""
-_SPACING = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
+SPACING: Final = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 
 
@@ -110,7 +111,7 @@ def _uniform_or_table(
 
 
 def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan) -> tuple[int, Dequantizer]:
-    step = round_step(plan.step * _SPACING[plan.states])
+    step = round_step(plan.step * SPACING[plan.states])
     choices = [
         (family, dequantizer) for family in layouts for dequantizer in _uniform_rules(weights, family[0], step, plan)
     ]

@@ -41,10 +41,10 @@ class _Tried:
 def target_of(recipe: Recipe, source_bytes: int) -> Target | None:
     """What the recipe wants of the whole file, None where it leaves it open."""
     if recipe.max_error:
-        return Target("relative squared error", recipe.max_error, close=0.98, power=2.0)
+        return Target("relative squared error", recipe.max_error, close=0.99, power=2.0)
     if recipe.target_bytes or recipe.target_ratio:
         most = recipe.target_bytes or source_bytes / (recipe.target_ratio or 1.0)
-        return Target("file bytes", most, close=0.985, power=-0.3)
+        return Target("file bytes", most, close=0.99, power=-0.3)
     return None
 
 

@@ -1,0 +1,148 @@
+"""One encoding of a model by plans that are made: every tensor coded and written, and what each of them came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import Final
+
+from wcodec.codec.parallel import Map, map_tensors
+from wcodec.codec.plan import ExactPlan, FloatPlan, Plan, UniformPlan
+from wcodec.codec.statistics import TensorScan, is_weight
+from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_tensor
+from wcodec.container.writer import Writer
+from wcodec.model import Model, Progress, TunedTensor
+from wcodec.pipeline.base_file import BaseFile, difference
+from wcodec.pipeline.coded_tensors import CodedTensors
+from wcodec.planning.allocation import VALUES_STEP
+
+VALUES_NOTE: Final = (
+    f"the model predicts values, so the steps are {VALUES_STEP:g} times those of a classifier; --max-error or "
+    "--target-size choose others"
+)
+PRUNED_NOTE: Final = (
+    "weights were pruned without retraining, which may cost accuracy: 'wcodec evaluate' measures it, --data D with "
+    "--finetune E retrains"
+)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoding came to.
+
+    error:   relative squared error over all float tensors of two or more dimensions.
+    dropped: tensors left out (optimizer state).
+    notes:   sentences about what was done that the user may not expect.
+    """
+
+    file_bytes: int
+    error: float
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An encoding that was written.
+
+    nbytes: of each tensor's sections, 0 for those that equal an earlier one; errors: their squared errors.
+    energy: sum of squares of all that count for the relative error.
+    """
+
+    encoded: Encoded
+    nbytes: Sequence[int]
+    errors: Sequence[float]
+    energy: float
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One encoding of a model: the scan and the plan of each of its tensors.
+
+    rivals: other plans of the tensors; the smallest of what they give is taken.
+    coded:  where tensors are kept, and taken from if their plan is the same again; None where there is one try.
+    """
+
+    model: Model
+    looks: Sequence[TensorScan]
+    plans: Sequence[Plan]
+    tuned: Mapping[str, TunedTensor]
+    threads: int
+    progress: Progress | None
+    base: BaseFile | None = None
+    rivals: Sequence[Sequence[Plan]] = ()
+    coded: CodedTensors | None = None
+
+
+def _keeps_survivors(plan: Plan) -> bool:
+    """Whether values that are not pruned come back bit for bit."""
+    return isinstance(plan, FloatPlan) and plan.keeps_bits and plan.prune is not None
+
+
+def write_container(job: Encoding, target: Path) -> Attempt:
+    """Code every tensor by its plan into the file `target`."""
+    model, twins = job.model, find_twins(job)
+
+    def work(number: int, chunk_map: Map) -> EncodedTensor | None:
+        if twins[number] is not None:
+            return None
+        tensor, plan = model.tensors[number], job.plans[number]
+        if job.coded and (coded := job.coded[number, plan]):
+            return coded
+        plans = dict.fromkeys((plan, *(plans[number] for plans in job.rivals)))
+        every = (encode_tensor(tensor, one, job.tuned.get(tensor.name), chunk_map) for one in plans)
+        own = min(every, key=lambda coded: coded.nbytes)
+        if job.base is None or tensor.name in job.tuned or isinstance(plan, ExactPlan) or _keeps_survivors(plan):
+            return own
+        less = difference(tensor, job.base)
+        if less is None:
+            return own
+        return choose_smaller(own, encode_tensor(less, replace(plan, prune=None, limit=inf), None, chunk_map))
+
+    sums: list[tuple[float, float]] = []
+    nbytes: list[int] = []
+    with target.open("w+b") as file:
+        writer = Writer(file)
+        for number, encoded in enumerate(map_tensors(work, model.tensors, job.threads)):
+            twin = twins[number]
+            if encoded:
+                writer.add(encoded.stored)
+                sums.append((encoded.squared_error, encoded.energy))
+                if job.coded:
+                    job.coded[number, job.plans[number]] = encoded
+            elif twin is not None:
+                writer.add_duplicate(twin)
+                sums.append(sums[twin])
+            nbytes.append(sum(map(len, encoded.stored.sections)) if encoded else 0)
+            if job.progress:
+                job.progress(model.tensors[number])
+        counted = [pair for pair, tensor in zip(sums, model.tensors, strict=True) if is_weight(tensor)]
+        energy = sum(pair[1] for pair in counted)
+        error = sum(pair[0] for pair in counted) / energy if energy > 0.0 else 0.0
+        needed = job.base.digest if job.base else None
+        length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error, needed)
+    encoded_as = Encoded(length, error, model.dropped, _notes(job))
+    return Attempt(encoded_as, nbytes, [pair[0] for pair in sums], energy)
+
+
+def _notes(job: Encoding) -> tuple[str, ...]:
+    """What the user may not expect of weights that nothing was trained for."""
+    if job.tuned:
+        return ()
+    gentle = job.model.predicts_values and any(isinstance(plan, UniformPlan) for plan in job.plans)
+    pruned = any(not isinstance(plan, ExactPlan) and plan.prune for plan in job.plans)
+    return (*((VALUES_NOTE,) if gentle else ()), *((PRUNED_NOTE,) if pruned else ()))
+
+
+def find_twins(job: Encoding) -> list[int | None]:
+    """For each tensor the number of an earlier one with the same type, shape, bytes and plan, if there is one."""
+    seen: dict[tuple[str, tuple[int, ...], bytes, Plan, int], int] = {}
+    twins: list[int | None] = []
+    for number, (tensor, found, plan) in enumerate(zip(job.model.tensors, job.looks, job.plans, strict=True)):
+        tuned = job.tuned.get(tensor.name)
+        key = (tensor.dtype, tensor.shape, found.fingerprint, plan, id(tuned.values) if tuned else 0)
+        first = seen.setdefault(key, number)
+        twins.append(None if first == number else first)
+    return twins

@@ -1,0 +1,50 @@
+"""Coded tensors in a temporary file: an encoding that is tried again codes those alone whose plans changed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import BinaryIO
+
+from wcodec.codec.plan import Plan
+from wcodec.codec.tensor_encoder import EncodedTensor
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the sections of a tensor lie, and what is said of them; `coded` has none itself."""
+
+    offset: int
+    lengths: tuple[int, ...]
+    coded: EncodedTensor
+
+
+@dataclass
+class CodedTensors:
+    """The tensors coded so far, by number and plan; safe to read from several threads."""
+
+    file: BinaryIO
+    _places: dict[tuple[int, Plan], _Place] = field(default_factory=dict)
+    _end: int = 0
+
+    def __getitem__(self, key: tuple[int, Plan]) -> EncodedTensor | None:
+        """Tensor `number` coded by `plan`; None where it was not."""
+        place = self._places.get(key)
+        if place is None:
+            return None
+        ends = list(accumulate(place.lengths))
+        raw = os.pread(self.file.fileno(), ends[-1], place.offset)
+        sections = tuple(raw[end - length : end] for end, length in zip(ends, place.lengths, strict=True))
+        return replace(place.coded, stored=replace(place.coded.stored, sections=sections))
+
+    def __setitem__(self, key: tuple[int, Plan], coded: EncodedTensor) -> None:
+        if key in self._places:
+            return
+        sections = coded.stored.sections
+        bare = replace(coded, stored=replace(coded.stored, sections=()))
+        self._places[key] = _Place(self._end, tuple(map(len, sections)), bare)
+        for section in sections:
+            self.file.write(section)
+            self._end += len(section)
+        self.file.flush()
