@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wcodec.api.encode_by_method import encode_by_method
 from wcodec.api.encode_calibrated import encode_by_moments, encode_calibrated
 from wcodec.api.encode_finetuned import encode_finetuned
+from wcodec.api.encode_precise import encode_precise
 from wcodec.api.encode_scored import encode_scored
 from wcodec.api.request import EncodeRequest
 
@@ -73,16 +74,17 @@ def _compacted(source: Path, request: EncodeRequest, stack: ExitStack) -> Path:
 
 
 def _encoded(source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None) -> Encoded:
+    if recipe.mean_bits is not None:
+        return encode_precise(request, source, target, recipe)
     if request.data is not None and request.method not in {None, "auto"}:
         return encode_by_method(request, source, target, recipe)
     if request.data is not None and request.finetune is not None:
         return encode_finetuned(request, source, target, recipe)
     if request.data is not None:
         return encode_calibrated(request, source, target, recipe)
-    if request.score is not None:
-        return encode_scored(request, source, target, recipe)
-    if request.moments is not None:
-        return encode_by_moments(request, source, target, recipe)
+    if request.score is not None or request.moments is not None:
+        by = encode_scored if request.score is not None else encode_by_moments
+        return by(request, source, target, recipe)
     from wcodec.pipeline.folder_encoder import encode_any
 
     with request.listeners.tensors() as progress:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from wcodec.errors import RecipeError
 from wcodec.planning.options import build
-from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS
+from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS, SENSITIVITIES
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 BUDGETS: Final = ("max_drop", "max_loss", "max_kl", "min_agreement")
-NEED_DATA: Final = (*BUDGETS, "tune", "finetune", "method", "resume", "time_limit")
+NEED_DATA: Final = (*BUDGETS, "sensitivity", "tune", "finetune", "method", "resume", "time_limit")
 """Options that need data, beside those that say how it is read."""
 
 
@@ -65,6 +65,7 @@ class EncodeRequest:
     max_loss: float | None = None
     max_kl: float | None = None
     min_agreement: float | None = None
+    sensitivity: str | None = None
     tune: int | None = None
     finetune: int | None = None
     method: str | None = None
@@ -127,9 +128,25 @@ def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several:
         lossless or request.base or recipe.keep_optimizer or source.suffix not in {".keras", ".h5"}
     ):
         raise RecipeError("--compact: expected a .keras or .h5 model, and no --lossless, --base or --keep-optimizer")
+    _check_precision(request, recipe, several)
     _check_score(request, several)
     _check_budgets(request)
     require_data(request)
+
+
+def _check_precision(request: EncodeRequest, recipe: Recipe, several: bool) -> None:
+    """Refuse what a mean of bits cannot be combined with, and a sensitivity that nothing goes by."""
+    if request.sensitivity not in (None, *SENSITIVITIES):
+        raise RecipeError(f"--sensitivity: expected one of {', '.join(SENSITIVITIES)}, got {request.sensitivity!r}")
+    if recipe.mean_bits is None:
+        if request.sensitivity is not None:
+            raise RecipeError("--sensitivity: expected --bits auto:N with it")
+        return
+    words = (*BUDGETS, "tune", "finetune", "method", "moments", "score", "base")
+    given = [REQUEST_WORDS[word].flag for word in words if getattr(request, word)]
+    if given or several:
+        got = given[0] if given else "a model of several files"
+        raise RecipeError(f"--bits auto: expected one file, and nothing else that sets the precision, got {got}")
 
 
 def _check_score(request: EncodeRequest, several: bool) -> None:

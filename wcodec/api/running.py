@@ -160,7 +160,8 @@ def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOr
 
     codebooks = requested_codebooks(recipe.options)
     options = request.data_options()
-    return judge(source, LearningRequest(request.data, **options, seed=recipe.seed, codebooks=codebooks, recipe=recipe))
+    learning = LearningRequest(request.data, **options, seed=recipe.seed, codebooks=codebooks, recipe=recipe)
+    return judge(source, learning, request.sensitivity)
 
 
 class SlimWords(InputWords, total=False):

@@ -27,7 +27,7 @@ class Words(TypedDict, total=False):
     effort: str
     sparsity: float
     threshold: float | str
-    bits: int
+    bits: int | str
     clusters: int
     block: int
     start: str
@@ -54,6 +54,7 @@ class RequestWords(TypedDict, total=False):
     max_loss: float
     max_kl: float
     min_agreement: float
+    sensitivity: str
     tune: int
     finetune: int
     method: str

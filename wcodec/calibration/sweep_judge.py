@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ import numpy as np
 from wcodec.calibration.codebook_search import run_codebook_trial
 from wcodec.calibration.gptq import Float32
 from wcodec.calibration.request import MAX_FITTED, LearningRequest, open_session
+from wcodec.calibration.sensitivity import default_kind, measure_costs
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.step_search import first_scale
 from wcodec.calibration.trial import run_trial
@@ -32,6 +33,7 @@ class ModelOracle:
     """A `sweep.QualityOracle`.
 
     few, few_outputs: inputs to compare tensors by, and the original's outputs.
+    costs:            nats of a unit of squared error, by index in the network's weights.
     accuracy:         the original's on the held-out examples, percent; None without labels.
     """
 
@@ -41,6 +43,7 @@ class ModelOracle:
     few_outputs: tuple[Outputs, ...]
     accuracy: float | None
     notes: tuple[str, ...]
+    costs: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def values(self) -> Sequence[bool]:
@@ -69,7 +72,13 @@ class ModelOracle:
             for index in indices:
                 model.weights[index].assign(values)
             kl = kl_divergence(compute_outputs(model, self.few), self.few_outputs, self.values)
-        return QualityLoss(kl, 100 * POINTS * kl)
+        return QualityLoss(kl, 100 * POINTS * kl, predicted=self._predict(indices[0], values))
+
+    def _predict(self, index: int, values: Float32) -> float | None:
+        if index not in self.costs:
+            return None
+        (kernel,) = [one for one in self.session.kernels if one.index == index]
+        return self.costs[index] * float(np.square(values - kernel.original, dtype=np.float64).sum())
 
     def step_sizes(self, count: int) -> Sequence[float]:
         """Step scales around the one that calibration tries first, the nearest first."""
@@ -85,9 +94,10 @@ class ModelOracle:
         return session.table.by_name(run_trial(session, size, session.config.dampings[0]).tuned())
 
 
-def open_oracle(source: Path, request: LearningRequest) -> ModelOracle:
+def open_oracle(source: Path, request: LearningRequest, sensitivity: str | None = None) -> ModelOracle:
     """Prepare the network of `source` for a sweep.
 
+    sensitivity: predicts the loss of a tensor, one of `run_options.SENSITIVITIES`; None: `default_kind`.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
     opened = open_session(source, request)
@@ -97,4 +107,5 @@ def open_oracle(source: Path, request: LearningRequest) -> ModelOracle:
     few = Examples(tuple(array[chosen] for array in held_out.inputs))
     accuracy = evaluate(opened.model, held_out).accuracy if held_out.is_labelled else None
     few_outputs = tuple(output[chosen] for output in session.outputs)
-    return ModelOracle(request, session, few, few_outputs, accuracy, opened.notes)
+    costs = measure_costs(session, sensitivity or default_kind(session))
+    return ModelOracle(request, session, few, few_outputs, accuracy, opened.notes, costs)

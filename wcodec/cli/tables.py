@@ -12,7 +12,7 @@ from wcodec.cli.stdio import escape_controls
 from wcodec.reporting.inspection_tables import Table, compare_sizes, tabulate_parts, tabulate_tensors
 from wcodec.reporting.number_format import format_size
 from wcodec.reporting.stage_tables import draw_histogram, tabulate_stages, tabulate_values
-from wcodec.reporting.sweep_tables import tabulate_points, tabulate_sensitivities
+from wcodec.reporting.sweep_tables import rank_correlation, tabulate_points, tabulate_sensitivities
 
 if TYPE_CHECKING:
     from wcodec.reporting.inspection import Inspection
@@ -37,6 +37,8 @@ def format_sweep(found: Sweep) -> str:
         closing += " predicted, lost: points of accuracy)."
     if found.accuracy is not None:
         closing += f" The original is right on {found.accuracy:.2f} % of them."
+    if (rank := rank_correlation(found)) is not None:
+        closing += f" Predicted and measured nats of single tensors have a rank correlation of {rank:.2f}."
     text = render_tables((tabulate_points(found), tabulate_sensitivities(found, MOST_ROWS)))
     return text.replace("\n\n", "\n\nEach tensor alone, with 4 times its step:\n", 1) + closing
 

@@ -171,6 +171,7 @@ def switch(word: str, text: str, group: Group = "loss", flag: str = "") -> Optio
 
 _STEP = "the distance between values in units of the weights: 0.01; or 2x: twice the preset's"
 _PRESET = "the loss where no other option sets it (default: balanced), or the method deep-compression"
+_BITS = "2^N values for each tensor, 0 among them; auto:4: four bits a weight on average, more where they count"
 _SET = "options for these tensors, the first match wins: 'conv:bits=8'; for a vector RE must be its full name"
 OPTIONS: Final = (
     switch("lossless", "decoding returns the identical file"),
@@ -191,7 +192,7 @@ OPTIONS: Final = (
         field="prune",
         rivals="0",
     ),
-    Option("bits", parse_int, "2^N values for each tensor, 0 among them", "N", rivals="values"),
+    Option("bits", parse_int, _BITS, "N", rivals="values"),
     Option("clusters", parse_int, "K values for each tensor, 0 among them", "K", rivals="values"),
     Option("block", parse_int, "weights in a codebook vector of --quantizer product", "N"),
     switch("global_sparsity", "--sparsity of all tensors as one", flag="--global"),

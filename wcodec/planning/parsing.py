@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wcodec.errors import RecipeError
 from wcodec.planning.idle_options import refuse_idle, refuse_rivals
-from wcodec.planning.options import BY_WORD, build, parse_options, parse_rules
+from wcodec.planning.options import BY_WORD, build, parse_float, parse_options, parse_rules
 from wcodec.planning.recipe import Options, Recipe, Rule
 
 _TARGETS = frozenset({"max_error", "target_bytes", "target_ratio"})
@@ -38,12 +38,12 @@ def _parse(words: Mapping[str, object]) -> _Parsed:
         raise RecipeError(f"option {unknown[0]!r}: expected one of {', '.join(sorted(BY_WORD))}")
     refuse_rivals(given)
     rules = parse_rules("set", given.pop("set", ()))
+    mean = given.pop("bits") if str(given.get("bits", "")).startswith("auto") else None
     of_tensor = {word: given.pop(word) for word in list(given) if BY_WORD[word].is_of_tensor}
-    return (
-        parse_options(of_tensor),
-        rules,
-        {BY_WORD[w].target: BY_WORD[w].parse(w, value) for w, value in given.items()},
-    )
+    whole = {BY_WORD[w].target: BY_WORD[w].parse(w, value) for w, value in given.items()}
+    if mean is not None:
+        whole["mean_bits"] = parse_float("bits", str(mean).removeprefix("auto").removeprefix(":"))
+    return parse_options(of_tensor), rules, whole
 
 
 def _parse_config(path: Path) -> _Parsed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,6 +18,8 @@ SIZELESS = ("binary", "float16", "bfloat16", "none")
 QUANTIZERS = ("auto", "kmeans", "uniform", "product", "symmetric", "asymmetric", *SIZELESS)
 PER_CHANNEL = ("symmetric", "asymmetric", "binary")
 LEVEL_CODERS = ("auto", "huffman", "context", "static", "fixed")
+MEAN_BITS = (None, "auto", "uniform", "symmetric", "asymmetric")
+"""Quantizers that a mean of bits can be asked of."""
 STARTS = ("linear", "density", "kmeans++")
 EFFORTS = ("fast", "normal", "best")
 
@@ -121,6 +124,7 @@ class Recipe:
 
     max_error:       bound on sum (w - w')^2 / sum w^2 over all float tensors of two or more dimensions.
     target_bytes:    size of the file, bytes, hit from below; target_ratio: source bytes / file bytes, from above.
+    mean_bits:       bits a weight over the tensors whose precision is left open (`pipeline.precision`).
     global_sparsity: `prune` by sparsity ranks the weights of all tensors together.
     include/exclude: tensors not included, or excluded, are coded losslessly.
     """
@@ -134,6 +138,7 @@ class Recipe:
     max_error: float | None = None
     target_bytes: int | None = None
     target_ratio: float | None = None
+    mean_bits: float | None = None
     global_sparsity: bool = False
     keep_optimizer: bool = False
     seed: int = 0
@@ -167,6 +172,7 @@ class Recipe:
             raise RecipeError(f"lossless: expected nothing that loses beside it, got {(lossy or ['preset'])[0]}")
         if any(o.per_channel for o in self._every) and not any(o.quantizer in PER_CHANNEL for o in self._every):
             raise RecipeError(f"per_channel: expected a quantizer beside it, {', '.join(PER_CHANNEL)}")
+        self._check_mean_bits(targets)
         _within("seed", self.seed, 0, (1 << 32) - 1)
         for pattern in (*self.include, *self.exclude, *(rule.pattern for rule in self.rules)):
             if not pattern:
@@ -175,3 +181,17 @@ class Recipe:
                 re.compile(pattern)
             except re.error as error:
                 raise RecipeError(f"pattern {pattern!r}: expected a regular expression, got {error}") from error
+
+    def _check_mean_bits(self, targets: Sequence[str]) -> None:
+        """Raises: RecipeError where the mean is no mean that can be, or something else sets what it sets."""
+        if self.mean_bits is None:
+            return
+        asked, least = self.options, 2.0 if self.options.quantizer in {"symmetric", "asymmetric"} else 0.5
+        if not least <= self.mean_bits <= 16.0:
+            raise RecipeError(f"bits auto:{self.mean_bits:g}: expected a mean from {least:g} to 16")
+        if asked.quantizer not in MEAN_BITS:
+            known = ", ".join(str(one) for one in MEAN_BITS[1:])
+            raise RecipeError(f"bits auto: expected a quantizer with steps, {known}, got {asked.quantizer}")
+        given = [word for word in ("bits", "clusters", "step", "lossless") if getattr(asked, word)]
+        if given := [*given, *targets, *(["preset"] if self.preset != "balanced" else [])]:
+            raise RecipeError(f"bits auto: expected nothing else that sets the precision, got {given[0]}")

@@ -21,6 +21,8 @@ from wcodec.planning.options import (
     switch,
 )
 
+SENSITIVITIES: Final = ("fisher", "hessian", "kl", "none")
+"""What a weight's error costs the outputs: by the Fisher information, the Hessian, measured, or a rule without data."""
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -93,6 +95,13 @@ LEARNING_OPTIONS: Final = (
     Option("max_loss", parse_float, "largest rise of the loss (default for values: 5)", "PERCENT", "learning"),
     Option("max_kl", parse_float, "largest KL divergence of the outputs: 0.01", "NATS", "learning"),
     Option("min_agreement", parse_float, "predictions that stay, at least: 99.5", "PERCENT", "learning"),
+    Option(
+        "sensitivity",
+        parse_text,
+        "what --bits auto:N goes by (default: fisher, with --data)",
+        group="learning",
+        choices=SENSITIVITIES,
+    ),
     Option("tune", parse_int, "steps of training without labels; 0: none", "STEPS", "learning"),
     Option("finetune", parse_int, "train with labels: the smallest files", "EPOCHS", "learning"),
     Option(

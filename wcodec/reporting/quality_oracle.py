@@ -17,6 +17,7 @@ class QualityLoss:
 
     divergence: KL divergence, nats (regression: relative squared error); predicted_drop: points of accuracy.
     accuracy, agreement: percent; accuracy_drop: points, measured by labels.
+    predicted: nats that the curvature of the outputs predicts for the error of a single tensor.
     score, score_drop: by the user's own measure, and how much lower than the original's that is.
     """
 
@@ -25,6 +26,7 @@ class QualityLoss:
     agreement: float | None = None
     accuracy: float | None = None
     accuracy_drop: float | None = None
+    predicted: float | None = None
     score: float | None = None
     score_drop: float | None = None
 

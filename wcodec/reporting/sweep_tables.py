@@ -51,6 +51,7 @@ def _cell(loss: QualityLoss | None, column: str) -> str:
 def tabulate_sensitivities(sweep: Sweep, most: int) -> Table:
     """At most `most` tensors, each encoded alone with a coarse step; those first that lose most for what they save."""
     loss = "nats" if any(one.judged for one in sweep.sensitivities) else "error added"
+    predicted = any(one.judged and one.judged.predicted is not None for one in sweep.sensitivities)
     rows = [
         (
             one.name,
@@ -58,9 +59,31 @@ def tabulate_sensitivities(sweep: Sweep, most: int) -> Table:
             f"{one.fine_bytes:,}",
             f"{one.saved:,}",
             f"{one.relative_error:.1e}",
+            *([_predicted(one.judged)] if predicted else []),
             f"{one.judged.lost if one.judged else one.share:.2e}",
             f"{one.cost:.2e}",
         )
         for one in sweep.sensitivities[:most]
     ]
-    return Table(("tensor", "weights", "bytes", "saved", "own error", loss, "per kB saved"), rows)
+    head = ("tensor", "weights", "bytes", "saved", "own error", *(["predicted"] if predicted else []), loss)
+    return Table((*head, "per kB saved"), rows)
+
+
+def _predicted(loss: QualityLoss | None) -> str:
+    return "-" if loss is None or loss.predicted is None else f"{loss.predicted:.2e}"
+
+
+def rank_correlation(sweep: Sweep) -> float | None:
+    """Spearman's, of the predicted and the measured nats of single tensors; None for fewer than three."""
+    pairs = [(one.judged.predicted, one.judged.lost) for one in sweep.sensitivities if one.judged]
+    known = [(predicted, measured) for predicted, measured in pairs if predicted is not None]
+    if len(known) < 3:
+        return None
+    first, then = (_ranks(list(values)) for values in zip(*known, strict=True))
+    squares = sum((a - b) ** 2 for a, b in zip(first, then, strict=True))
+    return 1.0 - 6.0 * squares / (len(known) * (len(known) ** 2 - 1))
+
+
+def _ranks(values: list[float]) -> list[int]:
+    order = sorted(range(len(values)), key=values.__getitem__)
+    return [order.index(place) for place in range(len(values))]

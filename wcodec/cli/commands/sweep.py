@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
     learning = parser.add_argument_group("calibration and training (needs wcodec[keras])")
-    add_table_options(learning, [REQUEST_WORDS["data"]])
+    add_table_options(learning, [REQUEST_WORDS["data"], REQUEST_WORDS["sensitivity"]])
     add_table_options(learning, SCORE_OPTIONS)
     add_input_options(learning)
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.reporting.sweep import sweep
 
     log = stdio.choose_log(args.quiet)
-    words = ("data", "score", "score_name", *(option.word for option in INPUT_OPTIONS))
+    words = ("data", "sensitivity", "score", "score_name", *(option.word for option in INPUT_OPTIONS))
     oracle = open_oracle(source, recipe, parse_request({word: getattr(args, word) for word in words}))
     for note in oracle.notes if oracle else ():
         log(note)

@@ -1,0 +1,124 @@
+"""`--bits auto:N --data D`: precision by curvature, and only where measuring shows that it is better.
+
+Below about three bits errors leave the region where the quadratic form holds (a network may fall to 46 %), so that the
+allocation is made with several floors, and the file is taken that keeps the outputs best, the one without any
+allocation among them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from wcodec.calibration.progress import Interruptible
+from wcodec.calibration.request import MAX_FITTED, LearningRequest, open_session
+from wcodec.calibration.sensitivity import default_kind, measure_costs
+from wcodec.calibration.session import CalibrationSession
+from wcodec.container.dtypes import to_float32
+from wcodec.errors import BudgetError
+from wcodec.evaluation.keras_backend import keep_weights
+from wcodec.files import whole_file
+from wcodec.pipeline.decoder import open_container
+from wcodec.pipeline.encoder import Encoded
+from wcodec.pipeline.precision import TensorRates, allocate, encode_mean, equal_options, measure_rates, rule_costs
+from wcodec.planning.recipe import Options, Recipe
+
+FLOORS: Final = (0.5, 0.75, 0.0)
+"""Fewest bits of a tensor, in parts of the mean: what is tried in turn. Integers have two bits at least."""
+
+
+@dataclass(frozen=True)
+class PrecisionTrial:
+    """One file. name: how its precision was set; kl: divergence of the outputs for held-out inputs, nats."""
+
+    name: str
+    file_bytes: int
+    kl: float
+
+
+@dataclass(frozen=True)
+class PrecisionResult:
+    """The best file; session: the network that it was measured with; trials: every file that was made."""
+
+    encoded: Encoded
+    session: CalibrationSession
+    trials: tuple[PrecisionTrial, ...]
+    best: PrecisionTrial
+    notes: tuple[str, ...]
+
+
+def encode_by_curvature(
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    request: LearningRequest,
+    sensitivity: str | None,
+    *,
+    threads: int = 0,
+    report: Callable[[PrecisionTrial], None] = lambda _: None,
+) -> PrecisionResult:
+    """Write the file of `recipe.mean_bits` bits a weight that keeps the outputs best. An interrupt ends the search.
+
+    sensitivity: one of `run_options.SENSITIVITIES`; None: "fisher", and "kl" where there are no gradients.
+
+    Raises: RecipeError, ModelFileError, UnsupportedError, BudgetError.
+    """
+    deadline = time.monotonic() + request.seconds
+    rates = measure_rates(source, recipe, threads)
+    allocate(rates, {}, recipe.mean_bits or 0.0)  # whether the mean can be reached is told before the data is read
+    opened = open_session(source, request)
+    session = opened.prepare(MAX_FITTED)
+    trials: list[tuple[PrecisionTrial, Encoded]] = []
+    with whole_file(target, source) as kept, TemporaryDirectory(prefix="wcodec-") as folder:
+        tried, best_file = Path(folder) / "try.wcz", Path(folder) / "best.wcz"
+        with Interruptible():
+            for name, chosen in _choices(session, rates, recipe, sensitivity or default_kind(session)):
+                if len(trials) > 1 and time.monotonic() >= deadline:
+                    break
+                with suppress(BudgetError):
+                    encoded = encode_mean(source, tried, recipe, chosen, threads)
+                    one = PrecisionTrial(name, encoded.file_bytes, measure_container(session, tried))
+                    report(one)
+                    if not trials or one.kl < min(each.kl for each, _ in trials):
+                        tried.replace(best_file)
+                    trials.append((one, encoded))
+        if not trials:
+            raise BudgetError(f"bits auto:{recipe.mean_bits:g}: expected a file of so many bits a weight, found none")
+        shutil.copyfile(best_file, kept)
+    best, encoded = min(trials, key=lambda pair: pair[0].kl)
+    return PrecisionResult(encoded, session, tuple(one for one, _ in trials), best, opened.notes)
+
+
+def _choices(
+    session: CalibrationSession, rates: tuple[TensorRates, ...], recipe: Recipe, kind: str
+) -> Iterator[tuple[str, Mapping[str, Options]]]:
+    """The options of every tensor, without any allocation and with it, each with the name of the way."""
+    mean, names = recipe.mean_bits or 0.0, session.table.names
+    yield "without", equal_options(rates, recipe)
+    by_index = measure_costs(session, kind)
+    costs = {name: cost for index, cost in by_index.items() for name in names.get(index, ())} or rule_costs(rates)
+    seen: list[Mapping[str, Options]] = []
+    for part in FLOORS:
+        chosen = allocate(rates, costs, mean, part * mean)
+        if chosen not in seen:
+            yield f"{kind}, {part * mean:.2g} bits or more", chosen
+        seen.append(chosen)
+
+
+def measure_container(session: CalibrationSession, coded: Path) -> float:
+    """The divergence of the outputs for held-out inputs, with the weights of a .wcz; the network keeps its own."""
+    model = session.model
+    with keep_weights(model), open_container(coded) as opened:
+        places = {name: number for number, name in enumerate(opened.names())}
+        for index, names in session.table.names.items():
+            number = places[names[0]]
+            facts = opened.container.tensors[number]
+            if facts.dtype in {"float32", "float16", "bfloat16", "float64"}:
+                model.weights[index].assign(to_float32(opened.values(number), facts.dtype))
+        return session.divergence()

@@ -1,0 +1,198 @@
+"""What a squared error of each kernel costs the outputs, in nats: by the Fisher information, the Hessian, or measured.
+
+To second order the KL divergence of the outputs is d' F d / 2 for an error d of the weights. F is the Fisher
+information, which is the Hessian of the cross-entropy to the network's own answers. Errors of rounding have no
+direction of their own, so that the mean is trace(F_t) / n_t |d_t|^2 / 2 for a kernel of n_t weights (HAWQ-V2, Dong et
+al. 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.calibration.session import CalibrationSession
+from wcodec.errors import RecipeError
+from wcodec.evaluation.examples import Array, Examples, spread_evenly
+from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.keras_backend import (
+    keep_weights,
+    keras,
+    loss_and_gradients,
+    pack_inputs,
+    silence_keras,
+    tensorflow,
+)
+from wcodec.evaluation.metrics import FLOOR, Outputs, are_probabilities, kl_divergence, value_variance
+from wcodec.evaluation.output_kinds import OutputKind
+from wcodec.evaluation.runner import is_runner
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from keras import Model, Variable
+    from tensorflow import Tensor
+
+Batch = tuple[Array, ...]
+
+FISHER_EXAMPLES, FISHER_BATCH = 1024, 4
+"""Examples whose gradients are taken, and how many at once: with labels drawn for each, the gradients of a batch are
+independent and of mean 0, so that the square of their sum has the mean of the sum of their squares."""
+PROBED_EXAMPLES, PROBED_BATCH, PROBES = 512, 64, 16
+"""Of Hutchinson's estimate: examples, how many at once, and vectors for each kernel; a vector for all at once would
+bring the products of different kernels in, whose mean is 0, but not small beside the trace of a small kernel."""
+MEASURED_EXAMPLES: Final = 500
+MEASURED_STEP: Final = 2.0**-1.95
+"""Step of the kernels that are rounded one at a time, by their rms: about four bits a weight."""
+
+
+def default_kind(session: CalibrationSession) -> str:
+    """The Fisher information where there are gradients, measured divergences elsewhere."""
+    return "kl" if is_runner(session.model) else "fisher"
+
+
+def measure_costs(session: CalibrationSession, kind: str) -> dict[int, float]:
+    """Nats for a unit of squared error of each kernel, by index in `model.weights`; empty for "none".
+
+    Raises: RecipeError where the network has no gradients of the kind.
+    """
+    if kind == "none":
+        return {}
+    if kind == "kl":
+        return _measured(session)
+    if is_runner(session.model):
+        raise RecipeError(f"--sensitivity {kind}: expected a network of Keras, got {session.model.name}; kl needs none")
+    traces = _fisher(session) if kind == "fisher" else _hutchinson(session)
+    least = max(*traces, 0.0) * 1e-9 + 1e-30
+    pairs = zip(session.kernels, traces, strict=True)
+    return {one.index: max(trace, least) / (2.0 * one.original.size) for one, trace in pairs}
+
+
+def _measured(session: CalibrationSession) -> dict[int, float]:
+    """The divergence that rounding a kernel alone causes, over its squared error."""
+    held_out = session.held_out
+    chosen = spread_evenly(np.arange(held_out.count), MEASURED_EXAMPLES)
+    few = Examples(tuple(array[chosen] for array in held_out.inputs))
+    outputs = tuple(output[chosen] for output in session.outputs)
+    costs = {}
+    for one in session.kernels:
+        step = MEASURED_STEP * float(np.sqrt(np.square(one.original, dtype=np.float64).mean()))
+        if step <= 0.0:
+            continue
+        rounded = (np.rint(one.original / step) * step).astype(np.float32)
+        with keep_weights(session.model):
+            one.variable.assign(rounded)
+            kl = kl_divergence(compute_outputs(session.model, few), outputs, [kind.values for kind in session.kinds])
+        error = float(np.square(rounded - one.original, dtype=np.float64).sum())
+        costs[one.index] = max(kl, 1e-12) / max(error, 1e-30)
+    return costs
+
+
+def _batches(session: CalibrationSession, most: int, size: int) -> Iterator[Batch]:
+    """The fitting inputs in equal batches of `size`, of `most` examples at most."""
+    inputs = tuple(np.concatenate(parts) for parts in zip(*session.fitting, strict=True))
+    chosen = spread_evenly(np.arange(len(inputs[0])), most)
+    for start in range(0, max(1, len(chosen) - size + 1), size):
+        yield tuple(array[chosen[start : start + size]] for array in inputs)
+
+
+def _estimate(
+    session: CalibrationSession, step: Callable[[list[Tensor], Tensor, Tensor], Tensor], batches: Iterable[Batch]
+) -> npt.NDArray[np.float64]:
+    """The mean over the batches of what a graph makes of each, of a number to draw from, and of its own number."""
+    tf = tensorflow()
+    graph, total, count = tf.function(step, reduce_retracing=True), 0.0, 0
+    try:
+        for count, batch in enumerate(batches, 1):
+            seed = tf.constant([session.seed, 1000 * count], tf.int32)
+            with silence_keras():
+                total = total + graph([tf.constant(array) for array in batch], seed, tf.constant(count)).numpy()
+    except (tf.errors.OpError, LookupError, TypeError, ValueError) as exc:
+        words = " ".join(str(exc).split())[:160]
+        raise RecipeError(f"--sensitivity: expected gradients, got {type(exc).__name__}: {words}") from exc
+    return np.asarray(total, np.float64) / max(1, count)
+
+
+def _run(session: CalibrationSession, inputs: list[Tensor]) -> list[Tensor]:
+    model = cast("Model", session.model)
+    outputs = keras().tree.flatten(model(pack_inputs(model, tuple(inputs)), training=False))
+    tf = tensorflow()
+    return [tf.cast(one if one.shape.rank > 1 else one[:, None], "float32") for one in outputs]
+
+
+def _fisher(session: CalibrationSession) -> list[float]:
+    """The trace of each kernel's block, from gradients for labels that are drawn from the answers."""
+    tf = tensorflow()
+    variables = [cast("Variable", one.variable) for one in session.kernels]
+    values = [one._value for one in variables]
+
+    def step(inputs: list[Tensor], seed: Tensor, _: Tensor) -> Tensor:
+        def loss() -> Tensor:
+            every = zip(_run(session, inputs), session.outputs, session.kinds, strict=True)
+            return tf.add_n([_surprise(tf, *one, seed + number) for number, one in enumerate(every)])
+
+        _, gradients = loss_and_gradients(loss, variables)
+        pairs = zip(gradients, values, strict=True)
+        return tf.stack([tf.reduce_sum(tf.square(_dense(tf, *pair))) for pair in pairs])
+
+    found = _estimate(session, step, _batches(session, FISHER_EXAMPLES, FISHER_BATCH))
+    return [float(one) for one in found]
+
+
+def _hutchinson(session: CalibrationSession) -> list[float]:
+    """The same traces as the mean of v' H v over vectors v of signs (Hutchinson 1990), by differentiating twice."""
+    tf = tensorflow()
+    variables = [cast("Variable", one.variable) for one in session.kernels]
+    values = [one._value for one in variables]
+
+    def step(inputs: list[Tensor], seed: Tensor, number: Tensor) -> Tensor:
+        def loss() -> Tensor:
+            every = zip(_run(session, inputs), session.outputs, session.kinds, strict=True)
+            return tf.add_n([_surprise(tf, *one, None) for one in every])
+
+        chosen = tf.one_hot(number % len(values), len(values))
+        signs = [
+            chosen[place] * (2.0 * tf.floor(2.0 * tf.random.stateless_uniform(one.shape, seed + place)) - 1.0)
+            for place, one in enumerate(values)
+        ]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            _, gradients = loss_and_gradients(loss, variables)
+            dense = [_dense(tf, *pair) for pair in zip(gradients, values, strict=True)]
+            along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(dense, signs, strict=True)])
+        turned = [_dense(tf, *pair) for pair in zip(tape.gradient(along, values), values, strict=True)]
+        return len(values) * tf.stack([tf.reduce_sum(h * v) for h, v in zip(turned, signs, strict=True)])
+
+    batches = list(_batches(session, PROBED_EXAMPLES, PROBED_BATCH))
+    found = _estimate(session, step, (batches[probe % len(batches)] for probe in range(PROBES) for _ in values))
+    return [float(one) for one in found]
+
+
+def _dense(tf: ModuleType, gradient: Tensor | None, like: Tensor) -> Tensor:
+    return tf.zeros(like.shape) if gradient is None else tf.cast(tf.convert_to_tensor(gradient), "float32")
+
+
+def _surprise(tf: ModuleType, outputs: Tensor, originals: Outputs, kind: OutputKind, seed: Tensor | None) -> Tensor:
+    """A loss whose Hessian in the outputs is twice that of `kl_divergence` at the original, up to its gradient.
+
+    seed: -log q of labels drawn from the answers, scaled so that squared gradients have the mean of one row's; None:
+          the mean cross-entropy to the answers themselves. Values get noise of their variance in place of labels.
+    """
+    probabilities = are_probabilities(originals)
+    if kind.values:
+        scale = float((2.0 / value_variance(originals)) ** 0.5)
+        if seed is None:
+            return tf.reduce_mean(tf.square(scale * (outputs - tf.stop_gradient(outputs)))) / 2.0
+        noise = tf.random.stateless_normal(tf.shape(outputs), seed)
+        return scale * tf.reduce_sum(noise * outputs) / tf.sqrt(tf.cast(tf.size(outputs), "float32"))
+    both = tf.concat([1 - outputs, outputs], -1) if originals.shape[-1] == 1 else outputs
+    logs = tf.nn.log_softmax(tf.math.log(tf.maximum(both, FLOOR)) if probabilities else both)
+    logs = tf.reshape(logs, [-1, logs.shape[-1]])
+    if seed is None:
+        return -tf.reduce_mean(tf.reduce_sum(tf.stop_gradient(tf.exp(logs)) * logs, -1))
+    labels = tf.random.stateless_categorical(logs, 1, seed)
+    rows = tf.cast(tf.shape(logs)[0], "float32")
+    return -tf.reduce_sum(tf.gather(logs, labels, batch_dims=1)) / tf.sqrt(rows)
