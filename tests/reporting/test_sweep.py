@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -18,7 +19,8 @@ from wcodec.cli import main
 from wcodec.errors import RecipeError
 from wcodec.planning.parsing import parse_recipe
 from wcodec.reporting.quality_oracle import QualityLoss
-from wcodec.reporting.sweep import sweep
+from wcodec.reporting.sweep import Commands, sweep
+from wcodec.reporting.sweep_tables import tabulate_points
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +147,54 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, samples: Path) -> No
     assert err.splitlines()[-1] == "wcodec: interrupted"
     assert out == ""
     assert not list(folder.iterdir())
+
+
+def test_each_row_has_its_command_and_each_tensor_its_option(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(model), "--points", "5", "--exclude", "conv/k.*l", "--json", "-q"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert {point["label"] for point in numbers["points"]} >= {"safe", "balanced", "small"}
+    for point in numbers["points"]:
+        words = shlex.split(point["command"])
+        assert words[:5] == ["wcodec", "encode", str(model), "--exclude", "conv/k.*l"]
+        assert main([*words[1:], "-o", str(tmp_path / "m.wcz"), "-qf"]) == 0
+        assert (tmp_path / "m.wcz").stat().st_size == point["file_bytes"]
+    (tensor,) = numbers["sensitivities"]
+    assert main(["encode", str(model), *shlex.split(tensor["option"]), "-o", str(tmp_path / "m.wcz"), "-qf"]) == 0
+
+
+def test_losses_have_an_error_bar_and_the_smallest_allowed_file_a_mark(model: Path) -> None:
+    class Oracle:
+        examples, accuracy = 400, 50.0
+
+        def measure_file(self, coded: Path) -> QualityLoss:
+            lost = 1.0 if coded.stem == "small" else 0.25
+            return QualityLoss(0.01, 0.4, 99.0, 50.0 - lost, lost)
+
+        def measure_tensor(self, name: str, values: object) -> QualityLoss | None:
+            return None
+
+        def step_sizes(self, count: int) -> list[float]:
+            return []
+
+        def calibrate(self, size: float) -> dict[str, object]:
+            return {}
+
+    found = sweep(model, parse_recipe({}), points=3, oracle=Oracle())
+    assert found.best is not None
+    assert found.best.name == "balanced"
+    assert found.error_bar(found.best) == pytest.approx(0.5)  # 100 sqrt(0.01 / 400)
+    rows = [dict(zip(table.head, row, strict=True)) for table in [tabulate_points(found)] for row in table.rows]
+    assert [row["encoding"] for row in rows] == ["safe", "balanced *", "small"]
+    assert rows[1]["lost"] == "+0.25 \u00b10.50"
+
+
+def test_80_columns_have_fewer_columns_and_no_number_is_cut(model: Path) -> None:
+    commands = Commands("wcodec encode somewhere/far/away/model.npz --exclude 'conv.*'")
+    table = tabulate_points(sweep(model, parse_recipe({}), points=3, commands=commands))
+    narrow = table.fitted(80)
+    assert narrow.width <= 80
+    assert "command" not in narrow.head
+    for row in narrow.rows:
+        assert row[narrow.head.index("bytes")] in {whole[table.head.index("bytes")] for whole in table.rows}

@@ -9,7 +9,8 @@ from wcodec.calibration.request import LearningRequest
 from wcodec.calibration.sweep_judge import open_oracle
 from wcodec.evaluation.keras_backend import keras
 from wcodec.planning.parsing import parse_recipe
-from wcodec.reporting.sweep import Sweep, sweep
+from wcodec.reporting.sweep import sweep
+from wcodec.reporting.sweep_result import Sweep
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wcodec.evaluation.integer_layers import IntegerType
     from wcodec.evaluation.keras_backend import Network
     from wcodec.planning.recipe import Recipe
-    from wcodec.reporting.sweep import Sweep
+    from wcodec.reporting.sweep_result import Sweep
     from wcodec.structure.request import Slimmed, SlimRequest
 
 Told = bool | Callable[[ProgressEvent], object]

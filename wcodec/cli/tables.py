@@ -12,12 +12,18 @@ from wcodec.cli.stdio import escape_controls
 from wcodec.reporting.inspection_tables import Table, compare_sizes, tabulate_parts, tabulate_tensors
 from wcodec.reporting.number_format import format_size
 from wcodec.reporting.stage_tables import draw_histogram, tabulate_stages, tabulate_values
-from wcodec.reporting.sweep_tables import rank_correlation, tabulate_points, tabulate_sensitivities
+from wcodec.reporting.sweep_tables import (
+    BEST,
+    COMMAND,
+    rank_correlation,
+    tabulate_points,
+    tabulate_sensitivities,
+)
 
 if TYPE_CHECKING:
     from wcodec.reporting.inspection import Inspection
     from wcodec.reporting.stages import Stages
-    from wcodec.reporting.sweep import Sweep
+    from wcodec.reporting.sweep_result import Sweep
     from wcodec.reporting.tensor_view import TensorView
 
 
@@ -28,19 +34,34 @@ LEAST_NAME: Final = 8
 
 
 def format_sweep(found: Sweep) -> str:
-    """Both tables of `sweep`: the encodings of the model, then the tensors by their sensitivity."""
+    """Both tables of `sweep`: the encodings with their commands, then the tensors by their sensitivity."""
+    from wcodec.reporting.quality_oracle import ALLOWED
+
+    points, tensors = tabulate_points(found), tabulate_sensitivities(found, MOST_ROWS)
+    blocks = [render_tables((points,))]
+    if COMMAND not in points.fitted(_terminal_width()).head:
+        blocks.append("\n".join(f"{one.label}: {one.command}" for one in found.points))
     more = len(found.sensitivities) - MOST_ROWS
-    closing = f"\nand {more} more tensors" if more > 0 else ""
-    closing += f"\n\nThe model file has {format_size(found.source_bytes)}."
+    blocks.append(f"Each tensor alone, with 4 times its step:\n{render_tables((tensors,))}")
+    blocks[-1] += f"\nand {more} more tensors" if more > 0 else ""
+    closing = f"The model file has {format_size(found.source_bytes)}"
+    closing += f", its tensors {format_size(found.tensor_bytes)}; ratios are of the file."
     if found.examples:
         closing += f" Losses are measured on {found.examples:,} held-out inputs (nats: KL divergence of the outputs;"
-        closing += " predicted, lost: points of accuracy)."
+        closing += " predicted, lost: points of accuracy, with the standard error from the number of inputs)."
     if found.accuracy is not None:
         closing += f" The original is right on {found.accuracy:.2f} % of them."
     if (rank := rank_correlation(found)) is not None:
         closing += f" Predicted and measured nats of single tensors have a rank correlation of {rank:.2f}."
-    text = render_tables((tabulate_points(found), tabulate_sensitivities(found, MOST_ROWS)))
-    return text.replace("\n\n", "\n\nEach tensor alone, with 4 times its step:\n", 1) + closing
+    if found.best:
+        closing += f" {BEST} is the smallest file that loses at most {ALLOWED:g} points."
+    return "\n\n".join([*blocks, closing])
+
+
+def _terminal_width() -> int:
+    """Columns of the terminal; as many as any table takes where there is none."""
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if terminal else 1000
 
 
 def format_inspection(inspection: Inspection, sort: str | None = None) -> str:
@@ -96,8 +117,7 @@ def format_summary(inspection: Inspection, output: str, dropped: Sequence[str], 
 
 def render_tables(tables: Sequence[Table]) -> str:
     """The tables as wide as the terminal, or as wide as they need to be where there is none, with a line between."""
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else 1000
+    terminal, width = sys.stdout is not None and sys.stdout.isatty(), _terminal_width()
     shown = [
         Table(one.head, [[*map(escape_controls, row)] for row in one.rows], one.names, one.spare) for one in tables
     ]

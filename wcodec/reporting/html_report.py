@@ -15,7 +15,7 @@ from wcodec.reporting.sweep_charts import render_charts
 
 if TYPE_CHECKING:
     from wcodec.reporting.inspection import Inspection, TensorNumbers
-    from wcodec.reporting.sweep import Sweep
+    from wcodec.reporting.sweep_result import Sweep
     from wcodec.reporting.weight_histograms import WeightHistogram
 
 

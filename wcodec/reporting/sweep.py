@@ -5,12 +5,13 @@ Without data the loss is the error of the weights. An oracle that runs the model
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 import numpy as np
 
@@ -22,101 +23,22 @@ from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import NOTHING_TUNED, encode
 from wcodec.planning.recipe import PER_CHANNEL, SIZELESS, Preset, Recipe, StepSize
 from wcodec.reporting.inspection import Inspection, inspect
-from wcodec.reporting.quality_oracle import QualityLoss, QualityOracle
-from wcodec.reporting.weight_histograms import WeightHistogram, make_histograms
+from wcodec.reporting.quality_oracle import QualityOracle
+from wcodec.reporting.sweep_result import COARSE, Method, Point, Sensitivity, Sweep
+from wcodec.reporting.weight_histograms import make_histograms
 
-Method = Literal["preset", "step", "calibrated"]
 NAMED: Final[tuple[Preset, ...]] = ("balanced", "small", "safe")
-SCHEMA_VERSION: Final = 1
 LADDER: Final = (0.25, 6.0)
 """The finest and the coarsest step, relative to that of `balanced`."""
-COARSE: Final = 4.0
-"""The step of a sensitivity measurement, relative to that of `balanced`."""
 MOST_POINTS: Final = 100
 
 
 @dataclass(frozen=True)
-class Point:
-    """One encoding of the whole model. `size` multiplies the steps of the preset or of calibration."""
+class Commands:
+    """What makes the files of a sweep: "wcodec encode MODEL OPTIONS", and what calibration has behind that."""
 
-    method: Method
-    name: str
-    size: float
-    file_bytes: int
-    weight_bytes: int
-    relative_error: float
-    judged: QualityLoss | None
-
-    @property
-    def option(self) -> str:
-        """The option with which `encode` makes this file (with --data: one like this calibrated one)."""
-        if self.method == "preset":
-            return f"--preset {self.name}"
-        return f"--step {self.size:g}x" if self.method == "step" else f"--target-size {self.file_bytes}"
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """One tensor encoded with a coarse step while all others keep their values.
-
-    fine_bytes, coarse_bytes: its bytes with the step of `balanced`, and with COARSE times that step.
-    relative_error: of the tensor; share: its part of the relative error of the whole model.
-    """
-
-    name: str
-    layer: str
-    weights: int
-    fine_bytes: int
-    coarse_bytes: int
-    relative_error: float
-    share: float
-    judged: QualityLoss | None
-
-    @property
-    def saved(self) -> int:
-        """Bytes."""
-        return self.fine_bytes - self.coarse_bytes
-
-    @property
-    def cost(self) -> float:
-        """Loss for 1,000 bytes saved: divergence where it was measured, else the share; 0 where nothing is saved."""
-        lost = self.judged.lost if self.judged else self.share
-        return 1000 * lost / self.saved if self.saved > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """All that was measured; `complete` is False where the time limit ended the sweep early.
-
-    balanced, histograms: the numbers of the file with the preset `balanced`, and its weights before and after.
-    """
-
-    source_bytes: int
-    tensor_bytes: int
-    points: tuple[Point, ...]
-    sensitivities: tuple[Sensitivity, ...]
-    complete: bool
-    balanced: Inspection
-    histograms: tuple[WeightHistogram, ...]
-    examples: int | None
-    accuracy: float | None
-
-    def to_json(self) -> dict[str, object]:
-        """The keys of `sweep --json`."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "source_bytes": self.source_bytes,
-            "tensor_bytes": self.tensor_bytes,
-            "complete": self.complete,
-            "examples": self.examples,
-            "accuracy": self.accuracy,
-            "points": [
-                asdict(one) | {"ratio": self.source_bytes / one.file_bytes, "option": one.option} for one in self.points
-            ],
-            "sensitivities": [
-                asdict(one) | {"bytes_saved": one.saved, "cost_by_kilobyte": one.cost} for one in self.sensitivities
-            ],
-        }
+    plain: str
+    data: str = ""
 
 
 def sweep(
@@ -129,22 +51,19 @@ def sweep(
     threads: int = 0,
     log: Callable[[str], None] = lambda _: None,
     draw: bool = False,
+    commands: Commands | None = None,
 ) -> Sweep:
     """Encode `source` in at most `points` ways (with an oracle as many again, calibrated), and each tensor coarsely.
 
     seconds: after them no measurement starts, except the first. log: receives a line for each measurement.
-    draw:    whether histograms of the weights are made.
+    draw:    whether histograms of the weights are made. commands: what makes such files.
     Raises: RecipeError, ModelFileError; what the oracle raises.
     """
-    if not 1 <= points <= MOST_POINTS:
-        raise RecipeError(f"points: expected 1 to {MOST_POINTS}, got {points}")
-    if recipe.max_error or recipe.target_bytes or recipe.target_ratio or recipe.options.lossless:
-        raise RecipeError("sweep: expected no budget and nothing lossless, because it varies the steps")
-    if recipe.options.quantizer in {*PER_CHANNEL, *SIZELESS}:
-        raise RecipeError(f"sweep: expected a quantizer that has steps to vary, got {recipe.options.quantizer}")
+    _check_request(points, recipe)
     deadline = time.monotonic() + seconds
     with TemporaryDirectory(prefix="wcodec-") as folder:
-        run = _Run(source, recipe, Path(folder), oracle, threads, log)
+        typed = commands or Commands(shlex.join(["wcodec", "encode", source.name]))
+        run = _Run(source, recipe, Path(folder), oracle, threads, log, typed)
         found = [run.point("preset", "balanced", 1.0)]
         base = inspect(run.file("balanced"))
         histograms = make_histograms(source, run.file("balanced")) if draw else ()
@@ -171,6 +90,16 @@ def sweep(
     )
 
 
+def _check_request(points: int, recipe: Recipe) -> None:
+    """Raises: RecipeError for what leaves nothing to vary."""
+    if not 1 <= points <= MOST_POINTS:
+        raise RecipeError(f"points: expected 1 to {MOST_POINTS}, got {points}")
+    if recipe.max_error or recipe.target_bytes or recipe.target_ratio or recipe.options.lossless:
+        raise RecipeError("sweep: expected no budget and nothing lossless, because it varies the steps")
+    if recipe.options.quantizer in {*PER_CHANNEL, *SIZELESS}:
+        raise RecipeError(f"sweep: expected a quantizer that has steps to vary, got {recipe.options.quantizer}")
+
+
 def _ladder(points: int) -> list[tuple[Method, str, float]]:
     """The points after `balanced`: the other presets, then steps from coarse to fine."""
     named: list[tuple[Method, str, float]] = [("preset", name, 1.0) for name in NAMED[1:points]]
@@ -188,6 +117,7 @@ class _Run:
     oracle: QualityOracle | None
     threads: int
     log: Callable[[str], None]
+    commands: Commands
 
     def file(self, name: str) -> Path:
         return self.folder / f"{name or 'point'}.wcz"
@@ -207,6 +137,8 @@ class _Run:
         judged = self.oracle.measure_file(file) if self.oracle else None
         error = numbers.relative_error
         found = Point(method, name, size, numbers.file_bytes, numbers.weight_bytes, error, judged)
+        typed = self.commands.plain + (self.commands.data if method == "calibrated" else "")
+        found = replace(found, command=f"{typed} {found.option}")
         lost = f", {judged}" if judged else ""
         self.log(f"{found.option}: {numbers.file_bytes:,} bytes, relative error {error:.1e}{lost}")
         return found
@@ -236,9 +168,11 @@ def _sensitivities(run: _Run, deadline: float) -> tuple[list[Sensitivity], bool]
             error = after.error or 0.0
             share = error * energies[after.name] / total
             sizes = before.bytes, after.bytes
-            one = Sensitivity(after.name, after.layer, after.weights, *sizes, error, share, judged)
+            one = Sensitivity(
+                after.name, after.layer, after.weights, *sizes, error, share, judged, user_name=after.user_name
+            )
             found.append(one)
-            run.log(f"{one.name} alone: {one.saved:,} bytes saved, {one.cost:.2e} lost for each 1,000")
+            run.log(f"{one.shown} alone: {one.saved:,} bytes saved, {one.cost:.2e} lost for each 1,000")
     return found, True
 
 

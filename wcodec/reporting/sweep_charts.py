@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from wcodec.reporting import html_page, svg
 from wcodec.reporting.number_format import format_size
-from wcodec.reporting.sweep_tables import tabulate_points
+from wcodec.reporting.quality_oracle import ALLOWED
+from wcodec.reporting.sweep_tables import BEST, tabulate_points, tabulate_sensitivities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from wcodec.reporting.sweep import Point, Sweep
+    from wcodec.reporting.sweep_result import Point, Sweep
 
 
 DEEPEST = 5.0
@@ -89,7 +90,7 @@ def _sensitivity(sweep: Sweep) -> str:
     judged = any(one.judged for one in dearest)
     loss = "nats" if judged else "relative error"
     rows = [
-        (one.name, one.cost, f"{one.name}: {one.saved:,} bytes saved for {one.cost * one.saved / 1000:.3g} {loss}",
+        (one.shown, one.cost, f"{one.shown}: {one.saved:,} bytes saved for {one.cost * one.saved / 1000:.3g} {loss}",
          f"saves {format_size(one.saved)}")
         for one in dearest
     ]  # fmt: skip
@@ -102,5 +103,14 @@ def _sensitivity(sweep: Sweep) -> str:
 
 
 def _points(sweep: Sweep) -> str:
-    words = "Every encoding that was measured." + ("" if sweep.complete else " The time limit ended the sweep early.")
-    return html_page.render_section("The encodings", words, html_page.render_table(tabulate_points(sweep)))
+    words = "Every encoding that was measured, and the command that makes it; of a calibrated one, a file like it."
+    words += f" {BEST} is the smallest that loses at most {ALLOWED:g} points." if sweep.best else ""
+    words += "" if sweep.complete else " The time limit ended the sweep early."
+    encodings = html_page.render_section("The encodings", words, html_page.render_table(tabulate_points(sweep)))
+    words = (
+        "The option halves the step of a tensor that loses more than most for its bytes, and quadruples that of others."
+    )
+    table = tabulate_sensitivities(sweep, MOST_STEMS)
+    return encodings + (
+        html_page.render_section("Options by tensor", words, html_page.render_table(table)) if table.rows else ""
+    )

@@ -9,24 +9,37 @@ from wcodec.reporting.number_format import format_ratio
 
 if TYPE_CHECKING:
     from wcodec.reporting.quality_oracle import QualityLoss
-    from wcodec.reporting.sweep import Sweep
+    from wcodec.reporting.sweep_result import Sweep
+
+
+BEST = "*"
+"""Marks the smallest file that loses at most `sweep.ALLOWED` points."""
 
 
 def tabulate_points(sweep: Sweep) -> Table:
-    """Every encoding of the model: the options that make `encode` write it, its size, and what it loses."""
+    """Every encoding of the model: what it is, the command that makes it, its size, and what it loses."""
     losses = [point.judged for point in sweep.points if point.judged]
     columns = [column for column in _LOSSES if any(_cell(loss, column) != "-" for loss in losses)]
     rows = [
         (
-            point.option,
+            f"{point.label} {BEST}" if point is sweep.best else point.label,
+            point.command,
             f"{point.file_bytes:,}",
             format_ratio(sweep.source_bytes, point.file_bytes),
             f"{point.relative_error:.1e}",
-            *(_cell(point.judged, column) for column in columns),
+            *(_with_bar(_cell(point.judged, column), column, sweep.error_bar(point)) for column in columns),
         )
         for point in sweep.points
     ]
-    return Table(("encode with", "bytes", "ratio", "error", *columns), rows)
+    spare = (COMMAND, "error", "nats", "ratio", "agree", "predicted")
+    return Table(("encoding", COMMAND, "bytes", "ratio", "error", *columns), rows, 2, spare)
+
+
+COMMAND = "command"
+
+
+def _with_bar(cell: str, column: str, bar: float | None) -> str:
+    return cell if bar is None or cell == "-" or column != "lost" else f"{cell} \u00b1{bar:.2f}"
 
 
 _LOSSES = ("nats", "predicted", "agree", "lost", "score", "score lost")
@@ -54,7 +67,8 @@ def tabulate_sensitivities(sweep: Sweep, most: int) -> Table:
     predicted = any(one.judged and one.judged.predicted is not None for one in sweep.sensitivities)
     rows = [
         (
-            one.name,
+            one.shown,
+            sweep.advice(one),
             f"{one.weights:,}",
             f"{one.fine_bytes:,}",
             f"{one.saved:,}",
@@ -65,8 +79,8 @@ def tabulate_sensitivities(sweep: Sweep, most: int) -> Table:
         )
         for one in sweep.sensitivities[:most]
     ]
-    head = ("tensor", "weights", "bytes", "saved", "own error", *(["predicted"] if predicted else []), loss)
-    return Table((*head, "per kB saved"), rows)
+    head = ("tensor", "option", "weights", "bytes", "saved", "own error", *(["predicted"] if predicted else []), loss)
+    return Table((*head, "per kB saved"), rows, 2, ("own error", "weights", "bytes", "predicted", loss))
 
 
 def _predicted(loss: QualityLoss | None) -> str:

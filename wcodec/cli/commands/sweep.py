@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
@@ -15,8 +18,12 @@ from wcodec.cli.shared_options import (
     add_table_options,
     require_data,
 )
-from wcodec.planning.options import BY_WORD
+from wcodec.planning.options import BY_WORD, Option
 from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS, SCORE_OPTIONS, parse_seconds
+
+if TYPE_CHECKING:
+    from wcodec.reporting.sweep import Commands
+
 
 EXAMPLE = "wcodec sweep model.h5 --data mnist.npz:train --limit 5000 --report sweep.html"
 REQUEST = ("quantizer", "set", "include", "exclude", "effort", "seed")
@@ -38,6 +45,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     how = parser.add_argument_group("encoding (as for encode)")
     add_table_options(how, [*(BY_WORD[word] for word in REQUEST), REQUEST_WORDS["threads"]])
+
+
+def _commands(args: argparse.Namespace, source: Path) -> Commands:
+    """What `encode` takes of the words that were typed here."""
+    from wcodec.reporting.sweep import Commands
+
+    def typed(options: Sequence[Option]) -> str:
+        words: list[str] = []
+        for option in options:
+            value = getattr(args, option.word)
+            if option.switches:
+                words += [flag for flag, meant, _ in option.switches if value == meant]
+            else:
+                values = value if isinstance(value, list) else [] if value is None else [value]
+                words += [part for one in values for part in (option.flag, str(one))]
+        return "".join(f" {shlex.quote(word)}" for word in words)
+
+    plain = f"wcodec encode {shlex.quote(str(source))}" + typed([BY_WORD[word] for word in REQUEST])
+    return Commands(plain, typed([REQUEST_WORDS["data"], *SCORE_OPTIONS, *INPUT_OPTIONS]))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads or 0,
         log=log,
         draw=report is not None,
+        commands=_commands(args, source),
     )
     if report:
         write_report(report, source.name, found.balanced, found.histograms, sweep=found, command="sweep")
