@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from wcodec.modelfiles.folder_tree import MAX_FILES, refuse_leaving, walk
 from wcodec.modelfiles.json_text import Json, parse_json
 
 MAX_INDEX_BYTES = 1 << 28
+_SHARD = re.compile(r"(.*?)[-_.]?[0-9]{5}-of-[0-9]{5}(\.[a-z0-9]+)")
+"""The name of a shard: that of the model, two numbers, and the suffix."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,13 @@ class File:
 
     is_model: whether its tensors may be lossy; what is no model, or would come back as another kind, is kept exactly.
     beside:   the ONNX model, by its path inside, that says which values lie in this file.
+    model:    a name that all files of one model have in common.
     """
 
     name: str
     is_model: bool
     beside: str | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,12 +135,30 @@ def _directory(source: Path, whole: bool) -> Folder:
         _refuse_outside(source / main, outside, whole)
         inside = Path(main).parent
         external |= {(inside / name).as_posix(): main for name in _there(source / main, outside)}
-    files = tuple(File(name, _is_model(source / name) or name in external, external.get(name)) for name in found)
+    models = _models(source, found) | {main: main for main in external.values()} | external
+    files = tuple(
+        File(name, _is_model(source / name) or name in external, external.get(name), models.get(name, name))
+        for name in found
+    )
     if not whole and not any(file.is_model for file in files):
         raise ModelFileError(
             f"{source}: is a directory, expected a model file or a folder with one; --lossless keeps any folder"
         )
     return Folder(source, files, tree.empty)
+
+
+def _models(source: Path, found: Sequence[str]) -> dict[str, str]:
+    """By file: the model whose shard it is, as an index of shards or its own name says; without those that are alone."""
+    models = {name: f"{match[1]}{match[2]}" for name in found if (match := _SHARD.fullmatch(name))}
+    for name in found:
+        if name.endswith((".index.json", ".weights.json")):
+            try:
+                values = _weight_map(source / name).values()
+                shards = {(Path(name).parent / one).as_posix() for v in values for one in _names(source / name, v)}
+            except ModelFileError:
+                continue  # some other JSON
+            models |= dict.fromkeys(shards, name)
+    return models
 
 
 def _refuse_incomplete(source: Path, found: Sequence[str]) -> None:
@@ -156,7 +179,8 @@ def _external(source: Path, outside: Sequence[onnx.Outside], whole: bool) -> Fol
     """The model and the files of its external data, where there are any."""
     _refuse_outside(source, outside, whole)
     names = sorted(_there(source, outside))
-    files = (File(source.name, True), *(File(name, True, source.name) for name in names))
+    main = source.name
+    files = (File(main, True, None, main), *(File(name, True, main, main) for name in names))
     return Folder(source.parent, files) if names else None
 
 
@@ -190,7 +214,7 @@ def _folder(main: Path, names: Sequence[str]) -> Folder:
         if not is_portable(name) or not (root / name).is_file():
             raise ModelFileError(f"{main}: expected the file {name[:200]!r} in its folder, found none")
         refuse_leaving(root, name)
-    return Folder(root, tuple(File(name, _is_model(root / name)) for name in names))
+    return Folder(root, tuple(File(name, _is_model(root / name), None, main.name) for name in names))
 
 
 def _is_model(path: Path) -> bool:

@@ -16,7 +16,7 @@ from wcodec.container.writer import Writer
 from wcodec.model import Model, Progress, TunedTensor
 from wcodec.pipeline.base_file import BaseFile, difference
 from wcodec.pipeline.coded_tensors import CodedTensors
-from wcodec.planning.allocation import VALUES_STEP
+from wcodec.planning.allocation import VALUES_STEP, WeightTotals
 
 VALUES_NOTE: Final = (
     f"the model predicts values, so the steps are {VALUES_STEP:g} times those of a classifier; --max-error or "
@@ -63,6 +63,7 @@ class Encoding:
 
     rivals: other plans of the tensors; the smallest of what they give is taken.
     coded:  where tensors are kept, and taken from if their plan is the same again; None where there is one try.
+    totals: of the model whose shard this is; None where it is all of one.
     """
 
     model: Model
@@ -74,6 +75,7 @@ class Encoding:
     base: BaseFile | None = None
     rivals: Sequence[Sequence[Plan]] = ()
     coded: CodedTensors | None = None
+    totals: WeightTotals | None = None
 
 
 def _keeps_survivors(plan: Plan) -> bool:

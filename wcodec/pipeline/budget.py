@@ -15,7 +15,7 @@ from wcodec.codec.statistics import TensorScan, is_weight
 from wcodec.model import Model
 from wcodec.pipeline.attempt import Attempt, Encoded, Encoding, find_twins, write_container
 from wcodec.pipeline.coded_tensors import CodedTensors
-from wcodec.planning.allocation import plan_model
+from wcodec.planning.allocation import WeightTotals, plan_model
 from wcodec.planning.budget_search import Amounts, Measured, Sizes, meet_target
 from wcodec.planning.rate_control import Target, find_step
 from wcodec.planning.recipe import Recipe
@@ -30,15 +30,17 @@ PlansByEffort: TypeAlias = Sequence[Sequence[Plan]]
 """One plan a tensor, of the effort that was asked and of each that is tried beside it."""
 
 
-def plans_by_effort(model: Model, looks: Sequence[TensorScan], recipe: Recipe, size: float) -> PlansByEffort:
+def plans_by_effort(
+    model: Model, looks: Sequence[TensorScan], recipe: Recipe, size: float, totals: WeightTotals | None
+) -> PlansByEffort:
     """The plans of the recipe, then with --best those of less effort: no search is always as good as none.
 
-    size: multiplies the steps that the recipe leaves open. Raises: RecipeError.
+    size: multiplies the steps that the recipe leaves open; totals: as in `plan_model`. Raises: RecipeError.
     """
     surveys = [found.statistics for found in looks]
     cheaper: tuple[Effort, ...] = ("normal", "fast") if recipe.effort == "best" else ()
     recipes = [recipe, *(replace(recipe, effort=effort) for effort in cheaper)]
-    return [plan_model(model, surveys, one, size) for one in recipes]
+    return [plan_model(model, surveys, one, size, totals) for one in recipes]
 
 
 def encode_within(goal: Target, job: Encoding, recipe: Recipe, size: float, target: Path) -> Encoded:
@@ -79,7 +81,8 @@ class _Tries:
     def plans_at(self, size: float) -> PlansByEffort:
         """The plans whose steps are so many times those of the recipe."""
         if size not in self._plans:
-            self._plans[size] = plans_by_effort(self.job.model, self.job.looks, self.recipe, size)
+            job = self.job
+            self._plans[size] = plans_by_effort(job.model, job.looks, self.recipe, size, job.totals)
         return self._plans[size]
 
     def attempt(self, plans: PlansByEffort) -> Attempt:

@@ -14,6 +14,7 @@ from wcodec.pipeline.attempt import Encoded, Encoding, write_container
 from wcodec.pipeline.base_chain import open_any_base
 from wcodec.pipeline.budget import encode_within, plans_by_effort
 from wcodec.pipeline.lossless_encoder import encode_lossless
+from wcodec.planning.allocation import WeightTotals
 from wcodec.planning.rate_control import target_of
 from wcodec.planning.recipe import Recipe
 
@@ -31,6 +32,7 @@ def encode(
     size: float = 1.0,
     beside: Path | None = None,
     base: Path | None = None,
+    totals: WeightTotals | None = None,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
@@ -40,6 +42,7 @@ def encode(
     size:  multiplies the steps that the recipe leaves open; a recipe with a budget searches it from here.
     beside: the ONNX model that says which values lie in `source`, a file of its external data.
     base:  an earlier version of the file, which decoding will need.
+    totals: of the model whose shard `source` is.
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written; WcodecError where a file
     changes meanwhile.
     """
@@ -50,8 +53,8 @@ def encode(
             return Encoded(made, 0.0, (), missing_data(source))
         with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
             looks = scan_tensors(model.tensors, threads)
-            plans, *rivals = plans_by_effort(model, looks, recipe, size)
-            job = Encoding(model, looks, plans, tuned, threads, progress, earlier, rivals)
+            plans, *rivals = plans_by_effort(model, looks, recipe, size, totals)
+            job = Encoding(model, looks, plans, tuned, threads, progress, earlier, rivals, totals=totals)
             goal = target_of(recipe, model.source_bytes)
             if goal is None:
                 return write_container(job, temporary).encoded

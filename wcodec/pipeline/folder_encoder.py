@@ -7,12 +7,14 @@ interrupted encoding goes on where it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
+from wcodec.codec.statistics import scan_tensors
 from wcodec.container.reader import parse
 from wcodec.container.wire import READER_VERSION
 from wcodec.container.writer import Writer
@@ -20,19 +22,23 @@ from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import sha256_of, unchanged, whole_file
 from wcodec.model import Progress, Tensor
 from wcodec.modelfiles import open_model, shard_list
-from wcodec.modelfiles.shards import File, Folder, external_model, folder_of, missing_data
+from wcodec.modelfiles.shards import File, Folder, external_model, folder_of, missing_data, opened
 from wcodec.pipeline.encoder import Encoded, encode
 from wcodec.pipeline.folder_decoder import INDEX, SUFFIX, earlier_of
 from wcodec.pipeline.part_folder import only_encoder
+from wcodec.planning.allocation import WeightTotals, weight_totals
 from wcodec.planning.patterns import check_patterns, find_tensors, is_used
 from wcodec.planning.recipe import Options, Recipe
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class EncodeJob:
     """One file to encode, for whichever process or machine takes it: it opens the file itself.
 
-    part: `target` by its path in the folder of all parts.
+    part:   `target` by its path in the folder of all parts.
+    totals: of the model whose shard the file is.
     """
 
     source: Path
@@ -42,6 +48,7 @@ class EncodeJob:
     beside: Path | None
     threads: int
     base: Path | None = None
+    totals: WeightTotals | None = None
 
 
 @dataclass(frozen=True)
@@ -72,24 +79,34 @@ def encode_folder(
     with only_encoder(target, folder.root.stat().st_mode & 0o777 | 0o700) as parts:
         with unchanged(*(folder.root / file.name for file in folder.files)):
             jobs = _jobs(folder, target, recipe, base, 1 if executor else threads)
+            surveys = _surveys(folder, jobs, executor)
+            jobs = [_named(job, target) for job in _with_totals(folder, jobs, surveys)]
             parts.begin([job.part for job in jobs])
             for job in jobs:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
-            results = [(job, _submitted(executor, job)) for job in jobs]
-            done = [_result(job, future) for job, future in results]
-        encoded = _finish(folder, target, jobs, done)
+            done = _all(run, jobs, executor)
+        encoded = _finish(folder, target, jobs, done, surveys)
         parts.finish({f"{name}{SUFFIX}" for name in _part_names(folder)})
     return encoded
 
 
-def _finish(folder: Folder, target: Path, jobs: Sequence[EncodeJob], done: Sequence[EncodeResult]) -> Encoded:
+def _finish(
+    folder: Folder,
+    target: Path,
+    jobs: Sequence[EncodeJob],
+    done: Sequence[EncodeResult],
+    surveys: Sequence[WeightTotals | None],
+) -> Encoded:
     """Give the parts their names, and write the index."""
     for job, name in zip(jobs, _part_names(folder), strict=True):
         job.target.replace(target / f"{name}{SUFFIX}")
     skeleton = shard_list.pack(
         [file.name for file in folder.files], [(one.file_bytes, one.digest) for one in done], folder.empty
     )
+    energies = [survey.energy if survey else 0.0 for survey in surveys]
     error = max((one.error for one in done), default=0.0)
+    if any(energies):
+        error = sum(one.error * energy for one, energy in zip(done, energies, strict=True)) / sum(energies)
     with whole_file(target / INDEX) as temporary, temporary.open("w+b") as out:
         source_bytes = sum(job.source.stat().st_size for job in jobs)
         length = Writer(out).finish("shards", (), skeleton, source_bytes, error)
@@ -141,27 +158,66 @@ def run(job: EncodeJob) -> EncodeResult:
         except WcodecError:
             job.target.unlink(missing_ok=True)
     source, target, recipe = job.source, job.target, job.recipe
-    encoded = encode(source, target, recipe, beside=job.beside, base=job.base, threads=job.threads)
+    encoded = encode(
+        source, target, recipe, beside=job.beside, base=job.base, totals=job.totals, threads=job.threads
+    )
     return EncodeResult(encoded.file_bytes, encoded.error, encoded.dropped, sha256_of(job.target))
 
 
-def _submitted(executor: Executor | None, job: EncodeJob) -> Future[EncodeResult] | None:
-    try:
-        return executor.submit(run, job) if executor else None
-    except BrokenExecutor:
-        return None
+def survey(job: EncodeJob) -> WeightTotals:
+    """The totals of one file.
+
+    Raises: ModelFileError, RecipeError.
+    """
+    with opened(job.source, job.recipe.keep_optimizer, job.beside) as model:
+        statistics = [found.statistics for found in scan_tensors(model.tensors, job.threads)]
+        return weight_totals(model, statistics, job.recipe)
 
 
-def _result(job: EncodeJob, future: Future[EncodeResult] | None) -> EncodeResult:
-    """What a worker did; what became of no worker's hands is done here."""
-    if future is None:
-        return run(job)
-    try:
-        return future.result()
-    except (WcodecError, OSError):
-        raise
-    except (Exception, CancelledError):  # whatever an executor raises when its workers die
-        return run(replace(job, threads=0))
+def _surveys(folder: Folder, jobs: Sequence[EncodeJob], executor: Executor | None) -> list[WeightTotals | None]:
+    """The totals of each file that may be lossy, where these are several; None for the others."""
+    lossy = [file.is_model and not job.recipe.is_whole for file, job in zip(folder.files, jobs, strict=True)]
+    if sum(lossy) < 2:
+        return [None] * len(jobs)
+    found = iter(_all(survey, [job for job, is_lossy in zip(jobs, lossy, strict=True) if is_lossy], executor))
+    return [next(found) if is_lossy else None for is_lossy in lossy]
+
+
+def _with_totals(
+    folder: Folder, jobs: Sequence[EncodeJob], surveys: Sequence[WeightTotals | None]
+) -> list[EncodeJob]:
+    """The jobs, each with the totals of all files of its model."""
+    totals: dict[str, WeightTotals] = {}
+    for file, own in zip(folder.files, surveys, strict=True):
+        if own:
+            totals[file.model] = totals[file.model] + own if file.model in totals else own
+    return [
+        replace(job, totals=totals[file.model]) if own else job
+        for file, job, own in zip(folder.files, jobs, surveys, strict=True)
+    ]
+
+
+def _all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor: Executor | None) -> list[T]:
+    """work(job) of each, by the executor or here; what became of no worker's hands is done here."""
+
+    def submitted(job: EncodeJob) -> Future[T] | None:
+        try:
+            return executor.submit(work, job) if executor else None
+        except BrokenExecutor:
+            return None
+
+    def result(job: EncodeJob, future: Future[T] | None) -> T:
+        if future is None:
+            return work(job)
+        try:
+            return future.result()
+        except (WcodecError, OSError):
+            raise
+        except (Exception, CancelledError):  # whatever an executor raises when its workers die
+            return work(replace(job, threads=0))
+
+    begun = [(job, submitted(job)) for job in jobs]
+    return [result(job, future) for job, future in begun]
 
 
 def _jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[EncodeJob]:
@@ -170,17 +226,19 @@ def _jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threa
     for file, name, own in zip(folder.files, _part_names(folder), _recipes(folder, recipe), strict=True):
         source = root / file.name
         earlier = earlier_of(base and base.resolve(), file.name)
-        part = f"{name}.{_key(source, own, earlier)}{SUFFIX}"
         beside = root / file.beside if file.beside else None
-        jobs.append(EncodeJob(source, (target / part).resolve(), part, own, beside, threads, earlier))
+        jobs.append(EncodeJob(source, target / name, name, own, beside, threads, earlier))
     return jobs
 
 
-def _key(source: Path, recipe: Recipe, base: Path | None) -> str:
-    """Of what a part depends on; a file that was written since is another one."""
-    facts = source.stat()
-    said = repr((source.name, facts.st_size, facts.st_mtime_ns, recipe, READER_VERSION, base and sha256_of(base)))
-    return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+def _named(job: EncodeJob, target: Path) -> EncodeJob:
+    """The job, its part called by what it depends on; a file that was written since is another one."""
+    facts = job.source.stat()
+    said = (job.source.name, facts.st_size, facts.st_mtime_ns, job.recipe, READER_VERSION)
+    whole = repr((*said, job.base and sha256_of(job.base), job.totals))
+    key = hashlib.blake2b(whole.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    part = f"{job.part}.{key}{SUFFIX}"
+    return replace(job, target=(target / part).resolve(), part=part)
 
 
 def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from wcodec.codec.magnitude_pruning import global_threshold
@@ -41,8 +42,28 @@ _LAMBDA = {0: 0.1, 128: 0.25}
 """Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
 
 
+@dataclass(frozen=True)
+class WeightTotals:
+    """What the steps of a tensor depend on beside itself: number, elements, most elements and energy of all weights."""
+
+    tensors: int
+    regular: int
+    largest: int
+    energy: float
+
+    def __add__(self, other: WeightTotals) -> WeightTotals:
+        """Those of two files of one model."""
+        largest = max(self.largest, other.largest)
+        energy = self.energy + other.energy
+        return WeightTotals(self.tensors + other.tensors, self.regular + other.regular, largest, energy)
+
+
 def plan_model(
-    model: Model, surveys: Sequence[TensorStatistics | None], recipe: Recipe, size: float = 1.0
+    model: Model,
+    surveys: Sequence[TensorStatistics | None],
+    recipe: Recipe,
+    size: float = 1.0,
+    totals: WeightTotals | None = None,
 ) -> tuple[Plan, ...]:
     """One plan a tensor.
 
@@ -51,21 +72,17 @@ def plan_model(
 
     surveys: of the tensors that may be quantised, None for the others.
     size:    multiplies all steps; what a search changes.
+    totals:  of the whole model, where this is one of its shards.
     Raises: RecipeError for a pattern that finds nothing.
     """
     asked = options_by_tensor(model.tensors, recipe)
     requests = [asked[tensor.name] for tensor in model.tensors]
-    weights = [
-        (tensor, found)
-        for tensor, found, (options, _) in zip(model.tensors, surveys, requests, strict=True)
-        if found and is_weight(tensor) and not options.lossless
-    ]
-    largest = max((found.in_range for _, found in weights), default=1)
-    energy, regular = sum(found.energy for _, found in weights), sum(found.in_range for _, found in weights)
-    relative = size * _STEP[recipe.preset] * _caution(len(weights), regular)
+    weights = _weights(model.tensors, surveys, requests)
+    totals = totals or _totals(weights)
+    relative = size * _STEP[recipe.preset] * _caution(totals.tensors, totals.regular)
     relative *= VALUES_STEP if model.predicts_values else 1.0
     # Plain rounding by this step has the error that max_error allows.
-    step = size * (12.0 * (recipe.max_error or 0.0) * energy / max(1, regular)) ** 0.5
+    step = size * (12.0 * (recipe.max_error or 0.0) * totals.energy / max(1, totals.regular)) ** 0.5
     shared = _shared_threshold([tensor for tensor, _ in weights], recipe)
     names = [tensor.name for tensor in model.tensors]
     vectors = Vectors(dict(zip(names, model.tensors, strict=True)), dict(zip(names, surveys, strict=True)))
@@ -77,7 +94,7 @@ def plan_model(
         if found is None or not found.in_range or exact:
             plans.append(_exact_plan(recipe))
         elif is_weight(tensor) or named:
-            own = relative * found.rms * (found.in_range / largest) ** 0.25
+            own = relative * found.rms * (found.in_range / totals.largest) ** 0.25
             own = (step or own) * (factor or 1.0)
             affine = plain_plan(tensor, model.kind, options, recipe, found.limit, shared or options.prune)
             plans.append(affine or _weight_plan(tensor, options, named, found, recipe, own, shared))
@@ -85,6 +102,28 @@ def plan_model(
             shorter = shorter_plan(options, recipe, found.limit, None)
             plans.append(shorter or _vector_plan(vectors.mantissa_bits(tensor, _mantissa(recipe)), found, recipe))
     return tuple(plans)
+
+
+def weight_totals(model: Model, surveys: Sequence[TensorStatistics | None], recipe: Recipe) -> WeightTotals:
+    """Those of one file. Raises: RecipeError for a pattern that finds nothing."""
+    asked = options_by_tensor(model.tensors, recipe)
+    return _totals(_weights(model.tensors, surveys, [asked[tensor.name] for tensor in model.tensors]))
+
+
+def _weights(
+    tensors: Sequence[Tensor], surveys: Sequence[TensorStatistics | None], requests: Sequence[tuple[Options, bool]]
+) -> list[tuple[Tensor, TensorStatistics]]:
+    """The weights that may be quantised."""
+    return [
+        (tensor, found)
+        for tensor, found, (options, _) in zip(tensors, surveys, requests, strict=True)
+        if found and is_weight(tensor) and not options.lossless
+    ]
+
+
+def _totals(weights: Sequence[tuple[Tensor, TensorStatistics]]) -> WeightTotals:
+    counts = [found.in_range for _, found in weights]
+    return WeightTotals(len(weights), sum(counts), max(counts, default=1), sum(found.energy for _, found in weights))
 
 
 def _is_plain(options: Options, named: bool) -> bool:
