@@ -21,7 +21,7 @@ from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeEr
 from wcodec.modelfiles.shard_list import pack
 from wcodec.modelfiles.shards import folder_of
 from wcodec.pipeline.encoder import encode
-from wcodec.pipeline.folder_encoder import encode_folder, run
+from wcodec.pipeline.folder_encoder import encode_folder, plan_jobs, run
 from wcodec.planning.parsing import parse_recipe
 
 
@@ -112,13 +112,11 @@ def test_what_was_finished_before_an_interruption_is_not_done_again(
 
 
 def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: Path) -> None:
-    from wcodec.pipeline.folder_encoder import _jobs
-
     checkpoint(tmp_path / "m")
     folder = folder_of(tmp_path / "m")
     assert folder
     (tmp_path / "out").mkdir()
-    job = _jobs(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1)[1]
+    job = plan_jobs(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1, None)[0][1]
     done = run(job)
     before = job.target.stat().st_mtime_ns
     assert run(job) == done
@@ -126,7 +124,8 @@ def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: 
     job.target.write_bytes(job.target.read_bytes()[:-1])
     assert run(job) == done
     os.utime(folder.root / folder.files[1].name, ns=(1, 1))
-    assert _jobs(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1)[1].target != job.target
+    again = plan_jobs(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1, None)[0][1]
+    assert again.target != job.target
 
 
 def test_keras_in_a_folder_and_in_shards(tmp_path: Path) -> None:

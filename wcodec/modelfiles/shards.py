@@ -148,7 +148,7 @@ def _directory(source: Path, whole: bool) -> Folder:
 
 
 def _models(source: Path, found: Sequence[str]) -> dict[str, str]:
-    """By file: the model whose shard it is, as an index of shards or its own name says; without those that are alone."""
+    """By file: the model whose shard it is, as an index of shards or its own name says; without what is alone."""
     models = {name: f"{match[1]}{match[2]}" for name in found if (match := _SHARD.fullmatch(name))}
     for name in found:
         if name.endswith((".index.json", ".weights.json")):

@@ -78,9 +78,7 @@ def encode_folder(
     """
     with only_encoder(target, folder.root.stat().st_mode & 0o777 | 0o700) as parts:
         with unchanged(*(folder.root / file.name for file in folder.files)):
-            jobs = _jobs(folder, target, recipe, base, 1 if executor else threads)
-            surveys = _surveys(folder, jobs, executor)
-            jobs = [_named(job, target) for job in _with_totals(folder, jobs, surveys)]
+            jobs, surveys = plan_jobs(folder, target, recipe, base, 1 if executor else threads, executor)
             parts.begin([job.part for job in jobs])
             for job in jobs:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +86,18 @@ def encode_folder(
         encoded = _finish(folder, target, jobs, done, surveys)
         parts.finish({f"{name}{SUFFIX}" for name in _part_names(folder)})
     return encoded
+
+
+def plan_jobs(
+    folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int, executor: Executor | None
+) -> tuple[list[EncodeJob], list[WeightTotals | None]]:
+    """A job for each file, and the totals of those that may be lossy, where these are several.
+
+    Raises: ModelFileError, RecipeError.
+    """
+    jobs = _jobs(folder, target, recipe, base, threads)
+    surveys = _surveys(folder, jobs, executor)
+    return [_named(job, target) for job in _with_totals(folder, jobs, surveys)], surveys
 
 
 def _finish(
