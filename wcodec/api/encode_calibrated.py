@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from wcodec.planning.recipe import Options, Recipe
 if TYPE_CHECKING:
     from wcodec.calibration.codebook_weights import CodebookRequest
     from wcodec.calibration.external_moments import MomentRounding
+    from wcodec.calibration.request import SearchRequest
     from wcodec.evaluation.evaluate import Evaluation
     from wcodec.evaluation.output_scores import OutputScores
     from wcodec.model import TunedTensor
@@ -57,6 +59,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         seconds=SECONDS if asked.time_limit is None else asked.time_limit,
         seed=recipe.seed,
         codebooks=requested_codebooks(recipe.options),
+        search=None if asked.search is None else _requested_search(asked, source, target, recipe),
         recipe=recipe,
     )
     log = asked.listeners.log
@@ -68,6 +71,29 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         encoded = encode(source, temporary, plain, tuned=tuning.tuned, threads=asked.threads)
         log(describe_loss(measure_file(tuning, temporary)))
     return encoded
+
+
+def _requested_search(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> SearchRequest:
+    from wcodec.calibration.request import SearchRequest
+    from wcodec.files import sha256_of
+
+    settings = {
+        "model": sha256_of(source).hex(),
+        "data": str(asked.data) if isinstance(asked.data, str | Path) else type(asked.data).__name__,
+        "budget": [asked.max_drop, asked.max_kl, asked.min_agreement, asked.max_loss],
+        "inputs": [asked.limit, asked.rescale],
+        "tensors": [*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules)],
+    }
+    return SearchRequest(
+        asked.search or 0,
+        target.with_name(f".{target.name}.search"),
+        asked.resume,
+        "cmaes" if asked.sampler == "cmaes" else "tpe",
+        json.dumps(settings),
+        asked.history,
+        max(1, asked.threads),
+        asked.executor,
+    )
 
 
 def describe_loss(found: Evaluation) -> str:

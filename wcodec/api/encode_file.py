@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -48,6 +48,8 @@ def encode_file(
     """
     from wcodec.reporting.inspection import inspect
 
+    if report and request.search is not None:
+        request = replace(request, history=report.with_suffix(".search.html"))
     start = time.perf_counter()
     with ExitStack() as stack:
         plain = _compacted(source, request, stack) if request.compact else source

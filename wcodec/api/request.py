@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 
 BUDGETS: Final = ("max_drop", "max_loss", "max_kl", "min_agreement")
-NEED_DATA: Final = (*BUDGETS, "sensitivity", "tune", "finetune", "method", "resume", "time_limit")
+NEED_DATA: Final = (*BUDGETS, "sensitivity", "tune", "search", "sampler", "finetune", "method", "resume", "time_limit")
 """Options that need data, beside those that say how it is read."""
+
+
+MOST_TRIALS: Final = 100_000
+"""Of a search."""
 
 
 def _ignore(_: object) -> None:
@@ -56,7 +60,8 @@ class DataOptions(TypedDict):
 class EncodeRequest:
     """The options of `planning.run_options`, by their words; None and False were not given.
 
-    executor:  who encodes a model of several files.
+    executor:  who encodes a model of several files, or runs the trials of a search.
+    history:   where the page of a search is written.
     listeners: who hears of the progress.
     """
 
@@ -67,6 +72,8 @@ class EncodeRequest:
     min_agreement: float | None = None
     sensitivity: str | None = None
     tune: int | None = None
+    search: int | None = None
+    sampler: str | None = None
     finetune: int | None = None
     method: str | None = None
     resume: bool = False
@@ -83,6 +90,7 @@ class EncodeRequest:
     compact: bool = False
     base: Path | None = None
     executor: Executor | None = None
+    history: Path | None = None
     listeners: Listeners = Listeners()
 
     def data_options(self) -> DataOptions:
@@ -114,7 +122,7 @@ def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several:
     """
     lossless = bool(recipe.options.lossless)
     learns = "--data" if request.data is not None else "--moments" if request.moments is not None else None
-    if learns and (request.base or request.executor):
+    if learns and (request.base or (request.executor and request.search is None)):
         raise RecipeError(f"{'--base' if request.base else '--scheduler'}: cannot be combined with {learns}")
     if learns and lossless:
         raise RecipeError(f"lossless: cannot be combined with {learns}, which is lossy")
@@ -168,8 +176,9 @@ def _check_budgets(request: EncodeRequest) -> None:
     """Refuse budgets that nothing, or everything, can meet."""
     if request.data is None:
         return
-    if request.resume and request.finetune is None:
-        raise RecipeError("--resume: expected --finetune EPOCHS with it")
+    if request.resume and request.finetune is None and request.search is None:
+        raise RecipeError("--resume: expected --finetune EPOCHS or --search N with it")
+    _check_search(request)
     if request.max_drop is not None and not 0 <= request.max_drop < float("inf"):
         raise RecipeError(f"--max-drop: expected 0 points or more, got {request.max_drop:g}")
     if request.max_loss is not None and not 0 <= request.max_loss < float("inf"):
@@ -178,6 +187,21 @@ def _check_budgets(request: EncodeRequest) -> None:
         raise RecipeError(f"--max-kl: expected a positive number of nats, got {request.max_kl:g}")
     if request.min_agreement is not None and not 0 < request.min_agreement <= 100:
         raise RecipeError(f"--min-agreement: expected a percentage over 0 and up to 100, got {request.min_agreement:g}")
+
+
+def _check_search(request: EncodeRequest) -> None:
+    """Refuse a search of nothing, and beside what trains."""
+    if request.search is None:
+        if request.sampler is not None:
+            raise RecipeError("--sampler: expected --search N with it")
+        return
+    if not 1 <= request.search <= MOST_TRIALS:
+        raise RecipeError(f"--search: expected 1 to {MOST_TRIALS:,} trials, got {request.search}")
+    if request.sampler not in (None, "tpe", "cmaes"):
+        raise RecipeError(f"--sampler: expected tpe or cmaes, got {request.sampler!r}")
+    for flag, value in (("--tune", request.tune), ("--finetune", request.finetune), ("--method", request.method)):
+        if value:
+            raise RecipeError(f"--search: cannot be combined with {flag}, which trains")
 
 
 def require_data(request: EncodeRequest) -> None:

@@ -56,6 +56,8 @@ class RequestWords(TypedDict, total=False):
     min_agreement: float
     sensitivity: str
     tune: int
+    search: int
+    sampler: str
     finetune: int
     method: str
     resume: bool

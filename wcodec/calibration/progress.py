@@ -14,7 +14,7 @@ from wcodec.evaluation.metrics import POINTS
 class SearchProgress:
     """One point of the trade-off.
 
-    doing:      "rounding", "sharing" or "training".
+    doing:      "rounding", "sharing", "training" or "searching".
     done:       how much of it is over, 0..1; None where that is not known.
     bytes:      of the weights, estimated.
     divergence: nats; in training it is larger than it will be at the end.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_weights import CodebookRequest
@@ -19,6 +20,29 @@ from wcodec.evaluation.runner import Network
 from wcodec.modelfiles import open_model
 from wcodec.planning.allocation import exact_names
 from wcodec.planning.recipe import Recipe
+
+Sampler: TypeAlias = Literal["tpe", "cmaes"]
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What the user asks of a search, see `policy_search`.
+
+    trials:   real encodings in all, those of an earlier search that is continued among them.
+    journal:  the file of Optuna's journal; resume: whether trials that are in it count.
+    settings: what must be the same for that, as JSON; page: of the history, if any.
+    workers:  processes; executor: runs as many on other machines, which see the same files.
+    """
+
+    trials: int
+    journal: Path
+    resume: bool = False
+    sampler: Sampler = "tpe"
+    settings: str = "{}"
+    page: Path | None = None
+    workers: int = 1
+    executor: Executor | None = None
+
 
 MAX_FITTED: Final = 2000
 """Inputs for rounding with feedback: more do not change its result."""
@@ -34,6 +58,7 @@ class LearningRequest:
     epochs:    of training with labels.
     seconds:   for all of it.
     resume:    continue where an earlier training was ended; state: the file that holds it.
+    search:    for a better policy, from what calibration finds; then nothing is trained.
     codebooks: in place of steps; then nothing is trained.
     recipe:    what it codes exactly stays as it is.
     limit, rescale: see `load_examples`; architecture, imports, unsafe: see `load_network`.
@@ -47,6 +72,7 @@ class LearningRequest:
     resume: bool = False
     state: Path | None = None
     codebooks: CodebookRequest | None = None
+    search: SearchRequest | None = None
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     limit: int | None = None

@@ -103,6 +103,8 @@ LEARNING_OPTIONS: Final = (
         choices=SENSITIVITIES,
     ),
     Option("tune", parse_int, "steps of training without labels; 0: none", "STEPS", "learning"),
+    Option("search", parse_int, "try N policies of precision by real encodings (wcodec[search])", "N", "learning"),
+    Option("sampler", parse_text, "of --search (default: tpe)", group="learning", choices=("tpe", "cmaes")),
     Option("finetune", parse_int, "train with labels: the smallest files", "EPOCHS", "learning"),
     Option(
         "method",
@@ -111,7 +113,7 @@ LEARNING_OPTIONS: Final = (
         "M",
         "learning",
     ),
-    switch("resume", "continue an interrupted --finetune", "learning"),
+    switch("resume", "continue an interrupted --finetune or --search", "learning"),
     Option(
         "time_limit", parse_seconds, "of the search (default: 2m; with --tune or --finetune: none)", "T", "learning"
     ),

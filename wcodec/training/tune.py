@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from wcodec.calibration.budget import SAFETY, AccuracyBudget
 from wcodec.calibration.codebook_search import CodebookResult, search_codebooks
+from wcodec.calibration.policy_search import search_policy
 from wcodec.calibration.progress import Interruptible, ProgressCallback, SearchProgress
 from wcodec.calibration.quality import SPREAD, describe_divergence, measure_quality
 from wcodec.calibration.request import MAX_FITTED, LearningRequest, OpenedSession, open_session
@@ -21,6 +22,7 @@ from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
+from wcodec.reporting.search_page import SearchTrial, write_search_page
 from wcodec.training.distillation import distill
 
 TRAINABLE: Final = 2000
@@ -64,6 +66,8 @@ def tune(
     session, table = opened.prepare(MAX_FITTED), opened.table
     request = replace(request, budget=request.budget.for_session(session))
     opened, budget = replace(opened, request=request), _within_safety(request.budget)
+    if request.search and (request.codebooks or request.budget.bytes is not None):
+        raise RecipeError("--search: expected a budget of outputs (--max-drop, ...) and steps left open, got neither")
     if request.codebooks:
         shared = _search_codebooks(session, request, progress)
         return TuningResult(request, session, shared, table.by_name(shared.tuned()), opened.notes)
@@ -72,8 +76,11 @@ def tune(
         found = _search_size(run, budget, lambda one: measure(table.by_name(one.tuned())))
     else:
         kernels = budget.reduce(reserve_for_vectors(session))
-        found = quantize_vectors(session, _train(run, _round(run, kernels), kernels), budget)
-    return TuningResult(request, session, found, table.by_name(found.tuned()), (*opened.notes, *_describe(run, found)))
+        rounded = _round(run, kernels)
+        better = _search_policy(run, source, rounded, kernels) if request.search else _train(run, rounded, kernels)
+        found = quantize_vectors(session, better, budget)
+    notes = (*opened.notes, *run.notes, *_describe(run, found))
+    return TuningResult(request, session, found, table.by_name(found.tuned()), notes)
 
 
 def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
@@ -116,6 +123,7 @@ class _Run:
     started: float
     progress: ProgressCallback
     patience: Interruptible
+    notes: list[str] = field(default_factory=list)
 
 
 def _within_safety(budget: AccuracyBudget, safety: float = SAFETY) -> AccuracyBudget:
@@ -127,7 +135,8 @@ def _within_safety(budget: AccuracyBudget, safety: float = SAFETY) -> AccuracyBu
 def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = None) -> CalibrationResult:
     request = run.opened.request
     share = 1.0 if is_runner(run.opened.model) else SHARE  # only networks of Keras are trained
-    seconds = float("inf") if request.steps is not None else share * request.seconds
+    fixed = request.steps is not None or request.search is not None
+    seconds = float("inf") if fixed else share * request.seconds
 
     def report(one: CalibrationResult) -> None:
         run.progress(SearchProgress("rounding", None, one.bytes, one.kl, budget.allows(one), one.quality.values))
@@ -154,6 +163,27 @@ def _search_size(run: _Run, budget: AccuracyBudget, measure: Callable[[Calibrati
             return found
         others += round(excess + 0.003 * most)
     raise BudgetError(f"{run.session.model.name}: expected a file of {most:,.0f} bytes, {excess:,.0f} more at best")
+
+
+def _search_policy(run: _Run, source: Path, found: CalibrationResult, budget: AccuracyBudget) -> CalibrationResult:
+    """`found`, or what a search finds around it with as many trials as are requested."""
+    search = run.opened.request.search
+    if search is None or run.patience.over:
+        return found
+    told: list[SearchTrial] = []
+
+    def report(one: SearchTrial) -> None:
+        told.append(one)
+        values = not run.session.predicts_classes
+        run.progress(SearchProgress("searching", len(told) / search.trials, one.bytes, one.kl, one.allowed, values))
+
+    result = search_policy(source, run.opened, found, budget, search, patience=run.patience, report=report)
+    if search.page:
+        write_search_page(search.page, source.name, result.trials, found.bytes)
+    best, count = result.found, len(result.trials)
+    gain = 100 * (1 - best.bytes / max(1, found.bytes))
+    run.notes.append(f"search: {count} trials, {found.bytes:,} -> {best.bytes:,} bytes of weights, {gain:.1f} % fewer")
+    return best
 
 
 def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> CalibrationResult:

@@ -101,7 +101,7 @@ def _check_outputs(args: argparse.Namespace, source: Path, several: bool) -> Non
     Raises: RecipeError.
     """
     learns = "--data" if args.data is not None else "--moments" if args.moments is not None else None
-    if learns and args.scheduler:
+    if learns and args.scheduler and args.search is None:
         raise RecipeError(f"--scheduler: cannot be combined with {learns}")
     if several and args.report:
         raise RecipeError(f"{source}: expected a single file with --report, got a model of several files")

@@ -1,0 +1,100 @@
+"""`--search N`: no result is larger than calibration's, and the journal continues where it was ended."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import wcodec as package
+from wcodec.calibration.policy import RANGES
+from wcodec.errors import RecipeError
+from wcodec.evaluation.keras_backend import keras, silence_keras
+
+RNG = np.random.default_rng(6)
+INPUTS = RNG.normal(size=(300, 12)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A network, and inputs for it."""
+    folder = tmp_path_factory.mktemp("search")
+    keras().utils.set_random_seed(2)
+    of = keras().layers
+    layers = [of.Input((12,)), of.Dense(40, "relu"), of.Dense(30, "relu"), of.Dense(5)]
+    with silence_keras():
+        keras().Sequential(layers).save(folder / "net.keras")
+    np.savez(folder / "x.npz", x=INPUTS)
+    return folder / "net.keras", folder / "x.npz"
+
+
+def encode(files: tuple[Path, Path], target: Path, **words: object) -> tuple[int, list[str]]:
+    """Bytes of the file, and what was said."""
+    said: list[str] = []
+    asked = {"data": str(files[1]), "max_kl": 0.01, "threads": 1, "progress": lambda event: said.append(str(event))}
+    return package.encode(files[0], target, **{**asked, **words}).file_bytes, said
+
+
+def gained(said: list[str]) -> tuple[int, int]:
+    """Bytes of the weights before and after the search."""
+    (line,) = [line for line in said if "search: " in line]
+    before, after = line.split(" trials, ")[1].split(" bytes")[0].split(" -> ")
+    return int(before.replace(",", "")), int(after.replace(",", ""))
+
+
+def test_a_search_gains_and_is_the_same_every_time(files: tuple[Path, Path], tmp_path: Path) -> None:
+    size, said = encode(files, tmp_path / "a.wcz", search=12, report=tmp_path / "a.html")
+    before, after = gained(said)
+    assert after <= before
+    assert encode(files, tmp_path / "b.wcz", search=12)[0] == size
+    page = (tmp_path / "a.search.html").read_text("utf-8")
+    assert "within the budget" in page
+    assert "group 1" in page
+
+
+def test_a_journal_is_continued_and_never_that_of_another_search(files: tuple[Path, Path], tmp_path: Path) -> None:
+    target = tmp_path / "a.wcz"
+    encode(files, target, search=2)
+    _, said = encode(files, target, search=4, resume=True)
+    assert any("search: 4 trials" in line for line in said)
+    with pytest.raises(RecipeError, match="expected the journal of this search, got one with another budget"):
+        encode(files, target, search=4, resume=True, max_kl=0.02)
+    (tmp_path / ".a.wcz.search").write_text("no journal\n")
+    with pytest.raises(RecipeError, match="expected the journal of a search, got"):
+        encode(files, target, search=4, resume=True)
+
+
+def test_workers_share_the_journal(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        _, said = encode(files, tmp_path / "a.wcz", search=3, sampler="cmaes", executor=executor)
+    assert any("search: 3 trials" in line for line in said)
+    assert set(RANGES) == {"scale", "group", "damping"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"search": 0}, "expected 1 to 100,000 trials, got 0"),
+        ({"search": 3, "sampler": "grid"}, "expected tpe or cmaes"),
+        ({"search": 3, "finetune": 2}, "which trains"),
+        ({"search": 3, "bits": 4}, "expected a budget of outputs"),
+        ({"search": 3, "exclude": "kernel"}, "expected weights of two or more dimensions"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    files: tuple[Path, Path], tmp_path: Path, words: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        encode(files, tmp_path / "no.wcz", **words)
+    assert not (tmp_path / "no.wcz").exists()
+
+
+def test_a_missing_optuna_is_named_with_its_extra(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(RecipeError, match=r"pip install 'wcodec\[search\]'"):
+        encode(files, tmp_path / "no.wcz", search=2)

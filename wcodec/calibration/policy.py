@@ -1,0 +1,81 @@
+"""A policy of precision: how the steps of groups of kernels differ, as a search varies it around a known solution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from wcodec.calibration.quantizable_weights import initial_steps
+from wcodec.calibration.sensitivity import default_kind, measure_costs
+from wcodec.calibration.session import CalibrationSession
+from wcodec.calibration.trial import CalibrationResult, step_factors
+
+GROUPS: Final = 8
+"""Groups of neighbouring kernels whose steps a search moves together: more would need more trials than there are."""
+RANGES: Final = {"scale": (-1.0, 1.0), "group": (-1.5, 1.5), "damping": (-2.0, 2.0)}
+"""By how many octaves a search may leave the solution that it begins from."""
+
+Policy = Mapping[str, float]
+"""Octaves by name: of all steps ("scale"), of the damping, and of the steps of each group ("group 3")."""
+
+
+@dataclass(frozen=True)
+class PolicyOrigin:
+    """Where a search begins: the solution of calibration.
+
+    factors: on the step of each kernel, see `trial.balance_steps`; groups: of each kernel.
+    """
+
+    step_scale: float
+    damping: float
+    factors: tuple[float, ...]
+    groups: tuple[int, ...]
+    bytes: int
+    kl: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dimensions of the search."""
+        return ("scale", "damping", *(f"group {number}" for number in range(max(self.groups) + 1)))
+
+    def at(self, policy: Policy) -> tuple[float, float, tuple[float, ...]]:
+        """Step scale, damping and factors of a policy."""
+        scale = self.step_scale * 2.0 ** policy.get("scale", 0.0)
+        damping = min(1.0, self.damping * 2.0 ** policy.get("damping", 0.0))
+        moved = (policy.get(f"group {group}", 0.0) for group in self.groups)
+        return scale, damping, tuple(f * 2.0**octaves for f, octaves in zip(self.factors, moved, strict=True))
+
+
+def within(name: str, octaves: float) -> float:
+    """The nearest value that a search may take."""
+    low, high = RANGES[name.split(" ", maxsplit=1)[0]]
+    return min(high, max(low, octaves))
+
+
+def make_origin(session: CalibrationSession, found: CalibrationResult) -> PolicyOrigin:
+    """The origin of a search from what calibration found."""
+    sizes = [kernel.original.size for kernel in session.kernels]
+    count = min(GROUPS, len(sizes))
+    groups = [min(count - 1, place * count // len(sizes)) for place in range(len(sizes))]
+    return PolicyOrigin(
+        found.step_scale, found.damping, step_factors(session, found), tuple(groups), found.bytes, found.kl
+    )
+
+
+def curvature_policy(session: CalibrationSession, origin: PolicyOrigin) -> dict[str, float]:
+    """Where curvature would have the steps: c s^2 equal for all kernels, so that a bit takes off as much loss in each.
+
+    All steps together stay as they are; the octaves of a group are the mean of its kernels'.
+    """
+    costs = measure_costs(session, default_kind(session))
+    now = initial_steps(session.kernels, origin.step_scale, origin.factors, session.config.size_exponent)
+    known = [(at, one) for at, one in enumerate(session.kernels) if now[one.index] and one.index in costs]
+    octaves = {at: -0.5 * math.log2(costs[one.index]) - math.log2(now[one.index]) for at, one in known}
+    mean = sum(octaves.values()) / max(1, len(octaves))
+    found = {}
+    for group in range(max(origin.groups) + 1):
+        own = [octaves[at] - mean for at in octaves if origin.groups[at] == group]
+        found[f"group {group}"] = within("group", sum(own) / len(own)) if own else 0.0
+    return found

@@ -1,0 +1,180 @@
+"""`--search N`: the policy of the fewest bytes within the budget, by N real encodings (Optuna, Akiba et al. 2019).
+
+The first trials are the solution of calibration, which is a Lagrangian's, and that of curvature; the next ones are
+sampled (TPE, Bergstra et al. 2011, or CMA-ES, Hansen 2016). A trial whose bytes for its divergence promise a record is
+followed by one with all steps scaled to the budget. Trials are in a journal, which several processes may share.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.config import CalibrationConfig
+from wcodec.calibration.policy import Policy, PolicyOrigin, curvature_policy, make_origin, within
+from wcodec.calibration.progress import Interruptible
+from wcodec.calibration.request import LearningRequest, OpenedSession, SearchRequest, open_session
+from wcodec.calibration.search_journal import SearchJournal, open_journal
+from wcodec.calibration.session import CalibrationSession, prepare_session
+from wcodec.calibration.trial import CalibrationResult, run_trial
+from wcodec.reporting.search_page import SearchTrial
+
+FITTED: Final = 500
+CONFIG: Final = CalibrationConfig(min_examples=500, rows_per_input=10, batch_norm_examples=1000, passes=6)
+"""Of trials: a third of the time of those of calibration, and as good at the same bytes on the networks tried."""
+SLOPE: Final = 0.35
+"""Bytes fall with about this power of the divergence: what a trial over the budget is charged for it."""
+OVER: Final = 0.05
+"""Charged to a trial over the budget besides."""
+FOLLOWED: Final = 0.02
+"""Octaves of all steps from which a trial is followed by one at the budget."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The best network; trials: all of them in order; first: bytes of the network that the search began from."""
+
+    found: CalibrationResult
+    first: CalibrationResult
+    trials: tuple[SearchTrial, ...]
+
+
+Report = Callable[[SearchTrial], None]
+
+
+def search_policy(
+    source: Path,
+    opened: OpenedSession,
+    first: CalibrationResult,
+    budget: AccuracyBudget,
+    search: SearchRequest,
+    *,
+    seconds: float = math.inf,
+    patience: Interruptible,
+    report: Report = lambda _: None,
+) -> SearchResult:
+    """The network of the fewest bytes that the budget allows: `first`, or one that is found around it.
+
+    An interrupt ends the search with what it found.
+    Raises: RecipeError where Optuna is missing or the journal is of another search.
+    """
+    request, session = opened.request, _prepare(opened)
+    journal = open_journal(search.journal, search.settings, search.sampler, request.seed, resume=search.resume)
+    origin = journal.keep_origin(make_origin(session, first))
+    journal.enqueue({})
+    journal.enqueue(curvature_policy(session, origin))
+    made: dict[int, CalibrationResult] = {}
+    job = _Job(source, request, origin, budget, replace(search, executor=None), time.time() + seconds)
+    with patience:
+        if search.workers > 1 or search.executor:
+            _run_workers(job, journal, search, report)
+        else:
+            _run_trials(job, journal, session, made, report)
+    trials = journal.trials()
+    for one in sorted((one for one in trials if one.allowed and one.bytes < first.bytes), key=lambda one: one.bytes):
+        found = made.get(one.number) or run_trial(session, *origin.at(one.policy))
+        if budget.allows(found) and found.bytes < first.bytes:
+            return SearchResult(found, first, trials)
+    return SearchResult(first, first, trials)
+
+
+def _prepare(opened: OpenedSession) -> CalibrationSession:
+    """For trials, which need not be as exact as those of calibration."""
+    seed, table = opened.request.seed, opened.table
+    return prepare_session(
+        opened.model, opened.learning, opened.held_out, most=FITTED, seed=seed, table=table, config=CONFIG
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a process needs for trials. until: seconds since the epoch, after which none starts."""
+
+    source: Path
+    request: LearningRequest
+    origin: PolicyOrigin
+    budget: AccuracyBudget
+    search: SearchRequest
+    until: float = field(default=math.inf)
+
+
+def _run_trials(
+    job: _Job,
+    journal: SearchJournal,
+    session: CalibrationSession,
+    made: dict[int, CalibrationResult],
+    report: Report = lambda _: None,
+) -> None:
+    """Trials until the journal has all; `made` keeps the best of them."""
+    origin = job.origin
+    while journal.count() < job.search.trials and time.time() < job.until and not journal.is_stopped():
+        trial = journal.ask(origin.names)
+        found = run_trial(session, *origin.at(trial.policy))
+        allowed = job.budget.allows(found)
+        one = replace(trial, bytes=found.bytes, kl=found.kl, allowed=allowed)
+        best = min((each.bytes for each in journal.trials() if each.allowed), default=origin.bytes)
+        if allowed and found.bytes < best:
+            made.clear()
+            made[one.number] = found
+        if (follower := _follower(one, origin, best)) is not None:
+            journal.enqueue(follower)
+        journal.tell(one, _score(one, origin))
+        report(one)
+
+
+def _score(one: SearchTrial, origin: PolicyOrigin) -> float:
+    """The logarithm of the bytes beside the origin's, and what a trial over the budget is charged."""
+    charged = 0.0 if one.allowed else OVER + SLOPE * max(0.0, _apart(one, origin))
+    return math.log(max(1, one.bytes) / max(1, origin.bytes)) + charged
+
+
+def _apart(one: SearchTrial, origin: PolicyOrigin) -> float:
+    return math.log(max(min(one.kl, 1e9), 1e-12) / max(origin.kl, 1e-12))
+
+
+def _follower(one: SearchTrial, origin: PolicyOrigin, best: int) -> Policy | None:
+    """The same policy with all steps at the budget, where its bytes for its divergence promise fewer than the best."""
+    promised = math.log(max(1, one.bytes)) + SLOPE * _apart(one, origin)
+    octaves = within("scale", one.policy["scale"] - 0.5 * _apart(one, origin) / math.log(2.0))
+    moved = abs(octaves - one.policy["scale"]) > FOLLOWED
+    return {**one.policy, "scale": octaves} if moved and promised < math.log(max(1, best)) else None
+
+
+def _run_workers(job: _Job, journal: SearchJournal, search: SearchRequest, report: Report) -> None:
+    """Trials by several processes, each with a network of its own; what they tell the journal is reported here."""
+    own = None if search.executor else ProcessPoolExecutor(search.workers, mp_context=get_context("spawn"))
+    executor = search.executor or own
+    if executor is None:
+        return
+    told = journal.count()
+    try:
+        left = [executor.submit(run_worker, job, number) for number in range(max(1, search.workers))]
+        every = list(left)
+        while left:
+            left = list(wait(left, timeout=1.0).not_done)
+            trials = journal.trials()
+            for one in trials[told:]:
+                report(one)
+            told = len(trials)
+        for future in every:
+            future.result()
+    except KeyboardInterrupt:
+        journal.stop()
+        raise
+    finally:
+        if own:
+            own.shutdown(cancel_futures=True)
+
+
+def run_worker(job: _Job, number: int) -> None:
+    """The trials of one process, which other machines may run."""
+    search = job.search
+    journal = open_journal(search.journal, search.settings, search.sampler, job.request.seed + 1 + number, resume=True)
+    _run_trials(job, journal, _prepare(open_session(job.source, job.request)), {})
