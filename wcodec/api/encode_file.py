@@ -15,6 +15,8 @@ from wcodec.api.encode_finetuned import encode_finetuned
 from wcodec.api.encode_precise import encode_precise
 from wcodec.api.encode_scored import encode_scored
 from wcodec.api.request import EncodeRequest
+from wcodec.planning.classic import METHODS, for_training
+from wcodec.planning.recipe import CLASSIC
 
 if TYPE_CHECKING:
     from wcodec.modelfiles.shards import Folder
@@ -78,6 +80,9 @@ def _compacted(source: Path, request: EncodeRequest, stack: ExitStack) -> Path:
 def _encoded(source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None) -> Encoded:
     if recipe.mean_bits is not None:
         return encode_precise(request, source, target, recipe)
+    if recipe.preset == CLASSIC and request.data is not None:
+        recipe = for_training(recipe)
+        request = replace(request, method=METHODS) if request.method in {None, "auto"} else request
     if request.data is not None and request.method not in {None, "auto"}:
         return encode_by_method(request, source, target, recipe)
     if request.data is not None and request.finetune is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from wcodec.errors import RecipeError
 from wcodec.planning.options import build
+from wcodec.planning.recipe import CLASSIC
 from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS, SENSITIVITIES
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several:
         raise RecipeError("--moments: cannot be combined with --data, which measures the moments itself")
     if request.data is not None and request.finetune is None and request.method is not None:
         raise RecipeError("--method: expected --finetune EPOCHS with it")
+    if recipe.preset == CLASSIC and request.moments is not None:
+        raise RecipeError(f"--moments: cannot be combined with the preset {CLASSIC}, which rounds to shared values")
+    if recipe.preset == CLASSIC and request.data is not None and request.finetune is None:
+        raise RecipeError(f"preset {CLASSIC}: expected --finetune EPOCHS with --data, which it retrains by")
     if request.compact and (
         lossless or request.base or recipe.keep_optimizer or source.suffix not in {".keras", ".h5"}
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from wcodec.codec.plan import Prune
@@ -81,6 +82,8 @@ METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Parametrization
     "binary": lambda a: start_binary,
 }
 PRUNING: Final = ("magnitude", "gradual", "gradual-linear")
+SHARES: Final = {"magnitude": 3}
+"""Parts of the epochs, where others have one: rounds of pruning need more of them than the values that are left."""
 
 
 def parse_methods(text: str) -> tuple[str, ...]:
@@ -105,7 +108,7 @@ def train_by_methods(
 ) -> dict[int, TunedTensor]:
     """What to code, by places in `model.weights`; the network gets its weights back.
 
-    methods: share the epochs evenly; each goes on from what the one before it left, and keeps its zeros.
+    methods: share the epochs by `SHARES`; each goes on from what the one before it left, and keeps its zeros.
     amounts: by places in `model.weights`; what is not among them keeps its values.
     progress: told after every epoch the method, the number of the epoch among all, and its mean loss.
     Raises: RecipeError for amounts that a method lacks, or fewer epochs than methods.
@@ -118,8 +121,8 @@ def train_by_methods(
     before = model.get_weights()
     found: dict[int, TunedTensor] = {}
     try:
-        for number, (name, begin) in enumerate(zip(methods, ways, strict=True)):
-            first, last = epochs * number // len(methods), epochs * (number + 1) // len(methods)
+        parts = zip(methods, ways, _divide_epochs(epochs, methods), strict=True)
+        for number, (name, begin, (first, last)) in enumerate(parts):
 
             def tell(epoch: int, loss: float, name: str = name, first: int = first) -> None:
                 progress(name, first + epoch, loss)
@@ -128,3 +131,13 @@ def train_by_methods(
     finally:
         model.set_weights(before)
     return found
+
+
+def _divide_epochs(epochs: int, methods: Sequence[str]) -> list[tuple[int, int]]:
+    """The first epoch of each method and the one behind its last; each has one at least."""
+    shares = [SHARES.get(name, 1) for name in methods]
+    ends = [0]
+    for number in range(1, len(methods) + 1):
+        wanted = epochs * sum(shares[:number]) // sum(shares)
+        ends.append(min(max(wanted, ends[-1] + 1), epochs - len(methods) + number))
+    return list(pairwise(ends))
