@@ -5,7 +5,7 @@
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
 # make slim-bench FASHION=fashion_mnist.npz  slimmed networks, an hour or more; NETWORKS='resnet_bn vit ...'
-# make paper  the starting paper's experiment beside wcodec's, a few minutes
+# make paper  the starting paper's experiment, and Deep Compression's, beside wcodec's, a quarter of an hour
 # make records  trains and codes samples/records (under an hour on two cores)
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 chooses another interpreter.
@@ -64,6 +64,7 @@ records: $(VENV)/installed
 
 paper: $(VENV)/installed
 	$(BIN)/python benchmarks/paper.py --out benchmarks/results/paper.md
+	$(BIN)/python benchmarks/deep_compression.py --out benchmarks/results/deep_compression.md
 
 clean:
 	rm -rf $(VENV) out build wcodec.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -83,7 +83,8 @@ def list_slips() -> list[str]:
     worst = min(quantised, key=lambda row: row.delta)
     wrong = next(row for row in ROWS if row.reduction != row.mended)
     return [
-        f"- Reduction of {wrong.name}: {wrong.reduction} printed; {BASELINE_BYTES:,} / {wrong.size:,} = {wrong.mended}.",
+        f"- Reduction of {wrong.name}: {wrong.reduction} printed; {BASELINE_BYTES:,} / {wrong.size:,} is "
+        f"{wrong.mended:.2f}.",
         f"- Average reduction of quantisation: 4.55 in the text; its table gives {average:.2f}.",
         f"- Smallest delta of quantisation: 0.02 in the text; its table has {worst.delta:.2f} ({worst.name}).",
         "- Gradual pruning: the cube is missing; Zhu and Gupta have "
