@@ -67,7 +67,9 @@ def test_options_take_the_place_of_parts_of_the_preset(tmp_path: Path) -> None:
     assert np.array_equal(encoded(tmp_path, exclude="dense")["dense"], ARRAYS["dense"])
 
 
-@pytest.mark.parametrize("words", [{"step": 0.1}, {"max_error": 0.01}, {"target_size": 9000}, {"set": "conv:step=1"}])
+@pytest.mark.parametrize(
+    "words", [{"step": 0.1}, {"max_error": 0.01}, {"target_size": 9000}, {"set": "conv:step=1"}, {"bits": "auto:3"}]
+)
 def test_a_size_or_a_step_is_not_for_the_preset(words: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="preset deep-compression: expected sparsity, bits or clusters"):
         encoded(tmp_path, **words)

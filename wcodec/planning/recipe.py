@@ -158,8 +158,9 @@ class Recipe:
         targets = [n for n in ("max_error", "target_bytes", "target_ratio") if getattr(self, n) is not None]
         if len(targets) > 1:
             raise RecipeError(f"{' and '.join(targets)}: expected one of them")
-        if self.preset == CLASSIC and (targets or any(options.step for options in self._every)):
-            raise RecipeError(f"preset {CLASSIC}: expected sparsity, bits or clusters, got {(targets or ['step'])[0]}")
+        if self.preset == CLASSIC and (targets or self.mean_bits or any(options.step for options in self._every)):
+            word = targets[0] if targets else "bits auto" if self.mean_bits else "step"
+            raise RecipeError(f"preset {CLASSIC}: expected sparsity, bits or clusters, got {word}")
         if self.max_error is not None and not 0.0 < self.max_error < 1.0:
             raise RecipeError(f"max_error: expected a number between 0 and 1, got {self.max_error:g}")
         if self.target_ratio is not None and not 1.0 < self.target_ratio < float("inf"):
