@@ -92,6 +92,14 @@ def _encoded(source: Path, target: Path, recipe: Recipe, request: EncodeRequest,
     if request.score is not None or request.moments is not None:
         by = encode_scored if request.score is not None else encode_by_moments
         return by(request, source, target, recipe)
+    return _by_weights(source, target, recipe, request, folder)
+
+
+def _by_weights(source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None) -> Encoded:
+    if folder and request.family:
+        from wcodec.pipeline.family_encoder import encode_family
+
+        return encode_family(folder, target, recipe, threads=request.threads, executor=request.executor)
     from wcodec.pipeline.folder_encoder import encode_any
 
     with request.listeners.tensors() as progress:

@@ -90,6 +90,7 @@ class EncodeRequest:
     threads: int = 0
     compact: bool = False
     base: Path | None = None
+    family: bool = False
     executor: Executor | None = None
     history: Path | None = None
     listeners: Listeners = Listeners()
@@ -129,6 +130,9 @@ def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several:
         raise RecipeError(f"lossless: cannot be combined with {learns}, which is lossy")
     if several and learns:
         raise RecipeError(f"{source}: expected a single file with {learns}, got a model of several files")
+    if request.family and (request.base or not several):
+        got = "--base" if request.base else f"one file, {source}"
+        raise RecipeError(f"--family: expected a folder of model files and no base, got {got}")
     if request.data is not None and request.moments is not None:
         raise RecipeError("--moments: cannot be combined with --data, which measures the moments itself")
     if request.data is not None and request.finetune is None and request.method is not None:

@@ -83,7 +83,7 @@ def _encode(source: Path, target: Target | None, dry_run: bool, words: EncodeWor
         raise RecipeError(f"{source}: expected a single file with report, got a model of several files")
     if folder is not None and not dry_run and not isinstance(target, str | Path) and not hasattr(target, "__fspath__"):
         raise RecipeError(f"{source}: expected a path to write a model of several files to, got none")
-    with open_target(None if dry_run else target, force, source, request.base) as made:
+    with open_target(None if dry_run else target, force or request.family, source, request.base) as made:
         result = encode_file(
             source, made, recipe, request, folder=folder, report=None if report is None else Path(report)
         )

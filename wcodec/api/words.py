@@ -73,6 +73,7 @@ class RequestWords(TypedDict, total=False):
     threads: int
     compact: bool
     base: str | PathLike[str] | None
+    family: bool
 
 
 class PythonWords(TypedDict, total=False):

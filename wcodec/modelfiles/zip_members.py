@@ -86,9 +86,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def checked_members(
-    archive: zipfile.ZipFile, path: Path, tensors: Collection[str] = ()
-) -> list[zipfile.ZipInfo]:
+def checked_members(archive: zipfile.ZipFile, path: Path, tensors: Collection[str] = ()) -> list[zipfile.ZipInfo]:
     """The archive's directory, after the checks that make reading it safe.
 
     tensors: names of the members that are not kept whole; none: no member is.

@@ -40,6 +40,14 @@ def digest_of(path: Path) -> bytes:
     return _link(path).digest
 
 
+def chain_of(path: Path) -> list[Path]:
+    """The bases that a .wcz needs, its own first; found in its folder.
+
+    Raises: RecipeError where one is missing; ContainerError and its kinds.
+    """
+    return [link.path for link in _chain(_link(path), None)]
+
+
 def open_any_base(path: Path) -> BaseFile:
     """The base at `path`, a model file or a .wcz, to code against.
 

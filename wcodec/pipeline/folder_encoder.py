@@ -82,9 +82,9 @@ def encode_folder(
             parts.begin([job.part for job in jobs])
             for job in jobs:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
-            done = _all(run, jobs, executor)
-        encoded = _finish(folder, target, jobs, done, surveys)
-        parts.finish({f"{name}{SUFFIX}" for name in _part_names(folder)})
+            done = run_all(run, jobs, executor)
+        encoded = finish_folder(folder, target, jobs, done, surveys)
+        parts.finish({f"{name}{SUFFIX}" for name in part_names_of(folder)})
     return encoded
 
 
@@ -95,12 +95,12 @@ def plan_jobs(
 
     Raises: ModelFileError, RecipeError.
     """
-    jobs = _jobs(folder, target, recipe, base, threads)
+    jobs = make_jobs(folder, target, recipe, base, threads)
     surveys = _surveys(folder, jobs, executor)
-    return [_named(job, target) for job in _with_totals(folder, jobs, surveys)], surveys
+    return [name_part(job, target) for job in _with_totals(folder, jobs, surveys)], surveys
 
 
-def _finish(
+def finish_folder(
     folder: Folder,
     target: Path,
     jobs: Sequence[EncodeJob],
@@ -108,7 +108,7 @@ def _finish(
     surveys: Sequence[WeightTotals | None],
 ) -> Encoded:
     """Give the parts their names, and write the index."""
-    for job, name in zip(jobs, _part_names(folder), strict=True):
+    for job, name in zip(jobs, part_names_of(folder), strict=True):
         job.target.replace(target / f"{name}{SUFFIX}")
     skeleton = shard_list.pack(
         [file.name for file in folder.files], [(one.file_bytes, one.digest) for one in done], folder.empty
@@ -125,7 +125,8 @@ def _finish(
     return Encoded(length + sum(one.file_bytes for one in done), error, dropped, notes)
 
 
-def _part_names(folder: Folder) -> list[str]:
+def part_names_of(folder: Folder) -> list[str]:
+    """What the finished parts are called, without the suffix."""
     return shard_list.part_names([file.name for file in folder.files], folder.empty)
 
 
@@ -168,9 +169,7 @@ def run(job: EncodeJob) -> EncodeResult:
         except WcodecError:
             job.target.unlink(missing_ok=True)
     source, target, recipe = job.source, job.target, job.recipe
-    encoded = encode(
-        source, target, recipe, beside=job.beside, base=job.base, totals=job.totals, threads=job.threads
-    )
+    encoded = encode(source, target, recipe, beside=job.beside, base=job.base, totals=job.totals, threads=job.threads)
     return EncodeResult(encoded.file_bytes, encoded.error, encoded.dropped, sha256_of(job.target))
 
 
@@ -189,13 +188,11 @@ def _surveys(folder: Folder, jobs: Sequence[EncodeJob], executor: Executor | Non
     lossy = [file.is_model and not job.recipe.is_whole for file, job in zip(folder.files, jobs, strict=True)]
     if sum(lossy) < 2:
         return [None] * len(jobs)
-    found = iter(_all(survey, [job for job, is_lossy in zip(jobs, lossy, strict=True) if is_lossy], executor))
+    found = iter(run_all(survey, [job for job, is_lossy in zip(jobs, lossy, strict=True) if is_lossy], executor))
     return [next(found) if is_lossy else None for is_lossy in lossy]
 
 
-def _with_totals(
-    folder: Folder, jobs: Sequence[EncodeJob], surveys: Sequence[WeightTotals | None]
-) -> list[EncodeJob]:
+def _with_totals(folder: Folder, jobs: Sequence[EncodeJob], surveys: Sequence[WeightTotals | None]) -> list[EncodeJob]:
     """The jobs, each with the totals of all files of its model."""
     totals: dict[str, WeightTotals] = {}
     for file, own in zip(folder.files, surveys, strict=True):
@@ -207,7 +204,7 @@ def _with_totals(
     ]
 
 
-def _all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor: Executor | None) -> list[T]:
+def run_all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor: Executor | None) -> list[T]:
     """work(job) of each, by the executor or here; what became of no worker's hands is done here."""
 
     def submitted(job: EncodeJob) -> Future[T] | None:
@@ -230,10 +227,11 @@ def _all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor: Ex
     return [result(job, future) for job, future in begun]
 
 
-def _jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[EncodeJob]:
+def make_jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[EncodeJob]:
+    """A job for each file, whose part is to be named yet (`name_part`)."""
     jobs = []
     root = folder.root.resolve()  # workers may stand elsewhere; files keep their names, which links would change
-    for file, name, own in zip(folder.files, _part_names(folder), _recipes(folder, recipe), strict=True):
+    for file, name, own in zip(folder.files, part_names_of(folder), _recipes(folder, recipe), strict=True):
         source = root / file.name
         earlier = earlier_of(base and base.resolve(), file.name)
         beside = root / file.beside if file.beside else None
@@ -241,7 +239,7 @@ def _jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threa
     return jobs
 
 
-def _named(job: EncodeJob, target: Path) -> EncodeJob:
+def name_part(job: EncodeJob, target: Path) -> EncodeJob:
     """The job, its part called by what it depends on; a file that was written since is another one."""
     facts = job.source.stat()
     said = (job.source.name, facts.st_size, facts.st_mtime_ns, job.recipe, READER_VERSION)

@@ -125,7 +125,8 @@ LEARNING_OPTIONS: Final = (
 RUN_OPTIONS: Final = (
     Option("threads", parse_threads, "threads; 0: all cores (default)", "N", "run", spelling="-T"),
     switch("compact", "remove dead units first; the outputs stay (needs Keras)", "run"),
-    Option("base", parse_path, "store the difference from this file; decode needs it", "OLD", "run"),
+    Option("base", parse_path, "store the difference from this file or .wcz; decode needs it", "OLD", "run"),
+    switch("family", "of a folder: files that resemble others are stored as differences from them", "run"),
 )
 MAX_OUTPUT: Final = Option(
     "max_output", parse_size, "refuse what decodes to more, before allocating it: 500MB, 2GB", "BYTES", "run"

@@ -122,7 +122,11 @@ def _choose_target(args: argparse.Namespace, source: Path, several: bool, stack:
     target = args.output or derive_container_path(source)
     if args.base and args.base.exists() and target.exists() and target.samefile(args.base):
         raise WcodecError(f"{target}: expected another output, got the base, which decoding needs")
-    return check_folder(source, target, args.force) if several else check_target(source, target, args.force)
+    return (
+        check_folder(source, target, args.force or bool(args.family))
+        if several
+        else check_target(source, target, args.force)
+    )
 
 
 def _print_result(args: argparse.Namespace, target: Path, made: EncodeResult, stages: Sequence[Stages]) -> None:

@@ -1,0 +1,131 @@
+"""Families: who of many files resembles whom, as a tree in which each file is coded against the one it hangs from."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from wcodec.container.dtypes import Float64, to_float32
+from wcodec.errors import ModelFileError
+from wcodec.model import FLOATS
+from wcodec.modelfiles.extent_finder import find_extents
+from wcodec.modelfiles.extents import Extent, read_part
+
+SAMPLED: Final = 1024
+"""Values of each tensor that are compared."""
+BLOCK: Final = 256
+DEEPEST: Final = 8
+"""Most bases of a file: decoding it decodes all of them."""
+GAIN: Final = 1.0
+"""Fewest bits a weight that a base must save by the estimate; smaller gains may be none."""
+SAME: Final = 2.0**-60
+"""The difference of equal tensors, relative to their energy."""
+
+Shapes = tuple[tuple[str, str, tuple[int, ...]], ...]
+
+
+def find_parents(paths: Sequence[Path], depths: Mapping[int, int]) -> list[int | None]:
+    """For each file the number of the one to code it against; None: it is coded by itself.
+
+    Files are compared where they lie in one folder and have the same tensors by name, type and shape. A base saves
+    1/2 log2(E / D) bits a weight, E being the energy of a tensor and D that of the difference, both of samples; the
+    parents are the minimum spanning tree of what is left (Prim 1957), with at most DEEPEST files in a line.
+
+    depths: of the files that are coded already, by number: the length of the chain below them. They get no parent.
+    """
+    groups: dict[tuple[Path, Shapes], list[int]] = defaultdict(list)
+    samples: list[list[tuple[int, Float64]]] = []
+    for number, path in enumerate(paths):
+        shapes, sample = _sample(path)
+        samples.append(sample)
+        if sample:
+            groups[path.parent, shapes].append(number)
+    parents: list[int | None] = [None] * len(paths)
+    for group in groups.values():
+        if len(group) > 1:
+            known = {at: depths[number] for at, number in enumerate(group) if number in depths}
+            for at, parent in enumerate(_tree(*_costs([samples[number] for number in group]), known)):
+                parents[group[at]] = None if parent is None else group[parent]
+    return parents
+
+
+def waves(parents: Sequence[int | None]) -> list[list[int]]:
+    """The numbers of the files: those without a parent, those whose parents these are, and so on."""
+    depth: dict[int | None, int] = {None: -1}
+
+    def deep(number: int | None) -> int:
+        if number not in depth and number is not None:
+            depth[number] = deep(parents[number]) + 1
+        return depth[number]
+
+    made: list[list[int]] = [[] for _ in range(max(map(deep, range(len(parents))), default=-1) + 1)]
+    for number in range(len(parents)):
+        made[deep(number)].append(number)
+    return made
+
+
+def _sample(path: Path) -> tuple[Shapes, list[tuple[int, Float64]]]:
+    """The float tensors of a file, and of each its number of weights and some of them; none where it is no model."""
+    try:
+        extents = [one for one in find_extents(path).extents if one.facts.dtype in FLOATS and one.facts.count]
+        shapes = tuple((one.facts.name, one.facts.dtype, one.facts.shape) for one in extents)
+        return shapes, [(one.facts.count, _values(path, one)) for one in extents]
+    except ModelFileError:
+        return (), []
+
+
+def _values(path: Path, extent: Extent) -> Float64:
+    facts = extent.facts
+    if facts.count <= SAMPLED:
+        found = [read_part(path, extent, 0, facts.count)]
+    else:
+        starts = np.linspace(0, facts.count - BLOCK, SAMPLED // BLOCK).astype(int).tolist()
+        found = [read_part(path, extent, start, BLOCK) for start in starts]
+    values = to_float32(np.concatenate([one.reshape(-1) for one in found]), facts.dtype).astype(np.float64)
+    return np.where(np.isfinite(values), values, 0.0)
+
+
+def _costs(samples: Sequence[Sequence[tuple[int, Float64]]]) -> tuple[Float64, Float64, int]:
+    """Bits alone [files] and against another [files, its base], up to a constant; and the number of weights."""
+    alone, against, weights = np.zeros(len(samples)), np.zeros((len(samples), len(samples))), 0
+    for tensors in zip(*samples, strict=True):
+        count, values = tensors[0][0], np.stack([one for _, one in tensors])
+        products = values @ values.T
+        energy = np.diag(products).copy()
+        floor = np.maximum(energy * SAME, np.finfo(float).tiny)
+        difference = np.maximum(energy[:, None] + energy[None, :] - 2 * products, floor[:, None])
+        alone += 0.5 * count * np.log2(np.maximum(energy, np.finfo(float).tiny))
+        own = np.maximum(energy, np.finfo(float).tiny)[:, None]
+        against += 0.5 * count * np.log2(np.minimum(difference, own))
+        weights += count
+    return alone, against, weights
+
+
+def _tree(alone: Float64, against: Float64, weights: int, depths: Mapping[int, int]) -> list[int | None]:
+    parents: list[int | None] = [None] * len(alone)
+    cost = alone - GAIN * weights  # what a base must come to
+    depth, left = dict(depths), set(range(len(alone))) - depths.keys()
+
+    def offer(parent: int) -> None:
+        """Let every file that is not in the tree hang from `parent`, if that is best."""
+        if depth[parent] < DEEPEST:
+            for number in left:
+                if against[number, parent] < cost[number]:
+                    cost[number], parents[number] = against[number, parent], parent
+
+    for number in depths:
+        offer(number)
+    while left:
+        rank = {number: cost[number] if parents[number] is not None else math.inf for number in left}
+        # Where nothing left resembles what is in the tree, the file that resembles most others starts another one.
+        nearest = min(left, key=lambda number: (rank[number], against[list(left), number].sum(), number))
+        left.discard(nearest)
+        parent = parents[nearest]
+        depth[nearest] = 0 if parent is None else depth[parent] + 1
+        offer(nearest)
+    return parents

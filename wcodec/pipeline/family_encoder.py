@@ -1,0 +1,95 @@
+"""`--family`: a folder of files of which many resemble others, coded against them. Inverse: `folder_decoder`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
+
+from wcodec.errors import WcodecError
+from wcodec.files import sha256_of
+from wcodec.modelfiles.shards import Folder
+from wcodec.pipeline.base_chain import chain_of, digest_of
+from wcodec.pipeline.encoder import Encoded
+from wcodec.pipeline.family import find_parents, waves
+from wcodec.pipeline.folder_decoder import INDEX, SUFFIX, parts_of
+from wcodec.pipeline.folder_encoder import (
+    EncodeJob,
+    EncodeResult,
+    finish_folder,
+    make_jobs,
+    name_part,
+    part_names_of,
+    run,
+    run_all,
+)
+from wcodec.pipeline.part_folder import only_encoder
+from wcodec.planning.recipe import Recipe
+
+
+def encode_family(
+    folder: Folder, target: Path, recipe: Recipe, *, threads: int = 0, executor: Executor | None = None
+) -> Encoded:
+    """Write the folder `target`: a .wcz for each file, with another one as its base where that helps, and the index.
+
+    What `target` has already of a file is kept as it is, so that a new file rewrites no other. The base of a lossless
+    file is the other one itself, for which its .wcz stands; that of a lossy one is the .wcz.
+    executor: as in `encode_folder`. Raises: ModelFileError, RecipeError, OSError.
+    """
+    with only_encoder(target, folder.root.stat().st_mode & 0o777 | 0o700) as parts:
+        jobs = make_jobs(folder, target, recipe, None, 1 if executor else threads)
+        kept = _kept_parts(jobs, folder, target)
+        parents = find_parents([job.source for job in jobs], {number: depth for number, (_, depth) in kept.items()})
+        found: dict[int, EncodeResult] = {}
+        for wave in waves(parents):
+            for number in wave:
+                jobs[number] = name_part(_with_base(jobs, number, parents[number]), target)
+            parts.begin([jobs[number].part for number in wave])
+            for number in wave:
+                jobs[number].target.parent.mkdir(parents=True, exist_ok=True)
+                if number in kept:
+                    kept[number][0].replace(jobs[number].target)
+            done = run_all(run, [jobs[number] for number in wave], executor)
+            found |= dict(zip(wave, done, strict=True))
+        results = [found[number] for number in range(len(jobs))]
+        encoded = finish_folder(folder, target, jobs, results, [None] * len(jobs))
+        parts.finish({f"{name}{SUFFIX}" for name in part_names_of(folder)})
+    return encoded
+
+
+def _with_base(jobs: Sequence[EncodeJob], number: int, parent: int | None) -> EncodeJob:
+    """The job, coded against that of its parent, which is done."""
+    if parent is None:
+        return jobs[number]
+    base = jobs[parent].source if jobs[number].recipe.is_whole else jobs[parent].target
+    return replace(jobs[number], base=base)
+
+
+def _kept_parts(jobs: Sequence[EncodeJob], folder: Folder, target: Path) -> dict[int, tuple[Path, int]]:
+    """By number of a file: the finished part that `target` has of it, and how many bases that has."""
+    try:
+        named = {shard.name: part for shard, part in parts_of(target / INDEX)}
+    except (WcodecError, OSError):
+        return {}
+    kept = {}
+    for number, (file, job) in enumerate(zip(folder.files, jobs, strict=True)):
+        if part := named.get(file.name):
+            depth = _depth(part, job)
+            if depth is not None:
+                kept[number] = (part, depth)
+    return kept
+
+
+def _depth(part: Path, job: EncodeJob) -> int | None:
+    """How many bases a finished part has; None where it is of another file, or older, or not there.
+
+    A lossless one is of the file whose SHA-256 it has.
+    """
+    try:
+        if job.recipe.is_whole:
+            return len(chain_of(part)) if digest_of(part) == sha256_of(job.source) else None
+        is_newer = part.stat().st_mtime_ns >= job.source.stat().st_mtime_ns
+        return len(chain_of(part)) if is_newer else None
+    except (WcodecError, OSError):
+        return None
