@@ -140,7 +140,8 @@ def encode_by_moments(asked: EncodeRequest, source: Path, target: Path, recipe: 
 
         def attempt(size: float) -> tuple[Encoded, MomentRounding]:
             rounded = round_by_moments(source, moments, plain, size)
-            return encode(source, temporary, plain, tuned=rounded.tuned, threads=asked.threads), rounded
+            made = encode(source, temporary, plain, tuned=rounded.tuned, size=size, threads=asked.threads)
+            return made, rounded
 
         size = 1.0
         if most is not None:
