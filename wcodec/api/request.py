@@ -52,7 +52,7 @@ class DataOptions(TypedDict):
 
     limit: int | None
     rescale: float | None
-    architecture: str | None
+    architecture: object
     imports: Sequence[str]
     unsafe: bool
 
@@ -84,7 +84,7 @@ class EncodeRequest:
     score_name: str | None = None
     limit: int | None = None
     rescale: float | None = None
-    model: str | None = None
+    model: object = None
     imports: Sequence[str] = ()
     unsafe: bool = False
     threads: int = 0

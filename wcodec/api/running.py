@@ -40,7 +40,7 @@ class InputWords(TypedDict, total=False):
 def load_model(
     source: StrPath | bytes,
     *,
-    architecture: str | None = None,
+    architecture: object = None,
     imports: Sequence[str] = (),
     unsafe: bool = False,
     max_output: int | str | None = None,

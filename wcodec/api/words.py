@@ -67,7 +67,7 @@ class RequestWords(TypedDict, total=False):
     score_name: str
     limit: int
     rescale: float
-    model: str
+    model: str | Callable[[], object] | object
     imports: Sequence[str]
     unsafe: bool
     threads: int

@@ -77,7 +77,7 @@ class LearningRequest:
     seed: int = 0
     limit: int | None = None
     rescale: float | None = None
-    architecture: str | None = None
+    architecture: object = None
     imports: Sequence[str] = ()
     unsafe: bool = False
 

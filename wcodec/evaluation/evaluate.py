@@ -62,7 +62,7 @@ def evaluate(
     *,
     rescale: float | None = None,
     limit: int | None = None,
-    architecture: str | None = None,
+    architecture: object = None,
     imports: Sequence[str] = (),
     unsafe: bool = False,
 ) -> Evaluation:

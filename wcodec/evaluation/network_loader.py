@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 
 def load_network(
-    path: str | Path, *, architecture: str | None = None, imports: Sequence[str] = (), unsafe: bool = False
+    path: str | Path, *, architecture: object = None, imports: Sequence[str] = (), unsafe: bool = False
 ) -> Network:
     """The network in `path`: an ONNX model, weights for an `nn.Module`, or what `load_model` reads.
 
-    architecture: for files of weights alone: a Keras model file, or `module:function` that returns a Keras model or an
-                  `nn.Module`; imports, unsafe: see `load_model`.
+    architecture: for files of weights alone: a file of Keras, a Keras model, an `nn.Module`, or a function (itself or
+                  named `module:function`) that returns one of these; imports, unsafe: see `load_model`.
 
     Raises: RecipeError, ModelFileError, UnsupportedError; errors of the container.
     """
     path = Path(path)
     if not path.exists():
         raise ModelFileError(f"{path}: expected a model file, found none")
-    built = _call_architecture(architecture, imports)
+    built = _build_network(architecture, imports)
     if path.is_file() and not _is_of_keras(path):
         with _unpacked(path) as (file, name):
             if is_onnx(file):
@@ -56,13 +56,17 @@ def _is_of_keras(path: Path) -> bool:
         return parse(file).kind in ("hdf5", "keras")
 
 
-def _call_architecture(spec: str | None, imports: Sequence[str]) -> Model | nn.Module | None:
-    """What the function `spec` returns; None where it names no function."""
-    if spec is None or Path(spec).exists() or not user_code.is_function_name(spec):
+def _build_network(spec: object, imports: Sequence[str]) -> Model | nn.Module | None:
+    """The network that `spec` is or returns; None where it names no function."""
+    if spec is None or (isinstance(spec, str) and (Path(spec).exists() or not user_code.is_function_name(spec))):
         return None
     for module in imports:
         user_code.import_module(module)
-    return user_code.call_function(spec)
+    if isinstance(spec, str):
+        return user_code.call_function(spec)
+    if not callable(spec) or is_module(spec) or hasattr(spec, "get_weights"):
+        return spec
+    return user_code.run_function(getattr(spec, "__qualname__", "model"), spec, wanted="a model")
 
 
 def network_inputs(network: Network) -> tuple[ModelInput, ...]:

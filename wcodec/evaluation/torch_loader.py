@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,11 +27,11 @@ def is_module(value: object) -> bool:
 
 
 def load_torch(module: nn.Module, path: Path, name: str) -> TorchRunner:
-    """The module with the weights of a file, in inference. name: of the file, for messages.
+    """A copy of the module with the weights of a file, in inference. name: of the file, for messages.
 
     Raises: ModelFileError where the file lacks parameters of the module, or has them in another shape.
     """
-    module.eval()
+    module = copy.deepcopy(module).eval()  # the user's own stays as it is
     with open_model(path, keep_optimizer=True) as file:
         arrays = {
             one.name: to_float32(one.read(), one.dtype) if one.dtype in FLOATS else one.read() for one in file.tensors

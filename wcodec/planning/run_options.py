@@ -62,10 +62,21 @@ def parse_score(word: str, value: object) -> object:
     return value if callable(value) else str(value)
 
 
+def parse_network(word: str, value: object) -> object:
+    """A model file or `module:function`; in Python also the function, a Keras model or an nn.Module."""
+    return str(value) if isinstance(value, str | Path) else value
+
+
 INPUT_OPTIONS: Final = (
     Option("limit", parse_int, "use at most N inputs", "N", "learning"),
     Option("rescale", parse_float, "factor for the inputs (default: 1/255 for bytes)", "F", "learning"),
-    Option("model", parse_text, "architecture of a weights file: a model file, or module:function", "ARCH", "learning"),
+    Option(
+        "model",
+        parse_network,
+        "architecture of a weights file: a model file, or module:function (of Keras, or an nn.Module)",
+        "ARCH",
+        "learning",
+    ),
     Option(
         "imports",
         parse_patterns,

@@ -48,7 +48,7 @@ class SlimRequest:
     max_loss: float | None = None
     limit: int | None = None
     rescale: float | None = None
-    architecture: str | None = None
+    architecture: object = None
     imports: Sequence[str] = ()
     unsafe: bool = False
     seed: int = 0
