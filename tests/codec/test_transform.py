@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import transform as twin
 
+from wcodec.codec.dequantization import TransformDequantizer
 from wcodec.codec.quantizers import transform
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 
@@ -42,6 +43,22 @@ def test_the_fitted_basis_orders_and_gathers_the_energy() -> None:
     energy = np.mean(transform.transform(SMOOTH, transform.make_klt_basis(MOMENTS)) ** 2, axis=(0, 1))
     assert (np.diff(energy) < 0).all()
     assert energy[0] > 10 * energy[1:].sum() / 8
+
+
+@pytest.mark.parametrize("largest", [50, 2**12, 2**18])
+def test_float32_is_taken_where_it_is_exact_and_gives_the_same_weights(largest: int) -> None:
+    """Weights are float64's, rounded to float32, bit for bit."""
+    values = RNG.standard_normal((500, 1, 96)).astype(np.float32)
+    basis = transform.make_klt_basis(transform.compute_moments(values))
+    levels = RNG.integers(-largest, largest, size=(40, 96, 1)).astype(np.int32)
+    integers = transform.inverse_transform(levels.reshape(40, 1, 96), basis)
+    assert (integers.dtype == np.float32) == (largest <= 2**12)
+    exact = levels.reshape(40, 96).astype(object) @ basis.matrix.astype(object)
+    assert integers.reshape(40, 96).astype(np.int64).tolist() == exact.tolist()
+    for step in (0.0625 * 1.3515625, 1e-36, 1e-42, 0.1):
+        found = TransformDequantizer(step, basis).dequantize(levels, True).astype(np.float32)
+        expected = (exact.astype(np.float64) * (step * 2.0**-basis.shift)).astype(np.float32)
+        np.testing.assert_array_equal(found.reshape(40, 96).view(np.uint32), expected.view(np.uint32))
 
 
 @pytest.mark.parametrize("basis", [transform.make_dct_basis(3, 3), transform.make_klt_basis(MOMENTS, 8)])

@@ -3,7 +3,8 @@
 The rows of a tall matrix (an embedding) take a KLT as well, as kernels of one tap a column.
 
 A basis is a matrix of small integers, near-orthonormal after division by 2^shift. The encoder divides by its exact
-inverse, the decoder multiplies by the integers: sums below 2^53, exact in float64 in whatever order they are taken.
+inverse, the decoder multiplies by the integers: sums below 2^53, exact in float64 in whatever order they are taken, and
+mostly below 2^24, exact in float32.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ DCT, KLT = 0, 1
 MAX_TAPS = 512
 MAX_SIDE = 16
 DCT_SHIFT = 14
+EXACT_IN_FLOAT32 = 1 << 24
 # for each length n: 2^14 sqrt(1/n), then 2^14 sqrt(2/n) cos(pi m / 2n) for m = 0 .. n - 1
 COSINES: tuple[tuple[int, ...], ...] = (
     (16384, 23170),
@@ -63,8 +65,18 @@ def transform(values: npt.NDArray[np.float32], basis: Basis) -> npt.NDArray[np.f
     return np.ascontiguousarray(values.astype(np.float64) @ analysis, np.float32)
 
 
-def inverse_transform(coefficients: npt.NDArray[np.int32], basis: Basis) -> npt.NDArray[np.float64]:
-    """Integers, exact in float64[rows, channels, taps]: the taps in units of 1 / 2^shift. Inverse: `transform`."""
+def inverse_transform(
+    coefficients: npt.NDArray[np.int32], basis: Basis
+) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
+    """Integers, exact in float[rows, channels, taps]: the taps in units of 1 / 2^shift. Inverse: `transform`.
+
+    float32 where no sum of magnitudes reaches 2^24, so that every product and every sum is exact in it as well.
+    """
+    largest = max(int(coefficients.max(initial=0)), -int(coefficients.min(initial=0)))
+    single = largest * int(np.abs(basis.matrix).sum(0).max(initial=0)) < EXACT_IN_FLOAT32
+    if single:
+        short: npt.NDArray[np.float32] = coefficients.astype(np.float32) @ basis.matrix.astype(np.float32)
+        return short
     exact: npt.NDArray[np.float64] = coefficients.astype(np.float64) @ basis.matrix.astype(np.float64)
     return exact
 
