@@ -19,7 +19,7 @@ from wcodec.codec.layout import Shape3
 from wcodec.codec.quantizers import product
 from wcodec.codec.quantizers.affine import is_short
 from wcodec.codec.quantizers.kmeans import Codebook, lookup
-from wcodec.codec.quantizers.transform import Basis, inverse_transform, pack_basis, parse_basis
+from wcodec.codec.quantizers.transform import Basis, inverse_transform, pack_basis, parse_basis, scale
 from wcodec.codec.quantizers.trellis import States, reconstruct
 from wcodec.container import wire
 from wcodec.container.dtypes import Float32, Float64
@@ -118,14 +118,6 @@ class UniformDequantizer(_OneLevelAWeight):
         return cls(step, context.states), at
 
 
-def _scaled(integers: Float32 | Float64, step: float, single: bool) -> Float32 | Float64:
-    """The products, rounded once: in float32 where that is enough and holds both factors, else in float64."""
-    if single and integers.dtype == np.float32 and float(np.float32(step)) == step:
-        with np.errstate(over="ignore", under="ignore"):
-            return np.multiply(integers, np.float32(step), out=integers)
-    return integers.astype(np.float64, copy=False) * step
-
-
 @dataclass(frozen=True)
 class TransformDequantizer(_OneLevelAWeight):
     """Kernels, or rows of a matrix, in the domain of an integer basis: weight = step * 2**-shift * (q @ basis)."""
@@ -140,7 +132,7 @@ class TransformDequantizer(_OneLevelAWeight):
         step = self.step * 2.0**-self.basis.shift
         if taps > _FEW_TAPS:
             vectors = reconstruct(levels, self.states).reshape(len(levels), -1, taps)
-            return _scaled(inverse_transform(vectors, self.basis), step, single).reshape(levels.shape)
+            return scale(inverse_transform(vectors, self.basis), step, single).reshape(levels.shape)
         weights, matrix = _empty(levels, single), self.basis.matrix.astype(np.float64)
         kernel.turn(np.ascontiguousarray(levels).reshape(-1), self.states, matrix, step, weights.reshape(-1))
         return weights

@@ -81,6 +81,16 @@ def inverse_transform(
     return exact
 
 
+def scale(
+    integers: npt.NDArray[np.float32] | npt.NDArray[np.float64], step: float, single: bool
+) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
+    """The products with a step, rounded once: in float32 where that is enough and holds both factors; may overwrite."""
+    if single and integers.dtype == np.float32 and float(np.float32(step)) == step:
+        with np.errstate(over="ignore", under="ignore"):
+            return np.multiply(integers, np.float32(step), out=integers)
+    return integers.astype(np.float64, copy=False) * step
+
+
 def make_dct_basis(height: int, width: int) -> Basis:
     """The orthonormal type II cosine basis of a height x width kernel, low frequencies first; integers from a table."""
     rows, columns = _cosines(height), _cosines(width)
