@@ -8,8 +8,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, TypeAlias
 
-from wcodec.errors import ModelFileError, WcodecError
+from wcodec.errors import ContainerError, ModelFileError, WcodecError
+
+Identity: TypeAlias = tuple[int, ...]
 
 
 def short(name: str) -> str:
@@ -41,6 +44,11 @@ def whole_file(target: Path, like: Path | None = None) -> Iterator[Path]:
         if error.filename in (None, str(temporary)) and error.errno is not None:
             raise OSError(error.errno, error.strerror, str(target)) from error
         raise
+    except WcodecError as error:
+        if temporary.name not in str(error):
+            raise
+        said = str(error).replace(str(temporary), str(target)).replace(temporary.name, target.name)
+        raise type(error)(said) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -76,6 +84,27 @@ def unchanged(*paths: Path | None) -> Iterator[None]:
         raise
     if path := changed():
         raise WcodecError(f"{path}: changed while it was encoded; nothing was written")
+
+
+@contextmanager
+def steady(path: Path, file: BinaryIO) -> Iterator[None]:
+    """A block that reads an open file, which nobody may write.
+
+    Raises: WcodecError in place of a ContainerError of the block, where the file changed meanwhile.
+    """
+    before = identity_of(file)
+    try:
+        yield
+    except ContainerError as error:
+        if identity_of(file) == before:
+            raise
+        raise WcodecError(f"{path}: changed while it was read; read it again") from error
+
+
+def identity_of(file: BinaryIO) -> Identity:
+    """Device, inode, size in bytes and time of the last write of an open file."""
+    facts = os.fstat(file.fileno())
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:

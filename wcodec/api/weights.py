@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from wcodec.api.paths import StrPath, found_path, maybe_path
 from wcodec.api.sources import Coded, open_source, spool
+from wcodec.errors import WcodecError
+from wcodec.files import identity_of
 from wcodec.model import AnyArray, TensorSpec
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Weights(Mapping[str, AnyArray]):
         if place.path not in self._bases:
             self._bases[place.path] = base_of(place, self._base)
         with place.path.open("rb") as file:
+            if place.identity not in (None, identity_of(file)):
+                raise WcodecError(f"{place.path}: was replaced or written since it was opened; open it again")
             return OpenContainer(file, place.container, self._bases[place.path]).values(place.number, chunk_map)
 
     def _place(self, name: str) -> Place:

@@ -13,7 +13,7 @@ from wcodec.calibration.codebook_weights import CodebookRequest
 from wcodec.calibration.network_table import make_network_table
 from wcodec.calibration.quantizable_weights import WeightTable
 from wcodec.calibration.session import CalibrationSession, prepare_session
-from wcodec.evaluation.datasets import load_examples
+from wcodec.evaluation.datasets import check_spec, load_examples
 from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs
 from wcodec.evaluation.runner import Network
@@ -87,7 +87,11 @@ class LearningRequest:
         return str(self.data) if isinstance(self.data, str | Path) else type(self.data).__name__
 
     def load(self, path: Path) -> Network:
-        """The network in a file; one of Keras is uncompiled."""
+        """The network in a file; one of Keras is uncompiled.
+
+        Raises: RecipeError where the data are not there, before a framework is imported.
+        """
+        check_spec(self.data)
         return load_network(path, architecture=self.architecture, imports=self.imports, unsafe=self.unsafe)
 
 

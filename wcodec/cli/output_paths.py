@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 from wcodec.errors import WcodecError
@@ -45,6 +46,8 @@ def check_source(source: Path) -> Path:
         raise WcodecError(f"{source}: expected a file, found none")
     if not (source.is_file() or source.is_dir()):
         raise WcodecError(f"{source}: expected a file, found a device or a pipe")
+    if not os.access(source, os.R_OK):
+        raise WcodecError(f"{source}: cannot be read: {os.strerror(errno.EACCES)}")
     return source if source.name else source.resolve()
 
 

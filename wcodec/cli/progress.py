@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.model import TensorSpec
+from wcodec.reporting.plain_text import escape_controls
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,7 +41,7 @@ def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
         task = bar.add_task(verb, total=None, name="")
 
         def tick(facts: TensorSpec) -> None:
-            bar.update(task, advance=1, name=stdio.escape_controls(facts.name))
+            bar.update(task, advance=1, name=escape_controls(facts.name))
 
         yield tick
 

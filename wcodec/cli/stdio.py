@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from wcodec.reporting.plain_text import escape_controls
+
 
 def open_missing() -> None:
     """Open every closed standard descriptor (`>&-`) on the null device, so that no file gets its number."""
@@ -14,12 +16,6 @@ def open_missing() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-
-
-def escape_controls(text: str) -> str:
-    """The text with a mark for each control, bidirectional or other invisible character but tabs and ends of lines,
-    since a terminal obeys them and names come from files of anybody."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
 
 
 def write_data(text: str) -> None:

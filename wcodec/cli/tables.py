@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 from unicodedata import combining, east_asian_width
 
-from wcodec.cli.stdio import escape_controls
 from wcodec.reporting.inspection_tables import Table, compare_sizes, tabulate_parts, tabulate_tensors
 from wcodec.reporting.number_format import format_size
+from wcodec.reporting.plain_text import escape_controls
 from wcodec.reporting.stage_tables import draw_histogram, tabulate_stages, tabulate_values
 from wcodec.reporting.sweep_tables import (
     BEST,

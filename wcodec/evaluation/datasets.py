@@ -57,6 +57,20 @@ def load_examples(
     return fit_examples(found, wants, rescale, limit)
 
 
+def check_spec(spec: object) -> None:
+    """Refuse data that cannot be read, before any network is loaded.
+
+    Raises: RecipeError where a text names neither a file that is there, nor a folder, nor a function.
+    """
+    if not isinstance(spec, str | Path) or (str(spec) and Path(spec).is_dir()):
+        return
+    if npz := NPZ.fullmatch(str(spec)):
+        if not Path(npz["path"]).is_file():
+            raise RecipeError(f"--data {npz['path']}: expected a file, found none")
+    elif not user_code.is_function_name(str(spec)):
+        raise RecipeError(f"--data {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
+
+
 def _read(spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...], limit: int | None) -> RawExamples:
     if spec and Path(spec).is_dir():
         return images.read(Path(spec), wanted, limit)

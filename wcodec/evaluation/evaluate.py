@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wcodec.errors import RecipeError
-from wcodec.evaluation.datasets import load_examples
+from wcodec.evaluation.datasets import check_spec, load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import batches, predict
 from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs, predicts_values
@@ -74,6 +74,7 @@ def evaluate(
     Memory holds both networks, the examples and one batch.
     Raises: RecipeError, ModelFileError, errors of the container.
     """
+    check_spec(data)
     opened = [
         load_network(one, architecture=architecture, imports=imports, unsafe=unsafe)
         if isinstance(one, str | Path)

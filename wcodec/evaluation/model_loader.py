@@ -126,9 +126,15 @@ def _built_for(model: Model) -> tuple[int | None, ...]:
 
     Raises: RecipeError where that is not the shape of one input.
     """
-    shape = (model.get_build_config() or {}).get("input_shape")
+    try:
+        shape = (model.get_build_config() or {}).get("input_shape")
+    except Exception:  # of the user's class; Keras loads it all the same
+        shape = None
     if not isinstance(shape, list | tuple) or not all(size is None or isinstance(size, int) for size in shape):
-        raise RecipeError(f"{model.name}: expected a network with declared inputs, or built for one, got {shape}")
+        raise RecipeError(
+            f"{model.name}: expected a network with declared inputs, or built for one, got {shape}; "
+            "keras.Input or get_build_config() tells its shape"
+        )
     return tuple(shape[1:])
 
 

@@ -28,6 +28,11 @@ def import_module(module: str) -> ModuleType:
 
     Raises: RecipeError where it is missing or fails.
     """
+    if module.endswith(".py") or "/" in module or os.sep in module:
+        raise RecipeError(
+            f"module {module}: expected the name of a module, got a path; {Path(module).stem} is its name, and modules "
+            "are found in the working directory and on PYTHONPATH"
+        )
     with _search_here():
         try:
             return importlib.import_module(module)

@@ -22,7 +22,6 @@ FOREIGN = (
     (4, b"TFL3", "a TFLite model: encode the Keras model it was converted from"),
     (0, b"\x1f\x8b", "gzip-compressed: decompress it first"),
     (0, b"\x89WCZ", "a .wcz container already: use decode"),
-    (0, b"\x08", "probably a damaged ONNX model: a message without a graph"),
     (0, b"\x80", "a Python pickle (joblib, PyTorch): pickles can run code; save the weights as .npz or .safetensors"),
     (0, b"x", "probably joblib with zlib: pickles can run code; save the weights as .npz or .safetensors"),
 )  # fmt: skip
@@ -54,6 +53,8 @@ def detect_kind(path: Path) -> str:
         return "torch"
     if head.startswith(b"\x08") and _is_onnx(path):
         return "onnx"
+    if message := _protobuf(path, head):
+        raise ModelFileError(f"{path}: is {message}; --lossless keeps any file")
     for at, magic, advice in FOREIGN:
         if head[at : at + len(magic)] == magic:
             raise ModelFileError(f"{path}: is {advice}")
@@ -65,6 +66,19 @@ def _is_onnx(path: Path) -> bool:
     from wcodec.modelfiles.onnx import is_onnx  # noqa: PLC0415 - few files may be one
 
     return is_onnx(path)
+
+
+def _protobuf(path: Path, head: bytes) -> str | None:
+    """What a protocol buffer that is no ONNX model is, and what to do about it; None for other files."""
+    if path.suffix == ".mlmodel":
+        return "a Core ML model: encode the model that it was converted from"
+    if path.name == "saved_model.pb":
+        return f"the graph of a SavedModel: {SAVED_MODEL}"
+    if path.suffix in {".pb", ".pbtxt"}:
+        return "a TensorFlow graph: encode the Keras model that it was made from (.keras, .h5)"
+    if path.suffix == ".onnx" and head.startswith(b"\x08"):
+        return "a damaged ONNX model: a message without a graph"
+    return "a protocol buffer without a graph, no ONNX model" if head.startswith(b"\x08") else None
 
 
 def _zip(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wcodec.container.reader import open_file, parse
 from wcodec.container.records import Container
-from wcodec.files import whole_file
+from wcodec.files import steady, whole_file
 from wcodec.model import Progress
 from wcodec.pipeline.base_chain import find_base
 from wcodec.pipeline.lossless_decoder import decode_lossless, is_lossless
@@ -26,7 +26,7 @@ def open_container(source: Path, base: Path | None = None, max_output: int | Non
     max_output: bytes that the whole container may decode to, None for any number.
     Raises: ContainerError and its kinds, UnsupportedError where it is larger; RecipeError for another base.
     """
-    with open_file(source) as file:
+    with open_file(source) as file, steady(source, file):
         container = parse(file, max_output)
         if max_output is not None:
             refuse_larger(source, decoded_bytes(container), max_output)

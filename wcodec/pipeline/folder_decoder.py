@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import CorruptError, RecipeError, TruncatedError
-from wcodec.files import sha256_of, short
+from wcodec.files import Identity, identity_of, sha256_of, short
 from wcodec.model import Progress
 from wcodec.pipeline import decoder
 from wcodec.pipeline.base_chain import find_base
@@ -31,7 +31,8 @@ SUFFIX = ".wcz"
 class Place:
     """Where a tensor is: a container and its number inside; `user_name` as in `model.Tensor`.
 
-    file: of a folder, by its path inside; "" is no folder.
+    file:     of a folder, by its path inside; "" is no folder.
+    identity: of the file of the container when it was opened (`files.identity_of`).
     """
 
     file: str
@@ -39,6 +40,7 @@ class Place:
     container: Container
     number: int
     user_name: str = ""
+    identity: Identity | None = None
 
 
 def base_of(place: Place, base: Path | None) -> BaseFile | None:
@@ -117,10 +119,11 @@ def places_of(source: Path, max_output: int | None = None) -> dict[str, Place]:
     for file, path in paths:
         with open_container(path, max_output=max_output) as opened:
             labels = labels_of(opened.container)
+            identity = identity_of(opened.file)
             for number, facts in enumerate(opened.container.tensors):
                 if facts.name != REST:
                     name = f"{file}/{facts.name}" if facts.name in found else facts.name
-                    found[name] = Place(file, path, opened.container, number, labels[number].user_name)
+                    found[name] = Place(file, path, opened.container, number, labels[number].user_name, identity)
     return found
 
 

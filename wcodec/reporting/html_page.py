@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from wcodec.files import whole_file
 from wcodec.reporting.inspection_tables import Table
+from wcodec.reporting.plain_text import escape_markup as escape
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """A browser loads nothing and runs nothing, whatever the names of tensors contain."""

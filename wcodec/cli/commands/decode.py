@@ -125,6 +125,8 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     with open_container(source, max_output=args.max_output) as opened:
         # The identical file may have had any name.
         named = is_lossless(opened.container) and source.with_suffix("").suffix
+        if args.base and opened.container.base is None and not args.quiet:
+            stdio.write_note(f"{source}: needs no --base, {args.base} is not read")
         kind = suffix(opened.container.kind, opened.container.skeleton)
     ending, piped = "" if named else kind, is_piped(args.source, args.output)
     if args.output and not piped and (other := find_wrong_suffix(source, args.output, kind)):

@@ -1,0 +1,119 @@
+"""Messages name the user's file, the right cause and a way on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attack.small_models import coded, two_layers, weights, write_npz
+from attack.surgery import dissect
+from conftest import Run
+
+import wcodec as package
+from wcodec.errors import CorruptError, ModelFileError, RecipeError, WcodecError
+from wcodec.evaluation import user_code
+from wcodec.files import whole_file
+from wcodec.modelfiles.detect import detect_kind
+from wcodec.reporting.html_page import render_tile
+
+
+def test_a_temporary_file_is_never_named(tmp_path: Path) -> None:
+    target = tmp_path / "model.h5"
+    for kind in (CorruptError, ModelFileError):
+        with pytest.raises(kind, match=rf"^{target}: cannot be written, model\.h5$"), whole_file(target) as temporary:
+            raise kind(f"{temporary}: cannot be written, {temporary.name}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("m.mlmodel", b"\x08\x05\x12\x02ab", "a Core ML model: encode the model that it was converted from"),
+        ("frozen.pb", b"\x0a\x05abcde", "a TensorFlow graph: encode the Keras model that it was made from"),
+        ("saved_model.pb", b"\x08\x01\x12\x02ab", "the graph of a SavedModel: Keras 3 cannot load it; tf_keras can"),
+        ("m.onnx", b"\x08\x05\x12\x02ab", "a damaged ONNX model: a message without a graph"),
+        ("m.bin", b"\x08\x05\x12\x02ab", "a protocol buffer without a graph, no ONNX model"),
+    ],
+)
+def test_protocol_buffers_that_are_no_onnx_are_named(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelFileError, match=rf"{name}: is {words}.*--lossless keeps any file"):
+        detect_kind(tmp_path / name)
+
+
+def test_a_path_in_place_of_a_module_is_told(tmp_path: Path) -> None:
+    for name in ("layers.py", "./layers", f"{tmp_path}/mine.py"):
+        with pytest.raises(RecipeError, match=r"expected the name of a module, got a path; (layers|mine) is its name"):
+            user_code.import_module(name)
+
+
+def test_a_base_that_is_not_needed_is_told_and_not_read(wcodec: Run, tmp_path: Path) -> None:
+    packed = coded(tmp_path, "npz", two_layers())
+    done = wcodec("decode", packed, "--base", tmp_path / "model.npz", "-o", tmp_path / "back.npz")
+    assert done.returncode == 0
+    assert "model.npz.wcz: needs no --base" in done.stderr
+
+
+def test_data_that_are_not_there_are_told_before_a_framework_is_imported(wcodec: Run, tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "m.npz", two_layers())
+    for words in (["evaluate", source], ["encode", source]):
+        done = wcodec(*words, "--data", "missing.npz:test")
+        assert (done.returncode, "--data missing.npz: expected a file, found none" in done.stderr) == (2, True)
+        done = wcodec(*words, "--data", "nonsense")
+        assert (done.returncode, "--data nonsense: expected FILE.npz" in done.stderr) == (2, True)
+
+
+def test_a_container_that_is_replaced_while_it_is_open_is_told_as_that(tmp_path: Path) -> None:
+    packed = coded(tmp_path, "npz", {"w": weights(1, 90, 70), "v": weights(2, 90, 70)}, lossless=True)
+    opened = package.open(packed)
+    assert opened["w"].shape == (90, 70)
+    other = tmp_path / "other"
+    other.mkdir()
+    os.replace(coded(other, "npz", {"w": weights(3, 90, 70), "v": weights(4, 9, 7)}), packed)
+    with pytest.raises(WcodecError, match=r"was replaced or written since it was opened") as caught:
+        _ = opened["v"]
+    assert type(caught.value) is WcodecError
+
+
+def test_a_container_that_is_written_while_it_is_decoded_is_told_as_that(tmp_path: Path) -> None:
+    from wcodec.pipeline.decoder import decode
+
+    packed = coded(tmp_path, "npz", {f"{i}": weights(i, 90, 70) for i in range(4)}, lossless=True)
+    whole = packed.read_bytes()
+    last = dissect(whole).entries[-1].sections[0]
+    at = whole.index(last)
+
+    def damage(facts: object) -> None:
+        with packed.open("r+b") as file:
+            file.seek(at + 9)
+            file.write(b"\0\1\2\3")
+        os.utime(packed, ns=(1, 1))
+
+    with pytest.raises(WcodecError, match=r"model\.npz\.wcz: changed while it was read") as caught:
+        decode(packed, tmp_path / "out.npz", threads=1, progress=damage)
+    assert type(caught.value) is WcodecError
+    packed.write_bytes(whole[: at + 9] + b"\0\1\2\3" + whole[at + 13 :])
+    with pytest.raises(CorruptError):
+        decode(packed, tmp_path / "out.npz", threads=1)
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\u202e", "\u2066", "\x07", "\u200b"])
+def test_no_control_character_reaches_a_page(character: str) -> None:
+    assert character not in render_tile(f"a{character}b", f"<c{character}>")
+    assert "&lt;c" in render_tile("1", "<c>")
+
+
+def test_a_source_that_may_not_be_read_is_an_error_and_not_corrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from wcodec.cli.main import main
+
+    np.savez(tmp_path / "m.npz", w=np.ones((3, 3), np.float32))
+    shutil.copy(tmp_path / "m.npz", tmp_path / "m.wcz")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for words in (["encode", "m.npz"], ["inspect", "m.wcz"], ["verify", "m.wcz"]):
+        assert main([words[0], str(tmp_path / words[1])]) == 1
+        assert "cannot be read: Permission denied" in capfd.readouterr().err
