@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.sensitivity import measure_costs
 from wcodec.calibration.session import prepare_session
+from wcodec.calibration.step_search import search_steps
+from wcodec.calibration.trial import factors_by_costs
 from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights, keras, silence_keras
@@ -87,6 +90,15 @@ def test_a_file_is_never_worse_than_without(
     assert wcodec("inspect", tmp_path / "out.wcz").stdout.count("kernel") == 3
 
 
+def test_calibration_begins_from_curvature_where_that_measures_better() -> None:
+    session = prepare_session(network(), *hold_out(Examples((INPUTS,))), most=200, seed=1)
+    budget, costs = AccuracyBudget(kl=0.003), measure_costs(session, "fisher")
+    plain, curved = search_steps(session, budget), search_steps(session, budget, costs=costs)
+    assert curved.bytes <= 1.02 * plain.bytes
+    assert all(1 / 8 <= factor <= 8 for factor in factors_by_costs(session, costs))
+    assert factors_by_costs(session, {}) == (1.0, 1.0, 1.0)
+
+
 def test_a_sweep_tells_what_was_predicted_beside_what_was_measured(files: tuple[Path, Path], wcodec: Run) -> None:
     done = wcodec("sweep", files[0], "--data", files[1], "--points", 1, "--threads", 1)
     assert done.returncode == 0, done.stderr
@@ -95,9 +107,10 @@ def test_a_sweep_tells_what_was_predicted_beside_what_was_measured(files: tuple[
 
 
 def test_what_cannot_be_is_refused_in_one_line(files: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
-    done = wcodec("encode", files[0], "-o", tmp_path / "no.wcz", "--sensitivity", "fisher", "--data", files[1])
+    words = ("--sensitivity", "fisher", "--data", files[1], "--finetune", 1)
+    done = wcodec("encode", files[0], "-o", tmp_path / "no.wcz", *words)
     assert done.returncode == 2
-    assert done.stderr == "wcodec: --sensitivity: expected --bits auto:N with it\n"
+    assert done.stderr == "wcodec: --sensitivity: expected --bits auto:N or calibration, got --finetune\n"
     done = wcodec("encode", files[0], "-o", tmp_path / "no.wcz", "--bits", "auto:1", "--quantizer", "symmetric")
     assert (done.returncode, done.stderr) == (2, "wcodec: --bits auto:1: expected a mean from 2 to 16\n")
     assert not list(tmp_path.iterdir())

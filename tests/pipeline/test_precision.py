@@ -85,7 +85,6 @@ def test_tensors_whose_precision_is_said_keep_it(source: Path, tmp_path: Path) -
         ({"bits": "auto:4", "target_size": 100}, "nothing else that sets the precision, got target_bytes"),
         ({"bits": "auto:4", "exclude": "kernel"}, "found none"),
         ({"bits": "auto:4", "sensitivity": "fisher"}, "expected data="),
-        ({"sensitivity": "fisher", "data": "x.npz"}, "expected bits= auto:N"),
     ],
 )
 def test_what_cannot_be_is_refused(source: Path, tmp_path: Path, words: dict[str, object], message: str) -> None:

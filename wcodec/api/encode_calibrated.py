@@ -60,6 +60,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         seed=recipe.seed,
         codebooks=requested_codebooks(recipe.options),
         search=None if asked.search is None else _requested_search(asked, source, target, recipe),
+        sensitivity=asked.sensitivity,
         recipe=recipe,
     )
     log = asked.listeners.log

@@ -156,8 +156,8 @@ def _check_precision(request: EncodeRequest, recipe: Recipe, several: bool) -> N
     if request.sensitivity not in (None, *SENSITIVITIES):
         raise RecipeError(f"--sensitivity: expected one of {', '.join(SENSITIVITIES)}, got {request.sensitivity!r}")
     if recipe.mean_bits is None:
-        if request.sensitivity is not None:
-            raise RecipeError("--sensitivity: expected --bits auto:N with it")
+        if request.sensitivity is not None and request.finetune is not None:
+            raise RecipeError("--sensitivity: expected --bits auto:N or calibration, got --finetune")
         return
     words = (*BUDGETS, "tune", "finetune", "method", "moments", "score", "base")
     given = [REQUEST_WORDS[word].flag for word in words if getattr(request, word)]

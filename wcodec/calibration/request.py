@@ -59,6 +59,7 @@ class LearningRequest:
     seconds:   for all of it.
     resume:    continue where an earlier training was ended; state: the file that holds it.
     search:    for a better policy, from what calibration finds; then nothing is trained.
+    sensitivity: by which steps begin, see `sensitivity.measure_costs`; None: not at all.
     codebooks: in place of steps; then nothing is trained.
     recipe:    what it codes exactly stays as it is.
     limit, rescale: see `load_examples`; architecture, imports, unsafe: see `load_network`.
@@ -73,6 +74,7 @@ class LearningRequest:
     state: Path | None = None
     codebooks: CodebookRequest | None = None
     search: SearchRequest | None = None
+    sensitivity: str | None = None
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     limit: int | None = None

@@ -9,14 +9,14 @@ How steps differ between kernels is measured; their scale and the damping are se
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.config import CalibrationConfig
 from wcodec.calibration.progress import Interruptible
 from wcodec.calibration.session import CalibrationSession
-from wcodec.calibration.trial import CalibrationResult, balance_steps, run_trial, step_factors
+from wcodec.calibration.trial import CalibrationResult, balance_steps, factors_by_costs, run_trial, step_factors
 from wcodec.errors import BudgetError
 
 
@@ -31,36 +31,36 @@ def search_steps(
     budget: AccuracyBudget,
     *,
     seconds: float = float("inf"),
-    progress: Callable[[CalibrationResult], None] | None = None,
+    progress: Callable[[CalibrationResult], None] = lambda _: None,
     patience: Interruptible | None = None,
     near: CalibrationResult | None = None,
     dampings: Sequence[float] | None = None,
+    costs: Mapping[int, float] | None = None,
 ) -> CalibrationResult:
     """The best way to round the network that the budget allows.
 
     near:     a result that nearly fits; the search goes on from there.
     seconds:  no trial is started after this time, unless none was within the budget yet.
-    progress: is called after every trial.
-    patience: an interrupt ends the search with what it found, if anything, and is remembered there.
+    progress: is called after every trial; patience: remembers an interrupt, which ends the search with what it found.
+    costs:    of errors, see `sensitivity.measure_costs`: steps begin from them where that measures better.
 
     Raises: BudgetError where no trial is within the budget.
     """
-    config, dampings = session.config, dampings or session.config.dampings
-    deadline = time.monotonic() + seconds
+    config, deadline = session.config, time.monotonic() + seconds
+    dampings = dampings or config.dampings
     start = near.step_scale if near else first_scale(session)
-    factors = step_factors(session, near) if near else balance_steps(session, start, dampings[0])
+    factors = step_factors(session, near) if near else _first_factors(session, start, dampings[0], costs or {})
     tried: list[CalibrationResult] = []
 
     @cache
     def trial(damping: float, scale: float) -> CalibrationResult:
         tried.append(run_trial(session, scale, damping, factors))
-        if progress:
-            progress(tried[-1])
+        progress(tried[-1])
         return tried[-1]
 
     def fits(damping: float, scale: float) -> bool:
         one = trial(damping, scale)
-        return one.bytes > budget.bytes if budget.bytes is not None else budget.allows(one)
+        return budget.allows(one) if budget.bytes is None else one.bytes > budget.bytes
 
     def goes_on() -> bool:
         return time.monotonic() < deadline or budget.best(tried) is None
@@ -72,16 +72,28 @@ def search_steps(
             factor = config.tolerance if near else config.first_factor
             start = find_largest(partial(fits, damping), start, goes_on, factor, config)
     if (best := budget.best(tried)) is None:
-        if patience.over:
-            raise KeyboardInterrupt
-        raise BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
+        raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
     return best
 
 
-def _is_worse(one: CalibrationResult, others: Sequence[CalibrationResult], config: CalibrationConfig) -> bool:
-    """Whether others have clearly fewer bytes for their KL divergence."""
+def _first_factors(
+    session: CalibrationSession, start: float, damping: float, costs: Mapping[int, float]
+) -> tuple[float, ...]:
+    """The factors of `balance_steps`, or those by costs where they give fewer bytes for their divergence."""
+    balanced = balance_steps(session, start, damping)
+    if not costs:
+        return balanced
+    ways = [balanced, factors_by_costs(session, costs)]
+    trials = [run_trial(session, start, damping, factors) for factors in ways]
+    return ways[1] if _is_worse(trials[0], trials[1:], session.config, 1.0) else balanced
+
+
+def _is_worse(
+    one: CalibrationResult, others: Sequence[CalibrationResult], config: CalibrationConfig, margin: float = 1.05
+) -> bool:
+    """Whether others have fewer bytes for their KL divergence, clearly so with a margin."""
     scores = [other.bytes * max(other.kl, 1e-9) ** config.bytes_exponent for other in (one, *others)]
-    return bool(scores[0] > 1.05 * min(scores))
+    return bool(scores[0] > margin * min(scores))
 
 
 def find_largest(

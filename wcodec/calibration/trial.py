@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,3 +99,17 @@ def balance_steps(session: CalibrationSession, step_scale: float, damping: float
     ratios = np.sqrt(ratios / (ratios[largest] if np.isfinite(ratios[largest]) else np.nanmedian(ratios)))
     most = session.config.max_factor
     return tuple(float(ratio) for ratio in np.clip(np.nan_to_num(ratios, nan=1.0), 1 / most, most))
+
+
+def factors_by_costs(session: CalibrationSession, costs: Mapping[int, float]) -> tuple[float, ...]:
+    """Factors on the steps with which a bit takes off as much of the predicted loss in each kernel: c s^2 is equal.
+
+    costs: nats for a unit of squared error, by index; a kernel without one keeps its step, as does the largest.
+    """
+    steps = initial_steps(session.kernels, 1.0, exponent=session.config.size_exponent)
+    known = [kernel for kernel in session.kernels if steps[kernel.index] and costs.get(kernel.index, 0.0) > 0.0]
+    wanted = {kernel.index: costs[kernel.index] ** -0.5 / steps[kernel.index] for kernel in known}
+    unit = wanted[max(known, key=lambda kernel: kernel.original.size).index] if known else 1.0
+    most = session.config.max_factor
+    ratios = (wanted.get(kernel.index, unit) / unit for kernel in session.kernels)
+    return tuple(min(most, max(1 / most, ratio)) for ratio in ratios)

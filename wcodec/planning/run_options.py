@@ -109,7 +109,7 @@ LEARNING_OPTIONS: Final = (
     Option(
         "sensitivity",
         parse_text,
-        "what --bits auto:N goes by (default: fisher, with --data)",
+        "what --bits auto:N goes by (default: fisher), and where calibration begins",
         group="learning",
         choices=SENSITIVITIES,
     ),

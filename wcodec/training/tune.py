@@ -14,6 +14,7 @@ from wcodec.calibration.policy_search import search_policy
 from wcodec.calibration.progress import Interruptible, ProgressCallback, SearchProgress
 from wcodec.calibration.quality import SPREAD, describe_divergence, measure_quality
 from wcodec.calibration.request import MAX_FITTED, LearningRequest, OpenedSession, open_session
+from wcodec.calibration.sensitivity import measure_costs
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult
@@ -141,7 +142,10 @@ def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = N
     def report(one: CalibrationResult) -> None:
         run.progress(SearchProgress("rounding", None, one.bytes, one.kl, budget.allows(one), one.quality.values))
 
-    return search_steps(run.session, budget, seconds=seconds, progress=report, patience=run.patience, near=near)
+    costs = None if near or request.sensitivity is None else measure_costs(run.session, request.sensitivity)
+    return search_steps(
+        run.session, budget, seconds=seconds, progress=report, patience=run.patience, near=near, costs=costs
+    )
 
 
 def _search_size(run: _Run, budget: AccuracyBudget, measure: Callable[[CalibrationResult], int]) -> CalibrationResult:
