@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import wcodec
+from wcodec.pipeline.base_chain import chain_of
 
 RANDOM = np.random.default_rng(8)
 X = RANDOM.normal(size=(64, 12)).astype(np.float32)
@@ -97,3 +98,31 @@ def test_other_verbs_take_models_and_data_in_memory(model: keras.Model, tmp_path
     assert keras.models.load_model(tmp_path / "s.keras").count_params() == slimmed.after.parameters
     with pytest.raises(wcodec.RecipeError, match="low_rank: expected over 0 to 1"):
         wcodec.slim(model, low_rank=2)
+
+
+def test_the_callback_writes_a_chain_of_which_the_last_files_stay(model: keras.Model, tmp_path: Path) -> None:
+    model = keras.models.clone_model(model)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    seen: list[list[np.ndarray]] = []
+    copy = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(model.get_weights()))
+    checkpoint = wcodec.keras.ModelCheckpoint(tmp_path / "run" / "{epoch:02d}-{loss:.1f}.wcz", keep=3, every=2)
+    model.fit(X, Y, epochs=10, verbose=0, callbacks=[checkpoint, copy])
+    files = sorted((tmp_path / "run").iterdir())
+    assert files == checkpoint.files
+    assert [file.name[:2] for file in files] == ["06", "08", "10"]
+    assert [len(chain_of(file)) for file in files] == [0, 1, 2]
+    for file, weights in zip(files, seen[5::2], strict=True):
+        found = wcodec.keras.load_model(file)
+        assert found.compiled
+        assert all(np.array_equal(a, b) for a, b in zip(found.get_weights(), weights, strict=True))
+
+
+def test_the_callback_within_a_budget_writes_files_that_need_no_other(model: keras.Model, tmp_path: Path) -> None:
+    model = keras.models.clone_model(model)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    checkpoint = wcodec.keras.ModelCheckpoint(tmp_path / "{epoch}.wcz", keep=None, max_error=1e-3)
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[checkpoint])
+    assert [chain_of(file) for file in checkpoint.files] == [[], []]
+    assert all(0 < wcodec.inspect(file).relative_error <= 1e-3 for file in checkpoint.files)
+    with pytest.raises(wcodec.RecipeError, match="keep of 1 or more"):
+        wcodec.keras.ModelCheckpoint("m.wcz", keep=0)
