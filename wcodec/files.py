@@ -108,12 +108,15 @@ def identity_of(file: BinaryIO) -> Identity:
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
-    """Device, inode, size in bytes and time of the last write of a file; None where there is none."""
+    """Device, inode, size in bytes, time of the last write and of the last change of a file; None where there is none.
+
+    Who writes and sets the time of the write back cannot do so with the time of the change.
+    """
     try:
         facts = path.stat()
     except OSError:
         return None
-    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 MAX_BYTES = 1024

@@ -6,14 +6,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from attack.small_models import weights, write_safetensors
 
 from wcodec.errors import WcodecError
+from wcodec.files import sha256_of
 from wcodec.model import TensorSpec
 from wcodec.modelfiles.shards import folder_of
+from wcodec.pipeline import lossless_encoder
 from wcodec.pipeline.encoder import encode
 from wcodec.pipeline.folder_encoder import encode_folder
+from wcodec.pipeline.lossless_encoder import _check_source, encode_lossless
 from wcodec.planning.recipe import Options, Recipe
 
 
@@ -43,12 +47,12 @@ def replace_atomically(path: Path) -> None:
 CHANGES: list[tuple[str, Callable[[Path], object], bool]] = [
     (which, change, lossless)
     for which in ("m", "base")
-    for change in (write_in_place, replace_atomically, Path.unlink)
+    for change in (write_in_place, write_in_secret, replace_atomically, Path.unlink)
     for lossless in (True, False)
 ]
 
 
-@pytest.mark.parametrize(("which", "change", "lossless"), [*CHANGES, ("m", write_in_secret, True)])
+@pytest.mark.parametrize(("which", "change", "lossless"), CHANGES)
 def test_a_file_that_changes_is_told_and_nothing_is_written(
     which: str, change: Callable[[Path], object], lossless: bool, tmp_path: Path
 ) -> None:
@@ -66,6 +70,29 @@ def test_a_file_that_changes_is_told_and_nothing_is_written(
         encode(paths["m"], target, recipe, base=paths["base"], threads=1, progress=progress)
     assert type(caught.value) is WcodecError
     assert not [path for path in tmp_path.iterdir() if ".wcz" in path.name]
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.npz", "m.txt"])
+def test_a_change_that_is_taken_back_is_told_too(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / name, tmp_path / "m.wcz"
+    if name.endswith(".npz"):
+        np.savez(source, **{key: np.asfortranarray(weights(number, 60, 70)) for number, key in enumerate("abcd")})
+    elif name.endswith(".txt"):
+        source.write_bytes(b"some words, and more of them\n" * 80_000)
+    else:
+        write_safetensors(source, {key: weights(number, 60, 70) for number, key in enumerate("abcd")})
+    whole = source.read_bytes()
+    digest = sha256_of(source)
+    source.write_bytes(whole[:-900] + bytes(400) + whole[-500:])
+    monkeypatch.setattr(lossless_encoder, "sha256_of", lambda path: digest)
+
+    def check(*given: object) -> None:
+        source.write_bytes(whole)
+        _check_source(*given)
+
+    monkeypatch.setattr(lossless_encoder, "_check_source", check)
+    with pytest.raises(WcodecError, match="changed while it was encoded"):
+        encode_lossless(source, None, None, target, "normal", 1)
 
 
 def test_a_file_of_a_folder_that_changes_after_its_part_is_told_too(

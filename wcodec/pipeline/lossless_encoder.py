@@ -5,14 +5,16 @@ Both work chunk by chunk, so that memory does not grow with the file or its tens
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -29,7 +31,7 @@ from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import attempt_file, sha256_of
 from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, Progress, TensorSpec
 from wcodec.modelfiles.extent_finder import find_extents
-from wcodec.modelfiles.extents import FileLayout, pack, read_part
+from wcodec.modelfiles.extents import Extent, FileLayout, pack, read_part
 from wcodec.modelfiles.shards import layout_of
 from wcodec.pipeline.base_file import BaseFile
 from wcodec.pipeline.duplicates import find_duplicates
@@ -37,6 +39,7 @@ from wcodec.pipeline.duplicates import find_duplicates
 INLINE = 1 << 20
 """A remainder of at most this many bytes is stored in the skeleton, which shares names with the table of tensors."""
 OVERHEAD = 256
+BLOCK = 1 << 20
 SMALL = 1 << 22
 """Bytes up to which --best tries every way to encode a file."""
 NEAR = 0.9
@@ -83,16 +86,50 @@ def encode_lossless(
             with attempt_file(target) as temporary:
                 made = other.write(temporary, digest.result)
                 if made < length:
-                    length = made
+                    length, job = made, other
                     temporary.replace(target)
-    if sha256_of(source) != digest.result():
-        raise WcodecError(f"{source}: changed while it was encoded; nothing was written")
+    _check_source(source, job.layout, job.checksums, digest.result())
     return length
+
+
+def _check_source(source: Path, layout: FileLayout, checksums: Sequence[int], digest: bytes) -> None:
+    """Read the file once more, and compare it with what was coded.
+
+    checksums: CRC-32 of the values of each extent, and of the remainder.
+    Raises: WcodecError where it is another one now, or was for a moment.
+    """
+    sha, rest = hashlib.sha256(), 0
+    found: list[int] = []
+
+    def read(file: BinaryIO, begin: int, end: int, crc: int) -> int:
+        file.seek(begin)
+        for at in range(begin, end, BLOCK):
+            block = file.read(min(BLOCK, end - at))
+            sha.update(block)
+            crc = zlib.crc32(block, crc)
+        return crc
+
+    with source.open("rb") as file:
+        for (begin, end), extent in zip(layout.gaps(), (*layout.extents, None), strict=True):
+            rest = read(file, begin, end, rest)
+            if extent:
+                crc = read(file, extent.begin, extent.end, 0)
+                found.append(_checksum(source, extent) if extent.flags else crc)
+    if sha.digest() != digest or [*found, rest] != list(checksums):
+        raise WcodecError(f"{source}: changed while it was encoded; nothing was written")
+
+
+def _checksum(source: Path, extent: Extent) -> int:
+    """CRC-32 of the values of an extent whose bytes lie in another way."""
+    crc = 0
+    for piece in _pieces(0, extent.facts, "fast"):
+        crc = zlib.crc32(read_part(source, extent, piece.start, piece.count).view(np.uint8).data, crc)
+    return crc
 
 
 def _others(job: LosslessEncoding, length: int) -> Iterator[LosslessEncoding]:
     """Other ways to encode the file that may take fewer bytes than `length`, those of `job`."""
-    plain = replace(job, layout=replace(job.layout, extents=()), progress=None)
+    plain = replace(job, layout=replace(job.layout, extents=()), progress=None, checksums=[])
     is_best, is_small = job.effort == "best", job.layout.length <= SMALL
     if job.layout.extents and (
         length > job.layout.length + job.layout.length // 1000 + OVERHEAD
@@ -100,14 +137,18 @@ def _others(job: LosslessEncoding, length: int) -> Iterator[LosslessEncoding]:
     ):
         yield plain
         if is_best and plain.is_inline:
-            yield replace(plain, is_apart=True)
+            yield replace(plain, is_apart=True, checksums=[])
     if is_best and is_small and job.is_inline and job.layout.remainder_bytes:
-        yield replace(job, is_apart=True, progress=None)
+        yield replace(job, is_apart=True, progress=None, checksums=[])
 
 
 @dataclass(frozen=True)
 class LosslessEncoding:
-    """One encoding of a file whose extents are known. is_apart: the remainder is a tensor, however short it is."""
+    """One encoding of a file whose extents are known.
+
+    is_apart:  the remainder is a tensor, however short it is.
+    checksums: of what was coded: CRC-32 of the values of each extent, and of the remainder.
+    """
 
     source: Path
     layout: FileLayout
@@ -116,6 +157,7 @@ class LosslessEncoding:
     progress: Progress | None
     base: BaseFile | None = None
     is_apart: bool = False
+    checksums: list[int] = field(default_factory=list, compare=False)
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
@@ -138,21 +180,26 @@ class LosslessEncoding:
         with target.open("w+b") as file:
             writer = Writer(file)
             results = map_ordered(lambda piece: self._coded(piece, rest), pieces, self.threads, attrgetter("nbytes"))
+            self.checksums.clear()
             for number, facts in enumerate(tensors):
                 if number in duplicates:
                     writer.add_duplicate(duplicates[number])
+                    self.checksums.append(self.checksums[duplicates[number]])
                 else:
-                    self._add(writer, facts, results)
+                    self.checksums.append(self._add(writer, facts, results))
                 if self.progress:
                     self.progress(facts)
             inline = rest.read(0, self.layout.remainder_bytes) if self.is_inline else None
+            if inline is not None:
+                self.checksums.append(zlib.crc32(inline))
             skeleton = pack(self.layout, digest(), inline)
             needed = self.base.digest if self.base else None
             length = writer.finish("file", tensors, skeleton, self.layout.length, 0.0, needed)
             file.truncate(length)
             return length
 
-    def _add(self, writer: Writer, facts: TensorSpec, results: Iterator[tuple[bytes, AnyArray]]) -> None:
+    def _add(self, writer: Writer, facts: TensorSpec, results: Iterator[tuple[bytes, AnyArray]]) -> int:
+        """Write the sections of a tensor; the CRC-32 of its values."""
         pieces = list(_pieces(0, facts, self.effort))
         whole = TensorHeader(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8))
         head = pack_header(facts, whole, len(pieces))
@@ -163,6 +210,7 @@ class LosslessEncoding:
             writer.section(head + payload)
             head = b""
         writer.add(EncodedSections((), crc, delta_mode=BY_CHUNK if self._is_based(facts) else OWN))
+        return crc
 
     def _is_based(self, facts: TensorSpec) -> bool:
         return self.base is not None and facts.name != REST and self.base.has(facts)
