@@ -22,10 +22,13 @@ def test_lines_are_written_where_no_terminal_is(capsys: pytest.CaptureFixture[st
     with show_search(quiet=False) as watch:
         watch(SearchProgress("rounding", None, 12_345, 0.01, True))
         for done in (0.1, 0.2, 0.3):
-            watch(SearchProgress("training", done, 12_000, 0.02, False))
+            watch(SearchProgress("training", done, 12_000, 0.02, False, limit="max-drop"))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "rounding: about 12,345 bytes, 0.0100 nats, 0.42 points predicted"
-    assert lines[1].startswith("training 10 %: about 12,000 bytes")
+    assert (
+        lines[1]
+        == "training 10 %: about 12,000 bytes, 0.0200 nats, 0.84 points predicted, not in the budget (max-drop)"
+    )
     assert len(lines) == 2
     with show_search(quiet=True) as watch:
         watch(SearchProgress("rounding", None, 12_345, 0.01, True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wcodec.api.encode_calibrated import describe_loss
+from wcodec.api.encode_calibrated import describe_loss, with_loss
 from wcodec.api.request import EncodeRequest
 from wcodec.errors import RecipeError
 from wcodec.planning.idle_options import refuse_idle_of_method
@@ -47,5 +47,6 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
         log(note)
     with whole_file(target, source) as temporary:
         encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=asked.threads)
-        log(describe_loss(measure_file(found.bench, temporary)))
-    return encoded
+        measured = measure_file(found.bench, temporary)
+        log(describe_loss(measured))
+    return with_loss(encoded, measured)

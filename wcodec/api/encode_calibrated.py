@@ -64,14 +64,30 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         recipe=recipe,
     )
     log = asked.listeners.log
+    rest = other_bytes(source, plain)
     with asked.listeners.search() as watch:
-        tuning = tune(source, request, watch, measure)
+        tuning = tune(source, request, lambda now: watch(replace(now, bytes=now.bytes + rest)), measure)
     for note in tuning.notes:
         log(note)
     with whole_file(target, source) as temporary:
         encoded = encode(source, temporary, plain, tuned=tuning.tuned, threads=asked.threads)
-        log(describe_loss(measure_file(tuning, temporary)))
-    return encoded
+        found = measure_file(tuning, temporary)
+        log(describe_loss(found))
+    return with_loss(encoded, found)
+
+
+def with_loss(encoded: Encoded, found: Evaluation) -> Encoded:
+    """The encoding with what its outputs lose, for the closing line, JSON and the page."""
+    outputs = describe_loss(found).partition(": ")[2]
+    figures = {name: getattr(found, name) for name in MEASURED if getattr(found, name) is not None}
+    return replace(encoded, lost=outputs, measured=figures)
+
+
+MEASURED: Final = (
+    "examples", "accuracy", "baseline_accuracy", "accuracy_drop", "agreement", "loss", "baseline_loss", "r2",
+    "baseline_r2", "output_error",
+)  # fmt: skip
+"""Figures of an evaluation that an encoding keeps."""
 
 
 def _requested_search(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> SearchRequest:
@@ -153,6 +169,23 @@ def encode_by_moments(asked: EncodeRequest, source: Path, target: Path, recipe: 
     for note in (*rounded.notes, f"outputs of these tensors: relative squared error {rounded.error:.2e}"):
         log(note)
     return encoded
+
+
+def other_bytes(source: Path, recipe: Recipe) -> int:
+    """The bytes of a file beside those of the weights that are calibrated or trained: they hardly change."""
+    from wcodec.modelfiles import open_model
+    from wcodec.pipeline.encoder import encode
+    from wcodec.planning.allocation import exact_names
+    from wcodec.reporting.inspection import inspect
+
+    with TemporaryDirectory(prefix="wcodec-") as folder:
+        coded = Path(folder) / "model.wcz"
+        encode(source, coded, replace(recipe, effort="fast"))
+        numbers = inspect(coded)
+    with open_model(source) as model:
+        exact = exact_names(model, recipe)
+    trained = sum(one.bytes - one.parts.index for one in numbers.tensors if one.name not in exact)
+    return numbers.file_bytes - trained
 
 
 def requested_bytes(source: Path, recipe: Recipe) -> int | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from wcodec.planning.classic import METHODS, for_training
 from wcodec.planning.recipe import CLASSIC
 
 if TYPE_CHECKING:
+    from wcodec.calibration.progress import ProgressCallback, SearchProgress
     from wcodec.modelfiles.shards import Folder
     from wcodec.pipeline.encoder import Encoded
     from wcodec.planning.recipe import Recipe
@@ -55,7 +57,13 @@ def encode_file(
     start = time.perf_counter()
     with ExitStack() as stack:
         plain = _compacted(source, request, stack) if request.compact else source
-        encoded = _encoded(plain, target, recipe, request, folder)
+        if request.data is not None:
+            request.listeners.log(
+                f"{source.name}: loading the network and the data, for which a framework has to start"
+            )
+        tried: list[SearchProgress] = []
+        encoded = _encoded(plain, target, recipe, _heard(request, tried), folder)
+        encoded = replace(encoded, tried=tuple(map(_row, tried)))
         seconds = time.perf_counter() - start
         inspection = inspect(target)
         if report:
@@ -63,8 +71,30 @@ def encode_file(
             from wcodec.reporting.weight_histograms import make_histograms
 
             histograms = make_histograms(plain, target, request.base)
-            write_report(report, source.name, inspection, histograms, command="encode", seconds=seconds)
+            write_report(report, source.name, inspection, histograms, command="encode", seconds=seconds, made=encoded)
     return EncodeResult(encoded, inspection, seconds)
+
+
+def _heard(request: EncodeRequest, tried: list[SearchProgress]) -> EncodeRequest:
+    """The request, where what is heard of a search is kept too; training is one row that moves."""
+
+    @contextmanager
+    def search() -> Iterator[ProgressCallback]:
+        with request.listeners.search() as watch:
+
+            def both(now: SearchProgress) -> None:
+                if tried and tried[-1].done is not None and now.done is not None:
+                    tried.pop()
+                tried.append(now)
+                watch(now)
+
+            yield both
+
+    return replace(request, listeners=replace(request.listeners, search=search))
+
+
+def _row(now: SearchProgress) -> tuple[str, ...]:
+    return now.doing, f"{now.bytes:,}", f"{now.kl:.4g}", f"{now.drop:.2f}", now.answer
 
 
 def _compacted(source: Path, request: EncodeRequest, stack: ExitStack) -> Path:

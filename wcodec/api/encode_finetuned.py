@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from wcodec.api.encode_calibrated import describe_loss, refuse_tensor_options, requested_bytes
+from wcodec.api.encode_calibrated import describe_loss, other_bytes, refuse_tensor_options, requested_bytes, with_loss
 from wcodec.api.request import EncodeRequest
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.planning.recipe import Recipe
@@ -86,8 +85,9 @@ def _encode_best(
                 break
         else:
             raise BudgetError(f"{target.name}: expected at most {most:,} bytes, got {min(sizes):,} at best")
-        asked.listeners.log(describe_loss(measure_file(found, temporary)))
-    return encoded
+        measured = measure_file(found, temporary)
+        asked.listeners.log(describe_loss(measured))
+    return with_loss(encoded, measured)
 
 
 def _weight_bytes(source: Path, most: int, recipe: Recipe) -> int:
@@ -95,19 +95,7 @@ def _weight_bytes(source: Path, most: int, recipe: Recipe) -> int:
 
     Raises: BudgetError where that alone is larger.
     """
-    from wcodec.modelfiles import open_model
-    from wcodec.pipeline.encoder import encode
-    from wcodec.planning.allocation import exact_names
-    from wcodec.reporting.inspection import inspect
-
-    with TemporaryDirectory(prefix="wcodec-") as folder:
-        coded = Path(folder) / "model.wcz"
-        encode(source, coded, replace(recipe, effort="fast"))
-        numbers = inspect(coded)
-    with open_model(source) as model:
-        exact = exact_names(model, recipe)
-    trained = sum(one.bytes - one.parts.index for one in numbers.tensors if one.name not in exact)
-    rest = numbers.file_bytes - trained
+    rest = other_bytes(source, recipe)
     if rest >= most:
         raise BudgetError(f"{source.name}: expected at most {most:,} bytes, got {rest:,} without what is trained")
     return most - rest

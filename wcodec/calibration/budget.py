@@ -109,14 +109,22 @@ class AccuracyBudget:
 
     def allows(self, one: Scored) -> bool:
         """Whether all bounds are kept."""
+        return not self.broken(one)
+
+    def broken(self, one: Scored) -> str:
+        """The first bound that is not kept, as the command line calls it; "" where all are."""
         quality, most = one.quality, replace(self, aim=None).max_kl
-        return (
-            (most is None or quality.kl <= most)
-            and (self.loss is None or (quality.loss_rise is not None and quality.loss_rise <= self.loss))
-            and (self.drop is None or max(quality.expected, quality.lost or 0.0) <= self.drop)
-            and (self.agreement is None or quality.agreement - quality.doubtful >= self.agreement)
-            and (self.bytes is None or one.bytes <= self.bytes)
-        )
+        if self.bytes is not None and one.bytes > self.bytes:
+            return "size"
+        if self.drop is not None and max(quality.expected, quality.lost or 0.0) > self.drop:
+            return "max-drop"
+        if most is not None and not quality.kl <= most:
+            return "max-kl" if self.kl is not None and not quality.kl <= self.kl else "max-drop"
+        if self.loss is not None and not (quality.loss_rise is not None and quality.loss_rise <= self.loss):
+            return "max-loss"
+        if self.agreement is not None and not quality.agreement - quality.doubtful >= self.agreement:
+            return "min-agreement"
+        return ""
 
     def best(self, some: Iterable[Network]) -> Network | None:
         """The best of those allowed."""

@@ -19,6 +19,7 @@ class SearchProgress:
     bytes:      of the weights, estimated.
     divergence: nats; in training it is larger than it will be at the end.
     allowed:    whether the budget has room for it.
+    limit:      the bound that leaves no room: "max-drop", "size", ...; "" where that is not known.
     values:     whether no output is of classes: then the divergence is squared error / variance.
     """
 
@@ -28,6 +29,12 @@ class SearchProgress:
     kl: float
     allowed: bool
     values: bool = False
+    limit: str = ""
+
+    @property
+    def answer(self) -> str:
+        """Whether it is in the budget, or else by which limit it is not."""
+        return "yes" if self.allowed else f"no, by {self.limit}" if self.limit else "no"
 
     @property
     def drop(self) -> float:

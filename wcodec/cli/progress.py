@@ -74,7 +74,8 @@ def _lines() -> Callable[[SearchProgress], None]:
             done = "" if now.done is None else f" {100 * now.done:.0f} %"
             moved = f"{now.kl:.4f} nats, {now.drop:.2f} points predicted"
             moved = f"output error {now.kl:.2e}" if now.values else moved
-            stdio.write_note(f"{now.doing}{done}: about {now.bytes:,} bytes, {moved}")
+            budget = "" if now.allowed else f", not in the budget ({now.limit or 'see its bounds'})"
+            stdio.write_note(f"{now.doing}{done}: about {now.bytes:,} bytes, {moved}{budget}")
 
     return watch
 
@@ -92,12 +93,17 @@ def _live() -> Iterator[Callable[[SearchProgress], None]]:
                 points[-1] = now  # training is one row that moves
             else:
                 points.append(now)
-            live.update(_table(points), refresh=True)
+            live.update(_table(points, points[-SHOWN:]), refresh=True)
 
-        yield watch
+        try:
+            yield watch
+        finally:
+            if points:  # what was tried stays on the screen
+                live.transient = False
+                live.update(_table(points, points), refresh=True)
 
 
-def _table(points: list[SearchProgress]) -> Table:
+def _table(points: list[SearchProgress], shown: list[SearchProgress]) -> Table:
     from rich.table import Table
 
     within = [point.bytes for point in points if point.allowed]
@@ -108,9 +114,8 @@ def _table(points: list[SearchProgress]) -> Table:
     titles = ("output error",) if values else ("nats", "points predicted")
     for title in ("bytes", *titles, "in budget"):
         table.add_column(title, justify="right")
-    for point in points[-SHOWN:]:
+    for point in shown:
         done = "" if point.done is None else f" {100 * point.done:.0f} %"
-        answer = "yes" if point.allowed else "no"
         lost = (f"{point.kl:.2e}",) if values else (f"{point.kl:.4f}", f"{point.drop:.2f}")
-        table.add_row(point.doing + done, f"{point.bytes:,}", *lost, answer)
+        table.add_row(point.doing + done, f"{point.bytes:,}", *lost, point.answer)
     return table

@@ -107,9 +107,11 @@ def format_tensor(view: TensorView) -> str:
     return "\n\n".join(blocks)
 
 
-def format_summary(inspection: Inspection, output: str, dropped: Sequence[str], seconds: float) -> str:
-    """The result of `encode`, and what it left out."""
-    text = f"{output}: {compare_sizes(inspection)}, {seconds:.1f} s"
+def format_summary(
+    inspection: Inspection, output: str, dropped: Sequence[str], seconds: float, measured: str = ""
+) -> str:
+    """The result of `encode`, and what it left out. measured: what the outputs lose, where that is known."""
+    text = f"{output}: {compare_sizes(inspection, measured)}, {seconds:.1f} s"
     if dropped:
         text += f"\n{len(dropped)} tensors of optimizer state were dropped (--keep-optimizer keeps them)"
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -35,12 +35,17 @@ class Encoded:
     error:   relative squared error over all float tensors of two or more dimensions.
     dropped: tensors left out (optimizer state).
     notes:   sentences about what was done that the user may not expect.
+    lost:    what the outputs lose, in a phrase, where that was measured; measured: the figures by name.
+    tried:   what a search measured, a row of texts each: what, bytes, losses, in the budget or by which limit not.
     """
 
     file_bytes: int
     error: float
     dropped: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    lost: str = ""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    tried: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wcodec import __version__
 from wcodec.reporting import html_page, svg
-from wcodec.reporting.inspection_tables import tabulate_tensors
+from wcodec.reporting.inspection_tables import Table, tabulate_tensors
 from wcodec.reporting.number_format import format_error, format_ratio, format_size
 from wcodec.reporting.sweep_charts import render_charts
 
@@ -24,6 +24,17 @@ PARTS = (
 )  # fmt: skip
 COLOURS = dict(PARTS) | {"skeleton": 6, "container": 9}
 MOST_BARS = 30
+
+
+class Made(Protocol):
+    """What an encoding came to, as `pipeline.attempt.Encoded` says it."""
+
+    @property
+    def measured(self) -> Mapping[str, float]: ...
+    @property
+    def tried(self) -> Sequence[Sequence[str]]: ...
+
+
 ACCENT = (37, 99, 201)
 
 
@@ -36,12 +47,17 @@ def write_report(
     sweep: Sweep | None = None,
     command: str,
     seconds: float | None = None,
+    made: Made | None = None,
 ) -> None:
     """Write the page, whole or not at all.
 
-    command: the verb. Raises: OSError.
+    command: the verb. made: what was measured in encoding by data. Raises: OSError.
     """
-    body = [_tiles(inspection, seconds)]
+    body = [_tiles(inspection, seconds, made.measured if made else {})]
+    if made and made.tried:
+        words = "What the search measured, in turn. Bytes are of the file, about; losses are of the outputs."
+        table = Table(("step", "bytes", "nats or error", "points predicted", "in budget"), made.tried)
+        body.append(html_page.render_section("What was tried", words, html_page.render_table(table)))
     if sweep:
         body += render_charts(sweep)
     body += [
@@ -51,6 +67,8 @@ def write_report(
         _tensors(inspection),
     ]
     numbers: dict[str, object] = {"command": command, "inspection": inspection.to_json()}
+    if made and made.measured:
+        numbers["measured"] = dict(made.measured)
     if sweep:
         numbers["sweep"] = sweep.to_json()
     numbers["portraits"] = [one.to_json() for one in histograms]
@@ -66,14 +84,31 @@ def _what(inspection: Inspection, sweep: Sweep | None) -> str:
     return text + (", here encoded with the preset balanced" if sweep else "")
 
 
-def _tiles(inspection: Inspection, seconds: float | None) -> str:
-    tiles = [html_page.render_tile(format_size(inspection.source_bytes), "model file")]
+def _losses(measured: Mapping[str, float]) -> list[str]:
+    """Tiles of what the user lost."""
+    tiles = []
+    for name, before, unit, word in (
+        ("accuracy", "baseline_accuracy", " %", "accuracy"),
+        ("r2", "baseline_r2", "", "R2"),
+    ):
+        if name in measured:
+            was = f", {measured[before]:.4g}{unit} before" if before in measured else ""
+            tiles.append(html_page.render_tile(f"{measured[name]:.4g}{unit}", f"{word}{was}"))
+    if "agreement" in measured:
+        tiles.append(html_page.render_tile(f"{measured['agreement']:.4g} %", "predictions unchanged"))
+    return tiles
+
+
+def _tiles(inspection: Inspection, seconds: float | None, measured: Mapping[str, float]) -> str:
+    tiles = [*_losses(measured), html_page.render_tile(format_size(inspection.source_bytes), "model file")]
     if inspection.format_version is not None:
         tiles += [
             html_page.render_tile(format_size(inspection.file_bytes), ".wcz file"),
-            html_page.render_tile(format_ratio(inspection.source_bytes, inspection.file_bytes), "smaller"),
-            html_page.render_tile(format_error(inspection.relative_error), "relative squared error"),
+            html_page.render_tile(format_ratio(inspection.source_bytes, inspection.file_bytes), "smaller, the file"),
+            html_page.render_tile(format_ratio(inspection.tensor_bytes, inspection.file_bytes), "smaller, its tensors"),
         ]
+        if not measured:
+            tiles.append(html_page.render_tile(format_error(inspection.relative_error), "relative squared error"))
     else:
         tiles.append(html_page.render_tile(format_size(inspection.tensor_bytes), "in tensors"))
     if seconds is not None:
@@ -86,7 +121,7 @@ def _bytes_by_tensor(inspection: Inspection) -> str:
         return ""
     largest = sorted(inspection.tensors, key=lambda one: -one.bytes)
     rows = [
-        (one.name, _parts(one), f"{format_size(one.bytes)} of {format_size(one.raw_bytes)}")
+        (one.shown, _parts(one), f"{format_size(one.bytes)} of {format_size(one.raw_bytes)}")
         for one in largest[:MOST_BARS]
     ]
     rest = largest[MOST_BARS:]

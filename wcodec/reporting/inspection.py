@@ -105,6 +105,8 @@ class Inspection:
             "source_bytes": self.source_bytes,
             "tensor_bytes": self.tensor_bytes,
             "weight_bytes": self.weight_bytes,
+            "ratio": self.source_bytes / self.file_bytes if self.file_bytes else None,
+            "tensor_ratio": self.tensor_bytes / self.file_bytes if self.file_bytes else None,
             "relative_error": self.relative_error,
             "parts": self.parts.as_dict(),
             "tensors": [_tensor_json(tensor) for tensor in self.tensors],

@@ -132,14 +132,17 @@ def tabulate_parts(inspection: Sizes) -> Table:
     return Table(("part", "bytes", "share"), [*rows, ("file", f"{total:,}", "100.0 %")])
 
 
-def compare_sizes(inspection: Sizes) -> str:
-    """The sizes before and after, and what was lost; of a model file its size and that of its tensors."""
+def compare_sizes(inspection: Sizes, measured: str = "") -> str:
+    """The sizes before and after, and what was lost; of a model file its size and that of its tensors.
+
+    measured: what the outputs lose, where that is known: it stands in place of the error of the weights.
+    """
     before, after = inspection.source_bytes, inspection.file_bytes
     if inspection.format_version is None:
         return f"{format_size(after)}, of which {format_size(inspection.tensor_bytes)} are tensors"
     ratios = f"{format_ratio(before, after)} of the file, {format_ratio(inspection.tensor_bytes, after)} of its tensors"
     rounded = f"relative error {inspection.relative_error:.2e}" if inspection.relative_error else "vectors rounded"
-    lost = "lossless" if inspection.is_lossless else rounded
+    lost = "lossless" if inspection.is_lossless else measured or rounded
     return f"{format_size(before)} -> {format_size(after)} ({ratios}), {lost}"
 
 

@@ -112,7 +112,11 @@ def _search_codebooks(
     budget = _within_safety(request.budget)
 
     def report(one: CodebookResult) -> None:
-        progress(SearchProgress("sharing", None, one.bytes, one.kl, budget.allows(one), one.quality.values))
+        progress(
+            SearchProgress(
+                "sharing", None, one.bytes, one.kl, budget.allows(one), one.quality.values, budget.broken(one)
+            )
+        )
 
     return search_codebooks(session, request.codebooks, budget, seconds=request.seconds, progress=report)
 
@@ -140,7 +144,11 @@ def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = N
     seconds = float("inf") if fixed else share * request.seconds
 
     def report(one: CalibrationResult) -> None:
-        run.progress(SearchProgress("rounding", None, one.bytes, one.kl, budget.allows(one), one.quality.values))
+        run.progress(
+            SearchProgress(
+                "rounding", None, one.bytes, one.kl, budget.allows(one), one.quality.values, budget.broken(one)
+            )
+        )
 
     costs = None if near or request.sensitivity is None else measure_costs(run.session, request.sensitivity)
     return search_steps(
@@ -201,8 +209,9 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
 
     def report(step: int, steps: int, size: int, kl: float) -> None:
         allowed = (budget.max_kl is None or kl <= budget.max_kl) and (budget.bytes is None or size <= budget.bytes)
+        limit = "" if allowed else "max-drop" if budget.bytes is None or size <= budget.bytes else "size"
         values = not run.session.predicts_classes
-        run.progress(SearchProgress("training", step / max(steps, 1), size, kl, allowed, values))
+        run.progress(SearchProgress("training", step / max(steps, 1), size, kl, allowed, values, limit))
 
     return distill(
         run.opened.prepare(learning.count),

@@ -142,8 +142,11 @@ def _print_result(args: argparse.Namespace, target: Path, made: EncodeResult, st
             stdio.write_note(format_stages(stages) + "\n")
         piped = is_piped(args.source, args.output)
         output = "dry run" if args.dry_run else "standard output" if piped else str(target)
-        stdio.write_note("\n".join([format_summary(inspection, output, encoded.dropped, seconds), *encoded.notes]))
+        stdio.write_note(
+            "\n".join([format_summary(inspection, output, encoded.dropped, seconds, encoded.lost), *encoded.notes])
+        )
     if args.json:
         numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
+        numbers |= {"measured": dict(encoded.measured)} if encoded.measured else {}
         numbers |= {"notes": list(encoded.notes)} | ({"stages": [one.to_json() for one in stages]} if stages else {})
         stdio.write_data(json.dumps(numbers, indent=1))

@@ -30,6 +30,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensor", metavar="NAME", help="look into one tensor: values, code words, gaps, histogram")
     parser.add_argument("--stages", action="store_true", help="bytes when pruned, when shared, and when coded")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    parser.add_argument(
+        "--baseline", metavar="SRC", type=Path, help="the model before encoding: --report shows its weights, too"
+    )
     add_report_option(parser)
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
@@ -46,12 +49,15 @@ def run(args: argparse.Namespace) -> int:
     report = check_report_target(args)
     if args.tensor is not None:
         return _show_tensor(args, source)
+    if args.baseline and not report:
+        raise RecipeError("--baseline: expected --report R.html with it, which shows weights before and after")
     inspection = inspect(source)
     if report:
         from wcodec.reporting.html_report import write_report
-        from wcodec.reporting.weight_histograms import make_file_histograms
+        from wcodec.reporting.weight_histograms import make_file_histograms, make_histograms
 
-        write_report(report, source.name, inspection, make_file_histograms(source), command="inspect")
+        both = make_histograms(check_source(args.baseline), source) if args.baseline else make_file_histograms(source)
+        write_report(report, source.name, inspection, both, command="inspect")
     stages: tuple[Stages, ...] = ()
     if inspection.format_version is not None and (args.stages or inspection.is_classic):
         from wcodec.reporting.stages import stages_of
