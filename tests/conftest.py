@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,14 @@ if str(ROOT) not in sys.path:
 EXTRAS = ("dask", "numcodecs", "onnx", "onnxruntime", "torch")
 collect_ignore_glob = [f"*/test_extra_{extra}*.py" for extra in EXTRAS if find_spec(extra) is None]
 """Tests of what an extra adds, where that extra is not installed."""
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+collect_ignore_glob += [] if BROWSER else ["*/test_pages_in_a_browser.py"]
+
+
+def pytest_report_header() -> str:
+    """The reason why pages are not looked at, where they are not."""
+    return "" if BROWSER else "pages are not looked at: no chromium (apt install chromium)"
+
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):

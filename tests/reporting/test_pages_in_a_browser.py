@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import HANG, Run
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Debian's package chromium")
+from conftest import BROWSER, HANG, Run
 
 PROBE = """<script>
 addEventListener("load", () => {
