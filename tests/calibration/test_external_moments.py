@@ -48,6 +48,30 @@ def test_outputs_move_less_in_a_file_of_the_same_size(
     assert moved(fed) < better * moved(plain)
 
 
+def test_tensors_without_moments_keep_their_bytes_and_no_outputs_move_more(
+    wcodec: Run, tmp_path: Path
+) -> None:
+    shapes = {"embedding": (300, 96), "a/kernel": (96, 80), "c/kernel": (96, 96)}
+    arrays = {name: RNG.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    arrays["a/kernel"] = WEIGHTS
+    np.savez(tmp_path / "m.npz", **arrays)
+    np.savez(tmp_path / "moments.npz", **{"a/kernel": POWER, "c/kernel": np.eye(96)})
+    words = ["encode", tmp_path / "m.npz", "--target-size", "11000", "-o"]
+    plain, fed = tmp_path / "plain.wcz", tmp_path / "fed.wcz"
+    assert wcodec(*words, plain).returncode == 0
+    assert wcodec(*words, fed, "--moments", tmp_path / "moments.npz").returncode == 0
+    assert 0.97 * plain.stat().st_size < fed.stat().st_size <= plain.stat().st_size
+    assert moved(fed) < 0.5 * moved(plain)
+    decoded = []
+    for file in (plain, fed):
+        decode(file, file.with_suffix(".npz"))
+        with np.load(file.with_suffix(".npz")) as found:
+            decoded.append(dict(found))
+    assert np.array_equal(decoded[0]["embedding"], decoded[1]["embedding"])
+    lost = [np.square(one["c/kernel"] - arrays["c/kernel"]).sum() for one in decoded]
+    assert lost[1] <= lost[0]
+
+
 def test_weights_with_their_outputs_first_are_turned(wcodec: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", **{"a.weight": np.ascontiguousarray(WEIGHTS.T)})
     np.savez(tmp_path / "moments.npz", weight=POWER)

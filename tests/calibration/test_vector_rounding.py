@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from keras_kinds import network, prepare_session, some
 
 from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.quality import measure_quality
+from wcodec.calibration.request import LearningRequest, open_session
 from wcodec.calibration.trial import run_trial
 from wcodec.calibration.vector_rounding import quantize_vectors, reserve_for_vectors
+from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import kl_divergence
+from wcodec.evaluation.model_loader import load_model
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.recipe import Recipe
+
+if TYPE_CHECKING:
+    from keras import Model
 
 
 def test_vectors_get_steps_and_variances_do_not() -> None:
@@ -46,3 +58,39 @@ def test_vectors_that_nothing_may_move_stay() -> None:
     assert quantize_vectors(session, exact, AccuracyBudget(kl=0.0)) is exact
     assert reserve_for_vectors(session) == pytest.approx(34 / (34 + 6 * 30 + 30 * 4), abs=0.01)
     assert AccuracyBudget(drop=1.0, kl=0.02).reduce(0.25) == AccuracyBudget(drop=0.75, kl=0.015)
+
+
+def far_columns(centre: float) -> Model:
+    """BatchNormalization on columns far from zero, whose means cannot be rounded by parts of themselves."""
+    of, rng = keras().layers, np.random.default_rng(3)
+    model = network((6,), of.BatchNormalization(), of.Dense(30, "relu"))
+    model.layers[0].moving_mean.assign(centre * (1 + 0.02 * rng.normal(size=6)))
+    model.layers[0].moving_variance.assign(rng.uniform(20, 30, 6))
+    return model
+
+
+def test_a_mean_is_rounded_by_parts_of_the_spread_around_it(tmp_path: Path) -> None:
+    model = far_columns(2000.0)
+    means = np.asarray(model.layers[0].moving_mean)
+    inputs = (means + 5 * np.random.default_rng(4).normal(size=(500, 6))).astype(np.float32)
+    session = prepare_session(model, Examples((inputs,)))
+    found = quantize_vectors(session, run_trial(session, 0.3, 0.1), AccuracyBudget(kl=0.01))
+    rounded = {one.path.rpartition("/")[2]: one for one in found.rounded}
+    assert 0 < rounded["moving_mean"].step < 4
+    assert found.quality.kl <= 0.01
+
+
+def test_the_search_sees_what_the_file_will_have(tmp_path: Path) -> None:
+    model = far_columns(2000.0)
+    model.layers[1].bias.assign(np.linspace(-0.1, 0.1, 30, dtype=np.float32))
+    model.save(tmp_path / "m.keras")
+    means = np.asarray(model.layers[0].moving_mean)
+    inputs = (means + 5 * np.random.default_rng(4).normal(size=(500, 6))).astype(np.float32)
+    opened = open_session(tmp_path / "m.keras", LearningRequest(inputs))
+    bits = {opened.model.weights[index].path.rpartition("/")[2]: one for index, one in opened.table.mantissas.items()}
+    assert bits["gamma"] == bits["bias"] == 7
+    assert bits.get("moving_mean", 23) >= 13
+    session = opened.prepare(300)
+    found = run_trial(session, 0.3, 0.1)
+    encode(tmp_path / "m.keras", tmp_path / "m.wcz", Recipe(), tuned=opened.table.by_name(found.tuned()))
+    assert measure_quality(session, load_model(tmp_path / "m.wcz")) == found.quality

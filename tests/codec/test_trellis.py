@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -139,3 +141,33 @@ def test_avx2_chooses_what_the_plain_steps_choose(sizes: tuple[int, int]) -> Non
         trellis.kernel.choose(values, 128, 0.3, False, False, contexts, *tables, levels, wide)
         found.append(levels)
     assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("states", [0, 4, 8, 128])
+@pytest.mark.parametrize("by", [trellis.quantize, trellis.quantize_in_lanes])
+@pytest.mark.parametrize("zeros", [0.5, 0.9])
+def test_zeros_that_must_stay_do_at_hardly_more_error(
+    states: trellis.States, by: Callable[..., trellis.Levels], zeros: float
+) -> None:
+    rng = np.random.default_rng(7)
+    values = (3 * rng.standard_t(4, size=(400, 40, 1))).astype(np.float32)
+    values[rng.random(values.shape) < zeros] = 0
+    free, kept = (trellis.reconstruct(by(values, states, 0.25, 3, keep), states) for keep in (False, True))
+    assert not kept[values == 0].any()
+    assert np.square(kept - values).mean() < 1.05 * np.square(free - values).mean()
+    assert np.count_nonzero(kept) <= np.count_nonzero(values)
+
+
+def test_zeros_stay_where_values_are_predicted() -> None:
+    """A predicted tensor may name a level for a zero; the trellis must not take it."""
+    rng, count = np.random.default_rng(1), 3000
+    values = rng.normal(0, 4, count).astype(np.float32)
+    values[::3] = 0
+    contexts, bits = np.zeros((count, 2), np.uint16), rng.uniform(0, 1, (STATE_COUNT, 2)).astype(np.float32)
+    predictions = (256 * rng.normal(0, 4, count)).astype(np.int32)
+    tables = bits, rng.uniform(0, 1, (1024, 32)).astype(np.float32), np.zeros(64, np.float32)
+    for states in (0, 4, 8, 128):
+        levels = np.empty(count, np.int32)
+        for zeros in (False, True):
+            trellis.kernel.choose(values, states, 0.3, False, True, contexts, predictions, *tables, levels, zeros=zeros)
+            assert bool(levels[::3].any()) != zeros

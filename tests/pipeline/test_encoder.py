@@ -263,3 +263,21 @@ def test_weights_that_survive_pruning_stay_near_themselves_at_the_finest_step(tm
     kept = restored["a/kernel"] != 0
     assert 0.49 < kept.mean() < 0.51
     assert np.abs(restored["a/kernel"] - arrays["a/kernel"])[kept].max() < 1e-7
+
+
+PRUNED_WORDS = [{}, {"effort": "fast"}, {"max_error": 1e-3}, {"preset": "small"}, {"coder": "static"}]
+
+
+@pytest.mark.parametrize("words", PRUNED_WORDS)
+def test_zeros_of_pruned_weights_and_their_patterns_stay(tmp_path: Path, words: dict[str, object]) -> None:
+    rng = np.random.default_rng(5)
+    dense, kernel, matrix = (rng.normal(size=size).astype(np.float32) for size in ((96, 64), (3, 3, 16, 24), (200, 16)))
+    groups = dense.reshape(-1, 4)
+    np.put_along_axis(groups, np.argsort(np.abs(groups), axis=1)[:, :2], 0, axis=1)
+    kernel[np.abs(kernel) < 1.2] = 0
+    matrix[rng.random(matrix.shape) < 0.6] = 0
+    arrays = {"two_of_four": dense, "conv": kernel, "tall": matrix}
+    _, decoded = round_trip(tmp_path, arrays, **words)
+    for name, was in arrays.items():
+        assert not decoded[name][was == 0].any()
+        assert np.count_nonzero(decoded[name]) > 0.5 * np.count_nonzero(was)

@@ -8,6 +8,14 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.codebook_weights import CodebookRequest
+from wcodec.calibration.request import LearningRequest
+from wcodec.errors import BudgetError
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.recipe import Preset, Recipe
+from wcodec.training.tune import tune
+
 
 @pytest.fixture
 def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
@@ -97,3 +105,34 @@ def test_a_time_limit_is_seconds_minutes_or_hours(wcodec: Run, samples: Path, tm
     refused = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "m.wcz", *words)
     assert refused.returncode == 2
     assert "time" in refused.stderr
+
+
+def test_the_file_without_data_is_taken_where_no_search_meets_the_budget(samples: Path) -> None:
+    data = f"{samples / 'mnist.npz'}:train"
+    few = CodebookRequest("kmeans", 2)
+    request = LearningRequest(data, AccuracyBudget(drop=1.0), limit=200, codebooks=few)
+    source, presets = samples / "tutorial_cnn.h5", []
+
+    def code(path: Path, preset: Preset) -> int:
+        presets.append(preset)
+        return encode(source, path, Recipe(preset=preset)).file_bytes
+
+    found = tune(source, request, lambda _: None, code=code)
+    assert found.found is None
+    assert found.tuned == {}
+    assert presets == ["balanced"]
+    assert found.plain is not None
+    assert found.plain.quality.drop <= 1.0
+    with pytest.raises(BudgetError):
+        tune(source, request, lambda _: None)
+
+
+def test_a_calibrated_file_is_never_worse_than_the_file_without_data(
+    wcodec: Run, samples: Path, tmp_path: Path
+) -> None:
+    data = ["--data", f"{samples / 'mnist.npz'}:train", "--limit", "60", "--max-kl", "0.5"]
+    done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "m.wcz", *data, "--clusters", "32")
+    assert done.returncode == 0, done.stderr
+    plain = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "plain.wcz", "--clusters", "32", "-q")
+    assert plain.returncode == 0
+    assert (tmp_path / "m.wcz").stat().st_size <= (tmp_path / "plain.wcz").stat().st_size

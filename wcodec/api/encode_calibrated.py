@@ -10,17 +10,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from wcodec.api.request import EncodeRequest
-from wcodec.errors import RecipeError
-from wcodec.planning.recipe import Options, Recipe
+from wcodec.errors import BudgetError, RecipeError
+from wcodec.planning.recipe import Options, Preset, Recipe
 
 if TYPE_CHECKING:
     from wcodec.calibration.codebook_weights import CodebookRequest
-    from wcodec.calibration.external_moments import MomentRounding
     from wcodec.calibration.request import SearchRequest
     from wcodec.evaluation.evaluate import Evaluation
     from wcodec.evaluation.output_scores import OutputScores
     from wcodec.model import TunedTensor
     from wcodec.pipeline.encoder import Encoded
+    from wcodec.training.tune import TuningResult
 
 
 SECONDS: Final = 120.0
@@ -36,7 +36,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
     from wcodec.calibration.request import LearningRequest
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
-    from wcodec.training.tune import measure_file, tune
+    from wcodec.training.tune import tune
 
     if recipe.max_error is not None:
         raise RecipeError("--data: expected a budget of outputs (--max-drop, ...) or of bytes, got --max-error")
@@ -50,6 +50,9 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
     def measure(tuned: Mapping[str, TunedTensor]) -> int:
         with TemporaryDirectory(prefix="wcodec-") as folder:
             return encode(source, Path(folder) / "try.wcz", plain, tuned=tuned, threads=asked.threads).file_bytes
+
+    def code(path: Path, preset: Preset) -> int:
+        return encode(source, path, replace(recipe, preset=preset), threads=asked.threads).file_bytes
 
     request = LearningRequest(
         asked.data,
@@ -66,13 +69,40 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
     log = asked.listeners.log
     rest = other_bytes(source, plain)
     with asked.listeners.search() as watch:
-        tuning = tune(source, request, lambda now: watch(replace(now, bytes=now.bytes + rest)), measure)
+        tuning = tune(source, request, lambda now: watch(replace(now, bytes=now.bytes + rest)), measure, code)
     for note in tuning.notes:
         log(note)
     with whole_file(target, source) as temporary:
+        return _encode_best(asked, source, temporary, recipe, tuning)
+
+
+def _encode_best(
+    asked: EncodeRequest, source: Path, temporary: Path, recipe: Recipe, tuning: TuningResult
+) -> Encoded:
+    """Encode what was tuned, or without data where that is the better file within the budget.
+
+    Raises: BudgetError where neither is within it.
+    """
+    from wcodec.pipeline.encoder import encode
+    from wcodec.training.tune import measure_file
+
+    log = asked.listeners.log
+    if tuning.found is not None:
+        plain = replace(recipe, target_bytes=None, target_ratio=None)
         encoded = encode(source, temporary, plain, tuned=tuning.tuned, threads=asked.threads)
-        found = measure_file(tuning, temporary)
-        log(describe_loss(found))
+        try:
+            found = measure_file(tuning, temporary)
+            log(describe_loss(found))
+            return with_loss(encoded, found)
+        except BudgetError:
+            if tuning.plain is None:
+                raise
+    if tuning.plain is None:
+        raise BudgetError(f"{source.name}: expected a file within the budget, found none")
+    log(f"taken: the file without data (preset {tuning.plain.preset}), the best within the budget")
+    encoded = encode(source, temporary, replace(recipe, preset=tuning.plain.preset), threads=asked.threads)
+    found = measure_file(replace(tuning, found=None), temporary)
+    log(describe_loss(found))
     return with_loss(encoded, found)
 
 
@@ -138,33 +168,27 @@ def _describe_output(one: OutputScores) -> Iterator[str]:
 
 
 def encode_by_moments(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
-    """Encode weights that are rounded by moments measured elsewhere; a requested size is searched for.
+    """Encode weights that are rounded by moments measured elsewhere, in the bytes that the recipe takes without them.
 
     Raises: WcodecError.
     """
-    from wcodec.calibration.external_moments import round_by_moments
+    from wcodec.calibration.external_moments import fit_to_file
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
-    from wcodec.planning.rate_control import Target, find_step
 
     moments = asked.moments
     if moments is None:
         raise RecipeError("--moments: expected a file of moments, got none")
     if recipe.max_error is not None:
         raise RecipeError("--moments: expected a size or a preset, got --max-error, which bounds the error of weights")
-    most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
     with whole_file(target, source) as temporary:
-
-        def attempt(size: float) -> tuple[Encoded, MomentRounding]:
-            rounded = round_by_moments(source, moments, plain, size)
-            made = encode(source, temporary, plain, tuned=rounded.tuned, size=size, threads=asked.threads)
-            return made, rounded
-
-        size = 1.0
-        if most is not None:
-            goal = Target("file bytes", most, close=0.985, power=-0.3)
-            size = find_step(lambda size: attempt(size)[0].file_bytes, size, goal)
-        encoded, rounded = attempt(size)
+        without = encode(source, temporary, recipe, threads=asked.threads)
+        rounded = fit_to_file(source, moments, temporary, recipe.keep_optimizer, without.plans)
+        tuned, plans = rounded.tuned, without.plans
+        encoded = encode(source, temporary, recipe, tuned=tuned, plans=plans, threads=asked.threads)
+        if encoded.file_bytes > without.file_bytes:  # with --best other plans may have given fewer bytes
+            encoded = encode(source, temporary, recipe, threads=asked.threads)
+            asked.listeners.log("taken: the file without moments, which has fewer bytes")
     log = asked.listeners.log
     for note in (*rounded.notes, f"outputs of these tensors: relative squared error {rounded.error:.2e}"):
         log(note)

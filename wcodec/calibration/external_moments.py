@@ -16,22 +16,28 @@ import numpy.typing as npt
 
 from wcodec.calibration.gptq import Float32, Float64, damp, feedback_matrix, gptq_round
 from wcodec.codec.plan import Plan, UniformPlan
-from wcodec.codec.statistics import is_weight, scan_tensor
+from wcodec.codec.statistics import is_weight, scan_tensor, scan_tensors
+from wcodec.codec.tensor_encoder import encode_tensor
 from wcodec.container.dtypes import round_step, to_float32
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import open_npz
 from wcodec.model import Model, StepWeights, Tensor, TunedTensor
 from wcodec.modelfiles import open_model
+from wcodec.pipeline.decoder import open_container
 from wcodec.planning.allocation import plan_model
 from wcodec.planning.recipe import Recipe
 
 DAMPING: Final = 0.1
+TRIES: Final = 6
+"""Steps that are tried for the bytes of a tensor, and ratio of the nearest two that is close enough."""
+CLOSE: Final = 1.01
 MAX_INPUTS: Final = 4096
 """Inputs that have feedback among them; more are cut."""
 UNITS_FIRST: Final = frozenset({"torch", "safetensors", "onnx"})
 """Kinds of file where square matrices are taken for [outputs, inputs]."""
-DEAD_ZONE: Final = 0.1
-"""Added to the rounding threshold of 0.5 for an input of mean power, where only the powers are known."""
+DEAD_ZONES: Final = (0.1, 0.06, 0.03)
+"""Added to the rounding threshold of 0.5 for an input of mean power, where only the powers are known; all are tried
+where the bytes are given, else the first."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +65,92 @@ def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 
         given = {name: np.asarray(archive[name], np.float64) for name in archive}
     with open_model(source, recipe.keep_optimizer) as model:
         surveys = [scan_tensor(tensor).statistics for tensor in model.tensors]
-        plans = plan_model(model, surveys, replace(recipe, target_bytes=None, target_ratio=None), size)
+        plans = plan_model(model, surveys, _open_ended(recipe), size)
         plain: list[str] = []
         tuned: dict[str, TunedTensor] = {}
         lost = power = 0.0
         for name, plan, number in _match_names(moments.name, model, given, plans):
             tensor = model.tensors[number]
             weights = to_float32(tensor.read(), tensor.dtype)
-            if (
-                not is_weight(tensor)
-                or not isinstance(plan, UniformPlan)
-                or plan.prune
-                or not np.isfinite(weights).all()
-            ):
+            if not _can_be_rounded(tensor, plan, weights) or not isinstance(plan, UniformPlan):
                 plain.append(tensor.name)
                 continue
-            one = _round_tensor(tensor, weights, given[name], round_step(plan.step), model.kind in UNITS_FIRST)
-            tuned[tensor.name] = one[0]
-            lost, power = lost + one[1], power + one[2]
+            product = _Product(tensor, weights, given[name], model.kind in UNITS_FIRST)
+            tuned[tensor.name], error = product.rounded(round_step(plan.step))
+            lost, power = lost + error, power + product.power
     notes = [f"{len(tuned)} tensors rounded for their moments"]
     if plain:
         notes.append(f"{len(plain)} with moments are coded as without: {', '.join(plain[:3])}")
     return MomentRounding(tuned, lost / power if power else 0.0, tuple(notes))
+
+
+def _open_ended(recipe: Recipe) -> Recipe:
+    return replace(recipe, target_bytes=None, target_ratio=None)
+
+
+def _can_be_rounded(tensor: Tensor, plan: Plan, weights: Float32) -> bool:
+    uniform = isinstance(plan, UniformPlan) and not plan.prune
+    return is_weight(tensor) and uniform and bool(np.isfinite(weights).all())
+
+
+def fit_to_file(
+    source: Path, moments: Path, plain: Path, keep_optimizer: bool, plans: tuple[Plan, ...]
+) -> MomentRounding:
+    """Round each tensor of `source` for which `moments` has an array, so that it takes the bytes it has in `plain`.
+
+    Every other tensor then has the same bytes and error, and outputs never move more than by `plain`: a tensor whose
+    outputs do not move less is left as it is there.
+
+    plain: a file that was made by these plans, one a tensor; moments: see `round_by_moments`.
+    """
+    with open_npz(moments) as archive:
+        given = {name: np.asarray(archive[name], np.float64) for name in archive}
+    with open_model(source, keep_optimizer) as model, open_container(plain) as coded:
+        looks = scan_tensors(model.tensors, 0)
+        skipped: list[str] = []
+        tuned: dict[str, TunedTensor] = {}
+        lost = power = 0.0
+        for name, plan, number in _match_names(moments.name, model, given, plans):
+            tensor = model.tensors[number]
+            weights = to_float32(tensor.read(), tensor.dtype)
+            if not _can_be_rounded(tensor, plan, weights) or not isinstance(plan, UniformPlan):
+                skipped.append(tensor.name)
+                continue
+            product = _Product(tensor, weights, given[name], model.kind in UNITS_FIRST)
+            before = product.lost(to_float32(coded.values(number), tensor.dtype))
+            zones = DEAD_ZONES if product.moments.ndim == 1 else DEAD_ZONES[:1]
+            fits = [fit for zone in zones if (fit := _fit_bytes(product, plan, zone))]
+            one = min(fits, key=lambda fit: fit[1], default=None)
+            lost, power = lost + min(before, one[1] if one else before), power + product.power
+            if one is None or one[1] >= before:
+                skipped.append(tensor.name)
+                continue
+            alike = (looks[number].fingerprint, tensor.dtype, tensor.shape)
+            keys = [(found.fingerprint, one.dtype, one.shape) for found, one in zip(looks, model.tensors, strict=True)]
+            twins = [one.name for one, key in zip(model.tensors, keys, strict=True) if key == alike]
+            tuned |= dict.fromkeys(twins, one[0])
+    notes = [f"{len(tuned)} tensors rounded for their moments"]
+    if skipped:
+        notes.append(f"{len(skipped)} with moments are coded as without: {', '.join(skipped[:3])}")
+    return MomentRounding(tuned, lost / power if power else 0.0, tuple(notes))
+
+
+def _fit_bytes(product: _Product, plan: UniformPlan, dead_zone: float) -> tuple[StepWeights, float] | None:
+    """The tensor by the smallest step tried at which it takes no more bytes than without moments, and its error."""
+    most = encode_tensor(product.tensor, plan, None, map).nbytes
+    step, best, inside, outside = plan.step, None, 0.0, 0.0
+    for _ in range(TRIES):
+        rounded, error = product.rounded(round_step(step), dead_zone)
+        excess = encode_tensor(product.tensor, plan, rounded, map).nbytes - most
+        if excess <= 0:
+            inside = step
+            best = (rounded, error) if best is None or error < best[1] else best
+        else:
+            outside = step
+        if inside and outside and inside / outside < CLOSE:
+            break
+        step = (inside * outside) ** 0.5 if inside and outside else step * 2.0 ** (8.1 * excess / product.tensor.count)
+    return best
 
 
 def _match_names(
@@ -98,31 +168,68 @@ def _match_names(
     return found
 
 
-def _round_tensor(
-    tensor: Tensor, weights: Float32, moments: Float64, step: float, units_first: bool
-) -> tuple[TunedTensor, float, float]:
-    """The tensor in steps, the power of its outputs' error, and that of its outputs."""
-    if moments.ndim not in (1, 2):
-        raise RecipeError(f"{tensor.name}: expected moments of one or two dimensions, got {moments.shape}")
-    units_last = int(np.prod(tensor.shape[:-1])) == len(moments)
-    first = int(np.prod(tensor.shape[1:])) == len(moments)
-    square = moments.ndim == 2 and moments.shape[0] == moments.shape[1]
-    if not (units_last or first) or not (square or moments.ndim == 1):
-        raise RecipeError(f"{tensor.name}: expected moments of the inputs of {tensor.shape}, got {moments.shape}")
-    if not np.isfinite(moments).all() or (moments if moments.ndim == 1 else moments.diagonal()).min() < 0:
-        raise RecipeError(f"{tensor.name}: expected finite moments with powers of 0 or more")
-    turned = first and (units_first or not units_last)
-    matrix = weights.reshape(weights.shape[0], -1).T if turned else weights.reshape(-1, weights.shape[-1])
-    scaled = np.ascontiguousarray(matrix / np.float32(step))
-    levels = (
-        _round_with_dead_zone(scaled, moments)
-        if moments.ndim == 1
-        else _round_with_feedback(tensor.name, scaled, moments)
-    )
-    values = levels * np.float32(step)
-    error = (values - matrix).astype(np.float64)
-    shaped = np.ascontiguousarray(values.T if turned else values).reshape(tensor.shape)
-    return StepWeights(shaped, step), _output_power(error, moments), _output_power(matrix.astype(np.float64), moments)
+@dataclass(frozen=True)
+class _Product:
+    """A tensor and the second moments of what it multiplies.
+
+    units_first: whether a square matrix is [outputs, inputs].
+    Raises: RecipeError where the moments do not fit.
+    """
+
+    tensor: Tensor
+    weights: Float32
+    moments: Float64
+    units_first: bool
+
+    def __post_init__(self) -> None:
+        tensor, moments = self.tensor, self.moments
+        if moments.ndim not in (1, 2):
+            raise RecipeError(f"{tensor.name}: expected moments of one or two dimensions, got {moments.shape}")
+        square = moments.ndim == 2 and moments.shape[0] == moments.shape[1]
+        if not (self._are_last or self._are_first) or not (square or moments.ndim == 1):
+            raise RecipeError(f"{tensor.name}: expected moments of the inputs of {tensor.shape}, got {moments.shape}")
+        if not np.isfinite(moments).all() or (moments if moments.ndim == 1 else moments.diagonal()).min() < 0:
+            raise RecipeError(f"{tensor.name}: expected finite moments with powers of 0 or more")
+
+    @property
+    def _are_last(self) -> bool:
+        """Whether the last axis can be the outputs; `_are_first`: the first one."""
+        return int(np.prod(self.tensor.shape[:-1])) == len(self.moments)
+
+    @property
+    def _are_first(self) -> bool:
+        return int(np.prod(self.tensor.shape[1:])) == len(self.moments)
+
+    def matrix(self, weights: Float32) -> Float32:
+        """float32[inputs, outputs]. Inverse: `shaped`."""
+        turned = self._are_first and (self.units_first or not self._are_last)
+        return weights.reshape(weights.shape[0], -1).T if turned else weights.reshape(-1, weights.shape[-1])
+
+    def shaped(self, matrix: Float32) -> Float32:
+        """Inverse: `matrix`."""
+        turned = self._are_first and (self.units_first or not self._are_last)
+        return np.ascontiguousarray(matrix.T if turned else matrix).reshape(self.tensor.shape)
+
+    @property
+    def power(self) -> float:
+        """Of the outputs."""
+        return _output_power(self.matrix(self.weights).astype(np.float64), self.moments)
+
+    def lost(self, weights: Float32) -> float:
+        """Power of the error of the outputs with other weights."""
+        error = self.matrix(weights).astype(np.float64) - self.matrix(self.weights)
+        return _output_power(error, self.moments)
+
+    def rounded(self, step: float, dead_zone: float = DEAD_ZONES[0]) -> tuple[StepWeights, float]:
+        """The tensor in steps, and the power of its outputs' error."""
+        scaled = np.ascontiguousarray(self.matrix(self.weights) / np.float32(step))
+        levels = (
+            _round_with_dead_zone(scaled, self.moments, dead_zone)
+            if self.moments.ndim == 1
+            else _round_with_feedback(self.tensor.name, scaled, self.moments)
+        )
+        shaped = self.shaped(levels * np.float32(step))
+        return StepWeights(shaped, step), self.lost(shaped)
 
 
 def _round_with_feedback(name: str, scaled: Float32, moments: Float64) -> Float32:
@@ -138,10 +245,10 @@ def _round_with_feedback(name: str, scaled: Float32, moments: Float64) -> Float3
     return np.concatenate(parts)
 
 
-def _round_with_dead_zone(scaled: Float32, powers: Float64) -> Float32:
+def _round_with_dead_zone(scaled: Float32, powers: Float64, dead_zone: float) -> Float32:
     """Rounded towards 0 the more the less an input matters: a level there costs as much and brings less."""
     share = powers / (powers.mean() or 1.0)
-    dull = (DEAD_ZONE / np.maximum(share, 1e-9)).astype(np.float32)[:, None]
+    dull = (dead_zone / np.maximum(share, 1e-9)).astype(np.float32)[:, None]
     levels: Float32 = np.sign(scaled) * np.maximum(np.floor(np.abs(scaled) + 0.5 - dull), 0)
     return levels
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from wcodec.calibration.batch_norm import find_batch_norms
 from wcodec.calibration.linear_ops import LinearOp, find_linear_ops
 from wcodec.codec.entropy import context
-from wcodec.container.dtypes import round_step
+from wcodec.container.dtypes import round_mantissa, round_step
 from wcodec.container.wire import MAX_LEVEL
 from wcodec.evaluation.keras_backend import list_created_weights, list_layers, read_values
 from wcodec.evaluation.runner import NetworkWeight
@@ -72,6 +72,8 @@ class WeightTable:
     batch_norms: the layers whose moving statistics may change.
     names:       of the file's tensors, by index in `model.weights`; exact: of the tensors that stay as they are.
     missed:      tensors of the file that hold weights and are not followed: they are coded as without data.
+    mantissas:   bits of mantissa that the file has for a weight without a step, by index in `model.weights`; all bits
+                 where it is not there.
     """
 
     weights: tuple[Weight, ...]
@@ -79,6 +81,11 @@ class WeightTable:
     names: Mapping[int, tuple[str, ...]]
     exact: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
+    mantissas: Mapping[int, int] = field(default_factory=dict)
+
+    def as_in_file(self, one: Weight, values: Float32) -> Float32:
+        """`values` of a weight without a step, rounded as the file has them."""
+        return round_mantissa(values, self.mantissas.get(one.index, 23))
 
     @property
     def kernels(self) -> tuple[Weight, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -13,12 +13,15 @@ from wcodec.calibration.codebook_weights import CodebookRequest
 from wcodec.calibration.network_table import make_network_table
 from wcodec.calibration.quantizable_weights import WeightTable
 from wcodec.calibration.session import CalibrationSession, prepare_session
+from wcodec.codec.plan import FloatPlan
+from wcodec.codec.statistics import scan_tensors
 from wcodec.evaluation.datasets import check_spec, load_examples
 from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs
 from wcodec.evaluation.runner import Network
+from wcodec.model import Model as ModelFile
 from wcodec.modelfiles import open_model
-from wcodec.planning.allocation import exact_names
+from wcodec.planning.allocation import exact_names, plan_model
 from wcodec.planning.recipe import Recipe
 
 Sampler: TypeAlias = Literal["tpe", "cmaes"]
@@ -115,6 +118,14 @@ class OpenedSession:
         )
 
 
+def _mantissas(file: ModelFile, recipe: Recipe) -> dict[str, int]:
+    """Bits of mantissa that the file will have for each tensor that is coded as floats of fewer bits."""
+    surveys = [found.statistics for found in scan_tensors(file.tensors, 0)]
+    plain = replace(recipe, target_bytes=None, target_ratio=None, max_error=None)
+    plans = zip(file.tensors, plan_model(file, surveys, plain), strict=True)
+    return {tensor.name: plan.mantissa for tensor, plan in plans if isinstance(plan, FloatPlan)}
+
+
 def open_session(source: Path, request: LearningRequest) -> OpenedSession:
     """Load the network of `source` and the data, name its weights as the file does, and hold out examples.
 
@@ -124,7 +135,11 @@ def open_session(source: Path, request: LearningRequest) -> OpenedSession:
     wanted = network_inputs(model), network_outputs(model)
     examples = load_examples(request.data, *wanted, rescale=request.rescale, limit=request.limit)
     with open_model(source) as file:
-        table = make_network_table(model, file, exact_names(file, request.recipe), examples.inputs)
+        exact = exact_names(file, request.recipe) | {tensor.name for tensor in file.tensors if tensor.exact}
+        table = make_network_table(model, file, exact, examples.inputs)
+        bits = _mantissas(file, request.recipe)
+    known = {index: [bits[name] for name in names if name in bits] for index, names in table.names.items()}
+    table = replace(table, mantissas={index: min(some) for index, some in known.items() if some})
     learning, held_out = hold_out(examples)
     count = f"{held_out.count:,} of {examples.count:,} examples are held out to measure on"
     notes = [*examples.notes, count]

@@ -25,7 +25,7 @@ class CalibrationResult:
 
     step_scale: see `initial_steps`; 0.0 where steps were learned.
     rounded:    weights in the order in which they are rounded.
-    statistics: other weights that change, by index in `model.weights`.
+    statistics: other weights that change, by index in `model.weights`, as the file has them.
     quality:    of the outputs for held-out inputs.
     bytes:      estimated: the levels coded, and FLOAT_BYTES for every other weight.
     """
@@ -65,10 +65,17 @@ def run_trial(
 
 
 def finish_trial(session: CalibrationSession) -> tuple[tuple[tuple[int, Float32], ...], Quality]:
-    """Choose the statistics of BatchNormalization for the kernels in the network; these, and the quality then."""
+    """Choose the statistics of BatchNormalization for the kernels in the network, and round what has no step as the
+    file does; these weights, and the quality then.
+    """
     choose_batch_norm(session)
-    quality = measure_quality(session)
-    return tuple((one.index, read_values(one.variable)) for one in session.table.statistics), quality
+    found = []
+    for one in session.table.weights:
+        if one.kind == "statistic" or (one.kind == "vector" and one.index in session.table.mantissas):
+            values = session.table.as_in_file(one, read_values(one.variable))
+            one.variable.assign(values)
+            found.append((one.index, values))
+    return tuple(found), measure_quality(session)
 
 
 def step_factors(session: CalibrationSession, one: CalibrationResult) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,8 @@ from wcodec.calibration.quantizable_weights import Weight, estimate_bytes
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import FLOAT_BYTES, CalibrationResult
 from wcodec.container.dtypes import round_step
-from wcodec.evaluation.keras_backend import keep_weights, read_values
+from wcodec.evaluation.keras_backend import keep_weights, list_layers, read_values
+from wcodec.evaluation.runner import is_runner
 
 
 def quantize_vectors(
@@ -28,9 +30,9 @@ def quantize_vectors(
     with keep_weights(model):
         for index, tuned in found.tuned().items():
             model.weights[index].assign(tuned.values)
-        vectors = _list_vectors(session, found)
+        vectors, spreads = _list_vectors(session, found), _spreads(session)
         for parts in session.config.vector_steps if vectors else ():
-            rounded = [_round_vector(*vector, parts) for vector in vectors]
+            rounded = [_round_vector(*vector, parts, spreads) for vector in vectors]
             for one in rounded:
                 model.weights[one.index].assign(one.weights)
             indices = {one.index for one in rounded}
@@ -69,6 +71,30 @@ def _list_vectors(session: CalibrationSession, found: CalibrationResult) -> list
     return [(one, values) for one, values in vectors if values.any()]
 
 
-def _round_vector(weight: Weight, values: Float32, parts: int) -> RoundedWeight:
-    step = round_step(float(np.sqrt(np.square(values, dtype=np.float64).mean())) / parts)
+def _spreads(session: CalibrationSession) -> dict[int, float]:
+    """What a vector is added to or subtracted from spreads so much, by the id of its variable, where that is known.
+
+    A mean by the root of the variances; a bias by the length of the kernel's weights to one output.
+    """
+    found: dict[int, float] = {}
+    if is_runner(session.model):
+        return found
+    for layer in list_layers(session.model):
+        kernel, bias = getattr(layer, "kernel", None), getattr(layer, "bias", None)
+        if bias is not None and kernel is not None and len(bias.shape) == 1 and bias.shape[0]:
+            found[id(bias)] = _rms(read_values(kernel)) * float(np.prod(kernel.shape) / bias.shape[0]) ** 0.5
+    for layer in session.table.batch_norms:
+        variance = float(np.median(read_values(layer.moving_variance)))
+        found[id(layer.moving_mean)] = (max(variance, 0.0) + float(layer.epsilon)) ** 0.5
+    return {key: spread for key, spread in found.items() if np.isfinite(spread) and spread > 0}
+
+
+def _rms(values: Float32) -> float:
+    return float(np.sqrt(np.square(values, dtype=np.float64).mean()))
+
+
+def _round_vector(weight: Weight, values: Float32, parts: int, spreads: Mapping[int, float]) -> RoundedWeight:
+    """By a part of its root mean square, or of what it is added to, where that is smaller."""
+    size = _rms(values)
+    step = round_step(min(size, spreads.get(id(weight.variable), size)) / parts)
     return RoundedWeight(weight.index, weight.path, step, values / np.float32(step))

@@ -78,6 +78,7 @@ class UniformPlan(_Lossy):
     states:    of the trellis; 0: none.
     few:       whether a codebook may stand in where the tensor has few different values.
     transform: whether a transform may be tried.
+    zeros:     whether zeros stay zeros; a transform would move them.
     """
 
     step: float = 0.0
@@ -85,6 +86,7 @@ class UniformPlan(_Lossy):
     states: Literal[0, 4, 8, 128] = 0
     few: bool = False
     transform: bool = True
+    zeros: bool = False
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,8 @@ def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> 
 def _choose_levels(values: Float32, states: States, lambda_: float, plan: LossyPlan) -> Levels:
     """By the prices, and in the lanes, of the coder that is to code them."""
     by = quantize_in_lanes if plan.coder == "static" else quantize
-    return by(values, states, lambda_, _PASSES[plan.effort])
+    zeros = isinstance(plan, UniformPlan) and plan.zeros
+    return by(values, states, lambda_, _PASSES[plan.effort], zeros)
 
 
 def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ _LARGEST_OF = {"float16": 65504.0}
 class TensorStatistics:
     """One look at a tensor's regular weights: those that are finite and within `limit`.
 
-    energy: sum of squares; low, high: extremes; regular: how many they are.
+    energy: sum of squares; low, high: extremes; regular: how many they are; zeros: how many of them are 0.
     """
 
     in_range: int
@@ -35,6 +35,7 @@ class TensorStatistics:
     low: float
     high: float
     limit: float
+    zeros: int = 0
 
     @property
     def rms(self) -> float:
@@ -56,20 +57,20 @@ def measure_tensor(tensor: Tensor, values: AnyArray) -> TensorStatistics:
     weights = np.ascontiguousarray(to_float32(values, tensor.dtype)).reshape(-1)
     # What is rounded may grow: half of the largest number leaves room for it.
     highest = _LARGEST_OF.get(tensor.dtype, _LARGEST) / 2
-    result = _measure(weights, highest)
+    result, zeros = _measure(weights, highest), int(kernel.count_within(weights, 0.0))
     top = max(-result.low, result.high)
     # A lone outlier is at most sqrt(n) times the rms: in small tensors only the median can tell.
     if result.rms and (top > _TALL * result.rms or result.in_range < _FEW):
         # Where more than half are over top / 4096 so is their median: most tensors need no search for it.
-        half = (weights.size - kernel.count_within(weights, 0.0) + 1) // 2
+        half = (weights.size - zeros + 1) // 2
         if result.in_range == weights.size and weights.size - kernel.count_within(weights, top / _OUTLIER) >= half:
-            return result
-        zeros, finite = kernel.count_within(weights, 0.0), kernel.count_within(weights, highest)
+            return replace(result, zeros=zeros)
+        finite = kernel.count_within(weights, highest)
         median = magnitude_of_rank(weights, zeros + (finite - zeros) // 2)
         bound = min(_OUTLIER * median, result.limit)
         if finite - kernel.count_within(weights, bound) <= max(1, finite // 1024):
             result = _measure(weights, bound)
-    return result
+    return replace(result, zeros=zeros)
 
 
 def find_outliers(weights: Float32, limit: float) -> npt.NDArray[np.int64]:

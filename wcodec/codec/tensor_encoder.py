@@ -40,6 +40,7 @@ from wcodec.kernels.statistics import distance
 from wcodec.model import (
     ITEM_BYTES,
     AnyArray,
+    FloatWeights,
     SignWeights,
     StepWeights,
     TableWeights,
@@ -78,8 +79,10 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_m
     """One tensor's sections. Inverse: `decoder.decode_tensor`."""
     values = _read_writable(tensor)
     if isinstance(plan, ExactPlan):
-        chosen = from_float(tuned.values, tensor.dtype) if tuned else None
-        return _encode_exact(tensor, values, plan.effort, chunk_map, chosen)
+        if tuned is None or type(tuned) is FloatWeights:
+            chosen = from_float(tuned.values, tensor.dtype) if tuned else None
+            return _encode_exact(tensor, values, plan.effort, chunk_map, chosen)
+        plan = FloatPlan(effort=plan.effort)
     if tuned:
         plan = _plan_for_tuned(tuned, plan)
     weights = to_float32(values, tensor.dtype)

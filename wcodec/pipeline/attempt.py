@@ -37,6 +37,7 @@ class Encoded:
     notes:   sentences about what was done that the user may not expect.
     lost:    what the outputs lose, in a phrase, where that was measured; measured: the figures by name.
     tried:   what a search measured, a row of texts each: what, bytes, losses, in the budget or by which limit not.
+    plans:   one a tensor, that it was made by.
     """
 
     file_bytes: int
@@ -46,6 +47,7 @@ class Encoded:
     lost: str = ""
     measured: Mapping[str, float] = field(default_factory=dict)
     tried: tuple[tuple[str, ...], ...] = ()
+    plans: tuple[Plan, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def write_container(job: Encoding, target: Path) -> Attempt:
         error = sum(pair[0] for pair in counted) / energy if energy > 0.0 else 0.0
         needed = job.base.digest if job.base else None
         length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error, needed)
-    encoded_as = Encoded(length, error, model.dropped, _notes(job))
+    encoded_as = Encoded(length, error, model.dropped, _notes(job), plans=tuple(job.plans))
     return Attempt(encoded_as, nbytes, [pair[0] for pair in sums], energy)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from wcodec.codec.plan import Plan
 from wcodec.codec.statistics import scan_tensors
 from wcodec.files import unchanged, whole_file
 from wcodec.model import Progress, TunedTensor
@@ -30,6 +31,7 @@ def encode(
     *,
     tuned: Mapping[str, TunedTensor] = NOTHING_TUNED,
     size: float = 1.0,
+    plans: Sequence[Plan] = (),
     beside: Path | None = None,
     base: Path | None = None,
     totals: WeightTotals | None = None,
@@ -40,6 +42,7 @@ def encode(
 
     tuned: by tensor name, what to code in place of the file's weights; errors are told against the file's.
     size:  multiplies the steps that the recipe leaves open; a recipe with a budget searches it from here.
+    plans: one a tensor, in place of the recipe's: those of an earlier encoding.
     beside: the ONNX model that says which values lie in `source`, a file of its external data.
     base:  an earlier version of the file, which decoding will need.
     totals: of the model whose shard `source` is.
@@ -53,6 +56,9 @@ def encode(
             return Encoded(made, 0.0, (), missing_data(source))
         with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
             looks = scan_tensors(model.tensors, threads)
+            if plans:
+                fixed = Encoding(model, looks, plans, tuned, threads, progress, earlier, totals=totals)
+                return write_container(fixed, temporary).encoded
             plans, *rivals = plans_by_effort(model, looks, recipe, size, totals)
             job = Encoding(model, looks, plans, tuned, threads, progress, earlier, rivals, totals=totals)
             goal = target_of(recipe, model.source_bytes)

@@ -36,6 +36,8 @@ _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5, CLASSIC: 
 _STATES: Literal[128] = 128
 _FINEST, _TURNED = 2.0**26, 2.0**22
 """Most steps to the largest weight: beyond them floats are as short as integers, and turned integers overflow."""
+_PRUNED = 0.25
+"""Part of zeros from which on a tensor was pruned: they stay zeros."""
 _LEAST_NORMAL = 2.0**-126
 """Weights below it all are denormal in float32, too few bits to have steps between them."""
 _LAMBDA = {0: 0.1, 128: 0.25}
@@ -189,7 +191,8 @@ def _weight_plan(
         return CodebookPlan(*common, clusters, step, lambda_, options.start or "linear", recipe.seed)
     if quantizer == "product":
         return ProductPlan(*common, clusters, step, lambda_, options.block)
-    return UniformPlan(*common, step, lambda_, states, few, peak <= step * _TURNED)
+    zeros = found.zeros >= _PRUNED * tensor.count
+    return UniformPlan(*common, step, lambda_, states, few, peak <= step * _TURNED and not zeros, zeros)
 
 
 def _mantissa(recipe: Recipe) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -25,18 +25,24 @@ if TYPE_CHECKING:
 
 
 KERNELS: Final = UniformConfig(sharpness=4.0, rates=(0.03, 1e-3), beta2=(0.999, 0.999), rounded_steps=False)
+MANTISSA: Final = 7
+"""Bits of mantissa of all other weights, at least."""
 FLOAT_RATE: Final = 1e-3
 """Learning rate of all other weights."""
 
 
 @dataclass(frozen=True)
 class DistillState:
-    """kernels: in the order of the start's latents; others: all other weights that are learned, if any."""
+    """kernels: in the order of the start's latents; others: all other weights that are learned, if any.
+
+    mantissas: see `WeightTable`.
+    """
 
     model: Model
     kernels: UniformGroup
     others: FloatGroup | None
     step: Step
+    mantissas: Mapping[int, int]
 
 
 def build_distill_state(session: CalibrationSession, start: CalibrationResult) -> DistillState:
@@ -51,7 +57,7 @@ def build_distill_state(session: CalibrationSession, start: CalibrationResult) -
     groups: list[ParameterGroup] = [kernels, *([others] if others else [])]
     targets = build_targets(session.outputs, tuple(replace(kind, truth=None) for kind in session.kinds))
     step = compile_step(model, groups, targets, ask_original=_original(model, [*weights, *floats], start))
-    return DistillState(model, kernels, others, step)
+    return DistillState(model, kernels, others, step, session.table.mantissas)
 
 
 def _original(
@@ -105,6 +111,7 @@ def export_weights(
     others = state.others.weights if state.others else ()
     floats = unflatten(state.others.adam.values.numpy(), others) if state.others else []
     for weight, learned in zip(others, floats, strict=True):
-        changed[places[id(weight)]] = round_mantissa(learned)
-        weight.assign(round_mantissa(learned))
+        index = places[id(weight)]
+        changed[index] = round_mantissa(learned, max(MANTISSA, state.mantissas.get(index, 23)))
+        weight.assign(changed[index])
     return latents, tuple(sorted(changed.items()))

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from wcodec.calibration.budget import SAFETY, AccuracyBudget
 from wcodec.calibration.codebook_search import CodebookResult, search_codebooks
 from wcodec.calibration.policy_search import search_policy
 from wcodec.calibration.progress import Interruptible, ProgressCallback, SearchProgress
-from wcodec.calibration.quality import SPREAD, describe_divergence, measure_quality
+from wcodec.calibration.quality import SPREAD, Quality, describe_divergence, measure_quality
 from wcodec.calibration.request import MAX_FITTED, LearningRequest, OpenedSession, open_session
 from wcodec.calibration.sensitivity import measure_costs
 from wcodec.calibration.session import CalibrationSession
@@ -23,6 +24,7 @@ from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
+from wcodec.planning.recipe import Preset
 from wcodec.reporting.search_page import SearchTrial, write_search_page
 from wcodec.training.distillation import distill
 
@@ -30,32 +32,54 @@ TRAINABLE: Final = 2000
 """Fewest inputs worth training on."""
 SHARE: Final = 0.35
 """Part of the time limit for rounding; the rest is for training."""
+PRESETS_TRIED: Final[tuple[Preset, ...]] = ("balanced", "safe")
+"""Of the file without data."""
 TRIES: Final = 4
 """For files of a requested size."""
 
 
 @dataclass(frozen=True)
+class PlainFile:
+    """The file that is coded without data, which a calibrated one must be better than. preset: of its recipe."""
+
+    preset: Preset
+    quality: Quality
+    bytes: int
+
+
+@dataclass(frozen=True)
 class TuningResult:
-    """What was found for a network; `tuned` goes to `encoder.encode`."""
+    """What was found for a network; `tuned` goes to `encoder.encode`.
+
+    found: None where no search met the budget; plain: None where the file without data does not meet it.
+    """
 
     request: LearningRequest
     session: CalibrationSession
-    found: CalibrationResult | CodebookResult
+    found: CalibrationResult | CodebookResult | None
     tuned: Mapping[str, TunedTensor]
     notes: tuple[str, ...]
+    plain: PlainFile | None = None
 
 
 Measure = Callable[[Mapping[str, TunedTensor]], int]
 """Bytes of the file that weights make."""
+Code = Callable[[Path, Preset], int]
+"""Codes the model into a file without data, and gives its bytes."""
 
 
 def tune(
-    source: Path, request: LearningRequest, progress: ProgressCallback, measure: Measure | None = None
+    source: Path,
+    request: LearningRequest,
+    progress: ProgressCallback,
+    measure: Measure | None = None,
+    code: Code | None = None,
 ) -> TuningResult:
     """The best weights for `source` that are predicted to stay within the budget of the request.
 
     progress: is called with every point of the search.
     measure:  needed where the budget has bytes.
+    code:     makes the file without data a candidate.
 
     An interrupt (KeyboardInterrupt) ends the search: the result is the best that was found until then.
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError where nothing found is within the budget.
@@ -69,19 +93,46 @@ def tune(
     opened, budget = replace(opened, request=request), _within_safety(request.budget)
     if request.search and (request.codebooks or request.budget.bytes is not None):
         raise RecipeError("--search: expected a budget of outputs (--max-drop, ...) and steps left open, got neither")
-    if request.codebooks:
-        shared = _search_codebooks(session, request, progress)
-        return TuningResult(request, session, shared, table.by_name(shared.tuned()), opened.notes)
+    plain = _plain_file(opened, session, code) if code else None
     run = _Run(opened, session, started, progress, Interruptible())
-    if request.budget.bytes is not None and measure is not None:
-        found = _search_size(run, budget, lambda one: measure(table.by_name(one.tuned())))
-    else:
-        kernels = budget.reduce(reserve_for_vectors(session))
-        rounded = _round(run, kernels)
-        better = _search_policy(run, source, rounded, kernels) if request.search else _train(run, rounded, kernels)
-        found = quantize_vectors(session, better, budget)
+    try:
+        if request.codebooks:
+            shared = _search_codebooks(session, request, progress)
+            return TuningResult(request, session, shared, table.by_name(shared.tuned()), opened.notes, plain)
+        found = _search(run, source, budget, measure)
+    except BudgetError:
+        if plain is None:
+            raise
+        return TuningResult(request, session, None, {}, opened.notes, plain)
     notes = (*opened.notes, *run.notes, *_describe(run, found))
-    return TuningResult(request, session, found, table.by_name(found.tuned()), notes)
+    return TuningResult(request, session, found, table.by_name(found.tuned()), notes, plain)
+
+
+def _search(run: _Run, source: Path, budget: AccuracyBudget, measure: Measure | None) -> CalibrationResult:
+    """The best weights within the budget: rounded, then searched or trained, then their vectors rounded."""
+    session, request, table = run.session, run.opened.request, run.opened.table
+    if request.budget.bytes is not None and measure is not None:
+        return _search_size(run, budget, lambda one: measure(table.by_name(one.tuned())))
+    kernels = budget.reduce(reserve_for_vectors(session))
+    rounded = _round(run, kernels)
+    better = _search_policy(run, source, rounded, kernels) if request.search else _train(run, rounded, kernels)
+    return quantize_vectors(session, better, budget)
+
+
+def _plain_file(opened: OpenedSession, session: CalibrationSession, code: Code) -> PlainFile | None:
+    """The file without data, by the gentler preset where the usual one is not within the budget; None if neither is."""
+    request = opened.request
+    for preset in PRESETS_TRIED:
+        with TemporaryDirectory(prefix="wcodec-") as folder:
+            path = Path(folder) / "plain.wcz"
+            try:
+                size = code(path, preset)
+            except BudgetError:
+                return None
+            found = PlainFile(preset, measure_quality(session, request.load(path)), size)
+        if _within_safety(request.budget, safety=1.0).allows(found):
+            return found
+    return None
 
 
 def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
@@ -228,11 +279,16 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
 def measure_file(tuning: TuningResult, coded: Path) -> Evaluation:
     """What the finished .wcz loses on the held-out inputs.
 
-    Raises: BudgetError where the outputs moved further than the budget allows.
+    Raises: BudgetError where the outputs moved further than the budget allows, or the file without data is better.
     """
     session, budget = tuning.session, _within_safety(tuning.request.budget, safety=1.0)
     restored = tuning.request.load(coded)
-    held = replace(tuning.found, quality=measure_quality(session, restored))
+    held = PlainFile("balanced", measure_quality(session, restored), coded.stat().st_size)
     if not budget.allows(held):
         raise BudgetError(f"{coded.name}: {budget.refusal([held])}")
+    if tuning.plain and tuning.found:
+        by_bytes = tuning.request.budget.bytes is None
+        one, other = (each.bytes if by_bytes else each.quality.kl for each in (held, tuning.plain))
+        if one > other:
+            raise BudgetError(f"{coded.name}: expected a better file than without data, got {one:g} to {other:g}")
     return evaluate(restored, session.held_out, session.model)

@@ -34,12 +34,15 @@ MIDDLE = 0.65
 OFFSETS = (MIDDLE, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1)
 
 
-def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0, passes: int = 2) -> Levels:
+def quantize(
+    values: npt.NDArray[np.float32], states: States, rate: float = 0.0, passes: int = 2, zeros: bool = False
+) -> Levels:
     """Levels int32 of float32[rows, channels, taps] in units of the step, of least sum of d^2 + rate * bits.
 
     With `states` 0 a step is the distance of neighbouring levels, with others half of it: see `reconstruct`.
     rate:   squared steps that a bit is worth; 0 ignores the bits.
     passes: how often the rates are estimated again from the levels of the pass before, on about LEARN weights.
+    zeros:  a value of 0 becomes the level 0, which a trellis may else leave for the sake of the weights behind it.
     Inverse: `reconstruct`, up to the error.
     """
     values = np.clip(np.nan_to_num(np.ascontiguousarray(values, np.float32)), -MAX_INPUT, MAX_INPUT)
@@ -47,55 +50,59 @@ def quantize(values: npt.NDArray[np.float32], states: States, rate: float = 0.0,
     if not values.size or (states == 0 and rate <= 0) or not levels.any():
         return levels
     if rate <= 0:
-        return _chosen(values, states, rate, _free(values.size))
+        return _chosen(values, states, rate, _free(values.size), zeros)
     shape = coding_shape(values.shape)
     if values.size < FEW:
         levels = levels.reshape(shape)
-        return _chosen(values, states, rate, start_rates(levels, states, plain_params(levels), rate))
+        return _chosen(values, states, rate, start_rates(levels, states, plain_params(levels), rate), zeros)
     rows = max(16, LEARN // (shape[1] * shape[2]))
     params = estimate_params(levels.reshape(shape), states)
     few, first = levels[:rows], values[:rows]
     for _ in range(passes):
         found = measure_rates(few.reshape(-1, *shape[1:]), states, params, rate)
-        few = _chosen(first, states, rate, found)
+        few = _chosen(first, states, rate, found, zeros)
         if not few.any():
             break
     if len(few) == len(levels):
         return few
     alike = _rounded(values, states, _rounding_like(few, first, states))
-    return _chosen(values, states, rate, rebase(found, alike.reshape(shape), states, params))
+    return _chosen(values, states, rate, rebase(found, alike.reshape(shape), states, params), zeros)
 
 
-def quantize_in_lanes(values: npt.NDArray[np.float32], states: States, rate: float = 0.0, passes: int = 2) -> Levels:
+def quantize_in_lanes(
+    values: npt.NDArray[np.float32], states: States, rate: float = 0.0, passes: int = 2, zeros: bool = False
+) -> Levels:
     """The same for the static coder: by its prices, and with a trellis of its own for each of its lanes."""
     values = np.clip(np.nan_to_num(np.ascontiguousarray(values, np.float32)), -MAX_INPUT, MAX_INPUT)
     levels = _rounded(values, states, MIDDLE)
     if not values.size or (states == 0 and rate <= 0) or not levels.any():
         return levels
     if rate <= 0:
-        return _chosen_in_lanes(values, states, rate, _free(values.size))
+        return _chosen_in_lanes(values, states, rate, _free(values.size), zeros)
     scales = static_fit.scales_of(values)
     every = max(1, values.size // LEARN)
     few, part = levels[::every], np.ascontiguousarray(values[::every])
     own = Scales(scales.rows[::every].copy(), scales.channels, scales.taps)
     for _ in range(passes):
         tables = static_fit.tables_of(static_fit.codes_of(few, states), own, states)
-        few = _chosen_in_lanes(part, states, rate, rates_of(own, tables, rate))
+        few = _chosen_in_lanes(part, states, rate, rates_of(own, tables, rate), zeros)
         if not few.any():
             break
     if len(few) == len(levels):
         return few
     tables = static_fit.tables_of(static_fit.codes_of(few, states), own, states)
-    return _chosen_in_lanes(values, states, rate, rates_of(scales, tables, rate))
+    return _chosen_in_lanes(values, states, rate, rates_of(scales, tables, rate), zeros)
 
 
-def _chosen_in_lanes(values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables) -> Levels:
+def _chosen_in_lanes(
+    values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables, zeros: bool
+) -> Levels:
     levels = np.empty(values.shape, np.int32)
     columns = values[0].size
     for lane in range(LANES):
         first, last = len(values) * lane // LANES, len(values) * (lane + 1) // LANES
         own = replace(found, contexts=found.contexts[first * columns : last * columns])
-        levels[first:last] = _chosen(values[first:last], states, rate, own)
+        levels[first:last] = _chosen(values[first:last], states, rate, own, zeros)
     return levels
 
 
@@ -112,7 +119,9 @@ def _rounding_like(levels: Levels, values: npt.NDArray[np.float32], states: Stat
     return min(OFFSETS, key=lambda offset: abs(float(np.abs(_rounded(values, states, offset)).mean() - mean)))
 
 
-def _chosen(values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables) -> Levels:
+def _chosen(
+    values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables, zeros: bool
+) -> Levels:
     levels = np.empty(values.shape, np.int32)
     kernel.choose(
         values.reshape(-1),
@@ -126,6 +135,7 @@ def _chosen(values: npt.NDArray[np.float32], states: States, rate: float, found:
         sizes=found.sizes,
         slopes=found.slopes,
         levels=levels.reshape(-1),
+        zeros=zeros,
     )
     return levels
 

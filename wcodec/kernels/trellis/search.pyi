@@ -16,5 +16,6 @@ def choose(
     slopes: npt.NDArray[np.float32],
     levels: npt.NDArray[np.int32],
     wide: bool = True,
+    zeros: bool = False,
 ) -> None: ...
 def replay(levels: npt.NDArray[np.int32], states: int, values: npt.NDArray[np.int32]) -> None: ...

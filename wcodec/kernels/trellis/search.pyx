@@ -5,7 +5,7 @@ from libc.stdlib cimport free, malloc
 
 from wcodec.kernels.context.model cimport STATES, S_ZERO, ZERO
 from wcodec.kernels.trellis.price cimport (
-    SIZE_WIDTH, SIZES_SPARSE, Place, Plain, best, candidate, edges_plain, level_plain, look,
+    SIZE_WIDTH, SIZES_SPARSE, Place, Plain, best, candidate, edges_plain, level_plain, look, price,
 )
 from wcodec.kernels.trellis.states cimport TRELLIS_NEXT, table_of
 from wcodec.kernels.trellis.steps cimport back_of_128, step_of_eight, step_of_four, trellis_can, trellis_steps_of_128
@@ -24,6 +24,7 @@ cdef struct Seen:
     const uint16_t* contexts    # [weight][2]
     const int32_t* predictions  # NULL if nothing is predicted
     bint wide                   # by AVX2
+    bint zeros                  # zeros stay zeros
 
 
 cdef inline void settle(float* cost, int states) noexcept nogil:
@@ -60,6 +61,12 @@ cdef inline int ways(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t
                     picks[i] |= which << (4 * odd + 2 * b)
         else:
             picks[i] = <uint8_t>edges_plain(plain, seen.values[i], seen.contexts + 2 * i, edge, sparse)
+        if seen.zeros and seen.values[i] == 0:
+            # The level 0, which either quantiser has: the other parity costs more than any way.
+            edge[1] = edge[3] = <float>1e30
+            picks[i] = 0
+            for odd in range(2 if predicted else 0):
+                edge[2 * odd] = <float>price(at, odd, 0, states)
         if states == 128:
             if i & SETTLE == SETTLE or i == n - 1:
                 count = <int>(i & SETTLE) + 1
@@ -140,11 +147,12 @@ cdef void plain_prices(const float* bits, const float* sizes, float sign, bint s
 def choose(
     const float[::1] values, int states, double rate, bint sparse, bint predicted, const uint16_t[:, ::1] contexts,
     const int32_t[::1] predictions, const float[:, ::1] bits, const float[:, ::1] sizes, const float[::1] slopes, int32_t[::1] levels,
-    bint wide=True,
+    bint wide=True, bint zeros=False,
 ):
     """Levels of least d^2 + rate * bits for `values` in steps; 0, 4, 8 or 128 states, starting in state 0.
 
     bits, sizes and slopes come multiplied by the rate. wide: by AVX2, where there is that, which chooses the same.
+    zeros: a value of 0 becomes the level 0.
     """
     cdef Py_ssize_t n = len(values), i, width = 16 if states == 128 else 1
     cdef Seen seen
@@ -163,7 +171,7 @@ def choose(
         raise ValueError("levels, contexts and values of different sizes")
     if bits.shape[0] < STATES or bits.shape[1] != 2 or sizes.shape[0] < 1024 or sizes.shape[1] != SIZE_WIDTH or len(slopes) < 64:
         raise ValueError("rate tables of the wrong size")
-    seen.wide = wide and AVX2
+    seen.wide, seen.zeros = wide and AVX2, zeros
     seen.values, seen.contexts, seen.predictions = &values[0], &contexts[0, 0], &predictions[0] if predicted else NULL
     for i in range(n):
         if seen.contexts[2 * i] >= (1024 if sparse else 64) or (sparse and seen.contexts[2 * i + 1] >= 64):
@@ -177,7 +185,7 @@ def choose(
             for i in range(n):
                 look(&at, seen.values[i], seen.contexts + 2 * i, seen.predictions + i if predicted else NULL, &slopes[0], 0)
                 best(&at, 0, 0, 0, &which)
-                levels[i] = candidate(&at, 0, 0, which, 0)
+                levels[i] = 0 if zeros and seen.values[i] == 0 else candidate(&at, 0, 0, which, 0)
         return
     turn = <uint32_t*>malloc((width + 1) * n)
     tables = <float*>malloc((4096 + 128 * SIZE_WIDTH) * sizeof(float))
