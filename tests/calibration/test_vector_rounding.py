@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 def test_vectors_get_steps_and_variances_do_not() -> None:
     of = keras().layers
+    keras().utils.set_random_seed(4)
     model = network((8, 8, 2), of.Conv2D(60, 3), of.BatchNormalization())
     model.layers[-1].bias.assign(np.array([0.3, -0.2, 0.1, 0.0], np.float32))
     model.layers[0].bias.assign(np.linspace(-1, 1, 60, dtype=np.float32))

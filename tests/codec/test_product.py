@@ -141,7 +141,7 @@ def test_the_error_asked_for_is_met(tmp_path: Path) -> None:
 
 def test_a_block_without_its_quantizer_is_refused(tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(3, 100, 80)})
-    with pytest.raises(RecipeError, match="block: expected the product quantizer with it"):
+    with pytest.raises(RecipeError, match="block: expected the quantizer product beside it"):
         wcodec.encode(source, tmp_path / "m.wcz", block=4, bits=4)
     with pytest.raises(RecipeError, match="block: expected 1 to 256, got 0"):
         wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", block=0)

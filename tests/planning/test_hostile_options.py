@@ -140,7 +140,7 @@ def test_moments_of_a_damaged_archive_are_one_line(wcodec: Run, model: Path) -> 
     [b"[]", b'{"version":VERSION,"facts":"x"}', b"[" * 100_000, b'{"version":VERSION,"facts":FACTS,"stage":Infinity}'],
 )
 def test_the_state_of_a_training_that_somebody_changed_is_refused(story: bytes, tmp_path: Path) -> None:
-    facts = RunSettings("s", "d", 1, None, None, 0, None, None, [])
+    facts = RunSettings("s", "d", 1, None, None, None, 0, None, None, [])
     text = story.replace(b"FACTS", json.dumps(facts.__dict__).encode()).replace(b"VERSION", str(VERSION).encode())
     np.savez(tmp_path / "state.npz", story=np.frombuffer(text, np.uint8))
     with pytest.raises(ModelFileError):
@@ -154,5 +154,5 @@ def test_the_state_of_a_training_is_never_unpickled(tmp_path: Path) -> None:
 
     np.savez(tmp_path / "state.npz", story=np.array([Trap()], dtype=object))
     with pytest.raises(ModelFileError):
-        read(tmp_path / "state.npz", RunSettings("s", "d", 1, None, None, 0, None, None, []))
+        read(tmp_path / "state.npz", RunSettings("s", "d", 1, None, None, None, 0, None, None, []))
     assert not (tmp_path / "ran").exists()
