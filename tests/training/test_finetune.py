@@ -66,9 +66,9 @@ def test_training_without_labels_counts_where_labels_saved_little(
     before = brief.candidates[0]
     for module, word, value in ((finetuning, "SURE", 0.0), (beginning, "TRAINABLE", 500), (beginning, "STEPS", 300)):
         monkeypatch.setattr(module, word, value)
-    found = trained(*files, tmp_path, epochs=1)[0]
+    found = trained(*files, tmp_path, epochs=1, budget=AccuracyBudget(drop=5.0))[0]
     assert found.candidates[0].bytes < before.bytes
-    assert found.validation.drop(found.candidates[0]) <= 2.0
+    assert found.validation.drop(found.candidates[0]) <= 5.0
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
 
 
@@ -171,7 +171,7 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
         own,
     ]
     size = sum(estimate_bytes(one.levels) for one in emptied)
-    net = replace(found.candidates[-1], rounded=tuple(emptied), bytes=size)
+    net = replace(found.candidates[-1], rounded=tuple(emptied), others=(), bytes=size)
     assign_weights(found.opened.model, net)
     answers = np.asarray(found.opened.model(points()["x"]))
     (coded,) = weights_to_code(

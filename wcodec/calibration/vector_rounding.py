@@ -22,11 +22,13 @@ from wcodec.evaluation.runner import is_runner
 def quantize_vectors(
     session: CalibrationSession, found: CalibrationResult, budget: AccuracyBudget
 ) -> CalibrationResult:
-    """`found` with its vectors rounded, too, by those of the tried steps that are best in bytes and quality.
+    """`found` with its vectors rounded, too, by those of the tried steps that are best in bytes and quality; as it is
+    where none is within the budget.
 
     The network must have its original weights, and has them again.
     """
-    model, tried = session.model, [found]
+    model = session.model
+    tried: list[CalibrationResult] = []
     with keep_weights(model):
         for index, tuned in found.tuned().items():
             model.weights[index].assign(tuned.values)
@@ -46,7 +48,7 @@ def quantize_vectors(
             )
             if budget.allows(smaller):
                 tried.append(smaller)
-    return min(tried, key=lambda one: one.bytes * max(one.kl, 1e-9) ** session.config.bytes_exponent)
+    return min(tried or [found], key=lambda one: one.bytes * max(one.kl, 1e-9) ** session.config.bytes_exponent)
 
 
 def reserve_for_vectors(session: CalibrationSession) -> float:

@@ -12,6 +12,7 @@ from wcodec.codec.parallel import map_tensors
 from wcodec.codec.plan import CodebookPlan, Effort, Plan, ProductPlan, UniformPlan
 from wcodec.codec.sampling import TensorSample, take_sample
 from wcodec.codec.statistics import TensorScan, is_weight
+from wcodec.container.records import pack_error, parse_error
 from wcodec.model import Model
 from wcodec.pipeline.attempt import Attempt, Encoded, Encoding, find_twins, write_container
 from wcodec.pipeline.coded_tensors import CodedTensors
@@ -91,8 +92,8 @@ class _Tries:
         return self.made[0]
 
     def value_of(self, made: Attempt) -> float:
-        """What the goal is about: relative squared error, or bytes."""
-        return made.encoded.error if self.goal.power > 0 else made.encoded.file_bytes
+        """What the goal is about: relative squared error, rounded up as the file tells it, or bytes."""
+        return parse_error(pack_error(made.encoded.error)) if self.goal.power > 0 else made.encoded.file_bytes
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,18 +41,11 @@ class _Tried:
 def target_of(recipe: Recipe, source_bytes: int) -> Target | None:
     """What the recipe wants of the whole file, None where it leaves it open."""
     if recipe.max_error:
-        return Target("relative squared error", _as_stored(recipe.max_error), close=0.99, power=2.0)
+        return Target("relative squared error", recipe.max_error, close=0.99, power=2.0)
     if recipe.target_bytes or recipe.target_ratio:
         most = recipe.target_bytes or source_bytes / (recipe.target_ratio or 1.0)
         return Target("file bytes", most, close=0.99, power=-0.3)
     return None
-
-
-def _as_stored(error: float) -> float:
-    """The largest error up to this one that a file can tell: the upper half of a float32, which is rounded up there."""
-    (bits,) = struct.unpack("<I", struct.pack("<f", error))
-    (stored,) = struct.unpack("<f", struct.pack("<I", bits & 0xFFFF0000))
-    return float(stored) or error
 
 
 def find_step(measure: Callable[[float], float], start: float, target: Target) -> float:
