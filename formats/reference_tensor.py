@@ -68,6 +68,7 @@ class Head:
     offset: int = 0
     vectors: np.ndarray | None = None
     steps: np.ndarray | None = None
+    group: int = 0
 
 
 def width_of(dtype: int) -> int:
@@ -131,7 +132,7 @@ def size_of(shape: tuple[int, ...], dimensions: list[int]) -> int:
 def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     first = reader.u(1)
     head = Head(first & 15)
-    if head.rule > 6:
+    if head.rule > 7:
         raise UnsupportedError(f"rule {head.rule}")
     require(first >> 7 == 0, "flags")
     head.states = (0, 4, 8, 128)[first >> 4 & 3]
@@ -139,7 +140,7 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     require(head.rule == 0 or tensor.dtype <= 3, "integers by a rule for floats")
     head.unit = reader.varint() if sections > 1 else 0
     head.layout = reader.u(1) if head.rule else 0
-    rows, channels, taps = axes(head.layout, len(tensor.shape))
+    axes(head.layout, len(tensor.shape))
     if first & 64:
         require(head.rule > 0, "patches of exact values")
         at, patches = -1, reader.varint()
@@ -148,7 +149,18 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
             at += reader.varint() + 1
             require(at < math.prod(tensor.shape), "patch behind the end")
             head.patches.append((at, reader.take(width_of(tensor.dtype))))
-    if head.rule == 1:
+    read_parameters(reader, tensor, head)
+    return head
+
+
+def read_parameters(reader: Reader, tensor: Tensor, head: Head) -> None:
+    """The rule's own (section 5)."""
+    rows, channels, taps = axes(head.layout, len(tensor.shape))
+    if head.rule == 7:
+        head.group = reader.varint()
+        require(head.layout > 0, "groups of a vector")
+        require(1 <= head.group <= size_of(tensor.shape, channels + taps), "size of a group")
+    if head.rule in (1, 7):
         head.negatives, size, width = reader.varint(), reader.varint(), reader.u(1)
         require(width in (2, 4) and head.negatives < size, "table")
         head.table = [float(x) for x in np.frombuffer(reader.take((size - 1) * width), f"<f{width}")]
@@ -172,13 +184,14 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     if head.rule == 4:
         head.shift, head.offset = reader.u(1), reader.varint()
         require(head.shift <= 23 and head.offset < 2**31, "float rule")
-    if head.rule == 6:
+    if head.rule in (6, 7):
         width, count = reader.u(1), size_of(tensor.shape, rows)
+        count *= -(-size_of(tensor.shape, channels + taps) // head.group) if head.group else 1
         require(width in (2, 4), "width of the steps")
         items = np.frombuffer(lossless(reader.take(reader.varint()), count * width, width), f"<u{width}")
         head.steps = (items.astype(np.uint32) << (16 if width == 2 else 0)).view(np.float32)
         require(all(0 < step < math.inf for step in head.steps), "step of a row")
-    return head
+        head.steps = head.steps.reshape(size_of(tensor.shape, rows), -1)
 
 
 def convert(values: np.ndarray, dtype: int) -> np.ndarray:
@@ -209,10 +222,15 @@ def read_integers(payload: bytes, shape: tuple[int, int, int], states: int) -> l
 
 def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype: int, row: int) -> np.ndarray:
     """Section 5, of levels of which the trellis has made integers. row: of the tensor, at which the chunk starts."""
-    if head.rule == 1:
+    if head.rule in (1, 7):
         places = [level + head.negatives for level in levels]
         require(all(0 <= place < len(head.table) for place in places), "level outside the table")
-        return convert(np.array([head.table[place] for place in places], np.float64), dtype)
+        values = np.array([head.table[place] for place in places], np.float64)
+        if head.steps is not None:
+            width = shape[1] * shape[2]
+            own = np.repeat(head.steps[row : row + shape[0]].astype(np.float64), head.group, axis=1)[:, :width]
+            values = values * own.ravel()
+        return convert(values, dtype)
     if head.rule == 4:
         bits = [(abs(level) + head.offset << head.shift) if level else 0 for level in levels]
         require(all(b < 2**31 for b in bits), "float magnitude")
@@ -225,7 +243,7 @@ def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype:
         return convert(rows.ravel().astype(np.float64) * head.step, dtype)
     if head.steps is not None:
         own = head.steps[row : row + shape[0]].astype(np.float64)
-        return convert((np.array(levels, np.float64).reshape(shape[0], -1) * own[:, None]).ravel(), dtype)
+        return convert((np.array(levels, np.float64).reshape(shape[0], -1) * own).ravel(), dtype)
     q = np.array(levels, np.int64)
     if head.basis is None:
         return convert(q.astype(np.float64) * head.step, dtype)

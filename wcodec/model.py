@@ -149,7 +149,21 @@ class VectorWeights(FloatWeights):
     codebook: VectorCodebook
 
 
-TunedTensor: TypeAlias = FloatWeights | StepWeights | TableWeights | SignWeights | VectorWeights
+@dataclass(frozen=True, eq=False)
+class GroupWeights(FloatWeights):
+    """Groups of an output's weights have steps of their own; a weight is one of a few points times its group's step.
+
+    points: float32[few], ascending.
+    steps:  float32[outputs, groups]; the outputs are the last axis, or those of depthwise kernels the last but one.
+    group:  weights that share a step, in the order of the input channels and, in a channel, of the taps.
+    """
+
+    points: npt.NDArray[np.float32]
+    steps: npt.NDArray[np.float32]
+    group: int
+
+
+TunedTensor: TypeAlias = FloatWeights | StepWeights | TableWeights | SignWeights | VectorWeights | GroupWeights
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from attack.surgery import Anatomy, Entry, skeleton_of, table_of
 from wcodec.codec import dequantization as dq
 from wcodec.codec.entropy.level_coders import as_decoded, encode_chunk
 from wcodec.codec.layout import DENSE, KERNEL, KERNEL_BY_INPUT, MATRIX, from_rows, view_shape
+from wcodec.codec.quantizers.kmeans import make_codebook
 from wcodec.codec.quantizers.transform import compute_moments, make_dct_basis, make_klt_basis
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
 from wcodec.container.dtypes import from_float
@@ -42,8 +43,18 @@ def by_rule() -> dict[str, bytes]:
         "static-rows": (dq.PerRowDequantizer(np.linspace(0.1, 3, 30, dtype=np.float32)), matrix, DENSE, "static"),
         "fixed": (dq.UniformDequantizer(0.125), matrix, DENSE, "fixed"),
         "fixed-gaps": (dq.UniformDequantizer(0.125), gaps, MATRIX, "fixed"),
+        "groups": (_groups(30), matrix, DENSE, "context"),
+        "groups-of-float32": (_groups(6, short=False), kernel, KERNEL, "dense"),
     }
     return {name: _by_rule(rule, *rest, rng) for name, (rule, *rest) in rules.items()}
+
+
+def _groups(rows: int, short: bool = True) -> dq.Dequantizer:
+    """Groups of 4 of 9 weights, or of 7 of 45, and points for levels up to 40."""
+    group, width = (4, 9) if short else (7, 45)
+    steps = np.geomspace(0.25, 4, rows * -(-width // group), dtype=np.float32).reshape(rows, -1)
+    steps = (steps.view(np.uint32) >> 16 << 16).view(np.float32) if short else steps
+    return dq.GroupDequantizer(group, make_codebook(np.arange(-40, 41, dtype=np.float32) / 4), steps)
 
 
 def _by_rule(rule: dq.Dequantizer, facts: TensorSpec, layout: int, coder: str, rng: np.random.Generator) -> bytes:

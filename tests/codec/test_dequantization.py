@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from wcodec.codec.dequantization import (
     CodebookDequantizer,
     Dequantizer,
+    GroupDequantizer,
     PerRowDequantizer,
-    TensorContext,
     TransformDequantizer,
     TruncatedFloatDequantizer,
     UniformDequantizer,
     parse_dequantizer,
 )
+from wcodec.codec.dequantizer_base import TensorContext
 from wcodec.codec.layout import DENSE, KERNEL, VECTOR
 from wcodec.codec.quantizers.kmeans import Codebook
 from wcodec.codec.quantizers.transform import make_dct_basis
@@ -48,6 +49,9 @@ RULES = st.one_of(
     st.builds(TruncatedFloatDequantizer, st.integers(0, 23), st.integers(0, (1 << 31) - 1)),
     st.builds(lambda step, sides, states: TransformDequantizer(step, make_dct_basis(*sides), states), STEPS,
               st.sampled_from([(3, 3), (1, 5), (7, 2)]), st.sampled_from([0, 4, 8, 128])),
+    st.builds(lambda step, codebook, group: GroupDequantizer(group, codebook,
+                                                             np.full((30, -(-20 // group)), step, np.float32)),
+              STEPS, codebooks(), st.integers(1, 20)),
     st.builds(lambda step, short: PerRowDequantizer(np.geomspace(step, step * 1000, 30, dtype=np.float32)
                                        if not short else np.full(30, round_step(step), np.float32)),
               STEPS, st.booleans()),
@@ -64,7 +68,7 @@ def test_the_parameters_of_a_rule_come_back(rule: Dequantizer) -> None:
     rule.pack(packed)
     taps = len(rule.basis.matrix) if isinstance(rule, TransformDequantizer) else 1
     back, at = parse_dequantizer(
-        memoryview(bytes(packed) + b"behind"), 6, rule.number, TensorContext(rule.states, taps, 30)
+        memoryview(bytes(packed) + b"behind"), 6, rule.number, TensorContext(rule.states, taps, 30, 20)
     )
     assert at == len(packed)
     again = bytearray()

@@ -108,8 +108,7 @@ def test_what_is_refused_is_told_by_the_options_names(files) -> None:
     [
         ({"quantizer": "asymmetric"}, "sharing", "--method sharing: expected the quantizer kmeans"),
         ({"quantizer": "product"}, "gradual,points", "--method points: expected the quantizer kmeans"),
-        ({"quantizer": "asymmetric"}, "quantized", "expected the quantizer uniform or symmetric"),
-        ({"quantizer": "symmetric", "per_channel": True}, "quantized", "expected no per_channel beside it"),
+        ({"quantizer": "kmeans", "per_channel": True, "bits": 3}, "sharing", "expected no per_channel beside it"),
         ({"step": "0.1"}, "quantized", "expected no step beside it"),
         ({"bits": 3, "start": "density"}, "sharing", "expected no start beside it"),
         ({"bits": 3}, "binary", "expected no bits"),
@@ -125,5 +124,6 @@ def test_methods_take_the_quantizers_that_they_train_and_pruning_any() -> None:
     for words, method in (
         ({"quantizer": "kmeans", "bits": 3}, "magnitude,sharing"),
         ({"quantizer": "asymmetric"}, "gradual"),
+        ({"quantizer": "asymmetric", "per_channel": True}, "quantized"),
     ):
         refuse_idle_of_method(parse_recipe(words).options, method.split(","))

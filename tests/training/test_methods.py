@@ -26,12 +26,12 @@ from wcodec.training.candidate import score
 from wcodec.training.finetune import measure_file
 from wcodec.training.lambda_control import AccuracyBudget
 from wcodec.training.methods.binary import start_binary
-from wcodec.training.methods.registry import METHODS, Amounts, parse_methods
+from wcodec.training.methods.registry import METHODS, Amounts, MethodOptions, parse_methods
 from wcodec.training.methods.sparsity_schedules import gradual_schedule, schedule_by_rounds, sparsity_at
 from wcodec.training.methods.train import MethodResult, train_by
 from wcodec.training.methods.trained_codebooks import start_points, start_sharing
 from wcodec.training.methods.trainer import assign_tuned
-from wcodec.training.methods.uniform_qat import start_uniform
+from wcodec.training.methods.uniform_qat import UniformQuantization, start_uniform
 
 if TYPE_CHECKING:
     from keras import Model
@@ -65,6 +65,7 @@ def trained(
     *,
     rules: tuple[Rule, ...] = (),
     exclude: tuple[str, ...] = (),
+    options: MethodOptions | None = None,
     **more: object,
 ) -> MethodResult:
     source, data = files
@@ -72,11 +73,18 @@ def trained(
         **({"data": str(data), "epochs": epochs, "budget": AccuracyBudget(), "state": source} | more)
     )
     recipe = Recipe(
-        Options(prune=amounts.prune, bits=None if amounts.clusters else amounts.bits, clusters=amounts.clusters),
+        Options(
+            prune=amounts.prune,
+            bits=None if amounts.clusters else amounts.bits,
+            clusters=amounts.clusters,
+            per_channel=amounts.per_channel,
+            quantizer=amounts.how if amounts.how == "asymmetric" else None,
+        ),
         rules,
         exclude=exclude,
     )
-    return train_by(source, asked, methods, recipe, lambda _: None)
+    options = options or MethodOptions(all_layers="binary" in methods)
+    return train_by(source, asked, methods, recipe, lambda _: None, options)
 
 
 def accuracy(found: MethodResult, tuned: Mapping[int, TunedTensor] | None = None) -> float:
@@ -135,17 +143,21 @@ def test_weights_take_the_nearest_of_points_that_move() -> None:
     tf = tensorflow()
     way = start_points(np.array([[-1.0, -0.9], [1.0, 1.2]], np.float32), 2)
     assert way.value(tf).numpy() == pytest.approx(np.array([[-0.95, -0.95], [1.1, 1.1]]))
-    way.latent.values.assign([3.0, 0.0])
+    way.latent.values.assign([-0.8, 0.1, 2.0])
+    way.update(0.5)
+    assert way.value(tf).numpy() == pytest.approx(np.array([[-0.8, -0.8], [2.0, 2.0]]))  # another is not nearer by far
+    way.latent.values.assign([30.0, 0.0, 90.0])
+    way.update(0.5)
     assert way.value(tf).numpy().tolist() == [[0.0, 0.0], [0.0, 0.0]]
-    assert way.latent_gradient(tf, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist() == [0.0, 10.0]
+    assert way.latent_gradient(tf, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist() == [0.0, 10.0, 0.0]
 
 
 def test_integers_and_signs_show_what_a_file_has() -> None:
     tf = tensorflow()
-    three = start_uniform(KERNEL, 3).value(tf).numpy()
-    step = start_uniform(KERNEL, 3).export().step
+    three = start_uniform(KERNEL, UniformQuantization(3)).value(tf).numpy()
+    step = start_uniform(KERNEL, UniformQuantization(3)).export().step
     assert step is not None
-    assert np.array_equal(three, np.clip(np.rint(KERNEL / step), -3, 3) * np.float32(step))
+    assert np.array_equal(three, np.clip(np.rint(KERNEL / step), -4, 3) * np.float32(step))
     shown = start_binary(KERNEL).value(tf).numpy()
     for column, was in zip(shown.T, KERNEL.T, strict=True):
         assert column == pytest.approx(np.sign(was) * np.abs(was[was != 0]).mean())
@@ -164,7 +176,7 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
     lost = original - accuracy(found)
     at_once = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.opened.model.get_weights()) if w.ndim > 1}
     lost_at_once = original - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
-    assert lost <= (0.6 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
+    assert lost <= (0.7 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
     for kernel in kernels(found):
         if pruning:
             assert np.count_nonzero(kernel == 0) == int(0.6 * kernel.size + 0.5)
@@ -195,6 +207,17 @@ def test_a_method_goes_on_from_the_one_before_and_keeps_its_zeros(files: tuple[P
         for kernel in kernels(found):
             assert np.count_nonzero(kernel == 0) >= int(0.6 * kernel.size + 0.5)
             assert len(np.unique(kernel)) <= (2 * kernel.shape[1] + 1 if second == "binary" else 8)
+
+
+@pytest.mark.parametrize("method", ["quantized", "points"])
+def test_what_buckets_have_is_what_the_file_has(files: tuple[Path, Path], tmp_path: Path, method: str) -> None:
+    options = MethodOptions(bucket=8, learn_range=method == "quantized")
+    found = trained(files, f"gradual,{method}", Amounts(MOST, 2), epochs=2, options=options)
+    encode(files[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
+    with open_container(tmp_path / "x.wcz") as opened:
+        assert all(np.array_equal(opened[name], one.values) for name, one in found.tuned.items())
+    for kernel in kernels(found):
+        assert np.count_nonzero(kernel == 0) >= int(0.6 * kernel.size + 0.5)
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_network_is_as_it_was(files: tuple[Path, Path]) -> None:

@@ -10,6 +10,7 @@ from wcodec.api.request import EncodeRequest
 from wcodec.errors import RecipeError
 from wcodec.planning.idle_options import refuse_idle_of_method
 from wcodec.planning.recipe import Recipe
+from wcodec.planning.run_options import METHOD_OPTIONS
 
 if TYPE_CHECKING:
     from wcodec.pipeline.encoder import Encoded
@@ -25,6 +26,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
     from wcodec.training.finetune import measure_file
+    from wcodec.training.methods.registry import MethodOptions
     from wcodec.training.methods.train import train_by
 
     for word in ("max_error", "target_bytes", "target_ratio"):
@@ -42,7 +44,9 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     request = LearningRequest(
         asked.data, **asked.data_options(), epochs=asked.finetune or 0, budget=budget, state=target, seed=recipe.seed
     )
-    found = train_by(source, request, asked.method or "auto", recipe, log)
+    words = {option.word: getattr(asked, option.word) for option in METHOD_OPTIONS}
+    more = MethodOptions(**{word: value for word, value in words.items() if value is not None})
+    found = train_by(source, request, asked.method or "auto", recipe, log, more)
     for note in found.bench.opened.notes:
         log(note)
     with whole_file(target, source) as temporary:

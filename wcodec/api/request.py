@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from wcodec.errors import RecipeError
 from wcodec.planning.options import build
 from wcodec.planning.recipe import CLASSIC
-from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS, SENSITIVITIES
+from wcodec.planning.run_options import INPUT_OPTIONS, METHOD_OPTIONS, REQUEST_WORDS, SENSITIVITIES
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -77,6 +77,15 @@ class EncodeRequest:
     sampler: str | None = None
     finetune: int | None = None
     method: str | None = None
+    rounds: int | None = None
+    initial_sparsity: float | None = None
+    prune_begin: float | None = None
+    prune_end: float | None = None
+    prune_every: int | None = None
+    criterion: str | None = None
+    bucket: int | None = None
+    learn_range: bool = False
+    all_layers: bool = False
     resume: bool = False
     time_limit: float | None = None
     moments: Path | None = None
@@ -141,6 +150,10 @@ def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several:
         raise RecipeError(f"--moments: cannot be combined with the preset {CLASSIC}, which rounds to shared values")
     if recipe.preset == CLASSIC and request.data is not None and request.finetune is None:
         raise RecipeError(f"preset {CLASSIC}: expected --finetune EPOCHS with --data, which it retrains by")
+    if request.method in {None, "auto"} and recipe.preset != CLASSIC:
+        for option in METHOD_OPTIONS:
+            if getattr(request, option.word) not in (None, False):
+                raise RecipeError(f"{option.flag}: expected --method M with it")
     if request.compact and (
         lossless or request.base or recipe.keep_optimizer or source.suffix not in {".keras", ".h5"}
     ):

@@ -60,6 +60,15 @@ class RequestWords(TypedDict, total=False):
     sampler: str
     finetune: int
     method: str
+    rounds: int
+    initial_sparsity: float
+    prune_begin: float
+    prune_end: float
+    prune_every: int
+    criterion: str
+    bucket: int
+    learn_range: bool
+    all_layers: bool
     resume: bool
     time_limit: float | str
     moments: str | PathLike[str]

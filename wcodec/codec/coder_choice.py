@@ -12,7 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from wcodec.codec.dequantization import Dequantizer, Levels, ProductDequantizer
+from wcodec.codec.dequantization import Dequantizer, ProductDequantizer
+from wcodec.codec.dequantizer_base import Levels
 from wcodec.codec.entropy import context, dense, static
 from wcodec.codec.entropy.level_coders import as_decoded
 from wcodec.codec.layout import VECTOR, slice_rows, view_shape

@@ -8,57 +8,31 @@ the dequantizer and the position behind it, or raises what is corrupt. A new one
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from wcodec.codec import lossless
+from wcodec.codec.codebook_bytes import pack_codebook, parse_codebook
+from wcodec.codec.dequantizer_base import Levels, OneLevelAWeight, TensorContext
 from wcodec.codec.layout import Shape3
 from wcodec.codec.quantizers import product
-from wcodec.codec.quantizers.affine import is_short
 from wcodec.codec.quantizers.kmeans import Codebook, lookup
 from wcodec.codec.quantizers.transform import Basis, inverse_transform, pack_basis, parse_basis, scale
 from wcodec.codec.quantizers.trellis import States, reconstruct
+from wcodec.codec.row_dequantizers import GroupDequantizer, PerRowDequantizer
 from wcodec.container import wire
 from wcodec.container.dtypes import Float32, Float64
 from wcodec.container.wire import put_varint, take_byte, take_bytes, take_varint
 from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels import dequantize as kernel
 
-Levels = npt.NDArray[np.int32]
-_EXACT_IN_FLOAT32 = 1 << 24
 _FEW_TAPS = 64
 """Larger bases are for a library's matrix product."""
 
 
 @dataclass(frozen=True)
-class TensorContext:
-    """What a dequantizer's bytes leave to the tensor's header.
-
-    states: of the trellis; rows: of the layout; taps: of the kernels, or channels of a matrix: the size of a basis.
-    """
-
-    states: States
-    taps: int
-    rows: int
-
-
-class _OneLevelAWeight:
-    """The usual case: each weight has a level, and all rows share the parameters."""
-
-    def level_shape(self, shape: Shape3) -> Shape3:
-        """The shape of the levels of weights[rows, channels, taps]."""
-        return shape
-
-    def for_rows(self, start: int, count: int) -> Self:
-        """The dequantizer of the `count` rows from `start` on."""
-        return self
-
-
-@dataclass(frozen=True)
-class CodebookDequantizer(_OneLevelAWeight):
+class CodebookDequantizer(OneLevelAWeight):
     """weight = codebook value of the level (Han et al. 2015)."""
 
     codebook: Codebook
@@ -69,34 +43,17 @@ class CodebookDequantizer(_OneLevelAWeight):
         return lookup(levels, self.codebook)
 
     def pack(self, out: bytearray) -> None:
-        """Appends the values without the 0.0, as float16 where that is exact. Inverse: `parse`."""
-        values = np.delete(self.codebook.values, self.codebook.negatives)
-        with np.errstate(over="ignore"):
-            halves = values.astype(np.float16)
-        half = bool(np.array_equal(halves.astype(np.float32), values))
-        put_varint(out, self.codebook.negatives)
-        put_varint(out, self.codebook.values.size)
-        out.append(2 if half else 4)
-        out += (halves.astype("<f2") if half else values.astype("<f4")).tobytes()
+        """Appends the codebook. Inverse: `parse`."""
+        pack_codebook(out, self.codebook)
 
     @classmethod
     def parse(cls, data: memoryview, at: int, context: TensorContext) -> tuple[Self, int]:
-        negatives, at = take_varint(data, at)
-        size, at = take_varint(data, at)
-        if not negatives < size <= 1 << 20:
-            raise CorruptError(f"codebook: expected {negatives} negatives among at most 2**20 values, got {size}")
-        width, at = take_byte(data, at, "codebook")
-        if width not in {2, 4}:
-            raise CorruptError(f"codebook: expected values of 2 or 4 bytes, got {width}")
-        raw, at = take_bytes(data, at, (size - 1) * width, "codebook")
-        values = np.insert(np.frombuffer(raw, f"<f{width}").astype(np.float32), negatives, np.float32(0.0))
-        if not bool(np.all(values[:-1] <= values[1:])):  # a NaN fails this comparison, as it should
-            raise CorruptError("codebook: expected ascending values")
-        return cls(Codebook(negatives, values)), at
+        codebook, at = parse_codebook(data, at)
+        return cls(codebook), at
 
 
 @dataclass(frozen=True)
-class UniformDequantizer(_OneLevelAWeight):
+class UniformDequantizer(OneLevelAWeight):
     """weight = step * q, where q is the level, or follows from it by the trellis of `states` states."""
 
     step: float
@@ -119,7 +76,7 @@ class UniformDequantizer(_OneLevelAWeight):
 
 
 @dataclass(frozen=True)
-class TransformDequantizer(_OneLevelAWeight):
+class TransformDequantizer(OneLevelAWeight):
     """Kernels, or rows of a matrix, in the domain of an integer basis: weight = step * 2**-shift * (q @ basis)."""
 
     step: float
@@ -153,7 +110,7 @@ class TransformDequantizer(_OneLevelAWeight):
 
 
 @dataclass(frozen=True)
-class TruncatedFloatDequantizer(_OneLevelAWeight):
+class TruncatedFloatDequantizer(OneLevelAWeight):
     """float32 values without their `shift` low mantissa bits: relative precision, so that small entries stay.
 
     A level has the value's sign; its magnitude is that of the value's bits less `offset`, and 0 is 0.0.
@@ -187,7 +144,7 @@ class TruncatedFloatDequantizer(_OneLevelAWeight):
 
 
 @dataclass(frozen=True)
-class ProductDequantizer(_OneLevelAWeight):
+class ProductDequantizer(OneLevelAWeight):
     """A level stands for `block` weights of a row: product quantisation (Stock et al. 2020)."""
 
     codebook: product.ProductCodebook
@@ -215,50 +172,6 @@ class ProductDequantizer(_OneLevelAWeight):
         return cls(codebook), at
 
 
-@dataclass(frozen=True, eq=False)
-class PerRowDequantizer(_OneLevelAWeight):
-    """weight = the row's step * level: affine integers less their zero point, or signs (`quantizers.affine`).
-
-    steps: float32[rows of the tensor, or of one chunk], positive.
-    """
-
-    steps: Float32
-    states: States = 0
-    number: ClassVar[int] = wire.ROWS
-
-    def for_rows(self, start: int, count: int) -> Self:
-        """The steps of these rows alone."""
-        return replace(self, steps=self.steps[start : start + count])
-
-    def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
-        steps = self.steps.reshape(-1, 1, 1)
-        if single and levels.size and -_EXACT_IN_FLOAT32 <= int(levels.min()) <= int(levels.max()) <= _EXACT_IN_FLOAT32:
-            return np.multiply(levels, steps, dtype=np.float32)
-        return np.multiply(levels, steps, dtype=np.float64)
-
-    def pack(self, out: bytearray) -> None:
-        """Appends the float32 steps, or their upper halves where these are enough, losslessly. Inverse: `parse`."""
-        halves = (np.ascontiguousarray(self.steps, "<f4").view("<u4") >> 16).astype("<u2")
-        width = 2 if is_short(self.steps) else 4
-        payload = lossless.encode(halves if width == 2 else self.steps.astype("<f4"), width)
-        out.append(width)
-        put_varint(out, len(payload))
-        out += payload
-
-    @classmethod
-    def parse(cls, data: memoryview, at: int, context: TensorContext) -> tuple[Self, int]:
-        width, at = take_byte(data, at, "steps")
-        length, at = take_varint(data, at)
-        if width not in {2, 4}:
-            raise CorruptError(f"steps: expected 2 or 4 bytes each, got {width}")
-        payload, at = take_bytes(data, at, length, "steps")
-        bits = np.frombuffer(lossless.decode(payload, context.rows * width, width), f"<u{width}").astype(np.uint32)
-        steps = (bits << 16 if width == 2 else bits).view(np.float32)
-        if not bool(np.all((steps > 0) & (steps < np.inf))):  # a NaN fails this comparison, as it should
-            raise CorruptError("steps: expected positive numbers")
-        return cls(steps), at
-
-
 Dequantizer = (
     CodebookDequantizer
     | UniformDequantizer
@@ -266,6 +179,7 @@ Dequantizer = (
     | TruncatedFloatDequantizer
     | ProductDequantizer
     | PerRowDequantizer
+    | GroupDequantizer
 )
 DEQUANTIZERS: dict[int, type[Dequantizer]] = {kind.number: kind for kind in get_args(Dequantizer)}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from wcodec.errors import RecipeError
-from wcodec.model import VectorCodebook
+from wcodec.model import GroupWeights, VectorCodebook
 
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]
@@ -132,6 +132,16 @@ class AffinePlan(_Lossy):
     outputs: Literal["", "first", "last"] = ""
 
 
-Plan: TypeAlias = ExactPlan | FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan
+@dataclass(frozen=True)
+class GroupPlan(_Lossy):
+    """Points times the steps of groups that training chose.
+
+    given: the points and the steps.
+    """
+
+    given: GroupWeights = field(kw_only=True, compare=False)
+
+
+Plan: TypeAlias = ExactPlan | FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan | GroupPlan
 """What one tensor gets, with every choice made that does not need its values a second time."""
-LossyPlan: TypeAlias = FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan
+LossyPlan: TypeAlias = FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan | GroupPlan

@@ -14,13 +14,12 @@ import numpy.typing as npt
 from wcodec.codec.dequantization import (
     CodebookDequantizer,
     Dequantizer,
-    Levels,
-    PerRowDequantizer,
     ProductDequantizer,
     TransformDequantizer,
     TruncatedFloatDequantizer,
     UniformDequantizer,
 )
+from wcodec.codec.dequantizer_base import Levels
 from wcodec.codec.entropy.level_coders import FAMILIES, encode_chunk
 from wcodec.codec.layout import (
     DENSE,
@@ -37,7 +36,7 @@ from wcodec.codec.layout import (
     unit_slicer,
     view_shape,
 )
-from wcodec.codec.plan import AffinePlan, CodebookPlan, FloatPlan, LossyPlan, ProductPlan, UniformPlan
+from wcodec.codec.plan import AffinePlan, CodebookPlan, FloatPlan, GroupPlan, LossyPlan, ProductPlan, UniformPlan
 from wcodec.codec.quantizers import product
 from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
 from wcodec.codec.quantizers.few_values import find_few_values
@@ -52,6 +51,7 @@ from wcodec.codec.quantizers.transform import (
 )
 from wcodec.codec.quantizers.transform import MAX_TAPS as MAX_CHANNELS
 from wcodec.codec.quantizers.trellis import FEW, States, quantize, quantize_in_lanes
+from wcodec.codec.row_dequantizers import GroupDequantizer, PerRowDequantizer
 from wcodec.container.dtypes import Float32, from_float, round_step, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS, MAX_LEVEL
 
@@ -80,6 +80,10 @@ def choose_dequantizer(weights: Float32, plan: LossyPlan) -> tuple[int, Dequanti
             return _affine_choice(weights, plan)
         case CodebookPlan():
             return first, _table_rule(weights, plan)
+        case GroupPlan():
+            layout = outputs_as_rows(weights.shape, "last")
+            codebook = make_codebook(plan.given.points)
+            return layout, GroupDequantizer(plan.given.group, codebook, plan.given.steps)
         case ProductPlan():
             return _product_choice(weights, first, plan)
         case UniformPlan():
@@ -138,7 +142,9 @@ def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> 
         return quantize_rows(part, steps, plan.how)
     lambda_ = plan.lambda_ if isinstance(plan, UniformPlan | ProductPlan) else 0.0
     match dequantizer:
-        case CodebookDequantizer():
+        case CodebookDequantizer() | GroupDequantizer():
+            if isinstance(dequantizer, GroupDequantizer):
+                part = part / dequantizer.steps_of(part.shape)
             return assign(part, dequantizer.codebook)
         case UniformDequantizer():
             return _choose_levels(part / np.float32(dequantizer.step), dequantizer.states, lambda_, plan)
@@ -214,7 +220,7 @@ def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> ProductDe
 
 def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer]:
     """A step for every output where that was asked, one for all weights otherwise."""
-    layout = _outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
+    layout = outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
     if layout != VECTOR and _scannable(weights.shape, (layout,)):
         return layout, PerRowDequantizer(compute_row_steps(to_rows(weights, layout), plan.how, plan.bits))
     dequantizer = UniformDequantizer(float(compute_row_steps(weights.reshape(1, -1), plan.how, plan.bits)[0]))
@@ -224,7 +230,7 @@ def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer
     return min(layouts, key=lambda layout: _estimate_cost(weights, layout, dequantizer)), dequantizer
 
 
-def _outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
+def outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
     """The layout whose rows are the outputs; those of depthwise kernels (height, width, in, 1) are their inputs."""
     if len(shape) < 2:
         return VECTOR

@@ -24,6 +24,7 @@ from wcodec.codec.plan import (
     Effort,
     ExactPlan,
     FloatPlan,
+    GroupPlan,
     LossyPlan,
     Plan,
     ProductPlan,
@@ -41,6 +42,7 @@ from wcodec.model import (
     ITEM_BYTES,
     AnyArray,
     FloatWeights,
+    GroupWeights,
     SignWeights,
     StepWeights,
     TableWeights,
@@ -132,11 +134,17 @@ def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
             return CodebookPlan(coder=coder, effort=effort)
         case SignWeights():
             return AffinePlan(how="binary", outputs="last", coder=coder, effort=effort)
-        case VectorWeights():
-            return ProductPlan(given=tuned.codebook, coder=coder, effort=effort)
+        case GroupWeights() | VectorWeights():
+            return _plan_for_given(tuned, coder, effort)
     if isinstance(plan, FloatPlan):
         return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))
     return plan
+
+
+def _plan_for_given(tuned: GroupWeights | VectorWeights, coder: str, effort: Effort) -> LossyPlan:
+    if isinstance(tuned, GroupWeights):
+        return GroupPlan(given=tuned, coder=coder, effort=effort)
+    return ProductPlan(given=tuned.codebook, coder=coder, effort=effort)
 
 
 @dataclass(frozen=True)

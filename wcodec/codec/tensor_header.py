@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.dequantization import Dequantizer, TensorContext, parse_dequantizer
+from wcodec.codec.dequantization import Dequantizer, parse_dequantizer
+from wcodec.codec.dequantizer_base import TensorContext
 from wcodec.codec.layout import VECTOR, WITH_TAPS, Shape3, check_layout, count_units, view_shape
 from wcodec.codec.quantizers.trellis import States
-from wcodec.container.wire import EXACT, HAS_OUTLIERS, PRODUCT, TRANSFORM, put_varint, take_byte, take_varint
+from wcodec.container.wire import EXACT, GROUPS, HAS_OUTLIERS, PRODUCT, TRANSFORM, put_varint, take_byte, take_varint
 from wcodec.errors import CorruptError
 from wcodec.model import FLOATS, ITEM_BYTES, TensorSpec
 
@@ -96,10 +97,10 @@ def parse_header(facts: TensorSpec, data: memoryview, chunks: int) -> tuple[Tens
     positions, outlier_bytes = NO_POSITIONS, np.empty((0, ITEM_BYTES[facts.dtype]), np.uint8)
     if flags & HAS_OUTLIERS:
         positions, outlier_bytes, at = _parse_outliers(facts, data, at)
-    if number in {TRANSFORM, PRODUCT} and layout == VECTOR:
+    if number in {TRANSFORM, PRODUCT, GROUPS} and layout == VECTOR:
         raise CorruptError(f"header: expected a layout with taps or rows for rule {number}, got {layout}")
     rows, channels, taps = view_shape(facts.shape, layout)
-    context = TensorContext(states, taps if layout in WITH_TAPS else channels, rows)
+    context = TensorContext(states, taps if layout in WITH_TAPS else channels, rows, channels * taps)
     dequantizer, at = parse_dequantizer(data, at, number, context)
     return TensorHeader(dequantizer, layout, chunk_units, positions, outlier_bytes), at
 

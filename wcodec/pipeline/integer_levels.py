@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.dequantization import PerRowDequantizer, ProductDequantizer, UniformDequantizer
+from wcodec.codec.dequantization import ProductDequantizer, UniformDequantizer
 from wcodec.codec.layout import from_rows, view_shape
+from wcodec.codec.row_dequantizers import PerRowDequantizer
 from wcodec.codec.tensor_decoder import open_tensor
 from wcodec.container.dtypes import Float32, from_float, to_float32
 from wcodec.pipeline.open_container import OpenContainer

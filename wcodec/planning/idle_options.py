@@ -74,7 +74,7 @@ METHOD_QUANTIZERS: Final[dict[str, tuple[str, ...]]] = {
     "sharing": ("kmeans",),
     "sharing-mean": ("kmeans",),
     "points": ("kmeans",),
-    "quantized": ("uniform", "symmetric"),
+    "quantized": ("uniform", "symmetric", "asymmetric"),
     "binary": ("binary",),
 }
 """Methods of training that choose the values, and the quantisers that say the same."""
@@ -94,7 +94,7 @@ def refuse_idle_of_method(options: Options, methods: Sequence[str]) -> None:
         raise RecipeError(f"--method {last}: expected the quantizer {names}, as it trains, got {options.quantizer}")
     for word in ("per_channel", "block", "step", "start"):
         value = getattr(options, word)
-        if value and not (word == "start" and value == "linear"):
+        if value and (last, word) != ("quantized", "per_channel") and (word, value) != ("start", "linear"):
             raise RecipeError(f"--method {last}: expected no {word} beside it, it chooses the values of kernels itself")
     if last == "binary" and (options.bits or options.clusters):
         raise RecipeError("--method binary: expected no bits and no clusters beside it, a kernel gets two values")

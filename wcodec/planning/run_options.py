@@ -100,6 +100,24 @@ SCORE_OPTIONS: Final = (
     Option("score_name", parse_text, "the number that counts where F returns a dict of them", "NAME", "learning"),
 )
 """The user's own measure."""
+METHOD_OPTIONS: Final = (
+    Option("rounds", parse_int, "of --method magnitude: prune and retrain so often (default: 4)", "N", "learning"),
+    Option("initial_sparsity", parse_float, "of --method gradual, at the beginning (default: 0)", "S", "learning"),
+    Option("prune_begin", parse_float, "of --method gradual, part of the training (default: 0)", "P", "learning"),
+    Option("prune_end", parse_float, "of --method gradual, part of the training (default: 0.75)", "P", "learning"),
+    Option("prune_every", parse_int, "steps between two prunings (default: 100)", "STEPS", "learning"),
+    Option(
+        "criterion",
+        parse_text,
+        "what --method prunes first (default: magnitude)",
+        group="learning",
+        choices=("magnitude", "obd"),
+    ),
+    Option("bucket", parse_int, "weights that share a scale, of --method quantized and points", "N", "learning"),
+    switch("learn_range", "of --method quantized: steps are trained", "learning"),
+    switch("all_layers", "of --method binary: the first and the last layer too", "learning"),
+)
+"""The fields of `training.methods.registry.MethodOptions`."""
 LEARNING_OPTIONS: Final = (
     Option("data", parse_data, "inputs, and labels if any: F.npz:train, an image folder, ...", "D", "learning"),
     Option("max_drop", parse_float, "largest drop of accuracy (default: 0.5)", "POINTS", "learning"),
@@ -124,6 +142,7 @@ LEARNING_OPTIONS: Final = (
         "M",
         "learning",
     ),
+    *METHOD_OPTIONS,
     switch("resume", "continue an interrupted --finetune or --search", "learning"),
     Option(
         "time_limit", parse_seconds, "of the search (default: 2m; with --tune or --finetune: none)", "T", "learning"

@@ -12,6 +12,7 @@ from wcodec.container.wire import (
     EXACT,
     FIXED,
     FLOAT,
+    GROUPS,
     HAS_OUTLIERS,
     HUFFMAN,
     MOST_TOKENS,
@@ -88,7 +89,17 @@ def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteB
             _, at = take_varint(data, at)
             at += item_bytes
     patches = at - patches
-    if rule == TABLE:
+    at = _behind_parameters(data, at, rule)
+    if at > len(data):
+        raise TruncatedError(f"head: ended early; needed {at} bytes, got {len(data)}")
+    return ByteBreakdown(lossless=patches, codebooks=at - patches), at, rule
+
+
+def _behind_parameters(data: memoryview, at: int, rule: int) -> int:
+    """The position behind the parameters of a rule."""
+    if rule == GROUPS:
+        _, at = take_varint(data, at)
+    if rule in {TABLE, GROUPS}:
         _, at = take_varint(data, at)
         size, at = take_varint(data, at)
         at += 1 + (size - 1) * _byte(data, at)
@@ -101,14 +112,12 @@ def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteB
             at += length
     elif rule == FLOAT:
         _, at = take_varint(data, at + 1)
-    elif rule == ROWS:
+    if rule in {ROWS, GROUPS}:
         length, at = take_varint(data, at + 1)
         at += length
-    else:
+    elif rule > GROUPS:
         raise UnsupportedError(f"rule {rule} is not known to this version")
-    if at > len(data):
-        raise TruncatedError(f"head: ended early; needed {at} bytes, got {len(data)}")
-    return ByteBreakdown(lossless=patches, codebooks=at - patches), at, rule
+    return at
 
 
 def _chunk_parts(chunk: memoryview) -> ByteBreakdown:

@@ -8,6 +8,7 @@ and Courville 2013).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -83,10 +84,12 @@ def compile_step(
     targets: LossTargets,
     batch_norms: Sequence[Layer] = (),
     ask_original: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]] | None = None,
+    context: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Step:
     """The step that trains `groups`, as one graph.
 
     ask_original: gives the outputs to be trained to, in place of the batch's.
+    context:      is open while the network runs.
     """
     tf = tensorflow()
     weights = [weight for group in groups for weight in group.weights]
@@ -96,7 +99,7 @@ def compile_step(
         values = [value for group in groups for value in group.values(tf)]
         for weight, value in zip(weights, values, strict=True):
             weight.assign(tf.cast(value, weight.dtype))
-        with silence_keras(), use_batch_statistics(batch_norms if live else ()):
+        with silence_keras(), use_batch_statistics(batch_norms if live else ()), context():
             loss, gradients = loss_and_gradients(
                 lambda: compute_loss(tf, targets, call_model(model, batch.inputs), wanted, batch.labels), weights
             )

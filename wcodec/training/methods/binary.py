@@ -44,11 +44,17 @@ class BinaryWeights:
         return tf.where(self.latent.values >= 0, scale, -scale) * self.mask
 
     def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
-        outwards = (self.latent.values * -gradient > 0) & (abs(self.latent.values) >= self.limit)
-        return tf.where(outwards, 0.0, gradient * self.mask)
+        # dL/dW = dL/dW~ (1/n + alpha 1[|W| <= 1]) of XNOR-Net, with W in units of the limit.
+        count = self.latent.values.shape[self.axis] / np.prod(self.latent.values.shape)
+        inside = tf.cast(abs(self.latent.values) <= self.limit, "float32")
+        return gradient * self.mask * (count + inside / FARTHEST)
+
+    def _clip(self) -> None:
+        """No latent goes so far that its sign can no longer turn (BinaryConnect)."""
+        self.latent.values.assign(np.clip(self.latent.values.numpy(), -self.limit, self.limit))
 
     def update(self, done: float) -> None:
-        pass
+        self._clip()
 
     def export(self) -> TunedTensor:
         values = np.where(self.latent.values.numpy() >= 0, 1, -1) * np.abs(self.latent.values.numpy())

@@ -7,7 +7,7 @@ the sparsity rises gradually, and a weight that is pruned keeps its latent, so t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,15 +22,23 @@ if TYPE_CHECKING:
 
     from tensorflow import Tensor, Variable
 
+Criterion = Literal["magnitude", "obd"]
+
 
 @dataclass(frozen=True)
-class MagnitudePruning:
-    """A kernel under a mask. forget: what is pruned is gone."""
+class MaskedPruning:
+    """A kernel under a mask.
+
+    forget:    what is pruned is gone.
+    criterion: what goes first: small magnitudes, or small w^2 F / 2 (optimal brain damage: Le Cun, Denker and Solla
+               1990), where F, the Fisher diagonal, is the running mean square of the gradients, which Adam keeps.
+    """
 
     latent: Adam
     mask: Variable
     schedule: Schedule
     forget: bool
+    criterion: Criterion = "magnitude"
     per_tensor_rate: bool = False
 
     def value(self, tf: ModuleType) -> Tensor:
@@ -41,16 +49,25 @@ class MagnitudePruning:
 
     def update(self, done: float) -> None:
         values = self.latent.values.numpy()
-        kept = prune_weights(values, self.schedule(done))
-        self.mask.assign((kept != 0).astype(np.float32))
+        kept = prune_weights(self._scores(values), self.schedule(done)) != 0
+        self.mask.assign(kept.astype(np.float32))
         if self.forget:
-            self.latent.values.assign(kept)
+            self.latent.values.assign(np.where(kept, values, np.float32(0)))
+
+    def _scores(self, values: Float32) -> Float32:
+        """What is pruned where it is small: the square root of w^2 F by curvature, once there are gradients."""
+        if self.criterion == "magnitude" or not self.latent.count.numpy():
+            return values
+        scores = np.abs(values) * np.sqrt(self.latent.mean_square.numpy())
+        return np.where(values != 0, np.maximum(scores, np.finfo(np.float32).tiny), np.float32(0)).astype(np.float32)
 
     def export(self) -> TunedTensor:
         self.update(1.0)
         return FloatWeights(self.latent.values.numpy() * self.mask.numpy())
 
 
-def start_pruning(values: Float32, schedule: Schedule, *, forget: bool) -> Parametrization:
+def start_pruning(
+    values: Float32, schedule: Schedule, *, forget: bool, criterion: Criterion = "magnitude"
+) -> Parametrization:
     """Begin from these values."""
-    return MagnitudePruning(Adam.start(values), constant(np.ones_like(values)), schedule, forget)
+    return MaskedPruning(Adam.start(values), constant(np.ones_like(values)), schedule, forget, criterion)

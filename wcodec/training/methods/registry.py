@@ -6,46 +6,96 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError
 from wcodec.model import TunedTensor
+from wcodec.planning.options import spell
 from wcodec.planning.recipe import Options
 from wcodec.training.epoch import TrainingData
 from wcodec.training.flat_adam import Float32
 from wcodec.training.methods.binary import start_binary
-from wcodec.training.methods.masked_pruning import start_pruning
+from wcodec.training.methods.masked_pruning import Criterion, start_pruning
 from wcodec.training.methods.parametrization import Parametrization
 from wcodec.training.methods.sparsity_schedules import gradual_schedule, schedule_by_rounds
 from wcodec.training.methods.trained_codebooks import start_points, start_sharing
 from wcodec.training.methods.trainer import MethodRun, run_method
-from wcodec.training.methods.uniform_qat import start_uniform
+from wcodec.training.methods.uniform_qat import UniformQuantization, start_uniform
+from wcodec.training.methods.weight_groups import Range
 
 if TYPE_CHECKING:
     from keras import Model
 
 
-INITIAL: Final = 0.5
-"""Sparsity with which gradual pruning begins."""
+@dataclass(frozen=True)
+class MethodOptions:
+    """The options of the methods, each as in its paper where nothing is given.
+
+    rounds:           of `magnitude`: prune, retrain, and again.
+    initial_sparsity, prune_begin, prune_end: of `gradual`: the sparsity at the beginning, and the parts of the training
+                      at which it begins to rise and is reached.
+    prune_every:      steps between two changes of what is pruned.
+    criterion:        "magnitude", or "obd": w^2 F / 2 (Le Cun, Denker and Solla 1990), with the Fisher diagonal F
+                      estimated by the mean square of the batches' gradients.
+    bucket:           weights of an output that share a scale, of `quantized` and `points`.
+    learn_range:      of `quantized`: steps are trained.
+    all_layers:       of `binary`: the first and the last kernel too, which stay real otherwise.
+    """
+
+    rounds: int = 4
+    initial_sparsity: float = 0.0
+    prune_begin: float = 0.0
+    prune_end: float = 0.75
+    prune_every: int = 100
+    criterion: Literal["magnitude", "obd"] = "magnitude"
+    bucket: int | None = None
+    learn_range: bool = False
+    all_layers: bool = False
+
+    def __post_init__(self) -> None:
+        for word, least in (("rounds", 1), ("prune_every", 1), ("bucket", 1)):
+            value = getattr(self, word)
+            if value is not None and value < least:
+                raise RecipeError(f"{spell(word)}: expected {least} or more, got {value}")
+        if not 0 <= self.initial_sparsity < 1:
+            raise RecipeError(f"--initial-sparsity: expected 0 to 1, got {self.initial_sparsity:g}")
+        if not 0 <= self.prune_begin < self.prune_end <= 1:
+            raise RecipeError(
+                "--prune-begin, --prune-end: expected parts of the training in order, "
+                f"got {self.prune_begin:g} and {self.prune_end:g}"
+            )
+        if self.criterion not in CRITERIA:
+            raise RecipeError(f"--criterion: expected {' or '.join(CRITERIA)}, got {self.criterion!r}")
+
+
+CRITERIA: Final = ("magnitude", "obd")
+PAPERS: Final = MethodOptions()
+"""Nothing was given."""
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """How far the methods go.
+    """How far the methods go with a kernel.
 
     bits:     2^bits values in all, 0 among them.
     clusters: the same for `sharing` and `points`; None: 2^bits.
+    how, per_channel: the integers of `quantized`.
     """
 
     prune: Prune | None = None
     bits: int = 4
     clusters: int | None = None
+    how: Range = "symmetric"
+    per_channel: bool = False
+    options: MethodOptions = PAPERS
 
     @staticmethod
-    def of(options: Options) -> Amounts:
+    def of(options: Options, more: MethodOptions) -> Amounts:
         """As a recipe has them."""
-        return Amounts(options.prune, options.bits or Amounts.bits, options.clusters)
+        how: Range = "asymmetric" if options.quantizer == "asymmetric" else "symmetric"
+        bits = options.bits or Amounts.bits
+        return Amounts(options.prune, bits, options.clusters, how, bool(options.per_channel), more)
 
     @property
     def pruning(self) -> Prune:
@@ -58,32 +108,67 @@ class Amounts:
         return (self.clusters or 1 << self.bits) - 1
 
 
-def _gradual(shape: str, amounts: Amounts) -> Callable[[Float32], Parametrization]:
+def _by_rounds(amounts: Amounts) -> Callable[[Float32], Parametrization]:
+    schedule = schedule_by_rounds(amounts.pruning, amounts.options.rounds)
+    return partial(start_pruning, schedule=schedule, forget=True, criterion=_criterion(amounts))
+
+
+def _gradual(shape: Literal["cubic", "linear"], amounts: Amounts) -> Callable[[Float32], Parametrization]:
     if amounts.pruning.rule != "sparsity":
         raise RecipeError("--method gradual: expected --sparsity, got --threshold")
-    schedule = gradual_schedule(amounts.pruning, INITIAL, "linear" if shape == "linear" else "cubic")
-    return partial(start_pruning, schedule=schedule, forget=False)
+    options = amounts.options
+    span = (options.prune_begin, options.prune_end)
+    schedule = gradual_schedule(amounts.pruning, options.initial_sparsity, shape, span)
+    return partial(start_pruning, schedule=schedule, forget=False, criterion=_criterion(amounts))
 
 
-def _quantized(bits: int) -> Callable[[Float32], Parametrization]:
-    if bits < 2:
-        raise RecipeError(f"--method quantized: expected 2 bits or more, got {bits}")
-    return partial(start_uniform, bits=bits)
+def _criterion(amounts: Amounts) -> Criterion:
+    if amounts.options.criterion == "obd" and amounts.pruning.rule != "sparsity":
+        raise RecipeError("--criterion obd: expected --sparsity, got --threshold, which is of magnitudes")
+    return amounts.options.criterion
+
+
+def _quantized(amounts: Amounts) -> Callable[[Float32], Parametrization]:
+    if amounts.bits < 2:
+        raise RecipeError(f"--method quantized: expected 2 bits or more, got {amounts.bits}")
+    options = amounts.options
+    asked = UniformQuantization(
+        amounts.bits, amounts.how, options.bucket, amounts.per_channel, learn_range=options.learn_range
+    )
+    return partial(start_uniform, asked=asked)
 
 
 METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Parametrization]]]] = {
-    "magnitude": lambda a: partial(start_pruning, schedule=schedule_by_rounds(a.pruning), forget=True),
+    "magnitude": _by_rounds,
     "gradual": lambda a: _gradual("cubic", a),
     "gradual-linear": lambda a: _gradual("linear", a),
     "sharing": lambda a: partial(start_sharing, clusters=a.values, moved="sum"),
     "sharing-mean": lambda a: partial(start_sharing, clusters=a.values, moved="mean"),
-    "quantized": lambda a: _quantized(a.bits),
-    "points": lambda a: partial(start_points, clusters=a.values),
+    "quantized": _quantized,
+    "points": lambda a: partial(start_points, clusters=a.values, bucket=a.options.bucket),
     "binary": lambda a: start_binary,
 }
 PRUNING: Final = ("magnitude", "gradual", "gradual-linear")
 SHARES: Final = {"magnitude": 3}
 """Parts of the epochs, where others have one: rounds of pruning need more of them than the values that are left."""
+
+
+METHODS_OF: Final[dict[str, tuple[str, ...]]] = {
+    "rounds": ("magnitude",),
+    **dict.fromkeys(("initial_sparsity", "prune_begin", "prune_end"), PRUNING[1:]),
+    **dict.fromkeys(("prune_every", "criterion"), PRUNING),
+    "bucket": ("quantized", "points"),
+    "learn_range": ("quantized",),
+    "all_layers": ("binary",),
+}
+"""The methods that an option is for."""
+
+
+def refuse_idle_options(options: MethodOptions, methods: Sequence[str]) -> None:
+    """Raises: RecipeError for an option that none of the methods has."""
+    for word, those in METHODS_OF.items():
+        if getattr(options, word) != getattr(PAPERS, word) and not set(those) & set(methods):
+            raise RecipeError(f"{spell(word)}: expected --method {' or '.join(those)} with it")
 
 
 def parse_methods(text: str) -> tuple[str, ...]:
@@ -117,7 +202,7 @@ def train_by_methods(
         raise RecipeError(f"--finetune: expected an epoch for each of {len(methods)} methods, got {epochs}")
     if set(methods) & set(PRUNING) and not any(one.prune for one in amounts.values()):
         raise RecipeError("--method: expected --sparsity or --threshold with it, to prune by")
-    ways = [{index: METHODS[name](one) for index, one in amounts.items()} for name in methods]
+    ways = [{index: METHODS[name](one) for index, one in _trained(model, name, amounts)} for name in methods]
     before = model.get_weights()
     found: dict[int, TunedTensor] = {}
     try:
@@ -127,7 +212,9 @@ def train_by_methods(
             def tell(epoch: int, loss: float, name: str = name, first: int = first) -> None:
                 progress(name, first + epoch, loss)
 
-            found = run_method(model, training, MethodRun(begin, last - first, number), tell)
+            every = _steps_between_updates(name, amounts, (last - first) * training.steps)
+            run = MethodRun(begin, last - first, number, every, dropout=name == "magnitude")
+            found = run_method(model, training, run, tell)
     finally:
         model.set_weights(before)
     return found
@@ -141,3 +228,17 @@ def _divide_epochs(epochs: int, methods: Sequence[str]) -> list[tuple[int, int]]
         wanted = epochs * sum(shares[:number]) // sum(shares)
         ends.append(min(max(wanted, ends[-1] + 1), epochs - len(methods) + number))
     return list(pairwise(ends))
+
+
+def _trained(model: Model, name: str, amounts: Mapping[int, Amounts]) -> list[tuple[int, Amounts]]:
+    """What a method trains: all kernels, but the first and the last one where they stay real."""
+    kernels = [index for index in sorted(amounts) if len(model.weights[index].shape) > 1]
+    real = {kernels[0], kernels[-1]} if name == "binary" and kernels else set()
+    return [(index, one) for index, one in amounts.items() if index not in real or one.options.all_layers]
+
+
+def _steps_between_updates(name: str, amounts: Mapping[int, Amounts], steps: int) -> int | None:
+    """As asked, but so that a short training prunes twenty times; None where nothing is pruned."""
+    if name not in PRUNING or not amounts:
+        return None
+    return min(next(iter(amounts.values())).options.prune_every, max(1, steps // 20))

@@ -29,12 +29,13 @@ def sparsity_at(step: float, begin: float, length: float, initial: float, final:
 
 
 def gradual_schedule(
-    asked: Prune, initial: float, shape: Literal["cubic", "linear"], pruning: float = PRUNING
+    asked: Prune, initial: float, shape: Literal["cubic", "linear"], span: tuple[float, float] = (0.0, PRUNING)
 ) -> Schedule:
-    """To the sparsity that was asked for, from `initial`, in the first `pruning` part of the training."""
+    """To the sparsity that was asked for, from `initial`, between two parts of the training."""
     power = {"cubic": 3, "linear": 1}[shape]
+    begin, end = span
     return lambda done: replace(
-        asked, amount=sparsity_at(done, 0.0, pruning, min(initial, asked.amount), asked.amount, power)
+        asked, amount=sparsity_at(done, begin, end - begin, min(initial, asked.amount), asked.amount, power)
     )
 
 

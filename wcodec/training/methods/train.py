@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wcodec.calibration.request import LearningRequest
+from wcodec.errors import RecipeError
 from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.planning.patterns import options_by_tensor
 from wcodec.planning.recipe import Recipe
 from wcodec.training.finetune import FinetuneResult, open_labelled, prepare_training, prepare_validation
-from wcodec.training.methods.registry import Amounts, parse_methods, train_by_methods
+from wcodec.training.methods.registry import (
+    PAPERS,
+    Amounts,
+    MethodOptions,
+    parse_methods,
+    refuse_idle_options,
+    train_by_methods,
+)
 
 
 @dataclass(frozen=True)
@@ -24,15 +32,22 @@ class MethodResult:
 
 
 def train_by(
-    source: Path, request: LearningRequest, methods: str, recipe: Recipe, log: Callable[[str], None]
+    source: Path,
+    request: LearningRequest,
+    methods: str,
+    recipe: Recipe,
+    log: Callable[[str], None],
+    more: MethodOptions = PAPERS,
 ) -> MethodResult:
     """Train by the methods, one after another ("gradual,sharing"). Nothing is searched for.
 
     recipe: how far they go with each tensor; what is lossless by it is not trained.
+    more:   the options of the methods.
     log:    hears a line for every epoch.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
     names = parse_methods(methods)
+    refuse_idle_options(more, names)
     opened = open_labelled(source, request)
     with open_model(source) as file:
         options = {name: options for name, (options, _) in options_by_tensor(file.tensors, recipe).items()}
@@ -43,6 +58,9 @@ def train_by(
         log(f"epoch {epoch} of {request.epochs}, {name}: loss in training {loss:.4f}")
 
     chosen = {index: options[tensors[0]] for index, tensors in opened.table.names.items()}
-    amounts = {index: Amounts.of(one) for index, one in chosen.items() if not one.lossless}
+    largest = max((one.original.size for one in opened.table.kernels), default=0)
+    if more.bucket and more.bucket > largest:
+        raise RecipeError(f"--bucket: expected up to {largest:,} weights, those of a kernel, got {more.bucket:,}")
+    amounts = {index: Amounts.of(one, more) for index, one in chosen.items() if not one.lossless}
     found = train_by_methods(opened.model, data, names, request.epochs, amounts, report)
     return MethodResult(FinetuneResult(opened, validation, ()), opened.table.by_name(found))

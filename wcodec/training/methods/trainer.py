@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,11 +13,12 @@ import numpy as np
 from wcodec.calibration.batch_norm import reestimate
 from wcodec.calibration.quantizable_weights import WeightTable, make_weight_table
 from wcodec.container.dtypes import round_mantissa
-from wcodec.evaluation.keras_backend import read_values
+from wcodec.evaluation.keras_backend import read_values, tensorflow
 from wcodec.model import FloatWeights, TunedTensor
 from wcodec.training.engine import compile_step
 from wcodec.training.epoch import Phase, TrainingData, train_epoch
 from wcodec.training.flat_adam import Float32
+from wcodec.training.methods.dropout import find_dropouts, use_dropout
 from wcodec.training.methods.parametrization import Parametrization, start_float
 
 if TYPE_CHECKING:
@@ -45,12 +48,16 @@ Progress = Callable[[int, float], None]
 class MethodRun:
     """Training by one method. number: tells the seeds of runs apart.
 
-    start: by places in `model.weights`, what begins the parametrization of a kernel; other weights keep their values.
+    start:   by places in `model.weights`, what begins the parametrization of a kernel; other weights keep their values.
+    every:   steps between two updates of masks and steps; None: a twentieth of an epoch.
+    dropout: whether Dropout layers drop, by rates that fall with the weights that are left.
     """
 
     start: Mapping[int, Start]
     epochs: int
     number: int = 0
+    every: int | None = None
+    dropout: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,18 +89,29 @@ def run_method(model: Model, data: TrainingData, run: MethodRun, progress: Progr
     table = make_weight_table(model)
     scale = float(np.clip(SHORT[0] / max(run.epochs * data.steps, 1), 1.0, SHORT[1]))
     groups = _groups(table, run.start, scale)
-    step = compile_step(model, groups, data.targets, table.batch_norms)
+    dropouts = find_dropouts(model, table) if run.dropout else []
+    context = partial(use_dropout, dropouts, tensorflow().Variable(0)) if dropouts else nullcontext
+    step = compile_step(model, groups, data.targets, table.batch_norms, context=context)
+    updates = max(1, data.steps // run.every) if run.every else UPDATES
     phase = Phase(run.number, 0.0, run.epochs, last=LAST, live=1.0)
     for epoch in range(run.epochs):
 
         def update(done: float, epoch: int = epoch) -> None:
             for group in groups:
                 group.parametrization.update((epoch + done) / run.epochs)
+            for one in dropouts:
+                one.scale(_parts_left(groups))
 
-        progress(epoch + 1, train_epoch(step, data, phase.epoch(epoch), update, updates=UPDATES))
+        progress(epoch + 1, train_epoch(step, data, phase.epoch(epoch), update, updates=updates))
     found = {group.index: group.parametrization.export() for group in groups}
     assign_tuned(model, found)
     return found | _statistics(model, table, data, set(run.start))
+
+
+def _parts_left(groups: Sequence[_Group]) -> dict[int, float]:
+    """By places in `model.weights`, the part of the weights that is not 0."""
+    tf = tensorflow()
+    return {one.index: float(np.mean(one.parametrization.value(tf).numpy() != 0)) for one in groups}
 
 
 def assign_tuned(model: Model, tuned: Mapping[int, TunedTensor]) -> None:

@@ -1,0 +1,40 @@
+"""What all dequantizers share: the type of levels, what the tensor's header tells, and the usual shape of levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.layout import Shape3
+from wcodec.codec.quantizers.trellis import States
+
+Levels = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class TensorContext:
+    """What a dequantizer's bytes leave to the tensor's header.
+
+    states: of the trellis; rows: of the layout; taps: of the kernels, or channels of a matrix: the size of a basis;
+    width:  weights of a row.
+    """
+
+    states: States
+    taps: int
+    rows: int
+    width: int
+
+
+class OneLevelAWeight:
+    """The usual case: each weight has a level, and all rows share the parameters."""
+
+    def level_shape(self, shape: Shape3) -> Shape3:
+        """The shape of the levels of weights[rows, channels, taps]."""
+        return shape
+
+    def for_rows(self, start: int, count: int) -> Self:
+        """The dequantizer of the `count` rows from `start` on."""
+        return self
