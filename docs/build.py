@@ -1,0 +1,55 @@
+"""Makes the pages and pictures of docs/ that the program itself knows: python docs/build.py
+
+docs/options.md has every option with its help and default; the pictures come from figures in benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from wcodec.cli.parser import VERBS, build_parser
+
+FOLDER = Path(__file__).parent
+
+
+def options_page() -> str:
+    """Markdown: a table of options for each verb, by the groups of the help."""
+    parsers = next(a.choices for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    lines = [
+        "# Every option", "",
+        "`python docs/build.py` makes this page from the program. `wcodec help VERB` and `wcodec VERB --help-all` print the same.", "",
+    ]  # fmt: skip
+    for verb in VERBS:
+        does = f"{verb.does[0].upper()}{verb.does[1:]}."
+        lines += [f"## wcodec {verb.name}", "", does, "", "```", verb.example, "```"]
+        for group in parsers[verb.name]._action_groups:
+            rows = [row(action) for action in group._group_actions if action.help != argparse.SUPPRESS]
+            if rows:
+                lines += ["", "| " + (group.title or "options") + " | |", "|---|---|", *rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def row(action: argparse.Action) -> str:
+    """One option: how it is written, and what it does."""
+    value = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else "")
+    if isinstance(value, tuple):
+        value = " ".join(value)
+    takes = action.nargs != 0
+    flags = [f"`{flag} {value}`" if takes and value else f"`{flag}`" for flag in action.option_strings]
+    name = ", ".join(flags) or f"`{value or action.dest}`"
+    text = (action.help or "").replace("%%", "%")
+    return f"| {name.replace('|', '/')} | {text.replace('|', '/')} |"
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Every page that is made, with its text."""
+    yield FOLDER / "options.md", options_page()
+
+
+if __name__ == "__main__":
+    for path, text in pages():
+        path.write_text(text, "utf-8")
+        print(path)
