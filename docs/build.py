@@ -16,14 +16,14 @@ FOLDER = Path(__file__).parent
 
 def options_page() -> str:
     """Markdown: a table of options for each verb, by the groups of the help."""
-    parsers = next(a.choices for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    parsers = build_parser(["completion"]).verbs
     lines = [
         "# Every option", "",
-        "`python docs/build.py` makes this page from the program. `wcodec help VERB` and `wcodec VERB --help-all` print the same.", "",
+        "`python docs/build.py` makes this page from the program. `wcodec VERB --help-all` prints the same.", "",
     ]  # fmt: skip
     for verb in VERBS:
         does = f"{verb.does[0].upper()}{verb.does[1:]}."
-        lines += [f"## wcodec {verb.name}", "", does, "", "```", verb.example, "```"]
+        lines += [f"## wcodec {verb.name}", "", does, "", "```", verb.module.EXAMPLE, "```"]
         for group in parsers[verb.name]._action_groups:
             rows = [row(action) for action in group._group_actions if action.help != argparse.SUPPRESS]
             if rows:
