@@ -2,6 +2,7 @@
 # make test   all tests              make check  ruff and mypy
 # make test-thorough  the long forms of the same tests, an hour or more
 # make fuzz   20,000 changed model files, in bounds of memory and time (CASES=100000)
+# make docs   the guide of docs/ as pages in out/docs
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
 # make slim-bench FASHION=fashion_mnist.npz  slimmed networks, an hour or more; NETWORKS='resnet_bn vit ...'
@@ -22,7 +23,7 @@ NETWORKS ?= resnet_bn inverted_residual vgg_bn vit lstm gru_embed
 
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
 
-.PHONY: demo test test-thorough check fuzz bench slim-bench paper records clean
+.PHONY: demo test test-thorough docs check fuzz bench slim-bench paper records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -41,6 +42,11 @@ test-thorough: $(VENV)/installed-dev
 
 fuzz: $(VENV)/installed-dev
 	PYTHONPATH=.:tests $(BIN)/python tests/attack/model_storm.py $(or $(CASES),20000)
+
+docs: $(VENV)/installed-dev
+	$(PIP) install 'mkdocs>=1.6'
+	$(BIN)/python docs/build.py
+	$(BIN)/mkdocs build --quiet
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -108,7 +108,6 @@ def test_what_is_refused_is_told_by_the_options_names(files) -> None:
     [
         ({"quantizer": "asymmetric"}, "sharing", "--method sharing: expected the quantizer kmeans"),
         ({"quantizer": "product"}, "gradual,points", "--method points: expected the quantizer kmeans"),
-        ({"quantizer": "kmeans", "per_channel": True, "bits": 3}, "sharing", "expected no per_channel beside it"),
         ({"step": "0.1"}, "quantized", "expected no step beside it"),
         ({"bits": 3, "start": "density"}, "sharing", "expected no start beside it"),
         ({"bits": 3}, "binary", "expected no bits"),
