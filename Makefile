@@ -41,7 +41,7 @@ test-thorough: $(VENV)/installed-dev
 	THOROUGH=1 $(PYTEST)
 
 fuzz: $(VENV)/installed-dev
-	PYTHONPATH=.:tests $(BIN)/python tests/attack/model_storm.py $(or $(CASES),20000)
+	PYTHONPATH=tests $(BIN)/python tests/attack/model_storm.py $(or $(CASES),20000)
 
 docs: $(VENV)/installed-dev
 	$(PIP) install 'mkdocs>=1.6'

@@ -98,8 +98,7 @@ def work(kind: str, first: int, cases: int, folder: Path) -> None:
 def storm(kind: str, cases: int) -> ModelReport:
     """Attempt that many cases, in as many processes as it takes."""
     report = ModelReport()
-    root = Path(__file__).resolve().parents[2]
-    env = os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}", "OPENBLAS_NUM_THREADS": "1"}
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
     first = 0
     while first < cases:
         with tempfile.TemporaryDirectory() as folder:

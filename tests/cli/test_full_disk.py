@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from attack.small_models import coded, weights
-from conftest import ROOT
+from conftest import command
 
 
 @pytest.mark.parametrize("kind", ["hdf5", "keras", "npz", "safetensors"])
@@ -18,13 +16,12 @@ from conftest import ROOT
 def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, lossless: bool, limit: int, tmp_path: Path) -> None:
     packed = coded(tmp_path, kind, {"layers/a/vars/0": weights(1, 90, 70)}, lossless=lossless)
     before = sorted(tmp_path.iterdir())
-    words = [sys.executable, "-m", "wcodec", "decode", str(packed), "-o", str(tmp_path / "out")]
+    words = [*command(), "decode", str(packed), "-o", str(tmp_path / "out")]
     done = subprocess.run(
         words,
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     assert (done.returncode, done.stderr) == (1, f"wcodec: {tmp_path / 'out'}: File too large\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -13,7 +14,6 @@ import h5py
 import numpy as np
 import pytest
 from attack.small_models import weights, write_hdf5, write_keras, write_safetensors
-from conftest import ROOT
 
 import wcodec
 from wcodec.modelfiles.extent_finder import find_extents
@@ -37,8 +37,8 @@ print(peak_megabytes(), time.process_time())
 
 def outcome(verb: str, path: Path) -> tuple[str, float, float]:
     """What a process of its own says of a file; the most megabytes that it held, and seconds of the processor."""
-    words = [sys.executable, "-c", CHILD, verb, str(path)]
-    env = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OPENBLAS_NUM_THREADS": "1"}
+    words = [sys.executable, "-P", "-c", CHILD, verb, str(path)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(words, capture_output=True, text=True, env=env, timeout=100, check=True)
     said, numbers = done.stdout.strip().split("\n")
     megabytes, seconds = map(float, numbers.split())
