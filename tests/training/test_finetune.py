@@ -64,11 +64,12 @@ def test_training_without_labels_counts_where_labels_saved_little(
     files: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = brief.candidates[0]
-    for module, word, value in ((finetuning, "SURE", 0.0), (beginning, "TRAINABLE", 500), (beginning, "STEPS", 300)):
+    short = (beginning, "TRAINABLE", 500), (beginning, "STEPS", 300), (beginning, "SAFETY", 0.6)
+    for module, word, value in ((finetuning, "SURE", 0.0), *short):
         monkeypatch.setattr(module, word, value)
-    found = trained(*files, tmp_path, epochs=1, budget=AccuracyBudget(drop=5.0))[0]
+    found = trained(*files, tmp_path, epochs=1)[0]
     assert found.candidates[0].bytes < before.bytes
-    assert found.validation.drop(found.candidates[0]) <= 5.0
+    assert found.validation.drop(found.candidates[0]) <= 2.0
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
 
 

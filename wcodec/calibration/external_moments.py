@@ -6,8 +6,8 @@ in every file that is read here, profit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -61,36 +61,18 @@ def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 
 
     Raises: RecipeError where they do not fit; ModelFileError.
     """
-    with open_npz(moments) as archive:
-        given = {name: np.asarray(archive[name], np.float64) for name in archive}
     with open_model(source, recipe.keep_optimizer) as model:
         surveys = [scan_tensor(tensor).statistics for tensor in model.tensors]
         plans = plan_model(model, surveys, _open_ended(recipe), size)
-        plain: list[str] = []
-        tuned: dict[str, TunedTensor] = {}
-        lost = power = 0.0
-        for name, plan, number in _match_names(moments.name, model, given, plans):
-            tensor = model.tensors[number]
-            weights = to_float32(tensor.read(), tensor.dtype)
-            if not _can_be_rounded(tensor, plan, weights) or not isinstance(plan, UniformPlan):
-                plain.append(tensor.name)
-                continue
-            product = _Product(tensor, weights, given[name], model.kind in UNITS_FIRST)
-            tuned[tensor.name], error = product.rounded(round_step(plan.step))
-            lost, power = lost + error, power + product.power
-    notes = [f"{len(tuned)} tensors rounded for their moments"]
-    if plain:
-        notes.append(f"{len(plain)} with moments are coded as without: {', '.join(plain[:3])}")
-    return MomentRounding(tuned, lost / power if power else 0.0, tuple(notes))
+        found = _Roundings()
+        for product, plan, _ in _products(model, moments, plans, found):
+            rounded, error = product.rounded(round_step(plan.step))
+            found.add([product.tensor.name], rounded, error, product.power)
+    return found.result()
 
 
 def _open_ended(recipe: Recipe) -> Recipe:
     return replace(recipe, target_bytes=None, target_ratio=None)
-
-
-def _can_be_rounded(tensor: Tensor, plan: Plan, weights: Float32) -> bool:
-    uniform = isinstance(plan, UniformPlan) and not plan.prune
-    return is_weight(tensor) and uniform and bool(np.isfinite(weights).all())
 
 
 def fit_to_file(
@@ -103,36 +85,65 @@ def fit_to_file(
 
     plain: a file that was made by these plans, one a tensor; moments: see `round_by_moments`.
     """
-    with open_npz(moments) as archive:
-        given = {name: np.asarray(archive[name], np.float64) for name in archive}
     with open_model(source, keep_optimizer) as model, open_container(plain) as coded:
-        looks = scan_tensors(model.tensors, 0)
-        skipped: list[str] = []
-        tuned: dict[str, TunedTensor] = {}
-        lost = power = 0.0
-        for name, plan, number in _match_names(moments.name, model, given, plans):
-            tensor = model.tensors[number]
-            weights = to_float32(tensor.read(), tensor.dtype)
-            if not _can_be_rounded(tensor, plan, weights) or not isinstance(plan, UniformPlan):
-                skipped.append(tensor.name)
-                continue
-            product = _Product(tensor, weights, given[name], model.kind in UNITS_FIRST)
-            before = product.lost(to_float32(coded.values(number), tensor.dtype))
+        keys = [
+            (look.fingerprint, tensor.dtype, tensor.shape)
+            for look, tensor in zip(scan_tensors(model.tensors, 0), model.tensors, strict=True)
+        ]
+        found = _Roundings()
+        for product, plan, number in _products(model, moments, plans, found):
+            before = product.lost(to_float32(coded.values(number), product.tensor.dtype))
             zones = DEAD_ZONES if product.moments.ndim == 1 else DEAD_ZONES[:1]
             fits = [fit for zone in zones if (fit := _fit_bytes(product, plan, zone))]
             one = min(fits, key=lambda fit: fit[1], default=None)
-            lost, power = lost + min(before, one[1] if one else before), power + product.power
             if one is None or one[1] >= before:
-                skipped.append(tensor.name)
+                found.leave(product.tensor.name, before, product.power)
                 continue
-            alike = (looks[number].fingerprint, tensor.dtype, tensor.shape)
-            keys = [(found.fingerprint, one.dtype, one.shape) for found, one in zip(looks, model.tensors, strict=True)]
-            twins = [one.name for one, key in zip(model.tensors, keys, strict=True) if key == alike]
-            tuned |= dict.fromkeys(twins, one[0])
-    notes = [f"{len(tuned)} tensors rounded for their moments"]
-    if skipped:
-        notes.append(f"{len(skipped)} with moments are coded as without: {', '.join(skipped[:3])}")
-    return MomentRounding(tuned, lost / power if power else 0.0, tuple(notes))
+            twins = [tensor.name for tensor, key in zip(model.tensors, keys, strict=True) if key == keys[number]]
+            found.add(twins, *one, product.power)
+    return found.result()
+
+
+@dataclass
+class _Roundings:
+    """What was rounded, which tensors with moments were left, and the power of the outputs and of their error."""
+
+    tuned: dict[str, TunedTensor] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+    lost: float = 0.0
+    power: float = 0.0
+
+    def add(self, names: Sequence[str], one: StepWeights, lost: float, power: float) -> None:
+        """Equal tensors that were rounded."""
+        self.tuned |= dict.fromkeys(names, one)
+        self.lost, self.power = self.lost + lost, self.power + power
+
+    def leave(self, name: str, lost: float = 0.0, power: float = 0.0) -> None:
+        """A tensor that is coded as without moments."""
+        self.left.append(name)
+        self.lost, self.power = self.lost + lost, self.power + power
+
+    def result(self) -> MomentRounding:
+        """With its notes."""
+        notes = [f"{len(self.tuned)} tensors rounded for their moments"]
+        if self.left:
+            notes.append(f"{len(self.left)} with moments are coded as without: {', '.join(self.left[:3])}")
+        return MomentRounding(self.tuned, self.lost / self.power if self.power else 0.0, tuple(notes))
+
+
+def _products(
+    model: Model, moments: Path, plans: tuple[Plan, ...], found: _Roundings
+) -> Iterator[tuple[_Product, UniformPlan, int]]:
+    """Each tensor that has moments and can be rounded, with its plan and its number; `found` gets the others."""
+    with open_npz(moments) as archive:
+        given = {name: np.asarray(archive[name], np.float64) for name in archive}
+    for name, plan, number in _match_names(moments.name, model, given, plans):
+        tensor = model.tensors[number]
+        weights = to_float32(tensor.read(), tensor.dtype)
+        if is_weight(tensor) and isinstance(plan, UniformPlan) and not plan.prune and np.isfinite(weights).all():
+            yield _Product(tensor, weights, given[name], model.kind in UNITS_FIRST), plan, number
+        else:
+            found.leave(tensor.name)
 
 
 def _fit_bytes(product: _Product, plan: UniformPlan, dead_zone: float) -> tuple[StepWeights, float] | None:

@@ -8,6 +8,7 @@ al. 2020).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, cast
 
@@ -123,6 +124,14 @@ def _run(session: CalibrationSession, inputs: list[Tensor]) -> list[Tensor]:
     return [tf.cast(one if one.shape.rank > 1 else one[:, None], "float32") for one in outputs]
 
 
+def _surprises(session: CalibrationSession, inputs: list[Tensor], seed: Tensor | None) -> Tensor:
+    """The sum of `_surprise` over the outputs of the network."""
+    tf = tensorflow()
+    every = zip(_run(session, inputs), session.outputs, session.kinds, strict=True)
+    seeds = (None if seed is None else seed + number for number in itertools.count())
+    return tf.add_n([_surprise(tf, *one, own) for one, own in zip(every, seeds, strict=False)])
+
+
 def _fisher(session: CalibrationSession) -> list[float]:
     """The trace of each kernel's block, from gradients for labels that are drawn from the answers."""
     tf = tensorflow()
@@ -130,11 +139,7 @@ def _fisher(session: CalibrationSession) -> list[float]:
     values = [one._value for one in variables]
 
     def step(inputs: list[Tensor], seed: Tensor, _: Tensor) -> Tensor:
-        def loss() -> Tensor:
-            every = zip(_run(session, inputs), session.outputs, session.kinds, strict=True)
-            return tf.add_n([_surprise(tf, *one, seed + number) for number, one in enumerate(every)])
-
-        _, gradients = loss_and_gradients(loss, variables)
+        _, gradients = loss_and_gradients(lambda: _surprises(session, inputs, seed), variables)
         pairs = zip(gradients, values, strict=True)
         return tf.stack([tf.reduce_sum(tf.square(_dense(tf, *pair))) for pair in pairs])
 
@@ -149,10 +154,6 @@ def _hutchinson(session: CalibrationSession) -> list[float]:
     values = [one._value for one in variables]
 
     def step(inputs: list[Tensor], seed: Tensor, number: Tensor) -> Tensor:
-        def loss() -> Tensor:
-            every = zip(_run(session, inputs), session.outputs, session.kinds, strict=True)
-            return tf.add_n([_surprise(tf, *one, None) for one in every])
-
         chosen = tf.one_hot(number % len(values), len(values))
         signs = [
             chosen[place] * (2.0 * tf.floor(2.0 * tf.random.stateless_uniform(one.shape, seed + place)) - 1.0)
@@ -160,7 +161,7 @@ def _hutchinson(session: CalibrationSession) -> list[float]:
         ]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            _, gradients = loss_and_gradients(loss, variables)
+            _, gradients = loss_and_gradients(lambda: _surprises(session, inputs, None), variables)
             dense = [_dense(tf, *pair) for pair in zip(gradients, values, strict=True)]
             along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(dense, signs, strict=True)])
         turned = [_dense(tf, *pair) for pair in zip(tape.gradient(along, values), values, strict=True)]
