@@ -42,7 +42,13 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     log = asked.listeners.log
     budget = AccuracyBudget(asked.max_drop, loss=asked.max_loss)
     request = LearningRequest(
-        asked.data, **asked.data_options(), epochs=asked.finetune or 0, budget=budget, state=target, seed=recipe.seed
+        asked.data,
+        validation=asked.validation,
+        **asked.data_options(),
+        epochs=asked.finetune or 0,
+        budget=budget,
+        state=target,
+        seed=recipe.seed,
     )
     words = {option.word: getattr(asked, option.word) for option in METHOD_OPTIONS}
     more = MethodOptions(**{word: value for word, value in words.items() if value is not None})

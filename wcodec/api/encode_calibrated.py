@@ -56,6 +56,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
 
     request = LearningRequest(
         asked.data,
+        validation=asked.validation,
         **asked.data_options(),
         budget=AccuracyBudget(asked.max_drop, asked.max_kl, asked.min_agreement, most, asked.max_loss),
         steps=asked.tune,
@@ -76,9 +77,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         return _encode_best(asked, source, temporary, recipe, tuning)
 
 
-def _encode_best(
-    asked: EncodeRequest, source: Path, temporary: Path, recipe: Recipe, tuning: TuningResult
-) -> Encoded:
+def _encode_best(asked: EncodeRequest, source: Path, temporary: Path, recipe: Recipe, tuning: TuningResult) -> Encoded:
     """Encode what was tuned, or without data where that is the better file within the budget.
 
     Raises: BudgetError where neither is within it.
@@ -121,12 +120,13 @@ MEASURED: Final = (
 
 
 def _requested_search(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> SearchRequest:
-    from wcodec.calibration.request import SearchRequest
+    from wcodec.calibration.request import SearchRequest, name_data
     from wcodec.files import sha256_of
 
     settings = {
         "model": sha256_of(source).hex(),
-        "data": str(asked.data) if isinstance(asked.data, str | Path) else type(asked.data).__name__,
+        "data": name_data(asked.data),
+        "validation": None if asked.validation is None else name_data(asked.validation),
         "budget": [asked.max_drop, asked.max_kl, asked.min_agreement, asked.max_loss],
         "inputs": [asked.limit, asked.rescale],
         "tensors": [*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules)],

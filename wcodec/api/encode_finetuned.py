@@ -32,6 +32,7 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
     state = target.with_name(f".{target.name}.training")
     request = LearningRequest(
         asked.data,
+        validation=asked.validation,
         **asked.data_options(),
         epochs=asked.finetune or 0,
         budget=AccuracyBudget(asked.max_drop, bytes=weights, loss=asked.max_loss),

@@ -37,6 +37,7 @@ def encode_precise(asked: EncodeRequest, source: Path, target: Path, recipe: Rec
 
     request = LearningRequest(
         asked.data,
+        validation=asked.validation,
         **asked.data_options(),
         seconds=SECONDS if asked.time_limit is None else asked.time_limit,
         seed=recipe.seed,

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 BUDGETS: Final = ("max_drop", "max_loss", "max_kl", "min_agreement")
-NEED_DATA: Final = (*BUDGETS, "sensitivity", "tune", "search", "sampler", "finetune", "method", "resume", "time_limit")
+NEED_DATA: Final = (
+    *BUDGETS,
+    *("validation", "sensitivity", "tune", "search", "sampler", "finetune", "method", "resume", "time_limit"),
+)
 """Options that need data, beside those that say how it is read."""
 
 
@@ -67,6 +70,7 @@ class EncodeRequest:
     """
 
     data: object = None
+    validation: object = None
     max_drop: float | None = None
     max_loss: float | None = None
     max_kl: float | None = None

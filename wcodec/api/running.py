@@ -84,6 +84,7 @@ class SweepWords(InputWords, total=False):
     """Options of `sweep`: those of `encode` by these names."""
 
     data: object
+    validation: object
     score: object
     score_name: str | None
     quantizer: str | None
@@ -108,9 +109,9 @@ def sweep(
     """The size of a model against its loss: `points` encodings, and each tensor alone with a coarse step.
 
     report: an HTML page with charts, which is overwritten unless `force` is False.
-    words:  `data` or `score`, on which the loss is measured (without them it is the error of the weights), how data and
-            model are read (limit, rescale, model, imports, unsafe), and quantizer, set, include, exclude, effort, seed
-            and threads, all as in `encode`.
+    words:  `data` (and `validation`) or `score`, on which the loss is measured (without them it is the error of the
+            weights), how data and model are read (limit, rescale, model, imports, unsafe), and quantizer, set, include,
+            exclude, effort, seed and threads, all as in `encode`.
 
     >>> sweep("model.h5", data=(x, y)).points[0].file_bytes  # doctest: +SKIP
 
@@ -160,7 +161,14 @@ def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOr
 
     codebooks = requested_codebooks(recipe.options)
     options = request.data_options()
-    learning = LearningRequest(request.data, **options, seed=recipe.seed, codebooks=codebooks, recipe=recipe)
+    learning = LearningRequest(
+        request.data,
+        validation=request.validation,
+        **options,
+        seed=recipe.seed,
+        codebooks=codebooks,
+        recipe=recipe,
+    )
     return judge(source, learning, request.sensitivity)
 
 
@@ -177,6 +185,7 @@ class SlimWords(InputWords, total=False):
     compact: bool
     criterion: str
     data: object
+    validation: object
     finetune: int
     tune: int
     max_drop: float
@@ -196,8 +205,8 @@ def slim(
 
     words: those of `wcodec slim -h`: width, params or macs (the part of the units, parameters or multiply-adds that
            stays; uniform: the same of each layer), speedup, low_rank (the part of the weights of each layer that stays,
-           0 for what the outputs need), student, compact, criterion, data (as in `encode`), finetune, tune, max_drop,
-           max_loss, seed, and how data and model are read: limit, rescale, model, imports, unsafe.
+           0 for what the outputs need), student, compact, criterion, data and validation (as in `encode`), finetune,
+           tune, max_drop, max_loss, seed, and how data and model are read: limit, rescale, model, imports, unsafe.
 
     >>> slim(model, width=0.5, data=(x, y), finetune=5).model  # doctest: +SKIP
 
@@ -231,6 +240,7 @@ def _slim_request(words: SlimWords, told: Callable[[str], None]) -> SlimRequest:
         compact=words.get("compact", False),
         criterion=words.get("criterion"),
         data=words.get("data"),
+        validation=words.get("validation"),
         epochs=words.get("finetune"),
         steps=words.get("tune"),
         max_drop=words.get("max_drop"),

@@ -50,6 +50,7 @@ class RequestWords(TypedDict, total=False):
     """The options of `planning.run_options`."""
 
     data: object
+    validation: object
     max_drop: float
     max_loss: float
     max_kl: float

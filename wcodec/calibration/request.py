@@ -15,7 +15,7 @@ from wcodec.calibration.quantizable_weights import WeightTable
 from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.codec.plan import FloatPlan
 from wcodec.codec.statistics import scan_tensors
-from wcodec.evaluation.datasets import check_spec, load_examples
+from wcodec.evaluation.datasets import check_spec, load_split
 from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs
 from wcodec.evaluation.runner import Network
@@ -51,11 +51,17 @@ MAX_FITTED: Final = 2000
 """Inputs for rounding with feedback: more do not change its result."""
 
 
+def name_data(data: object) -> str:
+    """What data are called in errors: what the user wrote, or the type of what was given in Python."""
+    return str(data) if isinstance(data, str | Path) else type(data).__name__
+
+
 @dataclass(frozen=True)
 class LearningRequest:
     """The options of calibration, of training with and without labels, of the methods, and of sweeps.
 
     data:      where the examples are, see `datasets.load_examples`. Calibration uses labels to measure only.
+    validation: likewise, the held-out examples; None: a part of `data`.
     budget:    what may be lost on held-out examples; its bytes are of the file; where nothing is said the default.
     steps:     of training without labels; None: as many as fit into `seconds`, 0: none.
     epochs:    of training with labels.
@@ -69,6 +75,7 @@ class LearningRequest:
     """
 
     data: object
+    validation: object = None
     budget: AccuracyBudget = field(default_factory=AccuracyBudget)
     steps: int | None = None
     epochs: int = 0
@@ -88,8 +95,8 @@ class LearningRequest:
 
     @property
     def data_name(self) -> str:
-        """What the data are called in errors: what the user wrote, or the type of what was given in Python."""
-        return str(self.data) if isinstance(self.data, str | Path) else type(self.data).__name__
+        """See `name_data`."""
+        return name_data(self.data)
 
     def load(self, path: Path) -> Network:
         """The network in a file; one of Keras is uncompiled.
@@ -97,6 +104,7 @@ class LearningRequest:
         Raises: RecipeError where the data are not there, before a framework is imported.
         """
         check_spec(self.data)
+        check_spec(self.validation, "--validation")
         return load_network(path, architecture=self.architecture, imports=self.imports, unsafe=self.unsafe)
 
 
@@ -133,15 +141,21 @@ def open_session(source: Path, request: LearningRequest) -> OpenedSession:
     """
     model = request.load(source)
     wanted = network_inputs(model), network_outputs(model)
-    examples = load_examples(request.data, *wanted, rescale=request.rescale, limit=request.limit)
+    examples, others = load_split(
+        request.data, request.validation, *wanted, rescale=request.rescale, limit=request.limit
+    )
     with open_model(source) as file:
         exact = exact_names(file, request.recipe) | {tensor.name for tensor in file.tensors if tensor.exact}
         table = make_network_table(model, file, exact, examples.inputs)
         bits = _mantissas(file, request.recipe)
     known = {index: [bits[name] for name in names if name in bits] for index, names in table.names.items()}
     table = replace(table, mantissas={index: min(some) for index, some in known.items() if some})
-    learning, held_out = hold_out(examples)
-    count = f"{held_out.count:,} of {examples.count:,} examples are held out to measure on"
+    if others is None:
+        learning, held_out = hold_out(examples)
+        count = f"{held_out.count:,} of {examples.count:,} examples are held out to measure on"
+    else:
+        learning, held_out = examples, others
+        count = f"{held_out.count:,} examples of --validation choose and measure"
     notes = [*examples.notes, count]
     if table.missed:
         few = ", ".join(table.missed[:3]) + (", ..." if len(table.missed) > 3 else "")

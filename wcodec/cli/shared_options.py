@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.errors import RecipeError
 from wcodec.planning.options import Option, spell
-from wcodec.planning.run_options import INPUT_OPTIONS, MAX_OUTPUT, REQUEST_OPTIONS
+from wcodec.planning.run_options import INPUT_OPTIONS, MAX_OUTPUT, REQUEST_OPTIONS, REQUEST_WORDS
 
 if TYPE_CHECKING:
     from wcodec.api.request import DataOptions
@@ -35,8 +35,8 @@ def require_data(args: argparse.Namespace) -> None:
 
     Raises: RecipeError naming the option.
     """
-    for option in () if args.data else INPUT_OPTIONS:
-        if getattr(args, option.word) not in (None, False, []):
+    for option in () if args.data else (REQUEST_WORDS["validation"], *INPUT_OPTIONS):
+        if getattr(args, option.word, None) not in (None, False, []):
             raise RecipeError(f"{option.flag}: expected --data D with it")
 
 

@@ -57,8 +57,33 @@ def load_examples(
     return fit_examples(found, wants, rescale, limit)
 
 
-def check_spec(spec: object) -> None:
-    """Refuse data that cannot be read, before any network is loaded.
+def load_split(
+    spec: object,
+    validation: object,
+    wanted: Sequence[ModelInput],
+    outputs: Sequence[Names] = ONE_OUTPUT,
+    *,
+    rescale: float | None = None,
+    limit: int | None = None,
+) -> tuple[Examples, Examples | None]:
+    """The examples to learn from, and those that `validation` names for choices; None where it names none.
+
+    limit: of the first. Raises: RecipeError, also where only the first have labels.
+    """
+    examples = load_examples(spec, wanted, outputs, rescale=rescale, limit=limit)
+    if validation is None:
+        return examples, None
+    try:
+        others = load_examples(validation, wanted, outputs, rescale=rescale)
+    except RecipeError as error:
+        raise RecipeError(f"--validation: {str(error).removeprefix('--data ')}") from error
+    if examples.is_labelled and not others.is_labelled:
+        raise RecipeError("--validation: expected labels (y), as --data has them, found none")
+    return examples, others
+
+
+def check_spec(spec: object, word: str = "--data") -> None:
+    """Refuse data that cannot be read, before any network is loaded. word: the option that names them.
 
     Raises: RecipeError where a text names neither a file that is there, nor a folder, nor a function.
     """
@@ -66,9 +91,9 @@ def check_spec(spec: object) -> None:
         return
     if npz := NPZ.fullmatch(str(spec)):
         if not Path(npz["path"]).is_file():
-            raise RecipeError(f"--data {npz['path']}: expected a file, found none")
+            raise RecipeError(f"{word} {npz['path']}: expected a file, found none")
     elif not user_code.is_function_name(str(spec)):
-        raise RecipeError(f"--data {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
+        raise RecipeError(f"{word} {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
 
 
 def _read(spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...], limit: int | None) -> RawExamples:

@@ -120,6 +120,13 @@ METHOD_OPTIONS: Final = (
 """The fields of `training.methods.registry.MethodOptions`."""
 LEARNING_OPTIONS: Final = (
     Option("data", parse_data, "inputs, and labels if any: F.npz:train, an image folder, ...", "D", "learning"),
+    Option(
+        "validation",
+        parse_data,
+        "examples for every choice, like --data (default: a part of D)",
+        "V",
+        "learning",
+    ),
     Option("max_drop", parse_float, "largest drop of accuracy (default: 0.5)", "POINTS", "learning"),
     Option("max_loss", parse_float, "largest rise of the loss (default for values: 5)", "PERCENT", "learning"),
     Option("max_kl", parse_float, "largest KL divergence of the outputs: 0.01", "NATS", "learning"),

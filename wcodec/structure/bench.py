@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wcodec.errors import RecipeError, UnsupportedError
-from wcodec.evaluation.datasets import load_examples
+from wcodec.evaluation.datasets import check_spec, load_split
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
 from wcodec.structure import criteria, fitting, gradients
@@ -46,6 +46,8 @@ class Bench:
 
 
 def prepare(source: Path, request: SlimRequest) -> Bench:
+    for spec, word in ((request.data, "--data"), (request.validation, "--validation")):
+        check_spec(spec, word)
     model = load_model(source, architecture=request.architecture, imports=request.imports, unsafe=request.unsafe)
     graph = None
     if request.student is None and request.low_rank is None:
@@ -55,8 +57,9 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
             raise UnsupportedError(f"{source.name}: expected units that can be removed, all are frozen by {reasons}")
     if request.data is None:
         return Bench(request, model, graph, None, None, None)
-    examples = load_examples(
-        request.data, model_inputs(model), model_outputs(model), rescale=request.rescale, limit=request.limit
+    wanted = model_inputs(model), model_outputs(model)
+    examples, apart = load_split(
+        request.data, request.validation, *wanted, rescale=request.rescale, limit=request.limit
     )
     for sentence in examples.notes:
         request.told(sentence)
@@ -66,12 +69,13 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
         raise RecipeError(
             "--finetune: expected labels to train by, got none; --tune N trains by the original's answers"
         )
-    count = max(1, min(round(APART * examples.count), APART_MOST))
-    chosen = np.linspace(0, examples.count - 1, count).round().astype(np.intp)
-    others = np.setdiff1d(np.arange(examples.count), chosen)
-    learning = examples.take(others)
+    learning = examples
+    if apart is None:
+        count = max(1, min(round(APART * examples.count), APART_MOST))
+        chosen = np.linspace(0, examples.count - 1, count).round().astype(np.intp)
+        learning, apart = examples.take(np.setdiff1d(np.arange(examples.count), chosen)), examples.take(chosen)
     spread = np.linspace(0, learning.count - 1, min(SEEN, learning.count)).round().astype(np.intp)
-    return Bench(request, model, graph, Examples(learning.take(spread).inputs), learning, examples.take(chosen))
+    return Bench(request, model, graph, Examples(learning.take(spread).inputs), learning, apart)
 
 
 def scores_of(bench: Bench) -> criteria.Float64:

@@ -28,7 +28,7 @@ class SlimRequest:
     student:   a network to train in its place: a model file or `module:function`.
     compact:   only what is dead already goes; answers stay.
     criterion: of CRITERIA; None takes obs, by moments that are measured, or assumed where there is no data.
-    data:      see `datasets.load_examples`.
+    data:      see `datasets.load_examples`; validation: likewise, what is measured on in place of a part of `data`.
     epochs:    of training by labels and the original's answers; steps: of training by its answers alone.
     max_drop:  points of accuracy (without labels: percent of answers that change) that may be lost.
     max_loss:  percent by which the loss may rise (without labels: hundredths of a nat, of values percent of their
@@ -42,6 +42,7 @@ class SlimRequest:
     compact: bool = False
     criterion: str | None = None
     data: object = None
+    validation: object = None
     epochs: int | None = None
     steps: int | None = None
     max_drop: float | None = None
@@ -153,6 +154,7 @@ def _check_data(request: SlimRequest, has_budget: bool) -> None:
         "--max-loss": request.max_loss is not None,
         "--student": request.student is not None,
         f"--criterion {request.criterion}": request.criterion in WITH_DATA,
+        "--validation": request.validation is not None,
         "--limit": request.limit is not None,
         "--rescale": request.rescale is not None,
     }

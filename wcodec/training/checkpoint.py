@@ -14,7 +14,7 @@ from wcodec.evaluation.examples import Array
 from wcodec.files import whole_file
 from wcodec.training.training_loop import TrainingState
 
-VERSION: Final = 5
+VERSION: Final = 6
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class RunSettings:
 
     source: str
     data: str
+    validation: str | None
     epochs: int
     max_drop: float | None
     max_loss: float | None

@@ -13,7 +13,7 @@ import numpy as np
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.quantizable_weights import estimate_bytes
-from wcodec.calibration.request import LearningRequest, OpenedSession, open_session
+from wcodec.calibration.request import LearningRequest, OpenedSession, name_data, open_session
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.examples import Batches, Examples
@@ -206,6 +206,7 @@ def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] 
     return checkpoint.RunSettings(
         source=digest,
         data=request.data_name,
+        validation=None if request.validation is None else name_data(request.validation),
         epochs=request.epochs,
         max_drop=budget.drop,
         max_loss=budget.loss,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source, check_target
-from wcodec.cli.shared_options import add_input_options, data_options
+from wcodec.cli.shared_options import add_input_options, add_table_options, data_options
 from wcodec.errors import RecipeError
+from wcodec.planning.run_options import REQUEST_WORDS
 
 if TYPE_CHECKING:
     from wcodec.structure.request import Slimmed, SlimRequest
@@ -41,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("which units go, and what is done then")
     how.add_argument("--criterion", choices=CRITERIA, help="default: obs, by --data or by assumed moments")
     how.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
+    add_table_options(how, [REQUEST_WORDS["validation"]])
     how.add_argument("--finetune", metavar="EPOCHS", type=int, help="train by labels and the original's answers")
     how.add_argument("--tune", metavar="STEPS", type=int, help="train by the original's answers alone")
     how.add_argument("--seed", metavar="N", type=int, default=0, help="of what is random (default: 0)")
@@ -82,6 +84,7 @@ def _request(args: argparse.Namespace) -> SlimRequest:
         compact=args.compact,
         criterion=args.criterion,
         data=args.data,
+        validation=args.validation,
         epochs=args.finetune,
         steps=args.tune,
         max_drop=args.max_drop,

@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
     learning = parser.add_argument_group("calibration and training (needs wcodec[keras])")
-    add_table_options(learning, [REQUEST_WORDS["data"], REQUEST_WORDS["sensitivity"]])
+    add_table_options(learning, [REQUEST_WORDS[word] for word in ("data", "validation", "sensitivity")])
     add_table_options(learning, SCORE_OPTIONS)
     add_input_options(learning)
 
@@ -63,7 +63,7 @@ def _commands(args: argparse.Namespace, source: Path) -> Commands:
         return "".join(f" {shlex.quote(word)}" for word in words)
 
     plain = f"wcodec encode {shlex.quote(str(source))}" + typed([BY_WORD[word] for word in REQUEST])
-    return Commands(plain, typed([REQUEST_WORDS["data"], *SCORE_OPTIONS, *INPUT_OPTIONS]))
+    return Commands(plain, typed([REQUEST_WORDS["data"], REQUEST_WORDS["validation"], *SCORE_OPTIONS, *INPUT_OPTIONS]))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.reporting.sweep import sweep
 
     log = stdio.choose_log(args.quiet)
-    words = ("data", "sensitivity", "score", "score_name", *(option.word for option in INPUT_OPTIONS))
+    words = ("data", "validation", "sensitivity", "score", "score_name", *(option.word for option in INPUT_OPTIONS))
     oracle = open_oracle(source, recipe, parse_request({word: getattr(args, word) for word in words}))
     for note in oracle.notes if oracle else ():
         log(note)

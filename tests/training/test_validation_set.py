@@ -1,0 +1,75 @@
+"""--validation V: examples of their own choose and measure, in every verb that runs a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import wcodec as package
+from tests.conftest import Run
+from tests.keras_lessons import files_in, points
+from wcodec.errors import RecipeError
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("validation")
+    source, data = files_in(folder)
+    given = points(1600)
+    others = {name: values[1300:] for name, values in given.items()}
+    np.savez(folder / "others.npz", **others)
+    np.savez(folder / "unlabelled.npz", x=others["x"])
+    return {"source": source, "data": data, **{name: folder / f"{name}.npz" for name in ("others", "unlabelled")}}
+
+
+TRAINED = {"finetune": ["--finetune", 1], "data": ["--tune", 0, "--time-limit", 1], "bits": ["--bits", "auto:5"]}
+TRAINED |= {"method": ["--finetune", 1, "--method", "quantized", "--bits", "6"]}
+
+
+@pytest.mark.parametrize("way", TRAINED)
+def test_all_of_the_data_is_learned_from_and_the_validation_set_measures(
+    way: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
+) -> None:
+    words = ["--data", files["data"], "--validation", files["others"], *TRAINED[way]]
+    done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
+    assert done.returncode == 0, done.stderr
+    assert "300 examples of --validation choose and measure" in done.stderr
+    assert "measured on 300 held-out examples" in done.stderr
+
+
+def test_slim_and_sweep_measure_on_it(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
+    words = ["--data", files["data"], "--validation", files["others"], "--json"]
+    slimmed = wcodec("slim", files["source"], "-o", tmp_path / "s.keras", "--width", 0.8, *words)
+    assert json.loads(slimmed.stdout)["examples"] == 300
+    found = package.sweep(files["source"], data=str(files["data"]), validation=str(files["others"]), points=1)
+    assert found.to_json()["examples"] == 300
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("unlabelled", "--validation: expected labels (y), as --data has them, found none"),
+        ("missing.npz", "--validation missing.npz: expected a file, found none"),
+        ("nonsense", "--validation nonsense: expected FILE.npz"),
+    ],
+)
+def test_a_set_that_cannot_judge_is_refused(
+    given: str, said: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
+) -> None:
+    words = ["--data", files["data"], "--validation", files.get(given, given), "--finetune", 1]
+    done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_needs_data(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
+    for words in (("encode", files["source"]), ("slim", files["source"], "-o", tmp_path / "s.keras", "--width", 0.5)):
+        done = wcodec(*words, "--validation", files["others"])
+        assert done.returncode == 2
+        assert "--validation: expected --data D with it" in done.stderr
+    with pytest.raises(RecipeError, match="validation: expected data"):
+        package.sweep(files["source"], validation=str(files["others"]))
