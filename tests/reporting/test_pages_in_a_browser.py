@@ -29,7 +29,8 @@ def page(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
 
     folder = tmp_path_factory.mktemp("pages")
     model, packed, report = samples / "tutorial_cnn.h5", folder / "m.wcz", folder / "report.html"
-    assert main(["encode", str(model), "-o", str(packed), "-q"]) == 0
+    words = ["--preset", "deep-compression", "-q"]
+    assert main(["encode", str(model), "-o", str(packed), *words]) == 0
     assert main(["inspect", str(packed), "--report", str(report), "--baseline", str(model), "-q"]) == 0
     return report
 
@@ -61,3 +62,11 @@ def test_weights_before_and_after_are_drawn_with_a_baseline(page: Path, wcodec: 
     assert "The grey area shows the weights before encoding" in page.read_text("utf-8")
     refused = wcodec("inspect", coded, "--baseline", coded)
     assert (refused.returncode, "--baseline: expected --report" in refused.stderr) == (2, True)
+
+
+def test_codebooks_and_code_words_are_drawn_and_colours_have_meanings(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert [title for title in ("Stages", "Codebooks", "Gaps") if f"<h2>{title}</h2>" not in text] == []
+    assert re.search(r"used [\d,]+ times \([\d.]+ %\), code word [01]+, \d+ bits", text)
+    for part in ("codes", "gaps", "codebooks", "skeleton"):
+        assert re.search(rf"</i>{part}: [a-z]", text), part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
     assert "100 of 500 examples are held out" in done.stderr
     assert "one standard error is taken off" in done.stderr
     assert "measured on 100 held-out examples" in done.stderr
+    assert "budget: a drop of at most 0.5 points" in done.stderr
+    size = target.stat().st_size
+    tried = [int(number.replace(",", "")) for number in re.findall(r"about ([\d,]+) bytes", done.stderr)]
+    assert min(abs(number - size) for number in tried) <= 0.02 * size
+    assert tried[-1] == size  # the chosen one
     return target
 
 

@@ -52,6 +52,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     )
     words = {option.word: getattr(asked, option.word) for option in METHOD_OPTIONS}
     more = MethodOptions(**{word: value for word, value in words.items() if value is not None})
+    log(f"budget: {str(budget) or 'none, the methods do what is asked'}")
     found = train_by(source, request, asked.method or "auto", recipe, log, more)
     for note in found.bench.opened.notes:
         log(note)
@@ -59,4 +60,4 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
         encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=asked.threads)
         measured = measure_file(found.bench, temporary)
         log(describe_loss(measured))
-    return with_loss(encoded, measured)
+    return with_loss(encoded, measured, request.epochs)

@@ -15,6 +15,7 @@ from wcodec.planning.recipe import Options, Preset, Recipe
 
 if TYPE_CHECKING:
     from wcodec.calibration.codebook_weights import CodebookRequest
+    from wcodec.calibration.file_size import FileSize
     from wcodec.calibration.request import SearchRequest
     from wcodec.evaluation.evaluate import Evaluation
     from wcodec.evaluation.output_scores import OutputScores
@@ -47,10 +48,6 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         )
     most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
 
-    def measure(tuned: Mapping[str, TunedTensor]) -> int:
-        with TemporaryDirectory(prefix="wcodec-") as folder:
-            return encode(source, Path(folder) / "try.wcz", plain, tuned=tuned, threads=asked.threads).file_bytes
-
     def code(path: Path, preset: Preset) -> int:
         return encode(source, path, replace(recipe, preset=preset), threads=asked.threads).file_bytes
 
@@ -68,9 +65,8 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         recipe=recipe,
     )
     log = asked.listeners.log
-    rest = other_bytes(source, plain)
     with asked.listeners.search() as watch:
-        tuning = tune(source, request, lambda now: watch(replace(now, bytes=now.bytes + rest)), measure, code)
+        tuning = tune(source, request, watch, make_file_size(asked, source, plain), code)
     for note in tuning.notes:
         log(note)
     with whole_file(target, source) as temporary:
@@ -105,10 +101,11 @@ def _encode_best(asked: EncodeRequest, source: Path, temporary: Path, recipe: Re
     return with_loss(encoded, found)
 
 
-def with_loss(encoded: Encoded, found: Evaluation) -> Encoded:
-    """The encoding with what its outputs lose, for the closing line, JSON and the page."""
+def with_loss(encoded: Encoded, found: Evaluation, epochs: int | None = None) -> Encoded:
+    """The encoding with what its outputs lose, for the closing line, JSON and the page. epochs: of training, if any."""
     outputs = describe_loss(found).partition(": ")[2]
     figures = {name: getattr(found, name) for name in MEASURED if getattr(found, name) is not None}
+    figures |= {"epochs": epochs} if epochs else {}
     return replace(encoded, lost=outputs, measured=figures)
 
 
@@ -193,6 +190,18 @@ def encode_by_moments(asked: EncodeRequest, source: Path, target: Path, recipe: 
     for note in (*rounded.notes, f"outputs of these tensors: relative squared error {rounded.error:.2e}"):
         log(note)
     return encoded
+
+
+def make_file_size(asked: EncodeRequest, source: Path, recipe: Recipe) -> FileSize:
+    """What tells the bytes of the file while weights are calibrated or trained."""
+    from wcodec.calibration.file_size import FileSize
+    from wcodec.pipeline.encoder import encode
+
+    def measure(tuned: Mapping[str, TunedTensor]) -> int:
+        with TemporaryDirectory(prefix="wcodec-") as folder:
+            return encode(source, Path(folder) / "try.wcz", recipe, tuned=tuned, threads=asked.threads).file_bytes
+
+    return FileSize(other_bytes(source, recipe), measure)
 
 
 def other_bytes(source: Path, recipe: Recipe) -> int:

@@ -62,8 +62,9 @@ def encode_file(
                 f"{source.name}: loading the network and the data, for which a framework has to start"
             )
         tried: list[SearchProgress] = []
-        encoded = _encoded(plain, target, recipe, _heard(request, tried), folder)
-        encoded = replace(encoded, tried=tuple(map(_row, tried)))
+        told: list[str] = []
+        encoded = _encoded(plain, target, recipe, _heard(request, tried, told), folder)
+        encoded = replace(encoded, tried=tuple(map(_row, tried)), told=tuple(told))
         seconds = time.perf_counter() - start
         inspection = inspect(target)
         if report:
@@ -71,12 +72,25 @@ def encode_file(
             from wcodec.reporting.weight_histograms import make_histograms
 
             histograms = make_histograms(plain, target, request.base)
-            write_report(report, source.name, inspection, histograms, command="encode", seconds=seconds, made=encoded)
+            write_report(
+                report,
+                source.name,
+                inspection,
+                histograms,
+                command="encode",
+                seconds=seconds,
+                made=encoded,
+                base=request.base,
+            )
     return EncodeResult(encoded, inspection, seconds)
 
 
-def _heard(request: EncodeRequest, tried: list[SearchProgress]) -> EncodeRequest:
-    """The request, where what is heard of a search is kept too; training is one row that moves."""
+def _heard(request: EncodeRequest, tried: list[SearchProgress], told: list[str]) -> EncodeRequest:
+    """The request, where what is heard is kept too; of a search, training is one row that moves."""
+
+    def log(line: str) -> None:
+        told.append(line)
+        request.listeners.log(line)
 
     @contextmanager
     def search() -> Iterator[ProgressCallback]:
@@ -90,7 +104,7 @@ def _heard(request: EncodeRequest, tried: list[SearchProgress]) -> EncodeRequest
 
             yield both
 
-    return replace(request, listeners=replace(request.listeners, search=search))
+    return replace(request, listeners=replace(request.listeners, log=log, search=search))
 
 
 def _row(now: SearchProgress) -> tuple[str, ...]:

@@ -6,7 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wcodec.api.encode_calibrated import describe_loss, other_bytes, refuse_tensor_options, requested_bytes, with_loss
+from wcodec.api.encode_calibrated import (
+    describe_loss,
+    make_file_size,
+    other_bytes,
+    refuse_tensor_options,
+    requested_bytes,
+    with_loss,
+)
 from wcodec.api.request import EncodeRequest
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.planning.recipe import Recipe
@@ -42,7 +49,7 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
         recipe=recipe,
         seconds=float("inf") if asked.time_limit is None else asked.time_limit,
     )
-    found = train(source, request, log)
+    found = train(source, request, log, make_file_size(asked, source, plain))
     for note in found.opened.notes:
         log(note)
     try:
@@ -88,7 +95,7 @@ def _encode_best(
             raise BudgetError(f"{target.name}: expected at most {most:,} bytes, got {min(sizes):,} at best")
         measured = measure_file(found, temporary)
         asked.listeners.log(describe_loss(measured))
-    return with_loss(encoded, measured)
+    return with_loss(encoded, measured, found.opened.request.epochs)
 
 
 def _weight_bytes(source: Path, most: int, recipe: Recipe) -> int:

@@ -68,6 +68,17 @@ class AccuracyBudget:
         bounds = [self.kl, self.aim, None if self.drop is None else self.drop / (100 * POINTS)]
         return min((bound for bound in bounds if bound is not None), default=None)
 
+    def __str__(self) -> str:
+        """The bounds in words; "" without any."""
+        bounds = (
+            (self.drop, "a drop of at most {:g} points"),
+            (self.loss, "a loss that rises by at most {:g} %"),
+            (self.kl, "at most {:g} nats"),
+            (self.agreement, "{:g} % of the predictions unchanged"),
+            (self.bytes, "at most {:,.0f} bytes"),
+        )
+        return " and ".join(words.format(bound) for bound, words in bounds if bound is not None)
+
     def reduce(self, part: float) -> AccuracyBudget:
         """The budget with `part` taken off the bounds of drop, loss and KL divergence."""
         drop, kl, loss, aim = (

@@ -37,6 +37,7 @@ class Encoded:
     notes:   sentences about what was done that the user may not expect.
     lost:    what the outputs lose, in a phrase, where that was measured; measured: the figures by name.
     tried:   what a search measured, a row of texts each: what, bytes, losses, in the budget or by which limit not.
+    told:    the lines that were told on the way: the budget, epochs, what was chosen.
     plans:   one a tensor, that it was made by.
     """
 
@@ -47,6 +48,7 @@ class Encoded:
     lost: str = ""
     measured: Mapping[str, float] = field(default_factory=dict)
     tried: tuple[tuple[str, ...], ...] = ()
+    told: tuple[str, ...] = ()
     plans: tuple[Plan, ...] = field(default=(), repr=False)
 
 

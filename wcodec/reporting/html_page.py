@@ -39,10 +39,11 @@ def render_figure(name: str, small: str, body: str) -> str:
 
 
 def render_table(table: Table) -> str:
-    """A table of text; the first column is left-aligned."""
+    """A table of text; the first column is left-aligned, all of them where they are names."""
     top = "".join(f"<th>{escape(word)}</th>" for word in table.head)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = ' class="words"' if table.names == len(table.head) else ""
+    return f'<div class="scroll"><table{kind}><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def render_page(title: str, below: str, body: str, numbers: Mapping[str, object], footer: str) -> str:
@@ -91,8 +92,8 @@ h2 {{ font-size: 17px; margin: 0 0 4px }}
 p {{ margin: 0 0 14px; color: var(--soft); max-width: 75ch }}
 section, .tile {{ background: var(--card); border: 1px solid var(--grid); border-radius: 10px }}
 section {{ padding: 20px 24px; margin-top: 18px }}
-.tiles {{ display: flex; flex-wrap: wrap; gap: 12px; margin-top: 18px }}
-.tile {{ flex: 1 1 150px; padding: 12px 16px }}
+.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 12px; margin-top: 18px }}
+.tile {{ padding: 12px 14px; min-width: 0; overflow-wrap: anywhere }}
 .tile b {{ display: block; font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums }}
 .tile span, footer {{ color: var(--soft); font-size: 13px }}
 svg {{ display: block; width: 100%; height: auto; overflow: visible }}
@@ -121,7 +122,9 @@ figcaption small {{ color: var(--soft) }}
 table {{ border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums }}
 th, td {{ text-align: right; padding: 4px 0 4px 16px; border-bottom: 1px solid var(--grid); white-space: nowrap }}
 th {{ color: var(--soft); font-weight: 500 }}
-th:first-child, td:first-child {{ text-align: left; padding-left: 0; white-space: normal; overflow-wrap: anywhere }}
+th:first-child, td:first-child {{ text-align: left; padding-left: 0; white-space: normal }}
+th:first-child, td:first-child {{ overflow-wrap: anywhere; min-width: 13ch }}
+.words th, .words td {{ text-align: left; white-space: normal; vertical-align: top }}
 footer {{ margin-top: 22px }}
 @media print {{ section {{ break-inside: avoid }} }}
 """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from wcodec import __version__
 from wcodec.reporting import html_page, svg
+from wcodec.reporting.classic_charts import render_classic
 from wcodec.reporting.inspection_tables import Table, tabulate_tensors
 from wcodec.reporting.number_format import format_error, format_ratio, format_size
 from wcodec.reporting.sweep_charts import render_charts
@@ -19,10 +20,27 @@ if TYPE_CHECKING:
     from wcodec.reporting.weight_histograms import WeightHistogram
 
 
-PARTS = (
-    ("levels", 1), ("codes", 1), ("gaps", 3), ("lossless", 2), ("codebooks", 4), ("tables", 7), ("index", 9),
-)  # fmt: skip
-COLOURS = dict(PARTS) | {"skeleton": 6, "container": 9}
+@dataclass(frozen=True)
+class Part:
+    """What bytes of a file are used for. colour: 1 to 9, as the page has them."""
+
+    name: str
+    colour: int
+    meaning: str
+
+
+PARTS: Final = (
+    Part("levels", 1, "whole numbers that stand for weights"),
+    Part("codes", 5, "the number of each kept weight's value in the codebook"),
+    Part("gaps", 3, "distances between weights that are not 0"),
+    Part("codebooks", 4, "shared values, and steps"),
+    Part("tables", 7, "lengths of code words, frequencies, the coder's choice"),
+    Part("lossless", 2, "values that are kept bit for bit"),
+    Part("skeleton", 6, "everything in the model file that is not a weight"),
+    Part("index", 9, "names, shapes, checksums"),
+    Part("container", 8, "the header of the file"),
+)
+COLOURS: Final = {part.name: part.colour for part in PARTS}
 MOST_BARS = 30
 
 
@@ -33,6 +51,8 @@ class Made(Protocol):
     def measured(self) -> Mapping[str, float]: ...
     @property
     def tried(self) -> Sequence[Sequence[str]]: ...
+    @property
+    def told(self) -> Sequence[str]: ...
 
 
 ACCENT = (37, 99, 201)
@@ -48,22 +68,28 @@ def write_report(
     command: str,
     seconds: float | None = None,
     made: Made | None = None,
+    base: Path | None = None,
 ) -> None:
     """Write the page, whole or not at all.
 
-    command: the verb. made: what was measured in encoding by data. Raises: OSError.
+    command: the verb. made: what was measured and told in encoding. base: the file that it is coded against.
+    Raises: OSError; ContainerError and its kinds.
     """
     body = [_tiles(inspection, seconds, made.measured if made else {})]
     if made and made.tried:
         words = "What the search measured, in turn. Bytes are of the file, about; losses are of the outputs."
         table = Table(("step", "bytes", "nats or error", "points predicted", "in budget"), made.tried)
         body.append(html_page.render_section("What was tried", words, html_page.render_table(table)))
+    if made and made.told:
+        body.append(_told(made.told))
     if sweep:
         body += render_charts(sweep)
+    if inspection.is_classic and sweep is None:
+        body += render_classic(inspection.path, base)
     body += [
         _bytes_by_tensor(inspection),
         _bytes_by_part(inspection),
-        *_render_histograms(histograms),
+        *_render_histograms(histograms, {one.name: one.shown for one in inspection.tensors}),
         _tensors(inspection),
     ]
     numbers: dict[str, object] = {"command": command, "inspection": inspection.to_json()}
@@ -84,18 +110,27 @@ def _what(inspection: Inspection, sweep: Sweep | None) -> str:
     return text + (", here encoded with the preset balanced" if sweep else "")
 
 
+def _told(lines: Sequence[str]) -> str:
+    """What was told on the way: budget, epochs and results, each a row."""
+    table = Table(("step", "found"), [line.partition(": ")[::2] for line in lines], 2)
+    words = "What encode told on the way, in turn: the budget, the epochs, and the result."
+    return html_page.render_section("What was done", words, html_page.render_table(table))
+
+
 def _losses(measured: Mapping[str, float]) -> list[str]:
     """Tiles of what the user lost."""
     tiles = []
-    for name, before, unit, word in (
-        ("accuracy", "baseline_accuracy", " %", "accuracy"),
-        ("r2", "baseline_r2", "", "R2"),
+    for name, before, shape, word in (
+        ("accuracy", "baseline_accuracy", "{:.2f} %", "accuracy"),
+        ("r2", "baseline_r2", "{:.4f}", "R2"),
     ):
         if name in measured:
-            was = f", {measured[before]:.4g}{unit} before" if before in measured else ""
-            tiles.append(html_page.render_tile(f"{measured[name]:.4g}{unit}", f"{word}{was}"))
+            was = f", {shape.format(measured[before])} before" if before in measured else ""
+            tiles.append(html_page.render_tile(shape.format(measured[name]), f"{word}{was}"))
     if "agreement" in measured:
-        tiles.append(html_page.render_tile(f"{measured['agreement']:.4g} %", "predictions unchanged"))
+        tiles.append(html_page.render_tile(f"{measured['agreement']:.2f} %", "predictions unchanged"))
+    if "epochs" in measured:
+        tiles.append(html_page.render_tile(f"{measured['epochs']:,}", "epochs of training"))
     return tiles
 
 
@@ -135,10 +170,14 @@ def _bytes_by_tensor(inspection: Inspection) -> str:
             )
         )
     used = {colour for _, parts, _ in rows for _, colour, _ in parts}
-    words = [(colour, word) for word, colour in PARTS if colour in used and word != "codes"]
-    shown = html_page.render_legend(words) if inspection.format_version is not None else ""
+    shown = _legend(used) if inspection.format_version is not None else ""
     drawn = svg.draw_bars("Bytes of each tensor by part", rows)
     return html_page.render_section("Size by tensor", "Bytes in the file, the largest tensors first.", shown + drawn)
+
+
+def _legend(used: Collection[int]) -> str:
+    """The parts of these colours, each with its meaning."""
+    return html_page.render_legend([(one.colour, f"{one.name}: {one.meaning}") for one in PARTS if one.colour in used])
 
 
 def _parts(tensor: TensorNumbers) -> list[tuple[float, int, str]]:
@@ -157,26 +196,25 @@ def _bytes_by_part(inspection: Inspection) -> str:
         for word, count in sorted(counts, key=lambda one: -one[1])
         if count
     ]
-    words = "All bytes of the file: levels (codes and gaps where most weights are zero), exact values, codebooks and "
-    words += (
-        "steps, Huffman tables, the skeleton (everything in the model file that is not a weight), index and header."
-    )
-    return html_page.render_section("Size by part", words, svg.draw_bars("Bytes of the file by part", rows))
+    legend = _legend({COLOURS[word] for word, count in counts if count})
+    drawn = svg.draw_bars("Bytes of the file by part", rows)
+    return html_page.render_section("Size by part", "All bytes of the file, by what they are used for.", legend + drawn)
 
 
-def _render_histograms(histograms: Sequence[WeightHistogram]) -> list[str]:
+def _render_histograms(histograms: Sequence[WeightHistogram], shown: Mapping[str, str]) -> list[str]:
+    """shown: by the name in the file the user's."""
     if not histograms:
         return []
     both = any(one.before is not None and one.after is not None for one in histograms)
     words = "The grey area shows the weights before encoding, the lines their values after" if both else "Histograms"
     words += " (the largest tensors). Heights are square roots of counts, so that rare values are visible."
     spreads = [
-        html_page.render_figure(one.name, _shape(one), svg.draw_histogram(
+        html_page.render_figure(shown.get(one.name, one.name), _shape(one), svg.draw_histogram(
             f"Weights of {one.name}", (one.low, one.high), one.before, one.after, one.values))
         for one in histograms
     ]  # fmt: skip
     patterns = [
-        html_page.render_figure(one.name, f"{100 * one.kept:.1f} % not zero",
+        html_page.render_figure(shown.get(one.name, one.name), f"{100 * one.kept:.1f} % not zero",
                    svg.draw_image(f"Where {one.name} is not zero", [row.tobytes() for row in one.pattern], ACCENT))
         for one in histograms
     ]  # fmt: skip

@@ -27,6 +27,17 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Dot:
+    """A dot of a colour (1 to 9) with a tooltip. radius: in pixels."""
+
+    x: float
+    y: float
+    radius: float
+    colour: int
+    tooltip: str
+
+
+@dataclass(frozen=True)
 class Axis:
     """A scale from `low` to `high`; logarithmic ones are of positive numbers. `format` writes a number."""
 
@@ -185,6 +196,30 @@ def draw_histogram(
         place = (value - ends[0]) / (ends[1] - ends[0])
         if anchor != "middle" or 0.2 < place < 0.8:  # not over the others
             body.append(_text(width * place, height - 7, f"{value:.3g}", anchor))
+    return draw_picture(width, height, title, "".join(body))
+
+
+def draw_dots(title: str, x: Axis, label: str, dots: Sequence[Dot]) -> str:
+    """Dots over the scale `x` and a linear one from 0 on, which has the label; the first dots lie below the others."""
+    width, height, left, top, bottom = 400, 190, 30, 20, 24
+    most = max(1.0, *(dot.y for dot in dots))
+
+    def at(across: float, up: float) -> tuple[float, float]:
+        room = height - bottom - top
+        return left + 10 + x.position(across) * (width - left - 20), height - bottom - up / most * room
+
+    body = [_text(left - 24, 10, label, "start")]
+    for tick in (tick for tick in _even(0.0, most) if tick == round(tick)):
+        _, line = at(x.low, tick)
+        body.append(f'<path class="grid" d="M{left} {fmt(line)}H{width}"/>')
+        body.append(_text(left - 6, line + 4, f"{tick:.0f}", "end"))
+    body += [_text(at(tick, 0)[0], height - 7, x.format(tick), "middle") for tick in x.ticks()]
+    for dot in dots:
+        across, up = at(dot.x, dot.y)
+        body.append(
+            f'<circle class="f{dot.colour}" cx="{fmt(across)}" cy="{fmt(up)}" r="{fmt(dot.radius)}">'
+            f"{_tooltip(dot.tooltip)}</circle>"
+        )
     return draw_picture(width, height, title, "".join(body))
 
 

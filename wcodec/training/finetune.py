@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.file_size import FileSize
 from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.calibration.request import LearningRequest, OpenedSession, name_data, open_session
 from wcodec.errors import BudgetError, RecipeError
@@ -82,10 +82,10 @@ def open_labelled(source: Path, request: LearningRequest) -> OpenedSession:
     return opened
 
 
-def train(source: Path, request: LearningRequest, log: Log) -> FinetuneResult:
+def train(source: Path, request: LearningRequest, log: Log, size: FileSize | None = None) -> FinetuneResult:
     """The smallest networks that training finds within the budget, whose bytes are of the weights here.
 
-    log: hears a line for every epoch.
+    log:  hears the budget and a line for every epoch. size: what the bytes of the file are told by there.
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError where nothing found is within the budget.
     """
     started = time.monotonic()
@@ -95,6 +95,8 @@ def train(source: Path, request: LearningRequest, log: Log) -> FinetuneResult:
     budget.check(validation.kinds)
     request = replace(request, budget=budget)
     opened = replace(opened, request=request)
+    log(f"budget: {budget}")
+    told = _Told(opened, validation, size or FileSize())
     data = prepare_training(model, opened.learning, request.seed)
     settings = settings_of(source, request, opened.table.exact)
     state = request.state
@@ -106,11 +108,11 @@ def train(source: Path, request: LearningRequest, log: Log) -> FinetuneResult:
     def report(now: TrainingState, candidate: Candidate, loss: float) -> None:
         if state:
             checkpoint.save(state, now, settings)
-        log(_describe(request, validation, now, candidate, loss))
+        log(told.describe(now, candidate, loss))
 
     qat = build_qat_state(model, data.targets, opened.table)
     loop = TrainingLoop(qat, data, validation, request.budget, request.epochs, report, started + request.seconds)
-    before = before or _start(opened, loop, log)
+    before = before or _start(opened, loop, lambda *state: log(told.describe(*state)))
     candidates, finished = finetune(loop, before)
     if finished and candidates and request.budget.bytes is None and candidates[0].bytes > SURE * before.initial_bytes:
         more = train_without_labels(opened, validation, request.budget)
@@ -118,11 +120,13 @@ def train(source: Path, request: LearningRequest, log: Log) -> FinetuneResult:
     if not candidates:
         if state:
             state.unlink(missing_ok=True)
-        raise BudgetError(f"{source.name}: expected {_words(request.budget)}, found no such network by training")
+        raise BudgetError(f"{source.name}: expected {request.budget}, found no such network by training")
     return FinetuneResult(opened, validation, candidates, finished)
 
 
-def _start(opened: OpenedSession, loop: TrainingLoop, log: Log) -> TrainingState:
+def _start(
+    opened: OpenedSession, loop: TrainingLoop, tell: Callable[[TrainingState, Candidate, None], None]
+) -> TrainingState:
     """The state before the first epoch, from what is found without labels."""
     request, original = opened.request, opened.model.get_weights()
     rounded, first = round_without_labels(opened, loop.validation, request.budget, ROUNDING * request.seconds)
@@ -131,7 +135,7 @@ def _start(opened: OpenedSession, loop: TrainingLoop, log: Log) -> TrainingState
     initialize_from_calibration(loop.state, first, request.epochs * loop.data.steps)
     begun = start(loop, rounded)
     opened.model.set_weights(original)
-    log(_describe(request, loop.validation, begun, rounded[-1], None))
+    tell(begun, rounded[-1], None)
     return begun
 
 
@@ -195,7 +199,7 @@ def measure_file(found: FinetuneResult, coded: Path) -> Evaluation:
     held = Candidate((), (), 0, scores)
     if not found.validation.allows(held, replace(request.budget, bytes=None)):
         lost = ", ".join(f"{each.lost:.2f}" for each in found.validation.losses(held, request.budget))
-        raise BudgetError(f"{coded.name}: expected {_words(replace(request.budget, bytes=None))}, got {lost}")
+        raise BudgetError(f"{coded.name}: expected {replace(request.budget, bytes=None)}, got {lost}")
     return evaluate(restored, found.opened.held_out, found.opened.model)
 
 
@@ -218,24 +222,26 @@ def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] 
     )
 
 
-def _describe(
-    request: LearningRequest, validation: ValidationSet, now: TrainingState, candidate: Candidate, loss: float | None
-) -> str:
-    score = ", ".join(
-        f"loss {after.loss:.4g} (before {before.loss:.4g})"
-        if after.accuracy is None or before.accuracy is None
-        else f"{after.accuracy:.2f} % on the held-out examples (before {before.accuracy:.2f})"
-        for before, after in zip(validation.scores, candidate.scores, strict=True)
-    )
-    best = f"; best {now.best[0].bytes:,} bytes" if now.best else ""
-    if loss is None:
-        return f"rounded without labels: about {candidate.bytes:,} bytes, {score}{best}"
-    epoch = f"epoch {now.epochs} of {request.epochs}"
-    return f"{epoch}: about {candidate.bytes:,} bytes, {score}, loss in training {loss:.4f}{best}"
+@dataclass(frozen=True)
+class _Told:
+    """What a training tells of."""
 
+    opened: OpenedSession
+    validation: ValidationSet
+    size: FileSize
 
-def _words(budget: AccuracyBudget) -> str:
-    drop = None if budget.drop is None else f"a drop of at most {budget.drop:g} points"
-    size = None if budget.bytes is None else f"at most {budget.bytes:,.0f} bytes of weights"
-    loss = None if budget.loss is None else f"a loss that rises by at most {budget.loss:g} %"
-    return " and ".join(words for words in (drop, loss, size) if words)
+    def describe(self, now: TrainingState, candidate: Candidate, loss: float | None) -> str:
+        """A line on a network. loss: of the epoch; None before the first."""
+        score = ", ".join(
+            f"loss {after.loss:.4g} (before {before.loss:.4g})"
+            if after.accuracy is None or before.accuracy is None
+            else f"{after.accuracy:.2f} % on the held-out examples (before {before.accuracy:.2f})"
+            for before, after in zip(self.validation.scores, candidate.scores, strict=True)
+        )
+        table = self.opened.table
+        size = self.size.of(candidate.bytes, lambda: table.by_name(tuned_weights(candidate)))
+        best = f"; best {self.size.like(now.best[0].bytes):,} bytes" if now.best else ""
+        if loss is None:
+            return f"rounded without labels: about {size:,} bytes, {score}{best}"
+        epoch = f"epoch {now.epochs} of {self.opened.request.epochs}"
+        return f"{epoch}: about {size:,} bytes, {score}, loss in training {loss:.4f}{best}"

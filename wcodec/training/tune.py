@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from wcodec.calibration.budget import SAFETY, AccuracyBudget
 from wcodec.calibration.codebook_search import CodebookResult, search_codebooks
+from wcodec.calibration.file_size import NEAR, FileSize
 from wcodec.calibration.policy_search import search_policy
 from wcodec.calibration.progress import Interruptible, ProgressCallback, SearchProgress
 from wcodec.calibration.quality import SPREAD, Quality, describe_divergence, measure_quality
@@ -62,8 +64,6 @@ class TuningResult:
     plain: PlainFile | None = None
 
 
-Measure = Callable[[Mapping[str, TunedTensor]], int]
-"""Bytes of the file that weights make."""
 Code = Callable[[Path, Preset], int]
 """Codes the model into a file without data, and gives its bytes."""
 
@@ -72,13 +72,13 @@ def tune(
     source: Path,
     request: LearningRequest,
     progress: ProgressCallback,
-    measure: Measure | None = None,
+    size: FileSize | None = None,
     code: Code | None = None,
 ) -> TuningResult:
     """The best weights for `source` that are predicted to stay within the budget of the request.
 
     progress: is called with every point of the search.
-    measure:  needed where the budget has bytes.
+    size:     what the bytes of the file are told by; it measures where the budget has bytes.
     code:     makes the file without data a candidate.
 
     An interrupt (KeyboardInterrupt) ends the search: the result is the best that was found until then.
@@ -94,24 +94,25 @@ def tune(
     if request.search and (request.codebooks or request.budget.bytes is not None):
         raise RecipeError("--search: expected a budget of outputs (--max-drop, ...) and steps left open, got neither")
     plain = _plain_file(opened, session, code) if code else None
-    run = _Run(opened, session, started, progress, Interruptible())
+    size = size or FileSize()
+    run = _Run(opened, session, started, progress, Interruptible(), size)
     try:
         if request.codebooks:
-            shared = _search_codebooks(session, request, progress)
+            shared = _search_codebooks(run)
             return TuningResult(request, session, shared, table.by_name(shared.tuned()), opened.notes, plain)
-        found = _search(run, source, budget, measure)
+        found = _search(run, source, budget)
     except BudgetError:
         if plain is None:
             raise
         return TuningResult(request, session, None, {}, opened.notes, plain)
-    notes = (*opened.notes, *run.notes, *_describe(run, found))
+    notes = (*opened.notes, f"budget: {request.budget}", *run.notes, *_describe(run, found))
     return TuningResult(request, session, found, table.by_name(found.tuned()), notes, plain)
 
 
-def _search(run: _Run, source: Path, budget: AccuracyBudget, measure: Measure | None) -> CalibrationResult:
+def _search(run: _Run, source: Path, budget: AccuracyBudget) -> CalibrationResult:
     """The best weights within the budget: rounded, then searched or trained, then their vectors rounded."""
     session, request, table = run.session, run.opened.request, run.opened.table
-    if request.budget.bytes is not None and measure is not None:
+    if request.budget.bytes is not None and (measure := run.size.measure) is not None:
         return _search_size(run, budget, lambda one: measure(table.by_name(one.tuned())))
     kernels = budget.reduce(reserve_for_vectors(session))
     rounded = _round(run, kernels)
@@ -142,7 +143,10 @@ def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
         yield "one standard error is taken off the accuracy lost by their labels: so much may be chance"
     if run.patience.over:
         yield "interrupted: this is the best that was found until then"
-    words = [f"chosen: about {found.bytes:,} bytes", describe_divergence(quality.kl, quality.values)]
+    words = [
+        f"chosen: about {run.told_bytes(found, near=0.0):,} bytes",
+        describe_divergence(quality.kl, quality.values),
+    ]
     if not quality.values:
         least, most = (part * quality.drop for part in SPREAD)
         words.append(f"{quality.drop:.2f} points predicted ({least:.2f} to {most:.2f} likely)")
@@ -154,22 +158,14 @@ def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
         yield f"{len(unnamed)} tensors are different in the file and are coded by the preset: {names}"
 
 
-def _search_codebooks(
-    session: CalibrationSession, request: LearningRequest, progress: ProgressCallback
-) -> CodebookResult:
+def _search_codebooks(run: _Run) -> CodebookResult:
     """Codebooks in place of steps; nothing is trained."""
+    session, request = run.session, run.opened.request
     if request.codebooks is None or request.budget.bytes is not None:
         raise RecipeError("codebooks with --data: expected a budget of answers (--max-drop, ...), got one of bytes")
     budget = _within_safety(request.budget)
-
-    def report(one: CodebookResult) -> None:
-        progress(
-            SearchProgress(
-                "sharing", None, one.bytes, one.kl, budget.allows(one), one.quality.values, budget.broken(one)
-            )
-        )
-
-    return search_codebooks(session, request.codebooks, budget, seconds=request.seconds, progress=report)
+    tell = partial(run.report, "sharing", budget)
+    return search_codebooks(session, request.codebooks, budget, seconds=request.seconds, progress=tell)
 
 
 @dataclass(frozen=True)
@@ -179,7 +175,17 @@ class _Run:
     started: float
     progress: ProgressCallback
     patience: Interruptible
+    size: FileSize
     notes: list[str] = field(default_factory=list)
+
+    def told_bytes(self, one: CalibrationResult | CodebookResult, near: float = NEAR) -> int:
+        """Bytes of the file, see `FileSize.of`."""
+        return self.size.of(one.bytes, lambda: self.opened.table.by_name(one.tuned()), near)
+
+    def report(self, doing: str, budget: AccuracyBudget, one: CalibrationResult | CodebookResult) -> None:
+        """Tell of a point of the search."""
+        size, broken = self.told_bytes(one), budget.broken(one)
+        self.progress(SearchProgress(doing, None, size, one.kl, not broken, one.quality.values, broken))
 
 
 def _within_safety(budget: AccuracyBudget, safety: float = SAFETY) -> AccuracyBudget:
@@ -193,17 +199,10 @@ def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = N
     share = 1.0 if is_runner(run.opened.model) else SHARE  # only networks of Keras are trained
     fixed = request.steps is not None or request.search is not None
     seconds = float("inf") if fixed else share * request.seconds
-
-    def report(one: CalibrationResult) -> None:
-        run.progress(
-            SearchProgress(
-                "rounding", None, one.bytes, one.kl, budget.allows(one), one.quality.values, budget.broken(one)
-            )
-        )
-
+    tell = partial(run.report, "rounding", budget)
     costs = None if near or request.sensitivity is None else measure_costs(run.session, request.sensitivity)
     return search_steps(
-        run.session, budget, seconds=seconds, progress=report, patience=run.patience, near=near, costs=costs
+        run.session, budget, seconds=seconds, progress=tell, patience=run.patience, near=near, costs=costs
     )
 
 
@@ -238,7 +237,11 @@ def _search_policy(run: _Run, source: Path, found: CalibrationResult, budget: Ac
     def report(one: SearchTrial) -> None:
         told.append(one)
         values = not run.session.predicts_classes
-        run.progress(SearchProgress("searching", len(told) / search.trials, one.bytes, one.kl, one.allowed, values))
+        run.progress(
+            SearchProgress(
+                "searching", len(told) / search.trials, run.size.like(one.bytes), one.kl, one.allowed, values
+            )
+        )
 
     result = search_policy(source, run.opened, found, budget, search, patience=run.patience, report=report)
     if search.page:
@@ -262,7 +265,7 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
         allowed = (budget.max_kl is None or kl <= budget.max_kl) and (budget.bytes is None or size <= budget.bytes)
         limit = "" if allowed else "max-drop" if budget.bytes is None or size <= budget.bytes else "size"
         values = not run.session.predicts_classes
-        run.progress(SearchProgress("training", step / max(steps, 1), size, kl, allowed, values, limit))
+        run.progress(SearchProgress("training", step / max(steps, 1), run.size.like(size), kl, allowed, values, limit))
 
     return distill(
         run.opened.prepare(learning.count),
