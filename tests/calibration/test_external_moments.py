@@ -48,9 +48,7 @@ def test_outputs_move_less_in_a_file_of_the_same_size(
     assert moved(fed) < better * moved(plain)
 
 
-def test_tensors_without_moments_keep_their_bytes_and_no_outputs_move_more(
-    wcodec: Run, tmp_path: Path
-) -> None:
+def test_tensors_without_moments_keep_their_bytes_and_no_outputs_move_more(wcodec: Run, tmp_path: Path) -> None:
     shapes = {"embedding": (300, 96), "a/kernel": (96, 80), "c/kernel": (96, 96)}
     arrays = {name: RNG.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     arrays["a/kernel"] = WEIGHTS
@@ -111,3 +109,11 @@ def test_what_is_no_archive_is_a_line(wcodec: Run, model: Path, tmp_path: Path) 
         refused = wcodec("encode", model, "-o", tmp_path / "x.wcz", "--moments", path)
         assert refused.returncode == 2
         assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["--sparsity", "0.9"], ["--bits", "3"], ["--quantizer", "float16"]])
+def test_moments_that_would_do_nothing_are_refused(wcodec: Run, model: Path, tmp_path: Path, words: list[str]) -> None:
+    np.savez(tmp_path / "moments.npz", **{"a/kernel": POWER})
+    done = wcodec("encode", model, "-o", tmp_path / "m.wcz", "--moments", tmp_path / "moments.npz", *words)
+    assert (done.returncode, (tmp_path / "m.wcz").exists()) == (2, False)
+    assert "moments.npz: expected a tensor that is rounded to steps, found none" in done.stderr

@@ -134,16 +134,26 @@ class _Roundings:
 def _products(
     model: Model, moments: Path, plans: tuple[Plan, ...], found: _Roundings
 ) -> Iterator[tuple[_Product, UniformPlan, int]]:
-    """Each tensor that has moments and can be rounded, with its plan and its number; `found` gets the others."""
+    """Each tensor that has moments and can be rounded, with its plan and its number; `found` gets the others.
+
+    Raises: RecipeError where there is none, so that the moments would do nothing.
+    """
     with open_npz(moments) as archive:
         given = {name: np.asarray(archive[name], np.float64) for name in archive}
+    count = 0
     for name, plan, number in _match_names(moments.name, model, given, plans):
         tensor = model.tensors[number]
         weights = to_float32(tensor.read(), tensor.dtype)
         if is_weight(tensor) and isinstance(plan, UniformPlan) and not plan.prune and np.isfinite(weights).all():
+            count += 1
             yield _Product(tensor, weights, given[name], model.kind in UNITS_FIRST), plan, number
         else:
             found.leave(tensor.name)
+    if not count:
+        raise RecipeError(
+            f"{moments.name}: expected a tensor that is rounded to steps, found none: what is pruned, or has shared "
+            "values, integers or short floats, is coded as without moments"
+        )
 
 
 def _fit_bytes(product: _Product, plan: UniformPlan, dead_zone: float) -> tuple[StepWeights, float] | None:
