@@ -12,7 +12,7 @@ from wcodec.cli import main
 from wcodec.cli.errors import describe_error, find_exit_code
 from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_container_path, derive_model_path
 from wcodec.cli.parser import VERBS, build_parser
-from wcodec.cli.tables import _count_columns, _render_table
+from wcodec.cli.tables import _render_table
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.modelfiles.registry import MODEL_FILES
@@ -21,6 +21,7 @@ from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule
 from wcodec.reporting.inspection_tables import Table
 from wcodec.reporting.number_format import format_ratio, format_size
+from wcodec.reporting.plain_text import count_columns, wrap
 
 
 @pytest.mark.parametrize(
@@ -148,11 +149,22 @@ def test_every_verb_explains_itself_with_an_example_that_parses(capsys: pytest.C
 
 def test_names_are_folded_where_the_terminal_is_narrow_and_numbers_are_not() -> None:
     table = Table(("tensor", "bytes"), (("層/" * 12, "1,000"), ("b", "7")))
-    narrow = _render_table(table, 20, bold=False).splitlines()
-    assert max(map(_count_columns, narrow)) == 20
+    narrow = _render_table(table, 20).splitlines()
+    assert max(map(count_columns, narrow)) == 20
     assert [line.endswith("1,000") for line in narrow] == [False, True, False, False, False]
-    assert _render_table(table, 99, bold=True).startswith("\x1b[1mtensor ")
-    assert len(_render_table(table, 99, bold=False).splitlines()) == 3
+    assert len(_render_table(table, 99).splitlines()) == 3
+
+
+def test_columns_are_left_out_for_numbers_and_not_for_long_names() -> None:
+    long = Table(("tensor", "shape", "bytes"), (("層" * 30, "3x3", "1,000"),), 2, ("shape",))
+    assert long.fitted(40).head == ("tensor", "shape", "bytes")
+    assert long.fitted(30).head == ["tensor", "bytes"]
+    assert max(map(count_columns, _render_table(long.fitted(40), 40).splitlines())) == 40
+
+
+def test_sentences_are_broken_at_blanks_only() -> None:
+    assert wrap("12.5 MB -> 1.25 MB\nb  c", 10) == "12.5 MB ->\n1.25 MB\nb  c"
+    assert wrap("層層層 1,234,567,890", 8) == "層層層\n1,234,567,890"
 
 
 def test_usage_errors_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from shutil import get_terminal_size
 
-from wcodec.reporting.plain_text import escape_controls
+from wcodec.reporting.plain_text import escape_controls, wrap
 
 
 def open_missing() -> None:
@@ -28,11 +29,17 @@ def write_data(text: str) -> None:
 
 
 def write_note(text: str) -> None:
-    """Write to standard error; a closed stream is not an error."""
+    """Write to standard error, on a terminal in lines of its width; a closed stream is not an error."""
     try:
-        print(escape_controls(text), file=sys.stderr, flush=True)
+        print(_fitted(escape_controls(text)), file=sys.stderr, flush=True)
     except OSError:
         abandon(2)
+
+
+def _fitted(text: str) -> str:
+    if sys.stderr is None or not sys.stderr.isatty():
+        return text
+    return wrap(text, get_terminal_size().columns)
 
 
 def choose_log(quiet: bool) -> Callable[[str], None]:

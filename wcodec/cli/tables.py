@@ -6,11 +6,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
-from unicodedata import combining, east_asian_width
 
 from wcodec.reporting.inspection_tables import Table, compare_sizes, tabulate_parts, tabulate_tensors
 from wcodec.reporting.number_format import format_size
-from wcodec.reporting.plain_text import escape_controls
+from wcodec.reporting.plain_text import count_columns, escape_controls, wrap
 from wcodec.reporting.stage_tables import draw_histogram, tabulate_stages, tabulate_values
 from wcodec.reporting.sweep_tables import (
     BEST,
@@ -55,7 +54,7 @@ def format_sweep(found: Sweep) -> str:
         closing += f" Predicted and measured nats of single tensors have a rank correlation of {rank:.2f}."
     if found.best:
         closing += f" {BEST} is the smallest file that loses at most {ALLOWED:g} points."
-    return "\n\n".join([*blocks, closing])
+    return "\n\n".join([*blocks, wrap(closing, _terminal_width())])
 
 
 def _terminal_width() -> int:
@@ -66,20 +65,18 @@ def _terminal_width() -> int:
 
 def format_inspection(inspection: Inspection, sort: str | None = None) -> str:
     """Both tables of `inspect`: the tensors, then what every byte of the file is used for."""
-    tensors = tabulate_tensors(inspection, sort)
-    if inspection.format_version is None:
-        return f"{render_tables((tensors,))}\n\n{compare_sizes(inspection)}"
-    return f"{render_tables((tensors, tabulate_parts(inspection)))}\n\n{compare_sizes(inspection)}"
+    tensors, sizes = tabulate_tensors(inspection, sort), wrap(compare_sizes(inspection), _terminal_width())
+    parts = () if inspection.format_version is None else (tabulate_parts(inspection),)
+    return f"{render_tables((tensors, *parts))}\n\n{sizes}"
 
 
 def format_stages(stages: Sequence[Stages]) -> str:
     """Both tables of `--stages`, with what their columns are."""
     sizes, bits = tabulate_stages(stages)
-    return (
-        f"bytes after each stage: pruned (float32 and gaps), shared (codes and codebook), as coded:\n"
-        f"{render_tables((sizes,))}\n\nbits of a gap and of a code, their entropy and what they took, a kept weight:\n"
-        f"{render_tables((bits,))}"
-    )
+    what = "bytes after each stage: pruned (float32 and gaps), shared (codes and codebook), as coded:"
+    more = "bits of a gap and of a code, their entropy and what they took, a kept weight:"
+    above, between = (wrap(words, _terminal_width()) for words in (what, more))
+    return f"{above}\n{render_tables((sizes,))}\n\n{between}\n{render_tables((bits,))}"
 
 
 def format_tensor(view: TensorView) -> str:
@@ -119,47 +116,39 @@ def format_summary(
 
 def render_tables(tables: Sequence[Table]) -> str:
     """The tables as wide as the terminal, or as wide as they need to be where there is none, with a line between."""
-    terminal, width = sys.stdout is not None and sys.stdout.isatty(), _terminal_width()
+    width = _terminal_width()
     shown = [
         Table(one.head, [[*map(escape_controls, row)] for row in one.rows], one.names, one.spare) for one in tables
     ]
-    return "\n\n".join(_render_table(one.fitted(width), width, bold=terminal) for one in shown)
+    return "\n\n".join(_render_table(one.fitted(width), width) for one in shown)
 
 
-def _render_table(table: Table, width: int, bold: bool) -> str:
+def _render_table(table: Table, width: int) -> str:
     """Names to the left, numbers to the right; names that leave too little width are folded."""
     rows = [table.head, *table.rows]
-    widths = [max(map(_count_columns, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(count_columns, column)) for column in zip(*rows, strict=True)]
     for name in sorted(range(table.names), key=lambda number: -widths[number]):
         over = sum(widths) + len(GAP) * (len(widths) - 1) - width
         widths[name] = max(min(LEAST_NAME, widths[name]), widths[name] - max(0, over))
     lines = []
-    for number, row in enumerate(rows):
+    for row in rows:
         folded = [_fold(cell, size) for cell, size in zip(row, widths, strict=True)]
         for line in range(max(map(len, folded))):
             parts = [cell[line] if line < len(cell) else "" for cell in folded]
-            spare = [" " * (size - _count_columns(part)) for part, size in zip(parts, widths, strict=True)]
+            spare = [" " * (size - count_columns(part)) for part, size in zip(parts, widths, strict=True)]
             cells = [p + s if i < table.names else s + p for i, (p, s) in enumerate(zip(parts, spare, strict=True))]
-            text = GAP.join(cells).rstrip()
-            lines.append(f"\x1b[1m{text}\x1b[0m" if bold and number == 0 else text)
+            lines.append(GAP.join(cells).rstrip())
     return "\n".join(lines)
 
 
 def _fold(text: str, width: int) -> list[str]:
     """The text in pieces that take at most so many columns each."""
     pieces, taken = [""], 0
-    for letter in text if _count_columns(text) > width else ():
-        columns = _count_columns(letter)
+    for letter in text if count_columns(text) > width else ():
+        columns = count_columns(letter)
         if taken + columns > width and pieces[-1]:
             pieces.append("")
             taken = 0
         pieces[-1] += letter
         taken += columns
     return pieces if pieces != [""] else [text]
-
-
-def _count_columns(text: str) -> int:
-    """Columns of a terminal that a text takes: two for the wide letters of East Asia, none for accents."""
-    if text.isascii():
-        return len(text)
-    return sum((east_asian_width(letter) in "WF") + (not combining(letter)) for letter in text)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from wcodec.reporting.byte_breakdown import ByteBreakdown
 from wcodec.reporting.number_format import format_error, format_ratio, format_size
+from wcodec.reporting.plain_text import count_columns
 
 
 class TensorSizes(Protocol):
@@ -79,7 +80,10 @@ class Table:
         return Table([*self.head[:at], *self.head[at + 1 :]], rows, self.names - (at < self.names), self.spare)
 
     def fitted(self, width: int) -> Table:
-        """The table with as many columns as fit side by side, two blanks between; numbers are never cut."""
+        """The table with as many columns as fit side by side, two blanks between; numbers are never cut.
+
+        width: columns of the terminal.
+        """
         found = self
         for head in self.spare:
             if head in found.head and found.width > width:
@@ -88,9 +92,13 @@ class Table:
 
     @property
     def width(self) -> int:
-        """Characters of the widest row."""
-        columns = zip(self.head, *self.rows, strict=True)
-        return sum(max(map(len, column)) for column in columns) + 2 * (len(self.head) - 1)
+        """Columns of a terminal that the widest row takes, where names of the first column are folded."""
+        first, *others = (max(map(count_columns, column)) for column in zip(self.head, *self.rows, strict=True))
+        return min(first, FOLDED if self.names else first) + sum(others) + 2 * len(others)
+
+
+FOLDED: Final = 24
+"""Columns that names keep before columns of numbers are left out for them."""
 
 
 def tabulate_tensors(inspection: Sizes, order: str | None = None) -> Table:

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import html
+from unicodedata import combining, east_asian_width
 
 
 def escape_controls(text: str) -> str:
     """The text with a mark for each control, bidirectional or other invisible character but tabs and ends of lines,
     since a terminal obeys them and names come from files of anybody."""
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
+def count_columns(text: str) -> int:
+    """Columns of a terminal that a text takes: two for the wide letters of East Asia, none for accents."""
+    if text.isascii():
+        return len(text)
+    return sum((east_asian_width(letter) in "WF") + (not combining(letter)) for letter in text)
+
+
+def wrap(text: str, width: int) -> str:
+    """The text with its lines broken at blanks where they take more columns than `width`; nothing is cut."""
+    return "\n".join(map("\n".join, (_broken(line, width) for line in text.split("\n"))))
+
+
+def _broken(line: str, width: int) -> list[str]:
+    if count_columns(line) <= width:
+        return [line]
+    lines = [""]
+    for word in line.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and count_columns(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def escape_markup(text: str) -> str:
