@@ -59,9 +59,9 @@ def main(words: list[str]) -> None:
     for paper in PAPER:
         if given.network in {None, paper.name}:
             lines += run_again(paper)
+            if given.out:
+                given.out.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-    if given.out:
-        given.out.write_text("\n".join(lines) + "\n")
 
 
 def run_again(paper: Paper) -> list[str]:
