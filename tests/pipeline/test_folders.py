@@ -21,7 +21,8 @@ from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeEr
 from wcodec.modelfiles.shard_list import pack
 from wcodec.modelfiles.shards import folder_of
 from wcodec.pipeline.encoder import encode
-from wcodec.pipeline.folder_encoder import encode_folder, plan_jobs, run
+from wcodec.pipeline.folder_encoder import encode_folder, run
+from wcodec.pipeline.folder_jobs import name_part, plan_jobs
 from wcodec.planning.parsing import parse_recipe
 
 
@@ -116,7 +117,8 @@ def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: 
     folder = folder_of(tmp_path / "m")
     assert folder
     (tmp_path / "out").mkdir()
-    job = plan_jobs(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1, None)[0][1]
+    out, recipe = tmp_path / "out", parse_recipe({"lossless": True})
+    job = name_part(plan_jobs(folder, out, recipe, None, 1, None)[0][1], out)
     done = run(job)
     before = job.target.stat().st_mtime_ns
     assert run(job) == done
@@ -124,7 +126,7 @@ def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: 
     job.target.write_bytes(job.target.read_bytes()[:-1])
     assert run(job) == done
     os.utime(folder.root / folder.files[1].name, ns=(1, 1))
-    again = plan_jobs(folder, tmp_path / "out", parse_recipe({"lossless": True}), None, 1, None)[0][1]
+    again = name_part(plan_jobs(folder, out, recipe, None, 1, None)[0][1], out)
     assert again.target != job.target
 
 

@@ -71,3 +71,45 @@ def test_files_of_other_models_are_apart(tmp_path: Path) -> None:
     again = folder_of(shards(tmp_path / "n"))
     assert again
     assert {file.model for file in again.files} == {"config.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize("words", [{"target_size": "28kB"}, {"target_ratio": 6}, {"max_error": 1e-3}])
+def test_a_budget_holds_for_all_shards_together(words: dict[str, object], tmp_path: Path) -> None:
+    one = wcodec.encode(write_safetensors(tmp_path / "m.safetensors", arrays()), tmp_path / "one.wcz", **words)
+    folder = shards(tmp_path / "m")
+    several = wcodec.encode(folder, tmp_path / "several.wcz", **words)
+    weighed = [sum(tensor.bytes for tensor in numbers.tensors) for numbers in (one, several)]
+    lost = [squared_error(tmp_path / name) for name in ("one.wcz", "several.wcz")]
+    if "max_error" in words:
+        assert 0.97e-3 <= lost[1] <= 1e-3
+        assert weighed[1] == pytest.approx(weighed[0], rel=0.02)
+    else:
+        written = sum(path.stat().st_size for path in (tmp_path / "several.wcz").iterdir())
+        source = sum(path.stat().st_size for path in folder.iterdir())
+        bound = 28_000 if "target_size" in words else source / 6
+        assert 0.985 * bound <= written <= bound
+        assert written == several.file_bytes
+        # What the parts take beside their tensors is taken from these, at six decibels a bit.
+        bits = 8 * (weighed[0] - weighed[1]) / sum(array.size for array in arrays().values())
+        assert lost[1] == pytest.approx(lost[0] * 4**bits, rel=0.08)
+    with ThreadPoolExecutor(2) as executor:
+        wcodec.encode(folder, tmp_path / "pool", executor=executor, **words)
+    assert contents(tmp_path / "pool") == contents(tmp_path / "several.wcz")
+
+
+def test_one_threshold_prunes_all_shards(tmp_path: Path) -> None:
+    words = {"sparsity": 0.7, "global_sparsity": True}
+    wcodec.encode(write_safetensors(tmp_path / "m.safetensors", arrays()), tmp_path / "one.wcz", **words)
+    wcodec.encode(shards(tmp_path / "m"), tmp_path / "several.wcz", **words)
+    one, several = (wcodec.open(tmp_path / name) for name in ("one.wcz", "several.wcz"))
+    for name in (name for name, array in arrays().items() if array.ndim > 1):
+        np.testing.assert_array_equal(one[name] == 0, several[name] == 0)
+
+
+def test_scales_stay_exact_whose_codes_lie_in_another_shard(tmp_path: Path) -> None:
+    folder = shards(tmp_path / "m")
+    scales, codes = weights(7, 24, 8), np.arange(24 * 64, dtype=np.uint8).reshape(24, 64)
+    write_safetensors(folder / "model-00001-of-00002.safetensors", {"q.weight_packed": codes})
+    write_safetensors(folder / "model-00002-of-00002.safetensors", {"q.weight_scale": scales})
+    wcodec.encode(folder, tmp_path / "several.wcz")
+    np.testing.assert_array_equal(wcodec.open(tmp_path / "several.wcz")["q.weight_scale"], scales)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from wcodec.codec.plan import Prune
 
 Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
 _INFINITY: Final = 0x7F800000
 _LOW_BITS: Final = 16
 BLOCK: Final = 1 << 20
@@ -67,36 +68,50 @@ def global_threshold(weights: Callable[[], Iterable[Floats]], sparsity: float) -
     `weights()` gives the tensors, float32[...], one at a time; it is called twice, memory is bounded by the largest.
     """
     Prune("sparsity", sparsity)
-    count = count_pruned(sum(tensor.size for tensor in weights()), sparsity)
-    return magnitude_at(weights, count - 1) if count else 0.0
+    return threshold_of(lambda high: count_magnitudes(weights(), high), sparsity)
+
+
+def threshold_of(counts: Callable[[int | None], Counts], sparsity: float) -> float:
+    """The same, by what `count_magnitudes` gives of all weights."""
+    count = count_pruned(int(counts(None).sum()), sparsity)
+    return magnitude_at(counts, count - 1) if count else 0.0
 
 
 def magnitude_of_rank(weights: Floats, rank: int) -> float:
     """As `magnitude_at`, of one float32[...]."""
     if weights.size > BLOCK:
-        return magnitude_at(lambda: (weights,), rank)
+        return magnitude_at(lambda high: count_magnitudes((weights,), high), rank)
     magnitudes = _magnitudes(weights)
     magnitudes.partition(rank)
     return _magnitude_of(int(magnitudes[rank]))
 
 
-def magnitude_at(weights: Callable[[], Iterable[Floats]], rank: int) -> float:
+def magnitude_at(counts: Callable[[int | None], Counts], rank: int) -> float:
     """The magnitude that has `rank` smaller or equal ones before it; those of not-a-number come last.
 
-    `weights()` gives float32[...] after float32[...]; it is called twice, and memory does not grow with the arrays.
+    counts: what `count_magnitudes` gives of all weights, called twice: their memory does not grow with the arrays.
     """
-    high = np.zeros(1 << (32 - _LOW_BITS), np.int64)
-    for block in _every_block(weights()):
-        high += np.bincount(_magnitudes(block) >> _LOW_BITS, minlength=len(high))
+    high = counts(None)
     top = int(np.searchsorted(np.cumsum(high), rank + 1))
     before = int(high[:top].sum())
-    low = np.zeros(1 << _LOW_BITS, np.int64)
-    for block in _every_block(weights()):
-        magnitudes = _magnitudes(block)
-        inside = magnitudes[magnitudes >> _LOW_BITS == top] & (len(low) - 1)
-        low += np.bincount(inside, minlength=len(low))
-    rest = int(np.searchsorted(np.cumsum(low), rank + 1 - before))
+    rest = int(np.searchsorted(np.cumsum(counts(top)), rank + 1 - before))
     return _magnitude_of(top << _LOW_BITS | rest)
+
+
+def count_magnitudes(weights: Iterable[Floats], high: int | None) -> Counts:
+    """How many weights of float32[...] after float32[...] have each upper half of a magnitude's bits, int64[2^16].
+
+    high: count the lower halves instead, of those with this upper one.
+    """
+    counts = np.zeros(1 << _LOW_BITS, np.int64)
+    for block in _every_block(weights):
+        magnitudes = _magnitudes(block)
+        if high is None:
+            halves = magnitudes >> _LOW_BITS
+        else:
+            halves = magnitudes[magnitudes >> _LOW_BITS == high] & (len(counts) - 1)
+        counts += np.bincount(halves, minlength=len(counts))
+    return counts
 
 
 def iterate_blocks(weights: Floats) -> Iterator[Floats]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from wcodec.model import FLOATS, Gain, Role, Shift, Tensor, is_vector
+from wcodec.model import FLOATS, Gain, Role, Shift, Tensor, TensorSpec, is_vector
 
 CODE_TYPES: Final = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "float8_e4m3", "float8_e5m2"})
 """Element types of the codes of quantised layers."""
@@ -39,18 +39,27 @@ def with_roles(tensors: Sequence[Tensor], known: Mapping[str, Role | None]) -> t
     modules: dict[str, list[Tensor]] = defaultdict(list)
     for tensor in tensors:
         modules[module_of(tensor.name)].append(tensor)
-    frozen = {name for name, members in modules.items() if _is_quantized(members)}
-    frozen |= {tensor.name for tensor in tensors if _is_code(tensor)}
     roles: dict[str, Role | None] = dict(known)
     for members in modules.values():
         for name, role in _roles(members):
             roles.setdefault(name, role)
+    named = tuple(replace(tensor, role=roles.get(tensor.name)) for tensor in tensors)
+    return with_exact(named, quantized_modules(tensors))
+
+
+def quantized_modules(tensors: Sequence[TensorSpec]) -> set[str]:
+    """The modules, as `module_of` names them, whose floats must stay exact: those of quantised layers."""
+    modules: dict[str, list[TensorSpec]] = defaultdict(list)
+    for tensor in tensors:
+        modules[module_of(tensor.name)].append(tensor)
+    found = {name for name, members in modules.items() if _is_quantized(members)}
+    return found | {tensor.name for tensor in tensors if _is_code(tensor)}
+
+
+def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Tensor, ...]:
+    """The tensors, the floats of these modules exact."""
     return tuple(
-        replace(
-            tensor,
-            exact=tensor.exact or (tensor.dtype in FLOATS and module_of(tensor.name) in frozen),
-            role=roles.get(tensor.name),
-        )
+        replace(tensor, exact=tensor.exact or (tensor.dtype in FLOATS and module_of(tensor.name) in modules))
         for tensor in tensors
     )
 
@@ -69,11 +78,11 @@ def _last(name: str) -> str:
     return re.split(r"[./:]", re.sub(r":[0-9]+$", "", name))[-1]
 
 
-def _is_code(tensor: Tensor) -> bool:
+def _is_code(tensor: TensorSpec) -> bool:
     return tensor.dtype in CODE_TYPES and tensor.count >= FEWEST_CODES
 
 
-def _is_quantized(members: Iterable[Tensor]) -> bool:
+def _is_quantized(members: Iterable[TensorSpec]) -> bool:
     """Whether the module holds codes, or scales and histories of a layer that was trained in float8."""
     every = list(members)
     histories = [tensor for tensor in every if tensor.dtype in FLOATS and len(tensor.shape) == 1]

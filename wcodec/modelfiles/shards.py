@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wcodec.errors import ModelFileError
@@ -16,6 +16,7 @@ from wcodec.modelfiles.detect import SAVED_MODEL, detect_kind
 from wcodec.modelfiles.extents import OTHER, FileLayout, model_of, tidy
 from wcodec.modelfiles.folder_tree import MAX_FILES, refuse_leaving, walk
 from wcodec.modelfiles.json_text import Json, parse_json
+from wcodec.modelfiles.roles import with_exact
 
 MAX_INDEX_BYTES = 1 << 28
 _SHARD = re.compile(r"(.*?)[-_.]?[0-9]{5}-of-[0-9]{5}(\.[a-z0-9]+)")
@@ -101,9 +102,15 @@ def external_model(source: Path, beside: Path) -> Model:
     return model_of(source, layout_of(source, beside))
 
 
-def opened(source: Path, keep_optimizer: bool, beside: Path | None) -> AbstractContextManager[Model]:
-    """`open_model`, or `external_model` where the file lies beside an ONNX model."""
-    return nullcontext(external_model(source, beside)) if beside else open_model(source, keep_optimizer)
+@contextmanager
+def opened(source: Path, keep_optimizer: bool, beside: Path | None, exact: Collection[str] = ()) -> Iterator[Model]:
+    """`open_model`, or `external_model` where the file lies beside an ONNX model.
+
+    exact: modules of which other files of the model tell that they are quantised (`roles.quantized_modules`).
+    """
+    whole = nullcontext(external_model(source, beside)) if beside else open_model(source, keep_optimizer)
+    with whole as model:
+        yield replace(model, tensors=with_exact(model.tensors, exact))
 
 
 def _indexed(source: Path, whole: bool) -> Folder | None:

@@ -21,9 +21,9 @@ from wcodec.planning.budget_search import Amounts, Measured, Sizes, meet_target
 from wcodec.planning.rate_control import Target, find_step
 from wcodec.planning.recipe import Recipe
 
-_VALUE_BYTES: Final = 1.2
+VALUE_BYTES: Final = 1.2
 """A guess at what a value takes that has no step,"""
-_FILE_BYTES: Final = 256.0
+FILE_BYTES: Final = 256.0
 """and at what a file takes beside all values."""
 
 
@@ -54,8 +54,8 @@ def encode_within(goal: Target, job: Encoding, recipe: Recipe, size: float, targ
         tries = _Tries(replace(job, coded=CodedTensors(file)), goal, recipe, target)
         is_new = not job.tuned and job.base is None
         if is_new and not any(isinstance(plan, CodebookPlan | ProductPlan) for plan in job.plans):
-            copies = _count_copies(job)
-            by_samples = _BySamples(tries, copies, _take_samples(job, list(copies)))
+            copies = count_copies(job)
+            by_samples = _BySamples(tries, copies, take_samples(job, list(copies)))
             if by_samples.meet(size):
                 return tries.made[-1].encoded
         sizes: list[float] = []
@@ -109,7 +109,7 @@ class _BySamples:
         tensors, goal = self.tries.job.model.tensors, self.tries.goal
         counts = {number: tensors[number].count for number in self.samples}
         others = sum(tensor.count for number, tensor in enumerate(tensors) if number not in counts)
-        fixed = 0.0 if goal.power > 0 else _VALUE_BYTES * others + _FILE_BYTES
+        fixed = 0.0 if goal.power > 0 else VALUE_BYTES * others + FILE_BYTES
         return bool(counts) and meet_target(goal, counts, size, fixed, self.estimate, self.measure)
 
     def estimate(self, sizes: Sizes) -> Amounts:
@@ -138,7 +138,7 @@ class _BySamples:
         return Measured(self.tries.value_of(made), amounts, errors)
 
 
-def _count_copies(job: Encoding) -> dict[int, int]:
+def count_copies(job: Encoding) -> dict[int, int]:
     """By number of the first of equal tensors that have a step and count for errors: how many they are."""
     copies: dict[int, int] = {}
     for number, (twin, plan) in enumerate(zip(find_twins(job), job.plans, strict=True)):
@@ -148,7 +148,8 @@ def _count_copies(job: Encoding) -> dict[int, int]:
     return copies
 
 
-def _take_samples(job: Encoding, numbers: Sequence[int]) -> dict[int, TensorSample]:
+def take_samples(job: Encoding, numbers: Sequence[int]) -> dict[int, TensorSample]:
+    """By number: the samples of those tensors that have a weight and a step."""
     plans = [job.plans[number] for number in numbers]
     tensors = [job.model.tensors[number] for number in numbers]
 

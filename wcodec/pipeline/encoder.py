@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +35,8 @@ def encode(
     beside: Path | None = None,
     base: Path | None = None,
     totals: WeightTotals | None = None,
+    exact: Collection[str] = (),
+    searches: bool = True,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
@@ -45,7 +47,8 @@ def encode(
     plans: one a tensor, in place of the recipe's: those of an earlier encoding.
     beside: the ONNX model that says which values lie in `source`, a file of its external data.
     base:  an earlier version of the file, which decoding will need.
-    totals: of the model whose shard `source` is.
+    totals: of the model whose shard `source` is; exact: as `shards.opened` has it.
+    searches: whether steps change until the budget of the recipe is met.
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written; WcodecError where a file
     changes meanwhile.
     """
@@ -54,14 +57,14 @@ def encode(
         if recipe.is_whole and not tuned:
             made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)
             return Encoded(made, 0.0, (), missing_data(source))
-        with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside) as model:
+        with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside, exact) as model:
             looks = scan_tensors(model.tensors, threads)
             if plans:
                 fixed = Encoding(model, looks, plans, tuned, threads, progress, earlier, totals=totals)
                 return write_container(fixed, temporary).encoded
             plans, *rivals = plans_by_effort(model, looks, recipe, size, totals)
             job = Encoding(model, looks, plans, tuned, threads, progress, earlier, rivals, totals=totals)
-            goal = target_of(recipe, model.source_bytes)
+            goal = target_of(recipe, model.source_bytes) if searches else None
             if goal is None:
                 return write_container(job, temporary).encoded
             return encode_within(goal, job, recipe, size, temporary)

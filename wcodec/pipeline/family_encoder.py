@@ -14,16 +14,8 @@ from wcodec.pipeline.base_chain import chain_of, digest_of
 from wcodec.pipeline.encoder import Encoded
 from wcodec.pipeline.family import find_parents, waves
 from wcodec.pipeline.folder_decoder import INDEX, SUFFIX, parts_of
-from wcodec.pipeline.folder_encoder import (
-    EncodeJob,
-    EncodeResult,
-    finish_folder,
-    make_jobs,
-    name_part,
-    part_names_of,
-    run,
-    run_all,
-)
+from wcodec.pipeline.folder_encoder import finish_folder, run
+from wcodec.pipeline.folder_jobs import EncodeJob, EncodeResult, make_jobs, name_part, part_names_of, run_all
 from wcodec.pipeline.part_folder import only_encoder
 from wcodec.planning.recipe import Recipe
 

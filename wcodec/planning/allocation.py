@@ -112,6 +112,12 @@ def weight_totals(model: Model, surveys: Sequence[TensorStatistics | None], reci
     return _totals(_weights(model.tensors, surveys, [asked[tensor.name] for tensor in model.tensors]))
 
 
+def lossy_weights(tensors: Sequence[Tensor], recipe: Recipe) -> list[Tensor]:
+    """The weights that may be quantised. Raises: RecipeError for a pattern that finds nothing."""
+    asked = options_by_tensor(tensors, recipe)
+    return [one for one in tensors if is_weight(one) and not one.exact and not asked[one.name][0].lossless]
+
+
 def _weights(
     tensors: Sequence[Tensor], surveys: Sequence[TensorStatistics | None], requests: Sequence[tuple[Options, bool]]
 ) -> list[tuple[Tensor, TensorStatistics]]:
@@ -226,8 +232,10 @@ def exact_names(model: Model, recipe: Recipe) -> set[str]:
 def _shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None:
     """The threshold that gives the asked sparsity over all weights together."""
     prune = recipe.options.prune
-    if not recipe.global_sparsity or prune is None or prune.rule != "sparsity":
+    if not recipe.global_sparsity or prune is None or prune.rule == "deviations":
         return None
+    if prune.rule == "absolute":  # of all shards, found before
+        return prune
     return Prune("absolute", global_threshold(lambda: (to_float32(t.read(), t.dtype) for t in weights), prune.amount))
 
 
