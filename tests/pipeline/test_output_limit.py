@@ -46,6 +46,7 @@ def bomb(path: Path, copies: int = 100) -> Path:
         lambda path: wcodec.decode(path, path.with_name("out.npz"), max_output="2MB"),
         lambda path: wcodec.verify(path, max_output=2_000_000),
         lambda path: wcodec.open(path, max_output="2MB"),
+        lambda path: wcodec.inspect(path, max_output="2MB"),
     ],
 )
 def test_what_decodes_to_more_is_refused_before_it_is_allocated(call: Callable[[Path], None], tmp_path: Path) -> None:
@@ -65,11 +66,21 @@ def test_what_decodes_to_more_is_refused_before_it_is_allocated(call: Callable[[
 def test_a_network_is_refused_too(tmp_path: Path) -> None:
     with pytest.raises(wcodec.UnsupportedError, match="at most 2000000 bytes"):
         wcodec.load_model(bomb(tmp_path), max_output="2MB")
+    x = np.zeros((2, 3), np.float32)
+    with pytest.raises(wcodec.UnsupportedError, match="at most 2000000 bytes"):
+        wcodec.evaluate(bomb(tmp_path), (x, x), max_output=2_000_000)
 
 
 def test_the_command_refuses_it_with_exit_code_5(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     packed = bomb(tmp_path)
-    for words in (["decode"], ["verify"], ["decode", "--tensor", "w001"]):
+    for words in (
+        ["decode"],
+        ["verify"],
+        ["inspect"],
+        ["inspect", "--tensor", "w001"],
+        ["decode", "--tensor", "w001"],
+        ["evaluate", "--score", "math:fsum"],
+    ):
         assert main([*words, str(packed), "--max-output", "2MB"]) == 5
         assert "expected to decode to at most 2000000 bytes" in capfd.readouterr().err
     assert main(["decode", str(packed), "--max-output", "lots"]) == 2
@@ -105,6 +116,7 @@ def test_all_files_of_a_folder_count(tmp_path: Path) -> None:
         lambda: wcodec.decode(tmp_path / "m.wcz", tmp_path / "out2", max_output=total - 1),
         lambda: wcodec.verify(tmp_path / "m.wcz", max_output=total - 1),
         lambda: wcodec.open(tmp_path / "m.wcz", max_output=total - 1),
+        lambda: wcodec.inspect(tmp_path / "m.wcz", max_output=total - 1),
     ):
         with pytest.raises(wcodec.UnsupportedError, match=f"at most {total - 1} bytes"):
             call()

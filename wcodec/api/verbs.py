@@ -144,15 +144,17 @@ def verify(
         story(path, base=maybe_path(base), max_output=parse_limit(max_output), threads=threads)
 
 
-def inspect(source: Source) -> Inspection:
+def inspect(source: Source, *, max_output: int | str | None = None) -> Inspection:
     """Where the bytes of a .wcz or a model go.
 
+    max_output: as in `decode`.
     Raises: ContainerError and its kinds, ModelFileError.
     """
+    from wcodec.planning.run_options import parse_limit
     from wcodec.reporting.inspection import inspect as numbers
 
     with open_source(source) as path:
-        return numbers(path)
+        return numbers(path, parse_limit(max_output))
 
 
 def rebase(

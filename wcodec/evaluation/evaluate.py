@@ -65,10 +65,11 @@ def evaluate(
     architecture: object = None,
     imports: Sequence[str] = (),
     unsafe: bool = False,
+    max_output: int | str | None = None,
 ) -> Evaluation:
     """Measure `model` on `data`, and against `baseline` where one is given.
 
-    model, baseline: networks, or files that `load_network` reads with `architecture`, `imports` and `unsafe`.
+    model, baseline: networks, or files that `load_network` reads with architecture, imports, unsafe and max_output.
     data:            `Examples`, or what `datasets.load_examples` reads with `rescale` and `limit`.
 
     Memory holds both networks, the examples and one batch.
@@ -76,7 +77,7 @@ def evaluate(
     """
     check_spec(data)
     opened = [
-        load_network(one, architecture=architecture, imports=imports, unsafe=unsafe)
+        load_network(one, architecture=architecture, imports=imports, unsafe=unsafe, max_output=max_output)
         if isinstance(one, str | Path)
         else one
         for one in (model, baseline)

@@ -19,6 +19,7 @@ from wcodec.evaluation.onnx_backend import load_onnx
 from wcodec.evaluation.runner import Network, is_runner
 from wcodec.evaluation.torch_loader import is_module, load_torch
 from wcodec.modelfiles.onnx import is_onnx
+from wcodec.planning.run_options import parse_limit
 
 if TYPE_CHECKING:
     from keras import Model
@@ -26,12 +27,17 @@ if TYPE_CHECKING:
 
 
 def load_network(
-    path: str | Path, *, architecture: object = None, imports: Sequence[str] = (), unsafe: bool = False
+    path: str | Path,
+    *,
+    architecture: object = None,
+    imports: Sequence[str] = (),
+    unsafe: bool = False,
+    max_output: int | str | None = None,
 ) -> Network:
     """The network in `path`: an ONNX model, weights for an `nn.Module`, or what `load_model` reads.
 
     architecture: for files of weights alone: a file of Keras, a Keras model, an `nn.Module`, or a function (itself or
-                  named `module:function`) that returns one of these; imports, unsafe: see `load_model`.
+                  named `module:function`) that returns one of these; imports, unsafe, max_output: see `load_model`.
 
     Raises: RecipeError, ModelFileError, UnsupportedError; errors of the container.
     """
@@ -40,12 +46,13 @@ def load_network(
         raise ModelFileError(f"{path}: expected a model file, found none")
     built = _build_network(architecture, imports)
     if path.is_file() and not _is_of_keras(path):
-        with _unpacked(path) as (file, name):
+        with _unpacked(path, parse_limit(max_output)) as (file, name):
             if is_onnx(file):
                 return load_onnx(file, name)
             if is_module(built):
                 return load_torch(built, file, name)
-    return load_model(path, architecture=architecture if built is None else built, imports=imports, unsafe=unsafe)
+    given = architecture if built is None else built
+    return load_model(path, architecture=given, imports=imports, unsafe=unsafe, max_output=max_output)
 
 
 def _is_of_keras(path: Path) -> bool:
@@ -87,7 +94,7 @@ def predicts_values(network: Network) -> bool:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[tuple[Path, str]]:
+def _unpacked(path: Path, max_output: int | None) -> Iterator[tuple[Path, str]]:
     """The model file that `path` is or holds, and its name."""
     if not is_container(path):
         yield path, path.name
@@ -96,5 +103,5 @@ def _unpacked(path: Path) -> Iterator[tuple[Path, str]]:
 
     with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
         decoded = Path(folder) / path.stem
-        decode(path, decoded)
+        decode(path, decoded, max_output=max_output)
         yield decoded, path.stem

@@ -59,12 +59,12 @@ class ScoreFunction:
             return cls(getattr(given, "__qualname__", type(given).__name__), given, name)
         return cls(str(given), user_code.find_function(str(given)), name)
 
-    def measure(self, path: Path) -> Score:
-        """The score of a .wcz or a model file.
+    def measure(self, path: Path, max_output: int | None = None) -> Score:
+        """The score of a model file, or of a .wcz that decodes to at most `max_output` bytes, None for any number.
 
         Raises: RecipeError where the function fails, or returns no finite number; errors of the file.
         """
-        with _unpacked(path) as file:
+        with _unpacked(path, max_output) as file:
             given: object = file if _wants_path(self.function) else _read_tensors(file)
             return self._read(user_code.run_function(self.spec, self.function, given, wanted="a score"))
 
@@ -114,7 +114,7 @@ def _wants_path(function: Callable[..., object]) -> bool:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
+def _unpacked(path: Path, max_output: int | None) -> Iterator[Path]:
     """The model file that `path` is or holds, under its own name."""
     packed = (path / INDEX).is_file() if path.is_dir() else is_container(path)
     if not packed:
@@ -124,7 +124,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
         decoded = Path(folder) / path.name.removesuffix(".wcz")
         if decoded.suffix in TORCH:
             decoded = decoded.with_name(f"{decoded.name}.safetensors")
-        decode(path, decoded)
+        decode(path, decoded, max_output=max_output)
         yield decoded
 
 

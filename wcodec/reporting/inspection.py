@@ -114,19 +114,22 @@ class Inspection:
         }
 
 
-def inspect(source: Path) -> Inspection:
+def inspect(source: Path, max_output: int | None = None) -> Inspection:
     """The numbers of a .wcz, of which only headers and tables are decoded, or of a model file.
 
+    max_output: the most bytes that a .wcz may decode to, None for any number.
     Raises: ContainerError and its kinds; ModelFileError.
     """
     if source.is_dir() or source.name == "index.wcz":
-        from wcodec.pipeline.folder_decoder import index_of, parts_of  # noqa: PLC0415 - a .wcz needs it not
+        from wcodec.pipeline.folder_decoder import index_of, parts_of, places_of  # noqa: PLC0415 - a .wcz needs it not
 
         if index := index_of(source):
+            if max_output is not None:
+                places_of(source, max_output)
             return _merge(index, [inspect(part) for _, part in parts_of(index)])
     if source.suffix != ".wcz" and not is_container(source):
         return _inspect_model(source)
-    return _inspect_container(source)
+    return _inspect_container(source, max_output)
 
 
 def _merge(index: Path, parts: Sequence[Inspection]) -> Inspection:
@@ -147,9 +150,13 @@ def _merge(index: Path, parts: Sequence[Inspection]) -> Inspection:
     )
 
 
-def _inspect_container(source: Path) -> Inspection:
+def _inspect_container(source: Path, max_output: int | None = None) -> Inspection:
     with open_file(source) as file:
-        container = parse(file)
+        container = parse(file, max_output)
+        if max_output is not None:
+            from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger  # noqa: PLC0415 - brings numpy
+
+            refuse_larger(source, decoded_bytes(container), max_output)
         shown = [number for number, tensor in enumerate(container.tensors) if tensor.name != REST]
         labels = labels_of(container)
         tensors = tuple(_tensor_numbers(file, container, number, labels) for number in shown)

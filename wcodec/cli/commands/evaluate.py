@@ -15,7 +15,7 @@ from wcodec.cli.errors import BUDGET, OK
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.shared_options import add_input_options, add_table_options, data_options, require_data
 from wcodec.errors import RecipeError
-from wcodec.planning.run_options import SCORE_OPTIONS
+from wcodec.planning.run_options import MAX_OUTPUT, SCORE_OPTIONS
 
 if TYPE_CHECKING:
     from wcodec.evaluation.evaluate import Evaluation
@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-loss", metavar="PERCENT", type=float, help="exit with code 4 if the loss of an output rises by more"
     )
-    add_table_options(parser, SCORE_OPTIONS)
+    add_table_options(parser, [*SCORE_OPTIONS, MAX_OUTPUT])
     add_input_options(parser)
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise RecipeError("evaluate: expected --data D, or --score MODULE:F")
     from wcodec.evaluation.evaluate import evaluate
 
-    found = evaluate(source, args.data, baseline, **data_options(args))
+    found = evaluate(source, args.data, baseline, **data_options(args), max_output=args.max_output)
     if not args.quiet:
         for note in found.notes:
             stdio.write_note(note)

@@ -11,7 +11,9 @@ from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.report_option import add_report_option, check_report_target
+from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError
+from wcodec.planning.run_options import MAX_OUTPUT
 
 if TYPE_CHECKING:
     from wcodec.reporting.stages import Stages
@@ -33,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline", metavar="SRC", type=Path, help="the model before encoding: --report shows its weights, too"
     )
+    add_table_options(parser, [MAX_OUTPUT])
     add_report_option(parser)
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         return _show_tensor(args, source)
     if args.baseline and not report:
         raise RecipeError("--baseline: expected --report R.html with it, which shows weights before and after")
-    inspection = inspect(source)
+    inspection = inspect(source, args.max_output)
     if report:
         from wcodec.reporting.html_report import write_report
         from wcodec.reporting.weight_histograms import make_file_histograms, make_histograms
@@ -87,7 +90,7 @@ def _show_tensor(args: argparse.Namespace, source: Path) -> int:
         raise RecipeError("--tensor: expected no --report, --sort or --stages with it")
     if not source.is_dir() and not is_container(source):
         raise RecipeError(f"--tensor: expected a .wcz, got {source.name}")
-    places = places_of(source)
+    places = places_of(source, args.max_output)
     try:
         name = find_tensor(args.tensor, {name: place.user_name for name, place in places.items()})
     except KeyError as error:

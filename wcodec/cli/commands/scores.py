@@ -38,8 +38,8 @@ def evaluate_score(args: argparse.Namespace, source: Path, baseline: Path | None
     """
     from wcodec.reporting.number_format import format_ratio, format_size
 
-    found = score.measure(source)
-    before = score.measure(baseline) if baseline else None
+    found = score.measure(source, args.max_output)
+    before = score.measure(baseline, args.max_output) if baseline else None
     drop = before.value - found.value if before else None
     file_bytes, source_bytes = _size(source), _size(baseline)
     numbers = {
