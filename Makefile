@@ -3,6 +3,7 @@
 # make test-thorough  the long forms of the same tests, an hour or more
 # make fuzz   20,000 changed model files, in bounds of memory and time (CASES=100000)
 # make docs   the guide of docs/ as pages in out/docs
+# make wheel  builds the wheel and the source distribution into out/wheel, and tries the wheel without a compiler
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
 # make slim-bench FASHION=fashion_mnist.npz  slimmed networks, an hour or more; NETWORKS='resnet_bn vit ...'
@@ -23,7 +24,7 @@ NETWORKS ?= resnet_bn inverted_residual vgg_bn vit lstm gru_embed
 
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
 
-.PHONY: demo test test-thorough docs check fuzz bench slim-bench paper records clean
+.PHONY: demo test test-thorough docs check fuzz bench wheel slim-bench paper records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -61,6 +62,20 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/identical_files.py > benchmarks/results/identical.md
 	$(BIN)/python benchmarks/versions.py --out benchmarks/results/versions.md
 	$(BIN)/python benchmarks/against_nncodec.py $(NNCODEC) --out benchmarks/results/nncodec.md
+
+WHEEL := out/wheel
+FRESH := $(WHEEL)/fresh
+
+wheel: $(BIN)/python
+	rm -rf $(WHEEL)
+	$(PIP) install 'build>=1.2'
+	$(BIN)/python -m build --outdir $(WHEEL) .
+	@! $(BIN)/python -m zipfile -l $(WHEEL)/wcodec-*.whl | grep -E '\.(pyx|pxd|c) '
+	$(PYTHON) -m venv $(FRESH)
+	env -i PATH=$(abspath $(FRESH))/bin HOME="$$HOME" PIP_CONFIG_FILE="$$PIP_CONFIG_FILE" $(FRESH)/bin/pip install -q --only-binary :all: $(WHEEL)/wcodec-*.whl
+	@cp samples/lenet300.h5 $(WHEEL)/ && cd $(WHEEL) && export PATH=$(abspath $(FRESH))/bin && for words in \
+	  'encode lenet300.h5 -q' 'inspect lenet300.h5.wcz' 'verify lenet300.h5.wcz' 'decode lenet300.h5.wcz -o back.h5'; do \
+	  echo "wcodec $$words"; wcodec $$words || exit 1; done
 
 slim-bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/slim.py --data $(FASHION) --zoo out/zoo --networks $(NETWORKS) > benchmarks/results/slim.md

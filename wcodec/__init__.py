@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wcodec.api.progress import ProgressEvent
-    from wcodec.api.running import load_model, slim, sweep
+    from wcodec.api.running import evaluate, load_model, slim, sweep
     from wcodec.api.verbs import decode, encode, inspect, rebase, verify
     from wcodec.api.weights import Weights, load, open
     from wcodec.errors import (
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         UnsupportedError,
         WcodecError,
     )
-    from wcodec.evaluation.evaluate import evaluate
     from wcodec.reporting.inspection import Inspection
 
 __version__ = "0.1.0"
@@ -43,7 +42,7 @@ _HOMES = {
     "Inspection": "wcodec.reporting.inspection",
     "ProgressEvent": "wcodec.api.progress",
     "Weights": "wcodec.api.weights",
-    "evaluate": "wcodec.evaluation.evaluate",
+    "evaluate": "wcodec.api.running",
     "load": "wcodec.api.weights",
     "load_model": "wcodec.api.running",
     "open": "wcodec.api.weights",

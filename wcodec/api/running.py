@@ -1,25 +1,27 @@
-"""The verbs in Python that run a model: sweep, slim, load_model. They need `wcodec[keras]`, sweep only with data."""
+"""The verbs in Python that run a model: evaluate, sweep (with data), slim, load_model. They need a framework."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 from wcodec.api.encode_calibrated import requested_codebooks
 from wcodec.api.paths import StrPath, maybe_path
 from wcodec.api.progress import ProgressEvent, make_listeners
 from wcodec.api.request import EncodeRequest, parse_request, require_data
-from wcodec.api.sources import KerasModel, Source, open_source, refuse_existing
+from wcodec.api.sources import KerasModel, Source, TorchModule, open_source, refuse_existing
 from wcodec.api.words import python_spelling
 from wcodec.errors import RecipeError
 
 if TYPE_CHECKING:
     from wcodec.calibration.score_search import ScoreOracle
     from wcodec.calibration.sweep_judge import ModelOracle
+    from wcodec.evaluation.evaluate import Evaluation
     from wcodec.evaluation.integer_layers import IntegerType
-    from wcodec.evaluation.keras_backend import Network
+    from wcodec.evaluation.runner import Network
     from wcodec.planning.recipe import Recipe
     from wcodec.reporting.sweep_result import Sweep
     from wcodec.structure.request import Slimmed, SlimRequest
@@ -32,7 +34,7 @@ class InputWords(TypedDict, total=False):
 
     limit: int | None
     rescale: float | None
-    model: str | None
+    model: object
     imports: Sequence[str]
     unsafe: bool
 
@@ -78,6 +80,45 @@ def load_model(
             base=maybe_path(base),
             compiled=compile,
         )
+
+
+def evaluate(
+    model: Source | Network,
+    data: object,
+    baseline: Source | Network | None = None,
+    *,
+    rescale: float | None = None,
+    limit: int | None = None,
+    architecture: object = None,
+    imports: Sequence[str] = (),
+    unsafe: bool = False,
+) -> Evaluation:
+    """Measure `model` on `data`, and against `baseline` where one is given.
+
+    model, baseline: what `encode` takes, a .wcz (its path, bytes or a binary file), or a network.
+    data:            as in `encode`, with labels where an accuracy or a loss is wanted.
+    architecture:    for files of weights alone: a Keras model, an `nn.Module`, a file, or a function (or the name
+                     `module:function` of one) that returns a network. An `nn.Module` that is measured is its own.
+    rescale, limit, imports, unsafe: as in `encode`.
+
+    Memory holds both networks, the examples and one batch.
+    Raises: RecipeError, ModelFileError, errors of the container.
+    """
+    from wcodec.evaluation.evaluate import evaluate as measure
+    from wcodec.evaluation.runner import is_runner
+
+    given = (model, baseline)
+    module = next((one for one in given if isinstance(one, TorchModule) and not isinstance(one, KerasModel)), None)
+    with python_spelling(), ExitStack() as stack:
+        opened = [
+            one if is_runner(one) or isinstance(one, str | PathLike | KerasModel)
+            else stack.enter_context(open_source(cast("Source", one)))
+            for one in given if one is not None
+        ]  # fmt: skip
+        return measure(
+            opened[0], data, opened[1] if len(opened) > 1 else None, rescale=rescale, limit=limit,
+            architecture=module if architecture is None else architecture, imports=imports, unsafe=unsafe,
+        )  # fmt: skip
 
 
 class SweepWords(InputWords, total=False):
@@ -126,6 +167,8 @@ def sweep(
     if report is not None:
         refuse_existing(report, force)
     with python_spelling(), open_source(source) as path:
+        if isinstance(source, TorchModule) and words.get("data") is not None:
+            words.setdefault("model", source)
         recipe = parse_recipe({word: value for word, value in words.items() if word in BY_WORD})
         request = parse_request({word: value for word, value in words.items() if word not in BY_WORD})
         require_data(request)

@@ -1,4 +1,4 @@
-"""What Python gives to be read and takes what is written: paths, bytes, binary files, arrays, Keras models."""
+"""What Python gives to be read and takes what is written: paths, bytes, binary files, arrays, models of frameworks."""
 
 from __future__ import annotations
 
@@ -43,10 +43,33 @@ class KerasModel(Protocol):
         ...
 
 
+@runtime_checkable
+class OnnxModel(Protocol):
+    """A ModelProto of the package `onnx`."""
+
+    @property
+    def graph(self) -> object: ...
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        """The bytes of a `.onnx` file."""
+        ...
+
+
+@runtime_checkable
+class TorchModule(Protocol):
+    """An `nn.Module` of PyTorch, whose state_dict is what is coded."""
+
+    def state_dict(self) -> Mapping[str, object]:
+        """The tensors by name."""
+        ...
+
+    def named_modules(self) -> object: ...
+
+
 Coded: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | Readable
 """A .wcz: its path, its bytes, or a binary file."""
-Source: TypeAlias = Coded | Mapping[str, object] | KerasModel
-"""A model: a path, the bytes of a file, a binary file, arrays by name (numpy, ml_dtypes, PyTorch), or a Keras model."""
+Source: TypeAlias = Coded | Mapping[str, object] | KerasModel | OnnxModel | TorchModule
+"""A model: a path, the bytes of a file, a binary file, arrays by name (numpy, ml_dtypes, PyTorch), a Keras model, a
+ModelProto of ONNX, or an `nn.Module`."""
 Target: TypeAlias = str | PathLike[str] | Writable
 
 
@@ -76,9 +99,15 @@ def spool(source: Source, folder: Path) -> Path:
         from wcodec.evaluation.model_saver import save_model
 
         return save_model(source, folder)
+    if isinstance(source, TorchModule):
+        return spool(source.state_dict(), folder)
+    if isinstance(source, OnnxModel):
+        return _spool_onnx(source, folder)
     if not isinstance(source, bytes | bytearray | memoryview | Readable):
-        kind = type(source).__name__
-        raise RecipeError(f"source: expected a path, bytes, a binary file, arrays by name or a Keras model, got {kind}")
+        raise RecipeError(
+            "source: expected a path, bytes, a binary file, arrays by name, a Keras model, a ModelProto of ONNX or an "
+            f"nn.Module, got {type(source).__name__}"
+        )
     spooled = folder / "source"
     with spooled.open("wb") as file:
         if isinstance(source, bytes | bytearray | memoryview):
@@ -89,6 +118,16 @@ def spool(source: Source, folder: Path) -> Path:
             except TypeError as error:
                 raise RecipeError("source: expected a binary file, got one of text") from error
     return spooled.rename(folder / f"source{_suffix(spooled)}")
+
+
+def _spool_onnx(source: OnnxModel, folder: Path) -> Path:
+    """Raises: ModelFileError for a model that protobuf cannot put into one file."""
+    spooled = folder / "source.onnx"
+    try:
+        spooled.write_bytes(source.SerializeToString())
+    except (ValueError, RuntimeError) as error:  # 2 GB are the most; EncodeError is a ValueError
+        raise ModelFileError(f"source: expected a ModelProto that fits in one file, got {error}") from error
+    return spooled
 
 
 def _suffix(path: Path) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 from wcodec.api.paths import StrPath, found_path, maybe_path
 from wcodec.api.progress import make_listeners
 from wcodec.api.request import check_request, parse_request
-from wcodec.api.sources import Coded, Source, Target, open_source, open_target, refuse_existing
+from wcodec.api.sources import Coded, Source, Target, TorchModule, open_source, open_target, refuse_existing
 from wcodec.api.words import EncodeWords, RequestWords, documented, python_spelling
 from wcodec.errors import RecipeError
 from wcodec.reporting.inspection import Inspection
@@ -43,12 +43,14 @@ def encode(
 ) -> Inspection | bytes:
     """Write the .wcz of a model and return its numbers; without a target return its bytes. Inverse: `decode`.
 
-    source:  the path of a model file or folder, the bytes of a file, a binary file, a Keras model, or arrays by name
-             (of numpy, with the types of ml_dtypes, or tensors of PyTorch: a state_dict).
+    source:  the path of a model file or folder, the bytes of a file, a binary file, a Keras model, a ModelProto of
+             ONNX, an `nn.Module` (its state_dict is coded), or arrays by name (of numpy, with the types of ml_dtypes,
+             or tensors of PyTorch: a state_dict).
     target:  a path, or a binary file. A model of several files (a folder, an index of shards) needs a path, which
              becomes a folder of .wcz files.
     dry_run: return the numbers and write nothing.
 
+    An `nn.Module` is also the `model` that `data` goes through, unless another is given.
     `data` takes what --data does, arrays, (x, y), a tf.data.Dataset, a keras.utils.PyDataset, or a DataLoader of torch.
 
     >>> encode("model.h5", "model.wcz", bits=4, sparsity=0.9, set={"dense_1": {"bits": 8}})  # doctest: +SKIP
@@ -58,6 +60,8 @@ def encode(
     with `force=False`.
     """
     with python_spelling(), open_source(source) as path:
+        if isinstance(source, TorchModule) and words.get("data") is not None:
+            words.setdefault("model", source)
         return _encode(path, target, dry_run, words)
 
 

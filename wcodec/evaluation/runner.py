@@ -107,7 +107,7 @@ class KerasRunner:
             self.model(pack_inputs(self.model, inputs), training=False)
 
 
-def is_runner(model: Network) -> TypeGuard[Runner]:
+def is_runner(model: object) -> TypeGuard[Runner]:
     """Whether this is a network of ONNX or PyTorch."""
     return hasattr(type(model), "activations")
 
