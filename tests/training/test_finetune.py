@@ -12,6 +12,8 @@ import pytest
 
 from tests.conftest import Run
 from tests.keras_lessons import WITHIN, classes, files_in, points, taught, trained
+from wcodec.api.request import EncodeRequest
+from wcodec.api.trained_compaction import compact_trained
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.container.dtypes import round_mantissa
@@ -19,6 +21,9 @@ from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.model_loader import load_model
+from wcodec.pipeline.decoder import open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.recipe import Recipe
 from wcodec.training import finetune as finetuning
 from wcodec.training import initialization as beginning
 from wcodec.training.candidate import Candidate, Score, assign_weights, score
@@ -71,6 +76,32 @@ def test_training_without_labels_counts_where_labels_saved_little(
     assert found.candidates[0].bytes < before.bytes
     assert found.validation.drop(found.candidates[0]) <= 2.0
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
+
+
+def test_units_that_died_in_training_are_not_in_the_file_and_the_outputs_stay(
+    files: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path
+) -> None:
+    tuned = dict(next(weights_to_code(brief)))
+    kernel = next(name for name, one in tuned.items() if one.values.shape == (48, 24))
+    emptied = tuned[kernel].values.copy()
+    emptied[:, :9] = emptied[40:] = 0
+    tuned[kernel] = replace(tuned[kernel], values=emptied)
+    target = tmp_path / "whole.wcz"
+    whole = encode(files[0], target, Recipe(), tuned=tuned)
+    before = load_model(target)
+    kept = EncodeRequest(data=str(files[1]), compact=False)
+    assert compact_trained(kept, files[0], target, Recipe(), brief, tuned, whole) is whole
+    made = compact_trained(replace(kept, compact=None), files[0], target, Recipe(), brief, tuned, whole)
+    after = load_model(target)
+    assert after.layers[-1].get_weights()[0].shape[0] <= 15
+    assert after.layers[0].get_weights()[0].shape[1] <= 40
+    assert made.file_bytes == target.stat().st_size < whole.file_bytes
+    assert made.error == whole.error
+    assert f"a network of {after.count_params():,} parameters in place of {before.count_params():,}" in made.notes[-1]
+    with open_container(target) as opened:
+        assert opened.container.source_bytes == files[0].stat().st_size
+    inputs = points()["x"]
+    np.testing.assert_allclose(after.predict(inputs, verbose=0), before.predict(inputs, verbose=0), atol=2e-5)
 
 
 def same(one: Candidate, other: Candidate) -> bool:

@@ -15,6 +15,7 @@ from wcodec.api.encode_calibrated import (
     with_loss,
 )
 from wcodec.api.request import EncodeRequest
+from wcodec.api.trained_compaction import compact_trained
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.planning.recipe import Recipe
 
@@ -93,6 +94,7 @@ def _encode_best(
                 break
         else:
             raise BudgetError(f"{target.name}: expected at most {most:,} bytes, got {min(sizes):,} at best")
+        encoded = compact_trained(asked, source, temporary, recipe, found, tuned, encoded)
         measured = measure_file(found, temporary)
         asked.listeners.log(describe_loss(measured))
     return with_loss(encoded, measured, found.opened.request.epochs)

@@ -101,7 +101,7 @@ class EncodeRequest:
     imports: Sequence[str] = ()
     unsafe: bool = False
     threads: int = 0
-    compact: bool = False
+    compact: bool | None = None
     base: Path | None = None
     family: bool = False
     executor: Executor | None = None
@@ -158,14 +158,21 @@ def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several:
         for option in METHOD_OPTIONS:
             if getattr(request, option.word) not in (None, False):
                 raise RecipeError(f"{option.flag}: expected --method M with it")
-    if request.compact and (
-        lossless or request.base or recipe.keep_optimizer or source.suffix not in {".keras", ".h5"}
-    ):
-        raise RecipeError("--compact: expected a .keras or .h5 model, and no --lossless, --base or --keep-optimizer")
+    _check_compact(request, recipe, source)
     _check_precision(request, recipe, several)
     _check_score(request, several)
     _check_budgets(request)
     require_data(request)
+
+
+def _check_compact(request: EncodeRequest, recipe: Recipe, source: Path) -> None:
+    """Refuse what has no dead units to take out, or to keep."""
+    if request.compact and (
+        recipe.options.lossless or request.base or recipe.keep_optimizer or source.suffix not in {".keras", ".h5"}
+    ):
+        raise RecipeError("--compact: expected a .keras or .h5 model, and no --lossless, --base or --keep-optimizer")
+    if request.compact is False and (request.finetune is None or request.method is not None):
+        raise RecipeError("--no-compact: expected --finetune EPOCHS with it, and no --method")
 
 
 def _check_precision(request: EncodeRequest, recipe: Recipe, several: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -37,6 +38,7 @@ def encode(
     totals: WeightTotals | None = None,
     exact: Collection[str] = (),
     searches: bool = True,
+    source_bytes: int | None = None,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
@@ -49,6 +51,7 @@ def encode(
     base:  an earlier version of the file, which decoding will need.
     totals: of the model whose shard `source` is; exact: as `shards.opened` has it.
     searches: whether steps change until the budget of the recipe is met.
+    source_bytes: of the file that ratios are told against, where `source` is made of another one.
     Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written; WcodecError where a file
     changes meanwhile.
     """
@@ -57,7 +60,8 @@ def encode(
         if recipe.is_whole and not tuned:
             made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)
             return Encoded(made, 0.0, (), missing_data(source))
-        with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside, exact) as model:
+        with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside, exact) as read:
+            model = read if source_bytes is None else replace(read, source_bytes=source_bytes)
             looks = scan_tensors(model.tensors, threads)
             if plans:
                 fixed = Encoding(model, looks, plans, tuned, threads, progress, earlier, totals=totals)

@@ -13,6 +13,7 @@ from wcodec.errors import RecipeError
 from wcodec.planning.options import (
     OPTIONS,
     Option,
+    parse_bool,
     parse_float,
     parse_int,
     parse_patterns,
@@ -161,7 +162,16 @@ LEARNING_OPTIONS: Final = (
 """Calibration and training."""
 RUN_OPTIONS: Final = (
     Option("threads", parse_threads, "threads; 0: all cores (default)", "N", "run", spelling="-T"),
-    switch("compact", "remove dead units first; the outputs stay (needs Keras)", "run"),
+    Option(
+        "compact",
+        parse_bool,
+        group="run",
+        switches=(
+            ("--compact", True, "remove dead units first; the outputs stay (needs Keras)"),
+            ("--no-compact", False, "of --finetune: keep dead units, so that what is decoded is as wide as SRC"),
+        ),
+        rivals="compact",
+    ),
     Option("base", parse_path, "store the difference from this file or .wcz; decode needs it", "OLD", "run"),
     switch("family", "of a folder: files that resemble others are stored as differences from them", "run"),
 )

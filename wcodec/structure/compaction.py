@@ -26,24 +26,34 @@ Array = npt.NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Compacted:
-    """The network without its dead units, and how many of how many that no rule froze these were."""
+    """The network without its dead units.
+
+    removed, removable: how many units are gone, of how many that no rule froze.
+    graph, kept:        the network that the units were taken out of, with a bias more where one was missing, and
+                        bool[graph.count], the units that are left.
+    """
 
     model: Model
     removed: int
     removable: int
+    graph: Graph
+    kept: Mask
 
 
-def compact(model: Model) -> Compacted:
+def compact(model: Model, *, folds: bool = True) -> Compacted:
     """The network without dead units; itself where there are none.
 
+    folds: also units that are always the same number other than zero, which moves into the next bias.
     Raises: UnsupportedError where nothing of the network can be followed.
     """
     graph = trace(model)
     constants = constants_of(graph)
+    if not folds:
+        constants = {flow: np.where(values == 0, 0.0, np.nan) for flow, values in constants.items()}
     kept = alive(graph, constants)
     removable = int(graph.removable.sum())
     if kept.all():
-        return Compacted(model, 0, removable)
+        return Compacted(model, 0, removable, graph, kept)
     missing = {step.layer.name for step, _ in _folds(graph, constants, kept) if step.bias is None}
     if missing:
         graph = trace(with_biases(model, frozenset(missing)))
@@ -54,7 +64,7 @@ def compact(model: Model) -> Compacted:
         before = values.get(id(step.bias), values_of(step.bias))
         values[id(step.bias)] = before + moved
     typed = {id(v): values[id(v)].astype(v.numpy().dtype) for v in graph.model.weights if id(v) in values}
-    return Compacted(without(graph, kept, typed), int((~kept).sum()), removable)
+    return Compacted(without(graph, kept, typed), int((~kept).sum()), removable, graph, kept)
 
 
 def alive(graph: Graph, constants: dict[int, Values]) -> Mask:

@@ -1,0 +1,133 @@
+"""After encode --finetune: the file without the units that training emptied, where that is no larger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.api.request import EncodeRequest
+from wcodec.errors import UnsupportedError
+from wcodec.model import FloatWeights, StepWeights
+from wcodec.planning.recipe import Recipe
+
+if TYPE_CHECKING:
+    from wcodec.evaluation.examples import Examples
+    from wcodec.evaluation.runner import Network
+    from wcodec.model import TunedTensor
+    from wcodec.pipeline.encoder import Encoded
+    from wcodec.structure.compaction import Compacted
+    from wcodec.training.finetune import FinetuneResult
+
+Float32 = npt.NDArray[np.float32]
+
+WHOLE: Final = (".keras", ".h5")
+"""Files that hold a whole Keras model."""
+SAME: Final = 1e-5
+"""Largest difference of an output, over the largest output or 1."""
+COMPARED: Final = 2000
+"""Held-out examples whose outputs are compared, at most."""
+FINE: Final = 2.0**-19
+"""Step of biases that constants were folded into."""
+
+
+def compact_trained(
+    asked: EncodeRequest,
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    found: FinetuneResult,
+    tuned: Mapping[str, TunedTensor],
+    whole: Encoded,
+) -> Encoded:
+    """Write `target`, a finished .wcz, anew without dead units, where it does not get larger by that.
+
+    tuned: what the file codes, by tensor name; whole: what it came to. The answer is of the file that is there then.
+    """
+    from wcodec.pipeline.encoder import encode
+    from wcodec.structure.compaction import compact
+
+    if asked.compact is False or asked.model is not None or source.suffix not in WHOLE:
+        return whole
+    request, inputs = found.opened.request, found.opened.held_out
+    model, best, smallest = request.load(target), whole, None
+    with TemporaryDirectory(prefix="wcodec-") as folder:
+        for folds in (True, False):
+            try:
+                small = compact(model, folds=folds)
+            except UnsupportedError:
+                return whole
+            if not small.removed:
+                continue
+            plain, coded = Path(folder) / source.name, Path(folder) / f"compact-{folds}.wcz"
+            shorter = _write_uncoded(found, small, plain, tuned)
+            size = source.stat().st_size
+            made = encode(plain, coded, recipe, tuned=shorter, source_bytes=size, threads=asked.threads)
+            if made.file_bytes <= best.file_bytes and _same_outputs(model, request.load(coded), inputs):
+                best, smallest = made, small
+                target.write_bytes(coded.read_bytes())
+    if smallest is None:
+        return whole
+    note = _words(sum(int(one.size) for one in model.get_weights()), smallest)
+    return replace(best, error=whole.error, notes=(*whole.notes, note))
+
+
+def _words(before: int, small: Compacted) -> str:
+    return (
+        f"{small.removed:,} of {small.removable:,} units died in training and are not in the file: decode gives a "
+        f"network of {small.model.count_params():,} parameters in place of {before:,}, with the same outputs; "
+        "--no-compact keeps them"
+    )
+
+
+def _same_outputs(model: Network, small: Network, inputs: Examples) -> bool:
+    from wcodec.evaluation.inference import compute_outputs
+
+    few = inputs.take(np.arange(min(inputs.count, COMPARED)))
+    pairs = zip(compute_outputs(model, few), compute_outputs(small, few), strict=True)
+    return all(np.abs(one - other).max() <= SAME * max(1.0, float(np.abs(one).max())) for one, other in pairs)
+
+
+def _write_uncoded(
+    found: FinetuneResult, small: Compacted, target: Path, tuned: Mapping[str, TunedTensor]
+) -> dict[str, TunedTensor]:
+    """Write the network before training with the units of `small` alone; and what to code in place of its values."""
+    from wcodec.evaluation.weight_mapping import tensor_names
+    from wcodec.modelfiles import open_model
+    from wcodec.structure.output import write_network
+    from wcodec.structure.rebuild import part_of
+
+    opened = found.opened
+    values = [np.asarray(one) for one in small.model.get_weights()]
+    coded = {i: tuned[names[0]] for i, names in opened.table.names.items() if names[0] in tuned}
+    places = {one.path: index for index, one in enumerate(opened.model.weights)}
+    indices = [places.get(one.path, -1) for one in small.graph.model.weights]
+    originals = opened.model.get_weights()
+    before = [
+        value if index < 0 else part_of(small.graph, variable, small.kept, originals[index])
+        for value, index, variable in zip(values, indices, small.graph.model.weights, strict=True)
+    ]
+    small.model.set_weights(before)
+    write_network(small.model, target)
+    with open_model(target, keep_optimizer=False) as file:
+        names = tensor_names(small.model, file)
+    small.model.set_weights(values)
+    made = [_tuned(value, coded.get(index)) for value, index in zip(values, indices, strict=True)]
+    return {name: one for number, of in names.items() for name in of if (one := made[number]) is not None}
+
+
+def _tuned(value: Float32, before: TunedTensor | None) -> TunedTensor | None:
+    """A weight, or a part of one, as it was coded; with constants folded into it, at a step that keeps the outputs."""
+    if before is None and not value.any():
+        return None
+    step = np.float32(before.step if isinstance(before, StepWeights) else 0)
+    if not step:
+        return FloatWeights(value)
+    if np.array_equal(np.rint(value / step) * step, value):
+        return StepWeights(value, float(step))
+    return StepWeights((np.rint(value / np.float32(FINE)) * np.float32(FINE)).astype(np.float32), FINE)
