@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from wcodec.training.tune import TuningResult
 
 
-SECONDS: Final = 120.0
-"""The default time limit of a search."""
-
-
 def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode calibrated weights, and print what they lose on held-out inputs.
 
@@ -57,7 +53,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         **asked.data_options(),
         budget=AccuracyBudget(asked.max_drop, asked.max_kl, asked.min_agreement, most, asked.max_loss),
         steps=asked.tune,
-        seconds=SECONDS if asked.time_limit is None else asked.time_limit,
+        seconds=float("inf") if asked.time_limit is None else asked.time_limit,
         seed=recipe.seed,
         codebooks=requested_codebooks(recipe.options),
         search=None if asked.search is None else _requested_search(asked, source, target, recipe),

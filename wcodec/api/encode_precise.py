@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wcodec.api.encode_calibrated import SECONDS, describe_loss
+from wcodec.api.encode_calibrated import describe_loss
 from wcodec.api.request import EncodeRequest
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def encode_precise(asked: EncodeRequest, source: Path, target: Path, recipe: Rec
         asked.data,
         validation=asked.validation,
         **asked.data_options(),
-        seconds=SECONDS if asked.time_limit is None else asked.time_limit,
+        seconds=float("inf") if asked.time_limit is None else asked.time_limit,
         seed=recipe.seed,
         recipe=recipe,
     )

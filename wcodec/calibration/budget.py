@@ -86,6 +86,11 @@ class AccuracyBudget:
         )
         return replace(self, drop=drop, kl=kl, loss=loss, aim=aim)
 
+    def of_outputs(self, safety: float = SAFETY) -> AccuracyBudget:
+        """The budget of the outputs alone, with a margin on the drop and the loss."""
+        drop, loss, aim = (None if bound is None else safety * bound for bound in (self.drop, self.loss, self.aim))
+        return replace(self, drop=drop, loss=loss, aim=aim, bytes=None)
+
     def for_session(self, session: CalibrationSession) -> AccuracyBudget:
         """The budget for a network: the default where nothing is said, and `aim` from its loss.
 

@@ -63,9 +63,9 @@ class LearningRequest:
     data:      where the examples are, see `datasets.load_examples`. Calibration uses labels to measure only.
     validation: likewise, the held-out examples; None: a part of `data`.
     budget:    what may be lost on held-out examples; its bytes are of the file; where nothing is said the default.
-    steps:     of training without labels; None: as many as fit into `seconds`, 0: none.
+    steps:     of training without labels; None: as many as `work.planned_steps` counts, 0: none.
     epochs:    of training with labels.
-    seconds:   for all of it.
+    seconds:   after which all of it ends early.
     resume:    continue where an earlier training was ended; state: the file that holds it.
     search:    for a better policy, from what calibration finds; then nothing is trained.
     sensitivity: by which steps begin, see `sensitivity.measure_costs`; None: not at all.
@@ -79,7 +79,7 @@ class LearningRequest:
     budget: AccuracyBudget = field(default_factory=AccuracyBudget)
     steps: int | None = None
     epochs: int = 0
-    seconds: float = 120.0
+    seconds: float = float("inf")
     resume: bool = False
     state: Path | None = None
     codebooks: CodebookRequest | None = None

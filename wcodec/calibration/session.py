@@ -21,6 +21,7 @@ from wcodec.calibration.activations import (
 )
 from wcodec.calibration.batch_norm import reestimate
 from wcodec.calibration.config import CalibrationConfig
+from wcodec.calibration.linear_ops import LinearOp
 from wcodec.calibration.quantizable_weights import Weight, WeightTable, make_weight_table
 from wcodec.errors import RecipeError
 from wcodec.evaluation.examples import Batches, Examples, spread_evenly
@@ -43,10 +44,12 @@ class LayerGroup:
     """Kernels that are rounded together: those of one layer, or one that is rounded without feedback.
 
     recorded: the layer whose inputs give the Hessians of the kernels; None without feedback.
+    rows:     that the kernels multiply for one example; 0 where that is not known.
     """
 
     kernels: tuple[Weight, ...]
     recorded: RecordedLayer | None
+    rows: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -215,19 +218,24 @@ def _make_groups(
     layers = [members[0].layer for members in grouped.values()]
     calls = iter(count_calls(model, [layer for layer in layers if layer is not None], fitting[0]))
     for members, layer in zip(grouped.values(), layers, strict=True):
-        recorded = None
+        recorded, rows = None, 0.0
         if layer is not None and (count := next(calls)):
             ops = tuple(kernel.op for kernel in members if kernel.op is not None)
             recorded = RecordedLayer(layer, ops, count, 1)
-            recorded = RecordedLayer(layer, ops, count, _count_batches(model, recorded, fitting, config))
-        yield LayerGroup(tuple(members), recorded)
+            rows = _count_rows(model, recorded, fitting, config)
+            recorded = RecordedLayer(layer, ops, count, _count_batches(ops, rows, fitting, config))
+        yield LayerGroup(tuple(members), recorded, rows)
 
 
-def _count_batches(model: Network, one: RecordedLayer, fitting: Batches, config: CalibrationConfig) -> int:
-    """Batches that give a layer enough rows, from enough examples."""
+def _count_rows(model: Network, one: RecordedLayer, fitting: Batches, config: CalibrationConfig) -> float:
+    """Rows that a layer's kernels multiply for one example."""
     few = tuple(array[: config.probed_examples] for array in fitting[0])
-    rows = len(record_all_rows(model, [one], [few], 0, sys.maxsize, config)[0][0][0]) / len(few[0])
-    wanted = max(config.min_examples, config.rows_per_input * max(op.inputs for op in one.ops) / rows)
+    return len(record_all_rows(model, [one], [few], 0, sys.maxsize, config)[0][0][0]) / len(few[0])
+
+
+def _count_batches(ops: Sequence[LinearOp], rows: float, fitting: Batches, config: CalibrationConfig) -> int:
+    """Batches that give a layer enough rows, from enough examples."""
+    wanted = max(config.min_examples, config.rows_per_input * max(op.inputs for op in ops) / rows)
     return min(len(fitting), math.ceil(wanted / len(fitting[0][0])))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 
 from wcodec.calibration.budget import AccuracyBudget
@@ -34,13 +35,16 @@ def search_steps(
     progress: Callable[[CalibrationResult], None] = lambda _: None,
     patience: Interruptible | None = None,
     near: CalibrationResult | None = None,
+    trials: int | None = None,
+    tolerance: float | None = None,
     dampings: Sequence[float] | None = None,
     costs: Mapping[int, float] | None = None,
 ) -> CalibrationResult:
     """The best way to round the network that the budget allows.
 
     near:     a result that nearly fits; the search goes on from there.
-    seconds:  no trial is started after this time, unless none was within the budget yet.
+    seconds:  no trial is started after this time, and after so many trials, unless none was within the budget yet.
+    tolerance: ratio under which two step scales count as equal; None: the one of the configuration.
     progress: is called after every trial; patience: remembers an interrupt, which ends the search with what it found.
     costs:    of errors, see `sensitivity.measure_costs`: steps begin from them where that measures better.
 
@@ -48,6 +52,7 @@ def search_steps(
     """
     config, deadline = session.config, time.monotonic() + seconds
     dampings = dampings or config.dampings
+    equal = tolerance or config.tolerance
     start = near.step_scale if near else first_scale(session)
     factors = step_factors(session, near) if near else _first_factors(session, start, dampings[0], costs or {})
     tried: list[CalibrationResult] = []
@@ -62,15 +67,18 @@ def search_steps(
         one = trial(damping, scale)
         return budget.allows(one) if budget.bytes is None else one.bytes > budget.bytes
 
+    def is_over() -> bool:
+        return time.monotonic() >= deadline or (trials is not None and len(tried) >= trials)
+
     def goes_on() -> bool:
-        return time.monotonic() < deadline or budget.best(tried) is None
+        return not is_over() or budget.best(tried) is None
 
     with (patience := patience or Interruptible()):
         for damping in (near.damping,) if near else dampings:
-            if tried and (time.monotonic() >= deadline or _is_worse(trial(damping, start), tried, config)):
+            if tried and (is_over() or _is_worse(trial(damping, start), tried, config)):
                 break
-            factor = config.tolerance if near else config.first_factor
-            start = find_largest(partial(fits, damping), start, goes_on, factor, config)
+            factor = equal if near else config.first_factor
+            start = find_largest(partial(fits, damping), start, goes_on, factor, replace(config, tolerance=equal))
     if (best := budget.best(tried)) is None:
         raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
     return best

@@ -152,9 +152,7 @@ LEARNING_OPTIONS: Final = (
     ),
     *METHOD_OPTIONS,
     switch("resume", "continue an interrupted --finetune or --search", "learning"),
-    Option(
-        "time_limit", parse_seconds, "of the search (default: 2m; with --tune or --finetune: none)", "T", "learning"
-    ),
+    Option("time_limit", parse_seconds, "end the search or the training after it (default: none)", "T", "learning"),
     Option("moments", parse_path, "without --data: second moments E[x x'] by tensor", "M.npz", "learning"),
     *SCORE_OPTIONS,
     *INPUT_OPTIONS,

@@ -21,6 +21,7 @@ from wcodec.calibration.quality import measure_quality
 from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import CalibrationResult, run_trial, step_factors
+from wcodec.calibration.work import batch_size
 from wcodec.errors import RecipeError
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.training.augmentation import MixupInputs, augment, draw_mixtures
@@ -48,7 +49,6 @@ class DistillConfig:
     calibration_inputs:  for the Hessians of the network that is rounded anew with these steps.
     steps_fixed:         part of a run after which the steps are rounded as a file has them.
     ticks:               how often in a run rate weights are computed, and progress is told.
-    batches:             examples of a step; the second where a step of the first takes `slow` seconds.
     """
 
     runs: tuple[float, ...] = (0.1, 0.15, 0.35, 0.16, 0.12, 0.12)
@@ -67,8 +67,6 @@ class DistillConfig:
     calibration_inputs: int = 2000
     steps_fixed: float = 0.8
     ticks: int = 20
-    batches: tuple[int, int] = (128, 32)
-    slow: float = 0.06
 
 
 CONFIG: Final = DistillConfig()
@@ -123,9 +121,10 @@ def distill(
             inputs = augment(session, rng)
             first = _with_finer_steps(session, start) if start.step_scale and start.kl > (target or 0.0) / 2 else start
             state = build_distill_state(session, first)
-            batch = CONFIG.batches[0] if deadline is None else _choose_batch(state, first, inputs)
             lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((target or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))
-            training = _Training(session, first, state, inputs, batch, lr_scale, rng, steps, deadline, progress)
+            training = _Training(
+                session, first, state, inputs, batch_size(session), lr_scale, rng, steps, deadline, progress
+            )
             for found in _train_runs(training, budget):
                 best = budget.best([best, found]) or best
     finally:
@@ -213,13 +212,3 @@ def _measure(training: _Training) -> CalibrationResult:
     estimate = sum(estimate_bytes(one.levels) for one in latents) + 2 * others
     # The learned steps have no common size.
     return CalibrationResult(0.0, training.start.damping, latents, changed, quality, estimate)
-
-
-def _choose_batch(state: DistillState, start: CalibrationResult, inputs: MixupInputs) -> int:
-    """The larger batch, unless a step would take too long."""
-    initialize(state, start)
-    zero, batches = tensorflow().constant(0.0), draw_mixtures(inputs, CONFIG.batches[0], np.random.default_rng(0))
-    for _ in range(3):
-        began = time.monotonic()
-        state.step(Batch(next(batches)), zero, zero, False)
-    return CONFIG.batches[time.monotonic() - began > CONFIG.slow]

@@ -7,46 +7,37 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
-from wcodec.calibration.budget import SAFETY, AccuracyBudget
+from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_search import CodebookResult, search_codebooks
 from wcodec.calibration.file_size import NEAR, FileSize
 from wcodec.calibration.policy_search import search_policy
 from wcodec.calibration.progress import Interruptible, ProgressCallback, SearchProgress
-from wcodec.calibration.quality import SPREAD, Quality, describe_divergence, measure_quality
+from wcodec.calibration.quality import SPREAD, describe_divergence, measure_quality
 from wcodec.calibration.request import MAX_FITTED, LearningRequest, OpenedSession, open_session
 from wcodec.calibration.sensitivity import measure_costs
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.calibration.vector_rounding import quantize_vectors, reserve_for_vectors
+from wcodec.calibration.work import planned_steps, planned_trials
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
-from wcodec.planning.recipe import Preset
 from wcodec.reporting.search_page import SearchTrial, write_search_page
 from wcodec.training.distillation import distill
+from wcodec.training.plain_file import Code, PlainFile, plain_file
 
 TRAINABLE: Final = 2000
 """Fewest inputs worth training on."""
 SHARE: Final = 0.35
-"""Part of the time limit for rounding; the rest is for training."""
-PRESETS_TRIED: Final[tuple[Preset, ...]] = ("balanced", "safe")
-"""Of the file without data."""
+"""Part of a time limit for rounding; the rest is for training."""
+COARSE: Final = 1.2
+"""Ratio of step scales that are equal where training goes on from there."""
 TRIES: Final = 4
 """For files of a requested size."""
-
-
-@dataclass(frozen=True)
-class PlainFile:
-    """The file that is coded without data, which a calibrated one must be better than. preset: of its recipe."""
-
-    preset: Preset
-    quality: Quality
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -62,10 +53,6 @@ class TuningResult:
     tuned: Mapping[str, TunedTensor]
     notes: tuple[str, ...]
     plain: PlainFile | None = None
-
-
-Code = Callable[[Path, Preset], int]
-"""Codes the model into a file without data, and gives its bytes."""
 
 
 def tune(
@@ -90,10 +77,10 @@ def tune(
         raise RecipeError(f"--tune: expected a Keras model to train, got {opened.model.name}")
     session, table = opened.prepare(MAX_FITTED), opened.table
     request = replace(request, budget=request.budget.for_session(session))
-    opened, budget = replace(opened, request=request), _within_safety(request.budget)
+    opened, budget = replace(opened, request=request), request.budget.of_outputs()
     if request.search and (request.codebooks or request.budget.bytes is not None):
         raise RecipeError("--search: expected a budget of outputs (--max-drop, ...) and steps left open, got neither")
-    plain = _plain_file(opened, session, code) if code else None
+    plain = plain_file(opened, session, code) if code else None
     size = size or FileSize()
     run = _Run(opened, session, started, progress, Interruptible(), size)
     try:
@@ -117,23 +104,9 @@ def _search(run: _Run, source: Path, budget: AccuracyBudget) -> CalibrationResul
     kernels = budget.reduce(reserve_for_vectors(session))
     rounded = _round(run, kernels)
     better = _search_policy(run, source, rounded, kernels) if request.search else _train(run, rounded, kernels)
+    if better is rounded and _trains(run) and run.opened.request.steps is None:  # training would have made it good
+        better = _round(run, kernels, rounded)
     return quantize_vectors(session, better, budget)
-
-
-def _plain_file(opened: OpenedSession, session: CalibrationSession, code: Code) -> PlainFile | None:
-    """The file without data, by the gentler preset where the usual one is not within the budget; None if neither is."""
-    request = opened.request
-    for preset in PRESETS_TRIED:
-        with TemporaryDirectory(prefix="wcodec-") as folder:
-            path = Path(folder) / "plain.wcz"
-            try:
-                size = code(path, preset)
-            except BudgetError:
-                return None
-            found = PlainFile(preset, measure_quality(session, request.load(path)), size)
-        if _within_safety(request.budget, safety=1.0).allows(found):
-            return found
-    return None
 
 
 def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
@@ -163,7 +136,7 @@ def _search_codebooks(run: _Run) -> CodebookResult:
     session, request = run.session, run.opened.request
     if request.codebooks is None or request.budget.bytes is not None:
         raise RecipeError("codebooks with --data: expected a budget of answers (--max-drop, ...), got one of bytes")
-    budget = _within_safety(request.budget)
+    budget = request.budget.of_outputs()
     tell = partial(run.report, "sharing", budget)
     return search_codebooks(session, request.codebooks, budget, seconds=request.seconds, progress=tell)
 
@@ -188,21 +161,27 @@ class _Run:
         self.progress(SearchProgress(doing, None, size, one.kl, not broken, one.quality.values, broken))
 
 
-def _within_safety(budget: AccuracyBudget, safety: float = SAFETY) -> AccuracyBudget:
-    """The budget of the outputs alone, with a margin on the drop and the loss."""
-    drop, loss, aim = (None if bound is None else safety * bound for bound in (budget.drop, budget.loss, budget.aim))
-    return replace(budget, drop=drop, loss=loss, aim=aim, bytes=None)
+def _trains(run: _Run) -> bool:
+    """Whether the rounded network is trained."""
+    request, learning = run.opened.request, run.opened.learning
+    able = not is_runner(run.opened.model) and learning.count >= TRAINABLE
+    return able and request.steps != 0 and request.search is None and not run.patience.over
 
 
 def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = None) -> CalibrationResult:
-    request = run.opened.request
-    share = 1.0 if is_runner(run.opened.model) else SHARE  # only networks of Keras are trained
-    fixed = request.steps is not None or request.search is not None
-    seconds = float("inf") if fixed else share * request.seconds
-    tell = partial(run.report, "rounding", budget)
+    request, trains = run.opened.request, _trains(run)
+    planned = trains and request.steps is None
     costs = None if near or request.sensitivity is None else measure_costs(run.session, request.sensitivity)
     return search_steps(
-        run.session, budget, seconds=seconds, progress=tell, patience=run.patience, near=near, costs=costs
+        run.session,
+        budget,
+        seconds=(SHARE if trains else 1.0) * request.seconds,
+        trials=planned_trials(run.session) if planned else None,
+        tolerance=COARSE if planned and near is None else None,
+        progress=partial(run.report, "rounding", budget),
+        patience=run.patience,
+        near=near,
+        costs=costs,
     )
 
 
@@ -254,12 +233,10 @@ def _search_policy(run: _Run, source: Path, found: CalibrationResult, budget: Ac
 
 def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> CalibrationResult:
     """`found`, or what training makes of it where steps are requested and there are enough inputs."""
-    request, learning = run.opened.request, run.opened.learning
-    if is_runner(run.opened.model):
+    request = run.opened.request
+    if not _trains(run):
         return found
-    if request.steps == 0 or learning.count < TRAINABLE or run.patience.over:
-        return found
-    left = None if request.steps else max(1.0, request.seconds - (time.monotonic() - run.started))
+    left = max(1.0, request.seconds - (time.monotonic() - run.started)) if request.seconds < float("inf") else None
 
     def report(step: int, steps: int, size: int, kl: float) -> None:
         allowed = (budget.max_kl is None or kl <= budget.max_kl) and (budget.bytes is None or size <= budget.bytes)
@@ -268,10 +245,10 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
         run.progress(SearchProgress("training", step / max(steps, 1), run.size.like(size), kl, allowed, values, limit))
 
     return distill(
-        run.opened.prepare(learning.count),
+        run.opened.prepare(run.opened.learning.count),
         found,
         budget,
-        steps=request.steps,
+        steps=request.steps or planned_steps(run.session),
         seconds=left,
         seed=request.seed,
         progress=report,
@@ -284,7 +261,7 @@ def measure_file(tuning: TuningResult, coded: Path) -> Evaluation:
 
     Raises: BudgetError where the outputs moved further than the budget allows, or the file without data is better.
     """
-    session, budget = tuning.session, _within_safety(tuning.request.budget, safety=1.0)
+    session, budget = tuning.session, tuning.request.budget.of_outputs(1.0)
     restored = tuning.request.load(coded)
     held = PlainFile("balanced", measure_quality(session, restored), coded.stat().st_size)
     if not budget.allows(held):

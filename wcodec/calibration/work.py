@@ -1,0 +1,83 @@
+"""What calibration costs, counted from the network and not by the clock: a busy machine does the same work.
+
+Seconds are nominal, about those of one core beside other work: multiply-adds, weights and calls, with factors fitted on
+the networks of `benchmarks/calibrated.py` (`benchmarks/NOTES.md`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from wcodec.calibration.session import CalibrationSession
+
+ROUNDING: Final = 20.0
+"""Nominal seconds of trials that round the whole network."""
+TRAINING: Final = 70.0
+"""Nominal seconds of training."""
+TRIALS: Final = (4, 24)
+"""The fewest and the most trials of a plan."""
+MAC: Final = (7e-11, 3e-11)
+"""Seconds of a multiply-add for one example, in a step of training (two networks, and the gradients of one), and where
+a network only runs or rows become a Hessian."""
+OUTPUT: Final = (6e-9, 3e-9)
+"""Of a number that a kernel puts out, the same."""
+WEIGHT: Final = 1.2e-8
+"""Of a weight in a step, whatever the batch."""
+TENSOR: Final = 1.5e-4
+"""Of a tensor of weights in a step."""
+CALL: Final = 2e-4
+"""Of a call of a layer with kernels in a step."""
+RECORDED: Final = 2e-3
+"""Of a call of a layer that is recorded, for each batch."""
+BATCHES: Final = (128, 32)
+"""Examples of a step of training; the second where a step of the first would take longer than SLOW."""
+SLOW: Final = 0.06
+"""Nominal seconds."""
+
+
+def batch_size(session: CalibrationSession) -> int:
+    """Examples of a training step."""
+    return BATCHES[step_seconds(session, BATCHES[0]) > SLOW]
+
+
+def planned_steps(session: CalibrationSession) -> int:
+    """Steps of training that a plan without a number of them has."""
+    return math.ceil(TRAINING / step_seconds(session, batch_size(session)))
+
+
+def planned_trials(session: CalibrationSession) -> int:
+    """Trials of rounding, those of one layer group alone not counted."""
+    return int(min(max(ROUNDING / trial_seconds(session), TRIALS[0]), TRIALS[1]))
+
+
+def step_seconds(session: CalibrationSession, batch: int) -> float:
+    """Nominal seconds of one training step on `batch` examples."""
+    weights = sum(kernel.original.size for kernel in session.kernels)
+    macs, outputs, calls = _count(session)
+    fixed = WEIGHT * weights + TENSOR * len(session.model.weights) + CALL * calls
+    return fixed + batch * (MAC[0] * macs + OUTPUT[0] * outputs)
+
+
+def trial_seconds(session: CalibrationSession) -> float:
+    """Nominal seconds of rounding the whole network once, and of measuring it."""
+    groups = [group for group in session.groups if group.recorded]
+    fitted = sum(len(batch[0]) for batch in session.fitting)
+    runs = min(len(groups), session.config.passes) * fitted + 2 * session.held_out.count
+    rows = ((group.recorded, min(group.rows * fitted, session.config.max_rows)) for group in groups)
+    hessians = sum(count * op.inputs**2 for one, count in rows if one for op in one.ops)
+    macs, outputs, calls = _count(session)
+    hooks = calls * len(session.fitting) * len(groups) / 2
+    return MAC[1] * (runs * macs + hessians) + OUTPUT[1] * runs * outputs + RECORDED * hooks
+
+
+def _count(session: CalibrationSession) -> tuple[float, float, int]:
+    """Multiply-adds and outputs of the kernels that are followed, for one example, and calls of their layers."""
+    macs, outputs, calls = 0.0, 0.0, 0
+    for group in session.groups:
+        if group.recorded:
+            calls += group.recorded.calls
+            for kernel, op in zip(group.kernels, group.recorded.ops, strict=True):
+                macs += group.rows * kernel.original.size
+                outputs += group.rows * kernel.original.size / max(op.inputs, 1)
+    return macs, outputs, calls
