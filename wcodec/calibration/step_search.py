@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache, partial
 
 from wcodec.calibration.budget import AccuracyBudget
@@ -36,7 +35,6 @@ def search_steps(
     patience: Interruptible | None = None,
     near: CalibrationResult | None = None,
     trials: int | None = None,
-    tolerance: float | None = None,
     dampings: Sequence[float] | None = None,
     costs: Mapping[int, float] | None = None,
 ) -> CalibrationResult:
@@ -44,15 +42,11 @@ def search_steps(
 
     near:     a result that nearly fits; the search goes on from there.
     seconds:  no trial is started after this time, and after so many trials, unless none was within the budget yet.
-    tolerance: ratio under which two step scales count as equal; None: the one of the configuration.
     progress: is called after every trial; patience: remembers an interrupt, which ends the search with what it found.
     costs:    of errors, see `sensitivity.measure_costs`: steps begin from them where that measures better.
-
     Raises: BudgetError where no trial is within the budget.
     """
-    config, deadline = session.config, time.monotonic() + seconds
-    dampings = dampings or config.dampings
-    equal = tolerance or config.tolerance
+    config, deadline, dampings = session.config, time.monotonic() + seconds, dampings or session.config.dampings
     start = near.step_scale if near else first_scale(session)
     factors = step_factors(session, near) if near else _first_factors(session, start, dampings[0], costs or {})
     tried: list[CalibrationResult] = []
@@ -64,8 +58,8 @@ def search_steps(
         return tried[-1]
 
     def fits(damping: float, scale: float) -> bool:
-        one = trial(damping, scale)
-        return budget.allows(one) if budget.bytes is None else one.bytes > budget.bytes
+        one, most = trial(damping, scale), budget.bytes
+        return budget.allows(one) if most is None else one.bytes > most
 
     def is_over() -> bool:
         return time.monotonic() >= deadline or (trials is not None and len(tried) >= trials)
@@ -77,11 +71,11 @@ def search_steps(
         for damping in (near.damping,) if near else dampings:
             if tried and (is_over() or _is_worse(trial(damping, start), tried, config)):
                 break
-            factor = equal if near else config.first_factor
-            start = find_largest(partial(fits, damping), start, goes_on, factor, replace(config, tolerance=equal))
-    if (best := budget.best(tried)) is None:
-        raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
-    return best
+            factor = config.tolerance if near else config.first_factor
+            start = find_largest(partial(fits, damping), start, goes_on, factor, config)
+    if best := budget.best(tried):
+        return best
+    raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
 
 
 def _first_factors(

@@ -172,12 +172,12 @@ def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = N
     request, trains = run.opened.request, _trains(run)
     planned = trains and request.steps is None
     costs = None if near or request.sensitivity is None else measure_costs(run.session, request.sensitivity)
+    coarse = replace(run.session, config=replace(run.session.config, tolerance=COARSE))
     return search_steps(
-        run.session,
+        coarse if planned and near is None else run.session,
         budget,
         seconds=(SHARE if trains else 1.0) * request.seconds,
         trials=planned_trials(run.session) if planned else None,
-        tolerance=COARSE if planned and near is None else None,
         progress=partial(run.report, "rounding", budget),
         patience=run.patience,
         near=near,
