@@ -56,7 +56,8 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/preset_table.py samples/lenet300.h5 samples/lenet5.keras samples/tutorial_cnn.h5 --data samples/mnist.npz:test
 	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.md
-	$(BIN)/python benchmarks/decoding.py --out benchmarks/results/decoding.md
+	$(BIN)/python benchmarks/decoding.py hed minilm --out benchmarks/results/decoding.md
+	$(BIN)/python benchmarks/frontier.py benchmarks/results/frontier.md
 	$(BIN)/python benchmarks/hot_spots.py --out benchmarks/results/profile.md
 	$(BIN)/python benchmarks/lossless.py --out benchmarks/results/lossless.md
 	$(BIN)/python benchmarks/identical_files.py > benchmarks/results/identical.md

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -32,7 +30,7 @@ def whole_file(target: Path, like: Path | None = None) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         raise WcodecError(f"{target}: expected a file to write, found something else")
     kept = next((path.stat().st_mode & 0o777 for path in (target, like) if path and path.is_file()), 0o666)
-    temporary = target.with_name(f".{short(target.name)}.{secrets.token_hex(4)}.part")
+    temporary = target.with_name(f".{short(target.name)}.{os.urandom(4).hex()}.part")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, kept & 0o666 | 0o600))
     try:
         yield temporary
@@ -56,7 +54,7 @@ def whole_file(target: Path, like: Path | None = None) -> Iterator[Path]:
 @contextmanager
 def attempt_file(temporary: Path) -> Iterator[Path]:
     """Another path beside the path of a `whole_file`, for a second attempt; nothing is left there."""
-    other = temporary.with_name(f"{temporary.stem}.{secrets.token_hex(4)}.part")
+    other = temporary.with_name(f"{temporary.stem}.{os.urandom(4).hex()}.part")
     try:
         os.close(os.open(other, os.O_CREAT | os.O_EXCL | os.O_WRONLY, temporary.stat().st_mode & 0o777))
         yield other
@@ -139,6 +137,8 @@ def sha256_of(path: Path) -> bytes:
     Raises: ModelFileError where it cannot be read.
     """
     try:
+        import hashlib
+
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:

@@ -16,6 +16,7 @@ from wcodec.codec.entropy.context_params import ContextTrace, encode_levels
 from wcodec.codec.entropy.context_rates import measure_rates
 from wcodec.codec.entropy.context_search import plain_params
 from wcodec.codec.quantizers import trellis
+from wcodec.codec.quantizers.states import reconstruct
 from wcodec.kernels.context.coder import SIGN_AT, SIZE_AT, SPARSE_SIGN_AT, SPARSE_SIZE_AT, STATE_COUNT
 
 RNG = np.random.default_rng(3)
@@ -25,7 +26,7 @@ GAUSSIAN = RNG.normal(size=(120, 250, 1)).astype(np.float32)
 def gap(step: float, states: trellis.States, rate: float, passes: int = 2) -> float:
     """Bits a weight above what the theory of a Gaussian source allows at the error reached."""
     levels = trellis.quantize(GAUSSIAN / np.float32(step), states, rate, passes)
-    error = float(np.mean((trellis.reconstruct(levels, states) * step - GAUSSIAN) ** 2))
+    error = float(np.mean((reconstruct(levels, states) * step - GAUSSIAN) ** 2))
     return len(context.encode(levels, states)) * 8 / levels.size + 0.5 * np.log2(error)
 
 
@@ -73,8 +74,7 @@ def test_few_weights_are_quantised_as_well_by_the_prices_at_the_start(monkeypatc
         """Bits a weight at the same error, a factor of four of which is a bit."""
         levels = [trellis.quantize(part, 128, 0.25) for part in parts]
         error = sum(
-            float(np.square(trellis.reconstruct(own, 128) - part).sum())
-            for own, part in zip(levels, parts, strict=True)
+            float(np.square(reconstruct(own, 128) - part).sum()) for own, part in zip(levels, parts, strict=True)
         )
         return 8 * sum(len(context.encode(own, 128)) for own in levels) / (20 * 240) + 0.5 * np.log2(error)
 
@@ -95,7 +95,7 @@ def test_prices_learnt_on_the_first_rows_serve_all(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_values_are_within_two_steps_of_what_is_reconstructed(states: trellis.States, rate: float) -> None:
     values = (GAUSSIAN * 20).astype(np.float32)
-    kept = trellis.reconstruct(trellis.quantize(values, states, rate), states)
+    kept = reconstruct(trellis.quantize(values, states, rate), states)
     assert np.abs(kept - values).max() <= 6
     assert np.sqrt(np.mean((kept - values) ** 2)) < 0.6
 
@@ -116,7 +116,7 @@ def test_any_values_give_levels_that_the_coder_takes(values: np.ndarray, states:
 
 @given(hnp.arrays(np.int32, st.integers(0, 60), elements=st.integers(-9, 9)), st.sampled_from([4, 8, 128]))
 def test_reconstruction_follows_its_slow_twin(levels: np.ndarray, states: trellis.States) -> None:
-    assert trellis.reconstruct(levels.reshape(1, -1, 1), states).reshape(-1).tolist() == twin.reconstruct(
+    assert reconstruct(levels.reshape(1, -1, 1), states).reshape(-1).tolist() == twin.reconstruct(
         levels.tolist(), states
     )
 
@@ -124,7 +124,7 @@ def test_reconstruction_follows_its_slow_twin(levels: np.ndarray, states: trelli
 @pytest.mark.parametrize("states", [4, 8, 128])
 def test_the_path_is_the_best_of_all_paths(states: trellis.States) -> None:
     values = (RNG.normal(size=7) * 3).astype(np.float32)
-    kept = trellis.reconstruct(trellis.quantize(values.reshape(1, -1, 1), states), states).reshape(-1)
+    kept = reconstruct(trellis.quantize(values.reshape(1, -1, 1), states), states).reshape(-1)
     assert np.sum((kept - values) ** 2) == pytest.approx(twin.least_error(values.tolist(), states), rel=1e-5)
 
 
@@ -152,7 +152,7 @@ def test_zeros_that_must_stay_do_at_hardly_more_error(
     rng = np.random.default_rng(7)
     values = (3 * rng.standard_t(4, size=(400, 40, 1))).astype(np.float32)
     values[rng.random(values.shape) < zeros] = 0
-    free, kept = (trellis.reconstruct(by(values, states, 0.25, 3, keep), states) for keep in (False, True))
+    free, kept = (reconstruct(by(values, states, 0.25, 3, keep), states) for keep in (False, True))
     assert not kept[values == 0].any()
     assert np.square(kept - values).mean() < 1.05 * np.square(free - values).mean()
     assert np.count_nonzero(kept) <= np.count_nonzero(values)

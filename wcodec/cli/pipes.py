@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from wcodec.cli.output_paths import check_source
 from wcodec.errors import WcodecError
@@ -34,6 +33,8 @@ def open_input(source: Path) -> Iterator[Path]:
         return
     if sys.stdin is None or sys.stdin.buffer.isatty():
         raise WcodecError("-: expected a file in standard input, found a terminal")
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(prefix="wcodec-") as folder:
         spooled = Path(folder) / "stdin"
         with spooled.open("wb") as file:
@@ -49,6 +50,8 @@ def open_output(force: bool) -> Iterator[Path]:
     """
     if sys.stdout is None or (sys.stdout.buffer.isatty() and not force):
         raise WcodecError("-: expected a file or a pipe as standard output, found a terminal; -f writes to it")
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(prefix="wcodec-") as folder:
         made = Path(folder) / "stdout"
         yield made

@@ -18,8 +18,8 @@ from wcodec.codec.dequantizer_base import Levels, OneLevelAWeight, TensorContext
 from wcodec.codec.layout import Shape3
 from wcodec.codec.quantizers import product
 from wcodec.codec.quantizers.kmeans import Codebook, lookup
+from wcodec.codec.quantizers.states import States, reconstruct
 from wcodec.codec.quantizers.transform import Basis, inverse_transform, pack_basis, parse_basis, scale
-from wcodec.codec.quantizers.trellis import States, reconstruct
 from wcodec.codec.row_dequantizers import GroupDequantizer, PerRowDequantizer
 from wcodec.container import wire
 from wcodec.container.dtypes import Float32, Float64

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.layout import Shape3
-from wcodec.codec.quantizers.trellis import States
+from wcodec.codec.quantizers.states import States
 
 Levels = npt.NDArray[np.int32]
 

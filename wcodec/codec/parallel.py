@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TensorSpec
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 HELD = 1 << 23
 """The most weights of the tensors in flight."""
@@ -61,6 +63,8 @@ def map_ordered(
             waiting.remove(first)
         first.run(work)
 
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-piece")
     try:
         for item in items:
@@ -79,13 +83,19 @@ def map_ordered(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _new_future() -> Future[Result]:
+    from concurrent.futures import Future
+
+    return Future()
+
+
 @dataclass(eq=False)
 class _Waiting(Generic[Item, Result]):
     """An item that waits for a thread, and its future result."""
 
     item: Item
     nbytes: int
-    future: Future[Result] = field(default_factory=Future)
+    future: Future[Result] = field(default_factory=_new_future)
 
     def run(self, work: Callable[[Item], Result]) -> None:
         try:
@@ -110,6 +120,8 @@ def map_tensors(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec
 
 def _ahead(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], workers: int) -> Iterator[Result | None]:
     """Nothing, once work has begun; then the results. Tensors wait for their chunks in threads of their own."""
+    from concurrent.futures import ThreadPoolExecutor
+
     chunks = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-chunk")
     whole = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-tensor")
     pending: deque[tuple[Future[Result], int]] = deque()

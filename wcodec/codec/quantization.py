@@ -41,6 +41,7 @@ from wcodec.codec.quantizers import product
 from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
 from wcodec.codec.quantizers.few_values import find_few_values
 from wcodec.codec.quantizers.kmeans import assign, cluster, make_codebook
+from wcodec.codec.quantizers.states import States
 from wcodec.codec.quantizers.transform import (
     MAX_SIDE,
     Basis,
@@ -50,7 +51,7 @@ from wcodec.codec.quantizers.transform import (
     transform,
 )
 from wcodec.codec.quantizers.transform import MAX_TAPS as MAX_CHANNELS
-from wcodec.codec.quantizers.trellis import FEW, States, quantize, quantize_in_lanes
+from wcodec.codec.quantizers.trellis import FEW, quantize, quantize_in_lanes
 from wcodec.codec.row_dequantizers import GroupDequantizer, PerRowDequantizer
 from wcodec.container.dtypes import Float32, from_float, round_step, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS, MAX_LEVEL

@@ -8,12 +8,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from wcodec.codec import lossless
 from wcodec.codec.codebook_bytes import pack_codebook, parse_codebook
 from wcodec.codec.dequantizer_base import Levels, OneLevelAWeight, TensorContext
 from wcodec.codec.quantizers.affine import is_short
 from wcodec.codec.quantizers.kmeans import Codebook, lookup
-from wcodec.codec.quantizers.trellis import States
+from wcodec.codec.quantizers.states import States
 from wcodec.container import wire
 from wcodec.container.dtypes import Float32, Float64
 from wcodec.container.wire import put_varint, take_byte, take_bytes, take_varint
@@ -98,6 +97,8 @@ class GroupDequantizer(OneLevelAWeight):
 
 def _pack_steps(out: bytearray, steps: Float32) -> None:
     """Appends float32 steps, or their upper halves where these are enough, losslessly. Inverse: `_parse_steps`."""
+    from wcodec.codec import lossless
+
     halves = (np.ascontiguousarray(steps, "<f4").view("<u4") >> 16).astype("<u2")
     width = 2 if is_short(steps) else 4
     payload = lossless.encode(halves if width == 2 else steps.astype("<f4"), width)
@@ -108,6 +109,8 @@ def _pack_steps(out: bytearray, steps: Float32) -> None:
 
 def _parse_steps(data: memoryview, at: int, count: int) -> tuple[Float32, int]:
     """float32[count] and the position behind them. Inverse: `_pack_steps`."""
+    from wcodec.codec import lossless
+
     width, at = take_byte(data, at, "steps")
     length, at = take_varint(data, at)
     if width not in {2, 4}:

@@ -8,7 +8,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from wcodec.codec import lossless
 from wcodec.codec.delta import BY_CHUNK, RESIDUAL, BaseValues, decode_delta, decode_residual
 from wcodec.codec.entropy.level_coders import decode_chunk
 from wcodec.codec.layout import VECTOR, scatter_rows
@@ -80,6 +79,8 @@ def open_tensor(file: BinaryIO, facts: TensorSpec, record: Record, base: BaseVal
 def _values(chunk: memoryview, header: TensorHeader, facts: TensorSpec, number: int) -> AnyArray:
     shape = chunk_shape(facts, header, number)
     if header.dequantizer is None:
+        from wcodec.codec import lossless
+
         item = ITEM_BYTES[facts.dtype]
         raw = np.empty(item * shape[1], np.uint8)
         lossless.decode_into(chunk, raw, item)

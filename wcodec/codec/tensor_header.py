@@ -10,7 +10,7 @@ import numpy.typing as npt
 from wcodec.codec.dequantization import Dequantizer, parse_dequantizer
 from wcodec.codec.dequantizer_base import TensorContext
 from wcodec.codec.layout import VECTOR, WITH_TAPS, Shape3, check_layout, count_units, view_shape
-from wcodec.codec.quantizers.trellis import States
+from wcodec.codec.quantizers.states import States
 from wcodec.container.wire import EXACT, GROUPS, HAS_OUTLIERS, PRODUCT, TRANSFORM, put_varint, take_byte, take_varint
 from wcodec.errors import CorruptError
 from wcodec.model import FLOATS, ITEM_BYTES, TensorSpec

@@ -16,9 +16,7 @@ from pathlib import Path
 
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import AnyArray, Model, TensorSpec
-from wcodec.modelfiles.detect import detect_kind
 from wcodec.modelfiles.registry import MODEL_FILES, READ_ONLY
-from wcodec.modelfiles.roles import with_roles
 
 
 @contextmanager
@@ -28,6 +26,9 @@ def open_model(path: Path, keep_optimizer: bool = False) -> Iterator[Model]:
 
     Raises: ModelFileError, naming what was found where it is no model file that we read.
     """
+    from wcodec.modelfiles.detect import detect_kind
+    from wcodec.modelfiles.roles import with_roles
+
     with (MODEL_FILES | READ_ONLY)[detect_kind(path)].read(path, keep_optimizer) as model:
         yield replace(model, tensors=with_roles(model.tensors, model.roles))
 
@@ -64,7 +65,7 @@ def suffix(kind: str, skeleton: bytes) -> str:
     if kind not in MODEL_FILES:
         raise UnsupportedError(f"expected a kind of model file among {', '.join(MODEL_FILES)}, got {kind!r}")
     if kind == "file":
-        from wcodec.modelfiles.extents import suffix as suffix_of  # noqa: PLC0415 - brings numpy, and names need none
+        from wcodec.modelfiles.extents import suffix as suffix_of
 
         return suffix_of(skeleton)
     suffixes = MODEL_FILES[kind].suffixes

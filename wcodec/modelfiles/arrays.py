@@ -66,7 +66,7 @@ def array_of(name: str, value: object) -> tuple[str, AnyArray]:
 
 
 def _torch_array(name: str, tensor: object) -> tuple[str, AnyArray]:
-    from wcodec.modelfiles.pytorch import TYPES, values_of  # noqa: PLC0415 - for tensors of PyTorch only
+    from wcodec.modelfiles.pytorch import TYPES, values_of
 
     kind = str(getattr(tensor, "dtype", "")).removeprefix("torch.")
     if kind not in TYPES or str(getattr(tensor, "layout", "")) != "torch.strided":

@@ -63,7 +63,7 @@ def detect_kind(path: Path) -> str:
 
 
 def _is_onnx(path: Path) -> bool:
-    from wcodec.modelfiles.onnx import is_onnx  # noqa: PLC0415 - few files may be one
+    from wcodec.modelfiles.onnx import is_onnx
 
     return is_onnx(path)
 

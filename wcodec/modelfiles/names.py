@@ -64,7 +64,7 @@ def _tree_of(container: Container) -> tuple[Group | None, str | None]:
 
 def _tree_of_file(container: Container) -> tuple[Group | None, str | None]:
     """The same of a file that is kept byte for byte: its groups are those of the paths, without attributes."""
-    from wcodec.modelfiles import extents  # noqa: PLC0415 - brings numpy, and most containers are of another kind
+    from wcodec.modelfiles import extents
 
     kind = extents.suffix(container.skeleton)
     paths = [tensor.name for tensor in container.tensors if tensor.name != REST]
@@ -131,7 +131,7 @@ def _matches(asked: str, names: Mapping[str, str]) -> Iterator[list[str]]:
 
 def suggest_names(asked: str, names: Mapping[str, str]) -> str:
     """What may have been meant, or else what there is."""
-    from difflib import get_close_matches  # noqa: PLC0415 - for errors only
+    from difflib import get_close_matches
 
     shown = [user_name or name for name, user_name in names.items()]
     if near := get_close_matches(asked, dict.fromkeys([*shown, *names]), MOST_NAMED, 0.5):

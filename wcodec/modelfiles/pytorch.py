@@ -51,7 +51,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
 def _loaded(path: Path) -> object:
     try:
-        import torch  # noqa: PLC0415 - large, and an extra
+        import torch
     except ImportError as error:
         raise ModelFileError(
             f"{path}: is a PyTorch checkpoint: torch.load(weights_only=True) needs wcodec[torch]; "
@@ -69,7 +69,7 @@ def _loaded(path: Path) -> object:
 
 
 def _tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchTensor]]:
-    import torch  # noqa: PLC0415
+    import torch
 
     if isinstance(thing, torch.Tensor):
         if thing.layout == torch.strided and not thing.is_quantized:
@@ -84,7 +84,7 @@ def _tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchT
 
 def values_of(tensor: TorchTensor, dtype: str) -> AnyArray:
     """The values of a tensor of PyTorch on any device, of the element type `dtype`."""
-    import torch  # noqa: PLC0415
+    import torch
 
     whole = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     raw: AnyArray = np.array(whole.numpy()) if tensor.numel() else np.empty(0, np.uint8)

@@ -16,8 +16,7 @@ from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeEr
 from wcodec.files import sha256_of
 from wcodec.modelfiles.extents import parse as parse_template
 from wcodec.pipeline.base_file import BaseFile, open_base
-from wcodec.pipeline.lossless_decoder import is_lossless
-from wcodec.pipeline.open_container import OpenContainer, write_decoded
+from wcodec.pipeline.open_container import OpenContainer, is_lossless, write_decoded
 
 SUFFIX = ".wcz"
 

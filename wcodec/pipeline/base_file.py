@@ -48,7 +48,7 @@ def open_base(path: Path) -> BaseFile:
 
     Raises: ModelFileError where it cannot be read.
     """
-    from wcodec.modelfiles.extent_finder import find_extents  # noqa: PLC0415 - brings h5py, which only a base needs
+    from wcodec.modelfiles.extent_finder import find_extents
 
     return BaseFile(path, sha256_of(path), {extent.facts.name: extent for extent in find_extents(path).extents})
 

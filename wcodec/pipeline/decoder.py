@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wcodec.container.reader import open_file, parse
 from wcodec.container.records import Container
 from wcodec.files import steady, whole_file
 from wcodec.model import Progress
-from wcodec.pipeline.base_chain import find_base
-from wcodec.pipeline.lossless_decoder import decode_lossless, is_lossless
-from wcodec.pipeline.open_container import OpenContainer, decoded_values, write_decoded
+from wcodec.pipeline.open_container import OpenContainer, decoded_values, is_lossless, write_decoded
 from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger
+
+if TYPE_CHECKING:
+    from wcodec.pipeline.base_file import BaseFile
 
 
 @contextmanager
@@ -30,7 +32,8 @@ def open_container(source: Path, base: Path | None = None, max_output: int | Non
         container = parse(file, max_output)
         if max_output is not None:
             refuse_larger(source, decoded_bytes(container), max_output)
-        yield OpenContainer(file, container, find_base(source, container, base) if base else None)
+        opened = OpenContainer(file, container)
+        yield replace(opened, base=_base_of(opened, source, base)) if base else opened
 
 
 def with_base(opened: OpenContainer, source: Path) -> OpenContainer:
@@ -38,7 +41,15 @@ def with_base(opened: OpenContainer, source: Path) -> OpenContainer:
 
     Raises: RecipeError where that was not given and is not there.
     """
-    return opened if opened.base else replace(opened, base=find_base(source, opened.container, None))
+    return opened if opened.base else replace(opened, base=_base_of(opened, source, None))
+
+
+def _base_of(opened: OpenContainer, source: Path, given: Path | None) -> BaseFile | None:
+    if opened.container.base is None:
+        return None
+    from wcodec.pipeline.base_chain import find_base
+
+    return find_base(source, opened.container, given)
 
 
 def decode(
@@ -78,6 +89,8 @@ def verify(
     with open_container(source, base, max_output) as opened:
         whole = with_base(opened, source)
         if is_lossless(opened.container):
+            from wcodec.pipeline.lossless_decoder import decode_lossless
+
             decode_lossless(opened.file, opened.container, whole.base, _nowhere, threads, progress)
             return opened.container
         for _ in decoded_values(whole, range(len(opened.container.tensors)), threads, progress):

@@ -3,14 +3,16 @@ values of tensors with duplicates are kept when these are decoded."""
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wcodec.container.records import Container
-from wcodec.modelfiles.extents import Extent
+
+if TYPE_CHECKING:
+    from wcodec.modelfiles.extents import Extent
 
 PROBE = 1 << 12
 """Bytes at the beginning and the end that must agree before all are compared."""
@@ -24,6 +26,8 @@ def find_duplicates(source: Path, extents: Sequence[Extent]) -> dict[int, int]:
     with source.open("rb") as file:
 
         def digest(*ranges: tuple[int, int]) -> bytes:
+            import hashlib
+
             hasher = hashlib.blake2b(digest_size=16, usedforsecurity=False)
             for begin, end in ranges:
                 file.seek(begin)

@@ -37,13 +37,13 @@ def convert(target: Path, wanted: str, tensors: Sequence[TensorSpec], values: It
 
 
 def _safetensors(target: Path, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
-    from wcodec.modelfiles.safetensors import canonical_skeleton  # noqa: PLC0415 - most decoding converts nothing
+    from wcodec.modelfiles.safetensors import canonical_skeleton
 
     write_model(target, "safetensors", canonical_skeleton(tensors), tensors, values)
 
 
 def _npz(target: Path, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
-    from wcodec.modelfiles.zip_members import EPOCH, TENSORS, Member, pack  # noqa: PLC0415 - as above
+    from wcodec.modelfiles.zip_members import EPOCH, TENSORS, Member, pack
 
     for facts in tensors:
         if facts.dtype in NARROW - {"bfloat16"}:

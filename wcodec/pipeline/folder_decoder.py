@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +12,12 @@ from wcodec.errors import CorruptError, RecipeError, TruncatedError
 from wcodec.files import Identity, identity_of, sha256_of, short
 from wcodec.model import Progress
 from wcodec.pipeline import decoder
-from wcodec.pipeline.base_chain import find_base
-from wcodec.pipeline.base_file import BaseFile
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger
 
 if TYPE_CHECKING:
     from wcodec.modelfiles.shard_list import Shard, ShardList
+    from wcodec.pipeline.base_file import BaseFile
 
 
 INDEX = "index.wcz"
@@ -49,6 +46,10 @@ def base_of(place: Place, base: Path | None) -> BaseFile | None:
     base: the base, a folder with it, or a folder with the earlier versions of the files.
     Raises: RecipeError where it is another file.
     """
+    if place.container.base is None:
+        return None
+    from wcodec.pipeline.base_chain import find_base
+
     if place.file and base and base.is_dir():
         base = earlier_of(base, place.file)
     if base is None and not place.file:
@@ -109,7 +110,7 @@ def places_of(source: Path, max_output: int | None = None) -> dict[str, Place]:
     max_output: the most bytes that the whole of `source` may decode to, None for any number.
     Raises: ContainerError and its kinds.
     """
-    from wcodec.modelfiles.names import labels_of  # noqa: PLC0415 - verify has no use for names
+    from wcodec.modelfiles.names import labels_of
 
     index = index_of(source)
     if index:
@@ -142,6 +143,9 @@ def decode_folder(
     Raises: ContainerError and its kinds; OSError where `target` cannot be written.
     """
     _refuse_larger_parts(source, max_output)
+    import shutil
+    import tempfile
+
     temporary = Path(tempfile.mkdtemp(prefix=f".{short(target.name)}.", suffix=".part", dir=target.parent))
     try:
         for shard, part in parts_of(source):
@@ -189,7 +193,7 @@ def parts_of(index: Path) -> list[tuple[Shard, Path]]:
 
 
 def _list_of(index: Path) -> ShardList:
-    from wcodec.modelfiles import shard_list  # noqa: PLC0415 - most containers are of one file
+    from wcodec.modelfiles import shard_list
 
     with open_container(index) as opened:
         if opened.container.kind != "shards":

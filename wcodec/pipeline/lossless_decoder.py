@@ -83,11 +83,6 @@ class _Chunk:
         return values, raw
 
 
-def is_lossless(container: Container) -> bool:
-    """Whether the container holds a file byte for byte."""
-    return container.kind == "file" and parse(container.skeleton, container.tensors).digest is not None
-
-
 def decode_lossless(
     file: BinaryIO, container: Container, base: BaseFile | None, sink: Sink, threads: int, progress: Progress | None
 ) -> None:

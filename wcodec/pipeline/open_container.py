@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from wcodec.codec.delta import DIFFERENCE
 from wcodec.codec.parallel import Map, map_tensors
@@ -15,10 +15,12 @@ from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.model import AnyArray, Progress, TensorSpec
 from wcodec.modelfiles import write_model
-from wcodec.pipeline.base_file import BaseFile, added
 from wcodec.pipeline.duplicates import last_uses
 from wcodec.pipeline.export import convert, is_conversion
-from wcodec.pipeline.lossless_decoder import Sink, decode_lossless, is_lossless
+
+if TYPE_CHECKING:
+    from wcodec.pipeline.base_file import BaseFile
+    from wcodec.pipeline.lossless_decoder import Sink
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,18 @@ class OpenContainer:
         values = decode_tensor(self.file, facts, record, chunk_map, self.base)
         if record.delta_mode != DIFFERENCE or self.base is None:
             return values
+        from wcodec.pipeline.base_file import added
+
         return added(values, TensorSpec(record.base_name, facts.dtype, facts.shape), self.base)
+
+
+def is_lossless(container: Container) -> bool:
+    """Whether the container holds a file byte for byte."""
+    if container.kind != "file":
+        return False
+    from wcodec.modelfiles.extents import parse
+
+    return parse(container.skeleton, container.tensors).digest is not None
 
 
 def write_decoded(
@@ -61,6 +74,8 @@ def write_decoded(
         tensors = [container.tensors[number] for number in shown]
         convert(temporary, target.suffix, tensors, decoded_values(opened, shown, threads, progress))
     elif is_lossless(container):
+        from wcodec.pipeline.lossless_decoder import decode_lossless
+
         with temporary.open("wb", buffering=0) as file:
             decode_lossless(opened.file, container, opened.base, _writer(file), threads, progress)
     else:

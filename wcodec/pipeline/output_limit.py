@@ -6,7 +6,6 @@ from pathlib import Path
 
 from wcodec.container.records import Container
 from wcodec.errors import UnsupportedError
-from wcodec.modelfiles.extents import parse
 
 
 def decoded_bytes(container: Container) -> int:
@@ -15,6 +14,8 @@ def decoded_bytes(container: Container) -> int:
     Raises: ContainerError and its kinds.
     """
     if container.kind == "file":
+        from wcodec.modelfiles.extents import parse
+
         return parse(container.skeleton, container.tensors).layout.length
     return sum(tensor.nbytes for tensor in container.tensors) + len(container.skeleton)
 

@@ -91,7 +91,7 @@ def _locked(path: Path) -> Iterator[TextIO]:
 def _lock(path: Path, file: TextIO) -> None:
     """Raises: WcodecError where another one has the lock. Systems and disks without locks have none."""
     try:
-        import fcntl  # noqa: PLC0415 - not on Windows
+        import fcntl
     except ImportError:
         return
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from unicodedata import combining, east_asian_width
 
 
@@ -39,4 +38,6 @@ def _broken(line: str, width: int) -> list[str]:
 
 def escape_markup(text: str) -> str:
     """The same, with the characters that HTML has a meaning for as entities."""
+    import html
+
     return html.escape(escape_controls(text))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -118,7 +117,7 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     from wcodec.cli.progress import show_progress
     from wcodec.modelfiles import suffix
     from wcodec.pipeline.decoder import decode, open_container
-    from wcodec.pipeline.lossless_decoder import is_lossless
+    from wcodec.pipeline.open_container import is_lossless
     from wcodec.reporting.number_format import format_size
 
     start = time.perf_counter()
@@ -202,6 +201,8 @@ def _some(args: argparse.Namespace, source: Path) -> int:
                 np.save(file, next(iter(plain.values())), allow_pickle=False)
         else:
             # Not numpy's savez, for which "file" is no name of an array.
+            import zipfile
+
             with zipfile.ZipFile(temporary, "w") as archive:
                 for name, array in plain.items():
                     with archive.open(name, "w", force_zip64=True) as file:

@@ -6,7 +6,7 @@ context coder). `encode` searches, `decode` only follows.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -21,9 +21,11 @@ from wcodec.codec.entropy.context_params import (
     parse,
     scale_weights,
 )
-from wcodec.codec.entropy.context_search import Effort, choose_params
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.kernels.context import coder as kernel
+
+if TYPE_CHECKING:
+    from wcodec.codec.entropy.context_search import Effort
 
 
 def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
@@ -32,6 +34,8 @@ def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
     states: 0, or those of the trellis (4, 8 or 128) that the levels come from, whose quantiser then is context.
     effort: "fast" codes once; "normal" fits and compares; "best" compares more. Inverse: `decode`.
     """
+    from wcodec.codec.entropy.context_search import choose_params
+
     if not levels.any():
         return b""
     shape = coding_shape(cast(Shape, levels.shape))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.codec.entropy.context_params import FEATURES
 from wcodec.kernels.context import fit as kernel
-
-FEATURES = 13
 
 
 def fit_weights(samples: npt.NDArray[np.int32], taps: int, sets: int, preset: tuple[int, ...]) -> npt.NDArray[np.int32]:

@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.entropy.context_fit import FEATURES
 from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels.context import coder as kernel
@@ -18,6 +17,7 @@ from wcodec.kernels.context import coder as kernel
 Levels = npt.NDArray[np.int32]
 Shape = tuple[int, int, int]
 
+FEATURES: Final = 13
 PLAIN, LAGS, OFFSET = range(3)
 MOST_TAPS: Final = 64
 MOST_LAGS: Final = 16

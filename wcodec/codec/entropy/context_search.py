@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from wcodec.codec.entropy.context_fit import FEATURES, fit_lags, fit_weights
+from wcodec.codec.entropy.context_fit import fit_lags, fit_weights
 from wcodec.codec.entropy.context_params import (
+    FEATURES,
     LAGS,
     MOST_OFFSET,
     OFFSET,

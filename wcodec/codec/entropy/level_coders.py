@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.entropy import context, dense, fixed_fields, sparse, static
 from wcodec.codec.layout import Shape3
-from wcodec.codec.plan import Effort
 from wcodec.container.wire import CONTEXT, DENSE, FIXED, SPARSE, STATIC, take_byte
 from wcodec.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from wcodec.codec.plan import Effort
 
 Levels = npt.NDArray[np.int32]
 

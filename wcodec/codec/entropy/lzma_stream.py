@@ -15,7 +15,7 @@ USUAL: Final = (3, 0, 2)
 
 def encode(values: bytes) -> bytes:
     """A byte of properties, as .lzma files have it, and the stream with its end mark. Inverse: `decode`."""
-    import lzma  # noqa: PLC0415 - few encodings need it
+    import lzma
 
     lc, lp, pb = USUAL
     stream = lzma.compress(values, lzma.FORMAT_RAW, filters=[_filter(len(values), lc, lp, pb, lzma.PRESET_EXTREME | 9)])
@@ -28,7 +28,7 @@ def decode(payload: bytes, nbytes: int) -> bytes:
     Raises: CorruptError, TruncatedError; UnsupportedError where Python was built without lzma.
     """
     try:
-        import lzma  # noqa: PLC0415 - few files need it
+        import lzma
     except ImportError as error:
         raise UnsupportedError("lossless: expected a Python with its module lzma, got one without") from error
     if not payload:
@@ -50,7 +50,7 @@ def decode(payload: bytes, nbytes: int) -> bytes:
 
 
 def _filter(nbytes: int, lc: int, lp: int, pb: int, preset: int) -> dict[str, int]:
-    import lzma  # noqa: PLC0415 - as above
+    import lzma
 
     dictionary = min(max(nbytes, LEAST_DICTIONARY), MOST_DICTIONARY)
     return {"id": lzma.FILTER_LZMA1, "preset": preset, "dict_size": dictionary, "lc": lc, "lp": lp, "pb": pb}

@@ -6,22 +6,22 @@ look-ups (`formats/wcz.md`, section static levels).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec.entropy import symbols
-from wcodec.codec.entropy.static_fit import ROUNDS, fitted
 from wcodec.codec.entropy.static_model import MAX_CLASSES, MAX_CODE, Scales, Tables
-from wcodec.codec.plan import Effort
 from wcodec.container.wire import MAX_LEVEL, put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.kernels import symbols as zigzag_kernel
 from wcodec.kernels.static import coder as kernel
-from wcodec.kernels.static import fit as fit_kernel
 from wcodec.kernels.static import tables as table_kernel
 from wcodec.kernels.static.tables import GROUPS, MAX_HAZARD
+
+if TYPE_CHECKING:
+    from wcodec.codec.plan import Effort
 
 Levels = npt.NDArray[np.int32]
 Shape = tuple[int, int, int]
@@ -35,6 +35,8 @@ def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
     states: 0, or those of the trellises (4, 8 or 128) of `quantizers.trellis.quantize_in_lanes`.
     effort: "fast" takes the scales from means alone. Inverse: `decode`.
     """
+    from wcodec.codec.entropy.static_fit import ROUNDS, fitted
+
     if not levels.any():
         return b""
     levels = np.ascontiguousarray(levels, np.int32)
@@ -62,6 +64,8 @@ def side_bytes(payload: bytes) -> int:
 
 def values_of(levels: Levels, states: int) -> Levels:
     """The integers, in steps, that levels[rows, channels, taps] of lanes stand for."""
+    from wcodec.kernels.static import fit as fit_kernel
+
     values = np.empty(levels.shape, np.int32)
     if levels.size:
         fit_kernel.fill_values(_flat(levels), states, _flat(values))

@@ -9,11 +9,14 @@ those of a runtime; only where a tie would need a level more is it the next larg
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.plan import Affine
+if TYPE_CHECKING:
+    from wcodec.codec.plan import Affine
+
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -6,14 +6,16 @@ Sorted weights make a cluster a run, so a round costs a few binary searches, how
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.plan import Start
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import kmeans as kernel
+
+if TYPE_CHECKING:
+    from wcodec.codec.plan import Start
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -58,6 +60,8 @@ def cluster(
     half:  centroids are rounded to float16.
     Raises: RecipeError for an impossible request or weights that are not finite.
     """
+    from wcodec.codec.plan import Start
+
     if not 1 <= clusters <= MOST_CLUSTERS or start not in get_args(Start) or rounds < 1 or not 0 <= rate < np.inf:
         raise RecipeError(
             f"k-means: expected 1 to {MOST_CLUSTERS} clusters, a start of {get_args(Start)}, 1 or more rounds and a "

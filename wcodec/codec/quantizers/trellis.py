@@ -8,7 +8,6 @@ one-dimensional code of Ungerboeck 1982: 0.04 bits a weight fewer than with 8 at
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +19,10 @@ from wcodec.codec.entropy.context_search import estimate_params, plain_params
 from wcodec.codec.entropy.static import LANES
 from wcodec.codec.entropy.static_model import Scales
 from wcodec.codec.entropy.static_rates import rates_of
+from wcodec.codec.quantizers.states import Levels, States
 from wcodec.kernels.context.coder import STATE_COUNT
 from wcodec.kernels.trellis import search as kernel
 
-States = Literal[0, 4, 8, 128]
-Levels = npt.NDArray[np.int32]
 MAX_INPUT = (1 << 28) - 1.0
 LEARN = 60_000
 FEW = 512
@@ -119,9 +117,7 @@ def _rounding_like(levels: Levels, values: npt.NDArray[np.float32], states: Stat
     return min(OFFSETS, key=lambda offset: abs(float(np.abs(_rounded(values, states, offset)).mean() - mean)))
 
 
-def _chosen(
-    values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables, zeros: bool
-) -> Levels:
+def _chosen(values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables, zeros: bool) -> Levels:
     levels = np.empty(values.shape, np.int32)
     kernel.choose(
         values.reshape(-1),
@@ -138,15 +134,6 @@ def _chosen(
         zeros=zeros,
     )
     return levels
-
-
-def reconstruct(levels: Levels, states: States) -> Levels:
-    """The integers, in steps, that levels stand for. Inverse of `quantize`, up to the error."""
-    if states == 0:
-        return levels
-    values = np.empty(levels.shape, np.int32)
-    kernel.replay(np.ascontiguousarray(levels).reshape(-1), states, values.reshape(-1))
-    return values
 
 
 def _free(count: int) -> RateTables:

@@ -7,12 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wcodec.model import AnyArray, Model, TensorSpec
-from wcodec.modelfiles.hdf5 import reader as hdf5_read
 from wcodec.modelfiles.hdf5 import skeleton
-from wcodec.modelfiles.hdf5 import writer as hdf5_write
-from wcodec.modelfiles.hdf5.layers import annotate
 from wcodec.modelfiles.hdf5.tree import Group, string_attribute
-from wcodec.modelfiles.keras_task import predicts_values
 
 
 @contextmanager
@@ -21,6 +17,10 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
     Raises: ModelFileError.
     """
+    from wcodec.modelfiles.hdf5 import reader as hdf5_read
+    from wcodec.modelfiles.hdf5.layers import annotate
+    from wcodec.modelfiles.keras_task import predicts_values
+
     size = path.stat().st_size
     with hdf5_read.open_hdf5(path, str(path)) as (file, longest):
         tree, found, dropped = hdf5_read.read_tree(file, longest, str(path), size, keep_optimizer)
@@ -35,6 +35,8 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iter
 
     Raises: CorruptError, TruncatedError.
     """
+    from wcodec.modelfiles.hdf5 import writer as hdf5_write
+
     tree = skeleton.parse(packed[1:], [facts.name for facts in tensors], [facts.dtype for facts in tensors])
     with path.open("w+b") as file:
         hdf5_write.write(file, tree, tensors, values)
