@@ -77,6 +77,7 @@ wheel: $(BIN)/python
 	@cp samples/lenet300.h5 $(WHEEL)/ && cd $(WHEEL) && export PATH=$(abspath $(FRESH))/bin && for words in \
 	  'encode lenet300.h5 -q' 'inspect lenet300.h5.wcz' 'verify lenet300.h5.wcz' 'decode lenet300.h5.wcz -o back.h5'; do \
 	  echo "wcodec $$words"; wcodec $$words || exit 1; done
+	@echo 'installed, MB:' && cd $(FRESH)/lib/python*/site-packages && du -sm -- [a-z]*/ | grep -v dist-info | sort -rn
 
 slim-bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/slim.py --data $(FASHION) --zoo out/zoo --networks $(NETWORKS) > benchmarks/results/slim.md

@@ -38,6 +38,7 @@ class BuildWheel(bdist_wheel):
             for extension in self.distribution.ext_modules:
                 extension.py_limited_api = True
                 extension.define_macros.append(("Py_LIMITED_API", "0x030B0000"))
+                extension.extra_link_args = ["-Wl,-s"] if sys.platform == "linux" else []  # symbols are 9 tenths
         super().finalize_options()
 
 

