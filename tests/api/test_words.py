@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,11 +81,26 @@ wcodec.verify("m.wcz")
 """
 
 
-def test_a_users_script_passes_strict_type_checking(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT, "utf-8")
-    words = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--config-file", "", str(script)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    script.write_text(SCRIPT + 'wcodec.encode("m.h5", bitz=4)\n', "utf-8")
-    assert "bitz" in subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
+WRONG = 'import wcodec\n\nwcodec.encode("m.h5", bitz=4)\n'
+CONFIGURATION = """
+[mypy]
+strict = true
+incremental = false
+follow_imports = silent
+[mypy-torch.*,onnx.*,onnxruntime.*,dask.*,distributed.*,optuna.*,keras.*,tensorflow.*,h5py.*,rich.*,sklearn.*,numcodecs.*]
+follow_imports = skip
+"""
+"""Frameworks beside wcodec are not read: no type of theirs is in the script."""
+
+
+def test_a_users_script_passes_strict_type_checking_and_a_slip_in_one_is_found(tmp_path: Path) -> None:
+    for name, text in {"script.py": SCRIPT, "wrong.py": WRONG, "mypy.ini": CONFIGURATION}.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    words = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "script.py", "wrong.py"]
+    home = Path(wcodec.__file__).parent.parent  # mypy finds what is installed, but not what is installed in place
+    environment = os.environ if home.name == "site-packages" else os.environ | {"MYPYPATH": str(home)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    errors = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert errors, done.stdout + done.stderr
+    assert all(line.startswith("wrong.py:3: ") for line in errors), done.stdout
+    assert "bitz" in errors[0]
