@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -64,9 +65,20 @@ def dotted(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(file: Path) -> Iterator[str]:
+@cache
+def nodes(file: Path) -> list[ast.AST]:
+    """All nodes of a file's syntax tree; read only."""
+    return list(ast.walk(ast.parse(file.read_text("utf-8"))))
+
+
+@cache
+def imports(file: Path) -> frozenset[str]:
     """Every module that a file imports anywhere, as absolute dotted names."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    return frozenset(imported_by(nodes(file), file))
+
+
+def imported_by(tree: Sequence[ast.AST], file: Path) -> Iterator[str]:
+    for node in tree:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -121,8 +133,7 @@ def test_files_are_short_enough_to_read() -> None:
 
 
 def test_functions_are_short_enough_to_read() -> None:
-    trees = {file: ast.parse(file.read_text("utf-8")) for file in MODULES}
-    functions = [(file, node) for file, tree in trees.items() for node in ast.walk(tree)
+    functions = [(file, node) for file in MODULES for node in nodes(file)
                  if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]  # fmt: skip
     assert not [f"{dotted(file)}.{node.name}" for file, node in functions if (node.end_lineno or 0) - node.lineno >= 50]
 
@@ -134,7 +145,7 @@ def test_names_say_what_is_inside() -> None:
 
 def test_only_the_command_line_prints() -> None:
     for file in MODULES:
-        calls = {node.func.id for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        calls = {node.func.id for node in nodes(file)
                  if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
         assert "print" not in calls or file.relative_to(PACKAGE).parts[0] == "cli", file
         assert not calls & {"eval", "exec", "input"}, file

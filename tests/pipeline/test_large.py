@@ -7,7 +7,8 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,15 @@ from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.pipeline.decoder import open_container
 
 
-def at_most(size: int) -> Callable[[], None]:
-    """Run before a command: no file of it may grow beyond `size`, as on a full disk."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("words", [["--lossless"], []], ids=["lossless", "lossy"])
@@ -33,8 +40,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, words: list[str],
     packed = tmp_path / "m.wcz"
     assert wcodec("encode", source, "-o", packed, *words).returncode == 0
     before = set(tmp_path.iterdir())
-    encoded = wcodec("encode", source, "-o", tmp_path / "again.wcz", *words, preexec_fn=at_most(50_000))
-    decoded = wcodec("decode", packed, "-o", tmp_path / "back", preexec_fn=at_most(500_000))
+    with full_disk(50_000):
+        encoded = wcodec("encode", source, "-o", tmp_path / "again.wcz", *words)
+    with full_disk(500_000):
+        decoded = wcodec("decode", packed, "-o", tmp_path / "back")
     for done in (encoded, decoded):
         assert done.returncode == 1, done.stderr
         assert len(done.stderr.splitlines()) == 1
@@ -50,7 +59,8 @@ def test_a_disk_that_is_full_at_any_place_of_an_hdf5_file_is_one_line(kind: str,
     assert wcodec("encode", source, "-o", tmp_path / "m.wcz").returncode == 0
     before = set(tmp_path.iterdir())
     for size in (1, 1024, 40_000, 200_000, 325_000):
-        done = wcodec("decode", tmp_path / "m.wcz", "-o", tmp_path / "back", preexec_fn=at_most(size))
+        with full_disk(size):
+            done = wcodec("decode", tmp_path / "m.wcz", "-o", tmp_path / "back")
         assert (done.returncode, done.stderr) == (1, f"wcodec: {tmp_path / 'back'}: File too large\n")
         assert set(tmp_path.iterdir()) == before
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run
-from tests.keras_lessons import WITHIN, classes, files_in, points, taught, trained
+from tests.keras_lessons import WITHIN, classes, points, taught, trained
 from wcodec.api.request import EncodeRequest
 from wcodec.api.trained_compaction import compact_trained
 from wcodec.calibration.budget import AccuracyBudget
@@ -33,21 +33,16 @@ from wcodec.training.training_loop import learning_rate_factor
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return files_in(tmp_path_factory.mktemp("finetune"))
-
-
-@pytest.fixture(scope="module")
-def brief(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
+def brief(lesson: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     """What an epoch of training finds; read only."""
-    return trained(*files, tmp_path_factory.mktemp("brief"), epochs=1)[0]
+    return trained(*lesson, tmp_path_factory.mktemp("brief"), epochs=1)[0]
 
 
 # --- what is promised ----------------------------------------------------------------------------------------------
 def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
-    files: tuple[Path, Path], tmp_path: Path
+    lesson: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    found, told = trained(*files, tmp_path)
+    found, told = trained(*lesson, tmp_path)
     best = found.candidates[0]
     assert best.bytes < found.candidates[-1].bytes
     assert found.validation.drop(best) <= 2.0
@@ -57,29 +52,31 @@ def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == best.scores
 
 
-def test_the_same_seed_gives_the_same_network_and_another_one_another(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_network_and_another_one_another(
+    lesson: tuple[Path, Path], tmp_path: Path
+) -> None:
     first, second, other = (
-        trained(*files, tmp_path, epochs=2, seed=seed, budget=AccuracyBudget(9.0))[0].candidates for seed in (1, 1, 2)
+        trained(*lesson, tmp_path, epochs=2, seed=seed, budget=AccuracyBudget(9.0))[0].candidates for seed in (1, 1, 2)
     )
     assert all(same(a, b) for a, b in zip(first, second, strict=True))
     assert not all(same(a, b) for a, b in zip(first, other, strict=False))
 
 
 def test_training_without_labels_counts_where_labels_saved_little(
-    files: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lesson: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = brief.candidates[0]
     short = (beginning, "TRAINABLE", 500), (beginning, "STEPS", 300), (beginning, "SAFETY", 0.6)
     for module, word, value in ((finetuning, "SURE", 0.0), *short):
         monkeypatch.setattr(module, word, value)
-    found = trained(*files, tmp_path, epochs=1)[0]
+    found = trained(*lesson, tmp_path, epochs=1)[0]
     assert found.candidates[0].bytes < before.bytes
     assert found.validation.drop(found.candidates[0]) <= 2.0
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
 
 
 def test_units_that_died_in_training_are_not_in_the_file_and_the_outputs_stay(
-    files: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path
+    lesson: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path
 ) -> None:
     tuned = dict(next(weights_to_code(brief)))
     kernel = next(name for name, one in tuned.items() if one.values.shape == (48, 24))
@@ -87,11 +84,11 @@ def test_units_that_died_in_training_are_not_in_the_file_and_the_outputs_stay(
     emptied[:, :9] = emptied[40:] = 0
     tuned[kernel] = replace(tuned[kernel], values=emptied)
     target = tmp_path / "whole.wcz"
-    whole = encode(files[0], target, Recipe(), tuned=tuned)
+    whole = encode(lesson[0], target, Recipe(), tuned=tuned)
     before = load_model(target)
-    kept = EncodeRequest(data=str(files[1]), compact=False)
-    assert compact_trained(kept, files[0], target, Recipe(), brief, tuned, whole) is whole
-    made = compact_trained(replace(kept, compact=None), files[0], target, Recipe(), brief, tuned, whole)
+    kept = EncodeRequest(data=str(lesson[1]), compact=False)
+    assert compact_trained(kept, lesson[0], target, Recipe(), brief, tuned, whole) is whole
+    made = compact_trained(replace(kept, compact=None), lesson[0], target, Recipe(), brief, tuned, whole)
     after = load_model(target)
     assert after.layers[-1].get_weights()[0].shape[0] <= 15
     assert after.layers[0].get_weights()[0].shape[1] <= 40
@@ -99,7 +96,7 @@ def test_units_that_died_in_training_are_not_in_the_file_and_the_outputs_stay(
     assert made.error == whole.error
     assert f"a network of {after.count_params():,} parameters in place of {before.count_params():,}" in made.notes[-1]
     with open_container(target) as opened:
-        assert opened.container.source_bytes == files[0].stat().st_size
+        assert opened.container.source_bytes == lesson[0].stat().st_size
     inputs = points()["x"]
     np.testing.assert_allclose(after.predict(inputs, verbose=0), before.predict(inputs, verbose=0), atol=2e-5)
 
@@ -109,8 +106,8 @@ def same(one: Candidate, other: Candidate) -> bool:
     return all(np.array_equal(a.levels, b.levels) and a.step == b.step for a, b in pairs)
 
 
-def test_a_size_is_kept_to(files: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
-    source, data = files
+def test_a_size_is_kept_to(lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
+    source, data = lesson
     words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 4, "--target-size", 1500]
     done = wcodec(*words)
     assert done.returncode == 0, done.stderr
@@ -124,9 +121,9 @@ def test_a_size_is_kept_to(files: tuple[Path, Path], wcodec: Run, tmp_path: Path
 
 @pytest.mark.parametrize("words", [("--finetune", 3), ("--tune", 150)])
 def test_what_is_excluded_stays_and_the_rest_learns_with_it(
-    words: tuple[str, int], files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    words: tuple[str, int], lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    source, data = files
+    source, data = lesson
     before = load_model(source)
     left = "|".join(f"{layer.name}$" for layer in (before.layers[1], before.layers[3]))
     budget = ["--exclude", left, "--max-drop", 2]
@@ -147,9 +144,9 @@ def test_what_is_excluded_stays_and_the_rest_learns_with_it(
 
 
 def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(
-    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    source, data = files
+    source, data = lesson
     words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 1, "--target-size", 900]
     done = wcodec(*words, "--max-drop", 0)
     assert done.returncode == 4
@@ -220,28 +217,28 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
-def test_examples_without_labels_are_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_examples_without_labels_are_refused(lesson: tuple[Path, Path], tmp_path: Path) -> None:
     np.savez(tmp_path / "bare.npz", x=points()["x"])
     with pytest.raises(RecipeError, match=r"expected labels \(y\) to train by"):
-        trained(files[0], tmp_path / "bare.npz", tmp_path)
+        trained(lesson[0], tmp_path / "bare.npz", tmp_path)
 
 
-def test_few_examples_and_no_epochs_are_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_few_examples_and_no_epochs_are_refused(lesson: tuple[Path, Path], tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", **points(30))
     with pytest.raises(RecipeError, match="expected 50 examples or more, got 30"):
-        trained(files[0], tmp_path / "few.npz", tmp_path)
+        trained(lesson[0], tmp_path / "few.npz", tmp_path)
     with pytest.raises(RecipeError, match="--finetune: expected 1 epoch or more, got 0"):
-        trained(*files, tmp_path, epochs=0)
+        trained(*lesson, tmp_path, epochs=0)
 
 
-def test_nothing_within_the_budget_is_said(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_nothing_within_the_budget_is_said(lesson: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="expected a drop of at most -50 points, found no such network"):
-        trained(*files, tmp_path, epochs=1, budget=AccuracyBudget(drop=-50.0))
+        trained(*lesson, tmp_path, epochs=1, budget=AccuracyBudget(drop=-50.0))
     assert not (tmp_path / "state").exists()
 
 
-def test_contradictions_are_usage_errors(files: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
-    source, data = files
+def test_contradictions_are_usage_errors(lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
+    source, data = lesson
     for words in (["--tune", 3], ["--max-error", 0.1]):
         done = wcodec("encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 2, *words)
         assert done.returncode == 2, words

@@ -9,22 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import HANG, Run, command
-from tests.keras_lessons import asked, files_in, trained
+from tests.keras_lessons import asked, trained
 from wcodec.errors import ModelFileError
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.training import checkpoint
 from wcodec.training.finetune import FinetuneResult, settings_of, train
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return files_in(tmp_path_factory.mktemp("finetune"))
-
-
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(
-    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    source, data = files
+    source, data = lesson
     words = ["encode", source, "--data", data, "--finetune", 4, "--max-drop", 2]
     whole = wcodec(*words, "-o", tmp_path / "whole.wcz")
     assert whole.returncode == 0, whole.stderr
@@ -53,21 +48,21 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     assert not list(tmp_path.glob(".*training"))
 
 
-def test_an_interrupt_keeps_the_best_so_far(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_interrupt_keeps_the_best_so_far(lesson: tuple[Path, Path], tmp_path: Path) -> None:
     def interrupt(line: str) -> None:
         if line.startswith("epoch 2"):
             raise KeyboardInterrupt
 
-    found = train(files[0], asked(files[1], tmp_path / "state"), interrupt)
+    found = train(lesson[0], asked(lesson[1], tmp_path / "state"), interrupt)
     assert found.candidates
     assert not found.finished
     assert (tmp_path / "state").exists()
 
 
 def test_a_time_limit_ends_the_training_with_the_best_so_far(
-    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    source, data = files
+    source, data = lesson
     words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 100_000, "--max-drop", 2]
     done = wcodec(*words, "--time-limit", "2s")
     assert done.returncode == 0, done.stderr
@@ -77,18 +72,18 @@ def test_a_time_limit_ends_the_training_with_the_best_so_far(
     assert loaded.accuracy_drop < 3
 
 
-def test_with_no_time_left_the_result_is_what_was_rounded(files: tuple[Path, Path], tmp_path: Path) -> None:
-    found, told = trained(*files, tmp_path, seconds=1e-9)
+def test_with_no_time_left_the_result_is_what_was_rounded(lesson: tuple[Path, Path], tmp_path: Path) -> None:
+    found, told = trained(*lesson, tmp_path, seconds=1e-9)
     assert found.candidates
     assert not found.finished
     assert [line for line in told if line.startswith("rounded without labels")]
     assert not [line for line in told if line.startswith("epoch")]
 
 
-def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(files: tuple[Path, Path], tmp_path: Path) -> None:
-    found, _ = trained(*files, tmp_path, epochs=1)
+def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(lesson: tuple[Path, Path], tmp_path: Path) -> None:
+    found, _ = trained(*lesson, tmp_path, epochs=1)
     state = tmp_path / "state"
-    whole, facts = state.read_bytes(), checkpoint_facts(files[0], found)
+    whole, facts = state.read_bytes(), checkpoint_facts(lesson[0], found)
     assert checkpoint.read(state, facts) is not None
     for part in (whole[:100], whole[: len(whole) // 2], b"", b"PK\x03\x04" + whole[40:]):
         state.write_bytes(part)
