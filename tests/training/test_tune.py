@@ -131,11 +131,10 @@ def test_a_time_limit_is_seconds_minutes_or_hours(wcodec: Run, samples: Path, tm
     assert "time" in refused.stderr
 
 
-def test_the_file_without_data_is_taken_where_no_search_meets_the_budget(samples: Path) -> None:
-    data = f"{samples / 'mnist.npz'}:train"
-    few = CodebookRequest("kmeans", 2)
-    request = LearningRequest(data, AccuracyBudget(drop=1.0), limit=200, codebooks=few)
-    source, presets = samples / "tutorial_cnn.h5", []
+def test_the_file_without_data_is_taken_where_no_search_meets_the_budget(lesson: tuple[Path, Path]) -> None:
+    source, data = lesson
+    request = LearningRequest(str(data), AccuracyBudget(drop=1.0), limit=200, codebooks=CodebookRequest("kmeans", 2))
+    presets: list[Preset] = []
 
     def code(path: Path, preset: Preset) -> int:
         presets.append(preset)
