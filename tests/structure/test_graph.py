@@ -16,7 +16,7 @@ from wcodec.structure.graph import trace
 from wcodec.structure.rebuild import without
 
 
-@pytest.mark.parametrize("seed", range(160 if THOROUGH else 40))
+@pytest.mark.parametrize("seed", range(160 if THOROUGH else 20))
 def test_masked_units_and_absent_units_answer_alike(seed: int, tmp_path: Path) -> None:
     model = drawn(seed)
     graph, inputs = trace(model), inputs_of(model, seed)
@@ -24,7 +24,7 @@ def test_masked_units_and_absent_units_answer_alike(seed: int, tmp_path: Path) -
     assert not kept.all()
     small = without(graph, kept)
     assert small.count_params() == cost_of(graph, kept).parameters < model.count_params()
-    if seed % 4 == seed // 10:
+    if seed % 5 == 0:  # of each family one at least
         small.save(tmp_path / "small.keras")
         small = keras().models.load_model(tmp_path / "small.keras")
     zeros = masked(graph, kept)
