@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wcodec.cli.parser import VERBS, build_parser
+from wcodec.planning.idle_options import WITHOUT_EFFECT
+from wcodec.planning.options import spell
 
 FOLDER = Path(__file__).parent
 
@@ -29,7 +31,26 @@ def options_page() -> str:
             if rows:
                 lines += ["", "| " + (group.title or "options") + " | |", "|---|---|", *rows]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *without_effect(), ""])
+
+
+FLAGS = {"effort": "`--fast`, `--best`", "": "most"}
+"""How words are typed that are not flags."""
+METHOD_ROWS = (
+    "| `--coder`, `--fast`, `--best` | `--method` | the coder that is taken by default may be the same |",
+    "| `--max-drop`, `--max-loss` | `--method` | bounds: where one is not kept there is no file, and exit code 4 |",
+)
+
+
+def without_effect() -> Iterator[str]:
+    """Markdown: the options that may do nothing beside others, and why."""
+    yield "## Accepted without effect"
+    yield "\nWhat does nothing beside other options is refused, with a reason. These are accepted although they may:"
+    yield "\n| option | beside | why |\n|---|---|---|"
+    for (word, other), why in WITHOUT_EFFECT.items():
+        first, second = (FLAGS.get(one, f"`{spell(one)}`") for one in (word, other))
+        yield f"| {first} | {second} | {why} |"
+    yield from METHOD_ROWS
 
 
 def row(action: argparse.Action) -> str:

@@ -112,6 +112,8 @@ def test_what_is_refused_is_told_by_the_options_names(files) -> None:
         ({"bits": 3, "start": "density"}, "sharing", "expected no start beside it"),
         ({"bits": 3}, "binary", "expected no bits"),
         ({"clusters": 3}, "quantized", "got clusters"),
+        ({"sparsity": "0.9"}, "sharing", "expected gradual or magnitude among the methods with sparsity"),
+        ({"threshold": "1std"}, "binary", "among the methods with threshold"),
     ],
 )
 def test_methods_refuse_what_they_would_ignore(words: dict[str, object], method: str, said: str) -> None:

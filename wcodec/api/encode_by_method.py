@@ -9,7 +9,7 @@ from wcodec.api.encode_calibrated import describe_loss, with_loss
 from wcodec.api.request import EncodeRequest
 from wcodec.errors import RecipeError
 from wcodec.planning.idle_options import refuse_idle_of_method
-from wcodec.planning.recipe import Recipe
+from wcodec.planning.recipe import Options, Recipe
 from wcodec.planning.run_options import METHOD_OPTIONS
 
 if TYPE_CHECKING:
@@ -29,16 +29,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     from wcodec.training.methods.registry import MethodOptions
     from wcodec.training.methods.train import train_by
 
-    for word in ("max_error", "target_bytes", "target_ratio"):
-        if getattr(recipe, word) is not None:
-            raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
-    for word, value in (("--tune", asked.tune), ("--time-limit", asked.time_limit), ("--resume", asked.resume or None)):
-        if value is not None:
-            raise RecipeError(f"--method: expected epochs of training, not {word} with it")
-    if asked.max_kl is not None or asked.min_agreement is not None:
-        word = "--min-agreement" if asked.max_kl is None else "--max-kl"
-        raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
-    refuse_idle_of_method(recipe.options, (asked.method or "").split(","))
+    _refuse_rivals(asked, recipe)
     log = asked.listeners.log
     budget = AccuracyBudget(asked.max_drop, loss=asked.max_loss)
     request = LearningRequest(
@@ -61,3 +52,23 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
         measured = measure_file(found.bench, temporary)
         log(describe_loss(measured))
     return with_loss(encoded, measured, request.epochs)
+
+
+def _refuse_rivals(asked: EncodeRequest, recipe: Recipe) -> None:
+    """Raises: RecipeError for what methods of training cannot be combined with, or would ignore."""
+    for word in ("max_error", "target_bytes", "target_ratio"):
+        if getattr(recipe, word) is not None:
+            raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
+    for word, value in (("--tune", asked.tune), ("--time-limit", asked.time_limit), ("--resume", asked.resume or None)):
+        if value is not None:
+            raise RecipeError(f"--method: expected epochs of training, not {word} with it")
+    if asked.max_kl is not None or asked.min_agreement is not None:
+        word = "--min-agreement" if asked.max_kl is None else "--max-kl"
+        raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
+    methods = [name.strip() for name in (asked.method or "").split(",")]
+    refuse_idle_of_method(recipe.options, methods)
+    for rule in recipe.rules:  # of what single tensors may have, those that methods would ignore
+        kernel = Options(prune=rule.options.prune, bits=rule.options.bits, clusters=rule.options.clusters)
+        refuse_idle_of_method(kernel, methods)
+    if recipe.global_sparsity:
+        raise RecipeError("--method: expected no --global beside it, each tensor is pruned by itself")

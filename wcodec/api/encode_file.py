@@ -17,6 +17,7 @@ from wcodec.api.encode_precise import encode_precise
 from wcodec.api.encode_scored import encode_scored
 from wcodec.api.request import EncodeRequest
 from wcodec.planning.classic import METHODS, for_training
+from wcodec.planning.idle_options import PRUNING_METHODS
 from wcodec.planning.recipe import CLASSIC
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def _encoded(source: Path, target: Path, recipe: Recipe, request: EncodeRequest,
     if recipe.mean_bits is not None:
         return encode_precise(request, source, target, recipe)
     if recipe.preset == CLASSIC and request.data is not None:
-        recipe = for_training(recipe)
         request = replace(request, method=METHODS) if request.method in {None, "auto"} else request
+        recipe = for_training(recipe) if set((request.method or "").split(",")) & set(PRUNING_METHODS) else recipe
     if request.data is not None and request.method not in {None, "auto"}:
         return encode_by_method(request, source, target, recipe)
     if request.data is not None and request.finetune is not None:

@@ -78,6 +78,8 @@ METHOD_QUANTIZERS: Final[dict[str, tuple[str, ...]]] = {
     "binary": ("binary",),
 }
 """Methods of training that choose the values, and the quantisers that say the same."""
+PRUNING_METHODS: Final = ("magnitude", "gradual", "gradual-linear")
+"""Methods of training that set weights to zero."""
 
 
 def refuse_idle_of_method(options: Options, methods: Sequence[str]) -> None:
@@ -86,6 +88,9 @@ def refuse_idle_of_method(options: Options, methods: Sequence[str]) -> None:
     Raises: RecipeError naming the method and the option.
     """
     last = methods[-1]
+    if options.prune and not set(methods) & set(PRUNING_METHODS):
+        word = "sparsity" if options.prune.rule == "sparsity" else "threshold"
+        raise RecipeError(f"--method {last}: expected gradual or magnitude among the methods with {word}, which prune")
     if last not in METHOD_QUANTIZERS:
         return
     allowed = METHOD_QUANTIZERS[last]

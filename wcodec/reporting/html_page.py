@@ -39,11 +39,14 @@ def render_figure(name: str, small: str, body: str) -> str:
 
 
 def render_table(table: Table) -> str:
-    """A table of text; the first column is left-aligned, all of them where they are names."""
-    top = "".join(f"<th>{escape(word)}</th>" for word in table.head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    kind = ' class="words"' if table.names == len(table.head) else ""
-    return f'<div class="scroll"><table{kind}><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    """A table of text; names are left-aligned and folded, numbers are neither."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        kinds = ['<{} class="name">' if at < table.names else "<{}>" for at in range(len(cells))]
+        return "".join(f"{kind.format(tag)}{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+
+    top, body = line("th", table.head), "".join(f"<tr>{line('td', row)}</tr>" for row in table.rows)
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def render_page(title: str, below: str, body: str, numbers: Mapping[str, object], footer: str) -> str:
@@ -122,9 +125,9 @@ figcaption small {{ color: var(--soft) }}
 table {{ border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums }}
 th, td {{ text-align: right; padding: 4px 0 4px 16px; border-bottom: 1px solid var(--grid); white-space: nowrap }}
 th {{ color: var(--soft); font-weight: 500 }}
-th:first-child, td:first-child {{ text-align: left; padding-left: 0; white-space: normal }}
-th:first-child, td:first-child {{ overflow-wrap: anywhere; min-width: 13ch }}
-.words th, .words td {{ text-align: left; white-space: normal; vertical-align: top }}
+th.name, td.name {{ text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9ch }}
+th:first-child, td:first-child {{ padding-left: 0 }}
+td:first-child {{ min-width: 13ch }}
 footer {{ margin-top: 22px }}
 @media print {{ section {{ break-inside: avoid }} }}
 """

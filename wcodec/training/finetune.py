@@ -240,6 +240,8 @@ class _Told:
         )
         table = self.opened.table
         size = self.size.of(candidate.bytes, lambda: table.by_name(tuned_weights(candidate)))
+        limit = self.validation.broken(candidate, self.opened.request.budget)
+        score += f", not in the budget ({limit})" if limit else ""
         best = f"; best {self.size.like(now.best[0].bytes):,} bytes" if now.best else ""
         if loss is None:
             return f"rounded without labels: about {size:,} bytes, {score}{best}"

@@ -55,12 +55,13 @@ CONFIG: Final = LambdaConfig()
 class Lost:
     """What one output loses under one bound: points of accuracy, or percent of its loss.
 
-    errors: the error rate of the original network in the same unit.
+    errors: the error rate of the original network in the same unit. limit: the bound as the command line calls it.
     """
 
     lost: float
     bound: float
     errors: float
+    limit: str = "max-drop"
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,18 @@ class ValidationSet:
             if budget.drop is not None and before.accuracy is not None and now.accuracy is not None:
                 found.append(Lost(before.accuracy - now.accuracy, budget.drop, 100 - before.accuracy))
             if budget.loss is not None:
-                found.append(Lost(percent_rise(now.loss, before.loss), budget.loss, 100.0))
+                found.append(Lost(percent_rise(now.loss, before.loss), budget.loss, 100.0, "max-loss"))
         return found
 
     def allows(self, one: Candidate, budget: AccuracyBudget) -> bool:
         """Whether all bounds are kept."""
-        within = all(each.lost <= each.bound for each in self.losses(one, budget))
-        return within and (budget.bytes is None or one.bytes <= budget.bytes)
+        return not self.broken(one, budget)
+
+    def broken(self, one: Candidate, budget: AccuracyBudget) -> str:
+        """The first bound that is not kept, as the command line calls it; "" where all are."""
+        if budget.bytes is not None and not one.bytes <= budget.bytes:
+            return "size"
+        return next((each.limit for each in self.losses(one, budget) if not each.lost <= each.bound), "")
 
 
 def initial_lambda(size: int) -> float:

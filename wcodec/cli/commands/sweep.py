@@ -103,6 +103,6 @@ def run(args: argparse.Namespace) -> int:
     if report:
         write_report(report, source.name, found.balanced, found.histograms, sweep=found, command="sweep")
     if not found.complete:
-        log(f"the time limit of {args.time_limit} ended the sweep early: raise --time-limit, or lower --points")
+        log(f"--time-limit {args.time_limit} ended the sweep early: a higher one, or fewer --points, measures all")
     stdio.write_data(json.dumps(found.to_json(), indent=1) if args.json else format_sweep(found))
     return OK

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError
 from wcodec.model import TunedTensor
+from wcodec.planning.idle_options import PRUNING_METHODS
 from wcodec.planning.options import spell
 from wcodec.planning.recipe import Options
 from wcodec.training.epoch import TrainingData
@@ -148,15 +149,14 @@ METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Parametrization
     "points": lambda a: partial(start_points, clusters=a.values, bucket=a.options.bucket),
     "binary": lambda a: start_binary,
 }
-PRUNING: Final = ("magnitude", "gradual", "gradual-linear")
 SHARES: Final = {"magnitude": 3}
 """Parts of the epochs, where others have one: rounds of pruning need more of them than the values that are left."""
 
 
 METHODS_OF: Final[dict[str, tuple[str, ...]]] = {
     "rounds": ("magnitude",),
-    **dict.fromkeys(("initial_sparsity", "prune_begin", "prune_end"), PRUNING[1:]),
-    **dict.fromkeys(("prune_every", "criterion"), PRUNING),
+    **dict.fromkeys(("initial_sparsity", "prune_begin", "prune_end"), PRUNING_METHODS[1:]),
+    **dict.fromkeys(("prune_every", "criterion"), PRUNING_METHODS),
     "bucket": ("quantized", "points"),
     "learn_range": ("quantized",),
     "all_layers": ("binary",),
@@ -200,7 +200,7 @@ def train_by_methods(
     """
     if epochs < len(methods):
         raise RecipeError(f"--finetune: expected an epoch for each of {len(methods)} methods, got {epochs}")
-    if set(methods) & set(PRUNING) and not any(one.prune for one in amounts.values()):
+    if set(methods) & set(PRUNING_METHODS) and not any(one.prune for one in amounts.values()):
         raise RecipeError("--method: expected --sparsity or --threshold with it, to prune by")
     ways = [{index: METHODS[name](one) for index, one in _trained(model, name, amounts)} for name in methods]
     before = model.get_weights()
@@ -239,6 +239,6 @@ def _trained(model: Model, name: str, amounts: Mapping[int, Amounts]) -> list[tu
 
 def _steps_between_updates(name: str, amounts: Mapping[int, Amounts], steps: int) -> int | None:
     """As asked, but so that a short training prunes twenty times; None where nothing is pruned."""
-    if name not in PRUNING or not amounts:
+    if name not in PRUNING_METHODS or not amounts:
         return None
     return min(next(iter(amounts.values())).options.prune_every, max(1, steps // 20))
