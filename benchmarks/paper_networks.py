@@ -55,7 +55,7 @@ def pruned_network(source: Path, sparsity: float, folder: Path) -> Path:
     schedule = gradual_schedule(Prune("sparsity", sparsity), 0.5, "cubic", pruning=1.0)
     begin = partial(start_pruning, schedule=schedule, forget=False)
     course = MethodRun(dict.fromkeys(range(len(model.weights)), begin), epochs=2)
-    assign_tuned(model, run_method(model, training, course, lambda epoch, loss: None))
+    assign_tuned(model, run_method(model, training, course, lambda epoch, loss: None)[0])
     return saved(model.get_weights(), folder / f"pruned-{round(100 * sparsity)}.h5")
 
 

@@ -11,6 +11,7 @@ from reference_coders import Reader, UnsupportedError, dense, require, sparse
 from reference_context import Trellis, context
 from reference_fields import fields
 from reference_lossless import lossless
+from reference_rules import hashed, read_basis
 from reference_static import static
 
 CHUNK_LIMIT = 2**21
@@ -20,26 +21,6 @@ uint64 <u8, int64 <i8, bool ?, complex64 <c8, complex128 <c16, float8_e4m3 u1, f
 """
 NAMES = [one.split()[0] for one in DTYPES.split(",")]
 NUMPY = [one.split()[1] for one in DTYPES.split(",")]
-COSINES = [
-    [int(t) for t in line.split()]
-    for line in """
-16384 23170
-11585 16384 11585
-9459 13377 11585 6689
-8192 11585 10703 8192 4433
-7327 10362 9855 8383 6091 3202
-6689 9459 9137 8192 6689 4730 2448
-6193 8758 8538 7890 6847 5460 3800 1949
-5793 8192 8035 7568 6811 5793 4551 3135 1598
-5461 7723 7606 7258 6689 5917 4965 3862 2642 1341
-5181 7327 7237 6969 6529 5928 5181 4307 3326 2264 1146
-4940 6986 6915 6703 6355 5877 5280 4575 3777 2902 1968 994
-4730 6689 6632 6461 6180 5793 5307 4730 4072 3344 2560 1731 873
-4544 6426 6379 6240 6009 5690 5289 4810 4261 3651 2986 2279 1538 775
-4379 6193 6154 6037 5845 5579 5243 4842 4379 3861 3295 2687 2045 1378 693
-4230 5983 5950 5852 5690 5465 5181 4840 4446 4003 3516 2991 2433 1849 1244 625
-4096 5793 5765 5681 5543 5352 5109 4816 4478 4096 3675 3218 2731 2217 1682 1130 568""".strip().splitlines()
-]
 
 
 @dataclass
@@ -69,44 +50,13 @@ class Head:
     vectors: np.ndarray | None = None
     steps: np.ndarray | None = None
     group: int = 0
+    seed: int = 0
+    buckets: int = 0
 
 
 def width_of(dtype: int) -> int:
     """Bytes of an element."""
     return np.dtype(NUMPY[dtype]).itemsize
-
-
-def read_basis(data: bytes, taps: int) -> tuple[int, np.ndarray]:
-    """Shift and matrix of a transform (section 10)."""
-    reader = Reader(data)
-    kind = reader.u(1)
-    require(2 <= taps <= 512, "taps of the transform")
-    if kind == 1:
-        shift = reader.u(1)
-        require(shift <= 15, "shift of the basis")
-        matrix = np.array(context(reader.rest(), taps, taps, 1, 0), np.int64)
-        require(int(np.abs(matrix).max()) <= 32768, "entry of the basis")
-        return shift, matrix.reshape(taps, taps)
-    if kind != 0:
-        raise UnsupportedError(f"basis {kind}")
-    h, w = reader.u(1), reader.u(1)
-    reader.end()
-    require(1 <= h <= 16 and 1 <= w <= 16 and h * w == taps, "size of the DCT")
-    a, b = cosines(h), cosines(w)
-    order = sorted((u + v, u, v) for u in range(h) for v in range(w))
-    rows = [[(a[u][y] * b[v][x] + 8192) >> 14 for y in range(h) for x in range(w)] for _, u, v in order]
-    return 14, np.array(rows, np.int64)
-
-
-def cosines(n: int) -> list[list[int]]:
-    def entry(u: int, x: int) -> int:
-        t, m = COSINES[n - 1], u * (2 * x + 1) % (4 * n)
-        m = 4 * n - m if m > 2 * n else m
-        if u == 0 or m == n:
-            return 0 if u else t[0]
-        return t[1 + m] if m < n else -t[1 + 2 * n - m]
-
-    return [[entry(u, x) for x in range(n)] for u in range(n)]
 
 
 def axes(layout: int, dimensions: int) -> tuple[list[int], list[int], list[int]]:
@@ -132,7 +82,7 @@ def size_of(shape: tuple[int, ...], dimensions: list[int]) -> int:
 def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
     first = reader.u(1)
     head = Head(first & 15)
-    if head.rule > 7:
+    if head.rule > 8:
         raise UnsupportedError(f"rule {head.rule}")
     require(first >> 7 == 0, "flags")
     head.states = (0, 4, 8, 128)[first >> 4 & 3]
@@ -166,7 +116,7 @@ def read_parameters(reader: Reader, tensor: Tensor, head: Head) -> None:
         head.table = [float(x) for x in np.frombuffer(reader.take((size - 1) * width), f"<f{width}")]
         head.table.insert(head.negatives, 0.0)
         require(all(a < b for a, b in zip(head.table, head.table[1:], strict=False)), "table does not ascend")
-    if head.rule in (2, 3, 5):
+    if head.rule in (2, 3, 5, 8):
         z = reader.varint()
         require(z < 2**32, "step")
         head.step = float(np.frombuffer(z.to_bytes(4, "big"), "<f4")[0])
@@ -181,6 +131,11 @@ def read_parameters(reader: Reader, tensor: Tensor, head: Head) -> None:
         require(1 <= block <= 1024 and 1 <= size <= 65536 and block * size <= 2**21, "size of the codebook")
         entries = context(reader.take(reader.varint()), size - 1, block, 1, 0)
         head.vectors = np.array([0] * block + entries, np.int64).reshape(size, block)
+    if head.rule == 8:
+        require(head.layout > 0, "hashing of a vector")
+        head.seed = int.from_bytes(reader.take(4), "little")
+        head.buckets = reader.varint()
+        require(1 <= head.buckets < math.prod(tensor.shape), "number of buckets")
     if head.rule == 4:
         head.shift, head.offset = reader.u(1), reader.varint()
         require(head.shift <= 23 and head.offset < 2**31, "float rule")
@@ -231,6 +186,9 @@ def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype:
             own = np.repeat(head.steps[row : row + shape[0]].astype(np.float64), head.group, axis=1)[:, :width]
             values = values * own.ravel()
         return convert(values, dtype)
+    if head.rule == 8:
+        chosen = [hashed(i, head.seed, head.buckets) for i in range(math.prod(shape))]
+        levels = [sign * levels[b] for b, sign in chosen]
     if head.rule == 4:
         bits = [(abs(level) + head.offset << head.shift) if level else 0 for level in levels]
         require(all(b < 2**31 for b in bits), "float magnitude")
@@ -281,7 +239,9 @@ def read_tensor(sections: list[bytes], tensor: Tensor, undo: Undo | None = None)
         else:
             require(undo is None, "way 1 of coding against a base with another rule than 0")
             row = 0 if by_elements else i * head.unit
+            require(head.rule != 8 or len(sections) == 1, "sections of a hashed tensor")
             coded = shape if head.vectors is None else (n, -(-math.prod(per_unit) // head.vectors.shape[1]), 1)
+            coded = (1, head.buckets, 1) if head.buckets else coded
             levels = read_integers(reader.rest(), coded, head.states)
             parts.append(values_of(levels, head, shape, tensor.dtype, row))
     order = rows + channels + taps

@@ -163,7 +163,21 @@ class GroupWeights(FloatWeights):
     group: int
 
 
-TunedTensor: TypeAlias = FloatWeights | StepWeights | TableWeights | SignWeights | VectorWeights | GroupWeights
+@dataclass(frozen=True, eq=False)
+class HashedWeights(FloatWeights):
+    """A weight is plus or minus the integer of its bucket times `step`, by a hash of its place and `seed`.
+
+    levels: int32[buckets]; seed: 32 bits. Places count outputs first, then input channels, then taps.
+    """
+
+    levels: npt.NDArray[np.int32]
+    step: float
+    seed: int
+
+
+TunedTensor: TypeAlias = (
+    FloatWeights | StepWeights | TableWeights | SignWeights | VectorWeights | GroupWeights | HashedWeights
+)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ BAD = (
     "coder-unknown", "dense-a-byte-more", "dense-unknown-symbols", "dense-zstd-bomb", "sparse-gap-behind-the-end",
     "fixed-weights-without-an-entry", "fixed-level-too-large",
     "static-no-class", "static-hazard-64", "static-escapes-too-many", "static-states-0",
+    "hashed-of-a-vector", "hashed-too-many-buckets", "hashed-sections",
     "product-of-a-vector", "product-codebook-too-large", "product-code-outside", "sparse-entries-too-many",
     "lossless-unknown-method", "lossless-stored-too-short", "file-without-its-feature", "file-feature-of-another-kind",
 )  # fmt: skip

@@ -13,6 +13,7 @@ from wcodec.codec import dequantization as dq
 from wcodec.codec.entropy.level_coders import as_decoded, encode_chunk
 from wcodec.codec.layout import DENSE, KERNEL, KERNEL_BY_INPUT, MATRIX, from_rows, view_shape
 from wcodec.codec.quantizers.kmeans import make_codebook
+from wcodec.codec.quantizers.product import join_blocks
 from wcodec.codec.quantizers.transform import compute_moments, make_dct_basis, make_klt_basis
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
 from wcodec.container.dtypes import from_float
@@ -45,6 +46,8 @@ def by_rule() -> dict[str, bytes]:
         "fixed-gaps": (dq.UniformDequantizer(0.125), gaps, MATRIX, "fixed"),
         "groups": (_groups(30), matrix, DENSE, "context"),
         "groups-of-float32": (_groups(6, short=False), kernel, KERNEL, "dense"),
+        "hashed": (dq.HashedDequantizer(0.125, 2463534242, 40, 30, 9), matrix, DENSE, "context"),
+        "hashed-kernel": (dq.HashedDequantizer(0.0625, 7, 17, 6, 45), kernel, KERNEL, "dense"),
     }
     return {name: _by_rule(rule, *rest, rng) for name, (rule, *rest) in rules.items()}
 
@@ -59,13 +62,13 @@ def _groups(rows: int, short: bool = True) -> dq.Dequantizer:
 
 def _by_rule(rule: dq.Dequantizer, facts: TensorSpec, layout: int, coder: str, rng: np.random.Generator) -> bytes:
     shape = view_shape(facts.shape, layout)
-    levels = np.rint(rng.standard_t(3, shape)).astype(np.int32)
+    levels = np.rint(rng.standard_t(3, rule.level_shape(shape))).astype(np.int32)
     levels[np.arange(len(levels)) % 5 > (0 if facts.name == "rows of zeros" else 4)] = 0
     if facts.name == "outliers":
         levels[::7, ::11] *= 1000
     integers, replayed = as_decoded(levels, rule.states, (coder,))
     weights = (replace(rule, states=0) if replayed else rule).dequantize(integers, facts.dtype == "float32")
-    values = from_rows(from_float(weights, facts.dtype), facts.shape, layout)
+    values = from_rows(from_float(join_blocks(weights, shape), facts.dtype), facts.shape, layout)
     head = pack_header(facts, TensorHeader(rule, layout, shape[0], NO_POSITIONS, np.empty((0, 0), np.uint8)), 1)
     section = head + encode_chunk(levels, rule.states, (coder,), "normal")
     return alone(facts, Entry((section,), zlib.crc32(values), 0, int(np.count_nonzero(levels))))

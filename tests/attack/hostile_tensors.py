@@ -146,6 +146,17 @@ def rules() -> Iterator[Hostile]:
     yield "product-codebook-cut", product(STEP + b"\2\3\x7f\0"), T
     yield "product-codebook-of-nothing", product(STEP + b"\2\1\1\0"), C
     yield "product-codebook-missing", one_tensor(MATRIX, head(5, STEP, layout=1), error=0).sewn(), T
+    hashed = fixed([1, -1, 2], 3)
+    for what, given, error in (
+        ("step-0", b"\0" + bytes(4) + b"\3", C), ("of-no-buckets", STEP + bytes(4) + b"\0", C),
+        ("too-many-buckets", STEP + bytes(4) + varint(MATRIX.count), C), ("seed-cut", STEP + b"\1\2", T),
+        ("of-64-bits", STEP + bytes(4) + varint((1 << 64) - 1), C),
+    ):  # fmt: skip
+        section = head(8, given + (b"" if what == "seed-cut" else hashed), layout=1)
+        yield f"hashed-{what}", one_tensor(MATRIX, section, error=0).sewn(), error
+    yield "hashed-of-a-vector", lossy(head(8, STEP + bytes(4) + b"\3" + hashed)), C
+    many = head(8, b"", layout=None) + b"\1\1" + STEP + bytes(4) + b"\3" + hashed
+    yield "hashed-sections", one_tensor(MATRIX, many, *([hashed] * (MATRIX.shape[0] - 1)), error=0).sewn(), C
     yield "product-code-outside", product(STEP + b"\2\2\0"), C
     for what, steps, error in (
         ("missing", b"", T), ("cut", b"\2\3\1\0", T), ("of-3-bytes", b"\3\4\1\0\0\x3f", C),

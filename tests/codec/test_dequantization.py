@@ -14,6 +14,7 @@ from wcodec.codec.dequantization import (
     CodebookDequantizer,
     Dequantizer,
     GroupDequantizer,
+    HashedDequantizer,
     PerRowDequantizer,
     TransformDequantizer,
     TruncatedFloatDequantizer,
@@ -52,6 +53,8 @@ RULES = st.one_of(
     st.builds(lambda step, codebook, group: GroupDequantizer(group, codebook,
                                                              np.full((30, -(-20 // group)), step, np.float32)),
               STEPS, codebooks(), st.integers(1, 20)),
+    st.builds(lambda step, seed, buckets: HashedDequantizer(step, seed, buckets, 30, 20),
+              STEPS, st.integers(0, 2**32 - 1), st.integers(1, 599)),
     st.builds(lambda step, short: PerRowDequantizer(np.geomspace(step, step * 1000, 30, dtype=np.float32)
                                        if not short else np.full(30, round_step(step), np.float32)),
               STEPS, st.booleans()),
@@ -171,6 +174,7 @@ def test_a_head_comes_back(rule: Dequantizer, positions: set[int], chunks: int) 
         (CONV, KERNEL) if conv else (MATRIX, VECTOR if isinstance(rule, TruncatedFloatDequantizer) else DENSE)
     )
     units = facts.count if layout == VECTOR else 30
+    chunks = 1 if isinstance(rule, HashedDequantizer) else chunks  # which has one section
     where = np.array(sorted(positions), np.int64) if positions else NO_POSITIONS
     item = 2 if conv else 4
     patches = np.arange(len(where) * item, dtype=np.uint8).reshape(-1, item)

@@ -26,7 +26,8 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
-from wcodec.training.augmentation import are_images, augment, draw_mixtures, warp
+from wcodec.evaluation.moved_images import are_images, warp
+from wcodec.training.augmentation import augment, draw_mixtures
 from wcodec.training.distill_state import build_distill_state, initialize
 from wcodec.training.distillation import distill
 from wcodec.training.engine import Batch

@@ -14,6 +14,7 @@ from wcodec.errors import ModelFileError
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.training import checkpoint
 from wcodec.training.finetune import FinetuneResult, settings_of, train
+from wcodec.training.training_loop import TrainingState
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(
@@ -84,11 +85,11 @@ def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(lesson: tupl
     found, _ = trained(*lesson, tmp_path, epochs=1)
     state = tmp_path / "state"
     whole, facts = state.read_bytes(), checkpoint_facts(lesson[0], found)
-    assert checkpoint.read(state, facts) is not None
+    assert checkpoint.read(state, facts, TrainingState) is not None
     for part in (whole[:100], whole[: len(whole) // 2], b"", b"PK\x03\x04" + whole[40:]):
         state.write_bytes(part)
         with pytest.raises(ModelFileError, match="expected the state of a training"):
-            checkpoint.read(state, facts)
+            checkpoint.read(state, facts, TrainingState)
 
 
 def checkpoint_facts(source: Path, found: FinetuneResult) -> checkpoint.RunSettings:

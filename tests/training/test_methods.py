@@ -70,7 +70,7 @@ def trained(
 ) -> MethodResult:
     source, data = files
     asked = LearningRequest(
-        **({"data": str(data), "epochs": epochs, "budget": AccuracyBudget(), "state": source} | more)
+        **({"data": str(data), "epochs": epochs, "budget": AccuracyBudget()} | more)
     )
     recipe = Recipe(
         Options(
@@ -165,7 +165,7 @@ def test_integers_and_signs_show_what_a_file_has() -> None:
 
 
 # --- each method ---------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "hashed"])  # it learns anew: test_hashed.py
 def test_a_trained_network_is_good_and_its_file_holds_just_that(
     files: tuple[Path, Path], tmp_path: Path, method: str
 ) -> None:
@@ -285,6 +285,6 @@ def test_the_command_line_trains_by_a_method(wcodec: Run, files: tuple[Path, Pat
     assert done.returncode == 0, done.stderr
     assert "epoch 2 of 2, quantized" in done.stderr
     assert "held-out examples" in done.stderr
-    for more in (["gradual"], ["nobody", "--finetune", "2"], ["binary", "--finetune", "2", "--resume"]):
+    for more in (["gradual"], ["nobody", "--finetune", "2"], ["binary", "--finetune", "2", "--tune", "3"]):
         done = wcodec(*words, *more, "-f")
         assert (done.returncode, "--method" in done.stderr) == (2, True), done.stderr

@@ -38,6 +38,15 @@ def test_all_of_the_data_is_learned_from_and_the_validation_set_measures(
     assert done.returncode == 0, done.stderr
     assert "300 examples of --validation choose and measure" in done.stderr
     assert "measured on 300 held-out examples" in done.stderr
+    assert "changed copies" not in done.stderr
+
+
+def test_without_it_the_drop_on_changed_copies_is_told_too(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
+    words = ["--data", files["data"], *TRAINED["method"]]
+    done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
+    assert done.returncode == 0, done.stderr
+    assert "slightly changed copies of them:" in done.stderr
+    assert "--validation V names others" in done.stderr
 
 
 def test_slim_and_sweep_measure_on_it(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:

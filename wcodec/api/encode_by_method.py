@@ -32,13 +32,17 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     _refuse_rivals(asked, recipe)
     log = asked.listeners.log
     budget = AccuracyBudget(asked.max_drop, loss=asked.max_loss)
+    state = target.with_name(f".{target.name}.training")
     request = LearningRequest(
         asked.data,
         validation=asked.validation,
+        augment=asked.augment,
         **asked.data_options(),
         epochs=asked.finetune or 0,
         budget=budget,
-        state=target,
+        state=state,
+        resume=asked.resume,
+        seconds=float("inf") if asked.time_limit is None else asked.time_limit,
         seed=recipe.seed,
     )
     words = {option.word: getattr(asked, option.word) for option in METHOD_OPTIONS}
@@ -47,10 +51,16 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     found = train_by(source, request, asked.method or "auto", recipe, log, more)
     for note in found.bench.opened.notes:
         log(note)
-    with whole_file(target, source) as temporary:
-        encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=asked.threads)
-        measured = measure_file(found.bench, temporary)
-        log(describe_loss(measured))
+    try:
+        with whole_file(target, source) as temporary:
+            encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=asked.threads)
+            measured = measure_file(found.bench, temporary, log)
+            log(describe_loss(measured))
+    finally:
+        if found.finished:
+            state.unlink(missing_ok=True)
+    if not found.finished:
+        log("the training ended early: the file has what it came to; --resume -f continues")
     return with_loss(encoded, measured, request.epochs)
 
 
@@ -59,9 +69,8 @@ def _refuse_rivals(asked: EncodeRequest, recipe: Recipe) -> None:
     for word in ("max_error", "target_bytes", "target_ratio"):
         if getattr(recipe, word) is not None:
             raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
-    for word, value in (("--tune", asked.tune), ("--time-limit", asked.time_limit), ("--resume", asked.resume or None)):
-        if value is not None:
-            raise RecipeError(f"--method: expected epochs of training, not {word} with it")
+    if asked.tune is not None:
+        raise RecipeError("--method: expected epochs of training, not --tune with it")
     if asked.max_kl is not None or asked.min_agreement is not None:
         word = "--min-agreement" if asked.max_kl is None else "--max-kl"
         raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")

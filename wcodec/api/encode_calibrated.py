@@ -50,6 +50,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
     request = LearningRequest(
         asked.data,
         validation=asked.validation,
+        augment=asked.augment,
         **asked.data_options(),
         budget=AccuracyBudget(asked.max_drop, asked.max_kl, asked.min_agreement, most, asked.max_loss),
         steps=asked.tune,

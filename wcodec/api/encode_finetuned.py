@@ -41,6 +41,7 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
     request = LearningRequest(
         asked.data,
         validation=asked.validation,
+        augment=asked.augment,
         **asked.data_options(),
         epochs=asked.finetune or 0,
         budget=AccuracyBudget(asked.max_drop, bytes=weights, loss=asked.max_loss),
@@ -95,7 +96,7 @@ def _encode_best(
         else:
             raise BudgetError(f"{target.name}: expected at most {most:,} bytes, got {min(sizes):,} at best")
         encoded = compact_trained(asked, source, temporary, recipe, found, tuned, encoded)
-        measured = measure_file(found, temporary)
+        measured = measure_file(found, temporary, asked.listeners.log)
         asked.listeners.log(describe_loss(measured))
     return with_loss(encoded, measured, found.opened.request.epochs)
 

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 BUDGETS: Final = ("max_drop", "max_loss", "max_kl", "min_agreement")
 NEED_DATA: Final = (
     *BUDGETS,
-    *("validation", "sensitivity", "tune", "search", "sampler", "finetune", "method", "resume", "time_limit"),
+    *(
+        "validation",
+        "sensitivity",
+        "tune",
+        "search",
+        "sampler",
+        "finetune",
+        "augment",
+        "method",
+        "resume",
+        "time_limit",
+    ),
 )
 """Options that need data, beside those that say how it is read."""
 
@@ -80,6 +91,7 @@ class EncodeRequest:
     search: int | None = None
     sampler: str | None = None
     finetune: int | None = None
+    augment: str | None = None
     method: str | None = None
     rounds: int | None = None
     initial_sparsity: float | None = None
@@ -89,6 +101,7 @@ class EncodeRequest:
     criterion: str | None = None
     bucket: int | None = None
     learn_range: bool = False
+    ratio: float | None = None
     all_layers: bool = False
     resume: bool = False
     time_limit: float | None = None
@@ -161,6 +174,7 @@ def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several:
     _check_compact(request, recipe, source)
     _check_precision(request, recipe, several)
     _check_score(request, several)
+    _check_augment(request, recipe)
     _check_budgets(request)
     require_data(request)
 
@@ -220,6 +234,18 @@ def _check_budgets(request: EncodeRequest) -> None:
         raise RecipeError(f"--max-kl: expected a positive number of nats, got {request.max_kl:g}")
     if request.min_agreement is not None and not 0 < request.min_agreement <= 100:
         raise RecipeError(f"--min-agreement: expected a percentage over 0 and up to 100, got {request.min_agreement:g}")
+
+
+def _check_augment(request: EncodeRequest, recipe: Recipe) -> None:
+    """Refuse copies to train on where nothing is trained."""
+    if request.augment is None:
+        return
+    if request.augment != "images":
+        raise RecipeError(f"--augment: expected images, got {request.augment!r}")
+    trains = request.finetune is not None or (request.tune != 0 and request.search is None)
+    options = recipe.options
+    if not trains or (request.finetune is None and (options.bits or options.clusters or recipe.mean_bits is not None)):
+        raise RecipeError("--augment: expected training with it, by --finetune EPOCHS or --tune STEPS")
 
 
 def _check_search(request: EncodeRequest) -> None:

@@ -230,6 +230,7 @@ class SlimWords(InputWords, total=False):
     data: object
     validation: object
     finetune: int
+    augment: str
     tune: int
     max_drop: float
     max_loss: float
@@ -249,7 +250,8 @@ def slim(
     words: those of `wcodec slim -h`: width, params or macs (the part of the units, parameters or multiply-adds that
            stays; uniform: the same of each layer), speedup, low_rank (the part of the weights of each layer that stays,
            0 for what the outputs need), student, compact, criterion, data and validation (as in `encode`), finetune,
-           tune, max_drop, max_loss, seed, and how data and model are read: limit, rescale, model, imports, unsafe.
+           augment, tune, max_drop, max_loss, seed, and how data and model are read: limit, rescale, model,
+           imports, unsafe.
 
     >>> slim(model, width=0.5, data=(x, y), finetune=5).model  # doctest: +SKIP
 
@@ -284,6 +286,7 @@ def _slim_request(words: SlimWords, told: Callable[[str], None]) -> SlimRequest:
         criterion=words.get("criterion"),
         data=words.get("data"),
         validation=words.get("validation"),
+        augment=words.get("augment"),
         epochs=words.get("finetune"),
         steps=words.get("tune"),
         max_drop=words.get("max_drop"),

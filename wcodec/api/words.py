@@ -60,6 +60,7 @@ class RequestWords(TypedDict, total=False):
     search: int
     sampler: str
     finetune: int
+    augment: str
     method: str
     rounds: int
     initial_sparsity: float
@@ -69,6 +70,7 @@ class RequestWords(TypedDict, total=False):
     criterion: str
     bucket: int
     learn_range: bool
+    ratio: float | str
     all_layers: bool
     resume: bool
     time_limit: float | str

@@ -64,7 +64,7 @@ class LearningRequest:
     validation: likewise, the held-out examples; None: a part of `data`.
     budget:    what may be lost on held-out examples; its bytes are of the file; where nothing is said the default.
     steps:     of training without labels; None: as many as `work.planned_steps` counts, 0: none.
-    epochs:    of training with labels.
+    epochs:    of training with labels; augment: "images" to train on moved copies of images too.
     seconds:   after which all of it ends early.
     resume:    continue where an earlier training was ended; state: the file that holds it.
     search:    for a better policy, from what calibration finds; then nothing is trained.
@@ -79,6 +79,7 @@ class LearningRequest:
     budget: AccuracyBudget = field(default_factory=AccuracyBudget)
     steps: int | None = None
     epochs: int = 0
+    augment: str | None = None
     seconds: float = float("inf")
     resume: bool = False
     state: Path | None = None

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from wcodec.codec.dequantization import Dequantizer, ProductDequantizer
+from wcodec.codec.dequantization import Dequantizer, HashedDequantizer, ProductDequantizer
 from wcodec.codec.dequantizer_base import Levels
 from wcodec.codec.entropy import context, dense, static
 from wcodec.codec.entropy.level_coders import as_decoded
@@ -39,7 +39,7 @@ JUDGED: Final = 1 << 15
 
 def choose_coder(weights: Float32, layout: int, dequantizer: Dequantizer, plan: LossyPlan) -> LossyPlan:
     """`plan` with the coder that suits a sample of float32 weights."""
-    if weights.size < LEAST or layout == VECTOR or isinstance(dequantizer, ProductDequantizer):
+    if weights.size < LEAST or layout == VECTOR or isinstance(dequantizer, ProductDequantizer | HashedDequantizer):
         return plan
     if plan.coder == "auto" and plan.effort == "normal" and _is_free(plan):
         is_worth = _is_as_small_as_contexts(weights, layout, dequantizer, plan)

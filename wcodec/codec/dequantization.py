@@ -17,6 +17,7 @@ from wcodec.codec.codebook_bytes import pack_codebook, parse_codebook
 from wcodec.codec.dequantizer_base import Levels, OneLevelAWeight, TensorContext
 from wcodec.codec.layout import Shape3
 from wcodec.codec.quantizers import product
+from wcodec.codec.quantizers.hashing import hash_places
 from wcodec.codec.quantizers.kmeans import Codebook, lookup
 from wcodec.codec.quantizers.states import States, reconstruct
 from wcodec.codec.quantizers.transform import Basis, inverse_transform, pack_basis, parse_basis, scale
@@ -172,6 +173,46 @@ class ProductDequantizer(OneLevelAWeight):
         return cls(codebook), at
 
 
+@dataclass(frozen=True)
+class HashedDequantizer(OneLevelAWeight):
+    """A level stands for the weights that a hash of their places gives to its bucket (HashedNets, Chen et al. 2015).
+
+    seed: of the hash, 32 bits; buckets: levels; rows, width: of the layout of the tensor, which has one chunk.
+    """
+
+    step: float
+    seed: int
+    buckets: int
+    rows: int
+    width: int
+    states: States = 0
+    number: ClassVar[int] = wire.HASHED
+
+    def level_shape(self, shape: Shape3) -> Shape3:
+        """One level for each bucket."""
+        return 1, self.buckets, 1
+
+    def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
+        """float64[rows, width, 1]."""
+        places, signs = hash_places(self.rows * self.width, self.seed, self.buckets)
+        return (levels.reshape(-1)[places] * signs * np.float64(self.step)).reshape(self.rows, self.width, 1)
+
+    def pack(self, out: bytearray) -> None:
+        """Appends the step, the seed and the number of buckets. Inverse: `parse`."""
+        _pack_step(out, self.step)
+        out += self.seed.to_bytes(4, "little")
+        put_varint(out, self.buckets)
+
+    @classmethod
+    def parse(cls, data: memoryview, at: int, context: TensorContext) -> tuple[Self, int]:
+        step, at = _parse_step(data, at)
+        seed, at = take_bytes(data, at, 4, "hashing")
+        buckets, at = take_varint(data, at)
+        if not 1 <= buckets < context.rows * context.width:
+            raise CorruptError(f"hashing: expected 1 bucket to fewer than the weights, got {buckets}")
+        return cls(step, int.from_bytes(seed, "little"), buckets, context.rows, context.width), at
+
+
 Dequantizer = (
     CodebookDequantizer
     | UniformDequantizer
@@ -180,6 +221,7 @@ Dequantizer = (
     | ProductDequantizer
     | PerRowDequantizer
     | GroupDequantizer
+    | HashedDequantizer
 )
 DEQUANTIZERS: dict[int, type[Dequantizer]] = {kind.number: kind for kind in get_args(Dequantizer)}
 

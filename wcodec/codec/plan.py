@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from wcodec.errors import RecipeError
-from wcodec.model import GroupWeights, VectorCodebook
+from wcodec.model import GroupWeights, HashedWeights, VectorCodebook
 
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]
@@ -142,6 +142,13 @@ class GroupPlan(_Lossy):
     given: GroupWeights = field(kw_only=True, compare=False)
 
 
-Plan: TypeAlias = ExactPlan | FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan | GroupPlan
+@dataclass(frozen=True)
+class HashedPlan(_Lossy):
+    """Values that the weights share by a hash, as training chose them. given: the values, the step and the seed."""
+
+    given: HashedWeights = field(kw_only=True, compare=False)
+
+
+Plan: TypeAlias = ExactPlan | FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan | GroupPlan | HashedPlan
 """What one tensor gets, with every choice made that does not need its values a second time."""
-LossyPlan: TypeAlias = FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan | GroupPlan
+LossyPlan: TypeAlias = FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan | GroupPlan | HashedPlan

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from wcodec.codec.dequantization import (
     CodebookDequantizer,
     Dequantizer,
+    HashedDequantizer,
     ProductDequantizer,
     TransformDequantizer,
     TruncatedFloatDequantizer,
@@ -36,7 +37,16 @@ from wcodec.codec.layout import (
     unit_slicer,
     view_shape,
 )
-from wcodec.codec.plan import AffinePlan, CodebookPlan, FloatPlan, GroupPlan, LossyPlan, ProductPlan, UniformPlan
+from wcodec.codec.plan import (
+    AffinePlan,
+    CodebookPlan,
+    FloatPlan,
+    GroupPlan,
+    HashedPlan,
+    LossyPlan,
+    ProductPlan,
+    UniformPlan,
+)
 from wcodec.codec.quantizers import product
 from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
 from wcodec.codec.quantizers.few_values import find_few_values
@@ -81,14 +91,20 @@ def choose_dequantizer(weights: Float32, plan: LossyPlan) -> tuple[int, Dequanti
             return _affine_choice(weights, plan)
         case CodebookPlan():
             return first, _table_rule(weights, plan)
-        case GroupPlan():
-            layout = outputs_as_rows(weights.shape, "last")
-            codebook = make_codebook(plan.given.points)
-            return layout, GroupDequantizer(plan.given.group, codebook, plan.given.steps)
+        case GroupPlan() | HashedPlan():
+            return _given_choice(weights.shape, plan)
         case ProductPlan():
             return _product_choice(weights, first, plan)
         case UniformPlan():
             return _uniform_or_table(weights, layouts, plan)
+
+
+def _given_choice(shape: tuple[int, ...], plan: GroupPlan | HashedPlan) -> tuple[int, Dequantizer]:
+    layout = outputs_as_rows(shape, "last")
+    if isinstance(plan, GroupPlan):
+        return layout, GroupDequantizer(plan.given.group, make_codebook(plan.given.points), plan.given.steps)
+    rows, channels, taps = view_shape(shape, layout)
+    return layout, HashedDequantizer(plan.given.step, plan.given.seed, plan.given.levels.size, rows, channels * taps)
 
 
 def _product_choice(weights: Float32, layout: int, plan: ProductPlan) -> tuple[int, Dequantizer]:
@@ -135,24 +151,19 @@ def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: 
 def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> Levels:
     """levels int32[rows, channels, taps] of weights float32[rows, channels, taps]."""
     if isinstance(plan, AffinePlan) and isinstance(dequantizer, PerRowDequantizer | UniformDequantizer):
-        steps = (
-            dequantizer.steps
-            if isinstance(dequantizer, PerRowDequantizer)
-            else np.full(len(part), dequantizer.step, np.float32)
-        )
-        return quantize_rows(part, steps, plan.how)
+        steps = np.float32(dequantizer.step) if isinstance(dequantizer, UniformDequantizer) else dequantizer.steps
+        return quantize_rows(part, np.broadcast_to(steps, len(part)), plan.how)
     lambda_ = plan.lambda_ if isinstance(plan, UniformPlan | ProductPlan) else 0.0
     match dequantizer:
         case CodebookDequantizer() | GroupDequantizer():
             if isinstance(dequantizer, GroupDequantizer):
                 part = part / dequantizer.steps_of(part.shape)
             return assign(part, dequantizer.codebook)
-        case UniformDequantizer():
+        case UniformDequantizer() | TransformDequantizer():
+            if isinstance(dequantizer, TransformDequantizer):
+                vectors = part.reshape(len(part), -1, len(dequantizer.basis.matrix))
+                part = transform(vectors, dequantizer.basis).reshape(part.shape)
             return _choose_levels(part / np.float32(dequantizer.step), dequantizer.states, lambda_, plan)
-        case TransformDequantizer():
-            vectors = part.reshape(len(part), -1, len(dequantizer.basis.matrix))
-            turned = transform(vectors, dequantizer.basis).reshape(part.shape)
-            return _choose_levels(turned / np.float32(dequantizer.step), dequantizer.states, lambda_, plan)
         case TruncatedFloatDequantizer():
             codes = _magnitude_codes(
                 _rounded_to_kind(part, plan) if isinstance(plan, FloatPlan) else part, dequantizer.shift
@@ -161,8 +172,10 @@ def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> 
         case ProductDequantizer():
             vectors = product.split_blocks(part.reshape(len(part), -1), dequantizer.codebook.block)
             return product.assign(vectors, dequantizer.codebook).reshape(len(part), -1, 1)
-        case PerRowDequantizer():
-            raise TypeError(f"{type(plan).__name__}: expected no steps by rows")
+        case HashedDequantizer() if isinstance(plan, HashedPlan):
+            return plan.given.levels.reshape(1, -1, 1)
+        case PerRowDequantizer() | HashedDequantizer():
+            raise TypeError(f"{type(plan).__name__}: expected no steps by rows and no hash")
 
 
 def _choose_levels(values: Float32, states: States, lambda_: float, plan: LossyPlan) -> Levels:

@@ -25,6 +25,7 @@ from wcodec.codec.plan import (
     ExactPlan,
     FloatPlan,
     GroupPlan,
+    HashedPlan,
     LossyPlan,
     Plan,
     ProductPlan,
@@ -43,6 +44,7 @@ from wcodec.model import (
     AnyArray,
     FloatWeights,
     GroupWeights,
+    HashedWeights,
     SignWeights,
     StepWeights,
     TableWeights,
@@ -134,16 +136,18 @@ def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
             return CodebookPlan(coder=coder, effort=effort)
         case SignWeights():
             return AffinePlan(how="binary", outputs="last", coder=coder, effort=effort)
-        case GroupWeights() | VectorWeights():
+        case GroupWeights() | VectorWeights() | HashedWeights():
             return _plan_for_given(tuned, coder, effort)
     if isinstance(plan, FloatPlan):
         return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))
     return plan
 
 
-def _plan_for_given(tuned: GroupWeights | VectorWeights, coder: str, effort: Effort) -> LossyPlan:
+def _plan_for_given(tuned: GroupWeights | VectorWeights | HashedWeights, coder: str, effort: Effort) -> LossyPlan:
     if isinstance(tuned, GroupWeights):
         return GroupPlan(given=tuned, coder=coder, effort=effort)
+    if isinstance(tuned, HashedWeights):
+        return HashedPlan(given=tuned, coder=coder, effort=effort)
     return ProductPlan(given=tuned.codebook, coder=coder, effort=effort)
 
 

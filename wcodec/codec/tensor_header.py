@@ -11,7 +11,17 @@ from wcodec.codec.dequantization import Dequantizer, parse_dequantizer
 from wcodec.codec.dequantizer_base import TensorContext
 from wcodec.codec.layout import VECTOR, WITH_TAPS, Shape3, check_layout, count_units, view_shape
 from wcodec.codec.quantizers.states import States
-from wcodec.container.wire import EXACT, GROUPS, HAS_OUTLIERS, PRODUCT, TRANSFORM, put_varint, take_byte, take_varint
+from wcodec.container.wire import (
+    EXACT,
+    GROUPS,
+    HAS_OUTLIERS,
+    HASHED,
+    PRODUCT,
+    TRANSFORM,
+    put_varint,
+    take_byte,
+    take_varint,
+)
 from wcodec.errors import CorruptError
 from wcodec.model import FLOATS, ITEM_BYTES, TensorSpec
 
@@ -97,7 +107,9 @@ def parse_header(facts: TensorSpec, data: memoryview, chunks: int) -> tuple[Tens
     positions, outlier_bytes = NO_POSITIONS, np.empty((0, ITEM_BYTES[facts.dtype]), np.uint8)
     if flags & HAS_OUTLIERS:
         positions, outlier_bytes, at = _parse_outliers(facts, data, at)
-    if number in {TRANSFORM, PRODUCT, GROUPS} and layout == VECTOR:
+    if number == HASHED and chunks > 1:
+        raise CorruptError(f"header: expected one section of hashed weights, got {chunks}")
+    if number in {TRANSFORM, PRODUCT, GROUPS, HASHED} and layout == VECTOR:
         raise CorruptError(f"header: expected a layout with taps or rows for rule {number}, got {layout}")
     rows, channels, taps = view_shape(facts.shape, layout)
     context = TensorContext(states, taps if layout in WITH_TAPS else channels, rows, channels * taps)

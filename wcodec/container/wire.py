@@ -16,7 +16,7 @@ REST: Final = ""
 """Name of the pseudo-tensor with the bytes of a file outside of its tensors, where a skeleton cannot hold them."""
 
 # --- dequantizers, coders of levels, coders of symbols -------------------------------------
-EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT, ROWS, GROUPS = range(8)
+EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT, ROWS, GROUPS, HASHED = range(9)
 HAS_OUTLIERS: Final = 0x40
 """Flag beside the dequantizer's id: some elements are stored as they are."""
 DENSE, SPARSE, CONTEXT, STATIC, FIXED = range(5)

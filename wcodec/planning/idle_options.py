@@ -76,6 +76,7 @@ METHOD_QUANTIZERS: Final[dict[str, tuple[str, ...]]] = {
     "points": ("kmeans",),
     "quantized": ("uniform", "symmetric", "asymmetric"),
     "binary": ("binary",),
+    "hashed": (),
 }
 """Methods of training that choose the values, and the quantisers that say the same."""
 PRUNING_METHODS: Final = ("magnitude", "gradual", "gradual-linear")
@@ -95,13 +96,14 @@ def refuse_idle_of_method(options: Options, methods: Sequence[str]) -> None:
         return
     allowed = METHOD_QUANTIZERS[last]
     if options.quantizer not in {None, "auto", *allowed}:
-        names = " or ".join(allowed)
-        raise RecipeError(f"--method {last}: expected the quantizer {names}, as it trains, got {options.quantizer}")
+        wanted = f"the quantizer {' or '.join(allowed)}, as it trains" if allowed else "no quantizer beside it"
+        raise RecipeError(f"--method {last}: expected {wanted}, got {options.quantizer}")
     for word in ("per_channel", "block", "step", "start"):
         value = getattr(options, word)
         if value and (last, word) != ("quantized", "per_channel") and (word, value) != ("start", "linear"):
             raise RecipeError(f"--method {last}: expected no {word} beside it, it chooses the values of kernels itself")
-    if last == "binary" and (options.bits or options.clusters):
-        raise RecipeError("--method binary: expected no bits and no clusters beside it, a kernel gets two values")
+    if last in {"binary", "hashed"} and (options.bits or options.clusters):
+        why = "a kernel gets two values" if last == "binary" else "--ratio says how many values there are"
+        raise RecipeError(f"--method {last}: expected no bits and no clusters beside it, {why}")
     if last == "quantized" and options.clusters:
         raise RecipeError("--method quantized: expected bits, which say how many values there are, got clusters")

@@ -35,6 +35,15 @@ def parse_seconds(word: str, value: object) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
+def parse_ratio(word: str, value: object) -> float:
+    """A number, or one over another: 1/16."""
+    over, slash, under = str(value).partition("/")
+    divisor = parse_float(word, under) if slash else 1.0
+    if not divisor:
+        raise RecipeError(f"{word}: expected a number other than 0 under the line, got {value!r}")
+    return parse_float(word, over) / divisor
+
+
 def parse_threads(word: str, value: object) -> int:
     """0 to 1024 threads."""
     text = str(value)
@@ -116,6 +125,7 @@ METHOD_OPTIONS: Final = (
     ),
     Option("bucket", parse_int, "weights that share a scale, of --method quantized and points", "N", "learning"),
     switch("learn_range", "of --method quantized: steps are trained", "learning"),
+    Option("ratio", parse_ratio, "of --method hashed: values a weight (default: 1/16)", "R", "learning"),
     switch("all_layers", "of --method binary: the first and the last layer too", "learning"),
 )
 """The fields of `training.methods.registry.MethodOptions`."""
@@ -143,10 +153,11 @@ LEARNING_OPTIONS: Final = (
     Option("search", parse_int, "try N policies of precision by real encodings (wcodec[search])", "N", "learning"),
     Option("sampler", parse_text, "of --search (default: tpe)", group="learning", choices=("tpe", "cmaes")),
     Option("finetune", parse_int, "train with labels: the smallest files", "EPOCHS", "learning"),
+    Option("augment", parse_text, "train on shifted and turned images too", group="learning", choices=("images",)),
     Option(
         "method",
         parse_text,
-        "of training: auto, gradual, magnitude, sharing, quantized, points, binary, ...",
+        "of training: auto, gradual, magnitude, sharing, quantized, points, binary, hashed, ...",
         "M",
         "learning",
     ),

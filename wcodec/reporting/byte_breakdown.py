@@ -14,6 +14,7 @@ from wcodec.container.wire import (
     FLOAT,
     GROUPS,
     HAS_OUTLIERS,
+    HASHED,
     HUFFMAN,
     MOST_TOKENS,
     PRODUCT,
@@ -103,8 +104,10 @@ def _behind_parameters(data: memoryview, at: int, rule: int) -> int:
         _, at = take_varint(data, at)
         size, at = take_varint(data, at)
         at += 1 + (size - 1) * _byte(data, at)
-    elif rule in {STEP, TRANSFORM, PRODUCT}:
+    elif rule in {STEP, TRANSFORM, PRODUCT, HASHED}:
         _, at = take_varint(data, at)
+        if rule == HASHED:
+            return take_varint(data, at + 4)[1]
         if rule == PRODUCT:
             _, at = take_varint(data, take_varint(data, at)[1])
         if rule != STEP:
@@ -115,7 +118,7 @@ def _behind_parameters(data: memoryview, at: int, rule: int) -> int:
     if rule in {ROWS, GROUPS}:
         length, at = take_varint(data, at + 1)
         at += length
-    elif rule > GROUPS:
+    elif rule > HASHED:
         raise UnsupportedError(f"rule {rule} is not known to this version")
     return at
 

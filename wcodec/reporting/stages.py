@@ -15,7 +15,12 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.dequantization import CodebookDequantizer, ProductDequantizer, TruncatedFloatDequantizer
+from wcodec.codec.dequantization import (
+    CodebookDequantizer,
+    HashedDequantizer,
+    ProductDequantizer,
+    TruncatedFloatDequantizer,
+)
 from wcodec.codec.entropy import fixed_fields, sparse
 from wcodec.container.records import Record
 from wcodec.container.wire import DENSE, FIXED, SPARSE
@@ -89,7 +94,7 @@ def _stages_of_tensor(file: BinaryIO, facts: TensorSpec, record: Record) -> Stag
     header, _ = read_header(file, facts, record)
     raw = facts.nbytes
     rule = header.dequantizer
-    if rule is None or isinstance(rule, ProductDequantizer):
+    if rule is None or isinstance(rule, ProductDequantizer | HashedDequantizer):
         kept = facts.count if record.kept is None else record.kept
         before = raw if rule is None else record.nbytes
         return Stages(facts.name, facts.count, raw, kept, 0, 0, 0, before, before, record.nbytes)

@@ -53,26 +53,33 @@ def targets_of(original: Model, examples: Examples) -> list[Target]:
     return [_target(*both) for both in zip(answers, kinds, strict=True)]
 
 
-def fit(model: Model, examples: Examples, targets: list[Target], epochs: int, *, seed: int = 0, rate: float = RATE,
-        progress: Progress | None = None) -> None:  # fmt: skip
-    """Train the network for so many epochs. It is changed; Ctrl-C ends the training, and what was learned stays."""
+def fit(model: Model, examples: Examples, targets: list[Target], epochs: int, *, versions: int = 1, seed: int = 0,
+        rate: float = RATE, progress: Progress | None = None) -> None:  # fmt: skip
+    """Train the network for so many epochs. It is changed; Ctrl-C ends the training, and what was learned stays.
+
+    versions: of each example, one version of all after another; epochs take them in turn.
+    """
     k = keras()
     k.utils.set_random_seed(seed)
     pupil = type(model).from_config(model.get_config())  # so that `model` has no optimizer, which would be saved
     pupil.set_weights(model.get_weights())
-    steps = max(1, epochs * -(-examples.count // BATCH))
+    steps = max(1, epochs * -(-examples.count // versions // BATCH))
     pupil.compile(
         k.optimizers.Adam(k.optimizers.schedules.CosineDecay(rate, steps)),
         [loss_of(one) for one in targets],
         jit_compile=False,
     )
-    wanted = [one.wanted for one in targets]
+    wanted, count = [one.wanted for one in targets], examples.count // versions
     told = (
         [] if progress is None else [k.callbacks.LambdaCallback(on_epoch_end=lambda n, logs: progress(n, logs["loss"]))]
     )
     with silence_keras(), suppress(KeyboardInterrupt):
-        inputs = pack_inputs(pupil, examples.inputs)
-        pupil.fit(inputs, wanted if len(wanted) > 1 else wanted[0], BATCH, epochs, verbose=0, callbacks=told)
+        for epoch in range(epochs):
+            rows = slice(epoch % versions * count, (epoch % versions + 1) * count)
+            inputs = pack_inputs(pupil, tuple(array[rows] for array in examples.inputs))
+            outputs = [array[rows] for array in wanted]
+            given = outputs if len(outputs) > 1 else outputs[0]
+            pupil.fit(inputs, given, BATCH, epoch + 1, initial_epoch=epoch, verbose=0, callbacks=told)
     model.set_weights(pupil.get_weights())
 
 

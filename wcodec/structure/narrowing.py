@@ -12,6 +12,7 @@ from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import predicts_values
+from wcodec.evaluation.moved_images import augment_images
 from wcodec.evaluation.output_kinds import output_kinds
 from wcodec.evaluation.output_scores import worst_rise
 from wcodec.structure import fitting
@@ -60,8 +61,11 @@ def train(bench: Bench, small: Model) -> None:
     def progress(number: int, loss: float) -> None:
         request.told(f"epoch {number + 1} of {epochs}: loss {loss:.4f}")
 
+    versions = 1
+    if request.augment is not None:
+        examples, versions = augment_images(examples, request.seed)
     targets = fitting.targets_of(bench.model, examples)
-    fitting.fit(small, examples, targets, epochs, seed=request.seed, progress=progress)
+    fitting.fit(small, examples, targets, epochs, versions=versions, seed=request.seed, progress=progress)
 
 
 def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:

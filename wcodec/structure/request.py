@@ -29,6 +29,7 @@ class SlimRequest:
     compact:   only what is dead already goes; answers stay.
     criterion: of CRITERIA; None takes obs, by moments that are measured, or assumed where there is no data.
     data:      see `datasets.load_examples`; validation: likewise, what is measured on in place of a part of `data`.
+    augment:   "images" to train on moved copies of images too.
     epochs:    of training by labels and the original's answers; steps: of training by its answers alone.
     max_drop:  points of accuracy (without labels: percent of answers that change) that may be lost.
     max_loss:  percent by which the loss may rise (without labels: hundredths of a nat, of values percent of their
@@ -42,6 +43,7 @@ class SlimRequest:
     compact: bool = False
     criterion: str | None = None
     data: object = None
+    augment: str | None = None
     validation: object = None
     epochs: int | None = None
     steps: int | None = None
@@ -141,6 +143,8 @@ def check(request: SlimRequest) -> None:
         raise RecipeError("--tune: expected one way of training, got --finetune too")
     if request.criterion is not None and request.criterion not in CRITERIA:
         raise RecipeError(f"--criterion: expected one of {', '.join(CRITERIA)}, got {request.criterion}")
+    if request.augment is not None and request.epochs is None and request.steps is None:
+        raise RecipeError("--augment: expected training with it, by --finetune EPOCHS or --tune STEPS")
     _check_data(request, has_budget)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Final, get_args, get_origin, get_type_hints
+from typing import Final, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from wcodec.errors import ModelFileError, RecipeError
 from wcodec.evaluation.examples import Array
 from wcodec.files import whole_file
-from wcodec.training.training_loop import TrainingState
 
+State = TypeVar("State")
 VERSION: Final = 6
 
 
@@ -28,14 +28,16 @@ class RunSettings:
     max_drop: float | None
     max_loss: float | None
     target_bytes: float | None
+    augment: str | None
     seed: int
     limit: int | None
     rescale: float | None
     excluded: list[str]
+    methods: str = ""
 
 
-def save(path: Path, state: TrainingState, settings: RunSettings) -> None:
-    """Write it whole or not at all, over what was there. Inverse: `read`."""
+def save(path: Path, state: object, settings: RunSettings) -> None:
+    """Write a state, a dataclass of numbers and arrays, whole or not at all, over what was there. Inverse: `read`."""
     arrays: dict[str, Array] = {}
     story = {"version": VERSION, "settings": asdict(settings), "state": _pack(state, arrays)}
     arrays["story"] = np.frombuffer(json.dumps(story).encode(), np.uint8)
@@ -43,8 +45,8 @@ def save(path: Path, state: TrainingState, settings: RunSettings) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def read(path: Path, settings: RunSettings) -> TrainingState | None:
-    """The state of the training of `settings`; None where there is no file. Inverse: `save`.
+def read(path: Path, settings: RunSettings, kind: type[State]) -> State | None:
+    """The state, of type `kind`, of the training of `settings`; None where there is no file. Inverse: `save`.
 
     Raises: RecipeError where the file is of another training; ModelFileError where it is damaged.
     """
@@ -60,8 +62,8 @@ def read(path: Path, settings: RunSettings) -> TrainingState | None:
         for word, value in asdict(settings).items():
             if known[word] != value:
                 raise RecipeError(f"--resume: expected {word.replace('_', ' ')} {known[word]} as it began, got {value}")
-        state = _unpack(TrainingState, story["state"], arrays)
-        return state if isinstance(state, TrainingState) else None
+        state = _unpack(kind, story["state"], arrays)
+        return state if isinstance(state, kind) else None
     except (RecipeError, MemoryError):
         raise
     except Exception as exc:  # whatever a state that somebody changed makes numpy, zipfile and json raise

@@ -96,6 +96,7 @@ def distill(
     steps: int | None,
     seconds: float | None,
     seed: int,
+    moved: bool = False,
     progress: Progress | None = None,
     patience: Interruptible | None = None,
 ) -> CalibrationResult:
@@ -103,6 +104,7 @@ def distill(
 
     session:  with the original's weights, which it gets back; `fitting` is what is trained on: 2,000 inputs at least.
     steps, seconds: of training, whichever ends first. With steps alone the result is the same in every process.
+    moved:    whether moved copies of images are trained on, see `augment`.
     progress: hears (steps made, steps in all, estimated bytes, divergence in training), some 20 times a run.
     patience: an interrupt ends the training with what it found, and is remembered there.
     Raises: RecipeError where neither steps nor seconds are given, or Keras does not run on TensorFlow.
@@ -118,7 +120,7 @@ def distill(
     try:
         with patience or Interruptible():
             rng = np.random.default_rng(seed)
-            inputs = augment(session, rng)
+            inputs = augment(session, rng, moved=moved)
             first = _with_finer_steps(session, start) if start.step_scale and start.kl > (target or 0.0) / 2 else start
             state = build_distill_state(session, first)
             lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((target or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))

@@ -21,6 +21,7 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights
 from wcodec.evaluation.metrics import Outputs
 from wcodec.evaluation.model_loader import model_outputs, predicts_values
+from wcodec.evaluation.moved_images import augment_images, change_slightly
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
@@ -97,10 +98,10 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     opened = replace(opened, request=request)
     log(f"budget: {budget}")
     told = _Told(opened, validation, size or FileSize())
-    data = prepare_training(model, opened.learning, request.seed)
+    data = prepare_training(model, opened.learning, request.seed, augmented=request.augment is not None)
     settings = settings_of(source, request, opened.table.exact)
     state = request.state
-    before = checkpoint.read(state, settings) if request.resume and state else None
+    before = checkpoint.read(state, settings, TrainingState) if request.resume and state else None
     if request.resume and state:
         missing = f"{state.name}: not found, so the training starts anew"
         log(f"resumed after epoch {before.epochs}" if before else missing)
@@ -139,15 +140,21 @@ def _start(
     return begun
 
 
-def prepare_training(model: Model, examples: Examples, seed: int) -> TrainingData:
-    """Examples with the network's own outputs and the labels as targets. It must have its original weights."""
+def prepare_training(model: Model, examples: Examples, seed: int, *, augmented: bool = False) -> TrainingData:
+    """Examples with the network's own outputs and the labels as targets. It must have its original weights.
+
+    augmented: moved copies of images are trained on too, see `augment_images`.
+    """
+    count, versions = examples.count, 1
+    if augmented:
+        examples, versions = augment_images(examples, seed)
     answers = compute_outputs(model, examples)
     kinds = _labelled_kinds(model, examples, answers)
-    rows = np.linspace(0, examples.count - 1, min(NORMALIZING, examples.count)).round().astype(np.intp)
+    rows = np.linspace(0, count - 1, min(NORMALIZING, count)).round().astype(np.intp)
     parts: Batches = [
         tuple(array[part] for array in examples.inputs) for part in np.array_split(rows, -(-len(rows) // BATCH))
     ]
-    return TrainingData(examples, build_targets(answers, kinds), parts, seed)
+    return TrainingData(examples, build_targets(answers, kinds), parts, seed, versions)
 
 
 def prepare_validation(model: Model, held_out: Examples) -> ValidationSet:
@@ -188,9 +195,10 @@ def _in_order(found: FinetuneResult, candidate: Candidate) -> Candidate:
     return sorted_net if found.validation.allows(sorted_net, found.opened.request.budget) else candidate
 
 
-def measure_file(found: FinetuneResult, coded: Path) -> Evaluation:
+def measure_file(found: FinetuneResult, coded: Path, log: Log = lambda _: None) -> Evaluation:
     """What the finished .wcz loses on the held-out examples.
 
+    log: hears what it loses on slightly changed copies of them, which tells whether the network had learned them.
     Raises: BudgetError where that is more than the budget allows.
     """
     request = found.opened.request
@@ -200,7 +208,23 @@ def measure_file(found: FinetuneResult, coded: Path) -> Evaluation:
     if not found.validation.allows(held, replace(request.budget, bytes=None)):
         lost = ", ".join(f"{each.lost:.2f}" for each in found.validation.losses(held, request.budget))
         raise BudgetError(f"{coded.name}: expected {replace(request.budget, bytes=None)}, got {lost}")
-    return evaluate(restored, found.opened.held_out, found.opened.model)
+    measured = evaluate(restored, found.opened.held_out, found.opened.model)
+    if request.validation is None and measured.accuracy_drop is not None:
+        _tell_gap(found, restored, measured, log)
+    return measured
+
+
+def _tell_gap(found: FinetuneResult, restored: Model, measured: Evaluation, log: Log) -> None:
+    """The accuracies on copies beside those on the examples. They choose nothing: see benchmarks/NOTES.md."""
+    copies = change_slightly(found.opened.held_out, found.opened.request.seed)
+    if copies is None:
+        return
+    changed = evaluate(restored, copies, found.opened.model)
+    log(
+        f"held-out examples: {measured.baseline_accuracy:.2f} -> {measured.accuracy:.2f} %, slightly changed copies of "
+        f"them: {changed.baseline_accuracy:.2f} -> {changed.accuracy:.2f} %. If the network was trained on these "
+        "examples, the drop on others is nearer to the second; --validation V names others, and uses all of the budget"
+    )
 
 
 def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] = ()) -> checkpoint.RunSettings:
@@ -215,6 +239,7 @@ def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] 
         max_drop=budget.drop,
         max_loss=budget.loss,
         target_bytes=budget.bytes,
+        augment=request.augment,
         seed=request.seed,
         limit=request.limit,
         rescale=request.rescale,

@@ -251,6 +251,7 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
         steps=request.steps or planned_steps(run.session),
         seconds=left,
         seed=request.seed,
+        moved=request.augment is not None,
         progress=report,
         patience=run.patience,
     )

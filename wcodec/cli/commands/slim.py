@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("which units go, and what is done then")
     how.add_argument("--criterion", choices=CRITERIA, help="default: obs, by --data or by assumed moments")
     how.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
-    add_table_options(how, [REQUEST_WORDS["validation"]])
+    add_table_options(how, [REQUEST_WORDS["validation"], REQUEST_WORDS["augment"]])
     how.add_argument("--finetune", metavar="EPOCHS", type=int, help="train by labels and the original's answers")
     how.add_argument("--tune", metavar="STEPS", type=int, help="train by the original's answers alone")
     how.add_argument("--seed", metavar="N", type=int, default=0, help="of what is random (default: 0)")
@@ -85,6 +85,7 @@ def _request(args: argparse.Namespace) -> SlimRequest:
         criterion=args.criterion,
         data=args.data,
         validation=args.validation,
+        augment=args.augment,
         epochs=args.finetune,
         steps=args.tune,
         max_drop=args.max_drop,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +18,12 @@ from wcodec.planning.recipe import Options
 from wcodec.training.epoch import TrainingData
 from wcodec.training.flat_adam import Float32
 from wcodec.training.methods.binary import start_binary
+from wcodec.training.methods.hashed import start_hashed
 from wcodec.training.methods.masked_pruning import Criterion, start_pruning
 from wcodec.training.methods.parametrization import Parametrization
 from wcodec.training.methods.sparsity_schedules import gradual_schedule, schedule_by_rounds
 from wcodec.training.methods.trained_codebooks import start_points, start_sharing
-from wcodec.training.methods.trainer import MethodRun, run_method
+from wcodec.training.methods.trainer import MethodRun, MethodState, run_method
 from wcodec.training.methods.uniform_qat import UniformQuantization, start_uniform
 from wcodec.training.methods.weight_groups import Range
 
@@ -41,6 +43,7 @@ class MethodOptions:
                       estimated by the mean square of the batches' gradients.
     bucket:           weights of an output that share a scale, of `quantized` and `points`.
     learn_range:      of `quantized`: steps are trained.
+    ratio:            of `hashed`: values a weight.
     all_layers:       of `binary`: the first and the last kernel too, which stay real otherwise.
     """
 
@@ -52,6 +55,7 @@ class MethodOptions:
     criterion: Literal["magnitude", "obd"] = "magnitude"
     bucket: int | None = None
     learn_range: bool = False
+    ratio: float = 1 / 16
     all_layers: bool = False
 
     def __post_init__(self) -> None:
@@ -61,6 +65,8 @@ class MethodOptions:
                 raise RecipeError(f"{spell(word)}: expected {least} or more, got {value}")
         if not 0 <= self.initial_sparsity < 1:
             raise RecipeError(f"--initial-sparsity: expected 0 to 1, got {self.initial_sparsity:g}")
+        if not 0 < self.ratio < 1:
+            raise RecipeError(f"--ratio: expected over 0 to less than 1, got {self.ratio:g}")
         if not 0 <= self.prune_begin < self.prune_end <= 1:
             raise RecipeError(
                 "--prune-begin, --prune-end: expected parts of the training in order, "
@@ -68,6 +74,23 @@ class MethodOptions:
             )
         if self.criterion not in CRITERIA:
             raise RecipeError(f"--criterion: expected {' or '.join(CRITERIA)}, got {self.criterion!r}")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """How a training is remembered and ended. save: is given the state after every epoch; state: to go on from.
+
+    deadline: by `time.monotonic`; each method gets a part of the time by its epochs.
+    """
+
+    save: Callable[[MethodState], None] = lambda _: None
+    state: MethodState | None = None
+    deadline: float = float("inf")
+
+    def deadline_of(self, first: int, last: int, epochs: int) -> float:
+        """Of the method that makes the epochs from `first` to before `last`, from now on."""
+        now = time.monotonic()
+        return now + (self.deadline - now) * (last - first) / max(epochs - first, 1)
 
 
 CRITERIA: Final = ("magnitude", "obd")
@@ -82,6 +105,7 @@ class Amounts:
     bits:     2^bits values in all, 0 among them.
     clusters: the same for `sharing` and `points`; None: 2^bits.
     how, per_channel: the integers of `quantized`.
+    seed: of the hash of `hashed`.
     """
 
     prune: Prune | None = None
@@ -90,13 +114,14 @@ class Amounts:
     how: Range = "symmetric"
     per_channel: bool = False
     options: MethodOptions = PAPERS
+    seed: int = 0
 
     @staticmethod
-    def of(options: Options, more: MethodOptions) -> Amounts:
+    def of(options: Options, more: MethodOptions, seed: int = 0) -> Amounts:
         """As a recipe has them."""
         how: Range = "asymmetric" if options.quantizer == "asymmetric" else "symmetric"
         bits = options.bits or Amounts.bits
-        return Amounts(options.prune, bits, options.clusters, how, bool(options.per_channel), more)
+        return Amounts(options.prune, bits, options.clusters, how, bool(options.per_channel), more, seed % 2**32)
 
     @property
     def pruning(self) -> Prune:
@@ -148,6 +173,7 @@ METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Parametrization
     "quantized": _quantized,
     "points": lambda a: partial(start_points, clusters=a.values, bucket=a.options.bucket),
     "binary": lambda a: start_binary,
+    "hashed": lambda a: partial(start_hashed, ratio=a.options.ratio, seed=a.seed),
 }
 SHARES: Final = {"magnitude": 3}
 """Parts of the epochs, where others have one: rounds of pruning need more of them than the values that are left."""
@@ -160,6 +186,7 @@ METHODS_OF: Final[dict[str, tuple[str, ...]]] = {
     "bucket": ("quantized", "points"),
     "learn_range": ("quantized",),
     "all_layers": ("binary",),
+    "ratio": ("hashed",),
 }
 """The methods that an option is for."""
 
@@ -180,6 +207,8 @@ def parse_methods(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in METHODS:
             raise RecipeError(f"--method: expected auto, or names among {', '.join(METHODS)}, got {name!r}")
+    if "hashed" in names and names[1:]:
+        raise RecipeError("--method hashed: expected no other method beside it, which it would undo")
     return names
 
 
@@ -190,12 +219,15 @@ def train_by_methods(
     epochs: int,
     amounts: Mapping[int, Amounts],
     progress: Callable[[str, int, float], None],
-) -> dict[int, TunedTensor]:
-    """What to code, by places in `model.weights`; the network gets its weights back.
+    saved: Saved | None = None,
+) -> tuple[dict[int, TunedTensor], bool]:
+    """What to code, by places in `model.weights`, and whether training was finished; the network gets its weights back.
 
     methods: share the epochs by `SHARES`; each goes on from what the one before it left, and keeps its zeros.
     amounts: by places in `model.weights`; what is not among them keeps its values.
     progress: told after every epoch the method, the number of the epoch among all, and its mean loss.
+    saved: how the training is remembered, resumed and ended.
+    An interrupt ends it: the methods that are left begin from what there is, and train nothing.
     Raises: RecipeError for amounts that a method lacks, or fewer epochs than methods.
     """
     if epochs < len(methods):
@@ -203,8 +235,10 @@ def train_by_methods(
     if set(methods) & set(PRUNING_METHODS) and not any(one.prune for one in amounts.values()):
         raise RecipeError("--method: expected --sparsity or --threshold with it, to prune by")
     ways = [{index: METHODS[name](one) for index, one in _trained(model, name, amounts)} for name in methods]
+    saved = saved or Saved()
     before = model.get_weights()
     found: dict[int, TunedTensor] = {}
+    finished = True
     try:
         parts = zip(methods, ways, _divide_epochs(epochs, methods), strict=True)
         for number, (name, begin, (first, last)) in enumerate(parts):
@@ -212,12 +246,17 @@ def train_by_methods(
             def tell(epoch: int, loss: float, name: str = name, first: int = first) -> None:
                 progress(name, first + epoch, loss)
 
+            if saved.state and number < saved.state.method:
+                continue
             every = _steps_between_updates(name, amounts, (last - first) * training.steps)
-            run = MethodRun(begin, last - first, number, every, dropout=name == "magnitude")
-            found = run_method(model, training, run, tell)
+            many, ends = last - first if finished else 0, saved.deadline_of(first, last, epochs)
+            run = MethodRun(begin, many, number, every, dropout=name == "magnitude", deadline=ends)
+            state = saved.state if saved.state and saved.state.method == number else None
+            found, whole = run_method(model, training, run, tell, saved.save, state)
+            finished = finished and whole
     finally:
         model.set_weights(before)
-    return found
+    return found, finished
 
 
 def _divide_epochs(epochs: int, methods: Sequence[str]) -> list[tuple[int, int]]:

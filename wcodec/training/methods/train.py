@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wcodec.calibration.request import LearningRequest
@@ -12,23 +14,36 @@ from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.planning.patterns import options_by_tensor
 from wcodec.planning.recipe import Recipe
-from wcodec.training.finetune import FinetuneResult, open_labelled, prepare_training, prepare_validation
+from wcodec.training import checkpoint
+from wcodec.training.finetune import (
+    FinetuneResult,
+    open_labelled,
+    prepare_training,
+    prepare_validation,
+    settings_of,
+)
 from wcodec.training.methods.registry import (
     PAPERS,
     Amounts,
     MethodOptions,
+    Saved,
     parse_methods,
     refuse_idle_options,
     train_by_methods,
 )
+from wcodec.training.methods.trainer import MethodState
 
 
 @dataclass(frozen=True)
 class MethodResult:
-    """The network with its data, and by tensor name what to code in place of the file's own values."""
+    """The network with its data, and by tensor name what to code in place of the file's own values.
+
+    finished: training was not interrupted.
+    """
 
     bench: FinetuneResult
     tuned: Mapping[str, TunedTensor]
+    finished: bool = True
 
 
 def train_by(
@@ -46,13 +61,14 @@ def train_by(
     log:    hears a line for every epoch.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
+    started = time.monotonic()
     names = parse_methods(methods)
     refuse_idle_options(more, names)
     opened = open_labelled(source, request)
     with open_model(source) as file:
         options = {name: options for name, (options, _) in options_by_tensor(file.tensors, recipe).items()}
     validation = prepare_validation(opened.model, opened.held_out)
-    data = prepare_training(opened.model, opened.learning, request.seed)
+    data = prepare_training(opened.model, opened.learning, request.seed, augmented=request.augment is not None)
 
     def report(name: str, epoch: int, loss: float) -> None:
         log(f"epoch {epoch} of {request.epochs}, {name}: loss in training {loss:.4f}")
@@ -61,6 +77,28 @@ def train_by(
     largest = max((one.original.size for one in opened.table.kernels), default=0)
     if more.bucket and more.bucket > largest:
         raise RecipeError(f"--bucket: expected up to {largest:,} weights, those of a kernel, got {more.bucket:,}")
-    amounts = {index: Amounts.of(one, more) for index, one in chosen.items() if not one.lossless}
-    found = train_by_methods(opened.model, data, names, request.epochs, amounts, report)
-    return MethodResult(FinetuneResult(opened, validation, ()), opened.table.by_name(found))
+    amounts = {
+        index: Amounts.of(one, more, request.seed * 65_537 + index) for index, one in chosen.items() if not one.lossless
+    }
+    chosen_for = json.dumps([names, [[index, repr(one)] for index, one in sorted(amounts.items())]])
+    settings = replace(settings_of(source, request, opened.table.exact), methods=chosen_for)
+    saved = _saved(request, settings, started, log)
+    found, finished = train_by_methods(opened.model, data, names, request.epochs, amounts, report, saved)
+    return MethodResult(FinetuneResult(opened, validation, (), finished), opened.table.by_name(found), finished)
+
+
+def _saved(
+    request: LearningRequest, settings: checkpoint.RunSettings, started: float, log: Callable[[str], None]
+) -> Saved:
+    """How the training is remembered, and the state of an earlier one where that is asked for."""
+    path = request.state
+    state = checkpoint.read(path, settings, MethodState) if request.resume and path else None
+    if request.resume and path:
+        missing = f"{path.name}: not found, so the training starts anew"
+        log(f"resumed after epoch {state.epoch} of method {state.method + 1}" if state else missing)
+
+    def save(now: MethodState) -> None:
+        if path:
+            checkpoint.save(path, now, settings)
+
+    return Saved(save, state, started + request.seconds)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,17 +17,17 @@ from wcodec.container.dtypes import round_mantissa
 from wcodec.evaluation.keras_backend import read_values, tensorflow
 from wcodec.model import FloatWeights, TunedTensor
 from wcodec.training.engine import compile_step
-from wcodec.training.epoch import Phase, TrainingData, train_epoch
-from wcodec.training.flat_adam import Float32
+from wcodec.training.epoch import Epoch, TrainingData, train_epoch
+from wcodec.training.flat_adam import Adam, Float32
 from wcodec.training.methods.dropout import find_dropouts, use_dropout
-from wcodec.training.methods.parametrization import Parametrization, start_float
+from wcodec.training.methods.parametrization import Parametrization, constant, start_float
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from keras import Model
     from keras import Variable as Weight
-    from tensorflow import Tensor
+    from tensorflow import Tensor, Variable
 
 
 RATE: Final = 1e-3
@@ -50,6 +51,7 @@ class MethodRun:
 
     start:   by places in `model.weights`, what begins the parametrization of a kernel; other weights keep their values.
     every:   steps between two updates of masks and steps; None: a twentieth of an epoch.
+    deadline: by `time.monotonic`: as many epochs are made as fit in, one at least.
     dropout: whether Dropout layers drop, by rates that fall with the weights that are left.
     """
 
@@ -58,6 +60,22 @@ class MethodRun:
     number: int = 0
     every: int | None = None
     dropout: bool = False
+    deadline: float = float("inf")
+
+
+@dataclass(frozen=True)
+class MethodState:
+    """Where a training by methods is after an epoch: all that it needs to go on.
+
+    method:  the number of the method; epoch: how many it has made; done: the part of its training that they are.
+    begun:   the weights of the network when it began; learned: its variables, as `_variables` lists them.
+    """
+
+    method: int
+    epoch: int
+    done: float
+    begun: tuple[Float32, ...]
+    learned: tuple[Float32, ...]
 
 
 @dataclass(frozen=True)
@@ -81,31 +99,90 @@ class _Group:
         move(tf, gradient, factor * self.rate)
 
 
-def run_method(model: Model, data: TrainingData, run: MethodRun, progress: Progress) -> dict[int, TunedTensor]:
-    """Train; by places in `model.weights` what to code, which the network then has.
+def run_method(
+    model: Model,
+    data: TrainingData,
+    run: MethodRun,
+    progress: Progress,
+    save: Callable[[MethodState], None] = lambda _: None,
+    before: MethodState | None = None,
+) -> tuple[dict[int, TunedTensor], bool]:
+    """Train; by places in `model.weights` what to code, which the network then has, and whether training was finished.
 
     progress: hears after every epoch its number, from 1, and its mean loss.
+    save:     is given the state after every epoch; before: a state to go on from, of this method.
+    An interrupt (KeyboardInterrupt) ends the training with what it came to.
     """
+    if before:
+        model.set_weights([one.astype(str(w.dtype)) for one, w in zip(before.begun, model.weights, strict=True)])
     table = make_weight_table(model)
+    begun = tuple(np.asarray(one, np.float32) for one in model.get_weights())
     scale = float(np.clip(SHORT[0] / max(run.epochs * data.steps, 1), 1.0, SHORT[1]))
     groups = _groups(table, run.start, scale)
     dropouts = find_dropouts(model, table) if run.dropout else []
-    context = partial(use_dropout, dropouts, tensorflow().Variable(0)) if dropouts else nullcontext
+    count = constant(np.zeros((), np.float32))
+    context = partial(use_dropout, dropouts, count) if dropouts else nullcontext
     step = compile_step(model, groups, data.targets, table.batch_norms, context=context)
+    variables = [count, *_variables(groups)]
+    if before:
+        for variable, value in zip(variables, before.learned, strict=True):
+            variable.assign(value.astype(variable.dtype.as_numpy_dtype))
     updates = max(1, data.steps // run.every) if run.every else UPDATES
-    phase = Phase(run.number, 0.0, run.epochs, last=LAST, live=1.0)
-    for epoch in range(run.epochs):
+    finished = True
+    try:
+        for epoch in _epochs(run, before):
 
-        def update(done: float, epoch: int = epoch) -> None:
-            for group in groups:
-                group.parametrization.update((epoch + done) / run.epochs)
-            for one in dropouts:
-                one.scale(_parts_left(groups))
+            def update(part: float, epoch: _Part = epoch) -> None:
+                for group in groups:
+                    group.parametrization.update(epoch.first + (epoch.last - epoch.first) * part)
+                for one in dropouts:
+                    one.scale(_parts_left(groups))
 
-        progress(epoch + 1, train_epoch(step, data, phase.epoch(epoch), update, updates=updates))
+            loss = train_epoch(step, data, epoch.epoch(run.number), update, updates=updates)
+            learned = tuple(np.asarray(one.numpy(), np.float32) for one in variables)
+            save(MethodState(run.number, epoch.number + 1, epoch.last, begun, learned))
+            progress(epoch.number + 1, loss)
+    except KeyboardInterrupt:
+        finished = False
     found = {group.index: group.parametrization.export() for group in groups}
     assign_tuned(model, found)
-    return found | _statistics(model, table, data, set(run.start))
+    return found | _statistics(model, table, data, set(run.start)), finished
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An epoch by its number, and the parts of the training before and after it."""
+
+    number: int
+    first: float
+    last: float
+
+    def epoch(self, method: int) -> Epoch:
+        """Its learning rates fall from 1 to LAST over the training."""
+        return Epoch((method, self.number), 0.0, (1 - (1 - LAST) * self.first, 1 - (1 - LAST) * self.last), live=True)
+
+
+def _epochs(run: MethodRun, before: MethodState | None) -> Iterator[_Part]:
+    """Those that are left; by the seconds of the last one fewer, where the deadline comes first."""
+    number, done, seconds = (before.epoch, before.done, 0.0) if before else (0, 0.0, 0.0)
+    while number < run.epochs and done < 1:
+        started = time.monotonic()
+        left = run.epochs - number
+        if seconds and started + left * seconds > run.deadline:
+            left = max(1, int((run.deadline - started) / seconds))
+        part = _Part(number, done, 1.0 if left == 1 else done + (1 - done) / left)
+        yield part
+        number, done, seconds = number + 1, part.last, time.monotonic() - started
+
+
+def _variables(groups: Sequence[_Group]) -> Iterator[Variable]:
+    """All that training moves behind the weights: moments, masks, members, steps."""
+    for group in groups:
+        for value in vars(group.parametrization).values():
+            if isinstance(value, Adam):
+                yield from (value.values, value.mean, value.mean_square, value.count)
+            elif hasattr(value, "assign"):
+                yield value
 
 
 def _parts_left(groups: Sequence[_Group]) -> dict[int, float]:

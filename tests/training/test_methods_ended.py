@@ -1,0 +1,130 @@
+"""A training by methods that is killed, interrupted or out of time goes on; moved copies of images are trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Run
+from tests.keras_lessons import asked, classes, files_in, taught
+from wcodec.codec.plan import Prune
+from wcodec.errors import RecipeError
+from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.moved_images import augment_images
+from wcodec.planning.recipe import Options, Recipe
+from wcodec.training.methods.registry import MethodOptions
+from wcodec.training.methods.train import MethodResult, train_by
+
+RECIPE = Recipe(Options(prune=Prune("sparsity", 0.6), bits=3))
+EVERY = "gradual,sharing,points,quantized,binary"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return files_in(tmp_path_factory.mktemp("methods"))
+
+
+class KilledError(Exception):
+    """In the middle of a training."""
+
+
+def trained(
+    files: tuple[Path, Path],
+    state: Path,
+    methods: str,
+    *,
+    ends: BaseException | None = None,
+    at: int = 0,
+    **more: object,
+) -> tuple[MethodResult, list[str]]:
+    told: list[str] = []
+
+    def log(line: str) -> None:
+        told.append(line)
+        if ends and line.startswith(f"epoch {at} "):
+            raise ends
+
+    request = asked(files[1], state, **({"epochs": 5} | more))
+    options = MethodOptions(learn_range="quantized" in methods)
+    return train_by(files[0], request, methods, RECIPE, log, options), told
+
+
+def test_a_killed_training_by_methods_goes_on_as_if_nothing_had_happened(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    methods, at = EVERY, 3
+    whole = trained(files, tmp_path / "whole", methods)[0].tuned
+    with pytest.raises(KilledError):
+        trained(files, tmp_path / "state", methods, ends=KilledError(), at=at)
+    found, told = trained(files, tmp_path / "state", methods, resume=True)
+    assert f"epoch {at} of 5" not in " ".join(told)
+    assert whole.keys() == found.tuned.keys()
+    assert all(np.array_equal(one.values, found.tuned[name].values) for name, one in whole.items())
+    with pytest.raises(RecipeError, match="--resume: expected methods"):
+        trained(files, tmp_path / "state", "gradual", resume=True)
+
+
+def test_an_interrupt_keeps_what_the_methods_came_to(files: tuple[Path, Path], tmp_path: Path) -> None:
+    found, told = trained(files, tmp_path / "state", "gradual,sharing", ends=KeyboardInterrupt(), at=2)
+    assert not found.finished
+    assert len([line for line in told if line.startswith("epoch")]) == 2
+    kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
+    assert all((kernel == 0).mean() > 0.55 and len(np.unique(kernel)) <= 8 for kernel in kernels)
+
+
+def test_a_time_limit_gives_each_method_as_many_epochs_as_fit(
+    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+) -> None:
+    words = ["encode", files[0], "--data", files[1], "-o", tmp_path / "x.wcz", "--method", "gradual,quantized"]
+    done = wcodec(*words, "--sparsity", 0.5, "--bits", 4, "--finetune", 100_000, "--time-limit", "1s")
+    assert done.returncode == 0, done.stderr
+    assert "quantized: loss" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["x.wcz"]
+
+
+# --- moved images --------------------------------------------------------------------------------------------------
+IMAGES = np.random.default_rng(0).uniform(size=(60, 10, 12)).astype(np.float32)
+
+
+def test_copies_are_moved_by_up_to_a_pixel_or_bent_a_little() -> None:
+    smooth = np.cumsum(IMAGES, axis=2) / 12
+    examples, versions = augment_images(Examples((smooth,), (np.arange(60),)), seed=3)
+    parts = examples.inputs[0].reshape(versions, 60, 10, 12)
+    assert np.array_equal(parts[0], smooth)
+    assert np.array_equal(examples.labels[0], np.tile(np.arange(60), versions))
+    places = [(a, b) for a in (0, 1, 2) for b in (0, 1, 2)]
+    inner = smooth[:, 1:-1, 1:-1]
+    for before, after in zip(inner, parts[1][:, 1:-1, 1:-1], strict=True):
+        assert before.shape == after.shape
+    padded = np.pad(smooth, ((0, 0), (1, 1), (1, 1)), "edge")
+    known = [padded[:, a : a + 10, b : b + 12] for a, b in places]
+    assert all(any(np.array_equal(one[k], parts[1][k]) for one in known) for k in range(60))
+    assert 0 < np.abs(parts[2] - smooth).mean() < 0.1
+    with pytest.raises(RecipeError, match="--augment images: expected one input of images"):
+        augment_images(Examples((IMAGES.reshape(60, -1),)), seed=0)
+
+
+def test_every_training_takes_moved_copies(wcodec: Run, tmp_path: Path) -> None:
+    of = keras().layers
+    given = {"x": np.tile(IMAGES, (4, 1, 1)), "y": np.tile(np.arange(60) % 3, 4)}
+    model = keras().Sequential([of.Input((10, 12)), of.Flatten(), of.Dense(8, "relu"), of.Dense(3)])
+    taught(model, given, classes(), epochs=2).save(tmp_path / "m.keras")
+    np.savez(tmp_path / "d.npz", **given)
+    words = [tmp_path / "m.keras", "--data", tmp_path / "d.npz", "--augment", "images"]
+    ways = [["--finetune", 1, "--max-drop", 90], ["--finetune", 1, "--method", "quantized", "--bits", 4]]
+    for way in ways:
+        plain, moved = (
+            wcodec("encode", *(words if more else words[:3]), *way, "-f", "-o", tmp_path / f"{more}.wcz")
+            for more in (0, 1)
+        )
+        assert (plain.returncode, moved.returncode) == (0, 0), plain.stderr + moved.stderr
+        losses = [[line for line in one.stderr.splitlines() if "loss in training" in line] for one in (plain, moved)]
+        assert losses[0] != losses[1]
+    slim = wcodec("slim", *words, "--width", 0.5, "--finetune", 2, "-o", tmp_path / "s.keras")
+    assert slim.returncode == 0, slim.stderr
+    for way in (["--tune", 0], ["--search", 3], ["--bits", "auto:4"]):
+        done = wcodec("encode", *words, *way)
+        assert (done.returncode, "--augment: expected training" in done.stderr) == (2, True), done.stderr

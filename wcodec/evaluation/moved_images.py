@@ -1,0 +1,122 @@
+"""Images that are moved, turned and sheared, and mixtures: more inputs to train on, and new ones to judge by."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.errors import RecipeError
+from wcodec.evaluation.examples import Array, Examples
+
+Float32 = npt.NDArray[np.float32]
+
+BENT: Final = 0.15
+"""Most that an image is turned and sheared (radians), and scaled by."""
+SHIFTED: Final = 0.07
+"""Most that it is shifted by, of its length."""
+AT_ONCE: Final = 512
+GENTLE: Final = 1 / 3
+"""Part of both for copies that are trained on with labels."""
+COPIES: Final = 3
+"""Slightly changed versions of an example, to judge by."""
+MIXED: Final = np.float32(0.1)
+"""Part of another example in one of them."""
+MOVED_COPIES: Final = 4
+"""Of an image, with labels, at most;"""
+MOVED_BYTES: Final = 1 << 30
+"""and bytes of all of them, where there is more than one."""
+
+
+def augment_images(examples: Examples, seed: int) -> tuple[Examples, int]:
+    """`--augment images`: the examples and moved copies of them, one version of all after another, and their number.
+
+    Every other copy is shifted by up to a pixel along both axes, as for the records; the others are turned, sheared,
+    scaled and shifted by fractions of a pixel, a third as far as `warp` does. Labels are repeated.
+    Raises: RecipeError where the input is no image.
+    """
+    if len(examples.inputs) != 1 or not may_be_images(examples.inputs[0]):
+        shapes = ", ".join(str(array.shape[1:]) for array in examples.inputs)
+        raise RecipeError(f"--augment images: expected one input of images (height, width, channels), got {shapes}")
+    images = examples.inputs[0].astype(np.float32, copy=False)
+    rng = np.random.default_rng((seed, images.size))
+    count = max(1, min(MOVED_COPIES, MOVED_BYTES // max(1, images.nbytes)))
+    copies = [warp(images, rng, GENTLE) if number % 2 else shift(images, rng) for number in range(count)]
+    labels = tuple(None if one is None else np.concatenate([one] * (1 + count)) for one in examples.labels)
+    return Examples((np.concatenate([images, *copies]),), labels), 1 + count
+
+
+def change_slightly(examples: Examples, seed: int) -> Examples | None:
+    """COPIES versions of the examples, which a network that has learned the examples by heart has not seen.
+
+    Images are blended with themselves bent (see `warp`), other quantities with a little of another example. None where
+    inputs are no quantities (words, say).
+    """
+    quantities = [array.dtype.kind == "f" and bool((array != np.rint(array)).any()) for array in examples.inputs]
+    if not all(quantities):
+        return None
+    rng = np.random.default_rng((seed, examples.count))
+    versions = [
+        tuple(_changed(array, rng.permutation(examples.count), rng) for array in examples.inputs) for _ in range(COPIES)
+    ]
+    inputs = tuple(np.concatenate(column) for column in zip(*versions, strict=True))
+    return Examples(inputs, tuple(None if one is None else np.concatenate([one] * COPIES) for one in examples.labels))
+
+
+def _changed(array: Array, others: npt.NDArray[np.intp], rng: np.random.Generator) -> Float32:
+    values = array.astype(np.float32, copy=False)
+    if are_images(values):
+        return (values + warp(values, rng)) / np.float32(2)
+    mixed: Float32 = (1 - MIXED) * values + MIXED * values[others]
+    return mixed
+
+
+def may_be_images(array: npt.NDArray[np.generic]) -> bool:
+    """Whether the user may call [n, height, width] or [n, height, width, channels] images: at least 8 x 8 floats."""
+    return array.dtype.kind == "f" and array.ndim in (3, 4) and min(array.shape[1:3]) >= 8
+
+
+def are_images(array: npt.NDArray[np.generic]) -> bool:
+    """Whether [n, height, width, channels] are images, and not features: at least 16 x 16, of one or three channels."""
+    return array.dtype == np.float32 and array.ndim == 4 and min(array.shape[1:3]) >= 16 and array.shape[3] in (1, 3)
+
+
+def warp(images: Float32, rng: np.random.Generator, most: float = 1.0) -> Float32:
+    """Each of `images[n, height, width, ...]` bent in a way of its own; what enters continues the edge.
+
+    most: part of BENT and SHIFTED that an image is bent and shifted by.
+    """
+    channels = images.reshape(*images.shape[:3], -1)
+    parts = range(0, len(images), AT_ONCE)
+    bent = [_bent(channels[start : start + AT_ONCE], rng, most) for start in parts]
+    return np.concatenate(bent).reshape(images.shape)
+
+
+def shift(images: Float32, rng: np.random.Generator) -> Float32:
+    """Each of `images[n, height, width, ...]` moved by -1, 0 or 1 pixels along both axes; the edge is repeated."""
+    around = np.pad(images, ((0, 0), (1, 1), (1, 1), *((0, 0),) * (images.ndim - 3)), "edge")
+    which = np.arange(len(images))[:, None, None]
+    down, right = rng.integers(0, 3, (2, len(images), 1, 1))
+    rows, columns = np.arange(images.shape[1])[:, None] + down, np.arange(images.shape[2]) + right
+    moved: Float32 = around[which, rows, columns]
+    return moved
+
+
+def _bent(images: Float32, rng: np.random.Generator, most: float) -> Float32:
+    count, height, width, _ = images.shape
+    turn, shear, scale, down, right = (most * rng.uniform(-1, 1, (5, count, 1, 1))).astype(np.float32)
+    cos, sin = (f(BENT * turn) / (1 + BENT * scale) for f in (np.cos, np.sin))
+    y = np.arange(height, dtype=np.float32)[:, None] - (height - 1) / 2
+    x = np.arange(width, dtype=np.float32) - (width - 1) / 2
+    rows = cos * y + (sin + BENT * shear) * x + (height - 1) / 2 + SHIFTED * height * down
+    columns = -sin * y + cos * x + (width - 1) / 2 + SHIFTED * width * right
+    rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
+    above, left = rows.astype(np.intp), columns.astype(np.intp)
+    below, beside = np.minimum(above + 1, height - 1), np.minimum(left + 1, width - 1)
+    low, far = (rows - above)[..., None], (columns - left)[..., None]
+    which = np.arange(count)[:, None, None]
+    upper = (1 - far) * images[which, above, left] + far * images[which, above, beside]
+    lower = (1 - far) * images[which, below, left] + far * images[which, below, beside]
+    bent: Float32 = ((1 - low) * upper + low * lower).astype(np.float32)
+    return bent
