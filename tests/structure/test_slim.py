@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.structure.conftest import INPUTS, Slim, chain
 from tests.structure.generated_graphs import answers, drawn, inputs_of
 from wcodec.cli import main
 from wcodec.errors import BudgetError
@@ -23,17 +23,6 @@ from wcodec.structure.obs import scores_by_obs
 from wcodec.structure.rebuild import without
 from wcodec.structure.repair import repair
 from wcodec.structure.selection import Amount, select
-
-INPUTS = np.random.default_rng(5).normal(size=(400, 12)).astype("float32")
-Slim = Callable[..., int]
-
-
-def chain(*widths: int) -> object:
-    """Dense layers with relu, then one of four units; weights drawn with a fixed seed."""
-    keras().utils.set_random_seed(7)
-    layers = keras().layers
-    hidden = [layers.Dense(width, "relu", bias_initializer="normal") for width in widths]
-    return keras().Sequential([layers.Input((12,)), *hidden, layers.Dense(4)], name="chain")
 
 
 def error_of(model: object, small: object) -> float:
@@ -68,8 +57,10 @@ def test_a_unit_that_is_a_multiple_of_another_is_merged_without_loss() -> None:
     graph = trace(model)
     kept = half(graph, criteria.scores_by_weights(graph, "l2"))
     assert kept[:6].tolist() == [True] * 3 + [False] * 3
-    assert error_of(model, without(graph, kept, merging.merge(graph, kept))) < 1e-10 < error_of(
-        model, without(graph, kept)
+    assert (
+        error_of(model, without(graph, kept, merging.merge(graph, kept)))
+        < 1e-10
+        < error_of(model, without(graph, kept))
     )
 
 
@@ -139,21 +130,6 @@ def test_low_rank_is_exact_where_the_rank_is_low_and_convolutions_become_two() -
     assert thinner.count_params() < 0.6 * chain(30, 30).count_params()
 
 
-@pytest.fixture
-def slim(tmp_path: Path) -> Slim:
-    """Run the command on a small network; slim("--width", 0.5) -> its exit code. The output is small.keras."""
-    model = chain(16, 16)
-    model.save(tmp_path / "model.keras")
-    labels = answers(model, [INPUTS])[0].argmax(axis=1)
-    np.savez(tmp_path / "data.npz", x=INPUTS, y=labels, x_bare=INPUTS)
-
-    def run(*words: object) -> int:
-        named = [str(word).replace("DATA", str(tmp_path / "data.npz")) for word in words]
-        return main(["slim", str(tmp_path / "model.keras"), "-o", str(tmp_path / "small.keras"), *named])
-
-    return run
-
-
 def test_the_command_writes_a_plain_model_and_says_what_it_is(
     slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,7 +153,7 @@ def test_every_criterion_narrows(slim: Slim, criterion: str, tmp_path: Path) -> 
 
 
 def test_the_narrowest_within_a_budget_is_found_and_none_is_written_where_none_is(slim: Slim, tmp_path: Path) -> None:
-    assert slim("--max-loss", 0.0, "--data", "DATA", "-q") == 4
+    assert slim("--max-loss", 0.0, "--data", "DATA:bare", "-q") == 4
     assert slim("--width", 0.2, "--max-drop", 0, "--data", "DATA", "-q") == 4
     assert not (tmp_path / "small.keras").exists()
     assert slim("--max-drop", 30, "--data", "DATA", "-q") == 0
@@ -219,6 +195,8 @@ def _narrower(config: dict[str, object]) -> dict[str, object]:
         ([], 2, "slim: expected how much"),
         (["--uniform"], 2, "--uniform: expected --width, --params or --macs with it"),
         (["--speedup", 0.5], 2, "--speedup: expected 1 to 1000, got 0.5"),
+        (["--width", 0.5, "--resume"], 2, "--resume: expected an output, how much"),
+        (["--compact", "--tune", 5, "--data", "DATA"], 2, "--compact: expected nothing else, got a training"),
         (["--params", 0.0001], 4, "expected 0.0001 of the params, the least that the layers allow is"),
     ],
 )  # fmt: skip

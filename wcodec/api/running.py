@@ -12,9 +12,11 @@ from wcodec.api.encode_calibrated import requested_codebooks
 from wcodec.api.paths import StrPath, maybe_path
 from wcodec.api.progress import ProgressEvent, make_listeners
 from wcodec.api.request import EncodeRequest, parse_request, require_data
+from wcodec.api.slimming import parse_coding, write_slimmed
 from wcodec.api.sources import KerasModel, Source, TorchModule, open_source, refuse_existing
-from wcodec.api.words import python_spelling
+from wcodec.api.words import Words, python_spelling
 from wcodec.errors import RecipeError
+from wcodec.planning.options import OPTIONS
 
 if TYPE_CHECKING:
     from wcodec.calibration.score_search import ScoreOracle
@@ -215,8 +217,8 @@ def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOr
     return judge(source, learning, request.sensitivity)
 
 
-class SlimWords(InputWords, total=False):
-    """Options of `slim`, by the names of the command line."""
+class SlimWords(InputWords, Words, total=False):
+    """Options of `slim`, by the names of the command line, and for a target .wcz those of the recipe."""
 
     width: float
     params: float
@@ -234,6 +236,7 @@ class SlimWords(InputWords, total=False):
     tune: int
     max_drop: float
     max_loss: float
+    resume: bool
     seed: int
 
 
@@ -250,26 +253,31 @@ def slim(
     words: those of `wcodec slim -h`: width, params or macs (the part of the units, parameters or multiply-adds that
            stays; uniform: the same of each layer), speedup, low_rank (the part of the weights of each layer that stays,
            0 for what the outputs need), student, compact, criterion, data and validation (as in `encode`), finetune,
-           augment, tune, max_drop, max_loss, seed, and how data and model are read: limit, rescale, model,
-           imports, unsafe.
+           augment, tune, max_drop, max_loss, resume, seed, for a .wcz the options of `encode` that say what is lost
+           (without these, the data calibrate it), and how data and model are read: limit, rescale, model, imports, unsafe.
 
     >>> slim(model, width=0.5, data=(x, y), finetune=5).model  # doctest: +SKIP
 
     Raises: RecipeError, UnsupportedError, BudgetError, ModelFileError, OSError.
     """
-    from wcodec.structure.output import write_network
     from wcodec.structure.slim import slim as make
 
     if target is not None:
         refuse_existing(target, force)
+    listeners, output = make_listeners(progress), None if target is None else Path(target)
     with python_spelling(), open_source(source) as path:
-        found = make(path, _slim_request(words, make_listeners(progress).log))
-    if target is not None:
-        write_network(found.model, Path(target))
+        if output is None:
+            return make(path, _slim_request(words, listeners.log, None))
+        given: dict[str, object] = {option.word: words.get(option.word) for option in OPTIONS}
+        has_data, seed = words.get("data") is not None, words.get("seed", 0)
+        recipe, calibrates = parse_coding(output, given, seed=seed, has_data=has_data)
+        request = _slim_request(words, listeners.log, output.with_name(f".{output.name}.slimming"))
+        found = make(path, request)
+        write_slimmed(found, output, recipe, request, calibrates=calibrates, listeners=listeners)
     return found
 
 
-def _slim_request(words: SlimWords, told: Callable[[str], None]) -> SlimRequest:
+def _slim_request(words: SlimWords, told: Callable[[str], None], state: Path | None) -> SlimRequest:
     from wcodec.structure.request import SlimRequest, chosen_amount
 
     if unknown := sorted(words.keys() - SlimWords.__annotations__.keys() - InputWords.__annotations__.keys()):
@@ -293,5 +301,7 @@ def _slim_request(words: SlimWords, told: Callable[[str], None]) -> SlimRequest:
         max_loss=words.get("max_loss"),
         **read.data_options(),
         seed=words.get("seed", 0),
+        state=state,
+        resume=words.get("resume", False),
         told=told,
     )

@@ -46,6 +46,21 @@ def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
         yield tick
 
 
+@contextmanager
+def show_steps(verb: str, quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """A callback that moves a bar on the terminal: what is done, and which part of it; nothing elsewhere."""
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(verb, total=1.0)
+        yield lambda doing, part: bar.update(task, description=doing, completed=part)
+
+
 SHOWN = 8
 """Rows of the table on a terminal."""
 EVERY = 10.0

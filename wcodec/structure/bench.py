@@ -32,12 +32,14 @@ SEEN: Final = 5000
 class Bench:
     """The original network, and what it is looked at with.
 
+    source:   its file.
     seen:     inputs for choosing and repairing, without labels.
     learning: examples for training.
     apart:    examples for measuring.
     """
 
     request: SlimRequest
+    source: Path
     model: Model
     graph: Graph | None
     seen: Examples | None
@@ -56,7 +58,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
             reasons = "; ".join(sorted(set(graph.frozen.values()))) or "there are no units"
             raise UnsupportedError(f"{source.name}: expected units that can be removed, all are frozen by {reasons}")
     if request.data is None:
-        return Bench(request, model, graph, None, None, None)
+        return Bench(request, source, model, graph, None, None, None)
     wanted = model_inputs(model), model_outputs(model)
     examples, apart = load_split(
         request.data, request.validation, *wanted, rescale=request.rescale, limit=request.limit
@@ -75,7 +77,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
         chosen = np.linspace(0, examples.count - 1, count).round().astype(np.intp)
         learning, apart = examples.take(np.setdiff1d(np.arange(examples.count), chosen)), examples.take(chosen)
     spread = np.linspace(0, learning.count - 1, min(SEEN, learning.count)).round().astype(np.intp)
-    return Bench(request, model, graph, Examples(learning.take(spread).inputs), learning, apart)
+    return Bench(request, source, model, graph, Examples(learning.take(spread).inputs), learning, apart)
 
 
 def scores_of(bench: Bench) -> criteria.Float64:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.errors import RecipeError
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras, pack_inputs, silence_keras
 from wcodec.evaluation.metrics import Outputs, Truth
 from wcodec.evaluation.model_loader import predicts_values
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
+from wcodec.structure.training_state import Array, FitState, StateFile
 
 if TYPE_CHECKING:
-    from keras import Model
+    from keras import Model, Variable
 
 Float32 = npt.NDArray[np.float32]
 Progress = Callable[[int, float], None]
-"""Is told the number of an epoch that ended, and its mean loss."""
+"""Is told the number of an epoch, and its mean loss or its part."""
 
 BATCH: Final = 128
 RATE: Final = 1e-3
@@ -53,10 +55,36 @@ def targets_of(original: Model, examples: Examples) -> list[Target]:
     return [_target(*both) for both in zip(answers, kinds, strict=True)]
 
 
-def fit(model: Model, examples: Examples, targets: list[Target], epochs: int, *, versions: int = 1, seed: int = 0,
-        rate: float = RATE, progress: Progress | None = None) -> None:  # fmt: skip
-    """Train the network for so many epochs. It is changed; Ctrl-C ends the training, and what was learned stays.
+@dataclass(frozen=True)
+class Watch:
+    """Who follows a training.
 
+    epoch:  hears the number of an epoch that ended, and its mean loss; batch: the number of the epoch and its part.
+    apart:  examples and targets; the network is the best that it was on these, in place of the last.
+    file:   where its state is kept after each epoch; state: where it goes on.
+    """
+
+    epoch: Progress = lambda *_: None
+    batch: Progress = lambda *_: None
+    apart: tuple[Examples, list[Target]] | None = None
+    file: StateFile | None = None
+    state: FitState | None = None
+
+
+def fit(
+    model: Model,
+    examples: Examples,
+    targets: list[Target],
+    epochs: int,
+    *,
+    versions: int = 1,
+    seed: int = 0,
+    rate: float = RATE,
+    watch: Watch = Watch(),
+) -> bool:
+    """Train the network for so many epochs. It is changed; whether the training ended as it should.
+
+    Ctrl-C ends it, and the network is the best that it was after an epoch.
     versions: of each example, one version of all after another; epochs take them in turn.
     """
     k = keras()
@@ -69,18 +97,62 @@ def fit(model: Model, examples: Examples, targets: list[Target], epochs: int, *,
         [loss_of(one) for one in targets],
         jit_compile=False,
     )
-    wanted, count = [one.wanted for one in targets], examples.count // versions
-    told = (
-        [] if progress is None else [k.callbacks.LambdaCallback(on_epoch_end=lambda n, logs: progress(n, logs["loss"]))]
-    )
+    best, lowest, first = model.get_weights(), float("inf"), 0
     with silence_keras(), suppress(KeyboardInterrupt):
-        for epoch in range(epochs):
+        if watch.state is not None:
+            first, lowest, best = watch.state.epochs, watch.state.loss, list(watch.state.best)
+            _restore(pupil, watch.state)
+        elif watch.apart is not None:
+            lowest = _loss(pupil, *watch.apart)
+        count = examples.count // versions
+        for epoch in range(first, epochs):
+            k.utils.set_random_seed(seed + epoch)
+            heard = k.callbacks.LambdaCallback(on_train_batch_end=_part(watch, epoch, steps // max(1, epochs)))
             rows = slice(epoch % versions * count, (epoch % versions + 1) * count)
             inputs = pack_inputs(pupil, tuple(array[rows] for array in examples.inputs))
-            outputs = [array[rows] for array in wanted]
-            given = outputs if len(outputs) > 1 else outputs[0]
-            pupil.fit(inputs, given, BATCH, epoch + 1, initial_epoch=epoch, verbose=0, callbacks=told)
-    model.set_weights(pupil.get_weights())
+            wanted = _packed([replace(one, wanted=one.wanted[rows]) for one in targets])
+            found = pupil.fit(inputs, wanted, BATCH, epoch + 1, verbose=0, callbacks=[heard], initial_epoch=epoch)
+            loss = _loss(pupil, *watch.apart) if watch.apart is not None else -float(epoch)
+            if loss < lowest:
+                best, lowest = pupil.get_weights(), loss
+            if watch.file is not None:
+                now, inner = map(_values, (pupil.variables, pupil.optimizer.variables))
+                watch.file.save(FitState(epoch + 1, lowest, now, inner, best))
+            watch.epoch(epoch, found.history["loss"][-1])
+            first = epoch + 1
+    model.set_weights(best)
+    return first >= epochs
+
+
+def _part(watch: Watch, epoch: int, batches: int) -> Callable[[int, object], None]:
+    def heard(batch: int, logs: object = None) -> None:
+        watch.batch(epoch, (batch + 1) / max(1, batches))
+
+    return heard
+
+
+def _values(variables: Sequence[Variable]) -> list[Array]:
+    return [np.asarray(one) for one in variables]
+
+
+def _packed(targets: list[Target]) -> list[Float32] | Float32:
+    wanted = [one.wanted for one in targets]
+    return wanted if len(wanted) > 1 else wanted[0]
+
+
+def _loss(pupil: Model, examples: Examples, targets: list[Target]) -> float:
+    found = pupil.evaluate(pack_inputs(pupil, examples.inputs), _packed(targets), BATCH, verbose=0)
+    return float(found[0] if isinstance(found, list) else found)
+
+
+def _restore(pupil: Model, state: FitState) -> None:
+    """Raises: RecipeError where the state is of another network."""
+    pupil.optimizer.build(pupil.trainable_variables)
+    for variables, values in ((pupil.variables, state.variables), (pupil.optimizer.variables, state.optimizer)):
+        if [tuple(one.shape) for one in variables] != [one.shape for one in values]:
+            raise RecipeError("--resume: expected the state of this network's training, got that of another network")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
 
 def _target(answers: Outputs, kind: OutputKind) -> Target:

@@ -6,52 +6,65 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wcodec.errors import UnsupportedError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import kl_divergence
+from wcodec.reporting.slim_report import LayerWidth, Measured
 from wcodec.structure.bench import Bench
 from wcodec.structure.cost import cost_of
-from wcodec.structure.graph import Graph, Mask
+from wcodec.structure.graph import Graph, Mask, trace
+from wcodec.structure.narrowing import Made
 from wcodec.structure.rebuild import keeps
-from wcodec.structure.request import LayerWidth, Measured, Slimmed
+from wcodec.structure.request import Slimmed
 from wcodec.structure.speed import BATCHES, seconds_of
 
 if TYPE_CHECKING:
     from keras import Model
 
 
-def measured(bench: Bench, small: Model, kept: Mask | None) -> Slimmed:
-    """Measure both networks on the examples that were kept apart.
-
-    kept: bool[units] where the smaller network is the original with some of its units.
-    """
-    graph = bench.graph
-    all_units = None if graph is None else np.ones(graph.count, bool)
-    macs: tuple[float, float] | None = None
-    if graph is not None and all_units is not None and kept is not None:
-        macs = cost_of(graph, all_units).macs, cost_of(graph, kept).macs
-    apart = bench.apart
-    numbers = None if apart is None else evaluate(small, apart, bench.model)
+def measured(bench: Bench, made: Made) -> Slimmed:
+    """Measure both networks on the examples that were kept apart."""
+    small, apart = made.model, bench.apart
     seconds = {batch: seconds_of((bench.model, small), batch) for batch in BATCHES}
-    times = [{batch: both[number] for batch, both in seconds.items()} for number in (0, 1)]
-    one = _described(bench.model, macs and macs[0], None if apart is None else evaluate(bench.model, apart), times[0])
-    other = _described(small, macs and macs[1], numbers, times[1])
+    before = None if apart is None else evaluate(bench.model, apart)
+    after = None if apart is None else evaluate(small, apart, bench.model)
     diverged = (
         None if apart is None else kl_divergence(compute_outputs(small, apart), compute_outputs(bench.model, apart))
     )
-    layers = () if graph is None or kept is None else widths(graph, kept)
-    count = 0 if apart is None else apart.count
-    return Slimmed(small, one, other, layers, count, numbers.agreement if numbers else None, diverged)
+    one, other = (
+        _described(model, graph, numbers, {batch: both[number] for batch, both in seconds.items()})
+        for number, (model, graph, numbers) in enumerate(((bench.model, bench.graph, before), (small, None, after)))
+    )
+    count, agreed = (0, None) if apart is None or after is None else (apart.count, after.agreement)
+    return Slimmed(small, one, other, _rows(bench, made), count, agreed, diverged, made.finished)
 
 
-def _described(model: Model, macs: float | None, numbers: Evaluation | None, seconds: dict[int, float]) -> Measured:
+def _described(model: Model, graph: Graph | None, numbers: Evaluation | None, seconds: dict[int, float]) -> Measured:
     return Measured(
         parameters=model.count_params(),
-        macs=macs,
+        macs=_macs(model, graph),
         accuracy=numbers.accuracy if numbers else None,
         loss=numbers.loss if numbers else None,
         seconds=seconds,
+        r2=numbers.r2 if numbers else None,
     )
+
+
+def _macs(model: Model, graph: Graph | None) -> float | None:
+    """Multiply-adds for one example, of the layers that are followed; None where none is."""
+    try:
+        graph = graph or trace(model)
+    except UnsupportedError:
+        return None
+    return cost_of(graph, np.ones(graph.count, bool)).macs
+
+
+def _rows(bench: Bench, made: Made) -> tuple[LayerWidth, ...]:
+    """A row for each layer that has units, or whose rank is lower."""
+    if bench.graph is not None and made.kept is not None:
+        return widths(bench.graph, made.kept)
+    return tuple(LayerWidth(name, "low rank", full, rank, "") for name, (full, rank) in made.ranks.items())
 
 
 def widths(graph: Graph, kept: Mask) -> tuple[LayerWidth, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,9 +26,10 @@ from wcodec.structure.criteria import Float64
 from wcodec.structure.graph import Graph, Mask
 from wcodec.structure.rebuild import without
 from wcodec.structure.repair import repair
-from wcodec.structure.request import SlimRequest
+from wcodec.structure.request import SlimRequest, is_one_training
 from wcodec.structure.selection import Amount, select
 from wcodec.structure.speed import BATCHES, seconds_of
+from wcodec.structure.training_state import FitState, StateFile, read
 
 if TYPE_CHECKING:
     from keras import Model
@@ -34,25 +38,71 @@ TRIES: Final = 6
 """Widths that are tried for the narrowest within a budget."""
 
 
-def narrowed(bench: Bench, graph: Graph, scores: Float64, amount: Amount) -> tuple[Model, Mask]:
-    """The network with so many units, repaired by inputs or merged without, and trained."""
-    kept = select(graph, scores, amount)
+@dataclass(frozen=True)
+class Made:
+    """A smaller network.
+
+    kept:     bool[units] where it is the original with some of its units.
+    ranks:    of layers that were factored, by name: before and after.
+    finished: that its training was not interrupted.
+    """
+
+    model: Model
+    kept: Mask | None = None
+    ranks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    finished: bool = True
+
+
+def narrowed(bench: Bench, graph: Graph, kept: Mask) -> Made:
+    """The network with those units, repaired by inputs or merged without, and trained."""
+    bench.request.watch("the layers behind what is removed are fitted", 0.0)
     if bench.seen is None:
-        return without(graph, kept, repair_without_data(graph, kept)), kept
+        return Made(without(graph, kept, repair_without_data(graph, kept)), kept)
     small = without(graph, kept)
     repair(graph, kept, small, bench.seen, bench.request.seed)
-    train(bench, small)
-    return small, kept
+    return Made(small, kept, finished=train(bench, small, kept))
 
 
-def train(bench: Bench, small: Model) -> None:
-    """Train a network as it was asked for. It is changed."""
+def resumed(bench: Bench) -> tuple[StateFile, FitState] | None:
+    """Where an interrupted training goes on; None where nothing of it is there, or none was asked for.
+
+    Raises: RecipeError where it was another one; ModelFileError where the file is damaged.
+    """
     request = bench.request
-    if bench.learning is None or (request.epochs is None and request.steps is None):
-        return
-    examples, epochs = bench.learning, request.epochs
+    if not request.resume or request.state is None:
+        return None
+    found = read(request.state, settings_of(bench))
+    missing = f"{request.state.name}: not found, so the training starts anew"
+    request.told(f"resumed after epoch {found[1].epochs}" if found else missing)
+    return found
+
+
+def settings_of(bench: Bench) -> dict[str, object]:
+    """All that a training follows from."""
+    request, amount = bench.request, bench.request.amount
+    with bench.source.open("rb") as file:
+        digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+    examples = 0 if bench.learning is None else bench.learning.count
+    words = ("speedup", "low_rank", "student", "criterion", "epochs", "steps", "seed", "rescale")
+    found: dict[str, object] = {word: getattr(request, word) for word in words}
+    return found | {
+        "source": digest,
+        "examples": examples,
+        "amount": None if amount is None else [amount.of, amount.part, amount.uniform],
+    }
+
+
+def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitState | None = None) -> bool:
+    """Train a network as it was asked for, and it is changed; whether the training ended as it should.
+
+    kept: bool[units] of the original that it has. going_on: where an earlier training of it ended.
+    """
+    request = bench.request
+    if bench.learning is None or bench.apart is None or (request.epochs is None and request.steps is None):
+        return True
+    examples, apart, epochs = bench.learning, bench.apart, request.epochs
     if epochs is None:
-        examples = Examples(examples.inputs)
+        examples, apart = Examples(examples.inputs), Examples(apart.inputs)
         wanted = (request.steps or 1) * fitting.BATCH
         if wanted < examples.count:
             examples = examples.take(np.linspace(0, examples.count - 1, wanted).round().astype(np.intp))
@@ -65,7 +115,17 @@ def train(bench: Bench, small: Model) -> None:
     if request.augment is not None:
         examples, versions = augment_images(examples, request.seed)
     targets = fitting.targets_of(bench.model, examples)
-    fitting.fit(small, examples, targets, epochs, versions=versions, seed=request.seed, progress=progress)
+    file = None
+    if request.state is not None and is_one_training(request):
+        file = StateFile(request.state, settings_of(bench), np.zeros(0, bool) if kept is None else kept)
+    watch = fitting.Watch(
+        epoch=progress,
+        batch=lambda number, part: request.watch(f"epoch {number + 1} of {epochs}", part),
+        apart=(apart, fitting.targets_of(bench.model, apart)),
+        file=file,
+        state=going_on,
+    )
+    return fitting.fit(small, examples, targets, epochs, versions=versions, seed=request.seed, watch=watch)
 
 
 def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
@@ -96,21 +156,28 @@ def _least(graph: Graph, scores: Float64) -> float:
     return cost_of(graph, kept).macs / max(whole, 1.0) + 1e-6
 
 
-def narrowest(bench: Bench, graph: Graph, scores: Float64) -> tuple[Model, Mask]:
+def narrowest(bench: Bench, graph: Graph, scores: Float64) -> Made:
     """The narrowest network within the budget, by bisection over the width, each repaired and trained as asked.
+
+    Ctrl-C in a training ends the search, and the narrowest so far is it.
 
     Raises: BudgetError where none is.
     """
-    low, high, best = 0.0, 1.0, None
-    for _ in range(TRIES):
+    best: Made | None = None
+    low, high = 0.0, 1.0
+    for number in range(TRIES):
         middle = (low + high) / 2
-        made = narrowed(bench, graph, scores, Amount("width", middle))
-        drop, loss = _lost(bench, made[0])
+        bench.request.watch(f"width {middle:.3f}", number / TRIES)
+        made = narrowed(bench, graph, select(graph, scores, Amount("width", middle)))
+        drop, loss = _lost(bench, made.model)
         bench.request.told(f"width {middle:.3f}: {drop:.2f} points, {loss:.2f} % of the loss")
         if _is_within(bench.request, drop, loss):
             high, best = middle, made
         else:
             low = middle
+        if not made.finished:
+            best = best and replace(best, finished=False)
+            break
     if best is None:
         raise BudgetError(f"{bench.model.name}: expected {_words(bench.request)}, no width below 1 met it")
     return best

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from wcodec.errors import RecipeError
 from wcodec.evaluation.keras_backend import silence_keras
 from wcodec.evaluation.model_loader import load_model
+from wcodec.evaluation.model_saver import save_model
 from wcodec.files import whole_file
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import parse_recipe
@@ -32,8 +33,11 @@ def write_network(model: Model, target: Path) -> int:
         raise RecipeError(f"{target}: expected a name that ends in {', '.join(SUFFIXES)}, got {target.suffix}")
     with TemporaryDirectory(prefix="wcodec-") as folder:
         plain = Path(folder) / f"model{'.keras' if target.suffix == '.wcz' else target.suffix}"
-        with silence_keras():
-            model.save(plain)
+        if plain.suffix == ".keras":
+            save_model(model, Path(folder))
+        else:
+            with silence_keras():
+                model.save(plain)
         with whole_file(target) as temporary:
             if target.suffix == ".wcz":
                 encode(plain, temporary, parse_recipe({}))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from wcodec.errors import RecipeError
+from wcodec.reporting.slim_report import LayerWidth, Measured, SlimReport
 from wcodec.structure.criteria import BY_WEIGHTS
 from wcodec.structure.selection import Amount
 
@@ -34,6 +36,8 @@ class SlimRequest:
     max_drop:  points of accuracy (without labels: percent of answers that change) that may be lost.
     max_loss:  percent by which the loss may rise (without labels: hundredths of a nat, of values percent of their
                variance, that the answers may diverge).
+    state:     where the state of a training is kept after each epoch; resume: go on from there.
+    told:      hears lines; watch: what is done, and which part of it.
     """
 
     amount: Amount | None = None
@@ -55,29 +59,10 @@ class SlimRequest:
     imports: Sequence[str] = ()
     unsafe: bool = False
     seed: int = 0
+    state: Path | None = None
+    resume: bool = False
     told: Callable[[str], None] = field(default=lambda _: None)
-
-
-@dataclass(frozen=True)
-class LayerWidth:
-    """One layer: its units before and after, and why some stay whatever they are worth (nothing where none must)."""
-
-    name: str
-    kind: str
-    before: int
-    after: int
-    frozen: str
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A network. accuracy: percent, None without labels; seconds: of `predict` by batch size."""
-
-    parameters: int
-    macs: float | None
-    accuracy: float | None
-    loss: float | None
-    seconds: dict[int, float]
+    watch: Callable[[str, float], None] = field(default=lambda *_: None)
 
 
 @dataclass(frozen=True)
@@ -86,6 +71,7 @@ class Slimmed:
 
     examples:  that both were measured on; none of them was trained on.
     agreement: percent of equal choices; divergence: of the answers, in nats or relative squared error.
+    finished:  that the training was not interrupted.
     """
 
     model: Model
@@ -95,6 +81,13 @@ class Slimmed:
     examples: int
     agreement: float | None
     divergence: float | None
+    finished: bool = True
+
+    def report(self, source: Path, target: Path) -> SlimReport:
+        """What is told of both networks, once they are in files."""
+        size = source.stat().st_size if source.is_file() else None
+        numbers = self.examples, self.agreement, self.divergence, size, target.stat().st_size
+        return SlimReport(self.before, self.after, self.layers, *numbers)
 
 
 def chosen_amount(parts: Mapping[str, float | None], uniform: bool) -> Amount | None:
@@ -109,6 +102,12 @@ def chosen_amount(parts: Mapping[str, float | None], uniform: bool) -> Amount | 
     if uniform and not amounts:
         raise RecipeError("--uniform: expected --width, --params or --macs with it")
     return amounts[0] if amounts else None
+
+
+def is_one_training(request: SlimRequest) -> bool:
+    """Whether one network is trained, and not one for each width that is tried."""
+    is_said = (request.amount, request.speedup, request.low_rank, request.student) != (None, None, None, None)
+    return is_said and (request.epochs is not None or request.steps is not None)
 
 
 def check(request: SlimRequest) -> None:
@@ -145,10 +144,19 @@ def check(request: SlimRequest) -> None:
         raise RecipeError(f"--criterion: expected one of {', '.join(CRITERIA)}, got {request.criterion}")
     if request.augment is not None and request.epochs is None and request.steps is None:
         raise RecipeError("--augment: expected training with it, by --finetune EPOCHS or --tune STEPS")
-    _check_data(request, has_budget)
+    _check_training(request)
+    _check_data(request)
 
 
-def _check_data(request: SlimRequest, has_budget: bool) -> None:
+def _check_training(request: SlimRequest) -> None:
+    """Refuse training of what is not trained, and going on where there is no state of it."""
+    if request.resume and (request.state is None or not is_one_training(request)):
+        raise RecipeError("--resume: expected an output, how much (not a budget alone), and --finetune or --tune")
+    if request.compact and (request.epochs is not None or request.steps is not None):
+        raise RecipeError("--compact: expected nothing else, got a training; --width 1 with --finetune E trains")
+
+
+def _check_data(request: SlimRequest) -> None:
     if request.data is not None:
         return
     wanted = {

@@ -10,11 +10,14 @@ from wcodec.evaluation.model_loader import load_model
 from wcodec.structure import criteria, student
 from wcodec.structure.bench import Bench, prepare, scores_of
 from wcodec.structure.compaction import compact
-from wcodec.structure.graph import Mask, trace
+from wcodec.structure.graph import Graph, trace
 from wcodec.structure.low_rank import low_rank
 from wcodec.structure.measurement import measured
-from wcodec.structure.narrowing import fast_enough, narrowed, narrowest, refuse_over_budget, train
-from wcodec.structure.request import Slimmed, SlimRequest, check
+from wcodec.structure.narrowing import Made, fast_enough, narrowed, narrowest, refuse_over_budget, resumed, train
+from wcodec.structure.rebuild import without
+from wcodec.structure.request import Slimmed, SlimRequest, check, is_one_training
+from wcodec.structure.selection import select
+from wcodec.structure.training_state import FitState, StateFile
 
 if TYPE_CHECKING:
     from keras import Model
@@ -28,37 +31,53 @@ def slim(source: Path, request: SlimRequest) -> Slimmed:
     """
     check(request)
     bench = prepare(source, request)
-    small, kept = _made(bench)
-    refuse_over_budget(bench, small)
-    return measured(bench, small, kept)
+    made = _made(bench)
+    if not made.finished:
+        more = "; --resume -f continues" if is_one_training(request) else ""
+        request.told(f"the training ended early: this is the best network so far{more}")
+    elif request.state is not None:
+        request.state.unlink(missing_ok=True)
+    refuse_over_budget(bench, made.model)
+    return measured(bench, made)
 
 
-def _made(bench: Bench) -> tuple[Model, Mask | None]:
-    """The smaller network, trained where that was asked for, and which units of the original it has."""
-    request = bench.request
+def _made(bench: Bench) -> Made:
+    """The smaller network, trained where that was asked for."""
+    request, earlier = bench.request, resumed(bench)
+    going_on = earlier and earlier[1]
     if request.student is not None:
-        return _student(bench), None
+        return _student(bench, going_on)
     if request.low_rank is not None:
         small, ranks = low_rank(bench.model, request.low_rank or None, bench.seen)
-        for name, (full, rank) in ranks.items():
-            request.told(f"{name}: rank {full} -> {rank}")
-        train(bench, small)
-        return small, None
+        return Made(small, None, ranks, train(bench, small, going_on=going_on))
     if bench.graph is None:
         raise UnsupportedError(f"{bench.model.name}: expected units to remove")
     if request.compact:
         found = compact(bench.model)
         request.told(f"{found.removed} of {found.removable} units were dead")
-        return found.model, None
+        return Made(found.model, found.kept if found.graph.count == bench.graph.count else None)
+    return _narrower(bench, bench.graph, earlier)
+
+
+def _narrower(bench: Bench, graph: Graph, earlier: tuple[StateFile, FitState] | None) -> Made:
+    """The network with some of its units."""
+    request = bench.request
+    if earlier is not None:
+        kept = earlier[0].kept
+        if len(kept) != graph.count:
+            raise RecipeError("--resume: expected the state of this network's training, got that of another network")
+        small = without(graph, kept)
+        return Made(small, kept, finished=train(bench, small, kept, earlier[1]))
+    request.watch("what each unit is worth", 0.0)
     scores = scores_of(bench)
     if request.amount is not None:
-        return narrowed(bench, bench.graph, scores, request.amount)
+        return narrowed(bench, graph, select(graph, scores, request.amount))
     if request.speedup is not None:
-        return narrowed(bench, bench.graph, scores, fast_enough(bench, bench.graph, scores))
-    return narrowest(bench, bench.graph, scores)
+        return narrowed(bench, graph, select(graph, scores, fast_enough(bench, graph, scores)))
+    return narrowest(bench, graph, scores)
 
 
-def _student(bench: Bench) -> Model:
+def _student(bench: Bench, going_on: FitState | None) -> Made:
     request = bench.request
     if bench.learning is None or request.student is None:
         raise RecipeError("--student: expected --data D with it")
@@ -72,8 +91,7 @@ def _student(bench: Bench) -> Model:
     request.told("the student starts from the original's units" if started else "the student starts as it is")
     if request.epochs is None and request.steps is None:
         request.told("the student is not trained: --finetune E trains by labels too, --tune N by the answers alone")
-    train(bench, made)
-    return made
+    return Made(made, finished=train(bench, made, going_on=going_on))
 
 
 def load_architecture(request: SlimRequest) -> Model:

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source, check_target
+from wcodec.cli.progress import show_search, show_steps
+from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.cli.shared_options import add_input_options, add_table_options, data_options
+from wcodec.cli.tables import format_summary
 from wcodec.errors import RecipeError
+from wcodec.planning.options import OPTIONS
 from wcodec.planning.run_options import REQUEST_WORDS
 
 if TYPE_CHECKING:
-    from wcodec.structure.request import Slimmed, SlimRequest
+    from collections.abc import Callable
+
+    from wcodec.structure.request import SlimRequest
 
 EXAMPLE = "wcodec slim model.keras -o small.keras --width 0.5 --data mnist.npz:train --finetune 5"
-KINDS = (".keras", ".h5", ".wcz")
 CRITERIA = ("l1", "l2", "geometric-median", "bn-scale", "taylor", "fisher", "obs", "random")
 
 
@@ -46,7 +51,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--finetune", metavar="EPOCHS", type=int, help="train by labels and the original's answers")
     how.add_argument("--tune", metavar="STEPS", type=int, help="train by the original's answers alone")
     how.add_argument("--seed", metavar="N", type=int, default=0, help="of what is random (default: 0)")
+    how.add_argument("--resume", action="store_true", help="continue an interrupted --finetune or --tune")
     add_input_options(how)
+    coding = parser.add_argument_group("of OUT.wcz, as in encode; without these, --data calibrates it")
+    add_table_options(coding, [option for option in OPTIONS if option.word != "seed"])
+    add_report_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,25 +64,37 @@ def run(args: argparse.Namespace) -> int:
     Raises: WcodecError, OSError.
     """
     source = check_source(args.source)
-    if args.output.suffix not in KINDS:
-        got = args.output.suffix or "none"
-        raise RecipeError(f"{args.output}: expected a name that ends in {', '.join(KINDS)}, got {got}")
     target = check_target(source, args.output, args.force)
-    from wcodec.structure.output import write_network
+    report = check_report_target(args, (target,))
+    words = {option.word: getattr(args, option.word) for option in OPTIONS if option.word != "seed"}
+    from wcodec.api.slimming import parse_coding, write_slimmed
+
+    recipe, calibrates = parse_coding(target, words, seed=args.seed, has_data=args.data is not None)
+    from wcodec.api.request import Listeners
+    from wcodec.reporting.slim_report import write_slim_page
     from wcodec.structure.slim import slim
 
-    found = slim(source, _request(args))
-    written = write_network(found.model, target)
-    numbers = _numbers(found, source, written)
+    with show_steps("slim", args.quiet) as watch:
+        request = _request(args, target, watch)
+        found = slim(source, request)
+    listeners = Listeners(log=stdio.choose_log(args.quiet), search=lambda: show_search(args.quiet))
+    made = write_slimmed(found, target, recipe, request, calibrates=calibrates, listeners=listeners)
+    numbers = found.report(source, target)
+    if report:
+        write_slim_page(report, source.name, numbers)
     if args.json:
-        stdio.write_data(json.dumps(numbers, indent=1))
+        coded = {} if made is None or not made.encoded.measured else {"measured": dict(made.encoded.measured)}
+        stdio.write_data(json.dumps(numbers.to_json() | coded, indent=1))
     if not args.quiet:
-        for line in _lines(found, source.stat().st_size if source.is_file() else None, written):
+        for line in numbers.lines():
             stdio.write_note(line)
+        if made is not None:
+            encoded = made.encoded
+            stdio.write_note(format_summary(made.inspection, str(target), encoded.dropped, made.seconds, encoded.lost))
     return OK
 
 
-def _request(args: argparse.Namespace) -> SlimRequest:
+def _request(args: argparse.Namespace, target: Path, watch: Callable[[str, float], None]) -> SlimRequest:
     from wcodec.structure.request import SlimRequest, chosen_amount
 
     return SlimRequest(
@@ -92,6 +113,9 @@ def _request(args: argparse.Namespace) -> SlimRequest:
         max_loss=args.max_loss,
         **data_options(args),
         seed=args.seed,
+        state=target.with_name(f".{target.name}.slimming"),
+        resume=args.resume,
+        watch=watch,
         told=(lambda _: None) if args.quiet else stdio.write_note,
     )
 
@@ -107,53 +131,3 @@ def _rank(text: str | None) -> float | None:
     if not 0 < part <= 1:
         raise RecipeError(f"--low-rank: expected over 0 to 1, or auto, got {text}")
     return part
-
-
-def _numbers(found: Slimmed, source: Path, written: int) -> dict[str, object]:
-    before, after = found.before, found.after
-    return {
-        "parameters": after.parameters,
-        "parameters_before": before.parameters,
-        "macs": after.macs,
-        "macs_before": before.macs,
-        "file_bytes": written,
-        "source_bytes": source.stat().st_size if source.is_file() else None,
-        "examples": found.examples,
-        "accuracy": after.accuracy,
-        "accuracy_before": before.accuracy,
-        "loss": after.loss,
-        "loss_before": before.loss,
-        "agreement": found.agreement,
-        "divergence": found.divergence,
-        "seconds": {str(batch): seconds for batch, seconds in after.seconds.items()},
-        "seconds_before": {str(batch): seconds for batch, seconds in before.seconds.items()},
-        "layers": [
-            {"name": one.name, "kind": one.kind, "width_before": one.before, "width": one.after, "frozen": one.frozen}
-            for one in found.layers
-        ],
-    }
-
-
-def _lines(found: Slimmed, source_bytes: int | None, written: int) -> list[str]:
-    from wcodec.reporting.number_format import format_size
-
-    before, after = found.before, found.after
-    lines = []
-    for one in found.layers:
-        why = f" frozen by {one.frozen}" if one.frozen else ""
-        lines.append(f"{one.name:<32} {one.kind:<20} {one.before:>6} -> {one.after:<6}{why}")
-    lines.append(f"parameters        {before.parameters:,} -> {after.parameters:,}")
-    if before.macs and after.macs is not None:
-        lines.append(f"multiply-adds     {before.macs:,.0f} -> {after.macs:,.0f}")
-    if source_bytes is not None:
-        lines.append(f"bytes             {format_size(source_bytes)} -> {format_size(written)}")
-    if before.accuracy is not None and after.accuracy is not None:
-        lost = before.accuracy - after.accuracy
-        lines.append(f"accuracy          {before.accuracy:.2f} -> {after.accuracy:.2f} % ({lost:+.2f} points lost)")
-    if found.agreement is not None:
-        lines.append(f"agreement         {found.agreement:.2f} % of {found.examples:,} inputs kept apart")
-    for batch, seconds in after.seconds.items():
-        was = before.seconds[batch]
-        times = f"{1e3 * was:.2f} -> {1e3 * seconds:.2f} ms ({was / seconds:.2f} times as fast)"
-        lines.append(f"{f'batch of {batch}':<17} {times}")
-    return lines

@@ -1,0 +1,78 @@
+"""A network that was slimmed to a file: a model file, or a .wcz that is encoded as `encode` would do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from wcodec.api.encode_file import encode_file
+from wcodec.api.request import EncodeRequest, Listeners, check_request
+from wcodec.errors import RecipeError
+from wcodec.planning.options import OPTIONS
+from wcodec.planning.parsing import parse_recipe
+
+if TYPE_CHECKING:
+    from wcodec.api.encode_file import EncodeResult
+    from wcodec.planning.recipe import Recipe
+    from wcodec.structure.request import Slimmed, SlimRequest
+
+PLAIN: Final = (".keras", ".h5")
+KINDS: Final = (*PLAIN, ".wcz")
+CODING: Final = tuple(option for option in OPTIONS if option.word != "seed")
+"""Options of encode that slim has too, for an output that is a .wcz."""
+
+
+def parse_coding(target: Path, words: Mapping[str, object], *, seed: int, has_data: bool) -> tuple[Recipe, bool]:
+    """The recipe of a .wcz, and whether it is calibrated by the data: where no option says what is lost.
+
+    words: those of CODING; None stands for a word that was not given.
+    Raises: RecipeError for a target of another kind, and for options of encode where it is no .wcz.
+    """
+    given = {option.word: words.get(option.word) for option in CODING if words.get(option.word) is not None}
+    if target.suffix not in KINDS:
+        got = target.suffix or "none"
+        raise RecipeError(f"{target}: expected a name that ends in {', '.join(KINDS)}, got {got}")
+    if given and target.suffix in PLAIN:
+        flag = next(option.flag for option in CODING if option.word in given)
+        raise RecipeError(f"{flag}: expected OUT.wcz, which it encodes, got {target.name}")
+    recipe = parse_recipe({**given, "seed": seed})
+    says = any(option.word in given for option in CODING if option.group != "how")
+    check_request(EncodeRequest(), recipe, Path("model.keras"), several=False)
+    return recipe, has_data and not says
+
+
+def write_slimmed(
+    found: Slimmed, target: Path, recipe: Recipe, request: SlimRequest, *, calibrates: bool, listeners: Listeners
+) -> EncodeResult | None:
+    """Write `target`, whole or not at all; what the encoding came to where it is a .wcz.
+
+    calibrates: by the examples of the request, within what slimming left of its budget.
+    Raises: RecipeError, BudgetError, OSError.
+    """
+    from wcodec.structure.output import write_network
+
+    if target.suffix in PLAIN:
+        write_network(found.model, target)
+        return None
+    asked = EncodeRequest(listeners=listeners)
+    if calibrates:
+        before, after = found.before, found.after
+        lost = 0.0 if before.accuracy is None or after.accuracy is None else before.accuracy - after.accuracy
+        left = None if request.max_drop is None else max(0.0, request.max_drop - max(0.0, lost))
+        asked = replace(
+            asked,
+            data=request.data,
+            validation=request.validation,
+            limit=request.limit,
+            rescale=request.rescale,
+            max_drop=left,
+            imports=request.imports,
+            unsafe=request.unsafe,
+        )
+    with TemporaryDirectory(prefix="wcodec-") as folder:
+        plain = Path(folder) / "model.keras"
+        write_network(found.model, plain)
+        return encode_file(plain, target, recipe, asked)

@@ -1,0 +1,86 @@
+"""The state of a training after slimming in a file: after a kill or Ctrl-C it goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.errors import ModelFileError, RecipeError
+from wcodec.files import whole_file
+
+Array = npt.NDArray[np.generic]
+VERSION: Final = 1
+LISTS: Final = ("variables", "optimizer", "best")
+
+
+@dataclass(frozen=True)
+class FitState:
+    """A training after an epoch.
+
+    epochs:    that were made; loss: of the best network so far.
+    variables: of the network; optimizer: its variables; best: weights of the best network.
+    """
+
+    epochs: int
+    loss: float
+    variables: Sequence[Array]
+    optimizer: Sequence[Array]
+    best: Sequence[Array]
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """Where the state is kept.
+
+    settings: all that the training follows from, as JSON can hold it.
+    kept:     bool[units] of the network that is trained, empty where it was not made of another's units.
+    """
+
+    path: Path
+    settings: Mapping[str, object]
+    kept: npt.NDArray[np.bool_]
+
+    def save(self, state: FitState) -> None:
+        """Write it whole or not at all, over what was there. Inverse: `read`."""
+        story = {"version": VERSION, "settings": self.settings, "epochs": state.epochs, "loss": state.loss}
+        arrays: dict[str, Array] = {"story": np.frombuffer(json.dumps(story).encode(), np.uint8), "kept": self.kept}
+        for word in LISTS:
+            arrays |= {f"{word}{number}": np.asarray(one) for number, one in enumerate(getattr(state, word))}
+        with whole_file(self.path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+
+def read(path: Path, settings: Mapping[str, object]) -> tuple[StateFile, FitState] | None:
+    """The state of the training of `settings`; None where there is no file. Inverse: `StateFile.save`.
+
+    Raises: RecipeError where the file is of another training; ModelFileError where it is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file:
+            arrays = dict(np.load(file, allow_pickle=False))
+        story = json.loads(arrays["story"].tobytes())
+        if story["version"] != VERSION:
+            raise RecipeError(f"{path.name}: expected the state of a training by this version of wcodec; remove it")
+        for word, value in json.loads(json.dumps(settings)).items():
+            if story["settings"].get(word) != value:
+                got = story["settings"].get(word)
+                raise RecipeError(f"--resume: expected {word.replace('_', ' ')} {got} as it began, got {value}")
+        now, inner, best = (
+            [arrays[f"{word}{n}"] for n in range(sum(key.startswith(word) for key in arrays))] for word in LISTS
+        )
+        state = FitState(int(story["epochs"]), float(story["loss"]), now, inner, best)
+        return StateFile(path, settings, arrays["kept"].astype(bool)), state
+    except (RecipeError, MemoryError):
+        raise
+    except Exception as exc:  # whatever a state that somebody changed makes numpy, zipfile and json raise
+        raise ModelFileError(
+            f"{path.name}: expected the state of a training, got {type(exc).__name__}; remove it to begin anew"
+        ) from exc
