@@ -168,7 +168,10 @@ def narrowest(bench: Bench, graph: Graph, scores: Float64) -> Made:
     for number in range(TRIES):
         middle = (low + high) / 2
         bench.request.watch(f"width {middle:.3f}", number / TRIES)
-        made = narrowed(bench, graph, select(graph, scores, Amount("width", middle)))
+        kept = select(graph, scores, Amount("width", middle))
+        if kept.all():
+            break
+        made = narrowed(bench, graph, kept)
         drop, loss = _lost(bench, made.model)
         bench.request.told(f"width {middle:.3f}: {drop:.2f} points, {loss:.2f} % of the loss")
         if _is_within(bench.request, drop, loss):
