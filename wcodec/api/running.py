@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from wcodec.api.encode_calibrated import requested_codebooks
 from wcodec.api.paths import StrPath, maybe_path
@@ -14,7 +14,7 @@ from wcodec.api.progress import ProgressEvent, make_listeners
 from wcodec.api.request import EncodeRequest, parse_request, require_data
 from wcodec.api.slimming import parse_coding, write_slimmed
 from wcodec.api.sources import KerasModel, Source, TorchModule, open_source, refuse_existing
-from wcodec.api.words import Words, python_spelling
+from wcodec.api.words import InputWords, Words, python_spelling
 from wcodec.errors import RecipeError
 from wcodec.planning.options import OPTIONS
 
@@ -29,16 +29,6 @@ if TYPE_CHECKING:
     from wcodec.structure.request import Slimmed, SlimRequest
 
 Told = bool | Callable[[ProgressEvent], object]
-
-
-class InputWords(TypedDict, total=False):
-    """How data and a model are read, as in `encode`."""
-
-    limit: int | None
-    rescale: float | None
-    model: object
-    imports: Sequence[str]
-    unsafe: bool
 
 
 def load_model(

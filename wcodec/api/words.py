@@ -88,6 +88,16 @@ class RequestWords(TypedDict, total=False):
     family: bool
 
 
+class InputWords(TypedDict, total=False):
+    """How data and a model are read, as in `encode`."""
+
+    limit: int | None
+    rescale: float | None
+    model: object
+    imports: Sequence[str]
+    unsafe: bool
+
+
 class PythonWords(TypedDict, total=False):
     """The options that Python has in a form of its own."""
 
