@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.structure.conftest import INPUTS, Slim, chain
+from tests.structure.small_chain import INPUTS, Slim, chain, slim_command  # noqa: F401 - a fixture
 from wcodec.cli import main
 from wcodec.errors import ModelFileError, RecipeError
 from wcodec.evaluation.examples import Examples

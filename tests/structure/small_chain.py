@@ -24,8 +24,8 @@ def chain(*widths: int) -> object:
     return keras().Sequential([layers.Input((12,)), *hidden, layers.Dense(4)], name="chain")
 
 
-@pytest.fixture
-def slim(tmp_path: Path) -> Slim:
+@pytest.fixture(name="slim")
+def slim_command(tmp_path: Path) -> Slim:
     """Run the command on a small network; slim("--width", 0.5) -> its exit code. The output is small.keras."""
     model = chain(16, 16)
     model.save(tmp_path / "model.keras")
