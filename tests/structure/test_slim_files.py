@@ -66,7 +66,7 @@ def test_a_wcz_is_encoded_as_encode_would_and_the_page_has_a_row_a_layer(
     assert coded.read_bytes() == (tmp_path / "small.keras.wcz").read_bytes()
     assert "small.wcz: " in err
     text = page.read_text("utf-8")
-    assert all(f"<td>{row['name']}</td>" in text for row in numbers["layers"])
+    assert all(f">{row['name']}</td>" in text for row in numbers["layers"])
     assert "frozen by the network" in text
     assert "batch of 256" in text
     assert slim("--width", 0.5, "--bits", 4, "-f") == 2
