@@ -244,7 +244,8 @@ def slim(
            stays; uniform: the same of each layer), speedup, low_rank (the part of the weights of each layer that stays,
            0 for what the outputs need), student, compact, criterion, data and validation (as in `encode`), finetune,
            augment, tune, max_drop, max_loss, resume, seed, for a .wcz the options of `encode` that say what is lost
-           (without these, the data calibrate it), and how data and model are read: limit, rescale, model, imports, unsafe.
+           (without these, the data calibrate it), and how data and model are read: limit, rescale, model, imports,
+           unsafe.
 
     >>> slim(model, width=0.5, data=(x, y), finetune=5).model  # doctest: +SKIP
 

@@ -109,9 +109,8 @@ def fit(
             k.utils.set_random_seed(seed + epoch)
             heard = k.callbacks.LambdaCallback(on_train_batch_end=_part(watch, epoch, steps // max(1, epochs)))
             rows = slice(epoch % versions * count, (epoch % versions + 1) * count)
-            inputs = pack_inputs(pupil, tuple(array[rows] for array in examples.inputs))
-            wanted = _packed([replace(one, wanted=one.wanted[rows]) for one in targets])
-            found = pupil.fit(inputs, wanted, BATCH, epoch + 1, verbose=0, callbacks=[heard], initial_epoch=epoch)
+            found = pupil.fit(*_rows(pupil, examples, targets, rows), BATCH, epoch + 1, verbose=0, callbacks=[heard],
+                              initial_epoch=epoch)  # fmt: skip
             loss = _loss(pupil, *watch.apart) if watch.apart is not None else -float(epoch)
             if loss < lowest:
                 best, lowest = pupil.get_weights(), loss
@@ -133,6 +132,11 @@ def _part(watch: Watch, epoch: int, batches: int) -> Callable[[int, object], Non
 
 def _values(variables: Sequence[Variable]) -> list[Array]:
     return [np.asarray(one) for one in variables]
+
+
+def _rows(pupil: Model, examples: Examples, targets: list[Target], rows: slice) -> tuple[object, object]:
+    inputs = pack_inputs(pupil, tuple(array[rows] for array in examples.inputs))
+    return inputs, _packed([replace(one, wanted=one.wanted[rows]) for one in targets])
 
 
 def _packed(targets: list[Target]) -> list[Float32] | Float32:
