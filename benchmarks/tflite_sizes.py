@@ -38,17 +38,22 @@ def _converted(model: keras.Model, kind: str) -> bytes:
         return bytes(converter.convert())
 
 
-def accuracy(content: bytes, images: np.ndarray, labels: np.ndarray) -> float:
-    """Percent of images whose largest output is at their label."""
+def outputs(content: bytes, inputs: np.ndarray) -> np.ndarray:
+    """What the first output answers to a batch."""
     with quiet():
         interpreter = tf.lite.Interpreter(model_content=content)
     place = interpreter.get_input_details()[0]["index"]
-    interpreter.resize_tensor_input(place, images.shape)
+    interpreter.resize_tensor_input(place, inputs.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(place, images)
+    interpreter.set_tensor(place, inputs)
     interpreter.invoke()
-    outputs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    return 100 * float(np.mean(outputs.argmax(axis=1) == labels))
+    answers: np.ndarray = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return answers
+
+
+def accuracy(content: bytes, images: np.ndarray, labels: np.ndarray) -> float:
+    """Percent of images whose largest output is at their label."""
+    return 100 * float(np.mean(outputs(content, images).argmax(axis=1) == labels))
 
 
 @contextlib.contextmanager
