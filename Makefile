@@ -7,6 +7,7 @@
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
 # make slim-bench FASHION=fashion_mnist.npz  slimmed networks, an hour or more; NETWORKS='resnet_bn vit ...'
+# make compare  the tools that people use instead: GGUF, TFLite, plain rounding, zstd, ... half an hour
 # make paper  the starting paper's experiment, and Deep Compression's, beside wcodec's, a quarter of an hour
 # make records  trains and codes samples/records (under an hour on two cores)
 #
@@ -24,7 +25,7 @@ NETWORKS ?= resnet_bn inverted_residual vgg_bn vit lstm gru_embed
 
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
 
-.PHONY: demo test test-thorough docs check fuzz bench wheel slim-bench paper records clean
+.PHONY: demo test test-thorough docs check fuzz bench wheel slim-bench compare paper records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -55,6 +56,7 @@ check: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/preset_table.py samples/lenet300.h5 samples/lenet5.keras samples/tutorial_cnn.h5 --data samples/mnist.npz:test
+	$(BIN)/python benchmarks/samples_table.py --out benchmarks/results/samples.md
 	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.md
 	$(BIN)/python benchmarks/decoding.py hed minilm --out benchmarks/results/decoding.md
 	$(BIN)/python benchmarks/frontier.py benchmarks/results/frontier.md
@@ -81,6 +83,13 @@ wheel: $(BIN)/python
 
 slim-bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/slim.py --data $(FASHION) --zoo out/zoo --networks $(NETWORKS) > benchmarks/results/slim.md
+
+compare: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/embeddings.py --out benchmarks/results/embeddings.md
+	test -e out/lm/lm.keras || $(BIN)/python benchmarks/language_model.py train out/lm --steps 1200
+	$(BIN)/python benchmarks/language_peers.py out/lm --out benchmarks/results/language_model.md
+	$(BIN)/python benchmarks/wild.py --out benchmarks/results/wild.md
+	$(BIN)/python benchmarks/compare.py --out benchmarks/results/compare.md
 
 records: $(VENV)/installed
 	$(BIN)/python samples/records.py

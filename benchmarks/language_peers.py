@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where language_model.py left lm.keras and text.npz")
     parser.add_argument("--epochs", type=int, default=2, help="of training within a budget (default: 2)")
     parser.add_argument("--tune", type=int, default=200, help="steps of calibration (default: 200)")
-    parser.add_argument("--windows", type=int, default=400, help="held-out windows of 128 bytes that are measured")
+    parser.add_argument("--windows", type=int, default=150, help="held-out windows of 128 bytes that are measured")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     model = keras.saving.load_model(args.folder / "lm.keras")
@@ -107,7 +107,7 @@ def _wcodec(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
         *({"target_size": size} for size in SIZES),
         {"data": data, "limit": 2000, "max_kl": 0.01, "tune": args.tune},
         {"data": data, "limit": 2000, "max_kl": 0.05, "tune": args.tune},
-        {"data": data, "limit": 8000, "max_kl": 0.05, "finetune": args.epochs},
+        {"data": data, "limit": 3000, "max_kl": 0.05, "finetune": args.epochs},
     ]  # fmt: skip
     for words in cases:
 

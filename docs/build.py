@@ -1,6 +1,7 @@
-"""Makes the pages and pictures of docs/ that the program itself knows: python docs/build.py
+"""Makes what the program and the benchmarks know: python docs/build.py
 
-docs/options.md has every option with its help and default; the pictures come from figures in benchmarks/results.
+docs/options.md has every option with its help and default; README's figures and the pictures are those of
+benchmarks/results.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+
+import figures
 
 from wcodec.cli.parser import VERBS, build_parser
 from wcodec.planning.idle_options import WITHOUT_EFFECT
@@ -68,6 +71,9 @@ def row(action: argparse.Action) -> str:
 def pages() -> Iterator[tuple[Path, str]]:
     """Every page that is made, with its text."""
     yield FOLDER / "options.md", options_page()
+    yield FOLDER / "embeddings.svg", figures.embeddings()
+    readme = FOLDER.parent / "README.md"
+    yield readme, figures.readme(readme.read_text("utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The commands of README: each runs, in the order of the page, on small files of the names that stand there."""
+"""The commands of README and of the guide that name files of a user: each runs, on small files of these names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from wcodec.cli import main
 from wcodec.cli.aliases import expand_aliases
 from wcodec.cli.parser import build_parser
 
-TEXT = (ROOT / "README.md").read_text("utf-8")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+TEXT = "\n".join(page.read_text("utf-8") for page in PAGES if page.stem != "options")
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.M | re.S)
 LINES = [line for block in BLOCK.findall(TEXT) for line in block.splitlines() if line.startswith("wcodec ")]
 COMMANDS = [shlex.split(line, comments=True)[1:] for line in LINES]
 SLOW = ("--finetune", "--tune", "slim", "sweep")
 """Words of commands that train, or measure many networks: they run in the thorough run, and are parsed otherwise."""
-ELSEWHERE = ("--scheduler",)
-"""Words of commands that need other machines: they are parsed."""
+ELSEWHERE = ("--scheduler", "model.onnx", "--model")
+"""Words of commands that need other machines or frameworks: they are parsed."""
 FORCED = ("encode", "decode", "slim", "sweep")
 CLASSES, FEATURES = 3, 8
 

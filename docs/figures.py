@@ -1,0 +1,117 @@
+"""What README and the guide take from benchmarks/results: a block of figures, and a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from wcodec.reporting import svg
+from wcodec.reporting.html_page import STYLE
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+RECORDS = "../../samples/records/README.md"
+BLOCK = re.compile(r"(?<=<!-- figures: begin -->\n).*?(?=<!-- figures: end -->)", re.S)
+Row = dict[str, str]
+
+
+def read(page: str) -> str:
+    """A page of results."""
+    return (RESULTS / page).read_text("utf-8")
+
+
+def tables(page: str) -> Iterator[Row]:
+    """The rows of all tables of a page, by their columns' headings."""
+    head: list[str] = []
+    for line in read(page).splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("|"):
+            head = []
+        elif not head:
+            head = cells
+        elif not set(cells[0]) <= set("-: "):
+            yield dict(zip(head, cells, strict=False))
+
+
+def find(page: str, **wanted: str) -> Row:
+    """The first row with those cells. Raises: StopIteration where there is none."""
+    return next(row for row in tables(page) if all(row.get(key) == value for key, value in wanted.items()))
+
+
+def readme(text: str) -> str:
+    """README with the block of figures as the results have it."""
+    return BLOCK.sub(lambda _: "\n".join([*figures(), ""]), text)
+
+
+def figures() -> Iterator[str]:
+    """The block's lines."""
+    rows = [line for line in read("samples.md").splitlines() if line.startswith("|")]
+    yield "Accuracy on the 10,000 MNIST test images (`python benchmarks/samples_table.py`):"
+    yield ""
+    yield from rows
+    yield ""
+    records = sorted((number(row["file bytes"]), row["file bytes"]) for row in tables(RECORDS) if "file bytes" in row)
+    yield "Networks that are trained for compression are smaller still: [samples/records/](samples/records/README.md) "
+    yield f"has LeNets and a small CNN of {records[0][1]} to {records[-1][1]} file bytes (`make records`)."
+    means = [line.split(": ")[1] for line in read("nncodec.md").splitlines() if line.startswith("Geometric mean")]
+    yield "At the same relative error of the weights, whole files take"
+    yield f"{means[0]} times the bytes of the ISO standard's codec (NNCodec 0.3.1; [five models, three"
+    yield "errors](benchmarks/results/nncodec.md)). Without any loss, float32 files take"
+    exact = [row["wcodec"].split()[0] for row in tables("lossless.md") if row.get("set", "").endswith("float32")]
+    yield f"{min(exact)} to {max(exact)} % ([beside zipnn, zstd and xz](benchmarks/results/lossless.md))."
+    yield from speed()
+
+
+def speed() -> Iterator[str]:
+    """CPU seconds of HED's file, wcodec's and gzip's."""
+    coded = find("speed.md", command="wcodec --preset small, one thread, in")
+    back = find("speed.md", command="wcodec --preset small, one thread, out")
+    gzip, gunzip = find("speed.md", command="gzip -9"), find("speed.md", command="gunzip")
+    yield f"On one core, a file of {megabytes(gunzip)} MB (HED) is encoded to {megabytes(coded)} MB"
+    yield f"in {coded['CPU s']} s and decoded in {back['CPU s']} s (`--preset small`); gzip -9 takes {gzip['CPU s']} s"
+    yield f"to {megabytes(gzip)} MB, gunzip {gunzip['CPU s']} s ([speed](benchmarks/results/speed.md))."
+
+
+def number(text: str) -> int:
+    """58,945,960 as an integer."""
+    return int(text.replace(",", ""))
+
+
+def megabytes(row: Row) -> str:
+    """Of the file that a command wrote."""
+    return f"{number(row['file bytes written']) / 1e6:.1f}"
+
+
+def embeddings() -> str:
+    """An SVG: bits a weight against 1 - cosine of MiniLM's embeddings, a curve a coder."""
+    names = ("wcodec, with moments", "wcodec", "GGUF, importance matrix", "GGUF", "plain rounding")
+    points: dict[str, list[svg.Mark]] = {name: [] for name in names}
+    for row in tables("embeddings.md"):
+        coder, bits, lost = row["coder"], float(row["bits a weight"]), float(row["1 - cosine, mean"])
+        important = coder.endswith(("importance matrix", "--moments"))
+        family = coder.split()[0] if coder.startswith(("wcodec", "GGUF")) else "plain rounding"
+        suffix = {"wcodec": ", with moments", "GGUF": ", importance matrix"}[family] if important else ""
+        if lost < 0.3:
+            points[family + suffix].append((bits, lost, "", coder))
+    series = []
+    for colour, name in enumerate(names, 1):
+        marks = sorted(points[name])
+        if marks:
+            first = min(marks) if colour in {1, 3} else max(marks)
+            marks = [(*mark[:2], name if mark == first else "", mark[3]) for mark in marks]
+            series.append(svg.Series(name, colour, marks))
+    every = [mark for one in series for mark in one.marks]
+    across = svg.Axis("bits a weight", 0, max(mark[0] for mark in every) * 1.15, "{:g}".format, logarithmic=False)
+    up = svg.make_log_axis("1 - cosine to the original's embedding", [mark[1] for mark in every], "{:g}".format)
+    picture = svg.draw_curve("MiniLM: size against what embeddings lose", across, up, series)
+    picture = re.sub(r"^<div[^>]*>|</div>$", "", picture)
+    colours = "".join(
+        re.findall(r":root \{.*?\n\}", STYLE, re.S)[:1] + re.findall(r"@media[^@]*?\}\s*\}", STYLE, re.S)[:1]
+    )
+    rules = "\n".join(line for line in STYLE.splitlines() if line.startswith((".", "svg")) and "main" not in line)
+    return picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="860" height="400" ', 1).replace(
+        "<title>",
+        f"<style>{colours}{rules} svg {{ background: var(--card); font-family: sans-serif }}</style><title>",
+        1,
+    )
