@@ -85,8 +85,8 @@ def page() -> Iterator[str]:
     yield from smallest_in_the_wild()
     yield ""
     yield "## Without loss, and beside the ISO standard"
-    yield "[Lossless](lossless.md) beside zipnn, lmzip, zstd and xz; [NNCodec](nncodec.md) at equal errors of the weights;"
-    yield "[chains of checkpoints](chains.md) beside zstd of the XOR."
+    yield "[Lossless](lossless.md) beside zipnn, lmzip, zstd and xz; [NNCodec](nncodec.md) at equal errors of the"
+    yield "weights; [chains of checkpoints](chains.md) beside zstd of the XOR."
 
 
 def smallest_in_the_wild(most: float = 0.01) -> Iterator[str]:

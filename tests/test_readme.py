@@ -16,8 +16,9 @@ from wcodec.cli.parser import build_parser
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 TEXT = "\n".join(page.read_text("utf-8") for page in PAGES if page.stem != "options")
-BLOCK = re.compile(r"^```\n(.*?)^```$", re.M | re.S)
-LINES = [line for block in BLOCK.findall(TEXT) for line in block.splitlines() if line.startswith("wcodec ")]
+BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.M | re.S)
+PLAIN = [block for language, block in BLOCK.findall(TEXT) if not language]
+LINES = [line for block in PLAIN for line in block.splitlines() if line.startswith("wcodec ")]
 COMMANDS = [shlex.split(line, comments=True)[1:] for line in LINES]
 SLOW = ("--finetune", "--tune", "slim", "sweep")
 """Words of commands that train, or measure many networks: they run in the thorough run, and are parsed otherwise."""
