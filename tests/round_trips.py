@@ -48,9 +48,9 @@ def model() -> dict[str, Array]:
     }  # fmt: skip
 
 
-def lossless(source: Path, threads: int = 2) -> Path:
+def lossless(source: Path, threads: int = 2, effort: str = "normal") -> Path:
     target = source.with_name(source.name + ".wcz")
-    encode(source, target, parse_recipe({"lossless": True}), threads=threads)
+    encode(source, target, parse_recipe({"lossless": True, "effort": effort}), threads=threads)
     return target
 
 

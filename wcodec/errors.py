@@ -15,8 +15,17 @@ Foreign errors (OSError of h5py, struct.error, zlib, zstd) are translated where 
 from __future__ import annotations
 
 
+def escape_controls(text: str) -> str:
+    """The text with a mark for each control, bidirectional or other invisible character but tabs and ends of lines,
+    since a terminal obeys them and names come from files of anybody."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
 class WcodecError(Exception):
-    """BaseFile of every error that wcodec raises on purpose."""
+    """Base of every error that wcodec raises on purpose. Its text is safe to show, also what a library said in it."""
+
+    def __str__(self) -> str:
+        return escape_controls(super().__str__())
 
 
 class RecipeError(WcodecError):

@@ -106,6 +106,15 @@ def test_no_control_character_reaches_a_page(character: str) -> None:
     assert "&lt;c" in render_tile("1", "<c>")
 
 
+@pytest.mark.parametrize("character", ["\x1b", "\u202e", "\x07"])
+def test_no_control_character_reaches_who_prints_an_error_or_progress_in_python(character: str) -> None:
+    from wcodec.api.progress import ProgressEvent
+    from wcodec.errors import ModelFileError
+
+    text = f"m.pt: torch refuses it: {character}[2J"
+    assert str(ModelFileError(text)) == str(ProgressEvent(text)) == "m.pt: torch refuses it: \ufffd[2J"
+
+
 def test_a_source_that_may_not_be_read_is_an_error_and_not_corrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,19 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path
             pass
         assert_identical(tmp_path / "m.pt")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("payload", [b"cos\nsystem\n(S'\x1b[2J'\ntR.", b"c\x1b[2J\n\x1b]0;x\x07\n."])
+def test_what_torch_says_of_a_hostile_file_is_shown_without_escapes(
+    payload: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from wcodec.cli.main import main
+
+    torch.save({"w": torch.ones(3, 3)}, tmp_path / "good.pt")
+    with zipfile.ZipFile(tmp_path / "good.pt") as good, zipfile.ZipFile(tmp_path / "m\x1b[2J.pt", "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, b"\x80\x02" + payload if name.endswith("data.pkl") else good.read(name))
+    assert main(["encode", str(tmp_path / "m\x1b[2J.pt")]) == 5
+    said = "".join(capfd.readouterr())
+    assert not {"\x1b", "\x07"} & set(said)
+    assert len(said.splitlines()) == 1

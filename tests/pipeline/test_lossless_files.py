@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import struct
 import zipfile
 from collections.abc import Callable
@@ -164,3 +165,14 @@ def test_the_command_gives_the_file_its_name_back(wcodec: Run, samples: Path, tm
         assert expected.read_bytes() == (tmp_path / "before").read_bytes(), done.stderr
     assert json.loads(wcodec("inspect", tmp_path / "m.h5.wcz", "--json").stdout)["relative_error"] == 0.0
     assert wcodec("verify", tmp_path / "m.h5.wcz").returncode == 0
+
+
+@pytest.mark.parametrize("length", [0, 1, 300, 1000, 4000, 12_000, 40_000])
+def test_a_best_file_is_hardly_larger_than_that_of_xz(length: int, tmp_path: Path) -> None:
+    text = json.dumps({f"word {i * i % 977}": i / 7 for i in range(2000)}).encode()
+    for number, content in enumerate((text, np.arange(6000).tobytes(), np.random.default_rng(0).bytes(50_000))):
+        source = tmp_path / f"{number}.bin"
+        source.write_bytes(content[:length])
+        packed = lossless(source, effort="best").stat().st_size
+        most = len(lzma.compress(content[:length], preset=9 | lzma.PRESET_EXTREME))
+        assert packed <= max(1.01 * most, most + 40)

@@ -54,7 +54,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         **asked.data_options(),
         budget=AccuracyBudget(asked.max_drop, asked.max_kl, asked.min_agreement, most, asked.max_loss),
         steps=asked.tune,
-        seconds=float("inf") if asked.time_limit is None else asked.time_limit,
+        seconds=asked.seconds,
         seed=recipe.seed,
         codebooks=requested_codebooks(recipe.options),
         search=None if asked.search is None else _requested_search(asked, source, target, recipe),

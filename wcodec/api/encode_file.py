@@ -16,6 +16,7 @@ from wcodec.api.encode_finetuned import encode_finetuned
 from wcodec.api.encode_precise import encode_precise
 from wcodec.api.encode_scored import encode_scored
 from wcodec.api.request import EncodeRequest
+from wcodec.api.time_limit import Stopwatch
 from wcodec.planning.classic import METHODS, for_training
 from wcodec.planning.idle_options import PRUNING_METHODS
 from wcodec.planning.recipe import CLASSIC
@@ -62,10 +63,7 @@ def encode_file(
             request.listeners.log(
                 f"{source.name}: loading the network and the data, for which a framework has to start"
             )
-        tried: list[SearchProgress] = []
-        told: list[str] = []
-        encoded = _encoded(plain, target, recipe, _heard(request, tried, told), folder)
-        encoded = replace(encoded, tried=tuple(map(_row, tried)), told=tuple(told))
+        encoded = _watched(plain, target, recipe, request, folder)
         seconds = time.perf_counter() - start
         inspection = inspect(target)
         if report:
@@ -86,11 +84,26 @@ def encode_file(
     return EncodeResult(encoded, inspection, seconds)
 
 
-def _heard(request: EncodeRequest, tried: list[SearchProgress], told: list[str]) -> EncodeRequest:
+def _watched(source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None) -> Encoded:
+    """Encode, with all that is heard of it, and tell what overran the time limit."""
+    tried: list[SearchProgress] = []
+    told: list[str] = []
+    watch = Stopwatch()
+    encoded = _encoded(source, target, recipe, _heard(request, tried, told, watch), folder)
+    watch.ends("coding and measuring the file" if watch.steps else "loading, and the file without data")
+    if request.data is not None and (late := watch.overrun(request.seconds)):
+        request.listeners.log(late)
+        told.append(late)
+    return replace(encoded, tried=tuple(map(_row, tried)), told=tuple(told))
+
+
+def _heard(request: EncodeRequest, tried: list[SearchProgress], told: list[str], clock: Stopwatch) -> EncodeRequest:
     """The request, where what is heard is kept too; of a search, training is one row that moves."""
 
     def log(line: str) -> None:
         told.append(line)
+        if request.finetune is not None:
+            clock.ends("training" if clock.steps else "loading and the first rounding")
         request.listeners.log(line)
 
     @contextmanager
@@ -98,6 +111,7 @@ def _heard(request: EncodeRequest, tried: list[SearchProgress], told: list[str])
         with request.listeners.search() as watch:
 
             def both(now: SearchProgress) -> None:
+                clock.ends(now.doing if clock.steps else f"loading and the first {now.doing}")
                 if tried and tried[-1].done is not None and now.done is not None:
                     tried.pop()
                 tried.append(now)

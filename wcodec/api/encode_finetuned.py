@@ -49,7 +49,7 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
         resume=asked.resume,
         seed=recipe.seed,
         recipe=recipe,
-        seconds=float("inf") if asked.time_limit is None else asked.time_limit,
+        seconds=asked.seconds,
     )
     found = train(source, request, log, make_file_size(asked, source, plain))
     for note in found.opened.notes:

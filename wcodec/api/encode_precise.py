@@ -39,7 +39,7 @@ def encode_precise(asked: EncodeRequest, source: Path, target: Path, recipe: Rec
         asked.data,
         validation=asked.validation,
         **asked.data_options(),
-        seconds=float("inf") if asked.time_limit is None else asked.time_limit,
+        seconds=asked.seconds,
         seed=recipe.seed,
         recipe=recipe,
     )

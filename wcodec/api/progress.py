@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wcodec.api.request import Listeners
+from wcodec.errors import escape_controls
 
 if TYPE_CHECKING:
     from wcodec.calibration.progress import SearchProgress
@@ -28,7 +29,7 @@ class ProgressEvent:
     search: SearchProgress | None = None
 
     def __str__(self) -> str:
-        return self.text
+        return escape_controls(self.text)
 
 
 def make_listeners(progress: bool | Callable[[ProgressEvent], object]) -> Listeners:

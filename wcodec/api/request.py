@@ -121,6 +121,11 @@ class EncodeRequest:
     history: Path | None = None
     listeners: Listeners = Listeners()
 
+    @property
+    def seconds(self) -> float:
+        """The time limit of a search; infinity without one, since work is counted then."""
+        return float("inf") if self.time_limit is None else self.time_limit
+
     def data_options(self) -> DataOptions:
         """How the model and the data are read."""
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from wcodec.calibration.activations import Rows
 from wcodec.calibration.gptq import Float32, correct_for_drift, damp, feedback_matrix, gptq_round
 from wcodec.calibration.hessian import Hessian, accumulate_hessians, split_inputs
+from wcodec.calibration.progress import OutOfTimeError, never
 from wcodec.calibration.session import CalibrationSession, record_group, record_groups, record_originals, split_passes
 
 
@@ -38,16 +39,20 @@ class RoundedWeight:
         return self.levels * np.float32(self.step)
 
 
-def round_all(session: CalibrationSession, steps: Mapping[int, float], damping: float) -> list[RoundedWeight]:
+def round_all(
+    session: CalibrationSession, steps: Mapping[int, float], damping: float, is_late: Callable[[], bool] = never
+) -> list[RoundedWeight]:
     """Put rounded weights into the network, one layer group after another, and return them.
 
     The groups of one pass meet the outputs of the earlier passes, rounded.
-    steps: by index in `model.weights`.
+    steps: by index in `model.weights`. Raises: OutOfTimeError where it is late before one of them.
     """
     found: list[RoundedWeight] = []
     for numbers in split_passes(session):
         rows = record_groups(session, numbers) if numbers[0] and len(numbers) > 1 else {}
         for number in numbers:
+            if is_late():
+                raise OutOfTimeError
             now: Iterable[Rows] | None = rows.pop(number, None)
             if now is None and numbers[0] and session.groups[number].recorded:
                 now = record_group(session, number)

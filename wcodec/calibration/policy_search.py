@@ -19,7 +19,7 @@ from typing import Final
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.config import CalibrationConfig
 from wcodec.calibration.policy import Policy, PolicyOrigin, curvature_policy, make_origin, within
-from wcodec.calibration.progress import Interruptible
+from wcodec.calibration.progress import Interruptible, OutOfTimeError
 from wcodec.calibration.request import LearningRequest, OpenedSession, SearchRequest, open_session
 from wcodec.calibration.search_journal import SearchJournal, open_journal
 from wcodec.calibration.session import CalibrationSession, prepare_session
@@ -116,7 +116,10 @@ def _run_trials(
     origin = job.origin
     while journal.count() < job.search.trials and time.time() < job.until and not journal.is_stopped():
         trial = journal.ask(origin.names)
-        found = run_trial(session, *origin.at(trial.policy))
+        try:
+            found = run_trial(session, *origin.at(trial.policy), is_late=lambda: time.time() > job.until)
+        except OutOfTimeError:
+            return
         allowed = job.budget.allows(found)
         one = replace(trial, bytes=found.bytes, kl=found.kl, allowed=allowed)
         best = min((each.bytes for each in journal.trials() if each.allowed), default=origin.bytes)

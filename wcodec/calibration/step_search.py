@@ -8,13 +8,13 @@ How steps differ between kernels is measured; their scale and the damping are se
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.config import CalibrationConfig
-from wcodec.calibration.progress import Interruptible
+from wcodec.calibration.progress import Interruptible, OutOfTimeError, TimeLimit
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import CalibrationResult, balance_steps, factors_by_costs, run_trial, step_factors
 from wcodec.errors import BudgetError
@@ -37,53 +37,60 @@ def search_steps(
     trials: int | None = None,
     dampings: Sequence[float] | None = None,
     costs: Mapping[int, float] | None = None,
+    required: bool = True,
 ) -> CalibrationResult:
     """The best way to round the network that the budget allows.
 
-    near:     a result that nearly fits; the search goes on from there.
-    seconds:  no trial is started after this time, and after so many trials, unless none was within the budget yet.
+    near:     a result that nearly fits; the search goes on from there, and it is one of the trials.
+    seconds:  after this time a trial ends without a result, and none is started, unless none was within the budget yet.
+    trials:   after so many none is started either, with the same exception.
+    required: whether one has to be; False where there is another file to take.
     progress: is called after every trial; patience: remembers an interrupt, which ends the search with what it found.
     costs:    of errors, see `sensitivity.measure_costs`: steps begin from them where that measures better.
     Raises: BudgetError where no trial is within the budget.
     """
-    config, deadline, dampings = session.config, time.monotonic() + seconds, dampings or session.config.dampings
-    start = near.step_scale if near else first_scale(session)
-    factors = step_factors(session, near) if near else _first_factors(session, start, dampings[0], costs or {})
-    tried: list[CalibrationResult] = []
+    config, limit = session.config, TimeLimit(seconds)
+    dampings, factor = dampings or config.dampings, config.tolerance if near else config.first_factor
+    start, tried = (near.step_scale, [near]) if near else (first_scale(session), [])
+
+    def is_late() -> bool:
+        return limit.is_over(budget.best(tried) is not None, required)
+
+    def is_over() -> bool:
+        return limit.is_over(True, required) or (trials is not None and len(tried) >= trials)
+
+    factors = step_factors(session, near) if near else _first_factors(session, start, dampings[0], costs or {}, is_late)
 
     @cache
     def trial(damping: float, scale: float) -> CalibrationResult:
-        tried.append(run_trial(session, scale, damping, factors))
-        progress(tried[-1])
+        if near is None or scale != near.step_scale:
+            tried.append(run_trial(session, scale, damping, factors, is_late))
+            progress(tried[-1])
         return tried[-1]
 
     def fits(damping: float, scale: float) -> bool:
         one, most = trial(damping, scale), budget.bytes
         return budget.allows(one) if most is None else one.bytes > most
 
-    def is_over() -> bool:
-        return time.monotonic() >= deadline or (trials is not None and len(tried) >= trials)
-
     def goes_on() -> bool:
-        return not is_over() or budget.best(tried) is None
+        return not is_late() and (not is_over() or budget.best(tried) is None)
 
-    with (patience := patience or Interruptible()):
+    with (patience := patience or Interruptible()), suppress(OutOfTimeError):
         for damping in (near.damping,) if near else dampings:
-            if tried and (is_over() or _is_worse(trial(damping, start), tried, config)):
+            if not near and tried and (is_over() or _is_worse(trial(damping, start), tried, config)):
                 break
-            factor = config.tolerance if near else config.first_factor
             start = find_largest(partial(fits, damping), start, goes_on, factor, config)
-    if best := budget.best(tried):
-        return best
-    raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
+    if (best := budget.best(tried)) is None:
+        raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
+    return best
 
 
 def _first_factors(
-    session: CalibrationSession, start: float, damping: float, costs: Mapping[int, float]
+    session: CalibrationSession, start: float, damping: float, costs: Mapping[int, float], is_late: Callable[[], bool]
 ) -> tuple[float, ...]:
     """The factors of `balance_steps`, or those by costs where they give fewer bytes for their divergence."""
-    balanced = balance_steps(session, start, damping)
-    if not costs:
+    balanced = balance_steps(session, start, damping, is_late)
+    if not costs or is_late():
         return balanced
     ways = [balanced, factors_by_costs(session, costs)]
     trials = [run_trial(session, start, damping, factors) for factors in ways]

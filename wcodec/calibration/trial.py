@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from wcodec.calibration.gptq import Float32
 from wcodec.calibration.layerwise import RoundedWeight, round_all, round_group
+from wcodec.calibration.progress import never
 from wcodec.calibration.quality import Quality, measure_quality
 from wcodec.calibration.quantizable_weights import estimate_bytes, initial_steps
 from wcodec.calibration.session import CalibrationSession, choose_batch_norm
@@ -49,15 +50,20 @@ class CalibrationResult:
 
 
 def run_trial(
-    session: CalibrationSession, step_scale: float, damping: float, factors: Sequence[float] | None = None
+    session: CalibrationSession,
+    step_scale: float,
+    damping: float,
+    factors: Sequence[float] | None = None,
+    is_late: Callable[[], bool] = never,
 ) -> CalibrationResult:
     """Round all kernels, measure the outputs, and restore the weights.
 
     factors: on the step of each kernel; see `balance_steps`.
+    Raises: OutOfTimeError, see `round_all`.
     """
     steps = initial_steps(session.kernels, step_scale, factors, session.config.size_exponent)
     with keep_weights(session.model) as before:
-        found = round_all(session, steps, damping)
+        found = round_all(session, steps, damping, is_late)
         statistics, quality = finish_trial(session)
     others = sum(weight.size for weight in before) - sum(one.values.size for one in found)
     size = sum(estimate_bytes(one.levels) for one in found) + FLOAT_BYTES * others
@@ -85,16 +91,20 @@ def step_factors(session: CalibrationSession, one: CalibrationResult) -> tuple[f
     return tuple(steps[index] / step if step else 1.0 for index, step in plain.items())
 
 
-def balance_steps(session: CalibrationSession, step_scale: float, damping: float) -> tuple[float, ...]:
+def balance_steps(
+    session: CalibrationSession, step_scale: float, damping: float, is_late: Callable[[], bool] = never
+) -> tuple[float, ...]:
     """Factors on the steps, from the KL divergence that the rounding of each layer group alone causes.
 
     Divergences add up over kernels and go with the square of a step, c_t s_t^2, while bytes go with the number of
     weights, -n_t log s_t: the best steps have s_t^2 in proportion to n_t / c_t. Half of the way (in logarithms) from
-    `initial_steps` to there did best on the networks tried.
+    `initial_steps` to there did best on the networks tried. Where it gets late, all are 1.
     """
     steps = initial_steps(session.kernels, step_scale, exponent=session.config.size_exponent)
     wanted: dict[int, float] = {}
     for number, group in enumerate(session.groups):
+        if is_late():
+            return (1.0,) * len(session.kernels)
         with keep_weights(session.model):
             round_group(session, number, steps, damping)
             cost = session.divergence()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from wcodec import errors
-from wcodec.reporting.plain_text import escape_controls
+from wcodec.errors import escape_controls
 
 OK: Final = 0
 ERROR: Final = 1

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
+from wcodec.errors import escape_controls
 from wcodec.model import TensorSpec
-from wcodec.reporting.plain_text import escape_controls
 
 if TYPE_CHECKING:
     from rich.table import Table

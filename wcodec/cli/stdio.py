@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from shutil import get_terminal_size
 
-from wcodec.reporting.plain_text import escape_controls, wrap
+from wcodec.errors import escape_controls
+from wcodec.reporting.plain_text import wrap
 
 
 def open_missing() -> None:

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from wcodec.errors import escape_controls
 from wcodec.reporting.inspection_tables import Table, compare_sizes, tabulate_parts, tabulate_tensors
 from wcodec.reporting.number_format import format_size
-from wcodec.reporting.plain_text import count_columns, escape_controls, wrap
+from wcodec.reporting.plain_text import count_columns, wrap
 from wcodec.reporting.stage_tables import draw_histogram, tabulate_stages, tabulate_values
 from wcodec.reporting.sweep_tables import (
     BEST,

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from wcodec.container.dtypes import to_float32
 from wcodec.container.reader import is_container
-from wcodec.errors import ModelFileError, RecipeError, UnsupportedError
+from wcodec.errors import ModelFileError, RecipeError, UnsupportedError, escape_controls
 from wcodec.evaluation import user_code
 from wcodec.evaluation.examples import Array, ModelInput
 from wcodec.evaluation.integer_layers import INTEGER_TYPES, IntegerType, use_integer_layers
@@ -205,7 +205,7 @@ def _compiled(name: str, load: Callable[[], Model]) -> Model | None:
         return _translated(name, load)
     except (ModelFileError, UnsupportedError) as error:
         said = str(error)
-    warnings.warn(f"{name}: loaded without compile(), because of: {said}", stacklevel=5)
+    warnings.warn(escape_controls(f"{name}: loaded without compile(), because of: {said}"), stacklevel=5)
     return None
 
 

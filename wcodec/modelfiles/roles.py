@@ -43,7 +43,7 @@ def with_roles(tensors: Sequence[Tensor], known: Mapping[str, Role | None]) -> t
     for members in modules.values():
         for name, role in _roles(members):
             roles.setdefault(name, role)
-    named = tuple(replace(tensor, role=roles.get(tensor.name)) for tensor in tensors)
+    named = tuple(replace(one, role=own) if (own := roles.get(one.name)) else one for one in tensors)
     return with_exact(named, quantized_modules(tensors))
 
 
@@ -59,8 +59,8 @@ def quantized_modules(tensors: Sequence[TensorSpec]) -> set[str]:
 def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Tensor, ...]:
     """The tensors, the floats of these modules exact."""
     return tuple(
-        replace(tensor, exact=tensor.exact or (tensor.dtype in FLOATS and module_of(tensor.name) in modules))
-        for tensor in tensors
+        replace(one, exact=True) if one.dtype in FLOATS and not one.exact and module_of(one.name) in modules else one
+        for one in tensors
     )
 
 

@@ -110,7 +110,7 @@ def opened(source: Path, keep_optimizer: bool, beside: Path | None, exact: Colle
     """
     whole = nullcontext(external_model(source, beside)) if beside else open_model(source, keep_optimizer)
     with whole as model:
-        yield replace(model, tensors=with_exact(model.tensors, exact))
+        yield replace(model, tensors=with_exact(model.tensors, exact)) if exact else model
 
 
 def _indexed(source: Path, whole: bool) -> Folder | None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from unicodedata import combining, east_asian_width
 
-
-def escape_controls(text: str) -> str:
-    """The text with a mark for each control, bidirectional or other invisible character but tabs and ends of lines,
-    since a terminal obeys them and names come from files of anybody."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+from wcodec.errors import escape_controls
 
 
 def count_columns(text: str) -> int:
@@ -37,7 +33,7 @@ def _broken(line: str, width: int) -> list[str]:
 
 
 def escape_markup(text: str) -> str:
-    """The same, with the characters that HTML has a meaning for as entities."""
+    """The text as `escape_controls` has it, with the characters that HTML has a meaning for as entities."""
     import html
 
     return html.escape(escape_controls(text))

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from wcodec.calibration.progress import OutOfTimeError
 from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.training.engine import Batch, Step
@@ -21,10 +22,6 @@ LIVE: Final = 0.8
 BATCHES: Final = (32, 256)
 UPDATES: Final = 200
 """Steps of an epoch, about, where batches may be that large."""
-
-
-class OutOfTimeError(Exception):
-    """The time for training is over in the middle of an epoch."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.progress import OutOfTimeError
 from wcodec.training.candidate import Candidate, get_statistics, set_statistics, snapshot_and_score
-from wcodec.training.epoch import LAST, LIVE, Epoch, OutOfTimeError, TrainingData, train_epoch
+from wcodec.training.epoch import LAST, LIVE, Epoch, TrainingData, train_epoch
 from wcodec.training.flat_adam import Float32
 from wcodec.training.lambda_control import ValidationSet, initial_lambda, is_infeasible, next_lambda
 from wcodec.training.qat_state import QatState

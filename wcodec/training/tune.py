@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -82,7 +83,7 @@ def tune(
         raise RecipeError("--search: expected a budget of outputs (--max-drop, ...) and steps left open, got neither")
     plain = plain_file(opened, session, code) if code else None
     size = size or FileSize()
-    run = _Run(opened, session, started, progress, Interruptible(), size)
+    run = _Run(opened, session, started, progress, Interruptible(), size, plain is None)
     try:
         if request.codebooks:
             shared = _search_codebooks(run)
@@ -138,7 +139,7 @@ def _search_codebooks(run: _Run) -> CodebookResult:
         raise RecipeError("codebooks with --data: expected a budget of answers (--max-drop, ...), got one of bytes")
     budget = request.budget.of_outputs()
     tell = partial(run.report, "sharing", budget)
-    return search_codebooks(session, request.codebooks, budget, seconds=request.seconds, progress=tell)
+    return search_codebooks(session, request.codebooks, budget, seconds=run.seconds_left, progress=tell)
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,13 @@ class _Run:
     progress: ProgressCallback
     patience: Interruptible
     size: FileSize
+    required: bool
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the time limit; less than 0 after it."""
+        return self.opened.request.seconds - (time.monotonic() - self.started)
 
     def told_bytes(self, one: CalibrationResult | CodebookResult, near: float = NEAR) -> int:
         """Bytes of the file, see `FileSize.of`."""
@@ -176,12 +183,13 @@ def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = N
     return search_steps(
         coarse if planned and near is None else run.session,
         budget,
-        seconds=(SHARE if trains else 1.0) * request.seconds,
+        seconds=(SHARE if trains else 1.0) * run.seconds_left,
         trials=planned_trials(run.session) if planned else None,
         progress=partial(run.report, "rounding", budget),
         patience=run.patience,
         near=near,
         costs=costs,
+        required=run.required,
     )
 
 
@@ -222,7 +230,8 @@ def _search_policy(run: _Run, source: Path, found: CalibrationResult, budget: Ac
             )
         )
 
-    result = search_policy(source, run.opened, found, budget, search, patience=run.patience, report=report)
+    left, patience = run.seconds_left, run.patience
+    result = search_policy(source, run.opened, found, budget, search, seconds=left, patience=patience, report=report)
     if search.page:
         write_search_page(search.page, source.name, result.trials, found.bytes)
     best, count = result.found, len(result.trials)
@@ -236,7 +245,7 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
     request = run.opened.request
     if not _trains(run):
         return found
-    left = max(1.0, request.seconds - (time.monotonic() - run.started)) if request.seconds < float("inf") else None
+    seconds = None if math.isinf(request.seconds) else max(1.0, run.seconds_left)
 
     def report(step: int, steps: int, size: int, kl: float) -> None:
         allowed = (budget.max_kl is None or kl <= budget.max_kl) and (budget.bytes is None or size <= budget.bytes)
@@ -249,7 +258,7 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
         found,
         budget,
         steps=request.steps or planned_steps(run.session),
-        seconds=left,
+        seconds=seconds,
         seed=request.seed,
         moved=request.augment is not None,
         progress=report,

@@ -1,0 +1,43 @@
+"""A search that overruns its time limit says by what."""
+
+from __future__ import annotations
+
+import pytest
+from keras_kinds import KINDS, prepare_session, some
+
+from wcodec.api.time_limit import Stopwatch
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.step_search import search_steps
+from wcodec.errors import BudgetError
+from wcodec.evaluation.keras_backend import keras
+
+STEPS = [("loading and the first rounding", 108.0), ("rounding", 128.0), ("training", 139.0), ("the coding", 145.0)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (45.0, None),
+        (44.5, None),
+        (40.0, "--time-limit: 40 s were overrun by 5 s: the coding 5 s"),
+        (20.0, "--time-limit: 20 s were overrun by 25 s: rounding 8 s, training 11 s, the coding 6 s"),
+        (0.0, "--time-limit: 0 s were overrun by 45 s: loading and the first rounding 8 s, rounding 20 s, "),
+    ],
+)
+def test_what_took_the_time_after_the_limit_is_told(limit: float, said: str | None) -> None:
+    found = Stopwatch(100.0, STEPS).overrun(limit)
+    assert found is said is None or (found is not None and said is not None and found.startswith(said))
+
+
+def test_a_search_without_time_tries_nothing_where_there_is_another_file() -> None:
+    keras().utils.set_random_seed(1)
+    build, _ = KINDS["dense"]
+    model = build(keras().layers)
+    session, before = prepare_session(model, some(model, 60)), model.get_weights()
+    tried: list[object] = []
+    with pytest.raises(BudgetError):
+        search_steps(session, AccuracyBudget(kl=10.0), seconds=0.0, progress=tried.append, required=False)
+    assert not tried
+    assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
+    search_steps(session, AccuracyBudget(kl=10.0), seconds=0.0, progress=tried.append)
+    assert len(tried) == 1
