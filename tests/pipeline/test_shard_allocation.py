@@ -113,3 +113,21 @@ def test_scales_stay_exact_whose_codes_lie_in_another_shard(tmp_path: Path) -> N
     write_safetensors(folder / "model-00002-of-00002.safetensors", {"q.weight_scale": scales})
     wcodec.encode(folder, tmp_path / "several.wcz")
     np.testing.assert_array_equal(wcodec.open(tmp_path / "several.wcz")["q.weight_scale"], scales)
+
+
+def test_a_budget_that_no_shards_meet_leaves_nothing(tmp_path: Path) -> None:
+    folder = shards(tmp_path / "m")
+    (folder / "inner").mkdir()
+    (folder / "inner" / "notes.bin").write_bytes(b"notes" * 50)
+    with pytest.raises(wcodec.BudgetError, match=r"file bytes: expected at most 200, got \d+ at best"):
+        wcodec.encode(folder, tmp_path / "out", target_size="200B")
+    assert not (tmp_path / "out").exists()
+    (folder / "model-00002-of-00006.safetensors").unlink()
+    one = tmp_path / "one"
+    one.mkdir()
+    (folder / "model-00001-of-00006.safetensors").rename(one / "model.safetensors")
+    (one / "config.json").write_text("{}" * 100)
+    with pytest.raises(wcodec.BudgetError, match="expected at most 300, got"):
+        wcodec.encode(one, tmp_path / "out", target_size="300B")
+    assert not (tmp_path / "out").exists()
+    assert 9_850 < wcodec.encode(one, tmp_path / "out", target_size="10kB").file_bytes <= 10_000

@@ -124,17 +124,17 @@ class _Search:
         return Measured(sum(amounts.values()) + self.overhead(self.done), amounts, errors)
 
 
-def _groups(folder: Folder, jobs: Sequence[EncodeJob]) -> tuple[list[list[int]], Target | None]:
-    """The numbers of the files whose steps are searched together, and the goal; no files where each has its own."""
+def _groups(folder: Folder, jobs: Sequence[EncodeJob]) -> list[tuple[Target, list[int]]]:
+    """The goal and the numbers of the files whose steps are searched together: for bytes all files, for an error those
+    of each model; a model of one file has a search of its own."""
     lossy = [number for number, file in enumerate(folder.files) if file.is_model]
-    whole = sum(job.source.stat().st_size for job in jobs)
-    goal = target_of(jobs[lossy[0]].recipe, whole) if lossy else None
+    goal = target_of(jobs[lossy[0]].recipe, sum(job.source.stat().st_size for job in jobs)) if lossy else None
     if goal is None or goal.power < 0:
-        return ([lossy] if goal else []), goal
+        return [(goal, lossy)] if goal else []
     models: dict[str, list[int]] = defaultdict(list)
     for number in lossy:
         models[folder.files[number].model].append(number)
-    return [numbers for numbers in models.values() if len(numbers) > 1], goal
+    return [(goal, numbers) for numbers in models.values() if len(numbers) > 1]
 
 
 def encode_within_budget(
@@ -151,25 +151,19 @@ def encode_within_budget(
     index_bytes: of the index of these parts, guessed for those that are not there yet.
     Raises: BudgetError; what `encode_all` raises.
     """
-    groups, goal = _groups(folder, jobs)
-    searched = {number for group in groups for number in group}
+    groups = _groups(folder, jobs)
+    searched = {number for _, group in groups for number in group}
     fixed = [number for number in range(len(jobs)) if number not in searched]
     found = {n: (job, one) for n, job, one in zip(fixed, *encode_all([jobs[number] for number in fixed]), strict=True)}
-    for group in groups if goal else ():
+    for goal, group in groups:
         others = [one for _, one in found.values()]
 
         def overhead(done: Sequence[EncodeResult], others: Sequence[EncodeResult] = others) -> int:
             return sum(one.file_bytes for one in others) + index_bytes([*others, *done])
 
         own = [jobs[number] for number in group]
-        if len(own) == 1 and goal:
-            left = max(1, int(goal.bound) - overhead(()))
-            recipe = replace(own[0].recipe, target_bytes=left, target_ratio=None)
-            named, done = encode_all([replace(own[0], recipe=recipe)])
-        elif goal:
-            energies = [survey.energy if survey else 0.0 for survey in (surveys[number] for number in group)]
-            search = _Search(goal, own, energies, overhead, encode_all, run_all(sample_file, own, executor))
-            search.meet()
-            named, done = list(search.named), list(search.done)
-        found |= {number: (job, one) for number, job, one in zip(group, named, done, strict=True)}
+        energies = [survey.energy if survey else 0.0 for survey in (surveys[number] for number in group)]
+        search = _Search(goal, own, energies, overhead, encode_all, run_all(sample_file, own, executor))
+        search.meet()
+        found |= {number: (job, one) for number, job, one in zip(group, search.named, search.done, strict=True)}
     return [found[number][0] for number in range(len(jobs))], [found[number][1] for number in range(len(jobs))]

@@ -17,7 +17,7 @@ from pathlib import Path
 from wcodec.container.reader import parse
 from wcodec.container.records import pack_error, parse_error
 from wcodec.container.writer import Writer
-from wcodec.errors import WcodecError
+from wcodec.errors import BudgetError, WcodecError
 from wcodec.files import sha256_of, unchanged, whole_file
 from wcodec.model import Progress
 from wcodec.modelfiles import shard_list
@@ -44,7 +44,8 @@ def encode_folder(
 
     base:     a folder with earlier versions of the files, by the same names.
     executor: who encodes the parts (processes, machines that see the same folders); None: this process, one by one.
-    Raises: ModelFileError, RecipeError, BudgetError, OSError. Parts that are finished stay, for the next attempt.
+    Raises: ModelFileError, RecipeError, BudgetError, OSError. Finished parts stay for the next attempt, but for a
+    BudgetError.
     """
     with only_encoder(target, folder.root.stat().st_mode & 0o777 | 0o700) as parts:
         with unchanged(*(folder.root / file.name for file in folder.files)):
@@ -58,7 +59,11 @@ def encode_folder(
 
             planned, surveys = plan_jobs(folder, target, recipe, base, 1 if executor else threads, executor)
             index_bytes = partial(_index_bytes, folder)
-            jobs, done = encode_within_budget(folder, planned, surveys, encode_all, index_bytes, executor)
+            try:
+                jobs, done = encode_within_budget(folder, planned, surveys, encode_all, index_bytes, executor)
+            except BudgetError:
+                parts.finish(())  # another attempt would end the same way
+                raise
         encoded = finish_folder(folder, target, jobs, done, surveys)
         parts.finish({f"{name}{SUFFIX}" for name in part_names_of(folder)})
     return encoded

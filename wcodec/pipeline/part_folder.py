@@ -47,6 +47,9 @@ class PartFolder:
                 begun.unlink(missing_ok=True)
             if part not in kept:
                 path.unlink(missing_ok=True)
+                for parent in list(Path(part).parents)[:-1]:
+                    with suppress(OSError):  # it has other files, or is not there
+                        (self.path / parent).rmdir()
         self.parts = []
 
 
