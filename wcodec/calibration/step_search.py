@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, partial
 
 from wcodec.calibration.budget import AccuracyBudget
@@ -49,40 +50,53 @@ def search_steps(
     costs:    of errors, see `sensitivity.measure_costs`: steps begin from them where that measures better.
     Raises: BudgetError where no trial is within the budget.
     """
-    config, limit = session.config, TimeLimit(seconds)
+    config, found = session.config, _Found(budget, TimeLimit(seconds), trials, required, [near] if near else [])
     dampings, factor = dampings or config.dampings, config.tolerance if near else config.first_factor
-    start, tried = (near.step_scale, [near]) if near else (first_scale(session), [])
-
-    def is_late() -> bool:
-        return limit.is_over(budget.best(tried) is not None, required)
-
-    def is_over() -> bool:
-        return limit.is_over(True, required) or (trials is not None and len(tried) >= trials)
-
-    factors = step_factors(session, near) if near else _first_factors(session, start, dampings[0], costs or {}, is_late)
+    start, late = near.step_scale if near else first_scale(session), found.is_late
+    factors = step_factors(session, near) if near else _first_factors(session, start, dampings[0], costs or {}, late)
 
     @cache
     def trial(damping: float, scale: float) -> CalibrationResult:
         if near is None or scale != near.step_scale:
-            tried.append(run_trial(session, scale, damping, factors, is_late))
-            progress(tried[-1])
-        return tried[-1]
+            found.tried.append(run_trial(session, scale, damping, factors, late))
+            progress(found.tried[-1])
+        return found.tried[-1]
 
     def fits(damping: float, scale: float) -> bool:
         one, most = trial(damping, scale), budget.bytes
         return budget.allows(one) if most is None else one.bytes > most
 
-    def goes_on() -> bool:
-        return not is_late() and (not is_over() or budget.best(tried) is None)
-
     with (patience := patience or Interruptible()), suppress(OutOfTimeError):
         for damping in (near.damping,) if near else dampings:
-            if not near and tried and (is_over() or _is_worse(trial(damping, start), tried, config)):
+            if not near and found.tried and (found.is_over() or _is_worse(trial(damping, start), found.tried, config)):
                 break
-            start = find_largest(partial(fits, damping), start, goes_on, factor, config)
-    if (best := budget.best(tried)) is None:
-        raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
+            start = find_largest(partial(fits, damping), start, found.goes_on, factor, config)
+    if (best := budget.best(found.tried)) is None:
+        raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(found.tried)}")
     return best
+
+
+@dataclass
+class _Found:
+    """The trials of a search, and whether it goes on."""
+
+    budget: AccuracyBudget
+    limit: TimeLimit
+    trials: int | None
+    required: bool
+    tried: list[CalibrationResult]
+
+    def is_late(self) -> bool:
+        """Whether a trial at work ends without a result."""
+        return self.limit.is_over(self.budget.best(self.tried) is not None, self.required)
+
+    def is_over(self) -> bool:
+        """Whether no trial starts once one is within the budget."""
+        return self.limit.is_over(True, self.required) or (self.trials is not None and len(self.tried) >= self.trials)
+
+    def goes_on(self) -> bool:
+        """Whether another trial starts."""
+        return not self.is_late() and (not self.is_over() or self.budget.best(self.tried) is None)
 
 
 def _first_factors(
