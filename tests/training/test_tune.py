@@ -133,7 +133,8 @@ def test_a_time_limit_is_seconds_minutes_or_hours(wcodec: Run, samples: Path, tm
 
 def test_the_file_without_data_is_taken_where_no_search_meets_the_budget(lesson: tuple[Path, Path]) -> None:
     source, data = lesson
-    request = LearningRequest(str(data), AccuracyBudget(drop=1.0), limit=200, codebooks=CodebookRequest("kmeans", 2))
+    books = CodebookRequest("kmeans", 2)
+    request = LearningRequest(str(data), budget=AccuracyBudget(drop=1.0), limit=200, codebooks=books)
     presets: list[Preset] = []
 
     def code(path: Path, preset: Preset) -> int:

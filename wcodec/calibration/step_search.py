@@ -71,9 +71,9 @@ def search_steps(
             if not near and found.tried and (found.is_over() or _is_worse(trial(damping, start), found.tried, config)):
                 break
             start = find_largest(partial(fits, damping), start, found.goes_on, factor, config)
-    if (best := budget.best(found.tried)) is None:
-        raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(found.tried)}")
-    return best
+    if best := budget.best(found.tried):
+        return best
+    raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(found.tried)}")
 
 
 @dataclass

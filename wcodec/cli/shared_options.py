@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.errors import RecipeError
 from wcodec.planning.options import Option, spell
-from wcodec.planning.run_options import INPUT_OPTIONS, MAX_OUTPUT, REQUEST_OPTIONS, REQUEST_WORDS
+from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_OPTIONS, REQUEST_WORDS
 
 if TYPE_CHECKING:
     from wcodec.api.request import DataOptions
@@ -61,7 +61,7 @@ def add_table_options(group: argparse._ActionsContainer, options: Sequence[Optio
             metavar=option.metavar or None,
             choices=option.choices or None,
             action="append" if option.repeats else "store",
-            type=_reader(option) if option in (*REQUEST_OPTIONS, MAX_OUTPUT) and not option.repeats else str,
+            type=_reader(option) if option in REQUEST_OPTIONS and not option.repeats else str,
             help=option.help,
         )
 

@@ -184,10 +184,6 @@ RUN_OPTIONS: Final = (
     Option("base", parse_path, "store the difference from this file or .wcz; decode needs it", "OLD", "run"),
     switch("family", "of a folder: files that resemble others are stored as differences from them", "run"),
 )
-MAX_OUTPUT: Final = Option(
-    "max_output", parse_size, "refuse what decodes to more, before allocating it: 500MB, 2GB", "BYTES", "run"
-)
-"""Of decoding."""
 REQUEST_OPTIONS: Final = (*LEARNING_OPTIONS, *RUN_OPTIONS)
 """All of them: the fields of `api.request.EncodeRequest`."""
 REQUEST_WORDS: Final = {option.word: option for option in REQUEST_OPTIONS}

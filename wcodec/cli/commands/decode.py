@@ -9,11 +9,12 @@ from pathlib import Path
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
+from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_model_path, find_wrong_suffix
 from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError, WcodecError
-from wcodec.planning.run_options import MAX_OUTPUT, REQUEST_WORDS
+from wcodec.planning.run_options import REQUEST_WORDS
 
 COMPACTED = (".keras", ".h5")
 """Files that hold a whole Keras model."""
@@ -39,7 +40,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="Keras layers that hold integers, where it has them: OUT.keras, small in memory too (needs Keras)",
     )
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
-    add_table_options(parser, [MAX_OUTPUT, REQUEST_WORDS["threads"]])
+    add_max_output_option(parser)
+    add_table_options(parser, [REQUEST_WORDS["threads"]])
 
 
 def run(args: argparse.Namespace) -> int:

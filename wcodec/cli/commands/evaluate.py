@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from wcodec.cli import stdio
 from wcodec.cli.commands.scores import evaluate_score, read_score
 from wcodec.cli.errors import BUDGET, OK
+from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.shared_options import add_input_options, add_table_options, data_options, require_data
 from wcodec.errors import RecipeError
-from wcodec.planning.run_options import MAX_OUTPUT, SCORE_OPTIONS
+from wcodec.planning.run_options import SCORE_OPTIONS
 
 if TYPE_CHECKING:
     from wcodec.evaluation.evaluate import Evaluation
@@ -40,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-loss", metavar="PERCENT", type=float, help="exit with code 4 if the loss of an output rises by more"
     )
-    add_table_options(parser, [*SCORE_OPTIONS, MAX_OUTPUT])
+    add_table_options(parser, SCORE_OPTIONS)
+    add_max_output_option(parser)
     add_input_options(parser)
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
+from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.report_option import add_report_option, check_report_target
-from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError
-from wcodec.planning.run_options import MAX_OUTPUT
 
 if TYPE_CHECKING:
     from wcodec.reporting.stages import Stages
@@ -35,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline", metavar="SRC", type=Path, help="the model before encoding: --report shows its weights, too"
     )
-    add_table_options(parser, [MAX_OUTPUT])
+    add_max_output_option(parser)
     add_report_option(parser)
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")
 

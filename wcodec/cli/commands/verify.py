@@ -8,9 +8,10 @@ from pathlib import Path
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
+from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.shared_options import add_table_options
-from wcodec.planning.run_options import MAX_OUTPUT, REQUEST_WORDS
+from wcodec.planning.run_options import REQUEST_WORDS
 
 EXAMPLE = "wcodec verify model.h5.wcz"
 
@@ -19,7 +20,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     parser.add_argument("source", metavar="X.wcz", nargs="+", type=Path, help="a file that encode wrote")
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
-    add_table_options(parser, [MAX_OUTPUT, REQUEST_WORDS["threads"]])
+    add_max_output_option(parser)
+    add_table_options(parser, [REQUEST_WORDS["threads"]])
 
 
 def run(args: argparse.Namespace) -> int:

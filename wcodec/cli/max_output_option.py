@@ -1,0 +1,27 @@
+"""--max-output, which the verbs that read a .wcz share; `inspect` starts without the tables of the other options."""
+
+from __future__ import annotations
+
+import argparse
+
+from wcodec.errors import RecipeError
+
+
+def add_max_output_option(parser: argparse.ArgumentParser) -> None:
+    """Add --max-output."""
+    parser.add_argument(
+        "--max-output",
+        metavar="BYTES",
+        type=_read_limit,
+        help="refuse what decodes to more, before allocating it: 500MB, 2GB",
+    )
+
+
+def _read_limit(text: str) -> int | None:
+    """Bytes, as Python reads them. Raises: ArgumentTypeError, which argparse puts the option's name before."""
+    from wcodec.planning.run_options import parse_limit
+
+    try:
+        return parse_limit(text)
+    except RecipeError as error:
+        raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from error
