@@ -84,6 +84,7 @@ def evaluate(
     architecture: object = None,
     imports: Sequence[str] = (),
     unsafe: bool = False,
+    max_output: int | str | None = None,
 ) -> Evaluation:
     """Measure `model` on `data`, and against `baseline` where one is given.
 
@@ -91,7 +92,7 @@ def evaluate(
     data:            as in `encode`, with labels where an accuracy or a loss is wanted.
     architecture:    for files of weights alone: a Keras model, an `nn.Module`, a file, or a function (or the name
                      `module:function` of one) that returns a network. An `nn.Module` that is measured is its own.
-    rescale, limit, imports, unsafe: as in `encode`.
+    rescale, limit, imports, unsafe: as in `encode`; max_output: as in `load_model`.
 
     Memory holds both networks, the examples and one batch.
     Raises: RecipeError, ModelFileError, errors of the container.
@@ -110,6 +111,7 @@ def evaluate(
         return measure(
             opened[0], data, opened[1] if len(opened) > 1 else None, rescale=rescale, limit=limit,
             architecture=module if architecture is None else architecture, imports=imports, unsafe=unsafe,
+            max_output=max_output,
         )  # fmt: skip
 
 
