@@ -71,14 +71,14 @@ def test_a_new_member_rewrites_no_other(wcodec: Run, words: list[str], tmp_path:
     assert (done.returncode, len(done.stderr.splitlines())) == (3, 1)
 
 
-def test_parents_are_those_that_differ_least_and_lines_are_not_too_long(tmp_path: Path) -> None:
+def test_parents_are_those_that_differ_least_and_a_long_line_starts_in_its_middle(tmp_path: Path) -> None:
     values, paths = weights(1, 50, 40), []
-    for number in range(DEEPEST + 6):
+    for number in range(2 * DEEPEST + 1):
         paths.append(write_safetensors(tmp_path / f"{number:02}.safetensors", {"w": values}))
         values = values + np.float32(1e-3) * weights(20 + number, 50, 40)
     parents = find_parents(paths, {})
     assert parents.count(None) == 1
-    assert all(abs(parent - number) <= 2 for number, parent in enumerate(parents) if parent is not None)
+    assert all(abs(parent - number) == 1 for number, parent in enumerate(parents) if parent is not None)
     assert len(waves(parents)) <= DEEPEST + 1
     assert sorted(number for wave in waves(parents) for number in wave) == list(range(len(paths)))
     assert find_parents(paths, {3: 0})[3] is None

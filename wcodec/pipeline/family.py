@@ -23,6 +23,8 @@ DEEPEST: Final = 8
 """Most bases of a file: decoding it decodes all of them."""
 GAIN: Final = 1.0
 """Fewest bits a weight that a base must save by the estimate; smaller gains may be none."""
+STARTS: Final = 32
+"""Files, those that resemble most others, from which trees are grown; the best is taken."""
 SAME: Final = 2.0**-60
 """The difference of equal tensors, relative to their energy."""
 
@@ -34,7 +36,7 @@ def find_parents(paths: Sequence[Path], depths: Mapping[int, int]) -> list[int |
 
     Files are compared where they lie in one folder and have the same tensors by name, type and shape. A base saves
     1/2 log2(E / D) bits a weight, E being the energy of a tensor and D that of the difference, both of samples; the
-    parents are the minimum spanning tree of what is left (Prim 1957), with at most DEEPEST files in a line.
+    parents are the minimum spanning tree of what is left (Prim 1957), with at most DEEPEST bases in a line.
 
     depths: of the files that are coded already, by number: the length of the chain below them. They get no parent.
     """
@@ -107,25 +109,41 @@ def _costs(samples: Sequence[Sequence[tuple[int, Float64]]]) -> tuple[Float64, F
 
 
 def _tree(alone: Float64, against: Float64, weights: int, depths: Mapping[int, int]) -> list[int | None]:
-    parents: list[int | None] = [None] * len(alone)
-    cost = alone - GAIN * weights  # what a base must come to
-    depth, left = dict(depths), set(range(len(alone))) - depths.keys()
+    """The parent of each file, None for those that need none: the best of several trees, for the number of files in a
+    line is bounded, and so it matters where a tree starts."""
+    most = alone - GAIN * weights  # what a base must come to
+    if depths:
+        return _grow(most, against, depths, 0)[1]
+    alike = against.sum(0).argsort(kind="stable")[:STARTS].tolist()
+    return min((_grow(most, against, depths, start) for start in alike), key=lambda tree: tree[0])[1]
 
-    def offer(parent: int) -> None:
-        """Let every file that is not in the tree hang from `parent`, if that is best."""
-        if depth[parent] < DEEPEST:
-            for number in left:
-                if against[number, parent] < cost[number]:
-                    cost[number], parents[number] = against[number, parent], parent
 
+def _grow(most: Float64, against: Float64, depths: Mapping[int, int], start: int) -> tuple[float, list[int | None]]:
+    """Bits of all files, and their parents, of the tree that grows from what is there; from `start`, if nothing is."""
+    cost, parents = most.copy(), np.full(len(most), -1)
+    depth, left = np.zeros(len(most), np.int64), np.ones(len(most), np.bool_)
+
+    def add(number: int) -> None:
+        """Take a file into the tree, and let every file that is not in it hang from this one, if that is best."""
+        left[number] = False
+        if depth[number] < DEEPEST:
+            better = left & (against[:, number] < cost)
+            cost[better], parents[better] = against[better, number], number
+
+    left[list(depths)] = False
     for number in depths:
-        offer(number)
-    while left:
-        rank = {number: cost[number] if parents[number] is not None else math.inf for number in left}
-        # Where nothing left resembles what is in the tree, the file that resembles most others starts another one.
-        nearest = min(left, key=lambda number: (rank[number], against[list(left), number].sum(), number))
-        left.discard(nearest)
-        parent = parents[nearest]
-        depth[nearest] = 0 if parent is None else depth[parent] + 1
-        offer(nearest)
-    return parents
+        depth[number] = depths[number]
+        add(number)
+    nearest = start if not depths else -1
+    while left.any():
+        if nearest < 0:
+            rank = np.where(left & (parents >= 0), cost, np.inf)
+            nearest = int(rank.argmin())
+            if math.isinf(rank[nearest]):
+                # Nothing left resembles what is in the tree: the file that resembles most others starts another one.
+                nearest = int(np.where(left, against[left].sum(0), np.inf).argmin())
+        if parents[nearest] >= 0:
+            depth[nearest] = depth[parents[nearest]] + 1
+        add(nearest)
+        nearest = -1
+    return float(cost.sum()), [None if parent < 0 else int(parent) for parent in parents]
