@@ -10,7 +10,8 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from twins import kmeans as twin
 
-from wcodec.codec.quantizers.kmeans import Codebook, Start, assign, cluster, lookup
+from wcodec.codec.plan import Start
+from wcodec.codec.quantizers.kmeans import Codebook, assign, cluster, lookup, share_one
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import kmeans as kernel
 
@@ -29,6 +30,16 @@ def test_the_error_is_scikit_learns_from_the_same_start(clusters: int) -> None:
     with threadpool_limits(1):
         oracle = KMeans(clusters, init=start, n_init=1, max_iter=2000, tol=0).fit(normal[:, None].astype(np.float64))
     assert squared_error(normal, cluster(normal, clusters)) <= 1.003 * oracle.inertia_
+
+
+@given(Weights)
+def test_one_value_beside_zero_is_the_best_there_is(values: list[float]) -> None:
+    weights = np.array(values, np.float32)
+    ordered = np.sort(weights.astype(np.float64))
+    every = [ordered[:k].mean() for k in range(1, len(ordered) + 1)] + [ordered[k:].mean() for k in range(len(ordered))]
+    errors = [np.minimum(weights.astype(np.float64) ** 2, (weights - value) ** 2).sum() for value in every]
+    assert len(share_one(weights).values) <= 2
+    assert squared_error(weights, share_one(weights)) <= min(errors) * (1 + 1e-6) + 1e-12
 
 
 @given(Weights, st.integers(1, 6), st.integers(1, 4))

@@ -16,6 +16,7 @@ from wcodec.codec.entropy.static_fit import fitted, tables_of
 from wcodec.codec.quantizers.trellis import quantize_in_lanes
 from wcodec.container.wire import MAX_LEVEL
 from wcodec.errors import ContainerError
+from wcodec.kernels.static import fit as fit_kernel
 from wcodec.kernels.static import tables as kernel
 
 RNG = np.random.default_rng(5)
@@ -143,7 +144,7 @@ def test_scales_cost_less_than_one_table_for_all() -> None:
     entropy = -(held[held > 0] * np.log2(held[held > 0] / flat.size)).sum() + np.count_nonzero(flat)
     assert len(static.encode(levels)) < 0.95 * entropy / 8
     codes = np.empty((400, 300), np.uint8)
-    static.fit_kernel.fill_codes(levels.reshape(400, 300), 0, codes)
+    fit_kernel.fill_codes(levels.reshape(400, 300), 0, codes)
     assert tables_of(codes, scales, 0).classes == tables.classes
 
 

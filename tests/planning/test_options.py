@@ -40,6 +40,19 @@ def test_a_step_is_in_units_of_the_weights_or_of_the_preset(text: str, step: Ste
     assert parse_recipe({"step": text}).options.step == step
 
 
+@pytest.mark.parametrize("words", [{"bits": 1}, {"clusters": 2}], ids=str)
+def test_one_bit_is_0_and_another_value_or_refused(words: dict[str, int], tmp_path: Path) -> None:
+    weights = np.random.default_rng(5).normal(size=(60, 50)).astype(np.float32)
+    wcodec.encode({"w": weights}, tmp_path / "m.wcz", **words)
+    values, counts = np.unique(wcodec.load(tmp_path / "m.wcz")["w"], return_counts=True)
+    assert len(values) == 2
+    assert 0.0 in values
+    assert counts.min() > 600
+    for quantizer in ("uniform", "symmetric", "asymmetric"):
+        with pytest.raises(RecipeError, match=f"quantizer {quantizer}: expected 2 bits or"):
+            wcodec.encode({"w": weights}, quantizer=quantizer, **words)
+
+
 @pytest.mark.parametrize("bits", [2, 3, 5])
 @pytest.mark.parametrize("quantizer", ["kmeans", "uniform", "symmetric", "asymmetric"])
 def test_bits_are_for_all_values_and_0_is_one_of_them(bits: int, quantizer: str, tmp_path: Path) -> None:

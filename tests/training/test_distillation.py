@@ -69,12 +69,19 @@ def session() -> CalibrationSession:
     return bench(dense(keras().layers), numbers(3000, 12))
 
 
+@pytest.fixture(scope="module")
+def start(session: CalibrationSession) -> CalibrationResult:
+    """Its kernels rounded; read only."""
+    return run_trial(session, 1.0, 0.1)
+
+
 # --- what is promised ----------------------------------------------------------------------------------------------
-def test_the_network_gets_smaller_within_the_divergence_allowed(session: CalibrationSession) -> None:
-    start = run_trial(session, 1.0, 0.1)
+def test_the_network_gets_smaller_within_the_divergence_allowed(
+    session: CalibrationSession, start: CalibrationResult
+) -> None:
     before = session.model.get_weights()
     target = 1.1 * start.kl
-    found = distill(session, start, AccuracyBudget(kl=target), steps=900, seconds=None, seed=0)
+    found = distill(session, start, AccuracyBudget(kl=target), steps=400, seconds=None, seed=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, session.model.get_weights(), strict=True))
     assert found.bytes < 0.85 * start.bytes
     assert found.kl <= target
@@ -88,8 +95,7 @@ def test_the_network_gets_smaller_within_the_divergence_allowed(session: Calibra
     assert found.bytes == sum(estimate_bytes(one.levels) for one in found.rounded) + 2 * others
 
 
-def test_the_same_seed_gives_the_same_network(session: CalibrationSession) -> None:
-    start = run_trial(session, 1.0, 0.1)
+def test_the_same_seed_gives_the_same_network(session: CalibrationSession, start: CalibrationResult) -> None:
     budget = AccuracyBudget(kl=1.0)
     first, second, other = (distill(session, start, budget, steps=60, seconds=None, seed=seed) for seed in (1, 1, 2))
     for a, b in zip(first.rounded, second.rounded, strict=True):
@@ -99,20 +105,17 @@ def test_the_same_seed_gives_the_same_network(session: CalibrationSession) -> No
     assert not np.array_equal(first.rounded[0].values, other.rounded[0].values)
 
 
-def test_a_target_out_of_reach_leaves_the_start(session: CalibrationSession) -> None:
-    start = run_trial(session, 1.0, 0.1)
+def test_a_target_out_of_reach_leaves_the_start(session: CalibrationSession, start: CalibrationResult) -> None:
     assert distill(session, start, AccuracyBudget(kl=1e-9), steps=20, seconds=None, seed=0) is start
 
 
-def test_time_ends_the_training(session: CalibrationSession) -> None:
-    start = run_trial(session, 1.0, 0.1)
+def test_time_ends_the_training(session: CalibrationSession, start: CalibrationResult) -> None:
     found = distill(session, start, AccuracyBudget(kl=1.0), steps=None, seconds=1e-3, seed=0)
     assert found.bytes <= start.bytes
 
 
-def test_progress_is_told(session: CalibrationSession) -> None:
+def test_progress_is_told(session: CalibrationSession, start: CalibrationResult) -> None:
     told: list[tuple[int, int, int, float]] = []
-    start = run_trial(session, 1.0, 0.1)
     distill(
         session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0, progress=lambda *now: told.append(now)
     )
@@ -120,8 +123,8 @@ def test_progress_is_told(session: CalibrationSession) -> None:
     assert all(0 < step <= steps and size > 0 and moved > 0 for step, steps, size, moved in told)
 
 
-def test_an_interrupt_keeps_what_was_found(session: CalibrationSession) -> None:
-    start, before = run_trial(session, 1.0, 0.1), session.model.get_weights()
+def test_an_interrupt_keeps_what_was_found(session: CalibrationSession, start: CalibrationResult) -> None:
+    before = session.model.get_weights()
 
     def interrupt(step: int, *_: float) -> None:
         if step > 40:
@@ -136,9 +139,9 @@ def test_an_interrupt_keeps_what_was_found(session: CalibrationSession) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(before, session.model.get_weights(), strict=True))
 
 
-def test_training_without_an_end_is_refused(session: CalibrationSession) -> None:
+def test_training_without_an_end_is_refused(session: CalibrationSession, start: CalibrationResult) -> None:
     with pytest.raises(RecipeError, match="expected a number of steps or seconds, got neither"):
-        distill(session, run_trial(session, 1.0, 0.1), AccuracyBudget(kl=0.01), steps=None, seconds=None, seed=0)
+        distill(session, start, AccuracyBudget(kl=0.01), steps=None, seconds=None, seed=0)
 
 
 # --- kinds of networks ---------------------------------------------------------------------------------------------
@@ -278,7 +281,7 @@ def test_a_sample_gets_smaller_than_by_rounding_alone() -> None:
     few = prepare_session(model, *hold_out(examples), most=1000)
     start = search_steps(few, AccuracyBudget(drop=0.5))
     whole = bench(model, examples)
-    found = distill(whole, start, AccuracyBudget(kl=0.014), steps=1200, seconds=None, seed=0)
+    found = distill(whole, start, AccuracyBudget(kl=0.014), steps=500, seconds=None, seed=0)
     assert found.bytes < 0.95 * start.bytes
     put(model, found)
     accuracy = evaluate(model, f"{SAMPLES / 'mnist.npz'}:test").accuracy

@@ -105,7 +105,7 @@ def _estimate(
 ) -> npt.NDArray[np.float64]:
     """The mean over the batches of what a graph makes of each, of a number to draw from, and of its own number."""
     tf = tensorflow()
-    graph, total, count = tf.function(step, reduce_retracing=True), 0.0, 0
+    graph, total, count = tf.function(step, reduce_retracing=True, autograph=False), 0.0, 0
     try:
         for count, batch in enumerate(batches, 1):
             seed = tf.constant([session.seed, 1000 * count], tf.int32)

@@ -50,7 +50,7 @@ from wcodec.codec.plan import (
 from wcodec.codec.quantizers import product
 from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
 from wcodec.codec.quantizers.few_values import find_few_values
-from wcodec.codec.quantizers.kmeans import assign, cluster, make_codebook
+from wcodec.codec.quantizers.kmeans import assign, cluster, make_codebook, share_one
 from wcodec.codec.quantizers.states import States
 from wcodec.codec.quantizers.transform import (
     MAX_SIDE,
@@ -214,6 +214,8 @@ def _klt(weights: Float32, layout: int, taps: int) -> Basis:
 
 def _table_rule(weights: Float32, plan: CodebookPlan) -> CodebookDequantizer:
     survivors = weights.reshape(-1)
+    if plan.clusters == 2:
+        return CodebookDequantizer(share_one(survivors))
     if plan.clusters:
         return CodebookDequantizer(cluster(survivors, plan.clusters - 1, plan.start, plan.seed))
     if not plan.step:

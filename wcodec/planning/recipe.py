@@ -84,6 +84,8 @@ class Options:
             raise RecipeError(f"quantizer {self.quantizer}: expected no bits, clusters or step beside it")
         if self.quantizer in {"symmetric", "asymmetric"} and (self.bits == 1 or self.clusters or self.step):
             raise RecipeError(f"quantizer {self.quantizer}: expected 2 bits or more beside it, no clusters or step")
+        if self.quantizer == "uniform" and (self.bits == 1 or self.clusters == 2):
+            raise RecipeError("quantizer uniform: expected 2 bits or 3 clusters or more beside it")
 
     @property
     def is_for_weights(self) -> bool:

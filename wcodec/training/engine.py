@@ -109,7 +109,7 @@ def compile_step(
             gradients = gradients[count:]
         return loss
 
-    compiled: Step = tf.function(step)
+    compiled: Step = tf.function(step, autograph=False)
     return compiled
 
 

@@ -164,14 +164,22 @@ def _quantized(amounts: Amounts) -> Callable[[Float32], Parametrization]:
     return partial(start_uniform, asked=asked)
 
 
+def _shared(
+    method: str, begin: Callable[..., Parametrization], amounts: Amounts, **more: object
+) -> Callable[[Float32], Parametrization]:
+    if amounts.values < 2:
+        raise RecipeError(f"--method {method}: expected 2 bits or more, or 3 values, got {amounts.values + 1} values")
+    return partial(begin, clusters=amounts.values, **more)
+
+
 METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Parametrization]]]] = {
     "magnitude": _by_rounds,
     "gradual": lambda a: _gradual("cubic", a),
     "gradual-linear": lambda a: _gradual("linear", a),
-    "sharing": lambda a: partial(start_sharing, clusters=a.values, moved="sum"),
-    "sharing-mean": lambda a: partial(start_sharing, clusters=a.values, moved="mean"),
+    "sharing": lambda a: _shared("sharing", start_sharing, a, moved="sum"),
+    "sharing-mean": lambda a: _shared("sharing-mean", start_sharing, a, moved="mean"),
     "quantized": _quantized,
-    "points": lambda a: partial(start_points, clusters=a.values, bucket=a.options.bucket),
+    "points": lambda a: _shared("points", start_points, a, bucket=a.options.bucket),
     "binary": lambda a: start_binary,
     "hashed": lambda a: partial(start_hashed, ratio=a.options.ratio, seed=a.seed),
 }
