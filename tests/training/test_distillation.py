@@ -81,7 +81,7 @@ def test_the_network_gets_smaller_within_the_divergence_allowed(
 ) -> None:
     before = session.model.get_weights()
     target = 1.1 * start.kl
-    found = distill(session, start, AccuracyBudget(kl=target), steps=400, seconds=None, seed=0)
+    found = distill(session, start, AccuracyBudget(kl=target), steps=900, seconds=None, seed=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, session.model.get_weights(), strict=True))
     assert found.bytes < 0.85 * start.bytes
     assert found.kl <= target
@@ -281,7 +281,7 @@ def test_a_sample_gets_smaller_than_by_rounding_alone() -> None:
     few = prepare_session(model, *hold_out(examples), most=1000)
     start = search_steps(few, AccuracyBudget(drop=0.5))
     whole = bench(model, examples)
-    found = distill(whole, start, AccuracyBudget(kl=0.014), steps=500, seconds=None, seed=0)
+    found = distill(whole, start, AccuracyBudget(kl=0.014), steps=1200, seconds=None, seed=0)
     assert found.bytes < 0.95 * start.bytes
     put(model, found)
     accuracy = evaluate(model, f"{SAMPLES / 'mnist.npz'}:test").accuracy
