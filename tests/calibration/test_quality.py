@@ -10,6 +10,7 @@ from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.quality import MIN_CHANGED, Quality, measure_quality
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.metrics import POINTS
 
 
 def test_changed_choices_cost_what_the_original_thought_of_them() -> None:
@@ -38,6 +39,36 @@ def test_too_few_changed_choices_tell_nothing() -> None:
     found = measure_quality(session)
     assert found.agreement < 100
     assert found.expected == 0
+
+
+def test_few_changes_are_exchanged_between_rows_and_predict_what_many_cost() -> None:
+    of, rng = keras().layers, np.random.default_rng(0)
+    keras().utils.set_random_seed(0)
+    model = keras().Sequential([of.Input((6,)), of.Dense(30, "relu"), of.Dense(2, "softmax")])
+    many, few = (prepare_session(model, some(model, count)) for count in (20_000, 1_500))
+    kernel = model.layers[0].kernel
+    kernel.assign(np.asarray(kernel) + rng.normal(0, 0.02, kernel.shape))
+    counted, predicted = measure_quality(many), measure_quality(few)
+    assert counted.exchanged == predicted.expected == 0
+    assert 0 < predicted.exchanged == pytest.approx(counted.expected, rel=0.5)  # some 20 rows are near the border
+    assert predicted.error == pytest.approx(counted.error * (many.held_out.count / few.held_out.count) ** 0.5, rel=0.3)
+    assert predicted.drop >= predicted.exchanged
+
+
+def test_the_standard_error_of_few_inputs_counts_against_the_budget() -> None:
+    class One:
+        bytes = 10
+
+        def __init__(self, error: float) -> None:
+            self.quality = Quality(0.4 / (100 * POINTS), error=error)
+
+    asked = AccuracyBudget(drop=0.5)
+    budget = asked.of_outputs()
+    assert budget.allows(One(0.0))
+    assert budget.allows(One(0.09))
+    assert not budget.allows(One(0.11))
+    assert "0.4 predicted at best, give or take 0.11 by chance" in budget.refusal([One(0.11)])
+    assert asked.reduce(1.0).broken(One(0.0)) == "max-drop"
 
 
 def test_a_budget_of_accuracy_is_kept_by_both_predictions() -> None:

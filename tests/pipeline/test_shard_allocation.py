@@ -97,6 +97,21 @@ def test_a_budget_holds_for_all_shards_together(words: dict[str, object], tmp_pa
     assert contents(tmp_path / "pool") == contents(tmp_path / "several.wcz")
 
 
+def test_a_budget_of_bytes_is_spent_on_large_shards_as_on_one_file(tmp_path: Path) -> None:
+    parts = [{f"l{i}.weight": weights(i, 520, 512) * np.float32(1 + i)} for i in range(3)]
+    folder = tmp_path / "m"
+    folder.mkdir()
+    for i, part in enumerate(parts):
+        shard = write_safetensors(folder / f"model-{i + 1:05}-of-00003.safetensors", part)
+        assert shard.stat().st_size > 1 << 20
+    whole = {name: array for part in parts for name, array in part.items()}
+    words: dict[str, object] = {"target_size": "400kB", "effort": "fast"}
+    one = wcodec.encode(write_safetensors(tmp_path / "m.safetensors", whole), tmp_path / "one.wcz", **words)
+    several = wcodec.encode(folder, tmp_path / "several.wcz", **words)
+    assert several.file_bytes == pytest.approx(one.file_bytes, rel=0.01)
+    assert several.relative_error == pytest.approx(one.relative_error, rel=0.05)
+
+
 def test_one_threshold_prunes_all_shards(tmp_path: Path) -> None:
     words = {"sparsity": 0.7, "global_sparsity": True}
     wcodec.encode(write_safetensors(tmp_path / "m.safetensors", arrays()), tmp_path / "one.wcz", **words)

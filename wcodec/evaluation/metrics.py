@@ -143,7 +143,13 @@ def output_divergence(outputs: Outputs, originals: Outputs, values: bool) -> flo
         return float("inf")
     if values:
         return float(np.square(outputs - originals).mean()) / value_variance(originals)
+    return float(row_divergences(outputs, originals).mean())
+
+
+def row_divergences(outputs: Outputs, originals: Outputs) -> Outputs:
+    """The KL divergence of each row of an output of classes, in nats."""
     probabilities = are_probabilities(originals)
     log_p = log_probabilities(originals, probabilities=probabilities)
     log_q = log_probabilities(outputs, probabilities=probabilities)
-    return float((np.exp(log_p) * (log_p - log_q)).sum(axis=-1).mean())
+    divergences: Outputs = (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
+    return divergences
