@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import reference_lossless
+from conftest import THOROUGH
 from hypothesis import given
 from hypothesis import strategies as st
 from twins import planes as twin
@@ -77,7 +78,7 @@ def test_several_blocks_are_of_the_sizes_that_the_payload_says(
         assert lossless.decode(payload, part.nbytes, 3) == part.tobytes()
         assert reference_lossless.lossless(payload, part.nbytes, 3) == part.tobytes()
         for at in range(len(payload)):
-            for bit in range(8):
+            for bit in range(8) if THOROUGH else (at % 8,):
                 flipped = bytearray(payload)
                 flipped[at] ^= 1 << bit
                 try:
