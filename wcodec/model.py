@@ -133,6 +133,17 @@ class StepWeights(FloatWeights):
 
 
 @dataclass(frozen=True, eq=False)
+class RowStepWeights(FloatWeights):
+    """All values of a row are integer multiples of the row's step.
+
+    steps: float32[rows], positive, of eight bits of mantissa; the rows are the `axis` of the tensor.
+    """
+
+    steps: npt.NDArray[np.float32]
+    axis: Literal["first", "last"]
+
+
+@dataclass(frozen=True, eq=False)
 class TableWeights(FloatWeights):
     """The values are few; a codebook has them as they are."""
 
@@ -176,7 +187,14 @@ class HashedWeights(FloatWeights):
 
 
 TunedTensor: TypeAlias = (
-    FloatWeights | StepWeights | TableWeights | SignWeights | VectorWeights | GroupWeights | HashedWeights
+    FloatWeights
+    | StepWeights
+    | RowStepWeights
+    | TableWeights
+    | SignWeights
+    | VectorWeights
+    | GroupWeights
+    | HashedWeights
 )
 
 

@@ -117,3 +117,29 @@ def test_moments_that_would_do_nothing_are_refused(wcodec: Run, model: Path, tmp
     done = wcodec("encode", model, "-o", tmp_path / "m.wcz", "--moments", tmp_path / "moments.npz", *words)
     assert (done.returncode, (tmp_path / "m.wcz").exists()) == (2, False)
     assert "moments.npz: expected a tensor that is rounded to steps, found none" in done.stderr
+
+
+def test_words_that_occur_have_finer_steps_and_give_bytes_to_other_tensors(wcodec: Run, tmp_path: Path) -> None:
+    often = 1 / np.arange(1, 601) * (np.arange(600) < 300)  # half of the words do not occur
+    arrays = {"words": RNG.normal(size=(600, 64)).astype(np.float32), "a/kernel": WEIGHTS}
+    np.savez(tmp_path / "m.npz", **arrays)
+    np.savez(tmp_path / "moments.npz", **{"words": often / often.sum(), "a/kernel": POWER})
+    words = ["encode", tmp_path / "m.npz", "--target-size", "20000", "-o"]
+    plain, fed = tmp_path / "plain.wcz", tmp_path / "fed.wcz"
+    assert wcodec(*words, plain).returncode == 0
+    done = wcodec(*words, fed, "--moments", tmp_path / "moments.npz")
+    assert done.returncode == 0, done.stderr
+    assert "2 tensors rounded for their moments" in done.stderr
+    assert fed.stat().st_size <= plain.stat().st_size
+    lost, unseen = [], []
+    for file in (plain, fed):
+        decode(file, file.with_suffix(".npz"))
+        with np.load(file.with_suffix(".npz")) as found:
+            error = np.square(found["words"] - arrays["words"]).sum(1)
+        lost.append(often @ error)
+        unseen.append(error[300:].sum())
+    assert lost[1] < 0.5 * lost[0]
+    assert unseen[1] < 0.2 * np.square(arrays["words"][300:]).sum()
+    assert moved(fed) < 0.4 * moved(plain)
+    inspected = wcodec("inspect", fed, "--json")
+    assert inspected.returncode == 0

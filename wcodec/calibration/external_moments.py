@@ -6,38 +6,37 @@ in every file that is read here, profit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from wcodec.calibration.gptq import Float32, Float64, damp, feedback_matrix, gptq_round
+from wcodec.calibration.gptq import Float64
+from wcodec.calibration.moment_product import Product
 from wcodec.codec.plan import Plan, UniformPlan
 from wcodec.codec.statistics import is_weight, scan_tensor, scan_tensors
 from wcodec.codec.tensor_encoder import encode_tensor
 from wcodec.container.dtypes import round_step, to_float32
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import open_npz
-from wcodec.model import Model, StepWeights, Tensor, TunedTensor
+from wcodec.model import Model, RowStepWeights, StepWeights, TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 from wcodec.planning.allocation import plan_model
 from wcodec.planning.recipe import Recipe
 
-DAMPING: Final = 0.1
 TRIES: Final = 6
 """Steps that are tried for the bytes of a tensor, and ratio of the nearest two that is close enough."""
 CLOSE: Final = 1.01
-MAX_INPUTS: Final = 4096
-"""Inputs that have feedback among them; more are cut."""
 UNITS_FIRST: Final = frozenset({"torch", "safetensors", "onnx"})
 """Kinds of file where square matrices are taken for [outputs, inputs]."""
-DEAD_ZONES: Final = (0.1, 0.06, 0.03)
-"""Added to the rounding threshold of 0.5 for an input of mean power, where only the powers are known; all are tried
-where the bytes are given, else the first."""
+MOST_MOVED: Final = 2.0
+"""Bits a weight by which the bytes of a tensor may change,"""
+LEAST_MOVED: Final = 0.05
+"""and from which on they do."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,10 @@ def _open_ended(recipe: Recipe) -> Recipe:
 def fit_to_file(
     source: Path, moments: Path, plain: Path, keep_optimizer: bool, plans: tuple[Plan, ...]
 ) -> MomentRounding:
-    """Round each tensor of `source` for which `moments` has an array, so that it takes the bytes it has in `plain`.
+    """Round each tensor of `source` for which `moments` has an array, so that together they take the bytes of `plain`.
 
-    Every other tensor then has the same bytes and error, and outputs never move more than by `plain`: a tensor whose
-    outputs do not move less is left as it is there.
+    Every other tensor then has the same bytes and error. A tensor whose outputs move less in as many bytes may give
+    some of them to others, but its outputs never move more than by `plain`; one whose outputs do not is left as it is.
 
     plain: a file that was made by these plans, one a tensor; moments: see `round_by_moments`.
     """
@@ -90,18 +89,80 @@ def fit_to_file(
             (look.fingerprint, tensor.dtype, tensor.shape)
             for look, tensor in zip(scan_tensors(model.tensors, 0), model.tensors, strict=True)
         ]
-        found = _Roundings()
+        found, fits = _Roundings(), list[_Fit]()
         for product, plan, number in _products(model, moments, plans, found):
             before = product.lost(to_float32(coded.values(number), product.tensor.dtype))
-            zones = DEAD_ZONES if product.moments.ndim == 1 else DEAD_ZONES[:1]
-            fits = [fit for zone in zones if (fit := _fit_bytes(product, plan, zone))]
-            one = min(fits, key=lambda fit: fit[1], default=None)
-            if one is None or one[1] >= before:
-                found.leave(product.tensor.name, before, product.power)
-                continue
+            nbytes = encode_tensor(product.tensor, plan, None, map).nbytes
             twins = [tensor.name for tensor, key in zip(model.tensors, keys, strict=True) if key == keys[number]]
-            found.add(twins, *one, product.power)
+            fit = _fit_bytes(_Fit(product, plan, twins, before, nbytes, plan.step))
+            if fit is None or fit.error >= before:
+                found.leave(product.tensor.name, before, product.power)
+            else:
+                fits.append(fit)
+        for fit in _exchange(fits):
+            found.add(fit.names, fit.made(), fit.error, fit.product.power)
     return found.result()
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A tensor that is rounded by `step`.
+
+    names: of equal tensors; before: the power of the outputs' error without moments; nbytes: what it may take.
+    """
+
+    product: Product
+    plan: UniformPlan
+    names: Sequence[str]
+    before: float
+    nbytes: float
+    step: float
+    error: float = math.inf
+
+    def made(self) -> StepWeights | RowStepWeights:
+        """The tensor."""
+        return self.product.rounded(round_step(self.step))[0]
+
+
+def _exchange(fits: Sequence[_Fit]) -> list[_Fit]:
+    """The tensors in as many bytes together, with less error.
+
+    An error counts beside the power of the outputs that inputs without correlation would have: so counted, errors cost
+    MiniLM's embeddings about the same in all tensors. It is divided by four by a bit a weight; equal slopes have the
+    same error a weight in all tensors (Shoham and Gersho 1988).
+    """
+    counts = np.array([fit.product.tensor.count for fit in fits], np.float64)
+    errors = np.array([fit.error / (fit.product.usual_power or 1.0) for fit in fits])
+    room = np.array([0.5 * math.log2(fit.before / max(fit.error, 1e-300)) for fit in fits])
+    wanted = 0.5 * np.log2(np.maximum(errors, 1e-300) / counts)
+    low, high = np.maximum(-room, -MOST_MOVED), np.full(len(fits), MOST_MOVED)
+    middle = [wanted.min(initial=0.0) - MOST_MOVED, wanted.max(initial=0.0) + MOST_MOVED]
+    for _ in range(50):  # bisection: more bits are given the lower the level is
+        level = sum(middle) / 2
+        moved = np.clip(wanted - level, low, high)
+        middle[0 if (moved * counts).sum() > 0 else 1] = level
+    moved = np.clip(wanted - middle[1], low, high)
+    extra = moved * counts / 8
+    made, freed = list(fits), 0.0
+    for number in np.flatnonzero(moved < -LEAST_MOVED).tolist():
+        fit = _fit_moved(fits[number], extra[number])
+        if fit.error < fit.before:
+            made[number] = fit
+            freed -= extra[number]
+    takers = np.flatnonzero(moved > LEAST_MOVED).tolist()
+    part = min(1.0, freed / max(1.0, sum(extra[number] for number in takers)))
+    for number in takers:
+        fit = _fit_moved(fits[number], part * extra[number])
+        made[number] = fit if fit.error < fits[number].error else fits[number]
+    return made
+
+
+def _fit_moved(fit: _Fit, extra: float) -> _Fit:
+    """The tensor in so many bytes more, of infinite error where that is too few."""
+    bits = 8 * extra / fit.product.tensor.count
+    return _fit_bytes(replace(fit, nbytes=fit.nbytes + extra, step=fit.step * 2.0**-bits)) or replace(
+        fit, error=math.inf
+    )
 
 
 @dataclass
@@ -113,7 +174,7 @@ class _Roundings:
     lost: float = 0.0
     power: float = 0.0
 
-    def add(self, names: Sequence[str], one: StepWeights, lost: float, power: float) -> None:
+    def add(self, names: Sequence[str], one: StepWeights | RowStepWeights, lost: float, power: float) -> None:
         """Equal tensors that were rounded."""
         self.tuned |= dict.fromkeys(names, one)
         self.lost, self.power = self.lost + lost, self.power + power
@@ -133,7 +194,7 @@ class _Roundings:
 
 def _products(
     model: Model, moments: Path, plans: tuple[Plan, ...], found: _Roundings
-) -> Iterator[tuple[_Product, UniformPlan, int]]:
+) -> Iterator[tuple[Product, UniformPlan, int]]:
     """Each tensor that has moments and can be rounded, with its plan and its number; `found` gets the others.
 
     Raises: RecipeError where there is none, so that the moments would do nothing.
@@ -146,7 +207,7 @@ def _products(
         weights = to_float32(tensor.read(), tensor.dtype)
         if is_weight(tensor) and isinstance(plan, UniformPlan) and not plan.prune and np.isfinite(weights).all():
             count += 1
-            yield _Product(tensor, weights, given[name], model.kind in UNITS_FIRST), plan, number
+            yield Product(tensor, weights, given[name], model.kind in UNITS_FIRST), plan, number
         else:
             found.leave(tensor.name)
     if not count:
@@ -156,21 +217,21 @@ def _products(
         )
 
 
-def _fit_bytes(product: _Product, plan: UniformPlan, dead_zone: float) -> tuple[StepWeights, float] | None:
-    """The tensor by the smallest step tried at which it takes no more bytes than without moments, and its error."""
-    most = encode_tensor(product.tensor, plan, None, map).nbytes
-    step, best, inside, outside = plan.step, None, 0.0, 0.0
+def _fit_bytes(fit: _Fit) -> _Fit | None:
+    """The tensor by the smallest step tried, from that of `fit` on, at which it takes no more bytes."""
+    step, best, inside, outside = fit.step, None, 0.0, 0.0
     for _ in range(TRIES):
-        rounded, error = product.rounded(round_step(step), dead_zone)
-        excess = encode_tensor(product.tensor, plan, rounded, map).nbytes - most
+        rounded, error = fit.product.rounded(round_step(step))
+        excess = encode_tensor(fit.product.tensor, fit.plan, rounded, map).nbytes - fit.nbytes
         if excess <= 0:
             inside = step
-            best = (rounded, error) if best is None or error < best[1] else best
+            best = replace(fit, step=step, error=error) if best is None or error < best.error else best
         else:
             outside = step
         if inside and outside and inside / outside < CLOSE:
             break
-        step = (inside * outside) ** 0.5 if inside and outside else step * 2.0 ** (8.1 * excess / product.tensor.count)
+        bits = 8.1 * excess / fit.product.tensor.count
+        step = (inside * outside) ** 0.5 if inside and outside else step * 2.0**bits
     return best
 
 
@@ -187,93 +248,3 @@ def _match_names(
             raise RecipeError(f"{where}: {name}: expected the name of one tensor, found {len(ends)} among {known}, ...")
         found.append((name, plans[ends[0]], ends[0]))
     return found
-
-
-@dataclass(frozen=True)
-class _Product:
-    """A tensor and the second moments of what it multiplies.
-
-    units_first: whether a square matrix is [outputs, inputs].
-    Raises: RecipeError where the moments do not fit.
-    """
-
-    tensor: Tensor
-    weights: Float32
-    moments: Float64
-    units_first: bool
-
-    def __post_init__(self) -> None:
-        tensor, moments = self.tensor, self.moments
-        if moments.ndim not in (1, 2):
-            raise RecipeError(f"{tensor.name}: expected moments of one or two dimensions, got {moments.shape}")
-        square = moments.ndim == 2 and moments.shape[0] == moments.shape[1]
-        if not (self._are_last or self._are_first) or not (square or moments.ndim == 1):
-            raise RecipeError(f"{tensor.name}: expected moments of the inputs of {tensor.shape}, got {moments.shape}")
-        if not np.isfinite(moments).all() or (moments if moments.ndim == 1 else moments.diagonal()).min() < 0:
-            raise RecipeError(f"{tensor.name}: expected finite moments with powers of 0 or more")
-
-    @property
-    def _are_last(self) -> bool:
-        """Whether the last axis can be the outputs; `_are_first`: the first one."""
-        return int(np.prod(self.tensor.shape[:-1])) == len(self.moments)
-
-    @property
-    def _are_first(self) -> bool:
-        return int(np.prod(self.tensor.shape[1:])) == len(self.moments)
-
-    def matrix(self, weights: Float32) -> Float32:
-        """float32[inputs, outputs]. Inverse: `shaped`."""
-        turned = self._are_first and (self.units_first or not self._are_last)
-        return weights.reshape(weights.shape[0], -1).T if turned else weights.reshape(-1, weights.shape[-1])
-
-    def shaped(self, matrix: Float32) -> Float32:
-        """Inverse: `matrix`."""
-        turned = self._are_first and (self.units_first or not self._are_last)
-        return np.ascontiguousarray(matrix.T if turned else matrix).reshape(self.tensor.shape)
-
-    @property
-    def power(self) -> float:
-        """Of the outputs."""
-        return _output_power(self.matrix(self.weights).astype(np.float64), self.moments)
-
-    def lost(self, weights: Float32) -> float:
-        """Power of the error of the outputs with other weights."""
-        error = self.matrix(weights).astype(np.float64) - self.matrix(self.weights)
-        return _output_power(error, self.moments)
-
-    def rounded(self, step: float, dead_zone: float = DEAD_ZONES[0]) -> tuple[StepWeights, float]:
-        """The tensor in steps, and the power of its outputs' error."""
-        scaled = np.ascontiguousarray(self.matrix(self.weights) / np.float32(step))
-        levels = (
-            _round_with_dead_zone(scaled, self.moments, dead_zone)
-            if self.moments.ndim == 1
-            else _round_with_feedback(self.tensor.name, scaled, self.moments)
-        )
-        shaped = self.shaped(levels * np.float32(step))
-        return StepWeights(shaped, step), self.lost(shaped)
-
-
-def _round_with_feedback(name: str, scaled: Float32, moments: Float64) -> Float32:
-    parts = []
-    count = -(-len(scaled) // MAX_INPUTS)
-    for rows in np.array_split(np.arange(len(scaled)), count):
-        part = slice(int(rows[0]), int(rows[-1]) + 1)
-        try:
-            feedback = feedback_matrix(damp(moments[part, part], DAMPING))
-        except np.linalg.LinAlgError as exc:
-            raise RecipeError(f"{name}: expected moments E[x x'], got a matrix that is not positive") from exc
-        parts.append(np.rint(gptq_round(scaled[part], feedback)))
-    return np.concatenate(parts)
-
-
-def _round_with_dead_zone(scaled: Float32, powers: Float64, dead_zone: float) -> Float32:
-    """Rounded towards 0 the more the less an input matters: a level there costs as much and brings less."""
-    share = powers / (powers.mean() or 1.0)
-    dull = (dead_zone / np.maximum(share, 1e-9)).astype(np.float32)[:, None]
-    levels: Float32 = np.sign(scaled) * np.maximum(np.floor(np.abs(scaled) + 0.5 - dull), 0)
-    return levels
-
-
-def _output_power(matrix: npt.NDArray[np.float64], moments: Float64) -> float:
-    through = moments[:, None] * matrix if moments.ndim == 1 else moments @ matrix
-    return float((matrix * through).sum())

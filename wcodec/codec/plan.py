@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from wcodec.errors import RecipeError
-from wcodec.model import GroupWeights, HashedWeights, VectorCodebook
+from wcodec.model import GroupWeights, HashedWeights, RowStepWeights, VectorCodebook
 
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]
@@ -125,11 +125,13 @@ class AffinePlan(_Lossy):
     """Integers of a few bits (`quantizers.affine`).
 
     outputs: the axis of the tensor's outputs where each has a step of its own; "": one step for all weights.
+    given:   steps that calibration chose, and integers of any number of bits.
     """
 
     how: Affine = "symmetric"
     bits: int = 8
     outputs: Literal["", "first", "last"] = ""
+    given: RowStepWeights | None = field(default=None, kw_only=True, compare=False)
 
 
 @dataclass(frozen=True)

@@ -119,14 +119,13 @@ def _uniform_or_table(
     weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan
 ) -> tuple[int, Dequantizer]:
     """The uniform choice, or a table of the tensor's values where they are few and it costs about as much."""
-    first = layouts[0][0]
     layout, dequantizer = _uniform_choice(weights, layouts, plan)
     values = find_few_values(weights) if plan.few else None
     if values is None:
         return layout, dequantizer
     table = CodebookDequantizer(make_codebook(values))
     every = [layout for family in layouts for layout in family]
-    own = min(every, key=lambda layout: _estimate_cost(weights, layout, table)) if every[1:] else first
+    own = min(every, key=lambda layout: _estimate_cost(weights, layout, table)) if every[1:] else layouts[0][0]
     most = _ABOUT_AS_MANY * _measure_cost(weights, layout, dequantizer, plan)
     return (own, table) if _measure_cost(weights, own, table, plan) <= most else (layout, dequantizer)
 
@@ -237,8 +236,9 @@ def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> ProductDe
 def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer]:
     """A step for every output where that was asked, one for all weights otherwise."""
     layout = outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
-    if layout != VECTOR and _scannable(weights.shape, (layout,)):
-        return layout, PerRowDequantizer(compute_row_steps(to_rows(weights, layout), plan.how, plan.bits))
+    if layout != VECTOR and (plan.given or _scannable(weights.shape, (layout,))):
+        own = plan.given.steps if plan.given else compute_row_steps(to_rows(weights, layout), plan.how, plan.bits)
+        return layout, PerRowDequantizer(own)
     dequantizer = UniformDequantizer(float(compute_row_steps(weights.reshape(1, -1), plan.how, plan.bits)[0]))
     layouts = [layout for family in layout_families(weights.shape) for layout in _scannable(weights.shape, family)]
     if plan.effort == "fast" or not layouts:

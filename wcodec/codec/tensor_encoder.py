@@ -45,6 +45,7 @@ from wcodec.model import (
     FloatWeights,
     GroupWeights,
     HashedWeights,
+    RowStepWeights,
     SignWeights,
     StepWeights,
     TableWeights,
@@ -136,14 +137,18 @@ def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
             return CodebookPlan(coder=coder, effort=effort)
         case SignWeights():
             return AffinePlan(how="binary", outputs="last", coder=coder, effort=effort)
-        case GroupWeights() | VectorWeights() | HashedWeights():
+        case RowStepWeights() | GroupWeights() | VectorWeights() | HashedWeights():
             return _plan_for_given(tuned, coder, effort)
     if isinstance(plan, FloatPlan):
         return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))
     return plan
 
 
-def _plan_for_given(tuned: GroupWeights | VectorWeights | HashedWeights, coder: str, effort: Effort) -> LossyPlan:
+def _plan_for_given(
+    tuned: RowStepWeights | GroupWeights | VectorWeights | HashedWeights, coder: str, effort: Effort
+) -> LossyPlan:
+    if isinstance(tuned, RowStepWeights):
+        return AffinePlan(outputs=tuned.axis, given=tuned, coder=coder, effort=effort)
     if isinstance(tuned, GroupWeights):
         return GroupPlan(given=tuned, coder=coder, effort=effort)
     if isinstance(tuned, HashedWeights):
