@@ -9,6 +9,7 @@
 # make slim-bench FASHION=fashion_mnist.npz  slimmed networks, an hour or more; NETWORKS='resnet_bn vit ...'
 # make compare  the tools that people use instead: GGUF, TFLite, plain rounding, zstd, ... half an hour
 # make paper  the starting paper's experiment, and Deep Compression's, beside wcodec's, a quarter of an hour
+# make paper-claims  claims of the papers, each with the figure here, six minutes of one core
 # make records  trains and codes samples/records (under an hour on two cores)
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 chooses another interpreter.
@@ -25,7 +26,7 @@ NETWORKS ?= resnet_bn inverted_residual vgg_bn vit lstm gru_embed
 
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
 
-.PHONY: demo test test-thorough docs check fuzz bench wheel slim-bench compare paper records clean
+.PHONY: demo test test-thorough docs check fuzz bench wheel slim-bench compare paper paper-claims records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -97,6 +98,9 @@ records: $(VENV)/installed
 paper: $(VENV)/installed
 	$(BIN)/python benchmarks/paper.py --out benchmarks/results/paper.md
 	$(BIN)/python benchmarks/deep_compression.py --out benchmarks/results/deep_compression.md
+
+paper-claims: $(VENV)/installed
+	$(BIN)/python benchmarks/paper_claims.py --out benchmarks/results/paper_claims.md
 
 clean:
 	rm -rf $(VENV) out build wcodec.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wcodec.calibration.codebook_fitting import Codebook, assign_with_feedback, fit_codebook
+from wcodec.calibration.codebook_fitting import Codebook, assign_with_feedback, fit_codebook, train_centroids
 from wcodec.calibration.gptq import damp
 from wcodec.codec.quantizers.product import assign, fit_vectors, lookup, split_blocks
 
@@ -79,3 +79,30 @@ def test_fewer_weights_than_codes_and_zeros_alone_have_codebooks_too() -> None:
     for weights in (np.ones((4, 1), np.float32), np.zeros((4, 3), np.float32)):
         book, codes = fit_codebook(weights, np.eye(4), 2, 16, 0.0)
         assert np.allclose(decoded(book, codes), weights)
+
+
+def test_trained_centroids_have_the_least_error_of_the_layer_for_their_codes() -> None:
+    weights, x = layer(24, 60)
+    power = damp(x.T @ x / len(x), 0.01)
+    book = Codebook(np.concatenate([np.zeros((1, 4)), RNG.normal(size=(7, 4))]), np.zeros(8))
+    codes = RNG.integers(0, 8, (6, 60)).astype(np.int32)
+    trained = train_centroids(weights, power, book, codes, 200).centroids
+    # As plain least squares: the output is linear in the centroids.
+    root = np.linalg.cholesky(power).T
+    columns = []
+    for k in range(1, 8):
+        for j in range(4):
+            unit = np.zeros((8, 4))
+            unit[k, j] = 1.0
+            columns.append((root @ decoded(Codebook(unit, book.prices), codes)).reshape(-1))
+    wanted = np.linalg.lstsq(np.array(columns).T, (root @ weights).reshape(-1), rcond=None)[0]
+    assert np.allclose(trained[1:].reshape(-1), wanted, atol=1e-6)
+    assert not trained[0].any()
+
+
+def test_where_bits_have_no_price_no_vector_is_left_without_members() -> None:
+    weights, x = layer(24, 200)
+    weights[:, :150] = weights[:, :1]  # many blocks are the same: starts by rank coincide
+    book, codes = fit_codebook(weights, damp(x.T @ x / len(x), 0.01), 4, 32, 0.0)
+    assert len(np.unique(codes)) >= 31
+    assert set(codes.reshape(-1)) | {0} == set(range(len(book.centroids)))

@@ -140,3 +140,32 @@ def test_codebooks_and_a_budget_of_bytes_are_refused(trained: tuple[Path, Path],
     line = ["encode", str(model), "-o", str(tmp_path / "m.wcz"), "--data", str(data), "--bits", "3", "-q"]
     assert main([*line, "--target-size", "5kB"]) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_trained_codebooks_answer_more_like_the_original_in_no_more_bytes(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(9)
+    np.savez(tmp_path / "d.npz", x=rng.normal(size=(2600, 8, 8, 1)).astype(np.float32))
+    found = []
+    for steps in (0, 120):
+        coded = tmp_path / f"{steps}.wcz"
+        words = {"quantizer": "product", "clusters": 24, "block": 4, "max_kl": 0.5, "tune": steps, "threads": 1}
+        said: list[str] = []
+        size = wcodec.encode(
+            trained[0], coded, data=tmp_path / "d.npz", progress=lambda one, said=said: said.append(str(one)), **words
+        ).file_bytes
+        assert any("training" in line for line in said) == bool(steps)
+        kernels = {name: wcodec.open(coded)[name] for name in wcodec.open(coded)}
+        kernel = next(one for one in kernels.values() if one.shape == (288, 30))
+        vectors, codes = np.unique(kernel.T.reshape(-1, 4), axis=0, return_inverse=True)
+        assert len(vectors) <= 24
+        original = load_model(trained[0])
+        session = prepare_session(original, load_examples(str(tmp_path / "d.npz"), model_inputs(original)))
+        kl = kl_divergence(compute_outputs(load_model(coded), session.held_out), session.outputs)
+        found.append((size, kl, codes))
+    (plain_size, plain_kl, plain_codes), (size, kl, codes) = found
+    assert size <= 1.01 * plain_size
+    assert kl < 0.9 * plain_kl
+    pairs = np.unique(np.stack([plain_codes.reshape(-1), codes.reshape(-1)]), axis=1)
+    assert pairs.shape[1] <= len(np.unique(plain_codes)) + 1  # members keep their centroid

@@ -2,7 +2,8 @@
 
 "And the bit goes down" (Stock et al. 2020) chooses centroids by |x (c - v)|^2; here, with error feedback as in `gptq`:
 for a Hessian H = M M', M upper triangular, block b of the inputs costs |M_bb' (v_b - c)|^2, where v_b is block b's
-target after error feedback from the blocks before it.
+target after error feedback from the blocks before it. Once the codes are chosen the centroids are trained on the output
+of the whole layer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.calibration.gptq import ROWS, Float32, Float64
-from wcodec.codec.quantizers.product import assign_nearest, run_kmeans
+from wcodec.codec.quantizers.product import assign_nearest, run_kmeans, split_largest, spread_of
 
 Codes = npt.NDArray[np.int32]
 
@@ -23,6 +24,8 @@ ROUNDS: Final = 8
 """Of expectation and maximisation, for each pass of feedback."""
 PASSES: Final = 2
 """Of feedback, before the last one; the codebook is fitted anew to what each leaves to want."""
+STEPS: Final = 12
+"""Of the training of centroids on the layer's output."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,52 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
     for _ in range(PASSES):
         moved, _ = assign_with_feedback(target, upper, book)
         book = _refine(TargetVectors(moved, roots), book, rate * block * scale, ROUNDS)
-    return book, assign_with_feedback(target, upper, book)[1]
+    codes = assign_with_feedback(target, upper, book)[1]
+    return _without_idle(train_centroids(target, power, book, codes), codes)
+
+
+def train_centroids(target: Float32, power: Float64, book: Codebook, codes: Codes, steps: int = STEPS) -> Codebook:
+    """The centroids whose weights have the least squared error of the layer's output, for these codes.
+
+    The loss is quadratic, so it is trained by conjugate gradients; the gradient of a centroid is the mean over its
+    members (Stock et al. 2020). target, power, codes: as in `fit_codebook`.
+    """
+    size, block = book.centroids.shape
+    places = codes.reshape(-1)
+    mean = 1.0 / np.maximum(np.bincount(places, minlength=size), 1)[:, None]
+    mean[0] = 0.0  # the first centroid is 0 and stays so
+
+    def weights(centroids: Float64) -> Float64:
+        return centroids[codes].transpose(0, 2, 1).reshape(target.shape)
+
+    def sums(changes: Float64) -> Float64:
+        vectors = changes.reshape(len(codes), block, -1).transpose(1, 0, 2).reshape(block, -1)
+        return np.stack([np.bincount(places, one, size) for one in vectors], axis=1)
+
+    centroids = book.centroids.copy()
+    left = sums(power @ (target - weights(centroids)))
+    way = mean * left
+    slope = first = float((left * way).sum())
+    for _ in range(steps):
+        if slope <= 1e-12 * first:
+            break
+        turned = sums(power @ weights(way))
+        length = slope / float((way * turned).sum())
+        centroids += length * way
+        left -= length * turned
+        downhill = mean * left
+        before, slope = slope, float((left * downhill).sum())
+        way = downhill + slope / before * way
+    return Codebook(centroids, book.prices)
+
+
+def _without_idle(book: Codebook, codes: Codes) -> tuple[Codebook, Codes]:
+    """The same without centroids that no code names, but for the first."""
+    members = np.bincount(codes.reshape(-1), minlength=len(book.centroids))
+    kept = np.flatnonzero((members > 0) | (np.arange(len(members)) == 0))
+    renamed = np.zeros(len(members), np.int32)
+    renamed[kept] = np.arange(len(kept))
+    return Codebook(book.centroids[kept], book.prices[kept]), renamed[codes]
 
 
 def assign_with_feedback(target: Float32, upper: Float64, book: Codebook) -> tuple[Float64, Codes]:
@@ -89,7 +137,9 @@ def assign_with_feedback(target: Float32, upper: Float64, book: Codebook) -> tup
 
 
 def _refine(pool: TargetVectors, book: Codebook, rate: float, rounds: int) -> Codebook:
-    """Codes for vectors, centroids for codes, by turns."""
+    """Codes for vectors, centroids for codes, by turns. Where bits have no price, centroids without members take half
+    of those that cost most; otherwise they go.
+    """
     count, _, block = pool.vectors.shape
     metric = pool.roots @ pool.roots.transpose(0, 2, 1)
     for _ in range(rounds):
@@ -102,10 +152,12 @@ def _refine(pool: TargetVectors, book: Codebook, rate: float, rounds: int) -> Co
         weight = np.einsum("bk,bij->kij", members, metric)
         moment = np.einsum("bij,bkj->ki", metric, sums.reshape(count, size, block))
         used = members.sum(axis=0)
-        kept = np.flatnonzero((used > 0) | (np.arange(size) == 0))
+        kept = np.flatnonzero((used > 0) | (np.arange(size) == 0) | (rate == 0))
         ridge = 1e-9 * np.einsum("kii->k", weight)[kept, None, None] * np.eye(block) + 1e-30 * np.eye(block)
         centroids = np.linalg.solve(weight[kept] + ridge, moment[kept][:, :, None])[:, :, 0]
         centroids[0] = 0.0
+        if rate == 0:
+            split_largest(centroids, used, spread_of(flat, codes.reshape(-1), centroids))
         total = float(used.sum())
         prices = np.array([rate * -math.log2(max(float(n), 0.5) / total) for n in used[kept]])
         book = Codebook(centroids, prices)

@@ -38,6 +38,8 @@ VECTORS: Final = 256
 """Default sizes of codebooks."""
 BLOCK: Final = 4
 MOST_TAPS: Final = 64
+MEMBERS: Final = 4
+"""Fewest blocks of a kernel for each vector of its codebook (Stock et al. 2020)."""
 LAYOUTS: Final = (DENSE, KERNEL, PROJECTION, MATRIX)
 
 
@@ -53,6 +55,13 @@ class CodebookRequest:
     def size(self) -> int:
         """Values or vectors of a codebook, at most."""
         return self.clusters or (VECTORS if self.quantizer == "product" else VALUES)
+
+    def size_for(self, blocks: int) -> int:
+        """The same for a kernel of so many blocks: of a requested number of vectors each has MEMBERS of them at least.
+        Without one the price of bits says how many there are.
+        """
+        lowered = self.quantizer == "product" and self.clusters
+        return min(self.size, max(2, blocks // MEMBERS)) if lowered else self.size
 
 
 def quantize_kernel(
@@ -75,7 +84,7 @@ def quantize_kernel(
     if hessian.cross is not None:
         target = correct_for_drift(target, h, hessian.cross)
     target = target[np.ix_(inputs, units)]
-    book, codes = fit_codebook(target, h[np.ix_(inputs, inputs)], block, sharing.size, rate)
+    book, codes = fit_codebook(target, h[np.ix_(inputs, inputs)], block, sharing.size_for(target.size // block), rate)
     centroids = book.centroids
     largest = float(np.abs(centroids).max(initial=0.0))
     shared = None
@@ -99,7 +108,7 @@ def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: f
     rows = to_rows(weights, layout).reshape(view_shape(shape, layout)[0], -1)
     block = _block_size(shape, layout, rows.shape[1], sharing) if product else 1
     vectors = split_blocks(rows, block)
-    book = fit_vectors(vectors, sharing.size, rate * block)
+    book = fit_vectors(vectors, sharing.size_for(len(vectors)), rate * block)
     levels = assign(vectors, book)
     values = _from_rows(lookup(levels, book).astype(np.float32), shape, layout)
     shared = VectorCodebook(layout, book.entries, book.step) if product else None

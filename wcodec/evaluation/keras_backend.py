@@ -97,7 +97,8 @@ def tensorflow() -> ModuleType:
     backend = keras().backend.backend()
     if backend != "tensorflow":
         raise RecipeError(f"tuning: expected Keras to run on tensorflow, got {backend}")
-    return importlib.import_module("tensorflow")
+    module = sys.modules.get("tensorflow")  # asked for in graphs too, where an import makes TensorFlow warn
+    return module or importlib.import_module("tensorflow")
 
 
 def pack_inputs(model: Model, inputs: tuple[npt.NDArray[np.generic], ...]) -> object:

@@ -56,22 +56,26 @@ def build_distill_state(session: CalibrationSession, start: CalibrationResult) -
     others = FloatGroup(floats, Adam.start(zeros), FLOAT_RATE) if floats else None
     groups: list[ParameterGroup] = [kernels, *([others] if others else [])]
     targets = build_targets(session.outputs, tuple(replace(kind, truth=None) for kind in session.kinds))
-    step = compile_step(model, groups, targets, ask_original=_original(model, [*weights, *floats], start))
+    ask = ask_original(model, [*weights, *floats], start.statistics)
+    step = compile_step(model, groups, targets, ask_original=ask)
     return DistillState(model, kernels, others, step, session.table.mantissas)
 
 
-def _original(
-    model: Model, trained: Sequence[Weight], start: CalibrationResult
+def ask_original(
+    model: Model, trained: Sequence[Weight], statistics: Sequence[tuple[int, Float32]]
 ) -> Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]:
-    """Asks the original in a graph: the network has its weights for the time, and then the start's statistics."""
+    """Asks the original in a graph: the network has its weights for the time, and then the statistics of the start.
+
+    trained: what training changes. statistics: other weights that the start changes, by index in `model.weights`.
+    """
     tf = tensorflow()
     learned = {id(weight) for weight in trained}
-    statistics = [(model.weights[i], values) for i, values in start.statistics if id(model.weights[i]) not in learned]
+    moved = [(model.weights[i], values) for i, values in statistics if id(model.weights[i]) not in learned]
     before = [
         (weight, tf.constant(keras().ops.convert_to_numpy(weight)))
-        for weight in (*trained, *(weight for weight, _ in statistics))
+        for weight in (*trained, *(weight for weight, _ in moved))
     ]
-    after = [(weight, tf.constant(values, str(weight.dtype))) for weight, values in statistics]
+    after = [(weight, tf.constant(values, str(weight.dtype))) for weight, values in moved]
 
     def ask(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         for weight, value in before:

@@ -28,6 +28,7 @@ from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
 from wcodec.reporting.search_page import SearchTrial, write_search_page
+from wcodec.training.codebook_distillation import distill_codebooks
 from wcodec.training.distillation import distill
 from wcodec.training.plain_file import Code, PlainFile, plain_file
 
@@ -136,13 +137,28 @@ def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
 
 
 def _search_codebooks(run: _Run) -> CodebookResult:
-    """Codebooks in place of steps; nothing is trained."""
+    """Codebooks in place of steps, and their centroids trained.
+
+    Raises: BudgetError where the best is not within the budget.
+    """
     session, request = run.session, run.opened.request
     if request.codebooks is None or request.budget.bytes is not None:
         raise RecipeError("codebooks with --data: expected a budget of answers (--max-drop, ...), got one of bytes")
     budget = request.budget.of_outputs()
     tell = partial(run.report, "sharing", budget)
-    return search_codebooks(session, request.codebooks, budget, seconds=run.seconds_left, progress=tell)
+    if not _trains(run):
+        return search_codebooks(session, request.codebooks, budget, seconds=run.seconds_left, progress=tell)
+    # A codebook of a given size may come into the budget by training.
+    wanted = AccuracyBudget() if request.codebooks.clusters else budget
+    found = search_codebooks(session, request.codebooks, wanted, seconds=SHARE * run.seconds_left, progress=tell)
+    trained = distill_codebooks(
+        run.opened.prepare(run.opened.learning.count), found, steps=request.steps or planned_steps(session),
+        seconds=max(1.0, run.seconds_left), seed=request.seed, moved=request.augment is not None,
+        progress=lambda done, one: run.report("training", budget, one, done), patience=run.patience,
+    )  # fmt: skip
+    if not budget.allows(trained):
+        raise BudgetError(f"{session.model.name}: {budget.refusal([trained])}")
+    return trained
 
 
 @dataclass(frozen=True)
@@ -165,10 +181,12 @@ class _Run:
         """Bytes of the file, see `FileSize.of`."""
         return self.size.of(one.bytes, lambda: self.opened.table.by_name(one.tuned()), near)
 
-    def report(self, doing: str, budget: AccuracyBudget, one: CalibrationResult | CodebookResult) -> None:
+    def report(
+        self, doing: str, budget: AccuracyBudget, one: CalibrationResult | CodebookResult, done: float | None = None
+    ) -> None:
         """Tell of a point of the search."""
         size, broken = self.told_bytes(one), budget.broken(one)
-        self.progress(SearchProgress(doing, None, size, one.kl, not broken, one.quality.values, broken))
+        self.progress(SearchProgress(doing, done, size, one.kl, not broken, one.quality.values, broken))
 
 
 def _trains(run: _Run) -> bool:

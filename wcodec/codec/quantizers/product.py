@@ -94,7 +94,11 @@ def round_centroids(centroids: Doubles, prices: Doubles, distortion: float, larg
     """
     finest = float(np.abs(centroids).max(initial=0.0)) / 2**14
     wanted = max(GRAIN * math.sqrt(distortion), finest)
-    step = round_step(wanted) if wanted > 0 else 1.0
+    return as_integers(centroids, prices, round_step(wanted) if wanted > 0 else 1.0, largest)
+
+
+def as_integers(centroids: Doubles, prices: Doubles, step: float, largest: float) -> ProductCodebook:
+    """Centroids in units of `step`, in the same order as `round_centroids` has them."""
     top = math.floor(largest / step)  # what is over the largest weight may be infinity
     entries = np.clip(np.rint(centroids / step), -top, top).astype(np.int32)
     return _ordered(entries, step, prices)
@@ -171,7 +175,7 @@ def run_kmeans(
         cost = spent + float((prices * members).sum())
         centroids, prices = _refreshed(means, members, rate, zeros * count)
         if rate == 0:
-            _split(centroids, members, _spread_of(vectors, codes, means))
+            split_largest(centroids, members, spread_of(vectors, codes, means))
         if cost > last * (1 - 1e-4) and not (rate == 0 and (members[1:] == 0).any()):
             break
         last = cost
@@ -188,13 +192,13 @@ def _refreshed(means: Doubles, members: Doubles, rate: float, zeros: float) -> t
     return means[kept], np.array([rate * -math.log2(max(float(n), 0.5) / total) for n in used[kept]])
 
 
-def _spread_of(vectors: Floats, codes: Levels, means: Doubles) -> Doubles:
+def spread_of(vectors: Floats | Doubles, codes: Levels, means: Doubles) -> Doubles:
     """Sum of squared distances, float64[size, block], of each cluster."""
     errors = np.square(vectors - means[codes])
     return np.stack([np.bincount(codes, errors[:, j], len(means)) for j in range(vectors.shape[1])], axis=1)
 
 
-def _split(centroids: Doubles, members: Doubles, spread: Doubles) -> None:
+def split_largest(centroids: Doubles, members: Doubles, spread: Doubles) -> None:
     """Empty clusters take half of those that cost most: a deviation to either side (Stock et al. 2020)."""
     empty = [int(k) for k in np.flatnonzero(members == 0) if k]
     biggest = np.argsort(-spread.sum(axis=1), kind="stable")

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.codec.layout import from_rows, to_rows
 from wcodec.codec.quantizers.kmeans import assign, cluster
+from wcodec.codec.quantizers.product import as_integers
 from wcodec.container.dtypes import round_step
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.model import GroupWeights, TableWeights, TunedTensor
+from wcodec.model import GroupWeights, TableWeights, TunedTensor, VectorCodebook, VectorWeights
 from wcodec.training.flat_adam import Adam, Float32
-from wcodec.training.methods.parametrization import Parametrization, nonzero_mask
+from wcodec.training.methods.parametrization import Parametrization, constant, nonzero_mask
 from wcodec.training.methods.weight_groups import WeightGroups, make_groups
 
 if TYPE_CHECKING:
@@ -27,13 +29,18 @@ if TYPE_CHECKING:
     from tensorflow import Tensor, Variable
 
 
+COARSER: Final = 1.25
+"""Distance of the entries of trained vectors over that before: training spreads them, which costs bytes otherwise."""
 NEARER: Final = 0.2
 """A weight changes to another point whose distance is less than this part of that of its own."""
 
 
 @dataclass(frozen=True)
 class SharedWeights:
-    """A kernel whose members keep their centroid. members: int32, of each weight; counts: float32, of each centroid."""
+    """A kernel whose members keep their centroid. members: int32, of each weight; counts: float32, of each centroid.
+
+    codebook: whose vectors, one after another, the centroids are, for blocks of weights; None for single ones.
+    """
 
     latent: Adam
     mask: Variable
@@ -41,6 +48,7 @@ class SharedWeights:
     counts: Float32
     moved: Literal["sum", "mean"]
     per_tensor_rate: bool = True
+    codebook: VectorCodebook | None = None
 
     def value(self, tf: ModuleType) -> Tensor:
         return tf.gather(self.latent.values, self.members) * self.mask
@@ -53,8 +61,16 @@ class SharedWeights:
         pass
 
     def export(self) -> TunedTensor:
-        values = _half(self.latent.values.numpy())
-        return TableWeights(values[self.members.numpy()] * self.mask.numpy())
+        learned, members, mask = self.latent.values.numpy(), self.members.numpy(), self.mask.numpy()
+        if self.codebook is None:
+            return TableWeights(_half(learned)[members] * mask)
+        step, block = self.codebook.step, self.codebook.entries.shape[1]
+        entries = np.rint(learned.astype(np.float64) / step)
+        largest = (float(np.abs(entries).max(initial=0.0)) + 1) * step
+        vectors = np.concatenate([np.zeros((1, block)), entries.reshape(-1, block) * step])
+        book = as_integers(vectors, np.empty(0), step, largest)
+        values = (entries * step).astype(np.float32)[members] * mask
+        return VectorWeights(values, VectorCodebook(self.codebook.layout, book.entries, step))
 
 
 @dataclass(frozen=True)
@@ -114,6 +130,25 @@ def start_sharing(values: Float32, clusters: int, moved: Literal["sum", "mean"])
     counts = np.maximum(np.bincount(members.reshape(-1), minlength=len(codebook.values)), 1).astype(np.float32)
     places = tensorflow().Variable(members, trainable=False)
     return SharedWeights(Adam.start(codebook.values), nonzero_mask(values), places, counts, moved)
+
+
+def start_codebook(tuned: VectorWeights | TableWeights) -> Parametrization:
+    """The codebook that the weights of a kernel have, and their codes; what is 0 stays 0."""
+    shape, book = tuned.values.shape, tuned.codebook if isinstance(tuned, VectorWeights) else None
+    rows = to_rows(tuned.values, book.layout) if book else tuned.values
+    block = book.entries.shape[1] if book else 1
+    centroids, codes = np.unique(rows.reshape(-1, block), axis=0, return_inverse=True)
+    codes = codes.reshape(-1)
+    members = (codes[:, None] * block + np.arange(block)).astype(np.int32).reshape(rows.shape)
+    alive = np.repeat(np.any(centroids[codes] != 0, axis=1), block).astype(np.float32).reshape(rows.shape)
+    if book:
+        members, alive = from_rows(members, shape, book.layout), from_rows(alive, shape, book.layout)
+    counts = np.repeat(np.bincount(codes, minlength=len(centroids)), block).astype(np.float32)
+    places = tensorflow().Variable(members, trainable=False)
+    latent = Adam.start(centroids.reshape(-1).astype(np.float32))
+    if book:
+        book = VectorCodebook(book.layout, book.entries, round_step(COARSER * book.step))
+    return SharedWeights(latent, constant(alive), places, counts, "mean", codebook=book)
 
 
 def start_points(values: Float32, clusters: int, bucket: int | None = None) -> Parametrization:

@@ -79,8 +79,10 @@ class MethodState:
 
 
 @dataclass(frozen=True)
-class _Group:
-    """One weight under its parametrization. index: its place in `model.weights`; rate: the learning rate."""
+class MethodGroup:
+    """One weight under its parametrization, a `ParameterGroup`. index: its place in `model.weights`; rate: the learning
+    rate.
+    """
 
     index: int
     weights: tuple[Weight]
@@ -175,7 +177,7 @@ def _epochs(run: MethodRun, before: MethodState | None) -> Iterator[_Part]:
         number, done, seconds = number + 1, part.last, time.monotonic() - started
 
 
-def _variables(groups: Sequence[_Group]) -> Iterator[Variable]:
+def _variables(groups: Sequence[MethodGroup]) -> Iterator[Variable]:
     """All that training moves behind the weights: moments, masks, members, steps."""
     for group in groups:
         for value in vars(group.parametrization).values():
@@ -185,7 +187,7 @@ def _variables(groups: Sequence[_Group]) -> Iterator[Variable]:
                 yield value
 
 
-def _parts_left(groups: Sequence[_Group]) -> dict[int, float]:
+def _parts_left(groups: Sequence[MethodGroup]) -> dict[int, float]:
     """By places in `model.weights`, the part of the weights that is not 0."""
     tf = tensorflow()
     return {one.index: float(np.mean(one.parametrization.value(tf).numpy() != 0)) for one in groups}
@@ -197,7 +199,7 @@ def assign_tuned(model: Model, tuned: Mapping[int, TunedTensor]) -> None:
         model.weights[index].assign(one.values)
 
 
-def _groups(table: WeightTable, start: Mapping[int, Start], scale: float) -> list[_Group]:
+def _groups(table: WeightTable, start: Mapping[int, Start], scale: float) -> list[MethodGroup]:
     """Every trainable weight: kernels by the method, all others as they are."""
     found = []
     for one in table.trainable:
@@ -206,7 +208,7 @@ def _groups(table: WeightTable, start: Mapping[int, Start], scale: float) -> lis
             parametrization = start[one.index](values) if one.kind == "kernel" and values.any() else start_float(values)
             spread = max(float(np.sqrt(np.mean(values**2))), 1e-8)
             rate = scale * (TOGETHER * spread if parametrization.per_tensor_rate else RATE)
-            found.append(_Group(one.index, (one.variable,), parametrization, rate))
+            found.append(MethodGroup(one.index, (one.variable,), parametrization, rate))
     return found
 
 

@@ -1,0 +1,132 @@
+"""Codebooks trained together, without labels: centroids move until the network answers as its original.
+
+"And the bit goes down" (Stock et al. 2020), section 3.3: the codes stay, and a centroid moves by the mean of the
+gradients of its members. Statistics of BatchNormalization are taken anew where the network is measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from wcodec.calibration.codebook_search import CodebookResult
+from wcodec.calibration.progress import Interruptible
+from wcodec.calibration.session import CalibrationSession
+from wcodec.calibration.trial import finish_trial
+from wcodec.calibration.work import batch_size
+from wcodec.evaluation.keras_backend import keep_weights, tensorflow
+from wcodec.model import FloatWeights, TableWeights, TunedTensor, VectorWeights
+from wcodec.training.augmentation import augment, draw_mixtures
+from wcodec.training.distill_state import FLOAT_RATE, ask_original
+from wcodec.training.engine import Batch, FloatGroup, ParameterGroup, Step, compile_step
+from wcodec.training.flat_adam import Adam, Float32, flatten, unflatten
+from wcodec.training.losses import build_targets
+from wcodec.training.methods.trained_codebooks import start_codebook
+from wcodec.training.methods.trainer import MethodGroup
+
+RATE: Final = 0.016
+"""The learning rate of centroids at first: parts of a kernel's root mean square a step."""
+LAST: Final = 0.02
+"""Factor on the learning rates at the end, to which they fall linearly."""
+TICKS: Final = 20
+"""How often the network is measured."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """kernels: a group each; others: biases and gains, which learn as they are; fixed: all that does not learn."""
+
+    kernels: tuple[MethodGroup, ...]
+    others: FloatGroup | None
+    fixed: Mapping[int, TunedTensor]
+    step: Step
+
+
+def distill_codebooks(
+    session: CalibrationSession,
+    start: CodebookResult,
+    *,
+    steps: int,
+    seconds: float,
+    seed: int,
+    moved: bool,
+    progress: Callable[[float, CodebookResult], None],
+    patience: Interruptible,
+) -> CodebookResult:
+    """The network of the least divergence that training from `start` finds, with as many bytes; or `start` itself.
+
+    session:  with the original's weights, which it gets back; `fitting` is what is trained on.
+    steps, seconds: of training, whichever ends first.
+    progress: hears how much is over, 0 to 1, and the network then. moved, patience: as in `distill`.
+    """
+    best = start
+    with keep_weights(session.model), patience:
+        rng = np.random.default_rng(seed)
+        batches = draw_mixtures(augment(session, rng, moved=moved), batch_size(session), rng)
+        state, tf, tick = _start(session, start), tensorflow(), 0
+        for (done, factor), inputs in zip(_schedule(steps, seconds), batches, strict=False):
+            state.step(Batch(inputs), tf.constant(0.0), tf.constant(factor, tf.float32), False)
+            if int(done * TICKS) > tick:
+                tick = int(done * TICKS)
+                found = _measure(session, state, start)
+                progress(done, found)
+                best = min(best, found, key=lambda one: one.kl)
+    return best
+
+
+def _schedule(steps: int, seconds: float) -> Iterator[tuple[float, float]]:
+    """For each step how much is over after it, and the factor on the learning rates."""
+    began, done, step = time.monotonic(), 0.0, 0
+    while done < 1:
+        factor, step = 1 - (1 - LAST) * done, step + 1
+        done = min(1.0, max(step / steps, (time.monotonic() - began) / seconds))
+        yield done, factor
+
+
+def _start(session: CalibrationSession, start: CodebookResult) -> _State:
+    """Puts `start` into the network. The network must have its original weights."""
+    model = session.model
+    learned = [one for one in session.table.weights if one.trainable and one.index in session.table.mantissas]
+    kernels = tuple(
+        MethodGroup(index, (model.weights[index],), start_codebook(tuned), RATE * _rms(tuned.values))
+        for index, tuned in start.weights.items()
+        if isinstance(tuned, VectorWeights | TableWeights) and tuned.values.any()
+    )
+    coded = {one.index for one in kernels}
+    learned = [one for one in learned if one.index not in coded]
+    floats = tuple(one.variable for one in learned)
+    fixed = {index: one for index, one in start.weights.items() if index not in coded}
+    trained = [*(group.weights[0] for group in kernels), *floats]
+    targets = build_targets(session.outputs, tuple(replace(kind, truth=None) for kind in session.kinds))
+    others = None
+    if floats:
+        values = [fixed[one.index].values if one.index in fixed else one.original for one in learned]
+        others = FloatGroup(floats, Adam.start(flatten(values)), FLOAT_RATE)
+    ask = ask_original(model, trained, [(index, one.values) for index, one in fixed.items()])
+    for index, one in start.weights.items():
+        model.weights[index].assign(one.values)
+    groups: list[ParameterGroup] = [*kernels, *([others] if others else [])]
+    return _State(kernels, others, fixed, compile_step(model, groups, targets, ask_original=ask))
+
+
+def _measure(session: CalibrationSession, state: _State, start: CodebookResult) -> CodebookResult:
+    """The network as a file has it now."""
+    model = session.model
+    found = {group.index: group.parametrization.export() for group in state.kernels}
+    for index, one in (*state.fixed.items(), *found.items()):
+        model.weights[index].assign(one.values)
+    if state.others:
+        learned = unflatten(state.others.adam.values.numpy(), state.others.weights)
+        for weight, values in zip(state.others.weights, learned, strict=True):
+            weight.assign(values)
+    statistics, quality = finish_trial(session)
+    rest = {index: FloatWeights(values) for index, values in statistics}
+    return CodebookResult(start.scale, dict(state.fixed) | found | rest, quality, start.bytes)
+
+
+def _rms(values: Float32) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
