@@ -137,20 +137,18 @@ def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
 
 
 def _search_codebooks(run: _Run) -> CodebookResult:
-    """Codebooks in place of steps, and their centroids trained.
-
-    Raises: BudgetError where the best is not within the budget.
-    """
+    """Codebooks in place of steps, their centroids trained. Raises: BudgetError where the best is over the budget."""
     session, request = run.session, run.opened.request
     if request.codebooks is None or request.budget.bytes is not None:
         raise RecipeError("codebooks with --data: expected a budget of answers (--max-drop, ...), got one of bytes")
     budget = request.budget.of_outputs()
-    tell = partial(run.report, "sharing", budget)
-    if not _trains(run):
-        return search_codebooks(session, request.codebooks, budget, seconds=run.seconds_left, progress=tell)
+    tell, trains = partial(run.report, "sharing", budget), _trains(run)
     # A codebook of a given size may come into the budget by training.
-    wanted = AccuracyBudget() if request.codebooks.clusters else budget
-    found = search_codebooks(session, request.codebooks, wanted, seconds=SHARE * run.seconds_left, progress=tell)
+    wanted = AccuracyBudget() if trains and request.codebooks.clusters else budget
+    seconds = (SHARE if trains else 1.0) * run.seconds_left
+    found = search_codebooks(session, request.codebooks, wanted, seconds=seconds, progress=tell)
+    if not trains:
+        return found
     trained = distill_codebooks(
         run.opened.prepare(run.opened.learning.count), found, steps=request.steps or planned_steps(session),
         seconds=max(1.0, run.seconds_left), seed=request.seed, moved=request.augment is not None,
