@@ -47,7 +47,6 @@ def search_codebooks(
     session: CalibrationSession,
     request: CodebookRequest,
     budget: AccuracyBudget,
-    *,
     seconds: float = float("inf"),
     progress: Callable[[CodebookResult], None] = lambda _: None,
 ) -> CodebookResult:

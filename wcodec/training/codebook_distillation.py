@@ -54,14 +54,14 @@ def distill_codebooks(
     seconds: float,
     seed: int,
     moved: bool,
-    progress: Callable[[float, CodebookResult], None],
+    progress: Callable[[CodebookResult, float], None],
     patience: Interruptible,
 ) -> CodebookResult:
     """The network of the least divergence that training from `start` finds, with as many bytes; or `start` itself.
 
     session:  with the original's weights, which it gets back; `fitting` is what is trained on.
     steps, seconds: of training, whichever ends first.
-    progress: hears how much is over, 0 to 1, and the network then. moved, patience: as in `distill`.
+    progress: hears the network, and how much is over then, 0 to 1. moved, patience: as in `distill`.
     """
     best = start
     with keep_weights(session.model), patience:
@@ -73,7 +73,7 @@ def distill_codebooks(
             if int(done * TICKS) > tick:
                 tick = int(done * TICKS)
                 found = _measure(session, state, start)
-                progress(done, found)
+                progress(found, done)
                 best = min(best, found, key=lambda one: one.kl)
     return best
 

@@ -143,20 +143,17 @@ def _search_codebooks(run: _Run) -> CodebookResult:
         raise RecipeError("codebooks with --data: expected a budget of answers (--max-drop, ...), got one of bytes")
     budget = request.budget.of_outputs()
     tell, trains = partial(run.report, "sharing", budget), _trains(run)
-    # A codebook of a given size may come into the budget by training.
     wanted = AccuracyBudget() if trains and request.codebooks.clusters else budget
-    seconds = (SHARE if trains else 1.0) * run.seconds_left
-    found = search_codebooks(session, request.codebooks, wanted, seconds=seconds, progress=tell)
-    if not trains:
-        return found
-    trained = distill_codebooks(
-        run.opened.prepare(run.opened.learning.count), found, steps=request.steps or planned_steps(session),
-        seconds=max(1.0, run.seconds_left), seed=request.seed, moved=request.augment is not None,
-        progress=lambda done, one: run.report("training", budget, one, done), patience=run.patience,
-    )  # fmt: skip
-    if not budget.allows(trained):
-        raise BudgetError(f"{session.model.name}: {budget.refusal([trained])}")
-    return trained
+    found = search_codebooks(session, request.codebooks, wanted, (SHARE if trains else 1) * run.seconds_left, tell)
+    if trains:
+        steps, learning = request.steps or planned_steps(session), run.opened.prepare(run.opened.learning.count)
+        found = distill_codebooks(
+            learning, found, steps=steps, seconds=max(1.0, run.seconds_left), seed=request.seed,
+            moved=request.augment is not None, patience=run.patience, progress=partial(run.report, "training", budget),
+        )  # fmt: skip
+    if not budget.allows(found):
+        raise BudgetError(f"{session.model.name}: {budget.refusal([found])}")
+    return found
 
 
 @dataclass(frozen=True)
