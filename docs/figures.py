@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,26 +52,56 @@ def figures() -> Iterator[str]:
     yield ""
     yield from rows
     yield ""
-    records = sorted((number(row["file bytes"]), row["file bytes"]) for row in tables(RECORDS) if "file bytes" in row)
-    yield "Networks that are trained for compression are smaller still: [samples/records/](samples/records/README.md) "
-    yield f"has LeNets and a small CNN of {records[0][1]} to {records[-1][1]} file bytes (`make records`)."
+    yield from wrap(records(), standard(), budgets(), speed())
+
+
+def wrap(*sentences: str) -> Iterator[str]:
+    """A list of sentences in lines of at most 120 characters."""
+    for sentence in sentences:
+        yield from textwrap.wrap(f"- {sentence}", 120, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def records() -> str:
+    """Sizes of the networks that `make records` trains."""
+    found = sorted((number(row["file bytes"]), row["file bytes"]) for row in tables(RECORDS) if "file bytes" in row)
+    return (
+        "Networks that are trained for compression are smaller still: [samples/records/](samples/records/README.md) "
+        f"has LeNets and a small CNN of {found[0][1]} to {found[-1][1]} file bytes (`make records`)."
+    )
+
+
+def standard() -> str:
+    """Beside the ISO standard's codec, and without loss."""
     means = [line.split(": ")[1] for line in read("nncodec.md").splitlines() if line.startswith("Geometric mean")]
-    yield "At the same relative error of the weights, whole files take"
-    yield f"{means[0]} times the bytes of the ISO standard's codec (NNCodec 0.3.1; [five models, three"
-    yield "errors](benchmarks/results/nncodec.md)). Without any loss, float32 files take"
     exact = [row["wcodec"].split()[0] for row in tables("lossless.md") if row.get("set", "").endswith("float32")]
-    yield f"{min(exact)} to {max(exact)} % ([beside zipnn, zstd and xz](benchmarks/results/lossless.md))."
-    yield from speed()
+    return (
+        f"At the same relative error of the weights, whole files take {means[0]} times the bytes of the ISO standard's "
+        "codec (NNCodec 0.3.1; [five models, three errors](benchmarks/results/nncodec.md)). Without any loss, float32 "
+        f"files take {min(exact)} to {max(exact)} % ([beside zipnn, zstd and xz](benchmarks/results/lossless.md))."
+    )
 
 
-def speed() -> Iterator[str]:
+def budgets() -> str:
+    """How often calibrated files lost more test accuracy than was asked."""
+    rows = [row for row in tables("calibrated.md") if "asked" in row and "test accuracy lost" in row]
+    over = [float(row["test accuracy lost"]) - float(row["asked"]) for row in rows]
+    missed = [by for by in over if by > 0]
+    return (
+        f"Of {len(rows)} files calibrated without labels for a drop of 0.1 or 0.5 points, {len(missed)} lost more on "
+        f"test images, by {max(missed):.2f} points at most ([budgets](benchmarks/results/calibrated.md))."
+    )
+
+
+def speed() -> str:
     """CPU seconds of HED's file, wcodec's and gzip's."""
     coded = find("speed.md", command="wcodec --preset small, one thread, in")
     back = find("speed.md", command="wcodec --preset small, one thread, out")
     gzip, gunzip = find("speed.md", command="gzip -9"), find("speed.md", command="gunzip")
-    yield f"On one core, a file of {megabytes(gunzip)} MB (HED) is encoded to {megabytes(coded)} MB"
-    yield f"in {coded['CPU s']} s and decoded in {back['CPU s']} s (`--preset small`); gzip -9 takes {gzip['CPU s']} s"
-    yield f"to {megabytes(gzip)} MB, gunzip {gunzip['CPU s']} s ([speed](benchmarks/results/speed.md))."
+    return (
+        f"On one core, a file of {megabytes(gunzip)} MB (HED) is encoded to {megabytes(coded)} MB in {coded['CPU s']} s "
+        f"and decoded in {back['CPU s']} s (`--preset small`); gzip -9 takes {gzip['CPU s']} s to {megabytes(gzip)} MB, "
+        f"gunzip {gunzip['CPU s']} s ([speed](benchmarks/results/speed.md))."
+    )
 
 
 def number(text: str) -> int:
