@@ -98,9 +98,9 @@ def speed() -> str:
     back = find("speed.md", command="wcodec --preset small, one thread, out")
     gzip, gunzip = find("speed.md", command="gzip -9"), find("speed.md", command="gunzip")
     return (
-        f"On one core, a file of {megabytes(gunzip)} MB (HED) is encoded to {megabytes(coded)} MB in {coded['CPU s']} s "
-        f"and decoded in {back['CPU s']} s (`--preset small`); gzip -9 takes {gzip['CPU s']} s to {megabytes(gzip)} MB, "
-        f"gunzip {gunzip['CPU s']} s ([speed](benchmarks/results/speed.md))."
+        f"On one core, a file of {megabytes(gunzip)} MB (HED) is encoded to {megabytes(coded)} MB in "
+        f"{coded['CPU s']} s and decoded in {back['CPU s']} s (`--preset small`); gzip -9 takes {gzip['CPU s']} s to "
+        f"{megabytes(gzip)} MB, gunzip {gunzip['CPU s']} s ([speed](benchmarks/results/speed.md))."
     )
 
 
