@@ -1,6 +1,8 @@
 """MiniLM's embeddings after compression: wcodec beside GGUF's types and plain rounding, bytes against cosine.
 
-    python benchmarks/embeddings.py [--sentences 240] [--out page.md]
+    python benchmarks/embeddings.py [--sentences 240] [--rows rows.jsonl] [--out page.md]
+
+With --rows, what was measured is kept there, and a second run goes on from it.
 
 Every coder gets the same 2-dimensional tensors. The others leave vectors as they are and do not count them; wcodec
 codes them, and its whole file is counted. GGUF's types that need rows of 256 are tried on rows of 384, see
@@ -10,12 +12,13 @@ codes them, and its whole file is counted. GGUF's types that need rows of 256 ar
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import minilm_numpy as minilm
@@ -58,6 +61,7 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=int, default=240)
+    parser.add_argument("--rows", type=Path, help="where rows are kept, and what a run goes on from")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     original = minilm.weights()
@@ -66,14 +70,28 @@ def main() -> None:
     truth = minilm.embed(original, texts)
     matrices = {name: array for name, array in original.items() if array.ndim == 2 and array.shape[0] > 2}
     importance = {name: moment.diagonal() for name, moment in moments.items() if moment.ndim == 2}
-    rows = []
-    for name, make in (*_wcodec(moments), *weight_peers.gguf(matrices, importance), *weight_peers.rounding(matrices)):
-        begin = sum(os.times()[:4])
-        nbytes, tensors = make()
-        seconds = sum(os.times()[:4]) - begin
-        rows.append(_measure(name, nbytes, tensors, texts, truth, original, seconds))
-        print(rows[-1], file=sys.stderr)
+    rows = _kept(args.rows)
+    for name, make in (
+        *_wcodec(moments),
+        *weight_peers.gguf(matrices, importance),
+        *weight_peers.rounding(matrices),
+    ):
+        if name not in {row.name for row in rows}:
+            begin = sum(os.times()[:4])
+            nbytes, tensors = make()
+            seconds = sum(os.times()[:4]) - begin
+            rows.append(_measure(name, nbytes, tensors, texts, truth, original, seconds))
+            print(rows[-1], file=sys.stderr, flush=True)
+            if args.rows:
+                args.rows.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows), "utf-8")
     publish(_page(rows, args.sentences), args.out)
+
+
+def _kept(path: Path | None) -> list[Row]:
+    """The rows of an earlier run."""
+    if path is None or not path.exists():
+        return []
+    return [Row(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
 
 
 def _measure(
