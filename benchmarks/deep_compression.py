@@ -38,7 +38,7 @@ class Paper:
 
 PAPER = (
     Paper("LeNet-300-100", "lenet300.h5", 20, "27 kB", ("12x", "32x", "40x"), (1.64, 1.58)),
-    Paper("LeNet-5", "lenet5.keras", 8, "44 kB", ("12x", "33x", "39x"), (0.80, 0.74)),
+    Paper("LeNet-5", "lenet5.keras", 14, "44 kB", ("12x", "33x", "39x"), (0.80, 0.74)),
 )
 
 

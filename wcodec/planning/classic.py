@@ -16,7 +16,7 @@ from wcodec.planning.recipe import Options, Recipe
 
 THRESHOLD: Final = 0.5
 """Standard deviations under which weights go, where nothing is trained afterwards."""
-TRAINED_THRESHOLD: Final = 2.1
+TRAINED_THRESHOLD: Final = 2.25
 """The same for pruning by rounds with retraining."""
 CONVOLUTION_BITS, DENSE_BITS = 8, 5
 METHODS: Final = "magnitude,sharing"
