@@ -52,7 +52,7 @@ def figures() -> Iterator[str]:
     yield ""
     yield from rows
     yield ""
-    yield from wrap(records(), standard(), budgets(), speed())
+    yield from wrap(records(), classic(), standard(), budgets(), speed())
 
 
 def wrap(*sentences: str) -> Iterator[str]:
@@ -67,6 +67,20 @@ def records() -> str:
     return (
         "Networks that are trained for compression are smaller still: [samples/records/](samples/records/README.md) "
         f"has LeNets and a small CNN of {found[0][1]} to {found[-1][1]} file bytes (`make records`)."
+    )
+
+
+def classic() -> str:
+    """Deep Compression, beside the paper's figures."""
+    ours = [row for row in tables("deep_compression.md") if row.get("") == "here"]
+    papers = [row for row in tables("deep_compression.md") if row.get("") == "the paper"]
+    said = [
+        f"{name} in {one['bytes']} bytes at an error of {one['after']} (the paper: {paper['bytes']}, {paper['after']})"
+        for name, one, paper in zip(("LeNet-300-100", "LeNet-5"), ours, papers, strict=True)
+    ]
+    return (
+        f"`--preset deep-compression` with retraining, by Huffman codes alone: {', '.join(said)} "
+        "([the commands, stage by stage](benchmarks/results/deep_compression.md))."
     )
 
 
