@@ -18,7 +18,7 @@ from page import publish
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "docs"))
-from figures import Row, number, read, tables  # noqa: E402
+from figures import RESULTS, Row, number, read, tables  # noqa: E402
 
 Point = tuple[int, float]
 
@@ -74,16 +74,18 @@ def page() -> Iterator[str]:
     yield ""
     yield from beside("embeddings.md", "1 - cosine, mean", r"wcodec (?!.*moments).*", r"wcodec .*moments")
     yield ""
-    yield "## A language model: 1.9 M weights, trained here ([all files](language_model.md))"
-    yield "Lost are bits a byte of held-out text; inputs: calibration by text without labels, and training with it."
-    yield ""
-    yield from beside("language_model.md", "lost", r"wcodec (?!.*--data).*", r"wcodec .*--data")
-    yield ""
-    yield "## Keras networks of packages ([all files](wild.md))"
-    yield "The smallest file of each kind whose outputs' error (over the variance of the outputs) is at most 1 %:"
-    yield ""
-    yield from smallest_in_the_wild()
-    yield ""
+    if (RESULTS / "language_model.md").exists():
+        yield "## A language model: 1.9 M weights, trained here ([all files](language_model.md))"
+        yield "Lost are bits a byte of held-out text; inputs: calibration by text without labels, and training with it."
+        yield ""
+        yield from beside("language_model.md", "lost", r"wcodec (?!.*--data).*", r"wcodec .*--data")
+        yield ""
+    if (RESULTS / "wild.md").exists():
+        yield "## Keras networks of packages ([all files](wild.md))"
+        yield "The smallest file of each kind whose outputs' error (over the variance of the outputs) is at most 1 %:"
+        yield ""
+        yield from smallest_in_the_wild()
+        yield ""
     yield "## Without loss, and beside the ISO standard"
     yield "[Lossless](lossless.md) beside zipnn, lmzip, zstd and xz; [NNCodec](nncodec.md) at equal errors of the"
     yield "weights; [chains of checkpoints](chains.md) beside zstd of the XOR."

@@ -33,8 +33,8 @@ SIZES = ("1.1MB", "900kB", "750kB", "600kB")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where language_model.py left lm.keras and text.npz")
-    parser.add_argument("--epochs", type=int, default=2, help="of training within a budget (default: 2)")
-    parser.add_argument("--tune", type=int, default=200, help="steps of calibration (default: 200)")
+    parser.add_argument("--epochs", type=int, default=2, help="of training within a budget (default: 2; 0: none)")
+    parser.add_argument("--tune", type=int, default=200, help="steps of calibration (default: 200; 0: none)")
     parser.add_argument("--windows", type=int, default=150, help="held-out windows of 128 bytes that are measured")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -105,10 +105,11 @@ def _wcodec(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
     cases: list[dict[str, object]] = [
         {"preset": "safe"}, {"preset": "balanced"}, {"preset": "small"}, {"preset": "small", "effort": "best"},
         *({"target_size": size} for size in SIZES),
-        {"data": data, "limit": 2000, "max_kl": 0.01, "tune": args.tune},
-        {"data": data, "limit": 2000, "max_kl": 0.05, "tune": args.tune},
-        {"data": data, "limit": 3000, "max_kl": 0.05, "finetune": args.epochs},
     ]  # fmt: skip
+    if args.tune:
+        cases += [{"data": data, "limit": 2000, "max_kl": kl, "tune": args.tune} for kl in (0.01, 0.05)]
+    if args.epochs:
+        cases.append({"data": data, "limit": 3000, "max_kl": 0.05, "finetune": args.epochs})
     for words in cases:
 
         def made(words=words) -> tuple[int, keras.Model]:

@@ -14,6 +14,7 @@ from conftest import Run
 
 from wcodec.errors import ModelFileError
 from wcodec.training.checkpoint import VERSION, RunSettings, read
+from wcodec.training.training_loop import TrainingState
 
 WEIGHTS = np.random.default_rng(5).normal(size=(40, 30)).astype(np.float32)
 
@@ -135,16 +136,37 @@ def test_moments_of_a_damaged_archive_are_one_line(wcodec: Run, model: Path) -> 
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
+SETTINGS = RunSettings(
+    source="s",
+    data="d",
+    validation=None,
+    epochs=1,
+    max_drop=None,
+    max_loss=None,
+    target_bytes=None,
+    augment=None,
+    seed=0,
+    limit=None,
+    rescale=None,
+    excluded=[],
+)
+
+
 @pytest.mark.parametrize(
     "story",
-    [b"[]", b'{"version":VERSION,"facts":"x"}', b"[" * 100_000, b'{"version":VERSION,"facts":FACTS,"stage":Infinity}'],
+    [
+        b"[]",
+        b'{"version":VERSION,"settings":"x"}',
+        b"[" * 100_000,
+        b'{"version":VERSION,"settings":SETTINGS,"state":Infinity}',
+    ],
 )
 def test_the_state_of_a_training_that_somebody_changed_is_refused(story: bytes, tmp_path: Path) -> None:
-    facts = RunSettings("s", "d", 1, None, None, None, 0, None, None, [])
-    text = story.replace(b"FACTS", json.dumps(facts.__dict__).encode()).replace(b"VERSION", str(VERSION).encode())
+    settings = json.dumps(SETTINGS.__dict__).encode()
+    text = story.replace(b"SETTINGS", settings).replace(b"VERSION", str(VERSION).encode())
     np.savez(tmp_path / "state.npz", story=np.frombuffer(text, np.uint8))
     with pytest.raises(ModelFileError):
-        read(tmp_path / "state.npz", facts)
+        read(tmp_path / "state.npz", SETTINGS, TrainingState)
 
 
 def test_the_state_of_a_training_is_never_unpickled(tmp_path: Path) -> None:
@@ -154,5 +176,5 @@ def test_the_state_of_a_training_is_never_unpickled(tmp_path: Path) -> None:
 
     np.savez(tmp_path / "state.npz", story=np.array([Trap()], dtype=object))
     with pytest.raises(ModelFileError):
-        read(tmp_path / "state.npz", RunSettings("s", "d", 1, None, None, None, 0, None, None, []))
+        read(tmp_path / "state.npz", SETTINGS, TrainingState)
     assert not (tmp_path / "ran").exists()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from wcodec.reporting.byte_breakdown import ByteBreakdown
 from wcodec.reporting.number_format import format_error, format_ratio, format_size
 from wcodec.reporting.plain_text import count_columns
+
+if TYPE_CHECKING:
+    from wcodec.reporting.byte_breakdown import ByteBreakdown
 
 
 class TensorSizes(Protocol):
