@@ -56,7 +56,7 @@ def matrices(model: keras.Model) -> dict[str, np.ndarray]:
     """(outputs, inputs) float32 of every weight of two dimensions or more, by its path."""
     found = {}
     for variable in model.weights:
-        if len(variable.shape) > 1:
+        if variable.path.endswith(("kernel", "embeddings")):
             value = np.asarray(variable)
             merges_heads = variable.path.endswith("attention_output/kernel")
             inputs = value.shape[0] * value.shape[1] if merges_heads else value.shape[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wcodec.reporting import svg
@@ -139,18 +139,12 @@ def embeddings() -> str:
         suffix = {"wcodec": ", with moments", "GGUF": ", importance matrix"}[family] if important else ""
         if lost < 0.3:
             points[family + suffix].append((bits, lost, "", coder))
-    series = []
-    for colour, name in enumerate(names, 1):
-        marks = sorted(points[name])
-        if marks:
-            first = min(marks) if colour in {1, 3} else max(marks)
-            marks = [(*mark[:2], name if mark == first else "", mark[3]) for mark in marks]
-            series.append(svg.Series(name, colour, marks))
+    series = [svg.Series(name, colour, sorted(points[name])) for colour, name in enumerate(names, 1)]
     every = [mark for one in series for mark in one.marks]
     across = svg.Axis("bits a weight", 0, max(mark[0] for mark in every) * 1.15, "{:g}".format, logarithmic=False)
     up = svg.make_log_axis("1 - cosine to the original's embedding", [mark[1] for mark in every], "{:g}".format)
     picture = svg.draw_curve("MiniLM: size against what embeddings lose", across, up, series)
-    picture = re.sub(r"^<div[^>]*>|</div>$", "", picture)
+    picture = re.sub(r"^<div[^>]*>|</div>$", "", picture).replace("</svg>", f"{legend(names)}</svg>")
     colours = "".join(
         re.findall(r":root \{.*?\n\}", STYLE, re.S)[:1] + re.findall(r"@media[^@]*?\}\s*\}", STYLE, re.S)[:1]
     )
@@ -159,4 +153,13 @@ def embeddings() -> str:
         "<title>",
         f"<style>{colours}{rules} svg {{ background: var(--card); font-family: sans-serif }}</style><title>",
         1,
+    )
+
+
+def legend(names: Sequence[str]) -> str:
+    """A dot and a name for each series, where the picture has no points."""
+    rows = ((colour, 210 + 22 * colour, name) for colour, name in enumerate(names, 1))
+    return "".join(
+        f'<circle class="f{colour}" cx="110" cy="{y - 4}" r="5"/><text class="name" x="122" y="{y}">{name}</text>'
+        for colour, y, name in rows
     )
