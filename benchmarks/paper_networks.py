@@ -52,7 +52,7 @@ def pruned_network(source: Path, sparsity: float, folder: Path) -> Path:
     learned = len(x) * 7 // 10
     training = prepare_training(model, Examples((x[:learned],), (y[:learned],)), SEED)
     training = replace(training, targets=replace(training.targets, weight=0.0))
-    schedule = gradual_schedule(Prune("sparsity", sparsity), 0.5, "cubic", pruning=1.0)
+    schedule = gradual_schedule(Prune("sparsity", sparsity), 0.5, "cubic", span=(0.0, 1.0))
     begin = partial(start_pruning, schedule=schedule, forget=False)
     course = MethodRun(dict.fromkeys(range(len(model.weights)), begin), epochs=2)
     assign_tuned(model, run_method(model, training, course, lambda epoch, loss: None)[0])
