@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,7 +31,10 @@ import wcodec as api
 Images = npt.NDArray[np.float32]
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 MEAN = np.array([104.00699, 116.66877, 122.67892], np.float32)
-SEEN = ("astronaut.png", "chelsea.png", "motorcycle_left.png", "rocket.jpg")
+SEEN = tuple(
+    ("scikit-image", f"skimage/data/{name}")
+    for name in ("astronaut.png", "chelsea.png", "motorcycle_left.png", "rocket.jpg")
+)
 KEPT = (
     ("scikit-image", "skimage/data/coffee.png"),
     ("scikit-learn", "sklearn/datasets/images/china.jpg"),
@@ -72,10 +76,10 @@ def photograph(path: Path, height: int) -> Images:
     return small[..., ::-1] - MEAN
 
 
-def crops(count: int, size: int) -> Images:
-    """float32[count, size, size, 3] of the photographs that calibration sees."""
-    rng = np.random.default_rng(0)
-    photographs = [photograph(fetch_member("scikit-image", f"skimage/data/{name}"), 240) for name in SEEN]
+def crops(count: int, size: int, seed: int = 0, sources: Sequence[tuple[str, str]] = SEEN) -> Images:
+    """float32[count, size, size, 3] of photographs, by default of those that calibration sees."""
+    rng = np.random.default_rng(seed)
+    photographs = [photograph(fetch_member(*source), 240) for source in sources]
     found = []
     for number in range(count):
         image = photographs[number % len(photographs)]

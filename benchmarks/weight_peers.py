@@ -5,15 +5,12 @@ Each takes matrices whose rows are the weights of one output, and returns the by
 
 from __future__ import annotations
 
-import importlib
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
-from packages import CACHE
+from packages import install
 
 GGUF = ("Q8_0", "Q6_K", "Q5_K", "Q5_0", "Q4_K", "Q4_0", "IQ4_XS", "IQ4_NL", "Q3_K", "IQ3_S", "Q2_K", "IQ2_S")
 SHORT_BLOCKS = {"Q8_0", "Q5_0", "Q4_0", "IQ4_NL"}
@@ -71,14 +68,3 @@ def _by_rounding(matrices: Mapping[str, np.ndarray], bits: int, group: int) -> t
         tensors[name] = (levels * scales).reshape(array.shape)
         total += array.size * bits // 8 + scales.size * (2 if group else 4)
     return total, tensors
-
-
-def install(package: str):
-    """A package, by name, beside the models; imported."""
-    folder = CACHE / "peers"
-    if not (folder / package).exists():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), package]
-        subprocess.run(command, check=True)
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-    return importlib.import_module(package)

