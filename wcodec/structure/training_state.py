@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,24 @@ class StateFile:
             np.savez(file, allow_pickle=False, **arrays)
 
 
+@contextmanager
+def open_state(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
+    """The story (JSON) and the arrays of the state of a training; what somebody changed in them is told.
+
+    Raises: ModelFileError for a damaged file, also where reading of what it holds fails inside.
+    """
+    try:
+        with path.open("rb") as file:
+            arrays = dict(np.load(file, allow_pickle=False))
+        yield json.loads(arrays["story"].tobytes()), arrays
+    except (RecipeError, MemoryError):
+        raise
+    except Exception as exc:  # whatever a state that somebody changed makes numpy, zipfile and json raise
+        raise ModelFileError(
+            f"{path.name}: expected the state of a training, got {type(exc).__name__}; remove it to begin anew"
+        ) from exc
+
+
 def read(path: Path, settings: Mapping[str, object]) -> tuple[StateFile, FitState] | None:
     """The state of the training of `settings`; None where there is no file. Inverse: `StateFile.save`.
 
@@ -63,10 +82,7 @@ def read(path: Path, settings: Mapping[str, object]) -> tuple[StateFile, FitStat
     """
     if not path.exists():
         return None
-    try:
-        with path.open("rb") as file:
-            arrays = dict(np.load(file, allow_pickle=False))
-        story = json.loads(arrays["story"].tobytes())
+    with open_state(path) as (story, arrays):
         if story["version"] != VERSION:
             raise RecipeError(f"{path.name}: expected the state of a training by this version of wcodec; remove it")
         for word, value in json.loads(json.dumps(settings)).items():
@@ -78,9 +94,3 @@ def read(path: Path, settings: Mapping[str, object]) -> tuple[StateFile, FitStat
         )
         state = FitState(int(story["epochs"]), float(story["loss"]), now, inner, best)
         return StateFile(path, settings, arrays["kept"].astype(bool)), state
-    except (RecipeError, MemoryError):
-        raise
-    except Exception as exc:  # whatever a state that somebody changed makes numpy, zipfile and json raise
-        raise ModelFileError(
-            f"{path.name}: expected the state of a training, got {type(exc).__name__}; remove it to begin anew"
-        ) from exc

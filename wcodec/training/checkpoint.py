@@ -9,9 +9,10 @@ from typing import Final, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from wcodec.errors import ModelFileError, RecipeError
+from wcodec.errors import RecipeError
 from wcodec.evaluation.examples import Array
 from wcodec.files import whole_file
+from wcodec.structure.training_state import open_state
 
 State = TypeVar("State")
 VERSION: Final = 6
@@ -52,10 +53,7 @@ def read(path: Path, settings: RunSettings, kind: type[State]) -> State | None:
     """
     if not path.exists():
         return None
-    try:
-        with path.open("rb") as file:
-            arrays = dict(np.load(file, allow_pickle=False))
-        story = json.loads(arrays["story"].tobytes())
+    with open_state(path) as (story, arrays):
         known = story["settings"] if story["version"] == VERSION else {}
         if known.keys() != asdict(settings).keys():
             raise RecipeError(f"{path.name}: expected the state of a training by this version of wcodec; remove it")
@@ -64,12 +62,6 @@ def read(path: Path, settings: RunSettings, kind: type[State]) -> State | None:
                 raise RecipeError(f"--resume: expected {word.replace('_', ' ')} {known[word]} as it began, got {value}")
         state = _unpack(kind, story["state"], arrays)
         return state if isinstance(state, kind) else None
-    except (RecipeError, MemoryError):
-        raise
-    except Exception as exc:  # whatever a state that somebody changed makes numpy, zipfile and json raise
-        raise ModelFileError(
-            f"{path.name}: expected the state of a training, got {type(exc).__name__}; remove it to begin anew"
-        ) from exc
 
 
 def _pack(value: object, arrays: dict[str, Array]) -> object:
