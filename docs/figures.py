@@ -102,7 +102,8 @@ def budgets() -> str:
     missed = [by for by in over if by > 0]
     return (
         f"Of {len(rows)} files calibrated without labels for a drop of 0.1 or 0.5 points, {len(missed)} lost more on "
-        f"test images, by {max(missed):.2f} points at most ([budgets](benchmarks/results/calibrated.md))."
+        f"test images, by {max(missed):.2f} points at most ([budgets](benchmarks/results/calibrated.md), of before "
+        "calibration went by counted work)."
     )
 
 
