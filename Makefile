@@ -58,6 +58,7 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/preset_table.py samples/lenet300.h5 samples/lenet5.keras samples/tutorial_cnn.h5 --data samples/mnist.npz:test
 	$(BIN)/python benchmarks/samples_table.py --out benchmarks/results/samples.md
+	$(BIN)/python benchmarks/aligned_codes.py --out benchmarks/results/aligned_codes.md
 	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.md
 	$(BIN)/python benchmarks/decoding.py hed minilm --out benchmarks/results/decoding.md
 	$(BIN)/python benchmarks/frontier.py benchmarks/results/frontier.md

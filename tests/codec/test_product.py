@@ -23,8 +23,10 @@ from wcodec.codec.quantizers.product import (
     parse_codebook,
     split_blocks,
 )
+from wcodec.container.reader import open_file, parse
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import nearest as kernel
+from wcodec.reporting.coded_levels import read_chunks, read_header
 
 
 def mixture(count: int, block: int, kinds: int) -> np.ndarray:
@@ -145,3 +147,35 @@ def test_a_block_without_its_quantizer_is_refused(tmp_path: Path) -> None:
         wcodec.encode(source, tmp_path / "m.wcz", block=4, bits=4)
     with pytest.raises(RecipeError, match="block: expected 1 to 256, got 0"):
         wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", block=0)
+
+
+@pytest.mark.parametrize(("words", "width"), [({}, 1), ({"clusters": 300}, 2), ({"clusters": 20, "block": 8}, 1)])
+def test_aligned_codes_are_looked_up_as_they_lie_in_the_file(
+    words: dict[str, int], width: int, tmp_path: Path
+) -> None:
+    array = weights(3, 160, 96)
+    source = write_npz(tmp_path / "m.npz", {"w": array})
+    numbers = wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", aligned=True, **words)
+    with open_file(tmp_path / "m.wcz") as file:
+        container = parse(file)
+        facts, record = container.tensors[0], container.records[0]
+        rule = read_header(file, facts, record)[0].dequantizer
+        (chunk,) = read_chunks(file, facts, record)
+    assert isinstance(rule, ProductDequantizer)
+    entries, half = rule.codebook.entries * np.float32(rule.codebook.step), 1 << (8 * width - 1)
+    codes = np.frombuffer(chunk.codes, f"<u{width}").astype(int)
+    assert len(codes) * entries.shape[1] == array.size
+    vectors = np.where(codes == 0, 0, np.where(codes > half, 2 * (codes - half), 2 * half + 1 - 2 * codes))
+    back = wcodec.open(tmp_path / "m.wcz")["w"]
+    assert np.array_equal(np.sort(entries[vectors], axis=None), np.sort(back, axis=None))
+    plain = wcodec.encode(source, tmp_path / "p.wcz", quantizer="product", **{"clusters": 256} | words)
+    assert plain.relative_error == numbers.relative_error
+    assert plain.file_bytes < numbers.file_bytes
+
+
+def test_aligned_codes_need_the_quantizer_of_vectors_and_no_coder(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "m.npz", {"w": weights(3, 100, 80)})
+    with pytest.raises(RecipeError, match="aligned: expected the quantizer product beside it, got none"):
+        wcodec.encode(source, tmp_path / "m.wcz", aligned=True)
+    with pytest.raises(RecipeError, match="aligned: expected no coder beside it, got both"):
+        wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", aligned=True, coder="huffman")

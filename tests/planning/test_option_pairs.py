@@ -27,6 +27,7 @@ VALUES: dict[str, tuple[object, ...]] = {
     "start": ("kmeans++",),
     "quantizer": ("kmeans", "product", "symmetric", "binary", "float16", "none"),
     "per_channel": (True,),
+    "aligned": (True,),
     "max_error": ("0.05", "1e-6"),
     "target_size": ("1100", "400"),
     "target_ratio": ("6", "30"),
@@ -41,6 +42,7 @@ VALUES: dict[str, tuple[object, ...]] = {
 NEEDS: dict[str, dict[str, object]] = {
     "block": {"quantizer": "product"},
     "per_channel": {"quantizer": "symmetric"},
+    "aligned": {"quantizer": "product"},
     "start": {"bits": 3},
     "global_sparsity": {"sparsity": "0.6"},
 }

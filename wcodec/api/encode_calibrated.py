@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from wcodec.api.request import EncodeRequest
 from wcodec.errors import BudgetError, RecipeError
-from wcodec.planning.recipe import Options, Preset, Recipe
+from wcodec.planning.recipe import ALIGNED, Options, Preset, Recipe
 
 if TYPE_CHECKING:
     from wcodec.calibration.codebook_weights import CodebookRequest
@@ -233,6 +233,7 @@ def requested_codebooks(options: Options) -> CodebookRequest | None:
     from wcodec.calibration.codebook_weights import CodebookRequest
 
     clusters = options.clusters or (1 << options.bits if options.bits else None)
+    clusters = ALIGNED if options.aligned and not clusters else clusters
     if options.quantizer == "product":
         return CodebookRequest("product", clusters, options.block)
     auto = options.quantizer in {None, "auto"}

@@ -34,6 +34,7 @@ class Words(TypedDict, total=False):
     step: float | str
     quantizer: str
     per_channel: bool
+    aligned: bool
     coder: str
     set: str | Sequence[str] | Mapping[str, str | Mapping[str, object]]
     include: str | Sequence[str]

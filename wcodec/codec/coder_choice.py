@@ -17,7 +17,7 @@ from wcodec.codec.dequantizer_base import Levels
 from wcodec.codec.entropy import context, dense, static
 from wcodec.codec.entropy.level_coders import as_decoded
 from wcodec.codec.layout import VECTOR, slice_rows, view_shape
-from wcodec.codec.plan import AffinePlan, LossyPlan, UniformPlan
+from wcodec.codec.plan import AffinePlan, LossyPlan, ProductPlan, UniformPlan
 from wcodec.codec.quantization import quantize_chunk
 from wcodec.container.dtypes import Float32
 from wcodec.container.wire import CHUNK_WEIGHTS
@@ -39,6 +39,8 @@ JUDGED: Final = 1 << 15
 
 def choose_coder(weights: Float32, layout: int, dequantizer: Dequantizer, plan: LossyPlan) -> LossyPlan:
     """`plan` with the coder that suits a sample of float32 weights."""
+    if isinstance(plan, ProductPlan) and plan.aligned and isinstance(dequantizer, ProductDequantizer):
+        return replace(plan, coder="byte" if len(dequantizer.codebook.entries) <= 1 << 8 else "two-bytes")
     if weights.size < LEAST or layout == VECTOR or isinstance(dequantizer, ProductDequantizer | HashedDequantizer):
         return plan
     if plan.coder == "auto" and plan.effort == "normal" and _is_free(plan):

@@ -110,6 +110,7 @@ class ProductPlan(_Lossy):
 
     clusters, step, lambda_: as in `CodebookPlan`.
     block: weights that share a code; None: chosen by the shape.
+    aligned: whether a code is whole bytes, for programs that look vectors up.
     given: the codebook that training chose, in place of one that is learned.
     """
 
@@ -117,6 +118,7 @@ class ProductPlan(_Lossy):
     step: float = 0.0
     lambda_: float = 0.0
     block: int | None = None
+    aligned: bool = False
     given: VectorCodebook | None = field(default=None, compare=False)
 
 

@@ -138,7 +138,9 @@ def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
         case SignWeights():
             return AffinePlan(how="binary", outputs="last", coder=coder, effort=effort)
         case RowStepWeights() | GroupWeights() | VectorWeights() | HashedWeights():
-            return _plan_for_given(tuned, coder, effort)
+            given = _plan_for_given(tuned, coder, effort)
+            aligned = isinstance(plan, ProductPlan) and plan.aligned
+            return replace(given, aligned=aligned) if isinstance(given, ProductPlan) else given
     if isinstance(plan, FloatPlan):
         return replace(plan, mantissa=min(plan.mantissa, mantissa_of(tuned.values)), limit=float("inf"))
     return plan

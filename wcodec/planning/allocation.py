@@ -25,7 +25,7 @@ from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor, is_vector
 from wcodec.planning.patterns import options_by_tensor
-from wcodec.planning.recipe import CLASSIC, Options, Preset, Recipe
+from wcodec.planning.recipe import ALIGNED, CLASSIC, Options, Preset, Recipe
 from wcodec.planning.vectors import EXACT_BITS, Vectors
 
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0, CLASSIC: 0.63}
@@ -196,7 +196,8 @@ def _weight_plan(
     if quantizer == "kmeans":
         return CodebookPlan(*common, clusters, step, lambda_, options.start or "linear", recipe.seed)
     if quantizer == "product":
-        return ProductPlan(*common, clusters, step, lambda_, options.block)
+        whole = bool(options.aligned)  # bits have no price then, so a byte is used up
+        return ProductPlan(*common, clusters or (ALIGNED if whole else None), step, lambda_, options.block, whole)
     zeros = found.zeros >= _PRUNED * tensor.count
     return UniformPlan(*common, step, lambda_, states, few, peak <= step * _TURNED and not zeros, zeros)
 

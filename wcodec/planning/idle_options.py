@@ -9,7 +9,7 @@ from wcodec.errors import RecipeError
 from wcodec.planning.options import BY_WORD
 from wcodec.planning.recipe import CLASSIC, Options, Rule
 
-OF_LOSS: Final = ("quantizer", "block", "start", "per_channel", "coder")
+OF_LOSS: Final = ("quantizer", "block", "start", "per_channel", "aligned", "coder")
 """Options of a tensor that say how it loses, or how levels are coded, of which a lossless file has none."""
 CODEBOOKS: Final = (None, "auto", "kmeans")
 """Quantisers that have a codebook where bits or clusters are given."""
@@ -24,6 +24,7 @@ WITHOUT_EFFECT: Final = {
     ("coder", "quantizer"): "none has no levels to code",
     ("step", "quantizer"): "product chooses its vectors by their number in small tensors",
     ("step", "block"): "as beside product",
+    ("step", "aligned"): "as beside product",
     ("effort", ""): "the loss is the same by definition, and small tensors may come out the same",
     ("seed", ""): "acts where something is random: --start kmeans++, and training",
     ("keep_optimizer", ""): "acts on files that have such a state",
@@ -58,6 +59,11 @@ def refuse_idle(general: Options, rules: Sequence[Rule], whole: Mapping[str, obj
         raise RecipeError("start: expected bits, clusters or quantizer kmeans beside it, got none")
     if any(one.block for one in every) and not any(one.block and one.quantizer == "product" for one in every):
         raise RecipeError("block: expected the quantizer product beside it, got none")
+    if any(one.aligned for one in every):
+        if not any(one.aligned and one.quantizer == "product" for one in every):
+            raise RecipeError("aligned: expected the quantizer product beside it, got none")
+        if all(one.coder not in {None, "auto"} for one in every if one.aligned):
+            raise RecipeError("aligned: expected no coder beside it, got both")
     for one in (general, *(rule.options for rule in rules)):
         if one.step and (one.bits or one.clusters):
             raise RecipeError(f"{'bits' if one.bits else 'clusters'} and step: expected one of them, got both")

@@ -200,6 +200,7 @@ OPTIONS: Final = (
     Option("start", parse_text, "the initial codebook of k-means (default: linear)", choices=STARTS),
     Option("quantizer", parse_text, "the method that chooses the values (default: auto)", choices=QUANTIZERS),
     switch("per_channel", "one scale for each output channel"),
+    switch("aligned", "codes of --quantizer product in whole bytes, to be looked up as they are"),
     Option("max_error", parse_float, "largest relative error of the weights: 1e-4", "E", rivals="budget"),
     Option(
         "target_size",

@@ -22,6 +22,8 @@ MEAN_BITS = (None, "auto", "uniform", "symmetric", "asymmetric")
 """Quantizers that a mean of bits can be asked of."""
 STARTS = ("linear", "density", "kmeans++")
 EFFORTS = ("fast", "normal", "best")
+ALIGNED: Final = 256
+"""Vectors whose codes have a byte each, where no number of them is asked for."""
 
 
 def _within(word: str, value: int | None, low: int, high: int) -> None:
@@ -58,6 +60,7 @@ class Options:
     block:          weights that share a code, under the product quantiser.
     start:          first centroids of k-means.
     per_channel:    a step of its own for every output, of the quantisers in `affine.py`.
+    aligned:        codes of the product quantiser in whole bytes.
     """
 
     lossless: bool | None = None
@@ -70,6 +73,7 @@ class Options:
     coder: str | None = None
     start: Start | None = None
     per_channel: bool | None = None
+    aligned: bool | None = None
 
     def __post_init__(self) -> None:
         _within("bits", self.bits, 1, 16)
@@ -90,7 +94,7 @@ class Options:
     @property
     def is_for_weights(self) -> bool:
         """Whether something is said that means tensors of two or more dimensions: how to prune or to quantise them."""
-        words = (self.prune, self.bits, self.clusters, self.block, self.step, self.start, self.per_channel)
+        words = (self.prune, self.bits, self.clusters, self.block, self.step, self.start, self.per_channel, self.aligned)
         return any(word is not None for word in words) or self.quantizer not in {None, "auto", *SIZELESS[1:]}
 
     def merged_with(self, general: Options) -> Options:
@@ -109,6 +113,7 @@ class Options:
             coder=self.coder or general.coder,
             start=self.start or general.start,
             per_channel=general.per_channel if self.per_channel is None else self.per_channel,
+            aligned=general.aligned if self.aligned is None else self.aligned,
         )
 
 

@@ -83,6 +83,19 @@ def encode(levels: Levels) -> bytes:
     return bytes(out) + _pack(gaps, fields.gap_bits) + _pack(codes, fields.code_bits)
 
 
+def encode_aligned(levels: Levels, size: int) -> bytes:
+    """int32[rows, channels, taps] as codes of `size` whole bytes, the same for a level in every chunk, and no gaps.
+
+    levels: from -(2^(8 size - 1)) to 2^(8 size - 1) - 1. Inverse: `decode`.
+    """
+    flat, half = np.ascontiguousarray(levels, np.int32).reshape(-1), 1 << (8 * size - 1)
+    out = bytearray()
+    put_varint(out, flat.size)
+    out += bytes((0, 8 * size))
+    put_varint(out, half)
+    return bytes(out) + _pack(codes_of(flat, half), 8 * size)
+
+
 def decode(payload: bytes, shape: tuple[int, int, int]) -> Levels:
     """int32[shape]. Inverse: `encode`.
 

@@ -43,13 +43,25 @@ LEVEL_CODERS: dict[str, LevelCoder] = {
     "fixed": LevelCoder(
         FIXED, lambda q, _states, _effort: fixed_fields.encode(q), lambda p, shape, _: fixed_fields.decode(p, shape)
     ),
+    "byte": LevelCoder(
+        FIXED,
+        lambda q, _states, _effort: fixed_fields.encode_aligned(q, 1),
+        lambda p, shape, _: fixed_fields.decode(p, shape),
+    ),
+    "two-bytes": LevelCoder(
+        FIXED,
+        lambda q, _states, _effort: fixed_fields.encode_aligned(q, 2),
+        lambda p, shape, _: fixed_fields.decode(p, shape),
+    ),
     "gaps": LevelCoder(
         SPARSE,
         lambda q, _states, _effort: sparse.encode(q, with_zstd=False),
         lambda p, shape, _: sparse.decode(p, shape),
     ),
 }
-BY_NUMBER = {coder.number: coder for name, coder in LEVEL_CODERS.items() if name != "gaps"}
+BY_NUMBER = {
+    coder.number: coder for name, coder in LEVEL_CODERS.items() if name not in {"gaps", "byte", "two-bytes"}
+}
 FAMILIES: dict[str, tuple[str, ...]] = {
     "huffman": ("dense", "sparse"),
     "context": ("context",),
@@ -58,9 +70,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "auto": ("context", "dense", "sparse"),
     "fast": ("dense", "sparse"),
     "classic": ("gaps",),
+    "byte": ("byte",),
+    "two-bytes": ("two-bytes",),
 }
 """What `--coder` tries; the smallest result wins. "auto" and "fast": what `coder_choice` leaves as it is; "classic": of
-the preset deep-compression, gaps and codes by Huffman alone."""
+the preset deep-compression, gaps and codes by Huffman alone; "byte" and "two-bytes": of --aligned."""
 _SMALL, _COUNTED = 1 << 14, 1 << 16
 
 
