@@ -31,7 +31,7 @@ def test_the_command_line_has_every_option_with_its_help() -> None:
 
 
 def test_a_word_of_the_whole_file_is_refused_in_a_rule() -> None:
-    with pytest.raises(RecipeError, match="option 'preset': expected one of bits, block"):
+    with pytest.raises(RecipeError, match="option 'preset': expected one of aligned, bits, block"):
         parse_rule("a:preset=small")
 
 
