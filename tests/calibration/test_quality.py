@@ -7,7 +7,7 @@ import pytest
 from keras_kinds import network, prepare_session, some
 
 from wcodec.calibration.budget import AccuracyBudget
-from wcodec.calibration.quality import MIN_CHANGED, Quality, measure_quality
+from wcodec.calibration.quality import MIN_CHANGED, Quality, _sampling_margin, measure_quality
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import POINTS
@@ -51,16 +51,26 @@ def test_few_changes_are_exchanged_between_rows_and_predict_what_many_cost() -> 
     counted, predicted = measure_quality(many), measure_quality(few)
     assert counted.exchanged == predicted.expected == 0
     assert 0 < predicted.exchanged == pytest.approx(counted.expected, rel=0.5)  # some 20 rows are near the border
-    assert predicted.error == pytest.approx(counted.error * (many.held_out.count / few.held_out.count) ** 0.5, rel=0.3)
+    assert predicted.chance == pytest.approx(counted.chance * (many.held_out.count / few.held_out.count) ** 0.5, rel=0.3)
     assert predicted.drop >= predicted.exchanged
 
 
-def test_the_standard_error_of_few_inputs_counts_against_the_budget() -> None:
+def test_nine_samples_of_ten_do_not_fall_below_the_truth_with_what_chance_may_add() -> None:
+    rng = np.random.default_rng(0)
+    for count in (100, 500, 2000):
+        samples = rng.gamma(0.3, 0.01 / 0.3, (3000, count))  # of 0.01 nats, most of them in few rows
+        kept = np.mean([one.mean() + _sampling_margin(one) >= 0.01 for one in samples])
+        without = np.mean([one.mean() + one.std() / count**0.5 >= 0.01 for one in samples])
+        assert kept == pytest.approx(0.9, abs=0.03), (count, kept)
+        assert without < kept
+
+
+def test_what_chance_may_add_with_few_inputs_counts_against_the_budget() -> None:
     class One:
         bytes = 10
 
-        def __init__(self, error: float) -> None:
-            self.quality = Quality(0.4 / (100 * POINTS), error=error)
+        def __init__(self, chance: float) -> None:
+            self.quality = Quality(0.4 / (100 * POINTS), chance=chance)
 
     asked = AccuracyBudget(drop=0.5)
     budget = asked.of_outputs()

@@ -28,7 +28,7 @@ Network = TypeVar("Network", bound=Scored)
 
 SAFETY: Final = 0.85
 """Part of the allowed drop that is aimed at: a search takes the luckiest of its trials, and held-out inputs are few.
-Where they are so few that the standard error of the prediction is more than the rest, it is taken off instead."""
+Where they are so few that chance may add more than the rest (see `Quality.chance`), that is taken off instead."""
 
 DEFAULT_DROP: Final = 0.5
 """Points of accuracy that may be lost where nothing is said,"""
@@ -42,8 +42,8 @@ DEFAULT_ERROR: Final = 0.002
 class AccuracyBudget:
     """Bounds that must all be kept; None where there is no bound.
 
-    drop:      points of accuracy, predicted (see `Quality.drop`), and counted where there are labels. What SAFETY does
-               not cover of the standard error of the prediction counts too.
+    drop:      points of accuracy, predicted (see `Quality.drop`), and counted where there are labels. What chance may add
+               to the prediction counts too, where SAFETY does not cover it.
     kl:        nats of KL divergence.
     agreement: percent of predictions that stay, without the doubtful ones.
     loss:      percent by which the loss of an output may rise (see `Quality.loss_rise`).
@@ -136,7 +136,7 @@ class AccuracyBudget:
             return "size"
         if self.drop is not None:
             counted = max(quality.expected, quality.exchanged, quality.lost or 0.0)
-            if max(counted, SAFETY * (quality.drop + quality.error)) > self.drop:
+            if max(counted, SAFETY * (quality.drop + quality.chance)) > self.drop:
                 return "max-drop"
         if most is not None and not quality.kl <= most:
             return "max-kl" if self.kl is not None and not quality.kl <= self.kl else "max-drop"
@@ -166,7 +166,7 @@ class AccuracyBudget:
         lost = max(0.0, min((one.lost or 0.0 for one in qualities), default=0.0))
         drop = max(min((one.drop for one in qualities), default=nan), lost)
         if self.drop is not None and (self.loss is None or drop > self.drop):
-            doubt = max((one.error for one in qualities), default=nan) if drop <= self.drop else 0.0
+            doubt = max((one.chance for one in qualities), default=nan) if drop <= self.drop else 0.0
             chance = f", give or take {doubt:.2g} by chance: more examples tell it better" if doubt else ""
             return f"expected a drop of at most {self.drop:g} points, {drop:.2g} predicted at best{chance}"
         if self.loss is not None:

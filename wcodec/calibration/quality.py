@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MIN_CHANGED: Final = 20
 """Fewest changed predictions from which the lost accuracy is estimated."""
+Z: Final = 1.282
+"""The quantile of the normal distribution that nine draws of ten do not exceed."""
 SPREAD: Final = (0.5, 1.5)
 """The true drop of nine networks of ten, as parts of the predicted one."""
 
@@ -44,7 +46,7 @@ class Quality:
     expected:  points of accuracy that the changed predictions cost if the original's probabilities are right: the mean
                of p[its class] - p[the new class], in the worst output; 0 where fewer than MIN_CHANGED changed.
     exchanged: the same where fewer changed, from the changes of all rows, see `_exchange_changes`.
-    error:     the standard error of the points of accuracy that `kl` predicts, from the examples, in the worst output.
+    chance:    points of accuracy that a larger sample may add to what `kl` predicts, see `_sampling_margin`.
     loss_rise: of the worst output, see `worst_rise`; None without labels.
     values:    whether no output is of classes.
     """
@@ -55,7 +57,7 @@ class Quality:
     lost: float | None = None
     expected: float = 0.0
     exchanged: float = 0.0
-    error: float = 0.0
+    chance: float = 0.0
     loss_rise: float | None = None
     values: bool = False
 
@@ -97,8 +99,8 @@ def measure_quality(session: CalibrationSession, model: Network | None = None) -
         0.0 if part * count >= MIN_CHANGED else _exchange_changes(*one)
         for one, (part, count, _) in zip(classes, compared, strict=True)
     )
-    error = 100 * POINTS * max(_standard_error(row_divergences(y, y0)) for y, y0, _ in classes)
-    return Quality(kl, 100 * (1 - part), 100 * doubtful, lost, 100 * expected, 100 * exchanged, error, rise)
+    chance = 100 * POINTS * max(_sampling_margin(row_divergences(y, y0)) for y, y0, _ in classes)
+    return Quality(kl, 100 * (1 - part), 100 * doubtful, lost, 100 * expected, 100 * exchanged, chance, rise)
 
 
 def _compare_classes(outputs: Outputs, originals: Outputs, probabilities: bool) -> tuple[float, int, float]:
@@ -126,10 +128,20 @@ def _exchange_changes(outputs: Outputs, originals: Outputs, probabilities: bool)
     return float(((np.exp(odds[:, 0]) - np.exp(odds[:, 1])) * larger / 2).mean())
 
 
-def _standard_error(divergences: npt.NDArray[np.floating]) -> float:
-    """Of the mean over examples."""
+def _sampling_margin(divergences: npt.NDArray[np.floating]) -> float:
+    """What is added to the mean over examples, so that nine samples of ten do not fall below the true mean.
+
+    A row compares the changed network with the original, so differences between examples cancel. Student's t, corrected
+    for the skewness: few examples have most of the divergence, and a sample without these tells too little of both mean
+    and variance (Johnson 1978, Modified t tests and confidence intervals for asymmetrical populations).
+    """
     examples = divergences.reshape(len(divergences), -1).mean(axis=1, dtype=np.float64)
-    return float(examples.std() / max(1, len(examples) - 1) ** 0.5)
+    count, spread = len(examples), float(examples.std())
+    if count < 2 or not spread:
+        return 0.0
+    third = float(((examples - examples.mean()) ** 3).mean())
+    quantile = Z + (Z**3 + Z) / (4 * (count - 1))  # of Student's t, the first term of its expansion
+    return quantile * spread / (count - 1) ** 0.5 + third / (6 * count * spread**2) * (1 + 2 * quantile**2)
 
 
 def _measure_drop(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float | None:

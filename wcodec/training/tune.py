@@ -125,9 +125,9 @@ def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
     if not quality.values:
         least, most = (part * quality.drop for part in SPREAD)
         words.append(f"{quality.drop:.2f} points predicted ({least:.2f} to {most:.2f} likely)")
-        if run.opened.request.budget.drop is not None and SAFETY * (quality.drop + quality.error) > quality.drop:
+        if run.opened.request.budget.drop is not None and SAFETY * (quality.drop + quality.chance) > quality.drop:
             few = f"{run.session.held_out.count:,} held-out examples are few"
-            yield f"{few}: the standard error, {quality.error:.2f} points, counts against the budget"
+            yield f"{few}: chance may add {quality.chance:.2f} points, which counts against the budget"
     if quality.loss_rise is not None and (quality.values or run.opened.request.budget.loss is not None):
         words.append(f"loss {quality.loss_rise:+.2f} %")
     yield ", ".join(words)
