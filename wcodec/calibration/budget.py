@@ -42,8 +42,8 @@ DEFAULT_ERROR: Final = 0.002
 class AccuracyBudget:
     """Bounds that must all be kept; None where there is no bound.
 
-    drop:      points of accuracy, predicted (see `Quality.drop`), and counted where there are labels. What chance may add
-               to the prediction counts too, where SAFETY does not cover it.
+    drop:      points of accuracy, predicted (see `Quality.drop`), and counted where there are labels. What chance may
+               add to the prediction counts too, where SAFETY does not cover it.
     kl:        nats of KL divergence.
     agreement: percent of predictions that stay, without the doubtful ones.
     loss:      percent by which the loss of an output may rise (see `Quality.loss_rise`).

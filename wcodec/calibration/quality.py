@@ -141,7 +141,8 @@ def _sampling_margin(divergences: npt.NDArray[np.floating]) -> float:
         return 0.0
     third = float(((examples - examples.mean()) ** 3).mean())
     quantile = Z + (Z**3 + Z) / (4 * (count - 1))  # of Student's t, the first term of its expansion
-    return quantile * spread / (count - 1) ** 0.5 + third / (6 * count * spread**2) * (1 + 2 * quantile**2)
+    skew = third / (6 * count * spread**2) * (1 + 2 * quantile**2)
+    return float(quantile * spread / (count - 1) ** 0.5 + skew)
 
 
 def _measure_drop(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float | None:
