@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,13 @@ from wcodec.cli import main
 from wcodec.errors import ModelFileError, RecipeError
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import keras
+from wcodec.evaluation.label_check import is_unlabelled
 from wcodec.evaluation.model_loader import load_model
-from wcodec.structure import fitting
+from wcodec.structure import fitting, narrowing
+from wcodec.structure.bench import prepare
+from wcodec.structure.narrowing import settings_of
+from wcodec.structure.request import SlimRequest
+from wcodec.structure.selection import Amount
 from wcodec.structure.training_state import FitState, StateFile, read
 
 
@@ -73,3 +81,75 @@ def test_a_wcz_is_encoded_as_encode_would_and_the_page_has_a_row_a_layer(
     assert "--bits: expected OUT.wcz, which it encodes, got small.keras" in capsys.readouterr().err
     assert slim("--width", 0.5, "--data", "DATA", "-o", coded, "-f") == 0
     assert "drop" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--width", 1.5], "--width: expected over 0 to 1"),
+        (["--width", 0.5, "--params", 0.5], "expected one way of saying how much"),
+        (["--width", 0.5, "--finetune", 2, "--data", "DATA:bare"], "expected labels to train by, got none"),
+        (["--student", "none.keras", "--data", "DATA"], "--student none.keras: expected a model file"),
+        (["--width", 0.5, "--data", "none.npz"], "--data none.npz: expected a file, found none"),
+    ],
+)
+def test_what_needs_no_network_is_refused_before_a_framework_starts(
+    words: list[object], said: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "data.npz", x=INPUTS, y=np.zeros(len(INPUTS)), x_bare=INPUTS)
+    (tmp_path / "model.keras").write_bytes(b"not read")
+    named = [str(word).replace("DATA", str(tmp_path / "data.npz")) for word in words]
+    script = (
+        "import sys; from wcodec.cli import main; code = main(sys.argv[1:]);"
+        "print(code, [name for name in ('tensorflow', 'keras', 'torch') if name in sys.modules])"
+    )
+    given = ["slim", str(tmp_path / "model.keras"), "-o", str(tmp_path / "small.keras"), *named]
+    done = subprocess.run([sys.executable, "-c", script, *given], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "2 []"
+    assert said in done.stderr
+
+
+def test_a_folder_or_a_split_without_labels_is_known_by_its_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x_train=INPUTS, y_train=INPUTS, x_test=INPUTS, y_test_out=INPUTS, x_bare=INPUTS)
+    spec = str(tmp_path / "d.npz")
+    told = {split: is_unlabelled(f"{spec}:{split}") for split in ("train", "test", "bare")}
+    assert told == {"train": False, "test": False, "bare": True}
+    assert not is_unlabelled(spec)
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    assert not is_unlabelled(tmp_path / "images")
+    assert is_unlabelled(tmp_path / "images" / "a")
+
+
+def test_the_speed_that_was_asked_for_is_told_with_its_batch(
+    slim: Slim, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "seconds_of", lambda models, batch: [float(one.count_params()) for one in models])
+    assert slim("--speedup", 2) == 0
+    assert "2 times as fast at a batch of 256: " in capsys.readouterr().err
+    assert slim("--speedup", 900, "-f") == 4
+    assert "expected 900 times the speed at a batch of 256, the most is" in capsys.readouterr().err
+
+
+def test_a_training_is_not_resumed_with_other_augmentation(slim: Slim, tmp_path: Path) -> None:
+    assert slim("--width", 1, "-q") == 0
+    request = SlimRequest(Amount("width", 0.5), data=str(tmp_path / "data.npz"), epochs=2)
+    bench = prepare(tmp_path / "model.keras", request)
+    file = StateFile(tmp_path / "state", settings_of(bench), np.zeros(0, bool))
+    file.save(FitState(1, 0.0, [], [], []))
+    assert read(file.path, settings_of(bench)) is not None
+    with pytest.raises(RecipeError, match="--resume: expected augment None as it began, got images"):
+        read(file.path, settings_of(replace(bench, request=replace(request, augment="images"))))
+
+
+def test_a_student_is_encoded_with_labels_as_any_network(
+    slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain(8).save(tmp_path / "student.keras")
+    data = str(tmp_path / "data.npz")
+    assert slim("--student", tmp_path / "student.keras", "--data", data, "--finetune", 10, "-q") == 0
+    words = ["encode", str(tmp_path / "small.keras"), "--data", data, "--finetune", "4", "--max-drop", "5", "--json"]
+    assert main([*words, "-o", str(tmp_path / "student.wcz")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["measured"]["accuracy_drop"] <= 5.5
+    assert found["file_bytes"] < (tmp_path / "small.keras").stat().st_size / 4
+    assert load_model(tmp_path / "student.wcz").layers[0].units <= 8

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from wcodec.api.encode_calibrated import describe_loss, with_loss
 from wcodec.api.request import EncodeRequest
-from wcodec.errors import RecipeError
+from wcodec.api.trained_compaction import compact_by_method
+from wcodec.errors import BudgetError, RecipeError
 from wcodec.planning.idle_options import refuse_idle_of_method
 from wcodec.planning.recipe import Options, Recipe
 from wcodec.planning.run_options import METHOD_OPTIONS
 
 if TYPE_CHECKING:
+    from wcodec.evaluation.evaluate import Evaluation
     from wcodec.pipeline.encoder import Encoded
+    from wcodec.training.methods.train import MethodResult
 
 
 def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
@@ -25,7 +28,6 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     from wcodec.calibration.request import LearningRequest
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
-    from wcodec.training.finetune import measure_file
     from wcodec.training.methods.registry import MethodOptions
     from wcodec.training.methods.train import train_by
 
@@ -54,7 +56,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     try:
         with whole_file(target, source) as temporary:
             encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=asked.threads)
-            measured = measure_file(found.bench, temporary, log)
+            encoded, measured = _measured(asked, source, temporary, recipe, found, encoded)
             log(describe_loss(measured))
     finally:
         if found.finished:
@@ -62,6 +64,25 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     if not found.finished:
         log("the training ended early: the file has what it came to; --resume -f continues")
     return with_loss(encoded, measured, request.epochs)
+
+
+def _measured(
+    asked: EncodeRequest, source: Path, target: Path, recipe: Recipe, found: MethodResult, whole: Encoded
+) -> tuple[Encoded, Evaluation]:
+    """The file `target` and what it loses: without dead units where that is within the budget, or as it is.
+
+    Raises: BudgetError.
+    """
+    from wcodec.training.finetune import measure_file
+
+    log, coded = asked.listeners.log, target.read_bytes()
+    small = compact_by_method(asked, source, target, recipe, found.bench, found.tuned, whole)
+    if small is not whole:
+        try:
+            return small, measure_file(found.bench, target, log)
+        except BudgetError:
+            target.write_bytes(coded)
+    return whole, measure_file(found.bench, target, log)
 
 
 def _refuse_rivals(asked: EncodeRequest, recipe: Recipe) -> None:

@@ -190,8 +190,8 @@ def _check_compact(request: EncodeRequest, recipe: Recipe, source: Path) -> None
         recipe.options.lossless or request.base or recipe.keep_optimizer or source.suffix not in {".keras", ".h5"}
     ):
         raise RecipeError("--compact: expected a .keras or .h5 model, and no --lossless, --base or --keep-optimizer")
-    if request.compact is False and (request.finetune is None or request.method is not None):
-        raise RecipeError("--no-compact: expected --finetune EPOCHS with it, and no --method")
+    if request.compact is False and request.finetune is None:
+        raise RecipeError("--no-compact: expected --finetune EPOCHS with it")
 
 
 def _check_precision(request: EncodeRequest, recipe: Recipe, several: bool) -> None:

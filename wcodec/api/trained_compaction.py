@@ -1,4 +1,4 @@
-"""After encode --finetune: the file without the units that training emptied, where that is no larger."""
+"""After training: the file without the units that training emptied, where that is no larger."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.api.request import EncodeRequest
+from wcodec.codec.plan import Prune
 from wcodec.errors import UnsupportedError
-from wcodec.model import FloatWeights, StepWeights
-from wcodec.planning.recipe import Recipe
+from wcodec.model import FloatWeights, SignWeights, StepWeights, TableWeights
+from wcodec.planning.recipe import Options, Recipe, Rule
 
 if TYPE_CHECKING:
     from wcodec.evaluation.examples import Examples
@@ -52,7 +53,7 @@ def compact_trained(
     from wcodec.pipeline.encoder import encode
     from wcodec.structure.compaction import compact
 
-    if asked.compact is False or asked.model is not None or source.suffix not in WHOLE:
+    if not _can_be_compact(asked, source):
         return whole
     request, inputs = found.opened.request, found.opened.held_out
     model, best, smallest = request.load(target), whole, None
@@ -75,6 +76,73 @@ def compact_trained(
         return whole
     note = _words(sum(int(one.size) for one in model.get_weights()), smallest)
     return replace(best, error=whole.error, notes=(*whole.notes, note))
+
+
+def compact_by_method(
+    asked: EncodeRequest,
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    found: FinetuneResult,
+    tuned: Mapping[str, TunedTensor],
+    whole: Encoded,
+) -> Encoded:
+    """The same after a training by methods, which leaves values that are still to be quantised: units go before that.
+
+    found: its network has the original's values.
+    """
+    from wcodec.pipeline.encoder import encode
+
+    if not _can_be_compact(asked, source):
+        return whole
+    model = found.opened.model
+    try:
+        small = _without_dead(found, tuned)
+        if small is None:
+            return whole
+        with TemporaryDirectory(prefix="wcodec-") as folder:
+            plain, coded = Path(folder) / source.name, Path(folder) / "compact.wcz"
+            shorter, size = _write_uncoded(found, small, plain, tuned), source.stat().st_size
+            made = encode(plain, coded, _as_pruned(recipe), tuned=shorter, source_bytes=size, threads=asked.threads)
+            if made.file_bytes > whole.file_bytes:
+                return whole
+            target.write_bytes(coded.read_bytes())
+    except UnsupportedError:
+        return whole
+    before = sum(int(one.size) for one in model.get_weights())
+    return replace(made, error=whole.error, notes=(*whole.notes, _words(before, small)))
+
+
+def _without_dead(found: FinetuneResult, tuned: Mapping[str, TunedTensor]) -> Compacted | None:
+    """The trained network without dead units; None where there are none, or its outputs would not be the same.
+
+    Raises: UnsupportedError where none of its units can be followed.
+    """
+    from wcodec.evaluation.keras_backend import keep_weights
+    from wcodec.structure.compaction import compact
+
+    model = found.opened.model
+    with keep_weights(model):
+        for index, names in found.opened.table.names.items():
+            if names[0] in tuned:
+                model.weights[index].assign(tuned[names[0]].values)
+        small = compact(model)
+        is_same = bool(small.removed) and _same_outputs(model, small.model, found.opened.held_out)
+    return small if is_same else None
+
+
+def _can_be_compact(asked: EncodeRequest, source: Path) -> bool:
+    return asked.compact is not False and asked.model is None and source.suffix in WHOLE
+
+
+def _as_pruned(recipe: Recipe) -> Recipe:
+    """The recipe for kernels that were pruned as far as it says, and had more zeros when they were."""
+
+    def done(options: Options) -> Options:
+        return replace(options, prune=Prune("absolute", 0.0)) if options.prune else options
+
+    rules = tuple(Rule(rule.pattern, done(rule.options)) for rule in recipe.rules)
+    return replace(recipe, options=done(recipe.options), rules=rules)
 
 
 def _words(before: int, small: Compacted) -> str:
@@ -122,9 +190,18 @@ def _write_uncoded(
 
 
 def _tuned(value: Float32, before: TunedTensor | None) -> TunedTensor | None:
-    """A weight, or a part of one, as it was coded; with constants folded into it, at a step that keeps the outputs."""
+    """A weight, or a part of one, as it was coded; with constants folded into it, at a step that keeps the outputs.
+
+    Raises: UnsupportedError where only the whole weight can be coded so: groups, vectors and hashes go by places.
+    """
     if before is None and not value.any():
         return None
+    if isinstance(before, TableWeights | SignWeights) and np.isin(value, before.values).all():
+        return type(before)(value)
+    if before is not None and type(before) not in {FloatWeights, StepWeights, TableWeights, SignWeights}:
+        if not np.array_equal(value, before.values):
+            raise UnsupportedError(f"a part of {type(before).__name__} cannot be coded")
+        return before
     step = np.float32(before.step if isinstance(before, StepWeights) else 0)
     if not step:
         return FloatWeights(value)

@@ -177,7 +177,7 @@ RUN_OPTIONS: Final = (
         group="run",
         switches=(
             ("--compact", True, "remove dead units first; the outputs stay (needs Keras)"),
-            ("--no-compact", False, "of --finetune: keep dead units, so that what is decoded is as wide as SRC"),
+            ("--no-compact", False, "of --finetune: keep dead units; what is decoded is as wide as SRC"),
         ),
         rivals="compact",
     ),

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wcodec.errors import RecipeError, UnsupportedError
-from wcodec.evaluation.datasets import check_spec, load_split
+from wcodec.evaluation.datasets import load_split
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
 from wcodec.structure import criteria, fitting, gradients
 from wcodec.structure.assumed_moments import score_without_data
 from wcodec.structure.graph import Graph, trace
 from wcodec.structure.obs import scores_by_obs
-from wcodec.structure.request import SlimRequest
+from wcodec.structure.request import UNLABELLED, SlimRequest
 
 if TYPE_CHECKING:
     from keras import Model
@@ -48,8 +48,6 @@ class Bench:
 
 
 def prepare(source: Path, request: SlimRequest) -> Bench:
-    for spec, word in ((request.data, "--data"), (request.validation, "--validation")):
-        check_spec(spec, word)
     model = load_model(source, architecture=request.architecture, imports=request.imports, unsafe=request.unsafe)
     graph = None
     if request.student is None and request.low_rank is None:
@@ -68,9 +66,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
     if examples.count < 2:
         raise RecipeError(f"--data: expected 2 examples or more, got {examples.count}")
     if request.epochs is not None and not examples.is_labelled:
-        raise RecipeError(
-            "--finetune: expected labels to train by, got none; --tune N trains by the original's answers"
-        )
+        raise RecipeError(UNLABELLED)
     learning = examples
     if apart is None:
         count = max(1, min(round(APART * examples.count), APART_MOST))

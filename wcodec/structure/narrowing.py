@@ -83,7 +83,7 @@ def settings_of(bench: Bench) -> dict[str, object]:
     with bench.source.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
     examples = 0 if bench.learning is None else bench.learning.count
-    words = ("speedup", "low_rank", "student", "criterion", "epochs", "steps", "seed", "rescale")
+    words = ("speedup", "low_rank", "student", "criterion", "epochs", "steps", "seed", "rescale", "augment")
     found: dict[str, object] = {word: getattr(request, word) for word in words}
     return found | {
         "source": digest,
@@ -142,10 +142,13 @@ def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
 
     low, high = _least(graph, scores), 1.0
     if (most := ratio(low)) < wanted:
-        raise BudgetError(f"{bench.model.name}: expected {wanted:g} times the speed, the most is {most:.2f}")
+        raise BudgetError(
+            f"{bench.model.name}: expected {wanted:g} times the speed at a batch of {batch}, the most is {most:.2f}"
+        )
     for _ in range(TRIES):
         middle = (low + high) / 2
         low, high = (middle, high) if ratio(middle) >= wanted else (low, middle)
+    bench.request.told(f"{wanted:g} times as fast at a batch of {batch}: {low:.3f} of the multiply-adds")
     return Amount("macs", low)
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from wcodec.errors import RecipeError
+from wcodec.evaluation.datasets import check_spec
+from wcodec.evaluation.label_check import is_unlabelled
+from wcodec.evaluation.user_code import is_function_name
 from wcodec.reporting.slim_report import LayerWidth, Measured, SlimReport
 from wcodec.structure.criteria import BY_WEIGHTS
 from wcodec.structure.selection import Amount
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 CRITERIA: Final = (*BY_WEIGHTS, "bn-scale", "taylor", "fisher", "obs", "random")
 WITH_DATA: Final = ("taylor", "fisher")
 """Criteria that look at what the network computes."""
+UNLABELLED: Final = "--finetune: expected labels to train by, got none; --tune N trains by the original's answers"
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,7 @@ def _check_training(request: SlimRequest) -> None:
 
 def _check_data(request: SlimRequest) -> None:
     if request.data is not None:
+        _check_examples(request)
         return
     wanted = {
         "--finetune": request.epochs is not None,
@@ -173,3 +178,14 @@ def _check_data(request: SlimRequest) -> None:
     for word, is_said in wanted.items():
         if is_said:
             raise RecipeError(f"{word}: expected --data D with it")
+
+
+def _check_examples(request: SlimRequest) -> None:
+    """What can be told of data and of a student without a framework."""
+    for spec, word in ((request.data, "--data"), (request.validation, "--validation")):
+        check_spec(spec, word)
+    if request.epochs is not None and is_unlabelled(request.data):
+        raise RecipeError(UNLABELLED)
+    spec = request.student
+    if spec is not None and not Path(spec).exists() and not is_function_name(spec):
+        raise RecipeError(f"--student {spec}: expected a model file or module:function, found neither")

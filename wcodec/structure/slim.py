@@ -104,8 +104,6 @@ def load_architecture(request: SlimRequest) -> Model:
     spec = request.student or ""
     if Path(spec).exists():
         return load_model(spec, imports=request.imports, unsafe=request.unsafe)
-    if not user_code.is_function_name(spec):
-        raise RecipeError(f"--student {spec}: expected a model file or module:function, found neither")
     made = user_code.call_function(spec)
     if not hasattr(made, "get_weights") or not getattr(made, "inputs", None):
         raise RecipeError(f"--student {spec}: expected a Keras model with declared inputs, got {type(made).__name__}")
