@@ -1,4 +1,4 @@
-"""MiniLM's embeddings after compression: wcodec beside GGUF's types and plain rounding, bytes against cosine.
+"""MiniLM's embeddings after compression, bytes against cosine: wcodec beside GGUF, onnxruntime, torchao and rounding.
 
     python benchmarks/embeddings.py [--sentences 240] [--rows rows.jsonl] [--out page.md]
 
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import minilm_numpy as minilm
 import numpy as np
+import runtime_peers
 import weight_peers
 from packages import fetch
 from page import publish
@@ -75,6 +76,7 @@ def main() -> None:
         *_wcodec(moments),
         *weight_peers.gguf(matrices, importance),
         *weight_peers.rounding(matrices),
+        *runtime_peers.runtimes(matrices),
     ):
         if name not in {row.name for row in rows}:
             begin = sum(os.times()[:4])

@@ -21,6 +21,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
+import runtime_peers
 import weight_peers
 from language_model import bits_a_byte, held_out
 from page import publish
@@ -86,7 +87,11 @@ def _importance(model: keras.Model, folder: Path) -> dict[str, np.ndarray]:
 
 def _peers(model: keras.Model, folder: Path) -> Iterator[tuple[str, object]]:
     original = matrices(model)
-    makers = [*weight_peers.rounding(original), *weight_peers.gguf(original, _importance(model, folder))]
+    makers = [
+        *weight_peers.rounding(original),
+        *runtime_peers.runtimes(original),
+        *weight_peers.gguf(original, _importance(model, folder)),
+    ]
     for name, make in makers:
 
         def changed(make=make) -> tuple[int, keras.Model]:
