@@ -26,7 +26,7 @@ from wcodec.pipeline.encoder import encode
 from wcodec.planning.recipe import Recipe
 from wcodec.training import finetune as finetuning
 from wcodec.training import initialization as beginning
-from wcodec.training.candidate import Candidate, Score, assign_weights, score
+from wcodec.training.candidate import Candidate, OutputScore, assign_weights, score
 from wcodec.training.finetune import FinetuneResult, weights_to_code
 from wcodec.training.lambda_control import next_lambda
 from wcodec.training.training_loop import learning_rate_factor
@@ -158,7 +158,7 @@ def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: FinetuneRe
     exam = brief.validation
     accuracy = exam.scores[0].accuracy
     assert accuracy is not None
-    nets = {lost: Candidate((), (), 1000, (Score(accuracy - lost, 1.0),)) for lost in (-5.0, 1.0, 2.5, 50.0)}
+    nets = {lost: Candidate((), (), 1000, (OutputScore(accuracy - lost, 1.0),)) for lost in (-5.0, 1.0, 2.5, 50.0)}
 
     def after(
         lost: float, budget: AccuracyBudget = WITHIN, learning_rate_factor: float = 0.0, before: int = 1000
@@ -259,14 +259,14 @@ def test_numbers_are_shortened_to_the_nearest() -> None:
 
 
 def test_each_output_keeps_its_own_bound(brief: FinetuneResult) -> None:
-    exam = replace(brief.validation, scores=(Score(90.0, 0.3), Score(None, 2.0)))
+    exam = replace(brief.validation, scores=(OutputScore(90.0, 0.3), OutputScore(None, 2.0)))
 
     def allows(accuracy: float, loss: float, budget: AccuracyBudget) -> bool:
-        return exam.allows(Candidate((), (), 0, (Score(accuracy, 0.3), Score(None, loss))), budget)
+        return exam.allows(Candidate((), (), 0, (OutputScore(accuracy, 0.3), OutputScore(None, loss))), budget)
 
     budget = AccuracyBudget(drop=1.0, loss=5.0)
     assert allows(89.2, 2.08, budget)
     assert not allows(88.8, 2.08, budget)
     assert not allows(89.2, 2.12, budget)
-    values = replace(exam, scores=(Score(None, 2.0),))
-    assert values.drop(Candidate((), (), 0, (Score(None, 2.1),))) == pytest.approx(5.0)
+    values = replace(exam, scores=(OutputScore(None, 2.0),))
+    assert values.drop(Candidate((), (), 0, (OutputScore(None, 2.1),))) == pytest.approx(5.0)

@@ -1,4 +1,4 @@
-"""More inputs to train on: mixtures of two inputs, new ones in every step, and moved or warped images."""
+"""Augmentation of unlabelled training inputs: mixtures of two inputs (mixup), and moved or warped images."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 COPIES: Final = 6
-"""Warped copies of an image, at most."""
+"""The largest number of warped copies of an image."""
 MOST_BYTES: Final = 1 << 28
-"""Bytes of all of them, at most."""
+"""The largest number of bytes that all copies take."""
 
 
 @dataclass(frozen=True)
 class MixupInputs:
-    """Inputs to fit to.
+    """The inputs that are trained on.
 
-    inputs: one array per input of the network, examples first.
-    mixed:  whether to mix pairs of them (mixup, Zhang et al. 2018), so that few inputs are not overfitted. Integers,
-            such as token numbers, are not mixed.
+    inputs: one array for each input of the network, examples along the first axis.
+    mixed:  whether pairs of inputs are mixed (mixup, Zhang et al. 2018), which prevents overfitting to few inputs.
+            Integers, such as token numbers, are not mixed.
     """
 
     inputs: tuple[Array, ...]
@@ -36,14 +36,15 @@ class MixupInputs:
 
     @property
     def count(self) -> int:
-        """Inputs."""
+        """The number of inputs."""
         return len(self.inputs[0])
 
 
 def augment(session: CalibrationSession, rng: np.random.Generator, *, moved: bool = False) -> MixupInputs:
-    """The inputs of `session.fitting`; for what are images for sure also warped copies.
+    """The inputs of `session.fitting`. If they are certainly images, warped copies are added.
 
-    moved: `augment_images` in their place, which raises RecipeError where there are no images.
+    moved: return the moved copies of `augment_images` instead.
+    Raises: RecipeError if `moved` is set and the inputs are not images.
     """
     inputs = tuple(np.concatenate(column) for column in zip(*session.fitting, strict=True))
     if moved:
@@ -59,15 +60,15 @@ def augment(session: CalibrationSession, rng: np.random.Generator, *, moved: boo
 
 
 def _can_be_mixed(model: Model, inputs: tuple[Array, ...]) -> bool:
-    """Whether the inputs are quantities, and not the numbers of words."""
+    """Whether the inputs are quantities. Token numbers are not."""
     declared = all(str(one.dtype).startswith(("float", "bfloat")) for one in getattr(model, "inputs", None) or ())
     return declared and all(array.dtype.kind == "f" and bool((array != np.rint(array)).any()) for array in inputs)
 
 
 def draw_mixtures(given: MixupInputs, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, ...]]:
-    """Batches, for ever: all inputs in random order, then all again in another.
+    """Yield batches without end: all inputs in random order, then all of them in another order.
 
-    Each is at least half of its mixture; the rest is any other.
+    An input has a share of at least one half in its mixture; the rest is another input, drawn at random.
     """
     size = min(size, given.count)
     while True:
@@ -78,10 +79,10 @@ def draw_mixtures(given: MixupInputs, size: int, rng: np.random.Generator) -> It
                 yield tuple(array[rows] for array in given.inputs)
                 continue
             others, part = rng.integers(0, given.count, size), rng.uniform(0.5, 1.0, size).astype(np.float32)
-            yield tuple(_mixed(array[rows], array[others], part) for array in given.inputs)
+            yield tuple(_mix(array[rows], array[others], part) for array in given.inputs)
 
 
-def _mixed(first: Array, second: Array, part: Float32) -> Array:
+def _mix(first: Array, second: Array, part: Float32) -> Array:
     share = part.reshape(-1, *(1,) * (first.ndim - 1))
     mixture = share * first.astype(np.float32, copy=False) + (1 - share) * second.astype(np.float32, copy=False)
     found: Array = mixture.astype(first.dtype, copy=False)

@@ -1,4 +1,4 @@
-"""A network as a file will have it: levels and steps, settled statistics; and what it is worth."""
+"""A network as the file will contain it (levels, steps, rounded BatchNormalization statistics), with its scores."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 Levels = npt.NDArray[np.int32]
 
 FINE: Final = 16.0
-"""Steps of a moving mean that a standard deviation has, at the median."""
+"""The median standard deviation of a layer, in steps of its moving mean."""
 VARIANCE_BITS: Final = 3
-"""Bits of mantissa that a moving variance keeps."""
+"""Bits of mantissa of a stored moving variance."""
 
 
 @dataclass(frozen=True)
 class QuantizedTensor:
-    """A weight: step * levels. index: its place in `model.weights`."""
+    """A quantized weight: step * levels. index: the position of the weight in `model.weights`."""
 
     index: int
     levels: Levels
@@ -44,13 +44,17 @@ class QuantizedTensor:
 
     @property
     def weights(self) -> Float32:
-        """The values."""
+        """The dequantized values."""
         return self.levels * np.float32(self.step)
 
 
 @dataclass(frozen=True)
-class Score:
-    """Of one labelled output. accuracy: percent, or None for values; loss: nats, or the squared error."""
+class OutputScore:
+    """The score of one labelled output.
+
+    accuracy: percent; None if the labels are values (regression).
+    loss:     cross-entropy in nats, or the mean squared error.
+    """
 
     accuracy: float | None
     loss: float
@@ -58,17 +62,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Everything that training changed, and the score of the network on held-out examples.
+    """All weights that training changed, and the scores of the network on held-out examples.
 
-    others: weights that are not rounded to levels, by their place in `model.weights`.
-    bytes:  of its weights, estimated.
-    scores: of the outputs that have labels.
+    others: weights that are not rounded to levels, each with its position in `model.weights`.
+    bytes:  the estimated size of the weights.
+    scores: one for each output that has labels.
     """
 
     rounded: tuple[QuantizedTensor, ...]
     others: tuple[tuple[int, Float32], ...]
     bytes: int
-    scores: tuple[Score, ...]
+    scores: tuple[OutputScore, ...]
 
 
 def snapshot_and_score(
@@ -79,9 +83,9 @@ def snapshot_and_score(
     *,
     averaged: bool = False,
 ) -> Candidate:
-    """The network as it is now; its rounded weights are put into it.
+    """The current network and its scores. The rounded weights are assigned to the network.
 
-    normalizing: take the statistics of BatchNormalization anew from these; None leaves them.
+    normalizing: inputs from which the statistics of BatchNormalization are computed again; None leaves them.
     averaged:    see `UniformGroup.latent_values`.
     """
     pairs = assign_rounded(state, averaged=averaged)
@@ -100,21 +104,21 @@ def snapshot_and_score(
     return Candidate(tuple(kept), tuple(others), size, scores)
 
 
-def score(model: Model, examples: Examples, kinds: tuple[OutputKind, ...]) -> tuple[Score, ...]:
-    """The scores of the outputs that have labels; an infinite loss where one is not a number."""
+def score(model: Model, examples: Examples, kinds: tuple[OutputKind, ...]) -> tuple[OutputScore, ...]:
+    """The scores of the outputs that have labels. The loss is infinite if an output contains a NaN or an infinity."""
     found = zip(compute_outputs(model, examples), kinds, strict=True)
     return tuple(_score_output(output, kind, kind.truth) for output, kind in found if kind.truth is not None)
 
 
-def _score_output(output: Outputs, kind: OutputKind, truth: Truth) -> Score:
+def _score_output(output: Outputs, kind: OutputKind, truth: Truth) -> OutputScore:
     if not np.isfinite(output).all():
-        return Score(None if kind.values else 0.0, float("inf"))
+        return OutputScore(None if kind.values else 0.0, float("inf"))
     hits, loss = hits_and_loss(output, truth, slice(None), probabilities=kind.probabilities)
-    return Score(None if hits is None else 100 * hits, loss)
+    return OutputScore(None if hits is None else 100 * hits, loss)
 
 
 def assign_weights(model: Model, net: Candidate) -> None:
-    """Give the network these weights."""
+    """Assign the weights of a candidate to the network."""
     for one in net.rounded:
         model.weights[one.index].assign(one.weights)
     for index, values in net.others:
@@ -122,31 +126,32 @@ def assign_weights(model: Model, net: Candidate) -> None:
 
 
 def tuned_weights(net: Candidate) -> dict[int, TunedTensor]:
-    """What to code, by place in `model.weights`."""
+    """The weights to encode, by position in `model.weights`."""
     found: dict[int, TunedTensor] = {one.index: StepWeights(one.weights, one.step) for one in net.rounded}
     return found | {index: FloatWeights(values) for index, values in net.others}
 
 
-def moving(state: QatState) -> list[Weight]:
-    """The statistics of BatchNormalization."""
+def statistics_variables(state: QatState) -> list[Weight]:
+    """The variables of the BatchNormalization statistics: moving mean and variance of each layer."""
     return [weight for layer in state.batch_norms for weight in (layer.moving_mean, layer.moving_variance)]
 
 
 def get_statistics(state: QatState) -> tuple[Float32, ...]:
-    """The values of `moving`. Inverse: `put_statistics`."""
-    return tuple(read_values(weight) for weight in moving(state))
+    """The values of `statistics_variables`. Inverse: `set_statistics`."""
+    return tuple(read_values(weight) for weight in statistics_variables(state))
 
 
 def set_statistics(state: QatState, values: Sequence[Float32]) -> None:
-    """Inverse: `statistics_of`; without values nothing changes."""
-    for weight, array in zip(moving(state), values, strict=False):
+    """Assign the BatchNormalization statistics; an empty sequence changes nothing. Inverse: `get_statistics`."""
+    for weight, array in zip(statistics_variables(state), values, strict=False):
         weight.assign(array)
 
 
 def update_statistics(state: QatState, batches: Batches) -> None:
-    """Take the statistics of BatchNormalization anew, with the weights in the network, and make them short.
+    """Compute the statistics of BatchNormalization again with the current weights, and round them.
 
-    A mean is a multiple of a part of the deviations, a variance keeps few bits: training goes on with them.
+    A mean becomes a multiple of `mean_step`, and a variance keeps VARIANCE_BITS bits of mantissa. Training continues
+    with the rounded statistics.
     """
     reestimate(state.model, list(state.batch_norms), batches)
     for layer in state.batch_norms:
@@ -156,5 +161,5 @@ def update_statistics(state: QatState, batches: Batches) -> None:
 
 
 def mean_step(layer: Layer) -> float:
-    """The step of a moving mean, from the settled variance."""
+    """The quantization step of a moving mean, computed from the rounded variance."""
     return round_step(float(np.sqrt(np.median(read_values(layer.moving_variance)) + layer.epsilon)) / FINE)

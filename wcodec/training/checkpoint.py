@@ -1,4 +1,4 @@
-"""The state of a training in a file: after a kill it goes on as if nothing had happened."""
+"""Checkpoints: the state of a training in a file, from which an interrupted training continues with the same result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERSION: Final = 6
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What must be the same for a training to go on: all that its course follows from."""
+    """The settings that determine the course of a training. A training is resumed only with the same ones."""
 
     source: str
     data: str
@@ -38,7 +38,7 @@ class RunSettings:
 
 
 def save(path: Path, state: object, settings: RunSettings) -> None:
-    """Write a state, a dataclass of numbers and arrays, whole or not at all, over what was there. Inverse: `read`."""
+    """Write a state (a dataclass of numbers and arrays) atomically, replacing an earlier one. Inverse: `read`."""
     arrays: dict[str, Array] = {}
     story = {"version": VERSION, "settings": asdict(settings), "state": _pack(state, arrays)}
     arrays["story"] = np.frombuffer(json.dumps(story).encode(), np.uint8)
@@ -47,9 +47,9 @@ def save(path: Path, state: object, settings: RunSettings) -> None:
 
 
 def read(path: Path, settings: RunSettings, kind: type[State]) -> State | None:
-    """The state, of type `kind`, of the training of `settings`; None where there is no file. Inverse: `save`.
+    """Read the state, of type `kind`, of a training with these settings; None if there is no file. Inverse: `save`.
 
-    Raises: RecipeError where the file is of another training; ModelFileError where it is damaged.
+    Raises: RecipeError if the file belongs to another training; ModelFileError if it is damaged.
     """
     if not path.exists():
         return None
@@ -65,7 +65,7 @@ def read(path: Path, settings: RunSettings, kind: type[State]) -> State | None:
 
 
 def _pack(value: object, arrays: dict[str, Array]) -> object:
-    """What JSON holds of dataclasses, tuples and numbers; arrays go among `arrays`. Inverse: `_unpack`."""
+    """Convert dataclasses, tuples and numbers to JSON; arrays are appended to `arrays`. Inverse: `_unpack`."""
     if isinstance(value, np.ndarray):
         arrays[name := f"array{len(arrays)}"] = _narrow(value)
         return name
@@ -75,7 +75,7 @@ def _pack(value: object, arrays: dict[str, Array]) -> object:
 
 
 def _unpack(kind: object, value: object, arrays: dict[str, Array]) -> object:
-    """A value of a type. Raises: what a value of another type makes Python raise. Inverse: `_pack`."""
+    """Build a value of type `kind` from JSON. Raises: any Python error that a value of another type causes."""
     origin, inner = get_origin(kind), get_args(kind)
     if type(None) in inner:
         return None if value is None else _unpack(inner[0], value, arrays)
@@ -93,7 +93,7 @@ def _unpack(kind: object, value: object, arrays: dict[str, Array]) -> object:
 
 
 def _narrow(values: Array) -> Array:
-    """Integers in as few bytes as hold them; floats as they are."""
+    """Integers in the smallest type that holds them; floats unchanged."""
     if values.dtype.kind != "i":
         return values
     most = int(np.abs(values).max(initial=0))

@@ -1,7 +1,8 @@
-"""Codebooks trained together, without labels: centroids move until the network answers as its original.
+"""Fine-tuning of codebooks without labels: the centroids are trained until the outputs match those of the original
+network.
 
-"And the bit goes down" (Stock et al. 2020), section 3.3: the codes stay, and a centroid moves by the mean of the
-gradients of its members. Statistics of BatchNormalization are taken anew where the network is measured.
+"And the bit goes down" (Stock et al. 2020), section 3.3: the codes are fixed, and a centroid moves by the mean of the
+gradients of its members. The statistics of BatchNormalization are computed again whenever the network is measured.
 """
 
 from __future__ import annotations
@@ -29,16 +30,21 @@ from wcodec.training.methods.trained_codebooks import start_codebook
 from wcodec.training.methods.trainer import MethodGroup
 
 RATE: Final = 0.016
-"""The learning rate of centroids at first: parts of a kernel's root mean square a step."""
+"""The initial learning rate of centroids, as a fraction of the root mean square of their kernel."""
 LAST: Final = 0.02
-"""Factor on the learning rates at the end, to which they fall linearly."""
+"""Factor on the learning rates at the end of the training; they fall linearly."""
 TICKS: Final = 20
-"""How often the network is measured."""
+"""How many times the network is measured."""
 
 
 @dataclass(frozen=True)
 class _State:
-    """kernels: a group each; others: biases and gains, which learn as they are; fixed: all that does not learn."""
+    """What is trained.
+
+    kernels: one group for each kernel.
+    others:  biases and gains, trained without quantization.
+    fixed:   weights that are not trained.
+    """
 
     kernels: tuple[MethodGroup, ...]
     others: FloatGroup | None
@@ -57,11 +63,13 @@ def distill_codebooks(
     progress: Callable[[CodebookResult, float], None],
     patience: Interruptible,
 ) -> CodebookResult:
-    """The network of the least divergence that training from `start` finds, with as many bytes; or `start` itself.
+    """Train the centroids of `start`. Returns the network with the smallest divergence, of the same size, or `start`
+    itself.
 
-    session:  with the original's weights, which it gets back; `fitting` is what is trained on.
-    steps, seconds: of training, whichever ends first.
-    progress: hears the network, and how much is over then, 0 to 1. moved, patience: as in `distill`.
+    session:         has the original's weights, before and after the call; `fitting` has the training inputs.
+    steps, seconds:  the length of the training; it ends at the first limit that is reached.
+    progress:        called with the network and the fraction of the training that is done, 0 to 1.
+    moved, patience: as in `distill`.
     """
     best = start
     with keep_weights(session.model), patience:
@@ -79,7 +87,7 @@ def distill_codebooks(
 
 
 def _schedule(steps: int, seconds: float) -> Iterator[tuple[float, float]]:
-    """For each step how much is over after it, and the factor on the learning rates."""
+    """For each step: the fraction of the training that is done after it, and the factor on the learning rates."""
     began, done, step = time.monotonic(), 0.0, 0
     while done < 1:
         factor, step = 1 - (1 - LAST) * done, step + 1
@@ -88,7 +96,7 @@ def _schedule(steps: int, seconds: float) -> Iterator[tuple[float, float]]:
 
 
 def _start(session: CalibrationSession, start: CodebookResult) -> _State:
-    """Puts `start` into the network. The network must have its original weights."""
+    """Assign `start` to the network, which must have its original weights."""
     model = session.model
     learned = [one for one in session.table.weights if one.trainable and one.index in session.table.mantissas]
     kernels = tuple(
@@ -114,7 +122,7 @@ def _start(session: CalibrationSession, start: CodebookResult) -> _State:
 
 
 def _measure(session: CalibrationSession, state: _State, start: CodebookResult) -> CodebookResult:
-    """The network as a file has it now."""
+    """The network as the file would contain it now."""
     model = session.model
     found = {group.index: group.parametrization.export() for group in state.kernels}
     for index, one in (*state.fixed.items(), *found.items()):

@@ -1,4 +1,4 @@
-"""A network that is trained to answer as its original: kernels rounded, all other weights as they are."""
+"""The state of distillation: kernels are rounded, and all other weights are trained in floating point."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 
 KERNELS: Final = UniformConfig(sharpness=4.0, rates=(0.03, 1e-3), beta2=(0.999, 0.999), rounded_steps=False)
 MANTISSA: Final = 7
-"""Bits of mantissa of all other weights, at least."""
+"""The smallest number of mantissa bits of all other weights."""
 FLOAT_RATE: Final = 1e-3
 """Learning rate of all other weights."""
 
 
 @dataclass(frozen=True)
 class DistillState:
-    """kernels: in the order of the start's latents; others: all other weights that are learned, if any.
+    """The network in training.
 
+    kernels:   in the order of the start's rounded weights.
+    others:    all other trained weights, if there are any.
     mantissas: see `WeightTable`.
     """
 
@@ -46,7 +48,10 @@ class DistillState:
 
 
 def build_distill_state(session: CalibrationSession, start: CalibrationResult) -> DistillState:
-    """To be `initialize`d. Kernels of zeros stay as they are. The network must have its original weights."""
+    """Build the state, which `initialize` then fills. Kernels of zeros are not trained.
+
+    The network must have its original weights.
+    """
     model = session.model
     rounded = {one.index for one in start.rounded}
     weights = [model.weights[one.index] for one in start.rounded if one.step]
@@ -64,9 +69,12 @@ def build_distill_state(session: CalibrationSession, start: CalibrationResult) -
 def ask_original(
     model: Model, trained: Sequence[Weight], statistics: Sequence[tuple[int, Float32]]
 ) -> Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]:
-    """Asks the original in a graph: the network has its weights for the time, and then the statistics of the start.
+    """A graph function that computes the outputs of the original network.
 
-    trained: what training changes. statistics: other weights that the start changes, by index in `model.weights`.
+    It assigns the original weights, runs the network, and assigns the statistics of the start again.
+
+    trained:    the weights that training changes.
+    statistics: other weights that the start changes, by index in `model.weights`.
     """
     tf = tensorflow()
     learned = {id(weight) for weight in trained}
@@ -90,7 +98,7 @@ def ask_original(
 
 
 def initialize(state: DistillState, start: CalibrationResult) -> None:
-    """Put `start` into the network, and forget all moments."""
+    """Assign `start` to the network, and reset the moments of Adam."""
     for index, values in start.statistics:
         state.model.weights[index].assign(values)
     trained = [one for one in start.rounded if one.step]
@@ -102,9 +110,9 @@ def initialize(state: DistillState, start: CalibrationResult) -> None:
 def export_weights(
     state: DistillState, start: CalibrationResult
 ) -> tuple[tuple[RoundedWeight, ...], tuple[tuple[int, Float32], ...]]:
-    """The latents, and the other weights that are not the original's; both put into the network.
+    """The trained latents, and the other weights that differ from the original's. Both are assigned to the network.
 
-    Steps and other weights are rounded as a file has them.
+    Steps and other weights are rounded to the precision of the file.
     """
     trained = zip(state.kernels.steps(), state.kernels.latent_values(), strict=True)
     latents = tuple(RoundedWeight(one.index, one.path, *next(trained)) if one.step else one for one in start.rounded)

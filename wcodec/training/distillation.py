@@ -1,8 +1,8 @@
-"""Training without labels: a rounded network learns to answer as the original, while every bit has its price.
+"""Training without labels: a quantized network is trained to reproduce the outputs of the original, under a rate term.
 
-Knowledge distillation (Hinton et al. 2015) under a rate constraint. Which price of a bit, lambda, ends at the budget is
-not known beforehand: a few runs are trained to their end, each is measured on held-out inputs and sets the lambda of
-the next.
+Knowledge distillation (Hinton et al. 2015) with a rate constraint. The lambda (price of a bit) that ends at the budget
+is unknown at first. Several short runs are trained to their end; each is measured on held-out inputs, which gives the
+lambda of the next run.
 """
 
 from __future__ import annotations
@@ -33,22 +33,25 @@ Progress = Callable[[int, int, int, float], None]
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """How the runs share the training, and what a run does.
+    """How the training is divided into runs, and what one run does.
 
-    runs:                parts of the whole training: two to find lambda, a long one at it, the others to land.
-    peak_learning_rates: factors on the learning rates at the beginning of a run: landing must not undo the long run.
-    last_learning_rate:  the factor at the end of a run, to which it falls linearly.
+    runs:                fractions of the whole training: two runs to find lambda, a long run at that lambda, and final
+                         runs that end at the budget.
+    peak_learning_rates: factors on the learning rates at the start of each run. Those of the final runs are small, so
+                         that they keep what the long run learned.
+    last_learning_rate:  the factor at the end of a run; it falls linearly.
     final_runs:          number of the first run that is measured at every tick once its steps are fixed.
-    usual_kl:            nats for which the learning rates are meant. For a smaller budget they are multiplied by the
-                         square root of its part of these, but by `min_lr_scale` at least.
-    initial_lambda:      price of a bit in the first run, as a part of the loss for each weight.
-    aim, aim_bytes:      part of the divergence, or of the bytes, of the budget that a run aims at.
-    rise, fall:          powers of the divergence by which lambda rises and falls: what a high price removed comes back
-                         slowly; change: the least and the most that lambda is multiplied by.
-    finer:               factor on the steps from which training begins: large ones are hard to train.
-    calibration_inputs:  for the Hessians of the network that is rounded anew with these steps.
-    steps_fixed:         part of a run after which the steps are rounded as a file has them.
-    ticks:               how often in a run rate weights are computed, and progress is told.
+    usual_kl:            the divergence in nats for which the learning rates are tuned. For a smaller budget they are
+                         multiplied by sqrt(budget / usual_kl), but at least by `min_lr_scale`.
+    initial_lambda:      the price of a bit in the first run, as a fraction of the loss, for each weight.
+    aim, aim_bytes:      the fraction of the budget's divergence, or of its bytes, that a run aims at.
+    rise, fall:          the exponents of the divergence with which lambda rises and falls. They differ because weights
+                         that a high lambda removed return slowly.
+    change:              the smallest and the largest factor by which lambda changes.
+    finer:               factor on the steps at which training starts, because large steps are hard to train.
+    calibration_inputs:  number of inputs for the Hessians when the network is rounded with these finer steps.
+    steps_fixed:         the fraction of a run after which the steps are rounded to the precision of the file.
+    ticks:               how many times in a run the rate weights are computed and progress is reported.
     """
 
     runs: tuple[float, ...] = (0.1, 0.15, 0.35, 0.16, 0.12, 0.12)
@@ -74,7 +77,7 @@ CONFIG: Final = DistillConfig()
 
 @dataclass(frozen=True)
 class _Training:
-    """What all runs have in common."""
+    """The objects that all runs share."""
 
     session: CalibrationSession
     start: CalibrationResult
@@ -100,14 +103,17 @@ def distill(
     progress: Progress | None = None,
     patience: Interruptible | None = None,
 ) -> CalibrationResult:
-    """The best network within the budget that training from `start` finds, or `start` itself.
+    """Train `start` without labels. Returns the best network within the budget, or `start` itself.
 
-    session:  with the original's weights, which it gets back; `fitting` is what is trained on: 2,000 inputs at least.
-    steps, seconds: of training, whichever ends first. With steps alone the result is the same in every process.
-    moved:    whether moved copies of images are trained on, see `augment`.
-    progress: hears (steps made, steps in all, estimated bytes, divergence in training), some 20 times a run.
-    patience: an interrupt ends the training with what it found, and is remembered there.
-    Raises: RecipeError where neither steps nor seconds are given, or Keras does not run on TensorFlow.
+    session:        has the original's weights, before and after the call; `fitting` has the training inputs, at least
+                    2,000.
+    steps, seconds: the length of the training; it ends at the first limit that is reached. With `steps` alone the
+                    result is the same in every process.
+    moved:          train on moved copies of images too, see `augment`.
+    progress:       called with (steps done, steps in all, estimated bytes, divergence in training), about 20 times a
+                    run.
+    patience:       an interrupt ends the training, which then returns the best network so far; `patience` records it.
+    Raises: RecipeError if neither steps nor seconds are given, or if Keras does not run on TensorFlow.
     """
     if steps is None and seconds is None:
         raise RecipeError("tuning: expected a number of steps or seconds, got neither")
@@ -135,7 +141,7 @@ def distill(
 
 
 def _train_runs(training: _Training, budget: AccuracyBudget) -> Iterator[CalibrationResult]:
-    """The network at the end of every run, from which the next one starts; several towards the end of the last ones."""
+    """The network at the end of every run, from which the next run starts. The last runs yield several networks."""
     lambda_, last = CONFIG.initial_lambda, training.start
     for number, share in enumerate(CONFIG.runs):
         steps = None if training.steps is None else round(training.steps * share)
@@ -148,7 +154,7 @@ def _train_runs(training: _Training, budget: AccuracyBudget) -> Iterator[Calibra
 
 
 def _lambda_factor(last: CalibrationResult, start: CalibrationResult, budget: AccuracyBudget) -> float:
-    """By what to multiply lambda: more than 1 where the budget leaves room, less where it is exceeded."""
+    """The factor on lambda: more than 1 if the divergence is below the target, less than 1 if it is above."""
     if budget.bytes is not None:
         return float(np.clip((last.bytes / (CONFIG.aim_bytes * budget.bytes)) ** 2, *CONFIG.change))
     ratio = CONFIG.aim * (budget.max_kl or start.kl) / max(last.kl, 1e-12)
@@ -156,15 +162,15 @@ def _lambda_factor(last: CalibrationResult, start: CalibrationResult, budget: Ac
 
 
 def _with_finer_steps(session: CalibrationSession, start: CalibrationResult) -> CalibrationResult:
-    """The network rounded as `start` is, by smaller steps."""
+    """The network rounded in the same way as `start`, with smaller steps."""
     part = -(-sum(len(batch[0]) for batch in session.fitting) // CONFIG.calibration_inputs)
-    # What is remembered is of other inputs.
+    # The cached results belong to other inputs.
     bench = replace(session, fitting=session.fitting[::part], cached_rows={})
     return run_trial(bench, CONFIG.finer * start.step_scale, start.damping, step_factors(session, start))
 
 
 def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
-    """For each step of a run how much of it is over."""
+    """For each step of a run, the fraction of the run that is done."""
     began = time.monotonic()
     for step in itertools.count():
         done = max(
@@ -179,7 +185,9 @@ def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
 def _train_run(
     training: _Training, lambda_: float, fractions: Iterator[float], number: int
 ) -> Iterator[CalibrationResult]:
-    """One run: the network at its end; in the final runs at every tick once the steps are fixed, too."""
+    """Train one run and yield the network at its end. Final runs also yield it at every tick once the steps are
+    fixed.
+    """
     tf, kernels, tick, fixed = tensorflow(), training.state.kernels, 0, False
     price = tf.constant(np.float32(lambda_) / np.float32(kernels.latents.values.shape[0]))
     peak, last = CONFIG.peak_learning_rates[number], CONFIG.last_learning_rate
@@ -206,11 +214,11 @@ def _train_run(
 
 
 def _measure(training: _Training) -> CalibrationResult:
-    """The network as it is now."""
+    """The current network and its quality."""
     latents, changed = export_weights(training.state, training.start)
     quality = measure_quality(training.session)
     others = sum(int(np.prod(weight.shape)) for weight in training.session.model.weights)
     others -= sum(one.values.size for one in latents)
     estimate = sum(estimate_bytes(one.levels) for one in latents) + 2 * others
-    # The learned steps have no common size.
+    # The trained steps are not multiples of one step.
     return CalibrationResult(0.0, training.start.damping, latents, changed, quality, estimate)

@@ -1,8 +1,8 @@
-"""Quantization-aware training: one step of it, for whatever stands behind the weights.
+"""One step of quantization-aware training, the same for all parametrizations.
 
-The values that are learned stand outside of the network. For each step they are turned into weights as a file has them
-and put into it; the gradients for these weights move what is learned (the straight-through estimator, Bengio, Leonard
-and Courville 2013).
+The trained variables (latents) are kept outside of the network. At each step they are turned into weights as the file
+will contain them, which are assigned to the network. The gradients with respect to these weights update the latents
+(straight-through estimator, Bengio, Leonard and Courville 2013).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """Examples of one step. outputs: that the network is trained to give; none where its original is asked for them."""
+    """The examples of one step. outputs: the target outputs; empty if they are computed by the original network."""
 
     inputs: tuple[Array, ...]
     outputs: tuple[Array, ...] = ()
@@ -35,22 +35,22 @@ class Batch(NamedTuple):
 
 
 class ParameterGroup(Protocol):
-    """Weights that are trained in one way. `values` and `apply` are called in a graph."""
+    """Weights that are trained in the same way. `values` and `apply` are called in a graph."""
 
     @property
     def weights(self) -> tuple[Weight, ...]:
         """The variables of the network."""
 
     def values(self, tf: ModuleType) -> list[Tensor]:
-        """What each of them has in the network."""
+        """The value that each variable has in the network."""
 
     def apply(self, tf: ModuleType, gradients: Sequence[Tensor | None], lambda_: Tensor, factor: Tensor) -> None:
-        """Move what is learned. lambda_: the price of a bit; factor: on the learning rates."""
+        """Update the latents. lambda_: the price of a bit; factor: a factor on the learning rates."""
 
 
 @dataclass(frozen=True)
 class FloatGroup:
-    """Weights that are trained as they are. rate: the learning rate."""
+    """Weights that are trained in floating point. rate: the learning rate."""
 
     weights: tuple[Weight, ...]
     adam: Adam
@@ -64,7 +64,7 @@ class FloatGroup:
 
 
 def flat_gradients(tf: ModuleType, gradients: Sequence[Tensor | None], weights: Sequence[Weight]) -> list[Tensor]:
-    """One float32 vector a weight; zeros where the loss does not depend on it."""
+    """One float32 vector for each weight; zeros if the loss does not depend on it."""
     return [
         tf.zeros(size_of(weight))
         if gradient is None
@@ -74,8 +74,8 @@ def flat_gradients(tf: ModuleType, gradients: Sequence[Tensor | None], weights: 
 
 
 Step = Callable[[Batch, "Tensor", "Tensor", bool], "Tensor"]
-"""(batch, lambda, factor on the learning rates, live) makes one step and returns the loss before it, without the rate.
-live: BatchNormalization goes by the batch's own statistics."""
+"""step(batch, lambda, factor on the learning rates, live) makes one step. It returns the loss before the step, without
+the rate term. live: BatchNormalization uses the statistics of the batch."""
 
 
 def compile_step(
@@ -86,10 +86,10 @@ def compile_step(
     ask_original: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]] | None = None,
     context: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Step:
-    """The step that trains `groups`, as one graph.
+    """The training step of `groups`, as one graph.
 
-    ask_original: gives the outputs to be trained to, in place of the batch's.
-    context:      is open while the network runs.
+    ask_original: computes the target outputs, instead of those of the batch.
+    context:      a context manager that is entered while the network runs.
     """
     tf = tensorflow()
     weights = [weight for group in groups for weight in group.weights]
@@ -114,6 +114,6 @@ def compile_step(
 
 
 def call_model(model: Model, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """The outputs of a network as it is in inference."""
+    """The outputs of a network in inference mode."""
     outputs: list[Tensor] = keras().tree.flatten(model(pack_inputs(model, inputs), training=False))
     return outputs

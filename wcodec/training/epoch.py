@@ -1,4 +1,4 @@
-"""One epoch of training: batches in random order, and a learning rate that falls linearly."""
+"""One epoch of training: batches in random order, with a learning rate that falls linearly."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from wcodec.training.engine import Batch, Step
 from wcodec.training.losses import LossTargets
 
 LAST: Final = 0.005
-"""Factor on the learning rates at the end of a phase, to which it falls linearly from 1."""
+"""Factor on the learning rates at the end of a phase. It falls linearly from 1."""
 LIVE: Final = 0.8
-"""Part of a phase in which BatchNormalization trains on the statistics of batches."""
+"""The fraction of a phase in which BatchNormalization uses the statistics of batches."""
 BATCHES: Final = (32, 256)
 UPDATES: Final = 200
-"""Steps of an epoch, about, where batches may be that large."""
+"""The number of steps in an epoch that the batch size aims at."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What is trained on.
+    """The training examples and their targets.
 
-    normalizing: inputs for the statistics of BatchNormalization.
-    versions:    of every example (moved, say), one version of all after another: an epoch takes one of each.
+    normalizing: batches of inputs for the statistics of BatchNormalization.
+    versions:    how many versions of each example (such as moved copies) `examples` has, one version of all after
+                 another. An epoch uses one version of each.
     """
 
     examples: Examples
@@ -40,29 +41,29 @@ class TrainingData:
 
     @property
     def count(self) -> int:
-        """Examples of an epoch."""
+        """The number of examples in an epoch."""
         return self.examples.count // self.versions
 
     @property
     def batch(self) -> int:
-        """Examples of a step: a power of two."""
+        """The batch size, a power of two."""
         wanted = int(np.clip(self.count // UPDATES, *BATCHES))
         return min(1 << (wanted.bit_length() - 1), self.count)
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """The number of steps in an epoch."""
         return self.count // self.batch
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is particular to one epoch.
+    """The parameters of one epoch.
 
-    number:  of the phase and of the epoch in it, which choose the order of the examples.
-    lambda_: the price of a bit, in the loss of an example.
-    factors: on the learning rates, at its beginning and at its end.
-    live:    whether BatchNormalization trains on the batches' own statistics; otherwise on those that will be stored.
+    number:  the number of the phase and of the epoch in it; they seed the order of the examples.
+    lambda_: the price of a bit, in the loss of one example.
+    factors: factors on the learning rates at the start and at the end of the epoch.
+    live:    whether BatchNormalization uses the statistics of the batch; otherwise it uses those that will be stored.
     """
 
     number: tuple[int, int]
@@ -73,7 +74,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Phase:
-    """Epochs at one lambda, the learning rate falling from 1 to `last`. number: tells phases apart."""
+    """Several epochs with one lambda. The learning rate falls from 1 to `last`. number: distinguishes phases."""
 
     number: int
     lambda_: float
@@ -82,7 +83,7 @@ class Phase:
     live: float = LIVE
 
     def epoch(self, number: int) -> Epoch:
-        """One of its epochs."""
+        """The parameters of one of its epochs."""
         first, last = (1 - (1 - self.last) * at / self.epochs for at in (number, number + 1))
         live = self.epochs == 1 or number < self.live * self.epochs - 1e-9
         return Epoch((self.number, number), self.lambda_, (first, last), live)
@@ -97,10 +98,11 @@ def train_epoch(
     updates: int = 1,
     deadline: float = float("inf"),
 ) -> float:
-    """One step for each batch; the mean loss.
+    """Train on each batch once and return the mean loss.
 
-    update:   hears, `updates` times from the beginning on, how much of the epoch is over.
-    deadline: by `time.monotonic`. Raises: OutOfTimeError where it is reached.
+    update:   called `updates` times, the first time before the first step, with the fraction of the epoch that is done.
+    deadline: a time of `time.monotonic`.
+    Raises: OutOfTimeError if the deadline passes.
     """
     tf = tensorflow()
     lambda_, losses, every = tf.constant(epoch.lambda_, tf.float32), [], max(1, data.steps // updates)
@@ -116,7 +118,7 @@ def train_epoch(
 
 
 def draw_batches(data: TrainingData, number: tuple[int, int]) -> Iterator[Batch]:
-    """All examples in an order of the epoch's own. number: see `Epoch`."""
+    """Yield all examples in an order that depends on `number`, see `Epoch`."""
     rng = np.random.default_rng((data.seed, *number))
     order = rng.permutation(data.count)
     if data.versions > 1:

@@ -1,4 +1,4 @@
-"""From a model file and labelled examples to a smaller network: what `encode --finetune` does before it encodes."""
+"""`encode --finetune`: from a model file and labelled examples to a smaller network, which is then encoded."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ if TYPE_CHECKING:
 
 
 FEWEST: Final = 50
-"""Examples."""
+"""The smallest number of examples."""
 NORMALIZING: Final = 4000
 """Examples for the statistics of BatchNormalization, in batches of BATCH."""
 BATCH: Final = 100
 SURE: Final = 0.6
-"""Part of the bytes of rounding without labels, over which training without labels is tried, too."""
+"""Training without labels is tried too if the result has more than this fraction of the bytes of plain rounding."""
 ROUNDING: Final = 0.3
-"""Part of the time for the rounding that training begins from."""
+"""The fraction of the time for the rounding from which training starts."""
 
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What was found for a network, best first. finished: training was not interrupted."""
+    """The networks that training found, best first. finished: whether the training was not interrupted."""
 
     opened: OpenedSession
     validation: ValidationSet
@@ -68,7 +68,10 @@ class FinetuneResult:
 
 
 def open_labelled(source: Path, request: LearningRequest) -> OpenedSession:
-    """A network with its data. Raises: RecipeError where labels, examples or epochs are missing; see `open_session`."""
+    """Open the network with its data, see `open_session`.
+
+    Raises: RecipeError if labels, examples or epochs are missing, or if the model is not a Keras model.
+    """
     if request.epochs < 1:
         raise RecipeError(f"--finetune: expected 1 epoch or more, got {request.epochs}")
     opened = open_session(source, request)
@@ -84,10 +87,11 @@ def open_labelled(source: Path, request: LearningRequest) -> OpenedSession:
 
 
 def train(source: Path, request: LearningRequest, log: Log, size: FileSize | None = None) -> FinetuneResult:
-    """The smallest networks that training finds within the budget, whose bytes are of the weights here.
+    """Train, and return the smallest networks within the budget. Their `bytes` are those of the weights.
 
-    log:  hears the budget and a line for every epoch. size: what the bytes of the file are told by there.
-    Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError where nothing found is within the budget.
+    log:  called with the budget, and with a line for every epoch.
+    size: estimates the bytes of the file for these lines.
+    Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError if no network within the budget is found.
     """
     started = time.monotonic()
     opened = open_labelled(source, request)
@@ -97,23 +101,23 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     request = replace(request, budget=budget)
     opened = replace(opened, request=request)
     log(f"budget: {budget}")
-    told = _Told(opened, validation, size or FileSize())
+    epoch_log = _EpochLog(opened, validation, size or FileSize())
     data = prepare_training(model, opened.learning, request.seed, augmented=request.augment is not None)
     settings = settings_of(source, request, opened.table.exact)
     state = request.state
     before = checkpoint.read(state, settings, TrainingState) if request.resume and state else None
     if request.resume and state:
-        missing = f"{state.name}: not found, so the training starts anew"
+        missing = f"{state.name}: not found, so the training starts again"
         log(f"resumed after epoch {before.epochs}" if before else missing)
 
     def report(now: TrainingState, candidate: Candidate, loss: float) -> None:
         if state:
             checkpoint.save(state, now, settings)
-        log(told.describe(now, candidate, loss))
+        log(epoch_log.describe(now, candidate, loss))
 
     qat = build_qat_state(model, data.targets, opened.table)
     loop = TrainingLoop(qat, data, validation, request.budget, request.epochs, report, started + request.seconds)
-    before = before or _start(opened, loop, lambda *state: log(told.describe(*state)))
+    before = before or _start(opened, loop, lambda *state: log(epoch_log.describe(*state)))
     candidates, finished = finetune(loop, before)
     if finished and candidates and request.budget.bytes is None and candidates[0].bytes > SURE * before.initial_bytes:
         more = train_without_labels(opened, validation, request.budget)
@@ -128,7 +132,7 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
 def _start(
     opened: OpenedSession, loop: TrainingLoop, tell: Callable[[TrainingState, Candidate, None], None]
 ) -> TrainingState:
-    """The state before the first epoch, from what is found without labels."""
+    """The state before the first epoch, from networks that are rounded without labels."""
     request, original = opened.request, opened.model.get_weights()
     rounded, first = round_without_labels(opened, loop.validation, request.budget, ROUNDING * request.seconds)
     if not any(loop.validation.allows(candidate, request.budget) for candidate in rounded):
@@ -141,9 +145,9 @@ def _start(
 
 
 def prepare_training(model: Model, examples: Examples, seed: int, *, augmented: bool = False) -> TrainingData:
-    """Examples with the network's own outputs and the labels as targets. It must have its original weights.
+    """The examples with two targets: the labels and the outputs of the network, which must have its original weights.
 
-    augmented: moved copies of images are trained on too, see `augment_images`.
+    augmented: train on moved copies of images too, see `augment_images`.
     """
     count, versions = examples.count, 1
     if augmented:
@@ -158,7 +162,7 @@ def prepare_training(model: Model, examples: Examples, seed: int, *, augmented: 
 
 
 def prepare_validation(model: Model, held_out: Examples) -> ValidationSet:
-    """Held-out examples, with the score of the network as it is."""
+    """The held-out examples, with the scores of the network as it is."""
     kinds = _labelled_kinds(model, held_out, compute_outputs(model, held_out))
     return ValidationSet(held_out, kinds, score(model, held_out, kinds))
 
@@ -171,14 +175,16 @@ def _labelled_kinds(model: Model, examples: Examples, outputs: tuple[Outputs, ..
 
 
 def weights_to_code(found: FinetuneResult) -> Iterator[Mapping[str, TunedTensor]]:
-    """What to code in place of the file's own values, by tensor name: for each network, best first."""
+    """For each network, best first: the weights to encode instead of the file's own values, by tensor name."""
     for candidate in found.candidates:
         coded = tuned_weights(_in_order(found, candidate))
         yield {name: one for index, one in coded.items() for name in found.opened.table.names.get(index, ())}
 
 
 def _in_order(found: FinetuneResult, candidate: Candidate) -> Candidate:
-    """With the hidden units of a plain chain of layers in an order that costs fewer bytes, where there is one."""
+    """The candidate with its hidden units sorted, if the network is a plain chain of layers and sorting makes it
+    smaller.
+    """
     levels = {one.index: one.levels for one in candidate.rounded}
     if levels.keys() != set(range(len(found.opened.model.weights))):
         return candidate
@@ -191,15 +197,15 @@ def _in_order(found: FinetuneResult, candidate: Candidate) -> Candidate:
         assign_weights(found.opened.model, replace(candidate, rounded=rounded))
         scores = score(found.opened.model, found.opened.held_out, found.validation.kinds)
     sorted_net = Candidate(rounded, candidate.others, size, scores)
-    # Sums in another order may tip an example.
+    # The order of sums may change the prediction of an example.
     return sorted_net if found.validation.allows(sorted_net, found.opened.request.budget) else candidate
 
 
 def measure_file(found: FinetuneResult, coded: Path, log: Log = lambda _: None) -> Evaluation:
-    """What the finished .wcz loses on the held-out examples.
+    """Measure what the finished .wcz loses on the held-out examples.
 
-    log: hears what it loses on slightly changed copies of them, which tells whether the network had learned them.
-    Raises: BudgetError where that is more than the budget allows.
+    log: called with the loss on slightly changed copies of them, which shows whether the network was trained on them.
+    Raises: BudgetError if the loss exceeds the budget.
     """
     request = found.opened.request
     restored = request.load(coded)
@@ -210,12 +216,12 @@ def measure_file(found: FinetuneResult, coded: Path, log: Log = lambda _: None) 
         raise BudgetError(f"{coded.name}: expected {replace(request.budget, bytes=None)}, got {lost}")
     measured = evaluate(restored, found.opened.held_out, found.opened.model)
     if request.validation is None and measured.accuracy_drop is not None:
-        _tell_gap(found, restored, measured, log)
+        _log_gap(found, restored, measured, log)
     return measured
 
 
-def _tell_gap(found: FinetuneResult, restored: Model, measured: Evaluation, log: Log) -> None:
-    """The accuracies on copies beside those on the examples. They choose nothing: see benchmarks/NOTES.md."""
+def _log_gap(found: FinetuneResult, restored: Model, measured: Evaluation, log: Log) -> None:
+    """Log the accuracy on changed copies and on the examples. The figures decide nothing: see benchmarks/NOTES.md."""
     copies = change_slightly(found.opened.held_out, found.opened.request.seed)
     if copies is None:
         return
@@ -228,6 +234,7 @@ def _tell_gap(found: FinetuneResult, restored: Model, measured: Evaluation, log:
 
 
 def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] = ()) -> checkpoint.RunSettings:
+    """The settings that a checkpoint of this request must agree with."""
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
     budget = request.budget
@@ -248,15 +255,15 @@ def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] 
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What a training tells of."""
+class _EpochLog:
+    """Describes a training in lines of text."""
 
     opened: OpenedSession
     validation: ValidationSet
     size: FileSize
 
     def describe(self, now: TrainingState, candidate: Candidate, loss: float | None) -> str:
-        """A line on a network. loss: of the epoch; None before the first."""
+        """A line about one network. loss: of the epoch; None before the first epoch."""
         score = ", ".join(
             f"loss {after.loss:.4g} (before {before.loss:.4g})"
             if after.accuracy is None or before.accuracy is None

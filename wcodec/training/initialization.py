@@ -1,4 +1,4 @@
-"""Where training with labels begins: the network rounded without labels, which is a result already."""
+"""The starting point of training with labels: the network rounded without labels, which is also a candidate result."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ if TYPE_CHECKING:
 
 
 MOMENTS: Final = 1000
-"""Inputs for rounding with feedback: what it comes to is trained anyway."""
+"""Inputs for the Hessians. Few are enough, because the rounded network is trained afterwards."""
 TRAINABLE: Final = 2000
-"""Fewest examples worth training on without labels."""
+"""The smallest number of examples for training without labels."""
 STEPS: Final = 1000
 SMALL: Final = 0.1
-"""Points of accuracy that calibration may lose at the start, where the budget is smaller;"""
+"""Points of accuracy that calibration may lose at the start even if the budget is smaller;"""
 SMALL_RISE: Final = 1.0
-"""and percent by which the loss may rise."""
+"""and the percentage by which the loss may rise."""
 KERNELS: Final = 0.014
-"""Learning rate of kernels, in their root mean square, or in steps where these are larger."""
+"""Learning rate of kernels, as a fraction of their root mean square, or of their step if that is larger."""
 VECTORS: Final = (0.01, 1e-3)
-"""That of vectors: as part of their largest value, and at least so much."""
+"""Learning rate of vectors: as a fraction of their largest value, and its minimum."""
 UPDATES: Final = 2000
 SLOWEST: Final = 0.3
-"""For fewer steps of training than UPDATES the learning rates are multiplied by the root of the part, but by this
-at least."""
+"""If training has fewer steps than UPDATES, the learning rates are multiplied by sqrt(steps / UPDATES), but at least by
+SLOWEST."""
 FINE: Final = 32.0
-"""Steps that the largest value of a vector has at first."""
+"""The largest value of a vector, in its initial steps."""
 PLAIN: Final = (64.0, 32.0, 16.0, 8.0)
-"""Steps that the largest weight has in networks that are only rounded, where no other is within the budget."""
+"""The largest weight in steps, for the networks of `round_plainly`."""
 
 
 def round_without_labels(
     opened: OpenedSession, validation: ValidationSet, budget: AccuracyBudget, seconds: float
 ) -> tuple[tuple[Candidate, ...], CalibrationResult]:
-    """Networks found without training that are within the budget, and the rounding that training goes on from.
+    """Networks within the budget that are found without training, and the rounded network that training starts from.
 
-    The network must have its original weights, and has them again.
+    The network has its original weights, before and after the call.
     """
     session = _prepare(opened, MOMENTS)
     drop, loss = (
@@ -83,7 +83,9 @@ def round_without_labels(
 def train_without_labels(
     opened: OpenedSession, validation: ValidationSet, budget: AccuracyBudget
 ) -> tuple[Candidate, ...]:
-    """What `--data --tune STEPS` would find: none where it is not within the budget, or examples are few."""
+    """The network that `--data --tune STEPS` would find. Empty if it exceeds the budget, or if there are few
+    examples.
+    """
     bounds = [bound for bound in (budget.drop, budget.loss) if bound is not None]
     if not bounds or min(bounds) <= 0 or opened.learning.count < TRAINABLE:
         return ()
@@ -99,13 +101,15 @@ def train_without_labels(
 
 
 def _prepare(opened: OpenedSession, most: int) -> CalibrationSession:
-    """Calibration holds out examples of its own: the labels choose on the others."""
+    """A calibration session on the training examples. It holds out some of these, because the labels judge on the
+    others.
+    """
     learning, held_out = hold_out(opened.learning)
     return prepare_session(opened.model, learning, held_out, most=most, seed=opened.request.seed, table=opened.table)
 
 
 def round_plainly(state: QatState, training: TrainingData, validation: ValidationSet) -> tuple[Candidate, ...]:
-    """The network rounded to the nearest, with several steps. It keeps its weights."""
+    """The network rounded to the nearest level, with several step sizes. The network keeps its weights."""
     before, nets = state.model.get_weights(), []
     for fine in PLAIN:
         initialize(state, fine)
@@ -115,7 +119,7 @@ def round_plainly(state: QatState, training: TrainingData, validation: Validatio
 
 
 def score_calibration(model: Model, found: CalibrationResult, validation: ValidationSet) -> Candidate:
-    """A result of calibration, measured by the labels. The network keeps its weights."""
+    """A calibration result, scored by the labels. The network keeps its weights."""
     rounded = tuple(QuantizedTensor(one.index, one.levels, one.step) for one in found.rounded if one.step)
     one = Candidate(rounded, found.statistics, found.bytes, ())
     with keep_weights(model):
@@ -124,7 +128,10 @@ def score_calibration(model: Model, found: CalibrationResult, validation: Valida
 
 
 def initialize_from_calibration(state: QatState, found: CalibrationResult, updates: int) -> None:
-    """Training goes on from there; the network gets its statistics, too. updates: steps of training in all."""
+    """Set the training state from a calibration result, and assign its statistics to the network.
+
+    updates: the number of steps in the whole training.
+    """
     scale = float(np.clip((updates / UPDATES) ** 0.5, SLOWEST, 1.0))
     for index, array in found.statistics:
         state.model.weights[index].assign(array)

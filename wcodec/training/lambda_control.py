@@ -1,7 +1,8 @@
-"""Lambda, the price of a bit, for the next epoch, so that the last epochs end at the budget.
+"""Control of lambda, the price of a bit, from epoch to epoch, so that the last epochs end at the budget.
 
-Rate-distortion optimisation by a Lagrange multiplier: which lambda leads to which accuracy is not known beforehand. It
-rises fast at first; then each measurement moves it, up where the budget leaves room, down where it is exceeded.
+This is rate-distortion optimisation by a Lagrange multiplier. The accuracy that a lambda leads to is unknown at first.
+Lambda therefore rises fast in the beginning; later each measurement raises it if the network is within the budget, and
+lowers it otherwise.
 """
 
 from __future__ import annotations
@@ -15,24 +16,25 @@ from wcodec.calibration.budget import AccuracyBudget
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.output_kinds import OutputKind
 from wcodec.evaluation.output_scores import percent_rise
-from wcodec.training.candidate import Candidate, Score
+from wcodec.training.candidate import Candidate, OutputScore
 
 
 @dataclass(frozen=True)
 class LambdaConfig:
     """How lambda follows the measurements.
 
-    initial_rate:      what all bits cost together in the first epoch, in the loss of an example: little, to be raised.
-    rise, fall:        doublings and halvings of lambda in an epoch, at most: the first number over the number of
-                       epochs, between the others.
-    aim, aim_bytes:    part of the drop, or of the bytes, of the budget that is aimed at.
-    overshoot_penalty: how much more a drop that is too large counts than one that leaves room: pruned weights take
-                       long to come back.
-    max_shrink_rate:   halvings of the bytes in an epoch at which lambda waits: the bytes will go on falling.
-    lr_noise_share:    part of the error rate that is caused by the high learning rate and vanishes as it falls.
-    slope:             part of the error rate that comes with a doubling of lambda, about.
-    powers:            of the bytes over those aimed at, by which lambda is multiplied: first, and below `slow_rate`.
-    slow_rate:         factor on the learning rates below which the training is nearly over.
+    initial_rate:      the cost of all bits in the first epoch, in the loss of one example. It is small and rises.
+    rise, fall:        the largest number of doublings and halvings of lambda in one epoch: the first number divided by
+                       the number of epochs, clipped to the other two.
+    aim, aim_bytes:    the fraction of the budget's accuracy drop, or of its bytes, that is aimed at.
+    overshoot_penalty: factor on a drop that is too large, because pruned weights return slowly.
+    max_shrink_rate:   lambda does not rise if the bytes fell by this many halvings in the epoch: they will fall
+                       further.
+    lr_noise_share:    the share of the error rate that is caused by the high learning rate and vanishes as it falls.
+    slope:             the approximate share of the error rate that a doubling of lambda adds.
+    powers:            the exponents of (bytes / target bytes) by which lambda is multiplied: first, and below
+                       `slow_rate`.
+    slow_rate:         a factor on the learning rates; below it the training is nearly done.
     """
 
     initial_rate: float = 0.2
@@ -53,9 +55,11 @@ CONFIG: Final = LambdaConfig()
 
 @dataclass(frozen=True)
 class Lost:
-    """What one output loses under one bound: points of accuracy, or percent of its loss.
+    """What one output loses, compared with one bound of the budget.
 
-    errors: the error rate of the original network in the same unit. limit: the bound as the command line calls it.
+    lost:   points of accuracy, or percent of the loss.
+    errors: the error rate of the original network in the same unit.
+    limit:  the option of the command line that sets the bound.
     """
 
     lost: float
@@ -66,20 +70,26 @@ class Lost:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Held-out examples with labels. kinds: of the outputs; scores: of the original network's labelled outputs."""
+    """Held-out examples with labels.
+
+    kinds:  of the outputs.
+    scores: of the original network's labelled outputs.
+    """
 
     held_out: Examples
     kinds: tuple[OutputKind, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[OutputScore, ...]
 
     def drop(self, one: Candidate) -> float:
-        """Points of accuracy lost in the worst output; where all are of values, percent by which the loss rises."""
+        """Points of accuracy that the worst output loses. If all outputs predict values: the percentage by which the
+        loss rises.
+        """
         pairs = list(zip(self.scores, one.scores, strict=True))
         drops = [a.accuracy - b.accuracy for a, b in pairs if a.accuracy is not None and b.accuracy is not None]
         return max(drops or [percent_rise(b.loss, a.loss) for a, b in pairs])
 
     def losses(self, one: Candidate, budget: AccuracyBudget) -> list[Lost]:
-        """What each output loses under each bound on accuracy and loss."""
+        """What each output loses, for each bound on accuracy and on loss."""
         found = []
         for before, now in zip(self.scores, one.scores, strict=True):
             if budget.drop is not None and before.accuracy is not None and now.accuracy is not None:
@@ -89,23 +99,23 @@ class ValidationSet:
         return found
 
     def allows(self, one: Candidate, budget: AccuracyBudget) -> bool:
-        """Whether all bounds are kept."""
+        """Whether all bounds hold."""
         return not self.broken(one, budget)
 
     def broken(self, one: Candidate, budget: AccuracyBudget) -> str:
-        """The first bound that is not kept, as the command line calls it; "" where all are."""
+        """The option that sets the first bound that does not hold; "" if all hold."""
         if budget.bytes is not None and not one.bytes <= budget.bytes:
             return "size"
         return next((each.limit for each in self.losses(one, budget) if not each.lost <= each.bound), "")
 
 
 def initial_lambda(size: int) -> float:
-    """The price of a bit, in the loss of an example. size: bytes of the weights."""
+    """The price of a bit in the first epoch, in the loss of one example. size: bytes of the weights."""
     return CONFIG.initial_rate / (8 * max(size, 1))
 
 
 def is_infeasible(one: Candidate, validation: ValidationSet, budget: AccuracyBudget, factor: float) -> bool:
-    """Whether a network is outside of the budget by more than a lower learning rate will mend."""
+    """Whether a network exceeds the budget by more than a lower learning rate will repair."""
     losses = validation.losses(one, budget)
     if budget.bytes is not None or not losses:
         return not validation.allows(one, budget)
@@ -121,10 +131,12 @@ def next_lambda(
     epochs: int,
     before: int,
 ) -> float:
-    """Lambda after an epoch.
+    """Lambda for the next epoch.
 
-    lambda_, one: of the epoch, and its network; factor: on the learning rates at its end.
-    epochs: of the whole training; before: bytes of the network before the epoch.
+    lambda_, one: lambda of this epoch, and its network.
+    factor:       on the learning rates at the end of this epoch.
+    epochs:       in the whole training.
+    before:       bytes of the network before this epoch.
     """
     if budget.bytes is not None:
         power = CONFIG.powers[factor < CONFIG.slow_rate]
@@ -136,7 +148,7 @@ def next_lambda(
 
 
 def _doublings(one: Lost, factor: float, halvings: float) -> float:
-    """By how many doublings lambda should rise. halvings: of the bytes in the epoch."""
+    """The number of doublings of lambda. halvings: of the bytes in this epoch."""
     room = CONFIG.aim * one.bound + CONFIG.lr_noise_share * one.errors * factor**2 - one.lost
     room *= float(np.clip(1 - halvings / CONFIG.max_shrink_rate, 0.0, 1.0)) if room > 0 else CONFIG.overshoot_penalty
     return room / max(one.bound, CONFIG.slope * one.errors, 0.05)

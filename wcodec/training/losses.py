@@ -1,4 +1,4 @@
-"""The loss of a network in training: of the labels, and of the outputs of the network that it comes from."""
+"""The training loss: a task loss from the labels, and a distillation loss from the outputs of the original network."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 
 DISTILLATION: Final = 0.5
-"""Part of the loss that is the distance from the original's outputs; the rest is the labels'."""
+"""The share of the distillation loss; the rest is the task loss."""
 
 Target = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class LossTargets:
-    """What the outputs of a network are trained to.
+    """The targets of the outputs.
 
-    kinds:     of the outputs; labels: of each output, examples first, or None.
-    outputs:   of the original, one array each.
-    variances: of each output, and of its labels where these are values.
-    weight:    part of the loss that the distance from the outputs has, where there are labels.
+    kinds:     of the outputs.
+    labels:    for each output an array with examples along the first axis, or None.
+    outputs:   of the original network, one array each.
+    variances: of each output, and of its labels if they are values.
+    weight:    the share of the distillation loss if there are labels.
     """
 
     kinds: tuple[OutputKind, ...]
@@ -42,7 +43,7 @@ class LossTargets:
 
 
 def build_targets(outputs: tuple[Outputs, ...], kinds: tuple[OutputKind, ...]) -> LossTargets:
-    """From the outputs of the original for all examples, and their kinds with the labels."""
+    """The targets, from the outputs of the original network for all examples. The kinds contain the labels."""
     labels: list[Target | None] = []
     variances = []
     for output, kind in zip(outputs, kinds, strict=True):
@@ -65,7 +66,7 @@ def compute_loss(
     wanted: Sequence[Tensor],
     labels: Sequence[Tensor | None],
 ) -> Tensor:
-    """The mean loss of a batch, summed over the outputs."""
+    """The mean loss over a batch, summed over the outputs."""
     outputs, wanted = (
         [tf.cast(one if one.shape.rank > 1 else one[:, None], "float32") for one in some] for some in (outputs, wanted)
     )
@@ -80,7 +81,7 @@ def compute_loss(
 
 
 def task_loss(tf: ModuleType, targets: LossTargets, number: int, output: Tensor, labels: Tensor) -> Tensor:
-    """Of one output: cross-entropy in nats, or the squared error over the variance."""
+    """The task loss of one output: cross-entropy in nats, or the squared error divided by the variance."""
     kind = targets.kinds[number]
     if kind.values:
         return tf.reduce_mean(tf.square(output - labels)) / targets.variances[number][1]
@@ -97,13 +98,15 @@ def task_loss(tf: ModuleType, targets: LossTargets, number: int, output: Tensor,
 
 
 TEMPERATURE: Final = 2.0
-"""Of the softmax: at a higher one the outputs tell more of an input than its class."""
+"""The temperature T of the softmax. A higher one gives more weight to the classes that are not predicted."""
 
 
 def distillation_loss(
     tf: ModuleType, outputs: Tensor, wanted: Tensor, kind: OutputKind, variances: tuple[float, float]
 ) -> Tensor:
-    """T^2 KL at temperature T (Hinton et al. 2015); of values, the squared error over the variance."""
+    """The distillation loss of one output: T^2 KL at temperature T (Hinton et al. 2015), or the squared error divided
+    by the variance.
+    """
     if kind.values:
         return tf.reduce_mean(tf.square(outputs - wanted)) / variances[0]
     before, now = (tf.nn.log_softmax(as_logits(tf, one, kind.probabilities) / TEMPERATURE) for one in (wanted, outputs))
@@ -111,7 +114,7 @@ def distillation_loss(
 
 
 def as_logits(tf: ModuleType, given: Tensor, probabilities: bool) -> Tensor:
-    """Logarithms of probabilities, or what they are made of; one unit that is a probability becomes no and yes."""
+    """Logits from probabilities or logits. One unit with a sigmoid becomes two classes."""
     if not probabilities:
         return given
     both = tf.concat([1 - given, given], -1) if given.shape[-1] == 1 else given

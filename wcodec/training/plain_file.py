@@ -1,4 +1,4 @@
-"""The file that is coded without data, a candidate of every calibration."""
+"""The file that is encoded without data. It is a candidate of every calibration."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from wcodec.errors import BudgetError
 from wcodec.planning.recipe import Preset
 
 PRESETS_TRIED: Final[tuple[Preset, ...]] = ("balanced", "safe")
-"""Of the file without data."""
+"""The presets of the file without data, in the order in which they are tried."""
 Code = Callable[[Path, Preset], int]
-"""Codes the model into a file without data, and gives its bytes."""
+"""code(path, preset) encodes the model without data and returns the size of the file in bytes."""
 
 
 @dataclass(frozen=True)
 class PlainFile:
-    """The file that is coded without data, which a calibrated one must be better than. preset: of its recipe."""
+    """A file encoded without data. A calibrated file must be better than it. preset: of its recipe."""
 
     preset: Preset
     quality: Quality
@@ -30,7 +30,7 @@ class PlainFile:
 
 
 def plain_file(opened: OpenedSession, session: CalibrationSession, code: Code) -> PlainFile | None:
-    """The file without data, by the gentler preset where the usual one is not within the budget; None if neither is."""
+    """The file without data. The gentler preset is tried if the default one exceeds the budget; None if both do."""
     request = opened.request
     for preset in PRESETS_TRIED:
         with TemporaryDirectory(prefix="wcodec-") as folder:

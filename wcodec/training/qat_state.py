@@ -1,7 +1,7 @@
-"""A network that is trained with labels, with all its weights rounded.
+"""The state of training with labels (quantization-aware training): all weights of the network are rounded.
 
-Kernels, biases and gains alike are integers times a step of their tensor, so that the file has no other numbers than
-these. BatchNormalization trains on the statistics of the batch, until these are fixed.
+Kernels, biases and gains are integers times a step for each tensor, exactly as in the file. BatchNormalization uses the
+statistics of the batch until these are fixed.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 GROUP: Final = UniformConfig(sharpness=10.0, rates=(1.0, 4e-3), beta2=(0.999, 0.99), rounded_steps=True)
 VECTORS: Final = 3.0
-"""How much finer the steps of vectors are than those of kernels."""
+"""The ratio of the steps of kernels to those of vectors."""
 LEAST: Final = 0.01
-"""Step of a vector, at least, as part of the kernels' largest weight."""
+"""The smallest step of a vector, as a fraction of the largest weight of the kernels."""
 RATE: Final = 0.01
-"""Learning rate of latents, as part of the largest weight of their tensor."""
+"""The learning rate of latents, as a fraction of the largest weight of their tensor."""
 
 
 @dataclass(frozen=True)
 class QatState:
-    """indices: of the group's weights in `model.weights`."""
+    """The network in training. indices: the positions of the group's weights in `model.weights`."""
 
     model: Model
     indices: tuple[int, ...]
@@ -45,7 +45,7 @@ class QatState:
 
 
 def build_qat_state(model: Model, targets: LossTargets, table: WeightTable) -> QatState:
-    """To be initialized. It has every trainable weight of the table."""
+    """Build the state, which `initialize` then fills. It trains every trainable weight of the table."""
     weights = table.trainable
     kernels = [one.kind == "kernel" for one in weights]
     group = build_uniform_group([one.variable for one in weights], kernels, GROUP, refined=True)
@@ -54,7 +54,7 @@ def build_qat_state(model: Model, targets: LossTargets, table: WeightTable) -> Q
 
 
 def initialize(state: QatState, parts: float) -> None:
-    """Begin from the weights that the network has. parts: steps of a kernel that its largest weight has."""
+    """Start from the weights of the network. parts: the largest weight of a kernel in steps."""
     values = [read_values(weight) for weight in state.group.weights]
     largest = [float(np.abs(array).max(initial=0.0)) for array in values]
     kernels = state.group.are_kernels
@@ -69,7 +69,7 @@ def initialize(state: QatState, parts: float) -> None:
 
 
 def assign_rounded(state: QatState, *, averaged: bool = False) -> list[tuple[npt.NDArray[np.int32], float]]:
-    """Levels and step of each weight, which are put into the network: weight = step * level.
+    """The levels and the step of each weight; weight = step * level is assigned to the network.
 
     averaged: see `UniformGroup.latent_values`.
     """

@@ -1,4 +1,4 @@
-"""What a level costs in a file, as a smooth function of the latent behind it."""
+"""The rate model: the cost of a level in bits, as a smooth function of its latent."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 
 SIGN: Final = 1.5
-"""Bits of a non-zero level besides those for its place."""
+"""Bits of a non-zero level, in addition to those for its position."""
 RANGE: Final = (0.2, 4.0)
-"""Least and most that a latent's rate is multiplied by."""
+"""The smallest and the largest factor on the rate of a latent."""
 
 
 def rate_weights(kernels: Sequence[Float32]) -> list[Float32]:
-    """Factors on the rates of latents: how many bits a level costs where it stands, over the mean.
+    """Factors on the rates of the latents: the estimated bits of a level at its position, divided by the mean.
 
-    A coder that adapts pays less for a level in a row and column of many, and more for one that stands alone: so what
-    is sparse becomes empty, and what is empty is nearly free. The last axis has the columns.
+    An adaptive coder spends fewer bits on a non-zero level in a row and column with many, and more on an isolated one.
+    With these factors sparse rows and columns become empty, and empty ones cost almost nothing. The last axis has the
+    columns.
     """
     bits = [_bits(np.rint(latents)) for latents in kernels]
     kept = sum(int(np.count_nonzero(np.rint(latents))) for latents in kernels)
@@ -35,7 +36,7 @@ def rate_weights(kernels: Sequence[Float32]) -> list[Float32]:
 
 
 def _bits(levels: Float32) -> Float32:
-    """Bits of a non-zero level, by how many there are in its row and column."""
+    """The estimated bits of a non-zero level, from the number of non-zero levels in its row and column."""
     matrix = (levels != 0).reshape(-1, levels.shape[-1])
     rows, columns = matrix.sum(axis=1, dtype=np.float32), matrix.sum(axis=0, dtype=np.float32)
     rows, columns = (counts + 0.2 + 0.1 * counts.mean() for counts in (rows, columns))
@@ -45,5 +46,7 @@ def _bits(levels: Float32) -> Float32:
 
 
 def rate_gradient(tf: ModuleType, latents: Tensor, lambda_: Tensor, sharpness: float) -> Tensor:
-    """The slope of lambda log2(1 + c |latent|), c the sharpness: a level of 1 costs log2(1 + c) bits, 0 nothing."""
+    """The derivative of lambda log2(1 + c |latent|), c the sharpness: a level of 1 costs log2(1 + c) bits, and 0 costs
+    none.
+    """
     return lambda_ * tf.sign(latents) * (sharpness / np.log(2)) / (1 + sharpness * tf.abs(latents))

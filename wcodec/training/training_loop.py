@@ -1,7 +1,7 @@
-"""Training with labels: the smallest network within a budget, by epochs of which each sets the lambda of the next.
+"""Training with labels: find the smallest network within a budget. Each epoch sets the lambda of the next.
 
-It begins from what calibration without labels found, and nothing larger than that is ever the result. The learning rate
-falls over the epochs, and the network is measured after each of them, so that the last ones end at the budget.
+Training starts from the result of calibration without labels, and a larger network is never returned. The learning rate
+falls over the epochs. The network is measured after each epoch, so that the last epochs end at the budget.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from wcodec.training.uniform_group import Snapshot
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """When the training slows down, turns back and ends.
+    """When the training lowers its learning rate, returns to an earlier point, and ends.
 
-    full_rate:      part of the training at the full learning rate, which then falls linearly.
-    patience:       epochs in a row that find nothing better, after which training ends: so many, or half of all.
-    max_infeasible: epochs in a row far outside of the budget, after which training goes back to where it was inside;
-    late:           but not before this part of the training: learning is too fast to tell.
-    kept:           networks that are remembered: the file's size is known only when it is written.
+    full_rate:      the fraction of the training at the full learning rate, which then falls linearly.
+    patience:       training ends after this many epochs in a row without a better network, or after half of all epochs.
+    max_infeasible: after this many epochs in a row far over the budget, training returns to the last point within it.
+    late:           the fraction of the training before which it does not return, because the learning rate is still too
+                    high to judge.
+    kept:           how many networks are kept; the size of a file is known only after encoding.
     """
 
     full_rate: float = 0.3
@@ -44,9 +45,12 @@ CONFIG: Final = LoopConfig()
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where training may go on.
+    """A point from which training can continue.
 
-    learned: all that is learned; statistics: of BatchNormalization; lambda_: the price of a bit; bytes: of the network.
+    learned:    all trained variables.
+    statistics: of BatchNormalization.
+    lambda_:    the price of a bit.
+    bytes:      of the network.
     """
 
     learned: Snapshot
@@ -57,13 +61,16 @@ class ResumePoint:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a training is after an epoch: all that it needs to go on.
+    """The state of a training after an epoch: all that is needed to continue.
 
-    epochs:            that were made; done: the part of the training that they are.
-    initial_bytes:     of the network that it began from.
-    point:             where the next epoch goes on.
-    best:              the best networks, best first; idle: epochs in a row that found nothing better.
-    last_feasible:     the last point within the budget; epochs_infeasible: epochs in a row far outside of it.
+    epochs:            the number of epochs made.
+    done:              the fraction of the training that is done.
+    initial_bytes:     of the network that training started from.
+    point:             where the next epoch starts.
+    best:              the best networks, best first.
+    idle:              epochs in a row without a better network.
+    last_feasible:     the last point within the budget.
+    epochs_infeasible: epochs in a row far over the budget.
     """
 
     epochs: int
@@ -78,9 +85,10 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class TrainingLoop:
-    """One training. log: hears after every epoch the state, the epoch's network, and the mean loss.
+    """One training.
 
-    deadline: by `time.monotonic`: as many epochs are made as fit in.
+    log:      called after every epoch with the state, the network of the epoch, and the mean loss.
+    deadline: a time of `time.monotonic`; the number of epochs is reduced to meet it.
     """
 
     state: QatState
@@ -92,7 +100,7 @@ class TrainingLoop:
     deadline: float = float("inf")
 
     def best(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        """Those within the budget, best first."""
+        """The candidates within the budget, best first."""
         within = [one for one in candidates if self.validation.allows(one, self.budget)]
         if self.budget.bytes is None:
             return tuple(sorted(within, key=lambda one: one.bytes)[: CONFIG.kept])
@@ -102,19 +110,19 @@ class TrainingLoop:
         return self.validation.drop(one), sum(each.loss for each in one.scores)
 
     def score(self, *, statistics: bool, averaged: bool) -> Candidate:
-        """The network as it is now. statistics: whether those of BatchNormalization are computed anew."""
+        """The current network and its scores. statistics: compute those of BatchNormalization again."""
         batches = self.data.normalizing if statistics else None
         return snapshot_and_score(
             self.state, batches, self.validation.held_out, self.validation.kinds, averaged=averaged
         )
 
     def point(self, lambda_: float, size: int) -> ResumePoint:
-        """What is learned now."""
+        """The current point of the training."""
         return ResumePoint(self.state.group.snapshot(), get_statistics(self.state), lambda_, size)
 
 
 def start(loop: TrainingLoop, candidates: tuple[Candidate, ...]) -> TrainingState:
-    """The state before the first epoch. candidates: found without training."""
+    """The state before the first epoch. candidates: networks found without training."""
     one = loop.score(statistics=True, averaged=False)
     point = loop.point(initial_lambda(one.bytes), one.bytes)
     feasible = point if loop.validation.allows(one, loop.budget) else None
@@ -122,10 +130,11 @@ def start(loop: TrainingLoop, candidates: tuple[Candidate, ...]) -> TrainingStat
 
 
 def finetune(loop: TrainingLoop, state: TrainingState) -> tuple[tuple[Candidate, ...], bool]:
-    """The best networks within the budget, best first, and whether the training was finished.
+    """Train to the end. Returns the best networks within the budget, best first, and whether the training was finished.
 
-    state: training goes on from there, as if there had been no interruption. The network gets its weights back.
-    An interrupt (KeyboardInterrupt) ends the training with what was found; it is raised again where that is nothing.
+    state: where training continues; the result is the same as without an interruption.
+    The network has its original weights again after the call. An interrupt (KeyboardInterrupt) ends the training with
+    the networks found so far; if there are none, it is raised again.
     """
     before, now = loop.state.model.get_weights(), state
     patience = max(CONFIG.patience, loop.epochs // 2)
@@ -157,17 +166,17 @@ def finetune(loop: TrainingLoop, state: TrainingState) -> tuple[tuple[Candidate,
 
 
 def learning_rate_factor(done: float) -> float:
-    """On the learning rates, when this part of the training is over."""
+    """The factor on the learning rates when this fraction of the training is done."""
     return max(LAST, min(1.0, (1 - done) / (1 - CONFIG.full_rate)))
 
 
 def _after(loop: TrainingLoop, was: TrainingState, epoch: Epoch, done: float) -> tuple[TrainingState, Candidate]:
-    """The state once an epoch was trained, and the epoch's network."""
+    """The state after one more epoch, and the network of that epoch."""
     validation, budget, factor = loop.validation, loop.budget, epoch.factors[1]
     one = loop.score(statistics=epoch.live, averaged=True)
     best = loop.best((*was.best, one))
     lambda_ = next_lambda(epoch.lambda_, one, validation, budget, factor, loop.epochs, was.point.bytes)
-    if one.bytes >= was.initial_bytes:  # cheaper bits would end in a larger file than there is already
+    if one.bytes >= was.initial_bytes:  # a lower lambda would only give a larger file than the start
         lambda_ = max(lambda_, epoch.lambda_)
     point = loop.point(lambda_, one.bytes)
     feasible = point if validation.allows(one, budget) else was.last_feasible

@@ -1,4 +1,4 @@
-"""`encode --data`: weights of fewer bits and like outputs, rounded with error feedback, then trained without labels."""
+"""`encode --data`: rounding with error feedback (GPTQ), followed by training without labels."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ from wcodec.training.distillation import distill
 from wcodec.training.plain_file import Code, PlainFile, plain_file
 
 TRAINABLE: Final = 2000
-"""Fewest inputs worth training on."""
+"""The smallest number of inputs for training."""
 SHARE: Final = 0.35
-"""Part of a time limit for rounding; the rest is for training."""
+"""The fraction of a time limit for rounding; the rest is for training."""
 COARSE: Final = 1.2
-"""Ratio of step scales that are equal where training goes on from there."""
+"""Relative tolerance of the step search if training follows."""
 TRIES: Final = 4
-"""For files of a requested size."""
+"""Trials to reach a requested file size."""
 
 
 @dataclass(frozen=True)
 class TuningResult:
-    """What was found for a network; `tuned` goes to `encoder.encode`.
+    """What the search found; `tuned` is passed to `encoder.encode`.
 
-    found: None where no search met the budget; plain: None where the file without data does not meet it.
+    found: None if no search met the budget.
+    plain: None if the file without data exceeds the budget.
     """
 
     request: LearningRequest
@@ -64,14 +65,13 @@ def tune(
     size: FileSize | None = None,
     code: Code | None = None,
 ) -> TuningResult:
-    """The best weights for `source` that are predicted to stay within the budget of the request.
+    """Find the smallest weights of `source` whose predicted loss is within the budget of the request.
 
-    progress: is called with every point of the search.
-    size:     what the bytes of the file are told by; it measures where the budget has bytes.
-    code:     makes the file without data a candidate.
-
-    An interrupt (KeyboardInterrupt) ends the search: the result is the best that was found until then.
-    Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError where nothing found is within the budget.
+    progress: called with every point of the search.
+    size:     estimates the bytes of the file; it measures them if the budget limits bytes.
+    code:     encodes the file without data, which is then a candidate.
+    An interrupt (KeyboardInterrupt) ends the search with the best result so far.
+    Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError if nothing within the budget is found.
     """
     started = time.monotonic()
     opened = open_session(source, request)
@@ -99,27 +99,27 @@ def tune(
 
 
 def _search(run: _Run, source: Path, budget: AccuracyBudget) -> CalibrationResult:
-    """The best weights within the budget: rounded, then searched or trained, then their vectors rounded."""
+    """The best weights within the budget: kernels are rounded, then searched or trained; vectors are rounded last."""
     session, request, table = run.session, run.opened.request, run.opened.table
     if request.budget.bytes is not None and (measure := run.size.measure) is not None:
         return _search_size(run, budget, lambda one: measure(table.by_name(one.tuned())))
     kernels = budget.reduce(reserve_for_vectors(session))
     rounded = _round(run, kernels)
     better = _search_policy(run, source, rounded, kernels) if request.search else _train(run, rounded, kernels)
-    if better is rounded and _trains(run) and run.opened.request.steps is None:  # training would have made it good
+    if better is rounded and _trains(run) and run.opened.request.steps is None:  # training would have reduced the loss
         better = _round(run, kernels, rounded)
     return quantize_vectors(session, better, budget)
 
 
 def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
-    """Sentences on what was found."""
+    """Sentences about the result."""
     quality = found.quality
     if quality.lost is not None and run.opened.request.budget.drop is not None:
-        yield "one standard error is taken off the accuracy lost by their labels: so much may be chance"
+        yield "the accuracy lost by the labels is reduced by one standard error, which may be chance"
     if run.patience.over:
         yield "interrupted: this is the best that was found until then"
     words = [
-        f"chosen: about {run.told_bytes(found, near=0.0):,} bytes",
+        f"chosen: about {run.file_bytes(found, near=0.0):,} bytes",
         describe_divergence(quality.kl, quality.values),
     ]
     if not quality.values:
@@ -137,7 +137,7 @@ def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
 
 
 def _search_codebooks(run: _Run) -> CodebookResult:
-    """Codebooks in place of steps, their centroids trained. Raises: BudgetError where the best is over the budget."""
+    """Codebooks with trained centroids. Raises: BudgetError if the best network exceeds the budget."""
     session, request = run.session, run.opened.request
     if request.codebooks is None or request.budget.bytes is not None:
         raise RecipeError("codebooks with --data: expected a budget of answers (--max-drop, ...), got one of bytes")
@@ -169,18 +169,18 @@ class _Run:
 
     @property
     def seconds_left(self) -> float:
-        """Until the time limit; less than 0 after it."""
+        """Seconds until the time limit; negative after it."""
         return self.opened.request.seconds - (time.monotonic() - self.started)
 
-    def told_bytes(self, one: CalibrationResult | CodebookResult, near: float = NEAR) -> int:
-        """Bytes of the file, see `FileSize.of`."""
+    def file_bytes(self, one: CalibrationResult | CodebookResult, near: float = NEAR) -> int:
+        """The estimated bytes of the file, see `FileSize.of`."""
         return self.size.of(one.bytes, lambda: self.opened.table.by_name(one.tuned()), near)
 
     def report(
         self, doing: str, budget: AccuracyBudget, one: CalibrationResult | CodebookResult, done: float | None = None
     ) -> None:
-        """Tell of a point of the search."""
-        size, broken = self.told_bytes(one), budget.broken(one)
+        """Report one point of the search."""
+        size, broken = self.file_bytes(one), budget.broken(one)
         self.progress(SearchProgress(doing, done, size, one.kl, not broken, one.quality.values, broken))
 
 
@@ -210,9 +210,9 @@ def _round(run: _Run, budget: AccuracyBudget, near: CalibrationResult | None = N
 
 
 def _search_size(run: _Run, budget: AccuracyBudget, measure: Callable[[CalibrationResult], int]) -> CalibrationResult:
-    """The best weights whose file has the requested bytes at most.
+    """The best weights whose file has at most the requested bytes.
 
-    Estimates are of weights alone: the other bytes of a file are measured on the first result.
+    The search estimates the bytes of weights alone; the other bytes of a file are measured on the first result.
     """
     most = float(run.opened.request.budget.bytes or 0)
     near = _round(run, replace(budget, bytes=most))
@@ -231,18 +231,18 @@ def _search_size(run: _Run, budget: AccuracyBudget, measure: Callable[[Calibrati
 
 
 def _search_policy(run: _Run, source: Path, found: CalibrationResult, budget: AccuracyBudget) -> CalibrationResult:
-    """`found`, or what a search finds around it with as many trials as are requested."""
+    """The best of the trials that a search makes around `found`, or `found` itself."""
     search = run.opened.request.search
     if search is None or run.patience.over:
         return found
-    told: list[SearchTrial] = []
+    trials: list[SearchTrial] = []
 
     def report(one: SearchTrial) -> None:
-        told.append(one)
+        trials.append(one)
         values = not run.session.predicts_classes
         run.progress(
             SearchProgress(
-                "searching", len(told) / search.trials, run.size.like(one.bytes), one.kl, one.allowed, values
+                "searching", len(trials) / search.trials, run.size.like(one.bytes), one.kl, one.allowed, values
             )
         )
 
@@ -257,7 +257,7 @@ def _search_policy(run: _Run, source: Path, found: CalibrationResult, budget: Ac
 
 
 def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> CalibrationResult:
-    """`found`, or what training makes of it where steps are requested and there are enough inputs."""
+    """The trained network, or `found` itself if no training is requested or there are few inputs."""
     request = run.opened.request
     if not _trains(run):
         return found
@@ -283,9 +283,9 @@ def _train(run: _Run, found: CalibrationResult, budget: AccuracyBudget) -> Calib
 
 
 def measure_file(tuning: TuningResult, coded: Path) -> Evaluation:
-    """What the finished .wcz loses on the held-out inputs.
+    """Measure what the finished .wcz loses on the held-out inputs.
 
-    Raises: BudgetError where the outputs moved further than the budget allows, or the file without data is better.
+    Raises: BudgetError if the outputs change more than the budget allows, or if the file without data is better.
     """
     session, budget = tuning.session, tuning.request.budget.of_outputs(1.0)
     restored = tuning.request.load(coded)

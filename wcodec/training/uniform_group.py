@@ -1,7 +1,8 @@
-"""Weights that are integers times a step of their tensor, which is learned too, with a price on every level.
+"""Uniformly quantized weights: integers times a step for each tensor. Latents and steps are trained, with a rate term.
 
-Levels are the rounded latents. The gradient for a weight, times the step, is that of its latent; times the level, and
-summed over the tensor, that of the logarithm of the step. The rate of the levels adds its own slope.
+Levels are the rounded latents. The gradient with respect to a weight, times the step, is the gradient of its latent.
+Times the level, and summed over the tensor, it is the gradient of the logarithm of the step. The rate of the levels
+adds its own derivative.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ if TYPE_CHECKING:
 
 
 MEAN: Final = 100.0
-"""Steps that the mean of the latents is taken over, about (Polyak and Juditsky 1992)."""
+"""The approximate number of steps in the running mean of the latents (Polyak and Juditsky 1992)."""
 
 
 @dataclass(frozen=True)
 class UniformConfig:
-    """How levels and steps are learned.
+    """How levels and steps are trained.
 
     sharpness:     c of the rate log2(1 + c |latent|): how fast the price of a level falls towards zero.
     rates:         the learning rates of latents, in steps, and of the logarithms of steps.
     beta2:         the decay of their second moments.
-    rounded_steps: whether weights are multiples of the steps as a file has them, from the beginning.
+    rounded_steps: whether steps have the precision of the file from the beginning.
     """
 
     sharpness: float
@@ -47,7 +48,7 @@ class UniformConfig:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that is learned, as plain arrays; see `UniformGroup`."""
+    """All trained variables as plain arrays; see `UniformGroup`."""
 
     latents: Moments
     steps: Moments
@@ -60,9 +61,11 @@ class UniformGroup:
     """float32 latents, flat, in the order of `weights`, and the logarithm of one step for each weight.
 
     are_kernels:  which of the weights have two or more dimensions.
-    rate_weights: of each latent, factors on its rate; step_factor: on the learning rate of the steps.
-    centers:      of each latent, the level that costs nothing: 0 in kernels, the median in vectors.
-    average:      the mean of the last latents; factors: on the learning rate of each latent. None: without.
+    rate_weights: a factor on the rate of each latent.
+    step_factor:  a factor on the learning rate of the steps.
+    centers:      for each latent the level that costs nothing: 0 in kernels, the median in vectors.
+    average:      the running mean of the latents, or None.
+    factors:      a factor on the learning rate of each latent, or None.
     """
 
     weights: tuple[Weight, ...]
@@ -84,7 +87,7 @@ class UniformGroup:
 
     def _steps(self, tf: ModuleType) -> list[Tensor]:
         steps = tf.exp(self.log_steps.values)
-        if self.config.rounded_steps:  # as `round_step` does
+        if self.config.rounded_steps:  # the same rounding as `round_step`
             bits = tf.bitcast(steps, tf.int32)
             steps = tf.bitcast(tf.bitwise.bitwise_and(bits + 0x8000, -0x10000), tf.float32)
         found: list[Tensor] = tf.unstack(steps, len(self.weights))
@@ -101,7 +104,7 @@ class UniformGroup:
         away = latents if self.centers is None else latents - self.centers
         rate = rate_gradient(tf, away, lambda_ * self.rate_weights, config.sharpness)
         if any(gradient is None for gradient in gradients):
-            # What no output depends on keeps its levels: nothing would tell when it has lost its meaning.
+            # A weight that no output depends on keeps its levels: no loss term would limit its change.
             used = zip(gradients, self.weights, strict=True)
             rate *= tf.concat([tf.fill([size_of(weight)], float(one is not None)) for one, weight in used], 0)
         self.latents.step(tf, tf.concat(scaled, 0) + rate, factor * config.rates[0], config.beta2[0], self.factors)
@@ -111,7 +114,7 @@ class UniformGroup:
         self.log_steps.step(tf, tf.stack(by_step), step_rate, config.beta2[1])
 
     def reset(self, latents: Sequence[Float32], steps: Sequence[float], factors: Sequence[Float32] = ()) -> None:
-        """Begin from latents and steps, one a weight."""
+        """Set latents and steps, one step for each weight."""
         self.latents.reset(flatten(latents))
         self.log_steps.reset(np.log(np.array(steps, np.float32)))
         self.step_factor.assign(1.0)
@@ -120,7 +123,7 @@ class UniformGroup:
         self.update()
 
     def update(self, done: float = 0.0) -> None:
-        """Compute rate weights and centers from where the levels are now."""
+        """Compute rate weights and centers from the current levels."""
         latents = unflatten(self.latents.values.numpy(), self.weights)
         found = iter(rate_weights([one for one, kernel in zip(latents, self.are_kernels, strict=True) if kernel]))
         weights = [
@@ -135,24 +138,26 @@ class UniformGroup:
             self.centers.assign(flatten([np.full_like(a, m) for a, m in zip(latents, medians, strict=True)]))
 
     def fix_steps(self) -> None:
-        """Round the steps as a file has them, and train them no more. Latents stay, so that the weights follow."""
+        """Round the steps to the precision of the file, and stop training them. The latents stay, so the weights
+        change.
+        """
         self.log_steps.values.assign(np.log(self.steps()))
         self.step_factor.assign(0.0)
 
     def steps(self) -> list[float]:
-        """As a file has them."""
+        """The steps in the precision of the file."""
         return [round_step(float(step)) for step in np.exp(self.log_steps.values.numpy())]
 
     def latent_values(self, *, averaged: bool = False) -> list[Float32]:
         """Latents in the shapes of the weights.
 
-        averaged: the mean of the last ones, which is what they would come to if learning slowed down.
+        averaged: the running mean of the latents, an estimate of what they converge to at a lower learning rate.
         """
         mean = self.average if averaged and float(self.latents.count.numpy()) else None
         return unflatten((self.latents.values if mean is None else mean).numpy(), self.weights)
 
     def snapshot(self) -> Snapshot:
-        """All that is learned. Inverse: `restore`."""
+        """All trained variables. Inverse: `restore`."""
         average, factors = (
             np.zeros(0, np.float32) if one is None else np.array(one.numpy(), np.float32)
             for one in (self.average, self.factors)
@@ -160,7 +165,7 @@ class UniformGroup:
         return Snapshot(self.latents.snapshot(), self.log_steps.snapshot(), average, factors)
 
     def restore(self, was: Snapshot) -> None:
-        """Go on from there. Inverse: `snapshot`."""
+        """Set all trained variables from a snapshot. Inverse: `snapshot`."""
         self.latents.restore(was.latents)
         self.log_steps.restore(was.steps)
         for variable, value in ((self.average, was.average), (self.factors, was.factors)):
@@ -171,7 +176,7 @@ class UniformGroup:
 def build_uniform_group(
     weights: Sequence[Weight], are_kernels: Sequence[bool], config: UniformConfig, *, refined: bool
 ) -> UniformGroup:
-    """All of it zero, to be `reset`. refined: with centers, average and factors."""
+    """A group of zeros, which `reset` then fills. refined: with centers, average and factors."""
     tf, size = tensorflow(), sum(map(size_of, weights))
     latents, log_steps = (Adam.start(np.zeros(count, np.float32)) for count in (size, len(weights)))
     centers, average, factors = (tf.Variable(tf.zeros(size)) if refined else None for _ in range(3))

@@ -1,4 +1,4 @@
-"""Plain chains of convolutions and dense layers: their hidden units in an order that costs fewer bits."""
+"""Plain chains of convolutions and dense layers: sorting of their hidden units, so that the levels cost fewer bits."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 Levels = npt.NDArray[np.int32]
 
 WEIGHTED: Final = {"Conv2D": "filters", "Dense": "units"}
-"""Layers with weights, and the word that says how many units they have."""
+"""Layers with weights, and the attribute that has their number of units."""
 PASSING: Final = ("MaxPooling2D", "AveragePooling2D", "Dropout", "ReLU", "Flatten")
 ACTIVATIONS: Final = ("linear", "relu", "tanh")
-"""Those that answer 0 with 0."""
+"""Activations with f(0) = 0."""
 
 
 def sort_units(model: Model, levels: Sequence[Levels]) -> list[Levels]:
-    """The same network with its hidden units in another order, those with most levels first, the dead ones last.
+    """An equivalent network with its hidden units sorted by the number of non-zero levels, dead units last.
 
-    Similar units then lie together, and cost fewer bits. A network that is no plain chain stays as it is.
+    Similar units are then neighbours and cost fewer bits. A network that is not a plain chain is returned unchanged.
 
     levels: of `model.weights`, in order.
     """
@@ -41,7 +41,7 @@ def sort_units(model: Model, levels: Sequence[Levels]) -> list[Levels]:
 
 
 def find_chain(model: Model) -> list[Layer] | None:
-    """The layers with weights; None where the network is no plain chain."""
+    """The layers with weights; None if the network is not a plain chain."""
     if type(model).__name__ != "Sequential":
         return None
     found = []
