@@ -42,7 +42,7 @@ def test_tensors_are_found_by_name_or_its_end(coded: Path) -> None:
 
 
 def test_a_word_that_nobody_knows_is_refused(samples: Path, tmp_path: Path) -> None:
-    with pytest.raises(wcodec.RecipeError, match="'bitz': expected one of bits"):
+    with pytest.raises(wcodec.RecipeError, match=r"'bitz': expected an option of encode; did you mean bits\?"):
         wcodec.encode(samples / "tutorial_cnn.h5", tmp_path / "m.wcz", bitz=4)
     assert list(tmp_path.iterdir()) == []
 
@@ -77,3 +77,10 @@ def test_what_is_read_is_never_written_over(tmp_path: Path) -> None:
     with pytest.raises(wcodec.WcodecError, match="expected another output"):
         wcodec.decode(coded, coded)
     assert (source.read_bytes(), coded.read_bytes()) == (before, packed)
+
+
+def test_a_folder_that_does_not_exist_is_named_and_not_a_temporary_file(tmp_path: Path) -> None:
+    target = tmp_path / "missing" / "m.wcz"
+    with pytest.raises(FileNotFoundError, match="the folder does not exist") as caught:
+        wcodec.encode({"a": np.zeros((4, 4), np.float32)}, target)
+    assert caught.value.filename == str(target.parent)

@@ -14,6 +14,8 @@ Foreign errors (OSError of h5py, struct.error, zlib, zstd) are translated where 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def escape_controls(text: str) -> str:
     """The text with a mark for each control, bidirectional or other invisible character but tabs and ends of lines,
@@ -54,3 +56,11 @@ class CorruptError(ContainerError):
 
 class UnsupportedError(ContainerError):
     """The container needs a feature that this reader does not have."""
+
+
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    """ "; did you mean X?" where one of the known words is near, else nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for what is wrong only
+
+    near = get_close_matches(wrong, list(known), 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else ""

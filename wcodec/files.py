@@ -31,7 +31,12 @@ def whole_file(target: Path, like: Path | None = None) -> Iterator[Path]:
         raise WcodecError(f"{target}: expected a file to write, found something else")
     kept = next((path.stat().st_mode & 0o777 for path in (target, like) if path and path.is_file()), 0o666)
     temporary = target.with_name(f".{short(target.name)}.{os.urandom(4).hex()}.part")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, kept & 0o666 | 0o600))
+    try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, kept & 0o666 | 0o600))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, "the folder does not exist", str(target.parent)) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from None
     try:
         yield temporary
         temporary.chmod(kept if target.exists() else kept & temporary.stat().st_mode)

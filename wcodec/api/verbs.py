@@ -14,7 +14,7 @@ from wcodec.api.paths import StrPath, found_path, maybe_path
 from wcodec.api.progress import make_listeners
 from wcodec.api.request import check_request, parse_request
 from wcodec.api.sources import Coded, Source, Target, TorchModule, open_source, open_target, refuse_existing
-from wcodec.api.words import EncodeWords, RequestWords, documented, python_spelling
+from wcodec.api.words import EncodeWords, RequestWords, documented, python_spelling, refuse_unknown
 from wcodec.errors import RecipeError
 from wcodec.reporting.inspection import Inspection
 
@@ -70,6 +70,7 @@ def _encode(source: Path, target: Target | None, dry_run: bool, words: EncodeWor
     from wcodec.modelfiles.shards import folder_of
     from wcodec.planning.parsing import parse_recipe
 
+    refuse_unknown(words)
     given: dict[str, object] = {**words}
     config, report = maybe_path(words.get("config")), words.get("report")
     force, executor = words.get("force", True), words.get("executor")

@@ -12,7 +12,7 @@ from os import PathLike
 from typing import TypedDict, TypeVar
 
 from wcodec.api.progress import ProgressEvent
-from wcodec.errors import RecipeError
+from wcodec.errors import RecipeError, suggest
 from wcodec.planning.options import OPTIONS, Option
 from wcodec.planning.run_options import FLAGS, REQUEST_OPTIONS
 
@@ -122,6 +122,14 @@ PYTHON_HELP = {
     "report": "also write an HTML page with charts to this file",
     "progress": "True writes lines to standard error; a function gets each `ProgressEvent`, `print` will do",
 }
+
+
+def refuse_unknown(words: EncodeWords) -> None:
+    """Raises: RecipeError for a keyword that `encode` does not have, with the one that was meant."""
+    known = {option.word for option in (*OPTIONS, *REQUEST_OPTIONS)} | PYTHON_HELP.keys()
+    for word in words:
+        if word not in known:
+            raise RecipeError(f"option {word!r}: expected an option of encode{suggest(word, sorted(known))}")
 
 
 def documented(function: Function) -> Function:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
+
+from wcodec.errors import suggest
 
 SHORT: Final[dict[str, tuple[str, ...]]] = {
     "encode": ("output", "force", "lossless", "preset", "sparsity", "bits", "target_size", "set", "data", "finetune"),
@@ -73,14 +75,6 @@ def with_default(action: argparse.Action) -> str | None:
         return action.help
     default = "no" if action.nargs == 0 else action.default if action.default not in (None, []) else "none"
     return f"{action.help} (default: {default})"
-
-
-def suggest(wrong: str, known: Iterable[str]) -> str:
-    """ "; did you mean X?" where one of the known words is near, else nothing."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(wrong, list(known), 1, 0.6)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def describe_unknown(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ from wcodec import __version__
 from wcodec.cli import stdio
 from wcodec.cli.aliases import expand_aliases
 from wcodec.cli.errors import USAGE
-from wcodec.cli.help import add_help, describe_unknown, print_help, suggest
+from wcodec.cli.help import add_help, describe_unknown, print_help
+from wcodec.errors import suggest
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite

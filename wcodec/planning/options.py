@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Final, Literal, TypeVar
 
 from wcodec.codec.plan import Prune
-from wcodec.errors import RecipeError
+from wcodec.errors import RecipeError, suggest
 from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, Options, Rule, StepSize
 
 T = TypeVar("T")
@@ -237,7 +237,7 @@ def parse_options(words: Mapping[str, object]) -> Options:
     known = [option.word for option in OPTIONS if option.is_of_tensor]
     for word in words:
         if word not in known:
-            raise RecipeError(f"option {word!r}: expected one of {', '.join(sorted(known))}")
+            raise RecipeError(f"option {word!r}: expected one of {', '.join(sorted(known))}{suggest(word, known)}")
     return build(Options, {BY_WORD[word].target: BY_WORD[word].parse(word, value) for word, value in words.items()})
 
 

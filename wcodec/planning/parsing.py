@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from wcodec.errors import RecipeError
+from wcodec.errors import RecipeError, suggest
 from wcodec.planning.idle_options import refuse_idle, refuse_rivals
 from wcodec.planning.options import BY_WORD, build, parse_float, parse_options, parse_rules
 from wcodec.planning.recipe import Options, Recipe, Rule
@@ -35,7 +35,8 @@ def parse_recipe(words: Mapping[str, object], config: Path | None = None) -> Rec
 def _parse(words: Mapping[str, object]) -> _Parsed:
     given = {word: value for word, value in words.items() if value is not None}
     if unknown := sorted(given.keys() - BY_WORD.keys()):
-        raise RecipeError(f"option {unknown[0]!r}: expected one of {', '.join(sorted(BY_WORD))}")
+        known = ", ".join(sorted(BY_WORD))
+        raise RecipeError(f"option {unknown[0]!r}: expected one of {known}{suggest(unknown[0], BY_WORD)}")
     refuse_rivals(given)
     rules = parse_rules("set", given.pop("set", ()))
     mean = given.pop("bits") if str(given.get("bits", "")).startswith("auto") else None

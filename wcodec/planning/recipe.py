@@ -94,8 +94,8 @@ class Options:
     @property
     def is_for_weights(self) -> bool:
         """Whether something is said that means tensors of two or more dimensions: how to prune or to quantise them."""
-        words = (self.prune, self.bits, self.clusters, self.block, self.step, self.start, self.per_channel, self.aligned)
-        return any(word is not None for word in words) or self.quantizer not in {None, "auto", *SIZELESS[1:]}
+        says = (self.prune, self.bits, self.clusters, self.block, self.step, self.start, self.per_channel, self.aligned)
+        return any(word is not None for word in says) or self.quantizer not in {None, "auto", *SIZELESS[1:]}
 
     def merged_with(self, general: Options) -> Options:
         """These options, with what they leave unsaid taken from `general`."""
