@@ -26,7 +26,7 @@ def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
     done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", target, *words)
     assert done.returncode == 0, done.stderr
     assert "100 of 500 examples are held out" in done.stderr
-    assert "one standard error is taken off" in done.stderr
+    assert "reduced by one standard error" in done.stderr
     assert "measured on 100 held-out examples" in done.stderr
     assert "budget: a drop of at most 0.5 points" in done.stderr
     size = target.stat().st_size

@@ -1,1 +1,1 @@
-"""Methods of the literature by which a network is trained smaller: each in a file of its own, with its source."""
+"""Training methods from the literature that make a network smaller: one in each file, with its source."""

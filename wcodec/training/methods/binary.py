@@ -1,8 +1,8 @@
 """Binary weights with a scale: BinaryConnect (Courbariaux, Bengio and David 2015) with the scale of XNOR-Net
 (Rastegari, Ordonez, Redmon and Farhadi 2016).
 
-A weight is the sign of its latent times the mean magnitude of its output's latents. Latents are clipped, so that none
-goes so far that its sign can no longer turn.
+A weight is the sign of its latent times the mean magnitude of the latents of its output. Latents are clipped, because
+the sign of a latent far from zero would never change again.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 FARTHEST: Final = 3.0
-"""Mean magnitudes of the beginning that a latent may have."""
+"""The largest magnitude of a latent, as a multiple of the initial mean magnitude."""
 
 
 @dataclass(frozen=True)
 class BinaryWeights:
-    """A kernel of two values an output (the last axis; of depthwise kernels with one output an input, the inputs)."""
+    """A kernel with two values for each output (last axis), or for each input of depthwise kernels with one output."""
 
     latent: Adam
     mask: Variable
@@ -50,7 +50,7 @@ class BinaryWeights:
         return gradient * self.mask * (count + inside / FARTHEST)
 
     def _clip(self) -> None:
-        """No latent goes so far that its sign can no longer turn (BinaryConnect)."""
+        """Clip the latents, so that every sign can still change (BinaryConnect)."""
         self.latent.values.assign(np.clip(self.latent.values.numpy(), -self.limit, self.limit))
 
     def update(self, done: float) -> None:
@@ -67,7 +67,7 @@ class BinaryWeights:
 
 
 def start_binary(values: Float32) -> Parametrization:
-    """Begin from these values."""
+    """A parametrization that starts from these values."""
     axis = values.ndim - 1 if values.shape[-1] > 1 or values.ndim < 3 else values.ndim - 2
     mean = float(np.abs(values).mean()) if values.size else 0.0
     return BinaryWeights(Adam.start(values), nonzero_mask(values), axis, FARTHEST * mean)

@@ -1,5 +1,6 @@
-"""Dropout in the training of a network that is pruned: Han, Pool, Tran and Dally 2015 (section 3.2) keep it, and lower
-its rate by the root of the part of the connections that is left."""
+"""Dropout while a network is pruned. Han, Pool, Tran and Dally 2015 (section 3.2) multiply the dropout rate by the
+square root of the fraction of weights that remain.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScaledDropout:
-    """A Dropout layer and the rate that it has now.
+    """A Dropout layer and its current rate.
 
-    kernel: the place in `model.weights` of the kernel before it; None: there is none, and the rate stays.
+    kernel: the position in `model.weights` of the kernel before the layer; None if there is none, and the rate is
+            constant.
     """
 
     layer: Layer
@@ -29,12 +31,12 @@ class ScaledDropout:
     kernel: int | None
 
     def scale(self, kept: Mapping[int, float]) -> None:
-        """kept: by places in `model.weights` the part of the kernel's weights that is left."""
+        """Set the rate. kept: the fraction of weights that remain, by position of the kernel in `model.weights`."""
         self.rate.assign(self.layer.rate * kept.get(-1 if self.kernel is None else self.kernel, 1.0) ** 0.5)
 
 
 def find_dropouts(model: Model, table: WeightTable) -> list[ScaledDropout]:
-    """The Dropout layers (SpatialDropout too), each with the last kernel of a layer before it."""
+    """The Dropout and SpatialDropout layers, each with the last kernel before it."""
     found: list[ScaledDropout] = []
     places = {id(one.variable): one.index for one in table.trainable if one.kind == "kernel"}
     kernel = None
@@ -47,7 +49,7 @@ def find_dropouts(model: Model, table: WeightTable) -> list[ScaledDropout]:
 
 @contextmanager
 def use_dropout(dropouts: Sequence[ScaledDropout], count: Variable) -> Iterator[None]:
-    """While open, in a graph, these layers drop by their rates. count: the number of the step, which seeds them."""
+    """A context in which these layers drop by their rates, in a graph. count: the number of the step, a seed."""
     tf = tensorflow()
 
     def call_of(number: int, one: ScaledDropout) -> Callable[..., object]:

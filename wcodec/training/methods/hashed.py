@@ -1,7 +1,9 @@
-"""HashedNets (Chen, Wilson, Tyree, Weinberger and Chen 2015): the weights of a kernel share few values by a hash.
+"""HashedNets (Chen, Wilson, Tyree, Weinberger and Chen 2015): the weights of a kernel share few values, assigned by a
+hash.
 
-The gradient of a value is the sum of those of its members, each with its sign. A hash cannot keep what a network has
-learned: the values begin as the means of their members, scaled to the kernel's own size, and learn nearly everything.
+The gradient of a value is the sum of the gradients of its members, each with its sign. A hash cannot preserve a trained
+network: the values start as the means of their members, scaled to the magnitude of the kernel, and nearly everything is
+learned again.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ if TYPE_CHECKING:
     from tensorflow import Tensor
 
 RANGE: Final = 127
-"""The largest integer of a value in the file."""
+"""The largest integer by which the file stores a value."""
 
 
 @dataclass(frozen=True)
 class HashedKernel:
-    """A kernel. places, signs: [kernel shape], the bucket of each weight, and 1 or -1."""
+    """A hashed kernel. places: the bucket of each weight; signs: 1 or -1; both with the shape of the kernel."""
 
     latent: Adam
     places: npt.NDArray[np.int32]
@@ -60,7 +62,8 @@ class HashedKernel:
 
 
 def start_hashed(values: Float32, ratio: float, seed: int) -> Parametrization:
-    """Begin from the means of these weights' buckets. ratio: buckets over weights; seed: of the hash.
+    """A parametrization that starts from the means of the buckets. ratio: buckets divided by weights; seed: of the
+    hash.
 
     Raises: RecipeError for a kernel that is too large for one section of a file.
     """

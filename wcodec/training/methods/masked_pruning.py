@@ -1,7 +1,7 @@
-"""Pruning in training: weights of small magnitude are held at zero while the others learn to do without them.
+"""Magnitude pruning during training: small weights are held at zero while the others are trained.
 
-Han, Pool, Tran and Dally 2015: prune below a threshold, retrain, repeat; what is pruned is gone. Zhu and Gupta 2017:
-the sparsity rises gradually, and a weight that is pruned keeps its latent, so that another ranking may bring it back.
+Han, Pool, Tran and Dally 2015: prune below a threshold, retrain, repeat; a pruned weight stays zero. Zhu and Gupta
+2017: the sparsity rises gradually, and a pruned weight keeps its latent, so that it may return.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ Criterion = Literal["magnitude", "obd"]
 
 @dataclass(frozen=True)
 class MaskedPruning:
-    """A kernel under a mask.
+    """A kernel with a mask.
 
-    forget:    what is pruned is gone.
-    criterion: what goes first: small magnitudes, or small w^2 F / 2 (optimal brain damage: Le Cun, Denker and Solla
-               1990), where F, the Fisher diagonal, is the running mean square of the gradients, which Adam keeps.
+    forget:    whether pruned weights stay zero.
+    criterion: which weights are pruned first: those of small magnitude, or of small w^2 F / 2 (optimal brain damage, Le
+               Cun, Denker and Solla 1990). The Fisher diagonal F is the running mean square of the gradients, which
+               Adam keeps.
     """
 
     latent: Adam
@@ -55,7 +56,7 @@ class MaskedPruning:
             self.latent.values.assign(np.where(kept, values, np.float32(0)))
 
     def _scores(self, values: Float32) -> Float32:
-        """What is pruned where it is small: the square root of w^2 F by curvature, once there are gradients."""
+        """The values that decide what is pruned, smallest first: magnitudes, or sqrt(w^2 F) once F is known."""
         if self.criterion == "magnitude" or not self.latent.count.numpy():
             return values
         scores = np.abs(values) * np.sqrt(self.latent.mean_square.numpy())
@@ -69,5 +70,5 @@ class MaskedPruning:
 def start_pruning(
     values: Float32, schedule: Schedule, *, forget: bool, criterion: Criterion = "magnitude"
 ) -> Parametrization:
-    """Begin from these values."""
+    """A parametrization that starts from these values."""
     return MaskedPruning(Adam.start(values), constant(np.ones_like(values)), schedule, forget, criterion)

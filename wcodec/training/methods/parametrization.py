@@ -1,7 +1,7 @@
-"""What stands behind a weight while it is trained: latents outside the network, and what they show to it.
+"""Parametrizations: how trained variables (latents) outside of the network become the weights of the network.
 
-The network sees values of the kind that a file will have; the gradient for them moves what is behind them
-(straight-through, Bengio et al. 2013, where the values are rounded).
+The network has values as the file will contain them. The gradient with respect to these values updates the latents
+(straight-through estimator, Bengio et al. 2013, if the values are rounded).
 """
 
 from __future__ import annotations
@@ -23,35 +23,32 @@ if TYPE_CHECKING:
 
 
 class Parametrization(Protocol):
-    """One weight's. `value` and `latent_gradient` are for graphs; `update` and `export` are not.
-
-    together: whether one rate of learning serves the whole tensor (gradients keep their proportions), or one a value.
-    """
+    """The parametrization of one weight. `value` and `latent_gradient` run in a graph; `update` and `export` do not."""
 
     @property
     def latent(self) -> Adam:
-        """What is learned, with its moments."""
+        """The trained values and their moments."""
 
     @property
     def per_tensor_rate(self) -> bool:
-        """See above."""
+        """Whether the whole tensor has one learning rate, which keeps the proportions of its gradients."""
 
     def value(self, tf: ModuleType) -> Tensor:
-        """The values that the network gets."""
+        """The weights that the network uses."""
 
     def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
-        """From the gradient for these values to the one for the latents."""
+        """The gradient with respect to the latents, from the gradient with respect to the weights."""
 
     def update(self, done: float) -> None:
-        """Told now and then how much of the training is over, 0 to 1."""
+        """Called at intervals with the fraction of the training that is done, 0 to 1."""
 
     def export(self) -> TunedTensor:
-        """What is coded."""
+        """The tensor to encode."""
 
 
 @dataclass(frozen=True)
 class FloatParametrization:
-    """A weight as it is: biases and gains. It is coded with eight bits of mantissa."""
+    """A weight without quantization, such as a bias or a gain. It is encoded with eight bits of mantissa."""
 
     latent: Adam
     per_tensor_rate: bool = False
@@ -67,20 +64,20 @@ class FloatParametrization:
 
     def export(self) -> TunedTensor:
         values = round_mantissa(self.latent.values.numpy())
-        # What has two dimensions (biases of a GRU) would be rounded again, as kernels are.
+        # A float tensor of two dimensions (biases of a GRU) would be quantized again, as kernels are.
         return TableWeights(values) if values.ndim > 1 else FloatWeights(values)
 
 
 def start_float(values: Float32) -> Parametrization:
-    """Begin from these values."""
+    """A parametrization that starts from these values."""
     return FloatParametrization(Adam.start(values))
 
 
 def constant(values: Float32) -> Variable:
-    """What a graph reads and training does not move."""
+    """A variable that is used in a graph and not trained."""
     return tensorflow().Variable(np.asarray(values, np.float32), trainable=False)
 
 
 def nonzero_mask(values: Float32) -> Variable:
-    """1.0 where a weight is not 0.0: what an earlier training pruned stays pruned."""
+    """float32 1.0 where a weight is not 0.0, so that pruned weights stay zero."""
     return constant((values != 0).astype(np.float32))

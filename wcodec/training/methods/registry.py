@@ -1,4 +1,4 @@
-"""The methods by name, and a network trained by one of them, or by several in turn."""
+"""The table of training methods, and training by one or several of them in turn."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """The options of the methods, each as in its paper where nothing is given.
+    """The options of the methods. The defaults are those of the papers.
 
-    rounds:           of `magnitude`: prune, retrain, and again.
-    initial_sparsity, prune_begin, prune_end: of `gradual`: the sparsity at the beginning, and the parts of the training
-                      at which it begins to rise and is reached.
-    prune_every:      steps between two changes of what is pruned.
-    criterion:        "magnitude", or "obd": w^2 F / 2 (Le Cun, Denker and Solla 1990), with the Fisher diagonal F
-                      estimated by the mean square of the batches' gradients.
-    bucket:           weights of an output that share a scale, of `quantized` and `points`.
-    learn_range:      of `quantized`: steps are trained.
-    ratio:            of `hashed`: values a weight.
-    all_layers:       of `binary`: the first and the last kernel too, which stay real otherwise.
+    rounds: of `magnitude`: the number of rounds of pruning and retraining.
+    initial_sparsity, prune_begin, prune_end: of `gradual`: the initial sparsity, and the fractions of the training at
+        which it starts to rise and reaches its end.
+    prune_every: the number of steps between two changes of the mask.
+    criterion: "magnitude", or "obd": w^2 F / 2 (Le Cun, Denker and Solla 1990), with the Fisher diagonal F estimated by
+        the mean square of the batch gradients.
+    bucket: of `quantized` and `points`: the number of weights of an output that share a scale.
+    learn_range: of `quantized`: whether the steps are trained.
+    ratio: of `hashed`: values divided by weights.
+    all_layers: of `binary`: whether the first and the last kernel are binary too; by default they stay in floating
+        point.
     """
 
     rounds: int = 4
@@ -77,10 +78,12 @@ class MethodOptions:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """How a training is remembered and ended. save: is given the state after every epoch; state: to go on from.
+class Checkpointing:
+    """How the state of a training is saved and resumed, and when the training ends.
 
-    deadline: by `time.monotonic`; each method gets a part of the time by its epochs.
+    save:     called with the state after every epoch.
+    state:    the state to continue from, or None.
+    deadline: a time of `time.monotonic`; the time is divided among the methods by their epochs.
     """
 
     save: Callable[[MethodState], None] = lambda _: None
@@ -88,24 +91,24 @@ class Saved:
     deadline: float = float("inf")
 
     def deadline_of(self, first: int, last: int, epochs: int) -> float:
-        """Of the method that makes the epochs from `first` to before `last`, from now on."""
+        """The deadline of the method that trains the epochs `first` to `last` - 1, computed now."""
         now = time.monotonic()
         return now + (self.deadline - now) * (last - first) / max(epochs - first, 1)
 
 
 CRITERIA: Final = ("magnitude", "obd")
 PAPERS: Final = MethodOptions()
-"""Nothing was given."""
+"""The options of the papers."""
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """How far the methods go with a kernel.
+    """The bits, sparsity and values for one kernel.
 
-    bits:     2^bits values in all, 0 among them.
-    clusters: the same for `sharing` and `points`; None: 2^bits.
+    bits:             2^bits values in all, 0 among them.
+    clusters:         the number of values of `sharing` and `points`; None: 2^bits.
     how, per_channel: the integers of `quantized`.
-    seed: of the hash of `hashed`.
+    seed:             of the hash of `hashed`.
     """
 
     prune: Prune | None = None
@@ -118,19 +121,19 @@ class Amounts:
 
     @staticmethod
     def of(options: Options, more: MethodOptions, seed: int = 0) -> Amounts:
-        """As a recipe has them."""
+        """The amounts that a recipe sets for a tensor."""
         how: Range = "asymmetric" if options.quantizer == "asymmetric" else "symmetric"
         bits = options.bits or Amounts.bits
         return Amounts(options.prune, bits, options.clusters, how, bool(options.per_channel), more, seed % 2**32)
 
     @property
     def pruning(self) -> Prune:
-        """Nothing, where nothing was said of this kernel."""
+        """How to prune; no pruning if the recipe sets none."""
         return self.prune or Prune("sparsity", 0.0)
 
     @property
     def values(self) -> int:
-        """Shared values of a kernel besides 0, so that there are `clusters` in all."""
+        """The number of shared values besides 0."""
         return (self.clusters or 1 << self.bits) - 1
 
 
@@ -184,7 +187,7 @@ METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Parametrization
     "hashed": lambda a: partial(start_hashed, ratio=a.options.ratio, seed=a.seed),
 }
 SHARES: Final = {"magnitude": 3}
-"""Parts of the epochs, where others have one: rounds of pruning need more of them than the values that are left."""
+"""Shares of the epochs by method, 1 for the others. Rounds of pruning need more epochs than the values that remain."""
 
 
 METHODS_OF: Final[dict[str, tuple[str, ...]]] = {
@@ -196,27 +199,27 @@ METHODS_OF: Final[dict[str, tuple[str, ...]]] = {
     "all_layers": ("binary",),
     "ratio": ("hashed",),
 }
-"""The methods that an option is for."""
+"""The methods that use an option."""
 
 
 def refuse_idle_options(options: MethodOptions, methods: Sequence[str]) -> None:
-    """Raises: RecipeError for an option that none of the methods has."""
+    """Raises: RecipeError for an option that none of the methods uses."""
     for word, those in METHODS_OF.items():
         if getattr(options, word) != getattr(PAPERS, word) and not set(those) & set(methods):
             raise RecipeError(f"{spell(word)}: expected --method {' or '.join(those)} with it")
 
 
 def parse_methods(text: str) -> tuple[str, ...]:
-    """Names in the order in which they follow one another: "gradual,sharing".
+    """Names of methods in the order in which they are applied, from a text such as "gradual,sharing".
 
-    Raises: RecipeError for a name that nobody knows.
+    Raises: RecipeError for an unknown name.
     """
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in METHODS:
             raise RecipeError(f"--method: expected auto, or names among {', '.join(METHODS)}, got {name!r}")
     if "hashed" in names and names[1:]:
-        raise RecipeError("--method hashed: expected no other method beside it, which it would undo")
+        raise RecipeError("--method hashed: expected no other method with it, because it would undo it")
     return names
 
 
@@ -227,23 +230,24 @@ def train_by_methods(
     epochs: int,
     amounts: Mapping[int, Amounts],
     progress: Callable[[str, int, float], None],
-    saved: Saved | None = None,
+    checkpoints: Checkpointing | None = None,
 ) -> tuple[dict[int, TunedTensor], bool]:
-    """What to code, by places in `model.weights`, and whether training was finished; the network gets its weights back.
+    """Train. Returns the tensors to encode, by position in `model.weights`, and whether the training was finished.
 
-    methods: share the epochs by `SHARES`; each goes on from what the one before it left, and keeps its zeros.
-    amounts: by places in `model.weights`; what is not among them keeps its values.
-    progress: told after every epoch the method, the number of the epoch among all, and its mean loss.
-    saved: how the training is remembered, resumed and ended.
-    An interrupt ends it: the methods that are left begin from what there is, and train nothing.
-    Raises: RecipeError for amounts that a method lacks, or fewer epochs than methods.
+    The network has its original weights again after the call.
+
+    methods:  divide the epochs by `SHARES`; each starts from the result of the one before and keeps its zeros.
+    amounts:  by position in `model.weights`; other weights keep their values.
+    progress: called after every epoch with the method, the number of the epoch among all, and the mean loss.
+    An interrupt ends the training: the remaining methods convert the weights without training them.
+    Raises: RecipeError for amounts that a method lacks, or for fewer epochs than methods.
     """
     if epochs < len(methods):
         raise RecipeError(f"--finetune: expected an epoch for each of {len(methods)} methods, got {epochs}")
     if set(methods) & set(PRUNING_METHODS) and not any(one.prune for one in amounts.values()):
         raise RecipeError("--method: expected --sparsity or --threshold with it, to prune by")
-    ways = [{index: METHODS[name](one) for index, one in _trained(model, name, amounts)} for name in methods]
-    saved = saved or Saved()
+    ways = [{index: METHODS[name](one) for index, one in _kernels_of(model, name, amounts)} for name in methods]
+    saved = checkpoints or Checkpointing()
     before = model.get_weights()
     found: dict[int, TunedTensor] = {}
     finished = True
@@ -268,7 +272,7 @@ def train_by_methods(
 
 
 def _divide_epochs(epochs: int, methods: Sequence[str]) -> list[tuple[int, int]]:
-    """The first epoch of each method and the one behind its last; each has one at least."""
+    """For each method its first epoch and the end of its epochs (exclusive); each has at least one."""
     shares = [SHARES.get(name, 1) for name in methods]
     ends = [0]
     for number in range(1, len(methods) + 1):
@@ -277,15 +281,15 @@ def _divide_epochs(epochs: int, methods: Sequence[str]) -> list[tuple[int, int]]
     return list(pairwise(ends))
 
 
-def _trained(model: Model, name: str, amounts: Mapping[int, Amounts]) -> list[tuple[int, Amounts]]:
-    """What a method trains: all kernels, but the first and the last one where they stay real."""
+def _kernels_of(model: Model, name: str, amounts: Mapping[int, Amounts]) -> list[tuple[int, Amounts]]:
+    """The kernels that a method trains: all, or all but the first and the last one for `binary`."""
     kernels = [index for index in sorted(amounts) if len(model.weights[index].shape) > 1]
     real = {kernels[0], kernels[-1]} if name == "binary" and kernels else set()
     return [(index, one) for index, one in amounts.items() if index not in real or one.options.all_layers]
 
 
 def _steps_between_updates(name: str, amounts: Mapping[int, Amounts], steps: int) -> int | None:
-    """As asked, but so that a short training prunes twenty times; None where nothing is pruned."""
+    """The requested interval, but at most a twentieth of the training; None if nothing is pruned."""
     if name not in PRUNING_METHODS or not amounts:
         return None
     return min(next(iter(amounts.values())).options.prune_every, max(1, steps // 20))

@@ -1,4 +1,4 @@
-"""From a model file and labelled examples to weights trained by a method of the literature: `encode --method`."""
+"""`encode --method`: from a model file and labelled examples to weights trained by methods of the literature."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from wcodec.training.finetune import (
 from wcodec.training.methods.registry import (
     PAPERS,
     Amounts,
+    Checkpointing,
     MethodOptions,
-    Saved,
     parse_methods,
     refuse_idle_options,
     train_by_methods,
@@ -36,9 +36,9 @@ from wcodec.training.methods.trainer import MethodState
 
 @dataclass(frozen=True)
 class MethodResult:
-    """The network with its data, and by tensor name what to code in place of the file's own values.
+    """The network with its data, and the tensors to encode instead of the file's own values, by name.
 
-    finished: training was not interrupted.
+    finished: whether the training was not interrupted.
     """
 
     bench: FinetuneResult
@@ -54,11 +54,11 @@ def train_by(
     log: Callable[[str], None],
     more: MethodOptions = PAPERS,
 ) -> MethodResult:
-    """Train by the methods, one after another ("gradual,sharing"). Nothing is searched for.
+    """Train by the methods, one after another, such as "gradual,sharing". There is no search.
 
-    recipe: how far they go with each tensor; what is lossless by it is not trained.
+    recipe: sets the amounts for each tensor; tensors that it makes lossless are not trained.
     more:   the options of the methods.
-    log:    hears a line for every epoch.
+    log:    called with a line for every epoch.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
     started = time.monotonic()
@@ -82,23 +82,23 @@ def train_by(
     }
     chosen_for = json.dumps([names, [[index, repr(one)] for index, one in sorted(amounts.items())]])
     settings = replace(settings_of(source, request, opened.table.exact), methods=chosen_for)
-    saved = _saved(request, settings, started, log)
+    saved = _checkpointing(request, settings, started, log)
     found, finished = train_by_methods(opened.model, data, names, request.epochs, amounts, report, saved)
     return MethodResult(FinetuneResult(opened, validation, (), finished), opened.table.by_name(found), finished)
 
 
-def _saved(
+def _checkpointing(
     request: LearningRequest, settings: checkpoint.RunSettings, started: float, log: Callable[[str], None]
-) -> Saved:
-    """How the training is remembered, and the state of an earlier one where that is asked for."""
+) -> Checkpointing:
+    """How to save the training, with the state of an earlier one if the request resumes it."""
     path = request.state
     state = checkpoint.read(path, settings, MethodState) if request.resume and path else None
     if request.resume and path:
-        missing = f"{path.name}: not found, so the training starts anew"
+        missing = f"{path.name}: not found, so the training starts again"
         log(f"resumed after epoch {state.epoch} of method {state.method + 1}" if state else missing)
 
     def save(now: MethodState) -> None:
         if path:
             checkpoint.save(path, now, settings)
 
-    return Saved(save, state, started + request.seconds)
+    return Checkpointing(save, state, started + request.seconds)

@@ -1,8 +1,8 @@
-"""Shared weights that are trained: a few values a kernel, moved by the gradients of their members.
+"""Weight sharing: a kernel has few values (centroids), which are trained by the gradients of their members.
 
-Han, Mao and Dally 2016: members stay, and a centroid moves by the sum of their gradients; Stock et al. 2020: by their
-mean. Polino, Pascanu and Alistarh 2018 (differentiable quantisation): the weights stay, the points are trained by
-gradient descent, and each weight takes the point next to it.
+Han, Mao and Dally 2016: the assignment is fixed, and a centroid moves by the sum of the gradients of its members; Stock
+et al. 2020: by their mean. Polino, Pascanu and Alistarh 2018 (differentiable quantisation): the weights are fixed, the
+points are trained by gradient descent, and each weight takes the nearest point.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ if TYPE_CHECKING:
 
 
 COARSER: Final = 1.25
-"""Distance of the entries of trained vectors over that before: training spreads them, which costs bytes otherwise."""
+"""Factor on the distance of codebook entries after training, which spreads them. A smaller distance costs bytes."""
 NEARER: Final = 0.2
-"""A weight changes to another point whose distance is less than this part of that of its own."""
+"""A weight changes to another point if that distance is less than this fraction of the distance to its own point."""
 
 
 @dataclass(frozen=True)
 class SharedWeights:
-    """A kernel whose members keep their centroid. members: int32, of each weight; counts: float32, of each centroid.
+    """A kernel with a fixed assignment. members: int32, the centroid of each weight; counts: float32, the members of
+    each.
 
-    codebook: whose vectors, one after another, the centroids are, for blocks of weights; None for single ones.
+    codebook: the vectors that consist of the centroids, if blocks of weights share vectors; None for single weights.
     """
 
     latent: Adam
@@ -54,7 +55,7 @@ class SharedWeights:
         return tf.gather(self.latent.values, self.members) * self.mask
 
     def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
-        sums = _summed(tf, gradient * self.mask, self.members, len(self.counts))
+        sums = _sum_by_centroid(tf, gradient * self.mask, self.members, len(self.counts))
         return sums if self.moved == "sum" else sums / self.counts
 
     def update(self, done: float) -> None:
@@ -75,12 +76,13 @@ class SharedWeights:
 
 @dataclass(frozen=True)
 class TrainedPoints:
-    """A kernel whose weights take the nearest of the points, times the scale of their group.
+    """A kernel whose weights take the nearest point, times the scale of their group.
 
-    weights: the kernel's own over these scales, which do not move; scales: float32[groups].
-    members: int32, the point of each weight. It holds between two calls of `update`, which gives a weight another point
-             only where that is nearer by far: points that go where the loss wants them would otherwise lose the members
-             that drew them there (a small CNN at two bits: 96.75 % where members always change, 98.30 % so).
+    weights: the original weights divided by these scales; both are fixed.
+    scales:  float32[groups].
+    members: int32, the point of each weight. It is constant between two calls of `update`, which changes it only if
+             another point is much nearer. Otherwise a point that follows the loss would lose the members whose
+             gradients moved it (a small CNN at two bits: 96.75 % if members always change, 98.30 % with this rule).
     """
 
     latent: Adam
@@ -98,7 +100,9 @@ class TrainedPoints:
         return tf.gather(self.latent.values, self.members) * self._own_scales() * self.mask
 
     def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
-        return _summed(tf, gradient * self._own_scales() * self.mask, self.members, self.latent.values.shape[0])
+        return _sum_by_centroid(
+            tf, gradient * self._own_scales() * self.mask, self.members, self.latent.values.shape[0]
+        )
 
     def update(self, done: float) -> None:
         points, members = self.latent.values.numpy(), self.members.numpy()
@@ -116,7 +120,7 @@ class TrainedPoints:
 
 
 def _nearest(points: Float32, weights: Float32) -> npt.NDArray[np.int32]:
-    """The number of the point next to each weight."""
+    """The index of the point nearest to each weight."""
     order = np.argsort(points)
     ordered = points[order]
     middles = 0.5 * (ordered[1:] + ordered[:-1])
@@ -124,7 +128,7 @@ def _nearest(points: Float32, weights: Float32) -> npt.NDArray[np.int32]:
 
 
 def start_sharing(values: Float32, clusters: int, moved: Literal["sum", "mean"]) -> Parametrization:
-    """Clusters of these values, by k-means from a linear start."""
+    """A parametrization with clusters of these values, by k-means from a linear initialization."""
     codebook = cluster(values, clusters)
     members = assign(values, codebook) + np.int32(codebook.negatives)
     counts = np.maximum(np.bincount(members.reshape(-1), minlength=len(codebook.values)), 1).astype(np.float32)
@@ -133,7 +137,7 @@ def start_sharing(values: Float32, clusters: int, moved: Literal["sum", "mean"])
 
 
 def start_codebook(tuned: VectorWeights | TableWeights) -> Parametrization:
-    """The codebook that the weights of a kernel have, and their codes; what is 0 stays 0."""
+    """A parametrization with the codebook and the codes of a kernel; zeros stay zero."""
     shape, book = tuned.values.shape, tuned.codebook if isinstance(tuned, VectorWeights) else None
     rows = to_rows(tuned.values, book.layout) if book else tuned.values
     block = book.entries.shape[1] if book else 1
@@ -152,7 +156,7 @@ def start_codebook(tuned: VectorWeights | TableWeights) -> Parametrization:
 
 
 def start_points(values: Float32, clusters: int, bucket: int | None = None) -> Parametrization:
-    """Points where k-means has its centroids, of the weights over the scale of their bucket."""
+    """A parametrization whose points are the k-means centroids of the weights divided by the scale of their bucket."""
     groups = make_groups(values.shape, bucket, per_channel=False)
     scales = np.ones(groups.count, np.float32)
     if not groups.is_whole:
@@ -164,17 +168,17 @@ def start_points(values: Float32, clusters: int, bucket: int | None = None) -> P
 
 
 def _scale(values: Float32) -> float:
-    """The root mean square of what is not 0, with the eight mantissa bits of a file."""
+    """The root mean square of the non-zero values, with the eight mantissa bits of a file."""
     kept = values[values != 0]
     return round_step(float(np.sqrt(np.mean(np.square(kept)))) if kept.size else 1.0)
 
 
-def _summed(tf: ModuleType, gradient: Tensor, members: Tensor, clusters: int) -> Tensor:
+def _sum_by_centroid(tf: ModuleType, gradient: Tensor, members: Tensor, clusters: int) -> Tensor:
     return tf.math.unsorted_segment_sum(tf.reshape(gradient, [-1]), tf.reshape(members, [-1]), clusters)
 
 
 def _half(values: Float32) -> Float32:
-    """As a file has them: float16 where that holds them."""
+    """Values as the file has them: float16 if that type can hold them."""
     with np.errstate(over="ignore"):
         halves = values.astype(np.float16).astype(np.float32)
     return np.where(np.isfinite(halves), halves, values).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Training by one of the methods: the network has the weights of a file, and what stands behind them learns."""
+"""The training loop of the methods: the network has weights as in the file, and the parametrizations are trained."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 RATE: Final = 1e-3
-"""Adam's learning rate, at first."""
+"""The initial learning rate of Adam."""
 SHORT: Final = (1000, 3.0)
-"""Steps under which a training learns faster, and by how much at most."""
+"""A training with fewer steps than the first number has a higher learning rate, by at most the second as a factor."""
 TOGETHER: Final = 0.01
-"""The learning rate where a whole tensor has one: parts of its root mean square a step."""
+"""The learning rate of parametrizations with one rate for the tensor, as a fraction of its root mean square."""
 LAST: Final = 0.02
-"""Factor on the learning rates at the end."""
+"""Factor on the learning rates at the end of the training."""
 UPDATES: Final = 20
-"""How often an epoch masks and steps are computed."""
+"""How many times in an epoch masks and steps are computed."""
 
 Start = Callable[[Float32], Parametrization]
 Progress = Callable[[int, float], None]
@@ -47,12 +47,13 @@ Progress = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class MethodRun:
-    """Training by one method. number: tells the seeds of runs apart.
+    """Training by one method. number: distinguishes the seeds of several runs.
 
-    start:   by places in `model.weights`, what begins the parametrization of a kernel; other weights keep their values.
-    every:   steps between two updates of masks and steps; None: a twentieth of an epoch.
-    deadline: by `time.monotonic`: as many epochs are made as fit in, one at least.
-    dropout: whether Dropout layers drop, by rates that fall with the weights that are left.
+    start:    by position in `model.weights`, the function that builds the parametrization of a kernel; other weights
+              keep their values.
+    every:    the number of steps between two updates of masks and steps; None: a twentieth of an epoch.
+    deadline: a time of `time.monotonic`; the number of epochs is reduced to meet it, to at least one.
+    dropout:  whether Dropout layers are active, with rates that fall with the fraction of weights that remain.
     """
 
     start: Mapping[int, Start]
@@ -65,10 +66,13 @@ class MethodRun:
 
 @dataclass(frozen=True)
 class MethodState:
-    """Where a training by methods is after an epoch: all that it needs to go on.
+    """The state of a training after an epoch: all that is needed to continue.
 
-    method:  the number of the method; epoch: how many it has made; done: the part of its training that they are.
-    begun:   the weights of the network when it began; learned: its variables, as `_variables` lists them.
+    method:  the number of the method.
+    epoch:   the number of epochs that it made.
+    done:    the fraction of its training that is done.
+    begun:   the weights of the network at the start of the method.
+    learned: the trained variables, in the order of `_variables`.
     """
 
     method: int
@@ -80,8 +84,10 @@ class MethodState:
 
 @dataclass(frozen=True)
 class MethodGroup:
-    """One weight under its parametrization, a `ParameterGroup`. index: its place in `model.weights`; rate: the learning
-    rate.
+    """One weight with its parametrization, a `ParameterGroup`.
+
+    index: the position in `model.weights`.
+    rate:  the learning rate.
     """
 
     index: int
@@ -109,11 +115,12 @@ def run_method(
     save: Callable[[MethodState], None] = lambda _: None,
     before: MethodState | None = None,
 ) -> tuple[dict[int, TunedTensor], bool]:
-    """Train; by places in `model.weights` what to code, which the network then has, and whether training was finished.
+    """Train. Returns the tensors to encode, by position in `model.weights`, which are also assigned to the network, and
+    whether the training was finished.
 
-    progress: hears after every epoch its number, from 1, and its mean loss.
-    save:     is given the state after every epoch; before: a state to go on from, of this method.
-    An interrupt (KeyboardInterrupt) ends the training with what it came to.
+    progress:     called after every epoch with its number, from 1, and the mean loss.
+    save, before: called with the state after every epoch; a state of this method to continue from.
+    An interrupt (KeyboardInterrupt) ends the training with the result so far.
     """
     if before:
         model.set_weights([one.astype(str(w.dtype)) for one, w in zip(before.begun, model.weights, strict=True)])
@@ -138,7 +145,7 @@ def run_method(
                 for group in groups:
                     group.parametrization.update(epoch.first + (epoch.last - epoch.first) * part)
                 for one in dropouts:
-                    one.scale(_parts_left(groups))
+                    one.scale(_nonzero_fractions(groups))
 
             loss = train_epoch(step, data, epoch.epoch(run.number), update, updates=updates)
             learned = tuple(np.asarray(one.numpy(), np.float32) for one in variables)
@@ -153,19 +160,19 @@ def run_method(
 
 @dataclass(frozen=True)
 class _Part:
-    """An epoch by its number, and the parts of the training before and after it."""
+    """One epoch, with the fractions of the training that are done before and after it."""
 
     number: int
     first: float
     last: float
 
     def epoch(self, method: int) -> Epoch:
-        """Its learning rates fall from 1 to LAST over the training."""
+        """The epoch, whose learning rates fall from 1 to LAST over the training."""
         return Epoch((method, self.number), 0.0, (1 - (1 - LAST) * self.first, 1 - (1 - LAST) * self.last), live=True)
 
 
 def _epochs(run: MethodRun, before: MethodState | None) -> Iterator[_Part]:
-    """Those that are left; by the seconds of the last one fewer, where the deadline comes first."""
+    """The remaining epochs; fewer, by the duration of the last one, if the deadline would pass."""
     number, done, seconds = (before.epoch, before.done, 0.0) if before else (0, 0.0, 0.0)
     while number < run.epochs and done < 1:
         started = time.monotonic()
@@ -178,7 +185,7 @@ def _epochs(run: MethodRun, before: MethodState | None) -> Iterator[_Part]:
 
 
 def _variables(groups: Sequence[MethodGroup]) -> Iterator[Variable]:
-    """All that training moves behind the weights: moments, masks, members, steps."""
+    """All variables that training changes outside of the network: moments, masks, members, steps."""
     for group in groups:
         for value in vars(group.parametrization).values():
             if isinstance(value, Adam):
@@ -187,20 +194,20 @@ def _variables(groups: Sequence[MethodGroup]) -> Iterator[Variable]:
                 yield value
 
 
-def _parts_left(groups: Sequence[MethodGroup]) -> dict[int, float]:
-    """By places in `model.weights`, the part of the weights that is not 0."""
+def _nonzero_fractions(groups: Sequence[MethodGroup]) -> dict[int, float]:
+    """The fraction of weights that are not 0, by position in `model.weights`."""
     tf = tensorflow()
     return {one.index: float(np.mean(one.parametrization.value(tf).numpy() != 0)) for one in groups}
 
 
 def assign_tuned(model: Model, tuned: Mapping[int, TunedTensor]) -> None:
-    """Give the network these weights."""
+    """Assign these weights to the network."""
     for index, one in tuned.items():
         model.weights[index].assign(one.values)
 
 
 def _groups(table: WeightTable, start: Mapping[int, Start], scale: float) -> list[MethodGroup]:
-    """Every trainable weight: kernels by the method, all others as they are."""
+    """Every trainable weight: kernels with the method's parametrization, all others without quantization."""
     found = []
     for one in table.trainable:
         if one.index in start:
@@ -213,7 +220,7 @@ def _groups(table: WeightTable, start: Mapping[int, Start], scale: float) -> lis
 
 
 def _statistics(model: Model, table: WeightTable, data: TrainingData, chosen: set[int]) -> dict[int, TunedTensor]:
-    """The statistics of BatchNormalization of the trained network, in eight bits of mantissa, those `chosen` only."""
+    """Recompute the BatchNormalization statistics, with eight bits of mantissa; only those in `chosen`."""
     if not table.batch_norms:
         return {}
     before = model.get_weights()

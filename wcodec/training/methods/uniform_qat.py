@@ -1,8 +1,8 @@
-"""Quantised distillation (Polino, Pascanu and Alistarh 2018): the network that is trained has rounded weights.
+"""Quantised distillation (Polino, Pascanu and Alistarh 2018): the network in training has rounded weights.
 
-The weights are integers of a few bits times the step of their group; latents in full precision gather the gradients of
-the rounded ones, while the network is asked for the answers of the original. With a learned range (Esser et al. 2020;
-NNCF) the steps follow their own gradient, without it the step of the least squared error.
+The weights are integers of a few bits times the step of their group. Latents in full precision accumulate the gradients
+of the rounded weights, and the outputs of the original network are targets. With a learned range (Esser et al. 2020;
+NNCF) the steps follow their own gradient; without it they minimise the squared error.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class UniformQuantization:
     """How the integers are chosen.
 
     bits:        2^bits integers for each kernel, or for each group.
-    group:       weights of an output that share a step; None: see `per_channel`.
-    per_channel: a step for each output; otherwise one for the kernel.
-    learn_range: steps are trained.
+    group:       the number of weights of an output that share a step; None: see `per_channel`.
+    per_channel: one step for each output; otherwise one for the kernel.
+    learn_range: whether the steps are trained.
     """
 
     bits: int
@@ -45,8 +45,9 @@ class UniformQuantization:
 class UniformIntegers:
     """A kernel of integers times steps.
 
-    latent: the weights, and behind them, where the range is learned, the logarithm of each step over its first value.
-    steps:  float32[groups]; low, high: float32[kernel shape], the range of the integers.
+    latent:    the weights, followed by the logarithm of each step divided by its initial value if the range is learned.
+    steps:     float32[groups].
+    low, high: float32[kernel shape], the range of the integers.
     """
 
     latent: Adam
@@ -59,7 +60,7 @@ class UniformIntegers:
     per_tensor_rate: bool = False
 
     def _parts(self, tf: ModuleType) -> tuple[Tensor, Tensor]:
-        """The weights, and the step of each."""
+        """The latent weights, and the step of each."""
         count = int(np.prod(self.groups.shape))
         steps = self.steps
         if self.asked.learn_range:
@@ -90,7 +91,7 @@ class UniformIntegers:
             self._fit()
 
     def _fit(self) -> None:
-        """Steps and ranges of the weights as they are."""
+        """Compute steps and ranges from the current weights."""
         values = self.latent.values.numpy()[: self.groups.places.size]
         parts = self.groups.split(values * self.mask.numpy().reshape(-1))
         steps = [fit_step(part, self.asked.bits, self.asked.how) for part in parts]
@@ -119,7 +120,7 @@ class UniformIntegers:
 
 
 def start_uniform(values: Float32, asked: UniformQuantization) -> Parametrization:
-    """Begin from these values."""
+    """A parametrization that starts from these values."""
     groups = make_groups(values.shape, asked.group, asked.per_channel)
     latent = values.reshape(-1)
     if asked.learn_range:

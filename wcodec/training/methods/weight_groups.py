@@ -1,5 +1,6 @@
-"""Groups of weights with a scale of their own: all of a kernel, those of an output, or buckets of an output's weights
-(Polino, Pascanu and Alistarh 2018), as the rule of groups in `formats/wcz.md` has them."""
+"""Groups of weights that share a scale: a whole kernel, the weights of an output, or buckets of an output's weights
+(Polino, Pascanu and Alistarh 2018), as the group dequantizer of `formats/wcz.md` has them.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +18,12 @@ from wcodec.training.flat_adam import Float32
 
 Range = Literal["symmetric", "asymmetric"]
 SHARES: Final = np.linspace(0.2, 1.0, 33)
-"""Parts of the largest magnitude that are tried as the end of the range."""
+"""Fractions of the largest magnitude that are tried as the end of the range."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightGroups:
-    """Which group a weight is in. size: weights of a group; places: int32[kernel shape], the group of each weight."""
+    """The group of each weight. size: weights in a group; places: int32[kernel shape], the index of the group."""
 
     shape: tuple[int, ...]
     rows: int
@@ -31,7 +32,7 @@ class WeightGroups:
 
     @property
     def count(self) -> int:
-        """Groups."""
+        """The number of groups."""
         return int(self.places.max(initial=0)) + 1
 
     @property
@@ -45,12 +46,12 @@ class WeightGroups:
         return np.split(values.reshape(-1)[order], np.cumsum(np.bincount(self.places.reshape(-1)))[:-1])
 
     def by_rows(self, steps: Float32) -> Float32:
-        """float32[outputs, groups of an output] of one step a group."""
+        """The steps as float32[outputs, groups of an output], from one step for each weight."""
         return steps.reshape(self.rows, -1)
 
 
 def make_groups(shape: tuple[int, ...], size: int | None, per_channel: bool) -> WeightGroups:
-    """Groups of `size` weights of an output; of all its weights with `per_channel`; of all weights otherwise."""
+    """Groups of `size` weights of an output; with `per_channel` all weights of an output; otherwise all weights."""
     layout = outputs_as_rows(shape, "last")
     if layout == VECTOR or not (size or per_channel):
         return WeightGroups(shape, 0, int(np.prod(shape)), np.zeros(shape, np.int32))
@@ -65,8 +66,8 @@ def make_groups(shape: tuple[int, ...], size: int | None, per_channel: bool) -> 
 def integer_range(bits: int, how: Range, values: Float32, step: float) -> tuple[int, int]:
     """The lowest and the highest integer: 2^bits in all, 0 among them.
 
-    symmetric:  -2^(bits - 1) to 2^(bits - 1) - 1; from 8 bits on without the lowest, as runtimes have it.
-    asymmetric: as far to both sides as the values go.
+    symmetric:  -2^(bits - 1) to 2^(bits - 1) - 1; with 8 bits or more without the lowest, as in inference runtimes.
+    asymmetric: as far to both sides as the values need.
     """
     if how == "symmetric":
         return -(1 << bits - 1) + (bits >= 8), (1 << bits - 1) - 1
@@ -76,7 +77,7 @@ def integer_range(bits: int, how: Range, values: Float32, step: float) -> tuple[
 
 
 def fit_step(values: Float32, bits: int, how: Range) -> float:
-    """The step of the least squared error, with the eight mantissa bits of a file; of zeros the smallest there is."""
+    """The step with the least squared error, with the eight mantissa bits of a file; for zeros the smallest step."""
     values = values[values != 0]
     if not values.size:
         return float(np.finfo(np.float32).tiny)
