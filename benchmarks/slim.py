@@ -2,8 +2,10 @@
 
 Two tables. LeNet-300-100 without any training: units removed from every hidden layer, by magnitude, merged without
 data, and chosen and repaired by 5,000 training images without labels. Networks of `benchmarks/zoo.py`, saved in DIR:
-slimmed to a part of their parameters by 2,000 images, as they are and after training. The first 50,000 training images
-are used for everything; the test images are only measured on, once for each row. Networks that DIR lacks are trained.
+slimmed to a part of their parameters, units or multiply-adds by 2,000 images, as they are and after training; with
+--scratch beside the same small network with random weights, trained by the labels for as many epochs. The first 50,000
+training images are used for everything; the test images are only measured on, once for each row. Networks that DIR
+lacks are trained.
 """
 
 from __future__ import annotations
@@ -102,26 +104,37 @@ def untrained(folder: Path, pictures: zoo.Pictures, seeds: int) -> list[str]:
     return lines
 
 
-def trained(name: str, folder: Path, pictures: zoo.Pictures, params: float, epochs: int) -> str:
-    """A row: one network of the zoo at a part of its parameters."""
+def trained(name: str, folder: Path, pictures: zoo.Pictures, amount: Amount, epochs: int, scratch: bool) -> str:
+    """A row: one network of the zoo at a part of its size."""
     model = opened(name, folder, pictures)
     graph, whole = trace(model), accuracy(model, pictures)
     train = images_for(model, pictures.train[:LEARNED])
     examples = Examples((train[:2000],))
     scores = scores_by_obs(graph, examples)
-    kept = select(graph, scores, Amount("params", params))
+    kept = select(graph, scores, amount)
     cut = without(graph, kept)
     small = without(graph, kept)
     repair(graph, kept, small, examples)
     before = accuracy(cut, pictures), accuracy(small, pictures)
     learning = Examples((train,), (pictures.train_labels[:LEARNED],))
     fitting.fit(small, learning, fitting.targets_of(model, learning), epochs)
+    fresh = f"{accuracy(from_scratch(small, train, pictures, epochs), pictures):.2f}" if scratch else "-"
     macs = cost_of(graph, kept).macs / cost_of(graph, np.ones(graph.count, bool)).macs
     times = [seconds_of((model, small), batch) for batch in (1, 256)]
     faster = " | ".join(f"{one / other:.2f}" for one, other in times)
     sizes = f"{model.count_params():,} -> {small.count_params():,} | {macs:.2f}"
-    rates = f"{whole:.2f} | {before[0]:.2f} | {before[1]:.2f} | {accuracy(small, pictures):.2f}"
+    rates = f"{whole:.2f} | {before[0]:.2f} | {before[1]:.2f} | {accuracy(small, pictures):.2f} | {fresh}"
     return f"| {name} | {sizes} | {rates} | {faster} |"
+
+
+def from_scratch(small: keras.Model, train: zoo.Images, pictures: zoo.Pictures, epochs: int) -> keras.Model:
+    """The same network with random weights, trained as the zoo is."""
+
+    def build() -> keras.Model:
+        return type(small).from_config(small.get_config())
+
+    course = zoo.Course(build, len(train), epochs)
+    return zoo.train(course, pictures)[0]
 
 
 def main() -> None:
@@ -129,7 +142,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="an archive such as Keras' fashion_mnist.npz")
     parser.add_argument("--zoo", type=Path, default=Path("zoo"), help="folder of trained networks (default: zoo)")
     parser.add_argument("--networks", nargs="*", default=["resnet_bn"], choices=list(zoo.COURSES), metavar="N")
-    parser.add_argument("--params", type=float, default=0.5, help="part of the parameters that stays")
+    parser.add_argument("--by", choices=["params", "width", "macs"], default="params", help="what is counted")
+    parser.add_argument("--part", type=float, default=0.5, help="of these that stays")
+    parser.add_argument("--scratch", action="store_true", help="also train the small network from random weights")
     parser.add_argument("--epochs", type=int, default=10, help="of training after slimming")
     parser.add_argument("--seeds", type=int, default=3, help="draws of images for the first table; 0: leave it out")
     options = parser.parse_args()
@@ -138,12 +153,14 @@ def main() -> None:
     if options.seeds:
         print("\n".join(untrained(options.zoo, pictures, options.seeds)), flush=True)
     if options.networks:
-        print(f"\nAt {options.params:g} of the parameters, units by OBS, repaired by 2,000 images without labels; then "
+        counted = {"params": "parameters", "width": "units", "macs": "multiply-adds"}[options.by]
+        print(f"\nAt {options.part:g} of the {counted}, units by OBS, repaired by 2,000 images without labels; then "
               f"{options.epochs} epochs:\n\n"
-              "| network | parameters | multiply-adds | before | cut | repaired | trained | faster, 1 | faster, 256 |\n"
-              "|---|--:|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
+              "| network | parameters | multiply-adds | before | cut | repaired | trained | from scratch | faster, 1 "
+              "| faster, 256 |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
     for name in options.networks:
-        print(trained(name, options.zoo, pictures, options.params, options.epochs), flush=True)
+        amount = Amount(options.by, options.part)
+        print(trained(name, options.zoo, pictures, amount, options.epochs, options.scratch), flush=True)
 
 
 if __name__ == "__main__":
