@@ -83,7 +83,7 @@ def test_an_onnx_tensor_of_many_huge_dimensions_is_bytes_and_comes_back(tmp_path
 
 
 def test_an_onnx_model_of_nothing_but_fields_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx.Walk.__init__, "__defaults__", (*onnx.Walk.__init__.__defaults__[:-1], 1000))
+    monkeypatch.setattr(onnx.GraphWalk.__init__, "__defaults__", (*onnx.GraphWalk.__init__.__defaults__[:-1], 1000))
     path = onnx_file(tmp_path / "m.onnx", b"\x10\x01" * 1001)
     with pytest.raises(ModelFileError, match="fields"):
         onnx.find_tensors(path)

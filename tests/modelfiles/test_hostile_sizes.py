@@ -74,7 +74,7 @@ def test_a_string_that_lies_about_its_length_is_refused(dataset: bool, archived:
         path = whole
     said, megabytes, _ = outcome("inspect", path)
     assert "refused:" in said
-    assert "a string says that it is longer" in said
+    assert "a string declares more bytes" in said
     assert megabytes < MEGABYTES
     wcodec.encode(path, tmp_path / "m.wcz", lossless=True)
     wcodec.decode(tmp_path / "m.wcz", tmp_path / "back")

@@ -1,7 +1,7 @@
-"""Model files <-> Model. No framework is imported and no code of a model can run.
+"""Conversion between model files and `Model`. No framework is imported, and code of a model is never run.
 
-A model file is a skeleton (everything but the values) and an ordered list of tensors; the modules that read and write
-one kind are imported when it is met.
+A model file is a skeleton (everything but the values) and an ordered list of tensors. The module that reads and writes
+a kind of file is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from wcodec.modelfiles.registry import MODEL_FILES, READ_ONLY
 
 @contextmanager
 def open_model(path: Path, keep_optimizer: bool = False) -> Iterator[Model]:
-    """The model at `path`, whatever its suffix, its vectors with their roles; its tensors can be read until the context
-    ends. Inverse: `write_model`.
+    """A context manager that opens the model at `path`, whose kind is found by its content. Inverse: `write_model`.
 
-    Raises: ModelFileError, naming what was found where it is no model file that we read.
+    Vectors have their roles. Tensors can be read until the context ends.
+    Raises: ModelFileError, which says what was found, if it is not a supported model file.
     """
     from wcodec.modelfiles.detect import detect_kind
     from wcodec.modelfiles.roles import with_roles
@@ -36,10 +36,10 @@ def open_model(path: Path, keep_optimizer: bool = False) -> Iterator[Model]:
 def write_model(
     path: Path, kind: str, skeleton: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]
 ) -> None:
-    """Writes a new file at `path`, pulling one tensor at a time, in order. Inverse: `open_model`.
+    """Write a new file at `path` in order, reading one tensor at a time. Inverse: `open_model`.
 
-    Raises: UnsupportedError for a kind from the future; CorruptError, TruncatedError when the skeleton is damaged;
-    ModelFileError when the file cannot be written; OSError when the disk is full.
+    Raises: UnsupportedError for an unknown kind; CorruptError or TruncatedError if the skeleton is damaged;
+    ModelFileError if the file cannot be written; OSError if the disk is full.
     """
     if kind not in MODEL_FILES:
         raise UnsupportedError(f"{path}: expected a kind of model file among {', '.join(MODEL_FILES)}, got {kind!r}")
@@ -54,14 +54,14 @@ def write_model(
 
 
 def _disk_error(error: Exception) -> int | None:
-    """The system's number for a disk that is full or fails; HDF5 says it in its text."""
+    """The error number of a disk that is full or fails; HDF5 gives it only in the text of its message."""
     found = re.search(r"errno = (\d+)", str(error))
     number = int(found[1]) if found else getattr(error, "errno", None)
     return number if number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO) else None
 
 
 def suffix(kind: str, skeleton: bytes) -> str:
-    """What a decoded file's name ends in when its source's name is unknown."""
+    """The suffix of a decoded file if the name of its source is unknown."""
     if kind not in MODEL_FILES:
         raise UnsupportedError(f"expected a kind of model file among {', '.join(MODEL_FILES)}, got {kind!r}")
     if kind == "file":

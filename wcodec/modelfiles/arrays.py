@@ -1,4 +1,4 @@
-"""Arrays in memory <-> a `.safetensors` file (an `.npz` file for types that it lacks), and the types of arrays."""
+"""Arrays in memory, written as a `.safetensors` file (or an `.npz` file for types that it lacks), and element types."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from wcodec.modelfiles.npz import write as write_npz
 from wcodec.modelfiles.zip_members import EPOCH, TENSORS, Member, pack
 
 ML_DTYPES = {"bfloat16": "bfloat16", "float8_e4m3fn": "float8_e4m3", "float8_e5m2": "float8_e5m2"}
-"""Our name of an element type by that of the package `ml_dtypes`, and of PyTorch."""
+"""wcodec's name of an element type, by its name in the package `ml_dtypes` and in PyTorch."""
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, object], metadata: Mapping[str, str] | None = None) -> Path:
-    """Write a model file of these arrays into `folder`; its path.
+    """Write a model file of these arrays into `folder`, and return its path.
 
-    arrays:   by name: of numpy (with the types of `ml_dtypes`), tensors of PyTorch, or what numpy makes an array of.
+    arrays:   by name: numpy arrays (also with the types of `ml_dtypes`), PyTorch tensors, or anything that numpy
+              converts.
     metadata: of the `.safetensors` file.
-    Raises: ModelFileError naming the array that is none.
+    Raises: ModelFileError with the name of a value that is not an array.
     """
     found = {str(name): array_of(str(name), value) for name, value in arrays.items()}
     if len(found) != len(arrays):
@@ -76,7 +77,7 @@ def _torch_array(name: str, tensor: object) -> tuple[str, AnyArray]:
 
 @cache
 def _ml_dtypes() -> dict[str, np.dtype[np.generic]]:
-    """The numpy types of `ml_dtypes` by our names; none where the package is missing."""
+    """The numpy types of `ml_dtypes` by wcodec's names; empty if the package is not installed."""
     if find_spec("ml_dtypes") is None:
         return {}
     module = import_module("ml_dtypes")
@@ -84,10 +85,10 @@ def _ml_dtypes() -> dict[str, np.dtype[np.generic]]:
 
 
 def as_numbers(values: AnyArray, dtype: str) -> AnyArray:
-    """Decoded values as an array to calculate with.
+    """Decoded values as an array for arithmetic.
 
-    bfloat16 and float8 are the types of `ml_dtypes`; without that package bfloat16 becomes float32, and float8 stays
-    the bits in uint8.
+    bfloat16 and float8 get the types of `ml_dtypes`. Without that package bfloat16 becomes float32, and float8 stays
+    uint8.
     """
     if dtype not in ML_DTYPES.values():
         return values

@@ -1,4 +1,4 @@
-"""What kind of model file a path is, by content, and what to do about those that are not read."""
+"""The kind of a model file, found by its content, and advice for files that are not supported."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SAVED_MODEL = (
     "Keras 3 cannot load it; tf_keras can (tf_keras.models.load_model) and saves it as .h5, "
     "or save the model it was made from as .keras"
 )
-"""What to do about a SavedModel."""
+"""Advice for a SavedModel."""
 OLD_TORCH = b"\x80\x02\x8a\x0al\xfc"
-"""What `torch.save` began files with before they were zip archives."""
+"""The first bytes of a file of `torch.save` before it wrote zip archives."""
 FOREIGN = (
     (0, b"GGUF", "a GGUF file: convert its source (safetensors) instead"),
     (4, b"TFL3", "a TFLite model: encode the Keras model it was converted from"),
@@ -25,13 +25,13 @@ FOREIGN = (
     (0, b"\x80", "a Python pickle (joblib, PyTorch): pickles can run code; save the weights as .npz or .safetensors"),
     (0, b"x", "probably joblib with zlib: pickles can run code; save the weights as .npz or .safetensors"),
 )  # fmt: skip
-"""(offset, magic, what it is and what to do)."""
+"""(offset, magic bytes, description and advice)."""
 
 
 def detect_kind(path: Path) -> str:
     """The key of `registry.MODEL_FILES` for the file at `path`.
 
-    Raises: ModelFileError that names what was found instead.
+    Raises: ModelFileError that says what was found instead.
     """
     try:
         if path.is_dir():
@@ -69,7 +69,7 @@ def _is_onnx(path: Path) -> bool:
 
 
 def _protobuf(path: Path, head: bytes) -> str | None:
-    """What a protocol buffer that is no ONNX model is, and what to do about it; None for other files."""
+    """A description of a protocol buffer that is not an ONNX model, with advice; None for other files."""
     if path.suffix == ".mlmodel":
         return "a Core ML model: encode the model that it was converted from"
     if path.name == "saved_model.pb":

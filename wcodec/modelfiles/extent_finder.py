@@ -1,6 +1,6 @@
-"""Where the values lie in a file of any kind: what `--lossless` codes as numbers. A file not understood has no extents.
+"""Finding the extents (byte ranges of tensor values) in a file of any kind, which `--lossless` codes as numbers.
 
-Nothing here refuses a file: whatever is odd about it stays in the remainder.
+No file is refused: bytes that are not understood belong to the remainder, and such a file may have no extents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wcodec.model import ITEM_BYTES, TensorSpec
 from wcodec.modelfiles import detect, npy, onnx, safetensors
 from wcodec.modelfiles import keras_archive as archive
 from wcodec.modelfiles import zip_members as members
-from wcodec.modelfiles.extents import BIG_ENDIAN, OTHER, SUFFIXES, Extent, FileLayout, tidy
+from wcodec.modelfiles.extents import BIG_ENDIAN, OTHER, SUFFIXES, Extent, FileLayout, make_layout
 from wcodec.modelfiles.hdf5 import reader as hdf5_read
 from wcodec.modelfiles.hdf5.datasets import walk_datasets
 from wcodec.modelfiles.hdf5.types import tensor_dtype, type_text
@@ -28,9 +28,9 @@ from wcodec.modelfiles.zip_members import Window
 
 
 def find_extents(path: Path) -> FileLayout:
-    """The template of the file at `path`.
+    """The layout of the file at `path`.
 
-    Raises: ModelFileError where it cannot be opened.
+    Raises: ModelFileError if it cannot be opened.
     """
     try:
         length = path.stat().st_size
@@ -40,7 +40,7 @@ def find_extents(path: Path) -> FileLayout:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
         kind = detect.detect_kind(path)
-        return tidy(SUFFIXES.index(_suffix(kind, path)), length, list(_CUTTERS[kind](path)))
+        return make_layout(SUFFIXES.index(_suffix(kind, path)), length, list(_CUTTERS[kind](path)))
     except ModelFileError:
         return FileLayout(OTHER, length)
 
@@ -56,7 +56,7 @@ def _hdf5(path: Path) -> Iterator[Extent]:
 
 
 def _datasets(source: Path | IO[bytes], where: str, origin: int) -> list[Extent]:
-    """The contiguous datasets of numbers; `origin` is where the HDF5 file begins."""
+    """The contiguous datasets of numbers. origin: the byte of the file at which HDF5 starts."""
     with hdf5_read.open_hdf5(source, where) as (file, _), hdf5_read.translate_errors(where):
         found = (_dataset(name, dataset, origin) for name, dataset in walk_datasets(h5g.open(file.id, b"/")))
         return [extent for extent in found if extent]
@@ -128,14 +128,14 @@ _CUTTERS = {
 
 
 def start_of(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where the bytes of a stored member begin."""
+    """The position of the first byte of a stored zip member."""
     with Window(path, info) as window:
         return window.start
 
 
 @contextmanager
 def _stored(path: Path) -> Iterator[Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]]:
-    """The members that lie in an archive as they are, opened one after the other."""
+    """The uncompressed members of an archive, opened one after another."""
     with members.translate_errors(str(path)), members.open_archive(path) as opened:
 
         def walk() -> Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]:

@@ -1,6 +1,7 @@
-"""The layout of a file: which ranges of its bytes are the values of tensors (`formats/keras.md`, kind `file`).
+"""The layout of a file: which of its byte ranges are the values of tensors (`formats/keras.md`, kind `file`).
 
-What cannot be cut out stays in the remainder, so every file has one; both together give the same file.
+All other bytes are the remainder, so every file has a layout. The extents and the remainder together give the same
+file.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ from wcodec.errors import CorruptError, ModelFileError, TruncatedError, Unsuppor
 from wcodec.model import ITEM_BYTES, AnyArray, Model, Tensor, TensorSpec
 
 BIG_ENDIAN, FORTRAN_ORDER = 1, 2
-"""How an extent's bytes lie: elements with their highest byte first; the first dimension running fastest."""
+"""Flags of the order of an extent: elements are big-endian; the first dimension varies fastest."""
 DIGEST, APART = 1, 2
-"""Flags of a skeleton: a SHA-256 of the whole file follows; the template is the last tensor."""
+"""Flags of a skeleton: a SHA-256 of the whole file follows; the remainder is the last tensor."""
 SUFFIXES: Final = (".h5", ".weights.h5", ".keras", ".npz", ".safetensors", ".onnx", ".npy", ".pt", "")
-"""By source on disk: what such a file is called; the last is any other file."""
+"""The usual suffix by the source id in the skeleton; the last is for any other file."""
 OTHER: Final = len(SUFFIXES) - 1
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Where a tensor's values lie. `layer` and `exact` are those of `model.Tensor`.
+    """The byte range of a tensor's values. `layer` and `exact` are those of `model.Tensor`.
 
-    coded_as: the type of one byte whose statistics opaque bytes have, for the lossless coder; "": the type itself.
+    coded_as: for opaque bytes, the one-byte type whose statistics they have, for the lossless coder; "": the type
+              itself.
     """
 
     facts: TensorSpec
@@ -44,13 +46,13 @@ class Extent:
 
     @property
     def end(self) -> int:
-        """Behind its last byte."""
+        """The position after its last byte."""
         return self.begin + self.facts.nbytes
 
 
 @dataclass(frozen=True)
 class FileLayout:
-    """A file of `length` bytes with its extents, in ascending order, none of which overlap."""
+    """A file of `length` bytes with its extents, in ascending order and without overlaps."""
 
     source: int
     length: int
@@ -58,11 +60,11 @@ class FileLayout:
 
     @property
     def remainder_bytes(self) -> int:
-        """Bytes outside the extents."""
+        """The number of bytes outside of the extents."""
         return self.length - sum(extent.facts.nbytes for extent in self.extents)
 
     def gaps(self) -> Iterator[tuple[int, int]]:
-        """Begin and end of what lies before each extent, and of what lies behind the last."""
+        """Start and end of the bytes before each extent, and of those after the last one."""
         at = 0
         for extent in self.extents:
             yield at, extent.begin
@@ -72,17 +74,17 @@ class FileLayout:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A skeleton: the layout, the SHA-256 of the file, and the bytes of the remainder where they are not a tensor."""
+    """A skeleton: the layout, the SHA-256 of the file, and the bytes of the remainder unless they are a tensor."""
 
     layout: FileLayout
     digest: bytes | None
     remainder: bytes | None
 
 
-def tidy(source: int, length: int, extents: Sequence[Extent]) -> FileLayout:
-    """The template of what can be cut: extents in order, without those that overlap, leave the file or have no name.
+def make_layout(source: int, length: int, extents: Sequence[Extent]) -> FileLayout:
+    """The layout of these extents: sorted, without those that overlap, exceed the file or have no name.
 
-    Of those that begin at one place, the longest stays.
+    If several start at one position, the longest is kept.
     """
     kept: list[Extent] = []
     names = {REST}
@@ -100,9 +102,9 @@ def tidy(source: int, length: int, extents: Sequence[Extent]) -> FileLayout:
 
 
 def pack(layout: FileLayout, digest: bytes | None, rest: bytes | None) -> bytes:
-    """A skeleton. Inverse: `parse`.
+    """The skeleton of a layout. Inverse: `parse`.
 
-    rest: the template's bytes, None where they are the last tensor.
+    rest: the bytes of the remainder; None if they are the last tensor.
     """
     out = bytearray((layout.source, DIGEST * (digest is not None) | APART * (rest is None)))
     out += digest or b""
@@ -115,7 +117,7 @@ def pack(layout: FileLayout, digest: bytes | None, rest: bytes | None) -> bytes:
 
 
 def parse(skeleton: bytes, tensors: Sequence[TensorSpec]) -> Parsed:
-    """The template that a skeleton and the table of tensors describe. Inverse: `pack`.
+    """The layout that a skeleton and the table of tensors describe. Inverse: `pack`.
 
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
@@ -135,22 +137,22 @@ def parse(skeleton: bytes, tensors: Sequence[TensorSpec]) -> Parsed:
         gap, at = take_varint(skeleton, at)
         extent = Extent(facts, end + (gap >> 2), gap & 3)
         if extent.flags & FORTRAN_ORDER and len(facts.shape) < 2:
-            raise CorruptError(f"skeleton, tensor {facts.name}: expected two dimensions where their order is told")
+            raise CorruptError(f"skeleton, tensor {facts.name}: expected two dimensions for a tensor with an order")
         extents.append(extent)
         end = extent.end
     layout = FileLayout(source, length, tuple(extents))
     held = rest.nbytes if rest else len(skeleton) - at
     if end > length or held != layout.remainder_bytes or (rest and len(skeleton) != at):
-        raise CorruptError(f"skeleton: expected a template of {layout.remainder_bytes} bytes, got {held}")
+        raise CorruptError(f"skeleton: expected a remainder of {layout.remainder_bytes} bytes, got {held}")
     if flags & APART and (rest is None or (rest.name, rest.dtype, len(rest.shape)) != (REST, "uint8", 1)):
-        raise CorruptError("skeleton: expected the template as the last tensor, got another one")
+        raise CorruptError("skeleton: expected the remainder as the last tensor, got another one")
     if flags == APART:
-        raise CorruptError("skeleton: expected the template of a lossy file inside, got it as a tensor")
+        raise CorruptError("skeleton: expected the remainder of a lossy file inside, got it as a tensor")
     return Parsed(layout, digest, None if flags & APART else skeleton[at:])
 
 
 def suffix(skeleton: bytes) -> str:
-    """What the file that the skeleton describes is usually called.
+    """The usual suffix of the file that the skeleton describes.
 
     Raises: TruncatedError, UnsupportedError.
     """
@@ -162,13 +164,13 @@ def suffix(skeleton: bytes) -> str:
 
 
 def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
-    """Writes a new file with other values in the extents, pulling one tensor at a time.
+    """Write a new file with other values in the extents, reading one tensor at a time.
 
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
     parsed = parse(skeleton, tensors)
     if parsed.remainder is None:
-        raise CorruptError("skeleton: expected the template inside, got it as a tensor")
+        raise CorruptError("skeleton: expected the remainder inside, got it as a tensor")
     sha, at = hashlib.sha256(), 0
     with path.open("wb") as file:
         for (begin, end), extent in zip(parsed.layout.gaps(), (*parsed.layout.extents, None), strict=True):
@@ -178,7 +180,7 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: It
                 tensor = next(values, None)
                 if tensor is None or tensor.shape != extent.facts.shape:
                     raise CorruptError(f"{extent.facts.name}: expected values of shape {extent.facts.shape}")
-                pieces.append(as_it_lies(tensor, extent))
+                pieces.append(extent_bytes(tensor, extent))
             for piece in pieces:
                 file.write(piece)
                 sha.update(piece)
@@ -186,8 +188,8 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: It
         raise CorruptError(f"{path}: the SHA-256 of the restored file does not fit")
 
 
-def as_it_lies(values: AnyArray, extent: Extent) -> bytes:
-    """The bytes of an extent for its values[shape]. Inverse: `read`."""
+def extent_bytes(values: AnyArray, extent: Extent) -> bytes:
+    """The bytes of an extent, from its values[shape]. Inverse: `read`."""
     if values.dtype.itemsize != ITEM_BYTES[extent.facts.dtype]:
         raise CorruptError(f"{extent.facts.name}: expected values of type {extent.facts.dtype}, got {values.dtype}")
     stored = values.byteswap() if extent.flags & BIG_ENDIAN else values
@@ -195,7 +197,7 @@ def as_it_lies(values: AnyArray, extent: Extent) -> bytes:
 
 
 def read(path: Path, extent: Extent) -> AnyArray:
-    """The values[shape] of an extent.
+    """The values[shape] of an extent. Inverse: `extent_bytes`.
 
     Raises: ModelFileError.
     """
@@ -209,7 +211,7 @@ def tensor_of(path: Path, extent: Extent) -> Tensor:
 
 
 def read_part(path: Path, extent: Extent, start: int, count: int) -> AnyArray:
-    """Values `start` to `start + count` of an extent, in C order; reads little more than these.
+    """Values `start` to `start + count` of an extent, in C order. Little more than these bytes is read.
 
     Raises: ModelFileError.
     """
@@ -245,9 +247,9 @@ MAX_REST = 1 << 26
 
 
 def model_of(path: Path, layout: FileLayout) -> Model:
-    """The model of a file that was cut.
+    """The model of a file with a layout.
 
-    Raises: ModelFileError where what is left beside the tensors is too large to be a skeleton.
+    Raises: ModelFileError if the remainder is too large for a skeleton.
     """
     if layout.remainder_bytes > MAX_REST:
         raise ModelFileError(

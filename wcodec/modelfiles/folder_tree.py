@@ -1,6 +1,6 @@
-"""The files inside of a folder, and the one rule for links: what leads out of the folder is refused by name.
+"""The files in a folder. A link that leads out of the folder is refused, with its name.
 
-The exception is the cache of Hugging Face, where a folder `REPOSITORY/snapshots/REVISION` consists of links to files of
+The exception is the cache of Hugging Face, where a folder `REPOSITORY/snapshots/REVISION` consists of links to files in
 `REPOSITORY/blobs`.
 """
 
@@ -17,17 +17,17 @@ MAX_FILES = 100_000
 
 @dataclass(frozen=True)
 class FolderTree:
-    """What is inside of a folder, by paths with slashes, sorted: files, and folders with nothing in them."""
+    """The contents of a folder as sorted paths with slashes: files, and empty folders."""
 
     files: tuple[str, ...]
     empty: tuple[str, ...] = ()
 
 
 def walk(root: Path) -> FolderTree:
-    """Everything inside of `root`. Links that stay inside are read as what they lead to.
+    """The contents of `root`. A link that stays inside is read as its target.
 
-    Raises: ModelFileError for links that leave the folder, lead nowhere or in a circle, for devices, pipes and sockets,
-    and for more than MAX_FILES files; OSError where a folder cannot be read.
+    Raises: ModelFileError for links that leave the folder, are broken or form a circle, for devices, pipes and sockets,
+    and for more than MAX_FILES files; OSError if a folder cannot be read.
     """
     files: list[str] = []
     empty: list[str] = []
@@ -56,7 +56,7 @@ def walk(root: Path) -> FolderTree:
 
 
 def refuse_leaving(root: Path, name: str) -> None:
-    """Raises: ModelFileError where `name`, a path inside of the folder `root`, leads out of it through a link."""
+    """Raises: ModelFileError if the path `name` inside of the folder `root` leads out of it through a link."""
     path = root / name
     try:
         real, inside = path.resolve(), root.resolve()
@@ -67,7 +67,7 @@ def refuse_leaving(root: Path, name: str) -> None:
 
 
 def _blobs_of(folder: Path) -> Path | None:
-    """The folder of blobs beside the snapshots that `folder`, a path without links, is in; None where it is in none."""
+    """The folder of blobs that belongs to `folder` (a path without links) in the Hugging Face cache; None elsewhere."""
     for one in (folder, *folder.parents):
         if one.parent.name == "snapshots":
             blobs = one.parent.parent / "blobs"

@@ -1,4 +1,4 @@
-"""JSON of files of anybody: parsed only where what comes of it fits in memory."""
+"""JSON from untrusted files, which is parsed only if the result fits in memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from wcodec.errors import ModelFileError
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What json.loads returns."""
 MOST_MARKS: Final = 1_250_000
-"""Brackets, colons and commas of a text: there are fewer values than these, of 100 bytes each at most beside texts."""
+"""The largest number of brackets, colons and commas. A text has fewer values, of at most 100 bytes each
+without strings."""
 
 
 def parse_json(
     text: str, where: str, object_pairs_hook: Callable[[list[tuple[str, Json]]], object] | None = None
 ) -> Json:
-    """What a text says.
+    """The value of a JSON text.
 
-    Raises: ModelFileError where it has too many values; ValueError, RecursionError where it is no JSON.
+    Raises: ModelFileError if it has too many values; ValueError or RecursionError if it is not JSON.
     """
     marks = sum(text.count(mark) for mark in "[{,:")
     if marks > MOST_MARKS:

@@ -1,4 +1,4 @@
-"""`.keras` archives: every member is kept as it is, except the HDF5 file of weights, whose tensors are coded."""
+"""`.keras` archives: all members are stored unchanged, except the HDF5 file of weights, whose tensors are coded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BLOCK = 1 << 20
 
 @contextmanager
 def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
-    """The model of a `.keras` archive; tensors can be read until the context ends. Inverse: `write`.
+    """A context manager of the model of a `.keras` archive; tensors can be read until it ends. Inverse: `write`.
 
     Raises: ModelFileError.
     """
@@ -58,7 +58,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
 
 def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
-    """Writes a new `.keras` archive, the same bytes every time. Inverse: `read`.
+    """Write a new `.keras` archive, with the same bytes every time. Inverse: `read`.
 
     Raises: CorruptError, TruncatedError.
     """
@@ -81,7 +81,7 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iter
 
 @contextmanager
 def _weights(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Iterator[IO[bytes]]:
-    """The HDF5 file inside, seekable: in place where stored, else inflated to an unnamed file. Checks its CRC-32."""
+    """The HDF5 file inside, seekable: in place if stored, otherwise inflated to an unnamed file. Checks its CRC-32."""
     with ExitStack() as stack, archive.open(info) as member:
         if info.compress_type == zipfile.ZIP_STORED:
             while member.read(BLOCK):

@@ -1,6 +1,6 @@
-"""What a Keras configuration makes Keras do beside building layers: run code, or read files of this machine.
+"""What a Keras configuration makes Keras do besides building layers: run code, or read files of this machine.
 
-Keras refuses some of it, each version more than the one before; this check does not depend on the version.
+Keras refuses some of it, and each version refuses more. This check does not depend on the version.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from wcodec.modelfiles.json_text import Json, parse_json
 CODE: Final = frozenset({
     "Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TensorFlowOpLayer",
 })  # fmt: skip
-"""Classes whose configuration holds code, or names a file with code."""
+"""Classes whose configuration contains code, or names a file with code."""
 FILES: Final = ("vocabulary", "filepath")
-"""Settings of layers that, as a text, are paths."""
+"""Settings of layers that are paths if they are strings."""
 CONFIG: Final = "config.json"
 
 
 def refuse_unsafe(path: Path, name: str) -> None:
-    """Check the configuration of a `.keras` archive or an HDF5 file; `name` stands for the file in messages.
+    """Check the configuration of a `.keras` archive or an HDF5 file. name: the name of the file in messages.
 
-    Raises: UnsupportedError where it runs code or reads other files; ModelFileError where it cannot be read.
+    Raises: UnsupportedError if it runs code or reads other files; ModelFileError if it cannot be read.
     """
     text = _config_of(path, name)
     if text is None:
@@ -36,7 +36,7 @@ def refuse_unsafe(path: Path, name: str) -> None:
     try:
         config = parse_json(text, f"{name}, configuration")
     except (ValueError, RecursionError):
-        return  # nor does Keras read it
+        return  # Keras does not read it either
     for one in _objects(config):
         names = re.split(r"[.>]", str(one.get("class_name")))
         said = one.get("config")
@@ -65,7 +65,7 @@ def _config_of(path: Path, name: str) -> str | None:
 
 
 def _objects(config: Json) -> Iterator[dict[str, Json]]:
-    """Every object inside, however deep."""
+    """Every object inside, at any depth."""
     waiting = [config]
     while waiting:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""Whether a Keras model predicts values rather than classes, by what its configuration says of losses and outputs."""
+"""Whether a Keras model predicts values or classes, from the losses and outputs in its configuration."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ VALUE_LOSSES: Final = frozenset({
     "mse", "mae", "mape", "msle", "huber", "huberloss", "logcosh", "poisson", "quantile", "pinball", "meansquarederror",
     "meanabsoluteerror", "meanabsolutepercentageerror", "meansquaredlogarithmicerror",
 })  # fmt: skip
-"""Losses of values, in lower case and without marks between words."""
+"""Losses for values, in lower case and without separators."""
 MOST_VALUES: Final = 3
-"""Outputs of a linear layer up to which they are taken for values where no loss is known."""
+"""The largest number of linear outputs that are taken for values if no loss is known."""
 LINEAR: Final = frozenset({"Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose"})
 
 
 def predicts_values(config: str | None, training: str | None = None) -> bool:
-    """Whether the compiled loss is one of values; without a loss, whether an output layer of few units is linear.
+    """Whether the compiled loss is for values; without a loss, whether an output layer with few units is linear.
 
-    config:   the model's configuration as JSON; in a `.keras` file it holds the compiled loss, too.
+    config:   the model's configuration as JSON; in a `.keras` file it contains the compiled loss, too.
     training: the JSON of `training_config` of an `.h5` file.
     """
     model, compiled = _parse(config), _parse(training)
@@ -40,7 +40,7 @@ def _parse(text: str | None) -> Json:
 
 
 def _names(loss: Json) -> Iterator[str]:
-    """The names of losses: of one, of a list, of one an output."""
+    """The names of losses: of one, of a list, or of one for each output."""
     if isinstance(loss, str):
         yield loss
     elif isinstance(loss, list):
@@ -69,7 +69,7 @@ def _output_layers(model: Json) -> Iterator[dict[str, Json]]:
 
 
 def _texts(outputs: Json) -> Iterator[str]:
-    """All strings of nested lists: the names of output layers among positions."""
+    """All strings of nested lists: the names of output layers, without the positions."""
     if isinstance(outputs, str):
         yield outputs
     elif isinstance(outputs, list):
@@ -83,7 +83,7 @@ def _config(layer: dict[str, Json]) -> dict[str, Json]:
 
 
 def _is_linear(layer: dict[str, Json]) -> bool:
-    """Whether the layer gives few numbers as they are; many may be logits of classes, often left linear too."""
+    """Whether the layer has few linear outputs. Many may be logits, which often have no activation either."""
     config = _config(layer)
     units = config.get("units", config.get("filters"))
     few = isinstance(units, int) and units <= MOST_VALUES

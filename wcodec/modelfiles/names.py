@@ -1,4 +1,4 @@
-"""Tensors by name: the user's names of those in a container, and the one tensor that a name, or its end, means."""
+"""Tensors by name: the user names of the tensors in a container, and the tensor that a name or its end refers to."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from wcodec.modelfiles.hdf5.user_names import user_names
 
 SEPARATORS = ("/", ".")
 MOST_NAMED = 4
-"""Names in an error."""
+"""The largest number of names in an error message."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """A tensor's name as the user knows it, "" where that is its name in the file, and its layer's."""
+    """The user name of a tensor ("" if it equals the name in the file), and the name of its layer."""
 
     user_name: str = ""
     layer: str = ""
 
 
 def labels_of(container: Container) -> tuple[Label, ...]:
-    """The label of each tensor of a container, as `open_model` has them of the model file in it.
+    """The label of each tensor of a container, the same as `open_model` gives for the model file in it.
 
-    A skeleton that cannot be read gives names in the file only: no name is worth an error.
+    If the skeleton cannot be read, tensors have their names in the file only; this is not an error.
     """
     try:
         tree, config = _tree_of(container)
@@ -48,7 +48,7 @@ def labels_of(container: Container) -> tuple[Label, ...]:
 
 
 def _tree_of(container: Container) -> tuple[Group | None, str | None]:
-    """The HDF5 tree of a Keras file and the configuration beside it; None where the file is of another kind."""
+    """The HDF5 tree of a Keras file and the configuration in it; None for other kinds of files."""
     names, dtypes = [one.name for one in container.tensors], [one.dtype for one in container.tensors]
     if container.kind == "hdf5":
         return skeleton.parse(container.skeleton[1:], names, dtypes), None
@@ -63,7 +63,7 @@ def _tree_of(container: Container) -> tuple[Group | None, str | None]:
 
 
 def _tree_of_file(container: Container) -> tuple[Group | None, str | None]:
-    """The same of a file that is kept byte for byte: its groups are those of the paths, without attributes."""
+    """The same for a file that is kept byte for byte: groups come from the paths, without attributes."""
     from wcodec.modelfiles import extents
 
     kind = extents.suffix(container.skeleton)
@@ -88,7 +88,7 @@ def _named(name: str, below: Sequence[str]) -> Group | Slot:
 
 
 def _zip_member(archive: bytes, name: bytes) -> str | None:
-    """A member of a zip archive of which parts may be missing, by its own header."""
+    """A member of a zip archive of which parts may be missing, found by its own header."""
     at = archive.find(name) - 30
     if at < 0 or archive[at : at + 4] != b"PK\3\4":
         return None
@@ -102,14 +102,14 @@ def _zip_member(archive: bytes, name: bytes) -> str | None:
 
 
 def find_tensor(asked: str, names: Mapping[str, str]) -> str:
-    """The one tensor that `asked` names: in the user's words, in the file's, or by the end of either.
+    """The one tensor that `asked` names: by its user name, its name in the file, or the end of either.
 
-    names: from names in the file, which are returned, to the user's; "" where these are the same.
+    names: user names by name in the file, which is returned; "" if both are equal.
 
     >>> find_tensor("dense/kernel", {"layers/dense_3/vars/0": "dense/kernel", "layers/dense/vars/0": "head/kernel"})
     'layers/dense_3/vars/0'
 
-    Raises: KeyError with what there is, where there is none or several.
+    Raises: KeyError with suggestions if there is none, or if there are several.
     """
     for found in _matches(asked, names):
         if len(found) == 1:
@@ -130,7 +130,7 @@ def _matches(asked: str, names: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def suggest_names(asked: str, names: Mapping[str, str]) -> str:
-    """What may have been meant, or else what there is."""
+    """A text with similar names, or with all names."""
     from difflib import get_close_matches
 
     shown = [user_name or name for name, user_name in names.items()]
@@ -140,5 +140,5 @@ def suggest_names(asked: str, names: Mapping[str, str]) -> str:
 
 
 def names_of(tensors: Sequence[TensorSpec], labels: Sequence[Label]) -> dict[str, str]:
-    """From the names in the file to the user's, for `find_tensor`."""
+    """User names by name in the file, for `find_tensor`."""
     return {tensor.name: label.user_name for tensor, label in zip(tensors, labels, strict=True)}

@@ -1,4 +1,4 @@
-"""`.npy`: one array, named `array`. It is read as a template, and comes back as a `.npy`."""
+"""`.npy`: one array, named `array`. It is read as an extent, and decoded to a `.npy` file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from wcodec.model import Model
-from wcodec.modelfiles.extents import BIG_ENDIAN, FORTRAN_ORDER, SUFFIXES, Extent, model_of, tidy
+from wcodec.modelfiles.extents import BIG_ENDIAN, FORTRAN_ORDER, SUFFIXES, Extent, make_layout, model_of
 from wcodec.modelfiles.npz import parse_header, spec_of
 
 NAME = "array"
@@ -16,18 +16,18 @@ NAME = "array"
 
 @contextmanager
 def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
-    """The array of a `.npy` file, which can be read until the context ends.
+    """A context manager of the array of a `.npy` file, which can be read until it ends.
 
-    Raises: ModelFileError, by name for arrays of Python objects.
+    Raises: ModelFileError, also for arrays of Python objects.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         extent = extent_of(file, NAME, 0, size)
-    yield model_of(path, tidy(SUFFIXES.index(".npy"), size, [extent]))
+    yield model_of(path, make_layout(SUFFIXES.index(".npy"), size, [extent]))
 
 
 def extent_of(file: IO[bytes], name: str, begin: int, size: int) -> Extent:
-    """Where the values of a `.npy` lie that has `size` bytes and begins at `begin`; `file` is read from its place on.
+    """The extent of a `.npy` file of `size` bytes that starts at `begin`. `file` is read from its current position.
 
     Raises: ModelFileError.
     """

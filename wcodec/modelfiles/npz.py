@@ -24,14 +24,14 @@ from wcodec.modelfiles import zip_members as members
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000
 SMALL, MOST_HELD = 1 << 16, 1 << 23
-"""Bytes up to which the values of an array are held once its header is read; and of all of them together."""
+"""The largest array whose values are kept when its header is read, and the largest total, in bytes."""
 NPY_FORTRAN, NPY_BIG_ENDIAN = 1, 2
-"""Flags of an array in the skeleton, by the numbers that it has there (an extent's are others)."""
+"""Flags of an array in the skeleton of an `.npz` (those of an extent have other values)."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a `.npy` says before its values."""
+    """The header of a `.npy` file."""
 
     version: int
     descr: str
@@ -42,9 +42,9 @@ class Header:
 
 @contextmanager
 def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
-    """The arrays of an `.npz` file, named without `.npy`; they can be read until the context ends. Inverse: `write`.
+    """A context manager of the arrays of an `.npz` file, named without `.npy`. Inverse: `write`.
 
-    Raises: ModelFileError, by name for arrays of Python objects.
+    The arrays can be read until it ends. Raises: ModelFileError, also for arrays of Python objects.
     """
     with members.translate_errors(str(path)):
         archive = members.open_archive(path)
@@ -70,7 +70,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
 
 def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
-    """Writes a new `.npz`, the same bytes every time. Inverse: `read`.
+    """Write a new `.npz`, with the same bytes every time. Inverse: `read`.
 
     Raises: CorruptError, TruncatedError.
     """
@@ -97,7 +97,7 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iter
 
 
 def parse_header(file: IO[bytes], where: str) -> Header:
-    """Parses the header of numpy's format, versions 1 to 3.
+    """Parse a header of numpy's format, versions 1 to 3.
 
     Raises: ModelFileError.
     """
@@ -124,7 +124,7 @@ def parse_header(file: IO[bytes], where: str) -> Header:
 
 @lru_cache(64)
 def _literal(text: str) -> object:
-    """The value of a Python literal, which is not to be changed; many arrays of a model have one header."""
+    """The value of a Python literal, which must not be modified. Many arrays of a model have the same header."""
     value: object = ast.literal_eval(text)
     return value
 
@@ -132,7 +132,7 @@ def _literal(text: str) -> object:
 def spec_of(header: Header, name: str, size: int, where: str) -> TensorSpec:
     """The tensor in the member `name`, which has `size` bytes.
 
-    Raises: ModelFileError for arrays that are no numbers, and where the size is not that of the values.
+    Raises: ModelFileError for arrays that are not numbers, or if the size is not that of the values.
     """
     dtype = DTYPE_OF_CODE.get(header.descr[1:])
     if dtype is None:
@@ -144,14 +144,14 @@ def spec_of(header: Header, name: str, size: int, where: str) -> TensorSpec:
 
 
 def _header_bytes(facts: TensorSpec, flags: int, version: int) -> bytes:
-    """What numpy itself writes: the dictionary, spaces up to a multiple of 64 bytes, a line feed."""
+    """The header as numpy writes it: the dictionary, spaces up to a multiple of 64 bytes, a line feed."""
     text = {name: code for code, name in DTYPE_OF_CODE.items()}.get(facts.dtype)
     if text is None:
         raise CorruptError(f"{facts.name}: .npy has no type {facts.dtype}")
     descr = ("|" if text[0] in "Vb" or text in ("u1", "i1") else ">" if flags & NPY_BIG_ENDIAN else "<") + text
     said = f"{{'descr': {descr!r}, 'fortran_order': {bool(flags & NPY_FORTRAN)}, 'shape': {facts.shape!r}, }}".encode()
     if facts.shape:
-        # numpy leaves room for the growing axis to take 21 digits.
+        # numpy reserves 21 digits for the first axis, which may grow.
         said += b" " * (21 - len(str(facts.shape[-1 if flags & NPY_FORTRAN else 0])))
     wide = 2 if version == 1 else 4
     total = -(-(8 + wide + len(said) + 1) // 64) * 64
@@ -164,7 +164,7 @@ def _header_bytes(facts: TensorSpec, flags: int, version: int) -> bytes:
 def _read(
     archive: zipfile.ZipFile, lock: Lock, info: zipfile.ZipInfo, header: Header, facts: TensorSpec, raw: bytes | None
 ) -> AnyArray:
-    """Values of one array, `raw` where they are held; the archive is one file, so one reader at a time."""
+    """The values of one array; `raw` if they are already read. One reader at a time can read the archive."""
     stored = np.dtype(f"u{header.descr[2:]}" if header.descr[1] == "V" else header.descr)
     where = f"{archive.filename}, {info.filename}"
     if raw is None:

@@ -1,7 +1,8 @@
-"""ONNX: where the tensors of a model lie, in initializers, Constant nodes and subgraphs. https://onnx.ai/onnx/repo-docs/IR.html
+"""ONNX: the extents of the tensors in initializers, Constant nodes and subgraphs.
+https://onnx.ai/onnx/repo-docs/IR.html
 
-The file is not loaded, only walked, so that its size does not matter and no library is needed. What is not a range of
-bytes (numbers as varints, strings) stays in the remainder.
+The fields of the file are walked without loading it, so its size does not matter and no library is needed. Values that
+are not a range of bytes (numbers as varints, strings) belong to the remainder.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
 from wcodec.files import is_portable
 from wcodec.model import Model, Role, TensorSpec
-from wcodec.modelfiles.extents import SUFFIXES, Extent, model_of, tidy
+from wcodec.modelfiles.extents import SUFFIXES, Extent, make_layout, model_of
 from wcodec.modelfiles.onnx_roles import Node, roles_of
 from wcodec.modelfiles.protobuf import BYTES, VARINT, Field, fields, varint
 
@@ -28,21 +29,22 @@ TYPES = {
 }  # fmt: skip
 MAX_DEPTH = 32
 MAX_OUTERMOST = 1 << 16
-"""Fields of the outermost message: a graph, and a few more for each set of operators, function and remark."""
+"""The largest number of fields of the outermost message: a graph, and a few for each operator set, function and
+metadata entry."""
 MAX_FIELDS = 1 << 21
-"""Of all messages that are walked; models of a hundred thousand operators have fewer."""
+"""The largest number of fields of all messages; models of a hundred thousand operators have fewer."""
 FEW = 64
-"""Constants of fewer than two dimensions and at most this many elements are parameters of operators, not weights."""
+"""Constants with fewer than two dimensions and at most this many elements are parameters of operators, not weights."""
 _FLOATS, _RAW, _DOUBLES = 4, 9, 10
 
 
 class UnreadableError(ModelFileError):
-    """What looked like a model is none; its bytes are as good as any."""
+    """The file is not an ONNX model that can be read."""
 
 
 @dataclass(frozen=True)
 class Outside:
-    """Values that lie in another file: its path as the model says it, and where in it.
+    """Values in another file: its path as the model gives it, and their position there.
 
     problem: why they cannot be read, or None.
     """
@@ -53,8 +55,8 @@ class Outside:
 
 
 @dataclass
-class Walk:
-    """What a walk has met. `scales` are names of tensors beside integers, which must survive unchanged."""
+class GraphWalk:
+    """The state of a walk. `scales` are the names of tensors that belong to integers and must stay exact."""
 
     path: Path
     file: mmap.mmap
@@ -66,9 +68,9 @@ class Walk:
     fields_left: int = MAX_FIELDS
 
     def fields(self, begin: int, end: int) -> list[Field]:
-        """Those of the message at `begin`.
+        """The fields of the message at `begin`.
 
-        Raises: ValueError where it is none, or the file has more than MAX_FIELDS.
+        Raises: ValueError if it is not a message, or if the file has more than MAX_FIELDS.
         """
         found = list(islice(fields(self.file, begin, end), self.fields_left + 1))
         self.fields_left -= len(found)
@@ -79,7 +81,7 @@ class Walk:
 
 @contextmanager
 def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
-    """The model of an `.onnx` file, without what it keeps in others; tensors can be read until the context ends.
+    """A context manager of the model of an `.onnx` file, without external data; tensors can be read until it ends.
 
     Raises: ModelFileError.
     """
@@ -87,8 +89,8 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     for one in found.outside:
         if one.problem is not None:
             raise ModelFileError(f"{path}, {one.extent.facts.name}: {one.problem}")
-    model = model_of(path, tidy(SUFFIXES.index(".onnx"), path.stat().st_size, found.extents))
-    # A graph says of every tensor where it acts, so that no name is asked.
+    model = model_of(path, make_layout(SUFFIXES.index(".onnx"), path.stat().st_size, found.extents))
+    # The graph gives the use of every tensor, so that names are not needed.
     roles: dict[str, Role | None] = dict.fromkeys(tensor.name for tensor in model.tensors)
     yield replace(model, roles=roles | roles_of(found.nodes))
 
@@ -104,14 +106,14 @@ def is_onnx(path: Path) -> bool:
         return False
 
 
-def find_tensors(path: Path) -> Walk:
-    """Everything there is to know of the values in an `.onnx` file.
+def find_tensors(path: Path) -> GraphWalk:
+    """All facts about the values in an `.onnx` file.
 
     Raises: ModelFileError.
     """
     try:
         with _mapped(path) as file:
-            found = Walk(path, file)
+            found = GraphWalk(path, file)
             _model(found)
     except (ValueError, OSError) as error:
         raise UnreadableError(f"{path}: not a readable ONNX model: {error}") from error
@@ -119,16 +121,16 @@ def find_tensors(path: Path) -> Walk:
 
 
 def find_extents(path: Path) -> list[Extent]:
-    """Where values lie in an `.onnx` file, up to where it is not understood."""
+    """The extents of an `.onnx` file, up to the point where it is not understood."""
     with suppress(ValueError, OSError), _mapped(path) as file:
-        found = Walk(path, file)
+        found = GraphWalk(path, file)
         with suppress(ValueError):
             _model(found)
         return found.extents
     return []
 
 
-def _model(found: Walk) -> None:
+def _model(found: GraphWalk) -> None:
     for one in found.fields(0, len(found.file)):
         if one.wire == BYTES and one.number == 7:
             _graph(found, one, "", 0)
@@ -143,15 +145,15 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
 
 
 def _messages(fields: list[Field], *numbers: int) -> Iterator[Field]:
-    """The fields of these numbers that are bytes: messages, texts and values."""
+    """The fields with these numbers that are bytes: messages, texts and values."""
     return (one for one in fields if one.number in numbers and one.wire == BYTES)
 
 
-def _first_text(found: Walk, fields: list[Field], number: int) -> str:
+def _first_text(found: GraphWalk, fields: list[Field], number: int) -> str:
     return next((_text(found, one) for one in _messages(fields, number)), "")
 
 
-def _graph(found: Walk, graph: Field, prefix: str, depth: int) -> None:
+def _graph(found: GraphWalk, graph: Field, prefix: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep")
     inside = found.fields(graph.begin, graph.end)
@@ -161,14 +163,14 @@ def _graph(found: Walk, graph: Field, prefix: str, depth: int) -> None:
         (_tensor if one.number == 5 else _sparse)(found, one, prefix, None)
 
 
-def _function(found: Walk, function: Field) -> None:
+def _function(found: GraphWalk, function: Field) -> None:
     inside = found.fields(function.begin, function.end)
     name = _first_text(found, inside, 1)
     for one in _messages(inside, 7):
         _node(found, one, f"{name}/", 0)
 
 
-def _node(found: Walk, node: Field, prefix: str, depth: int) -> None:
+def _node(found: GraphWalk, node: Field, prefix: str, depth: int) -> None:
     inside = [one for one in found.fields(node.begin, node.end) if one.wire == BYTES]
     texts = {n: [_text(found, one) for one in inside if one.number == n] for n in (1, 2, 3, 4)}
     kind = "".join(texts[4]).lower()
@@ -186,19 +188,19 @@ def _node(found: Walk, node: Field, prefix: str, depth: int) -> None:
                 (_tensor if part.number in (5, 10) else _sparse)(found, part, prefix, name)
 
 
-def _sparse(found: Walk, sparse: Field, prefix: str, name: str | None) -> None:
+def _sparse(found: GraphWalk, sparse: Field, prefix: str, name: str | None) -> None:
     for one in _messages(found.fields(sparse.begin, sparse.end), 1, 2):
         _tensor(found, one, prefix, name)
 
 
-def _tensor(found: Walk, tensor: Field, prefix: str, constant: str | None) -> None:
-    """One tensor; `constant` is the name of the node that holds it, None where it is an initializer."""
+def _tensor(found: GraphWalk, tensor: Field, prefix: str, constant: str | None) -> None:
+    """One tensor. constant: the name of the node that holds it; None for an initializer."""
     inside = found.fields(tensor.begin, tensor.end)
     dims = _dims(found, inside)
     kind = next((one.value for one in inside if one.number == 2 and one.wire == VARINT), 0)
     own = _first_text(found, inside, 8)
     dtype = TYPES.get(kind, "uint8")
-    if len(dims) > MAX_DIMS:  # no array can be like that: its bytes are bytes
+    if len(dims) > MAX_DIMS:  # no array can have that many: the values are opaque bytes
         dims, dtype = (), "uint8"
     name = _unique(found, prefix + (own if constant is None else constant))
     small = len(dims) < 2 and (constant is not None or not dims) and max((1, *dims)) <= FEW
@@ -220,7 +222,7 @@ def _tensor(found: Walk, tensor: Field, prefix: str, constant: str | None) -> No
     found.extents.append(Extent(facts, values.begin, 0, layer, exact))
 
 
-def _dims(found: Walk, inside: list[Field]) -> tuple[int, ...]:
+def _dims(found: GraphWalk, inside: list[Field]) -> tuple[int, ...]:
     dims: list[int] = []
     for one in inside:
         if one.number == 1 and one.wire == VARINT:
@@ -233,7 +235,7 @@ def _dims(found: Walk, inside: list[Field]) -> tuple[int, ...]:
     return tuple(dims)
 
 
-def _outside(found: Walk, inside: list[Field], extent: Extent) -> Outside:
+def _outside(found: GraphWalk, inside: list[Field], extent: Extent) -> Outside:
     said: dict[str, str] = {}
     for one in _messages(inside, 13):
         pair = {part.number: _text(found, part) for part in found.fields(one.begin, one.end)}
@@ -252,7 +254,7 @@ def _outside(found: Walk, inside: list[Field], extent: Extent) -> Outside:
     return Outside(location, Extent(facts, begin, 0, extent.layer, exact))
 
 
-def _unique(found: Walk, name: str) -> str:
+def _unique(found: GraphWalk, name: str) -> str:
     name = name or "tensor"
     while again := found.names.get(name, 0):
         found.names[name] = again + 1
@@ -261,5 +263,5 @@ def _unique(found: Walk, name: str) -> str:
     return name
 
 
-def _text(found: Walk, one: Field) -> str:
+def _text(found: GraphWalk, one: Field) -> str:
     return bytes(found.file[one.begin : min(one.end, one.begin + 4096)]).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What the vectors of an ONNX model do, from the operators that take them. https://onnx.ai/onnx/operators/"""
+"""The roles of the vectors of an ONNX model, from the operators that use them. https://onnx.ai/onnx/operators/"""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Final
 from wcodec.model import Gain, Role, Shift
 
 LINEAR: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operators whose second input is a kernel; the third, where there is one, is a bias."""
+"""Operators whose second input is a kernel; the third, if there is one, is a bias."""
 NORMALIZING: Final = frozenset({"LayerNormalization", "InstanceNormalization", "GroupNormalization"})
 SCALING: Final = frozenset({"Mul", "Div"})
 
 
 @dataclass(frozen=True)
 class Node:
-    """One operator of a graph: its type, and the names of what it takes and gives; names of initializers are as in the
-    table of tensors."""
+    """One operator of a graph: its type and the names of its inputs and outputs, as in the table of tensors."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -25,12 +24,12 @@ class Node:
 
 
 def roles_of(nodes: Sequence[Node]) -> dict[str, Role | None]:
-    """Roles by name of tensor; None for what an operator adds or subtracts whose spread is not known."""
+    """Roles by tensor name. None for a vector that an operator adds to or subtracts from values of unknown spread."""
     kernels = {node.outputs[0]: node.inputs[1] for node in nodes if node.kind in LINEAR and len(node.inputs) > 1}
     roles: dict[str, Role | None] = {}
     for node in nodes:
         for name, role in _roles(node, kernels):
-            # What serves two operators gets the role that asks more: none.
+            # A tensor that two operators use in different ways gets no role.
             roles[name] = role if roles.get(name, role) == role else None
     return roles
 

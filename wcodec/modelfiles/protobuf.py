@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, as far as finding the fields of a message takes; nothing is built or run.
+"""The wire format of protocol buffers: finding the fields of a message. No objects are built and nothing is run.
 
 https://protobuf.dev/programming-guides/encoding
 """
@@ -13,7 +13,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 class Field(NamedTuple):
-    """A field (made by the million): its value where it is a varint, else where its bytes lie."""
+    """A field: its value if it is a varint, otherwise the byte range of its contents. There are millions of them."""
 
     number: int
     wire: int
@@ -25,7 +25,7 @@ class Field(NamedTuple):
 def fields(file: mmap.mmap | bytes, begin: int, end: int) -> Iterator[Field]:
     """The fields of the message at `begin`.
 
-    Raises: ValueError where the bytes up to `end` are no message.
+    Raises: ValueError if the bytes up to `end` are not a message.
     """
     at = begin
     while at < end:
@@ -42,15 +42,15 @@ def fields(file: mmap.mmap | bytes, begin: int, end: int) -> Iterator[Field]:
             raise ValueError(f"wire type {wire} before byte {at}")
         size, at = varint(file, at, end) if wire == BYTES else (8 if wire == FIXED64 else 4, at)
         if size > end - at:
-            raise ValueError(f"field {number} at byte {at} ends behind its message")
+            raise ValueError(f"field {number} at byte {at} ends after its message")
         yield Field(number, wire, 0, at, at + size)
         at += size
 
 
 def varint(file: mmap.mmap | bytes, at: int, end: int) -> tuple[int, int]:
-    """The varint at `at` and what is behind it.
+    """The varint at `at`, and the position after it.
 
-    Raises: ValueError where there is none.
+    Raises: ValueError if there is none.
     """
     value = 0
     for shift in range(0, 70, 7):

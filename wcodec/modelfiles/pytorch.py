@@ -1,4 +1,4 @@
-"""PyTorch `.pt`, `.pth`, `.bin`: read by `torch.load(weights_only=True)`, written back as safetensors."""
+"""PyTorch `.pt`, `.pth`, `.bin`: read by `torch.load(weights_only=True)`, and decoded to safetensors."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 16
 TYPES = {dtype: dtype for dtype in NAMES if dtype != "float8_e4m3"} | {"float8_e4m3fn": "float8_e4m3"}
-"""Tensor type by PyTorch's name of it: all that `.safetensors` has."""
+"""Tensor types by PyTorch's names: all that `.safetensors` has."""
 OPTIMIZER = "optimizer"
 
 
 @contextmanager
 def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
-    """The tensors of a checkpoint, named by their keys with dots between; what is no tensor is left out.
+    """A context manager of the tensors of a checkpoint, named by their keys joined with dots. Other objects are left
+    out.
 
-    Raises: ModelFileError, also where PyTorch is not installed, or loading would run code.
+    Raises: ModelFileError, also if PyTorch is not installed, or if loading would run code.
     """
     found = dict(_tensors(_loaded(path), "", 0))
     dropped = () if keep_optimizer else tuple(name for name in found if name.split(".")[0].startswith(OPTIMIZER))
@@ -62,7 +63,7 @@ def _loaded(path: Path) -> object:
             warnings.simplefilter("ignore")
             mapped = zipfile.is_zipfile(path)
             checkpoint: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # whatever a damaged or hostile pickle makes torch raise
+    except Exception as error:  # a damaged or hostile pickle can make torch raise anything
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelFileError(f"{path}: torch.load(weights_only=True) refuses it: {said[0]}") from error
     return checkpoint
@@ -83,7 +84,7 @@ def _tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchT
 
 
 def values_of(tensor: TorchTensor, dtype: str) -> AnyArray:
-    """The values of a tensor of PyTorch on any device, of the element type `dtype`."""
+    """The values of a PyTorch tensor on any device, of the element type `dtype`."""
     import torch
 
     whole = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)

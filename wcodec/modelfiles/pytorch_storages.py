@@ -1,8 +1,8 @@
-"""PyTorch checkpoints as archives: which member holds numbers of which type. Nothing is unpickled.
+"""PyTorch checkpoints that are zip archives: the number type of each member. Nothing is unpickled.
 
-`torch.save` writes each storage as a stored member `.../data/KEY` and names its type in the tuples ("storage", type,
-KEY, device, elements) of `.../data.pkl`. The opcodes of that pickle are listed (as `python -m pickletools` does), not
-run, so a hostile one can at worst get a storage coded as numbers of another type.
+`torch.save` writes each storage as a stored member `.../data/KEY`, and its type in the tuple ("storage", type, KEY,
+device, elements) of `.../data.pkl`. The opcodes of that pickle are listed (as by `python -m pickletools`), not run. A
+hostile pickle can at worst cause a storage to be coded as numbers of another type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LITTLE = b"little"
 
 
 def storage_types(archive: zipfile.ZipFile) -> dict[str, str]:
-    """By name of a member: the tensor type of its numbers. Empty where the archive is not understood."""
+    """The tensor type of the numbers in each member, by its name. Empty if the archive is not understood."""
     pickles = [info for info in archive.infolist() if info.filename.rpartition("/")[2] == "data.pkl"]
     if len(pickles) != 1 or pickles[0].file_size > MAX_PICKLE:
         return {}
@@ -34,7 +34,7 @@ def storage_types(archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _is_plain(info: zipfile.ZipInfo) -> bool:
-    """Stored or deflated: what other compressions raise, and need of memory, nobody knows."""
+    """Whether it is stored or deflated. Other compressions may raise any error or need any amount of memory."""
     return info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -53,7 +53,7 @@ def _storages(listing: bytes) -> dict[str, str]:
             elif opcode.name in ("BINUNICODE", "SHORT_BINUNICODE", "GLOBAL"):
                 pushed.append(str(argument))
             elif opcode.name == "BINPERSID":
-                # The elements are a number: "storage", its type, its key and its device are the last four texts.
+                # The number of elements is no text, so "storage", type, key and device are the last four texts.
                 what, kind, key, _device = pushed[-4:]
                 dtype = TYPES.get(kind.removeprefix("torch "))
                 if what == "storage" and dtype:

@@ -1,4 +1,4 @@
-"""The kinds of model files, a row each: the module that reads and writes the kind, and the suffixes of its files."""
+"""The table of model files: for each kind the module that reads and writes it, and the suffixes of its files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Write = Callable[[Path, bytes, Sequence[TensorSpec], Iterator[AnyArray]], None]
 class ModelFile:
     """A kind of model file: its module, which defines `read` and `write`, and the suffixes of its files.
 
-    The first suffix is the usual one; the second, where there is one, is for files of weights without a model.
+    The first suffix is the usual one; the second, if there is one, is for files of weights without a model.
     """
 
     module: str

@@ -1,8 +1,8 @@
-"""What the float vectors of a model file do, by names and shapes: gains, shifts, and those that stay exact.
+"""The roles of the float vectors of a model file, by names and shapes: gains, shifts, and vectors that stay exact.
 
-A rounded gain scales what it multiplies; a rounded shift (a bias, a mean) moves it, and does harm where the shift is
-large beside the spread of what it is added to. A vector of unknown use may be either, so it stays exact, as do float
-tensors beside the codes of a quantised layer.
+Rounding a gain scales its output; rounding a shift (a bias, a mean) moves the output, which does harm if the shift is
+large compared with the spread of the values that it is added to. A vector of unknown role may be either, so it stays
+exact. The float tensors of a quantised layer stay exact, too.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from wcodec.model import FLOATS, Gain, Role, Shift, Tensor, TensorSpec, is_vecto
 CODE_TYPES: Final = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "float8_e4m3", "float8_e5m2"})
 """Element types of the codes of quantised layers."""
 FEWEST_CODES: Final = 16
-"""Integer tensors of fewer elements are counters and seeds, not codes."""
+"""Integer tensors with fewer elements are counters and seeds, not codes."""
 GAINS: Final = frozenset({"gamma", "weight", "scale", "moving_variance", "running_var", "variance", "var"})
 ALONE: Final = frozenset({"gamma", "weight"})
-"""Gains that need no other vector beside them to be told, as in root mean square normalisation."""
+"""Gains that are recognised without another vector of their module, as in root mean square normalisation."""
 SHIFTS: Final = frozenset({"beta", "bias", "offset", "b", "biases"})
 MEANS: Final = frozenset({"moving_mean", "running_mean", "mean"})
 VARIANCES: Final = ("moving_variance", "running_var", "variance", "var")
@@ -32,9 +32,9 @@ PARTS: Final = {4: ("gamma", "beta", "moving_mean", "moving_variance"), 2: ("gam
 
 
 def with_roles(tensors: Sequence[Tensor], known: Mapping[str, Role | None]) -> tuple[Tensor, ...]:
-    """The tensors with the roles of their vectors, and exact where they belong to a quantised layer.
+    """The tensors with the roles of their vectors, and exact if they belong to a quantised layer.
 
-    known: roles by tensor name that the file itself tells (the graph of an ONNX model); None: unknown.
+    known: roles by tensor name that the file itself gives (the graph of an ONNX model); None: unknown.
     """
     modules: dict[str, list[Tensor]] = defaultdict(list)
     for tensor in tensors:
@@ -48,7 +48,7 @@ def with_roles(tensors: Sequence[Tensor], known: Mapping[str, Role | None]) -> t
 
 
 def quantized_modules(tensors: Sequence[TensorSpec]) -> set[str]:
-    """The modules, as `module_of` names them, whose floats must stay exact: those of quantised layers."""
+    """The modules, as `module_of` names them, of quantised layers; their floats must stay exact."""
     modules: dict[str, list[TensorSpec]] = defaultdict(list)
     for tensor in tensors:
         modules[module_of(tensor.name)].append(tensor)
@@ -57,7 +57,7 @@ def quantized_modules(tensors: Sequence[TensorSpec]) -> set[str]:
 
 
 def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Tensor, ...]:
-    """The tensors, the floats of these modules exact."""
+    """The tensors, with the floats of these modules marked as exact."""
     return tuple(
         replace(one, exact=True) if one.dtype in FLOATS and not one.exact and module_of(one.name) in modules else one
         for one in tensors
@@ -65,7 +65,7 @@ def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Ten
 
 
 def module_of(name: str) -> str:
-    """The name up to its last `.`, `:` or `/`; for a name without any, up to its last `_`.
+    """The name up to its last `.`, `:` or `/`; if it has none of these, up to its last `_`.
 
     A suffix `:0`, as Keras 2 writes it, belongs to the last part.
     """
@@ -83,7 +83,7 @@ def _is_code(tensor: TensorSpec) -> bool:
 
 
 def _is_quantized(members: Iterable[TensorSpec]) -> bool:
-    """Whether the module holds codes, or scales and histories of a layer that was trained in float8."""
+    """Whether the module has integer codes, or scales and histories of a layer that was trained in float8."""
     every = list(members)
     histories = [tensor for tensor in every if tensor.dtype in FLOATS and len(tensor.shape) == 1]
     lengths = {tensor.count for tensor in histories}
@@ -110,12 +110,12 @@ def _roles(members: Sequence[Tensor]) -> Iterable[tuple[str, Role]]:
 
 
 def _first(named: Mapping[str, Tensor], vector: Tensor, *names: str) -> Tensor | None:
-    """The first other vector of these names and of the same length."""
+    """The first other vector with one of these names and the same length."""
     return next((named[n] for n in names if n in named and named[n].count == vector.count != 0), None)
 
 
 def _named(vectors: Sequence[Tensor]) -> dict[str, Tensor]:
-    """The vectors of a module by the last part of their names, or by their order where a normalisation numbers them."""
+    """The vectors of a module by the last part of their names, or by position if a normalisation layer numbers them."""
     names = [_last(vector.name) for vector in vectors]
     parts = PARTS.get(len(vectors))
     if parts and names == [str(i) for i in range(len(names))] and len({vector.shape for vector in vectors}) == 1:

@@ -27,13 +27,14 @@ ALIKE = {
     "F8_E4M3FNUZ": "float8_e4m3", "F8_E4M3FN": "float8_e4m3", "F8_E4M3B11FNUZ": "float8_e4m3",
     "F8_E5M2FNUZ": "float8_e5m2",
 }  # fmt: skip
-"""Types that are opaque here, and whose bits lie as those of another."""
+"""Types that are opaque here, with the type that has the same bit layout."""
 NAMES = {ours: theirs for theirs, ours in TYPES.items()}
 
 
 @contextmanager
 def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
-    """The model of a `.safetensors` file, tensors in the order of its header. Inverse: `write`.
+    """A context manager of the model of a `.safetensors` file, with tensors in the order of its header. Inverse:
+    `write`.
 
     Raises: ModelFileError.
     """
@@ -53,7 +54,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
 
 def canonical_skeleton(tensors: Sequence[TensorSpec], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The skeleton of a file of these tensors, its header padded as the library does.
+    """The skeleton of a file of these tensors, with its header padded as the library pads it.
 
     Raises: ModelFileError for a type that the format lacks.
     """
@@ -67,9 +68,10 @@ def canonical_skeleton(tensors: Sequence[TensorSpec], metadata: Mapping[str, str
 
 
 def find_extents(path: Path) -> list[Extent]:
-    """Where tensors lie, as far as the header says it in a way that is understood.
+    """The extents of the tensors, as far as the header is understood.
 
-    Types to come are opaque bytes, and so is what its type and shape do not explain. Raises: ModelFileError.
+    Tensors of unknown types, or of a size that their type and shape do not explain, are opaque bytes. Raises:
+    ModelFileError.
     """
     header, _ = _header(path)
     try:
@@ -96,7 +98,7 @@ def _find_extent(name: str, facts: Json, start: int) -> Extent | None:
             return Extent(made, start + begin)
     if end <= begin:
         return None
-    # Whole rows, of as many bytes as they come to: three quarters of the elements with 6 bits, one half with 4.
+    # Rows of whole bytes: three quarters of the number of elements with 6 bits, one half with 4.
     rows = math.prod(shape[:-1])
     rows = rows if 0 < rows <= end - begin and (end - begin) % rows == 0 else 1
     made = TensorSpec(name, "bytes1", (rows, (end - begin) // rows))
@@ -104,7 +106,7 @@ def _find_extent(name: str, facts: Json, start: int) -> Extent | None:
 
 
 def _opened(path: Path) -> tuple[bytes, bytes, list[Extent]]:
-    """The header, its metadata and where the tensors lie."""
+    """The header, its metadata and the extents of the tensors."""
     header, size = _header(path)
     try:
         return header, *_parse(header, size)
@@ -113,7 +115,7 @@ def _opened(path: Path) -> tuple[bytes, bytes, list[Extent]]:
 
 
 def _header(path: Path) -> tuple[bytes, int]:
-    """The header, and the bytes of the file."""
+    """The header, and the size of the file in bytes."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -123,14 +125,14 @@ def _header(path: Path) -> tuple[bytes, int]:
 
 
 def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
-    """Writes a new file, its header byte for byte the one that was read. Inverse: `read`.
+    """Write a new file, with the header byte for byte as it was read. Inverse: `read`.
 
     Raises: CorruptError, TruncatedError.
     """
     if skeleton[:1] == bytes([CANONICAL]):
         padding, at = take_varint(skeleton, 1)
         if padding > 64 + len(skeleton):
-            raise CorruptError(f"skeleton: expected a few spaces behind the header, got {padding}")
+            raise CorruptError(f"skeleton: expected a few spaces after the header, got {padding}")
         header = _canonical(tensors, skeleton[at:], padding)
     elif skeleton[:1] == bytes([VERBATIM]):
         header = skeleton[1:]
@@ -153,7 +155,8 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: It
 
 
 def _parse(header: bytes, size: int) -> tuple[bytes, list[Extent]]:
-    """JSON of `__metadata__` (b"" where there is none) and the tensors, which must fill a file of `size` bytes exactly.
+    """The JSON of `__metadata__` (b"" if there is none) and the tensors, which must exactly fill a file of `size`
+    bytes.
 
     Raises: ValueError that says what is wrong.
     """
@@ -203,7 +206,7 @@ def _without_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _canonical(tensors: Sequence[TensorSpec], metadata: bytes, padding: int) -> bytes:
-    """The header that the library itself writes: no spaces, metadata first, offsets in the order of the names."""
+    """The header as the library writes it: no spaces, metadata first, offsets in the order of the names."""
     parts = [f'"__metadata__":{metadata.decode("utf-8", "replace")}'] if metadata else []
     at = 0
     for facts in tensors:

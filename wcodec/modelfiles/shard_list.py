@@ -1,4 +1,4 @@
-"""The skeleton of a container of several files: which they are, and what the part that holds each must be."""
+"""The skeleton of a container of several files: the list of the files, and the expected part of each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from wcodec.files import is_inside, is_portable
 from wcodec.modelfiles.folder_tree import MAX_FILES
 
 BY_NAME, BY_NUMBER = 0, 1
-"""What the parts are called: NAME.wcz, or 0.wcz, 1.wcz, ... where names are not that simple."""
+"""The names of the parts: NAME.wcz; or 0.wcz, 1.wcz, ... if names are not that simple."""
 
 
 LONGEST = 230
-"""Bytes of a name to which a key of 16 digits and the suffix can still be added."""
+"""The largest number of bytes of a name to which a key of 16 digits and the suffix can be added."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Shard:
     """A file, by its path inside of the folder, and its part.
 
     part:       the path of the part inside of the folder of the container.
-    part_bytes: and digest, its SHA-256.
+    part_bytes: the size of the part.
+    digest:     the SHA-256 of the part.
     """
 
     name: str
@@ -36,14 +37,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardList:
-    """All files, and the folders that have none."""
+    """All files, and the folders without files."""
 
     shards: tuple[Shard, ...]
     empty: tuple[str, ...] = ()
 
 
 def part_names(names: Sequence[str], empty: Sequence[str] = ()) -> list[str]:
-    """What the parts of these files are called, without the suffix: as the files if that can be, else by number."""
+    """The names of the parts, without the suffix: those of the files if these are simple, otherwise numbers."""
     longest = max((len(part.encode()) for name in names if is_portable(name) for part in name.split("/")), default=0)
     if empty or not names or not all(map(is_portable, names)) or clash(names) or longest > LONGEST:
         return [str(number) for number in range(len(names))]
@@ -51,7 +52,7 @@ def part_names(names: Sequence[str], empty: Sequence[str] = ()) -> list[str]:
 
 
 def clash(names: Sequence[str]) -> str | None:
-    """A file whose part, by its name, would lie where the index or a folder with parts does; None: there is none."""
+    """A file whose part would have the name of the index or of a folder with parts; None if there is none."""
     folders = {name.partition("/")[0] for name in names if "/" in name}
     return next((name for name in names if name == "index" or f"{name}.wcz" in folders), None)
 
@@ -75,7 +76,8 @@ def pack(names: Sequence[str], parts: Sequence[tuple[int, bytes]], empty: Sequen
 def parse(skeleton: bytes) -> ShardList:
     """Inverse: `pack`.
 
-    Raises: CorruptError, TruncatedError; UnsupportedError for another kind of list, or names that this system has not.
+    Raises: CorruptError, TruncatedError; UnsupportedError for another kind of list, or for names that this system
+    cannot have.
     """
     if skeleton[:1] not in (b"\0", b"\1"):
         error = UnsupportedError if skeleton else TruncatedError
@@ -98,7 +100,7 @@ def parse(skeleton: bytes) -> ShardList:
     names = [shard.name for shard in shards]
     if naming == BY_NAME and (clashing := clash(names)) is not None:
         raise CorruptError(f"the file {clashing[:200]!r}: expected {clashing[:200]}.wcz to be free for it")
-    # Sorted with a slash behind, what is inside of a folder, or has its very name, follows it directly.
+    # Sorted with a slash at the end, the contents of a folder, or a file of its name, follow it directly.
     paths = sorted(f"{name}/" for name in (*names, *empty))
     if at != len(skeleton) or any(two.startswith(one) for one, two in pairwise(paths)):
         raise CorruptError("skeleton: expected a list of shards with names of their own, got another one")

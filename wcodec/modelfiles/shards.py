@@ -1,4 +1,4 @@
-"""Models of several files: which they are."""
+"""Models that consist of several files: finding these files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wcodec.files import is_inside, is_portable
 from wcodec.model import Model
 from wcodec.modelfiles import onnx, open_model
 from wcodec.modelfiles.detect import SAVED_MODEL, detect_kind
-from wcodec.modelfiles.extents import OTHER, FileLayout, model_of, tidy
+from wcodec.modelfiles.extents import OTHER, FileLayout, make_layout, model_of
 from wcodec.modelfiles.folder_tree import MAX_FILES, refuse_leaving, walk
 from wcodec.modelfiles.json_text import Json, parse_json
 from wcodec.modelfiles.roles import with_exact
@@ -27,8 +27,9 @@ _SHARD = re.compile(r"(.*?)[-_.]?[0-9]{5}-of-[0-9]{5}(\.[a-z0-9]+)")
 class File:
     """One file of a folder, by its path inside.
 
-    is_model: whether its tensors may be lossy; what is no model, or would come back as another kind, is kept exactly.
-    beside:   the ONNX model, by its path inside, that says which values lie in this file.
+    is_model: whether its tensors may be lossy. A file that is not a model, or that would be decoded to another kind, is
+              kept exactly.
+    beside:   the ONNX model, by its path inside, that keeps values in this file.
     model:    a name that all files of one model have in common.
     """
 
@@ -40,7 +41,7 @@ class File:
 
 @dataclass(frozen=True)
 class Folder:
-    """Files that belong together; paths are inside `root`. empty: folders without files."""
+    """Files that belong together; paths are inside of `root`. empty: folders without files."""
 
     root: Path
     files: tuple[File, ...]
@@ -48,10 +49,10 @@ class Folder:
 
 
 def folder_of(source: Path, whole: bool = False) -> Folder | None:
-    """The files of a folder, of an index of shards or of an ONNX model with external data; None for any single file.
+    """The files of a folder, of an index of shards or of an ONNX model with external data; None for a single file.
 
-    whole: everything is to come back byte for byte, so that any folder and any file will do.
-    Raises: ModelFileError where what is mentioned is missing or lies outside, or a link leaves the folder.
+    whole: everything is restored byte for byte, so that any folder and any file is accepted.
+    Raises: ModelFileError if a listed file is missing or outside of the folder, or if a link leaves the folder.
     """
     if source.is_dir():
         return _directory(source, whole)
@@ -65,14 +66,14 @@ def folder_of(source: Path, whole: bool = False) -> Folder | None:
     if head == b"\x08" and onnx.is_onnx(source):
         try:
             outside = onnx.find_tensors(source).outside
-        except onnx.UnreadableError:  # refused where it is read as a model, kept where it is lossless
+        except onnx.UnreadableError:  # refused if it is read as a model, kept if it is lossless
             return None
         return _external(source, outside, whole)
     return None
 
 
 def missing_data(source: Path) -> tuple[str, ...]:
-    """A sentence on the external data of an ONNX model that are not there, or not in its folder; () for other files."""
+    """A sentence about external data of an ONNX model that are missing or outside of its folder; () for other files."""
     try:
         with source.open("rb") as file:
             head = file.read(1)
@@ -85,17 +86,17 @@ def missing_data(source: Path) -> tuple[str, ...]:
 
 
 def layout_of(source: Path, beside: Path) -> FileLayout:
-    """The template of a file in which an ONNX model keeps values.
+    """The layout of a file in which an ONNX model keeps values.
 
     Raises: ModelFileError.
     """
     name = source.relative_to(beside.parent).as_posix()
     extents = [one.extent for one in onnx.find_tensors(beside).outside if one.location == name]
-    return tidy(OTHER, source.stat().st_size, extents)
+    return make_layout(OTHER, source.stat().st_size, extents)
 
 
 def external_model(source: Path, beside: Path) -> Model:
-    """The same, as a model whose tensors may be lossy.
+    """The same as a model whose tensors may be lossy.
 
     Raises: ModelFileError.
     """
@@ -104,9 +105,9 @@ def external_model(source: Path, beside: Path) -> Model:
 
 @contextmanager
 def opened(source: Path, keep_optimizer: bool, beside: Path | None, exact: Collection[str] = ()) -> Iterator[Model]:
-    """`open_model`, or `external_model` where the file lies beside an ONNX model.
+    """`open_model`, or `external_model` if the file holds the values of an ONNX model.
 
-    exact: modules of which other files of the model tell that they are quantised (`roles.quantized_modules`).
+    exact: quantised modules, found in other files of the model (`roles.quantized_modules`).
     """
     whole = nullcontext(external_model(source, beside)) if beside else open_model(source, keep_optimizer)
     with whole as model:
@@ -155,7 +156,7 @@ def _directory(source: Path, whole: bool) -> Folder:
 
 
 def _models(source: Path, found: Sequence[str]) -> dict[str, str]:
-    """By file: the model whose shard it is, as an index of shards or its own name says; without what is alone."""
+    """For each shard its model, by an index of shards or by the name of the shard. Single files are left out."""
     models = {name: f"{match[1]}{match[2]}" for name in found if (match := _SHARD.fullmatch(name))}
     for name in found:
         if name.endswith((".index.json", ".weights.json")):
@@ -169,7 +170,7 @@ def _models(source: Path, found: Sequence[str]) -> dict[str, str]:
 
 
 def _refuse_incomplete(source: Path, found: Sequence[str]) -> None:
-    """Raises: ModelFileError where some shards of an index are there and others not; none is of another form."""
+    """Raises: ModelFileError if some shards of an index exist and others are missing; none is of another form."""
     for name in found:
         if name.endswith((".index.json", ".weights.json")):
             index, there = source / name, set(found)
@@ -177,13 +178,13 @@ def _refuse_incomplete(source: Path, found: Sequence[str]) -> None:
                 values = _weight_map(index).values()
                 wanted = {(Path(name).parent / one).as_posix() for value in values for one in _names(index, value)}
             except ModelFileError:
-                continue  # some other JSON, which is kept as it is
+                continue  # another JSON file, which is kept as it is
             if wanted & there and (missing := sorted(wanted - there)):
                 raise ModelFileError(f"{index}: expected the file {missing[0][:200]!r} in its folder, found none")
 
 
 def _external(source: Path, outside: Sequence[onnx.Outside], whole: bool) -> Folder | None:
-    """The model and the files of its external data, where there are any."""
+    """The model and the files of its external data, if there are any."""
     _refuse_outside(source, outside, whole)
     names = sorted(_there(source, outside))
     main = source.name
@@ -192,7 +193,7 @@ def _external(source: Path, outside: Sequence[onnx.Outside], whole: bool) -> Fol
 
 
 def _there(source: Path, outside: Sequence[onnx.Outside]) -> set[str]:
-    """The files of external data, by their paths in the folder of the model `source`, that are inside of it."""
+    """The existing files of external data, by their paths in the folder of the model `source`."""
     found = set()
     for name in {one.location for one in outside if one.problem is None}:
         path = source.parent / name
@@ -245,7 +246,7 @@ def _weight_map(source: Path) -> dict[str, Json]:
 
 
 def _names(source: Path, value: Json) -> list[str]:
-    """Keras says one file or a list of them."""
+    """Keras gives one file name or a list of them."""
     names = value if isinstance(value, list) else [value]
     texts = [name for name in names if isinstance(name, str)]
     if len(texts) != len(names):

@@ -1,4 +1,4 @@
-"""Members of a zip archive and how a skeleton says them."""
+"""Members of a zip archive, and their form in a skeleton."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 RAW, TENSORS = 0, 1
 DEFLATE_RATIO = 1032
 USUAL_RATIO = 20
-"""What a configuration is compressed to; more is a bomb where it is much."""
+"""The usual compression ratio of a configuration. A large member with a higher one is a decompression bomb."""
 MAX_RAW_BYTES = 1 << 26
-"""All members that are kept whole, together: a skeleton cannot hold more."""
+"""The largest size of all members that are kept whole together; a skeleton cannot hold more."""
 MOST_TAIL = (1 << 16) + 22
-"""Bytes at the end of an archive in which its last record begins."""
+"""The number of bytes at the end of an archive in which its last record starts."""
 MOST_DIRECTORY = 1 << 23
-"""Bytes of the directory, of which each entry has 46 and takes ten times as many in memory."""
+"""The largest size of the directory. Each entry has 46 bytes and takes ten times as many in memory."""
 Date = tuple[int, int, int, int, int, int]
 EPOCH: Date = (1980, 1, 1, 0, 0, 0)
 ZIP_ERRORS = (
@@ -38,7 +38,7 @@ ZIP_ERRORS = (
 
 @dataclass(frozen=True)
 class Member:
-    """One member: what the archive says of it, and its bytes or, where it holds tensors, its skeleton."""
+    """One member: its facts in the archive, and its bytes or, if it holds tensors, its skeleton."""
 
     name: str
     date: Date
@@ -58,7 +58,7 @@ class Member:
 
 @contextmanager
 def translate_errors(where: str) -> Iterator[None]:
-    """Turns what zipfile and zlib raise into a ModelFileError."""
+    """A context that turns errors of zipfile and zlib into a ModelFileError."""
     try:
         yield
     except ZIP_ERRORS as error:
@@ -66,9 +66,9 @@ def translate_errors(where: str) -> Iterator[None]:
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:
-    """The archive at `path`, to be read, after a check of what its directory takes.
+    """The archive at `path`, opened for reading after a check of the size of its directory.
 
-    Raises: ModelFileError, and what `translate_errors` translates.
+    Raises: ModelFileError, and the errors that `translate_errors` translates.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -87,10 +87,10 @@ def open_archive(path: Path) -> zipfile.ZipFile:
 
 
 def checked_members(archive: zipfile.ZipFile, path: Path, tensors: Collection[str] = ()) -> list[zipfile.ZipInfo]:
-    """The archive's directory, after the checks that make reading it safe.
+    """The directory of the archive, after the checks that make reading it safe.
 
-    tensors: names of the members that are not kept whole; none: no member is.
-    Raises: ModelFileError for encrypted or repeated members, unusual compression and sizes beyond what deflate can do.
+    tensors: names of the members that are not kept whole; none: no member is kept.
+    Raises: ModelFileError for encrypted or repeated members, unusual compression, and sizes that deflate cannot reach.
     """
     infos = archive.infolist()
     size = path.stat().st_size
@@ -115,12 +115,12 @@ def checked_members(archive: zipfile.ZipFile, path: Path, tensors: Collection[st
 
 
 def raw_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
-    """A member to be kept whole."""
+    """A member that is stored unchanged."""
     return member_of(info, RAW, archive.read(info))
 
 
 def member_of(info: zipfile.ZipInfo, kind: int, content: bytes) -> Member:
-    """The member for what a directory says."""
+    """The member for an entry of the directory."""
     return Member(
         info.filename, info.date_time, info.compress_type == zipfile.ZIP_DEFLATED, info.external_attr, kind, content
     )
@@ -178,7 +178,7 @@ def parse(data: bytes) -> list[Member]:
 
 
 def _dos(date: Date) -> int:
-    """A date as zip has it: 7 bits of years since 1980, 4 month, 5 day, 5 hour, 6 minute, 5 of two seconds."""
+    """A date in zip's format: 7 bits of years since 1980, 4 month, 5 day, 5 hour, 6 minute, 5 of two seconds."""
     year, month, day, hour, minute, second = date
     return (year - 1980) << 25 | month << 21 | day << 16 | hour << 11 | minute << 5 | second // 2
 
@@ -203,9 +203,9 @@ LOCAL_HEADER_BYTES = 30
 
 
 class Window(io.RawIOBase):
-    """Reads and seeks in the bytes of a stored member, which lie in the archive as they are.
+    """A readable and seekable view of the bytes of a stored member in the archive.
 
-    zipfile's own member files can seek, but backwards only by reading again from the start.
+    The member files of zipfile can seek backwards only by reading again from the start.
     """
 
     def __init__(self, path: Path, info: zipfile.ZipInfo) -> None:

@@ -17,7 +17,7 @@ from wcodec.codec.tensor_decoder import TensorReader, open_tensor
 from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import AnyArray, Progress, TensorSpec
-from wcodec.modelfiles.extents import BIG_ENDIAN, FORTRAN_ORDER, Extent, Parsed, as_it_lies, parse
+from wcodec.modelfiles.extents import BIG_ENDIAN, FORTRAN_ORDER, Extent, Parsed, extent_bytes, parse
 from wcodec.pipeline.base_file import BaseFile
 from wcodec.pipeline.duplicates import last_uses
 
@@ -189,7 +189,7 @@ class _Values:
                 self.kept[number] = values
             if not extent.flags & FORTRAN_ORDER:
                 return
-        whole = as_it_lies(values.reshape(extent.facts.shape), extent)
+        whole = extent_bytes(values.reshape(extent.facts.shape), extent)
         self.sink(extent.begin, whole)
         yield whole
 

@@ -1,4 +1,4 @@
-"""All datasets of an HDF5 file, whatever else is in it, in linear time."""
+"""All datasets of an HDF5 file of any content, in linear time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from wcodec.modelfiles.hdf5.tree import MAX_DEPTH
 
 
 def walk_datasets(root: h5g.GroupID) -> Iterator[tuple[str, h5d.DatasetID]]:
-    """Every dataset below `root`, once, with the first of its paths in the order of names, depth first.
+    """Every dataset below `root` once, with the first of its paths in the order of names, depth first.
 
-    Links that are not hard, and groups nested deeper than MAX_DEPTH, are left out. Raises: what h5py raises.
+    Soft and external links, and groups nested deeper than MAX_DEPTH, are skipped. Raises: any error of h5py.
     """
     seen = {h5o.get_info(root).addr}
     waiting = [(root, "", _names(root))]
@@ -27,7 +27,7 @@ def walk_datasets(root: h5g.GroupID) -> Iterator[tuple[str, h5d.DatasetID]]:
             continue
         try:
             thing = h5o.open(group, raw)
-        except HDF5_ERRORS:  # damaged: it stays in the remainder
+        except HDF5_ERRORS:  # damaged: its bytes belong to the remainder
             continue
         address = h5o.get_info(thing).addr
         if address in seen:

@@ -1,9 +1,9 @@
-"""Checks that HDF5 lacks: its library never returns from a damaged heap of variable-length strings, and allocates what
-a string says of its length.
+"""Checks of the heaps of variable-length strings. The HDF5 library loops for ever on some damaged heaps, and allocates
+the length that a string declares.
 
 A global heap is "GCOL", version 1, three zeros, u64 size; then objects: u16 index, u16 references, four zeros, u64
-size, the bytes padded to a multiple of 8. Index 0 is the free space, whose size counts its own header; where that is
-zero, libhdf5 1.14 does not advance.
+size, the bytes padded to a multiple of 8. Index 0 is the free space, whose size includes its own header; if that size
+is zero, libhdf5 1.14 does not advance.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SIGNATURE = b"GCOL\x01\0\0\0"
 HEADER_BYTES = 16
 STRING_BYTES = 16
 LIE = 1 << 25
-"""A string that is shorter costs little, whatever it says; no heap of a model has a longer one."""
+"""Declared lengths below this one are harmless; no heap of a model has a string of this length."""
 HDF5 = b"\x89HDF\r\n\x1a\n"
 BLOCK = 1 << 20
 
 
 def check_heaps(file: IO[bytes], where: str) -> int:
-    """Looks through a whole HDF5 file; bytes of the longest string in its heaps.
+    """Check all heaps of an HDF5 file, and return the bytes of the longest string in them.
 
     Raises: ModelFileError for a heap whose objects do not follow each other up to its end, or that overlaps another.
     """
@@ -46,15 +46,15 @@ def check_heaps(file: IO[bytes], where: str) -> int:
         end, longest = address + size, max((longest, *sizes.values()))
         objects += [start << 16 | number for start in {address, address - base} for number in sizes]
     if objects:
-        _refuse_liars(file, np.array(objects, np.uint64), where)
+        _refuse_false_lengths(file, np.array(objects, np.uint64), where)
     file.seek(0)
     return longest
 
 
 def _check_superblock(file: IO[bytes], where: str) -> int:
-    """Where HDF5 begins in the file; addresses may be counted from there.
+    """The position at which HDF5 starts in the file; addresses may be relative to it.
 
-    Raises: ModelFileError for addresses of other than 8 bytes, with which heaps are laid out in another way.
+    Raises: ModelFileError for addresses that do not have 8 bytes, because heaps then have another layout.
     """
     length = file.seek(0, os.SEEK_END)
     base = 0
@@ -70,13 +70,13 @@ def _check_superblock(file: IO[bytes], where: str) -> int:
     return 0
 
 
-def _refuse_liars(file: IO[bytes], objects: npt.NDArray[np.uint64], where: str) -> None:
-    """Raises: ModelFileError for what looks like a string of LIE bytes or more that is one of these objects of heaps.
+def _refuse_false_lengths(file: IO[bytes], objects: npt.NDArray[np.uint64], where: str) -> None:
+    """Raises: ModelFileError if bytes look like a reference to a heap object with a declared length of LIE bytes or
+    more.
 
-    objects: 2^16 times the address of a heap, and the object's number in it.
-
-    Such a string is a u32 of its length, a u64 of the heap's address and a u32 of its number in the heap, below 2^16.
-    The library allocates what the length says before it finds that the heap's object is shorter.
+    objects: 2^16 times the address of a heap, plus the number of an object in it.
+    Such a reference is a u32 length, the u64 address of the heap and a u32 number in the heap, below 2^16. The library
+    allocates the declared length before it finds that the object is shorter.
     """
     file.seek(0)
     tail = b""
@@ -91,12 +91,12 @@ def _refuse_liars(file: IO[bytes], objects: npt.NDArray[np.uint64], where: str) 
         addresses = held[places[:, None] + np.arange(4, 12)].copy().view(np.uint64)[:, 0]
         numbers = held[places[:, None] + np.arange(12, 14)].copy().view(np.uint16)[:, 0]
         if np.isin(addresses << np.uint64(16) | numbers, objects).any():
-            raise ModelFileError(f"{where}: a string says that it is longer than its heap; --lossless keeps any file")
+            raise ModelFileError(f"{where}: a string declares more bytes than its heap has; --lossless keeps any file")
         tail = held[-STRING_BYTES + 1 :].tobytes()
 
 
 def _signatures(file: IO[bytes]) -> list[int]:
-    """Where they are, ascending. Searched for from behind, which Python does in less than half of the time."""
+    """The positions of all signatures, ascending. Python searches backwards in less than half of the time."""
     file.seek(0)
     overlap = len(SIGNATURE) - 1
     buffer = bytearray(overlap + BLOCK)
@@ -115,7 +115,7 @@ def _signatures(file: IO[bytes]) -> list[int]:
 
 
 def _objects(heap: bytes) -> dict[int, int] | None:
-    """Bytes of its objects by number; None where they do not follow each other up to its end."""
+    """The sizes of the objects of a heap by number; None if they do not follow each other up to its end."""
     at = HEADER_BYTES
     sizes: dict[int, int] = {}
     while len(heap) - at >= HEADER_BYTES:

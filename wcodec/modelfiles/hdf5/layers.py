@@ -1,4 +1,4 @@
-"""Which layer a tensor belongs to, as the user knows it, and whether its values must survive unchanged."""
+"""The layer of each tensor, by its name in the model, and whether its values must stay exact."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from wcodec.modelfiles.hdf5.user_names import CONTAINERS, user_names
 from wcodec.modelfiles.json_text import Json, parse_json
 
 STATISTICS = re.compile(r"(?:.*/)?(?:spectral_)?normalization(?:_[0-9]+)?/")
-"""Paths of Keras' Normalization, whose mean and variance were adapted to data."""
+"""Paths of Keras' Normalization layers, whose mean and variance come from data."""
 CODES = re.compile(r"(?:.*/)?(?:kernel_scale|kernel_zero|g_idx|amax_history|.*_scale|.*_zero|quantized_kernel)(?::0)?")
-"""Names of variables that quantised layers keep beside their integers."""
+"""Names of the variables that a quantised layer has in addition to its integers."""
 
 
 @dataclass(frozen=True)
 class Configured:
-    """What a Keras config says of a model: names of its layers, and of those that must be kept exactly."""
+    """The contents of a Keras config: names of layers, and names of those that must stay exact."""
 
     layers: frozenset[str] = frozenset()
     exact: frozenset[str] = frozenset()
@@ -27,13 +27,13 @@ class Configured:
 
 @dataclass
 class _Places:
-    """What the tree says, by path of the group that holds a tensor."""
+    """Facts from the tree, by path of the group that holds a tensor."""
 
     names: dict[str, str] = field(default_factory=dict)
 
 
 def annotate(tree: Group, found: Sequence[Found], config: str | None) -> tuple[Tensor, ...]:
-    """The tensors with layer, the user's name and exactness, from the tree and the JSON of the model's config."""
+    """The tensors with layer, user name and exactness, from the tree and the JSON of the model's config."""
     configured = configuration(config)
     places = _Places()
     _visit(tree, "", places)
@@ -42,7 +42,7 @@ def annotate(tree: Group, found: Sequence[Found], config: str | None) -> tuple[T
 
 
 def layers_of(tree: Group, names: Sequence[str], config: str | None) -> list[str]:
-    """The layer of each tensor of a file, "" where it has none."""
+    """The layer of each tensor of a file; "" for a tensor without one."""
     configured = configuration(config)
     places = _Places()
     _visit(tree, "", places)
@@ -50,7 +50,7 @@ def layers_of(tree: Group, names: Sequence[str], config: str | None) -> list[str
 
 
 def configuration(text: str | None) -> Configured:
-    """Reads a model's config; one that is not understood says nothing."""
+    """Parse a model's config. A config that is not understood gives no names."""
     try:
         config = parse_json(text or "null", "configuration")
         layers = list(_layers(config))
@@ -60,7 +60,7 @@ def configuration(text: str | None) -> Configured:
 
 
 def _layers(config: Json, depth: int = 0) -> Iterator[tuple[str, bool]]:
-    """(name, exact) of each layer of a model, models inside included."""
+    """(name, exact) of each layer of a model, including nested models."""
     inner = config.get("config") if isinstance(config, dict) else None
     layers = inner.get("layers") if isinstance(inner, dict) else inner if isinstance(inner, list) else None
     for layer in layers if isinstance(layers, list) and depth < 50 else []:

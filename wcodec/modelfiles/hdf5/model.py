@@ -13,7 +13,7 @@ from wcodec.modelfiles.hdf5.tree import Group, string_attribute
 
 @contextmanager
 def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
-    """The model of an HDF5 file; tensors can be read until the context ends. Inverse: `write`.
+    """A context manager of the model of an HDF5 file; tensors can be read until it ends. Inverse: `write`.
 
     Raises: ModelFileError.
     """
@@ -31,7 +31,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
 
 def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
-    """Writes a new HDF5 file. Inverse: `read`.
+    """Write a new HDF5 file. Inverse: `read`.
 
     Raises: CorruptError, TruncatedError.
     """
@@ -43,5 +43,5 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iter
 
 
 def _is_weights_only(tree: Group) -> bool:
-    """Whether it is laid out as Keras 3 does in `.weights.h5`."""
+    """Whether the tree has the layout of a Keras 3 `.weights.h5` file."""
     return not tree.attributes and any(isinstance(c, Group) and c.name in ("vars", "layers") for c in tree.children)

@@ -1,4 +1,4 @@
-"""An HDF5 file -> its tree and its tensors, nothing but h5py. Inverse: `hdf5_write`."""
+"""Reading of an HDF5 file into its tree and tensors, by h5py alone. Inverse: `writer`."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from wcodec.modelfiles.hdf5.tree import (
 from wcodec.modelfiles.hdf5.types import hdf5_type, memory_type, tensor_dtype, type_text
 
 DEFLATE_RATIO = 1032
-"""No zlib stream expands more than this, so a dataset that claims to is a bomb."""
+"""The largest expansion of a zlib stream. A dataset that declares more is a decompression bomb."""
 MOST_TEXT = 1 << 26
-"""Bytes of attributes and of datasets of strings, as in a skeleton; twice as many of strings of unknown length."""
+"""The largest size of all attributes and strings, as in a skeleton; twice as much for strings of unknown length."""
 FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF})
 HDF5_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError, ArithmeticError, SystemError)
-"""What h5py raises for a damaged file."""
+"""The errors that h5py raises for a damaged file."""
 
 Ranks = dict[str, int]
-"""Position of a path among its siblings, where Keras says one."""
+"""The position of a path among its siblings, if Keras gives one."""
 
 
 @dataclass
 class Walk:
-    """What a walk has met: objects by address (None while their group is still open), stored bytes, tensors."""
+    """The state of a walk: objects by address (None while their group is open), stored bytes, tensors."""
 
     where: str
     file: h5py.File
@@ -62,7 +62,7 @@ class Walk:
 
 @contextmanager
 def translate_errors(where: str) -> Iterator[None]:
-    """Turns what h5py raises into a ModelFileError that names the file."""
+    """A context that turns errors of h5py into a ModelFileError with the name of the file."""
     try:
         yield
     except HDF5_ERRORS as error:
@@ -71,7 +71,7 @@ def translate_errors(where: str) -> Iterator[None]:
 
 @contextmanager
 def open_hdf5(source: Path | IO[bytes], where: str) -> Iterator[tuple[h5py.File, int]]:
-    """The file, open for reading, and the bytes of the longest string in its heaps.
+    """A context manager of the opened file and the bytes of the longest string in its heaps.
 
     Only errors of opening and closing are translated.
     """
@@ -93,9 +93,9 @@ def open_hdf5(source: Path | IO[bytes], where: str) -> Iterator[tuple[h5py.File,
 def read_tree(
     file: h5py.File, longest: int, where: str, file_bytes: int, keep_optimizer: bool
 ) -> tuple[Group, list[Found], tuple[str, ...]]:
-    """Tree, tensors in the order of the tree's slots, and names of the tensors of the optimizer that were left out.
+    """The tree, the tensors in the order of its slots, and the names of the optimizer's tensors that were left out.
 
-    Raises: ModelFileError for links that leave the file, unsupported types and sizes that the file does not back.
+    Raises: ModelFileError for links that leave the file, unsupported types, and declared sizes that exceed the file.
     """
     walk, left_out = (Walk(where, file, longest, file_bytes) for _ in range(2))
     with translate_errors(where):
@@ -173,7 +173,7 @@ def _dataset(walk: Walk, dataset: h5d.DatasetID, name: str, path: str) -> Slot |
 
 
 def _read(file: h5py.File, where: str, facts: TensorSpec, text: str) -> AnyArray:
-    """Values of one dataset; the type in memory is the type on disk, so HDF5 converts nothing."""
+    """The values of one dataset. The type in memory is the type on disk, so HDF5 converts nothing."""
     with translate_errors(f"{where}, /{facts.name}"):
         dataset = h5d.open(file.id, facts.name.encode())
         size = item_bytes(text)
@@ -188,7 +188,7 @@ def _read(file: h5py.File, where: str, facts: TensorSpec, text: str) -> AnyArray
 def _refuse_bombs(
     walk: Walk, dataset: h5d.DatasetID, flags: h5p.PropDCID, shape: tuple[int, ...] | None, where: str
 ) -> None:
-    """Sizes are checked before anything is allocated: what a dataset declares, its file must hold."""
+    """Check declared sizes before anything is allocated: the file must contain the bytes that a dataset declares."""
     if flags.get_external_count():
         raise ModelFileError(f"{where}: keeps its values in another file")
     layout = flags.get_layout()
@@ -205,7 +205,7 @@ def _refuse_bombs(
             raise ModelFileError(f"{where}: is compressed with filter {min(used - FILTERS)}, which is not supported")
         most *= DEFLATE_RATIO if used else 1
         if used and isinstance(dataset.get_type(), h5t.TypeStringID) and dataset.get_type().is_variable_str():
-            # `heap_check` cannot see what they say of their lengths.
+            # `heap_check` cannot see the lengths that they declare.
             raise ModelFileError(f"{where}: compressed strings of variable length; --lossless takes any file")
     walk.stored_bytes += stored
     if declared > most or walk.stored_bytes > walk.file_bytes:
@@ -268,7 +268,7 @@ def _text(walk: Walk, raw: bytes) -> str:
 
 
 def _ranks(path: str, attributes: tuple[Attribute, ...]) -> Ranks:
-    """Position of each path in Keras' own lists of names, so that tensors come in the order of the model."""
+    """The position of each path in the lists of names that Keras writes, which gives tensors the order of the model."""
     ranks: Ranks = {}
     for attribute in attributes:
         text = attribute.values.type

@@ -1,7 +1,7 @@
-"""Tree <-> skeleton bytes. `formats/keras.md` is the specification.
+"""Conversion between a tree and skeleton bytes. `formats/keras.md` is the specification.
 
-What the table of tensors says already is not said again: a slot is one byte, a group on the way to a slot takes its
-name from the slot's path, and the attributes in which Keras lists names are derived from the tree.
+Facts of the table of tensors are not repeated: a slot is one byte, a group on the path of a slot takes its name from
+that path, and the attributes in which Keras lists names are derived from the tree.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ DEFAULT_TYPES = {
     "uint64": "<u8", "int64": "<i8", "bool": "|b1", "complex64": "<c8", "complex128": "<c16",
     "float8_e4m3": "|V1", "float8_e5m2": "|V1", "bytes2": "|V2", "bytes1": "|V1",
 }  # fmt: skip
-"""Element type on disk of each tensor type, where the skeleton does not say another."""
+"""The element type on disk of each tensor type, unless the skeleton gives another."""
 
 
 def item_bytes(type_text: str) -> int:
-    """Bytes an element; 0 for a variable-length string."""
+    """Bytes of an element; 0 for a variable-length string."""
     return int(type_text[3:] if type_text[0] == "s" else type_text[2:])
 
 
 def pack(tree: Group, dtypes: Sequence[str]) -> bytes:
-    """Skeleton bytes of a tree whose slots have these tensor types, in preorder. Inverse: `parse`."""
+    """The skeleton bytes of a tree whose slots have these tensor types, in preorder. Inverse: `parse`."""
     out = bytearray()
     _put_group(out, tree, iter(dtypes).__next__)
     return bytes(out)
@@ -45,7 +45,7 @@ def pack(tree: Group, dtypes: Sequence[str]) -> bytes:
 def parse(data: bytes, names: Sequence[str], dtypes: Sequence[str]) -> Group:
     """The tree of `data`, whose slots are the tensors `names`, in preorder. Inverse: `pack`.
 
-    Raises: CorruptError, TruncatedError; memory is bounded by a small multiple of the arguments.
+    Raises: CorruptError, TruncatedError. Memory is bounded by a small multiple of the arguments.
     """
     reader = _Reader(data, names, dtypes)
     tree = reader.group("", "", 0)
@@ -122,7 +122,7 @@ def _put_text(out: bytearray, text: str) -> None:
 
 
 def _listing(group: Group, attribute: str, type_text: str) -> Values | None:
-    """What Keras writes into its attributes of names, from the tree; None for other attributes and types."""
+    """The names that Keras writes into an attribute, derived from the tree; None for other attributes and types."""
     if attribute == "layer_names":
         names = [c.name for c in group.children if isinstance(c, Group) and c.name != "top_level_model_weights"]
     elif attribute == "weight_names":
@@ -141,7 +141,7 @@ def _derived(group: Group, attribute: Attribute) -> bool:
 
 @dataclass
 class _Reader:
-    """A position in skeleton bytes and among the tensors' names."""
+    """A position in skeleton bytes and among the names of the tensors."""
 
     data: bytes
     names: Sequence[str]

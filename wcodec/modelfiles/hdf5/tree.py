@@ -1,4 +1,4 @@
-"""The nouns of an HDF5 file without its tensors' values: what a skeleton says, as objects."""
+"""The objects of an HDF5 file without the values of its tensors, as a skeleton contains them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_DEPTH = 64
 
 @dataclass(frozen=True)
 class Values:
-    """An array that is not a tensor: an attribute's or a string dataset's.
+    """An array that is not a tensor: the value of an attribute or of a dataset of strings.
 
-    type:  text of its element type, see `hdf5_types`.
+    type:  the text of its element type, see `types`.
     shape: None for HDF5's null dataspace, () for a scalar.
-    items: one string an element where the type is a variable-length string, else the raw bytes of all in one item.
+    items: one string for each element if the type is a variable-length string; otherwise one item with all raw bytes.
     """
 
     type: str
@@ -35,7 +35,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Slot:
-    """A dataset that is a tensor; its number is its position among all slots of the tree, in preorder."""
+    """A dataset that is a tensor. Its number is its position among all slots of the tree, in preorder."""
 
     name: str
     type: str
@@ -45,7 +45,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Stored:
-    """A dataset that is no numeric tensor (strings): kept whole."""
+    """A dataset of strings, which is stored in the skeleton."""
 
     name: str
     values: Values
@@ -55,7 +55,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Link:
-    """Another name of an object; `target` numbers groups and datasets in preorder, the root is 0."""
+    """A further name of an object. `target` numbers groups and datasets in preorder; the root is 0."""
 
     name: str
     target: int
@@ -63,7 +63,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Group:
-    """A group; the root's name is "". Children come in creation order where `links_ordered`, else in any order."""
+    """A group; the root's name is "". Children are in creation order if `links_ordered`, otherwise in any order."""
 
     name: str
     children: tuple[Group | Slot | Stored | Link, ...] = ()
@@ -77,14 +77,14 @@ Node = Group | Slot | Stored | Link
 
 @dataclass(frozen=True)
 class Found:
-    """A tensor of a file: `read` returns its values, little-endian `AnyArray[shape]`."""
+    """A tensor of a file; `read` returns its values, little-endian `AnyArray[shape]`."""
 
     facts: TensorSpec
     read: Callable[[], AnyArray]
 
 
 def slot_paths(group: Group, path: str = "") -> Iterator[str]:
-    """Paths of all slots below, relative to `group`, in preorder."""
+    """The paths of all slots below, relative to `group`, in preorder."""
     for child in group.children:
         if isinstance(child, Group):
             yield from slot_paths(child, f"{path}{child.name}/")
@@ -93,7 +93,7 @@ def slot_paths(group: Group, path: str = "") -> Iterator[str]:
 
 
 def string_attribute(node: Group | Slot | Stored, name: str) -> str | None:
-    """The text of a scalar string attribute, None where there is none."""
+    """The text of a scalar string attribute; None if there is none."""
     for attribute in node.attributes:
         if attribute.name == name and attribute.values.shape == () and attribute.values.type.startswith("s"):
             return attribute.values.items[0].rstrip(b"\0").decode("utf-8", "replace")

@@ -1,8 +1,8 @@
-"""HDF5 element types <-> their text in a skeleton; anything without a text is refused.
+"""HDF5 element types and their texts in a skeleton. Types without a text are refused.
 
-`<f4` and its like are numpy's spelling (h5py's enum for booleans, its compound for complex numbers, `|V2` opaque);
-strings are `s`, padding (`t` null-terminated, `n` null-padded, `s` space-padded), character set (`a` ASCII, `u` UTF-8)
-and bytes an element, 0 for variable length.
+`<f4` and similar texts are numpy's spelling (h5py's enum for booleans, its compound for complex numbers, `|V2` opaque).
+A string type is `s`, the padding (`t` null-terminated, `n` null-padded, `s` space-padded), the character set (`a`
+ASCII, `u` UTF-8) and the bytes of an element, 0 for variable length.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CHARACTERS = {"a": h5t.CSET_ASCII, "u": h5t.CSET_UTF8}
 def hdf5_type(text: str) -> h5t.TypeID:
     """The HDF5 type of a text. Inverse: `type_text`.
 
-    Raises: CorruptError when h5py has no such type.
+    Raises: CorruptError if h5py has no such type.
     """
     if text[0] == "s":
         made = h5t.C_S1.copy()
@@ -39,7 +39,7 @@ def hdf5_type(text: str) -> h5t.TypeID:
 
 
 def memory_type(text: str) -> tuple[np.dtype[np.generic], h5t.TypeID]:
-    """How values of a type travel through h5py: raw bytes as they lie on disk, Python bytes for variable strings."""
+    """The type of values in h5py's memory: raw bytes as on disk, Python bytes for variable-length strings."""
     if size := int(text[3:] if text[0] == "s" else text[2:]):
         return np.dtype(f"V{size}"), hdf5_type(text)
     strings = h5py.string_dtype("utf-8" if text[2] == "u" else "ascii")
@@ -49,7 +49,7 @@ def memory_type(text: str) -> tuple[np.dtype[np.generic], h5t.TypeID]:
 def type_text(type_id: h5t.TypeID, where: str) -> str:
     """The text of an HDF5 type. Inverse: `hdf5_type`.
 
-    Raises: ModelFileError, naming `where`, for a type that no text makes again (references, padded floats, enums).
+    Raises: ModelFileError, naming `where`, for a type without a text (references, padded floats, enums).
     """
     if isinstance(type_id, h5t.TypeStringID):
         padding = {value: key for key, value in _PADDINGS.items()}[type_id.get_strpad()]
@@ -65,7 +65,7 @@ def type_text(type_id: h5t.TypeID, where: str) -> str:
 
 
 def tensor_dtype(text: str) -> str | None:
-    """The tensor type (`wire.DTYPES`) of an element type; None where it is no tensor's."""
+    """The tensor type (`wire.DTYPES`) of an element type; None if tensors cannot have it."""
     return DTYPE_OF_CODE.get(text[1:]) if text[0] != "s" else None
 
 

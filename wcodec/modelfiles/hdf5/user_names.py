@@ -1,7 +1,7 @@
-"""The names of a Keras file's tensors as the user knows them: layers by their names, then the weight, `dense/kernel`.
+"""User names of the tensors of a Keras file: the name of the layer, then of the weight, such as `dense/kernel`.
 
-Keras 3 files number the layers of a class and the variables of a layer (`layers/dense_2/vars/0`); whose they are is
-told by names beside the variables, and by the configuration of the model. Older files have the names in their paths.
+Keras 3 files number the layers of a class and the variables of a layer (`layers/dense_2/vars/0`). Their names come from
+attributes in the file and from the configuration of the model. Older files have the names in their paths.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from wcodec.modelfiles.hdf5.variable_names import LayerConfig, parse_layer, vari
 from wcodec.modelfiles.json_text import parse_json
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
-"""Groups whose members are layers; the second is TensorFlow 2.13's."""
+"""Groups whose members are layers; TensorFlow 2.13 writes the second."""
 OPTIMIZER = ("optimizer", "optimizer_weights")
 
 
 def user_names(tree: Group, config: str | None) -> dict[str, str]:
-    """The names of tensors by their paths in the file, those only that differ from the path and are told apart.
+    """User names by path in the file, as far as they differ from the path and are unique.
 
-    config: the JSON of the model's configuration, None where the file has none.
+    config: the JSON of the model's configuration; None if the file has none.
     """
     whole = string_attribute(tree, "model_config") or config
     try:
@@ -40,7 +40,7 @@ def user_names(tree: Group, config: str | None) -> dict[str, str]:
 
 
 def _old_names(weights: Group, prefix: str) -> Iterator[tuple[str, str]]:
-    """Of a file whose groups are layers: "dense/sequential/dense/kernel", "dense/dense/kernel:0" -> "dense/kernel"."""
+    """Names in files whose groups are layers: "dense/seq/dense/kernel", "dense/dense/kernel:0" -> "dense/kernel"."""
     for layer in weights.children:
         if not isinstance(layer, Group):
             continue
@@ -63,10 +63,10 @@ def _paths(group: Group) -> Iterator[str]:
 def _new_names(
     group: Group, path: str, said: tuple[str, ...] | None, layer: LayerConfig | None
 ) -> Iterator[tuple[str, str]]:
-    """Of a file of Keras 3, below `group`.
+    """The names in a file of Keras 3, below `group`.
 
-    said:  names of the layers on the way; None where one of them is known by its number only.
-    layer: what the configuration says of the layer that `group` is.
+    said:  names of the layers on the path; None if one of them is known only by its number.
+    layer: the configuration of the layer that `group` belongs to.
     """
     for child in group.children:
         if not isinstance(child, Group) or (not path and child.name in OPTIMIZER):
@@ -74,7 +74,7 @@ def _new_names(
         below = f"{path}{child.name}/"
         if child.name == "vars":
             slots = [one.name for one in child.children if isinstance(one, Slot)]
-            # A wrapper's inner layer is called "layer"; by default its own name tells its class.
+            # A wrapper's inner layer is called "layer"; its own name is by default the one of its class.
             known = variable_names(group.name if group.name != "layer" else _own_name(group), layer, slots)
             if said is not None:
                 yield from ((below + slot, "/".join((*said, known.get(slot, slot)))) for slot in slots)
@@ -92,6 +92,6 @@ def _new_names(
 
 
 def _own_name(group: Group) -> str:
-    """The name that a newer Keras writes beside the variables of a layer; "" where there is none."""
+    """The name that a newer Keras writes into the group of a layer; "" if there is none."""
     variables = next((one for one in group.children if isinstance(one, Group) and one.name == "vars"), None)
     return (string_attribute(variables, "name") if variables else None) or ""

@@ -27,15 +27,16 @@ VARIABLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "separable_conv": (("depthwise_kernel", ""), ("pointwise_kernel", ""), ("bias", "use_bias")),
     "simple_rnn": RECURRENT,
 } | dict.fromkeys(("dense", "einsum_dense", "conv", "depthwise_conv", "conv_transpose"), KERNEL_BIAS)
-"""By class: the variables in the order of the file, each with the key of the configuration that may leave it out."""
+"""By class: the variables in the order of the file, each with the key of the configuration that can remove it."""
 
 
 @dataclass(frozen=True)
 class LayerConfig:
-    """What a model's configuration says of a layer, or of a model as a layer.
+    """The configuration of a layer, or of a model.
 
-    kind:   its class in snake case, of which Keras 3 makes the names of groups: "dense" for `layers/dense_2`.
-    config: the arguments of its constructor. layers: those of a model, in order.
+    kind:   its class in snake case, from which Keras 3 makes the names of groups: "dense" for `layers/dense_2`.
+    config: the arguments of its constructor.
+    layers: the layers of a model, in order.
     """
 
     kind: str
@@ -44,7 +45,7 @@ class LayerConfig:
     layers: tuple[LayerConfig, ...] = ()
 
     def inner(self, attribute: str) -> LayerConfig | None:
-        """The layer that a wrapper keeps in an attribute; the cell of a recurrent layer has its layer's arguments."""
+        """The layer that a wrapper has in an attribute. A recurrent cell has the arguments of its layer."""
         if attribute == "cell" or attribute.endswith("_dense"):
             return LayerConfig("cell" if attribute == "cell" else "dense", "", self.config)
         other = self.config.get("backward_layer") if attribute == "backward_layer" else None
@@ -61,7 +62,7 @@ class LayerConfig:
 
 
 def parse_layer(json: Json, depth: int = 0) -> LayerConfig | None:
-    """A layer of a model's configuration, with those inside of it; None for anything else."""
+    """A layer from a model's configuration, with the layers inside of it; None for anything else."""
     if not isinstance(json, dict) or not isinstance(json.get("class_name"), str) or depth > 50:
         return None
     config = json.get("config")
@@ -73,15 +74,15 @@ def parse_layer(json: Json, depth: int = 0) -> LayerConfig | None:
 
 
 def snake_case(name: str) -> str:
-    """A class's name as Keras makes a group's of it: "Conv2DTranspose" -> "conv2d_transpose"."""
+    """The name of a group that Keras derives from a class: "Conv2DTranspose" -> "conv2d_transpose"."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def variable_names(group: str, layer: LayerConfig | None, numbers: Sequence[str]) -> dict[str, str]:
-    """The names of variables by their numbers; empty where the class is not known, or has another number of them.
+    """The names of variables by number; empty if the class is unknown or has another number of variables.
 
-    group: the name of the group that holds `vars`, by which the class is guessed where there is no configuration.
+    group: the name of the group that holds `vars`, from which the class is guessed without a configuration.
     """
     kind = layer.kind if layer else re.sub(r"_[0-9]+$", "", group)
     kind = "cell" if kind.endswith("cell") else "dense" if kind.endswith("_dense") else kind

@@ -1,4 +1,4 @@
-"""A tree and its tensors -> a new HDF5 file. Inverse: `hdf5_read`."""
+"""Writing of a tree and its tensors to a new HDF5 file. Inverse: `reader`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ATTRIBUTE_BYTES = 64_000
 """Larger attributes need the object headers of HDF5 1.8."""
 
 SMALL = 1 << 20
-"""Bytes of the largest write that can be HDF5's own, which it may read again."""
+"""Bytes of the largest write of HDF5's own metadata, which it may read again."""
 
 Objects = list[bytes]
-"""Path of each group and dataset, in preorder: what links point to."""
+"""The path of each group and dataset, in preorder: the targets of links."""
 
 
 class SteadyFile:
-    """A file for HDF5, which crashes where a write fails: the first error is kept, and what follows stays in memory.
+    """A file for HDF5, which crashes if a write fails. The first error is recorded, and later writes stay in memory.
 
-    `check` raises that error; after it, little more is written.
+    `check` raises that error; little more is written after it.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -38,28 +38,28 @@ class SteadyFile:
         self._later: dict[int, bytes] = {}
 
     def check(self) -> None:
-        """Raises: OSError where the disk refused something."""
+        """Raises: OSError if the disk refused a write."""
         if self._error:
             raise self._error
 
     def seek(self, at: int, whence: int = os.SEEK_SET) -> int:
-        """As of any file; HDF5 asks for the end once."""
+        """Set the position; HDF5 seeks to the end once."""
         self._at = at if whence == os.SEEK_SET else os.fstat(self._number).st_size + at
         return self._at
 
     def tell(self) -> int:
-        """Where `seek` went."""
+        """The current position."""
         return self._at
 
     def readinto(self, out: bytearray | memoryview) -> int:
-        """Fills `out`; with zeros where nothing is."""
+        """Fill `out`; with zeros after the end of the file."""
         view = memoryview(out).cast("B")
         found = self._later.get(self._at) or os.pread(self._number, len(view), self._at)
         view[:] = found[: len(view)].ljust(len(view), b"\0")
         return len(view)
 
     def write(self, data: bytes | memoryview) -> int:
-        """All of `data`."""
+        """Write all of `data`."""
         left, at = memoryview(data).cast("B"), self._at
         try:
             while left and not self._error:
@@ -72,7 +72,7 @@ class SteadyFile:
         return len(data)
 
     def truncate(self, size: int) -> int:
-        """Cuts the file, or makes it longer."""
+        """Set the length of the file."""
         try:
             if not self._error:
                 os.ftruncate(self._number, size)
@@ -81,13 +81,13 @@ class SteadyFile:
         return size
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no bytes are buffered."""
 
 
 def write(target: IO[bytes], tree: Group, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
-    """Writes a new file at `target`, holding one tensor at a time; datasets become contiguous.
+    """Write a new file at `target`, with one tensor in memory at a time; datasets become contiguous.
 
-    Raises: CorruptError when tree, tensors and values contradict each other; OSError when the disk refuses.
+    Raises: CorruptError if tree, tensors and values contradict each other; OSError if the disk refuses a write.
     """
     facts, steady = iter(tensors), SteadyFile(target)
 
@@ -101,7 +101,7 @@ def write(target: IO[bytes], tree: Group, tensors: Sequence[TensorSpec], values:
         return tensor
 
     try:
-        with _created(steady, tree) as file:
+        with _create_file(steady, tree) as file:
             root = h5g.open(file.id, b"/")
             _attributes(root, tree.attributes)
             _children(root, tree, b"/", take, [b"/"])
@@ -110,8 +110,8 @@ def write(target: IO[bytes], tree: Group, tensors: Sequence[TensorSpec], values:
         raise CorruptError(f"skeleton: HDF5 cannot hold it: {error}") from error
 
 
-def _created(target: SteadyFile, tree: Group) -> h5py.File:
-    """A new file; not by `h5py.File(target, "w")`, which stamps a root of ordered links with the time."""
+def _create_file(target: SteadyFile, tree: Group) -> h5py.File:
+    """A new file. `h5py.File(target, "w")` would stamp a root with ordered links with the time."""
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_libver_bounds(h5f.LIBVER_V18 if _has_large(tree) else h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
     access.set_fileobj_driver(h5fd.fileobj_driver, target)
@@ -144,7 +144,7 @@ def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[],
 
 
 def _tensor(parent: h5g.GroupID, slot: Slot, values: AnyArray) -> None:
-    """Writes the bytes as they lie on disk, so HDF5 converts nothing."""
+    """Write the bytes as they are on disk, so that HDF5 converts nothing."""
     name, size = slot.name.encode(), item_bytes(slot.type)
     if values.dtype.itemsize != size:
         raise CorruptError(f"{slot.name}: expected values of {size} bytes each, got {values.dtype}")
@@ -165,7 +165,7 @@ def _attributes(thing: h5g.GroupID | h5d.DatasetID, attributes: Sequence[Attribu
 
 
 def _array(values: Values) -> AnyArray | None:
-    """The values as an array in the layout of the file; None where there is nothing to write."""
+    """The values as an array in the layout of the file; None if there is nothing to write."""
     if values.shape is None or 0 in values.shape:
         return None
     dtype, _ = memory_type(values.type)
@@ -181,7 +181,7 @@ def _space(shape: tuple[int, ...] | None) -> h5s.SpaceID:
 
 
 def _ordered(properties: h5p.PropOCID, node: Group | Slot | Stored) -> h5p.PropOCID:
-    """Creation properties with the orders of the node, and without a time stamp, for the same bytes every time."""
+    """Creation properties with the orders of the node and without a time stamp, for reproducible bytes."""
     properties.set_obj_track_times(False)
     if node.attributes_ordered:
         properties.set_attr_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
