@@ -10,6 +10,8 @@ mostly below 2^24, exact in float32.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ import numpy.typing as npt
 from wcodec.codec.entropy import context
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 
+Value = TypeVar("Value", bound=np.generic)
 DCT, KLT = 0, 1
 MAX_TAPS = 512
 MAX_SIDE = 16
@@ -58,11 +61,22 @@ class Basis:
     height: int = 0
     width: int = 0
 
+    @cached_property
+    def analysis(self) -> npt.NDArray[np.float64]:
+        """What makes coefficients of rows of values: the inverse of the waveforms."""
+        inverse: npt.NDArray[np.float64] = np.linalg.inv(self.matrix / 2.0**self.shift)
+        return inverse
+
 
 def transform(values: npt.NDArray[np.float32], basis: Basis) -> npt.NDArray[np.float32]:
     """Coefficients of float32[rows, channels, taps] by least squares; for the encoder. Inverse: `inverse_transform`."""
-    analysis = np.linalg.inv(basis.matrix / 2.0**basis.shift)
-    return np.ascontiguousarray(values.astype(np.float64) @ analysis, np.float32)
+    coefficients = _flat(values).astype(np.float64) @ basis.analysis
+    return coefficients.astype(np.float32).reshape(values.shape)
+
+
+def _flat(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
+    """One matrix of all vectors: numpy multiplies a stack of matrices one by one."""
+    return values.reshape(-1, values.shape[-1])
 
 
 def inverse_transform(
@@ -74,11 +88,12 @@ def inverse_transform(
     """
     largest = max(int(coefficients.max(initial=0)), -int(coefficients.min(initial=0)))
     single = largest * int(np.abs(basis.matrix).sum(0).max(initial=0)) < EXACT_IN_FLOAT32
+    flat = _flat(coefficients)
     if single:
-        short: npt.NDArray[np.float32] = coefficients.astype(np.float32) @ basis.matrix.astype(np.float32)
-        return short
-    exact: npt.NDArray[np.float64] = coefficients.astype(np.float64) @ basis.matrix.astype(np.float64)
-    return exact
+        short: npt.NDArray[np.float32] = flat.astype(np.float32) @ basis.matrix.astype(np.float32)
+        return short.reshape(coefficients.shape)
+    exact: npt.NDArray[np.float64] = flat.astype(np.float64) @ basis.matrix.astype(np.float64)
+    return exact.reshape(coefficients.shape)
 
 
 def scale(
