@@ -47,6 +47,25 @@ def test_codes_that_need_no_limit_cost_what_bitarray_says(counts: list[int]) -> 
         )
 
 
+@given(st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 40), min_size=1, max_size=200))
+def test_no_other_precision_has_a_smaller_code(values: list[int]) -> None:
+    counts = huffman.count_tokens(np.array(values, np.uint32))
+    used = np.flatnonzero(counts)
+    first, _ = huffman.symbols_of(used, huffman.FINEST)
+    codes = []
+    for precision in range(min(huffman.FINEST, max(int(first[-1]).bit_length() - 1, 0)), -1, -1):
+        tokens = huffman.tokens_of(first, precision)
+        codes.append(huffman._build_code(np.bincount(tokens, weights=counts[used]).astype(np.int64), precision))
+    found = [code for code in codes if code]
+    own = huffman.build_code(counts)
+    if not found:
+        assert own is None
+        return
+    best = min(found, key=lambda code: code.nbytes)
+    assert own is not None
+    assert (own.precision, own.table, own.bits) == (best.precision, best.table, best.bits)
+
+
 @given(Counts)
 def test_tables_come_back_and_read_the_same_one_bit_at_a_time(counts: list[int]) -> None:
     code = huffman.build_code(np.array(counts, np.int64))

@@ -81,13 +81,12 @@ def build_code(counts: Counts) -> HuffmanCode | None:
     """The smallest code for symbols counted by `count_tokens`; None where no token differs from another."""
     used = np.flatnonzero(counts)
     first, _ = symbols_of(used, FINEST)
-    best: HuffmanCode | None = None
-    for precision in range(min(FINEST, max(int(first[-1]).bit_length() - 1, 0)), -1, -1):
-        coarse = np.bincount(tokens_of(first, precision), weights=counts[used]).astype(np.int64)
-        code = _build_code(coarse, precision)
-        if code and (best is None or code.nbytes < best.nbytes):
-            best = code
-    return best
+    finest = min(FINEST, max(int(first[-1]).bit_length() - 1, 0))
+    precision = code_kernel.best_precision(first, counts[used], finest)
+    if precision < 0:
+        return None
+    coarse = np.bincount(tokens_of(first, precision), weights=counts[used]).astype(np.int64)
+    return _build_code(coarse, precision)
 
 
 def build_byte_code(counts: Counts) -> HuffmanCode | None:
