@@ -5,6 +5,7 @@ Everything that decides is an integer, or rounded far more coarsely than two mac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import isqrt
 from typing import Final
@@ -18,6 +19,7 @@ from wcodec.kernels.static.tables import GROUPS, MAX_HAZARD, starts
 
 Counts = npt.NDArray[np.int64]
 Prices = npt.NDArray[np.int32]
+Add = Callable[[Codes, Codes, npt.NDArray[np.uint16], Codes, Prices, Counts], None]
 STARTS: Final = np.array(starts())
 STEPS: Final = 4
 """Scale codes an octave."""
@@ -144,21 +146,21 @@ def prices_of(tables: Tables) -> Prices:
 
 def refined(scales: Scales, tables: Tables, codes: Codes) -> Scales:
     """Scales whose rows, then channels and taps, are one smaller or larger where that costs fewer bits."""
-    scales = replace(scales, rows=_moved(scales.rows, _costs(scales, tables, codes)[0]))
-    costs = _costs(scales, tables, codes)[1].reshape(len(scales.channels), len(scales.taps), 3)
+    scales = replace(scales, rows=_moved(scales.rows, _costs(scales, tables, codes, kernel.add_prices_of_rows, 0)))
+    costs = _costs(scales, tables, codes, kernel.add_prices_of_columns, 1)
+    costs = costs.reshape(len(scales.channels), len(scales.taps), 3)
     scales = replace(scales, channels=_moved(scales.channels, costs.sum(1)))
     if len(scales.taps) > 1:
         scales = replace(scales, taps=_moved(scales.taps, costs.sum(0)))
     return scales
 
 
-def _costs(scales: Scales, tables: Tables, codes: Codes) -> tuple[Counts, Counts]:
-    """Bits, in 1/256, of rows and of columns with scales one smaller, as they are, and one larger."""
-    of_rows = np.zeros((codes.shape[0], 3), np.int64)
-    of_columns = np.zeros((codes.shape[1], 3), np.int64)
+def _costs(scales: Scales, tables: Tables, codes: Codes, add: Add, axis: int) -> Counts:
+    """Bits, in 1/256, of rows (axis 0) or of columns with scales one smaller, as they are, and one larger."""
+    costs = np.zeros((codes.shape[axis], 3), np.int64)
     classes = _classes(tables.classes, tables.first, scales.largest)
-    kernel.add_prices(codes, scales.rows, scales.columns, classes, prices_of(tables), of_rows, of_columns)
-    return of_rows, of_columns
+    add(codes, scales.rows, scales.columns, classes, prices_of(tables), costs)
+    return costs
 
 
 def _moved(codes: Codes, costs: Counts) -> Codes:

@@ -2,8 +2,13 @@
 
 from libc.math cimport fabsf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
-from wcodec.kernels.static.lanes cimport LANES, LARGEST, fill_next, first_row, value_of
+from wcodec.kernels.static.lanes cimport LANES, LARGEST, Walk, begin, follow, step_on, value_of
+
+cdef enum:
+    SAFE = 1 << 18              # prices below 2^13 that add up within 32 bits
 
 
 def add_magnitudes(const float[:, ::1] values, int64_t[::1] rows, int64_t[::1] columns):
@@ -41,39 +46,58 @@ def add_code_magnitudes(const uint8_t[:, ::1] codes, bint trellis, int64_t[::1] 
             rows[r] += total
 
 
+cdef void values_of_row(const int32_t* levels, const uint8_t* odd, Py_ssize_t n, bint trellis, int32_t* values) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        values[j] = value_of(levels[j], odd[j], trellis)
+
+
+cdef void codes_of_row(const int32_t* levels, const uint8_t* odd, Py_ssize_t n, uint8_t* codes) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef int32_t a
+    for j in range(n):
+        a = -levels[j] if levels[j] < 0 else levels[j]
+        codes[j] = <uint8_t>(2 * min(a, <int32_t>LARGEST) + odd[j])
+
+
 def fill_values(const int32_t[:, ::1] levels, int states, int32_t[:, ::1] values):
     """The integers, in steps, that levels stand for; each lane with a trellis of its own."""
-    cdef Py_ssize_t r, j, rows = levels.shape[0], n = levels.shape[1]
-    cdef int l, s
-    cdef uint8_t[256] after
-    if values.shape[0] != rows or values.shape[1] != n or states not in (0, 4, 8, 128):
+    cdef Py_ssize_t n = levels.shape[1]
+    cdef int i
+    cdef Walk walk
+    cdef uint8_t* odd
+    if values.shape[0] != levels.shape[0] or values.shape[1] != n or states not in (0, 4, 8, 128):
         raise ValueError("values of another shape, or unknown states")
+    odd = <uint8_t*>malloc(LANES * n + 1)
+    if odd == NULL:
+        raise MemoryError
     with nogil:
-        fill_next(states, after)
-        for l in range(LANES):
-            s = 0
-            for r in range(first_row(rows, l), first_row(rows, l + 1)):
-                for j in range(n):
-                    values[r, j] = value_of(levels[r, j], s & 1, states > 0)
-                    s = after[2 * s + (levels[r, j] & 1)]
+        begin(&walk, levels.shape[0] if n else 0, states)
+        while step_on(&walk):
+            follow(&walk, &levels[0, 0], n, odd)
+            for i in range(walk.lanes):
+                values_of_row(&levels[walk.row[i], 0], odd + i * n, n, states > 0, &values[walk.row[i], 0])
+    free(odd)
 
 
 def fill_codes(const int32_t[:, ::1] levels, int states, uint8_t[:, ::1] codes):
     """codes = 2 * min(|level|, 127) + 1 where the second quantiser of the trellis is in force; each lane by itself."""
-    cdef Py_ssize_t r, j, rows = levels.shape[0], n = levels.shape[1]
-    cdef int l, s, level
-    cdef uint8_t[256] after
-    if codes.shape[0] != rows or codes.shape[1] != n or states not in (0, 4, 8, 128):
+    cdef Py_ssize_t n = levels.shape[1]
+    cdef int i
+    cdef Walk walk
+    cdef uint8_t* odd
+    if codes.shape[0] != levels.shape[0] or codes.shape[1] != n or states not in (0, 4, 8, 128):
         raise ValueError("codes of another shape, or unknown states")
+    odd = <uint8_t*>malloc(LANES * n + 1)
+    if odd == NULL:
+        raise MemoryError
     with nogil:
-        fill_next(states, after)
-        for l in range(LANES):
-            s = 0
-            for r in range(first_row(rows, l), first_row(rows, l + 1)):
-                for j in range(n):
-                    level = levels[r, j]
-                    codes[r, j] = <uint8_t>(2 * min(-level if level < 0 else level, <int>LARGEST) + (s & 1))
-                    s = after[2 * s + (level & 1)]
+        begin(&walk, levels.shape[0] if n else 0, states)
+        while step_on(&walk):
+            follow(&walk, &levels[0, 0], n, odd)
+            for i in range(walk.lanes):
+                codes_of_row(&levels[walk.row[i], 0], odd + i * n, n, &codes[walk.row[i], 0])
+    free(odd)
 
 
 cdef int check(Py_ssize_t height, Py_ssize_t width, const uint8_t[::1] rows, const uint16_t[::1] columns, const uint8_t[::1] classes,
@@ -96,44 +120,110 @@ cdef int check(Py_ssize_t height, Py_ssize_t width, const uint8_t[::1] rows, con
 def count(const uint8_t[:, ::1] codes, const uint8_t[::1] rows, const uint16_t[::1] columns, const uint8_t[::1] classes,
           int64_t[:, ::1] counts):
     """Adds to counts[class of row + column + 1, code]."""
-    cdef Py_ssize_t r, j
-    cdef const uint8_t* own
-    check(codes.shape[0], codes.shape[1], rows, columns, classes, counts.shape[0])
-    if counts.shape[1] != 256:
-        raise ValueError("counts of the wrong shape")
-    with nogil:
-        for r in range(codes.shape[0]):
-            own = &classes[rows[r] + 1]
-            for j in range(codes.shape[1]):
-                counts[own[columns[j]], codes[r, j]] += 1
-
-
-def add_prices(const uint8_t[:, ::1] codes, const uint8_t[::1] rows, const uint16_t[::1] columns, const uint8_t[::1] classes,
-               const int32_t[:, ::1] prices, int64_t[:, ::1] of_rows, int64_t[:, ::1] of_columns):
-    """Adds what codes cost, prices[class, code], at scales one smaller, as they are, and one larger, by row and by column."""
     cdef Py_ssize_t r, j, n = codes.shape[1]
     cdef const uint8_t* own
-    cdef int64_t below, same, above
-    cdef int32_t a, b, c
-    cdef int code
-    check(codes.shape[0], n, rows, columns, classes, prices.shape[0])
-    if prices.shape[1] != 256 or of_rows.shape[0] != codes.shape[0] or of_columns.shape[0] != n or of_rows.shape[1] != 3 or of_columns.shape[1] != 3:
-        raise ValueError("prices of the wrong shape")
+    cdef const uint8_t* code
+    cdef const uint16_t* column
+    cdef int64_t* found
+    check(codes.shape[0], n, rows, columns, classes, counts.shape[0])
+    if counts.shape[1] != 256:
+        raise ValueError("counts of the wrong shape")
+    if n == 0 or codes.shape[0] == 0:
+        return
+    column, found = &columns[0], &counts[0, 0]
     with nogil:
         for r in range(codes.shape[0]):
-            own = &classes[rows[r]]
-            below = same = above = 0
+            own, code = &classes[rows[r] + 1], &codes[r, 0]
             for j in range(n):
-                code = codes[r, j]
-                a = prices[own[columns[j]], code]
-                b = prices[own[columns[j] + 1], code]
-                c = prices[own[columns[j] + 2], code]
-                below += a
-                same += b
-                above += c
-                of_columns[j, 0] += a
-                of_columns[j, 1] += b
-                of_columns[j, 2] += c
-            of_rows[r, 0] += below
-            of_rows[r, 1] += same
-            of_rows[r, 2] += above
+                found[(<int>own[column[j]] << 8) + code[j]] += 1
+
+
+cdef int32_t* side_by_side(const uint8_t[::1] classes, const int32_t[:, ::1] prices) except NULL:
+    """Prices at scales one smaller, as they are, and one larger, [scale][code][4]: those of a level are read at once."""
+    cdef Py_ssize_t scale, count = len(classes) - 2
+    cdef int code, k
+    cdef int32_t* found
+    if prices.shape[1] != 256:
+        raise ValueError("prices of the wrong shape")
+    found = <int32_t*>malloc(count * 256 * 4 * sizeof(int32_t))
+    if found == NULL:
+        raise MemoryError
+    with nogil:
+        for scale in range(count):
+            for code in range(256):
+                for k in range(3):
+                    found[(scale * 256 + code) * 4 + k] = prices[classes[scale + k], code]
+                found[(scale * 256 + code) * 4 + 3] = 0
+    return found
+
+
+def add_prices_of_rows(const uint8_t[:, ::1] codes, const uint8_t[::1] rows, const uint16_t[::1] columns, const uint8_t[::1] classes,
+                       const int32_t[:, ::1] prices, int64_t[:, ::1] of_rows):
+    """Adds what a row's codes cost, prices[class, code] below 2^13, at scales one smaller, as they are, and one larger."""
+    cdef Py_ssize_t r, j, end, n = codes.shape[1]
+    cdef int32_t[4] total
+    cdef int32_t* every
+    cdef const int32_t* price
+    cdef const uint8_t* code
+    cdef const uint16_t* column
+    cdef int k
+    check(codes.shape[0], n, rows, columns, classes, prices.shape[0])
+    if of_rows.shape[0] != codes.shape[0] or of_rows.shape[1] != 3:
+        raise ValueError("sums of the wrong shape")
+    if n == 0 or codes.shape[0] == 0:
+        return
+    every, column = side_by_side(classes, prices), &columns[0]
+    with nogil:
+        for r in range(codes.shape[0]):
+            code, j = &codes[r, 0], 0
+            while j < n:
+                end = min(n, j + SAFE)
+                for k in range(4):
+                    total[k] = 0
+                while j < end:
+                    price = every + ((<Py_ssize_t>rows[r] + column[j] << 8) + code[j]) * 4
+                    for k in range(4):
+                        total[k] += price[k]
+                    j += 1
+                for k in range(3):
+                    of_rows[r, k] += total[k]
+    free(every)
+
+
+def add_prices_of_columns(const uint8_t[:, ::1] codes, const uint8_t[::1] rows, const uint16_t[::1] columns, const uint8_t[::1] classes,
+                          const int32_t[:, ::1] prices, int64_t[:, ::1] of_columns):
+    """The same of columns."""
+    cdef Py_ssize_t r, j, end, n = codes.shape[1]
+    cdef int32_t* total
+    cdef int32_t* every
+    cdef const int32_t* price
+    cdef const uint8_t* code
+    cdef const uint16_t* column
+    cdef int k
+    check(codes.shape[0], n, rows, columns, classes, prices.shape[0])
+    if of_columns.shape[0] != n or of_columns.shape[1] != 3:
+        raise ValueError("sums of the wrong shape")
+    if n == 0 or codes.shape[0] == 0:
+        return
+    every, column = side_by_side(classes, prices), &columns[0]
+    total = <int32_t*>malloc(n * 4 * sizeof(int32_t))
+    if total == NULL:
+        free(every)
+        raise MemoryError
+    with nogil:
+        r = 0
+        while r < codes.shape[0]:
+            end = min(codes.shape[0], r + SAFE)
+            memset(total, 0, n * 4 * sizeof(int32_t))
+            while r < end:
+                code = &codes[r, 0]
+                for j in range(n):
+                    price = every + ((<Py_ssize_t>rows[r] + column[j] << 8) + code[j]) * 4
+                    for k in range(4):
+                        total[4 * j + k] += price[k]
+                r += 1
+            for j in range(n):
+                for k in range(3):
+                    of_columns[j, k] += total[4 * j + k]
+    free(total)
+    free(every)
