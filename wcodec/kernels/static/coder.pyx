@@ -4,7 +4,10 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from wcodec.kernels.static.lanes cimport LANES, LARGEST, PRECISION, SLOTS, SYMBOLS, ZERO, fill_next, first_row, value_of
+from wcodec.kernels.static.lanes cimport (
+    LANES, PRECISION, SLOTS, SYMBOLS, ZERO, Walk, fill_next, first_row, follow, step_on, value_of,
+)
+from wcodec.kernels.static.lanes cimport begin as begin_walk
 from wcodec.kernels.static.lanes_avx2 cimport StaticRow, static_can, static_row_avx2
 
 cdef enum:
@@ -134,65 +137,93 @@ cdef struct Scales:
     int quantisers
 
 
-cdef Py_ssize_t look_ahead(const int32_t* levels, const Scales* scales, const uint8_t* after, Py_ssize_t rows, Py_ssize_t n,
-                           uint8_t* place, uint8_t* symbol) noexcept nogil:
-    """Every level's table and symbol; the number of escapes."""
-    cdef Py_ssize_t r, j, at, escapes = 0
-    cdef int l, s, level, own
-    for l in range(LANES):
-        s = 0
-        for r in range(first_row(rows, l), first_row(rows, l + 1)):
-            own = scales.rows[r] - scales.first
-            for j in range(n):
-                at = r * n + j
-                level = levels[at]
-                place[at] = <uint8_t>(min(max(own + scales.columns[j], 0), scales.top) * scales.quantisers + (s & 1))
-                symbol[at] = <uint8_t>(level + ZERO) if -LARGEST <= level <= LARGEST else 0
-                if scales.ranges[(<int>place[at] << 8) + symbol[at]] >> 16 == 0:
-                    symbol[at] = 0
-                escapes += symbol[at] == 0
-                s = after[2 * s + (level & 1)]
+cdef struct Slots:
+    # of a symbol: what its place among the 4096 slots makes of a state
+    uint64_t inverse            # 2^44 / frequency, rounded up: a product's upper bits are the quotient for every state
+    uint32_t frequency
+    uint32_t start
+
+
+cdef inline Py_ssize_t symbols_of_row(const int32_t* levels, const uint8_t* odd, const Scales* scales, int own, Py_ssize_t n,
+                                      uint16_t* symbols) noexcept nogil:
+    """symbols = table << 8 | symbol; the number of escapes."""
+    cdef Py_ssize_t j, escapes = 0
+    cdef uint32_t table, level
+    for j in range(n):
+        table = <uint32_t>(min(max(own + scales.columns[j], 0), scales.top) * scales.quantisers + odd[j]) << 8
+        level = <uint32_t>(levels[j] + ZERO)
+        level = level if level < SYMBOLS else 0
+        level = level if scales.ranges[table + level] >> 16 else 0
+        escapes += level == 0
+        symbols[j] = <uint16_t>(table + level)
     return escapes
 
 
-cdef Py_ssize_t put_words(const uint32_t* ranges, Py_ssize_t rows, Py_ssize_t n, const uint8_t* place, const uint8_t* symbol, uint32_t* x,
-                          uint16_t* words, Py_ssize_t room) noexcept nogil:
-    """Writes backwards from words + room; the number of words."""
-    cdef Py_ssize_t t, j, at, left = room, least = rows // LANES
-    cdef Py_ssize_t[LANES] row
-    cdef uint32_t range_, frequency, whole
-    cdef int l, i, lanes
-    cdef int[LANES] which
-    for t in range(least, -1, -1):
-        lanes = 0
-        for l in range(LANES - 1, -1, -1):
-            row[l] = (first_row(rows, l) + t) * n
-            if row[l] < first_row(rows, l + 1) * n:
-                which[lanes] = l
-                lanes += 1
-        for j in range(n - 1, -1, -1):
-            for i in range(lanes):
-                l = which[i]
-                at = row[l] + j
-                range_ = ranges[(<int>place[at] << 8) + symbol[at]]
-                frequency = range_ >> 16
-                if x[l] >= <uint64_t>frequency << (32 - PRECISION):
-                    left -= 1
-                    words[left] = <uint16_t>x[l]
-                    x[l] >>= 16
-                whole = x[l] // frequency
-                x[l] = (whole << PRECISION) + (x[l] - whole * frequency) + (range_ & 0xFFFF)
+cdef Py_ssize_t look_ahead(const int32_t* levels, const Scales* scales, int states, Py_ssize_t rows, Py_ssize_t n, uint8_t* odd,
+                           uint16_t* symbols) noexcept nogil:
+    """Every level's table and symbol; the number of escapes. odd: room for a row of each lane."""
+    cdef Py_ssize_t escapes = 0, at
+    cdef int i
+    cdef Walk walk
+    begin_walk(&walk, rows, states)
+    while step_on(&walk):
+        follow(&walk, levels, n, odd)
+        for i in range(walk.lanes):
+            at = walk.row[i] * n
+            escapes += symbols_of_row(levels + at, odd + i * n, scales, scales.rows[walk.row[i]] - scales.first, n, symbols + at)
+    return escapes
+
+
+cdef void fill_slots(const uint32_t* ranges, Py_ssize_t tables, Slots* slots) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(tables * SYMBOLS):
+        slots[i].frequency, slots[i].start = ranges[i] >> 16, ranges[i] & 0xFFFF
+        slots[i].inverse = ((<uint64_t>1 << 44) + slots[i].frequency - 1) // max(slots[i].frequency, 1)
+
+
+cdef inline Py_ssize_t put_row(const Slots* slots, int lanes, const int* which, const Py_ssize_t* row, Py_ssize_t n, const uint16_t* symbols,
+                               uint32_t* x, uint16_t* words, Py_ssize_t left) noexcept nogil:
+    """A row of each of some lanes, columns in step, from the last back; the place of the word written last."""
+    cdef Py_ssize_t j
+    cdef int i
+    cdef uint32_t state, full
+    cdef const Slots* slot
+    for j in range(n - 1, -1, -1):
+        for i in range(lanes - 1, -1, -1):
+            slot = slots + symbols[row[i] * n + j]
+            state = x[which[i]]
+            full = state >= <uint64_t>slot.frequency << (32 - PRECISION)
+            words[left - 1] = <uint16_t>state       # counts only where the state was full
+            left -= full
+            state >>= full << 4
+            x[which[i]] = state + <uint32_t>(<uint64_t>state * slot.inverse >> 44) * (SLOTS - slot.frequency) + slot.start
+    return left
+
+
+cdef Py_ssize_t put_words(const Slots* slots, Py_ssize_t rows, Py_ssize_t n, const uint16_t* symbols, uint32_t* x, uint16_t* words,
+                          Py_ssize_t room) noexcept nogil:
+    """Writes backwards from words + room, where there is room for a word a level; the number of words."""
+    cdef Py_ssize_t t, left = room
+    cdef Walk walk
+    begin_walk(&walk, rows, 0)
+    for t in range(rows // LANES, -1, -1):
+        walk.step = t - 1
+        if step_on(&walk):
+            if walk.lanes == LANES:
+                left = put_row(slots, LANES, walk.which, walk.row, n, symbols, x, words, left)
+            else:
+                left = put_row(slots, walk.lanes, walk.which, walk.row, n, symbols, x, words, left)
     return room - left
 
 
-cdef void list_escapes(const int32_t* levels, Py_ssize_t rows, Py_ssize_t n, const uint8_t* symbol, int32_t* escaped) noexcept nogil:
+cdef void list_escapes(const int32_t* levels, Py_ssize_t rows, Py_ssize_t n, const uint16_t* symbols, int32_t* escaped) noexcept nogil:
     cdef Py_ssize_t t, j, at, count = 0
     cdef int l
     for t in range(rows // LANES + 1):
         for j in range(n):
             for l in range(LANES):
                 at = first_row(rows, l) + t
-                if at < first_row(rows, l + 1) and symbol[at * n + j] == 0:
+                if at < first_row(rows, l + 1) and symbols[at * n + j] & 0xFF == 0:
                     escaped[count] = levels[at * n + j]
                     count += 1
 
@@ -208,8 +239,9 @@ def encode(
     cdef Py_ssize_t i, n = len(columns), size = levels.shape[0] * levels.shape[1], escapes, count = 0
     cdef Py_ssize_t tables = len(lookups) // (SLOTS // 4 + SYMBOLS)
     cdef Scales scales
-    cdef uint8_t[256] after
-    cdef uint8_t* place
+    cdef uint16_t* symbols
+    cdef uint8_t* odd
+    cdef Slots* slots
     cdef int l
     if states not in (0, 4, 8, 128) or len(begin) != LANES or len(words) < size:
         raise ValueError("unknown states, or no room")
@@ -222,18 +254,20 @@ def encode(
     for i in range(tables):
         if scales.ranges[i * SYMBOLS] >> 16 == 0:
             raise ValueError("a table without an escape")
-    place = <uint8_t*>malloc(2 * size)
-    if place == NULL:
+    slots = <Slots*>malloc(tables * SYMBOLS * sizeof(Slots) + 2 * size + LANES * n)
+    if slots == NULL:
         raise MemoryError
+    symbols = <uint16_t*>(slots + tables * SYMBOLS)
+    odd = <uint8_t*>(symbols + size)
     scales.rows, scales.columns, scales.first, scales.top = &rows[0], &columns[0], first, <int>(tables // scales.quantisers - 1)
     with nogil:
-        fill_next(states, after)
-        escapes = look_ahead(&levels[0, 0], &scales, after, levels.shape[0], n, place, place + size)
+        escapes = look_ahead(&levels[0, 0], &scales, states, levels.shape[0], n, odd, symbols)
         if escapes <= len(escaped):
             for l in range(LANES):
                 begin[l] = LOWEST
-            count = put_words(scales.ranges, levels.shape[0], n, place, place + size, &begin[0], &words[0], len(words))
+            fill_slots(scales.ranges, tables, slots)
+            count = put_words(slots, levels.shape[0], n, symbols, &begin[0], &words[0], len(words))
             if escapes:
-                list_escapes(&levels[0, 0], levels.shape[0], n, place + size, &escaped[0])
-    free(place)
+                list_escapes(&levels[0, 0], levels.shape[0], n, symbols, &escaped[0])
+    free(slots)
     return count, escapes
