@@ -51,7 +51,6 @@ from wcodec.codec.quantizers import product
 from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
 from wcodec.codec.quantizers.few_values import find_few_values
 from wcodec.codec.quantizers.kmeans import assign, cluster, make_codebook, share_one
-from wcodec.codec.quantizers.states import States
 from wcodec.codec.quantizers.transform import (
     MAX_SIDE,
     Basis,
@@ -162,7 +161,7 @@ def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> 
             if isinstance(dequantizer, TransformDequantizer):
                 vectors = part.reshape(len(part), -1, len(dequantizer.basis.matrix))
                 part = transform(vectors, dequantizer.basis).reshape(part.shape)
-            return _choose_levels(part / np.float32(dequantizer.step), dequantizer.states, lambda_, plan)
+            return _choose_levels(part, dequantizer, lambda_, plan)
         case TruncatedFloatDequantizer():
             codes = _magnitude_codes(
                 _rounded_to_kind(part, plan) if isinstance(plan, FloatPlan) else part, dequantizer.shift
@@ -177,11 +176,13 @@ def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> 
             raise TypeError(f"{type(plan).__name__}: expected no steps by rows and no hash")
 
 
-def _choose_levels(values: Float32, states: States, lambda_: float, plan: LossyPlan) -> Levels:
+def _choose_levels(
+    part: Float32, dequantizer: UniformDequantizer | TransformDequantizer, lambda_: float, plan: LossyPlan
+) -> Levels:
     """By the prices, and in the lanes, of the coder that is to code them."""
     by = quantize_in_lanes if plan.coder == "static" else quantize
     zeros = isinstance(plan, UniformPlan) and plan.zeros
-    return by(values, states, lambda_, _PASSES[plan.effort], zeros)
+    return by(part, dequantizer.states, lambda_, _PASSES[plan.effort], zeros, dequantizer.step)
 
 
 def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:

@@ -186,7 +186,8 @@ def _encode_lossy(
 
     def chunk(start: int) -> tuple[bytes, float, float, int]:
         own = dequantizer if layout == VECTOR else dequantizer.for_rows(start, size)
-        before, weights = whole(start, size), pruned(start, size)
+        before = whole(start, size)
+        weights = before if pruned is whole else pruned(start, size)
         levels = quantize_chunk(weights, own, plan)
         coders = FAMILIES[plan.coder]
         payload = encode_chunk(levels, dequantizer.states, coders, plan.effort)

@@ -24,22 +24,24 @@ def describe(const float[::1] values, float limit, double[::1] out):
     cdef Py_ssize_t[LANES] count
     cdef float v
     cdef bint regular
+    cdef const float* value
     if len(out) != 4:
         raise ValueError("four results are needed")
     if n == 0:
         out[:] = 0
         return
+    value = &values[0]
     with nogil:
         i = 0
-        while i < n and not fabsf(values[i]) <= limit:
+        while i < n and not fabsf(value[i]) <= limit:
             i += 1
-        v = values[i] if i < n else 0
+        v = value[i] if i < n else 0
         for k in range(LANES):
             energy[k], low[k], high[k], count[k] = 0, v, v, 0
-        if within(&values[0], n, limit) == n:     # as nearly always, and then in vectors
+        if within(value, n, limit) == n:     # as nearly always, and then in vectors
             for i in range(0, even, 8):
                 for k in range(LANES):
-                    v = values[i + k]
+                    v = value[i + k]
                     low[k] = v if v < low[k] else low[k]
                     high[k] = v if v > high[k] else high[k]
                     energy[k] += <double>v * v
@@ -47,7 +49,7 @@ def describe(const float[::1] values, float limit, double[::1] out):
         else:
             for i in range(0, even, 8):
                 for k in range(LANES):
-                    v = values[i + k]
+                    v = value[i + k]
                     regular = fabsf(v) <= limit
                     count[k] += regular
                     low[k] = v if regular and v < low[k] else low[k]
@@ -55,7 +57,7 @@ def describe(const float[::1] values, float limit, double[::1] out):
                     v = v if regular else 0
                     energy[k] += <double>v * v
         for i in range(even, n):
-            v = values[i]
+            v = value[i]
             if fabsf(v) <= limit:
                 count[0] += 1
                 low[0] = min(low[0], v)
@@ -79,17 +81,22 @@ def distance(const float[::1] first, const float[::1] second):
     cdef Py_ssize_t i, k, n = len(first), even = n & ~<Py_ssize_t>(LANES - 1)
     cdef double[LANES] total
     cdef float d
+    cdef const float* one
+    cdef const float* other
     if len(second) != n:
         raise ValueError("values of different sizes")
+    if n == 0:
+        return 0.0
+    one, other = &first[0], &second[0]
     with nogil:
         for k in range(LANES):
             total[k] = 0
         for i in range(0, even, 8):
             for k in range(LANES):
-                d = first[i + k] - second[i + k]
+                d = one[i + k] - other[i + k]
                 total[k] += <double>d * d
         for i in range(even, n):
-            d = first[i] - second[i]
+            d = one[i] - other[i]
             total[0] += <double>d * d
         for k in range(1, LANES):
             total[0] += total[k]

@@ -20,6 +20,7 @@ from wcodec.codec.entropy.static import LANES
 from wcodec.codec.entropy.static_model import Scales
 from wcodec.codec.entropy.static_rates import rates_of
 from wcodec.codec.quantizers.states import Levels, States
+from wcodec.kernels import rounding as rounding_kernel
 from wcodec.kernels.context.coder import STATE_COUNT
 from wcodec.kernels.trellis import search as kernel
 
@@ -33,7 +34,12 @@ OFFSETS = (MIDDLE, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1)
 
 
 def quantize(
-    values: npt.NDArray[np.float32], states: States, rate: float = 0.0, passes: int = 2, zeros: bool = False
+    weights: npt.NDArray[np.float32],
+    states: States,
+    rate: float = 0.0,
+    passes: int = 2,
+    zeros: bool = False,
+    step: float = 1.0,
 ) -> Levels:
     """Levels int32 of float32[rows, channels, taps] in units of the step, of least sum of d^2 + rate * bits.
 
@@ -43,9 +49,9 @@ def quantize(
     zeros:  a value of 0 becomes the level 0, which a trellis may else leave for the sake of the weights behind it.
     Inverse: `reconstruct`, up to the error.
     """
-    values = np.clip(np.nan_to_num(np.ascontiguousarray(values, np.float32)), -MAX_INPUT, MAX_INPUT)
+    values, largest = _in_steps(weights, step)
     levels = _rounded(values, states, MIDDLE)
-    if not values.size or (states == 0 and rate <= 0) or not levels.any():
+    if (states == 0 and rate <= 0) or _are_zeros(largest, states):
         return levels
     if rate <= 0:
         return _chosen(values, states, rate, _free(values.size), zeros)
@@ -68,25 +74,30 @@ def quantize(
 
 
 def quantize_in_lanes(
-    values: npt.NDArray[np.float32], states: States, rate: float = 0.0, passes: int = 2, zeros: bool = False
+    weights: npt.NDArray[np.float32],
+    states: States,
+    rate: float = 0.0,
+    passes: int = 2,
+    zeros: bool = False,
+    step: float = 1.0,
 ) -> Levels:
     """The same for the static coder: by its prices, and with a trellis of its own for each of its lanes."""
-    values = np.clip(np.nan_to_num(np.ascontiguousarray(values, np.float32)), -MAX_INPUT, MAX_INPUT)
-    levels = _rounded(values, states, MIDDLE)
-    if not values.size or (states == 0 and rate <= 0) or not levels.any():
-        return levels
+    values, largest = _in_steps(weights, step)
+    if (states == 0 and rate <= 0) or _are_zeros(largest, states):
+        return _rounded(values, states, MIDDLE)
     if rate <= 0:
         return _chosen_in_lanes(values, states, rate, _free(values.size), zeros)
     scales = static_fit.scales_of(values)
     every = max(1, values.size // LEARN)
-    few, part = levels[::every], np.ascontiguousarray(values[::every])
+    part = np.ascontiguousarray(values[::every])
+    few = _rounded(part, states, MIDDLE)
     own = Scales(scales.rows[::every].copy(), scales.channels, scales.taps)
     for _ in range(passes):
         tables = static_fit.tables_of(static_fit.codes_of(few, states), own, states)
         few = _chosen_in_lanes(part, states, rate, rates_of(own, tables, rate), zeros)
         if not few.any():
             break
-    if len(few) == len(levels):
+    if len(few) == len(values):
         return few
     tables = static_fit.tables_of(static_fit.codes_of(few, states), own, states)
     return _chosen_in_lanes(values, states, rate, rates_of(scales, tables, rate), zeros)
@@ -104,11 +115,29 @@ def _chosen_in_lanes(
     return levels
 
 
+def _in_steps(weights: npt.NDArray[np.float32], step: float) -> tuple[npt.NDArray[np.float32], float]:
+    """The weights in units of the step, and the largest magnitude of these."""
+    values = np.empty(weights.shape, np.float32)
+    flat = np.ascontiguousarray(weights, np.float32).reshape(-1)
+    return values, rounding_kernel.divide(flat, step, MAX_INPUT, values.reshape(-1))
+
+
 def _rounded(values: npt.NDArray[np.float32], states: States, offset: float) -> Levels:
     """The levels next to the values, without a look at the bits: a first idea of them."""
-    if states == 0:
-        return (np.sign(values) * np.floor(np.abs(values) + np.float32(offset - MIDDLE + 0.5))).astype(np.int32)
-    return np.copysign(np.floor(np.abs(values) / 2 + np.float32(offset)), values).astype(np.int32)
+    levels = np.empty(values.shape, np.int32)
+    rounding_kernel.to_levels(values.reshape(-1), *_rounding(states, offset), levels.reshape(-1))
+    return levels
+
+
+def _rounding(states: States, offset: float) -> tuple[float, float]:
+    """What a magnitude is multiplied by, and what is added to it, so that the integer below is its level."""
+    return (0.5, offset) if states else (1.0, offset - MIDDLE + 0.5)
+
+
+def _are_zeros(largest: float, states: States) -> bool:
+    """Whether all levels of magnitudes up to `largest` are 0."""
+    scale, offset = _rounding(states, MIDDLE)
+    return bool(np.float32(largest) * np.float32(scale) + np.float32(offset) < 1)
 
 
 def _rounding_like(levels: Levels, values: npt.NDArray[np.float32], states: States) -> float:
