@@ -64,8 +64,7 @@ class Basis:
     @cached_property
     def analysis(self) -> npt.NDArray[np.float64]:
         """What makes coefficients of rows of values: the inverse of the waveforms."""
-        inverse: npt.NDArray[np.float64] = np.linalg.inv(self.matrix / 2.0**self.shift)
-        return inverse
+        return np.linalg.inv(self.matrix / 2.0**self.shift).astype(np.float64, copy=False)
 
 
 def transform(values: npt.NDArray[np.float32], basis: Basis) -> npt.NDArray[np.float32]:
