@@ -44,6 +44,7 @@ FLOORS = (
 CODEC_FLOORS = (
     ("tensor_encoder", "tensor_decoder"),
     ("quantization",),
+    ("chunk_levels",),
     ("quantizers", "lossless"),
     ("entropy",),
 )

@@ -12,13 +12,13 @@ from typing import Final
 
 import numpy as np
 
+from wcodec.codec.chunk_levels import quantize_chunk
 from wcodec.codec.dequantization import Dequantizer, HashedDequantizer, ProductDequantizer
 from wcodec.codec.dequantizer_base import Levels
 from wcodec.codec.entropy import context, dense, static
 from wcodec.codec.entropy.level_coders import as_decoded
 from wcodec.codec.layout import VECTOR, slice_rows, view_shape
 from wcodec.codec.plan import AffinePlan, LossyPlan, ProductPlan, UniformPlan
-from wcodec.codec.quantization import quantize_chunk
 from wcodec.container.dtypes import Float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.kernels.statistics import distance

@@ -1,4 +1,4 @@
-"""Weights to levels: the choice of dequantizer and layout for a tensor, and the levels of a chunk."""
+"""The choice of dequantizer and layout for a tensor, by what a sample of its weights costs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from math import prod
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from wcodec.codec.chunk_levels import LARGEST, magnitude_codes, quantize_chunk, rounded_to_kind
 from wcodec.codec.dequantization import (
     CodebookDequantizer,
     Dequantizer,
@@ -20,7 +20,6 @@ from wcodec.codec.dequantization import (
     TruncatedFloatDequantizer,
     UniformDequantizer,
 )
-from wcodec.codec.dequantizer_base import Levels
 from wcodec.codec.entropy.level_coders import FAMILIES, encode_chunk
 from wcodec.codec.layout import (
     DENSE,
@@ -48,30 +47,26 @@ from wcodec.codec.plan import (
     UniformPlan,
 )
 from wcodec.codec.quantizers import product
-from wcodec.codec.quantizers.affine import compute_row_steps, quantize_rows
+from wcodec.codec.quantizers.affine import compute_row_steps
 from wcodec.codec.quantizers.few_values import find_few_values
-from wcodec.codec.quantizers.kmeans import assign, cluster, make_codebook, share_one
+from wcodec.codec.quantizers.kmeans import cluster, make_codebook, share_one
 from wcodec.codec.quantizers.transform import (
     MAX_SIDE,
     Basis,
     compute_moments,
     make_dct_basis,
     make_klt_basis,
-    transform,
 )
 from wcodec.codec.quantizers.transform import MAX_TAPS as MAX_CHANNELS
-from wcodec.codec.quantizers.trellis import FEW, quantize, quantize_in_lanes
+from wcodec.codec.quantizers.trellis import FEW
 from wcodec.codec.row_dequantizers import GroupDequantizer, PerRowDequantizer
-from wcodec.container.dtypes import Float32, from_float, round_step, to_float32
+from wcodec.container.dtypes import Float32, round_step
 from wcodec.container.wire import CHUNK_WEIGHTS, MAX_LEVEL
 
 MIN_TAPS, MAX_TAPS = 9, 64
 _TALL = 16
 _FEWEST, _BLOCK, _VECTORS = 4, 4, 256
-_LARGEST = 0x7F7FFFFF
 _SAMPLE = 1 << 16
-_PASSES = {"fast": 1, "normal": 3, "best": 6}
-"""How often the trellis learns its prices."""
 _ABOUT_AS_MANY = 1.05
 """An exact codebook is preferred if it costs at most this many times the bytes of the lossy quantiser."""
 SPACING: Final = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
@@ -85,7 +80,7 @@ def choose_dequantizer(weights: Float32, plan: LossyPlan) -> tuple[int, Dequanti
     first = layouts[0][0]
     match plan:
         case FloatPlan():
-            return VECTOR, _float_rule(_rounded_to_kind(weights, plan), plan.mantissa)
+            return VECTOR, _float_rule(rounded_to_kind(weights, plan), plan.mantissa)
         case AffinePlan():
             return _affine_choice(weights, plan)
         case CodebookPlan():
@@ -144,45 +139,6 @@ def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: 
     if weights.size < FEW or not family[1:]:
         return family[0], dequantizer
     return min(family, key=lambda layout: _estimate_cost(weights, layout, dequantizer)), dequantizer
-
-
-def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> Levels:
-    """levels int32[rows, channels, taps] of weights float32[rows, channels, taps]."""
-    if isinstance(plan, AffinePlan) and isinstance(dequantizer, PerRowDequantizer | UniformDequantizer):
-        steps = np.float32(dequantizer.step) if isinstance(dequantizer, UniformDequantizer) else dequantizer.steps
-        return quantize_rows(part, np.broadcast_to(steps, len(part)), plan.how)
-    lambda_ = plan.lambda_ if isinstance(plan, UniformPlan | ProductPlan) else 0.0
-    match dequantizer:
-        case CodebookDequantizer() | GroupDequantizer():
-            if isinstance(dequantizer, GroupDequantizer):
-                part = part / dequantizer.steps_of(part.shape)
-            return assign(part, dequantizer.codebook)
-        case UniformDequantizer() | TransformDequantizer():
-            if isinstance(dequantizer, TransformDequantizer):
-                vectors = part.reshape(len(part), -1, len(dequantizer.basis.matrix))
-                part = transform(vectors, dequantizer.basis).reshape(part.shape)
-            return _choose_levels(part, dequantizer, lambda_, plan)
-        case TruncatedFloatDequantizer():
-            codes = _magnitude_codes(
-                _rounded_to_kind(part, plan) if isinstance(plan, FloatPlan) else part, dequantizer.shift
-            )
-            return (np.where(part < 0, -1, 1) * np.where(codes, codes - dequantizer.offset, 0)).astype(np.int32)
-        case ProductDequantizer():
-            vectors = product.split_blocks(part.reshape(len(part), -1), dequantizer.codebook.block)
-            return product.assign(vectors, dequantizer.codebook).reshape(len(part), -1, 1)
-        case HashedDequantizer() if isinstance(plan, HashedPlan):
-            return plan.given.levels.reshape(1, -1, 1)
-        case PerRowDequantizer() | HashedDequantizer():
-            raise TypeError(f"{type(plan).__name__}: expected no steps by rows and no hash")
-
-
-def _choose_levels(
-    part: Float32, dequantizer: UniformDequantizer | TransformDequantizer, lambda_: float, plan: LossyPlan
-) -> Levels:
-    """By the prices, and in the lanes, of the coder that is to code them."""
-    by = quantize_in_lanes if plan.coder == "static" else quantize
-    zeros = isinstance(plan, UniformPlan) and plan.zeros
-    return by(part, dequantizer.states, lambda_, _PASSES[plan.effort], zeros, dequantizer.step)
 
 
 def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
@@ -260,25 +216,14 @@ def outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
 
 def _float_rule(weights: Float32, mantissa: int) -> TruncatedFloatDequantizer:
     shift = 23 - mantissa
-    codes = _magnitude_codes(weights, shift)
+    codes = magnitude_codes(weights, shift)
     return TruncatedFloatDequantizer(shift, int(codes[codes > 0].min(initial=1 << 31 >> shift)) - 1)
 
 
 def has_float_levels(weights: Float32) -> bool:
     """Whether all float32 bits of the weights fit into the levels of one `TruncatedFloatDequantizer`."""
-    codes = _magnitude_codes(weights, 0)
-    return int(codes.max(initial=0)) - int(codes[codes > 0].min(initial=_LARGEST)) < MAX_LEVEL
-
-
-def _rounded_to_kind(weights: Float32, plan: FloatPlan) -> Float32:
-    """Rounded as the shorter type has it, to nearest even."""
-    return weights if plan.dtype == "float32" else to_float32(from_float(weights, plan.dtype), plan.dtype)
-
-
-def _magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
-    """The upper bits of the magnitudes as float32, rounded; what rounds to infinity stays under it."""
-    magnitudes = (weights.view(np.int32) & 0x7FFFFFFF).astype(np.int64)
-    return np.minimum(magnitudes + ((1 << shift) >> 1), _LARGEST) >> shift
+    codes = magnitude_codes(weights, 0)
+    return int(codes.max(initial=0)) - int(codes[codes > 0].min(initial=LARGEST)) < MAX_LEVEL
 
 
 def _estimate_cost(weights: Float32, layout: int, dequantizer: Dequantizer) -> float:

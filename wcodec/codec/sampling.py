@@ -8,12 +8,13 @@ from typing import Final
 
 import numpy as np
 
+from wcodec.codec.chunk_levels import quantize_chunk
 from wcodec.codec.dequantization import TransformDequantizer, UniformDequantizer
 from wcodec.codec.entropy.level_coders import encode_chunk
 from wcodec.codec.layout import VECTOR, count_units, unit_slicer
 from wcodec.codec.magnitude_pruning import prune_weights
 from wcodec.codec.plan import UniformPlan
-from wcodec.codec.quantization import SPACING, choose_dequantizer, quantize_chunk
+from wcodec.codec.quantization import SPACING, choose_dequantizer
 from wcodec.container.dtypes import Float32, round_step, to_float32
 from wcodec.kernels.statistics import distance
 from wcodec.model import Tensor

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.codec import lossless
+from wcodec.codec.chunk_levels import quantize_chunk
 from wcodec.codec.coder_choice import choose_coder
 from wcodec.codec.delta import DIFFERENCE
 from wcodec.codec.dequantization import ProductDequantizer
@@ -31,7 +32,7 @@ from wcodec.codec.plan import (
     ProductPlan,
     UniformPlan,
 )
-from wcodec.codec.quantization import choose_dequantizer, has_float_levels, quantize_chunk
+from wcodec.codec.quantization import choose_dequantizer, has_float_levels
 from wcodec.codec.quantizers.product import join_blocks
 from wcodec.codec.statistics import find_outliers, is_weight, sum_of_squares
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header

@@ -1,0 +1,82 @@
+"""The levels of a chunk of weights, by the dequantizer that was chosen for its tensor."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wcodec.codec.dequantization import (
+    CodebookDequantizer,
+    Dequantizer,
+    HashedDequantizer,
+    ProductDequantizer,
+    TransformDequantizer,
+    TruncatedFloatDequantizer,
+    UniformDequantizer,
+)
+from wcodec.codec.dequantizer_base import Levels
+from wcodec.codec.plan import AffinePlan, FloatPlan, HashedPlan, LossyPlan, ProductPlan, UniformPlan
+from wcodec.codec.quantizers import product
+from wcodec.codec.quantizers.affine import quantize_rows
+from wcodec.codec.quantizers.kmeans import assign
+from wcodec.codec.quantizers.transform import transform
+from wcodec.codec.quantizers.trellis import quantize, quantize_in_lanes
+from wcodec.codec.row_dequantizers import GroupDequantizer, PerRowDequantizer
+from wcodec.container.dtypes import Float32, from_float, to_float32
+
+LARGEST: Final = 0x7F7FFFFF
+"""The bits of the largest finite float32."""
+_PASSES = {"fast": 1, "normal": 3, "best": 6}
+"""How often the trellis learns its prices."""
+
+
+def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> Levels:
+    """levels int32[rows, channels, taps] of weights float32[rows, channels, taps]."""
+    if isinstance(plan, AffinePlan) and isinstance(dequantizer, PerRowDequantizer | UniformDequantizer):
+        steps = np.float32(dequantizer.step) if isinstance(dequantizer, UniformDequantizer) else dequantizer.steps
+        return quantize_rows(part, np.broadcast_to(steps, len(part)), plan.how)
+    lambda_ = plan.lambda_ if isinstance(plan, UniformPlan | ProductPlan) else 0.0
+    match dequantizer:
+        case CodebookDequantizer() | GroupDequantizer():
+            if isinstance(dequantizer, GroupDequantizer):
+                part = part / dequantizer.steps_of(part.shape)
+            return assign(part, dequantizer.codebook)
+        case UniformDequantizer() | TransformDequantizer():
+            if isinstance(dequantizer, TransformDequantizer):
+                vectors = part.reshape(len(part), -1, len(dequantizer.basis.matrix))
+                part = transform(vectors, dequantizer.basis).reshape(part.shape)
+            return _choose_levels(part, dequantizer, lambda_, plan)
+        case TruncatedFloatDequantizer():
+            codes = magnitude_codes(
+                rounded_to_kind(part, plan) if isinstance(plan, FloatPlan) else part, dequantizer.shift
+            )
+            return (np.where(part < 0, -1, 1) * np.where(codes, codes - dequantizer.offset, 0)).astype(np.int32)
+        case ProductDequantizer():
+            vectors = product.split_blocks(part.reshape(len(part), -1), dequantizer.codebook.block)
+            return product.assign(vectors, dequantizer.codebook).reshape(len(part), -1, 1)
+        case HashedDequantizer() if isinstance(plan, HashedPlan):
+            return plan.given.levels.reshape(1, -1, 1)
+        case PerRowDequantizer() | HashedDequantizer():
+            raise TypeError(f"{type(plan).__name__}: expected no steps by rows and no hash")
+
+
+def _choose_levels(
+    part: Float32, dequantizer: UniformDequantizer | TransformDequantizer, lambda_: float, plan: LossyPlan
+) -> Levels:
+    """By the prices, and in the lanes, of the coder that is to code them."""
+    by = quantize_in_lanes if plan.coder == "static" else quantize
+    zeros = isinstance(plan, UniformPlan) and plan.zeros
+    return by(part, dequantizer.states, lambda_, _PASSES[plan.effort], zeros, dequantizer.step)
+
+
+def rounded_to_kind(weights: Float32, plan: FloatPlan) -> Float32:
+    """Rounded as the shorter type has it, to nearest even."""
+    return weights if plan.dtype == "float32" else to_float32(from_float(weights, plan.dtype), plan.dtype)
+
+
+def magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
+    """The upper bits of the magnitudes as float32, rounded; what rounds to infinity stays under it."""
+    magnitudes = (weights.view(np.int32) & 0x7FFFFFFF).astype(np.int64)
+    return np.minimum(magnitudes + ((1 << shift) >> 1), LARGEST) >> shift
