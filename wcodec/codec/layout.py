@@ -16,7 +16,9 @@ from wcodec.kernels import dequantize as kernel
 from wcodec.kernels import statistics as statistics_kernel
 
 VECTOR, MATRIX, DENSE, KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT, PROJECTION = range(8)
-WITH_TAPS = frozenset({KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT})
+TAPS_FIRST = frozenset({KERNEL, KERNEL_BY_INPUT})
+"""Layouts in which the weights of each tap lie together."""
+WITH_TAPS = TAPS_FIRST | {KERNEL_FIRST, KERNEL_FIRST_BY_INPUT}
 Shape3 = tuple[int, int, int]
 Value = TypeVar("Value", bound=np.generic)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from typing import Final
@@ -27,6 +27,7 @@ from wcodec.codec.layout import (
     KERNEL_BY_INPUT,
     KERNEL_FIRST,
     MATRIX,
+    TAPS_FIRST,
     VECTOR,
     WITH_TAPS,
     kernel_size,
@@ -119,7 +120,8 @@ def _uniform_or_table(
         return layout, dequantizer
     table = CodebookDequantizer(make_codebook(values))
     every = [layout for family in layouts for layout in family]
-    own = min(every, key=lambda layout: _estimate_cost(weights, layout, table)) if every[1:] else layouts[0][0]
+    costs = _Costs(weights)
+    own = min(every, key=lambda layout: costs.of(layout, table)) if every[1:] else layouts[0][0]
     most = _ABOUT_AS_MANY * _measure_cost(weights, layout, dequantizer, plan)
     return (own, table) if _measure_cost(weights, own, table, plan) <= most else (layout, dequantizer)
 
@@ -131,14 +133,15 @@ def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: 
     ]
     if plan.effort == "fast":
         return choices[0][0][0], choices[0][1]
+    costs = _Costs(weights)
     family, dequantizer = (
-        min(choices, key=lambda choice: _estimate_cost(weights, choice[0][0], choice[1])) if choices[1:] else choices[0]
+        min(choices, key=lambda choice: costs.of(choice[0][0], choice[1])) if choices[1:] else choices[0]
     )
     if family[0] not in WITH_TAPS and isinstance(dequantizer, TransformDequantizer):  # a basis for the rows as they are
         return family[0], dequantizer
     if weights.size < FEW or not family[1:]:
         return family[0], dequantizer
-    return min(family, key=lambda layout: _estimate_cost(weights, layout, dequantizer)), dequantizer
+    return min(family, key=lambda layout: costs.of(layout, dequantizer)), dequantizer
 
 
 def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
@@ -161,6 +164,11 @@ def _uniform_rules(weights: Float32, layout: int, step: float, plan: UniformPlan
 
 def _klt(weights: Float32, layout: int, taps: int) -> Basis:
     """The principal axes of the rows' parts of `taps` weights, a chunk at a time."""
+    if layout in TAPS_FIRST:
+        flat = weights.reshape(taps, -1)
+        width = max(1, CHUNK_WEIGHTS // taps)
+        starts = range(0, flat.shape[1], width)
+        return make_klt_basis(np.sum([compute_moments(flat[:, start : start + width].T) for start in starts], 0))
     rows, channels, inner = view_shape(weights.shape, layout)
     height = max(1, CHUNK_WEIGHTS // (channels * inner))
     part = unit_slicer(weights, layout)
@@ -200,7 +208,8 @@ def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer
     layouts = [layout for family in layout_families(weights.shape) for layout in _scannable(weights.shape, family)]
     if plan.effort == "fast" or not layouts:
         return (layouts or [VECTOR])[0], dequantizer
-    return min(layouts, key=lambda layout: _estimate_cost(weights, layout, dequantizer)), dequantizer
+    costs = _Costs(weights)
+    return min(layouts, key=lambda layout: costs.of(layout, dequantizer)), dequantizer
 
 
 def outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
@@ -226,21 +235,47 @@ def has_float_levels(weights: Float32) -> bool:
     return int(codes.max(initial=0)) - int(codes[codes > 0].min(initial=LARGEST)) < MAX_LEVEL
 
 
-def _estimate_cost(weights: Float32, layout: int, dequantizer: Dequantizer) -> float:
-    """Bytes of the weights and of the dequantizer's tables, estimated on the middle rows with plain rounding."""
-    plain = UniformPlan(effort="fast", coder="context")
-    return _measure_cost(weights, layout, replace(dequantizer, states=0), plain, _SAMPLE)
+@dataclass
+class _Costs:
+    """Bytes of some weights by layout and dequantizer, and of its tables: the middle rows, rounded plainly, tell them.
+
+    Each sample is taken once, and each cost found once.
+    """
+
+    weights: Float32
+    _samples: dict[int, Float32] = field(default_factory=dict)
+    _found: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    def of(self, layout: int, dequantizer: Dequantizer) -> float:
+        """The bytes. The dequantizer, whose rows are all alike, has to live as long as these costs."""
+        key = layout, id(dequantizer)
+        if key not in self._found:
+            if layout not in self._samples:
+                self._samples[layout] = _middle_rows(self.weights, layout, _SAMPLE)[1]
+            plain, every = UniformPlan(effort="fast", coder="context"), view_shape(self.weights.shape, layout)[0]
+            self._found[key] = _cost_of(self._samples[layout], every, replace(dequantizer, states=0), plain)
+        return self._found[key]
 
 
-def _measure_cost(
-    weights: Float32, layout: int, dequantizer: Dequantizer, plan: LossyPlan, sample: int = 4 * _SAMPLE
-) -> float:
-    """The same, quantised and coded as planned."""
-    every, channels, taps = view_shape(weights.shape, layout)
-    rows = max(1, sample // max(1, channels * taps))
-    start = max(0, (every - rows) // 2)
+def _measure_cost(weights: Float32, layout: int, dequantizer: Dequantizer, plan: LossyPlan) -> float:
+    """The same of one, quantised and coded as planned, on four times the rows."""
+    start, sample = _middle_rows(weights, layout, 4 * _SAMPLE)
+    every = view_shape(weights.shape, layout)[0]
+    return _cost_of(sample, every, dequantizer.for_rows(start, len(sample)), plan)
+
+
+def _cost_of(sample: Float32, every: int, dequantizer: Dequantizer, plan: LossyPlan) -> float:
+    """Bytes of `every` rows like those of the sample, and of the dequantizer's tables."""
     tables = bytearray()
     dequantizer.pack(tables)
-    levels = quantize_chunk(slice_rows(weights, layout, start, rows), dequantizer.for_rows(start, rows), plan)
+    levels = quantize_chunk(sample, dequantizer, plan)
     payload = encode_chunk(levels, dequantizer.states, FAMILIES[plan.coder], plan.effort)
     return (len(payload) - 1) * every / len(levels) + len(tables)
+
+
+def _middle_rows(weights: Float32, layout: int, count: int) -> tuple[int, Float32]:
+    """The first of the middle rows, and these, with about `count` weights."""
+    every, channels, taps = view_shape(weights.shape, layout)
+    rows = max(1, count // max(1, channels * taps))
+    start = max(0, (every - rows) // 2)
+    return start, slice_rows(weights, layout, start, rows)
