@@ -1,1 +1,1 @@
-"""What needs the network to run: data, evaluation, calibration, training. The only room that imports Keras."""
+"""Calibration: post-training quantisation by inputs without labels (Hessians, GPTQ, step search, codebooks)."""

@@ -1,4 +1,4 @@
-"""The inputs that the kernels of a layer multiply, recorded by hooks while the network runs."""
+"""The inputs that the kernels of a layer multiply (rows), recorded by hooks while the network runs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Rows = tuple[Float32, ...]
-"""For each linear operation of a layer the rows float32[rows, inputs] that its kernel multiplies."""
+"""For each linear operation of a layer, the rows float32[rows, inputs] that its kernel multiplies."""
 
 
 class _AllRecorded(BaseException):
-    """Ends a run of the network after the last call that is recorded. Not an error."""
+    """Ends a run of the network after the last recorded call. Not an error."""
 
 
 @dataclass(frozen=True)
 class RecordedLayer:
-    """A layer to record. calls: how often it is called for a batch; batches: how many of the given batches it needs."""
+    """A layer to record. calls: its number of calls for a batch; batches: the number of batches that it needs."""
 
     layer: Layer
     ops: Sequence[LinearOp]
@@ -40,7 +40,7 @@ class RecordedLayer:
     batches: int
 
     def rows_per_call(self, batches: int, config: CalibrationConfig) -> int:
-        """So many that all batches together give enough."""
+        """The rows to keep of each call, so that all batches together give enough."""
         most = min(config.max_rows, config.max_elements // max(op.inputs for op in self.ops))
         return max(1, most // (min(self.batches, batches) * self.calls))
 
@@ -48,7 +48,7 @@ class RecordedLayer:
 def record_rows(
     model: Network, one: RecordedLayer, batches: Batches, seed: int, config: CalibrationConfig
 ) -> Iterator[Rows]:
-    """The rows of one layer, batch by batch; `seed` draws the same ones for any weights."""
+    """The rows of one layer, batch by batch. `seed` draws the same rows for any weights."""
     for number, batch in enumerate(batches[: one.batches]):
         yield _run(model, [one], batch, number, len(batches), seed, config)[0]
 
@@ -61,7 +61,10 @@ def record_all_rows(
     most: int,
     config: CalibrationConfig,
 ) -> list[list[Rows]]:
-    """The rows of all these layers from one run per batch. The last layers are left out beyond `most` bytes."""
+    """The rows of all these layers from one run for each batch.
+
+    The last layers are left out if `most` bytes are exceeded.
+    """
     found: list[list[Rows]] = [[] for _ in layers]
     room = most
     for number, batch in enumerate(batches):
@@ -86,13 +89,13 @@ def _run(
     seed: int,
     config: CalibrationConfig,
 ) -> list[Rows]:
-    """The rows of one batch, the `number`th."""
+    """The rows of one batch. number: the position of the batch."""
     found: list[list[list[Float32]]] = [[[] for _ in one.ops] for one in layers]
     left = [sum(one.calls for one in layers)]
     rngs = [np.random.default_rng((seed, number)) for _ in layers]
 
     def record(which: int, given: Arguments) -> None:
-        """Record one call of a layer; the last of the calls `left` ends the run."""
+        """Record one call of a layer; after the last expected call the run ends."""
         one = layers[which]
         for op, rows in zip(one.ops, found[which], strict=True):
             rows.append(op.input_rows(given, one.rows_per_call(batches, config), rngs[which]))
@@ -106,7 +109,7 @@ def _run(
 
 
 def count_calls(model: Network, layers: Sequence[Layer], batch: tuple[Array, ...]) -> list[int]:
-    """How often each layer is called for a batch: more than once where it is shared, or steps through a sequence."""
+    """The number of calls of each layer for a batch: more than one for shared layers, and for steps of a sequence."""
     counts = [0] * len(layers)
 
     def count(number: int, given: Arguments) -> None:

@@ -1,4 +1,4 @@
-"""The moving statistics of BatchNormalization, estimated again after rounding from inputs without labels."""
+"""Re-estimation of the moving statistics of BatchNormalization after rounding, from inputs without labels."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 
 def find_batch_norms(model: Model, fixed: Collection[int] = ()) -> list[Layer]:
-    """The layers that have moving statistics which nothing else depends on.
+    """The layers whose moving statistics may change.
 
-    fixed: indices in `model.weights` of weights that must not change; a layer with one of them among its statistics
-           is left out.
+    fixed: indices in `model.weights` of weights that must not change; a layer with such a statistic is left out.
     """
     kept = {id(model.weights[index]) for index in fixed}
     layers = [one for one in list_layers(model) if type(one).__name__ == "BatchNormalization" and not one.renorm]
@@ -27,7 +26,7 @@ def find_batch_norms(model: Model, fixed: Collection[int] = ()) -> list[Layer]:
 
 @contextmanager
 def use_batch_statistics(layers: Sequence[Layer]) -> Iterator[None]:
-    """While open, these layers normalise by the statistics of each batch; all others run as in inference."""
+    """A context in which these layers normalise by the statistics of each batch; all others run in inference mode."""
 
     def call(own: Callable[..., object], given: Arguments, named: dict[str, object]) -> object:
         return own(*given, **{**named, "training": True})
@@ -39,7 +38,7 @@ def use_batch_statistics(layers: Sequence[Layer]) -> Iterator[None]:
 
 
 def reestimate(model: Network, layers: Sequence[Layer], batches: Batches) -> None:
-    """Set the moving mean and variance of `layers` to the average over `batches` of the statistics of each batch."""
+    """Set the moving mean and variance of `layers` to the average of the statistics of each batch."""
     if is_runner(model):
         model.reestimate(layers, batches)
         return

@@ -1,4 +1,4 @@
-"""The accuracy or the bytes that a network may cost, and which of several networks is the best within that."""
+"""The budget: the accuracy or the bytes that a network may cost, and the choice of the best network within it."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ class Scored(Protocol):
 Network = TypeVar("Network", bound=Scored)
 
 SAFETY: Final = 0.85
-"""Part of the allowed drop that is aimed at: a search takes the luckiest of its trials, and held-out inputs are few.
-Where they are so few that chance may add more than the rest (see `Quality.chance`), that is taken off instead."""
+"""The fraction of the allowed drop that is aimed at, because a search selects the trial that measured best, and
+held-out inputs are few. If the sampling error exceeds the rest (see `Quality.chance`), it is subtracted instead."""
 
 DEFAULT_DROP: Final = 0.5
-"""Points of accuracy that may be lost where nothing is said,"""
+"""The default bound on the drop, in points of accuracy."""
 DEFAULT_LOSS: Final = 5.0
-"""percent by which the loss of values may rise,"""
+"""The default bound on the rise of a loss of values, in percent."""
 DEFAULT_ERROR: Final = 0.002
-"""and squared error beside the variance of values without labels."""
+"""The default bound for values without labels: the squared error divided by their variance."""
 
 
 @dataclass(frozen=True)
 class AccuracyBudget:
-    """Bounds that must all be kept; None where there is no bound.
+    """Bounds that must all hold; None means no bound.
 
-    drop:      points of accuracy, predicted (see `Quality.drop`), and counted where there are labels. What chance may
-               add to the prediction counts too, where SAFETY does not cover it.
-    kl:        nats of KL divergence.
-    agreement: percent of predictions that stay, without the doubtful ones.
-    loss:      percent by which the loss of an output may rise (see `Quality.loss_rise`).
-    aim:       the divergence that a search goes for, where `loss` is a bound; see `for_session`.
-    bytes:     of the weights (in a request: of the file). With it the network of the best quality is looked for,
-               otherwise that of the fewest bytes.
+    drop:      points of accuracy, predicted (see `Quality.drop`), and measured if there are labels. The sampling error
+               of the prediction counts too, as far as SAFETY does not cover it.
+    kl:        KL divergence in nats.
+    agreement: the percentage of predictions that stay, minus the doubtful ones.
+    loss:      the percentage by which the loss of an output may rise (see `Quality.loss_rise`).
+    aim:       the divergence that a search aims at if `loss` is a bound; see `for_session`.
+    bytes:     of the weights (in a request: of the file). With this bound the network of the best quality is searched,
+               otherwise the network of the fewest bytes.
     """
 
     drop: float | None = None
@@ -61,12 +61,12 @@ class AccuracyBudget:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is no bound at all."""
+        """Whether there is no bound."""
         return all(bound is None for bound in (self.drop, self.kl, self.agreement, self.bytes, self.loss))
 
     @property
     def max_kl(self) -> float | None:
-        """The KL divergence that a search may go to, where there is a bound."""
+        """The largest KL divergence of a search; None without a bound."""
         bounds = [self.kl, self.aim, None if self.drop is None else self.drop / (100 * POINTS)]
         return min((bound for bound in bounds if bound is not None), default=None)
 
@@ -82,28 +82,28 @@ class AccuracyBudget:
         return " and ".join(words.format(bound) for bound, words in bounds if bound is not None)
 
     def reduce(self, part: float) -> AccuracyBudget:
-        """The budget with `part` taken off the bounds of drop, loss and KL divergence."""
+        """The budget with its bounds of drop, loss and KL divergence reduced by the fraction `part`."""
         drop, kl, loss, aim = (
             None if bound is None else (1 - part) * bound for bound in (self.drop, self.kl, self.loss, self.aim)
         )
         return replace(self, drop=drop, kl=kl, loss=loss, aim=aim)
 
     def of_outputs(self, safety: float = SAFETY) -> AccuracyBudget:
-        """The budget of the outputs alone, with a margin on the drop and the loss."""
+        """The budget without the bound on bytes, with a margin on the drop and the loss."""
         drop, loss, aim = (None if bound is None else safety * bound for bound in (self.drop, self.loss, self.aim))
         return replace(self, drop=drop, loss=loss, aim=aim, bytes=None)
 
     def for_session(self, session: CalibrationSession) -> AccuracyBudget:
-        """The budget for a network: the default where nothing is said, and `aim` from its loss.
+        """The budget for a network: the default if no bound is set, and `aim` computed from its loss.
 
-        Raises: RecipeError for a bound of classes where none are predicted, and of a loss where there are no labels.
+        Raises: RecipeError for a bound on classes if the network predicts none, or on the loss if there are no labels.
         """
         budget = self.or_default(session.kinds) if self.is_open else self
         budget.check(session.kinds)
         return replace(budget, aim=None if budget.loss is None else divergence_of_rise(session, budget.loss))
 
     def or_default(self, kinds: Sequence[OutputKind]) -> AccuracyBudget:
-        """The default bounds: of accuracy for classes, of the loss or, without labels, of the divergence for values."""
+        """The default bounds: on accuracy for classes; for values on the loss or, without labels, on the divergence."""
         values = [kind for kind in kinds if kind.values]
         labelled = any(kind.truth is not None for kind in values)
         return replace(
@@ -114,7 +114,7 @@ class AccuracyBudget:
         )
 
     def check(self, kinds: Sequence[OutputKind]) -> None:
-        """Raises: RecipeError for a bound that says nothing of these outputs."""
+        """Raises: RecipeError for a bound that does not apply to these outputs."""
         if all(kind.values for kind in kinds):
             for option, bound in (("--max-drop", self.drop), ("--min-agreement", self.agreement)):
                 if bound is not None:
@@ -123,14 +123,14 @@ class AccuracyBudget:
                         "PERCENT, or without labels --max-kl, bounds what they lose"
                     )
         if self.loss is not None and all(kind.truth is None for kind in kinds):
-            raise RecipeError("--max-loss: expected labels (y) in --data to tell the loss, found none: see --max-kl")
+            raise RecipeError("--max-loss: expected labels (y) in --data to measure the loss, found none: see --max-kl")
 
     def allows(self, one: Scored) -> bool:
-        """Whether all bounds are kept."""
+        """Whether all bounds hold."""
         return not self.broken(one)
 
     def broken(self, one: Scored) -> str:
-        """The first bound that is not kept, as the command line calls it; "" where all are."""
+        """The option that sets the first bound that does not hold; "" if all hold."""
         quality, most = one.quality, replace(self, aim=None).max_kl
         if self.bytes is not None and one.bytes > self.bytes:
             return "size"
@@ -147,14 +147,14 @@ class AccuracyBudget:
         return ""
 
     def best(self, some: Iterable[Network]) -> Network | None:
-        """The best of those allowed."""
+        """The best of the allowed networks."""
         allowed = [one for one in some if self.allows(one)]
         if self.bytes is None:
             return min(allowed, key=lambda one: one.bytes, default=None)
         return min(allowed, key=lambda one: (one.quality.kl, one.bytes), default=None)
 
     def refusal(self, some: Sequence[Scored]) -> str:
-        """What was expected, and the best that was found."""
+        """A message: the expected bounds, and the best network found."""
         qualities, nan = [one.quality for one in some], float("nan")
         if self.bytes is not None:
             least = min((one.bytes for one in some), default=nan)

@@ -1,9 +1,9 @@
-"""Codebooks that lose little of what a layer computes: values, or vectors of them, fitted to its inputs.
+"""Fitting of codebooks, of values or of vectors, to the inputs of a layer, so that its outputs change little.
 
-"And the bit goes down" (Stock et al. 2020) chooses centroids by |x (c - v)|^2; here, with error feedback as in `gptq`:
-for a Hessian H = M M', M upper triangular, block b of the inputs costs |M_bb' (v_b - c)|^2, where v_b is block b's
-target after error feedback from the blocks before it. Once the codes are chosen the centroids are trained on the output
-of the whole layer.
+"And the bit goes down" (Stock et al. 2020) chooses centroids by |x (c - v)|^2. Here there is also error feedback as in
+`gptq`: for a Hessian H = M M', M upper triangular, block b of the inputs costs |M_bb' (v_b - c)|^2, where v_b is the
+target of block b after error feedback from the blocks before it. Once the codes are chosen, the centroids are trained
+on the output of the whole layer.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from wcodec.codec.quantizers.product import assign_nearest, run_kmeans, split_la
 Codes = npt.NDArray[np.int32]
 
 ROUNDS: Final = 8
-"""Of expectation and maximisation, for each pass of feedback."""
+"""Rounds of assignment and update, for each pass of feedback."""
 PASSES: Final = 2
-"""Of feedback, before the last one; the codebook is fitted anew to what each leaves to want."""
+"""Passes of feedback before the last one. The codebook is fitted again to the targets of each pass."""
 STEPS: Final = 12
-"""Of the training of centroids on the layer's output."""
+"""Steps of the training of centroids on the layer's output."""
 
 
 @dataclass(frozen=True)
 class TargetVectors:
-    """Vectors that share a codebook, and what their errors cost.
+    """Vectors that share a codebook, and the cost of their errors.
 
-    vectors: float64[blocks, units, block]; roots: float64[blocks, block, block], an error e costs |e M|^2.
+    vectors: float64[blocks, units, block].
+    roots:   float64[blocks, block, block]; an error e costs |e M|^2.
     """
 
     vectors: Float64
@@ -40,18 +41,24 @@ class TargetVectors:
 
 
 @dataclass(frozen=True)
-class Codebook:
-    """centroids: float64[size, block], the first of them 0; prices: float64[size], of a code, beside its error."""
+class VectorCodebook:
+    """A codebook of vectors.
+
+    centroids: float64[size, block]; the first is 0.
+    prices:    float64[size], the cost of a code, added to its error.
+    """
 
     centroids: Float64
     prices: Float64
 
 
-def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: float) -> tuple[Codebook, Codes]:
+def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: float) -> tuple[VectorCodebook, Codes]:
     """A codebook for `target[inputs, units]`, and codes int32[blocks, units] after feedback.
 
-    power: float64[inputs, inputs], damped moments of the inputs. block: divides the inputs.
-    size:  vectors at most. rate: squared weight that a bit is worth, for inputs of mean power.
+    power: float64[inputs, inputs], damped moments of the inputs.
+    block: the length of a vector; it divides the number of inputs.
+    size:  the largest number of vectors.
+    rate:  the squared weight that a bit is worth, for inputs of mean power.
     """
     upper = np.linalg.cholesky(power[::-1, ::-1])[::-1, ::-1].astype(np.float64, copy=False)
     count = len(target) // block
@@ -60,7 +67,9 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
     scale = float(np.square(roots).sum() / (count * block))
     flat = np.ascontiguousarray(wanted.reshape(-1, block), np.float32)
     centroids, prices, _ = run_kmeans(flat, size, rate * block, 0.0)
-    book = _refine(TargetVectors(wanted, roots), Codebook(centroids, prices * scale), rate * block * scale, ROUNDS)
+    book = _refine(
+        TargetVectors(wanted, roots), VectorCodebook(centroids, prices * scale), rate * block * scale, ROUNDS
+    )
     for _ in range(PASSES):
         moved, _ = assign_with_feedback(target, upper, book)
         book = _refine(TargetVectors(moved, roots), book, rate * block * scale, ROUNDS)
@@ -68,10 +77,12 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
     return _without_idle(train_centroids(target, power, book, codes), codes)
 
 
-def train_centroids(target: Float32, power: Float64, book: Codebook, codes: Codes, steps: int = STEPS) -> Codebook:
-    """The centroids whose weights have the least squared error of the layer's output, for these codes.
+def train_centroids(
+    target: Float32, power: Float64, book: VectorCodebook, codes: Codes, steps: int = STEPS
+) -> VectorCodebook:
+    """The centroids with the least squared error of the layer's output, for fixed codes.
 
-    The loss is quadratic, so it is trained by conjugate gradients; the gradient of a centroid is the mean over its
+    The loss is quadratic and is minimised by conjugate gradients. The gradient of a centroid is the mean over its
     members (Stock et al. 2020). target, power, codes: as in `fit_codebook`.
     """
     size, block = book.centroids.shape
@@ -100,20 +111,20 @@ def train_centroids(target: Float32, power: Float64, book: Codebook, codes: Code
         downhill = mean * left
         before, slope = slope, float((left * downhill).sum())
         way = downhill + slope / before * way
-    return Codebook(centroids, book.prices)
+    return VectorCodebook(centroids, book.prices)
 
 
-def _without_idle(book: Codebook, codes: Codes) -> tuple[Codebook, Codes]:
-    """The same without centroids that no code names, but for the first."""
+def _without_idle(book: VectorCodebook, codes: Codes) -> tuple[VectorCodebook, Codes]:
+    """Remove centroids without members, except the first one."""
     members = np.bincount(codes.reshape(-1), minlength=len(book.centroids))
     kept = np.flatnonzero((members > 0) | (np.arange(len(members)) == 0))
     renamed = np.zeros(len(members), np.int32)
     renamed[kept] = np.arange(len(kept))
-    return Codebook(book.centroids[kept], book.prices[kept]), renamed[codes]
+    return VectorCodebook(book.centroids[kept], book.prices[kept]), renamed[codes]
 
 
-def assign_with_feedback(target: Float32, upper: Float64, book: Codebook) -> tuple[Float64, Codes]:
-    """What is wanted of the blocks, float64[blocks, units, block], and the nearest codes, int32[blocks, units].
+def assign_with_feedback(target: Float32, upper: Float64, book: VectorCodebook) -> tuple[Float64, Codes]:
+    """The targets of the blocks, float64[blocks, units, block], and the nearest codes, int32[blocks, units].
 
     upper: M of the moments.
     """
@@ -136,9 +147,11 @@ def assign_with_feedback(target: Float32, upper: Float64, book: Codebook) -> tup
     return moved, codes
 
 
-def _refine(pool: TargetVectors, book: Codebook, rate: float, rounds: int) -> Codebook:
-    """Codes for vectors, centroids for codes, by turns. Where bits have no price, centroids without members take half
-    of those that cost most; otherwise they go.
+def _refine(pool: TargetVectors, book: VectorCodebook, rate: float, rounds: int) -> VectorCodebook:
+    """Alternate between codes for vectors and centroids for codes.
+
+    If bits have no price, a centroid without members takes over half of the cluster with the largest cost; otherwise it
+    is removed.
     """
     count, _, block = pool.vectors.shape
     metric = pool.roots @ pool.roots.transpose(0, 2, 1)
@@ -160,10 +173,10 @@ def _refine(pool: TargetVectors, book: Codebook, rate: float, rounds: int) -> Co
             split_largest(centroids, used, spread_of(flat, codes.reshape(-1), centroids))
         total = float(used.sum())
         prices = np.array([rate * -math.log2(max(float(n), 0.5) / total) for n in used[kept]])
-        book = Codebook(centroids, prices)
+        book = VectorCodebook(centroids, prices)
     return book
 
 
-def _assign(vectors: Float64, root: Float64, book: Codebook) -> Codes:
-    """The codes of least |(v - c) M|^2 + price."""
+def _assign(vectors: Float64, root: Float64, book: VectorCodebook) -> Codes:
+    """The codes of the least |(v - c) M|^2 + price."""
     return assign_nearest(vectors @ root, book.centroids @ root, book.prices)

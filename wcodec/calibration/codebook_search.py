@@ -1,4 +1,4 @@
-"""A network whose kernels share values, or vectors of them, through codebooks that keep its outputs."""
+"""Codebooks for all kernels of a network: the search for the smallest ones that preserve its outputs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from wcodec.model import FloatWeights, TunedTensor
 
 @dataclass(frozen=True)
 class CodebookResult:
-    """One way to share values; see `CalibrationResult`.
+    """A network with codebooks; see `CalibrationResult`.
 
-    weights: what to code, by index in `model.weights`: kernels, and statistics that change.
+    weights: the tensors to encode, by index in `model.weights`: kernels, and statistics that change.
     bytes:   estimated: codes, codebooks, and FLOAT_BYTES for every other weight.
     """
 
@@ -35,11 +35,11 @@ class CodebookResult:
 
     @property
     def kl(self) -> float:
-        """KL divergence from the original, in nats."""
+        """The KL divergence from the original, in nats."""
         return self.quality.kl
 
     def tuned(self) -> Mapping[int, TunedTensor]:
-        """What to code, by index in `model.weights`."""
+        """The tensors to encode, by index in `model.weights`."""
         return self.weights
 
 
@@ -50,10 +50,10 @@ def search_codebooks(
     seconds: float = float("inf"),
     progress: Callable[[CodebookResult], None] = lambda _: None,
 ) -> CodebookResult:
-    """The smallest result that the budget allows; where the request has a number of clusters, the one with these.
+    """The smallest result within the budget; or the result with the requested number of clusters.
 
-    An interrupt ends the search with what it found.
-    Raises: BudgetError where none is within the budget.
+    An interrupt ends the search with the best result so far.
+    Raises: BudgetError if no result is within the budget.
     """
     deadline = time.monotonic() + seconds
     tried: list[CodebookResult] = []
@@ -76,9 +76,9 @@ def search_codebooks(
 
 
 def run_codebook_trial(session: CalibrationSession, request: CodebookRequest, scale: float) -> CodebookResult:
-    """Give all kernels codebooks, one layer group after another, measure the outputs, and restore the weights.
+    """Quantise all kernels by codebooks, one layer group after another, measure the outputs, and restore the weights.
 
-    scale: of the steps (`initial_steps`) whose squared error a bit is worth a part of.
+    scale: a factor on the steps (`initial_steps`); a bit is worth a fraction of their squared error.
     """
     config = session.config
     steps = initial_steps(session.kernels, scale, exponent=config.size_exponent)
@@ -100,11 +100,11 @@ def run_codebook_trial(session: CalibrationSession, request: CodebookRequest, sc
 
 
 def _accumulate(session: CalibrationSession, number: int) -> list[tuple[Hessian, ...]]:
-    """The Hessians of a group's kernels; none where no layer multiplies by them."""
+    """The Hessians of a group's kernels; none if no layer multiplies by them."""
     recorded, most = session.groups[number].recorded, session.config.max_inputs
     if recorded is None:
         return []
     originals = record_originals(session, number)
-    # Nothing is rounded before the first group: the rows are the original's.
+    # No weight is rounded before the first group, so the rows are those of the original.
     now, before = (record_group(session, number), originals) if number else (originals, None)
     return accumulate_hessians(recorded.ops, now, before, most)

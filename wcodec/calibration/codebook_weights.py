@@ -1,4 +1,4 @@
-"""One kernel quantised by a codebook of values, or of vectors of them."""
+"""Quantisation of one kernel by a codebook of values or of vectors."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ VECTORS: Final = 256
 BLOCK: Final = 4
 MOST_TAPS: Final = 64
 MEMBERS: Final = 4
-"""Fewest blocks of a kernel for each vector of its codebook (Stock et al. 2020)."""
+"""The smallest number of blocks for each vector of a codebook (Stock et al. 2020)."""
 LAYOUTS: Final = (DENSE, KERNEL, PROJECTION, MATRIX)
 
 
 @dataclass(frozen=True)
 class CodebookRequest:
-    """Options for codebooks; None where nothing was requested. `clusters` include 0.0."""
+    """Options for codebooks; None for options that are not set. `clusters` include 0.0."""
 
     quantizer: Literal["kmeans", "product"]
     clusters: int | None = None
@@ -53,12 +53,14 @@ class CodebookRequest:
 
     @property
     def size(self) -> int:
-        """Values or vectors of a codebook, at most."""
+        """The largest number of entries of a codebook."""
         return self.clusters or (VECTORS if self.quantizer == "product" else VALUES)
 
     def size_for(self, blocks: int) -> int:
-        """The same for a kernel of so many blocks: of a requested number of vectors each has MEMBERS of them at least.
-        Without one the price of bits says how many there are.
+        """The same for a kernel with this number of blocks.
+
+        A requested number of vectors is reduced so that each vector has at least MEMBERS blocks. If none is requested,
+        the price of bits decides.
         """
         lowered = self.quantizer == "product" and self.clusters
         return min(self.size, max(2, blocks // MEMBERS)) if lowered else self.size
@@ -67,10 +69,10 @@ class CodebookRequest:
 def quantize_kernel(
     kernel: Weight, hessians: tuple[Hessian, ...], sharing: CodebookRequest, rate: float, damping: float
 ) -> tuple[TunedTensor, int]:
-    """The kernel's new weights, and about how many bytes they take.
+    """The kernel's new weights, and their estimated bytes.
 
-    hessians: of the rows that it multiplies, in one part; the codebook is fitted to its weights alone otherwise.
-    rate:     squared weight that a bit is worth.
+    hessians: of the rows that it multiplies, in one part; without them the codebook is fitted to the weights alone.
+    rate:     the squared weight that a bit is worth.
     """
     op = kernel.op
     order = _find_order(kernel.original.shape, op) if op and len(hessians) == 1 else None
@@ -117,7 +119,7 @@ def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: f
 
 
 def _as_tuned(values: Float32, shared: VectorCodebook | None) -> TunedTensor:
-    """Coded by vectors where there are some, otherwise by a table of the values."""
+    """The tensor to encode: by vectors if there are any, otherwise by a table of values."""
     return VectorWeights(values, shared) if shared else TableWeights(values)
 
 
@@ -126,14 +128,14 @@ def _from_rows(rows: Float32, shape: tuple[int, ...], layout: int) -> Float32:
 
 
 def _block_size(shape: tuple[int, ...], layout: int, width: int, sharing: CodebookRequest) -> int:
-    """The largest block, up to the wanted one, that divides rows of `width`."""
+    """The largest block that divides rows of `width`, up to the requested one."""
     taps = view_shape(shape, layout)[2] if layout in WITH_TAPS else 1
     wanted = sharing.block or (taps if BLOCK <= taps <= MOST_TAPS else BLOCK)
     return max(divisor for divisor in range(1, min(wanted, width) + 1) if width % divisor == 0)
 
 
 def _find_order(shape: tuple[int, ...], op: LinearOp) -> tuple[int, Indices, Indices] | None:
-    """A layout whose rows are units; the inputs in the order of a row, and the units in that of the rows."""
+    """A layout whose rows are units; the order of the inputs in a row, and the order of the units."""
     places = np.arange(np.prod(shape, dtype=np.intp)).reshape(shape)
     matrix = op.as_matrix(places)
     input_of, unit_of = np.empty(places.size, np.intp), np.empty(places.size, np.intp)
@@ -156,7 +158,7 @@ def _fits(shape: tuple[int, ...], layout: int) -> bool:
 
 
 def _estimate_bytes(codes: Codes, entries: int) -> int:
-    """Of codes[rows, vectors], frequent ones small, and a byte for each entry of the codebook."""
+    """The estimated bytes of codes[rows, vectors], by their entropy, and of the codebook, one byte for each entry."""
     _, ranks, members = np.unique(codes, return_inverse=True, return_counts=True)
     places = np.empty(len(members), np.int32)
     places[np.argsort(-members, kind="stable")] = np.arange(len(members))

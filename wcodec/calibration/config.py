@@ -1,4 +1,4 @@
-"""The settings of calibration; `benchmarks/NOTES.md` has the experiments that they come from."""
+"""The settings of calibration. `benchmarks/NOTES.md` has the experiments that they come from."""
 
 from __future__ import annotations
 
@@ -10,33 +10,38 @@ class CalibrationConfig:
     """How a network is observed, rounded and searched. Steps are relative to the rms of the largest kernel.
 
     Observation of the network:
-    batch_examples:   fewest and most examples of a batch; batch_numbers: numbers in its inputs, between these bounds.
-                      Hooked layers run one by one, and take nearly as long for few examples.
+    batch_examples:      smallest and largest number of examples in a batch. Hooked layers run one by one and take
+                         nearly as long for few examples.
+    batch_numbers:       the target for the numbers in the inputs of a batch, between these bounds.
     batch_norm_examples: examples for the statistics of BatchNormalization.
-    passes:           runs of the network for one trial: the layer groups of deeper networks share a run.
-    rows_per_input:   rows per input of a kernel that are enough for its Hessian;
-    min_examples:     examples that they come from at least: with half of them inverted_residual (zoo) is 10 % worse.
-    probed_examples:  examples by which the rows of a layer are counted.
-    cache_bytes:      rows of the original network that are kept between trials.
-    max_rows:         rows that are enough for a Hessian; max_elements: numbers in the rows of one operation.
-    max_inputs:       inputs of one Hessian: wider kernels get several, without feedback between them.
+    passes:              runs of the network for one trial: the layer groups of deep networks share a run.
+    rows_per_input:      rows for each input of a kernel that are enough for its Hessian.
+    min_examples:        the smallest number of examples for these rows: with half of them inverted_residual (zoo) is 10
+                         % worse.
+    probed_examples:     examples by which the rows of a layer are counted.
+    cache_bytes:         bytes of rows of the original network that are kept between trials.
+    max_rows:            rows that are enough for a Hessian.
+    max_elements:        the largest number of elements in the rows of one operation.
+    max_inputs:          inputs of one Hessian. Wider kernels get several, without feedback between them.
 
     Search of the step:
-    dampings:         of the Hessian, as parts of its mean diagonal, in the order in which they are tried.
-    max_trials:       trials for one damping; tolerance: ratio under which two step scales count as equal.
-    first_factor:     factor between the first two step scales.
-    first_scale:      first step scale: the first number at most, and the second over the number of kernels.
-    bytes_exponent:   bytes of kernels fall with about this power of the KL divergence.
-    size_exponent:    steps grow with this power of a tensor's number of weights.
-    max_factor:       most that `balance_steps` multiplies or divides a step by.
+    dampings:       of the Hessian, as fractions of its mean diagonal, in the order in which they are tried.
+    max_trials:     trials for one damping.
+    tolerance:      step scales with a smaller ratio count as equal.
+    first_factor:   factor between the first two step scales.
+    first_scale:    the first step scale: the second number divided by the number of kernels, but at most the first.
+    bytes_exponent: bytes of kernels fall approximately with this power of the KL divergence.
+    size_exponent:  steps grow with this power of the number of weights in a tensor.
+    max_factor:     the largest factor or divisor of a step in `balance_steps`.
 
     Vectors (biases, gains, statistics), which are rounded last:
-    vector_steps:     steps that are tried, as parts of the rms of a vector.
-    max_vector_share: part of the allowed KL divergence that is left to vectors at most.
+    vector_steps:     steps that are tried, as fractions of the rms of a vector.
+    max_vector_share: the largest share of the allowed KL divergence that is reserved for vectors.
 
     Codebooks:
-    codebook_scale:   first scale, and codebook_factor: factor between the first two.
-    bit_price:        squared error, in squared steps, that a bit is worth.
+    codebook_scale:   the first scale.
+    codebook_factor:  factor between the first two scales.
+    bit_price:        the squared error, in squared steps, that a bit is worth.
     codebook_damping: damping of the Hessian.
     """
 

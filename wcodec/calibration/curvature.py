@@ -1,8 +1,8 @@
-"""`--bits auto:N --data D`: precision by curvature, and only where measuring shows that it is better.
+"""`--bits auto:N --data D`: bit allocation by curvature, which is used only if the measured outputs are better.
 
-Below about three bits errors leave the region where the quadratic form holds (a network may fall to 46 %), so that the
-allocation is made with several floors, and the file is taken that keeps the outputs best, the one without any
-allocation among them.
+Below about three bits, errors leave the region in which the quadratic approximation holds (a network may fall to 46 %).
+The bits are therefore allocated with several minimums, and the best of the files is kept. A file without allocation is
+among them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from wcodec.pipeline.precision import TensorRates, allocate, encode_mean, equal_
 from wcodec.planning.recipe import Options, Recipe
 
 FLOORS: Final = (0.5, 0.75, 0.0)
-"""Fewest bits of a tensor, in parts of the mean: what is tried in turn. Integers have two bits at least."""
+"""The minimum bits of a tensor, as fractions of the mean, tried in turn. Integers have at least two bits."""
 
 
 @dataclass(frozen=True)
 class PrecisionTrial:
-    """One file. name: how its precision was set; kl: divergence of the outputs for held-out inputs, nats."""
+    """One file. name: how its bits were allocated; kl: divergence of the outputs for held-out inputs, in nats."""
 
     name: str
     file_bytes: int
@@ -44,7 +44,7 @@ class PrecisionTrial:
 
 @dataclass(frozen=True)
 class PrecisionResult:
-    """The best file; session: the network that it was measured with; trials: every file that was made."""
+    """The best file. session: the network with which it was measured; trials: all files."""
 
     encoded: Encoded
     session: CalibrationSession
@@ -63,15 +63,14 @@ def encode_by_curvature(
     threads: int = 0,
     report: Callable[[PrecisionTrial], None] = lambda _: None,
 ) -> PrecisionResult:
-    """Write the file of `recipe.mean_bits` bits a weight that keeps the outputs best. An interrupt ends the search.
+    """Write the file of `recipe.mean_bits` bits a weight with the best outputs. An interrupt ends the search.
 
-    sensitivity: one of `run_options.SENSITIVITIES`; None: "fisher", and "kl" where there are no gradients.
-
+    sensitivity: one of `run_options.SENSITIVITIES`; None: "fisher", or "kl" if there are no gradients.
     Raises: RecipeError, ModelFileError, UnsupportedError, BudgetError.
     """
     deadline = time.monotonic() + request.seconds
     rates = measure_rates(source, recipe, threads)
-    allocate(rates, {}, recipe.mean_bits or 0.0)  # whether the mean can be reached is told before the data is read
+    allocate(rates, {}, recipe.mean_bits or 0.0)  # an unreachable mean is refused before the data is read
     opened = open_session(source, request)
     session = opened.prepare(MAX_FITTED)
     trials: list[tuple[PrecisionTrial, Encoded]] = []
@@ -98,7 +97,7 @@ def encode_by_curvature(
 def _choices(
     session: CalibrationSession, rates: tuple[TensorRates, ...], recipe: Recipe, kind: str
 ) -> Iterator[tuple[str, Mapping[str, Options]]]:
-    """The options of every tensor, without any allocation and with it, each with the name of the way."""
+    """The options of every tensor for each trial, with a name: without allocation, and with several allocations."""
     mean, names = recipe.mean_bits or 0.0, session.table.names
     yield "without", equal_options(rates, recipe)
     by_index = measure_costs(session, kind)
@@ -112,7 +111,10 @@ def _choices(
 
 
 def measure_container(session: CalibrationSession, coded: Path) -> float:
-    """The divergence of the outputs for held-out inputs, with the weights of a .wcz; the network keeps its own."""
+    """The divergence of the outputs for held-out inputs, with the weights of a .wcz.
+
+    The network keeps its own weights.
+    """
     model = session.model
     with keep_weights(model), open_container(coded) as opened:
         places = {name: number for number, name in enumerate(opened.names())}

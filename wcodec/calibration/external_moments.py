@@ -1,7 +1,6 @@
-"""`--moments`: rounding with error feedback for second moments that were measured elsewhere, without any framework.
+"""`--moments`: rounding with error feedback by second moments from a file. No framework is needed.
 
-What multiplies a tensor must be known to aim at its outputs; not which network it is in. So models of every framework,
-in every file that is read here, profit.
+Only the inputs that multiply a tensor must be known, not the network. This works for models of every framework.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ from wcodec.planning.allocation import plan_model
 from wcodec.planning.recipe import Recipe
 
 TRIES: Final = 6
-"""Steps that are tried for the bytes of a tensor, and ratio of the nearest two that is close enough."""
+"""The number of steps that are tried for the bytes of a tensor, and the ratio of two steps that ends the search."""
 CLOSE: Final = 1.01
 UNITS_FIRST: Final = frozenset({"torch", "safetensors", "onnx"})
-"""Kinds of file where square matrices are taken for [outputs, inputs]."""
+"""Kinds of file in which square matrices are taken as [outputs, inputs]."""
 MOST_MOVED: Final = 2.0
-"""Bits a weight by which the bytes of a tensor may change,"""
+"""The largest change of the bytes of a tensor, in bits a weight."""
 LEAST_MOVED: Final = 0.05
-"""and from which on they do."""
+"""The smallest change, in bits a weight."""
 
 
 @dataclass(frozen=True)
 class MomentRounding:
-    """What to code in place of the file's own values, by tensor name.
+    """The tensors to encode instead of the file's own values, by name.
 
     error: trace((W - W^)' H (W - W^)) / trace(W' H W), over all tensors with moments.
-    said:  sentences on what had none.
+    said:  sentences about tensors without moments.
     """
 
     tuned: Mapping[str, TunedTensor]
@@ -53,12 +52,11 @@ class MomentRounding:
 
 
 def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 1.0) -> MomentRounding:
-    """Round each tensor of `source` for which `moments` has an array, by the steps of the recipe times `size`.
+    """Round each tensor of `source` that has an array in `moments`, with the steps of the recipe times `size`.
 
-    moments: .npz of E[x x'] (matrix) or of E[x^2] (vector) by the tensors' names, or ends of them; x are the inputs in
-             the order of the tensor's axes, all but the last (Keras) or all but the first (PyTorch).
-
-    Raises: RecipeError where they do not fit; ModelFileError.
+    moments: an .npz of E[x x'] (matrix) or E[x^2] (vector) by the tensors' names or their ends; x are the inputs in the
+             order of the tensor's axes, all but the last (Keras) or all but the first (PyTorch).
+    Raises: RecipeError if the arrays do not fit; ModelFileError.
     """
     with open_model(source, recipe.keep_optimizer) as model:
         surveys = [scan_tensor(tensor).statistics for tensor in model.tensors]
@@ -77,12 +75,13 @@ def _open_ended(recipe: Recipe) -> Recipe:
 def fit_to_file(
     source: Path, moments: Path, plain: Path, keep_optimizer: bool, plans: tuple[Plan, ...]
 ) -> MomentRounding:
-    """Round each tensor of `source` for which `moments` has an array, so that together they take the bytes of `plain`.
+    """Round each tensor of `source` that has an array in `moments`, so that all take the bytes of `plain` together.
 
-    Every other tensor then has the same bytes and error. A tensor whose outputs move less in as many bytes may give
-    some of them to others, but its outputs never move more than by `plain`; one whose outputs do not is left as it is.
+    Every other tensor keeps its bytes and its error. Tensors whose outputs improve may pass bytes to others, but the
+    outputs of a tensor never change more than in `plain`; a tensor whose outputs do not improve stays as it is.
 
-    plain: a file that was made by these plans, one a tensor; moments: see `round_by_moments`.
+    plain:   a file encoded by these plans, one for each tensor.
+    moments: see `round_by_moments`.
     """
     with open_model(source, keep_optimizer) as model, open_container(plain) as coded:
         keys = [
@@ -106,9 +105,11 @@ def fit_to_file(
 
 @dataclass(frozen=True)
 class _Fit:
-    """A tensor that is rounded by `step`.
+    """A tensor that is rounded with the step `step`.
 
-    names: of equal tensors; before: the power of the outputs' error without moments; nbytes: what it may take.
+    names:  of equal tensors.
+    before: the power of the output error without moments.
+    nbytes: the bytes that it may take.
     """
 
     product: Product
@@ -120,16 +121,16 @@ class _Fit:
     error: float = math.inf
 
     def made(self) -> StepWeights | RowStepWeights:
-        """The tensor."""
+        """The rounded tensor."""
         return self.product.rounded(round_step(self.step))[0]
 
 
 def _exchange(fits: Sequence[_Fit]) -> list[_Fit]:
-    """The tensors in as many bytes together, with less error.
+    """Move bytes between the tensors, with the same total, so that the error decreases.
 
-    An error counts beside the power of the outputs that inputs without correlation would have: so counted, errors cost
-    MiniLM's embeddings about the same in all tensors. It is divided by four by a bit a weight; equal slopes have the
-    same error a weight in all tensors (Shoham and Gersho 1988).
+    The error of a tensor counts relative to the power of its outputs for uncorrelated inputs. In this measure errors
+    cost MiniLM's embeddings about the same in all tensors. One more bit a weight divides it by four; at equal slopes
+    all tensors have the same error a weight (Shoham and Gersho 1988).
     """
     counts = np.array([fit.product.tensor.count for fit in fits], np.float64)
     errors = np.array([fit.error / (fit.product.usual_power or 1.0) for fit in fits])
@@ -137,7 +138,7 @@ def _exchange(fits: Sequence[_Fit]) -> list[_Fit]:
     wanted = 0.5 * np.log2(np.maximum(errors, 1e-300) / counts)
     low, high = np.maximum(-room, -MOST_MOVED), np.full(len(fits), MOST_MOVED)
     middle = [wanted.min(initial=0.0) - MOST_MOVED, wanted.max(initial=0.0) + MOST_MOVED]
-    for _ in range(50):  # bisection: more bits are given the lower the level is
+    for _ in range(50):  # bisection: a lower level gives more bits
         level = sum(middle) / 2
         moved = np.clip(wanted - level, low, high)
         middle[0 if (moved * counts).sum() > 0 else 1] = level
@@ -158,7 +159,7 @@ def _exchange(fits: Sequence[_Fit]) -> list[_Fit]:
 
 
 def _fit_moved(fit: _Fit, extra: float) -> _Fit:
-    """The tensor in so many bytes more, of infinite error where that is too few."""
+    """The tensor with this number of extra bytes; its error is infinite if they are too few."""
     bits = 8 * extra / fit.product.tensor.count
     return _fit_bytes(replace(fit, nbytes=fit.nbytes + extra, step=fit.step * 2.0**-bits)) or replace(
         fit, error=math.inf
@@ -167,7 +168,7 @@ def _fit_moved(fit: _Fit, extra: float) -> _Fit:
 
 @dataclass
 class _Roundings:
-    """What was rounded, which tensors with moments were left, and the power of the outputs and of their error."""
+    """The rounded tensors, those with moments that were left, and the power of the outputs and of their error."""
 
     tuned: dict[str, TunedTensor] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
@@ -175,17 +176,17 @@ class _Roundings:
     power: float = 0.0
 
     def add(self, names: Sequence[str], one: StepWeights | RowStepWeights, lost: float, power: float) -> None:
-        """Equal tensors that were rounded."""
+        """Add equal tensors that were rounded."""
         self.tuned |= dict.fromkeys(names, one)
         self.lost, self.power = self.lost + lost, self.power + power
 
     def leave(self, name: str, lost: float = 0.0, power: float = 0.0) -> None:
-        """A tensor that is coded as without moments."""
+        """Record a tensor that is coded as without moments."""
         self.left.append(name)
         self.lost, self.power = self.lost + lost, self.power + power
 
     def result(self) -> MomentRounding:
-        """With its notes."""
+        """The result with its notes."""
         notes = [f"{len(self.tuned)} tensors rounded for their moments"]
         if self.left:
             notes.append(f"{len(self.left)} with moments are coded as without: {', '.join(self.left[:3])}")
@@ -195,9 +196,9 @@ class _Roundings:
 def _products(
     model: Model, moments: Path, plans: tuple[Plan, ...], found: _Roundings
 ) -> Iterator[tuple[Product, UniformPlan, int]]:
-    """Each tensor that has moments and can be rounded, with its plan and its number; `found` gets the others.
+    """Each tensor that has moments and can be rounded, with its plan and its number; `found` collects the others.
 
-    Raises: RecipeError where there is none, so that the moments would do nothing.
+    Raises: RecipeError if there is none, because the moments would have no effect.
     """
     with open_npz(moments) as archive:
         given = {name: np.asarray(archive[name], np.float64) for name in archive}
@@ -218,7 +219,7 @@ def _products(
 
 
 def _fit_bytes(fit: _Fit) -> _Fit | None:
-    """The tensor by the smallest step tried, from that of `fit` on, at which it takes no more bytes."""
+    """The tensor with the smallest tried step that does not exceed its bytes, from the step of `fit` on."""
     step, best, inside, outside = fit.step, None, 0.0, 0.0
     for _ in range(TRIES):
         rounded, error = fit.product.rounded(round_step(step))
@@ -238,7 +239,7 @@ def _fit_bytes(fit: _Fit) -> _Fit | None:
 def _match_names(
     where: str, model: Model, given: Mapping[str, Float64], plans: tuple[Plan, ...]
 ) -> list[tuple[str, Plan, int]]:
-    """Names of moments with the plan and the number of the tensor that each is for."""
+    """Names of moments, each with the plan and the number of its tensor."""
     found = []
     for name in given:
         ends = [i for i, tensor in enumerate(model.tensors) if tensor.name == name]

@@ -1,8 +1,8 @@
-"""Rounding with error feedback: later weights make up for the rounding of earlier ones.
+"""Rounding with error feedback: later weights compensate for the rounding errors of earlier ones.
 
 GPTQ (Frantar et al. 2022) in the form of LDLQ (Chee et al. 2023). For inputs x with second moments H = E[x x'],
-rounding W to W^ costs trace((W - W^)' H (W - W^)). With H = M M', M upper triangular, that is the sum over i of
-|sum_{j <= i} M_ji e_j|^2, e = W - W^; so v_i = w_i + sum_{j < i} (M_ji / M_ii) e_j is what is best to round.
+rounding W to W^ costs trace((W - W^)' H (W - W^)). With H = M M', M upper triangular, this is the sum over i of |sum_{j
+<= i} M_ji e_j|^2, e = W - W^. Therefore v_i = w_i + sum_{j < i} (M_ji / M_ii) e_j is the best value to round.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 ROWS: Final = 64
-"""Rows whose feedback is added one by one; all earlier ones are added in one product."""
+"""The number of rows whose feedback is added one by one; that of all earlier rows is added in one product."""
 DEAD: Final = 1e-6
-"""Inputs of less power than this part of the mean are taken to have the mean: they get no feedback."""
+"""Inputs with less than this fraction of the mean power are treated as if they had the mean: they get no feedback."""
 
 
 def damp(power: Float64, damping: float) -> Float64:
-    """Second moments `power[n, n]` with `damping` times their mean diagonal added to it.
+    """Second moments `power[n, n]` plus `damping` times their mean diagonal.
 
-    Weak damping lets the feedback pile weight onto directions that the inputs hardly use.
+    Without enough damping the feedback accumulates large weights in directions that the inputs hardly use.
     """
     diagonal = np.diagonal(power)
     mean = float(diagonal.mean()) or 1.0
@@ -32,23 +32,24 @@ def damp(power: Float64, damping: float) -> Float64:
 
 
 def correct_for_drift(weights: Float32, power: Float64, drift: Float64) -> Float32:
-    """The weights that come nearest, for inputs x, to what `weights[n, units]` give for the original's inputs x0.
+    """The weights whose outputs for inputs x come nearest to those of `weights[n, units]` for the original's inputs x0.
 
-    power: E[x x'], damped; drift: E[x (x0 - x)'].
+    power: E[x x'], damped.
+    drift: E[x (x0 - x)'].
     """
     moved: Float32 = weights + np.linalg.solve(power, drift @ weights).astype(np.float32)
     return moved
 
 
 def feedback_matrix(power: Float64) -> Float32:
-    """A with A_ji = M_ji / M_ii for j < i, from damped moments `power[n, n]`."""
+    """The matrix A with A_ji = M_ji / M_ii for j < i, from damped moments `power[n, n]`."""
     upper = np.linalg.cholesky(power[::-1, ::-1])[::-1, ::-1]
     upper = upper / np.diagonal(upper)
     return np.triu(upper, 1).astype(np.float32)
 
 
 def gptq_round(weights: Float32, feedback: Float32) -> Float32:
-    """`weights[n, units]` in steps, moved by the feedback of the rounding before them; their rint are the levels."""
+    """`weights[n, units]` in steps, each corrected for the errors before it. Rounding gives the levels."""
     moved = np.empty_like(weights)
     errors = np.empty_like(weights)
     for start in range(0, len(weights), ROWS):

@@ -14,10 +14,10 @@ from wcodec.calibration.linear_ops import LinearOp
 
 @dataclass(frozen=True)
 class Hessian:
-    """Moments of rows x that a kernel multiplies, and rows x0 in the original network; float64[inputs, inputs].
+    """Moments of the rows x that a kernel multiplies, and of the rows x0 in the original network.
 
-    h:     E[x x'].
-    cross: E[x (x0 - x)'], None where both are the same.
+    h:     float64[inputs, inputs], E[x x'].
+    cross: float64[inputs, inputs], E[x (x0 - x)']; None if both are equal.
     """
 
     h: Float64
@@ -27,7 +27,7 @@ class Hessian:
 def accumulate_hessians(
     ops: Sequence[LinearOp], rows: Iterable[Rows], originals: Iterable[Rows] | None, max_inputs: int
 ) -> list[tuple[Hessian, ...]]:
-    """For each operation the Hessian of its rows; several, side by side, for more than `max_inputs` inputs.
+    """For each operation the Hessian of its rows; with more than `max_inputs` inputs, several diagonal blocks of it.
 
     rows, originals: batch by batch, see `activations.Rows`.
     """

@@ -1,4 +1,4 @@
-"""Rounding layer by layer with error feedback, towards what the original computes (GPTAQ, Li et al. 2025)."""
+"""Layer-wise rounding with error feedback, towards the outputs of the original network (GPTAQ, Li et al. 2025)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from wcodec.calibration.session import CalibrationSession, record_group, record_
 class RoundedWeight:
     """A weight in steps, after error feedback and before rounding.
 
-    index:  its position in `model.weights`; path: its name in Keras.
+    index:  its position in `model.weights`.
+    path:   its name in Keras.
     values: float32[shape of the weight].
     """
 
@@ -30,7 +31,7 @@ class RoundedWeight:
 
     @property
     def levels(self) -> npt.NDArray[np.int32]:
-        """weight = step * level."""
+        """The levels: weight = step * level."""
         return np.rint(self.values).astype(np.int32)
 
     @property
@@ -67,9 +68,10 @@ def round_group(
     damping: float,
     rows: Iterable[Rows] | None = None,
 ) -> list[RoundedWeight]:
-    """The same for one layer group, given those that are rounded already.
+    """The same for one layer group, after the groups before it were rounded.
 
-    rows: that the kernels multiply now; None: those of the original network, where nothing before it is rounded.
+    rows: the rows that the kernels multiply now; None: those of the original network, if no weight before them is
+          rounded.
     """
     group, most = session.groups[number], session.config.max_inputs
     if group.recorded is None:

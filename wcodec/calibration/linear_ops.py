@@ -1,7 +1,7 @@
-"""The linear operations of layers: which rows of inputs a kernel multiplies, for each kind of layer.
+"""The linear operations of layers: the rows of inputs that a kernel multiplies, for each kind of layer.
 
 A linear operation turns a kernel into a matrix [inputs, units], and the arguments of a call into rows of inputs.
-Kernels without one (embeddings, depthwise and transposed convolutions, the user's own layers) are rounded plainly.
+Kernels without one (embeddings, depthwise and transposed convolutions, custom layers) are rounded without feedback.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LinearOp:
 
     @property
     def inputs(self) -> int:
-        """Rows of `as_matrix`."""
+        """The number of rows of `as_matrix`."""
         return math.prod(self.variable.shape[axis] for axis in self.order[: self.input_axes])
 
     def as_matrix(self, kernel: npt.NDArray[Value]) -> npt.NDArray[Value]:
@@ -57,7 +57,7 @@ class LinearOp:
 
 
 def find_linear_ops(layer: Layer) -> tuple[LinearOp, ...]:
-    """The linear operations of one of Keras' own layers (not of layers inside it), in the order of its weights."""
+    """The linear operations of a Keras layer (not of layers inside of it), in the order of its weights."""
     own = type(layer).__module__.startswith("keras.") and not getattr(layer, "quantization_mode", None)
     match type(layer).__name__ if own else None:
         case "Dense":
@@ -81,7 +81,7 @@ def find_linear_ops(layer: Layer) -> tuple[LinearOp, ...]:
 
 
 def _make_op(variable: Variable, rows: InputRows, input_axes: int) -> tuple[LinearOp, ...]:
-    """An operation whose kernel has its inputs first; none where the kernel is computed (LoRA) and not a variable."""
+    """An operation whose kernel has its inputs first; none if the kernel is computed (LoRA) and not a variable."""
     if not isinstance(variable, keras().Variable):
         return ()
     dims = len(variable.shape)
@@ -89,7 +89,7 @@ def _make_op(variable: Variable, rows: InputRows, input_axes: int) -> tuple[Line
 
 
 def _make_einsum_op(layer: Layer) -> tuple[LinearOp, ...]:
-    """Axes summed over are inputs; a kernel that has an axis in common with input and output is not one matrix."""
+    """The summed axes are inputs. There is none if the kernel shares an axis with both input and output."""
     operands, _, result = layer.equation.replace(" ", "").replace("...", "").partition("->")
     given, _, weight = operands.partition(",")
     summed = [label for label in weight if label in given and label not in result]
@@ -131,7 +131,7 @@ def _conv_rows(layer: Layer, images: object, most: int, rng: np.random.Generator
 
 
 def _depthwise_outputs(layer: Layer, images: object) -> Float32:
-    """What the pointwise half of a separable convolution sees."""
+    """The inputs of the pointwise half of a separable convolution."""
     deep = keras().ops.depthwise_conv(
         images,
         layer.depthwise_kernel,
@@ -152,7 +152,7 @@ def extract_patches(
     most: int,
     rng: np.random.Generator,
 ) -> Float32:
-    """Patches float32[places, prod(kernel) * channels] of `images[n, *space, channels]`, at most `most`, at random.
+    """Patches float32[places, prod(kernel) * channels] of `images[n, *space, channels]`; at most `most`, at random.
 
     Inside a patch the order is that of Keras' kernels: space, then channels.
     padding: "valid", "same" or "causal".
@@ -183,13 +183,13 @@ def extract_channels_first(
     most: int,
     rng: np.random.Generator,
 ) -> Float32:
-    """The patches of `images[n, channels, *space]` with `pads` zeros before and behind, see `extract_patches`."""
+    """The patches of `images[n, channels, *space]` with `pads` zeros before and after, see `extract_patches`."""
     padded = np.pad(np.moveaxis(images, 1, -1), ((0, 0), *pads, (0, 0)))
     return extract_patches(padded, kernel, strides, dilations, "valid", most, rng)
 
 
 def _padding(length: int, extent: int, step: int, padding: str) -> tuple[int, int]:
-    """Zeros before and behind an axis."""
+    """The number of zeros before and after an axis."""
     if padding == "causal":
         return extent - 1, 0
     if padding == "valid":

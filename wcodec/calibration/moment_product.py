@@ -1,4 +1,4 @@
-"""A tensor beside the second moments of what it multiplies: its rounding, and what that costs the outputs."""
+"""A tensor with the second moments of its inputs: rounding, and the cost of rounding at the outputs."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from wcodec.model import RowStepWeights, StepWeights, Tensor
 
 DAMPING: Final = 0.1
 MAX_INPUTS: Final = 4096
-"""Inputs that have feedback among them; more are cut."""
+"""The largest number of inputs with feedback among them; more are divided into parts."""
 DEAD_ZONE: Final = 0.1
-"""Added to the rounding threshold of 0.5, for an input of mean power: a level that is not 0 costs bytes."""
+"""Added to the rounding threshold of 0.5, for an input of mean power, because a non-zero level costs more bytes."""
 UNSEEN: Final = 0.1
-"""Least power of an input, in parts of the mean: what a sample does not show may come (Good 1953). Of the words of a
-table, those that 240 sentences do not have were a tenth of the words of other sentences."""
+"""The minimum power of an input, as a fraction of the mean, for inputs that a sample does not show (Good 1953). Words
+that 240 sentences do not contain were a tenth of the words of other sentences."""
 FALL: Final = 0.25
-"""Power of an input's share with which its step falls. At high rates the least error has 1/2; at one to three bits a
-weight this has half of the error of it (the table of words of MiniLM)."""
+"""The exponent with which the step of an input falls with its power. At high rates 1/2 has the least error; at one to
+three bits a weight this value has half of that error (the word embeddings of MiniLM)."""
 GRID: Final = 4
-"""Different steps within a factor of two: few, so that they take few bytes."""
+"""The number of different steps in an octave: few, so that they take few bytes."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """A tensor and the second moments of what it multiplies.
+    """A tensor and the second moments of the inputs that it multiplies.
 
     units_first: whether a square matrix is [outputs, inputs].
-    Raises: RecipeError where the moments do not fit.
+    Raises: RecipeError if the moments do not fit.
     """
 
     tensor: Tensor
@@ -53,11 +53,12 @@ class Product:
 
     @property
     def _are_last(self) -> bool:
-        """Whether the last axis can be the outputs; `_are_first`: the first one."""
+        """Whether the last axis can be the outputs."""
         return int(np.prod(self.tensor.shape[:-1])) == len(self.moments)
 
     @property
     def _are_first(self) -> bool:
+        """Whether the first axis can be the outputs."""
         return int(np.prod(self.tensor.shape[1:])) == len(self.moments)
 
     @property
@@ -75,29 +76,29 @@ class Product:
 
     @cached_property
     def importance(self) -> Float64:
-        """The moments; powers that are given alone are not less than those of what may come unseen."""
+        """The moments. Powers without correlations have a minimum, for inputs that the sample does not show."""
         return np.maximum(self.moments, UNSEEN * self.moments.mean()) if self.moments.ndim == 1 else self.moments
 
     @cached_property
     def power(self) -> float:
-        """Of the outputs."""
+        """The power of the outputs."""
         return _output_power(self.matrix(self.weights).astype(np.float64), self.importance)
 
     @cached_property
     def usual_power(self) -> float:
-        """Of the outputs of inputs of the same mean power that are not correlated."""
+        """The power of the outputs for uncorrelated inputs of the same mean power."""
         powers = self.importance if self.moments.ndim == 1 else self.moments.diagonal()
         return float(powers.mean() * np.square(self.weights, dtype=np.float64).sum())
 
     def lost(self, weights: Float32) -> float:
-        """Power of the error of the outputs with other weights."""
+        """The power of the output error with other weights."""
         error = self.matrix(weights).astype(np.float64) - self.matrix(self.weights)
         return _output_power(error, self.importance)
 
     def rounded(self, step: float) -> tuple[StepWeights | RowStepWeights, float]:
-        """The tensor in steps, and the power of its outputs' error.
+        """The tensor in steps, and the power of its output error.
 
-        Where the powers alone are known, the inputs of a matrix have steps of their own, finer for those that matter.
+        If only powers are known, the inputs of a matrix have individual steps, finer for those with more power.
         """
         matrix = self.matrix(self.weights)
         if self.moments.ndim == 1 and len(self.tensor.shape) == 2:
@@ -132,7 +133,7 @@ def _round_with_dead_zone(scaled: Float32) -> Float32:
 
 
 def _row_steps(powers: Float64, step: float) -> Float32:
-    """float32[inputs], of eight bits of mantissa: `step` for an input of mean power."""
+    """float32[inputs] with eight bits of mantissa: `step` for an input of mean power."""
     share = powers / (powers.mean() or 1.0)
     falls = np.rint(GRID * FALL * np.log2(np.maximum(share, UNSEEN))) / GRID
     steps = (step * np.exp2(-falls)).astype(np.float32)

@@ -16,7 +16,7 @@ from wcodec.evaluation.weight_mapping import tensor_names
 from wcodec.model import Model as ModelFile
 
 FEW: Final = 4
-"""Examples that go through a PyTorch module to find its operations."""
+"""The number of examples with which a PyTorch module is run to find its operations."""
 
 
 def make_network_table(
@@ -24,7 +24,8 @@ def make_network_table(
 ) -> WeightTable:
     """The weights of a network with their original values, named as in its file.
 
-    exact: tensors of the file that stay as they are; inputs: of examples.
+    exact:  tensors of the file that stay as they are.
+    inputs: of examples.
     """
     if isinstance(network, TorchRunner):
         return make_torch_table(network, file, exact, tuple(array[:FEW] for array in inputs))

@@ -1,4 +1,4 @@
-"""The weights of an ONNX model, and the linear operations that its operators are. https://onnx.ai/onnx/operators/"""
+"""The weights of an ONNX model, and its operators as linear operations. https://onnx.ai/onnx/operators/"""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 PLAIN: Final = frozenset({"Add", "Concat", "ConvTranspose", "Conv", "Gather", "GRU", "LSTM", "Mul", "PRelu", "RNN"})
-"""Operators whose weights are rounded without feedback where no linear operation is found."""
+"""Operators whose weights are rounded without feedback if no linear operation is found."""
 PASSING: Final = frozenset({"Identity", "Transpose"})
 
 
 @dataclass(frozen=True)
 class _Use:
-    """An operator that takes a weight as its input number `place`, with its axes in the order `axes`."""
+    """An operator with a weight as its input number `place`, with the axes in the order `axes`."""
 
     node: NodeProto
     place: int
@@ -44,7 +44,7 @@ class _Use:
 def make_onnx_table(runner: OnnxRunner, file: ModelFile, exact: Collection[str]) -> WeightTable:
     """The table of a network with its original weights. exact: tensors of the file that stay as they are.
 
-    Values that the operations need are added to those that the runner watches.
+    The inputs of the operations are added to the values that the runner observes.
     """
     specs = {tensor.name: tensor for tensor in file.tensors}
     fixed = set(exact) | {tensor.name for tensor in file.tensors if tensor.exact}
@@ -80,7 +80,7 @@ def make_onnx_table(runner: OnnxRunner, file: ModelFile, exact: Collection[str])
 
 
 def _find_uses(runner: OnnxRunner) -> Mapping[str, list[_Use]]:
-    """The operators that take each weight, also by way of transposes."""
+    """The operators that use each weight, also through transposes."""
     origins: dict[str, tuple[str, tuple[int, ...]]] = {
         one.path: (one.path, tuple(range(len(one.shape)))) for one in runner.weights
     }

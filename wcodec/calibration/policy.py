@@ -1,4 +1,4 @@
-"""A policy of precision: how the steps of groups of kernels differ, as a search varies it around a known solution."""
+"""The policy of a search: changes to the steps of groups of kernels, relative to the calibrated solution."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import CalibrationResult, step_factors
 
 GROUPS: Final = 8
-"""Groups of neighbouring kernels whose steps a search moves together: more would need more trials than there are."""
+"""The number of groups of neighbouring kernels whose steps change together. More groups would need more trials."""
 RANGES: Final = {"scale": (-1.0, 1.0), "group": (-1.5, 1.5), "damping": (-2.0, 2.0)}
-"""By how many octaves a search may leave the solution that it begins from."""
+"""The range of the search around its origin, in octaves."""
 
 Policy = Mapping[str, float]
 """Octaves by name: of all steps ("scale"), of the damping, and of the steps of each group ("group 3")."""
@@ -23,9 +23,10 @@ Policy = Mapping[str, float]
 
 @dataclass(frozen=True)
 class PolicyOrigin:
-    """Where a search begins: the solution of calibration.
+    """The start of a search: the solution of calibration.
 
-    factors: on the step of each kernel, see `trial.balance_steps`; groups: of each kernel.
+    factors: on the step of each kernel, see `trial.balance_steps`.
+    groups:  of each kernel.
     """
 
     step_scale: float
@@ -49,13 +50,13 @@ class PolicyOrigin:
 
 
 def within(name: str, octaves: float) -> float:
-    """The nearest value that a search may take."""
+    """The nearest value in the range of the search."""
     low, high = RANGES[name.split(" ", maxsplit=1)[0]]
     return min(high, max(low, octaves))
 
 
 def make_origin(session: CalibrationSession, found: CalibrationResult) -> PolicyOrigin:
-    """The origin of a search from what calibration found."""
+    """The origin of a search, from a calibration result."""
     sizes = [kernel.original.size for kernel in session.kernels]
     count = min(GROUPS, len(sizes))
     groups = [min(count - 1, place * count // len(sizes)) for place in range(len(sizes))]
@@ -65,9 +66,9 @@ def make_origin(session: CalibrationSession, found: CalibrationResult) -> Policy
 
 
 def curvature_policy(session: CalibrationSession, origin: PolicyOrigin) -> dict[str, float]:
-    """Where curvature would have the steps: c s^2 equal for all kernels, so that a bit takes off as much loss in each.
+    """The policy that curvature gives: c s^2 is equal for all kernels, so that a bit reduces the loss equally in each.
 
-    All steps together stay as they are; the octaves of a group are the mean of its kernels'.
+    The mean of all steps is unchanged; the octaves of a group are the mean of its kernels'.
     """
     costs = measure_costs(session, default_kind(session))
     now = initial_steps(session.kernels, origin.step_scale, origin.factors, session.config.size_exponent)

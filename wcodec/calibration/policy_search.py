@@ -1,8 +1,8 @@
-"""`--search N`: the policy of the fewest bytes within the budget, by N real encodings (Optuna, Akiba et al. 2019).
+"""`--search N`: the policy with the fewest bytes within the budget, by N real encodings (Optuna, Akiba et al. 2019).
 
-The first trials are the solution of calibration, which is a Lagrangian's, and that of curvature; the next ones are
-sampled (TPE, Bergstra et al. 2011, or CMA-ES, Hansen 2016). A trial whose bytes for its divergence promise a record is
-followed by one with all steps scaled to the budget. Trials are in a journal, which several processes may share.
+The first trials are the calibrated solution and the curvature policy; the next ones are sampled (TPE, Bergstra et al.
+2011, or CMA-ES, Hansen 2016). If the bytes and the divergence of a trial suggest a new best, another trial scales its
+steps to the budget. Trials are recorded in a journal, which several processes may share.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from wcodec.reporting.search_page import SearchTrial
 
 FITTED: Final = 500
 CONFIG: Final = CalibrationConfig(min_examples=500, rows_per_input=10, batch_norm_examples=1000, passes=6)
-"""Of trials: a third of the time of those of calibration, and as good at the same bytes on the networks tried."""
+"""The settings of trials: they take a third of the time of calibration, and were as good on the networks tried."""
 SLOPE: Final = 0.35
-"""Bytes fall with about this power of the divergence: what a trial over the budget is charged for it."""
+"""Bytes fall approximately with this power of the divergence, which gives the penalty of a trial over the budget."""
 OVER: Final = 0.05
-"""Charged to a trial over the budget besides."""
+"""An additional penalty of a trial over the budget."""
 FOLLOWED: Final = 0.02
-"""Octaves of all steps from which a trial is followed by one at the budget."""
+"""The smallest change of all steps, in octaves, for which a trial is followed by one at the budget."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best network; trials: all of them in order; first: bytes of the network that the search began from."""
+    """The best network. trials: all of them in order; first: bytes of the network from which the search started."""
 
     found: CalibrationResult
     first: CalibrationResult
@@ -60,10 +60,10 @@ def search_policy(
     patience: Interruptible,
     report: Report = lambda _: None,
 ) -> SearchResult:
-    """The network of the fewest bytes that the budget allows: `first`, or one that is found around it.
+    """The network of the fewest bytes within the budget: `first`, or one that is found around it.
 
-    An interrupt ends the search with what it found.
-    Raises: RecipeError where Optuna is missing or the journal is of another search.
+    An interrupt ends the search with the best result so far.
+    Raises: RecipeError if Optuna is missing or the journal belongs to another search.
     """
     request, session = opened.request, _prepare(opened)
     journal = open_journal(search.journal, search.settings, search.sampler, request.seed, resume=search.resume)
@@ -86,7 +86,7 @@ def search_policy(
 
 
 def _prepare(opened: OpenedSession) -> CalibrationSession:
-    """For trials, which need not be as exact as those of calibration."""
+    """A session for trials, which need not be as exact as those of calibration."""
     seed, table = opened.request.seed, opened.table
     return prepare_session(
         opened.model, opened.learning, opened.held_out, most=FITTED, seed=seed, table=table, config=CONFIG
@@ -95,7 +95,7 @@ def _prepare(opened: OpenedSession) -> CalibrationSession:
 
 @dataclass(frozen=True)
 class _Job:
-    """What a process needs for trials. until: seconds since the epoch, after which none starts."""
+    """The arguments of a worker process. until: seconds since the epoch, after which no trial starts."""
 
     source: Path
     request: LearningRequest
@@ -112,7 +112,7 @@ def _run_trials(
     made: dict[int, CalibrationResult],
     report: Report = lambda _: None,
 ) -> None:
-    """Trials until the journal has all; `made` keeps the best of them."""
+    """Run trials until the journal has all of them; `made` keeps the best."""
     origin = job.origin
     while journal.count() < job.search.trials and time.time() < job.until and not journal.is_stopped():
         trial = journal.ask(origin.names)
@@ -133,7 +133,7 @@ def _run_trials(
 
 
 def _score(one: SearchTrial, origin: PolicyOrigin) -> float:
-    """The logarithm of the bytes beside the origin's, and what a trial over the budget is charged."""
+    """The logarithm of the bytes relative to the origin's, plus the penalty of a trial over the budget."""
     charged = 0.0 if one.allowed else OVER + SLOPE * max(0.0, _apart(one, origin))
     return math.log(max(1, one.bytes) / max(1, origin.bytes)) + charged
 
@@ -143,7 +143,7 @@ def _apart(one: SearchTrial, origin: PolicyOrigin) -> float:
 
 
 def _follower(one: SearchTrial, origin: PolicyOrigin, best: int) -> Policy | None:
-    """The same policy with all steps at the budget, where its bytes for its divergence promise fewer than the best."""
+    """The same policy with its steps scaled to the budget, if its bytes and divergence suggest a new best."""
     promised = math.log(max(1, one.bytes)) + SLOPE * _apart(one, origin)
     octaves = within("scale", one.policy["scale"] - 0.5 * _apart(one, origin) / math.log(2.0))
     moved = abs(octaves - one.policy["scale"]) > FOLLOWED
@@ -151,7 +151,7 @@ def _follower(one: SearchTrial, origin: PolicyOrigin, best: int) -> Policy | Non
 
 
 def _run_workers(job: _Job, journal: SearchJournal, search: SearchRequest, report: Report) -> None:
-    """Trials by several processes, each with a network of its own; what they tell the journal is reported here."""
+    """Run trials in several processes, each with its own network; the results in the journal are reported here."""
     own = None if search.executor else ProcessPoolExecutor(search.workers, mp_context=get_context("spawn"))
     executor = search.executor or own
     if executor is None:
@@ -177,7 +177,7 @@ def _run_workers(job: _Job, journal: SearchJournal, search: SearchRequest, repor
 
 
 def run_worker(job: _Job, number: int) -> None:
-    """The trials of one process, which other machines may run."""
+    """The trials of one process, which may run on another machine."""
     search = job.search
     journal = open_journal(search.journal, search.settings, search.sampler, job.request.seed + 1 + number, resume=True)
     _run_trials(job, journal, _prepare(open_session(job.source, job.request)), {})

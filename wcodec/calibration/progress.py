@@ -1,4 +1,4 @@
-"""How a search stands while it goes on, and how it is ended early without losing what it found."""
+"""Progress of a search, time limits, and interrupts that keep the best result so far."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class SearchProgress:
     """One point of the trade-off.
 
     doing:      "rounding", "sharing", "training" or "searching".
-    done:       how much of it is over, 0..1; None where that is not known.
+    done:       the fraction that is done, 0..1; None if it is unknown.
     bytes:      of the weights, estimated.
-    divergence: nats; in training it is larger than it will be at the end.
-    allowed:    whether the budget has room for it.
-    limit:      the bound that leaves no room: "max-drop", "size", ...; "" where that is not known.
-    values:     whether no output is of classes: then the divergence is squared error / variance.
+    divergence: in nats; during training it is larger than at the end.
+    allowed:    whether it is within the budget.
+    limit:      the option whose bound does not hold: "max-drop", "size", ...; "" if it is unknown.
+    values:     whether all outputs predict values: then the divergence is squared error / variance.
     """
 
     doing: str
@@ -34,12 +34,12 @@ class SearchProgress:
 
     @property
     def answer(self) -> str:
-        """Whether it is in the budget, or else by which limit it is not."""
+        """Whether it is within the budget, or the bound that does not hold."""
         return "yes" if self.allowed else f"no, by {self.limit}" if self.limit else "no"
 
     @property
     def drop(self) -> float:
-        """Points of accuracy that the divergence predicts."""
+        """The points of accuracy that the divergence predicts."""
         return 100 * POINTS * self.kl
 
 
@@ -47,7 +47,7 @@ ProgressCallback = Callable[[SearchProgress], None]
 
 
 class OutOfTimeError(Exception):
-    """A step that was at work when the time limit passed has ended without a result."""
+    """The time limit passed during a step, which ended without a result."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def never() -> bool:
 
 
 class Interruptible:
-    """`with patience:` ends its block at an interrupt (KeyboardInterrupt) and remembers that it did."""
+    """A context `with patience:` that ends at an interrupt (KeyboardInterrupt) and records it."""
 
     def __init__(self) -> None:
         self.over = False

@@ -1,4 +1,4 @@
-"""The quality of a changed network: how its outputs for held-out inputs differ from the original's."""
+"""The quality of a changed network: how its outputs for held-out inputs differ from those of the original."""
 
 from __future__ import annotations
 
@@ -28,27 +28,29 @@ if TYPE_CHECKING:
 
 
 MIN_CHANGED: Final = 20
-"""Fewest changed predictions from which the lost accuracy is estimated."""
+"""The smallest number of changed predictions from which the lost accuracy is estimated."""
 Z: Final = 1.282
-"""The quantile of the normal distribution that nine draws of ten do not exceed."""
+"""The quantile 0.9 of the normal distribution."""
 SPREAD: Final = (0.5, 1.5)
-"""The true drop of nine networks of ten, as parts of the predicted one."""
+"""The range of the true drop for nine networks of ten, as fractions of the predicted one."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Measured against the original network.
+    """The quality, compared with the original network.
 
     kl:        of the outputs in nats, see `metrics.kl_divergence`.
-    agreement: percent of rows with the same predicted class, in the worst output; 100 where none predicts classes.
-    doubtful:  percent of agreement that may be chance: where k of n rows disagree, about k + 1 + sqrt(k) may in truth.
-    lost:      points of accuracy by the labels, less their standard error; None without labels of classes.
+    agreement: the percentage of rows with the same predicted class, in the worst output; 100 if no output predicts
+               classes.
+    doubtful:  the percentage of agreement that may be chance: if k of n rows disagree, about k + 1 + sqrt(k) may do so
+               in truth.
+    lost:      points of accuracy by the labels, minus their standard error; None without labels of classes.
     expected:  points of accuracy that the changed predictions cost if the original's probabilities are right: the mean
-               of p[its class] - p[the new class], in the worst output; 0 where fewer than MIN_CHANGED changed.
-    exchanged: the same where fewer changed, from the changes of all rows, see `_exchange_changes`.
-    chance:    points of accuracy that a larger sample may add to what `kl` predicts, see `_sampling_margin`.
+               of p[its class] - p[the new class], in the worst output; 0 if fewer than MIN_CHANGED changed.
+    exchanged: the same if fewer changed, estimated from the changes of all rows, see `_exchange_changes`.
+    chance:    points of accuracy that a larger sample may add to the prediction of `kl`, see `_sampling_margin`.
     loss_rise: of the worst output, see `worst_rise`; None without labels.
-    values:    whether no output is of classes.
+    values:    whether no output predicts classes.
     """
 
     kl: float
@@ -63,12 +65,12 @@ class Quality:
 
     @property
     def drop(self) -> float:
-        """Predicted points of accuracy: POINTS for 0.01 nats, or what the changed predictions cost, if that is more.
+        """Predicted points of accuracy: POINTS for 0.01 nats, or the cost of the changed predictions if that is larger.
 
-        On nine networks of 2 to 10 classes, with drops of 0.3 to 5 points, nine runs of ten lost SPREAD times this.
-        KL uses every input, so few suffice; alone it was too low for networks of two and of four classes, where enough
-        predictions change to be counted, or changes can be exchanged between rows. The test sets of 2,000 images have
-        an error of their own, 0.3 points.
+        On nine networks of 2 to 10 classes, with drops of 0.3 to 5 points, nine runs of ten lost SPREAD times this. KL
+        uses every input, so few inputs suffice. Alone it was too low for networks of two and of four classes, where
+        enough predictions change to be counted, or changes can be exchanged between rows. The test sets of 2,000 images
+        have a standard error of 0.3 points.
         """
         return max(100 * POINTS * self.kl, self.expected, self.exchanged)
 
@@ -104,7 +106,7 @@ def measure_quality(session: CalibrationSession, model: Network | None = None) -
 
 
 def _compare_classes(outputs: Outputs, originals: Outputs, probabilities: bool) -> tuple[float, int, float]:
-    """The part of rows whose class changed, the number of rows, and the mean cost by the original's probabilities."""
+    """The fraction of rows whose class changed, the number of rows, and the mean cost by the original."""
     now, before = (choose_class(one, probabilities=probabilities)[..., None] for one in (outputs, originals))
     logs = log_probabilities(originals, probabilities=probabilities)
     cost = np.exp(np.take_along_axis(logs, before, -1)) - np.exp(np.take_along_axis(logs, now, -1))
@@ -112,10 +114,11 @@ def _compare_classes(outputs: Outputs, originals: Outputs, probabilities: bool) 
 
 
 def _exchange_changes(outputs: Outputs, originals: Outputs, probabilities: bool) -> float:
-    """The mean cost of changed classes, as if every row had met the change of many others, up or down.
+    """The mean cost of changed classes, as if every row had the change of many other rows, with either sign.
 
-    A change is that of the log odds between a row's first two classes; those of the half of the rows where these are
-    nearest are taken, since others change by more. Few rows are enough, for n rows meet n / 2 changes.
+    A change is that of the log odds between the two most likely classes of a row. Only the half of the rows with the
+    smallest log odds is used, because the others change by more. Few rows are enough, because n rows are combined with
+    n / 2 changes.
     """
     now, before = (log_probabilities(one, probabilities=probabilities) for one in (outputs, originals))
     first_two = np.argsort(-before, axis=-1)[..., :2]
@@ -129,11 +132,12 @@ def _exchange_changes(outputs: Outputs, originals: Outputs, probabilities: bool)
 
 
 def _sampling_margin(divergences: npt.NDArray[np.floating]) -> float:
-    """What is added to the mean over examples, so that nine samples of ten do not fall below the true mean.
+    """A margin that is added to the mean over examples, so that nine samples of ten are not below the true mean.
 
-    A row compares the changed network with the original, so differences between examples cancel. Student's t, corrected
-    for the skewness: few examples have most of the divergence, and a sample without these tells too little of both mean
-    and variance (Johnson 1978, Modified t tests and confidence intervals for asymmetrical populations).
+    A row compares the changed network with the original, so differences between examples cancel. The margin is
+    Student's t, corrected for skewness: few examples have most of the divergence, and a sample without them
+    underestimates both mean and variance (Johnson 1978, Modified t tests and confidence intervals for asymmetrical
+    populations).
     """
     examples = divergences.reshape(len(divergences), -1).mean(axis=1, dtype=np.float64)
     count, spread = len(examples), float(examples.std())
@@ -146,7 +150,7 @@ def _sampling_margin(divergences: npt.NDArray[np.floating]) -> float:
 
 
 def _measure_drop(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float | None:
-    """Points of accuracy lost by the labels, less their standard error; None without labels of classes."""
+    """Points of accuracy lost by the labels, minus their standard error; None without labels of classes."""
     if kind.truth is None or kind.truth.task not in ("classes", "yes or no"):
         return None
     labels = kind.truth.labels
@@ -156,7 +160,7 @@ def _measure_drop(kind: OutputKind, outputs: Outputs, originals: Outputs) -> flo
 
 
 def divergence_of_rise(session: CalibrationSession, percent: float) -> float | None:
-    """The divergence that predicts a rise of the loss by so many percent, in the output where it is least.
+    """The divergence that predicts a rise of the loss by this percentage, in the most sensitive output.
 
     See `worst_rise`; None without labels.
     """

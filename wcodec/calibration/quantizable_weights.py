@@ -1,4 +1,4 @@
-"""The weights of a network, one object each: index, linear operation, and the tensors of the file that hold it."""
+"""The weights of a network, one object each: index, linear operation, and the tensors of the file that contain it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Kind = Literal["kernel", "vector", "statistic", "other"]
 NORMALIZATIONS: Final = frozenset(
     {"Normalization", "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization"}
 )
-"""Layers whose weights, of any shape, are statistics and gains, never kernels."""
+"""Layers whose weights are statistics and gains of any shape, never kernels."""
 FLOATS: Final = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -37,12 +37,13 @@ class Weight:
     """One weight of a network.
 
     index:    its position in `model.weights`.
-    kind:     "kernel": a float weight of two or more dimensions; no bias, gain or statistic. "vector": another float32
-              weight that a layer created to be trained, those of frozen layers too. "statistic": a moving mean or
+    kind:     "kernel": a float weight of two or more dimensions that is no bias, gain or statistic. "vector": another
+              float32 weight that a layer created to be trained, also in frozen layers. "statistic": a moving mean or
               variance that may change. "other": everything else.
     original: its values as float32 when the table was made.
-    layer:    the layer that multiplies by a kernel, with its linear operation; None where it is rounded plainly.
-    names:    of the file's tensors that hold it; none where it was changed in loading.
+    layer:    the layer that multiplies by a kernel, with its linear operation; None if the kernel is rounded without
+              feedback.
+    names:    of the file's tensors that contain it; none if it was changed in loading.
     """
 
     index: int
@@ -68,12 +69,13 @@ class Weight:
 class WeightTable:
     """The weights of a network.
 
-    weights:     those that may change, in the order of `model.weights`; what the recipe codes exactly is not there.
+    weights:     those that may change, in the order of `model.weights`, without those that the recipe codes exactly.
     batch_norms: the layers whose moving statistics may change.
-    names:       of the file's tensors, by index in `model.weights`; exact: of the tensors that stay as they are.
-    missed:      tensors of the file that hold weights and are not followed: they are coded as without data.
-    mantissas:   bits of mantissa that the file has for a weight without a step, by index in `model.weights`; all bits
-                 where it is not there.
+    names:       of the file's tensors, by index in `model.weights`.
+    exact:       names of the tensors that stay as they are.
+    missed:      tensors of the file that contain weights and have no counterpart here: they are coded as without data.
+    mantissas:   mantissa bits in the file of a weight without a step, by index in `model.weights`; all bits if it is
+                 absent.
     """
 
     weights: tuple[Weight, ...]
@@ -84,12 +86,12 @@ class WeightTable:
     mantissas: Mapping[int, int] = field(default_factory=dict)
 
     def as_in_file(self, one: Weight, values: Float32) -> Float32:
-        """`values` of a weight without a step, rounded as the file has them."""
+        """`values` of a weight without a step, rounded to the precision of the file."""
         return round_mantissa(values, self.mantissas.get(one.index, 23))
 
     @property
     def kernels(self) -> tuple[Weight, ...]:
-        """What is rounded with feedback."""
+        """The weights that are rounded with feedback."""
         return tuple(one for one in self.weights if one.kind == "kernel")
 
     @property
@@ -103,7 +105,7 @@ class WeightTable:
         return tuple(one for one in self.weights if one.trainable)
 
     def restore_kernels(self) -> None:
-        """Give every kernel its original values."""
+        """Assign the original values to every kernel."""
         for one in self.kernels:
             one.variable.assign(one.original)
 
@@ -117,7 +119,8 @@ def make_weight_table(
 ) -> WeightTable:
     """The table of a network with its original weights.
 
-    names: of the file's tensors, see `weight_mapping.tensor_names`; exact: tensors that stay as they are.
+    names: of the file's tensors, see `weight_mapping.tensor_names`.
+    exact: tensors that stay as they are.
     """
     names = names or {}
     fixed = {index for index, of_weight in names.items() if not set(exact).isdisjoint(of_weight)}
@@ -152,12 +155,12 @@ def make_weight_table(
 def initial_steps(
     kernels: Sequence[Weight], scale: float, factors: Sequence[float] | None = None, exponent: float = 0.25
 ) -> dict[int, float]:
-    """Steps in units of the weights, as a file stores them, by index: `scale` times the rms for the largest kernel.
+    """Steps by index, in units of the weights as a file stores them: `scale` times the rms for the largest kernel.
 
-    Errors add up over kernels while bytes go with their number of weights, so steps grow with that to the `exponent`.
-    Kernels without feedback get half of it. 0.0 stands for a kernel of zeros.
+    Errors add up over kernels, and bytes are proportional to the number of weights, so steps grow with that number to
+    the power `exponent`. Kernels without feedback get half of it. 0.0 stands for a kernel of zeros.
 
-    factors: on the steps, where they were measured.
+    factors: on the steps, if they were measured.
     """
     largest = max((kernel.original.size for kernel in kernels), default=1)
     steps = {}
@@ -169,7 +172,7 @@ def initial_steps(
 
 
 def estimate_bytes(levels: npt.NDArray[np.int32]) -> int:
-    """Bytes of the levels in a file, or a little more: those of the fastest context coder."""
+    """An upper estimate of the bytes of the levels in a file: those of the fastest context coder."""
     if not levels.size:
         return 0
     matrix = np.clip(levels, -MAX_LEVEL, MAX_LEVEL).reshape(-1, levels.shape[-1])

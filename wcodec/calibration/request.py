@@ -1,4 +1,4 @@
-"""What the user asks of an encoding that runs the model, and the model with its data once they are opened."""
+"""The request of an encoding that runs the model, and the opened model with its data."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ Sampler: TypeAlias = Literal["tpe", "cmaes"]
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What the user asks of a search, see `policy_search`.
+    """The request of a search, see `policy_search`.
 
-    trials:   real encodings in all, those of an earlier search that is continued among them.
-    journal:  the file of Optuna's journal; resume: whether trials that are in it count.
-    settings: what must be the same for that, as JSON; page: of the history, if any.
-    workers:  processes; executor: runs as many on other machines, which see the same files.
+    trials:   the number of real encodings, including those of an earlier search that is continued.
+    journal:  the file of Optuna's journal.
+    resume:   whether trials that are in it count.
+    settings: JSON that must be the same to resume.
+    page:     the HTML file of the history, if any.
+    workers:  the number of processes.
+    executor: runs the workers on other machines, which see the same files.
     """
 
     trials: int
@@ -48,11 +51,11 @@ class SearchRequest:
 
 
 MAX_FITTED: Final = 2000
-"""Inputs for rounding with feedback: more do not change its result."""
+"""The largest number of inputs for rounding with feedback; more do not change its result."""
 
 
 def name_data(data: object) -> str:
-    """What data are called in errors: what the user wrote, or the type of what was given in Python."""
+    """The name of the data in errors: the text of the user, or the type of a Python object."""
     return str(data) if isinstance(data, str | Path) else type(data).__name__
 
 
@@ -111,7 +114,7 @@ class LearningRequest:
 
 @dataclass(frozen=True)
 class OpenedSession:
-    """A network with its data. learning: the examples that are not held out; notes: sentences on the examples."""
+    """A network with its data. learning: the examples that are not held out; notes: sentences about the examples."""
 
     request: LearningRequest
     model: Network
@@ -121,14 +124,14 @@ class OpenedSession:
     notes: tuple[str, ...]
 
     def prepare(self, most: int) -> CalibrationSession:
-        """Ready to calibrate on at most this many examples."""
+        """A session for calibration on at most this number of examples."""
         return prepare_session(
             self.model, self.learning, self.held_out, most=most, seed=self.request.seed, table=self.table
         )
 
 
 def _mantissas(file: ModelFile, recipe: Recipe) -> dict[str, int]:
-    """Bits of mantissa that the file will have for each tensor that is coded as floats of fewer bits."""
+    """The mantissa bits in the file of each tensor that is coded as floats of fewer bits."""
     surveys = [found.statistics for found in scan_tensors(file.tensors, 0)]
     plain = replace(recipe, target_bytes=None, target_ratio=None, max_error=None)
     plans = zip(file.tensors, plan_model(file, surveys, plain), strict=True)
@@ -136,7 +139,7 @@ def _mantissas(file: ModelFile, recipe: Recipe) -> dict[str, int]:
 
 
 def open_session(source: Path, request: LearningRequest) -> OpenedSession:
-    """Load the network of `source` and the data, name its weights as the file does, and hold out examples.
+    """Load the network of `source` and the data, find the tensor name of each weight, and hold out examples.
 
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """

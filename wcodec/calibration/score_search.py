@@ -1,4 +1,4 @@
-"""`encode --score`: the largest steps whose file the user's own measure finds good enough. No framework is needed."""
+"""`encode --score`: the largest steps whose file satisfies a bound on the user's own score. No framework is needed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from wcodec.planning.recipe import PER_CHANNEL, SIZELESS, Recipe
 from wcodec.reporting.quality_oracle import QualityLoss
 
 SEARCH: Final = CalibrationConfig(max_trials=12, tolerance=1.05)
-"""A dozen evaluations at most, and steps that differ by 5 % or less count as equal."""
+"""At most a dozen evaluations; steps that differ by 5 % or less count as equal."""
 
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """What the user asks of the score.
+    """The request of a search by score.
 
-    drop:    how much lower than that of the source the score may be, in its own units, 0 or more.
+    drop:    the largest decrease of the score from that of the source, in its own units, 0 or more.
     moments: a file for `round_by_moments`; None: the weights alone.
     """
 
@@ -44,7 +44,7 @@ class ScoreRequest:
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """One encoding. size: multiplies the steps of the preset; drop: the source's score less this one's."""
+    """One encoding. size: the factor on the preset's steps; drop: the source's score minus the file's."""
 
     size: float
     file_bytes: int
@@ -59,10 +59,10 @@ Report = Callable[[ScoredFile], None]
 def encode_by_score(
     source: Path, target: Path, recipe: Recipe, request: ScoreRequest, *, threads: int = 0, report: Report
 ) -> Encoded:
-    """Write the smallest .wcz of `source` whose score is low by at most the request's drop.
+    """Write the smallest .wcz of `source` whose score decreases by at most the requested drop.
 
-    report: is called with each file that was tried; the source's own score comes first, with size 0.
-    Raises: RecipeError where the recipe leaves no step open, or the score fails; BudgetError where no file is allowed.
+    report: called with each file that is tried; the score of the source comes first, with size 0.
+    Raises: RecipeError if the recipe fixes all steps, or if the score fails; BudgetError if no file is allowed.
     """
     refuse_fixed_steps(recipe)
     tried: list[ScoredFile] = []
@@ -91,7 +91,7 @@ def encode_by_score(
 
 
 def refuse_fixed_steps(recipe: Recipe) -> None:
-    """Raises: RecipeError where the recipe leaves no step open."""
+    """Raises: RecipeError if the recipe fixes all steps."""
     options = recipe.options
     if recipe.max_error or recipe.target_bytes or recipe.target_ratio or options.lossless:
         raise RecipeError("--score: expected no other budget and nothing lossless, because it varies the steps")
@@ -114,7 +114,7 @@ def _best(source: Path, tried: Sequence[ScoredFile], request: ScoreRequest, orig
 
 @dataclass(frozen=True)
 class ScoreOracle:
-    """A `sweep.QualityOracle` by the user's own measure, which says nothing of single tensors."""
+    """A `sweep.QualityOracle` with the user's own score. It does not measure single tensors."""
 
     score: ScoreFunction
     original: Score
@@ -123,7 +123,7 @@ class ScoreOracle:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what is measured."""
+        """Sentences about the measure."""
         return (f"the original scores {self.original.value:.6g}",)
 
     def measure_file(self, coded: Path) -> QualityLoss:
@@ -136,9 +136,9 @@ class ScoreOracle:
         return None
 
     def step_sizes(self, count: int) -> Sequence[float]:
-        """None: nothing is calibrated."""
+        """None: there is no calibration."""
         return ()
 
     def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
-        """Nothing."""
+        """Empty: there is no calibration."""
         return NOTHING_TUNED

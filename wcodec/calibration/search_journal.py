@@ -1,4 +1,4 @@
-"""The journal of a search: Optuna's study in a file that several processes may write to."""
+"""The journal of a search: an Optuna study in a file to which several processes may write."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 NAME: Final = "wcodec"
 STARTUP: Final = 12
-"""Random trials, the first ones among them, before TPE has a model."""
+"""The number of random trials before TPE has a model, including the first ones."""
 
 
 def optuna() -> ModuleType:
-    """The module optuna, which says nothing. Raises: RecipeError where it is missing."""
+    """The module optuna, without its log messages. Raises: RecipeError if it is missing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -39,18 +39,18 @@ def optuna() -> ModuleType:
 
 
 class SearchJournal:
-    """A study, and the trials that are asked for and not yet told."""
+    """A study, and the trials that were asked for and have no result yet."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._asked: dict[int, Trial] = {}
 
     def count(self) -> int:
-        """Trials that are told."""
+        """The number of trials with a result."""
         return len(self._done())
 
     def trials(self) -> tuple[SearchTrial, ...]:
-        """Those, in the order of their numbers."""
+        """The trials with a result, in the order of their numbers."""
         return tuple(
             SearchTrial(
                 one.number,
@@ -67,7 +67,7 @@ class SearchJournal:
         return list(self._study.get_trials(deepcopy=False, states=(state,)))
 
     def keep_origin(self, origin: PolicyOrigin) -> PolicyOrigin:
-        """The origin of the search: that of the trials in the journal, or this one where there are none."""
+        """The origin of the search: that of the trials in the journal, or this one if there are none."""
         known = self._study.user_attrs.get("origin")
         if known is None:
             self._study.set_user_attr("origin", asdict(origin))
@@ -76,7 +76,7 @@ class SearchJournal:
         return replace(origin, **{**known, **lists})
 
     def enqueue(self, policy: Policy) -> None:
-        """Let this policy be asked for next; what it leaves out is unchanged. Only once."""
+        """Put this policy next, once. Dimensions that it leaves out are unchanged."""
         names = self._study.user_attrs["origin"]["groups"]
         every = {"scale": 0.0, "damping": 0.0, **{f"group {number}": 0.0 for number in range(max(names) + 1)}}
         with _quiet():
@@ -91,7 +91,7 @@ class SearchJournal:
         return SearchTrial(trial.number, 0, 0.0, False, dict(trial.params))
 
     def tell(self, one: SearchTrial, score: float) -> None:
-        """What came of a trial that was asked for."""
+        """Record the result of a trial."""
         trial = self._asked.pop(one.number)
         for word, value in (("bytes", one.bytes), ("kl", min(one.kl, 1e30)), ("allowed", one.allowed)):
             trial.set_user_attr(word, value)
@@ -99,18 +99,19 @@ class SearchJournal:
             self._study.tell(trial, score)
 
     def stop(self) -> None:
-        """Let every process that shares the journal end."""
+        """Stop every process that shares the journal."""
         self._study.set_user_attr("stopped", True)
 
     def is_stopped(self) -> bool:
-        """Whether `stop` was called since the journal was opened by the one who searches."""
+        """Whether `stop` was called after the journal was opened by the process that searches."""
         return bool(self._study.user_attrs.get("stopped"))
 
 
 def open_journal(path: Path, settings: str, sampler: Sampler, seed: int, *, resume: bool) -> SearchJournal:
-    """The journal at `path`, a new one unless it is to be continued.
+    """The journal at `path`; a new one unless it is continued.
 
-    settings: what the trials follow from. Raises: RecipeError where the file is no journal, or that of another search.
+    settings: the settings that determine the trials.
+    Raises: RecipeError if the file is not a journal, or belongs to another search.
     """
     module = optuna()
     if not resume:

@@ -1,9 +1,10 @@
-"""What a squared error of each kernel costs the outputs, in nats: by the Fisher information, the Hessian, or measured.
+"""Sensitivity: the cost of a squared error of each kernel in nats of the outputs, by Fisher information, Hessian or
+measurement.
 
 To second order the KL divergence of the outputs is d' F d / 2 for an error d of the weights. F is the Fisher
-information, which is the Hessian of the cross-entropy to the network's own answers. Errors of rounding have no
-direction of their own, so that the mean is trace(F_t) / n_t |d_t|^2 / 2 for a kernel of n_t weights (HAWQ-V2, Dong et
-al. 2020).
+information, which is the Hessian of the cross-entropy with the network's own predictions. Rounding errors have no
+preferred direction, so the mean is trace(F_t) / n_t |d_t|^2 / 2 for a kernel of n_t weights (HAWQ-V2, Dong et al.
+2020).
 """
 
 from __future__ import annotations
@@ -40,30 +41,30 @@ if TYPE_CHECKING:
 Batch = tuple[Array, ...]
 
 FISHER_EXAMPLES, FISHER_BATCH = 1024, 4
-"""Examples whose gradients are taken, and how many at once: with labels drawn for each, the gradients of a batch are
-independent and of mean 0, so that the square of their sum has the mean of the sum of their squares."""
+"""The number of examples whose gradients are computed, and the batch size. With labels drawn for each example, the
+gradients of a batch are independent with mean 0, so the mean of their squared sum is that of the sum of squares."""
 PROBED_EXAMPLES, PROBED_BATCH, PROBES = 512, 64, 16
-"""Of Hutchinson's estimate: examples, how many at once, and vectors for each kernel; a vector for all at once would
-bring the products of different kernels in, whose mean is 0, but not small beside the trace of a small kernel."""
+"""Of Hutchinson's estimate: examples, batch size, and vectors for each kernel. One vector for all kernels would add
+products of different kernels, whose mean is 0, but whose variance is large for a small kernel."""
 MEASURED_EXAMPLES: Final = 500
 MEASURED_STEP: Final = 2.0**-1.95
-"""Step of the kernels that are rounded one at a time, by their rms: about four bits a weight."""
+"""The step of a kernel that is rounded alone, divided by its rms: about four bits a weight."""
 
 
 def default_kind(session: CalibrationSession) -> str:
-    """The Fisher information where there are gradients, measured divergences elsewhere."""
+    """The Fisher information if there are gradients, otherwise measured divergences."""
     return "kl" if is_runner(session.model) else "fisher"
 
 
 def measure_costs(session: CalibrationSession, kind: str) -> dict[int, float]:
     """Nats for a unit of squared error of each kernel, by index in `model.weights`; empty for "none".
 
-    Raises: RecipeError where the network has no gradients of the kind.
+    Raises: RecipeError if the network has no gradients of this kind.
     """
     if kind == "none":
         return {}
     if kind == "kl":
-        return _measured(session)
+        return _by_divergence(session)
     if is_runner(session.model):
         raise RecipeError(f"--sensitivity {kind}: expected a network of Keras, got {session.model.name}; kl needs none")
     traces = _fisher(session) if kind == "fisher" else _hutchinson(session)
@@ -72,8 +73,8 @@ def measure_costs(session: CalibrationSession, kind: str) -> dict[int, float]:
     return {one.index: max(trace, least) / (2.0 * one.original.size) for one, trace in pairs}
 
 
-def _measured(session: CalibrationSession) -> dict[int, float]:
-    """The divergence that rounding a kernel alone causes, over its squared error."""
+def _by_divergence(session: CalibrationSession) -> dict[int, float]:
+    """The divergence that rounding a kernel alone causes, divided by its squared error."""
     held_out = session.held_out
     chosen = spread_evenly(np.arange(held_out.count), MEASURED_EXAMPLES)
     few = Examples(tuple(array[chosen] for array in held_out.inputs))
@@ -93,7 +94,7 @@ def _measured(session: CalibrationSession) -> dict[int, float]:
 
 
 def _batches(session: CalibrationSession, most: int, size: int) -> Iterator[Batch]:
-    """The fitting inputs in equal batches of `size`, of `most` examples at most."""
+    """At most `most` fitting inputs, in equal batches of `size`."""
     inputs = tuple(np.concatenate(parts) for parts in zip(*session.fitting, strict=True))
     chosen = spread_evenly(np.arange(len(inputs[0])), most)
     for start in range(0, max(1, len(chosen) - size + 1), size):
@@ -103,7 +104,7 @@ def _batches(session: CalibrationSession, most: int, size: int) -> Iterator[Batc
 def _estimate(
     session: CalibrationSession, step: Callable[[list[Tensor], Tensor, Tensor], Tensor], batches: Iterable[Batch]
 ) -> npt.NDArray[np.float64]:
-    """The mean over the batches of what a graph makes of each, of a number to draw from, and of its own number."""
+    """The mean over the batches of the result of a graph for each batch, a seed and its own number."""
     tf = tensorflow()
     graph, total, count = tf.function(step, reduce_retracing=True, autograph=False), 0.0, 0
     try:
@@ -133,7 +134,7 @@ def _surprises(session: CalibrationSession, inputs: list[Tensor], seed: Tensor |
 
 
 def _fisher(session: CalibrationSession) -> list[float]:
-    """The trace of each kernel's block, from gradients for labels that are drawn from the answers."""
+    """The trace of each kernel's block, from gradients for labels that are drawn from the predictions."""
     tf = tensorflow()
     variables = [cast("Variable", one.variable) for one in session.kernels]
     values = [one._value for one in variables]
@@ -148,7 +149,7 @@ def _fisher(session: CalibrationSession) -> list[float]:
 
 
 def _hutchinson(session: CalibrationSession) -> list[float]:
-    """The same traces as the mean of v' H v over vectors v of signs (Hutchinson 1990), by differentiating twice."""
+    """The same traces as the mean of v' H v over random sign vectors v (Hutchinson 1990), by differentiating twice."""
     tf = tensorflow()
     variables = [cast("Variable", one.variable) for one in session.kernels]
     values = [one._value for one in variables]
@@ -179,8 +180,9 @@ def _dense(tf: ModuleType, gradient: Tensor | None, like: Tensor) -> Tensor:
 def _surprise(tf: ModuleType, outputs: Tensor, originals: Outputs, kind: OutputKind, seed: Tensor | None) -> Tensor:
     """A loss whose Hessian in the outputs is twice that of `kl_divergence` at the original, up to its gradient.
 
-    seed: -log q of labels drawn from the answers, scaled so that squared gradients have the mean of one row's; None:
-          the mean cross-entropy to the answers themselves. Values get noise of their variance in place of labels.
+    seed: -log q of labels drawn from the predictions, scaled so that squared gradients have the mean of one row's;
+          None: the mean cross-entropy with the predictions themselves. Values get noise of their variance instead of
+          labels.
     """
     probabilities = are_probabilities(originals)
     if kind.values:

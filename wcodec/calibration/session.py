@@ -1,4 +1,4 @@
-"""A calibration session: the network, its kernels in layer groups, the inputs, and the outputs to keep."""
+"""A calibration session: the network, its kernels in layer groups, the inputs, and the original outputs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LayerGroup:
     """Kernels that are rounded together: those of one layer, or one that is rounded without feedback.
 
     recorded: the layer whose inputs give the Hessians of the kernels; None without feedback.
-    rows:     that the kernels multiply for one example; 0 where that is not known.
+    rows:     the number of rows that the kernels multiply for one example; 0 if it is unknown.
     """
 
     kernels: tuple[Weight, ...]
@@ -54,12 +54,14 @@ class LayerGroup:
 
 @dataclass(frozen=True)
 class CalibrationSession:
-    """What every trial needs.
+    """The objects that every trial needs.
 
-    fitting:         inputs for the Hessians; normalizing: for the statistics of BatchNormalization.
-    held_out:        examples to measure on; outputs: those of the original network for them, of these kinds.
-    cached_rows:     rows that the kernels of a group multiply in the original, by its number.
-    cached_statistics: statistics of the original's BatchNormalization on `normalizing`, once they are known.
+    fitting:           inputs for the Hessians.
+    normalizing:       inputs for the statistics of BatchNormalization.
+    held_out:          examples to measure on.
+    outputs:           of the original network for them; kinds: of these outputs.
+    cached_rows:       rows that the kernels of a group multiply in the original, by its number.
+    cached_statistics: the original's BatchNormalization statistics on `normalizing`, once they are known.
     """
 
     model: Network
@@ -77,17 +79,17 @@ class CalibrationSession:
 
     @property
     def predicts_classes(self) -> bool:
-        """Whether an output is of classes."""
+        """Whether an output predicts classes."""
         return not all(kind.values for kind in self.kinds)
 
     def divergence(self) -> float:
-        """How far the outputs of the network are from the original's, see `kl_divergence`."""
+        """The divergence of the network's outputs from the original's, see `kl_divergence`."""
         outputs = compute_outputs(self.model, self.held_out)
         return kl_divergence(outputs, self.outputs, [kind.values for kind in self.kinds])
 
     @property
     def kernels(self) -> tuple[Weight, ...]:
-        """What is rounded."""
+        """The weights that are rounded."""
         return self.table.kernels
 
 
@@ -101,10 +103,11 @@ def prepare_session(
     table: WeightTable | None = None,
     config: CalibrationConfig | None = None,
 ) -> CalibrationSession:
-    """Look at the network once; it must have its original weights.
+    """Run the network once and build its session; it must have its original weights.
 
-    learning, held_out: see `examples.hold_out`; most: examples of `learning` for the Hessians.
-    table: of its weights; what the table leaves out stays as it is.
+    learning, held_out: see `examples.hold_out`.
+    most:               the largest number of examples of `learning` for the Hessians.
+    table:              of its weights; weights that the table leaves out stay as they are.
     Raises: RecipeError for a network without kernels.
     """
     config = config or CalibrationConfig()
@@ -129,14 +132,14 @@ def prepare_session(
 
 
 def split_passes(session: CalibrationSession) -> list[list[int]]:
-    """The numbers of the layer groups, in about `config.passes` runs of neighbours at most."""
+    """The numbers of the layer groups, divided into at most about `config.passes` runs of neighbours."""
     count = len(session.groups)
     size = -(-count // session.config.passes)
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
 def record_group(session: CalibrationSession, number: int) -> Iterator[Rows]:
-    """The rows that the kernels of a group multiply, batch by batch, with the network's weights as they are now."""
+    """The rows that the kernels of a group multiply, batch by batch, with the network's current weights."""
     recorded = session.groups[number].recorded
     if recorded is None:
         return iter(())
@@ -144,7 +147,7 @@ def record_group(session: CalibrationSession, number: int) -> Iterator[Rows]:
 
 
 def record_groups(session: CalibrationSession, numbers: Sequence[int]) -> dict[int, list[Rows]]:
-    """The same for several groups by number, from one run of the network; for the first ones where memory ends."""
+    """The same for several groups by number, from one run; only for the first ones if memory is short."""
     known = {number: one for number in numbers if (one := session.groups[number].recorded)}
     config = session.config
     found = record_all_rows(
@@ -154,24 +157,29 @@ def record_groups(session: CalibrationSession, numbers: Sequence[int]) -> dict[i
 
 
 def record_originals(session: CalibrationSession, number: int) -> list[Rows]:
-    """The rows of a group in the original network, whose weights are put in for the time; cached while memory lasts."""
+    """The rows of a group in the original network, whose weights are assigned for the time of the call.
+
+    They are cached as far as memory allows.
+    """
     if number in session.cached_rows:
         return session.cached_rows[number]
     now = session.model.get_weights()
     session.table.restore_kernels()
     if not session.cached_rows:
         session.cached_rows.update(record_groups(session, range(len(session.groups))))
-        session.cached_rows[-1] = []  # so that this is tried once
+        session.cached_rows[-1] = []  # marks that this was tried
     rows = session.cached_rows.get(number) or list(record_group(session, number))
     session.model.set_weights(now)
     return rows
 
 
 def choose_batch_norm(session: CalibrationSession) -> None:
-    """Give BatchNormalization the statistics with which the outputs for held-out inputs stay closest.
+    """Choose the BatchNormalization statistics with which the outputs for held-out inputs are closest to the
+    original's.
 
-    The candidates: those it has; those moved as far as the batches' own move from the original's weights; the batches'
-    own. The last are best where much was rounded, unless the original's statistics differ from what the inputs show.
+    The candidates are: the current ones; those changed as much as the batch statistics changed from the original
+    weights; the batch statistics. The last are best if much was rounded, unless the original's statistics differ from
+    those of the inputs.
     """
     model, layers = session.model, session.table.batch_norms
     if not layers:
@@ -228,19 +236,19 @@ def _make_groups(
 
 
 def _count_rows(model: Network, one: RecordedLayer, fitting: Batches, config: CalibrationConfig) -> float:
-    """Rows that a layer's kernels multiply for one example."""
+    """The number of rows that a layer's kernels multiply for one example."""
     few = tuple(array[: config.probed_examples] for array in fitting[0])
     return len(record_all_rows(model, [one], [few], 0, sys.maxsize, config)[0][0][0]) / len(few[0])
 
 
 def _count_batches(ops: Sequence[LinearOp], rows: float, fitting: Batches, config: CalibrationConfig) -> int:
-    """Batches that give a layer enough rows, from enough examples."""
+    """The number of batches that give a layer enough rows, from enough examples."""
     wanted = max(config.min_examples, config.rows_per_input * max(op.inputs for op in ops) / rows)
     return min(len(fitting), math.ceil(wanted / len(fitting[0][0])))
 
 
 def _make_batches(examples: Examples, most: int, config: CalibrationConfig) -> Batches:
-    """The inputs of at most `most` examples, evenly spread, in equal batches."""
+    """The inputs of at most `most` examples, evenly spaced, in equal batches."""
     chosen = spread_evenly(np.arange(examples.count), most)
     numbers = sum(array[0].size for array in examples.inputs)
     fewest, largest = config.batch_examples

@@ -1,9 +1,9 @@
-"""One-shot quantisation of a network by unlabelled inputs: the largest steps that keep its outputs.
+"""Post-training quantisation of a network by inputs without labels: the largest steps that preserve its outputs.
 
-The kernels are rounded one after another with error feedback (GPTQ, Frantar et al. 2022), each for the inputs that it
-meets once all before it are rounded, and towards what the original computes (as GPTAQ, Li et al. 2025). The statistics
-of BatchNormalization follow. The KL divergence of the outputs for held-out inputs predicts the accuracy that it costs.
-How steps differ between kernels is measured; their scale and the damping are searched.
+The kernels are rounded one after another with error feedback (GPTQ, Frantar et al. 2022). Each is rounded for the
+inputs that it gets after all kernels before it are rounded, and towards the outputs of the original (as in GPTAQ, Li et
+al. 2025). The statistics of BatchNormalization follow. The KL divergence of the outputs for held-out inputs predicts
+the lost accuracy. The ratios of the steps are measured; their scale and the damping are searched.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _first_factors(
 def _is_worse(
     one: CalibrationResult, others: Sequence[CalibrationResult], config: CalibrationConfig, margin: float = 1.05
 ) -> bool:
-    """Whether others have fewer bytes for their KL divergence, clearly so with a margin."""
+    """Whether `others` have fewer bytes for their KL divergence, by at least the margin."""
     scores = [other.bytes * max(other.kl, 1e-9) ** config.bytes_exponent for other in (one, *others)]
     return bool(scores[0] > margin * min(scores))
 
@@ -126,9 +126,9 @@ def find_largest(
     factor: float,
     config: CalibrationConfig,
 ) -> float:
-    """About the largest scale that fits: up or down by growing factors, then between the nearest two.
+    """Approximately the largest scale that fits, by growing factors up or down and then by bisection.
 
-    factor: between the first two scales. Where none fits: the last one that was tried.
+    factor: between the first two scales. If none fits, the last one that was tried is returned.
     """
     scale = start
     inside = outside = 0.0

@@ -1,4 +1,4 @@
-"""The quality oracle of sweeps: the network beside its original, on held-out inputs."""
+"""The quality oracle of sweeps: the network compared with its original, on held-out inputs."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ from wcodec.model import TunedTensor
 from wcodec.reporting.quality_oracle import QualityLoss
 
 FEW: Final = 500
-"""Inputs that are enough to compare tensors with one another."""
+"""The number of inputs that is enough to compare tensors with each other."""
 
 
 @dataclass(frozen=True)
 class ModelOracle:
     """A `sweep.QualityOracle`.
 
-    few, few_outputs: inputs to compare tensors by, and the original's outputs.
-    costs:            nats of a unit of squared error, by index in the network's weights.
-    accuracy:         the original's on the held-out examples, percent; None without labels.
+    few:         inputs by which tensors are compared.
+    few_outputs: the original's outputs for them.
+    costs:       nats for a unit of squared error, by index in the network's weights.
+    accuracy:    the original's on the held-out examples in percent; None without labels.
     """
 
     request: LearningRequest
@@ -47,12 +48,12 @@ class ModelOracle:
 
     @property
     def values(self) -> Sequence[bool]:
-        """Whether an output is of values."""
+        """Whether an output predicts values."""
         return [kind.values for kind in self.session.kinds]
 
     @property
     def examples(self) -> int:
-        """How many are held out."""
+        """The number of held-out examples."""
         return self.session.held_out.count
 
     def measure_file(self, coded: Path) -> QualityLoss:
@@ -63,7 +64,7 @@ class ModelOracle:
         return QualityLoss(kl, 100 * POINTS * kl, found.agreement, found.accuracy, found.accuracy_drop)
 
     def measure_tensor(self, name: str, values: Float32) -> QualityLoss | None:
-        """The loss of the original with other values for one tensor; None where no weight has this name."""
+        """The loss of the original with other values for one tensor; None if no weight has this name."""
         model, named = self.session.model, self.session.table.names.items()
         indices = [index for index, names in named if name in names]
         if not indices:
@@ -87,7 +88,10 @@ class ModelOracle:
         return sorted(scales, key=lambda scale: abs(np.log(scale / start)))
 
     def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
-        """The weights by this step scale, or by codebooks; what has no name in the file is coded by the preset."""
+        """The weights with this step scale, or by codebooks.
+
+        Tensors without a name in the file are coded by the preset.
+        """
         session, codebooks = self.session, self.request.codebooks
         if codebooks:
             return session.table.by_name(run_codebook_trial(session, codebooks, size).tuned())

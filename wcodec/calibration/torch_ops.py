@@ -1,4 +1,4 @@
-"""The weights of a PyTorch module, and the linear operations that it makes of them in a run."""
+"""The weights of a PyTorch module, and the linear operations in which a run uses them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 PLAIN: Final = frozenset({"aten::add", "aten::convolution", "aten::embedding", "aten::index_select", "aten::mul"})
-"""Operators whose weights are rounded without feedback where no linear operation is found."""
+"""Operators whose weights are rounded without feedback if no linear operation is found."""
 
 
 @dataclass
 class _Seen:
-    """What is made of a weight in a run: its linear operation, or only that an operator of PLAIN takes it."""
+    """The use of a weight in a run: its linear operation, or only that an operator of PLAIN takes it."""
 
     op: LinearOp | None = None
     plain: bool = False
@@ -46,7 +46,8 @@ def make_torch_table(
 ) -> WeightTable:
     """The table of a module with its original weights.
 
-    exact: tensors of the file that stay as they are; few: inputs by which its operations are found.
+    exact: tensors of the file that stay as they are.
+    few:   inputs by which its operations are found.
     """
     specs = {tensor.name: tensor for tensor in file.tensors}
     fixed = set(exact) | {tensor.name for tensor in file.tensors if tensor.exact}
@@ -73,7 +74,7 @@ def make_torch_table(
 
 
 def _kind_of(variable: TorchWeight, moving: Collection[int], seen: Mapping[int, _Seen]) -> Kind | None:
-    """None for a weight of two or more dimensions that no known operator takes."""
+    """The kind of a weight; None for a weight of two or more dimensions that no known operator takes."""
     if id(variable) in moving:
         return "statistic"
     if is_vector(TensorSpec("", "float32", variable.shape)):
@@ -83,7 +84,7 @@ def _kind_of(variable: TorchWeight, moving: Collection[int], seen: Mapping[int, 
 
 
 def _find_ops(runner: TorchRunner, few: tuple[Array, ...]) -> Mapping[int, _Seen]:
-    """What each weight, by its place in memory, is used for when these inputs go through the module."""
+    """The use of each weight, by its address in memory, when the module is run with these inputs."""
     weights = {one.place: one for one in runner.weights if len(one.shape) > 1}
     seen: dict[int, _Seen] = {}
 
@@ -104,7 +105,7 @@ def _find_ops(runner: TorchRunner, few: tuple[Array, ...]) -> Mapping[int, _Seen
 
 
 def _product_op(weight: TorchWeight, view: Tensor, place: int) -> LinearOp | None:
-    """The operation of a product with a view of the weight as its operand number `place`."""
+    """The operation of a product in which a view of the weight is operand number `place`."""
     if len(weight.shape) != 2:
         return None
     summed = view.stride()[1 - place]  # the axis of the view that is summed over

@@ -1,4 +1,4 @@
-"""A whole network rounded once, and the quality of its outputs."""
+"""One trial: the whole network is rounded once, and the quality of its outputs is measured."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from wcodec.evaluation.keras_backend import keep_weights, read_values
 from wcodec.model import FloatWeights, StepWeights, TunedTensor
 
 FLOAT_BYTES = 2
-"""Of a number that is not rounded, in estimates."""
+"""Bytes of a number that is not rounded, in estimates."""
 
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """One way to round a network.
+    """A rounded network.
 
-    step_scale: see `initial_steps`; 0.0 where steps were learned.
+    step_scale: see `initial_steps`; 0.0 if steps were trained.
     rounded:    weights in the order in which they are rounded.
-    statistics: other weights that change, by index in `model.weights`, as the file has them.
+    statistics: other weights that change, by index in `model.weights`, in the precision of the file.
     quality:    of the outputs for held-out inputs.
-    bytes:      estimated: the levels coded, and FLOAT_BYTES for every other weight.
+    bytes:      estimated: the coded levels, and FLOAT_BYTES for every other weight.
     """
 
     step_scale: float
@@ -40,11 +40,11 @@ class CalibrationResult:
 
     @property
     def kl(self) -> float:
-        """KL divergence from the original, in nats."""
+        """The KL divergence from the original, in nats."""
         return self.quality.kl
 
     def tuned(self) -> dict[int, TunedTensor]:
-        """What to code, by index in `model.weights`."""
+        """The tensors to encode, by index in `model.weights`."""
         found = {one.index: StepWeights(one.weights, one.step) for one in self.rounded if one.step}
         return found | {index: FloatWeights(values) for index, values in self.statistics}
 
@@ -71,8 +71,9 @@ def run_trial(
 
 
 def finish_trial(session: CalibrationSession) -> tuple[tuple[tuple[int, Float32], ...], Quality]:
-    """Choose the statistics of BatchNormalization for the kernels in the network, and round what has no step as the
-    file does; these weights, and the quality then.
+    """Choose the BatchNormalization statistics, and round weights without a step to the precision of the file.
+
+    Returns these weights, and the quality.
     """
     choose_batch_norm(session)
     found = []
@@ -85,7 +86,7 @@ def finish_trial(session: CalibrationSession) -> tuple[tuple[tuple[int, Float32]
 
 
 def step_factors(session: CalibrationSession, one: CalibrationResult) -> tuple[float, ...]:
-    """The factors on the steps that a trial was made with."""
+    """The factors on the steps with which a trial was made."""
     plain = initial_steps(session.kernels, one.step_scale, exponent=session.config.size_exponent)
     steps = {each.index: each.step for each in one.rounded}
     return tuple(steps[index] / step if step else 1.0 for index, step in plain.items())
@@ -96,9 +97,9 @@ def balance_steps(
 ) -> tuple[float, ...]:
     """Factors on the steps, from the KL divergence that the rounding of each layer group alone causes.
 
-    Divergences add up over kernels and go with the square of a step, c_t s_t^2, while bytes go with the number of
-    weights, -n_t log s_t: the best steps have s_t^2 in proportion to n_t / c_t. Half of the way (in logarithms) from
-    `initial_steps` to there did best on the networks tried. Where it gets late, all are 1.
+    Divergences add up over kernels and are proportional to the squared step, c_t s_t^2; bytes depend on the number of
+    weights, -n_t log s_t. The best steps have s_t^2 proportional to n_t / c_t. Half of the way (in logarithms) from
+    `initial_steps` to these was best on the networks tried. If the time limit passes, all factors are 1.
     """
     steps = initial_steps(session.kernels, step_scale, exponent=session.config.size_exponent)
     wanted: dict[int, float] = {}
@@ -109,7 +110,7 @@ def balance_steps(
             round_group(session, number, steps, damping)
             cost = session.divergence()
         weights = sum(kernel.original.size for kernel in group.kernels)
-        known = np.isfinite(cost) and cost > 0  # otherwise the initial step stays
+        known = np.isfinite(cost) and cost > 0  # otherwise the initial step is kept
         wanted |= dict.fromkeys((one.index for one in group.kernels), (weights / cost) ** 0.5 if known else np.nan)
     ratios = np.array([wanted[kernel.index] for kernel in session.kernels])
     largest = int(np.argmax([kernel.original.size for kernel in session.kernels]))
@@ -119,9 +120,9 @@ def balance_steps(
 
 
 def factors_by_costs(session: CalibrationSession, costs: Mapping[int, float]) -> tuple[float, ...]:
-    """Factors on the steps with which a bit takes off as much of the predicted loss in each kernel: c s^2 is equal.
+    """Factors on the steps with which a bit reduces the predicted loss equally in each kernel: c s^2 is equal.
 
-    costs: nats for a unit of squared error, by index; a kernel without one keeps its step, as does the largest.
+    costs: nats for a unit of squared error, by index. A kernel without one keeps its step, and so does the largest.
     """
     steps = initial_steps(session.kernels, 1.0, exponent=session.config.size_exponent)
     known = [kernel for kernel in session.kernels if steps[kernel.index] and costs.get(kernel.index, 0.0) > 0.0]

@@ -1,4 +1,7 @@
-"""Biases, gains and statistics, rounded as coarsely as the budget allows: in a small file they are a third."""
+"""Rounding of vectors (biases, gains, statistics) as coarsely as the budget allows.
+
+They are a third of a small file.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ from wcodec.evaluation.runner import is_runner
 def quantize_vectors(
     session: CalibrationSession, found: CalibrationResult, budget: AccuracyBudget
 ) -> CalibrationResult:
-    """`found` with its vectors rounded, too, by those of the tried steps that are best in bytes and quality; as it is
-    where none is within the budget.
+    """`found` with rounded vectors: the best of the tried steps in bytes and quality. It is unchanged if none is within
+    the budget.
 
-    The network must have its original weights, and has them again.
+    The network has its original weights, before and after the call.
     """
     model = session.model
     tried: list[CalibrationResult] = []
@@ -52,16 +55,16 @@ def quantize_vectors(
 
 
 def reserve_for_vectors(session: CalibrationSession) -> float:
-    """The part of the allowed KL divergence that kernels leave to vectors: their part of the numbers, up to a bound."""
+    """The share of the allowed KL divergence reserved for vectors: their share of the numbers, up to a bound."""
     kernels = sum(kernel.original.size for kernel in session.kernels)
     numbers = sum(int(np.prod(weight.shape)) for weight in session.model.weights)
     return min(session.config.max_vector_share, 1 - kernels / numbers)
 
 
 def _list_vectors(session: CalibrationSession, found: CalibrationResult) -> list[tuple[Weight, Float32]]:
-    """The weights without a step that can have one, with their values in the network now.
+    """The weights without a step that can have one, with their current values in the network.
 
-    Variances cannot: those near 0 need to be near 0.
+    Variances cannot have a step, because small ones need a small error.
     """
     rounded = {one.index for one in found.rounded}
     means = {id(layer.moving_mean) for layer in session.table.batch_norms}
@@ -74,9 +77,9 @@ def _list_vectors(session: CalibrationSession, found: CalibrationResult) -> list
 
 
 def _spreads(session: CalibrationSession) -> dict[int, float]:
-    """What a vector is added to or subtracted from spreads so much, by the id of its variable, where that is known.
+    """The standard deviation of the values that a vector is added to, by the id of its variable, if it is known.
 
-    A mean by the root of the variances; a bias by the length of the kernel's weights to one output.
+    For a mean it is the square root of the variances; for a bias the norm of the kernel's weights to one output.
     """
     found: dict[int, float] = {}
     if is_runner(session.model):
@@ -96,7 +99,7 @@ def _rms(values: Float32) -> float:
 
 
 def _round_vector(weight: Weight, values: Float32, parts: int, spreads: Mapping[int, float]) -> RoundedWeight:
-    """By a part of its root mean square, or of what it is added to, where that is smaller."""
+    """Round by a fraction of its root mean square, or of the spread of the values that it is added to, if smaller."""
     size = _rms(values)
     step = round_step(min(size, spreads.get(id(weight.variable), size)) / parts)
     return RoundedWeight(weight.index, weight.path, step, values / np.float32(step))

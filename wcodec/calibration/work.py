@@ -1,7 +1,7 @@
-"""What calibration costs, counted from the network and not by the clock: a busy machine does the same work.
+"""The work of calibration, counted from the network and not by the clock, so that a busy machine does the same work.
 
-Seconds are nominal, about those of one core beside other work: multiply-adds, weights and calls, with factors fitted on
-the networks of `benchmarks/calibrated.py` (`benchmarks/NOTES.md`).
+Seconds are nominal: about those of one core that other programs use too. They are computed from multiply-adds, weights
+and calls, with factors fitted on the networks of `benchmarks/calibrated.py` (`benchmarks/NOTES.md`).
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ TRAINING: Final = 70.0
 TRIALS: Final = (4, 24)
 """The fewest and the most trials of a plan."""
 MAC: Final = (7e-11, 3e-11)
-"""Seconds of a multiply-add for one example, in a step of training (two networks, and the gradients of one), and where
-a network only runs or rows become a Hessian."""
+"""Seconds of a multiply-add for one example: in a training step (two networks, and the gradients of one), and in
+inference or for a Hessian."""
 OUTPUT: Final = (6e-9, 3e-9)
-"""Of a number that a kernel puts out, the same."""
+"""The same for an output of a kernel."""
 WEIGHT: Final = 1.2e-8
-"""Of a weight in a step, whatever the batch."""
+"""Seconds of a weight in a training step, for any batch size."""
 TENSOR: Final = 1.5e-4
-"""Of a tensor of weights in a step."""
+"""Seconds of a tensor of weights in a training step."""
 CALL: Final = 2e-4
-"""Of a call of a layer with kernels in a step."""
+"""Seconds of a call of a layer with kernels in a training step."""
 RECORDED: Final = 2e-3
-"""Of a call of a layer that is recorded, for each batch."""
+"""Seconds of a call of a recorded layer, for each batch."""
 BATCHES: Final = (128, 32)
-"""Examples of a step of training; the second where a step of the first would take longer than SLOW."""
+"""The number of examples in a training step; the second if a step of the first would take longer than SLOW."""
 SLOW: Final = 0.06
 """Nominal seconds."""
 
 
 def batch_size(session: CalibrationSession) -> int:
-    """Examples of a training step."""
+    """The number of examples in a training step."""
     return BATCHES[step_seconds(session, BATCHES[0]) > SLOW]
 
 
 def planned_steps(session: CalibrationSession) -> int:
-    """Steps of training that a plan without a number of them has."""
+    """The default number of training steps."""
     return math.ceil(TRAINING / step_seconds(session, batch_size(session)))
 
 
 def planned_trials(session: CalibrationSession) -> int:
-    """Trials of rounding, those of one layer group alone not counted."""
+    """The default number of rounding trials, without those of single layer groups."""
     return int(min(max(ROUNDING / trial_seconds(session), TRIALS[0]), TRIALS[1]))
 
 
@@ -60,7 +60,7 @@ def step_seconds(session: CalibrationSession, batch: int) -> float:
 
 
 def trial_seconds(session: CalibrationSession) -> float:
-    """Nominal seconds of rounding the whole network once, and of measuring it."""
+    """Nominal seconds of rounding and measuring the whole network once."""
     groups = [group for group in session.groups if group.recorded]
     fitted = sum(len(batch[0]) for batch in session.fitting)
     runs = min(len(groups), session.config.passes) * fitted + 2 * session.held_out.count
@@ -72,7 +72,7 @@ def trial_seconds(session: CalibrationSession) -> float:
 
 
 def _count(session: CalibrationSession) -> tuple[float, float, int]:
-    """Multiply-adds and outputs of the kernels that are followed, for one example, and calls of their layers."""
+    """For one example: the multiply-adds and outputs of the followed kernels, and the calls of their layers."""
     macs, outputs, calls = 0.0, 0.0, 0
     for group in session.groups:
         if group.recorded:
