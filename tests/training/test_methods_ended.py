@@ -125,6 +125,9 @@ def test_every_training_takes_moved_copies(wcodec: Run, tmp_path: Path) -> None:
         assert losses[0] != losses[1]
     slim = wcodec("slim", *words, "--width", 0.5, "--finetune", 2, "-o", tmp_path / "s.keras")
     assert slim.returncode == 0, slim.stderr
+    codebooks = ["--quantizer", "product", "--clusters", 8, "--tune", 20, "--max-drop", 90, "-o", tmp_path / "c.wcz"]
+    done = wcodec("encode", *words, *codebooks)
+    assert done.returncode == 0, done.stderr
     for way in (["--tune", 0], ["--search", 3], ["--bits", "auto:4"]):
         done = wcodec("encode", *words, *way)
         assert (done.returncode, "--augment: expected training" in done.stderr) == (2, True), done.stderr

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 from conftest import ROOT
 
 from samples.dead_units import prune_units, restore_shape
+from samples.unit_order import find_order
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.model_loader import load_model
@@ -37,6 +40,24 @@ def test_a_network_without_its_dead_units_answers_alike(name: str) -> None:
     for index, (weight, small) in enumerate(zip(model.weights, part.model.weights, strict=True)):
         weight.assign(restore_shape(part, index, np.asarray(small)))
     assert np.allclose(np.asarray(model(inputs)), before, atol=1e-5)
+
+
+def test_the_best_of_some_orders_of_units_answers_alike_in_fewer_bytes() -> None:
+    model = load_model(SAMPLES / "tutorial_cnn.h5")
+    levels = [np.rint(np.asarray(weight) / 0.4).astype(np.int32) for weight in model.weights]
+
+    def size(levels: list[np.ndarray]) -> int:
+        return len(zlib.compress(b"".join(level.astype(np.int8).tobytes() for level in levels), 9))
+
+    found = find_order(model, levels, size)
+    assert size(found) < size(levels)
+    inputs = RNG.random((5, *model.input_shape[1:])).astype(np.float32)
+    answers = []
+    for one in (levels, found):
+        for weight, level in zip(model.weights, one, strict=True):
+            weight.assign(level * np.float32(0.4))
+        answers.append(np.asarray(model(inputs)))
+    assert np.allclose(*answers, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["lenet300.h5", "lenet5.keras", "tutorial_cnn.h5"])

@@ -248,8 +248,7 @@ def _check_augment(request: EncodeRequest, recipe: Recipe) -> None:
     if request.augment != "images":
         raise RecipeError(f"--augment: expected images, got {request.augment!r}")
     trains = request.finetune is not None or (request.tune != 0 and request.search is None)
-    options = recipe.options
-    if not trains or (request.finetune is None and (options.bits or options.clusters or recipe.mean_bits is not None)):
+    if not trains or (request.finetune is None and recipe.mean_bits is not None):
         raise RecipeError("--augment: expected training with it, by --finetune EPOCHS or --tune STEPS")
 
 
