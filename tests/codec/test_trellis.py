@@ -171,3 +171,42 @@ def test_zeros_stay_where_values_are_predicted() -> None:
         for zeros in (False, True):
             trellis.kernel.choose(values, states, 0.3, False, True, contexts, predictions, *tables, levels, zeros=zeros)
             assert bool(levels[::3].any()) != zeros
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("states", [0, 4, 8, 128])
+def test_lanes_are_chosen_alike_with_and_without_avx2(states: trellis.States, zeros: bool) -> None:
+    rng = np.random.default_rng(7)
+    for rows, columns, scale in ((19, 33, 3), (3, 70, 0.4), (40, 64, 30000), (11, 1, 2)):
+        values = (rng.laplace(0, scale, (rows, columns)) * (rng.random((rows, columns)) < 0.9)).astype(np.float32)
+        own, across = rng.integers(0, 20, rows).astype(np.uint8), rng.integers(0, 20, columns).astype(np.uint16)
+        classes = np.sort(rng.integers(0, 64, 39)).astype(np.uint8)
+        bits, sizes = rng.random((STATE_COUNT, 2), np.float32), rng.random((1024, 32), np.float32).cumsum(1)
+        found = []
+        for wide in (True, False):
+            levels = np.empty((rows, columns), np.int32)
+            trellis.kernel.choose_in_lanes(
+                values, states, 0.3, own, across, classes, bits, sizes, levels, wide=wide, zeros=zeros
+            )
+            found.append(levels)
+        assert np.array_equal(*found)
+        assert not zeros or states or not found[0][values == 0].any()
+
+
+def test_lanes_are_searched_each_by_itself() -> None:
+    """As `choose` does one after the other with the contexts written out."""
+    rng = np.random.default_rng(8)
+    values = rng.laplace(0, 4, (19, 30)).astype(np.float32)
+    own, across = rng.integers(0, 9, 19).astype(np.uint8), rng.integers(0, 9, 30).astype(np.uint16)
+    classes = np.sort(rng.integers(0, 30, 17)).astype(np.uint8)
+    bits, sizes = rng.random((STATE_COUNT, 2), np.float32), rng.random((1024, 32), np.float32).cumsum(1)
+    together, apart = np.empty((19, 30), np.int32), np.empty((19, 30), np.int32)
+    trellis.kernel.choose_in_lanes(values, 128, 0.3, own, across, classes, bits, sizes, together)
+    contexts = classes[own[:, None] + across[None]].astype(np.uint16)
+    none, slopes = np.zeros(0, np.int32), np.zeros(64, np.float32)
+    for lane in range(8):
+        part = slice(19 * lane // 8, 19 * (lane + 1) // 8)
+        pairs = np.ascontiguousarray(np.stack((contexts[part], contexts[part]), 2).reshape(-1, 2))
+        flat = apart[part].reshape(-1)
+        trellis.kernel.choose(values[part].reshape(-1), 128, 0.3, False, False, pairs, none, bits, sizes, slopes, flat)
+    assert np.array_equal(together, apart)

@@ -13,6 +13,8 @@ import pytest
 from attack.small_models import weights, write_npz
 from conftest import HANG, THOROUGH
 
+from wcodec.kernels.static import coder
+from wcodec.kernels.trellis import search
 from wcodec.pipeline.decoder import decode
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import parse_recipe
@@ -108,3 +110,19 @@ def test_what_memory_held_before_makes_no_difference(tmp_path: Path, monkeypatch
                 decode(tmp_path / "m.wcz", tmp_path / "o.npz")
             made.add((digest(tmp_path / "m.wcz"), digest(tmp_path / "o.npz")))
         assert len(made) == 1, name
+
+
+@pytest.mark.parametrize("name", ["balanced", "by-error"])
+def test_a_processor_without_avx2_writes_and_reads_the_same(
+    name: str, many_chunks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for masked in (False, True):
+        if masked:
+            for kernel in (search, coder):
+                monkeypatch.setattr(kernel, "AVX2", False)
+        packed, back = tmp_path / f"{masked}.wcz", tmp_path / f"{masked}.npz"
+        encode(many_chunks, packed, parse_recipe(RECIPES[name]))
+        decode(packed, back)
+        found.append((digest(packed), digest(back)))
+    assert found[0] == found[1]

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from wcodec.codec.entropy.context_rates import RateTables
+import numpy as np
+import numpy.typing as npt
+
 from wcodec.codec.entropy.static_fit import prices_of
-from wcodec.codec.entropy.static_model import Scales, Tables
+from wcodec.codec.entropy.static_model import Codes, Scales, Tables
 from wcodec.kernels.context.coder import STATE_COUNT
 
 _PRICED = 32
 """Magnitudes that the trellis' kernel has prices for; all above cost what the last of them does."""
 
 
-def rates_of(scales: Scales, tables: Tables, rate: float) -> RateTables:
-    """The prices of the tables, times a rate, as the trellis wants them; classes of all weights as their contexts."""
+@dataclass(frozen=True)
+class LaneRates:
+    """Prices of every level in every class, in bits times a rate, laid out as those of contexts are (`RateTables`).
+
+    classes: uint8, of scales 0, 1, ...; bits: float32[estimators, 2]; sizes: float32[contexts, 32].
+    """
+
+    scales: Scales
+    classes: Codes
+    bits: npt.NDArray[np.float32]
+    sizes: npt.NDArray[np.float32]
+
+
+def rates_of(scales: Scales, tables: Tables, rate: float) -> LaneRates:
+    """The prices of the tables, times a rate, as the trellis wants them."""
     prices = prices_of(tables).reshape(tables.classes, 128, 2)[:, :_PRICED].transpose(0, 2, 1) / 256.0
     bits = np.zeros((STATE_COUNT, 2), np.float32)
     sizes = np.zeros((64, 5, 2, _PRICED), np.float32)
@@ -24,14 +39,12 @@ def rates_of(scales: Scales, tables: Tables, rate: float) -> RateTables:
     sizes[: tables.classes, 2, :, 1:] = prices[:, :, 1:] - 1
     width = np.zeros((1024, _PRICED), np.float32)
     width[:640] = sizes.reshape(640, _PRICED)
-    classes = tables.class_of_scale(scales.largest + 1).astype(np.uint16)
-    contexts = classes[scales.rows[:, None].astype(np.uint16) + scales.columns[None]]
-    pairs = np.stack((contexts, contexts), 2)
-    return RateTables(
-        False,
-        pairs.reshape(-1, 2),
-        np.zeros(0, np.int32),
-        bits * np.float32(rate),
-        width * np.float32(rate),
-        np.zeros(64, np.float32),
-    )
+    classes = tables.class_of_scale(scales.largest + 1)
+    return LaneRates(scales, classes, bits * np.float32(rate), width * np.float32(rate))
+
+
+def no_rates(shape: tuple[int, ...]) -> LaneRates:
+    """Those of a quantiser that does not ask for them, of weights[rows, channels, taps]."""
+    rows, channels, taps = (np.zeros(n, np.uint8) for n in shape)
+    bits, sizes = np.zeros((STATE_COUNT, 2), np.float32), np.zeros((1024, _PRICED), np.float32)
+    return LaneRates(Scales(rows, channels, taps), np.zeros(1, np.uint8), bits, sizes)

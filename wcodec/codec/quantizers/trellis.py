@@ -7,8 +7,6 @@ one-dimensional code of Ungerboeck 1982: 0.04 bits a weight fewer than with 8 at
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
@@ -16,9 +14,8 @@ from wcodec.codec.entropy import static_fit
 from wcodec.codec.entropy.context_params import coding_shape
 from wcodec.codec.entropy.context_rates import RateTables, measure_rates, rebase, start_rates
 from wcodec.codec.entropy.context_search import estimate_params, plain_params
-from wcodec.codec.entropy.static import LANES
 from wcodec.codec.entropy.static_model import Scales
-from wcodec.codec.entropy.static_rates import rates_of
+from wcodec.codec.entropy.static_rates import LaneRates, no_rates, rates_of
 from wcodec.codec.quantizers.states import Levels, States
 from wcodec.kernels import rounding as rounding_kernel
 from wcodec.kernels.context.coder import STATE_COUNT
@@ -86,7 +83,7 @@ def quantize_in_lanes(
     if (states == 0 and rate <= 0) or _are_zeros(largest, states):
         return _rounded(values, states, MIDDLE)
     if rate <= 0:
-        return _chosen_in_lanes(values, states, rate, _free(values.size), zeros)
+        return _chosen_in_lanes(values, states, rate, no_rates(values.shape), zeros)
     scales = static_fit.scales_of(values)
     every = max(1, values.size // LEARN)
     part = np.ascontiguousarray(values[::every])
@@ -104,14 +101,13 @@ def quantize_in_lanes(
 
 
 def _chosen_in_lanes(
-    values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables, zeros: bool
+    values: npt.NDArray[np.float32], states: States, rate: float, found: LaneRates, zeros: bool
 ) -> Levels:
-    levels = np.empty(values.shape, np.int32)
-    columns = values[0].size
-    for lane in range(LANES):
-        first, last = len(values) * lane // LANES, len(values) * (lane + 1) // LANES
-        own = replace(found, contexts=found.contexts[first * columns : last * columns])
-        levels[first:last] = _chosen(values[first:last], states, rate, own, zeros)
+    levels, scales = np.empty(values.shape, np.int32), found.scales
+    flat, chosen = values.reshape(len(values), -1), levels.reshape(len(levels), -1)
+    kernel.choose_in_lanes(
+        flat, states, rate, scales.rows, scales.columns, found.classes, found.bits, found.sizes, chosen, zeros=zeros
+    )
     return levels
 
 
