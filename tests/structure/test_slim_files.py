@@ -56,7 +56,7 @@ def test_a_training_that_is_interrupted_keeps_the_best_and_goes_on_as_if_it_had_
     with pytest.raises(RecipeError, match="--resume: expected epochs 4 as it began, got 5"):
         read(file.path, {"epochs": 5})
     file.path.write_bytes(file.path.read_bytes()[:200])
-    with pytest.raises(ModelFileError, match="remove it to begin anew"):
+    with pytest.raises(ModelFileError, match="remove it to start again"):
         read(file.path, {"epochs": 4})
 
 

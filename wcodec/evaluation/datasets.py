@@ -1,10 +1,10 @@
-"""`--data`: from what the user names to examples that fit the network.
+"""`--data`: examples from the place that the user names, fitted to the network.
 
-- D.npz: x (x0, x1 or x_<input> for several inputs) and, where there are labels, y (y0, y1 or y_<output> for several)
-- D.npz:test: x_test and y_test, as in Keras' own files; so with any other word
-- folder: images, one sub-folder a class (sorted: 0, 1, ...), or images alone, unlabelled
+- D.npz: x (x0, x1 or x_<input> for several inputs) and, for labels, y (y0, y1 or y_<output> for several)
+- D.npz:test: x_test and y_test, as in Keras' own files; likewise with any other word
+- folder: images, with one sub-folder for each class (sorted: 0, 1, ...), or images alone, without labels
 - module:function: arrays, or batches of them (generator, tf.data, PyDataset); the user's own code is run
-- in Python, what such a function returns: arrays, (x, y), tf.data, PyDataset, a DataLoader of torch
+- in Python, the return values of such a function: arrays, (x, y), tf.data, PyDataset, a DataLoader of torch
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wcodec.modelfiles.zip_members import ZIP_ERRORS
 NPZ = re.compile(r"(?P<path>.+\.npz)(:(?P<split>\w+))?", re.IGNORECASE)
 
 Names = tuple[str, ...]
-"""What one output of a network is called."""
+"""The names of one output of a network."""
 ONE_OUTPUT: Final[tuple[Names, ...]] = (("output",),)
 
 
@@ -38,13 +38,12 @@ def load_examples(
     rescale: float | None = None,
     limit: int | None = None,
 ) -> Examples:
-    """The examples that `spec` names, fit for a network with inputs `wanted`.
+    """The examples that `spec` names, for a network with inputs `wanted`.
 
     outputs: the names of each output, which its labels may have.
-    rescale: factor for the inputs; None divides uint8 by 255 and leaves other numbers alone.
-    limit:   take at most this many, spread evenly (of a stream: the first).
-
-    Raises: RecipeError saying where, what was expected and what was found.
+    rescale: a factor for the inputs; None divides uint8 by 255 and leaves other numbers unchanged.
+    limit:   the largest number of examples, spread evenly (of a stream: the first).
+    Raises: RecipeError with the place, what was expected and what was found.
     """
     if limit is not None and limit < 1:
         raise RecipeError(f"--limit: expected 1 or more, got {limit}")
@@ -66,9 +65,9 @@ def load_split(
     rescale: float | None = None,
     limit: int | None = None,
 ) -> tuple[Examples, Examples | None]:
-    """The examples to learn from, and those that `validation` names for choices; None where it names none.
+    """The examples to learn from, and the validation examples that `validation` names; None if it names none.
 
-    limit: of the first. Raises: RecipeError, also where only the first have labels.
+    limit: of the first. Raises: RecipeError, also if only the first have labels.
     """
     examples = load_examples(spec, wanted, outputs, rescale=rescale, limit=limit)
     if validation is None:
@@ -85,7 +84,7 @@ def load_split(
 def check_spec(spec: object, word: str = "--data") -> None:
     """Refuse data that cannot be read, before any network is loaded. word: the option that names them.
 
-    Raises: RecipeError where a text names neither a file that is there, nor a folder, nor a function.
+    Raises: RecipeError if a text names neither an existing file, nor a folder, nor a function.
     """
     if not isinstance(spec, str | Path) or (str(spec) and Path(spec).is_dir()):
         return
@@ -122,9 +121,9 @@ def _read_npz(path: Path, split: str | None, wanted: tuple[ModelInput, ...], out
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[Mapping[str, Array]]:
-    """The arrays of an `.npz` file by name, each read when it is looked up in the block. Nothing is unpickled.
+    """The arrays of an `.npz` file by name. Each is read when it is looked up in the block; nothing is unpickled.
 
-    Raises: RecipeError where the file, or an array that is looked up, is no such thing.
+    Raises: RecipeError if the file is not an archive of arrays, or if an array cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -146,7 +145,7 @@ def _array(where: str, name: str, array: Array) -> Array:
 def _choose_inputs(
     where: str, keys: list[str], split: str | None, wanted: tuple[ModelInput, ...]
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
-    """The keys of the inputs, the ending that these and the labels have ("" or "_test"), and what was assumed."""
+    """The keys of the inputs, their suffix, which the labels share ("" or "_test"), and notes on assumptions."""
     several = [tuple(f"x{i}" for i in range(len(wanted))), tuple(f"x_{want.name}" for want in wanted)]
     options: list[tuple[tuple[str, ...], str, tuple[str, ...]]]
     if split is not None:
@@ -162,7 +161,7 @@ def _choose_inputs(
 
 
 def _choose_labels(keys: list[str], ending: str, outputs: tuple[Names, ...]) -> tuple[str | None, ...]:
-    """The key of the labels of each output: y_<output>, y0, y1, ..., or y, which is of the first output."""
+    """The key of the labels of each output: y_<output>, y0, y1, ..., or y, which belongs to the first output."""
     chosen: list[str | None] = []
     for number, names in enumerate(outputs):
         known = [f"y_{name}" for name in names] + [f"y{number}"]
@@ -178,7 +177,7 @@ SPLIT = re.compile(r"[xy]_(\w+)")
 def _describe_labels(
     where: str, keys: list[str], used: set[str | None], ending: str, outputs: tuple[Names, ...]
 ) -> Iterator[str]:
-    """Which output the labels are of, where that is not plain; the arrays that nothing uses, but for other splits."""
+    """Notes: the output to which ambiguous labels belong, and unused arrays (without those of other splits)."""
     if len(outputs) > 1 and f"y{ending}" in used:
         yield f"{where}: y{ending} are labels of the first output, {outputs[0][0]}"
     splits = {word[1] for key in keys if (word := SPLIT.fullmatch(key)) and key[0] == "x"}
@@ -188,7 +187,7 @@ def _describe_labels(
 
 
 STREAM_LIMIT: Final = 1 << 16
-"""Generators of Keras often never end: without a limit, gathering stops after this many examples."""
+"""Generators for Keras are often endless: without a limit, gathering stops after this many examples."""
 
 
 def gather(
@@ -198,12 +197,11 @@ def gather(
     limit: int | None,
     outputs: tuple[Names, ...] = ONE_OUTPUT,
 ) -> RawExamples:
-    """The arrays in x or (x, y), or the first `limit` examples of batches of such.
+    """The arrays in x or (x, y), or the first `limit` examples of batches of them.
 
-    x is an array, a list of arrays in the order of the network's inputs, or a dict of arrays by their names; y likewise
-    for its outputs, without those that have no labels.
-
-    Raises: RecipeError where it is none of these, or holds objects.
+    x is an array, a list of arrays in the order of the network's inputs, or a dict of arrays by their names. y is the
+    same for its outputs, without those that have no labels.
+    Raises: RecipeError for other values, or for arrays of objects.
     """
     names = tuple(want.name for want in wanted)
     if _is_batch(returned):
@@ -256,7 +254,7 @@ def _batches(spec: str, returned: object) -> Iterator[object]:
 def _split(
     spec: str, batch: object, names: tuple[str, ...], outputs: tuple[Names, ...]
 ) -> tuple[tuple[Array, ...], Labels]:
-    """The inputs in the network's order, and the labels of x or (x, y)."""
+    """The inputs in the network's order, and the labels, of x or (x, y)."""
     x, y = batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
     if isinstance(batch, tuple) and len(batch) != 2:
         raise RecipeError(f"{spec}: expected x or (x, y), got a tuple of {len(batch)}")

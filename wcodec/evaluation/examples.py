@@ -1,4 +1,4 @@
-"""Examples for a network: arrays made to fit its inputs, and every change to them said in words."""
+"""Examples for a network: arrays fitted to its inputs, with notes on every change to them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Array = npt.NDArray[np.generic]
 Batches = Sequence[tuple[Array, ...]]
 Shape = tuple[int | None, ...]
 Labels = tuple[Array | None, ...]
-"""Of each output of a network; None for outputs without any, and shorter where the last outputs have none."""
+"""The labels of each output of a network; None for an output without labels. The last outputs may be left out."""
 
 
 @dataclass(frozen=True)
 class ModelInput:
     """One input of a network.
 
-    shape:    of one example; None where any length will do, or in place of it where any shape may do.
-    dtype:    what the network declares, "any" where it does not; integers (but bytes for "any") are never rescaled.
+    shape:    of one example; None for an axis of any length, or instead of the shape if any shape is allowed.
+    dtype:    the declared type, "any" if there is none; integers (but bytes for "any") are never rescaled.
     rescales: the network scales pixels itself (a Rescaling or Normalization layer).
     """
 
@@ -38,11 +38,11 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a network is measured on.
+    """The examples on which a network is measured.
 
-    inputs: one array per input of the network, in its order, examples first.
-    labels: class numbers, one-hot rows or target values of each output, examples first.
-    notes:  sentences on what was assumed of the data and done to it.
+    inputs: one array for each input of the network, in its order, examples along the first axis.
+    labels: class numbers, one-hot rows or target values of each output, examples along the first axis.
+    notes:  sentences about assumptions and changes.
     """
 
     inputs: tuple[Array, ...]
@@ -61,16 +61,16 @@ class Examples:
 
     @property
     def count(self) -> int:
-        """Examples."""
+        """The number of examples."""
         return len(self.inputs[0])
 
 
 @dataclass(frozen=True)
 class RawExamples:
-    """Arrays as they were found, before they fit a network.
+    """Arrays as they were found, before they are fitted to a network.
 
     where: the user's words for the place, for errors.
-    names: what each input was called there.
+    names: the name of each input there.
     """
 
     where: str
@@ -83,9 +83,9 @@ class RawExamples:
 def fit_examples(
     found: RawExamples, wanted: tuple[ModelInput, ...], rescale: float | None, limit: int | None
 ) -> Examples:
-    """`found` cut to `limit` examples spread evenly, scaled, and shaped as the network wants.
+    """`found` limited to `limit` examples spread evenly, scaled, and reshaped for the network.
 
-    Raises: RecipeError where counts or shapes cannot fit.
+    Raises: RecipeError if counts or shapes do not fit.
     """
     if len(found.inputs) != len(wanted):
         raise RecipeError(
@@ -118,7 +118,7 @@ def fit_examples(
 
 
 def _refuse_not_finite(place: str, array: Array) -> None:
-    """Raises: RecipeError naming the first example with NaN or infinity, from which nothing can be told."""
+    """Raises: RecipeError with the first example that has NaN or infinity."""
     if array.dtype.kind != "f":
         return
     if not (finite := np.isfinite(array.reshape(len(array), -1)).all(axis=1)).all():
@@ -130,7 +130,7 @@ def _refuse_not_finite(place: str, array: Array) -> None:
 
 
 def _scaled(place: str, array: Array, want: ModelInput, rescale: float | None) -> tuple[Array, str]:
-    """uint8 pixels as float32 in 0..1 (or times `rescale`), and what was done; other numbers stay, in 32 bits."""
+    """uint8 pixels as float32 in 0..1 (or times `rescale`), and a note; other numbers are unchanged, in 32 bits."""
     if array.dtype.kind not in "biuf":
         raise RecipeError(f"{place}: expected numbers, got {array.dtype}")
     undeclared = want.dtype == "any" and (array.dtype.kind == "f" or array.dtype == np.uint8)
@@ -148,7 +148,7 @@ def _scaled(place: str, array: Array, want: ModelInput, rescale: float | None) -
 
 
 def _shaped(place: str, array: Array, want: ModelInput) -> tuple[Array, str]:
-    """`array` in a shape that the network takes, and what was done."""
+    """`array` in a shape that the network accepts, and a note."""
     got = array.shape[1:]
     if want.shape is None or matches(got, want.shape):
         return array, ""
@@ -168,12 +168,12 @@ def _shaped(place: str, array: Array, want: ModelInput) -> tuple[Array, str]:
 
 
 def matches(got: tuple[int, ...], want: Shape) -> bool:
-    """Whether an example of shape `got` can go where `want` is asked."""
+    """Whether an example of shape `got` is accepted for `want`."""
     return len(got) == len(want) and all(w in (None, g) for g, w in zip(got, want, strict=True))
 
 
 def hold_out(examples: Examples) -> tuple[Examples, Examples]:
-    """The examples to learn from, and those to measure on: a fifth, at most MAX_HELD_OUT, spread evenly.
+    """The examples to learn from, and the held-out ones: a fifth, at most MAX_HELD_OUT, spread evenly.
 
     Raises: RecipeError for fewer than ten.
     """
@@ -184,7 +184,7 @@ def hold_out(examples: Examples) -> tuple[Examples, Examples]:
 
 
 def spread_evenly(numbers: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
-    """At most `most` of `numbers`."""
+    """At most `most` of `numbers`, evenly spaced."""
     if most >= len(numbers):
         return numbers
     return numbers[np.linspace(0, len(numbers) - 1, most).round().astype(np.intp)]

@@ -1,4 +1,4 @@
-"""A folder of images as examples: sub-folders are classes, the network's input gives size and channels."""
+"""A folder of images as examples: sub-folders are classes; size and channels are those of the network's input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
 def read(folder: Path, wanted: tuple[ModelInput, ...], limit: int | None) -> RawExamples:
     """The images of `folder` as uint8, resized bilinearly to the network's input; at most `limit`, spread evenly.
 
-    Raises: RecipeError without Pillow, without images, or where the network does not take one image.
+    Raises: RecipeError without Pillow, without images, or if the network does not take one image.
     """
     height, width, channels, first = _layout(folder, wanted)
     files, classes, names = _listed(folder)
@@ -46,7 +46,7 @@ def read(folder: Path, wanted: tuple[ModelInput, ...], limit: int | None) -> Raw
 
 
 def _layout(folder: Path, wanted: tuple[ModelInput, ...]) -> tuple[int | None, int | None, int, bool]:
-    """Height, width (None: as the file has it), channels, and whether channels come first."""
+    """Height, width (None: as in the file), channels, and whether channels come first."""
     if len(wanted) == 1:
         match wanted[0].shape:
             case (height, width, (1 | 3 | 4) as channels):
@@ -60,7 +60,7 @@ def _layout(folder: Path, wanted: tuple[ModelInput, ...]) -> tuple[int | None, i
 
 
 def _listed(folder: Path) -> tuple[list[Path], list[int], list[str]]:
-    """Image files, their class numbers, and the names of the classes (none where the folder is flat)."""
+    """Image files, their class numbers, and the names of the classes (none if the folder is flat)."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     files: list[Path] = []
     classes: list[int] = []

@@ -1,4 +1,4 @@
-"""A network's outputs, batch by batch, the same way every time."""
+"""A network's outputs, computed batch by batch, reproducibly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 BATCH: Final = 64
-"""Examples that go through a network at once, always: another number would round otherwise."""
+"""The batch size. It is constant, because another one would change the rounding of the outputs."""
 
 
 def batches(count: int) -> Iterator[slice]:
@@ -26,10 +26,10 @@ def batches(count: int) -> Iterator[slice]:
 
 
 def predict(model: Network, examples: Examples, at: slice) -> tuple[Outputs, ...]:
-    """The outputs for the examples `at`, one float64[examples, ..., units] per output of the network.
+    """The outputs for the examples `at`: one float64[examples, ..., units] for each output of the network.
 
-    A short last batch is filled up with its last example, so that one compiled function serves all.
-    Raises: RecipeError where the network cannot take the examples.
+    A short last batch is padded with its last example, so that one compiled function is used for all.
+    Raises: RecipeError if the network does not accept the examples.
     """
     rows = np.minimum(np.arange(at.start, at.start + min(BATCH, examples.count)), at.stop - 1)
     try:

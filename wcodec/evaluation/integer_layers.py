@@ -1,7 +1,7 @@
-"""Keras' own layers of int8 and int4 weights, with the levels of a container in them, bit for bit.
+"""Keras' layers of int8 and int4 weights, with the exact levels of a container.
 
-A layer of Keras holds levels and, for each channel, the number that a level is divided by. What it does with its inputs
-is Keras' affair: its int8 layers round these, too, example by example.
+A Keras layer has levels and, for each channel, a number by which they are divided. Its int8 layers also round their
+inputs, example by example.
 """
 
 from __future__ import annotations
@@ -29,26 +29,31 @@ if TYPE_CHECKING:
 IntegerType: TypeAlias = Literal["int8", "int4"]
 INTEGER_TYPES: Final = get_args(IntegerType)
 MOST: Final[dict[IntegerType, int]] = {"int8": 127, "int4": 7}
-"""The largest magnitude of a level: symmetric ones, as 0 is the middle."""
+"""The largest magnitude of a level; levels are symmetric about 0."""
 TAKING: Final = ("Dense", "EinsumDense", "Embedding")
-"""Classes of layers that have integer weights in Keras, without their subclasses."""
+"""Classes of layers that have integer weights in Keras, without subclasses."""
 SHOWN: Final = 4
-"""Names of layers in a sentence."""
+"""The largest number of names of layers in a sentence."""
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """Levels as a layer holds them. levels: int8[shape of the kernel]; scales: by which it divides, one a channel."""
+    """Levels for a layer.
+
+    levels: int8[shape of the kernel].
+    scales: the divisors, one for each channel.
+    """
 
     levels: npt.NDArray[np.int8]
     scales: Float32
 
 
 def use_integer_layers(model: Model, source: Path, decoded: Path, kind: IntegerType) -> tuple[str, ...]:
-    """Give every layer that can take them the integers of the container `source`; sentences on what was done.
+    """Put the integers of the container `source` into every layer that can have them. Returns sentences about the
+    result.
 
-    model: the network in `decoded`, the model file that was in `source`; the other layers keep their floats.
-    Raises: RecipeError where no layer can take any; UnsupportedError for a version of Keras that lays them otherwise.
+    model: the network in `decoded`, the model file from `source`; the other layers keep their floats.
+    Raises: RecipeError if no layer can have any; UnsupportedError for a version of Keras with another layout.
     """
     with open_model(decoded) as file:
         names = tensor_names(model, file)
@@ -87,7 +92,7 @@ def _enumerate(names: list[str]) -> str:
 def _list_kept(layer: Layer) -> Iterator[Layer]:
     """The layers whose types are in the configuration of the model, at any depth.
 
-    Not those of wrappers: TimeDistributed takes a layer's `call`, which multiplies by the levels as they are.
+    Layers in wrappers are left out: TimeDistributed uses a layer's `call`, which multiplies by the unscaled levels.
     """
     of = keras()
     for inner in list_inner_layers(layer):
@@ -97,7 +102,7 @@ def _list_kept(layer: Layer) -> Iterator[Layer]:
 
 
 def _refusal(layer: Layer, kind: IntegerType, kept: bool) -> str:
-    """Why Keras has no integers for this layer; "" where it has."""
+    """The reason why Keras has no integers for this layer; "" if it has."""
     name = type(layer).__name__
     if name not in TAKING or type(layer) is not getattr(keras().layers, name):
         return f"Keras has no {kind} weights of {name}"
@@ -116,7 +121,7 @@ def _matrix(layer: Layer) -> Variable:
 
 
 def _channel_axes(layer: Layer) -> tuple[int, ...]:
-    """The axes of the kernel along which a layer has a scale of its own: rows of a table, outputs otherwise."""
+    """The axes of the kernel along which each position has a scale: rows of an embedding, outputs otherwise."""
     match type(layer).__name__:
         case "Embedding":
             return (0,)
@@ -127,7 +132,7 @@ def _channel_axes(layer: Layer) -> tuple[int, ...]:
 
 
 def _fit(layer: Layer, found: IntegerLevels | None, kind: IntegerType) -> _Fitted | str:
-    """What the layer holds in place of its floats, or why it cannot."""
+    """The integers of the layer, or the reason why it cannot have them."""
     if found is None:
         return "the values are no integers times a step (--quantizer symmetric, or calibrated steps)"
     if found.magnitude > MOST[kind]:
@@ -148,9 +153,9 @@ def _fit(layer: Layer, found: IntegerLevels | None, kind: IntegerType) -> _Fitte
 
 
 def _put(layer: Layer, fitted: _Fitted, kind: IntegerType) -> None:
-    """Make the layer one of integers.
+    """Convert the layer to integers.
 
-    Raises: UnsupportedError where it does not hold these levels afterwards.
+    Raises: UnsupportedError if it does not have these levels afterwards.
     """
     of, table = keras(), type(layer).__name__ == "Embedding"
     if kind == "int4":

@@ -1,4 +1,4 @@
-"""Keras, imported when it is needed, without a word on the terminal."""
+"""Keras, imported when it is needed, without output on the terminal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OLDEST: Final = (3, 11, 3)
 def keras() -> ModuleType:
     """The module keras, of a version that loads files safely.
 
-    Raises: RecipeError where Keras or its backend is missing; UnsupportedError where Keras is too old.
+    Raises: RecipeError if Keras or its backend is missing; UnsupportedError if Keras is too old.
     """
     if loaded := sys.modules.get("keras"):
         return loaded
@@ -60,7 +60,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def silence_keras() -> Iterator[None]:
-    """Silence what Keras and TensorFlow say in Python: warnings and logs below errors."""
+    """A context that suppresses the warnings and log messages of Keras and TensorFlow below errors."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "keras")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -76,7 +76,7 @@ def silence_keras() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    """Send descriptor 2 nowhere: TensorFlow's C++ writes there before it can be told not to."""
+    """Redirect descriptor 2 to the null device: TensorFlow's C++ code writes there before its log level can be set."""
     try:
         kept = os.dup(2)
     except OSError:
@@ -93,16 +93,16 @@ def _without_stderr() -> Iterator[None]:
 
 
 def tensorflow() -> ModuleType:
-    """The module tensorflow. Raises: RecipeError where Keras runs on something else."""
+    """The module tensorflow. Raises: RecipeError if Keras runs on another backend."""
     backend = keras().backend.backend()
     if backend != "tensorflow":
         raise RecipeError(f"tuning: expected Keras to run on tensorflow, got {backend}")
-    module = sys.modules.get("tensorflow")  # asked for in graphs too, where an import makes TensorFlow warn
+    module = sys.modules.get("tensorflow")  # also called in graphs, where an import makes TensorFlow warn
     return module or importlib.import_module("tensorflow")
 
 
 def pack_inputs(model: Model, inputs: tuple[npt.NDArray[np.generic], ...]) -> object:
-    """One array per input, in the structure (dict, list) that the network was built with."""
+    """One array for each input, in the structure (dict, list) with which the network was built."""
     structure = getattr(model, "input", None)
     packing: object = inputs[0] if structure is None else keras().tree.pack_sequence_as(structure, inputs)
     return packing
@@ -120,7 +120,7 @@ def read_values(variable: Variable) -> npt.NDArray[np.float32]:
 
 @contextlib.contextmanager
 def keep_weights(model: Model) -> Iterator[list[npt.NDArray[np.generic]]]:
-    """Restore the weights that the network has now at the end of the block; gives their values."""
+    """A context that yields the weights of the network, and restores them at its end."""
     before: list[npt.NDArray[np.generic]] = model.get_weights()
     try:
         yield before
@@ -128,29 +128,29 @@ def keep_weights(model: Model) -> Iterator[list[npt.NDArray[np.generic]]]:
         model.set_weights(before)
 
 
-# --- what Keras has no public name for -----------------------------------------------------------------------------
+# --- private API of Keras ------------------------------------------------------------------------------------------
 def list_layers(model: Model) -> list[Layer]:
     """Every layer inside the network, at any depth, once."""
     return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
 
 
 def list_created_weights(model: Model) -> list[Variable]:
-    """The weights that a layer created to be trained, those of frozen layers too."""
+    """The weights that a layer created to be trained, also in frozen layers."""
     return [weight for layer in list_layers(model) for weight in layer._trainable_variables]
 
 
 def list_inner_layers(layer: Layer) -> list[Layer]:
-    """The layers right inside of a layer or a network."""
+    """The direct layers of a layer or a network."""
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def list_own_weights(layer: Layer) -> list[Variable]:
-    """The weights of a layer without those of the layers inside."""
+    """The weights of a layer, without those of the layers inside."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def keep_types(layer: Layer) -> None:
-    """Let the configuration of a layer tell the types of the layers inside, which it would build with its own."""
+    """Include the types of the inner layers in a layer's configuration, which would be rebuilt with its own type."""
     own, inner = layer.dtype_policy, list_inner_layers(layer)
     types = keras().dtype_policies.DTypePolicyMap(default_policy=own.name)
     for one in inner:
@@ -162,9 +162,9 @@ def keep_types(layer: Layer) -> None:
 
 @contextlib.contextmanager
 def intercept_calls(layer: Layer, call: Call) -> Iterator[None]:
-    """While open, each call of `layer` becomes `call(its own call, positional arguments, named arguments)`."""
+    """A context in which each call of `layer` becomes `call(its own call, positional arguments, named arguments)`."""
     own = layer.call
-    # Keras tracks attributes that are set the usual way.
+    # Keras tracks attributes that are assigned.
     object.__setattr__(layer, "call", lambda *given, **named: call(own, given, named))
     try:
         yield
@@ -173,7 +173,7 @@ def intercept_calls(layer: Layer, call: Call) -> Iterator[None]:
 
 
 def loss_and_gradients(loss: Callable[[], Tensor], weights: Sequence[Variable]) -> tuple[Tensor, list[Tensor | None]]:
-    """A loss, in a graph, and its gradient for each weight, trainable or not: None where it does not depend on it."""
+    """A loss, in a graph, and its gradient for each weight, trainable or not; None if it does not depend on it."""
     values = [weight._value for weight in weights]
     with tensorflow().GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)

@@ -1,4 +1,4 @@
-"""Whether data surely have no labels, by their names alone: before a framework starts."""
+"""Whether data certainly have no labels, by names alone, before a framework is imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wcodec.evaluation.datasets import NPZ, open_npz
 def is_unlabelled(spec: object) -> bool:
     """True for an `.npz` without arrays y of the split, and for a folder of images without sub-folders.
 
-    False where only reading tells, and where there is nothing to read: `load_examples` says what is wrong then.
+    False if only reading the data can decide, or if they do not exist; `load_examples` then raises the error.
     """
     if not isinstance(spec, str | Path):
         return False

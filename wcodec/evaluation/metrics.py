@@ -1,4 +1,4 @@
-"""What a network's outputs are worth, added up batch by batch in float64."""
+"""Metrics of a network's outputs, summed batch by batch in float64."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Outputs = npt.NDArray[np.float64]
 Task = Literal["classes", "yes or no", "several of many", "values"]
 SUM_TOLERANCE = 1e-3
 FLOOR = 1e-7
-"""Smallest probability whose logarithm is taken, as in Keras."""
+"""The smallest probability in a logarithm, as in Keras."""
 
 
 def are_probabilities(outputs: Outputs) -> bool:
@@ -29,7 +29,7 @@ def are_probabilities(outputs: Outputs) -> bool:
 
 
 def log_probabilities(outputs: Outputs, *, probabilities: bool) -> Outputs:
-    """Natural logarithms of the classes' probabilities; one unit becomes the two classes no and yes."""
+    """Natural logarithms of the class probabilities; one unit becomes two classes."""
     if outputs.shape[-1] == 1:
         if probabilities:
             outputs = np.concatenate([1 - outputs, outputs], axis=-1)
@@ -44,7 +44,7 @@ def log_probabilities(outputs: Outputs, *, probabilities: bool) -> Outputs:
 
 
 def choose_class(outputs: Outputs, *, probabilities: bool) -> npt.NDArray[np.intp]:
-    """The class a row chooses: its largest output, or 1 where a single unit says yes."""
+    """The predicted class of a row: its largest output; with a single unit 1 if it is more likely than not."""
     if outputs.shape[-1] == 1:
         return (outputs[..., 0] > (0.5 if probabilities else 0)).astype(np.intp)
     chosen: npt.NDArray[np.intp] = np.argmax(outputs, axis=-1)
@@ -53,7 +53,7 @@ def choose_class(outputs: Outputs, *, probabilities: bool) -> npt.NDArray[np.int
 
 @dataclass(frozen=True)
 class Truth:
-    """Labels, and what they ask of the outputs.
+    """Labels, and their kind.
 
     labels: class numbers int64[n, ...] for "classes" and "yes or no"; otherwise float64 in the outputs' shape.
     """
@@ -63,14 +63,14 @@ class Truth:
 
     @property
     def is_real(self) -> bool:
-        """Whether the labels are in the outputs' shape."""
+        """Whether the labels have the outputs' shape."""
         return self.task in ("several of many", "values")
 
 
 def read_labels(labels: Array, shape: tuple[int, ...], first: Outputs) -> Truth:
-    """What `labels` of outputs of `shape` (examples first) mean, seen with the outputs of the `first` batch.
+    """Interpret `labels` for outputs of `shape` (examples along the first axis), with the outputs of the `first` batch.
 
-    Raises: RecipeError where the labels fit neither as classes nor as values.
+    Raises: RecipeError if the labels fit neither as classes nor as values.
     """
     units = shape[-1]
     per_row = labels[..., 0] if labels.shape == (*shape[:-1], 1) else labels
@@ -119,14 +119,14 @@ def hits_and_loss(outputs: Outputs, truth: Truth, at: slice, *, probabilities: b
 
 
 POINTS: Final = 0.42
-"""Points of accuracy that 0.01 nats of divergence cost, on nine networks, +-40 % on one run; see `Verdict.drop`."""
+"""Points of accuracy that 0.01 nats of divergence cost, on nine networks, +-40 % on one run; see `Quality.drop`."""
 
 
 def kl_divergence(outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...], values: Sequence[bool] = ()) -> float:
-    """Mean sum p log(p / q) in nats over the rows of the worst output; of values, the squared error / variance.
+    """Mean of sum p log(p / q) in nats over the rows of the worst output; for values, the squared error / variance.
 
-    values: whether an output is of values. Where it is not said, an output is of probabilities, or of logits where it
-            has two units or more; one unit that leaves 0..1 is a value.
+    values: whether each output predicts values. Without it, an output is of probabilities, or of logits if it has two
+            units or more; one unit outside of 0..1 is a value.
     """
     kinds = values or [y0.shape[-1] == 1 and not are_probabilities(y0) for y0 in originals]
     return max(output_divergence(y, y0, kind) for y, y0, kind in zip(outputs, originals, kinds, strict=True))
@@ -138,7 +138,7 @@ def value_variance(outputs: Outputs) -> float:
 
 
 def output_divergence(outputs: Outputs, originals: Outputs, values: bool) -> float:
-    """The KL divergence of one output in nats; of values, the squared error / variance."""
+    """The KL divergence of one output in nats; for values, the squared error / variance."""
     if not np.isfinite(outputs).all():
         return float("inf")
     if values:

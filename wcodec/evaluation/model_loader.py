@@ -1,4 +1,4 @@
-"""A runnable network from a model file or a .wcz."""
+"""Loading of a runnable Keras network from a model file or a .wcz."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PREDICTS_VALUES: WeakKeyDictionary[Model, bool] = WeakKeyDictionary()
-"""Of networks from files, which are loaded without their loss."""
+"""For networks from files, which are loaded without their loss."""
 ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 KERAS_2_MARK = b'"batch_input_shape"'
@@ -55,16 +55,16 @@ def load_model(
     """The network in `path` (.wcz, .keras, .h5, .weights.h5, .npz, .safetensors).
 
     architecture: for files of weights alone: a model file, or `module:function` that returns the network.
-    imports:      modules that register the network's own layers; the user's code is run.
-    unsafe:       let the file run code of its own (Lambda layers).
-    max_output:   the most bytes that a .wcz may decode to, 10**9 or "1GB", None for any number.
-    as_:          "int8" or "int4": layers of a .wcz that Keras has integers for hold its levels, not floats.
-    log:          is told which layers do.
-    base:         the file that a .wcz was coded against.
-    compiled:     compile it where the file says how; with a warning it stays uncompiled where that fails.
+    imports:      modules that register custom layers; the user's code is run.
+    unsafe:       allow the file to run its own code (Lambda layers).
+    max_output:   the largest size to which a .wcz may decode, 10**9 or "1GB"; None for any size.
+    as_:          "int8" or "int4": layers of a .wcz for which Keras has integers get its levels instead of floats.
+    log:          called with the names of these layers.
+    base:         the file against which a .wcz was encoded.
+    compiled:     compile it if the file says how; if that fails, it stays uncompiled, with a warning.
 
-    Raises: ModelFileError where Keras cannot load it; UnsupportedError where it would run code;
-            RecipeError where something is missing; errors of the container.
+    Raises: ModelFileError if Keras cannot load it; UnsupportedError if it would run code; RecipeError if an argument is
+    missing; errors of the container.
     """
     path = Path(path)
     if not path.exists():
@@ -95,14 +95,14 @@ def predicts_values(model: Model) -> bool:
         return _PREDICTS_VALUES[model]
     try:
         return task_of_config(model.to_json())
-    except Exception:  # layers of the user's own, which need not have a configuration
+    except Exception:  # custom layers, which may have no configuration
         return False
 
 
 def model_inputs(model: Model) -> tuple[ModelInput, ...]:
-    """What the network takes, in the order of `model.inputs`.
+    """The inputs of the network, in the order of `model.inputs`.
 
-    Raises: RecipeError for a network that neither declares its inputs nor was built for one.
+    Raises: RecipeError for a network that neither declares its inputs nor was built for a shape.
     """
     inputs = getattr(model, "inputs", None)
     rescales = any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers)
@@ -112,7 +112,7 @@ def model_inputs(model: Model) -> tuple[ModelInput, ...]:
 
 
 def model_outputs(model: Model) -> tuple[tuple[str, ...], ...]:
-    """What each output of the network is called: its key where outputs are a dict, and the name of its layer."""
+    """The names of each output: its key if outputs are a dict, and the name of its layer."""
     outputs = getattr(model, "output", None) if getattr(model, "inputs", None) else None
     if outputs is None:
         return (("output",),)
@@ -122,13 +122,13 @@ def model_outputs(model: Model) -> tuple[tuple[str, ...], ...]:
 
 
 def _built_for(model: Model) -> tuple[int | None, ...]:
-    """The shape of an example for a network of the user's own class, by what it was built with.
+    """The shape of an example for a network of a custom class, from the shape with which it was built.
 
-    Raises: RecipeError where that is not the shape of one input.
+    Raises: RecipeError if that is not the shape of one input.
     """
     try:
         shape = (model.get_build_config() or {}).get("input_shape")
-    except Exception:  # of the user's class; Keras loads it all the same
+    except Exception:  # a custom class; Keras loads it anyway
         shape = None
     if not isinstance(shape, list | tuple) or not all(size is None or isinstance(size, int) for size in shape):
         raise RecipeError(
@@ -139,7 +139,7 @@ def _built_for(model: Model) -> tuple[int | None, ...]:
 
 
 def _opened(path: Path, name: str, architecture: str | Model | None, unsafe: bool, compiled: bool = False) -> Model:
-    """Go by what the file holds, whatever its name."""
+    """Load by the content of the file, for any name."""
     if path.is_dir():
         return _folder(path, name, architecture, unsafe, compiled)
     with path.open("rb") as file:
@@ -195,12 +195,12 @@ def _whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> 
             return model
         except ModelFileError as exc:
             if _mentions(path, KERAS_2_MARK):
-                raise ModelFileError(f"{exc}; the file is of Keras 2: load it with tf_keras, save it anew") from exc
+                raise ModelFileError(f"{exc}; the file is of Keras 2: load it with tf_keras and save it again") from exc
             raise
 
 
 def _compiled(name: str, load: Callable[[], Model]) -> Model | None:
-    """The network as the file compiles it; None, with a warning, where that fails: a loss of the user's own, say."""
+    """The network, compiled as the file says; None, with a warning, if that fails (a custom loss, for example)."""
     try:
         return _translated(name, load)
     except (ModelFileError, UnsupportedError) as error:
@@ -226,7 +226,7 @@ def _check_kind(where: str, model: object) -> Model:
 
 
 def _translated(name: str, load: Callable[[], T]) -> T:
-    """`load()`, with Keras' errors in one line of ours."""
+    """The result of `load()`, with Keras' errors as one line."""
     try:
         with silence_keras():
             return load()
@@ -243,7 +243,7 @@ def _translated(name: str, load: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def _named(path: Path, suffix: str) -> Iterator[Path]:
-    """`path`, or a copy of it with the suffix that Keras goes by."""
+    """`path`, or a copy of it with the suffix that Keras expects."""
     if path.name.endswith(suffix) and (suffix != ".h5" or not path.name.endswith(".weights.h5")):
         yield path
         return
@@ -262,15 +262,16 @@ def _has_config(path: Path, name: str) -> bool:
 
 
 def _mentions(path: Path, mark: bytes) -> bool:
-    """Whether `mark` stands in the file: HDF5 and .keras keep names and configs uncompressed."""
+    """Whether the file contains `mark`: HDF5 and .keras store names and configurations uncompressed."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         return view.find(mark) >= 0
 
 
 def set_weights(model: Model, path: Path, name: str) -> None:
-    """Give `model` the arrays of `path`: by the weights' paths where all are there, else in the order of the file.
+    """Assign the arrays of `path` to `model`: by the weights' paths if all are there, otherwise in the order of the
+    file.
 
-    Raises: ModelFileError where neither names nor shapes fit.
+    Raises: ModelFileError if neither names nor shapes fit.
     """
     with open_model(path, keep_optimizer=True) as file:
         arrays: dict[str, Array] = {
@@ -292,7 +293,7 @@ def set_weights(model: Model, path: Path, name: str) -> None:
 
 
 def _by_path(arrays: dict[str, Array], path: str) -> Array | None:
-    """The one array whose name ends like `path`: loading may drop the outermost name from the weights' paths."""
+    """The one array whose name ends with `path`; loading may remove the outermost name from the weights' paths."""
     parts = path.split("/")
     ends = [(name.replace(".", "/").split("/"), array) for name, array in arrays.items()]
     found = [array for end, array in ends if end[-len(parts) :] == parts[-len(end) :]]

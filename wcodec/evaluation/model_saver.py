@@ -1,4 +1,4 @@
-"""A Keras model in memory as a file, with the same bytes whenever it is written."""
+"""Saving of a Keras model in memory to a file, with the same bytes every time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def save_model(model: Model, folder: Path) -> Path:
-    """Write a `.keras` file without the dates that Keras puts into it; its path.
+    """Write a `.keras` file without the dates that Keras puts into it, and return its path.
 
-    Raises: ModelFileError where Keras cannot save the model.
+    Raises: ModelFileError if Keras cannot save the model.
     """
     keras()
     saved, target = folder / "saved.keras", folder / "model.keras"

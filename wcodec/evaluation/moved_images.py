@@ -1,4 +1,4 @@
-"""Images that are moved, turned and sheared, and mixtures: more inputs to train on, and new ones to judge by."""
+"""Moved, rotated and sheared images, and mixtures: training data and changed copies for measurements."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from wcodec.evaluation.examples import Array, Examples
 Float32 = npt.NDArray[np.float32]
 
 BENT: Final = 0.15
-"""Most that an image is turned and sheared (radians), and scaled by."""
+"""The largest rotation and shear in radians, and the largest change of scale."""
 SHIFTED: Final = 0.07
-"""Most that it is shifted by, of its length."""
+"""The largest shift, as a fraction of the length of an axis."""
 AT_ONCE: Final = 512
 GENTLE: Final = 1 / 3
-"""Part of both for copies that are trained on with labels."""
+"""A factor on both for copies that are trained on with labels."""
 COPIES: Final = 3
-"""Slightly changed versions of an example, to judge by."""
+"""The number of changed versions of an example, for measurements."""
 MIXED: Final = np.float32(0.1)
-"""Part of another example in one of them."""
+"""The share of another example in a changed version."""
 MOVED_COPIES: Final = 4
-"""Of an image, with labels, at most;"""
+"""The largest number of moved copies of an image with labels."""
 MOVED_BYTES: Final = 1 << 30
-"""and bytes of all of them, where there is more than one."""
+"""The largest number of bytes of all copies if there is more than one."""
 
 
 def augment_images(examples: Examples, seed: int) -> tuple[Examples, int]:
-    """`--augment images`: the examples and moved copies of them, one version of all after another, and their number.
+    """`--augment images`: the examples and moved copies of them, one version of all after another, and the number of
+    versions.
 
-    Every other copy is shifted by up to a pixel along both axes, as for the records; the others are turned, sheared,
-    scaled and shifted by fractions of a pixel, a third as far as `warp` does. Labels are repeated.
-    Raises: RecipeError where the input is no image.
+    Every other copy is shifted by up to one pixel along both axes; the others are rotated, sheared, scaled and shifted
+    by fractions of a pixel, a third as far as by `warp`. Labels are repeated.
+    Raises: RecipeError if the input is not an image.
     """
     if len(examples.inputs) != 1 or not may_be_images(examples.inputs[0]):
         shapes = ", ".join(str(array.shape[1:]) for array in examples.inputs)
@@ -48,10 +49,10 @@ def augment_images(examples: Examples, seed: int) -> tuple[Examples, int]:
 
 
 def change_slightly(examples: Examples, seed: int) -> Examples | None:
-    """COPIES versions of the examples, which a network that has learned the examples by heart has not seen.
+    """COPIES changed versions of the examples, to measure how well a network generalizes.
 
-    Images are blended with themselves bent (see `warp`), other quantities with a little of another example. None where
-    inputs are no quantities (words, say).
+    Images are blended with a warped copy (see `warp`), other quantities with a little of another example. None if
+    inputs are not quantities (token numbers, for example).
     """
     quantities = [array.dtype.kind == "f" and bool((array != np.rint(array)).any()) for array in examples.inputs]
     if not all(quantities):
@@ -73,19 +74,21 @@ def _changed(array: Array, others: npt.NDArray[np.intp], rng: np.random.Generato
 
 
 def may_be_images(array: npt.NDArray[np.generic]) -> bool:
-    """Whether the user may call [n, height, width] or [n, height, width, channels] images: at least 8 x 8 floats."""
+    """Whether [n, height, width] or [n, height, width, channels] can be images if the user says so: 8 x 8 floats or
+    more.
+    """
     return array.dtype.kind == "f" and array.ndim in (3, 4) and min(array.shape[1:3]) >= 8
 
 
 def are_images(array: npt.NDArray[np.generic]) -> bool:
-    """Whether [n, height, width, channels] are images, and not features: at least 16 x 16, of one or three channels."""
+    """Whether [n, height, width, channels] are images, not features: at least 16 x 16, with one or three channels."""
     return array.dtype == np.float32 and array.ndim == 4 and min(array.shape[1:3]) >= 16 and array.shape[3] in (1, 3)
 
 
 def warp(images: Float32, rng: np.random.Generator, most: float = 1.0) -> Float32:
-    """Each of `images[n, height, width, ...]` bent in a way of its own; what enters continues the edge.
+    """Each of `images[n, height, width, ...]` with a random affine warp of its own; the edge is continued.
 
-    most: part of BENT and SHIFTED that an image is bent and shifted by.
+    most: a factor on BENT and SHIFTED.
     """
     channels = images.reshape(*images.shape[:3], -1)
     parts = range(0, len(images), AT_ONCE)

@@ -1,4 +1,4 @@
-"""A runnable network of any framework from a model file or a .wcz: Keras, ONNX or PyTorch."""
+"""Loading of a runnable network of any framework from a model file or a .wcz: Keras, ONNX or PyTorch."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def load_network(
     unsafe: bool = False,
     max_output: int | str | None = None,
 ) -> Network:
-    """The network in `path`: an ONNX model, weights for an `nn.Module`, or what `load_model` reads.
+    """The network in `path`: an ONNX model, weights for an `nn.Module`, or a file that `load_model` reads.
 
-    architecture: for files of weights alone: a file of Keras, a Keras model, an `nn.Module`, or a function (itself or
-                  named `module:function`) that returns one of these; imports, unsafe, max_output: see `load_model`.
-
+    architecture: for files of weights alone: a Keras file, a Keras model, an `nn.Module`, or a function (itself or
+        `module:function`) that returns one of these.
+    imports, unsafe, max_output: see `load_model`.
     Raises: RecipeError, ModelFileError, UnsupportedError; errors of the container.
     """
     path = Path(path)
@@ -56,7 +56,7 @@ def load_network(
 
 
 def _is_of_keras(path: Path) -> bool:
-    """Whether this is a .wcz of a file of Keras."""
+    """Whether this is a .wcz of a Keras file."""
     if not is_container(path):
         return False
     with open_file(path) as file:
@@ -64,7 +64,7 @@ def _is_of_keras(path: Path) -> bool:
 
 
 def _build_network(spec: object, imports: Sequence[str]) -> Model | nn.Module | None:
-    """The network that `spec` is or returns; None where it names no function."""
+    """The network that `spec` is or returns; None if it names no function."""
     if spec is None or (isinstance(spec, str) and (Path(spec).exists() or not user_code.is_function_name(spec))):
         return None
     for module in imports:
@@ -77,25 +77,25 @@ def _build_network(spec: object, imports: Sequence[str]) -> Model | nn.Module | 
 
 
 def network_inputs(network: Network) -> tuple[ModelInput, ...]:
-    """What the network takes. Raises: RecipeError, see `model_inputs`."""
+    """The inputs of the network. Raises: RecipeError, see `model_inputs`."""
     return network.inputs if is_runner(network) else model_inputs(network)
 
 
 def network_outputs(network: Network) -> tuple[tuple[str, ...], ...]:
-    """What each output of the network is called, see `model_outputs`."""
+    """The names of each output of the network, see `model_outputs`."""
     if not is_runner(network):
         return model_outputs(network)
     return tuple((name,) for name in getattr(network, "outputs", ())) or ONE_OUTPUT
 
 
 def predicts_values(network: Network) -> bool:
-    """Whether a network of Keras says that its outputs are values; others do not say."""
+    """Whether a Keras network says that its outputs are values; other networks do not say."""
     return not is_runner(network) and model_predicts_values(network)
 
 
 @contextmanager
 def _unpacked(path: Path, max_output: int | None) -> Iterator[tuple[Path, str]]:
-    """The model file that `path` is or holds, and its name."""
+    """The model file that `path` is or contains, and its name."""
     if not is_container(path):
         yield path, path.name
         return

@@ -1,7 +1,7 @@
 """ONNX models run by onnxruntime, with weights that can be changed between runs.
 
-The float weights become inputs of the graph, which are fed at each run: no session is built anew, and nothing that
-depends on a weight is folded into a constant.
+The float weights become inputs of the graph and are passed at each run. No session is built again, and no expression
+with a weight is folded into a constant.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 CHUNK: Final = 64
-"""Examples of a run, where the model takes any number."""
+"""The number of examples in a run if the model takes any number."""
 FREE: Final = frozenset(
     {
         "Add", "BatchNormalization", "Concat", "Conv", "ConvTranspose", "Div", "Einsum", "Gather", "Gemm", "GRU",
@@ -34,25 +34,25 @@ FREE: Final = frozenset(
         "PRelu", "Reshape", "RNN", "Squeeze", "Sub", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
-"""Operators whose float inputs may change from run to run; those of others stay constants."""
+"""Operators whose float inputs may change from run to run; the inputs of other operators stay constants."""
 FLOATS: Final = {1: "float32", 10: "float16", 11: "float64"}
 
 
 @dataclass(eq=False)
 class OnnxWeight:
-    """A `runner.NetworkWeight`: an initializer or a constant. array: its values now."""
+    """A `runner.NetworkWeight`: an initializer or a constant. array: its current values."""
 
     path: str
     array: Array
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Extents."""
+        """The shape."""
         return self.array.shape
 
     @property
     def dtype(self) -> str:
-        """A name of numpy's."""
+        """The name of a numpy type."""
         return str(self.array.dtype)
 
     def read(self) -> npt.NDArray[np.float32]:
@@ -66,7 +66,7 @@ class OnnxWeight:
 
 @dataclass(frozen=True)
 class OnnxLayer:
-    """What is observed of an operator: the values of these names, None where a name is empty."""
+    """The observed values of an operator, by name; None for an empty name."""
 
     values: tuple[str, ...]
 
@@ -76,7 +76,7 @@ class OnnxRunner:
     """A `Runner`.
 
     graph:   the model without the weights, which are its last inputs.
-    axes:    where the examples are in each input; None for a single number.
+    axes:    the axis of the examples in each input; None for a single number.
     fixed:   the number of examples that the model takes; None for any.
     watched: names of values that may be observed; set before the first call of `activations`.
     """
@@ -116,7 +116,7 @@ class OnnxRunner:
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     def activations(self, layers: Sequence[object], inputs: tuple[Array, ...], see: Observer) -> None:
-        """See `Runner.activations`. Layers are seen once for each chunk of the batch."""
+        """See `Runner.activations`. Layers are observed once for each chunk of the batch."""
         wanted = [one.values for one in layers if isinstance(one, OnnxLayer)]
         given = {one.name for one in self.inputs}
         names = sorted({name for values in wanted for name in values if name} - given)
@@ -126,10 +126,10 @@ class OnnxRunner:
                 see(number, tuple((found | fed)[name] if name else None for name in values))
 
     def reestimate(self, layers: Sequence[object], batches: Sequence[tuple[Array, ...]]) -> None:
-        """Nothing: the statistics of ONNX models stay."""
+        """Nothing: the statistics of ONNX models are constant."""
 
     def _chunks(self, inputs: tuple[Array, ...]) -> Iterator[tuple[dict[str, Array], int]]:
-        """What is fed in each run, and how many of its examples are real."""
+        """The inputs of each run, and the number of its examples without padding."""
         count, size = len(inputs[0]), self.fixed or CHUNK
         for start in range(0, count, size):
             rows = np.arange(start, start + size) if self.fixed else np.arange(start, min(start + size, count))
@@ -153,7 +153,7 @@ class OnnxRunner:
         return found
 
     def _outputs(self, found: list[Array], count: int) -> list[Array]:
-        """The arrays of numbers that have an axis for the examples, these first."""
+        """The arrays of numbers that have an axis for the examples, which becomes the first."""
         size, outputs = self.fixed or count, []
         for array in found:
             if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
@@ -170,7 +170,7 @@ class OnnxRunner:
 def load_onnx(path: Path, name: str) -> OnnxRunner:
     """The network of an ONNX file. name: for messages.
 
-    Raises: RecipeError where onnx or onnxruntime is missing; ModelFileError where they cannot load the file.
+    Raises: RecipeError if onnx or onnxruntime is missing; ModelFileError if they cannot load the file.
     """
     try:
         import onnx  # noqa: PLC0415 - large, and an extra
@@ -203,7 +203,7 @@ def load_onnx(path: Path, name: str) -> OnnxRunner:
 
 
 def _batch_axis(dims: Sequence[int | None]) -> int | None:
-    """The first axis, or the first of any length where that one is fixed to more than one."""
+    """The first axis, or the first axis of any length if that one has a fixed size above one."""
     if not dims:
         return None
     free = [axis for axis, size in enumerate(dims) if not size]
@@ -211,7 +211,7 @@ def _batch_axis(dims: Sequence[int | None]) -> int | None:
 
 
 def _open_session(name: str, model: ModelProto, watched: set[str]) -> InferenceSession:
-    """A session with the values `watched` as more outputs. Nobody's code is run: there are no operators but its own."""
+    """A session with the values `watched` as additional outputs. Custom operators are not loaded, so no code is run."""
     import onnx  # noqa: PLC0415
     import onnxruntime  # noqa: PLC0415
 
@@ -228,7 +228,7 @@ def _open_session(name: str, model: ModelProto, watched: set[str]) -> InferenceS
 
 @contextlib.contextmanager
 def _translated(name: str) -> Iterator[None]:
-    """Errors of the libraries in one line of ours."""
+    """A context that turns errors of the libraries into one line."""
     try:
         yield
     except Exception as exc:
@@ -240,7 +240,7 @@ def _translated(name: str) -> Iterator[None]:
 
 
 def _free_weights(graph: GraphProto) -> list[OnnxWeight]:
-    """Take the float weights of the main graph out of it, and make them inputs."""
+    """Remove the float weights of the main graph, and make them inputs."""
     import onnx  # noqa: PLC0415
 
     takers: dict[str, set[str]] = {}
@@ -265,14 +265,14 @@ def _free_weights(graph: GraphProto) -> list[OnnxWeight]:
 
 @dataclass(frozen=True)
 class _Holder:
-    """Where a tensor is: an initializer, or a node."""
+    """The place of a tensor: an initializer, or a node."""
 
     graph: GraphProto
     initializer: TensorProto | None = None
     node: NodeProto | None = None
 
     def remove(self) -> None:
-        """Take it out of the graph."""
+        """Remove it from the graph."""
         if self.initializer is not None:
             self.graph.initializer.remove(self.initializer)
         if self.node is not None:

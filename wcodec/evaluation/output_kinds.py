@@ -1,4 +1,4 @@
-"""What each output of a network says: classes or values, by its labels, its numbers and its compiled loss."""
+"""The kind of each output of a network, classes or values: by its labels, its numbers and its compiled loss."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from wcodec.evaluation.examples import Labels
 from wcodec.evaluation.metrics import Outputs, Truth, are_probabilities, read_labels
 
 FEW_VALUES: Final = 3
-"""Units of an unlabelled output beside others, up to which a loss of values is taken to be its own."""
+"""An unlabelled output of a network with several outputs gets a loss of values if it has at most this many units."""
 
 
 @dataclass(frozen=True)
 class OutputKind:
-    """One output of a network.
+    """The kind of one output of a network.
 
-    probabilities: whether it is of probabilities; of logits where that and `values` are False.
+    probabilities: whether it is of probabilities; it is of logits if this and `values` are False.
     values:        whether it predicts values, not classes.
     truth:         its labels; None without.
     """
@@ -40,10 +40,9 @@ def output_kinds(
 
     outputs:         of the original network for the first examples, or for all.
     labels, count:   of all examples.
-    names:           of the outputs; numbers where they are not known.
+    names:           of the outputs; numbers if they are unknown.
     predicts_values: see `model.Model`.
-
-    Raises: RecipeError where labels do not fit.
+    Raises: RecipeError if labels do not fit.
     """
     found = []
     for number, output in enumerate(outputs):

@@ -1,4 +1,4 @@
-"""The figures of one output of a network on labelled examples and beside a baseline, added up batch by batch."""
+"""The metrics of one output of a network, with labels and compared with a baseline, summed batch by batch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from wcodec.evaluation.output_kinds import OutputKind
 
 @dataclass(frozen=True)
 class OutputScores:
-    """What was measured of one output; None where it is not known.
+    """The metrics of one output; None if unknown.
 
     accuracy, baseline_accuracy, agreement: percent; agreement is of the predicted classes with the baseline's.
-    accuracy_drop: points, baseline less network.
+    accuracy_drop: points, baseline minus network.
     loss, baseline_loss: mean cross-entropy in nats, or mean squared error of values.
-    mae, baseline_mae:   mean absolute error of values.
-    r2, baseline_r2:     1 - squared error / variance of the labels, the mean over the units, of values.
-    output_error:        sum (y - y0)^2 / sum (y0 - mean(y0))^2, y0 the baseline's, the mean that of each unit.
+    mae, baseline_mae: mean absolute error of values.
+    r2, baseline_r2: of values: 1 - squared error / variance of the labels, the mean over the units.
+    output_error: sum (y - y0)^2 / sum (y0 - mean(y0))^2, y0 the baseline's output, the mean for each unit.
     """
 
     name: str
@@ -38,14 +38,14 @@ class OutputScores:
 
     @property
     def loss_rise(self) -> float | None:
-        """Percent by which the loss is larger than the baseline's."""
+        """The percentage by which the loss is larger than the baseline's."""
         if self.loss is None or self.baseline_loss is None:
             return None
         return percent_rise(self.loss, self.baseline_loss)
 
 
 def percent_rise(loss: float, before: float) -> float:
-    """Percent by which a loss is larger than before; infinite from 0."""
+    """The percentage by which a loss is larger than before; infinite if it was 0."""
     if before <= 0:
         return 0.0 if loss <= before else float("inf")
     return 100 * (loss / before - 1)
@@ -53,7 +53,7 @@ def percent_rise(loss: float, before: float) -> float:
 
 @dataclass(frozen=True)
 class LabelSums:
-    """Of one batch: means of hits (0..1) and loss; for values sums of squared errors [units] and of absolute ones."""
+    """Of one batch: means of hits (0..1) and loss; for values sums of squared and of absolute errors, [units]."""
 
     hits: float | None
     loss: float
@@ -65,7 +65,8 @@ class LabelSums:
 class BatchSums:
     """One batch of one output.
 
-    same:    share of rows with the baseline's class; error: sum (y - y0)^2.
+    same:    the fraction of rows with the baseline's class.
+    error:   sum (y - y0)^2.
     moments: sums of y0 - centre and of its square, float64[2, units].
     """
 
@@ -81,7 +82,7 @@ class BatchSums:
 def measure_batch(
     kind: OutputKind, outputs: Outputs, originals: Outputs | None, at: slice, centre: Outputs | None
 ) -> BatchSums:
-    """What one batch says of an output. centre: about the baseline's mean of each unit, the same in all batches."""
+    """The sums of one batch of an output. centre: about the baseline's mean of each unit, the same in all batches."""
     count, rows = at.stop - at.start, outputs.size // outputs.shape[-1]
     own = _by_labels(kind, outputs, at)
     if originals is None or centre is None:
@@ -156,7 +157,7 @@ def _labelled(
 
 
 def _relative_error(batches: Sequence[BatchSums]) -> float | None:
-    """The squared error over the variance of the baseline's output; None where it has none."""
+    """The squared error divided by the variance of the baseline's output; None if the variance is 0."""
     moments = [one.moments for one in batches if one.moments is not None]
     if not moments:
         return None
@@ -167,10 +168,11 @@ def _relative_error(batches: Sequence[BatchSums]) -> float | None:
 
 
 def worst_rise(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float:
-    """Percent by which the loss rises: as measured, or as the distance of the outputs predicts, if that is more.
+    """The percentage by which the loss rises: as measured, or as predicted from the distance of the outputs, if that is
+    more.
 
-    Errors that have nothing to do with those of the original add up: the squared error rises by that between the
-    outputs, a cross-entropy by their KL divergence.
+    Errors that are independent of those of the original add up: the squared error rises by that between the outputs, a
+    cross-entropy by their KL divergence.
     """
     if kind.truth is None:
         return 0.0

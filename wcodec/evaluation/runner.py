@@ -1,4 +1,4 @@
-"""A network that runs, of any framework: what evaluation and calibration ask of it."""
+"""A runnable network of any framework: the interface of evaluation and calibration."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 Observer: TypeAlias = Callable[[int, Arguments], None]
-"""Is told of each call of an observed layer: its number among these, and the arguments of the call."""
+"""Called at each call of an observed layer, with its number among these and the arguments."""
 
 
 class NetworkWeight(Protocol):
-    """A weight of a network that can be changed. path: its name; dtype: a name of numpy's, or "bfloat16"."""
+    """A weight of a network that can be changed. path: its name; dtype: the name of a numpy type, or "bfloat16"."""
 
     @property
     def path(self) -> str: ...
@@ -34,14 +34,16 @@ class NetworkWeight(Protocol):
         ...
 
     def assign(self, values: Array) -> None:
-        """Other values, rounded to its type."""
+        """Set the values, rounded to its type."""
         ...
 
 
 class Runner(Protocol):
-    """A network of ONNX or PyTorch; networks of Keras are given one by `as_runner`.
+    """A network of ONNX or PyTorch. `as_runner` wraps a Keras network.
 
-    name: for messages; inputs: what it takes; weights: those that can be changed, in a fixed order.
+    name:    for messages.
+    inputs:  of the network.
+    weights: those that can be changed, in a fixed order.
     """
 
     @property
@@ -51,7 +53,7 @@ class Runner(Protocol):
     @property
     def weights(self) -> Sequence[NetworkWeight]: ...
     def get_weights(self) -> list[Array]:
-        """The values of all weights as they are now."""
+        """The current values of all weights."""
         ...
 
     def set_weights(self, values: Sequence[Array]) -> None:
@@ -59,13 +61,13 @@ class Runner(Protocol):
         ...
 
     def predict(self, inputs: tuple[Array, ...]) -> Sequence[Array]:
-        """The outputs for a batch of examples, in inference; each has its examples first."""
+        """The outputs for a batch of examples, in inference mode, with examples along the first axis."""
         ...
 
     def activations(self, layers: Sequence[object], inputs: tuple[Array, ...], see: Observer) -> None:
-        """Run a batch in inference and call `see` for each call of `layers`, with what the call is given.
+        """Run a batch in inference mode, and call `see` for each call of `layers`, with the arguments of the call.
 
-        What `see` raises ends the run.
+        An exception from `see` ends the run.
         """
         ...
 
@@ -75,11 +77,11 @@ class Runner(Protocol):
 
 
 Network: TypeAlias = "Model | Runner"
-"""A network of Keras, or of another framework."""
+"""A network of Keras or of another framework."""
 
 
 class KerasRunner:
-    """The two ways to run a network of Keras."""
+    """The interface for a Keras network."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -113,5 +115,5 @@ def is_runner(model: object) -> TypeGuard[Runner]:
 
 
 def as_runner(model: Network) -> Runner | KerasRunner:
-    """The network itself where it is a `Runner`, or what runs a network of Keras."""
+    """The network itself if it is a `Runner`, or a wrapper of a Keras network."""
     return model if is_runner(model) else KerasRunner(model)

@@ -1,4 +1,4 @@
-"""`--score`: the user's own measure of a model file, a number that is higher for a better model."""
+"""`--score`: the user's own score of a model file, a number that is higher for a better model."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from wcodec.modelfiles.shards import folder_of
 from wcodec.pipeline.folder_decoder import INDEX, decode
 
 PATH_NAMES: Final = frozenset({"path", "file", "filename", "model_path", "folder"})
-"""Names of a first parameter that is given the path of the file."""
+"""Names of a first parameter for which the path of the file is passed."""
 TORCH: Final = frozenset({".pt", ".pth", ".bin", ".ckpt"})
 """Names of PyTorch checkpoints, which are decoded to safetensors."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a scoring function returned. figures: all its numbers, by name; value: the one that counts."""
+    """The result of a scoring function. figures: all its numbers by name; value: the one that is used."""
 
     value: float
     figures: Mapping[str, float]
@@ -38,11 +38,11 @@ class Score:
 
 @dataclass(frozen=True)
 class ScoreFunction:
-    """The user's function `spec`, `module:function` where it was named.
+    """The user's function. spec: its name for messages, or `module:function`.
 
-    It is given the tensors of a model file as a dict of arrays by name (bfloat16 as float32). Where its first parameter
-    is annotated as Path or str, or named `path`, `file` or the like, it is given the path of the model file instead.
-    It returns a number, or a dict of numbers of which `name` tells the one that counts.
+    It is called with the tensors of a model file as a dict of arrays by name (bfloat16 as float32). If its first
+    parameter is annotated as Path or str, or named `path`, `file` or similar, it is called with the path of the model
+    file instead. It returns a number, or a dict of numbers, of which `name` selects one.
     """
 
     spec: str
@@ -53,7 +53,7 @@ class ScoreFunction:
     def named(cls, given: object, name: str | None = None) -> ScoreFunction:
         """The function `given`, or the one that it names as `module:function`.
 
-        Raises: RecipeError where there is none.
+        Raises: RecipeError if there is none.
         """
         if callable(given):
             return cls(getattr(given, "__qualname__", type(given).__name__), given, name)
@@ -62,7 +62,7 @@ class ScoreFunction:
     def measure(self, path: Path, max_output: int | None = None) -> Score:
         """The score of a model file, or of a .wcz that decodes to at most `max_output` bytes, None for any number.
 
-        Raises: RecipeError where the function fails, or returns no finite number; errors of the file.
+        Raises: RecipeError if the function fails, or returns no finite number; errors of the file.
         """
         with _unpacked(path, max_output) as file:
             given: object = file if _wants_path(self.function) else _read_tensors(file)
@@ -84,7 +84,7 @@ class ScoreFunction:
         return Score(value, {"score": value})
 
     def _read_number(self, value: object, what: str) -> float:
-        """Raises: RecipeError where it is not one finite number."""
+        """Raises: RecipeError if it is not one finite number."""
         expected = f"{self.spec}: {what}expected one finite number"
         if hasattr(value, "detach"):
             value = value.detach()
@@ -115,7 +115,7 @@ def _wants_path(function: Callable[..., object]) -> bool:
 
 @contextmanager
 def _unpacked(path: Path, max_output: int | None) -> Iterator[Path]:
-    """The model file that `path` is or holds, under its own name."""
+    """The model file that `path` is or contains, under its own name."""
     packed = (path / INDEX).is_file() if path.is_dir() else is_container(path)
     if not packed:
         yield path

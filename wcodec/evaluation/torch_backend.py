@@ -1,7 +1,7 @@
-"""PyTorch modules that run, with the weights of a state_dict.
+"""PyTorch modules that can be run, with the weights of a state_dict.
 
-What multiplies a weight is seen below the modules, where every linear layer, attention's projections and each step of
-a recurrent layer are products of matrices: so functions are followed as modules are.
+The inputs that multiply a weight are observed below the modules, at the operators. There every linear layer, attention
+projection and step of a recurrent layer is a matrix product, so functions are followed as well as modules.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ PRODUCTS: Final = frozenset({"aten::mm", "aten::addmm"})
 CONVOLUTION: Final = "aten::convolution"
 
 
-class Call(Protocol):
-    """Is told of an operator below the modules: its name and its arguments."""
+class OperatorObserver(Protocol):
+    """Called for an operator below the modules, with its name and its arguments."""
 
     def __call__(self, name: str, given: Sequence[Tensor]) -> None: ...
 
 
 @dataclass(eq=False)
 class TorchWeight:
-    """A `runner.NetworkWeight`: a parameter or buffer. names: all that it has in the state_dict."""
+    """A `runner.NetworkWeight`: a parameter or buffer. names: all its names in the state_dict."""
 
     names: tuple[str, ...]
     tensor: Tensor
@@ -49,17 +49,17 @@ class TorchWeight:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Extents."""
+        """The shape."""
         return tuple(self.tensor.shape)
 
     @property
     def dtype(self) -> str:
-        """A name of numpy's, or "bfloat16"."""
+        """The name of a numpy type, or "bfloat16"."""
         return str(self.tensor.dtype).removeprefix("torch.")
 
     @property
     def place(self) -> int:
-        """Where its numbers are in memory."""
+        """The address of its storage in memory."""
         return int(self.tensor.untyped_storage().data_ptr())
 
     def read(self) -> npt.NDArray[np.float32]:
@@ -77,7 +77,7 @@ class TorchWeight:
 
 @dataclass(eq=False)
 class TorchNorm:
-    """A layer of batch normalisation with moving statistics."""
+    """A batch normalisation layer with moving statistics."""
 
     module: nn.Module
     moving_mean: TorchWeight
@@ -85,13 +85,13 @@ class TorchNorm:
 
     @property
     def statistics(self) -> tuple[TorchWeight, TorchWeight]:
-        """Both."""
+        """The moving mean and the moving variance."""
         return self.moving_mean, self.moving_variance
 
 
 @dataclass(frozen=True)
 class TorchLayer:
-    """What is observed of a weight: what multiplies it in products and convolutions."""
+    """The observation of a weight: the inputs that multiply it in products and convolutions."""
 
     weight: TorchWeight
 
@@ -135,7 +135,7 @@ class TorchRunner:
 
         self.watch(inputs, call)
 
-    def watch(self, inputs: tuple[Array, ...], call: Call) -> None:
+    def watch(self, inputs: tuple[Array, ...], call: OperatorObserver) -> None:
         """Run a batch, and call `call` before each operator."""
         with _observed(call):
             self._run(inputs)
@@ -165,7 +165,7 @@ class TorchRunner:
 
 
 def _read_operand(name: str, given: Sequence[Tensor], place: int) -> Array:
-    """The images of a convolution, or the rows of a product that its operand number `place` multiplies."""
+    """The images of a convolution, or the rows of a product that multiply its operand number `place`."""
     if name == CONVOLUTION:
         images: Array = given[0].detach().float().numpy()
         return images
@@ -175,7 +175,7 @@ def _read_operand(name: str, given: Sequence[Tensor], place: int) -> Array:
 
 
 def list_norms(runner: TorchRunner) -> list[TorchNorm]:
-    """The layers of batch normalisation that have moving statistics."""
+    """The batch normalisation layers with moving statistics."""
     torch = sys.modules["torch"]
     known = {id(one.tensor): one for one in runner.weights}
     norms = []
@@ -186,14 +186,14 @@ def list_norms(runner: TorchRunner) -> list[TorchNorm]:
 
 
 def storage_of(value: object) -> int:
-    """Where the numbers of a tensor are in memory; 0 for anything else."""
+    """The address of the storage of a tensor; 0 for anything else."""
     torch = sys.modules["torch"]
     return int(value.untyped_storage().data_ptr()) if isinstance(value, torch.Tensor) else 0
 
 
 @contextmanager
-def _observed(call: Call) -> Iterator[None]:
-    """While open, `call` is told of each operator. What it raises ends the run."""
+def _observed(call: OperatorObserver) -> Iterator[None]:
+    """A context in which `call` is called for each operator. An exception from it ends the run."""
     import torch  # noqa: PLC0415
     from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC0415
 
@@ -220,7 +220,7 @@ def _observed(call: Call) -> Iterator[None]:
 
 
 def _list_outputs(found: object) -> list[Tensor]:
-    """The tensors in what a module returns."""
+    """The tensors in the return value of a module."""
     torch = sys.modules["torch"]
     if isinstance(found, torch.Tensor):
         return [found]

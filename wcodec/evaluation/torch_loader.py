@@ -1,4 +1,4 @@
-"""An `nn.Module` with the weights of a model file, which fit it by name."""
+"""Loading of the weights of a model file into an `nn.Module`, by name."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def is_module(value: object) -> bool:
 
 
 def load_torch(module: nn.Module, path: Path, name: str) -> TorchRunner:
-    """A copy of the module with the weights of a file, in inference. name: of the file, for messages.
+    """A copy of the module with the weights of a file, in inference mode. name: of the file, for messages.
 
-    Raises: ModelFileError where the file lacks parameters of the module, or has them in another shape.
+    Raises: ModelFileError if the file lacks parameters of the module, or has them in another shape.
     """
-    module = copy.deepcopy(module).eval()  # the user's own stays as it is
+    module = copy.deepcopy(module).eval()  # the user's module is not changed
     with open_model(path, keep_optimizer=True) as file:
         arrays = {
             one.name: to_float32(one.read(), one.dtype) if one.dtype in FLOATS else one.read() for one in file.tensors
@@ -66,7 +66,7 @@ def _few(names: Mapping[str, Array]) -> str:
 
 
 def _find_prefixes(keys: Sequence[str], names: Sequence[str]) -> tuple[str, str]:
-    """What to take off the module's names, and to put before them, so that most are names of the file."""
+    """The prefixes to remove from the module's names and to add to them, so that most are names of the file."""
     known = set(names)
     pairs = {("", "")}
     for key in keys[:1]:
@@ -77,7 +77,7 @@ def _find_prefixes(keys: Sequence[str], names: Sequence[str]) -> tuple[str, str]
 
 
 def _inputs_of(module: nn.Module) -> tuple[ModelInput, ...]:
-    """One input for each parameter of `forward` without a default, one at least. Their shapes are not declared."""
+    """One input for each parameter of `forward` without a default, at least one. Their shapes are not declared."""
     torch = sys.modules["torch"]
     try:
         parameters = list(inspect.signature(module.forward).parameters.values())

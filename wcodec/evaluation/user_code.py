@@ -1,4 +1,4 @@
-"""Functions of the user's own modules, named `module:function`; the only place that runs them."""
+"""Functions in the user's own modules, named `module:function`; the only module that runs them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def is_function_name(spec: str) -> bool:
-    """Whether `spec` reads as `module:function`."""
+    """Whether `spec` has the form `module:function`."""
     return NAME.fullmatch(spec) is not None
 
 
 def import_module(module: str) -> ModuleType:
     """The module, found on the Python path or in the working directory.
 
-    Raises: RecipeError where it is missing or fails.
+    Raises: RecipeError if it is missing or fails.
     """
     if module.endswith(".py") or "/" in module or os.sep in module:
         raise RecipeError(
@@ -42,7 +42,7 @@ def import_module(module: str) -> ModuleType:
 
 @contextmanager
 def _search_here() -> Iterator[None]:
-    """While open, modules are found in the working directory, too."""
+    """A context in which modules are also found in the working directory."""
     here = os.getcwd()
     sys.path.insert(0, here)
     try:
@@ -54,7 +54,7 @@ def _search_here() -> Iterator[None]:
 def find_function(spec: str) -> Callable[..., object]:
     """The function named `module:function`.
 
-    Raises: RecipeError where there is none.
+    Raises: RecipeError if there is none.
     """
     if not is_function_name(spec):
         raise RecipeError(f"{spec}: expected module:function")
@@ -70,17 +70,17 @@ def find_function(spec: str) -> Callable[..., object]:
 
 
 def call_function(spec: str) -> object:
-    """What the function named `module:function` returns, called without arguments.
+    """The return value of the function named `module:function`, called without arguments.
 
-    Raises: RecipeError where there is none, or it fails.
+    Raises: RecipeError if there is none, or if it fails.
     """
     return run_function(spec, find_function(spec), wanted="examples or a model")
 
 
 def run_function(spec: str, function: Callable[..., object], *given: object, wanted: str) -> object:
-    """What the function returns for these arguments. wanted: what that should be, for errors.
+    """The return value of the function for these arguments. wanted: the expected return value, for errors.
 
-    Raises: RecipeError where it fails.
+    Raises: RecipeError if it fails.
     """
     try:
         with _search_here():
@@ -92,7 +92,7 @@ def run_function(spec: str, function: Callable[..., object], *given: object, wan
 
 
 def describe_failure(error: BaseException) -> str:
-    """An error of the user's code in one line, with the innermost file and line that are neither ours nor installed."""
+    """An error of the user's code in one line, with its innermost file and line in the user's own files."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not _is_foreign(one.filename)]
     where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
     return f"{where}{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""From a network's weights back to the tensors of the file that it was loaded from."""
+"""The mapping from a network's weights to the tensors of the file from which it was loaded."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Print = tuple[tuple[int, ...], bytes]
 
 
 def tensor_names(model: Model, file: ModelFile) -> dict[int, tuple[str, ...]]:
-    """From places in `model.weights` to the names of the file's tensors with the same shape and bytes.
+    """From positions in `model.weights` to the names of the file's tensors with the same shape and bytes.
 
-    A shared layer may be stored more than once: then all its names are given. Weights that are equal to one another go
-    by their order, where there are as many tensors. A weight that was changed in loading has no names, and no place.
+    A shared layer may be stored more than once; all its names are given. Equal weights are matched by their order, if
+    there are as many tensors. A weight that was changed in loading is not in the result.
     """
     tensors: dict[Print, list[str]] = defaultdict(list)
     for tensor in file.tensors:

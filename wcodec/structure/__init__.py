@@ -1,1 +1,1 @@
-"""The units of a Keras network: which positions of which weights live or die together, and networks without some."""
+"""The structure of a Keras network: which positions of which weights form a unit, and networks without some units."""

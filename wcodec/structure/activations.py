@@ -1,4 +1,4 @@
-"""Activations: whether one looks at units one by one, and what it makes of values that never change."""
+"""Activations: whether they act on units one by one, and their values for constant inputs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIXING: Final = ("softmax", "log_softmax", "sparsemax", "glu")
-"""Those whose result for a unit depends on the others."""
+"""Activations whose result for a unit depends on other units."""
 HOMOGENEOUS: Final = ("linear", "relu")
 """f(c x) = c f(x) for c > 0."""
 
 
 def name_of(activation: object) -> str:
-    """Keras' name of an activation; nothing for a function of the user's own."""
+    """Keras' name of an activation; "" for a custom function."""
     if activation is None:
         return "linear"
     own = str(getattr(activation, "__module__", "")).startswith("keras.")
@@ -27,7 +27,7 @@ def name_of(activation: object) -> str:
 
 
 def activation_of(layer: Layer) -> str:
-    """Keras' name of the function that a layer without weights applies to each number, or nothing."""
+    """Keras' name of the elementwise function of a layer without weights; "" if there is none."""
     kind = type(layer).__name__
     if kind == "Activation":
         return name_of(layer.activation)
@@ -37,13 +37,13 @@ def activation_of(layer: Layer) -> str:
 
 
 def mixes(layer: Layer) -> bool:
-    """Whether an activation inside of the layer may look at several units at once: a user's own always may."""
+    """Whether an activation inside of the layer may combine several units. A custom function always may."""
     names = [name_of(getattr(layer, one, None)) for one in ("activation", "recurrent_activation")]
     return any(name in ("", *MIXING) for name in names)
 
 
 def activated(layer: Layer, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the layer's activation makes of values that never change; NaN stays."""
+    """Apply the layer's activation to constant values; NaN stays NaN."""
     activation = getattr(layer, "activation", None)
     if activation is None:
         return values

@@ -1,12 +1,12 @@
-"""Least squares without data: second moments of units for inputs that are assumed to be normal and independent.
+"""Least squares without data: second moments of units, for inputs that are assumed to be normal and independent.
 
-What goes into a unit is w'x + b. For normal x the moments of its relu are the arc-cosine kernel of degree 1 of the
-second moments K of that (Cho and Saul 2009): with k_i = sqrt(K_ii), t_ij the angle of cosine K_ij / (k_i k_j),
+The input of a unit is w'x + b. For normal x the moments of its relu are the arc-cosine kernel of degree 1 of the second
+moments K of that input (Cho and Saul 2009): with k_i = sqrt(K_ii), t_ij the angle of cosine K_ij / (k_i k_j),
 
     E[h_i h_j] = k_i k_j (sin t_ij + (pi - t_ij) cos t_ij) / (2 pi),   E[h_i] = k_i / sqrt(2 pi).
 
 Units are then chosen and the next layers fitted as with measured moments. Neuron merging (`merging`) is the case in
-which one kept unit stands for each removed one.
+which one kept unit replaces each removed one.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ Array = npt.NDArray[np.generic]
 Float64 = npt.NDArray[np.float64]
 
 VARIANCE: Final = 0.1
-"""Of the inputs of the network, as of pixels between 0 and 1."""
+"""The variance of the inputs of the network, as of pixels between 0 and 1."""
 DAMPING: Final = 1e-3
-"""Of the mean variance of a group's units."""
+"""The damping, as a fraction of the mean variance of a group's units."""
 
 
 @dataclass(frozen=True)
 class Assumed:
-    """A group of units that one layer makes, with relu or nothing behind it.
+    """A group of units that one layer computes, with relu or no activation.
 
-    second: float64[units, units], E[h h']. mean: float64[units], E[h].
+    second: float64[units, units], E[h h'].
+    mean:   float64[units], E[h].
     """
 
     units: Units
@@ -46,7 +47,7 @@ class Assumed:
 
     @property
     def covariance(self) -> Float64:
-        """float64[units, units]; a little is added to the variances."""
+        """float64[units, units], with a small damping on the diagonal."""
         found = self.second - np.outer(self.mean, self.mean)
         return found + (DAMPING * float(np.diag(found).mean()) + 1e-12) * np.eye(len(found))
 
@@ -80,7 +81,7 @@ def score_without_data(graph: Graph) -> Float64:
 
 
 def repair_without_data(graph: Graph, kept: Mask) -> dict[int, Array]:
-    """By id of a variable what it holds once kept units stand for those that go, as far as they can; see `without`."""
+    """New values by id of a variable, so that kept units replace the removed ones as far as possible; see `without`."""
     values: dict[int, Float64] = {}
     for one in assume_moments(graph):
         stays = kept[one.units]
@@ -113,7 +114,7 @@ def _relu(second: Float64) -> tuple[Float64, Float64]:
 def _before_activation(
     graph: Graph, step: Linear, weights: Float64, known: dict[int, Assumed]
 ) -> tuple[Float64, Float64]:
-    """Second moments and means of what goes into the activation, from those of the layer's inputs.
+    """Second moments and means of the input of the activation, from those of the layer's inputs.
 
     weights: float64[units, inputs and a bias], the inputs tap by tap.
     """
@@ -129,7 +130,7 @@ def _before_activation(
 
 
 def _places(axis: WeightAxis, units: Units) -> npt.NDArray[np.intp] | None:
-    """intp[units, times]: where each unit of a group is on an axis; None where not all are there equally often."""
+    """intp[units, times]: the positions of each unit of a group on an axis; None if they do not occur equally often."""
     if not np.isin(units, axis.units).all():
         return None
     found = [np.flatnonzero(axis.units == unit) for unit in units.tolist()]
@@ -147,7 +148,7 @@ def _surgery(axis: WeightAxis, one: Assumed) -> Surgery | None:
 
 
 def _move_means(graph: Graph, one: Assumed, stays: Mask, moved: Float64, values: dict[int, Float64]) -> None:
-    """Add to the biases behind a group what its removed units are on average beyond what stands for them."""
+    """Add to the biases of the next layers the mean of the removed units that the kept units do not reproduce."""
     done: set[int] = set()
     for step in graph.steps:
         if not isinstance(step, Linear) or step.bias is None or step.reads == step.writes or id(step.kernel) in done:

@@ -1,7 +1,7 @@
-"""Exact compaction: units that nothing reaches, or that reach nothing, are taken out; what they always were moves on.
+"""Exact compaction: removal of units without incoming or without outgoing weights. The outputs stay, up to rounding.
 
-A unit whose incoming weights are all zero has one value, act(b). It is taken out, and the next bias takes over
-W[unit] * act(b). A unit whose outgoing weights are all zero is taken out as it is. Answers stay, up to rounding.
+A unit whose incoming weights are all zero has the constant value act(b). It is removed, and W[unit] * act(b) is added
+to the next bias. A unit whose outgoing weights are all zero is removed without a change elsewhere.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Array = npt.NDArray[np.generic]
 class Compacted:
     """The network without its dead units.
 
-    removed, removable: how many units are gone, of how many that no rule froze.
-    graph, kept:        the network that the units were taken out of, with a bias more where one was missing, and
-                        bool[graph.count], the units that are left.
+    removed, removable: the number of removed units, and of units that no rule froze.
+    graph, kept:        the network from which the units were removed (with added biases where they were missing), and
+                        bool[graph.count], the kept units.
     """
 
     model: Model
@@ -41,10 +41,10 @@ class Compacted:
 
 
 def compact(model: Model, *, folds: bool = True) -> Compacted:
-    """The network without dead units; itself where there are none.
+    """The network without dead units; the same network if there are none.
 
-    folds: also units that are always the same number other than zero, which moves into the next bias.
-    Raises: UnsupportedError where nothing of the network can be followed.
+    folds: remove also units with a constant value other than zero, which is added to the next bias.
+    Raises: UnsupportedError if no part of the network can be followed.
     """
     graph = trace(model)
     constants = constants_of(graph)
@@ -68,7 +68,7 @@ def compact(model: Model, *, folds: bool = True) -> Compacted:
 
 
 def alive(graph: Graph, constants: dict[int, Values]) -> Mask:
-    """bool[graph.count]: the units that must stay for the answers to stay. Of every axis one position stays."""
+    """bool[graph.count]: the units that are needed for the same outputs. One position of every axis is kept."""
     kept = np.ones(graph.count, bool)
     readers = [one for one in graph.weights if one.role == "in"]
     folded = [_foldable(graph, one, constants) for one in readers]
@@ -86,14 +86,14 @@ def alive(graph: Graph, constants: dict[int, Values]) -> Mask:
 
 
 def _keep_one(graph: Graph, needed: Mask, kept: Mask) -> None:
-    """Of every axis of which no position is needed, the first that is still kept is."""
+    """If no position of an axis is needed, keep its first one that is still there."""
     for one in graph.weights:
         if len(one.units) and not keeps(one.units, needed).any():
             needed[one.units[keeps(one.units, kept)][0]] = True
 
 
 def _has_reader(graph: Graph) -> Mask:
-    """Units that some weight reads; others, the sizes of keys, are used without a weight."""
+    """Units that some weight reads. Others (the sizes of keys) are used without a weight."""
     found = np.zeros(graph.count, bool)
     for one in graph.weights:
         if one.role == "in":
@@ -102,7 +102,7 @@ def _has_reader(graph: Graph) -> Mask:
 
 
 def _read(graph: Graph, one: WeightAxis, kept: Mask) -> Mask:
-    """For each position of the axis whether a unit that is kept reads it, other than itself."""
+    """For each position of the axis, whether a kept unit other than itself reads it."""
     weight = np.moveaxis(values_of(one.variable), one.axis, 0) != 0
     makers = [axis for axis in graph.axes_of[id(one.variable)] if axis.axis != one.axis and axis.role == "out"]
     for maker in makers:
@@ -116,7 +116,7 @@ def _read(graph: Graph, one: WeightAxis, kept: Mask) -> Mask:
 
 
 def _foldable(graph: Graph, one: WeightAxis, constants: dict[int, Values]) -> Mask:
-    """For each position of an axis that reads units, whether it always reads the same, which can move into a bias."""
+    """For each position of an axis that reads units, whether its input is a constant that can be added to a bias."""
     steps = [s for s in graph.steps if isinstance(s, Linear) and s.kernel is one.variable and s.reads == one.axis]
     if not steps:
         return np.zeros(len(one.units), bool)
@@ -126,7 +126,7 @@ def _foldable(graph: Graph, one: WeightAxis, constants: dict[int, Values]) -> Ma
 
 
 def _folds(graph: Graph, constants: dict[int, Values], kept: Mask) -> list[tuple[Linear, Values]]:
-    """What the units that go add to each layer that reads them; each layer once, nothing where it adds nothing."""
+    """The constants that removed units add to each layer that reads them; None if they add nothing."""
     found: dict[int, tuple[Linear, Values]] = {}
     for step in graph.steps:
         if isinstance(step, Linear) and step.reads != step.writes and id(step.kernel) not in found:

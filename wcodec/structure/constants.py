@@ -1,4 +1,4 @@
-"""Which units never change, whatever the input, and what they are: their incoming weights are all zero."""
+"""Units with a constant value for every input, because their incoming weights are all zero."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Float64 = npt.NDArray[np.float64]
 
 
 def constants_of(graph: Graph) -> dict[int, Values]:
-    """By id of a flow of the graph's steps, for each of its positions the value that it always has, or NaN."""
+    """By id of a flow of the graph's steps: the constant value of each of its positions, or NaN."""
     found: dict[int, Values] = {}
     for step in graph.steps:
         if isinstance(step, Linear):
@@ -26,7 +26,7 @@ def constants_of(graph: Graph) -> dict[int, Values]:
 
 
 def known(constants: dict[int, Values], flow: Flow) -> Values:
-    """The values of a flow; NaN at every position where nothing is known of it."""
+    """The constant values of a flow; NaN at every position if nothing is known about it."""
     return constants.get(id(flow), np.full(len(flow.units), np.nan))
 
 
@@ -38,7 +38,7 @@ def matrix_of(step: Linear) -> Float64:
 
 
 def values_of(variable: object) -> Float64:
-    """A variable's values in double precision."""
+    """The values of a variable in double precision."""
     values: Float64 = keras().ops.convert_to_numpy(variable).astype(np.float64)
     return values
 

@@ -1,4 +1,4 @@
-"""What a network costs with some of its units: parameters, and multiply-adds for one example."""
+"""The cost of a network with some of its units: parameters, and multiply-adds for one example."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from wcodec.structure.rebuild import keeps
 
 @dataclass(frozen=True)
 class Cost:
-    """parameters: weights of all kinds; macs: multiply-adds by kernels for one example, not those between activations.
+    """parameters: weights of all kinds; macs: multiply-adds by kernels for one example, without those between
+    activations.
 
     Axes of unknown length count once.
     """
@@ -21,7 +22,7 @@ class Cost:
 
 
 def cost_of(graph: Graph, kept: Mask) -> Cost:
-    """The cost of the network with those units alone that are kept, bool[graph.count]."""
+    """The cost of the network with only the kept units, bool[graph.count]."""
     parameters, macs = 0, 0.0
     for variable in {id(one): one for one in graph.model.weights}.values():
         sizes = list(variable.shape)

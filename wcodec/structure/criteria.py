@@ -1,7 +1,8 @@
-"""What each unit is worth, by its weights alone or with their gradients; the least are removed first.
+"""Criteria: scores of units, from their weights alone or with gradients. The units with the lowest scores are removed
+first.
 
-A unit's scores in all the weights that make it are averaged, each divided by its mean in that weight, so that layers
-compare (Fang et al. 2023).
+The score of a unit is its mean over all weights that compute it, each divided by its mean in that weight, so that
+layers are comparable (Fang et al. 2023).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Slices = Float64
 """A weight as float64[positions of an axis, everything else]."""
 
 MOST: Final = 1 << 26
-"""Numbers in the distances of filters that are held at once."""
+"""The largest number of filter distances in memory at once."""
 
 
 def _l1(filters: Slices) -> Float64:
@@ -34,7 +35,7 @@ def _l1(filters: Slices) -> Float64:
 
 
 def _l2(filters: Slices) -> Float64:
-    """The root of sum w^2."""
+    """sqrt(sum w^2)."""
     found: Float64 = np.sqrt(np.square(filters).sum(axis=1))
     return found
 
@@ -59,23 +60,23 @@ BY_WEIGHTS: Final[dict[str, Callable[[Slices], Float64]]] = {
 
 
 def scores_by_weights(graph: Graph, criterion: str) -> Float64:
-    """float64[units]: l1, l2 or geometric-median of the kernels that make each; NaN for units that none makes."""
+    """float64[units]: l1, l2 or geometric-median of the kernels that compute each unit; NaN without a kernel."""
     measure = BY_WEIGHTS[criterion]
     kernels = [one for one in graph.weights if one.role == "out" and len(one.variable.shape) > 1]
     return averaged(graph, [(one, measure(slices(one, _values(one.variable)))) for one in kernels])
 
 
 def scores_by_gain(graph: Graph) -> Float64:
-    """float64[units]: |gamma| of the BatchNormalization behind each (Liu et al. 2017); NaN where there is none."""
+    """float64[units]: |gamma| of the following BatchNormalization (Liu et al. 2017); NaN without one."""
     gains = [one for one in graph.weights if one.role == "scale" and one.variable.name == "gamma"]
     return averaged(graph, [(one, np.abs(slices(one, _values(one.variable))).sum(axis=1)) for one in gains])
 
 
 def scores_by_gradients(graph: Graph, batches: Iterable[Mapping[int, Float64]]) -> Float64:
-    """float64[units]: the sum over a unit's own weights, in its absolute value, averaged over batches.
+    """float64[units]: the absolute value of the sum over a unit's own weights, averaged over batches.
 
-    batches: by id of a variable, w dL/dw for `taylor` (Molchanov et al. 2019), w^2 (dL/dw)^2 for `fisher`
-             (Theis et al. 2018).
+    batches: by id of a variable, w dL/dw for `taylor` (Molchanov et al. 2019), w^2 (dL/dw)^2 for `fisher` (Theis et al.
+             2018).
     """
     total = np.zeros(graph.count)
     own = [one for one in graph.weights if one.role in ("out", "scale")]
@@ -90,7 +91,7 @@ def scores_by_gradients(graph: Graph, batches: Iterable[Mapping[int, Float64]]) 
 
 
 def scores_at_random(graph: Graph, seed: int) -> Float64:
-    """float64[units]: nothing that is known of them."""
+    """float64[units]: random scores."""
     return np.random.default_rng(seed).random(graph.count)
 
 
@@ -100,7 +101,7 @@ def slices(one: WeightAxis, values: Float64) -> Slices:
 
 
 def averaged(graph: Graph, parts: list[tuple[WeightAxis, Float64]]) -> Float64:
-    """Means over the weights that each unit is in, of scores that are divided by their mean in that weight."""
+    """For each unit the mean over its weights of scores that are divided by their mean in that weight."""
     sums, counts = np.zeros(graph.count), np.zeros(graph.count)
     for one, scores in parts:
         here = one.units != NONE

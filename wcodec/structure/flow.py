@@ -1,4 +1,4 @@
-"""A tensor on its way through a network, one call of a layer, and what the call does to values that never change."""
+"""A tensor of a network with its units, one call of a layer, and the effect of the call on constant values."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]
 Values = npt.NDArray[np.float64]
-"""For each position of an axis the value that a unit always has, or NaN where it depends on the input."""
+"""For each position of an axis the constant value of the unit, or NaN if it depends on the input."""
 LONGEST: Final = 1 << 22
-"""Elements of a tensor that is reshaped, at most, for its units to be followed."""
+"""The largest reshaped tensor whose units are followed, in elements."""
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
     """A tensor of the network.
 
-    shape: the batch first; None where any length will do.
+    shape: with the batch first; None for any length.
     axis:  the axis whose positions are units; never negative.
-    units: intp[shape[axis]]; all are NONE where the size is not known.
+    units: intp[shape[axis]]; all are NONE if the size is unknown.
     """
 
     shape: Shape
@@ -37,17 +37,17 @@ class Flow:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing in it can be removed."""
+        """Whether no unit in it can be removed."""
         return bool((self.units == NONE).all())
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A layer multiplies units by a weight; axes are those of the kernel.
+    """A layer that multiplies units by a weight; axes are those of the kernel.
 
-    reads:    the axis that reads the source's units; equal to `writes` where each unit is computed from itself.
-    is_local: no position of the source lies outside of it (no padding), so that a constant can move into the bias.
-    activates: whether the layer's activation comes next; not between the two halves of a separable convolution.
+    reads:     the axis that reads the source's units; equal to `writes` if each unit is computed from itself.
+    is_local:  no position of the source is padding, so that a constant can be added to the bias.
+    activates: whether the layer's activation follows; False between the two halves of a separable convolution.
     """
 
     layer: Layer
@@ -63,9 +63,9 @@ class Linear:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A layer without a kernel: what its output always is where its inputs always are the same.
+    """A layer without a kernel: its constant outputs for constant inputs.
 
-    activation: Keras' name of the function that it applies to each number, nothing where that is not known.
+    activation: Keras' name of its elementwise function; "" if it is unknown.
     """
 
     sources: tuple[Flow, ...]
@@ -78,12 +78,12 @@ Step = Linear | Transfer
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One call of a layer.
 
     args, named: with a Flow for each tensor.
     shapes:      of the outputs.
-    owner, path: the layer that is in the network's configuration, and where in it this layer's own stands.
+    owner, path: the layer that is in the network's configuration, and the path of this layer's configuration in it.
     """
 
     layer: Layer
@@ -97,16 +97,16 @@ class Call:
 
     @property
     def flows(self) -> list[Flow]:
-        """The tensors that go in."""
+        """The input tensors."""
         return [one for one in keras().tree.flatten((self.args, self.named)) if isinstance(one, Flow)]
 
     @property
     def name(self) -> str:
-        """The layer as people know it."""
+        """The name of the layer for messages."""
         return f"{self.layer.name} ({type(self.layer).__name__})"
 
     def fresh(self, part: str, count: int) -> Units:
-        """The units that the layer makes."""
+        """The units that the layer computes."""
         return self.table.fresh((id(self.layer), part), count, self.layer.name)
 
     def index(self, variable: Variable, axis: int, units: Units, role: Role) -> None:
@@ -114,11 +114,11 @@ class Call:
         self.table.index(variable, axis, units, role, self.layer.name)
 
     def size(self, path: tuple[str | int, ...], units: Units) -> None:
-        """See `UnitTable.size`; the path begins at this layer's configuration."""
+        """See `UnitTable.size`; the path starts at this layer's configuration."""
         self.table.size(self.owner, (*self.path, *path), units)
 
     def units_at(self, flow: Flow, axis: int) -> Units:
-        """The units on this axis of an input; those on another one are frozen."""
+        """The units on this axis of an input; those on another axis are frozen."""
         axis %= len(flow.shape)
         if flow.axis == axis:
             return flow.units
@@ -126,13 +126,13 @@ class Call:
         return nothing(flow.shape[axis])
 
     def plain(self) -> list[Flow]:
-        """Outputs in which nothing can be removed; all inputs are frozen, and this layer is the reason."""
+        """Outputs without removable units; all inputs are frozen, with this layer as the reason."""
         for flow in self.flows:
             self.table.freeze(flow.units, self.name)
         return [plain(shape) for shape in self.shapes]
 
     def transfer(self, target: Flow, values: Callable[[Sequence[Values]], Values], activation: str = "linear") -> Flow:
-        """`target`, with what it is where the inputs never change."""
+        """`target`, with a rule for its constant values."""
         self.steps.append(Transfer(tuple(self.flows), target, values, activation))
         return target
 
@@ -143,17 +143,17 @@ def nothing(count: int | None) -> Units:
 
 
 def plain(shape: Shape) -> Flow:
-    """A tensor in which nothing can be removed."""
+    """A tensor without removable units."""
     axis = len(shape) - 1
     return Flow(shape, max(axis, 0), nothing(shape[axis] if shape else 0))
 
 
 def channel_axis(layer: Layer, rank: int) -> int:
-    """The axis of channels of a layer that works on images or sequences."""
+    """The axis of channels of a layer for images or sequences."""
     return 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
 
 
 def spread(values: npt.NDArray[np.generic], flow: Flow, shape: Sequence[int]) -> npt.NDArray[np.generic]:
-    """What stands at the positions of the flow's axis, at every element of an example of this shape."""
+    """The values at the positions of the flow's axis, broadcast to every element of an example of this shape."""
     turned = values.reshape([-1 if axis + 1 == flow.axis else 1 for axis in range(len(shape))])
     return np.broadcast_to(turned, tuple(shape))

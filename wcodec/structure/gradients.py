@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 Float64 = npt.NDArray[np.float64]
 
 BATCH: Final = 16
-"""Examples of a gradient: few, since gradients of many cancel where the network is trained."""
+"""Examples of a gradient: few, because the gradients of many examples of a trained network cancel."""
 EXAMPLES: Final = 2000
-"""Examples that are looked at, at most."""
+"""The largest number of examples."""
 
 
 def products(
     model: Model, examples: Examples, targets: list[Target], power: Literal[1, 2]
 ) -> Iterator[dict[int, Float64]]:
-    """By id of each variable that is trained (w dL/dw)^power of a batch, in the variable's shape."""
+    """By id of each trained variable: (w dL/dw)^power of a batch, in the variable's shape."""
     tf = tensorflow()
     losses = [loss_of(one) for one in targets]
     variables = list(model.trainable_variables)

@@ -1,6 +1,6 @@
-"""The dependency graph of a Keras network: one walk from its inputs finds every unit and where it is stored.
+"""The dependency graph of a Keras network: one walk from its inputs finds every unit and the weights that store it.
 
-After DepGraph (Fang et al. 2023), over the nodes of functional and sequential models instead of autograd's.
+It follows DepGraph (Fang et al. 2023), on the nodes of functional and sequential models instead of those of autograd.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from wcodec.errors import UnsupportedError
 from wcodec.evaluation.keras_backend import keras
-from wcodec.structure.flow import Call, Flow, Step, plain
+from wcodec.structure.flow import Flow, LayerCall, Step, plain
 from wcodec.structure.rules import rule_of
 from wcodec.structure.units import NONE, ConfigSize, Units, UnitTable, WeightAxis
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from keras import Layer, Model, Variable
 
 Mask = npt.NDArray[np.bool_]
-"""For each unit whether it is kept."""
+"""For each unit, whether it is kept."""
 
 
 @dataclass(frozen=True)
 class Graph:
     """The units of a network.
 
-    count:     how many units there are; their numbers are 0..count - 1.
+    count:     the number of units, which are numbered 0..count - 1.
     weights:   axes of weights that are indexed by units, in the order in which the network uses them.
-    sizes:     numbers of configurations that count units.
-    steps:     what layers do, in order, for values that never change.
-    frozen:    why a unit stays.
-    positions: by id of a variable, how often it is multiplied by for one example.
-    numbers:   of the units in the steps' flows, which were not yet joined.
+    sizes:     numbers in configurations that count units.
+    steps:     the layers in order, for constant values.
+    frozen:    the reason why a unit stays.
+    positions: by id of a variable, the number of multiplications with each weight for one example.
+    numbers:   the numbers of the units in the steps' flows, before they were joined.
     rescaled:  weights that change with the number of these units that are kept.
     """
 
@@ -66,7 +66,7 @@ class Graph:
 
     @cached_property
     def groups(self) -> list[Units]:
-        """Units that are alike: those that the same weights make, which no other group has. The frozen ones too."""
+        """Groups of units that the same weights compute. Frozen units are included."""
         makers: dict[int, set[int]] = {}
         for number, one in enumerate(self.weights):
             if one.role == "out":
@@ -81,7 +81,7 @@ class Graph:
 def trace(model: Model) -> Graph:
     """The units of a functional or sequential network.
 
-    Raises: UnsupportedError for a network of a class of the user's own: its layers are not told.
+    Raises: UnsupportedError for a network of a custom class, whose layers are unknown.
     """
     if not _is_followed(model):
         raise UnsupportedError(f"{model.name}: expected a functional or sequential model, got {type(model).__name__}")
@@ -94,14 +94,14 @@ def trace(model: Model) -> Graph:
 
 
 def _is_followed(model: Layer) -> bool:
-    """Whether the network is made of layers that are told; a class of the user's own on top of it may add to them."""
+    """Whether the network is made of known layers. A custom class derived from Model may add others."""
     return type(model).__name__ in ("Functional", "Sequential") or (
         type(model) is keras().Model and bool(getattr(model, "_nodes_by_depth", None))
     )
 
 
 def _walk(model: Model, inputs: list[Flow], table: UnitTable, steps: list[Step]) -> list[Flow]:
-    """The network's outputs. A nested network is walked as often as it is called."""
+    """The network's outputs. A nested network is walked at each of its calls."""
     functional = model._functional if type(model).__name__ == "Sequential" else model
     known = {id(x): flow for x, flow in zip(functional.inputs, inputs, strict=True)}
     for depth in sorted(functional._nodes_by_depth, reverse=True):
@@ -111,13 +111,13 @@ def _walk(model: Model, inputs: list[Flow], table: UnitTable, steps: list[Step])
             args, named = node.arguments.fill_in(known)
             shapes = tuple(tuple(x.shape) for x in node.outputs)
             layer = node.operation
-            call = Call(layer, args, named, shapes, table, steps, layer)
+            call = LayerCall(layer, args, named, shapes, table, steps, layer)
             found = _called(call, table, steps)
             known |= {id(x): flow for x, flow in zip(node.outputs, found, strict=True)}
     return [known[id(x)] for x in functional.outputs]
 
 
-def _called(call: Call, table: UnitTable, steps: list[Step]) -> list[Flow]:
+def _called(call: LayerCall, table: UnitTable, steps: list[Step]) -> list[Flow]:
     if _is_followed(call.layer) and len(call.flows) == len(call.layer.inputs):
         _resize_inputs(call, table)
         return _walk(call.layer, call.flows, table, steps)
@@ -129,8 +129,8 @@ def _called(call: Call, table: UnitTable, steps: list[Step]) -> list[Flow]:
     return found
 
 
-def _resize_inputs(call: Call, table: UnitTable) -> None:
-    """A nested network declares the shapes of its inputs, which change with the units that come in."""
+def _resize_inputs(call: LayerCall, table: UnitTable) -> None:
+    """A nested network declares the shapes of its inputs, which change with the number of their units."""
     model = call.layer
     functional = model._functional if type(model).__name__ == "Sequential" else model
     for flow, x in zip(call.flows, functional.inputs, strict=True):
@@ -138,7 +138,7 @@ def _resize_inputs(call: Call, table: UnitTable) -> None:
 
 
 def _numbered(model: Model, table: UnitTable, steps: list[Step]) -> Graph:
-    """Joined units become one number; numbers without gaps, in the order of their making."""
+    """Give joined units one number, without gaps, in the order in which they were made."""
     every = table.roots(np.arange(len(table.parents), dtype=np.intp))
     roots, numbers = np.unique(every, return_inverse=True)
     lookup = np.append(numbers.reshape(-1), NONE)

@@ -1,6 +1,6 @@
-"""Neuron merging without data: a removed unit is nearly a multiple of a kept one, which takes over for it.
+"""Neuron merging without data: a kept unit replaces a removed unit that is nearly a multiple of it.
 
-For activations with f(c x) = c f(x), c > 0: a unit whose incoming weights are c times those of a kept one has c times
+For activations with f(c x) = c f(x), c > 0: a unit whose incoming weights are c times those of a kept unit has c times
 its value (Kim et al. 2020, after Srinivas and Babu 2015).
 """
 
@@ -24,14 +24,14 @@ Array = npt.NDArray[np.generic]
 Float64 = npt.NDArray[np.float64]
 
 NEAREST: Final = 0.45
-"""Least cosine of two units' incoming weights for one to stand for the other."""
+"""The smallest cosine of the incoming weights of two units that are merged."""
 
 
 def merge(graph: Graph, kept: Mask) -> dict[int, Array]:
-    """By id of a variable what it holds once the units that go are merged into those that stay; see `without`.
+    """New values by id of a variable, with the removed units merged into the kept ones; see `without`.
 
-    Units of a group are merged where one layer makes them, and every layer that reads them does so by itself; of other
-    groups nothing is changed.
+    Units of a group are merged if one layer computes them, and every layer that reads them does so by itself. Other
+    groups are unchanged.
     """
     values: dict[int, Float64] = {}
     for group in graph.groups:
@@ -58,9 +58,9 @@ def merge(graph: Graph, kept: Mask) -> dict[int, Array]:
 
 
 def find_maker(graph: Graph, group: Units) -> tuple[Linear, bool] | None:
-    """The only layer that makes a group, behind which nothing but gains and relu comes, and whether not even relu does.
+    """The only layer that computes a group and is followed only by gains and relu, and whether there is no relu either.
 
-    None where there is another activation, or more than one layer.
+    None if there is another activation, or more than one layer.
     """
     axes = [one for one in graph.weights if np.isin(group, one.units).any()]
     makers = {id(one.variable) for one in axes if one.role == "out" and len(one.variable.shape) > 1}
@@ -74,7 +74,7 @@ def find_maker(graph: Graph, group: Units) -> tuple[Linear, bool] | None:
 
 
 def _activations(graph: Graph, maker: Linear) -> list[str]:
-    """Names of the activations that the maker's units go through, nothing for one that is not known."""
+    """Names of the activations that follow the layer; "" for an unknown one."""
     found = [name_of(getattr(maker.layer, "activation", None))]
     wanted = set(graph.numbers[maker.target.units].tolist())
     for step in graph.steps:
@@ -86,7 +86,7 @@ def _activations(graph: Graph, maker: Linear) -> list[str]:
 
 
 def incoming_weights(graph: Graph, maker: Linear, group: Units) -> Float64:
-    """float64[units, incoming weights and the bias], as BatchNormalization scales them."""
+    """float64[units, incoming weights and the bias], scaled by BatchNormalization."""
     kernel = np.moveaxis(_values(maker.kernel), maker.writes, 0)
     numbers = graph.numbers[maker.target.units]
     rows = np.array([int(np.flatnonzero(numbers == unit)[0]) for unit in group.tolist()])
@@ -103,7 +103,7 @@ def incoming_weights(graph: Graph, maker: Linear, group: Units) -> Float64:
 
 
 def _norm_behind(graph: Graph, group: Units) -> tuple[Layer, Units] | None:
-    """The BatchNormalization of a group, and at which of its positions the group's units are."""
+    """The BatchNormalization that follows a group, and the positions of the group's units in it."""
     for one in graph.weights:
         if one.role == "scale" and one.variable.name == "moving_variance" and np.isin(group, one.units).any():
             layer = next(
@@ -114,7 +114,7 @@ def _norm_behind(graph: Graph, group: Units) -> tuple[Layer, Units] | None:
 
 
 def _move(axis: WeightAxis, gone: Units, stay: Units, scales: Float64, values: dict[int, Float64]) -> None:
-    """Add what reads the units that go to what reads those that stay; behind Flatten each position to its like."""
+    """Add the weights that read removed units to those that read kept ones; after Flatten, position by position."""
     here = np.isin(gone, axis.units)
     if not here.any():
         return

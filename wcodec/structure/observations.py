@@ -1,4 +1,4 @@
-"""What the kernels of a network read: the rows of inputs of each, and which unit each row belongs to."""
+"""The inputs of the kernels of a network: the rows that each multiplies, and the unit of each row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 WIDEST: Final = 4096
-"""Inputs of a kernel whose second moments are taken, at most."""
+"""The largest number of inputs of a kernel whose second moments are computed."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Reader:
     """A layer with kernels that are matrices [rows, outputs].
 
     number: of the layer, in `list_layers` of the network.
-    calls:  of the layer, for a batch.
+    calls:  the number of calls of the layer for a batch.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Reader:
 
 
 def readers_of(model: Model, examples: Examples) -> list[Reader]:
-    """The layers whose inputs can be seen, in the order of the network."""
+    """The layers whose inputs can be observed, in the order of the network."""
     found = []
     for number, layer in enumerate(list_layers(model)):
         ops = tuple(op for op in find_linear_ops(layer) if op.inputs <= WIDEST)
@@ -54,7 +54,7 @@ def readers_of(model: Model, examples: Examples) -> list[Reader]:
 
 
 def rows_of(model: Model, reader: Reader, examples: Examples, seed: int) -> Iterator[tuple[Float32, ...]]:
-    """For each batch and op the rows float32[rows, inputs], the same places whatever the weights are."""
+    """For each batch and operation the rows float32[rows, inputs], at the same places for any weights."""
     recorded = RecordedLayer(reader.layer, reader.ops, reader.calls, -(-examples.count // BATCH))
     return record_rows(model, recorded, batches_of(examples), seed, CalibrationConfig())
 
@@ -65,7 +65,7 @@ def batches_of(examples: Examples) -> Batches:
 
 
 def units_of_rows(graph: Graph, op: LinearOp) -> Units:
-    """For each row of a operation's matrix the unit that it reads, or NONE."""
+    """For each row of an operation's matrix the unit that it reads, or NONE."""
     shape = tuple(op.variable.shape)
     found = np.full(shape, -1, np.intp)
     for one in graph.axes_of.get(id(op.variable), []):

@@ -1,4 +1,4 @@
-"""A network to a file, whole or not at all: a model file that plain Keras loads, or a .wcz of it."""
+"""Writing of a network to a file, atomically: a model file that Keras loads, or a .wcz of it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from keras import Model
 
 SUFFIXES: Final = (".keras", ".h5", ".wcz")
-"""Of files that networks are written to."""
+"""Suffixes of files to which networks are written."""
 
 
 def write_network(model: Model, target: Path) -> int:
-    """Write a .keras or .h5 file, or a .wcz of a .keras file; its bytes.
+    """Write a .keras or .h5 file, or a .wcz of a .keras file, and return its size in bytes.
 
     Raises: RecipeError for another suffix; OSError.
     """
@@ -47,7 +47,7 @@ def write_network(model: Model, target: Path) -> int:
 
 
 def compact_file(source: Path, target: Path, *, imports: Sequence[str] = (), unsafe: bool = False) -> tuple[int, int]:
-    """Write the network in `source` without its dead units; how many went, and how many could have.
+    """Write the network in `source` without its dead units. Returns the number of removed and of removable units.
 
     Raises: RecipeError, ModelFileError, UnsupportedError; errors of the container.
     """

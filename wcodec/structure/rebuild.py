@@ -1,4 +1,4 @@
-"""The network again without some of its units, by its configuration: an ordinary Keras model with the same names."""
+"""Rebuilding of a network without some units, from its configuration: an ordinary Keras model with the same names."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Config = dict[str, object]
 
 
 def without(graph: Graph, kept: Mask, values: Mapping[int, Array] | None = None) -> Model:
-    """The network with those units alone that are kept.
+    """The network with only the kept units.
 
     kept:   bool[graph.count].
-    values: by id of a variable of the network what it holds in place of its own, in its whole shape.
+    values: by id of a variable of the network, new values in its full shape.
     """
     config = copy.deepcopy(graph.model.get_config())
     counts: dict[int, list[tuple[tuple[str | int, ...], int]]] = {}
@@ -41,7 +41,7 @@ def without(graph: Graph, kept: Mask, values: Mapping[int, Array] | None = None)
 
 
 def part_of(graph: Graph, variable: Variable, kept: Mask, value: Array | None = None) -> Array:
-    """What the smaller network holds of a variable."""
+    """The values of a variable in the smaller network."""
     found = keras().ops.convert_to_numpy(variable) if value is None else value
     for one in graph.axes_of.get(id(variable), []):
         found = found.compress(keeps(one.units, kept), axis=one.axis)
@@ -53,13 +53,13 @@ def part_of(graph: Graph, variable: Variable, kept: Mask, value: Array | None = 
 
 
 def keeps(units: Units, kept: Mask) -> Mask:
-    """For each position whether it stays."""
+    """For each position, whether it is kept."""
     found: Mask = np.append(kept, True)[units]  # NONE is the last
     return found
 
 
 def with_biases(model: Model, names: frozenset[str]) -> Model:
-    """The same network, where the layers of these names have a bias, of zeros, if they had none."""
+    """The same network, with biases of zeros added to the layers of these names that have none."""
     config = copy.deepcopy(model.get_config())
     _switch(config, names)
     made = _from_config(model, config)
@@ -75,7 +75,7 @@ def with_biases(model: Model, names: frozenset[str]) -> Model:
 
 
 def _flat(model: Model) -> list[Layer]:
-    """The layers that hold weights themselves, and wrappers with all of theirs, in order."""
+    """The layers that have weights themselves, and wrappers with all of theirs, in order."""
     found: list[Layer] = []
     for layer in model.layers:
         inner = hasattr(layer, "layers") and hasattr(layer, "get_layer")
@@ -92,7 +92,7 @@ def _from_config(model: Model, config: Config) -> Model:
 
 
 def _resize(model: Model, config: Config, counts: Mapping[int, list[tuple[tuple[str | int, ...], int]]]) -> None:
-    """Write the new numbers into a configuration, and take out the shapes that layers were built with."""
+    """Write the new numbers into a configuration, and remove the shapes with which layers were built."""
     config.pop("build_input_shape", None)
     operations = {
         one.name: one for one in (model._layers if type(model).__name__ == "Sequential" else model.operations)
@@ -127,7 +127,7 @@ def _forget_shapes(entry: object) -> None:
 
 
 def _replaced(config: object, path: tuple[str | int, ...], number: int) -> object:
-    """A configuration with that number at the end of a path; a tuple on the way becomes a list."""
+    """A configuration with this number at the end of a path. Tuples on the path become lists."""
     if not path:
         return number
     key, rest = path[0], path[1:]

@@ -1,4 +1,7 @@
-"""The table of rules: for each of Keras' layers how units go through it. What has no rule is frozen by its name."""
+"""The table of rules: how units pass through each Keras layer.
+
+A layer without a rule freezes its units, by its name.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from wcodec.evaluation.keras_backend import keras
 from wcodec.structure import rules_attention, rules_linear, rules_merging, rules_passing, rules_recurrent
-from wcodec.structure.flow import Call, Flow
+from wcodec.structure.flow import Flow, LayerCall
 
 if TYPE_CHECKING:
     from keras import Layer, Operation
 
-Rule = Callable[[Call], list[Flow]]
+Rule = Callable[[LayerCall], list[Flow]]
 
 _DIMENSIONS: Final = ("1D", "2D", "3D")
 
@@ -57,7 +60,7 @@ LAYERS: Final[dict[str, Rule]] = {
     "MultiHeadAttention": rules_attention.multi_head,
     "GroupedQueryAttention": rules_attention.grouped_query,
 }  # fmt: skip
-"""By the name of the class, for layers of Keras' own."""
+"""By the name of the class, for Keras' layers."""
 
 OPERATIONS: Final[dict[str, Rule]] = {
     **dict.fromkeys(
@@ -72,7 +75,7 @@ OPERATIONS: Final[dict[str, Rule]] = {
 
 
 def rule_of(layer: Layer | Operation) -> Rule | None:
-    """The rule of a layer or operation; None where there is none: it is the user's own, quantised, or not known."""
+    """The rule of a layer or operation; None if it is custom, quantised or unknown."""
     if not type(layer).__module__.startswith("keras.") or getattr(layer, "quantization_mode", None):
         return None
     name = type(layer).__name__

@@ -1,4 +1,4 @@
-"""Attention: whole heads are units; so are the numbers of a head, of queries with keys, of values with the output."""
+"""Attention: units are whole heads, the dimensions of queries and keys, and those of values and output."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wcodec.structure.flow import Call, Flow
+from wcodec.structure.flow import Flow, LayerCall
 from wcodec.structure.units import Units
 
 if TYPE_CHECKING:
     from keras import Layer
 
 
-def multi_head(call: Call) -> list[Flow]:
+def multi_head(call: LayerCall) -> list[Flow]:
     """Kernels [inputs, heads, size] of queries, keys, values, and [heads, size, outputs]."""
     layer = call.layer
     found = _queries_keys_values(call)
@@ -42,8 +42,11 @@ def multi_head(call: Call) -> list[Flow]:
     return [Flow(call.shapes[0], len(call.shapes[0]) - 1, made)]
 
 
-def grouped_query(call: Call) -> list[Flow]:
-    """Several heads of queries share one of keys and values: they go together. Outputs are as wide as queries."""
+def grouped_query(call: LayerCall) -> list[Flow]:
+    """Several heads of queries share one head of keys and values, and are removed together.
+
+    Outputs are as wide as queries.
+    """
     layer = call.layer
     found = _queries_keys_values(call)
     if found is None or len(call.shapes) > 1:
@@ -68,8 +71,8 @@ def grouped_query(call: Call) -> list[Flow]:
     return [Flow(call.shapes[0], len(call.shapes[0]) - 1, made)]
 
 
-def _queries_keys_values(call: Call) -> tuple[Flow, Flow, Flow] | None:
-    """The three inputs; None where masks or positions are given as tensors."""
+def _queries_keys_values(call: LayerCall) -> tuple[Flow, Flow, Flow] | None:
+    """The three inputs; None if masks or positions are given as tensors."""
     names = ("query", "value", "key")
     given = dict(zip(names, call.args, strict=False)) | call.named
     flows = [given.get(name) for name in names]
@@ -83,8 +86,8 @@ def _queries_keys_values(call: Call) -> tuple[Flow, Flow, Flow] | None:
     return query, key, value
 
 
-def _projection(call: Call, x: Flow, dense: Layer, heads: Units, sizes: Units | None) -> None:
-    """One of the kernels that make heads."""
+def _projection(call: LayerCall, x: Flow, dense: Layer, heads: Units, sizes: Units | None) -> None:
+    """One of the kernels that compute heads."""
     kernel, bias = dense.kernel, dense.bias
     call.index(kernel, 0, call.units_at(x, -1), "in")
     call.index(kernel, 1, heads, "out")

@@ -1,4 +1,4 @@
-"""Layers that multiply by a kernel: which of its axes read units, which make them."""
+"""Layers that multiply by a kernel: the axes that read units, and the axes that compute units."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from wcodec.structure.activations import mixes
-from wcodec.structure.flow import Call, Flow, Linear, channel_axis, nothing
+from wcodec.structure.flow import Flow, LayerCall, Linear, channel_axis, nothing
 from wcodec.structure.units import Units
 
 
-def dense(call: Call) -> list[Flow]:
+def dense(call: LayerCall) -> list[Flow]:
     """Kernel [inputs, units]."""
     layer, (x,) = call.layer, call.flows
     if getattr(layer, "lora_enabled", False):
@@ -25,8 +25,8 @@ def dense(call: Call) -> list[Flow]:
     return [_linear(call, x, made, len(call.shapes[0]) - 1, reads=0, writes=1, is_local=True)]
 
 
-def conv(call: Call) -> list[Flow]:
-    """Kernel [..., channels / groups, filters]; of several groups whole ones are removed."""
+def conv(call: LayerCall) -> list[Flow]:
+    """Kernel [..., channels / groups, filters]; with several groups, whole groups are removed."""
     layer, (x,) = call.layer, call.flows
     if getattr(layer, "lora_enabled", False):
         return call.plain()
@@ -48,7 +48,7 @@ def conv(call: Call) -> list[Flow]:
     return [_linear(call, x, made, axis, reads=reads, writes=rank - 1, is_local=is_local, work=False)]
 
 
-def conv_transposed(call: Call) -> list[Flow]:
+def conv_transposed(call: LayerCall) -> list[Flow]:
     """Kernel [..., filters, channels]."""
     layer, (x,) = call.layer, call.flows
     axis, rank = channel_axis(layer, len(x.shape)), len(layer.kernel.shape)
@@ -64,7 +64,7 @@ def conv_transposed(call: Call) -> list[Flow]:
     return [_linear(call, x, made, axis, reads=rank - 1, writes=rank - 2, is_local=False, work=False)]
 
 
-def depthwise(call: Call) -> list[Flow]:
+def depthwise(call: LayerCall) -> list[Flow]:
     """Kernel [..., channels, multiplier]; output c * multiplier + m is joined with input c."""
     layer, (x,) = call.layer, call.flows
     axis, rank = channel_axis(layer, len(x.shape)), len(layer.kernel.shape)
@@ -80,7 +80,7 @@ def depthwise(call: Call) -> list[Flow]:
     return [_linear(call, x, made, axis, reads=rank - 2, writes=rank - 2, is_local=is_local, work=False)]
 
 
-def separable(call: Call) -> list[Flow]:
+def separable(call: LayerCall) -> list[Flow]:
     """A depthwise kernel, then a pointwise one [..., channels * multiplier, filters]."""
     layer, (x,) = call.layer, call.flows
     axis, rank = channel_axis(layer, len(x.shape)), len(layer.pointwise_kernel.shape)
@@ -106,8 +106,8 @@ def separable(call: Call) -> list[Flow]:
     return [target]
 
 
-def embedding(call: Call) -> list[Flow]:
-    """A table [words, units]; its words are frozen. Used the other way round (tied) it reads its own units."""
+def embedding(call: LayerCall) -> list[Flow]:
+    """A table [words, units]; its words are frozen. If it is used in reverse (tied weights) it reads its own units."""
     layer, x = call.layer, call.flows[0]
     if getattr(layer, "lora_enabled", False):
         return call.plain()
@@ -125,8 +125,8 @@ def embedding(call: Call) -> list[Flow]:
     return [Flow(call.shapes[0], len(call.shapes[0]) - 1, made)]
 
 
-def einsum(call: Call) -> list[Flow]:
-    """Units are the last letter of the output that is in the kernel alone; a letter of all three scales its units."""
+def einsum(call: LayerCall) -> list[Flow]:
+    """Units are the last letter of the output that only the kernel has; a letter of all three scales its units."""
     layer, (x,) = call.layer, call.flows
     operands, _, result = layer.equation.replace(" ", "").partition("->")
     given, _, weight = operands.partition(",")
@@ -164,8 +164,8 @@ def einsum(call: Call) -> list[Flow]:
     return [target]
 
 
-def _join_groups(call: Call, read: Units, made: Units) -> None:
-    """A group of a convolution goes as a whole: the channels that it reads, and its filters."""
+def _join_groups(call: LayerCall, read: Units, made: Units) -> None:
+    """A group of a convolution is one unit: the channels that it reads, and its filters."""
     groups, why = call.layer.groups, f"{call.name}, by groups"
     inputs, outputs = read.reshape(groups, -1), made.reshape(groups, -1)
     for group_in, group_out in zip(inputs, outputs, strict=True):
@@ -174,15 +174,15 @@ def _join_groups(call: Call, read: Units, made: Units) -> None:
     call.size(("groups",), outputs[:, 0])
 
 
-def _positions(call: Call, axis: int) -> float:
-    """How many outputs each filter has for an example."""
+def _positions(call: LayerCall, axis: int) -> float:
+    """The number of outputs of each filter for an example."""
     sizes = [size or 1 for size in call.shapes[0][1:]]
     sizes.pop(axis - 1)
     return math.prod(sizes)
 
 
 def _linear(
-    call: Call, x: Flow, made: Units, axis: int, *, reads: int, writes: int, is_local: bool, work: bool = True
+    call: LayerCall, x: Flow, made: Units, axis: int, *, reads: int, writes: int, is_local: bool, work: bool = True
 ) -> Flow:
     layer, target = call.layer, _mixed(call, Flow(call.shapes[0], axis, made))
     if work:
@@ -192,8 +192,8 @@ def _linear(
     return target
 
 
-def _mixed(call: Call, target: Flow) -> Flow:
-    """`target`; frozen where the layer's activation looks at several units at once."""
+def _mixed(call: LayerCall, target: Flow) -> Flow:
+    """`target`; frozen if the layer's activation combines several units."""
     if mixes(call.layer):
         call.table.freeze(target.units, call.name)
     return target

@@ -1,4 +1,4 @@
-"""Layers of several inputs: sums and products join units position by position, concatenation puts them side by side."""
+"""Layers with several inputs: sums and products join units by position, concatenation appends them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from wcodec.evaluation.keras_backend import keras
-from wcodec.structure.flow import Call, Flow, Values, nothing
+from wcodec.structure.flow import Flow, LayerCall, Values, nothing
 from wcodec.structure.units import Units
 
 
-def merge(call: Call) -> list[Flow]:
-    """Add, Subtract, Multiply, Maximum, Minimum, Average: the last axes are matched, size 1 is repeated."""
+def merge(call: LayerCall) -> list[Flow]:
+    """Add, Subtract, Multiply, Maximum, Minimum, Average: the last axes are aligned, and size 1 is broadcast."""
     flows, shape = call.flows, call.shapes[0]
     if len({len(flow.shape) for flow in flows}) > 1:
         return call.plain()
@@ -35,8 +35,8 @@ def merge(call: Call) -> list[Flow]:
     return [call.transfer(target, lambda values: _merged(call, target, values), "")]
 
 
-def concatenate(call: Call) -> list[Flow]:
-    """Along the axis of the units they are put side by side; along another one they are joined."""
+def concatenate(call: LayerCall) -> list[Flow]:
+    """Along the axis of the units they are appended; along another axis they are joined."""
     flows, shape = call.flows, call.shapes[0]
     along = call.layer.axis % len(shape)
     followed = {flow.axis for flow in flows if not flow.is_plain}
@@ -63,8 +63,8 @@ def concatenate(call: Call) -> list[Flow]:
     return [call.transfer(target, side_by_side)]
 
 
-def arithmetic(call: Call) -> list[Flow]:
-    """`x + y` and the like in a functional model; with a single number each unit is by itself."""
+def arithmetic(call: LayerCall) -> list[Flow]:
+    """`x + y` and similar operations in a functional model; with a single number each unit is independent."""
     others = [one for one in keras().tree.flatten((call.args, call.named)) if one is not None]
     flows = call.flows
     if len(flows) == 2 and len(others) == 2:
@@ -75,8 +75,8 @@ def arithmetic(call: Call) -> list[Flow]:
     return call.plain()
 
 
-def _merged(call: Call, target: Flow, values: Sequence[Values]) -> Values:
-    """The layer's own arithmetic on values that never change. (0 times anything is 0 as well, but is not used.)"""
+def _merged(call: LayerCall, target: Flow, values: Sequence[Values]) -> Values:
+    """Apply the layer's arithmetic to constant values. (0 times anything is 0 too, but this is not used.)"""
     count = len(target.units)
     if not hasattr(call.layer, "_merge_function") or any(len(one) != count for one in values):
         return np.full(count, np.nan)

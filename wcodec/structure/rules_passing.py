@@ -1,4 +1,4 @@
-"""Layers without kernels of their own: units go through them, along the axis where they came in or along another."""
+"""Layers without kernels: units pass through them, along the same axis or along another."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 
 from wcodec.evaluation.keras_backend import keras
 from wcodec.structure.activations import activation_of, mixes
-from wcodec.structure.flow import LONGEST, Call, Flow, Values, channel_axis, plain, spread
+from wcodec.structure.flow import LONGEST, Flow, LayerCall, Values, channel_axis, plain, spread
 from wcodec.structure.units import NONE, Units
 
 if TYPE_CHECKING:
     from keras import Layer
 
 
-def same(call: Call) -> list[Flow]:
-    """The first input as it is, in inference: dropout, noise, masks, casts."""
+def same(call: LayerCall) -> list[Flow]:
+    """The first input unchanged in inference: dropout, noise, masks, casts."""
     x = call.flows[0]
     return [call.transfer(Flow(call.shapes[0], x.axis, x.units), lambda values: values[0])]
 
 
-def operation(call: Call) -> list[Flow]:
-    """An operation that is no layer, on each number by itself; what it makes of constants is not asked."""
+def operation(call: LayerCall) -> list[Flow]:
+    """An elementwise operation that is not a layer; its values for constants are not computed."""
     (x,) = call.flows
     return [call.transfer(Flow(call.shapes[0], x.axis, x.units), lambda values: np.full_like(values[0], np.nan), "")]
 
 
-def elementwise(call: Call) -> list[Flow]:
+def elementwise(call: LayerCall) -> list[Flow]:
     """Each number by itself."""
     (x,) = call.flows
     if mixes(call.layer) or np.ndim(getattr(call.layer, "scale", 0)) or np.ndim(getattr(call.layer, "offset", 0)):
@@ -38,8 +38,8 @@ def elementwise(call: Call) -> list[Flow]:
     return [call.transfer(target, lambda values: applied(call.layer, x, values[0]), activation_of(call.layer))]
 
 
-def softmax(call: Call) -> list[Flow]:
-    """Each unit by itself where the sum does not run over units."""
+def softmax(call: LayerCall) -> list[Flow]:
+    """Units are independent if the sum is not over units."""
     (x,) = call.flows
     axes = call.layer.axis if isinstance(call.layer.axis, list | tuple) else (call.layer.axis,)
     if x.axis in [axis % len(x.shape) for axis in axes]:
@@ -47,7 +47,7 @@ def softmax(call: Call) -> list[Flow]:
     return [call.transfer(Flow(call.shapes[0], x.axis, x.units), lambda values: np.full_like(values[0], np.nan), "")]
 
 
-def batch_norm(call: Call) -> list[Flow]:
+def batch_norm(call: LayerCall) -> list[Flow]:
     """Gain, offset and statistics are indexed by the units."""
     layer, x = call.layer, call.flows[0]
     units = call.units_at(x, layer.axis)
@@ -58,8 +58,8 @@ def batch_norm(call: Call) -> list[Flow]:
     return [call.transfer(Flow(call.shapes[0], axis, units), lambda values: applied(layer, x, values[0]))]
 
 
-def prelu(call: Call) -> list[Flow]:
-    """A slope for each unit."""
+def prelu(call: LayerCall) -> list[Flow]:
+    """One slope for each unit."""
     layer, (x,) = call.layer, call.flows
     if x.axis > 0 and layer.alpha.shape[x.axis - 1] == len(x.units):
         call.index(layer.alpha, x.axis - 1, x.units, "scale")
@@ -68,38 +68,38 @@ def prelu(call: Call) -> list[Flow]:
     return [call.transfer(Flow(call.shapes[0], x.axis, x.units), lambda values: np.full_like(values[0], np.nan), "")]
 
 
-def spatial(call: Call) -> list[Flow]:
-    """Pooling, cropping, upsampling: channels stay; so does a value that is the same everywhere."""
+def spatial(call: LayerCall) -> list[Flow]:
+    """Pooling, cropping, upsampling: channels stay, and so does a value that is equal everywhere."""
     (x,) = call.flows
     axis = channel_axis(call.layer, len(x.shape))
     return [call.transfer(Flow(call.shapes[0], axis, call.units_at(x, axis)), lambda values: values[0])]
 
 
-def padding(call: Call) -> list[Flow]:
-    """As `spatial`, but only zeros are the same everywhere afterwards."""
+def padding(call: LayerCall) -> list[Flow]:
+    """As `spatial`, but only zeros are equal everywhere afterwards."""
     (x,) = call.flows
     axis = channel_axis(call.layer, len(x.shape))
     target = Flow(call.shapes[0], axis, call.units_at(x, axis))
     return [call.transfer(target, lambda values: np.where(values[0] == 0, 0.0, np.nan))]
 
 
-def global_pooling(call: Call) -> list[Flow]:
-    """Channels, and no other axes but of size 1."""
+def global_pooling(call: LayerCall) -> list[Flow]:
+    """Channels, and other axes only of size 1."""
     (x,) = call.flows
     axis = channel_axis(call.layer, len(x.shape))
     target = Flow(call.shapes[0], axis if len(call.shapes[0]) == len(x.shape) else 1, call.units_at(x, axis))
     return [call.transfer(target, lambda values: values[0])]
 
 
-def flatten(call: Call) -> list[Flow]:
-    """Every position of the flat axis is one of a channel; of images with channels first after turning them."""
+def flatten(call: LayerCall) -> list[Flow]:
+    """Every position of the flat axis belongs to one channel; images with channels first are transposed before."""
     (x,) = call.flows
     first = getattr(call.layer, "data_format", None) == "channels_first" and len(x.shape) > 2
     return _reshaped(call, x, first)
 
 
-def reshape(call: Call) -> list[Flow]:
-    """Where units stay on one axis."""
+def reshape(call: LayerCall) -> list[Flow]:
+    """Units are followed if they stay on one axis."""
     (x,) = call.flows
     (target,) = found = _reshaped(call, x, False)
     if target.axis > 0 and call.layer.target_shape[target.axis - 1] != -1:
@@ -107,26 +107,26 @@ def reshape(call: Call) -> list[Flow]:
     return found
 
 
-def permute(call: Call) -> list[Flow]:
-    """The axis goes where it is told to."""
+def permute(call: LayerCall) -> list[Flow]:
+    """The axis moves with the permutation."""
     (x,) = call.flows
     axis = 0 if x.axis == 0 else tuple(call.layer.dims).index(x.axis) + 1
     return [call.transfer(Flow(call.shapes[0], axis, x.units), lambda values: values[0])]
 
 
-def repeat_vector(call: Call) -> list[Flow]:
+def repeat_vector(call: LayerCall) -> list[Flow]:
     """[batch, units] -> [batch, times, units]"""
     (x,) = call.flows
     return [call.transfer(Flow(call.shapes[0], 2, call.units_at(x, 1)), lambda values: values[0])]
 
 
-def masking(call: Call) -> list[Flow]:
-    """A step is masked by all that is in it: what is in it stays."""
+def masking(call: LayerCall) -> list[Flow]:
+    """A step is masked by all of its values, so its units stay."""
     return call.plain()
 
 
 def applied(layer: Layer, x: Flow, values: Values) -> Values:
-    """What a layer that works on single numbers makes of values that never change."""
+    """The constant outputs of an elementwise layer for constant inputs."""
     shape = [1] * len(x.shape)
     shape[x.axis] = len(values)
     given = np.nan_to_num(values).reshape(shape).astype(np.float32)
@@ -134,7 +134,7 @@ def applied(layer: Layer, x: Flow, values: Values) -> Values:
     return np.where(np.isnan(values), np.nan, found.astype(np.float64).reshape(-1))
 
 
-def _reshaped(call: Call, x: Flow, turn: bool) -> list[Flow]:
+def _reshaped(call: LayerCall, x: Flow, turn: bool) -> list[Flow]:
     if x.is_plain:
         return [plain(call.shapes[0])]
     sizes, wanted = _known(x.shape[1:]), _known(call.shapes[0][1:])
@@ -160,7 +160,7 @@ def _reshaped(call: Call, x: Flow, turn: bool) -> list[Flow]:
 
 
 def _one_axis(elements: Units) -> tuple[int, Units] | None:
-    """The only axis along which elements differ, and what they are along it."""
+    """The only axis along which elements differ, and the elements along it."""
     differ = [axis for axis in range(elements.ndim) if (elements != elements.take([0], axis)).any()]
     if len(differ) > 1 or (not differ and (elements != NONE).any() and elements.size > 1):
         return None

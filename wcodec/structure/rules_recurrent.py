@@ -1,4 +1,4 @@
-"""Recurrent layers: unit j owns column j of every gate, and row j of the recurrent kernel."""
+"""Recurrent layers: unit j is column j of every gate, and row j of the recurrent kernel."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wcodec.structure.activations import mixes
-from wcodec.structure.flow import Call, Flow
+from wcodec.structure.flow import Flow, LayerCall
 from wcodec.structure.units import Units
 
 if TYPE_CHECKING:
     from keras import Layer
 
-Rule = Callable[[Call], list[Flow]]
+Rule = Callable[[LayerCall], list[Flow]]
 
 
-def recurrent(call: Call) -> list[Flow]:
-    """SimpleRNN, GRU, LSTM, with states that go in and come out."""
+def recurrent(call: LayerCall) -> list[Flow]:
+    """SimpleRNN, GRU, LSTM, with input and output states."""
     layer = call.layer
     x, *states = call.flows
     if layer.stateful or mixes(layer) or len(call.flows) != 1 + len([f for f in states if len(f.shape) == 2]):
@@ -30,8 +30,8 @@ def recurrent(call: Call) -> list[Flow]:
     return [Flow(shape, len(shape) - 1, units) for shape in call.shapes]
 
 
-def bidirectional(call: Call) -> list[Flow]:
-    """Two layers with units of their own; `concat` puts them side by side, other ways join them."""
+def bidirectional(call: LayerCall) -> list[Flow]:
+    """Two layers with their own units; `concat` appends them, other modes join them."""
     layer = call.layer
     inner = [(layer.forward_layer, "layer"), (layer.backward_layer, "backward_layer")]
     known = all(type(one).__name__ in ("LSTM", "GRU", "SimpleRNN") and not mixes(one) for one, _ in inner)
@@ -46,7 +46,7 @@ def bidirectional(call: Call) -> list[Flow]:
     return [Flow(shape, len(shape) - 1, there)]
 
 
-def time_distributed(call: Call, rule_of: Callable[[Layer], Rule | None]) -> list[Flow]:
+def time_distributed(call: LayerCall, rule_of: Callable[[Layer], Rule | None]) -> list[Flow]:
     """The inner layer at every step."""
     inner, (x,) = call.layer.layer, call.flows
     rule = rule_of(inner)
@@ -66,8 +66,8 @@ def time_distributed(call: Call, rule_of: Callable[[Layer], Rule | None]) -> lis
     return [Flow(shape, one.axis + 1, one.units) for shape, one in zip(call.shapes, found, strict=True)]
 
 
-def _cell(call: Call, layer: Layer, x: Flow) -> Units:
-    """The units of one cell, and where they are."""
+def _cell(call: LayerCall, layer: Layer, x: Flow) -> Units:
+    """The units of one cell, and their positions."""
     cell = layer.cell
     units = call.fresh("out", cell.units)
     gates = cell.kernel.shape[-1] // cell.units

@@ -1,4 +1,7 @@
-"""How many units go, and which: the least worth first, until the network is as small as it should be."""
+"""Selection: which units are removed.
+
+Those with the lowest scores go first, until the network has the requested size.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ from wcodec.structure.rebuild import keeps
 Float64 = npt.NDArray[np.float64]
 
 LEAST: Final = 0.1
-"""Part of every group that stays: without it, layers that are narrow by comparison would end."""
+"""The fraction of every group that is kept. Without it narrow layers would lose all units."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """How much of the network stays.
+    """The fraction of the network that is kept.
 
     of:      units, parameters or multiply-adds.
-    part:    over 0 to 1.
-    uniform: the same part of every group of units, and not the best of all.
+    part:    more than 0, at most 1.
+    uniform: the same fraction of every group of units, instead of the best units of all groups.
     """
 
     of: Literal["width", "params", "macs"]
@@ -34,10 +37,10 @@ class Amount:
 
 
 def select(graph: Graph, scores: Float64, amount: Amount) -> Mask:
-    """bool[graph.count]: the units that stay.
+    """bool[graph.count]: the kept units.
 
-    scores: float64[graph.count], comparable over groups; units of NaN stay.
-    Raises: BudgetError where what must stay is more than that.
+    scores: float64[graph.count], comparable between groups; units with NaN are kept.
+    Raises: BudgetError if the units that must stay exceed the amount.
     """
     order = _order(graph, scores, amount.uniform)
     if amount.of == "width":
@@ -68,7 +71,7 @@ def _size(graph: Graph, kept: Mask, of: str) -> float:
 
 
 def _order(graph: Graph, scores: Float64, uniform: bool) -> npt.NDArray[np.intp]:
-    """Units that may go, the first to go first; the best of every group, and of every axis, are not among them."""
+    """Units that may be removed, in this order, without the best unit of every group and of every axis."""
     place = np.full(graph.count, np.inf)
     for group in graph.groups:
         known = group[graph.removable[group] & ~np.isnan(scores[group])]

@@ -1,4 +1,4 @@
-"""How long a network takes, measured on this machine."""
+"""The time that a network takes, measured on this machine."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from keras import Model
 
 BATCHES: Final = (1, 256)
-"""Examples at once."""
+"""Batch sizes."""
 RUNS: Final = 200
 SECONDS: Final = 1.0
-"""Of measuring, at most, unless three runs take longer."""
+"""The largest number of seconds of a measurement, unless three runs take longer."""
 
 
 def seconds_of(models: Sequence[Model], batch: int) -> list[float]:
-    """Seconds of `predict_on_batch` for zeros, of each network the least of some runs, which take turns.
+    """Seconds of `predict_on_batch` for zeros: for each network the minimum of several runs, which alternate.
 
     Axes of unknown length are 32 long.
     """

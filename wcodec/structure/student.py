@@ -1,4 +1,4 @@
-"""A student: any smaller network, trained to answer as the original does (Hinton et al. 2015)."""
+"""A student: any smaller network, trained to reproduce the outputs of the original (Hinton et al. 2015)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_fit(original: Model, student: Model) -> None:
-    """Raises: RecipeError where the student takes or gives other shapes than the original."""
+    """Raises: RecipeError if the shapes of the student's inputs or outputs differ from the original's."""
     for what in ("inputs", "outputs"):
         wanted, got = ([tuple(x.shape[1:]) for x in getattr(one, what) or ()] for one in (original, student))
         if wanted != got:
@@ -25,7 +25,10 @@ def check_fit(original: Model, student: Model) -> None:
 
 
 def start_from(graph: Graph, student: Model, scores: Float64) -> bool:
-    """Give the student the original's best units, where it is the original but narrower. Says whether it was."""
+    """Copy the original's best units into the student, if it is a narrower version of the original.
+
+    Returns whether it is.
+    """
     layers = {layer.name: layer for layer in student.layers}
     kept = np.ones(graph.count, bool)
     for size in graph.sizes:

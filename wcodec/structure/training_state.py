@@ -1,4 +1,4 @@
-"""The state of a training after slimming in a file: after a kill or Ctrl-C it goes on as if nothing had happened."""
+"""Checkpoints of a training after slimming, from which an interrupted training continues with the same result."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ LISTS: Final = ("variables", "optimizer", "best")
 
 @dataclass(frozen=True)
 class FitState:
-    """A training after an epoch.
+    """The state of a training after an epoch.
 
-    epochs:    that were made; loss: of the best network so far.
-    variables: of the network; optimizer: its variables; best: weights of the best network.
+    epochs:    the number of epochs made.
+    loss:      of the best network so far.
+    variables: of the network.
+    optimizer: the variables of the optimizer.
+    best:      weights of the best network.
     """
 
     epochs: int
@@ -37,10 +40,10 @@ class FitState:
 
 @dataclass(frozen=True)
 class StateFile:
-    """Where the state is kept.
+    """The file of the state.
 
-    settings: all that the training follows from, as JSON can hold it.
-    kept:     bool[units] of the network that is trained, empty where it was not made of another's units.
+    settings: the settings that determine the training, as JSON values.
+    kept:     bool[units] of the network that is trained; empty if it was not made from another network's units.
     """
 
     path: Path
@@ -48,7 +51,7 @@ class StateFile:
     kept: npt.NDArray[np.bool_]
 
     def save(self, state: FitState) -> None:
-        """Write it whole or not at all, over what was there. Inverse: `read`."""
+        """Write it atomically, replacing an earlier one. Inverse: `read`."""
         story = {"version": VERSION, "settings": self.settings, "epochs": state.epochs, "loss": state.loss}
         arrays: dict[str, Array] = {"story": np.frombuffer(json.dumps(story).encode(), np.uint8), "kept": self.kept}
         for word in LISTS:
@@ -59,9 +62,9 @@ class StateFile:
 
 @contextmanager
 def open_state(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
-    """The story (JSON) and the arrays of the state of a training; what somebody changed in them is told.
+    """The metadata (JSON) and the arrays of a state file.
 
-    Raises: ModelFileError for a damaged file, also where reading of what it holds fails inside.
+    Raises: ModelFileError for a damaged file, also if later reading of its contents fails.
     """
     try:
         with path.open("rb") as file:
@@ -69,16 +72,16 @@ def open_state(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
         yield json.loads(arrays["story"].tobytes()), arrays
     except (RecipeError, MemoryError):
         raise
-    except Exception as exc:  # whatever a state that somebody changed makes numpy, zipfile and json raise
+    except Exception as exc:  # a modified state can make numpy, zipfile and json raise anything
         raise ModelFileError(
-            f"{path.name}: expected the state of a training, got {type(exc).__name__}; remove it to begin anew"
+            f"{path.name}: expected the state of a training, got {type(exc).__name__}; remove it to start again"
         ) from exc
 
 
 def read(path: Path, settings: Mapping[str, object]) -> tuple[StateFile, FitState] | None:
-    """The state of the training of `settings`; None where there is no file. Inverse: `StateFile.save`.
+    """The state of the training with these settings; None if there is no file. Inverse: `StateFile.save`.
 
-    Raises: RecipeError where the file is of another training; ModelFileError where it is damaged.
+    Raises: RecipeError if the file belongs to another training; ModelFileError if it is damaged.
     """
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Removable units: a table of them, joined where they can only be removed together, and where each one is stored."""
+"""The table of removable units: units that must be removed together are joined; each has its positions in weights."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from keras import Layer, Variable
 
 Units = npt.NDArray[np.intp]
-"""A unit's number for each position of an axis, or NONE."""
+"""The number of the unit at each position of an axis, or NONE."""
 Role = Literal["out", "in", "scale"]
 NONE: Final = -1
-"""Stands where nothing can be removed, such as an input of the network."""
+"""A position without a removable unit, such as an input of the network."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class WeightAxis:
 
     units: intp[size of the axis].
     role:  out: the weight computes the units; in: it reads them; scale: it changes each unit by itself.
-    layer: the name of the layer that owns the weight, for people.
+    layer: the name of the layer that owns the weight, for messages.
     """
 
     variable: Variable
@@ -39,7 +39,7 @@ class WeightAxis:
 class ConfigSize:
     """A number in a layer's configuration that counts units.
 
-    path:  keys and positions from the layer's `get_config()` on.
+    path: keys and positions, starting at the layer's `get_config()`.
     """
 
     layer: Layer
@@ -49,10 +49,10 @@ class ConfigSize:
 
 @dataclass
 class UnitTable:
-    """Units while the network is walked; a disjoint-set forest (Tarjan 1975).
+    """Units during the walk of a network, in a disjoint-set forest (Tarjan 1975).
 
-    Everything is keyed by what it belongs to, so that a layer which is called twice describes its weights twice, and
-    the units of both calls are joined position by position.
+    Entries have the object that they belong to as their key. A layer that is called twice therefore describes its
+    weights twice, and the units of both calls are joined position by position.
     """
 
     parents: list[int] = field(default_factory=list)
@@ -74,18 +74,21 @@ class UnitTable:
         return self.made[key]
 
     def root(self, unit: int) -> int:
-        """The unit that stands for all that are joined with this one."""
+        """The representative of all units that are joined with this one."""
         while self.parents[unit] != unit:
             self.parents[unit] = self.parents[self.parents[unit]]
             unit = self.parents[unit]
         return unit
 
     def roots(self, units: Units) -> Units:
-        """`root` of every unit; NONE stays."""
+        """`root` of every unit; NONE stays NONE."""
         return np.array([NONE if unit == NONE else self.root(unit) for unit in units.tolist()], np.intp)
 
     def join(self, one: Units, other: Units, why: str) -> None:
-        """Units of the same position live or die together; one beside NONE is frozen."""
+        """Join units of the same position, which are then kept or removed together.
+
+        A unit joined with NONE is frozen.
+        """
         for a, b in zip(one.tolist(), other.tolist(), strict=True):
             if NONE in (a, b):
                 self.freeze(np.array([a, b]), why)
@@ -97,12 +100,12 @@ class UnitTable:
                     self.frozen.setdefault(first, self.frozen.pop(second))
 
     def freeze(self, units: Units, why: str) -> None:
-        """These stay, and so does what is joined with them. The first reason is the one that is told."""
+        """Keep these units and all that are joined with them. The first reason is reported."""
         for unit in {self.root(unit) for unit in units.tolist() if unit != NONE}:
             self.frozen.setdefault(unit, why)
 
     def index(self, variable: Variable, axis: int, units: Units, role: Role, layer: str) -> None:
-        """This axis of the weight is indexed by these units."""
+        """Record that these units index this axis of the weight."""
         axis %= len(variable.shape)
         known = self.weights.get((id(variable), axis))
         if known is None:
@@ -111,7 +114,7 @@ class UnitTable:
             self.join(known.units, units, f"{layer}, which is shared")
 
     def size(self, layer: Layer, path: tuple[str | int, ...], units: Units) -> None:
-        """This number of the layer's configuration is how many of these distinct units there are."""
+        """Record that this number of the layer's configuration counts these distinct units."""
         known = self.sizes.get((id(layer), path))
         if known is None:
             self.sizes[id(layer), path] = ConfigSize(layer, path, units)
@@ -119,10 +122,10 @@ class UnitTable:
             self.join(known.units, units, f"{layer.name}, which is shared")
 
     def work(self, variable: Variable, positions: float) -> None:
-        """The weight is multiplied at so many positions for one example."""
+        """Record the number of positions at which the weight is multiplied for one example."""
         self.positions[id(variable)] = self.positions.get(id(variable), 0.0) + positions
 
     def rescale(self, variable: Variable, units: Units) -> None:
-        """Where units are removed, the weight is multiplied by sqrt(kept / all), as attention divides by its root."""
+        """If units are removed, multiply the weight by sqrt(kept / all), because attention divides by this root."""
         if all(known is not variable for known, _ in self.rescaled):
             self.rescaled.append((variable, units))
