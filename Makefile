@@ -7,6 +7,8 @@
 # make bench  the benchmarks         make clean  removes what these made
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
 # make slim-bench FASHION=fashion_mnist.npz  slimmed networks, an hour or more; NETWORKS='resnet_bn vit ...'
+# make framework-bench FASHION=fashion_mnist.npz  networks of ONNX and PyTorch with inputs, ten minutes
+# make budget-bench FASHION=fashion_mnist.npz  how often a budget is kept, an hour
 # make compare  the tools that people use instead: GGUF, TFLite, plain rounding, zstd, ... half an hour
 # make paper  the starting paper's experiment, and Deep Compression's, beside wcodec's, a quarter of an hour
 # make paper-claims  claims of the papers, each with the figure here, six minutes of one core
@@ -26,7 +28,7 @@ NETWORKS ?= resnet_bn inverted_residual vgg_bn vit lstm gru_embed
 
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
 
-.PHONY: demo test test-thorough docs check fuzz bench wheel slim-bench compare paper paper-claims records clean
+.PHONY: demo test test-thorough docs check fuzz bench wheel framework-bench budget-bench slim-bench compare paper paper-claims records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -82,6 +84,14 @@ wheel: $(BIN)/python
 	  'encode lenet300.h5 -q' 'inspect lenet300.h5.wcz' 'verify lenet300.h5.wcz' 'decode lenet300.h5.wcz -o back.h5'; do \
 	  echo "wcodec $$words"; wcodec $$words || exit 1; done
 	@echo 'installed, MB:' && cd $(FRESH)/lib/python*/site-packages && du -sm -- [a-z]*/ | grep -v dist-info | sort -rn
+
+framework-bench: $(VENV)/installed-dev
+	$(PIP) install 'torch>=2.4'
+	test -e out/torch/vit.onnx || $(BIN)/python benchmarks/torch_networks.py --data $(FASHION) --out out/torch
+	$(BIN)/python benchmarks/frameworks.py --data $(FASHION) --networks out/torch --time-limit 15m --out benchmarks/results/frameworks.md
+
+budget-bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/budgets.py --fashion $(FASHION) --zoo out/zoo --out benchmarks/results/budgets.md
 
 slim-bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/slim.py --data $(FASHION) --zoo out/zoo --networks $(NETWORKS) > benchmarks/results/slim.md
