@@ -29,11 +29,11 @@ from wcodec.container.dtypes import Float32, from_float, to_float32
 LARGEST: Final = 0x7F7FFFFF
 """The bits of the largest finite float32."""
 _PASSES = {"fast": 1, "normal": 3, "best": 6}
-"""How often the trellis learns its prices."""
+"""The number of passes in which the trellis estimates its rates."""
 
 
 def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> Levels:
-    """levels int32[rows, channels, taps] of weights float32[rows, channels, taps]."""
+    """The levels int32[rows, channels, taps] of weights float32[rows, channels, taps]."""
     if isinstance(plan, AffinePlan) and isinstance(dequantizer, PerRowDequantizer | UniformDequantizer):
         steps = np.float32(dequantizer.step) if isinstance(dequantizer, UniformDequantizer) else dequantizer.steps
         return quantize_rows(part, np.broadcast_to(steps, len(part)), plan.how)
@@ -65,18 +65,18 @@ def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> 
 def _choose_levels(
     part: Float32, dequantizer: UniformDequantizer | TransformDequantizer, lambda_: float, plan: LossyPlan
 ) -> Levels:
-    """By the prices, and in the lanes, of the coder that is to code them."""
+    """By the rates, and in the lanes, of the coder that will code the levels."""
     by = quantize_in_lanes if plan.coder == "static" else quantize
     zeros = isinstance(plan, UniformPlan) and plan.zeros
     return by(part, dequantizer.states, lambda_, _PASSES[plan.effort], zeros, dequantizer.step)
 
 
 def rounded_to_kind(weights: Float32, plan: FloatPlan) -> Float32:
-    """Rounded as the shorter type has it, to nearest even."""
+    """Rounded to the shorter type, to nearest even."""
     return weights if plan.dtype == "float32" else to_float32(from_float(weights, plan.dtype), plan.dtype)
 
 
 def magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
-    """The upper bits of the magnitudes as float32, rounded; what rounds to infinity stays under it."""
+    """The upper bits of the magnitudes as float32, rounded; infinity becomes the largest finite magnitude."""
     magnitudes = (weights.view(np.int32) & 0x7FFFFFFF).astype(np.int64)
     return np.minimum(magnitudes + ((1 << shift) >> 1), LARGEST) >> shift

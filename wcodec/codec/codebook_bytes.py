@@ -10,7 +10,7 @@ from wcodec.errors import CorruptError
 
 
 def pack_codebook(out: bytearray, codebook: Codebook) -> None:
-    """Appends the values without the 0.0, as float16 where that is exact. Inverse: `parse_codebook`."""
+    """Append the values without the 0.0, as float16 if that is exact. Inverse: `parse_codebook`."""
     values = np.delete(codebook.values, codebook.negatives)
     with np.errstate(over="ignore"):
         halves = values.astype(np.float16)
@@ -22,7 +22,7 @@ def pack_codebook(out: bytearray, codebook: Codebook) -> None:
 
 
 def parse_codebook(data: memoryview, at: int) -> tuple[Codebook, int]:
-    """The codebook at `data[at:]` and the position behind it. Inverse: `pack_codebook`."""
+    """The codebook at `data[at:]` and the position after it. Inverse: `pack_codebook`."""
     negatives, at = take_varint(data, at)
     size, at = take_varint(data, at)
     if not negatives < size <= 1 << 20:
@@ -32,6 +32,6 @@ def parse_codebook(data: memoryview, at: int) -> tuple[Codebook, int]:
         raise CorruptError(f"codebook: expected values of 2 or 4 bytes, got {width}")
     raw, at = take_bytes(data, at, (size - 1) * width, "codebook")
     values = np.insert(np.frombuffer(raw, f"<f{width}").astype(np.float32), negatives, np.float32(0.0))
-    if not bool(np.all(values[:-1] <= values[1:])):  # a NaN fails this comparison, as it should
+    if not bool(np.all(values[:-1] <= values[1:])):  # a NaN fails this comparison too
         raise CorruptError("codebook: expected ascending values")
     return Codebook(negatives, values), at

@@ -1,7 +1,7 @@
-"""Which coder the levels of a large tensor get: static scales, which decode several times as fast, or another.
+"""The coder of the levels of a large tensor: static scales, which decode several times as fast, or another one.
 
-With `--fast` the other is Huffman codes. By default it is contexts, which at equal error take 0.3 % less in most
-tensors: static scales are taken unless contexts save more than 2 %.
+With `--fast` the other is Huffman coding. By default it is the context coder, which at equal error takes 0.3 % less in
+most tensors: static scales are used unless contexts save more than 2 %.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.kernels.statistics import distance
 
 LEAST: Final = 1 << 16
-"""Levels from which on the static coder is tried."""
+"""The smallest number of levels for which the static coder is tried."""
 MOST_ZEROS: Final = 0.8
 WORTH: Final = 1.02
-"""Bytes of the static coder, over those of Huffman codes, for which its speed is the better bargain."""
+"""The static coder is chosen if its bytes are at most this many times those of Huffman codes, because it is faster."""
 SAMPLE: Final = 1 << 16
 
 
 CONTEXTS_LEARN: Final = 1.008
-"""Bytes of static scales, over those of contexts, on a sample of JUDGED levels. On so few contexts, which learn, cost
-some 1.2 % more than in a whole tensor: where they save 2 % of that, they save this here (60 tensors, four networks)."""
+"""The ratio of the bytes of static scales to those of contexts, on a sample of JUDGED levels. Contexts are adaptive and
+cost some 1.2 % more there than in a whole tensor, so this ratio means a saving of 2 % (60 tensors, four networks)."""
 JUDGED: Final = 1 << 15
 
 
@@ -50,12 +50,12 @@ def choose_coder(weights: Float32, layout: int, dequantizer: Dequantizer, plan: 
 
 
 def _is_free(plan: LossyPlan) -> bool:
-    """Whether the levels are this encoder's own choice; those of training and of pruning are for the smallest coder."""
+    """Whether this encoder chooses the levels itself. Levels from training and from pruning get the smallest coder."""
     return isinstance(plan, AffinePlan) or (isinstance(plan, UniformPlan) and plan.lambda_ > 0)
 
 
 def _is_as_small_as_contexts(weights: Float32, layout: int, dequantizer: Dequantizer, plan: LossyPlan) -> bool:
-    """Judged at equal error: half a bit a level for a factor of two."""
+    """Compared at equal error: half a bit a level for a factor of two."""
     every, channels, taps = view_shape(weights.shape, layout)
     rows = min(every, max(16, JUDGED // (channels * taps)))
     start = (every - rows) // 2
@@ -78,7 +78,7 @@ def _is_as_small_as_contexts(weights: Float32, layout: int, dequantizer: Dequant
 
 
 def _choose_for_speed(weights: Float32, layout: int, dequantizer: Dequantizer, plan: LossyPlan) -> LossyPlan:
-    """The smaller of static scales and Huffman codes, quantised by plain rounding."""
+    """The smaller of static scales and Huffman codes, with plain rounding."""
     every, channels, taps = view_shape(weights.shape, layout)
     rows = min(every, max(16, SAMPLE // (channels * taps)))
     start = (every - rows) // 2
@@ -92,7 +92,7 @@ def _choose_for_speed(weights: Float32, layout: int, dequantizer: Dequantizer, p
 
 
 def _static_bytes(levels: Levels, every: int, states: int = 0) -> float:
-    """Bytes of the levels, with their part of what a chunk of the tensor has once."""
+    """Bytes of the levels, with their share of the bytes that a chunk of the tensor has once."""
     payload = static.encode(levels, states)
     once = static.side_bytes(payload) - len(levels) * 3 // 8
     return len(payload) - once * (1 - levels.size / max(levels.size, min(every, CHUNK_WEIGHTS)))

@@ -24,14 +24,14 @@ class BaseValues(Protocol):
     """The tensors of an earlier version, by name; `pipeline.base_file` reads them from a model file."""
 
     def has(self, facts: TensorSpec) -> bool:
-        """Whether there is a tensor of that name, shape and size of elements."""
+        """Whether there is a tensor with this name, shape and element size."""
 
     def part(self, facts: TensorSpec, start: int, count: int) -> AnyArray:
-        """Values `start` to `start + count` of the tensor of that name."""
+        """Values `start` to `start + count` of the tensor with this name."""
 
 
 def encode_delta(way: int, values: AnyArray, base: AnyArray, dtype: str) -> Words:
-    """The difference of the values from the base's by XOR or ULPS, as words. Inverse: `decode_delta`."""
+    """The difference between the values and the base's, by XOR or ULPS, as words. Inverse: `decode_delta`."""
     new, old = _words(values), _words(base)
     if way == XOR:
         return new ^ old
@@ -56,7 +56,7 @@ def decode_delta(way: int, words: AnyArray, base: AnyArray, dtype: str) -> AnyAr
 
 
 def encode_residual(values: AnyArray, base: AnyArray, dtype: str) -> tuple[AnyArray, Words]:
-    """The residual, floats of the same type, and the ULP distance from base + residual to the values.
+    """The residual (floats of the same type), and the ULP distance from base + residual to the values.
 
     Inverse: `decode_residual`.
     """
@@ -74,7 +74,7 @@ def decode_residual(more: AnyArray, steps: Words, base: AnyArray, dtype: str) ->
 
 
 def _add_residual(base: AnyArray, more: AnyArray, dtype: str) -> Words:
-    """One addition each, rounded to the type; the base's own bits where nothing is added."""
+    """One addition for each value, rounded to the type; the base's own bits where the residual is zero."""
     added = _floats(more, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         total = from_float(_floats(base, dtype) + added, dtype)
@@ -92,14 +92,14 @@ def _words(values: AnyArray) -> Words:
 
 
 def _ulp_distance(new: Words, old: Words, dtype: str) -> Words:
-    """The signed distance from old to new in the order of the numbers, as zigzag words."""
+    """The signed distance from old to new in the order of the floats, as zigzag words."""
     steps = _to_ordered(new, dtype) - _to_ordered(old, dtype)
     top = new.dtype.type(8 * new.itemsize - 1)
     return (steps << new.dtype.type(1)) ^ (new.dtype.type(0) - (steps >> top))
 
 
 def _to_ordered(words: Words, dtype: str) -> Words:
-    """Numbers in the order of the floats that their bits are; integers as they are."""
+    """Integers in the order of the floats that have these bits; integers are unchanged. Inverse: `_from_ordered`."""
     if dtype not in _SIGNED:
         return words
     sign = words.dtype.type(1 << 8 * words.itemsize - 1)

@@ -1,8 +1,8 @@
 """Dequantizers turn levels into weights; each class packs and parses its own bytes (`formats/wcz.md` section 5).
 
-`dequantize(levels, single)` gives the values before they are rounded to the tensor's type; `single` says that float32
+`dequantize(levels, single)` gives the values before they are rounded to the tensor's type; `single` means that float32
 is enough (for float32 and bfloat16). `pack(out)` appends the parameters; `parse(data, at, context)`, its inverse, gives
-the dequantizer and the position behind it, or raises what is corrupt. A new one is one more class of `Dequantizer`.
+the dequantizer and the position after it, or raises an error. A new dequantizer is a new class in `Dequantizer`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels import dequantize as kernel
 
 _FEW_TAPS = 64
-"""Larger bases are for a library's matrix product."""
+"""Larger bases are multiplied by a library's matrix product."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CodebookDequantizer(OneLevelAWeight):
         return lookup(levels, self.codebook)
 
     def pack(self, out: bytearray) -> None:
-        """Appends the codebook. Inverse: `parse`."""
+        """Append the codebook. Inverse: `parse`."""
         pack_codebook(out, self.codebook)
 
     @classmethod
@@ -55,7 +55,7 @@ class CodebookDequantizer(OneLevelAWeight):
 
 @dataclass(frozen=True)
 class UniformDequantizer(OneLevelAWeight):
-    """weight = step * q, where q is the level, or follows from it by the trellis of `states` states."""
+    """weight = step * q, where q is the level, or is reconstructed from it by a trellis of `states` states."""
 
     step: float
     states: States = 0
@@ -67,7 +67,7 @@ class UniformDequantizer(OneLevelAWeight):
         return weights
 
     def pack(self, out: bytearray) -> None:
-        """Appends the step. Inverse: `parse`."""
+        """Append the step. Inverse: `parse`."""
         _pack_step(out, self.step)
 
     @classmethod
@@ -96,7 +96,7 @@ class TransformDequantizer(OneLevelAWeight):
         return weights
 
     def pack(self, out: bytearray) -> None:
-        """Appends the step and the basis. Inverse: `parse`."""
+        """Append the step and the basis. Inverse: `parse`."""
         _pack_step(out, self.step)
         basis = pack_basis(self.basis)
         put_varint(out, len(basis))
@@ -112,9 +112,10 @@ class TransformDequantizer(OneLevelAWeight):
 
 @dataclass(frozen=True)
 class TruncatedFloatDequantizer(OneLevelAWeight):
-    """float32 values without their `shift` low mantissa bits: relative precision, so that small entries stay.
+    """float32 values without their `shift` low mantissa bits. The relative precision is constant, so small entries
+    stay.
 
-    A level has the value's sign; its magnitude is that of the value's bits less `offset`, and 0 is 0.0.
+    A level has the value's sign; its magnitude is the value's bits minus `offset`; level 0 is 0.0.
     """
 
     shift: int
@@ -123,7 +124,7 @@ class TruncatedFloatDequantizer(OneLevelAWeight):
     number: ClassVar[int] = wire.FLOAT
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
-        """Raises: CorruptError where a magnitude has more bits than a float32."""
+        """Raises: CorruptError if a magnitude has more bits than a float32."""
         magnitude = np.where(levels, np.abs(levels.astype(np.int64)) + self.offset, 0) << self.shift
         if magnitude.size and int(magnitude.max()) >= 1 << 31:
             raise CorruptError("float rule: expected magnitudes under 2**31, got a larger one")
@@ -131,7 +132,7 @@ class TruncatedFloatDequantizer(OneLevelAWeight):
         return bits.view(np.float32)
 
     def pack(self, out: bytearray) -> None:
-        """Appends shift and offset. Inverse: `parse`."""
+        """Append shift and offset. Inverse: `parse`."""
         out.append(self.shift)
         put_varint(out, self.offset)
 
@@ -158,11 +159,11 @@ class ProductDequantizer(OneLevelAWeight):
         return rows, -(-channels * taps // self.codebook.block), 1
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
-        """float64[rows, vectors, block]: rows may be longer than they should be; see `product.join_blocks`."""
+        """float64[rows, vectors, block]; rows may have padding, see `product.join_blocks`."""
         return product.lookup(levels[:, :, 0], self.codebook)
 
     def pack(self, out: bytearray) -> None:
-        """Appends the step and the vectors. Inverse: `parse`."""
+        """Append the step and the vectors. Inverse: `parse`."""
         _pack_step(out, self.codebook.step)
         product.pack_codebook(out, self.codebook)
 
@@ -175,9 +176,11 @@ class ProductDequantizer(OneLevelAWeight):
 
 @dataclass(frozen=True)
 class HashedDequantizer(OneLevelAWeight):
-    """A level stands for the weights that a hash of their places gives to its bucket (HashedNets, Chen et al. 2015).
+    """A level stands for all weights whose positions a hash maps to its bucket (HashedNets, Chen et al. 2015).
 
-    seed: of the hash, 32 bits; buckets: levels; rows, width: of the layout of the tensor, which has one chunk.
+    seed:        of the hash, 32 bits.
+    buckets:     the number of levels.
+    rows, width: of the layout of the tensor, which has one chunk.
     """
 
     step: float
@@ -198,7 +201,7 @@ class HashedDequantizer(OneLevelAWeight):
         return (levels.reshape(-1)[places] * signs * np.float64(self.step)).reshape(self.rows, self.width, 1)
 
     def pack(self, out: bytearray) -> None:
-        """Appends the step, the seed and the number of buckets. Inverse: `parse`."""
+        """Append the step, the seed and the number of buckets. Inverse: `parse`."""
         _pack_step(out, self.step)
         out += self.seed.to_bytes(4, "little")
         put_varint(out, self.buckets)
@@ -227,7 +230,7 @@ DEQUANTIZERS: dict[int, type[Dequantizer]] = {kind.number: kind for kind in get_
 
 
 def parse_dequantizer(data: memoryview, at: int, number: int, context: TensorContext) -> tuple[Dequantizer, int]:
-    """The dequantizer of that number at `data[at:]` and the position behind it. Inverse: `pack` of each.
+    """The dequantizer with this number at `data[at:]`, and the position after it. Inverse: `pack` of each.
 
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
@@ -239,12 +242,12 @@ def parse_dequantizer(data: memoryview, at: int, number: int, context: TensorCon
 
 
 def _pack_step(out: bytearray, step: float) -> None:
-    """Appends the bytes reversed, so that few mantissa bits are few bytes. Inverse: `_parse_step`."""
+    """Append the reversed bytes as a varint, so that few mantissa bits are few bytes. Inverse: `_parse_step`."""
     put_varint(out, int.from_bytes(struct.pack(">f", step), "little"))
 
 
 def _parse_step(data: memoryview, at: int) -> tuple[float, int]:
-    """The step and the position behind it. Inverse: `_pack_step`."""
+    """The step and the position after it. Inverse: `_pack_step`."""
     reversed_bytes, at = take_varint(data, at)
     step = struct.unpack(">f", (reversed_bytes & 0xFFFFFFFF).to_bytes(4, "little"))[0]
     if reversed_bytes >> 32 or not 0.0 < step < float("inf"):

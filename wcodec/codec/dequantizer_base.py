@@ -1,4 +1,6 @@
-"""What all dequantizers share: the type of levels, what the tensor's header tells, and the usual shape of levels."""
+"""Shared parts of all dequantizers: the type of levels, facts from the tensor's header, and the usual shape of
+levels.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ Levels = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class TensorContext:
-    """What a dequantizer's bytes leave to the tensor's header.
+    """Facts from the tensor's header that a dequantizer needs.
 
-    states: of the trellis; rows: of the layout; taps: of the kernels, or channels of a matrix: the size of a basis;
+    states: of the trellis.
+    rows:   of the layout.
+    taps:   of the kernels, or channels of a matrix: the size of a basis.
     width:  weights of a row.
     """
 
@@ -29,7 +33,7 @@ class TensorContext:
 
 
 class OneLevelAWeight:
-    """The usual case: each weight has a level, and all rows share the parameters."""
+    """The usual case: each weight has one level, and all rows share the parameters."""
 
     def level_shape(self, shape: Shape3) -> Shape3:
         """The shape of the levels of weights[rows, channels, taps]."""

@@ -1,4 +1,4 @@
-"""How a tensor of any shape becomes levels[rows, channels, taps] and back: `formats/wcz.md` section 4."""
+"""The layout of a tensor of any shape as levels[rows, channels, taps], and back: `formats/wcz.md` section 4."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wcodec.kernels import statistics as statistics_kernel
 
 VECTOR, MATRIX, DENSE, KERNEL, KERNEL_BY_INPUT, KERNEL_FIRST, KERNEL_FIRST_BY_INPUT, PROJECTION = range(8)
 TAPS_FIRST = frozenset({KERNEL, KERNEL_BY_INPUT})
-"""Layouts in which the weights of each tap lie together."""
+"""Layouts in which the weights of each tap are contiguous."""
 WITH_TAPS = TAPS_FIRST | {KERNEL_FIRST, KERNEL_FIRST_BY_INPUT}
 Shape3 = tuple[int, int, int]
 Value = TypeVar("Value", bound=np.generic)
@@ -41,7 +41,7 @@ def _axis_groups(dims: int, layout: int) -> tuple[tuple[int, ...], tuple[int, ..
 
 
 def check_layout(shape: tuple[int, ...], layout: int) -> None:
-    """Raises: CorruptError where the shape has too few dimensions for the layout, or there is no such layout."""
+    """Raises: CorruptError if the shape has too few dimensions for the layout, or if there is no such layout."""
     needed = 0 if layout == VECTOR else 3 if layout in WITH_TAPS else 2
     if not VECTOR <= layout <= PROJECTION or len(shape) < needed:
         raise CorruptError(f"layout: expected one for {len(shape)} dimensions, got {layout}")
@@ -61,7 +61,7 @@ def kernel_size(shape: tuple[int, ...], layout: int) -> tuple[int, int]:
 
 
 def count_units(shape: tuple[int, ...], layout: int) -> int:
-    """What chunks are counted in: elements of a vector, rows otherwise."""
+    """The number of units in which chunks are counted: elements of a vector, rows otherwise."""
     rows, channels, _ = view_shape(shape, layout)
     return channels if layout == VECTOR else rows
 
@@ -79,7 +79,7 @@ def to_rows(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
 
 
 def slice_rows(values: npt.NDArray[Value], layout: int, start: int, count: int) -> npt.NDArray[Value]:
-    """`spread(values, layout)[start : start + count]`, without the others where a row is a place in one dimension."""
+    """`to_rows(values, layout)[start : start + count]`, without the other rows if rows are positions on one axis."""
     rows = _axis_groups(values.ndim, layout)[0]
     if len(rows) != 1:
         return to_rows(values, layout)[start : start + count]
@@ -88,9 +88,10 @@ def slice_rows(values: npt.NDArray[Value], layout: int, start: int, count: int) 
 
 
 def unit_slicer(values: npt.NDArray[Value], layout: int) -> Callable[[int, int], npt.NDArray[Value]]:
-    """Of a start and a count of units: these alone, values[rows, channels, taps], a view where they lie together.
+    """A function of a start and a count of units that gives values[rows, channels, taps], as a view if they are
+    contiguous.
 
-    What cannot be taken without spreading everything is spread here, once.
+    If units cannot be taken without converting everything, all values are converted here, once.
     """
     if layout == VECTOR:
         flat = values.reshape(-1)
@@ -105,11 +106,11 @@ def from_rows(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> 
     """view[rows, channels, taps] -> values[shape], C order. Inverse: `to_rows`."""
     order = [d for group in _axis_groups(len(shape), layout) for d in group]
     turned = view.reshape([shape[d] for d in order]).transpose(np.argsort(order))
-    return np.ascontiguousarray(turned).reshape(shape)  # contiguous arrays of numpy have a dimension at least
+    return np.ascontiguousarray(turned).reshape(shape)  # contiguous numpy arrays have at least one dimension
 
 
 def scatter_rows(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: int, layout: int) -> None:
-    """Put rows[n, channels, taps], from row `first` on, into values[shape], C order: `from_rows` piece by piece."""
+    """Put rows[n, channels, taps], from row `first` on, into values[shape], C order: `from_rows` in parts."""
     shape = values.shape
     groups = _axis_groups(len(shape), layout)
     distances = _strides(shape, layout)
@@ -126,13 +127,13 @@ def scatter_rows(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: in
     if len(groups[0]) == 1:
         view[first : first + len(rows)] = rows.reshape(len(rows), *inner)
         return
-    # a row is a place in several dimensions
+    # a row is a position on several axes
     for number, one in enumerate(rows.reshape(len(rows), *inner)):
         view[np.unravel_index(first + number, [shape[d] for d in groups[0]])] = one
 
 
 def _strides(shape: tuple[int, ...], layout: int) -> tuple[int, int, int] | None:
-    """Elements between neighbouring rows, channels and taps; None where they are not evenly spaced."""
+    """Elements between neighbouring rows, channels and taps; None if they are not evenly spaced."""
     groups = _axis_groups(len(shape), layout)
     if any(b != a + 1 for group in groups for a, b in pairwise(group)):
         return None
@@ -141,7 +142,10 @@ def _strides(shape: tuple[int, ...], layout: int) -> tuple[int, int, int] | None
 
 
 def layout_families(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """The layouts worth trying for weights of this shape, the likeliest first; a family's differ in scan order only."""
+    """The layouts to try for weights of this shape, the likeliest first.
+
+    Those of a family differ only in scan order.
+    """
     if len(shape) < 2:
         return ((VECTOR,),)
     if len(shape) == 2:
@@ -150,5 +154,5 @@ def layout_families(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         return ((KERNEL, KERNEL_BY_INPUT), (PROJECTION, MATRIX, DENSE))
     last, first = math.prod(shape[:-2]), math.prod(shape[2:])
     by_last, by_first = (KERNEL, KERNEL_BY_INPUT), (KERNEL_FIRST, KERNEL_FIRST_BY_INPUT)
-    # Few taps are the likelier reading; where both are few, both are tried.
+    # A kernel with few taps is likelier; if both readings have few, both are tried.
     return ((by_last,) if last <= 4 * first else ()) + ((by_first,) if first <= 4 * last else ())

@@ -18,7 +18,7 @@ BLOCK: Final = 1 << 20
 
 
 def find_threshold(weights: Floats, prune: Prune) -> float:
-    """The largest magnitude that `prune_below` removes from float32[...]; 0.0 where it removes none."""
+    """The largest magnitude that `prune_below` removes from float32[...]; 0.0 if it removes none."""
     if prune.rule == "absolute":
         return prune.amount
     if prune.rule == "deviations":
@@ -40,7 +40,7 @@ def prune_below(weights: Floats, threshold: float) -> Floats:
 def prune_weights(weights: Floats, request: Prune) -> Floats:
     """A float32[...] copy, pruned as requested.
 
-    By sparsity exactly `count_pruned` weights go, of equal magnitudes the earlier ones.
+    A sparsity removes exactly `count_pruned` weights; of equal magnitudes the earlier ones.
     """
     threshold = find_threshold(weights, request)
     if request.rule != "sparsity":
@@ -58,27 +58,28 @@ def prune_weights(weights: Floats, request: Prune) -> Floats:
 
 
 def count_pruned(count: int, sparsity: float) -> int:
-    """How many of `count` weights the sparsity removes: the nearest integer, halves up."""
+    """The number of weights that the sparsity removes: rounded to the nearest integer, halves up."""
     return min(int(sparsity * count + 0.5), count)
 
 
 def global_threshold(weights: Callable[[], Iterable[Floats]], sparsity: float) -> float:
     """The threshold that prunes the fraction `sparsity` of the weights of all tensors together, ties included.
 
-    `weights()` gives the tensors, float32[...], one at a time; it is called twice, memory is bounded by the largest.
+    `weights()` gives the tensors, float32[...], one at a time. It is called twice; memory is bounded by the largest
+    tensor.
     """
     Prune("sparsity", sparsity)
     return threshold_of(lambda high: count_magnitudes(weights(), high), sparsity)
 
 
 def threshold_of(counts: Callable[[int | None], Counts], sparsity: float) -> float:
-    """The same, by what `count_magnitudes` gives of all weights."""
+    """The same, from the result of `count_magnitudes` for all weights."""
     count = count_pruned(int(counts(None).sum()), sparsity)
     return magnitude_at(counts, count - 1) if count else 0.0
 
 
 def magnitude_of_rank(weights: Floats, rank: int) -> float:
-    """As `magnitude_at`, of one float32[...]."""
+    """The same as `magnitude_at`, of one float32[...]."""
     if weights.size > BLOCK:
         return magnitude_at(lambda high: count_magnitudes((weights,), high), rank)
     magnitudes = _magnitudes(weights)
@@ -87,9 +88,10 @@ def magnitude_of_rank(weights: Floats, rank: int) -> float:
 
 
 def magnitude_at(counts: Callable[[int | None], Counts], rank: int) -> float:
-    """The magnitude that has `rank` smaller or equal ones before it; those of not-a-number come last.
+    """The magnitude with `rank` smaller or equal ones before it; NaN is sorted last.
 
-    counts: what `count_magnitudes` gives of all weights, called twice: their memory does not grow with the arrays.
+    counts: gives the result of `count_magnitudes` for all weights; it is called twice, so memory does not grow with the
+            arrays.
     """
     high = counts(None)
     top = int(np.searchsorted(np.cumsum(high), rank + 1))
@@ -99,9 +101,9 @@ def magnitude_at(counts: Callable[[int | None], Counts], rank: int) -> float:
 
 
 def count_magnitudes(weights: Iterable[Floats], high: int | None) -> Counts:
-    """How many weights of float32[...] after float32[...] have each upper half of a magnitude's bits, int64[2^16].
+    """Counts int64[2^16] of the upper halves of the magnitudes' bits, over a sequence of float32[...].
 
-    high: count the lower halves instead, of those with this upper one.
+    high: count the lower halves instead, of magnitudes with this upper half.
     """
     counts = np.zeros(1 << _LOW_BITS, np.int64)
     for block in _every_block(weights):
@@ -115,7 +117,7 @@ def count_magnitudes(weights: Iterable[Floats], high: int | None) -> Counts:
 
 
 def iterate_blocks(weights: Floats) -> Iterator[Floats]:
-    """Views, flat, of float32[...] in C order, that together are all of it."""
+    """Flat views of float32[...] in C order that cover all of it."""
     flat = weights.reshape(-1)
     for start in range(0, flat.size, BLOCK):
         yield flat[start : start + BLOCK]
@@ -127,11 +129,11 @@ def _every_block(weights: Iterable[Floats]) -> Iterator[Floats]:
 
 
 def _magnitudes(weights: Floats) -> npt.NDArray[np.int32]:
-    """A copy of |w| as bit patterns, int32[n]: they sort as the magnitudes do, not-a-number last."""
+    """A copy of |w| as bit patterns, int32[n], which sort as the magnitudes do, with NaN last."""
     flat = np.ascontiguousarray(weights, np.float32).reshape(-1)
     return flat.view(np.int32) & np.int32(0x7FFFFFFF)
 
 
 def _magnitude_of(pattern: int) -> float:
-    """The magnitude of a bit pattern; infinity for not-a-number, which is never pruned."""
+    """The magnitude of a bit pattern; infinity for NaN, which is never pruned."""
     return float(np.array(min(pattern, _INFINITY), np.int32).view(np.float32))

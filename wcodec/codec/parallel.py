@@ -1,4 +1,4 @@
-"""Ordered, bounded thread pools: several tensors, chunks or pieces at once, results in order."""
+"""Ordered, bounded thread pools: several tensors, chunks or pieces at once, with results in order."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ AHEAD: Final = 1 << 26
 MOST: Final = 64
 """The most pieces in flight."""
 LARGE: Final = 4
-"""The largest piece starts first once the queue of a worker is shorter than so many times its bytes."""
+"""The largest piece starts first once the queue of a worker is shorter than this many times its bytes."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Map(Protocol):
-    """`map` over one iterable, or a pool's."""
+    """`map` over one iterable, or that of a pool."""
 
     def __call__(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterable[Result]: ...
 
 
 def thread_count(threads: int) -> int:
-    """Threads to use: as asked, or as many as there are cores to run on where 0 is asked."""
+    """The number of threads: the requested one, or for 0 the number of available cores."""
     if threads > 0:
         return threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -43,7 +43,7 @@ def thread_count(threads: int) -> int:
 def map_ordered(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int, nbytes: Callable[[Item], int]
 ) -> Iterator[Result]:
-    """Yields work(item) of each item, in order; at most MOST items and AHEAD bytes are in flight.
+    """Yield work(item) for each item, in order; at most MOST items and AHEAD bytes are in flight.
 
     nbytes: bytes of an item. Large items start before smaller ones that precede them, so that no large one starts last.
     """
@@ -100,15 +100,15 @@ class _Waiting(Generic[Item, Result]):
     def run(self, work: Callable[[Item], Result]) -> None:
         try:
             self.future.set_result(work(self.item))
-        except BaseException as error:  # whoever asks for the result gets it
+        except BaseException as error:  # it is raised again where the result is requested
             self.future.set_exception(error)
 
 
 def map_tensors(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], threads: int) -> Iterator[Result]:
-    """Yields work(number, map) of each tensor, in order; the work starts before the first result is asked for.
+    """Yield work(number, map) for each tensor, in order; the work starts before the first result is requested.
 
-    Tensors run in parallel, and large ones spread their chunks over the threads by the given map. At most HELD weights,
-    or one larger tensor, are started and not yet yielded.
+    Tensors run in parallel, and large ones distribute their chunks over the threads by the given map. At most HELD
+    weights, or one larger tensor, are in flight.
     """
     workers = thread_count(threads)
     if workers == 1:
@@ -119,7 +119,7 @@ def map_tensors(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec
 
 
 def _ahead(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], workers: int) -> Iterator[Result | None]:
-    """Nothing, once work has begun; then the results. Tensors wait for their chunks in threads of their own."""
+    """None, once work has started; then the results. Tensors wait for their chunks in threads of their own."""
     from concurrent.futures import ThreadPoolExecutor
 
     chunks = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-chunk")

@@ -1,4 +1,4 @@
-"""The plan of a tensor: how it is pruned, quantised and coded. `planning` makes plans, `codec` carries them out."""
+"""The plan of a tensor: how it is pruned, quantised and coded. `planning` makes plans, `codec` executes them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Affine: TypeAlias = Literal["symmetric", "asymmetric", "binary"]
 
 @dataclass(frozen=True)
 class Prune:
-    """Zero the weights of small magnitude.
+    """Set weights of small magnitude to zero.
 
-    rule:   "absolute": |w| <= amount; "deviations": |w| <= amount * standard deviation of the tensor (Han et al. 2015);
-            "sparsity": the smallest `amount` part (0..1) of the weights.
+    rule: "absolute": |w| <= amount; "deviations": |w| <= amount * standard deviation of the tensor (Han et al. 2015);
+          "sparsity": the smallest weights, `amount` (0..1) of all.
     Raises: RecipeError for an amount out of range.
     """
 
@@ -33,17 +33,17 @@ class Prune:
 
 @dataclass(frozen=True)
 class ExactPlan:
-    """The values come back bit for bit."""
+    """The values are stored exactly."""
 
     effort: Effort = "normal"
 
 
 @dataclass(frozen=True)
 class _Lossy:
-    """What every plan that loses something has.
+    """The fields of every lossy plan.
 
     prune: None prunes nothing.
-    limit: larger magnitudes, and what is not finite, are stored exactly as outliers.
+    limit: larger magnitudes, and values that are not finite, are stored exactly as outliers.
     coder: "auto" or a name of `level_coders.FAMILIES`.
     """
 
@@ -55,9 +55,10 @@ class _Lossy:
 
 @dataclass(frozen=True)
 class FloatPlan(_Lossy):
-    """Mantissa bits are dropped.
+    """Floats with fewer mantissa bits.
 
-    mantissa: bits that are kept; dtype: the type that values are rounded to before that.
+    mantissa: the number of mantissa bits.
+    dtype:    the type to which values are rounded before that.
     """
 
     mantissa: int = 23
@@ -65,20 +66,20 @@ class FloatPlan(_Lossy):
 
     @property
     def keeps_bits(self) -> bool:
-        """Whether values of up to float32 that are not pruned come back bit for bit."""
+        """Whether values of up to float32 that are not pruned are stored exactly."""
         return self.mantissa == 23 and self.dtype == "float32"
 
 
 @dataclass(frozen=True)
 class UniformPlan(_Lossy):
-    """Integers times a step, plain or by a trellis, of the weights or of a transform of them.
+    """Integers times a step, by plain rounding or by a trellis, of the weights or of their transform.
 
-    step:      in units of the weights; plain rounding by it has the error that is wanted.
-    lambda_:   squared error, in units of step^2, that a bit is worth; 0: plain rounding.
+    step:      in units of the weights; plain rounding with it has the requested error.
+    lambda_:   the squared error, in units of step^2, that a bit is worth; 0: plain rounding.
     states:    of the trellis; 0: none.
-    few:       whether a codebook may stand in where the tensor has few different values.
+    few:       whether a codebook may be used if the tensor has few different values.
     transform: whether a transform may be tried.
-    zeros:     whether zeros stay zeros; a transform would move them.
+    zeros:     whether zeros stay zeros; a transform would change them.
     """
 
     step: float = 0.0
@@ -91,10 +92,11 @@ class UniformPlan(_Lossy):
 
 @dataclass(frozen=True)
 class CodebookPlan(_Lossy):
-    """A codebook of single weights by k-means; without `clusters` and `step`: of all values that the tensor has.
+    """A codebook of single weights by k-means; without `clusters` and `step`, of all values of the tensor.
 
-    clusters: entries of the codebook, level 0 included; None where `step` and `lambda_` (as in `UniformPlan`) decide.
-    start:    the first centroids; seed: of random ones.
+    clusters: entries of the codebook, level 0 included; None if `step` and `lambda_` (as in `UniformPlan`) decide.
+    start:    the initial centroids.
+    seed:     of random ones.
     """
 
     clusters: int | None = None
@@ -109,9 +111,9 @@ class ProductPlan(_Lossy):
     """A codebook of blocks of weights (product quantisation); a tensor without rows is coded by `step` alone.
 
     clusters, step, lambda_: as in `CodebookPlan`.
-    block: weights that share a code; None: chosen by the shape.
-    aligned: whether a code is whole bytes, for programs that look vectors up.
-    given: the codebook that training chose, in place of one that is learned.
+    block:                   the number of weights that share a code; None: chosen by the shape.
+    aligned:                 whether a code has whole bytes, for programs that look vectors up.
+    given:                   the codebook from training, instead of one from k-means.
     """
 
     clusters: int | None = None
@@ -126,8 +128,8 @@ class ProductPlan(_Lossy):
 class AffinePlan(_Lossy):
     """Integers of a few bits (`quantizers.affine`).
 
-    outputs: the axis of the tensor's outputs where each has a step of its own; "": one step for all weights.
-    given:   steps that calibration chose, and integers of any number of bits.
+    outputs: the axis of the tensor's outputs if each has its own step; "": one step for all weights.
+    given:   the steps from calibration, with integers of any number of bits.
     """
 
     how: Affine = "symmetric"
@@ -138,21 +140,18 @@ class AffinePlan(_Lossy):
 
 @dataclass(frozen=True)
 class GroupPlan(_Lossy):
-    """Points times the steps of groups that training chose.
-
-    given: the points and the steps.
-    """
+    """Codebook points times the steps of groups. given: the points and the steps from training."""
 
     given: GroupWeights = field(kw_only=True, compare=False)
 
 
 @dataclass(frozen=True)
 class HashedPlan(_Lossy):
-    """Values that the weights share by a hash, as training chose them. given: the values, the step and the seed."""
+    """Values that weights share by a hash. given: the values, the step and the seed from training."""
 
     given: HashedWeights = field(kw_only=True, compare=False)
 
 
 Plan: TypeAlias = ExactPlan | FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan | GroupPlan | HashedPlan
-"""What one tensor gets, with every choice made that does not need its values a second time."""
+"""The plan of one tensor, with all choices that do not need its values again."""
 LossyPlan: TypeAlias = FloatPlan | UniformPlan | CodebookPlan | ProductPlan | AffinePlan | GroupPlan | HashedPlan

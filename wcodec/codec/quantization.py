@@ -1,4 +1,4 @@
-"""The choice of dequantizer and layout for a tensor, by what a sample of its weights costs."""
+"""The choice of dequantizer and layout for a tensor, by the cost of a sample of its weights."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _given_choice(shape: tuple[int, ...], plan: GroupPlan | HashedPlan) -> tuple
 def _product_choice(weights: Float32, layout: int, plan: ProductPlan) -> tuple[int, Dequantizer]:
     if plan.given:
         return plan.given.layout, ProductDequantizer(product.ProductCodebook(plan.given.entries, plan.given.step))
-    if layout == VECTOR:  # no rows to take blocks of
+    if layout == VECTOR:  # there are no rows to divide into blocks
         return layout, UniformDequantizer(round_step(plan.step))
     return layout, _product_rule(weights, layout, plan)
 
@@ -113,7 +113,7 @@ def _product_choice(weights: Float32, layout: int, plan: ProductPlan) -> tuple[i
 def _uniform_or_table(
     weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan
 ) -> tuple[int, Dequantizer]:
-    """The uniform choice, or a table of the tensor's values where they are few and it costs about as much."""
+    """The uniform choice, or a table of the tensor's values if they are few and it costs about as much."""
     layout, dequantizer = _uniform_choice(weights, layouts, plan)
     values = find_few_values(weights) if plan.few else None
     if values is None:
@@ -137,7 +137,9 @@ def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: 
     family, dequantizer = (
         min(choices, key=lambda choice: costs.of(choice[0][0], choice[1])) if choices[1:] else choices[0]
     )
-    if family[0] not in WITH_TAPS and isinstance(dequantizer, TransformDequantizer):  # a basis for the rows as they are
+    if family[0] not in WITH_TAPS and isinstance(
+        dequantizer, TransformDequantizer
+    ):  # a basis for the rows in this layout
         return family[0], dequantizer
     if weights.size < FEW or not family[1:]:
         return family[0], dequantizer
@@ -150,7 +152,10 @@ def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ..
 
 
 def _uniform_rules(weights: Float32, layout: int, step: float, plan: UniformPlan) -> Iterator[Dequantizer]:
-    """The rules worth trying. Turning the rows of a matrix pays where there are many for each entry of the basis."""
+    """The dequantizers to try.
+
+    A transform of the rows of a matrix pays if there are many for each entry of the basis.
+    """
     rows, channels, _ = view_shape(weights.shape, layout)
     height, width = kernel_size(weights.shape, layout) if layout in WITH_TAPS else (1, 1)
     if plan.transform and MIN_TAPS <= height * width <= MAX_TAPS and max(height, width) <= MAX_SIDE:
@@ -163,7 +168,7 @@ def _uniform_rules(weights: Float32, layout: int, step: float, plan: UniformPlan
 
 
 def _klt(weights: Float32, layout: int, taps: int) -> Basis:
-    """The principal axes of the rows' parts of `taps` weights, a chunk at a time."""
+    """The principal axes of parts of `taps` weights of the rows, computed chunk by chunk."""
     if layout in TAPS_FIRST:
         flat = weights.reshape(taps, -1)
         width = max(1, CHUNK_WEIGHTS // taps)
@@ -190,7 +195,7 @@ def _table_rule(weights: Float32, plan: CodebookPlan) -> CodebookDequantizer:
 
 
 def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> ProductDequantizer:
-    """Blocks of a kernel's taps where they are few, else of four weights of a row."""
+    """Blocks are a kernel's taps if they are few, otherwise four weights of a row."""
     rows, channels, taps = view_shape(weights.shape, layout)
     block = plan.block or (taps if _FEWEST <= taps <= MAX_TAPS else _BLOCK)
     vectors = product.split_blocks(to_rows(weights, layout).reshape(rows, -1), min(block, channels * taps))
@@ -199,7 +204,7 @@ def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> ProductDe
 
 
 def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer]:
-    """A step for every output where that was asked, one for all weights otherwise."""
+    """One step for every output if requested, otherwise one for all weights."""
     layout = outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
     if layout != VECTOR and (plan.given or _scannable(weights.shape, (layout,))):
         own = plan.given.steps if plan.given else compute_row_steps(to_rows(weights, layout), plan.how, plan.bits)
@@ -213,7 +218,7 @@ def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer
 
 
 def outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
-    """The layout whose rows are the outputs; those of depthwise kernels (height, width, in, 1) are their inputs."""
+    """The layout whose rows are the outputs; depthwise kernels (height, width, in, 1) have their inputs as rows."""
     if len(shape) < 2:
         return VECTOR
     if where == "first":

@@ -1,4 +1,4 @@
-"""Dequantizers whose steps differ from row to row, or from group to group of a row (`formats/wcz.md` section 5)."""
+"""Dequantizers with different steps for rows, or for groups of a row (`formats/wcz.md` section 5)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXACT_IN_FLOAT32 = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class PerRowDequantizer(OneLevelAWeight):
-    """weight = the row's step * level: affine integers less their zero point, or signs (`quantizers.affine`).
+    """weight = the row's step * level: affine integers minus their zero point, or signs (`quantizers.affine`).
 
     steps: float32[rows of the tensor, or of one chunk], positive.
     """
@@ -33,7 +33,7 @@ class PerRowDequantizer(OneLevelAWeight):
     number: ClassVar[int] = wire.ROWS
 
     def for_rows(self, start: int, count: int) -> Self:
-        """The steps of these rows alone."""
+        """The dequantizer with the steps of these rows."""
         return replace(self, steps=self.steps[start : start + count])
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
@@ -43,7 +43,7 @@ class PerRowDequantizer(OneLevelAWeight):
         return np.multiply(levels, steps, dtype=np.float64)
 
     def pack(self, out: bytearray) -> None:
-        """Appends the steps. Inverse: `parse`."""
+        """Append the steps. Inverse: `parse`."""
         _pack_steps(out, self.steps)
 
     @classmethod
@@ -67,7 +67,7 @@ class GroupDequantizer(OneLevelAWeight):
     number: ClassVar[int] = wire.GROUPS
 
     def for_rows(self, start: int, count: int) -> Self:
-        """The steps of these rows alone."""
+        """The dequantizer with the steps of these rows."""
         return replace(self, steps=self.steps[start : start + count])
 
     def steps_of(self, shape: tuple[int, ...]) -> Float32:
@@ -80,7 +80,7 @@ class GroupDequantizer(OneLevelAWeight):
         return np.multiply(values, self.steps_of(levels.shape), dtype=np.float32 if single else np.float64)
 
     def pack(self, out: bytearray) -> None:
-        """Appends the size of a group, the codebook and the steps. Inverse: `parse`."""
+        """Append the size of a group, the codebook and the steps. Inverse: `parse`."""
         put_varint(out, self.group)
         pack_codebook(out, self.codebook)
         _pack_steps(out, self.steps.reshape(-1))
@@ -96,7 +96,7 @@ class GroupDequantizer(OneLevelAWeight):
 
 
 def _pack_steps(out: bytearray, steps: Float32) -> None:
-    """Appends float32 steps, or their upper halves where these are enough, losslessly. Inverse: `_parse_steps`."""
+    """Append float32 steps, or their upper halves if these are enough, losslessly. Inverse: `_parse_steps`."""
     from wcodec.codec import lossless
 
     halves = (np.ascontiguousarray(steps, "<f4").view("<u4") >> 16).astype("<u2")
@@ -108,7 +108,7 @@ def _pack_steps(out: bytearray, steps: Float32) -> None:
 
 
 def _parse_steps(data: memoryview, at: int, count: int) -> tuple[Float32, int]:
-    """float32[count] and the position behind them. Inverse: `_pack_steps`."""
+    """float32[count] and the position after them. Inverse: `_pack_steps`."""
     from wcodec.codec import lossless
 
     width, at = take_byte(data, at, "steps")
@@ -118,6 +118,6 @@ def _parse_steps(data: memoryview, at: int, count: int) -> tuple[Float32, int]:
     payload, at = take_bytes(data, at, length, "steps")
     bits = np.frombuffer(lossless.decode(payload, count * width, width), f"<u{width}").astype(np.uint32)
     steps = (bits << 16 if width == 2 else bits).view(np.float32)
-    if not bool(np.all((steps > 0) & (steps < np.inf))):  # a NaN fails this comparison, as it should
+    if not bool(np.all((steps > 0) & (steps < np.inf))):  # a NaN fails this comparison too
         raise CorruptError("steps: expected positive numbers")
     return steps, at

@@ -1,4 +1,4 @@
-"""Rows from all over a tensor, which tell its bytes and its error at any step for a small part of an encoding."""
+"""A sample of rows of a tensor, from which bytes and error at any step are estimated quickly."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from wcodec.model import Tensor
 
 LEAST: Final = 1 << 12
 MOST: Final = 1 << 16
-"""Weights of a sample, at least and at most,"""
+"""The smallest and the largest number of weights of a sample."""
 SHARE: Final = 32
-"""and one in so many between them."""
+"""Between these, a sample has one weight in this many."""
 BANDS: Final = 8
-"""Runs of neighbouring rows, from the first to the last: rows of an embedding are not all alike."""
+"""The number of runs of neighbouring rows, evenly spread, because the rows of an embedding differ."""
 
 
 @dataclass(frozen=True)
 class TensorSample:
-    """Some rows of a tensor and the dequantizer that its plan may come to.
+    """Some rows of a tensor, and the dequantizer that its plan probably leads to.
 
-    rows: float32[rows, channels, taps]; scale: weights of the tensor for each of the sample.
+    rows:  float32[rows, channels, taps].
+    scale: weights of the tensor for each weight of the sample.
     """
 
     rows: Float32
@@ -40,7 +41,7 @@ class TensorSample:
     scale: float
 
     def measure(self, plan: UniformPlan) -> tuple[float, float]:
-        """Bytes and squared error of the tensor, estimated: prices are learnt once, and contexts are not fitted."""
+        """The estimated bytes and squared error of the tensor. Prices are learnt once, and contexts are not fitted."""
         step = round_step(plan.step * SPACING[plan.states])
         dequantizer = replace(self.dequantizer, step=step, states=plan.states)
         levels = quantize_chunk(self.rows, dequantizer, replace(plan, effort="fast", coder="context"))
@@ -50,7 +51,7 @@ class TensorSample:
 
 
 def take_sample(tensor: Tensor, plan: UniformPlan) -> TensorSample | None:
-    """The sample of a tensor with at least one weight; None where its values are too few for steps."""
+    """The sample of a tensor with at least one weight; None if it has few distinct values."""
     weights = to_float32(tensor.read(), tensor.dtype)
     if plan.limit < inf:
         weights = np.where(np.abs(weights) <= plan.limit, weights, np.float32(0))

@@ -1,4 +1,4 @@
-"""One reading of every tensor before any is coded: what planning needs to know, and which tensors are the same."""
+"""One pass over all tensors before coding: statistics for planning, and the detection of equal tensors."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ _LARGEST_OF = {"float16": 65504.0}
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """One look at a tensor's regular weights: those that are finite and within `limit`.
+    """Statistics of a tensor's regular weights: those that are finite and within `limit`.
 
-    energy: sum of squares; low, high: extremes; regular: how many they are; zeros: how many of them are 0.
+    energy:    sum of squares.
+    low, high: extremes.
+    regular:   their number.
+    zeros:     the number of zeros among them.
     """
 
     in_range: int
@@ -49,19 +52,19 @@ def is_weight(tensor: Tensor) -> bool:
 
 
 def measure_tensor(tensor: Tensor, values: AnyArray) -> TensorStatistics:
-    """Describe the regular weights among the tensor's values.
+    """The statistics of the regular weights among the tensor's values.
 
-    A few magnitudes over 4096 times the median of the non-zero ones would cost all others their precision: they are not
-    regular, unless they are so many that they are the distribution.
+    A few magnitudes over 4096 times the median of the non-zero ones would cost all others their precision. They are not
+    regular, unless there are so many that they belong to the distribution.
     """
     weights = np.ascontiguousarray(to_float32(values, tensor.dtype)).reshape(-1)
-    # What is rounded may grow: half of the largest number leaves room for it.
+    # Rounding may increase a magnitude: half of the largest number leaves room for it.
     highest = _LARGEST_OF.get(tensor.dtype, _LARGEST) / 2
     result, zeros = _measure(weights, highest), int(kernel.count_within(weights, 0.0))
     top = max(-result.low, result.high)
-    # A lone outlier is at most sqrt(n) times the rms: in small tensors only the median can tell.
+    # A single outlier is at most sqrt(n) times the rms: in small tensors only the median detects it.
     if result.rms and (top > _TALL * result.rms or result.in_range < _FEW):
-        # Where more than half are over top / 4096 so is their median: most tensors need no search for it.
+        # If more than half exceed top / 4096, so does their median: most tensors need no search for it.
         half = (weights.size - zeros + 1) // 2
         if result.in_range == weights.size and weights.size - kernel.count_within(weights, top / _OUTLIER) >= half:
             return replace(result, zeros=zeros)
@@ -99,21 +102,21 @@ _PIECES, _PIECE = 128, 512
 
 @dataclass(frozen=True)
 class TensorScan:
-    """A tensor's statistics (None where it must stay exact) and a fingerprint of its bytes, from one reading."""
+    """A tensor's statistics (None if it must stay exact) and a fingerprint of its bytes, from one pass."""
 
     statistics: TensorStatistics | None
     fingerprint: bytes
 
 
 def scan_tensor(tensor: Tensor) -> TensorScan:
-    """Read the tensor once. The fingerprint is of evenly spread pieces where the tensor is large."""
+    """Read the tensor once. The fingerprint of a large tensor is of evenly spread pieces."""
     values = tensor.read()
     lossy = tensor.dtype in FLOATS and not tensor.exact
     return TensorScan(measure_tensor(tensor, values) if lossy else None, _digest(values, sampled=True))
 
 
 def scan_tensors(tensors: Iterable[Tensor], threads: int) -> list[TensorScan]:
-    """The scan of each tensor; where fingerprints of samples agree, all bytes are hashed."""
+    """The scan of each tensor; if fingerprints of samples agree, all bytes are hashed."""
     every = list(tensors)
     looks = list(map_tensors(lambda i, _: scan_tensor(every[i]), every, threads))
     keys = [(tensor.dtype, tensor.shape, found.fingerprint) for tensor, found in zip(every, looks, strict=True)]

@@ -1,4 +1,4 @@
-"""One chunk of a tensor's sections -> its values: the piece of work that decoding is made of."""
+"""Decoding of one chunk of a tensor's sections into values: the unit of work of decoding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
 
 @dataclass(frozen=True)
 class TensorReader:
-    """A tensor's sections in an open file, its header parsed."""
+    """A tensor's sections in an open file, with its header parsed."""
 
     file: BinaryIO
     facts: TensorSpec
@@ -34,7 +34,7 @@ class TensorReader:
     base: BaseValues | None = None
 
     def chunk(self, number: int) -> AnyArray:
-        """The values of chunk `number`, flat where they are exact, else shaped as levels are.
+        """The values of chunk `number`: flat if they are exact, otherwise in the shape of the levels.
 
         Raises: ContainerError and its kinds.
         """
@@ -45,7 +45,7 @@ class TensorReader:
         return _values(chunk, self.header, self.facts, number)
 
     def _against(self, chunk: memoryview, number: int) -> AnyArray:
-        """The same, of exact values that are coded against a base."""
+        """The same for exact values that are coded against a base."""
         mode, at = take_byte(chunk, 0, "delta mode of a chunk")
         if mode == RESIDUAL and self.facts.dtype not in FLOATS:
             raise CorruptError(f"chunk: expected floats in delta mode {RESIDUAL}, got {self.facts.dtype}")
@@ -64,9 +64,9 @@ class TensorReader:
 
 
 def open_tensor(file: BinaryIO, facts: TensorSpec, record: Record, base: BaseValues | None) -> TensorReader:
-    """Reads the first section and the header in it.
+    """Read the first section and parse the header in it.
 
-    base: what the container is coded against; needed where the record says so.
+    base: the file against which the container is coded; needed if the record says so.
     Raises: ContainerError and its kinds.
     """
     first = memoryview(read_section(file, record.sections[0], f"{facts.name}, section 0"))
@@ -96,9 +96,9 @@ def _values(chunk: memoryview, header: TensorHeader, facts: TensorSpec, number: 
 def decode_tensor(
     file: BinaryIO, facts: TensorSpec, record: Record, chunk_map: Map, base: BaseValues | None = None
 ) -> AnyArray:
-    """One tensor's values[shape] from its sections, or what is to be added to the base. Inverse: `encode_tensor`.
+    """One tensor's values[shape] from its sections, or its difference from the base. Inverse: `encode_tensor`.
 
-    Raises: ContainerError and its kinds; RecipeError where it needs a base and has none.
+    Raises: ContainerError and its kinds; RecipeError if it needs a base and has none.
     """
     if record.delta_mode and base is None:
         raise RecipeError(f"{facts.name}: expected --base with the file that it is coded against, got none")
@@ -121,7 +121,7 @@ def decode_tensor(
 
 
 def _put(sections: TensorReader, number: int, values: AnyArray) -> None:
-    """Decode chunk `number` to its place among the tensor's values[shape]."""
+    """Decode chunk `number` into its place among the tensor's values[shape]."""
     chunk, header, first = sections.chunk(number), sections.header, number * sections.header.chunk_units
     if header.dequantizer is None or header.layout == VECTOR:
         values.reshape(-1)[first : first + chunk.size] = chunk.reshape(-1)

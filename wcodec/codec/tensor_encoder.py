@@ -1,4 +1,4 @@
-"""One tensor -> its sections: outliers, pruning, quantisation, level coding; lossless where that is as small."""
+"""Encoding of one tensor into sections: outliers, pruning, quantisation, level coding; or exact if that is as small."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ from wcodec.model import (
 )
 
 SMALL: Final = 4096
-"""Weights below which a tensor may be as small exactly, where its values are few."""
+"""Below this number of weights, a tensor with few values may be as small if it is exact."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class EncodedTensor:
 
 
 def choose_smaller(own: EncodedTensor, less: EncodedTensor) -> EncodedTensor:
-    """The tensor coded as the difference from a base where that is smaller; its error is relative to the tensor."""
+    """The tensor coded as the difference from a base if that is smaller; its error is relative to the tensor."""
     if less.stored.error is None or less.nbytes >= own.nbytes:
         return own
     error = less.squared_error / own.energy if own.energy else 0.0
@@ -82,7 +82,7 @@ def choose_smaller(own: EncodedTensor, less: EncodedTensor) -> EncodedTensor:
 
 
 def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_map: Map) -> EncodedTensor:
-    """One tensor's sections. Inverse: `decoder.decode_tensor`."""
+    """The sections of one tensor. Inverse: `decode_tensor`."""
     values = _read_writable(tensor)
     if isinstance(plan, ExactPlan):
         if tuned is None or type(tuned) is FloatWeights:
@@ -111,7 +111,7 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_m
 
 
 def _least_exact_bytes(weights: Float32) -> float:
-    """Bytes below which float32 weights will hardly be coded exactly: the mantissas of the different ones.
+    """A lower estimate of the bytes of exact float32 weights: the mantissas of the different ones.
 
     Infinite for many weights.
     """
@@ -129,7 +129,7 @@ def _read_writable(tensor: Tensor) -> AnyArray:
 
 
 def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
-    """The plan that codes tuned weights as they are: integers by their step, short numbers with the bits they have."""
+    """The plan that codes tuned weights unchanged: integers by their step, short floats with the bits they have."""
     coder, effort = plan.coder, plan.effort
     match tuned:
         case StepWeights() if tuned.step:
@@ -161,9 +161,10 @@ def _plan_for_given(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Weights float32[shape], outliers 0.0: as they were, and as they are coded.
+    """Weights float32[shape] with outliers as 0.0: the original ones, and those that are coded.
 
-    positions: where the outliers are; outlier_bytes: uint8[positions, item bytes].
+    positions:     of the outliers.
+    outlier_bytes: uint8[positions, item bytes].
     """
 
     original: Float32
@@ -175,14 +176,14 @@ class _Prepared:
 def _encode_lossy(
     tensor: Tensor, values: AnyArray, prepared: _Prepared, plan: LossyPlan, chunk_map: Map
 ) -> EncodedTensor:
-    """The tensor's sections; `values` are overwritten by what they decode to."""
+    """The tensor's sections; `values` are overwritten by the decoded values."""
     original, kept, positions = prepared.original, prepared.kept, prepared.positions
     layout, dequantizer = choose_dequantizer(kept, plan)
     plan = choose_coder(kept, layout, dequantizer, plan)
     size = _chunk_units(tensor.count, count_units(tensor.shape, layout))
     whole = unit_slicer(original, layout)
     pruned = whole if kept is original else unit_slicer(kept, layout)
-    # Decoded values take the place of the tensor's own: each chunk that of its weights, which are not needed again.
+    # Decoded values overwrite the tensor's own: each chunk its weights, which are not needed again.
     restored = values
 
     def chunk(start: int) -> tuple[bytes, float, float, int]:
@@ -206,7 +207,7 @@ def _encode_lossy(
         return payload, error, energy, int(np.count_nonzero(kept))
 
     parts = list(chunk_map(chunk, range(0, count_units(tensor.shape, layout), size)))
-    # What was coded in the place of outliers is not decoded: it has no error.
+    # Values coded at the positions of outliers are not decoded: they have no error.
     overwritten = sum_of_squares(to_float32(restored.reshape(-1)[positions], tensor.dtype))
     restored.reshape(-1).view(np.uint8).reshape(restored.size, -1)[positions] = prepared.outlier_bytes
     header = pack_header(tensor, TensorHeader(dequantizer, layout, size, positions, prepared.outlier_bytes), len(parts))
@@ -225,8 +226,11 @@ def _encode_lossy(
 
 
 def _encode_pruned(tensor: Tensor, prepared: _Prepared, plan: FloatPlan, chunk_map: Map) -> EncodedTensor:
-    """The tensor with zeros for what is pruned, all other values bit for bit: as levels, or where those cannot hold
-    them, or are larger and no coder was asked for, as exact values."""
+    """The tensor with zeros for pruned values and all others exact.
+
+    It is coded as levels. It is coded as exact values if levels cannot represent it, or are larger and no coder was
+    requested.
+    """
     values, shorter = tensor.read(), _read_writable(tensor)
     pruned = (prepared.kept.reshape(-1) == 0.0) & (prepared.original.reshape(-1) != 0.0)
     shorter.reshape(-1)[pruned] = 0
@@ -242,7 +246,7 @@ def _encode_pruned(tensor: Tensor, prepared: _Prepared, plan: FloatPlan, chunk_m
 def _encode_exact(
     tensor: Tensor, values: AnyArray, effort: Effort, chunk_map: Map, chosen: AnyArray | None = None
 ) -> EncodedTensor:
-    """The values, or others chosen in their place, as they are; what was chosen counts as lossy."""
+    """The values, or others chosen instead of them, coded exactly; chosen ones count as lossy."""
     raw = np.ascontiguousarray(values if chosen is None else chosen).reshape(-1).view(np.uint8)
     item = ITEM_BYTES[tensor.dtype]
     pieces = list(lossless.split_pieces(tensor.shape, lossless.FAST if effort == "fast" else lossless.MOST))
@@ -268,6 +272,6 @@ def _encode_exact(
 
 
 def _chunk_units(elements: int, count: int) -> int:
-    """Units a chunk, so that a chunk has about CHUNK_WEIGHTS weights and all have nearly the same."""
+    """Units of a chunk, so that a chunk has about CHUNK_WEIGHTS weights and all have nearly the same size."""
     chunks = -(-elements // CHUNK_WEIGHTS)
     return max(1, -(-count // max(1, chunks)))

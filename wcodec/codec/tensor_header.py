@@ -27,17 +27,18 @@ from wcodec.model import FLOATS, ITEM_BYTES, TensorSpec
 
 MAX_CHUNK = 1 << 21
 MAX_EXACT = 1 << 22
-"""The same of exact values: the taps of a large kernel stay together."""
+"""The same for exact values: the taps of a large kernel stay together."""
 _STATES: tuple[States, ...] = (0, 4, 8, 128)
 
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """What every chunk of a tensor needs.
+    """Facts that every chunk of a tensor needs.
 
-    rule:        None for exact values.
-    chunk_units: units (rows, or elements) a chunk; all of them when there is one chunk.
-    positions:   of the outliers in C order, int64[n], ascending; outlier_bytes: their elements, uint8[n, item bytes].
+    rule:          the dequantizer; None for exact values.
+    chunk_units:   units (rows, or elements) of a chunk; all of them if there is one chunk.
+    positions:     of the outliers in C order, int64[n], ascending.
+    outlier_bytes: their elements, uint8[n, item bytes].
     """
 
     dequantizer: Dequantizer | None
@@ -81,9 +82,9 @@ def pack_header(facts: TensorSpec, header: TensorHeader, chunks: int) -> bytes:
 
 
 def parse_header(facts: TensorSpec, data: memoryview, chunks: int) -> tuple[TensorHeader, int]:
-    """The head and the position of the first chunk behind it. Inverse: `pack_header`.
+    """The header, and the position of the first chunk after it. Inverse: `pack_header`.
 
-    chunks: sections of the tensor; the chunking must come to just as many.
+    chunks: the number of sections of the tensor, which must agree with the chunking.
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
     flags, at = take_byte(data, 0, "header")
@@ -118,7 +119,7 @@ def parse_header(facts: TensorSpec, data: memoryview, chunks: int) -> tuple[Tens
 
 
 def _chunking(facts: TensorSpec, layout: int | None, chunk_units: int, chunks: int) -> int:
-    """Units a chunk, after checking that they come to `chunks` chunks of MAX_CHUNK (or MAX_EXACT) elements at most."""
+    """Units of a chunk, checked: they must give `chunks` chunks of at most MAX_CHUNK (or MAX_EXACT) elements."""
     every = facts.count if layout is None else count_units(facts.shape, layout)
     if chunks == 1:
         chunk_units = every

@@ -1,4 +1,4 @@
-"""Symbols in a fixed number of bits, lowest bit first, without padding between them."""
+"""Symbols of a fixed number of bits, least significant bit first, without padding between them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def encode(symbols: Symbols, bits: int) -> bytes:
 
 
 def decode(payload: bytes, symbols: Symbols) -> None:
-    """Fills `symbols`. Inverse: `encode`.
+    """Fill `symbols`. Inverse: `encode`.
 
     Raises: TruncatedError, CorruptError.
     """
@@ -43,5 +43,5 @@ def decode(payload: bytes, symbols: Symbols) -> None:
         return
     wide = np.empty(len(symbols), np.uint32)
     if left := kernel.unpack(packed, bits, wide):
-        raise CorruptError(f"fixed-width symbols: expected 0 behind the last one, got {left}")
+        raise CorruptError(f"fixed-width symbols: expected 0 after the last one, got {left}")
     symbols[:] = wide

@@ -1,7 +1,7 @@
-"""The context coder of levels: every level is coded by adaptive estimators chosen by how large it is expected to be.
+"""The context coder of levels: adaptive estimators, selected by the expected magnitude of each level.
 
 The expectation is a fitted mixture of means over the row, column, kernel and neighbours (`formats/wcz.md`, section
-context coder). `encode` searches, `decode` only follows.
+context coder). `encode` searches for parameters; `decode` does not search.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 
 def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
-    """Codes int32[rows, channels, taps], |level| <= wire.MAX_LEVEL, to a payload that stands for itself; never fails.
+    """Encode int32[rows, channels, taps], |level| <= wire.MAX_LEVEL, to a self-contained payload; never fails.
 
-    states: 0, or those of the trellis (4, 8 or 128) that the levels come from, whose quantiser then is context.
-    effort: "fast" codes once; "normal" fits and compares; "best" compares more. Inverse: `decode`.
+    states: 0, or the number of states (4, 8 or 128) of the trellis that chose the levels; its quantiser is then a
+            context.
+    effort: "fast" codes once; "normal" fits and compares; "best" compares more.
+    Inverse: `decode`.
     """
     from wcodec.codec.entropy.context_search import choose_params
 

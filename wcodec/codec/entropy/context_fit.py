@@ -1,4 +1,4 @@
-"""What the encoder of the context coder chooses: scale weights by least squares. Nothing here is needed to decode."""
+"""Fitting of the context coder's scale weights by least squares. It is not needed for decoding."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def fit_weights(samples: npt.NDArray[np.int32], taps: int, sets: int, preset: tu
     """Non-negative weights, in 1/128, that predict a magnitude from its features: int32[sets, FEATURES] in 0..255.
 
     samples: int32[n, FEATURES + 2]: the features, the magnitude (all in 1/256), the tap.
-    sets:    1, or `taps` for weights of each tap's own.
-    preset:  the weights, in 1/128, whose expectation says how much a sample counts.
+    sets:    1, or `taps` for separate weights of each tap.
+    preset:  weights in 1/128 whose expectation determines how much a sample counts.
     """
     gram, right = np.zeros((sets, FEATURES, FEATURES)), np.zeros((sets, FEATURES))
     kernel.moments(samples, np.array(preset, np.float64) / 128, gram, right)
@@ -23,7 +23,7 @@ def fit_weights(samples: npt.NDArray[np.int32], taps: int, sets: int, preset: tu
         diagonal = np.einsum("ii->i", gram[k])
         if taps == 1:
             diagonal[3] = 0
-        # leaning towards the preset, so that features alike share the weight
+        # regularised towards the preset, so that similar features share the weight
         lean = 1e-3 * diagonal.mean()
         diagonal += lean * (diagonal > 0)
         weights[k] = np.array(preset) / 128
@@ -36,8 +36,9 @@ def fit_weights(samples: npt.NDArray[np.int32], taps: int, sets: int, preset: tu
 def fit_lags(
     values: npt.NDArray[np.float32], taps: int, most: int = 6
 ) -> tuple[tuple[int, ...], tuple[int, ...], npt.NDArray[np.int32], float]:
-    """A linear prediction of values [rows, columns] from coded neighbours: rows up, columns back, coefficients in 1/64,
-    and the share of the energy that it explains. One set of coefficients; for taps == 1.
+    """A linear prediction of values [rows, columns] from coded neighbours, with one set of coefficients; for taps == 1.
+
+    Returns rows up, columns back, the coefficients in 1/64, and the share of the energy that is explained.
     """
     offsets = _candidates(values)
     reach = max(abs(back) for _, back in offsets)
@@ -80,7 +81,7 @@ def fit_lags(
 
 
 def _candidates(values: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
-    """The neighbours worth trying: above, and the most correlated of the 128 to the left."""
+    """The neighbours to try: the one above, and the most correlated of the 128 to the left."""
     rows, columns = values.shape
     above = [(1, 0), (1, 1), (1, -1), (2, 0)] if rows > 2 else []
     spectrum = np.abs(np.fft.rfft(values, 2 * columns, axis=1)) ** 2

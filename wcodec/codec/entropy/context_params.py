@@ -1,4 +1,6 @@
-"""What the context coder tells its decoder besides the levels (`formats/wcz.md`, section context coder)."""
+"""The side information of the context coder: parameters that the decoder needs (`formats/wcz.md`, section context
+coder).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ MOST_TAPS: Final = 64
 MOST_LAGS: Final = 16
 MOST_OFFSET: Final = 1 << 20
 PRESETS: Final = {
-    # (sparse, taps > 1): means of what fits on five networks gave
+    # (sparse, taps > 1): means of the fits on five networks
     (False, False): (0, 8, 20, 0, 12, 32, 8, 2, 1, 0, 0, 44, 0),
     (False, True): (1, 8, 28, 1, 2, 28, 0, 4, 1, 0, 2, 52, 0),
     (True, False): (1, 8, 20, 0, 18, 32, 10, 2, 1, 0, 1, 34, 0),
@@ -33,12 +35,13 @@ PRESETS: Final = {
 
 @dataclass(frozen=True)
 class ContextParams:
-    """What the decoder must know besides the levels.
+    """The parameters that the decoder needs besides the levels.
 
-    start:   magnitude expected at first, in 1/256 level (sparse: share of non-zeros in 1/4096).
-    weights: int32[1 or taps, FEATURES] in 0..255, or None for the preset.
-    near:    the two lags of feature 9 in a matrix.
-    up/back: where the predictor looks; side: its coefficients in 1/64.
+    start:    the initial expected magnitude in 1/256 level (sparse: the initial share of non-zeros in 1/4096).
+    weights:  int32[1 or taps, FEATURES] in 0..255, or None for the preset.
+    near:     the two lags of feature 9 in a matrix.
+    up, back: the positions that the predictor reads.
+    side:     its coefficients in 1/64.
     """
 
     sparse: bool = False
@@ -54,7 +57,7 @@ class ContextParams:
 
 @cache
 def initial_states() -> npt.NDArray[np.uint32]:
-    """Estimators as they start: a two-sided geometric distribution whose mean is the class's."""
+    """The initial estimators: a two-sided geometric distribution with the mean of each class."""
     states = np.full(kernel.STATE_COUNT, 32768 << 16, np.uint32)
 
     def family(begin: int, classes: int, size: int) -> npt.NDArray[np.uint32]:
@@ -86,7 +89,7 @@ def initial_states() -> npt.NDArray[np.uint32]:
 
 
 def scale(code: int) -> int:
-    """The magnitude, in 1/256, that one byte names: four steps an octave."""
+    """The magnitude, in 1/256, that one byte stands for: four steps an octave."""
     return (4 + (code & 3)) << (code >> 2) >> 4
 
 
@@ -96,7 +99,7 @@ def coding_shape(shape: Shape) -> tuple[int, int, int]:
 
 
 def kernel_params(params: ContextParams, states: int) -> kernel.Params:
-    """The same as the kernel takes it; states: of the trellis."""
+    """The same as arguments of the kernel. states: of the trellis."""
     start = scale(params.start)
     grain = max(0, start.bit_length() - 14)
     return kernel.Params(
@@ -113,7 +116,7 @@ def kernel_params(params: ContextParams, states: int) -> kernel.Params:
 
 
 def pack(params: ContextParams, shape: Shape) -> bytes:
-    """The plain bytes in front of the range coder's. Inverse: `parse`."""
+    """The plain bytes before those of the range coder. Inverse: `parse`."""
     mode = 0 if params.weights is None else 1 if len(params.weights) == 1 else 2
     out = bytearray((params.sparse | params.predictor << 1 | mode << 3, params.start))
     if mode and shape[2] == 1:
@@ -128,7 +131,10 @@ def pack(params: ContextParams, shape: Shape) -> bytes:
 
 
 def parse(payload: bytes, shape: Shape) -> tuple[ContextParams, int]:
-    """The parameters in `payload`, weights and coefficients still 0, and where coded bytes begin. Inverse: `pack`."""
+    """The parameters in `payload`, with weights and coefficients still 0, and the position of the coded bytes.
+
+    Inverse: `pack`.
+    """
     (flags, start), at = take_bytes(payload, 0, 2, "context levels")
     predictor, mode = flags >> 1 & 3, flags >> 3 & 3
     if flags >> 5 or mode == 3 or predictor == 3:
@@ -175,13 +181,13 @@ def scale_weights(params: ContextParams, taps: int) -> Levels:
 
 @dataclass(frozen=True)
 class ContextTrace:
-    """What a fit or a quantiser wants to see of a coding; arrays that the kernel fills, in its own layout.
+    """Arrays that the kernel fills during coding, for a fit or a quantiser, in the kernel's own layout.
 
     contexts:    uint16[rows, columns, 2].
     predictions: int32[rows, columns], Q8.
     samples:     int32[rows / every, rounded up, times columns, FEATURES + 2].
     learnt:      uint32[STATE_COUNT], the estimators at the end.
-    quiet:       only look; nothing is coded or learnt.
+    quiet:       compute contexts only; nothing is coded or learnt.
     """
 
     contexts: npt.NDArray[np.uint16] | None = None
@@ -195,7 +201,7 @@ class ContextTrace:
 def encode_levels(
     levels: Levels, params: ContextParams, states: int, trace: ContextTrace = ContextTrace()
 ) -> tuple[bytes, int]:
-    """The range coder's bytes of `levels` coded as `params` says, and how many the side information reached."""
+    """The range coder's bytes of `levels` with these parameters, and how many of them the side information takes."""
     room = 256 + levels.size // 2 + params.side.size
     weights = scale_weights(params, levels.shape[2])
     while True:

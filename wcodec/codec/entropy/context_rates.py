@@ -1,4 +1,4 @@
-"""What the context coder would pay for any level of a tensor: the rates that a quantiser weighs against the error."""
+"""Rates of the context coder: the cost in bits of any level of a tensor, which a quantiser adds to the error."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ _SIZE_FAMILIES: Final = (
     (kernel.SIZE_AT, kernel.SIGN_AT, 0),
     (kernel.SPARSE_SIZE_AT, kernel.SPARSE_SIGN_AT, 640),
 )
-"""Estimators of magnitudes, dense and sparse: first, behind the last, and the row of `RateTables.sizes`."""
+"""Estimators of magnitudes, dense and sparse: the first, the end, and the row of `RateTables.sizes`."""
 
 
 @dataclass(frozen=True)
 class RateTables:
-    """Contexts of every weight and the price of every event in them, in bits times a rate, after coding given levels.
+    """Contexts of every weight, and the price of every event in them, in bits times a rate, after coding given levels.
 
     contexts:    uint16[weights, 2].
     predictions: int32[weights] in 1/256 step, of length 0 if nothing is predicted.
     bits:        float32[estimators, 2].
     sizes:       float32[contexts, 32]: bits of a magnitude from 1 upwards.
-    slopes:      float32[64]: bits a unit of magnitude, for scale classes whose low bits are coded apart; else 0.
+    slopes:      float32[64]: bits for a unit of magnitude, for scale classes whose low bits are coded separately;
+                 otherwise 0.
     """
 
     sparse: bool
@@ -40,7 +41,7 @@ class RateTables:
 
 
 def measure_rates(levels: Levels, states: int, params: ContextParams, rate: float) -> RateTables:
-    """Codes int32[rows, channels, taps], taps <= 64, as `params` says, and prices what the coder learnt at `rate`."""
+    """Code int32[rows, channels, taps], taps <= 64, with `params`; return the estimators' prices, times `rate`."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)
@@ -58,7 +59,7 @@ def measure_rates(levels: Levels, states: int, params: ContextParams, rate: floa
 
 
 def start_rates(levels: Levels, states: int, params: ContextParams, rate: float) -> RateTables:
-    """The same before anything is learnt, which is what few weights pay; a third of the time."""
+    """The same for initial estimators, which few weights hardly change; it takes a third of the time."""
     bits, sizes = _prices_at_start(rate)
     contexts, predictions = np.empty((0, 2), np.uint16), np.empty(0, np.int32)
     found = RateTables(params.sparse, contexts, predictions, bits, sizes, _slopes(rate))
@@ -66,7 +67,7 @@ def start_rates(levels: Levels, states: int, params: ContextParams, rate: float)
 
 
 def rebase(found: RateTables, levels: Levels, states: int, params: ContextParams) -> RateTables:
-    """The prices that were found, for the contexts of other levels int32[rows, channels, taps]."""
+    """The same prices, with the contexts of other levels int32[rows, channels, taps]."""
     shape = levels.shape[0], levels.shape[1] * levels.shape[2]
     contexts = np.empty((*shape, 2), np.uint16)
     predictions = np.empty(shape, np.int32)
@@ -76,7 +77,7 @@ def rebase(found: RateTables, levels: Levels, states: int, params: ContextParams
 
 
 def _prices(learnt: npt.NDArray[np.uint32], rate: float) -> tuple[Floats, Floats]:
-    """Bits of every event and of magnitudes, as in `RateTables`: those of a start, but where something was learnt."""
+    """Bits of every event and of magnitudes, as in `RateTables`: initial ones, unless the estimators learnt others."""
     bits, sizes = (prices.copy() for prices in _prices_at_start(rate))
     changed = np.flatnonzero(learnt != initial_states())
     bits[changed] = _rounded(_bits(learnt[changed]), rate)
@@ -119,5 +120,5 @@ def _sizes(size: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _rounded(bits: npt.NDArray[np.float64], rate: float) -> Floats:
-    """Far coarser than any two logarithms differ, so that every machine decides alike."""
+    """Rounded far more coarsely than two implementations of the logarithm differ: machines decide alike."""
     return np.ascontiguousarray(np.round(bits * 4096) / 4096 * rate, np.float32)

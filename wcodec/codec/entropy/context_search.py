@@ -1,4 +1,4 @@
-"""How the context coder's encoder finds good parameters: it fits candidates, then measures their cost on the levels."""
+"""Search for good parameters of the context coder: candidates are fitted, and their cost is measured on the levels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Effort = Literal["fast", "normal", "best"]
 TRIAL_WEIGHTS = 100_000
 FIT_SAMPLES = 60_000
 SURE_WEIGHTS = 150_000
-"""Chunks of more are coded with fitted weights, as many sets as there may be, without a trial of fewer."""
+"""Larger chunks are coded with the largest number of fitted weight sets, without a trial of fewer."""
 FIT_LEAST = 2_000
 SETS_LEAST = 20_000
 LAGS_LEAST = 4_000
@@ -44,7 +44,7 @@ def start_code(mean: float) -> int:
 
 
 def choose_params(levels: Levels, states: int, effort: Effort) -> ContextParams:
-    """The parameters that code int32[rows, channels, taps] in the fewest bytes, as far as `effort` searches."""
+    """The parameters with the fewest bytes for int32[rows, channels, taps], as far as `effort` searches."""
     if effort == "fast":
         return plain_params(levels)
     part = levels if effort == "best" else _first(levels, TRIAL_WEIGHTS)
@@ -57,23 +57,23 @@ def choose_params(levels: Levels, states: int, effort: Effort) -> ContextParams:
 
 
 def plain_params(levels: Levels) -> ContextParams:
-    """The likelier of dense and sparse, with nothing fitted and nothing tried."""
+    """The likelier of dense and sparse, without a fit or trials."""
     return _plain(levels)[0]
 
 
 def estimate_params(levels: Levels, states: int) -> ContextParams:
-    """What `choose_params` may come to, for a first idea of the prices: nothing is fitted but a predictor."""
+    """An estimate of the result of `choose_params`, for initial prices: only a predictor is fitted."""
     part = _first(levels, TRIAL_WEIGHTS // 2)
     return _cheapest(_candidates(levels, part, states), part, states, len(part) / len(levels))
 
 
 def _first(levels: Levels, count: int) -> Levels:
-    """Rows of about so many weights, at least 16."""
+    """The first rows with about this many weights, at least 16."""
     return levels[: max(16, count // levels[0].size)]
 
 
 def _cheapest(trials: list[ContextParams], part: Levels, states: int, share: float) -> ContextParams:
-    """By the true cost of a part, which is the given share of all."""
+    """By the true cost of a part, which is the given share of the whole."""
     if len(trials) == 1:
         return trials[0]
     costs = [
@@ -83,7 +83,7 @@ def _cheapest(trials: list[ContextParams], part: Levels, states: int, share: flo
 
 
 def _plain(levels: Levels) -> list[ContextParams]:
-    """The likelier of dense and sparse; and the other where it has a chance."""
+    """The likelier of dense and sparse, and the other one if it may win."""
     density = np.count_nonzero(levels) / levels.size
     dense = ContextParams(start=start_code(float(np.abs(levels).sum(dtype=np.int64)) / levels.size * 256))
     sparse = ContextParams(sparse=True, start=start_code(density * 4096))
@@ -91,7 +91,7 @@ def _plain(levels: Levels) -> list[ContextParams]:
 
 
 def _candidates(levels: Levels, part: Levels, states: int) -> list[ContextParams]:
-    """The candidates worth fitting: dense and sparse, predicted or not."""
+    """The candidates to fit: dense and sparse, with and without prediction."""
     _, channels, taps = levels.shape
     candidates = _plain(levels)
     largest = max(int(levels.max()), -int(levels.min()))
@@ -105,19 +105,19 @@ def _candidates(levels: Levels, part: Levels, states: int) -> list[ContextParams
 
 
 def _median(levels: Levels) -> int:
-    """As np.median, which takes longer than all else that is done for few levels."""
+    """The same as np.median, which takes longer than the rest of the work for few levels."""
     low, high = (levels.size - 1) // 2, levels.size // 2
     ordered = np.partition(levels, (low, high), axis=None)
     return int((int(ordered[low]) + int(ordered[high])) / 2)
 
 
 def estimate_side_bytes(params: ContextParams) -> float:
-    """Roughly what weights and coefficients take."""
+    """The approximate bytes of weights and coefficients."""
     return 0.75 * (params.side.size + (0 if params.weights is None else np.count_nonzero(params.weights)))
 
 
 def add_lags(levels: Levels, states: int, candidates: list[ContextParams]) -> list[ContextParams]:
-    """The candidates with a linear prediction from neighbours, where one explains enough to be tried."""
+    """The candidates with a linear prediction from neighbours added, if one explains enough."""
     rows = max(3, FIT_SAMPLES // levels.shape[1])
     values = _reconstruct(levels[:rows], states)[:, :, 0].astype(np.float32)
     up, back, side, share = fit_lags(np.clip(values, -32767, 32767), 1)
@@ -135,7 +135,7 @@ def _reconstruct(levels: Levels, states: int) -> Levels:
 
 
 def fit_candidates(levels: Levels, size: int, states: int, params: ContextParams) -> list[ContextParams]:
-    """`params` with weights fitted to `levels`, the first rows of `size` weights: none for few weights or zeros."""
+    """`params` with weights fitted to `levels`, the first rows of `size` weights; unchanged for few."""
     rows, channels, taps = levels.shape
     if size < FIT_LEAST:
         return []
@@ -155,7 +155,7 @@ def fit_candidates(levels: Levels, size: int, states: int, params: ContextParams
 
 
 def find_near_lags(levels: Levels, sparse: bool) -> tuple[int, int]:
-    """The two lags above 3, of [rows, columns], whose magnitudes go most with a level's own."""
+    """The two lags above 3, of [rows, columns], whose magnitudes correlate most with a level's own."""
     sizes = (levels != 0).astype(np.float32) if sparse else np.minimum(np.abs(levels), 1023).astype(np.float32)
     sizes -= sizes.mean()
     spectrum = np.abs(np.fft.rfft(sizes, 2 * levels.shape[1], axis=1)) ** 2

@@ -1,4 +1,4 @@
-"""Dense level coder: every level is a symbol, in the order they lie. The fast one; no neighbour is looked at."""
+"""The dense level coder: every level is one symbol, in memory order. It is fast and uses no contexts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Fixed fields: gaps and codes in a fixed number of bits each (Han, Mao and Dally 2016, before Huffman coding).
+"""Fixed fields: gaps and codes of a fixed number of bits each (Han, Mao and Dally 2016, before Huffman coding).
 
-Without zeros to skip, gaps have no bits and every weight has a code. `formats/wcz.md` section 14.
+If there are no zeros to skip, gaps have no bits and every weight has a code. `formats/wcz.md` section 14.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Fields:
     """The head of a payload.
 
     gap_bits:  0: every weight is an entry.
-    negatives: of the codes 1, 2, ..., how many stand for levels below 0.
+    negatives: how many of the codes 1, 2, ... stand for levels below 0.
     """
 
     entries: int
@@ -46,9 +46,10 @@ class Fields:
 
 
 def choose_fields(flat: Levels, runs: Symbols) -> Fields:
-    """The fields of int32[n] levels, whose zero runs are uint32 `runs`, that have the fewest bits; with few of equals.
+    """The fields with the fewest bits for int32[n] levels, whose zero runs are uint32 `runs`; if equal, with fewer gap
+    bits.
 
-    There is a level that is not 0.
+    At least one level is not 0.
     """
     negatives = -min(int(flat.min()), 0)
     code_bits = (negatives + max(int(flat.max()), 0)).bit_length()
@@ -60,12 +61,12 @@ def choose_fields(flat: Levels, runs: Symbols) -> Fields:
 
 
 def count_entries(runs: Symbols, gap_bits: int) -> int:
-    """Survivors and fillers."""
+    """The number of survivors and fillers."""
     return len(runs) + int((runs >> np.uint32(gap_bits)).sum(dtype=np.int64))
 
 
 def encode(levels: Levels) -> bytes:
-    """int32[rows, channels, taps] as fields of the widths that make the fewest bits. Inverse: `decode`."""
+    """int32[rows, channels, taps] as fields with the widths of the fewest bits. Inverse: `decode`."""
     flat = np.ascontiguousarray(levels, np.int32).reshape(-1)
     runs = sparse.zero_runs(flat)
     out = bytearray()
@@ -84,7 +85,8 @@ def encode(levels: Levels) -> bytes:
 
 
 def encode_aligned(levels: Levels, size: int) -> bytes:
-    """int32[rows, channels, taps] as codes of `size` whole bytes, the same for a level in every chunk, and no gaps.
+    """int32[rows, channels, taps] as codes of `size` whole bytes without gaps. A level has the same code in every
+    chunk.
 
     levels: from -(2^(8 size - 1)) to 2^(8 size - 1) - 1. Inverse: `decode`.
     """
@@ -109,7 +111,7 @@ def decode(payload: bytes, shape: tuple[int, int, int]) -> Levels:
     gaps = _unpack(packed, fields.gap_bits, fields.entries) if fields.gap_bits else np.empty(0, np.uint32)
     packed, at = take_bytes(payload, at, fields.code_bytes, "codes")
     if at != len(payload):
-        raise CorruptError(f"fixed fields: expected nothing behind the codes, got {len(payload) - at} bytes")
+        raise CorruptError(f"fixed fields: expected nothing after the codes, got {len(payload) - at} bytes")
     levels = _levels_of(_unpack(packed, fields.code_bits, fields.entries), fields.negatives)
     if not fields.gap_bits:
         return levels.reshape(shape)
@@ -119,7 +121,7 @@ def decode(payload: bytes, shape: tuple[int, int, int]) -> Levels:
 
 
 def parse_fields(payload: bytes, weights: int) -> tuple[Fields, int]:
-    """The head of a payload of as many weights, and where the gaps start.
+    """The head of a payload of this many weights, and the position of the gaps.
 
     Raises: TruncatedError, CorruptError.
     """
@@ -128,7 +130,7 @@ def parse_fields(payload: bytes, weights: int) -> tuple[Fields, int]:
         raise CorruptError(f"fixed fields: expected at most {weights} entries, got {entries}")
     if not entries:
         if at != len(payload):
-            raise CorruptError(f"fixed fields: expected nothing behind no entries, got {len(payload) - at} bytes")
+            raise CorruptError(f"fixed fields: expected nothing after no entries, got {len(payload) - at} bytes")
         return Fields(0, 0, 0, 0), at
     gap_bits, at = take_byte(payload, at, "gap bits")
     code_bits, at = take_byte(payload, at, "code bits")
@@ -144,7 +146,7 @@ def parse_fields(payload: bytes, weights: int) -> tuple[Fields, int]:
 
 
 def codes_of(levels: Levels, negatives: int) -> Symbols:
-    """0 for level 0, else the place among the levels that are not 0, from 1. Inverse: `_levels_of`."""
+    """0 for level 0, otherwise the position among the non-zero levels, from 1. Inverse: `_levels_of`."""
     shifted = levels.astype(np.int64) + negatives
     return np.where(levels == 0, 0, shifted + (levels < 0)).astype(np.uint32)
 
@@ -174,5 +176,5 @@ def _unpack(packed: bytes | memoryview, bits: int, count: int) -> Symbols:
     """Inverse: `_pack`. Raises: CorruptError."""
     symbols = np.empty(count, np.uint32)
     if left := kernel.unpack(np.frombuffer(packed, np.uint8), bits, symbols):
-        raise CorruptError(f"fixed fields: expected 0 behind the last one, got {left}")
+        raise CorruptError(f"fixed fields: expected 0 after the last one, got {left}")
     return symbols

@@ -1,7 +1,7 @@
-"""Canonical Huffman codes of at most 12 bits for symbols up to 32 bits (Huffman 1952; limited by package-merge).
+"""Canonical Huffman codes of at most 12 bits for symbols of up to 32 bits (Huffman 1952; limited by package-merge).
 
-Large alphabets are split: the leading bits of a symbol (its token) are Huffman coded, the low bits follow raw, which
-costs next to nothing where neighbouring symbols are about equally likely.
+Large alphabets are split: the leading bits of a symbol (its token) are Huffman coded, and the low bits follow uncoded,
+which costs little if neighbouring symbols are about equally likely.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FINEST: Final = 11
 """The largest precision: symbols below 2**12 are their own tokens."""
 STREAMS: Final = 4
 STREAMED: Final = 1024
-"""From this many symbols on, four bitstreams side by side: a processor decodes them at the same time."""
+"""With this many symbols or more there are four bitstreams, which a processor decodes in parallel."""
 PADDING: Final = 8
 
 
@@ -36,11 +36,11 @@ PADDING: Final = 8
 class HuffmanCode:
     """A complete prefix code.
 
-    precision: a token is the precision + 1 leading bits of a symbol and their place.
+    precision: a token is the precision + 1 leading bits of a symbol, and their position.
     lengths:   uint8[tokens], bits of a codeword, 0 for an absent token.
     table:     the lengths as they are stored.
-    bits:      of all codewords and all raw bits of the symbols that the code was made for.
-    raw_bits:  the raw ones.
+    bits:      of all codewords and raw bits of the symbols for which the code was built.
+    raw_bits:  of these, the raw ones.
     """
 
     precision: int
@@ -51,12 +51,12 @@ class HuffmanCode:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the payload, exact to the roundings of its streams."""
+        """Bytes of the payload, exact up to the rounding of its streams."""
         return 1 + len(self.table) + (self.bits + 7) // 8
 
 
 def count_tokens(symbols: Symbols) -> Counts:
-    """How often each token of the finest precision occurs in `symbols` (at least one)."""
+    """The count of each token of the finest precision in `symbols` (at least one)."""
     largest = np.array([symbols.max()], np.int64)
     counts = np.zeros((2, int(tokens_of(largest, FINEST)[0]) + 1), np.int64)
     kernel.histogram(symbols, FINEST, counts)
@@ -72,7 +72,7 @@ def tokens_of(symbols: Counts, precision: int) -> Counts:
 
 
 def symbols_of(tokens: Counts, precision: int) -> tuple[Counts, Counts]:
-    """The smallest symbol of each token, and the token's raw bits. Inverse: `tokens_of`."""
+    """The smallest symbol of each token, and the number of raw bits of the token. Inverse: `tokens_of`."""
     raw: Counts = np.maximum((tokens >> precision) - 1, 0)
     return (tokens - (raw << precision)) << raw, raw
 
@@ -90,7 +90,7 @@ def build_code(counts: Counts) -> HuffmanCode | None:
 
 
 def build_byte_code(counts: Counts) -> HuffmanCode | None:
-    """A code for bytes, each its own token, counted in int64[256]; None where all are the same."""
+    """A code for bytes, counted in int64[256], each of which is its own token; None if all are equal."""
     return _build_code(counts[: int(np.flatnonzero(counts)[-1]) + 1], 8)
 
 
@@ -114,7 +114,7 @@ def _build_code(counts: Counts, precision: int) -> HuffmanCode | None:
 
 
 def encode(symbols: Symbols, code: HuffmanCode) -> bytes:
-    """Precision, table, sizes of the bitstreams but the last, bitstreams, raw bits. Inverse: `decode`."""
+    """Precision, table, sizes of all bitstreams but the last, bitstreams, raw bits. Inverse: `decode`."""
     codes = np.zeros(len(code.lengths), np.uint32)
     code_kernel.codewords(code.lengths, codes)
     room = np.empty(code.bits // 8 + 8 * (STREAMS + 2), np.uint8)
@@ -132,7 +132,7 @@ def encode(symbols: Symbols, code: HuffmanCode) -> bytes:
 
 
 def decode(payload: bytes, symbols: Symbols) -> None:
-    """Fills `symbols` (at least one). Inverse: `encode`.
+    """Fill `symbols` (at least one). Inverse: `encode`.
 
     Raises: TruncatedError, CorruptError.
     """
@@ -170,7 +170,7 @@ def decode(payload: bytes, symbols: Symbols) -> None:
 
 
 def take_code(payload: bytes, symbol_bits: int) -> tuple[int, Bytes, int]:
-    """Precision, lengths uint8[tokens] and the position behind them, of symbols of `symbol_bits` bits.
+    """Precision, lengths uint8[tokens] and the position after them, of symbols of `symbol_bits` bits.
 
     Raises: TruncatedError, CorruptError.
     """
@@ -190,15 +190,15 @@ def take_code(payload: bytes, symbol_bits: int) -> tuple[int, Bytes, int]:
 
 
 def _runs(count: int) -> list[slice]:
-    """The run of symbols in each bitstream: equal but for the last, which is not longer."""
+    """The number of symbols in each bitstream: equal for all but the last, which is not longer."""
     streams = STREAMS if count >= STREAMED else 1
     size = -(-count // streams)
     return [slice(k * size, min((k + 1) * size, count)) for k in range(streams)]
 
 
 def _check_end(padded: Bytes, bit: int, end: int | None, what: str) -> None:
-    """The bits from `bit` to the end of its byte are 0, and that byte is the last before `end`."""
+    """Check that the bits from `bit` to the end of its byte are 0, and that this byte is the last before `end`."""
     if bit & 7 and padded[bit >> 3] >> (bit & 7):
-        raise CorruptError(f"{what}: expected 0 behind the last symbol, got {padded[bit >> 3] >> (bit & 7)}")
+        raise CorruptError(f"{what}: expected 0 after the last symbol, got {padded[bit >> 3] >> (bit & 7)}")
     if end is not None and (bit + 7) // 8 != end:
         raise CorruptError(f"{what}: expected to end at byte {end}, got {(bit + 7) // 8}")

@@ -22,9 +22,9 @@ Levels = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class LevelCoder:
-    """A pair of inverses: levels[shape], trellis states and effort to bytes, and back.
+    """A pair of inverses: from levels[shape], trellis states and effort to bytes, and back.
 
-    lanes: the trellis begins anew in every lane, and `decode` gives the integers that the levels stand for.
+    lanes: the trellis restarts in every lane, and `decode` returns reconstructed integers instead of levels.
     """
 
     number: int
@@ -59,9 +59,7 @@ LEVEL_CODERS: dict[str, LevelCoder] = {
         lambda p, shape, _: sparse.decode(p, shape),
     ),
 }
-BY_NUMBER = {
-    coder.number: coder for name, coder in LEVEL_CODERS.items() if name not in {"gaps", "byte", "two-bytes"}
-}
+BY_NUMBER = {coder.number: coder for name, coder in LEVEL_CODERS.items() if name not in {"gaps", "byte", "two-bytes"}}
 FAMILIES: dict[str, tuple[str, ...]] = {
     "huffman": ("dense", "sparse"),
     "context": ("context",),
@@ -73,17 +71,18 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "byte": ("byte",),
     "two-bytes": ("two-bytes",),
 }
-"""What `--coder` tries; the smallest result wins. "auto" and "fast": what `coder_choice` leaves as it is; "classic": of
-the preset deep-compression, gaps and codes by Huffman alone; "byte" and "two-bytes": of --aligned."""
+"""The coders that each `--coder` tries; the smallest result wins. "auto" and "fast" are for tensors that `coder_choice`
+leaves unchanged; "classic" is for the preset deep-compression (gaps and codes by Huffman alone); "byte" and "two-bytes"
+are for --aligned."""
 _SMALL, _COUNTED = 1 << 14, 1 << 16
 
 
 def encode_chunk(levels: Levels, states: int, coders: Sequence[str], effort: Effort) -> bytes:
-    """The smallest of the coders' results, with its number in front. Inverse: `decode_chunk`."""
+    """The smallest of the coders' results, preceded by the coder's number. Inverse: `decode_chunk`."""
     best = b""
     for name in coders:
         if best and name == "dense" and not _may_win(levels, len(best)):
-            break  # nor do gaps, whose entropy is that of the levels where zeros do not stand together
+            break  # gaps cannot win either: their entropy is that of the levels unless zeros are clustered
         if name == "sparse" and len(coders) > 1 and not _has_gaps(levels):
             continue
         coder = LEVEL_CODERS[name]
@@ -93,7 +92,7 @@ def encode_chunk(levels: Levels, states: int, coders: Sequence[str], effort: Eff
 
 
 def _may_win(levels: Levels, size: int) -> bool:
-    """Whether the entropy of the single levels is below `size` bytes; True where they are few, or too many to count."""
+    """Whether the order-0 entropy of the levels is below `size` bytes; True if they are few, or too many to count."""
     if levels.size <= _SMALL:
         return True
     low = int(levels.min())
@@ -105,7 +104,7 @@ def _may_win(levels: Levels, size: int) -> bool:
 
 
 def _has_gaps(levels: Levels) -> bool:
-    """Whether zeros are many, or stand together: else a gap costs each survivor more than its zeros do as symbols."""
+    """Whether zeros are frequent or clustered; otherwise gaps cost more than zeros cost as symbols."""
     zero = levels.reshape(-1) == 0
     zeros = np.count_nonzero(zero)
     if zero.size < _SMALL or 2 * zeros >= zero.size:
@@ -115,7 +114,8 @@ def _has_gaps(levels: Levels) -> bool:
 
 
 def decode_chunk(chunk: memoryview, shape: Shape3, states: int) -> tuple[Levels, bool]:
-    """levels[shape], and whether they are the integers already that a trellis makes of them. Inverse: `encode_chunk`.
+    """levels[shape], and whether the trellis is already resolved, so that they are integers in steps. Inverse:
+    `encode_chunk`.
 
     Raises: ContainerError and its kinds.
     """
@@ -127,6 +127,6 @@ def decode_chunk(chunk: memoryview, shape: Shape3, states: int) -> tuple[Levels,
 
 
 def as_decoded(levels: Levels, states: int, coders: Sequence[str]) -> tuple[Levels, bool]:
-    """What `decode_chunk` gives of levels that one of these coders has coded."""
+    """The result of `decode_chunk` for levels that one of these coders has coded."""
     lanes = any(LEVEL_CODERS[name].lanes for name in coders)
     return (static.values_of(levels, states) if lanes else levels), lanes

@@ -1,4 +1,4 @@
-"""Raw LZMA streams ("LZMA1") without the header of .lzma or .xz files: what the container knows is left out."""
+"""Raw LZMA streams ("LZMA1") without the header of .lzma or .xz files, which the container replaces."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 
 LEAST_DICTIONARY: Final = 1 << 12
 MOST_DICTIONARY: Final = 1 << 26
-"""Bytes in which repetitions are found; a decoder holds no more than this beside the output."""
+"""The largest dictionary in bytes; a decoder needs this memory in addition to the output."""
 USUAL: Final = (3, 0, 2)
 """Bits of literal context, of literal position and of position, as in `xz -9`."""
 
 
 def encode(values: bytes) -> bytes:
-    """A byte of properties, as .lzma files have it, and the stream with its end mark. Inverse: `decode`."""
+    """A byte of properties, as in .lzma files, and the stream with its end mark. Inverse: `decode`."""
     import lzma
 
     lc, lp, pb = USUAL
@@ -23,9 +23,9 @@ def encode(values: bytes) -> bytes:
 
 
 def decode(payload: bytes, nbytes: int) -> bytes:
-    """Exactly `nbytes` > 0 bytes, never allocating more than these and a dictionary of as many. Inverse: `encode`.
+    """Exactly `nbytes` > 0 bytes. It allocates at most these and a dictionary of the same size. Inverse: `encode`.
 
-    Raises: CorruptError, TruncatedError; UnsupportedError where Python was built without lzma.
+    Raises: CorruptError, TruncatedError; UnsupportedError if Python was built without lzma.
     """
     try:
         import lzma
@@ -40,7 +40,7 @@ def decode(payload: bytes, nbytes: int) -> bytes:
     decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[_filter(nbytes, lc, lp, pb, 0)])
     try:
         values = decoder.decompress(payload[1:], nbytes)
-        # The end mark may lie behind the last byte.
+        # The end mark may follow the last byte.
         more = b"" if decoder.eof else decoder.decompress(b"", 1)
     except (lzma.LZMAError, EOFError) as error:
         raise CorruptError(f"lzma: expected a stream of {nbytes} bytes, got a damaged one ({error})") from error

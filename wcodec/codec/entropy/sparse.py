@@ -1,6 +1,6 @@
 """Sparse levels by relative index (Han, Mao and Dally 2016): the gap before each survivor, and its code.
 
-A gap has `gap_bits` bits; 2**gap_bits zeros in a row that are too many for one gap become a filler: the longest gap and
+A gap has `gap_bits` bits. If 2**gap_bits or more zeros follow each other, a filler is inserted: the longest gap and
 code 0. Gaps and codes are two streams of symbols.
 """
 
@@ -23,9 +23,9 @@ MAX_GAP_BITS: Final = 16
 
 
 def encode(levels: Levels, with_zstd: bool = True) -> bytes:
-    """int32[rows, channels, taps] as entries, gap bits, gaps and codes, as small as any gap bits allow.
+    """int32[rows, channels, taps] as entries, gap bits, gaps and codes, with the gap bits of the smallest result.
 
-    with_zstd: whether zstd may code gaps and codes where it is smaller than Huffman codes. Inverse: `decode`.
+    with_zstd: whether zstd may code gaps and codes if it is smaller than Huffman codes. Inverse: `decode`.
     """
     flat = np.ascontiguousarray(levels, np.int32).reshape(-1)
     runs = zero_runs(flat)
@@ -57,7 +57,7 @@ def decode(payload: bytes, shape: tuple[int, int, int]) -> Levels:
 
 
 def zero_runs(flat: Levels) -> Symbols:
-    """uint32[survivors]: the zeros before each level of int32[n] that is not 0."""
+    """uint32[survivors]: the number of zeros before each non-zero level of int32[n]."""
     runs = np.empty(len(flat), np.uint32)
     return runs[: kernel.zero_runs(flat, runs)]
 
@@ -86,7 +86,7 @@ def densify(gaps: Symbols, codes: Symbols, gap_bits: int, weights: int) -> Level
 
 
 def choose_gap_bits(runs: Symbols, flat: Levels) -> int:
-    """The gap bits (1..16) whose Huffman codes are smallest; the smaller of equals."""
+    """The gap bits (1..16) with the smallest Huffman codes; the smaller ones if equal."""
     run, count = _tally(runs)
     survivors = flat[flat != 0]
     zigzag = ((survivors << 1) ^ (survivors >> 31)).view(np.uint32)
@@ -103,7 +103,7 @@ def choose_gap_bits(runs: Symbols, flat: Levels) -> int:
 
 
 def _tally(runs: Symbols) -> tuple[Symbols, npt.NDArray[np.int64]]:
-    """The distinct runs, ascending, and how often each occurs."""
+    """The distinct runs, ascending, and the count of each."""
     if int(runs.max()) > len(runs):  # a table would be larger than the runs
         run, count = np.unique(runs, return_counts=True)
         return run, count.astype(np.int64)
@@ -113,7 +113,7 @@ def _tally(runs: Symbols) -> tuple[Symbols, npt.NDArray[np.int64]]:
 
 
 def _estimate(counts: npt.NDArray[np.int64]) -> int:
-    """Bytes of a stream whose symbol k (below 2**12, else its token) occurs counts[k] times."""
+    """Bytes of a stream in which symbol k (below 2**12, otherwise its token) occurs counts[k] times."""
     largest = np.flatnonzero(counts)[-1:]
     if len(counts) > 2 << huffman.FINEST and len(largest):
         tokens = huffman.tokens_of(np.arange(len(counts), dtype=np.int64), huffman.FINEST)
@@ -123,7 +123,7 @@ def _estimate(counts: npt.NDArray[np.int64]) -> int:
 
 
 def parse_head(payload: bytes, weights: int) -> tuple[int, int, int, int]:
-    """Entries, gap bits, and where gaps and codes start.
+    """Entries, gap bits, and the positions of gaps and codes.
 
     Raises: TruncatedError, CorruptError.
     """
@@ -132,7 +132,7 @@ def parse_head(payload: bytes, weights: int) -> tuple[int, int, int, int]:
         raise CorruptError(f"sparse levels: expected at most {weights} entries, got {entries}")
     if entries == 0:
         if at != len(payload):
-            raise CorruptError(f"sparse levels: expected nothing behind no entries, got {len(payload) - at} bytes")
+            raise CorruptError(f"sparse levels: expected nothing after no entries, got {len(payload) - at} bytes")
         return 0, 0, at, at
     gap_bits, at = take_byte(payload, at, "gap bits")
     if not 1 <= gap_bits <= MAX_GAP_BITS:

@@ -1,7 +1,7 @@
-"""The static coder of levels: scales and tables are sent, and eight rANS states decode a row each in step.
+"""The static coder of levels: scales and tables are transmitted, and eight interleaved rANS states decode one row each.
 
-Nothing that is decoded depends on levels before it but for the trellis' quantiser, so that decoding runs at the pace of
-look-ups (`formats/wcz.md`, section static levels).
+Decoding depends on earlier levels only through the trellis' quantiser, so it runs at the speed of table look-ups
+(`formats/wcz.md`, section static levels).
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ MAX_SCALE: Final = 3 * 255
 
 
 def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
-    """Codes int32[rows, channels, taps], |level| <= wire.MAX_LEVEL, to a payload that stands for itself; never fails.
+    """Encode int32[rows, channels, taps], |level| <= wire.MAX_LEVEL, to a self-contained payload; never fails.
 
-    states: 0, or those of the trellises (4, 8 or 128) of `quantizers.trellis.quantize_in_lanes`.
-    effort: "fast" takes the scales from means alone. Inverse: `decode`.
+    states: 0, or the number of states (4, 8 or 128) of the trellises of `quantizers.trellis.quantize_in_lanes`.
+    effort: "fast" computes the scales from means alone.
+    Inverse: `decode`.
     """
     from wcodec.codec.entropy.static_fit import ROUNDS, fitted
 
@@ -63,7 +64,7 @@ def side_bytes(payload: bytes) -> int:
 
 
 def values_of(levels: Levels, states: int) -> Levels:
-    """The integers, in steps, that levels[rows, channels, taps] of lanes stand for."""
+    """The integers, in steps, for levels[rows, channels, taps] in lanes."""
     from wcodec.kernels.static import fit as fit_kernel
 
     values = np.empty(levels.shape, np.int32)
@@ -113,9 +114,9 @@ def _differences(tables: Tables) -> npt.NDArray[np.uint32]:
 
 
 def decode(payload: bytes, shape: Shape, states: int, wide: bool = True) -> Levels:
-    """The integers int32[rows, channels, taps], in steps, that the levels stand for.
+    """The integers int32[rows, channels, taps], in steps, of a payload.
 
-    wide: by AVX2 where the machine has it, which changes nothing but the pace.
+    wide: use AVX2 if the machine has it; the result is the same.
     Raises: TruncatedError, CorruptError, UnsupportedError. Inverse: `encode`.
     """
     values = np.zeros(shape, np.int32)
@@ -160,7 +161,7 @@ def decode(payload: bytes, shape: Shape, states: int, wide: bool = True) -> Leve
 
 
 def _parse(payload: bytes, shape: Shape, quantisers: int) -> tuple[Scales, Tables, int]:
-    """What `_pack` wrote, and where escapes begin."""
+    """Scales and tables, and the position of the escapes. Inverse: `_pack`."""
     rows, channels, taps = shape
     classes, at = take_varint(payload, 0)
     first, at = take_varint(payload, at)
@@ -189,7 +190,7 @@ def _take_codes(payload: bytes, at: int, count: int, most: int) -> tuple[npt.NDA
 
 
 def _take_stream(payload: bytes, at: int, count: int) -> tuple[npt.NDArray[np.uint32], int]:
-    """A stream of symbols behind its length. Inverse: `_put_stream`."""
+    """A stream of symbols after its length. Inverse: `_put_stream`."""
     length, at = take_varint(payload, at)
     if at + length > len(payload):
         raise TruncatedError(f"static levels: ended early; needed {at + length} bytes, got {len(payload)}")

@@ -1,6 +1,6 @@
-"""How the static coder's encoder finds scales and tables: margins first, then what costs the fewest bits.
+"""The encoder's search for scales and tables of the static coder: first from margins, then by the number of bits.
 
-Everything that decides is an integer, or rounded far more coarsely than two machines' logarithms differ.
+All decisions use integers, or values that are rounded far more coarsely than the logarithms of two machines differ.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ STEPS: Final = 4
 """Scale codes an octave."""
 ROUNDS: Final = 2
 BEND: Final = 256
-"""Price of a code that differs from its margin's, in 1/256 bit."""
+"""The price of a code that differs from the margin's, in 1/256 bit."""
 EDGE: Final = 1 / 256
-"""Classes at either end that hold less than this part of the levels are joined to their neighbour."""
+"""Classes at either end with less than this fraction of the levels are merged with their neighbour."""
 _THRESHOLDS: Final = np.array([isqrt(isqrt(isqrt(1 << 2 * code + 1))) for code in range(50 * STEPS)])
-"""Means, in 1/65536, from which on the code is one more: 2 ** ((code + 1/2) / 4)."""
+"""The means, in 1/65536, at which the code increases by one: 2 ** ((code + 1/2) / 4)."""
 _ODDS: Final = np.array([(4 + (code & 3)) << (code >> 2) for code in range(MAX_HAZARD + 1)]) / 1024
 _MIDDLES: Final = np.sqrt(_ODDS[1:] * _ODDS[:-1])
 _BITS: Final = np.round(256 * (12 - np.log2(np.maximum(1, np.arange(4097))))).astype(np.int32)
-"""Price of a symbol of so many slots, in 1/256 bit."""
+"""The price of a symbol with this number of slots, in 1/256 bit."""
 ESCAPE: Final = 12 * 256
 
 
 def scales_of(values: npt.NDArray[np.float32]) -> Scales:
-    """Scales of float32[rows, channels, taps], which levels are to stand for."""
+    """Scales of float32[rows, channels, taps], which levels will represent."""
     rows, columns = np.zeros(len(values), np.int64), np.zeros(values[0].size, np.int64)
     kernel.add_magnitudes(values.reshape(len(values), -1), rows, columns)
     return _scales(rows, columns.reshape(values.shape[1:]))
@@ -51,7 +51,7 @@ def _scales_of_codes(codes: Codes, taps: int, states: int) -> Scales:
 
 
 def _scales(of_rows: Counts, of_columns: Counts) -> Scales:
-    """Scales for sums of magnitudes: a product of margins is what proportional fitting of a full table comes to."""
+    """Scales from sums of magnitudes: proportional fitting of a full table gives a product of margins."""
     (rows,), (channels, taps) = of_rows.shape, of_columns.shape
     middle = _code(np.array([of_rows.sum() * 256 // (rows * channels * taps)]))
     row = _code(of_rows * 256 // (channels * taps))
@@ -61,18 +61,18 @@ def _scales(of_rows: Counts, of_columns: Counts) -> Scales:
 
 
 def _code(means: Counts) -> Counts:
-    """Means in 1/65536, as `STEPS` an octave."""
+    """Means in 1/65536 as codes, `STEPS` an octave."""
     return np.searchsorted(_THRESHOLDS, np.maximum(means, 1), "right").astype(np.int64)
 
 
 def _from_zero(codes: Counts) -> Codes:
-    """With room for `ROUNDS` steps down."""
+    """Shifted so that `ROUNDS` steps down remain possible."""
     moved: Codes = np.minimum(codes - codes.min() + ROUNDS, MAX_CODE).astype(np.uint8)
     return moved
 
 
 def codes_of(levels: npt.NDArray[np.int32], states: int) -> Codes:
-    """uint8[rows, columns] of int32[rows, channels, taps]: 2 * magnitude, at most 127, + the quantiser in force."""
+    """uint8[rows, columns] of int32[rows, channels, taps]: 2 * magnitude, at most 127, + the current quantiser."""
     flat = np.ascontiguousarray(levels).reshape(len(levels), -1)
     codes = np.empty(flat.shape, np.uint8)
     kernel.fill_codes(flat, states, codes)
@@ -97,7 +97,7 @@ def _classes(count: int, first: int, largest: int) -> Codes:
 
 
 def _ends(held: Counts) -> tuple[int, int]:
-    """The first and the last class worth tables of their own."""
+    """The first and the last class with tables of their own."""
     total = int(held.sum())
     least = min(total, max(64, int(total * EDGE)))
     first = int(np.searchsorted(held.cumsum(), least))
@@ -115,7 +115,7 @@ def _design(counts: Counts, first: int) -> Tables:
     held = (own + near / 64).reshape(-1, 128)
     held[:, 0] += 1 / 1024
     total = held.sum(1)
-    beyond = held[:, ::-1].cumsum(1)[:, ::-1]  # of this magnitude or more
+    beyond = held[:, ::-1].cumsum(1)[:, ::-1]  # counts of this magnitude or more
     groups = (
         np.argmax(np.concatenate((beyond, np.zeros((len(held), 1))), 1)[:, STARTS[1:]] <= total[:, None] / 16384, 1) + 1
     )
@@ -135,7 +135,7 @@ def _design(counts: Counts, first: int) -> Tables:
 
 
 def prices_of(tables: Tables) -> Prices:
-    """int32[classes, 256]: bits, in 1/256, of every code of `codes_of`, signs counted."""
+    """int32[classes, 256]: bits, in 1/256, of every code of `codes_of`, with the sign."""
     frequencies = tables.frequencies
     bits = _BITS[frequencies[:, 128:]]
     bits = np.where(frequencies[:, 128:], bits, _BITS[frequencies[:, :1]] + ESCAPE)
@@ -145,7 +145,7 @@ def prices_of(tables: Tables) -> Prices:
 
 
 def refined(scales: Scales, tables: Tables, codes: Codes) -> Scales:
-    """Scales whose rows, then channels and taps, are one smaller or larger where that costs fewer bits."""
+    """Scales in which rows, then channels and taps, are changed by one where that costs fewer bits."""
     scales = replace(scales, rows=_moved(scales.rows, _costs(scales, tables, codes, kernel.add_prices_of_rows, 0)))
     costs = _costs(scales, tables, codes, kernel.add_prices_of_columns, 1)
     costs = costs.reshape(len(scales.channels), len(scales.taps), 3)
@@ -156,7 +156,7 @@ def refined(scales: Scales, tables: Tables, codes: Codes) -> Scales:
 
 
 def _costs(scales: Scales, tables: Tables, codes: Codes, add: Add, axis: int) -> Counts:
-    """Bits, in 1/256, of rows (axis 0) or of columns with scales one smaller, as they are, and one larger."""
+    """Bits, in 1/256, of rows (axis 0) or of columns with scales one smaller, equal, and one larger."""
     costs = np.zeros((codes.shape[axis], 3), np.int64)
     classes = _classes(tables.classes, tables.first, scales.largest)
     add(codes, scales.rows, scales.columns, classes, prices_of(tables), costs)
@@ -164,7 +164,7 @@ def _costs(scales: Scales, tables: Tables, codes: Codes, add: Add, axis: int) ->
 
 
 def _moved(codes: Codes, costs: Counts) -> Codes:
-    """Each code one smaller or larger where that costs less by `BEND` at least."""
+    """Each code changed by one where that saves at least `BEND`."""
     costs = costs + np.array([BEND, 0, BEND])
     costs[codes == 0, 0] = costs[:, 1][codes == 0] + 1
     costs[codes == MAX_CODE, 2] = costs[:, 1][codes == MAX_CODE] + 1
@@ -173,7 +173,7 @@ def _moved(codes: Codes, costs: Counts) -> Codes:
 
 
 def fitted(levels: npt.NDArray[np.int32], states: int, rounds: int = ROUNDS) -> tuple[Scales, Tables]:
-    """Scales and tables for levels int32[rows, channels, taps] of lanes with trellises of so many states."""
+    """Scales and tables for levels int32[rows, channels, taps] in lanes with trellises of this many states."""
     codes = codes_of(levels, states)
     scales = _scales_of_codes(codes, levels.shape[2], states)
     for _ in range(rounds):

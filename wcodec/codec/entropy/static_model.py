@@ -1,4 +1,4 @@
-"""What the static coder sends besides the levels: scales and tables (`formats/wcz.md`, section static levels)."""
+"""The side information of the static coder: scales and tables (`formats/wcz.md`, section static levels)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Codes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Scales:
-    """Logarithms of how large levels are: that of a level is the sum of its row's, its channel's and its tap's.
+    """Logarithms of expected magnitudes. The scale of a level is the sum of those of its row, channel and tap.
 
-    rows, channels, taps: uint8, one each; `taps` is zero where there is one tap.
+    rows, channels, taps: uint8, one each; `taps` is zero if there is one tap.
     """
 
     rows: Codes
@@ -33,7 +33,7 @@ class Scales:
 
     @cached_property
     def columns(self) -> npt.NDArray[np.uint16]:
-        """uint16[channels * taps]: the sums of the latter two."""
+        """uint16[channels * taps]: the sums for channel and tap."""
         return (self.channels[:, None].astype(np.uint16) + self.taps[None]).reshape(-1)
 
     @property
@@ -43,10 +43,10 @@ class Scales:
 
 @dataclass(frozen=True)
 class Tables:
-    """Distributions of magnitudes, one for each class and quantiser in force (two where there is a trellis).
+    """Distributions of magnitudes, one for each class and quantiser (two quantisers if there is a trellis).
 
-    A scale is of class clip(scale - first, 0, classes - 1). Table `class * quantisers + odd` has groups[table] groups
-    of magnitudes with a hazard each; `hazards` are those of all tables, one after the other.
+    A scale has the class clip(scale - first, 0, classes - 1). Table `class * quantisers + odd` has groups[table] groups
+    of magnitudes with one hazard each; `hazards` are those of all tables, one after the other.
     """
 
     classes: int
@@ -64,14 +64,14 @@ class Tables:
 
     @cached_property
     def frequencies(self) -> npt.NDArray[np.uint16]:
-        """uint16[tables, 256]: slots, of 4096, of every symbol."""
+        """uint16[tables, 256]: the slots, of 4096, of every symbol."""
         frequencies = np.empty((len(self.groups), 256), np.uint16)
         kernel.fill_frequencies(self.groups, self.hazards, frequencies)
         return frequencies
 
     @cached_property
     def lookups(self) -> npt.NDArray[np.uint32]:
-        """uint32[1280 * tables]: what the kernel looks symbols and frequencies up in."""
+        """uint32[1280 * tables]: the kernel's look-up tables of symbols and frequencies."""
         lookups = np.empty(1280 * len(self.groups), np.uint32)
         kernel.fill_lookups(self.frequencies, lookups)
         return lookups

@@ -1,4 +1,4 @@
-"""What the static coder would pay for any level of a tensor: the rates that a quantiser weighs against the error."""
+"""Rates of the static coder: the cost in bits of any level of a tensor, which a quantiser adds to the error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wcodec.codec.entropy.static_model import Codes, Scales, Tables
 from wcodec.kernels.context.coder import STATE_COUNT
 
 _PRICED = 32
-"""Magnitudes that the trellis' kernel has prices for; all above cost what the last of them does."""
+"""The number of magnitudes with their own price in the trellis' kernel; larger ones have the price of the last."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LaneRates:
 
 
 def rates_of(scales: Scales, tables: Tables, rate: float) -> LaneRates:
-    """The prices of the tables, times a rate, as the trellis wants them."""
+    """The prices of the tables, times a rate, in the form of the trellis; the classes of weights are its contexts."""
     prices = prices_of(tables).reshape(tables.classes, 128, 2)[:, :_PRICED].transpose(0, 2, 1) / 256.0
     bits = np.zeros((STATE_COUNT, 2), np.float32)
     sizes = np.zeros((64, 5, 2, _PRICED), np.float32)

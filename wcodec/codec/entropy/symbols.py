@@ -1,6 +1,6 @@
-"""Streams of symbols (unsigned integers, one after the other): the smallest of four codes wins.
+"""Streams of symbols (unsigned integers): the smallest of four codes is used.
 
-A payload is one byte, the coder, and what the coder wrote; a stream of no symbols is an empty payload.
+A payload is one byte for the coder, and the coder's bytes; a stream without symbols has an empty payload.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HUFFMAN: Final = 2
 ZSTD: Final = 3
 
 SAMPLE: Final = 1 << 16
-"""Longer streams are judged by three samples of together this many symbols before zstd is tried."""
+"""Before zstd is tried on a longer stream, it is tested on three samples with this many symbols in all."""
 LEVEL: Final = 9
 SAMPLE_LEVEL: Final = 3
 
@@ -65,7 +65,7 @@ def decode(payload: bytes, count: int) -> npt.NDArray[np.uint32]:
 
 
 def decode_into(payload: bytes, symbols: Symbols) -> None:
-    """Fills `symbols` uint8[n] or uint32[n]. Inverse: `encode` of the same type.
+    """Fill `symbols` uint8[n] or uint32[n]. Inverse: `encode` of the same type.
 
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
@@ -95,7 +95,7 @@ def decode_into(payload: bytes, symbols: Symbols) -> None:
 
 
 def _is_noise(symbols: Symbols, bits: int) -> bool:
-    """Whether 64 samples of a long stream promise a Huffman code less than 0.3 %, as mantissas do."""
+    """Whether, by 64 samples of a long stream, a Huffman code saves less than 0.3 %, as for mantissas."""
     step = len(symbols) // 64
     if step * 16 < SAMPLE:
         return False
@@ -105,7 +105,7 @@ def _is_noise(symbols: Symbols, bits: int) -> bool:
 
 
 def _zstd_may_win(narrow: npt.NDArray[np.unsignedinteger], size: int) -> bool:
-    """Whether zstd beats `size` bytes on samples; True for short streams."""
+    """Whether zstd needs less than `size` bytes on samples; True for short streams."""
     count = len(narrow)
     if count <= SAMPLE:
         return True

@@ -1,4 +1,4 @@
-"""zstd frames without the parts that the container already knows: magic, size and checksum (RFC 8878)."""
+"""zstd frames without the parts that the container already has: magic, size and checksum (RFC 8878)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def encode(values: bytes, level: int) -> bytes:
 
 
 def size_of_file(path: Path) -> int:
-    """Bytes that a fast compression of a whole file takes, with repetitions at any distance up to 64 MiB."""
+    """The size of a whole file after a fast compression, with matches at any distance up to 64 MiB."""
     params = zstandard.ZstdCompressionParameters.from_level(3, window_log=26, enable_ldm=True)
     total = 0
     with path.open("rb") as file, zstandard.ZstdCompressor(compression_params=params).stream_reader(file) as stream:
@@ -29,7 +29,7 @@ def size_of_file(path: Path) -> int:
 
 
 def decode(payload: bytes, nbytes: int) -> bytes:
-    """Exactly `nbytes` > 0 bytes, never allocating more. Inverse: `encode`.
+    """Exactly `nbytes` > 0 bytes; it never allocates more. Inverse: `encode`.
 
     Raises: CorruptError.
     """

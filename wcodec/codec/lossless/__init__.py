@@ -1,4 +1,4 @@
-"""Values that must come back bit for bit: `encode`, and `decode` into bytes or into an array."""
+"""Exact values: `encode`, and `decode` into bytes or into an array."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Byte planes in blocks that stay in the processor's cache: the fast code of floats.
 
-Planes of noise are stored: a sample of each tells them. Floats of more than five bits of exponent are rotated, so
-that it fills the top byte; others are split as they lie.
+Planes of noise are stored, if a sample shows that they are. Floats with more than five bits of exponent are rotated, so
+that the exponent fills the top byte; others are split unchanged.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MOST_BLOCK_BITS: Final = 24
 SAMPLE: Final = 8192
 RUNS: Final = 32
 NOISE: Final = 7.94
-"""Bits a byte from which a plane is stored; a sample of noise measures 7.98."""
+"""Bits a byte above which a plane is stored; a sample of noise has 7.98."""
 STORED: Final = bytes((symbols.FIXED, 8))
 
 
 def encode(words: Words, rotated: bool) -> bytes:
-    """The sizes of blocks and words, then each plane of each block: its size as a varint, its symbols.
+    """The sizes of blocks and words, then for each plane of each block its size as a varint, and its symbols.
 
     Inverse: `decode`.
     """
@@ -52,7 +52,7 @@ def encode(words: Words, rotated: bool) -> bytes:
 
 
 def decode(payload: memoryview, values: Bytes) -> None:
-    """Fills `values`, at least one, contiguous and aligned to words. Inverse: `encode`.
+    """Fill `values`, at least one, contiguous and aligned to words. Inverse: `encode`.
 
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
@@ -75,7 +75,7 @@ def decode(payload: memoryview, values: Bytes) -> None:
 
 
 def _put_plane(parts: list[bytes], plane: Bytes) -> None:
-    """The plane's size and symbols: stored where it is noise, else the smallest of stored, constant and Huffman."""
+    """The plane's size and symbols: stored if it is noise, otherwise the smallest of stored, constant and Huffman."""
     size = bytearray()
     if len(plane) >= 2 * SAMPLE and _bits(_counts(_sample(plane))) > NOISE * SAMPLE:
         code = None
@@ -98,13 +98,13 @@ def _put_plane(parts: list[bytes], plane: Bytes) -> None:
 
 
 def _sample(plane: Bytes) -> Bytes:
-    """SAMPLE bytes from all over the plane."""
+    """SAMPLE bytes, evenly spread over the plane."""
     step = len(plane) // RUNS
     return np.ascontiguousarray(plane[: RUNS * step].reshape(RUNS, step)[:, : SAMPLE // RUNS]).reshape(-1)
 
 
 def _plane(stream: memoryview, room: Bytes) -> Bytes:
-    """The plane of a stream: where it lies if it is stored, else decoded into `room`."""
+    """The plane of a stream: a view if it is stored, otherwise decoded into `room`."""
     if len(stream) == len(room) + len(STORED) and stream[: len(STORED)] == STORED:
         return np.frombuffer(stream, np.uint8)[len(STORED) :]
     symbols.decode_into(bytes(stream), room)
@@ -119,6 +119,6 @@ def _counts(plane: Bytes) -> huffman.Counts:
 
 
 def _bits(counts: huffman.Counts) -> float:
-    """Bits that the counted bytes come to where each costs what its frequency says."""
+    """The order-0 entropy of the counted bytes, in bits."""
     present = counts[counts > 0]
     return float((present * np.log2(present.sum() / present)).sum())

@@ -1,4 +1,4 @@
-"""Byte planes: a word rotated left by one bit has its exponent in the top byte, the only one far from noise."""
+"""Byte planes: a word rotated left by one bit has its exponent in the top byte, the only one that compresses well."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Words = npt.NDArray[np.unsignedinteger]
 
 
 def encode(words: Words) -> bytes:
-    """Each plane, lowest bytes first: its size as a varint (the last one takes the rest), its symbols.
+    """For each plane, lowest bytes first, its size as a varint (the last one takes the rest), and its symbols.
 
     Inverse: `decode`.
     """
@@ -30,7 +30,7 @@ def encode(words: Words) -> bytes:
 
 
 def decode(payload: bytes, words: Words) -> None:
-    """Fills `words`. Inverse: `encode`.
+    """Fill `words`. Inverse: `encode`.
 
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
@@ -52,7 +52,7 @@ def _planes_of(payload: bytes, size: int) -> list[bytes]:
 
 
 def estimate(words: Words) -> float:
-    """About the bytes that the planes come to: by what frequencies say, four bits a code, or by zstd in a hurry."""
+    """The approximate bytes of the planes: by entropy, with four bits for a table entry, or by a fast zstd."""
     planes = np.empty((words.itemsize, len(words)), np.uint8)
     kernel.split(words, planes)
     total = 0.0

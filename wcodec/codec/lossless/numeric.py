@@ -1,8 +1,8 @@
-"""Floats and integers by contexts: exponent, sign and leading digits through the range coder, the noise as it is.
+"""Exact floats and integers by contexts: exponent, sign and leading digits are range coded; the other digits are raw.
 
-What is coded given what: exponents given the sizes of rows, columns and taps; signs and leading digits given a linear
-prediction where there is one (taps of a kernel from earlier taps, columns of a tall matrix from earlier columns);
-zeros at the end of a mantissa given the exponent, or once a row.
+Contexts: exponents are coded given the magnitudes of row, column and tap; signs and leading digits given a linear
+          prediction if there is one (taps of a kernel from earlier taps, columns of a tall matrix from earlier
+          columns); zeros at the end of a mantissa given the exponent, or once a row.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ Words = npt.NDArray[np.unsignedinteger]
 Bytes = npt.NDArray[np.uint8]
 
 OUTERMOST, PREDICTED, SPARSE, SHARED, GRID = 1, 2, 4, 8, 16
-"""Flags on disk."""
+"""Flags in the file."""
 LEAST_SHARED: Final = 4
-"""Zeros that all mantissas of a row must share to count."""
+"""The smallest number of trailing zeros that the mantissas of a row share."""
 TALL: Final = 16
-"""Columns are predicted in matrices of so many times more rows than columns."""
+"""Columns are predicted in matrices with at least this ratio of rows to columns."""
 LEAST_NOTHING: Final = 16
-"""Zeros have a flag of their own where they are more than one number in so many."""
+"""Zeros get a flag if there is more than one in this many numbers."""
 FEWEST: Final = 1024
-"""Numbers from which a predictor is tried,"""
+"""The smallest number of values for which a predictor is tried."""
 FEWEST_COLUMNS: Final = 32
-"""and columns."""
+"""The smallest number of columns for which a predictor is tried."""
 SAMPLE: Final = 1 << 17
-"""Kernels or rows that are looked at for a predictor come to about this many numbers, and 24 a coefficient and tap."""
+"""The sample of kernels or rows for a predictor has about this many numbers, and 24 for each coefficient and tap."""
 NO_COEFS: Final[Coefs] = np.empty((0, 0), np.int16)
 
 
 @dataclass(frozen=True)
 class NumericParams:
-    """What is told before the numbers.
+    """The parameters before the numbers.
 
     middle: the exponent of a usual number.
-    offset: integers: what stands for zero.
-    grid:   classes of exponents whose mantissas end in zeros worth coding, a bit each.
+    offset: for integers: the value that stands for zero.
+    grid:   classes of exponents whose trailing zeros of the mantissa are coded, one bit each.
     """
 
     kind: Kind
@@ -69,7 +69,7 @@ class NumericParams:
     grid: int = 0
 
     def for_kernel(self) -> kernel.Params:
-        """The same as the kernel takes it."""
+        """The same as arguments of the kernel."""
         kind, view = self.kind, self.view
         return kernel.Params(
             exponent_bits=kind.exponent_bits, mantissa_bits=kind.mantissa_bits, middle=self.middle, offset=self.offset,
@@ -81,7 +81,7 @@ class NumericParams:
 def encode(words: Words, kind: Kind, shape: tuple[int, ...], limit: int = 0) -> bytes | None:
     """The numbers `words`, at least one, of a tensor of `shape`. Inverse: `decode`.
 
-    None where the coded part would exceed `limit` bytes (0: those of the words).
+    None if the coded part would exceed `limit` bytes (0: those of the words).
     """
     params, zeros, coefs = _choose_params(words, kind, shape)
     head = bytearray(_pack(params))
@@ -94,7 +94,7 @@ def encode(words: Words, kind: Kind, shape: tuple[int, ...], limit: int = 0) -> 
 
 
 def decode(payload: memoryview, words: Words) -> None:
-    """Fills `words`, at least one. Inverse: `encode`.
+    """Fill `words`, at least one. Inverse: `encode`.
 
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
@@ -114,7 +114,7 @@ def decode(payload: memoryview, words: Words) -> None:
 
 
 def item_bytes_of(payload: memoryview, item_bytes: int) -> int:
-    """Bytes of a word of `payload` for elements of `item_bytes`: complex numbers are pairs of words."""
+    """Bytes of a word of `payload` for elements of `item_bytes`; complex numbers are pairs of words."""
     number = payload[0] if len(payload) else INTEGER
     size = FLOAT_KINDS[number].item_bytes if number < INTEGER else item_bytes
     return size if item_bytes == 2 * size else item_bytes
@@ -135,7 +135,7 @@ def _pack(params: NumericParams) -> bytearray:
 
 
 def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[NumericParams, int]:
-    """The parameters and the position behind it."""
+    """The parameters and the position after them. Inverse: `_pack`."""
     number, flags = take_bytes(payload, 0, 2, "numbers")[0]
     if number > INTEGER or flags >> 5:
         raise UnsupportedError(f"numbers: expected kind 0 to 6 and flags below 32, got {number} and {flags}")
@@ -161,7 +161,7 @@ def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[NumericPar
 
 
 def _choose_params(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[NumericParams, Bytes, Coefs]:
-    """The parameters, the zeros that the mantissas of each row share, and the predictor's coefficients."""
+    """The parameters, the trailing zeros that the mantissas of each row share, and the predictor's coefficients."""
     params = NumericParams(kind, kernel_view(shape) or matrix_view(shape), 0, 0 if kind.signed else _median(words))
     counts, zeros = _count_zeros(words, params)
     nothing = int(counts[0].sum() if kind.id == INTEGER else counts[0, -1])
@@ -183,7 +183,7 @@ def _choose_params(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[Nu
 
 
 def _count_zeros(words: Words, params: NumericParams) -> tuple[Counts, Bytes]:
-    """Numbers by exponent and zeros at the end of the mantissa; uint8[rows], zeros that each row shares."""
+    """Counts by exponent and number of trailing zeros; uint8[rows], the zeros that each row shares."""
     kind, view = params.kind, params.view
     counts = np.zeros((kind.exponents, kind.digits + 1), np.int64)
     runs = np.empty(len(words) // view.run, np.uint8)
@@ -193,14 +193,14 @@ def _count_zeros(words: Words, params: NumericParams) -> tuple[Counts, Bytes]:
 
 
 def _rows(words: Words, view: View) -> Words:
-    """words[rows, numbers of a row], in whatever order inside a row."""
+    """words[rows, numbers of a row], in any order inside a row."""
     if view.outermost:
         return words.reshape(view.taps, view.rows, view.channels).transpose(1, 0, 2).reshape(view.rows, -1)
     return words.reshape(view.rows, -1)
 
 
 def _add_predictor(words: Words, params: NumericParams, zeros: Bytes) -> tuple[NumericParams, Bytes, Coefs]:
-    """The parameters with a predictor where one pays."""
+    """The parameters with a predictor, if it saves enough."""
     view = params.view
     if params.sparse or len(words) < FEWEST:
         return params, zeros, NO_COEFS
@@ -223,14 +223,14 @@ def _add_predictor(words: Words, params: NumericParams, zeros: Bytes) -> tuple[N
 
 
 def _sample(words: Words, params: NumericParams) -> Values:
-    """int16[kernels, taps] from all over the tensor."""
+    """int16[kernels, taps], evenly spread over the tensor."""
     view = params.view
     kernels = words.reshape(view.taps, -1).T if view.outermost else words.reshape(-1, view.taps)
     return _scale(kernels[:: max(1, len(kernels) // max(SAMPLE // view.taps, 24 * view.taps))], params)
 
 
 def _scale(words: Words, params: NumericParams) -> Values:
-    """Words as the predictor sees them."""
+    """Words scaled for the predictor."""
     flat = np.ascontiguousarray(words).reshape(-1)
     values = np.empty(len(flat), np.int16)
     kernel.scale(flat, params.for_kernel(), values)
@@ -238,6 +238,6 @@ def _scale(words: Words, params: NumericParams) -> Values:
 
 
 def _median(words: Words) -> int:
-    """Of unsigned integers, from a sample."""
+    """The median of unsigned integers, from a sample."""
     sample = np.sort(words[:: max(1, len(words) >> 12)])
     return int(sample[len(sample) // 2])

@@ -1,4 +1,4 @@
-"""Values that must come back bit for bit: the smallest of stored, repeated, zstd, LZMA, planes or blocks, numbers."""
+"""Exact values: the smallest of stored, repeated, zstd, LZMA, planes or blocks, numbers."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ BLOCKS: Final = 5
 LZMA: Final = 6
 
 TINY: Final = 8
-"""Bytes that every other method makes more of."""
+"""With at most this many bytes, every other method is larger than storing."""
 FEWEST_PLANED: Final = 32
-"""Items from which byte planes can pay for their headers."""
+"""The smallest number of items for which byte planes can be smaller, given their headers."""
 SAMPLE: Final = 1 << 15
-"""Three samples of this many bytes decide whether larger values are worth zstd."""
+"""Three samples of this many bytes decide whether zstd is tried on larger values."""
 LEVEL: Final = 12
 LARGE: Final = 1 << 18
 LARGE_LEVEL: Final = 5
-"""From LARGE bytes on, a level of zstd that is some ten times as fast."""
+"""The level of zstd from LARGE bytes on, some ten times as fast."""
 SAMPLE_LEVEL: Final = 3
 NEAR: Final = 0.9
-"""LZMA is tried where it comes as near as this to the best on samples, which are too short for all it can do."""
+"""LZMA is tried if the best result is at least this fraction of its bytes on samples, which are too short for LZMA."""
 
 
 def encode(
@@ -48,12 +48,12 @@ def encode(
     fast: bool = False,
     best: bool = False,
 ) -> bytes:
-    """The values as one byte, the method, and what it wrote; at most one byte larger. Inverse: `decode`.
+    """The values as one byte for the method, and its bytes; at most one byte larger than the values. Inverse: `decode`.
 
-    item_bytes: bytes of an element, 1, 2, 4, 8 or 16 (16 is seen as pairs of 8); others are coded without planes.
-    shape:      of the values, or of the piece of a tensor that they are (`views.pieces`); one row where it is None.
+    item_bytes: bytes of an element, 1, 2, 4, 8 or 16 (16 is treated as pairs of 8); others are coded without planes.
+    shape:      of the values, or of the piece of a tensor that they are (`views.pieces`); one row if it is None.
     dtype:      the elements' type, as in `wire.DTYPES`; without it, and for opaque bytes, numbers are not tried.
-    best:       LZMA too, where it may be smaller; slow.
+    best:       try LZMA too if it may be smaller; slow.
     fast:       blocks of byte planes instead of planes and numbers: some ten times as fast, and larger.
     """
     raw = _bytes_of(values)
@@ -110,7 +110,7 @@ def decode(payload: bytes | memoryview, nbytes: int, item_bytes: int) -> bytes:
 
 
 def decode_into(payload: bytes | memoryview, values: Bytes, item_bytes: int) -> None:
-    """Fills `values` uint8[bytes], contiguous and aligned to items. Inverse: `encode`.
+    """Fill `values` uint8[bytes], contiguous and aligned to items. Inverse: `encode`.
 
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
@@ -149,7 +149,7 @@ def _bytes_of(values: Values) -> Bytes:
 
 
 def _repeats(raw: Bytes, item_bytes: int) -> bool:
-    """Whether all items are the same; most are found to differ in the first few."""
+    """Whether all items are equal; usually the first few differ."""
     if len(raw) % item_bytes:
         return False
     items = raw.reshape(-1, item_bytes)
@@ -163,14 +163,14 @@ def _words_of(values: Bytes, size: int) -> planes.Words:
 
 
 def _planes_may_win(words: planes.Words, size: int) -> bool:
-    """Whether the byte planes of a sample promise less than `size` bytes."""
+    """Whether the byte planes of a sample need less than `size` bytes."""
     some = SAMPLE // words.itemsize
     sample = words[(len(words) - some) // 2 if len(words) > some else 0 :][:some]
     return planes.estimate(sample) * len(words) < size * len(sample)
 
 
 def _zstd_may_win(raw: Bytes, size: int, fast: bool) -> bool:
-    """Whether zstd beats `size` bytes on three samples; True for few bytes."""
+    """Whether zstd needs less than `size` bytes on three samples; True for few bytes."""
     some = SAMPLE // 4 if fast else SAMPLE
     if len(raw) <= 3 * some:
         return True

@@ -1,7 +1,7 @@
-"""What the encoder of numbers chooses: predictors, the usual exponent, and where mantissas end in zeros.
+"""Choices of the encoder of numbers: predictors, the usual exponent, and exponents with trailing zeros in the mantissa.
 
-Sums of products of integers are exact in float64 in any order, and the elimination is one rounded step after another:
-the same coefficients on every machine.
+Sums of products of integers are exact in float64 in any order, and the elimination is a sequence of rounded steps:
+every machine gets the same coefficients.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ Coefs = npt.NDArray[np.int16]
 Values = npt.NDArray[np.int16]
 
 LEAST_GAIN: Final = 0.01
-"""Bits a number that a predictor must promise."""
+"""The smallest gain of a predictor in bits a number."""
 SAMPLE: Final = 1 << 17
-"""Kernels, or rows, that a predictor is fitted to are about this many numbers, and five a coefficient."""
+"""The sample for a predictor has about this many numbers, and five for each coefficient."""
 LEAST_SAVING: Final = 0.02
-"""Bits a number that zeros at the end of the mantissa must save."""
+"""The smallest saving of trailing zeros in bits a number."""
 COEF_BITS: Final = 4.5
 
 
 def fit_taps(values: Values) -> tuple[Coefs, float]:
-    """Coefficients int16[taps, taps] in 1/64 of each tap from those before, values int16[kernels, taps]; bits gained.
+    """Coefficients int16[taps, taps] in 1/64 of each tap from earlier ones, for int16[kernels, taps]; and the bits
+    gained.
 
-    The gain is of one kernel. Cholesky's factors of the moments hold the regressions of all taps on those before.
+    The gain is of one kernel. The Cholesky factors of the moments contain the regressions of all taps on earlier ones.
     """
     taps = values.shape[1]
     exact = values.astype(np.float64)
@@ -52,7 +53,9 @@ def fit_taps(values: Values) -> tuple[Coefs, float]:
 
 
 def fit_neighbours(values: Values) -> tuple[Coefs, float]:
-    """Coefficients int16[2, 1] in 1/64 of numbers to the left and above, values int16[rows, columns]; bits a number."""
+    """Coefficients int16[2, 1] in 1/64 of the left and upper neighbours, for int16[rows, columns]; bits gained a
+    number.
+    """
     exact = values.astype(np.int64)
     left, above = np.zeros_like(exact), np.zeros_like(exact)
     left[:, 1:], above[1:] = exact[:, :-1], exact[:-1]
@@ -68,7 +71,7 @@ def fit_neighbours(values: Values) -> tuple[Coefs, float]:
 
 
 def usual_exponent(counts: Counts) -> int:
-    """The median exponent of the numbers that are not zero (or hardly any); counts int64[exponents, zeros]."""
+    """The median exponent of the numbers that are not (or hardly) zero; counts int64[exponents, zeros]."""
     totals = counts.sum(1)
     if totals[1:].any():
         totals[0] = 0
@@ -76,7 +79,7 @@ def usual_exponent(counts: Counts) -> int:
 
 
 def grid_of(parts: Sequence[tuple[int, Counts]], middle: int) -> int:
-    """A bit for each of 32 classes of exponents where coding zeros at the end of mantissas pays.
+    """A bit for each of 32 classes of exponents for which coding trailing zeros of mantissas saves bits.
 
     parts: counts as above, of the rows whose mantissas share a number of zeros, which are not coded again.
     """
@@ -94,7 +97,7 @@ def grid_of(parts: Sequence[tuple[int, Counts]], middle: int) -> int:
 
 
 def _entropy(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Bits of `whole` decisions of which `part` go one way."""
+    """Bits of `whole` binary decisions, `part` of which have one outcome."""
     share = np.clip(part / np.maximum(whole, 1), 1e-9, 1 - 1e-9)
     bits: npt.NDArray[np.float64] = -whole * (share * np.log2(share) + (1 - share) * np.log2(1 - share))
     return bits

@@ -1,4 +1,4 @@
-"""How the lossless coder of numbers looks at a tensor: rows of channels of taps, and what its words mean."""
+"""The lossless number coder's view of a tensor: rows of channels of taps, and the meaning of its words."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 import numpy as np
 
 MOST: Final = 1 << 22
-"""Elements of a piece at most; a large kernel's taps stay together."""
+"""The largest number of elements of a piece; a large kernel's taps stay together."""
 FAST: Final = 1 << 18
 """The same for blocks of planes: pieces this small stay in the cache."""
 MOST_TAPS: Final = 512
 KERNEL_TAPS: Final = 49
-"""A tensor's small dimensions are the taps of a kernel up to so many of them."""
+"""The largest product of small dimensions that are taken as the taps of a kernel."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a word is. exponent_bits is 0 for integers; mantissa_bits are those stored."""
+    """The number format of a word. exponent_bits is 0 for integers; mantissa_bits are those stored."""
 
     id: int
     item_bytes: int
@@ -30,7 +30,7 @@ class Kind:
 
     @property
     def exponents(self) -> int:
-        """How many exponents there are; that of an integer is the length of its magnitude."""
+        """The number of exponents; the exponent of an integer is the length of its magnitude."""
         return 1 << self.exponent_bits if self.exponent_bits else 8 * self.item_bytes + 1
 
     @property
@@ -59,7 +59,7 @@ _INTEGERS: Final = {
 
 @dataclass(frozen=True)
 class View:
-    """words[row, channel, tap], or words[tap, row, channel] where the taps lie `outermost`."""
+    """words[row, channel, tap], or words[tap, row, channel] if the taps are `outermost`."""
 
     rows: int
     channels: int
@@ -68,19 +68,19 @@ class View:
 
     @property
     def run(self) -> int:
-        """Words of one row that lie side by side."""
+        """Words of one row that are contiguous."""
         return self.channels if self.outermost else self.channels * self.taps
 
 
 def kind_of(dtype: str) -> Kind | None:
-    """What the words of a tensor of `dtype` are; None where they are neither floats nor integers."""
+    """The number format of a tensor of `dtype`; None if it is neither a float nor an integer type."""
     if dtype in _FLOATS:
         return FLOAT_KINDS[_FLOATS[dtype]]
     return Kind(INTEGER, _INTEGERS[dtype], signed=dtype[0] == "i") if dtype in _INTEGERS else None
 
 
 def kernel_view(shape: tuple[int, ...]) -> View | None:
-    """The view of a convolution's kernel, its taps first (Keras) or last (PyTorch); None where `shape` is none's."""
+    """The view of a convolution's kernel, with taps first (Keras) or last (PyTorch); None for another `shape`."""
     spatial = len(shape) - 2
     if spatial < 1:
         return None
@@ -100,9 +100,10 @@ def matrix_view(shape: tuple[int, ...]) -> View:
 
 
 def split_pieces(shape: tuple[int, ...], most: int = MOST) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-    """(first element, the one behind the last, shape) of pieces of at most `most` elements that cover a tensor.
+    """(first element, end, shape) of pieces of at most `most` elements that cover a tensor.
 
-    All but the last have the same size; they are as few as can be, nearly equal, and of whole rows where rows fit.
+    All but the last have the same size. They are as few as possible, nearly equal, and consist of whole rows if rows
+    fit.
     """
     count = prod(shape)
     if count <= most:

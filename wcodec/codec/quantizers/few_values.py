@@ -1,4 +1,4 @@
-"""Tensors whose weights have few distinct values: clustered, of a few bits, or of two or three values already."""
+"""Tensors with few distinct values, because they were clustered, or quantised to a few bits before."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 MOST: Final = 1024
-"""Distinct values, 0.0 apart, over which no codebook is thought of."""
+"""The largest number of distinct values, without 0.0, for a codebook."""
 _FIRST, _NEXT, _BLOCK = 1 << 16, 1 << 12, 1 << 20
 
 
 def find_few_values(weights: Floats) -> Floats | None:
-    """The distinct values but 0.0, ascending, of finite weights; None where they are many, or many for the weights.
+    """The distinct values except 0.0, ascending, of finite weights; None if there are many, or many relative to the
+    weights.
 
-    A few thousand weights tell most tensors apart.
+    A sample of a few thousand weights decides for most tensors.
     """
     flat = weights.reshape(-1)
     first = flat[:: max(1, flat.size // _FIRST)]
@@ -34,7 +35,7 @@ def find_few_values(weights: Floats) -> Floats | None:
 
 
 def _distinct(values: Floats) -> Floats:
-    """As np.unique, which would load numpy.ma: that takes longer than most files."""
+    """The same as np.unique, which would import numpy.ma: that takes longer than most files."""
     ordered = np.sort(values)
     new = np.ones(ordered.size, np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=new[1:])

@@ -1,7 +1,7 @@
-"""Hashed weights (HashedNets: Chen et al. 2015): few values, which weights share by a hash of their places.
+"""Hashed weights (HashedNets: Chen et al. 2015): few values, which weights share by a hash of their positions.
 
-Weight i is sign(i) * values[bucket(i)], by integer arithmetic modulo 2^32 (`formats/wcz.md` section 5, rule 8); the
-last steps are those of MurmurHash3, which spread every bit of a number over all of it.
+Weight i is sign(i) * values[bucket(i)], by integer arithmetic modulo 2^32 (`formats/wcz.md` section 5, rule 8). The
+last steps are those of MurmurHash3, in which every input bit affects every output bit.
 """
 
 from __future__ import annotations

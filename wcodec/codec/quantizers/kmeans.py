@@ -1,6 +1,6 @@
 """Weight sharing by one-dimensional k-means (Han, Mao and Dally 2016), exact and the same on every machine.
 
-Sorted weights make a cluster a run, so a round costs a few binary searches, however many weights there are.
+In sorted weights a cluster is an interval, so a round costs a few binary searches for any number of weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Levels = npt.NDArray[np.int32]
 BLOCK: Final = 64
 ROUNDS: Final = 1000
 SPREAD: Final = 1 << 14
-"""Weights, evenly spread over the sorted ones, from which kmeans++ draws."""
+"""The number of weights, evenly spread over the sorted ones, from which kmeans++ draws."""
 MOST_CLUSTERS: Final = 1 << 16
 
 
@@ -32,9 +32,9 @@ MOST_CLUSTERS: Final = 1 << 16
 class Codebook:
     """Weights by level: level k stands for values[k + negatives].
 
-    negatives: levels below 0.
+    negatives: the number of levels below 0.
     values:    float32[size], ascending, values[negatives] == 0.0.
-    prices:    float64[size], what each level costs in squared weight; empty where the nearest wins. Never stored.
+    prices:    float64[size], the cost of each level in squared weight; empty without prices. Never stored.
     """
 
     negatives: int
@@ -51,13 +51,15 @@ def cluster(
     rate: float = 0.0,
     half: bool = False,
 ) -> Codebook:
-    """At most `clusters` shared weights for the survivors (weights that are not 0), and level 0 for 0.0.
+    """At most `clusters` shared weights for the survivors (non-zero weights), and level 0 for 0.0.
 
-    start: "linear" spreads the first centroids evenly over [min, max], or, where outliers would leave most of them
-           empty, over all but the outermost weights; "density" gives each as many weights; "kmeans++" draws by `seed`.
-    rate:  squared weight that one bit is worth; above 0 clusters are chosen by (w - c)^2 + rate * bits (ECVQ: Chou,
-           Lookabaugh and Gray 1989), level 0 competes for survivors, and clusters not worth their bits vanish.
-    half:  centroids are rounded to float16.
+    start: "linear" spreads the first centroids evenly over [min, max] or, if outliers would leave most of them empty,
+           over all but the outermost weights; "density" gives each the same number of weights; "kmeans++" draws by
+           `seed`.
+    rate:  the squared weight that one bit is worth. Above 0, clusters are chosen by (w - c)^2 + rate * bits (ECVQ:
+           Chou, Lookabaugh and Gray 1989), survivors may get level 0, and clusters that do not pay for their bits are
+           removed.
+    half:  round centroids to float16.
     Raises: RecipeError for an impossible request or weights that are not finite.
     """
     from wcodec.codec.plan import Start
@@ -84,9 +86,9 @@ def cluster(
 
 
 def share_one(weights: Floats) -> Codebook:
-    """One shared weight beside 0.0, of the least squared error where each weight takes the nearer of the two.
+    """One shared weight besides 0.0, with the least squared error if each weight takes the nearer of the two.
 
-    Those that take it are the k largest, or the k smallest, for some k: their mean m saves k m^2.
+    The weights that take it are the k largest, or the k smallest, for some k: their mean m saves k m^2.
     Raises: RecipeError for weights that are not finite.
     """
     flat = np.sort(np.ascontiguousarray(weights, np.float32).reshape(-1))
@@ -100,7 +102,7 @@ def share_one(weights: Floats) -> Codebook:
 
 
 def make_codebook(values: Floats) -> Codebook:
-    """The codebook that has all of the values, few and finite, as they are."""
+    """The codebook of exactly these values, few and finite."""
     kept = np.unique(values[values != 0])
     negatives = int(np.searchsorted(kept, 0))
     return Codebook(negatives, np.insert(kept, negatives, np.float32(0)).astype(np.float32))
@@ -109,8 +111,8 @@ def make_codebook(values: Floats) -> Codebook:
 def assign(weights: Floats, codebook: Codebook, allow_zero: bool = False) -> Levels:
     """int32[...]: the cheapest level of each weight; the lower of equals.
 
-    Weights of 0 get level 0; others only where the codebook has prices or `allow_zero`, or has no other level.
-    Inverse, but for what quantisation loses: `lookup`. Raises: RecipeError for not-a-number.
+    Weights of 0 get level 0; others get it only if the codebook has prices or no other level, or with `allow_zero`.
+    Inverse, up to the quantisation error: `lookup`. Raises: RecipeError for NaN.
     """
     flat = np.ascontiguousarray(weights, np.float32).reshape(-1)
     choices = np.arange(len(codebook.values), dtype=np.int32) - np.int32(codebook.negatives)
@@ -142,7 +144,7 @@ def lookup(levels: Levels, codebook: Codebook) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class _Lloyd:
-    """Sorted weights and their sums."""
+    """Sorted weights and their cumulative sums."""
 
     ordered: Floats
     middle: int
@@ -179,7 +181,7 @@ class _Lloyd:
         return centroids
 
     def settle_priced(self, centroids: Doubles, rounds: int, rate: float, zeros: int) -> tuple[Doubles, Doubles]:
-        """Centroids and prices, 0.0 among them, after the rounds of entropy-constrained k-means."""
+        """Centroids and prices, with 0.0, after the rounds of entropy-constrained k-means."""
         centroids = centroids[centroids != 0]
         fixed = int(np.searchsorted(centroids, 0.0))
         centroids = np.insert(centroids, fixed, 0.0)
@@ -235,7 +237,7 @@ _START: Final = {"linear": _linear, "density": _density, "kmeans++": _plus_plus}
 
 
 def _codebook(centroids: Doubles, prices: Doubles | None, half: bool) -> Codebook:
-    """Rounds centroids, merges equal ones and puts 0.0 among them; prices already speak of 0.0."""
+    """Round centroids, merge equal ones and insert 0.0; prices already include 0.0."""
     limit = 65504.0 if half else float(np.finfo(np.float32).max)
     rounded = np.clip(centroids, -limit, limit).astype(np.float16 if half else np.float32).astype(np.float32)
     if prices is None:
@@ -245,7 +247,7 @@ def _codebook(centroids: Doubles, prices: Doubles | None, half: bool) -> Codeboo
     values, where = np.unique(rounded + np.float32(0), return_index=True)
     cheapest = np.minimum.reduceat(prices, where)
     negatives = int(np.searchsorted(values, 0))
-    if negatives == len(values) or values[negatives] != 0:  # 0.0 was worth its bits for no survivor
+    if negatives == len(values) or values[negatives] != 0:  # no survivor got 0.0
         values, cheapest = np.insert(values, negatives, np.float32(0)), np.insert(cheapest, negatives, np.inf)
     return Codebook(negatives, values, cheapest)
 

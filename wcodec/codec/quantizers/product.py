@@ -1,6 +1,6 @@
 """Product quantisation: blocks of weights share a codebook of vectors (Gong et al. 2014, Stock et al. 2020).
 
-Vector k-means with a fixed order of every sum, so that a codebook is the same at any number of threads. With a rate
+Vector k-means with a fixed order of every sum, so that a codebook is the same at any number of threads. With a rate,
 clusters are chosen by squared distance + rate * bits (ECVQ: Chou, Lookabaugh and Gray 1989).
 """
 
@@ -28,10 +28,10 @@ Integers = npt.NDArray[np.int32]
 MOST_VECTORS: Final = 1 << 16
 MOST_BLOCK: Final = 1 << 10
 SAMPLE: Final = 1 << 16
-"""Vectors that a codebook is fitted to, evenly spread over all."""
+"""The number of vectors to which a codebook is fitted, evenly spread."""
 ROUNDS: Final = 20
 GRAIN: Final = 0.1
-"""Distance of a codebook's entries, by the root mean square of what is lost: 0.1 % more error, 7 bits an entry."""
+"""The step of a codebook's entries, divided by the rms of the quantisation error: 0.1 % more error, 7 bits an entry."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class ProductCodebook:
 
     entries: int32[size, block].
     step:    a positive float32.
-    prices:  float64[size], what each code costs in squared weight; empty where the nearest wins. Never stored.
+    prices:  float64[size], the cost of each code in squared weight; empty without prices. Never stored.
     """
 
     entries: Integers
@@ -49,12 +49,12 @@ class ProductCodebook:
 
     @property
     def block(self) -> int:
-        """Weights a code."""
+        """The number of weights for a code."""
         return int(self.entries.shape[1])
 
 
 def split_blocks(rows: Floats, block: int) -> Floats:
-    """float32[rows, width] -> vectors float32[rows * ceil(width / block), block], rows filled up with 0.
+    """float32[rows, width] -> vectors float32[rows * ceil(width / block), block], with rows padded by 0.
 
     Inverse: `join_blocks`.
     """
@@ -64,7 +64,7 @@ def split_blocks(rows: Floats, block: int) -> Floats:
 
 
 def join_blocks(weights: npt.NDArray[np.floating], shape: Shape3) -> npt.NDArray[np.floating]:
-    """Weights [rows, ...] as [rows, channels, taps]: what blocks have behind the end of a row goes.
+    """Weights [rows, ...] as [rows, channels, taps], without the padding after the end of a row.
 
     Inverse: `split_blocks`.
     """
@@ -75,9 +75,9 @@ def join_blocks(weights: npt.NDArray[np.floating], shape: Shape3) -> npt.NDArray
 
 
 def fit_vectors(vectors: Floats, size: int, rate: float, rounds: int = ROUNDS) -> ProductCodebook:
-    """At most `size` shared vectors, 0 among them, for float32[n, block]; vectors that are all 0 keep code 0.
+    """At most `size` shared vectors, 0 among them, for float32[n, block]; zero vectors get code 0.
 
-    rate: squared weight that one bit is worth.
+    rate: the squared weight that one bit is worth.
     """
     alive = vectors[vectors.any(axis=1)]
     chosen = alive[np.arange(min(len(alive), SAMPLE)) * len(alive) // max(1, min(len(alive), SAMPLE))]
@@ -88,9 +88,10 @@ def fit_vectors(vectors: Floats, size: int, rate: float, rounds: int = ROUNDS) -
 
 
 def round_centroids(centroids: Doubles, prices: Doubles, distortion: float, largest: float) -> ProductCodebook:
-    """Centroids as integers, in an order that is short to write.
+    """Centroids as integers, in an order that is short to store.
 
-    distortion: mean squared distance of a weight. largest: magnitude that no entry exceeds.
+    distortion: the mean squared distance of a weight.
+    largest:    the largest magnitude of an entry.
     """
     finest = float(np.abs(centroids).max(initial=0.0)) / 2**14
     wanted = max(GRAIN * math.sqrt(distortion), finest)
@@ -98,14 +99,14 @@ def round_centroids(centroids: Doubles, prices: Doubles, distortion: float, larg
 
 
 def as_integers(centroids: Doubles, prices: Doubles, step: float, largest: float) -> ProductCodebook:
-    """Centroids in units of `step`, in the same order as `round_centroids` has them."""
-    top = math.floor(largest / step)  # what is over the largest weight may be infinity
+    """Centroids in units of `step`, in the order of `round_centroids`."""
+    top = math.floor(largest / step)  # an entry above the largest weight could become infinity
     entries = np.clip(np.rint(centroids / step), -top, top).astype(np.int32)
     return _ordered(entries, step, prices)
 
 
 def assign(vectors: Floats, codebook: ProductCodebook) -> Levels:
-    """int32[n]: the level of each vector float32[n, block]. Inverse, but for what quantisation loses: `lookup`."""
+    """int32[n]: the level of each vector float32[n, block]. Inverse, up to the quantisation error: `lookup`."""
     centroids = codebook.entries * np.float64(codebook.step)
     codes = assign_nearest(vectors, centroids, codebook.prices)
     return _levels(np.where(vectors.any(axis=1), codes, 0).astype(np.int32))
@@ -132,7 +133,7 @@ def pack_codebook(out: bytearray, codebook: ProductCodebook) -> None:
 
 
 def parse_codebook(data: memoryview, at: int, step: float) -> tuple[ProductCodebook, int]:
-    """The codebook at `data[at:]` and the position behind it. Inverse: `pack_codebook`.
+    """The codebook at `data[at:]` and the position after it. Inverse: `pack_codebook`.
 
     Raises: ContainerError and its kinds.
     """
@@ -152,7 +153,7 @@ def run_kmeans(
 ) -> tuple[Doubles, Doubles, float]:
     """Centroids, the first of them 0, their prices, and the mean squared distance of a weight, after Lloyd's rounds.
 
-    zeros: vectors of zeros that `vectors` leaves out, as a multiple of their count; they belong to cluster 0.
+    zeros: the number of zero vectors that `vectors` leaves out, as a multiple of its length; they belong to cluster 0.
     """
     count, block = vectors.shape
     if not count:
@@ -183,7 +184,7 @@ def run_kmeans(
 
 
 def _refreshed(means: Doubles, members: Doubles, rate: float, zeros: float) -> tuple[Doubles, Doubles]:
-    """Centroids and prices; where bits have a price, clusters without members go."""
+    """Centroids and prices; if bits have a price, clusters without members are removed."""
     if not rate:
         return means, np.zeros(len(means))
     used = members + np.where(np.arange(len(members)) == 0, zeros, 0.0)
@@ -193,13 +194,13 @@ def _refreshed(means: Doubles, members: Doubles, rate: float, zeros: float) -> t
 
 
 def spread_of(vectors: Floats | Doubles, codes: Levels, means: Doubles) -> Doubles:
-    """Sum of squared distances, float64[size, block], of each cluster."""
+    """The sum of squared distances, float64[size, block], of each cluster."""
     errors = np.square(vectors - means[codes])
     return np.stack([np.bincount(codes, errors[:, j], len(means)) for j in range(vectors.shape[1])], axis=1)
 
 
 def split_largest(centroids: Doubles, members: Doubles, spread: Doubles) -> None:
-    """Empty clusters take half of those that cost most: a deviation to either side (Stock et al. 2020)."""
+    """Empty clusters split those with the largest cost: one standard deviation to either side (Stock et al. 2020)."""
     empty = [int(k) for k in np.flatnonzero(members == 0) if k]
     biggest = np.argsort(-spread.sum(axis=1), kind="stable")
     for k, big in zip(empty, (int(b) for b in biggest if members[b] > 1), strict=False):
@@ -212,7 +213,7 @@ def split_largest(centroids: Doubles, members: Doubles, spread: Doubles) -> None
 def assign_nearest(vectors: Floats | Doubles, centroids: Doubles, prices: Doubles) -> Levels:
     """The code of least |vector - centroid|^2 + price; the lower of equals."""
     largest = max(float(np.abs(vectors).max(initial=0.0)), float(np.abs(centroids).max(initial=0.0)))
-    shift = -math.frexp(largest)[1]  # squares shall neither overflow nor vanish
+    shift = -math.frexp(largest)[1]  # squares must neither overflow nor underflow
     turned = np.ascontiguousarray(np.ldexp(centroids, shift).T, np.float32)
     offsets = np.square(turned, dtype=np.float64).sum(axis=0)
     if prices.size:
@@ -224,7 +225,7 @@ def assign_nearest(vectors: Floats | Doubles, centroids: Doubles, prices: Double
 
 
 def _ordered(entries: Integers, step: float, prices: Doubles) -> ProductCodebook:
-    """Frequent vectors first, or short ones where bits have no price: coders gain by either. Copies of 0 go."""
+    """Frequent vectors first, or short ones if bits have no price, which helps the coders. Copies of 0 are removed."""
     lengths = np.square(entries, dtype=np.float64).sum(axis=1)
     alive = np.flatnonzero(lengths > 0)
     by = prices if prices.size else lengths

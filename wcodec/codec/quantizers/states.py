@@ -1,4 +1,4 @@
-"""What levels of a trellis stand for: `trellis.quantize` chooses them, and every decoder needs this alone."""
+"""Reconstruction of trellis levels. `trellis.quantize` chooses the levels; a decoder needs only this module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Levels = npt.NDArray[np.int32]
 
 
 def reconstruct(levels: Levels, states: int) -> Levels:
-    """The integers, in steps, that levels stand for. Inverse of `trellis.quantize`, up to the error."""
+    """The integers, in steps, of these levels. Inverse of `trellis.quantize`, up to the error."""
     if states == 0:
         return levels
     values = np.empty(levels.shape, np.int32)

@@ -1,10 +1,10 @@
-"""Kernels in a rotated basis, where their taps are uncorrelated: fixed (DCT) or fitted to one tensor (KLT).
+"""Kernels in a rotated basis, in which their taps are uncorrelated: fixed (DCT) or fitted to one tensor (KLT).
 
-The rows of a tall matrix (an embedding) take a KLT as well, as kernels of one tap a column.
+The rows of a tall matrix (an embedding) may have a KLT too, as kernels with one tap for each column.
 
-A basis is a matrix of small integers, near-orthonormal after division by 2^shift. The encoder divides by its exact
-inverse, the decoder multiplies by the integers: sums below 2^53, exact in float64 in whatever order they are taken, and
-mostly below 2^24, exact in float32.
+A basis is a matrix of small integers, near-orthonormal after division by 2^shift. The encoder multiplies by its exact
+inverse, the decoder by the integers: sums below 2^53, exact in float64 in any order, and mostly below 2^24, exact in
+float32.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ COSINES: tuple[tuple[int, ...], ...] = (
 
 @dataclass(frozen=True)
 class Basis:
-    """Rows are the waveforms that coefficients multiply.
+    """Rows are the basis vectors that coefficients multiply.
 
     matrix: int64[taps, taps], |entry| <= 2^15.
-    shift:  binary digits behind the point.
+    shift:  the number of fractional bits.
     kind:   DCT with `height` and `width`, or KLT.
     """
 
@@ -63,18 +63,18 @@ class Basis:
 
     @cached_property
     def analysis(self) -> npt.NDArray[np.float64]:
-        """What makes coefficients of rows of values: the inverse of the waveforms."""
+        """The matrix that turns rows of values into coefficients: the inverse of the basis."""
         return np.linalg.inv(self.matrix / 2.0**self.shift).astype(np.float64, copy=False)
 
 
 def transform(values: npt.NDArray[np.float32], basis: Basis) -> npt.NDArray[np.float32]:
-    """Coefficients of float32[rows, channels, taps] by least squares; for the encoder. Inverse: `inverse_transform`."""
+    """Coefficients of float32[rows, channels, taps]; for the encoder. Inverse: `inverse_transform`."""
     coefficients = _flat(values).astype(np.float64) @ basis.analysis
     return coefficients.astype(np.float32).reshape(values.shape)
 
 
 def _flat(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
-    """One matrix of all vectors: numpy multiplies a stack of matrices one by one."""
+    """One matrix of all vectors, because numpy multiplies a stack of matrices one by one."""
     return values.reshape(-1, values.shape[-1])
 
 
@@ -83,7 +83,7 @@ def inverse_transform(
 ) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
     """Integers, exact in float[rows, channels, taps]: the taps in units of 1 / 2^shift. Inverse: `transform`.
 
-    float32 where no sum of magnitudes reaches 2^24, so that every product and every sum is exact in it as well.
+    float32 if no sum of magnitudes reaches 2^24, so that every product and every sum is exact in it as well.
     """
     largest = max(int(coefficients.max(initial=0)), -int(coefficients.min(initial=0)))
     single = largest * int(np.abs(basis.matrix).sum(0).max(initial=0)) < EXACT_IN_FLOAT32
@@ -98,7 +98,10 @@ def inverse_transform(
 def scale(
     integers: npt.NDArray[np.float32] | npt.NDArray[np.float64], step: float, single: bool
 ) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
-    """The products with a step, rounded once: in float32 where that is enough and holds both factors; may overwrite."""
+    """The products with a step, rounded once: in float32 if that is enough and exact for both factors.
+
+    May overwrite.
+    """
     if single and integers.dtype == np.float32 and float(np.float32(step)) == step:
         with np.errstate(over="ignore", under="ignore"):
             return np.multiply(integers, np.float32(step), out=integers)
@@ -129,7 +132,7 @@ def _cosines(n: int) -> npt.NDArray[np.int64]:
 
 
 def compute_moments(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """float64[taps, taps] of float32[..., taps]; those of parts add up."""
+    """float64[taps, taps] of float32[..., taps]; those of parts can be added."""
     flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
     moments: npt.NDArray[np.float64] = flat.T @ flat
     return moments
@@ -139,7 +142,7 @@ def make_klt_basis(moments: npt.NDArray[np.float64], shift: int = 7) -> Basis:
     """The principal axes of vectors with these second moments, most energy first, rounded to 1 / 2^shift."""
     energy, vectors = np.linalg.eigh(moments)
     rows = vectors.T[np.argsort(-energy, kind="stable")]
-    # an axis has no sign of its own; this choice does not hang on the last bit of a symmetric one
+    # the sign of an axis is arbitrary; this choice does not depend on the last bit of a symmetric one
     signs = np.where(rows @ np.sqrt(np.arange(1, len(rows) + 1)) < 0, -1, 1)
     matrix = np.rint(rows * signs[:, None] * 2**shift).astype(np.int64)
     return Basis(matrix, shift, KLT)
@@ -169,7 +172,7 @@ def parse_basis(packed: bytes, taps: int) -> Basis:
     if packed[0] != KLT:
         raise UnsupportedError(f"transform: expected kind {DCT} or {KLT}, got {packed[0]}")
     if len(packed) < 2 or packed[1] > 15:
-        raise CorruptError("transform: expected a shift of at most 15 behind the kind")
+        raise CorruptError("transform: expected a shift of at most 15 after the kind")
     matrix = context.decode(packed[2:], (taps, taps, 1)).reshape(taps, taps).astype(np.int64)
     if np.abs(matrix).max() > 1 << 15:
         raise CorruptError(f"transform: expected entries of at most 32768, got {np.abs(matrix).max()}")

@@ -1,8 +1,9 @@
-"""From weights to levels with the coder's rates in view: rounding, rate-distortion optimised rounding, or a trellis.
+"""Quantisation with the coder's rates: plain rounding, rate-distortion optimised rounding, or a trellis.
 
 A trellis switches between two quantisers by the parity of the levels so far: a finer joint grid at the rate of a coarse
-one (dependent quantisation of 4 or 8 states, Schwarz et al. 2019; Marcellin & Fischer 1990). That of 128 states is the
-one-dimensional code of Ungerboeck 1982: 0.04 bits a weight fewer than with 8 at the same error, for a tenth more time.
+one (dependent quantisation with 4 or 8 states, Schwarz et al. 2019; Marcellin & Fischer 1990). The one with 128 states
+is the one-dimensional code of Ungerboeck 1982: 0.04 bits a weight fewer than with 8 at the same error, for a tenth more
+time.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from wcodec.kernels.trellis import search as kernel
 MAX_INPUT = (1 << 28) - 1.0
 LEARN = 60_000
 FEW = 512
-"""Weights from which on the coder learns enough for its prices to be measured."""
+"""The smallest number of weights for which the coder learns enough to measure its prices."""
 MIDDLE = 0.65
-"""Halfway between what rounding gives in the two quantisers of a trellis."""
+"""The mean of the rounding offsets of the two quantisers of a trellis."""
 OFFSETS = (MIDDLE, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1)
 
 
@@ -38,12 +39,12 @@ def quantize(
     zeros: bool = False,
     step: float = 1.0,
 ) -> Levels:
-    """Levels int32 of float32[rows, channels, taps] in units of the step, of least sum of d^2 + rate * bits.
+    """Levels int32 of float32[rows, channels, taps] in units of the step, with the least sum of d^2 + rate * bits.
 
-    With `states` 0 a step is the distance of neighbouring levels, with others half of it: see `reconstruct`.
+    With `states` 0 a step is the distance of neighbouring levels, otherwise half of it: see `reconstruct`.
     rate:   squared steps that a bit is worth; 0 ignores the bits.
-    passes: how often the rates are estimated again from the levels of the pass before, on about LEARN weights.
-    zeros:  a value of 0 becomes the level 0, which a trellis may else leave for the sake of the weights behind it.
+    passes: how many times the rates are estimated from the levels of the pass before, on about LEARN weights.
+    zeros:  a value of 0 gets level 0, which a trellis may otherwise change in favour of later weights.
     Inverse: `reconstruct`, up to the error.
     """
     values, largest = _in_steps(weights, step)
@@ -78,7 +79,7 @@ def quantize_in_lanes(
     zeros: bool = False,
     step: float = 1.0,
 ) -> Levels:
-    """The same for the static coder: by its prices, and with a trellis of its own for each of its lanes."""
+    """The same for the static coder: with its prices, and with a separate trellis for each of its lanes."""
     values, largest = _in_steps(weights, step)
     if (states == 0 and rate <= 0) or _are_zeros(largest, states):
         return _rounded(values, states, MIDDLE)
@@ -112,21 +113,21 @@ def _chosen_in_lanes(
 
 
 def _in_steps(weights: npt.NDArray[np.float32], step: float) -> tuple[npt.NDArray[np.float32], float]:
-    """The weights in units of the step, and the largest magnitude of these."""
+    """The weights in units of the step, and their largest magnitude."""
     values = np.empty(weights.shape, np.float32)
     flat = np.ascontiguousarray(weights, np.float32).reshape(-1)
     return values, rounding_kernel.divide(flat, step, MAX_INPUT, values.reshape(-1))
 
 
 def _rounded(values: npt.NDArray[np.float32], states: States, offset: float) -> Levels:
-    """The levels next to the values, without a look at the bits: a first idea of them."""
+    """The nearest levels, without rates: an initial estimate."""
     levels = np.empty(values.shape, np.int32)
     rounding_kernel.to_levels(values.reshape(-1), *_rounding(states, offset), levels.reshape(-1))
     return levels
 
 
 def _rounding(states: States, offset: float) -> tuple[float, float]:
-    """What a magnitude is multiplied by, and what is added to it, so that the integer below is its level."""
+    """The factor and the offset with which the integer part of a magnitude is its level."""
     return (0.5, offset) if states else (1.0, offset - MIDDLE + 0.5)
 
 
@@ -137,7 +138,7 @@ def _are_zeros(largest: float, states: States) -> bool:
 
 
 def _rounding_like(levels: Levels, values: npt.NDArray[np.float32], states: States) -> float:
-    """The offset at which rounding gives magnitudes whose mean is that of the levels chosen."""
+    """The offset at which rounding gives magnitudes with the same mean as the chosen levels."""
     mean = np.abs(levels).mean()
     return min(OFFSETS, key=lambda offset: abs(float(np.abs(_rounded(values, states, offset)).mean() - mean)))
 
@@ -162,7 +163,7 @@ def _chosen(values: npt.NDArray[np.float32], states: States, rate: float, found:
 
 
 def _free(count: int) -> RateTables:
-    """Rates for a quantiser that does not ask for them."""
+    """Rates for a quantiser that ignores them."""
     none = np.zeros(0, np.int32)
     return RateTables(
         False,
