@@ -160,6 +160,19 @@ def test_the_narrowest_within_a_budget_is_found_and_none_is_written_where_none_i
     assert keras().models.load_model(tmp_path / "small.keras").count_params() < 540
 
 
+def test_without_time_a_batch_chooses_and_repairs_nothing_is_trained_and_what_took_longer_is_told(
+    slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wcodec.calibration.time_limit.CLOSE", 0.0)
+    assert slim("--width", 0.5, "--data", "DATA", "--finetune", 50, "--time-limit", 0) == 0
+    told = capsys.readouterr().err
+    assert "the training ended early" in told
+    assert "--time-limit: 0 s were overrun by" in told
+    assert keras().models.load_model(tmp_path / "small.keras").count_params() < 540
+    assert slim("--max-drop", 30, "--data", "DATA", "--time-limit", 0, "-f") == 4
+    assert "the time limit ended the search after 0 of 6 widths" in capsys.readouterr().err
+
+
 def test_a_student_begins_with_the_originals_best_units(
     slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

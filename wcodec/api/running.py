@@ -17,6 +17,7 @@ from wcodec.api.sources import KerasModel, Source, TorchModule, open_source, ref
 from wcodec.api.words import InputWords, Words, python_spelling
 from wcodec.errors import RecipeError
 from wcodec.planning.options import OPTIONS
+from wcodec.planning.run_options import parse_seconds
 
 if TYPE_CHECKING:
     from wcodec.calibration.score_search import ScoreOracle
@@ -154,7 +155,6 @@ def sweep(
     """
     from wcodec.planning.options import BY_WORD
     from wcodec.planning.parsing import parse_recipe
-    from wcodec.planning.run_options import parse_seconds
     from wcodec.reporting.html_report import write_report
     from wcodec.reporting.sweep import sweep as measure
 
@@ -196,14 +196,12 @@ def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOr
     from wcodec.calibration.request import LearningRequest
     from wcodec.calibration.sweep_judge import open_oracle as judge
 
-    codebooks = requested_codebooks(recipe.options)
-    options = request.data_options()
     learning = LearningRequest(
         request.data,
         validation=request.validation,
-        **options,
+        **request.data_options(),
         seed=recipe.seed,
-        codebooks=codebooks,
+        codebooks=requested_codebooks(recipe.options),
         recipe=recipe,
     )
     return judge(source, learning, request.sensitivity)
@@ -230,6 +228,7 @@ class SlimWords(InputWords, Words, total=False):
     max_loss: float
     resume: bool
     seed: int
+    time_limit: float | str
 
 
 def slim(
@@ -245,9 +244,9 @@ def slim(
     words: those of `wcodec slim -h`: width, params or macs (the part of the units, parameters or multiply-adds that
            stays; uniform: the same of each layer), speedup, low_rank (the part of the weights of each layer that stays,
            0 for what the outputs need), student, compact, criterion, data and validation (as in `encode`), finetune,
-           augment, tune, max_drop, max_loss, resume, seed, for a .wcz the options of `encode` that say what is lost
-           (without these, the data calibrate it), and how data and model are read: limit, rescale, model, imports,
-           unsafe.
+           augment, tune, max_drop, max_loss, resume, seed, time_limit, for a .wcz the options of `encode` that say what
+           is lost (without these, the data calibrate it), and how data and model are read: limit, rescale, model,
+           imports, unsafe.
 
     >>> slim(model, width=0.5, data=(x, y), finetune=5).model  # doctest: +SKIP
 
@@ -294,6 +293,7 @@ def _slim_request(words: SlimWords, told: Callable[[str], None], state: Path | N
         max_loss=words.get("max_loss"),
         **read.data_options(),
         seed=words.get("seed", 0),
+        seconds=parse_seconds("time_limit", words["time_limit"]) if "time_limit" in words else float("inf"),
         state=state,
         resume=words.get("resume", False),
         told=told,

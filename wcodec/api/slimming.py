@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,7 @@ def write_slimmed(
 ) -> EncodeResult | None:
     """Write `target`, whole or not at all; what the encoding came to where it is a .wcz.
 
-    calibrates: by the examples of the request, within what slimming left of its budget.
+    calibrates: by the examples of the request, within what slimming left of its budget and its time.
     Raises: RecipeError, BudgetError, OSError.
     """
     from wcodec.structure.output import write_network
@@ -69,6 +70,7 @@ def write_slimmed(
             limit=request.limit,
             rescale=request.rescale,
             max_drop=left,
+            time_limit=None if math.isinf(found.deadline.end) else found.deadline.seconds_left(),
             imports=request.imports,
             unsafe=request.unsafe,
         )

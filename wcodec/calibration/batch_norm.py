@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from wcodec.evaluation.examples import Batches
+from wcodec.evaluation.examples import Array
 from wcodec.evaluation.keras_backend import Arguments, intercept_calls, list_layers, pack_inputs, silence_keras
 from wcodec.evaluation.runner import Network, is_runner
 
@@ -37,10 +37,10 @@ def use_batch_statistics(layers: Sequence[Layer]) -> Iterator[None]:
         yield
 
 
-def reestimate(model: Network, layers: Sequence[Layer], batches: Batches) -> None:
+def reestimate(model: Network, layers: Sequence[Layer], batches: Iterable[tuple[Array, ...]]) -> None:
     """Set the moving mean and variance of `layers` to the average of the statistics of each batch."""
     if is_runner(model):
-        model.reestimate(layers, batches)
+        model.reestimate(layers, list(batches))
         return
     network: Model = model
     kept = [(layer.momentum, layer.trainable) for layer in layers]

@@ -19,10 +19,11 @@ from typing import Final
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.config import CalibrationConfig
 from wcodec.calibration.policy import Policy, PolicyOrigin, curvature_policy, make_origin, within
-from wcodec.calibration.progress import Interruptible, OutOfTimeError
+from wcodec.calibration.progress import Interruptible
 from wcodec.calibration.request import LearningRequest, OpenedSession, SearchRequest, open_session
 from wcodec.calibration.search_journal import SearchJournal, open_journal
 from wcodec.calibration.session import CalibrationSession, prepare_session
+from wcodec.calibration.time_limit import OutOfTimeError
 from wcodec.calibration.trial import CalibrationResult, run_trial
 from wcodec.reporting.search_page import SearchTrial
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -44,32 +43,6 @@ class SearchProgress:
 
 
 ProgressCallback = Callable[[SearchProgress], None]
-
-
-class OutOfTimeError(Exception):
-    """The time limit passed during a step, which ended without a result."""
-
-
-@dataclass(frozen=True)
-class TimeLimit:
-    """Seconds from now on."""
-
-    seconds: float
-    began: float = field(default_factory=time.monotonic)
-    processor: float = field(default_factory=time.process_time)
-
-    def is_over(self, found: bool, required: bool) -> bool:
-        """Whether a search ends, which has found something, or has to.
-
-        Until something is found the time is that of the processor, too, which other programs take none of.
-        """
-        late = time.monotonic() >= self.began + self.seconds
-        return late and (found or (not required and time.process_time() >= self.processor + self.seconds))
-
-
-def never() -> bool:
-    """Of a step without a time limit: it is never late."""
-    return False
 
 
 class Interruptible:

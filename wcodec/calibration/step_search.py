@@ -15,8 +15,9 @@ from functools import cache, partial
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.config import CalibrationConfig
-from wcodec.calibration.progress import Interruptible, OutOfTimeError, TimeLimit
+from wcodec.calibration.progress import Interruptible
 from wcodec.calibration.session import CalibrationSession
+from wcodec.calibration.time_limit import OutOfTimeError, TimeLimit
 from wcodec.calibration.trial import CalibrationResult, balance_steps, factors_by_costs, run_trial, step_factors
 from wcodec.errors import BudgetError
 

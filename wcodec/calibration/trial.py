@@ -9,10 +9,10 @@ import numpy as np
 
 from wcodec.calibration.gptq import Float32
 from wcodec.calibration.layerwise import RoundedWeight, round_all, round_group
-from wcodec.calibration.progress import never
 from wcodec.calibration.quality import Quality, measure_quality
 from wcodec.calibration.quantizable_weights import estimate_bytes, initial_steps
 from wcodec.calibration.session import CalibrationSession, choose_batch_norm
+from wcodec.calibration.time_limit import never
 from wcodec.evaluation.keras_backend import keep_weights, read_values
 from wcodec.model import FloatWeights, StepWeights, TunedTensor
 

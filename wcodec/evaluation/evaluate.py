@@ -5,18 +5,23 @@ Keras' own `evaluate` is not used: after reloading a file it has reported chance
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import check_spec, load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import batches, predict
+from wcodec.evaluation.metrics import Outputs
 from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs, predicts_values
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.evaluation.output_scores import BatchSums, OutputScores, measure_batch, score_output
 from wcodec.evaluation.runner import Network
+
+OutputBatch: TypeAlias = tuple[slice, tuple[Outputs, ...], tuple[Outputs, ...] | None]
+"""Which examples, the outputs for them, and those of the baseline."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,17 @@ def evaluate(
         if isinstance(data, Examples)
         else load_examples(data, network_inputs(opened[0]), network_outputs(opened[0]), rescale=rescale, limit=limit)
     )
-    outputs = _measured(opened[0], opened[1] if len(opened) > 1 else None, examples)
+    original = opened[1] if len(opened) > 1 else None
+    outputs = _measured(opened[0], original, examples, _run(opened[0], original, examples))
     return summarize(outputs, examples, _size(model), _size(baseline))
+
+
+def compare_outputs(
+    model: Network, baseline: Network, examples: Examples, outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...]
+) -> Evaluation:
+    """The evaluation of a network against another from the outputs of both, see `inference.compute_outputs`."""
+    run = ((at, tuple(y[at] for y in outputs), tuple(y[at] for y in originals)) for at in batches(examples.count))
+    return summarize(_measured(model, baseline, examples, run), examples, None, None)
 
 
 def summarize(
@@ -127,14 +141,20 @@ def summarize(
     )
 
 
-def _measured(model: Network, baseline: Network | None, examples: Examples) -> tuple[OutputScores, ...]:
-    """Every batch through both networks. The first one shows what the outputs are."""
+def _run(model: Network, baseline: Network | None, examples: Examples) -> Iterator[OutputBatch]:
+    """Every batch through both networks."""
+    for at in batches(examples.count):
+        yield at, predict(model, examples, at), None if baseline is None else predict(baseline, examples, at)
+
+
+def _measured(
+    model: Network, baseline: Network | None, examples: Examples, run: Iterable[OutputBatch]
+) -> tuple[OutputScores, ...]:
+    """The figures of each output. The first batch shows what the outputs are."""
     found: list[list[BatchSums]] = []
     kinds: tuple[OutputKind, ...] = ()
     centres = []
-    for at in batches(examples.count):
-        outputs = predict(model, examples, at)
-        originals = None if baseline is None else predict(baseline, examples, at)
+    for at, outputs, originals in run:
         if originals is not None and [a.shape for a in originals] != [a.shape for a in outputs]:
             shapes = [a.shape[1:] for a in outputs], [a.shape[1:] for a in originals]
             raise RecipeError(f"baseline: expected outputs of shape {shapes[0]} as of the model, got {shapes[1]}")

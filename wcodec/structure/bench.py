@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.errors import RecipeError, UnsupportedError
 from wcodec.evaluation.datasets import load_split
 from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.metrics import Outputs
 from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
 from wcodec.structure import criteria, fitting, gradients
 from wcodec.structure.assumed_moments import score_without_data
@@ -26,6 +29,8 @@ APART: Final = 0.15
 APART_MOST: Final = 5000
 SEEN: Final = 5000
 """Inputs that units are chosen and repaired by, at most."""
+SCORING: Final = 1 / 3
+"""Part of a time limit in which units are judged."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Bench:
     seen:     inputs for choosing and repairing, without labels.
     learning: examples for training.
     apart:    examples for measuring.
+    deadline: of what is asked for with a time limit.
+    cached:   see `answers`.
     """
 
     request: SlimRequest
@@ -45,9 +52,18 @@ class Bench:
     seen: Examples | None
     learning: Examples | None
     apart: Examples | None
+    deadline: Deadline = NO_DEADLINE
+    cached: list[tuple[Outputs, ...]] = field(default_factory=list)
+
+    def answers(self) -> tuple[Outputs, ...]:
+        """The original's outputs for the examples that are kept apart, computed once."""
+        if not self.cached and self.apart is not None:
+            self.cached.append(compute_outputs(self.model, self.apart))
+        return self.cached[0]
 
 
 def prepare(source: Path, request: SlimRequest) -> Bench:
+    deadline = Deadline.after(request.seconds)
     model = load_model(source, architecture=request.architecture, imports=request.imports, unsafe=request.unsafe)
     graph = None
     if request.student is None and request.low_rank is None:
@@ -56,7 +72,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
             reasons = "; ".join(sorted(set(graph.frozen.values()))) or "there are no units"
             raise UnsupportedError(f"{source.name}: expected units that can be removed, all are frozen by {reasons}")
     if request.data is None:
-        return Bench(request, source, model, graph, None, None, None)
+        return Bench(request, source, model, graph, None, None, None, deadline)
     wanted = model_inputs(model), model_outputs(model)
     examples, apart = load_split(
         request.data, request.validation, *wanted, rescale=request.rescale, limit=request.limit
@@ -73,7 +89,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
         chosen = np.linspace(0, examples.count - 1, count).round().astype(np.intp)
         learning, apart = examples.take(np.setdiff1d(np.arange(examples.count), chosen)), examples.take(chosen)
     spread = np.linspace(0, learning.count - 1, min(SEEN, learning.count)).round().astype(np.intp)
-    return Bench(request, source, model, graph, Examples(learning.take(spread).inputs), learning, apart)
+    return Bench(request, source, model, graph, Examples(learning.take(spread).inputs), learning, apart, deadline)
 
 
 def scores_of(bench: Bench) -> criteria.Float64:
@@ -93,7 +109,10 @@ def scores_of(bench: Bench) -> criteria.Float64:
             raise RecipeError("--criterion bn-scale: expected layers of BatchNormalization, found none")
         return found
     if criterion == "obs":
-        found = score_without_data(graph) if bench.seen is None else scores_by_obs(graph, bench.seen, request.seed)
+        if bench.seen is None:
+            found = score_without_data(graph)
+        else:
+            found = scores_by_obs(graph, bench.seen, request.seed, bench.deadline.part(SCORING))
         level = float(np.nanmean(found)) if not np.isnan(found).all() else 1.0
         return np.where(np.isnan(found), by_weights * level, found)
     if bench.seen is None or bench.learning is None:
@@ -101,5 +120,8 @@ def scores_of(bench: Bench) -> criteria.Float64:
     few = bench.learning.take(np.arange(min(gradients.EXAMPLES, bench.learning.count)))
     targets = fitting.targets_of(bench.model, few)
     return criteria.scores_by_gradients(
-        graph, gradients.products(bench.model, few, targets, 1 if criterion == "taylor" else 2)
+        graph,
+        bench.deadline.part(SCORING).within(
+            gradients.products(bench.model, few, targets, 1 if criterion == "taylor" else 2)
+        ),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.calibration.time_limit import NO_DEADLINE, Deadline, OutOfTimeError
 from wcodec.errors import RecipeError
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
@@ -45,12 +46,12 @@ class Target:
     kind: str
 
 
-def targets_of(original: Model, examples: Examples) -> list[Target]:
-    """For each output the original's answers, mixed with the labels, where given.
+def targets_of(original: Model, examples: Examples, answers: tuple[Outputs, ...] | None = None) -> list[Target]:
+    """For each output the original's answers, which are computed unless they are given, mixed with labels, if any.
 
     Raises: RecipeError where labels do not fit.
     """
-    answers = compute_outputs(original, examples)
+    answers = compute_outputs(original, examples) if answers is None else answers
     kinds = output_kinds(answers, examples.labels, examples.count, predicts_values=predicts_values(original))
     return [_target(*both) for both in zip(answers, kinds, strict=True)]
 
@@ -61,12 +62,14 @@ class Watch:
 
     epoch:  hears the number of an epoch that ended, and its mean loss; batch: the number of the epoch and its part.
     apart:  examples and targets; the network is the best that it was on these, in place of the last.
+    deadline: after which training ends as by Ctrl-C.
     file:   where its state is kept after each epoch; state: where it goes on.
     """
 
     epoch: Progress = lambda *_: None
     batch: Progress = lambda *_: None
     apart: tuple[Examples, list[Target]] | None = None
+    deadline: Deadline = NO_DEADLINE
     file: StateFile | None = None
     state: FitState | None = None
 
@@ -84,7 +87,7 @@ def fit(
 ) -> bool:
     """Train the network for so many epochs. It is changed; whether the training ended as it should.
 
-    Ctrl-C ends it, and the network is the best that it was after an epoch.
+    Ctrl-C and the deadline end it, and the network is the best that it was after an epoch, or at the end.
     versions: of each example, one version of all after another; epochs take them in turn.
     """
     k = keras()
@@ -98,7 +101,7 @@ def fit(
         jit_compile=False,
     )
     best, lowest, first = model.get_weights(), float("inf"), 0
-    with silence_keras(), suppress(KeyboardInterrupt):
+    with silence_keras(), suppress(KeyboardInterrupt, OutOfTimeError):
         if watch.state is not None:
             first, lowest, best = watch.state.epochs, watch.state.loss, list(watch.state.best)
             _restore(pupil, watch.state)
@@ -119,6 +122,8 @@ def fit(
                 watch.file.save(FitState(epoch + 1, lowest, now, inner, best))
             watch.epoch(epoch, found.history["loss"][-1])
             first = epoch + 1
+    if first < epochs and watch.apart is not None and _loss(pupil, *watch.apart) < lowest:
+        best = pupil.get_weights()
     model.set_weights(best)
     return first >= epochs
 
@@ -126,6 +131,8 @@ def fit(
 def _part(watch: Watch, epoch: int, batches: int) -> Callable[[int, object], None]:
     def heard(batch: int, logs: object = None) -> None:
         watch.batch(epoch, (batch + 1) / max(1, batches))
+        if watch.deadline.is_over():
+            raise OutOfTimeError
 
     return heard
 

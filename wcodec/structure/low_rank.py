@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.calibration.linear_ops import LinearOp, find_linear_ops
+from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.errors import RecipeError, UnsupportedError
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import silence_keras
@@ -44,16 +45,19 @@ class Factors:
         return int(self.first.shape[1])
 
 
-def low_rank(model: Model, ratio: float | None, examples: Examples | None) -> tuple[Model, dict[str, tuple[int, int]]]:
+def low_rank(
+    model: Model, ratio: float | None, examples: Examples | None, deadline: Deadline = NO_DEADLINE
+) -> tuple[Model, dict[str, tuple[int, int]]]:
     """The network with thinner layers where these have fewer weights, and by layer its full rank and the new one.
 
     ratio: part of these layers' weights that stays, over 0 to 1; None keeps ENERGY of what each layer's outputs vary.
+    deadline: examples are looked at until then, a batch for each layer at least.
 
     Raises: UnsupportedError for networks that are no chain or functional graph, or have no layer that gets smaller.
     """
     if type(model).__name__ not in ("Functional", "Sequential", "Model"):
         raise UnsupportedError(f"{model.name}: expected a functional or sequential model, got {type(model).__name__}")
-    moments = {} if examples is None else _moments(model, examples)
+    moments = {} if examples is None else _moments(model, examples, deadline)
     functional = model._functional if type(model).__name__ == "Sequential" else model
     calls = Counter(node.operation.name for nodes in functional._nodes_by_depth.values() for node in nodes)
     spectra: dict[str, _Spectrum] = {}
@@ -140,11 +144,12 @@ def _op_of(layer: Layer) -> LinearOp | None:
     return ops[0] if len(ops) == 1 and str(layer.kernel.dtype) == "float32" else None
 
 
-def _moments(model: Model, examples: Examples) -> dict[str, Float64]:
+def _moments(model: Model, examples: Examples, deadline: Deadline) -> dict[str, Float64]:
     """By name of a layer E[x x'] of the rows that meet its kernel."""
     found: dict[str, Float64] = {}
-    for reader in readers_of(model, examples):
-        parts = [(x.T @ x, len(x)) for x, *_ in rows_of(model, reader, examples, 0)]
+    readers = readers_of(model, examples)
+    for reader, until in zip(readers, deadline.turns(len(readers)), strict=True):
+        parts = [(x.T @ x, len(x)) for x, *_ in until.within(rows_of(model, reader, examples, 0))]
         total: Float64 = np.sum(np.stack([part for part, _ in parts]), axis=0, dtype=np.float64)
         found[str(reader.layer.name)] = total / max(sum(count for _, count in parts), 1)
     return found

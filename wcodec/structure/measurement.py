@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from wcodec.errors import UnsupportedError
-from wcodec.evaluation.evaluate import Evaluation, evaluate
-from wcodec.evaluation.inference import compute_outputs
-from wcodec.evaluation.metrics import kl_divergence
 from wcodec.reporting.slim_report import LayerWidth, Measured
 from wcodec.structure.bench import Bench
 from wcodec.structure.cost import cost_of
 from wcodec.structure.graph import Graph, Mask, trace
-from wcodec.structure.narrowing import Made
+from wcodec.structure.narrowing import Comparison, Made
 from wcodec.structure.rebuild import keeps
 from wcodec.structure.request import Slimmed
 from wcodec.structure.speed import BATCHES, seconds_of
@@ -22,32 +19,34 @@ from wcodec.structure.speed import BATCHES, seconds_of
 if TYPE_CHECKING:
     from keras import Model
 
+Numbers: TypeAlias = tuple[float | None, float | None, float | None]
+"""Accuracy, loss and R2."""
 
-def measured(bench: Bench, made: Made) -> Slimmed:
-    """Measure both networks on the examples that were kept apart."""
-    small, apart = made.model, bench.apart
+
+def measured(bench: Bench, made: Made, compared: Comparison | None) -> Slimmed:
+    """Both networks in numbers. compared: on the examples that were kept apart, where there are any."""
+    small, found = made.model, compared.evaluation if compared else None
     seconds = {batch: seconds_of((bench.model, small), batch) for batch in BATCHES}
-    before = None if apart is None else evaluate(bench.model, apart)
-    after = None if apart is None else evaluate(small, apart, bench.model)
-    diverged = (
-        None if apart is None else kl_divergence(compute_outputs(small, apart), compute_outputs(bench.model, apart))
-    )
+    before = (found.baseline_accuracy, found.baseline_loss, found.baseline_r2) if found else None
+    after = (found.accuracy, found.loss, found.r2) if found else None
     one, other = (
         _described(model, graph, numbers, {batch: both[number] for batch, both in seconds.items()})
         for number, (model, graph, numbers) in enumerate(((bench.model, bench.graph, before), (small, None, after)))
     )
-    count, agreed = (0, None) if apart is None or after is None else (apart.count, after.agreement)
-    return Slimmed(small, one, other, _rows(bench, made), count, agreed, diverged, made.finished)
+    count, agreed = (found.examples, found.agreement) if found else (0, None)
+    diverged = compared.divergence if compared else None
+    return Slimmed(small, one, other, _rows(bench, made), count, agreed, diverged, made.finished, bench.deadline)
 
 
-def _described(model: Model, graph: Graph | None, numbers: Evaluation | None, seconds: dict[int, float]) -> Measured:
+def _described(model: Model, graph: Graph | None, numbers: Numbers | None, seconds: dict[int, float]) -> Measured:
+    accuracy, loss, r2 = numbers or (None, None, None)
     return Measured(
         parameters=model.count_params(),
         macs=_macs(model, graph),
-        accuracy=numbers.accuracy if numbers else None,
-        loss=numbers.loss if numbers else None,
+        accuracy=accuracy,
+        loss=loss,
         seconds=seconds,
-        r2=numbers.r2 if numbers else None,
+        r2=r2,
     )
 
 

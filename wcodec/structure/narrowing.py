@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.errors import BudgetError, RecipeError
-from wcodec.evaluation.evaluate import evaluate
+from wcodec.errors import BudgetError
+from wcodec.evaluation.evaluate import Evaluation, compare_outputs
 from wcodec.evaluation.examples import Examples
-from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.inference import BATCH, compute_outputs
 from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import predicts_values
-from wcodec.evaluation.moved_images import augment_images
+from wcodec.evaluation.moved_images import MOVED_COPIES, augment_images
 from wcodec.evaluation.output_kinds import output_kinds
 from wcodec.evaluation.output_scores import worst_rise
 from wcodec.structure import fitting
 from wcodec.structure.assumed_moments import repair_without_data
-from wcodec.structure.bench import Bench
+from wcodec.structure.bench import SCORING, Bench
 from wcodec.structure.cost import cost_of
 from wcodec.structure.criteria import Float64
 from wcodec.structure.graph import Graph, Mask
@@ -34,6 +36,10 @@ from wcodec.structure.training_state import FitState, StateFile, read
 if TYPE_CHECKING:
     from keras import Model
 
+REPAIRING: Final = 1 / 2
+"""Part of a time limit in which the layers behind are fitted, where training follows;"""
+TARGETS: Final = 1 / 4
+"""and part of what is then left in which the original answers what is trained on."""
 TRIES: Final = 6
 """Widths that are tried for the narrowest within a budget."""
 
@@ -53,13 +59,32 @@ class Made:
     finished: bool = True
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A smaller network beside the original.
+
+    divergence: of the answers, in nats or squared error / variance.
+    drop, loss: what the worst output loses: points of accuracy, and percent by which the loss rises, see `worst_rise`;
+                without labels percent of choices that changed, and the divergence in hundredths.
+    """
+
+    evaluation: Evaluation
+    divergence: float
+    drop: float
+    loss: float
+
+    def __str__(self) -> str:
+        return f"{self.drop:.2f} points, {self.loss:.2f} % of the loss"
+
+
 def narrowed(bench: Bench, graph: Graph, kept: Mask) -> Made:
     """The network with those units, repaired by inputs or merged without, and trained."""
     bench.request.watch("the layers behind what is removed are fitted", 0.0)
     if bench.seen is None:
         return Made(without(graph, kept, repair_without_data(graph, kept)), kept)
     small = without(graph, kept)
-    repair(graph, kept, small, bench.seen, bench.request.seed)
+    trains = bench.request.epochs is not None or bench.request.steps is not None
+    repair(graph, kept, small, bench.seen, bench.request.seed, bench.deadline.part(REPAIRING if trains else 1.0))
     return Made(small, kept, finished=train(bench, small, kept))
 
 
@@ -100,6 +125,8 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
     request = bench.request
     if bench.learning is None or bench.apart is None or (request.epochs is None and request.steps is None):
         return True
+    if bench.deadline.is_over():
+        return False
     examples, apart, epochs = bench.learning, bench.apart, request.epochs
     if epochs is None:
         examples, apart = Examples(examples.inputs), Examples(apart.inputs)
@@ -111,7 +138,7 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
     def progress(number: int, loss: float) -> None:
         request.told(f"epoch {number + 1} of {epochs}: loss {loss:.4f}")
 
-    versions = 1
+    versions, examples = 1, _affordable(bench, examples, MOVED_COPIES + 1 if request.augment else 1)
     if request.augment is not None:
         examples, versions = augment_images(examples, request.seed)
     targets = fitting.targets_of(bench.model, examples)
@@ -121,11 +148,29 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
     watch = fitting.Watch(
         epoch=progress,
         batch=lambda number, part: request.watch(f"epoch {number + 1} of {epochs}", part),
-        apart=(apart, fitting.targets_of(bench.model, apart)),
+        apart=(apart, fitting.targets_of(bench.model, apart, bench.answers())),
+        deadline=bench.deadline,
         file=file,
         state=going_on,
     )
     return fitting.fit(small, examples, targets, epochs, versions=versions, seed=request.seed, watch=watch)
+
+
+def _affordable(bench: Bench, examples: Examples, versions: int) -> Examples:
+    """The examples whose answers by the original take TARGETS of the time that is left; an epoch takes the rest."""
+    most = TARGETS * bench.deadline.seconds_left()
+    if math.isinf(most):
+        return examples
+    few = examples.take(np.arange(min(examples.count, 2 * BATCH)))
+    compute_outputs(bench.model, few)  # which compiles the network
+    began = time.monotonic()
+    compute_outputs(bench.model, few)
+    seconds = (time.monotonic() - began) / few.count * versions
+    if seconds * examples.count <= most:
+        return examples
+    count = max(few.count, int(most / seconds))
+    bench.request.told(f"trained on {count:,} of {examples.count:,} examples, for more do not fit into the time limit")
+    return examples.take(np.linspace(0, examples.count - 1, count).round().astype(np.intp))
 
 
 def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
@@ -133,7 +178,7 @@ def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
 
     Raises: BudgetError where none is.
     """
-    wanted, batch = bench.request.speedup or 1.0, BATCHES[-1]
+    wanted, batch, until = bench.request.speedup or 1.0, BATCHES[-1], bench.deadline.part(SCORING)
 
     def ratio(part: float) -> float:
         small = without(graph, select(graph, scores, Amount("macs", part)))
@@ -146,6 +191,8 @@ def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
             f"{bench.model.name}: expected {wanted:g} times the speed at a batch of {batch}, the most is {most:.2f}"
         )
     for _ in range(TRIES):
+        if until.is_over():
+            break
         middle = (low + high) / 2
         low, high = (middle, high) if ratio(middle) >= wanted else (low, middle)
     bench.request.told(f"{wanted:g} times as fast at a batch of {batch}: {low:.3f} of the multiply-adds")
@@ -169,47 +216,48 @@ def narrowest(bench: Bench, graph: Graph, scores: Float64) -> Made:
     best: Made | None = None
     low, high = 0.0, 1.0
     for number in range(TRIES):
+        if bench.deadline.is_over():
+            bench.request.told(f"the time limit ended the search after {number} of {TRIES} widths")
+            break
         middle = (low + high) / 2
         bench.request.watch(f"width {middle:.3f}", number / TRIES)
         kept = select(graph, scores, Amount("width", middle))
         if kept.all():
             break
-        made = narrowed(bench, graph, kept)
-        drop, loss = _lost(bench, made.model)
-        bench.request.told(f"width {middle:.3f}: {drop:.2f} points, {loss:.2f} % of the loss")
-        if _is_within(bench.request, drop, loss):
+        part = bench.deadline.part(1 / (TRIES - number))
+        made = narrowed(replace(bench, deadline=part), graph, kept)
+        found = compare(bench, made.model)
+        bench.request.told(f"width {middle:.3f}: {found}")
+        if found and _is_within(bench.request, found):
             high, best = middle, made
         else:
             low = middle
-        if not made.finished:
+        if not made.finished and not part.is_over():
             best = best and replace(best, finished=False)
             break
     if best is None:
-        raise BudgetError(f"{bench.model.name}: expected {_words(bench.request)}, no width below 1 met it")
+        raise BudgetError(f"{bench.model.name}: expected {_words(bench.request)}, no width that was tried met it")
     return best
 
 
-def _lost(bench: Bench, small: Model) -> tuple[float, float]:
-    """What the worst output loses: points of accuracy, and percent by which the loss rises, see `worst_rise`.
-
-    Without labels percent of choices that changed, and the divergence of the answers in hundredths.
-    """
+def compare(bench: Bench, small: Model) -> Comparison | None:
+    """A smaller network beside the original on the examples that are kept apart; None without any."""
     apart = bench.apart
     if apart is None:
-        raise RecipeError("slim: expected --data D to measure on")
-    found = evaluate(small, apart, bench.model)
+        return None
+    now, before = compute_outputs(small, apart), bench.answers()
+    found = compare_outputs(small, bench.model, apart, now, before)
+    kinds = output_kinds(before, apart.labels, apart.count, predicts_values=predicts_values(bench.model))
+    kl = kl_divergence(now, before, [kind.values for kind in kinds])
     changed = 100 - (100.0 if found.agreement is None else found.agreement)
     drop = changed if found.accuracy_drop is None else found.accuracy_drop
-    now, before = compute_outputs(small, apart), compute_outputs(bench.model, apart)
-    kinds = output_kinds(before, apart.labels, apart.count, predicts_values=predicts_values(bench.model))
-    if apart.is_labelled:
-        return drop, max(worst_rise(*one) for one in zip(kinds, now, before, strict=True))
-    return drop, 100 * kl_divergence(now, before, [kind.values for kind in kinds])
+    rises = (worst_rise(*one) for one in zip(kinds, now, before, strict=True))
+    return Comparison(found, kl, drop, max(rises) if apart.is_labelled else 100 * kl)
 
 
-def _is_within(request: SlimRequest, drop: float, loss: float) -> bool:
-    return (request.max_drop is None or drop <= request.max_drop) and (
-        request.max_loss is None or loss <= request.max_loss
+def _is_within(request: SlimRequest, found: Comparison) -> bool:
+    return (request.max_drop is None or found.drop <= request.max_drop) and (
+        request.max_loss is None or found.loss <= request.max_loss
     )
 
 
@@ -219,12 +267,8 @@ def _words(request: SlimRequest) -> str:
     return " and ".join(said)
 
 
-def refuse_over_budget(bench: Bench, small: Model) -> None:
+def refuse_over_budget(bench: Bench, found: Comparison | None) -> None:
     """Raises: BudgetError where the network loses more than was allowed."""
     request = bench.request
-    if request.max_drop is None and request.max_loss is None:
-        return
-    drop, loss = _lost(bench, small)
-    if not _is_within(request, drop, loss):
-        got = f"{drop:.2f} points, {loss:.2f} % of the loss"
-        raise BudgetError(f"{bench.model.name}: expected {_words(request)}, got {got}")
+    if found is not None and not _is_within(request, found):
+        raise BudgetError(f"{bench.model.name}: expected {_words(request)}, got {found}")

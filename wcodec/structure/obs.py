@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.evaluation.examples import Examples
 from wcodec.structure.graph import Graph
 from wcodec.structure.observations import readers_of, rows_of, units_of_rows
@@ -40,10 +41,12 @@ class Surgery:
     power: float
 
 
-def scores_by_obs(graph: Graph, examples: Examples, seed: int = 0) -> Float64:
+def scores_by_obs(graph: Graph, examples: Examples, seed: int = 0, deadline: Deadline = NO_DEADLINE) -> Float64:
     """float64[units]: the relative squared error that a unit adds to the outputs of the layers which read it, at its
-    turn; NaN for units that no kernel reads whose inputs can be seen. Summed over layers."""
-    surgeries = _surgeries(graph, examples, seed)
+    turn; NaN for units that no kernel reads whose inputs can be seen. Summed over layers.
+
+    deadline: examples are looked at until then, a batch for each layer at least."""
+    surgeries = _surgeries(graph, examples, seed, deadline)
     found = np.full(graph.count, np.nan)
     for group in graph.groups:
         alive = group[graph.removable[group]]
@@ -53,15 +56,16 @@ def scores_by_obs(graph: Graph, examples: Examples, seed: int = 0) -> Float64:
     return found
 
 
-def _surgeries(graph: Graph, examples: Examples, seed: int) -> list[Surgery]:
+def _surgeries(graph: Graph, examples: Examples, seed: int, deadline: Deadline) -> list[Surgery]:
     found = []
-    for reader in readers_of(graph.model, examples):
+    readers = readers_of(graph.model, examples)
+    for reader, until in zip(readers, deadline.turns(len(readers)), strict=True):
         units = [units_of_rows(graph, op) for op in reader.ops]
         if all((one == NONE).all() for one in units):
             continue
         totals = [np.zeros((len(one), len(one))) for one in units]
         count = 0
-        for rows in rows_of(graph.model, reader, examples, seed):
+        for rows in until.within(rows_of(graph.model, reader, examples, seed)):
             count += len(rows[0])
             for total, x in zip(totals, rows, strict=True):
                 np.add(total, x.T @ x, out=total)

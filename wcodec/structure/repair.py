@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from wcodec.calibration.batch_norm import find_batch_norms, reestimate
 from wcodec.calibration.linear_ops import LinearOp
+from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import list_layers
 from wcodec.structure.graph import Graph, Mask
@@ -29,24 +30,30 @@ DAMPING: Final = 1e-3
 """Of the mean of the moments' diagonal: how much a weight is held where it is."""
 
 
-def repair(graph: Graph, kept: Mask, small: Model, examples: Examples, seed: int = 0) -> None:
-    """Fit `small`, which is `without(graph, kept)`, to the graph's network, by inputs alone. `small` is changed."""
+def repair(
+    graph: Graph, kept: Mask, small: Model, examples: Examples, seed: int = 0, deadline: Deadline = NO_DEADLINE
+) -> None:
+    """Fit `small`, which is `without(graph, kept)`, to the graph's network, by inputs alone. `small` is changed.
+
+    deadline: examples are looked at until then, a batch for each layer at least.
+    """
     whole = {one.number: one for one in readers_of(graph.model, examples)}
     fitted = {one.number: one for one in readers_of(small, examples)}
     rescaled = {id(variable) for variable, units in graph.rescaled if not keeps(units, kept).all()}
     moving = set(map(id, find_batch_norms(small)))
+    turns = deadline.turns(len(moving) + len(fitted))
     for number, layer in enumerate(list_layers(small)):
         if id(layer) in moving:
-            reestimate(small, [layer], batches_of(examples))
+            reestimate(small, [layer], next(turns).within(batches_of(examples)))
         if number not in whole or number not in fitted:
             continue
-        before, after = whole[number], fitted[number]
+        before, after, until = whole[number], fitted[number], next(turns)
         pairs = list(zip(before.ops, after.ops, strict=True))
         if any(id(op.variable) in rescaled for op in before.ops):
             continue
         sums = [_Sums(a, b) for a, b in pairs]
         both = zip(rows_of(graph.model, before, examples, seed), rows_of(small, after, examples, seed), strict=True)
-        for originals, rows in both:
+        for originals, rows in until.within(both):
             for one, x0, x in zip(sums, originals, rows, strict=True):
                 one.add(x0, x)
         for one, (op, _) in zip(sums, pairs, strict=True):

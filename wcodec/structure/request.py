@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import check_spec
 from wcodec.evaluation.label_check import is_unlabelled
@@ -40,6 +41,7 @@ class SlimRequest:
     max_drop:  points of accuracy (without labels: percent of answers that change) that may be lost.
     max_loss:  percent by which the loss may rise (without labels: hundredths of a nat, of values percent of their
                variance, that the answers may diverge).
+    seconds:   after which no width is tried, and training ends early; what is measured has as many inputs as fit in.
     state:     where the state of a training is kept after each epoch; resume: go on from there.
     told:      hears lines; watch: what is done, and which part of it.
     """
@@ -63,6 +65,7 @@ class SlimRequest:
     imports: Sequence[str] = ()
     unsafe: bool = False
     seed: int = 0
+    seconds: float = float("inf")
     state: Path | None = None
     resume: bool = False
     told: Callable[[str], None] = field(default=lambda _: None)
@@ -76,6 +79,7 @@ class Slimmed:
     examples:  that both were measured on; none of them was trained on.
     agreement: percent of equal choices; divergence: of the answers, in nats or relative squared error.
     finished:  that the training was not interrupted.
+    deadline:  of all that was asked for, what is made of the network among it.
     """
 
     model: Model
@@ -86,6 +90,7 @@ class Slimmed:
     agreement: float | None
     divergence: float | None
     finished: bool = True
+    deadline: Deadline = NO_DEADLINE
 
     def report(self, source: Path, target: Path) -> SlimReport:
         """What is told of both networks, once they are in files."""

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wcodec.calibration.time_limit import Stopwatch
 from wcodec.errors import RecipeError, UnsupportedError
 from wcodec.evaluation.model_loader import load_model
 from wcodec.structure import criteria, student
-from wcodec.structure.bench import Bench, prepare, scores_of
+from wcodec.structure.bench import SCORING, Bench, prepare, scores_of
 from wcodec.structure.compaction import compact
 from wcodec.structure.graph import Graph, trace
 from wcodec.structure.low_rank import low_rank
 from wcodec.structure.measurement import measured
-from wcodec.structure.narrowing import Made, fast_enough, narrowed, narrowest, refuse_over_budget, resumed, train
+from wcodec.structure.narrowing import (
+    Made,
+    compare,
+    fast_enough,
+    narrowed,
+    narrowest,
+    refuse_over_budget,
+    resumed,
+    train,
+)
 from wcodec.structure.rebuild import without
 from wcodec.structure.request import Slimmed, SlimRequest, check, is_one_training
 from wcodec.structure.selection import select
@@ -30,15 +41,35 @@ def slim(source: Path, request: SlimRequest) -> Slimmed:
             of the network can be followed; BudgetError where no width meets the budget; ModelFileError.
     """
     check(request)
-    bench = prepare(source, request)
+    clock = Stopwatch()
+    bench = prepare(source, _timed(request, clock))
     made = _made(bench)
     if not made.finished:
         more = "; --resume -f continues" if is_one_training(request) else ""
         request.told(f"the training ended early: this is the best network so far{more}")
     elif request.state is not None:
         request.state.unlink(missing_ok=True)
-    refuse_over_budget(bench, made.model)
-    return measured(bench, made)
+    bench.request.watch("measuring both networks", 0.0)
+    compared = compare(bench, made.model)
+    refuse_over_budget(bench, compared)
+    found = measured(bench, made, compared)
+    bench.request.watch("", 1.0)
+    if late := clock.overrun(request.seconds):
+        request.told(late)
+    return found
+
+
+def _timed(request: SlimRequest, clock: Stopwatch) -> SlimRequest:
+    """The request, where the clock hears what is done, too."""
+    doing = ["loading"]
+
+    def watch(what: str, part: float) -> None:
+        if what != doing[-1]:
+            clock.ends(doing[-1])
+            doing.append(what)
+        request.watch(what or doing[-2], part)
+
+    return replace(request, watch=watch)
 
 
 def _made(bench: Bench) -> Made:
@@ -48,7 +79,7 @@ def _made(bench: Bench) -> Made:
     if request.student is not None:
         return _student(bench, going_on)
     if request.low_rank is not None:
-        small, ranks = low_rank(bench.model, request.low_rank or None, bench.seen)
+        small, ranks = low_rank(bench.model, request.low_rank or None, bench.seen, bench.deadline.part(SCORING))
         return Made(small, None, ranks, train(bench, small, going_on=going_on))
     if bench.graph is None:
         raise UnsupportedError(f"{bench.model.name}: expected units to remove")

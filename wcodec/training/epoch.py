@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from wcodec.calibration.progress import OutOfTimeError
+from wcodec.calibration.time_limit import OutOfTimeError
 from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.training.engine import Batch, Step

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from wcodec.calibration.budget import AccuracyBudget
-from wcodec.calibration.progress import OutOfTimeError
+from wcodec.calibration.time_limit import OutOfTimeError
 from wcodec.training.candidate import Candidate, get_statistics, set_statistics, snapshot_and_score
 from wcodec.training.epoch import LAST, LIVE, Epoch, TrainingData, train_epoch
 from wcodec.training.flat_adam import Float32

@@ -16,7 +16,7 @@ from wcodec.cli.shared_options import add_input_options, add_table_options, data
 from wcodec.cli.tables import format_summary
 from wcodec.errors import RecipeError
 from wcodec.planning.options import OPTIONS
-from wcodec.planning.run_options import REQUEST_WORDS
+from wcodec.planning.run_options import REQUEST_WORDS, parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("which units go, and what is done then")
     how.add_argument("--criterion", choices=CRITERIA, help="default: obs, by --data or by assumed moments")
     how.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
-    add_table_options(how, [REQUEST_WORDS["validation"], REQUEST_WORDS["augment"]])
+    add_table_options(how, [REQUEST_WORDS[word] for word in ("validation", "augment", "time_limit")])
     how.add_argument("--finetune", metavar="EPOCHS", type=int, help="train by labels and the original's answers")
     how.add_argument("--tune", metavar="STEPS", type=int, help="train by the original's answers alone")
     how.add_argument("--seed", metavar="N", type=int, default=0, help="of what is random (default: 0)")
@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     source = check_source(args.source)
     target = check_target(source, args.output, args.force)
     report = check_report_target(args, (target,))
+    seconds = float("inf") if args.time_limit is None else parse_seconds("--time-limit", args.time_limit)
     words = {option.word: getattr(args, option.word) for option in OPTIONS if option.word != "seed"}
     from wcodec.api.slimming import parse_coding, write_slimmed
 
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.structure.slim import slim
 
     with show_steps("slim", args.quiet) as watch:
-        request = _request(args, target, watch)
+        request = _request(args, target, seconds, watch)
         found = slim(source, request)
     listeners = Listeners(log=stdio.choose_log(args.quiet), search=lambda: show_search(args.quiet))
     made = write_slimmed(found, target, recipe, request, calibrates=calibrates, listeners=listeners)
@@ -94,7 +95,9 @@ def run(args: argparse.Namespace) -> int:
     return OK
 
 
-def _request(args: argparse.Namespace, target: Path, watch: Callable[[str, float], None]) -> SlimRequest:
+def _request(
+    args: argparse.Namespace, target: Path, seconds: float, watch: Callable[[str, float], None]
+) -> SlimRequest:
     from wcodec.structure.request import SlimRequest, chosen_amount
 
     return SlimRequest(
@@ -113,6 +116,7 @@ def _request(args: argparse.Namespace, target: Path, watch: Callable[[str, float
         max_loss=args.max_loss,
         **data_options(args),
         seed=args.seed,
+        seconds=seconds,
         state=target.with_name(f".{target.name}.slimming"),
         resume=args.resume,
         watch=watch,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from keras_kinds import KINDS, prepare_session, some
 
-from wcodec.api.time_limit import Stopwatch
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.step_search import search_steps
+from wcodec.calibration.time_limit import NO_DEADLINE, Deadline, Stopwatch
 from wcodec.errors import BudgetError
 from wcodec.evaluation.keras_backend import keras
 
@@ -27,6 +27,15 @@ STEPS = [("loading and the first rounding", 108.0), ("rounding", 128.0), ("train
 def test_what_took_the_time_after_the_limit_is_told(limit: float, said: str | None) -> None:
     found = Stopwatch(100.0, STEPS).overrun(limit)
     assert found is said is None or (found is not None and said is not None and found.startswith(said))
+
+
+def test_works_share_the_time_that_is_left_and_each_has_one_item_at_least() -> None:
+    assert list(NO_DEADLINE.within(range(5))) == [0, 1, 2, 3, 4]
+    assert all(not turn.is_over() for turn in NO_DEADLINE.turns(3))
+    assert list(Deadline.after(0.0).within(range(5))) == [0]
+    first, second = Deadline.after(1000.0).turns(2)
+    assert 499 < first.seconds_left() < 501
+    assert 999 < second.seconds_left() <= 1000
 
 
 def test_a_search_without_time_tries_nothing_where_there_is_another_file() -> None:
