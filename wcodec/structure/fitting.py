@@ -92,14 +92,7 @@ def fit(
     """
     k = keras()
     k.utils.set_random_seed(seed)
-    pupil = type(model).from_config(model.get_config())  # so that `model` has no optimizer, which would be saved
-    pupil.set_weights(model.get_weights())
-    steps = max(1, epochs * -(-examples.count // versions // BATCH))
-    pupil.compile(
-        k.optimizers.Adam(k.optimizers.schedules.CosineDecay(rate, steps)),
-        [loss_of(one) for one in targets],
-        jit_compile=False,
-    )
+    pupil = _compiled(model, targets, rate, max(1, epochs * -(-examples.count // versions // BATCH)))
     best, lowest, first = model.get_weights(), float("inf"), 0
     with silence_keras(), suppress(KeyboardInterrupt, OutOfTimeError):
         if watch.state is not None:
@@ -110,7 +103,9 @@ def fit(
         count = examples.count // versions
         for epoch in range(first, epochs):
             k.utils.set_random_seed(seed + epoch)
-            heard = k.callbacks.LambdaCallback(on_train_batch_end=_part(watch, epoch, steps // max(1, epochs)))
+            heard = k.callbacks.LambdaCallback(
+                on_train_batch_end=_part(watch, epoch, -(-examples.count // versions // BATCH))
+            )
             rows = slice(epoch % versions * count, (epoch % versions + 1) * count)
             found = pupil.fit(*_rows(pupil, examples, targets, rows), BATCH, epoch + 1, verbose=0, callbacks=[heard],
                               initial_epoch=epoch)  # fmt: skip
@@ -126,6 +121,19 @@ def fit(
         best = pupil.get_weights()
     model.set_weights(best)
     return first >= epochs
+
+
+def _compiled(model: Model, targets: list[Target], rate: float, steps: int) -> Model:
+    """A copy to train, so that `model` has no optimizer, which would be saved."""
+    k = keras()
+    pupil = type(model).from_config(model.get_config())
+    pupil.set_weights(model.get_weights())
+    pupil.compile(
+        k.optimizers.Adam(k.optimizers.schedules.CosineDecay(rate, steps)),
+        [loss_of(one) for one in targets],
+        jit_compile=False,
+    )
+    return pupil
 
 
 def _part(watch: Watch, epoch: int, batches: int) -> Callable[[int, object], None]:
