@@ -84,3 +84,15 @@ def test_a_network_of_the_users_own_class_is_refused() -> None:
 
     with pytest.raises(UnsupportedError, match="expected a functional or sequential model, got Own"):
         trace(Own())
+
+
+@pytest.mark.parametrize("mode", ["concat", "sum"])
+def test_both_directions_of_a_recurrent_layer_keep_as_many_units(mode: str) -> None:
+    layers = keras().layers
+    both = layers.Bidirectional(layers.GRU(6, return_sequences=True), merge_mode=mode)
+    model = keras().Sequential([layers.Input((5, 3)), both, layers.LSTM(4), layers.Dense(2)])
+    graph = trace(model)
+    small = without(graph, some_kept(graph, np.random.default_rng(0)))
+    there, back = small.layers[0].forward_layer.units, small.layers[0].backward_layer.units
+    assert there == back < 6
+    assert small.predict(np.zeros((2, 5, 3), np.float32), verbose=0).shape == (2, 2)

@@ -31,7 +31,10 @@ def recurrent(call: LayerCall) -> list[Flow]:
 
 
 def bidirectional(call: LayerCall) -> list[Flow]:
-    """Two layers with their own units; `concat` appends them, other modes join them."""
+    """Two layers whose units are joined pair by pair.
+
+    Keras gives the outputs of `concat` twice the width of the forward layer, so both must keep as many units.
+    """
     layer = call.layer
     inner = [(layer.forward_layer, "layer"), (layer.backward_layer, "backward_layer")]
     known = all(type(one).__name__ in ("LSTM", "GRU", "SimpleRNN") and not mixes(one) for one, _ in inner)
@@ -39,11 +42,10 @@ def bidirectional(call: LayerCall) -> list[Flow]:
         return call.plain()
     (x,) = call.flows
     there, back = (_cell(replace(call, layer=one, path=(*call.path, key, "config")), one, x) for one, key in inner)
-    shape = call.shapes[0]
-    if layer.merge_mode == "concat":
-        return [Flow(shape, len(shape) - 1, np.concatenate([there, back]))]
     call.table.join(there, back, call.name)
-    return [Flow(shape, len(shape) - 1, there)]
+    shape = call.shapes[0]
+    units = np.concatenate([there, back]) if layer.merge_mode == "concat" else there
+    return [Flow(shape, len(shape) - 1, units)]
 
 
 def time_distributed(call: LayerCall, rule_of: Callable[[Layer], Rule | None]) -> list[Flow]:
