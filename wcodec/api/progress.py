@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wcodec.api.request import Listeners
 from wcodec.errors import escape_controls
+from wcodec.model.lazy import dataclass
 
 if TYPE_CHECKING:
     from wcodec.calibration.progress import SearchProgress

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from wcodec.errors import RecipeError
+from wcodec.model.lazy import dataclass
 from wcodec.planning.options import build
 from wcodec.planning.recipe import CLASSIC
 from wcodec.planning.run_options import INPUT_OPTIONS, METHOD_OPTIONS, REQUEST_WORDS, SENSITIVITIES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
@@ -15,6 +14,7 @@ from wcodec.cli.aliases import expand_aliases
 from wcodec.cli.errors import USAGE
 from wcodec.cli.help import add_help, describe_unknown, print_help
 from wcodec.errors import suggest
+from wcodec.model.lazy import dataclass
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite

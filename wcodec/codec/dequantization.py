@@ -8,7 +8,6 @@ the dequantizer and the position after it, or raises an error. A new dequantizer
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import ClassVar, Self, get_args
 
 import numpy as np
@@ -27,6 +26,7 @@ from wcodec.container.dtypes import Float32, Float64
 from wcodec.container.wire import put_varint, take_byte, take_bytes, take_varint
 from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels import dequantize as kernel
+from wcodec.model.lazy import dataclass
 
 _FEW_TAPS = 64
 """Larger bases are multiplied by a library's matrix product."""

@@ -4,7 +4,6 @@ levels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from wcodec.codec.layout import Shape3
 from wcodec.codec.quantizers.states import States
+from wcodec.model.lazy import dataclass
 
 Levels = npt.NDArray[np.int32]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TensorSpec
+from wcodec.model.lazy import dataclass
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

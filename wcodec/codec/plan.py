@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from wcodec.errors import RecipeError
 from wcodec.model import GroupWeights, HashedWeights, RowStepWeights, VectorCodebook
+from wcodec.model.lazy import dataclass
 
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]

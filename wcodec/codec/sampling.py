@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -18,6 +18,7 @@ from wcodec.codec.quantization import SPACING, choose_dequantizer
 from wcodec.container.dtypes import Float32, round_step, to_float32
 from wcodec.kernels.statistics import distance
 from wcodec.model import Tensor
+from wcodec.model.lazy import dataclass
 
 LEAST: Final = 1 << 12
 MOST: Final = 1 << 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from wcodec.codec.tensor_header import NO_POSITIONS
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.kernels import statistics as kernel
 from wcodec.model import FLOATS, AnyArray, Tensor
+from wcodec.model.lazy import dataclass
 
 _TALL, _FEW = 16.0, 4096
 _OUTLIER = 4096.0

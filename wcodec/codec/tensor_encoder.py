@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -54,6 +54,7 @@ from wcodec.model import (
     TunedTensor,
     VectorWeights,
 )
+from wcodec.model.lazy import dataclass
 
 SMALL: Final = 4096
 """Below this number of weights, a tensor with few values may be as small if it is exact."""

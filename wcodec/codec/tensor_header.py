@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +22,7 @@ from wcodec.container.wire import (
 )
 from wcodec.errors import CorruptError
 from wcodec.model import FLOATS, ITEM_BYTES, TensorSpec
+from wcodec.model.lazy import dataclass
 
 MAX_CHUNK = 1 << 21
 MAX_EXACT = 1 << 22

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from wcodec.errors import CorruptError
 from wcodec.model import TensorSpec
+from wcodec.model.lazy import dataclass
 
 HEADER_BYTES = 24
 KINDS = ("hdf5", "keras", "npz", "safetensors", "file", "shards")

@@ -7,10 +7,10 @@ The exception is the cache of Hugging Face, where a folder `REPOSITORY/snapshots
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from wcodec.errors import ModelFileError
+from wcodec.model.lazy import dataclass
 
 MAX_FILES = 100_000
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import ContainerError
 from wcodec.model import TensorSpec
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles import zip_members
 from wcodec.modelfiles.hdf5 import skeleton
 from wcodec.modelfiles.hdf5.layers import layers_of

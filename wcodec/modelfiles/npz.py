@@ -7,7 +7,6 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
@@ -19,6 +18,7 @@ from wcodec.container.dtypes import DTYPE_OF_CODE
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import CorruptError, ModelFileError
 from wcodec.model import AnyArray, Model, Tensor, TensorSpec
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles import zip_members as members
 
 MAGIC = b"\x93NUMPY"

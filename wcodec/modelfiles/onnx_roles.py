@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from wcodec.model import Gain, Role, Shift
+from wcodec.model.lazy import dataclass
 
 LINEAR: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators whose second input is a kernel; the third, if there is one, is a bias."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from wcodec.model import AnyArray, Model, TensorSpec
+from wcodec.model.lazy import dataclass
 
 Read = Callable[[Path, bool], AbstractContextManager[Model]]
 Write = Callable[[Path, bytes, Sequence[TensorSpec], Iterator[AnyArray]], None]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.files import is_inside, is_portable
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles.folder_tree import MAX_FILES
 
 BY_NAME, BY_NUMBER = 0, 1

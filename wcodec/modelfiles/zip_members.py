@@ -7,13 +7,13 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError
+from wcodec.model.lazy import dataclass
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

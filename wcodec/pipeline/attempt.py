@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from wcodec.codec.statistics import TensorScan, is_weight
 from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_tensor
 from wcodec.container.writer import Writer
 from wcodec.model import Model, Progress, TunedTensor
+from wcodec.model.lazy import dataclass
 from wcodec.pipeline.base_file import BaseFile, difference
 from wcodec.pipeline.coded_tensors import CodedTensors
 from wcodec.planning.allocation import VALUES_STEP, WeightTotals

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from wcodec.container.records import Container
 from wcodec.container.wire import MAGIC
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError
 from wcodec.files import sha256_of
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles.extents import parse as parse_template
 from wcodec.pipeline.base_file import BaseFile, open_base
 from wcodec.pipeline.open_container import OpenContainer, is_lossless, write_decoded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from wcodec.container.dtypes import from_float, numpy_type, to_float32
 from wcodec.errors import CorruptError
 from wcodec.files import sha256_of
 from wcodec.model import FLOATS, AnyArray, Tensor, TensorSpec
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles.extents import Extent, read_part
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from wcodec.codec.parallel import map_ordered
 from wcodec.codec.plan import CodebookPlan, ProductPlan, UniformPlan
 from wcodec.codec.sampling import TensorSample
 from wcodec.codec.statistics import scan_tensors
 from wcodec.container.records import pack_error, parse_error
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles.shards import Folder
 from wcodec.pipeline.attempt import Encoding
 from wcodec.pipeline.budget import FILE_BYTES, VALUE_BYTES, count_copies, plans_by_effort, take_samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from wcodec.container.wire import REST
 from wcodec.errors import CorruptError, RecipeError, TruncatedError
 from wcodec.files import Identity, identity_of, sha256_of, short
 from wcodec.model import Progress
+from wcodec.model.lazy import dataclass
 from wcodec.pipeline import decoder
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger

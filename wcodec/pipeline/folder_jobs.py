@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -23,6 +23,7 @@ from wcodec.container.wire import READER_VERSION
 from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import sha256_of
 from wcodec.model import Model, Tensor
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles import open_model, shard_list
 from wcodec.modelfiles.roles import module_of, quantized_modules
 from wcodec.modelfiles.shards import File, Folder, external_model, opened

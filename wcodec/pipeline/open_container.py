@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,6 +13,7 @@ from wcodec.codec.tensor_decoder import decode_tensor
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.model import AnyArray, Progress, TensorSpec
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles import write_model
 from wcodec.pipeline.duplicates import last_uses
 from wcodec.pipeline.export import convert, is_conversion

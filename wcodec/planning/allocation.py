@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from wcodec.codec.magnitude_pruning import global_threshold
@@ -24,6 +23,7 @@ from wcodec.codec.statistics import TensorStatistics, is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor, is_vector
+from wcodec.model.lazy import dataclass
 from wcodec.planning.patterns import options_by_tensor
 from wcodec.planning.recipe import ALIGNED, CLASSIC, Options, Preset, Recipe
 from wcodec.planning.vectors import EXACT_BITS, Vectors

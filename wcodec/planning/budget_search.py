@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from wcodec.model.lazy import dataclass
 from wcodec.planning.rate_control import Target
 
 _ATTEMPTS: Final = 4

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Final, Literal, TypeVar
 
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, suggest
+from wcodec.model.lazy import dataclass
 from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, Options, Rule, StepSize
 
 T = TypeVar("T")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from wcodec.errors import BudgetError
+from wcodec.model.lazy import dataclass
 from wcodec.planning.recipe import Recipe
 
 _PASSES = 12

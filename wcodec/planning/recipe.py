@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from wcodec.codec.plan import Effort, Prune, Start
 from wcodec.errors import RecipeError
+from wcodec.model.lazy import dataclass
 
 Preset = Literal["safe", "balanced", "small", "deep-compression"]
 PRESETS = ("safe", "balanced", "small", "deep-compression")

@@ -7,10 +7,11 @@ most off the loss, until the bits are spent (Shoham and Gersho 1988): then all t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from wcodec.model.lazy import dataclass
 
 Floats = npt.NDArray[np.float64]
 

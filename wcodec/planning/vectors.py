@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from wcodec.codec.statistics import TensorStatistics
 from wcodec.container.dtypes import to_float32
 from wcodec.model import Gain, Shift, Tensor
+from wcodec.model.lazy import dataclass
 
 Measure = Callable[[npt.NDArray[np.float64]], np.floating]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import add
 
 from wcodec.container.wire import (
@@ -28,6 +27,7 @@ from wcodec.container.wire import (
 )
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels.huffman.code import read_table
+from wcodec.model.lazy import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from wcodec.container.records import Record
 from wcodec.container.wire import DENSE, FIXED, SPARSE
 from wcodec.errors import ContainerError
 from wcodec.model import TensorSpec
+from wcodec.model.lazy import dataclass
 
 Levels = npt.NDArray[np.int32]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from wcodec.container.dtypes import Float32
 from wcodec.model import TunedTensor
+from wcodec.model.lazy import dataclass
 
 ALLOWED: Final = 0.5
 """Points of accuracy that the encoding with the mark may lose."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from wcodec import __version__
+from wcodec.model.lazy import dataclass
 from wcodec.reporting import html_page, svg
 from wcodec.reporting.inspection_tables import Table
 

@@ -8,7 +8,7 @@ bits; Huffman codes can do with longer gaps and fewer fillers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +25,7 @@ from wcodec.codec.entropy import fixed_fields, sparse
 from wcodec.container.records import Record
 from wcodec.container.wire import DENSE, FIXED, SPARSE
 from wcodec.model import ITEM_BYTES, TensorSpec
+from wcodec.model.lazy import dataclass
 from wcodec.pipeline.folder_decoder import places_of
 from wcodec.reporting.coded_levels import CodedChunk, read_chunks, read_header
 

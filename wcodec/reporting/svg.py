@@ -7,8 +7,8 @@ import math
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from wcodec.model.lazy import dataclass
 from wcodec.reporting.plain_text import escape_markup as escape
 
 Number = float | int

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, cast
@@ -18,6 +18,7 @@ import numpy as np
 from wcodec.codec.statistics import is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import NOTHING_TUNED, encode

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final, Literal
 
+from wcodec.model.lazy import dataclass
 from wcodec.reporting.inspection import Inspection
 from wcodec.reporting.quality_oracle import ALLOWED, QualityLoss
 from wcodec.reporting.weight_histograms import WeightHistogram

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from wcodec.container.wire import CONTEXT, DENSE, FIXED, SPARSE, STATIC
 from wcodec.kernels.huffman import code as code_kernel
 from wcodec.kernels.symbols import zigzag
 from wcodec.model import FLOATS, TensorSpec
+from wcodec.model.lazy import dataclass
 from wcodec.pipeline.folder_decoder import Place, base_of
 from wcodec.pipeline.open_container import OpenContainer
 from wcodec.reporting.coded_levels import CodedChunk, read_chunks, read_header

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from wcodec.codec.layout import layout_families, to_rows
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.container.reader import is_container
 from wcodec.model import FLOATS, AnyArray, TensorSpec
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 

@@ -4,7 +4,7 @@ coder).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from math import isqrt
 from typing import Final
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels.context import coder as kernel
+from wcodec.model.lazy import dataclass
 
 Levels = npt.NDArray[np.int32]
 Shape = tuple[int, int, int]
@@ -198,8 +199,12 @@ class ContextTrace:
     quiet: bool = False
 
 
+_NOTHING = ContextTrace()
+"""Nothing is watched."""
+
+
 def encode_levels(
-    levels: Levels, params: ContextParams, states: int, trace: ContextTrace = ContextTrace()
+    levels: Levels, params: ContextParams, states: int, trace: ContextTrace = _NOTHING
 ) -> tuple[bytes, int]:
     """The range coder's bytes of `levels` with these parameters, and how many of them the side information takes."""
     room = 256 + levels.size // 2 + params.side.size

@@ -6,7 +6,6 @@ If there are no zeros to skip, gaps have no bits and every weight has a code. `f
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from wcodec.codec.entropy import sparse
 from wcodec.container.wire import MAX_LEVEL, put_varint, take_byte, take_bytes, take_varint
 from wcodec.errors import CorruptError
 from wcodec.kernels import symbols as kernel
+from wcodec.model.lazy import dataclass
 
 Levels = npt.NDArray[np.int32]
 Symbols = npt.NDArray[np.uint32]

@@ -6,7 +6,6 @@ which costs little if neighbouring symbols are about equally likely.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
@@ -17,6 +16,7 @@ from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.kernels.huffman import code as code_kernel
 from wcodec.kernels.huffman import coder as kernel
+from wcodec.model.lazy import dataclass
 
 Symbols = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
 Bytes = npt.NDArray[np.uint8]

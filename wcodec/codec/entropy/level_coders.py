@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from wcodec.codec.entropy import context, dense, fixed_fields, sparse, static
 from wcodec.codec.layout import Shape3
 from wcodec.container.wire import CONTEXT, DENSE, FIXED, SPARSE, STATIC, take_byte
 from wcodec.errors import UnsupportedError
+from wcodec.model.lazy import dataclass
 
 if TYPE_CHECKING:
     from wcodec.codec.plan import Effort

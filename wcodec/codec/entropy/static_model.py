@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from wcodec.kernels.static import tables as kernel
 from wcodec.kernels.static.tables import MAX_CLASSES
+from wcodec.model.lazy import dataclass
 
 __all__ = ["MAX_CLASSES", "MAX_CODE", "Scales", "Tables"]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 from typing import Final
 
 import numpy as np
+
+from wcodec.model.lazy import dataclass
 
 MOST: Final = 1 << 22
 """The largest number of elements of a piece; a large kernel's taps stay together."""

@@ -5,7 +5,7 @@ In sorted weights a cluster is an interval, so a round costs a few binary search
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import kmeans as kernel
+from wcodec.model.lazy import dataclass
 
 if TYPE_CHECKING:
     from wcodec.codec.plan import Start

@@ -9,7 +9,6 @@ float32.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from wcodec.codec.entropy import context
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
+from wcodec.model.lazy import dataclass
 
 Value = TypeVar("Value", bound=np.generic)
 DCT, KLT = 0, 1

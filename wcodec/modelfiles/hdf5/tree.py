@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from wcodec.model import AnyArray, TensorSpec
+from wcodec.model.lazy import dataclass
 
 MAX_DEPTH = 64
 """Groups nested deeper than this are refused, in files and in skeletons."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from wcodec.model.lazy import dataclass
 from wcodec.modelfiles.json_text import Json
 
 KERNEL_BIAS: Final = (("kernel", ""), ("bias", "use_bias"))

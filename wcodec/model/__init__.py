@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wcodec.errors import ModelFileError
+from wcodec.model.lazy import dataclass
 
 if TYPE_CHECKING:
     import numpy as np
