@@ -256,6 +256,15 @@ def test_without_data_the_layers_behind_are_fitted_to_assumed_inputs() -> None:
     assert error_of(model, fitted) < 0.5 * error_of(model, cut)
 
 
+def test_batch_normalization_inside_a_nested_model_is_part_of_what_is_assumed() -> None:
+    layers = keras().layers
+    inner = keras().Sequential([layers.Input((6,)), layers.Dense(8), layers.BatchNormalization(), layers.ReLU()])
+    image = layers.Input((6,))
+    model = keras().Model(image, layers.Dense(2)(inner(image)))
+    scores = score_without_data(trace(model))
+    assert np.isfinite(scores).sum() == 8
+
+
 def test_assumed_moments_are_those_of_normal_inputs() -> None:
     model = chain(5)
     (first, *_) = assume_moments(trace(model))

@@ -46,17 +46,19 @@ class Factors:
 
 
 def low_rank(
-    model: Model, ratio: float | None, examples: Examples | None, deadline: Deadline = NO_DEADLINE
+    model: Model, ratio: float | None, examples: Examples | None, deadline: Deadline = NO_DEADLINE, where: str = ""
 ) -> tuple[Model, dict[str, tuple[int, int]]]:
     """The network with thinner layers where these have fewer weights, and by layer its full rank and the new one.
 
     ratio: part of these layers' weights that stays, over 0 to 1; None keeps ENERGY of what each layer's outputs vary.
     deadline: examples are looked at until then, a batch for each layer at least.
+    where: what messages call the network, its own name by default.
 
     Raises: UnsupportedError for networks that are no chain or functional graph, or have no layer that gets smaller.
     """
+    where = where or model.name
     if type(model).__name__ not in ("Functional", "Sequential", "Model"):
-        raise UnsupportedError(f"{model.name}: expected a functional or sequential model, got {type(model).__name__}")
+        raise UnsupportedError(f"{where}: expected a functional or sequential model, got {type(model).__name__}")
     moments = {} if examples is None else _moments(model, examples, deadline)
     functional = model._functional if type(model).__name__ == "Sequential" else model
     calls = Counter(node.operation.name for nodes in functional._nodes_by_depth.values() for node in nodes)
@@ -69,7 +71,7 @@ def low_rank(
     ranks = _ranks(spectra, ratio)
     found = {name: spectra[name].cut(rank) for name, rank in ranks.items()}
     if not found:
-        raise UnsupportedError(f"{model.name}: expected a layer that two thinner ones are smaller than, found none")
+        raise UnsupportedError(f"{where}: expected a layer that two thinner ones are smaller than, found none")
     return _rebuilt(model, found), {name: (len(spectra[name].values), rank) for name, rank in ranks.items()}
 
 

@@ -106,9 +106,8 @@ def _norm_behind(graph: Graph, group: Units) -> tuple[Layer, Units] | None:
     """The BatchNormalization that follows a group, and the positions of the group's units in it."""
     for one in graph.weights:
         if one.role == "scale" and one.variable.name == "moving_variance" and np.isin(group, one.units).any():
-            layer = next(
-                own for own in list_layers(graph.model) if any(weight is one.variable for weight in own.weights)
-            )
+            layers = list_layers(graph.model)
+            layer = next(own for own in layers if getattr(own, "moving_variance", None) is one.variable)
             return layer, np.array([int(np.flatnonzero(one.units == unit)[0]) for unit in group.tolist()])
     return None
 

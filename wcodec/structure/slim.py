@@ -79,7 +79,8 @@ def _made(bench: Bench) -> Made:
     if request.student is not None:
         return _student(bench, going_on)
     if request.low_rank is not None:
-        small, ranks = low_rank(bench.model, request.low_rank or None, bench.seen, bench.deadline.part(SCORING))
+        deadline, where = bench.deadline.part(SCORING), str(bench.source)
+        small, ranks = low_rank(bench.model, request.low_rank or None, bench.seen, deadline, where)
         return Made(small, None, ranks, train(bench, small, going_on=going_on))
     if bench.graph is None:
         raise UnsupportedError(f"{bench.model.name}: expected units to remove")
