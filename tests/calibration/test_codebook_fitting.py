@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wcodec.calibration.codebook_fitting import VectorCodebook, assign_with_feedback, fit_codebook, train_centroids
+from wcodec.calibration.codebook_fitting import PricedCodebook, assign_with_feedback, fit_codebook, train_centroids
 from wcodec.calibration.gptq import damp
 from wcodec.codec.quantizers.product import assign, fit_vectors, lookup, split_blocks
 
@@ -23,7 +23,7 @@ def lost(x: np.ndarray, weights: np.ndarray, after: np.ndarray) -> float:
     return float(np.square(x @ (weights - after)).sum() / np.square(x @ weights).sum())
 
 
-def decoded(book: VectorCodebook, codes: np.ndarray) -> np.ndarray:
+def decoded(book: PricedCodebook, codes: np.ndarray) -> np.ndarray:
     return book.centroids[codes].transpose(0, 2, 1).reshape(-1, codes.shape[1])
 
 
@@ -57,7 +57,7 @@ def test_a_price_of_bits_is_paid_in_error() -> None:
 
 def test_with_white_inputs_feedback_changes_nothing() -> None:
     weights = RNG.normal(size=(12, 30)).astype(np.float32)
-    book = VectorCodebook(np.array([[0.0], [-1.0], [1.0], [2.0]]), np.zeros(4))
+    book = PricedCodebook(np.array([[0.0], [-1.0], [1.0], [2.0]]), np.zeros(4))
     moved, codes = assign_with_feedback(weights, np.eye(12), book)
     assert np.allclose(moved[:, :, 0], weights)
     assert np.array_equal(codes, np.argmin(np.abs(weights[:, :, None] - book.centroids[:, 0]), axis=2))
@@ -66,7 +66,7 @@ def test_with_white_inputs_feedback_changes_nothing() -> None:
 def test_feedback_in_groups_is_feedback_one_by_one() -> None:
     weights, x = layer(130, 7)
     upper = np.linalg.cholesky(damp(x.T @ x / len(x), 0.1)[::-1, ::-1])[::-1, ::-1]
-    book = VectorCodebook(np.array([[0.0, 0.0], [-1.0, 1.0], [1.0, 0.5], [0.0, -2.0]]), np.zeros(4))
+    book = PricedCodebook(np.array([[0.0, 0.0], [-1.0, 1.0], [1.0, 0.5], [0.0, -2.0]]), np.zeros(4))
     moved, codes = assign_with_feedback(weights, upper, book)
     errors = weights - book.centroids[codes].transpose(0, 2, 1).reshape(130, 7)
     for i in range(65):
@@ -84,7 +84,7 @@ def test_fewer_weights_than_codes_and_zeros_alone_have_codebooks_too() -> None:
 def test_trained_centroids_have_the_least_error_of_the_layer_for_their_codes() -> None:
     weights, x = layer(24, 60)
     power = damp(x.T @ x / len(x), 0.01)
-    book = VectorCodebook(np.concatenate([np.zeros((1, 4)), RNG.normal(size=(7, 4))]), np.zeros(8))
+    book = PricedCodebook(np.concatenate([np.zeros((1, 4)), RNG.normal(size=(7, 4))]), np.zeros(8))
     codes = RNG.integers(0, 8, (6, 60)).astype(np.int32)
     trained = train_centroids(weights, power, book, codes, 200).centroids
     # As plain least squares: the output is linear in the centroids.
@@ -94,7 +94,7 @@ def test_trained_centroids_have_the_least_error_of_the_layer_for_their_codes() -
         for j in range(4):
             unit = np.zeros((8, 4))
             unit[k, j] = 1.0
-            columns.append((root @ decoded(VectorCodebook(unit, book.prices), codes)).reshape(-1))
+            columns.append((root @ decoded(PricedCodebook(unit, book.prices), codes)).reshape(-1))
     wanted = np.linalg.lstsq(np.array(columns).T, (root @ weights).reshape(-1), rcond=None)[0]
     assert np.allclose(trained[1:].reshape(-1), wanted, atol=1e-6)
     assert not trained[0].any()

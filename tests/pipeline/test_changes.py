@@ -107,7 +107,7 @@ def test_a_file_of_a_folder_that_changes_after_its_part_is_told_too(
 
     run = folder_encoder.run
 
-    def run_and_change(job: folder_encoder.EncodeJob) -> folder_encoder.EncodeResult:
+    def run_and_change(job: folder_encoder.EncodeJob) -> folder_encoder.JobResult:
         result = run(job)
         if job.source.name == "b.safetensors":
             write_in_place(paths[0])

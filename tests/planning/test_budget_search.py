@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wcodec.planning.budget_search import Measured, Sizes, meet_target
+from wcodec.planning.budget_search import EncodingMeasure, Sizes, meet_target
 from wcodec.planning.rate_control import Target
 
 COUNTS = {0: 1_000_000, 2: 60_000, 3: 60_000, 5: 250_000, 7: 300_000, 8: 9_000}
@@ -36,12 +36,12 @@ class Model:
     def estimate(self, sizes: Sizes) -> dict[int, float]:
         return {n: self.amount(n, size) * (1 + self.wrong * math.cos(n)) for n, size in sizes.items()}
 
-    def measure(self, sizes: Sizes) -> Measured:
+    def measure(self, sizes: Sizes) -> EncodingMeasure:
         self.coded += sum(COUNTS[n] for n, size in sizes.items() if self.last.get(n) != size)
         self.last = dict(sizes)
         amounts = {n: self.amount(n, size) for n, size in sizes.items()}
         self.tries.append(sum(amounts.values()) + (0 if self.amount is errors_of else 3000))
-        return Measured(self.tries[-1], amounts, {n: errors_of(n, size) for n, size in sizes.items()})
+        return EncodingMeasure(self.tries[-1], amounts, {n: errors_of(n, size) for n, size in sizes.items()})
 
 
 @given(st.floats(80_000, 900_000), st.floats(-0.05, 0.05))

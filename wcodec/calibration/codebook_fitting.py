@@ -41,8 +41,8 @@ class TargetVectors:
 
 
 @dataclass(frozen=True)
-class VectorCodebook:
-    """A codebook of vectors.
+class PricedCodebook:
+    """A codebook of vectors and the prices of its codes.
 
     centroids: float64[size, block]; the first is 0.
     prices:    float64[size], the cost of a code, added to its error.
@@ -52,7 +52,7 @@ class VectorCodebook:
     prices: Float64
 
 
-def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: float) -> tuple[VectorCodebook, Codes]:
+def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: float) -> tuple[PricedCodebook, Codes]:
     """A codebook for `target[inputs, units]`, and codes int32[blocks, units] after feedback.
 
     power: float64[inputs, inputs], damped moments of the inputs.
@@ -68,7 +68,7 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
     flat = np.ascontiguousarray(wanted.reshape(-1, block), np.float32)
     centroids, prices, _ = run_kmeans(flat, size, rate * block, 0.0)
     book = _refine(
-        TargetVectors(wanted, roots), VectorCodebook(centroids, prices * scale), rate * block * scale, ROUNDS
+        TargetVectors(wanted, roots), PricedCodebook(centroids, prices * scale), rate * block * scale, ROUNDS
     )
     for _ in range(PASSES):
         moved, _ = assign_with_feedback(target, upper, book)
@@ -78,8 +78,8 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
 
 
 def train_centroids(
-    target: Float32, power: Float64, book: VectorCodebook, codes: Codes, steps: int = STEPS
-) -> VectorCodebook:
+    target: Float32, power: Float64, book: PricedCodebook, codes: Codes, steps: int = STEPS
+) -> PricedCodebook:
     """The centroids with the least squared error of the layer's output, for fixed codes.
 
     The loss is quadratic and is minimised by conjugate gradients. The gradient of a centroid is the mean over its
@@ -111,19 +111,19 @@ def train_centroids(
         downhill = mean * left
         before, slope = slope, float((left * downhill).sum())
         way = downhill + slope / before * way
-    return VectorCodebook(centroids, book.prices)
+    return PricedCodebook(centroids, book.prices)
 
 
-def _without_idle(book: VectorCodebook, codes: Codes) -> tuple[VectorCodebook, Codes]:
+def _without_idle(book: PricedCodebook, codes: Codes) -> tuple[PricedCodebook, Codes]:
     """Remove centroids without members, except the first one."""
     members = np.bincount(codes.reshape(-1), minlength=len(book.centroids))
     kept = np.flatnonzero((members > 0) | (np.arange(len(members)) == 0))
     renamed = np.zeros(len(members), np.int32)
     renamed[kept] = np.arange(len(kept))
-    return VectorCodebook(book.centroids[kept], book.prices[kept]), renamed[codes]
+    return PricedCodebook(book.centroids[kept], book.prices[kept]), renamed[codes]
 
 
-def assign_with_feedback(target: Float32, upper: Float64, book: VectorCodebook) -> tuple[Float64, Codes]:
+def assign_with_feedback(target: Float32, upper: Float64, book: PricedCodebook) -> tuple[Float64, Codes]:
     """The targets of the blocks, float64[blocks, units, block], and the nearest codes, int32[blocks, units].
 
     upper: M of the moments.
@@ -147,7 +147,7 @@ def assign_with_feedback(target: Float32, upper: Float64, book: VectorCodebook) 
     return moved, codes
 
 
-def _refine(pool: TargetVectors, book: VectorCodebook, rate: float, rounds: int) -> VectorCodebook:
+def _refine(pool: TargetVectors, book: PricedCodebook, rate: float, rounds: int) -> PricedCodebook:
     """Alternate between codes for vectors and centroids for codes.
 
     If bits have no price, a centroid without members takes over half of the cluster with the largest cost; otherwise it
@@ -173,10 +173,10 @@ def _refine(pool: TargetVectors, book: VectorCodebook, rate: float, rounds: int)
             split_largest(centroids, used, spread_of(flat, codes.reshape(-1), centroids))
         total = float(used.sum())
         prices = np.array([rate * -math.log2(max(float(n), 0.5) / total) for n in used[kept]])
-        book = VectorCodebook(centroids, prices)
+        book = PricedCodebook(centroids, prices)
     return book
 
 
-def _assign(vectors: Float64, root: Float64, book: VectorCodebook) -> Codes:
+def _assign(vectors: Float64, root: Float64, book: PricedCodebook) -> Codes:
     """The codes of the least |(v - c) M|^2 + price."""
     return assign_nearest(vectors @ root, book.centroids @ root, book.prices)

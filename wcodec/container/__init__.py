@@ -1,1 +1,1 @@
-"""The .wcz file as in `formats/wcz.md` sections 1 to 3: records in an index, sections of bytes, a model section."""
+"""The .wcz file of `formats/wcz.md` sections 1 to 3: an index of records, sections of bytes, and a model section."""

@@ -1,4 +1,4 @@
-"""Element types as numpy knows them; floats of any type to float32 and back, as `formats/wcz.md` section 5 rounds."""
+"""Element types in numpy, and conversion of floats to float32 and back, rounded as in `formats/wcz.md` section 5."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _NUMPY = {
 _NAMED = {"bfloat16", "float8_e4m3", "float8_e5m2", "bytes2", "bytes1"}
 DTYPE_OF_CODE = {np.dtype(code).str[1:]: name for name, code in _NUMPY.items() if name not in _NAMED}
 DTYPE_OF_CODE |= {"V1": "bytes1", "V2": "bytes2"}
-"""Tensor type by numpy's code without byte order ("f4"), as `.npy` and HDF5 spell it; V1 and V2 are opaque bytes."""
+"""The tensor type for numpy's code without byte order ("f4"), as in `.npy` and HDF5; V1 and V2 are opaque bytes."""
 
 
 def numpy_type(dtype: str) -> np.dtype[np.generic]:
-    """The numpy type of an element; unsigned integers where numpy has none."""
+    """The numpy type of an element; unsigned integers if numpy has no such type."""
     return np.dtype(_NUMPY[dtype])
 
 
 def to_float32(values: AnyArray, dtype: str) -> Float32:
-    """The values as float32, rounded to nearest where they are float64."""
+    """The values as float32; float64 is rounded to nearest."""
     if dtype == "bfloat16":
         return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     with np.errstate(over="ignore"):
@@ -51,7 +51,7 @@ def to_float32(values: AnyArray, dtype: str) -> Float32:
 
 
 def from_float(values: Float32 | Float64, dtype: str) -> AnyArray:
-    """float32 or float64 values as the bits of `dtype`, rounded to nearest even; bfloat16 by way of float32."""
+    """float32 or float64 values as the bits of `dtype`, rounded to nearest even; bfloat16 via float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype != "bfloat16":
             return values.astype(numpy_type(dtype), copy=False)
@@ -60,15 +60,15 @@ def from_float(values: Float32 | Float64, dtype: str) -> AnyArray:
 
 
 def mantissa_of(values: Float32) -> int:
-    """Bits of mantissa, 0..23, that all of the float32 values have at most."""
+    """The number of mantissa bits, 0..23, that all of the float32 values need."""
     bits = int(np.bitwise_or.reduce(np.ascontiguousarray(values).view(np.uint32), axis=None, initial=0)) & 0x7FFFFF
     return 23 - ((bits & -bits).bit_length() - 1) if bits else 0
 
 
 def round_mantissa(values: Float32, bits: int = 7) -> Float32:
-    """float32 of `bits` stored bits of mantissa, rounded, halves up.
+    """float32 with `bits` stored bits of mantissa, rounded, halves up.
 
-    With 7 these are the numbers of three bytes that a file has for weights that are not rounded to levels.
+    With 7 bits these are the three-byte numbers that a file has for weights that are not rounded to levels.
     """
     shift = 23 - bits
     raw = np.ascontiguousarray(values).view(np.uint32)
@@ -76,6 +76,6 @@ def round_mantissa(values: Float32, bits: int = 7) -> Float32:
 
 
 def round_step(step: float) -> float:
-    """The nearest positive step that takes three bytes: a float32 of 7 stored bits of mantissa."""
+    """The nearest positive step that takes three bytes: a float32 with 7 stored bits of mantissa."""
     rounded = min(max(int(np.float32(step).view(np.uint32)) + 0x8000 >> 16, 1), 0x7F7F) << 16
     return float(np.uint32(rounded).view(np.float32))

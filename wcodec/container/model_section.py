@@ -17,16 +17,16 @@ STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
 DICTIONARY_FEATURE, TEMPLATE_FEATURE, BASE_FEATURE, SHARDS_FEATURE = 1, 2, 4, 8
 KNOWN_FEATURES = DICTIONARY_FEATURE | BASE_FEATURE | TEMPLATE_FEATURE | SHARDS_FEATURE
 ALWAYS_FEATURES = DICTIONARY_FEATURE | BASE_FEATURE
-"""Those that any kind of model file may have."""
+"""Features that any kind of model file may have."""
 KIND_FEATURES = {"file": TEMPLATE_FEATURE, "shards": SHARDS_FEATURE}
-"""What a reader must know of a kind of model file."""
+"""The feature that a reader must have for a kind of model file."""
 MAX_LENGTH = 1 << 26
 _HARD = 19
 
 
 @dataclass(frozen=True)
 class ModelSection:
-    """The section as it lies in the file; `length` is its size decoded, bytes."""
+    """The section as it is in the file. length: its decoded size in bytes."""
 
     coding: int
     length: int
@@ -45,7 +45,7 @@ def _dictionary() -> zstandard.ZstdCompressionDict:
 
 @dataclass(frozen=True)
 class BaseInfo:
-    """The file that a container is coded against: its SHA-256, and the delta mode of each tensor (`codec.delta`)."""
+    """The file against which a container is coded: its SHA-256, and the delta mode of each tensor (`codec.delta`)."""
 
     digest: bytes
     delta_modes: tuple[int, ...]
@@ -54,7 +54,7 @@ class BaseInfo:
 def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: BaseInfo | None = None) -> ModelSection:
     """Table and skeleton in the smallest of the codings. Inverse: `parse_model_section`.
 
-    Raises: ModelFileError where a reader would refuse the section.
+    Raises: ModelFileError if a reader would refuse the section.
     """
     if len(tensors) > MAX_TENSORS:
         raise ModelFileError(f"model: expected at most {MAX_TENSORS} tensors, got {len(tensors)}")
@@ -97,9 +97,9 @@ def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: Bas
 def parse_model_section(
     section: ModelSection, records: int, has_base: bool = False
 ) -> tuple[tuple[TensorSpec, ...], bytes, BaseInfo | None]:
-    """The table of tensors, the skeleton, and what is said of a base. Inverse: `pack_model_section`.
+    """The table of tensors, the skeleton, and the facts about a base. Inverse: `pack_model_section`.
 
-    records: of the index; the table must have as many tensors.
+    records: the number of records in the index; the table must have as many tensors.
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
     plain = memoryview(_decompressed(section))
@@ -137,7 +137,7 @@ def _decompressed(section: ModelSection) -> bytes:
 
 
 def _unpacked(section: ModelSection) -> bytes:
-    """One zstd frame and nothing behind it; never more than the section's length."""
+    """One zstd frame and no bytes after it; never more than the section's length."""
     frame = zstandard.MAGIC_NUMBER.to_bytes(4, "little") + section.stored
     dictionary = _dictionary() if section.coding == ZSTD_DICTIONARY else None
     decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=MAX_LENGTH)
@@ -169,7 +169,7 @@ def _parse_facts(plain: memoryview, at: int) -> tuple[TensorSpec, int]:
         extent, at = take_varint(plain, at)
         shape.append(extent)
     facts = TensorSpec(name, DTYPES[dtype][0], tuple(shape))
-    # Extents of 0 count too: arrays cannot have them beside others that are too large.
+    # Extents of 0 are checked too: an array cannot have them together with too large ones.
     if not facts.is_possible:
         raise CorruptError(f"{name}: expected less than 2**62 bytes, got shape {facts.shape}")
     return facts, at

@@ -1,4 +1,4 @@
-"""Reading a container: everything is checked before anything large is allocated."""
+"""Reading of a container. Everything is checked before large memory is allocated."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from wcodec.model import TensorSpec
 
 _FORMAT = "<4sBBHQI"
 SMALL_SECTION = 1 << 20
-"""Bytes of names and shapes, which are not output, that a model section may have with any limit."""
+"""Bytes of names and shapes that a model section may have with any limit, because they are not output."""
 
 
 def is_container(path: Path) -> bool:
-    """Whether the file starts as a .wcz does.
+    """Whether the file has the first bytes of a .wcz.
 
-    Raises: ContainerError where it cannot be opened.
+    Raises: ContainerError if it cannot be opened.
     """
     with open_file(path) as file:
         return file.read(len(MAGIC)) == MAGIC
@@ -40,9 +40,9 @@ def is_container(path: Path) -> bool:
 
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """The file at `path`, to be read.
+    """The file at `path`, opened for reading.
 
-    Raises: ContainerError where it cannot be opened.
+    Raises: ContainerError if it cannot be opened.
     """
     try:
         file = path.open("rb")
@@ -55,7 +55,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 def parse(file: BinaryIO, max_output: int | None = None) -> Container:
     """The container in an open file. Sections are not read yet: see `read_section`.
 
-    max_output: bytes that the caller lets it decode to; a model section that is far above is not decompressed.
+    max_output: the largest number of bytes to which it may decode; a model section far above it is not decompressed.
     Raises: TruncatedError, CorruptError, UnsupportedError.
     """
     size = file.seek(0, os.SEEK_END)
@@ -84,7 +84,7 @@ def parse(file: BinaryIO, max_output: int | None = None) -> Container:
 
 
 def read_section(file: BinaryIO, section: Section, where: str) -> bytes:
-    """The section's bytes, checked. Safe to call from several threads.
+    """The bytes of a section, with its checksum checked. May be called from several threads.
 
     Raises: TruncatedError, CorruptError.
     """
@@ -141,7 +141,7 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int, m
 
 
 def _check_records(records: Sequence[Record], tensors: Sequence[TensorSpec]) -> None:
-    """Raises: CorruptError where a record does not fit to the type and shape of its tensor."""
+    """Raises: CorruptError if a record does not fit the type and shape of its tensor."""
     for record, mine in zip(records, tensors, strict=True):
         if (record.kept or 0) > mine.count:
             raise CorruptError(f"{mine.name}: expected at most {mine.count} weights that are not 0, got {record.kept}")

@@ -1,4 +1,4 @@
-"""The nouns of a container: where the bytes of each tensor are, and how they are checked."""
+"""The objects of a container: the position of the bytes of each tensor, and their checksums."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Record:
-    """One tensor on disk.
+    """One tensor in the file.
 
-    duplicate_of: number of the earlier tensor that holds the values; then there are no sections.
+    duplicate_of: the number of the earlier tensor with the same values; such a record has no sections.
     digest:       CRC-32 of the decoded values.
-    error:        sum (w - w')^2 / sum w^2, None when exact.
-    kept:         weights that are not 0, None when exact.
-    index_bytes:  what the record takes in the index.
-    delta_mode:   how it is coded against a base (`codec.delta`), 0 where it is not.
+    error:        sum (w - w')^2 / sum w^2, None if exact.
+    kept:         the number of non-zero weights, None if exact.
+    index_bytes:  the size of the record in the index.
+    delta_mode:   how it is coded against a base (`codec.delta`); 0 without a base.
     base_name:    the tensor's name in the base.
     """
 
@@ -54,9 +54,9 @@ class Record:
 class Container:
     """The parsed .wcz file.
 
-    tensors, records: one of each a tensor, in order.
-    error:            relative squared error of the model, see `formats/wcz.md` section 6.
-    base:             SHA-256 of the file that it is coded against, None where there is none.
+    tensors, records: one of each for every tensor, in order.
+    error:            the relative squared error of the model, see `formats/wcz.md` section 6.
+    base:             SHA-256 of the file against which it is coded, None without one.
     """
 
     kind: str
@@ -71,7 +71,7 @@ class Container:
     base: bytes | None = None
 
     def resolve(self, number: int) -> Record:
-        """The record that holds the values of tensor `number`: its own or the one it duplicates."""
+        """The record with the values of tensor `number`: its own, or that of the tensor that it duplicates."""
         record = self.records[number]
         return record if record.duplicate_of is None else self.records[record.duplicate_of]
 
@@ -79,7 +79,9 @@ class Container:
 def pack_error(error: float) -> int:
     """A relative error as the upper half of a float32, rounded up. Inverse: `parse_error`."""
     bits = int(struct.unpack("<I", struct.pack("<f", error))[0])
-    if struct.unpack("<f", struct.pack("<I", bits))[0] < error:  # to nearest is down for some, to 0 for the least
+    if (
+        struct.unpack("<f", struct.pack("<I", bits))[0] < error
+    ):  # rounding to nearest may round down, and to 0 for the smallest
         bits += 1
     return min(bits + 0xFFFF >> 16, _LARGEST_ERROR)
 
@@ -87,7 +89,7 @@ def pack_error(error: float) -> int:
 def parse_error(half: int) -> float:
     """Inverse of `pack_error`, up to its rounding.
 
-    Raises: CorruptError for what is negative, infinite or not a number.
+    Raises: CorruptError for a negative or infinite value or NaN.
     """
     if half > _LARGEST_ERROR:
         raise CorruptError(f"relative error: expected a number from 0 on, got 0x{half:04x}")

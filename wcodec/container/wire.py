@@ -1,4 +1,4 @@
-"""The numbers of `formats/wcz.md`: ids on disk, never reused, and the bounds a reader enforces."""
+"""The numbers of `formats/wcz.md`: ids in the file, which are never reused, and the limits that a reader enforces."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Buffer = TypeVar("Buffer", bytes, memoryview)
 MAGIC: Final = b"\x89WCZ"
 READER_VERSION: Final = 1
 CHUNK_WEIGHTS: Final = 1 << 20
-"""A tensor of more weights than this is split into row-aligned chunks of about this many."""
+"""A tensor with more weights is split into chunks of whole rows with about this many weights."""
 REST: Final = ""
-"""Name of the pseudo-tensor with the bytes of a file outside of its tensors, where a skeleton cannot hold them."""
+"""The name of the pseudo-tensor with the remainder of a file, if the skeleton cannot hold it."""
 
 # --- dequantizers, coders of levels, coders of symbols -------------------------------------
 EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT, ROWS, GROUPS, HASHED = range(9)
 HAS_OUTLIERS: Final = 0x40
-"""Flag beside the dequantizer's id: some elements are stored as they are."""
+"""A flag in the byte of the dequantizer's id: some elements are stored exactly."""
 DENSE, SPARSE, CONTEXT, STATIC, FIXED = range(5)
 HUFFMAN: Final = 2
 MOST_TOKENS: Final = 1 << 16
@@ -29,11 +29,14 @@ MAX_DIMS: Final = 32
 MAX_TENSORS: Final = 1 << 20
 MAX_NAME_BYTES: Final = 1 << 16
 MAX_LEVEL: Final = (1 << 30) - 1
-"""Levels are integers of magnitude at most this."""
+"""The largest magnitude of a level."""
 
 
 def put_varint(out: bytearray, value: int) -> None:
-    """Append `value` >= 0 as LEB128: 7 bits a byte, low first, high bit on all but the last. Inverse: `take_varint`."""
+    """Append `value` >= 0 as LEB128: 7 bits a byte, low bits first, the high bit set on all but the last.
+
+    Inverse: `take_varint`.
+    """
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
@@ -41,9 +44,9 @@ def put_varint(out: bytearray, value: int) -> None:
 
 
 def take_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """The varint at `data[at:]` and the position behind it. Inverse: `put_varint`.
+    """The varint at `data[at:]` and the position after it. Inverse: `put_varint`.
 
-    Raises: TruncatedError at the end of `data`; CorruptError when it is not the shortest form or exceeds 64 bits.
+    Raises: TruncatedError at the end of `data`; CorruptError if it is not the shortest form or exceeds 64 bits.
     """
     value = 0
     for shift in range(0, 64, 7):
@@ -60,18 +63,18 @@ def take_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 
 def take_byte(data: Buffer, at: int, what: str) -> tuple[int, int]:
-    """The byte at `data[at]` and the position behind it. Raises: TruncatedError."""
+    """The byte at `data[at]` and the position after it. Raises: TruncatedError."""
     return take_bytes(data, at, 1, what)[0][0], at + 1
 
 
 def take_bytes(data: Buffer, at: int, count: int, what: str) -> tuple[Buffer, int]:
-    """`count` bytes at `data[at:]` and the position behind them. Raises: TruncatedError."""
+    """`count` bytes at `data[at:]` and the position after them. Raises: TruncatedError."""
     if at + count > len(data):
         raise TruncatedError(f"{what}: ended early; needed {at + count} bytes, got {len(data)}")
     return data[at : at + count], at + count
 
 
 def take_uint(data: Buffer, at: int, count: int, what: str) -> tuple[int, int]:
-    """The little-endian number of `count` bytes at `data[at:]` and the position behind it. Raises: TruncatedError."""
+    """The little-endian number of `count` bytes at `data[at:]` and the position after it. Raises: TruncatedError."""
     raw, at = take_bytes(data, at, count, what)
     return int.from_bytes(raw, "little"), at

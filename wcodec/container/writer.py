@@ -1,4 +1,4 @@
-"""Writing a container: sections as they come, then the model section and the index, last the header."""
+"""Writing of a container: the sections in order, then the model section and the index, and the header last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wcodec.model.lazy import dataclass
 
 @dataclass(frozen=True)
 class EncodedSections:
-    """A tensor after coding: its sections' bytes and what the record says of them (see `records.Record`)."""
+    """A coded tensor: its sections' bytes and the facts of its record (see `records.Record`)."""
 
     sections: tuple[bytes, ...]
     digest: int
@@ -40,14 +40,14 @@ class Writer:
         self.file.write(bytes(HEADER_BYTES))
 
     def section(self, section: bytes) -> None:
-        """One section of the next tensor, so that a large one need not be held whole."""
+        """Write one section of the next tensor, so that a large tensor is not kept in memory."""
         self.file.write(section)
         put_varint(self._sections, len(section))
         self._sections += struct.pack("<I", zlib.crc32(section))
         self._count += 1
 
     def add(self, coded: EncodedSections) -> None:
-        """The next tensor, with the sections given to `section` before as the first of its own."""
+        """Finish the next tensor; the sections passed to `section` before are its first ones."""
         lossy = coded.error is not None
         for section in coded.sections:
             self.section(section)
@@ -75,9 +75,9 @@ class Writer:
         error: float,
         base: bytes | None = None,
     ) -> int:
-        """Write model section, index and header; the length of the file, bytes.
+        """Write model section, index and header. Returns the length of the file in bytes.
 
-        base: SHA-256 of the file that tensors are coded against; not kept where none is.
+        base: SHA-256 of the file against which tensors are coded; it is left out if none is.
         """
         facts = BaseInfo(base, tuple(self._ways)) if base and any(self._ways) else None
         section = pack_model_section(tensors, skeleton, facts)

@@ -1,4 +1,4 @@
-"""One encoding of a model by plans that are made: every tensor coded and written, and what each of them came to."""
+"""One encoding of a model by given plans: every tensor is coded and written, and its size and error are returned."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ PRUNED_NOTE: Final = (
 
 @dataclass(frozen=True)
 class Encoded:
-    """What an encoding came to.
+    """The result of an encoding.
 
-    error:   relative squared error over all float tensors of two or more dimensions.
-    dropped: tensors left out (optimizer state).
-    notes:   sentences about what was done that the user may not expect.
-    lost:    what the outputs lose, in a phrase, where that was measured; measured: the figures by name.
-    tried:   what a search measured, a row of texts each: what, bytes, losses, in the budget or by which limit not.
-    told:    the lines that were told on the way: the budget, epochs, what was chosen.
-    plans:   one a tensor, that it was made by.
+    error:    relative squared error over all float tensors of two or more dimensions.
+    dropped:  the number of tensors left out (optimizer state).
+    notes:    sentences about actions that the user may not expect.
+    lost:     the loss of the outputs in words, if it was measured.
+    measured: the same figures by name.
+    tried:    the measurements of a search, one row of texts each: name, bytes, losses, within the budget or the bound
+              exceeded.
+    told:     the messages of the encoding: the budget, epochs, the choice.
+    plans:    the plan of each tensor.
     """
 
     file_bytes: int
@@ -57,8 +59,9 @@ class Encoded:
 class Attempt:
     """An encoding that was written.
 
-    nbytes: of each tensor's sections, 0 for those that equal an earlier one; errors: their squared errors.
-    energy: sum of squares of all that count for the relative error.
+    nbytes: of each tensor's sections, 0 for a tensor that equals an earlier one.
+    errors: the squared error of each tensor.
+    energy: sum of squares of all tensors that count for the relative error.
     """
 
     encoded: Encoded
@@ -71,9 +74,9 @@ class Attempt:
 class Encoding:
     """One encoding of a model: the scan and the plan of each of its tensors.
 
-    rivals: other plans of the tensors; the smallest of what they give is taken.
-    coded:  where tensors are kept, and taken from if their plan is the same again; None where there is one try.
-    totals: of the model whose shard this is; None where it is all of one.
+    rivals: other plans of the tensors; the smallest result is used.
+    coded:  a cache of coded tensors for further attempts with the same plans; None for a single attempt.
+    totals: of the model of which this is a shard; None for a model of one file.
     """
 
     model: Model
@@ -89,7 +92,7 @@ class Encoding:
 
 
 def _keeps_survivors(plan: Plan) -> bool:
-    """Whether values that are not pruned come back bit for bit."""
+    """Whether values that are not pruned are exact."""
     return isinstance(plan, FloatPlan) and plan.keeps_bits and plan.prune is not None
 
 
@@ -140,7 +143,7 @@ def write_container(job: Encoding, target: Path) -> Attempt:
 
 
 def _notes(job: Encoding) -> tuple[str, ...]:
-    """What the user may not expect of weights that nothing was trained for."""
+    """Notes for the user about properties of weights that were not trained for this recipe."""
     if job.tuned:
         return ()
     gentle = job.model.predicts_values and any(isinstance(plan, UniformPlan) for plan in job.plans)
@@ -149,7 +152,7 @@ def _notes(job: Encoding) -> tuple[str, ...]:
 
 
 def find_twins(job: Encoding) -> list[int | None]:
-    """For each tensor the number of an earlier one with the same type, shape, bytes and plan, if there is one."""
+    """For each tensor the number of an earlier one with the same type, shape, bytes and plan, or None."""
     seen: dict[tuple[str, tuple[int, ...], bytes, Plan, int], int] = {}
     twins: list[int | None] = []
     for number, (tensor, found, plan) in enumerate(zip(job.model.tensors, job.looks, job.plans, strict=True)):

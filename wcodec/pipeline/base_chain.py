@@ -1,4 +1,4 @@
-"""Bases that are .wcz files themselves, and may have bases: found by digest, decoded from the last to the first."""
+"""Base files that are .wcz files and may have bases themselves: found by digest, decoded from the last to the first."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SUFFIX = ".wcz"
 
 
 @dataclass(frozen=True)
-class Link:
-    """A file that another one is coded against. digest: as `digest_of`; container: None where it is no .wcz."""
+class ChainLink:
+    """A file against which another one is coded. digest: as `digest_of`; container: None if it is not a .wcz."""
 
     path: Path
     digest: bytes
@@ -32,37 +32,36 @@ class Link:
 
 
 def digest_of(path: Path) -> bytes:
-    """What a file is known by as a base: its SHA-256; of a lossless .wcz the SHA-256 of the file that it holds.
+    """The digest that identifies a base: its SHA-256; for a lossless .wcz the SHA-256 of the file in it.
 
-    So that file, and every lossless .wcz of it, whatever it is coded against, can stand in each other's place.
-    Raises: ModelFileError where it cannot be read; ContainerError and its kinds.
+    That file and every lossless .wcz of it, coded against any base, can therefore replace each other.
+    Raises: ModelFileError if it cannot be read; ContainerError and its kinds.
     """
     return _link(path).digest
 
 
 def chain_of(path: Path) -> list[Path]:
-    """The bases that a .wcz needs, its own first; found in its folder.
+    """The bases that a .wcz needs, its own first; they are searched in its folder.
 
-    Raises: RecipeError where one is missing; ContainerError and its kinds.
+    Raises: RecipeError if one is missing; ContainerError and its kinds.
     """
     return [link.path for link in _chain(_link(path), None)]
 
 
 def open_any_base(path: Path) -> BaseFile:
-    """The base at `path`, a model file or a .wcz, to code against.
+    """The base at `path`, a model file or a .wcz, opened for coding against it.
 
-    Raises: ModelFileError; ContainerError and its kinds; RecipeError where a base of the .wcz is missing.
+    Raises: ModelFileError; ContainerError and its kinds; RecipeError if a base of the .wcz is missing.
     """
     link = _link(path)
     return _decoded([link, *_chain(link, None)])
 
 
 def find_base(source: Path, container: Container, given: Path | None) -> BaseFile | None:
-    """What the container at `source` is coded against; None where that is nothing.
+    """The base of the container at `source`; None if it has none.
 
-    given: the base, or a folder with it; None looks for a .wcz in the folder of `source`, as for the bases of bases.
-
-    Raises: RecipeError where a base is missing, or `given` is another file; ContainerError and its kinds.
+    given: the base, or a folder with it; None searches for a .wcz in the folder of `source`, as for the bases of bases.
+    Raises: RecipeError if a base is missing, or if `given` is another file; ContainerError and its kinds.
     """
     if container.base is None:
         return None
@@ -70,7 +69,7 @@ def find_base(source: Path, container: Container, given: Path | None) -> BaseFil
         raise ModelFileError(f"{given}: expected the base, found none")
     if given and not (given.is_file() or given.is_dir()):
         raise RecipeError(f"{given}: expected a file as the base, or a folder with it, found something else")
-    link = Link(source, b"", container)
+    link = ChainLink(source, b"", container)
     if given and given.is_file():
         first = _link(given)
         if first.digest != container.base:
@@ -82,9 +81,9 @@ def find_base(source: Path, container: Container, given: Path | None) -> BaseFil
     return _decoded(_chain(link, given))
 
 
-def _chain(link: Link, given: Path | None) -> list[Link]:
-    """What a file is coded against, what that is coded against, and so on."""
-    found: list[Link] = []
+def _chain(link: ChainLink, given: Path | None) -> list[ChainLink]:
+    """The base of a file, the base of that base, and so on."""
+    found: list[ChainLink] = []
     seen: set[bytes] = set()
     while link.container and (digest := link.container.base):
         if digest in seen:
@@ -96,8 +95,8 @@ def _chain(link: Link, given: Path | None) -> list[Link]:
     return found
 
 
-def _found(link: Link, digest: bytes, folders: Sequence[Path], given: Path | None) -> Link:
-    """The file with this digest: a .wcz in the folders, or any file in the one that was given.
+def _found(link: ChainLink, digest: bytes, folders: Sequence[Path], given: Path | None) -> ChainLink:
+    """The file with this digest: a .wcz in the folders, or any file in the given folder.
 
     Raises: RecipeError.
     """
@@ -112,7 +111,7 @@ def _found(link: Link, digest: bytes, folders: Sequence[Path], given: Path | Non
 
 
 def _hint(digest: bytes, folders: Sequence[Path]) -> str:
-    """Which file it is, where that lies in the folders."""
+    """A hint with the name of the base file, if it is in the folders."""
     for folder in dict.fromkeys(folders):
         for path in _candidates(folder, False):
             if (one := _known(path)) and one.digest == digest:
@@ -121,21 +120,21 @@ def _hint(digest: bytes, folders: Sequence[Path]) -> str:
 
 
 def _candidates(folder: Path, whatever: bool) -> Iterator[Path]:
-    """The .wcz files of a folder, then, with `whatever`, all others."""
+    """The .wcz files of a folder; with `whatever` followed by all other files."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     yield from (path for path in files if path.suffix == SUFFIX)
     yield from (path for path in files if whatever and path.suffix != SUFFIX)
 
 
-def _known(path: Path) -> Link | None:
-    """The link, unless the file is damaged or gone."""
+def _known(path: Path) -> ChainLink | None:
+    """The link of a file; None if the file is damaged or missing."""
     try:
         return _link(path)
     except (ContainerError, ModelFileError, OSError):
         return None
 
 
-def _link(path: Path) -> Link:
+def _link(path: Path) -> ChainLink:
     try:
         facts = path.stat()
     except OSError as error:
@@ -144,19 +143,19 @@ def _link(path: Path) -> Link:
 
 
 @lru_cache(4096)
-def _remembered(path: Path, inode: int, size: int, written: int) -> Link:
-    """The link of a file as it was when it had these facts."""
+def _remembered(path: Path, inode: int, size: int, written: int) -> ChainLink:
+    """The link of a file, cached by these facts."""
     with open_file(path) as file:
         is_container = file.read(len(MAGIC)) == MAGIC
         container = parse(file) if is_container else None
     if container and is_lossless(container):
         digest = parse_template(container.skeleton, container.tensors).digest
-        return Link(path, digest or sha256_of(path), container)
-    return Link(path, sha256_of(path), container)
+        return ChainLink(path, digest or sha256_of(path), container)
+    return ChainLink(path, sha256_of(path), container)
 
 
-def _decoded(chain: Sequence[Link]) -> BaseFile:
-    """The first file of a chain, decoded with the others; a temporary file, which goes with the result."""
+def _decoded(chain: Sequence[ChainLink]) -> BaseFile:
+    """The first file of a chain, decoded with the others, as a temporary file that is removed with the result."""
     base: BaseFile | None = None
     for link in reversed(chain):
         if link.container is None:

@@ -1,4 +1,4 @@
-"""An earlier version of a file, against which a later one is coded: `--base`."""
+"""An earlier version of a file (`--base`), against which a later one is coded."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from wcodec.modelfiles.extents import Extent, read_part
 
 @dataclass(frozen=True)
 class BaseFile:
-    """The file, its SHA-256 and where the values of its tensors lie, by name."""
+    """The file, its SHA-256, and the extents of its tensors, by name."""
 
     path: Path
     digest: bytes
     extents: dict[str, Extent]
 
     def has(self, facts: TensorSpec) -> bool:
-        """Whether it has a tensor of that name, shape and size of elements."""
+        """Whether it has a tensor with this name, shape and element size."""
         found = self.extents.get(facts.name)
         return found is not None and found.facts.shape == facts.shape and found.facts.nbytes == facts.nbytes > 0
 
     def part(self, facts: TensorSpec, start: int, count: int) -> AnyArray:
-        """Values `start` to `start + count` of its tensor of that name, as those of `facts`' type.
+        """Values `start` to `start + count` of its tensor with this name, in the type of `facts`.
 
-        Raises: CorruptError where it has none; ModelFileError where it cannot be read.
+        Raises: CorruptError if it has none; ModelFileError if it cannot be read.
         """
         if not self.has(facts):
             raise CorruptError(f"{facts.name}: expected such a tensor in the base {self.path}, found none")
@@ -46,7 +46,7 @@ class BaseFile:
 def open_base(path: Path) -> BaseFile:
     """The base at `path`.
 
-    Raises: ModelFileError where it cannot be read.
+    Raises: ModelFileError if it cannot be read.
     """
     from wcodec.modelfiles.extent_finder import find_extents
 
@@ -54,7 +54,7 @@ def open_base(path: Path) -> BaseFile:
 
 
 def difference(tensor: Tensor, base: BaseFile) -> Tensor | None:
-    """A tensor of what is to be added to the base's; None where there is none, or something is not finite."""
+    """A tensor minus the base's; None if the base has none, or if a value is not finite."""
     if tensor.dtype not in FLOATS or tensor.exact or not base.has(tensor):
         return None
     facts = TensorSpec(tensor.name, tensor.dtype, tensor.shape)
@@ -65,9 +65,9 @@ def difference(tensor: Tensor, base: BaseFile) -> Tensor | None:
 
 
 def added(values: AnyArray, facts: TensorSpec, base: BaseFile) -> AnyArray:
-    """What a difference and the base's values come to: one addition in float32, rounded to the tensor's type.
+    """A difference plus the base's values: one addition in float32, rounded to the tensor's type.
 
-    Raises: CorruptError for a type that has no differences.
+    Raises: CorruptError for a type without differences.
     """
     if facts.dtype not in FLOATS:
         raise CorruptError(f"{facts.name}: expected floats in way {DIFFERENCE} of coding against a base")

@@ -18,26 +18,26 @@ from wcodec.model.lazy import dataclass
 from wcodec.pipeline.attempt import Attempt, Encoded, Encoding, find_twins, write_container
 from wcodec.pipeline.coded_tensors import CodedTensors
 from wcodec.planning.allocation import WeightTotals, plan_model
-from wcodec.planning.budget_search import Amounts, Measured, Sizes, meet_target
+from wcodec.planning.budget_search import Amounts, EncodingMeasure, Sizes, meet_target
 from wcodec.planning.rate_control import Target, find_step
 from wcodec.planning.recipe import Recipe
 
 VALUE_BYTES: Final = 1.2
-"""A guess at what a value takes that has no step,"""
+"""The estimated bytes of a value without a step."""
 FILE_BYTES: Final = 256.0
-"""and at what a file takes beside all values."""
+"""The estimated bytes of a file without its values."""
 
 
 PlansByEffort: TypeAlias = Sequence[Sequence[Plan]]
-"""One plan a tensor, of the effort that was asked and of each that is tried beside it."""
+"""One plan for each tensor, with the requested effort, and with each other one that is tried."""
 
 
 def plans_by_effort(
     model: Model, looks: Sequence[TensorScan], recipe: Recipe, size: float, totals: WeightTotals | None
 ) -> PlansByEffort:
-    """The plans of the recipe, then with --best those of less effort: no search is always as good as none.
+    """The plans of the recipe; with --best also those of lower effort, because no search is always better.
 
-    size: multiplies the steps that the recipe leaves open; totals: as in `plan_model`. Raises: RecipeError.
+    size: a factor on the steps that the recipe leaves open; totals: as in `plan_model`. Raises: RecipeError.
     """
     surveys = [found.statistics for found in looks]
     cheaper: tuple[Effort, ...] = ("normal", "fast") if recipe.effort == "best" else ()
@@ -46,9 +46,9 @@ def plans_by_effort(
 
 
 def encode_within(goal: Target, job: Encoding, recipe: Recipe, size: float, target: Path) -> Encoded:
-    """Write the container `target` that meets the goal: by samples where steps decide, else by encodings until it does.
+    """Write the container `target` that meets the goal: by samples if steps decide, otherwise by repeated encodings.
 
-    size: multiplies the steps; where the search begins.
+    size: the initial factor on the steps.
     Raises: BudgetError.
     """
     with tempfile.TemporaryFile(dir=target.parent) as file:
@@ -71,7 +71,7 @@ def encode_within(goal: Target, job: Encoding, recipe: Recipe, size: float, targ
 
 @dataclass(frozen=True)
 class _Tries:
-    """The encodings that are made until one meets the goal; `made` holds the last."""
+    """The encodings that are made until one meets the goal; `made` is the last one."""
 
     job: Encoding
     goal: Target
@@ -81,19 +81,19 @@ class _Tries:
     _plans: dict[float, PlansByEffort] = field(default_factory=dict)
 
     def plans_at(self, size: float) -> PlansByEffort:
-        """The plans whose steps are so many times those of the recipe."""
+        """The plans with the steps of the recipe times `size`."""
         if size not in self._plans:
             job = self.job
             self._plans[size] = plans_by_effort(job.model, job.looks, self.recipe, size, job.totals)
         return self._plans[size]
 
     def attempt(self, plans: PlansByEffort) -> Attempt:
-        """Writes the target by these plans."""
+        """Write the target by these plans."""
         self.made[:] = [write_container(replace(self.job, plans=plans[0], rivals=plans[1:]), self.target)]
         return self.made[0]
 
     def value_of(self, made: Attempt) -> float:
-        """What the goal is about: relative squared error, rounded up as the file tells it, or bytes."""
+        """The measure of the goal: bytes, or the relative squared error, rounded up as the file stores it."""
         return parse_error(pack_error(made.encoded.error)) if self.goal.power > 0 else made.encoded.file_bytes
 
 
@@ -114,7 +114,7 @@ class _BySamples:
         return bool(counts) and meet_target(goal, counts, size, fixed, self.estimate, self.measure)
 
     def estimate(self, sizes: Sizes) -> Amounts:
-        """By number of a tensor: its bytes, or its part of the relative error."""
+        """By number of a tensor: its bytes, or its share of the relative error."""
         job, by_error = self.tries.job, self.tries.goal.power > 0
         plans = {number: self.tries.plans_at(size)[0][number] for number, size in sizes.items()}
         found = _estimate(job, self.samples, plans, by_error)
@@ -124,7 +124,7 @@ class _BySamples:
         energy = sum(look.statistics.energy for look, tensor in every if look.statistics and is_weight(tensor))
         return {number: amount * self.copies[number] / energy for number, amount in found.items()}
 
-    def measure(self, sizes: Sizes) -> Measured:
+    def measure(self, sizes: Sizes) -> EncodingMeasure:
         """An encoding with steps of these sizes."""
         every = [self.tries.job.plans, *self.tries.job.rivals]
         others = {number: self.tries.plans_at(size) for number, size in sizes.items()}
@@ -136,11 +136,11 @@ class _BySamples:
         )
         errors = {number: made.errors[number] * self.copies[number] / made.energy for number in sizes}
         amounts = errors if self.tries.goal.power > 0 else {number: made.nbytes[number] for number in sizes}
-        return Measured(self.tries.value_of(made), amounts, errors)
+        return EncodingMeasure(self.tries.value_of(made), amounts, errors)
 
 
 def count_copies(job: Encoding) -> dict[int, int]:
-    """By number of the first of equal tensors that have a step and count for errors: how many they are."""
+    """By number of the first of equal tensors with a step that count for errors: the number of equal ones."""
     copies: dict[int, int] = {}
     for number, (twin, plan) in enumerate(zip(find_twins(job), job.plans, strict=True)):
         if isinstance(plan, UniformPlan) and is_weight(job.model.tensors[number]):
@@ -150,7 +150,7 @@ def count_copies(job: Encoding) -> dict[int, int]:
 
 
 def take_samples(job: Encoding, numbers: Sequence[int]) -> dict[int, TensorSample]:
-    """By number: the samples of those tensors that have a weight and a step."""
+    """By number: the samples of the tensors that have a weight and a step."""
     plans = [job.plans[number] for number in numbers]
     tensors = [job.model.tensors[number] for number in numbers]
 

@@ -1,4 +1,4 @@
-"""Coded tensors in a temporary file: an encoding that is tried again codes those alone whose plans changed."""
+"""A cache of coded tensors in a temporary file, so that a further attempt codes only tensors whose plans changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wcodec.model.lazy import dataclass
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the sections of a tensor lie, and what is said of them; `coded` has none itself."""
+    """The position of the sections of a tensor, and its other facts; `coded` has no sections."""
 
     offset: int
     lengths: tuple[int, ...]
@@ -23,14 +23,14 @@ class _Place:
 
 @dataclass
 class CodedTensors:
-    """The tensors coded so far, by number and plan; safe to read from several threads."""
+    """The tensors coded so far, by number and plan; may be read from several threads."""
 
     file: BinaryIO
     _places: dict[tuple[int, Plan], _Place] = field(default_factory=dict)
     _end: int = 0
 
     def __getitem__(self, key: tuple[int, Plan]) -> EncodedTensor | None:
-        """Tensor `number` coded by `plan`; None where it was not."""
+        """Tensor `number` coded by `plan`; None if it was not coded."""
         place = self._places.get(key)
         if place is None:
             return None

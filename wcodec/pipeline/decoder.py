@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_container(source: Path, base: Path | None = None, max_output: int | None = None) -> Iterator[OpenContainer]:
-    """The container at `source`, its index read and checked.
+    """The container at `source`, with its index read and checked.
 
-    base:       the file that it was coded against, or a folder with it; without it, only what does not need it can be
-                decoded.
-    max_output: bytes that the whole container may decode to, None for any number.
-    Raises: ContainerError and its kinds, UnsupportedError where it is larger; RecipeError for another base.
+    base:       the file against which it was coded, or a folder with it; without it, only tensors that do not need it
+                can be decoded.
+    max_output: the largest number of bytes to which the container may decode, None for any number.
+    Raises: ContainerError and its kinds, UnsupportedError if it is larger; RecipeError for another base.
     """
     with open_file(source) as file, steady(source, file):
         container = parse(file, max_output)
@@ -37,9 +37,9 @@ def open_container(source: Path, base: Path | None = None, max_output: int | Non
 
 
 def with_base(opened: OpenContainer, source: Path) -> OpenContainer:
-    """The container with what it is coded against, which may be another .wcz in its folder.
+    """The container with its base, which may be another .wcz in its folder.
 
-    Raises: RecipeError where that was not given and is not there.
+    Raises: RecipeError if the base was not given and is not in the folder.
     """
     return opened if opened.base else replace(opened, base=_base_of(opened, source, None))
 
@@ -61,12 +61,12 @@ def decode(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Container:
-    """Write the model file that `source` holds to `target`, whole or not at all. Inverse: `encoder.encode`.
+    """Write the model file in `source` to `target`, atomically. Inverse: `encoder.encode`.
 
-    A target named .safetensors or .npz where that is not what was encoded gets the tensors alone, by name.
-    base:       the file that it was coded against, or a folder with it; a .wcz in the folder of `source` is found.
-    max_output: the most bytes of the tensors and the skeleton, and of the file that is written; None for any number.
-    Raises: ContainerError and its kinds; OSError where `target` cannot be written.
+    If the target is named .safetensors or .npz and another kind was encoded, it gets the tensors alone, by name.
+    base:       the file against which it was coded, or a folder with it; a .wcz in the folder of `source` is found.
+    max_output: the largest size of the tensors and the skeleton, and of the written file; None for any size.
+    Raises: ContainerError and its kinds; OSError if `target` cannot be written.
     """
     with open_container(source, base, max_output) as opened, whole_file(target, source) as temporary:
         write_decoded(with_base(opened, source), source, target, temporary, threads, progress)
@@ -82,7 +82,7 @@ def verify(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Container:
-    """Decode everything and check every checksum, writing nothing.
+    """Decode everything and check every checksum, without writing.
 
     base, max_output: as in `decode`. Raises: ContainerError and its kinds.
     """
@@ -99,4 +99,4 @@ def verify(
 
 
 def _nowhere(at: int, part: memoryview | bytes) -> None:
-    """Writes nothing."""
+    """Discards the bytes."""

@@ -1,5 +1,4 @@
-"""Extents of a file that hold the same bytes, found without reading more of it than is likely to pay; and how long the
-values of tensors with duplicates are kept when these are decoded."""
+"""Duplicate extents of a file, found with little reading; and how long decoded values are kept for duplicates."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from wcodec.modelfiles.extents import Extent
 
 PROBE = 1 << 12
-"""Bytes at the beginning and the end that must agree before all are compared."""
+"""Bytes at the beginning and at the end that are compared before all others."""
 BLOCK = 1 << 20
 KEPT = 1 << 28
 """The most bytes of decoded values that are kept for their duplicates."""
@@ -57,9 +56,9 @@ def _split(numbers: Sequence[int], extents: Sequence[Extent], key: Callable[[Ext
 
 
 def last_uses(container: Container) -> dict[int, int]:
-    """By number of a tensor: the last of those that duplicate it.
+    """By number of a tensor: the last tensor that duplicates it.
 
-    Where more than `KEPT` bytes would have to be kept at once, some tensors are left out, whose duplicates are decoded
+    If more than `KEPT` bytes would have to be kept at once, some tensors are left out, and their duplicates are decoded
     again.
     """
     last = {

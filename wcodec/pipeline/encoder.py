@@ -42,18 +42,19 @@ def encode(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
-    """Write `target`, a .wcz of the model file `source`, whole or not at all. Inverse: `decoder.decode`.
+    """Write `target`, a .wcz of the model file `source`, atomically. Inverse: `decoder.decode`.
 
-    tuned: by tensor name, what to code in place of the file's weights; errors are told against the file's.
-    size:  multiplies the steps that the recipe leaves open; a recipe with a budget searches it from here.
-    plans: one a tensor, in place of the recipe's: those of an earlier encoding.
-    beside: the ONNX model that says which values lie in `source`, a file of its external data.
-    base:  an earlier version of the file, which decoding will need.
-    totals: of the model whose shard `source` is; exact: as `shards.opened` has it.
-    searches: whether steps change until the budget of the recipe is met.
-    source_bytes: of the file that ratios are told against, where `source` is made of another one.
-    Raises: ModelFileError, RecipeError, BudgetError; OSError where `target` cannot be written; WcodecError where a file
-    changes meanwhile.
+    tuned:        by tensor name, the weights to encode instead of the file's; errors are relative to the file's.
+    size:         a factor on the steps that the recipe leaves open; a recipe with a budget starts its search from it.
+    plans:        one for each tensor, instead of the recipe's: those of an earlier encoding.
+    beside:       the ONNX model that keeps values in `source`, a file of its external data.
+    base:         an earlier version of the file, which decoding will need.
+    totals:       of the model of which `source` is a shard.
+    exact:        as in `shards.opened`.
+    searches:     whether steps change until the budget of the recipe is met.
+    source_bytes: of the file to which ratios refer, if `source` was made from another one.
+    Raises: ModelFileError, RecipeError, BudgetError; OSError if `target` cannot be written; WcodecError if a file
+    changes in the meantime.
     """
     with whole_file(target, source) as temporary, unchanged(source, beside, base):
         earlier = open_any_base(base) if base else None

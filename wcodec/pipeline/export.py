@@ -1,4 +1,4 @@
-"""A container's tensors as a model file of another kind, by name: safetensors or npz."""
+"""Export of a container's tensors, by name, as a model file of another kind: safetensors or npz."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ NARROW = frozenset({"bfloat16", "float8_e4m3", "float8_e5m2"})
 
 
 def is_conversion(container: Container, source: Path, target: Path) -> bool:
-    """Whether `target` is named as another kind of file than was encoded, and there are tensors to put in it.
+    """Whether `target` is named as another kind of file than was encoded, and there are tensors for it.
 
-    What was called .npz and comes back as .npz is no conversion, whatever it was: `source` tells, X.npz.wcz.
+    A file that was named .npz and is decoded to .npz is not converted, whatever its kind: `source`, X.npz.wcz, has the
+    name.
     """
     if target.suffix == Path(source.name.removesuffix(".wcz")).suffix:
         return False
@@ -29,9 +30,9 @@ def is_conversion(container: Container, source: Path, target: Path) -> bool:
 
 
 def convert(target: Path, wanted: str, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
-    """Write the tensors to `target` as a file of the suffix `wanted`.
+    """Write the tensors to `target` as a file with the suffix `wanted`.
 
-    Raises: ModelFileError for a name or type that the kind has no place for; errors of the container.
+    Raises: ModelFileError for a name or type that the kind does not have; errors of the container.
     """
     _WRITERS[wanted](target, tensors, values)
 

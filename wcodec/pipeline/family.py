@@ -1,4 +1,4 @@
-"""Families: who of many files resembles whom, as a tree in which each file is coded against the one it hangs from."""
+"""Families: a tree over similar files, in which each file is coded against its parent."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from wcodec.modelfiles.extent_finder import find_extents
 from wcodec.modelfiles.extents import Extent, read_part
 
 SAMPLED: Final = 1024
-"""Values of each tensor that are compared."""
+"""The number of values of each tensor that are compared."""
 BLOCK: Final = 256
 DEEPEST: Final = 8
-"""Most bases of a file: decoding it decodes all of them."""
+"""The largest number of bases in a chain; decoding a file decodes all of them."""
 GAIN: Final = 1.0
-"""Fewest bits a weight that a base must save by the estimate; smaller gains may be none."""
+"""The smallest estimated saving of a base in bits a weight; smaller estimates may be wrong."""
 STARTS: Final = 32
-"""Files, those that resemble most others, from which trees are grown; the best is taken."""
+"""The number of files from which trees are grown (those that resemble most others); the best tree is used."""
 SAME: Final = 2.0**-60
 """The difference of equal tensors, relative to their energy."""
 
@@ -32,11 +32,11 @@ Shapes = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
 def find_parents(paths: Sequence[Path], depths: Mapping[int, int]) -> list[int | None]:
-    """For each file the number of the one to code it against; None: it is coded by itself.
+    """For each file the number of its parent, against which it is coded; None: it is coded by itself.
 
-    Files are compared where they lie in one folder and have the same tensors by name, type and shape. A base saves
-    1/2 log2(E / D) bits a weight, E being the energy of a tensor and D that of the difference, both of samples; the
-    parents are the minimum spanning tree of what is left (Prim 1957), with at most DEEPEST bases in a line.
+    Files are compared if they are in one folder and have the same tensors by name, type and shape. A base saves 1/2
+    log2(E / D) bits a weight, where E is the energy of a tensor and D that of the difference, both of samples. The
+    parents form the minimum spanning tree (Prim 1957), with at most DEEPEST bases in a chain.
 
     depths: of the files that are coded already, by number: the length of the chain below them. They get no parent.
     """
@@ -57,7 +57,7 @@ def find_parents(paths: Sequence[Path], depths: Mapping[int, int]) -> list[int |
 
 
 def waves(parents: Sequence[int | None]) -> list[list[int]]:
-    """The numbers of the files: those without a parent, those whose parents these are, and so on."""
+    """The numbers of the files: those without a parent, then those whose parents these are, and so on."""
     depth: dict[int | None, int] = {None: -1}
 
     def deep(number: int | None) -> int:
@@ -72,7 +72,7 @@ def waves(parents: Sequence[int | None]) -> list[list[int]]:
 
 
 def _sample(path: Path) -> tuple[Shapes, list[tuple[int, Float64]]]:
-    """The float tensors of a file, and of each its number of weights and some of them; none where it is no model."""
+    """The float tensors of a file, each with its number of weights and some of them; none if it is not a model."""
     try:
         extents = [one for one in find_extents(path).extents if one.facts.dtype in FLOATS and one.facts.count]
         shapes = tuple((one.facts.name, one.facts.dtype, one.facts.shape) for one in extents)
@@ -93,7 +93,7 @@ def _values(path: Path, extent: Extent) -> Float64:
 
 
 def _costs(samples: Sequence[Sequence[tuple[int, Float64]]]) -> tuple[Float64, Float64, int]:
-    """Bits alone [files] and against another [files, its base], up to a constant; and the number of weights."""
+    """Bits alone [files] and against another file [files, its base], up to a constant; and the number of weights."""
     alone, against, weights = np.zeros(len(samples)), np.zeros((len(samples), len(samples))), 0
     for tensors in zip(*samples, strict=True):
         count, values = tensors[0][0], np.stack([one for _, one in tensors])
@@ -109,9 +109,11 @@ def _costs(samples: Sequence[Sequence[tuple[int, Float64]]]) -> tuple[Float64, F
 
 
 def _tree(alone: Float64, against: Float64, weights: int, depths: Mapping[int, int]) -> list[int | None]:
-    """The parent of each file, None for those that need none: the best of several trees, for the number of files in a
-    line is bounded, and so it matters where a tree starts."""
-    most = alone - GAIN * weights  # what a base must come to
+    """The parent of each file, None for those without one: the best of several trees.
+
+    The number of files in a chain is bounded, so the result depends on the file from which a tree is grown.
+    """
+    most = alone - GAIN * weights  # the largest cost with which a base is used
     if depths:
         return _grow(most, against, depths, 0)[1]
     alike = against.sum(0).argsort(kind="stable")[:STARTS].tolist()
@@ -119,12 +121,12 @@ def _tree(alone: Float64, against: Float64, weights: int, depths: Mapping[int, i
 
 
 def _grow(most: Float64, against: Float64, depths: Mapping[int, int], start: int) -> tuple[float, list[int | None]]:
-    """Bits of all files, and their parents, of the tree that grows from what is there; from `start`, if nothing is."""
+    """Bits of all files, and their parents, of the tree grown from the given one; from `start` if it is empty."""
     cost, parents = most.copy(), np.full(len(most), -1)
     depth, left = np.zeros(len(most), np.int64), np.ones(len(most), np.bool_)
 
     def add(number: int) -> None:
-        """Take a file into the tree, and let every file that is not in it hang from this one, if that is best."""
+        """Add a file to the tree, and make it the parent of every other file for which it is best."""
         left[number] = False
         if depth[number] < DEEPEST:
             better = left & (against[:, number] < cost)
@@ -140,7 +142,7 @@ def _grow(most: Float64, against: Float64, depths: Mapping[int, int], start: int
             rank = np.where(left & (parents >= 0), cost, np.inf)
             nearest = int(rank.argmin())
             if math.isinf(rank[nearest]):
-                # Nothing left resembles what is in the tree: the file that resembles most others starts another one.
+                # No other file resembles one in the tree: the file that resembles most others starts another tree.
                 nearest = int(np.where(left, against[left].sum(0), np.inf).argmin())
         if parents[nearest] >= 0:
             depth[nearest] = depth[parents[nearest]] + 1

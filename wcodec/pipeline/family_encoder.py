@@ -1,4 +1,4 @@
-"""`--family`: a folder of files of which many resemble others, coded against them. Inverse: `folder_decoder`."""
+"""`--family`: encoding of a folder of similar files against each other. Inverse: `folder_decoder`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wcodec.pipeline.encoder import Encoded
 from wcodec.pipeline.family import find_parents, waves
 from wcodec.pipeline.folder_decoder import INDEX, SUFFIX, parts_of
 from wcodec.pipeline.folder_encoder import finish_folder, run
-from wcodec.pipeline.folder_jobs import EncodeJob, EncodeResult, make_jobs, name_part, part_names_of, run_all
+from wcodec.pipeline.folder_jobs import EncodeJob, JobResult, make_jobs, name_part, part_names_of, run_all
 from wcodec.pipeline.part_folder import only_encoder
 from wcodec.planning.recipe import Recipe
 
@@ -23,17 +23,17 @@ from wcodec.planning.recipe import Recipe
 def encode_family(
     folder: Folder, target: Path, recipe: Recipe, *, threads: int = 0, executor: Executor | None = None
 ) -> Encoded:
-    """Write the folder `target`: a .wcz for each file, with another one as its base where that helps, and the index.
+    """Write the folder `target`: a .wcz for each file, with another one as its base if that is smaller, and the index.
 
-    What `target` has already of a file is kept as it is, so that a new file rewrites no other. The base of a lossless
-    file is the other one itself, for which its .wcz stands; that of a lossy one is the .wcz.
+    Parts that `target` already has are kept, so that a new file rewrites no other. The base of a lossless file is the
+    other file itself, which its .wcz represents; that of a lossy one is the .wcz.
     executor: as in `encode_folder`. Raises: ModelFileError, RecipeError, OSError.
     """
     with only_encoder(target, folder.root.stat().st_mode & 0o777 | 0o700) as parts:
         jobs = make_jobs(folder, target, recipe, None, 1 if executor else threads)
         kept = _kept_parts(jobs, folder, target)
         parents = find_parents([job.source for job in jobs], {number: depth for number, (_, depth) in kept.items()})
-        found: dict[int, EncodeResult] = {}
+        found: dict[int, JobResult] = {}
         for wave in waves(parents):
             for number in wave:
                 jobs[number] = name_part(_with_base(jobs, number, parents[number]), target)
@@ -51,7 +51,7 @@ def encode_family(
 
 
 def _with_base(jobs: Sequence[EncodeJob], number: int, parent: int | None) -> EncodeJob:
-    """The job, coded against that of its parent, which is done."""
+    """The job, coded against the finished part of its parent."""
     if parent is None:
         return jobs[number]
     base = jobs[parent].source if jobs[number].recipe.is_whole else jobs[parent].target
@@ -59,7 +59,7 @@ def _with_base(jobs: Sequence[EncodeJob], number: int, parent: int | None) -> En
 
 
 def _kept_parts(jobs: Sequence[EncodeJob], folder: Folder, target: Path) -> dict[int, tuple[Path, int]]:
-    """By number of a file: the finished part that `target` has of it, and how many bases that has."""
+    """By number of a file: the finished part in `target`, and the number of its bases."""
     try:
         named = {shard.name: part for shard, part in parts_of(target / INDEX)}
     except (WcodecError, OSError):
@@ -74,9 +74,9 @@ def _kept_parts(jobs: Sequence[EncodeJob], folder: Folder, target: Path) -> dict
 
 
 def _depth(part: Path, job: EncodeJob) -> int | None:
-    """How many bases a finished part has; None where it is of another file, or older, or not there.
+    """The number of bases of a finished part; None if it is of another or an older file, or missing.
 
-    A lossless one is of the file whose SHA-256 it has.
+    A lossless part belongs to the file whose SHA-256 it has.
     """
     try:
         if job.recipe.is_whole:

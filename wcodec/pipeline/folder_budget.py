@@ -1,6 +1,6 @@
-"""Budgets of models in shards: sizes of steps by samples of all files, then by encodings of those that change.
+"""Budgets of models in shards: step sizes from samples of all files, then encodings of those that change.
 
-It is the search of `budget`, a shard in place of a tensor.
+It is the same search as in `budget`, with a shard instead of a tensor.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from wcodec.model.lazy import dataclass
 from wcodec.modelfiles.shards import Folder
 from wcodec.pipeline.attempt import Encoding
 from wcodec.pipeline.budget import FILE_BYTES, VALUE_BYTES, count_copies, plans_by_effort, take_samples
-from wcodec.pipeline.folder_jobs import EncodeJob, EncodeResult, run_all
+from wcodec.pipeline.folder_jobs import EncodeJob, JobResult, run_all
 from wcodec.planning.allocation import WeightTotals
-from wcodec.planning.budget_search import Amounts, Measured, Sizes, meet_target
+from wcodec.planning.budget_search import Amounts, EncodingMeasure, Sizes, meet_target
 from wcodec.planning.rate_control import Target, find_step, target_of
 
-EncodeAll = Callable[[Sequence[EncodeJob]], tuple[list[EncodeJob], list[EncodeResult]]]
-"""Encodes the files of jobs: the jobs with the names of their parts, and what came of them."""
+EncodeAll = Callable[[Sequence[EncodeJob]], tuple[list[EncodeJob], list[JobResult]]]
+"""Encodes the files of jobs. Returns the jobs with the names of their parts, and the results."""
 
 
 @dataclass(frozen=True)
 class FileSamples:
-    """What the samples of one file tell.
+    """The samples of one file.
 
-    each:   a sample of each tensor that has a step, its plan, and how many tensors of the file equal it.
-    counts: weights that have a step; others: values that have none.
+    each:   a sample of each tensor that has a step, its plan, and the number of equal tensors in the file.
+    counts: the number of weights that have a step.
+    others: the number of values that have none.
     """
 
     each: tuple[tuple[TensorSample, UniformPlan, int], ...]
@@ -42,7 +43,7 @@ class FileSamples:
 
 
 def sample_file(job: EncodeJob) -> FileSamples | None:
-    """The samples of one file; None where something is coded that no sample tells the bytes of.
+    """The samples of one file; None if it has a tensor whose bytes cannot be estimated from a sample.
 
     Raises: ModelFileError, RecipeError.
     """
@@ -63,20 +64,21 @@ def sample_file(job: EncodeJob) -> FileSamples | None:
 class _Search:
     """The search of the sizes of some jobs; `named` and `done` are those of the last attempt.
 
-    energies: of the weights of each; overhead: bytes beside those of these parts, by their results.
+    energies: of the weights of each.
+    overhead: bytes in addition to those of these parts, from their results.
     """
 
     goal: Target
     jobs: Sequence[EncodeJob]
     energies: Sequence[float]
-    overhead: Callable[[Sequence[EncodeResult]], int]
+    overhead: Callable[[Sequence[JobResult]], int]
     encode_all: EncodeAll
     samples: Sequence[FileSamples | None]
     named: Sequence[EncodeJob] = ()
-    done: Sequence[EncodeResult] = ()
+    done: Sequence[JobResult] = ()
 
     def meet(self) -> None:
-        """Raises: BudgetError where no sizes meet the goal."""
+        """Raises: BudgetError if no sizes meet the goal."""
         counts = {number: found.counts for number, found in enumerate(self.samples) if found and found.counts}
         if counts and None not in self.samples and not any(job.base for job in self.jobs):
             others = sum(found.others for found in self.samples if found)
@@ -94,7 +96,7 @@ class _Search:
             measure(best)
 
     def estimate(self, sizes: Sizes) -> Amounts:
-        """By number of a job: its bytes, or its part of the relative error."""
+        """By number of a job: its bytes, or its share of the relative error."""
         by_error = self.goal.power > 0
         every = [
             (number, sample, replace(plan, step=plan.step * size), copies if by_error else 1)
@@ -112,7 +114,7 @@ class _Search:
             totals[one[0]] += value / (sum(self.energies) or 1.0) if by_error else value
         return totals
 
-    def measure(self, sizes: Sizes) -> Measured:
+    def measure(self, sizes: Sizes) -> EncodingMeasure:
         """Encodings with steps of these sizes."""
         sized = [replace(job, size=sizes.get(number, 1.0)) for number, job in enumerate(self.jobs)]
         self.named, self.done = self.encode_all(sized)
@@ -120,14 +122,16 @@ class _Search:
         pairs = zip(self.done, self.energies, strict=True)
         errors = {n: one.error * energy / whole for n, (one, energy) in enumerate(pairs)}
         if self.goal.power > 0:
-            return Measured(parse_error(pack_error(sum(errors.values()))), errors, errors)
+            return EncodingMeasure(parse_error(pack_error(sum(errors.values()))), errors, errors)
         amounts = {number: float(one.file_bytes) for number, one in enumerate(self.done)}
-        return Measured(sum(amounts.values()) + self.overhead(self.done), amounts, errors)
+        return EncodingMeasure(sum(amounts.values()) + self.overhead(self.done), amounts, errors)
 
 
 def _groups(folder: Folder, jobs: Sequence[EncodeJob]) -> list[tuple[Target, list[int]]]:
-    """The goal and the numbers of the files whose steps are searched together: for bytes all files, for an error those
-    of each model; a model of one file has a search of its own."""
+    """The goal, and the numbers of the files whose steps are searched together.
+
+    For bytes these are all files, for an error those of each model; a model of one file has its own search.
+    """
     lossy = [number for number, file in enumerate(folder.files) if file.is_model]
     goal = target_of(jobs[lossy[0]].recipe, sum(job.source.stat().st_size for job in jobs)) if lossy else None
     if goal is None or goal.power < 0:
@@ -143,14 +147,14 @@ def encode_within_budget(
     jobs: Sequence[EncodeJob],
     surveys: Sequence[WeightTotals | None],
     encode_all: EncodeAll,
-    index_bytes: Callable[[Sequence[EncodeResult]], int],
+    index_bytes: Callable[[Sequence[JobResult]], int],
     executor: Executor | None,
-) -> tuple[list[EncodeJob], list[EncodeResult]]:
-    """The jobs within the budget of their recipes, and what came of them.
+) -> tuple[list[EncodeJob], list[JobResult]]:
+    """The jobs within the budget of their recipes, and their results.
 
     Bytes are those of all parts and of the index; the error is that of each model.
-    index_bytes: of the index of these parts, guessed for those that are not there yet.
-    Raises: BudgetError; what `encode_all` raises.
+    index_bytes: of the index of these parts, estimated for missing ones.
+    Raises: BudgetError; the errors of `encode_all`.
     """
     groups = _groups(folder, jobs)
     searched = {number for _, group in groups for number in group}
@@ -159,7 +163,7 @@ def encode_within_budget(
     for goal, group in groups:
         others = [one for _, one in found.values()]
 
-        def overhead(done: Sequence[EncodeResult], others: Sequence[EncodeResult] = others) -> int:
+        def overhead(done: Sequence[JobResult], others: Sequence[JobResult] = others) -> int:
             return sum(one.file_bytes for one in others) + index_bytes([*others, *done])
 
         own = [jobs[number] for number in group]

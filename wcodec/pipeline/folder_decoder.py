@@ -1,4 +1,7 @@
-"""A model of several files, or of one, decoded, verified or looked into. Inverse: `folder_encoder`."""
+"""Decoding and verification of a model of several files, or of one, and access to its tensors.
+
+Inverse: `folder_encoder`.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ SUFFIX = ".wcz"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor is: a container and its number inside; `user_name` as in `model.Tensor`.
+    """The place of a tensor: a container and its number inside; `user_name` as in `model.Tensor`.
 
-    file:     of a folder, by its path inside; "" is no folder.
+    file:     in a folder, by its path inside; "" if there is no folder.
     identity: of the file of the container when it was opened (`files.identity_of`).
     """
 
@@ -41,10 +44,10 @@ class Place:
 
 
 def base_of(place: Place, base: Path | None) -> BaseFile | None:
-    """What a tensor's container is coded against; None where that is nothing, or is neither given nor found.
+    """The base of a tensor's container; None if it has none, or if it is neither given nor found.
 
     base: the base, a folder with it, or a folder with the earlier versions of the files.
-    Raises: RecipeError where it is another file.
+    Raises: RecipeError if it is another file.
     """
     if place.container.base is None:
         return None
@@ -56,7 +59,7 @@ def base_of(place: Place, base: Path | None) -> BaseFile | None:
         try:
             return find_base(place.path, place.container, None)
         except RecipeError:
-            return None  # most tensors may not need it; those that do say so
+            return None  # most tensors may not need it; the others raise an error
     return find_base(place.path, place.container, base) if base else None
 
 
@@ -69,10 +72,10 @@ def decode(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> None:
-    """Write the file or folder that `source` holds. Inverse: `folder_encoder.encode_any`.
+    """Write the file or folder in `source`. Inverse: `folder_encoder.encode_any`.
 
-    max_output: the most bytes that it may decode to, None for any number.
-    Raises: ContainerError and its kinds; OSError where `target` cannot be written.
+    max_output: the largest number of bytes to which it may decode, None for any number.
+    Raises: ContainerError and its kinds; OSError if `target` cannot be written.
     """
     if index := index_of(source):
         decode_folder(index, target, base=base, max_output=max_output, threads=threads, progress=progress)
@@ -88,9 +91,9 @@ def verify(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> list[Container]:
-    """Check every checksum, writing nothing; the containers that were checked.
+    """Check every checksum without writing, and return the containers.
 
-    max_output: the most bytes that it may decode to, None for any number.
+    max_output: the largest number of bytes to which it may decode, None for any number.
     Raises: ContainerError and its kinds.
     """
     index = index_of(source)
@@ -105,9 +108,9 @@ def verify(
 
 
 def places_of(source: Path, max_output: int | None = None) -> dict[str, Place]:
-    """Every tensor by name; one whose name occurs in several files of a folder has its file in front: "a.h5/kernel".
+    """Every tensor by name. A name that several files of a folder have is preceded by its file: "a.h5/kernel".
 
-    max_output: the most bytes that the whole of `source` may decode to, None for any number.
+    max_output: the largest number of bytes to which `source` may decode, None for any number.
     Raises: ContainerError and its kinds.
     """
     from wcodec.modelfiles.names import labels_of
@@ -137,10 +140,10 @@ def decode_folder(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> None:
-    """Write the folder `target` that a sharded container holds, whole or not at all. Inverse: `encode_folder`.
+    """Write the folder `target` of a sharded container, atomically. Inverse: `encode_folder`.
 
-    max_output: the most bytes of all its files, None for any number.
-    Raises: ContainerError and its kinds; OSError where `target` cannot be written.
+    max_output: the largest number of bytes of all its files, None for any number.
+    Raises: ContainerError and its kinds; OSError if `target` cannot be written.
     """
     _refuse_larger_parts(source, max_output)
     import shutil
@@ -170,7 +173,7 @@ def earlier_of(base: Path | None, name: str) -> Path | None:
 
 
 def index_of(source: Path) -> Path | None:
-    """The index of the sharded container at `source`, a folder or the index itself; None where it is another file.
+    """The index of the sharded container at `source`, a folder or the index itself; None if it is another file.
 
     Raises: ContainerError for a folder without an index.
     """
@@ -185,7 +188,7 @@ def index_of(source: Path) -> Path | None:
 
 
 def parts_of(index: Path) -> list[tuple[Shard, Path]]:
-    """What a sharded container consists of.
+    """The files and parts of a sharded container.
 
     Raises: ContainerError and its kinds.
     """
@@ -202,7 +205,7 @@ def _list_of(index: Path) -> ShardList:
 
 
 def _refuse_larger_parts(index: Path, limit: int | None) -> None:
-    """Raises: UnsupportedError where the files of a folder decode to more bytes; TruncatedError where one is absent."""
+    """Raises: UnsupportedError if the files of a folder decode to more bytes; TruncatedError if one is missing."""
     total = 0
     for shard, part in parts_of(index) if limit is not None else ():
         _exists(shard, part)

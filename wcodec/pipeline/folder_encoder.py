@@ -1,7 +1,7 @@
-"""Models of several files: one .wcz a file and an index, made by any executor, with the same bytes by each.
+"""Models of several files: one .wcz for each file and an index, encoded by any executor with the same bytes.
 
-The name of a finished part has a key of its source and options in it until all parts are finished, so that an
-interrupted encoding goes on where it was.
+Until all parts are finished, the name of a finished part has a key of its source and options, so that an interrupted
+encoding continues.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from wcodec.modelfiles.shards import Folder, folder_of, missing_data
 from wcodec.pipeline.encoder import Encoded, encode
 from wcodec.pipeline.folder_budget import encode_within_budget
 from wcodec.pipeline.folder_decoder import INDEX, SUFFIX
-from wcodec.pipeline.folder_jobs import EncodeJob, EncodeResult, name_part, part_names_of, plan_jobs, run_all
+from wcodec.pipeline.folder_jobs import EncodeJob, JobResult, name_part, part_names_of, plan_jobs, run_all
 from wcodec.pipeline.part_folder import only_encoder
 from wcodec.planning.allocation import WeightTotals
 from wcodec.planning.recipe import Recipe
@@ -43,14 +43,14 @@ def encode_folder(
     """Write the folder `target`: a .wcz for each file, and the index. Inverse: `folder_decoder.decode_folder`.
 
     base:     a folder with earlier versions of the files, by the same names.
-    executor: who encodes the parts (processes, machines that see the same folders); None: this process, one by one.
-    Raises: ModelFileError, RecipeError, BudgetError, OSError. Finished parts stay for the next attempt, but for a
+    executor: encodes the parts (processes, machines that see the same folders); None: this process, one by one.
+    Raises: ModelFileError, RecipeError, BudgetError, OSError. Finished parts stay for the next attempt, except after a
     BudgetError.
     """
     with only_encoder(target, folder.root.stat().st_mode & 0o777 | 0o700) as parts:
         with unchanged(*(folder.root / file.name for file in folder.files)):
 
-            def encode_all(jobs: Sequence[EncodeJob]) -> tuple[list[EncodeJob], list[EncodeResult]]:
+            def encode_all(jobs: Sequence[EncodeJob]) -> tuple[list[EncodeJob], list[JobResult]]:
                 named = [name_part(job, target) for job in jobs]
                 parts.begin([job.part for job in named])
                 for job in named:
@@ -62,7 +62,7 @@ def encode_folder(
             try:
                 jobs, done = encode_within_budget(folder, planned, surveys, encode_all, index_bytes, executor)
             except BudgetError:
-                parts.finish(())  # another attempt would end the same way
+                parts.finish(())  # another attempt would have the same result
                 raise
         encoded = finish_folder(folder, target, jobs, done, surveys)
         parts.finish({f"{name}{SUFFIX}" for name in part_names_of(folder)})
@@ -73,10 +73,10 @@ def finish_folder(
     folder: Folder,
     target: Path,
     jobs: Sequence[EncodeJob],
-    done: Sequence[EncodeResult],
+    done: Sequence[JobResult],
     surveys: Sequence[WeightTotals | None],
 ) -> Encoded:
-    """Give the parts their names, and write the index."""
+    """Give the parts their final names, and write the index."""
     for job, name in zip(jobs, part_names_of(folder), strict=True):
         job.target.replace(target / f"{name}{SUFFIX}")
     energies = [survey.energy if survey else 0.0 for survey in surveys]
@@ -91,15 +91,15 @@ def finish_folder(
     return Encoded(length + sum(one.file_bytes for one in done), error, dropped, notes)
 
 
-def _skeleton(folder: Folder, done: Sequence[EncodeResult]) -> bytes:
+def _skeleton(folder: Folder, done: Sequence[JobResult]) -> bytes:
     parts = [(one.file_bytes, one.digest) for one in done]
     return shard_list.pack([file.name for file in folder.files], parts, folder.empty)
 
 
-def _index_bytes(folder: Folder, done: Sequence[EncodeResult]) -> int:
-    """Of the index of these parts; those that are not there yet are taken as very large ones."""
+def _index_bytes(folder: Folder, done: Sequence[JobResult]) -> int:
+    """The size of the index of these parts; missing ones are assumed to be very large."""
     absent = folder.files[len(done) :]
-    guessed = (EncodeResult(1 << 40, 0.0, (), hashlib.sha256(os.fsencode(file.name)).digest()) for file in absent)
+    guessed = (JobResult(1 << 40, 0.0, (), hashlib.sha256(os.fsencode(file.name)).digest()) for file in absent)
     return Writer(BytesIO()).finish("shards", (), _skeleton(folder, [*done, *guessed]), 1 << 40, 0.0)
 
 
@@ -114,11 +114,11 @@ def encode_any(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Encoded:
-    """Write `target`, a .wcz file, or a folder of them where the model is of several files.
+    """Write `target`, a .wcz file, or a folder of them if the model has several files.
 
-    folder:   the files, where `shards.folder_of(source)` was asked already.
+    folder:   the result of `shards.folder_of(source)`, if it is known.
     base:     an earlier version of the file, or a folder of those.
-    executor: who does the work; see `encode_folder`.
+    executor: runs the work; see `encode_folder`.
     Raises: ModelFileError, RecipeError, BudgetError, OSError.
     """
     folder = folder or folder_of(source, recipe.is_whole)
@@ -129,16 +129,16 @@ def encode_any(
     return encode(source, target, recipe, base=base, threads=threads, progress=progress)
 
 
-def run(job: EncodeJob) -> EncodeResult:
-    """Encode one file, unless it is there already.
+def run(job: EncodeJob) -> JobResult:
+    """Encode one file, unless it is already encoded.
 
-    Raises: as `encoder.encode` does.
+    Raises: the same errors as `encoder.encode`.
     """
     if job.target.exists():
         try:
             with job.target.open("rb") as file:
                 container = parse(file)
-            return EncodeResult(container.file_bytes, container.error, (), sha256_of(job.target))
+            return JobResult(container.file_bytes, container.error, (), sha256_of(job.target))
         except WcodecError:
             job.target.unlink(missing_ok=True)
     source, target, recipe = job.source, job.target, job.recipe
@@ -154,6 +154,6 @@ def run(job: EncodeJob) -> EncodeResult:
         searches=job.size is None,
         threads=job.threads,
     )
-    # The error as the file tells it, so that the index is the same where the part was there.
+    # The error as the file stores it, so that the index does not depend on which parts existed.
     error = parse_error(pack_error(encoded.error))
-    return EncodeResult(encoded.file_bytes, error, encoded.dropped, sha256_of(job.target))
+    return JobResult(encoded.file_bytes, error, encoded.dropped, sha256_of(job.target))

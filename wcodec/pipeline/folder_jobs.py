@@ -1,4 +1,4 @@
-"""The jobs of an encoding of several files: a file each, with what it must know of the other files of its model."""
+"""The jobs of an encoding of several files: one for each file, with the facts that it needs about the others."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """One file to encode, for whichever process or machine takes it: it opens the file itself.
+    """One file to encode, by any process or machine, which opens the file itself.
 
     part:   `target` by its path in the folder of all parts.
-    totals: of the model whose shard the file is.
-    exact:  its modules of which other shards tell that they are quantised.
-    size:   multiplies the steps, and no budget is searched; None: one that the recipe has is searched in this file.
+    totals: of the model of which the file is a shard.
+    exact:  its modules that are quantised according to other shards.
+    size:   a factor on the steps, without a search; None: a budget of the recipe is searched in this file.
     """
 
     source: Path
@@ -62,8 +62,8 @@ class EncodeJob:
 
 
 @dataclass(frozen=True)
-class EncodeResult:
-    """What came of a job."""
+class JobResult:
+    """The result of a job."""
 
     file_bytes: int
     error: float
@@ -74,7 +74,7 @@ class EncodeResult:
 def plan_jobs(
     folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int, executor: Executor | None
 ) -> tuple[list[EncodeJob], list[WeightTotals | None]]:
-    """A job for each file, and the totals of those that may be lossy, where these are several.
+    """A job for each file, and the totals of files that may be lossy, if there are several.
 
     Raises: ModelFileError, RecipeError.
     """
@@ -84,7 +84,7 @@ def plan_jobs(
 
 
 def part_names_of(folder: Folder) -> list[str]:
-    """What the finished parts are called, without the suffix."""
+    """The names of the finished parts, without the suffix."""
     return shard_list.part_names([file.name for file in folder.files], folder.empty)
 
 
@@ -106,7 +106,7 @@ def count_weights(job: EncodeJob, high: int | None) -> Counts:
 
 
 def _surveys(folder: Folder, jobs: Sequence[EncodeJob], executor: Executor | None) -> list[WeightTotals | None]:
-    """The totals of each file that may be lossy, where these are several; None for the others."""
+    """The totals of each file that may be lossy, if there are several; None for the others."""
     lossy = [file.is_model and not job.recipe.is_whole for file, job in zip(folder.files, jobs, strict=True)]
     if sum(lossy) < 2:
         return [None] * len(jobs)
@@ -127,7 +127,7 @@ def _with_totals(folder: Folder, jobs: Sequence[EncodeJob], surveys: Sequence[We
 
 
 def _with_thresholds(folder: Folder, jobs: Sequence[EncodeJob], executor: Executor | None) -> list[EncodeJob]:
-    """The jobs, those of one model pruned by one threshold where the recipe ranks all weights together."""
+    """The jobs, with one pruning threshold for the files of a model if the recipe ranks all weights together."""
     models: dict[str, list[int]] = defaultdict(list)
     for number, (file, job) in enumerate(zip(folder.files, jobs, strict=True)):
         prune = job.recipe.options.prune
@@ -150,7 +150,7 @@ def _with_thresholds(folder: Folder, jobs: Sequence[EncodeJob], executor: Execut
 
 
 def run_all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor: Executor | None) -> list[T]:
-    """work(job) of each, by the executor or here; what became of no worker's hands is done here."""
+    """work(job) for each job, by the executor or here; jobs that no worker finished are done here."""
 
     def submitted(job: EncodeJob) -> Future[T] | None:
         try:
@@ -165,7 +165,7 @@ def run_all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor:
             return future.result()
         except (WcodecError, OSError):
             raise
-        except (Exception, CancelledError):  # whatever an executor raises when its workers die
+        except (Exception, CancelledError):  # an executor may raise anything when its workers die
             return work(replace(job, threads=0))
 
     begun = [(job, submitted(job)) for job in jobs]
@@ -173,10 +173,10 @@ def run_all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor:
 
 
 def make_jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[EncodeJob]:
-    """A job for each file, whose part is to be named yet (`name_part`)."""
+    """A job for each file, whose part has no name yet (`name_part`)."""
     jobs = []
     quantized = _quantized_elsewhere(folder, recipe)
-    root = folder.root.resolve()  # workers may stand elsewhere; files keep their names, which links would change
+    root = folder.root.resolve()  # workers may have another directory; files keep their names, which links would change
     for file, name, own in zip(folder.files, part_names_of(folder), _recipes(folder, recipe), strict=True):
         source = root / file.name
         earlier = earlier_of(base and base.resolve(), file.name)
@@ -187,7 +187,7 @@ def make_jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, t
 
 
 def name_part(job: EncodeJob, target: Path) -> EncodeJob:
-    """The job, its part called by what it depends on; a file that was written since is another one."""
+    """The job with a part name that depends on its inputs; a file that was written since counts as another one."""
     facts = job.source.stat()
     said = (job.source.name, facts.st_size, facts.st_mtime_ns, job.recipe, READER_VERSION)
     whole = repr((*said, job.base and sha256_of(job.base), job.totals, job.exact, job.size))
@@ -197,9 +197,9 @@ def name_part(job: EncodeJob, target: Path) -> EncodeJob:
 
 
 def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
-    """The recipe of each file: its patterns are those that find something in it.
+    """The recipe of each file, with the patterns that find something in it.
 
-    Raises: RecipeError for a pattern that finds nothing anywhere.
+    Raises: RecipeError for a pattern that finds nothing in any file.
     """
     exact = Recipe(options=Options(lossless=True), effort=recipe.effort)
     has_patterns = bool(recipe.include or recipe.exclude or recipe.rules)
@@ -220,7 +220,7 @@ def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
 
 
 def _quantized_elsewhere(folder: Folder, recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """By file: its modules that the files of the model together show to be quantised, such as by codes in another."""
+    """By file: its modules that are quantised according to all files of the model, such as by codes in another file."""
     shards: dict[str, dict[str, tuple[Tensor, ...]]] = defaultdict(dict)
     for file in folder.files:
         if file.is_model and not recipe.is_whole:

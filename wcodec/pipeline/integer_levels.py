@@ -1,4 +1,4 @@
-"""The tensors of a container that are integers times steps, as runtimes multiply them."""
+"""The tensors of a container that are integers times steps, in the form that runtimes multiply."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from wcodec.pipeline.open_container import OpenContainer
 class IntegerLevels:
     """value = step * level.
 
-    levels: int32[shape]; steps: float32[shape], often the same for many.
+    levels: int32[shape].
+    steps:  float32[shape], often with few different values.
     """
 
     levels: npt.NDArray[np.int32]
@@ -31,7 +32,7 @@ class IntegerLevels:
 
 
 def read_integer_levels(opened: OpenContainer, number: int) -> IntegerLevels | None:
-    """The integers of tensor `number`; None where not every value is a level times a step in the file.
+    """The integers of tensor `number`; None if not every value is a level times a step of the file.
 
     Raises: ContainerError and its kinds.
     """

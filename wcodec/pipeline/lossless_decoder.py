@@ -1,4 +1,4 @@
-"""Decoding of `encode --lossless`: extents and remainder, chunk by chunk. Inverse: `lossless_encoder`."""
+"""Decoding of files of `encode --lossless`: extents and remainder, chunk by chunk. Inverse: `lossless_encoder`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from wcodec.pipeline.base_file import BaseFile
 from wcodec.pipeline.duplicates import last_uses
 
 Sink = Callable[[int, memoryview | bytes], object]
-"""Takes bytes and their place in the file; from several threads."""
+"""Takes a position in the file and bytes; called from several threads."""
 DecodedChunk = tuple[AnyArray, memoryview]
-"""A chunk's values, flat, and their bytes as they lie in the file."""
+"""The flat values of a chunk, and their bytes as in the file."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """One chunk to decode. extent: where its tensor lies, None for the remainder."""
+    """One chunk to decode. extent: of its tensor, None for the remainder."""
 
     tensor: _Tensor
     number: int
@@ -64,19 +64,16 @@ class _Chunk:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it decodes to, about."""
+        """The approximate number of decoded bytes."""
         return self.tensor.spec.nbytes // len(self.tensor.record.sections)
 
     def decode(self, sink: Sink) -> DecodedChunk:
-        """Its values. `sink` gets its bytes, unless the whole tensor is needed to tell where they lie.
-
-        Raises: ContainerError and its kinds.
-        """
+        """Its values. `sink` gets its bytes, unless the whole tensor is needed to place them."""
         try:
             sections = self.tensor.sections
             values = sections.chunk(self.number)
         except ContainerError as error:
-            raise type(error)(f"{self.tensor.spec.name or 'template'}: {error}") from error
+            raise type(error)(f"{self.tensor.spec.name or 'remainder'}: {error}") from error
         stored = values.byteswap() if self.extent and self.extent.flags & BIG_ENDIAN else values
         raw = memoryview(stored.view(np.uint8).data)
         if self.extent and not self.extent.flags & FORTRAN_ORDER:
@@ -87,9 +84,9 @@ class _Chunk:
 def decode_lossless(
     file: BinaryIO, container: Container, base: BaseFile | None, sink: Sink, threads: int, progress: Progress | None
 ) -> None:
-    """Give the bytes of the file to `sink`.
+    """Pass the bytes of the file to `sink`.
 
-    Raises: ContainerError and its kinds; CorruptError at the end where the SHA-256 does not fit.
+    Raises: ContainerError and its kinds; CorruptError at the end if the SHA-256 does not match.
     """
     parsed = parse(container.skeleton, container.tensors)
     extents, sha, uses = parsed.layout.extents, hashlib.sha256(), last_uses(container)
@@ -126,7 +123,7 @@ def _chunks(
     for place, (begin, end) in enumerate(parsed.layout.gaps()):
         while rest and have < end - begin:
             if number >= len(rest.record.sections):
-                raise CorruptError("template: ended early")
+                raise CorruptError("remainder: ended early")
             yield _Chunk(rest, number)
             units = rest.sections.header.chunk_units
             have += min(units, rest.spec.count - number * units)
@@ -138,7 +135,7 @@ def _chunks(
 
 
 class _Remainder:
-    """The bytes outside the extents: those of the skeleton, or of chunks as they are decoded."""
+    """The bytes outside of the extents: from the skeleton, or from chunks as they are decoded."""
 
     def __init__(self, container: Container, parsed: Parsed, decoded: Iterator[DecodedChunk]) -> None:
         self._left = memoryview(parsed.remainder or b"")
@@ -157,16 +154,17 @@ class _Remainder:
             yield part
 
     def check(self) -> None:
-        """Raises: CorruptError where the digest does not fit."""
+        """Raises: CorruptError if the digest does not match."""
         if self._digest != self._crc:
-            raise CorruptError("template: the digest of the decoded values does not fit")
+            raise CorruptError("remainder: the digest of the decoded values does not fit")
 
 
 @dataclass(frozen=True)
 class _Values:
     """The values of the extents, from their chunks as they are decoded.
 
-    uses: `last_uses`; kept: the values of tensors that are used again, flat, by number.
+    uses: `last_uses`.
+    kept: the values of tensors that are used again, flat, by number.
     """
 
     container: Container
@@ -176,7 +174,7 @@ class _Values:
     kept: dict[int, AnyArray] = field(default_factory=dict)
 
     def of(self, number: int, extent: Extent) -> Iterator[memoryview | bytes]:
-        """The bytes of the next extent, in order; `sink` gets those here that no chunk could place by itself."""
+        """The bytes of the next extent, in order; `sink` gets those that no chunk could place by itself."""
         first = self.container.records[number].duplicate_of
         if first is not None and first in self.uses:
             values = self.kept.pop(first) if self.uses[first] == number else self.kept[first]
@@ -195,7 +193,7 @@ class _Values:
         yield whole
 
     def _chunks(self, number: int, extent: Extent, held: list[AnyArray]) -> Iterator[memoryview]:
-        """The bytes of chunks that could place them; `held` gets the values that are needed whole."""
+        """The bytes of chunks that could be placed; `held` gets the values that are needed as a whole."""
         record, crc = self.container.resolve(number), 0
         for _ in record.sections:
             values, stored = next(self.decoded)

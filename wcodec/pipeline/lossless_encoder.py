@@ -1,4 +1,4 @@
-"""`encode --lossless`: the extents and the remainder of a file are coded chunk by chunk, and `decode` joins them again.
+"""`encode --lossless`: the extents and the remainder of a file are coded chunk by chunk, and `decode` combines them.
 
 Both work chunk by chunk, so that memory does not grow with the file or its tensors.
 """
@@ -42,11 +42,11 @@ INLINE = 1 << 20
 OVERHEAD = 256
 BLOCK = 1 << 20
 SMALL = 1 << 22
-"""Bytes up to which --best tries every way to encode a file."""
+"""The largest file for which --best tries all encodings, in bytes."""
 NEAR = 0.9
-"""Larger files are tried as plain bytes if zstd comes as near as that to what the numbers take."""
+"""Larger files are tried as plain bytes if the coded numbers have at least this fraction of the bytes of zstd."""
 LEVELS: dict[Effort, int] = {"fast": 3, "normal": 12, "best": 19}
-"""Of zstd, for a compressible remainder."""
+"""Levels of zstd, for a compressible remainder."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,13 @@ def encode_lossless(
     threads: int,
     progress: Progress | None = None,
 ) -> int:
-    """Write a .wcz to the file `target` from which `source` comes back byte for byte; its length.
+    """Write a .wcz to the file `target` that decodes to `source` byte for byte, and return its length.
 
     Inverse: `lossless_decoder.decode_lossless`.
 
-    beside: the ONNX model that says which values lie in `source`.
-    base: an earlier version, which decoding will need.
-
-    Raises: ModelFileError where the source cannot be read; WcodecError where its SHA-256 is another at the end.
+    beside: the ONNX model that keeps values in `source`.
+    base:   an earlier version, which decoding will need.
+    Raises: ModelFileError if the source cannot be read; WcodecError if its SHA-256 has changed at the end.
     """
     layout = layout_of(source, beside) if beside else find_extents(source)
     with ThreadPoolExecutor(1, thread_name_prefix="wcodec-sha") as pool:
@@ -94,10 +93,10 @@ def encode_lossless(
 
 
 def _check_source(source: Path, layout: FileLayout, checksums: Sequence[int], digest: bytes) -> None:
-    """Read the file once more, and compare it with what was coded.
+    """Read the file once more, and compare it with the coded bytes.
 
     checksums: CRC-32 of the values of each extent, and of the remainder.
-    Raises: WcodecError where it is another one now, or was for a moment.
+    Raises: WcodecError if it differs now, or differed for a moment.
     """
     sha, rest = hashlib.sha256(), 0
     found: list[int] = []
@@ -121,7 +120,7 @@ def _check_source(source: Path, layout: FileLayout, checksums: Sequence[int], di
 
 
 def _checksum(source: Path, extent: Extent) -> int:
-    """CRC-32 of the values of an extent whose bytes lie in another way."""
+    """CRC-32 of the values of an extent whose bytes are in another order."""
     crc = 0
     for piece in _pieces(0, extent.facts, "fast"):
         crc = zlib.crc32(read_part(source, extent, piece.start, piece.count).view(np.uint8).data, crc)
@@ -129,7 +128,7 @@ def _checksum(source: Path, extent: Extent) -> int:
 
 
 def _others(job: LosslessEncoding, length: int) -> Iterator[LosslessEncoding]:
-    """Other ways to encode the file that may take fewer bytes than `length`, those of `job`."""
+    """Other encodings of the file that may have fewer bytes than `length`, those of `job`."""
     plain = replace(job, layout=replace(job.layout, extents=()), progress=None, checksums=[])
     is_best, is_small = job.effort == "best", job.layout.length <= SMALL
     if job.layout.extents and (
@@ -147,8 +146,8 @@ def _others(job: LosslessEncoding, length: int) -> Iterator[LosslessEncoding]:
 class LosslessEncoding:
     """One encoding of a file whose extents are known.
 
-    is_apart:  the remainder is a tensor, however short it is.
-    checksums: of what was coded: CRC-32 of the values of each extent, and of the remainder.
+    is_apart:  the remainder is a tensor, even if it is short.
+    checksums: of the coded bytes: CRC-32 of the values of each extent, and of the remainder.
     """
 
     source: Path
@@ -162,7 +161,7 @@ class LosslessEncoding:
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
-        """The table: the extents, and the remainder where it does not fit into the skeleton."""
+        """The table: the extents, and the remainder if it does not fit into the skeleton."""
         extents = tuple(extent.facts for extent in self.layout.extents)
         return extents if self.is_inline else (*extents, TensorSpec(REST, "uint8", (self.layout.remainder_bytes,)))
 
@@ -172,7 +171,7 @@ class LosslessEncoding:
         return not self.is_apart and self.layout.remainder_bytes <= INLINE
 
     def write(self, target: Path, digest: Callable[[], bytes]) -> int:
-        """Write it to the file `target`; the length."""
+        """Write it to the file `target`, and return the length."""
         duplicates = find_duplicates(self.source, self.layout.extents)
         tensors = self.tensors
         rest = _Rest(self.source, self.layout)
@@ -200,7 +199,7 @@ class LosslessEncoding:
             return length
 
     def _add(self, writer: Writer, facts: TensorSpec, results: Iterator[tuple[bytes, AnyArray]]) -> int:
-        """Write the sections of a tensor; the CRC-32 of its values."""
+        """Write the sections of a tensor, and return the CRC-32 of its values."""
         pieces = list(_pieces(0, facts, self.effort))
         whole = TensorHeader(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8))
         head = pack_header(facts, whole, len(pieces))
@@ -251,7 +250,7 @@ class LosslessEncoding:
 
 
 def _pieces(number: int, facts: TensorSpec, effort: Effort) -> Iterator[Piece]:
-    """At least one piece, also of a tensor without elements."""
+    """At least one piece, also for a tensor without elements."""
     most = lossless.FAST if effort == "fast" else lossless.MOST
     if effort == "best" and facts.name == REST:
         most = lzma_stream.MOST_DICTIONARY
@@ -270,7 +269,7 @@ class _Rest:
     def read(self, start: int, count: int) -> bytes:
         """Bytes `start` to `start + count` of the remainder.
 
-        Raises: ModelFileError where the file has become shorter.
+        Raises: ModelFileError if the file has become shorter.
         """
         out = bytearray()
         number = bisect_right(self._starts, start) - 1

@@ -1,4 +1,4 @@
-"""An open container: the values of its tensors, and the model file that they make."""
+"""An open container: the values of its tensors, and the model file that they form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenContainer:
-    """A container and the file it is read from; values come one tensor at a time."""
+    """A container and the file from which it is read; values are decoded one tensor at a time."""
 
     file: BinaryIO
     container: Container
@@ -36,16 +36,16 @@ class OpenContainer:
         return tuple(tensor.name for tensor in self.container.tensors if tensor.name != REST)
 
     def __getitem__(self, name: str) -> AnyArray:
-        """The tensor's values. Reads only its byte ranges.
+        """The tensor's values. Only its byte ranges are read.
 
-        Raises: KeyError where there is no such tensor; ContainerError where it is damaged.
+        Raises: KeyError if there is no such tensor; ContainerError if it is damaged.
         """
         if name not in self.names():
             raise KeyError(name)
         return self.values(self.names().index(name))
 
     def values(self, number: int, chunk_map: Map = map) -> AnyArray:
-        """The values of tensor `number`, shaped, checked against its digest."""
+        """The values[shape] of tensor `number`, checked against its digest."""
         facts, record = self.container.tensors[number], self.container.resolve(number)
         values = decode_tensor(self.file, facts, record, chunk_map, self.base)
         if record.delta_mode != DIFFERENCE or self.base is None:
@@ -56,7 +56,7 @@ class OpenContainer:
 
 
 def is_lossless(container: Container) -> bool:
-    """Whether the container holds a file byte for byte."""
+    """Whether the container restores a file byte for byte."""
     if container.kind != "file":
         return False
     from wcodec.modelfiles.extents import parse
@@ -67,7 +67,7 @@ def is_lossless(container: Container) -> bool:
 def write_decoded(
     opened: OpenContainer, source: Path, target: Path, temporary: Path, threads: int, progress: Progress | None
 ) -> None:
-    """Write what is to be called `target` to the path `temporary`."""
+    """Write the file that will be named `target` to the path `temporary`."""
     container = opened.container
     if is_conversion(container, source, target):
         shown = [number for number, facts in enumerate(container.tensors) if facts.name != REST]
@@ -86,7 +86,10 @@ def write_decoded(
 def decoded_values(
     opened: OpenContainer, numbers: Sequence[int], threads: int, progress: Progress | None
 ) -> Iterator[AnyArray]:
-    """The values of these tensors, in ascending order. What later ones duplicate is kept for them if it fits."""
+    """The values of these tensors, in ascending order.
+
+    Values that later tensors duplicate are kept for them if they fit.
+    """
     container = opened.container
     uses = last_uses(container)
     own = [number for number in numbers if container.records[number].duplicate_of not in uses]
@@ -107,7 +110,7 @@ def decoded_values(
 
 
 def _writer(file: BinaryIO) -> Sink:
-    """Writes bytes to their place in a file; safe to call from several threads."""
+    """A function that writes bytes to a position in a file; may be called from several threads."""
 
     def write(at: int, part: memoryview | bytes) -> None:
         left = memoryview(part)

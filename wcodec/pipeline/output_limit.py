@@ -1,4 +1,4 @@
-"""The most bytes that a caller lets a .wcz decode to: `--max-output`, `max_output=`."""
+"""The largest number of bytes to which a .wcz may decode: `--max-output`, `max_output=`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wcodec.errors import UnsupportedError
 
 
 def decoded_bytes(container: Container) -> int:
-    """Bytes that a container decodes to: of its tensors, duplicates included, and of its skeleton.
+    """The number of bytes to which a container decodes: its tensors, duplicates included, and its skeleton.
 
     Raises: ContainerError and its kinds.
     """
@@ -21,6 +21,6 @@ def decoded_bytes(container: Container) -> int:
 
 
 def refuse_larger(source: Path, nbytes: int, limit: int | None) -> None:
-    """Raises: UnsupportedError where `source` decodes to more bytes than the limit; None is no limit."""
+    """Raises: UnsupportedError if `source` decodes to more bytes than the limit; None is no limit."""
     if limit is not None and nbytes > limit:
         raise UnsupportedError(f"{source}: expected to decode to at most {limit} bytes, the limit given, got {nbytes}")

@@ -1,4 +1,4 @@
-"""The folder that parts are written to: one encoder at a time, which removes what earlier ones left behind and no more.
+"""The folder of the parts: one encoder at a time, which removes the unfinished parts of earlier ones and nothing else.
 
 While it works, a hidden file in the folder is locked, and lists the unfinished parts of this and of earlier attempts.
 """
@@ -26,7 +26,7 @@ _BUSY = (errno.EACCES, errno.EAGAIN)
 
 @dataclass
 class PartFolder:
-    """A folder that no other encoder works in. parts: paths inside of it of unfinished parts, whoever began them."""
+    """A folder in which no other encoder works. parts: paths inside of it of unfinished parts, of any attempt."""
 
     path: Path
     file: TextIO
@@ -41,7 +41,7 @@ class PartFolder:
         os.fsync(self.file.fileno())
 
     def finish(self, kept: Collection[str]) -> None:
-        """Remove all other listed parts, what killed workers began to write of any, and the list."""
+        """Remove all other listed parts, unfinished files of killed workers, and the list."""
         for part in self.parts:
             path = self.path / part
             for begun in path.parent.glob(f".{glob.escape(short(path.name))}.*.part"):
@@ -49,16 +49,16 @@ class PartFolder:
             if part not in kept:
                 path.unlink(missing_ok=True)
                 for parent in list(Path(part).parents)[:-1]:
-                    with suppress(OSError):  # it has other files, or is not there
+                    with suppress(OSError):  # it has other files, or does not exist
                         (self.path / parent).rmdir()
         self.parts = []
 
 
 @contextmanager
 def only_encoder(path: Path, mode: int) -> Iterator[PartFolder]:
-    """The folder at `path`, made with the permissions `mode` where there is none, for this encoder alone.
+    """The folder at `path` for this encoder alone; it is made with the permissions `mode` if it does not exist.
 
-    Raises: WcodecError where another one is at work in it; OSError.
+    Raises: WcodecError if another encoder is at work in it; OSError.
     """
     is_new = not path.exists()
     path.mkdir(mode, exist_ok=True)
@@ -71,7 +71,7 @@ def only_encoder(path: Path, mode: int) -> Iterator[PartFolder]:
             if not folder.parts:
                 (path / LISTED).unlink(missing_ok=True)
                 if is_new:
-                    with suppress(OSError):  # it is empty where nothing was encoded
+                    with suppress(OSError):  # it is empty if nothing was encoded
                         path.rmdir()
 
 
@@ -81,19 +81,19 @@ def _is_part(line: str) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[TextIO]:
-    """The list of a folder, open and locked by this process."""
+    """The list of a folder, opened and locked by this process."""
     listed = path / LISTED
     while True:
         with listed.open("a+", encoding="utf-8", errors="replace", newline="\n") as file:
             _lock(path, file)
-            # The one that held the lock until now may have removed the list.
+            # The process that had the lock until now may have removed the list.
             if listed.exists() and os.path.samestat(listed.stat(), os.fstat(file.fileno())):
                 yield file
                 return
 
 
 def _lock(path: Path, file: TextIO) -> None:
-    """Raises: WcodecError where another one has the lock. Systems and disks without locks have none."""
+    """Raises: WcodecError if another process has the lock. Some systems and disks have no locks."""
     try:
         import fcntl
     except ImportError:

@@ -1,8 +1,9 @@
-"""Bits or steps a tensor for a mean of bits a weight, from what each costs the outputs and really takes in a file.
+"""Bits or steps for each tensor with a mean of bits a weight, from the cost of its errors and its real size.
 
-`--bits auto:4`: with the quantiser symmetric or asymmetric every tensor gets integers of so many bits that four is the
-mean; otherwise every tensor gets a step of its own, and four is the mean of the coded bits. A tensor's loss is taken as
-its cost times its squared error (HAWQ-V2, Dong et al. 2020, where the cost is the mean of the trace of the Hessian).
+`--bits auto:4`: with the quantiser symmetric or asymmetric every tensor gets integers with a number of bits whose mean
+is four; otherwise every tensor gets its own step, and four is the mean of the coded bits. The loss of a tensor is
+estimated as its cost times its squared error (HAWQ-V2, Dong et al. 2020, where the cost is the mean of the trace of the
+Hessian).
 """
 
 from __future__ import annotations
@@ -32,20 +33,21 @@ from wcodec.planning.recipe import Options, Recipe, Rule, StepSize
 from wcodec.planning.slopes import Curve, choose_ways
 
 FIXED: Final = ("symmetric", "asymmetric")
-"""Quantisers whose integers have a number of bits; the others have a step, and bits once they are coded."""
+"""Quantisers whose integers have a number of bits; the others have a step, and their bits are known after coding."""
 MORE_BITS: Final = 4
-"""Bits over the mean that a tensor may get."""
+"""The largest number of bits above the mean that a tensor may get."""
 CODED: Final = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.6, 2.1)
-"""Coded bits that the steps tried for each tensor aim at, in parts of the mean."""
+"""The coded bits that the steps tried for each tensor aim at, as fractions of the mean."""
 NORMAL_BITS: Final = 2.05
-"""Entropy of normal weights in steps of their standard deviation."""
+"""The entropy in bits of normal weights whose step is their standard deviation."""
 
 
 @dataclass(frozen=True)
 class TensorRates:
-    """One tensor coded in several ways, as it would be in a file.
+    """One tensor coded in several ways, as in a file.
 
-    energy:  sum of its squares; options: of each way.
+    energy:  the sum of its squares.
+    options: of each way.
     curve:   bits and squared errors of the ways, of the whole tensor.
     """
 
@@ -57,14 +59,14 @@ class TensorRates:
 
 
 def is_fixed(recipe: Recipe) -> bool:
-    """Whether tensors get integers of a number of bits, rather than steps."""
+    """Whether tensors get integers with a number of bits, rather than steps."""
     return recipe.options.quantizer in FIXED
 
 
 def measure_rates(source: Path, recipe: Recipe, threads: int = 0) -> tuple[TensorRates, ...]:
-    """Every tensor whose precision the recipe leaves open, in the ways that a mean of `recipe.mean_bits` needs.
+    """Every tensor whose precision the recipe leaves open, coded in the ways that a mean of `recipe.mean_bits` needs.
 
-    Raises: ModelFileError; RecipeError where nothing is left open.
+    Raises: ModelFileError; RecipeError if no tensor's precision is open.
     """
     plain = replace(recipe, mean_bits=None, effort="fast" if is_fixed(recipe) else recipe.effort)
     with open_model(source, recipe.keep_optimizer) as model:
@@ -86,7 +88,7 @@ def measure_rates(source: Path, recipe: Recipe, threads: int = 0) -> tuple[Tenso
 
 
 def _is_open(tensor: Tensor, survey: TensorStatistics | None, options: Options, recipe: Recipe) -> bool:
-    """Whether a tensor is quantised, and nothing says how finely."""
+    """Whether a tensor is quantised, and no option sets its precision."""
     said = options.lossless or options.bits or options.clusters or options.step
     allowed = options.quantizer in ((recipe.options.quantizer,) if is_fixed(recipe) else (None, "auto", "uniform"))
     return is_weight(tensor) and not said and allowed and survey is not None and survey.energy > 0
@@ -119,7 +121,7 @@ def _collect(
 
 
 def rule_costs(rates: Sequence[TensorRates]) -> dict[str, float]:
-    """Costs without data: those for which the steps of the presets, rms * n^(1/4), are the best."""
+    """Costs without data: those for which the steps of the presets, rms * n^(1/4), are optimal."""
     return {one.name: one.weights**0.5 / one.energy for one in rates}
 
 
@@ -128,9 +130,9 @@ def allocate(
 ) -> dict[str, Options]:
     """The options of each tensor: the least sum of costs times squared errors with a mean of `mean` bits a weight.
 
-    costs: a unit of squared error, by tensor; one that has none gets the median of the others.
-    floor: no tensor gets fewer bits a weight, where it has a way with as many.
-    Raises: RecipeError where the mean cannot be reached.
+    costs: of a unit of squared error, by tensor; a tensor without one gets the median of the others.
+    floor: no tensor gets fewer bits a weight, if it has a way with as many.
+    Raises: RecipeError if the mean cannot be reached.
     """
     known = [costs[one.name] for one in rates if one.name in costs]
     usual = float(np.median(known)) if known else 1.0
@@ -149,7 +151,7 @@ def allocate(
 
 
 def with_rules(recipe: Recipe, chosen: Mapping[str, Options], scale: float = 1.0) -> Recipe:
-    """The recipe with these options of tensors in front of its rules; `scale` multiplies their steps."""
+    """The recipe with these options of tensors before its rules; `scale` multiplies their steps."""
     scaled = (
         replace(one, step=StepSize(one.step.amount * scale, one.step.relative)) if one.step else one
         for one in chosen.values()
@@ -161,7 +163,7 @@ def with_rules(recipe: Recipe, chosen: Mapping[str, Options], scale: float = 1.0
 def encode_mean(source: Path, target: Path, recipe: Recipe, chosen: Mapping[str, Options], threads: int = 0) -> Encoded:
     """Write `target` with these options; steps are scaled until the mean of the coded bits is that of the recipe.
 
-    Raises: BudgetError where no scale gives it; what `encode` raises.
+    Raises: BudgetError if no scale gives it; the errors of `encode`.
     """
     if is_fixed(recipe):
         return encode(source, target, with_rules(recipe, chosen), threads=threads)
@@ -188,7 +190,7 @@ def mean_bits(coded: Path, names: Collection[str]) -> float:
 
 
 def equal_options(rates: Sequence[TensorRates], recipe: Recipe) -> dict[str, Options]:
-    """What the tensors get without any costs: the same bits, or the steps of the preset."""
+    """The options without costs: the same bits for all tensors, or the steps of the preset."""
     bits = int(recipe.mean_bits or 0)
     if is_fixed(recipe):
         return {one.name: replace(one.options[0], bits=bits) for one in rates}

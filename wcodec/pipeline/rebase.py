@@ -1,4 +1,4 @@
-"""A .wcz coded anew: alone, or against another base. What it decodes to stays."""
+"""Re-encoding of a .wcz by itself or against another base. Its decoded contents stay the same."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ def rebase(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
-    """Write `target`, a .wcz of what `source` decodes to, byte for byte, which may be `source` itself.
+    """Write `target`, a .wcz of the decoded contents of `source`, byte for byte; it may be `source` itself.
 
-    What is coded against a lossless `source` can be decoded by `target` as well. The values of a lossy one are kept
-    exactly, which takes more bytes.
-    base: of `source`, or a folder with it, see `decoder.decode`; onto: of `target`; None makes it self-contained.
-    Raises: RecipeError where a base is missing, and for a folder; ContainerError and its kinds; OSError.
+    Files that are coded against a lossless `source` can be decoded with `target` as well. The values of a lossy one are
+    kept exactly, which takes more bytes.
+    base: of `source`, or a folder with it, see `decoder.decode`.
+    onto: the base of `target`; None makes it self-contained.
+    Raises: RecipeError if a base is missing, and for a folder; ContainerError and its kinds; OSError.
     """
     if index_of(source):
-        raise RecipeError(f"{source}: expected one .wcz file to code anew, got a folder of them")
+        raise RecipeError(f"{source}: expected one .wcz file to encode again, got a folder of them")
     with TemporaryDirectory(prefix="wcodec-") as folder:
         plain = Path(folder) / "plain"
         decode(source, plain, base=base, threads=threads)

@@ -1,4 +1,4 @@
-"""The allocation of bits: from a recipe and the statistics of every tensor to one plan a tensor."""
+"""Bit allocation: from a recipe and the statistics of every tensor to one plan for each tensor."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from wcodec.planning.recipe import ALIGNED, CLASSIC, Options, Preset, Recipe
 from wcodec.planning.vectors import EXACT_BITS, Vectors
 
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0, CLASSIC: 0.63}
-"""Step of a lone large tensor by its rms; `_caution` says how it falls."""
+"""The step of a single large tensor, divided by its rms; `_caution` reduces it."""
 VALUES_STEP = 0.2
-"""Part of these steps for a model that predicts values, where an error is not rounded away by a choice of classes."""
+"""A factor on these steps for a model that predicts values, because every error changes its outputs."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5, CLASSIC: 23}
 _STATES: Literal[128] = 128
 _FINEST, _TURNED = 2.0**26, 2.0**22
-"""Most steps to the largest weight: beyond them floats are as short as integers, and turned integers overflow."""
+"""The largest level: beyond it floats are as short as integers, and transformed integers overflow."""
 _PRUNED = 0.25
-"""Part of zeros from which on a tensor was pruned: they stay zeros."""
+"""A tensor with at least this fraction of zeros was pruned; its zeros are kept."""
 _LEAST_NORMAL = 2.0**-126
-"""Weights below it all are denormal in float32, too few bits to have steps between them."""
+"""A tensor whose weights are all below this is denormal in float32, too imprecise for steps."""
 _LAMBDA = {0: 0.1, 128: 0.25}
-"""Lagrangian of the rate-distortion decisions: squared error, in the quantiser's own step, that a bit is worth."""
+"""Lambda of the rate-distortion decisions: the squared error, in squared steps, that a bit is worth."""
 
 
 @dataclass(frozen=True)
 class WeightTotals:
-    """What the steps of a tensor depend on beside itself: number, elements, most elements and energy of all weights."""
+    """Facts about all weights on which the step of each tensor depends: number, elements, most elements and energy."""
 
     tensors: int
     regular: int
@@ -54,7 +54,7 @@ class WeightTotals:
     energy: float
 
     def __add__(self, other: WeightTotals) -> WeightTotals:
-        """Those of two files of one model."""
+        """The totals of two files of one model."""
         largest = max(self.largest, other.largest)
         energy = self.energy + other.energy
         return WeightTotals(self.tensors + other.tensors, self.regular + other.regular, largest, energy)
@@ -67,14 +67,14 @@ def plan_model(
     size: float = 1.0,
     totals: WeightTotals | None = None,
 ) -> tuple[Plan, ...]:
-    """One plan a tensor.
+    """One plan for each tensor.
 
     Without `max_error` steps rise with a tensor's rms and number of weights, and fall with the number of tensors. With
-    it one step serves all weights: at high rate that is the least squared error for the bytes.
+    it all weights have one step, which at high rate gives the least squared error for the bytes.
 
-    surveys: of the tensors that may be quantised, None for the others.
-    size:    multiplies all steps; what a search changes.
-    totals:  of the whole model, where this is one of its shards.
+    surveys: statistics of the tensors that may be quantised, None for the others.
+    size:    a factor on all steps, which a search varies.
+    totals:  of the whole model, if this is one of its shards.
     Raises: RecipeError for a pattern that finds nothing.
     """
     asked = options_by_tensor(model.tensors, recipe)
@@ -107,7 +107,7 @@ def plan_model(
 
 
 def weight_totals(model: Model, surveys: Sequence[TensorStatistics | None], recipe: Recipe) -> WeightTotals:
-    """Those of one file. Raises: RecipeError for a pattern that finds nothing."""
+    """The totals of one file. Raises: RecipeError for a pattern that finds nothing."""
     asked = options_by_tensor(model.tensors, recipe)
     return _totals(_weights(model.tensors, surveys, [asked[tensor.name] for tensor in model.tensors]))
 
@@ -135,13 +135,13 @@ def _totals(weights: Sequence[tuple[Tensor, TensorStatistics]]) -> WeightTotals:
 
 
 def _is_plain(options: Options, named: bool) -> bool:
-    """Whether nothing is asked of this tensor but what the preset does, or a multiple of it."""
+    """Whether only the preset, or a multiple of its step, determines how this tensor is coded."""
     step = options.step and not options.step.relative
     return not (named or options.quantizer or options.bits or options.clusters or step or options.prune)
 
 
 def _exact_plan(recipe: Recipe) -> ExactPlan:
-    """Deep Compression has no contexts, which the other efforts code exact values by."""
+    """Deep Compression has no context coder, by which the other efforts code exact values."""
     return ExactPlan("fast" if recipe.preset == CLASSIC else recipe.effort)
 
 
@@ -168,7 +168,7 @@ def _weight_plan(
         quantizer = "kmeans" if clusters else "uniform"
     if options.block and quantizer != "product":
         raise RecipeError(f"block: expected the product quantizer with it, got {quantizer} for {tensor.name}")
-    # A trellis has more values than the integers of one step, so what has a number of values has none.
+    # A trellis has more values than the integers of one step, so it is not used with a number of values.
     is_counted = quantizer == "uniform" and bool(clusters) and not given
     if clusters and not named and recipe.preset != CLASSIC and _is_fragile(tensor, clusters):
         quantizer, clusters = "uniform", 256
@@ -179,7 +179,7 @@ def _weight_plan(
         step, clusters = peak / max(1, (clusters - 1) // 2), None
     elif options.step:
         step *= options.step.amount
-    if step <= 0.0:  # zeros, which training may have moved
+    if step <= 0.0:  # a tensor of zeros, which training may have changed
         return FloatPlan(limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
     if 0.0 < peak < _LEAST_NORMAL:
         return _exact_plan(recipe)
@@ -196,29 +196,29 @@ def _weight_plan(
     if quantizer == "kmeans":
         return CodebookPlan(*common, clusters, step, lambda_, options.start or "linear", recipe.seed)
     if quantizer == "product":
-        whole = bool(options.aligned)  # bits have no price then, so a byte is used up
+        whole = bool(options.aligned)  # bits have no price then, so all codes of a byte are used
         return ProductPlan(*common, clusters or (ALIGNED if whole else None), step, lambda_, options.block, whole)
     zeros = found.zeros >= _PRUNED * tensor.count
     return UniformPlan(*common, step, lambda_, states, few, peak <= step * _TURNED and not zeros, zeros)
 
 
 def _mantissa(recipe: Recipe) -> int:
-    """Bits for vectors: of the preset, or enough that their error is far below the one asked of the weights."""
+    """Mantissa bits of vectors: of the preset, or enough to keep their error far below that of the weights."""
     if recipe.max_error is None:
         return _MANTISSA[recipe.preset]
     return min(23, max(5, math.ceil(-0.5 * math.log2(recipe.max_error)) + 3))
 
 
 def _caution(tensors: int, weights: int) -> float:
-    """By how much steps are smaller in deep networks, whose errors add up, and in small ones, which have less to spare.
+    """The factor by which steps are smaller in deep networks, whose errors add up, and in small ones.
 
-    Fitted on eleven networks of nine kinds (`benchmarks/zoo.py`), `balanced` losing at most 0.3 points on each.
+    Fitted on eleven networks of nine kinds (`benchmarks/zoo.py`); `balanced` loses at most 0.3 points on each.
     """
     return float(max(1, tensors) ** -0.35 * min(1.0, weights / 250_000) ** 0.25)
 
 
 def _is_fragile(tensor: Tensor, clusters: int) -> bool:
-    """Depthwise kernels, and tensors that a codebook would hardly make smaller: too few weights for too many values."""
+    """Depthwise kernels, and tensors with too few weights for a codebook to make them smaller."""
     return tensor.count < 4 * clusters or (len(tensor.shape) >= 3 and tensor.shape[-1] == 1)
 
 
@@ -231,7 +231,7 @@ def exact_names(model: Model, recipe: Recipe) -> set[str]:
 
 
 def _shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None:
-    """The threshold that gives the asked sparsity over all weights together."""
+    """The threshold that gives the requested sparsity over all weights together."""
     prune = recipe.options.prune
     if not recipe.global_sparsity or prune is None or prune.rule == "deviations":
         return None
@@ -249,15 +249,16 @@ _SHORTER: dict[str, tuple[Literal["float16", "bfloat16"], int, float]] = {
 _OUTPUTS_FIRST = frozenset({"safetensors", "torch", "onnx"})
 """Kinds of model file whose weights have their outputs in front, as PyTorch has them; in Keras they come last."""
 _TABLE: Final = re.compile(r"(^|/)embeddings(:0)?$")
-"""Names of tables of embeddings in Keras, whose channels are their rows."""
+"""Names of embedding tables in Keras, whose channels are their rows."""
 
 
 def plain_plan(
     tensor: Tensor, kind: str, options: Options, recipe: Recipe, limit: float, prune: Prune | None
 ) -> Plan | None:
-    """The plan of a weight, where its quantiser is one of these.
+    """The plan of a weight for the quantisers that need no statistics; None for others.
 
-    kind:  of the model file; limit: larger magnitudes are kept exactly.
+    kind:  of the model file.
+    limit: larger magnitudes are kept exactly.
     """
     if options.quantizer in _SHORTER or options.quantizer == "none":
         return shorter_plan(options, recipe, limit, prune)
@@ -277,7 +278,7 @@ def plain_plan(
 
 
 def shorter_plan(options: Options, recipe: Recipe, limit: float, prune: Prune | None) -> ExactPlan | FloatPlan | None:
-    """The same for vectors, too, which shorter floats suit; what the type has no number for is kept exactly."""
+    """The plan for a shorter float type, also for vectors; values out of its range are kept exactly."""
     if options.quantizer == "none":
         return FloatPlan(prune, limit, coder_of(options, recipe), recipe.effort) if prune else _exact_plan(recipe)
     if options.quantizer not in _SHORTER:
@@ -287,7 +288,7 @@ def shorter_plan(options: Options, recipe: Recipe, limit: float, prune: Prune | 
 
 
 def coder_of(options: Options, recipe: Recipe) -> str:
-    """What was asked for; "fast" where that was speed, "classic" where it is the preset's."""
+    """The requested coder; otherwise "fast" if speed was requested, or "classic" for that preset."""
     if not options.coder and recipe.preset == CLASSIC:
         return "classic"
     coder = options.coder or "auto"

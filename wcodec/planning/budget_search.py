@@ -1,8 +1,8 @@
-"""Meeting a target in little more than one encoding: by samples first, then by a correction of few tensors.
+"""Meeting a target with little more than one encoding: estimates from samples, then a correction of few tensors.
 
-Bytes and errors are smooth in the logarithm of the step, and samples tell how they change much better than what they
-are. So all tensors are coded by the size of steps that the samples ask for, which misses the target by some percent;
-then some tensors get other steps, by what was measured of them.
+Bytes and errors are smooth in the logarithm of the step, and samples predict their changes much better than their
+values. All tensors are therefore coded with the steps that the samples suggest, which misses the target by some
+percent. Then the steps of some tensors are changed, using the measurements.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from wcodec.planning.rate_control import Target
 
 _ATTEMPTS: Final = 4
 _CLOSE: Final = 0.002
-"""What estimates may miss, as a logarithm."""
+"""The tolerance of estimates, as a logarithm."""
 _FAR: Final = 0.1
-"""Estimates that miss the target by more cannot meet it."""
+"""If estimates miss the target by more than this, it cannot be met."""
 _GRID: Final = 256
-"""Sizes an octave: what is chosen does not hang on the last bit of a logarithm."""
+"""The number of step sizes in an octave, so that the choice does not depend on the last bit of a logarithm."""
 _MOVE: Final = 0.25
-"""Octaves that the steps of the corrected tensors may move."""
+"""The largest change of the steps of corrected tensors, in octaves."""
 _STEPS: Final = 8
 
 Sizes = Mapping[int, float]
-"""By number of a tensor: what multiplies its step."""
+"""The factor on the step, by number of a tensor."""
 Amounts = Mapping[int, float]
-"""By number of a tensor: its part of what is measured."""
+"""The contribution to the measure, by number of a tensor."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What an encoding came to: the measure of the target, the amount of each tensor in it, and the tensors' errors."""
+class EncodingMeasure:
+    """The measurements of an encoding: the target's measure, each tensor's share, and the tensors' errors."""
 
     value: float
     amounts: Amounts
@@ -46,14 +46,15 @@ def meet_target(
     start: float,
     fixed: float,
     estimate: Callable[[Sizes], Amounts],
-    measure: Callable[[Sizes], Measured],
+    measure: Callable[[Sizes], EncodingMeasure],
 ) -> bool:
-    """Whether the last of a few encodings meets the target closely.
+    """Encode a few times, and return whether the last encoding closely meets the target.
 
-    counts:   weights of each tensor that has a step.
-    start:    a size to begin with, for all of them.
-    fixed:    what the others are guessed to add.
-    estimate: amounts by samples; measure: encodes.
+    counts:   the number of weights of each tensor that has a step.
+    start:    the initial factor on all steps.
+    fixed:    an estimate for the other tensors.
+    estimate: contributions by samples.
+    measure:  encodes.
     """
     aim = target.bound * (1 + target.close) / 2
     size = _solve(lambda size: fixed + sum(estimate(dict.fromkeys(counts, size)).values()), aim, start, target.power)
@@ -86,10 +87,11 @@ def _on_grid(size: float) -> float:
     return float(2.0 ** (round(math.log2(size) * _GRID) / _GRID))
 
 
-def _choose_tensors(target: Target, counts: Mapping[int, int], found: Measured, aim: float) -> Collection[int]:
-    """Few tensors whose steps, moved by `_MOVE`, change the measure enough; or all.
+def _choose_tensors(target: Target, counts: Mapping[int, int], found: EncodingMeasure, aim: float) -> Collection[int]:
+    """The smallest set of tensors whose steps, changed by `_MOVE`, change the measure enough; or all.
 
-    Steps grow where a weight has the least error, and shrink where it has the most, so that no error is wasted.
+    Steps grow for tensors with the least error a weight, and shrink for those with the most, so that no error is
+    wasted.
     """
 
     def reach(number: int) -> float:
@@ -107,14 +109,14 @@ def _choose_tensors(target: Target, counts: Mapping[int, int], found: Measured, 
     if need > 0:
         return set(counts)
     for number in sorted(chosen, key=lambda number: (-counts[number], number)):
-        if need + reach(number) <= 0:  # enough without it
+        if need + reach(number) <= 0:  # enough without this tensor
             chosen.remove(number)
             need += reach(number)
     return chosen
 
 
 def _solve(total: Callable[[float], float], aim: float, start: float, power: float) -> float | None:
-    """Where `total`, about a power of x, is `aim`, by secants of logarithms; None where nothing is close."""
+    """The point at which `total`, approximately a power of x, is `aim`, by secants of logarithms; or None."""
     at, slope = math.log2(start), power * math.log(2)
     last: tuple[float, float] | None = None
     best = (math.inf, start)

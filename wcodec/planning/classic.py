@@ -1,8 +1,8 @@
-"""Deep Compression (Han, Mao and Dally 2016) as a preset: what it says of a kernel where the user says nothing.
+"""The preset Deep Compression (Han, Mao and Dally 2016): the options of kernels that the user leaves open.
 
-Weights under a threshold in standard deviations of their tensor go; the others share the values of a codebook by
-k-means from a linear start, 8 bits for convolutions and 5 for dense kernels. Gaps and codes are Huffman coded, biases
-stay as they are.
+Weights below a threshold in standard deviations of their tensor are pruned. The others share the values of a codebook
+by k-means from a linear start, with 8 bits for convolutions and 5 for dense kernels. Gaps and codes are Huffman coded;
+biases are exact.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from wcodec.model import Tensor
 from wcodec.planning.recipe import Options, Recipe
 
 THRESHOLD: Final = 0.5
-"""Standard deviations under which weights go, where nothing is trained afterwards."""
+"""The threshold in standard deviations, without retraining."""
 TRAINED_THRESHOLD: Final = 2.25
 """The same for pruning by rounds with retraining."""
 CONVOLUTION_BITS, DENSE_BITS = 8, 5
 METHODS: Final = "magnitude,sharing"
-"""The methods of training (`training.methods.registry`) that the paper joins."""
+"""The training methods (`training.methods.registry`) that the paper combines."""
 
 
 def classic_options(tensor: Tensor) -> Options:
-    """What the preset says of a kernel; one of three or more dimensions is a convolution's."""
+    """The preset's options for a kernel; one of three or more dimensions is a convolution's."""
     bits = CONVOLUTION_BITS if len(tensor.shape) > 2 else DENSE_BITS
     return Options(prune=Prune("deviations", THRESHOLD), bits=bits, start="linear")
 
 
 def for_training(recipe: Recipe) -> Recipe:
-    """The recipe with the threshold of pruning by rounds, where the user gave none."""
+    """The recipe with the threshold of pruning by rounds, if the user gave none."""
     trained = Options(prune=Prune("deviations", TRAINED_THRESHOLD))
     return replace(recipe, options=recipe.options.merged_with(trained))

@@ -1,4 +1,4 @@
-"""Options that would do nothing beside others, refused before any work is done: an option acts, or is an error."""
+"""Refusal of options that would have no effect in combination with others, before any work is done."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from wcodec.planning.options import BY_WORD
 from wcodec.planning.recipe import CLASSIC, Options, Rule
 
 OF_LOSS: Final = ("quantizer", "block", "start", "per_channel", "aligned", "coder")
-"""Options of a tensor that say how it loses, or how levels are coded, of which a lossless file has none."""
+"""Options of a tensor about loss or about the coding of levels, which do not apply to a lossless file."""
 CODEBOOKS: Final = (None, "auto", "kmeans")
-"""Quantisers that have a codebook where bits or clusters are given."""
+"""Quantisers that have a codebook if bits or clusters are given."""
 WITHOUT_EFFECT: Final = {
     ("keep_optimizer", "lossless"): "a lossless file has the state of the optimizer anyway",
     ("preset", "quantizer"): "float16, bfloat16, none and binary say all of the loss themselves",
@@ -29,11 +29,11 @@ WITHOUT_EFFECT: Final = {
     ("seed", ""): "acts where something is random: --start kmeans++, and training",
     ("keep_optimizer", ""): "acts on files that have such a state",
 }
-"""What is accepted although it does nothing: a word, the word beside which that is so ("": most), and why."""
+"""Options that are accepted without effect: the option, the one with which it has none ("": most), and the reason."""
 
 
 def refuse_rivals(words: Iterable[str]) -> None:
-    """Raises: RecipeError for two words of which one place can have one only, such as sparsity and threshold."""
+    """Raises: RecipeError for two options that exclude each other, such as sparsity and threshold."""
     first: dict[str, str] = {}
     for word in words:
         rivals = BY_WORD[word].rivals
@@ -42,10 +42,10 @@ def refuse_rivals(words: Iterable[str]) -> None:
 
 
 def refuse_idle(general: Options, rules: Sequence[Rule], whole: Mapping[str, object]) -> None:
-    """Refuse words that do nothing beside the others.
+    """Refuse options that have no effect in combination with the others.
 
-    whole: the fields of the recipe that are not of single tensors.
-    Raises: RecipeError naming the word and what it needs.
+    whole: the fields of the recipe that do not belong to single tensors.
+    Raises: RecipeError with the option and what it needs.
     """
     every = [general, *(rule.options.merged_with(general) for rule in rules)]
     if whole.get("global_sparsity") and not any(one.prune and one.prune.rule == "sparsity" for one in every):
@@ -84,15 +84,15 @@ METHOD_QUANTIZERS: Final[dict[str, tuple[str, ...]]] = {
     "binary": ("binary",),
     "hashed": (),
 }
-"""Methods of training that choose the values, and the quantisers that say the same."""
+"""Training methods that choose the values, and the quantisers that mean the same."""
 PRUNING_METHODS: Final = ("magnitude", "gradual", "gradual-linear")
-"""Methods of training that set weights to zero."""
+"""Training methods that set weights to zero."""
 
 
 def refuse_idle_of_method(options: Options, methods: Sequence[str]) -> None:
-    """Refuse options that methods of training would ignore, which choose the values of kernels themselves.
+    """Refuse options that training methods would ignore, because these choose the values of kernels themselves.
 
-    Raises: RecipeError naming the method and the option.
+    Raises: RecipeError with the method and the option.
     """
     last = methods[-1]
     if options.prune and not set(methods) & set(PRUNING_METHODS):

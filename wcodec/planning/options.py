@@ -1,4 +1,4 @@
-"""The options of an encoding, a row each: command line, Python, TOML and `--set` all take them from here."""
+"""The table of encoding options, one row each, used by the command line, Python, TOML and `--set`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def parse_float(word: str, value: object) -> float:
 
 
 def parse_text(word: str, value: object) -> str:
-    """A word; which ones there are is known where it is used."""
+    """A word, which is checked where it is used."""
     return str(value)
 
 
@@ -82,7 +82,7 @@ def parse_patterns(word: str, value: object) -> tuple[str, ...]:
 
 
 def parse_rule(text: str) -> Rule:
-    """A rule written RE:word=value,word=value; the last colon with a word= behind it ends the pattern.
+    """A rule RE:word=value,word=value; the pattern ends at the last colon that is followed by word=.
 
     >>> parse_rule("dense/.*:bits=4,sparsity=0.5").options.bits
     4
@@ -122,14 +122,15 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
 class Option:
     """One option.
 
-    word:    its name in Python, in TOML and in `--set`.
-    parse:   (word, value as it was written) -> the value of `field`. Raises: RecipeError.
-    help:    for the command line.
-    metavar: stands for the value in the help; "": one of `choices`, or `switches`: flag, value and help of each.
-    group:   the heading of the command line's help under which it stands.
-    field:   of `Options` (for single tensors too) or else of `Recipe`; "": the word.
-    rivals:  at most one of the options with the same rivals can be given on the command line.
-    spelling: on the command line, where that is not `--word`.
+    word:     its name in Python, in TOML and in `--set`.
+    parse:    (word, value as it was written) -> the value of `field`. Raises: RecipeError.
+    help:     for the command line.
+    metavar:  the placeholder of the value in the help; "": one of `choices`, or `switches`: flag, value and help of
+              each.
+    group:    the heading of the command line's help.
+    field:    of `Options` (also for single tensors) or of `Recipe`; "": the word.
+    rivals:   of the options with the same rivals at most one may be given on the command line.
+    spelling: on the command line, if it is not `--word`.
     """
 
     word: str
@@ -151,7 +152,7 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """How the command line spells it."""
+        """Its name on the command line."""
         return self.switches[0][0] if self.switches else self.spelling or spell(self.word)
 
     @property
@@ -161,12 +162,12 @@ class Option:
 
 
 def spell(word: str) -> str:
-    """A word as a flag of the command line."""
+    """An option as a flag of the command line."""
     return "--" + word.replace("_", "-")
 
 
 def switch(word: str, text: str, group: Group = "loss", flag: str = "") -> Option:
-    """An option that is given or not."""
+    """An option without a value."""
     return Option(word, parse_bool, group=group, switches=((flag or spell(word), True, text),))
 
 
@@ -226,12 +227,12 @@ OPTIONS: Final = (
     switch("keep_optimizer", "keep the state of the optimizer", "how"),
     Option("seed", parse_int, "seed of the random numbers (default: 0)", "N", "how"),
 )
-"""In the order of the command line's help."""
+"""The options in the order of the command line's help."""
 BY_WORD: Final = {option.word: option for option in OPTIONS}
 
 
 def parse_options(words: Mapping[str, object]) -> Options:
-    """The options of a tensor from words as they are written in `--set`, in TOML or in Python.
+    """The options of a tensor, from words and values of `--set`, TOML or Python.
 
     Raises: RecipeError for an unknown word or a value of the wrong kind.
     """

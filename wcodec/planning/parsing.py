@@ -1,4 +1,4 @@
-"""From the words of a command line, a TOML file or Python to a Recipe."""
+"""Parsing of the options of a command line, a TOML file or Python into a Recipe."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _Parsed = tuple[Options, tuple[Rule, ...], dict[str, object]]
 
 
 def parse_recipe(words: Mapping[str, object], config: Path | None = None) -> Recipe:
-    """The recipe that `words` ask for, over those of the TOML file; None stands for a word that was not given.
+    """The recipe of `words`, which take precedence over those of the TOML file; None means that an option was not
+    given.
 
-    words: those of `options.OPTIONS`. The rules of `set` come before those of the file, where they are `[[set]]` tables
+    words: those of `options.OPTIONS`. The rules of `set` precede those of the file, where they are `[[set]]` tables
            with a `pattern`.
     Raises: RecipeError for an unknown word or a value that does not fit.
     """
@@ -48,7 +49,7 @@ def _parse(words: Mapping[str, object]) -> _Parsed:
 
 
 def _parse_config(path: Path) -> _Parsed:
-    """What a TOML file says. Raises: RecipeError that names the file."""
+    """The contents of a TOML file. Raises: RecipeError with the name of the file."""
     import tomllib  # noqa: PLC0415 - few commands have a configuration, and this is a third of their start-up
 
     try:
@@ -61,7 +62,7 @@ def _parse_config(path: Path) -> _Parsed:
 
 
 def _refuse_lossy_rules(general: Options, rules: Iterable[Rule]) -> None:
-    """Raises: RecipeError for a rule that asks for loss where nothing may be lost, and does not take that back."""
+    """Raises: RecipeError for a rule with lossy options in a lossless recipe, unless it has lossless=false."""
     for rule in rules:
         if general.lossless and rule.options.lossless is None:
             for word in ("prune", "bits", "clusters", "step", "quantizer"):

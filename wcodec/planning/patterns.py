@@ -1,7 +1,8 @@
-"""Which tensors a pattern of --set, --include or --exclude finds, and what the recipe comes to for each of them.
+"""The tensors that a pattern of --set, --include or --exclude finds, and the options of each tensor.
 
-A pattern is a regular expression that is sought in the names and layers as the user knows them (`dense_1/kernel`), and
-where it finds none there, in the names of the file (`layers/dense/vars/0`), which may number layers otherwise.
+A pattern is a regular expression that is searched in the user's names of tensors and layers (`dense_1/kernel`). If it
+finds nothing there, it is searched in the names of the file (`layers/dense/vars/0`), which may number layers
+differently.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ Asked = tuple[Options, bool]
 
 
 def find_tensors(pattern: str, tensors: Sequence[Tensor]) -> frozenset[str]:
-    """The names (in the file) of the tensors that a pattern finds, or of the one whose name it is as it is written."""
+    """The names (in the file) of the tensors that a pattern finds, or of the tensor whose name it is literally."""
     known = [one for one in tensors if re.search(pattern, one.user_name or one.name) or re.search(pattern, one.layer)]
     found = known or [one for one in tensors if re.search(pattern, one.name)]
     return frozenset(one.name for one in found) or _named(pattern, tensors)
 
 
 def _named(pattern: str, tensors: Sequence[Tensor]) -> frozenset[str]:
-    """The tensor whose full name the pattern is, as a name or as an expression for it, or an end with its layer."""
+    """The tensor whose full name the pattern is or matches, or whose name ends with it, starting at the layer."""
     literal = re.sub(r"\\(.)", r"\1", pattern.removeprefix("^").removesuffix("$"))
     found: set[str] = set()
     for asked in {pattern, literal}:
@@ -46,9 +47,9 @@ def _names(tensors: Sequence[Tensor]) -> dict[str, str]:
 
 
 def options_by_tensor(tensors: Sequence[Tensor], recipe: Recipe) -> dict[str, Asked]:
-    """What the recipe says of each tensor, by its name in the file; `lossless` where it is left out.
+    """The options of each tensor, by its name in the file; `lossless` if it is excluded.
 
-    Raises: RecipeError for a pattern that finds nothing, or only vectors for options that are not for them.
+    Raises: RecipeError for a pattern that finds nothing, or only vectors for options that do not apply to them.
     """
     check_patterns(tensors, recipe)
     out = frozenset[str]().union(*(find_tensors(pattern, tensors) for pattern in recipe.exclude))
@@ -66,21 +67,21 @@ def options_by_tensor(tensors: Sequence[Tensor], recipe: Recipe) -> dict[str, As
 
 
 def _general(tensor: Tensor, recipe: Recipe) -> Options:
-    """What the recipe says of a tensor that no rule finds."""
+    """The options of a tensor that no rule finds."""
     if recipe.preset == CLASSIC and is_weight(tensor):
         return recipe.options.merged_with(classic_options(tensor))
     return recipe.options
 
 
 def is_used(rule: Rule, tensors: Sequence[Tensor]) -> bool:
-    """Whether a rule finds a tensor that its options are for: vectors are quantised only by their own names."""
+    """Whether a rule finds a tensor to which its options apply: vectors are quantised only by their full names."""
     found, named = find_tensors(rule.pattern, tensors), _named(rule.pattern, tensors)
     every = [one for one in tensors if one.name in found]
     return any(not rule.options.is_for_weights or len(one.shape) >= 2 or one.name in named for one in every)
 
 
 def check_patterns(tensors: Sequence[Tensor], recipe: Recipe) -> None:
-    """Raises: RecipeError for a pattern that finds nothing, or only vectors for options that are not for them."""
+    """Raises: RecipeError for a pattern that finds nothing, or only vectors for options that do not apply to them."""
     for pattern in (*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules)):
         if not find_tensors(pattern, tensors):
             known = suggest_names(pattern, _names(tensors))

@@ -1,4 +1,4 @@
-"""Finding the step at which an encoding has the error, or the size, that was asked."""
+"""Rate control: the step at which an encoding has the requested error or size."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from wcodec.planning.recipe import Recipe
 
 _PASSES = 12
 _CLOSEST = 1 / 512
-"""Steps whose logarithms differ by less round to the same."""
+"""Steps whose logarithms differ by less give the same levels."""
 _FARTHEST = 6.0
-"""Most that a logarithm of the step moves while only one side of the target is known."""
+"""The largest change of the logarithm of the step while only one side of the target is known."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A measure of the encoding that grows (error) or falls (bytes) with the step, and what it should come to.
+    """A measure of the encoding that grows (error) or falls (bytes) with the step, and its requested value.
 
-    bound:   never exceeded by the result; close: a result of at least this part of the bound is good enough.
-    power:   the measure goes about like step ** power; the first guess of it.
+    bound: never exceeded by the result.
+    close: a result of at least this fraction of the bound is good enough.
+    power: the measure is approximately proportional to step ** power; an initial guess.
     """
 
     what: str
@@ -32,14 +33,14 @@ class Target:
 
 @dataclass(frozen=True)
 class _Tried:
-    """The logarithm of a step, and of its measure over the aim, with the sign that makes it rise with the step."""
+    """The logarithm of a step and of its measure divided by the aim, with the sign that makes it rise with the step."""
 
     at: float
     miss: float
 
 
 def target_of(recipe: Recipe, source_bytes: int) -> Target | None:
-    """What the recipe wants of the whole file, None where it leaves it open."""
+    """The target of the recipe for the whole file, None if it has none."""
     if recipe.max_error:
         return Target("relative squared error", recipe.max_error, close=0.99, power=2.0)
     if recipe.target_bytes or recipe.target_ratio:
@@ -49,10 +50,10 @@ def target_of(recipe: Recipe, source_bytes: int) -> Target | None:
 
 
 def find_step(measure: Callable[[float], float], start: float, target: Target) -> float:
-    """A step whose measure is within the target's bound, and close to it: regula falsi by the Illinois rule.
+    """A step whose measure is within the target's bound, and close to it: regula falsi with the Illinois rule.
 
-    measure: step -> error or bytes; called at most twelve times, the answer's step among them.
-    Raises: BudgetError where no step tried meets the bound.
+    measure: step -> error or bytes; called at most twelve times, the last time for the result or an earlier one.
+    Raises: BudgetError if no step tried meets the bound.
     """
     sign = math.copysign(1.0, target.power)
     aim = 0.4 * math.log(target.close)
@@ -75,7 +76,7 @@ def find_step(measure: Callable[[float], float], start: float, target: Target) -
             if abs(other.at - tried.at) < _CLOSEST:
                 break
             if last == high:
-                # Where one side moves twice the other one counts half, or it would never move itself.
+                # If one side moves twice, the other one is halved; otherwise it would never move.
                 other = sides[not high] = _Tried(other.at, other.miss / 2)
             part = tried.miss / (tried.miss - other.miss)
             step = math.exp(tried.at + max(0.1, min(0.9, part)) * (other.at - tried.at))
@@ -84,7 +85,7 @@ def find_step(measure: Callable[[float], float], start: float, target: Target) -
             if known and not slope and abs(tried.at - known.at) > _FARTHEST / 2:
                 break  # nothing depends on the step
             moved = -tried.miss / max(slope, 0.1)
-            moved += math.copysign(_CLOSEST * 4**attempt, moved)  # better over the target than never there
+            moved += math.copysign(_CLOSEST * 4**attempt, moved)  # better beyond the target than never at it
             step = math.exp(tried.at + max(-_FARTHEST, min(_FARTHEST, moved)))
         last = high
     if not best[1]:

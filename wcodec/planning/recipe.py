@@ -1,4 +1,4 @@
-"""What the user asked for: options for all tensors, and rules by name for some."""
+"""The user's request: options for all tensors, and rules with options for some."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from wcodec.model.lazy import dataclass
 Preset = Literal["safe", "balanced", "small", "deep-compression"]
 PRESETS = ("safe", "balanced", "small", "deep-compression")
 CLASSIC: Final = "deep-compression"
-"""The preset that is a method of its own (`planning.classic`), not an amount of loss."""
+"""The preset that is a method (`planning.classic`), not an amount of loss."""
 SIZELESS = ("binary", "float16", "bfloat16", "none")
 QUANTIZERS = ("auto", "kmeans", "uniform", "product", "symmetric", "asymmetric", *SIZELESS)
 PER_CHANNEL = ("symmetric", "asymmetric", "binary")
 LEVEL_CODERS = ("auto", "huffman", "context", "static", "fixed")
 MEAN_BITS = (None, "auto", "uniform", "symmetric", "asymmetric")
-"""Quantizers that a mean of bits can be asked of."""
+"""Quantizers for which a mean of bits can be requested."""
 STARTS = ("linear", "density", "kmeans++")
 EFFORTS = ("fast", "normal", "best")
 ALIGNED: Final = 256
-"""Vectors whose codes have a byte each, where no number of them is asked for."""
+"""The number of vectors with codes of one byte, if no number is requested."""
 
 
 def _within(word: str, value: int | None, low: int, high: int) -> None:
@@ -40,8 +40,8 @@ def _one_of(word: str, value: str | None, choices: tuple[str, ...]) -> None:
 class StepSize:
     """The distance of the uniform quantiser's levels.
 
-    relative: `amount` is in steps of the preset; otherwise it is in units of the weights.
-    Raises: RecipeError for an amount that is no step of float32.
+    relative: `amount` is a multiple of the preset's step; otherwise it is in units of the weights.
+    Raises: RecipeError for an amount that is not a positive float32.
     """
 
     amount: float
@@ -54,12 +54,12 @@ class StepSize:
 
 @dataclass(frozen=True)
 class Options:
-    """How to code a tensor; None means that nothing was said.
+    """How to code a tensor; None means that an option was not given.
 
-    bits, clusters: size of the codebook (level 0 included): 2**bits, or as many values.
-    block:          weights that share a code, under the product quantiser.
-    start:          first centroids of k-means.
-    per_channel:    a step of its own for every output, of the quantisers in `affine.py`.
+    bits, clusters: size of the codebook (level 0 included): 2**bits, or this many values.
+    block:          the number of weights that share a code, for the product quantiser.
+    start:          initial centroids of k-means.
+    per_channel:    a separate step for every output, for the quantisers in `affine.py`.
     aligned:        codes of the product quantiser in whole bytes.
     """
 
@@ -93,12 +93,12 @@ class Options:
 
     @property
     def is_for_weights(self) -> bool:
-        """Whether something is said that means tensors of two or more dimensions: how to prune or to quantise them."""
+        """Whether an option is set that applies to tensors of two or more dimensions: for pruning or quantisation."""
         says = (self.prune, self.bits, self.clusters, self.block, self.step, self.start, self.per_channel, self.aligned)
         return any(word is not None for word in says) or self.quantizer not in {None, "auto", *SIZELESS[1:]}
 
     def merged_with(self, general: Options) -> Options:
-        """These options, with what they leave unsaid taken from `general`."""
+        """These options, with those that are not set taken from `general`."""
         counted = self.bits is not None or self.clusters is not None
         size_said = counted or self.quantizer in SIZELESS or self.step is not None
         return Options(
@@ -129,11 +129,12 @@ class Rule:
 class Recipe:
     """The whole request.
 
-    max_error:       bound on sum (w - w')^2 / sum w^2 over all float tensors of two or more dimensions.
-    target_bytes:    size of the file, bytes, hit from below; target_ratio: source bytes / file bytes, from above.
-    mean_bits:       bits a weight over the tensors whose precision is left open (`pipeline.precision`).
-    global_sparsity: `prune` by sparsity ranks the weights of all tensors together.
-    include/exclude: tensors not included, or excluded, are coded losslessly.
+    max_error:        bound on sum (w - w')^2 / sum w^2 over all float tensors of two or more dimensions.
+    target_bytes:     an upper bound on the size of the file in bytes, which is closely met.
+    target_ratio:     a lower bound on source bytes / file bytes, which is closely met.
+    mean_bits:        bits a weight over the tensors whose precision is left open (`pipeline.precision`).
+    global_sparsity:  `prune` by sparsity ranks the weights of all tensors together.
+    include, exclude: tensors that are not included, or that are excluded, are coded losslessly.
     """
 
     options: Options = Options()
@@ -152,7 +153,7 @@ class Recipe:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the file itself is to come back, byte for byte: nothing may be lossy."""
+        """Whether the file is restored byte for byte, so that nothing may be lossy."""
         return bool(self.options.lossless) and all(rule.options.lossless is not False for rule in self.rules)
 
     @property
@@ -191,7 +192,7 @@ class Recipe:
                 raise RecipeError(f"pattern {pattern!r}: expected a regular expression, got {error}") from error
 
     def _check_mean_bits(self, targets: Sequence[str]) -> None:
-        """Raises: RecipeError where the mean is no mean that can be, or something else sets what it sets."""
+        """Raises: RecipeError if the mean is impossible, or if another option sets the precision."""
         if self.mean_bits is None:
             return
         asked, least = self.options, 2.0 if self.options.quantizer in {"symmetric", "asymmetric"} else 0.5

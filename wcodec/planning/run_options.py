@@ -1,6 +1,6 @@
-"""The options of an encoding that are not of the recipe: data and training, how the model is read, and how it runs.
+"""Encoding options that are not part of the recipe: data and training, loading of the model, and execution.
 
-The command line and Python take them from here, as they take those of the recipe from `options`.
+The command line and Python use them in the same way as those in `options`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from wcodec.planning.options import (
 )
 
 SENSITIVITIES: Final = ("fisher", "hessian", "kl", "none")
-"""What a weight's error costs the outputs: by the Fisher information, the Hessian, measured, or a rule without data."""
+"""Estimates of the cost of a weight's error: Fisher information, Hessian, measured divergence, or a fixed rule."""
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_seconds(word: str, value: object) -> float:
-    """Seconds of "90", "90s", "5m", "1.5h" or a number."""
+    """Seconds from "90", "90s", "5m", "1.5h" or a number."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip().lower())
     if not found:
         raise RecipeError(f"{word}: expected a number with s, m or h, got {value!r}")
@@ -36,7 +36,7 @@ def parse_seconds(word: str, value: object) -> float:
 
 
 def parse_ratio(word: str, value: object) -> float:
-    """A number, or one over another: 1/16."""
+    """A number, or a fraction such as 1/16."""
     over, slash, under = str(value).partition("/")
     divisor = parse_float(word, under) if slash else 1.0
     if not divisor:
@@ -58,12 +58,12 @@ def parse_path(word: str, value: object) -> Path:
 
 
 def parse_data(word: str, value: object) -> object:
-    """Whatever `evaluation.datasets.load_examples` reads; it says what is wrong with it."""
+    """Any value; `evaluation.datasets.load_examples` checks it."""
     return str(value) if isinstance(value, Path) else value
 
 
 def parse_limit(value: object) -> int | None:
-    """`max_output`: bytes as `parse_size` reads them; None, no limit, stays None."""
+    """`max_output`: bytes as `parse_size` reads them; None means no limit."""
     return None if value is None else parse_size("max_output", value)
 
 
@@ -98,7 +98,7 @@ INPUT_OPTIONS: Final = (
     ),
     switch("unsafe", "allow the model file to run its own code", "learning"),
 )
-"""How the data and the model are read."""
+"""Options for reading the data and the model."""
 SCORE_OPTIONS: Final = (
     Option(
         "score",
@@ -109,7 +109,7 @@ SCORE_OPTIONS: Final = (
     ),
     Option("score_name", parse_text, "the number that counts where F returns a dict of them", "NAME", "learning"),
 )
-"""The user's own measure."""
+"""Options of the user's own score."""
 METHOD_OPTIONS: Final = (
     Option("rounds", parse_int, "of --method magnitude: prune and retrain so often (default: 4)", "N", "learning"),
     Option("initial_sparsity", parse_float, "of --method gradual, at the beginning (default: 0)", "S", "learning"),
@@ -168,7 +168,7 @@ LEARNING_OPTIONS: Final = (
     *SCORE_OPTIONS,
     *INPUT_OPTIONS,
 )
-"""Calibration and training."""
+"""Options of calibration and training."""
 RUN_OPTIONS: Final = (
     Option("threads", parse_threads, "threads; 0: all cores (default)", "N", "run", spelling="-T"),
     Option(
@@ -188,4 +188,4 @@ REQUEST_OPTIONS: Final = (*LEARNING_OPTIONS, *RUN_OPTIONS)
 """All of them: the fields of `api.request.EncodeRequest`."""
 REQUEST_WORDS: Final = {option.word: option for option in REQUEST_OPTIONS}
 FLAGS: Final = {option.flag: option.word for option in (*OPTIONS, *REQUEST_OPTIONS)}
-"""How Python spells what the command line calls --max-drop."""
+"""The name of an option in Python, by its flag on the command line."""

@@ -1,7 +1,7 @@
-"""The choice of one way to code each tensor: the least loss for a number of bits, by equal slopes.
+"""The choice of one coding for each tensor: the least total loss for a number of bits, by equal slopes.
 
-Each tensor's ways are points (bits, loss). On the lower convex hull of the points the next bit is bought where it takes
-most off the loss, until the bits are spent (Shoham and Gersho 1988): then all tensors have about the same slope.
+The codings of each tensor are points (bits, loss). On the lower convex hulls the next bits are spent where they reduce
+the loss most, until the budget is used (Shoham and Gersho 1988): then all tensors have about the same slope.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curve:
-    """The ways to code a tensor. bits, losses: float64[ways], of the whole tensor, in any order."""
+    """The codings of a tensor. bits, losses: float64[codings], of the whole tensor, in any order."""
 
     bits: Floats
     losses: Floats
 
 
 def find_hull(curve: Curve) -> list[int]:
-    """The ways on the lower convex hull, from the fewest bits on, each with less loss than the one before."""
+    """The codings on the lower convex hull, from the fewest bits on, each with less loss than the one before."""
     hull: list[int] = []
     for way in np.lexsort((curve.losses, curve.bits)).tolist():
         if hull and curve.losses[way] >= curve.losses[hull[-1]]:
@@ -37,7 +37,7 @@ def find_hull(curve: Curve) -> list[int]:
 
 
 def choose_ways(curves: Sequence[Curve], budget: float) -> list[int] | None:
-    """One way for each tensor, whose bits are within the budget together; None where the fewest are over it."""
+    """One coding for each tensor, with a total within the budget; None if the smallest ones exceed it."""
     hulls = [find_hull(curve) for curve in curves]
     places = [0] * len(curves)
     spent = sum(float(curve.bits[hull[0]]) for curve, hull in zip(curves, hulls, strict=True))
@@ -65,6 +65,6 @@ def choose_ways(curves: Sequence[Curve], budget: float) -> list[int] | None:
 
 
 def _slope(curve: Curve, first: int, then: int) -> float:
-    """Loss that a bit takes off between two ways."""
+    """The reduction of the loss for each bit between two codings."""
     bits = float(curve.bits[then] - curve.bits[first])
     return float(curve.losses[first] - curve.losses[then]) / bits if bits > 0 else float("inf")

@@ -1,8 +1,9 @@
-"""How exactly vectors are kept, judged by where they act (`model.Role`).
+"""The precision of vectors, by their role in the network (`model.Role`).
 
-A vector that is added to something does harm by its error beside the spread of that: the mean of a normalisation beside
-the root of its variance, a bias beside the norm of its kernel's weights, which is the spread of the outputs for inputs
-of variance 1. A bias that is far larger belongs to inputs far from zero, and then the kernel must be exact too.
+The harm of an error of an added vector depends on the spread of the values that it is added to: for the mean of a
+normalisation the root of its variance, for a bias the norm of its kernel's weights, which is the standard deviation of
+the outputs for inputs of variance 1. A bias that is far larger belongs to inputs far from zero; then the kernel must be
+exact too.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ from wcodec.model.lazy import dataclass
 Measure = Callable[[npt.NDArray[np.float64]], np.floating]
 
 EXACT_BITS: Final = 20
-"""Mantissa bits from which on a vector is kept as it is."""
+"""A vector that needs this many mantissa bits or more is kept exactly."""
 NEAR: Final = 2.0
-"""Largest entry of a shift, beside the spread, up to which the bits of the preset are enough."""
+"""The bits of the preset are enough if the largest entry of a shift, divided by the spread, is at most this."""
 NEAR_BIAS, FAR_BIAS = 4.0, 64.0
-"""Root mean square of a bias, beside the spread of its kernel's outputs, up to which the kernel's step is the preset's;
-and from which on the kernel is exact."""
+"""The rms of a bias, divided by the spread of its kernel's outputs: up to the first the kernel has the preset's step,
+from the second on it is exact."""
 VARIANCE_FLOOR: Final = 1e-5
-"""Added to variances, as normalisations do."""
+"""Added to variances, as in normalisation layers."""
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors of a model beside the tensors that tell their spread.
+    """The vectors of a model, with the tensors that determine their spread.
 
-    statistics: of each tensor, None where it is exact.
+    statistics: of each tensor, None if it is exact.
     """
 
     tensors: dict[str, Tensor]
     statistics: dict[str, TensorStatistics | None]
 
     def mantissa_bits(self, tensor: Tensor, enough: int) -> int:
-        """Mantissa bits of a vector, `enough` where it is near to what it is added to; EXACT_BITS or more: keep it."""
+        """Mantissa bits of a vector, `enough` if it is small relative to the spread; EXACT_BITS or more: exact."""
         if isinstance(tensor.role, Gain) or (isinstance(tensor.role, Shift) and enough >= EXACT_BITS):
             return enough
         if not isinstance(tensor.role, Shift) or tensor.role.beside not in self.tensors:
@@ -54,7 +55,7 @@ class Vectors:
         return enough + max(0, math.ceil(math.log2(max(distance, 1.0) / NEAR)))
 
     def step_factors(self) -> dict[str, float]:
-        """By the name of a kernel whose bias is far: what its step is multiplied by; 0: it must be exact."""
+        """By the name of a kernel with a large bias: the factor on its step; 0: it must be exact."""
         factors: dict[str, float] = {}
         for tensor in self.tensors.values():
             if isinstance(tensor.role, Shift) and tensor.role.spread == "norm" and tensor.role.beside in self.tensors:
@@ -64,7 +65,7 @@ class Vectors:
         return factors
 
     def _distance(self, tensor: Tensor, role: Shift, measure: Measure) -> float:
-        """The measure of the vector's magnitudes beside the spread; infinite where that is not known."""
+        """The measure of the vector's magnitudes divided by the spread; infinite if the spread is unknown."""
         other, found = self.tensors[role.beside], self.statistics[role.beside]
         values = np.abs(_values(tensor))
         if role.spread == "norm":
@@ -83,7 +84,7 @@ class Vectors:
 
 
 def _values(tensor: Tensor) -> npt.NDArray[np.float64]:
-    with np.errstate(invalid="ignore"):  # of NaNs that signal
+    with np.errstate(invalid="ignore"):  # from signalling NaNs
         return to_float32(tensor.read(), tensor.dtype).astype(np.float64).reshape(-1)
 
 

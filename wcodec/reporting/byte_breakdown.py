@@ -1,4 +1,4 @@
-"""What every byte of a tensor's sections is used for, without decoding and without numpy, so that `inspect` is fast."""
+"""The use of every byte of a tensor's sections, without decoding and without numpy, so that `inspect` is fast."""
 
 from __future__ import annotations
 
@@ -34,9 +34,14 @@ from wcodec.model.lazy import dataclass
 class ByteBreakdown:
     """Bytes by purpose.
 
-    codes, gaps: of sparse rows and of fixed fields; levels: of other chunks; codebooks: centroids, steps, transforms;
-    tables: Huffman codes and the choice of coder; lossless: exact values, and patches; skeleton: the model section;
-    index: checksums and lengths; container: the header.
+    codes, gaps: of sparse rows and of fixed fields.
+    levels:      of other chunks.
+    codebooks:   centroids, steps, transforms.
+    tables:      Huffman codes and the choice of coder.
+    lossless:    exact values, and outliers.
+    skeleton:    the model section.
+    index:       checksums and lengths.
+    container:   the header.
     """
 
     codes: int = 0
@@ -64,7 +69,7 @@ class ByteBreakdown:
 def tensor_breakdown(sections: Sequence[bytes], item_bytes: int) -> ByteBreakdown:
     """The parts of all sections of a tensor whose elements have `item_bytes` bytes; they sum to the sections' lengths.
 
-    Raises: CorruptError, TruncatedError, UnsupportedError where a head is not what the specification says.
+    Raises: CorruptError, TruncatedError, UnsupportedError if a header does not follow the specification.
     """
     head, at, rule = _head_parts(memoryview(sections[0]), item_bytes, len(sections) > 1)
     parts = head
@@ -75,7 +80,7 @@ def tensor_breakdown(sections: Sequence[bytes], item_bytes: int) -> ByteBreakdow
 
 
 def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteBreakdown, int, int]:
-    """The parts of the head, where the first chunk starts, and the rule."""
+    """The parts of the header, the position of the first chunk, and the dequantizer's number."""
     flags, at = _byte(data, 0), 1
     rule = flags & 15
     if chunked:
@@ -97,7 +102,7 @@ def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteB
 
 
 def _behind_parameters(data: memoryview, at: int, rule: int) -> int:
-    """The position behind the parameters of a rule."""
+    """The position after the parameters of a dequantizer."""
     if rule == GROUPS:
         _, at = take_varint(data, at)
     if rule in {TABLE, GROUPS}:
@@ -148,7 +153,7 @@ def _chunk_parts(chunk: memoryview) -> ByteBreakdown:
 
 
 def _fields_parts(chunk: memoryview) -> ByteBreakdown:
-    """Of fixed fields; the head counts as a table."""
+    """The parts of fixed fields; their head counts as a table."""
     entries, at = take_varint(chunk, 1)
     if not entries:
         return ByteBreakdown(tables=1, gaps=len(chunk) - 1)
@@ -171,7 +176,7 @@ def _scales_bytes(chunk: memoryview) -> int:
 
 
 def _table_bytes(stream: memoryview) -> int:
-    """Bytes of the Huffman code at the start of a stream of symbols, 0 where there is none."""
+    """Bytes of the Huffman code at the start of a stream of symbols, 0 if there is none."""
     if len(stream) < 2 or stream[0] != HUFFMAN:
         return 0
     used, _ = read_table(stream[2:], bytearray(MOST_TOKENS))

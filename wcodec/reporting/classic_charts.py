@@ -1,4 +1,4 @@
-"""Pictures of Deep Compression in a report: bytes after each stage, shared values, and the lengths of code words."""
+"""Charts of Deep Compression in a report: bytes after each stage, shared values, and the lengths of codewords."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ SECTIONS: Final = (
         "takes several, with a filler each.",
     ),
 )
-"""What is drawn, the heading, and the text below it."""
+"""The name of the chart, the heading, and the text below it."""
 
 
 def render_classic(coded: Path, base: Path | None = None) -> list[str]:
-    """Sections of the page for a .wcz of gaps and codes (`Inspection.is_classic`). base: the file it is coded against.
+    """Sections of the page for a .wcz of gaps and codes (`Inspection.is_classic`). base: the file against which it is
+    coded.
 
     Raises: ContainerError and its kinds; RecipeError without a base that is needed.
     """
@@ -52,7 +53,7 @@ def render_classic(coded: Path, base: Path | None = None) -> list[str]:
 
 
 def _largest(coded: Path, base: Path | None) -> list[TensorView]:
-    """The largest tensors that have shared values with code words."""
+    """The largest tensors that have shared values with codewords."""
     places = places_of(coded).values()
     known = [(place, place.container.tensors[place.number]) for place in places]
     ranked = sorted((pair for pair in known if len(pair[1].shape) > 1), key=lambda pair: -pair[1].count)
@@ -81,12 +82,12 @@ def _pictures(views: Sequence[TensorView]) -> list[str]:
 
 
 def _coded_values(view: TensorView) -> list[CodedValue]:
-    """The shared values; where zeros are gaps, 0 is coded for a filler only."""
+    """The shared values; if zeros are gaps, code 0 is used only for fillers."""
     return [replace(row, count=view.fillers) if view.gaps and not row.level else row for row in view.values]
 
 
 def _distances(view: TensorView) -> list[CodedValue]:
-    """The gaps as distances: a gap is the number of zeros between two kept weights."""
+    """The gaps as distances: a gap is the number of zeros between two non-zero weights."""
     return [replace(row, value=float(row.level + 1)) for row in view.gaps]
 
 

@@ -1,4 +1,4 @@
-"""The levels of a tensor as they lie in a .wcz, chunk by chunk: what stages, and views of a tensor, are made of."""
+"""The levels of a tensor as they are in a .wcz, chunk by chunk, for the tables of stages and views of a tensor."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ Levels = npt.NDArray[np.int32]
 class CodedChunk:
     """One chunk.
 
-    coder:    number of its level coder.
-    levels:   int32[n] in the order of the layout; with trellis states as they are coded.
-    values:   what each level stands for, before it is rounded to the tensor's type; None where that is several weights.
-    nbytes:   of the chunk, the number of the coder included.
-    gap_bits: 0 without gaps.
+    coder:       number of its level coder.
+    levels:      int32[n] in the order of the layout; with trellis states as they are coded.
+    values:      the value of each level, before it is rounded to the tensor's type; None if a level stands for several
+                 weights.
+    nbytes:      of the chunk, with the number of the coder.
+    gap_bits:    0 without gaps.
     gaps, codes: the streams of the sparse coder and of fixed fields; codes also the one stream of the dense coder.
-    fields:   the head of fixed fields; None for other coders.
+    fields:      the head of fixed fields; None for other coders.
     """
 
     coder: int
@@ -48,7 +49,7 @@ class CodedChunk:
 
 
 def read_header(file: BinaryIO, facts: TensorSpec, record: Record) -> tuple[TensorHeader, memoryview]:
-    """The header of a tensor and the first chunk behind it.
+    """The header of a tensor, and the bytes of the first chunk after it.
 
     Raises: ContainerError and its kinds.
     """
@@ -58,7 +59,7 @@ def read_header(file: BinaryIO, facts: TensorSpec, record: Record) -> tuple[Tens
 
 
 def read_chunks(file: BinaryIO, facts: TensorSpec, record: Record) -> Iterator[CodedChunk]:
-    """The chunks of a tensor that has levels; none of one whose values are exact.
+    """The chunks of a tensor with levels; none for a tensor whose values are exact.
 
     Raises: ContainerError and its kinds.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """What bytes of a file are used for. colour: 1 to 9, as the page has them."""
+    """A use of bytes of a file. colour: 1 to 9, as the page numbers them."""
 
     name: str
     colour: int
@@ -45,8 +45,8 @@ COLOURS: Final = {part.name: part.colour for part in PARTS}
 MOST_BARS = 30
 
 
-class Made(Protocol):
-    """What an encoding came to, as `pipeline.attempt.Encoded` says it."""
+class EncodingFacts(Protocol):
+    """The facts of an encoding, as `pipeline.attempt.Encoded` has them."""
 
     @property
     def measured(self) -> Mapping[str, float]: ...
@@ -68,12 +68,14 @@ def write_report(
     sweep: Sweep | None = None,
     command: str,
     seconds: float | None = None,
-    made: Made | None = None,
+    made: EncodingFacts | None = None,
     base: Path | None = None,
 ) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
-    command: the verb. made: what was measured and told in encoding. base: the file that it is coded against.
+    command: the verb.
+    made:    the measurements and messages of the encoding.
+    base:    the file against which it is coded.
     Raises: OSError; ContainerError and its kinds.
     """
     body = [_tiles(inspection, seconds, made.measured if made else {})]
@@ -82,7 +84,7 @@ def write_report(
         table = Table(("step", "bytes", "nats or error", "points predicted", "in budget"), made.tried)
         body.append(html_page.render_section("What was tried", words, html_page.render_table(table)))
     if made and made.told:
-        body.append(_told(made.told))
+        body.append(_messages(made.told))
     if sweep:
         body += render_charts(sweep)
     if inspection.is_classic and sweep is None:
@@ -111,15 +113,15 @@ def _what(inspection: Inspection, sweep: Sweep | None) -> str:
     return text + (", here encoded with the preset balanced" if sweep else "")
 
 
-def _told(lines: Sequence[str]) -> str:
-    """What was told on the way: budget, epochs and results, each a row."""
+def _messages(lines: Sequence[str]) -> str:
+    """The messages of the encoding: budget, epochs and results, one row each."""
     table = Table(("step", "found"), [line.partition(": ")[::2] for line in lines], 2)
     words = "What encode told on the way, in turn: the budget, the epochs, and the result."
     return html_page.render_section("What was done", words, html_page.render_table(table))
 
 
 def _losses(measured: Mapping[str, float]) -> list[str]:
-    """Tiles of what the user lost."""
+    """Tiles with the losses."""
     tiles = []
     for name, before, shape, word in (
         ("accuracy", "baseline_accuracy", "{:.2f} %", "accuracy"),
@@ -177,7 +179,7 @@ def _bytes_by_tensor(inspection: Inspection) -> str:
 
 
 def _legend(used: Collection[int]) -> str:
-    """The parts of these colours, each with its meaning."""
+    """The parts with these colours, each with its meaning."""
     return html_page.render_legend([(one.colour, f"{one.name}: {one.meaning}") for one in PARTS if one.colour in used])
 
 
@@ -203,7 +205,7 @@ def _bytes_by_part(inspection: Inspection) -> str:
 
 
 def _render_histograms(histograms: Sequence[WeightHistogram], shown: Mapping[str, str]) -> list[str]:
-    """shown: by the name in the file the user's."""
+    """shown: user names by name in the file."""
     if not histograms:
         return []
     both = any(one.before is not None and one.after is not None for one in histograms)

@@ -1,4 +1,4 @@
-"""The sizes of a container or a model file and of its tensors, and what every byte is used for."""
+"""The sizes of a container or a model file and of its tensors, and the use of every byte."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class TensorNumbers:
-    """The size of one tensor. `error` is sum (w - w')^2 / sum w^2; it and `kept` are None where values are exact.
+    """The size of one tensor. `error` is sum (w - w')^2 / sum w^2; it and `kept` are None if values are exact.
 
-    bytes: of its sections and its record in the index.
-    name:  in the file; user_name: layer and weight as the user knows them, "" where that is the same.
+    bytes:     of its sections and its record in the index.
+    name:      in the file.
+    user_name: layer and weight in the user's words, "" if it equals the name in the file.
     """
 
     name: str
@@ -47,7 +48,7 @@ class TensorNumbers:
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits of the file an element."""
+        """Bits of the file for each element."""
         return 8 * self.bytes / self.weights if self.weights else 0.0
 
 
@@ -71,7 +72,7 @@ class Inspection:
 
     @property
     def is_lossless(self) -> bool:
-        """Whether every value of every tensor comes back."""
+        """Whether every value of every tensor is exact."""
         return not self.relative_error and not any(tensor.error for tensor in self.tensors)
 
     @property
@@ -86,7 +87,7 @@ class Inspection:
         return f"{align(tabulate_tensors(self))}\n\n{compare_sizes(self)}"
 
     def _repr_html_(self) -> str:
-        """The same in a notebook."""
+        """The same for a notebook."""
         from wcodec.reporting.html_page import render_table  # noqa: PLC0415 - as above
         from wcodec.reporting.inspection_tables import compare_sizes, tabulate_tensors  # noqa: PLC0415
 
@@ -94,7 +95,7 @@ class Inspection:
 
     @property
     def is_classic(self) -> bool:
-        """Whether every tensor with levels has codes of its own, as Deep Compression's: their stages can be told."""
+        """Whether every tensor with levels has codes for single weights: the stages of Deep Compression apply."""
         return self.parts.codes > 0 and not self.parts.levels
 
     def to_json(self) -> dict[str, object]:
@@ -118,7 +119,7 @@ class Inspection:
 def inspect(source: Path, max_output: int | None = None) -> Inspection:
     """The numbers of a .wcz, of which only headers and tables are decoded, or of a model file.
 
-    max_output: the most bytes that a .wcz may decode to, None for any number.
+    max_output: the largest number of bytes to which a .wcz may decode, None for any number.
     Raises: ContainerError and its kinds; ModelFileError.
     """
     if source.is_dir() or source.name == "index.wcz":
@@ -182,7 +183,7 @@ def _inspect_container(source: Path, max_output: int | None = None) -> Inspectio
 
 
 def _inspect_model(source: Path) -> Inspection:
-    """The tensors of a model file as `encode` would meet them, optimizer state included."""
+    """The tensors of a model file as `encode` reads them, with optimizer state."""
     from wcodec.modelfiles import open_model  # noqa: PLC0415 - a .wcz is inspected without it
 
     with open_model(source, keep_optimizer=True) as model:
@@ -236,7 +237,7 @@ def _tensor_numbers(file: BinaryIO, container: Container, number: int, labels: S
 
 def _parts(file: BinaryIO, facts: TensorSpec, record: Record) -> ByteBreakdown:
     parts = ByteBreakdown(index=record.index_bytes)
-    if record.kept is None:  # exact: nothing of it need be read
+    if record.kept is None:  # exact: its sections need not be read
         return parts + ByteBreakdown(lossless=record.nbytes)
     try:
         sections = [read_section(file, section, f"section {i}") for i, section in enumerate(record.sections)]

@@ -1,4 +1,4 @@
-"""The tables of an inspection: rows of text, which the terminal, the HTML page, Python and notebooks show alike."""
+"""The tables of an inspection: rows of text, shown alike by the terminal, the HTML page, Python and notebooks."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class Sizes(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """A head and rows of as many cells. The first `names` columns are names, the others are numbers.
+    """A head and rows with as many cells. The first `names` columns are names, the others are numbers.
 
-    spare: heads of the columns that are left out first where there is no room for all.
+    spare: heads of the columns that are left out first if there is not enough room.
     """
 
     head: Sequence[str]
@@ -82,7 +82,7 @@ class Table:
         return Table([*self.head[:at], *self.head[at + 1 :]], rows, self.names - (at < self.names), self.spare)
 
     def fitted(self, width: int) -> Table:
-        """The table with as many columns as fit side by side, two blanks between; numbers are never cut.
+        """The table with as many columns as fit, with two spaces between; numbers are never cut.
 
         width: columns of the terminal.
         """
@@ -94,13 +94,13 @@ class Table:
 
     @property
     def width(self) -> int:
-        """Columns of a terminal that the widest row takes, where names of the first column are folded."""
+        """Columns of a terminal that the widest row takes, with names of the first column folded."""
         first, *others = (max(map(count_columns, column)) for column in zip(self.head, *self.rows, strict=True))
         return min(first, FOLDED if self.names else first) + sum(others) + 2 * len(others)
 
 
 FOLDED: Final = 24
-"""Columns that names keep before columns of numbers are left out for them."""
+"""The width that names keep before columns of numbers are left out."""
 
 
 def tabulate_tensors(inspection: Sizes, order: str | None = None) -> Table:
@@ -127,7 +127,7 @@ def tabulate_tensors(inspection: Sizes, order: str | None = None) -> Table:
 
 
 IN_THE_FILE = "in the file"
-"""The head of the column with names in the file, where these differ from the user's."""
+"""The head of the column with names in the file, if these differ from the user's."""
 
 
 def _without_equal_names(table: Table) -> Table:
@@ -135,7 +135,7 @@ def _without_equal_names(table: Table) -> Table:
 
 
 def tabulate_parts(inspection: Sizes) -> Table:
-    """What every byte of a .wcz is used for."""
+    """The use of every byte of a .wcz."""
     total = inspection.file_bytes
     counts = {part: count for part, count in inspection.parts.as_dict().items() if count}
     rows = [(part, f"{count:,}", f"{100 * count / total:.1f} %") for part, count in counts.items()]
@@ -143,9 +143,9 @@ def tabulate_parts(inspection: Sizes) -> Table:
 
 
 def compare_sizes(inspection: Sizes, measured: str = "") -> str:
-    """The sizes before and after, and what was lost; of a model file its size and that of its tensors.
+    """The sizes before and after, and the loss; for a model file its size and that of its tensors.
 
-    measured: what the outputs lose, where that is known: it stands in place of the error of the weights.
+    measured: the loss of the outputs, if it is known; it replaces the error of the weights.
     """
     before, after = inspection.source_bytes, inspection.file_bytes
     if inspection.format_version is None:

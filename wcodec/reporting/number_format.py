@@ -16,10 +16,10 @@ def format_size(count: int) -> str:
 
 
 def format_ratio(before: int, after: int) -> str:
-    """12.3x; a dash where there is nothing to divide."""
+    """12.3x; a dash if the divisor is 0."""
     return f"{before / after:.{1 if before < 100 * after else 0}f}x" if after and before else "-"
 
 
 def format_error(value: float | None) -> str:
-    """A relative squared error; "exact" where it is 0."""
+    """A relative squared error; "exact" if it is 0."""
     return "exact" if not value else f"{value:.1e}"

@@ -1,4 +1,4 @@
-"""Texts of files of anybody, made safe to show: on a terminal, in a log, in a page."""
+"""Text from untrusted files, made safe to show on a terminal, in a log or on a page."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from wcodec.errors import escape_controls
 
 
 def count_columns(text: str) -> int:
-    """Columns of a terminal that a text takes: two for the wide letters of East Asia, none for accents."""
+    """Columns of a terminal that a text takes: two for wide East Asian letters, none for combining accents."""
     if text.isascii():
         return len(text)
     return sum((east_asian_width(letter) in "WF") + (not combining(letter)) for letter in text)
 
 
 def wrap(text: str, width: int) -> str:
-    """The text with its lines broken at blanks where they take more columns than `width`; nothing is cut."""
+    """The text with its lines broken at spaces if they take more columns than `width`; nothing is cut."""
     return "\n".join(map("\n".join, (_broken(line, width) for line in text.split("\n"))))
 
 
@@ -33,7 +33,7 @@ def _broken(line: str, width: int) -> list[str]:
 
 
 def escape_markup(text: str) -> str:
-    """The text as `escape_controls` has it, with the characters that HTML has a meaning for as entities."""
+    """The text of `escape_controls`, with the special characters of HTML as entities."""
     import html
 
     return html.escape(escape_controls(text))

@@ -1,4 +1,4 @@
-"""What a sweep asks of whoever measures its files: the network on data, or the user's own score."""
+"""The interface of a sweep to the measurement of its files: the network on data, or the user's own score."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from wcodec.model import TunedTensor
 from wcodec.model.lazy import dataclass
 
 ALLOWED: Final = 0.5
-"""Points of accuracy that the encoding with the mark may lose."""
+"""The largest loss in points of accuracy of the marked encoding."""
 
 
 @dataclass(frozen=True)
 class QualityLoss:
-    """How far outputs are from the original's on held-out inputs; None where a figure is not known.
+    """The distance of outputs from the original's on held-out inputs; None for an unknown figure.
 
-    divergence: KL divergence, nats (regression: relative squared error); predicted_drop: points of accuracy.
-    accuracy, agreement: percent; accuracy_drop: points, measured by labels.
-    predicted: nats that the curvature of the outputs predicts for the error of a single tensor.
-    score, score_drop: by the user's own measure, and how much lower than the original's that is.
+    divergence:          KL divergence in nats (regression: relative squared error).
+    predicted_drop:      points of accuracy.
+    accuracy, agreement: percent.
+    accuracy_drop:       points, measured by labels.
+    predicted:           nats that the curvature of the outputs predicts for the error of a single tensor.
+    score:               by the user's own function.
+    score_drop:          the original's score minus this one.
     """
 
     divergence: float | None
@@ -35,7 +38,7 @@ class QualityLoss:
 
     @property
     def lost(self) -> float:
-        """The divergence, or the lost score where there is none."""
+        """The divergence, or the decrease of the score if there is none."""
         return (self.score_drop if self.divergence is None else self.divergence) or 0.0
 
     def __str__(self) -> str:
@@ -45,7 +48,8 @@ class QualityLoss:
 class QualityOracle(Protocol):
     """Runs the model to measure losses.
 
-    examples: number of held-out inputs, 0: not known; accuracy: the original's accuracy on them, percent.
+    examples: number of held-out inputs, 0: unknown.
+    accuracy: the original's accuracy on them in percent.
     """
 
     @property
@@ -57,11 +61,11 @@ class QualityOracle(Protocol):
         ...
 
     def measure_tensor(self, name: str, values: Float32) -> QualityLoss | None:
-        """The loss of the original with other values of one tensor; None where that is no weight of the model."""
+        """The loss of the original with other values for one tensor; None if it is not a weight of the model."""
         ...
 
     def step_sizes(self, count: int) -> Sequence[float]:
-        """Step sizes to calibrate with, the most useful first."""
+        """Step sizes for calibration, the most useful first."""
         ...
 
     def calibrate(self, size: float) -> Mapping[str, TunedTensor]:

@@ -1,4 +1,4 @@
-"""The history of a search for a policy, as an HTML page."""
+"""The history of a policy search, as an HTML page."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from wcodec.reporting import html_page, svg
 from wcodec.reporting.inspection_tables import Table
 
 BEST = 20
-"""Trials in the table."""
+"""The number of trials in the table."""
 
 
 @dataclass(frozen=True)
 class SearchTrial:
-    """One encoding. kl: divergence of the outputs, nats; allowed: whether it is within the budget.
+    """One encoding.
 
-    bytes: of the weights; policy: by how many octaves it left the solution that the search began from, by name.
+    bytes:   of the weights.
+    kl:      divergence of the outputs, nats.
+    allowed: whether it is within the budget.
+    policy:  the change from the origin of the search in octaves, by name.
     """
 
     number: int
@@ -30,7 +33,7 @@ class SearchTrial:
 
 
 def write_search_page(target: Path, title: str, trials: Sequence[SearchTrial], first: int) -> None:
-    """Write the page. first: bytes that the search began from.
+    """Write the page. first: the bytes at the start of the search.
 
     Raises: OSError.
     """

@@ -1,4 +1,4 @@
-"""A smaller network beside the original: lines for a terminal, JSON, and an HTML page with a row a layer."""
+"""A smaller network compared with the original: lines for a terminal, JSON, and an HTML page with layers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from wcodec.reporting.number_format import format_size
 
 @dataclass(frozen=True)
 class LayerWidth:
-    """One layer: its units (of low rank: its rank) before and after, and why some stay whatever they are worth.
+    """One layer: its units (or its rank) before and after, and why some stay for any score.
 
-    frozen: nothing where none must stay.
+    frozen: "" if no unit is frozen.
     """
 
     name: str
@@ -27,8 +27,13 @@ class LayerWidth:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A network. accuracy: percent; r2: of values; None where not known; seconds: of `predict` by batch size."""
+class NetworkFacts:
+    """The measurements of a network.
+
+    accuracy: percent, or None.
+    r2:       of values, or None.
+    seconds:  of `predict` by batch size.
+    """
 
     parameters: int
     macs: float | None
@@ -42,13 +47,14 @@ class Measured:
 class SlimReport:
     """Both networks, and their files.
 
-    examples:  that both were measured on. agreement: percent of equal choices; divergence: of the answers, in nats or
-               relative squared error.
-    source_bytes: None where the source is a folder.
+    examples:     the number on which both were measured.
+    agreement:    the percentage of equal predictions.
+    divergence:   of the outputs, in nats or relative squared error.
+    source_bytes: None if the source is a folder.
     """
 
-    before: Measured
-    after: Measured
+    before: NetworkFacts
+    after: NetworkFacts
     layers: Sequence[LayerWidth]
     examples: int
     agreement: float | None
@@ -90,7 +96,7 @@ class SlimReport:
         }
 
     def lines(self) -> list[str]:
-        """For a terminal."""
+        """Lines for a terminal."""
         rows = [
             f"{one.name:<32} {one.kind:<20} {one.before:>6} -> {one.after:<6}{_why(one)}".rstrip()
             for one in self.layers
@@ -101,7 +107,7 @@ class SlimReport:
         return rows
 
     def figures(self) -> list[tuple[str, str, str, str]]:
-        """What, before, after, and a remark, or nothing."""
+        """Name, before, after, and a remark or ""."""
         before, after = self.before, self.after
         rows = [("parameters", f"{before.parameters:,}", f"{after.parameters:,}", "")]
         if before.macs and after.macs is not None:

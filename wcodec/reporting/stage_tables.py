@@ -50,7 +50,7 @@ def _widths(bits: int, entropy: float, coded: float | None) -> tuple[str, str, s
 
 
 def tabulate_values(what: str, values: Sequence[CodedValue], most: int) -> Table:
-    """The `most` frequent levels or gaps in ascending order: what they stand for, how often, and their code words."""
+    """The `most` frequent levels or gaps in ascending order: their values, counts and codewords."""
     often = sorted(values, key=lambda one: -one.count)[:most]
     total = sum(one.count for one in values)
     rows = [
@@ -68,7 +68,7 @@ def tabulate_values(what: str, values: Sequence[CodedValue], most: int) -> Table
 
 
 def draw_histogram(view: TensorView, width: int = 40) -> list[str]:
-    """A line for each bin: where it begins, a bar, the number of weights."""
+    """A line for each bin: its start, a bar, the number of weights."""
     largest, size = max(view.bins), (view.high - view.low) / len(view.bins)
     return [
         f"{view.low + number * size:>10.4f}  {'#' * -(-count * width // largest):<{width}} {count:,}"

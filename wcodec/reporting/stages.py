@@ -1,8 +1,8 @@
 """The stages of Deep Compression (Han, Mao and Dally 2016) of every tensor of a .wcz: pruned, shared, Huffman coded.
 
-Bytes of a stage are those of a file that stops there: survivors and fillers as float32 with a gap each; then a code
-with a gap each, and the codebook; then what the file has. Widths are those of `--coder fixed`, the ones with the fewest
-bits; Huffman codes can do with longer gaps and fewer fillers.
+The bytes of a stage are those of a file without the later stages: survivors and fillers as float32 with a gap each;
+then a code with a gap each, and the codebook; then the real file. Widths are those of `--coder fixed`, the ones with
+the fewest bits; Huffman codes can use longer gaps and fewer fillers.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from wcodec.reporting.coded_levels import CodedChunk, read_chunks, read_header
 class Stages:
     """One tensor, or all of them together.
 
-    name, user_name: in the file, and the user's where that is another.
-    kept:      weights that are not 0.
-    gap_bits, code_bits: of a gap and of a code of fixed width, the widest of the chunks; 0 without gaps or codes.
-    fillers:   entries that stand for zeros which are too many for one gap of this width.
-    pruned, shared, coded: bytes after each stage; of values that are not shared, `shared` is `pruned`.
-    gap_entropy, code_entropy: bits a kept weight, of single gaps and codes as they are in the file.
-    gap_coded, code_coded: bits a kept weight that they take in the file, Huffman tables included; None where the
-               file has no streams of their own for them.
+    name, user_name:           in the file, and the user's if it is different.
+    kept:                      the number of non-zero weights.
+    gap_bits, code_bits:       of a gap and of a code of fixed width, the widest of the chunks; 0 without gaps or codes.
+    fillers:                   entries for runs of zeros that are too long for one gap of this width.
+    pruned, shared, coded:     bytes after each stage; without shared values `shared` equals `pruned`.
+    gap_entropy, code_entropy: bits a non-zero weight, of single gaps and codes as they are in the file.
+    gap_coded, code_coded:     bits a non-zero weight that they take in the file, with Huffman tables; None if the file
+                               has no separate streams for them.
     """
 
     name: str
@@ -71,13 +71,13 @@ class Stages:
         return asdict(self) | {"ratios": ratios}
 
     def ratio(self, stage: str) -> float:
-        """Bytes of the tensor over those of a stage."""
+        """Bytes of the tensor divided by those of a stage."""
         after = int(getattr(self, stage))
         return self.raw / after if after else 0.0
 
 
 def stages_of(source: Path) -> tuple[Stages, ...]:
-    """The stages of every tensor of a .wcz that has its own bytes, in the order of the file, and last their total.
+    """The stages of every tensor of a .wcz that has its own bytes, in the order of the file, and their total last.
 
     Raises: ContainerError and its kinds.
     """
@@ -132,7 +132,7 @@ def _stages_of_tensor(file: BinaryIO, facts: TensorSpec, record: Record) -> Stag
 
 @dataclass(frozen=True)
 class _Counts:
-    """Of one chunk. gap_entropy, code_entropy: bytes."""
+    """The counts of one chunk. gap_entropy, code_entropy: bytes."""
 
     kept: int
     entries: int
@@ -159,7 +159,7 @@ def _count_chunk(chunk: CodedChunk) -> _Counts:
 
 
 def entropy_bytes(symbols: npt.NDArray[np.integer]) -> float:
-    """The entropy of single symbols times their number, bytes."""
+    """The order-0 entropy of the symbols times their number, in bytes."""
     counts = np.unique(symbols, return_counts=True)[1].astype(np.float64)
     return float(counts @ np.log2(symbols.size / counts)) / 8
 

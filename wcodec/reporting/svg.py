@@ -1,4 +1,4 @@
-"""Charts as SVG for a page with the styles of `html_page`. They load nothing and run nothing."""
+"""SVG charts for a page with the styles of `html_page`. They load no resources and have no scripts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Axis:
 
 
 def make_log_axis(label: str, values: Sequence[float], format_tick: Callable[[float], str]) -> Axis:
-    """A logarithmic scale with room around the values; values that are not positive are drawn at its start."""
+    """A logarithmic scale with a margin around the values; values that are not positive are drawn at its start."""
     positive = [value for value in values if value > 0 and math.isfinite(value)] or [1.0]
     low, high = min(positive), max(positive)
     room = max(1.15, (high / low) ** 0.06)
@@ -127,7 +127,7 @@ def draw_curve(title: str, x: Axis, y: Axis, series: Sequence[Series], level: tu
 
 
 def draw_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[float, int, str]], str]]) -> str:
-    """Stacked bars. A row is a name, its parts (length, colour, tooltip), and a label behind them."""
+    """Stacked bars. A row is a name, its parts (length, colour, tooltip), and a label after them."""
     width, name, word, high = 860, 250, 120, 24
     room = width - name - word - 16
     longest = max((sum(part[0] for part in parts) for _, parts, _ in rows), default=0) or 1.0
@@ -172,7 +172,7 @@ def draw_histogram(
     after: Sequence[int] | None,
     values: Sequence[tuple[float, int]],
 ) -> str:
-    """Weights before as an area; after as a line, or as stems where there are few values. Heights are square roots."""
+    """Weights before as an area; after as a line, or as stems if there are few values. Heights are square roots."""
     width, height, bottom = 400, 150, 24
     room = height - bottom - 8
     body = []
@@ -194,13 +194,13 @@ def draw_histogram(
     middle = 0.0 if ends[0] < 0 < ends[1] else (ends[0] + ends[1]) / 2
     for value, anchor in ((ends[0], "start"), (middle, "middle"), (ends[1], "end")):
         place = (value - ends[0]) / (ends[1] - ends[0])
-        if anchor != "middle" or 0.2 < place < 0.8:  # not over the others
+        if anchor != "middle" or 0.2 < place < 0.8:  # not on top of the others
             body.append(_text(width * place, height - 7, f"{value:.3g}", anchor))
     return draw_picture(width, height, title, "".join(body))
 
 
 def draw_dots(title: str, x: Axis, label: str, dots: Sequence[Dot]) -> str:
-    """Dots over the scale `x` and a linear one from 0 on, which has the label; the first dots lie below the others."""
+    """Dots over the scale `x` and a linear one from 0 with the label; the first dots are drawn below the others."""
     width, height, left, top, bottom = 400, 190, 30, 20, 24
     most = max(1.0, *(dot.y for dot in dots))
 

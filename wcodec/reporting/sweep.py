@@ -36,7 +36,7 @@ MOST_POINTS: Final = 100
 
 @dataclass(frozen=True)
 class Commands:
-    """What makes the files of a sweep: "wcodec encode MODEL OPTIONS", and what calibration has behind that."""
+    """The commands of a sweep: "wcodec encode MODEL OPTIONS", and the additional options of calibration."""
 
     plain: str
     data: str = ""
@@ -57,8 +57,8 @@ def sweep(
     """Encode `source` in at most `points` ways (with an oracle as many again, calibrated), and each tensor coarsely.
 
     seconds: after them no measurement starts, except the first. log: receives a line for each measurement.
-    draw:    whether histograms of the weights are made. commands: what makes such files.
-    Raises: RecipeError, ModelFileError; what the oracle raises.
+    draw:    whether histograms of the weights are made. commands: those that make the files.
+    Raises: RecipeError, ModelFileError; the errors of the oracle.
     """
     _check_request(points, recipe)
     deadline = time.monotonic() + seconds
@@ -94,7 +94,7 @@ def sweep(
 
 
 def _check_request(points: int, recipe: Recipe) -> None:
-    """Raises: RecipeError for what leaves nothing to vary."""
+    """Raises: RecipeError for a recipe without a step to vary."""
     if not 1 <= points <= MOST_POINTS:
         raise RecipeError(f"points: expected 1 to {MOST_POINTS}, got {points}")
     if recipe.max_error or recipe.target_bytes or recipe.target_ratio or recipe.options.lossless:

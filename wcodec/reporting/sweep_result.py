@@ -1,4 +1,4 @@
-"""What a sweep found: the encodings of a model, and its tensors each alone with a coarse step."""
+"""The result of a sweep: the encodings of a model, and each of its tensors alone with a coarse step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COARSE: Final = 4.0
 class Point:
     """One encoding of the whole model. `size` multiplies the steps of the preset or of calibration.
 
-    command: makes this file; of a calibrated one, a file like it, since calibration is a search.
+    command: makes this file; for a calibrated one, a similar file, because calibration is a search.
     """
 
     method: Method
@@ -42,7 +42,7 @@ class Point:
 
     @property
     def option(self) -> str:
-        """The option with which `encode` makes this file (with --data: one like this calibrated one)."""
+        """The option with which `encode` makes this file (with --data: a similar calibrated one)."""
         if self.method == "preset":
             return f"--preset {self.name}"
         return f"--step {self.size:g}x" if self.method == "step" else f"--target-size {self.file_bytes}"
@@ -53,7 +53,8 @@ class Sensitivity:
     """One tensor encoded with a coarse step while all others keep their values.
 
     fine_bytes, coarse_bytes: its bytes with the step of `balanced`, and with COARSE times that step.
-    relative_error: of the tensor; share: its part of the relative error of the whole model.
+    relative_error:           of the tensor.
+    share:                    its share of the relative error of the whole model.
     """
 
     name: str
@@ -82,14 +83,14 @@ class Sensitivity:
 
     @property
     def cost(self) -> float:
-        """Loss for 1,000 bytes saved: divergence where it was measured, else the share; 0 where nothing is saved."""
+        """Loss for 1,000 bytes saved: divergence if it was measured, otherwise the share; 0 if nothing is saved."""
         lost = self.judged.lost if self.judged else self.share
         return 1000 * lost / self.saved if self.saved > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All that was measured; `complete` is False where the time limit ended the sweep early.
+    """All measurements; `complete` is False if the time limit ended the sweep early.
 
     balanced, histograms: the numbers of the file with the preset `balanced`, and its weights before and after.
     """
@@ -106,14 +107,14 @@ class Sweep:
 
     @property
     def best(self) -> Point | None:
-        """The smallest file that loses at most ALLOWED points, measured or predicted; None where none is known."""
+        """The smallest file that loses at most ALLOWED points, measured or predicted; None if no loss is known."""
         allowed = [one for one in self.points if one.judged and _points_lost(one.judged) <= ALLOWED]
         return min(allowed, key=lambda one: one.file_bytes, default=None)
 
     def error_bar(self, point: Point) -> float | None:
-        """The standard error of a lost accuracy, points, from the number of inputs and of predictions that changed.
+        """The standard error of a lost accuracy, in points, from the number of inputs and of changed predictions.
 
-        The loss is the mean of n numbers from {-1, 0, 1}, of which as many are not 0 as predictions changed at most.
+        The loss is the mean of n numbers from {-1, 0, 1}, of which at most as many are non-zero as predictions changed.
         """
         judged = point.judged
         if not self.examples or judged is None or judged.agreement is None:
@@ -122,7 +123,7 @@ class Sweep:
         return 100.0 * math.sqrt(changed / self.examples)
 
     def advice(self, one: Sensitivity) -> str:
-        """The option for a tensor: half its step where it loses more for its bytes than most, else COARSE times."""
+        """The option for a tensor: half its step if it loses more for its bytes than most, otherwise COARSE times."""
         costs = sorted(other.cost for other in self.sensitivities)
         return one.rule(0.5 if one.cost > costs[(len(costs) - 1) // 2] else COARSE)
 
@@ -161,6 +162,6 @@ class Sweep:
 
 
 def _points_lost(judged: QualityLoss) -> float:
-    """Points of accuracy, measured or else predicted; infinite where neither is known."""
+    """Points of accuracy, measured or predicted; infinite if neither is known."""
     lost = judged.predicted_drop if judged.accuracy_drop is None else judged.accuracy_drop
     return math.inf if lost is None else lost

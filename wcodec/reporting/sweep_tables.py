@@ -1,4 +1,4 @@
-"""The tables of a sweep: rows of text, which the terminal and the HTML page show alike."""
+"""The tables of a sweep: rows of text, shown alike by the terminal and the HTML page."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 BEST = "*"
-"""Marks the smallest file that loses at most `sweep.ALLOWED` points."""
+"""The mark of the smallest file that loses at most `sweep.ALLOWED` points."""
 
 
 def tabulate_points(sweep: Sweep) -> Table:
-    """Every encoding of the model: what it is, the command that makes it, its size, and what it loses."""
+    """Every encoding of the model: its name, the command that makes it, its size, and its loss."""
     losses = [point.judged for point in sweep.points if point.judged]
     columns = [column for column in _LOSSES if any(_cell(loss, column) != "-" for loss in losses)]
     rows = [
@@ -43,8 +43,8 @@ def _with_bar(cell: str, column: str, bar: float | None) -> str:
 
 
 _LOSSES = ("nats", "predicted", "agree", "lost", "score", "score lost")
-"""KL divergence; predicted drop of the accuracy, points; equal predictions, percent; measured drop, points; the user's
-score, and how much lower than the original's it is."""
+"""KL divergence; predicted drop of the accuracy in points; equal predictions in percent; measured drop in points; the
+user's score, and its decrease."""
 
 
 def _cell(loss: QualityLoss | None, column: str) -> str:
@@ -62,7 +62,7 @@ def _cell(loss: QualityLoss | None, column: str) -> str:
 
 
 def tabulate_sensitivities(sweep: Sweep, most: int) -> Table:
-    """At most `most` tensors, each encoded alone with a coarse step; those first that lose most for what they save."""
+    """At most `most` tensors, each encoded alone with a coarse step; those that lose most for the bytes saved first."""
     loss = "nats" if any(one.judged for one in sweep.sensitivities) else "error added"
     predicted = any(one.judged and one.judged.predicted is not None for one in sweep.sensitivities)
     rows = [
@@ -88,7 +88,7 @@ def _predicted(loss: QualityLoss | None) -> str:
 
 
 def rank_correlation(sweep: Sweep) -> float | None:
-    """Spearman's, of the predicted and the measured nats of single tensors; None for fewer than three."""
+    """Spearman's correlation of the predicted and the measured nats of single tensors; None for fewer than three."""
     pairs = [(one.judged.predicted, one.judged.lost) for one in sweep.sensitivities if one.judged]
     known = [(predicted, measured) for predicted, measured in pairs if predicted is not None]
     if len(known) < 3:

@@ -1,6 +1,7 @@
-"""One tensor of a .wcz looked into: rule, layout, values with their code words, gaps, and a histogram of the weights.
+"""A view of one tensor of a .wcz: dequantizer, layout, values with their codewords, gaps, and a histogram of the
+weights.
 
-`bitarray` holds the code words; it is imported only where some are shown.
+`bitarray` represents the codewords; it is imported only if some are shown.
 """
 
 from __future__ import annotations
@@ -44,16 +45,17 @@ CODERS: Final = {
 }  # fmt: skip
 BINS: Final = 24
 MOST_VALUES: Final = 1 << 12
-"""Distinct levels over which they are not listed."""
+"""The largest number of distinct levels that are listed."""
 
 
 @dataclass(frozen=True)
 class CodedValue:
-    """A level, or a gap, that occurs.
+    """A level or a gap that occurs.
 
-    value: the weight that the level stands for; of a gap its length; None where that differs from row to row.
-    count: how often it is used; bits: length of `word`, its code word with the raw bits behind it as "x"; both are 0
-           and empty where the coder has no code words.
+    value: the weight of the level; for a gap its length; None if it differs from row to row.
+    count: how many times it is used.
+    bits:  length of `word`; 0 if the coder has no codewords.
+    word:  its codeword, with the raw bits after it as "x".
     """
 
     level: int
@@ -65,13 +67,13 @@ class CodedValue:
 
 @dataclass(frozen=True)
 class TensorView:
-    """What there is to know of a tensor.
+    """The facts of a tensor.
 
-    name, user_name: in the file, and the user's where that is another.
-    rows:    rows, channels and taps of its layout.
-    coders:  of its chunks, each once, in order; words are those of the first chunk.
-    step:    of the values, 0.0 where there is none.
-    low, high, bins: ends and counts of the histogram of the weights, zeros left out.
+    name, user_name: in the file, and the user's if it is different.
+    rows:            rows, channels and taps of its layout.
+    coders:          of its chunks, each once, in order; words are those of the first chunk.
+    step:            of the values, 0.0 if there is none.
+    low, high, bins: ends and counts of the histogram of the non-zero weights.
     """
 
     name: str
@@ -101,7 +103,7 @@ class TensorView:
 
 
 def view_tensor(place: Place, base: Path | None = None) -> TensorView:
-    """Look into a tensor. base: the file that the container is coded against.
+    """The view of a tensor. base: the file against which the container is coded.
 
     Raises: ContainerError and its kinds; RecipeError without a base that is needed.
     """
@@ -154,7 +156,7 @@ def _histogram(weights: npt.NDArray[np.float32]) -> tuple[float, float, tuple[in
 
 
 def _values(header: TensorHeader, chunks: Sequence[CodedChunk], facts: TensorSpec) -> tuple[CodedValue, ...]:
-    """The levels that occur, ascending, and the entries of a codebook that do not; none where they are too many."""
+    """The levels that occur, ascending, and unused codebook entries; none if there are too many."""
     if not chunks or header.dequantizer is None:
         return ()
     levels = np.concatenate([chunk.levels for chunk in chunks])
@@ -178,7 +180,7 @@ def _values(header: TensorHeader, chunks: Sequence[CodedChunk], facts: TensorSpe
 def _meaning(
     rule: Dequantizer, chunks: Sequence[CodedChunk], used: npt.NDArray[np.int32], first: npt.NDArray[np.intp]
 ) -> dict[int, float]:
-    """By level its weight, where each has one and the same everywhere."""
+    """The weight of each level, if it is the same in all rows."""
     if rule.states or rule.number not in {1, 2, 4} or any(chunk.values is None for chunk in chunks):
         return {}
     values = np.concatenate([chunk.values for chunk in chunks if chunk.values is not None])
@@ -186,7 +188,7 @@ def _meaning(
 
 
 def _gaps(chunks: Sequence[CodedChunk]) -> tuple[tuple[CodedValue, ...], int]:
-    """The gaps that occur with their code words, and the number of fillers."""
+    """The gaps that occur with their codewords, and the number of fillers."""
     found = [_gaps_of(chunk) for chunk in chunks if chunk.gap_bits]
     if not found:
         return (), 0
@@ -207,7 +209,7 @@ def _gaps_of(chunk: CodedChunk) -> tuple[npt.NDArray[np.uint32], int]:
 
 
 def _code_words(chunk: CodedChunk, levels: npt.NDArray[np.integer]) -> dict[int, tuple[str, int]]:
-    """By level its code word in the stream of codes; in sparse rows level 0 is that of a filler."""
+    """By level its codeword in the stream of codes; in sparse rows that of level 0 is for a filler."""
     if chunk.fields and chunk.fields.entries:
         codes = codes_of(levels.astype(np.int32), chunk.fields.negatives)
         words = _fixed_words(codes, chunk.fields.code_bits)
@@ -223,7 +225,7 @@ def _code_words(chunk: CodedChunk, levels: npt.NDArray[np.integer]) -> dict[int,
 
 
 def _words_of(stream: bytes, wanted: npt.NDArray[np.uint32]) -> dict[int, tuple[str, int]]:
-    """By symbol its code word in a stream; none where its coder has no words."""
+    """By symbol its codeword in a stream; none if its coder has no codewords."""
     if len(stream) > 1 and stream[0] == symbols.FIXED:
         return _fixed_words(wanted, stream[1])
     if not stream or stream[0] != symbols.HUFFMAN:
@@ -245,7 +247,7 @@ def _words_of(stream: bytes, wanted: npt.NDArray[np.uint32]) -> dict[int, tuple[
 
 
 def _fixed_words(numbers: npt.NDArray[np.uint32], bits: int) -> dict[int, tuple[str, int]]:
-    """The numbers in `bits` bits, highest first."""
+    """The numbers in `bits` bits, highest bit first."""
     from bitarray.util import int2ba  # noqa: PLC0415
 
     return {number: (int2ba(number, bits).to01(), bits) for number in numbers.tolist() if number < 1 << bits}

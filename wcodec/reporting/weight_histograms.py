@@ -1,4 +1,4 @@
-"""Histograms of a tensor before and after encoding, its distinct values, and a map of its nonzero weights."""
+"""Histograms of a tensor before and after encoding, its distinct values, and a map of its non-zero weights."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ from wcodec.pipeline.decoder import open_container
 
 Known = dict[str, tuple[TensorSpec, Callable[[], AnyArray]]]
 MOST: Final = 8
-"""Number of tensors, the largest ones."""
+"""The number of the largest tensors that are drawn."""
 LARGEST: Final = 1 << 26
 """The largest number of weights of such a tensor."""
 BINS: Final = 80
 MOST_VALUES: Final = 256
 HEIGHT, WIDTH = 128, 256
 TAIL: Final = 5e-4
-"""The share of the weights at either end that a histogram leaves out."""
+"""The fraction of the weights at either end that a histogram leaves out."""
 
 
 @dataclass(frozen=True)
 class WeightHistogram:
-    """A tensor before and after encoding; counts are None where those weights are not known.
+    """A tensor before and after encoding; counts are None if those weights are unknown.
 
-    low, high: ends of the histograms, of BINS equal bins; before, after: weights in each.
-    values:    distinct weights after encoding with their counts, ascending; empty if there are over MOST_VALUES.
-    kept:      the share of the weights that are not 0.
-    pattern:   uint8[height, width], the share of nonzero weights in a cell, 255 for all; rows in file order.
+    low, high:     ends of the histograms, of BINS equal bins.
+    before, after: the number of weights in each bin.
+    values:        distinct weights after encoding with their counts, ascending; empty if there are more than
+                   MOST_VALUES.
+    kept:          the fraction of non-zero weights.
+    pattern:       uint8[height, width], the fraction of non-zero weights in a cell, 255 for all; rows in file order.
     """
 
     name: str
@@ -131,7 +133,7 @@ def _counts(weights: Float32, low: float, high: float) -> tuple[int, ...]:
 
 
 def _pattern(weights: Float32) -> npt.NDArray[np.uint8]:
-    """A map of the nonzero weights, rows in file order; large tensors are averaged."""
+    """A map of the non-zero weights, rows in file order; large tensors are averaged."""
     view = to_rows(weights != 0, layout_families(weights.shape)[0][0])
     flat: npt.NDArray[np.floating] = view.reshape(len(view), -1).astype(np.float64)
     for axis, most in ((0, HEIGHT), (1, WIDTH)):

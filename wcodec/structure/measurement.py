@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from wcodec.errors import UnsupportedError
-from wcodec.reporting.slim_report import LayerWidth, Measured
+from wcodec.reporting.slim_report import LayerWidth, NetworkFacts
 from wcodec.structure.bench import Bench
 from wcodec.structure.cost import cost_of
 from wcodec.structure.graph import Graph, Mask, trace
@@ -38,9 +38,9 @@ def measured(bench: Bench, made: Made, compared: Comparison | None) -> Slimmed:
     return Slimmed(small, one, other, _rows(bench, made), count, agreed, diverged, made.finished, bench.deadline)
 
 
-def _described(model: Model, graph: Graph | None, numbers: Numbers | None, seconds: dict[int, float]) -> Measured:
+def _described(model: Model, graph: Graph | None, numbers: Numbers | None, seconds: dict[int, float]) -> NetworkFacts:
     accuracy, loss, r2 = numbers or (None, None, None)
-    return Measured(
+    return NetworkFacts(
         parameters=model.count_params(),
         macs=_macs(model, graph),
         accuracy=accuracy,

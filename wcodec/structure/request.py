@@ -12,7 +12,7 @@ from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import check_spec
 from wcodec.evaluation.label_check import is_unlabelled
 from wcodec.evaluation.user_code import is_function_name
-from wcodec.reporting.slim_report import LayerWidth, Measured, SlimReport
+from wcodec.reporting.slim_report import LayerWidth, NetworkFacts, SlimReport
 from wcodec.structure.criteria import BY_WEIGHTS
 from wcodec.structure.selection import Amount
 
@@ -83,8 +83,8 @@ class Slimmed:
     """
 
     model: Model
-    before: Measured
-    after: Measured
+    before: NetworkFacts
+    after: NetworkFacts
     layers: tuple[LayerWidth, ...]
     examples: int
     agreement: float | None
