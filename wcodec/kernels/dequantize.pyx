@@ -1,4 +1,4 @@
-"""Levels become weights, and rows of weights the tensor: the last steps of decoding. Every product is rounded by itself."""
+"""From levels to weights, and from rows of weights to the tensor: the last steps of decoding. Each product is rounded once."""
 
 from libc.stdint cimport int32_t, uint32_t
 
@@ -6,7 +6,7 @@ from wcodec.kernels.trellis.states cimport TRELLIS_NEXT, table_of
 
 cdef enum:
     MOST_TAPS = 64
-    BLOCK = 16          # rows that are put in place together, as their elements often share a cache line
+    BLOCK = 16          # rows that are written together, because their elements often share a cache line
 
 ctypedef fused weight_t:
     float
@@ -31,7 +31,7 @@ cdef inline void scaled(const int32_t* levels, Py_ssize_t n, int table, double s
 
 
 def scale(const int32_t[::1] levels, int states, double step, weight_t[::1] out):
-    """out = the integers that the levels stand for under 0, 4, 8 or 128 trellis states, times the step."""
+    """out = the integers of the levels with 0, 4, 8 or 128 trellis states, times the step."""
     cdef Py_ssize_t n = len(levels)
     if len(out) != n or states not in (0, 4, 8, 128):
         raise ValueError("levels and weights of different sizes, or unknown states")
@@ -48,7 +48,7 @@ def scale(const int32_t[::1] levels, int states, double step, weight_t[::1] out)
 
 cdef inline void turned(const int32_t* levels, Py_ssize_t n, Py_ssize_t taps, int table, const double* matrix, double step,
                         weight_t* out) noexcept nogil:
-    """The sums are of integers below 2^53, so that their order does not matter."""
+    """The sums are of integers below 2^53, so their order does not matter."""
     cdef Py_ssize_t at, i, t
     cdef int state = 0
     cdef double q
@@ -67,7 +67,7 @@ cdef inline void turned(const int32_t* levels, Py_ssize_t n, Py_ssize_t taps, in
 
 
 def turn(const int32_t[::1] levels, int states, const double[:, ::1] matrix, double step, weight_t[::1] out):
-    """The same of kernels of up to 64 taps: their integers times the integer matrix, times the step."""
+    """The same for kernels of up to 64 taps: their integers times the integer matrix, times the step."""
     cdef Py_ssize_t n = len(levels), taps = matrix.shape[0]
     cdef int table = table_of(states)
     if len(out) != n or states not in (0, 4, 8, 128):

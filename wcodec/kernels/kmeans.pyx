@@ -1,4 +1,4 @@
-"""Loops of one-dimensional k-means over sorted weights (`quantize/kmeans.py`)."""
+"""Loops of one-dimensional k-means over sorted weights (`codec/quantizers/kmeans.py`)."""
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -9,7 +9,7 @@ cdef enum:
 def anchor(const float[::1] ordered, Py_ssize_t middle, double[::1] sums):
     """sums[b] = sum(ordered[middle : 64 b]), negative sums before `middle`, for later `range_sum`s.
 
-    Added outwards from the weights nearest to 0, so that an outlier of 1e30 does not wipe out the sums of the others.
+    The sums start from the weights nearest to 0, so that an outlier of 1e30 does not absorb the others.
     `sums` has ceil(n / 64) + 1 entries; the last one stands for n.
     """
     cdef Py_ssize_t b, i, n = ordered.shape[0], blocks = (n + BLOCK - 1) // BLOCK
@@ -70,7 +70,7 @@ cdef Py_ssize_t rank(const float[::1] ordered, double bound, Py_ssize_t low) noe
 
 
 cdef double log2_of(double x) noexcept nogil:
-    """log2 by rounded IEEE steps alone, so that the same codebook comes out on every machine; x >= 1."""
+    """log2 by rounded IEEE operations alone, so that every machine gets the same codebook; x >= 1."""
     cdef double whole = 0, t, u, power, total
     cdef int k
     while x >= 1.4142135623730951:
@@ -88,14 +88,14 @@ cdef double log2_of(double x) noexcept nogil:
 
 def lloyd(const float[::1] ordered, Py_ssize_t middle, const double[::1] sums, double[::1] centroids, int64_t[::1] starts,
           double[::1] prices, Py_ssize_t fixed, int64_t zeros, double rate, int rounds):
-    """Lloyd's rounds until nothing moves; returns the clusters left.
+    """Lloyd's rounds until no centroid moves; returns the remaining number of clusters.
 
     ordered:   float32[n], ascending; `middle` and `sums` from `anchor`.
     centroids: float64[k], ascending, in and out; starts: int64[k + 1], starts[j] is the first weight of cluster j.
-    prices:    float64[k], rate * bits of choosing each cluster, in and out. Where rate > 0 (entropy-constrained: Chou,
-               Lookabaugh and Gray 1989) clusters that no weight chooses are dropped; where it is 0 they stay.
+    prices:    float64[k], rate * bits of each cluster, in and out. If rate > 0 (entropy-constrained: Chou, Lookabaugh
+               and Gray 1989) clusters without members are removed; if it is 0 they stay.
     fixed:     the centroid that stays at 0.0 and also owns `zeros` weights outside `ordered`; -1 for none.
-    It may move, or be dropped when it is cheapest for no weight; it is the one at 0.0.
+    Its index may change. It is removed if it is cheapest for no weight.
     """
     cdef Py_ssize_t n = ordered.shape[0], k = centroids.shape[0], j, kept, first
     cdef int turn
@@ -105,7 +105,7 @@ def lloyd(const float[::1] ordered, Py_ssize_t middle, const double[::1] sums, d
         raise IndexError("the tables of clusters do not fit each other")
     with nogil:
         for turn in range(rounds):
-            # the lower envelope of the parabolas (w - c)^2 + price, by a stack: a cluster cheapest for no w is dropped
+            # the lower envelope of the parabolas (w - c)^2 + price, by a stack: a cluster that is cheapest for no w is removed
             if rate > 0:
                 kept = 0
                 for j in range(k):
@@ -163,7 +163,7 @@ def lloyd(const float[::1] ordered, Py_ssize_t middle, const double[::1] sums, d
 
 
 cdef inline double crossing(const double[::1] centroids, const double[::1] prices, Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    """The weight to which both clusters, centroids[a] < centroids[b], are equally dear."""
+    """The weight for which both clusters, centroids[a] < centroids[b], have equal cost."""
     cdef double gap = centroids[b] - centroids[a]
     cdef double half = 0.5 * centroids[a] + 0.5 * centroids[b]
     if gap <= 0:
@@ -174,7 +174,7 @@ cdef inline double crossing(const double[::1] centroids, const double[::1] price
 def assign(const float[::1] weights, const double[::1] bounds, const int32_t[::1] choices, int32_t zero, int32_t[::1] levels):
     """levels[i] = choices[bounds below weights[i]], or `zero` for a weight of 0; a weight on a bound goes below it.
 
-    `bounds` ascends and is one shorter than `choices`. Returns False where a weight is not a number.
+    `bounds` ascends and is one shorter than `choices`. Returns False if a weight is NaN.
     """
     cdef Py_ssize_t i, n = weights.shape[0], low, length, half, most = bounds.shape[0]
     cdef float weight

@@ -1,4 +1,4 @@
-"""Loops of vector quantisation (`quantize/product.py`)."""
+"""Loops of vector quantisation (`codec/quantizers/product.py`)."""
 
 from libc.stdint cimport int32_t
 
@@ -9,8 +9,8 @@ def nearest(
 ):
     """codes[i] = the k of least offsets[k] - vectors[i] . centroids[:, k], the lower of equals.
 
-    vectors[n, block], centroids[block, size] with at least one column; scores[size] is room to work in. Sums are added
-    in the order of the entries, one rounding each, so that every machine finds the same. Not-a-number scores never win.
+    vectors[n, block], centroids[block, size] with at least one column; scores[size] is scratch memory. Sums are
+    added in the order of the entries, one rounding each, so that all machines agree. A NaN score is never the least.
     """
     cdef Py_ssize_t n = vectors.shape[0], block = vectors.shape[1], size = offsets.shape[0], i, j, k, best
     cdef float x, least

@@ -1,4 +1,4 @@
-"""Loops that split words into byte planes (`lossless.py`)."""
+"""Loops that split words into byte planes (`codec/lossless/byte_planes.py`)."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -51,7 +51,7 @@ def join(const uint8_t[:, ::1] planes, word_t[::1] words):
 
 
 def weave(planes, word_t[::1] words, bint rotated):
-    """Joins planes that lie apart: a sequence of as many uint8[words] as a word has bytes. Inverse: `split`."""
+    """Join separate planes: a sequence of one uint8[words] for each byte of a word. Inverse: `split`."""
     cdef Py_ssize_t i, k, n = words.shape[0], size = sizeof(word_t)
     cdef word_t word
     cdef const uint8_t[::1] plane

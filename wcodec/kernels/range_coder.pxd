@@ -1,6 +1,6 @@
 """A binary range coder with a 64-bit window and adaptive bit estimators; see `formats/wcz.md`, section range coder.
 
-`code_bit` and its kin are written once for both directions: the encoder takes the bit and returns it, the decoder
+`code_bit` and similar functions are written once for both directions: the encoder takes the bit and returns it, the decoder
 ignores the argument and returns the bit it read. All state is integer. (Martin 1979; estimators: adaptive counts.)
 """
 
@@ -22,7 +22,7 @@ cdef enum:
     COUNT_LIMIT = 500   # an estimator averages over about this many bits
     LOWEST = 4 << 6     # probabilities stay in [4, 65532] / 65536
     HIGHEST = 65532 << 6
-    TAIL = 8            # zero bytes that stand behind the end of a stream
+    TAIL = 8            # the number of zero bytes that follow the end of a stream
 
 
 cdef struct Encoder:
@@ -42,7 +42,7 @@ cdef struct Decoder:
     Py_ssize_t at
     Py_ssize_t size
     const uint32_t* rate
-    int fault           # 1: ended early; 2: an impossible number
+    int fault           # 1: ended early; 2: an invalid number
 
 
 ctypedef fused Coder:
@@ -115,7 +115,7 @@ cdef inline int code_bit(Coder* c, uint32_t* state, int bit) noexcept nogil:
 
 
 cdef inline int code_even(Coder* c, uint32_t* state, int bit) noexcept nogil:
-    """`code_bit` without a branch, for a bit that a processor would guess wrong half of the time."""
+    """`code_bit` without a branch, for a bit that branch prediction would miss half of the time."""
     cdef uint32_t s, n
     cdef uint64_t bound, rest, chosen
     cdef int64_t p
@@ -138,7 +138,7 @@ cdef inline int code_even(Coder* c, uint32_t* state, int bit) noexcept nogil:
 
 
 cdef inline uint32_t code_raw(Coder* c, uint32_t value, int bits) noexcept nogil:
-    """`bits` bits, most significant first, each as likely as not."""
+    """`bits` bits of probability 1/2, most significant first."""
     cdef uint32_t got = 0
     cdef uint64_t half
     cdef int i, bit
@@ -190,7 +190,7 @@ cdef inline void start_encoder(Encoder* c, uint8_t* out, Py_ssize_t size, const 
 
 
 cdef inline void finish_encoder(Encoder* c) noexcept nogil:
-    """The fewest bytes that, with zeros behind them, name a number inside the range; the lowest such number."""
+    """Write the fewest bytes that, followed by zeros, are a number inside the range; the lowest such number."""
     cdef int zeros, i
     cdef uint64_t mask, value
     for zeros in range(TAIL, -1, -1):
@@ -222,7 +222,7 @@ cdef inline void start_decoder(Decoder* c, const uint8_t* src, Py_ssize_t size, 
 
 
 cdef inline void finish_decoder(Decoder* c) noexcept nogil:
-    """Flags a stream that is not the very one `finish_encoder` would have written."""
+    """Set the fault if the stream is not the one that `finish_encoder` would have written."""
     cdef Py_ssize_t zeros = c.at - c.size
     cdef uint64_t above
     if zeros > TAIL:

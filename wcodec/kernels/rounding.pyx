@@ -1,11 +1,11 @@
-"""Weights in units of a step, and the levels next to them: what every quantiser begins with, each in one pass."""
+"""Division of weights by a step, and rounding to levels, the first operations of every quantiser, in one pass each."""
 
 from libc.math cimport fabsf
 from libc.stdint cimport int32_t
 
 
 def divide(const float[::1] values, float step, float most, float[::1] out):
-    """out = values / step, within -most .. most; not-a-number is 0. The largest magnitude of these."""
+    """out = values / step, limited to -most .. most, with 0 for NaN. Returns the largest magnitude."""
     cdef Py_ssize_t i, n = len(values)
     cdef const float* source
     cdef float* sink
@@ -27,7 +27,7 @@ def divide(const float[::1] values, float step, float most, float[::1] out):
 
 
 def to_levels(const float[::1] values, float scale, float offset, int32_t[::1] levels):
-    """levels = the sign of a value times the integer below |value| scale + offset, which is below 2^31; 0 <= offset < 1."""
+    """levels = sign(value) * floor(|value| * scale + offset), which is below 2^31; 0 <= offset < 1."""
     cdef Py_ssize_t i, n = len(values)
     cdef const float* source
     cdef int32_t* sink

@@ -1,10 +1,10 @@
-"""Loops of the relative index (`sparse.py`)."""
+"""Loops of the relative index (`codec/entropy/sparse.py`)."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 
 def zero_runs(const int32_t[::1] levels, uint32_t[::1] runs):
-    """runs[k] = zeros right before the k-th survivor; returns the survivors. `runs` is as long as `levels`."""
+    """runs[k] = the number of zeros directly before the k-th survivor; returns the number of survivors. `runs` is as long as `levels`."""
     cdef Py_ssize_t i, n = levels.shape[0], survivors = 0, before = 0
     if runs.shape[0] < n:
         raise IndexError("too little room for the runs")
@@ -18,7 +18,7 @@ def zero_runs(const int32_t[::1] levels, uint32_t[::1] runs):
 
 
 def sparsify(const int32_t[::1] levels, int gap_bits, uint32_t[::1] gaps, uint32_t[::1] codes):
-    """Writes one entry a survivor, and a filler (longest gap, code 0) for each 2**gap_bits zeros; returns the entries.
+    """Write one entry for each survivor, and a filler (longest gap, code 0) for each 2**gap_bits zeros; return their number.
 
     Inverse: `densify`.
     """
@@ -54,7 +54,7 @@ def sparsify(const int32_t[::1] levels, int gap_bits, uint32_t[::1] gaps, uint32
 
 
 def densify(const uint32_t[::1] gaps, const uint32_t[::1] codes, int gap_bits, int32_t[::1] levels):
-    """Writes the survivors into zeroed `levels`; returns -1, or the index of the first entry that is not valid.
+    """Write the survivors into zeroed `levels`; return -1, or the index of the first entry that is not valid.
 
     Not valid: a gap beyond the longest or the end, a code beyond 2**31 - 2, a filler that is shorter or the last entry.
     Inverse: `sparsify`.

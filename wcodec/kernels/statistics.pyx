@@ -1,11 +1,11 @@
-"""What the encoder asks of all weights of a tensor, each in one pass. Sums have eight lanes, the same on every machine."""
+"""Statistics of all weights of a tensor, each in one pass. Sums have eight lanes and are equal on every machine."""
 
 from libc.math cimport fabsf
 from libc.stdint cimport uint32_t
 
 cdef enum:
-    LANES = 8           # a literal where it is a step: an enum would be a Python object there
-    BLOCK = 16          # rows that are taken together, as their elements often share a cache line
+    LANES = 8           # a literal where it is the step of a range: an enum would be a Python object there
+    BLOCK = 16          # rows that are read together, because their elements often share a cache line
 
 
 cdef inline Py_ssize_t within(const float* values, Py_ssize_t n, float bound) noexcept nogil:
@@ -16,7 +16,7 @@ cdef inline Py_ssize_t within(const float* values, Py_ssize_t n, float bound) no
 
 
 def describe(const float[::1] values, float limit, double[::1] out):
-    """out = how many |values| <= limit, the lowest and the highest of them (0 where there are none), their energy."""
+    """out = the number of |values| <= limit, the lowest and the highest of them (0 if there are none), their energy."""
     cdef Py_ssize_t i, k, n = len(values), even = n & ~<Py_ssize_t>(LANES - 1)
     cdef double[LANES] energy
     cdef float[LANES] low
@@ -38,7 +38,7 @@ def describe(const float[::1] values, float limit, double[::1] out):
         v = value[i] if i < n else 0
         for k in range(LANES):
             energy[k], low[k], high[k], count[k] = 0, v, v, 0
-        if within(value, n, limit) == n:     # as nearly always, and then in vectors
+        if within(value, n, limit) == n:     # nearly always; this loop is vectorised
             for i in range(0, even, 8):
                 for k in range(LANES):
                     v = value[i + k]
@@ -72,7 +72,7 @@ def describe(const float[::1] values, float limit, double[::1] out):
 
 
 def count_within(const float[::1] values, float bound):
-    """How many |values| <= bound; not-a-number is not."""
+    """The number of |values| <= bound, without NaN."""
     return within(&values[0], len(values), bound) if len(values) else 0
 
 
@@ -104,7 +104,7 @@ def distance(const float[::1] first, const float[::1] second):
 
 
 def take(const uint32_t[::1] values, uint32_t[:, :, ::1] rows, Py_ssize_t row, Py_ssize_t channel, Py_ssize_t tap):
-    """rows[r, c, t] = values[r row + c channel + t tap], distances in elements. Inverse: `weights.place`."""
+    """rows[r, c, t] = values[r row + c channel + t tap], distances in elements. Inverse: `dequantize.place`."""
     cdef Py_ssize_t r, c, t, begin, end, n = rows.shape[0], channels = rows.shape[1], taps = rows.shape[2]
     cdef Py_ssize_t stride = channels * taps
     cdef const uint32_t* source

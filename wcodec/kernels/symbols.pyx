@@ -16,7 +16,7 @@ def zigzag(const int32_t[::1] levels, uint32_t[::1] symbols):
 
 
 def unzigzag(const uint32_t[::1] symbols, int32_t[::1] levels):
-    """Returns the largest symbol. Inverse: `zigzag`."""
+    """Inverse of `zigzag`; returns the largest symbol."""
     cdef Py_ssize_t i, n = symbols.shape[0]
     cdef uint32_t symbol, most = 0
     if levels.shape[0] < n:
@@ -30,7 +30,7 @@ def unzigzag(const uint32_t[::1] symbols, int32_t[::1] levels):
 
 
 def pack(const uint32_t[::1] symbols, int bits, uint8_t[::1] out):
-    """Writes each symbol in `bits` bits, lowest first, into exactly ceil(n * bits / 8) bytes. Inverse: `unpack`."""
+    """Write each symbol in `bits` bits, lowest first, into exactly ceil(n * bits / 8) bytes. Inverse: `unpack`."""
     cdef Py_ssize_t i, at = 0
     cdef uint64_t word = 0
     cdef int fill = 0
@@ -50,7 +50,7 @@ def pack(const uint32_t[::1] symbols, int bits, uint8_t[::1] out):
 
 
 def unpack(const uint8_t[::1] payload, int bits, uint32_t[::1] symbols):
-    """Returns the bits left over in the last byte (0 in a valid payload). Inverse: `pack`."""
+    """Inverse of `pack`; returns the remaining bits of the last byte (0 in a valid payload)."""
     cdef Py_ssize_t i, at = 0
     cdef uint64_t word = 0
     cdef uint32_t mask = <uint32_t>((<uint64_t>1 << bits) - 1)

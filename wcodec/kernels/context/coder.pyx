@@ -1,4 +1,4 @@
-"""The context coder of levels: `encode` and `decode`. `formats/wcz.md`, section context coder, is its text."""
+"""The context coder of levels: `encode` and `decode`. The specification is `formats/wcz.md`, section context coder."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -13,15 +13,15 @@ from wcodec.kernels.range_coder cimport (
 from wcodec.kernels.trellis.states cimport TRELLIS_NONE, TRELLIS_TWICE, table_of
 
 STATE_COUNT = STATES
-# where the families of estimators start that others set up or read: see `model.pxd`
+# the first estimator of each family that other modules initialise or read: see `model.pxd`
 ZERO_AT, SIZE_AT, SIGN_AT, HIGH_AT = ZERO, SIZE, SIGN, HIGH
 SPARSE_ZERO_AT, SPARSE_SIZE_AT, SPARSE_SIGN_AT = S_ZERO, S_SIZE, S_SIGN
 
 
 cdef class Params:
-    """What the coder is told of the levels before it codes them, by name; `ContextParams` says what is what.
+    """The parameters of the coder, by name; `ContextParams` explains them.
 
-    states: of the trellis; grain: low bits that features do not see; start: the magnitude expected at first, without them.
+    states: of the trellis; grain: low bits that features ignore; start: the initial expected magnitude, without these bits.
     """
     cdef int sparse, states, grain, predictor, offset, start, lags
     cdef int[2] near
@@ -60,7 +60,7 @@ fill_tables()
 
 
 cdef inline void code_rows(Model* m, Coder* c, int32_t* levels, bint sparse, bint single, bint predicted, bint watched) noexcept nogil:
-    """All rows, up to the first fault; a loop of its own for every choice of flags."""
+    """Code all rows up to the first fault, with a specialised loop for every combination of flags."""
     cdef Py_ssize_t r
     for r in range(m.rows):
         if c.fault:
@@ -98,7 +98,7 @@ cdef void code_all(Model* m, Coder* c, int32_t* levels) noexcept nogil:
 
 cdef void run(Model* m, Coder* c, int32_t* levels, int32_t* weights, Py_ssize_t sets, Py_ssize_t fitted, int32_t* side,
               Py_ssize_t count, Py_ssize_t* side_bytes) noexcept nogil:
-    """Codes the side information, then the rows; stops at the first fault."""
+    """Code the side information, then the rows, up to the first fault."""
     cdef Py_ssize_t k
     cdef Tap* t
     cdef const int32_t* w
@@ -118,7 +118,7 @@ cdef void run(Model* m, Coder* c, int32_t* levels, int32_t* weights, Py_ssize_t 
 
 cdef int open_model(Model* m, Params params, Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t taps,
                     const uint32_t[::1] initial_states) except -1:
-    """Allocates and starts everything."""
+    """Allocate and initialise the model."""
     cdef Py_ssize_t columns = channels * taps, stride = columns + 2 * PAD, i
     cdef Py_ssize_t need = (
         (8 + 4 + sizeof(Tap)) * taps + 4 * STATES + 4 * 5 * columns + 4 * channels + 2 * 5 * stride
@@ -181,9 +181,10 @@ def encode(
     uint16_t[:, :, ::1] contexts=None, int32_t[:, ::1] predictions=None, int32_t[:, ::1] samples=None, Py_ssize_t every=1,
     uint32_t[::1] states_out=None, bint quiet=False,
 ):
-    """Writes the coded side information and levels to `out`: (bytes written or -1 if too few, bytes of side information).
+    """Write the coded side information and levels to `out`: (bytes written, or -1 if `out` is too small; bytes of side
+    information).
 
-    quiet: only fills contexts, predictions and samples; codes no levels.
+    quiet: only fill contexts, predictions and samples; code no levels.
     """
     cdef Model m
     cdef Encoder c
@@ -223,7 +224,7 @@ def decode(
     const uint8_t[::1] payload, Params params not None, const uint32_t[::1] initial_states, int32_t[::1] weights,
     Py_ssize_t fitted, int32_t[::1] side, int32_t[:, :, ::1] levels,
 ):
-    """Fills `levels` from `payload`: (0 well, 1 ended early, 2 impossible; bytes of side information). Inverse: `encode`."""
+    """Fill `levels` from `payload`: (0: correct, 1: ended early, 2: invalid; bytes of side information). Inverse: `encode`."""
     cdef Model m
     cdef Decoder c
     cdef Py_ssize_t side_bytes = 0, sets = len(weights) // FEATURES

@@ -7,9 +7,9 @@ cdef enum:
 
 
 def moments(const int32_t[:, ::1] samples, const double[::1] preset, double[:, :, ::1] gram, double[:, ::1] right):
-    """Adds features x features and features x magnitude of each tap, weighed by 1 / expectation^2, to `gram` and `right`.
+    """Add features x features and features x magnitude of each tap, weighted by 1 / expectation^2, to `gram` and `right`.
 
-    samples: [n, FEATURES + 2]: the features, the magnitude (both in 1/256), the tap. preset: what the expectation is by.
+    samples: [n, FEATURES + 2]: the features, the magnitude (both in 1/256), the tap. preset: the weights that give the expectation.
     """
     cdef Py_ssize_t n, i, j, k, sets = gram.shape[0]
     cdef double expected, weight
@@ -38,7 +38,7 @@ def moments(const int32_t[:, ::1] samples, const double[::1] preset, double[:, :
 
 
 def descend(const double[:, ::1] gram, const double[::1] right, double[::1] weights, int rounds):
-    """Minimises w G w / 2 - b w over w >= 0 by coordinate descent, in place."""
+    """Minimise w G w / 2 - b w over w >= 0 by coordinate descent, in place."""
     cdef Py_ssize_t i, j, size = len(weights)
     cdef double slope
     cdef int turn

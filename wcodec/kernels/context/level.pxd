@@ -1,4 +1,4 @@
-"""One level in its context, in either direction. `formats/wcz.md`, section context coder, is its text."""
+"""Coding of one level in its context, in both directions. Specification: `formats/wcz.md`, section context coder."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -7,7 +7,7 @@ from wcodec.kernels.range_coder cimport Coder, Decoder, Encoder, code_bit, code_
 
 
 cdef inline uint32_t code_size(Coder* c, uint32_t* cell, uint32_t* tail, uint32_t a) noexcept nogil:
-    """A magnitude known to be at least 1: adaptive unary up to 14, then Exp-Golomb."""
+    """A magnitude of at least 1: adaptive unary up to 14, then Exp-Golomb."""
     cdef uint32_t i
     for i in range(1, UNARY):
         if not code_bit(c, cell + (i - 1), a > i):
@@ -20,7 +20,7 @@ cdef inline uint32_t code_size(Coder* c, uint32_t* cell, uint32_t* tail, uint32_
 
 
 cdef inline uint32_t code_shifted(Coder* c, uint32_t* st, int q, int shift, uint32_t a) noexcept nogil:
-    """A magnitude whose `shift` >= 1 low bits are coded apart from the rest: the first two in context, the others raw."""
+    """A magnitude whose `shift` >= 1 low bits are coded separately: the first two with contexts, the others raw."""
     cdef uint32_t h = a >> shift, i = 0, low
     cdef uint32_t* cell = st + HIGH + q * 16
     while i < UNARY and code_bit(c, cell + i, h > i):
@@ -38,13 +38,13 @@ cdef inline uint32_t code_shifted(Coder* c, uint32_t* st, int q, int shift, uint
 
 
 cdef struct Expected:
-    # what the prediction says of one level
-    int32_t level       # the level that it names; 0 where it only is context, or there is none
-    int32_t rest        # and what it misses by, Q8
+    # the prediction of one level
+    int32_t level       # the predicted level; 0 if the prediction is only a context, or if there is none
+    int32_t rest        # the difference between prediction and level, Q8
 
 
 cdef inline Expected expected(int64_t pr, int states, int odd, bint sparse) noexcept nogil:
-    """The level that a predicted value of `pr` / 256 steps names in the quantiser `odd`."""
+    """The level of the quantiser `odd` nearest to a predicted value of `pr` / 256 steps."""
     cdef int64_t g = pr
     cdef Expected e
     if states:
@@ -64,7 +64,7 @@ cdef inline Expected expected(int64_t pr, int states, int odd, bint sparse) noex
 
 
 cdef inline int32_t signed_level(Coder* c, int32_t level, int32_t p, uint32_t a, int negative, bint predicted) noexcept nogil:
-    """The level itself when encoding; when decoding the one that lies `a` from the predicted `p`, `a` <= MOST."""
+    """When encoding, the level itself; when decoding, the level at distance `a` <= MOST from the predicted `p`."""
     cdef int64_t g
     if Coder is Encoder:
         return level
@@ -80,7 +80,7 @@ cdef inline int32_t signed_level(Coder* c, int32_t level, int32_t p, uint32_t a,
 
 cdef inline int32_t code_dense(Coder* c, const Model* m, int q, int odd, Expected* e, int turn, int32_t level, bint predicted, bint quiet,
                                uint32_t* seen) noexcept nogil:
-    """A level of scale class `q`; turn: 3 * sign to the left + sign above. Sets what features see of its magnitude."""
+    """Code a level of scale class `q`; turn: 3 * sign to the left + sign above. Sets `seen`, its magnitude for features."""
     cdef uint32_t* st = m.state
     cdef int32_t p = e.level if predicted else 0, f = e.rest if predicted else 0, v
     cdef int flip = f < 0, fa = -f if flip else f, qf = min(7, fa >> 4), agree = 2, negative = 0
@@ -110,7 +110,7 @@ cdef inline int32_t code_dense(Coder* c, const Model* m, int q, int odd, Expecte
 
 cdef inline int32_t code_sparse(Coder* c, Model* m, Py_ssize_t j, int context, int size, int odd, Expected* e, int left, int above,
                                 int32_t level, bint predicted, bint quiet, uint32_t* seen) noexcept nogil:
-    """A level that most likely is 0; left, above: its neighbours' signs. Sets what features see of its magnitude."""
+    """Code a level that is most likely 0; left, above: its neighbours' signs. Sets `seen`, its magnitude for features."""
     cdef uint32_t* st = m.state
     cdef int f = e.rest if predicted else 0, flip = f < 0, fa = -f if flip else f, agree = 0, negative = level < 0, i
     cdef uint32_t a = 0

@@ -1,17 +1,17 @@
-"""The state of the context model, and what is updated a row at a time. `formats/wcz.md`, section context coder, is its text."""
+"""The state of the context model, and its updates for each row. Specification: `formats/wcz.md`, section context coder."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     FEATURES = 13
-    CAP = 1023          # features see no magnitude above this
+    CAP = 1023          # the largest magnitude in features
     UNARY = 14
     PAD = 256           # columns of zeros on both sides of a row, for lags
     MOST = (1 << 30) - 1
     MOST_SHIFT = 30
     WINDOW = 255
     SCALE_MOST = 1 << 19
-    # where each family of estimators starts
+    # the first estimator of each family
     ZERO = 0            # [64 class][8 fraction][2 quantiser]
     SIZE = 1024         # [64 class][5 agreement][2 quantiser][16]
     SIGN = 11264        # [8 fraction][16 class / 4], then [9 neighbours]
@@ -31,15 +31,15 @@ cdef enum:
 
 
 cdef struct Tap:
-    # the scale weights of one tap, shifted by the digits that their features leave out
+    # the scale weights of one tap, shifted by the bits that their features leave out
     uint32_t above, fast, slow, channel, still, mean, ema, last, before, near, side, product, strength
     # taps > 1: 65536 / place in the kernel / 256, as `share`; 4096 d - 1 and floor(2^51 / d) + 1, for the divisor
     # d = ((sum of tap_mean of the taps before + tap_mean[0]) >> 4) + 1: see `quotient`
     uint32_t share, most
     uint64_t quotient
-    uint32_t constant           # what all of a row share of S << 7
+    uint32_t constant           # the part of S << 7 that the whole row shares
     uint32_t total, sum         # of the magnitudes in this row: Q8 and decaying by halves, and as they are
-    uint32_t row_mean, known    # of the kernel at hand: the row's mean, and what is known of S << 7 before it
+    uint32_t row_mean, known    # of the current kernel: the row's mean, and the part of S << 7 before it
     int turn                    # 3 * sign to the left + sign above
 
 
@@ -66,16 +66,16 @@ cdef struct Model:
     int32_t* slow_mean          # [columns], taps == 1: Q8
     int32_t* channel            # [channels] decaying mean of kernel means, Q12
     int32_t* nonzero            # [columns] decaying mean of magnitude - 1 where not zero, Q8
-    uint16_t* x                 # [2][PAD + columns + PAD] magnitudes as features see them
-    int16_t* value              # [3][PAD + columns + PAD] reconstructed, clipped; where nothing is predicted, signs
+    uint16_t* x                 # [2][PAD + columns + PAD] magnitudes for features
+    int16_t* value              # [3][PAD + columns + PAD] reconstructed values, clipped; signs if nothing is predicted
     int row_mean                # sparse: decaying mean of magnitude - 1, Q8
     int trellis                 # twice the state of the dependent quantiser
-    int odd_shift, doubled      # which bit of that names the quantiser; whether values are twice the levels
+    int odd_shift, doubled      # the bit of it that selects the quantiser; whether values are twice the levels
     int32_t* predictions        # for the encoder, or NULL: [rows, columns] predicted values, Q8
     uint16_t* contexts          # for the encoder, or NULL: [rows, columns, 2]
     int32_t* samples            # for the encoder, or NULL: [.., FEATURES + 2] of every `every`th row
     Py_ssize_t every
-    bint quiet                  # for the encoder: only look; no level is coded, no estimator learns
+    bint quiet                  # for the encoder: compute contexts only; no level is coded, no estimator is updated
 
 
 cdef inline int class_of(const uint8_t* classes, uint32_t s) noexcept nogil:
@@ -89,12 +89,12 @@ cdef inline uint32_t quotient(uint32_t n, uint32_t most, uint64_t share) noexcep
 
 
 cdef inline int channel_share(Py_ssize_t r) noexcept nogil:
-    """How much, in 1/256, row `r` moves the columns' and channels' decaying means."""
+    """The weight, in 1/256, of row `r` in the decaying means of columns and channels."""
     return max(16, 256 // <int>(r + 1)) if r < 16 else 16
 
 
 cdef inline void before_row(Model* m, Py_ssize_t r) noexcept nogil:
-    """What the rows above decide of S: for every column where kernels have one tap, else what is the same all along row `r`."""
+    """The part of S that depends on the rows above: for every column if kernels have one tap, otherwise for the whole row `r`."""
     cdef Py_ssize_t j, k, columns = m.columns
     cdef const uint16_t* up = m.x + (1 - r % 2) * (columns + 2 * PAD) + PAD
     cdef int32_t* base = m.base
@@ -129,7 +129,7 @@ cdef inline void before_row(Model* m, Py_ssize_t r) noexcept nogil:
 
 
 cdef inline void after_row(Model* m, Py_ssize_t r) noexcept nogil:
-    """Moves the columns' and taps' means on by row `r`."""
+    """Update the means of columns and taps with row `r`."""
     cdef Py_ssize_t k, j, columns = m.columns
     cdef const uint16_t* x = m.x + (r % 2) * (columns + 2 * PAD) + PAD
     cdef int32_t* slow = m.slow
@@ -161,7 +161,7 @@ cdef inline void after_row(Model* m, Py_ssize_t r) noexcept nogil:
 
 
 cdef inline int64_t predict(const Model* m, Py_ssize_t j, int16_t** rows) noexcept nogil:
-    """What the coded neighbours say of the value in column `j`, in units of 1/256 step."""
+    """The prediction of the value in column `j` from coded neighbours, in units of 1/256 step."""
     cdef int i
     cdef int32_t total = 0
     for i in range(m.lags):

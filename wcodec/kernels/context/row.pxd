@@ -1,4 +1,4 @@
-"""One row of levels through the context model, in either direction. `formats/wcz.md`, section context coder, is its text."""
+"""Coding of one row of levels, in both directions. Specification: `formats/wcz.md`, section context coder."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -8,7 +8,7 @@ from wcodec.kernels.range_coder cimport Coder, Decoder, Encoder, code_bit
 
 
 cdef struct Row:
-    # what is at hand while a row is coded
+    # the state while a row is coded
     uint16_t* x
     const uint16_t* up
     int16_t* value
@@ -20,12 +20,12 @@ cdef struct Row:
 
 
 cdef struct Seen:
-    # the features that only the level's own place in the row decides
+    # the features that depend only on the position of the level in the row
     uint32_t mean, near, product, strength
 
 
 cdef inline void put_sample(Model* m, Row* w, Py_ssize_t r, Py_ssize_t j, Py_ssize_t k, const Seen* f) noexcept nogil:
-    """All features of a level; it itself follows once it is known."""
+    """Store all features of a level; the level is stored once it is known."""
     cdef int32_t t = m.tap_mean[k]
     cdef int32_t* sample = w.sample
     sample[0] = w.up[j] << 8 if r else t
@@ -49,7 +49,7 @@ cdef inline void put_sample(Model* m, Row* w, Py_ssize_t r, Py_ssize_t j, Py_ssi
 
 cdef inline void code_level(Model* m, Coder* c, Row* w, Py_ssize_t r, Py_ssize_t j, Py_ssize_t k, Seen* f, uint32_t s, const Tap* t,
                             int64_t pr, int turn, bint sparse, bint predicted, bint watched) noexcept nogil:
-    """Codes the level in column `j` of which `s` / 128 is expected so far, and moves the row's state on."""
+    """Code the level in column `j`, with the expectation `s` / 128 so far, and update the state of the row."""
     cdef int odd = w.trellis >> m.odd_shift & 1, q, context, size, left, above
     cdef uint32_t seen
     cdef int32_t level = w.levels[j] if Coder is Encoder else 0
@@ -87,7 +87,7 @@ cdef inline void code_level(Model* m, Coder* c, Row* w, Py_ssize_t r, Py_ssize_t
         g = (<int64_t>level << m.doubled) + (odd if level < 0 else -odd if level > 0 else 0)
         w.value[j] = <int16_t>min(max(g, -32767), 32767)
     else:
-        w.value[j] = level >> 31 | (level != 0)     # of the value nobody asks for more than its sign
+        w.value[j] = level >> 31 | (level != 0)     # only the sign of the value is used
     w.x[j] = <uint16_t>seen
     if watched and w.sample != NULL:
         w.sample[13] = seen << 8
@@ -99,7 +99,7 @@ cdef inline void code_level(Model* m, Coder* c, Row* w, Py_ssize_t r, Py_ssize_t
 
 
 cdef inline void code_single(Model* m, Coder* c, Row* w, Py_ssize_t r, bint sparse, bint predicted, bint watched) noexcept nogil:
-    """The levels of a row of kernels of one tap."""
+    """Code the levels of a row of kernels of one tap."""
     cdef const uint16_t* near1 = w.x - m.near[0]
     cdef const uint16_t* near2 = w.x - m.near[1]
     cdef int16_t* rows[3]
@@ -131,7 +131,7 @@ cdef inline void code_single(Model* m, Coder* c, Row* w, Py_ssize_t r, bint spar
 
 
 cdef inline void know(Model* m, Row* w, Py_ssize_t r, Py_ssize_t c, uint32_t share) noexcept nogil:
-    """Adds up for all taps of the kernel in channel `c` what is known before it is coded."""
+    """Sum the features of all taps of the kernel in channel `c` that are known before it is coded."""
     cdef Py_ssize_t k, taps = m.taps, j = c * taps
     cdef Tap* t = m.tap
     cdef const uint16_t* up = w.up + j
@@ -156,7 +156,7 @@ cdef inline void know(Model* m, Row* w, Py_ssize_t r, Py_ssize_t c, uint32_t sha
 
 
 cdef inline void code_kernels(Model* m, Coder* coder, Row* w, Py_ssize_t r, bint sparse, bint predicted, bint watched) noexcept nogil:
-    """The levels of a row of kernels of several taps. What is known before a kernel is added up for all its taps at once."""
+    """Code the levels of a row of kernels of several taps. Features known before a kernel are summed for all taps at once."""
     cdef Py_ssize_t taps = m.taps, j, c, k
     cdef uint32_t first = m.tap_mean[0], kernel, ratio
     cdef int32_t share = channel_share(r)
@@ -200,7 +200,7 @@ cdef inline void code_kernels(Model* m, Coder* coder, Row* w, Py_ssize_t r, bint
 
 
 cdef inline bint all_zero(Model* m, Coder* c, Row* w, Py_ssize_t r, bint watched) noexcept nogil:
-    """Codes whether a row of a sparse tensor has nothing but zeros, and if so all of it."""
+    """Code whether a row of a sparse tensor is all zero, which then codes the whole row."""
     cdef Py_ssize_t j
     cdef int some = 1, i
     if Coder is Encoder:
@@ -223,16 +223,16 @@ cdef inline bint all_zero(Model* m, Coder* c, Row* w, Py_ssize_t r, bint watched
     if m.taps > 1:
         for j in range(m.channels):
             m.channel[j] += -m.channel[j] * channel_share(r) >> 8
-    # zeros lead every state of a trellis round: in 1, 2 or 4 steps, in 1 or 127 of 128 states
+    # under zeros every state of a trellis returns to itself: in 1, 2 or 4 steps, with 128 states in 1 or 127
     for i in range(m.columns % 127 if m.states == 128 else m.columns & 3):
         m.trellis = m.next[m.trellis]
     return True
 
 
 cdef inline void code_row(Model* m, Coder* outer, Py_ssize_t r, int32_t* levels, bint sparse, bint single, bint predicted, bint watched) noexcept nogil:
-    """Codes the levels of row `r` (reads them when encoding, writes them when decoding).
+    """Code the levels of row `r` (read when encoding, written when decoding).
 
-    The flags are constants at every call, so that each has a loop of its own; single: one tap; watched: fill the dumps.
+    The flags are constants at every call, which gives specialised loops; single: one tap; watched: fill the traces.
     """
     cdef Py_ssize_t stride = m.columns + 2 * PAD, k
     cdef uint64_t total = 0

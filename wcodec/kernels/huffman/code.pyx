@@ -1,11 +1,11 @@
-"""Codeword lengths, how they are stored, and the canonical code they make (`entropy/huffman.py`)."""
+"""Codeword lengths, their storage, and the canonical code (`codec/entropy/huffman.py`)."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, qsort
 
 cdef enum:
     LIMIT = 12
-    LONGER = 0  # what follows a 1 in the table of lengths, as two bits; a 0 is "as long as the one before"
+    LONGER = 0  # the two bits after a 1 in the table of lengths; a 0 means "the same length as before"
     SHORTER = 1
     ABSENT = 2
     EXPLICIT = 3
@@ -104,7 +104,7 @@ cdef struct Scratch:
 
 
 cdef int64_t bytes_of(const int64_t* symbols, const int64_t* counts, Py_ssize_t n, int precision, Scratch* own) noexcept nogil:
-    """Bytes of table and bits of the optimal code of a precision, or -1 where there is none."""
+    """Bytes of table and bits of the optimal code of a precision, or -1 if there is none."""
     cdef Py_ssize_t i, m = 0
     cdef int64_t bits = 0, token
     cdef int raw
@@ -172,7 +172,7 @@ cdef inline void put(uint8_t[::1] out, Py_ssize_t *at, uint32_t value, int bits)
 
 
 cdef inline int get(const uint8_t[::1] payload, Py_ssize_t *at, int bits):
-    """The next `bits` <= 30 bits, first one lowest; -1 where the payload ends."""
+    """The next `bits` <= 30 bits, first one lowest; -1 if the payload ends."""
     cdef int i, value = 0
     if at[0] + bits > 8 * payload.shape[0]:
         return -1
@@ -183,7 +183,7 @@ cdef inline int get(const uint8_t[::1] payload, Py_ssize_t *at, int bits):
 
 
 def write_table(const uint8_t[::1] lengths, uint8_t[::1] out):
-    """Writes the lengths of all tokens (0: absent) into zeroed `out`; returns its bytes. Inverse: `read_table`."""
+    """Write the lengths of all tokens (0: absent) into zeroed `out`; return its bytes. Inverse: `read_table`."""
     cdef Py_ssize_t at = 0, i = 0, run, n = lengths.shape[0]
     cdef int previous = 4, length, size
     while i < n:
@@ -215,9 +215,9 @@ def write_table(const uint8_t[::1] lengths, uint8_t[::1] out):
 
 
 def read_table(const uint8_t[::1] payload, uint8_t[::1] lengths):
-    """Reads lengths into zeroed `lengths` until they make a complete code. Inverse: `write_table`.
+    """Read lengths into zeroed `lengths` until they form a complete code. Inverse: `write_table`.
 
-    Returns (bytes consumed, tokens); consumed is -1 where the payload ends early, -2 where the table is not valid.
+    Returns (bytes consumed, tokens); consumed is -1 if the payload ends early, -2 if the table is not valid.
     """
     cdef Py_ssize_t at = 0, token = 0
     cdef int previous = 4, kraft = 0, op, size, run

@@ -1,4 +1,4 @@
-"""Loops of the Huffman coder (`entropy/huffman.py`).
+"""Loops of the Huffman coder (`codec/entropy/huffman.py`).
 
 A symbol is split into a token (its leading `precision` + 1 bits and their place) and the raw bits below; tokens are
 Huffman coded, raw bits are not. Bit i of a bitstream is bit i % 8 of byte i // 8; codewords start with their highest bit.
@@ -33,7 +33,7 @@ cdef inline uint32_t token_of(uint32_t symbol, int precision) noexcept nogil:
 
 
 def histogram(const symbol_t[::1] symbols, int precision, int64_t[:, ::1] counts):
-    """Counts tokens into two tables (a run of one token would wait for its own counter); the caller adds them.
+    """Count tokens in two tables, which the caller adds (with one, a run of a token would wait for its counter).
 
     `counts` is int64[2, tokens]; the caller made it long enough for the largest symbol.
     """
@@ -65,7 +65,7 @@ def histogram(const symbol_t[::1] symbols, int precision, int64_t[:, ::1] counts
 
 
 def encode(const symbol_t[::1] symbols, int precision, const uint32_t[::1] codes, uint8_t[::1] out):
-    """Writes the codewords of the tokens; returns the bytes used. `out` has 8 bytes more than needed. Inverse: `decode`."""
+    """Write the codewords of the tokens; return the bytes used. `out` has 8 bytes more than needed. Inverse: `decode`."""
     cdef Py_ssize_t i = 0, n = symbols.shape[0], at = 0, room = out.shape[0] - 8, tokens = codes.shape[0]
     cdef Py_ssize_t fours = n & ~<Py_ssize_t>3, k
     cdef uint64_t word = 0
@@ -111,7 +111,7 @@ def encode(const symbol_t[::1] symbols, int precision, const uint32_t[::1] codes
 
 
 def encode_raw(const uint32_t[::1] symbols, int precision, uint8_t[::1] out):
-    """Writes the raw bits of symbols whose token has some; returns the bytes used. Inverse: `decode_raw`."""
+    """Write the raw bits of symbols whose token has some; return the bytes used. Inverse: `decode_raw`."""
     cdef Py_ssize_t i, at = 0, room = out.shape[0] - 8
     cdef uint64_t word = 0
     cdef uint32_t symbol
@@ -145,7 +145,7 @@ cdef inline uint64_t load(const uint8_t *payload, Py_ssize_t bit) noexcept nogil
 
 cdef Py_ssize_t decode_run(const uint8_t *payload, Py_ssize_t last, Py_ssize_t bit, const uint32_t *table, uint32_t mask,
                            symbol_t *out, Py_ssize_t n) noexcept nogil:
-    """Decodes `n` tokens from `bit` on; returns the bit behind them, or -1 where a load would start behind byte `last`."""
+    """Decode `n` tokens from `bit` on; return the bit after them, or -1 if a load would start after byte `last`."""
     cdef Py_ssize_t i
     cdef uint32_t entry
     for i in range(n):
@@ -158,9 +158,9 @@ cdef Py_ssize_t decode_run(const uint8_t *payload, Py_ssize_t last, Py_ssize_t b
 
 
 def decode(const uint8_t[::1] payload, int64_t[::1] bits, const uint32_t[::1] table, symbol_t[::1] out):
-    """Decodes `out`, cut into as many equal runs (the last one shorter) as there are `bits`: the first bit of each stream.
+    """Decode `out`, divided into as many equal runs (the last one shorter) as there are `bits`: the first bit of each stream.
 
-    Sets bits[k] to the bit behind stream k, or to -1 where it left the payload. `table` has 2**width entries.
+    Sets bits[k] to the bit after stream k, or to -1 if it left the payload. `table` has 2**width entries.
     Inverse: `encode`.
     """
     cdef Py_ssize_t n = out.shape[0], streams = bits.shape[0], quarter = (n + streams - 1) // streams
@@ -221,9 +221,9 @@ def decode(const uint8_t[::1] payload, int64_t[::1] bits, const uint32_t[::1] ta
 
 
 def decode_raw(uint32_t[::1] symbols, int precision, const uint8_t[::1] payload, Py_ssize_t start):
-    """Turns tokens into symbols in place with raw bits from byte `start` on.
+    """Convert tokens to symbols in place, with raw bits from byte `start` on.
 
-    Returns the bit behind the last one; -1 where the payload ends early. Inverse: `encode_raw`.
+    Returns the bit after the last one; -1 if the payload ends early. Inverse: `encode_raw`.
     """
     cdef Py_ssize_t i = 0, k, n = symbols.shape[0], bit = 8 * start, last = payload.shape[0] - 8
     cdef uint32_t token, raw, every, low = (1U << precision) - 1

@@ -1,4 +1,4 @@
-"""The lossless coder of numbers: `encode` and `decode`, and what its encoder looks at. `formats/wcz.md`, section 9.3."""
+"""The lossless coder of numbers: `encode`, `decode`, and statistics for the encoder. `formats/wcz.md`, section 9.3."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -28,7 +28,7 @@ fill_tables()
 
 
 cdef inline void code_coefs(Model* m, Coder* c, int16_t* coefs) noexcept nogil:
-    """Coefficients in -127 .. 127: of every tap those of the taps before it; with one tap those of left and above."""
+    """Code coefficients in -127 .. 127: for every tap those of earlier taps; with one tap those of left and above."""
     cdef Py_ssize_t k, i, taps = m.taps
     cdef int32_t mean = 64, a
     for k in range(2 if taps == 1 else taps):
@@ -45,7 +45,7 @@ cdef inline void code_coefs(Model* m, Coder* c, int16_t* coefs) noexcept nogil:
 
 
 cdef void run(Model* m, Coder* c, Raw* raw, word_t* words, int16_t* coefs, const uint8_t* zeros) noexcept nogil:
-    """Codes the coefficients, then the rows; stops at the first fault."""
+    """Code the coefficients, then the rows, up to the first fault."""
     cdef Py_ssize_t r
     cdef int shared = 0
     if m.predicted:
@@ -61,9 +61,9 @@ cdef void run(Model* m, Coder* c, Raw* raw, word_t* words, int16_t* coefs, const
 
 
 cdef class Params:
-    """What the coder is told of the numbers before it codes them, by name; `NumericParams` says what is what.
+    """The parameters of the coder, by name; `NumericParams` explains them.
 
-    exponent_bits: 0 for integers; outermost: whether taps are; shared: whether rows share zeros at the end of mantissas.
+    exponent_bits: 0 for integers; outermost: whether taps are; shared: whether rows share trailing zeros of mantissas.
     """
     cdef int exponent_bits, mantissa_bits, middle
     cdef uint64_t offset
@@ -90,7 +90,7 @@ cdef int read_kind(Kind* kind, Params params, Py_ssize_t size) except -1:
 
 
 cdef int open_model(Model* m, Params params, Py_ssize_t count, Py_ssize_t size) except -1:
-    """Allocates and starts everything."""
+    """Allocate and initialise the model."""
     cdef Py_ssize_t taps, columns, i
     cdef uint8_t* block
     memset(m, 0, sizeof(Model))
@@ -131,7 +131,7 @@ cdef int open_model(Model* m, Params params, Py_ssize_t count, Py_ssize_t size) 
 
 def encode(const word_t[::1] words, Params params not None, int16_t[:, ::1] coefs, const uint8_t[::1] zeros,
            uint8_t[::1] coded, uint8_t[::1] raw_bits):
-    """Writes range coded bytes to `coded`, raw bits to `raw_bits`: (bytes of the first or -1 if too few, raw bits).
+    """Write range coded bytes to `coded`, raw bits to `raw_bits`: (bytes of the first, or -1 if too small; raw bits).
 
     coefs: int16[taps, taps] in 1/64, one tap: int16[2, 1] those of left and above; zeros: uint8[rows] shared zeros.
     """
@@ -157,7 +157,7 @@ def encode(const word_t[::1] words, Params params not None, int16_t[:, ::1] coef
 
 
 def decode(const uint8_t[::1] coded, const uint8_t[::1] raw_bits, Params params not None, int16_t[:, ::1] coefs, word_t[::1] words):
-    """Fills `words` and `coefs`: (0 well, 1 ended early, 2 impossible; raw bits consumed). Inverse: `encode`."""
+    """Fill `words` and `coefs`: (0: correct, 1: ended early, 2: invalid; raw bits consumed). Inverse: `encode`."""
     cdef Model m
     cdef Decoder c
     cdef Raw raw
@@ -177,9 +177,9 @@ def decode(const uint8_t[::1] coded, const uint8_t[::1] raw_bits, Params params 
 
 
 def look(const word_t[::1] words, Params params not None, Py_ssize_t columns, int64_t[:, ::1] counts, uint8_t[::1] zeros):
-    """Counts numbers by exponent and by zeros at the end of the mantissa; zeros that each run of `columns` words shares.
+    """Count numbers by exponent and by trailing zeros of the mantissa; and the zeros that each run of `columns` words shares.
 
-    counts: int64[2^exponent bits or bits + 1, digits + 1]; of the params only the kind and the offset count.
+    counts: int64[2^exponent bits or bits + 1, digits + 1]; of the params only the kind and the offset are used.
     """
     cdef Kind kind
     cdef Py_ssize_t i, r, n = len(words)
@@ -202,7 +202,7 @@ def look(const word_t[::1] words, Params params not None, Py_ssize_t columns, in
 
 
 def scale(const word_t[::1] words, Params params not None, int16_t[::1] values):
-    """values[i] = words[i] as the predictor sees it."""
+    """values[i] = words[i], scaled for the predictor."""
     cdef Kind kind
     cdef Py_ssize_t i
     cdef Number x

@@ -1,4 +1,4 @@
-"""The context model of the lossless coder of numbers, a row at a time. `formats/wcz.md`, section 9.3, is its text."""
+"""The context model of the lossless coder of numbers, by rows. Specification: `formats/wcz.md`, section 9.3."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -11,8 +11,8 @@ cdef enum:
     TOP = 2             # leading bits of the mantissa that have estimators
     MOST_UP = 7
     MOST_DOWN = 15
-    LEAST_GRID = 4      # zeros that the mantissas of a row share count from this many on
-    # where each family of estimators starts
+    LEAST_GRID = 4      # the smallest number of trailing zeros that the mantissas of a row share
+    # the first estimator of each family
     SIZE = 0            # [10 prediction][4 quarter][24: first, 7 up, 15 down]
     SIGN = 960          # [10 prediction][8 size]
     LEAD = 1040         # [8 size][4 quarter][4 prefix], with a prediction [5 distance][2 agreement][4 lead][8 size][4 prefix]
@@ -29,9 +29,9 @@ cdef struct Model:
     Py_ssize_t rows, channels, taps, columns
     Py_ssize_t row_step, channel_step, tap_step     # of words
     bint predicted      # from earlier taps; with one tap from the words to the left and above
-    bint sparse         # a flag tells zeros, and means are those of the others; with one tap only
+    bint sparse         # zeros have a flag, and means exclude them; with one tap only
     bint gridded        # the mantissas of a row may share zeros
-    uint32_t grid       # exponents, from the middle on, whose mantissas end in zeros that are worth coding
+    uint32_t grid       # exponents, from the middle on, whose trailing zeros are coded
     uint32_t* state
     const uint32_t* share       # [256] 65536 / n
     const int16_t* coefs        # [taps][taps] in 1/64, those of tap k in row k; with one tap: left, above
@@ -63,7 +63,7 @@ cdef inline int clip(int x, int least, int most) noexcept nogil:
 
 
 cdef inline int code_grid(Model* m, Coder* c, int before, int shared) noexcept nogil:
-    """The zeros that the mantissas of a row share; those of the row above are `before`."""
+    """Code the trailing zeros that the mantissas of a row share; those of the row above are `before`."""
     cdef int node = 1, i
     if code_bit(c, m.state + SAME, <int>(shared == before)):
         return before
@@ -73,7 +73,7 @@ cdef inline int code_grid(Model* m, Coder* c, int before, int shared) noexcept n
 
 
 cdef inline int code_size(Model* m, Coder* c, uint32_t* states, int exponent, int usual) noexcept nogil:
-    """The exponent, counted from `usual` upwards or downwards; raw where it is far."""
+    """Code the exponent relative to `usual`, upwards or downwards; raw if it is far."""
     cdef int steps = 0, far, most = MOST_UP, way = 1
     if not code_bit(c, states, <int>(exponent >= usual)):
         most, way = MOST_DOWN, -1
@@ -89,7 +89,7 @@ cdef inline int code_size(Model* m, Coder* c, uint32_t* states, int exponent, in
 
 
 cdef inline int predict(const Model* m, const int16_t* row, const int16_t* above, Py_ssize_t j, int k) noexcept nogil:
-    """What the numbers coded before say of this one, scaled, in 1/64."""
+    """The prediction from the numbers coded before, scaled, in 1/64."""
     cdef int total = 0, i
     cdef const int16_t* coefs = m.coefs
     if m.taps == 1:
@@ -119,7 +119,7 @@ cdef inline void before_row(Model* m) noexcept nogil:
 
 
 cdef inline void code_row(Model* m, Coder* c, Raw* raw, word_t* words, Py_ssize_t r, int shared) noexcept nogil:
-    """Codes row `r`; the mantissas of the row end in `shared` zeros."""
+    """Code row `r`; the mantissas of the row end in `shared` zeros."""
     cdef Py_ssize_t ch, j = 0
     cdef int taps = <int>m.taps, k, n = 4, i
     cdef Kind kind = m.kind
@@ -244,7 +244,7 @@ cdef inline void code_row(Model* m, Coder* c, Raw* raw, word_t* words, Py_ssize_
 
 
 cdef inline void after_row(Model* m, Py_ssize_t r) noexcept nogil:
-    """Moves the means of columns and taps on by row `r`."""
+    """Update the means of columns and taps with row `r`."""
     cdef Py_ssize_t j = 0, ch, k, taps = m.taps
     cdef const int16_t* row = m.value + (r & 1) * (m.columns + 1) + 1
     cdef int32_t share = max(4, 256 // (<int32_t>min(r, 64) + 1)), a

@@ -1,6 +1,6 @@
-"""Numbers as the lossless coder sees them (sign, exponent, mantissa), and the bits that it stores as they are.
+"""The parts of a number (sign, exponent, mantissa) in the lossless coder, and its raw bits.
 
-`formats/wcz.md`, section 9.3, is the text.
+Specification: `formats/wcz.md`, section 9.3.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -36,7 +36,7 @@ cdef struct Kind:
     int exponent_bits   # 0: integers
     int mantissa_bits
     int middle          # the exponent of a usual number
-    uint64_t offset     # integers: what stands for zero
+    uint64_t offset     # integers: the value that stands for zero
 
 
 cdef struct Number:

@@ -14,7 +14,7 @@ cdef enum:
     LOWEST = 1 << 16            # states stay in LOWEST .. 2^32 - 1
 
 AVX2 = static_can() != 0
-"""Whether rows are decoded by AVX2 unless `decode` is told not to."""
+"""Whether rows are decoded by AVX2, unless `decode` is called without `wide`."""
 
 
 cdef inline Py_ssize_t row_of_lanes(StaticRow* t, int lanes, const int* which, const Py_ssize_t* row, const uint32_t* codes, uint32_t* x,
@@ -51,7 +51,7 @@ cdef inline Py_ssize_t row_of_lanes(StaticRow* t, int lanes, const int* which, c
 
 
 cdef Py_ssize_t all_rows(StaticRow* t, const uint8_t* rows, Py_ssize_t count, int first, bint wide, uint32_t* x, int32_t* values) noexcept nogil:
-    """The number of words read, or -1."""
+    """Decode all rows; return the number of words read, or -1."""
     cdef Py_ssize_t at = 0, step, least = count // LANES
     cdef Py_ssize_t[LANES] row
     cdef uint32_t[LANES] s
@@ -138,7 +138,7 @@ cdef struct Scales:
 
 
 cdef struct Slots:
-    # of a symbol: what its place among the 4096 slots makes of a state
+    # of a symbol: its effect on a state, by its place among the 4096 slots
     uint64_t inverse            # 2^44 / frequency, rounded up: a product's upper bits are the quotient for every state
     uint32_t frequency
     uint32_t start

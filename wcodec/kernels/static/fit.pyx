@@ -1,4 +1,4 @@
-"""Sums that the static coder's encoder needs of levels or weights, to fit scales and tables. All sums are of integers."""
+"""Sums over levels or weights, from which the static coder's encoder fits scales and tables. All sums are of integers."""
 
 from libc.math cimport fabsf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t

@@ -1,4 +1,4 @@
-"""The eight lanes of the static coder: which rows each has, and how the trellis of each goes on."""
+"""The eight lanes of the static coder: the rows of each lane, and the states of its trellis."""
 
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset

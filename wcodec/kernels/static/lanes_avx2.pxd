@@ -1,4 +1,4 @@
-"""A row of each of the eight lanes, decoded in AVX2 where the machine has it: the same integers as the plain loop's."""
+"""Decoding of one row of each of the eight lanes with AVX2; the integers equal those of the plain loop."""
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 

@@ -1,4 +1,4 @@
-"""Frequencies of the static coder's tables from their hazards, and the decoder's look-ups. `formats/wcz.md` is their text."""
+"""Frequencies of the static coder's tables from their hazards, and the decoder's look-ups. Specification: `formats/wcz.md`."""
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -40,7 +40,7 @@ cdef inline int group_start(int group) noexcept nogil:
 
 
 def starts():
-    """The first magnitude of every group, and one behind the last."""
+    """The first magnitude of every group, and the end of the last."""
     return [group_start(group) for group in range(GROUPS + 1)]
 
 

@@ -1,4 +1,4 @@
-"""What levels of many weights cost for either quantiser and parity: by AVX2 the same floats as `price.edges_plain`, eight at once."""
+"""The cost of levels of many weights for each quantiser and parity: by AVX2 the same floats as `price.edges_plain`."""
 
 from libc.stdint cimport uint8_t, uint16_t
 

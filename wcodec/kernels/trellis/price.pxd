@@ -1,4 +1,4 @@
-"""What a level would cost: squared error, and bits at the prices that the context coder's estimators have come to."""
+"""The cost of a level: squared error, plus bits at the prices of the context coder's estimators."""
 
 from libc.math cimport fabs, fabsf, floor, rint
 from libc.stdint cimport int32_t, uint8_t, uint16_t
@@ -11,18 +11,18 @@ cdef enum:
 
 
 cdef struct Place:
-    # what one weight's choice depends on
+    # the inputs of the choice of one level
     double x
     bint rated
     const float* bits           # [estimator][bit] squared steps that an event costs
     const float* sizes          # [context][SIZE_WIDTH] the same of a magnitude, from 1
-    double sign                 # the same of a sign that nothing foretells
+    double sign                 # the same for a sign without a prediction
     bint sparse
     int context
     int second
     double slope                # > 0: bits a unit of magnitude, for scales whose low bits are coded apart
-    int[2] named                # the level that the prediction names, for either quantiser
-    int[2] fraction             # and what is left of it, Q8
+    int[2] named                # the predicted level, for each quantiser
+    int[2] fraction             # the difference between prediction and level, Q8
     bint predicted
 
 
@@ -59,7 +59,7 @@ cdef inline double bits_of(const Place* at, int odd, int level) noexcept nogil:
 
 
 cdef inline int candidate(const Place* at, int odd, int parity, int which, int states) noexcept nogil:
-    """The level to try: the nearest of its parity, the next one towards what is predicted, or the predicted one."""
+    """The level to try: the nearest of its parity, the next one towards the prediction, or the predicted one."""
     cdef double m = fabs(at.x)
     cdef int low, level, named = at.named[odd]
     if states == 0:
@@ -142,7 +142,7 @@ cdef inline void look(Place* at, float x, const uint16_t* context, const int32_t
 
 
 cdef struct Plain:
-    # prices where no value is predicted
+    # prices without prediction
     const float* zero           # [context][quantiser][not zero], the sign included
     const float* size           # [second or context][quantiser][SIZE_WIDTH], from 0
     const float* slope          # [64 contexts], dense only
@@ -155,7 +155,7 @@ cdef inline float cost_plain(float m, int odd, int a, const float* zero, const f
 
 
 cdef inline int edges_plain(const Plain* at, float x, const uint16_t* context, float* edge, bint sparse) noexcept nogil:
-    """What either quantiser and parity would cost, edge[2 * quantiser + parity]; bit q: the level below is the better of two.
+    """The cost for each quantiser and parity, edge[2 * quantiser + parity]; bit q of the result: the level below is better.
 
     Below a magnitude lies `low`, above it low + 1; low - 1, of the other's parity, may be so much cheaper that it wins.
     """
@@ -182,7 +182,7 @@ cdef inline int edges_plain(const Plain* at, float x, const uint16_t* context, f
 
 
 cdef inline int level_plain(float x, int odd, int parity, int picks) noexcept nogil:
-    """The level that `edges_plain` priced for a quantiser and a parity."""
+    """The level whose cost `edges_plain` computed for a quantiser and a parity."""
     cdef int low = <int>((fabsf(x) + odd) * <float>0.5), sign = -(x < 0)
     low += ((low ^ parity) & 1) * (1 - 2 * (picks >> odd & 1))
-    return (low ^ sign) - sign  # no branches: parities and signs are foretold by nothing
+    return (low ^ sign) - sign  # no branches: parities and signs are unpredictable

@@ -12,7 +12,7 @@ from wcodec.kernels.trellis.ways cimport Seen, all_ways, plain_prices, way_back
 
 
 AVX2 = trellis_can() != 0
-"""Whether steps of 128 states are taken, and plain prices found, by AVX2 unless `choose` is told not to."""
+"""Whether AVX2 is used for steps of 128 states and for plain prices, unless `choose` is called without `wide`."""
 
 cdef struct Room:
     # for the search of so many weights: one piece of memory
@@ -166,7 +166,7 @@ def choose_in_lanes(
 
 
 def replay(const int32_t[::1] levels, int states, int32_t[::1] values):
-    """The values, in steps, that levels of a trellis stand for; integers throughout. Inverse (of its choice): `choose`."""
+    """The values, in steps, of the levels of a trellis, by integer arithmetic. Inverse of `choose`, up to its error."""
     cdef Py_ssize_t i, n = len(levels)
     cdef int state = 0, odd, table = table_of(states), level
     if len(values) != n:

@@ -1,4 +1,4 @@
-"""Which state of a trellis follows which. `formats/wcz.md`, section trellis states, is its text."""
+"""The state transitions of the trellises. Specification: `formats/wcz.md`, section trellis states."""
 
 cdef extern from *:
     """

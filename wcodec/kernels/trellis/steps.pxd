@@ -1,7 +1,7 @@
-"""One weight's step of the Viterbi algorithm: from the least costs of every state before it to those after it.
+"""One step of the Viterbi algorithm, for one weight: from the least costs of the states before it to those after it.
 
-edge[2 * quantiser + parity]: what the weight would cost. Costs are sums of two floats and the lesser of two, so that every
-machine comes to the same.
+edge[2 * quantiser + parity]: the cost of the weight. Costs are sums of two floats, or the lesser of two floats, so every
+machine gets the same.
 """
 
 from libc.stdint cimport uint32_t
@@ -114,7 +114,7 @@ cdef extern from *:
 
 
 cdef inline int parity(int bits) noexcept nogil:
-    """Of seven bits."""
+    """The parity of seven bits."""
     bits ^= bits >> 4
     bits ^= bits >> 2
     return (bits ^ bits >> 1) & 1
@@ -155,7 +155,7 @@ cdef inline int step_of_eight(float* cost, const float* edge) noexcept nogil:
 
 
 cdef inline int step_of_four(float* cost, const float* edge) noexcept nogil:
-    """The same of the 4-state trellis."""
+    """The same for the 4-state trellis."""
     cdef float a0 = cost[0] + edge[0], b0 = cost[1] + edge[1]
     cdef float a1 = cost[2] + edge[2], b1 = cost[3] + edge[3]
     cdef float a2 = cost[0] + edge[1], b2 = cost[1] + edge[0]

@@ -1,4 +1,4 @@
-"""The Viterbi algorithm over weights: the forward pass with its prices, and the way back."""
+"""The Viterbi algorithm over weights: the forward pass with its prices, and the traceback."""
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 
@@ -13,7 +13,7 @@ cdef enum:
 
 
 cdef struct Seen:
-    # the weights, in steps, and what the coder makes of them
+    # the weights, in steps, and their contexts
     const float* values
     const uint16_t* contexts    # [weight][apart]; the second counts for sparse levels
     int apart
@@ -34,7 +34,7 @@ cdef inline void settle(float* cost, int states) noexcept nogil:
 
 cdef inline void price_block(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t first, int count, bint sparse, bint predicted,
                              int states, float* edges, uint8_t* picks) noexcept nogil:
-    """What the `count` weights from `first` on would cost, edges[weight][2 * quantiser + parity], and which levels these are."""
+    """The costs of the `count` weights from `first` on, edges[weight][2 * quantiser + parity], and their levels."""
     cdef Py_ssize_t i
     cdef int k, b, odd, ready = 0
     cdef uint8_t which
@@ -58,7 +58,7 @@ cdef inline void price_block(const Seen* seen, Place* at, const Plain* plain, Py
     for k in range(count):
         i, edge = first + k, edges + 4 * k
         if seen.values[i] == 0:
-            # The level 0, which either quantiser has: the other parity costs more than any way.
+            # Level 0 exists in both quantisers: the other parity costs more than any path.
             edge[1] = edge[3] = <float>1e30
             picks[i] = 0
             if predicted:
@@ -69,7 +69,7 @@ cdef inline void price_block(const Seen* seen, Place* at, const Plain* plain, Py
 
 cdef inline int ways(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t n, bint sparse, bint predicted, int states,
                      uint32_t* turn, uint8_t* picks) noexcept nogil:
-    """The forward pass, from state 0; the state that costs least at the end. The flags are constants at every call."""
+    """The forward pass, from state 0; returns the state of least cost at the end. The flags are constants at every call."""
     cdef Py_ssize_t i = 0
     cdef float[2][128] cost
     cdef float[BLOCK * 4] edges
@@ -113,7 +113,7 @@ cdef inline int all_ways(const Seen* seen, Place* at, const Plain* plain, Py_ssi
 
 cdef inline void way_back(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t n, int states, int state, const uint32_t* turn,
                    const uint8_t* picks, int32_t* levels) noexcept nogil:
-    """The levels along the way that ends in `state`."""
+    """The levels along the path that ends in `state`."""
     cdef Py_ssize_t i
     cdef int[8][2] origin
     cdef int[8][2] carried
