@@ -21,7 +21,7 @@ class Base:
 
 
 def against(reader: Reader, count: int, base: Base | None) -> bytes:
-    """The ways of all tensors."""
+    """The delta modes of all tensors."""
     sha = reader.take(32)
     ways = reader.take(count)
     if max(ways, default=0) > 2:
@@ -39,7 +39,7 @@ def base_of(base: Base | None, tensor: Tensor) -> np.ndarray:
 
 
 def by_chunk(sections: list[bytes], tensor: Tensor, base: np.ndarray) -> np.ndarray:
-    """Way 1."""
+    """Delta mode 1."""
     size = min(width_of(tensor.dtype), 8)
     mask, top = 2 ** (8 * size) - 1, 2 ** (8 * size - 1)
 
@@ -66,14 +66,14 @@ def by_chunk(sections: list[bytes], tensor: Tensor, base: np.ndarray) -> np.ndar
 
 
 def sums(base: np.ndarray, more: np.ndarray, dtype: int) -> np.ndarray:
-    """One addition each, in float64 for float64 and else in float32; the base itself where nothing is added."""
+    """One addition for each value, in float64 for float64, otherwise in float32; the base itself where m is 0."""
     first, second = (x if NAMES[dtype] == "float64" else single(x, dtype) for x in (base, more))
     total = first + second if NAMES[dtype] == "float64" else convert(first + second, dtype)
     return np.array([b if m == 0 else t for b, m, t in zip(base, second, total.view(base.dtype), strict=True)])
 
 
 def added(difference: np.ndarray, tensor: Tensor, base: np.ndarray) -> np.ndarray:
-    """Way 2."""
+    """Delta mode 2."""
     total = single(base, tensor.dtype) + single(difference, tensor.dtype)
     return convert(total, tensor.dtype)
 

@@ -1,6 +1,6 @@
 """Readers, streams of symbols and sparse levels, written from wcz.md (section 7) alone.
 
-Slow and obvious. zstd frames are opened with the `zstandard` package; everything else is the standard library.
+Slow and obvious. zstd frames are decoded by the `zstandard` package; everything else needs only the standard library.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class FileError(Exception):
 
 
 class CorruptError(FileError):
-    """The file breaks a law of the page."""
+    """The file violates a rule of the page."""
 
 
 class TruncatedError(CorruptError):
@@ -24,17 +24,17 @@ class TruncatedError(CorruptError):
 
 
 class UnsupportedError(FileError):
-    """The file needs a reader that knows more."""
+    """The file needs a newer reader."""
 
 
 def require(truth: bool, what: str) -> None:
-    """Refuses a corrupt file."""
+    """Raise CorruptError unless `truth` holds."""
     if not truth:
         raise CorruptError(what)
 
 
 class Reader:
-    """Bytes read from the front."""
+    """Bytes that are read from the front."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -93,13 +93,13 @@ class Bits:
         return sum(self.bit() << i for i in range(k))
 
     def pad(self) -> int:
-        """Skips to the next byte; returns its number."""
+        """Skip to the next byte and return its number."""
         while self.at % 8:
             require(self.bit() == 0, "bits left over are not 0")
         return self.at // 8
 
     def end(self) -> None:
-        require(self.pad() == len(self.data), "bytes left over behind a bitstream")
+        require(self.pad() == len(self.data), "bytes left over after a bitstream")
 
 
 def unzstd(frame: bytes, size: int, dictionary: bytes | None = None) -> bytes:
@@ -110,7 +110,7 @@ def unzstd(frame: bytes, size: int, dictionary: bytes | None = None) -> bytes:
         declared = zstandard.frame_content_size(frame)
         require(declared in (-1, size), "zstd frame declares another size")
         decoder = zstandard.ZstdDecompressor(dict_data=known)
-        decoder.decompress(frame, max_output_size=size + 1)  # refuses a frame of more
+        decoder.decompress(frame, max_output_size=size + 1)  # refuses a larger frame
         stream = decoder.decompressobj()
         decoded = stream.decompress(frame)
         require(stream.eof and not stream.unused_data, "zstd frame does not end the payload")
@@ -236,7 +236,7 @@ def sparse(payload: bytes, count: int) -> list[int]:
             require(gap < 2**g, "gap out of range")
             require(code > 0 or gap == 2**g - 1, "short filler")
             at += gap
-            require(at < count, "entry behind the last weight")
+            require(at < count, "entry after the last weight")
             levels[at] = unzigzag(code)
             at += 1
     reader.end()

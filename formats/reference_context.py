@@ -30,7 +30,7 @@ class Trellis:
         return self.state >> 1 if self.states == 4 else self.state & 1
 
     def value(self, level: int) -> int:
-        """The integer of a level; steps to the next state."""
+        """The integer of a level. Moves to the next state."""
         if self.states == 0:
             return level
         value = 2 * level - self.odd() * sign(level)

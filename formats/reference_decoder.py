@@ -2,8 +2,8 @@
 
 python formats/reference_decoder.py X.wcz [OUT.npz]
 
-Needs numpy, and the package `zstandard` for zstd frames only. bfloat16, float8 and opaque types become unsigned ints.
-The other `reference_*.py` files beside it are its parts, from the same source.
+It needs numpy, and the package `zstandard` for zstd frames only. bfloat16, float8 and opaque types become unsigned
+integers. The other files `reference_*.py` are its parts, from the same source.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from reference_tensor import NAMES, Tensor, read_tensor, width_of
 
 DICTIONARY = Path(__file__).resolve().parent.parent / "wcodec" / "container" / "skeleton-1.dict"
 MODEL_LIMIT = 64 * 2**20
-KNOWN = 1 | (TEMPLATE := 2) | (AGAINST := 4) | (SEVERAL := 8)
+KNOWN = 1 | (EXTENTS := 2) | (AGAINST := 4) | (SEVERAL := 8)
 FILE, SHARDS = 4, 5
 
 
 @dataclass
 class Record:
-    """What the index says of a tensor (section 2)."""
+    """The record of a tensor in the index (section 2)."""
 
     twin: int = -1
     crc: int = 0
@@ -43,7 +43,7 @@ def relative_error(reader: Reader) -> None:
 
 
 def header(data: bytes) -> tuple[int, bytes]:
-    """Checks the header; returns required features and the index (section 1)."""
+    """Check the header. Returns the required features and the index (section 1)."""
     require(data[:4] == b"\x89WCZ", "not a .wcz file")
     reader = Reader(data)
     reader.take(4)
@@ -106,7 +106,7 @@ def tensor_row(reader: Reader) -> Tensor:
 
 
 def decode_all(data: bytes, base: Base | None = None) -> list[tuple[Tensor, np.ndarray]]:
-    """Every tensor of a container, with its row of the tensor table; the template of a file is not one of them."""
+    """Every tensor of a container, with its row of the tensor table, without the remainder of a file."""
     kind, _, found = take_apart(data, base)
     return [one for one in found if kind != FILE or one[0].name]
 
@@ -118,7 +118,7 @@ def take_apart(data: bytes, base: Base | None = None) -> tuple[int, bytes, list[
     kind, coding = index.u(1), index.u(1)
     if kind > SHARDS:
         raise UnsupportedError(f"kind {kind} of model file")
-    needed = {FILE: TEMPLATE, SHARDS: SEVERAL}.get(kind, 0)
+    needed = {FILE: EXTENTS, SHARDS: SEVERAL}.get(kind, 0)
     require(features & ~(1 | AGAINST) == needed, "features and the kind of model file")
     size, stored, crc = index.varint(), index.varint(), index.u(4)
     index.varint()

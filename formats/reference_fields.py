@@ -21,7 +21,7 @@ def fields(payload: bytes, count: int) -> list[int]:
         for gap, code in zip(gaps, codes, strict=True):
             require(g == 0 or code > 0 or gap == 2**g - 1, "short filler")
             at += gap
-            require(at < count, "entry behind the last weight")
+            require(at < count, "entry after the last weight")
             levels[at] = 0 if code == 0 else code - negatives - 1 if code <= negatives else code - negatives
             require(abs(levels[at]) <= LEVEL_LIMIT, "level out of range")
             at += 1

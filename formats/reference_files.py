@@ -1,4 +1,4 @@
-"""The file that a container of kind 4 holds, from `wcz.md` and `keras.md` alone: a template and what goes into it.
+"""The file in a container of kind 4, from `wcz.md` and `keras.md` alone: its extents and its remainder.
 
 python formats/reference_files.py X.wcz OUT
 """
@@ -14,7 +14,7 @@ from reference_decoder import FILE, take_apart
 
 
 def restore(data: bytes) -> bytes:
-    """The file, byte for byte where the container knows its SHA-256."""
+    """The file, byte for byte if the container has its SHA-256."""
     kind, skeleton, found = take_apart(data)
     if kind != FILE:
         raise UnsupportedError(f"kind {kind} of model file")
@@ -27,8 +27,8 @@ def restore(data: bytes) -> bytes:
     last = found.pop() if flags & 2 else None
     places = [reader.varint() for _ in found]
     if last:
-        require(last[0].name == "" and last[0].dtype == 4 and len(last[0].shape) == 1, "template")
-        require(reader.left() == 0, "bytes behind the skeleton")
+        require(last[0].name == "" and last[0].dtype == 4 and len(last[0].shape) == 1, "remainder")
+        require(reader.left() == 0, "bytes after the skeleton")
         reader = Reader(last[1].tobytes())
     out = bytearray()
     for (_, values), place in zip(found, places, strict=True):

@@ -16,7 +16,7 @@ def join(planes: list[list[int]], size: int, rotated: int) -> bytes:
 
 
 def unlzma(payload: bytes, nbytes: int) -> bytes:
-    """A byte of properties as in .lzma files, and a stream with an end mark: those files lack dictionary and length."""
+    """A byte of properties as in .lzma files, and a stream with an end mark. Dictionary and length are not stored."""
     require(len(payload) > 0 and payload[0] < 225, "properties")
     dictionary = min(max(nbytes, 4096), 1 << 26)
     header = payload[:1] + dictionary.to_bytes(4, "little") + b"\xff" * 8

@@ -1,4 +1,4 @@
-"""Numbers by contexts, written from wcz.md (sections 9.1 and 11.1) alone: slow, and every step in sight."""
+"""Numbers by contexts, written from wcz.md (sections 9.1 and 11.1) alone: slow, with every step written out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def class_of(u: int) -> int:
 
 
 class Numbers:
-    """One payload, its design first."""
+    """One payload, starting with its parameters."""
 
     def __init__(self, payload: bytes, nbytes: int, item_bytes: int) -> None:
         reader = Reader(payload)

@@ -62,10 +62,10 @@ class RangeDecoder:
 
     def end(self) -> None:
         z = self.at - self.n
-        require(z >= 0 and self.code < self.range, "bytes left over behind the range coder")
+        require(z >= 0 and self.code < self.range, "bytes left over after the range coder")
         if z < 8:
             shortest = self.code >> 8 * z == 0 and self.last != 0
-            require(shortest and (256 - self.last) << 8 * z >= self.range - self.code, "range coder does not end right")
+            require(shortest and (256 - self.last) << 8 * z >= self.range - self.code, "wrong end of the range coder")
 
 
 def centre(q: int) -> int:

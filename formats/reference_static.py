@@ -15,7 +15,7 @@ def signed(z: int) -> int:
 
 
 def magnitude(group: int) -> int:
-    """The first one of a group."""
+    """The first magnitude of a group."""
     return group if group < 8 else (4 + (group & 3)) << ((group >> 2) - 1)
 
 
@@ -35,7 +35,7 @@ def hazards(differences: list[int], groups: list[int], quantisers: int) -> list[
 
 
 def symbols_of(own: list[int]) -> list[tuple[int | None, int, int]]:
-    """A symbol for each slot of a table: its level (None: escape), frequency and start."""
+    """For each slot of a table the symbol: its level (None: escape), frequency and start."""
     n = magnitude(len(own))
     s = 2048 - n
     left, above = 2**24, s
@@ -58,7 +58,7 @@ def symbols_of(own: list[int]) -> list[tuple[int | None, int, int]]:
 
 
 def static(payload: bytes, rows: int, channels: int, taps: int, states: int) -> list[int]:
-    """The integers that levels[R, C, K] stand for."""
+    """The integers of levels[R, C, K]."""
     count = rows * channels * taps
     if not payload:
         return [0] * count

@@ -34,7 +34,7 @@ class Tensor:
 
 @dataclass
 class Head:
-    """Head of a tensor (section 4), and the parameters of its rule (section 5)."""
+    """The header of a tensor (section 4), and the parameters of its rule (section 5)."""
 
     rule: int = 0
     states: int = 0
@@ -104,7 +104,7 @@ def read_head(reader: Reader, tensor: Tensor, sections: int) -> Head:
 
 
 def read_parameters(reader: Reader, tensor: Tensor, head: Head) -> None:
-    """The rule's own (section 5)."""
+    """The parameters of the rule (section 5)."""
     rows, channels, taps = axes(head.layout, len(tensor.shape))
     if head.rule == 7:
         head.group = reader.varint()
@@ -150,7 +150,7 @@ def read_parameters(reader: Reader, tensor: Tensor, head: Head) -> None:
 
 
 def convert(values: np.ndarray, dtype: int) -> np.ndarray:
-    """Floats to the tensor's dtype, to nearest even."""
+    """Floats converted to the tensor's dtype, to nearest even."""
     with np.errstate(over="ignore"):
         if NAMES[dtype] != "bfloat16":
             return values.astype(NUMPY[dtype])
@@ -159,7 +159,7 @@ def convert(values: np.ndarray, dtype: int) -> np.ndarray:
 
 
 def read_integers(payload: bytes, shape: tuple[int, int, int], states: int) -> list[int]:
-    """The integers that the levels of a chunk stand for (section 8)."""
+    """The integers of the levels of a chunk (section 8)."""
     reader = Reader(payload)
     coder = reader.u(1)
     if coder > 4:
@@ -176,7 +176,7 @@ def read_integers(payload: bytes, shape: tuple[int, int, int], states: int) -> l
 
 
 def values_of(levels: list[int], head: Head, shape: tuple[int, int, int], dtype: int, row: int) -> np.ndarray:
-    """Section 5, of levels of which the trellis has made integers. row: of the tensor, at which the chunk starts."""
+    """Section 5, for integers that the trellis has reconstructed. row: of the tensor, at which the chunk starts."""
     if head.rule in (1, 7):
         places = [level + head.negatives for level in levels]
         require(all(0 <= place < len(head.table) for place in places), "level outside the table")

@@ -160,7 +160,7 @@ def bfloat16(folder: Path) -> Path:
 
 
 def files(folder: Path) -> list[Path]:
-    """Identical files: of each kind that has extents, one that is not understood, two with a template apart."""
+    """Identical files: of each kind that has extents, one that is not understood, two whose remainder is a tensor."""
     strange = {"big": weights(15, 9, 5).astype(">f4"), "fortran": np.asfortranarray(weights(16, 7, 5).astype(">f8"))}
     sources = [
         WRITERS["hdf5"](folder / "identical-hdf5", layers()),

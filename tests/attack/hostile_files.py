@@ -1,4 +1,4 @@
-"""Hostile templates: files byte for byte that are not what they say."""
+"""Hostile containers of files byte for byte, whose skeleton and tensors disagree."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def file(skeleton: bytes) -> Anatomy:
 
 
 def apart(facts: TensorSpec, skeleton: bytes) -> bytes:
-    """A container with the template as a tensor."""
+    """A container with the remainder as a tensor."""
     entries = (Entry((EXACT,), zlib.crc32(VALUES)), Entry((b"\0\0" + TEMPLATE,), zlib.crc32(TEMPLATE)))
     return Anatomy(entries, table_of([VECTOR, facts]), skeleton, kind=4, features=2).sewn()
 

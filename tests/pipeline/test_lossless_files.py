@@ -61,7 +61,7 @@ def test_any_other_file_comes_back_too(name: str, tmp_path: Path) -> None:
     assert_identical(tmp_path / "file")
 
 
-def test_what_cannot_be_cut_stays_in_the_template(tmp_path: Path) -> None:
+def test_what_cannot_be_cut_stays_in_the_remainder(tmp_path: Path) -> None:
     kernel = weights(1, 200, 150)
     with h5py.File(tmp_path / "m.h5", "w", libver="latest") as file:
         file.create_dataset("plain", data=kernel)
@@ -78,7 +78,7 @@ def test_what_cannot_be_cut_stays_in_the_template(tmp_path: Path) -> None:
         assert all(np.array_equal(opened[name], kernel) for name in opened.names())
 
 
-def test_members_that_are_deflated_stay_in_the_template(tmp_path: Path) -> None:
+def test_members_that_are_deflated_stay_in_the_remainder(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "m.npz", a=weights(1, 50, 40))
     with zipfile.ZipFile(tmp_path / "m.npz", "a") as archive, archive.open("b.npy", "w") as member:
         np.save(member, weights(2, 50, 40))
@@ -98,7 +98,7 @@ def test_arrays_in_another_order_are_given_as_they_are_meant(tmp_path: Path) -> 
         assert all(np.array_equal(opened[name], values) for name, values in arrays.items())
 
 
-def test_a_tensor_of_many_chunks_and_a_large_template_come_back(tmp_path: Path) -> None:
+def test_a_tensor_of_many_chunks_and_a_large_remainder_come_back(tmp_path: Path) -> None:
     many = np.tile(weights(1, 1 << 10), 3 * CHUNK_WEIGHTS // (1 << 10)).astype(np.float16)
     source = write_safetensors(tmp_path / "m.safetensors", {"many": many, "few": weights(2, 9)})
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
@@ -126,7 +126,7 @@ def test_many_tiny_tensors_do_not_make_the_file_larger(tmp_path: Path) -> None:
     assert_identical(write_safetensors(tmp_path / "m.safetensors", arrays))
 
 
-def test_extents_that_overlap_or_lie_outside_are_left_in_the_template(tmp_path: Path) -> None:
+def test_extents_that_overlap_or_lie_outside_are_left_in_the_remainder(tmp_path: Path) -> None:
     source = tmp_path / "m.h5"
     with h5py.File(source, "w") as file:
         for name in ("a", "b", "c"):

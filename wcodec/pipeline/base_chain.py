@@ -15,7 +15,7 @@ from wcodec.container.wire import MAGIC
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError
 from wcodec.files import sha256_of
 from wcodec.model.lazy import dataclass
-from wcodec.modelfiles.extents import parse as parse_template
+from wcodec.modelfiles.extents import parse as parse_layout
 from wcodec.pipeline.base_file import BaseFile, open_base
 from wcodec.pipeline.open_container import OpenContainer, is_lossless, write_decoded
 
@@ -149,7 +149,7 @@ def _remembered(path: Path, inode: int, size: int, written: int) -> ChainLink:
         is_container = file.read(len(MAGIC)) == MAGIC
         container = parse(file) if is_container else None
     if container and is_lossless(container):
-        digest = parse_template(container.skeleton, container.tensors).digest
+        digest = parse_layout(container.skeleton, container.tensors).digest
         return ChainLink(path, digest or sha256_of(path), container)
     return ChainLink(path, sha256_of(path), container)
 
