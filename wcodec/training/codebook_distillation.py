@@ -1,8 +1,9 @@
 """Fine-tuning of codebooks without labels: the centroids are trained until the outputs match those of the original
 network.
 
-"And the bit goes down" (Stock et al. 2020), section 3.3: the codes are fixed, and a centroid moves by the mean of the
-gradients of its members. The statistics of BatchNormalization are computed again whenever the network is measured.
+"And the bit goes down" (Stock et al. 2020), section 3.3: a centroid moves by the mean of the gradients of its members.
+In the paper the codes are fixed; here the codes of vectors are trained too, in the first part of the training
+(`vector_group`). The statistics of BatchNormalization are computed again whenever the network is measured.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -28,6 +29,10 @@ from wcodec.training.flat_adam import Adam, Float32, flatten, unflatten
 from wcodec.training.losses import build_targets
 from wcodec.training.methods.trained_codebooks import start_codebook
 from wcodec.training.methods.trainer import MethodGroup
+from wcodec.training.vector_group import OWN_RATE, VectorGroup, start_vectors
+
+if TYPE_CHECKING:
+    from keras import Variable as Weight
 
 RATE: Final = 0.016
 """The initial learning rate of centroids, as a fraction of the root mean square of their kernel."""
@@ -35,6 +40,10 @@ LAST: Final = 0.02
 """Factor on the learning rates at the end of the training; they fall linearly."""
 TICKS: Final = 20
 """How many times the network is measured."""
+EVERY: Final = 10
+"""The number of steps between two assignments of blocks to their nearest vectors."""
+SETTLED: Final = 0.8
+"""The fraction of the training after which codes are fixed."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,16 @@ class _State:
     fixed:   weights that are not trained.
     """
 
-    kernels: tuple[MethodGroup, ...]
+    kernels: tuple[MethodGroup | VectorGroup, ...]
     others: FloatGroup | None
     fixed: Mapping[int, TunedTensor]
     step: Step
+
+    def reassign(self) -> None:
+        """Assign all blocks to their nearest vectors."""
+        for group in self.kernels:
+            if isinstance(group, VectorGroup):
+                group.reassign()
 
 
 def distill_codebooks(
@@ -76,8 +91,10 @@ def distill_codebooks(
         rng = np.random.default_rng(seed)
         batches = draw_mixtures(augment(session, rng, moved=moved), batch_size(session), rng)
         state, tf, tick = _start(session, start), tensorflow(), 0
-        for (done, factor), inputs in zip(_schedule(steps, seconds), batches, strict=False):
+        for (done, factor, number), inputs in zip(_schedule(steps, seconds), batches, strict=False):
             state.step(Batch(inputs), tf.constant(0.0), tf.constant(factor, tf.float32), False)
+            if number % EVERY == 0 and done < SETTLED:
+                state.reassign()
             if int(done * TICKS) > tick:
                 tick = int(done * TICKS)
                 found = _measure(session, state, start)
@@ -86,13 +103,15 @@ def distill_codebooks(
     return best
 
 
-def _schedule(steps: int, seconds: float) -> Iterator[tuple[float, float]]:
-    """For each step: the fraction of the training that is done after it, and the factor on the learning rates."""
+def _schedule(steps: int, seconds: float) -> Iterator[tuple[float, float, int]]:
+    """For each step: the fraction of the training that is done after it, the factor on the learning rates, and the
+    number of the step, from 1.
+    """
     began, done, step = time.monotonic(), 0.0, 0
     while done < 1:
         factor, step = 1 - (1 - LAST) * done, step + 1
         done = min(1.0, max(step / steps, (time.monotonic() - began) / seconds))
-        yield done, factor
+        yield done, factor, step
 
 
 def _start(session: CalibrationSession, start: CodebookResult) -> _State:
@@ -100,7 +119,7 @@ def _start(session: CalibrationSession, start: CodebookResult) -> _State:
     model = session.model
     learned = [one for one in session.table.weights if one.trainable and one.index in session.table.mantissas]
     kernels = tuple(
-        MethodGroup(index, (model.weights[index],), start_codebook(tuned), RATE * _rms(tuned.values))
+        _start_kernel(model.weights[index], index, tuned)
         for index, tuned in start.weights.items()
         if isinstance(tuned, VectorWeights | TableWeights) and tuned.values.any()
     )
@@ -121,10 +140,17 @@ def _start(session: CalibrationSession, start: CodebookResult) -> _State:
     return _State(kernels, others, fixed, compile_step(model, groups, targets, ask_original=ask))
 
 
+def _start_kernel(weight: Weight, index: int, tuned: VectorWeights | TableWeights) -> MethodGroup | VectorGroup:
+    spread = _rms(tuned.values)
+    if isinstance(tuned, VectorWeights):
+        return start_vectors(index, weight, tuned, RATE * spread, OWN_RATE * spread)
+    return MethodGroup(index, (weight,), start_codebook(tuned), RATE * spread)
+
+
 def _measure(session: CalibrationSession, state: _State, start: CodebookResult) -> CodebookResult:
     """The network as the file would contain it now."""
     model = session.model
-    found = {group.index: group.parametrization.export() for group in state.kernels}
+    found = {group.index: group.export() for group in state.kernels}
     for index, one in (*state.fixed.items(), *found.items()):
         model.weights[index].assign(one.values)
     if state.others:

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.codec.layout import from_rows, to_rows
 from wcodec.codec.quantizers.kmeans import assign, cluster
-from wcodec.codec.quantizers.product import as_integers
 from wcodec.container.dtypes import round_step
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.model import GroupWeights, TableWeights, TunedTensor, VectorCodebook, VectorWeights
+from wcodec.model import GroupWeights, TableWeights, TunedTensor
 from wcodec.training.flat_adam import Adam, Float32
-from wcodec.training.methods.parametrization import Parametrization, constant, nonzero_mask
+from wcodec.training.methods.parametrization import Parametrization, nonzero_mask
 from wcodec.training.methods.weight_groups import WeightGroups, make_groups
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from tensorflow import Tensor, Variable
 
 
-COARSER: Final = 1.25
-"""Factor on the distance of codebook entries after training, which spreads them. A smaller distance costs bytes."""
 NEARER: Final = 0.2
 """A weight changes to another point if that distance is less than this fraction of the distance to its own point."""
 
@@ -39,8 +35,6 @@ NEARER: Final = 0.2
 class SharedWeights:
     """A kernel with a fixed assignment. members: int32, the centroid of each weight; counts: float32, the members of
     each.
-
-    codebook: the vectors that consist of the centroids, if blocks of weights share vectors; None for single weights.
     """
 
     latent: Adam
@@ -49,7 +43,6 @@ class SharedWeights:
     counts: Float32
     moved: Literal["sum", "mean"]
     per_tensor_rate: bool = True
-    codebook: VectorCodebook | None = None
 
     def value(self, tf: ModuleType) -> Tensor:
         return tf.gather(self.latent.values, self.members) * self.mask
@@ -63,15 +56,7 @@ class SharedWeights:
 
     def export(self) -> TunedTensor:
         learned, members, mask = self.latent.values.numpy(), self.members.numpy(), self.mask.numpy()
-        if self.codebook is None:
-            return TableWeights(_half(learned)[members] * mask)
-        step, block = self.codebook.step, self.codebook.entries.shape[1]
-        entries = np.rint(learned.astype(np.float64) / step)
-        largest = (float(np.abs(entries).max(initial=0.0)) + 1) * step
-        vectors = np.concatenate([np.zeros((1, block)), entries.reshape(-1, block) * step])
-        book = as_integers(vectors, np.empty(0), step, largest)
-        values = (entries * step).astype(np.float32)[members] * mask
-        return VectorWeights(values, VectorCodebook(self.codebook.layout, book.entries, step))
+        return TableWeights(_half(learned)[members] * mask)
 
 
 @dataclass(frozen=True)
@@ -136,23 +121,13 @@ def start_sharing(values: Float32, clusters: int, moved: Literal["sum", "mean"])
     return SharedWeights(Adam.start(codebook.values), nonzero_mask(values), places, counts, moved)
 
 
-def start_codebook(tuned: VectorWeights | TableWeights) -> Parametrization:
-    """A parametrization with the codebook and the codes of a kernel; zeros stay zero."""
-    shape, book = tuned.values.shape, tuned.codebook if isinstance(tuned, VectorWeights) else None
-    rows = to_rows(tuned.values, book.layout) if book else tuned.values
-    block = book.entries.shape[1] if book else 1
-    centroids, codes = np.unique(rows.reshape(-1, block), axis=0, return_inverse=True)
-    codes = codes.reshape(-1)
-    members = (codes[:, None] * block + np.arange(block)).astype(np.int32).reshape(rows.shape)
-    alive = np.repeat(np.any(centroids[codes] != 0, axis=1), block).astype(np.float32).reshape(rows.shape)
-    if book:
-        members, alive = from_rows(members, shape, book.layout), from_rows(alive, shape, book.layout)
-    counts = np.repeat(np.bincount(codes, minlength=len(centroids)), block).astype(np.float32)
-    places = tensorflow().Variable(members, trainable=False)
-    latent = Adam.start(centroids.reshape(-1).astype(np.float32))
-    if book:
-        book = VectorCodebook(book.layout, book.entries, round_step(COARSER * book.step))
-    return SharedWeights(latent, constant(alive), places, counts, "mean", codebook=book)
+def start_codebook(tuned: TableWeights) -> Parametrization:
+    """A parametrization with the values of a kernel and its assignment to them; zeros stay zero."""
+    centroids, codes = np.unique(tuned.values, return_inverse=True)
+    codes = codes.reshape(tuned.values.shape).astype(np.int32)
+    counts = np.bincount(codes.reshape(-1), minlength=len(centroids)).astype(np.float32)
+    places = tensorflow().Variable(codes, trainable=False)
+    return SharedWeights(Adam.start(centroids.astype(np.float32)), nonzero_mask(tuned.values), places, counts, "mean")
 
 
 def start_points(values: Float32, clusters: int, bucket: int | None = None) -> Parametrization:

@@ -98,6 +98,10 @@ class MethodGroup:
     def values(self, tf: ModuleType) -> list[Tensor]:
         return [self.parametrization.value(tf)]
 
+    def export(self) -> TunedTensor:
+        """The weights to code."""
+        return self.parametrization.export()
+
     def apply(self, tf: ModuleType, gradients: Sequence[Tensor | None], lambda_: Tensor, factor: Tensor) -> None:
         if gradients[0] is None:
             return
