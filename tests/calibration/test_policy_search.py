@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 
 import wcodec as package
-from wcodec.calibration.policy import RANGES
+from wcodec.calibration.kept_parts import KeptParts, make_mask
+from wcodec.calibration.policy import RANGES, PolicyOrigin
+from wcodec.calibration.session import prepare_session
+from wcodec.calibration.trial import run_trial
 from wcodec.errors import RecipeError
+from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import keras, silence_keras
+from wcodec.evaluation.model_loader import load_model
 
 RNG = np.random.default_rng(6)
 INPUTS = RNG.normal(size=(300, 12)).astype(np.float32)
@@ -53,6 +58,7 @@ def test_a_search_gains_and_is_the_same_every_time(files: tuple[Path, Path], tmp
     page = (tmp_path / "a.search.html").read_text("utf-8")
     assert "within the budget" in page
     assert "group 1" in page
+    assert "units 1" in page
 
 
 def test_a_journal_is_continued_and_never_that_of_another_search(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -71,7 +77,55 @@ def test_workers_share_the_journal(files: tuple[Path, Path], tmp_path: Path) -> 
     with ThreadPoolExecutor(1) as executor:
         _, said = encode(files, tmp_path / "a.wcz", search=3, sampler="cmaes", executor=executor)
     assert any("search: 3 trials" in line for line in said)
-    assert set(RANGES) == {"scale", "group", "damping"}
+    assert set(RANGES) == {"scale", "group", "damping", "weights", "units"}
+
+
+def test_a_policy_prunes_weights_and_units_that_cost_least() -> None:
+    origin = PolicyOrigin(1.0, 0.1, (1.0, 2.0), (0, 1), (0, 2), (True, False), 100, 0.01)
+    assert origin.at({}) == (1.0, 0.1, (1.0, 2.0), {0: KeptParts(), 2: KeptParts()})
+    asked = {"weights 0": -1.0, "units 0": -0.4, "units 1": -0.4, "weights 1": 0.7, "group 1": 1.0}
+    _, _, factors, kept = origin.at(asked)
+    assert factors == (1.0, 4.0)
+    assert kept == {0: KeptParts(0.5, 2**-0.4), 2: KeptParts()}
+    matrix, power = RNG.normal(size=(20, 10)).astype(np.float32), np.diag(np.arange(1.0, 21.0))
+    mask = make_mask(matrix, [np.arange(20)], [power], KeptParts(0.5, 0.7))
+    assert mask is not None
+    costs = matrix**2 * np.arange(1, 21)[:, None]
+    dead = ~mask.any(axis=0)
+    assert dead.sum() == 3
+    assert costs.sum(axis=0)[dead].max() < costs.sum(axis=0)[~dead].min()
+    alive = mask[:, ~dead]
+    assert costs[:, ~dead][~alive].max() < costs[:, ~dead][alive].min()
+    assert make_mask(matrix, [np.arange(20)], [power], KeptParts()) is None
+
+
+def test_a_trial_keeps_zeros_and_corrects_for_them(files: tuple[Path, Path]) -> None:
+    model = load_model(files[0])
+    session = prepare_session(model, Examples((INPUTS[:200],)), Examples((INPUTS[200:],)), most=200)
+    first = session.kernels[0].index
+    found = run_trial(session, 0.02, 0.01, kept={first: KeptParts(0.6, 0.8)})
+    levels = next(one.levels for one in found.rounded if one.index == first)
+    assert (levels == 0).all(axis=0).sum() == 8
+    assert 0.4 <= (levels == 0).mean() < 0.6
+    model.weights[first].assign(session.kernels[0].original * (levels != 0))
+    assert found.kl < 0.9 * session.divergence()
+
+
+def test_an_interrupt_keeps_the_best_of_a_search(files: tuple[Path, Path], tmp_path: Path) -> None:
+    trials: list[object] = []
+
+    def interrupted(event: object) -> None:
+        if str(event).startswith("searching"):
+            trials.append(event)
+            if len(trials) == 3:
+                raise KeyboardInterrupt
+
+    plain, _ = encode(files, tmp_path / "plain.wcz", tune=0)
+    size, _ = encode(files, tmp_path / "a.wcz", search=40, progress=interrupted)
+    assert len(trials) == 3
+    assert size <= plain
+    _, said = encode(files, tmp_path / "a.wcz", search=4, resume=True)
+    assert any("search: 4 trials" in line for line in said)
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,7 @@ def trained(
     **more: object,
 ) -> MethodResult:
     source, data = files
-    asked = LearningRequest(
-        **({"data": str(data), "epochs": epochs, "budget": AccuracyBudget()} | more)
-    )
+    asked = LearningRequest(**({"data": str(data), "epochs": epochs, "budget": AccuracyBudget()} | more))
     recipe = Recipe(
         Options(
             prune=amounts.prune,
@@ -279,6 +277,8 @@ def test_what_cannot_be_done_is_refused(few: tuple[Path, Path]) -> None:
         with pytest.raises(RecipeError):
             trained(few, methods, amounts, epochs)
     assert parse_methods("gradual, sharing") == ("gradual", "sharing")
+    with pytest.raises(RecipeError, match="--bucket: expected up to 40 weights, as many as an output of a kernel has"):
+        trained(few, "quantized", Amounts(bits=2), 1, options=MethodOptions(bucket=64))
 
 
 def test_a_file_that_breaks_the_budget_is_not_written(few: tuple[Path, Path], tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def _requested_search(asked: EncodeRequest, source: Path, target: Path, recipe: 
 
     settings = {
         "model": sha256_of(source).hex(),
+        "policy": ["scale", "damping", "group", "weights", "units"],
         "data": name_data(asked.data),
         "validation": None if asked.validation is None else name_data(asked.validation),
         "budget": [asked.max_drop, asked.max_kl, asked.min_agreement, asked.max_loss],

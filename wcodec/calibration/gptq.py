@@ -48,8 +48,11 @@ def feedback_matrix(power: Float64) -> Float32:
     return np.triu(upper, 1).astype(np.float32)
 
 
-def gptq_round(weights: Float32, feedback: Float32) -> Float32:
-    """`weights[n, units]` in steps, each corrected for the errors before it. Rounding gives the levels."""
+def gptq_round(weights: Float32, feedback: Float32, mask: npt.NDArray[np.bool_] | None = None) -> Float32:
+    """`weights[n, units]` in steps, each corrected for the errors before it. Rounding gives the levels.
+
+    mask: False for weights that become zero, whose errors are corrected by later weights too.
+    """
     moved = np.empty_like(weights)
     errors = np.empty_like(weights)
     for start in range(0, len(weights), ROWS):
@@ -57,5 +60,7 @@ def gptq_round(weights: Float32, feedback: Float32) -> Float32:
         moved[start:stop] = weights[start:stop] + feedback[:start, start:stop].T @ errors[:start]
         for i in range(start, stop):
             moved[i] += feedback[start:i, i] @ errors[start:i]
+            if mask is not None:
+                moved[i] *= mask[i]
             errors[i] = weights[i] - np.rint(moved[i])
     return moved

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from wcodec.calibration.activations import Rows
 from wcodec.calibration.gptq import Float32, correct_for_drift, damp, feedback_matrix, gptq_round
 from wcodec.calibration.hessian import Hessian, accumulate_hessians, split_inputs
+from wcodec.calibration.kept_parts import KeptParts, Mask, make_mask
 from wcodec.calibration.session import CalibrationSession, record_group, record_groups, record_originals, split_passes
 from wcodec.calibration.time_limit import OutOfTimeError, never
 
@@ -41,12 +42,16 @@ class RoundedWeight:
 
 
 def round_all(
-    session: CalibrationSession, steps: Mapping[int, float], damping: float, is_late: Callable[[], bool] = never
+    session: CalibrationSession,
+    steps: Mapping[int, float],
+    damping: float,
+    is_late: Callable[[], bool] = never,
+    kept: Mapping[int, KeptParts] | None = None,
 ) -> list[RoundedWeight]:
     """Put rounded weights into the network, one layer group after another, and return them.
 
     The groups of one pass meet the outputs of the earlier passes, rounded.
-    steps: by index in `model.weights`. Raises: OutOfTimeError where it is late before one of them.
+    steps, kept: by index in `model.weights`. Raises: OutOfTimeError where it is late before one of them.
     """
     found: list[RoundedWeight] = []
     for numbers in split_passes(session):
@@ -57,7 +62,7 @@ def round_all(
             now: Iterable[Rows] | None = rows.pop(number, None)
             if now is None and numbers[0] and session.groups[number].recorded:
                 now = record_group(session, number)
-            found += round_group(session, number, steps, damping, now)
+            found += round_group(session, number, steps, damping, now, kept)
     return found
 
 
@@ -67,6 +72,7 @@ def round_group(
     steps: Mapping[int, float],
     damping: float,
     rows: Iterable[Rows] | None = None,
+    kept: Mapping[int, KeptParts] | None = None,
 ) -> list[RoundedWeight]:
     """The same for one layer group, after the groups before it were rounded.
 
@@ -82,10 +88,11 @@ def round_group(
         values = []
         hessians = accumulate_hessians(group.recorded.ops, now, before, most)
         for kernel, op, parts in zip(group.kernels, group.recorded.ops, hessians, strict=True):
-            matrix, step = op.as_matrix(kernel.original), steps[kernel.index]
+            matrix, step, inputs = op.as_matrix(kernel.original), steps[kernel.index], split_inputs(op, most)
+            mask = make_mask(matrix, inputs, [part.h for part in parts], (kept or {}).get(kernel.index, KeptParts()))
             rounded = [
-                _round_matrix(matrix[inputs], part, step, damping)
-                for inputs, part in zip(split_inputs(op, most), parts, strict=True)
+                _round_matrix(matrix[rows], part, step, damping, None if mask is None else mask[rows])
+                for rows, part in zip(inputs, parts, strict=True)
             ]
             values.append(op.as_kernel(np.concatenate(rounded)))
     found = [
@@ -97,10 +104,10 @@ def round_group(
     return found
 
 
-def _round_matrix(weights: Float32, hessian: Hessian, step: float, damping: float) -> Float32:
+def _round_matrix(weights: Float32, hessian: Hessian, step: float, damping: float, mask: Mask | None = None) -> Float32:
     h = damp(hessian.h, damping)
     target = weights if hessian.cross is None else correct_for_drift(weights, h, hessian.cross)
-    return gptq_round(_in_steps(target, step), feedback_matrix(h))
+    return gptq_round(_in_steps(target, step), feedback_matrix(h), mask)
 
 
 def _in_steps(weights: Float32, step: float) -> Float32:

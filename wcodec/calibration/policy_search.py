@@ -23,7 +23,7 @@ from wcodec.calibration.progress import Interruptible
 from wcodec.calibration.request import LearningRequest, OpenedSession, SearchRequest, open_session
 from wcodec.calibration.search_journal import SearchJournal, open_journal
 from wcodec.calibration.session import CalibrationSession, prepare_session
-from wcodec.calibration.time_limit import OutOfTimeError
+from wcodec.calibration.time_limit import OutOfTimeError, never
 from wcodec.calibration.trial import CalibrationResult, run_trial
 from wcodec.reporting.search_page import SearchTrial
 
@@ -71,6 +71,7 @@ def search_policy(
     origin = journal.keep_origin(make_origin(session, first))
     journal.enqueue({})
     journal.enqueue(curvature_policy(session, origin))
+    journal.enqueue({name: -0.15 for name in origin.names if name.startswith("weights")})
     made: dict[int, CalibrationResult] = {}
     job = _Job(source, request, origin, budget, replace(search, executor=None), time.time() + seconds)
     with patience:
@@ -80,7 +81,7 @@ def search_policy(
             _run_trials(job, journal, session, made, report)
     trials = journal.trials()
     for one in sorted((one for one in trials if one.allowed and one.bytes < first.bytes), key=lambda one: one.bytes):
-        found = made.get(one.number) or run_trial(session, *origin.at(one.policy))
+        found = made.get(one.number) or _try(session, origin, one.policy)
         if budget.allows(found) and found.bytes < first.bytes:
             return SearchResult(found, first, trials)
     return SearchResult(first, first, trials)
@@ -118,7 +119,7 @@ def _run_trials(
     while journal.count() < job.search.trials and time.time() < job.until and not journal.is_stopped():
         trial = journal.ask(origin.names)
         try:
-            found = run_trial(session, *origin.at(trial.policy), is_late=lambda: time.time() > job.until)
+            found = _try(session, origin, trial.policy, lambda: time.time() > job.until)
         except OutOfTimeError:
             return
         allowed = job.budget.allows(found)
@@ -131,6 +132,13 @@ def _run_trials(
             journal.enqueue(follower)
         journal.tell(one, _score(one, origin))
         report(one)
+
+
+def _try(
+    session: CalibrationSession, origin: PolicyOrigin, policy: Policy, is_late: Callable[[], bool] = never
+) -> CalibrationResult:
+    scale, damping, factors, kept = origin.at(policy)
+    return run_trial(session, scale, damping, factors, is_late, kept)
 
 
 def _score(one: SearchTrial, origin: PolicyOrigin) -> float:

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wcodec.calibration.policy import RANGES, Policy, PolicyOrigin
+from wcodec.calibration.policy import OF_GROUP, RANGES, Policy, PolicyOrigin
 from wcodec.calibration.request import Sampler
 from wcodec.errors import RecipeError
 from wcodec.reporting.search_page import SearchTrial
@@ -72,13 +72,14 @@ class SearchJournal:
         if known is None:
             self._study.set_user_attr("origin", asdict(origin))
             return origin
-        lists = {"factors": tuple(known["factors"]), "groups": tuple(known["groups"])}
+        lists = {word: tuple(known[word]) for word in ("factors", "groups", "kernels", "narrow")}
         return replace(origin, **{**known, **lists})
 
     def enqueue(self, policy: Policy) -> None:
         """Put this policy next, once. Dimensions that it leaves out are unchanged."""
-        names = self._study.user_attrs["origin"]["groups"]
-        every = {"scale": 0.0, "damping": 0.0, **{f"group {number}": 0.0 for number in range(max(names) + 1)}}
+        count = max(self._study.user_attrs["origin"]["groups"]) + 1
+        of_groups = {f"{word} {number}": 0.0 for word in OF_GROUP for number in range(count)}
+        every = {"scale": 0.0, "damping": 0.0, **of_groups}
         with _quiet():
             self._study.enqueue_trial({**every, **policy}, skip_if_exists=True)
 

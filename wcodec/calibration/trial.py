@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wcodec.calibration.gptq import Float32
+from wcodec.calibration.kept_parts import KeptParts
 from wcodec.calibration.layerwise import RoundedWeight, round_all, round_group
 from wcodec.calibration.quality import Quality, measure_quality
 from wcodec.calibration.quantizable_weights import estimate_bytes, initial_steps
@@ -55,15 +56,17 @@ def run_trial(
     damping: float,
     factors: Sequence[float] | None = None,
     is_late: Callable[[], bool] = never,
+    kept: Mapping[int, KeptParts] | None = None,
 ) -> CalibrationResult:
     """Round all kernels, measure the outputs, and restore the weights.
 
     factors: on the step of each kernel; see `balance_steps`.
+    kept:    of each kernel, by index in `model.weights`; all of those that are missing.
     Raises: OutOfTimeError, see `round_all`.
     """
     steps = initial_steps(session.kernels, step_scale, factors, session.config.size_exponent)
     with keep_weights(session.model) as before:
-        found = round_all(session, steps, damping, is_late)
+        found = round_all(session, steps, damping, is_late, kept)
         statistics, quality = finish_trial(session)
     others = sum(weight.size for weight in before) - sum(one.values.size for one in found)
     size = sum(estimate_bytes(one.levels) for one in found) + FLOAT_BYTES * others

@@ -32,6 +32,7 @@ from wcodec.training.methods.registry import (
     train_by_methods,
 )
 from wcodec.training.methods.trainer import MethodState
+from wcodec.training.methods.weight_groups import make_groups
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,12 @@ def train_by(
         log(f"epoch {epoch} of {request.epochs}, {name}: loss in training {loss:.4f}")
 
     chosen = {index: options[tensors[0]] for index, tensors in opened.table.names.items()}
-    largest = max((one.original.size for one in opened.table.kernels), default=0)
-    if more.bucket and more.bucket > largest:
-        raise RecipeError(f"--bucket: expected up to {largest:,} weights, those of a kernel, got {more.bucket:,}")
+    shapes = [one.original.shape for one in opened.table.kernels]
+    most = max((make_groups(shape, None, per_channel=True).size for shape in shapes), default=0)
+    if more.bucket and more.bucket > most:
+        raise RecipeError(
+            f"--bucket: expected up to {most:,} weights, as many as an output of a kernel has, got {more.bucket:,}"
+        )
     amounts = {
         index: Amounts.of(one, more, request.seed * 65_537 + index) for index, one in chosen.items() if not one.lossless
     }
