@@ -88,7 +88,7 @@ def test_a_policy_prunes_weights_and_units_that_cost_least() -> None:
     assert factors == (1.0, 4.0)
     assert kept == {0: KeptParts(0.5, 2**-0.4), 2: KeptParts()}
     matrix, power = RNG.normal(size=(20, 10)).astype(np.float32), np.diag(np.arange(1.0, 21.0))
-    mask = make_mask(matrix, [np.arange(20)], [power], KeptParts(0.5, 0.7))
+    mask = make_mask(matrix, [slice(0, 20)], [power], KeptParts(0.5, 0.7))
     assert mask is not None
     costs = matrix**2 * np.arange(1, 21)[:, None]
     dead = ~mask.any(axis=0)
@@ -96,7 +96,7 @@ def test_a_policy_prunes_weights_and_units_that_cost_least() -> None:
     assert costs.sum(axis=0)[dead].max() < costs.sum(axis=0)[~dead].min()
     alive = mask[:, ~dead]
     assert costs[:, ~dead][~alive].max() < costs[:, ~dead][alive].min()
-    assert make_mask(matrix, [np.arange(20)], [power], KeptParts()) is None
+    assert make_mask(matrix, [slice(0, 20)], [power], KeptParts()) is None
 
 
 def test_a_trial_keeps_zeros_and_corrects_for_them(files: tuple[Path, Path]) -> None:

@@ -1,4 +1,4 @@
-"""Shared vectors in training: the network gets what the file has, and blocks go to the vector that their weights want."""
+"""Shared vectors in training: the network gets what the file has, and blocks go to the vector next to their weights."""
 
 from __future__ import annotations
 

@@ -21,9 +21,7 @@ class KeptParts:
     units: float = 1.0
 
 
-def make_mask(
-    matrix: Float32, inputs: Sequence[npt.NDArray[np.intp]], powers: Sequence[Float64], kept: KeptParts
-) -> Mask | None:
+def make_mask(matrix: Float32, inputs: Sequence[slice], powers: Sequence[Float64], kept: KeptParts) -> Mask | None:
     """False for the weights of `matrix[inputs, units]` that become zero; None if all are kept.
 
     A weight costs its square times the power of its input, a unit the sum over its weights; at least one unit is kept.

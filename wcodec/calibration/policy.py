@@ -1,5 +1,5 @@
-"""The policy of a search: changes to the steps of groups of kernels, relative to the calibrated solution, and the weights
-and units of each group that are set to zero.
+"""The policy of a search: changes to the steps of groups of kernels, relative to the calibrated solution, and the
+weights and units of each group that are set to zero.
 """
 
 from __future__ import annotations

@@ -51,7 +51,10 @@ def write_search_page(target: Path, title: str, trials: Sequence[SearchTrial], f
         words = "Bytes of the weights, in the order of the trials."
         body.append(html_page.render_section("Trials", words, _draw(trials)))
     ranked = sorted(allowed, key=lambda one: one.bytes)[:BEST]
-    words = "By how many octaves steps and damping differ from those at first; weights and units of a group are kept in part below 0 octaves."
+    words = (
+        "By how many octaves steps and damping differ from those at first. Below 0 octaves that part of the weights "
+    )
+    words += "or units of a group is kept."
     body.append(html_page.render_section("The best within the budget", words, html_page.render_table(_table(ranked))))
     numbers: dict[str, object] = {"first": first, "trials": [asdict(one) for one in trials]}
     footer = f"wcodec {__version__} encode --search. The page holds its numbers as JSON, in the element wcodec."
