@@ -1,4 +1,4 @@
-"""Makes what the program and the benchmarks know: python docs/build.py
+"""Build the pages that follow from the program and the benchmarks: python docs/build.py
 
 docs/options.md has every option with its help and default; README's figures and the pictures are those of
 benchmarks/results.
@@ -38,18 +38,18 @@ def options_page() -> str:
 
 
 FLAGS = {"effort": "`--fast`, `--best`", "": "most"}
-"""How words are typed that are not flags."""
+"""The text of words that are not flags."""
 METHOD_ROWS = (
-    "| `--coder`, `--fast`, `--best` | `--method` | the coder that is taken by default may be the same |",
-    "| `--max-drop`, `--max-loss` | `--method` | bounds: where one is not kept there is no file, and exit code 4 |",
+    "| `--coder`, `--fast`, `--best` | `--method` | the default coder may be the same |",
+    "| `--max-drop`, `--max-loss` | `--method` | bounds: if one does not hold, no file is written (exit code 4) |",
 )
 
 
 def without_effect() -> Iterator[str]:
-    """Markdown: the options that may do nothing beside others, and why."""
+    """Markdown: the options that may have no effect with others, and why."""
     yield "## Accepted without effect"
-    yield "\nWhat does nothing beside other options is refused, with a reason. These are accepted although they may:"
-    yield "\n| option | beside | why |\n|---|---|---|"
+    yield "\nOptions that have no effect with others are refused, with a reason. These are accepted although they may have none:"
+    yield "\n| option | with | reason |\n|---|---|---|"
     for (word, other), why in WITHOUT_EFFECT.items():
         first, second = (FLAGS.get(one, f"`{spell(one)}`") for one in (word, other))
         yield f"| {first} | {second} | {why} |"
@@ -57,7 +57,7 @@ def without_effect() -> Iterator[str]:
 
 
 def row(action: argparse.Action) -> str:
-    """One option: how it is written, and what it does."""
+    """One option: its syntax and its help."""
     value = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else "")
     if isinstance(value, tuple):
         value = " ".join(value)
@@ -69,7 +69,7 @@ def row(action: argparse.Action) -> str:
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Every page that is made, with its text."""
+    """Every page that is built, with its text."""
     yield FOLDER / "options.md", options_page()
     yield FOLDER / "embeddings.svg", figures.embeddings()
     readme = FOLDER.parent / "README.md"

@@ -184,7 +184,7 @@ def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOr
     if request.score_name is not None and request.score is None:
         raise RecipeError("--score-name: expected --score MODULE:F with it")
     if request.score is not None and request.data is not None:
-        raise RecipeError("--score: cannot be combined with --data, which has measures of its own")
+        raise RecipeError("--score: cannot be combined with --data, which has its own measures")
     if request.score is not None:
         from wcodec.calibration.score_search import ScoreOracle
         from wcodec.evaluation.score import ScoreFunction

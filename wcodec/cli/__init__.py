@@ -1,4 +1,4 @@
-"""The command line: one module a verb. The only room that prints."""
+"""The command line: one module for each verb. The only room that prints."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What users of zstd and gzip type: `wcodec -d x.wcz`, `wcodec -9 model.h5`, `wcodec -l *.wcz`, as verbs and options.
+"""Aliases for users of zstd and gzip: `wcodec -d x.wcz`, `wcodec -9 model.h5`, `wcodec -l *.wcz`.
 
-A cluster of single letters is taken apart (`-dk`); the value of an option that takes one is never changed.
+A group of single letters is split (`-dk`); the value of an option is never changed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ KEEP: Final = "k"
 TO_STDOUT: Final = "c"
 """-k: the source is always kept; -c: the result goes to standard output."""
 PASSED: Final = "fqvT"
-"""Letters that the verbs know themselves."""
+"""Letters that are options of the verbs."""
 
 
 def expand_aliases(words: Sequence[str], verbs: Mapping[str, argparse.ArgumentParser]) -> list[str]:
-    """The words with a verb in front and with the options that this has.
+    """The words with a verb in front, and with the options of that verb.
 
     >>> expand_aliases(["-dk", "m.wcz"], {"decode": argparse.ArgumentParser()})
     ['decode', 'm.wcz']
@@ -34,7 +34,7 @@ def expand_aliases(words: Sequence[str], verbs: Mapping[str, argparse.ArgumentPa
 
 
 def _verb_of(words: Sequence[str]) -> str:
-    """The verb that letters name, or "encode" where files or its options come first; "" for anything else."""
+    """The verb of the letters, or "encode" if files or its options come first; "" for anything else."""
     clusters = [word[1:] for word in words if _is_cluster(word)]
     for letter, verb in VERB_LETTERS.items():
         if any(letter in cluster for cluster in clusters):
@@ -51,7 +51,7 @@ def _is_cluster(word: str) -> bool:
 
 
 def _options(words: Sequence[str], verb: str, parser: argparse.ArgumentParser) -> list[str]:
-    """The options of zstd as those of the verb."""
+    """The options of zstd as options of the verb."""
     taking = {flag for action in parser._actions if action.nargs != 0 for flag in action.option_strings}
     own = {flag for action in parser._actions for flag in action.option_strings}
     made: list[str] = []

@@ -11,9 +11,9 @@ from wcodec.errors import RecipeError, WcodecError
 
 @contextmanager
 def connect_workers(url: str | None) -> Iterator[Executor | None]:
-    """The workers of a scheduler as an executor; None where there is no `url`.
+    """The workers of a scheduler as an executor; None without a `url`.
 
-    Raises: RecipeError where Dask is not installed, WcodecError where the scheduler does not answer.
+    Raises: RecipeError if Dask is not installed, WcodecError if the scheduler does not answer.
     """
     if url is None:
         yield None

@@ -1,4 +1,4 @@
-"""Exceptions to exit codes and to one line of text."""
+"""Conversion of exceptions to exit codes and to one line of text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 TERMINATED: Final = 143
 MOST: Final = 2000
-"""Characters of an error."""
+"""The largest number of characters of an error."""
 
 CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.RecipeError, USAGE),
@@ -35,12 +35,12 @@ CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
 
 
 def find_exit_code(error: BaseException) -> int:
-    """The exit code for an error."""
+    """The exit code of an error."""
     return next((code for kind, code in CODES if isinstance(error, kind)), ERROR)
 
 
 def describe_error(error: BaseException) -> str:
-    """The error on one line: the message of our own errors; the file and the reason of system errors."""
+    """The error on one line: the message of wcodec's errors; the file and the reason of system errors."""
     if isinstance(error, errors.WcodecError):
         text = str(error)
     elif isinstance(error, OSError):
@@ -55,9 +55,10 @@ def describe_error(error: BaseException) -> str:
 
 
 def spell_options(text: str, words: Mapping[str, object]) -> str:
-    """An error that names options as they are spelt on the command line.
+    """An error whose options are spelled as on the command line.
 
-    words: the values of the command line by the words of `options.OPTIONS`; None and False were not given.
+    words: the values of the command line by the words of `options.OPTIONS`; None and False mean that an option was not
+           given.
 
     >>> spell_options("max_error: expected a number between 0 and 1, got 7", {"max_error": 7.0})
     '--max-error: expected a number between 0 and 1, got 7'

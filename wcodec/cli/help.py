@@ -1,4 +1,4 @@
-"""The help of a verb: its ten most wanted options by group, or with `all` every option, each with its default."""
+"""The help of a verb: its ten most frequent options by group, or with `all` every option, each with its default."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHORT: Final[dict[str, tuple[str, ...]]] = {
     "slim": ("output", "force", "width", "macs", "low_rank", "data", "max_drop", "finetune", "criterion", "json"),
     "evaluate": ("data", "baseline", "max_drop", "score", "limit", "model", "json", "quiet", "verbose", "rescale"),
 }
-"""By verb: the options of the short help, as the parser stores them; a verb that is not here has few."""
+"""By verb: the options of the short help, as the parser stores them; other verbs have few options."""
 ALWAYS: Final = ("help", "help_all", "source", "shell", "verb")
 NO_DEFAULT: Final = ("help", "help_all", "version", "source", "shell", "verb")
 
@@ -68,7 +68,7 @@ def print_help(parser: argparse.ArgumentParser, everything: bool) -> None:
 
 
 def with_default(action: argparse.Action) -> str | None:
-    """The help of an option with its default behind it, where it is not said already."""
+    """The help of an option followed by its default, unless the help mentions it."""
     if not action.help or action.help == argparse.SUPPRESS or action.dest in NO_DEFAULT or "default" in action.help:
         return action.help
     if isinstance(action, argparse._SubParsersAction):
@@ -78,7 +78,7 @@ def with_default(action: argparse.Action) -> str | None:
 
 
 def describe_unknown(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:
-    """What to say of options that a verb does not have, with the one that was meant, here or at another verb."""
+    """A message about unknown options, with a similar option of this or another verb."""
     known = [flag for action in parser._actions for flag in action.option_strings]
     said = [f"{word}{suggest(word.partition('=')[0], known) if word.startswith('-') else ''}" for word in words]
     return f"unrecognized arguments: {' '.join(said)}"

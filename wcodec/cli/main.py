@@ -1,4 +1,4 @@
-"""The program: parses the command line, runs a verb, and turns errors into one line and an exit code."""
+"""The program: it parses the command line, runs a verb, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from wcodec.errors import ContainerError, ModelFileError, RecipeError, WcodecErr
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code. Never raises, never leaves a traceback without --debug."""
+    """Run the command line and return its exit code. It never raises; a traceback is shown only with --debug."""
     stdio.open_missing()
-    gc.set_threshold(50_000, 20, 50)  # modules make many objects, and no garbage: 15 ms of most commands
-    atexit.register(gc.freeze)  # nothing is searched for garbage at the end: 40 ms of most commands
+    gc.set_threshold(
+        50_000, 20, 50
+    )  # importing modules makes many objects and no garbage: saves 15 ms of most commands
+    atexit.register(gc.freeze)  # no garbage collection at the end: saves 40 ms of most commands
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with _terminable():
             return _run(words)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else OK
-    except BaseException as error:  # the border: whatever it is becomes one line
+    except BaseException as error:  # the border: every error becomes one line
         return _report(error, debug="--debug" in words)
 
 
@@ -51,7 +53,7 @@ def _run(words: list[str]) -> int:
 
 
 def _run_one(args: argparse.Namespace, source: Path, several: bool) -> int:
-    """Run the verb on one of the files; what is wrong with one of several does not keep the others from their turn."""
+    """Run the verb on one of the files. With several files, an error of one does not stop the others."""
     alone = argparse.Namespace(**{**vars(args), "source": source, "several": several})
     if not several:
         return _run_verb(alone)
@@ -92,7 +94,7 @@ def _report(error: BaseException, debug: bool) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let a termination signal unwind the stack as Ctrl-C does, so that temporary files are removed."""
+    """A context in which a termination signal unwinds the stack as Ctrl-C does, so that temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

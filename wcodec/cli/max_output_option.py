@@ -13,12 +13,12 @@ def add_max_output_option(parser: argparse.ArgumentParser) -> None:
         "--max-output",
         metavar="BYTES",
         type=_read_limit,
-        help="refuse what decodes to more, before allocating it: 500MB, 2GB",
+        help="refuse a file that decodes to more, before allocating: 500MB, 2GB",
     )
 
 
 def _read_limit(text: str) -> int | None:
-    """Bytes, as Python reads them. Raises: ArgumentTypeError, which argparse puts the option's name before."""
+    """The limit in bytes. Raises: ArgumentTypeError, to which argparse adds the option's name."""
     from wcodec.planning.run_options import parse_limit
 
     try:

@@ -26,9 +26,9 @@ def derive_model_path(source: Path, suffix: str) -> Path:
 
 
 def find_wrong_suffix(source: Path, target: Path, kind: str) -> str:
-    """The suffix of `target` if it names another kind of model file than decoding writes, else "".
+    """The suffix of `target` if it names another kind of model file than the decoded one, otherwise "".
 
-    kind: the suffix of the encoded model; the own name of a file, X.h5.wcz, is always right.
+    kind: the suffix of the encoded model; the file's own name, X.h5.wcz, is always right.
     """
     right = {"." + kind.rpartition(".")[2], Path(source.name.removesuffix(SUFFIX)).suffix, ".npz", ".safetensors"}
     if ".h5" in right:
@@ -38,7 +38,8 @@ def find_wrong_suffix(source: Path, target: Path, kind: str) -> str:
 
 
 def check_source(source: Path) -> Path:
-    """The file or folder to read, which must exist. A pipe cannot be read twice, and a device may never end.
+    """Check that the file or folder to read exists. Pipes are refused because they cannot be read twice, devices
+    because they may be endless.
 
     Raises: WcodecError.
     """
@@ -54,7 +55,7 @@ def check_source(source: Path) -> Path:
 def check_target(source: Path, target: Path, force: bool) -> Path:
     """The file to write, checked so that no other file is lost.
 
-    Raises: WcodecError where it is the source, `-`, exists (without `force`), is no file, or has no folder to be in.
+    Raises: WcodecError if it is the source or `-`, exists (without `force`), is not a file, or has no folder.
     """
     if str(target) == "-":
         raise WcodecError("-: expected a file to write; nothing is written to standard output")

@@ -1,4 +1,4 @@
-"""The parser: verbs, options, help. Imports nothing heavy, so that --help is immediate."""
+"""The parser: verbs, options, help. It imports nothing heavy, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ examples:
   wcodec decode model.h5.wcz      writes model.h5
   wcodec help encode              the options of a verb
 
-as zstd and gzip have it: wcodec -9 model.h5; -d decodes, -t verifies, -l inspects; -1 to -3 are fast, -9 is the
-smallest file; -c writes to standard output, -k changes nothing: the source always stays
+options of zstd and gzip work too: wcodec -9 model.h5; -d decodes, -t verifies, -l inspects; -1 to -3 are fast, -9 is
+the smallest file; -c writes to standard output; -k has no effect, because the source is always kept
 
 exit codes: 0 ok, 1 error, 2 usage, 3 corrupt, 4 budget not met, 5 unsupported or unsafe, 130 interrupted
 """
 
 
 class VerbModule(Protocol):
-    """What a module of `commands` has: an example, its options, and what runs it (returning the exit code)."""
+    """The interface of a module in `commands`: an example, its options, and the function that runs it and returns the
+    exit code.
+    """
 
     EXAMPLE: str
 
@@ -45,7 +47,7 @@ class VerbModule(Protocol):
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb and what it does. Its module is loaded where its options are asked for."""
+    """A verb and its description. Its module is loaded when its options are needed."""
 
     name: str
     does: str
@@ -64,15 +66,15 @@ VERBS = (
     Verb("evaluate", "measure the accuracy of a model on examples"),
     Verb("slim", "make a network smaller and faster"),
     Verb("sweep", "measure the size of a model against its loss"),
-    Verb("rebase", "code a file anew that needs a base"),
+    Verb("rebase", "encode a .wcz again, without a base or with another one"),
     Verb("completion", "print a shell completion script"),
 )
 NEEDS_ALL = "completion"
-"""The verb that asks for the options of every other."""
+"""The verb that needs the options of all others."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and whose help fails loudly where standard output is closed.
+    """A parser with errors of one line, whose help raises an error if standard output is closed.
 
     verbs: of the program's parser, the parser of each verb.
     """
@@ -90,9 +92,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_words(words: Sequence[str]) -> argparse.Namespace | None:
-    """What was typed, aliases and `help VERB` among it; None where that is nothing, and the help was printed.
+    """Parse the command line, with aliases and `help VERB`; None if it is empty and the help was printed.
 
-    Raises: SystemExit after a usage error, or after a help that was asked for.
+    Raises: SystemExit after a usage error, or after a requested help.
     """
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help", *words[2:3]]
@@ -113,8 +115,8 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace | None:
 def build_parser(words: Sequence[str] = ()) -> Parser:
     """The parser of all verbs; `args.run(args)` runs the verb and returns the exit code.
 
-    words: what is to be parsed; where it begins with a verb, others have no options, which would take longer to load
-    than most commands run.
+    words: the words that will be parsed. If they start with a verb, the other verbs have no options, because loading
+           these would take longer than most commands run.
     """
     asked = {verb.name for verb in VERBS if list(words[:1]) == [verb.name] and verb.name != NEEDS_ALL}
     top = Parser(

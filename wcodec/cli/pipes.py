@@ -1,6 +1,6 @@
 """`-` as a file: standard input and output pass through temporary files.
 
-Models are not read in order, and a .wcz has its index at the end: both need files.
+Models are not read sequentially, and a .wcz has its index at the end, so both need files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def is_piped(source: Path, output: Path | None) -> bool:
 def open_input(source: Path) -> Iterator[Path]:
     """The file or folder to read.
 
-    Raises: WcodecError where there is none.
+    Raises: WcodecError if there is none.
     """
     if source != DASH:
         yield check_source(source)
@@ -44,7 +44,7 @@ def open_input(source: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_output(force: bool) -> Iterator[Path]:
-    """A file that is copied to standard output if the block succeeds.
+    """A context with a file that is copied to standard output if the block succeeds.
 
     Raises: WcodecError for a terminal, without `force`; OSError, BrokenPipeError.
     """

@@ -23,7 +23,7 @@ Watch = Callable[[TensorSpec], None]
 
 @contextmanager
 def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
-    """A callback that moves a progress bar on the terminal; None where there is no terminal."""
+    """A callback that moves a progress bar on the terminal; None without a terminal."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
@@ -48,7 +48,7 @@ def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
 
 @contextmanager
 def show_steps(verb: str, quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """A callback that moves a bar on the terminal: what is done, and which part of it; nothing elsewhere."""
+    """A callback that shows on the terminal what is done and its fraction; no output elsewhere."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda *_: None
         return
@@ -105,7 +105,7 @@ def _live() -> Iterator[Callable[[SearchProgress], None]]:
 
         def watch(now: SearchProgress) -> None:
             if points and points[-1].done is not None and now.done is not None:
-                points[-1] = now  # training is one row that moves
+                points[-1] = now  # training is one row that is updated
             else:
                 points.append(now)
             live.update(_table(points, points[-SHOWN:]), refresh=True)
@@ -113,7 +113,7 @@ def _live() -> Iterator[Callable[[SearchProgress], None]]:
         try:
             yield watch
         finally:
-            if points:  # what was tried stays on the screen
+            if points:  # the trials stay on the screen
                 live.transient = False
                 live.update(_table(points, points), refresh=True)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_input_options(learning: argparse._ActionsContainer) -> None:
-    """Add the options that say how the data and the model are read."""
+    """Add the options for reading the data and the model."""
     add_table_options(learning, INPUT_OPTIONS)
 
 
@@ -31,9 +31,9 @@ def data_options(args: argparse.Namespace) -> DataOptions:
 
 
 def require_data(args: argparse.Namespace) -> None:
-    """Refuse the options of `add_input_options` where there is no --data.
+    """Refuse the options of `add_input_options` without --data.
 
-    Raises: RecipeError naming the option.
+    Raises: RecipeError with the option.
     """
     for option in () if args.data else (REQUEST_WORDS["validation"], *INPUT_OPTIONS):
         if getattr(args, option.word, None) not in (None, False, []):
@@ -41,9 +41,9 @@ def require_data(args: argparse.Namespace) -> None:
 
 
 def add_table_options(group: argparse._ActionsContainer, options: Sequence[Option]) -> None:
-    """Add options of the tables; what was not given is None, and of rivals only one can be given.
+    """Add options of the tables. Options that are not given are None, and of rivals only one may be given.
 
-    Those of a recipe stay as they are written, for a configuration may overrule how they are read.
+    Those of a recipe are not parsed here, because a configuration is combined with them first.
     """
     rivals: dict[str, argparse._MutuallyExclusiveGroup] = {}
     for option in options:
@@ -67,7 +67,7 @@ def add_table_options(group: argparse._ActionsContainer, options: Sequence[Optio
 
 
 def _reader(option: Option) -> Callable[[str], object]:
-    """The parser of an option's value, whose errors are those of argparse, which name the option themselves."""
+    """The parser of an option's value. Its errors are those of argparse, which adds the option's name."""
 
     def read(text: str) -> object:
         try:

@@ -30,7 +30,7 @@ def write_data(text: str) -> None:
 
 
 def write_note(text: str) -> None:
-    """Write to standard error, on a terminal in lines of its width; a closed stream is not an error."""
+    """Write to standard error, wrapped to the width of a terminal; a closed stream is not an error."""
     try:
         print(_fitted(escape_controls(text)), file=sys.stderr, flush=True)
     except OSError:
@@ -44,7 +44,7 @@ def _fitted(text: str) -> str:
 
 
 def choose_log(quiet: bool) -> Callable[[str], None]:
-    """Where lines of progress go: to standard error, or nowhere with --quiet."""
+    """The function for lines of progress: to standard error, or no output with --quiet."""
     return (lambda _: None) if quiet else write_note
 
 

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 GAP: Final = "  "
 LEAST_NAME: Final = 8
-"""Columns that a name keeps, however narrow the terminal is."""
+"""The smallest width of a name, on any terminal."""
 
 
 def format_sweep(found: Sweep) -> str:
-    """Both tables of `sweep`: the encodings with their commands, then the tensors by their sensitivity."""
+    """Both tables of `sweep`: the encodings with their commands, then the tensors by sensitivity."""
     from wcodec.reporting.quality_oracle import ALLOWED
 
     points, tensors = tabulate_points(found), tabulate_sensitivities(found, MOST_ROWS)
@@ -59,20 +59,20 @@ def format_sweep(found: Sweep) -> str:
 
 
 def _terminal_width() -> int:
-    """Columns of the terminal; as many as any table takes where there is none."""
+    """Columns of the terminal; as many as any table needs without a terminal."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
     return shutil.get_terminal_size().columns if terminal else 1000
 
 
 def format_inspection(inspection: Inspection, sort: str | None = None) -> str:
-    """Both tables of `inspect`: the tensors, then what every byte of the file is used for."""
+    """Both tables of `inspect`: the tensors, then the use of every byte of the file."""
     tensors, sizes = tabulate_tensors(inspection, sort), wrap(compare_sizes(inspection), _terminal_width())
     parts = () if inspection.format_version is None else (tabulate_parts(inspection),)
     return f"{render_tables((tensors, *parts))}\n\n{sizes}"
 
 
 def format_stages(stages: Sequence[Stages]) -> str:
-    """Both tables of `--stages`, with what their columns are."""
+    """Both tables of `--stages`, with an explanation of the columns."""
     sizes, bits = tabulate_stages(stages)
     what = "bytes after each stage: pruned (float32 and gaps), shared (codes and codebook), as coded:"
     more = "bits of a gap and of a code, their entropy and what they took, a kept weight:"
@@ -81,7 +81,7 @@ def format_stages(stages: Sequence[Stages]) -> str:
 
 
 def format_tensor(view: TensorView) -> str:
-    """What `inspect --tensor` prints: facts, values and gaps with their code words, and a histogram."""
+    """The output of `inspect --tensor`: facts, values and gaps with their codewords, and a histogram."""
     alias = f" ({view.name} in the file)" if view.user_name else ""
     facts = [
         f"{view.user_name or view.name}{alias}: {'x'.join(map(str, view.shape)) or 'scalar'} {view.dtype}, "
@@ -108,7 +108,7 @@ def format_tensor(view: TensorView) -> str:
 def format_summary(
     inspection: Inspection, output: str, dropped: Sequence[str], seconds: float, measured: str = ""
 ) -> str:
-    """The result of `encode`, and what it left out. measured: what the outputs lose, where that is known."""
+    """The result of `encode`, and the tensors that it left out. measured: the loss of the outputs, if it is known."""
     text = f"{output}: {compare_sizes(inspection, measured)}, {seconds:.1f} s"
     if dropped:
         text += f"\n{len(dropped)} tensors of optimizer state were dropped (--keep-optimizer keeps them)"
@@ -116,7 +116,7 @@ def format_summary(
 
 
 def render_tables(tables: Sequence[Table]) -> str:
-    """The tables as wide as the terminal, or as wide as they need to be where there is none, with a line between."""
+    """The tables as wide as the terminal, or as wide as needed without one, separated by an empty line."""
     width = _terminal_width()
     shown = [
         Table(one.head, [[*map(escape_controls, row)] for row in one.rows], one.names, one.spare) for one in tables
@@ -125,7 +125,7 @@ def render_tables(tables: Sequence[Table]) -> str:
 
 
 def _render_table(table: Table, width: int) -> str:
-    """Names to the left, numbers to the right; names that leave too little width are folded."""
+    """Names are left-aligned, numbers right-aligned; names are folded if there is not enough width."""
     rows = [table.head, *table.rows]
     widths = [max(map(count_columns, column)) for column in zip(*rows, strict=True)]
     for name in sorted(range(table.names), key=lambda number: -widths[number]):
@@ -143,7 +143,7 @@ def _render_table(table: Table, width: int) -> str:
 
 
 def _fold(text: str, width: int) -> list[str]:
-    """The text in pieces that take at most so many columns each."""
+    """The text in pieces of at most this many columns."""
     pieces, taken = [""], 0
     for letter in text if count_columns(text) > width else ():
         columns = count_columns(letter)

@@ -14,20 +14,20 @@ OF_LOSS: Final = ("quantizer", "block", "start", "per_channel", "aligned", "code
 CODEBOOKS: Final = (None, "auto", "kmeans")
 """Quantisers that have a codebook if bits or clusters are given."""
 WITHOUT_EFFECT: Final = {
-    ("keep_optimizer", "lossless"): "a lossless file has the state of the optimizer anyway",
-    ("preset", "quantizer"): "float16, bfloat16, none and binary say all of the loss themselves",
-    ("max_error", "quantizer"): "a bound that float16 and none keep anyway",
-    ("target_size", "quantizer"): "a bound that binary may keep anyway",
-    ("target_ratio", "quantizer"): "a bound that binary may keep anyway",
+    ("keep_optimizer", "lossless"): "a lossless file always has the state of the optimizer",
+    ("preset", "quantizer"): "float16, bfloat16, none and binary determine the loss",
+    ("max_error", "quantizer"): "float16 and none always meet the bound",
+    ("target_size", "quantizer"): "binary may meet the bound anyway",
+    ("target_ratio", "quantizer"): "binary may meet the bound anyway",
     ("include", "quantizer"): "none keeps all values as they are",
     ("exclude", "quantizer"): "none keeps all values as they are",
     ("coder", "quantizer"): "none has no levels to code",
     ("step", "quantizer"): "product chooses its vectors by their number in small tensors",
-    ("step", "block"): "as beside product",
-    ("step", "aligned"): "as beside product",
-    ("effort", ""): "the loss is the same by definition, and small tensors may come out the same",
-    ("seed", ""): "acts where something is random: --start kmeans++, and training",
-    ("keep_optimizer", ""): "acts on files that have such a state",
+    ("step", "block"): "as with product",
+    ("step", "aligned"): "as with product",
+    ("effort", ""): "the loss is the same by definition, and small tensors may have the same bytes",
+    ("seed", ""): "affects only random choices: --start kmeans++, and training",
+    ("keep_optimizer", ""): "affects only files that have such a state",
 }
 """Options that are accepted without effect: the option, the one with which it has none ("": most), and the reason."""
 

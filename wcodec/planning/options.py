@@ -172,8 +172,8 @@ def switch(word: str, text: str, group: Group = "loss", flag: str = "") -> Optio
 
 
 _STEP = "the distance between values in units of the weights: 0.01; or 2x: twice the preset's"
-_PRESET = "the loss where no other option sets it (default: balanced), or the method deep-compression"
-_BITS = "2^N values for each tensor, 0 among them; auto:4: four bits a weight on average, more where they count"
+_PRESET = "the loss unless another option sets it (default: balanced), or the method deep-compression"
+_BITS = "2^N values for each tensor, 0 among them; auto:4: four bits a weight on average, more for sensitive tensors"
 _SET = "options for these tensors, the first match wins: 'conv:bits=8'; for a vector RE must be its full name"
 OPTIONS: Final = (
     switch("lossless", "decoding returns the identical file"),
@@ -196,13 +196,13 @@ OPTIONS: Final = (
     ),
     Option("bits", parse_int, _BITS, "N", rivals="values"),
     Option("clusters", parse_int, "K values for each tensor, 0 among them", "K", rivals="values"),
-    Option("block", parse_int, "weights in a codebook vector of --quantizer product", "N"),
-    switch("global_sparsity", "--sparsity of all tensors as one", flag="--global"),
+    Option("block", parse_int, "number of weights in a codebook vector of --quantizer product", "N"),
+    switch("global_sparsity", "apply --sparsity to all tensors together", flag="--global"),
     Option("step", parse_step, _STEP, "S"),
     Option("start", parse_text, "the initial codebook of k-means (default: linear)", choices=STARTS),
     Option("quantizer", parse_text, "the method that chooses the values (default: auto)", choices=QUANTIZERS),
     switch("per_channel", "one scale for each output channel"),
-    switch("aligned", "codes of --quantizer product in whole bytes, to be looked up as they are"),
+    switch("aligned", "codes of --quantizer product in whole bytes, for direct look-up"),
     Option("max_error", parse_float, "largest relative error of the weights: 1e-4", "E", rivals="budget"),
     Option(
         "target_size",

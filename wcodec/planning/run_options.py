@@ -90,7 +90,7 @@ INPUT_OPTIONS: Final = (
     Option(
         "imports",
         parse_patterns,
-        "defines layers of the model",
+        "a module that defines layers of the model",
         "MODULE",
         "learning",
         repeats=True,
@@ -103,30 +103,34 @@ SCORE_OPTIONS: Final = (
     Option(
         "score",
         parse_score,
-        "your own measure: F(tensors) or F(path) returns a number, higher is better; --max-drop is in its units",
+        "your own score: F(tensors) or F(path) returns a number, higher is better; --max-drop is in its units",
         "MODULE:F",
         "learning",
     ),
-    Option("score_name", parse_text, "the number that counts where F returns a dict of them", "NAME", "learning"),
+    Option("score_name", parse_text, "the number to use if F returns a dict of numbers", "NAME", "learning"),
 )
 """Options of the user's own score."""
 METHOD_OPTIONS: Final = (
-    Option("rounds", parse_int, "of --method magnitude: prune and retrain so often (default: 4)", "N", "learning"),
-    Option("initial_sparsity", parse_float, "of --method gradual, at the beginning (default: 0)", "S", "learning"),
-    Option("prune_begin", parse_float, "of --method gradual, part of the training (default: 0)", "P", "learning"),
-    Option("prune_end", parse_float, "of --method gradual, part of the training (default: 0.75)", "P", "learning"),
+    Option("rounds", parse_int, "rounds of pruning and retraining of --method magnitude (default: 4)", "N", "learning"),
+    Option("initial_sparsity", parse_float, "initial sparsity of --method gradual (default: 0)", "S", "learning"),
+    Option(
+        "prune_begin", parse_float, "start of --method gradual, 0 to 1 of the training (default: 0)", "P", "learning"
+    ),
+    Option(
+        "prune_end", parse_float, "end of --method gradual, 0 to 1 of the training (default: 0.75)", "P", "learning"
+    ),
     Option("prune_every", parse_int, "steps between two prunings (default: 100)", "STEPS", "learning"),
     Option(
         "criterion",
         parse_text,
-        "what --method prunes first (default: magnitude)",
+        "the order in which --method prunes weights (default: magnitude)",
         group="learning",
         choices=("magnitude", "obd"),
     ),
-    Option("bucket", parse_int, "weights that share a scale, of --method quantized and points", "N", "learning"),
-    switch("learn_range", "of --method quantized: steps are trained", "learning"),
-    Option("ratio", parse_ratio, "of --method hashed: values a weight (default: 1/16)", "R", "learning"),
-    switch("all_layers", "of --method binary: the first and the last layer too", "learning"),
+    Option("bucket", parse_int, "number of weights with one scale, for --method quantized and points", "N", "learning"),
+    switch("learn_range", "train the steps of --method quantized", "learning"),
+    Option("ratio", parse_ratio, "values divided by weights of --method hashed (default: 1/16)", "R", "learning"),
+    switch("all_layers", "--method binary for the first and the last layer too", "learning"),
 )
 """The fields of `training.methods.registry.MethodOptions`."""
 LEARNING_OPTIONS: Final = (
@@ -134,37 +138,41 @@ LEARNING_OPTIONS: Final = (
     Option(
         "validation",
         parse_data,
-        "examples for every choice, like --data (default: a part of D)",
+        "examples for all decisions, like --data (default: a part of D)",
         "V",
         "learning",
     ),
     Option("max_drop", parse_float, "largest drop of accuracy (default: 0.5)", "POINTS", "learning"),
     Option("max_loss", parse_float, "largest rise of the loss (default for values: 5)", "PERCENT", "learning"),
     Option("max_kl", parse_float, "largest KL divergence of the outputs: 0.01", "NATS", "learning"),
-    Option("min_agreement", parse_float, "predictions that stay, at least: 99.5", "PERCENT", "learning"),
+    Option("min_agreement", parse_float, "smallest share of predictions that stay: 99.5", "PERCENT", "learning"),
     Option(
         "sensitivity",
         parse_text,
-        "what --bits auto:N goes by (default: fisher), and where calibration begins",
+        "estimate for --bits auto:N (default: fisher) and for the first steps of calibration",
         group="learning",
         choices=SENSITIVITIES,
     ),
     Option("tune", parse_int, "steps of training without labels; 0: none", "STEPS", "learning"),
-    Option("search", parse_int, "try N policies of precision by real encodings (wcodec[search])", "N", "learning"),
-    Option("sampler", parse_text, "of --search (default: tpe)", group="learning", choices=("tpe", "cmaes")),
-    Option("finetune", parse_int, "train with labels: the smallest files", "EPOCHS", "learning"),
-    Option("augment", parse_text, "train on shifted and turned images too", group="learning", choices=("images",)),
+    Option(
+        "search", parse_int, "try N variations of the steps by real encodings (needs wcodec[search])", "N", "learning"
+    ),
+    Option("sampler", parse_text, "the sampler of --search (default: tpe)", group="learning", choices=("tpe", "cmaes")),
+    Option("finetune", parse_int, "train with labels, for the smallest files", "EPOCHS", "learning"),
+    Option("augment", parse_text, "train on shifted and rotated images too", group="learning", choices=("images",)),
     Option(
         "method",
         parse_text,
-        "of training: auto, gradual, magnitude, sharing, quantized, points, binary, hashed, ...",
+        "training method: auto, gradual, magnitude, sharing, quantized, points, binary, hashed, ...",
         "M",
         "learning",
     ),
     *METHOD_OPTIONS,
     switch("resume", "continue an interrupted --finetune or --search", "learning"),
     Option("time_limit", parse_seconds, "end the search or the training after it (default: none)", "T", "learning"),
-    Option("moments", parse_path, "without --data: second moments E[x x'] by tensor", "M.npz", "learning"),
+    Option(
+        "moments", parse_path, "second moments E[x x'] of the inputs by tensor, without --data", "M.npz", "learning"
+    ),
     *SCORE_OPTIONS,
     *INPUT_OPTIONS,
 )
@@ -177,12 +185,12 @@ RUN_OPTIONS: Final = (
         group="run",
         switches=(
             ("--compact", True, "remove dead units first; the outputs stay (needs Keras)"),
-            ("--no-compact", False, "of --finetune: keep dead units; what is decoded is as wide as SRC"),
+            ("--no-compact", False, "keep dead units after --finetune: decoding returns the shapes of SRC"),
         ),
         rivals="compact",
     ),
     Option("base", parse_path, "store the difference from this file or .wcz; decode needs it", "OLD", "run"),
-    switch("family", "of a folder: files that resemble others are stored as differences from them", "run"),
+    switch("family", "store similar files of a folder as differences from each other", "run"),
 )
 REQUEST_OPTIONS: Final = (*LEARNING_OPTIONS, *RUN_OPTIONS)
 """All of them: the fields of `api.request.EncodeRequest`."""

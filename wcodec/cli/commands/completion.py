@@ -10,7 +10,7 @@ from wcodec.errors import WcodecError
 
 EXAMPLE = "wcodec completion bash > ~/.local/share/bash-completion/completions/wcodec"
 FILES = frozenset({"SRC", "OUT", "OUT.wcz", "X.wcz", "MODEL", "F.toml"})
-"""Metavariables that stand for file names."""
+"""Metavariables for file names."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the script.
 
-    Raises: WcodecError where shtab is missing.
+    Raises: WcodecError if shtab is missing.
     """
     try:
         import shtab

@@ -30,14 +30,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tensor",
         metavar="NAME",
         action="append",
-        help="only this tensor: its name as inspect shows it, or the end of that; as .npz or .npy",
+        help="decode only this tensor, by its name in inspect or the end of it, to .npz or .npy",
     )
     parser.add_argument("--compact", action="store_true", help="remove dead units; the outputs stay (needs Keras)")
     parser.add_argument(
         "--as",
         dest="as_",
         choices=("int8", "int4"),
-        help="Keras layers that hold integers, where it has them: OUT.keras, small in memory too (needs Keras)",
+        help="write OUT.keras with the integer layers that Keras has, small in memory too (needs Keras)",
     )
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
     add_max_output_option(parser)
@@ -67,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _integers(args: argparse.Namespace, source: Path) -> int:
-    """Write a Keras model whose layers hold the integers of the file.
+    """Write a Keras model whose layers have the integers of the file.
 
-    Raises: RecipeError where it cannot be written as one .keras file.
+    Raises: RecipeError if it cannot be written as one .keras file.
     """
     from wcodec.evaluation.model_loader import load_model
     from wcodec.reporting.number_format import format_size
@@ -124,7 +124,7 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
 
     start = time.perf_counter()
     with open_container(source, max_output=args.max_output) as opened:
-        # The identical file may have had any name.
+        # A lossless file may have had any name.
         named = is_lossless(opened.container) and source.with_suffix("").suffix
         if args.base and opened.container.base is None and not args.quiet:
             stdio.write_note(f"{source}: needs no --base, {args.base} is not read")
@@ -154,9 +154,9 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
 
 
 def _compacted(args: argparse.Namespace, source: Path, target: Path, kind: str) -> None:
-    """Decode into a temporary file, and write the network without the units that are dead in it.
+    """Decode into a temporary file, and write the network without its dead units.
 
-    Raises: RecipeError where no network is in the file, or no file of one is to be written.
+    Raises: RecipeError if the file has no network, or if the output is not a model file.
     """
     from tempfile import TemporaryDirectory
 
@@ -202,7 +202,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
             with temporary.open("wb") as file:
                 np.save(file, next(iter(plain.values())), allow_pickle=False)
         else:
-            # Not numpy's savez, for which "file" is no name of an array.
+            # Not numpy's savez, which cannot have an array named "file".
             import zipfile
 
             with zipfile.ZipFile(temporary, "w") as archive:

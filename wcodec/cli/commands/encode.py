@@ -32,7 +32,7 @@ EXAMPLE = "wcodec encode model.h5 --sparsity 0.9 --bits 4 --set 'dense_1:bits=8,
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this verb. Options that are not given are None: a configuration may set them."""
+    """Add the options of this verb. Options that are not given are None, because a configuration may set them."""
     parser.add_argument(
         "source", metavar="SRC", nargs="+", type=Path, help="the model file: .h5, .keras, .weights.h5, .npz, ..."
     )
@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_table_options(how, [option for option in OPTIONS if option.group == "how"])
     add_table_options(how, RUN_OPTIONS)
     how.add_argument("--scheduler", metavar="URL", help="encode a folder on Dask's workers: tcp://host:port")
-    how.add_argument("--stages", action="store_true", help="show bytes when pruned, when shared, and when coded")
+    how.add_argument("--stages", action="store_true", help="show the bytes after pruning, sharing and coding")
     how.add_argument("--dry-run", action="store_true", help="show the result and write nothing")
     how.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_report_option(parser)
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_outputs(args: argparse.Namespace, source: Path, several: bool) -> None:
-    """Refuse what only the command line has where it cannot be. several: the model has several files.
+    """Refuse combinations that only the command line has. several: the model has several files.
 
     Raises: RecipeError.
     """
@@ -108,7 +108,7 @@ def _check_outputs(args: argparse.Namespace, source: Path, several: bool) -> Non
 
 
 def _choose_target(args: argparse.Namespace, source: Path, several: bool, stack: ExitStack) -> Path:
-    """The file to write, or the folder where the model has several files.
+    """The file to write, or the folder if the model has several files.
 
     Raises: WcodecError.
     """

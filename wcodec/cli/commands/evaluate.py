@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure a model, and compare what it loses with --max-drop and --max-loss.
+    """Measure a model, and compare its losses with --max-drop and --max-loss.
 
     Raises: WcodecError, OSError.
     """
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _exceeded_drop(found: Evaluation, most: float | None) -> Iterator[str]:
-    """What is wrong with the accuracy of each output."""
+    """For each output a message if the drop of its accuracy exceeds the limit."""
     if most is None:
         return
     expected = f"expected a drop of at most {most:g} points"
@@ -95,7 +95,7 @@ def _exceeded_drop(found: Evaluation, most: float | None) -> Iterator[str]:
 
 
 def _exceeded_loss(found: Evaluation, most: float | None) -> Iterator[str]:
-    """What is wrong with the loss of each output."""
+    """For each output a message if the rise of its loss exceeds the limit."""
     if most is None:
         return
     expected = f"expected a loss that rises by at most {most:g} %"
@@ -125,7 +125,7 @@ def _text(found: Evaluation) -> str:
 
 
 def _rows(one: OutputScores) -> Iterator[tuple[str, str]]:
-    """The figures of an output that are known."""
+    """The known figures of an output."""
     drop = "" if one.accuracy_drop is None else f" (drop {one.accuracy_drop:+.2f} points)"
     rise = "" if one.loss_rise is None else f" (rise {one.loss_rise:+.2f} %)"
     rows = (

@@ -1,4 +1,4 @@
-"""wcodec inspect: what the bytes of a file are used for."""
+"""wcodec inspect: the use of every byte of a file."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sort", choices=("size", "ratio", "error"), help="sort the tensors, largest first (default: file order)"
     )
-    parser.add_argument("--tensor", metavar="NAME", help="look into one tensor: values, code words, gaps, histogram")
-    parser.add_argument("--stages", action="store_true", help="bytes when pruned, when shared, and when coded")
+    parser.add_argument("--tensor", metavar="NAME", help="show one tensor: values, codewords, gaps, histogram")
+    parser.add_argument("--stages", action="store_true", help="show the bytes after pruning, sharing and coding")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     parser.add_argument(
         "--baseline", metavar="SRC", type=Path, help="the model before encoding: --report shows its weights, too"
@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the numbers of a file, which is not decoded (a report decodes the largest tensors).
+    """Print the numbers of a file without decoding it (a report decodes the largest tensors).
 
     Raises: WcodecError, OSError.
     """

@@ -1,4 +1,4 @@
-"""wcodec rebase: a .wcz that needs no base, or another one."""
+"""wcodec rebase: encode a .wcz again, without a base or with another one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="X.wcz", type=Path, help="a file that encode wrote with --base")
     parser.add_argument("-o", "--output", metavar="OUT.wcz", type=Path, help="default: X.wcz itself, with -f")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the output")
-    parser.add_argument("--base", metavar="OLD", type=Path, help="its base, or a folder with it; found beside X.wcz")
+    parser.add_argument(
+        "--base", metavar="OLD", type=Path, help="its base, or a folder with it (default: the folder of X.wcz)"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--self-contained", action="store_true", help="the output needs no base (default)")
     how.add_argument("--onto", metavar="NEW", type=Path, help="the output needs this base instead")
@@ -29,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file anew, and print one line.
+    """Write the file again, and print one line.
 
     Raises: WcodecError, OSError.
     """

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 def read_score(args: argparse.Namespace) -> ScoreFunction | None:
     """The function that --score names; None without it.
 
-    Raises: RecipeError where an option goes with --data only, or --score-name stands alone.
+    Raises: RecipeError if an option applies to --data only, or if --score-name is given alone.
     """
     if args.score is None:
         if args.score_name is not None:
             raise RecipeError("--score-name: expected --score MODULE:F with it")
         return None
     if args.data:
-        raise RecipeError("--score: cannot be combined with --data, which has measures of its own")
+        raise RecipeError("--score: cannot be combined with --data, which has its own measures")
     from wcodec.evaluation.score import ScoreFunction
 
     return ScoreFunction.named(args.score, args.score_name)
 
 
 def evaluate_score(args: argparse.Namespace, source: Path, baseline: Path | None, score: ScoreFunction) -> int:
-    """Print the score of a file beside the baseline's, and compare the drop with --max-drop.
+    """Print the scores of a file and of the baseline, and compare the drop with --max-drop.
 
     Raises: RecipeError; errors of the files.
     """

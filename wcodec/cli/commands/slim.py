@@ -1,4 +1,4 @@
-"""wcodec slim: a smaller network, which loads in plain Keras."""
+"""wcodec slim: make a smaller network, which loads in plain Keras."""
 
 from __future__ import annotations
 
@@ -32,28 +32,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", type=Path, help="a Keras model: .keras, .h5, .wcz")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help=".keras, .h5, or .wcz")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the output")
-    parser.add_argument("--json", action="store_true", help="the numbers as JSON on standard output")
-    much = parser.add_argument_group("how much stays (one of these, or only a budget)")
-    much.add_argument("--width", metavar="W", type=float, help="this part of the units: 0.5")
-    much.add_argument("--params", metavar="P", type=float, help="this part of the parameters")
-    much.add_argument("--macs", metavar="M", type=float, help="this part of the multiply-adds")
-    much.add_argument("--speedup", metavar="X", type=float, help="so many times faster here, at a batch of 256")
-    much.add_argument("--low-rank", metavar="R", help="two thinner layers for one, of this part of its weights; auto")
-    much.add_argument("--student", metavar="FILE|M:F", help="another network, trained to answer as SRC does")
-    much.add_argument("--compact", action="store_true", help="only dead units go: the answers stay")
-    much.add_argument("--uniform", action="store_true", help="the same part of every layer")
-    much.add_argument("--max-drop", metavar="POINTS", type=float, help="accuracy to lose at most; finds the narrowest")
-    much.add_argument("--max-loss", metavar="PERCENT", type=float, help="rise of the loss at most, likewise")
-    how = parser.add_argument_group("which units go, and what is done then")
-    how.add_argument("--criterion", choices=CRITERIA, help="default: obs, by --data or by assumed moments")
-    how.add_argument("--data", metavar="D", help="inputs, labels or none: F.npz:train, an image folder, ...")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    much = parser.add_argument_group("size of the result (one of these, or only a budget)")
+    much.add_argument("--width", metavar="W", type=float, help="fraction of the units to keep: 0.5")
+    much.add_argument("--params", metavar="P", type=float, help="fraction of the parameters to keep")
+    much.add_argument("--macs", metavar="M", type=float, help="fraction of the multiply-adds to keep")
+    much.add_argument("--speedup", metavar="X", type=float, help="factor of speed on this machine, at a batch of 256")
+    much.add_argument(
+        "--low-rank", metavar="R", help="replace layers by two thinner ones with this fraction of the weights; auto"
+    )
+    much.add_argument("--student", metavar="FILE|M:F", help="another network, trained to reproduce the outputs of SRC")
+    much.add_argument("--compact", action="store_true", help="remove only dead units: the outputs stay")
+    much.add_argument("--uniform", action="store_true", help="keep the same fraction of every layer")
+    much.add_argument(
+        "--max-drop", metavar="POINTS", type=float, help="largest drop of accuracy; finds the narrowest network"
+    )
+    much.add_argument(
+        "--max-loss", metavar="PERCENT", type=float, help="largest rise of the loss; finds the narrowest network"
+    )
+    how = parser.add_argument_group("choice of units and training")
+    how.add_argument(
+        "--criterion", choices=CRITERIA, help="criterion of removal (default: obs, from --data or assumed moments)"
+    )
+    how.add_argument("--data", metavar="D", help="inputs, and labels if any: F.npz:train, an image folder, ...")
     add_table_options(how, [REQUEST_WORDS[word] for word in ("validation", "augment", "time_limit")])
-    how.add_argument("--finetune", metavar="EPOCHS", type=int, help="train by labels and the original's answers")
-    how.add_argument("--tune", metavar="STEPS", type=int, help="train by the original's answers alone")
-    how.add_argument("--seed", metavar="N", type=int, default=0, help="of what is random (default: 0)")
+    how.add_argument("--finetune", metavar="EPOCHS", type=int, help="train with labels and the original's outputs")
+    how.add_argument("--tune", metavar="STEPS", type=int, help="train with the original's outputs alone")
+    how.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the random numbers (default: 0)")
     how.add_argument("--resume", action="store_true", help="continue an interrupted --finetune or --tune")
     add_input_options(how)
-    coding = parser.add_argument_group("of OUT.wcz, as in encode; without these, --data calibrates it")
+    coding = parser.add_argument_group("encoding of OUT.wcz, as for encode; without these, --data calibrates it")
     add_table_options(coding, [option for option in OPTIONS if option.word != "seed"])
     add_report_option(parser)
 
@@ -125,7 +133,7 @@ def _request(
 
 
 def _rank(text: str | None) -> float | None:
-    """--low-rank as a part of the weights; 0 for auto."""
+    """--low-rank as a fraction of the weights; 0 for auto."""
     if text is None or text == "auto":
         return None if text is None else 0.0
     try:

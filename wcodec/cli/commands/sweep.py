@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _commands(args: argparse.Namespace, source: Path) -> Commands:
-    """What `encode` takes of the words that were typed here."""
+    """The arguments of `encode` for the options that were typed."""
     from wcodec.reporting.sweep import Commands
 
     def typed(options: Sequence[Option]) -> str:
