@@ -7,7 +7,7 @@
 
 `wcodec.keras` and `wcodec.torch` have the functions of these frameworks.
 
-This is a sign: every name is looked up where it lives when it is first used.
+Every name is imported from its module when it is first used.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What can go wrong, as a tree. Every message says where, what, expected and got.
+"""The tree of errors. Every message has the place, what was expected, and what was found.
 
     WcodecError
     +-- RecipeError         the request cannot be met (bad pattern, impossible option)
-    +-- ModelFileError      the model file is not one we read, or is damaged or hostile
-    +-- BudgetError         nothing met the asked budget
+    +-- ModelFileError      the model file is not supported, or is damaged or hostile
+    +-- BudgetError         no encoding met the requested budget
     +-- ContainerError      the .wcz is not decodable
         +-- TruncatedError      it ends early
         +-- CorruptError        its bytes contradict themselves or a checksum
-        +-- UnsupportedError    it asks for something this reader does not know
+        +-- UnsupportedError    it needs a feature that this reader does not have
 
 Foreign errors (OSError of h5py, struct.error, zlib, zstd) are translated where they arise, with ``from``.
 """
@@ -18,13 +18,19 @@ from collections.abc import Iterable
 
 
 def escape_controls(text: str) -> str:
-    """The text with a mark for each control, bidirectional or other invisible character but tabs and ends of lines,
-    since a terminal obeys them and names come from files of anybody."""
+    """The text with a replacement for control, bidirectional and other invisible characters, except tabs and ends of
+    lines.
+
+    A terminal would execute them, and names come from untrusted files.
+    """
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
 
 
 class WcodecError(Exception):
-    """Base of every error that wcodec raises on purpose. Its text is safe to show, also what a library said in it."""
+    """Base of every error that wcodec raises intentionally.
+
+    Its text is safe to show, even with the text of a library in it.
+    """
 
     def __str__(self) -> str:
         return escape_controls(super().__str__())
@@ -39,7 +45,7 @@ class ModelFileError(WcodecError):
 
 
 class BudgetError(WcodecError):
-    """No encoding met the asked budget; nothing was written."""
+    """No encoding met the requested budget; nothing was written."""
 
 
 class ContainerError(WcodecError):
@@ -59,7 +65,7 @@ class UnsupportedError(ContainerError):
 
 
 def suggest(wrong: str, known: Iterable[str]) -> str:
-    """ "; did you mean X?" where one of the known words is near, else nothing."""
+    """ "; did you mean X?" if one of the known words is similar, otherwise ""."""
     from difflib import get_close_matches  # noqa: PLC0415 - for what is wrong only
 
     near = get_close_matches(wrong, list(known), 1, 0.6)

@@ -1,4 +1,4 @@
-"""A file appears whole or not at all: temporary beside it, fsync, rename."""
+"""Atomic writes: a temporary file in the same folder, fsync, rename."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ Identity: TypeAlias = tuple[int, ...]
 
 
 def short(name: str) -> str:
-    """The beginning of a name, to which something can be added without making it too long for a file system."""
+    """The beginning of a name, which can be extended without exceeding the limit of a file system."""
     return name.encode(errors="surrogateescape")[:200].decode(errors="ignore")
 
 
 @contextmanager
 def whole_file(target: Path, like: Path | None = None) -> Iterator[Path]:
-    """A temporary path in `target`'s folder; it becomes `target` when the block ends well, and is removed otherwise.
+    """A context with a temporary path in `target`'s folder; it becomes `target` if the block succeeds, and is removed
+    otherwise.
 
-    An existing target keeps its permissions. A new one gets those of `like`, the file that it is made from, as far as
-    the process' umask allows; no other user can read more of it than of `like`, not even for a moment.
+    An existing target keeps its permissions. A new one gets those of `like`, the file from which it is made, as far as
+    the process' umask allows; no other user can read more of it than of `like` at any time.
 
-    Raises: WcodecError where `target` is a device or the like; OSError where the folder cannot be written.
+    Raises: WcodecError if `target` is a device or similar; OSError if the folder cannot be written.
     """
     if target.exists() and not target.is_file():
         raise WcodecError(f"{target}: expected a file to write, found something else")
@@ -58,7 +59,10 @@ def whole_file(target: Path, like: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def attempt_file(temporary: Path) -> Iterator[Path]:
-    """Another path beside the path of a `whole_file`, for a second attempt; nothing is left there."""
+    """A context with another path in the folder of a `whole_file`, for a second attempt.
+
+    The file is removed at the end.
+    """
     other = temporary.with_name(f"{temporary.stem}.{os.urandom(4).hex()}.part")
     try:
         os.close(os.open(other, os.O_CREAT | os.O_EXCL | os.O_WRONLY, temporary.stat().st_mode & 0o777))
@@ -69,9 +73,9 @@ def attempt_file(temporary: Path) -> Iterator[Path]:
 
 @contextmanager
 def unchanged(*paths: Path | None) -> Iterator[None]:
-    """A block that reads these files, in which nobody may write or replace them.
+    """A context that reads these files, which must not be written or replaced.
 
-    Raises: WcodecError at the end of the block, in place of what else went wrong in it, where a file is another one.
+    Raises: WcodecError at the end of the block, instead of any other error in it, if a file was changed.
     """
     read = [path for path in paths if path]
     before = [_identity(path) for path in read]
@@ -91,9 +95,9 @@ def unchanged(*paths: Path | None) -> Iterator[None]:
 
 @contextmanager
 def steady(path: Path, file: BinaryIO) -> Iterator[None]:
-    """A block that reads an open file, which nobody may write.
+    """A context that reads an open file, which must not be written.
 
-    Raises: WcodecError in place of a ContainerError of the block, where the file changed meanwhile.
+    Raises: WcodecError instead of a ContainerError of the block, if the file was changed.
     """
     before = identity_of(file)
     try:
@@ -111,9 +115,9 @@ def identity_of(file: BinaryIO) -> Identity:
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
-    """Device, inode, size in bytes, time of the last write and of the last change of a file; None where there is none.
+    """Device, inode, size in bytes, time of the last write and of the last change of a file; None if there is none.
 
-    Who writes and sets the time of the write back cannot do so with the time of the change.
+    A program that writes and resets the time of the write cannot reset the time of the change.
     """
     try:
         facts = path.stat()
@@ -126,7 +130,7 @@ MAX_BYTES = 1024
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative path, written with slashes, stays in its folder on systems with that separator alone."""
+    """Whether a relative path, written with slashes, stays in its folder if the slash is the only separator."""
     plain = PurePosixPath(name).as_posix() == name and 0 < len(name.encode(errors="replace")) <= MAX_BYTES
     return plain and name != "." and not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
 
@@ -139,7 +143,7 @@ def is_portable(name: str) -> bool:
 def sha256_of(path: Path) -> bytes:
     """SHA-256 of a file.
 
-    Raises: ModelFileError where it cannot be read.
+    Raises: ModelFileError if it cannot be read.
     """
     try:
         import hashlib

@@ -20,7 +20,7 @@ from wcodec.api.words import EncodeWords
 from wcodec.errors import RecipeError
 from wcodec.evaluation.keras_backend import keras
 
-_keras = keras()  # without a word on the terminal, and with an error that says what is missing
+_keras = keras()  # without output on the terminal, and with an error that names missing packages
 
 from keras.callbacks import Callback
 
@@ -35,9 +35,8 @@ def save_model(
 ) -> Inspection:
     """Write the .wcz of a model and return its numbers. Inverse: `load_model`.
 
-    words: options of `wcodec.encode`; without any that loses something, all is exact, the optimizer's state too.
-
-    Raises: WcodecError where the file exists and `overwrite` is False; as `wcodec.encode`.
+    words: options of `wcodec.encode`; without a lossy one, everything is exact, with the optimizer's state.
+    Raises: WcodecError if the file exists and `overwrite` is False; errors of `wcodec.encode`.
     """
     return encode(keras_model, filepath, **words_or_lossless({**words, "force": overwrite}))
 
@@ -50,10 +49,11 @@ def load_model(
     *,
     base: str | PathLike[str] | None = None,
 ) -> Model:
-    """The model in a .wcz or a model file, compiled where the file says how.
+    """The model in a .wcz or a model file, compiled if the file says how.
 
-    custom_objects: layers, losses and functions of the user's own by name; base: see `wcodec.load_model`.
-    Raises: as `wcodec.load_model`.
+    custom_objects: custom layers, losses and functions by name.
+    base:           see `wcodec.load_model`.
+    Raises: errors of `wcodec.load_model`.
     """
     with _keras.utils.custom_object_scope(dict(custom_objects or {})):
         return load(filepath, unsafe=not safe_mode, base=base, compile=compile)
@@ -69,7 +69,7 @@ class ModelCheckpoint(Callback):
     keep:     how many files stay; the oldest that stays is made self-contained when the one before it goes. None: all.
     words:    options of `wcodec.encode`, such as a budget (`max_error=1e-4`, `data=`, `max_drop=`): files are
               then self-contained. Without any that loses something all is exact, the optimizer's state too, and each
-              file is coded against the last one beside it, unless `base` is None.
+              file is coded against the last one in its folder, unless `base` is None.
     """
 
     def __init__(

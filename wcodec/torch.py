@@ -43,10 +43,9 @@ def save_file(
 ) -> Inspection:
     """Write the .wcz of these tensors and return its numbers. Inverse: `load_file`.
 
-    metadata: texts that a .safetensors file has; `wcodec.decode` writes them there.
-    words:    options of `wcodec.encode`; without any that loses something, nothing is lost.
-
-    Raises: ModelFileError where something is no dense tensor; as `wcodec.encode`.
+    metadata: texts of a .safetensors file; `wcodec.decode` writes them there.
+    words:    options of `wcodec.encode`; without a lossy one, everything is exact.
+    Raises: ModelFileError if a value is not a dense tensor; errors of `wcodec.encode`.
     """
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
@@ -80,7 +79,7 @@ def save_model(
 ) -> Inspection:
     """Write the .wcz of a module's state_dict; tensors that share memory are stored once. Inverse: `load_model`.
 
-    Raises: as `save_file`.
+    Raises: errors of `save_file`.
     """
     return save_file(model.state_dict(), filename, metadata, **words)
 
@@ -88,9 +87,9 @@ def save_model(
 def load_model(
     model: Module, filename: Coded, strict: bool = True, device: str | int = "cpu"
 ) -> tuple[list[str], list[str]]:
-    """Give a module the tensors of a .wcz; the names that are missing in the file, and those that the module lacks.
+    """Assign the tensors of a .wcz to a module. Returns names missing in the file, and names that the module lacks.
 
-    Raises: RuntimeError of PyTorch where `strict` and there are such names; ContainerError and its kinds.
+    Raises: RuntimeError of PyTorch if `strict` and there are such names; ContainerError and its kinds.
     """
     found = model.load_state_dict(load_file(filename, device), strict=strict)
     return list(found.missing_keys), list(found.unexpected_keys)

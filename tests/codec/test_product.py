@@ -143,7 +143,7 @@ def test_the_error_asked_for_is_met(tmp_path: Path) -> None:
 
 def test_a_block_without_its_quantizer_is_refused(tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(3, 100, 80)})
-    with pytest.raises(RecipeError, match="block: expected the quantizer product beside it"):
+    with pytest.raises(RecipeError, match="block: expected the quantizer product with it"):
         wcodec.encode(source, tmp_path / "m.wcz", block=4, bits=4)
     with pytest.raises(RecipeError, match="block: expected 1 to 256, got 0"):
         wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", block=0)
@@ -175,7 +175,7 @@ def test_aligned_codes_are_looked_up_as_they_lie_in_the_file(
 
 def test_aligned_codes_need_the_quantizer_of_vectors_and_no_coder(tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(3, 100, 80)})
-    with pytest.raises(RecipeError, match="aligned: expected the quantizer product beside it, got none"):
+    with pytest.raises(RecipeError, match="aligned: expected the quantizer product with it, got none"):
         wcodec.encode(source, tmp_path / "m.wcz", aligned=True)
-    with pytest.raises(RecipeError, match="aligned: expected no coder beside it, got both"):
+    with pytest.raises(RecipeError, match="aligned: expected no coder with it, got both"):
         wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", aligned=True, coder="huffman")

@@ -125,7 +125,7 @@ def test_strings_that_are_all_the_same_megabyte_are_refused_and_come_back(tmp_pa
             whole[at : at + 16] = whole[long : long + 16]
         at += 1
     path.write_bytes(whole)
-    with pytest.raises(ModelFileError, match="many: may hold more than"):
+    with pytest.raises(ModelFileError, match="many: may hold over"):
         package.encode(path, tmp_path / "m.wcz")
     assert_comes_back(path)
 

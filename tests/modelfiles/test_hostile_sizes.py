@@ -97,7 +97,7 @@ def test_a_configuration_that_inflates_is_refused(tmp_path: Path) -> None:
     assert path.stat().st_size < 400_000
     for verb in ("inspect", "lossy"):
         said, megabytes, _ = outcome(verb, path)
-        assert "m.keras: expected at most 16777216 bytes beside its tensors" in said
+        assert "m.keras: expected at most 16777216 bytes outside of its tensors" in said
         assert megabytes < MEGABYTES
 
 
@@ -122,7 +122,7 @@ def test_text_of_fixed_length_that_inflates_is_refused(tmp_path: Path) -> None:
         file.create_dataset("s", (90_000,), "S1000", compression="gzip", chunks=(9_000,), fillvalue=b"")[:] = b"a"
         file.create_dataset("w", data=weights(1, 30, 30))
     said, megabytes, _ = outcome("inspect", tmp_path / "m.h5")
-    assert "/s: may hold more than 67108864 bytes beside tensors" in said
+    assert "/s: may hold over 67108864 bytes outside of tensors" in said
     assert megabytes < MEGABYTES
 
 

@@ -110,8 +110,8 @@ def test_what_is_refused_is_told_by_the_options_names(files) -> None:
     [
         ({"quantizer": "asymmetric"}, "sharing", "--method sharing: expected the quantizer kmeans"),
         ({"quantizer": "product"}, "gradual,points", "--method points: expected the quantizer kmeans"),
-        ({"step": "0.1"}, "quantized", "expected no step beside it"),
-        ({"bits": 3, "start": "density"}, "sharing", "expected no start beside it"),
+        ({"step": "0.1"}, "quantized", "expected no step with it"),
+        ({"bits": 3, "start": "density"}, "sharing", "expected no start with it"),
         ({"bits": 3}, "binary", "expected no bits"),
         ({"clusters": 3}, "quantized", "got clusters"),
         ({"sparsity": "0.9"}, "sharing", "expected gradual or magnitude among the methods with sparsity"),

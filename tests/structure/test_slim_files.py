@@ -41,7 +41,7 @@ def test_a_training_that_is_interrupted_keeps_the_best_and_goes_on_as_if_it_had_
 
         keras().utils.set_random_seed(11)
         pupil = keras().models.clone_model(model)
-        watch = fitting.Watch(epoch=epoch, apart=(apart, wanted), file=file, state=state)
+        watch = fitting.TrainingObserver(epoch=epoch, apart=(apart, wanted), file=file, state=state)
         assert fitting.fit(pupil, rest, targets, 4, watch=watch) == (stop == 4)
         return pupil.get_weights()
 

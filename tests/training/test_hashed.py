@@ -68,8 +68,8 @@ def test_a_network_learns_in_few_values_and_the_file_has_them_alone(wcodec: Run,
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--bits", "4"], "--method hashed: expected no bits and no clusters beside it"),
-        (["--quantizer", "uniform"], "--method hashed: expected no quantizer beside it"),
+        (["--bits", "4"], "--method hashed: expected no bits and no clusters with it"),
+        (["--quantizer", "uniform"], "--method hashed: expected no quantizer with it"),
         (["--ratio", "2"], "--ratio: expected over 0 to less than 1, got 2"),
         (["--ratio", "1/0"], "ratio: expected a number other than 0 under the line"),
     ],

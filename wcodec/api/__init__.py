@@ -1,1 +1,1 @@
-"""The verbs in Python. The command line calls them too, and prints what they return."""
+"""The verbs in Python. The command line calls them too, and prints the results."""

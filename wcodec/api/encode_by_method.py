@@ -1,4 +1,4 @@
-"""encode --finetune --method: the encoding of weights that a method of the literature trains."""
+"""encode --finetune --method: encoding of weights that a method of the literature trains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode weights that the methods train, and print their loss on held-out examples.
 
-    Raises: BudgetError where --max-drop is given and not met; RecipeError for options that exclude each other.
+    Raises: BudgetError if --max-drop is given and not met; RecipeError for options that exclude each other.
     """
     from wcodec.calibration.budget import AccuracyBudget
     from wcodec.calibration.request import LearningRequest
@@ -69,7 +69,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
 def _measured(
     asked: EncodeRequest, source: Path, target: Path, recipe: Recipe, found: MethodResult, whole: Encoded
 ) -> tuple[Encoded, Evaluation]:
-    """The file `target` and what it loses: without dead units where that is within the budget, or as it is.
+    """The file `target` and its loss: without dead units if that is within the budget, otherwise with them.
 
     Raises: BudgetError.
     """
@@ -86,7 +86,7 @@ def _measured(
 
 
 def _refuse_rivals(asked: EncodeRequest, recipe: Recipe) -> None:
-    """Raises: RecipeError for what methods of training cannot be combined with, or would ignore."""
+    """Raises: RecipeError for options that training methods cannot be combined with, or would ignore."""
     for word in ("max_error", "target_bytes", "target_ratio"):
         if getattr(recipe, word) is not None:
             raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
@@ -97,8 +97,8 @@ def _refuse_rivals(asked: EncodeRequest, recipe: Recipe) -> None:
         raise RecipeError(f"--method: expected --max-drop as the only budget, got {word}")
     methods = [name.strip() for name in (asked.method or "").split(",")]
     refuse_idle_of_method(recipe.options, methods)
-    for rule in recipe.rules:  # of what single tensors may have, those that methods would ignore
+    for rule in recipe.rules:  # of the options of single tensors, those that methods would ignore
         kernel = Options(prune=rule.options.prune, bits=rule.options.bits, clusters=rule.options.clusters)
         refuse_idle_of_method(kernel, methods)
     if recipe.global_sparsity:
-        raise RecipeError("--method: expected no --global beside it, each tensor is pruned by itself")
+        raise RecipeError("--method: expected no --global with it, each tensor is pruned by itself")

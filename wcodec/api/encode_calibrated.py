@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
-    """Encode calibrated weights, and print what they lose on held-out inputs.
+    """Encode calibrated weights, and print their loss on held-out inputs.
 
     Raises: RecipeError, BudgetError.
     """
@@ -71,9 +71,9 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
 
 
 def _encode_best(asked: EncodeRequest, source: Path, temporary: Path, recipe: Recipe, tuning: TuningResult) -> Encoded:
-    """Encode what was tuned, or without data where that is the better file within the budget.
+    """Encode the calibrated weights, or without data if that file is better within the budget.
 
-    Raises: BudgetError where neither is within it.
+    Raises: BudgetError if neither is within it.
     """
     from wcodec.pipeline.encoder import encode
     from wcodec.training.tune import measure_file
@@ -99,7 +99,7 @@ def _encode_best(asked: EncodeRequest, source: Path, temporary: Path, recipe: Re
 
 
 def with_loss(encoded: Encoded, found: Evaluation, epochs: int | None = None) -> Encoded:
-    """The encoding with what its outputs lose, for the closing line, JSON and the page. epochs: of training, if any."""
+    """The encoding with the loss of its outputs, for the last line, JSON and the page. epochs: of training, if any."""
     outputs = describe_loss(found).partition(": ")[2]
     figures = {name: getattr(found, name) for name in MEASURED if getattr(found, name) is not None}
     figures |= {"epochs": epochs} if epochs else {}
@@ -110,7 +110,7 @@ MEASURED: Final = (
     "examples", "accuracy", "baseline_accuracy", "accuracy_drop", "agreement", "loss", "baseline_loss", "r2",
     "baseline_r2", "output_error",
 )  # fmt: skip
-"""Figures of an evaluation that an encoding keeps."""
+"""The figures of an evaluation that an encoding keeps."""
 
 
 def _requested_search(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> SearchRequest:
@@ -163,7 +163,7 @@ def _describe_output(one: OutputScores) -> Iterator[str]:
 
 
 def encode_by_moments(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
-    """Encode weights that are rounded by moments measured elsewhere, in the bytes that the recipe takes without them.
+    """Encode weights that are rounded by moments from a file, with the bytes that the recipe takes without them.
 
     Raises: WcodecError.
     """
@@ -181,7 +181,7 @@ def encode_by_moments(asked: EncodeRequest, source: Path, target: Path, recipe: 
         rounded = fit_to_file(source, moments, temporary, recipe.keep_optimizer, without.plans)
         tuned, plans = rounded.tuned, without.plans
         encoded = encode(source, temporary, recipe, tuned=tuned, plans=plans, threads=asked.threads)
-        if encoded.file_bytes > without.file_bytes:  # with --best other plans may have given fewer bytes
+        if encoded.file_bytes > without.file_bytes:  # with --best other plans may give fewer bytes
             encoded = encode(source, temporary, recipe, threads=asked.threads)
             asked.listeners.log("taken: the file without moments, which has fewer bytes")
     log = asked.listeners.log
@@ -191,7 +191,7 @@ def encode_by_moments(asked: EncodeRequest, source: Path, target: Path, recipe: 
 
 
 def make_file_size(asked: EncodeRequest, source: Path, recipe: Recipe) -> FileSize:
-    """What tells the bytes of the file while weights are calibrated or trained."""
+    """The estimate of the file's bytes during calibration or training."""
     from wcodec.calibration.file_size import FileSize
     from wcodec.pipeline.encoder import encode
 
@@ -203,7 +203,7 @@ def make_file_size(asked: EncodeRequest, source: Path, recipe: Recipe) -> FileSi
 
 
 def other_bytes(source: Path, recipe: Recipe) -> int:
-    """The bytes of a file beside those of the weights that are calibrated or trained: they hardly change."""
+    """The bytes of a file without the weights that are calibrated or trained, which hardly change."""
     from wcodec.modelfiles import open_model
     from wcodec.pipeline.encoder import encode
     from wcodec.planning.allocation import exact_names
@@ -220,7 +220,7 @@ def other_bytes(source: Path, recipe: Recipe) -> int:
 
 
 def requested_bytes(source: Path, recipe: Recipe) -> int | None:
-    """The size that --target-size or --target-ratio allows the file; None without them."""
+    """The size that --target-size or --target-ratio allows; None without them."""
     from wcodec.modelfiles import open_model
 
     if recipe.target_ratio is None:
@@ -230,7 +230,7 @@ def requested_bytes(source: Path, recipe: Recipe) -> int | None:
 
 
 def requested_codebooks(options: Options) -> CodebookRequest | None:
-    """The codebooks that the options name, or whose size they set; None where they ask for steps."""
+    """The codebooks that the options request, by name or by size; None if they request steps."""
     from wcodec.calibration.codebook_weights import CodebookRequest
 
     clusters = options.clusters or (1 << options.bits if options.bits else None)

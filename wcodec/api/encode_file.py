@@ -1,4 +1,4 @@
-"""The encoding of a file or a folder by what is asked: training, calibration, a score, moments, or weights alone."""
+"""The encoding of a file or a folder: by training, calibration, a score, moments, or weights alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodeResult:
-    """What an encoding came to, and the numbers of the file."""
+    """The result of an encoding, and the numbers of the file."""
 
     encoded: Encoded
     inspection: Inspection
@@ -50,7 +50,7 @@ def encode_file(
 ) -> EncodeResult:
     """Write the .wcz `target` of a model file, or a folder of them; with `report` an HTML page too.
 
-    folder: the files of the model, where it is of several.
+    folder: the files of the model, if there are several.
     Raises: RecipeError, ModelFileError, BudgetError, OSError.
     """
     from wcodec.reporting.inspection import inspect
@@ -86,23 +86,25 @@ def encode_file(
 
 
 def _watched(source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None) -> Encoded:
-    """Encode, with all that is heard of it, and tell what overran the time limit."""
+    """Encode, record all messages, and report the step that exceeded the time limit."""
     tried: list[SearchProgress] = []
-    told: list[str] = []
+    messages: list[str] = []
     watch = Stopwatch()
-    encoded = _encoded(source, target, recipe, _heard(request, tried, told, watch), folder)
+    encoded = _encoded(source, target, recipe, _with_listeners(request, tried, messages, watch), folder)
     watch.ends("coding and measuring the file" if watch.steps else "loading, and the file without data")
     if request.data is not None and (late := watch.overrun(request.seconds)):
         request.listeners.log(late)
-        told.append(late)
-    return replace(encoded, tried=tuple(map(_row, tried)), told=tuple(told))
+        messages.append(late)
+    return replace(encoded, tried=tuple(map(_row, tried)), messages=tuple(messages))
 
 
-def _heard(request: EncodeRequest, tried: list[SearchProgress], told: list[str], clock: Stopwatch) -> EncodeRequest:
-    """The request, where what is heard is kept too; of a search, training is one row that moves."""
+def _with_listeners(
+    request: EncodeRequest, tried: list[SearchProgress], messages: list[str], clock: Stopwatch
+) -> EncodeRequest:
+    """The request with listeners that also record messages and trials. Training is one row, which is updated."""
 
     def log(line: str) -> None:
-        told.append(line)
+        messages.append(line)
         if request.finetune is not None:
             clock.ends("training" if clock.steps else "loading and the first rounding")
         request.listeners.log(line)
@@ -128,7 +130,7 @@ def _row(now: SearchProgress) -> tuple[str, ...]:
 
 
 def _compacted(source: Path, request: EncodeRequest, stack: ExitStack) -> Path:
-    """A temporary file of the same name that holds the network without its dead units."""
+    """A temporary file of the same name with the network without its dead units."""
     from wcodec.structure.output import compact_file
 
     compacted = Path(stack.enter_context(TemporaryDirectory(prefix="wcodec-"))) / source.name

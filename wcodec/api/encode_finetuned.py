@@ -1,4 +1,4 @@
-"""encode --finetune: the encoding of weights that are trained with labels."""
+"""encode --finetune: encoding of weights that are trained with labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
     """Encode the smallest network that training finds within the budget, and print its loss on held-out examples.
 
-    Raises: BudgetError where there is none; RecipeError for options that exclude each other.
+    Raises: BudgetError if there is none; RecipeError for options that exclude each other.
     """
     from wcodec.calibration.budget import AccuracyBudget
     from wcodec.calibration.request import LearningRequest
@@ -102,11 +102,11 @@ def _encode_best(
 
 
 def _weight_bytes(source: Path, most: int, recipe: Recipe) -> int:
-    """The bytes that the trained weights may take in a file of `most` bytes; the rest of it does not change.
+    """The bytes that the trained weights may take in a file of `most` bytes; the rest of the file does not change.
 
-    Raises: BudgetError where that alone is larger.
+    Raises: BudgetError if the rest alone is larger.
     """
     rest = other_bytes(source, recipe)
     if rest >= most:
-        raise BudgetError(f"{source.name}: expected at most {most:,} bytes, got {rest:,} without what is trained")
+        raise BudgetError(f"{source.name}: expected at most {most:,} bytes, got {rest:,} without the trained weights")
     return most - rest

@@ -1,4 +1,4 @@
-"""encode --bits auto:N: bits or steps a tensor by what each costs the outputs."""
+"""encode --bits auto:N: bits or steps for each tensor by the cost of its errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def encode_precise(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
-    """Encode with a mean of bits a weight, by curvature where there is data, and by the rule of the presets without.
+    """Encode with a mean of bits a weight, by curvature with data, and by the rule of the presets without.
 
     Raises: RecipeError, BudgetError.
     """

@@ -1,4 +1,4 @@
-"""encode --score: the largest steps whose file the user's own measure finds good enough."""
+"""encode --score: the largest steps whose file is within the bound on the user's own score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def encode_scored(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> Encoded:
-    """Encode with the largest steps whose score holds, and tell of each that is tried.
+    """Encode with the largest steps whose score is within the bound, and log each trial.
 
     Raises: RecipeError, BudgetError.
     """

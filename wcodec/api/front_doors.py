@@ -1,4 +1,4 @@
-"""What the modules `wcodec.keras` and `wcodec.torch` share."""
+"""Shared parts of the modules `wcodec.keras` and `wcodec.torch`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 from wcodec.api.words import EncodeWords, PythonWords
 
 EXACT: Final = frozenset({*PythonWords.__annotations__, "threads", "base", "effort", "keep_optimizer", "seed"})
-"""Keywords that say nothing of a loss."""
+"""Keywords without an effect on the loss."""
 
 
 def words_or_lossless(words: EncodeWords) -> EncodeWords:
-    """The words, and `lossless` where none of them says what may be lost: these functions stand in for exact ones."""
+    """The options, with `lossless` if none of them is lossy, because these functions replace exact ones."""
     return words if words.keys() - EXACT else {**words, "lossless": True}

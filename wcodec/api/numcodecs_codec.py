@@ -24,8 +24,8 @@ NAME = "a"
 class Wcodec(Codec):
     """Each chunk is a .wcz of one array.
 
-    max_error: the largest relative squared error of the values, sum (w - w')^2 / sum w^2; None loses nothing. Chunks of
-               integers, or of one dimension, lose nothing anyway.
+    max_error: the largest relative squared error of the values, sum (w - w')^2 / sum w^2; None is lossless. Chunks of
+               integers, or of one dimension, are always lossless.
     """
 
     codec_id = "wcodec"

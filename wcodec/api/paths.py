@@ -13,7 +13,7 @@ StrPath = str | PathLike[str]
 
 
 def refuse_same(target: Path, *read: Path | None) -> None:
-    """Raises: WcodecError where `target` is one of the files that are read, which would be lost, or lies inside it."""
+    """Raises: WcodecError if `target` is one of the files that are read, or is inside of one."""
     for one in read:
         if one and ((target.exists() and target.samefile(one)) or one.resolve() in target.resolve().parents):
             raise WcodecError(f"{target}: expected another output, got what is read, or a place inside of it")
@@ -24,7 +24,7 @@ def maybe_path(path: StrPath | None) -> Path | None:
 
 
 def found_path(path: StrPath) -> Path:
-    """Raises: FileNotFoundError, as Python's own functions do."""
+    """The path. Raises: FileNotFoundError, as Python's own functions do."""
     if not Path(path).exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     return Path(path)

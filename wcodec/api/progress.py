@@ -1,4 +1,4 @@
-"""What Python hears of the progress of an encoding."""
+"""Progress of an encoding in Python."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """Something that is done.
+    """A finished step.
 
-    text:   one line on it, which is what `str` gives.
-    tensor: the tensor that is coded; search: the point of the search that was measured; None where it is neither.
+    text:   one line, the result of `str`.
+    tensor: the tensor that was coded, or None.
+    search: the point of the search that was measured, or None.
     """
 
     text: str
@@ -33,7 +34,7 @@ class ProgressEvent:
 
 
 def make_listeners(progress: bool | Callable[[ProgressEvent], object]) -> Listeners:
-    """Listeners that tell `progress` of everything, or standard error where it is True."""
+    """Listeners that pass every event to `progress`, or to standard error if it is True."""
     if progress is False or progress is None:
         return Listeners()
     tell = _write if progress is True else progress

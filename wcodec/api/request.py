@@ -1,4 +1,4 @@
-"""What is asked of an encoding beside its recipe, and who hears of its progress."""
+"""The request of an encoding besides its recipe, and the listeners of its progress."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ NEED_DATA: Final = (
         "time_limit",
     ),
 )
-"""Options that need data, beside those that say how it is read."""
+"""Options that need data, in addition to those for reading it."""
 
 
 MOST_TRIALS: Final = 100_000
-"""Of a search."""
+"""The largest number of trials of a search."""
 
 
 def _ignore(_: object) -> None:
@@ -50,10 +50,11 @@ def _ignore(_: object) -> None:
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who hears of the progress of an encoding.
+    """The listeners of the progress of an encoding.
 
-    log:     lines on what was found; search: opens a callback for every point of a search; tensors: opens one for every
-             tensor that is done, or None.
+    log:     called with lines about results.
+    search:  opens a callback for every point of a search.
+    tensors: opens a callback for every finished tensor, or None.
     """
 
     log: Callable[[str], None] = _ignore
@@ -62,7 +63,7 @@ class Listeners:
 
 
 class DataOptions(TypedDict):
-    """The options that say how a model file and the data given to it are read."""
+    """The options for reading a model file and the data given to it."""
 
     limit: int | None
     rescale: float | None
@@ -73,11 +74,11 @@ class DataOptions(TypedDict):
 
 @dataclass(frozen=True)
 class EncodeRequest:
-    """The options of `planning.run_options`, by their words; None and False were not given.
+    """The options of `planning.run_options`, by their words; None and False mean that an option was not given.
 
-    executor:  who encodes a model of several files, or runs the trials of a search.
-    history:   where the page of a search is written.
-    listeners: who hears of the progress.
+    executor:  encodes a model of several files, or runs the trials of a search.
+    history:   the page of a search.
+    listeners: of the progress.
     """
 
     data: object = None
@@ -123,11 +124,11 @@ class EncodeRequest:
 
     @property
     def seconds(self) -> float:
-        """The time limit of a search; infinity without one, since work is counted then."""
+        """The time limit of a search; infinity without one, because work is then counted."""
         return float("inf") if self.time_limit is None else self.time_limit
 
     def data_options(self) -> DataOptions:
-        """How the model and the data are read."""
+        """The options for reading the model and the data."""
         return {
             "limit": self.limit,
             "rescale": self.rescale,
@@ -138,7 +139,7 @@ class EncodeRequest:
 
 
 def parse_request(words: Mapping[str, object], listeners: Listeners | None = None) -> EncodeRequest:
-    """The request that the words ask for; None stands for a word that was not given.
+    """The request of these words; None means that an option was not given.
 
     Raises: RecipeError for a value of the wrong kind.
     """
@@ -151,7 +152,7 @@ def parse_request(words: Mapping[str, object], listeners: Listeners | None = Non
 def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several: bool) -> None:
     """Refuse options that exclude each other, before any work is done. several: the model has several files.
 
-    Raises: RecipeError naming the option.
+    Raises: RecipeError with the option.
     """
     lossless = bool(recipe.options.lossless)
     learns = "--data" if request.data is not None else "--moments" if request.moments is not None else None
@@ -185,7 +186,7 @@ def check_request(request: EncodeRequest, recipe: Recipe, source: Path, several:
 
 
 def _check_compact(request: EncodeRequest, recipe: Recipe, source: Path) -> None:
-    """Refuse what has no dead units to take out, or to keep."""
+    """Refuse files without dead units to remove or to keep."""
     if request.compact and (
         recipe.options.lossless or request.base or recipe.keep_optimizer or source.suffix not in {".keras", ".h5"}
     ):
@@ -195,7 +196,7 @@ def _check_compact(request: EncodeRequest, recipe: Recipe, source: Path) -> None
 
 
 def _check_precision(request: EncodeRequest, recipe: Recipe, several: bool) -> None:
-    """Refuse what a mean of bits cannot be combined with, and a sensitivity that nothing goes by."""
+    """Refuse options that a mean of bits cannot be combined with, and a sensitivity without effect."""
     if request.sensitivity not in (None, *SENSITIVITIES):
         raise RecipeError(f"--sensitivity: expected one of {', '.join(SENSITIVITIES)}, got {request.sensitivity!r}")
     if recipe.mean_bits is None:
@@ -210,7 +211,7 @@ def _check_precision(request: EncodeRequest, recipe: Recipe, several: bool) -> N
 
 
 def _check_score(request: EncodeRequest, several: bool) -> None:
-    """Refuse what a score cannot be combined with."""
+    """Refuse options that a score cannot be combined with."""
     if request.score is None:
         if request.score_name is not None:
             raise RecipeError("--score-name: expected --score MODULE:F with it")
@@ -225,7 +226,7 @@ def _check_score(request: EncodeRequest, several: bool) -> None:
 
 
 def _check_budgets(request: EncodeRequest) -> None:
-    """Refuse budgets that nothing, or everything, can meet."""
+    """Refuse budgets that no encoding, or every encoding, can meet."""
     if request.data is None:
         return
     if request.resume and request.finetune is None and request.search is None:
@@ -242,7 +243,7 @@ def _check_budgets(request: EncodeRequest) -> None:
 
 
 def _check_augment(request: EncodeRequest, recipe: Recipe) -> None:
-    """Refuse copies to train on where nothing is trained."""
+    """Refuse augmentation without training."""
     if request.augment is None:
         return
     if request.augment != "images":
@@ -253,7 +254,7 @@ def _check_augment(request: EncodeRequest, recipe: Recipe) -> None:
 
 
 def _check_search(request: EncodeRequest) -> None:
-    """Refuse a search of nothing, and beside what trains."""
+    """Refuse options of a search without one, and a search with training."""
     if request.search is None:
         if request.sampler is not None:
             raise RecipeError("--sampler: expected --search N with it")
@@ -268,9 +269,9 @@ def _check_search(request: EncodeRequest) -> None:
 
 
 def require_data(request: EncodeRequest) -> None:
-    """Refuse the options that need data where there is none.
+    """Refuse the options that need data if there is none.
 
-    Raises: RecipeError naming the option.
+    Raises: RecipeError with the option.
     """
     compacted = ("imports", "unsafe") if request.compact else ()
     allowed = (*compacted, "max_drop") if request.score is not None else compacted

@@ -44,18 +44,17 @@ def load_model(
     base: StrPath | None = None,
     compile: bool = True,
 ) -> Network:
-    """The Keras model in a .wcz or in a model file, compiled where the file says how.
+    """The Keras model in a .wcz or in a model file, compiled if the file says how.
 
     architecture: for files of weights alone: a model file, or `module:function` that returns the network.
-    imports:      modules that register the network's own layers; the user's code is run.
-    unsafe:       let the file run code of its own (Lambda layers).
-    max_output:   the most bytes that a .wcz may decode to, 10**9 or "1GB", None for any number.
-    as_:          "int8" or "int4": layers of a .wcz that Keras has integers for hold its levels, not floats.
-    log:          is told which layers do.
-    base:         the file that the .wcz was coded against, or a folder with it.
-
-    Raises: ModelFileError where Keras cannot load it; UnsupportedError where it would run code; RecipeError where Keras
-    or something else is missing; errors of the container.
+    imports:      modules that register custom layers; the user's code is run.
+    unsafe:       allow the file to run its own code (Lambda layers).
+    max_output:   the largest size to which a .wcz may decode, 10**9 or "1GB"; None for any size.
+    as_:          "int8" or "int4": layers of a .wcz for which Keras has integers get its levels instead of floats.
+    log:          called with the names of these layers.
+    base:         the file against which the .wcz was coded, or a folder with it.
+    Raises: ModelFileError if Keras cannot load it; UnsupportedError if it would run code; RecipeError if Keras or an
+    argument is missing; errors of the container.
     """
     from wcodec.evaluation.model_loader import load_model as load
 
@@ -87,15 +86,15 @@ def evaluate(
     unsafe: bool = False,
     max_output: int | str | None = None,
 ) -> Evaluation:
-    """Measure `model` on `data`, and against `baseline` where one is given.
+    """Measure `model` on `data`, and compare it with `baseline` if there is one.
 
-    model, baseline: what `encode` takes, a .wcz (its path, bytes or a binary file), or a network.
-    data:            as in `encode`, with labels where an accuracy or a loss is wanted.
-    architecture:    for files of weights alone: a Keras model, an `nn.Module`, a file, or a function (or the name
-                     `module:function` of one) that returns a network. An `nn.Module` that is measured is its own.
+    model, baseline: a model as for `encode`, a .wcz (its path, bytes or a binary file), or a network.
+    data: as in `encode`, with labels for accuracy and loss.
+    architecture: for files of weights alone: a Keras model, an `nn.Module`, a file, or a function (or its name
+        `module:function`) that returns a network. A measured `nn.Module` is its own architecture.
     rescale, limit, imports, unsafe: as in `encode`; max_output: as in `load_model`.
 
-    Memory holds both networks, the examples and one batch.
+    Memory contains both networks, the examples and one batch.
     Raises: RecipeError, ModelFileError, errors of the container.
     """
     from wcodec.evaluation.evaluate import evaluate as measure
@@ -145,7 +144,7 @@ def sweep(
     """The size of a model against its loss: `points` encodings, and each tensor alone with a coarse step.
 
     report: an HTML page with charts, which is overwritten unless `force` is False.
-    words:  `data` (and `validation`) or `score`, on which the loss is measured (without them it is the error of the
+    words:  `data` (and `validation`) or `score`, by which the loss is measured (without them it is the error of the
             weights), how data and model are read (limit, rescale, model, imports, unsafe), and quantizer, set, include,
             exclude, effort, seed and threads, all as in `encode`.
 
@@ -177,7 +176,7 @@ def sweep(
 
 
 def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOracle | ScoreOracle | None:
-    """What measures the files of a sweep: the network on data, or the user's score; None without either.
+    """The oracle that measures the files of a sweep: the network on data, or the user's score; None without either.
 
     Raises: RecipeError, ModelFileError.
     """
@@ -269,7 +268,7 @@ def slim(
     return found
 
 
-def _slim_request(words: SlimWords, told: Callable[[str], None], state: Path | None) -> SlimRequest:
+def _slim_request(words: SlimWords, log: Callable[[str], None], state: Path | None) -> SlimRequest:
     from wcodec.structure.request import SlimRequest, chosen_amount
 
     if unknown := sorted(words.keys() - SlimWords.__annotations__.keys() - InputWords.__annotations__.keys()):
@@ -296,5 +295,5 @@ def _slim_request(words: SlimWords, told: Callable[[str], None], state: Path | N
         seconds=parse_seconds("time_limit", words["time_limit"]) if "time_limit" in words else float("inf"),
         state=state,
         resume=words.get("resume", False),
-        told=told,
+        log=log,
     )

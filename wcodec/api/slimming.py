@@ -1,4 +1,4 @@
-"""A network that was slimmed to a file: a model file, or a .wcz that is encoded as `encode` would do it."""
+"""Writing of a slimmed network: a model file, or a .wcz that is encoded as by `encode`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 PLAIN: Final = (".keras", ".h5")
 KINDS: Final = (*PLAIN, ".wcz")
 CODING: Final = tuple(option for option in OPTIONS if option.word != "seed")
-"""Options of encode that slim has too, for an output that is a .wcz."""
+"""Options of encode that slim also has, for an output that is a .wcz."""
 
 
 def parse_coding(target: Path, words: Mapping[str, object], *, seed: int, has_data: bool) -> tuple[Recipe, bool]:
-    """The recipe of a .wcz, and whether it is calibrated by the data: where no option says what is lost.
+    """The recipe of a .wcz, and whether it is calibrated by the data, which is the case without lossy options.
 
-    words: those of CODING; None stands for a word that was not given.
-    Raises: RecipeError for a target of another kind, and for options of encode where it is no .wcz.
+    words: those of CODING; None means that an option was not given.
+    Raises: RecipeError for a target of another kind, and for options of encode if it is not a .wcz.
     """
     given = {option.word: words.get(option.word) for option in CODING if words.get(option.word) is not None}
     if target.suffix not in KINDS:
@@ -48,9 +48,9 @@ def parse_coding(target: Path, words: Mapping[str, object], *, seed: int, has_da
 def write_slimmed(
     found: Slimmed, target: Path, recipe: Recipe, request: SlimRequest, *, calibrates: bool, listeners: Listeners
 ) -> EncodeResult | None:
-    """Write `target`, whole or not at all; what the encoding came to where it is a .wcz.
+    """Write `target` atomically; returns the result of the encoding if it is a .wcz.
 
-    calibrates: by the examples of the request, within what slimming left of its budget and its time.
+    calibrates: by the examples of the request, within the rest of its budget after slimming.
     Raises: RecipeError, BudgetError, OSError.
     """
     from wcodec.structure.output import write_network

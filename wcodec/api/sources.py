@@ -1,4 +1,4 @@
-"""What Python gives to be read and takes what is written: paths, bytes, binary files, arrays, models of frameworks."""
+"""Sources and targets in Python: paths, bytes, binary files, arrays, models of frameworks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class OnnxModel(Protocol):
 
 @runtime_checkable
 class TorchModule(Protocol):
-    """An `nn.Module` of PyTorch, whose state_dict is what is coded."""
+    """An `nn.Module` of PyTorch, whose state_dict is encoded."""
 
     def state_dict(self) -> Mapping[str, object]:
         """The tensors by name."""
@@ -75,9 +75,9 @@ Target: TypeAlias = str | PathLike[str] | Writable
 
 @contextmanager
 def open_source(source: Source) -> Iterator[Path]:
-    """The path of the file or folder to read; what is in memory lies in a temporary file during the block.
+    """A context with the path of the file or folder to read; objects in memory are written to a temporary file.
 
-    Raises: FileNotFoundError; ModelFileError for arrays that are none; RecipeError for anything else.
+    Raises: FileNotFoundError; ModelFileError for values that are not arrays; RecipeError for anything else.
     """
     if isinstance(source, str | PathLike):
         yield found_path(source)
@@ -87,9 +87,9 @@ def open_source(source: Source) -> Iterator[Path]:
 
 
 def spool(source: Source, folder: Path) -> Path:
-    """A file in `folder` with what is in memory.
+    """A file in `folder` with the contents of the object in memory.
 
-    Raises: as `open_source`.
+    Raises: the same errors as `open_source`.
     """
     if isinstance(source, Mapping):
         from wcodec.modelfiles.arrays import write_arrays
@@ -125,13 +125,13 @@ def _spool_onnx(source: OnnxModel, folder: Path) -> Path:
     spooled = folder / "source.onnx"
     try:
         spooled.write_bytes(source.SerializeToString())
-    except (ValueError, RuntimeError) as error:  # 2 GB are the most; EncodeError is a ValueError
+    except (ValueError, RuntimeError) as error:  # the limit is 2 GB; EncodeError is a ValueError
         raise ModelFileError(f"source: expected a ModelProto that fits in one file, got {error}") from error
     return spooled
 
 
 def _suffix(path: Path) -> str:
-    """What the name of such a file ends in."""
+    """The suffix of such a file."""
     from wcodec.modelfiles.detect import detect_kind
     from wcodec.modelfiles.registry import MODEL_FILES, READ_ONLY
 
@@ -143,9 +143,9 @@ def _suffix(path: Path) -> str:
 
 @contextmanager
 def open_target(target: Target | None, force: bool, *read: Path | None) -> Iterator[Path]:
-    """The path to write. What is written goes to `target` at the end of the block where that is a binary file.
+    """A context with the path to write. If `target` is a binary file, the contents are written to it at the end.
 
-    read: what may not be written over. Raises: WcodecError where `target` exists, without `force`; OSError.
+    read: files that must not be overwritten. Raises: WcodecError if `target` exists, without `force`; OSError.
     """
     if target is None or not isinstance(target, str | PathLike):
         with TemporaryDirectory(prefix="wcodec-") as folder:
@@ -163,7 +163,7 @@ def open_target(target: Target | None, force: bool, *read: Path | None) -> Itera
 
 
 def refuse_existing(path: StrPath, force: bool) -> None:
-    """Raises: WcodecError where there is a file, or a folder with a finished model, and `force` is not given."""
+    """Raises: WcodecError if there is a file, or a folder with a finished model, without `force`."""
     path = Path(path)
     if not force and (path.is_file() or (path / "index.wcz").exists()):
         raise WcodecError(f"{path}: exists already, and force=False keeps it")

@@ -1,4 +1,4 @@
-"""After training: the file without the units that training emptied, where that is no larger."""
+"""After training: the file without the units that training emptied, if it is not larger."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 
 WHOLE: Final = (".keras", ".h5")
-"""Files that hold a whole Keras model."""
+"""Files that contain a whole Keras model."""
 SAME: Final = 1e-5
-"""Largest difference of an output, over the largest output or 1."""
+"""The largest difference of an output, divided by the largest output or 1."""
 COMPARED: Final = 2000
-"""Held-out examples whose outputs are compared, at most."""
+"""The largest number of held-out examples whose outputs are compared."""
 FINE: Final = 2.0**-19
-"""Step of biases that constants were folded into."""
+"""The step of biases to which constants were added."""
 
 
 def compact_trained(
@@ -46,9 +46,10 @@ def compact_trained(
     tuned: Mapping[str, TunedTensor],
     whole: Encoded,
 ) -> Encoded:
-    """Write `target`, a finished .wcz, anew without dead units, where it does not get larger by that.
+    """Write the finished .wcz `target` again without dead units, if it does not become larger.
 
-    tuned: what the file codes, by tensor name; whole: what it came to. The answer is of the file that is there then.
+    tuned: the tensors of the file, by name.
+    whole: the result of its encoding. Returns the result for the file that is kept.
     """
     from wcodec.pipeline.encoder import encode
     from wcodec.structure.compaction import compact
@@ -87,7 +88,7 @@ def compact_by_method(
     tuned: Mapping[str, TunedTensor],
     whole: Encoded,
 ) -> Encoded:
-    """The same after a training by methods, which leaves values that are still to be quantised: units go before that.
+    """The same after training by methods, whose values are still to be quantised: units are removed before that.
 
     found: its network has the original's values.
     """
@@ -114,9 +115,9 @@ def compact_by_method(
 
 
 def _without_dead(found: FinetuneResult, tuned: Mapping[str, TunedTensor]) -> Compacted | None:
-    """The trained network without dead units; None where there are none, or its outputs would not be the same.
+    """The trained network without dead units; None if there are none, or if its outputs would change.
 
-    Raises: UnsupportedError where none of its units can be followed.
+    Raises: UnsupportedError if none of its units can be followed.
     """
     from wcodec.evaluation.keras_backend import keep_weights
     from wcodec.structure.compaction import compact
@@ -136,7 +137,7 @@ def _can_be_compact(asked: EncodeRequest, source: Path) -> bool:
 
 
 def _as_pruned(recipe: Recipe) -> Recipe:
-    """The recipe for kernels that were pruned as far as it says, and had more zeros when they were."""
+    """The recipe for kernels that were pruned as it requests, and had more zeros before units were removed."""
 
     def done(options: Options) -> Options:
         return replace(options, prune=Prune("absolute", 0.0)) if options.prune else options
@@ -164,7 +165,7 @@ def _same_outputs(model: Network, small: Network, inputs: Examples) -> bool:
 def _write_uncoded(
     found: FinetuneResult, small: Compacted, target: Path, tuned: Mapping[str, TunedTensor]
 ) -> dict[str, TunedTensor]:
-    """Write the network before training with the units of `small` alone; and what to code in place of its values."""
+    """Write the network before training with only the units of `small`, and return the tensors to encode instead."""
     from wcodec.evaluation.weight_mapping import tensor_names
     from wcodec.modelfiles import open_model
     from wcodec.structure.output import write_network
@@ -190,9 +191,9 @@ def _write_uncoded(
 
 
 def _tuned(value: Float32, before: TunedTensor | None) -> TunedTensor | None:
-    """A weight, or a part of one, as it was coded; with constants folded into it, at a step that keeps the outputs.
+    """A weight, or a part of one, coded as before; with constants added, at a step that keeps the outputs.
 
-    Raises: UnsupportedError where only the whole weight can be coded so: groups, vectors and hashes go by places.
+    Raises: UnsupportedError if only the whole weight can be coded so: groups, vectors and hashes depend on positions.
     """
     if before is None and not value.any():
         return None

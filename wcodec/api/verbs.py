@@ -1,7 +1,7 @@
-"""The verbs in Python. Files appear whole or not at all.
+"""The verbs in Python. Files are written atomically.
 
-What is written replaces a file of that name without a question, as `numpy.save` does; `force=False` refuses to, as the
-command does. A source or a base that is missing is FileNotFoundError.
+A file of the target's name is replaced, as by `numpy.save`; `force=False` refuses to, as the command does. A missing
+source or base is FileNotFoundError.
 """
 
 from __future__ import annotations
@@ -114,13 +114,7 @@ def decode(
     threads: int = 0,
     force: bool = True,
 ) -> bytes | None:
-    """Write the model file that a .wcz holds; without a target return its bytes. Inverse: `encode`.
-
-    max_output: the most bytes that it may decode to, 10**9 or "1GB", for files of unknown origin; `UnsupportedError`
-                refuses what is larger before anything large is allocated.
-    Raises: ContainerError and its kinds, OSError; WcodecError where `target` is what is read, or exists
-    with `force=False`.
-    """
+    """Write the model file of a .wcz; without a target return its bytes. Inverse: `encode`."""
     from wcodec.pipeline.folder_decoder import decode as story
     from wcodec.pipeline.folder_decoder import index_of
     from wcodec.planning.run_options import parse_limit
@@ -150,7 +144,7 @@ def verify(
 
 
 def inspect(source: Source, *, max_output: int | str | None = None) -> Inspection:
-    """Where the bytes of a .wcz or a model go.
+    """The use of the bytes of a .wcz or a model.
 
     max_output: as in `decode`.
     Raises: ContainerError and its kinds, ModelFileError.
@@ -166,11 +160,12 @@ def rebase(
     source: StrPath, target: StrPath, *, base: StrPath | None = None, onto: StrPath | None = None, threads: int = 0,
     force: bool = True,
 ) -> Inspection:  # fmt: skip
-    """Write a .wcz of what `source` decodes to that needs no base, or the base `onto`; it may be `source` itself.
+    """Write a .wcz of the decoded contents of `source`, without a base or with the base `onto`; it may be `source`
+    itself.
 
-    base: of `source`, or a folder with it; a .wcz beside it is found. What is coded against a lossless `source` can be
-          decoded by `target` as well.
-    Raises: RecipeError where a base is missing; ContainerError and its kinds, OSError.
+    base: of `source`, or a folder with it; a .wcz in the same folder is found. Files that are coded against a lossless
+          `source` can be decoded with `target` as well.
+    Raises: RecipeError if a base is missing; ContainerError and its kinds, OSError.
     """
     from wcodec.pipeline.rebase import rebase as story
     from wcodec.reporting.inspection import inspect as numbers

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Weights(Mapping[str, AnyArray]):
-    """The tensors of a .wcz by name; each is read and checked when it is asked for.
+    """The tensors of a .wcz by name; each is read and checked when it is requested.
 
     A name may be the user's ("dense/kernel"), the file's ("layers/dense/vars/0"), or the end of one.
 
-    A context manager: after the block nothing can be read.
+    It is a context manager: after the block no tensor can be read.
     """
 
     def __init__(self, path: Path, places: Mapping[str, Place], base: Path | None = None, threads: int = 1) -> None:
@@ -38,7 +38,7 @@ class Weights(Mapping[str, AnyArray]):
         self._bases: dict[Path, BaseFile | None] = {}
 
     def __getitem__(self, name: str) -> AnyArray:
-        """The values; bfloat16 and float8 as types of `ml_dtypes`, without which bfloat16 becomes float32.
+        """The values. bfloat16 and float8 have types of `ml_dtypes`; without that package bfloat16 becomes float32.
 
         Raises: KeyError with the nearest names; ContainerError and its kinds; ValueError after the block.
         """
@@ -47,7 +47,7 @@ class Weights(Mapping[str, AnyArray]):
         return as_numbers(self.stored(name), self.facts(name).dtype)
 
     def stored(self, name: str) -> AnyArray:
-        """The values as they are stored: of bfloat16 and float8 the bits, as unsigned integers."""
+        """The stored values: those of bfloat16 and float8 are bits, as unsigned integers."""
         from wcodec.codec.parallel import thread_count
 
         place = self._place(name)
@@ -74,9 +74,9 @@ class Weights(Mapping[str, AnyArray]):
         return self._places[self.find(name)]
 
     def find(self, name: str) -> str:
-        """The name in the file of the tensor that `name` means.
+        """The name in the file of the tensor that `name` refers to.
 
-        Raises: KeyError with the nearest names, where there is none or several.
+        Raises: KeyError with the nearest names, if there is none or several.
         """
         from wcodec.modelfiles.names import find_tensor
 
@@ -98,7 +98,7 @@ class Weights(Mapping[str, AnyArray]):
         self.close()
 
     def close(self) -> None:
-        """Nothing can be read any more."""
+        """Close the file; no tensor can be read afterwards."""
         self._is_closed = True
         self._bases.clear()
 
@@ -165,7 +165,7 @@ def load(
 def stored_tensors(
     source: Coded, base: StrPath | None, max_output: int | str | None, threads: int
 ) -> Iterator[tuple[str, str, AnyArray]]:
-    """Name, element type and values, as they are stored, of all tensors of a .wcz.
+    """Name, element type and stored values of all tensors of a .wcz.
 
     Raises: ContainerError and its kinds.
     """

@@ -1,4 +1,4 @@
-"""The keywords of `encode`, with their types; their descriptions are those of the tables of options."""
+"""The keywords of `encode`, with their types; their descriptions come from the tables of options."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class RequestWords(TypedDict, total=False):
 
 
 class InputWords(TypedDict, total=False):
-    """How data and a model are read, as in `encode`."""
+    """Options for reading data and a model, as in `encode`."""
 
     limit: int | None
     rescale: float | None
@@ -100,7 +100,7 @@ class InputWords(TypedDict, total=False):
 
 
 class PythonWords(TypedDict, total=False):
-    """The options that Python has in a form of its own."""
+    """Options with a special form in Python."""
 
     config: str | PathLike[str] | None
     executor: Executor | None
@@ -114,7 +114,7 @@ class EncodeWords(Words, RequestWords, PythonWords, total=False):
 
 
 _DEFAULTS = {"force": True, "progress": False}
-"""Other keywords are None where they are not given."""
+"""The defaults; other keywords are None if they are not given."""
 PYTHON_HELP = {
     "config": "a TOML file with more options; what is given here takes precedence",
     "executor": "encodes a model of several files: any pool, or `Client(...).get_executor()` of Dask",
@@ -125,7 +125,7 @@ PYTHON_HELP = {
 
 
 def refuse_unknown(words: EncodeWords) -> None:
-    """Raises: RecipeError for a keyword that `encode` does not have, with the one that was meant."""
+    """Raises: RecipeError for a keyword that `encode` does not have, with a similar one."""
     known = {option.word for option in (*OPTIONS, *REQUEST_OPTIONS)} | PYTHON_HELP.keys()
     for word in words:
         if word not in known:
@@ -133,7 +133,7 @@ def refuse_unknown(words: EncodeWords) -> None:
 
 
 def documented(function: Function) -> Function:
-    """`function`, whose keywords are `EncodeWords`, with all of them in its signature and its docstring."""
+    """`function` with all keywords of `EncodeWords` in its signature and its docstring."""
     kinds: dict[str, str] = {}
     for words in (Words, RequestWords, PythonWords):
         kinds |= {word: _spelt(kind) for word, kind in words.__annotations__.items()}
@@ -149,7 +149,7 @@ def documented(function: Function) -> Function:
 
 
 def _spelt(kind: object) -> str:
-    """An annotation as it was written."""
+    """An annotation as in the source."""
     return str(getattr(kind, "__forward_arg__", kind))
 
 
@@ -162,13 +162,13 @@ def _described(option: Option) -> str:
 
 
 def _spell(text: str) -> str:
-    """A text with the options spelt as in Python: max_drop, not --max-drop."""
+    """A text with options spelled as in Python: max_drop, not --max-drop."""
     return re.sub(r"(?<![\w-])--[a-z][a-z-]*", lambda found: FLAGS.get(found[0], found[0][2:].replace("-", "_")), text)
 
 
 @contextmanager
 def python_spelling() -> Iterator[None]:
-    """A block whose RecipeErrors name options as Python does."""
+    """A context whose RecipeErrors name options as Python does."""
     try:
         yield
     except RecipeError as error:

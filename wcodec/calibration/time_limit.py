@@ -1,4 +1,4 @@
-"""--time-limit: when a search ends, and what it was doing when the limit passed, and after."""
+"""--time-limit: the end of a search, and the steps that ran past the limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 Item = TypeVar("Item")
 
 CLOSE: Final = 1.0
-"""Seconds over the limit that are not told."""
+"""Seconds over the limit that are not reported."""
 
 
 class OutOfTimeError(Exception):
@@ -26,32 +26,32 @@ class TimeLimit:
     processor: float = field(default_factory=time.process_time)
 
     def is_over(self, found: bool, required: bool) -> bool:
-        """Whether a search ends, which has found something, or has to.
+        """Whether a search ends that has found a result, or that must find one.
 
-        Until something is found the time is that of the processor, too, which other programs take none of.
+        Until a result is found, processor time counts too, so that other programs take none of it.
         """
         late = time.monotonic() >= self.began + self.seconds
         return late and (found or (not required and time.process_time() >= self.processor + self.seconds))
 
 
 def never() -> bool:
-    """Of a step without a time limit: it is never late."""
+    """For a step without a time limit: it is never late."""
     return False
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """When a work that takes as many inputs as there is time for ends, by `time.monotonic`."""
+    """The end, by `time.monotonic`, of work that uses as many inputs as there is time for."""
 
     end: float = float("inf")
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """So many seconds from now on."""
+        """The deadline this many seconds from now."""
         return cls(time.monotonic() + seconds)
 
     def seconds_left(self) -> float:
-        """Until then; 0 after it."""
+        """Seconds until the deadline; 0 after it."""
         return max(0.0, self.end - time.monotonic())
 
     def is_over(self) -> bool:
@@ -59,15 +59,15 @@ class Deadline:
         return time.monotonic() >= self.end
 
     def part(self, share: float) -> Deadline:
-        """When this part of the time that is left will be over."""
+        """The deadline after this fraction of the remaining time."""
         return Deadline.after(share * self.seconds_left())
 
     def turns(self, count: int) -> Iterator[Deadline]:
-        """A deadline for each of `count` works, told as it begins: they share the time that is then left."""
+        """Yield a deadline for each of `count` steps as it starts; they share the remaining time."""
         return (self.part(1 / (count - number)) for number in range(count))
 
     def within(self, items: Iterable[Item]) -> Iterator[Item]:
-        """As many as there is time for, one at least."""
+        """As many items as there is time for, at least one."""
         for item in items:
             yield item
             if self.is_over():
@@ -85,11 +85,11 @@ class Stopwatch:
     steps: list[tuple[str, float]] = field(default_factory=list)
 
     def ends(self, step: str) -> None:
-        """A step ends now, and the next one begins."""
+        """Record that a step ends now, and the next one starts."""
         self.steps.append((step, time.monotonic()))
 
     def overrun(self, limit: float) -> str | None:
-        """A sentence on what the time after the limit, seconds, was taken by; None where there was hardly any."""
+        """A sentence on the steps that took the time after the limit (seconds); None if there was hardly any."""
         deadline, last = self.began + limit, self.began
         late: dict[str, float] = {}
         for step, end in self.steps:

@@ -76,7 +76,7 @@ def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: Bas
         plain += base.digest + bytes(base.delta_modes)
     plain += skeleton
     if len(plain) > MAX_LENGTH:
-        raise ModelFileError(f"model: expected at most {MAX_LENGTH} bytes beside the tensors, got {len(plain)}")
+        raise ModelFileError(f"model: expected at most {MAX_LENGTH} bytes outside of the tensors, got {len(plain)}")
     candidates = [ModelSection(STORED, len(plain), bytes(plain))]
     level = _HARD if len(plain) <= 1 << 22 else 3
     for coding, dictionary in ((ZSTD, None), (ZSTD_DICTIONARY, _dictionary())):

@@ -1,4 +1,4 @@
-"""The nouns of a model file: tensors that are opened one at a time, and the skeleton that holds them."""
+"""The objects of a model file: tensors, which are opened one at a time, and the skeleton."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 AnyArray: TypeAlias = "npt.NDArray[np.generic]"
 """The values of a tensor of any element type, C-contiguous and little-endian. Types that numpy lacks (bfloat16, float8,
-opaque bytes) are held as the unsigned integer of the same size."""
+opaque bytes) are unsigned integers of the same size."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, element type and shape of a tensor: all that is known without reading it.
+    """Name, element type and shape of a tensor, which are known without reading it.
 
     name:  its full path in the model file, unique.
     dtype: a name of `wire.DTYPES`.
@@ -35,7 +35,7 @@ class TensorSpec:
 
     @property
     def count(self) -> int:
-        """Elements."""
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
@@ -45,12 +45,12 @@ class TensorSpec:
 
     @property
     def is_possible(self) -> bool:
-        """Whether arrays of this shape can be: below 2^62 bytes, extents of 0 counted as 1, as the container wants."""
+        """Whether arrays can have this shape: below 2^62 bytes, with extents of 0 counted as 1, as in the container."""
         return math.prod(max(1, extent) for extent in self.shape) * ITEM_BYTES[self.dtype] < 1 << 62
 
 
 def is_vector(spec: TensorSpec) -> bool:
-    """Whether all values lie along one dimension, as in shapes (), (64,) and (1, 64)."""
+    """Whether all values are along one dimension, as in shapes (), (64,) and (1, 64)."""
     return spec.count == max(spec.shape, default=1)
 
 
@@ -59,20 +59,21 @@ def _unreadable() -> AnyArray:
 
 
 Progress: TypeAlias = Callable[[TensorSpec], None]
-"""Is told of each tensor that is done."""
+"""Called with each finished tensor."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """The role of a vector that multiplies: its relative error is what counts."""
+    """The role of a vector that multiplies: its relative error is decisive."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """The role of a vector that is added or subtracted: its error counts beside the spread of what it is added to.
+    """The role of a vector that is added or subtracted: its error is compared with the spread of the values it is added
+    to.
 
-    beside: the name of the tensor that tells the spread.
-    spread: "norm": the length of a kernel's weights to one output; "root": the square root of each entry, a variance;
+    beside: the name of the tensor that determines the spread.
+    spread: "norm": the norm of a kernel's weights to one output; "root": the square root of each entry, a variance;
             "magnitude": the root mean square of the entries, a gain.
     """
 
@@ -87,13 +88,13 @@ Role: TypeAlias = Gain | Shift
 class Tensor(TensorSpec):
     """A tensor that can be read.
 
-    layer: the layer's name as the user knows it ("conv2d"), for patterns and tables.
-    exact: True where the file's format says that the values must survive unchanged (integer state, quantised layers,
-           normalisation statistics).
-    read:  opens and returns the values as `AnyArray[shape]`, which the caller may overwrite; called whenever they are
-           needed, never cached here.
-    role:  what a vector does in the network; None where that is not known.
-    user_name: layer and weight as the user knows them ("conv2d/kernel"); "" where that is the name in the file.
+    layer:     the user's name of the layer ("conv2d"), for patterns and tables.
+    exact:     whether the file's format requires exact values (integer state, quantised layers, normalisation
+               statistics).
+    read:      opens and returns the values as `AnyArray[shape]`, which the caller may overwrite; called whenever they
+               are needed, never cached here.
+    role:      the role of a vector in the network; None if it is unknown.
+    user_name: the user's name of layer and weight ("conv2d/kernel"); "" if it is the name in the file.
     """
 
     layer: str = ""
@@ -107,7 +108,7 @@ class Tensor(TensorSpec):
 class VectorCodebook:
     """The vectors that the blocks of a tensor's weights share.
 
-    layout:  the layout in whose rows the blocks lie (`codec.layout`).
+    layout:  the layout in whose rows the blocks are (`codec.layout`).
     entries: int32[size, block], in units of `step`; the first vector is 0.
     """
 
@@ -118,7 +119,7 @@ class VectorCodebook:
 
 @dataclass(frozen=True, eq=False)
 class FloatWeights:
-    """Weights that calibration or training chose in place of a tensor's own, coded as any others are.
+    """Weights from calibration or training that replace a tensor's own, and are quantised in the usual way.
 
     values: float32[shape].
     """
@@ -128,16 +129,16 @@ class FloatWeights:
 
 @dataclass(frozen=True, eq=False)
 class StepWeights(FloatWeights):
-    """All values are integer multiples of `step` and are coded as these integers; a step of 0 is none."""
+    """Integer multiples of `step`, which are coded as these integers; a step of 0 means no step."""
 
     step: float
 
 
 @dataclass(frozen=True, eq=False)
 class RowStepWeights(FloatWeights):
-    """All values of a row are integer multiples of the row's step.
+    """Integer multiples of a step for each row.
 
-    steps: float32[rows], positive, of eight bits of mantissa; the rows are the `axis` of the tensor.
+    steps: float32[rows], positive, with eight bits of mantissa; the rows are the `axis` of the tensor.
     """
 
     steps: npt.NDArray[np.float32]
@@ -146,28 +147,28 @@ class RowStepWeights(FloatWeights):
 
 @dataclass(frozen=True, eq=False)
 class TableWeights(FloatWeights):
-    """The values are few; a codebook has them as they are."""
+    """Few distinct values, which a codebook stores exactly."""
 
 
 @dataclass(frozen=True, eq=False)
 class SignWeights(FloatWeights):
-    """All weights of one output have one magnitude."""
+    """Weights with one magnitude for each output."""
 
 
 @dataclass(frozen=True, eq=False)
 class VectorWeights(FloatWeights):
-    """The blocks of the weights are vectors of `codebook`."""
+    """Weights whose blocks are vectors of `codebook`."""
 
     codebook: VectorCodebook
 
 
 @dataclass(frozen=True, eq=False)
 class GroupWeights(FloatWeights):
-    """Groups of an output's weights have steps of their own; a weight is one of a few points times its group's step.
+    """Weights in groups of an output: each is one of a few points times the step of its group.
 
     points: float32[few], ascending.
-    steps:  float32[outputs, groups]; the outputs are the last axis, or those of depthwise kernels the last but one.
-    group:  weights that share a step, in the order of the input channels and, in a channel, of the taps.
+    steps:  float32[outputs, groups]; the outputs are the last axis, for depthwise kernels the second to last.
+    group:  the number of weights that share a step, in the order of input channels and, in a channel, of taps.
     """
 
     points: npt.NDArray[np.float32]
@@ -177,9 +178,10 @@ class GroupWeights(FloatWeights):
 
 @dataclass(frozen=True, eq=False)
 class HashedWeights(FloatWeights):
-    """A weight is plus or minus the integer of its bucket times `step`, by a hash of its place and `seed`.
+    """Each weight is plus or minus the integer of its bucket times `step`, by a hash of its position and `seed`.
 
-    levels: int32[buckets]; seed: 32 bits. Places count outputs first, then input channels, then taps.
+    levels: int32[buckets].
+    seed:   32 bits. Positions count outputs first, then input channels, then taps.
     """
 
     levels: npt.NDArray[np.int32]
@@ -201,12 +203,12 @@ TunedTensor: TypeAlias = (
 
 @dataclass(frozen=True)
 class Model:
-    """A model file: ordered tensors and an opaque skeleton that turns them back into a file.
+    """A model file: ordered tensors, and an opaque skeleton that combines them to a file.
 
-    kind:     a key of `modelfiles.registry.MODEL_FILES` ("hdf5", "keras", "npz", "safetensors").
-    skeleton: everything in the file that is not a tensor's values; refers to tensors by position.
-    dropped:  names of tensors left out on purpose (optimizer state).
-    roles:    roles of vectors by name that the file's graph tells; None: it tells that the role is not known.
+    kind:            a key of `modelfiles.registry.MODEL_FILES` ("hdf5", "keras", "npz", "safetensors").
+    skeleton:        everything in the file except the tensors' values; it refers to tensors by position.
+    dropped:         names of tensors left out on purpose (optimizer state).
+    roles:           roles of vectors by name, from the file's graph; None: the graph shows that the role is unknown.
     predicts_values: whether the file says that outputs are values, not classes.
     """
 

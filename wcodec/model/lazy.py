@@ -1,7 +1,4 @@
-"""`dataclass` as the standard library has it, but what it makes of a class is made when that is first used.
-
-A command loads dozens of classes and makes instances of a few; each takes half a millisecond to be made.
-"""
+"""`dataclass` of the standard library, whose generated methods are made at the first use of the class."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ else:
     _lock = RLock()
 
     def dataclass(cls=None, /, **words):
-        """The decorator. A class is whole before it has an instance, and when it is asked for its fields."""
+        """The decorator. A class is completed before its first instance, and when its fields are requested."""
         if cls is None:
             return partial(dataclass, **words)
         if "__new__" in vars(cls) or words.get("slots"):
@@ -39,10 +36,10 @@ else:
         with _lock:
             if cls in _waiting:
                 dataclasses.dataclass(**_waiting[cls])(cls)
-                del _waiting[cls]  # not before: another thread must not see half of it
+                del _waiting[cls]  # last, so that no other thread sees an incomplete class
 
     class _Unmade:
-        """In the place of a class's fields."""
+        """The placeholder of a class's fields."""
 
         def __init__(self, cls):
             self.cls = cls

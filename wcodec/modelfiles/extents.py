@@ -254,7 +254,7 @@ def model_of(path: Path, layout: FileLayout) -> Model:
     """
     if layout.remainder_bytes > MAX_REST:
         raise ModelFileError(
-            f"{path}: expected at most {MAX_REST} bytes beside its tensors, got {layout.remainder_bytes}"
+            f"{path}: expected at most {MAX_REST} bytes outside of its tensors, got {layout.remainder_bytes}"
         )
     with path.open("rb") as file:
         rest = bytearray()

@@ -97,7 +97,7 @@ def checked_members(archive: zipfile.ZipFile, path: Path, tensors: Collection[st
     total = sum(info.file_size for info in infos if info.filename not in tensors)
     most = min(MAX_RAW_BYTES, max(MAX_RAW_BYTES // 4, USUAL_RATIO * size)) if tensors else total
     if total > most:
-        raise ModelFileError(f"{path}: expected at most {most} bytes beside its tensors, got {total}")
+        raise ModelFileError(f"{path}: expected at most {most} bytes outside of its tensors, got {total}")
     if len({info.filename for info in infos}) != len(infos):
         raise ModelFileError(f"{path}: two members have one name")
     if sum(info.compress_size for info in infos) > size:

@@ -40,7 +40,7 @@ class Encoded:
     measured: the same figures by name.
     tried:    the measurements of a search, one row of texts each: name, bytes, losses, within the budget or the bound
               exceeded.
-    told:     the messages of the encoding: the budget, epochs, the choice.
+    messages: the messages of the encoding: the budget, epochs, the choice.
     plans:    the plan of each tensor.
     """
 
@@ -51,7 +51,7 @@ class Encoded:
     lost: str = ""
     measured: Mapping[str, float] = field(default_factory=dict)
     tried: tuple[tuple[str, ...], ...] = ()
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     plans: tuple[Plan, ...] = field(default=(), repr=False)
 
 

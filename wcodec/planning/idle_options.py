@@ -49,26 +49,26 @@ def refuse_idle(general: Options, rules: Sequence[Rule], whole: Mapping[str, obj
     """
     every = [general, *(rule.options.merged_with(general) for rule in rules)]
     if whole.get("global_sparsity") and not any(one.prune and one.prune.rule == "sparsity" for one in every):
-        raise RecipeError("global_sparsity: expected sparsity beside it, got none")
+        raise RecipeError("global_sparsity: expected sparsity with it, got none")
     if general.lossless and all(rule.options.lossless is not False for rule in rules):
         said = [word for word in OF_LOSS if getattr(general, word) not in {None, False, "auto"}]
         said += [word for word in ("include", "exclude") if whole.get(word)]
         if said:
-            raise RecipeError(f"lossless: expected nothing that loses beside it, got {said[0]}")
+            raise RecipeError(f"lossless: expected nothing that loses with it, got {said[0]}")
     if any(one.start for one in every) and not any(one.start and _has_codebook(one, whole) for one in every):
-        raise RecipeError("start: expected bits, clusters or quantizer kmeans beside it, got none")
+        raise RecipeError("start: expected bits, clusters or quantizer kmeans with it, got none")
     if any(one.block for one in every) and not any(one.block and one.quantizer == "product" for one in every):
-        raise RecipeError("block: expected the quantizer product beside it, got none")
+        raise RecipeError("block: expected the quantizer product with it, got none")
     if any(one.aligned for one in every):
         if not any(one.aligned and one.quantizer == "product" for one in every):
-            raise RecipeError("aligned: expected the quantizer product beside it, got none")
+            raise RecipeError("aligned: expected the quantizer product with it, got none")
         if all(one.coder not in {None, "auto"} for one in every if one.aligned):
-            raise RecipeError("aligned: expected no coder beside it, got both")
+            raise RecipeError("aligned: expected no coder with it, got both")
     for one in (general, *(rule.options for rule in rules)):
         if one.step and (one.bits or one.clusters):
             raise RecipeError(f"{'bits' if one.bits else 'clusters'} and step: expected one of them, got both")
     if whole.get("max_error") and whole.get("preset", "balanced") not in {"balanced", CLASSIC}:
-        raise RecipeError("preset: expected no max_error beside it, which says how much is lost")
+        raise RecipeError("preset: expected no max_error with it, which says how much is lost")
 
 
 def _has_codebook(options: Options, whole: Mapping[str, object]) -> bool:
@@ -102,14 +102,14 @@ def refuse_idle_of_method(options: Options, methods: Sequence[str]) -> None:
         return
     allowed = METHOD_QUANTIZERS[last]
     if options.quantizer not in {None, "auto", *allowed}:
-        wanted = f"the quantizer {' or '.join(allowed)}, as it trains" if allowed else "no quantizer beside it"
+        wanted = f"the quantizer {' or '.join(allowed)}, as it trains" if allowed else "no quantizer with it"
         raise RecipeError(f"--method {last}: expected {wanted}, got {options.quantizer}")
     for word in ("per_channel", "block", "step", "start"):
         value = getattr(options, word)
         if value and (last, word) != ("quantized", "per_channel") and (word, value) != ("start", "linear"):
-            raise RecipeError(f"--method {last}: expected no {word} beside it, it chooses the values of kernels itself")
+            raise RecipeError(f"--method {last}: expected no {word} with it, it chooses the values of kernels itself")
     if last in {"binary", "hashed"} and (options.bits or options.clusters):
         why = "a kernel gets two values" if last == "binary" else "--ratio says how many values there are"
-        raise RecipeError(f"--method {last}: expected no bits and no clusters beside it, {why}")
+        raise RecipeError(f"--method {last}: expected no bits and no clusters with it, {why}")
     if last == "quantized" and options.clusters:
         raise RecipeError("--method quantized: expected bits, which say how many values there are, got clusters")

@@ -68,6 +68,6 @@ def _refuse_lossy_rules(general: Options, rules: Iterable[Rule]) -> None:
             for word in ("prune", "bits", "clusters", "step", "quantizer"):
                 if getattr(rule.options, word) is not None:
                     raise RecipeError(
-                        f"lossless: expected nothing that loses beside it, got a rule for {rule.pattern!r}; "
+                        f"lossless: expected nothing that loses with it, got a rule for {rule.pattern!r}; "
                         "lossless=false in it lets it lose"
                     )

@@ -85,11 +85,11 @@ class Options:
         _one_of("coder", self.coder, LEVEL_CODERS)
         _one_of("start", self.start, STARTS)
         if self.quantizer in SIZELESS and (self.bits or self.clusters or self.step):
-            raise RecipeError(f"quantizer {self.quantizer}: expected no bits, clusters or step beside it")
+            raise RecipeError(f"quantizer {self.quantizer}: expected no bits, clusters or step with it")
         if self.quantizer in {"symmetric", "asymmetric"} and (self.bits == 1 or self.clusters or self.step):
-            raise RecipeError(f"quantizer {self.quantizer}: expected 2 bits or more beside it, no clusters or step")
+            raise RecipeError(f"quantizer {self.quantizer}: expected 2 bits or more with it, no clusters or step")
         if self.quantizer == "uniform" and (self.bits == 1 or self.clusters == 2):
-            raise RecipeError("quantizer uniform: expected 2 bits or 3 clusters or more beside it")
+            raise RecipeError("quantizer uniform: expected 2 bits or 3 clusters or more with it")
 
     @property
     def is_for_weights(self) -> bool:
@@ -178,9 +178,9 @@ class Recipe:
         asked = self.options
         lossy = targets + [w for w in ("prune", "bits", "clusters", "step") if getattr(asked, w) is not None]
         if asked.lossless and (lossy or self.preset != "balanced"):
-            raise RecipeError(f"lossless: expected nothing that loses beside it, got {(lossy or ['preset'])[0]}")
+            raise RecipeError(f"lossless: expected nothing that loses with it, got {(lossy or ['preset'])[0]}")
         if any(o.per_channel for o in self._every) and not any(o.quantizer in PER_CHANNEL for o in self._every):
-            raise RecipeError(f"per_channel: expected a quantizer beside it, {', '.join(PER_CHANNEL)}")
+            raise RecipeError(f"per_channel: expected a quantizer with it, {', '.join(PER_CHANNEL)}")
         self._check_mean_bits(targets)
         _within("seed", self.seed, 0, (1 << 32) - 1)
         for pattern in (*self.include, *self.exclude, *(rule.pattern for rule in self.rules)):

@@ -53,7 +53,7 @@ class EncodingFacts(Protocol):
     @property
     def tried(self) -> Sequence[Sequence[str]]: ...
     @property
-    def told(self) -> Sequence[str]: ...
+    def messages(self) -> Sequence[str]: ...
 
 
 ACCENT = (37, 99, 201)
@@ -83,8 +83,8 @@ def write_report(
         words = "What the search measured, in turn. Bytes are of the file, about; losses are of the outputs."
         table = Table(("step", "bytes", "nats or error", "points predicted", "in budget"), made.tried)
         body.append(html_page.render_section("What was tried", words, html_page.render_table(table)))
-    if made and made.told:
-        body.append(_messages(made.told))
+    if made and made.messages:
+        body.append(_messages(made.messages))
     if sweep:
         body += render_charts(sweep)
     if inspection.is_classic and sweep is None:
@@ -116,7 +116,7 @@ def _what(inspection: Inspection, sweep: Sweep | None) -> str:
 def _messages(lines: Sequence[str]) -> str:
     """The messages of the encoding: budget, epochs and results, one row each."""
     table = Table(("step", "found"), [line.partition(": ")[::2] for line in lines], 2)
-    words = "What encode told on the way, in turn: the budget, the epochs, and the result."
+    words = "The messages of encode in order: the budget, the epochs, and the result."
     return html_page.render_section("What was done", words, html_page.render_table(table))
 
 

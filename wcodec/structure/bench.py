@@ -1,4 +1,4 @@
-"""What slimming looks at a network with: the network, its units, and examples for choosing, training and measuring."""
+"""The bench of slimming: the network, its units, and examples for choosing, training and measuring."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from keras import Model
 
 APART: Final = 0.15
-"""Part of the examples that is only measured on, and at most so many:"""
+"""The fraction of the examples that is held out, and their largest number:"""
 APART_MOST: Final = 5000
 SEEN: Final = 5000
-"""Inputs that units are chosen and repaired by, at most."""
+"""The largest number of inputs for choosing and repairing units."""
 SCORING: Final = 1 / 3
-"""Part of a time limit in which units are judged."""
+"""The fraction of a time limit for scoring units."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The original network, and what it is looked at with.
+    """The original network, and the data for slimming it.
 
     source:   its file.
     seen:     inputs for choosing and repairing, without labels.
     learning: examples for training.
-    apart:    examples for measuring.
-    deadline: of what is asked for with a time limit.
+    apart:    held-out examples for measuring.
+    deadline: of a request with a time limit.
     cached:   see `answers`.
     """
 
@@ -56,7 +56,7 @@ class Bench:
     cached: list[tuple[Outputs, ...]] = field(default_factory=list)
 
     def answers(self) -> tuple[Outputs, ...]:
-        """The original's outputs for the examples that are kept apart, computed once."""
+        """The original's outputs for the held-out examples, computed once."""
         if not self.cached and self.apart is not None:
             self.cached.append(compute_outputs(self.model, self.apart))
         return self.cached[0]
@@ -78,7 +78,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
         request.data, request.validation, *wanted, rescale=request.rescale, limit=request.limit
     )
     for sentence in examples.notes:
-        request.told(sentence)
+        request.log(sentence)
     if examples.count < 2:
         raise RecipeError(f"--data: expected 2 examples or more, got {examples.count}")
     if request.epochs is not None and not examples.is_labelled:
@@ -93,7 +93,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
 
 
 def scores_of(bench: Bench) -> criteria.Float64:
-    """What each unit is worth by the criterion that was asked for, or by the best that there is."""
+    """The score of each unit by the requested criterion, or by the best one that is available."""
     graph, request = bench.graph, bench.request
     if graph is None:
         raise UnsupportedError(f"{bench.model.name}: expected units to score")

@@ -1,4 +1,4 @@
-"""Training after slimming: a plain Keras fit to the original's answers, to labels, or to both."""
+"""Training after slimming: a plain Keras fit to the original's outputs, to labels, or to both."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 Progress = Callable[[int, float], None]
-"""Is told the number of an epoch, and its mean loss or its part."""
+"""Called with the number of an epoch, and its mean loss or the fraction that is done."""
 
 BATCH: Final = 128
 RATE: Final = 1e-3
-"""Adam's rate at the start; it falls to zero on a cosine."""
+"""The initial learning rate of Adam; it falls to zero on a cosine."""
 ANSWERS: Final = 0.7
-"""Weight of the original's answers beside labels (Hinton et al. 2015, at T = 1)."""
+"""The share of the original's outputs in targets with labels (Hinton et al. 2015, at T = 1)."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """What one output is trained towards.
+class OutputTarget:
+    """The training target of one output.
 
     wanted: float32[examples, ..., units], distributions or values.
     kind:   probabilities, logits or values, of the network's output.
@@ -46,10 +46,10 @@ class Target:
     kind: str
 
 
-def targets_of(original: Model, examples: Examples, answers: tuple[Outputs, ...] | None = None) -> list[Target]:
-    """For each output the original's answers, which are computed unless they are given, mixed with labels, if any.
+def targets_of(original: Model, examples: Examples, answers: tuple[Outputs, ...] | None = None) -> list[OutputTarget]:
+    """For each output the original's outputs (computed unless they are given), mixed with labels, if any.
 
-    Raises: RecipeError where labels do not fit.
+    Raises: RecipeError if labels do not fit.
     """
     answers = compute_outputs(original, examples) if answers is None else answers
     kinds = output_kinds(answers, examples.labels, examples.count, predicts_values=predicts_values(original))
@@ -57,18 +57,20 @@ def targets_of(original: Model, examples: Examples, answers: tuple[Outputs, ...]
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Who follows a training.
+class TrainingObserver:
+    """The observer of a training.
 
-    epoch:  hears the number of an epoch that ended, and its mean loss; batch: the number of the epoch and its part.
-    apart:  examples and targets; the network is the best that it was on these, in place of the last.
-    deadline: after which training ends as by Ctrl-C.
-    file:   where its state is kept after each epoch; state: where it goes on.
+    epoch:    called with the number of a finished epoch and its mean loss.
+    batch:    called with the number of the epoch and the fraction that is done.
+    apart:    examples and targets; the result is then the best network on these, instead of the last.
+    deadline: at which training ends as by Ctrl-C.
+    file:     for the state after each epoch.
+    state:    to continue from.
     """
 
     epoch: Progress = lambda *_: None
     batch: Progress = lambda *_: None
-    apart: tuple[Examples, list[Target]] | None = None
+    apart: tuple[Examples, list[OutputTarget]] | None = None
     deadline: Deadline = NO_DEADLINE
     file: StateFile | None = None
     state: FitState | None = None
@@ -77,18 +79,18 @@ class Watch:
 def fit(
     model: Model,
     examples: Examples,
-    targets: list[Target],
+    targets: list[OutputTarget],
     epochs: int,
     *,
     versions: int = 1,
     seed: int = 0,
     rate: float = RATE,
-    watch: Watch = Watch(),
+    watch: TrainingObserver = TrainingObserver(),
 ) -> bool:
-    """Train the network for so many epochs. It is changed; whether the training ended as it should.
+    """Train the network, which is changed. Returns whether the training was not interrupted.
 
-    Ctrl-C and the deadline end it, and the network is the best that it was after an epoch, or at the end.
-    versions: of each example, one version of all after another; epochs take them in turn.
+    Ctrl-C and the deadline end it; the result is the best network after an epoch, or at the end.
+    versions: of each example, one version of all after another; epochs use them in turn.
     """
     k = keras()
     k.utils.set_random_seed(seed)
@@ -123,8 +125,8 @@ def fit(
     return first >= epochs
 
 
-def _compiled(model: Model, targets: list[Target], rate: float, steps: int) -> Model:
-    """A copy to train, so that `model` has no optimizer, which would be saved."""
+def _compiled(model: Model, targets: list[OutputTarget], rate: float, steps: int) -> Model:
+    """A copy for training, because the optimizer of `model` would be saved."""
     k = keras()
     pupil = type(model).from_config(model.get_config())
     pupil.set_weights(model.get_weights())
@@ -136,7 +138,7 @@ def _compiled(model: Model, targets: list[Target], rate: float, steps: int) -> M
     return pupil
 
 
-def _part(watch: Watch, epoch: int, batches: int) -> Callable[[int, object], None]:
+def _part(watch: TrainingObserver, epoch: int, batches: int) -> Callable[[int, object], None]:
     def heard(batch: int, logs: object = None) -> None:
         watch.batch(epoch, (batch + 1) / max(1, batches))
         if watch.deadline.is_over():
@@ -149,23 +151,23 @@ def _values(variables: Sequence[Variable]) -> list[Array]:
     return [np.asarray(one) for one in variables]
 
 
-def _rows(pupil: Model, examples: Examples, targets: list[Target], rows: slice) -> tuple[object, object]:
+def _rows(pupil: Model, examples: Examples, targets: list[OutputTarget], rows: slice) -> tuple[object, object]:
     inputs = pack_inputs(pupil, tuple(array[rows] for array in examples.inputs))
     return inputs, _packed([replace(one, wanted=one.wanted[rows]) for one in targets])
 
 
-def _packed(targets: list[Target]) -> list[Float32] | Float32:
+def _packed(targets: list[OutputTarget]) -> list[Float32] | Float32:
     wanted = [one.wanted for one in targets]
     return wanted if len(wanted) > 1 else wanted[0]
 
 
-def _loss(pupil: Model, examples: Examples, targets: list[Target]) -> float:
+def _loss(pupil: Model, examples: Examples, targets: list[OutputTarget]) -> float:
     found = pupil.evaluate(pack_inputs(pupil, examples.inputs), _packed(targets), BATCH, verbose=0)
     return float(found[0] if isinstance(found, list) else found)
 
 
 def _restore(pupil: Model, state: FitState) -> None:
-    """Raises: RecipeError where the state is of another network."""
+    """Raises: RecipeError if the state belongs to another network."""
     pupil.optimizer.build(pupil.trainable_variables)
     for variables, values in ((pupil.variables, state.variables), (pupil.optimizer.variables, state.optimizer)):
         if [tuple(one.shape) for one in variables] != [one.shape for one in values]:
@@ -174,17 +176,17 @@ def _restore(pupil: Model, state: FitState) -> None:
             variable.assign(value)
 
 
-def _target(answers: Outputs, kind: OutputKind) -> Target:
+def _target(answers: Outputs, kind: OutputKind) -> OutputTarget:
     if kind.truth is not None:
         return _with_labels(answers, kind, kind.truth)
     if kind.probabilities or kind.values:
         several = "probability" if answers.shape[-1] == 1 else "probabilities"
-        return Target(answers.astype(np.float32), "values" if kind.values else several)
+        return OutputTarget(answers.astype(np.float32), "values" if kind.values else several)
     shifted = np.exp(answers - answers.max(axis=-1, keepdims=True))
-    return Target((shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32), "logits")
+    return OutputTarget((shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32), "logits")
 
 
-def _with_labels(answers: Outputs, kind: OutputKind, truth: Truth) -> Target:
+def _with_labels(answers: Outputs, kind: OutputKind, truth: Truth) -> OutputTarget:
     target = _target(answers, replace(kind, truth=None))
     labels = truth.labels.astype(np.float32)
     if truth.task == "classes":
@@ -193,10 +195,10 @@ def _with_labels(answers: Outputs, kind: OutputKind, truth: Truth) -> Target:
         labels = labels.reshape(answers.shape)
     word = "values" if truth.task == "values" else "several" if truth.task == "several of many" else target.kind
     answered = answers.astype(np.float32) if word in ("values", "several") else target.wanted
-    return Target(ANSWERS * answered + (1 - ANSWERS) * labels.reshape(answered.shape), word)
+    return OutputTarget(ANSWERS * answered + (1 - ANSWERS) * labels.reshape(answered.shape), word)
 
 
-def loss_of(target: Target) -> Callable[[object, object], object]:
+def loss_of(target: OutputTarget) -> Callable[[object, object], object]:
     """(wanted, outputs) -> the mean loss: cross-entropy in nats, or squared error."""
     losses = keras().losses
     found: Callable[[object, object], object] = losses.BinaryCrossentropy()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import keras, pack_inputs, silence_keras, tensorflow
-from wcodec.structure.fitting import Target, loss_of
+from wcodec.structure.fitting import OutputTarget, loss_of
 
 if TYPE_CHECKING:
     from keras import Model
@@ -24,7 +24,7 @@ EXAMPLES: Final = 2000
 
 
 def products(
-    model: Model, examples: Examples, targets: list[Target], power: Literal[1, 2]
+    model: Model, examples: Examples, targets: list[OutputTarget], power: Literal[1, 2]
 ) -> Iterator[dict[int, Float64]]:
     """By id of each trained variable: (w dL/dw)^power of a batch, in the variable's shape."""
     tf = tensorflow()

@@ -1,7 +1,7 @@
 """Low rank: a dense or convolutional kernel as the product of two thinner ones, by the singular value decomposition.
 
-Where inputs are known, the decomposition is of L' W, L L' = E[x x'], so that what is cut off is exactly the squared
-error of the outputs.
+If inputs are known, L' W is decomposed, L L' = E[x x'], so that the discarded part is exactly the squared error of the
+outputs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Float64 = npt.NDArray[np.float64]
 
 DAMPING: Final = 1e-3
 ENERGY: Final = 0.98
-"""Part of the outputs' power that `auto` keeps of each layer."""
+"""The fraction of the variance of each layer's outputs that `auto` keeps."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Factors:
 
     @property
     def rank(self) -> int:
-        """Columns of the first."""
+        """The number of columns of the first."""
         return int(self.first.shape[1])
 
 
@@ -50,11 +50,12 @@ def low_rank(
 ) -> tuple[Model, dict[str, tuple[int, int]]]:
     """The network with thinner layers where these have fewer weights, and by layer its full rank and the new one.
 
-    ratio: part of these layers' weights that stays, over 0 to 1; None keeps ENERGY of what each layer's outputs vary.
-    deadline: examples are looked at until then, a batch for each layer at least.
-    where: what messages call the network, its own name by default.
-
-    Raises: UnsupportedError for networks that are no chain or functional graph, or have no layer that gets smaller.
+    ratio:    the fraction of these layers' weights that is kept, over 0 to 1; None keeps the fraction ENERGY of the
+              variance of each layer's outputs.
+    deadline: for reading examples; at least one batch for each layer is read.
+    where:    the name of the network in messages, its own name by default.
+    Raises: UnsupportedError for networks that are not a chain or functional graph, or without a layer that gets
+    smaller.
     """
     where = where or model.name
     if type(model).__name__ not in ("Functional", "Sequential", "Model"):
@@ -72,7 +73,7 @@ def low_rank(
     found = {name: spectra[name].cut(rank) for name, rank in ranks.items()}
     if not found:
         raise UnsupportedError(f"{where}: expected a layer that two thinner ones are smaller than, found none")
-    return _rebuilt(model, found), {name: (len(spectra[name].values), rank) for name, rank in ranks.items()}
+    return _rebuild(model, found), {name: (len(spectra[name].values), rank) for name, rank in ranks.items()}
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class _Spectrum:
 
 
 def _ranks(spectra: Mapping[str, _Spectrum], ratio: float | None) -> dict[str, int]:
-    """By layer the rank that it gets, of those that get thinner: least error at so many weights in all.
+    """The rank of each layer that gets thinner: the least error for a total number of weights.
 
     One scan of the singular values for each price of a weight (Idelbayev and Carreira-Perpinan 2020).
     """
@@ -118,7 +119,7 @@ def _ranks(spectra: Mapping[str, _Spectrum], ratio: float | None) -> dict[str, i
     low, high = -30.0, 5.0
     for _ in range(60):
         middle = (low + high) / 2
-        size = whole - sum(_saved(spectra[name], rank) for name, rank in _at_price(spectra, middle).items())
+        size = whole - sum(_saved_weights(spectra[name], rank) for name, rank in _at_price(spectra, middle).items())
         low, high = (middle, high) if size > ratio * whole else (low, middle)
     return _at_price(spectra, high)
 
@@ -134,12 +135,13 @@ def _at_price(spectra: Mapping[str, _Spectrum], log_price: float) -> dict[str, i
     return found
 
 
-def _saved(one: _Spectrum, rank: int) -> int:
+def _saved_weights(one: _Spectrum, rank: int) -> int:
+    """The number of weights that the factors save."""
     return len(one.left) * int(one.right.shape[1]) - rank * one.width
 
 
 def _op_of(layer: Layer) -> LinearOp | None:
-    """The kernel of a dense layer or a convolution that has one group, nothing else."""
+    """The kernel of a dense layer or a convolution with one group; None for other layers."""
     if type(layer).__name__ not in ("Dense", "Conv1D", "Conv2D", "Conv3D"):
         return None
     ops = find_linear_ops(layer)
@@ -147,7 +149,7 @@ def _op_of(layer: Layer) -> LinearOp | None:
 
 
 def _moments(model: Model, examples: Examples, deadline: Deadline) -> dict[str, Float64]:
-    """By name of a layer E[x x'] of the rows that meet its kernel."""
+    """By name of a layer: E[x x'] of the rows that its kernel multiplies."""
     found: dict[str, Float64] = {}
     readers = readers_of(model, examples)
     for reader, until in zip(readers, deadline.turns(len(readers)), strict=True):
@@ -158,7 +160,7 @@ def _moments(model: Model, examples: Examples, deadline: Deadline) -> dict[str, 
 
 
 def _spectrum(weights: Float64, moments: Float64 | None) -> _Spectrum:
-    """Singular values of a kernel, weighted by E[x x'] where it is known."""
+    """Singular values of a kernel, weighted by E[x x'] if it is known."""
     known = np.eye(len(weights)) if moments is None else moments
     root = np.linalg.cholesky(known + (DAMPING * float(np.diag(known).mean()) + 1e-12) * np.eye(len(weights)))
     left, values, right = np.linalg.svd(root.T @ weights, full_matrices=False)
@@ -166,8 +168,8 @@ def _spectrum(weights: Float64, moments: Float64 | None) -> _Spectrum:
     return _Spectrum(*parts)
 
 
-def _rebuilt(model: Model, factors: Mapping[str, Factors]) -> Model:
-    """The network by its configuration, a linear layer `NAME_first` before each layer that got thinner."""
+def _rebuild(model: Model, factors: Mapping[str, Factors]) -> Model:
+    """The network from its configuration, with a linear layer `NAME_first` before each layer that gets thinner."""
     config = copy.deepcopy(model.get_config())
     config.pop("build_input_shape", None)
     made: list[dict[str, object]] = []
@@ -219,7 +221,7 @@ def _split(entry: dict[str, object], rank: int) -> dict[str, object]:
 
 
 def _redirect(nodes: object, name: str) -> None:
-    """The only tensor that goes into these nodes is the output of the layer of that name."""
+    """Make the output of the layer with this name the only input of these nodes."""
     if isinstance(nodes, dict):
         if nodes.get("class_name") == "__keras_tensor__":
             nodes["config"]["keras_history"] = [name, 0, 0]

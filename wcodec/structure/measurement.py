@@ -1,4 +1,4 @@
-"""The smaller network beside the original: parameters, multiply-adds, accuracy, time, and a row a layer."""
+"""Comparison of the smaller network with the original: parameters, multiply-adds, accuracy, time, layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wcodec.reporting.slim_report import LayerWidth, NetworkFacts
 from wcodec.structure.bench import Bench
 from wcodec.structure.cost import cost_of
 from wcodec.structure.graph import Graph, Mask, trace
-from wcodec.structure.narrowing import Comparison, Made
+from wcodec.structure.narrowing import Comparison, SmallerNetwork
 from wcodec.structure.rebuild import keeps
 from wcodec.structure.request import Slimmed
 from wcodec.structure.speed import BATCHES, seconds_of
@@ -23,8 +23,8 @@ Numbers: TypeAlias = tuple[float | None, float | None, float | None]
 """Accuracy, loss and R2."""
 
 
-def measured(bench: Bench, made: Made, compared: Comparison | None) -> Slimmed:
-    """Both networks in numbers. compared: on the examples that were kept apart, where there are any."""
+def measure(bench: Bench, made: SmallerNetwork, compared: Comparison | None) -> Slimmed:
+    """The figures of both networks. compared: on the held-out examples, if there are any."""
     small, found = made.model, compared.evaluation if compared else None
     seconds = {batch: seconds_of((bench.model, small), batch) for batch in BATCHES}
     before = (found.baseline_accuracy, found.baseline_loss, found.baseline_r2) if found else None
@@ -51,7 +51,7 @@ def _described(model: Model, graph: Graph | None, numbers: Numbers | None, secon
 
 
 def _macs(model: Model, graph: Graph | None) -> float | None:
-    """Multiply-adds for one example, of the layers that are followed; None where none is."""
+    """Multiply-adds for one example, of the layers that are followed; None if no layer is."""
     try:
         graph = graph or trace(model)
     except UnsupportedError:
@@ -59,8 +59,8 @@ def _macs(model: Model, graph: Graph | None) -> float | None:
     return cost_of(graph, np.ones(graph.count, bool)).macs
 
 
-def _rows(bench: Bench, made: Made) -> tuple[LayerWidth, ...]:
-    """A row for each layer that has units, or whose rank is lower."""
+def _rows(bench: Bench, made: SmallerNetwork) -> tuple[LayerWidth, ...]:
+    """A row for each layer that has units, or a lower rank."""
     if bench.graph is not None and made.kept is not None:
         return widths(bench.graph, made.kept)
     return tuple(LayerWidth(name, "low rank", full, rank, "") for name, (full, rank) in made.ranks.items())

@@ -1,4 +1,6 @@
-"""A network with fewer units: chosen, removed, repaired or merged, trained; and the narrowest within a budget."""
+"""A network with fewer units: chosen, removed, repaired or merged, and trained; and the narrowest one within a
+budget.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +39,20 @@ if TYPE_CHECKING:
     from keras import Model
 
 REPAIRING: Final = 1 / 2
-"""Part of a time limit in which the layers behind are fitted, where training follows;"""
+"""The fraction of a time limit for fitting the next layers if training follows."""
 TARGETS: Final = 1 / 4
-"""and part of what is then left in which the original answers what is trained on."""
+"""The fraction of the remaining time for computing the original's outputs of the training examples."""
 TRIES: Final = 6
-"""Widths that are tried for the narrowest within a budget."""
+"""The number of widths that are tried for the narrowest network within a budget."""
 
 
 @dataclass(frozen=True)
-class Made:
+class SmallerNetwork:
     """A smaller network.
 
-    kept:     bool[units] where it is the original with some of its units.
+    kept:     bool[units] if it is the original with some of its units.
     ranks:    of layers that were factored, by name: before and after.
-    finished: that its training was not interrupted.
+    finished: whether its training was not interrupted.
     """
 
     model: Model
@@ -61,11 +63,11 @@ class Made:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A smaller network beside the original.
+    """A smaller network compared with the original.
 
-    divergence: of the answers, in nats or squared error / variance.
-    drop, loss: what the worst output loses: points of accuracy, and percent by which the loss rises, see `worst_rise`;
-                without labels percent of choices that changed, and the divergence in hundredths.
+    divergence: of the outputs, in nats or squared error / variance.
+    drop, loss: of the worst output: points of accuracy, and the percentage by which the loss rises, see `worst_rise`;
+                without labels the percentage of changed predictions, and the divergence in hundredths.
     """
 
     evaluation: Evaluation
@@ -77,33 +79,33 @@ class Comparison:
         return f"{self.drop:.2f} points, {self.loss:.2f} % of the loss"
 
 
-def narrowed(bench: Bench, graph: Graph, kept: Mask) -> Made:
-    """The network with those units, repaired by inputs or merged without, and trained."""
+def narrow(bench: Bench, graph: Graph, kept: Mask) -> SmallerNetwork:
+    """The network with these units, repaired by inputs or merged without, and trained."""
     bench.request.watch("the layers behind what is removed are fitted", 0.0)
     if bench.seen is None:
-        return Made(without(graph, kept, repair_without_data(graph, kept)), kept)
+        return SmallerNetwork(without(graph, kept, repair_without_data(graph, kept)), kept)
     small = without(graph, kept)
     trains = bench.request.epochs is not None or bench.request.steps is not None
     repair(graph, kept, small, bench.seen, bench.request.seed, bench.deadline.part(REPAIRING if trains else 1.0))
-    return Made(small, kept, finished=train(bench, small, kept))
+    return SmallerNetwork(small, kept, finished=train(bench, small, kept))
 
 
-def resumed(bench: Bench) -> tuple[StateFile, FitState] | None:
-    """Where an interrupted training goes on; None where nothing of it is there, or none was asked for.
+def find_checkpoint(bench: Bench) -> tuple[StateFile, FitState] | None:
+    """The state from which an interrupted training continues; None if there is none, or if it was not requested.
 
-    Raises: RecipeError where it was another one; ModelFileError where the file is damaged.
+    Raises: RecipeError if it belongs to another training; ModelFileError if the file is damaged.
     """
     request = bench.request
     if not request.resume or request.state is None:
         return None
     found = read(request.state, settings_of(bench))
-    missing = f"{request.state.name}: not found, so the training starts anew"
-    request.told(f"resumed after epoch {found[1].epochs}" if found else missing)
+    missing = f"{request.state.name}: not found, so the training starts again"
+    request.log(f"resumed after epoch {found[1].epochs}" if found else missing)
     return found
 
 
 def settings_of(bench: Bench) -> dict[str, object]:
-    """All that a training follows from."""
+    """The settings that determine a training."""
     request, amount = bench.request, bench.request.amount
     with bench.source.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
@@ -118,9 +120,10 @@ def settings_of(bench: Bench) -> dict[str, object]:
 
 
 def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitState | None = None) -> bool:
-    """Train a network as it was asked for, and it is changed; whether the training ended as it should.
+    """Train a network as requested, which changes it. Returns whether the training was not interrupted.
 
-    kept: bool[units] of the original that it has. going_on: where an earlier training of it ended.
+    kept:     bool[units] of the original that it has.
+    going_on: the state of an earlier training of it, or None.
     """
     request = bench.request
     if bench.learning is None or bench.apart is None or (request.epochs is None and request.steps is None):
@@ -136,7 +139,7 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
         epochs = max(1, round(wanted / examples.count))
 
     def progress(number: int, loss: float) -> None:
-        request.told(f"epoch {number + 1} of {epochs}: loss {loss:.4f}")
+        request.log(f"epoch {number + 1} of {epochs}: loss {loss:.4f}")
 
     versions, examples = 1, _affordable(bench, examples, MOVED_COPIES + 1 if request.augment else 1)
     if request.augment is not None:
@@ -145,7 +148,7 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
     file = None
     if request.state is not None and is_one_training(request):
         file = StateFile(request.state, settings_of(bench), np.zeros(0, bool) if kept is None else kept)
-    watch = fitting.Watch(
+    watch = fitting.TrainingObserver(
         epoch=progress,
         batch=lambda number, part: request.watch(f"epoch {number + 1} of {epochs}", part),
         apart=(apart, fitting.targets_of(bench.model, apart, bench.answers())),
@@ -157,26 +160,26 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
 
 
 def _affordable(bench: Bench, examples: Examples, versions: int) -> Examples:
-    """The examples whose answers by the original take TARGETS of the time that is left; an epoch takes the rest."""
+    """The examples whose original outputs take the fraction TARGETS of the remaining time; an epoch takes the rest."""
     most = TARGETS * bench.deadline.seconds_left()
     if math.isinf(most):
         return examples
     few = examples.take(np.arange(min(examples.count, 2 * BATCH)))
-    compute_outputs(bench.model, few)  # which compiles the network
+    compute_outputs(bench.model, few)  # this compiles the network
     began = time.monotonic()
     compute_outputs(bench.model, few)
     seconds = (time.monotonic() - began) / few.count * versions
     if seconds * examples.count <= most:
         return examples
     count = max(few.count, int(most / seconds))
-    bench.request.told(f"trained on {count:,} of {examples.count:,} examples, for more do not fit into the time limit")
+    bench.request.log(f"trained on {count:,} of {examples.count:,} examples, for more do not fit into the time limit")
     return examples.take(np.linspace(0, examples.count - 1, count).round().astype(np.intp))
 
 
 def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
-    """The widest network that is so many times faster, by bisection over the multiply-adds.
+    """The widest network with the requested factor of speed, by bisection over the multiply-adds.
 
-    Raises: BudgetError where none is.
+    Raises: BudgetError if there is none.
     """
     wanted, batch, until = bench.request.speedup or 1.0, BATCHES[-1], bench.deadline.part(SCORING)
 
@@ -195,29 +198,28 @@ def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
             break
         middle = (low + high) / 2
         low, high = (middle, high) if ratio(middle) >= wanted else (low, middle)
-    bench.request.told(f"{wanted:g} times as fast at a batch of {batch}: {low:.3f} of the multiply-adds")
+    bench.request.log(f"{wanted:g} times as fast at a batch of {batch}: {low:.3f} of the multiply-adds")
     return Amount("macs", low)
 
 
 def _least(graph: Graph, scores: Float64) -> float:
-    """The least part of the multiply-adds that can be asked for."""
+    """The smallest fraction of the multiply-adds that can be requested."""
     kept = select(graph, scores, Amount("width", 1e-9))
     whole = cost_of(graph, np.ones(graph.count, bool)).macs
     return cost_of(graph, kept).macs / max(whole, 1.0) + 1e-6
 
 
-def narrowest(bench: Bench, graph: Graph, scores: Float64) -> Made:
-    """The narrowest network within the budget, by bisection over the width, each repaired and trained as asked.
+def narrowest(bench: Bench, graph: Graph, scores: Float64) -> SmallerNetwork:
+    """The narrowest network within the budget, by bisection over the width; each is repaired and trained as requested.
 
-    Ctrl-C in a training ends the search, and the narrowest so far is it.
-
-    Raises: BudgetError where none is.
+    Ctrl-C in a training ends the search with the narrowest network so far.
+    Raises: BudgetError if there is none.
     """
-    best: Made | None = None
+    best: SmallerNetwork | None = None
     low, high = 0.0, 1.0
     for number in range(TRIES):
         if bench.deadline.is_over():
-            bench.request.told(f"the time limit ended the search after {number} of {TRIES} widths")
+            bench.request.log(f"the time limit ended the search after {number} of {TRIES} widths")
             break
         middle = (low + high) / 2
         bench.request.watch(f"width {middle:.3f}", number / TRIES)
@@ -225,9 +227,9 @@ def narrowest(bench: Bench, graph: Graph, scores: Float64) -> Made:
         if kept.all():
             break
         part = bench.deadline.part(1 / (TRIES - number))
-        made = narrowed(replace(bench, deadline=part), graph, kept)
+        made = narrow(replace(bench, deadline=part), graph, kept)
         found = compare(bench, made.model)
-        bench.request.told(f"width {middle:.3f}: {found}")
+        bench.request.log(f"width {middle:.3f}: {found}")
         if found and _is_within(bench.request, found):
             high, best = middle, made
         else:
@@ -241,7 +243,7 @@ def narrowest(bench: Bench, graph: Graph, scores: Float64) -> Made:
 
 
 def compare(bench: Bench, small: Model) -> Comparison | None:
-    """A smaller network beside the original on the examples that are kept apart; None without any."""
+    """A smaller network compared with the original on the held-out examples; None without any."""
     apart = bench.apart
     if apart is None:
         return None
@@ -268,7 +270,7 @@ def _words(request: SlimRequest) -> str:
 
 
 def refuse_over_budget(bench: Bench, found: Comparison | None) -> None:
-    """Raises: BudgetError where the network loses more than was allowed."""
+    """Raises: BudgetError if the network loses more than the budget allows."""
     request = bench.request
     if found is not None and not _is_within(request, found):
         raise BudgetError(f"{bench.model.name}: expected {_words(request)}, got {found}")

@@ -1,8 +1,8 @@
-"""The optimal brain surgeon by units: the exact least-squares price of an input of the next layers.
+"""The optimal brain surgeon for units: the exact least-squares cost of removing an input of the next layers.
 
-With H = E[x x'] of what a layer reads and W its kernel, the outputs of the layer without the rows B of W, the others
-refitted, are off by tr(W_B' ([H^-1]_BB)^-1 W_B) (Hassibi and Stork 1993, for blocks of rows). Units of a group go one
-after the other, each time the cheapest, and what is left takes over.
+With H = E[x x'] of the inputs of a layer and W its kernel, removing the rows B of W and refitting the others changes
+the outputs by tr(W_B' ([H^-1]_BB)^-1 W_B) (Hassibi and Stork 1993, for blocks of rows). The units of a group are
+removed one after the other, the cheapest first, and the remaining rows compensate.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from wcodec.structure.units import NONE, Units
 Float64 = npt.NDArray[np.float64]
 
 DAMPING: Final = 1e-3
-"""Of the mean of H's diagonal, added to it."""
+"""The damping, as a fraction of the mean of H's diagonal."""
 ROUNDS: Final = 256
-"""Rounds in which a group's units go, at most; of large groups several go in each."""
+"""The largest number of rounds for a group; in large groups each round removes several units."""
 
 
 @dataclass
 class Surgery:
     """A kernel that loses rows; changed in place.
 
-    units:   of its rows. weights: float64[rows, outputs], of what is left. inverse: H^-1 of what is left.
+    units:   of its rows.
+    weights: float64[rows, outputs], of the remaining rows.
+    inverse: H^-1 of the remaining rows.
     power:   mean square of its outputs, summed.
     """
 
@@ -42,10 +44,12 @@ class Surgery:
 
 
 def scores_by_obs(graph: Graph, examples: Examples, seed: int = 0, deadline: Deadline = NO_DEADLINE) -> Float64:
-    """float64[units]: the relative squared error that a unit adds to the outputs of the layers which read it, at its
-    turn; NaN for units that no kernel reads whose inputs can be seen. Summed over layers.
+    """float64[units]: the relative squared error that removing a unit, in its turn, adds to the outputs of the next
+    layers.
 
-    deadline: examples are looked at until then, a batch for each layer at least."""
+    NaN for units without a kernel whose inputs can be observed. Errors are summed over layers.
+    deadline: for reading examples; at least one batch for each layer is read.
+    """
     surgeries = _surgeries(graph, examples, seed, deadline)
     found = np.full(graph.count, np.nan)
     for group in graph.groups:
@@ -80,7 +84,7 @@ def _surgeries(graph: Graph, examples: Examples, seed: int, deadline: Deadline) 
 
 
 def order_group(alive: Units, readers: list[Surgery], into: Float64) -> None:
-    """Take out all units of a group, the cheapest first; their prices never fall on the way."""
+    """Remove all units of a group, the cheapest first; their costs never fall."""
     left = alive
     at_once = max(1, len(alive) // ROUNDS)
     floor = 0.0
@@ -110,7 +114,7 @@ def _prices(one: Surgery, units: Units) -> Float64:
 
 
 def _take_out(one: Surgery, units: Units) -> None:
-    """Without the rows of these units; those that are left take over what they can."""
+    """Remove the rows of these units; the remaining rows compensate for them."""
     rows = np.flatnonzero(np.isin(one.units, units))
     if not len(rows):
         return

@@ -1,8 +1,8 @@
-"""Repair without labels: the layers behind removed units are fitted to what the whole network computed there.
+"""Repair without labels: the layers after removed units are fitted to the pre-activations of the original network.
 
-Each layer's kernel and bias are the ridge least-squares fit of the whole network's pre-activations on what the smaller
-one feeds the layer (as in channel pruning, He et al. 2017), one layer after the other; statistics of
-BatchNormalization are taken anew on the way.
+Each layer's kernel and bias are the ridge least-squares fit of the original pre-activations from the smaller network's
+inputs of the layer (as in channel pruning, He et al. 2017), one layer after the other; statistics of BatchNormalization
+are recomputed on the way.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 Float64 = npt.NDArray[np.float64]
 
 DAMPING: Final = 1e-3
-"""Of the mean of the moments' diagonal: how much a weight is held where it is."""
+"""The ridge penalty on the change of weights, as a fraction of the mean of the moments' diagonal."""
 
 
 def repair(
     graph: Graph, kept: Mask, small: Model, examples: Examples, seed: int = 0, deadline: Deadline = NO_DEADLINE
 ) -> None:
-    """Fit `small`, which is `without(graph, kept)`, to the graph's network, by inputs alone. `small` is changed.
+    """Fit `small`, which is `without(graph, kept)` and is changed, to the graph's network, from inputs alone.
 
-    deadline: examples are looked at until then, a batch for each layer at least.
+    deadline: for reading examples; at least one batch for each layer is read.
     """
     whole = {one.number: one for one in readers_of(graph.model, examples)}
     fitted = {one.number: one for one in readers_of(small, examples)}
@@ -61,7 +61,7 @@ def repair(
 
 
 class _Sums:
-    """Moments of rows x that the smaller network feeds a kernel, and x0 that the whole one does."""
+    """Moments of the rows x that a kernel multiplies in the smaller network, and x0 in the original one."""
 
     def __init__(self, before: LinearOp, after: LinearOp) -> None:
         self.before, self.after = before, after
@@ -74,7 +74,7 @@ class _Sums:
         self.power, self.cross = np.zeros((inputs, inputs)), np.zeros((inputs, others))
 
     def add(self, originals: npt.NDArray[np.float32], rows: npt.NDArray[np.float32]) -> None:
-        """A batch of rows, the same places of both networks."""
+        """Add a batch of rows, from the same places of both networks."""
         self.count += len(rows)
         self.mean += rows.sum(axis=0)
         self.mean0 += originals.sum(axis=0)
@@ -82,7 +82,7 @@ class _Sums:
         self.cross += rows.T @ originals
 
     def fit(self, layer: Layer | None, columns: Mask) -> None:
-        """Set the smaller network's kernel, and the bias of `layer` where it has one."""
+        """Set the smaller network's kernel, and the bias of `layer` if it has one."""
         bias = getattr(layer, "bias", None) if layer is not None else None
         power, cross = self.power / self.count, self.cross / self.count
         mean, mean0 = self.mean / self.count, self.mean0 / self.count
@@ -99,7 +99,7 @@ class _Sums:
 
 
 def _columns(graph: Graph, op: LinearOp, kept: Mask) -> Mask:
-    """bool[outputs]: which columns of a operation's matrix the smaller network has."""
+    """bool[outputs]: the columns of an operation's matrix that the smaller network has."""
     shape = tuple(op.variable.shape)
     stays: Mask = np.ones(shape, bool)
     for one in graph.axes_of.get(id(op.variable), []):

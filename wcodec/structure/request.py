@@ -1,4 +1,4 @@
-"""What is asked of slimming, and what came out of it."""
+"""The request of slimming, and its result."""
 
 from __future__ import annotations
 
@@ -21,29 +21,34 @@ if TYPE_CHECKING:
 
 CRITERIA: Final = (*BY_WEIGHTS, "bn-scale", "taylor", "fisher", "obs", "random")
 WITH_DATA: Final = ("taylor", "fisher")
-"""Criteria that look at what the network computes."""
-UNLABELLED: Final = "--finetune: expected labels to train by, got none; --tune N trains by the original's answers"
+"""Criteria that need data."""
+UNLABELLED: Final = "--finetune: expected labels to train by, got none; --tune N trains by the original's outputs"
 
 
 @dataclass(frozen=True)
 class SlimRequest:
-    """How a network becomes smaller. Without an amount the narrowest within the budget is looked for.
+    """How a network becomes smaller. Without an amount the narrowest network within the budget is searched.
 
-    amount:    how many units stay.
-    speedup:   how many times faster `predict` must be, at a batch of 256; in place of an amount.
-    low_rank:  part of the weights of each layer that stays, or 0 for what the layers' outputs need.
-    student:   a network to train in its place: a model file or `module:function`.
-    compact:   only what is dead already goes; answers stay.
-    criterion: of CRITERIA; None takes obs, by moments that are measured, or assumed where there is no data.
-    data:      see `datasets.load_examples`; validation: likewise, what is measured on in place of a part of `data`.
-    augment:   "images" to train on moved copies of images too.
-    epochs:    of training by labels and the original's answers; steps: of training by its answers alone.
-    max_drop:  points of accuracy (without labels: percent of answers that change) that may be lost.
-    max_loss:  percent by which the loss may rise (without labels: hundredths of a nat, of values percent of their
-               variance, that the answers may diverge).
-    seconds:   after which no width is tried, and training ends early; what is measured has as many inputs as fit in.
-    state:     where the state of a training is kept after each epoch; resume: go on from there.
-    told:      hears lines; watch: what is done, and which part of it.
+    amount:     the number of units that are kept.
+    speedup:    the factor by which `predict` must be faster at a batch of 256; instead of an amount.
+    low_rank:   the fraction of the weights of each layer that is kept, or 0 for the rank that the layers' outputs need.
+    student:    a network to train instead: a model file or `module:function`.
+    compact:    remove only dead units; the outputs stay.
+    criterion:  of CRITERIA; None means obs, with measured moments, or assumed ones without data.
+    data:       see `datasets.load_examples`.
+    validation: the same, for measuring, instead of a part of `data`.
+    augment:    "images" to train on moved copies of images too.
+    epochs:     of training with labels and the original's outputs.
+    steps:      of training with its outputs alone.
+    max_drop:   the largest drop in points of accuracy (without labels: percent of changed predictions).
+    max_loss:   the largest rise of the loss in percent (without labels: the divergence in hundredths of a nat, for
+                values in percent of their variance).
+    seconds:    the time after which no width is tried, and training ends early; measurements use as many inputs as fit
+                in.
+    state:      the file for the state of a training after each epoch.
+    resume:     continue from it.
+    log:        called with lines of text.
+    watch:      called with the current action and the fraction that is done.
     """
 
     amount: Amount | None = None
@@ -68,18 +73,19 @@ class SlimRequest:
     seconds: float = float("inf")
     state: Path | None = None
     resume: bool = False
-    told: Callable[[str], None] = field(default=lambda _: None)
+    log: Callable[[str], None] = field(default=lambda _: None)
     watch: Callable[[str, float], None] = field(default=lambda *_: None)
 
 
 @dataclass(frozen=True)
 class Slimmed:
-    """The smaller network, and what it is beside the original.
+    """The smaller network, and its comparison with the original.
 
-    examples:  that both were measured on; none of them was trained on.
-    agreement: percent of equal choices; divergence: of the answers, in nats or relative squared error.
-    finished:  that the training was not interrupted.
-    deadline:  of all that was asked for, what is made of the network among it.
+    examples:   the number on which both were measured; none of them was trained on.
+    agreement:  the percentage of equal predictions.
+    divergence: of the outputs, in nats or relative squared error.
+    finished:   whether the training was not interrupted.
+    deadline:   of the whole request.
     """
 
     model: Model
@@ -93,7 +99,7 @@ class Slimmed:
     deadline: Deadline = NO_DEADLINE
 
     def report(self, source: Path, target: Path) -> SlimReport:
-        """What is told of both networks, once they are in files."""
+        """The report on both networks, once they are written."""
         size = source.stat().st_size if source.is_file() else None
         numbers = self.examples, self.agreement, self.divergence, size, target.stat().st_size
         return SlimReport(self.before, self.after, self.layers, *numbers)
@@ -120,7 +126,7 @@ def is_one_training(request: SlimRequest) -> bool:
 
 
 def check(request: SlimRequest) -> None:
-    """Raises: RecipeError for what contradicts itself, or could not do anything."""
+    """Raises: RecipeError for a request that contradicts itself, or that has no effect."""
     ways = {
         "--width, --params or --macs": request.amount is not None,
         "--speedup": request.speedup is not None,
@@ -158,7 +164,7 @@ def check(request: SlimRequest) -> None:
 
 
 def _check_training(request: SlimRequest) -> None:
-    """Refuse training of what is not trained, and going on where there is no state of it."""
+    """Refuse training without a network to train, and resuming without a state."""
     if request.resume and (request.state is None or not is_one_training(request)):
         raise RecipeError("--resume: expected an output, how much (not a budget alone), and --finetune or --tune")
     if request.compact and (request.epochs is not None or request.steps is not None):
@@ -186,7 +192,7 @@ def _check_data(request: SlimRequest) -> None:
 
 
 def _check_examples(request: SlimRequest) -> None:
-    """What can be told of data and of a student without a framework."""
+    """The checks of data and of a student that need no framework."""
     for spec, word in ((request.data, "--data"), (request.validation, "--validation")):
         check_spec(spec, word)
     if request.epochs is not None and is_unlabelled(request.data):

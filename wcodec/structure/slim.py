@@ -14,15 +14,15 @@ from wcodec.structure.bench import SCORING, Bench, prepare, scores_of
 from wcodec.structure.compaction import compact
 from wcodec.structure.graph import Graph, trace
 from wcodec.structure.low_rank import low_rank
-from wcodec.structure.measurement import measured
+from wcodec.structure.measurement import measure
 from wcodec.structure.narrowing import (
-    Made,
+    SmallerNetwork,
     compare,
     fast_enough,
-    narrowed,
+    find_checkpoint,
+    narrow,
     narrowest,
     refuse_over_budget,
-    resumed,
     train,
 )
 from wcodec.structure.rebuild import without
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 def slim(source: Path, request: SlimRequest) -> Slimmed:
     """The smaller network.
 
-    Raises: RecipeError, before anything is trained, for a request that cannot be met; UnsupportedError where nothing
-            of the network can be followed; BudgetError where no width meets the budget; ModelFileError.
+    Raises: RecipeError, before any training, for a request that cannot be met; UnsupportedError if no part of the
+    network can be followed; BudgetError if no width meets the budget; ModelFileError.
     """
     check(request)
     clock = Stopwatch()
@@ -46,21 +46,21 @@ def slim(source: Path, request: SlimRequest) -> Slimmed:
     made = _made(bench)
     if not made.finished:
         more = "; --resume -f continues" if is_one_training(request) else ""
-        request.told(f"the training ended early: this is the best network so far{more}")
+        request.log(f"the training ended early: this is the best network so far{more}")
     elif request.state is not None:
         request.state.unlink(missing_ok=True)
     bench.request.watch("measuring both networks", 0.0)
     compared = compare(bench, made.model)
     refuse_over_budget(bench, compared)
-    found = measured(bench, made, compared)
+    found = measure(bench, made, compared)
     bench.request.watch("", 1.0)
     if late := clock.overrun(request.seconds):
-        request.told(late)
+        request.log(late)
     return found
 
 
 def _timed(request: SlimRequest, clock: Stopwatch) -> SlimRequest:
-    """The request, where the clock hears what is done, too."""
+    """The request with an observer that also passes each action to the clock."""
     doing = ["loading"]
 
     def watch(what: str, part: float) -> None:
@@ -72,26 +72,26 @@ def _timed(request: SlimRequest, clock: Stopwatch) -> SlimRequest:
     return replace(request, watch=watch)
 
 
-def _made(bench: Bench) -> Made:
-    """The smaller network, trained where that was asked for."""
-    request, earlier = bench.request, resumed(bench)
+def _made(bench: Bench) -> SmallerNetwork:
+    """The smaller network, trained if requested."""
+    request, earlier = bench.request, find_checkpoint(bench)
     going_on = earlier and earlier[1]
     if request.student is not None:
         return _student(bench, going_on)
     if request.low_rank is not None:
         deadline, where = bench.deadline.part(SCORING), str(bench.source)
         small, ranks = low_rank(bench.model, request.low_rank or None, bench.seen, deadline, where)
-        return Made(small, None, ranks, train(bench, small, going_on=going_on))
+        return SmallerNetwork(small, None, ranks, train(bench, small, going_on=going_on))
     if bench.graph is None:
         raise UnsupportedError(f"{bench.model.name}: expected units to remove")
     if request.compact:
         found = compact(bench.model)
-        request.told(f"{found.removed} of {found.removable} units were dead")
-        return Made(found.model, found.kept if found.graph.count == bench.graph.count else None)
+        request.log(f"{found.removed} of {found.removable} units were dead")
+        return SmallerNetwork(found.model, found.kept if found.graph.count == bench.graph.count else None)
     return _narrower(bench, bench.graph, earlier)
 
 
-def _narrower(bench: Bench, graph: Graph, earlier: tuple[StateFile, FitState] | None) -> Made:
+def _narrower(bench: Bench, graph: Graph, earlier: tuple[StateFile, FitState] | None) -> SmallerNetwork:
     """The network with some of its units."""
     request = bench.request
     if earlier is not None:
@@ -99,17 +99,17 @@ def _narrower(bench: Bench, graph: Graph, earlier: tuple[StateFile, FitState] | 
         if len(kept) != graph.count:
             raise RecipeError("--resume: expected the state of this network's training, got that of another network")
         small = without(graph, kept)
-        return Made(small, kept, finished=train(bench, small, kept, earlier[1]))
+        return SmallerNetwork(small, kept, finished=train(bench, small, kept, earlier[1]))
     request.watch("what each unit is worth", 0.0)
     scores = scores_of(bench)
     if request.amount is not None:
-        return narrowed(bench, graph, select(graph, scores, request.amount))
+        return narrow(bench, graph, select(graph, scores, request.amount))
     if request.speedup is not None:
-        return narrowed(bench, graph, select(graph, scores, fast_enough(bench, graph, scores)))
+        return narrow(bench, graph, select(graph, scores, fast_enough(bench, graph, scores)))
     return narrowest(bench, graph, scores)
 
 
-def _student(bench: Bench, going_on: FitState | None) -> Made:
+def _student(bench: Bench, going_on: FitState | None) -> SmallerNetwork:
     request = bench.request
     if bench.learning is None or request.student is None:
         raise RecipeError("--student: expected --data D with it")
@@ -120,14 +120,14 @@ def _student(bench: Bench, going_on: FitState | None) -> Made:
         started = student.start_from(graph, made, criteria.scores_by_weights(graph, "l2"))
     except UnsupportedError:
         started = False
-    request.told("the student starts from the original's units" if started else "the student starts as it is")
+    request.log("the student starts from the original's units" if started else "the student starts as it is")
     if request.epochs is None and request.steps is None:
-        request.told("the student is not trained: --finetune E trains by labels too, --tune N by the answers alone")
-    return Made(made, finished=train(bench, made, going_on=going_on))
+        request.log("the student is not trained: --finetune E trains by labels too, --tune N by the outputs alone")
+    return SmallerNetwork(made, finished=train(bench, made, going_on=going_on))
 
 
 def load_architecture(request: SlimRequest) -> Model:
-    """The student: a model file, or what the user's function returns.
+    """The student: a model file, or the result of the user's function.
 
     Raises: RecipeError, ModelFileError.
     """

@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the smaller network, write it, and say what it is beside the original.
+    """Make the smaller network, write it, and compare it with the original.
 
     Raises: WcodecError, OSError.
     """
@@ -128,7 +128,7 @@ def _request(
         state=target.with_name(f".{target.name}.slimming"),
         resume=args.resume,
         watch=watch,
-        told=(lambda _: None) if args.quiet else stdio.write_note,
+        log=(lambda _: None) if args.quiet else stdio.write_note,
     )
 
 

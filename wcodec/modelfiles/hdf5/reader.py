@@ -236,7 +236,7 @@ def _items(
     # Many elements may share one string of the heap, and each is a copy in memory.
     most = math.prod(map(int, shape)) * (2 * item_bytes(text) or walk.longest_string)
     if most > 2 * MOST_TEXT - walk.text_bytes:
-        raise ModelFileError(f"{where}: may hold more than {MOST_TEXT} bytes beside tensors; --lossless takes any file")
+        raise ModelFileError(f"{where}: may hold over {MOST_TEXT} bytes outside of tensors; --lossless takes any file")
     dtype, in_memory = memory_type(text)
     values = np.empty(shape, dtype)
     if values.size and isinstance(source, h5a.AttrID):
