@@ -48,7 +48,7 @@ METHOD_ROWS = (
 def without_effect() -> Iterator[str]:
     """Markdown: the options that may have no effect with others, and why."""
     yield "## Accepted without effect"
-    yield "\nOptions that have no effect with others are refused, with a reason. These are accepted although they may have none:"
+    yield "\nOptions without effect are refused, with a reason. These are accepted although they may have none:"
     yield "\n| option | with | reason |\n|---|---|---|"
     for (word, other), why in WITHOUT_EFFECT.items():
         first, second = (FLAGS.get(one, f"`{spell(one)}`") for one in (word, other))
