@@ -59,12 +59,12 @@ def encode_file(
         request = replace(request, history=report.with_suffix(".search.html"))
     start = time.perf_counter()
     with ExitStack() as stack:
-        plain = _compacted(source, request, stack) if request.compact else source
+        plain = _compact(source, request, stack) if request.compact else source
         if request.data is not None:
             request.listeners.log(
                 f"{source.name}: loading the network and the data, for which a framework has to start"
             )
-        encoded = _watched(plain, target, recipe, request, folder)
+        encoded = _encode_and_watch(plain, target, recipe, request, folder)
         seconds = time.perf_counter() - start
         inspection = inspect(target)
         if report:
@@ -85,12 +85,14 @@ def encode_file(
     return EncodeResult(encoded, inspection, seconds)
 
 
-def _watched(source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None) -> Encoded:
+def _encode_and_watch(
+    source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None
+) -> Encoded:
     """Encode, record all messages, and report the step that exceeded the time limit."""
     tried: list[SearchProgress] = []
     messages: list[str] = []
     watch = Stopwatch()
-    encoded = _encoded(source, target, recipe, _with_listeners(request, tried, messages, watch), folder)
+    encoded = _encode(source, target, recipe, _with_listeners(request, tried, messages, watch), folder)
     watch.ends("coding and measuring the file" if watch.steps else "loading, and the file without data")
     if request.data is not None and (late := watch.overrun(request.seconds)):
         request.listeners.log(late)
@@ -129,7 +131,7 @@ def _row(now: SearchProgress) -> tuple[str, ...]:
     return now.doing, f"{now.bytes:,}", f"{now.kl:.4g}", f"{now.drop:.2f}", now.answer
 
 
-def _compacted(source: Path, request: EncodeRequest, stack: ExitStack) -> Path:
+def _compact(source: Path, request: EncodeRequest, stack: ExitStack) -> Path:
     """A temporary file of the same name with the network without its dead units."""
     from wcodec.structure.output import compact_file
 
@@ -139,7 +141,7 @@ def _compacted(source: Path, request: EncodeRequest, stack: ExitStack) -> Path:
     return compacted
 
 
-def _encoded(source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None) -> Encoded:
+def _encode(source: Path, target: Path, recipe: Recipe, request: EncodeRequest, folder: Folder | None) -> Encoded:
     if recipe.mean_bits is not None:
         return encode_precise(request, source, target, recipe)
     if recipe.preset == CLASSIC and request.data is not None:

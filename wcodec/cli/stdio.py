@@ -32,12 +32,12 @@ def write_data(text: str) -> None:
 def write_note(text: str) -> None:
     """Write to standard error, wrapped to the width of a terminal; a closed stream is not an error."""
     try:
-        print(_fitted(escape_controls(text)), file=sys.stderr, flush=True)
+        print(_wrap(escape_controls(text)), file=sys.stderr, flush=True)
     except OSError:
         abandon(2)
 
 
-def _fitted(text: str) -> str:
+def _wrap(text: str) -> str:
     if sys.stderr is None or not sys.stderr.isatty():
         return text
     return wrap(text, get_terminal_size().columns)

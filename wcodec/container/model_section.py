@@ -102,7 +102,7 @@ def parse_model_section(
     records: the number of records in the index; the table must have as many tensors.
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
-    plain = memoryview(_decompressed(section))
+    plain = memoryview(_decompress(section))
     count, at = take_varint(plain, 0)
     if count != records or count > MAX_TENSORS:
         raise CorruptError(f"model section: expected {records} tensors, as in the index, got {count}")
@@ -122,13 +122,13 @@ def parse_model_section(
     return tuple(tensors), bytes(plain[at:]), BaseInfo(bytes(digest), ways)
 
 
-def _decompressed(section: ModelSection) -> bytes:
+def _decompress(section: ModelSection) -> bytes:
     if section.length > MAX_LENGTH:
         raise CorruptError(f"model section: expected at most {MAX_LENGTH} bytes decoded, got {section.length}")
     if section.coding == STORED:
         plain = section.stored
     elif section.coding in {ZSTD, ZSTD_DICTIONARY}:
-        plain = _unpacked(section)
+        plain = _unpack(section)
     else:
         raise UnsupportedError(f"model section: coding {section.coding} is not known to this version")
     if len(plain) != section.length:
@@ -136,7 +136,7 @@ def _decompressed(section: ModelSection) -> bytes:
     return plain
 
 
-def _unpacked(section: ModelSection) -> bytes:
+def _unpack(section: ModelSection) -> bytes:
     """One zstd frame and no bytes after it; never more than the section's length."""
     frame = zstandard.MAGIC_NUMBER.to_bytes(4, "little") + section.stored
     dictionary = _dictionary() if section.coding == ZSTD_DICTIONARY else None

@@ -217,7 +217,7 @@ def gather(
             if count >= most:
                 break
         inputs = tuple(np.concatenate([part[0][i] for part in parts])[:most] for i in range(len(names)))
-        labels = _joined([part[1] for part in parts], most)
+        labels = _join_labels([part[1] for part in parts], most)
     except RecipeError:
         raise
     except Exception as exc:
@@ -227,7 +227,7 @@ def gather(
     return RawExamples(spec, names, inputs, labels, notes)
 
 
-def _joined(labels: list[Labels], most: int) -> Labels:
+def _join_labels(labels: list[Labels], most: int) -> Labels:
     columns = zip(*labels, strict=True)
     known = [[part for part in column if part is not None] for column in columns]
     return tuple(np.concatenate(column)[:most] if column and len(column) == len(labels) else None for column in known)

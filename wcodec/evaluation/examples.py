@@ -108,9 +108,9 @@ def fit_examples(
     inputs = []
     for name, array, want in zip(found.names, found.inputs, wanted, strict=True):
         place = f"{found.where}: {name}"
-        scaled, how_scaled = _scaled(place, array[chosen], want, rescale)
+        scaled, how_scaled = _scale_pixels(place, array[chosen], want, rescale)
         _refuse_not_finite(place, scaled)
-        shaped, how_shaped = _shaped(place, scaled, want)
+        shaped, how_shaped = _reshape(place, scaled, want)
         inputs.append(shaped)
         notes += [f"{name} {how}" for how in (how_scaled, how_shaped) if how]
     labels = tuple(None if one is None else one[chosen] for one in found.labels)
@@ -129,7 +129,7 @@ def _refuse_not_finite(place: str, array: Array) -> None:
         )
 
 
-def _scaled(place: str, array: Array, want: ModelInput, rescale: float | None) -> tuple[Array, str]:
+def _scale_pixels(place: str, array: Array, want: ModelInput, rescale: float | None) -> tuple[Array, str]:
     """uint8 pixels as float32 in 0..1 (or times `rescale`), and a note; other numbers are unchanged, in 32 bits."""
     if array.dtype.kind not in "biuf":
         raise RecipeError(f"{place}: expected numbers, got {array.dtype}")
@@ -147,7 +147,7 @@ def _scaled(place: str, array: Array, want: ModelInput, rescale: float | None) -
     return array.astype(np.float32, copy=False), ""
 
 
-def _shaped(place: str, array: Array, want: ModelInput) -> tuple[Array, str]:
+def _reshape(place: str, array: Array, want: ModelInput) -> tuple[Array, str]:
     """`array` in a shape that the network accepts, and a note."""
     got = array.shape[1:]
     if want.shape is None or matches(got, want.shape):

@@ -21,13 +21,13 @@ def read(folder: Path, wanted: tuple[ModelInput, ...], limit: int | None) -> Raw
     Raises: RecipeError without Pillow, without images, or if the network does not take one image.
     """
     height, width, channels, first = _layout(folder, wanted)
-    files, classes, names = _listed(folder)
+    files, classes, names = _list_images(folder)
     if limit is not None and limit < len(files):
         chosen = np.linspace(0, len(files) - 1, limit).round().astype(int).tolist()
         files, classes = [files[i] for i in chosen], [classes[i] for i in chosen]
     pixels: list[Array] = []
     for file in files:
-        image = _opened(file, MODES[channels], height, width)
+        image = _open_image(file, MODES[channels], height, width)
         if pixels and image.shape != pixels[0].shape:
             first_size, size = pixels[0].shape[:2], image.shape[:2]
             raise RecipeError(f"{file}: expected {first_size} pixels as in {files[0].name}, got {size}")
@@ -59,7 +59,7 @@ def _layout(folder: Path, wanted: tuple[ModelInput, ...]) -> tuple[int | None, i
     raise RecipeError(f"{folder}: images expected a network with one input (height, width, 1, 3 or 4), got {shapes}")
 
 
-def _listed(folder: Path) -> tuple[list[Path], list[int], list[str]]:
+def _list_images(folder: Path) -> tuple[list[Path], list[int], list[str]]:
     """Image files, their class numbers, and the names of the classes (none if the folder is flat)."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     files: list[Path] = []
@@ -73,7 +73,7 @@ def _listed(folder: Path) -> tuple[list[Path], list[int], list[str]]:
     return files, classes, names
 
 
-def _opened(file: Path, mode: str, height: int | None, width: int | None) -> Array:
+def _open_image(file: Path, mode: str, height: int | None, width: int | None) -> Array:
     """One image as uint8[height, width] or [height, width, channels]."""
     try:
         pillow = importlib.import_module("PIL.Image")

@@ -77,13 +77,13 @@ def load_model(
         wanted = f"{' or '.join(INTEGER_TYPES)} of a .wcz"
         raise RecipeError(f"{path}: expected {wanted}, got {as_}{'' if packed else ' of another file'}")
     if not packed:
-        return _opened(path, path.name, architecture, unsafe, compiled)
+        return _load_any(path, path.name, architecture, unsafe, compiled)
     from wcodec.pipeline.folder_decoder import decode  # noqa: PLC0415 - most networks come from other files
 
     with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
         decoded = Path(folder) / path.stem
         decode(path, decoded, base=base, max_output=parse_limit(max_output))
-        model = _opened(decoded, path.stem, architecture, unsafe, compiled)
+        model = _load_any(decoded, path.stem, architecture, unsafe, compiled)
         for note in use_integer_layers(model, path, decoded, as_) if as_ else ():
             log(note)
         return model
@@ -138,7 +138,7 @@ def _built_for(model: Model) -> tuple[int | None, ...]:
     return tuple(shape[1:])
 
 
-def _opened(path: Path, name: str, architecture: str | Model | None, unsafe: bool, compiled: bool = False) -> Model:
+def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: bool, compiled: bool = False) -> Model:
     """Load by the content of the file, for any name."""
     if path.is_dir():
         return _folder(path, name, architecture, unsafe, compiled)
@@ -155,8 +155,8 @@ def _opened(path: Path, name: str, architecture: str | Model | None, unsafe: boo
         raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
     model = _architecture(architecture, unsafe)
     if hdf5:
-        with _named(path, ".h5" if _mentions(path, b"layer_names") else ".weights.h5") as file_of_weights:
-            _translated(name, lambda: model.load_weights(file_of_weights))
+        with _suffixed(path, ".h5" if _mentions(path, b"layer_names") else ".weights.h5") as file_of_weights:
+            _translate(name, lambda: model.load_weights(file_of_weights))
     else:
         set_weights(model, path, name)
     return model
@@ -177,7 +177,7 @@ def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: boo
     if architecture is None:
         raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
     model = _architecture(architecture, unsafe)
-    _translated(name, lambda: model.load_weights(index))
+    _translate(name, lambda: model.load_weights(index))
     return model
 
 
@@ -185,11 +185,11 @@ def _whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> 
     load = keras().models.load_model
     if not unsafe:
         refuse_unsafe(path, name)
-    with _named(path, suffix) as file:
+    with _suffixed(path, suffix) as file:
         try:
-            model = _compiled(name, lambda: load(file, safe_mode=not unsafe)) if compiled else None
+            model = _compile(name, lambda: load(file, safe_mode=not unsafe)) if compiled else None
             if model is None:
-                model = _translated(name, lambda: load(file, compile=False, safe_mode=not unsafe))
+                model = _translate(name, lambda: load(file, compile=False, safe_mode=not unsafe))
             with open_model(file) as opened:
                 _PREDICTS_VALUES[model] = opened.predicts_values
             return model
@@ -199,10 +199,10 @@ def _whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> 
             raise
 
 
-def _compiled(name: str, load: Callable[[], Model]) -> Model | None:
+def _compile(name: str, load: Callable[[], Model]) -> Model | None:
     """The network, compiled as the file says; None, with a warning, if that fails (a custom loss, for example)."""
     try:
-        return _translated(name, load)
+        return _translate(name, load)
     except (ModelFileError, UnsupportedError) as error:
         said = str(error)
     warnings.warn(escape_controls(f"{name}: loaded without compile(), because of: {said}"), stacklevel=5)
@@ -213,7 +213,7 @@ def _architecture(spec: str | Model, unsafe: bool) -> Model:
     if not isinstance(spec, str):
         return _check_kind("--model", spec)
     if Path(spec).exists():
-        return _opened(Path(spec), Path(spec).name, None, unsafe)
+        return _load_any(Path(spec), Path(spec).name, None, unsafe)
     if not user_code.is_function_name(spec):
         raise RecipeError(f"--model {spec}: expected a model file or module:function, found neither")
     return _check_kind(f"--model {spec}", user_code.call_function(spec))
@@ -225,7 +225,7 @@ def _check_kind(where: str, model: object) -> Model:
     return model
 
 
-def _translated(name: str, load: Callable[[], T]) -> T:
+def _translate(name: str, load: Callable[[], T]) -> T:
     """The result of `load()`, with Keras' errors as one line."""
     try:
         with silence_keras():
@@ -242,7 +242,7 @@ def _translated(name: str, load: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def _named(path: Path, suffix: str) -> Iterator[Path]:
+def _suffixed(path: Path, suffix: str) -> Iterator[Path]:
     """`path`, or a copy of it with the suffix that Keras expects."""
     if path.name.endswith(suffix) and (suffix != ".h5" or not path.name.endswith(".weights.h5")):
         yield path

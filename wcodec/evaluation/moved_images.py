@@ -59,13 +59,13 @@ def change_slightly(examples: Examples, seed: int) -> Examples | None:
         return None
     rng = np.random.default_rng((seed, examples.count))
     versions = [
-        tuple(_changed(array, rng.permutation(examples.count), rng) for array in examples.inputs) for _ in range(COPIES)
+        tuple(_change(array, rng.permutation(examples.count), rng) for array in examples.inputs) for _ in range(COPIES)
     ]
     inputs = tuple(np.concatenate(column) for column in zip(*versions, strict=True))
     return Examples(inputs, tuple(None if one is None else np.concatenate([one] * COPIES) for one in examples.labels))
 
 
-def _changed(array: Array, others: npt.NDArray[np.intp], rng: np.random.Generator) -> Float32:
+def _change(array: Array, others: npt.NDArray[np.intp], rng: np.random.Generator) -> Float32:
     values = array.astype(np.float32, copy=False)
     if are_images(values):
         return (values + warp(values, rng)) / np.float32(2)

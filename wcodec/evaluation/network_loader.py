@@ -46,7 +46,7 @@ def load_network(
         raise ModelFileError(f"{path}: expected a model file, found none")
     built = _build_network(architecture, imports)
     if path.is_file() and not _is_of_keras(path):
-        with _unpacked(path, parse_limit(max_output)) as (file, name):
+        with _unpack(path, parse_limit(max_output)) as (file, name):
             if is_onnx(file):
                 return load_onnx(file, name)
             if is_module(built):
@@ -94,7 +94,7 @@ def predicts_values(network: Network) -> bool:
 
 
 @contextmanager
-def _unpacked(path: Path, max_output: int | None) -> Iterator[tuple[Path, str]]:
+def _unpack(path: Path, max_output: int | None) -> Iterator[tuple[Path, str]]:
     """The model file that `path` is or contains, and its name."""
     if not is_container(path):
         yield path, path.name

@@ -177,7 +177,7 @@ def load_onnx(path: Path, name: str) -> OnnxRunner:
         import onnxruntime  # noqa: F401, PLC0415
     except ImportError as exc:
         raise RecipeError(f"{name}: expected onnx and onnxruntime, missing: pip install 'wcodec[onnx]'") from exc
-    with _translated(name):
+    with _translate_errors(name):
         model = onnx.load(str(path))
         weights = _free_weights(model.graph)
     declared = [one for one in model.graph.input if one.name not in {weight.path for weight in weights}]
@@ -222,12 +222,12 @@ def _open_session(name: str, model: ModelProto, watched: set[str]) -> InferenceS
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     copy.graph.output.extend(onnx.ValueInfoProto(name=value) for value in sorted(watched - known))
-    with _translated(name):
+    with _translate_errors(name):
         return onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 @contextlib.contextmanager
-def _translated(name: str) -> Iterator[None]:
+def _translate_errors(name: str) -> Iterator[None]:
     """A context that turns errors of the libraries into one line."""
     try:
         yield

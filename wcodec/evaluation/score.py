@@ -64,7 +64,7 @@ class ScoreFunction:
 
         Raises: RecipeError if the function fails, or returns no finite number; errors of the file.
         """
-        with _unpacked(path, max_output) as file:
+        with _unpack(path, max_output) as file:
             given: object = file if _wants_path(self.function) else _read_tensors(file)
             return self._read(user_code.run_function(self.spec, self.function, given, wanted="a score"))
 
@@ -114,7 +114,7 @@ def _wants_path(function: Callable[..., object]) -> bool:
 
 
 @contextmanager
-def _unpacked(path: Path, max_output: int | None) -> Iterator[Path]:
+def _unpack(path: Path, max_output: int | None) -> Iterator[Path]:
     """The model file that `path` is or contains, under its own name."""
     packed = (path / INDEX).is_file() if path.is_dir() else is_container(path)
     if not packed:

@@ -137,7 +137,7 @@ class TorchRunner:
 
     def watch(self, inputs: tuple[Array, ...], call: OperatorObserver) -> None:
         """Run a batch, and call `call` before each operator."""
-        with _observed(call):
+        with _observe(call):
             self._run(inputs)
 
     def reestimate(self, layers: Sequence[object], batches: Sequence[tuple[Array, ...]]) -> None:
@@ -192,7 +192,7 @@ def storage_of(value: object) -> int:
 
 
 @contextmanager
-def _observed(call: OperatorObserver) -> Iterator[None]:
+def _observe(call: OperatorObserver) -> Iterator[None]:
     """A context in which `call` is called for each operator. An exception from it ends the run."""
     import torch  # noqa: PLC0415
     from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC0415

@@ -78,7 +78,7 @@ def _dataset(name: str, dataset: h5d.DatasetID, origin: int) -> Extent | None:
 
 
 def _keras(path: Path) -> Iterator[Extent]:
-    with _stored(path) as members_of:
+    with _open_stored(path) as members_of:
         for info, _ in members_of:
             if info.filename.endswith(".h5"):
                 with io.BufferedReader(Window(path, info), archive.BLOCK) as file:
@@ -86,7 +86,7 @@ def _keras(path: Path) -> Iterator[Extent]:
 
 
 def _npz(path: Path) -> Iterator[Extent]:
-    with _stored(path) as members_of:
+    with _open_stored(path) as members_of:
         for info, file in members_of:
             yield from _array(file, info.filename, start_of(path, info), info.file_size)
 
@@ -112,7 +112,7 @@ def _onnx(path: Path) -> Iterator[Extent]:
 def _torch(path: Path) -> Iterator[Extent]:
     with members.translate_errors(str(path)), members.open_archive(path) as opened:
         types = storage_types(opened)
-    with _stored(path) as members_of:
+    with _open_stored(path) as members_of:
         for info, _ in members_of:
             if dtype := types.get(info.filename):
                 count = info.file_size // ITEM_BYTES[dtype]
@@ -134,7 +134,7 @@ def start_of(path: Path, info: zipfile.ZipInfo) -> int:
 
 
 @contextmanager
-def _stored(path: Path) -> Iterator[Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]]:
+def _open_stored(path: Path) -> Iterator[Iterator[tuple[zipfile.ZipInfo, IO[bytes]]]]:
     """The uncompressed members of an archive, opened one after another."""
     with members.translate_errors(str(path)), members.open_archive(path) as opened:
 

@@ -99,7 +99,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 def is_onnx(path: Path) -> bool:
     """Whether the file is a message with a version and a graph, as an ONNX model is."""
     try:
-        with _mapped(path) as file:
+        with _open_mapped(path) as file:
             walk = fields(file, 0, len(file))
             numbers = {one.number for one in islice(walk, MAX_OUTERMOST)}
             return {1, 7} <= numbers and next(walk, None) is None
@@ -113,7 +113,7 @@ def find_tensors(path: Path) -> GraphWalk:
     Raises: ModelFileError.
     """
     try:
-        with _mapped(path) as file:
+        with _open_mapped(path) as file:
             found = GraphWalk(path, file)
             _model(found)
     except (ValueError, OSError) as error:
@@ -123,7 +123,7 @@ def find_tensors(path: Path) -> GraphWalk:
 
 def find_extents(path: Path) -> list[Extent]:
     """The extents of an `.onnx` file, up to the point where it is not understood."""
-    with suppress(ValueError, OSError), _mapped(path) as file:
+    with suppress(ValueError, OSError), _open_mapped(path) as file:
         found = GraphWalk(path, file)
         with suppress(ValueError):
             _model(found)
@@ -140,7 +140,7 @@ def _model(found: GraphWalk) -> None:
 
 
 @contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
+def _open_mapped(path: Path) -> Iterator[mmap.mmap]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         yield mapped
 

@@ -34,7 +34,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
     Raises: ModelFileError, also if PyTorch is not installed, or if loading would run code.
     """
-    found = dict(_tensors(_loaded(path), "", 0))
+    found = dict(_tensors(_load(path), "", 0))
     dropped = () if keep_optimizer else tuple(name for name in found if name.split(".")[0].startswith(OPTIMIZER))
     tensors = []
     for name, tensor in found.items():
@@ -50,7 +50,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     yield Model("safetensors", tuple(tensors), canonical_skeleton(tensors), path.stat().st_size, dropped)
 
 
-def _loaded(path: Path) -> object:
+def _load(path: Path) -> object:
     try:
         import torch
     except ImportError as error:

@@ -38,7 +38,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
     Raises: ModelFileError.
     """
-    header, metadata, extents = _opened(path)
+    header, metadata, extents = _open(path)
     facts = [extent.facts for extent in extents]
     padding = len(header) - len(header.rstrip(b" "))
     skeleton = bytearray()
@@ -105,7 +105,7 @@ def _find_extent(name: str, facts: Json, start: int) -> Extent | None:
     return Extent(made, start + begin, coded_as=ALIKE.get(dtype, "uint8"))
 
 
-def _opened(path: Path) -> tuple[bytes, bytes, list[Extent]]:
+def _open(path: Path) -> tuple[bytes, bytes, list[Extent]]:
     """The header, its metadata and the extents of the tensors."""
     header, size = _header(path)
     try:

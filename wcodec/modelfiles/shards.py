@@ -58,7 +58,7 @@ def folder_of(source: Path, whole: bool = False) -> Folder | None:
     if source.is_dir():
         return _directory(source, whole)
     if source.name.endswith((".index.json", ".weights.json")):
-        return _indexed(source, whole)
+        return _files_of_index(source, whole)
     try:
         with source.open("rb") as file:
             head = file.read(1)
@@ -115,7 +115,7 @@ def opened(source: Path, keep_optimizer: bool, beside: Path | None, exact: Colle
         yield replace(model, tensors=with_exact(model.tensors, exact)) if exact else model
 
 
-def _indexed(source: Path, whole: bool) -> Folder | None:
+def _files_of_index(source: Path, whole: bool) -> Folder | None:
     try:
         mapped = _weight_map(source)
         names = sorted({name for value in mapped.values() for name in _names(source, value)})

@@ -54,7 +54,7 @@ def open_any_base(path: Path) -> BaseFile:
     Raises: ModelFileError; ContainerError and its kinds; RecipeError if a base of the .wcz is missing.
     """
     link = _link(path)
-    return _decoded([link, *_chain(link, None)])
+    return _decode_chain([link, *_chain(link, None)])
 
 
 def find_base(source: Path, container: Container, given: Path | None) -> BaseFile | None:
@@ -77,8 +77,8 @@ def find_base(source: Path, container: Container, given: Path | None) -> BaseFil
                 f"{given}: expected the base of SHA-256 {container.base.hex()}, got {first.digest.hex()}"
                 f"{_hint(container.base, (given.parent, source.parent))}"
             )
-        return _decoded([first, *_chain(first, given.parent)])
-    return _decoded(_chain(link, given))
+        return _decode_chain([first, *_chain(first, given.parent)])
+    return _decode_chain(_chain(link, given))
 
 
 def _chain(link: ChainLink, given: Path | None) -> list[ChainLink]:
@@ -90,19 +90,19 @@ def _chain(link: ChainLink, given: Path | None) -> list[ChainLink]:
             raise CorruptError(f"{link.path}: expected bases that end, got SHA-256 {digest.hex()} twice")
         seen.add(digest)
         folders = dict.fromkeys([link.path.parent, *([given] if given else [])])
-        link = _found(link, digest, tuple(folders), given)
+        link = _find_by_digest(link, digest, tuple(folders), given)
         found.append(link)
     return found
 
 
-def _found(link: ChainLink, digest: bytes, folders: Sequence[Path], given: Path | None) -> ChainLink:
+def _find_by_digest(link: ChainLink, digest: bytes, folders: Sequence[Path], given: Path | None) -> ChainLink:
     """The file with this digest: a .wcz in the folders, or any file in the given folder.
 
     Raises: RecipeError.
     """
     for folder in folders:
         for path in _candidates(folder, folder == given):
-            if path != link.path and (one := _known(path)) and one.digest == digest:
+            if path != link.path and (one := _link_or_none(path)) and one.digest == digest:
                 return one
     places = " and ".join(str(folder) for folder in folders)
     raise RecipeError(
@@ -114,7 +114,7 @@ def _hint(digest: bytes, folders: Sequence[Path]) -> str:
     """A hint with the name of the base file, if it is in the folders."""
     for folder in dict.fromkeys(folders):
         for path in _candidates(folder, False):
-            if (one := _known(path)) and one.digest == digest:
+            if (one := _link_or_none(path)) and one.digest == digest:
                 return f"; that is {one.path}"
     return ""
 
@@ -126,7 +126,7 @@ def _candidates(folder: Path, whatever: bool) -> Iterator[Path]:
     yield from (path for path in files if whatever and path.suffix != SUFFIX)
 
 
-def _known(path: Path) -> ChainLink | None:
+def _link_or_none(path: Path) -> ChainLink | None:
     """The link of a file; None if the file is damaged or missing."""
     try:
         return _link(path)
@@ -139,11 +139,11 @@ def _link(path: Path) -> ChainLink:
         facts = path.stat()
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return _remembered(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return _cached_link(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 @lru_cache(4096)
-def _remembered(path: Path, inode: int, size: int, written: int) -> ChainLink:
+def _cached_link(path: Path, inode: int, size: int, written: int) -> ChainLink:
     """The link of a file, cached by these facts."""
     with open_file(path) as file:
         is_container = file.read(len(MAGIC)) == MAGIC
@@ -154,7 +154,7 @@ def _remembered(path: Path, inode: int, size: int, written: int) -> ChainLink:
     return ChainLink(path, sha256_of(path), container)
 
 
-def _decoded(chain: Sequence[ChainLink]) -> BaseFile:
+def _decode_chain(chain: Sequence[ChainLink]) -> BaseFile:
     """The first file of a chain, decoded with the others, as a temporary file that is removed with the result."""
     base: BaseFile | None = None
     for link in reversed(chain):

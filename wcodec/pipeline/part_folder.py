@@ -62,7 +62,7 @@ def only_encoder(path: Path, mode: int) -> Iterator[PartFolder]:
     """
     is_new = not path.exists()
     path.mkdir(mode, exist_ok=True)
-    with _locked(path) as file:
+    with _open_locked(path) as file:
         file.seek(0)
         folder = PartFolder(path, file, [line for line in file.read().splitlines() if _is_part(line)])
         try:
@@ -80,7 +80,7 @@ def _is_part(line: str) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[TextIO]:
+def _open_locked(path: Path) -> Iterator[TextIO]:
     """The list of a folder, opened and locked by this process."""
     listed = path / LISTED
     while True:

@@ -64,7 +64,7 @@ def sweep(
     deadline = time.monotonic() + seconds
     with TemporaryDirectory(prefix="wcodec-") as folder:
         typed = commands or Commands(shlex.join(["wcodec", "encode", source.name]))
-        run = _Run(source, recipe, Path(folder), oracle, threads, log, typed)
+        run = _SweepRun(source, recipe, Path(folder), oracle, threads, log, typed)
         found = [run.point("preset", "balanced", 1.0)]
         base = inspect(run.file("balanced"))
         histograms = make_histograms(source, run.file("balanced")) if draw else ()
@@ -111,7 +111,7 @@ def _ladder(points: int) -> list[tuple[Method, str, float]]:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _SweepRun:
     """The arguments of every measurement."""
 
     source: Path
@@ -152,7 +152,7 @@ def _weights(numbers: Inspection) -> list[int]:
     return [i for i, one in enumerate(numbers.tensors) if one.error is not None and len(one.shape) > 1]
 
 
-def _sensitivities(run: _Run, deadline: float) -> tuple[list[Sensitivity], bool]:
+def _sensitivities(run: _SweepRun, deadline: float) -> tuple[list[Sensitivity], bool]:
     """The sensitivity of each tensor until the deadline, and whether all were measured."""
     file = run.file("coarse")
     encode(run.source, file, run.recipe, size=COARSE, threads=run.threads)
@@ -179,7 +179,7 @@ def _sensitivities(run: _Run, deadline: float) -> tuple[list[Sensitivity], bool]
     return found, True
 
 
-def _energies(run: _Run) -> dict[str, float]:
+def _energies(run: _SweepRun) -> dict[str, float]:
     """Sums of squares of the finite weights, by tensor."""
     energies = {}
     with open_model(run.source, run.recipe.keep_optimizer) as model:

@@ -90,7 +90,7 @@ def trace(model: Model) -> Graph:
     inputs = [plain(tuple(x.shape)) for x in model.inputs]
     for flow in _walk(model, inputs, table, steps):
         table.freeze(flow.units, "the network's output")
-    return _numbered(model, table, steps)
+    return _renumber(model, table, steps)
 
 
 def _is_followed(model: Layer) -> bool:
@@ -112,12 +112,12 @@ def _walk(model: Model, inputs: list[Flow], table: UnitTable, steps: list[Step])
             shapes = tuple(tuple(x.shape) for x in node.outputs)
             layer = node.operation
             call = LayerCall(layer, args, named, shapes, table, steps, layer)
-            found = _called(call, table, steps)
+            found = _call(call, table, steps)
             known |= {id(x): flow for x, flow in zip(node.outputs, found, strict=True)}
     return [known[id(x)] for x in functional.outputs]
 
 
-def _called(call: LayerCall, table: UnitTable, steps: list[Step]) -> list[Flow]:
+def _call(call: LayerCall, table: UnitTable, steps: list[Step]) -> list[Flow]:
     if _is_followed(call.layer) and len(call.flows) == len(call.layer.inputs):
         _resize_inputs(call, table)
         return _walk(call.layer, call.flows, table, steps)
@@ -137,7 +137,7 @@ def _resize_inputs(call: LayerCall, table: UnitTable) -> None:
         table.size(x._keras_history.operation, ("batch_shape", flow.axis), flow.units)
 
 
-def _numbered(model: Model, table: UnitTable, steps: list[Step]) -> Graph:
+def _renumber(model: Model, table: UnitTable, steps: list[Step]) -> Graph:
     """Give joined units one number, without gaps, in the order in which they were made."""
     every = table.roots(np.arange(len(table.parents), dtype=np.intp))
     roots, numbers = np.unique(every, return_inverse=True)

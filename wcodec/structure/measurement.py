@@ -30,7 +30,7 @@ def measure(bench: Bench, made: SmallerNetwork, compared: Comparison | None) -> 
     before = (found.baseline_accuracy, found.baseline_loss, found.baseline_r2) if found else None
     after = (found.accuracy, found.loss, found.r2) if found else None
     one, other = (
-        _described(model, graph, numbers, {batch: both[number] for batch, both in seconds.items()})
+        _describe(model, graph, numbers, {batch: both[number] for batch, both in seconds.items()})
         for number, (model, graph, numbers) in enumerate(((bench.model, bench.graph, before), (small, None, after)))
     )
     count, agreed = (found.examples, found.agreement) if found else (0, None)
@@ -38,7 +38,7 @@ def measure(bench: Bench, made: SmallerNetwork, compared: Comparison | None) -> 
     return Slimmed(small, one, other, _rows(bench, made), count, agreed, diverged, made.finished, bench.deadline)
 
 
-def _described(model: Model, graph: Graph | None, numbers: Numbers | None, seconds: dict[int, float]) -> NetworkFacts:
+def _describe(model: Model, graph: Graph | None, numbers: Numbers | None, seconds: dict[int, float]) -> NetworkFacts:
     accuracy, loss, r2 = numbers or (None, None, None)
     return NetworkFacts(
         parameters=model.count_params(),

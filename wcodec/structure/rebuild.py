@@ -101,7 +101,7 @@ def _resize(model: Model, config: Config, counts: Mapping[int, list[tuple[tuple[
         _forget_shapes(entry)
         layer = operations.get(own.get("name", entry.get("name")))
         for (key, *rest), number in counts.get(id(layer), []):
-            own[str(key)] = _replaced(own[str(key)], tuple(rest), number)
+            own[str(key)] = _replace(own[str(key)], tuple(rest), number)
         if layer is not None and "layers" in own:
             _resize(layer, own, counts)
 
@@ -126,16 +126,16 @@ def _forget_shapes(entry: object) -> None:
             _forget_shapes(inner)
 
 
-def _replaced(config: object, path: tuple[str | int, ...], number: int) -> object:
+def _replace(config: object, path: tuple[str | int, ...], number: int) -> object:
     """A configuration with this number at the end of a path. Tuples on the path become lists."""
     if not path:
         return number
     key, rest = path[0], path[1:]
     if isinstance(config, dict):
-        return config | {key: _replaced(config[key], rest, number)}
+        return config | {key: _replace(config[key], rest, number)}
     if isinstance(config, list | tuple) and isinstance(key, int):
         found = list(config)
-        found[key] = _replaced(found[key], rest, number)
+        found[key] = _replace(found[key], rest, number)
         return found
     return config
 

@@ -44,7 +44,7 @@ def conv(call: LayerCall) -> list[Flow]:
     is_local = layer.padding == "valid" and layer.groups == 1
     reads = rank - 2 if layer.groups == 1 else rank - 1
     if layer.groups > 1:
-        return [_mixed(call, Flow(call.shapes[0], axis, made))]
+        return [_freeze_if_mixed(call, Flow(call.shapes[0], axis, made))]
     return [_linear(call, x, made, axis, reads=reads, writes=rank - 1, is_local=is_local, work=False)]
 
 
@@ -75,7 +75,7 @@ def depthwise(call: LayerCall) -> list[Flow]:
         call.index(layer.bias, 0, made, "scale")
     call.table.work(layer.kernel, _positions(call, axis))
     if layer.depth_multiplier > 1:
-        return [_mixed(call, Flow(call.shapes[0], axis, made))]
+        return [_freeze_if_mixed(call, Flow(call.shapes[0], axis, made))]
     is_local = layer.padding == "valid"
     return [_linear(call, x, made, axis, reads=rank - 2, writes=rank - 2, is_local=is_local, work=False)]
 
@@ -93,7 +93,7 @@ def separable(call: LayerCall) -> list[Flow]:
     call.size(("filters",), made)
     for kernel in (layer.depthwise_kernel, layer.pointwise_kernel):
         call.table.work(kernel, _positions(call, axis))
-    target = _mixed(call, Flow(call.shapes[0], axis, made))
+    target = _freeze_if_mixed(call, Flow(call.shapes[0], axis, made))
     if layer.depth_multiplier > 1:
         return [target]
     between = Flow(x.shape, axis, read)
@@ -156,7 +156,7 @@ def einsum(call: LayerCall) -> list[Flow]:
             call.index(layer.bias, bias_axis, made, "scale" if made is x.units else "out")
     is_whole = isinstance(layer.get_config()["output_shape"], int)
     call.size(("output_shape",) if is_whole else ("output_shape", at - out_rank), made)
-    target = _mixed(call, Flow(call.shapes[0], at, made))
+    target = _freeze_if_mixed(call, Flow(call.shapes[0], at, made))
     is_matrix = letter in axes and letter not in result and len(weight) == 2 and out_rank - at == 1
     if is_matrix and (layer.bias is None or len(layer.bias.shape) == 1):
         axis, has_bias = axes[letter], layer.bias is not None
@@ -184,7 +184,7 @@ def _positions(call: LayerCall, axis: int) -> float:
 def _linear(
     call: LayerCall, x: Flow, made: Units, axis: int, *, reads: int, writes: int, is_local: bool, work: bool = True
 ) -> Flow:
-    layer, target = call.layer, _mixed(call, Flow(call.shapes[0], axis, made))
+    layer, target = call.layer, _freeze_if_mixed(call, Flow(call.shapes[0], axis, made))
     if work:
         call.table.work(layer.kernel, _positions(call, axis))
     bias = layer.bias if layer.use_bias else None
@@ -192,7 +192,7 @@ def _linear(
     return target
 
 
-def _mixed(call: LayerCall, target: Flow) -> Flow:
+def _freeze_if_mixed(call: LayerCall, target: Flow) -> Flow:
     """`target`; frozen if the layer's activation combines several units."""
     if mixes(call.layer):
         call.table.freeze(target.units, call.name)

@@ -32,7 +32,7 @@ def merge(call: LayerCall) -> list[Flow]:
         elif not np.array_equal(units, here):
             call.table.join(units, here, f"{call.name}, beside what cannot be removed")
     target = Flow(shape, axis, nothing(shape[axis]) if units is None else units)
-    return [call.transfer(target, lambda values: _merged(call, target, values), "")]
+    return [call.transfer(target, lambda values: _apply_to_constants(call, target, values), "")]
 
 
 def concatenate(call: LayerCall) -> list[Flow]:
@@ -75,7 +75,7 @@ def arithmetic(call: LayerCall) -> list[Flow]:
     return call.plain()
 
 
-def _merged(call: LayerCall, target: Flow, values: Sequence[Values]) -> Values:
+def _apply_to_constants(call: LayerCall, target: Flow, values: Sequence[Values]) -> Values:
     """Apply the layer's arithmetic to constant values. (0 times anything is 0 too, but this is not used.)"""
     count = len(target.units)
     if not hasattr(call.layer, "_merge_function") or any(len(one) != count for one in values):

@@ -95,13 +95,13 @@ def flatten(call: LayerCall) -> list[Flow]:
     """Every position of the flat axis belongs to one channel; images with channels first are transposed before."""
     (x,) = call.flows
     first = getattr(call.layer, "data_format", None) == "channels_first" and len(x.shape) > 2
-    return _reshaped(call, x, first)
+    return _reshape(call, x, first)
 
 
 def reshape(call: LayerCall) -> list[Flow]:
     """Units are followed if they stay on one axis."""
     (x,) = call.flows
-    (target,) = found = _reshaped(call, x, False)
+    (target,) = found = _reshape(call, x, False)
     if target.axis > 0 and call.layer.target_shape[target.axis - 1] != -1:
         call.size(("target_shape", target.axis - 1), target.units)
     return found
@@ -134,7 +134,7 @@ def applied(layer: Layer, x: Flow, values: Values) -> Values:
     return np.where(np.isnan(values), np.nan, found.astype(np.float64).reshape(-1))
 
 
-def _reshaped(call: LayerCall, x: Flow, turn: bool) -> list[Flow]:
+def _reshape(call: LayerCall, x: Flow, turn: bool) -> list[Flow]:
     if x.is_plain:
         return [plain(call.shapes[0])]
     sizes, wanted = _known(x.shape[1:]), _known(call.shapes[0][1:])

@@ -45,22 +45,22 @@ def select(graph: Graph, scores: Float64, amount: Amount) -> Mask:
     order = _order(graph, scores, amount.uniform)
     if amount.of == "width":
         asked = _size(graph, np.ones(graph.count, bool), "width") * (1 - amount.part)
-        return _removed(graph, order, min(round(asked), len(order)))
+        return _remove(graph, order, min(round(asked), len(order)))
     whole = _size(graph, np.ones(graph.count, bool), amount.of)
     low, high = 0, len(order)
-    if _size(graph, _removed(graph, order, high), amount.of) > amount.part * whole:
-        least = _size(graph, _removed(graph, order, high), amount.of) / whole
+    if _size(graph, _remove(graph, order, high), amount.of) > amount.part * whole:
+        least = _size(graph, _remove(graph, order, high), amount.of) / whole
         raise BudgetError(
             f"{graph.model.name}: expected {amount.part:g} of the {amount.of}, "
             f"the least that the layers allow is {least:.3f}"
         )
     while low < high:
         middle = (low + high) // 2
-        if _size(graph, _removed(graph, order, middle), amount.of) <= amount.part * whole:
+        if _size(graph, _remove(graph, order, middle), amount.of) <= amount.part * whole:
             high = middle
         else:
             low = middle + 1
-    return _removed(graph, order, low)
+    return _remove(graph, order, low)
 
 
 def _size(graph: Graph, kept: Mask, of: str) -> float:
@@ -85,7 +85,7 @@ def _order(graph: Graph, scores: Float64, uniform: bool) -> npt.NDArray[np.intp]
     return going[np.argsort(place[going], kind="stable")]
 
 
-def _removed(graph: Graph, order: npt.NDArray[np.intp], count: int) -> Mask:
+def _remove(graph: Graph, order: npt.NDArray[np.intp], count: int) -> Mask:
     kept = np.ones(graph.count, bool)
     kept[order[:count]] = False
     return kept

@@ -139,7 +139,7 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
             target = check_target(source, args.output or derive_model_path(source, ending), args.force)
         with show_progress("decode", args.quiet) as progress:
             if args.compact:
-                _compacted(args, source, target, kind)
+                _write_compacted(args, source, target, kind)
             else:
                 limit = args.max_output
                 decode(source, target, base=args.base, max_output=limit, threads=args.threads or 0, progress=progress)
@@ -153,7 +153,7 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     return OK
 
 
-def _compacted(args: argparse.Namespace, source: Path, target: Path, kind: str) -> None:
+def _write_compacted(args: argparse.Namespace, source: Path, target: Path, kind: str) -> None:
     """Decode into a temporary file, and write the network without its dead units.
 
     Raises: RecipeError if the file has no network, or if the output is not a model file.

@@ -115,7 +115,7 @@ def _create_file(target: SteadyFile, tree: Group) -> h5py.File:
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_libver_bounds(h5f.LIBVER_V18 if _has_large(tree) else h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
     access.set_fileobj_driver(h5fd.fileobj_driver, target)
-    creation = _ordered(h5p.create(h5p.FILE_CREATE), tree)
+    creation = _creation_properties(h5p.create(h5p.FILE_CREATE), tree)
     return h5py.File(h5f.create(b"weights", h5f.ACC_TRUNC, fcpl=creation, fapl=access))
 
 
@@ -128,14 +128,14 @@ def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[],
             continue
         objects.append(whole)
         if isinstance(child, Group):
-            properties = _ordered(h5p.create(h5p.GROUP_CREATE), child)
+            properties = _creation_properties(h5p.create(h5p.GROUP_CREATE), child)
             made = h5g.create(parent, name, lcpl=_link_properties(name), gcpl=properties)
             _attributes(made, child.attributes)
             _children(made, child, whole + b"/", take, objects)
         elif isinstance(child, Slot):
             _tensor(parent, child, take())
         else:
-            properties = _ordered(h5p.create(h5p.DATASET_CREATE), child)
+            properties = _creation_properties(h5p.create(h5p.DATASET_CREATE), child)
             on_disk, space = hdf5_type(child.values.type), _space(child.values.shape)
             dataset = h5d.create(parent, name, on_disk, space, properties, _link_properties(name))
             if (array := _array(child.values)) is not None:
@@ -148,7 +148,7 @@ def _tensor(parent: h5g.GroupID, slot: Slot, values: AnyArray) -> None:
     name, size = slot.name.encode(), item_bytes(slot.type)
     if values.dtype.itemsize != size:
         raise CorruptError(f"{slot.name}: expected values of {size} bytes each, got {values.dtype}")
-    properties = _ordered(h5p.create(h5p.DATASET_CREATE), slot)
+    properties = _creation_properties(h5p.create(h5p.DATASET_CREATE), slot)
     dataset = h5d.create(parent, name, hdf5_type(slot.type), _space(values.shape), properties, _link_properties(name))
     if values.size:
         stored = np.require(values.byteswap() if slot.type[0] == ">" else values, requirements="C")
@@ -180,7 +180,7 @@ def _space(shape: tuple[int, ...] | None) -> h5s.SpaceID:
     return h5s.create(h5s.NULL) if shape is None else h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
 
 
-def _ordered(properties: h5p.PropOCID, node: Group | Slot | Stored) -> h5p.PropOCID:
+def _creation_properties(properties: h5p.PropOCID, node: Group | Slot | Stored) -> h5p.PropOCID:
     """Creation properties with the orders of the node and without a time stamp, for reproducible bytes."""
     properties.set_obj_track_times(False)
     if node.attributes_ordered:
