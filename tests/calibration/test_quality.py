@@ -78,7 +78,7 @@ def test_what_chance_may_add_with_few_inputs_counts_against_the_budget() -> None
     assert budget.allows(One(0.0))
     assert budget.allows(One(0.09))
     assert not budget.allows(One(0.11))
-    assert "0.4 predicted at best, give or take 0.11 by chance" in budget.refusal([One(0.11)])
+    assert "0.4 predicted at best, with a sampling error of 0.11" in budget.refusal([One(0.11)])
     assert asked.reduce(1.0).broken(One(0.0)) == "max-drop"
 
 

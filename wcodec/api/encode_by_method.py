@@ -49,7 +49,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     )
     words = {option.word: getattr(asked, option.word) for option in METHOD_OPTIONS}
     more = MethodOptions(**{word: value for word, value in words.items() if value is not None})
-    log(f"budget: {str(budget) or 'none, the methods do what is asked'}")
+    log(f"budget: {str(budget) or 'none, the methods use the given options'}")
     found = train_by(source, request, asked.method or "auto", recipe, log, more)
     for note in found.bench.opened.notes:
         log(note)

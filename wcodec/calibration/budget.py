@@ -161,13 +161,13 @@ class AccuracyBudget:
             return f"expected {self.bytes:,.0f} bytes of weights at most, {least:,.0f} at best"
         if self.agreement is not None:
             most = max((one.agreement - one.doubtful for one in qualities), default=nan)
-            return f"expected {self.agreement:g} % of the answers to agree for sure, {most:.2f} % at best"
+            return f"expected {self.agreement:g} % of the predictions to stay, {most:.2f} % at best"
         rise = min((one.loss_rise for one in qualities if one.loss_rise is not None), default=nan)
         lost = max(0.0, min((one.lost or 0.0 for one in qualities), default=0.0))
         drop = max(min((one.drop for one in qualities), default=nan), lost)
         if self.drop is not None and (self.loss is None or drop > self.drop):
             doubt = max((one.chance for one in qualities), default=nan) if drop <= self.drop else 0.0
-            chance = f", give or take {doubt:.2g} by chance: more examples tell it better" if doubt else ""
+            chance = f", with a sampling error of {doubt:.2g}: more examples reduce it" if doubt else ""
             return f"expected a drop of at most {self.drop:g} points, {drop:.2g} predicted at best{chance}"
         if self.loss is not None:
             return f"expected a loss that rises by at most {self.loss:g} %, {rise:.3g} % at best"

@@ -140,7 +140,7 @@ def _search_codebooks(run: _Run) -> CodebookResult:
     """Codebooks with trained centroids. Raises: BudgetError if the best network exceeds the budget."""
     session, request = run.session, run.opened.request
     if request.codebooks is None or request.budget.bytes is not None:
-        raise RecipeError("codebooks with --data: expected a budget of answers (--max-drop, ...), got one of bytes")
+        raise RecipeError("codebooks with --data: expected a budget of outputs (--max-drop, ...), got one of bytes")
     budget = request.budget.of_outputs()
     tell, trains = partial(run.report, "sharing", budget), _trains(run)
     wanted = AccuracyBudget() if trains and request.codebooks.clusters else budget
