@@ -1,12 +1,14 @@
 """Repair without labels: the layers after removed units are fitted to the pre-activations of the original network.
 
 Each layer's kernel and bias are the ridge least-squares fit of the original pre-activations from the smaller network's
-inputs of the layer (as in channel pruning, He et al. 2017), one layer after the other; statistics of BatchNormalization
-are recomputed on the way.
+inputs of the layer (as in channel pruning, He et al. 2017), one layer after the other. The statistics of
+BatchNormalization change by the difference that the same inputs make between the two networks. They are not replaced
+by those of the inputs, which may be few or unlike the ones that the network was trained on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,11 +17,11 @@ import numpy.typing as npt
 from wcodec.calibration.batch_norm import find_batch_norms, reestimate
 from wcodec.calibration.linear_ops import LinearOp
 from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
-from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.examples import Array, Examples
 from wcodec.evaluation.keras_backend import list_layers
 from wcodec.structure.graph import Graph, Mask
 from wcodec.structure.observations import batches_of, readers_of, rows_of
-from wcodec.structure.rebuild import keeps
+from wcodec.structure.rebuild import keeps, part_of
 
 if TYPE_CHECKING:
     from keras import Layer, Model
@@ -44,7 +46,8 @@ def repair(
     turns = deadline.turns(len(moving) + len(fitted))
     for number, layer in enumerate(list_layers(small)):
         if id(layer) in moving:
-            reestimate(small, [layer], next(turns).within(batches_of(examples)))
+            batches = list(next(turns).within(batches_of(examples)))
+            _move_statistics(graph, kept, small, (list_layers(graph.model)[number], layer), batches)
         if number not in whole or number not in fitted:
             continue
         before, after, until = whole[number], fitted[number], next(turns)
@@ -58,6 +61,27 @@ def repair(
                 one.add(x0, x)
         for one, (op, _) in zip(sums, pairs, strict=True):
             one.fit(layer if len(pairs) == 1 else None, _columns(graph, op, kept))
+
+
+def _move_statistics(
+    graph: Graph, kept: Mask, small: Model, layers: tuple[Layer, Layer], batches: Sequence[tuple[Array, ...]]
+) -> None:
+    """Move a BatchNormalization's statistics by what the examples' own differ between the two networks.
+
+    layers: of the whole network, which keeps its statistics, and of the smaller one.
+    """
+    old, new = layers
+    own = [np.asarray(one) for one in (old.moving_mean, old.moving_variance)]
+    mean, variance = (np.asarray(one) for one in (new.moving_mean, new.moving_variance))
+    reestimate(graph.model, [old], batches)
+    reestimate(small, [new], batches)
+    before = [part_of(graph, one, kept) for one in (old.moving_mean, old.moving_variance)]
+    after = [np.asarray(one) for one in (new.moving_mean, new.moving_variance)]
+    old.moving_mean.assign(own[0])
+    old.moving_variance.assign(own[1])
+    new.moving_mean.assign(mean + after[0] - before[0])
+    ratio = (after[1] + new.epsilon) / (before[1] + new.epsilon)
+    new.moving_variance.assign(np.maximum((variance + new.epsilon) * ratio - new.epsilon, 0))
 
 
 class _Sums:
