@@ -2,19 +2,21 @@
 
 Twelve networks, those of `benchmarks/zoo.py` in DIR and those of `samples/`, are coded within budgets of accuracy, each
 three times: by other training images, without labels, and another seed. What wcodec predicts is set beside what the
-test images lose, which are looked at when a file is finished. Networks that DIR lacks are trained first.
+test images lose, which are looked at when a file is finished. Networks that DIR lacks are trained first. With --rows,
+what was measured is kept there, and a second run, of other networks say, goes on from it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -42,6 +44,7 @@ class Row:
 
     network: str
     asked: float
+    seed: int
     predicted: float | None
     lost: float
     nbytes: int
@@ -53,8 +56,8 @@ def classes(model: keras.Model, images: zoo.Images) -> np.ndarray:
     return np.argmax(model.predict(images, 500, verbose=0), axis=1)
 
 
-def measure(path: Path, pictures: zoo.Pictures, options: argparse.Namespace) -> Iterator[Row]:
-    """Every budget and seed for one network."""
+def measure(path: Path, pictures: zoo.Pictures, options: argparse.Namespace, known: list[Row]) -> Iterator[Row]:
+    """Every budget and seed for one network that is not known."""
     original = keras.models.load_model(path, compile=False)
     test = images_for(original, pictures.test)
     right = classes(original, test) == pictures.test_labels
@@ -62,6 +65,8 @@ def measure(path: Path, pictures: zoo.Pictures, options: argparse.Namespace) -> 
     words = {name.removeprefix("--").replace("-", "_"): value for name, value in more.items()}
     for asked in options.drops:
         for seed in range(options.seeds):
+            if any((row.network, row.asked, row.seed) == (path.stem, asked, seed) for row in known):
+                continue
             rows = np.random.default_rng(seed).choice(len(pictures.train), options.inputs, replace=False)
             heard: list[str] = []
             begin = time.process_time()
@@ -79,7 +84,8 @@ def measure(path: Path, pictures: zoo.Pictures, options: argparse.Namespace) -> 
                 found = classes(wcodec.load_model(coded, compile=False), test) == pictures.test_labels
                 told = [match[1] for line in heard if (match := PREDICTED.match(line))]
                 lost = 100 * float(right.mean() - found.mean())
-                yield Row(path.stem, asked, float(told[-1]) if told else None, lost, coded.stat().st_size, seconds)
+                predicted = float(told[-1]) if told else None
+                yield Row(path.stem, asked, seed, predicted, lost, coded.stat().st_size, seconds)
 
 
 def main() -> None:
@@ -92,28 +98,33 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--inputs", type=int, default=2000)
     parser.add_argument("--words", default="--tune 0", help="more for encode, a value each")
+    parser.add_argument("--rows", type=Path, help="where rows are kept, and what a run goes on from")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     options.zoo.mkdir(parents=True, exist_ok=True)
     fashion, mnist = zoo.read(options.fashion), zoo.read(options.mnist)
     rows = []
+    if options.rows and options.rows.exists():
+        rows = [Row(**json.loads(line)) for line in options.rows.read_text("utf-8").splitlines()]
     for name in options.names:
         if name in zoo.COURSES:
             opened(name, options.zoo, fashion)
             path = options.zoo / f"{name}{zoo.COURSES[name].suffix}"
         else:
             path = SAMPLES / name
-        for row in measure(path, CASES[name](fashion, mnist), options):
+        for row in measure(path, CASES[name](fashion, mnist), options, rows):
             print(row, file=sys.stderr, flush=True)
             rows.append(row)
+            if options.rows:
+                options.rows.write_text("".join(json.dumps(asdict(one)) + "\n" for one in rows), "utf-8")
     publish(page(rows, options), options.out)
 
 
 def page(rows: list[Row], options: argparse.Namespace) -> Iterator[str]:
     """A row for every network and budget, with a column for all its seeds."""
     yield f"`python benchmarks/budgets.py`, {date.today()}, load {os.getloadavg()[0]:.1f}: `--data` with"
-    yield f"{options.inputs:,} training images without labels, `{options.words}`; {options.seeds} seeds, each by other"
-    yield "images. The 10,000 test images are looked at when a file is finished."
+    yield f"{options.inputs:,} training images without labels, `{options.words}`; up to {options.seeds} seeds, each by"
+    yield "other images. The 10,000 test images are looked at when a file is finished."
     yield ""
     yield "| network | asked, points | predicted | lost on test images | file bytes | CPU s |"
     yield "|---|--:|--:|--:|--:|--:|"

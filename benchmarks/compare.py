@@ -103,7 +103,8 @@ def smallest_in_the_wild(most: float = 0.01) -> Iterator[str]:
             if line.startswith("| ") and cells[0] != "coder" and float(cells[3]) <= most:
                 ours, one = cells[0].startswith("wcodec"), (number(cells[1]), cells[0])
                 found[ours] = min(found.get(ours, one), one)
-        cells = [f"{found[True][0]:,} ({found[True][1]})", f"{found[False][0]:,}", found[False][1]]
+        ours, other = found.get(True), found.get(False)
+        cells = [f"{ours[0]:,} ({ours[1]})" if ours else "-", *((f"{other[0]:,}", other[1]) if other else ("-", "-"))]
         yield f"| {title} | {size.split()[0]} | {' | '.join(cells)} |"
 
 
