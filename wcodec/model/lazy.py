@@ -25,8 +25,9 @@ else:
         def new(own, *_args, **_words):
             if cls in _waiting:
                 _finish(cls)
-            return super(cls, own).__new__(own)
+            return before(own)
 
+        before = cls.__new__  # that of a base
         _waiting[cls] = words
         cls.__new__ = new
         cls.__dataclass_fields__ = _Unmade(cls)

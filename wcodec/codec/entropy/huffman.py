@@ -66,6 +66,8 @@ def count_tokens(symbols: Symbols) -> Counts:
 
 def tokens_of(symbols: Counts, precision: int) -> Counts:
     """The token of each symbol. Inverse, up to the raw bits: `symbols_of`."""
+    if int(symbols.max(initial=0)) < 2 << precision:
+        return symbols
     raw: Counts = np.maximum(np.frexp(symbols.astype(np.float64))[1].astype(np.int64) - (precision + 1), 0)
     tokens: Counts = (raw << precision) + (symbols >> raw)
     return tokens
@@ -73,6 +75,8 @@ def tokens_of(symbols: Counts, precision: int) -> Counts:
 
 def symbols_of(tokens: Counts, precision: int) -> tuple[Counts, Counts]:
     """The smallest symbol of each token, and the number of raw bits of the token. Inverse: `tokens_of`."""
+    if int(tokens.max(initial=0)) < 2 << precision:
+        return tokens, np.zeros_like(tokens)
     raw: Counts = np.maximum((tokens >> precision) - 1, 0)
     return (tokens - (raw << precision)) << raw, raw
 
