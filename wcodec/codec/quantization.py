@@ -37,6 +37,7 @@ from wcodec.codec.layout import (
     unit_slicer,
     view_shape,
 )
+from wcodec.codec.parallel import Map
 from wcodec.codec.plan import (
     AffinePlan,
     CodebookPlan,
@@ -75,7 +76,7 @@ SPACING: Final = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
 """Distance of a trellis quantiser's integers, in steps of the plain quantiser with the same error."""
 
 
-def choose_dequantizer(weights: Float32, plan: LossyPlan) -> tuple[int, Dequantizer]:
+def choose_dequantizer(weights: Float32, plan: LossyPlan, chunk_map: Map = map) -> tuple[int, Dequantizer]:
     """The layout and the dequantizer with the smallest cost on a sample of the weights."""
     layouts = [family for family in map(partial(_scannable, weights.shape), layout_families(weights.shape)) if family]
     layouts = layouts or [(VECTOR,)]
@@ -92,7 +93,7 @@ def choose_dequantizer(weights: Float32, plan: LossyPlan) -> tuple[int, Dequanti
         case ProductPlan():
             return _product_choice(weights, first, plan)
         case UniformPlan():
-            return _uniform_or_table(weights, layouts, plan)
+            return _uniform_or_table(weights, layouts, plan, chunk_map)
 
 
 def _given_choice(shape: tuple[int, ...], plan: GroupPlan | HashedPlan) -> tuple[int, Dequantizer]:
@@ -112,10 +113,10 @@ def _product_choice(weights: Float32, layout: int, plan: ProductPlan) -> tuple[i
 
 
 def _uniform_or_table(
-    weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan
+    weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan, chunk_map: Map
 ) -> tuple[int, Dequantizer]:
     """The uniform choice, or a table of the tensor's values if they are few and it costs about as much."""
-    layout, dequantizer = _uniform_choice(weights, layouts, plan)
+    layout, dequantizer = _uniform_choice(weights, layouts, plan, chunk_map)
     values = find_few_values(weights) if plan.few else None
     if values is None:
         return layout, dequantizer
@@ -127,10 +128,14 @@ def _uniform_or_table(
     return (own, table) if _measure_cost(weights, own, table, plan) <= most else (layout, dequantizer)
 
 
-def _uniform_choice(weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan) -> tuple[int, Dequantizer]:
+def _uniform_choice(
+    weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan, chunk_map: Map
+) -> tuple[int, Dequantizer]:
     step = round_step(plan.step * SPACING[plan.states])
     choices = [
-        (family, dequantizer) for family in layouts for dequantizer in _uniform_rules(weights, family[0], step, plan)
+        (family, dequantizer)
+        for family in layouts
+        for dequantizer in _uniform_rules(weights, family[0], step, plan, chunk_map)
     ]
     if plan.effort == "fast":
         return choices[0][0][0], choices[0][1]
@@ -152,7 +157,9 @@ def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ..
     return tuple(layout for layout in family if prod(view_shape(shape, layout)[1:]) <= CHUNK_WEIGHTS)
 
 
-def _uniform_rules(weights: Float32, layout: int, step: float, plan: UniformPlan) -> Iterator[Dequantizer]:
+def _uniform_rules(
+    weights: Float32, layout: int, step: float, plan: UniformPlan, chunk_map: Map
+) -> Iterator[Dequantizer]:
     """The dequantizers to try.
 
     A transform of the rows of a matrix pays if there are many for each entry of the basis.
@@ -162,23 +169,24 @@ def _uniform_rules(weights: Float32, layout: int, step: float, plan: UniformPlan
     if plan.transform and MIN_TAPS <= height * width <= MAX_TAPS and max(height, width) <= MAX_SIDE:
         yield TransformDequantizer(step, make_dct_basis(height, width), plan.states)
         if plan.effort != "fast":
-            yield TransformDequantizer(step, _klt(weights, layout, height * width), plan.states)
+            yield TransformDequantizer(step, _klt(weights, layout, height * width, chunk_map), plan.states)
     elif plan.transform and height * width == 1 and MIN_TAPS <= channels <= MAX_CHANNELS and rows >= _TALL * channels:
-        yield TransformDequantizer(step, _klt(weights, layout, channels), plan.states)
+        yield TransformDequantizer(step, _klt(weights, layout, channels, chunk_map), plan.states)
     yield UniformDequantizer(step, plan.states)
 
 
-def _klt(weights: Float32, layout: int, taps: int) -> Basis:
+def _klt(weights: Float32, layout: int, taps: int, chunk_map: Map) -> Basis:
     """The principal axes of parts of `taps` weights of the rows, computed chunk by chunk."""
     if layout in TAPS_FIRST:
         flat = weights.reshape(taps, -1)
-        width = max(1, CHUNK_WEIGHTS // taps)
-        starts = range(0, flat.shape[1], width)
-        return make_klt_basis(np.sum([compute_moments(flat[:, start : start + width].T) for start in starts], 0))
-    rows, channels, inner = view_shape(weights.shape, layout)
-    height = max(1, CHUNK_WEIGHTS // (channels * inner))
-    part = unit_slicer(weights, layout)
-    every = (compute_moments(part(start, height).reshape(-1, taps)) for start in range(0, rows, height))
+        size = max(1, CHUNK_WEIGHTS // taps)
+        starts = range(0, flat.shape[1], size)
+        every = chunk_map(lambda start: compute_moments(flat[:, start : start + size].T), starts)
+    else:
+        rows, channels, inner = view_shape(weights.shape, layout)
+        size = max(1, CHUNK_WEIGHTS // (channels * inner))
+        part = unit_slicer(weights, layout)
+        every = chunk_map(lambda start: compute_moments(part(start, size).reshape(-1, taps)), range(0, rows, size))
     return make_klt_basis(np.sum(list(every), 0))
 
 

@@ -179,7 +179,7 @@ def _encode_lossy(
 ) -> EncodedTensor:
     """The tensor's sections; `values` are overwritten by the decoded values."""
     original, kept, positions = prepared.original, prepared.kept, prepared.positions
-    layout, dequantizer = choose_dequantizer(kept, plan)
+    layout, dequantizer = choose_dequantizer(kept, plan, chunk_map)
     plan = choose_coder(kept, layout, dequantizer, plan)
     size = _chunk_units(tensor.count, count_units(tensor.shape, layout))
     whole = unit_slicer(original, layout)
