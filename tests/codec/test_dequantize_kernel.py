@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from twins import transform as transform_twin
 from twins import trellis as trellis_twin
 
-from wcodec.codec.layout import from_rows, scatter_rows, to_rows
+from wcodec.codec.dequantization import TransformDequantizer, UniformDequantizer
+from wcodec.codec.layout import distances_of, from_rows, layout_families, scatter_rows, to_rows, view_shape
+from wcodec.codec.quantizers.transform import KLT, Basis
 from wcodec.kernels import dequantize as kernel
 
 RNG = np.random.default_rng(5)
@@ -77,3 +79,32 @@ def test_rows_that_do_not_fit_are_refused() -> None:
             kernel.place(rows, out, first, row, channel, tap)
     with pytest.raises(ValueError, match="basis"):
         kernel.turn(np.zeros(10, np.int32), 0, np.zeros((9, 9)), 1.0, np.empty(10, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (3, 3, 5, 40), (33, 4, 3, 3), (17, 700), (2, 100, 3), (1, 5, 5, 7, 18)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_weights_that_are_put_at_once_are_those_of_the_single_steps(shape: tuple[int, ...], turned: bool) -> None:
+    layouts = [layout for family in layout_families(shape) for layout in family]
+    for layout in layouts:
+        rows, channels, taps = view_shape(shape, layout)
+        levels = np.rint(RNG.laplace(size=(rows, channels, taps)) * 40).astype(np.int32)
+        basis = taps if taps > 1 else channels
+        matrix = RNG.integers(-200, 200, (basis, basis))
+        rule = TransformDequantizer(0.37, Basis(matrix, 7, KLT)) if turned else UniformDequantizer(0.37)
+        expected, found = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        start = rows // 3
+        own = np.ascontiguousarray(levels[start:])
+        scatter_rows(rule.dequantize(own, True).astype(np.float32, copy=False), expected, start, layout)
+        distances = distances_of(shape, layout)
+        assert distances is not None
+        rule.put(own, found.reshape(-1), start, distances)
+        assert np.array_equal(found, expected)
+
+
+def test_rows_that_do_not_fit_are_not_put() -> None:
+    levels, none = np.zeros((4, 3, 2), np.int32), np.empty((0, 0))
+    for first, distances in ((1, (6, 2, 1)), (0, (7, 2, 1)), (0, (2, 8, 4)), (-1, (6, 2, 1)), (0, (6, -2, 1))):
+        with pytest.raises(IndexError):
+            kernel.put(levels, none, 1.0, np.zeros(24, np.float32), first, *distances)
+    with pytest.raises(ValueError, match="basis"):
+        kernel.put(levels, np.zeros((3, 3)), 1.0, np.zeros(24, np.float32), 0, 6, 2, 1)

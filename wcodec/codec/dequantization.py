@@ -28,6 +28,7 @@ from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels import dequantize as kernel
 from wcodec.model.lazy import dataclass
 
+_NO_BASIS = np.empty((0, 0))
 _FEW_TAPS = 64
 """Larger bases are multiplied by a library's matrix product."""
 
@@ -66,6 +67,13 @@ class UniformDequantizer(OneLevelAWeight):
         kernel.scale(np.ascontiguousarray(levels).reshape(-1), self.states, self.step, weights.reshape(-1))
         return weights
 
+    def put(self, levels: Levels, tensor: Float32, first: int, distances: Shape3) -> None:
+        """`dequantize` and `layout.scatter_rows` in one pass, into float32[n].
+
+        distances: elements between neighbouring rows, channels and taps.
+        """
+        kernel.put(reconstruct(levels, self.states), _NO_BASIS, self.step, tensor, first, *distances)
+
     def pack(self, out: bytearray) -> None:
         """Append the step. Inverse: `parse`."""
         _pack_step(out, self.step)
@@ -94,6 +102,25 @@ class TransformDequantizer(OneLevelAWeight):
         weights, matrix = _empty(levels, single), self.basis.matrix.astype(np.float64)
         kernel.turn(np.ascontiguousarray(levels).reshape(-1), self.states, matrix, step, weights.reshape(-1))
         return weights
+
+    def put(self, levels: Levels, tensor: Float32, first: int, distances: Shape3) -> None:
+        """As `UniformDequantizer.put`."""
+        taps, (row, channel, tap) = len(self.basis.matrix), distances
+        vectors = reconstruct(levels, self.states).reshape(len(levels), -1, taps)
+        channel, tap = (channel, tap) if levels.shape[2] == taps else (0, channel)
+        step = self.step * 2.0**-self.basis.shift
+        if taps <= _FEW_TAPS:
+            kernel.put(vectors, self.basis.matrix.astype(np.float64), step, tensor, first, row, channel, tap)
+            return
+        own = np.empty(vectors.shape, np.float32)
+        lies = (row, tap) == (vectors[0].size, 1) and vectors.shape[1] == 1
+        if lies:
+            own = tensor[first * row : first * row + vectors.size].reshape(vectors.shape)
+        weights = scale(inverse_transform(vectors, self.basis, own), step, True)
+        if weights is not own:
+            own[:] = weights
+        if not lies:
+            kernel.place(own.view(np.uint32), tensor.view(np.uint32), first, row, channel, tap)
 
     def pack(self, out: bytearray) -> None:
         """Append the step and the basis. Inverse: `parse`."""

@@ -70,7 +70,7 @@ def to_rows(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
     """values[shape] -> values[rows, channels, taps], C order. Inverse: `from_rows`."""
     order = [d for group in _axis_groups(values.ndim, layout) for d in group]
     shape, turned = view_shape(values.shape, layout), values.transpose(order)
-    distances = _strides(values.shape, layout)
+    distances = distances_of(values.shape, layout)
     if turned.flags.c_contiguous or values.itemsize != 4 or not values.flags.c_contiguous or not distances:
         return np.ascontiguousarray(turned).reshape(shape)
     rows = np.empty(shape, np.uint32)
@@ -113,7 +113,7 @@ def scatter_rows(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: in
     """Put rows[n, channels, taps], from row `first` on, into values[shape], C order: `from_rows` in parts."""
     shape = values.shape
     groups = _axis_groups(len(shape), layout)
-    distances = _strides(shape, layout)
+    distances = distances_of(shape, layout)
     channels, taps = rows.shape[1:]
     if distances and distances[:2] == (channels * taps, taps) and (taps == 1 or distances[2] == 1):  # as they lie
         values.reshape(-1)[first * distances[0] :][: rows.size] = rows.reshape(-1)
@@ -132,7 +132,7 @@ def scatter_rows(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: in
         view[np.unravel_index(first + number, [shape[d] for d in groups[0]])] = one
 
 
-def _strides(shape: tuple[int, ...], layout: int) -> tuple[int, int, int] | None:
+def distances_of(shape: tuple[int, ...], layout: int) -> tuple[int, int, int] | None:
     """Elements between neighbouring rows, channels and taps; None if they are not evenly spaced."""
     groups = _axis_groups(len(shape), layout)
     if any(b != a + 1 for group in groups for a, b in pairwise(group)):

@@ -9,8 +9,9 @@ from typing import BinaryIO
 import numpy as np
 
 from wcodec.codec.delta import BY_CHUNK, RESIDUAL, BaseValues, decode_delta, decode_residual
+from wcodec.codec.dequantization import TransformDequantizer, UniformDequantizer
 from wcodec.codec.entropy.level_coders import decode_chunk
-from wcodec.codec.layout import VECTOR, scatter_rows
+from wcodec.codec.layout import VECTOR, distances_of, scatter_rows
 from wcodec.codec.parallel import Map
 from wcodec.codec.quantizers.product import join_blocks
 from wcodec.codec.tensor_header import TensorHeader, chunk_shape, parse_header
@@ -34,13 +35,17 @@ class TensorReader:
     first: memoryview
     base: BaseValues | None = None
 
+    def bytes_of(self, number: int) -> memoryview:
+        """Chunk `number` as it is stored. Raises: as `chunk`."""
+        where = f"{self.facts.name}, section {number}"
+        return memoryview(read_section(self.file, self.record.sections[number], where)) if number else self.first
+
     def chunk(self, number: int) -> AnyArray:
         """The values of chunk `number`: flat if they are exact, otherwise in the shape of the levels.
 
         Raises: ContainerError and its kinds.
         """
-        where = f"{self.facts.name}, section {number}"
-        chunk = memoryview(read_section(self.file, self.record.sections[number], where)) if number else self.first
+        chunk = self.bytes_of(number)
         if self.record.delta_mode == BY_CHUNK:
             return self._against(chunk, number)
         return _values(chunk, self.header, self.facts, number)
@@ -123,8 +128,21 @@ def decode_tensor(
 
 def _put(sections: TensorReader, number: int, values: AnyArray) -> None:
     """Decode chunk `number` into its place among the tensor's values[shape]."""
-    chunk, header, first = sections.chunk(number), sections.header, number * sections.header.chunk_units
-    if header.dequantizer is None or header.layout == VECTOR:
+    header, first = sections.header, number * sections.header.chunk_units
+    dequantizer, distances = header.dequantizer, distances_of(values.shape, header.layout)
+    if isinstance(dequantizer, UniformDequantizer | TransformDequantizer) and distances and _is_direct(sections):
+        shape = chunk_shape(sections.facts, header, number)
+        levels, replayed = decode_chunk(sections.bytes_of(number), shape, dequantizer.states)
+        own = replace(dequantizer, states=0) if replayed else dequantizer
+        own.put(levels, values.reshape(-1).view(np.float32), first, distances)
+        return
+    chunk = sections.chunk(number)
+    if dequantizer is None or header.layout == VECTOR:
         values.reshape(-1)[first : first + chunk.size] = chunk.reshape(-1)
     else:
         scatter_rows(chunk, values, first, header.layout)
+
+
+def _is_direct(sections: TensorReader) -> bool:
+    """Whether weights are written to their places as they are computed."""
+    return sections.facts.dtype == "float32" and sections.header.layout != VECTOR

@@ -1,12 +1,14 @@
 """From levels to weights, and from rows of weights to the tensor: the last steps of decoding. Each product is rounded once."""
 
 from libc.stdint cimport int32_t, uint32_t
+from libc.stdlib cimport free, malloc
 
 from wcodec.kernels.trellis.states cimport TRELLIS_NEXT, table_of
 
 cdef enum:
     MOST_TAPS = 64
     BLOCK = 16          # rows that are written together, because their elements often share a cache line
+    HELD = 288          # elements of a row that wait for the others of their block
 
 ctypedef fused weight_t:
     float
@@ -83,6 +85,63 @@ def turn(const int32_t[::1] levels, int states, const double[:, ::1] matrix, dou
             turned(&levels[0], n, 25, table, &matrix[0, 0], step, &out[0])
         else:
             turned(&levels[0], n, taps, table, &matrix[0, 0], step, &out[0])
+
+
+cdef inline void weigh(const int32_t* levels, Py_ssize_t n, Py_ssize_t taps, const double* matrix, double step, float* out) noexcept nogil:
+    """`scale`, or with a matrix `turn`, of integers that stand for themselves."""
+    if matrix == NULL:
+        scaled(levels, n, -1, step, out)
+    elif taps == 9:
+        turned(levels, n, 9, -1, matrix, step, out)
+    else:
+        turned(levels, n, taps, -1, matrix, step, out)
+
+
+def put(const int32_t[:, :, ::1] levels, const double[:, ::1] matrix, double step, float[::1] out, Py_ssize_t first, Py_ssize_t row,
+        Py_ssize_t vector, Py_ssize_t tap):
+    """`scale`, or with a matrix of taps x taps `turn`, of integers[rows, vectors, taps], and `place`, in one pass.
+
+    Without a matrix (0 x 0) the taps are not turned. The last three are distances in elements, none negative.
+    """
+    cdef Py_ssize_t n = levels.shape[0], vectors = levels.shape[1], taps = levels.shape[2]
+    cdef Py_ssize_t begin, end, r, v, w, t, some, stride = vectors * taps
+    cdef const double* basis = NULL
+    cdef float* held
+    cdef float* sink
+    if matrix.shape[0]:
+        if matrix.shape[0] != taps or matrix.shape[1] != taps or taps > MOST_TAPS:
+            raise ValueError("a basis and kernels of different sizes")
+        basis = &matrix[0, 0]
+    if n * stride == 0:
+        return
+    if first < 0 or row < 0 or vector < 0 or tap < 0:
+        raise IndexError("a negative distance")
+    if (first + n - 1) * row + (vectors - 1) * vector + (taps - 1) * tap >= len(out):
+        raise IndexError("rows that do not fit")
+    if row == stride and vector == taps and (taps == 1 or tap == 1):
+        with nogil:
+            weigh(&levels[0, 0, 0], n * stride, taps, basis, step, &out[first * row])
+        return
+    some = min(vectors, max(1, HELD // taps))
+    held = <float*>malloc(BLOCK * some * taps * sizeof(float))
+    if held == NULL:
+        raise MemoryError
+    with nogil:
+        begin = 0
+        while begin < n:
+            end = min(n, begin + BLOCK)
+            v = 0
+            while v < vectors:
+                w = min(some, vectors - v)
+                for r in range(begin, end):
+                    weigh(&levels[r, v, 0], w * taps, taps, basis, step, held + (r - begin) * some * taps)
+                for t in range(w * taps):
+                    sink = &out[(first + begin) * row + (v + t // taps) * vector + t % taps * tap]
+                    for r in range(end - begin):
+                        sink[r * row] = held[r * some * taps + t]
+                v += w
+            begin += BLOCK
+    free(held)
 
 
 def place(const uint32_t[:, :, ::1] rows, uint32_t[::1] out, Py_ssize_t first, Py_ssize_t row, Py_ssize_t channel, Py_ssize_t tap):

@@ -119,9 +119,9 @@ def decode(payload: bytes, shape: Shape, states: int, wide: bool = True) -> Leve
     wide: use AVX2 if the machine has it; the result is the same.
     Raises: TruncatedError, CorruptError, UnsupportedError. Inverse: `encode`.
     """
-    values = np.zeros(shape, np.int32)
     if not payload:
-        return values
+        return np.zeros(shape, np.int32)
+    values = np.empty(shape, np.int32)
     if not values.size:
         raise CorruptError(f"static levels: expected no bytes for shape {shape}, got {len(payload)}")
     scales, tables, at = _parse(payload, shape, 2 if states else 1)

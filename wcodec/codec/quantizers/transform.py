@@ -79,18 +79,20 @@ def _flat(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
 
 
 def inverse_transform(
-    coefficients: npt.NDArray[np.int32], basis: Basis
+    coefficients: npt.NDArray[np.int32], basis: Basis, room: npt.NDArray[np.float32] | None = None
 ) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
     """Integers, exact in float[rows, channels, taps]: the taps in units of 1 / 2^shift. Inverse: `transform`.
 
-    float32 if no sum of magnitudes reaches 2^24, so that every product and every sum is exact in it as well.
+    float32, and then in `room` if there is any, where no sum of magnitudes reaches 2^24: every product and every sum is
+    exact in it as well.
     """
     largest = max(int(coefficients.max(initial=0)), -int(coefficients.min(initial=0)))
     single = largest * int(np.abs(basis.matrix).sum(0).max(initial=0)) < EXACT_IN_FLOAT32
     flat = _flat(coefficients)
     if single:
-        short: npt.NDArray[np.float32] = flat.astype(np.float32) @ basis.matrix.astype(np.float32)
-        return short.reshape(coefficients.shape)
+        short = np.empty(coefficients.shape, np.float32) if room is None else room
+        np.matmul(flat.astype(np.float32), basis.matrix.astype(np.float32), out=_flat(short))
+        return short
     exact: npt.NDArray[np.float64] = flat.astype(np.float64) @ basis.matrix.astype(np.float64)
     return exact.reshape(coefficients.shape)
 
