@@ -40,6 +40,18 @@ def test_outputs_lose_less_than_by_codebooks_of_the_weights_alone(block: int, si
     assert lost(x, weights, decoded(book, codes)) < part * lost(x, weights, plain)
 
 
+def test_a_start_that_counts_vectors_by_the_power_of_their_inputs_loses_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = [layer(48, 200) for _ in range(4)]
+
+    def losses() -> float:
+        found = [(fit_codebook(weights, damp(x.T @ x / len(x), 0.01), 1, 16, 0.0), weights, x) for weights, x in draws]
+        return float(np.mean([lost(x, weights, decoded(*made)) for made, weights, x in found]))
+
+    weighted = losses()
+    monkeypatch.setattr("wcodec.calibration.codebook_fitting._weighted_kmeans", lambda vectors, weights, start: start)
+    assert weighted < 0.95 * losses()
+
+
 def test_a_price_of_bits_is_paid_in_error() -> None:
     weights, x = layer(40, 150)
     power = damp(x.T @ x / len(x), 0.01)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wcodec.codec.dequantization import (
+    DEQUANTIZERS,
     CodebookDequantizer,
     Dequantizer,
     GroupDequantizer,
@@ -26,6 +27,7 @@ from wcodec.codec.layout import DENSE, KERNEL, VECTOR
 from wcodec.codec.quantizers.kmeans import Codebook
 from wcodec.codec.quantizers.transform import make_dct_basis
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, chunk_shape, pack_header, parse_header
+from wcodec.container import wire
 from wcodec.container.dtypes import from_float, round_step, to_float32
 from wcodec.errors import CorruptError
 from wcodec.model import TensorSpec
@@ -73,12 +75,16 @@ def test_the_parameters_of_a_rule_come_back(rule: Dequantizer) -> None:
     back, at = parse_dequantizer(
         memoryview(bytes(packed) + b"behind"), 6, rule.number, TensorContext(rule.states, taps, 30, 20)
     )
-    assert at == len(packed)
+    assert at == len(packed) == wire.skip_fields(bytes(packed) + b"behind", 6, rule.number)
     again = bytearray()
     back.pack(again)
     assert again == packed[6:]
     assert type(back) is type(rule)
     assert back.states == rule.states
+
+
+def test_the_table_of_fields_has_every_rule() -> None:
+    assert wire.FIELDS.keys() == {wire.EXACT, *DEQUANTIZERS}
 
 
 @given(LEVELS, STEPS, st.booleans())

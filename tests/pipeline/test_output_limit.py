@@ -27,9 +27,10 @@ from wcodec.pipeline.output_limit import decoded_bytes
 BYTES = 1 << 25
 
 
-def bomb(path: Path, copies: int = 100) -> Path:
-    """A valid container of some kilobytes whose tensors are all the same 32 MiB of zeros."""
-    array = np.zeros((BYTES // 4,), np.float32)
+@pytest.fixture(name="bomb", scope="module")
+def write_bomb(tmp_path_factory: pytest.TempPathFactory, copies: int = 100) -> Path:
+    """A valid container of some kilobytes whose tensors are all the same 32 MiB of zeros; read only."""
+    array, path = np.zeros((BYTES // 4,), np.float32), tmp_path_factory.mktemp("bomb")
     source = write_safetensors(path / "bomb.safetensors", {f"w{i:03}": array for i in range(2)})
     packed = path / "bomb.wcz"
     wcodec.encode(source, packed)
@@ -49,8 +50,11 @@ def bomb(path: Path, copies: int = 100) -> Path:
         lambda path: wcodec.inspect(path, max_output="2MB"),
     ],
 )
-def test_what_decodes_to_more_is_refused_before_it_is_allocated(call: Callable[[Path], None], tmp_path: Path) -> None:
-    packed = bomb(tmp_path)
+def test_what_decodes_to_more_is_refused_before_it_is_allocated(
+    call: Callable[[Path], None], bomb: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "bomb.wcz"
+    packed.write_bytes(bomb.read_bytes())
     assert packed.stat().st_size < 10_000
     before = sorted(tmp_path.iterdir())
     tracemalloc.start()
@@ -63,16 +67,15 @@ def test_what_decodes_to_more_is_refused_before_it_is_allocated(call: Callable[[
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_network_is_refused_too(tmp_path: Path) -> None:
+def test_a_network_is_refused_too(bomb: Path) -> None:
     with pytest.raises(wcodec.UnsupportedError, match="at most 2000000 bytes"):
-        wcodec.load_model(bomb(tmp_path), max_output="2MB")
+        wcodec.load_model(bomb, max_output="2MB")
     x = np.zeros((2, 3), np.float32)
     with pytest.raises(wcodec.UnsupportedError, match="at most 2000000 bytes"):
-        wcodec.evaluate(bomb(tmp_path), (x, x), max_output=2_000_000)
+        wcodec.evaluate(bomb, (x, x), max_output=2_000_000)
 
 
-def test_the_command_refuses_it_with_exit_code_5(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    packed = bomb(tmp_path)
+def test_the_command_refuses_it_with_exit_code_5(bomb: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for words in (
         ["decode"],
         ["verify"],
@@ -81,9 +84,9 @@ def test_the_command_refuses_it_with_exit_code_5(tmp_path: Path, capfd: pytest.C
         ["decode", "--tensor", "w001"],
         ["evaluate", "--score", "math:fsum"],
     ):
-        assert main([*words, str(packed), "--max-output", "2MB"]) == 5
+        assert main([*words, str(bomb), "--max-output", "2MB"]) == 5
         assert "expected to decode to at most 2000000 bytes" in capfd.readouterr().err
-    assert main(["decode", str(packed), "--max-output", "lots"]) == 2
+    assert main(["decode", str(bomb), "--max-output", "lots"]) == 2
     assert "--max-output: expected a number with B, kB" in capfd.readouterr().err
 
 

@@ -25,8 +25,12 @@ def chain(*widths: int) -> object:
 
 
 @pytest.fixture(name="slim")
-def slim_command(tmp_path: Path) -> Slim:
-    """Run the command on a small network; slim("--width", 0.5) -> its exit code. The output is small.keras."""
+def slim_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slim:
+    """Run the command on a small network; slim("--width", 0.5) -> its exit code. The output is small.keras.
+
+    Three runs are timed of each network, which are enough for a figure that nothing is claimed of.
+    """
+    monkeypatch.setattr("wcodec.structure.speed.SECONDS", 0.0)
     model = chain(16, 16)
     model.save(tmp_path / "model.keras")
     labels = answers(model, [INPUTS])[0].argmax(axis=1)

@@ -24,6 +24,8 @@ ROUNDS: Final = 8
 """Rounds of assignment and update, for each pass of feedback."""
 PASSES: Final = 2
 """Passes of feedback before the last one. The codebook is fitted again to the targets of each pass."""
+LLOYD: Final = 20
+"""Rounds of k-means for the first codebook, by the power of each vector's inputs."""
 STEPS: Final = 12
 """Steps of the training of centroids on the layer's output."""
 
@@ -67,6 +69,9 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
     scale = float(np.square(roots).sum() / (count * block))
     flat = np.ascontiguousarray(wanted.reshape(-1, block), np.float32)
     centroids, prices, _ = run_kmeans(flat, size, rate * block, 0.0)
+    powers = np.repeat(np.square(roots).sum(axis=(1, 2)), wanted.shape[1])
+    if len(flat) > len(centroids):
+        centroids = _weighted_kmeans(flat, powers, centroids)
     book = _refine(
         TargetVectors(wanted, roots), PricedCodebook(centroids, prices * scale), rate * block * scale, ROUNDS
     )
@@ -75,6 +80,21 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
         book = _refine(TargetVectors(moved, roots), book, rate * block * scale, ROUNDS)
     codes = assign_with_feedback(target, upper, book)[1]
     return _without_idle(train_centroids(target, power, book, codes), codes)
+
+
+def _weighted_kmeans(vectors: Float32, weights: Float64, centroids: Float64) -> Float64:
+    """The centroids for vectors that count by weights; the first one stays 0.
+
+    On one thread, since the sums of several depend on their number.
+    """
+    from sklearn.cluster import KMeans  # noqa: PLC0415 - a second, for codebooks alone
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+    with threadpool_limits(1):
+        kmeans = KMeans(len(centroids), init=centroids, n_init=1, max_iter=LLOYD, random_state=0)
+        found: Float64 = kmeans.fit(vectors.astype(np.float64), sample_weight=weights).cluster_centers_
+    found[0] = 0.0
+    return found
 
 
 def train_centroids(

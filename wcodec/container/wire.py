@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
-from wcodec.errors import CorruptError, TruncatedError
+from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 
 Buffer = TypeVar("Buffer", bytes, memoryview)
 
@@ -17,6 +17,18 @@ REST: Final = ""
 
 # --- dequantizers, coders of levels, coders of symbols -------------------------------------
 EXACT, TABLE, STEP, TRANSFORM, FLOAT, PRODUCT, ROWS, GROUPS, HASHED = range(9)
+FIELDS: Final = {
+    EXACT: (),
+    TABLE: ("codebook",),
+    STEP: ("varint",),
+    TRANSFORM: ("varint", "bytes"),
+    FLOAT: ("byte", "varint"),
+    PRODUCT: ("varint", "varint", "varint", "bytes"),
+    ROWS: ("byte", "bytes"),
+    GROUPS: ("varint", "codebook", "byte", "bytes"),
+    HASHED: ("varint", "uint32", "varint"),
+}
+"""The parameters of each dequantizer in a file, in their order; see `skip_fields`."""
 HAS_OUTLIERS: Final = 0x40
 """A flag in the byte of the dequantizer's id: some elements are stored exactly."""
 DENSE, SPARSE, CONTEXT, STATIC, FIXED = range(5)
@@ -78,3 +90,24 @@ def take_uint(data: Buffer, at: int, count: int, what: str) -> tuple[int, int]:
     """The little-endian number of `count` bytes at `data[at:]` and the position after it. Raises: TruncatedError."""
     raw, at = take_bytes(data, at, count, what)
     return int.from_bytes(raw, "little"), at
+
+
+def skip_fields(data: Buffer, at: int, number: int) -> int:
+    """The position behind the parameters of a dequantizer at `data[at:]`, of which nothing is checked.
+
+    Raises: CorruptError, TruncatedError; UnsupportedError for a number without FIELDS.
+    """
+    if number not in FIELDS:
+        raise UnsupportedError(f"rule {number} is not known to this version")
+    for kind in FIELDS[number]:
+        if kind in ("byte", "uint32"):
+            at += 1 if kind == "byte" else 4
+            continue
+        size, at = take_varint(data, at)
+        if kind == "bytes":
+            at += size
+        elif kind == "codebook":
+            count, at = take_varint(data, at)
+            width, at = take_byte(data, at, "codebook")
+            at += (count - 1) * width
+    return at

@@ -69,14 +69,15 @@ def load_model(
     path = Path(path)
     if not path.exists():
         raise ModelFileError(f"{path}: expected a model file, found none")
-    keras()
     for module in imports:
+        keras()
         user_code.import_module(module)
     packed = (path / INDEX).is_file() if path.is_dir() else path.suffix.lower() == ".wcz" or is_container(path)
     if as_ not in (None, *INTEGER_TYPES) or (as_ and not (packed and path.is_file())):
         wanted = f"{' or '.join(INTEGER_TYPES)} of a .wcz"
         raise RecipeError(f"{path}: expected {wanted}, got {as_}{'' if packed else ' of another file'}")
     if not packed:
+        keras()
         return _load_any(path, path.name, architecture, unsafe, compiled)
     from wcodec.pipeline.folder_decoder import decode  # noqa: PLC0415 - most networks come from other files
 

@@ -10,19 +10,12 @@ from wcodec.container.wire import (
     DENSE,
     EXACT,
     FIXED,
-    FLOAT,
-    GROUPS,
     HAS_OUTLIERS,
-    HASHED,
     HUFFMAN,
     MOST_TOKENS,
-    PRODUCT,
-    ROWS,
     SPARSE,
     STATIC,
-    STEP,
-    TABLE,
-    TRANSFORM,
+    skip_fields,
     take_varint,
 )
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
@@ -95,37 +88,10 @@ def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteB
             _, at = take_varint(data, at)
             at += item_bytes
     patches = at - patches
-    at = _behind_parameters(data, at, rule)
+    at = skip_fields(data, at, rule)
     if at > len(data):
         raise TruncatedError(f"head: ended early; needed {at} bytes, got {len(data)}")
     return ByteBreakdown(lossless=patches, codebooks=at - patches), at, rule
-
-
-def _behind_parameters(data: memoryview, at: int, rule: int) -> int:
-    """The position after the parameters of a dequantizer."""
-    if rule == GROUPS:
-        _, at = take_varint(data, at)
-    if rule in {TABLE, GROUPS}:
-        _, at = take_varint(data, at)
-        size, at = take_varint(data, at)
-        at += 1 + (size - 1) * _byte(data, at)
-    elif rule in {STEP, TRANSFORM, PRODUCT, HASHED}:
-        _, at = take_varint(data, at)
-        if rule == HASHED:
-            return take_varint(data, at + 4)[1]
-        if rule == PRODUCT:
-            _, at = take_varint(data, take_varint(data, at)[1])
-        if rule != STEP:
-            length, at = take_varint(data, at)
-            at += length
-    elif rule == FLOAT:
-        _, at = take_varint(data, at + 1)
-    if rule in {ROWS, GROUPS}:
-        length, at = take_varint(data, at + 1)
-        at += length
-    elif rule > HASHED:
-        raise UnsupportedError(f"rule {rule} is not known to this version")
-    return at
 
 
 def _chunk_parts(chunk: memoryview) -> ByteBreakdown:
