@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wcodec.calibration.codebook_fitting import PricedCodebook, assign_with_feedback, fit_codebook, train_centroids
-from wcodec.calibration.gptq import damp
+from wcodec.calibration.hessian import damp
 from wcodec.codec.quantizers.product import assign, fit_vectors, lookup, split_blocks
 
 RNG = np.random.default_rng(11)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from wcodec.calibration.gptq import correct_for_drift, damp, feedback_matrix, gptq_round
+from wcodec.calibration.gptq import correct_for_drift, feedback_matrix, gptq_round
+from wcodec.calibration.hessian import damp
 from wcodec.calibration.linear_ops import extract_patches
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import kl_divergence

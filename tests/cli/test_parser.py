@@ -16,7 +16,7 @@ from wcodec.cli.tables import _render_table
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, WcodecError
 from wcodec.modelfiles.registry import MODEL_FILES
-from wcodec.planning.options import parse_size
+from wcodec.planning.option_values import parse_size
 from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule
 from wcodec.reporting.inspection_tables import Table

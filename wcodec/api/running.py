@@ -16,8 +16,8 @@ from wcodec.api.slimming import parse_coding, write_slimmed
 from wcodec.api.sources import KerasModel, Source, TorchModule, open_source, refuse_existing
 from wcodec.api.words import InputWords, Words, python_spelling
 from wcodec.errors import RecipeError
+from wcodec.planning.option_values import parse_seconds
 from wcodec.planning.options import OPTIONS
-from wcodec.planning.run_options import parse_seconds
 
 if TYPE_CHECKING:
     from wcodec.calibration.score_search import ScoreOracle

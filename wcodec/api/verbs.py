@@ -117,7 +117,7 @@ def decode(
     """Write the model file of a .wcz; without a target return its bytes. Inverse: `encode`."""
     from wcodec.pipeline.folder_decoder import decode as story
     from wcodec.pipeline.folder_decoder import index_of
-    from wcodec.planning.run_options import parse_limit
+    from wcodec.planning.option_values import parse_limit
 
     earlier = maybe_path(base)
     with open_source(source) as path:
@@ -137,7 +137,7 @@ def verify(
     Raises: ContainerError and its kinds.
     """
     from wcodec.pipeline.folder_decoder import verify as story
-    from wcodec.planning.run_options import parse_limit
+    from wcodec.planning.option_values import parse_limit
 
     with open_source(source) as path:
         story(path, base=maybe_path(base), max_output=parse_limit(max_output), threads=threads)
@@ -149,7 +149,7 @@ def inspect(source: Source, *, max_output: int | str | None = None) -> Inspectio
     max_output: as in `decode`.
     Raises: ContainerError and its kinds, ModelFileError.
     """
-    from wcodec.planning.run_options import parse_limit
+    from wcodec.planning.option_values import parse_limit
     from wcodec.reporting.inspection import inspect as numbers
 
     with open_source(source) as path:

@@ -131,7 +131,7 @@ def open(
     Raises: ContainerError and its kinds.
     """
     from wcodec.pipeline.folder_decoder import places_of
-    from wcodec.planning.run_options import parse_limit
+    from wcodec.planning.option_values import parse_limit
 
     most = parse_limit(max_output)
     if isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read"):
@@ -171,7 +171,7 @@ def stored_tensors(
     """
     from wcodec.pipeline.folder_decoder import base_of, places_of
     from wcodec.pipeline.open_container import OpenContainer
-    from wcodec.planning.run_options import parse_limit
+    from wcodec.planning.option_values import parse_limit
 
     earlier = maybe_path(base)
     with open_source(source) as path:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.calibration.codebook_fitting import fit_codebook
-from wcodec.calibration.gptq import Float32, correct_for_drift, damp
-from wcodec.calibration.hessian import Hessian
+from wcodec.calibration.gptq import Float32, correct_for_drift
+from wcodec.calibration.hessian import Hessian, damp
 from wcodec.calibration.linear_ops import LinearOp
 from wcodec.calibration.quantizable_weights import Weight
 from wcodec.codec.entropy import context, dense

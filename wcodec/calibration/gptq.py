@@ -17,18 +17,6 @@ Float64 = npt.NDArray[np.float64]
 
 ROWS: Final = 64
 """The number of rows whose feedback is added one by one; that of all earlier rows is added in one product."""
-DEAD: Final = 1e-6
-"""Inputs with less than this fraction of the mean power are treated as if they had the mean: they get no feedback."""
-
-
-def damp(power: Float64, damping: float) -> Float64:
-    """Second moments `power[n, n]` plus `damping` times their mean diagonal.
-
-    Without enough damping the feedback accumulates large weights in directions that the inputs hardly use.
-    """
-    diagonal = np.diagonal(power)
-    mean = float(diagonal.mean()) or 1.0
-    return power + np.diag(np.where(diagonal < DEAD * mean, mean, 0.0) + damping * mean)
 
 
 def correct_for_drift(weights: Float32, power: Float64, drift: Float64) -> Float32:

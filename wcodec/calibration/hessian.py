@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from wcodec.calibration.activations import Float64, Rows
 from wcodec.calibration.linear_ops import LinearOp
+
+DEAD: Final = 1e-6
+"""Inputs with less than this fraction of the mean power are treated as if they had the mean: they get no feedback."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +59,13 @@ def split_inputs(op: LinearOp, max_inputs: int) -> list[slice]:
     """The inputs in equal parts of at most `max_inputs`."""
     parts = -(-op.inputs // max_inputs)
     return [slice(a, b) for a, b in itertools.pairwise(op.inputs * i // parts for i in range(parts + 1))]
+
+
+def damp(power: Float64, damping: float) -> Float64:
+    """Second moments `power[n, n]` plus `damping` times their mean diagonal.
+
+    Without enough damping the feedback accumulates large weights in directions that the inputs hardly use.
+    """
+    diagonal = np.diagonal(power)
+    mean = float(diagonal.mean()) or 1.0
+    return power + np.diag(np.where(diagonal < DEAD * mean, mean, 0.0) + damping * mean)

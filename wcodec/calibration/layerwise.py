@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.calibration.activations import Rows
-from wcodec.calibration.gptq import Float32, correct_for_drift, damp, feedback_matrix, gptq_round
-from wcodec.calibration.hessian import Hessian, accumulate_hessians, split_inputs
+from wcodec.calibration.gptq import Float32, correct_for_drift, feedback_matrix, gptq_round
+from wcodec.calibration.hessian import Hessian, accumulate_hessians, damp, split_inputs
 from wcodec.calibration.kept_parts import KeptParts, Mask, make_mask
 from wcodec.calibration.session import CalibrationSession, record_group, record_groups, record_originals, split_passes
 from wcodec.calibration.time_limit import OutOfTimeError, never

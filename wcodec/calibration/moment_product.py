@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.calibration.gptq import Float32, Float64, damp, feedback_matrix, gptq_round
+from wcodec.calibration.gptq import Float32, Float64, feedback_matrix, gptq_round
+from wcodec.calibration.hessian import damp
 from wcodec.errors import RecipeError
 from wcodec.model import RowStepWeights, StepWeights, Tensor
 

@@ -19,7 +19,7 @@ def add_max_output_option(parser: argparse.ArgumentParser) -> None:
 
 def _read_limit(text: str) -> int | None:
     """The limit in bytes. Raises: ArgumentTypeError, to which argparse adds the option's name."""
-    from wcodec.planning.run_options import parse_limit
+    from wcodec.planning.option_values import parse_limit
 
     try:
         return parse_limit(text)

@@ -26,7 +26,7 @@ from wcodec.modelfiles.folder_tree import walk
 from wcodec.modelfiles.keras_safety import refuse_unsafe
 from wcodec.modelfiles.keras_task import predicts_values as task_of_config
 from wcodec.pipeline.folder_decoder import INDEX
-from wcodec.planning.run_options import parse_limit
+from wcodec.planning.option_values import parse_limit
 
 if TYPE_CHECKING:
     from keras import Model

@@ -19,7 +19,7 @@ from wcodec.evaluation.onnx_backend import load_onnx
 from wcodec.evaluation.runner import Network, is_runner
 from wcodec.evaluation.torch_loader import is_module, load_torch
 from wcodec.modelfiles.onnx import is_onnx
-from wcodec.planning.run_options import parse_limit
+from wcodec.planning.option_values import parse_limit
 
 if TYPE_CHECKING:
     from keras import Model

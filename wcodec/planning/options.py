@@ -2,83 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Final, Literal, TypeVar
 
-from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError, suggest
 from wcodec.model.lazy import dataclass
-from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, Options, Rule, StepSize
+from wcodec.planning.option_values import (
+    parse_bool,
+    parse_float,
+    parse_int,
+    parse_patterns,
+    parse_prune,
+    parse_size,
+    parse_step,
+    parse_text,
+)
+from wcodec.planning.recipe import LEVEL_CODERS, PRESETS, QUANTIZERS, STARTS, Options, Rule
 
 T = TypeVar("T")
 Group = Literal["loss", "where", "how", "learning", "run"]
-UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
-UNITS |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-
-
-def parse_bool(word: str, value: object) -> bool:
-    """True, false, 1 or 0."""
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, str) or value.lower() not in {"true", "false", "1", "0"}:
-        raise RecipeError(f"{word}: expected true or false, got {value!r}")
-    return value.lower() in {"true", "1"}
-
-
-def parse_int(word: str, value: object) -> int:
-    """An integer."""
-    try:
-        return int(str(value))
-    except ValueError as error:
-        raise RecipeError(f"{word}: expected an integer, got {value!r}") from error
-
-
-def parse_float(word: str, value: object) -> float:
-    """A number."""
-    try:
-        return float(str(value))
-    except ValueError as error:
-        raise RecipeError(f"{word}: expected a number, got {value!r}") from error
-
-
-def parse_text(word: str, value: object) -> str:
-    """A word, which is checked where it is used."""
-    return str(value)
-
-
-def parse_step(word: str, value: object) -> StepSize:
-    """0.01 in units of the weights, or "2x": twice the preset's step."""
-    text = str(value)
-    return StepSize(parse_float(word, text.removesuffix("x")), text.endswith("x"))
-
-
-def parse_prune(word: str, value: object) -> Prune:
-    """`sparsity` 0..1, or `threshold` as a number or in standard deviations, "1.5std"."""
-    text = str(value)
-    if word == "sparsity":
-        return Prune("sparsity", parse_float(word, text))
-    if text.endswith("std"):
-        return Prune("deviations", parse_float(word, text[:-3]))
-    return Prune("absolute", parse_float(word, text))
-
-
-def parse_size(word: str, value: object) -> int:
-    """Bytes of "2MB", "500kB" (powers of 1000), "1.5MiB" (of 1024) or a plain number."""
-    found = re.fullmatch(r"(\d+|\d*\.\d+)\s*([a-z]*)", str(value).strip().lower())
-    if not found or found[2] not in UNITS:
-        raise RecipeError(f"{word}: expected a number with B, kB, MB, GB, kiB, MiB or GiB, got {value!r}")
-    return int(float(found[1]) * UNITS[found[2]])
-
-
-def parse_patterns(word: str, value: object) -> tuple[str, ...]:
-    """One regular expression, or several."""
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list | tuple) and all(isinstance(pattern, str) for pattern in value):
-        return tuple(value)
-    raise RecipeError(f"{word}: expected regular expressions, got {value!r}")
 
 
 def parse_rule(text: str) -> Rule:

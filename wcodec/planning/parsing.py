@@ -7,7 +7,8 @@ from pathlib import Path
 
 from wcodec.errors import RecipeError, suggest
 from wcodec.planning.idle_options import refuse_idle, refuse_rivals
-from wcodec.planning.options import BY_WORD, build, parse_float, parse_options, parse_rules
+from wcodec.planning.option_values import parse_float
+from wcodec.planning.options import BY_WORD, build, parse_options, parse_rules
 from wcodec.planning.recipe import Options, Recipe, Rule
 
 _TARGETS = frozenset({"max_error", "target_bytes", "target_ratio"})

@@ -5,77 +5,26 @@ The command line and Python use them in the same way as those in `options`.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Final
 
-from wcodec.errors import RecipeError
-from wcodec.planning.options import (
-    OPTIONS,
-    Option,
+from wcodec.planning.option_values import (
     parse_bool,
+    parse_data,
     parse_float,
     parse_int,
+    parse_network,
+    parse_path,
     parse_patterns,
-    parse_size,
+    parse_ratio,
+    parse_score,
+    parse_seconds,
     parse_text,
-    switch,
+    parse_threads,
 )
+from wcodec.planning.options import OPTIONS, Option, switch
 
 SENSITIVITIES: Final = ("fisher", "hessian", "kl", "none")
 """Estimates of the cost of a weight's error: Fisher information, Hessian, measured divergence, or a fixed rule."""
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_seconds(word: str, value: object) -> float:
-    """Seconds from "90", "90s", "5m", "1.5h" or a number."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip().lower())
-    if not found:
-        raise RecipeError(f"{word}: expected a number with s, m or h, got {value!r}")
-    return float(found[1]) * _SECONDS[found[2]]
-
-
-def parse_ratio(word: str, value: object) -> float:
-    """A number, or a fraction such as 1/16."""
-    over, slash, under = str(value).partition("/")
-    divisor = parse_float(word, under) if slash else 1.0
-    if not divisor:
-        raise RecipeError(f"{word}: expected a number other than 0 under the line, got {value!r}")
-    return parse_float(word, over) / divisor
-
-
-def parse_threads(word: str, value: object) -> int:
-    """0 to 1024 threads."""
-    text = str(value)
-    if not text.isdecimal() or int(text) > 1024:
-        raise RecipeError(f"{word}: expected 0 to 1024 threads, got {text!r}")
-    return int(text)
-
-
-def parse_path(word: str, value: object) -> Path:
-    """The path of a file."""
-    return Path(str(value))
-
-
-def parse_data(word: str, value: object) -> object:
-    """Any value; `evaluation.datasets.load_examples` checks it."""
-    return str(value) if isinstance(value, Path) else value
-
-
-def parse_limit(value: object) -> int | None:
-    """`max_output`: bytes as `parse_size` reads them; None means no limit."""
-    return None if value is None else parse_size("max_output", value)
-
-
-def parse_score(word: str, value: object) -> object:
-    """`module:function`; in Python also the function itself."""
-    return value if callable(value) else str(value)
-
-
-def parse_network(word: str, value: object) -> object:
-    """A model file or `module:function`; in Python also the function, a Keras model or an nn.Module."""
-    return str(value) if isinstance(value, str | Path) else value
-
 
 INPUT_OPTIONS: Final = (
     Option("limit", parse_int, "use at most N inputs", "N", "learning"),

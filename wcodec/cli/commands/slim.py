@@ -15,8 +15,9 @@ from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.cli.shared_options import add_input_options, add_table_options, data_options
 from wcodec.cli.tables import format_summary
 from wcodec.errors import RecipeError
+from wcodec.planning.option_values import parse_seconds
 from wcodec.planning.options import OPTIONS
-from wcodec.planning.run_options import REQUEST_WORDS, parse_seconds
+from wcodec.planning.run_options import REQUEST_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,9 @@ from wcodec.cli.shared_options import (
     add_table_options,
     require_data,
 )
+from wcodec.planning.option_values import parse_seconds
 from wcodec.planning.options import BY_WORD, Option
-from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS, SCORE_OPTIONS, parse_seconds
+from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS, SCORE_OPTIONS
 
 if TYPE_CHECKING:
     from wcodec.reporting.sweep import Commands
