@@ -59,7 +59,8 @@ def test_every_weight_tensor_is_tried_alone_the_dearest_first(model: Path) -> No
     assert all(0 < one.share < one.relative_error for one in both.sensitivities)
 
 
-def test_an_oracle_measures_points_and_its_calibrated_weights_are_coded(model: Path) -> None:
+@pytest.mark.parametrize("has_time", [True, False])
+def test_an_oracle_measures_points_and_its_calibrated_weights_are_coded(model: Path, has_time: bool) -> None:
     class Oracle:
         examples, accuracy = 7, 50.0
 
@@ -73,11 +74,12 @@ def test_an_oracle_measures_points_and_its_calibrated_weights_are_coded(model: P
         def step_sizes(self, count: int) -> list[float]:
             return [3.0, 4.0][:count]
 
-        def calibrate(self, size: float) -> dict[str, object]:
-            return {}
+        def calibrate(self, size: float, until: float) -> dict[str, object] | None:
+            return {} if has_time else None
 
     found = sweep(model, parse_recipe({}), points=2, oracle=Oracle())
-    assert [one.method for one in found.points] == ["preset", "preset", "calibrated", "calibrated"]
+    assert found.complete == has_time
+    assert [one.method for one in found.points] == ["preset", "preset", *["calibrated"] * (2 if has_time else 0)]
     assert all(one.judged == QualityLoss(0.5, 21.0) for one in found.points)
     assert found.examples == 7
     conv = next(one for one in found.sensitivities if one.name == "conv/kernel")
@@ -178,7 +180,7 @@ def test_losses_have_an_error_bar_and_the_smallest_allowed_file_a_mark(model: Pa
         def step_sizes(self, count: int) -> list[float]:
             return []
 
-        def calibrate(self, size: float) -> dict[str, object]:
+        def calibrate(self, size: float, until: float) -> dict[str, object]:
             return {}
 
     found = sweep(model, parse_recipe({}), points=3, oracle=Oracle())

@@ -85,6 +85,17 @@ def test_a_time_limit_gives_each_method_as_many_epochs_as_fit(
     assert [path.name for path in tmp_path.iterdir()] == ["x.wcz"]
 
 
+def test_an_epoch_that_goes_on_past_the_time_limit_ends_there_with_what_was_asked(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wcodec.training.methods.trainer.GRACE", 0.0)
+    found, told = trained(files, tmp_path / "state", "gradual", seconds=0.0)
+    assert not found.finished
+    assert not [line for line in told if line.startswith("epoch")]
+    kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
+    assert all(np.count_nonzero(kernel == 0) == int(0.6 * kernel.size + 0.5) for kernel in kernels)
+
+
 # --- moved images --------------------------------------------------------------------------------------------------
 IMAGES = np.random.default_rng(0).uniform(size=(60, 10, 12)).astype(np.float32)
 

@@ -139,6 +139,6 @@ class ScoreOracle:
         """None: there is no calibration."""
         return ()
 
-    def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
+    def calibrate(self, size: float, until: float = float("inf")) -> Mapping[str, TunedTensor] | None:
         """Empty: there is no calibration."""
         return NOTHING_TUNED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from wcodec.calibration.request import MAX_FITTED, LearningRequest, open_session
 from wcodec.calibration.sensitivity import default_kind, measure_costs
 from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.step_search import first_scale
+from wcodec.calibration.time_limit import Deadline, OutOfTimeError
 from wcodec.calibration.trial import run_trial
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.examples import Examples
@@ -87,15 +89,19 @@ class ModelOracle:
         scales = [start * float(factor) for factor in np.geomspace(0.25, 2.0, count)]
         return sorted(scales, key=lambda scale: abs(np.log(scale / start)))
 
-    def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
+    def calibrate(self, size: float, until: float = float("inf")) -> Mapping[str, TunedTensor] | None:
         """The weights with this step scale, or by codebooks.
 
-        Tensors without a name in the file are coded by the preset.
+        Tensors without a name in the file are coded by the preset. until: a time of `time.monotonic`, after which
+        rounding ends without a result.
         """
         session, codebooks = self.session, self.request.codebooks
         if codebooks:
             return session.table.by_name(run_codebook_trial(session, codebooks, size).tuned())
-        return session.table.by_name(run_trial(session, size, session.config.dampings[0]).tuned())
+        late = Deadline(until).is_over
+        with suppress(OutOfTimeError):
+            return session.table.by_name(run_trial(session, size, session.config.dampings[0], is_late=late).tuned())
+        return None
 
 
 def open_oracle(source: Path, request: LearningRequest, sensitivity: str | None = None) -> ModelOracle:

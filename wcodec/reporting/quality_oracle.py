@@ -68,6 +68,6 @@ class QualityOracle(Protocol):
         """Step sizes for calibration, the most useful first."""
         ...
 
-    def calibrate(self, size: float) -> Mapping[str, TunedTensor]:
-        """The weights, calibrated by error feedback for steps of this size."""
+    def calibrate(self, size: float, until: float) -> Mapping[str, TunedTensor] | None:
+        """The weights, calibrated by error feedback for steps of this size; None past `until`, by `time.monotonic`."""
         ...

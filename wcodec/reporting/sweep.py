@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ import numpy as np
 from wcodec.codec.statistics import is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
+from wcodec.model import TunedTensor
 from wcodec.model.lazy import dataclass
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
@@ -77,7 +78,10 @@ def sweep(
             sensitivities, whole = _sensitivities(run, deadline)
         sizes = list(oracle.step_sizes(points)) if oracle else []
         while sizes and time.monotonic() < deadline:
-            found.append(run.point("calibrated", "", sizes.pop(0)))
+            if (point := run.calibrated_point(sizes[0], deadline)) is None:
+                break
+            found.append(point)
+            sizes.pop(0)
         if (late := time.monotonic() - deadline) >= 1:
             log(f"the time limit was overrun by {late:.0f} s, by the measurement that was at work, the last one above")
     return Sweep(
@@ -127,14 +131,23 @@ class _SweepRun:
 
     def point(self, method: Method, name: str, size: float) -> Point:
         """Encode the model, and measure size and loss."""
-        file = self.file(name)
         recipe, tuned = self.recipe, NOTHING_TUNED
         if method == "preset":
             recipe = replace(recipe, preset=cast(Preset, name))
         elif method == "step":
             recipe = replace(recipe, options=replace(recipe.options, step=StepSize(size, relative=True)))
-        elif self.oracle:
-            tuned = self.oracle.calibrate(size)
+        return self.measured(method, name, size, recipe, tuned)
+
+    def calibrated_point(self, size: float, deadline: float) -> Point | None:
+        """The same with calibrated weights; None where there was no time for them."""
+        tuned = self.oracle.calibrate(size, deadline) if self.oracle else None
+        return None if tuned is None else self.measured("calibrated", "", size, self.recipe, tuned)
+
+    def measured(
+        self, method: Method, name: str, size: float, recipe: Recipe, tuned: Mapping[str, TunedTensor]
+    ) -> Point:
+        """Encode by this recipe, and measure size and loss."""
+        file = self.file(name)
         encode(self.source, file, recipe, tuned=tuned, threads=self.threads)
         numbers = inspect(file)
         judged = self.oracle.measure_file(file) if self.oracle else None

@@ -120,7 +120,7 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     before = before or _start(opened, loop, lambda *state: log(epoch_log.describe(*state)))
     candidates, finished = finetune(loop, before)
     if finished and candidates and request.budget.bytes is None and candidates[0].bytes > SURE * before.initial_bytes:
-        more = train_without_labels(opened, validation, request.budget)
+        more = train_without_labels(opened, validation, request.budget, loop.deadline - time.monotonic())
         candidates = loop.best((*more, *candidates))
     if not candidates:
         if state:

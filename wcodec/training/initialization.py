@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from wcodec.calibration.budget import SAFETY, AccuracyBudget
 from wcodec.calibration.request import OpenedSession
 from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.calibration.step_search import search_steps
+from wcodec.calibration.time_limit import Deadline
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.calibration.vector_rounding import quantize_vectors
 from wcodec.container.dtypes import round_step
@@ -32,6 +34,8 @@ MOMENTS: Final = 1000
 TRAINABLE: Final = 2000
 """The smallest number of examples for training without labels."""
 STEPS: Final = 1000
+SHARE: Final = 0.35
+"""Part of the time that is left for the rounding before this training."""
 SMALL: Final = 0.1
 """Points of accuracy that calibration may lose at the start even if the budget is smaller;"""
 SMALL_RISE: Final = 1.0
@@ -81,21 +85,24 @@ def round_without_labels(
 
 
 def train_without_labels(
-    opened: OpenedSession, validation: ValidationSet, budget: AccuracyBudget
+    opened: OpenedSession, validation: ValidationSet, budget: AccuracyBudget, seconds: float = float("inf")
 ) -> tuple[Candidate, ...]:
     """The network that `--data --tune STEPS` would find. Empty if it exceeds the budget, or if there are few
-    examples.
+    examples, or no time.
     """
+    deadline = Deadline.after(seconds)
     bounds = [bound for bound in (budget.drop, budget.loss) if bound is not None]
-    if not bounds or min(bounds) <= 0 or opened.learning.count < TRAINABLE:
+    if not bounds or min(bounds) <= 0 or opened.learning.count < TRAINABLE or deadline.is_over():
         return ()
     session, seed = _prepare(opened, opened.learning.count), opened.request.seed
     wanted = AccuracyBudget(drop=budget.drop, loss=budget.loss).for_session(session).reduce(1 - SAFETY)
     try:
-        first = search_steps(_prepare(opened, MOMENTS), wanted)
+        few, share = _prepare(opened, MOMENTS), SHARE * deadline.seconds_left()
+        first = search_steps(few, wanted, seconds=share, required=math.isinf(seconds))
     except BudgetError:
         return ()
-    found = quantize_vectors(session, distill(session, first, wanted, steps=STEPS, seconds=None, seed=seed), wanted)
+    left = None if math.isinf(seconds) else deadline.seconds_left()
+    found = quantize_vectors(session, distill(session, first, wanted, steps=STEPS, seconds=left, seed=seed), wanted)
     net = score_calibration(opened.model, found, validation)
     return (net,) if validation.allows(net, budget) else ()
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from wcodec.calibration.batch_norm import reestimate
 from wcodec.calibration.quantizable_weights import WeightTable, make_weight_table
+from wcodec.calibration.time_limit import OutOfTimeError, TimeLimit
 from wcodec.container.dtypes import round_mantissa
 from wcodec.evaluation.keras_backend import read_values, tensorflow
 from wcodec.model import FloatWeights, TunedTensor
@@ -41,6 +42,9 @@ LAST: Final = 0.02
 UPDATES: Final = 20
 """How many times in an epoch masks and steps are computed."""
 
+GRACE: Final = 4.0
+"""Seconds after the deadline, of the clock and of the processor."""
+
 Start = Callable[[Float32], Parametrization]
 Progress = Callable[[int, float], None]
 
@@ -52,7 +56,8 @@ class MethodRun:
     start:    by position in `model.weights`, the function that builds the parametrization of a kernel; other weights
               keep their values.
     every:    the number of steps between two updates of masks and steps; None: a twentieth of an epoch.
-    deadline: a time of `time.monotonic`; the number of epochs is reduced to meet it, to at least one.
+    deadline: a time of `time.monotonic`; the number of epochs is reduced to meet it. An epoch that goes on for GRACE
+              seconds after it ends there.
     dropout:  whether Dropout layers are active, with rates that fall with the fraction of weights that remain.
     """
 
@@ -142,10 +147,13 @@ def run_method(
             variable.assign(value.astype(variable.dtype.as_numpy_dtype))
     updates = max(1, data.steps // run.every) if run.every else UPDATES
     finished = True
+    limit = TimeLimit(run.deadline - time.monotonic() + GRACE)
     try:
         for epoch in _epochs(run, before):
 
             def update(part: float, epoch: _Part = epoch) -> None:
+                if limit.is_over(found=False, required=False):
+                    raise OutOfTimeError
                 for group in groups:
                     group.parametrization.update(epoch.first + (epoch.last - epoch.first) * part)
                 for one in dropouts:
@@ -157,6 +165,10 @@ def run_method(
             progress(epoch.number + 1, loss)
     except KeyboardInterrupt:
         finished = False
+    except OutOfTimeError:
+        finished = False
+        for group in groups:
+            group.parametrization.update(1.0)  # what was asked for, not what it was on the way there
     found = {group.index: group.parametrization.export() for group in groups}
     assign_tuned(model, found)
     return found | _statistics(model, table, data, set(run.start)), finished
