@@ -70,12 +70,11 @@ def load_model(
     if not path.exists():
         raise ModelFileError(f"{path}: expected a model file, found none")
     for module in imports:
-        keras()
         user_code.import_module(module)
     packed = (path / INDEX).is_file() if path.is_dir() else path.suffix.lower() == ".wcz" or is_container(path)
     if as_ not in (None, *INTEGER_TYPES) or (as_ and not (packed and path.is_file())):
-        wanted = f"{' or '.join(INTEGER_TYPES)} of a .wcz"
-        raise RecipeError(f"{path}: expected {wanted}, got {as_}{'' if packed else ' of another file'}")
+        got = f"{as_}{'' if packed else ' of another file'}"
+        raise RecipeError(f"{path}: expected {' or '.join(INTEGER_TYPES)} of a .wcz, got {got}")
     if not packed:
         keras()
         return _load_any(path, path.name, architecture, unsafe, compiled)
