@@ -72,16 +72,14 @@ def sweep(
         left = _ladder(points)
         while left and time.monotonic() < deadline:
             found.append(run.point(*left.pop(0)))
-        sensitivities: list[Sensitivity] = []
-        whole = True
+        sensitivities, whole = list[Sensitivity](), True
         if time.monotonic() < deadline:
             sensitivities, whole = _sensitivities(run, deadline)
         sizes = list(oracle.step_sizes(points)) if oracle else []
         while sizes and time.monotonic() < deadline:
             if (point := run.calibrated_point(sizes[0], deadline)) is None:
                 break
-            found.append(point)
-            sizes.pop(0)
+            found, sizes = [*found, point], sizes[1:]
         if (late := time.monotonic() - deadline) >= 1:
             log(f"the time limit was overrun by {late:.0f} s, by the measurement that was at work, the last one above")
     return Sweep(

@@ -20,7 +20,7 @@ from wcodec.model import FloatWeights, TunedTensor
 from wcodec.training.engine import compile_step
 from wcodec.training.epoch import Epoch, TrainingData, train_epoch
 from wcodec.training.flat_adam import Adam, Float32
-from wcodec.training.methods.dropout import find_dropouts, use_dropout
+from wcodec.training.methods.dropout import ScaledDropout, find_dropouts, use_dropout
 from wcodec.training.methods.parametrization import Parametrization, constant, start_float
 
 if TYPE_CHECKING:
@@ -150,25 +150,14 @@ def run_method(
     limit = TimeLimit(run.deadline - time.monotonic() + GRACE)
     try:
         for epoch in _epochs(run, before):
-
-            def update(part: float, epoch: _Part = epoch) -> None:
-                if limit.is_over(found=False, required=False):
-                    raise OutOfTimeError
-                for group in groups:
-                    group.parametrization.update(epoch.first + (epoch.last - epoch.first) * part)
-                for one in dropouts:
-                    one.scale(_nonzero_fractions(groups))
-
+            update = partial(_update, groups, dropouts, limit, epoch)
             loss = train_epoch(step, data, epoch.epoch(run.number), update, updates=updates)
             learned = tuple(np.asarray(one.numpy(), np.float32) for one in variables)
             save(MethodState(run.number, epoch.number + 1, epoch.last, begun, learned))
             progress(epoch.number + 1, loss)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OutOfTimeError) as end:
         finished = False
-    except OutOfTimeError:
-        finished = False
-        for group in groups:
-            group.parametrization.update(1.0)  # what was asked for, not what it was on the way there
+        _end_schedules(groups if isinstance(end, OutOfTimeError) else ())
     found = {group.index: group.parametrization.export() for group in groups}
     assign_tuned(model, found)
     return found | _statistics(model, table, data, set(run.start)), finished
@@ -198,6 +187,24 @@ def _epochs(run: MethodRun, before: MethodState | None) -> Iterator[_Part]:
         part = _Part(number, done, 1.0 if left == 1 else done + (1 - done) / left)
         yield part
         number, done, seconds = number + 1, part.last, time.monotonic() - started
+
+
+def _update(
+    groups: Sequence[MethodGroup], dropouts: Sequence[ScaledDropout], limit: TimeLimit, epoch: _Part, part: float
+) -> None:
+    """Compute masks, steps and rates of dropout after this part of an epoch. Raises: OutOfTimeError."""
+    if limit.is_over(found=False, required=False):
+        raise OutOfTimeError
+    for group in groups:
+        group.parametrization.update(epoch.first + (epoch.last - epoch.first) * part)
+    for one in dropouts:
+        one.scale(_nonzero_fractions(groups))
+
+
+def _end_schedules(groups: Sequence[MethodGroup]) -> None:
+    """Prune and quantise by the amounts that were asked for, not by those on the way there."""
+    for group in groups:
+        group.parametrization.update(1.0)
 
 
 def _variables(groups: Sequence[MethodGroup]) -> Iterator[Variable]:
