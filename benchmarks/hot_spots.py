@@ -1,7 +1,7 @@
 """Where the time goes: python benchmarks/hot_spots.py [--out benchmarks/results/profile.md]
 
-cProfile of encoding and decoding HED in one thread, in one process. Kernels are seen as the Python functions that call
-them, which do little else; the profiler itself takes about a tenth of what is shown.
+cProfile of encoding and decoding HED in one thread, in one process; seconds of CPU time. Kernels are seen as the Python
+functions that call them, which do little else; the profiler itself takes about a tenth of what is shown.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import cProfile
 import platform
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -27,7 +28,7 @@ SHOWN = 12
 
 def profile(job: Callable[[], object]) -> list[str]:
     """Rows of a table: the functions that take the most time themselves."""
-    profiler = cProfile.Profile()
+    profiler = cProfile.Profile(time.process_time)
     profiler.runcall(job)
     own: dict[str, tuple[int, float]] = {}
     for entry in profiler.getstats():
@@ -49,7 +50,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     model = fetch("hed")
-    lines = [f"`python benchmarks/hot_spots.py`, {date.today()}, {platform.machine()}; {model.name}, one thread."]
+    lines = [
+        f"`python benchmarks/hot_spots.py`, {date.today()}, {platform.machine()}; {model.name}, one thread, CPU time."
+    ]
     efforts: tuple[tuple[str, Effort], ...] = (("default", "normal"), ("--fast", "fast"))
     with tempfile.TemporaryDirectory() as folder:
         for name, effort in efforts:
