@@ -49,7 +49,7 @@ def sequences(rng: Rng) -> Model:
     layers = keras().layers
     x = series = layers.Input((6, 3))
     x = layers.Conv1D(5, 3, padding="causal", activation="relu")(x)
-    blocks: list[Block] = [recurrent, both_ways, attended, einsum, timed, normed, turned]
+    blocks: list[Block] = [recurrent, both_ways, attended, scored, einsum, timed, normed, turned, by_groups]
     for _ in range(rng.integers(1, 4)):
         x = blocks[rng.integers(len(blocks))](rng, x)
     x = [layers.GRU(4), layers.LSTM(4), layers.Flatten(), layers.GlobalMaxPooling1D()][rng.integers(4)](x)
@@ -155,6 +155,18 @@ def attended(rng: Rng, x: KerasTensor) -> KerasTensor:
     layers = keras().layers
     y = layers.MultiHeadAttention(3, 4, value_dim=int(rng.integers(3, 6)))(x, x)
     return layers.Add()([x, y]) if rng.random() < 0.5 else y
+
+
+def scored(rng: Rng, x: KerasTensor) -> KerasTensor:
+    layers = keras().layers
+    kind = layers.Attention if rng.random() < 0.5 else layers.AdditiveAttention
+    parts = [layers.Dense(5)(x), layers.Dense(5)(x)]
+    return kind(use_scale=bool(rng.random() < 0.5))([*parts, layers.Dense(5)(x)] if rng.random() < 0.5 else parts)
+
+
+def by_groups(rng: Rng, x: KerasTensor) -> KerasTensor:
+    layers = keras().layers
+    return layers.GroupNormalization([2, 3, -1, 6][rng.integers(4)])(layers.Dense(6)(x))
 
 
 def grouped_heads(rng: Rng, x: KerasTensor) -> KerasTensor:

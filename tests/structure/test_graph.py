@@ -10,10 +10,14 @@ from conftest import THOROUGH
 
 from tests.structure.generated_graphs import answers, drawn, inputs_of, masked, some_kept
 from wcodec.errors import UnsupportedError
+from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import keras
 from wcodec.structure.cost import cost_of
 from wcodec.structure.graph import trace
+from wcodec.structure.obs import scores_by_obs
 from wcodec.structure.rebuild import without
+from wcodec.structure.repair import repair
+from wcodec.structure.selection import Amount, select
 
 
 @pytest.mark.parametrize("seed", range(160 if THOROUGH else 20))
@@ -96,3 +100,67 @@ def test_both_directions_of_a_recurrent_layer_keep_as_many_units(mode: str) -> N
     there, back = small.layers[0].forward_layer.units, small.layers[0].backward_layer.units
     assert there == back < 6
     assert small.predict(np.zeros((2, 5, 3), np.float32), verbose=0).shape == (2, 2)
+
+
+def transformer(norm: str, width: int = 12) -> object:
+    """Two blocks of attention and dense layers around a residual stream that is normalised before each."""
+    layers = keras().layers
+    keras().utils.set_random_seed(4)
+    words = layers.Input((6,), dtype="int32")
+    x = layers.Embedding(20, width, name="words")(words)
+    for _ in range(2):
+        y = getattr(layers, norm)()(x)
+        x = layers.Add()([x, layers.MultiHeadAttention(2, 6)(y, y)])
+        x = layers.Add()([x, layers.Dense(width)(layers.Dense(16, "gelu")(getattr(layers, norm)()(x)))])
+    x = layers.GlobalAveragePooling1D()(getattr(layers, norm)()(x))
+    return keras().Model(words, layers.Dense(4)(x))
+
+
+@pytest.mark.parametrize("norm", ["LayerNormalization", "RMSNormalization", "UnitNormalization"])
+def test_a_residual_stream_is_narrower_where_removal_need_not_be_exact(norm: str, tmp_path: Path) -> None:
+    model = transformer(norm)
+    exact, graph = trace(model), trace(model, is_exact=False)
+    assert any(norm in why for why in exact.frozen.values())
+    assert set(graph.frozen.values()) == {"the network's output"}
+    assert graph.removable.sum() == exact.removable.sum() + 12
+    rng = np.random.default_rng(2)
+    examples = Examples((rng.integers(0, 20, (300, 6)).astype("int32"),))
+    kept = select(graph, scores_by_obs(graph, examples), Amount("width", 0.6, uniform=True))
+    small, fitted = without(graph, kept), without(graph, kept)
+    repair(graph, kept, fitted, examples)
+    assert fitted.get_layer("words").output_dim < 12
+    fitted.save(tmp_path / "small.keras")
+    fitted = keras().models.load_model(tmp_path / "small.keras")
+    wanted = answers(model, list(examples.inputs))[0]
+    errors = [float(np.square(answers(one, list(examples.inputs))[0] - wanted).sum()) for one in (small, fitted)]
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_groups_of_a_normalization_are_removed_as_a_whole() -> None:
+    layers = keras().layers
+    normed = layers.Dense(12), layers.GroupNormalization(4, name="norm"), layers.Dense(3)
+    model = keras().Sequential([layers.Input((5, 7)), *normed])
+    graph = trace(model)
+    assert [int(graph.removable[group].sum()) for group in graph.groups] == [4, 0]
+    kept = np.ones(graph.count, bool)
+    kept[1] = False
+    small = without(graph, kept)
+    assert (small.layers[0].units, small.get_layer("norm").groups) == (9, 3)
+    assert "norm (GroupNormalization)" in frozen_by(layers.GroupNormalization(1, name="norm"), shape=(4, 6))
+
+
+def test_attention_joins_queries_and_keys_and_gives_values() -> None:
+    layers = keras().layers
+    x = layers.Input((5, 7))
+    query, value, key = (layers.Dense(4, name=name)(x) for name in ("query", "value", "key"))
+    model = keras().Model(x, layers.Dense(3)(layers.Attention()([query, value, key])))
+    graph = trace(model)
+    assert sorted(int(graph.removable[group].sum()) for group in graph.groups) == [0, 4, 4]
+    assert "score (Attention)" in frozen_by_scores("concat")
+
+
+def frozen_by_scores(mode: str) -> set[str]:
+    layers = keras().layers
+    x = layers.Input((5, 7))
+    y = layers.Dense(4)(x)
+    return set(trace(keras().Model(x, layers.Attention(score_mode=mode, name="score")([y, y]))).frozen.values())

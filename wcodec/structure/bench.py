@@ -67,7 +67,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
     model = load_model(source, architecture=request.architecture, imports=request.imports, unsafe=request.unsafe)
     graph = None
     if request.student is None and request.low_rank is None:
-        graph = trace(model)
+        graph = trace(model, is_exact=request.compact)
         if not graph.removable.any():
             reasons = "; ".join(sorted(set(graph.frozen.values()))) or "there are no units"
             raise UnsupportedError(f"{source.name}: expected units that can be removed, all are frozen by {reasons}")

@@ -78,14 +78,15 @@ class Graph:
         return [np.array(units, np.intp) for units in found.values()]
 
 
-def trace(model: Model) -> Graph:
+def trace(model: Model, *, is_exact: bool = True) -> Graph:
     """The units of a functional or sequential network.
 
+    is_exact: see `UnitTable`.
     Raises: UnsupportedError for a network of a custom class, whose layers are unknown.
     """
     if not _is_followed(model):
         raise UnsupportedError(f"{model.name}: expected a functional or sequential model, got {type(model).__name__}")
-    table = UnitTable()
+    table = UnitTable(is_exact=is_exact)
     steps: list[Step] = []
     inputs = [plain(tuple(x.shape)) for x in model.inputs]
     for flow in _walk(model, inputs, table, steps):

@@ -10,7 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wcodec.evaluation.keras_backend import keras
-from wcodec.structure import rules_attention, rules_linear, rules_merging, rules_passing, rules_recurrent
+from wcodec.structure import (
+    rules_attention,
+    rules_linear,
+    rules_merging,
+    rules_normalizing,
+    rules_passing,
+    rules_recurrent,
+)
 from wcodec.structure.flow import Flow, LayerCall
 
 if TYPE_CHECKING:
@@ -35,6 +42,10 @@ LAYERS: Final[dict[str, Rule]] = {
     **_each("DepthwiseConv", rules_linear.depthwise),
     **_each("SeparableConv", rules_linear.separable),
     "BatchNormalization": rules_passing.batch_norm,
+    **dict.fromkeys(
+        ("LayerNormalization", "RMSNormalization", "UnitNormalization"), rules_normalizing.over_units
+    ),
+    "GroupNormalization": rules_normalizing.by_groups,
     "PReLU": rules_passing.prelu,
     "Softmax": rules_passing.softmax,
     **dict.fromkeys(("Activation", "ReLU", "LeakyReLU", "ELU", "Rescaling"), rules_passing.elementwise),
@@ -59,6 +70,8 @@ LAYERS: Final[dict[str, Rule]] = {
     "Bidirectional": rules_recurrent.bidirectional,
     "MultiHeadAttention": rules_attention.multi_head,
     "GroupedQueryAttention": rules_attention.grouped_query,
+    "Attention": rules_attention.dot_product,
+    "AdditiveAttention": rules_attention.additive,
 }  # fmt: skip
 """By the name of the class, for Keras' layers."""
 

@@ -71,6 +71,40 @@ def grouped_query(call: LayerCall) -> list[Flow]:
     return [Flow(call.shapes[0], len(call.shapes[0]) - 1, made)]
 
 
+def dot_product(call: LayerCall) -> list[Flow]:
+    """Attention: each number of a query is multiplied by the same one of a key; outputs are those of the values."""
+    found = _scored(call)
+    return call.plain() if found is None or call.layer.score_mode != "dot" else [found[1]]
+
+
+def additive(call: LayerCall) -> list[Flow]:
+    """AdditiveAttention: scores are sums over tanh of a query and a key, each number with a scale of its own."""
+    found = _scored(call)
+    if found is None:
+        return call.plain()
+    scale = call.layer.scale if call.layer.use_scale else None
+    if scale is not None:
+        call.index(scale, 0, found[0], "scale")
+    return [found[1]]
+
+
+def _scored(call: LayerCall) -> tuple[Units, Flow] | None:
+    """The joined units of queries and keys, and the output, which has the units of the values; None if the inputs are
+    not followed. The inputs are a list: queries, values and maybe keys.
+    """
+    flows = call.flows
+    if len(flows) not in (2, 3) or len(call.shapes) > 1 or len({len(one.shape) for one in flows}) > 1:
+        return None
+    given = call.args[0] if len(call.args) == 1 else None
+    if not isinstance(given, list | tuple) or len(given) != len(flows):
+        return None
+    query, value, key = flows[0], flows[1], flows[-1]
+    units = call.units_at(query, -1)
+    call.table.join(units, call.units_at(key, -1), f"{call.name}, beside what cannot be removed")
+    target = Flow(call.shapes[0], len(call.shapes[0]) - 1, call.units_at(value, -1))
+    return units, call.transfer(target, lambda values: np.full(len(target.units), np.nan), "")
+
+
 def _queries_keys_values(call: LayerCall) -> tuple[Flow, Flow, Flow] | None:
     """The three inputs; None if masks or positions are given as tensors."""
     names = ("query", "value", "key")

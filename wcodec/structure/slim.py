@@ -116,7 +116,7 @@ def _student(bench: Bench, going_on: FitState | None) -> SmallerNetwork:
     made = load_architecture(request)
     student.check_fit(bench.model, made)
     try:
-        graph = trace(bench.model)
+        graph = trace(bench.model, is_exact=False)
         started = student.start_from(graph, made, criteria.scores_by_weights(graph, "l2"))
     except UnsupportedError:
         started = False

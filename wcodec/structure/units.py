@@ -53,6 +53,9 @@ class UnitTable:
 
     Entries have the object that they belong to as their key. A layer that is called twice therefore describes its
     weights twice, and the units of both calls are joined position by position.
+
+    is_exact: whether only units are followed whose removal is the same as setting them to zero. Otherwise units are
+              followed through statistics over units (LayerNormalization), which change with the units that are kept.
     """
 
     parents: list[int] = field(default_factory=list)
@@ -63,6 +66,7 @@ class UnitTable:
     sizes: dict[tuple[int, tuple[str | int, ...]], ConfigSize] = field(default_factory=dict)
     positions: dict[int, float] = field(default_factory=dict)
     rescaled: list[tuple[Variable, Units]] = field(default_factory=list)
+    is_exact: bool = True
 
     def fresh(self, key: Hashable, count: int, layer: str) -> Units:
         """New units, or those that were made for this key before."""
