@@ -123,7 +123,8 @@ def main() -> None:
 def page(rows: list[Row], options: argparse.Namespace) -> Iterator[str]:
     """A row for every network and budget, with a column for all its seeds."""
     yield f"`python benchmarks/budgets.py`, {date.today()}, load {os.getloadavg()[0]:.1f}: `--data` with"
-    yield f"{options.inputs:,} training images without labels, `{options.words}`; up to {options.seeds} seeds, each by"
+    seeds = 1 + max(row.seed for row in rows)
+    yield f"{options.inputs:,} training images without labels, `{options.words}`; up to {seeds} seeds, each by"
     yield "other images. The 10,000 test images are looked at when a file is finished."
     yield ""
     yield "| network | asked, points | predicted | lost on test images | file bytes | CPU s |"
@@ -137,7 +138,7 @@ def page(rows: list[Row], options: argparse.Namespace) -> Iterator[str]:
     over = [row.lost - row.asked for row in rows if row.lost > row.asked]
     yield ""
     yield (
-        f"Of {len(rows)} files, {len(over)} lost more than was asked"
+        f"Of {len(rows)} files of {len({row.network for row in rows})} networks, {len(over)} lost more than was asked"
         + (f", by {np.median(over):.2f} points in the median and {max(over):.2f} at most." if over else ".")
     )
 

@@ -122,7 +122,7 @@ def compare_criteria(bench: Bench, seeds: int) -> Iterator[str]:
         whole = []
         for seed in range(1, seeds + 1):
             model = bench.trained(name, seed)
-            graph, before = trace(model), bench.score(model)
+            graph, before = trace(model, is_exact=False), bench.score(model)
             examples = Examples((bench.images(model, SEEN),))
             whole.append(before)
             for one in CRITERIA:
@@ -171,7 +171,7 @@ def compare_sparse(bench: Bench) -> Iterator[str]:
            "are gone, and as many more from scratch. Percent of the test images, of the decoded file.")  # fmt: skip
     for name, narrow in (("lenet300", narrow_lenet), ("small_cnn", small_cnn)):
         model = bench.trained(name)
-        graph = trace(model)
+        graph = trace(model, is_exact=False)
         examples = Examples((bench.images(model, SEEN),))
         found = scores_by_obs(graph, examples)
         size, rate = bench.coded(model)
@@ -221,7 +221,7 @@ def compare_bytes(bench: Bench) -> Iterator[str]:
            "over this one's.")  # fmt: skip
     for name in COURSES:
         model = bench.trained(name)
-        graph, examples = trace(model), Examples((bench.images(model, SEEN),))
+        graph, examples = trace(model, is_exact=False), Examples((bench.images(model, SEEN),))
         kept = select(graph, scores_by_obs(graph, examples), Amount("width", 0.5))
         small = without(graph, kept)
         repair(graph, kept, small, examples)

@@ -72,6 +72,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Every page that is built, with its text."""
     yield FOLDER / "options.md", options_page()
     yield FOLDER / "embeddings.svg", figures.embeddings()
+    yield FOLDER / "budgets.svg", figures.kept_budgets()
     readme = FOLDER.parent / "README.md"
     yield readme, figures.readme(readme.read_text("utf-8"))
 
