@@ -204,3 +204,9 @@ def test_a_score_that_no_file_keeps_is_a_budget_that_is_not_met(wcodec: Run, mod
     assert done.returncode == 4
     assert "expected a score of 0.5 or more (1 less 0.5), got 0 at best" in done.stderr
     assert not Path("m.npz.wcz").exists()
+
+
+def test_a_score_of_minus_zero_is_printed_as_zero(model: Path) -> None:
+    from wcodec.evaluation.score import ScoreFunction
+
+    assert f"{ScoreFunction.named(lambda tensors: -0.0 * len(tensors)).measure(model).value:g}" == "0"

@@ -98,7 +98,7 @@ class ScoreFunction:
             raise RecipeError(f"{expected}, it returned {type(value).__name__}{shape}")
         if not math.isfinite(number):
             raise RecipeError(f"{expected}, it returned {number}")
-        return number
+        return number + 0.0  # not -0.0
 
 
 def _wants_path(function: Callable[..., object]) -> bool:
