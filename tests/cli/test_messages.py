@@ -126,3 +126,13 @@ def test_a_source_that_may_not_be_read_is_an_error_and_not_corrupt(
     for words in (["encode", "m.npz"], ["inspect", "m.wcz"], ["verify", "m.wcz"]):
         assert main([words[0], str(tmp_path / words[1])]) == 1
         assert "cannot be read: Permission denied" in capfd.readouterr().err
+
+
+def test_a_tensor_that_is_unknown_or_ambiguous_is_a_usage_error_of_decode_and_of_inspect(
+    wcodec: Run, tmp_path: Path
+) -> None:
+    packed = coded(tmp_path, "npz", {"a/kernel": weights(1, 90, 70), "b/kernel": weights(2, 90, 70)})
+    for verb, *words in (["decode", "-o", tmp_path / "t.npz"], ["inspect"]):
+        for name, says in (("kernel", "one tensor 'kernel', found a/kernel, b/kernel"), ("c", "a tensor 'c'")):
+            done = wcodec(verb, packed, "--tensor", name, *words)
+            assert (done.returncode, f"--tensor: expected {says}" in done.stderr) == (2, True)

@@ -137,7 +137,7 @@ def test_single_tensors_come_out_as_arrays(wcodec: Run, coded: Path, tmp_path: P
     assert wcodec("decode", coded, "--tensor", short, "-o", tmp_path / "short.npy").returncode == 0
     np.testing.assert_array_equal(np.load(tmp_path / "short.npy"), np.load(tmp_path / "t.npy"))
     unknown = wcodec("decode", coded, "--tensor", "nope", "-o", tmp_path / "u.npz")
-    assert (unknown.returncode, len(unknown.stderr.splitlines())) == (1, 1)
+    assert (unknown.returncode, len(unknown.stderr.splitlines())) == (2, 1)
     assert not (tmp_path / "u.npz").exists()
 
 

@@ -74,3 +74,42 @@ def test_what_torch_says_of_a_hostile_file_is_shown_without_escapes(
     said = "".join(capfd.readouterr())
     assert not {"\x1b", "\x07"} & set(said)
     assert len(said.splitlines()) == 1
+
+
+def test_a_pickled_module_is_refused_on_one_line_that_says_what_to_save(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from wcodec.cli.main import main
+
+    torch.save(torch.nn.Sequential(torch.nn.Linear(3, 4)), tmp_path / "m.pt")
+    assert main(["encode", str(tmp_path / "m.pt")]) == 5
+    said = capfd.readouterr().err
+    assert said.splitlines()[-1].endswith(
+        "m.pt: torch.load(weights_only=True) refuses it: it has pickled objects (a whole module, or "
+        "torch.nn.modules.container.Sequential), whose code would run; save model.state_dict() in place of the model"
+    )
+    assert "\ufffd" not in said
+    assert "two options" not in said
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt"])
+def test_a_checkpoint_is_not_decoded_to_a_name_that_torch_would_load_unless_it_is_lossless(
+    suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from wcodec.cli.main import main
+
+    source, target = tmp_path / f"m{suffix}", tmp_path / f"back{suffix}"
+    torch.save({"w": torch.from_numpy(weights(1, 90, 70))}, source)
+    packed = f"{source}.wcz"
+    assert main(["encode", str(source), "-q"]) == 0
+    source.rename(tmp_path / "kept.pt")
+    for name in (target, source):
+        assert main(["decode", packed, "-o", str(name)]) == 2
+        said = capfd.readouterr().err
+        assert (
+            f"{name}: expected .safetensors or .npz, as the model in it, got {suffix}; a PyTorch checkpoint is" in said
+        )
+        assert not name.exists()
+    assert main(["encode", str(tmp_path / "kept.pt"), "-o", packed, "-f", "-q", "--lossless"]) == 0
+    assert main(["decode", packed, "-o", str(target)]) == 0
+    assert target.read_bytes() == (tmp_path / "kept.pt").read_bytes()

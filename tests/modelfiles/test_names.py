@@ -142,7 +142,7 @@ def test_the_users_names_serve_in_every_verb(wcodec: Run, samples: Path, tmp_pat
         assert wcodec("decode", packed, "--tensor", name, "-o", one, "-qf").returncode == 0
         assert len(np.unique(np.load(one))) <= 8
     wrong = wcodec("decode", packed, "--tensor", "conv1/kernl", "-o", one, "-f")
-    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "the nearest are conv1/kernel" in wrong.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 
 MAX_DEPTH = 16
+REFUSED_CLASS = re.compile(r"(?:GLOBAL|[Uu]nsupported class) ([\w.]+)")
+"""The class or function in a refusal of `torch.load`."""
+ADVICE = ("Weights only load failed", "(1)", "(2)")
+"""Starts of lines of its advice."""
 TYPES = {dtype: dtype for dtype in NAMES if dtype != "float8_e4m3"} | {"float8_e4m3fn": "float8_e4m3"}
 """Tensor types by PyTorch's names: all that `.safetensors` has."""
 OPTIMIZER = "optimizer"
@@ -64,9 +69,20 @@ def _load(path: Path) -> object:
             mapped = zipfile.is_zipfile(path)
             checkpoint: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged or hostile pickle can make torch raise anything
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelFileError(f"{path}: torch.load(weights_only=True) refuses it: {said[0]}") from error
+        raise ModelFileError(f"{path}: torch.load(weights_only=True) refuses it: {_describe_refusal(error)}") from error
     return checkpoint
+
+
+def _describe_refusal(error: Exception) -> str:
+    """What `torch.load` says, on one line, without its advice to unpickle."""
+    said = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).rpartition("WeightsUnpickler error:")[2]
+    if found := REFUSED_CLASS.search(said):
+        return (
+            f"it has pickled objects (a whole module, or {found[1]}), whose code would run; "
+            "save model.state_dict() in place of the model"
+        )
+    lines = (line.strip() for line in said.splitlines())
+    return next((line for line in lines if line and not line.startswith(ADVICE)), type(error).__name__)
 
 
 def _tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchTensor]]:

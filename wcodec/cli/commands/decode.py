@@ -10,7 +10,7 @@ from pathlib import Path
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.max_output_option import add_max_output_option
-from wcodec.cli.output_paths import MODEL_SUFFIXES, check_target, derive_model_path, find_wrong_suffix
+from wcodec.cli.output_paths import MODEL_SUFFIXES, TORCH_SUFFIXES, check_target, derive_model_path, find_wrong_suffix
 from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError, WcodecError
@@ -125,13 +125,13 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
     start = time.perf_counter()
     with open_container(source, max_output=args.max_output) as opened:
         # A lossless file may have had any name.
-        named = is_lossless(opened.container) and source.with_suffix("").suffix
+        exact = is_lossless(opened.container)
         if args.base and opened.container.base is None and not args.quiet:
             stdio.write_note(f"{source}: needs no --base, {args.base} is not read")
         kind = suffix(opened.container.kind, opened.container.skeleton)
-    ending, piped = "" if named else kind, is_piped(args.source, args.output)
-    if args.output and not piped and (other := find_wrong_suffix(source, args.output, kind)):
-        raise RecipeError(f"{args.output}: expected {kind}, .npz or .safetensors, as the model in it, got {other}")
+    ending, piped = "" if exact and source.with_suffix("").suffix else kind, is_piped(args.source, args.output)
+    if args.output and not piped and (other := find_wrong_suffix(source, args.output, kind, exact)):
+        raise RecipeError(_describe_suffixes(args.output, kind, other))
     with ExitStack() as stack:
         if piped:
             target = stack.enter_context(open_output(args.force))
@@ -151,6 +151,15 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
             f"{shown}: {format_size(before)} -> {format_size(after)}, all checksums match, {seconds:.1f} s"
         )
     return OK
+
+
+def _describe_suffixes(target: Path, kind: str, other: str) -> str:
+    """The refusal of the suffix `other`. kind: the suffix of the encoded model."""
+    *others, last = dict.fromkeys([kind, ".npz", ".safetensors"])
+    expected = f"{', '.join(others)} or {last}, as the model in it"
+    is_checkpoint = kind == ".safetensors" and other in TORCH_SUFFIXES
+    reason = "; a PyTorch checkpoint is decoded to safetensors, which torch.load does not read" if is_checkpoint else ""
+    return f"{target}: expected {expected}, got {other}{reason}"
 
 
 def _write_compacted(args: argparse.Namespace, source: Path, target: Path, kind: str) -> None:
@@ -191,7 +200,7 @@ def _some(args: argparse.Namespace, source: Path) -> int:
     try:
         names = list(dict.fromkeys(weights.find(asked) for asked in args.tensor))
     except KeyError as error:
-        raise WcodecError(f"{source}: {error.args[0]}") from error
+        raise RecipeError(f"--tensor: {error.args[0]}") from error
     values = {name: weights.stored(name) for name in names}
     plain = {
         f"{name}.npy": to_float32(array, "bfloat16") if weights.facts(name).dtype == "bfloat16" else array
