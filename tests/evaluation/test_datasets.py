@@ -11,7 +11,7 @@ import pytest
 
 from wcodec.errors import RecipeError
 from wcodec.evaluation import datasets as streams
-from wcodec.evaluation.datasets import load_examples
+from wcodec.evaluation.datasets import load_examples, load_split
 from wcodec.evaluation.examples import Array, ModelInput
 
 IMAGE = (ModelInput("image", (4, 4, 1)),)
@@ -60,6 +60,18 @@ def test_without_a_named_split_test_is_taken_and_said(keras_file: str) -> None:
     examples = load_examples(keras_file, IMAGE)
     assert examples.count == 4
     assert examples.notes[0] == "d.npz: no split named, took test"
+
+
+def test_what_fits_weights_takes_train_without_a_named_split_and_validation_takes_test(keras_file: str) -> None:
+    learning, others = load_split(keras_file, keras_file, IMAGE)
+    assert (learning.count, learning.notes[0]) == (10, "d.npz: no split named, took train")
+    assert others is not None
+    assert others.count == 4
+
+
+def test_nothing_is_fitted_to_test_examples_that_are_not_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"expected x or x0 or x_row or x_train, found x_test"):
+        load_split(saved(tmp_path, x_test=ROWS), None, ROW)
 
 
 def test_uint8_images_are_divided_by_255_and_given_a_channel_and_it_is_said(keras_file: str) -> None:

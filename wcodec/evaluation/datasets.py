@@ -37,22 +37,23 @@ def load_examples(
     *,
     rescale: float | None = None,
     limit: int | None = None,
+    split: str = "test",
 ) -> Examples:
     """The examples that `spec` names, for a network with inputs `wanted`.
 
     outputs: the names of each output, which its labels may have.
     rescale: a factor for the inputs; None divides uint8 by 255 and leaves other numbers unchanged.
     limit:   the largest number of examples, spread evenly (of a stream: the first).
+    split:   of an .npz file with several, where `spec` names none: "test" to measure on, "train" to fit to.
     Raises: RecipeError with the place, what was expected and what was found.
     """
     if limit is not None and limit < 1:
         raise RecipeError(f"--limit: expected 1 or more, got {limit}")
     wants = tuple(wanted)
-    named = str(spec) if isinstance(spec, str | Path) else None
-    if named is None:
-        found = gather("data", spec, wants, limit, tuple(outputs))
+    if isinstance(spec, str | Path):
+        found = _read(str(spec), wants, tuple(outputs), limit, split)
     else:
-        found = _read(named, wants, tuple(outputs), limit)
+        found = gather("data", spec, wants, limit, tuple(outputs))
     return fit_examples(found, wants, rescale, limit)
 
 
@@ -65,11 +66,12 @@ def load_split(
     rescale: float | None = None,
     limit: int | None = None,
 ) -> tuple[Examples, Examples | None]:
-    """The examples to learn from, and the validation examples that `validation` names; None if it names none.
+    """The examples to fit weights to, and the validation examples that `validation` names; None if it names none.
 
+    Where no split is named, the first are the split "train", and the others "test".
     limit: of the first. Raises: RecipeError, also if only the first have labels.
     """
-    examples = load_examples(spec, wanted, outputs, rescale=rescale, limit=limit)
+    examples = load_examples(spec, wanted, outputs, rescale=rescale, limit=limit, split="train")
     if validation is None:
         return examples, None
     try:
@@ -95,23 +97,27 @@ def check_spec(spec: object, word: str = "--data") -> None:
         raise RecipeError(f"{word} {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
 
 
-def _read(spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...], limit: int | None) -> RawExamples:
+def _read(
+    spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...], limit: int | None, split: str
+) -> RawExamples:
     if spec and Path(spec).is_dir():
         return images.read(Path(spec), wanted, limit)
     if npz := NPZ.fullmatch(spec):
-        return _read_npz(Path(npz["path"]), npz["split"], wanted, outputs)
+        return _read_npz(Path(npz["path"]), npz["split"], split, wanted, outputs)
     if user_code.is_function_name(spec):
         return gather(spec, user_code.call_function(spec), wanted, limit, outputs)
     raise RecipeError(f"--data {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
 
 
-def _read_npz(path: Path, split: str | None, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...]) -> RawExamples:
+def _read_npz(
+    path: Path, split: str | None, default: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...]
+) -> RawExamples:
     """The arrays of one split. Objects are never unpickled."""
     if not path.is_file():
         raise RecipeError(f"--data {path}: expected a file, found none")
     with open_npz(path) as archive:
         keys = list(archive)
-        inputs, ending, notes = _choose_inputs(path.name, keys, split, wanted)
+        inputs, ending, notes = _choose_inputs(path.name, keys, split, default, wanted)
         labels = _choose_labels(keys, ending, outputs)
         notes += tuple(_describe_labels(path.name, keys, {*inputs, *labels}, ending, outputs))
         arrays = tuple(_array(path.name, name, archive[name]) for name in inputs)
@@ -143,7 +149,7 @@ def _array(where: str, name: str, array: Array) -> Array:
 
 
 def _choose_inputs(
-    where: str, keys: list[str], split: str | None, wanted: tuple[ModelInput, ...]
+    where: str, keys: list[str], split: str | None, default: str, wanted: tuple[ModelInput, ...]
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
     """The keys of the inputs, their suffix, which the labels share ("" or "_test"), and notes on assumptions."""
     several = [tuple(f"x{i}" for i in range(len(wanted))), tuple(f"x_{want.name}" for want in wanted)]
@@ -152,7 +158,7 @@ def _choose_inputs(
         options = [((f"x_{split}",), f"_{split}", ())]
     else:
         options = [(("x",), "", ()), *((names, "", ()) for names in several)]
-        options.append((("x_test",), "_test", (f"{where}: no split named, took test",)))
+        options.append(((f"x_{default}",), f"_{default}", (f"{where}: no split named, took {default}",)))
     for names, ending, notes in options:
         if len(names) == len(wanted) and set(names) <= set(keys):
             return names, ending, notes
@@ -223,7 +229,7 @@ def gather(
     except Exception as exc:
         raise RecipeError(f"{spec}: expected batches of equal shape, got {type(exc).__name__}: {exc}") from exc
     ended = limit is None and count >= most
-    notes = (f"{spec}: stopped after {most} examples; --limit changes it",) if ended else ()
+    notes = (f"{spec}: stopped after {most:,} examples; --limit changes it",) if ended else ()
     return RawExamples(spec, names, inputs, labels, notes)
 
 

@@ -104,7 +104,7 @@ def fit_examples(
     chosen: slice | npt.NDArray[np.intp] = slice(None)
     if limit is not None and limit < count:
         chosen = np.linspace(0, count - 1, limit).round().astype(np.intp)
-        notes.append(f"{limit} of {count} examples, spread evenly")
+        notes.append(f"{limit:,} of {count:,} examples, spread evenly")
     inputs = []
     for name, array, want in zip(found.names, found.inputs, wanted, strict=True):
         place = f"{found.where}: {name}"
@@ -124,8 +124,8 @@ def _refuse_not_finite(place: str, array: Array) -> None:
     if not (finite := np.isfinite(array.reshape(len(array), -1)).all(axis=1)).all():
         bad = np.flatnonzero(~finite)
         raise RecipeError(
-            f"{place}: expected finite numbers, got NaN or infinity in {len(bad)} of {len(array)} examples, "
-            f"the first of them number {bad[0]}"
+            f"{place}: expected finite numbers, got NaN or infinity in {len(bad):,} of {len(array):,} examples, "
+            f"the first of them number {bad[0]:,}"
         )
 
 
