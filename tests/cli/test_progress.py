@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import HANG, command
 
-from wcodec.calibration.progress import Interruptible, SearchProgress
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.codebook_search import CodebookResult
+from wcodec.calibration.progress import Interruptible, SamplingNote, SearchProgress
+from wcodec.calibration.quality import Quality
 from wcodec.cli.progress import show_search
 
 
@@ -33,6 +36,40 @@ def test_lines_are_written_where_no_terminal_is(capsys: pytest.CaptureFixture[st
     with show_search(quiet=True) as watch:
         watch(SearchProgress("rounding", None, 12_345, 0.01, True))
     assert not capsys.readouterr().err
+
+
+def test_a_line_says_why_a_predicted_drop_below_the_bound_is_not_in_the_budget(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = AccuracyBudget(drop=0.5)
+    aim = asked.of_outputs()
+
+    def told(quality: Quality) -> str:
+        with show_search(quiet=False) as watch:
+            watch(SearchProgress.of(CodebookResult(1.0, {}, quality, 1000), "rounding", None, 1000, aim, asked))
+        return capsys.readouterr().err.partition("nats, ")[2].strip()
+
+    assert told(Quality(0.009)) == "0.38 points predicted"
+    assert told(Quality(0.009, chance=0.2)) == (
+        "0.38 points predicted, up to 0.58 with sampling error, not in the budget (max-drop)"
+    )
+    assert told(Quality(0.0105)) == "0.44 points predicted, not in the budget (max-drop: at most 0.42 is aimed at)"
+    assert told(Quality(0.009, lost=0.6)) == (
+        "0.38 points predicted, not in the budget (max-drop: 0.60 points lost by the labels)"
+    )
+    assert told(Quality(0.02)) == "0.84 points predicted, not in the budget (max-drop)"
+
+
+def test_few_held_out_examples_are_told_once_and_only_for_a_bound_on_the_drop() -> None:
+    lines: list[str] = []
+    for budget in (AccuracyBudget(drop=0.5), AccuracyBudget(kl=0.1)):
+        note = SamplingNote(lines.append, 1200, budget)
+        for quality in (None, Quality(0.009, chance=0.01), Quality(0.01, chance=0.21), Quality(0.01, chance=0.42)):
+            note.tell(quality)
+    assert lines == [
+        "1,200 held-out examples are few: sampling error may add about 50 % to a predicted drop, "
+        "which counts against the budget"
+    ]
 
 
 def test_patience_ends_at_an_interrupt_and_at_nothing_else() -> None:

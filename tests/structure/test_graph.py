@@ -65,6 +65,12 @@ def test_what_cannot_be_followed_is_frozen_and_named() -> None:
     assert frozen_by(layers.Reshape((2, 3), name="cut"), layers.Flatten()) == {last, "cut (Reshape)"}
 
 
+def test_units_of_the_output_are_frozen_by_it_also_after_an_activation_that_mixes_them() -> None:
+    layers = keras().layers
+    model = keras().Sequential([layers.Input((6,)), layers.Dense(6), layers.Dense(3, "softmax", name="last")])
+    assert set(trace(model).frozen.values()) == {"the network's output"}
+
+
 def test_a_residual_stream_from_the_input_stays() -> None:
     layers = keras().layers
     x = inputs = layers.Input((5,))

@@ -130,6 +130,15 @@ def test_the_speed_that_was_asked_for_is_told_with_its_batch(
     assert "expected 900 times the speed at a batch of 256, the most is" in capsys.readouterr().err
 
 
+def test_without_data_it_is_said_that_the_loss_is_unknown(slim: Slim, capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = "what the smaller network loses is unknown without data: 'wcodec evaluate' measures it"
+    assert slim("--width", 0.5) == 0
+    assert unknown in capsys.readouterr().err
+    for words in (["--compact"], ["--width", 1], ["--width", 0.5, "--data", "DATA"]):
+        assert slim(*words, "-f") == 0
+        assert unknown not in capsys.readouterr().err
+
+
 def test_a_training_is_not_resumed_with_other_augmentation(slim: Slim, tmp_path: Path) -> None:
     assert slim("--width", 1, "-q") == 0
     request = SlimRequest(Amount("width", 0.5), data=str(tmp_path / "data.npz"), epochs=2)

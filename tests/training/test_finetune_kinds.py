@@ -70,8 +70,9 @@ def test_every_kind_of_network_is_trained(
     np.savez(tmp_path / "data.npz", x=x, y=y)
     budget = AccuracyBudget(loss=50.0) if build is values else AccuracyBudget(drop=9.0)
     found, told = trained(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=3, budget=budget)
-    assert told[0].startswith("budget: ")
-    assert len(told) == 1 + 4
+    assert told[0].endswith("examples are held out to measure on")
+    assert told[1].startswith("budget: ")
+    assert len(told) == 2 + 4
     learned = {i for i, w in enumerate(model.weights) if w.trainable}
     assert any({one.index for one in net.rounded} >= learned for net in found.candidates)
     assert found.candidates[0].bytes < 2 * sum(weight.size for weight in model.get_weights())

@@ -49,6 +49,24 @@ def test_a_network_coded_for_its_inputs_is_smaller_and_answers_nearly_alike(
     assert json.loads(found.stdout)["agreement"] > 98.0
 
 
+@pytest.mark.parametrize(
+    ("words", "first"), [(["--tune", "0"], "rounding: "), (["--finetune", "1"], "rounded without labels: ")]
+)
+def test_notes_on_the_data_and_the_budget_are_printed_before_the_search_begins(
+    wcodec: Run, lesson: tuple[Path, Path], tmp_path: Path, words: list[str], first: str
+) -> None:
+    source, data = lesson
+    done = wcodec(
+        "encode", source, "-o", tmp_path / "m.wcz", "--data", data, "--limit", "200", "--max-drop", "2", *words
+    )
+    assert done.returncode == 0, done.stderr
+    before, found, _ = done.stderr.partition(first)
+    assert found
+    assert re.search(r"200 of [\d,]+ examples, spread evenly", before)
+    assert "40 of 200 examples are held out to measure on" in before
+    assert "budget: a drop of at most 2 points" in before
+
+
 def test_a_budget_that_nothing_meets_is_exit_4_and_no_file(
     wcodec: Run, lesson: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -120,7 +138,7 @@ def test_divergence_and_agreement_are_budgets_too(wcodec: Run, lesson: tuple[Pat
     assert sizes[0] > sizes[1] > sizes[2]
     refused = wcodec(*with_data(lesson, tmp_path / "d"), "--min-agreement", "100")
     assert refused.returncode == 4
-    assert "for sure" in refused.stderr
+    assert "expected 100 % of the predictions to stay, " in refused.stderr
 
 
 @pytest.mark.parametrize("time", ["soon", "-1m", "5d"])

@@ -51,8 +51,6 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     more = MethodOptions(**{word: value for word, value in words.items() if value is not None})
     log(f"budget: {str(budget) or 'none, the methods use the given options'}")
     found = train_by(source, request, asked.method or "auto", recipe, log, more)
-    for note in found.bench.opened.notes:
-        log(note)
     try:
         with whole_file(target, source) as temporary:
             encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=asked.threads)

@@ -63,7 +63,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
     )
     log = asked.listeners.log
     with asked.listeners.search() as watch:
-        tuning = tune(source, request, watch, make_file_size(asked, source, plain), code)
+        tuning = tune(source, request, watch, make_file_size(asked, source, plain), code, log)
     for note in tuning.notes:
         log(note)
     with whole_file(target, source) as temporary:

@@ -52,8 +52,6 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
         seconds=asked.seconds,
     )
     found = train(source, request, log, make_file_size(asked, source, plain))
-    for note in found.opened.notes:
-        log(note)
     try:
         encoded = _encode_best(asked, source, target, plain, found, most)
     except BudgetError:

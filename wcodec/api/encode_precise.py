@@ -44,8 +44,7 @@ def encode_precise(asked: EncodeRequest, source: Path, target: Path, recipe: Rec
         recipe=recipe,
     )
     kind = asked.sensitivity
-    found = encode_by_curvature(source, target, recipe, request, kind, threads=asked.threads, report=report)
-    for note in (*found.notes, f"chosen: {found.best.name}"):
-        log(note)
+    found = encode_by_curvature(source, target, recipe, request, kind, threads=asked.threads, report=report, log=log)
+    log(f"chosen: {found.best.name}")
     log(describe_loss(evaluate(request.load(target), found.session.held_out, found.session.model)))
     return found.encoded

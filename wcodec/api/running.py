@@ -163,12 +163,12 @@ def sweep(
         if isinstance(source, TorchModule) and words.get("data") is not None:
             words.setdefault("model", source)
         recipe = parse_recipe({word: value for word, value in words.items() if word in BY_WORD})
-        request = parse_request({word: value for word, value in words.items() if word not in BY_WORD})
+        asked = {word: value for word, value in words.items() if word not in BY_WORD}
+        request, seconds = parse_request(asked, make_listeners(progress)), parse_seconds("time_limit", time_limit)
         require_data(request)
-        log, seconds = make_listeners(progress).log, parse_seconds("time_limit", time_limit)
-        oracle, threads = open_oracle(path, recipe, request), request.threads
+        oracle, log, draw = open_oracle(path, recipe, request), request.listeners.log, bool(report)
         found = measure(
-            path, recipe, points=points, seconds=seconds, oracle=oracle, threads=threads, log=log, draw=bool(report)
+            path, recipe, points=points, seconds=seconds, oracle=oracle, threads=request.threads, log=log, draw=draw
         )
         if report is not None:
             write_report(Path(report), path.name, found.balanced, found.histograms, sweep=found, command="sweep")
@@ -189,7 +189,8 @@ def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOr
         from wcodec.evaluation.score import ScoreFunction
 
         score = ScoreFunction.named(request.score, request.score_name)
-        return ScoreOracle(score, score.measure(source))
+        request.listeners.log(f"the original scores {(before := score.measure(source)).value:.6g}")
+        return ScoreOracle(score, before)
     if request.data is None:
         return None
     from wcodec.calibration.request import LearningRequest
@@ -203,7 +204,7 @@ def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOr
         codebooks=requested_codebooks(recipe.options),
         recipe=recipe,
     )
-    return judge(source, learning, request.sensitivity)
+    return judge(source, learning, request.sensitivity, request.listeners.log)
 
 
 class SlimWords(InputWords, Words, total=False):

@@ -72,8 +72,9 @@ class AccuracyBudget:
 
     def __str__(self) -> str:
         """The bounds in words; "" without any."""
+        drop = self.drop and (round(self.drop, 2) or self.drop)
         bounds = (
-            (self.drop, "a drop of at most {:g} points"),
+            (drop, "a drop of at most {:g} points"),
             (self.loss, "a loss that rises by at most {:g} %"),
             (self.kl, "at most {:g} nats"),
             (self.agreement, "{:g} % of the predictions unchanged"),

@@ -50,7 +50,6 @@ class PrecisionResult:
     session: CalibrationSession
     trials: tuple[PrecisionTrial, ...]
     best: PrecisionTrial
-    notes: tuple[str, ...]
 
 
 def encode_by_curvature(
@@ -62,6 +61,7 @@ def encode_by_curvature(
     *,
     threads: int = 0,
     report: Callable[[PrecisionTrial], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> PrecisionResult:
     """Write the file of `recipe.mean_bits` bits a weight with the best outputs. An interrupt ends the search.
 
@@ -71,7 +71,7 @@ def encode_by_curvature(
     deadline = time.monotonic() + request.seconds
     rates = measure_rates(source, recipe, threads)
     allocate(rates, {}, recipe.mean_bits or 0.0)  # an unreachable mean is refused before the data is read
-    opened = open_session(source, request)
+    opened = open_session(source, request, log)
     session = opened.prepare(MAX_FITTED)
     trials: list[tuple[PrecisionTrial, Encoded]] = []
     with whole_file(target, source) as kept, TemporaryDirectory(prefix="wcodec-") as folder:
@@ -91,7 +91,7 @@ def encode_by_curvature(
             raise BudgetError(f"bits auto:{recipe.mean_bits:g}: expected a file of so many bits a weight, found none")
         shutil.copyfile(best_file, kept)
     best, encoded = min(trials, key=lambda pair: pair[0].kl)
-    return PrecisionResult(encoded, session, tuple(one for one, _ in trials), best, opened.notes)
+    return PrecisionResult(encoded, session, tuple(one for one, _ in trials), best)
 
 
 def _choices(

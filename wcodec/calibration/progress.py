@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from wcodec.calibration.budget import SAFETY, AccuracyBudget, Scored
+from wcodec.calibration.quality import SPREAD, Quality
 from wcodec.evaluation.metrics import POINTS
 
 
@@ -19,8 +21,11 @@ class SearchProgress:
     bytes:      of the weights, estimated.
     divergence: in nats; during training it is larger than at the end.
     allowed:    whether it is within the budget.
-    limit:      the option whose bound does not hold: "max-drop", "size", ...; "" if it is unknown.
     values:     whether all outputs predict values: then the divergence is squared error / variance.
+    limit:      the option whose bound does not hold: "max-drop", "size", ..., see `describe_limit`; "" if it is
+                unknown.
+    predicted:  points of accuracy; None: those of the divergence alone.
+    chance:     points that sampling error may add to them, if they count; otherwise 0.
     """
 
     doing: str
@@ -30,6 +35,16 @@ class SearchProgress:
     allowed: bool
     values: bool = False
     limit: str = ""
+    predicted: float | None = None
+    chance: float = 0.0
+
+    @classmethod
+    def of(
+        cls, one: Scored, doing: str, done: float | None, size: int, aim: AccuracyBudget, asked: AccuracyBudget
+    ) -> Self:
+        """A network that was measured. aim: the budget of the search, which is smaller than that of the user."""
+        quality, limit = one.quality, describe_limit(aim, one, asked.drop)
+        return cls(doing, done, size, quality.kl, not limit, quality.values, limit, *drop_and_chance(quality))
 
     @property
     def answer(self) -> str:
@@ -38,11 +53,66 @@ class SearchProgress:
 
     @property
     def drop(self) -> float:
-        """The points of accuracy that the divergence predicts."""
-        return 100 * POINTS * self.kl
+        """The points of accuracy that are predicted."""
+        return 100 * POINTS * self.kl if self.predicted is None else self.predicted
+
+    @property
+    def prediction(self) -> str:
+        """See `describe_drop`."""
+        return describe_drop(self.drop, self.chance)
 
 
 ProgressCallback = Callable[[SearchProgress], None]
+
+
+def drop_and_chance(quality: Quality) -> tuple[float, float]:
+    """The predicted points of accuracy, and what sampling error may add; 0 if SAFETY covers it."""
+    return quality.drop, quality.chance if SAFETY * (quality.drop + quality.chance) > quality.drop else 0.0
+
+
+def describe_drop(drop: float, chance: float) -> str:
+    """The result of `drop_and_chance` in words."""
+    return f"{drop:.2f} points predicted" + (f", up to {drop + chance:.2f} with sampling error" if chance else "")
+
+
+def say_drop(quality: Quality) -> str:
+    """The predicted drop with its likely range."""
+    least, most = (part * quality.drop for part in SPREAD)
+    return f"{describe_drop(*drop_and_chance(quality))} ({least:.2f} to {most:.2f} likely)"
+
+
+def describe_limit(budget: AccuracyBudget, one: Scored, asked: float | None) -> str:
+    """The option whose bound does not hold, and why if the predicted drop is not above the bound that was given.
+
+    budget: what the search aims at, which is less than `asked`, the bound of the user.
+    """
+    limit, quality = budget.broken(one), one.quality
+    if limit != "max-drop" or budget.drop is None or asked is None:
+        return limit
+    drop, chance = drop_and_chance(quality)
+    if quality.lost is not None and quality.lost > budget.drop >= drop:
+        return f"{limit}: {quality.lost:.2f} points lost by the labels"
+    if drop + chance > asked:
+        return limit
+    return f"{limit}: at most {budget.drop if drop > budget.drop else budget.drop / SAFETY:.2f} is aimed at"
+
+
+class SamplingNote:
+    """Tells once that sampling error counts, if the held-out examples are so few that it does."""
+
+    def __init__(self, log: Callable[[str], None], held_out: int, budget: AccuracyBudget) -> None:
+        self.log, self.held_out, self.is_told = log, held_out, budget.drop is None
+
+    def tell(self, quality: Quality | None) -> None:
+        """Look at one measured network, if there is one."""
+        drop, chance = drop_and_chance(quality) if quality else (0.0, 0.0)
+        if not chance or self.is_told:
+            return
+        self.is_told = True
+        self.log(
+            f"{self.held_out:,} held-out examples are few: sampling error may add about {100 * chance / drop:.0f} % to "
+            "a predicted drop, which counts against the budget"
+        )
 
 
 class Interruptible:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,14 +114,13 @@ class LearningRequest:
 
 @dataclass(frozen=True)
 class OpenedSession:
-    """A network with its data. learning: the examples that are not held out; notes: sentences about the examples."""
+    """A network with its data. learning: the examples that are not held out."""
 
     request: LearningRequest
     model: Network
     table: WeightTable
     learning: Examples
     held_out: Examples
-    notes: tuple[str, ...]
 
     def prepare(self, most: int) -> CalibrationSession:
         """A session for calibration on at most this number of examples."""
@@ -138,9 +137,10 @@ def _mantissas(file: ModelFile, recipe: Recipe) -> dict[str, int]:
     return {tensor.name: plan.mantissa for tensor, plan in plans if isinstance(plan, FloatPlan)}
 
 
-def open_session(source: Path, request: LearningRequest) -> OpenedSession:
+def open_session(source: Path, request: LearningRequest, log: Callable[[str], None] = lambda _: None) -> OpenedSession:
     """Load the network of `source` and the data, find the tensor name of each weight, and hold out examples.
 
+    log: called with sentences about the examples as soon as they are known.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
     model = request.load(source)
@@ -148,20 +148,21 @@ def open_session(source: Path, request: LearningRequest) -> OpenedSession:
     examples, others = load_split(
         request.data, request.validation, *wanted, rescale=request.rescale, limit=request.limit
     )
+    for note in examples.notes:
+        log(note)
+    if others is None:
+        learning, held_out = hold_out(examples)
+        log(f"{held_out.count:,} of {examples.count:,} examples are held out to measure on")
+    else:
+        learning, held_out = examples, others
+        log(f"{held_out.count:,} examples of --validation choose and measure")
     with open_model(source) as file:
         exact = exact_names(file, request.recipe) | {tensor.name for tensor in file.tensors if tensor.exact}
         table = make_network_table(model, file, exact, examples.inputs)
         bits = _mantissas(file, request.recipe)
     known = {index: [bits[name] for name in names if name in bits] for index, names in table.names.items()}
     table = replace(table, mantissas={index: min(some) for index, some in known.items() if some})
-    if others is None:
-        learning, held_out = hold_out(examples)
-        count = f"{held_out.count:,} of {examples.count:,} examples are held out to measure on"
-    else:
-        learning, held_out = examples, others
-        count = f"{held_out.count:,} examples of --validation choose and measure"
-    notes = [*examples.notes, count]
     if table.missed:
         few = ", ".join(table.missed[:3]) + (", ..." if len(table.missed) > 3 else "")
-        notes.append(f"{len(table.missed)} tensors are not followed and are coded as without data: {few}")
-    return OpenedSession(request, model, table, learning, held_out, tuple(notes))
+        log(f"{len(table.missed):,} tensors are not followed and are coded as without data: {few}")
+    return OpenedSession(request, model, table, learning, held_out)

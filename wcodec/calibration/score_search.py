@@ -121,11 +121,6 @@ class ScoreOracle:
     examples: int = 0
     accuracy: float | None = None
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences about the measure."""
-        return (f"the original scores {self.original.value:.6g}",)
-
     def measure_file(self, coded: Path) -> QualityLoss:
         """The score of the finished file."""
         value = self.score.measure(coded).value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,6 @@ class ModelOracle:
     few: Examples
     few_outputs: tuple[Outputs, ...]
     accuracy: float | None
-    notes: tuple[str, ...]
     costs: Mapping[int, float] = field(default_factory=dict)
 
     @property
@@ -104,13 +103,18 @@ class ModelOracle:
         return None
 
 
-def open_oracle(source: Path, request: LearningRequest, sensitivity: str | None = None) -> ModelOracle:
+def open_oracle(
+    source: Path,
+    request: LearningRequest,
+    sensitivity: str | None = None,
+    log: Callable[[str], None] = lambda _: None,
+) -> ModelOracle:
     """Prepare the network of `source` for a sweep.
 
     sensitivity: predicts the loss of a tensor, one of `run_options.SENSITIVITIES`; None: `default_kind`.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
-    opened = open_session(source, request)
+    opened = open_session(source, request, log)
     session = opened.prepare(MAX_FITTED)
     held_out = session.held_out
     chosen = np.linspace(0, held_out.count - 1, min(FEW, held_out.count)).astype(np.intp)
@@ -118,4 +122,4 @@ def open_oracle(source: Path, request: LearningRequest, sensitivity: str | None 
     accuracy = evaluate(opened.model, held_out).accuracy if held_out.is_labelled else None
     few_outputs = tuple(output[chosen] for output in session.outputs)
     costs = measure_costs(session, sensitivity or default_kind(session))
-    return ModelOracle(request, session, few, few_outputs, accuracy, opened.notes, costs)
+    return ModelOracle(request, session, few, few_outputs, accuracy, costs)

@@ -87,7 +87,7 @@ def _lines() -> Callable[[SearchProgress], None]:
             if now.done is not None:
                 last[0] = time.monotonic()
             done = "" if now.done is None else f" {100 * now.done:.0f} %"
-            moved = f"{now.kl:.4f} nats, {now.drop:.2f} points predicted"
+            moved = f"{now.kl:.4f} nats, {now.prediction}"
             moved = f"output error {now.kl:.2e}" if now.values else moved
             budget = "" if now.allowed else f", not in the budget ({now.limit or 'see its bounds'})"
             stdio.write_note(f"{now.doing}{done}: about {now.bytes:,} bytes, {moved}{budget}")
@@ -131,6 +131,7 @@ def _table(points: list[SearchProgress], shown: list[SearchProgress]) -> Table:
         table.add_column(title, justify="right")
     for point in shown:
         done = "" if point.done is None else f" {100 * point.done:.0f} %"
-        lost = (f"{point.kl:.2e}",) if values else (f"{point.kl:.4f}", f"{point.drop:.2f}")
+        drop = f"{point.drop:.2f}" + (f" to {point.drop + point.chance:.2f}" if point.chance else "")
+        lost = (f"{point.kl:.2e}",) if values else (f"{point.kl:.4f}", drop)
         table.add_row(point.doing + done, f"{point.bytes:,}", *lost, point.answer)
     return table

@@ -88,6 +88,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
         count = max(1, min(round(APART * examples.count), APART_MOST))
         chosen = np.linspace(0, examples.count - 1, count).round().astype(np.intp)
         learning, apart = examples.take(np.setdiff1d(np.arange(examples.count), chosen)), examples.take(chosen)
+        request.log(f"{apart.count:,} of {examples.count:,} examples are held out to measure on")
     spread = np.linspace(0, learning.count - 1, min(SEEN, learning.count)).round().astype(np.intp)
     return Bench(request, source, model, graph, Examples(learning.take(spread).inputs), learning, apart, deadline)
 

@@ -90,7 +90,7 @@ def trace(model: Model, *, is_exact: bool = True) -> Graph:
     steps: list[Step] = []
     inputs = [plain(tuple(x.shape)) for x in model.inputs]
     for flow in _walk(model, inputs, table, steps):
-        table.freeze(flow.units, "the network's output")
+        table.freeze(flow.units, "the network's output", overrides=True)
     return _renumber(model, table, steps)
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 CRITERIA: Final = (*BY_WEIGHTS, "bn-scale", "taylor", "fisher", "obs", "random")
 WITH_DATA: Final = ("taylor", "fisher")
 """Criteria that need data."""
+UNMEASURED: Final = (
+    "what the smaller network loses is unknown without data: 'wcodec evaluate' measures it; --data D chooses and "
+    "repairs units by inputs and measures, with --finetune E it retrains"
+)
 UNLABELLED: Final = "--finetune: expected labels to train by, got none; --tune N trains by the original's outputs"
 
 

@@ -26,7 +26,7 @@ from wcodec.structure.narrowing import (
     train,
 )
 from wcodec.structure.rebuild import without
-from wcodec.structure.request import Slimmed, SlimRequest, check, is_one_training
+from wcodec.structure.request import UNMEASURED, Slimmed, SlimRequest, check, is_one_training
 from wcodec.structure.selection import select
 from wcodec.structure.training_state import FitState, StateFile
 
@@ -54,6 +54,8 @@ def slim(source: Path, request: SlimRequest) -> Slimmed:
     refuse_over_budget(bench, compared)
     found = measure(bench, made, compared)
     bench.request.watch("", 1.0)
+    if request.data is None and not request.compact and found.after.parameters < found.before.parameters:
+        request.log(UNMEASURED)
     if late := clock.overrun(request.seconds):
         request.log(late)
     return found

@@ -103,10 +103,10 @@ class UnitTable:
                 if second in self.frozen:
                     self.frozen.setdefault(first, self.frozen.pop(second))
 
-    def freeze(self, units: Units, why: str) -> None:
-        """Keep these units and all that are joined with them. The first reason is reported."""
+    def freeze(self, units: Units, why: str, *, overrides: bool = False) -> None:
+        """Keep these units and all that are joined with them. The first reason is reported, or one that overrides."""
         for unit in {self.root(unit) for unit in units.tolist() if unit != NONE}:
-            self.frozen.setdefault(unit, why)
+            self.frozen[unit] = why if overrides else self.frozen.get(unit, why)
 
     def index(self, variable: Variable, axis: int, units: Units, role: Role, layer: str) -> None:
         """Record that these units index this axis of the weight."""

@@ -67,14 +67,14 @@ class FinetuneResult:
     finished: bool = True
 
 
-def open_labelled(source: Path, request: LearningRequest) -> OpenedSession:
+def open_labelled(source: Path, request: LearningRequest, log: Log = lambda _: None) -> OpenedSession:
     """Open the network with its data, see `open_session`.
 
     Raises: RecipeError if labels, examples or epochs are missing, or if the model is not a Keras model.
     """
     if request.epochs < 1:
         raise RecipeError(f"--finetune: expected 1 epoch or more, got {request.epochs}")
-    opened = open_session(source, request)
+    opened = open_session(source, request, log)
     if is_runner(opened.model):
         raise RecipeError(f"--finetune: expected a Keras model to train, got {opened.model.name}; --data calibrates it")
     count = opened.learning.count + opened.held_out.count
@@ -89,12 +89,12 @@ def open_labelled(source: Path, request: LearningRequest) -> OpenedSession:
 def train(source: Path, request: LearningRequest, log: Log, size: FileSize | None = None) -> FinetuneResult:
     """Train, and return the smallest networks within the budget. Their `bytes` are those of the weights.
 
-    log:  called with the budget, and with a line for every epoch.
+    log:  called with notes on the data, with the budget, and with a line for every epoch.
     size: estimates the bytes of the file for these lines.
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError if no network within the budget is found.
     """
     started = time.monotonic()
-    opened = open_labelled(source, request)
+    opened = open_labelled(source, request, log)
     model, validation = opened.model, prepare_validation(opened.model, opened.held_out)
     budget = request.budget.or_default(validation.kinds) if request.budget.is_open else request.budget
     budget.check(validation.kinds)

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from wcodec.calibration.budget import SAFETY, AccuracyBudget
+from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_search import CodebookResult, search_codebooks
 from wcodec.calibration.file_size import NEAR, FileSize
 from wcodec.calibration.policy_search import search_policy
-from wcodec.calibration.progress import Interruptible, ProgressCallback, SearchProgress
-from wcodec.calibration.quality import SPREAD, describe_divergence, measure_quality
+from wcodec.calibration.progress import Interruptible, ProgressCallback, SamplingNote, SearchProgress, say_drop
+from wcodec.calibration.quality import describe_divergence, measure_quality
 from wcodec.calibration.request import MAX_FITTED, LearningRequest, OpenedSession, open_session
 from wcodec.calibration.sensitivity import measure_costs
 from wcodec.calibration.session import CalibrationSession
@@ -64,17 +64,19 @@ def tune(
     progress: ProgressCallback,
     size: FileSize | None = None,
     code: Code | None = None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> TuningResult:
     """Find the smallest weights of `source` whose predicted loss is within the budget of the request.
 
     progress: called with every point of the search.
     size:     estimates the bytes of the file; it measures them if the budget limits bytes.
     code:     encodes the file without data, which is then a candidate.
+    log:      called with sentences about the data and the budget, as soon as they are known.
     An interrupt (KeyboardInterrupt) ends the search with the best result so far.
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError if nothing within the budget is found.
     """
     started = time.monotonic()
-    opened = open_session(source, request)
+    opened = open_session(source, request, log)
     if request.steps and is_runner(opened.model):
         raise RecipeError(f"--tune: expected a Keras model to train, got {opened.model.name}")
     session, table = opened.prepare(MAX_FITTED), opened.table
@@ -82,20 +84,23 @@ def tune(
     opened, budget = replace(opened, request=request), request.budget.of_outputs()
     if request.search and (request.codebooks or request.budget.bytes is not None):
         raise RecipeError("--search: expected a budget of outputs (--max-drop, ...) and steps left open, got neither")
+    log(f"budget: {request.budget}")
     plain = plain_file(opened, session, code) if code else None
     size = size or FileSize()
-    run = _Run(opened, session, started, progress, Interruptible(), size, plain is None)
+    sampling = SamplingNote(log, session.held_out.count, request.budget)
+    sampling.tell(plain.quality if plain else None)
+    run = _Run(opened, session, started, progress, Interruptible(), size, plain is None, sampling)
     try:
         if request.codebooks:
             shared = _search_codebooks(run)
-            return TuningResult(request, session, shared, table.by_name(shared.tuned()), opened.notes, plain)
+            return TuningResult(request, session, shared, table.by_name(shared.tuned()), (), plain)
         found = _search(run, source, budget)
     except BudgetError:
         if plain is None:
             raise
-        return TuningResult(request, session, None, {}, opened.notes, plain)
-    notes = (*opened.notes, f"budget: {request.budget}", *run.notes, *_describe(run, found))
-    return TuningResult(request, session, found, table.by_name(found.tuned()), notes, plain)
+        return TuningResult(request, session, None, {}, (), plain)
+    described = (*run.notes, *_describe(run, found))
+    return TuningResult(request, session, found, table.by_name(found.tuned()), described, plain)
 
 
 def _search(run: _Run, source: Path, budget: AccuracyBudget) -> CalibrationResult:
@@ -118,16 +123,10 @@ def _describe(run: _Run, found: CalibrationResult) -> Iterator[str]:
         yield "the accuracy lost by the labels is reduced by one standard error, which may be chance"
     if run.patience.over:
         yield "interrupted: this is the best that was found until then"
-    words = [
-        f"chosen: about {run.file_bytes(found, near=0.0):,} bytes",
-        describe_divergence(quality.kl, quality.values),
-    ]
+    size = f"chosen: about {run.file_bytes(found, near=0.0):,} bytes"
+    words = [size, describe_divergence(quality.kl, quality.values)]
     if not quality.values:
-        least, most = (part * quality.drop for part in SPREAD)
-        words.append(f"{quality.drop:.2f} points predicted ({least:.2f} to {most:.2f} likely)")
-        if run.opened.request.budget.drop is not None and SAFETY * (quality.drop + quality.chance) > quality.drop:
-            few = f"{run.session.held_out.count:,} held-out examples are few"
-            yield f"{few}: chance may add {quality.chance:.2f} points, which counts against the budget"
+        words.append(say_drop(quality))
     if quality.loss_rise is not None and (quality.values or run.opened.request.budget.loss is not None):
         words.append(f"loss {quality.loss_rise:+.2f} %")
     yield ", ".join(words)
@@ -165,6 +164,7 @@ class _Run:
     patience: Interruptible
     size: FileSize
     required: bool
+    sampling: SamplingNote
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -180,8 +180,8 @@ class _Run:
         self, doing: str, budget: AccuracyBudget, one: CalibrationResult | CodebookResult, done: float | None = None
     ) -> None:
         """Report one point of the search."""
-        size, broken = self.file_bytes(one), budget.broken(one)
-        self.progress(SearchProgress(doing, done, size, one.kl, not broken, one.quality.values, broken))
+        self.sampling.tell(one.quality)
+        self.progress(SearchProgress.of(one, doing, done, self.file_bytes(one), budget, self.opened.request.budget))
 
 
 def _trains(run: _Run) -> bool:

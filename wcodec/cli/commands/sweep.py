@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = parse_recipe({word: getattr(args, word) for word in REQUEST})
     seconds = parse_seconds("--time-limit", args.time_limit)
     report = check_report_target(args)
-    from wcodec.api.request import parse_request
+    from wcodec.api.request import Listeners, parse_request
     from wcodec.api.running import open_oracle
     from wcodec.cli.tables import format_sweep
     from wcodec.reporting.html_report import write_report
@@ -87,9 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
     log = stdio.choose_log(args.quiet)
     words = ("data", "validation", "sensitivity", "score", "score_name", *(option.word for option in INPUT_OPTIONS))
-    oracle = open_oracle(source, recipe, parse_request({word: getattr(args, word) for word in words}))
-    for note in oracle.notes if oracle else ():
-        log(note)
+    oracle = open_oracle(source, recipe, parse_request({word: getattr(args, word) for word in words}, Listeners(log)))
     found = sweep(
         source,
         recipe,

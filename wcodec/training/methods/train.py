@@ -59,13 +59,13 @@ def train_by(
 
     recipe: sets the amounts for each tensor; tensors that it makes lossless are not trained.
     more:   the options of the methods.
-    log:    called with a line for every epoch.
+    log:    called with notes on the data, and with a line for every epoch.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
     started = time.monotonic()
     names = parse_methods(methods)
     refuse_idle_options(more, names)
-    opened = open_labelled(source, request)
+    opened = open_labelled(source, request, log)
     with open_model(source) as file:
         options = {name: options for name, (options, _) in options_by_tensor(file.tensors, recipe).items()}
     validation = prepare_validation(opened.model, opened.held_out)
