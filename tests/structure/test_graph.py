@@ -170,3 +170,29 @@ def frozen_by_scores(mode: str) -> set[str]:
     x = layers.Input((5, 7))
     y = layers.Dense(4)(x)
     return set(trace(keras().Model(x, layers.Attention(score_mode=mode, name="score")([y, y]))).frozen.values())
+
+
+def test_masked_sequences_are_followed(tmp_path: Path) -> None:
+    layers = keras().layers
+    words = layers.Input((8,), dtype="int32")
+    x = layers.Embedding(9, 6, mask_zero=True)(words)
+    x = layers.Bidirectional(layers.GRU(8, return_sequences=True))(x)
+    x = layers.LSTM(8, return_sequences=True)(x)
+    x = layers.TimeDistributed(layers.Dense(6, "relu"))(x)
+    model = keras().Model(words, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+    graph, inputs = trace(model), [np.random.default_rng(0).integers(0, 9, (20, 8)).astype(np.int32)]
+    kept = some_kept(graph, np.random.default_rng(1))
+    small = without(graph, kept)
+    assert small.count_params() < model.count_params()
+    for variable in model.weights:
+        if (value := masked(graph, kept).get(id(variable))) is not None:
+            variable.assign(value)
+    for whole, part in zip(answers(model, inputs), answers(small, inputs), strict=True):
+        np.testing.assert_allclose(whole, part, atol=1e-5)
+
+
+def test_a_masking_layer_keeps_what_it_looks_at_and_lets_the_states_behind_it_go() -> None:
+    layers = keras().layers
+    steps = layers.Input((None, 4))
+    graph = trace(keras().Model(steps, layers.Dense(2)(layers.LSTM(16)(layers.Masking()(steps)))))
+    assert graph.removable.sum() == 16

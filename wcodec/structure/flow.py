@@ -97,8 +97,9 @@ class LayerCall:
 
     @property
     def flows(self) -> list[Flow]:
-        """The input tensors."""
-        return [one for one in keras().tree.flatten((self.args, self.named)) if isinstance(one, Flow)]
+        """The input tensors. Masks of time steps, which have no units, are none of them."""
+        named = {name: one for name, one in self.named.items() if not (name == "mask" and _is_plain(one))}
+        return [one for one in keras().tree.flatten((self.args, named)) if isinstance(one, Flow)]
 
     @property
     def name(self) -> str:
@@ -135,6 +136,10 @@ class LayerCall:
         """`target`, with a rule for its constant values."""
         self.steps.append(Transfer(tuple(self.flows), target, values, activation))
         return target
+
+
+def _is_plain(mask: object) -> bool:
+    return all(one.is_plain for one in keras().tree.flatten(mask) if isinstance(one, Flow))
 
 
 def nothing(count: int | None) -> Units:
