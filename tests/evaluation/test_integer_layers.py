@@ -119,3 +119,13 @@ def test_a_file_without_integers_is_refused_and_nothing_is_written(saved: Path, 
     assert list(tmp_path.iterdir()) == [packed]
     with pytest.raises(RecipeError, match="of another file"):
         package.load_model(saved, as_="int8")
+
+
+def test_layers_that_compute_in_float16_keep_floats_and_are_named(tmp_path: Path) -> None:
+    of, path = keras().layers, tmp_path / "half.keras"
+    with silence_keras():
+        layers = of.Dense(8, dtype="float16", name="half"), of.Dense(3, dtype="float32", name="whole")
+        keras().Sequential([of.Input((4,)), *layers]).save(path)
+    package.encode(path, tmp_path / "half.wcz", bits=8, **SYMMETRIC)
+    model = package.load_model(tmp_path / "half.wcz", as_="int8")
+    assert [layer.quantization_mode for layer in model.layers] == [None, "int8"]

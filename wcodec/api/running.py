@@ -16,7 +16,7 @@ from wcodec.api.slimming import parse_coding, write_slimmed
 from wcodec.api.sources import KerasModel, Source, TorchModule, open_source, refuse_existing
 from wcodec.api.words import InputWords, Words, python_spelling
 from wcodec.errors import RecipeError
-from wcodec.planning.option_values import parse_seconds
+from wcodec.planning.option_values import parse_float, parse_seconds
 from wcodec.planning.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class SlimWords(InputWords, Words, total=False):
     macs: float
     uniform: bool
     speedup: float
-    low_rank: float
+    low_rank: float | str
     student: str
     compact: bool
     criterion: str
@@ -243,10 +243,10 @@ def slim(
 
     words: those of `wcodec slim -h`: width, params or macs (the part of the units, parameters or multiply-adds that
            stays; uniform: the same of each layer), speedup, low_rank (the part of the weights of each layer that stays,
-           0 for what the outputs need), student, compact, criterion, data and validation (as in `encode`), finetune,
-           augment, tune, max_drop, max_loss, resume, seed, time_limit, for a .wcz the options of `encode` that say what
-           is lost (without these, the data calibrate it), and how data and model are read: limit, rescale, model,
-           imports, unsafe.
+           "auto" for what the outputs need), student, compact, criterion, data and validation (as in `encode`),
+           finetune, augment, tune, max_drop, max_loss, resume, seed, time_limit, for a .wcz the options of `encode`
+           that say what is lost (without these, the data calibrate it), and how data and model are read: limit,
+           rescale, model, imports, unsafe.
 
     >>> slim(model, width=0.5, data=(x, y), finetune=5).model  # doctest: +SKIP
 
@@ -270,17 +270,20 @@ def slim(
 
 
 def _slim_request(words: SlimWords, log: Callable[[str], None], state: Path | None) -> SlimRequest:
-    from wcodec.structure.request import SlimRequest, chosen_amount
+    from wcodec.structure.request import SlimRequest, chosen_amount, parse_rank
 
     if unknown := sorted(words.keys() - SlimWords.__annotations__.keys() - InputWords.__annotations__.keys()):
         expected = ", ".join(sorted(SlimWords.__annotations__))
         raise RecipeError(f"option {unknown[0]!r}: expected one of {expected}")
     read = parse_request({word: value for word, value in words.items() if word in InputWords.__annotations__})
-    parts = {"width": words.get("width"), "params": words.get("params"), "macs": words.get("macs")}
+    given: dict[str, object] = {**words}
+    numbers = {word: given.get(word) for word in ("width", "params", "macs", "speedup", "max_drop", "max_loss")}
+    known = {word: None if value is None else parse_float(word, value) for word, value in numbers.items()}
+    parts = {word: known[word] for word in ("width", "params", "macs")}
     return SlimRequest(
         amount=chosen_amount(parts, words.get("uniform", False)),
-        speedup=words.get("speedup"),
-        low_rank=words.get("low_rank"),
+        speedup=known["speedup"],
+        low_rank=parse_rank(words.get("low_rank")),
         student=words.get("student"),
         compact=words.get("compact", False),
         criterion=words.get("criterion"),
@@ -289,8 +292,8 @@ def _slim_request(words: SlimWords, log: Callable[[str], None], state: Path | No
         augment=words.get("augment"),
         epochs=words.get("finetune"),
         steps=words.get("tune"),
-        max_drop=words.get("max_drop"),
-        max_loss=words.get("max_loss"),
+        max_drop=known["max_drop"],
+        max_loss=known["max_loss"],
         **read.data_options(),
         seed=words.get("seed", 0),
         seconds=parse_seconds("time_limit", words["time_limit"]) if "time_limit" in words else float("inf"),

@@ -108,6 +108,8 @@ def _refusal(layer: Layer, kind: IntegerType, kept: bool) -> str:
         return f"Keras has no {kind} weights of {name}"
     if layer.quantization_mode:
         return "they are quantised already"
+    if layer.compute_dtype == "float16":
+        return f"Keras has no {kind} weights of layers that compute in float16"
     if not kept:
         return "Keras runs integers only in a layer of their own, not in one around it"
     channels, dims = _channel_axes(layer), len(_matrix(layer).shape)

@@ -109,6 +109,16 @@ class Slimmed:
         return SlimReport(self.before, self.after, self.layers, *numbers)
 
 
+def parse_rank(value: object) -> float | None:
+    """The fraction of the weights of each layer; 0, as "auto" is, for the rank that the layers' outputs need."""
+    if value is None or value == "auto":
+        return None if value is None else 0.0
+    try:
+        return float(str(value))
+    except ValueError as error:
+        raise RecipeError(f"--low-rank: expected a number over 0 to 1, or auto, got {value}") from error
+
+
 def chosen_amount(parts: Mapping[str, float | None], uniform: bool) -> Amount | None:
     """The one amount that is given, by its name: width, params or macs.
 

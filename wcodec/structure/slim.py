@@ -81,7 +81,7 @@ def _made(bench: Bench) -> SmallerNetwork:
     if request.student is not None:
         return _student(bench, going_on)
     if request.low_rank is not None:
-        deadline, where = bench.deadline.part(SCORING), str(bench.source)
+        deadline, where = bench.deadline.part(SCORING), bench.source.name
         small, ranks = low_rank(bench.model, request.low_rank or None, bench.seen, deadline, where)
         return SmallerNetwork(small, None, ranks, train(bench, small, going_on=going_on))
     if bench.graph is None:

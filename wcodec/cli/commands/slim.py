@@ -14,7 +14,6 @@ from wcodec.cli.progress import show_search, show_steps
 from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.cli.shared_options import add_input_options, add_table_options, data_options
 from wcodec.cli.tables import format_summary
-from wcodec.errors import RecipeError
 from wcodec.planning.option_values import parse_seconds
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.run_options import REQUEST_WORDS
@@ -107,12 +106,12 @@ def run(args: argparse.Namespace) -> int:
 def _request(
     args: argparse.Namespace, target: Path, seconds: float, watch: Callable[[str, float], None]
 ) -> SlimRequest:
-    from wcodec.structure.request import SlimRequest, chosen_amount
+    from wcodec.structure.request import SlimRequest, chosen_amount, parse_rank
 
     return SlimRequest(
         amount=chosen_amount({of: getattr(args, of) for of in ("width", "params", "macs")}, args.uniform),
         speedup=args.speedup,
-        low_rank=_rank(args.low_rank),
+        low_rank=parse_rank(args.low_rank),
         student=args.student,
         compact=args.compact,
         criterion=args.criterion,
@@ -131,16 +130,3 @@ def _request(
         watch=watch,
         log=(lambda _: None) if args.quiet else stdio.write_note,
     )
-
-
-def _rank(text: str | None) -> float | None:
-    """--low-rank as a fraction of the weights; 0 for auto."""
-    if text is None or text == "auto":
-        return None if text is None else 0.0
-    try:
-        part = float(text)
-    except ValueError as exc:
-        raise RecipeError(f"--low-rank: expected a number over 0 to 1, or auto, got {text}") from exc
-    if not 0 < part <= 1:
-        raise RecipeError(f"--low-rank: expected over 0 to 1, or auto, got {text}")
-    return part
