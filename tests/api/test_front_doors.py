@@ -23,7 +23,8 @@ for name in ("wcodec.torch", "wcodec.keras", "wcodec.api.numcodecs_codec"):
         __import__(name)
     except wcodec.RecipeError as error:
         print(error)
-for call in (lambda: wcodec.load_model(coded), lambda: wcodec.encode({"w": np.ones(3)}, data=np.ones((20, 3)))):
+network = wcodec.encode(sys.argv[1])
+for call in (lambda: wcodec.load_model(network), lambda: wcodec.encode({"w": np.ones(3)}, data=np.ones((20, 3)))):
     try:
         call()
     except wcodec.RecipeError as error:
@@ -31,8 +32,9 @@ for call in (lambda: wcodec.load_model(coded), lambda: wcodec.encode({"w": np.on
 """
 
 
-def test_with_numpy_alone_what_is_missing_is_told(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=False, cwd=tmp_path)
+def test_with_numpy_alone_what_is_missing_is_told(samples: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HIDDEN, samples / "tutorial_cnn.h5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for extra in ("pip install 'wcodec[torch]'", "pip install 'wcodec[keras]'", "pip install numcodecs"):
         assert extra in done.stdout

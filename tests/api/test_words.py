@@ -39,7 +39,7 @@ def test_help_lists_each_with_its_type_and_description() -> None:
         assert signature.parameters[option.word].default is None
     assert signature.parameters["max_drop"].annotation == "float"
     assert signature.parameters["force"].default is True
-    assert "without data: second moments" in text
+    assert "second moments E[x x'] of the inputs by tensor, without data" in text
     assert list(signature.parameters)[:3] == ["source", "target", "dry_run"]
 
 

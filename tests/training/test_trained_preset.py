@@ -35,8 +35,9 @@ def test_kernels_are_pruned_and_share_31_values_and_vectors_are_those_that_were_
     source, data = files
     target = tmp_path / "x.wcz"
     done = wcodec(
-        "encode", source, "-o", target, "--preset", "deep-compression", "--data", data, "--finetune", 4, "-T", 1
-    )
+        "encode", source, "-o", target, "--preset", "deep-compression", "--data", data, "--finetune", 4, "-T", 1,
+        "--no-compact",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for said in ("epoch 3 of 4, magnitude", "epoch 4 of 4, sharing", "held-out examples", "bytes after each stage"):
         assert said in done.stderr
@@ -56,7 +57,7 @@ def test_kernels_are_pruned_and_share_31_values_and_vectors_are_those_that_were_
 def test_options_are_heard_in_training_and_data_need_epochs(files: tuple[Path, Path], tmp_path: Path) -> None:
     source, data = files
     words = {"preset": "deep-compression", "data": str(data)}
-    package.encode(source, tmp_path / "x.wcz", finetune=2, sparsity=0.5, bits=2, **words)
+    package.encode(source, tmp_path / "x.wcz", finetune=2, sparsity=0.5, bits=2, compact=False, **words)
     kernels = [values for values in package.open(tmp_path / "x.wcz").values() if values.ndim == 2]
     assert [np.mean(kernel == 0) for kernel in kernels] == pytest.approx([0.5] * 3, abs=0.02)
     assert all(len(np.unique(kernel[kernel != 0])) <= 3 for kernel in kernels)

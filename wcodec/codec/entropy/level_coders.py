@@ -106,13 +106,12 @@ def _may_win(levels: Levels, size: int) -> bool:
 def _has_gaps(levels: Levels) -> bool:
     """Whether zeros are frequent or clustered; otherwise gaps cost more than zeros cost as symbols.
 
-    A gap takes a bit at least. Under an eighth of zeros cost less than that a survivor: 0.54 bits by their entropy.
+    A gap takes a bit at least, unless all are equal, as where zeros are clustered. Fewer than an eighth of zeros cost
+    less than that a survivor: 0.54 bits by their entropy.
     """
     zero = levels.reshape(-1) == 0
     zeros = np.count_nonzero(zero)
-    if 8 * zeros < zero.size:
-        return False
-    if zero.size < _SMALL or 2 * zeros >= zero.size:
+    if 2 * zeros >= zero.size or (zero.size < _SMALL and 8 * zeros >= zero.size):
         return True
     runs = int(zero[0]) + np.count_nonzero(zero[1:] > zero[:-1])
     return bool(4 * runs * zero.size < 3 * zeros * (zero.size - zeros))
