@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import wcodec
 from tests.structure.generated_graphs import answers, drawn, inputs_of
 from tests.structure.small_chain import INPUTS, Slim, chain, slim_command  # noqa: F401 - a fixture
 from wcodec.cli import main
@@ -289,14 +288,3 @@ def test_assumed_moments_are_those_of_normal_inputs() -> None:
     hidden = np.maximum(inputs @ kernel, 0)
     np.testing.assert_allclose(first.mean, hidden.mean(axis=0), rtol=0.02)
     np.testing.assert_allclose(first.second, hidden.T @ hidden / len(hidden), rtol=0.05, atol=1e-3)
-
-
-def test_python_takes_the_rank_as_the_command_does_and_refuses_what_is_no_number(tmp_path: Path) -> None:
-    model = chain(24, 24)
-    kernel = np.outer(np.arange(1, 25), np.ones(24)).astype(np.float32)
-    model.layers[-2].kernel.assign(kernel[:, : model.layers[-2].kernel.shape[1]])
-    assert wcodec.slim(model, tmp_path / "small.keras", low_rank="auto").after.parameters < model.count_params()
-    with pytest.raises(wcodec.RecipeError, match="low_rank: expected a number over 0 to 1, or auto, got half"):
-        wcodec.slim(model, tmp_path / "other.keras", low_rank="half")
-    with pytest.raises(wcodec.RecipeError, match="width: expected a number, got 'half'"):
-        wcodec.slim(model, tmp_path / "other.keras", width="half")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import wcodec
 from tests.structure.small_chain import INPUTS, Slim, chain, slim_command  # noqa: F401 - a fixture
 from wcodec.cli import main
 from wcodec.errors import ModelFileError, RecipeError
@@ -162,3 +163,14 @@ def test_a_student_is_encoded_with_labels_as_any_network(
     assert found["measured"]["accuracy_drop"] <= 5.5
     assert found["file_bytes"] < (tmp_path / "small.keras").stat().st_size / 4
     assert load_model(tmp_path / "student.wcz").layers[0].units <= 8
+
+
+def test_python_takes_the_rank_as_the_command_does_and_refuses_what_is_no_number(tmp_path: Path) -> None:
+    model = chain(24, 24)
+    kernel = np.outer(np.arange(1, 25), np.ones(24)).astype(np.float32)
+    model.layers[-2].kernel.assign(kernel[:, : model.layers[-2].kernel.shape[1]])
+    assert wcodec.slim(model, tmp_path / "small.keras", low_rank="auto").after.parameters < model.count_params()
+    with pytest.raises(wcodec.RecipeError, match="low_rank: expected a number over 0 to 1, or auto, got half"):
+        wcodec.slim(model, tmp_path / "other.keras", low_rank="half")
+    with pytest.raises(wcodec.RecipeError, match="width: expected a number, got 'half'"):
+        wcodec.slim(model, tmp_path / "other.keras", width="half")

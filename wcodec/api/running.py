@@ -242,11 +242,10 @@ def slim(
     """A smaller and faster network; its `.model` is a Keras model, which is written to `target` where one is given.
 
     words: those of `wcodec slim -h`: width, params or macs (the part of the units, parameters or multiply-adds that
-           stays; uniform: the same of each layer), speedup, low_rank (the part of the weights of each layer that stays,
-           "auto" for what the outputs need), student, compact, criterion, data and validation (as in `encode`),
-           finetune, augment, tune, max_drop, max_loss, resume, seed, time_limit, for a .wcz the options of `encode`
-           that say what is lost (without these, the data calibrate it), and how data and model are read: limit,
-           rescale, model, imports, unsafe.
+           stays; uniform: the same of each layer), speedup, low_rank (the part of each layer's weights that stays,
+           "auto" for what the outputs need), student, compact, criterion, data, validation, finetune, augment, tune,
+           max_drop, max_loss, resume, seed, time_limit, for a .wcz the options of `encode` that say what is lost
+           (without these, the data calibrate it), and how data and model are read.
 
     >>> slim(model, width=0.5, data=(x, y), finetune=5).model  # doctest: +SKIP
 
@@ -276,9 +275,8 @@ def _slim_request(words: SlimWords, log: Callable[[str], None], state: Path | No
         expected = ", ".join(sorted(SlimWords.__annotations__))
         raise RecipeError(f"option {unknown[0]!r}: expected one of {expected}")
     read = parse_request({word: value for word, value in words.items() if word in InputWords.__annotations__})
-    given: dict[str, object] = {**words}
-    numbers = {word: given.get(word) for word in ("width", "params", "macs", "speedup", "max_drop", "max_loss")}
-    known = {word: None if value is None else parse_float(word, value) for word, value in numbers.items()}
+    numbers = ("width", "params", "macs", "speedup", "max_drop", "max_loss")
+    known = {word: parse_float(word, value) if (value := words.get(word)) is not None else None for word in numbers}
     parts = {word: known[word] for word in ("width", "params", "macs")}
     return SlimRequest(
         amount=chosen_amount(parts, words.get("uniform", False)),
