@@ -272,8 +272,7 @@ def _slim_request(words: SlimWords, log: Callable[[str], None], state: Path | No
     from wcodec.structure.request import SlimRequest, chosen_amount, parse_rank
 
     if unknown := sorted(words.keys() - SlimWords.__annotations__.keys() - InputWords.__annotations__.keys()):
-        expected = ", ".join(sorted(SlimWords.__annotations__))
-        raise RecipeError(f"option {unknown[0]!r}: expected one of {expected}")
+        raise RecipeError(f"option {unknown[0]!r}: expected one of {', '.join(sorted(SlimWords.__annotations__))}")
     read = parse_request({word: value for word, value in words.items() if word in InputWords.__annotations__})
     numbers = ("width", "params", "macs", "speedup", "max_drop", "max_loss")
     known = {word: parse_float(word, value) if (value := words.get(word)) is not None else None for word in numbers}
