@@ -17,7 +17,6 @@ BUDGET: Final = 4
 UNSUPPORTED: Final = 5
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
-TERMINATED: Final = 143
 MOST: Final = 2000
 """The largest number of characters of an error."""
 

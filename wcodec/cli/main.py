@@ -15,7 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from wcodec.cli import stdio
-from wcodec.cli.errors import BROKEN_PIPE, INTERRUPTED, OK, TERMINATED, describe_error, find_exit_code, spell_options
+from wcodec.cli.errors import BROKEN_PIPE, INTERRUPTED, OK, describe_error, find_exit_code, spell_options
 from wcodec.cli.parser import parse_words
 from wcodec.errors import ContainerError, ModelFileError, RecipeError, WcodecError
 
@@ -98,12 +98,17 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    heeded = [number for number in numbers if before[number] is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    for number in heeded:
+        signal.signal(number, _terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in heeded:
+            signal.signal(number, before[number])
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(TERMINATED)
+    raise SystemExit(128 + number)

@@ -28,16 +28,9 @@ from wcodec.modelfiles.zip_members import Window
 
 
 def find_extents(path: Path) -> FileLayout:
-    """The layout of the file at `path`.
-
-    Raises: ModelFileError if it cannot be opened.
-    """
-    try:
-        length = path.stat().st_size
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    """The layout of the file at `path`. Raises: OSError if it cannot be opened."""
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
     try:
         kind = detect.detect_kind(path)
         return make_layout(SUFFIXES.index(_suffix(kind, path)), length, list(_CUTTERS[kind](path)))
