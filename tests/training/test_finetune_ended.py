@@ -12,7 +12,7 @@ from tests.conftest import HANG, Run, command
 from tests.keras_lessons import asked, trained
 from wcodec.errors import ModelFileError
 from wcodec.evaluation.evaluate import evaluate
-from wcodec.training import checkpoint
+from wcodec.training import checkpoint, finetune
 from wcodec.training.finetune import FinetuneResult, settings_of, train
 from wcodec.training.training_loop import TrainingState
 
@@ -79,6 +79,17 @@ def test_with_no_time_left_the_result_is_what_was_rounded(lesson: tuple[Path, Pa
     assert not found.finished
     assert [line for line in told if line.startswith("rounded without labels")]
     assert not [line for line in told if line.startswith("epoch")]
+
+
+def test_training_starts_from_plainly_rounded_weights_if_there_is_no_time_for_the_search(
+    lesson: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune, "ROUNDING", 1e-12)
+    found, told = trained(*lesson, tmp_path, seconds=600.0)
+    assert found.finished
+    assert len([line for line in told if line.startswith("epoch")]) == 6
+    begun = next(line for line in told if line.startswith("rounded without labels"))
+    assert found.candidates[0].bytes < int(begun.split("best ")[1].split()[0].replace(",", ""))
 
 
 def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(lesson: tuple[Path, Path], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from wcodec.calibration.file_size import FileSize
 from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.calibration.request import LearningRequest, OpenedSession, name_data, open_session
+from wcodec.calibration.time_limit import Deadline
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.examples import Batches, Examples
@@ -30,6 +31,7 @@ from wcodec.training.candidate import Candidate, assign_weights, score, tuned_we
 from wcodec.training.epoch import TrainingData
 from wcodec.training.initialization import (
     initialize_from_calibration,
+    initialize_from_rounding,
     round_plainly,
     round_without_labels,
     train_without_labels,
@@ -135,9 +137,14 @@ def _start(
     """The state before the first epoch, from networks that are rounded without labels."""
     request, original = opened.request, opened.model.get_weights()
     rounded, first = round_without_labels(opened, loop.validation, request.budget, ROUNDING * request.seconds)
+    plain: tuple[Candidate, ...] = ()
     if not any(loop.validation.allows(candidate, request.budget) for candidate in rounded):
-        rounded = (*rounded, *round_plainly(loop.state, loop.data, loop.validation))
-    initialize_from_calibration(loop.state, first, request.epochs * loop.data.steps)
+        plain = round_plainly(loop.state, loop.data, loop.validation, Deadline(loop.deadline).part(ROUNDING))
+    if first is None:
+        initialize_from_rounding(loop.state, plain, loop.validation, request.budget)
+    else:
+        initialize_from_calibration(loop.state, first, request.epochs * loop.data.steps)
+    rounded = (*rounded, *plain)
     begun = start(loop, rounded)
     opened.model.set_weights(original)
     tell(begun, rounded[-1], None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,7 @@ from wcodec.calibration.budget import SAFETY, AccuracyBudget
 from wcodec.calibration.request import OpenedSession
 from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.calibration.step_search import search_steps
-from wcodec.calibration.time_limit import Deadline
+from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.calibration.vector_rounding import quantize_vectors
 from wcodec.container.dtypes import round_step
@@ -56,9 +57,10 @@ PLAIN: Final = (64.0, 32.0, 16.0, 8.0)
 
 def round_without_labels(
     opened: OpenedSession, validation: ValidationSet, budget: AccuracyBudget, seconds: float
-) -> tuple[tuple[Candidate, ...], CalibrationResult]:
+) -> tuple[tuple[Candidate, ...], CalibrationResult | None]:
     """Networks within the budget that are found without training, and the rounded network that training starts from.
 
+    seconds: after which the search ends; if none was found until then, the second is None.
     The network has its original weights, before and after the call.
     """
     session = _prepare(opened, MOMENTS)
@@ -70,10 +72,17 @@ def round_without_labels(
     tried: list[CalibrationResult] = []
     try:
         best = search_steps(
-            session, wanted, seconds=seconds, dampings=session.config.dampings[:1], progress=tried.append
+            session,
+            wanted,
+            seconds=seconds,
+            dampings=session.config.dampings[:1],
+            progress=tried.append,
+            required=math.isinf(seconds),
         )
         best = quantize_vectors(session, best, wanted)
     except BudgetError:
+        if not tried:
+            return (), None
         best = min(tried, key=lambda one: one.kl)
     nets: list[Candidate] = []
     for one in (best, *sorted(tried, key=lambda one: one.bytes)):
@@ -115,10 +124,15 @@ def _prepare(opened: OpenedSession, most: int) -> CalibrationSession:
     return prepare_session(opened.model, learning, held_out, most=most, seed=opened.request.seed, table=opened.table)
 
 
-def round_plainly(state: QatState, training: TrainingData, validation: ValidationSet) -> tuple[Candidate, ...]:
-    """The network rounded to the nearest level, with several step sizes. The network keeps its weights."""
+def round_plainly(
+    state: QatState, training: TrainingData, validation: ValidationSet, deadline: Deadline = NO_DEADLINE
+) -> tuple[Candidate, ...]:
+    """The network rounded to the nearest level, with as many of PLAIN as there is time for, at least one.
+
+    The network keeps its weights.
+    """
     before, nets = state.model.get_weights(), []
-    for fine in PLAIN:
+    for fine in deadline.within(PLAIN):
         initialize(state, fine)
         nets.append(snapshot_and_score(state, training.normalizing, validation.held_out, validation.kinds))
         state.model.set_weights(before)
@@ -132,6 +146,14 @@ def score_calibration(model: Model, found: CalibrationResult, validation: Valida
     with keep_weights(model):
         assign_weights(model, one)
         return replace(one, scores=score(model, validation.held_out, validation.kinds))
+
+
+def initialize_from_rounding(
+    state: QatState, nets: Sequence[Candidate], validation: ValidationSet, budget: AccuracyBudget
+) -> None:
+    """Set the training state to the coarsest of the networks of `round_plainly` within the budget, or to the first."""
+    allowed = [fine for fine, net in zip(PLAIN, nets, strict=False) if validation.allows(net, budget)]
+    initialize(state, allowed[-1] if allowed else PLAIN[0])
 
 
 def initialize_from_calibration(state: QatState, found: CalibrationResult, updates: int) -> None:
