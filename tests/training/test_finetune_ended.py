@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import HANG, Run, command
 from tests.keras_lessons import asked, trained
 from wcodec.errors import ModelFileError
 from wcodec.evaluation.evaluate import evaluate
+from wcodec.evaluation.examples import Examples
 from wcodec.training import checkpoint, finetune
+from wcodec.training.epoch import limit_by_time
 from wcodec.training.finetune import FinetuneResult, settings_of, train
 from wcodec.training.training_loop import TrainingState
 
@@ -90,6 +94,16 @@ def test_training_starts_from_plainly_rounded_weights_if_there_is_no_time_for_th
     assert len([line for line in told if line.startswith("epoch")]) == 6
     begun = next(line for line in told if line.startswith("rounded without labels"))
     assert found.candidates[0].bytes < int(begun.split("best ")[1].split()[0].replace(",", ""))
+
+
+def test_as_many_examples_are_trained_on_as_are_answered_in_a_part_of_the_time_limit() -> None:
+    examples, told = Examples((np.arange(20_000.0),)), list[str]()
+    assert limit_by_time(examples, 1e-3, float("inf"), told.append) is examples
+    assert told == []
+    now = time.monotonic()
+    assert 1_900 <= limit_by_time(examples, 1e-3, now + 10, told.append).count <= 2_000
+    assert limit_by_time(examples, 1e-3, now - 10, told.append).count == 1_000
+    assert told[1] == "trained on 1,000 of 20,000 examples, for more do not fit into the time limit"
 
 
 def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(lesson: tuple[Path, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from wcodec.calibration.time_limit import OutOfTimeError
-from wcodec.evaluation.examples import Batches, Examples
+from wcodec.evaluation.examples import Batches, Examples, spread_evenly
 from wcodec.evaluation.keras_backend import tensorflow
 from wcodec.training.engine import Batch, Step
 from wcodec.training.losses import LossTargets
@@ -22,6 +22,10 @@ LIVE: Final = 0.8
 BATCHES: Final = (32, 256)
 UPDATES: Final = 200
 """The number of steps in an epoch that the batch size aims at."""
+TARGETS: Final = 0.2
+"""The fraction of the time left for the original's outputs, which training aims at, and"""
+LEAST: Final = 1000
+"""the number of examples that are trained on however short the time is."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,18 @@ class TrainingData:
     def steps(self) -> int:
         """The number of steps in an epoch."""
         return self.count // self.batch
+
+
+def limit_by_time(examples: Examples, seconds: float, deadline: float, log: Callable[[str], None]) -> Examples:
+    """As many examples, spread evenly, as the network answers in the part TARGETS of the time that is left.
+
+    seconds: for one of them. deadline: a time of `time.monotonic`.
+    """
+    most = max(LEAST, TARGETS * (deadline - time.monotonic()) / seconds)
+    if most >= examples.count:
+        return examples
+    log(f"trained on {int(most):,} of {examples.count:,} examples, for more do not fit into the time limit")
+    return examples.take(spread_evenly(np.arange(examples.count), int(most)))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
 from wcodec.training import checkpoint
 from wcodec.training.candidate import Candidate, assign_weights, score, tuned_weights
-from wcodec.training.epoch import TrainingData
+from wcodec.training.epoch import TrainingData, limit_by_time
 from wcodec.training.initialization import (
     initialize_from_calibration,
     initialize_from_rounding,
@@ -97,7 +97,10 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     """
     started = time.monotonic()
     opened = open_labelled(source, request, log)
-    model, validation = opened.model, prepare_validation(opened.model, opened.held_out)
+    model, measured = opened.model, time.monotonic()
+    validation = prepare_validation(model, opened.held_out)
+    pace = (time.monotonic() - measured) / opened.held_out.count
+    opened = replace(opened, learning=limit_by_time(opened.learning, pace, started + request.seconds, log))
     budget = request.budget.or_default(validation.kinds) if request.budget.is_open else request.budget
     budget.check(validation.kinds)
     request = replace(request, budget=budget)
