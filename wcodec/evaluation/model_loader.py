@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
-from wcodec.container.dtypes import to_float32
 from wcodec.container.reader import is_container
 from wcodec.errors import ModelFileError, RecipeError, UnsupportedError, escape_controls
 from wcodec.evaluation import user_code
-from wcodec.evaluation.examples import Array, ModelInput
+from wcodec.evaluation.examples import ModelInput
 from wcodec.evaluation.integer_layers import INTEGER_TYPES, IntegerType, use_integer_layers
 from wcodec.evaluation.keras_backend import keras, silence_keras
-from wcodec.model import FLOATS
+from wcodec.evaluation.stored_weights import set_weights
 from wcodec.modelfiles import open_model
 from wcodec.modelfiles.folder_tree import walk
 from wcodec.modelfiles.keras_safety import refuse_unsafe
@@ -265,36 +264,3 @@ def _mentions(path: Path, mark: bytes) -> bool:
     """Whether the file contains `mark`: HDF5 and .keras store names and configurations uncompressed."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         return view.find(mark) >= 0
-
-
-def set_weights(model: Model, path: Path, name: str) -> None:
-    """Assign the arrays of `path` to `model`: by the weights' paths if all are there, otherwise in the order of the
-    file.
-
-    Raises: ModelFileError if neither names nor shapes fit.
-    """
-    with open_model(path, keep_optimizer=True) as file:
-        arrays: dict[str, Array] = {
-            one.name: to_float32(one.read(), one.dtype) if one.dtype in FLOATS else one.read() for one in file.tensors
-        }
-    weights = {weight.path: tuple(weight.shape) for weight in model.weights}
-    named = [_by_path(arrays, path) for path in weights]
-    chosen = [array for array in named if array is not None]
-    if len(chosen) < len(weights):
-        chosen = list(arrays.values())
-    shapes = [array.shape for array in chosen]
-    if shapes != list(weights.values()):
-        wrong = [f"{w} {s}" for (w, s), got in zip(weights.items(), shapes, strict=False) if s != got][:1]
-        expected = wrong[0] if wrong else f"{len(weights)} weights"
-        raise ModelFileError(
-            f"{name}: expected arrays that fit {model.name} in name or order ({expected}), got {shapes}"
-        )
-    model.set_weights(chosen)
-
-
-def _by_path(arrays: dict[str, Array], path: str) -> Array | None:
-    """The one array whose name ends with `path`; loading may remove the outermost name from the weights' paths."""
-    parts = path.split("/")
-    ends = [(name.replace(".", "/").split("/"), array) for name, array in arrays.items()]
-    found = [array for end, array in ends if end[-len(parts) :] == parts[-len(end) :]]
-    return found[0] if len(found) == 1 else None
