@@ -86,13 +86,18 @@ def load_split(
 def check_spec(spec: object, word: str = "--data") -> None:
     """Refuse data that cannot be read, before any network is loaded. word: the option that names them.
 
-    Raises: RecipeError if a text names neither an existing file, nor a folder, nor a function.
+    Raises: RecipeError if a text names neither an existing file with the split, nor a folder, nor a function.
     """
     if not isinstance(spec, str | Path) or (str(spec) and Path(spec).is_dir()):
         return
     if npz := NPZ.fullmatch(str(spec)):
         if not Path(npz["path"]).is_file():
             raise RecipeError(f"{word} {npz['path']}: expected a file, found none")
+        if npz["split"] is not None:
+            with open_npz(Path(npz["path"])) as archive:
+                if (key := f"x_{npz['split']}") not in archive:
+                    found = ", ".join(archive) or "nothing"
+                    raise RecipeError(f"{Path(npz['path']).name}: expected {key}, found {found}")
     elif not user_code.is_function_name(str(spec)):
         raise RecipeError(f"{word} {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
 
