@@ -13,7 +13,7 @@ from wcodec.api.paths import StrPath, maybe_path
 from wcodec.api.progress import ProgressEvent, make_listeners
 from wcodec.api.request import EncodeRequest, parse_request, require_data
 from wcodec.api.slimming import parse_coding, write_slimmed
-from wcodec.api.sources import KerasModel, Source, TorchModule, open_source, refuse_existing
+from wcodec.api.sources import Coded, KerasModel, Source, TorchModule, open_source, refuse_existing
 from wcodec.api.words import InputWords, Words, python_spelling
 from wcodec.errors import RecipeError
 from wcodec.planning.option_values import parse_float, parse_seconds
@@ -33,7 +33,7 @@ Told = bool | Callable[[ProgressEvent], object]
 
 
 def load_model(
-    source: StrPath | bytes,
+    source: Coded,
     *,
     architecture: object = None,
     imports: Sequence[str] = (),
@@ -44,7 +44,7 @@ def load_model(
     base: StrPath | None = None,
     compile: bool = True,
 ) -> Network:
-    """The Keras model in a .wcz or in a model file, compiled if the file says how.
+    """The Keras model in a .wcz or in a model file (a path, bytes or a binary file), compiled if the file says how.
 
     architecture: for files of weights alone: a model file, or `module:function` that returns the network.
     imports:      modules that register custom layers; the user's code is run.
@@ -60,18 +60,11 @@ def load_model(
 
     if isinstance(source, str | PathLike) and not Path(source).exists():
         return load(Path(source))  # which says what is missing
-    with open_source(source) as path:
+    with python_spelling("architecture"), open_source(source, unknown=".wcz") as path:
         return load(
-            path,
-            architecture=architecture,
-            imports=imports,
-            unsafe=unsafe,
-            max_output=max_output,
-            as_=as_,
-            log=log,
-            base=maybe_path(base),
-            compiled=compile,
-        )
+            path, architecture=architecture, imports=imports, unsafe=unsafe, max_output=max_output, as_=as_, log=log,
+            base=maybe_path(base), compiled=compile,
+        )  # fmt: skip
 
 
 def evaluate(
@@ -102,7 +95,7 @@ def evaluate(
 
     given = (model, baseline)
     module = next((one for one in given if isinstance(one, TorchModule) and not isinstance(one, KerasModel)), None)
-    with python_spelling(), ExitStack() as stack:
+    with python_spelling("architecture"), ExitStack() as stack:
         opened = [
             one if is_runner(one) or isinstance(one, str | PathLike | KerasModel)
             else stack.enter_context(open_source(cast("Source", one)))

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from wcodec.api.paths import StrPath, found_path, refuse_same
-from wcodec.errors import ModelFileError, RecipeError, WcodecError
+from wcodec.errors import ModelFileError, RecipeError, TruncatedError, WcodecError
 
 
 @runtime_checkable
@@ -70,24 +70,42 @@ Coded: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | Readab
 Source: TypeAlias = Coded | Mapping[str, object] | KerasModel | OnnxModel | TorchModule
 """A model: a path, the bytes of a file, a binary file, arrays by name (numpy, ml_dtypes, PyTorch), a Keras model, a
 ModelProto of ONNX, or an `nn.Module`."""
+SHORTEST: Final = 4
+"""The number of bytes by which a .wcz is known."""
 Target: TypeAlias = str | PathLike[str] | Writable
 
 
 @contextmanager
-def open_source(source: Source) -> Iterator[Path]:
-    """A context with the path of the file or folder to read; objects in memory are written to a temporary file.
+def open_source(source: Source, unknown: str = "") -> Iterator[Path]:
+    """A context with the path of the file or folder to read; objects in memory are written to a temporary file, which
+    errors name "source".
 
-    Raises: FileNotFoundError; ModelFileError for values that are not arrays; RecipeError for anything else.
+    unknown: the suffix for bytes that are no model file: ".wcz" where a .wcz is expected.
+    Raises: FileNotFoundError; ModelFileError for values that are not arrays; TruncatedError for a few bytes where a
+    .wcz is expected; RecipeError for anything else.
     """
     if isinstance(source, str | PathLike):
         yield found_path(source)
         return
     with TemporaryDirectory(prefix="wcodec-") as folder:
-        yield spool(source, Path(folder))
+        spooled = spool(source, Path(folder), unknown)
+        with hide_path(spooled):
+            yield spooled
 
 
-def spool(source: Source, folder: Path) -> Path:
-    """A file in `folder` with the contents of the object in memory.
+@contextmanager
+def hide_path(spooled: Path) -> Iterator[None]:
+    """A context whose WcodecErrors name the file of an object in memory "source"."""
+    try:
+        yield
+    except WcodecError as error:
+        said = str(error).replace(str(spooled), "source")
+        error.args = (said.replace(spooled.name, "source") if spooled.suffix == ".wcz" else said,)
+        raise
+
+
+def spool(source: Source, folder: Path, unknown: str = "") -> Path:
+    """A file in `folder` with the contents of the object in memory. unknown: see `open_source`.
 
     Raises: the same errors as `open_source`.
     """
@@ -117,7 +135,11 @@ def spool(source: Source, folder: Path) -> Path:
                 shutil.copyfileobj(source, file, 1 << 20)
             except TypeError as error:
                 raise RecipeError("source: expected a binary file, got one of text") from error
-    return spooled.rename(folder / f"source{_suffix(spooled)}")
+    if unknown and spooled.stat().st_size < SHORTEST:
+        raise TruncatedError(
+            f"source: ended early; expected a .wcz or a model file, got {spooled.stat().st_size} bytes"
+        )
+    return spooled.rename(folder / f"source{_suffix(spooled) or unknown}")
 
 
 def _spool_onnx(source: OnnxModel, folder: Path) -> Path:

@@ -120,7 +120,7 @@ def decode(
     from wcodec.planning.option_values import parse_limit
 
     earlier = maybe_path(base)
-    with open_source(source) as path:
+    with open_source(source, unknown=".wcz") as path:
         if target is None and index_of(path):
             raise RecipeError(f"{path}: expected a path to write a model of several files to, got none")
         with open_target(target, force, path, earlier) as made:
@@ -139,7 +139,7 @@ def verify(
     from wcodec.pipeline.folder_decoder import verify as story
     from wcodec.planning.option_values import parse_limit
 
-    with open_source(source) as path:
+    with open_source(source, unknown=".wcz") as path:
         story(path, base=maybe_path(base), max_output=parse_limit(max_output), threads=threads)
 
 
@@ -152,7 +152,7 @@ def inspect(source: Source, *, max_output: int | str | None = None) -> Inspectio
     from wcodec.planning.option_values import parse_limit
     from wcodec.reporting.inspection import inspect as numbers
 
-    with open_source(source) as path:
+    with open_source(source, unknown=".wcz") as path:
         return numbers(path, parse_limit(max_output))
 
 

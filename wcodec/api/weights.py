@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from wcodec.api.paths import StrPath, found_path, maybe_path
-from wcodec.api.sources import Coded, open_source, spool
+from wcodec.api.sources import Coded, hide_path, open_source, spool
 from wcodec.errors import WcodecError
 from wcodec.files import identity_of
 from wcodec.model import AnyArray, TensorSpec
@@ -32,7 +32,10 @@ class Weights(Mapping[str, AnyArray]):
     It is a context manager: after the block no tensor can be read.
     """
 
-    def __init__(self, path: Path, places: Mapping[str, Place], base: Path | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, path: Path, places: Mapping[str, Place], base: Path | None = None, threads: int = 1, shown: str = ""
+    ) -> None:
+        self._shown = shown or str(path)
         self._path, self._places, self._base, self._threads = path, places, base, threads
         self._is_closed = False
         self._bases: dict[Path, BaseFile | None] = {}
@@ -70,7 +73,7 @@ class Weights(Mapping[str, AnyArray]):
 
     def _place(self, name: str) -> Place:
         if self._is_closed:
-            raise ValueError(f"{self._path}: is closed")
+            raise ValueError(f"{self._shown}: is closed")
         return self._places[self.find(name)]
 
     def find(self, name: str) -> str:
@@ -89,7 +92,7 @@ class Weights(Mapping[str, AnyArray]):
         return len(self._places)
 
     def __repr__(self) -> str:
-        return f"<{self._path}: {len(self)} tensors>"
+        return f"<{self._shown}: {len(self)} tensors>"
 
     def __enter__(self) -> Self:
         return self
@@ -137,8 +140,9 @@ def open(
     if isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read"):
         folder = TemporaryDirectory(prefix="wcodec-")
         try:
-            spooled = spool(source, Path(folder.name))
-            weights = Weights(spooled, places_of(spooled, most), maybe_path(base), threads)
+            spooled = spool(source, Path(folder.name), ".wcz")
+            with hide_path(spooled):
+                weights = Weights(spooled, places_of(spooled, most), maybe_path(base), threads, "source")
         except BaseException:
             folder.cleanup()
             raise
@@ -174,7 +178,7 @@ def stored_tensors(
     from wcodec.planning.option_values import parse_limit
 
     earlier = maybe_path(base)
-    with open_source(source) as path:
+    with open_source(source, unknown=".wcz") as path:
         for _, group in groupby(places_of(path, parse_limit(max_output)).items(), lambda item: item[1].path):
             named = list(group)
             with named[0][1].path.open("rb") as file:

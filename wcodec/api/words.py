@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from os import PathLike
 from typing import TypedDict, TypeVar
 
 from wcodec.api.progress import ProgressEvent
-from wcodec.errors import RecipeError, suggest
+from wcodec.errors import RecipeError, WcodecError, suggest
 from wcodec.planning.options import OPTIONS, Option
 from wcodec.planning.run_options import FLAGS, REQUEST_OPTIONS
 
@@ -167,9 +166,13 @@ def _spell(text: str) -> str:
 
 
 @contextmanager
-def python_spelling() -> Iterator[None]:
-    """A context whose RecipeErrors name options as Python does."""
+def python_spelling(model: str = "model") -> Iterator[None]:
+    """A context whose errors name options as Python does. model: the keyword for --model."""
     try:
         yield
-    except RecipeError as error:
-        raise RecipeError(_spell(str(error))).with_traceback(sys.exc_info()[2]) from error.__cause__
+    except WcodecError as error:
+        said = re.sub(r"--model (ARCH\.keras|module:function)", rf'{model}="\1"', str(error))
+        for flag, word in (("--model", model), ("--unsafe", "unsafe=True"), ("--as", "as_")):
+            said = re.sub(rf"(?<![\w-]){flag}\b", word, said)
+        error.args = (_spell(said),)
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import mmap
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from wcodec.modelfiles import open_model
 from wcodec.modelfiles.folder_tree import walk
 from wcodec.modelfiles.keras_safety import refuse_unsafe
 from wcodec.modelfiles.keras_task import predicts_values as task_of_config
+from wcodec.modelfiles.onnx import is_onnx
 from wcodec.pipeline.folder_decoder import INDEX
 from wcodec.planning.option_values import parse_limit
 
@@ -71,18 +73,21 @@ def load_model(
     for module in imports:
         user_code.import_module(module)
     packed = (path / INDEX).is_file() if path.is_dir() else path.suffix.lower() == ".wcz" or is_container(path)
-    if as_ not in (None, *INTEGER_TYPES) or (as_ and not (packed and path.is_file())):
-        got = f"{as_}{'' if packed else ' of another file'}"
-        raise RecipeError(f"{path}: expected {' or '.join(INTEGER_TYPES)} of a .wcz, got {got}")
+    if as_ not in (None, *INTEGER_TYPES):
+        raise RecipeError(f"as_: expected {' or '.join(INTEGER_TYPES)}, got {as_!r}")
+    if as_ and not (packed and path.is_file()):
+        got = "a folder" if path.is_dir() else "another file"
+        raise RecipeError(f"{path}: expected one .wcz, whose levels become {as_}, got {got}")
+    if importlib.util.find_spec("keras") is None:
+        keras()  # which says what to install
     if not packed:
-        keras()
         return _load_any(path, path.name, architecture, unsafe, compiled)
     from wcodec.pipeline.folder_decoder import decode  # noqa: PLC0415 - most networks come from other files
 
     with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
         decoded = Path(folder) / path.stem
         decode(path, decoded, base=base, max_output=parse_limit(max_output))
-        model = _load_any(decoded, path.stem, architecture, unsafe, compiled)
+        model = _load_any(decoded, path.name, architecture, unsafe, compiled)
         for note in use_integer_layers(model, path, decoded, as_) if as_ else ():
             log(note)
         return model
@@ -148,6 +153,10 @@ def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: b
         return _whole(path, ".keras", name, unsafe, compiled)
     if hdf5 and _mentions(path, b"model_config"):
         return _whole(path, ".h5", name, unsafe, compiled)
+    if is_onnx(path):
+        raise ModelFileError(
+            f"{name}: is an ONNX network, which Keras cannot load: decode it to .onnx, which onnxruntime runs"
+        )
     if not hdf5 and not head.startswith(ZIP) and head[8:] != b"{":
         raise ModelFileError(f"{name}: expected .wcz, .keras, .h5, .npz or .safetensors, got bytes {head.hex(' ')}")
     if architecture is None:

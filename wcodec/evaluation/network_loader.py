@@ -104,4 +104,4 @@ def _unpack(path: Path, max_output: int | None) -> Iterator[tuple[Path, str]]:
     with tempfile.TemporaryDirectory(prefix="wcodec-") as folder:
         decoded = Path(folder) / path.stem
         decode(path, decoded, max_output=max_output)
-        yield decoded, path.stem
+        yield decoded, path.name

@@ -78,8 +78,10 @@ def _integers(args: argparse.Namespace, source: Path) -> int:
     start = time.perf_counter()
     target = args.output or source.with_name(source.name.removesuffix(".wcz")).with_suffix(".keras")
     asked = [word for word in ("tensor", "compact", "base") if getattr(args, word)]
-    if asked or target.suffix != ".keras" or is_piped(args.source, args.output) or not source.is_file():
-        got = f"--{asked[0]}" if asked else "a pipe or a folder" if target.suffix == ".keras" else target.name
+    if target.suffix != ".keras":
+        raise RecipeError(f"{target}: expected .keras, which has the integer layers of --as {args.as_}")
+    if asked or is_piped(args.source, args.output) or not source.is_file():
+        got = f"--{asked[0]}" if asked else "a pipe or a folder"
         raise RecipeError(f"--as {args.as_}: expected one file to decode to OUT.keras, got {got}")
     target = check_target(source, target, args.force)
     model = load_model(source, as_=args.as_, max_output=args.max_output, log=stdio.choose_log(args.quiet))
