@@ -93,11 +93,9 @@ def check_spec(spec: object, word: str = "--data") -> None:
     if npz := NPZ.fullmatch(str(spec)):
         if not Path(npz["path"]).is_file():
             raise RecipeError(f"{word} {npz['path']}: expected a file, found none")
-        if npz["split"] is not None:
-            with open_npz(Path(npz["path"])) as archive:
-                if (key := f"x_{npz['split']}") not in archive:
-                    found = ", ".join(archive) or "nothing"
-                    raise RecipeError(f"{Path(npz['path']).name}: expected {key}, found {found}")
+        with open_npz(path := Path(npz["path"])) as archive:
+            if npz["split"] and (key := f"x_{npz['split']}") not in archive:
+                raise RecipeError(f"{path.name}: expected {key}, found {', '.join(archive) or 'nothing'}")
     elif not user_code.is_function_name(str(spec)):
         raise RecipeError(f"{word} {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
 
@@ -105,21 +103,18 @@ def check_spec(spec: object, word: str = "--data") -> None:
 def _read(
     spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...], limit: int | None, split: str
 ) -> RawExamples:
-    if spec and Path(spec).is_dir():
+    check_spec(spec)
+    if Path(spec).is_dir():
         return images.read(Path(spec), wanted, limit)
     if npz := NPZ.fullmatch(spec):
         return _read_npz(Path(npz["path"]), npz["split"], split, wanted, outputs)
-    if user_code.is_function_name(spec):
-        return gather(spec, user_code.call_function(spec), wanted, limit, outputs)
-    raise RecipeError(f"--data {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
+    return gather(spec, user_code.call_function(spec), wanted, limit, outputs)
 
 
 def _read_npz(
     path: Path, split: str | None, default: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...]
 ) -> RawExamples:
     """The arrays of one split. Objects are never unpickled."""
-    if not path.is_file():
-        raise RecipeError(f"--data {path}: expected a file, found none")
     with open_npz(path) as archive:
         keys = list(archive)
         inputs, ending, notes = _choose_inputs(path.name, keys, split, default, wanted)
