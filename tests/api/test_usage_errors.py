@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from attack.small_models import coded, two_layers, weights
 
 import wcodec
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError, TruncatedError, UnsupportedError
+
+if TYPE_CHECKING:
+    from wcodec.evaluation.integer_layers import IntegerType
 
 HTML = b"<html><body>404 Not Found</body></html>"
 READERS: list[Callable[[bytes], object]] = [
@@ -68,7 +72,7 @@ def test_python_speaks_of_its_own_keywords(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r'^model.npz: .* expected model="ARCH.keras"'):
         wcodec.encode(tmp_path / "model.npz", data=np.ones((3, 90)))
     with pytest.raises(RecipeError, match=r"^as_: expected int8 or int4, got 'int9'$"):
-        wcodec.load_model(packed, as_="int9")  # type: ignore[arg-type]
+        wcodec.load_model(packed, as_=cast("IntegerType", "int9"))
     with pytest.raises(
         RecipeError, match=r"model\.npz: expected one \.wcz, whose levels become int8, got another file"
     ):
