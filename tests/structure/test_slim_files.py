@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -129,6 +130,24 @@ def test_the_speed_that_was_asked_for_is_told_with_its_batch(
     assert "2 times as fast at a batch of 256: " in capsys.readouterr().err
     assert slim("--speedup", 900, "-f") == 4
     assert "expected 900 times the speed at a batch of 256, the most is" in capsys.readouterr().err
+
+
+def test_a_calibrated_wcz_tells_what_slimming_lost_what_is_left_and_one_total(
+    slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = tmp_path / "out.wcz"
+    assert slim("--max-drop", 9, "--data", "DATA", "-o", coded, "--json") == 0
+    out, err = capsys.readouterr()
+    used = re.search(r"slimming lost (-?[\d.]+) of the 9 points of --max-drop, ([\d.]+) are left", err)
+    assert used
+    assert float(used[2]) == pytest.approx(9 - max(0.0, float(used[1])), abs=0.011)
+    assert re.search(r"budget: a drop of at most \d+(\.\d{1,2})? points\n", err)
+    assert "model.keras: loading" in err
+    total = re.search(
+        r"together, against the original: measured on 60 held-out examples: .*drop ([-+][\d.]+) points", err
+    )
+    assert total
+    assert json.loads(out)["measured"]["accuracy_drop"] == pytest.approx(float(total[1]), abs=0.006)
 
 
 def test_without_data_it_is_said_that_the_loss_is_unknown(slim: Slim, capsys: pytest.CaptureFixture[str]) -> None:

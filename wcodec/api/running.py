@@ -257,7 +257,7 @@ def slim(
         recipe, calibrates = parse_coding(output, given, seed=seed, has_data=has_data)
         request = _slim_request(words, listeners.log, output.with_name(f".{output.name}.slimming"))
         found = make(path, request)
-        write_slimmed(found, output, recipe, request, calibrates=calibrates, listeners=listeners)
+        write_slimmed(found, output, recipe, request, source=path, calibrates=calibrates, listeners=listeners)
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from wcodec.api.encode_calibrated import describe_loss, with_loss
 from wcodec.api.encode_file import encode_file
 from wcodec.api.request import EncodeRequest, Listeners, check_request
 from wcodec.errors import RecipeError
@@ -46,10 +47,18 @@ def parse_coding(target: Path, words: Mapping[str, object], *, seed: int, has_da
 
 
 def write_slimmed(
-    found: Slimmed, target: Path, recipe: Recipe, request: SlimRequest, *, calibrates: bool, listeners: Listeners
+    found: Slimmed,
+    target: Path,
+    recipe: Recipe,
+    request: SlimRequest,
+    *,
+    source: Path,
+    calibrates: bool,
+    listeners: Listeners,
 ) -> EncodeResult | None:
     """Write `target` atomically; returns the result of the encoding if it is a .wcz.
 
+    Its measured loss is that of slimming and encoding together, against the original network.
     calibrates: by the examples of the request, within the rest of its budget after slimming.
     Raises: RecipeError, BudgetError, OSError.
     """
@@ -63,6 +72,11 @@ def write_slimmed(
         before, after = found.before, found.after
         lost = 0.0 if before.accuracy is None or after.accuracy is None else before.accuracy - after.accuracy
         left = None if request.max_drop is None else max(0.0, request.max_drop - max(0.0, lost))
+        if left is not None:
+            listeners.log(
+                f"slimming lost {lost:.2f} of the {request.max_drop:g} points of --max-drop, {left:.2f} are left for "
+                "the encoding of the smaller network"
+            )
         asked = replace(
             asked,
             data=request.data,
@@ -75,6 +89,26 @@ def write_slimmed(
             unsafe=request.unsafe,
         )
     with TemporaryDirectory(prefix="wcodec-") as folder:
-        plain = Path(folder) / "model.keras"
+        plain = Path(folder) / f"{source.stem}.keras"
         write_network(found.model, plain)
-        return encode_file(plain, target, recipe, asked)
+        made = encode_file(plain, target, recipe, asked)
+    return _with_total(made, found, target, request, listeners)
+
+
+def _with_total(
+    made: EncodeResult, found: Slimmed, target: Path, request: SlimRequest, listeners: Listeners
+) -> EncodeResult:
+    """The result with the loss of slimming and encoding together, on the examples that slimming held out, if any."""
+    from wcodec.evaluation.evaluate import evaluate
+    from wcodec.evaluation.network_loader import load_network
+
+    if found.apart is None or found.original is None:
+        return made
+    restored = load_network(target, imports=request.imports, unsafe=request.unsafe)
+    total = evaluate(restored, found.apart, found.original)
+    listeners.log(f"slimming and encoding together, against the original: {describe_loss(total)}")
+    if request.max_drop is not None and total.accuracy_drop is not None and total.accuracy_drop > request.max_drop:
+        listeners.log(
+            f"this drop is over --max-drop {request.max_drop:g} on these examples, others than the encoding's"
+        )
+    return replace(made, encoded=with_loss(made.encoded, total))

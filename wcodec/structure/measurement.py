@@ -35,7 +35,8 @@ def measure(bench: Bench, made: SmallerNetwork, compared: Comparison | None) -> 
     )
     count, agreed = (found.examples, found.agreement) if found else (0, None)
     diverged = compared.divergence if compared else None
-    return Slimmed(small, one, other, _rows(bench, made), count, agreed, diverged, made.finished, bench.deadline)
+    numbers = count, agreed, diverged, made.finished, bench.deadline, bench.model, bench.apart
+    return Slimmed(small, one, other, _rows(bench, made), *numbers)
 
 
 def _describe(model: Model, graph: Graph | None, numbers: Numbers | None, seconds: dict[int, float]) -> NetworkFacts:

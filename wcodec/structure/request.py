@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import check_spec
+from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.label_check import is_unlabelled
 from wcodec.evaluation.user_code import is_function_name
 from wcodec.reporting.slim_report import LayerWidth, NetworkFacts, SlimReport
@@ -90,6 +91,8 @@ class Slimmed:
     divergence: of the outputs, in nats or relative squared error.
     finished:   whether the training was not interrupted.
     deadline:   of the whole request.
+    original:   the network before.
+    apart:      the held-out examples, if there are data.
     """
 
     model: Model
@@ -101,6 +104,8 @@ class Slimmed:
     divergence: float | None
     finished: bool = True
     deadline: Deadline = NO_DEADLINE
+    original: Model | None = None
+    apart: Examples | None = None
 
     def report(self, source: Path, target: Path) -> SlimReport:
         """The report on both networks, once they are written."""

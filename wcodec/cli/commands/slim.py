@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         request = _request(args, target, seconds, watch)
         found = slim(source, request)
     listeners = Listeners(log=stdio.choose_log(args.quiet), search=lambda: show_search(args.quiet))
-    made = write_slimmed(found, target, recipe, request, calibrates=calibrates, listeners=listeners)
+    made = write_slimmed(found, target, recipe, request, source=source, calibrates=calibrates, listeners=listeners)
     numbers = found.report(source, target)
     if report:
         write_slim_page(report, source.name, numbers)
@@ -99,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
             stdio.write_note(line)
         if made is not None:
             encoded = made.encoded
-            stdio.write_note(format_summary(made.inspection, str(target), encoded.dropped, made.seconds, encoded.lost))
+            summary = format_summary(made.inspection, str(target), encoded.dropped, made.seconds, encoded.lost)
+            stdio.write_note(f"encoded from the slimmed network: {summary}")
     return OK
 
 
