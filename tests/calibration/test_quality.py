@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from keras_kinds import network, prepare_session, some
@@ -89,3 +91,21 @@ def test_a_budget_of_accuracy_is_kept_by_both_predictions() -> None:
     assert not AccuracyBudget(drop=0.5).allows(One())
     assert AccuracyBudget(drop=0.8).allows(One())
     assert AccuracyBudget(kl=0.002).allows(One())
+
+
+def test_a_refusal_has_the_bound_that_was_given_and_names_the_margin_where_it_decides() -> None:
+    class One:
+        def __init__(self, kl: float) -> None:
+            self.quality, self.bytes = Quality(kl), 10
+
+    asked = AccuracyBudget(kl=1e-9)
+    reduced = replace(asked, requested=asked).reduce(0.002)
+    assert reduced.refusal([One(3e-8)]) == "expected at most 1e-09 nats, 3e-08 at best"
+    assert reduced.refusal([One(9.99e-10)]) == "expected at most 1e-09 (9.98e-10 with a margin) nats, 1e-09 at best"
+    assert asked.refusal([One(3e-8)]) == "expected at most 1e-09 nats, 3e-08 at best"
+
+
+def test_a_session_is_named_by_its_file_in_messages() -> None:
+    model = network((6,), keras().layers.Dense(30, "relu"))
+    session = prepare_session(model, some(model, 60))
+    assert (session.name, replace(session, file="net.keras").name) == (model.name, "net.keras")

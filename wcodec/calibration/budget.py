@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from wcodec.calibration.quality import Quality, divergence_of_rise
@@ -48,6 +48,7 @@ class AccuracyBudget:
     agreement: the percentage of predictions that stay, minus the doubtful ones.
     loss:      the percentage by which the loss of an output may rise (see `Quality.loss_rise`).
     aim:       the divergence that a search aims at if `loss` is a bound; see `for_session`.
+    requested: the budget before margins were subtracted, for messages.
     bytes:     of the weights (in a request: of the file). With this bound the network of the best quality is searched,
                otherwise the network of the fewest bytes.
     """
@@ -58,6 +59,7 @@ class AccuracyBudget:
     bytes: float | None = None
     loss: float | None = None
     aim: float | None = None
+    requested: AccuracyBudget | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_open(self) -> bool:
@@ -101,7 +103,8 @@ class AccuracyBudget:
         """
         budget = self.or_default(session.kinds) if self.is_open else self
         budget.check(session.kinds)
-        return replace(budget, aim=None if budget.loss is None else divergence_of_rise(session, budget.loss))
+        aim = None if budget.loss is None else divergence_of_rise(session, budget.loss)
+        return replace(budget, requested=budget, aim=aim)
 
     def or_default(self, kinds: Sequence[OutputKind]) -> AccuracyBudget:
         """The default bounds: on accuracy for classes; for values on the loss or, without labels, on the divergence."""
@@ -155,23 +158,33 @@ class AccuracyBudget:
         return min(allowed, key=lambda one: (one.quality.kl, one.bytes), default=None)
 
     def refusal(self, some: Sequence[Scored]) -> str:
-        """A message: the expected bounds, and the best network found."""
+        """A message: the bounds as they were requested, and the best network found."""
+        asked = self.requested or self
         qualities, nan = [one.quality for one in some], float("nan")
         if self.bytes is not None:
             least = min((one.bytes for one in some), default=nan)
             return f"expected {self.bytes:,.0f} bytes of weights at most, {least:,.0f} at best"
         if self.agreement is not None:
-            most = max((one.agreement - one.doubtful for one in qualities), default=nan)
-            return f"expected {self.agreement:g} % of the predictions to stay, {most:.2f} % at best"
+            stays = max((one.agreement - one.doubtful for one in qualities), default=nan)
+            return f"expected {self.agreement:g} % of the predictions to stay, {stays:.2f} % at best"
         rise = min((one.loss_rise for one in qualities if one.loss_rise is not None), default=nan)
         lost = max(0.0, min((one.lost or 0.0 for one in qualities), default=0.0))
         drop = max(min((one.drop for one in qualities), default=nan), lost)
         if self.drop is not None and (self.loss is None or drop > self.drop):
             doubt = max((one.chance for one in qualities), default=nan) if drop <= self.drop else 0.0
             chance = f", with a sampling error of {doubt:.2g}: more examples reduce it" if doubt else ""
-            return f"expected a drop of at most {self.drop:g} points, {drop:.2g} predicted at best{chance}"
+            most = _describe_bound(asked.drop, self.drop, drop)
+            return f"expected a drop of at most {most} points, {drop:.2g} predicted at best{chance}"
         if self.loss is not None:
-            return f"expected a loss that rises by at most {self.loss:g} %, {rise:.3g} % at best"
+            most = _describe_bound(asked.loss, self.loss, rise)
+            return f"expected a loss that rises by at most {most} %, {rise:.3g} % at best"
         kl = min((one.kl for one in qualities), default=nan)
-        what = "an output error of at most {:g}" if all(one.values for one in qualities) else "at most {:g} nats"
-        return f"expected {what.format(self.kl)}, {kl:.2g} at best"
+        what = "an output error of at most {}" if all(one.values for one in qualities) else "at most {} nats"
+        return f"expected {what.format(_describe_bound(asked.kl, self.kl, kl))}, {kl:.2g} at best"
+
+
+def _describe_bound(asked: float | None, own: float | None, best: float) -> str:
+    """The bound that was requested, with the one that margins leave of it if the best result is between them."""
+    if asked is None or own is None or not own < best <= asked:
+        return f"{own if asked is None else asked:g}"
+    return f"{asked:g} ({own:g} with a margin)"

@@ -71,7 +71,7 @@ def search_codebooks(
         find_largest(fits, start, goes_on, factor, session.config)
     best = budget.best(tried)
     if best is None:
-        raise BudgetError(f"{session.model.name}: {budget.refusal(tried)}")
+        raise BudgetError(f"{session.name}: {budget.refusal(tried)}")
     return best
 
 

@@ -114,19 +114,21 @@ class LearningRequest:
 
 @dataclass(frozen=True)
 class OpenedSession:
-    """A network with its data. learning: the examples that are not held out."""
+    """A network with its data. learning: the examples that are not held out; file: its name."""
 
     request: LearningRequest
     model: Network
     table: WeightTable
     learning: Examples
     held_out: Examples
+    file: str = ""
 
     def prepare(self, most: int) -> CalibrationSession:
         """A session for calibration on at most this number of examples."""
-        return prepare_session(
+        session = prepare_session(
             self.model, self.learning, self.held_out, most=most, seed=self.request.seed, table=self.table
         )
+        return replace(session, file=self.file)
 
 
 def _mantissas(file: ModelFile, recipe: Recipe) -> dict[str, int]:
@@ -165,4 +167,4 @@ def open_session(source: Path, request: LearningRequest, log: Callable[[str], No
     if table.missed:
         few = ", ".join(table.missed[:3]) + (", ..." if len(table.missed) > 3 else "")
         log(f"{len(table.missed):,} tensors are not followed and are coded as without data: {few}")
-    return OpenedSession(request, model, table, learning, held_out)
+    return OpenedSession(request, model, table, learning, held_out, source.name)

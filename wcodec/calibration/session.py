@@ -61,6 +61,7 @@ class CalibrationSession:
     held_out:          examples to measure on.
     outputs:           of the original network for them; kinds: of these outputs.
     cached_rows:       rows that the kernels of a group multiply in the original, by its number.
+    file:              the name of the network's file; "" if it has none.
     cached_statistics: the original's BatchNormalization statistics on `normalizing`, once they are known.
     """
 
@@ -76,6 +77,12 @@ class CalibrationSession:
     config: CalibrationConfig
     cached_rows: dict[int, list[Rows]] = field(default_factory=dict)
     cached_statistics: list[Statistics] = field(default_factory=list)
+    file: str = ""
+
+    @property
+    def name(self) -> str:
+        """For messages: the name of the file, or without one of the network."""
+        return self.file or str(self.model.name)
 
     @property
     def predicts_classes(self) -> bool:

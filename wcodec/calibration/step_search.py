@@ -74,7 +74,7 @@ def search_steps(
             start = find_largest(partial(fits, damping), start, found.goes_on, factor, config)
     if best := budget.best(found.tried):
         return best
-    raise KeyboardInterrupt if patience.over else BudgetError(f"{session.model.name}: {budget.refusal(found.tried)}")
+    raise KeyboardInterrupt if patience.over else BudgetError(f"{session.name}: {budget.refusal(found.tried)}")
 
 
 @dataclass

@@ -151,7 +151,7 @@ def _search_codebooks(run: _Run) -> CodebookResult:
             moved=request.augment is not None, patience=run.patience, progress=partial(run.report, "training", budget),
         )  # fmt: skip
     if not budget.allows(found):
-        raise BudgetError(f"{session.model.name}: {budget.refusal([found])}")
+        raise BudgetError(f"{session.name}: {budget.refusal([found])}")
     return found
 
 
@@ -227,7 +227,7 @@ def _search_size(run: _Run, budget: AccuracyBudget, measure: Callable[[Calibrati
         if excess <= 0:
             return found
         others += round(excess + 0.003 * most)
-    raise BudgetError(f"{run.session.model.name}: expected a file of {most:,.0f} bytes, {excess:,.0f} more at best")
+    raise BudgetError(f"{run.session.name}: expected a file of {most:,.0f} bytes, {excess:,.0f} more at best")
 
 
 def _search_policy(run: _Run, source: Path, found: CalibrationResult, budget: AccuracyBudget) -> CalibrationResult:
