@@ -265,19 +265,6 @@ def test_batch_normalization_inside_a_nested_model_is_part_of_what_is_assumed() 
     assert np.isfinite(scores).sum() == 8
 
 
-def test_repair_keeps_statistics_that_are_not_those_of_the_examples() -> None:
-    layers = keras().layers
-    block = [layers.Dense(24), layers.BatchNormalization(), layers.ReLU()]
-    model = keras().Sequential([layers.Input((12,)), *block, layers.Dense(3), layers.BatchNormalization()])
-    graph, inputs = trace(model), 30 * np.random.default_rng(0).normal(size=(200, 12)).astype(np.float32)
-    examples = Examples((inputs,))
-    kept = half(graph, scores_by_obs(graph, examples))
-    small = without(graph, kept)
-    repair(graph, kept, small, examples)
-    before, after = (one.predict(inputs, verbose=0) for one in (model, small))
-    assert ((before - after) ** 2).mean() < 0.4 * before.var()
-
-
 def test_assumed_moments_are_those_of_normal_inputs() -> None:
     model = chain(5)
     (first, *_) = assume_moments(trace(model))

@@ -30,6 +30,9 @@ Float64 = npt.NDArray[np.float64]
 
 DAMPING: Final = 1e-3
 """The ridge penalty on the change of weights, as a fraction of the mean of the moments' diagonal."""
+RECURRENT_DAMPING: Final = 1.0
+"""The same for recurrent kernels, whose errors come back with every step: a close fit has large weights, and the states
+are then far from those that it was fitted to."""
 
 
 def repair(
@@ -114,7 +117,8 @@ class _Sums:
         if has_bias:
             power, cross = power - np.outer(mean, mean), cross - np.outer(mean, mean0)
         wanted = self.weights[:, columns]
-        damping = DAMPING * float(np.diag(power).mean()) + 1e-12
+        part = RECURRENT_DAMPING if self.after.variable.path.endswith("recurrent_kernel") else DAMPING
+        damping = part * float(np.diag(power).mean()) + 1e-12
         left = power + damping * np.eye(len(power))
         found = np.linalg.solve(left, cross @ wanted + damping * self.start)
         if has_bias and bias is not None:
