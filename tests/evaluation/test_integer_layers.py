@@ -115,9 +115,9 @@ def test_a_file_without_integers_is_refused_and_nothing_is_written(saved: Path, 
     assert done.stderr.count("\n") == 1
     other = wcodec("decode", packed, "-o", tmp_path / "out.h5", "--as", "int8")
     assert other.returncode == 2
-    assert "expected one file to decode to OUT.keras, got out.h5" in other.stderr
+    assert "out.h5: expected .keras, which has the integer layers of --as int8" in other.stderr
     assert list(tmp_path.iterdir()) == [packed]
-    with pytest.raises(RecipeError, match="of another file"):
+    with pytest.raises(RecipeError, match="got another file"):
         package.load_model(saved, as_="int8")
 
 

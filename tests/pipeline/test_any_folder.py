@@ -49,7 +49,7 @@ def test_a_saved_model_and_an_mlpackage_come_back(tmp_path: Path) -> None:
         for inside in ["", *empty]:
             (folder / inside).mkdir(parents=True, exist_ok=True)
         there_and_back(folder)
-        with pytest.raises(ModelFileError, match="--lossless keeps any folder"):
+        with pytest.raises(ModelFileError, match="; lossless keeps any folder"):
             package.encode(folder, tmp_path / name / "lossy.wcz")
 
 

@@ -106,7 +106,8 @@ def test_what_needs_no_network_is_refused_before_a_framework_starts(
         "print(code, [name for name in ('tensorflow', 'keras', 'torch') if name in sys.modules])"
     )
     given = ["slim", str(tmp_path / "model.keras"), "-o", str(tmp_path / "small.keras"), *named]
-    done = subprocess.run([sys.executable, "-c", script, *given], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", script, *given]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.strip() == "2 []"
     assert said in done.stderr
 
