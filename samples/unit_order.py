@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.training.unit_pruning import Levels, find_chain
+from wcodec.training.unit_pruning import Levels, find_chain, permute_units
 
 Order = npt.NDArray[np.intp]
 
@@ -30,19 +30,10 @@ def find_order(model: keras.Model, levels: Sequence[Levels], size: Callable[[lis
     for _ in range(ROUNDS):
         for layer in range(len(find_chain(model) or ()) - 1):
             for order in _orders(best, layer):
-                tried = permuted(best, layer, order)
+                tried = permute_units(best, layer, order)
                 if (now := size(tried)) < least:
                     best, least = tried, now
     return best
-
-
-def permuted(levels: Sequence[Levels], layer: int, order: Order) -> list[Levels]:
-    """The same network with the units of a layer in another order. Behind Flatten, channels come last."""
-    found = list(levels)
-    kernel, bias, following = found[2 * layer : 2 * layer + 3]
-    places = (np.arange(following.shape[-2] // kernel.shape[-1])[:, None] * kernel.shape[-1] + order).reshape(-1)
-    found[2 * layer : 2 * layer + 3] = kernel[..., order], bias[order], following[..., places, :]
-    return found
 
 
 def _orders(levels: Sequence[Levels], layer: int) -> Iterator[Order]:

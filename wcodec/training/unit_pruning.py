@@ -30,13 +30,23 @@ def sort_units(model: Model, levels: Sequence[Levels]) -> list[Levels]:
     """
     found = list(levels)
     for i in range(len(find_chain(model) or ()) - 1):
-        kernel, bias, following = found[2 * i : 2 * i + 3]
-        units, inputs = kernel.shape[-1], following.shape[-2]
+        kernel, _, following = found[2 * i : 2 * i + 3]
+        units = kernel.shape[-1]
         used = np.count_nonzero(kernel.reshape(-1, units), axis=0)
         uses = np.count_nonzero(following, axis=-1).reshape(-1, units).sum(axis=0)
-        order = np.argsort(-(used + uses), kind="stable")
-        places = (np.arange(inputs // units)[:, None] * units + order).reshape(-1)
-        found[2 * i : 2 * i + 3] = kernel[..., order], bias[order], following[..., places, :]
+        found = permute_units(found, i, np.argsort(-(used + uses), kind="stable"))
+    return found
+
+
+def permute_units(levels: Sequence[Levels], layer: int, order: npt.NDArray[np.intp]) -> list[Levels]:
+    """An equivalent chain with the units of a layer in another order. After Flatten, channels are the last axis.
+
+    levels: of `model.weights`, in order. layer: its number in `find_chain`.
+    """
+    found = list(levels)
+    kernel, bias, following = found[2 * layer : 2 * layer + 3]
+    places = (np.arange(following.shape[-2] // kernel.shape[-1])[:, None] * kernel.shape[-1] + order).reshape(-1)
+    found[2 * layer : 2 * layer + 3] = kernel[..., order], bias[order], following[..., places, :]
     return found
 
 
