@@ -8,7 +8,7 @@ from wcodec.kernels.static.lanes cimport LANES, first_row
 from wcodec.kernels.trellis.price cimport SIZE_WIDTH, Place, Plain, best, candidate, look
 from wcodec.kernels.trellis.states cimport TRELLIS_NEXT, table_of
 from wcodec.kernels.trellis.steps cimport trellis_can
-from wcodec.kernels.trellis.ways cimport Seen, all_ways, plain_prices, way_back
+from wcodec.kernels.trellis.viterbi cimport Seen, forward_pass, plain_prices, traceback
 
 
 AVX2 = trellis_can() != 0
@@ -54,12 +54,12 @@ cdef void search(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t n, 
             levels[i] = 0 if seen.zeros and seen.values[i] == 0 else candidate(at, 0, 0, which, 0)
         return
     if states == 128:
-        s = all_ways(seen, at, plain, n, 128, room.turn, room.picks)
+        s = forward_pass(seen, at, plain, n, 128, room.turn, room.picks)
     elif states == 8:
-        s = all_ways(seen, at, plain, n, 8, room.turn, room.picks)
+        s = forward_pass(seen, at, plain, n, 8, room.turn, room.picks)
     else:
-        s = all_ways(seen, at, plain, n, 4, room.turn, room.picks)
-    way_back(seen, at, plain, n, states, s, room.turn, room.picks, levels)
+        s = forward_pass(seen, at, plain, n, 4, room.turn, room.picks)
+    traceback(seen, at, plain, n, states, s, room.turn, room.picks, levels)
 
 
 cdef int check(int states, const float[:, ::1] bits, const float[:, ::1] sizes, const float[::1] slopes) except -1:

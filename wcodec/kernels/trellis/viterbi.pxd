@@ -102,7 +102,7 @@ cdef inline int ways(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t
     return s
 
 
-cdef inline int all_ways(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t n, int states, uint32_t* turn,
+cdef inline int forward_pass(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t n, int states, uint32_t* turn,
                          uint8_t* picks) noexcept nogil:
     if at.predicted:
         return ways(seen, at, plain, n, False, True, states, turn, picks)
@@ -111,7 +111,7 @@ cdef inline int all_ways(const Seen* seen, Place* at, const Plain* plain, Py_ssi
     return ways(seen, at, plain, n, False, False, states, turn, picks)
 
 
-cdef inline void way_back(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t n, int states, int state, const uint32_t* turn,
+cdef inline void traceback(const Seen* seen, Place* at, const Plain* plain, Py_ssize_t n, int states, int state, const uint32_t* turn,
                    const uint8_t* picks, int32_t* levels) noexcept nogil:
     """The levels along the path that ends in `state`."""
     cdef Py_ssize_t i
