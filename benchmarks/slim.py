@@ -143,6 +143,8 @@ def main() -> None:
     parser.add_argument("--zoo", type=Path, default=Path("zoo"), help="folder of trained networks (default: zoo)")
     parser.add_argument("--networks", nargs="*", default=["resnet_bn"], choices=list(zoo.COURSES), metavar="N")
     parser.add_argument("--by", choices=["params", "width", "macs"], default="params", help="what is counted")
+    parser.add_argument("--uniform", action="store_true", help="the same part of every layer")
+    parser.add_argument("--blocks", action="store_true", help="whole blocks of channels, as --speedup keeps them")
     parser.add_argument("--part", type=float, default=0.5, help="of these that stays")
     parser.add_argument("--scratch", action="store_true", help="also train the small network from random weights")
     parser.add_argument("--epochs", type=int, default=10, help="of training after slimming")
@@ -154,12 +156,14 @@ def main() -> None:
         print("\n".join(untrained(options.zoo, pictures, options.seeds)), flush=True)
     if options.networks:
         counted = {"params": "parameters", "width": "units", "macs": "multiply-adds"}[options.by]
-        print(f"\nAt {options.part:g} of the {counted}, units by OBS, repaired by 2,000 images without labels; then "
-              f"{options.epochs} epochs:\n\n"
+        alike = ", of every layer alike" if options.uniform else ""
+        alike += ", in whole blocks of channels" if options.blocks else ""
+        print(f"\nAt {options.part:g} of the {counted}{alike}, units by OBS, repaired by 2,000 images without "
+              f"labels; then {options.epochs} epochs:\n\n"
               "| network | parameters | multiply-adds | before | cut | repaired | trained | from scratch | faster, 1 "
               "| faster, 256 |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
     for name in options.networks:
-        amount = Amount(options.by, options.part)
+        amount = Amount(options.by, options.part, options.uniform, options.blocks)
         print(trained(name, options.zoo, pictures, amount, options.epochs, options.scratch), flush=True)
 
 

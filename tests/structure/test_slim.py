@@ -101,6 +101,18 @@ def test_uniform_keeps_the_same_part_of_every_layer_and_no_layer_ends() -> None:
         select(graph, np.arange(graph.count, dtype=float), Amount("params", 0.001))
 
 
+def test_blocks_of_channels_stay_whole_and_the_size_is_still_met() -> None:
+    graph = trace(chain(80, 40))
+    scores = criteria.scores_by_weights(graph, "l2")
+    kept = select(graph, scores, Amount("macs", 0.5, blocks=True))
+    widths = [int(kept[group].sum()) for group in graph.groups]
+    assert widths[0] % 16 == widths[1] % 8 == 0 < min(widths)
+    assert widths[2] == 4
+    assert cost_of(graph, kept).macs <= 0.5 * cost_of(graph, np.ones(graph.count, bool)).macs
+    order = np.argsort(scores[graph.groups[0]])
+    assert kept[graph.groups[0]][order].tolist() == [False] * (80 - widths[0]) + [True] * widths[0]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_every_kind_of_network_is_scored_by_obs_and_repaired(seed: int) -> None:
     model = drawn(seed)

@@ -179,12 +179,14 @@ def _affordable(bench: Bench, examples: Examples, versions: int) -> Examples:
 def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
     """The widest network with the requested factor of speed, by bisection over the multiply-adds.
 
+    Layers keep whole blocks of channels, because parts of blocks take the time of whole ones.
+
     Raises: BudgetError if there is none.
     """
     wanted, batch, until = bench.request.speedup or 1.0, BATCHES[-1], bench.deadline.part(SCORING)
 
     def ratio(part: float) -> float:
-        small = without(graph, select(graph, scores, Amount("macs", part)))
+        small = without(graph, select(graph, scores, Amount("macs", part, blocks=True)))
         before, after = seconds_of((bench.model, small), batch)
         return before / after
 
@@ -199,12 +201,12 @@ def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
         middle = (low + high) / 2
         low, high = (middle, high) if ratio(middle) >= wanted else (low, middle)
     bench.request.log(f"{wanted:g} times as fast at a batch of {batch}: {low:.3f} of the multiply-adds")
-    return Amount("macs", low)
+    return Amount("macs", low, blocks=True)
 
 
 def _least(graph: Graph, scores: Float64) -> float:
     """The smallest fraction of the multiply-adds that can be requested."""
-    kept = select(graph, scores, Amount("width", 1e-9))
+    kept = select(graph, scores, Amount("width", 1e-9, blocks=True))
     whole = cost_of(graph, np.ones(graph.count, bool)).macs
     return cost_of(graph, kept).macs / max(whole, 1.0) + 1e-6
 
