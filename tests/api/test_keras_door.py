@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import keras
@@ -126,3 +127,23 @@ def test_the_callback_within_a_budget_writes_files_that_need_no_other(model: ker
     assert all(0 < wcodec.inspect(file).relative_error <= 1e-3 for file in checkpoint.files)
     with pytest.raises(wcodec.RecipeError, match="keep of 1 or more"):
         wcodec.keras.ModelCheckpoint("m.wcz", keep=0)
+
+
+def test_decode_writes_integer_layers_and_leaves_out_dead_units_as_the_command_does(tmp_path: Path) -> None:
+    layers = keras.layers
+    model = keras.Sequential([layers.Input((12,)), layers.Dense(16, "relu"), layers.Dense(4)])
+    kernel, bias = model.layers[0].get_weights()
+    model.layers[0].set_weights([kernel * (np.arange(16) % 4 > 0), bias])
+    coded = wcodec.encode(model, quantizer="symmetric", bits=8)
+    wcodec.decode(coded, tmp_path / "small.keras", compact=True)
+    assert keras.models.load_model(tmp_path / "small.keras").layers[0].units == 12
+    (tmp_path / "int8.keras").write_bytes(wcodec.decode(coded, as_="int8"))
+    assert str(keras.models.load_model(tmp_path / "int8.keras").layers[0]._kernel.dtype) == "int8"
+    for name, words, said in (
+        ("a.h5", {"as_": "int8"}, "a.h5: expected .keras"),
+        ("a.h5", {}, "a.h5: expected .keras, .npz or .safetensors, as the model in it, got .h5"),
+        ("a.keras", {"as_": "int8", "compact": True}, "as_: expected one file to decode to .keras, got compact too"),
+    ):
+        with pytest.raises(wcodec.RecipeError, match=re.escape(said)):
+            wcodec.decode(coded, tmp_path / name, **words)
+        assert not (tmp_path / name).exists()

@@ -164,14 +164,16 @@ def _suffix(path: Path) -> str:
 
 
 @contextmanager
-def open_target(target: Target | None, force: bool, *read: Path | None) -> Iterator[Path]:
+def open_target(target: Target | None, force: bool, *read: Path | None, suffix: str = "") -> Iterator[Path]:
     """A context with the path to write. If `target` is a binary file, the contents are written to it at the end.
 
-    read: files that must not be overwritten. Raises: WcodecError if `target` exists, without `force`; OSError.
+    read:   files that must not be overwritten.
+    suffix: of the temporary file without a path.
+    Raises: WcodecError if `target` exists, without `force`; OSError.
     """
     if target is None or not isinstance(target, str | PathLike):
         with TemporaryDirectory(prefix="wcodec-") as folder:
-            made = Path(folder) / "target"
+            made = Path(folder) / f"target{suffix}"
             yield made
             if target is not None and made.exists():
                 with made.open("rb") as file:

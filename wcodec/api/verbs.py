@@ -7,6 +7,7 @@ source or base is FileNotFoundError.
 from __future__ import annotations
 
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack, overload
 
@@ -19,7 +20,7 @@ from wcodec.errors import RecipeError
 from wcodec.reporting.inspection import Inspection
 
 if TYPE_CHECKING:
-    pass
+    from wcodec.evaluation.integer_layers import IntegerType
 
 
 @overload
@@ -97,12 +98,14 @@ def _encode(source: Path, target: Target | None, dry_run: bool, words: EncodeWor
 
 @overload
 def decode(source: Coded, target: None = None, *, base: StrPath | None = None, max_output: int | str | None = None,
-           threads: int = 0, force: bool = True) -> bytes: ...  # fmt: skip
+           threads: int = 0, force: bool = True, compact: bool = False,
+           as_: IntegerType | None = None) -> bytes: ...  # fmt: skip
 
 
 @overload
 def decode(source: Coded, target: Target, *, base: StrPath | None = None, max_output: int | str | None = None,
-           threads: int = 0, force: bool = True) -> None: ...  # fmt: skip
+           threads: int = 0, force: bool = True, compact: bool = False,
+           as_: IntegerType | None = None) -> None: ...  # fmt: skip
 
 
 def decode(
@@ -113,18 +116,42 @@ def decode(
     max_output: int | str | None = None,
     threads: int = 0,
     force: bool = True,
+    compact: bool = False,
+    as_: IntegerType | None = None,
 ) -> bytes | None:
-    """Write the model file of a .wcz; without a target return its bytes. Inverse: `encode`."""
+    """Write the model file of a .wcz; without a target return its bytes. Inverse: `encode`.
+
+    base:       the file against which `source` was encoded.
+    max_output: the largest size that is decoded, 10**9 or "1GB".
+    compact:    leave out dead units of a Keras model (needs Keras).
+    as_:        "int8" or "int4": a .keras file with the integer layers that Keras has (needs Keras).
+    Raises: RecipeError where `target` names another kind of model file; ContainerError and its kinds, OSError.
+    """
+    from wcodec.api.decode_file import decode_compacted, decode_to_integers
+    from wcodec.pipeline.decoded_suffix import decoded_kind, refuse_wrong_suffix
     from wcodec.pipeline.folder_decoder import decode as story
     from wcodec.pipeline.folder_decoder import index_of
     from wcodec.planning.option_values import parse_limit
 
-    earlier = maybe_path(base)
-    with open_source(source, unknown=".wcz") as path:
-        if target is None and index_of(path):
+    earlier, limit = maybe_path(base), parse_limit(max_output)
+    if as_ and compact:
+        raise RecipeError("as_: expected one file to decode to .keras, got compact too")
+    with python_spelling(), open_source(source, unknown=".wcz") as path:
+        is_folder = index_of(path) is not None
+        if is_folder and target is None:
             raise RecipeError(f"{path}: expected a path to write a model of several files to, got none")
-        with open_target(target, force, path, earlier) as made:
-            story(path, made, base=earlier, max_output=parse_limit(max_output), threads=threads)
+        if is_folder and (as_ or compact):
+            raise RecipeError(f"{'as_' if as_ else 'compact'}: expected one file to decode, got a folder")
+        kind, exact = ("", False) if is_folder else decoded_kind(path, limit)
+        if isinstance(target, str | PathLike) and not (is_folder or as_):
+            refuse_wrong_suffix(path, Path(target), kind, exact=exact)
+        with open_target(target, force, path, earlier, suffix=".keras" if as_ else kind) as made:
+            if as_:
+                decode_to_integers(path, made, as_, base=earlier, max_output=limit)
+            elif compact:
+                decode_compacted(path, made, kind, base=earlier, max_output=limit, threads=threads)
+            else:
+                story(path, made, base=earlier, max_output=limit, threads=threads)
             return made.read_bytes() if target is None else None
 
 

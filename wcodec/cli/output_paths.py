@@ -7,12 +7,9 @@ import os
 from pathlib import Path
 
 from wcodec.errors import WcodecError
+from wcodec.pipeline.decoded_suffix import MODEL_SUFFIXES
 
 SUFFIX = ".wcz"
-MODEL_SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".npy", ".npz", ".onnx", ".safetensors"})
-"""The suffixes of the model files that decode writes."""
-TORCH_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".ckpt"})
-"""The suffixes of PyTorch checkpoints, which decode writes for lossless files only; others become safetensors."""
 
 
 def derive_container_path(source: Path) -> Path:
@@ -25,21 +22,6 @@ def derive_model_path(source: Path, suffix: str) -> Path:
     name = source.name.removesuffix(SUFFIX)
     says = name != source.name and Path(name).suffix in MODEL_SUFFIXES
     return source.with_name(name if says else name + suffix)
-
-
-def find_wrong_suffix(source: Path, target: Path, kind: str, exact: bool) -> str:
-    """The suffix of `target` if it names another kind of model file than the decoded one, otherwise "".
-
-    kind:  the suffix of the encoded model; the file's own name, X.h5.wcz, is right, except that of a PyTorch
-           checkpoint that was encoded by its tensors.
-    exact: the file is decoded byte for byte.
-    """
-    own = Path(source.name.removesuffix(SUFFIX)).suffix
-    right = {"." + kind.rpartition(".")[2], ".npz", ".safetensors"}
-    right |= {own} if exact or kind != ".safetensors" or own not in TORCH_SUFFIXES else set()
-    right |= {".hdf5"} if ".h5" in right else TORCH_SUFFIXES if kind == ".pt" else set()
-    wrong = (MODEL_SUFFIXES | TORCH_SUFFIXES | ({SUFFIX} if target != source else set())) - right
-    return target.suffix if kind and target.suffix in wrong else ""
 
 
 def check_source(source: Path) -> Path:

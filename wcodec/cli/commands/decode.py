@@ -10,14 +10,13 @@ from pathlib import Path
 from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.max_output_option import add_max_output_option
-from wcodec.cli.output_paths import MODEL_SUFFIXES, TORCH_SUFFIXES, check_target, derive_model_path, find_wrong_suffix
+from wcodec.cli.output_paths import check_target, derive_model_path
 from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError, WcodecError
+from wcodec.pipeline.decoded_suffix import MODEL_SUFFIXES, refuse_wrong_suffix
 from wcodec.planning.run_options import REQUEST_WORDS
 
-COMPACTED = (".keras", ".h5")
-"""Files that hold a whole Keras model."""
 EXAMPLE = "wcodec decode model.h5.wcz -o restored.h5"
 
 
@@ -71,21 +70,18 @@ def _integers(args: argparse.Namespace, source: Path) -> int:
 
     Raises: RecipeError if it cannot be written as one .keras file.
     """
-    from wcodec.evaluation.model_loader import load_model
+    from wcodec.api.decode_file import decode_to_integers
     from wcodec.reporting.number_format import format_size
-    from wcodec.structure.output import write_network
 
     start = time.perf_counter()
     target = args.output or source.with_name(source.name.removesuffix(".wcz")).with_suffix(".keras")
-    asked = [word for word in ("tensor", "compact", "base") if getattr(args, word)]
-    if target.suffix != ".keras":
-        raise RecipeError(f"{target}: expected .keras, which has the integer layers of --as {args.as_}")
+    asked = [word for word in ("tensor", "compact") if getattr(args, word)]
     if asked or is_piped(args.source, args.output) or not source.is_file():
         got = f"--{asked[0]}" if asked else "a pipe or a folder"
         raise RecipeError(f"--as {args.as_}: expected one file to decode to OUT.keras, got {got}")
     target = check_target(source, target, args.force)
-    model = load_model(source, as_=args.as_, max_output=args.max_output, log=stdio.choose_log(args.quiet))
-    after = write_network(model, target)
+    log, limit = stdio.choose_log(args.quiet), args.max_output
+    after = decode_to_integers(source, target, args.as_, base=args.base, max_output=limit, log=log)
     if not args.quiet:
         before, seconds = format_size(source.stat().st_size), time.perf_counter() - start
         stdio.write_note(f"{target}: {before} -> {format_size(after)}, all checksums match, {seconds:.1f} s")
@@ -118,6 +114,7 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
 
 def _whole(args: argparse.Namespace, source: Path) -> int:
     """Write the model file of a .wcz."""
+    from wcodec.api.decode_file import decode_compacted
     from wcodec.cli.progress import show_progress
     from wcodec.modelfiles import suffix
     from wcodec.pipeline.decoder import decode, open_container
@@ -132,58 +129,29 @@ def _whole(args: argparse.Namespace, source: Path) -> int:
             stdio.write_note(f"{source}: needs no --base, {args.base} is not read")
         kind = suffix(opened.container.kind, opened.container.skeleton)
     ending, piped = "" if exact and source.with_suffix("").suffix else kind, is_piped(args.source, args.output)
-    if args.output and not piped and (other := find_wrong_suffix(source, args.output, kind, exact)):
-        raise RecipeError(_describe_suffixes(args.output, kind, other))
+    if args.output and not piped:
+        refuse_wrong_suffix(source, args.output, kind, exact=exact)
     with ExitStack() as stack:
         if piped:
             target = stack.enter_context(open_output(args.force))
         else:
             target = check_target(source, args.output or derive_model_path(source, ending), args.force)
         with show_progress("decode", args.quiet) as progress:
+            limit, threads = args.max_output, args.threads or 0
             if args.compact:
-                _write_compacted(args, source, target, kind)
+                found = decode_compacted(source, target, kind, base=args.base, max_output=limit, threads=threads)
             else:
-                limit = args.max_output
-                decode(source, target, base=args.base, max_output=limit, threads=args.threads or 0, progress=progress)
+                decode(source, target, base=args.base, max_output=limit, threads=threads, progress=progress)
         before, after = source.stat().st_size, target.stat().st_size
     if not args.quiet:
+        if args.compact:
+            stdio.write_note("{} of {} units were dead, and were taken out".format(*found))
         seconds = time.perf_counter() - start
         shown = "standard output" if piped else target
         stdio.write_note(
             f"{shown}: {format_size(before)} -> {format_size(after)}, all checksums match, {seconds:.1f} s"
         )
     return OK
-
-
-def _describe_suffixes(target: Path, kind: str, other: str) -> str:
-    """The refusal of the suffix `other`. kind: the suffix of the encoded model."""
-    *others, last = dict.fromkeys([kind, ".npz", ".safetensors"])
-    expected = f"{', '.join(others)} or {last}, as the model in it"
-    is_checkpoint = kind == ".safetensors" and other in TORCH_SUFFIXES
-    reason = "; a PyTorch checkpoint is decoded to safetensors, which torch.load does not read" if is_checkpoint else ""
-    return f"{target}: expected {expected}, got {other}{reason}"
-
-
-def _write_compacted(args: argparse.Namespace, source: Path, target: Path, kind: str) -> None:
-    """Decode into a temporary file, and write the network without its dead units.
-
-    Raises: RecipeError if the file has no network, or if the output is not a model file.
-    """
-    from tempfile import TemporaryDirectory
-
-    from wcodec.pipeline.decoder import decode
-    from wcodec.structure.output import compact_file
-
-    if kind not in COMPACTED or target.suffix not in COMPACTED:
-        raise RecipeError(
-            f"--compact: expected a Keras model to .keras or .h5, got {kind or 'a file'} to {target.name}"
-        )
-    with TemporaryDirectory(prefix="wcodec-") as folder:
-        whole = Path(folder) / f"model{kind}"
-        decode(source, whole, base=args.base, max_output=args.max_output, threads=args.threads or 0)
-        removed, removable = compact_file(whole, target)
-    if not args.quiet:
-        stdio.write_note(f"{removed} of {removable} units were dead, and were taken out")
 
 
 def _some(args: argparse.Namespace, source: Path) -> int:
