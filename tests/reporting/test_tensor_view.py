@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,9 @@ def test_inspect_shows_a_tensor_by_the_end_of_its_name(tmp_path: Path, wcodec: R
     numbers = json.loads(wcodec("inspect", tmp_path / "m.wcz", "--tensor", "dense", "--json").stdout)
     assert numbers["rule"] == "codebook"
     assert {"level", "value", "count", "word", "bits"} == set(numbers["values"][0])
+    viewed(tmp_path)
+    shown = wcodec("inspect", tmp_path / "m.wcz", "--tensor", "dense").stdout
+    assert re.search(r"^level +(stands for +)?used +share +ideal bits$", shown, re.MULTILINE)
     missing = wcodec("inspect", tmp_path / "m.wcz", "--tensor", "nothing")
     assert missing.returncode == 2
     assert "expected a tensor 'nothing'" in missing.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -50,21 +51,29 @@ def _widths(bits: int, entropy: float, coded: float | None) -> tuple[str, str, s
 
 
 def tabulate_values(what: str, values: Sequence[CodedValue], most: int) -> Table:
-    """The `most` frequent levels or gaps in ascending order: their values, counts and codewords."""
+    """The `most` frequent levels or gaps in ascending order: their values, counts and codewords.
+
+    The ideal bits are -log2 of the share, of the values that have codewords if some have. Columns without entries are
+    left out: values that differ from row to row, and codewords of coders that have none.
+    """
     often = sorted(values, key=lambda one: -one.count)[:most]
     total = sum(one.count for one in values)
+    coded = sum(one.count for one in values if one.bits)
     rows = [
         (
             f"{one.level}",
             "-" if one.value is None else f"{one.value:.6g}",
             f"{one.count:,}",
             f"{100 * one.count / total:.1f} %",
+            f"{math.log2((coded or total) / one.count):.2f}" if one.count and (one.bits or not coded) else "-",
             one.word or "-",
             f"{one.bits}" if one.bits else "-",
         )
         for one in sorted(often, key=lambda one: one.level)
     ]
-    return Table((what, "stands for", "used", "share", "code word", "bits"), rows, 0)
+    heads = (what, "stands for", "used", "share", "ideal bits", "code word", "bits")
+    filled = [at for at in range(len(heads)) if any(row[at] != "-" for row in rows)]
+    return Table(tuple(heads[at] for at in filled), [tuple(row[at] for at in filled) for row in rows], 0)
 
 
 def draw_histogram(view: TensorView, width: int = 40) -> list[str]:
