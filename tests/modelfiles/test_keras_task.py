@@ -24,24 +24,26 @@ def network(last: str | None, loss: object) -> keras.Model:
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize(
-    ("last", "loss", "values"),
+    ("last", "loss", "task"),
     [
-        (None, "mse", True),
-        (None, keras.losses.Huber(), True),
-        ("sigmoid", "mae", True),
-        (None, None, True),
-        ("softmax", None, False),
-        ("softmax", "sparse_categorical_crossentropy", False),
-        (None, keras.losses.SparseCategoricalCrossentropy(from_logits=True), False),
+        (None, "mse", "values"),
+        (None, keras.losses.Huber(), "values"),
+        ("sigmoid", "mae", "values"),
+        (None, None, "values"),
+        ("softmax", None, "unknown"),
+        ("softmax", "sparse_categorical_crossentropy", "unknown"),
+        (None, keras.losses.SparseCategoricalCrossentropy(from_logits=True), "unknown"),
+        (None, keras.losses.BinaryCrossentropy(from_logits=True), "multilabel"),
+        ("sigmoid", "binary_crossentropy", "multilabel"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_the_task_is_told_by_the_loss_or_by_the_last_layer(
-    suffix: str, last: str | None, loss: object, values: bool, tmp_path: Path
+    suffix: str, last: str | None, loss: object, task: str, tmp_path: Path
 ) -> None:
     network(last, loss).save(tmp_path / f"m{suffix}")
     with open_model(tmp_path / f"m{suffix}") as model:
-        assert model.predicts_values == values
+        assert model.task == task
 
 
 def test_many_linear_outputs_of_a_model_without_a_loss_may_be_logits(samples: Path) -> None:

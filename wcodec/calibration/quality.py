@@ -15,11 +15,10 @@ from wcodec.evaluation.metrics import (
     choose_class,
     hits_and_loss,
     log_probabilities,
-    output_divergence,
     row_divergences,
     value_variance,
 )
-from wcodec.evaluation.output_kinds import OutputKind
+from wcodec.evaluation.output_kinds import OutputKind, measure_divergence
 from wcodec.evaluation.output_scores import worst_rise
 from wcodec.evaluation.runner import Network
 
@@ -39,7 +38,7 @@ SPREAD: Final = (0.5, 1.5)
 class Quality:
     """The quality, compared with the original network.
 
-    kl:        of the outputs in nats, see `metrics.kl_divergence`.
+    kl:        of the outputs in nats, see `output_kinds.measure_divergence`.
     agreement: the percentage of rows with the same predicted class, in the worst output; 100 if no output predicts
                classes.
     doubtful:  the percentage of agreement that may be chance: if k of n rows disagree, about k + 1 + sqrt(k) may do so
@@ -84,11 +83,11 @@ def measure_quality(session: CalibrationSession, model: Network | None = None) -
     """The quality of the session's network as it is now, or of `model`."""
     outputs = compute_outputs(session.model if model is None else model, session.held_out)
     triples = list(zip(session.kinds, outputs, session.outputs, strict=True))
-    kl = max(output_divergence(y, y0, kind.values) for kind, y, y0 in triples)
+    kl = measure_divergence(outputs, session.outputs, session.kinds)
     if not np.isfinite(kl):
         infinite = float("inf")
         return Quality(infinite, 0.0, 0.0, 100.0, 100.0, loss_rise=infinite, values=not session.predicts_classes)
-    classes = [(y, y0, kind.probabilities) for kind, y, y0 in triples if not kind.values]
+    classes = [(kind.rows(y), kind.rows(y0), kind.probabilities) for kind, y, y0 in triples if not kind.values]
     compared = [_compare_classes(*one) for one in classes]
     lost = max((drop for one in triples if (drop := _measure_drop(*one)) is not None), default=None)
     rise = max((worst_rise(*one) for one in triples if one[0].truth is not None), default=None)
@@ -151,10 +150,12 @@ def _sampling_margin(divergences: npt.NDArray[np.floating]) -> float:
 
 def _measure_drop(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float | None:
     """Points of accuracy lost by the labels, minus their standard error; None without labels of classes."""
-    if kind.truth is None or kind.truth.task not in ("classes", "yes or no"):
+    if kind.truth is None or kind.values:
         return None
     labels = kind.truth.labels
-    before, now = (labels == choose_class(one, probabilities=kind.probabilities) for one in (originals, outputs))
+    before, now = (
+        labels == choose_class(kind.rows(one), probabilities=kind.probabilities) for one in (originals, outputs)
+    )
     change = before.astype(np.float64) - now
     return float(100 * (change.mean() - change.std() / change.size**0.5))
 

@@ -28,8 +28,8 @@ from wcodec.evaluation.keras_backend import (
     silence_keras,
     tensorflow,
 )
-from wcodec.evaluation.metrics import FLOOR, Outputs, are_probabilities, kl_divergence, value_variance
-from wcodec.evaluation.output_kinds import OutputKind
+from wcodec.evaluation.metrics import Outputs, value_variance
+from wcodec.evaluation.output_kinds import OutputKind, measure_divergence
 from wcodec.evaluation.runner import is_runner
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _by_divergence(session: CalibrationSession) -> dict[int, float]:
         rounded = (np.rint(one.original / step) * step).astype(np.float32)
         with keep_weights(session.model):
             one.variable.assign(rounded)
-            kl = kl_divergence(compute_outputs(session.model, few), outputs, [kind.values for kind in session.kinds])
+            kl = measure_divergence(compute_outputs(session.model, few), outputs, session.kinds)
         error = float(np.square(rounded - one.original, dtype=np.float64).sum())
         costs[one.index] = max(kl, 1e-12) / max(error, 1e-30)
     return costs
@@ -178,21 +178,19 @@ def _dense(tf: ModuleType, gradient: Tensor | None, like: Tensor) -> Tensor:
 
 
 def _surprise(tf: ModuleType, outputs: Tensor, originals: Outputs, kind: OutputKind, seed: Tensor | None) -> Tensor:
-    """A loss whose Hessian in the outputs is twice that of `kl_divergence` at the original, up to its gradient.
+    """A loss whose Hessian in the outputs is twice that of `measure_divergence` at the original, up to its gradient.
 
     seed: -log q of labels drawn from the predictions, scaled so that squared gradients have the mean of one row's;
           None: the mean cross-entropy with the predictions themselves. Values get noise of their variance instead of
           labels.
     """
-    probabilities = are_probabilities(originals)
     if kind.values:
         scale = float((2.0 / value_variance(originals)) ** 0.5)
         if seed is None:
             return tf.reduce_mean(tf.square(scale * (outputs - tf.stop_gradient(outputs)))) / 2.0
         noise = tf.random.stateless_normal(tf.shape(outputs), seed)
         return scale * tf.reduce_sum(noise * outputs) / tf.sqrt(tf.cast(tf.size(outputs), "float32"))
-    both = tf.concat([1 - outputs, outputs], -1) if originals.shape[-1] == 1 else outputs
-    logs = tf.nn.log_softmax(tf.math.log(tf.maximum(both, FLOOR)) if probabilities else both)
+    logs = tf.nn.log_softmax(kind.logits(tf, outputs))
     logs = tf.reshape(logs, [-1, logs.shape[-1]])
     if seed is None:
         return -tf.reduce_mean(tf.reduce_sum(tf.stop_gradient(tf.exp(logs)) * logs, -1))

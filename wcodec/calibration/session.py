@@ -27,9 +27,9 @@ from wcodec.errors import RecipeError
 from wcodec.evaluation.examples import Batches, Examples, spread_evenly
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import read_values
-from wcodec.evaluation.metrics import Outputs, kl_divergence
-from wcodec.evaluation.network_loader import network_outputs, predicts_values
-from wcodec.evaluation.output_kinds import OutputKind, output_kinds
+from wcodec.evaluation.metrics import Outputs
+from wcodec.evaluation.network_loader import network_outputs, predicted_task
+from wcodec.evaluation.output_kinds import OutputKind, measure_divergence, output_kinds
 from wcodec.evaluation.runner import Network
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ class CalibrationSession:
         return not all(kind.values for kind in self.kinds)
 
     def divergence(self) -> float:
-        """The divergence of the network's outputs from the original's, see `kl_divergence`."""
+        """The divergence of the network's outputs from the original's, see `measure_divergence`."""
         outputs = compute_outputs(self.model, self.held_out)
-        return kl_divergence(outputs, self.outputs, [kind.values for kind in self.kinds])
+        return measure_divergence(outputs, self.outputs, self.kinds)
 
     @property
     def kernels(self) -> tuple[Weight, ...]:
@@ -123,7 +123,7 @@ def prepare_session(
         raise RecipeError(f"{model.name}: expected weights of two or more dimensions, found none")
     fitting = _make_batches(learning, most, config)
     outputs = compute_outputs(model, held_out)
-    names, values = [each[0] for each in network_outputs(model)], predicts_values(model)
+    names, task = [each[0] for each in network_outputs(model)], predicted_task(model)
     return CalibrationSession(
         model=model,
         table=table,
@@ -132,7 +132,7 @@ def prepare_session(
         normalizing=_make_batches(learning, config.batch_norm_examples, config),
         held_out=held_out,
         outputs=outputs,
-        kinds=output_kinds(outputs, held_out.labels, held_out.count, names=names, predicts_values=values),
+        kinds=output_kinds(outputs, held_out.labels, held_out.count, names=names, task=task),
         seed=seed,
         config=config,
     )

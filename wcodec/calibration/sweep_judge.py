@@ -22,7 +22,8 @@ from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights
-from wcodec.evaluation.metrics import POINTS, Outputs, kl_divergence
+from wcodec.evaluation.metrics import POINTS, Outputs
+from wcodec.evaluation.output_kinds import measure_divergence
 from wcodec.model import TunedTensor
 from wcodec.reporting.quality_oracle import QualityLoss
 
@@ -61,7 +62,7 @@ class ModelOracle:
         """The loss of the finished file."""
         model, session = self.request.load(coded), self.session
         found = evaluate(model, session.held_out, session.model)
-        kl = kl_divergence(compute_outputs(model, session.held_out), session.outputs, self.values)
+        kl = measure_divergence(compute_outputs(model, session.held_out), session.outputs, session.kinds)
         return QualityLoss(kl, 100 * POINTS * kl, found.agreement, found.accuracy, found.accuracy_drop)
 
     def measure_tensor(self, name: str, values: Float32) -> QualityLoss | None:
@@ -73,7 +74,7 @@ class ModelOracle:
         with keep_weights(model):
             for index in indices:
                 model.weights[index].assign(values)
-            kl = kl_divergence(compute_outputs(model, self.few), self.few_outputs, self.values)
+            kl = measure_divergence(compute_outputs(model, self.few), self.few_outputs, self.session.kinds)
         return QualityLoss(kl, 100 * POINTS * kl, predicted=self._predict(indices[0], values))
 
     def _predict(self, index: int, values: Float32) -> float | None:

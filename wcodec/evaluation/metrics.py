@@ -28,14 +28,25 @@ def are_probabilities(outputs: Outputs) -> bool:
     return bool(np.abs(outputs.sum(axis=-1) - 1).max(initial=0) <= SUM_TOLERANCE)
 
 
+def are_multilabel(outputs: Outputs) -> bool:
+    """Whether each of several units is a probability of its own: all between 0 and 1, and rows no distributions."""
+    inside = outputs.shape[-1] > 1 and outputs.min(initial=0) >= 0 and outputs.max(initial=0) <= 1
+    return bool(inside) and not are_probabilities(outputs)
+
+
 def log_probabilities(outputs: Outputs, *, probabilities: bool) -> Outputs:
-    """Natural logarithms of the class probabilities; one unit becomes two classes."""
+    """Natural logarithms of the class probabilities.
+
+    One unit becomes two classes; probabilities whose rows are no distributions (sigmoids) are divided by their sum.
+    """
     if outputs.shape[-1] == 1:
         if probabilities:
             outputs = np.concatenate([1 - outputs, outputs], axis=-1)
         else:
             outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=-1)
     if probabilities:
+        if are_multilabel(outputs):
+            outputs = outputs / np.maximum(outputs.sum(axis=-1, keepdims=True), FLOOR)
         logs: Outputs = np.log(np.maximum(outputs, FLOOR))
         return logs
     shifted = outputs - outputs.max(axis=-1, keepdims=True)
@@ -67,9 +78,10 @@ class Truth:
         return self.task in ("several of many", "values")
 
 
-def read_labels(labels: Array, shape: tuple[int, ...], first: Outputs) -> Truth:
-    """Interpret `labels` for outputs of `shape` (examples along the first axis), with the outputs of the `first` batch.
+def read_labels(labels: Array, shape: tuple[int, ...], *, are_values: bool = False) -> Truth:
+    """Interpret `labels` for outputs of `shape` (examples along the first axis).
 
+    are_values: the network predicts values, so that labels of zeros and ones in its outputs' shape may be values.
     Raises: RecipeError if the labels fit neither as classes nor as values.
     """
     units = shape[-1]
@@ -93,7 +105,7 @@ def read_labels(labels: Array, shape: tuple[int, ...], first: Outputs) -> Truth:
     if _whole(labels) and labels.min() >= 0 and labels.max() <= 1:
         if bool((labels.sum(axis=-1) == 1).all()):
             return Truth("classes", np.argmax(labels, axis=-1).astype(np.int64))
-        if first.min() >= 0 and first.max() <= 1:
+        if not are_values:
             return Truth("several of many", labels.astype(np.float64))
     return Truth("values", labels.astype(np.float64))
 
@@ -110,8 +122,9 @@ def hits_and_loss(outputs: Outputs, truth: Truth, at: slice, *, probabilities: b
     if truth.task == "values":
         return None, float(np.square(outputs - labels).mean())
     if truth.task == "several of many":
-        logs = np.log(np.maximum(np.where(labels > 0, outputs, 1 - outputs), FLOOR))
-        return float(((outputs > 0.5) == (labels > 0)).mean()), -float(logs.mean())
+        every = log_probabilities(outputs[..., None], probabilities=probabilities)
+        logs = np.where(labels > 0, every[..., 1], every[..., 0])
+        return float(((outputs > (0.5 if probabilities else 0)) == (labels > 0)).mean()), -float(logs.mean())
     classes = labels.astype(np.int64)
     logs = log_probabilities(outputs, probabilities=probabilities)
     loss = -float(np.take_along_axis(logs, classes[..., None], axis=-1).mean())
@@ -148,7 +161,7 @@ def output_divergence(outputs: Outputs, originals: Outputs, values: bool) -> flo
 
 def row_divergences(outputs: Outputs, originals: Outputs) -> Outputs:
     """The KL divergence of each row of an output of classes, in nats."""
-    probabilities = are_probabilities(originals)
+    probabilities = are_probabilities(originals) or are_multilabel(originals)
     log_p = log_probabilities(originals, probabilities=probabilities)
     log_q = log_probabilities(outputs, probabilities=probabilities)
     divergences: Outputs = (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)

@@ -21,10 +21,11 @@ from wcodec.evaluation.examples import ModelInput
 from wcodec.evaluation.integer_layers import INTEGER_TYPES, IntegerType, use_integer_layers
 from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.evaluation.stored_weights import set_weights
+from wcodec.model import PredictedTask
 from wcodec.modelfiles import open_model
 from wcodec.modelfiles.folder_tree import walk
 from wcodec.modelfiles.keras_safety import refuse_unsafe
-from wcodec.modelfiles.keras_task import predicts_values as task_of_config
+from wcodec.modelfiles.keras_task import predicted_task as task_of_config
 from wcodec.modelfiles.onnx import is_onnx
 from wcodec.pipeline.folder_decoder import INDEX
 from wcodec.planning.option_values import parse_limit
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-_PREDICTS_VALUES: WeakKeyDictionary[Model, bool] = WeakKeyDictionary()
+_TASKS: WeakKeyDictionary[Model, PredictedTask] = WeakKeyDictionary()
 """For networks from files, which are loaded without their loss."""
 ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -93,14 +94,14 @@ def load_model(
         return model
 
 
-def predicts_values(model: Model) -> bool:
-    """Whether the file of a network, or the network itself, says that its outputs are values, not classes."""
-    if model in _PREDICTS_VALUES:
-        return _PREDICTS_VALUES[model]
+def predicted_task(model: Model) -> PredictedTask:
+    """The task that the file of a network, or the network itself, says its outputs have."""
+    if model in _TASKS:
+        return _TASKS[model]
     try:
         return task_of_config(model.to_json())
     except Exception:  # custom layers, which may have no configuration
-        return False
+        return "unknown"
 
 
 def model_inputs(model: Model) -> tuple[ModelInput, ...]:
@@ -199,7 +200,7 @@ def _whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> 
             if model is None:
                 model = _translate(name, lambda: load(file, compile=False, safe_mode=not unsafe))
             with open_model(file) as opened:
-                _PREDICTS_VALUES[model] = opened.predicts_values
+                _TASKS[model] = opened.task
             return model
         except ModelFileError as exc:
             if _mentions(path, KERAS_2_MARK):

@@ -14,10 +14,11 @@ from wcodec.evaluation import user_code
 from wcodec.evaluation.datasets import ONE_OUTPUT
 from wcodec.evaluation.examples import ModelInput
 from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
-from wcodec.evaluation.model_loader import predicts_values as model_predicts_values
+from wcodec.evaluation.model_loader import predicted_task as task_of_model
 from wcodec.evaluation.onnx_backend import load_onnx
 from wcodec.evaluation.runner import Network, is_runner
 from wcodec.evaluation.torch_loader import is_module, load_torch
+from wcodec.model import PredictedTask
 from wcodec.modelfiles.onnx import is_onnx
 from wcodec.planning.option_values import parse_limit
 
@@ -88,9 +89,9 @@ def network_outputs(network: Network) -> tuple[tuple[str, ...], ...]:
     return tuple((name,) for name in getattr(network, "outputs", ())) or ONE_OUTPUT
 
 
-def predicts_values(network: Network) -> bool:
-    """Whether a Keras network says that its outputs are values; other networks do not say."""
-    return not is_runner(network) and model_predicts_values(network)
+def predicted_task(network: Network) -> PredictedTask:
+    """The task that a Keras network says its outputs have; other networks do not say."""
+    return "unknown" if is_runner(network) else task_of_model(network)
 
 
 @contextmanager

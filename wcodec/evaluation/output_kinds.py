@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wcodec.evaluation.examples import Labels
-from wcodec.evaluation.metrics import Outputs, Truth, are_probabilities, read_labels
+from wcodec.evaluation.metrics import (
+    FLOOR,
+    Outputs,
+    Truth,
+    are_multilabel,
+    are_probabilities,
+    output_divergence,
+    read_labels,
+)
+from wcodec.model import PredictedTask
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tensorflow import Tensor
 
 FEW_VALUES: Final = 3
 """An unlabelled output of a network with several outputs gets a loss of values if it has at most this many units."""
+
+ONE_OF_MANY: Final = 0.9
+"""The fraction of rows with one positive decision from which sigmoids without labels are those of classes."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +37,26 @@ class OutputKind:
     probabilities: whether it is of probabilities; it is of logits if this and `values` are False.
     values:        whether it predicts values, not classes.
     truth:         its labels; None without.
+    multilabel:    whether each unit is the probability of a decision of its own, as after a sigmoid.
     """
 
     name: str
     probabilities: bool
     values: bool
     truth: Truth | None = None
+    multilabel: bool = False
+
+    def logits(self, tf: ModuleType, outputs: Tensor) -> Tensor:
+        """Logits of the classes of every row, in TensorFlow; one unit becomes two classes."""
+        rows = outputs[..., None] if self.multilabel else outputs
+        if self.probabilities:
+            rows = tf.concat([1 - rows, rows], -1) if rows.shape[-1] == 1 else rows
+            return tf.math.log(tf.maximum(rows, FLOOR))
+        return tf.concat([tf.zeros_like(rows), rows], -1) if rows.shape[-1] == 1 else rows
+
+    def rows(self, outputs: Outputs) -> Outputs:
+        """The outputs with one prediction in each row of the last axis: every unit is a row if they are multilabel."""
+        return outputs[..., None] if self.multilabel else outputs
 
 
 def output_kinds(
@@ -34,27 +65,44 @@ def output_kinds(
     count: int,
     *,
     names: Sequence[str] = (),
-    predicts_values: bool = False,
+    task: PredictedTask = "unknown",
 ) -> tuple[OutputKind, ...]:
     """The kind of each output.
 
-    outputs:         of the original network for the first examples, or for all.
-    labels, count:   of all examples.
-    names:           of the outputs; numbers if they are unknown.
-    predicts_values: see `model.Model`.
+    outputs:       of the original network for the first examples, or for all.
+    labels, count: of all examples.
+    names:         of the outputs; numbers if they are unknown.
+    task:          of the network, see `model.PredictedTask`.
     Raises: RecipeError if labels do not fit.
     """
     found = []
     for number, output in enumerate(outputs):
         given = labels[number] if number < len(labels) else None
-        truth = None if given is None else read_labels(given, (count, *output.shape[1:]), output)
+        inside = output.min(initial=0) >= 0 and output.max(initial=0) <= 1
+        are_values = task == "values" or (len(outputs) > 1 and task == "unknown" and not inside)
+        truth = None if given is None else read_labels(given, (count, *output.shape[1:]), are_values=are_values)
         name = names[number] if number < len(names) else f"output {number}"
-        probabilities, few = are_probabilities(output), output.shape[-1] <= FEW_VALUES
+        sigmoids, few = are_multilabel(output), output.shape[-1] <= FEW_VALUES
+        probabilities = sigmoids or are_probabilities(output)
         if truth is not None:
             values = truth.task == "values"
         elif output.shape[-1] == 1:
-            values = not probabilities or (predicts_values and len(outputs) == 1)
+            values = (not probabilities and task != "multilabel") or (task == "values" and len(outputs) == 1)
         else:
-            values = not probabilities and predicts_values and (len(outputs) == 1 or few)
-        found.append(OutputKind(name, probabilities and not values, values, truth))
+            values = (sigmoids or not probabilities) and task == "values" and (len(outputs) == 1 or few)
+        by_loss = task == "multilabel" and len(outputs) == 1 and output.shape[-1] > 1 and not probabilities
+        independent = by_loss or (sigmoids and not _choose_one(output))
+        multilabel = not values and (independent if truth is None else truth.task == "several of many")
+        found.append(OutputKind(name, probabilities and not values, values, truth, multilabel))
     return tuple(found)
+
+
+def _choose_one(outputs: Outputs) -> bool:
+    """Whether sigmoids choose one class: nearly all rows have exactly one that is more likely than not."""
+    return float(((outputs > 0.5).sum(axis=-1) == 1).mean()) >= ONE_OF_MANY
+
+
+def measure_divergence(outputs: Sequence[Outputs], originals: Sequence[Outputs], kinds: Sequence[OutputKind]) -> float:
+    """The divergence of the worst output, see `output_divergence`; multilabel outputs have the mean of the units'."""
+    every = zip(outputs, originals, kinds, strict=True)
+    return max(output_divergence(kind.rows(y), kind.rows(y0), kind.values) for y, y0, kind in every)

@@ -89,7 +89,7 @@ def measure_batch(
         return BatchSums(count, own, None, None, 0.0, None, rows)
     same = None
     if not kind.values:
-        chosen = [choose_class(one, probabilities=kind.probabilities) for one in (outputs, originals)]
+        chosen = [choose_class(kind.rows(one), probabilities=kind.probabilities) for one in (outputs, originals)]
         same = float((chosen[0] == chosen[1]).mean())
     flat = (originals - centre).reshape(rows, -1)
     moments = np.stack([flat.sum(axis=0), np.square(flat).sum(axis=0)])
@@ -179,5 +179,6 @@ def worst_rise(kind: OutputKind, outputs: Outputs, originals: Outputs) -> float:
     now, before = (
         hits_and_loss(one, kind.truth, slice(None), probabilities=kind.probabilities)[1] for one in (outputs, originals)
     )
-    moved = output_divergence(outputs, originals, kind.values) * (value_variance(originals) if kind.values else 1.0)
+    divergence = output_divergence(kind.rows(outputs), kind.rows(originals), kind.values)
+    moved = divergence * (value_variance(originals) if kind.values else 1.0)
     return max(percent_rise(now, before), percent_rise(before + moved, before))

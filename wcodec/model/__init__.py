@@ -201,6 +201,10 @@ TunedTensor: TypeAlias = (
 )
 
 
+PredictedTask: TypeAlias = Literal["unknown", "values", "multilabel"]
+"""What a file says of the outputs: values, or decisions of which each has a logit or a probability of its own."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A model file: ordered tensors, and an opaque skeleton that combines them to a file.
@@ -209,7 +213,7 @@ class Model:
     skeleton:        everything in the file except the tensors' values; it refers to tensors by position.
     dropped:         names of tensors left out on purpose (optimizer state).
     roles:           roles of vectors by name, from the file's graph; None: the graph shows that the role is unknown.
-    predicts_values: whether the file says that outputs are values, not classes.
+    task:            of the outputs, see `PredictedTask`.
     """
 
     kind: str
@@ -218,7 +222,12 @@ class Model:
     source_bytes: int
     dropped: tuple[str, ...] = ()
     roles: Mapping[str, Role | None] = field(default_factory=dict)
-    predicts_values: bool = False
+    task: PredictedTask = "unknown"
+
+    @property
+    def predicts_values(self) -> bool:
+        """Whether the file says that outputs are values, not classes."""
+        return self.task == "values"
 
 
 # --- element types: id on disk -> (name, bytes an element) -------------------------------------------------------

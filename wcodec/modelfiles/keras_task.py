@@ -1,4 +1,4 @@
-"""Whether a Keras model predicts values or classes, from the losses and outputs in its configuration."""
+"""What a Keras model predicts, from the losses and outputs in its configuration."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from wcodec.model import PredictedTask
 from wcodec.modelfiles.json_text import Json, parse_json
 
 VALUE_LOSSES: Final = frozenset({
@@ -13,13 +14,15 @@ VALUE_LOSSES: Final = frozenset({
     "meanabsoluteerror", "meanabsolutepercentageerror", "meansquaredlogarithmicerror",
 })  # fmt: skip
 """Losses for values, in lower case and without separators."""
+MULTILABEL_LOSSES: Final = frozenset({"binarycrossentropy", "binaryfocalcrossentropy", "bce"})
+"""Losses for decisions, of which each has a unit of its own."""
 MOST_VALUES: Final = 3
 """The largest number of linear outputs that are taken for values if no loss is known."""
 LINEAR: Final = frozenset({"Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose"})
 
 
-def predicts_values(config: str | None, training: str | None = None) -> bool:
-    """Whether the compiled loss is for values; without a loss, whether an output layer with few units is linear.
+def predicted_task(config: str | None, training: str | None = None) -> PredictedTask:
+    """The task of the compiled loss; without a loss values, if an output layer with few units is linear.
 
     config:   the model's configuration as JSON; in a `.keras` file it contains the compiled loss, too.
     training: the JSON of `training_config` of an `.h5` file.
@@ -28,8 +31,9 @@ def predicts_values(config: str | None, training: str | None = None) -> bool:
     compiled = compiled or (model.get("compile_config") if isinstance(model, dict) else None)
     losses = list(_names(compiled.get("loss"))) if isinstance(compiled, dict) else []
     if losses:
-        return any(re.sub(r"[^a-z]", "", name.lower()) in VALUE_LOSSES for name in losses)
-    return any(_is_linear(layer) for layer in _output_layers(model))
+        plain = {re.sub(r"[^a-z]", "", name.lower()) for name in losses}
+        return "values" if plain & VALUE_LOSSES else "multilabel" if plain & MULTILABEL_LOSSES else "unknown"
+    return "values" if any(_is_linear(layer) for layer in _output_layers(model)) else "unknown"
 
 
 def _parse(text: str | None) -> Json:

@@ -16,7 +16,7 @@ from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras, pack_inputs, silence_keras
 from wcodec.evaluation.metrics import Outputs, Truth
-from wcodec.evaluation.model_loader import predicts_values
+from wcodec.evaluation.model_loader import predicted_task
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.structure.training_state import Array, FitState, StateFile
 
@@ -39,7 +39,8 @@ class OutputTarget:
     """The training target of one output.
 
     wanted: float32[examples, ..., units], distributions or values.
-    kind:   probabilities, logits or values, of the network's output.
+    kind:   of the network's output: "probabilities" or "logits" of classes, "probability" or "logit" of each decision,
+            or "values".
     """
 
     wanted: Float32
@@ -52,7 +53,7 @@ def targets_of(original: Model, examples: Examples, answers: tuple[Outputs, ...]
     Raises: RecipeError if labels do not fit.
     """
     answers = compute_outputs(original, examples) if answers is None else answers
-    kinds = output_kinds(answers, examples.labels, examples.count, predicts_values=predicts_values(original))
+    kinds = output_kinds(answers, examples.labels, examples.count, task=predicted_task(original))
     return [_target(*both) for both in zip(answers, kinds, strict=True)]
 
 
@@ -179,9 +180,12 @@ def _restore(pupil: Model, state: FitState) -> None:
 def _target(answers: Outputs, kind: OutputKind) -> OutputTarget:
     if kind.truth is not None:
         return _with_labels(answers, kind, kind.truth)
+    alone = answers.shape[-1] == 1 or kind.multilabel
     if kind.probabilities or kind.values:
-        several = "probability" if answers.shape[-1] == 1 else "probabilities"
+        several = "probability" if alone else "probabilities"
         return OutputTarget(answers.astype(np.float32), "values" if kind.values else several)
+    if alone:
+        return OutputTarget((1 / (1 + np.exp(-answers))).astype(np.float32), "logit")
     shifted = np.exp(answers - answers.max(axis=-1, keepdims=True))
     return OutputTarget((shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32), "logits")
 
@@ -193,15 +197,13 @@ def _with_labels(answers: Outputs, kind: OutputKind, truth: Truth) -> OutputTarg
         labels = np.eye(answers.shape[-1], dtype=np.float32)[truth.labels.astype(np.intp)]
     elif truth.task == "yes or no":
         labels = labels.reshape(answers.shape)
-    word = "values" if truth.task == "values" else "several" if truth.task == "several of many" else target.kind
-    answered = answers.astype(np.float32) if word in ("values", "several") else target.wanted
-    return OutputTarget(ANSWERS * answered + (1 - ANSWERS) * labels.reshape(answered.shape), word)
+    return OutputTarget(ANSWERS * target.wanted + (1 - ANSWERS) * labels.reshape(target.wanted.shape), target.kind)
 
 
 def loss_of(target: OutputTarget) -> Callable[[object, object], object]:
     """(wanted, outputs) -> the mean loss: cross-entropy in nats, or squared error."""
     losses = keras().losses
-    found: Callable[[object, object], object] = losses.BinaryCrossentropy()
+    found: Callable[[object, object], object] = losses.BinaryCrossentropy(from_logits=target.kind == "logit")
     if target.kind in ("probabilities", "logits"):
         found = losses.CategoricalCrossentropy(from_logits=target.kind == "logits")
     elif target.kind == "values":

@@ -17,10 +17,9 @@ from wcodec.errors import BudgetError
 from wcodec.evaluation.evaluate import Evaluation, compare_outputs
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import BATCH, compute_outputs
-from wcodec.evaluation.metrics import kl_divergence
-from wcodec.evaluation.model_loader import predicts_values
+from wcodec.evaluation.model_loader import predicted_task
 from wcodec.evaluation.moved_images import MOVED_COPIES, augment_images
-from wcodec.evaluation.output_kinds import output_kinds
+from wcodec.evaluation.output_kinds import measure_divergence, output_kinds
 from wcodec.evaluation.output_scores import worst_rise
 from wcodec.structure import fitting
 from wcodec.structure.assumed_moments import repair_without_data
@@ -251,8 +250,8 @@ def compare(bench: Bench, small: Model) -> Comparison | None:
         return None
     now, before = compute_outputs(small, apart), bench.answers()
     found = compare_outputs(small, bench.model, apart, now, before)
-    kinds = output_kinds(before, apart.labels, apart.count, predicts_values=predicts_values(bench.model))
-    kl = kl_divergence(now, before, [kind.values for kind in kinds])
+    kinds = output_kinds(before, apart.labels, apart.count, task=predicted_task(bench.model))
+    kl = measure_divergence(now, before, kinds)
     changed = 100 - (100.0 if found.agreement is None else found.agreement)
     drop = changed if found.accuracy_drop is None else found.accuracy_drop
     rises = (worst_rise(*one) for one in zip(kinds, now, before, strict=True))

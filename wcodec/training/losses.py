@@ -86,15 +86,11 @@ def task_loss(tf: ModuleType, targets: LossTargets, number: int, output: Tensor,
     if kind.values:
         return tf.reduce_mean(tf.square(output - labels)) / targets.variances[number][1]
     if kind.truth is not None and kind.truth.task == "several of many":
-        original = targets.outputs[number]
-        if not kind.probabilities and not (original.min(initial=0) >= 0 and original.max(initial=0) <= 1):
+        if not kind.probabilities:
             return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, output))
         chosen = tf.where(labels > 0, output, 1 - output)
         return -tf.reduce_mean(tf.math.log(tf.maximum(chosen, FLOOR)))
-    scores = as_logits(tf, output, kind.probabilities)
-    if scores.shape[-1] == 1:
-        scores = tf.concat([tf.zeros_like(scores), scores], -1)
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores))
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, kind.logits(tf, output)))
 
 
 TEMPERATURE: Final = 2.0
@@ -109,13 +105,5 @@ def distillation_loss(
     """
     if kind.values:
         return tf.reduce_mean(tf.square(outputs - wanted)) / variances[0]
-    before, now = (tf.nn.log_softmax(as_logits(tf, one, kind.probabilities) / TEMPERATURE) for one in (wanted, outputs))
+    before, now = (tf.nn.log_softmax(kind.logits(tf, one) / TEMPERATURE) for one in (wanted, outputs))
     return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(before) * (before - now), axis=-1))
-
-
-def as_logits(tf: ModuleType, given: Tensor, probabilities: bool) -> Tensor:
-    """Logits from probabilities or logits. One unit with a sigmoid becomes two classes."""
-    if not probabilities:
-        return given
-    both = tf.concat([1 - given, given], -1) if given.shape[-1] == 1 else given
-    return tf.math.log(tf.maximum(both, FLOOR))
