@@ -13,6 +13,7 @@ from conftest import Run
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import wcodec
 from wcodec.calibration.network_table import make_network_table
 from wcodec.calibration.session import prepare_session as prepare
 from wcodec.calibration.session import record_originals
@@ -189,3 +190,18 @@ def test_what_is_no_module_is_one_line(wcodec: Run, module: str, function: str, 
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr
     assert not Path("m.safetensors.wcz").exists()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_maps_of_classes_have_their_channels_first(labelled: bool) -> None:
+    torch.manual_seed(3)
+    network, changed = (nn.Conv2d(3, 5, 3, padding=1) for _ in range(2))
+    images = np.random.default_rng(1).normal(size=(70, 3, 12, 14)).astype(np.float32)
+    with torch.no_grad():
+        changed.weight.copy_(network.weight + 0.1 * torch.randn(network.weight.shape))
+        maps, found = (net(torch.from_numpy(images)).numpy() for net in (network, changed))
+    labels = maps.argmax(1)
+    measured = wcodec.evaluate(changed, data=(images, labels) if labelled else images, baseline=network)
+    same = 100 * (found.argmax(1) == labels).mean()
+    assert measured.agreement == pytest.approx(same)
+    assert measured.accuracy == (pytest.approx(same) if labelled else None)

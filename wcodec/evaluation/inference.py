@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wcodec.errors import RecipeError
-from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.examples import Array, Examples
 from wcodec.evaluation.metrics import Outputs
-from wcodec.evaluation.runner import Network, as_runner
+from wcodec.evaluation.runner import Network, as_runner, is_runner
 
 if TYPE_CHECKING:
     pass
@@ -28,7 +28,8 @@ def batches(count: int) -> Iterator[slice]:
 def predict(model: Network, examples: Examples, at: slice) -> tuple[Outputs, ...]:
     """The outputs for the examples `at`: one float64[examples, ..., units] for each output of the network.
 
-    A short last batch is padded with its last example, so that one compiled function is used for all.
+    Networks of other frameworks than Keras may have their units along the second axis, see `put_units_last`. A short
+    last batch is padded with its last example, so that one compiled function is used for all.
     Raises: RecipeError if the network does not accept the examples.
     """
     rows = np.minimum(np.arange(at.start, at.start + min(BATCH, examples.count)), at.stop - 1)
@@ -37,7 +38,26 @@ def predict(model: Network, examples: Examples, at: slice) -> tuple[Outputs, ...
     except Exception as exc:
         words = " ".join(str(exc).split())[:200]
         raise RecipeError(f"{model.name}: expected to take the examples, got {type(exc).__name__}: {words}") from exc
-    return tuple(_with_units(np.asarray(output, np.float64)[: at.stop - at.start]) for output in outputs)
+    found = [_with_units(np.asarray(output, np.float64)[: at.stop - at.start]) for output in outputs]
+    if not is_runner(model):
+        return tuple(found)
+    labels = (*examples.labels, *[None] * len(found))
+    return tuple(put_units_last(*both) for both in zip(found, labels, strict=False))
+
+
+def put_units_last(outputs: Outputs, labels: Array | None) -> Outputs:
+    """Outputs [examples, units, height, width] as [examples, height, width, units], as far as it can be seen.
+
+    The labels show it, if there are any: class numbers have the outputs' shape without the axis of the units. Without
+    labels, images of more columns than channels are taken to have their channels first.
+    """
+    if outputs.ndim < 3 or (labels is None and outputs.ndim < 4):
+        return outputs
+    first = outputs.shape[1] < outputs.shape[-1]
+    if labels is not None:
+        shape = labels.shape[1:]
+        first = shape not in (outputs.shape[1:-1], outputs.shape[1:]) and shape == outputs.shape[2:]
+    return np.moveaxis(outputs, 1, -1) if first else outputs
 
 
 def _with_units(outputs: Outputs) -> Outputs:
