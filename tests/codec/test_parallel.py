@@ -8,7 +8,7 @@ import time
 import pytest
 from conftest import HANG
 
-from wcodec.codec.parallel import AHEAD, Map, map_ordered, map_tensors, thread_count
+from wcodec.codec.parallel import AHEAD, BESIDE, FEW, HELD, Map, map_ordered, map_tensors, thread_count
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TensorSpec
 
@@ -62,6 +62,47 @@ def test_chunks_of_a_large_tensor_run_beside_each_other() -> None:
         return len(set(chunk_map(lambda _: barrier.wait(), range(2))))
 
     assert list(map_tensors(work, [LARGE], 2)) == [2]
+
+
+def test_tensors_of_few_weights_are_done_by_the_caller_who_asks_for_them() -> None:
+    done: list[tuple[int, int]] = []
+    tensors = [TensorSpec("few", "float32", (FEW,)), TensorSpec("more", "float32", (FEW + 1,))] * 3
+    results = map_tensors(lambda number, _: done.append((number, threading.get_ident())), tensors, 2)
+    assert next(results) is None
+    time.sleep(0.05)
+    here = [number for number, thread in done if thread == threading.get_ident()]
+    assert here == [0]
+    assert sorted(number for number, _ in done) == [0, 1, 3, 5]
+    results.close()
+
+
+def test_tensors_run_beside_a_larger_one_and_while_the_caller_uses_it() -> None:
+    large, middle = TensorSpec("l", "float32", (HELD + 1,)), TensorSpec("m", "float32", (BESIDE // 2,))
+    begun: list[int] = []
+    beside = threading.Event()
+
+    def work(number: int, _: Map) -> None:
+        begun.append(number)
+        if number == 2:
+            beside.set()
+        elif number == 0:
+            assert beside.wait(HANG)
+
+    results = map_tensors(work, [large, middle, middle, middle, large], 2)
+    next(results)
+    time.sleep(0.05)
+    assert sorted(begun) == [0, 1, 2, 3]
+    assert list(results) == [None] * 4
+
+
+@pytest.mark.parametrize(("kept", "most"), [(1.0, 4), (0.5, 7), (0.0, 20)])
+def test_weights_in_flight_are_bounded(kept: float, most: int) -> None:
+    started: list[int] = []
+    tensors = [TensorSpec("q", "float32", (HELD // 4,))] * 20
+    results = map_tensors(lambda number, _: started.append(number), tensors, 2, kept)
+    time.sleep(0.05)
+    assert len(started) == most
+    results.close()
 
 
 def test_no_number_of_threads_is_every_core() -> None:

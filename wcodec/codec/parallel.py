@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import field
-from threading import Lock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 HELD = 1 << 23
 """The most weights of the tensors in flight."""
+MOST_TENSORS: Final = 256
+"""The most tensors in flight."""
+BESIDE: Final = HELD // 4
+"""The most weights beside a larger tensor."""
+FEW: Final = 2048
+"""Threads that share so few weights wait for each other: two take longer than one."""
 AHEAD: Final = 1 << 26
 """The most bytes of the pieces in flight; a larger piece runs alone."""
 MOST: Final = 64
@@ -105,45 +110,72 @@ class _Waiting(Generic[Item, Result]):
             self.future.set_exception(error)
 
 
-def map_tensors(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], threads: int) -> Iterator[Result]:
+def map_tensors(
+    work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], threads: int, kept: float = 1.0
+) -> Iterator[Result]:
     """Yield work(number, map) for each tensor, in order; the work starts before the first result is requested.
 
-    Tensors run in parallel, and large ones distribute their chunks over the threads by the given map. At most HELD
-    weights, or one larger tensor, are in flight.
+    Tensors run in parallel, and large ones distribute their chunks over the threads by the given map. Those of at most
+    FEW weights are done by the caller's thread when their results are requested. At most HELD weights are in flight, or
+    the largest tensor and BESIDE weights.
+    kept: the share of the memory that work takes which its result holds until it is requested.
     """
     workers = thread_count(threads)
-    if workers == 1:
+    if workers == 1 or all(tensor.count <= FEW for tensor in tensors):
         return (work(number, map) for number, _ in enumerate(tensors))
-    results = _ahead(work, tensors, workers)
+    results = _ahead(work, [tensor.count for tensor in tensors], workers, kept)
     next(results)
     return cast(Iterator[Result], results)
 
 
-def _ahead(work: Callable[[int, Map], Result], tensors: Sequence[TensorSpec], workers: int) -> Iterator[Result | None]:
+def _ahead(
+    work: Callable[[int, Map], Result], counts: Sequence[int], workers: int, kept: float
+) -> Iterator[Result | None]:
     """None, once work has started; then the results. Tensors wait for their chunks in threads of their own."""
     from concurrent.futures import ThreadPoolExecutor
 
     chunks = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-chunk")
     whole = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-tensor")
-    pending: deque[tuple[Future[Result], int]] = deque()
-    begun = held = 0
+    later = deque(number for number, count in enumerate(counts) if count > FEW)
+    pending: dict[int, Future[Result]] = {}
+    lock, begins = RLock(), False
+
+    def begin(_: object = None) -> None:
+        """Begin what fits; a thread that finishes a tensor calls this too."""
+        nonlocal begins
+        with lock:
+            if begins:
+                return
+            begins = True
+            while later and (not pending or (len(pending) < MOST_TENSORS and fits(counts[later[0]]))):
+                number = later.popleft()
+                pending[number] = whole.submit(work, number, chunks.map if counts[number] > CHUNK_WEIGHTS else map)
+                pending[number].add_done_callback(begin)
+            begins = False
+
+    def fits(count: int) -> bool:
+        flying = [count, *(counts[n] * (kept if future.done() else 1) for n, future in pending.items())]
+        return sum(flying) <= HELD or sum(flying) - max(flying) <= BESIDE
+
+    def take(number: int) -> Result:
+        """The result, which is no longer in flight while the caller uses it."""
+        future = pending[number]
+        result = future.result()
+        with lock:
+            del pending[number]
+        begin()
+        return result
+
     try:
-        for taken in range(len(tensors) + 1):
-            while begun < len(tensors) and len(pending) <= 3 * workers:
-                count = tensors[begun].count
-                if pending and held + count > HELD:
-                    break
-                chunk_map: Map = chunks.map if count > CHUNK_WEIGHTS else map
-                pending.append((whole.submit(work, begun, chunk_map), count))
-                held += count
-                begun += 1
-            if taken == 0:
-                yield None
-            if pending:
-                future, count = pending[0]
-                yield future.result()
-                pending.popleft()
-                held -= count
+        begin()
+        yield None
+        for number, count in enumerate(counts):
+            if count <= FEW:
+                yield work(number, map)
+                continue
+            yield take(number)
     finally:
+        with lock:
+            later.clear()
         whole.shutdown(wait=True, cancel_futures=True)
         chunks.shutdown(wait=True, cancel_futures=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from wcodec.codec.tensor_header import NO_POSITIONS
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.kernels import statistics as kernel
 from wcodec.model import FLOATS, AnyArray, Tensor
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 
 _TALL, _FEW = 16.0, 4096
 _OUTLIER = 4096.0
@@ -119,7 +118,7 @@ def scan_tensor(tensor: Tensor) -> TensorScan:
 def scan_tensors(tensors: Iterable[Tensor], threads: int) -> list[TensorScan]:
     """The scan of each tensor; if fingerprints of samples agree, all bytes are hashed."""
     every = list(tensors)
-    looks = list(map_tensors(lambda i, _: scan_tensor(every[i]), every, threads))
+    looks = list(map_tensors(lambda i, _: scan_tensor(every[i]), every, threads, kept=0))
     keys = [(tensor.dtype, tensor.shape, found.fingerprint) for tensor, found in zip(every, looks, strict=True)]
     times = Counter(keys)
     return [

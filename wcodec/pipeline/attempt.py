@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from wcodec.codec.statistics import TensorScan, is_weight
 from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_tensor
 from wcodec.container.writer import Writer
 from wcodec.model import Model, Progress, TunedTensor
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field, replace
 from wcodec.pipeline.base_file import BaseFile, difference
 from wcodec.pipeline.coded_tensors import CodedTensors
 from wcodec.planning.allocation import VALUES_STEP, WeightTotals
@@ -120,7 +119,7 @@ def write_container(job: Encoding, target: Path) -> Attempt:
     nbytes: list[int] = []
     with target.open("w+b") as file:
         writer = Writer(file)
-        for number, encoded in enumerate(map_tensors(work, model.tensors, job.threads)):
+        for number, encoded in enumerate(map_tensors(work, model.tensors, job.threads, kept=0.25)):
             twin = twins[number]
             if encoded:
                 writer.add(encoded.stored)

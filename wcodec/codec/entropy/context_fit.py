@@ -44,12 +44,10 @@ def fit_lags(
     reach = max(abs(back) for _, back in offsets)
     columns = values.shape[1]
     padded = np.pad(values, ((2, 0), (reach, reach)))
-    shifted = [
-        padded[2 - up : len(padded) - up, reach - back : reach - back + columns].ravel()
-        for up, back in [(0, 0), *offsets]
-    ]
-    stack = np.stack(shifted).astype(np.float64)
-    gram = stack @ stack.T
+    stack = np.empty((1 + len(offsets), values.size))
+    for row, (up, back) in zip(stack, [(0, 0), *offsets], strict=True):
+        row.reshape(values.shape)[:] = padded[2 - up : len(padded) - up, reach - back : reach - back + columns]
+    gram = np.dot(stack, stack.T)  # the same product by `@` keeps other threads waiting
     energy = gram[0, 0]
     if energy <= 0:
         return (), (), np.zeros(0, np.int32), 0.0

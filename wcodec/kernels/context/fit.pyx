@@ -14,27 +14,32 @@ def moments(const int32_t[:, ::1] samples, const double[::1] preset, double[:, :
     cdef Py_ssize_t n, i, j, k, sets = gram.shape[0]
     cdef double expected, weight
     cdef double[FEATURES] f
+    cdef bint fits = True
     if samples.shape[1] != FEATURES + 2 or gram.shape[1] != FEATURES or gram.shape[2] != FEATURES:
         raise ValueError("samples or moments of the wrong size")
     if len(preset) != FEATURES or right.shape[0] != sets or right.shape[1] != FEATURES:
         raise ValueError("samples or moments of the wrong size")
-    for n in range(samples.shape[0]):
-        k = samples[n, FEATURES + 1] if sets > 1 else 0
-        if not 0 <= k < sets:
-            raise ValueError("a tap outside the kernel")
-        expected = 12.8
-        for i in range(FEATURES):
-            f[i] = samples[n, i]
-            expected += preset[i] * f[i]
-        weight = 1 / (expected * expected)
-        for i in range(FEATURES):
-            for j in range(i + 1):
-                gram[k, i, j] += weight * f[i] * f[j]
-            right[k, i] += weight * f[i] * samples[n, FEATURES]
-    for k in range(sets):
-        for i in range(FEATURES):
-            for j in range(i):
-                gram[k, j, i] = gram[k, i, j]
+    with nogil:
+        for n in range(samples.shape[0]):
+            k = samples[n, FEATURES + 1] if sets > 1 else 0
+            if not 0 <= k < sets:
+                fits = False
+                break
+            expected = 12.8
+            for i in range(FEATURES):
+                f[i] = samples[n, i]
+                expected += preset[i] * f[i]
+            weight = 1 / (expected * expected)
+            for i in range(FEATURES):
+                for j in range(i + 1):
+                    gram[k, i, j] += weight * f[i] * f[j]
+                right[k, i] += weight * f[i] * samples[n, FEATURES]
+        for k in range(sets):
+            for i in range(FEATURES):
+                for j in range(i):
+                    gram[k, j, i] = gram[k, i, j]
+    if not fits:
+        raise ValueError("a tap outside the kernel")
 
 
 def descend(const double[:, ::1] gram, const double[::1] right, double[::1] weights, int rounds):
