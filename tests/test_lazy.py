@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, asdict, field, fields, is_dataclass, replace
+from dataclasses import dataclass as standard_dataclass
+from pathlib import Path
 from threading import Barrier
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field_names
+from wcodec.model.lazy import field as lazy_field
+from wcodec.model.lazy import replace as lazy_replace
 
 
 @dataclass(frozen=True)
@@ -75,3 +84,49 @@ def test_threads_that_are_first_together_all_get_whole_instances() -> None:
 
         with ThreadPoolExecutor(4) as pool:
             assert len(set(pool.map(make, [7] * 4))) == 1
+
+
+def test_fields_of_the_standard_library_and_classes_of_it_are_understood() -> None:
+    @standard_dataclass(frozen=True)
+    class Last(Derived):
+        count: int = 3
+
+    @dataclass(frozen=True, eq=False)
+    class Own:
+        made: list[int] = lazy_field(default_factory=list)
+        hidden: int = lazy_field(default=1, compare=False, repr=False)
+        constant: ClassVar[int] = 5
+
+    assert lazy_replace(Last("a", (1,), 7), count=4) == Last("a", (1,), 4)
+    one, other = Own(), Own()
+    assert one != other
+    assert one.made is not other.made
+    assert lazy_replace(one, hidden=2).made is one.made
+    assert repr(one).endswith("Own(made=[])")
+    assert field_names(Own) == ("made", "hidden")
+
+
+@pytest.mark.parametrize(
+    ("args", "words", "message"),
+    [
+        ((), {}, r"Base.__init__\(\) missing 1 required arguments: 'name'"),
+        (("a", (), 3), {}, "takes 2 positional arguments but 3 were given"),
+        (("a",), {"name": "b"}, "multiple values for argument 'name'"),
+        (("a",), {"other": 1}, "unexpected keyword argument 'other'"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(
+    args: tuple[object, ...], words: dict[str, object], message: str
+) -> None:
+    make: Callable[..., Base] = Base
+    with pytest.raises(TypeError, match=message):
+        make(*args, **words)
+
+
+def test_commands_start_without_the_standard_library_s_classes(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.npz", tmp_path / "a.wcz"
+    np.savez(source, kernel=np.ones((8, 8), np.float32))
+    script = "import sys; from wcodec.__main__ import main; main(); print('dataclasses' in sys.modules)"
+    for words in ((["encode", source, target]), (["inspect", target])):
+        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+        assert done.stdout.endswith("False\n")

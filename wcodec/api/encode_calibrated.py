@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from wcodec.api.request import EncodeRequest
 from wcodec.errors import BudgetError, RecipeError
+from wcodec.model.lazy import replace
 from wcodec.planning.recipe import ALIGNED, Options, Preset, Recipe
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from wcodec.api.encode_precise import encode_precise
 from wcodec.api.encode_scored import encode_scored
 from wcodec.api.request import EncodeRequest
 from wcodec.calibration.time_limit import Stopwatch
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 from wcodec.planning.classic import METHODS, for_training
 from wcodec.planning.idle_options import PRUNING_METHODS
 from wcodec.planning.recipe import CLASSIC

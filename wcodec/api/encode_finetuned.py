@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from wcodec.api.encode_calibrated import (
 from wcodec.api.request import EncodeRequest
 from wcodec.api.trained_compaction import compact_trained
 from wcodec.errors import BudgetError, RecipeError
+from wcodec.model.lazy import replace
 from wcodec.planning.recipe import Recipe
 
 if TYPE_CHECKING:

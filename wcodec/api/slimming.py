@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ from wcodec.api.encode_calibrated import describe_loss, with_loss
 from wcodec.api.encode_file import encode_file
 from wcodec.api.request import EncodeRequest, Listeners, check_request
 from wcodec.errors import RecipeError
+from wcodec.model.lazy import replace
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.parsing import parse_recipe
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ from wcodec.api.request import EncodeRequest
 from wcodec.codec.plan import Prune
 from wcodec.errors import UnsupportedError
 from wcodec.model import FloatWeights, SignWeights, StepWeights, TableWeights
+from wcodec.model.lazy import replace
 from wcodec.planning.recipe import Options, Recipe, Rule
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ source or base is FileNotFoundError.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack, overload
@@ -17,6 +16,7 @@ from wcodec.api.request import check_request, parse_request
 from wcodec.api.sources import Coded, Source, Target, TorchModule, open_source, open_target, refuse_existing
 from wcodec.api.words import EncodeWords, RequestWords, documented, python_spelling, refuse_unknown
 from wcodec.errors import RecipeError
+from wcodec.model.lazy import replace
 from wcodec.reporting.inspection import Inspection
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
+
+from wcodec.model.lazy import dataclass, field
 
 Item = TypeVar("Item")
 

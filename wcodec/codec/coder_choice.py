@@ -6,7 +6,6 @@ most tensors: static scales are used unless contexts save more than 2 %.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import log2
 from typing import Final
 
@@ -22,6 +21,7 @@ from wcodec.codec.plan import AffinePlan, LossyPlan, ProductPlan, UniformPlan
 from wcodec.container.dtypes import Float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.kernels.statistics import distance
+from wcodec.model.lazy import replace
 
 LEAST: Final = 1 << 16
 """The smallest number of levels for which the static coder is tried."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Literal, TypeAlias
 
 from wcodec.errors import RecipeError
 from wcodec.model import GroupWeights, HashedWeights, RowStepWeights, VectorCodebook
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field
 
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
 from functools import partial
 from math import prod
 from typing import Final
@@ -64,7 +63,7 @@ from wcodec.codec.quantizers.trellis import FEW
 from wcodec.codec.row_dequantizers import GroupDequantizer, PerRowDequantizer
 from wcodec.container.dtypes import Float32, round_step
 from wcodec.container.wire import CHUNK_WEIGHTS, MAX_LEVEL
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field, replace
 
 MIN_TAPS, MAX_TAPS = 9, 64
 _TALL = 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -17,7 +16,7 @@ from wcodec.container import wire
 from wcodec.container.dtypes import Float32, Float64
 from wcodec.container.wire import put_varint, take_byte, take_bytes, take_varint
 from wcodec.errors import CorruptError
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 
 _EXACT_IN_FLOAT32 = 1 << 24
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -18,7 +17,7 @@ from wcodec.codec.quantization import SPACING, choose_dequantizer
 from wcodec.container.dtypes import Float32, round_step, to_float32
 from wcodec.kernels.statistics import distance
 from wcodec.model import Tensor
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 
 LEAST: Final = 1 << 12
 MOST: Final = 1 << 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -54,7 +53,7 @@ from wcodec.model import (
     TunedTensor,
     VectorWeights,
 )
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 
 SMALL: Final = 4096
 """Below this number of weights, a tensor with few values may be as small if it is exact."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import field
 from typing import BinaryIO
 
 from wcodec.container.model_section import BASE_FEATURE, KIND_FEATURES, BaseInfo, pack_model_section
 from wcodec.container.records import HEADER_BYTES, KINDS, pack_error
 from wcodec.container.wire import MAGIC, READER_VERSION, put_varint
 from wcodec.model import TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field
 
 
 @dataclass(frozen=True)

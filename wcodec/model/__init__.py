@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wcodec.errors import ModelFileError
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,11 +11,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import AnyArray, Model, TensorSpec
+from wcodec.model.lazy import replace
 from wcodec.modelfiles.registry import MODEL_FILES, READ_ONLY
 
 

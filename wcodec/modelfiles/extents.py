@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ from wcodec.container.dtypes import numpy_type
 from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, REST, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
 from wcodec.model import ITEM_BYTES, AnyArray, Model, Tensor, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 
 BIG_ENDIAN, FORTRAN_ORDER = 1, 2
 """Flags of the order of an extent: elements are big-endian; the first dimension varies fastest."""

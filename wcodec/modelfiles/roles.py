@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from wcodec.model import FLOATS, Gain, Role, Shift, Tensor, TensorSpec, is_vector
+from wcodec.model.lazy import replace
 
 CODE_TYPES: Final = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "float8_e4m3", "float8_e5m2"})
 """Element types of the codes of quantised layers."""

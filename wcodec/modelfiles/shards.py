@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 from wcodec.errors import ModelFileError
 from wcodec.files import is_inside, is_portable
 from wcodec.model import Model
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 from wcodec.modelfiles import onnx, open_model
 from wcodec.modelfiles.detect import SAVED_MODEL, detect_kind
 from wcodec.modelfiles.extents import OTHER, FileLayout, make_layout, model_of

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import field, replace
 from itertools import accumulate
 from typing import BinaryIO
 
 from wcodec.codec.plan import Plan
 from wcodec.codec.tensor_encoder import EncodedTensor
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field, replace
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from wcodec.container.reader import open_file, parse
 from wcodec.container.records import Container
 from wcodec.files import steady, whole_file
 from wcodec.model import Progress
+from wcodec.model.lazy import replace
 from wcodec.pipeline.open_container import OpenContainer, decoded_values, is_lossless, write_decoded
 from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger
 

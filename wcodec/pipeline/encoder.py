@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,11 +10,11 @@ from wcodec.codec.plan import Plan
 from wcodec.codec.statistics import scan_tensors
 from wcodec.files import unchanged, whole_file
 from wcodec.model import Progress, TunedTensor
+from wcodec.model.lazy import replace
 from wcodec.modelfiles.shards import missing_data, opened
 from wcodec.pipeline.attempt import Encoded, Encoding, write_container
 from wcodec.pipeline.base_chain import open_any_base
 from wcodec.pipeline.budget import encode_within, plans_by_effort
-from wcodec.pipeline.lossless_encoder import encode_lossless
 from wcodec.planning.allocation import WeightTotals
 from wcodec.planning.rate_control import target_of
 from wcodec.planning.recipe import Recipe
@@ -59,6 +58,8 @@ def encode(
     with whole_file(target, source) as temporary, unchanged(source, beside, base):
         earlier = open_any_base(base) if base else None
         if recipe.is_whole and not tuned:
+            from wcodec.pipeline.lossless_encoder import encode_lossless
+
             made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)
             return Encoded(made, 0.0, (), missing_data(source))
         with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside, exact) as read:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from pathlib import Path
 
 from wcodec.errors import WcodecError
 from wcodec.files import sha256_of
+from wcodec.model.lazy import replace
 from wcodec.modelfiles.shards import Folder
 from wcodec.pipeline.base_chain import chain_of, digest_of
 from wcodec.pipeline.encoder import Encoded

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from wcodec.codec.parallel import map_ordered
 from wcodec.codec.plan import CodebookPlan, ProductPlan, UniformPlan
 from wcodec.codec.sampling import TensorSample
 from wcodec.codec.statistics import scan_tensors
 from wcodec.container.records import pack_error, parse_error
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 from wcodec.modelfiles.shards import Folder
 from wcodec.pipeline.attempt import Encoding
 from wcodec.pipeline.budget import FILE_BYTES, VALUE_BYTES, count_copies, plans_by_effort, take_samples
@@ -23,6 +22,9 @@ from wcodec.pipeline.folder_jobs import EncodeJob, JobResult, run_all
 from wcodec.planning.allocation import WeightTotals
 from wcodec.planning.budget_search import Amounts, EncodingMeasure, Sizes, meet_target
 from wcodec.planning.rate_control import Target, find_step, target_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 EncodeAll = Callable[[Sequence[EncodeJob]], tuple[list[EncodeJob], list[JobResult]]]
 """Encodes the files of jobs. Returns the jobs with the names of their parts, and the results."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wcodec.container.reader import parse
 from wcodec.container.records import pack_error, parse_error
@@ -29,6 +29,9 @@ from wcodec.pipeline.folder_jobs import EncodeJob, JobResult, name_part, part_na
 from wcodec.pipeline.part_folder import only_encoder
 from wcodec.planning.allocation import WeightTotals
 from wcodec.planning.recipe import Recipe
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 def encode_folder(

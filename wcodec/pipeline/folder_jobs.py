@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -23,7 +21,7 @@ from wcodec.container.wire import READER_VERSION
 from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import sha256_of
 from wcodec.model import Model, Tensor
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 from wcodec.modelfiles import open_model, shard_list
 from wcodec.modelfiles.roles import module_of, quantized_modules
 from wcodec.modelfiles.shards import File, Folder, external_model, opened
@@ -31,6 +29,9 @@ from wcodec.pipeline.folder_decoder import SUFFIX, earlier_of
 from wcodec.planning.allocation import WeightTotals, lossy_weights, weight_totals
 from wcodec.planning.patterns import check_patterns, find_tensors, is_used
 from wcodec.planning.recipe import Options, Recipe
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 T = TypeVar("T")
 
@@ -151,6 +152,7 @@ def _with_thresholds(folder: Folder, jobs: Sequence[EncodeJob], executor: Execut
 
 def run_all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor: Executor | None) -> list[T]:
     """work(job) for each job, by the executor or here; jobs that no worker finished are done here."""
+    from concurrent.futures import BrokenExecutor, CancelledError
 
     def submitted(job: EncodeJob) -> Future[T] | None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
 from functools import cached_property
 from typing import BinaryIO
 
@@ -17,7 +16,7 @@ from wcodec.codec.tensor_decoder import TensorReader, open_tensor
 from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import AnyArray, Progress, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field
 from wcodec.modelfiles.extents import BIG_ENDIAN, FORTRAN_ORDER, Extent, Parsed, extent_bytes, parse
 from wcodec.pipeline.base_file import BaseFile
 from wcodec.pipeline.duplicates import last_uses

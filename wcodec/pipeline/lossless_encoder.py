@@ -10,7 +10,6 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field, replace
 from itertools import accumulate
 from operator import attrgetter
 from pathlib import Path
@@ -30,7 +29,7 @@ from wcodec.container.writer import EncodedSections, Writer
 from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import attempt_file, sha256_of
 from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, Progress, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field, replace
 from wcodec.modelfiles.extent_finder import find_extents
 from wcodec.modelfiles.extents import Extent, FileLayout, pack, read_part
 from wcodec.modelfiles.shards import layout_of

@@ -11,13 +11,12 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import field
 from pathlib import Path
 from typing import TextIO
 
 from wcodec.errors import WcodecError
 from wcodec.files import is_portable, short
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field
 
 LISTED = ".encoding"
 _PART = re.compile(r".+\.[0-9a-f]{16}\.wcz")

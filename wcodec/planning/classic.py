@@ -7,11 +7,11 @@ biases are exact.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from wcodec.codec.plan import Prune
 from wcodec.model import Tensor
+from wcodec.model.lazy import replace
 from wcodec.planning.recipe import Options, Recipe
 
 THRESHOLD: Final = 0.5

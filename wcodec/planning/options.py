@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from typing import Final, Literal, TypeVar
 
 from wcodec.errors import RecipeError, suggest
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field_names
 from wcodec.planning.option_values import (
     parse_bool,
     parse_float,
@@ -101,7 +100,7 @@ class Option:
     @property
     def is_of_tensor(self) -> bool:
         """Whether it may be given for single tensors."""
-        return self.target in {field.name for field in fields(Options)}
+        return self.target in field_names(Options)
 
 
 def spell(word: str) -> str:

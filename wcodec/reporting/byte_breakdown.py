@@ -20,7 +20,7 @@ from wcodec.container.wire import (
 )
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels.huffman.code import read_table
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field_names
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ByteBreakdown:
 
     def as_dict(self) -> dict[str, int]:
         """Bytes by the part's name."""
-        return {part: getattr(self, part) for part in self.__dataclass_fields__}
+        return {part: getattr(self, part) for part in field_names(ByteBreakdown)}
 
     def __add__(self, other: ByteBreakdown) -> ByteBreakdown:
         return ByteBreakdown(*map(add, self.as_dict().values(), other.as_dict().values()))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from wcodec.model.lazy import replace
 from wcodec.pipeline.folder_decoder import places_of
 from wcodec.reporting import html_page, svg
 from wcodec.reporting.stage_tables import tabulate_stages

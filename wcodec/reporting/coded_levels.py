@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 from typing import BinaryIO
 
@@ -19,7 +18,7 @@ from wcodec.container.records import Record
 from wcodec.container.wire import DENSE, FIXED, SPARSE
 from wcodec.errors import ContainerError
 from wcodec.model import TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 
 Levels = npt.NDArray[np.int32]
 

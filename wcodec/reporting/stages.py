@@ -8,7 +8,6 @@ the fewest bits; Huffman codes can use longer gaps and fewer fillers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +24,7 @@ from wcodec.codec.entropy import fixed_fields, sparse
 from wcodec.container.records import Record
 from wcodec.container.wire import DENSE, FIXED, SPARSE
 from wcodec.model import ITEM_BYTES, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 from wcodec.pipeline.folder_decoder import places_of
 from wcodec.reporting.coded_levels import CodedChunk, read_chunks, read_header
 
@@ -68,6 +67,8 @@ class Stages:
     def to_json(self) -> dict[str, object]:
         """Numbers, with the ratio of the uncompressed tensor to each stage."""
         ratios = {stage: self.ratio(stage) for stage in ("pruned", "shared", "coded")}
+        from dataclasses import asdict
+
         return asdict(self) | {"ratios": ratios}
 
     def ratio(self, stage: str) -> float:

@@ -4,7 +4,6 @@ coder).
 
 from __future__ import annotations
 
-from dataclasses import field, replace
 from functools import cache
 from math import isqrt
 from typing import Final
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels.context import coder as kernel
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field, replace
 
 Levels = npt.NDArray[np.int32]
 Shape = tuple[int, int, int]

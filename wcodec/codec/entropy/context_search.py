@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from wcodec.codec.entropy.context_params import (
     scale,
 )
 from wcodec.kernels.trellis import search as trellis
+from wcodec.model.lazy import replace
 
 Effort = Literal["fast", "normal", "best"]
 

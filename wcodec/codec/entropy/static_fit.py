@@ -6,7 +6,6 @@ All decisions use integers, or values that are rounded far more coarsely than th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import isqrt
 from typing import Final
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from wcodec.codec.entropy.static_model import MAX_CLASSES, MAX_CODE, Codes, Scales, Tables
 from wcodec.kernels.static import fit as kernel
 from wcodec.kernels.static.tables import GROUPS, MAX_HAZARD, starts
+from wcodec.model.lazy import replace
 
 Counts = npt.NDArray[np.int64]
 Prices = npt.NDArray[np.int32]

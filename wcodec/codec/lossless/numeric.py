@@ -7,7 +7,6 @@ Contexts: exponents are coded given the magnitudes of row, column and tap; signs
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 from typing import Final
 
@@ -29,7 +28,7 @@ from wcodec.codec.lossless.views import FLOAT_KINDS, INTEGER, MOST_TAPS, Kind, V
 from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels.numeric import coder as kernel
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, replace
 
 Words = npt.NDArray[np.unsignedinteger]
 Bytes = npt.NDArray[np.uint8]

@@ -5,7 +5,6 @@ In sorted weights a cluster is an interval, so a round costs a few binary search
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import kmeans as kernel
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field
 
 if TYPE_CHECKING:
     from wcodec.codec.plan import Start

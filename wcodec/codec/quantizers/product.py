@@ -7,7 +7,6 @@ clusters are chosen by squared distance + rate * bits (ECVQ: Chou, Lookabaugh an
 from __future__ import annotations
 
 import math
-from dataclasses import field
 from typing import Final
 
 import numpy as np
@@ -19,7 +18,7 @@ from wcodec.container.dtypes import round_step
 from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.errors import CorruptError
 from wcodec.kernels import nearest as kernel
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

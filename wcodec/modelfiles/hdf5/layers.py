@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import field
 
 from wcodec.model import Tensor
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field
 from wcodec.modelfiles.hdf5.tree import Found, Group, string_attribute
 from wcodec.modelfiles.hdf5.user_names import CONTAINERS, user_names
 from wcodec.modelfiles.json_text import Json, parse_json

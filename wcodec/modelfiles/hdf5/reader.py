@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -18,6 +17,7 @@ from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5p, h5s, h5t, h5z
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
 from wcodec.model import AnyArray, TensorSpec
+from wcodec.model.lazy import dataclass, field
 from wcodec.modelfiles.hdf5.heap_check import check_heaps
 from wcodec.modelfiles.hdf5.skeleton import DEFAULT_TYPES, item_bytes
 from wcodec.modelfiles.hdf5.tree import (

@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import field, replace
 
 from wcodec.container.wire import MAX_DIMS, put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.model import ITEM_BYTES
-from wcodec.model.lazy import dataclass
+from wcodec.model.lazy import dataclass, field, replace
 from wcodec.modelfiles.hdf5.tree import MAX_DEPTH, Attribute, Group, Link, Node, Slot, Stored, Values, slot_paths
 
 END, SLOT, GROUP_OF_SLOT, GROUP, SLOT_WITH, STORED, LINK = range(7)
