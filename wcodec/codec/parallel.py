@@ -123,59 +123,66 @@ def map_tensors(
     workers = thread_count(threads)
     if workers == 1 or all(tensor.count <= FEW for tensor in tensors):
         return (work(number, map) for number, _ in enumerate(tensors))
-    results = _ahead(work, [tensor.count for tensor in tensors], workers, kept)
+    results = _ahead(_InFlight(work, [tensor.count for tensor in tensors], workers, kept))
     next(results)
     return cast(Iterator[Result], results)
 
 
-def _ahead(
-    work: Callable[[int, Map], Result], counts: Sequence[int], workers: int, kept: float
-) -> Iterator[Result | None]:
-    """None, once work has started; then the results. Tensors wait for their chunks in threads of their own."""
-    from concurrent.futures import ThreadPoolExecutor
+def _ahead(tensors: _InFlight[Result]) -> Iterator[Result | None]:
+    """None, once work has started; then the results."""
+    try:
+        tensors.begin()
+        yield None
+        for number, count in enumerate(tensors.counts):
+            yield tensors.work(number, map) if count <= FEW else tensors.take(number)
+    finally:
+        tensors.end()
 
-    chunks = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-chunk")
-    whole = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-tensor")
-    later = deque(number for number, count in enumerate(counts) if count > FEW)
-    pending: dict[int, Future[Result]] = {}
-    lock, begins = RLock(), False
 
-    def begin(_: object = None) -> None:
+class _InFlight(Generic[Result]):
+    """Tensors of known counts of weights that threads work on. They wait for their chunks in threads of their own."""
+
+    def __init__(self, work: Callable[[int, Map], Result], counts: Sequence[int], workers: int, kept: float) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self.work, self.counts, self.kept = work, counts, kept
+        self._chunks = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-chunk")
+        self._whole = ThreadPoolExecutor(workers, thread_name_prefix="wcodec-tensor")
+        self._later = deque(number for number, count in enumerate(counts) if count > FEW)
+        self._pending: dict[int, Future[Result]] = {}
+        self._lock, self._begins = RLock(), False
+
+    def begin(self, _: object = None) -> None:
         """Begin what fits; a thread that finishes a tensor calls this too."""
-        nonlocal begins
-        with lock:
-            if begins:
+        with self._lock:
+            if self._begins:
                 return
-            begins = True
-            while later and (not pending or (len(pending) < MOST_TENSORS and fits(counts[later[0]]))):
-                number = later.popleft()
-                pending[number] = whole.submit(work, number, chunks.map if counts[number] > CHUNK_WEIGHTS else map)
-                pending[number].add_done_callback(begin)
-            begins = False
+            self._begins = True
+            while self._later and self._has_room(self.counts[self._later[0]]):
+                number = self._later.popleft()
+                chunk_map: Map = self._chunks.map if self.counts[number] > CHUNK_WEIGHTS else map
+                self._pending[number] = self._whole.submit(self.work, number, chunk_map)
+                self._pending[number].add_done_callback(self.begin)
+            self._begins = False
 
-    def fits(count: int) -> bool:
-        flying = [count, *(counts[n] * (kept if future.done() else 1) for n, future in pending.items())]
-        return sum(flying) <= HELD or sum(flying) - max(flying) <= BESIDE
+    def _has_room(self, count: int) -> bool:
+        """Whether a tensor of `count` weights may be in flight too."""
+        shares = ((number, self.kept if future.done() else 1.0) for number, future in self._pending.items())
+        every = [count, *(share * self.counts[number] for number, share in shares)]
+        small = sum(every) <= HELD or sum(every) - max(every) <= BESIDE
+        return not self._pending or (small and len(self._pending) < MOST_TENSORS)
 
-    def take(number: int) -> Result:
+    def take(self, number: int) -> Result:
         """The result, which is no longer in flight while the caller uses it."""
-        future = pending[number]
-        result = future.result()
-        with lock:
-            del pending[number]
-        begin()
+        result = self._pending[number].result()
+        with self._lock:
+            del self._pending[number]
+        self.begin()
         return result
 
-    try:
-        begin()
-        yield None
-        for number, count in enumerate(counts):
-            if count <= FEW:
-                yield work(number, map)
-                continue
-            yield take(number)
-    finally:
-        with lock:
-            later.clear()
-        whole.shutdown(wait=True, cancel_futures=True)
-        chunks.shutdown(wait=True, cancel_futures=True)
+    def end(self) -> None:
+        """Wait for what has begun, and leave out the rest."""
+        with self._lock:
+            self._later.clear()
+        self._whole.shutdown(wait=True, cancel_futures=True)
+        self._chunks.shutdown(wait=True, cancel_futures=True)
