@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from wcodec.evaluation.examples import Labels
 from wcodec.evaluation.metrics import (
     FLOOR,
+    SUM_TOLERANCE,
     Outputs,
     Truth,
     are_multilabel,
     are_probabilities,
+    log_probabilities,
     output_divergence,
     read_labels,
 )
@@ -28,6 +33,11 @@ FEW_VALUES: Final = 3
 
 ONE_OF_MANY: Final = 0.9
 """The fraction of rows with one positive decision from which sigmoids without labels are those of classes."""
+
+MANY_FEATURES: Final = 64
+UNDECIDED: Final = 0.9
+"""The entropy of a softmax, relative to that of equal classes, from which MANY_FEATURES outputs are no logits: networks
+with so many classes are trained to prefer some."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ def output_kinds(
             values = (not probabilities and task != "multilabel") or (task == "values" and len(outputs) == 1)
         else:
             values = (sigmoids or not probabilities) and task == "values" and (len(outputs) == 1 or few)
+            values = values or (task == "unknown" and not are_probabilities(output) and _are_features(output))
         by_loss = task == "multilabel" and len(outputs) == 1 and output.shape[-1] > 1 and not probabilities
         independent = by_loss or (sigmoids and not _choose_one(output))
         multilabel = not values and (independent if truth is None else truth.task == "several of many")
@@ -100,6 +111,18 @@ def output_kinds(
 def _choose_one(outputs: Outputs) -> bool:
     """Whether sigmoids choose one class: nearly all rows have exactly one that is more likely than not."""
     return float(((outputs > 0.5).sum(axis=-1) == 1).mean()) >= ONE_OF_MANY
+
+
+def _are_features(outputs: Outputs) -> bool:
+    """Whether rows are features (an embedding), not logits: of length 1, or many that hardly prefer any class."""
+    rows = outputs.reshape(-1, outputs.shape[-1])
+    if rows.shape[1] <= FEW_VALUES or not len(rows) or not np.isfinite(rows).all():
+        return False
+    if np.abs(np.linalg.norm(rows, axis=1) - 1).max() < SUM_TOLERANCE:
+        return True
+    logs = log_probabilities(rows, probabilities=False)
+    entropy = -float((np.exp(logs) * logs).sum(axis=1).mean())
+    return rows.shape[1] >= MANY_FEATURES and entropy > UNDECIDED * math.log(rows.shape[1])
 
 
 def measure_divergence(outputs: Sequence[Outputs], originals: Sequence[Outputs], kinds: Sequence[OutputKind]) -> float:
