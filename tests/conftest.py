@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -78,6 +79,7 @@ def _keras_as_found() -> Iterator[None]:
         yield
         return
     keras.utils.clear_session()
+    gc.freeze()  # TensorFlow's objects stay, and Keras collects garbage often
     registered = keras.saving.get_custom_objects()
     before = dict(registered)
     yield

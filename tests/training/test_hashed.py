@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 import wcodec as package
 from tests.conftest import Run
-from tests.keras_lessons import files_in
 from wcodec.codec.quantizers.hashing import hash_places
 from wcodec.training.methods.hashed import HashedKernel, start_hashed
 
@@ -48,8 +47,10 @@ def test_what_is_trained_is_what_the_hash_gives_of_the_levels(shape: tuple[int, 
     assert float(np.sqrt(np.mean(coded.values**2))) == pytest.approx(float(np.sqrt(np.mean(kernel**2))), rel=0.3)
 
 
-def test_a_network_learns_in_few_values_and_the_file_has_them_alone(wcodec: Run, tmp_path: Path) -> None:
-    source, data = files_in(tmp_path)
+def test_a_network_learns_in_few_values_and_the_file_has_them_alone(
+    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
+) -> None:
+    source, data = lesson
     words = ["encode", source, "--data", data, "--method", "hashed", "-o", tmp_path / "x.wcz"]
     done = wcodec(*words, "--finetune", 20, "--ratio", "1/4", "--max-drop", 20)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run
-from tests.keras_lessons import asked, classes, files_in, taught
+from tests.keras_lessons import asked, classes, taught
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError
 from wcodec.evaluation.examples import Examples
@@ -22,17 +22,12 @@ RECIPE = Recipe(Options(prune=Prune("sparsity", 0.6), bits=3))
 EVERY = "gradual,sharing,points,quantized,binary"
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return files_in(tmp_path_factory.mktemp("methods"))
-
-
 class KilledError(Exception):
     """In the middle of a training."""
 
 
 def trained(
-    files: tuple[Path, Path],
+    lesson: tuple[Path, Path],
     state: Path,
     methods: str,
     *,
@@ -47,28 +42,28 @@ def trained(
         if ends and line.startswith(f"epoch {at} "):
             raise ends
 
-    request = asked(files[1], state, **({"epochs": 5} | more))
+    request = asked(lesson[1], state, **({"epochs": 5} | more))
     options = MethodOptions(learn_range="quantized" in methods)
-    return train_by(files[0], request, methods, RECIPE, log, options), told
+    return train_by(lesson[0], request, methods, RECIPE, log, options), told
 
 
 def test_a_killed_training_by_methods_goes_on_as_if_nothing_had_happened(
-    files: tuple[Path, Path], tmp_path: Path
+    lesson: tuple[Path, Path], tmp_path: Path
 ) -> None:
     methods, at = EVERY, 3
-    whole = trained(files, tmp_path / "whole", methods)[0].tuned
+    whole = trained(lesson, tmp_path / "whole", methods)[0].tuned
     with pytest.raises(KilledError):
-        trained(files, tmp_path / "state", methods, ends=KilledError(), at=at)
-    found, told = trained(files, tmp_path / "state", methods, resume=True)
+        trained(lesson, tmp_path / "state", methods, ends=KilledError(), at=at)
+    found, told = trained(lesson, tmp_path / "state", methods, resume=True)
     assert f"epoch {at} of 5" not in " ".join(told)
     assert whole.keys() == found.tuned.keys()
     assert all(np.array_equal(one.values, found.tuned[name].values) for name, one in whole.items())
     with pytest.raises(RecipeError, match="--resume: expected methods"):
-        trained(files, tmp_path / "state", "gradual", resume=True)
+        trained(lesson, tmp_path / "state", "gradual", resume=True)
 
 
-def test_an_interrupt_keeps_what_the_methods_came_to(files: tuple[Path, Path], tmp_path: Path) -> None:
-    found, told = trained(files, tmp_path / "state", "gradual,sharing", ends=KeyboardInterrupt(), at=2)
+def test_an_interrupt_keeps_what_the_methods_came_to(lesson: tuple[Path, Path], tmp_path: Path) -> None:
+    found, told = trained(lesson, tmp_path / "state", "gradual,sharing", ends=KeyboardInterrupt(), at=2)
     assert not found.finished
     assert len([line for line in told if line.startswith("epoch")]) == 2
     kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
@@ -76,9 +71,9 @@ def test_an_interrupt_keeps_what_the_methods_came_to(files: tuple[Path, Path], t
 
 
 def test_a_time_limit_gives_each_method_as_many_epochs_as_fit(
-    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    words = ["encode", files[0], "--data", files[1], "-o", tmp_path / "x.wcz", "--method", "gradual,quantized"]
+    words = ["encode", lesson[0], "--data", lesson[1], "-o", tmp_path / "x.wcz", "--method", "gradual,quantized"]
     done = wcodec(*words, "--sparsity", 0.5, "--bits", 4, "--finetune", 100_000, "--time-limit", "1s")
     assert done.returncode == 0, done.stderr
     assert "quantized: loss" in done.stderr
@@ -86,10 +81,10 @@ def test_a_time_limit_gives_each_method_as_many_epochs_as_fit(
 
 
 def test_an_epoch_that_goes_on_past_the_time_limit_ends_there_with_what_was_asked(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lesson: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wcodec.training.methods.trainer.GRACE", 0.0)
-    found, told = trained(files, tmp_path / "state", "gradual", seconds=0.0)
+    found, told = trained(lesson, tmp_path / "state", "gradual", seconds=0.0)
     assert not found.finished
     assert not [line for line in told if line.startswith("epoch")]
     kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]

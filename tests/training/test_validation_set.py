@@ -10,14 +10,14 @@ import pytest
 
 import wcodec as package
 from tests.conftest import Run
-from tests.keras_lessons import files_in, points
+from tests.keras_lessons import points
 from wcodec.errors import RecipeError
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def files(lesson: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("validation")
-    source, data = files_in(folder)
+    source, data = lesson
     given = points(1600)
     others = {name: values[1300:] for name, values in given.items()}
     np.savez(folder / "others.npz", **others)

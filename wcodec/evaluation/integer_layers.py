@@ -6,8 +6,10 @@ inputs, example by example.
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
@@ -61,7 +63,7 @@ def use_integer_layers(model: Model, source: Path, decoded: Path, kind: IntegerT
     kept = {id(layer) for layer in _list_kept(model)}
     refused: dict[str, list[str]] = defaultdict(list)
     taken, count = [], 0
-    with open_container(source) as opened:
+    with open_container(source) as opened, _collect_new_objects_alone():
         for layer in list_layers(model):
             matrices = [one for one in list_own_weights(layer) if len(one.shape) >= 2]
             if not matrices:
@@ -83,6 +85,22 @@ def use_integer_layers(model: Model, source: Path, decoded: Path, kind: IntegerT
     if not taken:
         raise RecipeError(f"--as {kind}: expected a layer that takes integers, got {'; '.join(others) or 'no weights'}")
     return (f"{_enumerate(taken)}: {count:,} weights are {kind}", *others)
+
+
+@contextmanager
+def _collect_new_objects_alone() -> Iterator[None]:
+    """Leave the objects that exist now out of garbage collections.
+
+    Keras collects garbage after each variable that it deletes: 0.4 s a layer where TensorFlow's objects are searched.
+    """
+    if gc.get_freeze_count():  # the program around it has frozen objects, and would lose that
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _enumerate(names: list[str]) -> str:
