@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from h5py import h5d, h5g
-
 from wcodec.errors import ModelFileError
 from wcodec.model import ITEM_BYTES, TensorSpec
 from wcodec.modelfiles import detect, npy, onnx, safetensors
@@ -22,6 +20,7 @@ from wcodec.modelfiles import zip_members as members
 from wcodec.modelfiles.extents import BIG_ENDIAN, OTHER, SUFFIXES, Extent, FileLayout, make_layout
 from wcodec.modelfiles.hdf5 import reader as hdf5_read
 from wcodec.modelfiles.hdf5.datasets import walk_datasets
+from wcodec.modelfiles.hdf5.library import h5d, h5g
 from wcodec.modelfiles.hdf5.types import tensor_dtype, type_text
 from wcodec.modelfiles.pytorch_storages import storage_types
 from wcodec.modelfiles.zip_members import Window

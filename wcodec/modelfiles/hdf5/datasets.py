@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from h5py import h5, h5d, h5g, h5l, h5o
-
+from wcodec.modelfiles.hdf5.library import h5, h5d, h5g, h5l, h5o
 from wcodec.modelfiles.hdf5.reader import HDF5_ERRORS
 from wcodec.modelfiles.hdf5.tree import MAX_DEPTH
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import h5py
 import numpy as np
-from h5py import h5t
 
 from wcodec.container.dtypes import DTYPE_OF_CODE
 from wcodec.errors import CorruptError, ModelFileError
+from wcodec.modelfiles.hdf5.library import h5py, h5t
 
 _PADDINGS = {"t": h5t.STR_NULLTERM, "n": h5t.STR_NULLPAD, "s": h5t.STR_SPACEPAD}
 _CHARACTERS = {"a": h5t.CSET_ASCII, "u": h5t.CSET_UTF8}

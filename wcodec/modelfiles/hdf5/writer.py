@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
-import h5py
 import numpy as np
-from h5py import h5a, h5d, h5f, h5fd, h5g, h5p, h5s, h5t
 
 from wcodec.errors import CorruptError
 from wcodec.model import AnyArray, TensorSpec
+from wcodec.modelfiles.hdf5.library import h5a, h5d, h5f, h5fd, h5g, h5p, h5py, h5s, h5t
 from wcodec.modelfiles.hdf5.skeleton import item_bytes
 from wcodec.modelfiles.hdf5.tree import Attribute, Group, Link, Node, Slot, Stored, Values
 from wcodec.modelfiles.hdf5.types import hdf5_type, memory_type
