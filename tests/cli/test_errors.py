@@ -34,9 +34,7 @@ def started(source: Path, target: Path, *words: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_encode_leaves_nothing(large: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
     process = started(large, tmp_path / "out.wcz")
     process.send_signal(number)

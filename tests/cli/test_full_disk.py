@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 from attack.small_models import coded, weights
 from conftest import command
+
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""Python 3.11 keeps a bytecode file that was cut off by a limit."""
 
 
 @pytest.mark.parametrize("kind", ["hdf5", "keras", "npz", "safetensors"])
@@ -23,6 +27,49 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, lossless: bool, l
         text=True,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        env=os.environ | NO_BYTECODE,
     )
     assert (done.returncode, done.stderr) == (1, f"wcodec: {tmp_path / 'out'}: File too large\n")
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["inspect", "{model}"],
+        ["inspect", "--json", "{model}"],
+    ],
+)
+def test_a_full_standard_output_is_named(words: list[str], samples: Path) -> None:
+    places = {"{model}": samples / "tutorial_cnn.h5"}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*command(), *(str(places.get(word, word)) for word in words)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "wcodec: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize(("source", "words"), [("input", ["-", "-o", "{out}"]), ("output", ["{model}", "-o", "-"])])
+def test_a_full_disk_below_a_standard_stream_is_named(
+    source: str, words: list[str], samples: Path, tmp_path: Path
+) -> None:
+    model = samples / "tutorial_cnn.h5"
+    places = {"{model}": str(model), "{out}": str(tmp_path / "out.wcz")}
+    done = subprocess.run(
+        [*command(), "encode", *(places.get(word, word) for word in words), "-q"],
+        input=model.read_bytes(),
+        capture_output=True,
+        check=False,
+        env={"TMPDIR": str(tmp_path), **NO_BYTECODE},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"wcodec: standard {source}, kept in {tmp_path}/wcodec-".encode())
+    assert done.stderr.endswith(b": File too large\n")
+    assert not list(tmp_path.iterdir())

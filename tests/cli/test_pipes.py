@@ -54,7 +54,7 @@ def test_a_full_disk_behind_a_pipe_is_one_line(verb: str, coded: Path, samples: 
     with open("/dev/full", "wb") as full:
         words = [*command(), verb, str(coded if verb == "decode" else samples / "tutorial_cnn.h5"), "-o", "-"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=HANG, check=False)
-    assert (done.returncode, done.stderr) == (1, b"wcodec: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, b"wcodec: standard output: No space left on device\n")
 
 
 def test_a_reader_that_leaves_is_no_error_of_ours(samples: Path) -> None:

@@ -72,6 +72,42 @@ def test_floats_beside_codes_stay_exact(codes: str, dtype: str, scale: str) -> N
     assert exact == {codes: False, scale: True, "o.kernel": False}
 
 
+@pytest.mark.parametrize(
+    ("codes", "floats"),
+    [
+        ({"m.q._data": "int8"}, ["m.q_scale", "m.q_zero_point"]),
+        ({"l.weight._data": "int8"}, ["l.weight._scale", "l.weight._shift", "l.input_scale", "l.bias"]),  # quanto
+        ({"l.weight._data._data": "uint8"}, ["l.weight._scale", "l.weight._shift", "l.bias"]),  # quanto, four bits
+        ({"l.weight:_qdata": "int8"}, ["l.weight:_scale", "l.weight:_zero_point"]),  # torchao
+        ({"l._weight_qdata": "int8"}, ["l._weight_scale", "l.bias"]),  # torchao, later
+        ({"l.weight.tensor_impl.int_data": "int8"}, ["l.weight.tensor_impl.scale", "l.weight.scale"]),  # torchao
+        ({"l.weight.tensor_impl.packed_weight": "int32"}, ["l.weight.tensor_impl.scale_and_zero"]),  # torchao
+        ({"l.W_q": "uint8"}, ["l.scale", "l.zero", "l.meta.scale", "l.meta.meta_scale.zero"]),  # HQQ
+        ({"l.weight": "uint8"}, ["l.weight.quant_map", "l.weight.quant_state.state2.absmax"]),  # bitsandbytes
+        ({"l.weight": "int8"}, ["l.SCB"]),  # bitsandbytes
+        ({"l.qweight": "int32", "l.qzeros": "int32"}, ["l.scales", "l.bias"]),  # GPTQ, AWQ
+        ({"a.k_proj.weight_packed": "int32"}, ["a.k_proj.weight_scale", "a.k_scale"]),  # compressed-tensors
+        ({"l.weight": "uint32"}, ["l.scales", "l.biases"]),  # MLX
+        ({"l.indices": "int32"}, ["l.centroids.weight", "l.res_centroids.weight", "l.weight_scale"]),  # VPTQ
+        ({"l.Qidxs": "int64"}, ["l.Wscale", "l.SU"]),  # QuIP#
+        ({"l.weight": "int8"}, ["l.weight_quantizer._scale", "l.input_quantizer._amax"]),
+        ({"conv1_weight_codes": "uint8"}, ["conv1_weight_codebook", "conv1_scale"]),
+        ({"l/codes": "int64"}, ["l/codebook"]),
+    ],
+)
+def test_floats_of_codes_stay_exact_wherever_a_tool_puts_them(codes: dict[str, str], floats: list[str]) -> None:
+    every = [Tensor(name, dtype, (64, 8)) for name, dtype in codes.items()]
+    every += [Tensor(name, "float16", (64, 4)) for name in floats]
+    others = ["other.weight", "l.lora_A.default.weight", "a.norm_layer.weight"]
+    every += [Tensor(name, "float32", (8, 4)) for name in others]
+    assert [one.name for one in with_roles(every, {}) if one.exact] == floats
+
+
+def test_positions_beside_weights_are_no_codes() -> None:
+    every = [Tensor("a.position_ids", "int64", (1, 512)), Tensor("a.weight", "float32", (512, 8))]
+    assert not any(tensor.exact for tensor in with_roles(every, {}))
+
+
 def test_a_counter_is_no_code() -> None:
     every = [Tensor("bn.num_batches_tracked", "int64", ()), Tensor("bn.weight", "float32", (8,))]
     assert not any(tensor.exact for tensor in with_roles(every, {}))

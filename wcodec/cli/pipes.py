@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wcodec.cli import stdio
 from wcodec.cli.output_paths import check_source
 from wcodec.errors import WcodecError
 
@@ -37,7 +38,7 @@ def open_input(source: Path) -> Iterator[Path]:
 
     with TemporaryDirectory(prefix="wcodec-") as folder:
         spooled = Path(folder) / "stdin"
-        with spooled.open("wb") as file:
+        with stdio.named(f"standard input, kept in {folder}"), spooled.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
         yield spooled
 
@@ -54,7 +55,8 @@ def open_output(force: bool) -> Iterator[Path]:
 
     with TemporaryDirectory(prefix="wcodec-") as folder:
         made = Path(folder) / "stdout"
-        yield made
-        with made.open("rb") as file:
+        with stdio.named(f"standard output, kept in {folder}", folder):
+            yield made
+        with stdio.named("standard output"), made.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
-        sys.stdout.buffer.flush()
+            sys.stdout.buffer.flush()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from shutil import get_terminal_size
 
 from wcodec.errors import escape_controls
@@ -23,10 +24,26 @@ def open_missing() -> None:
 def write_data(text: str) -> None:
     """Write to standard output and flush it, so that a full disk or a closed pipe is an error here.
 
-    Raises: OSError, BrokenPipeError.
+    Raises: OSError that names standard output, BrokenPipeError.
     """
     if sys.stdout is not None:
-        print(escape_controls(text), flush=True)
+        with named("standard output"):
+            print(escape_controls(text), flush=True)
+
+
+@contextmanager
+def named(place: str, folder: str | None = None) -> Iterator[None]:
+    """A context whose system errors without a file name, or about files of a temporary `folder`, name this place.
+
+    Raises: OSError, of the same kind.
+    """
+    try:
+        yield
+    except OSError as error:
+        is_own = error.filename is None or (folder is not None and str(error.filename).startswith(folder))
+        if not is_own or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror or os.strerror(error.errno), place) from error
 
 
 def write_note(text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from wcodec.model import FLOATS, Gain, Role, Shift, Tensor, TensorSpec, is_vector
@@ -17,8 +17,16 @@ from wcodec.model.lazy import replace
 
 CODE_TYPES: Final = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "float8_e4m3", "float8_e5m2"})
 """Element types of the codes of quantised layers."""
+WIDE_CODES: Final = frozenset({"int64", "uint64"})
+"""Element types of codes and of counters, positions and labels; they are codes beside floats with such a name."""
 FEWEST_CODES: Final = 16
 """Integer tensors with fewer elements are counters and seeds, not codes."""
+HELD: Final = re.compile(r"_.*|q?data|int_data|int_repr|packed(_weight)?|tensor_impl|original_weight_tensor")
+"""Last parts of names that say how one tensor is held, as torchao, quanto and PyTorch write them: `m.weight._data`."""
+OF_CODES: Final = re.compile(
+    r"scale|zero|codebook|centroid|absmax|amax|quant|lookup|lut|shift|offset|meta|(^|[._:/])(min|max|map|grid|table|zp)"
+)
+"""Names of what belongs to codes although it is in a module inside or around theirs: `m.meta.scale`, `m.k_scale`."""
 GAINS: Final = frozenset({"gamma", "weight", "scale", "moving_variance", "running_var", "variance", "var"})
 ALONE: Final = frozenset({"gamma", "weight"})
 """Gains that are recognised without another vector of their module, as in root mean square normalisation."""
@@ -48,20 +56,51 @@ def with_roles(tensors: Sequence[Tensor], known: Mapping[str, Role | None]) -> t
 
 
 def quantized_modules(tensors: Sequence[TensorSpec]) -> set[str]:
-    """The modules, as `module_of` names them, of quantised layers; their floats must stay exact."""
+    """The modules, as `module_of` names them, of quantised layers; their floats must stay exact.
+
+    If the codes are a part of a tensor (`m.weight._data`), the module of that tensor is one of them.
+    """
     modules: dict[str, list[TensorSpec]] = defaultdict(list)
     for tensor in tensors:
         modules[module_of(tensor.name)].append(tensor)
     found = {name for name, members in modules.items() if _is_quantized(members)}
-    return found | {tensor.name for tensor in tensors if _is_code(tensor)}
+    codes = {tensor.name for tensor in tensors if _is_code(tensor)}
+    return found | codes | {module for name in codes if (module := _module_of_held(name))}
 
 
 def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Tensor, ...]:
-    """The tensors, with the floats of these modules marked as exact."""
+    """The tensors, with the floats marked as exact that are in these modules, or that belong to codes by their names
+    and are in modules directly around them or anywhere inside.
+    """
+    around = {module_of(name) for name in modules} - {""}
+
+    def belongs(name: str) -> bool:
+        own = module_of(name)
+        if own in modules:
+            return True
+        if own in around:
+            return OF_CODES.search(_last(name)) is not None
+        inside = (at for at in _ancestors(own) if at in modules)
+        return any(OF_CODES.search(name[len(at) + 1 :]) for at in inside)
+
     return tuple(
-        replace(one, exact=True) if one.dtype in FLOATS and not one.exact and module_of(one.name) in modules else one
+        replace(one, exact=True) if one.dtype in FLOATS and not one.exact and belongs(one.name) else one
         for one in tensors
     )
+
+
+def _module_of_held(codes: str) -> str | None:
+    """The module of the tensor that these codes are a part of; None if they are a tensor."""
+    name = codes
+    while HELD.fullmatch(_last(name)) and re.search(r"[./:]", name):
+        name = module_of(name)
+    return None if name == codes else module_of(name)
+
+
+def _ancestors(module: str) -> Iterator[str]:
+    """The modules that this one is in, by `.`, `:` and `/`."""
+    for found in re.finditer(r"[./:]", module):
+        yield module[: found.start()]
 
 
 def module_of(name: str) -> str:
@@ -89,7 +128,9 @@ def _is_quantized(members: Iterable[TensorSpec]) -> bool:
     lengths = {tensor.count for tensor in histories}
     scalars = sum(tensor.dtype in FLOATS and not tensor.shape for tensor in every)
     is_float8 = scalars >= 3 and any(sum(h.count == length for h in histories) >= 3 for length in lengths)
-    return is_float8 or any(_is_code(tensor) for tensor in every)
+    has_scales = any(tensor.dtype in FLOATS and OF_CODES.search(_last(tensor.name)) for tensor in every)
+    has_wide_codes = any(tensor.dtype in WIDE_CODES and tensor.count >= FEWEST_CODES for tensor in every)
+    return is_float8 or any(_is_code(tensor) for tensor in every) or (has_scales and has_wide_codes)
 
 
 def _roles(members: Sequence[Tensor]) -> Iterable[tuple[str, Role]]:
