@@ -150,9 +150,7 @@ def test_a_block_without_its_quantizer_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "width"), [({}, 1), ({"clusters": 300}, 2), ({"clusters": 20, "block": 8}, 1)])
-def test_aligned_codes_are_looked_up_as_they_lie_in_the_file(
-    words: dict[str, int], width: int, tmp_path: Path
-) -> None:
+def test_aligned_codes_are_looked_up_as_they_lie_in_the_file(words: dict[str, int], width: int, tmp_path: Path) -> None:
     array = weights(3, 160, 96)
     source = write_npz(tmp_path / "m.npz", {"w": array})
     numbers = wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", aligned=True, **words)

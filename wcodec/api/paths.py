@@ -7,7 +7,7 @@ import os
 from os import PathLike
 from pathlib import Path
 
-from wcodec.errors import WcodecError
+from wcodec.errors import RecipeError, WcodecError
 
 StrPath = str | PathLike[str]
 
@@ -19,12 +19,24 @@ def refuse_same(target: Path, *read: Path | None) -> None:
             raise WcodecError(f"{target}: expected another output, got what is read, or a place inside of it")
 
 
-def maybe_path(path: StrPath | None) -> Path | None:
-    return None if path is None else found_path(path)
+def maybe_path(path: StrPath | None, word: str = "base") -> Path | None:
+    """The path, or None. word, and errors: see `found_path`."""
+    return None if path is None else found_path(path, word)
 
 
-def found_path(path: StrPath) -> Path:
-    """The path. Raises: FileNotFoundError, as Python's own functions do."""
+def checked_path(path: object, word: str) -> Path:
+    """The path that is given for the argument `word`. Raises: RecipeError for anything that is no path."""
+    if not isinstance(path, str | PathLike):
+        raise RecipeError(f"{word}: expected a path, got {type(path).__name__}")
+    return Path(path)
+
+
+def found_path(path: StrPath, word: str = "source") -> Path:
+    """The path of a file or folder that is given for the argument `word`.
+
+    Raises: FileNotFoundError, as Python's own functions do; RecipeError for anything that is no path.
+    """
+    checked_path(path, word)
     if not Path(path).exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     return Path(path)

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from wcodec.api.request import Listeners
-from wcodec.errors import escape_controls
+from wcodec.errors import RecipeError, escape_controls
 from wcodec.model.lazy import dataclass
 
 if TYPE_CHECKING:
@@ -34,9 +34,14 @@ class ProgressEvent:
 
 
 def make_listeners(progress: bool | Callable[[ProgressEvent], object]) -> Listeners:
-    """Listeners that pass every event to `progress`, or to standard error if it is True."""
+    """Listeners that pass every event to `progress`, or to standard error if it is True.
+
+    Raises: RecipeError for anything else.
+    """
     if progress is False or progress is None:
         return Listeners()
+    if progress is not True and not callable(progress):
+        raise RecipeError(f"progress: expected True, False or a function, got {progress!r:.80}")
     tell = _write if progress is True else progress
 
     def search(point: SearchProgress) -> None:

@@ -135,6 +135,8 @@ def spool(source: Source, folder: Path, unknown: str = "") -> Path:
                 shutil.copyfileobj(source, file, 1 << 20)
             except TypeError as error:
                 raise RecipeError("source: expected a binary file, got one of text") from error
+            except ValueError as error:  # closed, or open for writing only
+                raise RecipeError(f"source: expected a binary file that can be read, got one with {error}") from error
     if unknown and spooled.stat().st_size < SHORTEST:
         raise TruncatedError(
             f"source: ended early; expected a .wcz or a model file, got {spooled.stat().st_size} bytes"
@@ -169,9 +171,10 @@ def open_target(target: Target | None, force: bool, *read: Path | None, suffix: 
 
     read:   files that must not be overwritten.
     suffix: of the temporary file without a path.
-    Raises: WcodecError if `target` exists, without `force`; OSError.
+    Raises: WcodecError if `target` exists, without `force`; RecipeError for what cannot be written to; OSError.
     """
     if target is None or not isinstance(target, str | PathLike):
+        _refuse_unwritable(target)
         with TemporaryDirectory(prefix="wcodec-") as folder:
             made = Path(folder) / f"target{suffix}"
             yield made
@@ -184,6 +187,14 @@ def open_target(target: Target | None, force: bool, *read: Path | None, suffix: 
     refuse_same(path, *read)
     refuse_existing(path, force)
     yield path
+
+
+def _refuse_unwritable(target: Writable | None) -> None:
+    """Raises: RecipeError."""
+    if target is not None and not isinstance(target, Writable):
+        raise RecipeError(f"target: expected a path or a binary file, got {type(target).__name__}")
+    if getattr(target, "closed", False):
+        raise RecipeError("target: expected an open binary file, got a closed one")
 
 
 def refuse_existing(path: StrPath, force: bool) -> None:

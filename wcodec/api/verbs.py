@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack, overload
 
-from wcodec.api.paths import StrPath, found_path, maybe_path
+from wcodec.api.paths import StrPath, checked_path, found_path, maybe_path
 from wcodec.api.progress import make_listeners
 from wcodec.api.request import check_request, parse_request
 from wcodec.api.sources import Coded, Source, Target, TorchModule, open_source, open_target, refuse_existing
@@ -73,7 +73,7 @@ def _encode(source: Path, target: Target | None, dry_run: bool, words: EncodeWor
 
     refuse_unknown(words)
     given: dict[str, object] = {**words}
-    config, report = maybe_path(words.get("config")), words.get("report")
+    config, report = maybe_path(words.get("config"), "config"), words.get("report")
     force, executor = words.get("force", True), words.get("executor")
     for word in ("config", "report", "force", "executor", "progress"):
         given.pop(word, None)
@@ -81,10 +81,12 @@ def _encode(source: Path, target: Target | None, dry_run: bool, words: EncodeWor
     recipe = parse_recipe(given, config)
     request = replace(parse_request(run, make_listeners(words.get("progress", False))), executor=executor)
     maybe_path(request.base)
+    if executor is not None and not hasattr(executor, "submit"):
+        raise RecipeError(f"executor: expected one as in concurrent.futures, got {type(executor).__name__}")
     folder = folder_of(source, recipe.is_whole)
     check_request(request, recipe, source, folder is not None)
     if report is not None:
-        refuse_existing(report, force)
+        refuse_existing(checked_path(report, "report"), force)
     if folder is not None and report is not None:
         raise RecipeError(f"{source}: expected a single file with report, got a model of several files")
     if folder is not None and not dry_run and not isinstance(target, str | Path) and not hasattr(target, "__fspath__"):
@@ -131,9 +133,9 @@ def decode(
     from wcodec.pipeline.decoded_suffix import decoded_kind, refuse_wrong_suffix
     from wcodec.pipeline.folder_decoder import decode as story
     from wcodec.pipeline.folder_decoder import index_of
-    from wcodec.planning.option_values import parse_limit
+    from wcodec.planning.option_values import parse_limit, parse_threads
 
-    earlier, limit = maybe_path(base), parse_limit(max_output)
+    earlier, limit, threads = maybe_path(base), parse_limit(max_output), parse_threads("threads", threads)
     if as_ and compact:
         raise RecipeError("as_: expected one file to decode to .keras, got compact too")
     with python_spelling(), open_source(source, unknown=".wcz") as path:
@@ -164,10 +166,11 @@ def verify(
     Raises: ContainerError and its kinds.
     """
     from wcodec.pipeline.folder_decoder import verify as story
-    from wcodec.planning.option_values import parse_limit
+    from wcodec.planning.option_values import parse_limit, parse_threads
 
+    earlier, limit, threads = maybe_path(base), parse_limit(max_output), parse_threads("threads", threads)
     with open_source(source, unknown=".wcz") as path:
-        story(path, base=maybe_path(base), max_output=parse_limit(max_output), threads=threads)
+        story(path, base=earlier, max_output=limit, threads=threads)
 
 
 def inspect(source: Source, *, max_output: int | str | None = None) -> Inspection:
@@ -195,8 +198,11 @@ def rebase(
     Raises: RecipeError if a base is missing; ContainerError and its kinds, OSError.
     """
     from wcodec.pipeline.rebase import rebase as story
+    from wcodec.planning.option_values import parse_threads
     from wcodec.reporting.inspection import inspect as numbers
 
-    refuse_existing(target, force)
-    story(found_path(source), Path(target), base=maybe_path(base), onto=maybe_path(onto), threads=threads)
+    read, made = found_path(source), checked_path(target, "target")
+    refuse_existing(made, force)
+    threads = parse_threads("threads", threads)
+    story(read, made, base=maybe_path(base), onto=maybe_path(onto, "onto"), threads=threads)
     return numbers(Path(target))

@@ -15,16 +15,17 @@ Counts = npt.NDArray[np.int64]
 _INFINITY: Final = 0x7F800000
 _LOW_BITS: Final = 16
 BLOCK: Final = 1 << 20
+LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 def find_threshold(weights: Floats, prune: Prune) -> float:
     """The largest magnitude that `prune_below` removes from float32[...]; 0.0 if it removes none."""
     if prune.rule == "absolute":
-        return prune.amount
+        return min(prune.amount, LARGEST)
     if prune.rule == "deviations":
         finite = weights[np.isfinite(weights)].astype(np.float64)
         spread = float(finite.std()) if len(finite) else 0.0
-        return prune.amount * spread if spread else 0.0
+        return min(prune.amount * spread, LARGEST) if spread else 0.0
     count = count_pruned(weights.size, prune.amount)
     return magnitude_of_rank(weights, count - 1) if count else 0.0
 

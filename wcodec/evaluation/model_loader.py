@@ -159,7 +159,8 @@ def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: b
             f"{name}: is an ONNX network, which Keras cannot load: decode it to .onnx, which onnxruntime runs"
         )
     if not hdf5 and not head.startswith(ZIP) and head[8:] != b"{":
-        raise ModelFileError(f"{name}: expected .wcz, .keras, .h5, .npz or .safetensors, got bytes {head.hex(' ')}")
+        got = f"bytes {head.hex(' ')}" if head else "an empty file"
+        raise ModelFileError(f"{name}: expected .wcz, .keras, .h5, .npz or .safetensors, got {got}")
     if architecture is None:
         raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
     model = _architecture(architecture, unsafe)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -11,7 +13,7 @@ from wcodec.reporting.slim_report import LayerWidth, NetworkFacts
 from wcodec.structure.bench import Bench
 from wcodec.structure.cost import cost_of
 from wcodec.structure.graph import Graph, Mask, trace
-from wcodec.structure.narrowing import Comparison, SmallerNetwork
+from wcodec.structure.narrowing import Comparison, SmallerNetwork, compare
 from wcodec.structure.rebuild import keeps
 from wcodec.structure.request import Slimmed
 from wcodec.structure.speed import BATCHES, seconds_of
@@ -24,9 +26,15 @@ Numbers: TypeAlias = tuple[float | None, float | None, float | None]
 
 
 def measure(bench: Bench, made: SmallerNetwork, compared: Comparison | None) -> Slimmed:
-    """The figures of both networks. compared: on the held-out examples, if there are any."""
+    """The figures of both networks, without those of speed if there is no time left for them.
+
+    compared: on the held-out examples, if there are any.
+    """
     small, found = made.model, compared.evaluation if compared else None
-    seconds = {batch: seconds_of((bench.model, small), batch) for batch in BATCHES}
+    sizes = () if bench.deadline.is_over() else BATCHES
+    seconds = {batch: seconds_of((bench.model, small), batch) for batch in sizes}
+    if not sizes:
+        bench.request.log("the speed is not measured: the time limit is over")
     before = (found.baseline_accuracy, found.baseline_loss, found.baseline_r2) if found else None
     after = (found.accuracy, found.loss, found.r2) if found else None
     one, other = (
@@ -35,7 +43,9 @@ def measure(bench: Bench, made: SmallerNetwork, compared: Comparison | None) -> 
     )
     count, agreed = (found.examples, found.agreement) if found else (0, None)
     diverged = compared.divergence if compared else None
-    numbers = count, agreed, diverged, made.finished, bench.deadline, bench.model, bench.apart
+    lost = (compared.drop, compared.loss) if compared else (0.0, 0.0)
+    lean = replace(bench, seen=None, learning=None)
+    numbers = count, agreed, diverged, made.finished, bench.deadline, lost, partial(compare, lean)
     return Slimmed(small, one, other, _rows(bench, made), *numbers)
 
 

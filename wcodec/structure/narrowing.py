@@ -41,6 +41,8 @@ REPAIRING: Final = 1 / 2
 """The fraction of a time limit for fitting the next layers if training follows."""
 TARGETS: Final = 1 / 4
 """The fraction of the remaining time for computing the original's outputs of the training examples."""
+COMPILING: Final = 25
+"""Compiling a step of training takes so many times as long as compiling the network (16 to 26 were measured)."""
 TRIES: Final = 6
 """The number of widths that are tried for the narrowest network within a budget."""
 
@@ -140,7 +142,11 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
     def progress(number: int, loss: float) -> None:
         request.log(f"epoch {number + 1} of {epochs}: loss {loss:.4f}")
 
-    versions, examples = 1, _affordable(bench, examples, MOVED_COPIES + 1 if request.augment else 1)
+    versions, fitting_in = 1, _affordable(bench, examples, MOVED_COPIES + 1 if request.augment else 1)
+    if fitting_in is None:
+        request.log("not trained: a step of training cannot be compiled within the time limit")
+        return False
+    examples = fitting_in
     if request.augment is not None:
         examples, versions = augment_images(examples, request.seed)
     targets = fitting.targets_of(bench.model, examples)
@@ -158,16 +164,23 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
     return fitting.fit(small, examples, targets, epochs, versions=versions, seed=request.seed, watch=watch)
 
 
-def _affordable(bench: Bench, examples: Examples, versions: int) -> Examples:
-    """The examples whose original outputs take the fraction TARGETS of the remaining time; an epoch takes the rest."""
-    most = TARGETS * bench.deadline.seconds_left()
-    if math.isinf(most):
+def _affordable(bench: Bench, examples: Examples, versions: int) -> Examples | None:
+    """The examples whose original outputs take the fraction TARGETS of the remaining time; an epoch takes the rest.
+
+    None if compiling a step of training alone takes longer.
+    """
+    if math.isinf(bench.deadline.seconds_left()):
         return examples
     few = examples.take(np.arange(min(examples.count, 2 * BATCH)))
-    compute_outputs(bench.model, few)  # this compiles the network
     began = time.monotonic()
     compute_outputs(bench.model, few)
-    seconds = (time.monotonic() - began) / few.count * versions
+    compiled = time.monotonic()
+    compute_outputs(bench.model, few)
+    ended = time.monotonic()
+    left = bench.deadline.seconds_left() - COMPILING * (2 * compiled - began - ended)
+    if left <= 0:
+        return None
+    most, seconds = TARGETS * left, (ended - compiled) / few.count * versions
     if seconds * examples.count <= most:
         return examples
     count = max(few.count, int(most / seconds))
@@ -231,7 +244,7 @@ def narrowest(bench: Bench, graph: Graph, scores: Float64) -> SmallerNetwork:
         made = narrow(replace(bench, deadline=part), graph, kept)
         found = compare(bench, made.model)
         bench.request.log(f"width {middle:.3f}: {found}")
-        if found and _is_within(bench.request, found):
+        if found and is_within(bench.request, found):
             high, best = middle, made
         else:
             low = middle
@@ -239,7 +252,7 @@ def narrowest(bench: Bench, graph: Graph, scores: Float64) -> SmallerNetwork:
             best = best and replace(best, finished=False)
             break
     if best is None:
-        raise BudgetError(f"{bench.model.name}: expected {_words(bench.request)}, no width that was tried met it")
+        raise BudgetError(f"{bench.model.name}: expected {budget_words(bench.request)}, no width that was tried met it")
     return best
 
 
@@ -258,13 +271,15 @@ def compare(bench: Bench, small: Model) -> Comparison | None:
     return Comparison(found, kl, drop, max(rises) if apart.is_labelled else 100 * kl)
 
 
-def _is_within(request: SlimRequest, found: Comparison) -> bool:
+def is_within(request: SlimRequest, found: Comparison) -> bool:
+    """Whether the budget of a request holds."""
     return (request.max_drop is None or found.drop <= request.max_drop) and (
         request.max_loss is None or found.loss <= request.max_loss
     )
 
 
-def _words(request: SlimRequest) -> str:
+def budget_words(request: SlimRequest) -> str:
+    """The budget of a request in words; "" without one."""
     said = [] if request.max_drop is None else [f"at most {request.max_drop:g} points lost"]
     said += [] if request.max_loss is None else [f"a loss that rises by at most {request.max_loss:g} %"]
     return " and ".join(said)
@@ -273,5 +288,5 @@ def _words(request: SlimRequest) -> str:
 def refuse_over_budget(bench: Bench, found: Comparison | None) -> None:
     """Raises: BudgetError if the network loses more than the budget allows."""
     request = bench.request
-    if found is not None and not _is_within(request, found):
-        raise BudgetError(f"{bench.model.name}: expected {_words(request)}, got {found}")
+    if found is not None and not is_within(request, found):
+        raise BudgetError(f"{bench.model.name}: expected {budget_words(request)}, got {found}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import check_spec
-from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.label_check import is_unlabelled
 from wcodec.evaluation.user_code import is_function_name
 from wcodec.reporting.slim_report import LayerWidth, NetworkFacts, SlimReport
@@ -19,6 +18,8 @@ from wcodec.structure.selection import Amount
 
 if TYPE_CHECKING:
     from keras import Model
+
+    from wcodec.structure.narrowing import Comparison
 
 CRITERIA: Final = (*BY_WEIGHTS, "bn-scale", "taylor", "fisher", "obs", "random")
 WITH_DATA: Final = ("taylor", "fisher")
@@ -91,8 +92,8 @@ class Slimmed:
     divergence: of the outputs, in nats or relative squared error.
     finished:   whether the training was not interrupted.
     deadline:   of the whole request.
-    original:   the network before.
-    apart:      the held-out examples, if there are data.
+    lost:       what the worst output lost on them, see `narrowing.Comparison`: points, and percent of the loss.
+    compare:    the loss of another network against the original on the held-out examples; None without any.
     """
 
     model: Model
@@ -104,8 +105,8 @@ class Slimmed:
     divergence: float | None
     finished: bool = True
     deadline: Deadline = NO_DEADLINE
-    original: Model | None = None
-    apart: Examples | None = None
+    lost: tuple[float, float] = (0.0, 0.0)
+    compare: Callable[[Model], Comparison | None] = field(default=lambda _: None)
 
     def report(self, source: Path, target: Path) -> SlimReport:
         """The report on both networks, once they are written."""

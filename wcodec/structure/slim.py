@@ -45,7 +45,8 @@ def slim(source: Path, request: SlimRequest) -> Slimmed:
     bench = prepare(source, _timed(request, clock))
     made = _made(bench)
     if not made.finished:
-        more = "; --resume -f continues" if is_one_training(request) else ""
+        has_state = is_one_training(request) and request.state is not None and request.state.exists()
+        more = "; --resume -f continues" if has_state else ""
         request.log(f"the training ended early: this is the best network so far{more}")
     elif request.state is not None:
         request.state.unlink(missing_ok=True)
