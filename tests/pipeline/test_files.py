@@ -64,6 +64,16 @@ def test_permissions_go_there_and_back(mode: int, tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
 
 
+def test_the_list_of_a_folder_is_as_private_as_its_most_private_file(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name, mode in (("a.npz", 0o644), ("b.npz", 0o600), ("c.npz", 0o640)):
+        write_npz(folder / name, {"w": weights(1, 30, 20)}).chmod(mode)
+    package.encode(folder, tmp_path / "coded")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "coded").iterdir()}
+    assert modes == {"a.npz.wcz": 0o644, "b.npz.wcz": 0o600, "c.npz.wcz": 0o640, "index.wcz": 0o600}
+
+
 def test_what_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
     (tmp_path / "m.wcz").write_bytes(b"old")

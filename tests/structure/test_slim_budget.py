@@ -10,7 +10,8 @@ import pytest
 
 from tests.structure.small_chain import Slim, slim_command  # noqa: F401 - a fixture
 from wcodec.api.slimming import Left, left_of_budget
-from wcodec.structure import narrowing, repair
+from wcodec.calibration import pace
+from wcodec.structure import repair
 from wcodec.structure.request import SlimRequest
 
 
@@ -62,7 +63,7 @@ def test_an_encoding_that_was_asked_for_and_loses_more_writes_nothing(
 def test_a_training_whose_first_step_takes_longer_than_the_limit_is_not_begun(
     slim: Slim, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(narrowing, "COMPILING", 1e12)
+    monkeypatch.setattr(pace, "COMPILING", 1e12)
     assert slim("--width", 0.5, "--data", "DATA", "--finetune", 2, "--time-limit", "9h") == 0
     told = capsys.readouterr().err
     assert "not trained: a step of training cannot be compiled within the time limit" in told

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.keras_lessons import asked, classes, taught
+from wcodec.calibration import pace
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError
 from wcodec.evaluation.examples import Examples
@@ -66,6 +67,17 @@ def test_an_interrupt_keeps_what_the_methods_came_to(lesson: tuple[Path, Path], 
     found, told = trained(lesson, tmp_path / "state", "gradual,sharing", ends=KeyboardInterrupt(), at=2)
     assert not found.finished
     assert len([line for line in told if line.startswith("epoch")]) == 2
+    kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
+    assert all((kernel == 0).mean() > 0.55 and len(np.unique(kernel)) <= 8 for kernel in kernels)
+
+
+def test_without_time_for_a_first_step_the_methods_convert_the_weights_by_what_was_asked(
+    lesson: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "COMPILING", 1e12)
+    found, told = trained(lesson, tmp_path / "state", "gradual,sharing", seconds=1e5)
+    assert not found.finished
+    assert "not trained: a step of training cannot be compiled within the time limit" in told
     kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
     assert all((kernel == 0).mean() > 0.55 and len(np.unique(kernel)) <= 8 for kernel in kernels)
 

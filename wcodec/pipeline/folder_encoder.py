@@ -86,8 +86,10 @@ def finish_folder(
     error = max((one.error for one in done), default=0.0)
     if any(energies):
         error = sum(one.error * energy for one, energy in zip(done, energies, strict=True)) / sum(energies)
-    with whole_file(target / INDEX) as temporary, temporary.open("w+b") as out:
-        source_bytes = sum(job.source.stat().st_size for job in jobs)
+    sources = [job.source for job in jobs]
+    private = min(sources, key=lambda source: source.stat().st_mode & 0o077, default=None)
+    with whole_file(target / INDEX, private) as temporary, temporary.open("w+b") as out:
+        source_bytes = sum(source.stat().st_size for source in sources)
         length = Writer(out).finish("shards", (), _skeleton(folder, done), source_bytes, error)
     notes = tuple(note for file in folder.files for note in missing_data(folder.root / file.name))
     dropped = tuple(name for one in done for name in one.dropped)

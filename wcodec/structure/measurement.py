@@ -13,9 +13,9 @@ from wcodec.reporting.slim_report import LayerWidth, NetworkFacts
 from wcodec.structure.bench import Bench
 from wcodec.structure.cost import cost_of
 from wcodec.structure.graph import Graph, Mask, trace
-from wcodec.structure.narrowing import Comparison, SmallerNetwork, compare
+from wcodec.structure.narrowing import SmallerNetwork, compare
 from wcodec.structure.rebuild import keeps
-from wcodec.structure.request import Slimmed
+from wcodec.structure.request import Comparison, Slimmed
 from wcodec.structure.speed import BATCHES, seconds_of
 
 if TYPE_CHECKING:

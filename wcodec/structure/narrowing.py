@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wcodec.calibration.pace import measure_pace
 from wcodec.errors import BudgetError
-from wcodec.evaluation.evaluate import Evaluation, compare_outputs
+from wcodec.evaluation.evaluate import compare_outputs
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import BATCH, compute_outputs
 from wcodec.evaluation.model_loader import predicted_task
@@ -29,7 +29,7 @@ from wcodec.structure.criteria import Float64
 from wcodec.structure.graph import Graph, Mask
 from wcodec.structure.rebuild import without
 from wcodec.structure.repair import repair
-from wcodec.structure.request import SlimRequest, is_one_training
+from wcodec.structure.request import Comparison, SlimRequest, is_one_training
 from wcodec.structure.selection import Amount, select
 from wcodec.structure.speed import BATCHES, seconds_of
 from wcodec.structure.training_state import FitState, StateFile, read
@@ -41,8 +41,6 @@ REPAIRING: Final = 1 / 2
 """The fraction of a time limit for fitting the next layers if training follows."""
 TARGETS: Final = 1 / 4
 """The fraction of the remaining time for computing the original's outputs of the training examples."""
-COMPILING: Final = 25
-"""Compiling a step of training takes so many times as long as compiling the network (16 to 26 were measured)."""
 TRIES: Final = 6
 """The number of widths that are tried for the narrowest network within a budget."""
 
@@ -60,24 +58,6 @@ class SmallerNetwork:
     kept: Mask | None = None
     ranks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     finished: bool = True
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A smaller network compared with the original.
-
-    divergence: of the outputs, in nats or squared error / variance.
-    drop, loss: of the worst output: points of accuracy, and the percentage by which the loss rises, see `worst_rise`;
-                without labels the percentage of changed predictions, and the divergence in hundredths.
-    """
-
-    evaluation: Evaluation
-    divergence: float
-    drop: float
-    loss: float
-
-    def __str__(self) -> str:
-        return f"{self.drop:.2f} points, {self.loss:.2f} % of the loss"
 
 
 def narrow(bench: Bench, graph: Graph, kept: Mask) -> SmallerNetwork:
@@ -171,19 +151,14 @@ def _affordable(bench: Bench, examples: Examples, versions: int) -> Examples | N
     """
     if math.isinf(bench.deadline.seconds_left()):
         return examples
-    few = examples.take(np.arange(min(examples.count, 2 * BATCH)))
-    began = time.monotonic()
-    compute_outputs(bench.model, few)
-    compiled = time.monotonic()
-    compute_outputs(bench.model, few)
-    ended = time.monotonic()
-    left = bench.deadline.seconds_left() - COMPILING * (2 * compiled - began - ended)
+    pace = measure_pace(bench.model, examples)
+    left = bench.deadline.seconds_left() - pace.compiling
     if left <= 0:
         return None
-    most, seconds = TARGETS * left, (ended - compiled) / few.count * versions
+    most, seconds = TARGETS * left, pace.example * versions
     if seconds * examples.count <= most:
         return examples
-    count = max(few.count, int(most / seconds))
+    count = max(min(examples.count, 2 * BATCH), int(most / seconds))
     bench.request.log(f"trained on {count:,} of {examples.count:,} examples, for more do not fit into the time limit")
     return examples.take(np.linspace(0, examples.count - 1, count).round().astype(np.intp))
 

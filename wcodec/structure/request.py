@@ -19,7 +19,7 @@ from wcodec.structure.selection import Amount
 if TYPE_CHECKING:
     from keras import Model
 
-    from wcodec.structure.narrowing import Comparison
+    from wcodec.evaluation.evaluate import Evaluation
 
 CRITERIA: Final = (*BY_WEIGHTS, "bn-scale", "taylor", "fisher", "obs", "random")
 WITH_DATA: Final = ("taylor", "fisher")
@@ -84,6 +84,24 @@ class SlimRequest:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A smaller network compared with the original.
+
+    divergence: of the outputs, in nats or squared error / variance.
+    drop, loss: of the worst output: points of accuracy, and the percentage by which the loss rises, see `worst_rise`;
+                without labels the percentage of changed predictions, and the divergence in hundredths.
+    """
+
+    evaluation: Evaluation
+    divergence: float
+    drop: float
+    loss: float
+
+    def __str__(self) -> str:
+        return f"{self.drop:.2f} points, {self.loss:.2f} % of the loss"
+
+
+@dataclass(frozen=True)
 class Slimmed:
     """The smaller network, and its comparison with the original.
 
@@ -92,7 +110,7 @@ class Slimmed:
     divergence: of the outputs, in nats or relative squared error.
     finished:   whether the training was not interrupted.
     deadline:   of the whole request.
-    lost:       what the worst output lost on them, see `narrowing.Comparison`: points, and percent of the loss.
+    lost:       what the worst output lost on them, see `Comparison`: points, and percent of the loss.
     compare:    the loss of another network against the original on the held-out examples; None without any.
     """
 

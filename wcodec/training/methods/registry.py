@@ -84,11 +84,13 @@ class Checkpointing:
     save:     called with the state after every epoch.
     state:    the state to continue from, or None.
     deadline: a time of `time.monotonic`; the time is divided among the methods by their epochs.
+    trains:   False if there is no time to train: the methods convert the weights.
     """
 
     save: Callable[[MethodState], None] = lambda _: None
     state: MethodState | None = None
     deadline: float = float("inf")
+    trains: bool = True
 
     def deadline_of(self, first: int, last: int, epochs: int) -> float:
         """The deadline of the method that trains the epochs `first` to `last` - 1, computed now."""
@@ -250,7 +252,7 @@ def train_by_methods(
     saved = checkpoints or Checkpointing()
     before = model.get_weights()
     found: dict[int, TunedTensor] = {}
-    finished = True
+    finished = saved.trains
     try:
         parts = zip(methods, ways, _divide_epochs(epochs, methods), strict=True)
         for number, (name, begin, (first, last)) in enumerate(parts):

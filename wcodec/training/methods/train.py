@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wcodec.calibration.request import LearningRequest
+from wcodec.calibration.pace import measure_pace
+from wcodec.calibration.request import LearningRequest, OpenedSession
 from wcodec.errors import RecipeError
 from wcodec.model import TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.planning.patterns import options_by_tensor
 from wcodec.planning.recipe import Recipe
 from wcodec.training import checkpoint
+from wcodec.training.epoch import limit_by_time
 from wcodec.training.finetune import (
     FinetuneResult,
     open_labelled,
@@ -31,7 +34,7 @@ from wcodec.training.methods.registry import (
     refuse_idle_options,
     train_by_methods,
 )
-from wcodec.training.methods.trainer import MethodState
+from wcodec.training.methods.trainer import GRACE, MethodState
 from wcodec.training.methods.weight_groups import make_groups
 
 
@@ -62,12 +65,13 @@ def train_by(
     log:    called with notes on the data, and with a line for every epoch.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
-    started = time.monotonic()
+    started, processor = time.monotonic(), time.process_time()
     names = parse_methods(methods)
     refuse_idle_options(more, names)
     opened = open_labelled(source, request, log)
     with open_model(source) as file:
         options = {name: options for name, (options, _) in options_by_tensor(file.tensors, recipe).items()}
+    opened, trains = _within_time(opened, request.seconds, (started, processor), log)
     validation = prepare_validation(opened.model, opened.held_out)
     data = prepare_training(opened.model, opened.learning, request.seed, augmented=request.augment is not None)
 
@@ -86,9 +90,26 @@ def train_by(
     }
     chosen_for = json.dumps([names, [[index, repr(one)] for index, one in sorted(amounts.items())]])
     settings = replace(settings_of(source, request, opened.table.exact), methods=chosen_for)
-    saved = _checkpointing(request, settings, started, log)
+    saved = replace(_checkpointing(request, settings, started, log), trains=trains)
     found, finished = train_by_methods(opened.model, data, names, request.epochs, amounts, report, saved)
     return MethodResult(FinetuneResult(opened, validation, (), finished), opened.table.by_name(found), finished)
+
+
+def _within_time(
+    opened: OpenedSession, seconds: float, began: tuple[float, float], log: Callable[[str], None]
+) -> tuple[OpenedSession, bool]:
+    """The network with as many examples as there is time for, and whether a step of training is compiled in time.
+
+    seconds: the time limit. began: its start by `time.monotonic` and by `time.process_time`.
+    """
+    if math.isinf(seconds):
+        return opened, True
+    pace = measure_pace(opened.model, opened.held_out)
+    learning = limit_by_time(opened.learning, pace.example, began[0] + seconds - pace.compiling, log)
+    trains = time.process_time() + pace.compiling < began[1] + seconds + GRACE
+    if not trains:
+        log("not trained: a step of training cannot be compiled within the time limit")
+    return replace(opened, learning=learning), trains
 
 
 def _checkpointing(

@@ -158,6 +158,8 @@ def run_method(
     except (KeyboardInterrupt, OutOfTimeError) as end:
         finished = False
         _end_schedules(groups if isinstance(end, OutOfTimeError) else ())
+    if not run.epochs:
+        _end_schedules(groups)
     found = {group.index: group.parametrization.export() for group in groups}
     assign_tuned(model, found)
     return found | _statistics(model, table, data, set(run.start)), finished
