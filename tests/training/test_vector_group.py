@@ -44,6 +44,15 @@ def test_training_starts_with_the_weights_of_the_codebook(kind: str, shape: tupl
 
 
 @pytest.mark.parametrize(("kind", "shape"), KINDS)
+def test_the_own_weights_of_blocks_start_half_way_to_the_original(kind: str, shape: tuple[int, ...]) -> None:
+    group, tuned = started(layer_of(kind), shape)
+    own = group.own.values.numpy().reshape(-1)[group.order].reshape(tuned.values.shape)
+    original = np.asarray(group.weights[0])
+    assert np.abs(original - tuned.values).max() > 0.01
+    assert np.allclose(own, (tuned.values + original) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "shape"), KINDS)
 def test_a_vector_moves_by_the_mean_of_its_members_and_a_block_to_a_nearer_one(
     kind: str, shape: tuple[int, ...]
 ) -> None:

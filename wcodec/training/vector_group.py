@@ -17,7 +17,7 @@ import numpy.typing as npt
 from wcodec.codec.layout import from_rows, to_rows, view_shape
 from wcodec.codec.quantizers.product import as_integers, assign_nearest, split_largest, spread_of
 from wcodec.container.dtypes import round_step
-from wcodec.evaluation.keras_backend import tensorflow
+from wcodec.evaluation.keras_backend import read_values, tensorflow
 from wcodec.model import VectorCodebook, VectorWeights
 from wcodec.training.flat_adam import Adam
 
@@ -31,6 +31,8 @@ COARSER: Final = 1.25
 """Factor on the distance of codebook entries after training, which spreads them. A smaller distance costs bytes."""
 OWN_RATE: Final = 0.0015
 """The initial learning rate of the blocks' own weights, as a fraction of the root mean square of the kernel."""
+NEAR_ORIGINAL: Final = 0.5
+"""Where the blocks' own weights are at first, from their vectors (0) to the original weights (1)."""
 NO_PRICES: Final = np.empty(0)
 
 
@@ -102,7 +104,9 @@ class VectorGroup:
 def start_vectors(index: int, weight: Weight, tuned: VectorWeights, rate: float, own_rate: float) -> VectorGroup:
     """A group that starts with the codebook and the codes of a kernel.
 
-    The blocks' own weights are at first their vectors, so that the first assignment changes no code.
+    weight: has its original values. The blocks' own weights start between these and their vectors: a block whose
+            original is nearly as close to another vector changes to it sooner, and one whose vector is nearest keeps it
+            at the first assignment.
     """
     shape, layout, block = tuned.values.shape, tuned.codebook.layout, tuned.codebook.entries.shape[1]
     positions = np.arange(tuned.values.size, dtype=np.int32)
@@ -115,13 +119,15 @@ def start_vectors(index: int, weight: Weight, tuned: VectorWeights, rate: float,
     vectors[[0, zero]], codes = vectors[[zero, 0]], np.where(codes == zero, 0, np.where(codes == 0, zero, codes))
     counts = np.maximum(np.bincount(codes, minlength=len(vectors)), 1)[:, None].astype(np.float32)
     book = VectorCodebook(layout, tuned.codebook.entries, round_step(COARSER * tuned.codebook.step))
+    original = read_values(weight).reshape(-1)[back].reshape(-1, block)
+    own = rows + np.float32(NEAR_ORIGINAL) * (original - rows)
     variable = tensorflow().Variable
     return VectorGroup(
         index,
         (weight,),
         book,
         Adam.start(vectors.astype(np.float32)),
-        Adam.start(rows.astype(np.float32)),
+        Adam.start(own.astype(np.float32)),
         variable(codes.astype(np.int32), trainable=False),
         variable(counts, trainable=False),
         order,
