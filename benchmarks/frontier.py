@@ -14,7 +14,7 @@ import numpy as np
 from packages import fetch
 from page import publish
 
-from wcodec.modelfiles.shards import opened
+from wcodec.modelfiles.shards import open_source
 from wcodec.pipeline.decoder import decode
 from wcodec.pipeline.encoder import encode
 from wcodec.planning import allocation
@@ -41,7 +41,7 @@ def measured(source: Path, states: int, coder: str, folder: Path) -> tuple[int, 
 def rows(name: str) -> Iterator[str]:
     """The table of a model, bytes brought to the error of the last row by half a bit a weight a factor of two."""
     source = fetch(name)
-    with opened(source, False, None) as model:
+    with open_source(source, False, None) as model:
         weights = sum(tensor.count for tensor in model.tensors if len(tensor.shape) > 1)
     with tempfile.TemporaryDirectory() as folder:
         found = [measured(source, *choice, Path(folder)) for choice in CHOICES]

@@ -72,7 +72,7 @@ def attempt_file(temporary: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def unchanged(*paths: Path | None) -> Iterator[None]:
+def guard_unchanged(*paths: Path | None) -> Iterator[None]:
     """A context that reads these files, which must not be written or replaced.
 
     Raises: WcodecError at the end of the block, instead of any other error in it, if a file was changed.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Unpack
 from wcodec.api.front_doors import words_or_lossless
 from wcodec.api.sources import Coded
 from wcodec.api.verbs import encode
-from wcodec.api.weights import stored_tensors
+from wcodec.api.weights import read_stored_tensors
 from wcodec.api.words import EncodeWords
 from wcodec.errors import ModelFileError, RecipeError
 from wcodec.model import AnyArray
@@ -66,7 +66,7 @@ def load_file(
 
     Raises: ContainerError and its kinds.
     """
-    found = stored_tensors(filename, base, max_output, threads)
+    found = read_stored_tensors(filename, base, max_output, threads)
     return {name: _tensor(values, dtype).to(device) for name, dtype, values in found}
 
 

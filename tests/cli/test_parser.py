@@ -157,9 +157,9 @@ def test_names_are_folded_where_the_terminal_is_narrow_and_numbers_are_not() -> 
 
 def test_columns_are_left_out_for_numbers_and_not_for_long_names() -> None:
     long = Table(("tensor", "shape", "bytes"), (("層" * 30, "3x3", "1,000"),), 2, ("shape",))
-    assert long.fitted(40).head == ("tensor", "shape", "bytes")
-    assert long.fitted(30).head == ["tensor", "bytes"]
-    assert max(map(count_columns, _render_table(long.fitted(40), 40).splitlines())) == 40
+    assert long.fit_width(40).head == ("tensor", "shape", "bytes")
+    assert long.fit_width(30).head == ["tensor", "bytes"]
+    assert max(map(count_columns, _render_table(long.fit_width(40), 40).splitlines())) == 40
 
 
 def test_sentences_are_broken_at_blanks_only() -> None:

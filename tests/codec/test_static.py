@@ -12,7 +12,7 @@ from twins import static as twin
 from twins.trellis import reconstruct
 
 from wcodec.codec.entropy import static
-from wcodec.codec.entropy.static_fit import fitted, tables_of
+from wcodec.codec.entropy.static_fit import fit_scales, tables_of
 from wcodec.codec.quantizers.trellis import quantize_in_lanes
 from wcodec.container.wire import MAX_LEVEL
 from wcodec.errors import ContainerError
@@ -137,7 +137,7 @@ def test_a_payload_that_is_cut_or_goes_on_is_refused() -> None:
 
 def test_scales_cost_less_than_one_table_for_all() -> None:
     levels = scaled((400, 300, 1), 3)
-    scales, tables = fitted(levels, 0)
+    scales, tables = fit_scales(levels, 0)
     assert tables.classes > 8
     flat = np.abs(levels).reshape(-1)
     held = np.bincount(np.minimum(flat, 127))

@@ -159,6 +159,6 @@ def test_columns_are_left_out_before_a_number_is_cut(samples: Path) -> None:
 
     table = tabulate_tensors(inspect(samples / "lenet5.keras"))
     assert "in the file" in table.head
-    narrow = table.fitted(40)
+    narrow = table.fit_width(40)
     assert narrow.width <= 40
     assert [row[-1] for row in narrow.rows] == [row[-1] for row in table.rows]

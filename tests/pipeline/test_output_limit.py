@@ -22,7 +22,7 @@ from wcodec.container.wire import REST
 from wcodec.model import TensorSpec
 from wcodec.pipeline import decoder, duplicates
 from wcodec.pipeline.decoder import open_container
-from wcodec.pipeline.output_limit import decoded_bytes
+from wcodec.pipeline.output_limit import count_decoded_bytes
 
 BYTES = 1 << 25
 
@@ -97,7 +97,7 @@ def test_the_limit_is_kept_by_the_file_that_is_written_too(kind: str, lossless: 
     out = tmp_path / "out"
     wcodec.decode(packed, out)
     with open_container(packed) as opened:
-        needed = max(out.stat().st_size, decoded_bytes(opened.container))
+        needed = max(out.stat().st_size, count_decoded_bytes(opened.container))
         assert needed < 1.5 * out.stat().st_size
     wcodec.decode(packed, out, max_output=needed)
     wcodec.verify(packed, max_output=needed)

@@ -195,7 +195,7 @@ def test_losses_have_an_error_bar_and_the_smallest_allowed_file_a_mark(model: Pa
 def test_80_columns_have_fewer_columns_and_no_number_is_cut(model: Path) -> None:
     commands = Commands("wcodec encode somewhere/far/away/model.npz --exclude 'conv.*'")
     table = tabulate_points(sweep(model, parse_recipe({}), points=3, commands=commands))
-    narrow = table.fitted(80)
+    narrow = table.fit_width(80)
     assert narrow.width <= 80
     assert "command" not in narrow.head
     for row in narrow.rows:

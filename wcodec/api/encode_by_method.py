@@ -54,7 +54,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     try:
         with whole_file(target, source) as temporary:
             encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=asked.threads)
-            encoded, measured = _measured(asked, source, temporary, recipe, found, encoded)
+            encoded, measured = _compact_and_measure(asked, source, temporary, recipe, found, encoded)
             log(describe_loss(measured))
     finally:
         if found.finished:
@@ -64,7 +64,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     return with_loss(encoded, measured, request.epochs)
 
 
-def _measured(
+def _compact_and_measure(
     asked: EncodeRequest, source: Path, target: Path, recipe: Recipe, found: MethodResult, whole: Encoded
 ) -> tuple[Encoded, Evaluation]:
     """The file `target` and its loss: without dead units if that is within the budget, otherwise with them.

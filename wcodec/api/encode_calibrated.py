@@ -42,7 +42,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         raise RecipeError(
             f"--data: expected the quantizer auto, uniform, kmeans or product, got {recipe.options.quantizer}"
         )
-    most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
+    most, plain = find_target_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
 
     def code(path: Path, preset: Preset) -> int:
         return encode(source, path, replace(recipe, preset=preset), threads=asked.threads).file_bytes
@@ -56,8 +56,8 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         steps=asked.tune,
         seconds=asked.seconds,
         seed=recipe.seed,
-        codebooks=requested_codebooks(recipe.options),
-        search=None if asked.search is None else _requested_search(asked, source, target, recipe),
+        codebooks=request_codebooks(recipe.options),
+        search=None if asked.search is None else _request_search(asked, source, target, recipe),
         sensitivity=asked.sensitivity,
         recipe=recipe,
     )
@@ -113,7 +113,7 @@ MEASURED: Final = (
 """The figures of an evaluation that an encoding keeps."""
 
 
-def _requested_search(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> SearchRequest:
+def _request_search(asked: EncodeRequest, source: Path, target: Path, recipe: Recipe) -> SearchRequest:
     from wcodec.calibration.request import SearchRequest, name_data
     from wcodec.files import sha256_of
 
@@ -219,7 +219,7 @@ def other_bytes(source: Path, recipe: Recipe) -> int:
     return numbers.file_bytes - trained
 
 
-def requested_bytes(source: Path, recipe: Recipe) -> int | None:
+def find_target_bytes(source: Path, recipe: Recipe) -> int | None:
     """The size that --target-size or --target-ratio allows; None without them."""
     from wcodec.modelfiles import open_model
 
@@ -229,7 +229,7 @@ def requested_bytes(source: Path, recipe: Recipe) -> int | None:
         return int(model.source_bytes / recipe.target_ratio)
 
 
-def requested_codebooks(options: Options) -> CodebookRequest | None:
+def request_codebooks(options: Options) -> CodebookRequest | None:
     """The codebooks that the options request, by name or by size; None if they request steps."""
     from wcodec.calibration.codebook_weights import CodebookRequest
 

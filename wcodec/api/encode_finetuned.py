@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from wcodec.api.encode_calibrated import (
     describe_loss,
+    find_target_bytes,
     make_file_size,
     other_bytes,
     refuse_tensor_options,
-    requested_bytes,
     with_loss,
 )
 from wcodec.api.request import EncodeRequest
@@ -34,7 +34,7 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
     from wcodec.training.finetune import train
 
     _check_options(asked, recipe)
-    most, plain = requested_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
+    most, plain = find_target_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
     weights = None if most is None else _weight_bytes(source, most, plain)
     log = asked.listeners.log
     state = target.with_name(f".{target.name}.training")

@@ -20,23 +20,23 @@ def refuse_same(target: Path, *read: Path | None) -> None:
 
 
 def maybe_path(path: StrPath | None, word: str = "base") -> Path | None:
-    """The path, or None. word, and errors: see `found_path`."""
-    return None if path is None else found_path(path, word)
+    """The path, or None. word, and errors: see `require_path`."""
+    return None if path is None else require_path(path, word)
 
 
-def checked_path(path: object, word: str) -> Path:
+def check_path(path: object, word: str) -> Path:
     """The path that is given for the argument `word`. Raises: RecipeError for anything that is no path."""
     if not isinstance(path, str | PathLike):
         raise RecipeError(f"{word}: expected a path, got {type(path).__name__}")
     return Path(path)
 
 
-def found_path(path: StrPath, word: str = "source") -> Path:
+def require_path(path: StrPath, word: str = "source") -> Path:
     """The path of a file or folder that is given for the argument `word`.
 
     Raises: FileNotFoundError, as Python's own functions do; RecipeError for anything that is no path.
     """
-    checked_path(path, word)
+    check_path(path, word)
     if not Path(path).exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     return Path(path)

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
-from wcodec.api.encode_calibrated import requested_codebooks
+from wcodec.api.encode_calibrated import request_codebooks
 from wcodec.api.paths import StrPath, maybe_path
 from wcodec.api.progress import ProgressEvent, make_listeners
 from wcodec.api.request import EncodeRequest, parse_request, require_data
@@ -194,7 +194,7 @@ def open_oracle(source: Path, recipe: Recipe, request: EncodeRequest) -> ModelOr
         validation=request.validation,
         **request.data_options(),
         seed=recipe.seed,
-        codebooks=requested_codebooks(recipe.options),
+        codebooks=request_codebooks(recipe.options),
         recipe=recipe,
     )
     return judge(source, learning, request.sensitivity, request.listeners.log)

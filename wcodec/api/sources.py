@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
-from wcodec.api.paths import StrPath, found_path, refuse_same
+from wcodec.api.paths import StrPath, refuse_same, require_path
 from wcodec.errors import ModelFileError, RecipeError, TruncatedError, WcodecError
 
 
@@ -85,7 +85,7 @@ def open_source(source: Source, unknown: str = "") -> Iterator[Path]:
     .wcz is expected; RecipeError for anything else.
     """
     if isinstance(source, str | PathLike):
-        yield found_path(source)
+        yield require_path(source)
         return
     with TemporaryDirectory(prefix="wcodec-") as folder:
         spooled = spool(source, Path(folder), unknown)

@@ -186,11 +186,11 @@ def _write_uncoded(
     with open_model(target, keep_optimizer=False) as file:
         names = tensor_names(small.model, file)
     small.model.set_weights(values)
-    made = [_tuned(value, coded.get(index)) for value, index in zip(values, indices, strict=True)]
+    made = [_code_as_before(value, coded.get(index)) for value, index in zip(values, indices, strict=True)]
     return {name: one for number, of in names.items() for name in of if (one := made[number]) is not None}
 
 
-def _tuned(value: Float32, before: TunedTensor | None) -> TunedTensor | None:
+def _code_as_before(value: Float32, before: TunedTensor | None) -> TunedTensor | None:
     """A weight, or a part of one, coded as before; with constants added, at a step that keeps the outputs.
 
     Raises: UnsupportedError if only the whole weight can be coded so: groups, vectors and hashes depend on positions.

@@ -10,11 +10,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack, overload
 
-from wcodec.api.paths import StrPath, checked_path, found_path, maybe_path
+from wcodec.api.paths import StrPath, check_path, maybe_path, require_path
 from wcodec.api.progress import make_listeners
 from wcodec.api.request import check_request, parse_request
 from wcodec.api.sources import Coded, Source, Target, TorchModule, open_source, open_target, refuse_existing
-from wcodec.api.words import EncodeWords, RequestWords, documented, python_spelling, refuse_unknown
+from wcodec.api.words import EncodeWords, RequestWords, document, python_spelling, refuse_unknown
 from wcodec.errors import RecipeError
 from wcodec.model.lazy import replace
 from wcodec.reporting.inspection import Inspection
@@ -38,7 +38,7 @@ def encode(source: Source, target: Target | None = None, *, dry_run: Literal[Tru
            **words: Unpack[EncodeWords]) -> Inspection: ...  # fmt: skip
 
 
-@documented
+@document
 def encode(
     source: Source, target: Target | None = None, *, dry_run: bool = False, **words: Unpack[EncodeWords]
 ) -> Inspection | bytes:
@@ -86,7 +86,7 @@ def _encode(source: Path, target: Target | None, dry_run: bool, words: EncodeWor
     folder = folder_of(source, recipe.is_whole)
     check_request(request, recipe, source, folder is not None)
     if report is not None:
-        refuse_existing(checked_path(report, "report"), force)
+        refuse_existing(check_path(report, "report"), force)
     if folder is not None and report is not None:
         raise RecipeError(f"{source}: expected a single file with report, got a model of several files")
     if folder is not None and not dry_run and not isinstance(target, str | Path) and not hasattr(target, "__fspath__"):
@@ -201,7 +201,7 @@ def rebase(
     from wcodec.planning.option_values import parse_threads
     from wcodec.reporting.inspection import inspect as numbers
 
-    read, made = found_path(source), checked_path(target, "target")
+    read, made = require_path(source), check_path(target, "target")
     refuse_existing(made, force)
     threads = parse_threads("threads", threads)
     story(read, made, base=maybe_path(base), onto=maybe_path(onto, "onto"), threads=threads)

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from wcodec.api.paths import StrPath, found_path, maybe_path
+from wcodec.api.paths import StrPath, maybe_path, require_path
 from wcodec.api.sources import Coded, hide_path, open_source, spool
 from wcodec.errors import WcodecError
 from wcodec.files import identity_of
@@ -148,7 +148,7 @@ def open(
             raise
         weakref.finalize(weights, folder.cleanup)
         return weights
-    path = found_path(source)
+    path = require_path(source)
     return Weights(path, places_of(path, most), maybe_path(base), threads)
 
 
@@ -162,11 +162,12 @@ def load(
     from wcodec.modelfiles.arrays import as_numbers
 
     return {
-        name: as_numbers(values, dtype) for name, dtype, values in stored_tensors(source, base, max_output, threads)
+        name: as_numbers(values, dtype)
+        for name, dtype, values in read_stored_tensors(source, base, max_output, threads)
     }
 
 
-def stored_tensors(
+def read_stored_tensors(
     source: Coded, base: StrPath | None, max_output: int | str | None, threads: int
 ) -> Iterator[tuple[str, str, AnyArray]]:
     """Name, element type and stored values of all tensors of a .wcz.

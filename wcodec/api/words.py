@@ -131,12 +131,12 @@ def refuse_unknown(words: EncodeWords) -> None:
             raise RecipeError(f"option {word!r}: expected an option of encode{suggest(word, sorted(known))}")
 
 
-def documented(function: Function) -> Function:
+def document(function: Function) -> Function:
     """`function` with all keywords of `EncodeWords` in its signature and its docstring."""
     kinds: dict[str, str] = {}
     for words in (Words, RequestWords, PythonWords):
         kinds |= {word: _spelt(kind) for word, kind in words.__annotations__.items()}
-    options = {option.word: _described(option) for option in (*OPTIONS, *REQUEST_OPTIONS)} | PYTHON_HELP
+    options = {option.word: _describe(option) for option in (*OPTIONS, *REQUEST_OPTIONS)} | PYTHON_HELP
     own = inspect.signature(function)
     fixed = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -152,7 +152,7 @@ def _spelt(kind: object) -> str:
     return str(getattr(kind, "__forward_arg__", kind))
 
 
-def _described(option: Option) -> str:
+def _describe(option: Option) -> str:
     if option.word == "effort":
         return "; ".join(f'"{value}": {text}' for _, value, text in option.switches)
     if option.switches:

@@ -66,7 +66,7 @@ def spell_options(text: str, words: Mapping[str, object]) -> str:
 
     said = {word for word, value in words.items() if value is not None and value is not False}
 
-    def spelt(found: re.Match[str]) -> str:
+    def respell(found: re.Match[str]) -> str:
         word = found[0]
         own = [(option.word, option.flag) for option in OPTIONS if word in {option.word, option.target}]
         return next((flag for name, flag in own or [(word, spell(word))] if name in said), word)
@@ -74,5 +74,5 @@ def spell_options(text: str, words: Mapping[str, object]) -> str:
     head, colon, rest = text.partition(":")
     if not re.fullmatch(r"\w+( and \w+| [\w-]+)*", head):
         return text
-    rest = re.sub(r"\b[a-z]+(_[a-z]+)+\b|(?<=, got )[a-z]+$", spelt, rest)
-    return re.sub(r"(?<![\w-])\w+", spelt, head) + colon + rest
+    rest = re.sub(r"\b[a-z]+(_[a-z]+)+\b|(?<=, got )[a-z]+$", respell, rest)
+    return re.sub(r"(?<![\w-])\w+", respell, head) + colon + rest

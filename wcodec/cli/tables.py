@@ -39,7 +39,7 @@ def format_sweep(found: Sweep) -> str:
 
     points, tensors = tabulate_points(found), tabulate_sensitivities(found, MOST_ROWS)
     blocks = [render_tables((points,))]
-    if COMMAND not in points.fitted(_terminal_width()).head:
+    if COMMAND not in points.fit_width(_terminal_width()).head:
         blocks.append("\n".join(f"{one.label}: {one.command}" for one in found.points))
     more = len(found.sensitivities) - MOST_ROWS
     blocks.append(f"Each tensor alone, with 4 times its step:\n{render_tables((tensors,))}")
@@ -121,7 +121,7 @@ def render_tables(tables: Sequence[Table]) -> str:
     shown = [
         Table(one.head, [[*map(escape_controls, row)] for row in one.rows], one.names, one.spare) for one in tables
     ]
-    return "\n\n".join(_render_table(one.fitted(width), width) for one in shown)
+    return "\n\n".join(_render_table(one.fit_width(width), width) for one in shown)
 
 
 def _render_table(table: Table, width: int) -> str:

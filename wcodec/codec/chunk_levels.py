@@ -50,7 +50,7 @@ def quantize_chunk(part: Float32, dequantizer: Dequantizer, plan: LossyPlan) -> 
             return _choose_levels(part, dequantizer, lambda_, plan)
         case TruncatedFloatDequantizer():
             codes = magnitude_codes(
-                rounded_to_kind(part, plan) if isinstance(plan, FloatPlan) else part, dequantizer.shift
+                round_to_kind(part, plan) if isinstance(plan, FloatPlan) else part, dequantizer.shift
             )
             return (np.where(part < 0, -1, 1) * np.where(codes, codes - dequantizer.offset, 0)).astype(np.int32)
         case ProductDequantizer():
@@ -71,7 +71,7 @@ def _choose_levels(
     return by(part, dequantizer.states, lambda_, _PASSES[plan.effort], zeros, dequantizer.step)
 
 
-def rounded_to_kind(weights: Float32, plan: FloatPlan) -> Float32:
+def round_to_kind(weights: Float32, plan: FloatPlan) -> Float32:
     """Rounded to the shorter type, to nearest even."""
     return weights if plan.dtype == "float32" else to_float32(from_float(weights, plan.dtype), plan.dtype)
 

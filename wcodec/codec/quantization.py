@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from wcodec.codec.chunk_levels import LARGEST, magnitude_codes, quantize_chunk, rounded_to_kind
+from wcodec.codec.chunk_levels import LARGEST, magnitude_codes, quantize_chunk, round_to_kind
 from wcodec.codec.dequantization import (
     CodebookDequantizer,
     Dequantizer,
@@ -82,20 +82,20 @@ def choose_dequantizer(weights: Float32, plan: LossyPlan, chunk_map: Map = map) 
     first = layouts[0][0]
     match plan:
         case FloatPlan():
-            return VECTOR, _float_rule(rounded_to_kind(weights, plan), plan.mantissa)
+            return VECTOR, _float_rule(round_to_kind(weights, plan), plan.mantissa)
         case AffinePlan():
             return _affine_choice(weights, plan)
         case CodebookPlan():
             return first, _table_rule(weights, plan)
         case GroupPlan() | HashedPlan():
-            return _given_choice(weights.shape, plan)
+            return _use_given(weights.shape, plan)
         case ProductPlan():
             return _product_choice(weights, first, plan)
         case UniformPlan():
             return _uniform_or_table(weights, layouts, plan, chunk_map)
 
 
-def _given_choice(shape: tuple[int, ...], plan: GroupPlan | HashedPlan) -> tuple[int, Dequantizer]:
+def _use_given(shape: tuple[int, ...], plan: GroupPlan | HashedPlan) -> tuple[int, Dequantizer]:
     layout = outputs_as_rows(shape, "last")
     if isinstance(plan, GroupPlan):
         return layout, GroupDequantizer(plan.given.group, make_codebook(plan.given.points), plan.given.steps)

@@ -97,13 +97,13 @@ def parse_header(facts: TensorSpec, data: memoryview, chunks: int) -> tuple[Tens
         if flags >> 4:
             raise CorruptError(f"header: expected no states or outliers of exact values, got 0x{flags:02x}")
         return TensorHeader(
-            None, VECTOR, _chunking(facts, None, chunk_units, chunks), NO_POSITIONS, np.empty((0, 0), np.uint8)
+            None, VECTOR, _check_chunks(facts, None, chunk_units, chunks), NO_POSITIONS, np.empty((0, 0), np.uint8)
         ), at
     layout, at = take_byte(data, at, "layout")
     check_layout(facts.shape, layout)
     if facts.dtype not in FLOATS:
         raise CorruptError(f"header: expected exact values of type {facts.dtype}, got rule {number}")
-    chunk_units = _chunking(facts, layout, chunk_units, chunks)
+    chunk_units = _check_chunks(facts, layout, chunk_units, chunks)
     positions, outlier_bytes = NO_POSITIONS, np.empty((0, ITEM_BYTES[facts.dtype]), np.uint8)
     if flags & HAS_OUTLIERS:
         positions, outlier_bytes, at = _parse_outliers(facts, data, at)
@@ -117,7 +117,7 @@ def parse_header(facts: TensorSpec, data: memoryview, chunks: int) -> tuple[Tens
     return TensorHeader(dequantizer, layout, chunk_units, positions, outlier_bytes), at
 
 
-def _chunking(facts: TensorSpec, layout: int | None, chunk_units: int, chunks: int) -> int:
+def _check_chunks(facts: TensorSpec, layout: int | None, chunk_units: int, chunks: int) -> int:
     """Units of a chunk, checked: they must give `chunks` chunks of at most MAX_CHUNK (or MAX_EXACT) elements."""
     every = facts.count if layout is None else count_units(facts.shape, layout)
     if chunks == 1:

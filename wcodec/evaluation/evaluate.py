@@ -94,7 +94,7 @@ def evaluate(
         else load_examples(data, network_inputs(opened[0]), network_outputs(opened[0]), rescale=rescale, limit=limit)
     )
     original = opened[1] if len(opened) > 1 else None
-    outputs = _measured(opened[0], original, examples, _run(opened[0], original, examples))
+    outputs = _measure_outputs(opened[0], original, examples, _run(opened[0], original, examples))
     return summarize(outputs, examples, _size(model), _size(baseline))
 
 
@@ -103,7 +103,7 @@ def compare_outputs(
 ) -> Evaluation:
     """The evaluation of a network against another from the outputs of both, see `inference.compute_outputs`."""
     run = ((at, tuple(y[at] for y in outputs), tuple(y[at] for y in originals)) for at in batches(examples.count))
-    return summarize(_measured(model, baseline, examples, run), examples, None, None)
+    return summarize(_measure_outputs(model, baseline, examples, run), examples, None, None)
 
 
 def summarize(
@@ -147,7 +147,7 @@ def _run(model: Network, baseline: Network | None, examples: Examples) -> Iterat
         yield at, predict(model, examples, at), None if baseline is None else predict(baseline, examples, at)
 
 
-def _measured(
+def _measure_outputs(
     model: Network, baseline: Network | None, examples: Examples, run: Iterable[OutputBatch]
 ) -> tuple[OutputScores, ...]:
     """The figures of each output. The first batch shows what the outputs are."""

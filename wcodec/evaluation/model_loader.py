@@ -112,7 +112,7 @@ def model_inputs(model: Model) -> tuple[ModelInput, ...]:
     inputs = getattr(model, "inputs", None)
     rescales = any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers)
     if not inputs:
-        return (ModelInput("inputs", _built_for(model), str(model.variable_dtype), rescales),)
+        return (ModelInput("inputs", _find_built_shape(model), str(model.variable_dtype), rescales),)
     return tuple(ModelInput(x.name, tuple(x.shape[1:]), str(x.dtype), rescales) for x in inputs)
 
 
@@ -126,7 +126,7 @@ def model_outputs(model: Model) -> tuple[tuple[str, ...], ...]:
     return tuple((str(key), layer) if key != layer else (layer,) for key, layer in zip(keys, layers, strict=True))
 
 
-def _built_for(model: Model) -> tuple[int | None, ...]:
+def _find_built_shape(model: Model) -> tuple[int | None, ...]:
     """The shape of an example for a network of a custom class, from the shape with which it was built.
 
     Raises: RecipeError if that is not the shape of one input.
@@ -165,7 +165,7 @@ def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: b
         raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
     model = _architecture(architecture, unsafe)
     if hdf5:
-        with _suffixed(path, ".h5" if _mentions(path, b"layer_names") else ".weights.h5") as file_of_weights:
+        with _copy_with_suffix(path, ".h5" if _mentions(path, b"layer_names") else ".weights.h5") as file_of_weights:
             _translate(name, lambda: model.load_weights(file_of_weights))
     else:
         set_weights(model, path, name)
@@ -195,7 +195,7 @@ def _whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> 
     load = keras().models.load_model
     if not unsafe:
         refuse_unsafe(path, name)
-    with _suffixed(path, suffix) as file:
+    with _copy_with_suffix(path, suffix) as file:
         try:
             model = _compile(name, lambda: load(file, safe_mode=not unsafe)) if compiled else None
             if model is None:
@@ -252,7 +252,7 @@ def _translate(name: str, load: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def _suffixed(path: Path, suffix: str) -> Iterator[Path]:
+def _copy_with_suffix(path: Path, suffix: str) -> Iterator[Path]:
     """`path`, or a copy of it with the suffix that Keras expects."""
     if path.name.endswith(suffix) and (suffix != ".h5" or not path.name.endswith(".weights.h5")):
         yield path

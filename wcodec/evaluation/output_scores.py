@@ -115,8 +115,8 @@ def score_output(kind: OutputKind, batches: Sequence[BatchSums]) -> OutputScores
         known = [one.count * value for one, value in zip(batches, values, strict=True) if value is not None]
         return sum(known) / count if len(known) == len(batches) else None
 
-    accuracy, loss, mae, r2 = _labelled(kind, [one.own for one in batches], mean)
-    baseline_accuracy, baseline_loss, baseline_mae, baseline_r2 = _labelled(
+    accuracy, loss, mae, r2 = _score_labels(kind, [one.own for one in batches], mean)
+    baseline_accuracy, baseline_loss, baseline_mae, baseline_r2 = _score_labels(
         kind, [one.baseline for one in batches], mean
     )
     return OutputScores(
@@ -139,7 +139,7 @@ def _percent(mean: float | None) -> float | None:
     return None if mean is None else 100 * mean
 
 
-def _labelled(
+def _score_labels(
     kind: OutputKind, sums: Sequence[LabelSums | None], mean: Callable[[list[float | None]], float | None]
 ) -> tuple[float | None, float | None, float | None, float | None]:
     """Accuracy in percent, loss, mean absolute error and R2."""

@@ -37,7 +37,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         kept: list[members.Member] = []
         with members.translate_errors(str(path)):
             archive = stack.enter_context(members.open_archive(path))
-            infos = members.checked_members(archive, path, (WEIGHTS,))
+            infos = members.check_members(archive, path, (WEIGHTS,))
             names = {info.filename for info in infos}
             config = archive.read(CONFIG).decode("utf-8", "replace") if CONFIG in names else None
             for info in infos:

@@ -56,7 +56,7 @@ def refuse_unsafe(path: Path, name: str) -> None:
 def _config_of(path: Path, name: str) -> str | None:
     if zipfile.is_zipfile(path):
         with members.translate_errors(name), members.open_archive(path) as archive:
-            infos = members.checked_members(archive, path, tuple(set(archive.namelist()) - {CONFIG}))
+            infos = members.check_members(archive, path, tuple(set(archive.namelist()) - {CONFIG}))
             held = any(info.filename == CONFIG for info in infos)
             return archive.read(CONFIG).decode("utf-8", "replace") if held else None
     with hdf5_read.open_hdf5(path, name) as (file, _), hdf5_read.translate_errors(name):

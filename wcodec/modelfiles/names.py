@@ -70,21 +70,23 @@ def _tree_of_file(container: Container) -> tuple[Group | None, str | None]:
     paths = [tensor.name for tensor in container.tensors if tensor.name != REST]
     if kind == ".keras":
         rest = extents.parse(container.skeleton, container.tensors).remainder or b""
-        return _grown(paths), _zip_member(rest, b"config.json")
-    return (_grown(paths) if kind == ".h5" and all(path.startswith("model_weights/") for path in paths) else None), None
+        return _build_tree(paths), _zip_member(rest, b"config.json")
+    return (
+        _build_tree(paths) if kind == ".h5" and all(path.startswith("model_weights/") for path in paths) else None
+    ), None
 
 
-def _grown(paths: Sequence[str]) -> Group:
+def _build_tree(paths: Sequence[str]) -> Group:
     """A tree of groups with these datasets."""
     nested: dict[str, list[str]] = {}
     for path in paths:
         head, slash, rest = path.partition("/")
         nested.setdefault(head, []).extend([rest] if slash else [])
-    return Group("", tuple(_named(name, below) for name, below in nested.items()))
+    return Group("", tuple(_build_node(name, below) for name, below in nested.items()))
 
 
-def _named(name: str, below: Sequence[str]) -> Group | Slot:
-    return Group(name, _grown(below).children) if below else Slot(name, "")
+def _build_node(name: str, below: Sequence[str]) -> Group | Slot:
+    return Group(name, _build_tree(below).children) if below else Slot(name, "")
 
 
 def _zip_member(archive: bytes, name: bytes) -> str | None:

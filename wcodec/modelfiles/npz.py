@@ -54,7 +54,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
         tensors: list[Tensor] = []
         held = 0
         with members.translate_errors(str(path)):
-            for info in members.checked_members(archive, path):
+            for info in members.check_members(archive, path):
                 where = f"{path}, {info.filename}"
                 with archive.open(info) as file:
                     header = parse_header(file, where)

@@ -52,10 +52,10 @@ def with_roles(tensors: Sequence[Tensor], known: Mapping[str, Role | None]) -> t
         for name, role in _roles(members):
             roles.setdefault(name, role)
     named = tuple(replace(one, role=own) if (own := roles.get(one.name)) else one for one in tensors)
-    return with_exact(named, quantized_modules(tensors))
+    return with_exact(named, find_quantized_modules(tensors))
 
 
-def quantized_modules(tensors: Sequence[TensorSpec]) -> set[str]:
+def find_quantized_modules(tensors: Sequence[TensorSpec]) -> set[str]:
     """The modules, as `module_of` names them, of quantised layers; their floats must stay exact.
 
     If the codes are a part of a tensor (`m.weight._data`), the module of that tensor is one of them.
@@ -136,7 +136,7 @@ def _is_quantized(members: Iterable[TensorSpec]) -> bool:
 def _roles(members: Sequence[Tensor]) -> Iterable[tuple[str, Role]]:
     vectors = [tensor for tensor in members if tensor.dtype in FLOATS and len(tensor.shape) == 1]
     kernels = [tensor for tensor in members if tensor.dtype in FLOATS and not is_vector(tensor)]
-    named = _named(vectors)
+    named = _name_vectors(vectors)
     for name, vector in named.items():
         kernel = next((kernel for kernel in kernels if vector.count in kernel.shape), None)
         gain, variance = _first(named, vector, "gamma", "weight", "scale"), _first(named, vector, *VARIANCES)
@@ -155,7 +155,7 @@ def _first(named: Mapping[str, Tensor], vector: Tensor, *names: str) -> Tensor |
     return next((named[n] for n in names if n in named and named[n].count == vector.count != 0), None)
 
 
-def _named(vectors: Sequence[Tensor]) -> dict[str, Tensor]:
+def _name_vectors(vectors: Sequence[Tensor]) -> dict[str, Tensor]:
     """The vectors of a module by the last part of their names, or by position if a normalisation layer numbers them."""
     names = [_last(vector.name) for vector in vectors]
     parts = PARTS.get(len(vectors))

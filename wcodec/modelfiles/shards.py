@@ -72,7 +72,7 @@ def folder_of(source: Path, whole: bool = False) -> Folder | None:
     return None
 
 
-def missing_data(source: Path) -> tuple[str, ...]:
+def describe_missing_data(source: Path) -> tuple[str, ...]:
     """A sentence about external data of an ONNX model that are missing or outside of its folder; () for other files."""
     try:
         with source.open("rb") as file:
@@ -104,10 +104,12 @@ def external_model(source: Path, beside: Path) -> Model:
 
 
 @contextmanager
-def opened(source: Path, keep_optimizer: bool, beside: Path | None, exact: Collection[str] = ()) -> Iterator[Model]:
+def open_source(
+    source: Path, keep_optimizer: bool, beside: Path | None, exact: Collection[str] = ()
+) -> Iterator[Model]:
     """`open_model`, or `external_model` if the file holds the values of an ONNX model.
 
-    exact: quantised modules, found in other files of the model (`roles.quantized_modules`).
+    exact: quantised modules, found in other files of the model (`roles.find_quantized_modules`).
     """
     whole = nullcontext(external_model(source, beside)) if beside else open_model(source, keep_optimizer)
     with whole as model:

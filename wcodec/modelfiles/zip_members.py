@@ -86,7 +86,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def checked_members(archive: zipfile.ZipFile, path: Path, tensors: Collection[str] = ()) -> list[zipfile.ZipInfo]:
+def check_members(archive: zipfile.ZipFile, path: Path, tensors: Collection[str] = ()) -> list[zipfile.ZipInfo]:
     """The directory of the archive, after the checks that make reading it safe.
 
     tensors: names of the members that are not kept whole; none: no member is kept.

@@ -138,11 +138,11 @@ def _link(path: Path) -> ChainLink:
         facts = path.stat()
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return _cached_link(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return _find_link(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 @lru_cache(4096)
-def _cached_link(path: Path, inode: int, size: int, written: int) -> ChainLink:
+def _find_link(path: Path, inode: int, size: int, written: int) -> ChainLink:
     """The link of a file, cached by these facts."""
     with open_file(path) as file:
         is_container = file.read(len(MAGIC)) == MAGIC

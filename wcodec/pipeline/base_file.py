@@ -64,7 +64,7 @@ def difference(tensor: Tensor, base: BaseFile) -> Tensor | None:
     return Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.layer, False, partial(_less, tensor, base))
 
 
-def added(values: AnyArray, facts: TensorSpec, base: BaseFile) -> AnyArray:
+def add_base(values: AnyArray, facts: TensorSpec, base: BaseFile) -> AnyArray:
     """A difference plus the base's values: one addition in float32, rounded to the tensor's type.
 
     Raises: CorruptError for a type without differences.

@@ -12,8 +12,8 @@ from wcodec.container.records import Container
 from wcodec.files import steady, whole_file
 from wcodec.model import Progress
 from wcodec.model.lazy import replace
-from wcodec.pipeline.open_container import OpenContainer, decoded_values, is_lossless, write_decoded
-from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger
+from wcodec.pipeline.open_container import OpenContainer, decode_values, is_lossless, write_decoded
+from wcodec.pipeline.output_limit import count_decoded_bytes, refuse_larger
 
 if TYPE_CHECKING:
     from wcodec.pipeline.base_file import BaseFile
@@ -31,7 +31,7 @@ def open_container(source: Path, base: Path | None = None, max_output: int | Non
     with open_file(source) as file, steady(source, file):
         container = parse(file, max_output)
         if max_output is not None:
-            refuse_larger(source, decoded_bytes(container), max_output)
+            refuse_larger(source, count_decoded_bytes(container), max_output)
         opened = OpenContainer(file, container)
         yield replace(opened, base=_base_of(opened, source, base)) if base else opened
 
@@ -93,7 +93,7 @@ def verify(
 
             decode_lossless(opened.file, opened.container, whole.base, _nowhere, threads, progress)
             return opened.container
-        for _ in decoded_values(whole, range(len(opened.container.tensors)), threads, progress):
+        for _ in decode_values(whole, range(len(opened.container.tensors)), threads, progress):
             pass
         return opened.container
 

@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 from wcodec.codec.plan import Plan
 from wcodec.codec.statistics import scan_tensors
-from wcodec.files import unchanged, whole_file
+from wcodec.files import guard_unchanged, whole_file
 from wcodec.model import Progress, TunedTensor
 from wcodec.model.lazy import replace
-from wcodec.modelfiles.shards import missing_data, opened
+from wcodec.modelfiles.shards import describe_missing_data, open_source
 from wcodec.pipeline.attempt import Encoded, Encoding, write_container
 from wcodec.pipeline.base_chain import open_any_base
 from wcodec.pipeline.budget import encode_within, plans_by_effort
@@ -49,20 +49,20 @@ def encode(
     beside:       the ONNX model that keeps values in `source`, a file of its external data.
     base:         an earlier version of the file, which decoding will need.
     totals:       of the model of which `source` is a shard.
-    exact:        as in `shards.opened`.
+    exact:        as in `shards.open_source`.
     searches:     whether steps change until the budget of the recipe is met.
     source_bytes: of the file to which ratios refer, if `source` was made from another one.
     Raises: ModelFileError, RecipeError, BudgetError; OSError if `target` cannot be written; WcodecError if a file
     changes in the meantime.
     """
-    with whole_file(target, source) as temporary, unchanged(source, beside, base):
+    with whole_file(target, source) as temporary, guard_unchanged(source, beside, base):
         earlier = open_any_base(base) if base else None
         if recipe.is_whole and not tuned:
             from wcodec.pipeline.lossless_encoder import encode_lossless
 
             made = encode_lossless(source, beside, earlier, temporary, recipe.effort, threads, progress)
-            return Encoded(made, 0.0, (), missing_data(source))
-        with opened(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside, exact) as read:
+            return Encoded(made, 0.0, (), describe_missing_data(source))
+        with open_source(source, recipe.keep_optimizer or bool(recipe.options.lossless), beside, exact) as read:
             model = read if source_bytes is None else replace(read, source_bytes=source_bytes)
             looks = scan_tensors(model.tensors, threads)
             if plans:

@@ -31,7 +31,7 @@ def encode_family(
     """
     with only_encoder(target, folder.root.stat().st_mode & 0o777 | 0o700) as parts:
         jobs = make_jobs(folder, target, recipe, None, 1 if executor else threads)
-        kept = _kept_parts(jobs, folder, target)
+        kept = _find_parts(jobs, folder, target)
         parents = find_parents([job.source for job in jobs], {number: depth for number, (_, depth) in kept.items()})
         found: dict[int, JobResult] = {}
         for wave in waves(parents):
@@ -58,7 +58,7 @@ def _with_base(jobs: Sequence[EncodeJob], number: int, parent: int | None) -> En
     return replace(jobs[number], base=base)
 
 
-def _kept_parts(jobs: Sequence[EncodeJob], folder: Folder, target: Path) -> dict[int, tuple[Path, int]]:
+def _find_parts(jobs: Sequence[EncodeJob], folder: Folder, target: Path) -> dict[int, tuple[Path, int]]:
     """By number of a file: the finished part in `target`, and the number of its bases."""
     try:
         named = {shard.name: part for shard, part in parts_of(target / INDEX)}

@@ -16,7 +16,7 @@ from wcodec.model import Progress
 from wcodec.model.lazy import dataclass
 from wcodec.pipeline import decoder
 from wcodec.pipeline.decoder import open_container
-from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger
+from wcodec.pipeline.output_limit import count_decoded_bytes, refuse_larger
 
 if TYPE_CHECKING:
     from wcodec.modelfiles.shard_list import Shard, ShardList
@@ -210,7 +210,7 @@ def _refuse_larger_parts(index: Path, limit: int | None) -> None:
     for shard, part in parts_of(index) if limit is not None else ():
         _exists(shard, part)
         with open_container(part, max_output=limit) as opened:
-            total += decoded_bytes(opened.container)
+            total += count_decoded_bytes(opened.container)
         refuse_larger(index, total, limit)
 
 

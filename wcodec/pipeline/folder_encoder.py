@@ -18,10 +18,10 @@ from wcodec.container.reader import parse
 from wcodec.container.records import pack_error, parse_error
 from wcodec.container.writer import Writer
 from wcodec.errors import BudgetError, WcodecError
-from wcodec.files import sha256_of, unchanged, whole_file
+from wcodec.files import guard_unchanged, sha256_of, whole_file
 from wcodec.model import Progress
 from wcodec.modelfiles import shard_list
-from wcodec.modelfiles.shards import Folder, folder_of, missing_data
+from wcodec.modelfiles.shards import Folder, describe_missing_data, folder_of
 from wcodec.pipeline.encoder import Encoded, encode
 from wcodec.pipeline.folder_budget import encode_within_budget
 from wcodec.pipeline.folder_decoder import INDEX, SUFFIX
@@ -51,7 +51,7 @@ def encode_folder(
     BudgetError.
     """
     with only_encoder(target, folder.root.stat().st_mode & 0o777 | 0o700) as parts:
-        with unchanged(*(folder.root / file.name for file in folder.files)):
+        with guard_unchanged(*(folder.root / file.name for file in folder.files)):
 
             def encode_all(jobs: Sequence[EncodeJob]) -> tuple[list[EncodeJob], list[JobResult]]:
                 named = [name_part(job, target) for job in jobs]
@@ -91,7 +91,7 @@ def finish_folder(
     with whole_file(target / INDEX, private) as temporary, temporary.open("w+b") as out:
         source_bytes = sum(source.stat().st_size for source in sources)
         length = Writer(out).finish("shards", (), _skeleton(folder, done), source_bytes, error)
-    notes = tuple(note for file in folder.files for note in missing_data(folder.root / file.name))
+    notes = tuple(note for file in folder.files for note in describe_missing_data(folder.root / file.name))
     dropped = tuple(name for one in done for name in one.dropped)
     return Encoded(length + sum(one.file_bytes for one in done), error, dropped, notes)
 

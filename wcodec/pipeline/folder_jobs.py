@@ -23,8 +23,8 @@ from wcodec.files import sha256_of
 from wcodec.model import Model, Tensor
 from wcodec.model.lazy import dataclass, replace
 from wcodec.modelfiles import open_model, shard_list
-from wcodec.modelfiles.roles import module_of, quantized_modules
-from wcodec.modelfiles.shards import File, Folder, external_model, opened
+from wcodec.modelfiles.roles import find_quantized_modules, module_of
+from wcodec.modelfiles.shards import File, Folder, external_model, open_source
 from wcodec.pipeline.folder_decoder import SUFFIX, earlier_of
 from wcodec.planning.allocation import WeightTotals, lossy_weights, weight_totals
 from wcodec.planning.patterns import check_patterns, find_tensors, is_used
@@ -59,7 +59,7 @@ class EncodeJob:
 
     def opened(self) -> AbstractContextManager[Model]:
         """The file as a model. Raises: ModelFileError."""
-        return opened(self.source, self.recipe.keep_optimizer, self.beside, self.exact)
+        return open_source(self.source, self.recipe.keep_optimizer, self.beside, self.exact)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def run_all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor:
     """work(job) for each job, by the executor or here; jobs that no worker finished are done here."""
     from concurrent.futures import BrokenExecutor, CancelledError
 
-    def submitted(job: EncodeJob) -> Future[T] | None:
+    def submit_job(job: EncodeJob) -> Future[T] | None:
         try:
             return executor.submit(work, job) if executor else None
         except BrokenExecutor:
@@ -170,14 +170,14 @@ def run_all(work: Callable[[EncodeJob], T], jobs: Sequence[EncodeJob], executor:
         except (Exception, CancelledError):  # an executor may raise anything when its workers die
             return work(replace(job, threads=0))
 
-    begun = [(job, submitted(job)) for job in jobs]
+    begun = [(job, submit_job(job)) for job in jobs]
     return [result(job, future) for job, future in begun]
 
 
 def make_jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, threads: int) -> list[EncodeJob]:
     """A job for each file, whose part has no name yet (`name_part`)."""
     jobs = []
-    quantized = _quantized_elsewhere(folder, recipe)
+    quantized = _find_quantized_elsewhere(folder, recipe)
     root = folder.root.resolve()  # workers may have another directory; files keep their names, which links would change
     for file, name, own in zip(folder.files, part_names_of(folder), _recipes(folder, recipe), strict=True):
         source = root / file.name
@@ -221,7 +221,7 @@ def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
     return made
 
 
-def _quantized_elsewhere(folder: Folder, recipe: Recipe) -> dict[str, tuple[str, ...]]:
+def _find_quantized_elsewhere(folder: Folder, recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """By file: its modules that are quantised according to all files of the model, such as by codes in another file."""
     shards: dict[str, dict[str, tuple[Tensor, ...]]] = defaultdict(dict)
     for file in folder.files:
@@ -229,7 +229,7 @@ def _quantized_elsewhere(folder: Folder, recipe: Recipe) -> dict[str, tuple[str,
             shards[file.model][file.name] = _tensors(folder, file)
     found = {}
     for files in shards.values():
-        modules = quantized_modules(tuple(chain.from_iterable(files.values()))) if len(files) > 1 else set()
+        modules = find_quantized_modules(tuple(chain.from_iterable(files.values()))) if len(files) > 1 else set()
         for name, tensors in files.items():
             found[name] = tuple(sorted(modules & {module_of(tensor.name) for tensor in tensors}))
     return found

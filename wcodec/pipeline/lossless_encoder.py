@@ -178,7 +178,9 @@ class LosslessEncoding:
         pieces = (piece for number, facts in own for piece in _pieces(number, facts, self.effort))
         with target.open("w+b") as file:
             writer = Writer(file)
-            results = map_ordered(lambda piece: self._coded(piece, rest), pieces, self.threads, attrgetter("nbytes"))
+            results = map_ordered(
+                lambda piece: self._code_piece(piece, rest), pieces, self.threads, attrgetter("nbytes")
+            )
             self.checksums.clear()
             for number, facts in enumerate(tensors):
                 if number in duplicates:
@@ -214,7 +216,7 @@ class LosslessEncoding:
     def _is_based(self, facts: TensorSpec) -> bool:
         return self.base is not None and facts.name != REST and self.base.has(facts)
 
-    def _coded(self, piece: Piece, rest: _Rest) -> tuple[bytes, AnyArray]:
+    def _code_piece(self, piece: Piece, rest: _Rest) -> tuple[bytes, AnyArray]:
         if piece.number < len(self.layout.extents):
             extent = self.layout.extents[piece.number]
             dtype, fast = extent.facts.dtype, self.effort == "fast"
@@ -225,19 +227,19 @@ class LosslessEncoding:
                 return own, raw
             earlier = self.base.part(extent.facts, piece.start, piece.count)
 
-            def coded(words: AnyArray, kind: str) -> bytes:
+            def code_words(words: AnyArray, kind: str) -> bytes:
                 return lossless.encode(words.view(np.uint8), ITEM_BYTES[dtype], piece.shape, kind, fast)
 
             candidates = [bytes((ALONE,)) + own]
             for way in (XOR, ULPS):
                 words = encode_delta(way, values, earlier, dtype)
-                candidates.append(bytes((way,)) + coded(words, str(words.dtype)))
+                candidates.append(bytes((way,)) + code_words(words, str(words.dtype)))
             if dtype in FLOATS and not fast:
                 more, steps = encode_residual(values, earlier, dtype)
-                first = coded(more, dtype)
+                first = code_words(more, dtype)
                 length = bytearray()
                 put_varint(length, len(first))
-                candidates.append(bytes((RESIDUAL, *length)) + first + coded(steps, str(steps.dtype)))
+                candidates.append(bytes((RESIDUAL, *length)) + first + code_words(steps, str(steps.dtype)))
             return min(candidates, key=len), raw
         plain = rest.read(piece.start, piece.count)
         best = lossless.encode(plain, 1)

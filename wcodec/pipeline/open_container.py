@@ -50,9 +50,9 @@ class OpenContainer:
         values = decode_tensor(self.file, facts, record, chunk_map, self.base)
         if record.delta_mode != DIFFERENCE or self.base is None:
             return values
-        from wcodec.pipeline.base_file import added
+        from wcodec.pipeline.base_file import add_base
 
-        return added(values, TensorSpec(record.base_name, facts.dtype, facts.shape), self.base)
+        return add_base(values, TensorSpec(record.base_name, facts.dtype, facts.shape), self.base)
 
 
 def is_lossless(container: Container) -> bool:
@@ -72,18 +72,18 @@ def write_decoded(
     if is_conversion(container, source, target):
         shown = [number for number, facts in enumerate(container.tensors) if facts.name != REST]
         tensors = [container.tensors[number] for number in shown]
-        convert(temporary, target.suffix, tensors, decoded_values(opened, shown, threads, progress))
+        convert(temporary, target.suffix, tensors, decode_values(opened, shown, threads, progress))
     elif is_lossless(container):
         from wcodec.pipeline.lossless_decoder import decode_lossless
 
         with temporary.open("wb", buffering=0) as file:
             decode_lossless(opened.file, container, opened.base, _writer(file), threads, progress)
     else:
-        values = decoded_values(opened, range(len(container.tensors)), threads, progress)
+        values = decode_values(opened, range(len(container.tensors)), threads, progress)
         write_model(temporary, container.kind, container.skeleton, container.tensors, values)
 
 
-def decoded_values(
+def decode_values(
     opened: OpenContainer, numbers: Sequence[int], threads: int, progress: Progress | None
 ) -> Iterator[AnyArray]:
     """The values of these tensors, in ascending order.

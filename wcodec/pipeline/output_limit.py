@@ -8,7 +8,7 @@ from wcodec.container.records import Container
 from wcodec.errors import UnsupportedError
 
 
-def decoded_bytes(container: Container) -> int:
+def count_decoded_bytes(container: Container) -> int:
     """The number of bytes to which a container decodes: its tensors, duplicates included, and its skeleton.
 
     Raises: ContainerError and its kinds.

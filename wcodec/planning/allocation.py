@@ -85,7 +85,7 @@ def plan_model(
     relative *= VALUES_STEP if model.predicts_values else 1.0
     # Plain rounding by this step has the error that max_error allows.
     step = size * (12.0 * (recipe.max_error or 0.0) * totals.energy / max(1, totals.regular)) ** 0.5
-    shared = _shared_threshold([tensor for tensor, _ in weights], recipe)
+    shared = _find_shared_threshold([tensor for tensor, _ in weights], recipe)
     names = [tensor.name for tensor in model.tensors]
     vectors = Vectors(dict(zip(names, model.tensors, strict=True)), dict(zip(names, surveys, strict=True)))
     factors = vectors.step_factors()
@@ -230,7 +230,7 @@ def exact_names(model: Model, recipe: Recipe) -> set[str]:
     return {name for name, (options, _) in options_by_tensor(model.tensors, recipe).items() if options.lossless}
 
 
-def _shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None:
+def _find_shared_threshold(weights: Sequence[Tensor], recipe: Recipe) -> Prune | None:
     """The threshold that gives the requested sparsity over all weights together."""
     prune = recipe.options.prune
     if not recipe.global_sparsity or prune is None or prune.rule == "deviations":

@@ -32,4 +32,4 @@ def classic_options(tensor: Tensor) -> Options:
 def for_training(recipe: Recipe) -> Recipe:
     """The recipe with the threshold of pruning by rounds, if the user gave none."""
     trained = Options(prune=Prune("deviations", TRAINED_THRESHOLD))
-    return replace(recipe, options=recipe.options.merged_with(trained))
+    return replace(recipe, options=recipe.options.merge_with(trained))

@@ -47,7 +47,7 @@ def refuse_idle(general: Options, rules: Sequence[Rule], whole: Mapping[str, obj
     whole: the fields of the recipe that do not belong to single tensors.
     Raises: RecipeError with the option and what it needs.
     """
-    every = [general, *(rule.options.merged_with(general) for rule in rules)]
+    every = [general, *(rule.options.merge_with(general) for rule in rules)]
     if whole.get("global_sparsity") and not any(one.prune and one.prune.rule == "sparsity" for one in every):
         raise RecipeError("global_sparsity: expected sparsity with it, got none")
     if general.lossless and all(rule.options.lossless is not False for rule in rules):

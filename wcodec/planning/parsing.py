@@ -28,7 +28,7 @@ def parse_recipe(words: Mapping[str, object], config: Path | None = None) -> Rec
     if config:
         general, more_rules, base = _parse_config(config)
         base = {field: value for field, value in base.items() if field not in _TARGETS or not whole.keys() & _TARGETS}
-        options, rules, whole = options.merged_with(general), rules + more_rules, base | whole
+        options, rules, whole = options.merge_with(general), rules + more_rules, base | whole
     _refuse_lossy_rules(options, rules)
     refuse_idle(options, rules, whole)
     return build(Recipe, whole | {"options": options, "rules": rules})

@@ -25,10 +25,10 @@ def find_tensors(pattern: str, tensors: Sequence[Tensor]) -> frozenset[str]:
     """The names (in the file) of the tensors that a pattern finds, or of the tensor whose name it is literally."""
     known = [one for one in tensors if re.search(pattern, one.user_name or one.name) or re.search(pattern, one.layer)]
     found = known or [one for one in tensors if re.search(pattern, one.name)]
-    return frozenset(one.name for one in found) or _named(pattern, tensors)
+    return frozenset(one.name for one in found) or _find_named(pattern, tensors)
 
 
-def _named(pattern: str, tensors: Sequence[Tensor]) -> frozenset[str]:
+def _find_named(pattern: str, tensors: Sequence[Tensor]) -> frozenset[str]:
     """The tensor whose full name the pattern is or matches, or whose name ends with it, starting at the layer."""
     literal = re.sub(r"\\(.)", r"\1", pattern.removeprefix("^").removesuffix("$"))
     found: set[str] = set()
@@ -58,10 +58,10 @@ def options_by_tensor(tensors: Sequence[Tensor], recipe: Recipe) -> dict[str, As
         out |= {one.name for one in tensors} - kept
     asked: dict[str, Asked] = dict.fromkeys(out, (Options(lossless=True), True))
     for rule in recipe.rules:
-        found, named = find_tensors(rule.pattern, tensors), _named(rule.pattern, tensors)
+        found, named = find_tensors(rule.pattern, tensors), _find_named(rule.pattern, tensors)
         for one in tensors:
             if one.name in found:
-                options = rule.options.merged_with(_general(one, recipe))
+                options = rule.options.merge_with(_general(one, recipe))
                 asked.setdefault(one.name, (options, len(one.shape) >= 2 or one.name in named))
     return {one.name: asked.get(one.name, (_general(one, recipe), False)) for one in tensors}
 
@@ -69,13 +69,13 @@ def options_by_tensor(tensors: Sequence[Tensor], recipe: Recipe) -> dict[str, As
 def _general(tensor: Tensor, recipe: Recipe) -> Options:
     """The options of a tensor that no rule finds."""
     if recipe.preset == CLASSIC and is_weight(tensor):
-        return recipe.options.merged_with(classic_options(tensor))
+        return recipe.options.merge_with(classic_options(tensor))
     return recipe.options
 
 
 def is_used(rule: Rule, tensors: Sequence[Tensor]) -> bool:
     """Whether a rule finds a tensor to which its options apply: vectors are quantised only by their full names."""
-    found, named = find_tensors(rule.pattern, tensors), _named(rule.pattern, tensors)
+    found, named = find_tensors(rule.pattern, tensors), _find_named(rule.pattern, tensors)
     every = [one for one in tensors if one.name in found]
     return any(not rule.options.is_for_weights or len(one.shape) >= 2 or one.name in named for one in every)
 

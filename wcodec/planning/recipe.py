@@ -97,7 +97,7 @@ class Options:
         says = (self.prune, self.bits, self.clusters, self.block, self.step, self.start, self.per_channel, self.aligned)
         return any(word is not None for word in says) or self.quantizer not in {None, "auto", *SIZELESS[1:]}
 
-    def merged_with(self, general: Options) -> Options:
+    def merge_with(self, general: Options) -> Options:
         """These options, with those that are not set taken from `general`."""
         counted = self.bits is not None or self.clusters is not None
         size_said = counted or self.quantizer in SIZELESS or self.step is not None

@@ -67,7 +67,7 @@ def _pictures(views: Sequence[TensorView]) -> list[str]:
     drawn: dict[str, list[str]] = {"values": [], "gaps": []}
     for view in views:
         name = view.user_name or view.name
-        for what, rows in (("values", _coded_values(view)), ("gaps", _distances(view))):
+        for what, rows in (("values", _list_shared_values(view)), ("gaps", _distances(view))):
             if any(row.count and row.value is not None for row in rows):
                 small = f"{sum(1 for row in rows if row.count):,} {what}, {_mean_bits(rows)}"
                 picture = svg.draw_dots(f"Code words of the {what} of {name}", _axis(what, rows), "bits", _dots(rows))
@@ -81,7 +81,7 @@ def _pictures(views: Sequence[TensorView]) -> list[str]:
     ]
 
 
-def _coded_values(view: TensorView) -> list[CodedValue]:
+def _list_shared_values(view: TensorView) -> list[CodedValue]:
     """The shared values; if zeros are gaps, code 0 is used only for fillers."""
     return [replace(row, count=view.fillers) if view.gaps and not row.level else row for row in view.values]
 

@@ -155,9 +155,9 @@ def _inspect_container(source: Path, max_output: int | None = None) -> Inspectio
     with open_file(source) as file:
         container = parse(file, max_output)
         if max_output is not None:
-            from wcodec.pipeline.output_limit import decoded_bytes, refuse_larger  # noqa: PLC0415 - brings numpy
+            from wcodec.pipeline.output_limit import count_decoded_bytes, refuse_larger  # noqa: PLC0415 - brings numpy
 
-            refuse_larger(source, decoded_bytes(container), max_output)
+            refuse_larger(source, count_decoded_bytes(container), max_output)
         shown = [number for number, tensor in enumerate(container.tensors) if tensor.name != REST]
         labels = labels_of(container)
         tensors = tuple(_tensor_numbers(file, container, number, labels) for number in shown)

@@ -81,7 +81,7 @@ class Table:
         rows = [[*row[:at], *row[at + 1 :]] for row in self.rows]
         return Table([*self.head[:at], *self.head[at + 1 :]], rows, self.names - (at < self.names), self.spare)
 
-    def fitted(self, width: int) -> Table:
+    def fit_width(self, width: int) -> Table:
         """The table with as many columns as fit, with two spaces between; numbers are never cut.
 
         width: columns of the terminal.

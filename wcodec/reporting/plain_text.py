@@ -16,10 +16,10 @@ def count_columns(text: str) -> int:
 
 def wrap(text: str, width: int) -> str:
     """The text with its lines broken at spaces if they take more columns than `width`; nothing is cut."""
-    return "\n".join(map("\n".join, (_broken(line, width) for line in text.split("\n"))))
+    return "\n".join(map("\n".join, (_break_line(line, width) for line in text.split("\n"))))
 
 
-def _broken(line: str, width: int) -> list[str]:
+def _break_line(line: str, width: int) -> list[str]:
     if count_columns(line) <= width:
         return [line]
     lines = [""]

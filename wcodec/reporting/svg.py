@@ -58,7 +58,7 @@ class Axis:
     def ticks(self) -> list[float]:
         """Round numbers inside the scale."""
         if not self.logarithmic:
-            return _even(self.low, self.high)
+            return _place_evenly(self.low, self.high)
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         inside: list[float] = []
         for digits in _DIGITS:
@@ -209,7 +209,7 @@ def draw_dots(title: str, x: Axis, label: str, dots: Sequence[Dot]) -> str:
         return left + 10 + x.position(across) * (width - left - 20), height - bottom - up / most * room
 
     body = [_text(left - 24, 10, label, "start")]
-    for tick in (tick for tick in _even(0.0, most) if tick == round(tick)):
+    for tick in (tick for tick in _place_evenly(0.0, most) if tick == round(tick)):
         _, line = at(x.low, tick)
         body.append(f'<path class="grid" d="M{left} {fmt(line)}H{width}"/>')
         body.append(_text(left - 6, line + 4, f"{tick:.0f}", "end"))
@@ -260,7 +260,7 @@ def _tooltip(text: str) -> str:
     return f"<title>{escape(text)}</title>"
 
 
-def _even(low: float, high: float) -> list[float]:
+def _place_evenly(low: float, high: float) -> list[float]:
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)

@@ -76,7 +76,7 @@ def sweep(
             sensitivities, whole = _sensitivities(run, deadline)
         sizes = list(oracle.step_sizes(points)) if oracle else []
         while sizes and time.monotonic() < deadline:
-            if (point := run.calibrated_point(sizes[0], deadline)) is None:
+            if (point := run.calibrate_point(sizes[0], deadline)) is None:
                 break
             found, sizes = [*found, point], sizes[1:]
         if (late := time.monotonic() - deadline) >= 1:
@@ -135,7 +135,7 @@ class _SweepRun:
             recipe = replace(recipe, options=replace(recipe.options, step=StepSize(size, relative=True)))
         return self.measured(method, name, size, recipe, tuned)
 
-    def calibrated_point(self, size: float, deadline: float) -> Point | None:
+    def calibrate_point(self, size: float, deadline: float) -> Point | None:
         """The same with calibrated weights; None where there was no time for them."""
         tuned = self.oracle.calibrate(size, deadline) if self.oracle else None
         return None if tuned is None else self.measured("calibrated", "", size, self.recipe, tuned)

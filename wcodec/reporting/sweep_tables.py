@@ -73,7 +73,7 @@ def tabulate_sensitivities(sweep: Sweep, most: int) -> Table:
             f"{one.fine_bytes:,}",
             f"{one.saved:,}",
             f"{one.relative_error:.1e}",
-            *([_predicted(one.judged)] if predicted else []),
+            *([_format_predicted(one.judged)] if predicted else []),
             f"{one.judged.lost if one.judged else one.share:.2e}",
             f"{one.cost:.2e}",
         )
@@ -83,7 +83,7 @@ def tabulate_sensitivities(sweep: Sweep, most: int) -> Table:
     return Table((*head, "per kB saved"), rows, 2, ("own error", "weights", "bytes", "predicted", loss))
 
 
-def _predicted(loss: QualityLoss | None) -> str:
+def _format_predicted(loss: QualityLoss | None) -> str:
     return "-" if loss is None or loss.predicted is None else f"{loss.predicted:.2e}"
 
 

@@ -163,7 +163,7 @@ def _values(header: TensorHeader, chunks: Sequence[CodedChunk], facts: TensorSpe
     used, first, counts = np.unique(levels, return_index=True, return_counts=True)
     if len(used) > MOST_VALUES:
         return ()
-    meaning = _meaning(header.dequantizer, chunks, used, first)
+    meaning = _find_weights(header.dequantizer, chunks, used, first)
     if isinstance(header.dequantizer, CodebookDequantizer):
         book = header.dequantizer.codebook
         every = np.arange(len(book.values)) - book.negatives
@@ -177,7 +177,7 @@ def _values(header: TensorHeader, chunks: Sequence[CodedChunk], facts: TensorSpe
     )
 
 
-def _meaning(
+def _find_weights(
     rule: Dequantizer, chunks: Sequence[CodedChunk], used: npt.NDArray[np.int32], first: npt.NDArray[np.intp]
 ) -> dict[int, float]:
     """The weight of each level, if it is the same in all rows."""
@@ -194,7 +194,7 @@ def _gaps(chunks: Sequence[CodedChunk]) -> tuple[tuple[CodedValue, ...], int]:
         return (), 0
     gaps, counts = np.unique(np.concatenate([gaps for gaps, _ in found]), return_counts=True)
     first = next(chunk for chunk in chunks if chunk.gap_bits)
-    words = _words_of(first.gaps, gaps) if first.coder == SPARSE else _fixed_words(gaps, first.gap_bits)
+    words = _words_of(first.gaps, gaps) if first.coder == SPARSE else _write_bits(gaps, first.gap_bits)
     rows = [
         CodedValue(gap, float(gap), count, *words.get(gap, ("", 0)))
         for gap, count in zip(gaps.tolist(), counts.tolist(), strict=True)
@@ -212,7 +212,7 @@ def _code_words(chunk: CodedChunk, levels: npt.NDArray[np.integer]) -> dict[int,
     """By level its codeword in the stream of codes; in sparse rows that of level 0 is for a filler."""
     if chunk.fields and chunk.fields.entries:
         codes = codes_of(levels.astype(np.int32), chunk.fields.negatives)
-        words = _fixed_words(codes, chunk.fields.code_bits)
+        words = _write_bits(codes, chunk.fields.code_bits)
         pairs = zip(levels.tolist(), codes.tolist(), strict=True)
         return {level: words[code] for level, code in pairs if code in words}
     if chunk.coder not in {DENSE, SPARSE}:
@@ -227,7 +227,7 @@ def _code_words(chunk: CodedChunk, levels: npt.NDArray[np.integer]) -> dict[int,
 def _words_of(stream: bytes, wanted: npt.NDArray[np.uint32]) -> dict[int, tuple[str, int]]:
     """By symbol its codeword in a stream; none if its coder has no codewords."""
     if len(stream) > 1 and stream[0] == symbols.FIXED:
-        return _fixed_words(wanted, stream[1])
+        return _write_bits(wanted, stream[1])
     if not stream or stream[0] != symbols.HUFFMAN:
         return {}
     from bitarray.util import int2ba  # noqa: PLC0415 - only what shows code words needs it
@@ -246,7 +246,7 @@ def _words_of(stream: bytes, wanted: npt.NDArray[np.uint32]) -> dict[int, tuple[
     return found
 
 
-def _fixed_words(numbers: npt.NDArray[np.uint32], bits: int) -> dict[int, tuple[str, int]]:
+def _write_bits(numbers: npt.NDArray[np.uint32], bits: int) -> dict[int, tuple[str, int]]:
     """The numbers in `bits` bits, highest bit first."""
     from bitarray.util import int2ba  # noqa: PLC0415
 

@@ -74,13 +74,13 @@ def run(args: argparse.Namespace) -> int:
             stdio.write_note("nothing was compared: the data has no labels (y) and --baseline is not given")
     numbers = {name: value for name, value in asdict(found).items() if name != "notes"}
     stdio.write_data(json.dumps(numbers, indent=1) if args.json else _text(found))
-    exceeded = [*_exceeded_drop(found, args.max_drop), *_exceeded_loss(found, args.max_loss)]
+    exceeded = [*_report_drop(found, args.max_drop), *_report_loss(found, args.max_loss)]
     for words in exceeded:
         stdio.write_note(f"wcodec: {source}: {words}")
     return BUDGET if exceeded else OK
 
 
-def _exceeded_drop(found: Evaluation, most: float | None) -> Iterator[str]:
+def _report_drop(found: Evaluation, most: float | None) -> Iterator[str]:
     """For each output a message if the drop of its accuracy exceeds the limit."""
     if most is None:
         return
@@ -94,7 +94,7 @@ def _exceeded_drop(found: Evaluation, most: float | None) -> Iterator[str]:
             yield f"{_where(found, one)}{expected}, got {drop:.2f} points"
 
 
-def _exceeded_loss(found: Evaluation, most: float | None) -> Iterator[str]:
+def _report_loss(found: Evaluation, most: float | None) -> Iterator[str]:
     """For each output a message if the rise of its loss exceeds the limit."""
     if most is None:
         return

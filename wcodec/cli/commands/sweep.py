@@ -52,7 +52,7 @@ def _commands(args: argparse.Namespace, source: Path) -> Commands:
     """The arguments of `encode` for the options that were typed."""
     from wcodec.reporting.sweep import Commands
 
-    def typed(options: Sequence[Option]) -> str:
+    def spell_options(options: Sequence[Option]) -> str:
         words: list[str] = []
         for option in options:
             value = getattr(args, option.word)
@@ -63,8 +63,10 @@ def _commands(args: argparse.Namespace, source: Path) -> Commands:
                 words += [part for one in values for part in (option.flag, str(one))]
         return "".join(f" {shlex.quote(word)}" for word in words)
 
-    plain = f"wcodec encode {shlex.quote(str(source))}" + typed([BY_WORD[word] for word in REQUEST])
-    return Commands(plain, typed([REQUEST_WORDS["data"], REQUEST_WORDS["validation"], *SCORE_OPTIONS, *INPUT_OPTIONS]))
+    plain = f"wcodec encode {shlex.quote(str(source))}" + spell_options([BY_WORD[word] for word in REQUEST])
+    return Commands(
+        plain, spell_options([REQUEST_WORDS["data"], REQUEST_WORDS["validation"], *SCORE_OPTIONS, *INPUT_OPTIONS])
+    )
 
 
 def run(args: argparse.Namespace) -> int:

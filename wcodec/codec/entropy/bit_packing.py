@@ -10,14 +10,14 @@ from wcodec.errors import CorruptError, TruncatedError
 from wcodec.kernels import symbols as kernel
 
 
-def packed_bytes(count: int, bits: int) -> int:
+def count_packed_bytes(count: int, bits: int) -> int:
     """Bytes of the payload of `count` symbols of `bits` bits."""
     return 1 + (count * bits + 7) // 8
 
 
 def encode(symbols: Symbols, bits: int) -> bytes:
     """One byte `bits` (1..32, enough for every symbol), then the symbols. Inverse: `decode`."""
-    packed = np.zeros(packed_bytes(len(symbols), bits) - 1, np.uint8)
+    packed = np.zeros(count_packed_bytes(len(symbols), bits) - 1, np.uint8)
     if bits == 8 * symbols.itemsize:
         packed = symbols.view(np.uint8)
     else:
@@ -33,7 +33,7 @@ def decode(payload: bytes, symbols: Symbols) -> None:
     bits = payload[0] if payload else 0
     if not 1 <= bits <= 8 * symbols.itemsize:
         raise CorruptError(f"fixed-width symbols: expected 1 to {8 * symbols.itemsize} bits each, got {bits}")
-    expected = packed_bytes(len(symbols), bits)
+    expected = count_packed_bytes(len(symbols), bits)
     if len(payload) != expected:
         error = TruncatedError if len(payload) < expected else CorruptError
         raise error(f"fixed-width symbols: expected {expected} bytes, got {len(payload)}")

@@ -80,13 +80,13 @@ def _prices(learnt: npt.NDArray[np.uint32], rate: float) -> tuple[Floats, Floats
     """Bits of every event and of magnitudes, as in `RateTables`: initial ones, unless the estimators learnt others."""
     bits, sizes = (prices.copy() for prices in _prices_at_start(rate))
     changed = np.flatnonzero(learnt != initial_states())
-    bits[changed] = _rounded(_bits(learnt[changed]), rate)
+    bits[changed] = _round_rates(_bits(learnt[changed]), rate)
     for begin, end, row in _SIZE_FAMILIES:
         first, last = np.searchsorted(changed, (begin, end))
         cells = (changed[first:last] - begin) >> 4
         if len(cells):
             own = cells[np.flatnonzero(np.diff(cells, prepend=-1))]
-            sizes[row + own] = _rounded(_sizes(_bits(learnt[begin:end].reshape(-1, 16)[own])), rate)
+            sizes[row + own] = _round_rates(_sizes(_bits(learnt[begin:end].reshape(-1, 16)[own])), rate)
     return bits, sizes
 
 
@@ -94,13 +94,13 @@ def _prices(learnt: npt.NDArray[np.uint32], rate: float) -> tuple[Floats, Floats
 def _prices_at_start(rate: float) -> tuple[Floats, Floats]:
     bits = _bits(initial_states())
     sizes = [_sizes(bits[begin:end].reshape(-1, 16, 2)) for begin, end, _ in _SIZE_FAMILIES]
-    return _rounded(bits, rate), _rounded(np.concatenate(sizes), rate)
+    return _round_rates(bits, rate), _round_rates(np.concatenate(sizes), rate)
 
 
 @lru_cache(4)
 def _slopes(rate: float) -> Floats:
     q = np.arange(64)
-    return _rounded(np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0), rate)
+    return _round_rates(np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0), rate)
 
 
 def _bits(learnt: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
@@ -119,6 +119,6 @@ def _sizes(size: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return sizes
 
 
-def _rounded(bits: npt.NDArray[np.float64], rate: float) -> Floats:
+def _round_rates(bits: npt.NDArray[np.float64], rate: float) -> Floats:
     """Rounded far more coarsely than two implementations of the logarithm differ: machines decide alike."""
     return np.ascontiguousarray(np.round(bits * 4096) / 4096 * rate, np.float32)

@@ -36,15 +36,15 @@ def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
     effort: "fast" computes the scales from means alone.
     Inverse: `decode`.
     """
-    from wcodec.codec.entropy.static_fit import ROUNDS, fitted
+    from wcodec.codec.entropy.static_fit import ROUNDS, fit_scales
 
     if not levels.any():
         return b""
     levels = np.ascontiguousarray(levels, np.int32)
-    scales, tables = fitted(levels, states, 0 if effort == "fast" else ROUNDS)
+    scales, tables = fit_scales(levels, states, 0 if effort == "fast" else ROUNDS)
     out = bytearray()
     _pack(out, scales, tables)
-    words, first, escaped = _coded(_flat(levels), scales, tables, states)
+    words, first, escaped = _code_levels(_flat(levels), scales, tables, states)
     put_varint(out, len(escaped))
     if len(escaped):
         zigzag = np.empty(len(escaped), np.uint32)
@@ -78,7 +78,7 @@ def _flat(levels: Levels) -> Levels:
     return np.ascontiguousarray(levels).reshape(len(levels), -1)
 
 
-def _coded(
+def _code_levels(
     levels: Levels, scales: Scales, tables: Tables, states: int
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32], Levels]:
     words, first = np.empty(levels.size, np.uint16), np.empty(LANES, np.uint32)

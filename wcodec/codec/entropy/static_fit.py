@@ -144,14 +144,14 @@ def prices_of(tables: Tables) -> Prices:
     return prices.reshape(tables.classes, 256)
 
 
-def refined(scales: Scales, tables: Tables, codes: Codes) -> Scales:
+def refine(scales: Scales, tables: Tables, codes: Codes) -> Scales:
     """Scales in which rows, then channels and taps, are changed by one where that costs fewer bits."""
-    scales = replace(scales, rows=_moved(scales.rows, _costs(scales, tables, codes, kernel.add_prices_of_rows, 0)))
+    scales = replace(scales, rows=_move_codes(scales.rows, _costs(scales, tables, codes, kernel.add_prices_of_rows, 0)))
     costs = _costs(scales, tables, codes, kernel.add_prices_of_columns, 1)
     costs = costs.reshape(len(scales.channels), len(scales.taps), 3)
-    scales = replace(scales, channels=_moved(scales.channels, costs.sum(1)))
+    scales = replace(scales, channels=_move_codes(scales.channels, costs.sum(1)))
     if len(scales.taps) > 1:
-        scales = replace(scales, taps=_moved(scales.taps, costs.sum(0)))
+        scales = replace(scales, taps=_move_codes(scales.taps, costs.sum(0)))
     return scales
 
 
@@ -163,7 +163,7 @@ def _costs(scales: Scales, tables: Tables, codes: Codes, add: Add, axis: int) ->
     return costs
 
 
-def _moved(codes: Codes, costs: Counts) -> Codes:
+def _move_codes(codes: Codes, costs: Counts) -> Codes:
     """Each code changed by one where that saves at least `BEND`."""
     costs = costs + np.array([BEND, 0, BEND])
     costs[codes == 0, 0] = costs[:, 1][codes == 0] + 1
@@ -172,11 +172,11 @@ def _moved(codes: Codes, costs: Counts) -> Codes:
     return moved
 
 
-def fitted(levels: npt.NDArray[np.int32], states: int, rounds: int = ROUNDS) -> tuple[Scales, Tables]:
+def fit_scales(levels: npt.NDArray[np.int32], states: int, rounds: int = ROUNDS) -> tuple[Scales, Tables]:
     """Scales and tables for levels int32[rows, channels, taps] in lanes with trellises of this many states."""
     codes = codes_of(levels, states)
     scales = _scales_of_codes(codes, levels.shape[2], states)
     for _ in range(rounds):
-        scales = refined(scales, tables_of(codes, scales, states), codes)
+        scales = refine(scales, tables_of(codes, scales, states), codes)
     scales = Scales(*(part - part.min() for part in (scales.rows, scales.channels, scales.taps)))
     return scales, tables_of(codes, scales, states)

@@ -41,7 +41,7 @@ def encode(symbols: Symbols, with_zstd: bool = True) -> bytes:
         return bytes(constant)
     bits = largest.bit_length()
     code = None if _is_noise(symbols, bits) else huffman.build_code(huffman.count_tokens(symbols))
-    size = fixed.packed_bytes(len(symbols), bits)
+    size = fixed.count_packed_bytes(len(symbols), bits)
     best, coder = b"", FIXED
     if code and code.nbytes < size:
         best, coder = huffman.encode(symbols, code), HUFFMAN

@@ -102,7 +102,7 @@ def as_integers(centroids: Doubles, prices: Doubles, step: float, largest: float
     """Centroids in units of `step`, in the order of `round_centroids`."""
     top = math.floor(largest / step)  # an entry above the largest weight could become infinity
     entries = np.clip(np.rint(centroids / step), -top, top).astype(np.int32)
-    return _ordered(entries, step, prices)
+    return _order_entries(entries, step, prices)
 
 
 def assign(vectors: Floats, codebook: ProductCodebook) -> Levels:
@@ -174,7 +174,7 @@ def run_kmeans(
         spent = energy + float((members * np.square(means).sum(axis=1) - 2 * (means * sums).sum(axis=1)).sum())
         mean = max(spent, 0.0) / vectors.size
         cost = spent + float((prices * members).sum())
-        centroids, prices = _refreshed(means, members, rate, zeros * count)
+        centroids, prices = _update_centroids(means, members, rate, zeros * count)
         if rate == 0:
             split_largest(centroids, members, spread_of(vectors, codes, means))
         if cost > last * (1 - 1e-4) and not (rate == 0 and (members[1:] == 0).any()):
@@ -183,7 +183,7 @@ def run_kmeans(
     return centroids, prices, mean
 
 
-def _refreshed(means: Doubles, members: Doubles, rate: float, zeros: float) -> tuple[Doubles, Doubles]:
+def _update_centroids(means: Doubles, members: Doubles, rate: float, zeros: float) -> tuple[Doubles, Doubles]:
     """Centroids and prices; if bits have a price, clusters without members are removed."""
     if not rate:
         return means, np.zeros(len(means))
@@ -224,7 +224,7 @@ def assign_nearest(vectors: Floats | Doubles, centroids: Doubles, prices: Double
     return codes
 
 
-def _ordered(entries: Integers, step: float, prices: Doubles) -> ProductCodebook:
+def _order_entries(entries: Integers, step: float, prices: Doubles) -> ProductCodebook:
     """Frequent vectors first, or short ones if bits have no price, which helps the coders. Copies of 0 are removed."""
     lengths = np.square(entries, dtype=np.float64).sum(axis=1)
     alive = np.flatnonzero(lengths > 0)

@@ -48,27 +48,27 @@ def quantize(
     Inverse: `reconstruct`, up to the error.
     """
     values, largest = _in_steps(weights, step)
-    levels = _rounded(values, states, MIDDLE)
+    levels = _round_nearest(values, states, MIDDLE)
     if (states == 0 and rate <= 0) or _are_zeros(largest, states):
         return levels
     if rate <= 0:
-        return _chosen(values, states, rate, _free(values.size), zeros)
+        return _choose_levels(values, states, rate, _free(values.size), zeros)
     shape = coding_shape(values.shape)
     if values.size < FEW:
         levels = levels.reshape(shape)
-        return _chosen(values, states, rate, start_rates(levels, states, plain_params(levels), rate), zeros)
+        return _choose_levels(values, states, rate, start_rates(levels, states, plain_params(levels), rate), zeros)
     rows = max(16, LEARN // (shape[1] * shape[2]))
     params = estimate_params(levels.reshape(shape), states)
     few, first = levels[:rows], values[:rows]
     for _ in range(passes):
         found = measure_rates(few.reshape(-1, *shape[1:]), states, params, rate)
-        few = _chosen(first, states, rate, found, zeros)
+        few = _choose_levels(first, states, rate, found, zeros)
         if not few.any():
             break
     if len(few) == len(levels):
         return few
-    alike = _rounded(values, states, _rounding_like(few, first, states))
-    return _chosen(values, states, rate, rebase(found, alike.reshape(shape), states, params), zeros)
+    alike = _round_nearest(values, states, _match_rounding(few, first, states))
+    return _choose_levels(values, states, rate, rebase(found, alike.reshape(shape), states, params), zeros)
 
 
 def quantize_in_lanes(
@@ -82,26 +82,26 @@ def quantize_in_lanes(
     """The same for the static coder: with its prices, and with a separate trellis for each of its lanes."""
     values, largest = _in_steps(weights, step)
     if (states == 0 and rate <= 0) or _are_zeros(largest, states):
-        return _rounded(values, states, MIDDLE)
+        return _round_nearest(values, states, MIDDLE)
     if rate <= 0:
-        return _chosen_in_lanes(values, states, rate, no_rates(values.shape), zeros)
+        return _choose_in_lanes(values, states, rate, no_rates(values.shape), zeros)
     scales = static_fit.scales_of(values)
     every = max(1, values.size // LEARN)
     part = np.ascontiguousarray(values[::every])
-    few = _rounded(part, states, MIDDLE)
+    few = _round_nearest(part, states, MIDDLE)
     own = Scales(scales.rows[::every].copy(), scales.channels, scales.taps)
     for _ in range(passes):
         tables = static_fit.tables_of(static_fit.codes_of(few, states), own, states)
-        few = _chosen_in_lanes(part, states, rate, rates_of(own, tables, rate), zeros)
+        few = _choose_in_lanes(part, states, rate, rates_of(own, tables, rate), zeros)
         if not few.any():
             break
     if len(few) == len(values):
         return few
     tables = static_fit.tables_of(static_fit.codes_of(few, states), own, states)
-    return _chosen_in_lanes(values, states, rate, rates_of(scales, tables, rate), zeros)
+    return _choose_in_lanes(values, states, rate, rates_of(scales, tables, rate), zeros)
 
 
-def _chosen_in_lanes(
+def _choose_in_lanes(
     values: npt.NDArray[np.float32], states: States, rate: float, found: LaneRates, zeros: bool
 ) -> Levels:
     levels, scales = np.empty(values.shape, np.int32), found.scales
@@ -119,31 +119,33 @@ def _in_steps(weights: npt.NDArray[np.float32], step: float) -> tuple[npt.NDArra
     return values, rounding_kernel.divide(flat, step, MAX_INPUT, values.reshape(-1))
 
 
-def _rounded(values: npt.NDArray[np.float32], states: States, offset: float) -> Levels:
+def _round_nearest(values: npt.NDArray[np.float32], states: States, offset: float) -> Levels:
     """The nearest levels, without rates: an initial estimate."""
     levels = np.empty(values.shape, np.int32)
-    rounding_kernel.to_levels(values.reshape(-1), *_rounding(states, offset), levels.reshape(-1))
+    rounding_kernel.to_levels(values.reshape(-1), *_find_rounding(states, offset), levels.reshape(-1))
     return levels
 
 
-def _rounding(states: States, offset: float) -> tuple[float, float]:
+def _find_rounding(states: States, offset: float) -> tuple[float, float]:
     """The factor and the offset with which the integer part of a magnitude is its level."""
     return (0.5, offset) if states else (1.0, offset - MIDDLE + 0.5)
 
 
 def _are_zeros(largest: float, states: States) -> bool:
     """Whether all levels of magnitudes up to `largest` are 0."""
-    scale, offset = _rounding(states, MIDDLE)
+    scale, offset = _find_rounding(states, MIDDLE)
     return bool(np.float32(largest) * np.float32(scale) + np.float32(offset) < 1)
 
 
-def _rounding_like(levels: Levels, values: npt.NDArray[np.float32], states: States) -> float:
+def _match_rounding(levels: Levels, values: npt.NDArray[np.float32], states: States) -> float:
     """The offset at which rounding gives magnitudes with the same mean as the chosen levels."""
     mean = np.abs(levels).mean()
-    return min(OFFSETS, key=lambda offset: abs(float(np.abs(_rounded(values, states, offset)).mean() - mean)))
+    return min(OFFSETS, key=lambda offset: abs(float(np.abs(_round_nearest(values, states, offset)).mean() - mean)))
 
 
-def _chosen(values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables, zeros: bool) -> Levels:
+def _choose_levels(
+    values: npt.NDArray[np.float32], states: States, rate: float, found: RateTables, zeros: bool
+) -> Levels:
     levels = np.empty(values.shape, np.int32)
     kernel.choose(
         values.reshape(-1),

@@ -61,7 +61,7 @@ def _put_group(out: bytearray, group: Group, next_dtype: Callable[[], str]) -> N
     put_varint(out, len(group.attributes))
     for attribute in group.attributes:
         _put_text(out, attribute.name)
-        _put_values(out, attribute.values, _derived(group, attribute))
+        _put_values(out, attribute.values, _is_derived(group, attribute))
     for child in group.children:
         match child:
             case Group():
@@ -121,7 +121,7 @@ def _put_text(out: bytearray, text: str) -> None:
     out += raw
 
 
-def _listing(group: Group, attribute: str, type_text: str) -> Values | None:
+def _list_names(group: Group, attribute: str, type_text: str) -> Values | None:
     """The names that Keras writes into an attribute, derived from the tree; None for other attributes and types."""
     if attribute == "layer_names":
         names = [c.name for c in group.children if isinstance(c, Group) and c.name != "top_level_model_weights"]
@@ -135,8 +135,8 @@ def _listing(group: Group, attribute: str, type_text: str) -> Values | None:
     return Values(type_text, (len(items),), (b"".join(i.ljust(size, b"\0") for i in items),) if size else items)
 
 
-def _derived(group: Group, attribute: Attribute) -> bool:
-    return attribute.values == _listing(group, attribute.name, attribute.values.type)
+def _is_derived(group: Group, attribute: Attribute) -> bool:
+    return attribute.values == _list_names(group, attribute.name, attribute.values.type)
 
 
 @dataclass
@@ -163,7 +163,7 @@ class _Reader:
             raise CorruptError(f"skeleton, group /{path}: two children have one name")
         self.done[number] = True
         group = Group(name, tuple(children), (), bool(flags & LINKS_ORDERED), bool(flags & ATTRIBUTES_ORDERED))
-        return replace(group, attributes=self.completed(group, attributes, derived))
+        return replace(group, attributes=self.complete(group, attributes, derived))
 
     def child(self, tag: int, path: str, depth: int) -> Node:
         if tag in (SLOT, GROUP_OF_SLOT, SLOT_WITH):
@@ -186,7 +186,7 @@ class _Reader:
             raise CorruptError(f"skeleton, dataset {path}{name}: expected stored values, got derived ones")
         number = self.begin()
         ordered = self.byte("dataset flags", ATTRIBUTES_ORDERED)
-        attributes = self.stored_attributes()
+        attributes = self.read_attributes()
         self.done[number] = True
         return Stored(name, values, attributes, bool(ordered))
 
@@ -202,7 +202,7 @@ class _Reader:
         if item_bytes(type_text) != size or type_text[0] == "s":
             raise CorruptError(f"skeleton, tensor {self.names[self.slot - 1]}: type {type_text} is not of {size} bytes")
         ordered = self.byte("dataset flags", ATTRIBUTES_ORDERED)
-        return Slot(name, type_text, self.stored_attributes(), bool(ordered))
+        return Slot(name, type_text, self.read_attributes(), bool(ordered))
 
     def name_of_slot(self, path: str, leaf: bool) -> str:
         if self.slot >= len(self.names):
@@ -217,16 +217,16 @@ class _Reader:
         self.done.append(False)
         return len(self.done) - 1
 
-    def completed(self, group: Group, attributes: list[Attribute], derived: list[bool]) -> tuple[Attribute, ...]:
+    def complete(self, group: Group, attributes: list[Attribute], derived: list[bool]) -> tuple[Attribute, ...]:
         result = []
         for attribute, missing in zip(attributes, derived, strict=True):
-            values = _listing(group, attribute.name, attribute.values.type) if missing else attribute.values
+            values = _list_names(group, attribute.name, attribute.values.type) if missing else attribute.values
             if values is None:
                 raise CorruptError(f"skeleton, attribute {attribute.name}: nothing to derive it from")
             result.append(Attribute(attribute.name, values))
         return tuple(result)
 
-    def stored_attributes(self) -> tuple[Attribute, ...]:
+    def read_attributes(self) -> tuple[Attribute, ...]:
         attributes, derived = self.attributes()
         if any(derived):
             raise CorruptError(f"skeleton at byte {self.at}: a dataset's attribute cannot be derived")
