@@ -9,7 +9,7 @@ import pytest
 from keras_kinds import network, prepare_session, some
 
 from wcodec.calibration.budget import AccuracyBudget
-from wcodec.calibration.quality import MIN_CHANGED, Quality, _sampling_margin, measure_quality
+from wcodec.calibration.quality import MIN_CHANGED, Quality, _find_sampling_margin, measure_quality
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import POINTS
@@ -62,7 +62,7 @@ def test_nine_samples_of_ten_do_not_fall_below_the_truth_with_what_chance_may_ad
     rng = np.random.default_rng(0)
     for count in (100, 500, 2000):
         samples = rng.gamma(0.3, 0.01 / 0.3, (3000, count))  # of 0.01 nats, most of them in few rows
-        kept = np.mean([one.mean() + _sampling_margin(one) >= 0.01 for one in samples])
+        kept = np.mean([one.mean() + _find_sampling_margin(one) >= 0.01 for one in samples])
         without = np.mean([one.mean() + one.std() / count**0.5 >= 0.01 for one in samples])
         assert kept == pytest.approx(0.9, abs=0.03), (count, kept)
         assert without < kept
@@ -81,7 +81,7 @@ def test_what_chance_may_add_with_few_inputs_counts_against_the_budget() -> None
     assert budget.allows(One(0.09))
     assert not budget.allows(One(0.11))
     assert "0.4 predicted at best, with a sampling error of 0.11" in budget.refusal([One(0.11)])
-    assert asked.reduce(1.0).broken(One(0.0)) == "max-drop"
+    assert asked.reduce(1.0).find_broken(One(0.0)) == "max-drop"
 
 
 def test_a_budget_of_accuracy_is_kept_by_both_predictions() -> None:

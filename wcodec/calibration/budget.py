@@ -131,9 +131,9 @@ class AccuracyBudget:
 
     def allows(self, one: Scored) -> bool:
         """Whether all bounds hold."""
-        return not self.broken(one)
+        return not self.find_broken(one)
 
-    def broken(self, one: Scored) -> str:
+    def find_broken(self, one: Scored) -> str:
         """The option that sets the first bound that does not hold; "" if all hold."""
         quality, most = one.quality, replace(self, aim=None).max_kl
         if self.bytes is not None and one.bytes > self.bytes:

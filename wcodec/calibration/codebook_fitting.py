@@ -71,7 +71,7 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
     centroids, prices, _ = run_kmeans(flat, size, rate * block, 0.0)
     powers = np.repeat(np.square(roots).sum(axis=(1, 2)), wanted.shape[1])
     if len(flat) > len(centroids):
-        centroids = _weighted_kmeans(flat, powers, centroids)
+        centroids = _run_weighted_kmeans(flat, powers, centroids)
     book = _refine(
         TargetVectors(wanted, roots), PricedCodebook(centroids, prices * scale), rate * block * scale, ROUNDS
     )
@@ -82,7 +82,7 @@ def fit_codebook(target: Float32, power: Float64, block: int, size: int, rate: f
     return _without_idle(train_centroids(target, power, book, codes), codes)
 
 
-def _weighted_kmeans(vectors: Float32, weights: Float64, centroids: Float64) -> Float64:
+def _run_weighted_kmeans(vectors: Float32, weights: Float64, centroids: Float64) -> Float64:
     """The centroids for vectors that count by weights; the first one stays 0.
 
     On one thread, since the sums of several depend on their number.

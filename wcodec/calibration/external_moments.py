@@ -63,7 +63,7 @@ def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 
         plans = plan_model(model, surveys, _open_ended(recipe), size)
         found = _Roundings()
         for product, plan, _ in _products(model, moments, plans, found):
-            rounded, error = product.rounded(round_step(plan.step))
+            rounded, error = product.round_at(round_step(plan.step))
             found.add([product.tensor.name], rounded, error, product.power)
     return found.result()
 
@@ -90,7 +90,7 @@ def fit_to_file(
         ]
         found, fits = _Roundings(), list[_Fit]()
         for product, plan, number in _products(model, moments, plans, found):
-            before = product.lost(to_float32(coded.values(number), product.tensor.dtype))
+            before = product.measure_loss(to_float32(coded.values(number), product.tensor.dtype))
             nbytes = encode_tensor(product.tensor, plan, None, map).nbytes
             twins = [tensor.name for tensor, key in zip(model.tensors, keys, strict=True) if key == keys[number]]
             fit = _fit_bytes(_Fit(product, plan, twins, before, nbytes, plan.step))
@@ -99,7 +99,7 @@ def fit_to_file(
             else:
                 fits.append(fit)
         for fit in _exchange(fits):
-            found.add(fit.names, fit.made(), fit.error, fit.product.power)
+            found.add(fit.names, fit.round_tensor(), fit.error, fit.product.power)
     return found.result()
 
 
@@ -120,9 +120,9 @@ class _Fit:
     step: float
     error: float = math.inf
 
-    def made(self) -> StepWeights | RowStepWeights:
+    def round_tensor(self) -> StepWeights | RowStepWeights:
         """The rounded tensor."""
-        return self.product.rounded(round_step(self.step))[0]
+        return self.product.round_at(round_step(self.step))[0]
 
 
 def _exchange(fits: Sequence[_Fit]) -> list[_Fit]:
@@ -222,7 +222,7 @@ def _fit_bytes(fit: _Fit) -> _Fit | None:
     """The tensor with the smallest tried step that does not exceed its bytes, from the step of `fit` on."""
     step, best, inside, outside = fit.step, None, 0.0, 0.0
     for _ in range(TRIES):
-        rounded, error = fit.product.rounded(round_step(step))
+        rounded, error = fit.product.round_at(round_step(step))
         excess = encode_tensor(fit.product.tensor, fit.plan, rounded, map).nbytes - fit.nbytes
         if excess <= 0:
             inside = step

@@ -160,7 +160,7 @@ def extract_patches(
     dims = len(kernel)
     reach = [(size - 1) * gap + 1 for size, gap in zip(kernel, dilations, strict=True)]
     margins = [
-        _padding(length, extent, step, padding)
+        _find_padding(length, extent, step, padding)
         for length, extent, step in zip(images.shape[1:-1], reach, strides, strict=True)
     ]
     padded = np.pad(images, ((0, 0), *margins, (0, 0)))
@@ -188,7 +188,7 @@ def extract_channels_first(
     return extract_patches(padded, kernel, strides, dilations, "valid", most, rng)
 
 
-def _padding(length: int, extent: int, step: int, padding: str) -> tuple[int, int]:
+def _find_padding(length: int, extent: int, step: int, padding: str) -> tuple[int, int]:
     """The number of zeros before and after an axis."""
     if padding == "causal":
         return extent - 1, 0

@@ -68,10 +68,10 @@ class Product:
         return self._are_first and (self.units_first or not self._are_last)
 
     def matrix(self, weights: Float32) -> Float32:
-        """float32[inputs, outputs]. Inverse: `shaped`."""
+        """float32[inputs, outputs]. Inverse: `restore_shape`."""
         return weights.reshape(weights.shape[0], -1).T if self._is_turned else weights.reshape(-1, weights.shape[-1])
 
-    def shaped(self, matrix: Float32) -> Float32:
+    def restore_shape(self, matrix: Float32) -> Float32:
         """Inverse: `matrix`."""
         return np.ascontiguousarray(matrix.T if self._is_turned else matrix).reshape(self.tensor.shape)
 
@@ -91,12 +91,12 @@ class Product:
         powers = self.importance if self.moments.ndim == 1 else self.moments.diagonal()
         return float(powers.mean() * np.square(self.weights, dtype=np.float64).sum())
 
-    def lost(self, weights: Float32) -> float:
+    def measure_loss(self, weights: Float32) -> float:
         """The power of the output error with other weights."""
         error = self.matrix(weights).astype(np.float64) - self.matrix(self.weights)
         return _output_power(error, self.importance)
 
-    def rounded(self, step: float) -> tuple[StepWeights | RowStepWeights, float]:
+    def round_at(self, step: float) -> tuple[StepWeights | RowStepWeights, float]:
         """The tensor in steps, and the power of its output error.
 
         If only powers are known, the inputs of a matrix have individual steps, finer for those with more power.
@@ -104,15 +104,15 @@ class Product:
         matrix = self.matrix(self.weights)
         if self.moments.ndim == 1 and len(self.tensor.shape) == 2:
             steps = _row_steps(self.importance, step)
-            shaped = self.shaped(_round_with_dead_zone(matrix / steps[:, None]) * steps[:, None])
-            return RowStepWeights(shaped, steps, "last" if self._is_turned else "first"), self.lost(shaped)
+            shaped = self.restore_shape(_round_with_dead_zone(matrix / steps[:, None]) * steps[:, None])
+            return RowStepWeights(shaped, steps, "last" if self._is_turned else "first"), self.measure_loss(shaped)
         scaled = np.ascontiguousarray(matrix / np.float32(step))
         if self.moments.ndim == 1:
             levels = _round_with_dead_zone(scaled)
         else:
             levels = _round_with_feedback(self.tensor.name, scaled, self.moments)
-        shaped = self.shaped(levels * np.float32(step))
-        return StepWeights(shaped, step), self.lost(shaped)
+        shaped = self.restore_shape(levels * np.float32(step))
+        return StepWeights(shaped, step), self.measure_loss(shaped)
 
 
 def _round_with_feedback(name: str, scaled: Float32, moments: Float64) -> Float32:

@@ -111,7 +111,7 @@ def _linear_op(weight: OnnxWeight, use: _Use) -> _Match | None:
         case "MatMul" if len(axes) == 2:
             return (node.input[1],), _last_but_one, axes[::-1], 1
         case "Gemm" if use.place == 1:
-            rows = _transposed if _int(node, "transA") else _last_axis
+            rows = _sample_transposed if _int(node, "transA") else _last_axis
             return (node.input[0],), rows, axes[::-1] if _int(node, "transB") else axes, 1
         case "Conv" if use.place == 1 and _int(node, "group", 1) == 1 and axes == tuple(range(len(axes))):
             return _conv(weight, node)
@@ -170,7 +170,7 @@ def _last_but_one(given: Arguments, most: int, rng: np.random.Generator) -> Floa
     return sample_rows(np.moveaxis(_array(given[0]), -2, -1), most, rng)
 
 
-def _transposed(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
+def _sample_transposed(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
     return sample_rows(_array(given[0]).T, most, rng)
 
 

@@ -66,11 +66,11 @@ class PolicyOrigin:
         moved = (policy.get(f"group {group}", 0.0) for group in self.groups)
         factors = tuple(f * 2.0**octaves for f, octaves in zip(self.factors, moved, strict=True))
 
-        def kept(word: str, group: int) -> float:
+        def keep_fraction(word: str, group: int) -> float:
             return float(2.0 ** min(0.0, policy.get(f"{word} {group}", 0.0)))
 
         parts = {
-            kernel: KeptParts(kept("weights", group), kept("units", group) if narrow else 1.0)
+            kernel: KeptParts(keep_fraction("weights", group), keep_fraction("units", group) if narrow else 1.0)
             for kernel, group, narrow in zip(self.kernels, self.groups, self.narrow, strict=True)
         }
         return scale, damping, factors, parts

@@ -86,7 +86,7 @@ def describe_limit(budget: AccuracyBudget, one: Scored, asked: float | None) -> 
 
     budget: what the search aims at, which is less than `asked`, the bound of the user.
     """
-    limit, quality = budget.broken(one), one.quality
+    limit, quality = budget.find_broken(one), one.quality
     if limit != "max-drop" or budget.drop is None or asked is None:
         return limit
     drop, chance = drop_and_chance(quality)

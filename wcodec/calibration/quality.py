@@ -100,7 +100,7 @@ def measure_quality(session: CalibrationSession, model: Network | None = None) -
         0.0 if part * count >= MIN_CHANGED else _exchange_changes(*one)
         for one, (part, count, _) in zip(classes, compared, strict=True)
     )
-    chance = 100 * POINTS * max(_sampling_margin(row_divergences(y, y0)) for y, y0, _ in classes)
+    chance = 100 * POINTS * max(_find_sampling_margin(row_divergences(y, y0)) for y, y0, _ in classes)
     return Quality(kl, 100 * (1 - part), 100 * doubtful, lost, 100 * expected, 100 * exchanged, chance, rise)
 
 
@@ -130,7 +130,7 @@ def _exchange_changes(outputs: Outputs, originals: Outputs, probabilities: bool)
     return float(((np.exp(odds[:, 0]) - np.exp(odds[:, 1])) * larger / 2).mean())
 
 
-def _sampling_margin(divergences: npt.NDArray[np.floating]) -> float:
+def _find_sampling_margin(divergences: npt.NDArray[np.floating]) -> float:
     """A margin that is added to the mean over examples, so that nine samples of ten are not below the true mean.
 
     A row compares the changed network with the original, so differences between examples cancel. The margin is

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import ContainerError
-from wcodec.model import TensorSpec
 from wcodec.model.lazy import dataclass
 from wcodec.modelfiles import zip_members
 from wcodec.modelfiles.hdf5 import skeleton
@@ -139,8 +138,3 @@ def suggest_names(asked: str, names: Mapping[str, str]) -> str:
     if near := get_close_matches(asked, dict.fromkeys([*shown, *names]), MOST_NAMED, 0.5):
         return f"the nearest are {', '.join(near)}"
     return f"found {', '.join(shown[:MOST_NAMED]) or 'none'}" + (", ..." if len(shown) > MOST_NAMED else "")
-
-
-def names_of(tensors: Sequence[TensorSpec], labels: Sequence[Label]) -> dict[str, str]:
-    """User names by name in the file, for `find_tensor`."""
-    return {tensor.name: label.user_name for tensor, label in zip(tensors, labels, strict=True)}

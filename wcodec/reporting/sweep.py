@@ -133,14 +133,14 @@ class _SweepRun:
             recipe = replace(recipe, preset=cast(Preset, name))
         elif method == "step":
             recipe = replace(recipe, options=replace(recipe.options, step=StepSize(size, relative=True)))
-        return self.measured(method, name, size, recipe, tuned)
+        return self.measure_point(method, name, size, recipe, tuned)
 
     def calibrate_point(self, size: float, deadline: float) -> Point | None:
         """The same with calibrated weights; None where there was no time for them."""
         tuned = self.oracle.calibrate(size, deadline) if self.oracle else None
-        return None if tuned is None else self.measured("calibrated", "", size, self.recipe, tuned)
+        return None if tuned is None else self.measure_point("calibrated", "", size, self.recipe, tuned)
 
-    def measured(
+    def measure_point(
         self, method: Method, name: str, size: float, recipe: Recipe, tuned: Mapping[str, TunedTensor]
     ) -> Point:
         """Encode by this recipe, and measure size and loss."""

@@ -29,8 +29,6 @@ from wcodec.pipeline.folder_decoder import Place, base_of
 from wcodec.pipeline.open_container import OpenContainer
 from wcodec.reporting.coded_levels import CodedChunk, read_chunks, read_header
 
-Int64 = npt.NDArray[np.int64]
-
 RULES: Final = {
     1: "codebook", 2: "step", 3: "transform and step", 4: "float32 without low bits", 5: "codebook of vectors",
     6: "a step a row",

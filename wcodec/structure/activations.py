@@ -42,7 +42,7 @@ def mixes(layer: Layer) -> bool:
     return any(name in ("", *MIXING) for name in names)
 
 
-def activated(layer: Layer, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def activate(layer: Layer, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Apply the layer's activation to constant values; NaN stays NaN."""
     activation = getattr(layer, "activation", None)
     if activation is None:

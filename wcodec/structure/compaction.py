@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.structure.constants import constants_of, known, matrix_of, values_of
+from wcodec.structure.constants import constants_of, find_constants, matrix_of, values_of
 from wcodec.structure.flow import Linear, Values
 from wcodec.structure.graph import Graph, Mask, trace
 from wcodec.structure.rebuild import keeps, with_biases, without
@@ -120,7 +120,7 @@ def _foldable(graph: Graph, one: WeightAxis, constants: dict[int, Values]) -> Ma
     steps = [s for s in graph.steps if isinstance(s, Linear) and s.kernel is one.variable and s.reads == one.axis]
     if not steps:
         return np.zeros(len(one.units), bool)
-    values = np.stack([known(constants, step.source) for step in steps])
+    values = np.stack([find_constants(constants, step.source) for step in steps])
     same: Mask = (values == values[0]).all(axis=0) & (steps[0].is_local | (values[0] == 0))
     return same
 
@@ -131,7 +131,7 @@ def _folds(graph: Graph, constants: dict[int, Values], kept: Mask) -> list[tuple
     for step in graph.steps:
         if isinstance(step, Linear) and step.reads != step.writes and id(step.kernel) not in found:
             gone = ~keeps(graph.numbers[step.source.units], kept) & (step.source.units != NONE)
-            values = np.where(gone, np.nan_to_num(known(constants, step.source)), 0.0)
+            values = np.where(gone, np.nan_to_num(find_constants(constants, step.source)), 0.0)
             if values.any():
                 moved = values @ matrix_of(step).sum(axis=0)
                 if moved[keeps(graph.numbers[step.target.units], kept)].any():

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.evaluation.keras_backend import keras
-from wcodec.structure.activations import activated
+from wcodec.structure.activations import activate
 from wcodec.structure.flow import Flow, Linear, Values
 from wcodec.structure.graph import Graph
 
@@ -18,14 +18,14 @@ def constants_of(graph: Graph) -> dict[int, Values]:
     found: dict[int, Values] = {}
     for step in graph.steps:
         if isinstance(step, Linear):
-            made = _linear(step, known(found, step.source))
+            made = _linear(step, find_constants(found, step.source))
         else:
-            made = step.values([known(found, source) for source in step.sources])
+            made = step.values([find_constants(found, source) for source in step.sources])
         found[id(step.target)] = made
     return found
 
 
-def known(constants: dict[int, Values], flow: Flow) -> Values:
+def find_constants(constants: dict[int, Values], flow: Flow) -> Values:
     """The constant values of a flow; NaN at every position if nothing is known about it."""
     return constants.get(id(flow), np.full(len(flow.units), np.nan))
 
@@ -57,4 +57,4 @@ def _linear(step: Linear, values: Values) -> Values:
         told = np.isnan(values) | (~np.isnan(values) & (values != 0) & (not step.is_local))
         moves = used[told].any(axis=0) if told.any() else np.zeros(count, bool)
         made = np.where(moves, np.nan, np.where(told, 0.0, np.nan_to_num(values)) @ kernel.sum(axis=0) + bias)
-    return activated(step.layer, made) if step.activates else made
+    return activate(step.layer, made) if step.activates else made

@@ -63,13 +63,13 @@ def scores_by_weights(graph: Graph, criterion: str) -> Float64:
     """float64[units]: l1, l2 or geometric-median of the kernels that compute each unit; NaN without a kernel."""
     measure = BY_WEIGHTS[criterion]
     kernels = [one for one in graph.weights if one.role == "out" and len(one.variable.shape) > 1]
-    return averaged(graph, [(one, measure(slices(one, _values(one.variable)))) for one in kernels])
+    return average_scores(graph, [(one, measure(slices(one, _values(one.variable)))) for one in kernels])
 
 
 def scores_by_gain(graph: Graph) -> Float64:
     """float64[units]: |gamma| of the following BatchNormalization (Liu et al. 2017); NaN without one."""
     gains = [one for one in graph.weights if one.role == "scale" and one.variable.name == "gamma"]
-    return averaged(graph, [(one, np.abs(slices(one, _values(one.variable))).sum(axis=1)) for one in gains])
+    return average_scores(graph, [(one, np.abs(slices(one, _values(one.variable))).sum(axis=1)) for one in gains])
 
 
 def scores_by_gradients(graph: Graph, batches: Iterable[Mapping[int, Float64]]) -> Float64:
@@ -100,7 +100,7 @@ def slices(one: WeightAxis, values: Float64) -> Slices:
     return np.moveaxis(values, one.axis, 0).reshape(values.shape[one.axis], -1)
 
 
-def averaged(graph: Graph, parts: list[tuple[WeightAxis, Float64]]) -> Float64:
+def average_scores(graph: Graph, parts: list[tuple[WeightAxis, Float64]]) -> Float64:
     """For each unit the mean over its weights of scores that are divided by their mean in that weight."""
     sums, counts = np.zeros(graph.count), np.zeros(graph.count)
     for one, scores in parts:

@@ -95,7 +95,7 @@ def fit(
     """
     k = keras()
     k.utils.set_random_seed(seed)
-    pupil = _compiled(model, targets, rate, max(1, epochs * -(-examples.count // versions // BATCH)))
+    pupil = _compile_copy(model, targets, rate, max(1, epochs * -(-examples.count // versions // BATCH)))
     best, lowest, first = model.get_weights(), float("inf"), 0
     with silence_keras(), suppress(KeyboardInterrupt, OutOfTimeError):
         if watch.state is not None:
@@ -126,7 +126,7 @@ def fit(
     return first >= epochs
 
 
-def _compiled(model: Model, targets: list[OutputTarget], rate: float, steps: int) -> Model:
+def _compile_copy(model: Model, targets: list[OutputTarget], rate: float, steps: int) -> Model:
     """A copy for training, because the optimizer of `model` would be saved."""
     k = keras()
     pupil = type(model).from_config(model.get_config())
@@ -154,16 +154,16 @@ def _values(variables: Sequence[Variable]) -> list[Array]:
 
 def _rows(pupil: Model, examples: Examples, targets: list[OutputTarget], rows: slice) -> tuple[object, object]:
     inputs = pack_inputs(pupil, tuple(array[rows] for array in examples.inputs))
-    return inputs, _packed([replace(one, wanted=one.wanted[rows]) for one in targets])
+    return inputs, _pack_targets([replace(one, wanted=one.wanted[rows]) for one in targets])
 
 
-def _packed(targets: list[OutputTarget]) -> list[Float32] | Float32:
+def _pack_targets(targets: list[OutputTarget]) -> list[Float32] | Float32:
     wanted = [one.wanted for one in targets]
     return wanted if len(wanted) > 1 else wanted[0]
 
 
 def _loss(pupil: Model, examples: Examples, targets: list[OutputTarget]) -> float:
-    found = pupil.evaluate(pack_inputs(pupil, examples.inputs), _packed(targets), BATCH, verbose=0)
+    found = pupil.evaluate(pack_inputs(pupil, examples.inputs), _pack_targets(targets), BATCH, verbose=0)
     return float(found[0] if isinstance(found, list) else found)
 
 

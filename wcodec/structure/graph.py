@@ -144,11 +144,11 @@ def _renumber(model: Model, table: UnitTable, steps: list[Step]) -> Graph:
     roots, numbers = np.unique(every, return_inverse=True)
     lookup = np.append(numbers.reshape(-1), NONE)
 
-    def numbered(units: Units) -> Units:
+    def number_units(units: Units) -> Units:
         return lookup[units]
 
-    weights = [WeightAxis(w.variable, w.axis, numbered(w.units), w.role, w.layer) for w in table.weights.values()]
-    sizes = [ConfigSize(s.layer, s.path, numbered(s.units)) for s in table.sizes.values()]
+    weights = [WeightAxis(w.variable, w.axis, number_units(w.units), w.role, w.layer) for w in table.weights.values()]
+    sizes = [ConfigSize(s.layer, s.path, number_units(s.units)) for s in table.sizes.values()]
     return Graph(
         model=model,
         count=len(roots),
@@ -158,5 +158,5 @@ def _renumber(model: Model, table: UnitTable, steps: list[Step]) -> Graph:
         frozen={int(lookup[unit]): why for unit, why in table.frozen.items()},
         positions=dict(table.positions),
         numbers=lookup,
-        rescaled=tuple((variable, numbered(units)) for variable, units in table.rescaled),
+        rescaled=tuple((variable, number_units(units)) for variable, units in table.rescaled),
     )

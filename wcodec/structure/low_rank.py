@@ -119,7 +119,7 @@ def _ranks(spectra: Mapping[str, _Spectrum], ratio: float | None) -> dict[str, i
     low, high = -30.0, 5.0
     for _ in range(60):
         middle = (low + high) / 2
-        size = whole - sum(_saved_weights(spectra[name], rank) for name, rank in _at_price(spectra, middle).items())
+        size = whole - sum(_count_saved(spectra[name], rank) for name, rank in _at_price(spectra, middle).items())
         low, high = (middle, high) if size > ratio * whole else (low, middle)
     return _at_price(spectra, high)
 
@@ -135,7 +135,7 @@ def _at_price(spectra: Mapping[str, _Spectrum], log_price: float) -> dict[str, i
     return found
 
 
-def _saved_weights(one: _Spectrum, rank: int) -> int:
+def _count_saved(one: _Spectrum, rank: int) -> int:
     """The number of weights that the factors save."""
     return len(one.left) * int(one.right.shape[1]) - rank * one.width
 

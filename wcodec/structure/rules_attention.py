@@ -73,13 +73,13 @@ def grouped_query(call: LayerCall) -> list[Flow]:
 
 def dot_product(call: LayerCall) -> list[Flow]:
     """Attention: each number of a query is multiplied by the same one of a key; outputs are those of the values."""
-    found = _scored(call)
+    found = _join_scores(call)
     return call.plain() if found is None or call.layer.score_mode != "dot" else [found[1]]
 
 
 def additive(call: LayerCall) -> list[Flow]:
     """AdditiveAttention: scores are sums over tanh of a query and a key, each number with a scale of its own."""
-    found = _scored(call)
+    found = _join_scores(call)
     if found is None:
         return call.plain()
     scale = call.layer.scale if call.layer.use_scale else None
@@ -88,7 +88,7 @@ def additive(call: LayerCall) -> list[Flow]:
     return [found[1]]
 
 
-def _scored(call: LayerCall) -> tuple[Units, Flow] | None:
+def _join_scores(call: LayerCall) -> tuple[Units, Flow] | None:
     """The joined units of queries and keys, and the output, which has the units of the values; None if the inputs are
     not followed. The inputs are a list: queries, values and maybe keys.
     """

@@ -17,7 +17,7 @@ def over_units(call: LayerCall) -> list[Flow]:
         return call.plain()
     if call.shapes[0] != x.shape or not _only_over(layer, x):
         return call.plain()
-    return _passed(call, x)
+    return _pass_units(call, x)
 
 
 def by_groups(call: LayerCall) -> list[Flow]:
@@ -28,14 +28,14 @@ def by_groups(call: LayerCall) -> list[Flow]:
     if x.is_plain or axis != x.axis or count % max(groups, 1) or call.shapes[0] != x.shape:
         return call.plain()
     if groups == 1:
-        return call.plain() if call.table.is_exact else _passed(call, x)
+        return call.plain() if call.table.is_exact else _pass_units(call, x)
     first = x.units.reshape(groups, -1)[:, :1]
     if groups < count:
         for unit in x.units.reshape(groups, -1)[:, 1:].T:
             call.table.join(first[:, 0], unit, call.name)
     if layer.groups != -1:
         call.size(("groups",), first[:, 0].copy())
-    return _passed(call, x)
+    return _pass_units(call, x)
 
 
 def _only_over(layer: object, x: Flow) -> bool:
@@ -44,7 +44,7 @@ def _only_over(layer: object, x: Flow) -> bool:
     return [axis % len(x.shape) for axis in (axes if isinstance(axes, list | tuple) else (axes,))] == [x.axis]
 
 
-def _passed(call: LayerCall, x: Flow) -> list[Flow]:
+def _pass_units(call: LayerCall, x: Flow) -> list[Flow]:
     """Gain and offset are indexed by the units; what the layer makes of constants is not known."""
     for variable in call.layer.weights:
         if tuple(variable.shape) == (len(x.units),):

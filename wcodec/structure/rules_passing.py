@@ -35,7 +35,7 @@ def elementwise(call: LayerCall) -> list[Flow]:
     if mixes(call.layer) or np.ndim(getattr(call.layer, "scale", 0)) or np.ndim(getattr(call.layer, "offset", 0)):
         return call.plain()
     target = Flow(call.shapes[0], x.axis, x.units)
-    return [call.transfer(target, lambda values: applied(call.layer, x, values[0]), activation_of(call.layer))]
+    return [call.transfer(target, lambda values: apply_layer(call.layer, x, values[0]), activation_of(call.layer))]
 
 
 def softmax(call: LayerCall) -> list[Flow]:
@@ -55,7 +55,7 @@ def batch_norm(call: LayerCall) -> list[Flow]:
         if tuple(variable.shape) == (len(units),):
             call.index(variable, 0, units, "scale")
     axis = layer.axis % len(x.shape)
-    return [call.transfer(Flow(call.shapes[0], axis, units), lambda values: applied(layer, x, values[0]))]
+    return [call.transfer(Flow(call.shapes[0], axis, units), lambda values: apply_layer(layer, x, values[0]))]
 
 
 def prelu(call: LayerCall) -> list[Flow]:
@@ -125,7 +125,7 @@ def masking(call: LayerCall) -> list[Flow]:
     return call.plain()
 
 
-def applied(layer: Layer, x: Flow, values: Values) -> Values:
+def apply_layer(layer: Layer, x: Flow, values: Values) -> Values:
     """The constant outputs of an elementwise layer for constant inputs."""
     shape = [1] * len(x.shape)
     shape[x.axis] = len(values)
@@ -137,23 +137,23 @@ def applied(layer: Layer, x: Flow, values: Values) -> Values:
 def _reshape(call: LayerCall, x: Flow, turn: bool) -> list[Flow]:
     if x.is_plain:
         return [plain(call.shapes[0])]
-    sizes, wanted = _known(x.shape[1:]), _known(call.shapes[0][1:])
+    sizes, wanted = _require_known(x.shape[1:]), _require_known(call.shapes[0][1:])
     if x.axis == len(x.shape) - 1 and call.shapes[0][-1] == len(x.units):
         return [call.transfer(Flow(call.shapes[0], len(call.shapes[0]) - 1, x.units), lambda values: values[0])]
     if sizes is None or wanted is None or x.axis == 0 or math.prod(sizes) > LONGEST:
         return call.plain()
 
-    def moved(values: np.ndarray) -> np.ndarray:
+    def move_axes(values: np.ndarray) -> np.ndarray:
         elements = spread(values, x, sizes)
         return (np.moveaxis(elements, 0, -1) if turn else elements).reshape(wanted)
 
-    found = _one_axis(moved(x.units))
+    found = _one_axis(move_axes(x.units))
     if found is None:
         return call.plain()
     axis, units = found
 
     def values_at(values: Sequence[Values]) -> Values:
-        seen: Values = np.moveaxis(moved(values[0]), axis, 0).reshape(len(units), -1)
+        seen: Values = np.moveaxis(move_axes(values[0]), axis, 0).reshape(len(units), -1)
         return np.where((seen == seen[:, :1]).all(axis=1), seen[:, 0], np.nan)
 
     return [call.transfer(Flow(call.shapes[0], axis + 1, units), values_at)]
@@ -168,6 +168,6 @@ def _one_axis(elements: Units) -> tuple[int, Units] | None:
     return axis, np.moveaxis(elements, axis, 0).reshape(elements.shape[axis], -1)[:, 0].copy()
 
 
-def _known(shape: Sequence[int | None]) -> tuple[int, ...] | None:
+def _require_known(shape: Sequence[int | None]) -> tuple[int, ...] | None:
     known = tuple(size for size in shape if size is not None)
     return known if len(known) == len(shape) else None

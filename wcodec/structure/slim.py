@@ -42,8 +42,8 @@ def slim(source: Path, request: SlimRequest) -> Slimmed:
     """
     check(request)
     clock = Stopwatch()
-    bench = prepare(source, _timed(request, clock))
-    made = _made(bench)
+    bench = prepare(source, _time_actions(request, clock))
+    made = _make_network(bench)
     if not made.finished:
         has_state = is_one_training(request) and request.state is not None and request.state.exists()
         more = "; --resume -f continues" if has_state else ""
@@ -62,7 +62,7 @@ def slim(source: Path, request: SlimRequest) -> Slimmed:
     return found
 
 
-def _timed(request: SlimRequest, clock: Stopwatch) -> SlimRequest:
+def _time_actions(request: SlimRequest, clock: Stopwatch) -> SlimRequest:
     """The request with an observer that also passes each action to the clock."""
     doing = ["loading"]
 
@@ -75,7 +75,7 @@ def _timed(request: SlimRequest, clock: Stopwatch) -> SlimRequest:
     return replace(request, watch=watch)
 
 
-def _made(bench: Bench) -> SmallerNetwork:
+def _make_network(bench: Bench) -> SmallerNetwork:
     """The smaller network, trained if requested."""
     request, earlier = bench.request, find_checkpoint(bench)
     going_on = earlier and earlier[1]

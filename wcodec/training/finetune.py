@@ -163,7 +163,7 @@ def prepare_training(model: Model, examples: Examples, seed: int, *, augmented: 
     if augmented:
         examples, versions = augment_images(examples, seed)
     answers = compute_outputs(model, examples)
-    kinds = _labelled_kinds(model, examples, answers)
+    kinds = _find_kinds(model, examples, answers)
     rows = np.linspace(0, count - 1, min(NORMALIZING, count)).round().astype(np.intp)
     parts: Batches = [
         tuple(array[part] for array in examples.inputs) for part in np.array_split(rows, -(-len(rows) // BATCH))
@@ -173,11 +173,11 @@ def prepare_training(model: Model, examples: Examples, seed: int, *, augmented: 
 
 def prepare_validation(model: Model, held_out: Examples) -> ValidationSet:
     """The held-out examples, with the scores of the network as it is."""
-    kinds = _labelled_kinds(model, held_out, compute_outputs(model, held_out))
+    kinds = _find_kinds(model, held_out, compute_outputs(model, held_out))
     return ValidationSet(held_out, kinds, score(model, held_out, kinds))
 
 
-def _labelled_kinds(model: Model, examples: Examples, outputs: tuple[Outputs, ...]) -> tuple[OutputKind, ...]:
+def _find_kinds(model: Model, examples: Examples, outputs: tuple[Outputs, ...]) -> tuple[OutputKind, ...]:
     if not examples.is_labelled:
         raise RecipeError(f"{model.name}: expected labels to train and to judge by, got none")
     names, task = [each[0] for each in model_outputs(model)], predicted_task(model)
@@ -282,7 +282,7 @@ class _EpochLog:
         )
         table = self.opened.table
         size = self.size.of(candidate.bytes, lambda: table.by_name(tuned_weights(candidate)))
-        limit = self.validation.broken(candidate, self.opened.request.budget)
+        limit = self.validation.find_broken(candidate, self.opened.request.budget)
         score += f", not in the budget ({limit})" if limit else ""
         best = f"; best {self.size.like(now.best[0].bytes):,} bytes" if now.best else ""
         if loss is None:

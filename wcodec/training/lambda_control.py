@@ -100,9 +100,9 @@ class ValidationSet:
 
     def allows(self, one: Candidate, budget: AccuracyBudget) -> bool:
         """Whether all bounds hold."""
-        return not self.broken(one, budget)
+        return not self.find_broken(one, budget)
 
-    def broken(self, one: Candidate, budget: AccuracyBudget) -> str:
+    def find_broken(self, one: Candidate, budget: AccuracyBudget) -> str:
         """The option that sets the first bound that does not hold; "" if all hold."""
         if budget.bytes is not None and not one.bytes <= budget.bytes:
             return "size"

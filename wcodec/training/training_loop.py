@@ -104,9 +104,9 @@ class TrainingLoop:
         within = [one for one in candidates if self.validation.allows(one, self.budget)]
         if self.budget.bytes is None:
             return tuple(sorted(within, key=lambda one: one.bytes)[: CONFIG.kept])
-        return tuple(sorted(within, key=self._lost)[: CONFIG.kept])
+        return tuple(sorted(within, key=self._measure_loss)[: CONFIG.kept])
 
-    def _lost(self, one: Candidate) -> tuple[float, float]:
+    def _measure_loss(self, one: Candidate) -> tuple[float, float]:
         return self.validation.drop(one), sum(each.loss for each in one.scores)
 
     def score(self, *, statistics: bool, averaged: bool) -> Candidate:

@@ -159,7 +159,7 @@ def _criterion(amounts: Amounts) -> Criterion:
     return amounts.options.criterion
 
 
-def _quantized(amounts: Amounts) -> Callable[[Float32], Parametrization]:
+def _start_quantized(amounts: Amounts) -> Callable[[Float32], Parametrization]:
     if amounts.bits < 2:
         raise RecipeError(f"--method quantized: expected 2 bits or more, got {amounts.bits}")
     options = amounts.options
@@ -169,7 +169,7 @@ def _quantized(amounts: Amounts) -> Callable[[Float32], Parametrization]:
     return partial(start_uniform, asked=asked)
 
 
-def _shared(
+def _start_shared(
     method: str, begin: Callable[..., Parametrization], amounts: Amounts, **more: object
 ) -> Callable[[Float32], Parametrization]:
     if amounts.values < 2:
@@ -181,10 +181,10 @@ METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Parametrization
     "magnitude": _by_rounds,
     "gradual": lambda a: _gradual("cubic", a),
     "gradual-linear": lambda a: _gradual("linear", a),
-    "sharing": lambda a: _shared("sharing", start_sharing, a, moved="sum"),
-    "sharing-mean": lambda a: _shared("sharing-mean", start_sharing, a, moved="mean"),
-    "quantized": _quantized,
-    "points": lambda a: _shared("points", start_points, a, bucket=a.options.bucket),
+    "sharing": lambda a: _start_shared("sharing", start_sharing, a, moved="sum"),
+    "sharing-mean": lambda a: _start_shared("sharing-mean", start_sharing, a, moved="mean"),
+    "quantized": _start_quantized,
+    "points": lambda a: _start_shared("points", start_points, a, bucket=a.options.bucket),
     "binary": lambda a: start_binary,
     "hashed": lambda a: partial(start_hashed, ratio=a.options.ratio, seed=a.seed),
 }

@@ -71,7 +71,7 @@ def train_by(
     opened = open_labelled(source, request, log)
     with open_model(source) as file:
         options = {name: options for name, (options, _) in options_by_tensor(file.tensors, recipe).items()}
-    opened, trains = _within_time(opened, request.seconds, (started, processor), log)
+    opened, trains = _limit_to_time(opened, request.seconds, (started, processor), log)
     validation = prepare_validation(opened.model, opened.held_out)
     data = prepare_training(opened.model, opened.learning, request.seed, augmented=request.augment is not None)
 
@@ -90,12 +90,12 @@ def train_by(
     }
     chosen_for = json.dumps([names, [[index, repr(one)] for index, one in sorted(amounts.items())]])
     settings = replace(settings_of(source, request, opened.table.exact), methods=chosen_for)
-    saved = replace(_checkpointing(request, settings, started, log), trains=trains)
+    saved = replace(_prepare_checkpoints(request, settings, started, log), trains=trains)
     found, finished = train_by_methods(opened.model, data, names, request.epochs, amounts, report, saved)
     return MethodResult(FinetuneResult(opened, validation, (), finished), opened.table.by_name(found), finished)
 
 
-def _within_time(
+def _limit_to_time(
     opened: OpenedSession, seconds: float, began: tuple[float, float], log: Callable[[str], None]
 ) -> tuple[OpenedSession, bool]:
     """The network with as many examples as there is time for, and whether a step of training is compiled in time.
@@ -112,7 +112,7 @@ def _within_time(
     return replace(opened, learning=learning), trains
 
 
-def _checkpointing(
+def _prepare_checkpoints(
     request: LearningRequest, settings: checkpoint.RunSettings, started: float, log: Callable[[str], None]
 ) -> Checkpointing:
     """How to save the training, with the state of an earlier one if the request resumes it."""
