@@ -120,11 +120,11 @@ def samples() -> Path:
 
 
 @pytest.fixture(scope="session")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def small_network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A network of 2,000 weights that is good at its 1,200 examples with labels, and these; read only."""
-    from keras_lessons import files_in
+    from small_problem import write_files
 
-    return files_in(tmp_path_factory.mktemp("lesson"))
+    return write_files(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ ROOT = HERE.parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests"), str(HERE)]
 
 from attack import hostile, hostile_tensors
+from attack.file_fields import Entry, FileFields, one_tensor, skeleton_of, table_of, varint
 from attack.small_models import SUFFIXES, WRITERS, weights, write_safetensors
-from attack.surgery import Anatomy, Entry, one_tensor, skeleton_of, table_of, varint
 from make_rules import alone, by_rule
 
 from wcodec.container.wire import REST
@@ -183,23 +183,23 @@ def crafted() -> dict[str, bytes]:
     step = varint(int.from_bytes(struct.pack(">f", 0.25), "little"))
     levels = np.arange(-10, 10, dtype=np.int32).reshape(5, 4)
     values = (levels * np.float32(0.25)).astype(np.float32)
-    chunks = [hostile_tensors.fixed(levels[i : i + 2].ravel().tolist(), 6) for i in (0, 2, 4)]
+    chunks = [hostile_tensors.pack_fixed(levels[i : i + 2].ravel().tolist(), 6) for i in (0, 2, 4)]
     halves = np.array([0x3E80, 0x3F80, 0x3F00, 0x4000, 0x3E80], np.uint16)
     grown = (levels * (halves.astype(np.uint32) << 16).view(np.float32)[:, None]).astype(np.float32)
     steps = b"\2\x0b\0" + halves.astype("<u2").tobytes()
     patched = values.copy()
     patched[4, 3] = np.inf
     levels[4, 3] = 0
-    last = hostile_tensors.fixed(levels[4:].ravel().tolist(), 6)
+    last = hostile_tensors.pack_fixed(levels[4:].ravel().tolist(), 6)
     patch = varint(1) + varint(19) + struct.pack("<f", np.inf)
     rows, vector = TensorSpec("rows", "float32", (5, 4)), TensorSpec("vector", "float32", (20,))
     exact = [b"\0" + values.ravel()[i : i + 8].tobytes() for i in (0, 8, 16)]
-    parts = [hostile_tensors.fixed((values.ravel()[i : i + 8] * 4).astype(int).tolist(), 6) for i in (0, 8, 16)]
+    parts = [hostile_tensors.pack_fixed((values.ravel()[i : i + 8] * 4).astype(int).tolist(), 6) for i in (0, 8, 16)]
     tensors = [rows, TensorSpec("again", "float32", (5, 4))]
     both = (lossy(values, b"\2\2\1" + step + chunks[0], *chunks[1:]), Entry(duplicate_of=0))
     return {
-        "chunks-exact": one_tensor(vector, b"\0\x08" + exact[0], *exact[1:], digest=zlib.crc32(values)).sewn(),
-        "chunks-of-rows": Anatomy(both, table_of(tensors), skeleton_of(tensors)).sewn(),
+        "chunks-exact": one_tensor(vector, b"\0\x08" + exact[0], *exact[1:], digest=zlib.crc32(values)).to_bytes(),
+        "chunks-of-rows": FileFields(both, table_of(tensors), skeleton_of(tensors)).to_bytes(),
         "chunks-of-a-vector": alone(vector, lossy(values, b"\2\x08\0" + step + parts[0], *parts[1:])),
         "chunks-of-steps": alone(rows, lossy(grown, b"\6\2\1" + steps + chunks[0], *chunks[1:])),
         "chunks-patched": alone(rows, lossy(patched, b"\x42\2\1" + patch + step + chunks[0], chunks[1], last)),

@@ -6,8 +6,8 @@ import zlib
 from dataclasses import replace
 
 import numpy as np
+from attack.file_fields import Entry, FileFields, skeleton_of, table_of
 from attack.small_models import weights
-from attack.surgery import Anatomy, Entry, skeleton_of, table_of
 
 from wcodec.codec import dequantization as dq
 from wcodec.codec.entropy.level_coders import as_decoded, encode_chunk
@@ -76,4 +76,4 @@ def _by_rule(rule: dq.Dequantizer, facts: TensorSpec, layout: int, coder: str, r
 
 def alone(facts: TensorSpec, entry: Entry) -> bytes:
     """A container of one tensor."""
-    return Anatomy((entry,), table_of([facts]), skeleton_of([facts])).sewn()
+    return FileFields((entry,), table_of([facts]), skeleton_of([facts])).to_bytes()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
-from attack.small_models import coded, two_layers, weights
+from attack.small_models import encode_small, two_layers, weights
 
 import wcodec
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError, TruncatedError, UnsupportedError
@@ -45,7 +45,7 @@ def test_bytes_that_are_no_container_raise_what_a_file_of_them_does(
 def test_objects_in_memory_are_named_source_and_not_a_temporary_file(
     read: Callable[..., object], tmp_path: Path
 ) -> None:
-    packed = coded(tmp_path, "npz", two_layers()).read_bytes()
+    packed = encode_small(tmp_path, "npz", two_layers()).read_bytes()
     with pytest.raises(UnsupportedError, match=r"^source: expected to decode to at most 10 bytes"):
         read(packed, max_output=10)
     assert repr(wcodec.open(packed)).startswith("<source: ")
@@ -62,7 +62,7 @@ def test_an_onnx_network_is_told_by_the_name_given(tmp_path: Path) -> None:
 
 
 def test_python_speaks_of_its_own_keywords(tmp_path: Path) -> None:
-    packed = coded(tmp_path, "npz", {"w": weights(1, 90, 70)})
+    packed = encode_small(tmp_path, "npz", {"w": weights(1, 90, 70)})
     expected = (
         r'^model.npz.wcz: holds weights alone; expected architecture="ARCH.keras" or architecture="module:function"$'
     )
@@ -113,7 +113,7 @@ sys.exit(code)
     ],
 )
 def test_usage_errors_need_no_framework(words: str, code: int, says: str, tmp_path: Path) -> None:
-    coded(tmp_path, "npz", two_layers())
+    encode_small(tmp_path, "npz", two_layers())
     np.savez(tmp_path / "d.npz", x_test=np.ones((3, 90), np.float32))
     run = [sys.executable, "-c", WITHOUT_A_FRAMEWORK, *words.split()]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)

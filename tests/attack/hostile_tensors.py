@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import zstandard
 
-from attack.surgery import one_tensor, varint
+from attack.file_fields import one_tensor, varint
 from wcodec.codec.tensor_header import MAX_CHUNK
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.model import TensorSpec
@@ -24,7 +24,7 @@ EXACT = b"\0\0" + VALUES
 STEP = varint(int.from_bytes(struct.pack(">f", 0.5), "little"))
 
 
-def fixed(levels: list[int], bits: int) -> bytes:
+def pack_fixed(levels: list[int], bits: int) -> bytes:
     """A chunk of the dense coder with levels as fixed-width symbols."""
     word = 0
     for i, level in enumerate(levels):
@@ -46,12 +46,12 @@ def heads() -> Iterator[Hostile]:
     """Lies of the first section's head."""
 
     def vector(section: bytes) -> bytes:
-        return one_tensor(VECTOR, section, error=0, digest=zlib.crc32(VALUES)).sewn()
+        return one_tensor(VECTOR, section, error=0, digest=zlib.crc32(VALUES)).to_bytes()
 
     def exact(facts: TensorSpec, *sections: bytes) -> bytes:
-        return one_tensor(facts, *sections).sewn()
+        return one_tensor(facts, *sections).to_bytes()
 
-    chunk = fixed([0, 1, 2, 3, 4, 5], 4)
+    chunk = pack_fixed([0, 1, 2, 3, 4, 5], 4)
     yield "head-missing", vector(b""), T
     yield "head-flag-7", vector(head(2, STEP + chunk, flags=0x80)), C
     yield "head-states-of-a-table", vector(head(1, b"\0\1\2" + chunk, flags=0x10)), C
@@ -62,12 +62,12 @@ def heads() -> Iterator[Hostile]:
     yield "head-layout-missing", vector(b"\2"), T
     yield "head-unknown-layout", vector(head(2, STEP + chunk, layout=99)), C
     yield "head-layout-of-matrices", vector(head(2, STEP + chunk, layout=1)), C
-    yield "head-layout-of-kernels", one_tensor(MATRIX, head(2, STEP + chunk, layout=3)).sewn(), C
+    yield "head-layout-of-kernels", one_tensor(MATRIX, head(2, STEP + chunk, layout=3)).to_bytes(), C
     yield "head-transform-of-a-vector", vector(head(3, STEP + chunk)), C
     integers = TensorSpec("i", "int32", (6,))
     parameters_of = {1: b"\0\1\2", 2: STEP, 4: b"\0\0", 5: STEP + b"\2\1\0", 6: b"\2\3\1\0\x3f"}
     for rule, parameters in parameters_of.items():
-        yield f"head-integers-by-rule-{rule}", one_tensor(integers, head(rule, parameters + chunk)).sewn(), C
+        yield f"head-integers-by-rule-{rule}", one_tensor(integers, head(rule, parameters + chunk)).to_bytes(), C
     huge, quarter = TensorSpec("h", "float32", (1 << 40,)), TensorSpec("h", "float32", (4 * MAX_CHUNK,))
     repeated = b"\1" + bytes(4)
     yield "chunk-of-a-huge-tensor", exact(huge, b"\0" + repeated), C
@@ -80,16 +80,20 @@ def heads() -> Iterator[Hostile]:
     wide = TensorSpec("w", "float32", (2, 1 << 22))
     yield (
         "rows-too-large",
-        one_tensor(wide, head(2, b"", layout=None) + b"\1\1" + STEP + b"\0\0\0", b"\0\0\0").sewn(),
+        one_tensor(wide, head(2, b"", layout=None) + b"\1\1" + STEP + b"\0\0\0", b"\0\0\0").to_bytes(),
         C,
     )
     yield (
         "head-of-a-huge-matrix",
-        one_tensor(TensorSpec("h", "float32", (1 << 31, 1 << 29)), head(2, STEP + chunk, layout=1)).sewn(),
+        one_tensor(TensorSpec("h", "float32", (1 << 31, 1 << 29)), head(2, STEP + chunk, layout=1)).to_bytes(),
         C,
     )
     nothing = TensorSpec("n", "float32", (1 << 40, 1 << 40, 0, 4))
-    yield "kernel-of-nothing-times-too-much", one_tensor(nothing, head(2, STEP + b"\0", layout=3), error=0).sewn(), C
+    yield (
+        "kernel-of-nothing-times-too-much",
+        one_tensor(nothing, head(2, STEP + b"\0", layout=3), error=0).to_bytes(),
+        C,
+    )
     for what, patches, error in (
         ("none", b"\0", C), ("of-64-bits", varint((1 << 64) - 1), C), ("too-many", b"\7" + b"\0\0\0\0\0" * 7, C),
         ("behind-the-end", b"\1\6" + VALUES[:4], C),
@@ -104,9 +108,9 @@ def rules() -> Iterator[Hostile]:
     """Lies of the rules' parameters."""
 
     def lossy(section: bytes) -> bytes:
-        return one_tensor(VECTOR, section, error=0).sewn()
+        return one_tensor(VECTOR, section, error=0).to_bytes()
 
-    chunk = fixed([0, 1, -1, 1, 0, 1], 2)
+    chunk = pack_fixed([0, 1, -1, 1, 0, 1], 2)
     ascending = struct.pack("<2e", -1.0, 1.0)
     for what, codebook, error in (
         ("of-no-values", b"\0\0\2", C), ("without-its-zero", b"\3\3\2" + ascending, C),
@@ -130,10 +134,10 @@ def rules() -> Iterator[Hostile]:
     yield "float-magnitude-of-32-bits", lossy(head(4, b"\x16" + varint(1 << 20) + chunk)), C
     yield "float-missing", lossy(head(4)), T
     yield "product-of-a-vector", lossy(head(5, STEP + b"\2\1\0" + chunk)), C
-    codes = fixed([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 2)
+    codes = pack_fixed([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 2)
 
     def product(parameters: bytes, flags: int = 0) -> bytes:
-        return one_tensor(MATRIX, head(5, parameters + codes, layout=1, flags=flags), error=0).sewn()
+        return one_tensor(MATRIX, head(5, parameters + codes, layout=1, flags=flags), error=0).to_bytes()
 
     yield "product-states", product(STEP + b"\2\1\0", flags=0x10), C
     yield "product-step-0", product(b"\0\2\1\0"), C
@@ -145,18 +149,18 @@ def rules() -> Iterator[Hostile]:
     yield "product-codebook-too-large", product(STEP + varint(1024) + varint(4096) + b"\0"), C
     yield "product-codebook-cut", product(STEP + b"\2\3\x7f\0"), T
     yield "product-codebook-of-nothing", product(STEP + b"\2\1\1\0"), C
-    yield "product-codebook-missing", one_tensor(MATRIX, head(5, STEP, layout=1), error=0).sewn(), T
-    hashed = fixed([1, -1, 2], 3)
+    yield "product-codebook-missing", one_tensor(MATRIX, head(5, STEP, layout=1), error=0).to_bytes(), T
+    hashed = pack_fixed([1, -1, 2], 3)
     for what, given, error in (
         ("step-0", b"\0" + bytes(4) + b"\3", C), ("of-no-buckets", STEP + bytes(4) + b"\0", C),
         ("too-many-buckets", STEP + bytes(4) + varint(MATRIX.count), C), ("seed-cut", STEP + b"\1\2", T),
         ("of-64-bits", STEP + bytes(4) + varint((1 << 64) - 1), C),
     ):  # fmt: skip
         section = head(8, given + (b"" if what == "seed-cut" else hashed), layout=1)
-        yield f"hashed-{what}", one_tensor(MATRIX, section, error=0).sewn(), error
+        yield f"hashed-{what}", one_tensor(MATRIX, section, error=0).to_bytes(), error
     yield "hashed-of-a-vector", lossy(head(8, STEP + bytes(4) + b"\3" + hashed)), C
     many = head(8, b"", layout=None) + b"\1\1" + STEP + bytes(4) + b"\3" + hashed
-    yield "hashed-sections", one_tensor(MATRIX, many, *([hashed] * (MATRIX.shape[0] - 1)), error=0).sewn(), C
+    yield "hashed-sections", one_tensor(MATRIX, many, *([hashed] * (MATRIX.shape[0] - 1)), error=0).to_bytes(), C
     yield "product-code-outside", product(STEP + b"\2\2\0"), C
     for what, steps, error in (
         ("missing", b"", T), ("cut", b"\2\3\1\0", T), ("of-3-bytes", b"\3\4\1\0\0\x3f", C),
@@ -212,14 +216,14 @@ def chunks() -> Iterator[Hostile]:
     """Lies of the chunks."""
 
     def lossy(chunk: bytes) -> bytes:
-        return one_tensor(VECTOR, head(2, STEP + chunk), error=0).sewn()
+        return one_tensor(VECTOR, head(2, STEP + chunk), error=0).to_bytes()
 
     def exact(payload: bytes) -> bytes:
-        return one_tensor(VECTOR, b"\0" + payload).sewn()
+        return one_tensor(VECTOR, b"\0" + payload).to_bytes()
 
     yield "coder-missing", lossy(b""), T
     yield "coder-unknown", lossy(b"\xc8\0\0"), U
-    symbols = fixed([0, 1, 2, 3, 4, 5], 4)
+    symbols = pack_fixed([0, 1, 2, 3, 4, 5], 4)
     yield "dense-a-byte-more", lossy(symbols + b"\0"), C
     yield "dense-a-byte-less", lossy(symbols[:-1]), T
     yield "dense-nothing", lossy(b"\0"), T

@@ -31,10 +31,10 @@ def seeds(kind: str) -> list[bytes]:
         return [make(Path(folder)) for make in SEEDS[kind]]
 
 
-def changed(kind: str, file: bytes, chance: random.Random) -> bytes:
+def mutate(kind: str, file: bytes, chance: random.Random) -> bytes:
     """The file with some changes; of archives also of the members."""
     if kind in ("keras", "npz") and chance.random() < 0.7:
-        return _rezipped(file, chance)
+        return _mutate_archive(file, chance)
     if kind == "safetensors" and chance.random() < 0.6:
         length = int.from_bytes(file[:8], "little")
         header = _text(file[8 : 8 + length], chance)
@@ -73,7 +73,7 @@ def _text(text: bytes, chance: random.Random) -> bytes:
     return text
 
 
-def _rezipped(file: bytes, chance: random.Random) -> bytes:
+def _mutate_archive(file: bytes, chance: random.Random) -> bytes:
     """The archive with one of its members changed, renamed, repeated or left out."""
     with zipfile.ZipFile(io.BytesIO(file)) as archive:
         members = [(name, archive.read(name)) for name in archive.namelist()]

@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attack.model_mutations import SEEDS, SUFFIXES, changed, seeds
+from attack.model_mutations import SEEDS, SUFFIXES, mutate, seeds
 
 MEGABYTES, SECONDS = 300, 5
 ADDRESS_SPACE = 4 << 30
@@ -80,7 +80,7 @@ def work(kind: str, first: int, cases: int, folder: Path) -> None:
         case = folder / "case"
         case.mkdir()
         source = case / f"m{SUFFIXES[kind]}"
-        source.write_bytes(changed(kind, chance.choice(files), chance))
+        source.write_bytes(mutate(kind, chance.choice(files), chance))
         print(number, flush=True)
         forget_peak()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)

@@ -89,7 +89,7 @@ WRITERS: dict[str, Callable[[Path, Arrays], Path]] = {
 SUFFIXES = {"hdf5": ".h5", "keras": ".keras", "npz": ".npz", "safetensors": ".safetensors"}
 
 
-def coded(folder: Path, kind: str, arrays: Arrays, **words: object) -> Path:
+def encode_small(folder: Path, kind: str, arrays: Arrays, **words: object) -> Path:
     """The .wcz in `folder` of a model file of that kind with these tensors."""
     source = WRITERS[kind](folder / f"model{SUFFIXES[kind]}", arrays)
     target = source.with_name(source.name + ".wcz")

@@ -1,7 +1,7 @@
 """python storm.py MODE WCZ...: decode changed copies of containers in this process, and say how it went as JSON.
 
 Files whose checksums do not fit (flips, truncations) must all be refused. Files that were changed and closed again with
-fitting checksums (sewn) may decode, but nothing else than our own errors may come of them.
+fitting checksums (sections, metadata) may decode, but nothing else than our own errors may come of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from attack.surgery import HEADER, dissect
+from attack.file_fields import HEADER, dissect
 from wcodec.errors import ContainerError, ModelFileError
 from wcodec.pipeline.decoder import decode
 
@@ -60,25 +60,28 @@ def truncations(file: bytes) -> Iterator[tuple[str, bytes]]:
 
 def sections(file: bytes) -> Iterator[tuple[str, bytes]]:
     """Every byte of every section changed, and these cut and lengthened; checksums fit, the values' digests stay."""
-    anatomy = dissect(file)
-    for tensor, entry in enumerate(anatomy.entries):
+    fields = dissect(file)
+    for tensor, entry in enumerate(fields.entries):
         for number, section in enumerate(entry.sections):
             for how, changed in changes(section):
-                yield f"tensor {tensor}, section {number}, {how}", anatomy.with_section(tensor, number, changed).sewn()
+                yield (
+                    f"tensor {tensor}, section {number}, {how}",
+                    fields.with_section(tensor, number, changed).to_bytes(),
+                )
 
 
-def sewn(file: bytes) -> Iterator[tuple[str, bytes]]:
+def metadata(file: bytes) -> Iterator[tuple[str, bytes]]:
     """Every byte of table, skeleton and index changed, and these cut and lengthened; checksums fit."""
-    anatomy = dissect(file)
-    for how, changed in changes(anatomy.table):
-        yield f"table, {how}", replace(anatomy, table=changed).sewn()
-    for how, changed in changes(anatomy.skeleton):
-        yield f"skeleton, {how}", replace(anatomy, skeleton=changed).sewn()
-    whole = replace(anatomy, features=HEADER.unpack_from(file)[3])
+    fields = dissect(file)
+    for how, changed in changes(fields.table):
+        yield f"table, {how}", replace(fields, table=changed).to_bytes()
+    for how, changed in changes(fields.skeleton):
+        yield f"skeleton, {how}", replace(fields, skeleton=changed).to_bytes()
+    whole = replace(fields, features=HEADER.unpack_from(file)[3])
     length = HEADER.unpack_from(file)[5]
     body, index = file[HEADER.size + 4 : -length], file[-length:]
     for how, changed in changes(index):
-        yield f"index, {how}", whole.closed(body, changed)
+        yield f"index, {how}", whole.join_parts(body, changed)
 
 
 def changes(part: bytes) -> Iterator[tuple[str, bytes]]:
@@ -124,7 +127,7 @@ def peak_megabytes() -> float:
 
 
 MODES: dict[str, Callable[[bytes], Iterator[tuple[str, bytes]]]] = {
-    "flips": lambda file: flips(file, 2), "truncations": truncations, "sections": sections, "sewn": sewn,
+    "flips": lambda file: flips(file, 2), "truncations": truncations, "sections": sections, "metadata": metadata,
     "as it is": lambda file: iter([("", file)]),
 }  # fmt: skip
 

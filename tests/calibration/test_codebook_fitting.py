@@ -18,12 +18,12 @@ def layer(inputs: int, units: int) -> tuple[np.ndarray, np.ndarray]:
     return RNG.normal(size=(inputs, units)).astype(np.float32), RNG.normal(size=(3000, inputs)) @ mixing.T
 
 
-def lost(x: np.ndarray, weights: np.ndarray, after: np.ndarray) -> float:
+def measure_error(x: np.ndarray, weights: np.ndarray, after: np.ndarray) -> float:
     """Relative squared error of the outputs."""
     return float(np.square(x @ (weights - after)).sum() / np.square(x @ weights).sum())
 
 
-def decoded(book: PricedCodebook, codes: np.ndarray) -> np.ndarray:
+def decode_codes(book: PricedCodebook, codes: np.ndarray) -> np.ndarray:
     return book.centroids[codes].transpose(0, 2, 1).reshape(-1, codes.shape[1])
 
 
@@ -37,7 +37,7 @@ def test_outputs_lose_less_than_by_codebooks_of_the_weights_alone(block: int, si
     plain = lookup(assign(vectors, alone), alone).reshape(200, 48).T
     assert len(book.centroids) <= size
     assert np.array_equal(book.centroids[0], np.zeros(block))
-    assert lost(x, weights, decoded(book, codes)) < part * lost(x, weights, plain)
+    assert measure_error(x, weights, decode_codes(book, codes)) < part * measure_error(x, weights, plain)
 
 
 def test_a_start_that_counts_vectors_by_the_power_of_their_inputs_loses_less(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_a_start_that_counts_vectors_by_the_power_of_their_inputs_loses_less(mon
 
     def losses() -> float:
         found = [(fit_codebook(weights, damp(x.T @ x / len(x), 0.01), 1, 16, 0.0), weights, x) for weights, x in draws]
-        return float(np.mean([lost(x, weights, decoded(*made)) for made, weights, x in found]))
+        return float(np.mean([measure_error(x, weights, decode_codes(*made)) for made, weights, x in found]))
 
     weighted = losses()
     monkeypatch.setattr("wcodec.calibration.codebook_fitting._weighted_kmeans", lambda vectors, weights, start: start)
@@ -62,7 +62,7 @@ def test_a_price_of_bits_is_paid_in_error() -> None:
 
     found = [fit_codebook(weights, power, 4, 64, rate) for rate in (0.0, 0.1, 0.5)]
     entropies = [bits(codes) for _, codes in found]
-    errors = [lost(x, weights, decoded(book, codes)) for book, codes in found]
+    errors = [measure_error(x, weights, decode_codes(book, codes)) for book, codes in found]
     assert entropies == sorted(entropies, reverse=True)
     assert errors == sorted(errors)
 
@@ -90,7 +90,7 @@ def test_feedback_in_groups_is_feedback_one_by_one() -> None:
 def test_fewer_weights_than_codes_and_zeros_alone_have_codebooks_too() -> None:
     for weights in (np.ones((4, 1), np.float32), np.zeros((4, 3), np.float32)):
         book, codes = fit_codebook(weights, np.eye(4), 2, 16, 0.0)
-        assert np.allclose(decoded(book, codes), weights)
+        assert np.allclose(decode_codes(book, codes), weights)
 
 
 def test_trained_centroids_have_the_least_error_of_the_layer_for_their_codes() -> None:
@@ -106,7 +106,7 @@ def test_trained_centroids_have_the_least_error_of_the_layer_for_their_codes() -
         for j in range(4):
             unit = np.zeros((8, 4))
             unit[k, j] = 1.0
-            columns.append((root @ decoded(PricedCodebook(unit, book.prices), codes)).reshape(-1))
+            columns.append((root @ decode_codes(PricedCodebook(unit, book.prices), codes)).reshape(-1))
     wanted = np.linalg.lstsq(np.array(columns).T, (root @ weights).reshape(-1), rcond=None)[0]
     assert np.allclose(trained[1:].reshape(-1), wanted, atol=1e-6)
     assert not trained[0].any()

@@ -24,7 +24,7 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "m.npz"
 
 
-def moved(coded: Path, name: str = "a/kernel") -> float:
+def measure_error(coded: Path, name: str = "a/kernel") -> float:
     """Relative squared error of the outputs."""
     decode(coded, coded.with_suffix(".npz"))
     with np.load(coded.with_suffix(".npz")) as arrays:
@@ -45,7 +45,7 @@ def test_outputs_move_less_in_a_file_of_the_same_size(
     assert done.returncode == 0, done.stderr
     assert "1 tensors rounded for their moments" in done.stderr
     assert fed.stat().st_size <= 4500
-    assert moved(fed) < better * moved(plain)
+    assert measure_error(fed) < better * measure_error(plain)
 
 
 def test_tensors_without_moments_keep_their_bytes_and_no_outputs_move_more(wcodec: Run, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_tensors_without_moments_keep_their_bytes_and_no_outputs_move_more(wcode
     assert wcodec(*words, plain).returncode == 0
     assert wcodec(*words, fed, "--moments", tmp_path / "moments.npz").returncode == 0
     assert 0.97 * plain.stat().st_size < fed.stat().st_size <= plain.stat().st_size
-    assert moved(fed) < 0.5 * moved(plain)
+    assert measure_error(fed) < 0.5 * measure_error(plain)
     decoded = []
     for file in (plain, fed):
         decode(file, file.with_suffix(".npz"))
@@ -140,6 +140,6 @@ def test_words_that_occur_have_finer_steps_and_give_bytes_to_other_tensors(wcode
         unseen.append(error[300:].sum())
     assert lost[1] < 0.5 * lost[0]
     assert unseen[1] < 0.2 * np.square(arrays["words"][300:]).sum()
-    assert moved(fed) < 0.4 * moved(plain)
+    assert measure_error(fed) < 0.4 * measure_error(plain)
     inspected = wcodec("inspect", fed, "--json")
     assert inspected.returncode == 0

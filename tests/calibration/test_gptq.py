@@ -32,7 +32,7 @@ def plain_latents(weights: Float32, moments_: npt.NDArray[np.float64], damping: 
     return moved.astype(np.float32)
 
 
-def correlated(rows: int, inputs: int) -> Float32:
+def draw_correlated(rows: int, inputs: int) -> Float32:
     return (RNG.normal(size=(rows, 4)) @ RNG.normal(size=(4, inputs)) + RNG.normal(size=(rows, inputs)) / 4).astype(
         np.float32
     )
@@ -40,14 +40,14 @@ def correlated(rows: int, inputs: int) -> Float32:
 
 @pytest.mark.parametrize("inputs", [1, 5, 64, 150])
 def test_feedback_is_that_of_the_papers_inverse(inputs: int) -> None:
-    x = correlated(1000, inputs).astype(np.float64)
+    x = draw_correlated(1000, inputs).astype(np.float64)
     weights = RNG.normal(size=(inputs, 7)).astype(np.float32) * 3
     found = gptq_round(weights, feedback_matrix(damp(x.T @ x / 1000, 0.01)))
     assert np.allclose(found, plain_latents(weights, x.T @ x / 1000, 0.01), atol=1e-3)
 
 
 def test_feedback_lowers_the_error_of_the_outputs() -> None:
-    x = correlated(1000, 100)
+    x = draw_correlated(1000, 100)
     weights = RNG.normal(size=(100, 20)).astype(np.float32)
     moved = gptq_round(weights, feedback_matrix(damp((x.T @ x).astype(np.float64), 0.01)))
     fed, plain = (np.square(x @ (np.rint(w) - weights)).sum() for w in (moved, weights))
@@ -55,7 +55,7 @@ def test_feedback_lowers_the_error_of_the_outputs() -> None:
 
 
 def test_weights_are_aimed_at_what_the_original_computed() -> None:
-    x0 = correlated(1000, 20).astype(np.float64)
+    x0 = draw_correlated(1000, 20).astype(np.float64)
     x = x0 @ (np.eye(20) + RNG.normal(size=(20, 20)) / 10)
     weights = RNG.normal(size=(20, 3)).astype(np.float32)
     best = np.linalg.lstsq(x, x0 @ weights, rcond=None)[0]
@@ -63,7 +63,7 @@ def test_weights_are_aimed_at_what_the_original_computed() -> None:
 
 
 def test_inputs_that_never_speak_get_no_feedback() -> None:
-    x = correlated(100, 10)
+    x = draw_correlated(100, 10)
     x[:, 3] = 0
     feedback = feedback_matrix(damp((x.T @ x).astype(np.float64), 0.01))
     assert not feedback[3].any()

@@ -43,7 +43,7 @@ def encode(files: tuple[Path, Path], target: Path, **words: object) -> tuple[int
     return package.encode(files[0], target, **{**asked, **words}).file_bytes, said
 
 
-def gained(said: list[str]) -> tuple[int, int]:
+def read_gain(said: list[str]) -> tuple[int, int]:
     """Bytes of the weights before and after the search."""
     (line,) = [line for line in said if "search: " in line]
     before, after = line.split(" trials, ")[1].split(" bytes")[0].split(" -> ")
@@ -52,7 +52,7 @@ def gained(said: list[str]) -> tuple[int, int]:
 
 def test_a_search_gains_and_is_the_same_every_time(files: tuple[Path, Path], tmp_path: Path) -> None:
     size, said = encode(files, tmp_path / "a.wcz", search=12, report=tmp_path / "a.html")
-    before, after = gained(said)
+    before, after = read_gain(said)
     assert after <= before
     assert encode(files, tmp_path / "b.wcz", search=12)[0] == size
     page = (tmp_path / "a.search.html").read_text("utf-8")
@@ -114,14 +114,14 @@ def test_a_trial_keeps_zeros_and_corrects_for_them(files: tuple[Path, Path]) -> 
 def test_an_interrupt_keeps_the_best_of_a_search(files: tuple[Path, Path], tmp_path: Path) -> None:
     trials: list[object] = []
 
-    def interrupted(event: object) -> None:
+    def interrupt(event: object) -> None:
         if str(event).startswith("searching"):
             trials.append(event)
             if len(trials) == 3:
                 raise KeyboardInterrupt
 
     plain, _ = encode(files, tmp_path / "plain.wcz", tune=0)
-    size, _ = encode(files, tmp_path / "a.wcz", search=40, progress=interrupted)
+    size, _ = encode(files, tmp_path / "a.wcz", search=40, progress=interrupt)
     assert len(trials) == 3
     assert size <= plain
     _, said = encode(files, tmp_path / "a.wcz", search=4, resume=True)

@@ -21,7 +21,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def started(source: Path, target: Path, *words: str) -> subprocess.Popen[str]:
+def start_encoding(source: Path, target: Path, *words: str) -> subprocess.Popen[str]:
     """An encoding, when its temporary file is there."""
     process = subprocess.Popen(
         [*command(), "encode", str(source), "-o", str(target), "--best", *words], stderr=subprocess.PIPE, text=True
@@ -36,7 +36,7 @@ def started(source: Path, target: Path, *words: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_encode_leaves_nothing(large: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
-    process = started(large, tmp_path / "out.wcz")
+    process = start_encoding(large, tmp_path / "out.wcz")
     process.send_signal(number)
     _, said = process.communicate(timeout=HANG)
     assert process.returncode == code
@@ -47,7 +47,7 @@ def test_an_interrupted_encode_leaves_nothing(large: Path, tmp_path: Path, numbe
 def test_a_killed_encode_leaves_the_old_output_as_it_was(large: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.wcz"
     target.write_bytes(b"old")
-    process = started(large, target, "-f")
+    process = start_encoding(large, target, "-f")
     process.kill()
     process.communicate(timeout=HANG)
     assert target.read_bytes() == b"old"

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from attack.small_models import coded, weights
+from attack.small_models import encode_small, weights
 from conftest import command
 
 NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -18,7 +18,7 @@ NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 @pytest.mark.parametrize("kind", ["hdf5", "keras", "npz", "safetensors"])
 @pytest.mark.parametrize(("lossless", "limit"), [(False, 0), (False, 4096), (True, 1024)])
 def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, lossless: bool, limit: int, tmp_path: Path) -> None:
-    packed = coded(tmp_path, kind, {"layers/a/vars/0": weights(1, 90, 70)}, lossless=lossless)
+    packed = encode_small(tmp_path, kind, {"layers/a/vars/0": weights(1, 90, 70)}, lossless=lossless)
     before = sorted(tmp_path.iterdir())
     words = [*command(), "decode", str(packed), "-o", str(tmp_path / "out")]
     done = subprocess.run(

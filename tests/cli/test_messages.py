@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attack.small_models import coded, two_layers, weights, write_npz
-from attack.surgery import dissect
+from attack.file_fields import dissect
+from attack.small_models import encode_small, two_layers, weights, write_npz
 from conftest import Run
 
 import wcodec as package
@@ -51,7 +51,7 @@ def test_a_path_in_place_of_a_module_is_told(tmp_path: Path) -> None:
 
 
 def test_a_base_that_is_not_needed_is_told_and_not_read(wcodec: Run, tmp_path: Path) -> None:
-    packed = coded(tmp_path, "npz", two_layers())
+    packed = encode_small(tmp_path, "npz", two_layers())
     done = wcodec("decode", packed, "--base", tmp_path / "model.npz", "-o", tmp_path / "back.npz")
     assert done.returncode == 0
     assert "model.npz.wcz: needs no --base" in done.stderr
@@ -67,12 +67,12 @@ def test_data_that_are_not_there_are_told_before_a_framework_is_imported(wcodec:
 
 
 def test_a_container_that_is_replaced_while_it_is_open_is_told_as_that(tmp_path: Path) -> None:
-    packed = coded(tmp_path, "npz", {"w": weights(1, 90, 70), "v": weights(2, 90, 70)}, lossless=True)
+    packed = encode_small(tmp_path, "npz", {"w": weights(1, 90, 70), "v": weights(2, 90, 70)}, lossless=True)
     opened = package.open(packed)
     assert opened["w"].shape == (90, 70)
     other = tmp_path / "other"
     other.mkdir()
-    os.replace(coded(other, "npz", {"w": weights(3, 90, 70), "v": weights(4, 9, 7)}), packed)
+    os.replace(encode_small(other, "npz", {"w": weights(3, 90, 70), "v": weights(4, 9, 7)}), packed)
     with pytest.raises(WcodecError, match=r"was replaced or written since it was opened") as caught:
         _ = opened["v"]
     assert type(caught.value) is WcodecError
@@ -81,7 +81,7 @@ def test_a_container_that_is_replaced_while_it_is_open_is_told_as_that(tmp_path:
 def test_a_container_that_is_written_while_it_is_decoded_is_told_as_that(tmp_path: Path) -> None:
     from wcodec.pipeline.decoder import decode
 
-    packed = coded(tmp_path, "npz", {f"{i}": weights(i, 90, 70) for i in range(4)}, lossless=True)
+    packed = encode_small(tmp_path, "npz", {f"{i}": weights(i, 90, 70) for i in range(4)}, lossless=True)
     whole = packed.read_bytes()
     last = dissect(whole).entries[-1].sections[0]
     at = whole.index(last)
@@ -131,7 +131,7 @@ def test_a_source_that_may_not_be_read_is_an_error_and_not_corrupt(
 def test_a_tensor_that_is_unknown_or_ambiguous_is_a_usage_error_of_decode_and_of_inspect(
     wcodec: Run, tmp_path: Path
 ) -> None:
-    packed = coded(tmp_path, "npz", {"a/kernel": weights(1, 90, 70), "b/kernel": weights(2, 90, 70)})
+    packed = encode_small(tmp_path, "npz", {"a/kernel": weights(1, 90, 70), "b/kernel": weights(2, 90, 70)})
     for verb, *words in (["decode", "-o", tmp_path / "t.npz"], ["inspect"]):
         for name, says in (("kernel", "one tensor 'kernel', found a/kernel, b/kernel"), ("c", "a tensor 'c'")):
             done = wcodec(verb, packed, "--tensor", name, *words)

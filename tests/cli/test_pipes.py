@@ -9,7 +9,7 @@ import pytest
 from conftest import HANG, command
 
 
-def piped(content: bytes, *words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+def run_piped(content: bytes, *words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
     """The command with `content` as its standard input."""
     line = [*command(), *words]
     return subprocess.run(line, input=content, capture_output=True, timeout=HANG, check=False, **options)
@@ -20,9 +20,9 @@ def test_a_model_goes_through_two_pipes_and_comes_back(samples: Path, tmp_path: 
     spool = tmp_path / "spool"
     spool.mkdir()
     environment = {"TMPDIR": str(spool)}
-    coded = piped(model, "encode", "-", "--lossless", "-q", env=environment)
+    coded = run_piped(model, "encode", "-", "--lossless", "-q", env=environment)
     assert (coded.returncode, coded.stderr) == (0, b"")
-    back = piped(coded.stdout, "decode", "-", env=environment)
+    back = run_piped(coded.stdout, "decode", "-", env=environment)
     assert back.returncode == 0
     assert b"standard output" in back.stderr
     assert back.stdout == model
@@ -31,21 +31,23 @@ def test_a_model_goes_through_two_pipes_and_comes_back(samples: Path, tmp_path: 
 
 def test_pipes_give_the_bytes_that_files_do(samples: Path, tmp_path: Path) -> None:
     model = samples / "tutorial_cnn.h5"
-    assert piped(b"", "encode", str(model), "-o", str(tmp_path / "m.wcz"), "-q").returncode == 0
+    assert run_piped(b"", "encode", str(model), "-o", str(tmp_path / "m.wcz"), "-q").returncode == 0
     packed = (tmp_path / "m.wcz").read_bytes()
-    assert piped(b"", "encode", str(model), "-o", "-", "-q").stdout == packed
-    assert piped(model.read_bytes(), "encode", "-", "-o", str(tmp_path / "n.wcz"), "-q").returncode == 0
+    assert run_piped(b"", "encode", str(model), "-o", "-", "-q").stdout == packed
+    assert run_piped(model.read_bytes(), "encode", "-", "-o", str(tmp_path / "n.wcz"), "-q").returncode == 0
     assert (tmp_path / "n.wcz").read_bytes() == packed
-    assert piped(packed, "decode", "-", "-o", str(tmp_path / "back.h5"), "-q").returncode == 0
-    assert (tmp_path / "back.h5").read_bytes() == piped(b"", "decode", str(tmp_path / "m.wcz"), "-o", "-", "-q").stdout
+    assert run_piped(packed, "decode", "-", "-o", str(tmp_path / "back.h5"), "-q").returncode == 0
+    assert (tmp_path / "back.h5").read_bytes() == run_piped(
+        b"", "decode", str(tmp_path / "m.wcz"), "-o", "-", "-q"
+    ).stdout
 
 
 def test_what_is_damaged_writes_nothing_into_a_pipe(coded: Path) -> None:
     whole = bytearray(coded.read_bytes())
     whole[len(whole) // 2] ^= 1
-    done = piped(bytes(whole), "decode", "-")
+    done = run_piped(bytes(whole), "decode", "-")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, b"", 1)
-    done = piped(b"no model", "encode", "-")
+    done = run_piped(b"no model", "encode", "-")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (5, b"", 1)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import HANG, command
-from keras_lessons import points
+from small_problem import make_examples
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_search import CodebookResult
@@ -46,20 +46,23 @@ def test_a_line_says_why_a_predicted_drop_below_the_bound_is_not_in_the_budget(
     asked = AccuracyBudget(drop=0.5)
     aim = asked.of_outputs()
 
-    def told(quality: Quality) -> str:
+    def print_progress(quality: Quality) -> str:
         with show_search(quiet=False) as watch:
             watch(SearchProgress.of(CodebookResult(1.0, {}, quality, 1000), "rounding", None, 1000, aim, asked))
         return capsys.readouterr().err.partition("nats, ")[2].strip()
 
-    assert told(Quality(0.009)) == "0.38 points predicted"
-    assert told(Quality(0.009, chance=0.2)) == (
+    assert print_progress(Quality(0.009)) == "0.38 points predicted"
+    assert print_progress(Quality(0.009, chance=0.2)) == (
         "0.38 points predicted, up to 0.58 with sampling error, not in the budget (max-drop)"
     )
-    assert told(Quality(0.0105)) == "0.44 points predicted, not in the budget (max-drop: at most 0.42 is aimed at)"
-    assert told(Quality(0.009, lost=0.6)) == (
+    assert (
+        print_progress(Quality(0.0105))
+        == "0.44 points predicted, not in the budget (max-drop: at most 0.42 is aimed at)"
+    )
+    assert print_progress(Quality(0.009, lost=0.6)) == (
         "0.38 points predicted, not in the budget (max-drop: 0.60 points lost by the labels)"
     )
-    assert told(Quality(0.02)) == "0.84 points predicted, not in the budget (max-drop)"
+    assert print_progress(Quality(0.02)) == "0.84 points predicted, not in the budget (max-drop)"
 
 
 def test_few_held_out_examples_are_told_once_and_only_for_a_bound_on_the_drop() -> None:
@@ -86,12 +89,21 @@ def test_patience_ends_at_an_interrupt_and_at_nothing_else() -> None:
         raise ValueError("else")
 
 
-def test_ctrl_c_keeps_the_best_file_found_and_says_so(lesson: tuple[Path, Path], tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_best_file_found_and_says_so(small_network: tuple[Path, Path], tmp_path: Path) -> None:
     """On a terminal of its own: the table is drawn, an interrupt in training leaves a file that keeps the budget."""
     master, slave = pty.openpty()
     target = tmp_path / "m.wcz"
-    np.savez(tmp_path / "inputs.npz", x=points(2600)["x"])
-    words = ["encode", str(lesson[0]), "-o", str(target), "--data", str(tmp_path / "inputs.npz"), "--tune", "400000"]
+    np.savez(tmp_path / "inputs.npz", x=make_examples(2600)["x"])
+    words = [
+        "encode",
+        str(small_network[0]),
+        "-o",
+        str(target),
+        "--data",
+        str(tmp_path / "inputs.npz"),
+        "--tune",
+        "400000",
+    ]
     program = [*command(), *words]
     environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
     with subprocess.Popen(program, stderr=slave, stdout=slave, env=environment, start_new_session=True) as running:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from attack.small_models import coded, weights, write_safetensors
+from attack.small_models import encode_small, weights, write_safetensors
 from conftest import Run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,9 +29,9 @@ ROWS = st.lists(
 BITS = st.integers(2, 8)
 
 
-def restored(folder: Path, array: Floats, **words: object) -> Floats:
+def restore(folder: Path, array: Floats, **words: object) -> Floats:
     """One tensor through a .wcz."""
-    packed = coded(folder, "npz", {"w": array}, **words)
+    packed = encode_small(folder, "npz", {"w": array}, **words)
     decode(packed, folder / "restored.npz", threads=2)
     with np.load(folder / "restored.npz") as file:
         return file["w"]
@@ -87,8 +87,8 @@ def test_rows_of_zeros_and_the_smallest_numbers_have_positive_steps() -> None:
 @pytest.mark.parametrize("how", ["symmetric", "asymmetric"])
 def test_every_output_has_its_own_few_values_in_a_file(tmp_path: Path, how: str, bits: int) -> None:
     array = weights(1, 90, 7) * np.geomspace(0.01, 100, 7, dtype=np.float32)
-    alone = restored(tmp_path, array, quantizer=how, bits=bits, per_channel=True)
-    together = restored(tmp_path, array, quantizer=how, bits=bits)
+    alone = restore(tmp_path, array, quantizer=how, bits=bits, per_channel=True)
+    together = restore(tmp_path, array, quantizer=how, bits=bits)
     for output in range(7):
         assert len(np.unique(alone[:, output])) <= 2**bits
         spread = array[:, output].max() - array[:, output].min()
@@ -101,7 +101,7 @@ def test_every_output_has_its_own_few_values_in_a_file(tmp_path: Path, how: str,
 def test_outputs_are_last_in_keras_and_first_in_torch(tmp_path: Path, shape: tuple[int, ...]) -> None:
     scales = np.geomspace(1, 1000, 6, dtype=np.float32)
     last = (np.sign(weights(2, *shape)) * (scales[:, None] if shape[-1] == 1 else scales)).astype(np.float32)
-    assert np.allclose(restored(tmp_path, last, quantizer="binary", per_channel=True), last, rtol=2**-8)
+    assert np.allclose(restore(tmp_path, last, quantizer="binary", per_channel=True), last, rtol=2**-8)
     if shape[-1] > 1:
         first = np.ascontiguousarray(np.moveaxis(last, -1, 0))
         source = write_safetensors(tmp_path / "m.safetensors", {"w": first})
@@ -115,7 +115,7 @@ def test_outputs_are_last_in_keras_and_first_in_torch(tmp_path: Path, shape: tup
 def test_pruned_weights_stay_zero_beside_eight_bits(tmp_path: Path, coder: str) -> None:
     array = weights(3, 60, 50)
     kept = np.abs(array) > np.quantile(np.abs(array), 0.75)
-    back = restored(tmp_path, array, quantizer="asymmetric", bits=8, sparsity=0.75, coder=coder, per_channel=True)
+    back = restore(tmp_path, array, quantizer="asymmetric", bits=8, sparsity=0.75, coder=coder, per_channel=True)
     assert np.all(back[~kept] == 0)
     assert np.all(back[kept] != 0)
     assert np.abs(back - array)[kept].max() <= np.ptp(array) / 255
@@ -124,7 +124,7 @@ def test_pruned_weights_stay_zero_beside_eight_bits(tmp_path: Path, coder: str) 
 
 def test_steps_of_rows_go_through_all_chunks(tmp_path: Path) -> None:
     array = (np.sign(weights(4, 1500, 800)) * np.geomspace(1, 50, 800)).astype(np.float32)
-    back = restored(tmp_path, array, quantizer="binary", per_channel=True, coder="huffman")
+    back = restore(tmp_path, array, quantizer="binary", per_channel=True, coder="huffman")
     assert np.allclose(back, array, rtol=2**-8)
 
 
@@ -132,7 +132,7 @@ def test_steps_of_rows_go_through_all_chunks(tmp_path: Path) -> None:
 def test_shorter_floats_are_rounded_as_their_type_rounds(values: list[float], kind: str) -> None:
     array = np.array(values, np.float32).reshape(3, 4)
     with tempfile.TemporaryDirectory() as folder:
-        back = restored(Path(folder), array, quantizer=kind)
+        back = restore(Path(folder), array, quantizer=kind)
     short = to_float32(from_float(array, kind), kind)
     largest = 65504 if kind == "float16" else 2.0**128 - 2.0**120
     fits = np.abs(array) <= largest
@@ -144,7 +144,7 @@ def test_shorter_floats_are_rounded_as_their_type_rounds(values: list[float], ki
 
 def test_shorter_floats_serve_vectors_too(tmp_path: Path) -> None:
     array = weights(5, 600)
-    assert np.array_equal(restored(tmp_path, array, quantizer="float16"), array.astype(np.float16).astype(np.float32))
+    assert np.array_equal(restore(tmp_path, array, quantizer="float16"), array.astype(np.float16).astype(np.float32))
 
 
 @pytest.mark.parametrize(

@@ -17,28 +17,28 @@ ORDINARY = weights(1, 120, 200)
 """float32, of as many values as weights."""
 
 
-def clustered(values: np.ndarray, clusters: int) -> np.ndarray:
+def cluster(values: np.ndarray, clusters: int) -> np.ndarray:
     """Each value moved to the next of `clusters` evenly spread quantiles."""
     centres = np.quantile(values, (np.arange(clusters) + 0.5) / clusters).astype(np.float32)
     return centres[np.searchsorted(centres[1:] / 2 + centres[:-1] / 2, values)]
 
 
-def pruned(values: np.ndarray) -> np.ndarray:
+def prune(values: np.ndarray) -> np.ndarray:
     return np.where(np.abs(ORDINARY) < np.quantile(np.abs(ORDINARY), 0.9), np.float32(0), values)
 
 
 FEW = {
-    "binary": (clustered(ORDINARY, 2), {}),
+    "binary": (cluster(ORDINARY, 2), {}),
     "ternary": (np.sign(ORDINARY) * np.float32(0.07) * (np.abs(ORDINARY) > ORDINARY.std()), {}),
-    "three unlike": (clustered(ORDINARY, 3), {}),
-    "sparse and clustered": (pruned(clustered(ORDINARY, 32)), {}),
-    "clustered, little error": (clustered(ORDINARY, 16), {"max_error": 0.002}),
+    "three unlike": (cluster(ORDINARY, 3), {}),
+    "sparse and clustered": (prune(cluster(ORDINARY, 32)), {}),
+    "clustered, little error": (cluster(ORDINARY, 16), {"max_error": 0.002}),
     "integers of four bits": (np.rint(ORDINARY / ORDINARY.std() * 2) * np.float32(0.031), {"max_error": 0.002}),
-    "bits of float16": (clustered(ORDINARY, 8).astype(np.float16), {"preset": "safe"}),
+    "bits of float16": (cluster(ORDINARY, 8).astype(np.float16), {"preset": "safe"}),
 }
 
 
-def coded(values: np.ndarray, folder: Path, **words: object) -> tuple[Encoded, np.ndarray]:
+def encode_values(values: np.ndarray, folder: Path, **words: object) -> tuple[Encoded, np.ndarray]:
     np.savez(folder / "m.npz", kernel=values)
     made = encode(folder / "m.npz", folder / "m.wcz", parse_recipe(words))
     (folder / "o.npz").unlink(missing_ok=True)
@@ -51,8 +51,8 @@ def coded(values: np.ndarray, folder: Path, **words: object) -> tuple[Encoded, n
 @pytest.mark.parametrize("name", FEW)
 def test_few_values_come_back_exactly_in_no_more_bytes_than_steps_take(tmp_path: Path, name: str, effort: str) -> None:
     values, words = FEW[name]
-    made, back = coded(values, tmp_path, effort=effort, **words)
-    by_steps, _ = coded(values, tmp_path, effort=effort, quantizer="uniform", **words)
+    made, back = encode_values(values, tmp_path, effort=effort, **words)
+    by_steps, _ = encode_values(values, tmp_path, effort=effort, quantizer="uniform", **words)
     assert made.error == 0.0
     assert np.array_equal(back, values)
     assert made.file_bytes <= 1.05 * by_steps.file_bytes
@@ -60,31 +60,31 @@ def test_few_values_come_back_exactly_in_no_more_bytes_than_steps_take(tmp_path:
         assert made.file_bytes < by_steps.file_bytes
 
 
-DEAR = {"many": ORDINARY, "many and zeros": pruned(ORDINARY), "clusters": clustered(ORDINARY, 256)}
+DEAR = {"many": ORDINARY, "many and zeros": prune(ORDINARY), "clusters": cluster(ORDINARY, 256)}
 
 
 @pytest.mark.parametrize("values", DEAR.values(), ids=DEAR)
 def test_where_a_codebook_would_take_more_bytes_steps_are_coded_as_ever(tmp_path: Path, values: np.ndarray) -> None:
-    made, _ = coded(values, tmp_path)
+    made, _ = encode_values(values, tmp_path)
     kept = (tmp_path / "m.wcz").read_bytes()
     assert made.error > 0.0
-    coded(values, tmp_path, quantizer="uniform")
+    encode_values(values, tmp_path, quantizer="uniform")
     assert kept == (tmp_path / "m.wcz").read_bytes()
 
 
 def test_outliers_beside_few_values_are_kept_too(tmp_path: Path) -> None:
-    values = clustered(ORDINARY, 2)
+    values = cluster(ORDINARY, 2)
     values[3, 4], values[5, 6] = 1e30, np.nan
-    assert np.array_equal(coded(values, tmp_path)[1], values, equal_nan=True)
+    assert np.array_equal(encode_values(values, tmp_path)[1], values, equal_nan=True)
 
 
 def test_the_values_are_those_of_numpy_unless_they_are_many() -> None:
-    values = clustered(ORDINARY, 77)
+    values = cluster(ORDINARY, 77)
     found = find_few_values(values)
     assert found is not None
     assert np.array_equal(found, np.unique(values))
     late = np.concatenate([np.zeros(1 << 21, np.float32), np.repeat(np.float32([3.0, -2.0]), 9)])
     assert np.array_equal(find_few_values(late), [-2.0, 3.0])
-    for many in (ORDINARY, pruned(ORDINARY), np.arange(2 * MOST, dtype=np.float32).repeat(40), np.float32([1, 2, 3])):
+    for many in (ORDINARY, prune(ORDINARY), np.arange(2 * MOST, dtype=np.float32).repeat(40), np.float32([1, 2, 3])):
         assert find_few_values(many) is None
     assert np.array_equal(find_few_values(np.zeros((3, 3), np.float32)), [])

@@ -35,7 +35,7 @@ def bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     return (values.view(np.uint32) >> 16).astype(np.uint16)
 
 
-def pruned(*shape: int) -> npt.NDArray[np.float32]:
+def prune(*shape: int) -> npt.NDArray[np.float32]:
     values = normal(*shape)
     return np.where(np.abs(values) > 0.1, values, 0).astype(np.float32)
 
@@ -75,9 +75,9 @@ VALUES: dict[str, tuple[AnyArray, str]] = {
     "int32": (rng.normal(0, 1e5, (30, 30)).astype(np.int32), "int32"),
     "uint64": (rng.integers(2**63 - 500, 2**63 + 500, (30, 30), dtype=np.uint64), "uint64"),
     "int64 least": (np.array([-(2**63), 2**63 - 1, 0, -1] * 30), "int64"),
-    "pruned": (pruned(60, 50), "float32"),
-    "pruned kernel": (pruned(3, 3, 8, 24), "float32"),
-    "pruned int8": (np.rint(pruned(60, 50) * 300).astype(np.int8), "int8"),
+    "pruned": (prune(60, 50), "float32"),
+    "pruned kernel": (prune(3, 3, 8, 24), "float32"),
+    "pruned int8": (np.rint(prune(60, 50) * 300).astype(np.int8), "int8"),
     "strange": (strange(40, 50), "float32"),
     "strange kernel": (strange(3, 3, 8, 24), "float32"),
     "rows of float16": (mixed_rows(60, 40), "float32"),
@@ -99,7 +99,7 @@ def words_of(values: AnyArray, dtype: str) -> tuple[numbers.Words, numbers.Kind,
     return values.reshape(-1).view(f"u{kind.item_bytes}"), kind, shape
 
 
-def packed(values: AnyArray, dtype: str) -> bytes:
+def pack(values: AnyArray, dtype: str) -> bytes:
     """Numbers by contexts even where another method is smaller."""
     payload = numbers.encode(*words_of(values, dtype), limit=2 * values.nbytes + 4096)
     assert payload is not None
@@ -109,7 +109,7 @@ def packed(values: AnyArray, dtype: str) -> bytes:
 @pytest.mark.parametrize("name", VALUES)
 def test_numbers_come_back_bit_for_bit_and_the_reference_decoder_agrees(name: str) -> None:
     values, dtype = VALUES[name]
-    payload = packed(values, dtype)
+    payload = pack(values, dtype)
     assert lossless.decode(payload, values.nbytes, values.itemsize) == values.tobytes()
     assert reference_lossless.lossless(payload, values.nbytes, values.itemsize) == values.tobytes()
     best = lossless.encode(values, values.itemsize, values.shape, dtype)
@@ -118,7 +118,7 @@ def test_numbers_come_back_bit_for_bit_and_the_reference_decoder_agrees(name: st
 
 
 def test_the_cases_meet_every_part_of_the_design() -> None:
-    flags = {name: packed(*VALUES[name])[2] for name in VALUES}
+    flags = {name: pack(*VALUES[name])[2] for name in VALUES}
     for bit in range(5):
         assert {flag >> bit & 1 for flag in flags.values()} == {0, 1}, bit
     assert flags["kernel, taps first"] & 3 == 3
@@ -137,7 +137,7 @@ def test_any_words_of_any_shape_come_back(data: st.DataObject, dtype: str) -> No
     size = int(np.prod(shape)) * kind.item_bytes
     content = st.binary(min_size=size, max_size=size) | st.sampled_from([bytes(size), b"\xff" * size])
     words = np.frombuffer(data.draw(content), f"u{kind.item_bytes}").reshape(shape)
-    payload = packed(words, dtype)
+    payload = pack(words, dtype)
     assert lossless.decode(payload, words.nbytes, kind.item_bytes) == words.tobytes()
     assert reference_lossless.lossless(payload, words.nbytes, kind.item_bytes) == words.tobytes()
 
@@ -145,7 +145,7 @@ def test_any_words_of_any_shape_come_back(data: st.DataObject, dtype: str) -> No
 @pytest.mark.parametrize("name", VALUES)
 def test_a_flipped_bit_or_an_early_end_raises_or_decodes_to_the_size(name: str) -> None:
     values, dtype = VALUES[name]
-    payload = packed(values, dtype)
+    payload = pack(values, dtype)
     for at in {*range(min(len(payload), 40)), *range(0, len(payload), max(331, len(payload) // 16)), len(payload) - 1}:
         for bit in range(8):
             flipped = bytearray(payload)
@@ -171,7 +171,7 @@ def test_arbitrary_payloads_raise_or_decode(rest: bytes, kind: int, flags: int, 
 
 def test_a_design_that_does_not_fit_is_named() -> None:
     values = normal(40, 50)
-    payload = bytearray(packed(values, "float32"))
+    payload = bytearray(pack(values, "float32"))
     cases: list[tuple[int, int, type[ContainerError]]] = [
         (1, 7, UnsupportedError), (2, 32, UnsupportedError), (1, 1, CorruptError), (3, 41, CorruptError),
     ]  # fmt: skip
@@ -194,7 +194,7 @@ def test_structure_of_weights_is_found() -> None:
     assert share(plain * scales, "float32") < 0.84, "a scale for each row is followed"
     assert share(smooth(3, 3, 64, 64), "float32") < share(plain, "float32") - 0.02
     assert share(mixed_rows(300, 64), "float32") < share(normal(300, 64), "float32") - 0.1
-    assert share(pruned(300, 200), "float32") < 0.05
+    assert share(prune(300, 200), "float32") < 0.05
     assert share(bfloat16(normal(200, 200)), "bfloat16") < 0.68
 
 

@@ -22,7 +22,7 @@ from wcodec.kernels.static import tables as kernel
 RNG = np.random.default_rng(5)
 
 
-def scaled(shape: tuple[int, int, int], scale: float) -> np.ndarray:
+def draw_scaled(shape: tuple[int, int, int], scale: float) -> np.ndarray:
     """Levels whose scale differs by row, by channel and by tap."""
     rows, channels, taps = shape
     scales = scale * 2.0 ** RNG.normal(size=(rows, 1, 1)) * 2.0 ** RNG.normal(size=(1, channels, 1))
@@ -30,20 +30,20 @@ def scaled(shape: tuple[int, int, int], scale: float) -> np.ndarray:
 
 
 CASES = {
-    "matrix": scaled((40, 60, 1), 2),
-    "kernels": scaled((24, 20, 9), 1.5),
-    "rows that are no multiple of lanes": scaled((19, 33, 1), 1),
-    "fewer rows than lanes": scaled((3, 70, 1), 1),
-    "a vector": scaled((1, 300, 1), 3),
+    "matrix": draw_scaled((40, 60, 1), 2),
+    "kernels": draw_scaled((24, 20, 9), 1.5),
+    "rows that are no multiple of lanes": draw_scaled((19, 33, 1), 1),
+    "fewer rows than lanes": draw_scaled((3, 70, 1), 1),
+    "a vector": draw_scaled((1, 300, 1), 3),
     "one level": np.full((1, 1, 1), -3, np.int32),
-    "one level a row": scaled((50, 1, 1), 9),
-    "large": scaled((20, 30, 1), 300),
-    "outliers": scaled((20, 30, 1), 1) + (RNG.random((20, 30, 1)) < 0.02) * np.int32(MAX_LEVEL - 99),
+    "one level a row": draw_scaled((50, 1, 1), 9),
+    "large": draw_scaled((20, 30, 1), 300),
+    "outliers": draw_scaled((20, 30, 1), 1) + (RNG.random((20, 30, 1)) < 0.02) * np.int32(MAX_LEVEL - 99),
     "zeros": np.zeros((9, 5, 1), np.int32),
     "nothing": np.zeros((0, 5, 1), np.int32),
-    "sparse": scaled((30, 50, 1), 2) * (RNG.random((30, 50, 1)) < 0.1),
+    "sparse": draw_scaled((30, 50, 1), 2) * (RNG.random((30, 50, 1)) < 0.1),
     "constant": np.full((12, 11, 4), 5, np.int32),
-    "more taps than others can have": scaled((9, 2, 100), 2),
+    "more taps than others can have": draw_scaled((9, 2, 100), 2),
 }
 
 
@@ -99,7 +99,7 @@ def test_any_hazards_fill_a_table(hazards: list[list[int]]) -> None:
     assert np.array_equal(back, flat)
 
 
-def decoded_or_none(payload: bytes, shape: tuple[int, int, int], states: int, wide: bool) -> np.ndarray | None:
+def decode_or_none(payload: bytes, shape: tuple[int, int, int], states: int, wide: bool) -> np.ndarray | None:
     try:
         return static.decode(payload, shape, states, wide)
     except ContainerError:
@@ -117,7 +117,7 @@ def test_damage_is_refused_or_gives_other_levels_and_never_crashes(states: int) 
             damaged[rng.integers(len(damaged) if rng.random() < 0.5 else 120)] = rng.integers(256)
         if rng.random() < 0.2:
             damaged = damaged[: rng.integers(len(damaged))]
-        found = [decoded_or_none(bytes(damaged), levels.shape, states, wide) for wide in (True, False)]
+        found = [decode_or_none(bytes(damaged), levels.shape, states, wide) for wide in (True, False)]
         assert (found[0] is None) == (found[1] is None)
         assert found[0] is None or np.array_equal(*found)
 
@@ -136,7 +136,7 @@ def test_a_payload_that_is_cut_or_goes_on_is_refused() -> None:
 
 
 def test_scales_cost_less_than_one_table_for_all() -> None:
-    levels = scaled((400, 300, 1), 3)
+    levels = draw_scaled((400, 300, 1), 3)
     scales, tables = fit_scales(levels, 0)
     assert tables.classes > 8
     flat = np.abs(levels).reshape(-1)

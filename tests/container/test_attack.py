@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from attack import hostile
-from attack.small_models import coded, two_layers
+from attack.small_models import encode_small, two_layers
 from attack.storm import EVERY, Report
 from conftest import HANG, ROOT
 
@@ -28,9 +28,9 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Three small containers, of different kinds and recipes."""
     folder = tmp_path_factory.mktemp("containers")
     return {
-        "hdf5": coded(folder, "hdf5", two_layers(), bits=4, sparsity=0.6),
-        "npz": coded(folder, "npz", two_layers()),
-        "safetensors": coded(folder, "safetensors", two_layers(), lossless=True),
+        "hdf5": encode_small(folder, "hdf5", two_layers(), bits=4, sparsity=0.6),
+        "npz": encode_small(folder, "npz", two_layers()),
+        "safetensors": encode_small(folder, "safetensors", two_layers(), lossless=True),
     }
 
 
@@ -62,7 +62,7 @@ def test_flipped_bits_and_truncations_are_refused(mode: str, containers: dict[st
 def test_changes_behind_fitting_checksums_never_raise_anything_but_our_own_errors(
     kind: str, containers: dict[str, Path]
 ) -> None:
-    assert_cheap(storm("sewn", containers[kind]))
+    assert_cheap(storm("metadata", containers[kind]))
 
 
 def test_no_changed_section_decodes_to_other_values(containers: dict[str, Path]) -> None:
@@ -89,7 +89,7 @@ def test_a_hostile_container_gets_the_error_that_names_its_lie(name: str, tmp_pa
 
 def test_the_container_that_all_lies_start_from_is_valid(tmp_path: Path) -> None:
     source = tmp_path / "good.wcz"
-    source.write_bytes(hostile.good().sewn())
+    source.write_bytes(hostile.good().to_bytes())
     assert [facts.name for facts in verify(source).tensors] == ["v"]
 
 

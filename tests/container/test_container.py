@@ -8,9 +8,9 @@ import zlib
 from pathlib import Path
 
 import pytest
+from attack.file_fields import Entry, dissect, varint
 from attack.hostile import good
-from attack.small_models import coded, two_layers, weights
-from attack.surgery import Entry, dissect, varint
+from attack.small_models import encode_small, two_layers, weights
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,11 +60,11 @@ def test_what_is_written_is_read(tensors: list[tuple[TensorSpec, EncodedSections
         assert dissect(file.read()).skeleton == skeleton
 
 
-def test_an_anatomy_is_sewn_into_the_file_it_was_taken_from(tmp_path: Path) -> None:
+def test_the_fields_of_a_file_make_that_file_again(tmp_path: Path) -> None:
     for kind, words in (("hdf5", {"bits": 3}), ("npz", {"exclude": "."}), ("safetensors", {"sparsity": 0.5})):
-        packed = coded(tmp_path, kind, two_layers(), **words)
+        packed = encode_small(tmp_path, kind, two_layers(), **words)
         before = dissect(packed.read_bytes())
-        packed.write_bytes(before.sewn())
+        packed.write_bytes(before.to_bytes())
         assert dissect(packed.read_bytes()) == before
         assert KINDS[before.kind] == verify(packed).kind == kind
 
@@ -73,7 +73,7 @@ def test_a_model_of_one_layer_and_two_kilobytes_pays_little_beside_its_sections(
     arrays = {"dense/kernel": weights(1, 24, 20), "dense/bias": weights(2, 20)}
     for kind in ("hdf5", "npz", "safetensors"):
         for words in ({}, {"exclude": "."}, {"bits": 4}):
-            packed = coded(tmp_path, kind, arrays, **words)
+            packed = encode_small(tmp_path, kind, arrays, **words)
             numbers = inspect(packed)
             beside = numbers.file_bytes - numbers.weight_bytes - numbers.parts.skeleton
             assert beside == numbers.parts.index + numbers.parts.container
@@ -82,7 +82,7 @@ def test_a_model_of_one_layer_and_two_kilobytes_pays_little_beside_its_sections(
 
 
 def test_the_parts_lie_in_the_order_of_the_specification(tmp_path: Path) -> None:
-    file = coded(tmp_path, "npz", two_layers(), bits=4).read_bytes()
+    file = encode_small(tmp_path, "npz", two_layers(), bits=4).read_bytes()
     assert file[:5] == b"\x89WCZ\x01"
     assert int.from_bytes(file[8:16], "little") == len(file)
     index = file[-int.from_bytes(file[16:20], "little") :]
@@ -91,10 +91,10 @@ def test_the_parts_lie_in_the_order_of_the_specification(tmp_path: Path) -> None
 
 
 def test_a_duplicate_shares_the_sections_of_the_first() -> None:
-    anatomy = good()
-    facts = anatomy.tensors[0]
-    twice = anatomy.with_tensors([facts, TensorSpec("again", facts.dtype, facts.shape)])
-    file = type(anatomy)((*anatomy.entries, Entry(duplicate_of=0)), twice.table, twice.skeleton).sewn()
+    fields = good()
+    facts = fields.tensors[0]
+    twice = fields.with_tensors([facts, TensorSpec("again", facts.dtype, facts.shape)])
+    file = type(fields)((*fields.entries, Entry(duplicate_of=0)), twice.table, twice.skeleton).to_bytes()
     with tempfile.TemporaryFile("w+b") as handle:
         handle.write(file)
         container = parse(handle)

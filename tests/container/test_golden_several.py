@@ -53,7 +53,7 @@ def test_a_folder_with_odd_names_decodes_to_the_same_files_and_folders(tmp_path:
     assert list((tmp_path / "back" / "assets").iterdir()) == []
 
 
-def damaged(whole: bytes, chance: random.Random) -> bytes:
+def damage(whole: bytes, chance: random.Random) -> bytes:
     """With one bit flipped, or cut, or with a byte more."""
     kind, at = chance.random(), chance.randrange(len(whole))
     if kind < 0.7:
@@ -66,7 +66,7 @@ def test_random_attacks_on_a_container_are_refused(name: str, tmp_path: Path) ->
     whole, chance, source = (GOLDEN / f"{name}.wcz").read_bytes(), random.Random(name), tmp_path / "x.wcz"
     base = OLD if name.startswith("based") else None
     for _ in range(ATTACKS):
-        source.write_bytes(damaged(whole, chance))
+        source.write_bytes(damage(whole, chance))
         with pytest.raises(ContainerError):
             package.decode(source, tmp_path / "out", base=base, threads=1)
         assert [path.name for path in tmp_path.iterdir()] == ["x.wcz"]
@@ -83,7 +83,7 @@ def test_random_attacks_on_a_folder_are_refused(name: str, tmp_path: Path) -> No
         if chance.random() < 0.02:
             part.unlink()
         else:
-            part.write_bytes(damaged(whole, chance))
+            part.write_bytes(damage(whole, chance))
         with pytest.raises(ContainerError):
             package.verify(packed) if number % 10 else package.decode(packed, tmp_path / "out")
         part.write_bytes(whole)

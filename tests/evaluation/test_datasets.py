@@ -22,14 +22,14 @@ CLASSES = np.arange(10) % 3
 ROWS = np.linspace(-1, 1, 30, dtype=np.float32).reshape(10, 3)
 
 
-def saved(folder: Path, **arrays: Array) -> str:
+def save(folder: Path, **arrays: Array) -> str:
     np.savez(folder / "d.npz", allow_pickle=True, **arrays)
     return str(folder / "d.npz")
 
 
 @pytest.fixture
 def keras_file(tmp_path: Path) -> str:
-    return saved(tmp_path, x_train=PIXELS, y_train=CLASSES, x_test=PIXELS[:4], y_test=CLASSES[:4])
+    return save(tmp_path, x_train=PIXELS, y_train=CLASSES, x_test=PIXELS[:4], y_test=CLASSES[:4])
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
 
 def test_x_and_y_are_taken_as_they_are(tmp_path: Path) -> None:
-    examples = load_examples(saved(tmp_path, x=ROWS, y=CLASSES), ROW)
+    examples = load_examples(save(tmp_path, x=ROWS, y=CLASSES), ROW)
     assert np.array_equal(examples.inputs[0], ROWS)
     assert np.array_equal(examples.labels[0], CLASSES)
     assert examples.notes == ()
 
 
 def test_labels_are_optional(tmp_path: Path) -> None:
-    assert not load_examples(saved(tmp_path, x=ROWS), ROW).is_labelled
+    assert not load_examples(save(tmp_path, x=ROWS), ROW).is_labelled
 
 
 @pytest.mark.parametrize(("split", "count"), [(":train", 10), (":test", 4)])
@@ -71,7 +71,7 @@ def test_what_fits_weights_takes_train_without_a_named_split_and_validation_take
 
 def test_nothing_is_fitted_to_test_examples_that_are_not_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"expected x or x0 or x_row or x_train, found x_test"):
-        load_split(saved(tmp_path, x_test=ROWS), None, ROW)
+        load_split(save(tmp_path, x_test=ROWS), None, ROW)
 
 
 def test_uint8_images_are_divided_by_255_and_given_a_channel_and_it_is_said(keras_file: str) -> None:
@@ -94,7 +94,7 @@ def test_a_network_that_rescales_gets_pixels(keras_file: str) -> None:
 
 def test_integer_inputs_are_never_scaled(tmp_path: Path) -> None:
     tokens = np.arange(30, dtype=np.uint8).reshape(10, 3)
-    examples = load_examples(saved(tmp_path, x=tokens), [ModelInput("tokens", (None,), dtype="int32")])
+    examples = load_examples(save(tmp_path, x=tokens), [ModelInput("tokens", (None,), dtype="int32")])
     assert np.array_equal(examples.inputs[0], tokens)
 
 
@@ -109,7 +109,7 @@ def test_images_take_the_shape_that_the_network_wants(
 
 
 def test_a_limit_spreads_over_the_whole_file(tmp_path: Path) -> None:
-    examples = load_examples(saved(tmp_path, x=ROWS, y=CLASSES), ROW, limit=4)
+    examples = load_examples(save(tmp_path, x=ROWS, y=CLASSES), ROW, limit=4)
     assert np.array_equal(examples.inputs[0], ROWS[[0, 3, 6, 9]])
     assert np.array_equal(examples.labels[0], CLASSES[[0, 3, 6, 9]])
     assert examples.notes == ("4 of 10 examples, spread evenly",)
@@ -118,7 +118,7 @@ def test_a_limit_spreads_over_the_whole_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("names", [("x0", "x1"), ("x_left", "x_right")])
 def test_several_inputs_go_by_number_or_by_name(tmp_path: Path, names: tuple[str, str]) -> None:
     arrays: dict[str, Array] = {names[0]: ROWS, names[1]: PIXELS, "y": CLASSES}
-    examples = load_examples(saved(tmp_path, **arrays), TWO)
+    examples = load_examples(save(tmp_path, **arrays), TWO)
     assert [array.shape for array in examples.inputs] == [(10, 3), (10, 4, 4)]
 
 
@@ -136,7 +136,7 @@ def test_several_inputs_go_by_number_or_by_name(tmp_path: Path, names: tuple[str
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, Array], message: str) -> None:
     with pytest.raises(RecipeError) as refused:
-        load_examples(saved(tmp_path, **arrays), ROW)
+        load_examples(save(tmp_path, **arrays), ROW)
     assert message in str(refused.value)
 
 
@@ -165,7 +165,7 @@ def test_a_limit_of_nothing_is_refused(keras_file: str) -> None:
 
 def test_rescaling_an_integer_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="--rescale expected a network with float inputs, got int32"):
-        load_examples(saved(tmp_path, x=CLASSES), [ModelInput("tokens", (), dtype="int32")], rescale=2)
+        load_examples(save(tmp_path, x=CLASSES), [ModelInput("tokens", (), dtype="int32")], rescale=2)
 
 
 # --- module:function -----------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_inputs_that_are_not_finite_are_refused_with_their_place(tmp_path: Path,
     rows = ROWS.copy()
     rows[3, 1] = value
     with pytest.raises(RecipeError, match=r"x: expected finite numbers, got .* 1 of 10 examples, .* number 3"):
-        load_examples(saved(tmp_path, x=rows, y=CLASSES), ROW)
+        load_examples(save(tmp_path, x=rows, y=CLASSES), ROW)
 
 
 @pytest.mark.parametrize("factor", [0.0, float("nan"), float("inf")])

@@ -39,7 +39,7 @@ class Picture:
         return self.pixels
 
 
-def opened(file: Path) -> Picture:
+def open_folder(file: Path) -> Picture:
     rows = file.read_bytes().split(b"/")
     if any(len(row) != len(rows[0]) or not row for row in rows):
         raise OSError("cannot identify image file")
@@ -50,7 +50,7 @@ def opened(file: Path) -> Picture:
 def pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("PIL.Image")
     module.__dict__.update(
-        open=opened, Resampling=type("Resampling", (), {"BILINEAR": 2}), DecompressionBombError=RuntimeError
+        open=open_folder, Resampling=type("Resampling", (), {"BILINEAR": 2}), DecompressionBombError=RuntimeError
     )
     monkeypatch.setitem(sys.modules, "PIL", ModuleType("PIL"))
     monkeypatch.setitem(sys.modules, "PIL.Image", module)

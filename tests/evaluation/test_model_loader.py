@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 from keras_single import CLASSES, ROWS, dense
 
 
-def saved(model: Model, path: Path) -> Path:
+def save_model(model: Model, path: Path) -> Path:
     with silence_keras():
         if path.name.endswith(".weights.h5"):
             model.save_weights(path)
@@ -43,7 +43,7 @@ def saved(model: Model, path: Path) -> Path:
 @pytest.mark.parametrize("name", ["net.keras", "net.h5", "misnamed"])
 def test_whole_models_are_loaded_by_what_they_hold(tmp_path: Path, name: str) -> None:
     model = dense(4)
-    path = saved(model, tmp_path / (name if "." in name else "net.keras"))
+    path = save_model(model, tmp_path / (name if "." in name else "net.keras"))
     path = path.rename(tmp_path / name)
     measured = evaluate(path, Examples((ROWS,)), model)
     assert measured.output_error == 0
@@ -51,7 +51,7 @@ def test_whole_models_are_loaded_by_what_they_hold(tmp_path: Path, name: str) ->
 
 
 def test_sizes_and_their_ratio_are_those_of_the_files(tmp_path: Path) -> None:
-    small, large = saved(dense(4), tmp_path / "a.keras"), saved(dense(4), tmp_path / "b.h5")
+    small, large = save_model(dense(4), tmp_path / "a.keras"), save_model(dense(4), tmp_path / "b.h5")
     measured = evaluate(small, Examples((ROWS,)), large)
     assert measured.ratio == pytest.approx(large.stat().st_size / small.stat().st_size)
 
@@ -71,7 +71,7 @@ def weights_safetensors(model: Model, path: Path) -> None:
 
 
 WEIGHT_FILES: list[tuple[str, Callable[[Model, Path], object]]] = [
-    ("net.weights.h5", saved),
+    ("net.weights.h5", save_model),
     ("net.npz", weights_npz),
     ("named.npz", weights_by_name),
     ("net.safetensors", weights_safetensors),
@@ -85,14 +85,14 @@ def test_weights_alone_need_an_architecture(tmp_path: Path, name: str, save: Cal
     save(model, tmp_path / name)
     with pytest.raises(RecipeError, match=r"holds weights alone; expected --model ARCH\.keras or --model module"):
         load_model(tmp_path / name)
-    architecture = str(saved(other, tmp_path / "arch.keras"))
+    architecture = str(save_model(other, tmp_path / "arch.keras"))
     assert evaluate(tmp_path / name, Examples((ROWS,)), model, architecture=architecture).output_error == 0
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     weights_npz(dense(3), tmp_path / "net.npz")
     with pytest.raises(ModelFileError, match="expected arrays that fit net"):
-        load_model(tmp_path / "net.npz", architecture=str(saved(dense(4), tmp_path / "arch.keras")))
+        load_model(tmp_path / "net.npz", architecture=str(save_model(dense(4), tmp_path / "arch.keras")))
 
 
 MODULE = """
@@ -118,14 +118,14 @@ def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_factory_gives_the_architecture(tmp_path: Path, users_module: str) -> None:
     model = user_code.call_function(f"{users_module}:network")
-    weights = saved(model, tmp_path / "net.weights.h5")
+    weights = save_model(model, tmp_path / "net.weights.h5")
     measured = evaluate(weights, Examples((ROWS,)), model, architecture=f"{users_module}:network")
     assert measured.output_error == 0
 
 
 def test_layers_of_the_users_own_are_found_once_their_module_is_imported(tmp_path: Path, users_module: str) -> None:
     model = user_code.call_function(f"{users_module}:network")
-    path = saved(model, tmp_path / "net.keras")
+    path = save_model(model, tmp_path / "net.keras")
     keras().saving.get_custom_objects().clear()
     del sys.modules[users_module]
     with pytest.raises(ModelFileError, match=r"net\.keras: expected a file that Keras can load, got .*Twice"):
@@ -144,7 +144,7 @@ def test_a_factory_of_something_else_is_refused(tmp_path: Path, users_module: st
 def test_code_in_a_file_runs_only_when_asked(tmp_path: Path) -> None:
     layers = keras().layers
     model = keras().Sequential([layers.Input((6,)), layers.Lambda(lambda x: 2 * x), layers.Dense(4)])
-    path = saved(model, tmp_path / "net.keras")
+    path = save_model(model, tmp_path / "net.keras")
     with pytest.raises(UnsupportedError, match="expected layers without code of their own; --unsafe runs it"):
         load_model(path)
     assert evaluate(path, Examples((ROWS,)), model, unsafe=True).output_error == 0
@@ -152,7 +152,7 @@ def test_code_in_a_file_runs_only_when_asked(tmp_path: Path) -> None:
 
 def test_a_container_is_decoded_first(tmp_path: Path) -> None:
     model = dense(4)
-    wcodec.encode(saved(model, tmp_path / "net.keras"), tmp_path / "net.keras.wcz", lossless=True)
+    wcodec.encode(save_model(model, tmp_path / "net.keras"), tmp_path / "net.keras.wcz", lossless=True)
     assert evaluate(tmp_path / "net.keras.wcz", Examples((ROWS,)), model).output_error == 0
 
 
@@ -175,7 +175,7 @@ def test_files_that_are_no_models_are_refused_in_one_line(tmp_path: Path, conten
 
 def test_folders_are_loaded_as_they_are_and_from_their_containers(tmp_path: Path) -> None:
     model, (net, shards) = dense(4), (tmp_path / name for name in ("net", "shards"))
-    with zipfile.ZipFile(saved(model, tmp_path / "whole.keras")) as archive:
+    with zipfile.ZipFile(save_model(model, tmp_path / "whole.keras")) as archive:
         archive.extractall(net)
     shards.mkdir()
     with silence_keras():
@@ -226,7 +226,7 @@ def test_an_old_or_missing_keras_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_evaluating_says_nothing_on_the_terminal(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=ROWS, y=CLASSES)
-    model = saved(dense(4), tmp_path / "net.h5")
+    model = save_model(dense(4), tmp_path / "net.h5")
     program = (
         "import sys; from wcodec.evaluation.evaluate import evaluate;"
         f"assert evaluate({str(model)!r}, {str(tmp_path / 'd.npz')!r}).accuracy is not None"

@@ -154,11 +154,11 @@ def _bomb(archive: zipfile.ZipFile) -> None:
     archive.writestr("m/byteorder", b"l" * (1 << 28), zipfile.ZIP_DEFLATED)
 
 
-def _squeezed(archive: zipfile.ZipFile) -> None:
+def _squeeze(archive: zipfile.ZipFile) -> None:
     archive.writestr("m/byteorder", b"little", zipfile.ZIP_LZMA)
 
 
-@pytest.mark.parametrize("add", [_bomb, _squeezed])
+@pytest.mark.parametrize("add", [_bomb, _squeeze])
 def test_the_byte_order_of_a_pytorch_archive_is_read_only_where_it_is_a_word(
     add: Callable[[zipfile.ZipFile], None], tmp_path: Path
 ) -> None:
@@ -185,7 +185,7 @@ def test_members_of_an_archive_that_lie_over_each_other_are_refused(tmp_path: Pa
         pass
 
 
-def listed(names: Sequence[str]) -> bytes:
+def list_parts(names: Sequence[str]) -> bytes:
     """A list of parts that are called as the files, whether or not they can be."""
     made = b"\0" + varint(len(names))
     return made + b"".join(varint(len(name)) + name.encode() + b"\1" + bytes(32) for name in names)
@@ -194,12 +194,12 @@ def listed(names: Sequence[str]) -> bytes:
 @pytest.mark.parametrize("names", [("index",), ("a", "a.wcz/b"), ("a", "a"), ("a", "a/b"), ("a", "a!", "a/b")])
 def test_parts_that_would_lie_over_each_other_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(CorruptError):
-        shard_list.parse(listed(names))
+        shard_list.parse(list_parts(names))
 
 
 def test_the_names_of_parts_may_be_deep_without_costing_memory() -> None:
     deep = "/".join("a" * 400)
-    packed = listed([f"{deep}/{number}" for number in range(2000)])
+    packed = list_parts([f"{deep}/{number}" for number in range(2000)])
     with little_memory():
         assert len(shard_list.parse(packed).shards) == 2000
 

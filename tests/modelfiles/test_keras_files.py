@@ -30,7 +30,7 @@ def same(_: Tensor, values: AnyArray) -> AnyArray:
     return values
 
 
-def rounded(tensor: Tensor, values: AnyArray) -> AnyArray:
+def round_values(tensor: Tensor, values: AnyArray) -> AnyArray:
     if tensor.dtype == "float32" and values.ndim > 1 and not tensor.exact:
         return np.round(values.view(np.float32), 1)
     return values
@@ -88,7 +88,7 @@ def test_a_rewritten_file_loads_in_keras_with_the_same_predictions(zoo, tmp_path
 def test_a_lossy_edit_of_the_file_is_the_same_edit_through_keras(zoo, tmp_path, name, ending):
     model, source = zoo(name, ending)
     target = tmp_path / f"out{ending}"
-    rewrite(source, target, rounded)
+    rewrite(source, target, round_values)
     twin = reload(model, source, ending)
     for layer in twin._flatten_layers(include_self=False, recursive=True):
         if not isinstance(layer, keras.layers.Normalization) and "int8" not in layer.dtype_policy.name:

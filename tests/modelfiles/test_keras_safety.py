@@ -75,10 +75,10 @@ def test_the_loader_refuses_before_keras_sees_the_file(tmp_path: Path, monkeypat
     from wcodec.evaluation import model_loader
     from wcodec.evaluation.keras_backend import keras
 
-    def loaded(*args: object, **words: object) -> None:
+    def load(*args: object, **words: object) -> None:
         raise AssertionError("Keras was asked")
 
-    monkeypatch.setattr(keras().models, "load_model", loaded)
+    monkeypatch.setattr(keras().models, "load_model", load)
     for layer in (CODE["Lambda"], READS["StringLookup"]):
         with pytest.raises(UnsupportedError, match="--unsafe"):
             model_loader.load_model(model(tmp_path, "keras", layer))

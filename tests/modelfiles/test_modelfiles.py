@@ -135,7 +135,7 @@ def test_links_and_storage_outside_of_the_file_are_refused_by_name(tmp_path):
     def bomb(file):
         file.create_dataset("w", (1 << 40,), "f4", chunks=(1 << 20,), compression="gzip")
 
-    def unwritten(file):
+    def refuse_to_write(file):
         file.create_dataset("w", (1 << 40,), "f4")
 
     def named(file):
@@ -150,7 +150,7 @@ def test_links_and_storage_outside_of_the_file_are_refused_by_name(tmp_path):
     def soup(file):
         file["w"] = np.zeros(3, [("a", "f4"), ("b", "i4")])
 
-    for build in (soft, external, elsewhere, virtual, bomb, unwritten, named, reference, cycle, soup):
+    for build in (soft, external, elsewhere, virtual, bomb, refuse_to_write, named, reference, cycle, soup):
         with h5py.File(tmp_path / "x.h5", "w") as file:
             build(file)
         with pytest.raises(ModelFileError, match="w"), open_model(tmp_path / "x.h5"):

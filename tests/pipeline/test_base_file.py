@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import reference_base
 import reference_decoder
+from attack.file_fields import dissect
 from attack.small_models import WRITERS, weights, write_safetensors
-from attack.surgery import dissect
 from conftest import Run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,13 +166,13 @@ def test_a_little_training_is_coded_as_sums(tmp_path: Path) -> None:
     base = write_safetensors(tmp_path / "old.safetensors", {"w": old, "d": old.astype(np.float64)})
     new = write_safetensors(tmp_path / "new.safetensors", arrays)
     package.encode(new, tmp_path / "m.wcz", base=base, lossless=True)
-    anatomy = dissect((tmp_path / "m.wcz").read_bytes())
-    assert [entry.sections[0][1] for entry in anatomy.entries] == [RESIDUAL, RESIDUAL]
+    fields = dissect((tmp_path / "m.wcz").read_bytes())
+    assert [entry.sections[0][1] for entry in fields.entries] == [RESIDUAL, RESIDUAL]
     package.decode(tmp_path / "m.wcz", tmp_path / "back", base=base)
     assert (tmp_path / "back").read_bytes() == new.read_bytes()
     for cut in (2, 3, 40):  # lies about the first payload's length
-        section = anatomy.entries[0].sections[0]
-        (tmp_path / "bad.wcz").write_bytes(anatomy.with_section(0, 0, section[:cut]).sewn())
+        section = fields.entries[0].sections[0]
+        (tmp_path / "bad.wcz").write_bytes(fields.with_section(0, 0, section[:cut]).to_bytes())
         with pytest.raises(ContainerError):
             package.verify(tmp_path / "bad.wcz", base=base)
 
@@ -183,11 +183,11 @@ def test_sums_of_what_are_no_floats_are_refused(dtype: str, tmp_path: Path) -> N
     for name, array in (("old", old), ("new", old + old.dtype.type(1))):
         np.savez(tmp_path / f"{name}.npz", w=array)
     package.encode(tmp_path / "new.npz", tmp_path / "m.wcz", base=tmp_path / "old.npz", lossless=True)
-    anatomy = dissect((tmp_path / "m.wcz").read_bytes())
-    section = anatomy.entries[0].sections[0]
+    fields = dissect((tmp_path / "m.wcz").read_bytes())
+    section = fields.entries[0].sections[0]
     assert section[1] in {XOR, ULPS}
     lie = section[:1] + bytes((RESIDUAL, len(section) - 2)) + section[2:] * 2
-    (tmp_path / "m.wcz").write_bytes(anatomy.with_section(0, 0, lie).sewn())
+    (tmp_path / "m.wcz").write_bytes(fields.with_section(0, 0, lie).to_bytes())
     with pytest.raises(CorruptError, match="expected floats"):
         package.verify(tmp_path / "m.wcz", base=tmp_path / "old.npz")
 
@@ -231,14 +231,14 @@ def test_a_way_that_nobody_knows_and_a_tensor_that_the_base_lacks_are_refused(tm
     old = write_safetensors(tmp_path / "old.safetensors", {"w": weights(1, 12, 9)})
     new = write_safetensors(tmp_path / "new.safetensors", {"w": weights(1, 12, 9)})
     package.encode(new, tmp_path / "m.wcz", base=old, lossless=True)
-    anatomy = dissect((tmp_path / "m.wcz").read_bytes())
+    fields = dissect((tmp_path / "m.wcz").read_bytes())
     for way in (2, 3, 255):
-        lied = anatomy.skeleton[:32] + bytes((way,)) + anatomy.skeleton[33:]
-        (tmp_path / "x.wcz").write_bytes(type(anatomy)(**vars(anatomy) | {"skeleton": lied}).sewn())
+        lied = fields.skeleton[:32] + bytes((way,)) + fields.skeleton[33:]
+        (tmp_path / "x.wcz").write_bytes(type(fields)(**vars(fields) | {"skeleton": lied}).to_bytes())
         with pytest.raises(ContainerError):
             decode(tmp_path / "x.wcz", tmp_path / "out", base=old)
-    section = anatomy.entries[0].sections[0]
-    lie = anatomy.with_section(0, 0, section[:1] + b"\7" + section[2:])
-    (tmp_path / "x.wcz").write_bytes(lie.sewn())
+    section = fields.entries[0].sections[0]
+    lie = fields.with_section(0, 0, section[:1] + b"\7" + section[2:])
+    (tmp_path / "x.wcz").write_bytes(lie.to_bytes())
     with pytest.raises(CorruptError):
         decode(tmp_path / "x.wcz", tmp_path / "out", base=old)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attack.small_models import coded, two_layers, weights
-from attack.surgery import dissect
+from attack.file_fields import dissect
+from attack.small_models import encode_small, two_layers, weights
 
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import TensorSpec
@@ -16,7 +16,7 @@ from wcodec.pipeline.decoder import OpenContainer, decode, open_container, verif
 
 def test_a_tensor_is_read_by_name_from_its_own_bytes(tmp_path: Path) -> None:
     arrays = two_layers()
-    packed = coded(tmp_path, "npz", arrays, lossless=True)
+    packed = encode_small(tmp_path, "npz", arrays, lossless=True)
     file = bytearray(packed.read_bytes())
     with open_container(packed) as opened:
         sections = {name: opened.container.resolve(i).sections for i, name in enumerate(opened.names())}
@@ -33,13 +33,16 @@ def test_a_tensor_is_read_by_name_from_its_own_bytes(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_not_there_is_a_key_error(tmp_path: Path) -> None:
-    with open_container(coded(tmp_path, "npz", two_layers())) as opened, pytest.raises(KeyError, match="c/kernel"):
+    with (
+        open_container(encode_small(tmp_path, "npz", two_layers())) as opened,
+        pytest.raises(KeyError, match="c/kernel"),
+    ):
         opened["c/kernel"]
 
 
 def test_values_have_the_shape_and_type_of_the_source_and_may_be_kept(tmp_path: Path) -> None:
     arrays = {"a": weights(1, 3, 4, 5), "b": np.array(3.5, np.float16), "c": np.zeros((0, 4), np.int8)}
-    with open_container(coded(tmp_path, "npz", arrays)) as opened:
+    with open_container(encode_small(tmp_path, "npz", arrays)) as opened:
         kept = {name: opened[name] for name in opened.names()}
     for name, array in arrays.items():
         assert (kept[name].shape, kept[name].dtype) == (array.shape, array.dtype)
@@ -47,17 +50,17 @@ def test_values_have_the_shape_and_type_of_the_source_and_may_be_kept(tmp_path: 
 
 
 def test_a_digest_that_does_not_fit_is_found_though_all_checksums_do(tmp_path: Path) -> None:
-    packed = coded(tmp_path, "npz", {"w": weights(1, 20, 10)}, lossless=True)
-    anatomy = dissect(packed.read_bytes())
-    section = bytearray(anatomy.entries[0].sections[0])
+    packed = encode_small(tmp_path, "npz", {"w": weights(1, 20, 10)}, lossless=True)
+    fields = dissect(packed.read_bytes())
+    section = bytearray(fields.entries[0].sections[0])
     section[-1] ^= 1
-    packed.write_bytes(anatomy.with_section(0, 0, bytes(section)).sewn())
+    packed.write_bytes(fields.with_section(0, 0, bytes(section)).to_bytes())
     with pytest.raises(CorruptError, match="digest"):
         verify(packed)
 
 
 def test_verify_and_decode_tell_their_progress_a_tensor_at_a_time(tmp_path: Path) -> None:
-    packed = coded(tmp_path, "hdf5", two_layers())
+    packed = encode_small(tmp_path, "hdf5", two_layers())
     for run in (verify, lambda source, **how: decode(source, tmp_path / "out.h5", **how)):
         told: list[TensorSpec] = []
         container = run(packed, threads=2, progress=told.append)
@@ -71,7 +74,7 @@ def test_a_file_that_cannot_be_read_is_a_container_error(name: str, tmp_path: Pa
 
 
 def test_an_existing_file_survives_a_failed_decode(tmp_path: Path) -> None:
-    packed, target = coded(tmp_path, "hdf5", two_layers()), tmp_path / "out.h5"
+    packed, target = encode_small(tmp_path, "hdf5", two_layers()), tmp_path / "out.h5"
     target.write_bytes(b"precious")
     file = bytearray(packed.read_bytes())
     file[30] ^= 4
@@ -87,7 +90,7 @@ def test_an_open_container_may_be_used_by_many_threads(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     arrays = {f"w{i}": weights(i, 50, 40) for i in range(12)}
-    with open_container(coded(tmp_path, "npz", arrays, lossless=True)) as opened, ThreadPoolExecutor(4) as pool:
+    with open_container(encode_small(tmp_path, "npz", arrays, lossless=True)) as opened, ThreadPoolExecutor(4) as pool:
         assert isinstance(opened, OpenContainer)
         for (name, array), values in zip(arrays.items(), pool.map(opened.__getitem__, arrays), strict=True):
             assert np.array_equal(values, array), name

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attack.random_models import FLOATS, Array, models
-from attack.small_models import coded, weights, write_npz, write_safetensors
+from attack.small_models import encode_small, weights, write_npz, write_safetensors
 from hypothesis import given
 from hypothesis import strategies as st
 from round_trips import RECIPES, model
@@ -24,7 +24,7 @@ from wcodec.reporting.inspection import inspect
 
 def round_trip(folder: Path, arrays: dict[str, Array], **words: object) -> tuple[Path, dict[str, Array]]:
     """Through a .wcz and back; the .wcz and the tensors."""
-    packed = coded(folder, "npz", arrays, **words)
+    packed = encode_small(folder, "npz", arrays, **words)
     restored = folder / "restored.npz"
     decode(packed, restored, threads=1)
     with np.load(restored) as file:
@@ -110,7 +110,7 @@ def assert_never_larger(packed: Path) -> None:
 @pytest.mark.parametrize("words", [{"lossless": True}, {"bits": 5}], ids=str)
 def test_every_kind_of_model_file_comes_back(kind: str, words: dict[str, object], tmp_path: Path) -> None:
     arrays: dict[str, Array] = {"a/kernel": weights(1, 20, 30), "a/bias": weights(2, 30), "b/count": np.arange(3)}
-    packed = coded(tmp_path, kind, arrays, **words)
+    packed = encode_small(tmp_path, kind, arrays, **words)
     source = packed.with_suffix("")
     restored, again = tmp_path / f"restored{source.suffix}", tmp_path / "again.wcz"
     decode(packed, restored, threads=1)
@@ -244,7 +244,7 @@ def test_presets_trade_size_for_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [{"target_ratio": 8.0}, {"target_ratio": 25.0}, {"target_size": 9000}], ids=str)
 def test_a_target_is_met_within_two_percent_from_below(words: dict[str, float], tmp_path: Path) -> None:
     arrays = {"a/kernel": weights(1, 300, 200), "b/kernel": weights(2, 3, 3, 40, 60), "b/bias": weights(3, 60)}
-    packed = coded(tmp_path, "npz", arrays, **words)
+    packed = encode_small(tmp_path, "npz", arrays, **words)
     source = packed.with_suffix("").stat().st_size
     target = words.get("target_size", 0) or source / words["target_ratio"]
     assert 0.98 * target <= packed.stat().st_size <= target

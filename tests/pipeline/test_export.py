@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attack.small_models import WRITERS, coded, two_layers, weights, write_safetensors
+from attack.small_models import WRITERS, encode_small, two_layers, weights, write_safetensors
 from conftest import Run
 from round_trips import assert_identical
 from safetensors.numpy import load_file
@@ -20,7 +20,7 @@ from wcodec.planning.parsing import parse_recipe
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "safetensors"])
 @pytest.mark.parametrize("words", [{"lossless": True}, {"bits": 4}], ids=str)
 def test_tensors_become_safetensors_by_name(kind: str, words: dict[str, object], tmp_path: Path) -> None:
-    packed = coded(tmp_path, kind, two_layers(), **words)
+    packed = encode_small(tmp_path, kind, two_layers(), **words)
     decode(packed, tmp_path / "out.safetensors")
     found = load_file(tmp_path / "out.safetensors")
     with open_container(packed) as opened:
@@ -30,7 +30,7 @@ def test_tensors_become_safetensors_by_name(kind: str, words: dict[str, object],
 
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "npz"])
 def test_tensors_become_an_npz_by_name(kind: str, tmp_path: Path) -> None:
-    packed = coded(tmp_path, kind, two_layers(), lossless=True)
+    packed = encode_small(tmp_path, kind, two_layers(), lossless=True)
     decode(packed, tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz") as found:
         assert all(np.array_equal(found[name], values) for name, values in two_layers().items())

@@ -90,13 +90,13 @@ def test_what_was_finished_before_an_interruption_is_not_done_again(
     package.encode(tmp_path / "m", tmp_path / "alone", lossless=True)
     begun: list[str] = []
 
-    def interrupted(source: Path, *args: object, **words: object) -> object:
+    def interrupt(source: Path, *args: object, **words: object) -> object:
         begun.append(source.name)
         if len(begun) == 3:
             raise KeyboardInterrupt
         return encode(source, *args, **words)  # type-checked where it is defined
 
-    monkeypatch.setattr("wcodec.pipeline.folder_encoder.encode", interrupted)
+    monkeypatch.setattr("wcodec.pipeline.folder_encoder.encode", interrupt)
     folder, recipe = folder_of(tmp_path / "m"), parse_recipe({"lossless": True})
     assert folder
     with pytest.raises(KeyboardInterrupt):
@@ -169,17 +169,20 @@ def test_an_index_of_another_kind_is_refused(text: str, tmp_path: Path) -> None:
         folder_of(tmp_path / "x.index.json")
 
 
-def named(*names: str, empty: tuple[str, ...] = ()) -> bytes:
+def pack_names(*names: str, empty: tuple[str, ...] = ()) -> bytes:
     return pack(names, [(1, bytes(32))] * len(names), empty)
 
 
 HOSTILE = {
     "nothing": b"", "another kind": b"\1\0", "cut": b"\0\2\1a", "many": b"\0\xff\xff\xff\xff\7",
-    "above": named("../a"), "absolute": named("/a"), "twice": named("a", "a"), "and more": pack([], []) + b"!",
-    "a file as a folder": named("a", "a/b"), "no name": named(""), "missing": named("a"),
+    "above": pack_names("../a"), "absolute": pack_names("/a"), "twice": pack_names("a", "a"),
+    "and more": pack([], []) + b"!",
+    "a file as a folder": pack_names("a", "a/b"), "no name": pack_names(""), "missing": pack_names("a"),
     "a device": b"\0\1\4C:\\a\1" + bytes(32), "not UTF-8": b"\0\1\1\xff\1" + bytes(32),
-    "an empty folder above": named("a", empty=("../b",)), "an empty folder twice": named("a", empty=("b", "b")),
-    "an empty folder in a file": named("a", empty=("a/b",)), "a file in an empty folder": named("a/b", empty=("a",)),
+    "an empty folder above": pack_names("a", empty=("../b",)),
+    "an empty folder twice": pack_names("a", empty=("b", "b")),
+    "an empty folder in a file": pack_names("a", empty=("a/b",)),
+    "a file in an empty folder": pack_names("a/b", empty=("a",)),
 }  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def test_a_tensor_is_read_by_its_own_bytes_alone(tmp_path: Path, monkeypatch: py
     read: list[tuple[int, int]] = []
     pread = os.pread
 
-    def counted(file: int, length: int, offset: int) -> bytes:
+    def count_read(file: int, length: int, offset: int) -> bytes:
         read.append((offset, length))
         return pread(file, length, offset)
 
@@ -80,7 +80,7 @@ def test_a_tensor_is_read_by_its_own_bytes_alone(tmp_path: Path, monkeypatch: py
         with open_container(tmp_path / "m.wcz") as opened:
             (section,) = opened.container.records[2].sections
         weights_of = package.open(tmp_path / "m.wcz")
-        monkeypatch.setattr(os, "pread", counted)
+        monkeypatch.setattr(os, "pread", count_read)
         read.clear()
         values = weights_of["c"]
         assert read == [(section.offset, section.length)]

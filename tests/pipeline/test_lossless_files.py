@@ -142,13 +142,13 @@ def test_extents_that_overlap_or_lie_outside_are_left_in_the_remainder(tmp_path:
 
 
 def test_another_content_than_was_encoded_is_told(tmp_path: Path) -> None:
-    from attack.surgery import dissect
+    from attack.file_fields import dissect
 
     source = write_safetensors(tmp_path / "m.safetensors", {"w": weights(1, 30, 20)})
-    anatomy = dissect(lossless(source).read_bytes())
-    at = anatomy.skeleton.index(b'"F32"')
-    lied = anatomy.skeleton[:at] + b'"F16"' + anatomy.skeleton[at + 5 :]
-    (tmp_path / "lie.wcz").write_bytes(type(anatomy)(**vars(anatomy) | {"skeleton": lied}).sewn())
+    fields = dissect(lossless(source).read_bytes())
+    at = fields.skeleton.index(b'"F32"')
+    lied = fields.skeleton[:at] + b'"F16"' + fields.skeleton[at + 5 :]
+    (tmp_path / "lie.wcz").write_bytes(type(fields)(**vars(fields) | {"skeleton": lied}).to_bytes())
     for attempt in (lambda: decode(tmp_path / "lie.wcz", tmp_path / "out"), lambda: verify(tmp_path / "lie.wcz")):
         with pytest.raises(CorruptError, match="SHA-256"):
             attempt()

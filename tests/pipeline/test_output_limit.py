@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 import numpy as np
 import pytest
+from attack.file_fields import Entry, dissect, one_tensor
 from attack.hostile_tensors import EXACT, VALUES, VECTOR
-from attack.small_models import coded, two_layers, weights, write_safetensors
-from attack.surgery import Entry, dissect, one_tensor
+from attack.small_models import encode_small, two_layers, weights, write_safetensors
 
 import wcodec
 from wcodec.cli.main import main
@@ -34,10 +34,10 @@ def write_bomb(tmp_path_factory: pytest.TempPathFactory, copies: int = 100) -> P
     source = write_safetensors(path / "bomb.safetensors", {f"w{i:03}": array for i in range(2)})
     packed = path / "bomb.wcz"
     wcodec.encode(source, packed)
-    anatomy = dissect(packed.read_bytes())
+    fields = dissect(packed.read_bytes())
     facts = [TensorSpec(f"w{i:03}", "float32", array.shape) for i in range(copies)]
-    entries = (anatomy.entries[0], *(Entry(duplicate_of=0) for _ in facts[1:]))
-    packed.write_bytes(replace(anatomy, kind=2, entries=entries, features=0).with_tensors(facts).sewn())
+    entries = (fields.entries[0], *(Entry(duplicate_of=0) for _ in facts[1:]))
+    packed.write_bytes(replace(fields, kind=2, entries=entries, features=0).with_tensors(facts).to_bytes())
     return packed
 
 
@@ -93,7 +93,7 @@ def test_the_command_refuses_it_with_exit_code_5(bomb: Path, capfd: pytest.Captu
 @pytest.mark.parametrize("kind", ["hdf5", "npz", "safetensors", "keras"])
 @pytest.mark.parametrize("lossless", [True, False])
 def test_the_limit_is_kept_by_the_file_that_is_written_too(kind: str, lossless: bool, tmp_path: Path) -> None:
-    packed = coded(tmp_path, kind, two_layers(), lossless=lossless)
+    packed = encode_small(tmp_path, kind, two_layers(), lossless=lossless)
     out = tmp_path / "out"
     wcodec.decode(packed, out)
     with open_container(packed) as opened:
@@ -129,7 +129,7 @@ def test_all_files_of_a_folder_count(tmp_path: Path) -> None:
 def test_a_large_skeleton_is_not_decompressed(tmp_path: Path) -> None:
     packed = tmp_path / "m.wcz"
     plain = one_tensor(VECTOR, EXACT)
-    packed.write_bytes(replace(plain, decoded_length=50 << 20).sewn())
+    packed.write_bytes(replace(plain, decoded_length=50 << 20).to_bytes())
     with pytest.raises(wcodec.UnsupportedError, match="model section: expected to decode to at most 1000 bytes"):
         wcodec.verify(packed, max_output=1000)
     assert len(VALUES) < 1000
@@ -142,15 +142,15 @@ def test_a_tensor_that_is_stored_once_is_decoded_once(
 ) -> None:
     one, two = weights(1, 60, 40), weights(2, 60, 40)
     arrays = {f"{i}/w": (one, two)[i % 2] for i in range(9)}
-    packed = coded(tmp_path, "safetensors", arrays, lossless=lossless)
+    packed = encode_small(tmp_path, "safetensors", arrays, lossless=lossless)
     read: list[str] = []
     original = tensor_decoder.read_section
 
-    def counted(file: BinaryIO, section: Section, where: str) -> bytes:
+    def count_calls(file: BinaryIO, section: Section, where: str) -> bytes:
         read.append(where)
         return original(file, section, where)
 
-    monkeypatch.setattr(tensor_decoder, "read_section", counted)
+    monkeypatch.setattr(tensor_decoder, "read_section", count_calls)
     out = tmp_path / "out.safetensors"
     wcodec.decode(packed, out, threads=threads)
     assert sorted(read) == ["0/w, section 0", "1/w, section 0"]

@@ -20,25 +20,25 @@ from wcodec.reporting.coded_levels import read_chunks
 ARRAYS = {"conv": weights(1, 3, 3, 8, 40), "dense": weights(2, 120, 70), "bias": weights(3, 70)}
 
 
-def encoded(tmp_path: Path, **words: object) -> Weights:
+def encode_small(tmp_path: Path, **words: object) -> Weights:
     source = write_npz(tmp_path / "m.npz", ARRAYS)
     wcodec.encode(source, tmp_path / "m.wcz", **({"preset": "deep-compression"} | words))
     return wcodec.open(tmp_path / "m.wcz")
 
 
-def shared(values: np.ndarray) -> int:
+def count_shared(values: np.ndarray) -> int:
     return len(np.unique(values[values != 0]))
 
 
 def test_convolutions_share_255_values_and_dense_kernels_31_and_biases_stay(tmp_path: Path) -> None:
-    found = encoded(tmp_path)
-    assert 200 < shared(found["conv"]) <= 255
-    assert 25 < shared(found["dense"]) <= 31
+    found = encode_small(tmp_path)
+    assert 200 < count_shared(found["conv"]) <= 255
+    assert 25 < count_shared(found["dense"]) <= 31
     assert np.array_equal(found["bias"], ARRAYS["bias"])
 
 
 def test_weights_under_the_threshold_are_gone_and_no_others(tmp_path: Path) -> None:
-    found = encoded(tmp_path)
+    found = encode_small(tmp_path)
     for name in ("conv", "dense"):
         assert np.array_equal(found[name] == 0, np.abs(ARRAYS[name]) <= THRESHOLD * ARRAYS[name].std(dtype=np.float64))
 
@@ -47,7 +47,7 @@ def test_weights_under_the_threshold_are_gone_and_no_others(tmp_path: Path) -> N
 def test_every_kernel_is_gaps_and_codes_and_no_stream_is_by_anything_but_huffman(
     words: dict[str, object], tmp_path: Path
 ) -> None:
-    encoded(tmp_path, **words)
+    encode_small(tmp_path, **words)
     for name in ("conv", "dense"):
         place = places_of(tmp_path / "m.wcz")[name]
         with place.path.open("rb") as file:
@@ -59,12 +59,12 @@ def test_every_kernel_is_gaps_and_codes_and_no_stream_is_by_anything_but_huffman
 
 
 def test_options_take_the_place_of_parts_of_the_preset(tmp_path: Path) -> None:
-    assert np.mean(encoded(tmp_path, sparsity=0.9)["dense"] == 0) == pytest.approx(0.9, abs=1e-3)
-    assert np.mean(encoded(tmp_path, threshold="2std")["dense"] == 0) > 0.9
-    assert shared(encoded(tmp_path, bits=2)["conv"]) == 3
-    found = encoded(tmp_path, set="conv:bits=3")
-    assert (shared(found["conv"]), shared(found["dense"]) > 25) == (7, True)
-    assert np.array_equal(encoded(tmp_path, exclude="dense")["dense"], ARRAYS["dense"])
+    assert np.mean(encode_small(tmp_path, sparsity=0.9)["dense"] == 0) == pytest.approx(0.9, abs=1e-3)
+    assert np.mean(encode_small(tmp_path, threshold="2std")["dense"] == 0) > 0.9
+    assert count_shared(encode_small(tmp_path, bits=2)["conv"]) == 3
+    found = encode_small(tmp_path, set="conv:bits=3")
+    assert (count_shared(found["conv"]), count_shared(found["dense"]) > 25) == (7, True)
+    assert np.array_equal(encode_small(tmp_path, exclude="dense")["dense"], ARRAYS["dense"])
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_options_take_the_place_of_parts_of_the_preset(tmp_path: Path) -> None:
 )
 def test_a_size_or_a_step_is_not_for_the_preset(words: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="preset deep-compression: expected sparsity, bits or clusters"):
-        encoded(tmp_path, **words)
+        encode_small(tmp_path, **words)
 
 
 @pytest.mark.parametrize("preset", ["balanced", "deep-compression"])
 def test_fixed_fields_hold_gaps_and_codes_and_without_pruning_codes_alone(preset: str, tmp_path: Path) -> None:
     for words, gaps in (({"sparsity": 0.8}, True), ({"sparsity": 0.0}, False)):
-        encoded(tmp_path, preset=preset, coder="fixed", bits=4, **words)
+        encode_small(tmp_path, preset=preset, coder="fixed", bits=4, **words)
         place = places_of(tmp_path / "m.wcz")["dense"]
         with place.path.open("rb") as file:
             record = place.container.records[place.number]
@@ -87,8 +87,8 @@ def test_fixed_fields_hold_gaps_and_codes_and_without_pruning_codes_alone(preset
         assert chunk.fields
         assert chunk.fields.code_bits == 4
     assert (
-        encoded(tmp_path, preset=preset, coder="fixed", bits=4)["dense"]
-        == encoded(tmp_path, bits=4, preset=preset)["dense"]
+        encode_small(tmp_path, preset=preset, coder="fixed", bits=4)["dense"]
+        == encode_small(tmp_path, bits=4, preset=preset)["dense"]
     ).all()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attack.random_models import Array, models
-from attack.small_models import coded, weights
+from attack.small_models import encode_small, weights
 from hypothesis import given
 from hypothesis import strategies as st
 from round_trips import RECIPES, model
@@ -43,17 +43,17 @@ def assert_adds_up(packed: Path) -> None:
 
 @pytest.mark.parametrize("recipe", [*RECIPES, "lossless"])
 def test_the_parts_sum_to_the_file(recipe: str, tmp_path: Path) -> None:
-    assert_adds_up(coded(tmp_path, "npz", model(), **RECIPES.get(recipe, {"lossless": True})))
+    assert_adds_up(encode_small(tmp_path, "npz", model(), **RECIPES.get(recipe, {"lossless": True})))
 
 
 @given(models(), st.sampled_from(sorted(RECIPES)))
 def test_the_parts_sum_to_the_file_whatever_the_model(arrays: dict[str, Array], recipe: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        assert_adds_up(coded(Path(folder), "npz", arrays, **RECIPES[recipe]))
+        assert_adds_up(encode_small(Path(folder), "npz", arrays, **RECIPES[recipe]))
 
 
 def test_the_json_has_the_keys_of_the_design(tmp_path: Path) -> None:
-    packed = coded(tmp_path, "hdf5", model(), sparsity=0.5, bits=4, coder="huffman")
+    packed = encode_small(tmp_path, "hdf5", model(), sparsity=0.5, bits=4, coder="huffman")
     said = json.loads(json.dumps(inspect(packed).to_json(), allow_nan=False))
     assert set(said) >= KEYS
     assert set(said["parts"]) == PARTS
@@ -66,7 +66,7 @@ def test_the_json_has_the_keys_of_the_design(tmp_path: Path) -> None:
 
 def test_the_numbers_are_those_of_the_model(tmp_path: Path) -> None:
     arrays = model()
-    packed = coded(tmp_path, "npz", arrays, sparsity=0.92, bits=3, coder="huffman")
+    packed = encode_small(tmp_path, "npz", arrays, sparsity=0.92, bits=3, coder="huffman")
     numbers = inspect(packed)
     assert numbers.source_bytes == packed.with_suffix("").stat().st_size
     assert numbers.tensor_bytes == sum(array.nbytes for array in arrays.values())
@@ -87,18 +87,18 @@ def test_the_numbers_are_those_of_the_model(tmp_path: Path) -> None:
 def test_a_tensor_of_many_chunks_adds_up(tmp_path: Path) -> None:
     arrays = {"big": np.tile(weights(1, 1 << 10), (1 << 11, 1)), "vector": np.zeros((1 << 21) + 5, np.float32)}
     for words in ({"lossless": True}, {"bits": 3, "coder": "huffman"}):
-        packed = coded(tmp_path, "npz", arrays, **words)
+        packed = encode_small(tmp_path, "npz", arrays, **words)
         assert_adds_up(packed)
 
 
 def test_a_container_is_told_from_a_model_file(tmp_path: Path) -> None:
-    packed = coded(tmp_path, "npz", {"a": weights(1, 3)})
+    packed = encode_small(tmp_path, "npz", {"a": weights(1, 3)})
     assert is_container(packed)
     assert not is_container(packed.with_suffix(""))
 
 
 def test_a_file_whose_vectors_alone_are_rounded_is_not_lossless(tmp_path: Path) -> None:
-    packed = coded(tmp_path, "npz", {"norm/gamma": weights(1, 300)})
+    packed = encode_small(tmp_path, "npz", {"norm/gamma": weights(1, 300)})
     numbers = inspect(packed)
     assert not numbers.relative_error
     assert not numbers.is_lossless

@@ -48,7 +48,7 @@ class Strict(HTMLParser):
         self.texts.setdefault(self.open[-1] if self.open else "", []).append(data)
 
 
-def examined(path: Path) -> tuple[Strict, dict[str, object]]:
+def examine(path: Path) -> tuple[Strict, dict[str, object]]:
     """The page after its examination, and its numbers."""
     text = path.read_text("utf-8")
     parser = Strict()
@@ -96,7 +96,7 @@ def written(request: pytest.FixtureRequest, hostile: Path) -> Path:
 
 
 def test_a_page_is_well_formed_closed_in_itself_and_escapes_names(written: Path) -> None:
-    parser, numbers = examined(written)
+    parser, numbers = examine(written)
     assert numbers["command"] == written.stem.partition("-")[0]
     inspection, drawn = numbers["inspection"], numbers["portraits"]
     assert isinstance(inspection, dict)
@@ -136,21 +136,21 @@ def test_a_report_is_not_written_over_a_file_nor_over_the_output(hostile: Path, 
         assert page.read_text() == "mine"
         assert not coded.exists()
     assert main(["inspect", str(hostile), "--report", str(page), "-f", "-q"]) == 0
-    examined(page)
+    examine(page)
     assert [file.name for file in tmp_path.iterdir()] == ["r.html"]
 
 
 def test_a_dry_run_has_a_report_and_no_container(hostile: Path, tmp_path: Path) -> None:
     page = tmp_path / "r.html"
     assert main(["encode", str(hostile), "--dry-run", "--report", str(page), "-q"]) == 0
-    examined(page)
+    examine(page)
     assert [file.name for file in tmp_path.iterdir()] == ["r.html"]
 
 
 def test_the_numbers_are_those_of_inspect(hostile: Path, tmp_path: Path) -> None:
     page, coded = tmp_path / "r.html", tmp_path / "m.wcz"
     assert main(["encode", str(hostile), "-o", str(coded), "--report", str(page), "-q"]) == 0
-    assert examined(page)[1]["inspection"] == json.loads(json.dumps(inspect(coded).to_json()))
+    assert examine(page)[1]["inspection"] == json.loads(json.dumps(inspect(coded).to_json()))
 
 
 def test_a_portrait_counts_weights_before_and_after(hostile: Path, tmp_path: Path) -> None:

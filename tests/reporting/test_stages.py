@@ -16,26 +16,26 @@ from wcodec.reporting.stages import Stages, stages_of
 ARRAYS = {"conv": weights(1, 3, 3, 8, 40), "dense": weights(2, 400, 90), "bias": weights(3, 90)}
 
 
-def staged(tmp_path: Path, **words: object) -> dict[str, Stages]:
+def measure_stages(tmp_path: Path, **words: object) -> dict[str, Stages]:
     source = write_npz(tmp_path / "m.npz", ARRAYS)
     wcodec.encode(source, tmp_path / "m.wcz", **({"preset": "deep-compression", "threshold": "1.5std"} | words))
     return {one.name: one for one in stages_of(tmp_path / "m.wcz")}
 
 
 def test_a_stage_has_the_bytes_of_the_file_that_stops_there(tmp_path: Path) -> None:
-    whole = staged(tmp_path)
-    fixed = staged(tmp_path, coder="fixed")
+    whole = measure_stages(tmp_path)
+    fixed = measure_stages(tmp_path, coder="fixed")
     for name in ("conv", "dense"):
         assert 0 <= fixed[name].coded - whole[name].shared <= 8
         assert fixed[name].shared == whole[name].shared
-    alone = staged(tmp_path, quantizer="none", coder="fixed")
+    alone = measure_stages(tmp_path, quantizer="none", coder="fixed")
     for name in ("conv", "dense"):  # the file needs fewer than 32 bits for float32 values, whose exponents are alike
         assert alone[name].pruned == alone[name].shared
         assert 0.75 * alone[name].pruned < alone[name].coded < 1.01 * alone[name].pruned
 
 
 def test_the_figures_of_a_tensor_fit_together(tmp_path: Path) -> None:
-    found = staged(tmp_path)
+    found = measure_stages(tmp_path)
     dense, total = found["dense"], found["total"]
     values = wcodec.open(tmp_path / "m.wcz")["dense"]
     assert dense.kept == np.count_nonzero(values)
@@ -58,7 +58,7 @@ def test_the_figures_of_a_tensor_fit_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [{"coder": "context"}, {"coder": "static"}, {"quantizer": "product"}, {"bits": 2}])
 def test_every_coder_has_stages(words: dict[str, object], tmp_path: Path) -> None:
-    found = staged(tmp_path, preset="balanced", **words)
+    found = measure_stages(tmp_path, preset="balanced", **words)
     assert found["total"].coded == wcodec.inspect(tmp_path / "m.wcz").weight_bytes
     assert found["total"].pruned >= found["total"].shared
 

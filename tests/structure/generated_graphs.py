@@ -18,7 +18,7 @@ Rng = np.random.Generator
 Block = Callable[[Rng, "KerasTensor"], "KerasTensor"]
 
 
-def drawn(seed: int) -> Model:
+def draw_network(seed: int) -> Model:
     """A network of images, of sequences, of words or of vectors, of three to six blocks."""
     rng = np.random.default_rng(seed)
     keras().utils.set_random_seed(seed)
@@ -208,7 +208,7 @@ def some_kept(graph: Graph, rng: Rng) -> Mask:
     return kept
 
 
-def masked(graph: Graph, kept: Mask) -> dict[int, np.ndarray]:
+def mask_units(graph: Graph, kept: Mask) -> dict[int, np.ndarray]:
     """By id of a variable its value with zeros at all units that go."""
     found: dict[int, np.ndarray] = {}
     for one in graph.weights:

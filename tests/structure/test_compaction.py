@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import THOROUGH
 
-from tests.structure.generated_graphs import answers, drawn, inputs_of
+from tests.structure.generated_graphs import answers, draw_network, inputs_of
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.model_loader import load_model
 from wcodec.structure.compaction import compact
@@ -19,7 +19,7 @@ RECORDS = Path(__file__).resolve().parents[2] / "samples" / "records"
 
 @pytest.mark.parametrize("seed", range(80 if THOROUGH else 8))
 def test_answers_stay_when_units_that_were_emptied_are_taken_out(seed: int) -> None:
-    model, rng = drawn(seed), np.random.default_rng(seed)
+    model, rng = draw_network(seed), np.random.default_rng(seed)
     graph = trace(model)
     emptied, outgoing = graph.removable & (rng.random(graph.count) < 0.5), rng.random(graph.count) < 0.5
     for one in graph.weights:
@@ -59,7 +59,7 @@ def test_a_constant_stays_before_a_padded_convolution_unless_it_is_zero() -> Non
 
 
 def test_a_network_without_dead_units_is_the_same_network() -> None:
-    model = drawn(0)
+    model = draw_network(0)
     assert compact(model).model is model
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import THOROUGH
 
-from tests.structure.generated_graphs import answers, drawn, inputs_of, masked, some_kept
+from tests.structure.generated_graphs import answers, draw_network, inputs_of, mask_units, some_kept
 from wcodec.errors import UnsupportedError
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.keras_backend import keras
@@ -22,7 +22,7 @@ from wcodec.structure.selection import Amount, select
 
 @pytest.mark.parametrize("seed", range(160 if THOROUGH else 20))
 def test_masked_units_and_absent_units_answer_alike(seed: int, tmp_path: Path) -> None:
-    model = drawn(seed)
+    model = draw_network(seed)
     graph, inputs = trace(model), inputs_of(model, seed)
     kept = some_kept(graph, np.random.default_rng(seed))
     assert not kept.all()
@@ -31,7 +31,7 @@ def test_masked_units_and_absent_units_answer_alike(seed: int, tmp_path: Path) -
     if seed % 5 == 0:  # of each family one at least
         small.save(tmp_path / "small.keras")
         small = keras().models.load_model(tmp_path / "small.keras")
-    zeros = masked(graph, kept)
+    zeros = mask_units(graph, kept)
     for variable in model.weights:
         if id(variable) in zeros:
             variable.assign(zeros[id(variable)])
@@ -40,14 +40,14 @@ def test_masked_units_and_absent_units_answer_alike(seed: int, tmp_path: Path) -
 
 
 def test_all_units_kept_is_the_network_itself() -> None:
-    model = drawn(3)
+    model = draw_network(3)
     graph = trace(model)
     same = without(graph, np.ones(graph.count, bool))
     assert [tuple(w.shape) for w in same.weights] == [tuple(w.shape) for w in model.weights]
     assert [layer.name for layer in same.layers] == [layer.name for layer in model.layers]
 
 
-def frozen_by(*middle: object, shape: tuple[int, ...] = (6,)) -> set[str]:
+def find_reasons(*middle: object, shape: tuple[int, ...] = (6,)) -> set[str]:
     """Why units of a dense layer stay, with these layers behind it."""
     layers = keras().layers
     model = keras().Sequential([layers.Input(shape), layers.Dense(6), *middle, layers.Dense(3, name="last")])
@@ -57,12 +57,12 @@ def frozen_by(*middle: object, shape: tuple[int, ...] = (6,)) -> set[str]:
 def test_what_cannot_be_followed_is_frozen_and_named() -> None:
     layers = keras().layers
     last = "the network's output"
-    assert frozen_by() == {last}
-    assert frozen_by(layers.LayerNormalization(name="norm")) == {last, "norm (LayerNormalization)"}
-    assert frozen_by(layers.Lambda(lambda x: x[:, ::-1], name="turn")) == {last, "turn (Lambda)"}
-    assert frozen_by(layers.Softmax(name="soft")) == {last, "soft (Softmax)"}
-    assert frozen_by(layers.Activation(lambda x: x, name="own")) == {last, "own (Activation)"}
-    assert frozen_by(layers.Reshape((2, 3), name="cut"), layers.Flatten()) == {last, "cut (Reshape)"}
+    assert find_reasons() == {last}
+    assert find_reasons(layers.LayerNormalization(name="norm")) == {last, "norm (LayerNormalization)"}
+    assert find_reasons(layers.Lambda(lambda x: x[:, ::-1], name="turn")) == {last, "turn (Lambda)"}
+    assert find_reasons(layers.Softmax(name="soft")) == {last, "soft (Softmax)"}
+    assert find_reasons(layers.Activation(lambda x: x, name="own")) == {last, "own (Activation)"}
+    assert find_reasons(layers.Reshape((2, 3), name="cut"), layers.Flatten()) == {last, "cut (Reshape)"}
 
 
 def test_units_of_the_output_are_frozen_by_it_also_after_an_activation_that_mixes_them() -> None:
@@ -152,7 +152,7 @@ def test_groups_of_a_normalization_are_removed_as_a_whole() -> None:
     kept[1] = False
     small = without(graph, kept)
     assert (small.layers[0].units, small.get_layer("norm").groups) == (9, 3)
-    assert "norm (GroupNormalization)" in frozen_by(layers.GroupNormalization(1, name="norm"), shape=(4, 6))
+    assert "norm (GroupNormalization)" in find_reasons(layers.GroupNormalization(1, name="norm"), shape=(4, 6))
 
 
 def test_attention_joins_queries_and_keys_and_gives_values() -> None:
@@ -162,10 +162,10 @@ def test_attention_joins_queries_and_keys_and_gives_values() -> None:
     model = keras().Model(x, layers.Dense(3)(layers.Attention()([query, value, key])))
     graph = trace(model)
     assert sorted(int(graph.removable[group].sum()) for group in graph.groups) == [0, 4, 4]
-    assert "score (Attention)" in frozen_by_scores("concat")
+    assert "score (Attention)" in freeze_by_scores("concat")
 
 
-def frozen_by_scores(mode: str) -> set[str]:
+def freeze_by_scores(mode: str) -> set[str]:
     layers = keras().layers
     x = layers.Input((5, 7))
     y = layers.Dense(4)(x)
@@ -185,7 +185,7 @@ def test_masked_sequences_are_followed(tmp_path: Path) -> None:
     small = without(graph, kept)
     assert small.count_params() < model.count_params()
     for variable in model.weights:
-        if (value := masked(graph, kept).get(id(variable))) is not None:
+        if (value := mask_units(graph, kept).get(id(variable))) is not None:
             variable.assign(value)
     for whole, part in zip(answers(model, inputs), answers(small, inputs), strict=True):
         np.testing.assert_allclose(whole, part, atol=1e-5)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.structure.generated_graphs import answers, drawn, inputs_of
+from tests.structure.generated_graphs import answers, draw_network, inputs_of
 from tests.structure.small_chain import INPUTS, Slim, chain, slim_command  # noqa: F401 - a fixture
 from wcodec.cli import main
 from wcodec.errors import BudgetError
@@ -115,7 +115,7 @@ def test_blocks_of_channels_stay_whole_and_the_size_is_still_met() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_kind_of_network_is_scored_by_obs_and_repaired(seed: int) -> None:
-    model = drawn(seed)
+    model = draw_network(seed)
     examples, graph = Examples(tuple(inputs_of(model, seed, 40))), trace(model)
     scores = scores_by_obs(graph, examples)
     assert np.nanmin(scores) >= 0

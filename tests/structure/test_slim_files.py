@@ -35,7 +35,7 @@ def test_a_training_that_is_interrupted_keeps_the_best_and_goes_on_as_if_it_had_
     file = StateFile(tmp_path / "state", {"epochs": 4}, np.zeros(0, bool))
     losses: list[float] = []
 
-    def trained(stop: int, state: FitState | None = None) -> list[np.ndarray]:
+    def train_until(stop: int, state: FitState | None = None) -> list[np.ndarray]:
         def epoch(number: int, loss: float) -> None:
             losses.append(loss)
             if number == stop:
@@ -47,13 +47,13 @@ def test_a_training_that_is_interrupted_keeps_the_best_and_goes_on_as_if_it_had_
         assert fitting.fit(pupil, rest, targets, 4, watch=watch) == (stop == 4)
         return pupil.get_weights()
 
-    whole = trained(4)
-    half = trained(1)
+    whole = train_until(4)
+    half = train_until(1)
     known = read(file.path, {"epochs": 4})
     assert known is not None
     assert known[1].epochs == 2
     assert all(np.array_equal(a, b) for a, b in zip(half, known[1].best, strict=True))
-    assert all(np.array_equal(a, b) for a, b in zip(trained(4, known[1]), whole, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(train_until(4, known[1]), whole, strict=True))
     assert losses[:4] == losses[4:]
     with pytest.raises(RecipeError, match="--resume: expected epochs 4 as it began, got 5"):
         read(file.path, {"epochs": 5})

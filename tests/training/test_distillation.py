@@ -211,8 +211,8 @@ def test_what_no_answer_depends_on_keeps_its_levels() -> None:
     assert np.count_nonzero(last["idle"]) >= np.count_nonzero(first["idle"])
 
 
-# --- lessons, rates, short numbers ---------------------------------------------------------------------------------
-def test_lessons_are_mixtures_of_inputs_that_are_never_the_same() -> None:
+# --- mixtures, rates, short numbers --------------------------------------------------------------------------------
+def test_mixtures_of_inputs_are_never_the_same() -> None:
     given = augment(bench(dense(keras().layers), numbers(200, 12)), RNG)
     assert given.count == 160
     batches = draw_mixtures(given, 160, np.random.default_rng(0))

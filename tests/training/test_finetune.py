@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run
-from tests.keras_lessons import WITHIN, classes, points, taught, trained
+from tests.small_problem import WITHIN, classes, finetune_files, make_examples, train_network
 from wcodec.api.request import EncodeRequest
 from wcodec.api.trained_compaction import compact_trained
 from wcodec.calibration.budget import AccuracyBudget
@@ -33,16 +33,16 @@ from wcodec.training.training_loop import learning_rate_factor
 
 
 @pytest.fixture(scope="module")
-def brief(lesson: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
+def brief(small_network: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     """What an epoch of training finds; read only."""
-    return trained(*lesson, tmp_path_factory.mktemp("brief"), epochs=1)[0]
+    return finetune_files(*small_network, tmp_path_factory.mktemp("brief"), epochs=1)[0]
 
 
 # --- what is promised ----------------------------------------------------------------------------------------------
 def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
-    lesson: tuple[Path, Path], tmp_path: Path
+    small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    found, told = trained(*lesson, tmp_path)
+    found, told = finetune_files(*small_network, tmp_path)
     best = found.candidates[0]
     assert best.bytes < found.candidates[-1].bytes
     assert found.validation.drop(best) <= 2.0
@@ -53,30 +53,31 @@ def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
 
 
 def test_the_same_seed_gives_the_same_network_and_another_one_another(
-    lesson: tuple[Path, Path], tmp_path: Path
+    small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     first, second, other = (
-        trained(*lesson, tmp_path, epochs=1, seed=seed, budget=AccuracyBudget(9.0))[0].candidates for seed in (1, 1, 2)
+        finetune_files(*small_network, tmp_path, epochs=1, seed=seed, budget=AccuracyBudget(9.0))[0].candidates
+        for seed in (1, 1, 2)
     )
     assert all(same(a, b) for a, b in zip(first, second, strict=True))
     assert not all(same(a, b) for a, b in zip(first, other, strict=False))
 
 
 def test_training_without_labels_counts_where_labels_saved_little(
-    lesson: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = brief.candidates[0]
     short = (beginning, "TRAINABLE", 500), (beginning, "STEPS", 300), (beginning, "SAFETY", 0.2)
     for module, word, value in ((finetuning, "SURE", 0.0), *short):
         monkeypatch.setattr(module, word, value)
-    found = trained(*lesson, tmp_path, epochs=1)[0]
+    found = finetune_files(*small_network, tmp_path, epochs=1)[0]
     assert found.candidates[0].bytes < before.bytes
     assert found.validation.drop(found.candidates[0]) <= 2.0
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
 
 
 def test_units_that_died_in_training_are_not_in_the_file_and_the_outputs_stay(
-    lesson: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path
+    small_network: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path
 ) -> None:
     tuned = dict(next(weights_to_code(brief)))
     kernel = next(name for name, one in tuned.items() if one.values.shape == (48, 24))
@@ -84,11 +85,11 @@ def test_units_that_died_in_training_are_not_in_the_file_and_the_outputs_stay(
     emptied[:, :9] = emptied[40:] = 0
     tuned[kernel] = replace(tuned[kernel], values=emptied)
     target = tmp_path / "whole.wcz"
-    whole = encode(lesson[0], target, Recipe(), tuned=tuned)
+    whole = encode(small_network[0], target, Recipe(), tuned=tuned)
     before = load_model(target)
-    kept = EncodeRequest(data=str(lesson[1]), compact=False)
-    assert compact_trained(kept, lesson[0], target, Recipe(), brief, tuned, whole) is whole
-    made = compact_trained(replace(kept, compact=None), lesson[0], target, Recipe(), brief, tuned, whole)
+    kept = EncodeRequest(data=str(small_network[1]), compact=False)
+    assert compact_trained(kept, small_network[0], target, Recipe(), brief, tuned, whole) is whole
+    made = compact_trained(replace(kept, compact=None), small_network[0], target, Recipe(), brief, tuned, whole)
     after = load_model(target)
     assert after.layers[-1].get_weights()[0].shape[0] <= 15
     assert after.layers[0].get_weights()[0].shape[1] <= 40
@@ -96,8 +97,8 @@ def test_units_that_died_in_training_are_not_in_the_file_and_the_outputs_stay(
     assert made.error == whole.error
     assert f"a network of {after.count_params():,} parameters in place of {before.count_params():,}" in made.notes[-1]
     with open_container(target) as opened:
-        assert opened.container.source_bytes == lesson[0].stat().st_size
-    inputs = points()["x"]
+        assert opened.container.source_bytes == small_network[0].stat().st_size
+    inputs = make_examples()["x"]
     np.testing.assert_allclose(after.predict(inputs, verbose=0), before.predict(inputs, verbose=0), atol=2e-5)
 
 
@@ -106,8 +107,8 @@ def same(one: Candidate, other: Candidate) -> bool:
     return all(np.array_equal(a.levels, b.levels) and a.step == b.step for a, b in pairs)
 
 
-def test_a_size_is_kept_to(lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
-    source, data = lesson
+def test_a_size_is_kept_to(small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
+    source, data = small_network
     words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 4, "--target-size", 1500]
     done = wcodec(*words)
     assert done.returncode == 0, done.stderr
@@ -121,9 +122,9 @@ def test_a_size_is_kept_to(lesson: tuple[Path, Path], wcodec: Run, tmp_path: Pat
 
 @pytest.mark.parametrize("words", [("--finetune", 3), ("--tune", 150)])
 def test_what_is_excluded_stays_and_the_rest_learns_with_it(
-    words: tuple[str, int], lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    words: tuple[str, int], small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     before = load_model(source)
     left = "|".join(f"{layer.name}$" for layer in (before.layers[1], before.layers[3]))
     budget = ["--exclude", left, "--max-drop", 2]
@@ -144,9 +145,9 @@ def test_what_is_excluded_stays_and_the_rest_learns_with_it(
 
 
 def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(
-    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 1, "--target-size", 900]
     done = wcodec(*words, "--max-drop", 0)
     assert done.returncode == 4
@@ -186,9 +187,9 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
     of = keras().layers
     keras().utils.set_random_seed(2)
     model = keras().Sequential([of.Input((12,)), of.Dense(90, "relu"), of.Dense(3)])
-    taught(model, points(600), classes(), epochs=1).save(tmp_path / "model.keras")
-    np.savez(tmp_path / "data.npz", **points(600))
-    found, _ = trained(
+    train_network(model, make_examples(600), classes(), epochs=1).save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", **make_examples(600))
+    found, _ = finetune_files(
         tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=1, budget=AccuracyBudget(drop=5.0)
     )
     alive = np.random.default_rng(1).random(90) < 0.5
@@ -202,7 +203,7 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
     size = sum(estimate_bytes(one.levels) for one in emptied)
     net = replace(found.candidates[-1], rounded=tuple(emptied), others=(), bytes=size)
     assign_weights(found.opened.model, net)
-    answers = np.asarray(found.opened.model(points()["x"]))
+    answers = np.asarray(found.opened.model(make_examples()["x"]))
     (coded,) = weights_to_code(
         replace(
             found,
@@ -213,32 +214,32 @@ def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -
     assert sum(estimate_bytes(np.rint(one.values / one.step).astype(np.int32)) for one in coded.values()) < size
     for index, names in found.opened.table.names.items():
         found.opened.model.weights[index].assign(coded[names[0]].values)
-    assert np.allclose(np.asarray(found.opened.model(points()["x"])), answers, atol=1e-4)
+    assert np.allclose(np.asarray(found.opened.model(make_examples()["x"])), answers, atol=1e-4)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
-def test_examples_without_labels_are_refused(lesson: tuple[Path, Path], tmp_path: Path) -> None:
-    np.savez(tmp_path / "bare.npz", x=points()["x"])
+def test_examples_without_labels_are_refused(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+    np.savez(tmp_path / "bare.npz", x=make_examples()["x"])
     with pytest.raises(RecipeError, match=r"expected labels \(y\) to train by"):
-        trained(lesson[0], tmp_path / "bare.npz", tmp_path)
+        finetune_files(small_network[0], tmp_path / "bare.npz", tmp_path)
 
 
-def test_few_examples_and_no_epochs_are_refused(lesson: tuple[Path, Path], tmp_path: Path) -> None:
-    np.savez(tmp_path / "few.npz", **points(30))
+def test_few_examples_and_no_epochs_are_refused(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+    np.savez(tmp_path / "few.npz", **make_examples(30))
     with pytest.raises(RecipeError, match="expected 50 examples or more, got 30"):
-        trained(lesson[0], tmp_path / "few.npz", tmp_path)
+        finetune_files(small_network[0], tmp_path / "few.npz", tmp_path)
     with pytest.raises(RecipeError, match="--finetune: expected 1 epoch or more, got 0"):
-        trained(*lesson, tmp_path, epochs=0)
+        finetune_files(*small_network, tmp_path, epochs=0)
 
 
-def test_nothing_within_the_budget_is_said(lesson: tuple[Path, Path], tmp_path: Path) -> None:
+def test_nothing_within_the_budget_is_said(small_network: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="expected a drop of at most -50 points, found no such network"):
-        trained(*lesson, tmp_path, epochs=1, budget=AccuracyBudget(drop=-50.0))
+        finetune_files(*small_network, tmp_path, epochs=1, budget=AccuracyBudget(drop=-50.0))
     assert not (tmp_path / "state").exists()
 
 
-def test_contradictions_are_usage_errors(lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
-    source, data = lesson
+def test_contradictions_are_usage_errors(small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
+    source, data = small_network
     for words in (["--tune", 3], ["--max-error", 0.1]):
         done = wcodec("encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 2, *words)
         assert done.returncode == 2, words

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import HANG, Run, command
-from tests.keras_lessons import asked, trained
+from tests.small_problem import finetune_files, make_request
 from wcodec.errors import ModelFileError
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.examples import Examples
@@ -22,9 +22,9 @@ from wcodec.training.training_loop import TrainingState
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(
-    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     words = ["encode", source, "--data", data, "--finetune", 4, "--max-drop", 2]
     whole = wcodec(*words, "-o", tmp_path / "whole.wcz")
     assert whole.returncode == 0, whole.stderr
@@ -53,21 +53,21 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     assert not list(tmp_path.glob(".*training"))
 
 
-def test_an_interrupt_keeps_the_best_so_far(lesson: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_interrupt_keeps_the_best_so_far(small_network: tuple[Path, Path], tmp_path: Path) -> None:
     def interrupt(line: str) -> None:
         if line.startswith("epoch 2"):
             raise KeyboardInterrupt
 
-    found = train(lesson[0], asked(lesson[1], tmp_path / "state"), interrupt)
+    found = train(small_network[0], make_request(small_network[1], tmp_path / "state"), interrupt)
     assert found.candidates
     assert not found.finished
     assert (tmp_path / "state").exists()
 
 
 def test_a_time_limit_ends_the_training_with_the_best_so_far(
-    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 100_000, "--max-drop", 2]
     done = wcodec(*words, "--time-limit", "2s")
     assert done.returncode == 0, done.stderr
@@ -77,8 +77,8 @@ def test_a_time_limit_ends_the_training_with_the_best_so_far(
     assert loaded.accuracy_drop < 3
 
 
-def test_with_no_time_left_the_result_is_what_was_rounded(lesson: tuple[Path, Path], tmp_path: Path) -> None:
-    found, told = trained(*lesson, tmp_path, seconds=1e-9)
+def test_with_no_time_left_the_result_is_what_was_rounded(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+    found, told = finetune_files(*small_network, tmp_path, seconds=1e-9)
     assert found.candidates
     assert not found.finished
     assert [line for line in told if line.startswith("rounded without labels")]
@@ -86,10 +86,10 @@ def test_with_no_time_left_the_result_is_what_was_rounded(lesson: tuple[Path, Pa
 
 
 def test_training_starts_from_plainly_rounded_weights_if_there_is_no_time_for_the_search(
-    lesson: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetune, "ROUNDING", 1e-12)
-    found, told = trained(*lesson, tmp_path, seconds=600.0)
+    found, told = finetune_files(*small_network, tmp_path, seconds=600.0)
     assert found.finished
     assert len([line for line in told if line.startswith("epoch")]) == 6
     begun = next(line for line in told if line.startswith("rounded without labels"))
@@ -106,10 +106,12 @@ def test_as_many_examples_are_trained_on_as_are_answered_in_a_part_of_the_time_l
     assert told[1] == "trained on 1,000 of 20,000 examples, for more do not fit into the time limit"
 
 
-def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(lesson: tuple[Path, Path], tmp_path: Path) -> None:
-    found, _ = trained(*lesson, tmp_path, epochs=1)
+def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(
+    small_network: tuple[Path, Path], tmp_path: Path
+) -> None:
+    found, _ = finetune_files(*small_network, tmp_path, epochs=1)
     state = tmp_path / "state"
-    whole, facts = state.read_bytes(), checkpoint_facts(lesson[0], found)
+    whole, facts = state.read_bytes(), checkpoint_facts(small_network[0], found)
     assert checkpoint.read(state, facts, TrainingState) is not None
     for part in (whole[:100], whole[: len(whole) // 2], b"", b"PK\x03\x04" + whole[40:]):
         state.write_bytes(part)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.keras_lessons import trained
+from tests.small_problem import finetune_files
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.errors import RecipeError
 from wcodec.evaluation.keras_backend import keras
@@ -69,7 +69,7 @@ def test_every_kind_of_network_is_trained(
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "data.npz", x=x, y=y)
     budget = AccuracyBudget(loss=50.0) if build is values else AccuracyBudget(drop=9.0)
-    found, told = trained(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=3, budget=budget)
+    found, told = finetune_files(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=3, budget=budget)
     assert told[0].endswith("examples are held out to measure on")
     assert told[1].startswith("budget: ")
     assert len(told) == 2 + 4
@@ -88,7 +88,7 @@ def test_a_network_of_several_inputs_one_of_them_tokens_is_trained(tmp_path: Pat
     )
     y = RNG.integers(0, 3, 300)
     np.savez(tmp_path / "data.npz", x_numbers=SEQUENCES, x_tokens=RNG.integers(0, 20, (300, 5)), y=y)
-    found, told = trained(
+    found, told = finetune_files(
         tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=2, budget=AccuracyBudget(drop=9.0)
     )
     assert [line for line in told if line.startswith("epoch 2 of 2")]
@@ -117,10 +117,10 @@ def subclassed(inputs: int) -> Model:
 def test_a_network_of_the_users_own_class_is_trained_or_refused_in_words(tmp_path: Path) -> None:
     subclassed(1).save(tmp_path / "one.keras")
     np.savez(tmp_path / "data.npz", x=SEQUENCES, y=RNG.integers(0, 3, 300))
-    found, _ = trained(
+    found, _ = finetune_files(
         tmp_path / "one.keras", tmp_path / "data.npz", tmp_path, epochs=2, budget=AccuracyBudget(drop=9.0)
     )
     assert max(len(net.rounded) for net in found.candidates) == 4
     subclassed(2).save(tmp_path / "two.keras")
     with pytest.raises(RecipeError, match="expected a network with declared inputs, or built for one"):
-        trained(tmp_path / "two.keras", tmp_path / "data.npz", tmp_path, epochs=2)
+        finetune_files(tmp_path / "two.keras", tmp_path / "data.npz", tmp_path, epochs=2)

@@ -48,9 +48,9 @@ def test_what_is_trained_is_what_the_hash_gives_of_the_levels(shape: tuple[int, 
 
 
 def test_a_network_learns_in_few_values_and_the_file_has_them_alone(
-    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     words = ["encode", source, "--data", data, "--method", "hashed", "-o", tmp_path / "x.wcz"]
     done = wcodec(*words, "--finetune", 20, "--ratio", "1/4", "--max-drop", 20)
     assert done.returncode == 0, done.stderr

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import Run
 
-from tests.keras_lessons import classes, taught
-from tests.keras_lessons import points as examples_of_three
+from tests.small_problem import classes, train_network
+from tests.small_problem import make_examples as examples_of_three
 from wcodec.calibration.request import LearningRequest
 from wcodec.codec.magnitude_pruning import prune_weights
 from wcodec.codec.plan import Prune
@@ -52,7 +52,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A network with BatchNormalization that is good at its examples, and these."""
     folder = tmp_path_factory.mktemp("methods")
     given = examples_of_three(1500)
-    taught(small(), given, classes(), epochs=6).save(folder / "model.keras")
+    train_network(small(), given, classes(), epochs=6).save(folder / "model.keras")
     np.savez(folder / "data.npz", **given)
     return folder / "model.keras", folder / "data.npz"
 
@@ -66,7 +66,7 @@ def few(files: tuple[Path, Path]) -> tuple[Path, Path]:
     return source, data.with_name("few.npz")
 
 
-def trained(
+def train_small(
     files: tuple[Path, Path],
     methods: str,
     amounts: Amounts,
@@ -94,7 +94,7 @@ def trained(
     return train_by(source, asked, methods, recipe, lambda _: None, options)
 
 
-def accuracy(found: MethodResult, tuned: Mapping[int, TunedTensor] | None = None) -> float:
+def measure_accuracy(found: MethodResult, tuned: Mapping[int, TunedTensor] | None = None) -> float:
     """Percent, with these weights for the time."""
     model = found.bench.opened.model
     before = model.get_weights()
@@ -179,12 +179,12 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
     pruning = method in {"magnitude", "gradual", "gradual-linear"}
     options = MethodOptions(initial_sparsity=0.5) if "gradual" in method else None
     amounts = Amounts(MOST if pruning else None, 3, 5 if method == "points" else None)
-    found = trained(files, method, amounts, options=options)
+    found = train_small(files, method, amounts, options=options)
     original = found.bench.validation.scores[0].accuracy
     assert original is not None
-    lost = original - accuracy(found)
+    lost = original - measure_accuracy(found)
     at_once = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.opened.model.get_weights()) if w.ndim > 1}
-    lost_at_once = original - accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
+    lost_at_once = original - measure_accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
     assert lost <= (0.6 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
     for kernel in kernels(found):
         if pruning:
@@ -201,18 +201,18 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
                 assert np.array_equal(opened[name] == 0, one.values == 0)
             else:
                 assert np.array_equal(opened[name], one.values), name
-    assert measure_file(found.bench, tmp_path / "x.wcz").accuracy == pytest.approx(accuracy(found), abs=0.7)
+    assert measure_file(found.bench, tmp_path / "x.wcz").accuracy == pytest.approx(measure_accuracy(found), abs=0.7)
 
 
 def test_training_makes_up_for_what_pruning_and_sharing_lost(files: tuple[Path, Path]) -> None:
     for methods, amounts in (("gradual", Amounts(Prune("sparsity", 0.8))), ("sharing", Amounts(clusters=3))):
-        begun = [trained(files, methods, amounts, epochs=epochs) for epochs in (1, 8)]
-        assert accuracy(begun[1]) > accuracy(begun[0])
+        begun = [train_small(files, methods, amounts, epochs=epochs) for epochs in (1, 8)]
+        assert measure_accuracy(begun[1]) > measure_accuracy(begun[0])
 
 
 def test_a_method_goes_on_from_the_one_before_and_keeps_its_zeros(few: tuple[Path, Path]) -> None:
     for second in ("sharing", "quantized", "binary", "points"):
-        found = trained(few, f"gradual,{second}", Amounts(MOST, bits=3), epochs=2)
+        found = train_small(few, f"gradual,{second}", Amounts(MOST, bits=3), epochs=2)
         for kernel in kernels(found):
             assert np.count_nonzero(kernel == 0) >= int(0.6 * kernel.size + 0.5)
             assert len(np.unique(kernel)) <= (2 * kernel.shape[1] + 1 if second == "binary" else 8)
@@ -221,7 +221,7 @@ def test_a_method_goes_on_from_the_one_before_and_keeps_its_zeros(few: tuple[Pat
 @pytest.mark.parametrize("method", ["quantized", "points"])
 def test_what_buckets_have_is_what_the_file_has(few: tuple[Path, Path], tmp_path: Path, method: str) -> None:
     options = MethodOptions(bucket=8, learn_range=method == "quantized")
-    found = trained(few, f"gradual,{method}", Amounts(MOST, 2), epochs=2, options=options)
+    found = train_small(few, f"gradual,{method}", Amounts(MOST, 2), epochs=2, options=options)
     encode(few[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
     with open_container(tmp_path / "x.wcz") as opened:
         assert all(np.array_equal(opened[name], one.values) for name, one in found.tuned.items())
@@ -230,7 +230,7 @@ def test_what_buckets_have_is_what_the_file_has(few: tuple[Path, Path], tmp_path
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_network_is_as_it_was(few: tuple[Path, Path]) -> None:
-    first, second, other = (trained(few, "quantized", Amounts(), epochs=1, seed=seed) for seed in (1, 1, 2))
+    first, second, other = (train_small(few, "quantized", Amounts(), epochs=1, seed=seed) for seed in (1, 1, 2))
     assert all(np.array_equal(one.values, second.tuned[name].values) for name, one in first.tuned.items())
     assert not all(np.array_equal(one.values, other.tuned[name].values) for name, one in first.tuned.items())
     loaded = keras().models.load_model(few[0], compile=False)
@@ -250,7 +250,7 @@ def test_convolutions_and_recurrent_layers_are_trained_too(tmp_path: Path, metho
     keras().Model(inputs, outputs).save(tmp_path / "m.keras")
     rng = np.random.default_rng(6)
     np.savez(tmp_path / "d.npz", x=rng.normal(size=(80, 8, 8, 2)).astype(np.float32), y=rng.integers(0, 2, 80))
-    found = trained((tmp_path / "m.keras", tmp_path / "d.npz"), method, Amounts(MOST, bits=2), epochs=2)
+    found = train_small((tmp_path / "m.keras", tmp_path / "d.npz"), method, Amounts(MOST, bits=2), epochs=2)
     encode(tmp_path / "m.keras", tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
     with open_container(tmp_path / "x.wcz") as opened:
         assert all(np.array_equal(opened[name], one.values) for name, one in found.tuned.items())
@@ -259,12 +259,12 @@ def test_convolutions_and_recurrent_layers_are_trained_too(tmp_path: Path, metho
 
 def test_rules_say_how_far_a_method_goes_and_what_it_leaves_alone(few: tuple[Path, Path], tmp_path: Path) -> None:
     rules = (Rule("^dense_1", Options(prune=Prune("sparsity", 0.2))),)
-    found = trained(few, "gradual", Amounts(MOST), epochs=1, rules=rules, exclude=("dense_2", "batch"))
+    found = train_small(few, "gradual", Amounts(MOST), epochs=1, rules=rules, exclude=("dense_2", "batch"))
     sparsities = [float(np.mean(kernel == 0)) for kernel in kernels(found)]
     assert sparsities == [pytest.approx(0.6, abs=0.01), pytest.approx(0.2, abs=0.01)]
     assert len(found.tuned) == 4
     with pytest.raises(RecipeError, match="sparsity"):
-        trained(few, "gradual", Amounts(), epochs=1)
+        train_small(few, "gradual", Amounts(), epochs=1)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -275,14 +275,14 @@ def test_what_cannot_be_done_is_refused(few: tuple[Path, Path]) -> None:
         *((one, Amounts(bits=1), 2) for one in ("sharing", "sharing-mean", "points", "quantized")),
     ):  # fmt: skip
         with pytest.raises(RecipeError):
-            trained(few, methods, amounts, epochs)
+            train_small(few, methods, amounts, epochs)
     assert parse_methods("gradual, sharing") == ("gradual", "sharing")
     with pytest.raises(RecipeError, match="--bucket: expected up to 40 weights, as many as an output of a kernel has"):
-        trained(few, "quantized", Amounts(bits=2), 1, options=MethodOptions(bucket=64))
+        train_small(few, "quantized", Amounts(bits=2), 1, options=MethodOptions(bucket=64))
 
 
 def test_a_file_that_breaks_the_budget_is_not_written(few: tuple[Path, Path], tmp_path: Path) -> None:
-    found = trained(few, "binary", Amounts(), epochs=1, budget=AccuracyBudget(-50.0))
+    found = train_small(few, "binary", Amounts(), epochs=1, budget=AccuracyBudget(-50.0))
     encode(few[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
     with pytest.raises(BudgetError, match="a drop of at most -50"):
         measure_file(found.bench, tmp_path / "x.wcz")

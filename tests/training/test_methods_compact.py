@@ -14,9 +14,9 @@ from wcodec.evaluation.model_loader import load_model
 
 @pytest.mark.parametrize("method", ["gradual", "gradual,sharing"])
 def test_dead_units_of_a_method_are_left_out_and_the_outputs_stay(
-    method: str, lesson: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    method: str, small_network: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     words = ["encode", str(source), "--data", str(data), "--finetune", "4", "--method", method, "--json"]
     words += ["--sparsity", "0.95", "-T", "1"]
     assert main([*words, "--no-compact", "-o", str(tmp_path / "whole.wcz")]) == 0
@@ -35,9 +35,9 @@ def test_dead_units_of_a_method_are_left_out_and_the_outputs_stay(
 
 
 def test_a_method_that_codes_by_places_keeps_dead_units(
-    lesson: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_network: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     words = ["encode", str(source), "--data", str(data), "--finetune", "4", "--method", "gradual,quantized"]
     words += ["--sparsity", "0.95", "--bits", "3", "--bucket", "16", "-o", str(tmp_path / "m.wcz")]
     assert main(words) == 0

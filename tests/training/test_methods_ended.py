@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run
-from tests.keras_lessons import asked, classes, taught
+from tests.small_problem import classes, make_request, train_network
 from wcodec.calibration import pace
 from wcodec.codec.plan import Prune
 from wcodec.errors import RecipeError
@@ -27,8 +27,8 @@ class KilledError(Exception):
     """In the middle of a training."""
 
 
-def trained(
-    lesson: tuple[Path, Path],
+def train_until(
+    small_network: tuple[Path, Path],
     state: Path,
     methods: str,
     *,
@@ -43,28 +43,28 @@ def trained(
         if ends and line.startswith(f"epoch {at} "):
             raise ends
 
-    request = asked(lesson[1], state, **({"epochs": 5} | more))
+    request = make_request(small_network[1], state, **({"epochs": 5} | more))
     options = MethodOptions(learn_range="quantized" in methods)
-    return train_by(lesson[0], request, methods, RECIPE, log, options), told
+    return train_by(small_network[0], request, methods, RECIPE, log, options), told
 
 
 def test_a_killed_training_by_methods_goes_on_as_if_nothing_had_happened(
-    lesson: tuple[Path, Path], tmp_path: Path
+    small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     methods, at = EVERY, 3
-    whole = trained(lesson, tmp_path / "whole", methods)[0].tuned
+    whole = train_until(small_network, tmp_path / "whole", methods)[0].tuned
     with pytest.raises(KilledError):
-        trained(lesson, tmp_path / "state", methods, ends=KilledError(), at=at)
-    found, told = trained(lesson, tmp_path / "state", methods, resume=True)
+        train_until(small_network, tmp_path / "state", methods, ends=KilledError(), at=at)
+    found, told = train_until(small_network, tmp_path / "state", methods, resume=True)
     assert f"epoch {at} of 5" not in " ".join(told)
     assert whole.keys() == found.tuned.keys()
     assert all(np.array_equal(one.values, found.tuned[name].values) for name, one in whole.items())
     with pytest.raises(RecipeError, match="--resume: expected methods"):
-        trained(lesson, tmp_path / "state", "gradual", resume=True)
+        train_until(small_network, tmp_path / "state", "gradual", resume=True)
 
 
-def test_an_interrupt_keeps_what_the_methods_came_to(lesson: tuple[Path, Path], tmp_path: Path) -> None:
-    found, told = trained(lesson, tmp_path / "state", "gradual,sharing", ends=KeyboardInterrupt(), at=2)
+def test_an_interrupt_keeps_what_the_methods_came_to(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+    found, told = train_until(small_network, tmp_path / "state", "gradual,sharing", ends=KeyboardInterrupt(), at=2)
     assert not found.finished
     assert len([line for line in told if line.startswith("epoch")]) == 2
     kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
@@ -72,10 +72,10 @@ def test_an_interrupt_keeps_what_the_methods_came_to(lesson: tuple[Path, Path], 
 
 
 def test_without_time_for_a_first_step_the_methods_convert_the_weights_by_what_was_asked(
-    lesson: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "COMPILING", 1e12)
-    found, told = trained(lesson, tmp_path / "state", "gradual,sharing", seconds=1e5)
+    found, told = train_until(small_network, tmp_path / "state", "gradual,sharing", seconds=1e5)
     assert not found.finished
     assert "not trained: a step of training cannot be compiled within the time limit" in told
     kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
@@ -83,9 +83,18 @@ def test_without_time_for_a_first_step_the_methods_convert_the_weights_by_what_w
 
 
 def test_a_time_limit_gives_each_method_as_many_epochs_as_fit(
-    lesson: tuple[Path, Path], wcodec: Run, tmp_path: Path
+    small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    words = ["encode", lesson[0], "--data", lesson[1], "-o", tmp_path / "x.wcz", "--method", "gradual,quantized"]
+    words = [
+        "encode",
+        small_network[0],
+        "--data",
+        small_network[1],
+        "-o",
+        tmp_path / "x.wcz",
+        "--method",
+        "gradual,quantized",
+    ]
     done = wcodec(*words, "--sparsity", 0.5, "--bits", 4, "--finetune", 100_000, "--time-limit", "1s")
     assert done.returncode == 0, done.stderr
     assert "quantized: loss" in done.stderr
@@ -93,10 +102,10 @@ def test_a_time_limit_gives_each_method_as_many_epochs_as_fit(
 
 
 def test_an_epoch_that_goes_on_past_the_time_limit_ends_there_with_what_was_asked(
-    lesson: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wcodec.training.methods.trainer.GRACE", 0.0)
-    found, told = trained(lesson, tmp_path / "state", "gradual", seconds=0.0)
+    found, told = train_until(small_network, tmp_path / "state", "gradual", seconds=0.0)
     assert not found.finished
     assert not [line for line in told if line.startswith("epoch")]
     kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
@@ -129,7 +138,7 @@ def test_every_training_takes_moved_copies(wcodec: Run, tmp_path: Path) -> None:
     of = keras().layers
     given = {"x": np.tile(IMAGES, (4, 1, 1)), "y": np.tile(np.arange(60) % 3, 4)}
     model = keras().Sequential([of.Input((10, 12)), of.Flatten(), of.Dense(8, "relu"), of.Dense(3)])
-    taught(model, given, classes(), epochs=2).save(tmp_path / "m.keras")
+    train_network(model, given, classes(), epochs=2).save(tmp_path / "m.keras")
     np.savez(tmp_path / "d.npz", **given)
     words = [tmp_path / "m.keras", "--data", tmp_path / "d.npz", "--augment", "images"]
     ways = [["--finetune", 1, "--max-drop", 90], ["--finetune", 1, "--method", "quantized", "--bits", 4]]

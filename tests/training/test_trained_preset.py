@@ -9,8 +9,8 @@ import pytest
 from conftest import Run
 
 import wcodec as package
-from tests.keras_lessons import classes, taught
-from tests.keras_lessons import points as examples_of_three
+from tests.small_problem import classes, train_network
+from tests.small_problem import make_examples as examples_of_three
 from wcodec.errors import RecipeError
 from wcodec.evaluation.keras_backend import keras
 from wcodec.reporting.stages import stages_of
@@ -24,7 +24,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     of = keras().layers
     model = keras().Sequential([of.Input((12,)), of.Dense(60, "relu"), of.Dense(40, "relu"), of.Dense(3)])
     given = examples_of_three(1500)
-    taught(model, given, classes(), epochs=6).save(folder / "model.keras")
+    train_network(model, given, classes(), epochs=6).save(folder / "model.keras")
     np.savez(folder / "data.npz", **given)
     return folder / "model.keras", folder / "data.npz"
 

@@ -53,9 +53,9 @@ def test_a_network_coded_for_its_inputs_is_smaller_and_answers_nearly_alike(
     ("words", "first"), [(["--tune", "0"], "rounding: "), (["--finetune", "1"], "rounded without labels: ")]
 )
 def test_notes_on_the_data_and_the_budget_are_printed_before_the_search_begins(
-    wcodec: Run, lesson: tuple[Path, Path], tmp_path: Path, words: list[str], first: str
+    wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path, words: list[str], first: str
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     done = wcodec(
         "encode", source, "-o", tmp_path / "m.wcz", "--data", data, "--limit", "200", "--max-drop", "2", *words
     )
@@ -68,9 +68,9 @@ def test_notes_on_the_data_and_the_budget_are_printed_before_the_search_begins(
 
 
 def test_a_budget_that_nothing_meets_is_exit_4_and_no_file(
-    wcodec: Run, lesson: tuple[Path, Path], tmp_path: Path
+    wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     words = ["--data", data, "--limit", "50", "--max-drop", "0", "--tune", "0", "-q"]
     refused = wcodec("encode", source, "-o", tmp_path / "m.wcz", *words)
     assert refused.returncode == 4
@@ -94,15 +94,17 @@ def test_a_budget_of_answers_and_one_of_weights_are_not_asked_together(
     assert refused.returncode == 2
 
 
-def with_data(lesson: tuple[Path, Path], target: Path) -> list[object]:
+def with_data(small_network: tuple[Path, Path], target: Path) -> list[object]:
     """The words that calibrate the small network for 500 of its inputs."""
-    return ["encode", lesson[0], "-o", target, "--data", lesson[1], "--limit", "500", "--tune", "0"]
+    return ["encode", small_network[0], "-o", target, "--data", small_network[1], "--limit", "500", "--tune", "0"]
 
 
 @pytest.mark.parametrize("size", [["--target-size", "1000"], ["--target-ratio", "RATIO"]], ids=["bytes", "ratio"])
-def test_the_best_answers_for_a_size(wcodec: Run, lesson: tuple[Path, Path], tmp_path: Path, size: list[str]) -> None:
-    size = [str(lesson[0].stat().st_size / 1000) if word == "RATIO" else word for word in size]
-    done = wcodec(*with_data(lesson, tmp_path / "m.wcz"), *size)
+def test_the_best_answers_for_a_size(
+    wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path, size: list[str]
+) -> None:
+    size = [str(small_network[0].stat().st_size / 1000) if word == "RATIO" else word for word in size]
+    done = wcodec(*with_data(small_network, tmp_path / "m.wcz"), *size)
     assert done.returncode == 0, done.stderr
     assert 860 < (tmp_path / "m.wcz").stat().st_size <= 1001
 
@@ -120,23 +122,25 @@ if THOROUGH:  # the same of a network of convolutions
 
 
 def test_a_size_and_answers_that_do_not_go_together_are_exit_4(
-    wcodec: Run, lesson: tuple[Path, Path], tmp_path: Path
+    wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     words = ["--target-size", "700", "--max-kl", "1e-5", "-q"]
-    refused = wcodec(*with_data(lesson, tmp_path / "m.wcz"), *words)
+    refused = wcodec(*with_data(small_network, tmp_path / "m.wcz"), *words)
     assert refused.returncode == 4, refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_divergence_and_agreement_are_budgets_too(wcodec: Run, lesson: tuple[Path, Path], tmp_path: Path) -> None:
+def test_divergence_and_agreement_are_budgets_too(
+    wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path
+) -> None:
     sizes = []
     for name, words in {"a": ["--max-kl", "0.001"], "b": ["--max-kl", "0.02"], "c": ["--min-agreement", "80"]}.items():
-        done = wcodec(*with_data(lesson, tmp_path / name), *words)
+        done = wcodec(*with_data(small_network, tmp_path / name), *words)
         assert done.returncode == 0, done.stderr
         sizes.append((tmp_path / name).stat().st_size)
     assert sizes[0] > sizes[1] > sizes[2]
-    refused = wcodec(*with_data(lesson, tmp_path / "d"), "--min-agreement", "100")
+    refused = wcodec(*with_data(small_network, tmp_path / "d"), "--min-agreement", "100")
     assert refused.returncode == 4
     assert "expected 100 % of the predictions to stay, " in refused.stderr
 
@@ -149,8 +153,8 @@ def test_a_time_limit_is_seconds_minutes_or_hours(wcodec: Run, samples: Path, tm
     assert "time" in refused.stderr
 
 
-def test_the_file_without_data_is_taken_where_no_search_meets_the_budget(lesson: tuple[Path, Path]) -> None:
-    source, data = lesson
+def test_the_file_without_data_is_taken_where_no_search_meets_the_budget(small_network: tuple[Path, Path]) -> None:
+    source, data = small_network
     books = CodebookRequest("kmeans", 2)
     request = LearningRequest(str(data), budget=AccuracyBudget(drop=1.0), limit=200, codebooks=books)
     presets: list[Preset] = []
@@ -170,9 +174,9 @@ def test_the_file_without_data_is_taken_where_no_search_meets_the_budget(lesson:
 
 
 def test_a_calibrated_file_is_never_worse_than_the_file_without_data(
-    wcodec: Run, lesson: tuple[Path, Path], tmp_path: Path
+    wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    source, data = lesson
+    source, data = small_network
     words = ["--data", data, "--limit", "60", "--max-kl", "0.5"]
     done = wcodec("encode", source, "-o", tmp_path / "m.wcz", *words, "--clusters", "32")
     assert done.returncode == 0, done.stderr

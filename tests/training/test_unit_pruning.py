@@ -96,8 +96,8 @@ def test_what_is_no_plain_chain_is_left_alone() -> None:
 
 def test_an_epoch_takes_one_version_of_each_example() -> None:
     numbers = np.arange(300, dtype=np.float32)[:, None]
-    lesson = LossTargets((), (), (numbers,), ((1.0, 1.0),))
-    training = TrainingData(Examples((numbers,)), lesson, [], seed=0, versions=3)
+    targets = LossTargets((), (), (numbers,), ((1.0, 1.0),))
+    training = TrainingData(Examples((numbers,)), targets, [], seed=0, versions=3)
     assert training.count == 100
     first, second = (
         np.concatenate([inputs[0][:, 0] for inputs, _, _ in draw_batches(training, (0, epoch))]).astype(int)

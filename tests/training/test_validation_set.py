@@ -10,15 +10,15 @@ import pytest
 
 import wcodec as package
 from tests.conftest import Run
-from tests.keras_lessons import points
+from tests.small_problem import make_examples
 from wcodec.errors import RecipeError
 
 
 @pytest.fixture(scope="module")
-def files(lesson: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def files(small_network: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("validation")
-    source, data = lesson
-    given = points(1600)
+    source, data = small_network
+    given = make_examples(1600)
     others = {name: values[1300:] for name, values in given.items()}
     np.savez(folder / "others.npz", **others)
     np.savez(folder / "unlabelled.npz", x=others["x"])

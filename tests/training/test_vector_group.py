@@ -12,7 +12,7 @@ from wcodec.model import VectorWeights
 from wcodec.training.vector_group import VectorGroup, start_vectors
 
 
-def started(layer: object, shape: tuple[int, ...], clusters: int = 12) -> tuple[VectorGroup, VectorWeights]:
+def start_group(layer: object, shape: tuple[int, ...], clusters: int = 12) -> tuple[VectorGroup, VectorWeights]:
     """The kernel of a layer in a codebook of vectors, and the group that trains it."""
     keras().utils.set_random_seed(2)
     model = keras().Sequential([keras().layers.Input(shape), layer])
@@ -32,7 +32,7 @@ def layer_of(kind: str) -> object:
 
 @pytest.mark.parametrize(("kind", "shape"), KINDS)
 def test_training_starts_with_the_weights_of_the_codebook(kind: str, shape: tuple[int, ...]) -> None:
-    group, tuned = started(layer_of(kind), shape)
+    group, tuned = start_group(layer_of(kind), shape)
     assert np.array_equal(group.values(tensorflow())[0].numpy(), tuned.values)
     before = group.members.numpy()
     group.reassign()
@@ -56,7 +56,7 @@ def test_the_own_weights_of_blocks_start_half_way_to_the_original(kind: str, sha
 def test_a_vector_moves_by_the_mean_of_its_members_and_a_block_to_a_nearer_one(
     kind: str, shape: tuple[int, ...]
 ) -> None:
-    group, tuned = started(layer_of(kind), shape)
+    group, tuned = start_group(layer_of(kind), shape)
     tf, before = tensorflow(), group.members.numpy().copy()
     wanted = np.random.default_rng(1).normal(0, float(tuned.values.std()), tuned.values.shape).astype(np.float32)
     first = float(np.square(tuned.values - wanted).sum())
@@ -72,7 +72,7 @@ def test_a_vector_moves_by_the_mean_of_its_members_and_a_block_to_a_nearer_one(
 
 
 def test_a_vector_without_members_takes_half_of_the_cluster_with_the_largest_error() -> None:
-    group, _ = started(layer_of("dense"), (24,))
+    group, _ = start_group(layer_of("dense"), (24,))
     vectors = group.vectors.values.numpy()
     vectors[5] = 100.0
     group.vectors.values.assign(vectors)

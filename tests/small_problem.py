@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from keras import Model
 
 
-def points(count: int = 1200) -> dict[str, np.ndarray]:
+def make_examples(count: int = 1200) -> dict[str, np.ndarray]:
     """Three classes that lines divide, some of them told wrongly."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=(count, 12)).astype(np.float32)
     return {"x": x, "y": (x @ rng.normal(size=(12, 3))).argmax(axis=1)}
 
 
-def taught(model: Model, given: dict[str, np.ndarray], loss: object, epochs: int = 8) -> Model:
+def train_network(model: Model, given: dict[str, np.ndarray], loss: object, epochs: int = 8) -> Model:
     model.compile(keras().optimizers.Adam(5e-3), loss, jit_compile=False)
     model.fit(given["x"], given["y"], epochs=epochs, verbose=0)
     bare = keras().models.clone_model(model)
@@ -42,10 +42,10 @@ def dense(of: ModuleType) -> Model:
     return keras().Sequential([of.Input((12,)), *layers])
 
 
-def files_in(folder: Path) -> tuple[Path, Path]:
+def write_files(folder: Path) -> tuple[Path, Path]:
     """A network with BatchNormalization that is good at its examples, and these."""
-    given = points()
-    taught(dense(keras().layers), given, classes()).save(folder / "model.keras")
+    given = make_examples()
+    train_network(dense(keras().layers), given, classes()).save(folder / "model.keras")
     np.savez(folder / "data.npz", **given)
     return folder / "model.keras", folder / "data.npz"
 
@@ -53,12 +53,14 @@ def files_in(folder: Path) -> tuple[Path, Path]:
 WITHIN = AccuracyBudget(drop=2.0)
 
 
-def asked(data: Path, state: Path, epochs: int = 6, budget: AccuracyBudget = WITHIN, **more: object) -> LearningRequest:
+def make_request(
+    data: Path, state: Path, epochs: int = 6, budget: AccuracyBudget = WITHIN, **more: object
+) -> LearningRequest:
     return LearningRequest(
         **({"data": str(data), "epochs": epochs, "budget": budget, "state": state, "seconds": float("inf")} | more)
     )
 
 
-def trained(source: Path, data: Path, folder: Path, **more: object) -> tuple[FinetuneResult, list[str]]:
+def finetune_files(source: Path, data: Path, folder: Path, **more: object) -> tuple[FinetuneResult, list[str]]:
     told: list[str] = []
-    return train(source, asked(data, folder / "state", **more), told.append), told
+    return train(source, make_request(data, folder / "state", **more), told.append), told

@@ -24,7 +24,7 @@ class Entry:
     kept: int = 0
     duplicate_of: int | None = None
 
-    def packed(self) -> bytes:
+    def pack(self) -> bytes:
         """The record's bytes."""
         if self.duplicate_of is not None:
             return b"\0" + varint(self.duplicate_of)
@@ -35,8 +35,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """Every field of the file. `table` and `skeleton` are the model section decoded; `sewn` stores them plainly.
+class FileFields:
+    """Every field of the file. `table` and `skeleton` are the model section decoded; `to_bytes` stores them plainly.
 
     Fields that are None follow from the others; give them a value and the file lies.
     """
@@ -59,7 +59,7 @@ class Anatomy:
     index_tail: bytes = b""
     gap: bytes = field(default=b"", repr=False)
 
-    def sewn(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """The file, all checksums fitting."""
         plain = self.table + self.skeleton
         stored = plain if self.stored is None else self.stored
@@ -68,28 +68,28 @@ class Anatomy:
         index += varint(len(plain) if self.decoded_length is None else self.decoded_length)
         index += varint(len(stored) if self.stored_length is None else self.stored_length)
         index += struct.pack("<I", zlib.crc32(stored)) + varint(self.source_bytes) + struct.pack("<H", self.error)
-        return self.closed(
-            sections + stored, index + b"".join(entry.packed() for entry in self.entries) + self.index_tail
+        return self.join_parts(
+            sections + stored, index + b"".join(entry.pack() for entry in self.entries) + self.index_tail
         )
 
-    def closed(self, body: bytes, index: bytes) -> bytes:
+    def join_parts(self, body: bytes, index: bytes) -> bytes:
         """The file with these bytes between header and index, and this index."""
         length = HEADER.size + 4 + len(body) + len(index) if self.file_length is None else self.file_length
         index_length = len(index) if self.index_length is None else self.index_length
         header = HEADER.pack(b"\x89WCZ", self.version, self.zero, self.features, length, index_length)
         return header + struct.pack("<I", zlib.crc32(index, zlib.crc32(header))) + body + index
 
-    def with_section(self, tensor: int, number: int, section: bytes) -> Anatomy:
+    def with_section(self, tensor: int, number: int, section: bytes) -> FileFields:
         """With one section's bytes replaced; the digest of the values stays what it was."""
         entry = self.entries[tensor]
         sections = (*entry.sections[:number], section, *entry.sections[number + 1 :])
         return self.with_entry(tensor, replace(entry, sections=sections))
 
-    def with_entry(self, tensor: int, entry: Entry) -> Anatomy:
+    def with_entry(self, tensor: int, entry: Entry) -> FileFields:
         """With one record replaced."""
         return replace(self, entries=(*self.entries[:tensor], entry, *self.entries[tensor + 1 :]))
 
-    def with_tensors(self, tensors: Sequence[TensorSpec]) -> Anatomy:
+    def with_tensors(self, tensors: Sequence[TensorSpec]) -> FileFields:
         """With another table of tensors, and a skeleton that fits it."""
         return replace(self, table=table_of(tensors), skeleton=skeleton_of(tensors))
 
@@ -99,9 +99,9 @@ class Anatomy:
         return parse_model_section(ModelSection(STORED, len(self.table), self.table), len(self.entries))[0]
 
 
-def one_tensor(facts: TensorSpec, *sections: bytes, digest: int = 0, error: int | None = None) -> Anatomy:
+def one_tensor(facts: TensorSpec, *sections: bytes, digest: int = 0, error: int | None = None) -> FileFields:
     """A container of an .npz of one tensor with just these sections."""
-    return Anatomy((Entry(sections, digest, error),), table_of([facts]), skeleton_of([facts]))
+    return FileFields((Entry(sections, digest, error),), table_of([facts]), skeleton_of([facts]))
 
 
 def skeleton_of(tensors: Sequence[TensorSpec]) -> bytes:
@@ -110,8 +110,8 @@ def skeleton_of(tensors: Sequence[TensorSpec]) -> bytes:
     return pack([Member(f"{facts.name}.npy", date, False, 0, TENSORS, bytes((0, 1))) for facts in tensors])
 
 
-def dissect(file: bytes) -> Anatomy:
-    """The pieces of a valid file. Inverse: `Anatomy.sewn`, which stores the model section plainly."""
+def dissect(file: bytes) -> FileFields:
+    """The pieces of a valid file. Inverse: `FileFields.to_bytes`, which stores the model section plainly."""
     _, version, zero, features, length, index_length = HEADER.unpack_from(file)
     assert length == len(file)
     index = file[length - index_length :]
@@ -144,7 +144,9 @@ def dissect(file: bytes) -> Anatomy:
     stored = file[offset : offset + stored_length]
     assert offset + stored_length + index_length == length
     tensors, skeleton, _ = parse_model_section(ModelSection(coding, decoded_length, stored), len(entries))
-    return Anatomy(tuple(entries), table_of(tensors), skeleton, kind, source_bytes, error, version, zero, features & ~1)
+    return FileFields(
+        tuple(entries), table_of(tensors), skeleton, kind, source_bytes, error, version, zero, features & ~1
+    )
 
 
 def table_of(tensors: Sequence[TensorSpec]) -> bytes:
