@@ -48,7 +48,7 @@ def test_a_start_that_counts_vectors_by_the_power_of_their_inputs_loses_less(mon
         return float(np.mean([measure_error(x, weights, decode_codes(*made)) for made, weights, x in found]))
 
     weighted = losses()
-    monkeypatch.setattr("wcodec.calibration.codebook_fitting._weighted_kmeans", lambda vectors, weights, start: start)
+    monkeypatch.setattr("wcodec.calibration.codebook_fitting._run_weighted_kmeans", lambda vectors, weights, start: start)
     assert weighted < 0.95 * losses()
 
 
