@@ -78,7 +78,7 @@ class Ours:
     seconds: float
 
 
-def encoded(path: Path, error: float, **words: str) -> Ours:
+def encode_within(path: Path, error: float, **words: str) -> Ours:
     """Encode within the error."""
     with tempfile.TemporaryDirectory() as room:
         start = time.process_time()
@@ -89,7 +89,7 @@ def encoded(path: Path, error: float, **words: str) -> Ours:
 def by_codebooks(path: Path, error: float) -> float:
     """Bytes of k-means and Huffman at the error: between, or in line with, what two bounds give."""
     near, below = (
-        encoded(path, bound, quantizer="kmeans", coder="huffman").point for bound in (error * 1.01, error / 1.5)
+        encode_within(path, bound, quantizer="kmeans", coder="huffman").point for bound in (error * 1.01, error / 1.5)
     )
     slope = math.log(near.size / below.size) / math.log(near.error / below.error) if near.error != below.error else 0.0
     return near.size * (error / near.error) ** slope
@@ -118,7 +118,7 @@ def main(words: list[str]) -> None:
         name, _, path = named.partition("=")
         file = Path(path) if path else fetch(name)
         for wanted in given.errors.split(","):
-            own = encoded(file, float(wanted))
+            own = encode_within(file, float(wanted))
             others = [size_at(curves.get((name, every), []), own.point.error) for every in (False, True)]
             others.append(by_codebooks(file, own.point.error))
             for title, other in zip(("NNCodec (lambda 0)", "", f"k-means and Huffman, {name}"), others, strict=True):

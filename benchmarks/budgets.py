@@ -26,14 +26,14 @@ import keras
 import numpy as np
 import zoo
 from page import publish
-from slim import images_for, opened
+from slim import images_for, open_network
 
 import wcodec
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 PREDICTED = re.compile(r"^chosen: .*?(-?[\d.]+) points predicted")
 CASES: dict[str, Callable[[zoo.Pictures, zoo.Pictures], zoo.Pictures]] = {
-    **dict.fromkeys(zoo.COURSES, lambda fashion, _: fashion),
+    **dict.fromkeys(zoo.TRAINING_PLANS, lambda fashion, _: fashion),
     **dict.fromkeys(("lenet300.h5", "lenet5.keras", "tutorial_cnn.h5"), lambda _, mnist: mnist),
 }
 
@@ -102,14 +102,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     options.zoo.mkdir(parents=True, exist_ok=True)
-    fashion, mnist = zoo.read(options.fashion), zoo.read(options.mnist)
+    fashion, mnist = zoo.read_pictures(options.fashion), zoo.read_pictures(options.mnist)
     rows = []
     if options.rows and options.rows.exists():
         rows = [Row(**json.loads(line)) for line in options.rows.read_text("utf-8").splitlines()]
     for name in options.names:
-        if name in zoo.COURSES:
-            opened(name, options.zoo, fashion)
-            path = options.zoo / f"{name}{zoo.COURSES[name].suffix}"
+        if name in zoo.TRAINING_PLANS:
+            open_network(name, options.zoo, fashion)
+            path = options.zoo / f"{name}{zoo.TRAINING_PLANS[name].suffix}"
         else:
             path = SAMPLES / name
         for row in measure(path, CASES[name](fashion, mnist), options, rows):

@@ -84,7 +84,7 @@ def plain_bytes(model: Path) -> int:
         return weight_bytes(coded)
 
 
-def unlabelled(archive: Path, count: int, target: Path, seed: int) -> None:
+def write_inputs(archive: Path, count: int, target: Path, seed: int) -> None:
     """`count` training images, spread evenly (others for every seed), and nothing that tells what they are."""
     with np.load(archive, allow_pickle=False) as arrays:
         images = arrays["x_train"]
@@ -110,7 +110,7 @@ def main() -> None:
             for seed in range(options.seeds):
                 with tempfile.TemporaryDirectory() as folder:
                     inputs = Path(folder) / "inputs.npz"
-                    unlabelled(options.data, options.inputs, inputs, seed)
+                    write_inputs(options.data, options.inputs, inputs, seed)
                     words = [*options.words.split(), "--seed", str(seed)]
                     rows.append(measured(model, inputs, f"{options.data}:test", asked, plain, words))
                 print(rows[-1], flush=True)

@@ -42,7 +42,7 @@ def checkpoints(model_path: str, data: str, rate: float) -> list[dict[str, np.nd
     return made
 
 
-def packed(raw: bytes) -> int:
+def count_packed(raw: bytes) -> int:
     return len(zstandard.ZstdCompressor(level=19).compress(raw))
 
 
@@ -54,7 +54,7 @@ for size in map(int, sys.argv[2:]):
 """
 
 
-def zipped(raws: list[bytes]) -> int:
+def count_zipped(raws: list[bytes]) -> int:
     """Bytes of zipnn, for bfloat16, in a process of its own: it ends with a fault where TensorFlow is loaded."""
     folder = Path(install("zipnn").__file__).parents[1]
     command = [sys.executable, "-c", ZIPNN, str(folder), *(str(len(raw)) for raw in raws)]
@@ -86,10 +86,16 @@ def main() -> None:
             chain = sum(file.stat().st_size for file in files)
             found = wcodec.load(files[-1])
             assert all(np.array_equal(found[name], values) for name, values in made[-1].items())
-        xor = sum(packed(one.tobytes()) for one in xors)
-        delta = packed(raws[0]) + sum(len(install("bsdiff4").diff(*pair)) for pair in pairwise(raws))
-        row = (sum(map(len, raws)), sum(map(packed, raws)), zipped(raws), xor, sum(map(packed, planes)))
-        row += (zipped([one.tobytes() for one in xors]), delta, alone, chain)
+        xor = sum(count_packed(one.tobytes()) for one in xors)
+        delta = count_packed(raws[0]) + sum(len(install("bsdiff4").diff(*pair)) for pair in pairwise(raws))
+        row = (
+            sum(map(len, raws)),
+            sum(map(count_packed, raws)),
+            count_zipped(raws),
+            xor,
+            sum(map(count_packed, planes)),
+        )
+        row += (count_zipped([one.tobytes() for one in xors]), delta, alone, chain)
         lines.append(f"| {rate:g} | " + " | ".join(f"{one:,}" for one in row) + f" | {chain / xor:.3f} |")
         print(lines[-1], f"{time.process_time() - start:.0f} s")
     text = f"Bytes of {COUNT} bfloat16 checkpoints of {args.model}.\n\n" + "\n".join(lines) + "\n"

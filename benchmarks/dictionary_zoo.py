@@ -196,7 +196,7 @@ def autoencoder(r: random.Random) -> keras.Model:
     return _finish(r, keras.Model(inputs, decoder(encoder(inputs)), name=_name(r, "autoencoder", "vae")))
 
 
-def augmented(r: random.Random) -> keras.Model:
+def build_augmented(r: random.Random) -> keras.Model:
     parts: list[layers.Layer] = [
         keras.Input((32, 32, 3)),
         layers.Rescaling(1.0 / 255),
@@ -237,6 +237,7 @@ def bfloat(r: random.Random) -> keras.Model:
 
 
 KINDS: tuple[Callable[[random.Random], keras.Model], ...] = (
-    volume, bfloat, augmented, autoencoder, series, transformer, recurrent, unet, mobile, residual, dense, lenet_like,
+    volume, bfloat, build_augmented, autoencoder, series, transformer, recurrent, unet, mobile, residual, dense,
+    lenet_like,
 )  # fmt: skip
 """Rarest first: what comes last in a dictionary is cheapest to refer to."""

@@ -71,7 +71,7 @@ def main() -> None:
     truth = minilm.embed(original, texts)
     matrices = {name: array for name, array in original.items() if array.ndim == 2 and array.shape[0] > 2}
     importance = {name: moment.diagonal() for name, moment in moments.items() if moment.ndim == 2}
-    rows = _kept(args.rows)
+    rows = _read_kept(args.rows)
     for name, make in (
         *_wcodec(moments),
         *weight_peers.gguf(matrices, importance),
@@ -89,7 +89,7 @@ def main() -> None:
     publish(_page(rows, args.sentences), args.out)
 
 
-def _kept(path: Path | None) -> list[Row]:
+def _read_kept(path: Path | None) -> list[Row]:
     """The rows of an earlier run."""
     if path is None or not path.exists():
         return []

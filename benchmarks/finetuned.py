@@ -56,7 +56,7 @@ def network(name: str, options: argparse.Namespace) -> Path:
     return source
 
 
-def unseen(options: argparse.Namespace) -> Path:
+def write_unseen(options: argparse.Namespace) -> Path:
     """The images of both ways, in a file of their own."""
     path: Path = options.zoo / f"unseen-{options.unseen}.npz"
     if not path.exists():
@@ -73,7 +73,7 @@ def figures(source: Path, way: str, options: argparse.Namespace) -> Mapping[str,
         return known
     coded = told.with_suffix(".wcz")
     how = ["--time-limit", options.limit] if way == "calibrated" else ["--finetune", options.epochs]
-    budget = ["--data", unseen(options), "--max-drop", options.drop]
+    budget = ["--data", write_unseen(options), "--max-drop", options.drop]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     wcodec("encode", source, "-o", coded, "-f", *budget, *how)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

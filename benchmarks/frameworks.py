@@ -127,7 +127,7 @@ def _ends(content: bytes) -> tuple[bytes, bytes]:
     return content[:4096].lstrip()[:PART], content[-4096:].rstrip()[-PART:]
 
 
-def said(args: argparse.Namespace) -> str:
+def describe_run(args: argparse.Namespace) -> str:
     """What was done, and when."""
     command = f"`python benchmarks/frameworks.py --data {args.data.name} --time-limit {args.time_limit}`"
     return textwrap.fill(
@@ -165,7 +165,7 @@ def main() -> None:
     lines.append(f"\nGeometric mean of the parts {mean:.3f}, the largest {max(parts):.3f}.")
     print(lines[-1])
     if args.out:
-        args.out.write_text("\n".join([said(args), "", *lines, ""]), "utf-8")
+        args.out.write_text("\n".join([describe_run(args), "", *lines, ""]), "utf-8")
 
 
 if __name__ == "__main__":

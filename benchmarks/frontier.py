@@ -26,7 +26,7 @@ CHOICES.remove((8, "huffman"))  # plain rounding is all that Huffman codes are p
 CHOICES.remove((128, "huffman"))
 
 
-def measured(source: Path, states: int, coder: str, folder: Path) -> tuple[int, float, float, float]:
+def measure(source: Path, states: int, coder: str, folder: Path) -> tuple[int, float, float, float]:
     """Bytes, relative squared error, CPU seconds of encoding and of decoding, in one thread."""
     allocation._STATES = states
     allocation._LAMBDA.setdefault(states, allocation._LAMBDA[128])
@@ -44,7 +44,7 @@ def rows(name: str) -> Iterator[str]:
     with open_source(source, False, None) as model:
         weights = sum(tensor.count for tensor in model.tensors if len(tensor.shape) > 1)
     with tempfile.TemporaryDirectory() as folder:
-        found = [measured(source, *choice, Path(folder)) for choice in CHOICES]
+        found = [measure(source, *choice, Path(folder)) for choice in CHOICES]
     last_bytes, last_error = found[-1][:2]
     yield f"## {name}, `balanced`"
     yield "| states | coder | bytes | error | bytes at equal error, to contexts of 128 states | encode s | decode s |"

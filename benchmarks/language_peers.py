@@ -94,11 +94,11 @@ def _peers(model: keras.Model, folder: Path) -> Iterator[tuple[str, object]]:
     ]
     for name, make in makers:
 
-        def changed(make=make) -> tuple[int, keras.Model]:
+        def change(make=make) -> tuple[int, keras.Model]:
             nbytes, tensors = make()
             return nbytes, _with(model, tensors)
 
-        yield name, changed
+        yield name, change
     _with(model, original)
 
 
@@ -117,12 +117,12 @@ def _wcodec(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
         cases.append({"data": data, "limit": 3000, "max_kl": 0.05, "finetune": args.epochs})
     for words in cases:
 
-        def made(words=words) -> tuple[int, keras.Model]:
+        def make_peer(words=words) -> tuple[int, keras.Model]:
             wcodec.encode(source, target, **words)
             return target.stat().st_size, wcodec.load_model(target, compile=False)
 
         said = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in words.items() if key != "data")
-        yield f"wcodec {said}" + (" --data" if "data" in words else ""), made
+        yield f"wcodec {said}" + (" --data" if "data" in words else ""), make_peer
 
 
 def _page(rows: list[tuple], count: int, start: float, args: argparse.Namespace) -> Iterator[str]:

@@ -68,7 +68,7 @@ def main() -> int:
                 row.append(f"{1e-4 * result.nbytes / raw:.2f} ({raw / result.encode:.0f}, {raw / result.decode:.0f})")
                 print(chosen.name, chosen.dtype, column, row[-1], file=sys.stderr, flush=True)
             lines.append(f"| {chosen.name} {chosen.dtype} | {chosen.nbytes:,} | " + " | ".join(row) + " |")
-    lines += ["", *commands(files, arguments.runs), "", *pruned(files)]
+    lines += ["", *commands(files, arguments.runs), "", *write_pruned(files)]
     text = "\n".join(lines) + "\n"
     sys.stdout.write(text)
     if arguments.out:
@@ -193,7 +193,7 @@ def two_threads(name: str, file: Path, fast: bool) -> str:
     return f"{gains[0]:.2f}x in, {gains[1]:.2f}x out"
 
 
-def pruned(files: dict[str, Path]) -> list[str]:
+def write_pruned(files: dict[str, Path]) -> list[str]:
     """A network of which 90 % are zeros, by magnitude in each tensor, as .h5: wcodec against xz -9e."""
     lines = ["| 90 % zeros, .h5 | file | wcodec --lossless | xz -9e |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:

@@ -94,7 +94,7 @@ def _forward(tensors: Mapping[str, np.ndarray], ids: Sequence[int], watch: Watch
     """(tokens, 384) of the last layer."""
     where = "embeddings."
     x = tensors[WORDS][list(ids)] + tensors[where + "position_embeddings.weight"][: len(ids)]
-    x = _normalized(tensors, where + "LayerNorm", x + tensors[where + "token_type_embeddings.weight"][0])
+    x = _normalize(tensors, where + "LayerNorm", x + tensors[where + "token_type_embeddings.weight"][0])
 
     def linear(name: str, inputs: np.ndarray) -> np.ndarray:
         if watch:
@@ -109,9 +109,9 @@ def _forward(tensors: Mapping[str, np.ndarray], ids: Sequence[int], watch: Watch
         mixed = (scores / scores.sum(-1, keepdims=True)) @ v
         mixed = mixed.transpose(1, 0, 2).reshape(len(ids), -1)
         x = x + linear(where + "attention.output.dense", mixed)
-        x = _normalized(tensors, where + "attention.output.LayerNorm", x)
+        x = _normalize(tensors, where + "attention.output.LayerNorm", x)
         hidden = _gelu(linear(where + "intermediate.dense", x))
-        x = _normalized(tensors, where + "output.LayerNorm", x + linear(where + "output.dense", hidden))
+        x = _normalize(tensors, where + "output.LayerNorm", x + linear(where + "output.dense", hidden))
     return x
 
 
@@ -120,7 +120,7 @@ def _heads(x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), HEADS, -1).transpose(1, 0, 2)
 
 
-def _normalized(tensors: Mapping[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
+def _normalize(tensors: Mapping[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
     centred = x - x.mean(-1, keepdims=True)
     scale = np.sqrt((centred**2).mean(-1, keepdims=True) + np.float32(1e-12))
     return centred / scale * tensors[name + ".weight"] + tensors[name + ".bias"]

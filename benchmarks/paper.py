@@ -100,9 +100,9 @@ def measure(folder: Path) -> tuple[list[tuple[Printed, Result, Result]], list[tu
     rows = []
     for row in PAPER:
         source = networks[row.part]
-        coded = note(row.name + ".wcz", lambda row=row, source=source: encoded(source, words_of(row), folder))
+        coded = note(row.name + ".wcz", lambda row=row, source=source: run_command(source, words_of(row), folder))
         rows.append((row, as_the_paper(source, row) or Result(coded.accuracy, 0), coded))
-    own = [(name, note(name, lambda words=words: encoded(base, words, folder))) for name, words in OWN]
+    own = [(name, note(name, lambda words=words: run_command(base, words, folder))) for name, words in OWN]
     contents = {kind: flat(base, kind) for kind in KINDS}
     return rows, own, {kind: len(content) for kind, content in contents.items() if content}
 
@@ -119,7 +119,7 @@ def as_the_paper(source: Path, row: Printed) -> Result | None:
     return Result(percent, len(gzip.compress(content, 9)))
 
 
-def encoded(source: Path, words: list[str], folder: Path) -> Result:
+def run_command(source: Path, words: list[str], folder: Path) -> Result:
     """What the command makes of a network."""
     target = folder / "coded.wcz"
     command = ["encode", str(source), "-o", str(target), "-f", *words]

@@ -91,7 +91,7 @@ def dense(width: float = 1.0) -> keras.Model:
     return keras.Sequential([layers.Input((28, 28)), layers.Flatten(), *hidden, layers.Dense(10)])
 
 
-def inverted() -> keras.Model:
+def build_inverted() -> keras.Model:
     """Three inverted residuals, after MobileNetV2."""
     image = layers.Input((28, 28, 1))
     x = layers.ReLU(6)(layers.BatchNormalization(momentum=0.9)(layers.Conv2D(12, 3, 2, "same", use_bias=False)(image)))
@@ -137,7 +137,7 @@ def schedules(trial: Trial) -> float:
 
 def ranges(bits: int, trial: Trial) -> float:
     """Points by which asymmetric ranges are ahead of symmetric ones, a scale a tensor, untrained."""
-    source = trial.train(inverted, "inverted")
+    source = trial.train(build_inverted, "inverted")
     low, high = (trial.encode(source, quantizer=how, bits=bits)[0] for how in ("symmetric", "asymmetric"))
     return high - low
 
@@ -171,7 +171,7 @@ def points(trial: Trial) -> float:
     return by_points - shared
 
 
-def quantized(trial: Trial) -> float:
+def measure_quantized(trial: Trial) -> float:
     """Accuracy of the small CNN, quantised to two bits in buckets of 256 and trained."""
     return trial.by_method(SMALL_CNN, "quantized", bits=2, bucket=256)[0]
 
@@ -204,7 +204,7 @@ CLAIMS = (
           distillation, "points ahead", 0.5),
     Claim("Polino et al. 2018: points that are trained beat quantisation whose points stay; here beside the sharing of "
           "Han et al., two bits", points, "points ahead", 0.0),
-    Claim("Polino et al. 2018: two bits by buckets of 256 keep a small CNN within 2 points (98.2 %)", quantized,
+    Claim("Polino et al. 2018: two bits by buckets of 256 keep a small CNN within 2 points (98.2 %)", measure_quantized,
           "accuracy, percent", 96.5),
 )  # fmt: skip
 

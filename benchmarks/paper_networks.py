@@ -42,7 +42,7 @@ def baseline(folder: Path) -> Path:
     model = train.tutorial_cnn()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(x, y, epochs=4, validation_split=0.1, verbose=0)
-    return saved(model.get_weights(), folder / "baseline.h5")
+    return save_weights(model.get_weights(), folder / "baseline.h5")
 
 
 def pruned_network(source: Path, sparsity: float, folder: Path) -> Path:
@@ -54,12 +54,12 @@ def pruned_network(source: Path, sparsity: float, folder: Path) -> Path:
     training = replace(training, targets=replace(training.targets, weight=0.0))
     schedule = gradual_schedule(Prune("sparsity", sparsity), 0.5, "cubic", span=(0.0, 1.0))
     begin = partial(start_pruning, schedule=schedule, forget=False)
-    course = MethodRun(dict.fromkeys(range(len(model.weights)), begin), epochs=2)
-    assign_tuned(model, run_method(model, training, course, lambda epoch, loss: None)[0])
-    return saved(model.get_weights(), folder / f"pruned-{round(100 * sparsity)}.h5")
+    run = MethodRun(dict.fromkeys(range(len(model.weights)), begin), epochs=2)
+    assign_tuned(model, run_method(model, training, run, lambda epoch, loss: None)[0])
+    return save_weights(model.get_weights(), folder / f"pruned-{round(100 * sparsity)}.h5")
 
 
-def saved(weights: list[np.ndarray], path: Path) -> Path:
+def save_weights(weights: list[np.ndarray], path: Path) -> Path:
     """A model file of these weights, without any state of training."""
     bare = train.tutorial_cnn()
     bare.set_weights(weights)

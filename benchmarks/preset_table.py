@@ -62,7 +62,7 @@ def networks(paths: Sequence[Path]) -> Iterator[Path]:
         yield from sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else (path,)
 
 
-def measured(
+def measure(
     source: Path, presets: Sequence[str], spec: str, words: dict[str, object], limit: int
 ) -> Iterator[Measured]:
     """The network under each of the presets.
@@ -135,7 +135,7 @@ def main() -> None:
     for source in networks(options.models):
         try:
             with silence_keras():
-                for one in measured(source, presets, options.data, dict(options.say), options.limit):
+                for one in measure(source, presets, options.data, dict(options.say), options.limit):
                     print(row(one), flush=True)
                     every.append(one)
         except WcodecError as error:

@@ -42,14 +42,14 @@ def lenet300() -> keras.Model:
     return keras.Sequential(chain, name="lenet300")
 
 
-COURSES = zoo.COURSES | {"lenet300": zoo.Course(lenet300, LEARNED, epochs=10, rate=1e-3)}
+TRAINING_PLANS = zoo.TRAINING_PLANS | {"lenet300": zoo.TrainingPlan(lenet300, LEARNED, epochs=10, rate=1e-3)}
 
 
-def opened(name: str, folder: Path, pictures: zoo.Pictures) -> keras.Model:
+def open_network(name: str, folder: Path, pictures: zoo.Pictures) -> keras.Model:
     """The network in `folder`, trained first where it is not there."""
-    path = folder / f"{name}{COURSES[name].suffix}"
+    path = folder / f"{name}{TRAINING_PLANS[name].suffix}"
     if not path.exists():
-        model, facts = zoo.train(COURSES[name], pictures)
+        model, facts = zoo.train(TRAINING_PLANS[name], pictures)
         model.save(path)
         zoo.record(folder / "facts.json", name, facts)
     return keras.models.load_model(path, compile=False)
@@ -66,7 +66,7 @@ def accuracy(model: keras.Model, pictures: zoo.Pictures) -> float:
     return 100 * float((chosen == pictures.test_labels).mean())
 
 
-def repaired(graph: Graph, scores: criteria.Float64, amount: Amount, examples: Examples) -> keras.Model:
+def repair_network(graph: Graph, scores: criteria.Float64, amount: Amount, examples: Examples) -> keras.Model:
     """The network with those units, fitted to the original by inputs alone."""
     kept = select(graph, scores, amount)
     small = without(graph, kept)
@@ -74,9 +74,9 @@ def repaired(graph: Graph, scores: criteria.Float64, amount: Amount, examples: E
     return small
 
 
-def untrained(folder: Path, pictures: zoo.Pictures, seeds: int) -> list[str]:
+def list_untrained(folder: Path, pictures: zoo.Pictures, seeds: int) -> list[str]:
     """Points that LeNet-300-100 loses without training, by what is done."""
-    model = opened("lenet300", folder, pictures)
+    model = open_network("lenet300", folder, pictures)
     graph, whole = trace(model, is_exact=False), accuracy(model, pictures)
     l1, l2 = (criteria.scores_by_weights(graph, name) for name in ("l1", "l2"))
     lines = [f"LeNet-300-100, {whole:.2f} % of the test images, points lost without training. The last three columns "
@@ -97,16 +97,16 @@ def untrained(folder: Path, pictures: zoo.Pictures, seeds: int) -> list[str]:
             examples = Examples((images_for(model, pictures.train[rows]),))
             median = criteria.scores_by_weights(graph, "geometric-median")
             for column, scores in zip(columns, (l1, median, scores_by_obs(graph, examples)), strict=True):
-                column.append(whole - accuracy(repaired(graph, scores, amount, examples), pictures))
+                column.append(whole - accuracy(repair_network(graph, scores, amount, examples), pictures))
         spread = [f"{np.mean(one):.2f} ({max(one) - min(one):.2f})" for one in columns]
         lines.append(f"| {part:.0%} | {cut:.2f} | {merged:.2f} | {assumed:.2f} | {' | '.join(spread)} |")
         print(lines[-1], file=sys.stderr, flush=True)
     return lines
 
 
-def trained(name: str, folder: Path, pictures: zoo.Pictures, amount: Amount, epochs: int, scratch: bool) -> str:
+def train_row(name: str, folder: Path, pictures: zoo.Pictures, amount: Amount, epochs: int, scratch: bool) -> str:
     """A row: one network of the zoo at a part of its size."""
-    model = opened(name, folder, pictures)
+    model = open_network(name, folder, pictures)
     graph, whole = trace(model, is_exact=False), accuracy(model, pictures)
     train = images_for(model, pictures.train[:LEARNED])
     examples = Examples((train[:2000],))
@@ -133,15 +133,15 @@ def from_scratch(small: keras.Model, train: zoo.Images, pictures: zoo.Pictures, 
     def build() -> keras.Model:
         return type(small).from_config(small.get_config())
 
-    course = zoo.Course(build, len(train), epochs)
-    return zoo.train(course, pictures)[0]
+    plan = zoo.TrainingPlan(build, len(train), epochs)
+    return zoo.train(plan, pictures)[0]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Slim networks, and measure what is lost.")
     parser.add_argument("--data", type=Path, required=True, help="an archive such as Keras' fashion_mnist.npz")
     parser.add_argument("--zoo", type=Path, default=Path("zoo"), help="folder of trained networks (default: zoo)")
-    parser.add_argument("--networks", nargs="*", default=["resnet_bn"], choices=list(zoo.COURSES), metavar="N")
+    parser.add_argument("--networks", nargs="*", default=["resnet_bn"], choices=list(zoo.TRAINING_PLANS), metavar="N")
     parser.add_argument("--by", choices=["params", "width", "macs"], default="params", help="what is counted")
     parser.add_argument("--uniform", action="store_true", help="the same part of every layer")
     parser.add_argument("--blocks", action="store_true", help="whole blocks of channels, as --speedup keeps them")
@@ -151,9 +151,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="draws of images for the first table; 0: leave it out")
     options = parser.parse_args()
     options.zoo.mkdir(parents=True, exist_ok=True)
-    pictures = zoo.read(options.data)
+    pictures = zoo.read_pictures(options.data)
     if options.seeds:
-        print("\n".join(untrained(options.zoo, pictures, options.seeds)), flush=True)
+        print("\n".join(list_untrained(options.zoo, pictures, options.seeds)), flush=True)
     if options.networks:
         counted = {"params": "parameters", "width": "units", "macs": "multiply-adds"}[options.by]
         alike = ", of every layer alike" if options.uniform else ""
@@ -164,7 +164,7 @@ def main() -> None:
               "| faster, 256 |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
     for name in options.networks:
         amount = Amount(options.by, options.part, options.uniform, options.blocks)
-        print(trained(name, options.zoo, pictures, amount, options.epochs, options.scratch), flush=True)
+        print(train_row(name, options.zoo, pictures, amount, options.epochs, options.scratch), flush=True)
 
 
 if __name__ == "__main__":

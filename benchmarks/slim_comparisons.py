@@ -59,9 +59,9 @@ def narrow_lenet(width: float) -> keras.Model:
     return keras.Sequential(chain, name="lenet300")
 
 
-COURSES = {
-    "lenet300": zoo.Course(lenet300, LEARNED, epochs=10, rate=1e-3),
-    "small_cnn": zoo.Course(small_cnn, LEARNED, epochs=4, rate=2e-3),
+TRAINING_PLANS = {
+    "lenet300": zoo.TrainingPlan(lenet300, LEARNED, epochs=10, rate=1e-3),
+    "small_cnn": zoo.TrainingPlan(small_cnn, LEARNED, epochs=4, rate=2e-3),
 }
 
 
@@ -73,8 +73,8 @@ class Bench:
         self.labels = pictures.train_labels[:LEARNED]
 
     def trained(self, name: str, seed: int = zoo.SEED, build: Callable[[], keras.Model] | None = None) -> keras.Model:
-        course = COURSES[name] if build is None else replace(COURSES[name], build=build)
-        return zoo.train(course, self.pictures, seed)[0]
+        plan = TRAINING_PLANS[name] if build is None else replace(TRAINING_PLANS[name], build=build)
+        return zoo.train(plan, self.pictures, seed)[0]
 
     def images(self, model: keras.Model, count: int = LEARNED) -> zoo.Images:
         return images_for(model, self.pictures.train[:count])
@@ -117,7 +117,7 @@ def compare_criteria(bench: Bench, seeds: int) -> Iterator[str]:
     """Points lost when half of the units of every layer are gone."""
     yield (f"Half of the units of every layer removed: points lost as it is, repaired by {SEEN} images without labels, "
            f"and after one epoch more; the mean of {seeds} networks (largest - least).")  # fmt: skip
-    for name in COURSES:
+    for name in TRAINING_PLANS:
         lost: dict[str, tuple[list[float], ...]] = {one: ([], [], []) for one in CRITERIA}
         whole = []
         for seed in range(1, seeds + 1):
@@ -138,7 +138,7 @@ def compare_criteria(bench: Bench, seeds: int) -> Iterator[str]:
             yield f"| {one} | {' | '.join(map(spread, columns))} |"
 
 
-def pruned(bench: Bench, teacher: keras.Model, sparsity: float) -> keras.Model:
+def prune_network(bench: Bench, teacher: keras.Model, sparsity: float) -> keras.Model:
     """The network with that part of its kernels zero, the smallest weights, in three steps of training each."""
     model = keras.models.clone_model(teacher)
     model.set_weights(teacher.get_weights())
@@ -178,7 +178,7 @@ def compare_sparse(bench: Bench) -> Iterator[str]:
         yield (f"\n{name}, {rate:.2f} % in {size:,} bytes:\n\n"
                "| | parameters | not zero | bytes | accuracy |\n|---|--:|--:|--:|--:|")  # fmt: skip
         for sparsity in (0.8, 0.9, 0.95, 0.98):
-            yield _row(bench, f"weights pruned, {sparsity:.0%}", pruned(bench, model, sparsity))
+            yield _row(bench, f"weights pruned, {sparsity:.0%}", prune_network(bench, model, sparsity))
         for width in (0.5, 0.3, 0.2, 0.1):
             kept = select(graph, found, Amount("width", width))
             small = without(graph, kept)
@@ -211,7 +211,7 @@ def compare_svd(bench: Bench) -> Iterator[str]:
         yield _row(bench, f"low rank, {ratio:g}", thin)
         yield _row(bench, f"low rank, {ratio:g}, 16 values", thin, clusters=16)
     for sparsity in (0.8, 0.9, 0.95, 0.98):
-        yield _row(bench, f"pruned, {sparsity:.0%}, 16 values", pruned(bench, model, sparsity), clusters=16)
+        yield _row(bench, f"pruned, {sparsity:.0%}, 16 values", prune_network(bench, model, sparsity), clusters=16)
 
 
 def compare_bytes(bench: Bench) -> Iterator[str]:
@@ -219,7 +219,7 @@ def compare_bytes(bench: Bench) -> Iterator[str]:
     yield ("`encode --data` with 2,000 labelled images and 20 seconds, of the whole network and of one with half of "
            f"its units (OBS, repaired, {RETRAINED} epochs). Faster: `predict` of 256 images, the whole network's time "
            "over this one's.")  # fmt: skip
-    for name in COURSES:
+    for name in TRAINING_PLANS:
         model = bench.trained(name)
         graph, examples = trace(model, is_exact=False), Examples((bench.images(model, SEEN),))
         kept = select(graph, scores_by_obs(graph, examples), Amount("width", 0.5))
@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="networks in the table of criteria")
     parser.add_argument("--out", type=Path, help="the page, where it is to be written")
     options = parser.parse_args()
-    bench = Bench(zoo.read(options.data))
+    bench = Bench(zoo.read_pictures(options.data))
     lines = []
     for name in options.tables:
         title, table = TABLES[name]

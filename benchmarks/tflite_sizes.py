@@ -21,13 +21,13 @@ def flat(source: Path, kind: str) -> bytes | None:
     """The .tflite file of a Keras model, None where TFLite does not run; int8: weights alone, as in the tutorial."""
     model = keras.models.load_model(source, compile=False)
     try:
-        return _converted(model, kind)
+        return _convert(model, kind)
     except Exception as error:  # whatever a converter that is being retired may raise
         print(f"TFLite does not run here: {error}", file=sys.stderr)
         return None
 
 
-def _converted(model: keras.Model, kind: str) -> bytes:
+def _convert(model: keras.Model, kind: str) -> bytes:
     with TemporaryDirectory() as folder, quiet():
         model.export(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)

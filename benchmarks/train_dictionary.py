@@ -85,7 +85,7 @@ def foreign() -> Iterator[bytes]:
             yield section(facts, b'\0\0{"format":"pt"}')
 
 
-def compressed(plain: bytes, dictionary: zstandard.ZstdCompressionDict | None) -> int:
+def count_compressed(plain: bytes, dictionary: zstandard.ZstdCompressionDict | None) -> int:
     """Bytes of a section in the container."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
         19, source_size=len(plain), dict_size=len(dictionary) if dictionary else 0,
@@ -103,7 +103,9 @@ def trained(known: dict[str, list[tuple[str, bytes]]]) -> zstandard.ZstdCompress
     for kind in reversed(known.values()):
         for ending in (".keras", ".h5"):
             sofar = zstandard.ZstdCompressionDict(base + b"".join(reversed(tail)))
-            worst = max((plain for each, plain in kind if each == ending), key=lambda plain: compressed(plain, sofar))
+            worst = max(
+                (plain for each, plain in kind if each == ending), key=lambda plain: count_compressed(plain, sofar)
+            )
             if size + len(worst) <= WHOLE_BYTES:
                 tail.append(worst)
                 size += len(worst)
@@ -126,10 +128,10 @@ def main() -> None:
     for name in sorted(held_out):
         for ending in (".weights.h5", ".h5", ".keras"):
             plains = [plain for each, plain in zoo[name] if each == ending]
-            sums = [sum(map(len, plains)), *(sum(compressed(p, d) for p in plains) for d in (None, part))]
+            sums = [sum(map(len, plains)), *(sum(count_compressed(p, d) for p in plains) for d in (None, part))]
             print(f"{name + ' ' + ending:32} " + " ".join(f"{total / len(plains):8.0f}" for total in sums))
     for name, plain in models:
-        sizes = [len(plain), *(compressed(plain, dictionary) for dictionary in (None, part, whole))]
+        sizes = [len(plain), *(count_compressed(plain, dictionary) for dictionary in (None, part, whole))]
         print(f"{name:32} {sizes[0]:8} {sizes[1]:8} {sizes[2]:8}   trained on all kinds: {sizes[3]}")
     if chosen.write:
         TARGET.write_bytes(whole.as_bytes())

@@ -26,7 +26,7 @@ SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 STEPS, BATCH = 100, 64
 
 
-def trained(optimizer: keras.optimizers.Optimizer, target: Path) -> Path:
+def train(optimizer: keras.optimizers.Optimizer, target: Path) -> Path:
     """The sample, after some steps."""
     data = np.load(SAMPLES / "mnist.npz")
     x = data["x_train"][: STEPS * BATCH].reshape(-1, 28, 28, 1).astype(np.float32) / 255
@@ -47,7 +47,7 @@ def main() -> int:
     base = SAMPLES / "lenet300.h5"
     with tempfile.TemporaryDirectory() as folder:
         for name, optimizer in (("Adam", keras.optimizers.Adam(1e-4)), ("SGD", keras.optimizers.SGD(1e-2))):
-            source, packed = trained(optimizer, Path(folder) / f"{name}.h5"), Path(folder) / "m.wcz"
+            source, packed = train(optimizer, Path(folder) / f"{name}.h5"), Path(folder) / "m.wcz"
             sizes = [
                 wcodec.encode(source, packed, lossless=True, **words).file_bytes
                 for words in ({}, {"base": base}, {"base": base, "effort": "fast"})

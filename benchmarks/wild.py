@@ -54,7 +54,7 @@ class Row:
     decode: float
 
 
-def coded_by_wcodec(case: Case, words: dict[str, object], folder: Path) -> Row:
+def code_by_wcodec(case: Case, words: dict[str, object], folder: Path) -> Row:
     """A file of wcodec, decoded and loaded."""
     target, back = folder / "m.wcz", folder / f"m{case.path.suffix}"
     begin = time.process_time()
@@ -67,7 +67,7 @@ def coded_by_wcodec(case: Case, words: dict[str, object], folder: Path) -> Row:
     return Row(f"wcodec, {name}", size, case.answers(back), middle - begin, end - middle)
 
 
-def coded_by_general_tools(case: Case) -> Iterator[Row]:
+def code_by_general_tools(case: Case) -> Iterator[Row]:
     """gzip and zstd, which lose nothing."""
     raw, truth = case.path.read_bytes(), case.answers(case.path)
     for name, pack, unpack in (
@@ -81,7 +81,7 @@ def coded_by_general_tools(case: Case) -> Iterator[Row]:
         yield Row(name, len(packed), truth, middle - begin, time.process_time() - middle)
 
 
-def coded_as_float16(case: Case) -> Iterator[Row]:
+def code_as_float16(case: Case) -> Iterator[Row]:
     """Every weight rounded to float16."""
     model = case.load(case.path)
     halves = [weight.astype(np.float16) for weight in model.get_weights()]
@@ -92,7 +92,7 @@ def coded_as_float16(case: Case) -> Iterator[Row]:
     yield Row("float16, gzip -9", len(gzip.compress(raw, 9)), outputs, 0, 0)
 
 
-def coded_by_keras(case: Case, folder: Path) -> Iterator[Row]:
+def code_by_keras(case: Case, folder: Path) -> Iterator[Row]:
     """`model.quantize("int8")`: Dense, EinsumDense and Embedding layers alone."""
     model = case.load(case.path)
     model.quantize("int8")
@@ -100,7 +100,7 @@ def coded_by_keras(case: Case, folder: Path) -> Iterator[Row]:
     yield Row('Keras, quantize("int8")', (folder / "int8.keras").stat().st_size, case.predict(model), 0, 0)
 
 
-def coded_by_tflite(case: Case, folder: Path) -> Iterator[Row]:
+def code_by_tflite(case: Case, folder: Path) -> Iterator[Row]:
     """Weights as float16 or as int8 (dynamic range)."""
     case.load(case.path).save(folder / "whole.keras")
     for kind, name in (("float16", "TFLite float16"), ("int8", "TFLite dynamic range int8")):
@@ -114,13 +114,13 @@ def rows(case: Case) -> Iterator[Row]:
     """All coders; one that cannot take the network is left out, and told."""
     with tempfile.TemporaryDirectory(prefix="wcodec-wild-") as name:
         folder = Path(name)
-        yield from coded_by_general_tools(case)
+        yield from code_by_general_tools(case)
         for words in (*WCODEC, *case.calibrations):
-            yield coded_by_wcodec(case, words, folder)
+            yield code_by_wcodec(case, words, folder)
         coders: tuple[Callable[[], Iterator[Row]], ...] = (
-            lambda: coded_as_float16(case),
-            lambda: coded_by_keras(case, folder),
-            lambda: coded_by_tflite(case, folder),
+            lambda: code_as_float16(case),
+            lambda: code_by_keras(case, folder),
+            lambda: code_by_tflite(case, folder),
         )
         for coder in coders:
             try:

@@ -55,7 +55,7 @@ class Case:
         return self.predict(self.load(path))
 
 
-def loaded(path: Path) -> keras.Model:
+def load_described(path: Path) -> keras.Model:
     """A Keras model that its file describes."""
     return keras.models.load_model(path, compile=False)
 
@@ -71,7 +71,7 @@ def hed(_: int) -> Case:
     if not path.exists():
         hed_outputs.hed().save(path)
     inputs = hed_outputs.crops(12, 160, 1, hed_outputs.KEPT)
-    return Case("hed", "edges, 14.7 M weights", path, inputs, loaded, lambda edges: edges > 0.5, batch=4)
+    return Case("hed", "edges, 14.7 M weights", path, inputs, load_described, lambda edges: edges > 0.5, batch=4)
 
 
 def fer(limit: int) -> Case:
@@ -88,7 +88,7 @@ def fer(limit: int) -> Case:
         "emotions, 58 k weights",
         path,
         grey(hed_outputs.crops(2000, 64, 1, hed_outputs.KEPT)),
-        loaded,
+        load_described,
         best_class,
     )
     return replace(case, calibrations=[words])
@@ -99,13 +99,15 @@ def spliceai(_: int) -> Case:
     path = packages.fetch_member("spliceai", "spliceai/models/spliceai1.h5")
     letters = np.random.default_rng(0).integers(0, 4, (8, 10_400))
     inputs = np.eye(4, dtype=np.float32)[letters]
-    return Case("spliceai", "splice sites, 0.7 M weights", path, inputs, loaded, best_class, batch=1, tflite=False)
+    return Case(
+        "spliceai", "splice sites, 0.7 M weights", path, inputs, load_described, best_class, batch=1, tflite=False
+    )
 
 
 def mhcnuggets(limit: int) -> Case:
     """Peptides that bind to one allele; the file has weights alone, so that the network is built here."""
     path = packages.fetch_member("mhcnuggets", "mhcnuggets/saves/production/HLA-A02:01_BA.h5")
-    peptides, binds = labelled(ALLELE)
+    peptides, binds = encode_peptide(ALLELE)
     order = np.random.default_rng(0).permutation(len(peptides))
     chosen, others = order[: 4 * limit], order[4 * limit : 5 * limit]
     whole = packages.CACHE / "mhcnuggets.keras"
@@ -117,7 +119,7 @@ def mhcnuggets(limit: int) -> Case:
         return area_under_curve(answers[:, 0], binds[chosen])
 
     threshold = 1 - np.log(BINDS) / np.log(50_000)
-    case = Case("mhcnuggets", f"binding to {ALLELE}, 26 k weights", whole, peptides[chosen], loaded,
+    case = Case("mhcnuggets", f"binding to {ALLELE}, 26 k weights", whole, peptides[chosen], load_described,
                 lambda answers: answers[:, 0] > threshold, area, "area under the ROC curve")  # fmt: skip
     return replace(case, calibrations=[words], batch=512)
 
@@ -136,7 +138,7 @@ def binding_network(path: Path) -> keras.Model:
 
 
 @cache
-def labelled(allele: str) -> tuple[Array, Array]:
+def encode_peptide(allele: str) -> tuple[Array, Array]:
     """float32[n, 15, 21]: 0.9 at a residue and the rest shared by the others, MASK behind the end; and who binds."""
     path = packages.fetch_member("mhcnuggets", "mhcnuggets/data/production/mhcI/curated_training_data.csv")
     with path.open(encoding="utf-8") as file:

@@ -36,7 +36,7 @@ def vgg_bn() -> keras.Model:
     image = layers.Input((28, 28, 1))
     x: KerasTensor = image
     for filters, pooled in ((24, True), (48, True), (96, False), (96, True), (192, False), (192, False)):
-        x = _normed(layers.Conv2D(filters, 3, padding="same", use_bias=False), x)
+        x = _normalize(layers.Conv2D(filters, 3, padding="same", use_bias=False), x)
         x = layers.MaxPooling2D()(x) if pooled else x
     x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
     return keras.Model(image, layers.Dense(10, "softmax")(x), name="vgg_bn")
@@ -45,12 +45,12 @@ def vgg_bn() -> keras.Model:
 def resnet_bn() -> keras.Model:
     """Residual blocks of two convolutions, batch normalisation behind each; images (n, 28, 28, 1) to logits."""
     image = layers.Input((28, 28, 1))
-    x = _normed(layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False), image)
+    x = _normalize(layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False), image)
     for filters, strides in ((16, 1), (16, 1), (40, 2), (40, 1), (96, 2), (96, 1)):
-        y = _normed(layers.Conv2D(filters, 3, strides, padding="same", use_bias=False), x)
-        y = _normed(layers.Conv2D(filters, 3, padding="same", use_bias=False), y, None)
+        y = _normalize(layers.Conv2D(filters, 3, strides, padding="same", use_bias=False), x)
+        y = _normalize(layers.Conv2D(filters, 3, padding="same", use_bias=False), y, None)
         if x.shape[-1] != filters:
-            x = _normed(layers.Conv2D(filters, 1, strides, use_bias=False), x, None)
+            x = _normalize(layers.Conv2D(filters, 1, strides, use_bias=False), x, None)
         x = layers.ReLU()(layers.Add()([x, y]))
     return keras.Model(image, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)), name="resnet_bn")
 
@@ -58,13 +58,13 @@ def resnet_bn() -> keras.Model:
 def inverted_residual() -> keras.Model:
     """Expand, filter each channel, project, after MobileNetV2; images (n, 28, 28, 1) to softmax."""
     image = layers.Input((28, 28, 1))
-    x = _normed(layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False), image, "relu6")
+    x = _normalize(layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False), image, "relu6")
     for filters, strides in ((16, 1), (24, 2), (24, 1), (24, 1), (40, 2), (40, 1), (40, 1)):
-        y = _normed(layers.Conv2D(4 * x.shape[-1], 1, use_bias=False), x, "relu6")
-        y = _normed(layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False), y, "relu6")
-        y = _normed(layers.Conv2D(filters, 1, use_bias=False), y, None)
+        y = _normalize(layers.Conv2D(4 * x.shape[-1], 1, use_bias=False), x, "relu6")
+        y = _normalize(layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False), y, "relu6")
+        y = _normalize(layers.Conv2D(filters, 1, use_bias=False), y, None)
         x = layers.Add()([x, y]) if x.shape == y.shape else y
-    x = _normed(layers.Conv2D(200, 1, use_bias=False), x, "relu6")
+    x = _normalize(layers.Conv2D(200, 1, use_bias=False), x, "relu6")
     return keras.Model(image, layers.Dense(10, "softmax")(layers.GlobalAveragePooling2D()(x)), name="inverted_residual")
 
 
@@ -145,14 +145,14 @@ def dense_deep() -> keras.Model:
     return keras.Sequential([layers.Input((28, 28)), layers.Flatten(), *hidden, layers.Dense(10)], name="dense_deep")
 
 
-def _normed(layer: layers.Layer, x: KerasTensor, activation: str | None = "relu") -> KerasTensor:
+def _normalize(layer: layers.Layer, x: KerasTensor, activation: str | None = "relu") -> KerasTensor:
     """A layer, batch normalisation, an activation or none."""
     x = layers.BatchNormalization(momentum=0.95)(layer(x))
     return x if activation is None else layers.Activation(activation)(x)
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingPlan:
     """How one network is trained: Adam in batches of 128, its rate falling from `rate` to zero on a cosine.
 
     examples: how many training images are used, from the first.
@@ -165,16 +165,16 @@ class Course:
     suffix: str = ".keras"
 
 
-COURSES = {
-    "dense_deep": Course(dense_deep, 60_000, epochs=8, rate=1e-3, suffix=".h5"),
-    "resnet_bn": Course(resnet_bn, 60_000, epochs=1),
-    "conv1d": Course(conv1d, 60_000, epochs=2),
-    "vit": Course(vit, 40_000, epochs=1, rate=1e-3),
-    "lstm": Course(lstm, 40_000, epochs=1, rate=3e-3),
-    "gru_embed": Course(gru_embed, 60_000, epochs=1, rate=4e-3),
-    "inverted_residual": Course(inverted_residual, 30_000, epochs=1, rate=4e-3),
-    "vgg_bn": Course(vgg_bn, 24_000, epochs=1),
-    "separable": Course(separable, 60_000, epochs=1, rate=4e-3),
+TRAINING_PLANS = {
+    "dense_deep": TrainingPlan(dense_deep, 60_000, epochs=8, rate=1e-3, suffix=".h5"),
+    "resnet_bn": TrainingPlan(resnet_bn, 60_000, epochs=1),
+    "conv1d": TrainingPlan(conv1d, 60_000, epochs=2),
+    "vit": TrainingPlan(vit, 40_000, epochs=1, rate=1e-3),
+    "lstm": TrainingPlan(lstm, 40_000, epochs=1, rate=3e-3),
+    "gru_embed": TrainingPlan(gru_embed, 60_000, epochs=1, rate=4e-3),
+    "inverted_residual": TrainingPlan(inverted_residual, 30_000, epochs=1, rate=4e-3),
+    "vgg_bn": TrainingPlan(vgg_bn, 24_000, epochs=1),
+    "separable": TrainingPlan(separable, 60_000, epochs=1, rate=4e-3),
 }
 
 
@@ -203,29 +203,29 @@ class Pictures:
     test_labels: Labels
 
 
-def read(path: Path) -> Pictures:
+def read_pictures(path: Path) -> Pictures:
     """The pictures in an archive such as Keras' mnist.npz."""
     with np.load(path, allow_pickle=False) as archive:
         x_train, x_test = archive["x_train"] / np.float32(255), archive["x_test"] / np.float32(255)
         return Pictures(path.stem, x_train, archive["y_train"], x_test, archive["y_test"])
 
 
-def train(course: Course, pictures: Pictures, seed: int = SEED) -> tuple[keras.Model, Facts]:
+def train(plan: TrainingPlan, pictures: Pictures, seed: int = SEED) -> tuple[keras.Model, Facts]:
     """A trained network that was never compiled, and its facts."""
     started = time.process_time()
     keras.utils.set_random_seed(seed)
-    model = course.build()
+    model = plan.build()
     outputs = "softmax" if model.layers[-1].activation is keras.activations.softmax else "logits"
-    images = pictures.train[: course.examples].reshape(-1, *model.input_shape[1:])
-    steps = course.epochs * -(-len(images) // BATCH)
+    images = pictures.train[: plan.examples].reshape(-1, *model.input_shape[1:])
+    steps = plan.epochs * -(-len(images) // BATCH)
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(course.rate, steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(plan.rate, steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=outputs == "logits"),
         jit_compile=False,
     )
-    model.fit(images, pictures.train_labels[: len(images)], batch_size=BATCH, epochs=course.epochs, verbose=0)
+    model.fit(images, pictures.train_labels[: len(images)], batch_size=BATCH, epochs=plan.epochs, verbose=0)
     seconds = time.process_time() - started
-    bare = course.build()
+    bare = plan.build()
     bare.set_weights(model.get_weights())
     chosen = np.argmax(bare.predict(pictures.test.reshape(-1, *bare.input_shape[1:]), 1000, verbose=0), axis=1)
     shapes = [weight.shape for weight in bare.weights]
@@ -249,19 +249,19 @@ def record(path: Path, name: str, facts: Facts) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train networks of many kinds to try wcodec on.")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(COURSES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(TRAINING_PLANS)} (default: all)")
     parser.add_argument("--data", type=Path, required=True, help="an archive such as Keras' mnist.npz")
     parser.add_argument("--out", type=Path, default=Path("zoo"), help="folder to save into (default: zoo)")
     parser.add_argument("--epochs", type=int, help="of all that are trained, in place of their own")
     options = parser.parse_args()
-    if unknown := sorted(set(options.names) - set(COURSES)):
-        parser.error(f"name: expected some of {', '.join(COURSES)}, got {', '.join(unknown)}")
+    if unknown := sorted(set(options.names) - set(TRAINING_PLANS)):
+        parser.error(f"name: expected some of {', '.join(TRAINING_PLANS)}, got {', '.join(unknown)}")
     options.out.mkdir(parents=True, exist_ok=True)
-    pictures = read(options.data)
-    for name in options.names or COURSES:
-        course = COURSES[name]
-        model, facts = train(replace(course, epochs=options.epochs or course.epochs), pictures)
-        model.save(options.out / f"{name}{course.suffix}")
+    pictures = read_pictures(options.data)
+    for name in options.names or TRAINING_PLANS:
+        plan = TRAINING_PLANS[name]
+        model, facts = train(replace(plan, epochs=options.epochs or plan.epochs), pictures)
+        model.save(options.out / f"{name}{plan.suffix}")
         record(options.out / "facts.json", name, facts)
         print(
             f"{name}: {facts.accuracy:.2f} % of the {facts.data} test images, {facts.params:,} parameters, "

@@ -49,7 +49,7 @@ def prune_units(model: keras.Model, levels: Sequence[Levels]) -> PrunedChain | N
         taps = tuple(np.arange(extent) for extent in kernel.shape[:-2])
         picks.append(np.ix_(*taps, np.flatnonzero(_inputs(i, kernel, alive)), np.flatnonzero(alive[i])))
         picks.append((np.flatnonzero(alive[i]),))
-    small = _built(model, chain, [int(mask.sum()) for mask in alive])
+    small = _build(model, chain, [int(mask.sum()) for mask in alive])
     for weight, whole, pick in zip(small.weights, model.weights, picks, strict=True):
         weight.assign(np.asarray(whole)[pick])
     return PrunedChain(small, tuple(picks), tuple(tuple(weight.shape) for weight in model.weights))
@@ -69,7 +69,7 @@ def _inputs(i: int, kernel: Levels, alive: Sequence[Mask]) -> Mask:
     return np.tile(alive[i - 1], kernel.shape[-2] // len(alive[i - 1]))
 
 
-def _built(model: keras.Model, chain: Sequence[keras.Layer], units: Sequence[int]) -> keras.Model:
+def _build(model: keras.Model, chain: Sequence[keras.Layer], units: Sequence[int]) -> keras.Model:
     config = model.get_config()
     count = dict(zip((layer.name for layer in chain), units, strict=True))
     for layer in config["layers"]:

@@ -50,7 +50,7 @@ COARSE = 4.0
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingPlan:
     """How one network is trained.
 
     epochs, rate, decay, reach: of the network as it is: AdamW, its rate falling to zero on a cosine; images move by up
@@ -67,12 +67,14 @@ class Course:
     stages: tuple[tuple[float, int], ...]
 
 
-COURSES = {
-    "lenet5": Course(
+TRAINING_PLANS = {
+    "lenet5": TrainingPlan(
         20, 1e-3, 0.1, 2, 3, ((0.4, 10), (0.7, 14), (1.1, 22), (1.5, 26), (2.0, 30), (2.6, 28), (3.3, 24))
     ),
-    "lenet300": Course(60, 1e-3, 0.1, 1, 3, ((0.6, 50), (0.9, 40), (1.3, 40), (1.9, 40), (2.6, 40), (3.4, 36))),
-    "tutorial_cnn": Course(20, 3e-3, 0.02, 0, 0, ((0.8, 16), (1.3, 16), (2.2, 16), (4.0, 16), (7.0, 16), (10.0, 12))),
+    "lenet300": TrainingPlan(60, 1e-3, 0.1, 1, 3, ((0.6, 50), (0.9, 40), (1.3, 40), (1.9, 40), (2.6, 40), (3.4, 36))),
+    "tutorial_cnn": TrainingPlan(
+        20, 3e-3, 0.02, 0, 0, ((0.8, 16), (1.3, 16), (2.2, 16), (4.0, 16), (7.0, 16), (10.0, 12))
+    ),
 }
 """The longest first."""
 
@@ -83,18 +85,18 @@ def float_network(name: str, seed: int, folder: Path) -> Path:
     path = folder / f"{name}-{seed}.keras"
     if path.exists():
         return path
-    course = COURSES[name]
+    plan = TRAINING_PLANS[name]
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     with np.load(train.MNIST, allow_pickle=False) as mnist:
         images, labels = mnist["x_train"][:SEEN] / np.float32(255), mnist["y_train"][:SEEN]
     model = getattr(train, name)()
-    steps = course.epochs * -(-len(images) // 128)
-    falling = keras.optimizers.schedules.CosineDecay(course.rate, steps)
+    steps = plan.epochs * -(-len(images) // 128)
+    falling = keras.optimizers.schedules.CosineDecay(plan.rate, steps)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.AdamW(falling, weight_decay=course.decay), loss, jit_compile=False)
-    for _ in range(course.epochs):
-        seen = train.shifted(images, course.reach, rng).reshape(-1, *model.input_shape[1:])
+    model.compile(keras.optimizers.AdamW(falling, weight_decay=plan.decay), loss, jit_compile=False)
+    for _ in range(plan.epochs):
+        seen = train.shift(images, plan.reach, rng).reshape(-1, *model.input_shape[1:])
         model.fit(seen, labels, batch_size=128, verbose=0)
     bare = getattr(train, name)()
     bare.set_weights(model.get_weights())
@@ -104,24 +106,24 @@ def float_network(name: str, seed: int, folder: Path) -> Path:
     return path
 
 
-def lessons(name: str, model: keras.Model, seed: int) -> tuple[ValidationSet, TrainingData]:
+def prepare_data(name: str, model: keras.Model, seed: int) -> tuple[ValidationSet, TrainingData]:
     """What chooses, and what is learned from: the images as they are, and moved, with the answers of the network."""
     every = load_examples(f"{MNIST}:train", model_inputs(model))
     images, labels = every.inputs[0], every.labels[0]
     assert labels is not None
-    course, rng = COURSES[name], np.random.default_rng(seed)
+    plan, rng = TRAINING_PLANS[name], np.random.default_rng(seed)
     seen = images[:SEEN].reshape(SEEN, *images.shape[1:3])
-    moved = [seen, *(train.shifted(seen, 1, rng) for _ in range(course.moved))]
+    moved = [seen, *(train.shift(seen, 1, rng) for _ in range(plan.moved))]
     versions = np.concatenate(moved).reshape(-1, *images.shape[1:])
     learning = Examples((versions,), (np.tile(labels[:SEEN], len(moved)),))
     validation = prepare_validation(model, Examples((images[SEEN:],), (labels[SEEN:],)))
     return validation, replace(prepare_training(model, learning, seed), versions=len(moved))
 
 
-def lean(
+def remove_dead_units(
     model: keras.Model, latents: Float32, log_steps: Float32, data: TrainingData, *, dead: bool
 ) -> tuple[QatState, PrunedChain]:
-    """A network to be trained from there, without its dead units where these are left out. Inverse: `widened`."""
+    """A network to train from there, without its dead units where these are left out. Inverse: `restore_shapes`."""
     levels = unflatten(np.rint(latents).astype(np.int32), model.weights)
     for weight, level, step in zip(model.weights, levels, log_steps, strict=True):
         weight.assign(level * np.exp(step))
@@ -136,7 +138,7 @@ def lean(
     return state, part
 
 
-def widened(state: QatState, part: PrunedChain) -> Float32:
+def restore_shapes(state: QatState, part: PrunedChain) -> Float32:
     """The latents, in the shapes of the whole network."""
     latents = state.group.latent_values()
     return flatten([restore_shape(part, index, array) for index, array in enumerate(latents)])
@@ -146,11 +148,11 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
     """Train the network with a price on every bit; what each stage comes to stays in the folder."""
     source = float_network(name, seed, folder)
     model = load_model(source)
-    validation, data = lessons(name, model, seed)
+    validation, data = prepare_data(name, model, seed)
     state = build_qat_state(model, data.targets, make_weight_table(model))
     initialize(state, COARSE)
     latents, log_steps = (adam.snapshot()[0] for adam in (state.group.latents, state.group.log_steps))
-    for number, (price, epochs) in enumerate(COURSES[name].stages):
+    for number, (price, epochs) in enumerate(TRAINING_PLANS[name].stages):
         saved = folder / f"{name}-{seed}-{number}.npz"
         if saved.with_suffix(".json").exists():
             with np.load(saved, allow_pickle=False) as arrays:
@@ -158,13 +160,13 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
             continue
         phase = Phase(number, price / 60_000, epochs)
         # Units that die in the first stage may live again: leaving them out early costs accuracy.
-        state, part = lean(model, latents, log_steps, data, dead=number > 0)
+        state, part = remove_dead_units(model, latents, log_steps, data, dead=number > 0)
         for epoch in range(epochs):
             loss = train_epoch(state.step, data, phase.epoch(epoch), state.group.update)
             one = snapshot_and_score(state, None, validation.held_out, validation.kinds)
             found = f"{one.bytes} bytes, {one.scores[0].accuracy:.2f} %, {one.scores[0].loss:.4f}"
             print(f"{name} {seed}: price {price}, epoch {epoch + 1}: {found}, loss {loss:.4f}", flush=True)
-        latents = widened(state, part)
+        latents = restore_shapes(state, part)
         accuracies = one.scores[0].accuracy, validation.scores[0].accuracy
         assert None not in accuracies
         steps = np.array([each.step for each in one.rounded])
@@ -176,7 +178,7 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
         saved.with_suffix(".json").write_text(json.dumps(asdict(row)))
 
 
-def coded(row: records_page.Row, folder: Path) -> records_page.Row:
+def encode_row(row: records_page.Row, folder: Path) -> records_page.Row:
     """The network of a row as a .wcz; the row with its bytes."""
     source = folder / f"{row.network}-{row.seed}.keras"
     model = load_model(source)
@@ -196,7 +198,7 @@ def coded(row: records_page.Row, folder: Path) -> records_page.Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train and code the records.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(COURSES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TRAINING_PLANS)} (default: all)")
     parser.add_argument("--out", type=Path, default=Path("out/records"), help="folder to work in")
     parser.add_argument(
         "--into", type=Path, default=Path(__file__).resolve().parent / "records", help="folder of the records"
@@ -209,7 +211,7 @@ def main() -> None:
     if options.one:
         small_networks(options.one[0], int(options.one[1]), options.out)
         return
-    names = [name for name in COURSES if name in (options.names or COURSES)]
+    names = [name for name in TRAINING_PLANS if name in (options.names or TRAINING_PLANS)]
     jobs = [(name, str(seed)) for seed in range(1, options.seeds + 1) for name in names]
     single = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 
@@ -220,7 +222,7 @@ def main() -> None:
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(work, jobs))
     rows = [records_page.Row(**json.loads(path.read_text())) for path in sorted(options.out.glob("*.json"))]
-    records_page.finish([coded(row, options.out) for row in rows], options.out, options.into)
+    records_page.finish([encode_row(row, options.out) for row in rows], options.out, options.into)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ RECORDS = {
 }
 
 
-def chosen(rows: list[Row], record: Record) -> Row:
+def choose_row(rows: list[Row], record: Record) -> Row:
     """Of the highest price at which the seeds keep to the bar on the images that choose, in the mean, the one with the
     fewest errors on them; of all prices where there is none. None has more bytes than it may have, if possible."""
     own = [row for row in rows if row.network == record.network]
@@ -72,7 +72,7 @@ def chosen(rows: list[Row], record: Record) -> Row:
     return min(picks, key=lambda row: (row.error, row.weight_bytes))
 
 
-def tested(rows: list[Row], folder: Path) -> list[Row]:
+def measure_rows(rows: list[Row], folder: Path) -> list[Row]:
     """The rows with their errors on the test images."""
 
     found = []
@@ -148,8 +148,8 @@ def finish(rows: list[Row], folder: Path, into: Path) -> None:
     A network that is not within its bar on the test images does not take the place of a record that is there.
     """
     known = {row.network for row in rows}
-    picks = {name: chosen(rows, record) for name, record in RECORDS.items() if record.network in known}
-    rows = tested(rows, folder)
+    picks = {name: choose_row(rows, record) for name, record in RECORDS.items() if record.network in known}
+    rows = measure_rows(rows, folder)
     into.mkdir(parents=True, exist_ok=True)
     kept, told = set(), {}
     for name, pick in picks.items():

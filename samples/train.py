@@ -71,7 +71,7 @@ def tutorial_cnn() -> keras.Model:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingPlan:
     """How one network is trained.
 
     file:     name to save under.
@@ -89,14 +89,16 @@ class Course:
     rate: float
 
 
-COURSES = {
-    "lenet300": Course(lenet300, "lenet300.h5", examples=60_000, epochs=80, batch=128, reach=1, rate=2e-3),
-    "lenet5": Course(lenet5, "lenet5.keras", examples=60_000, epochs=20, batch=128, reach=2, rate=1e-3),
-    "tutorial_cnn": Course(tutorial_cnn, "tutorial_cnn.h5", examples=55_000, epochs=10, batch=128, reach=0, rate=3e-3),
+TRAINING_PLANS = {
+    "lenet300": TrainingPlan(lenet300, "lenet300.h5", examples=60_000, epochs=80, batch=128, reach=1, rate=2e-3),
+    "lenet5": TrainingPlan(lenet5, "lenet5.keras", examples=60_000, epochs=20, batch=128, reach=2, rate=1e-3),
+    "tutorial_cnn": TrainingPlan(
+        tutorial_cnn, "tutorial_cnn.h5", examples=55_000, epochs=10, batch=128, reach=0, rate=3e-3
+    ),
 }
 
 
-def shifted(images: Images, reach: int, rng: np.random.Generator) -> Images:
+def shift(images: Images, reach: int, rng: np.random.Generator) -> Images:
     """A copy of `images[n, 28, 28]`, each moved by up to `reach` pixels along both axes, black flowing in."""
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[1:], axis=(1, 2))
@@ -111,38 +113,38 @@ def accuracy(model: keras.Model, images: Images, labels: npt.NDArray[np.uint8]) 
     return 100 * float(np.mean(np.argmax(logits, axis=1) == labels))
 
 
-def train(course: Course, epochs: int) -> keras.Model:
+def train(plan: TrainingPlan, epochs: int) -> keras.Model:
     """A trained network, uncompiled; prints its test accuracy now and then."""
     keras.utils.set_random_seed(SEED)
     rng = np.random.default_rng(SEED)
     with np.load(MNIST, allow_pickle=False) as mnist:
-        images, labels = mnist["x_train"][: course.examples] / np.float32(255), mnist["y_train"][: course.examples]
+        images, labels = mnist["x_train"][: plan.examples] / np.float32(255), mnist["y_train"][: plan.examples]
         test_images, test_labels = mnist["x_test"] / np.float32(255), mnist["y_test"]
-    model = course.build()
-    steps = epochs * -(-len(images) // course.batch)
+    model = plan.build()
+    steps = epochs * -(-len(images) // plan.batch)
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(course.rate, steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(plan.rate, steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     for epoch in range(1, epochs + 1):
-        seen = shifted(images, course.reach, rng).reshape(-1, *model.input_shape[1:])
-        model.fit(seen, labels, batch_size=course.batch, verbose=0)
+        seen = shift(images, plan.reach, rng).reshape(-1, *model.input_shape[1:])
+        model.fit(seen, labels, batch_size=plan.batch, verbose=0)
         if epoch % 5 == 0 or epoch == epochs:
             print(f"epoch {epoch}: {accuracy(model, test_images, test_labels):.2f} % of the test images", flush=True)
-    bare = course.build()
+    bare = plan.build()
     bare.set_weights(model.get_weights())
     return bare
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a sample network from mnist.npz.")
-    parser.add_argument("network", choices=COURSES)
+    parser.add_argument("network", choices=TRAINING_PLANS)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to save into (default: out)")
     parser.add_argument("--epochs", type=int, help="instead of the network's own number")
     options = parser.parse_args()
-    course = COURSES[options.network]
+    plan = TRAINING_PLANS[options.network]
     options.out.mkdir(parents=True, exist_ok=True)
-    train(course, options.epochs or course.epochs).save(options.out / course.file)
+    train(plan, options.epochs or plan.epochs).save(options.out / plan.file)
 
 
 if __name__ == "__main__":

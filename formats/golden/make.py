@@ -143,7 +143,7 @@ def smooth(*shape: int) -> npt.NDArray[np.float32]:
     return (np.cumsum(np.cumsum(fine, axis=0), axis=1) / 4).astype(np.float32)
 
 
-def encoded(name: str, folder: Path) -> Path:
+def encode_model(name: str, folder: Path) -> Path:
     """The .wcz of a model of `MODELS`."""
     kind, arrays, words = MODELS[name]
     source = WRITERS[kind](folder / f"{name}{SUFFIXES[kind]}", arrays())
@@ -178,7 +178,7 @@ def files(folder: Path) -> list[Path]:
     return [source.with_suffix(".wcz") for source in sources]
 
 
-def crafted() -> dict[str, bytes]:
+def craft() -> dict[str, bytes]:
     """What encoders write for large tensors only: several chunks."""
     step = varint(int.from_bytes(struct.pack(">f", 0.25), "little"))
     levels = np.arange(-10, 10, dtype=np.int32).reshape(5, 4)
@@ -243,14 +243,14 @@ def main() -> None:
     for old in bad.iterdir():
         old.unlink()
     with tempfile.TemporaryDirectory() as temporary:
-        made = [encoded(name, Path(temporary)) for name in MODELS]
+        made = [encode_model(name, Path(temporary)) for name in MODELS]
         for path in [*made, bfloat16(Path(temporary)), *files(Path(temporary))]:
             write_once(good / path.name, path.read_bytes())
         with (HERE / "sizes.csv").open("w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(["model", "bytes"])
             rows.writerows((path.stem, path.stat().st_size) for path in made)
-    for name, content in (crafted() | by_rule()).items():
+    for name, content in (craft() | by_rule()).items():
         write_once(good / f"{name}.wcz", content)
     expected = {path.name: description(path) for path in sorted(good.glob("*.wcz"))}
     (good / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")

@@ -46,7 +46,7 @@ def digests(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def based(target: Path, scratch: Path) -> None:
+def make_based(target: Path, scratch: Path) -> None:
     """Write `target`/*.wcz and what they decode to."""
     old, new = versions()
     target.mkdir()
@@ -76,7 +76,7 @@ def folder(target: Path, scratch: Path) -> None:
     (HERE / "folder.json").write_text(json.dumps(digests(model), indent=1) + "\n")
 
 
-def numbered(target: Path, scratch: Path) -> None:
+def make_numbered(target: Path, scratch: Path) -> None:
     """Write `target`, a container of kind 5 with an odd name and an empty folder."""
     model = scratch / "model"
     (model / "variables").mkdir(parents=True)
@@ -89,7 +89,7 @@ def numbered(target: Path, scratch: Path) -> None:
 
 def main() -> None:
     """Write what is not there."""
-    for make in (based, folder, numbered):
+    for make in (make_based, folder, make_numbered):
         target, scratch = HERE / make.__name__, Path(tempfile.mkdtemp())
         if not target.exists():
             make(target, scratch)

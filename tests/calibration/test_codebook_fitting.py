@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from wcodec.calibration import codebook_fitting
 from wcodec.calibration.codebook_fitting import PricedCodebook, assign_with_feedback, fit_codebook, train_centroids
 from wcodec.calibration.hessian import damp
 from wcodec.codec.quantizers.product import assign, fit_vectors, lookup, split_blocks
@@ -48,7 +49,7 @@ def test_a_start_that_counts_vectors_by_the_power_of_their_inputs_loses_less(mon
         return float(np.mean([measure_error(x, weights, decode_codes(*made)) for made, weights, x in found]))
 
     weighted = losses()
-    monkeypatch.setattr("wcodec.calibration.codebook_fitting._run_weighted_kmeans", lambda vectors, weights, start: start)
+    monkeypatch.setattr(codebook_fitting, "_run_weighted_kmeans", lambda vectors, weights, start: start)
     assert weighted < 0.95 * losses()
 
 

@@ -42,10 +42,10 @@ def test_a_training_that_is_interrupted_keeps_the_best_and_goes_on_as_if_it_had_
                 raise KeyboardInterrupt
 
         keras().utils.set_random_seed(11)
-        pupil = keras().models.clone_model(model)
+        student = keras().models.clone_model(model)
         watch = fitting.TrainingObserver(epoch=epoch, apart=(apart, wanted), file=file, state=state)
-        assert fitting.fit(pupil, rest, targets, 4, watch=watch) == (stop == 4)
-        return pupil.get_weights()
+        assert fitting.fit(student, rest, targets, 4, watch=watch) == (stop == 4)
+        return student.get_weights()
 
     whole = train_until(4)
     half = train_until(1)

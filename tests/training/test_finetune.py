@@ -156,15 +156,15 @@ def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(
 
 
 def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: FinetuneResult) -> None:
-    exam = brief.validation
-    accuracy = exam.scores[0].accuracy
+    validation = brief.validation
+    accuracy = validation.scores[0].accuracy
     assert accuracy is not None
     nets = {lost: Candidate((), (), 1000, (OutputScore(accuracy - lost, 1.0),)) for lost in (-5.0, 1.0, 2.5, 50.0)}
 
     def after(
         lost: float, budget: AccuracyBudget = WITHIN, learning_rate_factor: float = 0.0, before: int = 1000
     ) -> float:
-        return next_lambda(1e-5, nets[lost], exam, budget, learning_rate_factor, 10, before)
+        return next_lambda(1e-5, nets[lost], validation, budget, learning_rate_factor, 10, before)
 
     prices = [after(lost) for lost in nets]
     assert prices == sorted(prices, reverse=True)
@@ -260,14 +260,14 @@ def test_numbers_are_shortened_to_the_nearest() -> None:
 
 
 def test_each_output_keeps_its_own_bound(brief: FinetuneResult) -> None:
-    exam = replace(brief.validation, scores=(OutputScore(90.0, 0.3), OutputScore(None, 2.0)))
+    validation = replace(brief.validation, scores=(OutputScore(90.0, 0.3), OutputScore(None, 2.0)))
 
     def allows(accuracy: float, loss: float, budget: AccuracyBudget) -> bool:
-        return exam.allows(Candidate((), (), 0, (OutputScore(accuracy, 0.3), OutputScore(None, loss))), budget)
+        return validation.allows(Candidate((), (), 0, (OutputScore(accuracy, 0.3), OutputScore(None, loss))), budget)
 
     budget = AccuracyBudget(drop=1.0, loss=5.0)
     assert allows(89.2, 2.08, budget)
     assert not allows(88.8, 2.08, budget)
     assert not allows(89.2, 2.12, budget)
-    values = replace(exam, scores=(OutputScore(None, 2.0),))
+    values = replace(validation, scores=(OutputScore(None, 2.0),))
     assert values.drop(Candidate((), (), 0, (OutputScore(None, 2.1),))) == pytest.approx(5.0)
