@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from wcodec.errors import RecipeError
-from wcodec.evaluation import datasets as streams
+from wcodec.evaluation import batches
 from wcodec.evaluation.datasets import load_examples, load_split
 from wcodec.evaluation.examples import Array, ModelInput
 
@@ -198,7 +198,7 @@ def test_several_inputs_come_as_a_list(users_module: Callable[[str], object]) ->
 def test_an_endless_generator_is_cut_and_it_is_said(
     users_module: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "STREAM_LIMIT", 10)
+    monkeypatch.setattr(batches, "STREAM_LIMIT", 10)
     users_module("def examples():\n    while True: yield np.ones((4, 3)), np.ones(4)")
     examples = load_examples("mine:examples", ROW)
     assert examples.count == 10

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Run
 from wcodec.errors import RecipeError
-from wcodec.evaluation.datasets import gather
+from wcodec.evaluation.batches import gather
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.examples import Examples, fit_examples
 from wcodec.evaluation.keras_backend import keras

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wcodec.container.reader import is_container, open_file, parse
 from wcodec.errors import ModelFileError
 from wcodec.evaluation import user_code
-from wcodec.evaluation.datasets import ONE_OUTPUT
+from wcodec.evaluation.batches import ONE_OUTPUT
 from wcodec.evaluation.examples import ModelInput
 from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
 from wcodec.evaluation.model_loader import predicted_task as task_of_model
