@@ -1,4 +1,4 @@
-"""Real pretrained models that registry packages ship, fetched by name."""
+"""Pretrained models in packages of registries, fetched by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark has to say: to the terminal, and to the page that is committed."""
+"""The output of a benchmark: printed, and written to the page that is committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TFLite makes of a network, where it runs: its file, and the accuracy of that."""
+"""TFLite's files of a network: their size, and their accuracy where TFLite runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks of `wild.py`: their files out of packages, inputs, and what their answers are judged by."""
+"""The networks of `wild.py`: their files in packages, their inputs, and the measures of their outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chain of layers without its dead units, which need not be computed any more: what `records.py` trains."""
+"""A chain of layers without its dead units, for the training of `records.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page beside the records: which networks are chosen, what the test images say of all of them."""
+"""The page of the records: the choice of networks, and their errors on the test images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tests may use: the command as it is installed, the sample models, and how thorough the tests are."""
+"""Shared parts of all tests: the command as it is installed, the sample models, and how thorough the tests are."""
 
 from __future__ import annotations
 

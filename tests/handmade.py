@@ -1,4 +1,4 @@
-"""Model files made by hand, with all that such files can hold."""
+"""Model files made by hand, with everything that such files can have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models and examinations that the tests of several rooms share."""
+"""Models and checks that the tests of several rooms share."""
 
 from __future__ import annotations
 

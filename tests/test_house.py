@@ -1,4 +1,4 @@
-"""The laws of the house that a program can check: floors, sizes, names, and what is forbidden where."""
+"""The rules of CONTRIBUTING that a program can check: floors, sizes, names, and forbidden imports."""
 
 from __future__ import annotations
 

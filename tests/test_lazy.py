@@ -1,4 +1,4 @@
-"""A class that is made late behaves as one that the standard library makes at once."""
+"""A dataclass whose methods are made at the first instance behaves as one of the standard library."""
 
 from __future__ import annotations
 

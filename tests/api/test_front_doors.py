@@ -1,4 +1,4 @@
-"""The modules for frameworks say what is missing, and stand in for exact functions."""
+"""The modules for frameworks name what is missing, and have the signatures of the functions that they replace."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the examinations of hostile files share: taking a container apart, and storming it."""
+"""Shared parts of the tests of hostile files: taking a container apart, and changing it in many ways."""

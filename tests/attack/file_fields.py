@@ -1,4 +1,4 @@
-"""A .wcz in pieces: parsed from `formats/wcz.md` alone, changed at will, closed again with checksums that fit."""
+"""The fields of a .wcz: parsed from `formats/wcz.md` alone, changed, and written again with valid checksums."""
 
 from __future__ import annotations
 

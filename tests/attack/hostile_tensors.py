@@ -1,4 +1,4 @@
-"""Containers whose tensors lie: their heads, the parameters of their rules, their chunks."""
+"""Containers with wrong tensors: headers, parameters of dequantizers, chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small model files of every kind, and changed copies of them, some closed again with checksums that fit."""
+"""Small model files of every kind, and changed copies of them, some with valid checksums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codebooks that are fitted to a layer's inputs: what they lose, and what they may never do."""
+"""Codebooks that are fitted to a layer's inputs: the error of the outputs, and bounds that hold for any input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sensitivity by curvature: three estimates of one thing, and files whose precision goes by it."""
+"""Sensitivity by curvature: three estimates agree, and files have their precision from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes that are told of a file while a search goes on: measured, or scaled from the last that were."""
+"""The file sizes that a search reports: measured, or scaled from the last measured one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large tensors get static scales where these are about as small as contexts, judged on a sample."""
+"""Large tensors get static scales if these take about as few bytes as contexts in a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The context coder returns every array of levels, near its entropy, and survives damaged payloads."""
+"""The context coder returns every array of levels, needs about its entropy, and refuses damaged payloads."""
 
 from __future__ import annotations
 

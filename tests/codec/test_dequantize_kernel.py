@@ -1,4 +1,4 @@
-"""The last steps of decoding: levels to weights, and weights to their places."""
+"""The last steps of decoding: levels become weights, and weights are put at their positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixed fields: what they hold comes back, by the reader and by the page; they are no wider than they must be."""
+"""Fixed fields: the package and the reference decoder read what was written, in the fewest bits."""
 
 from __future__ import annotations
 

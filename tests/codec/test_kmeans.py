@@ -1,4 +1,4 @@
-"""One-dimensional k-means against scikit-learn, a slow twin, and weights that would break it."""
+"""One-dimensional k-means against scikit-learn, a slow twin, and weights at the limits of float32."""
 
 from __future__ import annotations
 

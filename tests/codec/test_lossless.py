@@ -1,4 +1,4 @@
-"""Values that must come back bit for bit."""
+"""Values that are coded without loss, bit for bit."""
 
 from __future__ import annotations
 

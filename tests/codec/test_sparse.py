@@ -1,4 +1,4 @@
-"""Relative indices: round trips with every gap size, and entries that lie."""
+"""Relative indices: round trips with every gap size, and payloads with wrong entries."""
 
 from __future__ import annotations
 

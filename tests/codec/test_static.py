@@ -1,4 +1,4 @@
-"""The static coder: what it writes comes back, by the kernel and by a slow twin; what is damaged is refused."""
+"""The static coder: kernel and slow twin decode what was encoded; damaged payloads are refused."""
 
 from __future__ import annotations
 

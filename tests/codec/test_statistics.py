@@ -1,4 +1,4 @@
-"""What the encoder asks of all weights in one pass, against numpy; which tensors are the same; which have gaps."""
+"""The statistics of one pass over all weights, against numpy; equal tensors; tensors with gaps."""
 
 from __future__ import annotations
 

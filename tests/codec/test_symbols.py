@@ -1,4 +1,4 @@
-"""Streams of symbols: round trips, sizes, and payloads that lie."""
+"""Streams of symbols: round trips, sizes, and payloads with wrong counts."""
 
 from __future__ import annotations
 

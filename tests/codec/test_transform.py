@@ -1,4 +1,4 @@
-"""Kernels survive a change of basis, and the decoder's half is exact."""
+"""Kernels are the same after a transform and its inverse, and the decoder's half is exact."""
 
 from __future__ import annotations
 

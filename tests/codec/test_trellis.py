@@ -1,4 +1,4 @@
-"""The trellis chooses levels whose error and bits are better together than rounding's."""
+"""The trellis chooses levels with a smaller sum of error and bits than rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged and hostile containers: always a clear refusal, soon, in little memory, and nothing is left behind."""
+"""Damaged and hostile containers are refused clearly, soon, in little memory, and leave no files."""
 
 from __future__ import annotations
 

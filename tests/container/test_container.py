@@ -1,4 +1,4 @@
-"""The container: what the specification says lies where it says, small, and read back as it was written."""
+"""The container: its fields are where the specification says, it is small, and it is read as it was written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers of the past: the good ones decode to the same bits, the bad ones are refused in the same way, for ever."""
+"""Containers of earlier releases: valid ones decode to the same bits, invalid ones are refused in the same way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decoder written from formats/wcz.md alone agrees with the product on every golden file, and on fresh ones."""
+"""The decoder written from formats/wcz.md alone agrees with the package on every golden file and on new ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--data` takes, what it does to it, and how it refuses."""
+"""What `--data` accepts, how it converts it, and how it refuses the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured of a network, and what is refused."""
+"""What is measured of a network, and which inputs are refused."""
 
 from __future__ import annotations
 

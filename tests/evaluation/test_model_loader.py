@@ -1,4 +1,4 @@
-"""Which files a network may come from, and how others are refused."""
+"""Which files a network is loaded from, and how others are refused."""
 
 from __future__ import annotations
 

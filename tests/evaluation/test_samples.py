@@ -1,4 +1,4 @@
-"""The samples are what their README says."""
+"""The samples have the figures of their README."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model files made to hurt: refused by name and soon, or kept byte for byte; nothing is left behind."""
+"""Hostile model files are refused by name and soon, or coded byte for byte; no files are left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that ask for far more memory or time than they have bytes: refused, or read within bounds."""
+"""Files that claim far more memory or time than they have bytes are refused, or read within bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors go by the user's names, by the file's, and by unambiguous ends of both."""
+"""Tensors are found by the user's names, by the file's, and by unambiguous ends of both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which vectors are gains, which are shifts of what, and what stands beside codes, by names alone and by a graph."""
+"""Which vectors are gains, which are shifts, and which tensors belong to codes, by names alone and by a graph."""
 
 from __future__ import annotations
 

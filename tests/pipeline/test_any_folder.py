@@ -1,4 +1,4 @@
-"""`--lossless` of any folder: everything in it comes back, whatever it is called, and nothing else is touched."""
+"""`--lossless` of any folder: every file is restored, whatever its name, and no other file is changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coding against an earlier version: what is the same costs nothing, and only that very version brings it back."""
+"""Coding against an earlier version: equal tensors take no bytes, and only that version decodes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that changes while it is encoded is no output and one line, however it changes."""
+"""A file that changes while it is encoded gives no output and an error of one line."""
 
 from __future__ import annotations
 

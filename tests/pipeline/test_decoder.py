@@ -1,4 +1,4 @@
-"""Decoding: tensors one at a time from their own byte ranges, each checked; files whole or not at all."""
+"""Decoding: tensors one at a time from their own byte ranges, with checksums; files whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a model holds: lossless gives every bit back, lossy the structure, the exact parts, the told error."""
+"""For any model, lossless coding keeps every bit; lossy coding keeps the structure and states its error."""
 
 from __future__ import annotations
 

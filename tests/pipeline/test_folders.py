@@ -1,4 +1,4 @@
-"""Models of several files: a .wcz a file and an index, by whoever is there, in as many attempts as it takes."""
+"""Models of several files: one .wcz for each file and an index, by several processes, in several attempts."""
 
 from __future__ import annotations
 

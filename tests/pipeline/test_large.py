@@ -1,4 +1,4 @@
-"""What is larger than memory or disk: read by its byte ranges, written whole or not at all."""
+"""Files larger than memory or disk: read by byte ranges, written whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`encode --lossless` gives the identical file back, whatever it is; tensors it is known to have can be asked for."""
+"""`encode --lossless` restores any file byte for byte; single tensors are decoded if the format is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A target is met by an encoding whose size samples tell, and a correction of a part of the tensors."""
+"""A size budget is met by an encoding whose size is estimated from samples, and then corrected."""
 
 from __future__ import annotations
 

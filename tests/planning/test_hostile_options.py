@@ -1,4 +1,4 @@
-"""Options that point where they should not: one line, nothing lost, nothing left behind."""
+"""Options with wrong paths: an error of one line, and no files are lost or left."""
 
 from __future__ import annotations
 

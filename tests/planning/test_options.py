@@ -1,4 +1,4 @@
-"""The table of options: the command line, Python and the recipe know the same words."""
+"""The table of options: the command line, Python and the recipe have the same words."""
 
 from __future__ import annotations
 

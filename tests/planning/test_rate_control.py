@@ -1,4 +1,4 @@
-"""The search for a step meets its goal, closely, in a few encodings, whatever the measure looks like."""
+"""The search for a step reaches its target closely in a few encodings, for measures of any shape."""
 
 from __future__ import annotations
 

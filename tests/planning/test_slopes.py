@@ -1,4 +1,4 @@
-"""The choice of one way to code each tensor, against all choices that there are."""
+"""The choice of one way to code each tensor, against all possible choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smaller of two codes is taken: --best is never larger than --fast, nor auto than a coder that it may take."""
+"""The smaller of two codes is used: --best is never larger than --fast, nor auto than one of its coders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors are judged by where they act: means by variances, biases by kernels, and what is not known stays exact."""
+"""Vectors are measured by their effect: means by variances, biases by kernels; unknown vectors stay exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inspection: every byte of a file is counted once, and said by the keys that scripts rely on."""
+"""Inspection counts every byte of a file once, under the keys that scripts use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of --report: whole, closed in itself, and deaf to what names try."""
+"""The page of --report is complete, needs no other files, and escapes names."""
 
 from __future__ import annotations
 

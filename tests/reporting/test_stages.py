@@ -1,4 +1,4 @@
-"""The stages of Deep Compression: what the table says is what files of the stages have."""
+"""The stages of Deep Compression: the table has the sizes of files of the stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps without data: the curve, the tensors, the time, and what an interrupt leaves behind."""
+"""Sweeps without data: the curve, the tensors, the time, and the result after an interrupt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One tensor looked into: its values, how often they are used, and the code words that the file has for them."""
+"""One tensor in detail: its values, how often each is used, and its code words in the file."""
 
 from __future__ import annotations
 

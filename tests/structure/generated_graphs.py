@@ -1,4 +1,4 @@
-"""Networks drawn at random from all layers that have a rule, and masks over their units."""
+"""Random networks of all layers that have a rule, and masks over their units."""
 
 from __future__ import annotations
 

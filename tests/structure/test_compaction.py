@@ -1,4 +1,4 @@
-"""Dead units go, and the answers stay."""
+"""Dead units are removed, and the outputs stay the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units are found wherever they are: masked in the whole network and absent in the smaller one, the answers agree."""
+"""All units are found: a network with masked units and one without them have the same outputs."""
 
 from __future__ import annotations
 

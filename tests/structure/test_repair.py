@@ -1,4 +1,4 @@
-"""What repair leaves alone: statistics and recurrent kernels."""
+"""Repair of networks with fewer units: statistics and recurrent kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks get smaller by as much as was asked, and answer nearly as before; what cannot be done is said at once."""
+"""Networks become smaller by the requested amount with nearly the same outputs; impossible requests are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings that are interrupted go on, and what is slimmed is written as it was asked for."""
+"""Interrupted trainings are resumed, and slimmed networks are written in the requested form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation: smaller networks that answer alike, of every kind, and the same ones on every run."""
+"""Distillation: smaller networks with nearly the same outputs, of every kind, and the same on every run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training that is killed, interrupted or out of time: nothing is lost, and it goes on."""
+"""A training that is killed, interrupted or out of time loses nothing and is resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of network that trains is trained with labels, or refused in words."""
+"""Every kind of network that can be trained is trained with labels; the others are refused."""
 
 from __future__ import annotations
 

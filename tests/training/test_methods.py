@@ -1,4 +1,4 @@
-"""Methods of the literature: each does what its paper says, on a small problem, and the file holds just that."""
+"""Methods of the literature: each does what its paper says on a small problem, and the file has just that."""
 
 from __future__ import annotations
 

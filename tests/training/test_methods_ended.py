@@ -1,4 +1,4 @@
-"""A training by methods that is killed, interrupted or out of time goes on; moved copies of images are trained on."""
+"""A training by methods that is killed, interrupted or out of time is resumed; it uses moved copies of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""encode --data: a budget of accuracy, kept on inputs that the search did not see, or no file at all."""
+"""encode --data keeps a budget of accuracy on inputs that the search did not use, or writes no file."""
 
 from __future__ import annotations
 

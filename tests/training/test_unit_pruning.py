@@ -1,4 +1,4 @@
-"""What the records are trained by: chains of layers without their dead units, several versions of each example."""
+"""The training of the records: chains of layers without dead units, several versions of each example."""
 
 from __future__ import annotations
 

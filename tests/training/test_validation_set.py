@@ -1,4 +1,4 @@
-"""--validation V: examples of their own choose and measure, in every verb that runs a network."""
+"""--validation V: separate examples choose and measure, in every verb that runs a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared vectors in training: the network gets what the file has, and blocks go to the vector next to their weights."""
+"""Shared vectors in training: the network has the values of the file, and blocks move to the nearest vector."""
 
 from __future__ import annotations
 

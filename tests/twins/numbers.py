@@ -1,4 +1,4 @@
-"""What the encoder of numbers looks at, the slow way. (The coder's own twin is `formats/reference_numbers.py`.)"""
+"""The statistics of the encoder of numbers, in slow Python. (The coder's twin is `formats/reference_numbers.py`.)"""
 
 from __future__ import annotations
 
