@@ -131,7 +131,7 @@ def test_the_path_is_the_best_of_all_paths(states: trellis.States) -> None:
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 63), (1, 64), (1, 65), (5, 129)])
 def test_avx2_chooses_what_the_plain_steps_choose(sizes: tuple[int, int]) -> None:
     values = (RNG.laplace(size=sizes).reshape(-1) * 4).astype(np.float32)
-    free = trellis._free(values.size)
+    free = trellis._make_zero_rates(values.size)
     prices = RNG.random(free.sizes.shape).astype(np.float32) * 3
     contexts = RNG.integers(0, 64, (values.size, 2)).astype(np.uint16)
     found = []

@@ -75,7 +75,7 @@ def compact_trained(
                 target.write_bytes(coded.read_bytes())
     if smallest is None:
         return whole
-    note = _words(sum(int(one.size) for one in model.get_weights()), smallest)
+    note = _describe_removed(sum(int(one.size) for one in model.get_weights()), smallest)
     return replace(best, error=whole.error, notes=(*whole.notes, note))
 
 
@@ -111,7 +111,7 @@ def compact_by_method(
     except UnsupportedError:
         return whole
     before = sum(int(one.size) for one in model.get_weights())
-    return replace(made, error=whole.error, notes=(*whole.notes, _words(before, small)))
+    return replace(made, error=whole.error, notes=(*whole.notes, _describe_removed(before, small)))
 
 
 def _without_dead(found: FinetuneResult, tuned: Mapping[str, TunedTensor]) -> Compacted | None:
@@ -146,7 +146,7 @@ def _as_pruned(recipe: Recipe) -> Recipe:
     return replace(recipe, options=done(recipe.options), rules=rules)
 
 
-def _words(before: int, small: Compacted) -> str:
+def _describe_removed(before: int, small: Compacted) -> str:
     return (
         f"{small.removed:,} of {small.removable:,} units died in training and are not in the file: decode gives a "
         f"network of {small.model.count_params():,} parameters in place of {before:,}, with the same outputs; "

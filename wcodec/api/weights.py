@@ -56,11 +56,11 @@ class Weights(Mapping[str, AnyArray]):
         place = self._place(name)
         workers = thread_count(self._threads)
         if workers == 1 or len(place.container.resolve(place.number).sections) == 1:
-            return self._decoded(place, map)
+            return self._decode(place, map)
         with ThreadPoolExecutor(workers, thread_name_prefix="wcodec-chunk") as pool:
-            return self._decoded(place, pool.map)
+            return self._decode(place, pool.map)
 
-    def _decoded(self, place: Place, chunk_map: Map) -> AnyArray:
+    def _decode(self, place: Place, chunk_map: Map) -> AnyArray:
         from wcodec.pipeline.folder_decoder import base_of
         from wcodec.pipeline.open_container import OpenContainer
 
@@ -184,10 +184,12 @@ def read_stored_tensors(
             named = list(group)
             with named[0][1].path.open("rb") as file:
                 opened = OpenContainer(file, named[0][1].container, base_of(named[0][1], earlier))
-                yield from _decoded(opened, [(name, place.number) for name, place in named], threads)
+                yield from _decode_all(opened, [(name, place.number) for name, place in named], threads)
 
 
-def _decoded(opened: OpenContainer, named: list[tuple[str, int]], threads: int) -> Iterator[tuple[str, str, AnyArray]]:
+def _decode_all(
+    opened: OpenContainer, named: list[tuple[str, int]], threads: int
+) -> Iterator[tuple[str, str, AnyArray]]:
     from wcodec.codec.parallel import map_tensors
 
     specs = [opened.container.tensors[number] for _, number in named]

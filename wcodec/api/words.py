@@ -135,7 +135,7 @@ def document(function: Function) -> Function:
     """`function` with all keywords of `EncodeWords` in its signature and its docstring."""
     kinds: dict[str, str] = {}
     for words in (Words, RequestWords, PythonWords):
-        kinds |= {word: _spelt(kind) for word, kind in words.__annotations__.items()}
+        kinds |= {word: _spell_type(kind) for word, kind in words.__annotations__.items()}
     options = {option.word: _describe(option) for option in (*OPTIONS, *REQUEST_OPTIONS)} | PYTHON_HELP
     own = inspect.signature(function)
     fixed = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -147,7 +147,7 @@ def document(function: Function) -> Function:
     return function
 
 
-def _spelt(kind: object) -> str:
+def _spell_type(kind: object) -> str:
     """An annotation as in the source."""
     return str(getattr(kind, "__forward_arg__", kind))
 

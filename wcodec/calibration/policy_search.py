@@ -128,7 +128,7 @@ def _run_trials(
         if allowed and found.bytes < best:
             made.clear()
             made[one.number] = found
-        if (follower := _follower(one, origin, best)) is not None:
+        if (follower := _scale_to_budget(one, origin, best)) is not None:
             journal.enqueue(follower)
         journal.tell(one, _score(one, origin))
         report(one)
@@ -143,18 +143,18 @@ def _try(
 
 def _score(one: SearchTrial, origin: PolicyOrigin) -> float:
     """The logarithm of the bytes relative to the origin's, plus the penalty of a trial over the budget."""
-    charged = 0.0 if one.allowed else OVER + SLOPE * max(0.0, _apart(one, origin))
+    charged = 0.0 if one.allowed else OVER + SLOPE * max(0.0, _measure_distance(one, origin))
     return math.log(max(1, one.bytes) / max(1, origin.bytes)) + charged
 
 
-def _apart(one: SearchTrial, origin: PolicyOrigin) -> float:
+def _measure_distance(one: SearchTrial, origin: PolicyOrigin) -> float:
     return math.log(max(min(one.kl, 1e9), 1e-12) / max(origin.kl, 1e-12))
 
 
-def _follower(one: SearchTrial, origin: PolicyOrigin, best: int) -> Policy | None:
+def _scale_to_budget(one: SearchTrial, origin: PolicyOrigin, best: int) -> Policy | None:
     """The same policy with its steps scaled to the budget, if its bytes and divergence suggest a new best."""
-    promised = math.log(max(1, one.bytes)) + SLOPE * _apart(one, origin)
-    octaves = within("scale", one.policy["scale"] - 0.5 * _apart(one, origin) / math.log(2.0))
+    promised = math.log(max(1, one.bytes)) + SLOPE * _measure_distance(one, origin)
+    octaves = within("scale", one.policy["scale"] - 0.5 * _measure_distance(one, origin) / math.log(2.0))
     moved = abs(octaves - one.policy["scale"]) > FOLLOWED
     return {**one.policy, "scale": octaves} if moved and promised < math.log(max(1, best)) else None
 

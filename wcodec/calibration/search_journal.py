@@ -47,7 +47,7 @@ class SearchJournal:
 
     def count(self) -> int:
         """The number of trials with a result."""
-        return len(self._done())
+        return len(self._list_done())
 
     def trials(self) -> tuple[SearchTrial, ...]:
         """The trials with a result, in the order of their numbers."""
@@ -59,10 +59,10 @@ class SearchJournal:
                 bool(one.user_attrs["allowed"]),
                 {name: float(octaves) for name, octaves in one.params.items()},
             )
-            for one in self._done()
+            for one in self._list_done()
         )
 
-    def _done(self) -> list[FrozenTrial]:
+    def _list_done(self) -> list[FrozenTrial]:
         state = optuna().trial.TrialState.COMPLETE
         return list(self._study.get_trials(deepcopy=False, states=(state,)))
 
@@ -80,13 +80,13 @@ class SearchJournal:
         count = max(self._study.user_attrs["origin"]["groups"]) + 1
         of_groups = {f"{word} {number}": 0.0 for word in OF_GROUP for number in range(count)}
         every = {"scale": 0.0, "damping": 0.0, **of_groups}
-        with _quiet():
+        with _ignore_warnings():
             self._study.enqueue_trial({**every, **policy}, skip_if_exists=True)
 
     def ask(self, names: Iterable[str]) -> SearchTrial:
         """The next policy to try."""
         floats = optuna().distributions.FloatDistribution
-        with _quiet():
+        with _ignore_warnings():
             trial = self._study.ask({name: floats(*RANGES[name.split(" ")[0]]) for name in names})
         self._asked[trial.number] = trial
         return SearchTrial(trial.number, 0, 0.0, False, dict(trial.params))
@@ -96,7 +96,7 @@ class SearchJournal:
         trial = self._asked.pop(one.number)
         for word, value in (("bytes", one.bytes), ("kl", min(one.kl, 1e30)), ("allowed", one.allowed)):
             trial.set_user_attr(word, value)
-        with _quiet():
+        with _ignore_warnings():
             self._study.tell(trial, score)
 
     def stop(self) -> None:
@@ -118,7 +118,7 @@ def open_journal(path: Path, settings: str, sampler: Sampler, seed: int, *, resu
     if not resume:
         path.unlink(missing_ok=True)
     try:
-        with _quiet():
+        with _ignore_warnings():
             backend = module.storages.journal.JournalFileBackend(str(path))
             storage = module.storages.JournalStorage(backend)
             study = module.create_study(
@@ -151,7 +151,7 @@ def _sampler(module: ModuleType, name: Sampler, seed: int) -> object:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _ignore_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -125,12 +125,12 @@ def _run(session: CalibrationSession, inputs: list[Tensor]) -> list[Tensor]:
     return [tf.cast(one if one.shape.rank > 1 else one[:, None], "float32") for one in outputs]
 
 
-def _surprises(session: CalibrationSession, inputs: list[Tensor], seed: Tensor | None) -> Tensor:
-    """The sum of `_surprise` over the outputs of the network."""
+def _sum_losses(session: CalibrationSession, inputs: list[Tensor], seed: Tensor | None) -> Tensor:
+    """The sum of `_measure_loss` over the outputs of the network."""
     tf = tensorflow()
     every = zip(_run(session, inputs), session.outputs, session.kinds, strict=True)
     seeds = (None if seed is None else seed + number for number in itertools.count())
-    return tf.add_n([_surprise(tf, *one, own) for one, own in zip(every, seeds, strict=False)])
+    return tf.add_n([_measure_loss(tf, *one, own) for one, own in zip(every, seeds, strict=False)])
 
 
 def _fisher(session: CalibrationSession) -> list[float]:
@@ -140,7 +140,7 @@ def _fisher(session: CalibrationSession) -> list[float]:
     values = [one._value for one in variables]
 
     def step(inputs: list[Tensor], seed: Tensor, _: Tensor) -> Tensor:
-        _, gradients = loss_and_gradients(lambda: _surprises(session, inputs, seed), variables)
+        _, gradients = loss_and_gradients(lambda: _sum_losses(session, inputs, seed), variables)
         pairs = zip(gradients, values, strict=True)
         return tf.stack([tf.reduce_sum(tf.square(_dense(tf, *pair))) for pair in pairs])
 
@@ -162,7 +162,7 @@ def _hutchinson(session: CalibrationSession) -> list[float]:
         ]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            _, gradients = loss_and_gradients(lambda: _surprises(session, inputs, None), variables)
+            _, gradients = loss_and_gradients(lambda: _sum_losses(session, inputs, None), variables)
             dense = [_dense(tf, *pair) for pair in zip(gradients, values, strict=True)]
             along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(dense, signs, strict=True)])
         turned = [_dense(tf, *pair) for pair in zip(tape.gradient(along, values), values, strict=True)]
@@ -177,7 +177,7 @@ def _dense(tf: ModuleType, gradient: Tensor | None, like: Tensor) -> Tensor:
     return tf.zeros(like.shape) if gradient is None else tf.cast(tf.convert_to_tensor(gradient), "float32")
 
 
-def _surprise(tf: ModuleType, outputs: Tensor, originals: Outputs, kind: OutputKind, seed: Tensor | None) -> Tensor:
+def _measure_loss(tf: ModuleType, outputs: Tensor, originals: Outputs, kind: OutputKind, seed: Tensor | None) -> Tensor:
     """A loss whose Hessian in the outputs is twice that of `measure_divergence` at the original, up to its gradient.
 
     seed: -log q of labels drawn from the predictions, scaled so that squared gradients have the mean of one row's;

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     atexit.register(gc.freeze)  # no garbage collection at the end: saves 40 ms of most commands
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _terminable():
+        with _unwind_on_termination():
             return _run(words)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else OK
@@ -93,7 +93,7 @@ def _report(error: BaseException, debug: bool) -> int:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def _unwind_on_termination() -> Iterator[None]:
     """A context in which a termination signal unwinds the stack as Ctrl-C does, so that temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield

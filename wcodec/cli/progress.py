@@ -73,7 +73,7 @@ def show_search(quiet: bool) -> Iterator[Callable[[SearchProgress], None]]:
     if quiet or sys.stderr is None:
         yield lambda _: None
     elif sys.stderr.isatty():
-        with _live() as watch:
+        with _show_table() as watch:
             yield watch
     else:
         yield _lines()
@@ -96,7 +96,7 @@ def _lines() -> Callable[[SearchProgress], None]:
 
 
 @contextmanager
-def _live() -> Iterator[Callable[[SearchProgress], None]]:
+def _show_table() -> Iterator[Callable[[SearchProgress], None]]:
     from rich.console import Console
     from rich.live import Live
 

@@ -32,7 +32,7 @@ class BaseValues(Protocol):
 
 def encode_delta(way: int, values: AnyArray, base: AnyArray, dtype: str) -> Words:
     """The difference between the values and the base's, by XOR or ULPS, as words. Inverse: `decode_delta`."""
-    new, old = _words(values), _words(base)
+    new, old = _as_words(values), _as_words(base)
     if way == XOR:
         return new ^ old
     return _ulp_distance(new, old, dtype)
@@ -43,7 +43,7 @@ def decode_delta(way: int, words: AnyArray, base: AnyArray, dtype: str) -> AnyAr
 
     Raises: CorruptError for an unknown mode.
     """
-    coded, old = _words(words), _words(base)
+    coded, old = _as_words(words), _as_words(base)
     one = coded.dtype.type(1)
     if way == XOR:
         new = coded ^ old
@@ -64,8 +64,8 @@ def encode_residual(values: AnyArray, base: AnyArray, dtype: str) -> tuple[AnyAr
     with np.errstate(over="ignore", invalid="ignore"):
         more = from_float(new - old, dtype)
     usual = np.isfinite(_floats(more, dtype)) & np.isfinite(old)
-    more = np.where(usual, _words(more), 0).astype(_words(more).dtype).view(numpy_type(dtype))
-    return more, _ulp_distance(_words(values), _add_residual(base, more, dtype), dtype)
+    more = np.where(usual, _as_words(more), 0).astype(_as_words(more).dtype).view(numpy_type(dtype))
+    return more, _ulp_distance(_as_words(values), _add_residual(base, more, dtype), dtype)
 
 
 def decode_residual(more: AnyArray, steps: Words, base: AnyArray, dtype: str) -> AnyArray:
@@ -78,14 +78,14 @@ def _add_residual(base: AnyArray, more: AnyArray, dtype: str) -> Words:
     added = _floats(more, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         total = from_float(_floats(base, dtype) + added, dtype)
-    return np.where(added == 0, _words(base), _words(total))
+    return np.where(added == 0, _as_words(base), _as_words(total))
 
 
 def _floats(values: AnyArray, dtype: str) -> Float32 | Float64:
     return values.astype(np.float64, copy=False) if dtype == "float64" else to_float32(values, dtype)
 
 
-def _words(values: AnyArray) -> Words:
+def _as_words(values: AnyArray) -> Words:
     size = min(values.itemsize, 8)
     words: Words = np.ascontiguousarray(values).reshape(-1).view(np.dtype(f"<u{size}"))
     return words

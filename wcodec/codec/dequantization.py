@@ -63,7 +63,7 @@ class UniformDequantizer(OneLevelAWeight):
     number: ClassVar[int] = wire.STEP
 
     def dequantize(self, levels: Levels, single: bool) -> Float32 | Float64:
-        weights = _empty(levels, single)
+        weights = _allocate(levels, single)
         kernel.scale(np.ascontiguousarray(levels).reshape(-1), self.states, self.step, weights.reshape(-1))
         return weights
 
@@ -99,7 +99,7 @@ class TransformDequantizer(OneLevelAWeight):
         if taps > _FEW_TAPS:
             vectors = reconstruct(levels, self.states).reshape(len(levels), -1, taps)
             return scale(inverse_transform(vectors, self.basis), step, single).reshape(levels.shape)
-        weights, matrix = _empty(levels, single), self.basis.matrix.astype(np.float64)
+        weights, matrix = _allocate(levels, single), self.basis.matrix.astype(np.float64)
         kernel.turn(np.ascontiguousarray(levels).reshape(-1), self.states, matrix, step, weights.reshape(-1))
         return weights
 
@@ -282,5 +282,5 @@ def _parse_step(data: memoryview, at: int) -> tuple[float, int]:
     return float(step), at
 
 
-def _empty(levels: Levels, single: bool) -> Float32 | Float64:
+def _allocate(levels: Levels, single: bool) -> Float32 | Float64:
     return np.empty(levels.shape, np.float32) if single else np.empty(levels.shape, np.float64)

@@ -123,12 +123,12 @@ def map_tensors(
     workers = thread_count(threads)
     if workers == 1 or all(tensor.count <= FEW for tensor in tensors):
         return (work(number, map) for number, _ in enumerate(tensors))
-    results = _ahead(_InFlight(work, [tensor.count for tensor in tensors], workers, kept))
+    results = _start_first(_InFlight(work, [tensor.count for tensor in tensors], workers, kept))
     next(results)
     return cast(Iterator[Result], results)
 
 
-def _ahead(tensors: _InFlight[Result]) -> Iterator[Result | None]:
+def _start_first(tensors: _InFlight[Result]) -> Iterator[Result | None]:
     """None, once work has started; then the results."""
     try:
         tensors.begin()

@@ -77,7 +77,9 @@ SPACING: Final = {0: 1.0, 4: 0.6, 8: 0.6, 128: 0.617}
 
 def choose_dequantizer(weights: Float32, plan: LossyPlan, chunk_map: Map = map) -> tuple[int, Dequantizer]:
     """The layout and the dequantizer with the smallest cost on a sample of the weights."""
-    layouts = [family for family in map(partial(_scannable, weights.shape), layout_families(weights.shape)) if family]
+    layouts = [
+        family for family in map(partial(_list_scannable, weights.shape), layout_families(weights.shape)) if family
+    ]
     layouts = layouts or [(VECTOR,)]
     first = layouts[0][0]
     match plan:
@@ -151,7 +153,7 @@ def _uniform_choice(
     return min(family, key=lambda layout: costs.of(layout, dequantizer)), dequantizer
 
 
-def _scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
+def _list_scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[int, ...]:
     """The layouts of a family whose rows fit into a chunk."""
     return tuple(layout for layout in family if prod(view_shape(shape, layout)[1:]) <= CHUNK_WEIGHTS)
 
@@ -214,11 +216,11 @@ def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> ProductDe
 def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer]:
     """One step for every output if requested, otherwise one for all weights."""
     layout = outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
-    if layout != VECTOR and (plan.given or _scannable(weights.shape, (layout,))):
+    if layout != VECTOR and (plan.given or _list_scannable(weights.shape, (layout,))):
         own = plan.given.steps if plan.given else compute_row_steps(to_rows(weights, layout), plan.how, plan.bits)
         return layout, PerRowDequantizer(own)
     dequantizer = UniformDequantizer(float(compute_row_steps(weights.reshape(1, -1), plan.how, plan.bits)[0]))
-    layouts = [layout for family in layout_families(weights.shape) for layout in _scannable(weights.shape, family)]
+    layouts = [layout for family in layout_families(weights.shape) for layout in _list_scannable(weights.shape, family)]
     if plan.effort == "fast" or not layouts:
         return (layouts or [VECTOR])[0], dequantizer
     costs = _Costs(weights)

@@ -46,10 +46,10 @@ class TensorReader:
         """
         chunk = self.bytes_of(number)
         if self.record.delta_mode == BY_CHUNK:
-            return self._against(chunk, number)
+            return self._decode_against_base(chunk, number)
         return _values(chunk, self.header, self.facts, number)
 
-    def _against(self, chunk: memoryview, number: int) -> AnyArray:
+    def _decode_against_base(self, chunk: memoryview, number: int) -> AnyArray:
         """The same for exact values that are coded against a base."""
         mode, at = take_byte(chunk, 0, "delta mode of a chunk")
         if mode == RESIDUAL and self.facts.dtype not in FLOATS:

@@ -87,7 +87,7 @@ def read_labels(labels: Array, shape: tuple[int, ...], *, are_values: bool = Fal
     units = shape[-1]
     per_row = labels[..., 0] if labels.shape == (*shape[:-1], 1) else labels
     if per_row.shape == shape[:-1]:
-        whole = _whole(per_row)
+        whole = _are_whole(per_row)
         if units > 1 and whole and per_row.min() >= 0 and per_row.max() < units:
             return Truth("classes", per_row.astype(np.int64))
         if units == 1 and whole and per_row.min() >= 0 and per_row.max() <= 1:
@@ -102,7 +102,7 @@ def read_labels(labels: Array, shape: tuple[int, ...], *, are_values: bool = Fal
             raise RecipeError(f"labels: expected whole numbers 0..{units - 1} or shape {shape}, got {labels.dtype}")
     if labels.shape != shape:
         raise RecipeError(f"labels: expected shape {shape[:-1]} or {shape}, got {labels.shape}")
-    if _whole(labels) and labels.min() >= 0 and labels.max() <= 1:
+    if _are_whole(labels) and labels.min() >= 0 and labels.max() <= 1:
         if bool((labels.sum(axis=-1) == 1).all()):
             return Truth("classes", np.argmax(labels, axis=-1).astype(np.int64))
         if not are_values:
@@ -110,7 +110,7 @@ def read_labels(labels: Array, shape: tuple[int, ...], *, are_values: bool = Fal
     return Truth("values", labels.astype(np.float64))
 
 
-def _whole(labels: Array) -> bool:
+def _are_whole(labels: Array) -> bool:
     if labels.dtype.kind in "bui":
         return True
     return labels.dtype.kind == "f" and not np.mod(labels.astype(np.float64), 1).any()

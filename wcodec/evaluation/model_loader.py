@@ -151,9 +151,9 @@ def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: b
         head = file.read(9)
     hdf5 = head.startswith(HDF5)
     if head.startswith(ZIP) and _has_config(path, name):
-        return _whole(path, ".keras", name, unsafe, compiled)
-    if hdf5 and _mentions(path, b"model_config"):
-        return _whole(path, ".h5", name, unsafe, compiled)
+        return _load_whole(path, ".keras", name, unsafe, compiled)
+    if hdf5 and _contains(path, b"model_config"):
+        return _load_whole(path, ".h5", name, unsafe, compiled)
     if is_onnx(path):
         raise ModelFileError(
             f"{name}: is an ONNX network, which Keras cannot load: decode it to .onnx, which onnxruntime runs"
@@ -165,7 +165,7 @@ def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: b
         raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
     model = _architecture(architecture, unsafe)
     if hdf5:
-        with _copy_with_suffix(path, ".h5" if _mentions(path, b"layer_names") else ".weights.h5") as file_of_weights:
+        with _copy_with_suffix(path, ".h5" if _contains(path, b"layer_names") else ".weights.h5") as file_of_weights:
             _translate(name, lambda: model.load_weights(file_of_weights))
     else:
         set_weights(model, path, name)
@@ -181,7 +181,7 @@ def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: boo
             with zipfile.ZipFile(zipped, "w") as archive:
                 for inside in walk(path).files:
                     archive.write(path / inside, inside)
-            return _whole(zipped, ".keras", name, unsafe, compiled)
+            return _load_whole(zipped, ".keras", name, unsafe, compiled)
     if index is None:
         raise ModelFileError(f"{name}: expected a folder with config.json or *.weights.json in it, found neither")
     if architecture is None:
@@ -191,7 +191,7 @@ def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: boo
     return model
 
 
-def _whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> Model:
+def _load_whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> Model:
     load = keras().models.load_model
     if not unsafe:
         refuse_unsafe(path, name)
@@ -204,7 +204,7 @@ def _whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool) -> 
                 _TASKS[model] = opened.task
             return model
         except ModelFileError as exc:
-            if _mentions(path, KERAS_2_MARK):
+            if _contains(path, KERAS_2_MARK):
                 raise ModelFileError(f"{exc}; the file is of Keras 2: load it with tf_keras and save it again") from exc
             raise
 
@@ -271,7 +271,7 @@ def _has_config(path: Path, name: str) -> bool:
         raise ModelFileError(f"{name}: expected a zip archive, got {exc}") from exc
 
 
-def _mentions(path: Path, mark: bytes) -> bool:
+def _contains(path: Path, mark: bytes) -> bool:
     """Whether the file contains `mark`: HDF5 and .keras store names and configurations uncompressed."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         return view.find(mark) >= 0

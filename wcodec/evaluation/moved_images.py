@@ -92,7 +92,7 @@ def warp(images: Float32, rng: np.random.Generator, most: float = 1.0) -> Float3
     """
     channels = images.reshape(*images.shape[:3], -1)
     parts = range(0, len(images), AT_ONCE)
-    bent = [_bent(channels[start : start + AT_ONCE], rng, most) for start in parts]
+    bent = [_bend(channels[start : start + AT_ONCE], rng, most) for start in parts]
     return np.concatenate(bent).reshape(images.shape)
 
 
@@ -106,7 +106,7 @@ def shift(images: Float32, rng: np.random.Generator) -> Float32:
     return moved
 
 
-def _bent(images: Float32, rng: np.random.Generator, most: float) -> Float32:
+def _bend(images: Float32, rng: np.random.Generator, most: float) -> Float32:
     count, height, width, _ = images.shape
     turn, shear, scale, down, right = (most * rng.uniform(-1, 1, (5, count, 1, 1))).astype(np.float32)
     cos, sin = (f(BENT * turn) / (1 + BENT * scale) for f in (np.cos, np.sin))

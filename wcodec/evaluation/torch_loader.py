@@ -88,12 +88,12 @@ def _inputs_of(module: nn.Module) -> tuple[ModelInput, ...]:
     names = [one.name for one in given] or ["x"]
     first = next((one for one in module.modules() if next(one.parameters(recurse=False), None) is not None), None)
     shape = None
-    if isinstance(first, torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d) and first is _entrance(module):
+    if isinstance(first, torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d) and first is _find_first_module(module):
         shape = (first.in_channels, *(None for _ in first.kernel_size))
     return tuple(ModelInput(name, shape if len(names) == 1 else None, "any") for name in names)
 
 
-def _entrance(module: nn.Module) -> nn.Module:
+def _find_first_module(module: nn.Module) -> nn.Module:
     """The innermost first module of nested nn.Sequentials."""
     torch = sys.modules["torch"]
     while isinstance(module, torch.nn.Sequential) and len(module):

@@ -53,7 +53,7 @@ def is_vector(spec: TensorSpec) -> bool:
     return spec.count == max(spec.shape, default=1)
 
 
-def _unreadable() -> AnyArray:
+def _refuse_to_read() -> AnyArray:
     raise ModelFileError("tensor: expected a way to read its values, got none")
 
 
@@ -98,7 +98,7 @@ class Tensor(TensorSpec):
 
     layer: str = ""
     exact: bool = False
-    read: Callable[[], AnyArray] = field(default=_unreadable, compare=False, repr=False)
+    read: Callable[[], AnyArray] = field(default=_refuse_to_read, compare=False, repr=False)
     role: Role | None = None
     user_name: str = ""
 

@@ -93,7 +93,7 @@ def make_layout(source: int, length: int, extents: Sequence[Extent]) -> FileLayo
         facts = extent.facts
         odd = len(facts.shape) > MAX_DIMS or not facts.is_possible
         odd = odd or len(facts.name.encode(errors="replace")) > MAX_NAME_BYTES
-        if odd or facts.name in names or extent.begin < at or extent.end > length or not _encodable(facts.name):
+        if odd or facts.name in names or extent.begin < at or extent.end > length or not _is_encodable(facts.name):
             continue
         names.add(facts.name)
         kept.append(replace(extent, flags=extent.flags & ~FORTRAN_ORDER) if len(facts.shape) < 2 else extent)
@@ -236,7 +236,7 @@ def _rows(whole: AnyArray, start: int, count: int) -> AnyArray:
     return rows[start - first * row :][:count]
 
 
-def _encodable(name: str) -> bool:
+def _is_encodable(name: str) -> bool:
     try:
         return bool(name.encode())
     except UnicodeEncodeError:

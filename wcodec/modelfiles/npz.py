@@ -108,7 +108,7 @@ def parse_header(file: IO[bytes], where: str) -> Header:
         raise ModelFileError(f"{where}: expected a .npy array of version 1 to 3, got {head.hex(' ')}")
     raw = file.read(length)
     try:
-        said = _literal(raw.decode("utf-8" if head[6] == 3 else "latin-1").strip())
+        said = _parse_literal(raw.decode("utf-8" if head[6] == 3 else "latin-1").strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
         raise ModelFileError(f"{where}: not a readable .npy header: {error}") from error
     if not isinstance(said, dict) or set(said) != {"descr", "fortran_order", "shape"}:
@@ -123,7 +123,7 @@ def parse_header(file: IO[bytes], where: str) -> Header:
 
 
 @lru_cache(64)
-def _literal(text: str) -> object:
+def _parse_literal(text: str) -> object:
     """The value of a Python literal, which must not be modified. Many arrays of a model have the same header."""
     value: object = ast.literal_eval(text)
     return value

@@ -208,7 +208,7 @@ def _tensor(found: GraphWalk, tensor: Field, prefix: str, constant: str | None) 
     layer = name.replace("/", ".").rpartition(".")[0]
     facts = TensorSpec(name, dtype, dims)
     if any(one.number == 14 and one.value == 1 for one in inside):
-        found.outside.append(_outside(found, inside, Extent(facts, 0, 0, layer, exact)))
+        found.outside.append(_parse_outside(found, inside, Extent(facts, 0, 0, layer, exact)))
         return
     held = list(_messages(inside, _FLOATS, _RAW, _DOUBLES))
     if len(held) != 1 or held[0].end == held[0].begin:
@@ -235,7 +235,7 @@ def _dims(found: GraphWalk, inside: list[Field]) -> tuple[int, ...]:
     return tuple(dims)
 
 
-def _outside(found: GraphWalk, inside: list[Field], extent: Extent) -> Outside:
+def _parse_outside(found: GraphWalk, inside: list[Field], extent: Extent) -> Outside:
     said: dict[str, str] = {}
     for one in _messages(inside, 13):
         pair = {part.number: _text(found, part) for part in found.fields(one.begin, one.end)}

@@ -28,13 +28,13 @@ def roles_of(nodes: Sequence[Node]) -> dict[str, Role | None]:
     kernels = {node.outputs[0]: node.inputs[1] for node in nodes if node.kind in LINEAR and len(node.inputs) > 1}
     roles: dict[str, Role | None] = {}
     for node in nodes:
-        for name, role in _roles(node, kernels):
+        for name, role in _find_roles(node, kernels):
             # A tensor that two operators use in different ways gets no role.
             roles[name] = role if roles.get(name, role) == role else None
     return roles
 
 
-def _roles(node: Node, kernels: dict[str, str]) -> Iterator[tuple[str, Role | None]]:
+def _find_roles(node: Node, kernels: dict[str, str]) -> Iterator[tuple[str, Role | None]]:
     inputs = node.inputs
     if node.kind in LINEAR and len(inputs) > 2:
         yield inputs[2], Shift(inputs[1], "norm")

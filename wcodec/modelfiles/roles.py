@@ -49,7 +49,7 @@ def with_roles(tensors: Sequence[Tensor], known: Mapping[str, Role | None]) -> t
         modules[module_of(tensor.name)].append(tensor)
     roles: dict[str, Role | None] = dict(known)
     for members in modules.values():
-        for name, role in _roles(members):
+        for name, role in _find_roles(members):
             roles.setdefault(name, role)
     named = tuple(replace(one, role=own) if (own := roles.get(one.name)) else one for one in tensors)
     return with_exact(named, find_quantized_modules(tensors))
@@ -113,7 +113,7 @@ def module_of(name: str) -> str:
     return name[:at] if at >= 0 else name.rpartition("_")[0]
 
 
-def _last(name: str) -> str:
+def _last_part(name: str) -> str:
     return re.split(r"[./:]", re.sub(r":[0-9]+$", "", name))[-1]
 
 
@@ -133,13 +133,13 @@ def _is_quantized(members: Iterable[TensorSpec]) -> bool:
     return is_float8 or any(_is_code(tensor) for tensor in every) or (has_scales and has_wide_codes)
 
 
-def _roles(members: Sequence[Tensor]) -> Iterable[tuple[str, Role]]:
+def _find_roles(members: Sequence[Tensor]) -> Iterable[tuple[str, Role]]:
     vectors = [tensor for tensor in members if tensor.dtype in FLOATS and len(tensor.shape) == 1]
     kernels = [tensor for tensor in members if tensor.dtype in FLOATS and not is_vector(tensor)]
     named = _name_vectors(vectors)
     for name, vector in named.items():
         kernel = next((kernel for kernel in kernels if vector.count in kernel.shape), None)
-        gain, variance = _first(named, vector, "gamma", "weight", "scale"), _first(named, vector, *VARIANCES)
+        gain, variance = _find_first(named, vector, "gamma", "weight", "scale"), _find_first(named, vector, *VARIANCES)
         if name in ALONE or (name in GAINS and len(named) > 1 and not kernels):
             yield vector.name, Gain()
         elif name in MEANS and variance:
@@ -150,14 +150,14 @@ def _roles(members: Sequence[Tensor]) -> Iterable[tuple[str, Role]]:
             yield vector.name, Shift(gain.name, "magnitude")
 
 
-def _first(named: Mapping[str, Tensor], vector: Tensor, *names: str) -> Tensor | None:
+def _find_first(named: Mapping[str, Tensor], vector: Tensor, *names: str) -> Tensor | None:
     """The first other vector with one of these names and the same length."""
     return next((named[n] for n in names if n in named and named[n].count == vector.count != 0), None)
 
 
 def _name_vectors(vectors: Sequence[Tensor]) -> dict[str, Tensor]:
     """The vectors of a module by the last part of their names, or by position if a normalisation layer numbers them."""
-    names = [_last(vector.name) for vector in vectors]
+    names = [_last_part(vector.name) for vector in vectors]
     parts = PARTS.get(len(vectors))
     if parts and names == [str(i) for i in range(len(names))] and len({vector.shape for vector in vectors}) == 1:
         folder = module_of(vectors[0].name).removesuffix("/vars").rpartition("/")[2]

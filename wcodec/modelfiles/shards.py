@@ -80,7 +80,7 @@ def describe_missing_data(source: Path) -> tuple[str, ...]:
         outside = onnx.find_tensors(source).outside if head == b"\x08" and onnx.is_onnx(source) else []
     except (OSError, onnx.UnreadableError):
         return ()
-    absent = sorted({one.location for one in outside} - _there(source, outside))
+    absent = sorted({one.location for one in outside} - _find_outside_files(source, outside))
     named = f"{source.name}: its external data {absent[0][:200]!r}" if absent else ""
     return (f"{named} is not in its folder, and is not stored",) if absent else ()
 
@@ -144,7 +144,7 @@ def _directory(source: Path, whole: bool) -> Folder:
             continue
         _refuse_outside(source / main, outside, whole)
         inside = Path(main).parent
-        external |= {(inside / name).as_posix(): main for name in _there(source / main, outside)}
+        external |= {(inside / name).as_posix(): main for name in _find_outside_files(source / main, outside)}
     models = _models(source, found) | {main: main for main in external.values()} | external
     files = tuple(
         File(name, _is_model(source / name) or name in external, external.get(name), models.get(name, name))
@@ -188,13 +188,13 @@ def _refuse_incomplete(source: Path, found: Sequence[str]) -> None:
 def _external(source: Path, outside: Sequence[onnx.Outside], whole: bool) -> Folder | None:
     """The model and the files of its external data, if there are any."""
     _refuse_outside(source, outside, whole)
-    names = sorted(_there(source, outside))
+    names = sorted(_find_outside_files(source, outside))
     main = source.name
     files = (File(main, True, None, main), *(File(name, True, main, main) for name in names))
     return Folder(source.parent, files) if names else None
 
 
-def _there(source: Path, outside: Sequence[onnx.Outside]) -> set[str]:
+def _find_outside_files(source: Path, outside: Sequence[onnx.Outside]) -> set[str]:
     """The existing files of external data, by their paths in the folder of the model `source`."""
     found = set()
     for name in {one.location for one in outside if one.problem is None}:
@@ -207,7 +207,7 @@ def _there(source: Path, outside: Sequence[onnx.Outside]) -> set[str]:
 
 def _refuse_outside(source: Path, outside: Sequence[onnx.Outside], whole: bool) -> None:
     """Raises: ModelFileError for external data that are missing or outside, unless the files are stored as they are."""
-    there = _there(source, outside)
+    there = _find_outside_files(source, outside)
     for one in () if whole else outside:
         if one.problem is not None:
             raise ModelFileError(f"{source}, {one.extent.facts.name}: {one.problem}")

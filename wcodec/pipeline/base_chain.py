@@ -74,7 +74,7 @@ def find_base(source: Path, container: Container, given: Path | None) -> BaseFil
         if first.digest != container.base:
             raise RecipeError(
                 f"{given}: expected the base of SHA-256 {container.base.hex()}, got {first.digest.hex()}"
-                f"{_hint(container.base, (given.parent, source.parent))}"
+                f"{_suggest_base(container.base, (given.parent, source.parent))}"
             )
         return _decode_chain([first, *_chain(first, given.parent)])
     return _decode_chain(_chain(link, given))
@@ -109,7 +109,7 @@ def _find_by_digest(link: ChainLink, digest: bytes, folders: Sequence[Path], giv
     )
 
 
-def _hint(digest: bytes, folders: Sequence[Path]) -> str:
+def _suggest_base(digest: bytes, folders: Sequence[Path]) -> str:
     """A hint with the name of the base file, if it is in the folders."""
     for folder in dict.fromkeys(folders):
         for path in _candidates(folder, False):

@@ -61,7 +61,7 @@ def difference(tensor: Tensor, base: BaseFile) -> Tensor | None:
     both = (tensor.read(), base.values(facts))
     if not all(np.isfinite(to_float32(values, tensor.dtype)).all() for values in both):
         return None
-    return Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.layer, False, partial(_less, tensor, base))
+    return Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.layer, False, partial(_subtract_base, tensor, base))
 
 
 def add_base(values: AnyArray, facts: TensorSpec, base: BaseFile) -> AnyArray:
@@ -76,7 +76,7 @@ def add_base(values: AnyArray, facts: TensorSpec, base: BaseFile) -> AnyArray:
     return from_float(np.asarray(total, np.float32), facts.dtype)
 
 
-def _less(tensor: Tensor, base: BaseFile) -> AnyArray:
+def _subtract_base(tensor: Tensor, base: BaseFile) -> AnyArray:
     with np.errstate(over="ignore"):
         less = to_float32(tensor.read(), tensor.dtype) - to_float32(base.values(tensor), tensor.dtype)
     return from_float(np.asarray(less, np.float32), tensor.dtype)

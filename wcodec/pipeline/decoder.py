@@ -91,12 +91,12 @@ def verify(
         if is_lossless(opened.container):
             from wcodec.pipeline.lossless_decoder import decode_lossless
 
-            decode_lossless(opened.file, opened.container, whole.base, _nowhere, threads, progress)
+            decode_lossless(opened.file, opened.container, whole.base, _discard, threads, progress)
             return opened.container
         for _ in decode_values(whole, range(len(opened.container.tensors)), threads, progress):
             pass
         return opened.container
 
 
-def _nowhere(at: int, part: memoryview | bytes) -> None:
+def _discard(at: int, part: memoryview | bytes) -> None:
     """Discards the bytes."""

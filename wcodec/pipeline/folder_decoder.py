@@ -208,18 +208,18 @@ def _refuse_larger_parts(index: Path, limit: int | None) -> None:
     """Raises: UnsupportedError if the files of a folder decode to more bytes; TruncatedError if one is missing."""
     total = 0
     for shard, part in parts_of(index) if limit is not None else ():
-        _exists(shard, part)
+        _require_part(shard, part)
         with open_container(part, max_output=limit) as opened:
             total += count_decoded_bytes(opened.container)
         refuse_larger(index, total, limit)
 
 
-def _exists(shard: Shard, part: Path) -> None:
+def _require_part(shard: Shard, part: Path) -> None:
     if not part.is_file():
         raise TruncatedError(f"{part}: expected a part of {shard.part_bytes} bytes, found none")
 
 
 def _check(shard: Shard, part: Path) -> None:
-    _exists(shard, part)
+    _require_part(shard, part)
     if part.stat().st_size != shard.part_bytes or sha256_of(part) != shard.digest:
         raise CorruptError(f"{part}: is not the part that the index names; expected SHA-256 {shard.digest.hex()}")

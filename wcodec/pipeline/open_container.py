@@ -77,7 +77,7 @@ def write_decoded(
         from wcodec.pipeline.lossless_decoder import decode_lossless
 
         with temporary.open("wb", buffering=0) as file:
-            decode_lossless(opened.file, container, opened.base, _writer(file), threads, progress)
+            decode_lossless(opened.file, container, opened.base, _make_sink(file), threads, progress)
     else:
         values = decode_values(opened, range(len(container.tensors)), threads, progress)
         write_model(temporary, container.kind, container.skeleton, container.tensors, values)
@@ -109,7 +109,7 @@ def decode_values(
         yield values
 
 
-def _writer(file: BinaryIO) -> Sink:
+def _make_sink(file: BinaryIO) -> Sink:
     """A function that writes bytes to a position in a file; may be called from several threads."""
 
     def write(at: int, part: memoryview | bytes) -> None:

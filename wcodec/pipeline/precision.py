@@ -74,7 +74,7 @@ def measure_rates(source: Path, recipe: Recipe, threads: int = 0) -> tuple[Tenso
         some = [at for at, one in enumerate(model.tensors) if _is_open(one, surveys[at], asked[one.name][0], recipe)]
         if not some:
             raise RecipeError("bits auto: expected a tensor whose precision is left open, found none")
-        ways = [_ways(asked[model.tensors[at].name][0], surveys[at], recipe) for at in some]
+        ways = [_list_options(asked[model.tensors[at].name][0], surveys[at], recipe) for at in some]
         coded: list[list[EncodedTensor]] = []
         for number in range(len(ways[0])):
             chosen = {model.tensors[at].name: one[number] for at, one in zip(some, ways, strict=True)}
@@ -93,7 +93,7 @@ def _is_open(tensor: Tensor, survey: TensorStatistics | None, options: Options, 
     return is_weight(tensor) and not said and allowed and survey is not None and survey.energy > 0
 
 
-def _ways(own: Options, survey: TensorStatistics | None, recipe: Recipe) -> tuple[Options, ...]:
+def _list_options(own: Options, survey: TensorStatistics | None, recipe: Recipe) -> tuple[Options, ...]:
     mean = recipe.mean_bits or 0.0
     if is_fixed(recipe):
         return tuple(replace(own, bits=bits) for bits in range(2, min(16, int(mean) + MORE_BITS) + 1))

@@ -29,7 +29,7 @@ from wcodec.planning.recipe import ALIGNED, CLASSIC, Options, Preset, Recipe
 from wcodec.planning.vectors import EXACT_BITS, Vectors
 
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0, CLASSIC: 0.63}
-"""The step of a single large tensor, divided by its rms; `_caution` reduces it."""
+"""The step of a single large tensor, divided by its rms; `_step_factor` reduces it."""
 VALUES_STEP = 0.2
 """A factor on these steps for a model that predicts values, because every error changes its outputs."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5, CLASSIC: 23}
@@ -81,7 +81,7 @@ def plan_model(
     requests = [asked[tensor.name] for tensor in model.tensors]
     weights = _weights(model.tensors, surveys, requests)
     totals = totals or _totals(weights)
-    relative = size * _STEP[recipe.preset] * _caution(totals.tensors, totals.regular)
+    relative = size * _STEP[recipe.preset] * _step_factor(totals.tensors, totals.regular)
     relative *= VALUES_STEP if model.predicts_values else 1.0
     # Plain rounding by this step has the error that max_error allows.
     step = size * (12.0 * (recipe.max_error or 0.0) * totals.energy / max(1, totals.regular)) ** 0.5
@@ -209,7 +209,7 @@ def _mantissa(recipe: Recipe) -> int:
     return min(23, max(5, math.ceil(-0.5 * math.log2(recipe.max_error)) + 3))
 
 
-def _caution(tensors: int, weights: int) -> float:
+def _step_factor(tensors: int, weights: int) -> float:
     """The factor by which steps are smaller in deep networks, whose errors add up, and in small ones.
 
     Fitted on eleven networks of nine kinds (`benchmarks/zoo.py`); `balanced` loses at most 0.3 points on each.

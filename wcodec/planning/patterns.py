@@ -61,12 +61,12 @@ def options_by_tensor(tensors: Sequence[Tensor], recipe: Recipe) -> dict[str, As
         found, named = find_tensors(rule.pattern, tensors), _find_named(rule.pattern, tensors)
         for one in tensors:
             if one.name in found:
-                options = rule.options.merge_with(_general(one, recipe))
+                options = rule.options.merge_with(_general_options(one, recipe))
                 asked.setdefault(one.name, (options, len(one.shape) >= 2 or one.name in named))
-    return {one.name: asked.get(one.name, (_general(one, recipe), False)) for one in tensors}
+    return {one.name: asked.get(one.name, (_general_options(one, recipe), False)) for one in tensors}
 
 
-def _general(tensor: Tensor, recipe: Recipe) -> Options:
+def _general_options(tensor: Tensor, recipe: Recipe) -> Options:
     """The options of a tensor that no rule finds."""
     if recipe.preset == CLASSIC and is_weight(tensor):
         return recipe.options.merge_with(classic_options(tensor))

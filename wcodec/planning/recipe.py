@@ -26,7 +26,7 @@ ALIGNED: Final = 256
 """The number of vectors with codes of one byte, if no number is requested."""
 
 
-def _within(word: str, value: int | None, low: int, high: int) -> None:
+def _require_range(word: str, value: int | None, low: int, high: int) -> None:
     if value is not None and not low <= value <= high:
         raise RecipeError(f"{word}: expected {low} to {high}, got {value}")
 
@@ -76,9 +76,9 @@ class Options:
     aligned: bool | None = None
 
     def __post_init__(self) -> None:
-        _within("bits", self.bits, 1, 16)
-        _within("clusters", self.clusters, 2, 1 << 16)
-        _within("block", self.block, 1, 256)
+        _require_range("bits", self.bits, 1, 16)
+        _require_range("clusters", self.clusters, 2, 1 << 16)
+        _require_range("block", self.block, 1, 256)
         if self.bits is not None and self.clusters is not None:
             raise RecipeError("bits and clusters: expected one of them, got both")
         _one_of("quantizer", self.quantizer, QUANTIZERS)
@@ -182,7 +182,7 @@ class Recipe:
         if any(o.per_channel for o in self._every) and not any(o.quantizer in PER_CHANNEL for o in self._every):
             raise RecipeError(f"per_channel: expected a quantizer with it, {', '.join(PER_CHANNEL)}")
         self._check_mean_bits(targets)
-        _within("seed", self.seed, 0, (1 << 32) - 1)
+        _require_range("seed", self.seed, 0, (1 << 32) - 1)
         for pattern in (*self.include, *self.exclude, *(rule.pattern for rule in self.rules)):
             if not pattern:
                 raise RecipeError("pattern: expected a regular expression, got nothing")

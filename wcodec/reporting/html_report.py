@@ -102,12 +102,12 @@ def write_report(
         numbers["sweep"] = sweep.to_json()
     numbers["portraits"] = [one.to_json() for one in histograms]
     coded = inspection.format_version is not None
-    below = f"{_what(inspection, sweep)}{'' if coded else ', not encoded yet'}"
+    below = f"{_describe_file(inspection, sweep)}{'' if coded else ', not encoded yet'}"
     footer = f"wcodec {__version__} {command}. The page holds its numbers as JSON, in the element wcodec."
     html_page.write_page(target, html_page.render_page(title, below, "".join(filter(None, body)), numbers, footer))
 
 
-def _what(inspection: Inspection, sweep: Sweep | None) -> str:
+def _describe_file(inspection: Inspection, sweep: Sweep | None) -> str:
     tensors, weights = len(inspection.tensors), sum(tensor.weights for tensor in inspection.tensors)
     text = f"{tensors:,} tensors of {weights:,} numbers"
     return text + (", here encoded with the preset balanced" if sweep else "")

@@ -98,7 +98,7 @@ class SlimReport:
     def lines(self) -> list[str]:
         """Lines for a terminal."""
         rows = [
-            f"{one.name:<32} {one.kind:<20} {one.before:>6} -> {one.after:<6}{_why(one)}".rstrip()
+            f"{one.name:<32} {one.kind:<20} {one.before:>6} -> {one.after:<6}{_describe_frozen(one)}".rstrip()
             for one in self.layers
         ]
         rows += [f"{what:<17} {was} -> {now}{f' ({more})' if more else ''}" for what, was, now, more in self.figures()]
@@ -135,7 +135,10 @@ def write_slim_page(target: Path, title: str, report: SlimReport) -> None:
     tiles = [html_page.render_tile(f"{100 * part:.0f} %", "of the parameters")]
     tiles += [html_page.render_tile(more or f"{was} -> {now}", what) for what, was, now, more in report.figures()[1:]]
     figures = Table(("", "before", "after", ""), report.figures())
-    rows = [(one.name, one.kind, f"{one.before:,}", f"{one.after:,}", _why(one).strip()) for one in report.layers]
+    rows = [
+        (one.name, one.kind, f"{one.before:,}", f"{one.after:,}", _describe_frozen(one).strip())
+        for one in report.layers
+    ]
     layers = Table(("layer", "kind", "before", "after", ""), rows)
     words = f"Measured on {report.examples:,} inputs that nothing was chosen, fitted or trained by."
     body = [
@@ -150,5 +153,5 @@ def write_slim_page(target: Path, title: str, report: SlimReport) -> None:
     html_page.write_page(target, page)
 
 
-def _why(one: LayerWidth) -> str:
+def _describe_frozen(one: LayerWidth) -> str:
     return f" frozen by {one.frozen}" if one.frozen else ""

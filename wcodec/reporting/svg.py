@@ -177,7 +177,7 @@ def draw_histogram(
     room = height - bottom - 8
     body = []
     if before:
-        body.append(f'<path class="area" d="{_outline(before, width, height - bottom, room)}Z"/>')
+        body.append(f'<path class="area" d="{_draw_outline(before, width, height - bottom, room)}Z"/>')
     if values:
         most = max(count for _, count in values)
         for value, count in values:
@@ -189,7 +189,7 @@ def draw_histogram(
                     f"{_tooltip(f'{value:.4g}: {count:,} weights')}</path>"
                 )
     elif after:
-        body.append(f'<path class="line s1" d="{_outline(after, width, height - bottom, room)}"/>')
+        body.append(f'<path class="line s1" d="{_draw_outline(after, width, height - bottom, room)}"/>')
     body.append(f'<path class="axis" d="M0 {height - bottom}H{width}"/>')
     middle = 0.0 if ends[0] < 0 < ends[1] else (ends[0] + ends[1]) / 2
     for value, anchor in ((ends[0], "start"), (middle, "middle"), (ends[1], "end")):
@@ -241,7 +241,7 @@ def fmt(value: Number) -> str:
     return f"{value:.1f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def _outline(counts: Sequence[int], width: float, base: float, room: float) -> str:
+def _draw_outline(counts: Sequence[int], width: float, base: float, room: float) -> str:
     most, each = max(counts) or 1, width / len(counts)
     steps = [f"H{fmt(each * i)}V{fmt(base - room * math.sqrt(count / most))}" for i, count in enumerate(counts)]
     return f"M0 {fmt(base)}" + "".join(steps) + f"H{fmt(width)}V{fmt(base)}"

@@ -68,7 +68,7 @@ def sweep(
         found = [run.point("preset", "balanced", 1.0)]
         base = inspect(run.file("balanced"))
         histograms = make_histograms(source, run.file("balanced")) if draw else ()
-        left = _ladder(points)
+        left = _list_points(points)
         while left and time.monotonic() < deadline:
             found.append(run.point(*left.pop(0)))
         sensitivities, whole = list[Sensitivity](), True
@@ -104,7 +104,7 @@ def _check_request(points: int, recipe: Recipe) -> None:
         raise RecipeError(f"sweep: expected a quantizer that has steps to vary, got {recipe.options.quantizer}")
 
 
-def _ladder(points: int) -> list[tuple[Method, str, float]]:
+def _list_points(points: int) -> list[tuple[Method, str, float]]:
     """The points after `balanced`: the other presets, then steps from coarse to fine."""
     named: list[tuple[Method, str, float]] = [("preset", name, 1.0) for name in NAMED[1:points]]
     sizes = np.geomspace(LADDER[1], LADDER[0], points - 3).tolist() if points > 4 else [COARSE][: points - 3]

@@ -102,7 +102,7 @@ def _make_histogram(facts: TensorSpec, before: Float32 | None, after: Float32 | 
     last = after if after is not None else before
     assert shown is not None
     assert last is not None
-    low, high = _ends(shown)
+    low, high = _find_range(shown)
     values, counts = np.unique(last[np.isfinite(last)], return_counts=True) if after is not None else ((), ())
     marks = () if len(values) > MOST_VALUES else tuple(zip(map(float, values), map(int, counts), strict=True))
     return WeightHistogram(
@@ -118,7 +118,7 @@ def _make_histogram(facts: TensorSpec, before: Float32 | None, after: Float32 | 
     )
 
 
-def _ends(weights: Float32) -> tuple[float, float]:
+def _find_range(weights: Float32) -> tuple[float, float]:
     finite = np.sort(weights[np.isfinite(weights)].reshape(-1))
     if not finite.size:
         return -1.0, 1.0

@@ -74,7 +74,9 @@ def score_without_data(graph: Graph) -> Float64:
     found = np.full(graph.count, np.nan)
     for one in assume_moments(graph):
         alive = one.units[graph.removable[one.units]]
-        readers = [r for r in (_surgery(axis, one) for axis in graph.weights if axis.role == "in") if r is not None]
+        readers = [
+            r for r in (_make_surgery(axis, one) for axis in graph.weights if axis.role == "in") if r is not None
+        ]
         if len(alive) and readers:
             order_group(alive, readers, found)
     return found
@@ -137,7 +139,7 @@ def _places(axis: WeightAxis, units: Units) -> npt.NDArray[np.intp] | None:
     return np.stack(found) if len({len(one) for one in found}) == 1 else None
 
 
-def _surgery(axis: WeightAxis, one: Assumed) -> Surgery | None:
+def _make_surgery(axis: WeightAxis, one: Assumed) -> Surgery | None:
     places = _places(axis, one.units)
     if places is None:
         return None

@@ -71,7 +71,7 @@ def alive(graph: Graph, constants: dict[int, Values]) -> Mask:
     """bool[graph.count]: the units that are needed for the same outputs. One position of every axis is kept."""
     kept = np.ones(graph.count, bool)
     readers = [one for one in graph.weights if one.role == "in"]
-    folded = [_foldable(graph, one, constants) for one in readers]
+    folded = [_find_foldable(graph, one, constants) for one in readers]
     while True:
         needed = ~graph.removable
         for one, constant in zip(readers, folded, strict=True):
@@ -115,7 +115,7 @@ def _read(graph: Graph, one: WeightAxis, kept: Mask) -> Mask:
     return found
 
 
-def _foldable(graph: Graph, one: WeightAxis, constants: dict[int, Values]) -> Mask:
+def _find_foldable(graph: Graph, one: WeightAxis, constants: dict[int, Values]) -> Mask:
     """For each position of an axis that reads units, whether its input is a constant that can be added to a bias."""
     steps = [s for s in graph.steps if isinstance(s, Linear) and s.kernel is one.variable and s.reads == one.axis]
     if not steps:

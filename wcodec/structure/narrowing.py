@@ -122,7 +122,7 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
     def progress(number: int, loss: float) -> None:
         request.log(f"epoch {number + 1} of {epochs}: loss {loss:.4f}")
 
-    versions, fitting_in = 1, _affordable(bench, examples, MOVED_COPIES + 1 if request.augment else 1)
+    versions, fitting_in = 1, _limit_by_time(bench, examples, MOVED_COPIES + 1 if request.augment else 1)
     if fitting_in is None:
         request.log("not trained: a step of training cannot be compiled within the time limit")
         return False
@@ -144,7 +144,7 @@ def train(bench: Bench, small: Model, kept: Mask | None = None, going_on: FitSta
     return fitting.fit(small, examples, targets, epochs, versions=versions, seed=request.seed, watch=watch)
 
 
-def _affordable(bench: Bench, examples: Examples, versions: int) -> Examples | None:
+def _limit_by_time(bench: Bench, examples: Examples, versions: int) -> Examples | None:
     """The examples whose original outputs take the fraction TARGETS of the remaining time; an epoch takes the rest.
 
     None if compiling a step of training alone takes longer.
@@ -177,7 +177,7 @@ def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
         before, after = seconds_of((bench.model, small), batch)
         return before / after
 
-    low, high = _least(graph, scores), 1.0
+    low, high = _find_smallest(graph, scores), 1.0
     if (most := ratio(low)) < wanted:
         raise BudgetError(
             f"{bench.model.name}: expected {wanted:g} times the speed at a batch of {batch}, the most is {most:.2f}"
@@ -191,7 +191,7 @@ def fast_enough(bench: Bench, graph: Graph, scores: Float64) -> Amount:
     return Amount("macs", low, blocks=True)
 
 
-def _least(graph: Graph, scores: Float64) -> float:
+def _find_smallest(graph: Graph, scores: Float64) -> float:
     """The smallest fraction of the multiply-adds that can be requested."""
     kept = select(graph, scores, Amount("width", 1e-9, blocks=True))
     whole = cost_of(graph, np.ones(graph.count, bool)).macs

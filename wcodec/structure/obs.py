@@ -50,7 +50,7 @@ def scores_by_obs(graph: Graph, examples: Examples, seed: int = 0, deadline: Dea
     NaN for units without a kernel whose inputs can be observed. Errors are summed over layers.
     deadline: for reading examples; at least one batch for each layer is read.
     """
-    surgeries = _surgeries(graph, examples, seed, deadline)
+    surgeries = _make_surgeries(graph, examples, seed, deadline)
     found = np.full(graph.count, np.nan)
     for group in graph.groups:
         alive = group[graph.removable[group]]
@@ -60,7 +60,7 @@ def scores_by_obs(graph: Graph, examples: Examples, seed: int = 0, deadline: Dea
     return found
 
 
-def _surgeries(graph: Graph, examples: Examples, seed: int, deadline: Deadline) -> list[Surgery]:
+def _make_surgeries(graph: Graph, examples: Examples, seed: int, deadline: Deadline) -> list[Surgery]:
     found = []
     readers = readers_of(graph.model, examples)
     for reader, until in zip(readers, deadline.turns(len(readers)), strict=True):

@@ -28,7 +28,7 @@ Rule = Callable[[LayerCall], list[Flow]]
 _DIMENSIONS: Final = ("1D", "2D", "3D")
 
 
-def _each(stem: str, rule: Rule) -> dict[str, Rule]:
+def _for_each_dimension(stem: str, rule: Rule) -> dict[str, Rule]:
     return {stem + dimensions: rule for dimensions in _DIMENSIONS}
 
 
@@ -37,10 +37,10 @@ LAYERS: Final[dict[str, Rule]] = {
     "EinsumDense": rules_linear.einsum,
     "Embedding": rules_linear.embedding,
     "ReversibleEmbedding": rules_linear.embedding,
-    **_each("Conv", rules_linear.conv),
+    **_for_each_dimension("Conv", rules_linear.conv),
     **{f"Conv{dimensions}Transpose": rules_linear.conv_transposed for dimensions in _DIMENSIONS},
-    **_each("DepthwiseConv", rules_linear.depthwise),
-    **_each("SeparableConv", rules_linear.separable),
+    **_for_each_dimension("DepthwiseConv", rules_linear.depthwise),
+    **_for_each_dimension("SeparableConv", rules_linear.separable),
     "BatchNormalization": rules_passing.batch_norm,
     **dict.fromkeys(
         ("LayerNormalization", "RMSNormalization", "UnitNormalization"), rules_normalizing.over_units
@@ -53,12 +53,12 @@ LAYERS: Final[dict[str, Rule]] = {
         ("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization", "Identity"),
         rules_passing.same,
     ),
-    **_each("SpatialDropout", rules_passing.same),
+    **_for_each_dimension("SpatialDropout", rules_passing.same),
     **{name + size: rules_passing.spatial for name in ("MaxPooling", "AveragePooling", "Cropping", "UpSampling")
        for size in _DIMENSIONS},
-    **_each("ZeroPadding", rules_passing.padding),
-    **_each("GlobalAveragePooling", rules_passing.global_pooling),
-    **_each("GlobalMaxPooling", rules_passing.global_pooling),
+    **_for_each_dimension("ZeroPadding", rules_passing.padding),
+    **_for_each_dimension("GlobalAveragePooling", rules_passing.global_pooling),
+    **_for_each_dimension("GlobalMaxPooling", rules_passing.global_pooling),
     "Flatten": rules_passing.flatten,
     "Reshape": rules_passing.reshape,
     "Permute": rules_passing.permute,

@@ -91,10 +91,10 @@ def _make_network(bench: Bench) -> SmallerNetwork:
         found = compact(bench.model)
         request.log(f"{found.removed} of {found.removable} units were dead")
         return SmallerNetwork(found.model, found.kept if found.graph.count == bench.graph.count else None)
-    return _narrower(bench, bench.graph, earlier)
+    return _make_narrower(bench, bench.graph, earlier)
 
 
-def _narrower(bench: Bench, graph: Graph, earlier: tuple[StateFile, FitState] | None) -> SmallerNetwork:
+def _make_narrower(bench: Bench, graph: Graph, earlier: tuple[StateFile, FitState] | None) -> SmallerNetwork:
     """The network with some of its units."""
     request = bench.request
     if earlier is not None:

@@ -67,7 +67,7 @@ def read(path: Path, settings: RunSettings, kind: type[State]) -> State | None:
 def _pack(value: object, arrays: dict[str, Array]) -> object:
     """Convert dataclasses, tuples and numbers to JSON; arrays are appended to `arrays`. Inverse: `_unpack`."""
     if isinstance(value, np.ndarray):
-        arrays[name := f"array{len(arrays)}"] = _narrow(value)
+        arrays[name := f"array{len(arrays)}"] = _use_small_type(value)
         return name
     if is_dataclass(value):
         return {one.name: _pack(getattr(value, one.name), arrays) for one in fields(value)}
@@ -92,7 +92,7 @@ def _unpack(kind: object, value: object, arrays: dict[str, Array]) -> object:
     return kind(value)
 
 
-def _narrow(values: Array) -> Array:
+def _use_small_type(values: Array) -> Array:
     """Integers in the smallest type that holds them; floats unchanged."""
     if values.dtype.kind != "i":
         return values

@@ -142,12 +142,12 @@ def next_lambda(
         power = CONFIG.powers[factor < CONFIG.slow_rate]
         return lambda_ * float(np.clip((one.bytes / (CONFIG.aim_bytes * budget.bytes)) ** power, 1 / 8, 8.0))
     halvings = float(np.log2(max(before, 1) / max(one.bytes, 1)))
-    doublings = min((_doublings(each, factor, halvings) for each in validation.losses(one, budget)), default=0.0)
+    doublings = min((_count_doublings(each, factor, halvings) for each in validation.losses(one, budget)), default=0.0)
     up, down = (float(np.clip(total / epochs, least, most)) for total, least, most in (CONFIG.rise, CONFIG.fall))
     return lambda_ * float(2.0 ** np.clip(np.nan_to_num(doublings, nan=-down), -down, up))
 
 
-def _doublings(one: Lost, factor: float, halvings: float) -> float:
+def _count_doublings(one: Lost, factor: float, halvings: float) -> float:
     """The number of doublings of lambda. halvings: of the bytes in this epoch."""
     room = CONFIG.aim * one.bound + CONFIG.lr_noise_share * one.errors * factor**2 - one.lost
     room *= float(np.clip(1 - halvings / CONFIG.max_shrink_rate, 0.0, 1.0)) if room > 0 else CONFIG.overshoot_penalty

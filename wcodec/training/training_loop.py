@@ -151,7 +151,7 @@ def finetune(loop: TrainingLoop, state: TrainingState) -> tuple[tuple[Candidate,
             factors = learning_rate_factor(now.done), learning_rate_factor(done)
             epoch = Epoch((0, now.epochs), now.point.lambda_, factors, now.done < LIVE - 1e-9)
             loss = train_epoch(loop.state.step, loop.data, epoch, loop.state.group.update, deadline=loop.deadline)
-            now, one = _after(loop, now, epoch, done)
+            now, one = _run_epoch(loop, now, epoch, done)
             seconds = time.monotonic() - started
             loop.log(now, one, loss)
     except OutOfTimeError:
@@ -170,7 +170,7 @@ def learning_rate_factor(done: float) -> float:
     return max(LAST, min(1.0, (1 - done) / (1 - CONFIG.full_rate)))
 
 
-def _after(loop: TrainingLoop, was: TrainingState, epoch: Epoch, done: float) -> tuple[TrainingState, Candidate]:
+def _run_epoch(loop: TrainingLoop, was: TrainingState, epoch: Epoch, done: float) -> tuple[TrainingState, Candidate]:
     """The state after one more epoch, and the network of that epoch."""
     validation, budget, factor = loop.validation, loop.budget, epoch.factors[1]
     one = loop.score(statistics=epoch.live, averaged=True)

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             return _some(args, source)
         if index := index_of(source):
             return _folder(args, index)
-        return _whole(args, source)
+        return _decode_whole(args, source)
 
 
 def _integers(args: argparse.Namespace, source: Path) -> int:
@@ -112,7 +112,7 @@ def _folder(args: argparse.Namespace, index: Path) -> int:
     return OK
 
 
-def _whole(args: argparse.Namespace, source: Path) -> int:
+def _decode_whole(args: argparse.Namespace, source: Path) -> int:
     """Write the model file of a .wcz."""
     from wcodec.api.decode_file import decode_compacted
     from wcodec.cli.progress import show_progress

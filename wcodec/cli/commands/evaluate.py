@@ -91,7 +91,7 @@ def _report_drop(found: Evaluation, most: float | None) -> Iterator[str]:
         yield f"{expected}, got " + ("values: --max-loss PERCENT is for them" if values else "unknown without labels")
     for one, drop in drops.items():
         if not drop <= most:
-            yield f"{_where(found, one)}{expected}, got {drop:.2f} points"
+            yield f"{_name_output(found, one)}{expected}, got {drop:.2f} points"
 
 
 def _report_loss(found: Evaluation, most: float | None) -> Iterator[str]:
@@ -104,10 +104,10 @@ def _report_loss(found: Evaluation, most: float | None) -> Iterator[str]:
         yield f"{expected}, got unknown without labels"
     for one, rise in rises.items():
         if not rise <= most:
-            yield f"{_where(found, one)}{expected}, got {rise:.2f} % ({one.baseline_loss:.4g} to {one.loss:.4g})"
+            yield f"{_name_output(found, one)}{expected}, got {rise:.2f} % ({one.baseline_loss:.4g} to {one.loss:.4g})"
 
 
-def _where(found: Evaluation, one: OutputScores) -> str:
+def _name_output(found: Evaluation, one: OutputScores) -> str:
     return f"output {one.name}: " if len(found.outputs) > 1 else ""
 
 

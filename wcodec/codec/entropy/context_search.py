@@ -47,10 +47,12 @@ def choose_params(levels: Levels, states: int, effort: Effort) -> ContextParams:
     """The parameters with the fewest bytes for int32[rows, channels, taps], as far as `effort` searches."""
     if effort == "fast":
         return plain_params(levels)
-    part = levels if effort == "best" else _first(levels, TRIAL_WEIGHTS)
+    part = levels if effort == "best" else _take_rows(levels, TRIAL_WEIGHTS)
     trials = []
     for candidate in _candidates(levels, part, states):
-        fits = fit_candidates(part if effort == "best" else _first(levels, FIT_SAMPLES), levels.size, states, candidate)
+        fits = fit_candidates(
+            part if effort == "best" else _take_rows(levels, FIT_SAMPLES), levels.size, states, candidate
+        )
         sure = effort == "normal" and levels.size > SURE_WEIGHTS
         trials += fits[-1:] if sure and fits else [candidate, *fits]
     return _cheapest(trials, part, states, len(part) / len(levels))
@@ -63,11 +65,11 @@ def plain_params(levels: Levels) -> ContextParams:
 
 def estimate_params(levels: Levels, states: int) -> ContextParams:
     """An estimate of the result of `choose_params`, for initial prices: only a predictor is fitted."""
-    part = _first(levels, TRIAL_WEIGHTS // 2)
+    part = _take_rows(levels, TRIAL_WEIGHTS // 2)
     return _cheapest(_candidates(levels, part, states), part, states, len(part) / len(levels))
 
 
-def _first(levels: Levels, count: int) -> Levels:
+def _take_rows(levels: Levels, count: int) -> Levels:
     """The first rows with about this many weights, at least 16."""
     return levels[: max(16, count // levels[0].size)]
 

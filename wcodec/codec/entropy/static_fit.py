@@ -83,7 +83,7 @@ def tables_of(codes: Codes, scales: Scales, states: int) -> Tables:
     """The tables that fit codes of levels with these scales."""
     every = np.zeros((min(256, scales.largest + 1), 256), np.int64)
     kernel.count(codes, scales.rows, scales.columns, _classes(len(every), 0, scales.largest), every)
-    first, last = _ends(every.sum(1))
+    first, last = _find_ends(every.sum(1))
     counts = every[first : last + 1].copy()
     counts[0] += every[:first].sum(0)
     counts[-1] += every[last + 1 :].sum(0)
@@ -96,7 +96,7 @@ def _classes(count: int, first: int, largest: int) -> Codes:
     return np.clip(np.arange(-1, largest + 2) - first, 0, count - 1).astype(np.uint8)
 
 
-def _ends(held: Counts) -> tuple[int, int]:
+def _find_ends(held: Counts) -> tuple[int, int]:
     """The first and the last class with tables of their own."""
     total = int(held.sum())
     least = min(total, max(64, int(total * EDGE)))

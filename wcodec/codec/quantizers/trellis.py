@@ -52,7 +52,7 @@ def quantize(
     if (states == 0 and rate <= 0) or _are_zeros(largest, states):
         return levels
     if rate <= 0:
-        return _choose_levels(values, states, rate, _free(values.size), zeros)
+        return _choose_levels(values, states, rate, _make_zero_rates(values.size), zeros)
     shape = coding_shape(values.shape)
     if values.size < FEW:
         levels = levels.reshape(shape)
@@ -164,7 +164,7 @@ def _choose_levels(
     return levels
 
 
-def _free(count: int) -> RateTables:
+def _make_zero_rates(count: int) -> RateTables:
     """Rates for a quantiser that ignores them."""
     none = np.zeros(0, np.int32)
     return RateTables(

@@ -56,7 +56,7 @@ class SharedWeights:
 
     def export(self) -> TunedTensor:
         learned, members, mask = self.latent.values.numpy(), self.members.numpy(), self.mask.numpy()
-        return TableWeights(_half(learned)[members] * mask)
+        return TableWeights(_round_to_half(learned)[members] * mask)
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ class TrainedPoints:
 
     def update(self, done: float) -> None:
         points, members = self.latent.values.numpy(), self.members.numpy()
-        near = _nearest(points, self.weights)
+        near = _find_nearest(points, self.weights)
         nearer = np.abs(self.weights - points[near]) < NEARER * np.abs(self.weights - points[members])
         self.members.assign(np.where(nearer, near, members))
 
     def export(self) -> TunedTensor:
-        points = _half(self.latent.values.numpy())
+        points = _round_to_half(self.latent.values.numpy())
         weights = points[self.members.numpy()] * self.mask.numpy()
         if self.groups.is_whole:
             return TableWeights(weights)
@@ -104,7 +104,7 @@ class TrainedPoints:
         return GroupWeights(weights * self._own_scales(), np.unique(points), steps, self.groups.size)
 
 
-def _nearest(points: Float32, weights: Float32) -> npt.NDArray[np.int32]:
+def _find_nearest(points: Float32, weights: Float32) -> npt.NDArray[np.int32]:
     """The index of the point nearest to each weight."""
     order = np.argsort(points)
     ordered = points[order]
@@ -138,7 +138,7 @@ def start_points(values: Float32, clusters: int, bucket: int | None = None) -> P
         scales = np.array([_scale(part) for part in groups.split(values)], np.float32)
     weights = values / scales[groups.places]
     points = cluster(weights, clusters).values
-    members = tensorflow().Variable(_nearest(points, weights), trainable=False)
+    members = tensorflow().Variable(_find_nearest(points, weights), trainable=False)
     return TrainedPoints(Adam.start(points), nonzero_mask(values), weights, members, groups, scales)
 
 
@@ -152,7 +152,7 @@ def _sum_by_centroid(tf: ModuleType, gradient: Tensor, members: Tensor, clusters
     return tf.math.unsorted_segment_sum(tf.reshape(gradient, [-1]), tf.reshape(members, [-1]), clusters)
 
 
-def _half(values: Float32) -> Float32:
+def _round_to_half(values: Float32) -> Float32:
     """Values as the file has them: float16 if that type can hold them."""
     with np.errstate(over="ignore"):
         halves = values.astype(np.float16).astype(np.float32)
