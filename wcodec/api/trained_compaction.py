@@ -88,7 +88,7 @@ def compact_by_method(
     tuned: Mapping[str, TunedTensor],
     whole: Encoded,
 ) -> Encoded:
-    """The same after training by methods, whose values are still to be quantised: units are removed before that.
+    """Write `target` again without dead units after training by methods; units are removed before values are quantised.
 
     found: its network has the original's values.
     """

@@ -57,7 +57,7 @@ class CodebookRequest:
         return self.clusters or (VECTORS if self.quantizer == "product" else VALUES)
 
     def size_for(self, blocks: int) -> int:
-        """The same for a kernel with this number of blocks.
+        """The size of the codebook for a kernel with this number of blocks.
 
         A requested number of vectors is reduced so that each vector has at least MEMBERS blocks. If none is requested,
         the price of bits decides.
@@ -103,7 +103,7 @@ def quantize_kernel(
 
 
 def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: float) -> tuple[TunedTensor, int]:
-    """The same by the weights alone."""
+    """A kernel in a codebook that is chosen by its weights alone, and its estimated bytes."""
     shape = weights.shape
     layout = next((one for family in layout_families(shape) for one in family if _fits(shape, one)), VECTOR)
     product = sharing.quantizer == "product" and layout != VECTOR

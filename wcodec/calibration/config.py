@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """How a network is observed, rounded and searched. Steps are relative to the rms of the largest kernel.
+    """Settings for observing, rounding and searching a network. Steps are relative to the rms of the largest kernel.
 
     Observation of the network:
     batch_examples:      smallest and largest number of examples in a batch. Hooked layers run one by one and take

@@ -31,7 +31,7 @@ class Hessian:
 def accumulate_hessians(
     ops: Sequence[LinearOp], rows: Iterable[Rows], originals: Iterable[Rows] | None, max_inputs: int
 ) -> list[tuple[Hessian, ...]]:
-    """For each operation the Hessian of its rows; with more than `max_inputs` inputs, several diagonal blocks of it.
+    """The Hessian of the rows of each operation; with more than `max_inputs` inputs, several diagonal blocks of it.
 
     rows, originals: batch by batch, see `activations.Rows`.
     """

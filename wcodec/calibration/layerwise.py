@@ -74,7 +74,7 @@ def round_group(
     rows: Iterable[Rows] | None = None,
     kept: Mapping[int, KeptParts] | None = None,
 ) -> list[RoundedWeight]:
-    """The same for one layer group, after the groups before it were rounded.
+    """Round one layer group, after the groups before it were rounded.
 
     rows: the rows that the kernels multiply now; None: those of the original network, if no weight before them is
           rounded.

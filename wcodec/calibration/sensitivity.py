@@ -149,7 +149,7 @@ def _fisher(session: CalibrationSession) -> list[float]:
 
 
 def _hutchinson(session: CalibrationSession) -> list[float]:
-    """The same traces as the mean of v' H v over random sign vectors v (Hutchinson 1990), by differentiating twice."""
+    """The traces as the mean of v' H v over random sign vectors v (Hutchinson 1990), by differentiating twice."""
     tf = tensorflow()
     variables = [cast("Variable", one.variable) for one in session.kernels]
     values = [one._value for one in variables]

@@ -81,7 +81,7 @@ class CalibrationSession:
 
     @property
     def name(self) -> str:
-        """For messages: the name of the file, or without one of the network."""
+        """The name of the file for messages, or that of the network if there is no file."""
         return self.file or str(self.model.name)
 
     @property
@@ -154,7 +154,7 @@ def record_group(session: CalibrationSession, number: int) -> Iterator[Rows]:
 
 
 def record_groups(session: CalibrationSession, numbers: Sequence[int]) -> dict[int, list[Rows]]:
-    """The same for several groups by number, from one run; only for the first ones if memory is short."""
+    """The recorded rows of several groups by number, from one run; only for the first ones if memory is short."""
     known = {number: one for number in numbers if (one := session.groups[number].recorded)}
     config = session.config
     found = record_all_rows(

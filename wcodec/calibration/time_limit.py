@@ -36,7 +36,7 @@ class TimeLimit:
 
 
 def never() -> bool:
-    """For a step without a time limit: it is never late."""
+    """False: a step without a time limit is never late."""
     return False
 
 

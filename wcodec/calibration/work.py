@@ -72,7 +72,7 @@ def trial_seconds(session: CalibrationSession) -> float:
 
 
 def _count(session: CalibrationSession) -> tuple[float, float, int]:
-    """For one example: the multiply-adds and outputs of the followed kernels, and the calls of their layers."""
+    """The work of one example: the multiply-adds and outputs of the followed kernels, and the calls of their layers."""
     macs, outputs, calls = 0.0, 0.0, 0
     for group in session.groups:
         if group.recorded:

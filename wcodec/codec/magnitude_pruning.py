@@ -74,13 +74,13 @@ def global_threshold(weights: Callable[[], Iterable[Floats]], sparsity: float) -
 
 
 def threshold_of(counts: Callable[[int | None], Counts], sparsity: float) -> float:
-    """The same, from the result of `count_magnitudes` for all weights."""
+    """The threshold, from the result of `count_magnitudes` for all weights."""
     count = count_pruned(int(counts(None).sum()), sparsity)
     return magnitude_at(counts, count - 1) if count else 0.0
 
 
 def magnitude_of_rank(weights: Floats, rank: int) -> float:
-    """The same as `magnitude_at`, of one float32[...]."""
+    """The magnitude of this rank (see `magnitude_at`) in one float32[...]."""
     if weights.size > BLOCK:
         return magnitude_at(lambda high: count_magnitudes((weights,), high), rank)
     magnitudes = _magnitudes(weights)

@@ -273,7 +273,7 @@ class _Costs:
 
 
 def _measure_cost(weights: Float32, layout: int, dequantizer: Dequantizer, plan: LossyPlan) -> float:
-    """The same of one, quantised and coded as planned, on four times the rows."""
+    """The cost of one dequantizer, quantised and coded as planned, on four times the rows."""
     start, sample = _middle_rows(weights, layout, 4 * _SAMPLE)
     every = view_shape(weights.shape, layout)[0]
     return _cost_of(sample, every, dequantizer.for_rows(start, len(sample)), plan)

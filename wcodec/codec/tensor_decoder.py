@@ -50,7 +50,7 @@ class TensorReader:
         return _values(chunk, self.header, self.facts, number)
 
     def _decode_against_base(self, chunk: memoryview, number: int) -> AnyArray:
-        """The same for exact values that are coded against a base."""
+        """The values of a chunk of exact values that are coded against a base."""
         mode, at = take_byte(chunk, 0, "delta mode of a chunk")
         if mode == RESIDUAL and self.facts.dtype not in FLOATS:
             raise CorruptError(f"chunk: expected floats in delta mode {RESIDUAL}, got {self.facts.dtype}")

@@ -26,7 +26,7 @@ OutputBatch: TypeAlias = tuple[slice, tuple[Outputs, ...], tuple[Outputs, ...] |
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured; None where it is not known. `OutputScores` says what the figures of an output are.
+    """The figures of a measured network; None for an unknown one. See `OutputScores` for the figures of an output.
 
     accuracy, baseline_accuracy, accuracy_drop: of the output whose accuracy drops most.
     loss, baseline_loss: of the output whose loss rises most; mae, baseline_mae, r2, baseline_r2: of that of values.

@@ -19,7 +19,7 @@ Print = tuple[tuple[int, ...], bytes]
 
 
 def tensor_names(model: Model, file: ModelFile) -> dict[int, tuple[str, ...]]:
-    """From positions in `model.weights` to the names of the file's tensors with the same shape and bytes.
+    """By position in `model.weights` the names of the file's tensors with the same shape and bytes.
 
     A shared layer may be stored more than once; all its names are given. Equal weights are matched by their order, if
     there are as many tensors. A weight that was changed in loading is not in the result.

@@ -62,7 +62,7 @@ def _tree_of(container: Container) -> tuple[Group | None, str | None]:
 
 
 def _tree_of_file(container: Container) -> tuple[Group | None, str | None]:
-    """The same for a file that is kept byte for byte: groups come from the paths, without attributes."""
+    """The tree of a file that is kept byte for byte: groups come from the paths, without attributes."""
     from wcodec.modelfiles import extents
 
     kind = extents.suffix(container.skeleton)

@@ -74,7 +74,7 @@ def _load(path: Path) -> object:
 
 
 def _describe_refusal(error: Exception) -> str:
-    """What `torch.load` says, on one line, without its advice to unpickle."""
+    """The error of `torch.load` on one line, without its advice to unpickle."""
     said = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).rpartition("WeightsUnpickler error:")[2]
     if found := REFUSED_CLASS.search(said):
         return (

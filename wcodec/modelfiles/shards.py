@@ -96,7 +96,7 @@ def layout_of(source: Path, beside: Path) -> FileLayout:
 
 
 def external_model(source: Path, beside: Path) -> Model:
-    """The same as a model whose tensors may be lossy.
+    """The file as a model whose tensors may be lossy.
 
     Raises: ModelFileError.
     """
@@ -158,7 +158,7 @@ def _directory(source: Path, whole: bool) -> Folder:
 
 
 def _models(source: Path, found: Sequence[str]) -> dict[str, str]:
-    """For each shard its model, by an index of shards or by the name of the shard. Single files are left out."""
+    """The model of each shard, by an index of shards or by the name of the shard. Single files are left out."""
     models = {name: f"{match[1]}{match[2]}" for name in found if (match := _SHARD.fullmatch(name))}
     for name in found:
         if name.endswith((".index.json", ".weights.json")):

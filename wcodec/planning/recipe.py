@@ -54,7 +54,7 @@ class StepSize:
 
 @dataclass(frozen=True)
 class Options:
-    """How to code a tensor; None means that an option was not given.
+    """Options for coding a tensor; None means that an option was not given.
 
     bits, clusters: size of the codebook (level 0 included): 2**bits, or this many values.
     block:          the number of weights that share a code, for the product quantiser.

@@ -86,7 +86,7 @@ class Inspection:
         return f"{align(tabulate_tensors(self))}\n\n{compare_sizes(self)}"
 
     def _repr_html_(self) -> str:
-        """The same for a notebook."""
+        """The inspection as HTML for a notebook."""
         from wcodec.reporting.html_page import render_table  # noqa: PLC0415 - as above
         from wcodec.reporting.inspection_tables import compare_sizes, tabulate_tensors  # noqa: PLC0415
 

@@ -136,7 +136,7 @@ class _SweepRun:
         return self.measure_point(method, name, size, recipe, tuned)
 
     def calibrate_point(self, size: float, deadline: float) -> Point | None:
-        """The same with calibrated weights; None where there was no time for them."""
+        """The point with calibrated weights; None if there was no time for them."""
         tuned = self.oracle.calibrate(size, deadline) if self.oracle else None
         return None if tuned is None else self.measure_point("calibrated", "", size, self.recipe, tuned)
 

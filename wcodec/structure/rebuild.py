@@ -59,7 +59,7 @@ def keeps(units: Units, kept: Mask) -> Mask:
 
 
 def with_biases(model: Model, names: frozenset[str]) -> Model:
-    """The same network, with biases of zeros added to the layers of these names that have none."""
+    """A network with the same outputs, with biases of zeros added to the layers of these names that have none."""
     config = copy.deepcopy(model.get_config())
     _switch(config, names)
     made = _from_config(model, config)

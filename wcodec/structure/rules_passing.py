@@ -76,7 +76,7 @@ def spatial(call: LayerCall) -> list[Flow]:
 
 
 def padding(call: LayerCall) -> list[Flow]:
-    """As `spatial`, but only zeros are equal everywhere afterwards."""
+    """The rule of padding layers: as `spatial`, but only zeros are equal everywhere afterwards."""
     (x,) = call.flows
     axis = channel_axis(call.layer, len(x.shape))
     target = Flow(call.shapes[0], axis, call.units_at(x, axis))

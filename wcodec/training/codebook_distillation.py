@@ -48,7 +48,7 @@ SETTLED: Final = 0.8
 
 @dataclass(frozen=True)
 class _State:
-    """What is trained.
+    """The parts of a network in training.
 
     kernels: one group for each kernel.
     others:  biases and gains, trained without quantization.

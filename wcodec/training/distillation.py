@@ -33,7 +33,7 @@ Progress = Callable[[int, int, int, float], None]
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """How the training is divided into runs, and what one run does.
+    """Settings for the runs of a training.
 
     runs:                fractions of the whole training: two runs to find lambda, a long run at that lambda, and final
                          runs that end at the budget.

@@ -61,7 +61,7 @@ class TrainingData:
 
 
 def limit_by_time(examples: Examples, seconds: float, deadline: float, log: Callable[[str], None]) -> Examples:
-    """As many examples, spread evenly, as the network answers in the part TARGETS of the time that is left.
+    """The examples, spread evenly, that the network answers in the fraction TARGETS of the remaining time.
 
     seconds: for one of them. deadline: a time of `time.monotonic`.
     """

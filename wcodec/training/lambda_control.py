@@ -21,7 +21,7 @@ from wcodec.training.candidate import Candidate, OutputScore
 
 @dataclass(frozen=True)
 class LambdaConfig:
-    """How lambda follows the measurements.
+    """Settings for the changes of lambda.
 
     initial_rate:      the cost of all bits in the first epoch, in the loss of one example. It is small and rises.
     rise, fall:        the largest number of doublings and halvings of lambda in one epoch: the first number divided by

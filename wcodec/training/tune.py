@@ -24,7 +24,7 @@ from wcodec.training.tuning_run import TuningRun, search_codebook_weights, searc
 
 @dataclass(frozen=True)
 class TuningResult:
-    """What the search found; `tuned` is passed to `encoder.encode`.
+    """The result of a search; `tuned` is passed to `encoder.encode`.
 
     found: None if no search met the budget.
     plain: None if the file without data exceeds the budget.

@@ -32,7 +32,7 @@ MEAN: Final = 100.0
 
 @dataclass(frozen=True)
 class UniformConfig:
-    """How levels and steps are trained.
+    """Settings for the training of levels and steps.
 
     sharpness:     c of the rate log2(1 + c |latent|): how fast the price of a level falls towards zero.
     rates:         the learning rates of latents, in steps, and of the logarithms of steps.

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report_drop(found: Evaluation, most: float | None) -> Iterator[str]:
-    """For each output a message if the drop of its accuracy exceeds the limit."""
+    """Messages for the outputs where the drop of its accuracy exceeds the limit."""
     if most is None:
         return
     expected = f"expected a drop of at most {most:g} points"
@@ -95,7 +95,7 @@ def _report_drop(found: Evaluation, most: float | None) -> Iterator[str]:
 
 
 def _report_loss(found: Evaluation, most: float | None) -> Iterator[str]:
-    """For each output a message if the rise of its loss exceeds the limit."""
+    """Messages for the outputs where the rise of its loss exceeds the limit."""
     if most is None:
         return
     expected = f"expected a loss that rises by at most {most:g} %"

@@ -99,7 +99,7 @@ def coding_shape(shape: Shape) -> tuple[int, int, int]:
 
 
 def kernel_params(params: ContextParams, states: int) -> kernel.Params:
-    """The same as arguments of the kernel. states: of the trellis."""
+    """The parameters as arguments of the kernel. states: of the trellis."""
     start = scale(params.start)
     grain = max(0, start.bit_length() - 14)
     return kernel.Params(

@@ -59,7 +59,7 @@ def measure_rates(levels: Levels, states: int, params: ContextParams, rate: floa
 
 
 def start_rates(levels: Levels, states: int, params: ContextParams, rate: float) -> RateTables:
-    """The same for initial estimators, which few weights hardly change; it takes a third of the time."""
+    """Prices by the initial estimators, which few weights hardly change; this takes a third of the time."""
     bits, sizes = _prices_at_start(rate)
     contexts, predictions = np.empty((0, 2), np.uint16), np.empty(0, np.int32)
     found = RateTables(params.sparse, contexts, predictions, bits, sizes, _slopes(rate))

@@ -75,7 +75,7 @@ def _take_rows(levels: Levels, count: int) -> Levels:
 
 
 def _cheapest(trials: list[ContextParams], part: Levels, states: int, share: float) -> ContextParams:
-    """By the true cost of a part, which is the given share of the whole."""
+    """The cheapest candidate by the true cost of a part, which is the given share of the whole."""
     if len(trials) == 1:
         return trials[0]
     costs = [
@@ -107,7 +107,7 @@ def _candidates(levels: Levels, part: Levels, states: int) -> list[ContextParams
 
 
 def _median(levels: Levels) -> int:
-    """The same as np.median, which takes longer than the rest of the work for few levels."""
+    """The median, as of np.median, which takes longer than the rest of the work for few levels."""
     low, high = (levels.size - 1) // 2, levels.size // 2
     ordered = np.partition(levels, (low, high), axis=None)
     return int((int(ordered[low]) + int(ordered[high])) / 2)

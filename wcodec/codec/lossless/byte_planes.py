@@ -13,7 +13,7 @@ Words = npt.NDArray[np.unsignedinteger]
 
 
 def encode(words: Words) -> bytes:
-    """For each plane, lowest bytes first, its size as a varint (the last one takes the rest), and its symbols.
+    """The planes, lowest bytes first: of each its size as a varint (the last one takes the rest), and its symbols.
 
     Inverse: `decode`.
     """

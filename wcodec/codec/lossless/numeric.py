@@ -69,7 +69,7 @@ class NumericParams:
     grid: int = 0
 
     def for_kernel(self) -> kernel.Params:
-        """The same as arguments of the kernel."""
+        """The parameters as arguments of the kernel."""
         kind, view = self.kind, self.view
         return kernel.Params(
             exponent_bits=kind.exponent_bits, mantissa_bits=kind.mantissa_bits, middle=self.middle, offset=self.offset,

@@ -35,7 +35,7 @@ def find_few_values(weights: Floats) -> Floats | None:
 
 
 def _distinct(values: Floats) -> Floats:
-    """The same as np.unique, which would import numpy.ma: that takes longer than most files."""
+    """The distinct values, as of np.unique, whose import of numpy.ma takes longer than most files."""
     ordered = np.sort(values)
     new = np.ones(ordered.size, np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=new[1:])

@@ -79,7 +79,7 @@ def quantize_in_lanes(
     zeros: bool = False,
     step: float = 1.0,
 ) -> Levels:
-    """The same for the static coder: with its prices, and with a separate trellis for each of its lanes."""
+    """Levels for the static coder: with its prices, and with a separate trellis for each of its lanes."""
     values, largest = _in_steps(weights, step)
     if (states == 0 and rate <= 0) or _are_zeros(largest, states):
         return _round_nearest(values, states, MIDDLE)

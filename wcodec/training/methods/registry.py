@@ -79,7 +79,7 @@ class MethodOptions:
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """How the state of a training is saved and resumed, and when the training ends.
+    """Functions that save and resume the state of a training, and its time limit.
 
     save:     called with the state after every epoch.
     state:    the state to continue from, or None.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UniformQuantization:
-    """How the integers are chosen.
+    """Settings for the choice of the integers.
 
     bits:        2^bits integers for each kernel, or for each group.
     group:       the number of weights of an output that share a step; None: see `per_channel`.
