@@ -106,9 +106,9 @@ def _parse_index(file: BinaryIO, index: bytes, file_bytes: int, features: int, m
             f"model section: expected to decode to at most {max_output} bytes, the limit given, got {raw_length}"
         )
     stored_length, at = take_varint(index, at)
-    crc, at = take_uint(index, at, 4, "index")
+    crc, at = take_uint(index, at, 4)
     source_bytes, at = take_varint(index, at)
-    error, at = take_uint(index, at, 2, "index")
+    error, at = take_uint(index, at, 2)
     records: list[Record] = []
     offset = HEADER_BYTES
     while at < len(index):
@@ -164,16 +164,16 @@ def _parse_record(index: bytes, start: int, offset: int, earlier: list[Record]) 
     count = count + 1 >> 1
     if count > len(index):
         raise CorruptError(f"{where}: expected at most {len(index)} sections, got {count}")
-    digest, at = take_uint(index, at, 4, "index")
+    digest, at = take_uint(index, at, 4)
     sections = []
     for _ in range(count):
         length, at = take_varint(index, at)
-        crc, at = take_uint(index, at, 4, "index")
+        crc, at = take_uint(index, at, 4)
         sections.append(Section(offset, length, crc))
         offset += length
     if not lossy:
         return Record(tuple(sections), digest, index_bytes=at - start), at
-    half, at = take_uint(index, at, 2, "index")
+    half, at = take_uint(index, at, 2)
     kept, at = take_varint(index, at)
     return Record(tuple(sections), digest, None, parse_error(half), kept, at - start), at
 

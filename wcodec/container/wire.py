@@ -86,9 +86,9 @@ def take_bytes(data: Buffer, at: int, count: int, what: str) -> tuple[Buffer, in
     return data[at : at + count], at + count
 
 
-def take_uint(data: Buffer, at: int, count: int, what: str) -> tuple[int, int]:
-    """The little-endian number of `count` bytes at `data[at:]` and the position after it. Raises: TruncatedError."""
-    raw, at = take_bytes(data, at, count, what)
+def take_uint(data: Buffer, at: int, count: int) -> tuple[int, int]:
+    """The little-endian number of `count` bytes at `data[at:]` of an index, and its end. Raises: TruncatedError."""
+    raw, at = take_bytes(data, at, count, "index")
     return int.from_bytes(raw, "little"), at
 
 

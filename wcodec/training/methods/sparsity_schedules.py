@@ -39,10 +39,10 @@ def gradual_schedule(
     )
 
 
-def schedule_by_rounds(asked: Prune, rounds: int = ROUNDS, pruning: float = ROUNDED) -> Schedule:
+def schedule_by_rounds(asked: Prune, rounds: int = ROUNDS) -> Schedule:
     """Rounds of pruning and retraining (Han, Pool, Tran and Dally 2015): `rounds` equal rises of the sparsity."""
 
     def schedule(done: float) -> Prune:
-        return replace(asked, amount=asked.amount * min(1 + math.floor(done / pruning * rounds), rounds) / rounds)
+        return replace(asked, amount=asked.amount * min(1 + math.floor(done / ROUNDED * rounds), rounds) / rounds)
 
     return schedule
