@@ -109,15 +109,14 @@ def test_both_directions_of_a_recurrent_layer_keep_as_many_units(mode: str) -> N
 
 
 def transformer(norm: str, width: int = 12) -> object:
-    """Two blocks of attention and dense layers around a residual stream that is normalised before each."""
+    """A block of attention and dense layers around a residual stream that is normalised before each."""
     layers = keras().layers
     keras().utils.set_random_seed(4)
     words = layers.Input((6,), dtype="int32")
     x = layers.Embedding(20, width, name="words")(words)
-    for _ in range(2):
-        y = getattr(layers, norm)()(x)
-        x = layers.Add()([x, layers.MultiHeadAttention(2, 6)(y, y)])
-        x = layers.Add()([x, layers.Dense(width)(layers.Dense(16, "gelu")(getattr(layers, norm)()(x)))])
+    y = getattr(layers, norm)()(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 6)(y, y)])
+    x = layers.Add()([x, layers.Dense(width)(layers.Dense(16, "gelu")(getattr(layers, norm)()(x)))])
     x = layers.GlobalAveragePooling1D()(getattr(layers, norm)()(x))
     return keras().Model(words, layers.Dense(4)(x))
 

@@ -45,7 +45,7 @@ def test_training_starts_with_the_weights_of_the_codebook(kind: str, shape: tupl
 
 @pytest.mark.parametrize(("kind", "shape"), KINDS)
 def test_the_own_weights_of_blocks_start_half_way_to_the_original(kind: str, shape: tuple[int, ...]) -> None:
-    group, tuned = started(layer_of(kind), shape)
+    group, tuned = start_group(layer_of(kind), shape)
     own = group.own.values.numpy().reshape(-1)[group.order].reshape(tuned.values.shape)
     original = np.asarray(group.weights[0])
     assert np.abs(original - tuned.values).max() > 0.01

@@ -79,7 +79,7 @@ def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Ten
         if own in modules:
             return True
         if own in around:
-            return OF_CODES.search(_last(name)) is not None
+            return OF_CODES.search(_last_part(name)) is not None
         inside = (at for at in _ancestors(own) if at in modules)
         return any(OF_CODES.search(name[len(at) + 1 :]) for at in inside)
 
@@ -92,7 +92,7 @@ def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Ten
 def _module_of_held(codes: str) -> str | None:
     """The module of the tensor that these codes are a part of; None if they are a tensor."""
     name = codes
-    while HELD.fullmatch(_last(name)) and re.search(r"[./:]", name):
+    while HELD.fullmatch(_last_part(name)) and re.search(r"[./:]", name):
         name = module_of(name)
     return None if name == codes else module_of(name)
 
@@ -128,7 +128,7 @@ def _is_quantized(members: Iterable[TensorSpec]) -> bool:
     lengths = {tensor.count for tensor in histories}
     scalars = sum(tensor.dtype in FLOATS and not tensor.shape for tensor in every)
     is_float8 = scalars >= 3 and any(sum(h.count == length for h in histories) >= 3 for length in lengths)
-    has_scales = any(tensor.dtype in FLOATS and OF_CODES.search(_last(tensor.name)) for tensor in every)
+    has_scales = any(tensor.dtype in FLOATS and OF_CODES.search(_last_part(tensor.name)) for tensor in every)
     has_wide_codes = any(tensor.dtype in WIDE_CODES and tensor.count >= FEWEST_CODES for tensor in every)
     return is_float8 or any(_is_code(tensor) for tensor in every) or (has_scales and has_wide_codes)
 
