@@ -116,10 +116,13 @@ def test_time_ends_the_training(session: CalibrationSession, start: CalibrationR
 
 def test_progress_is_told(session: CalibrationSession, start: CalibrationResult) -> None:
     told: list[tuple[int, int, int, float]] = []
-    distill(
+    found = distill(
         session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0, progress=lambda *now: told.append(now)
     )
     assert len(told) > 5
+    told_nothing = distill(session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0)
+    for a, b in zip(found.rounded, told_nothing.rounded, strict=True):
+        assert np.array_equal(a.values, b.values)
     assert all(0 < step <= steps and size > 0 and moved > 0 for step, steps, size, moved in told)
 
 

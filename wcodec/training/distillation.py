@@ -51,7 +51,7 @@ class DistillConfig:
     finer:               factor on the steps at which training starts, because large steps are hard to train.
     calibration_inputs:  number of inputs for the Hessians when the network is rounded with these finer steps.
     steps_fixed:         the fraction of a run after which the steps are rounded to the precision of the file.
-    ticks:               how many times in a run the rate weights are computed and progress is reported.
+    ticks:               how many times in a run the rate weights are computed; progress is reported at every TELL-th.
     """
 
     runs: tuple[float, ...] = (0.1, 0.15, 0.35, 0.16, 0.12, 0.12)
@@ -73,6 +73,8 @@ class DistillConfig:
 
 
 CONFIG: Final = DistillConfig()
+TELL: Final = 5
+"""Progress is measured on the held-out inputs, which takes as long as several steps."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def distill(
     steps, seconds: the length of the training; it ends at the first limit that is reached. With `steps` alone the
                     result is the same in every process.
     moved:          train on moved copies of images too, see `augment`.
-    progress:       called with (steps done, steps in all, estimated bytes, divergence in training), about 20 times a
+    progress:       called with (steps done, steps in all, estimated bytes, divergence in training), about four times a
                     run.
     patience:       an interrupt ends the training, which then returns the best network so far; `patience` records it.
     Raises: RecipeError if neither steps nor seconds are given, or if Keras does not run on TensorFlow.
@@ -194,9 +196,9 @@ def _train_run(
     batches = draw_mixtures(training.inputs, training.batch, training.rng)
     for step, (done, inputs) in enumerate(zip(fractions, batches, strict=False)):
         if int(done * CONFIG.ticks) > tick:
-            tick = int(done * CONFIG.ticks)
+            tick, due = int(done * CONFIG.ticks), int(done * CONFIG.ticks) // TELL > tick // TELL
             final = fixed and number >= CONFIG.final_runs
-            if final or training.progress:
+            if final or (training.progress and due):
                 found = _measure(training)
                 if final:
                     yield found
