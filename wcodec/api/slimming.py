@@ -139,7 +139,7 @@ def _attempts(
         listeners.log(line)
     for part in TRIED if has_budget else TRIED[:1]:
         left = found.deadline.seconds_left()
-        if not has_budget or (left > 0 and budget.is_open):
+        if left > 0 and budget.is_open:
             now = budget.times(part)
             yield (
                 recipe,
