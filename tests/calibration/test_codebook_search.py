@@ -11,6 +11,7 @@ from conftest import pairs_of
 from keras_kinds import KINDS, prepare_session, some
 
 import wcodec
+from wcodec.calibration import codebook_search
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_search import run_codebook_trial, search_codebooks
 from wcodec.calibration.codebook_weights import CodebookRequest
@@ -133,6 +134,17 @@ def test_more_budget_is_a_smaller_file(trained: tuple[Path, Path]) -> None:
     assert len(told) > 2
     with pytest.raises(BudgetError):
         search_codebooks(session, CodebookRequest("kmeans", 2), AccuracyBudget(drop=0.0))
+
+
+def test_without_time_for_a_first_trial_there_is_no_result_and_the_weights_stay(
+    trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codebook_search, "GRACE", 0.0)
+    loaded = load_model(trained[0])
+    session, before = prepare_session(loaded, some(loaded, 60)), loaded.get_weights()
+    with pytest.raises(BudgetError, match="found none within the time limit"):
+        search_codebooks(session, CodebookRequest("product"), AccuracyBudget(drop=50.0), seconds=0.0)
+    assert all((one == other).all() for one, other in zip(before, loaded.get_weights(), strict=True))
 
 
 def test_codebooks_and_a_budget_of_bytes_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:

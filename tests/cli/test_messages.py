@@ -112,6 +112,8 @@ def test_no_control_character_reaches_who_prints_an_error_or_progress_in_python(
     from wcodec.errors import ModelFileError
 
     text = f"m.pt: torch refuses it: {character}[2J"
+    numbers = package.inspect(package.encode({f"a{character}b": np.ones((30, 20), np.float32)}))
+    assert character not in str(numbers)
     assert str(ModelFileError(text)) == str(ProgressEvent(text)) == "m.pt: torch refuses it: \ufffd[2J"
 
 

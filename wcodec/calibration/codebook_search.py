@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_weights import CodebookRequest, quantize_kernel
@@ -14,10 +15,14 @@ from wcodec.calibration.quality import Quality
 from wcodec.calibration.quantizable_weights import initial_steps
 from wcodec.calibration.session import CalibrationSession, record_group, record_originals
 from wcodec.calibration.step_search import find_largest
+from wcodec.calibration.time_limit import OutOfTimeError, TimeLimit, never
 from wcodec.calibration.trial import FLOAT_BYTES, finish_trial
 from wcodec.errors import BudgetError
 from wcodec.evaluation.keras_backend import keep_weights
 from wcodec.model import FloatWeights, TunedTensor
+
+GRACE: Final = 5.0
+"""Seconds after the time limit for a trial that has begun."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +57,42 @@ def search_codebooks(
 ) -> CodebookResult:
     """The smallest result within the budget; or the result with the requested number of clusters.
 
-    An interrupt ends the search with the best result so far.
-    Raises: BudgetError if no result is within the budget.
+    An interrupt ends the search with the best result so far, as does the time, GRACE seconds of the clock and of the
+    processor after it.
+    Raises: BudgetError if no result is within the budget, or if there is none in that time.
     """
-    deadline = time.monotonic() + seconds
+    deadline, limit = time.monotonic() + seconds, TimeLimit(seconds + GRACE)
     tried: list[CodebookResult] = []
 
     def fits(scale: float) -> bool:
-        tried.append(run_codebook_trial(session, request, scale))
+        tried.append(run_codebook_trial(session, request, scale, is_late))
         progress(tried[-1])
         return budget.allows(tried[-1])
+
+    def is_late() -> bool:
+        return limit.is_over(found=False, required=False)
 
     def goes_on() -> bool:
         return not request.clusters and time.monotonic() < deadline
 
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt, OutOfTimeError):
         start, factor = session.config.codebook_scale, session.config.codebook_factor
         find_largest(fits, start, goes_on, factor, session.config)
     best = budget.best(tried)
+    if not tried and is_late():
+        raise BudgetError(f"{session.name}: expected more time for codebooks, found none within the time limit")
     if best is None:
         raise BudgetError(f"{session.name}: {budget.refusal(tried)}")
     return best
 
 
-def run_codebook_trial(session: CalibrationSession, request: CodebookRequest, scale: float) -> CodebookResult:
+def run_codebook_trial(
+    session: CalibrationSession, request: CodebookRequest, scale: float, is_late: Callable[[], bool] = never
+) -> CodebookResult:
     """Quantise all kernels by codebooks, one layer group after another, measure the outputs, and restore the weights.
 
     scale: a factor on the steps (`initial_steps`); a bit is worth a fraction of their squared error.
+    Raises: OutOfTimeError if `is_late` before a group.
     """
     config = session.config
     steps = initial_steps(session.kernels, scale, exponent=config.size_exponent)
@@ -86,6 +100,8 @@ def run_codebook_trial(session: CalibrationSession, request: CodebookRequest, sc
     size = 0
     with keep_weights(session.model) as before:
         for number, group in enumerate(session.groups):
+            if is_late():
+                raise OutOfTimeError
             hessians = _accumulate(session, number)
             for kernel, parts in zip(group.kernels, hessians or [()] * len(group.kernels), strict=True):
                 bit_price = 0.0 if request.clusters else config.bit_price * steps[kernel.index] ** 2

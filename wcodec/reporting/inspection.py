@@ -9,7 +9,7 @@ from typing import BinaryIO
 from wcodec.container.reader import is_container, open_file, parse, read_section
 from wcodec.container.records import HEADER_BYTES, Container, Record
 from wcodec.container.wire import READER_VERSION, REST
-from wcodec.errors import ContainerError
+from wcodec.errors import ContainerError, escape_controls
 from wcodec.model import ITEM_BYTES, TensorSpec
 from wcodec.model.lazy import dataclass, field
 from wcodec.modelfiles.names import Label, labels_of
@@ -83,7 +83,7 @@ class Inspection:
         """The table of tensors, and the sizes."""
         from wcodec.reporting.inspection_tables import align, compare_sizes, tabulate_tensors  # noqa: PLC0415 - few are printed
 
-        return f"{align(tabulate_tensors(self))}\n\n{compare_sizes(self)}"
+        return escape_controls(f"{align(tabulate_tensors(self))}\n\n{compare_sizes(self)}")
 
     def _repr_html_(self) -> str:
         """The inspection as HTML for a notebook."""
