@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,6 +19,7 @@ RANDOM = np.random.default_rng(4)
 LOGITS = RANDOM.normal(0, 2, (400, 6))
 SIGMOIDS = 1 / (1 + np.exp(-LOGITS))
 ONE_OF_SIX = np.where(np.eye(6)[RANDOM.integers(6, size=400)] > 0, 0.9, 0.2)
+SOFTMAX = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
 SEVERAL = (RANDOM.random((400, 6)) < 0.4).astype(np.float32)
 
 
@@ -30,6 +32,7 @@ SEVERAL = (RANDOM.random((400, 6)) < 0.4).astype(np.float32)
         (ONE_OF_SIX, None, "multilabel", (True, False, False)),
         (SIGMOIDS, np.argmax(LOGITS, 1), "multilabel", (True, False, False)),
         (LOGITS, None, "unknown", (False, False, False)),
+        (SOFTMAX.astype(ml_dtypes.bfloat16).astype(float), None, "unknown", (True, False, False)),
         (LOGITS, None, "multilabel", (False, False, True)),
         (LOGITS, SEVERAL, "unknown", (False, False, True)),
         (LOGITS, SEVERAL, "values", (False, True, False)),
