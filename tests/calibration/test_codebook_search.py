@@ -179,5 +179,6 @@ def test_trained_codebooks_answer_more_like_the_original_in_no_more_bytes(
     (plain_size, plain_kl, plain_codes), (size, kl, codes) = found
     assert size <= 1.01 * plain_size
     assert kl < 0.9 * plain_kl
-    pairs = np.unique(np.stack([plain_codes.reshape(-1), codes.reshape(-1)]), axis=1)
-    assert pairs.shape[1] <= len(np.unique(plain_codes)) + 1  # members keep their centroid
+    plain_codes, codes = plain_codes.reshape(-1), codes.reshape(-1)
+    kept = sum(np.bincount(codes[plain_codes == code]).max() for code in np.unique(plain_codes))
+    assert kept > 0.9 * len(codes)  # blocks may move to another vector, and few do
