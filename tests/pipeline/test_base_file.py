@@ -122,7 +122,7 @@ def test_folders_are_coded_against_folders(tmp_path: Path) -> None:
     assert contents(tmp_path / "back") == contents(tmp_path / "new")
     opened = package.open(tmp_path / "out", base=tmp_path / "old")
     assert np.array_equal(opened["layers.1.b.weight"], weights(11, 80, 60))
-    with pytest.raises(RecipeError, match="--base"):
+    with pytest.raises(RecipeError, match="expected base with the file"):
         package.decode(tmp_path / "out", tmp_path / "other")
 
 

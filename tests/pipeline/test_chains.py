@@ -119,7 +119,7 @@ def test_a_lossy_file_is_a_base_by_its_own_bytes(tmp_path: Path) -> None:
     package.encode(plain[2], tmp_path / "c2.wcz", base=tmp_path / "c1.wcz", lossless=True)
     assert package.decode(tmp_path / "c2.wcz") == plain[2].read_bytes()
     package.encode(plain[0], tmp_path / "c0.wcz", preset="small")
-    with pytest.raises(RecipeError, match=r"c1\.wcz: expected --base"):
+    with pytest.raises(RecipeError, match=r"c1\.wcz: expected base with the file"):
         package.decode(tmp_path / "c2.wcz")
 
 
