@@ -28,6 +28,7 @@ from wcodec.calibration.quantizable_weights import make_weight_table
 from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.moved_images import GENTLE, warp
 from wcodec.evaluation.weight_mapping import tensor_names
 from wcodec.model import StepWeights
 from wcodec.modelfiles import open_model
@@ -55,7 +56,8 @@ class TrainingPlan:
 
     epochs, rate, decay, reach: of the network as it is: AdamW, its rate falling to zero on a cosine; images move by up
                                 to `reach` pixels.
-    moved:                      copies of the images, each moved by up to a pixel, that are trained on with a price.
+    moved, bent:                copies of the images that are trained on with a price, each moved by up to a pixel, and
+                                those bent as `--augment images` does it.
     stages:                     (price of a bit, epochs); a price is for 60,000 examples, in nats.
     """
 
@@ -64,16 +66,25 @@ class TrainingPlan:
     decay: float
     reach: int
     moved: int
+    bent: int
     stages: tuple[tuple[float, int], ...]
 
 
 TRAINING_PLANS = {
     "lenet5": TrainingPlan(
-        20, 1e-3, 0.1, 2, 3, ((0.4, 10), (0.7, 14), (1.1, 22), (1.5, 26), (2.0, 30), (2.6, 28), (3.3, 24))
+        20, 1e-3, 0.1, 2, 3, 0, ((0.4, 10), (0.7, 14), (1.1, 22), (1.5, 26), (2.0, 30), (2.6, 28), (3.3, 24))
     ),
-    "lenet300": TrainingPlan(60, 1e-3, 0.1, 1, 3, ((0.6, 50), (0.9, 40), (1.3, 40), (1.9, 40), (2.6, 40), (3.4, 36))),
+    "lenet300": TrainingPlan(
+        60, 1e-3, 0.1, 1, 2, 2, ((0.6, 40), (1.0, 30), (1.6, 36), (2.4, 50), (3.4, 44), (4.4, 40))
+    ),
     "tutorial_cnn": TrainingPlan(
-        20, 3e-3, 0.02, 0, 0, ((0.8, 16), (1.3, 16), (2.2, 16), (4.0, 16), (7.0, 16), (10.0, 12))
+        epochs=30,
+        rate=3e-3,
+        decay=0.05,
+        reach=1,
+        moved=2,
+        bent=2,
+        stages=((1.3, 16), (2.4, 20), (5.5, 14), (9.5, 26)),
     ),
 }
 """The longest first."""
@@ -113,11 +124,12 @@ def prepare_data(name: str, model: keras.Model, seed: int) -> tuple[ValidationSe
     assert labels is not None
     plan, rng = TRAINING_PLANS[name], np.random.default_rng(seed)
     seen = images[:SEEN].reshape(SEEN, *images.shape[1:3])
-    moved = [seen, *(train.shift(seen, 1, rng) for _ in range(plan.moved))]
-    versions = np.concatenate(moved).reshape(-1, *images.shape[1:])
-    learning = Examples((versions,), (np.tile(labels[:SEEN], len(moved)),))
+    moved = (train.shift(seen, 1, rng) for _ in range(plan.moved))
+    every_version = [seen, *moved, *(warp(seen, rng, GENTLE) for _ in range(plan.bent))]
+    versions = np.concatenate(every_version).reshape(-1, *images.shape[1:])
+    learning = Examples((versions,), (np.tile(labels[:SEEN], len(every_version)),))
     validation = prepare_validation(model, Examples((images[SEEN:],), (labels[SEEN:],)))
-    return validation, replace(prepare_training(model, learning, seed), versions=len(moved))
+    return validation, replace(prepare_training(model, learning, seed), versions=len(every_version))
 
 
 def remove_dead_units(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,9 @@ from wcodec.evaluation.evaluate import evaluate
 from wcodec.reporting.inspection import inspect
 
 HERE = Path(__file__).resolve().parent
-EASIER = {"lenet5": 0.93, "lenet300": 0.875, "tutorial_cnn": 0.775}
+EASIER = {"lenet5": 0.93, "lenet300": 0.875, "tutorial_cnn": 0.8}
 """Errors on the images that choose read lower than on those of the test: the mean of the seeds must keep to this part
-of a bar. Networks of an earlier run had 0.9 to 1.15, 1.0 to 1.15 and 1.25 to 1.35 times those errors on test images."""
+of a bar. Networks of earlier runs had 0.9 to 1.15, 1.0 to 1.15 and 1.25 to 1.35 times those errors on test images."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,32 @@ RECORDS = {
 }
 
 
+@dataclass(frozen=True)
+class Page:
+    """What a page says of each record and of each network.
+
+    files, stages: lines of its tables. missed: what was chosen for a record and not within its bar. floats: errors of
+    the networks before.
+    """
+
+    files: dict[str, str]
+    stages: dict[str, list[str]]
+    missed: dict[str, str]
+    floats: dict[str, str]
+
+
+def read_page(path: Path) -> Page:
+    """The page of an earlier run; without a file an empty one. Inverse: `report`."""
+    text = path.read_text("utf-8") if path.exists() else ""
+    files = {match[1]: match[0] for match in re.finditer(r"^\| `([\w-]+)\.wcz` \|.*$", text, re.MULTILINE)}
+    stages: dict[str, list[str]] = {}
+    for match in re.finditer(r"^\| (\w+) \| [\d.]+ \|.*$", text, re.MULTILINE):
+        stages.setdefault(match[1], []).append(match[0])
+    missed = dict(re.findall(r"([\w-]+) \((.*?)\)", text.partition(MISSED)[2].partition("\n")[0]))
+    said = text.partition(FLOATS)[2]
+    return Page(files, stages, missed, dict(re.findall(r"(\w+) ([\d.]+ \([\d.]+ to [\d.]+\))", said)))
+
+
 def choose_row(rows: list[Row], record: Record) -> Row:
     """Of the highest price at which the seeds keep to the bar on the images that choose, in the mean, the one with the
     fewest errors on them; of all prices where there is none. None has more bytes than it may have, if possible."""
@@ -74,46 +101,61 @@ def choose_row(rows: list[Row], record: Record) -> Row:
 
 def measure_rows(rows: list[Row], folder: Path) -> list[Row]:
     """The rows with their errors on the test images."""
-
-    found = []
-    for row in rows:
-        accuracy = evaluate(folder / row.file, f"{HERE / 'mnist.npz'}:test").accuracy
-        assert accuracy is not None
-        found.append(replace(row, test_error=round(100 - accuracy, 2)))
-    return found
+    return [replace(row, test_error=measure_test_error(folder / row.file)) for row in rows]
 
 
-def report(rows: list[Row], picks: dict[str, Row], told: dict[str, str], kept: set[str]) -> str:
-    """The page that lies beside the records. told: the rest of their rows; kept: those of an earlier run that stay."""
+def measure_test_error(coded: Path) -> float:
+    """The error of a coded network on the test images, in percent."""
+    accuracy = evaluate(coded, f"{HERE / 'mnist.npz'}:test").accuracy
+    assert accuracy is not None
+    return round(100 - accuracy, 2)
+
+
+def report(rows: list[Row], picks: dict[str, Row], files: dict[str, str], earlier: Page) -> str:
+    """The page that lies beside the records.
+
+    files: the lines of the records of these rows. earlier: what stays of networks that are not in the rows.
+    """
     lines = [INTRODUCTION, "## The files", ""]
     lines += ["| record | weight bytes | file bytes | error on 5,000 that chose | test error | seed | price |"]
     lines += ["|---|--:|--:|--:|--:|--:|--:|"]
-    missed = []
+    lines += [one for one in ((earlier.files | files).get(name) for name in RECORDS) if one]
+    missed = {name: text for name, text in earlier.missed.items() if name not in picks}
     for name, pick in picks.items():
-        row = next(row for row in rows if row.file == pick.file)
-        lines.append(f"| `{name}.wcz` | {told[name]} |")
         if tests_of(rows, pick) > RECORDS[name].bar:
-            missed.append(f"{name} ({row.weight_bytes:,} bytes of weights, {row.test_error:.2f} %)")
+            missed[name] = f"{pick.weight_bytes:,} bytes of weights, {tests_of(rows, pick):.2f} %"
     if missed:
-        stays = "; the file of an earlier run stays" if kept else ""
-        lines += ["", f"Chosen, and not within its bar on the test images: {', '.join(missed)}{stays}."]
+        said = ", ".join(f"{name} ({missed[name]})" for name in RECORDS if name in missed)
+        lines += ["", f"{MISSED}{said}; the files of earlier runs stay."]
     lines += ["", "## All networks, with their dead units: mean over the seeds, and (least to most)", ""]
     lines += ["| network | price | seeds | weight bytes | error on 5,000 that chose | test error |"]
     lines += ["|---|--:|--:|--:|--:|--:|"]
-    for name, stage in sorted({(row.network, row.stage) for row in rows}):
+    known = {row.network for row in rows}
+    lines += [
+        line
+        for name in sorted(known | set(earlier.stages))
+        for line in (_make_stage_lines(rows, name) if name in known else earlier.stages[name])
+    ]
+    floats = earlier.floats | {name: _describe_float_error(rows, name) for name in known}
+    said = ", ".join(f"{name} {floats[name]}" for name in sorted(floats))
+    return "\n".join([*lines, "", f"{FLOATS}{said}.", ""])
+
+
+def _make_stage_lines(rows: list[Row], name: str) -> list[str]:
+    found = []
+    for stage in sorted({row.stage for row in rows if row.network == name}):
         own = [row for row in rows if (row.network, row.stage) == (name, stage)]
         columns = (
             spread([row.weight_bytes for row in own], ",.0f"),
             spread([row.error for row in own], ".2f"),
             spread([row.test_error or 0.0 for row in own], ".2f"),
         )
-        lines.append(f"| {name} | {own[0].price:g} | {len(own)} | {' | '.join(columns)} |")
-    floats = {(row.network, row.seed): row.float_error for row in rows}
-    said = ", ".join(
-        f"{name} {spread([error for (own, _), error in floats.items() if own == name], '.2f')}"
-        for name in sorted({name for name, _ in floats})
-    )
-    return "\n".join([*lines, "", f"Errors of the networks before, on the 5,000 that chose, in percent: {said}.", ""])
+        found.append(f"| {name} | {own[0].price:g} | {len(own)} | {' | '.join(columns)} |")
+    return found
+
+
+def _describe_float_error(rows: list[Row], name: str) -> str:
+    return spread(list({row.seed: row.float_error for row in rows if row.network == name}.values()), ".2f")
 
 
 def tests_of(rows: list[Row], pick: Row) -> float:
@@ -126,16 +168,20 @@ def spread(values: list[float], form: str) -> str:
     return f"{mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
+MISSED = "Chosen, and not within its bar on the test images: "
+FLOATS = "Errors of the networks before, on the 5,000 that chose, in percent: "
 INTRODUCTION = """# Records
 
 Made by `make records` (`samples/records.py`): networks of MNIST trained with labels under a price on every bit
 (`wcodec encode --finetune` is the same training), coded with `--best` and without the units that died, in the order of
 units that takes the fewest bytes (`compact_record.py`). Trained on the first 55,000 images; every choice
 by the last 5,000 of the training set: the highest price at which the errors of the seeds on them are, in the mean, at
-most 0.875 times the bar for lenet300 (1.60 and 1.90 %), 0.93 times for lenet5 (0.80 and 1.00 %), 0.775 times for
+most 0.875 times the bar for lenet300 (1.60 and 1.90 %), 0.93 times for lenet5 (0.80 and 1.00 %), 0.8 times for
 tutorial_cnn (2.11 and 3.00 %), and of its seeds the one with the fewest errors. These factors, and how long the
-LeNets are trained, were set when the figures of an earlier run with half of the epochs were known, on test images too;
-those of this run were looked at after all choices were made.
+LeNets are trained, were set when the figures of earlier runs were known, on test images too; those of a run are looked
+at after all choices are made. For tutorial_cnn it was 0.775 before its images were moved and bent; 0.8 was set when the
+errors on the images that choose were known, before test images were looked at. `python samples/records.py NAME` trains
+one network anew, the lines of others stay: those of lenet300 are of a course without bent images.
 
 `wcodec evaluate samples/records/lenet5.wcz --data samples/mnist.npz:test --json` shows the figures of a file,
 `wcodec inspect` its bytes. `weight bytes` are those of all tensors' sections, `file bytes` have the configuration too.
@@ -145,24 +191,27 @@ those of this run were looked at after all choices were made.
 def finish(rows: list[Row], folder: Path, into: Path) -> None:
     """Choose, then look at the test images, then write the records and their page.
 
-    A network that is not within its bar on the test images does not take the place of a record that is there.
+    A network that is not within its bar on the test images, or has no fewer bytes, does not take the place of a record
+    that is there.
     """
     known = {row.network for row in rows}
     picks = {name: choose_row(rows, record) for name, record in RECORDS.items() if record.network in known}
+    compact = {name: folder / f"{name}.wcz" for name in picks}
+    for name, pick in picks.items():
+        shutil.copyfile(folder / pick.file, compact[name])
+        make_compact(compact[name])
     rows = measure_rows(rows, folder)
     into.mkdir(parents=True, exist_ok=True)
-    kept, told = set(), {}
+    page, files = read_page(into / "README.md"), {}
     for name, pick in picks.items():
-        target = into / f"{name}.wcz"
-        if target.exists() and tests_of(rows, pick) > RECORDS[name].bar:
-            kept.add(name)
-        else:
-            shutil.copyfile(folder / pick.file, target)
-        make_compact(target)
-        numbers, error = inspect(target), 100 - (evaluate(target, f"{HERE / 'mnist.npz'}:test").accuracy or 0.0)
-        own = ("-", "-", "-") if name in kept else (f"{pick.error:.2f} %", f"{pick.seed}", f"{pick.price:g}")
-        columns = (f"{numbers.weight_bytes:,}", f"{numbers.file_bytes:,}", own[0], f"{error:.2f} %", *own[1:])
-        told[name] = " | ".join(columns)
-    text = report(rows, picks, told, kept)
+        target, numbers, error = into / f"{name}.wcz", inspect(compact[name]), measure_test_error(compact[name])
+        smaller = not target.exists() or numbers.weight_bytes < inspect(target).weight_bytes
+        if error > RECORDS[name].bar or not smaller:
+            continue
+        shutil.copyfile(compact[name], target)
+        figures = (f"{pick.error:.2f} %", f"{error:.2f} %", f"{pick.seed}", f"{pick.price:g}")
+        columns = (f"{numbers.weight_bytes:,}", f"{numbers.file_bytes:,}", *figures)
+        files[name] = f"| `{name}.wcz` | {' | '.join(columns)} |"
+    text = report(rows, picks, files, page)
     (into / "README.md").write_text(text)
     print(text)
