@@ -73,6 +73,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield FOLDER / "options.md", options_page()
     yield FOLDER / "embeddings.svg", figures.embeddings()
     yield FOLDER / "budgets.svg", figures.kept_budgets()
+    yield FOLDER / "slim.svg", figures.slim_curves()
     readme = FOLDER.parent / "README.md"
     yield readme, figures.readme(readme.read_text("utf-8"))
 

@@ -52,7 +52,7 @@ def figures() -> Iterator[str]:
     yield ""
     yield from rows
     yield ""
-    yield from wrap(records(), classic(), standard(), budgets(), speed())
+    yield from wrap(records(), classic(), slimmed(), standard(), budgets(), speed())
 
 
 def wrap(*sentences: str) -> Iterator[str]:
@@ -166,6 +166,48 @@ def kept_budgets() -> str:
     up = svg.Axis("points lost on test images", least, most, "{:g}".format, logarithmic=False)
     names = [*(f"{one} points asked" for one in asked), "as predicted"]
     return standalone(svg.draw_curve("What budgets of accuracy come to", across, up, series), names, top=20)
+
+
+def slimmed_files() -> Iterator[tuple[str, str, int, float]]:
+    """Network, "whole" or "half" of its units, file bytes, and percent of the test images."""
+    network = ""
+    for line in read("slim_comparisons.md").splitlines():
+        if begin := re.match(r"(\w+): whole", line):
+            network = begin[1]
+        elif row := re.match(r"\| (whole|half) \| \S+ \| ([\d,]+) \| ([\d.]+) \|", line):
+            yield network, row[1], number(row[2]), float(row[3])
+
+
+def slimmed() -> str:
+    """Bytes of networks with half of their units that are at least as good as the whole network's best file."""
+    said = []
+    for network in dict.fromkeys(one[0] for one in slimmed_files()):
+        every = {part: [one for one in slimmed_files() if one[:2] == (network, part)] for part in ("whole", "half")}
+        best = max(every["whole"], key=lambda one: one[3])
+        found = min((one for one in every["half"] if one[3] >= best[3]), key=lambda one: one[2])
+        said.append(f"{found[2]:,} in place of {best[2]:,} file bytes at {found[3]:.2f} and {best[3]:.2f} %")
+    return (
+        "Slimmed to half of its units and trained for 4 epochs before it is coded with data, LeNet-300-100 on "
+        f"Fashion-MNIST takes {said[0]}, a small CNN {said[1]} ([curves](docs/slimming.md), "
+        "[tables](benchmarks/results/slim_comparisons.md))."
+    )
+
+
+def slim_curves() -> str:
+    """An SVG: bytes against the accuracy of decoded networks, whole and slimmed to half of their units."""
+    points: dict[str, list[svg.Mark]] = {}
+    for network, part, nbytes, accuracy in slimmed_files():
+        told = f"{network}, {part}: {nbytes:,} bytes, {accuracy:.2f} %"
+        points.setdefault(f"{network}, {part}", []).append((nbytes, accuracy, "", told))
+    names = list(points)
+    every = [mark for marks in points.values() for mark in marks]
+    across = svg.make_log_axis("file bytes", [mark[0] for mark in every], "{:,.0f}".format)
+    low, high = min(mark[1] for mark in every), max(mark[1] for mark in every)
+    up = svg.Axis("% of the test images", low - 0.5, high + 0.2, "{:.1f}".format, logarithmic=False)
+    series = [svg.Series(name, colour, sorted(points[name])) for colour, name in enumerate(names, 1)]
+    return standalone(
+        svg.draw_curve("Whole networks and half of their units, coded with data", across, up, series), names
+    )
 
 
 def standalone(picture: str, names: Sequence[str], top: int = 210) -> str:
