@@ -72,7 +72,7 @@ def page() -> Iterator[str]:
     yield from beside("embeddings.md", "1 - cosine, mean", r"wcodec (?!.*moments).*", r"wcodec .*moments")
     yield ""
     if (RESULTS / "language_model.md").exists():
-        yield "## A language model: 1.9 M weights, trained here ([all files](language_model.md))"
+        yield "## A language model: 2.5 M weights, trained here ([all files](language_model.md))"
         yield "Lost are bits a byte of held-out text; inputs: calibration by text without labels, and training with it."
         yield ""
         yield from beside("language_model.md", "lost", r"wcodec (?!.*--data).*", r"wcodec .*--data")
