@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 from wcodec.errors import ContainerError, ModelFileError, WcodecError
 
 Identity: TypeAlias = tuple[int, ...]
+PRIVATE: Final = 0o600
+"""The permissions of a file with weights that is written beside an output."""
 
 
 def short(name: str) -> str:
@@ -19,18 +21,19 @@ def short(name: str) -> str:
 
 
 @contextmanager
-def whole_file(target: Path, like: Path | None = None) -> Iterator[Path]:
+def whole_file(target: Path, like: Path | None = None, *, mode: int = 0o666) -> Iterator[Path]:
     """A context with a temporary path in `target`'s folder; it becomes `target` if the block succeeds, and is removed
     otherwise.
 
     An existing target keeps its permissions. A new one gets those of `like`, the file from which it is made, as far as
-    the process' umask allows; no other user can read more of it than of `like` at any time.
+    the process' umask allows; no other user can read more of it than of `like` at any time. Without `like` it gets
+    `mode`, as far as the umask allows.
 
     Raises: WcodecError if `target` is a device or similar; OSError if the folder cannot be written.
     """
     if target.exists() and not target.is_file():
         raise WcodecError(f"{target}: expected a file to write, found something else")
-    kept = next((path.stat().st_mode & 0o777 for path in (target, like) if path and path.is_file()), 0o666)
+    kept = next((path.stat().st_mode & 0o777 for path in (target, like) if path and path.is_file()), mode)
     temporary = target.with_name(f".{short(target.name)}.{os.urandom(4).hex()}.part")
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, kept & 0o666 | 0o600))

@@ -135,7 +135,12 @@ def test_decode_writes_integer_layers_and_leaves_out_dead_units_as_the_command_d
     kernel, bias = model.layers[0].get_weights()
     model.layers[0].set_weights([kernel * (np.arange(16) % 4 > 0), bias])
     coded = wcodec.encode(model, quantizer="symmetric", bits=8)
-    wcodec.decode(coded, tmp_path / "small.keras", compact=True)
+    (tmp_path / "m.wcz").write_bytes(coded)
+    (tmp_path / "m.wcz").chmod(0o600)
+    wcodec.decode(tmp_path / "m.wcz", tmp_path / "small.keras", compact=True)
+    wcodec.decode(tmp_path / "m.wcz", tmp_path / "plain.keras", as_="int8")
+    wcodec.slim(tmp_path / "small.keras", tmp_path / "slim.keras", width=0.5)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
     assert keras.models.load_model(tmp_path / "small.keras").layers[0].units == 12
     (tmp_path / "int8.keras").write_bytes(wcodec.decode(coded, as_="int8"))
     assert str(keras.models.load_model(tmp_path / "int8.keras").layers[0]._kernel.dtype) == "int8"

@@ -59,7 +59,7 @@ def test_a_folder_that_does_not_exist_is_an_error_of_the_system(tmp_path: Path) 
 def test_permissions_go_there_and_back(mode: int, tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
     source.chmod(mode)
-    package.encode(source, tmp_path / "m.wcz")
+    package.encode(source, tmp_path / "m.wcz", report=tmp_path / "m.html")
     package.decode(tmp_path / "m.wcz", tmp_path / "back.npz")
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
 

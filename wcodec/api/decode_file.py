@@ -34,7 +34,7 @@ def decode_to_integers(
 
     if target.suffix != ".keras":
         raise RecipeError(f"{target}: expected .keras, which has the integer layers of --as {as_}")
-    return write_network(load_model(source, as_=as_, base=base, max_output=max_output, log=log), target)
+    return write_network(load_model(source, as_=as_, base=base, max_output=max_output, log=log), target, source)
 
 
 def decode_compacted(

@@ -73,7 +73,7 @@ def encode_file(
             histograms = make_histograms(plain, target, request.base)
             write_report(
                 report,
-                source.name,
+                source,
                 inspection,
                 histograms,
                 command="encode",

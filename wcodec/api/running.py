@@ -164,7 +164,7 @@ def sweep(
             path, recipe, points=points, seconds=seconds, oracle=oracle, threads=request.threads, log=log, draw=draw
         )
         if report is not None:
-            write_report(Path(report), path.name, found.balanced, found.histograms, sweep=found, command="sweep")
+            write_report(Path(report), path, found.balanced, found.histograms, sweep=found, command="sweep")
         return found
 
 

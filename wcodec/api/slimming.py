@@ -70,7 +70,7 @@ def write_slimmed(
     from wcodec.structure.output import write_network
 
     if target.suffix in PLAIN:
-        write_network(found.model, target)
+        write_network(found.model, target, source)
         return None
     with TemporaryDirectory(prefix="wcodec-") as folder:
         plain, coded = Path(folder) / f"{source.stem}.keras", Path(folder) / target.name

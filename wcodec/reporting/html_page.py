@@ -63,12 +63,12 @@ def render_page(title: str, below: str, body: str, numbers: Mapping[str, object]
     )
 
 
-def write_page(target: Path, text: str) -> None:
-    """Write the page to `target` atomically.
+def write_page(target: Path, text: str, source: Path) -> None:
+    """Write the page of a file to `target` atomically, with the file's permissions.
 
     Raises: OSError.
     """
-    with whole_file(target) as temporary:
+    with whole_file(target, source) as temporary:
         temporary.write_text(text, "utf-8", errors="backslashreplace")
 
 

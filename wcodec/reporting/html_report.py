@@ -61,7 +61,7 @@ ACCENT = (37, 99, 201)
 
 def write_report(
     target: Path,
-    title: str,
+    source: Path,
     inspection: Inspection,
     histograms: Sequence[WeightHistogram],
     *,
@@ -73,6 +73,7 @@ def write_report(
 ) -> None:
     """Write the page atomically.
 
+    source:  the file whose name and permissions the page has.
     command: the verb.
     made:    the measurements and messages of the encoding.
     base:    the file against which it is coded.
@@ -104,7 +105,8 @@ def write_report(
     coded = inspection.format_version is not None
     below = f"{_describe_file(inspection, sweep)}{'' if coded else ', not encoded yet'}"
     footer = f"wcodec {__version__} {command}. The page holds its numbers as JSON, in the element wcodec."
-    html_page.write_page(target, html_page.render_page(title, below, "".join(filter(None, body)), numbers, footer))
+    page = html_page.render_page(source.name, below, "".join(filter(None, body)), numbers, footer)
+    html_page.write_page(target, page, source)
 
 
 def _describe_file(inspection: Inspection, sweep: Sweep | None) -> str:

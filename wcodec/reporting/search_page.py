@@ -32,7 +32,7 @@ class SearchTrial:
     policy: Mapping[str, float]
 
 
-def write_search_page(target: Path, title: str, trials: Sequence[SearchTrial], first: int) -> None:
+def write_search_page(target: Path, source: Path, trials: Sequence[SearchTrial], first: int) -> None:
     """Write the page. first: the bytes at the start of the search.
 
     Raises: OSError.
@@ -59,7 +59,8 @@ def write_search_page(target: Path, title: str, trials: Sequence[SearchTrial], f
     numbers: dict[str, object] = {"first": first, "trials": [asdict(one) for one in trials]}
     footer = f"wcodec {__version__} encode --search. The page holds its numbers as JSON, in the element wcodec."
     below = "a search for the precision of each group of weights"
-    html_page.write_page(target, html_page.render_page(title, below, "".join(body), numbers, footer))
+    page = html_page.render_page(source.name, below, "".join(body), numbers, footer)
+    html_page.write_page(target, page, source)
 
 
 def _draw(trials: Sequence[SearchTrial]) -> str:

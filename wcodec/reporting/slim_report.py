@@ -126,7 +126,7 @@ class SlimReport:
         return rows
 
 
-def write_slim_page(target: Path, title: str, report: SlimReport) -> None:
+def write_slim_page(target: Path, source: Path, report: SlimReport) -> None:
     """Write the page.
 
     Raises: OSError.
@@ -149,8 +149,8 @@ def write_slim_page(target: Path, title: str, report: SlimReport) -> None:
         about = "Units of each layer, and what keeps them where none could be removed."
         body.append(html_page.render_section("Layers", about, html_page.render_table(layers)))
     footer = f"wcodec {__version__} slim. The page holds its numbers as JSON, in the element wcodec."
-    page = html_page.render_page(title, "a smaller network", "".join(body), report.to_json(), footer)
-    html_page.write_page(target, page)
+    page = html_page.render_page(source.name, "a smaller network", "".join(body), report.to_json(), footer)
+    html_page.write_page(target, page, source)
 
 
 def _describe_frozen(one: LayerWidth) -> str:

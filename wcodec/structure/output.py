@@ -24,8 +24,10 @@ SUFFIXES: Final = (".keras", ".h5", ".wcz")
 """Suffixes of files to which networks are written."""
 
 
-def write_network(model: Model, target: Path) -> int:
+def write_network(model: Model, target: Path, source: Path | None = None) -> int:
     """Write a .keras or .h5 file, or a .wcz of a .keras file, and return its size in bytes.
+
+    source: the file whose permissions a new file gets.
 
     Raises: RecipeError for another suffix; OSError.
     """
@@ -38,7 +40,7 @@ def write_network(model: Model, target: Path) -> int:
         else:
             with silence_keras():
                 model.save(plain)
-        with whole_file(target) as temporary:
+        with whole_file(target, source) as temporary:
             if target.suffix == ".wcz":
                 encode(plain, temporary, parse_recipe({}))
             else:
@@ -52,5 +54,5 @@ def compact_file(source: Path, target: Path, *, imports: Sequence[str] = (), uns
     Raises: RecipeError, ModelFileError, UnsupportedError; errors of the container.
     """
     found = compact(load_model(source, imports=imports, unsafe=unsafe))
-    write_network(found.model, target)
+    write_network(found.model, target, source)
     return found.removed, found.removable

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wcodec.errors import ModelFileError, RecipeError
-from wcodec.files import whole_file
+from wcodec.files import PRIVATE, whole_file
 
 Array = npt.NDArray[np.generic]
 VERSION: Final = 1
@@ -56,7 +56,7 @@ class StateFile:
         arrays: dict[str, Array] = {"story": np.frombuffer(json.dumps(story).encode(), np.uint8), "kept": self.kept}
         for word in LISTS:
             arrays |= {f"{word}{number}": np.asarray(one) for number, one in enumerate(getattr(state, word))}
-        with whole_file(self.path) as temporary, temporary.open("wb") as file:
+        with whole_file(self.path, mode=PRIVATE) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from wcodec.errors import RecipeError
 from wcodec.evaluation.examples import Array
-from wcodec.files import whole_file
+from wcodec.files import PRIVATE, whole_file
 from wcodec.structure.training_state import open_state
 
 State = TypeVar("State")
@@ -42,7 +42,7 @@ def save(path: Path, state: object, settings: RunSettings) -> None:
     arrays: dict[str, Array] = {}
     story = {"version": VERSION, "settings": asdict(settings), "state": _pack(state, arrays)}
     arrays["story"] = np.frombuffer(json.dumps(story).encode(), np.uint8)
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with whole_file(path, mode=PRIVATE) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 

@@ -169,7 +169,7 @@ def _search_policy(run: TuningRun, source: Path, found: CalibrationResult, budge
     left, patience = run.seconds_left, run.patience
     result = search_policy(source, run.opened, found, budget, search, seconds=left, patience=patience, report=report)
     if search.page:
-        write_search_page(search.page, source.name, result.trials, found.bytes)
+        write_search_page(search.page, source, result.trials, found.bytes)
     best, count = result.found, len(result.trials)
     gain = 100 * (1 - best.bytes / max(1, found.bytes))
     run.notes.append(f"search: {count} trials, {found.bytes:,} -> {best.bytes:,} bytes of weights, {gain:.1f} % fewer")

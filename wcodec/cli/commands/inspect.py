@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         from wcodec.reporting.weight_histograms import make_file_histograms, make_histograms
 
         both = make_histograms(check_source(args.baseline), source) if args.baseline else make_file_histograms(source)
-        write_report(report, source.name, inspection, both, command="inspect")
+        write_report(report, source, inspection, both, command="inspect")
     stages: tuple[Stages, ...] = ()
     if inspection.format_version is not None and (args.stages or inspection.is_classic):
         from wcodec.reporting.stages import stages_of

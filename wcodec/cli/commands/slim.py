@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     made = write_slimmed(found, target, recipe, request, source=source, calibrates=calibrates, listeners=listeners)
     numbers = found.report(source, target)
     if report:
-        write_slim_page(report, source.name, numbers)
+        write_slim_page(report, source, numbers)
     if args.json:
         coded = {} if made is None or not made.encoded.measured else {"measured": dict(made.encoded.measured)}
         stdio.write_data(json.dumps(numbers.to_json() | coded, indent=1))

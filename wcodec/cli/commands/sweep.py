@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         commands=_commands(args, source),
     )
     if report:
-        write_report(report, source.name, found.balanced, found.histograms, sweep=found, command="sweep")
+        write_report(report, source, found.balanced, found.histograms, sweep=found, command="sweep")
     if not found.complete:
         log(f"--time-limit {args.time_limit} ended the sweep early: a higher one, or fewer --points, measures all")
     stdio.write_data(json.dumps(found.to_json(), indent=1) if args.json else format_sweep(found))
