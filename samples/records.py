@@ -59,6 +59,7 @@ class TrainingPlan:
     moved, bent:                copies of the images that are trained on with a price, each moved by up to a pixel, and
                                 those bent as `--augment images` does it.
     stages:                     (price of a bit, epochs); a price is for 60,000 examples, in nats.
+    plain:                      the number of last stages that learn the images as they are, without copies.
     """
 
     epochs: int
@@ -68,6 +69,7 @@ class TrainingPlan:
     moved: int
     bent: int
     stages: tuple[tuple[float, int], ...]
+    plain: int = 0
 
 
 TRAINING_PLANS = {
@@ -85,6 +87,7 @@ TRAINING_PLANS = {
         moved=2,
         bent=2,
         stages=((1.3, 16), (2.4, 20), (5.5, 14), (9.5, 26)),
+        plain=1,
     ),
 }
 """The longest first."""
@@ -117,8 +120,8 @@ def float_network(name: str, seed: int, folder: Path) -> Path:
     return path
 
 
-def prepare_data(name: str, model: keras.Model, seed: int) -> tuple[ValidationSet, TrainingData]:
-    """What chooses, and what is learned from: the images as they are, and moved, with the answers of the network."""
+def prepare_data(name: str, model: keras.Model, seed: int) -> tuple[ValidationSet, TrainingData, TrainingData]:
+    """What chooses, and what is learned from with the outputs of the network: the images with copies, and alone."""
     every = load_examples(f"{MNIST}:train", model_inputs(model))
     images, labels = every.inputs[0], every.labels[0]
     assert labels is not None
@@ -129,7 +132,8 @@ def prepare_data(name: str, model: keras.Model, seed: int) -> tuple[ValidationSe
     versions = np.concatenate(every_version).reshape(-1, *images.shape[1:])
     learning = Examples((versions,), (np.tile(labels[:SEEN], len(every_version)),))
     validation = prepare_validation(model, Examples((images[SEEN:],), (labels[SEEN:],)))
-    return validation, replace(prepare_training(model, learning, seed), versions=len(every_version))
+    data = replace(prepare_training(model, learning, seed), versions=len(every_version))
+    return validation, data, prepare_training(model, Examples((images[:SEEN],), (labels[:SEEN],)), seed)
 
 
 def remove_dead_units(
@@ -160,7 +164,7 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
     """Train the network with a price on every bit; what each stage comes to stays in the folder."""
     source = float_network(name, seed, folder)
     model = load_model(source)
-    validation, data = prepare_data(name, model, seed)
+    validation, data, plain = prepare_data(name, model, seed)
     state = build_qat_state(model, data.targets, make_weight_table(model))
     initialize(state, COARSE)
     latents, log_steps = (adam.snapshot()[0] for adam in (state.group.latents, state.group.log_steps))
@@ -171,6 +175,8 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
                 latents, log_steps = arrays["latents"], np.log(arrays["steps"]).astype(np.float32)
             continue
         phase = Phase(number, price / 60_000, epochs)
+        if number >= len(TRAINING_PLANS[name].stages) - TRAINING_PLANS[name].plain:
+            data = plain
         # Units that die in the first stage may live again: leaving them out early costs accuracy.
         state, part = remove_dead_units(model, latents, log_steps, data, dead=number > 0)
         for epoch in range(epochs):
