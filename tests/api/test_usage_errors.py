@@ -28,7 +28,7 @@ READERS: list[Callable[[bytes], object]] = [
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize(
     ("content", "kind"),
-    [(b"", TruncatedError), (b"abc", TruncatedError), (b"\x89WCZ", TruncatedError), (HTML, CorruptError)],
+    [(b"", CorruptError), (b"abc", TruncatedError), (b"\x89WCZ", TruncatedError), (HTML, CorruptError)],
 )
 def test_bytes_that_are_no_container_raise_what_a_file_of_them_does(
     read: Callable[[object], object], content: bytes, kind: type[ContainerError], tmp_path: Path

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import wcodec
-from wcodec.errors import RecipeError, TruncatedError
+from wcodec.errors import CorruptError, RecipeError
 
 WEIGHTS = {"w": np.random.default_rng(0).normal(size=(40, 30)).astype(np.float32)}
 
@@ -55,12 +55,12 @@ def test_a_file_that_is_open_for_writing_alone_is_no_source(tmp_path: Path) -> N
         wcodec.encode(file)
 
 
-def test_an_empty_wcz_ended_early_by_path_and_by_bytes(tmp_path: Path) -> None:
+def test_an_empty_wcz_is_corrupt_by_path_and_by_bytes(tmp_path: Path) -> None:
     empty = tmp_path / "empty.wcz"
     empty.touch()
     for source in (empty, b"", io.BytesIO()):
         for verb in (wcodec.verify, wcodec.inspect, wcodec.decode, wcodec.open):
-            with pytest.raises(TruncatedError, match="ended early"):
+            with pytest.raises(CorruptError, match=r"expected a \.wcz"):
                 verb(source)
 
 

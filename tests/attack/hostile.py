@@ -35,7 +35,7 @@ def files() -> Iterator[Hostile]:
     """Lies of the header."""
     base = good()
     file = base.to_bytes()
-    yield "empty", b"", T
+    yield "empty", b"", C
     yield "another-magic", b"PK\3\4" + file[4:], C
     yield "magic-alone", file[:4], T
     yield "header-cut", file[:23], T

@@ -93,7 +93,7 @@ def test_a_reader_that_leaves_ends_it_quietly(coded: Path, words: list[str]) -> 
 def test_a_full_disk_under_standard_output_is_one_line(wcodec: Run, coded: Path, words: list[str]) -> None:
     with open("/dev/full", "w") as full:
         done = wcodec(*(coded if word == "CODED" else word for word in words), stdout=full, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (1, "wcodec: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "wcodec: standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-"])

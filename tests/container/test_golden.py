@@ -62,10 +62,10 @@ def test_a_bad_container_is_refused_as_ever(name: str) -> None:
 def test_an_encoder_makes_files_of_the_pinned_sizes(tmp_path: Path) -> None:
     with (GOLDEN / "sizes.csv").open() as file:
         pinned = {row["model"]: int(row["bytes"]) for row in csv.DictReader(file)}
-    sizes = {name: make.encoded(name, tmp_path).stat().st_size for name in make.MODELS}
+    sizes = {name: make.encode_model(name, tmp_path).stat().st_size for name in make.MODELS}
     assert sizes == pinned
 
 
 def test_crafted_containers_are_what_the_generator_says() -> None:
-    for name, content in make.crafted().items():
+    for name, content in make.craft().items():
         assert (GOLDEN / "good" / f"{name}.wcz").read_bytes() == content

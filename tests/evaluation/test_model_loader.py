@@ -159,7 +159,7 @@ def test_a_container_is_decoded_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected .wcz, .keras, .h5, .npz or .safetensors, got bytes"),
+        (b"", "expected .wcz, .keras, .h5, .npz or .safetensors, got an empty file"),
         (b"hello world", "got bytes 68 65 6c 6c 6f"),
         (b"PK\x03\x04 broken", "expected a zip archive"),
         (b"\x89HDF\r\n\x1a\n model_config", "expected HDF5 addresses and lengths of 8 bytes"),

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from wcodec.api.paths import StrPath, refuse_same, require_path
-from wcodec.errors import ModelFileError, RecipeError, TruncatedError, WcodecError
+from wcodec.errors import CorruptError, ModelFileError, RecipeError, TruncatedError, WcodecError
 
 
 @runtime_checkable
@@ -137,10 +137,11 @@ def spool(source: Source, folder: Path, unknown: str = "") -> Path:
                 raise RecipeError("source: expected a binary file, got one of text") from error
             except ValueError as error:  # closed, or open for writing only
                 raise RecipeError(f"source: expected a binary file that can be read, got one with {error}") from error
-    if unknown and spooled.stat().st_size < SHORTEST:
-        raise TruncatedError(
-            f"source: ended early; expected a .wcz or a model file, got {spooled.stat().st_size} bytes"
-        )
+    size = spooled.stat().st_size
+    if unknown and not size:
+        raise CorruptError("source: expected a .wcz or a model file, got no bytes")
+    if unknown and size < SHORTEST:
+        raise TruncatedError(f"source: ended early; expected a .wcz or a model file, got {size} bytes")
     return spooled.rename(folder / f"source{_suffix(spooled) or unknown}")
 
 

@@ -60,7 +60,7 @@ def parse(file: BinaryIO, max_output: int | None = None) -> Container:
     """
     size = file.seek(0, os.SEEK_END)
     header = _read_at(file, 0, min(size, HEADER_BYTES))
-    if header[: len(MAGIC)] != MAGIC[: len(header)]:
+    if header[: len(MAGIC)] != MAGIC[: len(header)] or not header:
         raise CorruptError(f"header: expected a .wcz file, which starts with {MAGIC!r}, got {header[:4]!r}")
     if len(header) < HEADER_BYTES:
         raise TruncatedError(f"header: ended early; needed {HEADER_BYTES} bytes, got {size}")
