@@ -29,6 +29,7 @@ SEVERAL = (RANDOM.random((400, 6)) < 0.4).astype(np.float32)
         (SIGMOIDS, None, "unknown", (True, False, True)),
         (SIGMOIDS, SEVERAL, "multilabel", (True, False, True)),
         (SIGMOIDS, None, "values", (False, True, False)),
+        (SIGMOIDS, SEVERAL, "values", (True, False, True)),
         (ONE_OF_SIX, None, "multilabel", (True, False, False)),
         (SIGMOIDS, np.argmax(LOGITS, 1), "multilabel", (True, False, False)),
         (LOGITS, None, "unknown", (False, False, False)),

@@ -89,7 +89,7 @@ def output_kinds(
     for number, output in enumerate(outputs):
         given = labels[number] if number < len(labels) else None
         inside = output.min(initial=0) >= 0 and output.max(initial=0) <= 1
-        are_values = task == "values" or (len(outputs) > 1 and task == "unknown" and not inside)
+        are_values = not inside and (task == "values" or (task == "unknown" and len(outputs) > 1))
         truth = None if given is None else read_labels(given, (count, *output.shape[1:]), are_values=are_values)
         name = names[number] if number < len(names) else f"output {number}"
         sigmoids, few = are_multilabel(output), output.shape[-1] <= FEW_VALUES
