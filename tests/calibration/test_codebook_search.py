@@ -21,8 +21,8 @@ from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.output_kinds import measure_divergence
 from wcodec.model import TableWeights, VectorWeights
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_the_command_writes_what_was_found_within_the_predicted_budget(
     # The budget is of the drop that the divergence predicts: on this network accuracy falls two to three times as far.
     original = load_model(model)
     session = prepare_session(original, load_examples(str(data), model_inputs(original)))
-    assert 42 * kl_divergence(compute_outputs(restored, session.held_out), session.outputs) <= 4
+    assert 42 * measure_divergence(compute_outputs(restored, session.held_out), session.outputs, session.kinds) <= 4
     found = evaluate(restored, str(data), original)
     if "3" in words:
         kernel = next(opened[name] for name in opened if opened[name].shape == (288, 30))
@@ -174,7 +174,7 @@ def test_trained_codebooks_answer_more_like_the_original_in_no_more_bytes(
         assert len(vectors) <= 24
         original = load_model(trained[0])
         session = prepare_session(original, load_examples(str(tmp_path / "d.npz"), model_inputs(original)))
-        kl = kl_divergence(compute_outputs(load_model(coded), session.held_out), session.outputs)
+        kl = measure_divergence(compute_outputs(load_model(coded), session.held_out), session.outputs, session.kinds)
         found.append((size, kl, codes))
     (plain_size, plain_kl, plain_codes), (size, kl, codes) = found
     assert size <= 1.01 * plain_size

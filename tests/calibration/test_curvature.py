@@ -16,7 +16,7 @@ from wcodec.calibration.trial import factors_by_costs
 from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights, keras, silence_keras
-from wcodec.evaluation.metrics import kl_divergence
+from wcodec.evaluation.output_kinds import measure_divergence
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -59,7 +59,7 @@ def test_fisher_hessian_and_measured_divergences_agree() -> None:
             error = RNG.normal(0, scale, kernel.original.shape).astype(np.float32)
             with keep_weights(model):
                 kernel.variable.assign(kernel.original + error)
-                kl = kl_divergence(compute_outputs(model, session.held_out), session.outputs)
+                kl = measure_divergence(compute_outputs(model, session.held_out), session.outputs, session.kinds)
             ratios.append(kl / float(np.square(error).sum()))
         assert every["fisher"][kernel.index] == pytest.approx(np.mean(ratios), rel=0.5)
     assert measure_costs(session, "none") == {}

@@ -25,8 +25,8 @@ from wcodec.evaluation.datasets import load_examples
 from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import Arguments, intercept_calls, keras, list_layers, pack_inputs, read_values
-from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
+from wcodec.evaluation.output_kinds import measure_divergence
 
 if TYPE_CHECKING:
     from keras import Model
@@ -168,7 +168,7 @@ def test_batch_normalization_gets_the_statistics_that_answer_best_and_dropout_st
     for mean, variance in (kept, moved, anew):
         norm.moving_mean.assign(mean)
         norm.moving_variance.assign(variance)
-        moved_by.append(kl_divergence(compute_outputs(model, session.held_out), session.outputs))
+        moved_by.append(measure_divergence(compute_outputs(model, session.held_out), session.outputs, session.kinds))
     assert found.kl == pytest.approx(min(moved_by), rel=0.02)
     mean, variance = (kept, moved, anew)[int(np.argmin(moved_by))]
     assert np.allclose(found.statistics[0][1], mean, atol=1e-3)

@@ -17,8 +17,8 @@ from wcodec.calibration.vector_rounding import quantize_vectors, reserve_for_vec
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model
+from wcodec.evaluation.output_kinds import measure_divergence
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.recipe import Recipe
 
@@ -46,7 +46,7 @@ def test_vectors_get_steps_and_variances_do_not() -> None:
         model.weights[one.index].assign(one.weights)
     for index, values in found.statistics:
         model.weights[index].assign(values)
-    measured = kl_divergence(compute_outputs(model, session.held_out), session.outputs)
+    measured = measure_divergence(compute_outputs(model, session.held_out), session.outputs, session.kinds)
     assert measured == pytest.approx(found.kl, rel=1e-6)
 
 

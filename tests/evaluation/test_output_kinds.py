@@ -52,6 +52,11 @@ def test_the_kind_follows_from_the_numbers_the_labels_and_the_loss(
     assert (kind.probabilities, kind.values, kind.multilabel) == expected
 
 
+def test_a_linear_unit_beside_other_outputs_predicts_values_though_the_loss_of_one_is_binary() -> None:
+    kinds = output_kinds((SIGMOIDS[:, :1], LOGITS[:, :1]), (), 400, task="multilabel")
+    assert [(kind.probabilities, kind.values) for kind in kinds] == [(True, False), (False, True)]
+
+
 def test_each_decision_has_its_own_divergence_accuracy_and_loss_in_logits_as_in_probabilities() -> None:
     moved = LOGITS + 0.3
     found = 1 / (1 + np.exp(-moved))

@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from attack.file_fields import varint
 
 import wcodec as package
 from wcodec.errors import CorruptError, ModelFileError
@@ -34,14 +35,6 @@ def little_memory() -> Iterator[None]:
         assert tracemalloc.get_traced_memory()[1] < 50_000_000
     finally:
         tracemalloc.stop()
-
-
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes(out) + bytes((value,))
 
 
 def message(number: int, content: bytes) -> bytes:

@@ -24,9 +24,9 @@ from wcodec.evaluation.evaluate import evaluate
 from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.metrics import kl_divergence
 from wcodec.evaluation.model_loader import load_model, model_inputs
 from wcodec.evaluation.moved_images import are_images, warp
+from wcodec.evaluation.output_kinds import measure_divergence
 from wcodec.training.augmentation import augment, draw_mixtures
 from wcodec.training.distill_state import build_distill_state, initialize
 from wcodec.training.distillation import distill
@@ -88,7 +88,7 @@ def test_the_network_gets_smaller_within_the_divergence_allowed(
     assert all(one.step == round_step(one.step) for one in found.rounded)
     assert [one.index for one in found.rounded] == [one.index for one in start.rounded]
     put(session.model, found)
-    measured = kl_divergence(compute_outputs(session.model, session.held_out), session.outputs)
+    measured = measure_divergence(compute_outputs(session.model, session.held_out), session.outputs, session.kinds)
     session.model.set_weights(before)
     assert measured == pytest.approx(found.kl, rel=1e-6)
     others = sum(weight.size for weight in before if weight.ndim == 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -134,16 +133,6 @@ def hits_and_loss(outputs: Outputs, truth: Truth, at: slice, *, probabilities: b
 
 POINTS: Final = 0.42
 """Points of accuracy that 0.01 nats of divergence cost, on nine networks, +-40 % on one run; see `Quality.drop`."""
-
-
-def kl_divergence(outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...], values: Sequence[bool] = ()) -> float:
-    """Mean of sum p log(p / q) in nats over the rows of the worst output; for values, the squared error / variance.
-
-    values: whether each output predicts values. Without it, an output is of probabilities, or of logits if it has two
-            units or more; one unit outside of 0..1 is a value.
-    """
-    kinds = values or [y0.shape[-1] == 1 and not are_probabilities(y0) for y0 in originals]
-    return max(output_divergence(y, y0, kind) for y, y0, kind in zip(outputs, originals, kinds, strict=True))
 
 
 def value_variance(outputs: Outputs) -> float:

@@ -34,6 +34,8 @@ FEW_VALUES: Final = 3
 ONE_OF_MANY: Final = 0.9
 """The fraction of rows with one positive decision from which sigmoids without labels are those of classes."""
 
+FEATURE_ROWS: Final = 1000
+"""About the number of rows that are looked at, spread evenly."""
 MANY_FEATURES: Final = 64
 UNDECIDED: Final = 0.9
 """The entropy of a softmax, relative to that of equal classes, from which MANY_FEATURES outputs are no logits: networks
@@ -88,24 +90,31 @@ def output_kinds(
     found = []
     for number, output in enumerate(outputs):
         given = labels[number] if number < len(labels) else None
+        name, alone = names[number] if number < len(names) else f"output {number}", len(outputs) == 1
+        if given is None:
+            found.append(_kind_by_numbers(name, output, task, alone))
+            continue
         inside = output.min(initial=0) >= 0 and output.max(initial=0) <= 1
-        are_values = not inside and (task == "values" or (task == "unknown" and len(outputs) > 1))
-        truth = None if given is None else read_labels(given, (count, *output.shape[1:]), are_values=are_values)
-        name = names[number] if number < len(names) else f"output {number}"
-        sigmoids, few = are_multilabel(output), output.shape[-1] <= FEW_VALUES
-        probabilities = sigmoids or are_probabilities(output)
-        if truth is not None:
-            values = truth.task == "values"
-        elif output.shape[-1] == 1:
-            values = (not probabilities and task != "multilabel") or (task == "values" and len(outputs) == 1)
-        else:
-            values = (sigmoids or not probabilities) and task == "values" and (len(outputs) == 1 or few)
-            values = values or (task == "unknown" and not are_probabilities(output) and _are_features(output))
-        by_loss = task == "multilabel" and len(outputs) == 1 and output.shape[-1] > 1 and not probabilities
-        independent = by_loss or (sigmoids and not _choose_one(output))
-        multilabel = not values and (independent if truth is None else truth.task == "several of many")
-        found.append(OutputKind(name, probabilities and not values, values, truth, multilabel))
+        are_values = not inside and (task == "values" or (task == "unknown" and not alone))
+        truth = read_labels(given, (count, *output.shape[1:]), are_values=are_values)
+        probabilities = truth.task != "values" and (are_multilabel(output) or are_probabilities(output))
+        several = truth.task == "several of many"
+        found.append(OutputKind(name, probabilities, truth.task == "values", truth, several))
     return tuple(found)
+
+
+def _kind_by_numbers(name: str, output: Outputs, task: PredictedTask, alone: bool) -> OutputKind:
+    """The kind of an output without labels. alone: it is the only one, so that the network's task is its own."""
+    sums_to_one, sigmoids = are_probabilities(output), are_multilabel(output)
+    by_loss = alone and task == "multilabel" and not sums_to_one
+    if output.shape[-1] == 1:
+        values = (alone and task == "values") or not (sums_to_one or by_loss)
+        return OutputKind(name, sums_to_one and not values, values)
+    values = task == "values" and (alone or output.shape[-1] <= FEW_VALUES)
+    if not sums_to_one and (values or (task == "unknown" and _are_features(output))):
+        return OutputKind(name, probabilities=False, values=True)
+    several = not _choose_one(output) if sigmoids else by_loss
+    return OutputKind(name, sums_to_one or sigmoids, values=False, multilabel=several)
 
 
 def _choose_one(outputs: Outputs) -> bool:
@@ -116,6 +125,7 @@ def _choose_one(outputs: Outputs) -> bool:
 def _are_features(outputs: Outputs) -> bool:
     """Whether rows are features (an embedding), not logits: of length 1, or many that hardly prefer any class."""
     rows = outputs.reshape(-1, outputs.shape[-1])
+    rows = rows[:: max(1, len(rows) // FEATURE_ROWS)]
     if rows.shape[1] <= FEW_VALUES or not len(rows) or not np.isfinite(rows).all():
         return False
     if np.abs(np.linalg.norm(rows, axis=1) - 1).max() < SUM_TOLERANCE:
