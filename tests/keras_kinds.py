@@ -62,12 +62,12 @@ KINDS: dict[str, tuple[Callable[[ModuleType], Model], int]] = {
 }
 
 
-def some(model: Model, count: int) -> Examples:
+def some(model: Model, count: int, rng: np.random.Generator = RNG) -> Examples:
     """Random inputs, with a token's number where there is an embedding."""
     tokens = any(type(layer).__name__ == "Embedding" for layer in model.layers)
     shapes = [one.shape for one in model_inputs(model)]
     sizes = [(count, *(length or 1 for length in shape)) for shape in shapes]
-    drawn = [RNG.integers(0, 20, size).astype(float) if tokens else RNG.normal(size=size) for size in sizes]
+    drawn = [rng.integers(0, 20, size).astype(float) if tokens else rng.normal(size=size) for size in sizes]
     return Examples(tuple(array.astype(np.float32) for array in drawn))
 
 

@@ -47,7 +47,7 @@ def test_few_changes_are_exchanged_between_rows_and_predict_what_many_cost() -> 
     of, rng = keras().layers, np.random.default_rng(0)
     keras().utils.set_random_seed(0)
     model = keras().Sequential([of.Input((6,)), of.Dense(30, "relu"), of.Dense(2, "softmax")])
-    many, few = (prepare_session(model, some(model, count)) for count in (20_000, 1_500))
+    many, few = (prepare_session(model, some(model, count, rng)) for count in (20_000, 1_500))
     kernel = model.layers[0].kernel
     kernel.assign(np.asarray(kernel) + rng.normal(0, 0.02, kernel.shape))
     counted, predicted = measure_quality(many), measure_quality(few)
