@@ -16,9 +16,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from wcodec.model.lazy import dataclass, field_names
-from wcodec.model.lazy import field as lazy_field
-from wcodec.model.lazy import replace as lazy_replace
+from wcodec.model.dataclass import dataclass, field_names
+from wcodec.model.dataclass import field as quick_field
+from wcodec.model.dataclass import replace as quick_replace
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,15 @@ def test_fields_of_the_standard_library_and_classes_of_it_are_understood() -> No
 
     @dataclass(frozen=True, eq=False)
     class Own:
-        made: list[int] = lazy_field(default_factory=list)
-        hidden: int = lazy_field(default=1, compare=False, repr=False)
+        made: list[int] = quick_field(default_factory=list)
+        hidden: int = quick_field(default=1, compare=False, repr=False)
         constant: ClassVar[int] = 5
 
-    assert lazy_replace(Last("a", (1,), 7), count=4) == Last("a", (1,), 4)
+    assert quick_replace(Last("a", (1,), 7), count=4) == Last("a", (1,), 4)
     one, other = Own(), Own()
     assert one != other
     assert one.made is not other.made
-    assert lazy_replace(one, hidden=2).made is one.made
+    assert quick_replace(one, hidden=2).made is one.made
     assert repr(one).endswith("Own(made=[])")
     assert field_names(Own) == ("made", "hidden")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wcodec.api.request import EncodeRequest
 from wcodec.errors import BudgetError, RecipeError
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.planning.recipe import ALIGNED, Options, Preset, Recipe
 
 if TYPE_CHECKING:

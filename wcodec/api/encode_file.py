@@ -16,7 +16,7 @@ from wcodec.api.encode_precise import encode_precise
 from wcodec.api.encode_scored import encode_scored
 from wcodec.api.request import EncodeRequest
 from wcodec.calibration.time_limit import Stopwatch
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 from wcodec.planning.classic import METHODS, for_training
 from wcodec.planning.idle_options import PRUNING_METHODS
 from wcodec.planning.recipe import CLASSIC

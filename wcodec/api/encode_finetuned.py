@@ -16,7 +16,7 @@ from wcodec.api.encode_calibrated import (
 from wcodec.api.request import EncodeRequest
 from wcodec.api.trained_compaction import compact_trained
 from wcodec.errors import BudgetError, RecipeError
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.planning.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.api.request import Listeners
 from wcodec.errors import RecipeError, escape_controls
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from wcodec.calibration.progress import SearchProgress

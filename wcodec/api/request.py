@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from wcodec.errors import RecipeError
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.planning.options import build
 from wcodec.planning.recipe import CLASSIC
 from wcodec.planning.run_options import INPUT_OPTIONS, METHOD_OPTIONS, REQUEST_WORDS, SENSITIVITIES

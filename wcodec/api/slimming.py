@@ -14,7 +14,7 @@ from wcodec.api.encode_file import encode_file
 from wcodec.api.request import EncodeRequest, Listeners, check_request
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.files import whole_file
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.parsing import parse_recipe
 

@@ -14,7 +14,7 @@ from wcodec.api.request import EncodeRequest
 from wcodec.codec.plan import Prune
 from wcodec.errors import UnsupportedError
 from wcodec.model import FloatWeights, SignWeights, StepWeights, TableWeights
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.planning.recipe import Options, Recipe, Rule
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from wcodec.api.request import check_request, parse_request
 from wcodec.api.sources import Coded, Source, Target, TorchModule, open_source, open_target, refuse_existing
 from wcodec.api.words import EncodeWords, RequestWords, document, python_spelling, refuse_unknown
 from wcodec.errors import RecipeError
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.reporting.inspection import Inspection
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 
 Item = TypeVar("Item")
 

@@ -14,7 +14,7 @@ from wcodec.cli.aliases import expand_aliases
 from wcodec.cli.errors import USAGE
 from wcodec.cli.help import add_help, describe_unknown, print_help
 from wcodec.errors import suggest
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite

@@ -21,7 +21,7 @@ from wcodec.codec.plan import AffinePlan, LossyPlan, ProductPlan, UniformPlan
 from wcodec.container.dtypes import Float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.kernels.statistics import distance
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 
 LEAST: Final = 1 << 16
 """The smallest number of levels for which the static coder is tried."""

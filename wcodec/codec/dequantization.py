@@ -26,7 +26,7 @@ from wcodec.container.dtypes import Float32, Float64
 from wcodec.container.wire import put_varint, take_byte, take_bytes, take_varint
 from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels import dequantize as kernel
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 _NO_BASIS = np.empty((0, 0))
 _FEW_TAPS = 64

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from wcodec.codec.layout import Shape3
 from wcodec.codec.quantizers.states import States
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 Levels = npt.NDArray[np.int32]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.model import TensorSpec
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

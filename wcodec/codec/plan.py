@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from wcodec.errors import RecipeError
 from wcodec.model import GroupWeights, HashedWeights, RowStepWeights, VectorCodebook
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 
 Effort = Literal["fast", "normal", "best"]
 Start = Literal["linear", "density", "kmeans++"]

@@ -63,7 +63,7 @@ from wcodec.codec.quantizers.trellis import FEW
 from wcodec.codec.row_dequantizers import GroupDequantizer, PerRowDequantizer
 from wcodec.container.dtypes import Float32, round_step
 from wcodec.container.wire import CHUNK_WEIGHTS, MAX_LEVEL
-from wcodec.model.lazy import dataclass, field, replace
+from wcodec.model.dataclass import dataclass, field, replace
 
 MIN_TAPS, MAX_TAPS = 9, 64
 _TALL = 16

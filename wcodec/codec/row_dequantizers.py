@@ -16,7 +16,7 @@ from wcodec.container import wire
 from wcodec.container.dtypes import Float32, Float64
 from wcodec.container.wire import put_varint, take_byte, take_bytes, take_varint
 from wcodec.errors import CorruptError
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 
 _EXACT_IN_FLOAT32 = 1 << 24
 

@@ -17,7 +17,7 @@ from wcodec.codec.quantization import SPACING, choose_dequantizer
 from wcodec.container.dtypes import Float32, round_step, to_float32
 from wcodec.kernels.statistics import distance
 from wcodec.model import Tensor
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 
 LEAST: Final = 1 << 12
 MOST: Final = 1 << 16

@@ -15,7 +15,7 @@ from wcodec.codec.tensor_header import NO_POSITIONS
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.kernels import statistics as kernel
 from wcodec.model import FLOATS, AnyArray, Tensor
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 
 _TALL, _FEW = 16.0, 4096
 _OUTLIER = 4096.0

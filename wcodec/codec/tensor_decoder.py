@@ -20,7 +20,7 @@ from wcodec.container.records import Record
 from wcodec.container.wire import take_byte, take_bytes, take_varint
 from wcodec.errors import ContainerError, CorruptError, RecipeError
 from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, TensorSpec
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ from wcodec.model import (
     TunedTensor,
     VectorWeights,
 )
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 
 SMALL: Final = 4096
 """Below this number of weights, a tensor with few values may be as small if it is exact."""

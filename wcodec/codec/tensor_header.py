@@ -22,7 +22,7 @@ from wcodec.container.wire import (
 )
 from wcodec.errors import CorruptError
 from wcodec.model import FLOATS, ITEM_BYTES, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 MAX_CHUNK = 1 << 21
 MAX_EXACT = 1 << 22

@@ -11,7 +11,7 @@ import zstandard
 from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS, put_varint, take_byte, take_bytes, take_varint
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import DTYPE_IDS, DTYPES, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
 DICTIONARY_FEATURE, EXTENTS_FEATURE, BASE_FEATURE, SHARDS_FEATURE = 1, 2, 4, 8

@@ -22,7 +22,7 @@ from wcodec.container.records import HEADER_BYTES, KINDS, Container, Record, Sec
 from wcodec.container.wire import MAGIC, READER_VERSION, take_bytes, take_uint, take_varint
 from wcodec.errors import ContainerError, CorruptError, TruncatedError, UnsupportedError
 from wcodec.model import TensorSpec
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 
 _FORMAT = "<4sBBHQI"
 SMALL_SECTION = 1 << 20

@@ -6,7 +6,7 @@ import struct
 
 from wcodec.errors import CorruptError
 from wcodec.model import TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 HEADER_BYTES = 24
 KINDS = ("hdf5", "keras", "npz", "safetensors", "file", "shards")

@@ -11,7 +11,7 @@ from wcodec.container.model_section import BASE_FEATURE, KIND_FEATURES, BaseInfo
 from wcodec.container.records import HEADER_BYTES, KINDS, pack_error
 from wcodec.container.wire import MAGIC, READER_VERSION, put_varint
 from wcodec.model import TensorSpec
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wcodec.errors import ModelFileError
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from wcodec.errors import CorruptError, ModelFileError, UnsupportedError
 from wcodec.model import AnyArray, Model, TensorSpec
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.modelfiles.registry import MODEL_FILES, READ_ONLY
 
 

@@ -18,7 +18,7 @@ from wcodec.container.dtypes import numpy_type
 from wcodec.container.wire import MAX_DIMS, MAX_NAME_BYTES, REST, put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError, UnsupportedError
 from wcodec.model import ITEM_BYTES, AnyArray, Model, Tensor, TensorSpec
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 
 BIG_ENDIAN, FORTRAN_ORDER = 1, 2
 """Flags of the order of an extent: elements are big-endian; the first dimension varies fastest."""

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from wcodec.errors import ModelFileError
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 MAX_FILES = 100_000
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import ContainerError
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.modelfiles import zip_members
 from wcodec.modelfiles.hdf5 import skeleton
 from wcodec.modelfiles.hdf5.layers import layers_of

@@ -18,7 +18,7 @@ from wcodec.container.dtypes import DTYPE_OF_CODE
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import CorruptError, ModelFileError
 from wcodec.model import AnyArray, Model, Tensor, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.modelfiles import zip_members as members
 
 MAGIC = b"\x93NUMPY"

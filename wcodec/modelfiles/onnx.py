@@ -17,7 +17,7 @@ from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
 from wcodec.files import is_portable
 from wcodec.model import Model, Role, TensorSpec
-from wcodec.model.lazy import dataclass, field, replace
+from wcodec.model.dataclass import dataclass, field, replace
 from wcodec.modelfiles.extents import SUFFIXES, Extent, make_layout, model_of
 from wcodec.modelfiles.onnx_roles import Node, roles_of
 from wcodec.modelfiles.protobuf import BYTES, VARINT, Field, fields, varint

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wcodec.model import Gain, Role, Shift
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 LINEAR: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators whose second input is a kernel; the third, if there is one, is a bias."""

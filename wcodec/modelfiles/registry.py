@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from wcodec.model import AnyArray, Model, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 Read = Callable[[Path, bool], AbstractContextManager[Model]]
 Write = Callable[[Path, bytes, Sequence[TensorSpec], Iterator[AnyArray]], None]

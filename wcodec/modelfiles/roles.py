@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from wcodec.model import FLOATS, Gain, Role, Shift, Tensor, TensorSpec, is_vector
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 
 CODE_TYPES: Final = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "float8_e4m3", "float8_e5m2"})
 """Element types of the codes of quantised layers."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.files import is_inside, is_portable
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.modelfiles.folder_tree import MAX_FILES
 
 BY_NAME, BY_NUMBER = 0, 1

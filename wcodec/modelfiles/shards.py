@@ -10,7 +10,7 @@ from pathlib import Path
 from wcodec.errors import ModelFileError
 from wcodec.files import is_inside, is_portable
 from wcodec.model import Model
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 from wcodec.modelfiles import onnx, open_model
 from wcodec.modelfiles.detect import SAVED_MODEL, detect_kind
 from wcodec.modelfiles.extents import OTHER, FileLayout, make_layout, model_of

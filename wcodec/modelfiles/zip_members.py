@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, ModelFileError, TruncatedError
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

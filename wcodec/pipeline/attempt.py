@@ -13,7 +13,7 @@ from wcodec.codec.statistics import TensorScan, is_weight
 from wcodec.codec.tensor_encoder import EncodedTensor, choose_smaller, encode_tensor
 from wcodec.container.writer import Writer
 from wcodec.model import Model, Progress, TunedTensor
-from wcodec.model.lazy import dataclass, field, replace
+from wcodec.model.dataclass import dataclass, field, replace
 from wcodec.pipeline.base_file import BaseFile, difference
 from wcodec.pipeline.coded_tensors import CodedTensors
 from wcodec.planning.allocation import VALUES_STEP, WeightTotals

@@ -13,7 +13,7 @@ from wcodec.container.records import Container
 from wcodec.container.wire import MAGIC
 from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError
 from wcodec.files import sha256_of
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 from wcodec.modelfiles.extents import parse as parse_layout
 from wcodec.pipeline.base_file import BaseFile, open_base
 from wcodec.pipeline.open_container import OpenContainer, is_lossless, write_decoded

@@ -12,7 +12,7 @@ from wcodec.container.dtypes import from_float, numpy_type, to_float32
 from wcodec.errors import CorruptError
 from wcodec.files import sha256_of
 from wcodec.model import FLOATS, AnyArray, Tensor, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.modelfiles.extents import Extent, read_part
 
 

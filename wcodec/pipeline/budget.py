@@ -13,7 +13,7 @@ from wcodec.codec.sampling import TensorSample, take_sample
 from wcodec.codec.statistics import TensorScan, is_weight
 from wcodec.container.records import pack_error, parse_error
 from wcodec.model import Model
-from wcodec.model.lazy import dataclass, field, replace
+from wcodec.model.dataclass import dataclass, field, replace
 from wcodec.pipeline.attempt import Attempt, Encoded, Encoding, find_twins, write_container
 from wcodec.pipeline.coded_tensors import CodedTensors
 from wcodec.planning.allocation import WeightTotals, plan_model

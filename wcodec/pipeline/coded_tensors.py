@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from wcodec.codec.plan import Plan
 from wcodec.codec.tensor_encoder import EncodedTensor
-from wcodec.model.lazy import dataclass, field, replace
+from wcodec.model.dataclass import dataclass, field, replace
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from wcodec.container.reader import open_file, parse
 from wcodec.container.records import Container
 from wcodec.files import steady, whole_file
 from wcodec.model import Progress
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.pipeline.open_container import OpenContainer, decode_values, is_lossless, write_decoded
 from wcodec.pipeline.output_limit import count_decoded_bytes, refuse_larger
 

@@ -10,7 +10,7 @@ from wcodec.codec.plan import Plan
 from wcodec.codec.statistics import scan_tensors
 from wcodec.files import guard_unchanged, whole_file
 from wcodec.model import Progress, TunedTensor
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.modelfiles.shards import describe_missing_data, open_source
 from wcodec.pipeline.attempt import Encoded, Encoding, write_container
 from wcodec.pipeline.base_chain import open_any_base

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wcodec.errors import WcodecError
 from wcodec.files import sha256_of
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.modelfiles.shards import Folder
 from wcodec.pipeline.base_chain import chain_of, digest_of
 from wcodec.pipeline.encoder import Encoded

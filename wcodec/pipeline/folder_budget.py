@@ -14,7 +14,7 @@ from wcodec.codec.plan import CodebookPlan, ProductPlan, UniformPlan
 from wcodec.codec.sampling import TensorSample
 from wcodec.codec.statistics import scan_tensors
 from wcodec.container.records import pack_error, parse_error
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 from wcodec.modelfiles.shards import Folder
 from wcodec.pipeline.attempt import Encoding
 from wcodec.pipeline.budget import FILE_BYTES, VALUE_BYTES, count_copies, plans_by_effort, take_samples

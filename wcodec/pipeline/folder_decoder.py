@@ -13,7 +13,7 @@ from wcodec.container.wire import REST
 from wcodec.errors import CorruptError, RecipeError, TruncatedError
 from wcodec.files import Identity, identity_of, sha256_of, short
 from wcodec.model import Progress
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.pipeline import decoder
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.output_limit import count_decoded_bytes, refuse_larger

@@ -21,7 +21,7 @@ from wcodec.container.wire import READER_VERSION
 from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import sha256_of
 from wcodec.model import Model, Tensor
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 from wcodec.modelfiles import open_model, shard_list
 from wcodec.modelfiles.roles import find_quantized_modules, module_of
 from wcodec.modelfiles.shards import File, Folder, external_model, open_source

@@ -10,7 +10,7 @@ from wcodec.codec.layout import from_rows, view_shape
 from wcodec.codec.row_dequantizers import PerRowDequantizer
 from wcodec.codec.tensor_decoder import open_tensor
 from wcodec.container.dtypes import Float32, from_float, to_float32
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.pipeline.open_container import OpenContainer
 
 

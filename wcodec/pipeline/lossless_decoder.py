@@ -16,7 +16,7 @@ from wcodec.codec.tensor_decoder import TensorReader, open_tensor
 from wcodec.container.records import Container, Record
 from wcodec.errors import ContainerError, CorruptError
 from wcodec.model import AnyArray, Progress, TensorSpec
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 from wcodec.modelfiles.extents import BIG_ENDIAN, FORTRAN_ORDER, Extent, Parsed, extent_bytes, parse
 from wcodec.pipeline.base_file import BaseFile
 from wcodec.pipeline.duplicates import last_uses

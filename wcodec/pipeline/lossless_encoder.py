@@ -29,7 +29,7 @@ from wcodec.container.writer import EncodedSections, Writer
 from wcodec.errors import ModelFileError, WcodecError
 from wcodec.files import attempt_file, sha256_of
 from wcodec.model import FLOATS, ITEM_BYTES, AnyArray, Progress, TensorSpec
-from wcodec.model.lazy import dataclass, field, replace
+from wcodec.model.dataclass import dataclass, field, replace
 from wcodec.modelfiles.extent_finder import find_extents
 from wcodec.modelfiles.extents import Extent, FileLayout, pack, read_part
 from wcodec.modelfiles.shards import layout_of

@@ -13,7 +13,7 @@ from wcodec.codec.tensor_decoder import decode_tensor
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.model import AnyArray, Progress, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.modelfiles import write_model
 from wcodec.pipeline.duplicates import last_uses
 from wcodec.pipeline.export import convert, is_conversion

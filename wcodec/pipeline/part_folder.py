@@ -16,7 +16,7 @@ from typing import TextIO
 
 from wcodec.errors import WcodecError
 from wcodec.files import is_portable, short
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 
 LISTED = ".encoding"
 _PART = re.compile(r".+\.[0-9a-f]{16}\.wcz")

@@ -21,7 +21,7 @@ from wcodec.codec.statistics import TensorStatistics, is_weight, scan_tensors
 from wcodec.codec.tensor_encoder import EncodedTensor, encode_tensor
 from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import Encoded, encode

@@ -23,7 +23,7 @@ from wcodec.codec.statistics import TensorStatistics, is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor, is_vector
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.planning.patterns import options_by_tensor
 from wcodec.planning.recipe import ALIGNED, CLASSIC, Options, Preset, Recipe
 from wcodec.planning.vectors import EXACT_BITS, Vectors

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.planning.rate_control import Target
 
 _ATTEMPTS: Final = 4

@@ -11,7 +11,7 @@ from typing import Final
 
 from wcodec.codec.plan import Prune
 from wcodec.model import Tensor
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.planning.recipe import Options, Recipe
 
 THRESHOLD: Final = 0.5

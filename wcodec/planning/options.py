@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, TypeVar
 
 from wcodec.errors import RecipeError, suggest
-from wcodec.model.lazy import dataclass, field_names
+from wcodec.model.dataclass import dataclass, field_names
 from wcodec.planning.option_values import (
     parse_bool,
     parse_float,

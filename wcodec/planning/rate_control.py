@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from wcodec.errors import BudgetError
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.planning.recipe import Recipe
 
 _PASSES = 12

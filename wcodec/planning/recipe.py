@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from wcodec.codec.plan import Effort, Prune, Start
 from wcodec.errors import RecipeError
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 Preset = Literal["safe", "balanced", "small", "deep-compression"]
 PRESETS = ("safe", "balanced", "small", "deep-compression")

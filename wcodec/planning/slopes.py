@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 Floats = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from wcodec.codec.statistics import TensorStatistics
 from wcodec.container.dtypes import to_float32
 from wcodec.model import Gain, Shift, Tensor
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 Measure = Callable[[npt.NDArray[np.float64]], np.floating]
 

@@ -20,7 +20,7 @@ from wcodec.container.wire import (
 )
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels.huffman.code import read_table
-from wcodec.model.lazy import dataclass, field_names
+from wcodec.model.dataclass import dataclass, field_names
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.pipeline.folder_decoder import places_of
 from wcodec.reporting import html_page, svg
 from wcodec.reporting.stage_tables import tabulate_stages

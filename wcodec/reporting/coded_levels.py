@@ -18,7 +18,7 @@ from wcodec.container.records import Record
 from wcodec.container.wire import DENSE, FIXED, SPARSE
 from wcodec.errors import ContainerError
 from wcodec.model import TensorSpec
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 
 Levels = npt.NDArray[np.int32]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from wcodec import __version__
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.reporting import html_page, svg
 from wcodec.reporting.classic_charts import render_classic
 from wcodec.reporting.inspection_tables import Table, tabulate_tensors

@@ -11,7 +11,7 @@ from wcodec.container.records import HEADER_BYTES, Container, Record
 from wcodec.container.wire import READER_VERSION, REST
 from wcodec.errors import ContainerError, escape_controls
 from wcodec.model import ITEM_BYTES, TensorSpec
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 from wcodec.modelfiles.names import Label, labels_of
 from wcodec.reporting.byte_breakdown import ByteBreakdown, tensor_breakdown
 

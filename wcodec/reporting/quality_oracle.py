@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from wcodec.container.dtypes import Float32
 from wcodec.model import TunedTensor
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 ALLOWED: Final = 0.5
 """The largest loss in points of accuracy of the marked encoding."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from wcodec import __version__
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.reporting import html_page, svg
 from wcodec.reporting.inspection_tables import Table
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wcodec import __version__
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.reporting import html_page
 from wcodec.reporting.inspection_tables import Table
 from wcodec.reporting.number_format import format_size

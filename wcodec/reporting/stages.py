@@ -24,7 +24,7 @@ from wcodec.codec.entropy import fixed_fields, sparse
 from wcodec.container.records import Record
 from wcodec.container.wire import DENSE, FIXED, SPARSE
 from wcodec.model import ITEM_BYTES, TensorSpec
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 from wcodec.pipeline.folder_decoder import places_of
 from wcodec.reporting.coded_levels import CodedChunk, read_chunks, read_header
 

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.reporting.plain_text import escape_markup as escape
 
 Number = float | int

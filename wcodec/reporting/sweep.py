@@ -18,7 +18,7 @@ from wcodec.codec.statistics import is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import TunedTensor
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import NOTHING_TUNED, encode

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import asdict
 from typing import Final, Literal
 
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.reporting.inspection import Inspection
 from wcodec.reporting.quality_oracle import ALLOWED, QualityLoss
 from wcodec.reporting.weight_histograms import WeightHistogram

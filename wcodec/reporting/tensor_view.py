@@ -24,7 +24,7 @@ from wcodec.container.wire import CONTEXT, DENSE, FIXED, SPARSE, STATIC
 from wcodec.kernels.huffman import code as code_kernel
 from wcodec.kernels.symbols import zigzag
 from wcodec.model import FLOATS, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.pipeline.folder_decoder import Place, base_of
 from wcodec.pipeline.open_container import OpenContainer
 from wcodec.reporting.coded_levels import CodedChunk, read_chunks, read_header

@@ -16,7 +16,7 @@ from wcodec.codec.layout import layout_families, to_rows
 from wcodec.container.dtypes import Float32, to_float32
 from wcodec.container.reader import is_container
 from wcodec.model import FLOATS, AnyArray, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
 

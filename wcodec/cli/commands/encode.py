@@ -16,7 +16,7 @@ from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.cli.shared_options import add_table_options
 from wcodec.errors import RecipeError, WcodecError
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.recipe import CLASSIC
 from wcodec.planning.run_options import LEARNING_OPTIONS, REQUEST_OPTIONS, RUN_OPTIONS

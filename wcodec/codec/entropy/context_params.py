@@ -14,7 +14,7 @@ import numpy.typing as npt
 from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.errors import CorruptError, UnsupportedError
 from wcodec.kernels.context import coder as kernel
-from wcodec.model.lazy import dataclass, field, replace
+from wcodec.model.dataclass import dataclass, field, replace
 
 Levels = npt.NDArray[np.int32]
 Shape = tuple[int, int, int]

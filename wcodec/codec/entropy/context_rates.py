@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wcodec.codec.entropy.context_params import ContextParams, ContextTrace, Levels, encode_levels, initial_states
 from wcodec.kernels.context import coder as kernel
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 
 Floats = npt.NDArray[np.float32]
 _SIZE_FAMILIES: Final = (

@@ -21,7 +21,7 @@ from wcodec.codec.entropy.context_params import (
     scale,
 )
 from wcodec.kernels.trellis import search as trellis
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 
 Effort = Literal["fast", "normal", "best"]
 

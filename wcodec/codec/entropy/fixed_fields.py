@@ -14,7 +14,7 @@ from wcodec.codec.entropy import sparse
 from wcodec.container.wire import MAX_LEVEL, put_varint, take_byte, take_bytes, take_varint
 from wcodec.errors import CorruptError
 from wcodec.kernels import symbols as kernel
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 Levels = npt.NDArray[np.int32]
 Symbols = npt.NDArray[np.uint32]

@@ -16,7 +16,7 @@ from wcodec.container.wire import put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.kernels.huffman import code as code_kernel
 from wcodec.kernels.huffman import coder as kernel
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 Symbols = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
 Bytes = npt.NDArray[np.uint8]

@@ -12,7 +12,7 @@ from wcodec.codec.entropy import context, dense, fixed_fields, sparse, static
 from wcodec.codec.layout import Shape3
 from wcodec.container.wire import CONTEXT, DENSE, FIXED, SPARSE, STATIC, take_byte
 from wcodec.errors import UnsupportedError
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from wcodec.codec.plan import Effort

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from wcodec.codec.entropy.static_model import MAX_CLASSES, MAX_CODE, Codes, Scales, Tables
 from wcodec.kernels.static import fit as kernel
 from wcodec.kernels.static.tables import GROUPS, MAX_HAZARD, starts
-from wcodec.model.lazy import replace
+from wcodec.model.dataclass import replace
 
 Counts = npt.NDArray[np.int64]
 Prices = npt.NDArray[np.int32]

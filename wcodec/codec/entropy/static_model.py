@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wcodec.kernels.static import tables as kernel
 from wcodec.kernels.static.tables import MAX_CLASSES
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 __all__ = ["MAX_CLASSES", "MAX_CODE", "Scales", "Tables"]
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from wcodec.codec.entropy.static_fit import prices_of
 from wcodec.codec.entropy.static_model import Codes, Scales, Tables
 from wcodec.kernels.context.coder import STATE_COUNT
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 _PRICED = 32
 """The number of magnitudes with their own price in the trellis' kernel; larger ones have the price of the last."""

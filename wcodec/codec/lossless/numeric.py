@@ -28,7 +28,7 @@ from wcodec.codec.lossless.views import FLOAT_KINDS, INTEGER, MOST_TAPS, Kind, V
 from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
 from wcodec.kernels.numeric import coder as kernel
-from wcodec.model.lazy import dataclass, replace
+from wcodec.model.dataclass import dataclass, replace
 
 Words = npt.NDArray[np.unsignedinteger]
 Bytes = npt.NDArray[np.uint8]

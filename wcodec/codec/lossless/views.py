@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 MOST: Final = 1 << 22
 """The largest number of elements of a piece; a large kernel's taps stay together."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from wcodec.errors import CorruptError, RecipeError
 from wcodec.kernels import kmeans as kernel
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     from wcodec.codec.plan import Start

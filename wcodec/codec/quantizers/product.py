@@ -18,7 +18,7 @@ from wcodec.container.dtypes import round_step
 from wcodec.container.wire import put_varint, take_bytes, take_varint
 from wcodec.errors import CorruptError
 from wcodec.kernels import nearest as kernel
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

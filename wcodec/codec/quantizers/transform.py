@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from wcodec.codec.entropy import context
 from wcodec.errors import CorruptError, TruncatedError, UnsupportedError
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 Value = TypeVar("Value", bound=np.generic)
 DCT, KLT = 0, 1

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from wcodec.model import Tensor
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 from wcodec.modelfiles.hdf5.tree import Found, Group, string_attribute
 from wcodec.modelfiles.hdf5.user_names import CONTAINERS, user_names
 from wcodec.modelfiles.json_text import Json, parse_json

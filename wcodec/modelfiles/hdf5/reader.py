@@ -15,7 +15,7 @@ import numpy as np
 from wcodec.container.wire import MAX_DIMS
 from wcodec.errors import ModelFileError
 from wcodec.model import AnyArray, TensorSpec
-from wcodec.model.lazy import dataclass, field
+from wcodec.model.dataclass import dataclass, field
 from wcodec.modelfiles.hdf5.heap_check import check_heaps
 from wcodec.modelfiles.hdf5.library import h5, h5a, h5d, h5g, h5l, h5o, h5p, h5py, h5s, h5t, h5z
 from wcodec.modelfiles.hdf5.skeleton import DEFAULT_TYPES, item_bytes

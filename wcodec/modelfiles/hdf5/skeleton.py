@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from wcodec.container.wire import MAX_DIMS, put_varint, take_varint
 from wcodec.errors import CorruptError, TruncatedError
 from wcodec.model import ITEM_BYTES
-from wcodec.model.lazy import dataclass, field, replace
+from wcodec.model.dataclass import dataclass, field, replace
 from wcodec.modelfiles.hdf5.tree import MAX_DEPTH, Attribute, Group, Link, Node, Slot, Stored, Values, slot_paths
 
 END, SLOT, GROUP_OF_SLOT, GROUP, SLOT_WITH, STORED, LINK = range(7)

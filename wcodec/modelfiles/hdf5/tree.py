@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from wcodec.model import AnyArray, TensorSpec
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 
 MAX_DEPTH = 64
 """Groups nested deeper than this are refused, in files and in skeletons."""

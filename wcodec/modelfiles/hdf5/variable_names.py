@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from wcodec.model.lazy import dataclass
+from wcodec.model.dataclass import dataclass
 from wcodec.modelfiles.json_text import Json
 
 KERNEL_BIAS: Final = (("kernel", ""), ("bias", "use_bias"))
