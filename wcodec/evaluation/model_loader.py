@@ -165,6 +165,7 @@ def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: b
         raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
     model = _architecture(architecture, unsafe)
     if hdf5:
+        _check_values(path, name)
         with _copy_with_suffix(path, ".h5" if _contains(path, b"layer_names") else ".weights.h5") as file_of_weights:
             _translate(name, lambda: model.load_weights(file_of_weights))
     else:
@@ -187,6 +188,8 @@ def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: boo
     if architecture is None:
         raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
     model = _architecture(architecture, unsafe)
+    for part in sorted(path.glob("*.h5")):
+        _check_values(part, f"{name}/{part.name}")
     _translate(name, lambda: model.load_weights(index))
     return model
 
@@ -197,16 +200,29 @@ def _load_whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool
         refuse_unsafe(path, name)
     with _copy_with_suffix(path, suffix) as file:
         try:
+            task = _check_values(path, name, compiled)
             model = _compile(name, lambda: load(file, safe_mode=not unsafe)) if compiled else None
             if model is None:
                 model = _translate(name, lambda: load(file, compile=False, safe_mode=not unsafe))
-            with open_model(file) as opened:
-                _TASKS[model] = opened.task
+            _TASKS[model] = task
             return model
         except ModelFileError as exc:
             if _contains(path, KERAS_2_MARK):
                 raise ModelFileError(f"{exc}; the file is of Keras 2: load it with tf_keras and save it again") from exc
             raise
+
+
+def _check_values(path: Path, name: str, keep_optimizer: bool = False) -> PredictedTask:
+    """The task of a model file, which is read here first.
+
+    Keras reads values of other files, and sizes that the file does not have, in versions before 3.13.2.
+    Raises: ModelFileError, UnsupportedError.
+    """
+    try:
+        with open_model(path, keep_optimizer) as opened:
+            return opened.task
+    except (ModelFileError, UnsupportedError) as error:
+        raise type(error)(str(error).replace(str(path), name)) from error
 
 
 def _compile(name: str, load: Callable[[], Model]) -> Model | None:

@@ -5,13 +5,14 @@ Keras refuses some of it, and each version refuses more. This check does not dep
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from wcodec.errors import UnsupportedError
+from wcodec.errors import ModelFileError, UnsupportedError
 from wcodec.modelfiles import zip_members as members
 from wcodec.modelfiles.hdf5 import reader as hdf5_read
 from wcodec.modelfiles.json_text import Json, parse_json
@@ -35,8 +36,8 @@ def refuse_unsafe(path: Path, name: str) -> None:
         return
     try:
         config = parse_json(text, f"{name}, configuration")
-    except (ValueError, RecursionError):
-        return  # Keras does not read it either
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{name}, configuration: expected JSON, got {error}") from error
     for one in _objects(config):
         names = re.split(r"[.>]", str(one.get("class_name")))
         said = one.get("config")
@@ -58,7 +59,9 @@ def _config_of(path: Path, name: str) -> str | None:
         with members.translate_errors(name), members.open_archive(path) as archive:
             infos = members.check_members(archive, path, tuple(set(archive.namelist()) - {CONFIG}))
             held = any(info.filename == CONFIG for info in infos)
-            return archive.read(CONFIG).decode("utf-8", "replace") if held else None
+            raw = archive.read(CONFIG) if held else None
+            # Keras reads UTF-16 and UTF-32, too, because json.loads does.
+            return raw if raw is None else raw.decode(json.detect_encoding(raw), "replace")
     with hdf5_read.open_hdf5(path, name) as (file, _), hdf5_read.translate_errors(name):
         said = file.attrs.get("model_config")
         return said.decode("utf-8", "replace") if isinstance(said, bytes) else said if isinstance(said, str) else None
