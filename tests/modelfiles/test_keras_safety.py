@@ -38,7 +38,9 @@ def model(folder: Path, kind: str, layer: dict[str, object], encoding: str = "ut
 
         path = write_keras(folder / "m.keras", arrays)
         with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()} | {"config.json": config.encode(encoding)}
+            members = {name: archive.read(name) for name in archive.namelist()} | {
+                "config.json": config.encode(encoding)
+            }
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
