@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 THOROUGH = os.environ.get("THOROUGH") == "1"
 """Whether the long forms of the tests run (`make test-thorough`)."""
+SEED = int(os.environ.get("TEST_SEED", "0"))
+"""What networks without a seed of their own begin with; other seeds show which tests pass by luck."""
 HANG = 600
 """Seconds after which a process hangs; no test ends by the clock otherwise."""
 
@@ -71,9 +74,17 @@ def command() -> list[str]:
     return [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-m", "wcodec"]
 
 
+def _seed_everything() -> None:
+    """Draw the weights of networks without a seed from the same numbers in every run."""
+    random.seed(SEED)
+    if (keras := sys.modules.get("keras")) is not None:
+        keras.utils.set_random_seed(SEED)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _keras_as_found() -> Iterator[None]:
     """Each file begins with Keras' counters of layer names at zero and leaves its registered layers as they were."""
+    _seed_everything()
     keras = sys.modules.get("keras")
     if keras is None:
         yield
@@ -85,6 +96,12 @@ def _keras_as_found() -> Iterator[None]:
     yield
     registered.clear()
     registered.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    """No test depends on the numbers that the tests before it drew."""
+    _seed_everything()
 
 
 def in_a_process(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
