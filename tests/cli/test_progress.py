@@ -102,7 +102,7 @@ def test_ctrl_c_keeps_the_best_file_found_and_says_so(small_network: tuple[Path,
         "--data",
         str(tmp_path / "inputs.npz"),
         "--tune",
-        "400000",
+        "40000",
     ]
     program = [*command(), *words]
     environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
