@@ -48,13 +48,39 @@ SEVERAL = (RANDOM.random((400, 6)) < 0.4).astype(np.float32)
 def test_the_kind_follows_from_the_numbers_the_labels_and_the_loss(
     outputs: np.ndarray, labels: np.ndarray | None, task: str, expected: tuple[bool, bool, bool]
 ) -> None:
-    (kind,) = output_kinds((outputs,), () if labels is None else (labels,), len(outputs), task=task)
+    (kind,) = output_kinds((outputs,), () if labels is None else (labels,), len(outputs), tasks=(task,))
     assert (kind.probabilities, kind.values, kind.multilabel) == expected
 
 
 def test_a_linear_unit_beside_other_outputs_predicts_values_though_the_loss_of_one_is_binary() -> None:
-    kinds = output_kinds((SIGMOIDS[:, :1], LOGITS[:, :1]), (), 400, task="multilabel")
+    kinds = output_kinds((SIGMOIDS[:, :1], LOGITS[:, :1]), (), 400, tasks=("multilabel",))
     assert [(kind.probabilities, kind.values) for kind in kinds] == [(True, False), (False, True)]
+
+
+def test_outputs_that_may_be_features_keep_their_values_too() -> None:
+    """Features of few units, not of length 1: as classes, one of 32 units had lost a third of its variance."""
+    features = RANDOM.normal(0, 0.1, (200, 32))
+    moved = features + RANDOM.normal(0, 0.05, features.shape)
+    for tasks, uncertain in (((), True), (("classes",), False), (("multilabel",), False)):
+        kinds = output_kinds((features,), (), 200, tasks=tasks)
+        assert (kinds[0].values, kinds[0].uncertain) == (False, uncertain)
+        found = measure_divergence((moved,), (features,), kinds)
+        assert found == pytest.approx(0.25, rel=0.1) if uncertain else found < 0.01
+    for certain in (SIGMOIDS, SOFTMAX, LOGITS[:, :1]):
+        assert not output_kinds((certain,), (), 400)[0].uncertain
+    assert not output_kinds((LOGITS,), (np.argmax(LOGITS, 1),), 400)[0].uncertain
+    wanted = tf.constant(features, "float32")
+    kind = OutputKind("", False, False, uncertain=True)
+    moved_loss = float(distillation_loss(tf, wanted + 1, wanted, kind, (0.01, 1.0)))
+    assert moved_loss == pytest.approx(100, rel=1e-3)  # softmax does not see a constant that is added to all
+
+
+def test_each_output_has_the_task_of_its_own_loss() -> None:
+    outputs = (LOGITS, LOGITS[:, :3], LOGITS)
+    kinds = output_kinds(outputs, (), 400, tasks=("values", "classes", "multilabel"))
+    assert [(kind.values, kind.multilabel, kind.uncertain) for kind in kinds] == [
+        (True, False, False), (False, False, False), (False, True, False)
+    ]  # fmt: skip
 
 
 def test_each_decision_has_its_own_divergence_accuracy_and_loss_in_logits_as_in_probabilities() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -10,6 +11,7 @@ import pytest
 from conftest import Run
 
 from wcodec.modelfiles import open_model
+from wcodec.modelfiles.keras_task import predicted_tasks
 
 
 def network(last: str | None, loss: object) -> keras.Model:
@@ -31,8 +33,8 @@ def network(last: str | None, loss: object) -> keras.Model:
         ("sigmoid", "mae", "values"),
         (None, None, "values"),
         ("softmax", None, "unknown"),
-        ("softmax", "sparse_categorical_crossentropy", "unknown"),
-        (None, keras.losses.SparseCategoricalCrossentropy(from_logits=True), "unknown"),
+        ("softmax", "sparse_categorical_crossentropy", "classes"),
+        (None, keras.losses.SparseCategoricalCrossentropy(from_logits=True), "classes"),
         (None, keras.losses.BinaryCrossentropy(from_logits=True), "multilabel"),
         ("sigmoid", "binary_crossentropy", "multilabel"),
     ],
@@ -43,7 +45,50 @@ def test_the_task_is_told_by_the_loss_or_by_the_last_layer(
 ) -> None:
     network(last, loss).save(tmp_path / f"m{suffix}")
     with open_model(tmp_path / f"m{suffix}") as model:
-        assert model.task == task
+        assert model.tasks == (task,)
+
+
+def mine(labels: object, outputs: object) -> object:
+    return outputs
+
+
+dense = keras.layers.Dense
+CLASSES = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "tasks"),
+    [
+        (lambda x: [dense(3, name="a")(x), dense(1, name="b")(x)], {"a": CLASSES, "b": "mse"}, ("classes", "values")),
+        (lambda x: {"z": dense(3)(x), "b": dense(1)(x)}, {"z": CLASSES, "b": "mae"}, ("values", "classes")),
+        (lambda x: [dense(3)(x), dense(9)(x)], ["bce", "poisson"], ("multilabel", "values")),
+        (lambda x: [dense(9)(x), dense(9)(x)], "mse", ("values", "values")),
+        (lambda x: [dense(9)(x), dense(1)(x)], [CLASSES, None], ("classes", "values")),
+        (dense(1), mine, ("values",)),
+        (dense(9), mine, ("unknown",)),
+        (lambda x: keras.layers.Reshape((3, 1))(dense(3)(x)), None, ("values",)),
+        (lambda x: keras.layers.Rescaling(10, 5)(dense(1)(x)), None, ("values",)),
+        (lambda x: keras.layers.Add()([dense(1)(x), dense(1)(x)]), None, ("values",)),
+        (lambda x: keras.layers.Add()([dense(9)(x), dense(9)(x)]), None, ("unknown",)),
+        (lambda x: keras.layers.Activation("softmax")(dense(2)(x)), None, ("unknown",)),
+        (dense(1, "softplus"), None, ("values",)),
+        (lambda x: keras.layers.TimeDistributed(dense(2))(keras.layers.Reshape((2, 2))(x)), None, ("values",)),
+        (keras.Sequential([keras.Input((4,)), dense(3), dense(1)]), None, ("values",)),
+    ],
+)
+def test_each_output_has_its_own_task(last: Callable[[object], object], loss: object, tasks: tuple[str, ...]) -> None:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, last(inputs))
+    if loss:
+        model.compile("adam", loss)
+    assert predicted_tasks(model.to_json()) == tasks
+
+
+def test_losses_tell_of_a_network_that_does_not_list_its_outputs() -> None:
+    training = json.dumps({"loss": {"b": "mse", "a": "categorical_crossentropy"}})
+    assert predicted_tasks("{}", training) == ("classes", "values")
+    assert predicted_tasks(None, json.dumps({"loss": "mse"})) == ("values",)
+    assert predicted_tasks("[", None) == ("unknown",)
 
 
 def test_many_linear_outputs_of_a_model_without_a_loss_may_be_logits(samples: Path) -> None:

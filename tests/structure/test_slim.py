@@ -242,6 +242,9 @@ def test_a_network_of_which_nothing_can_be_followed_is_refused_with_the_reasons(
     words = ["slim", str(tmp_path / "model.keras"), "-o", str(tmp_path / "small.keras")]
     assert main([*words, "--width", "0.5"]) == 5
     assert "all are frozen by soft (Softmax)" in capsys.readouterr().err
+    keras().Sequential([layers.Input((4,)), layers.LayerNormalization(name="norm")]).save(tmp_path / "model.keras")
+    assert main([*words, "--width", "0.5"]) == 5
+    assert "expected units that can be removed, found none in norm" in capsys.readouterr().err
 
 
 def test_a_decoded_file_can_be_compact_and_so_can_one_that_is_encoded(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from tests.structure.small_chain import Slim, slim_command  # noqa: F401 - a fixture
+from tests.structure.small_chain import INPUTS, Slim, slim_command  # noqa: F401 - a fixture
 from wcodec.api.slimming import Left, left_of_budget
 from wcodec.calibration import pace
 from wcodec.structure import repair
@@ -49,6 +50,16 @@ def test_slimmed_and_encoded_together_keep_the_budget(
         assert measured["accuracy_drop"] <= most
     else:
         assert measured["loss"] <= (1 + most / 100) * measured["baseline_loss"]
+
+
+def test_points_are_refused_for_a_network_that_predicts_values(
+    slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "values.npz", x=INPUTS, y=5 + INPUTS[:, :4])
+    for more in ([], ["--width", 0.5]):
+        assert slim("--max-drop", 1, "--data", tmp_path / "values.npz", *more) == 2
+        assert "--max-drop: expected a network that chooses classes, this one predicts" in capsys.readouterr().err
+    assert not (tmp_path / "small.keras").exists()
 
 
 def test_an_encoding_that_was_asked_for_and_loses_more_writes_nothing(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
@@ -182,8 +183,12 @@ def _measure_loss(tf: ModuleType, outputs: Tensor, originals: Outputs, kind: Out
 
     seed: -log q of labels drawn from the predictions, scaled so that squared gradients have the mean of one row's;
           None: the mean cross-entropy with the predictions themselves. Values get noise of their variance instead of
-          labels.
+          labels, uncertain outputs both.
     """
+    if kind.uncertain:
+        of_values = _measure_loss(tf, outputs, originals, OutputKind(kind.name, False, values=True), seed)
+        other = None if seed is None else -1 - seed
+        return of_values + _measure_loss(tf, outputs, originals, replace(kind, uncertain=False), other)
     if kind.values:
         scale = float((2.0 / value_variance(originals)) ** 0.5)
         if seed is None:

@@ -28,7 +28,7 @@ from wcodec.evaluation.examples import Batches, Examples, spread_evenly
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import read_values
 from wcodec.evaluation.metrics import Outputs
-from wcodec.evaluation.network_loader import network_outputs, predicted_task
+from wcodec.evaluation.network_loader import network_outputs, predicted_tasks
 from wcodec.evaluation.output_kinds import OutputKind, measure_divergence, output_kinds
 from wcodec.evaluation.runner import Network
 
@@ -123,7 +123,7 @@ def prepare_session(
         raise RecipeError(f"{model.name}: expected weights of two or more dimensions, found none")
     fitting = _make_batches(learning, most, config)
     outputs = compute_outputs(model, held_out)
-    names, task = [each[0] for each in network_outputs(model)], predicted_task(model)
+    names, tasks = [each[0] for each in network_outputs(model)], predicted_tasks(model)
     return CalibrationSession(
         model=model,
         table=table,
@@ -132,7 +132,7 @@ def prepare_session(
         normalizing=_make_batches(learning, config.batch_norm_examples, config),
         held_out=held_out,
         outputs=outputs,
-        kinds=output_kinds(outputs, held_out.labels, held_out.count, names=names, task=task),
+        kinds=output_kinds(outputs, held_out.labels, held_out.count, names=names, tasks=tasks),
         seed=seed,
         config=config,
     )

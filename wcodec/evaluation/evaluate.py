@@ -15,7 +15,7 @@ from wcodec.evaluation.datasets import check_spec, load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import batches, predict
 from wcodec.evaluation.metrics import Outputs
-from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs, predicted_task
+from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs, predicted_tasks
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.evaluation.output_scores import BatchSums, OutputScores, measure_batch, score_output
 from wcodec.evaluation.runner import Network
@@ -161,9 +161,9 @@ def _measure_outputs(
         if not kinds:
             first = outputs if originals is None else originals
             names = [names[0] for names in network_outputs(model)]
-            said = [predicted_task(one) for one in (model, baseline) if one is not None]
-            task = next((one for one in said if one != "unknown"), said[0])
-            kinds = output_kinds(first, examples.labels, examples.count, names=names, task=task)
+            said = [predicted_tasks(one) for one in (model, baseline) if one is not None]
+            tasks = next((one for one in said if set(one) != {"unknown"}), said[0])
+            kinds = output_kinds(first, examples.labels, examples.count, names=names, tasks=tasks)
             centres = [one.reshape(-1, one.shape[-1]).mean(axis=0) for one in first]
             found = [[] for _ in kinds]
         for number, kind in enumerate(kinds):

@@ -25,7 +25,7 @@ from wcodec.model import PredictedTask
 from wcodec.modelfiles import open_model
 from wcodec.modelfiles.folder_tree import walk
 from wcodec.modelfiles.keras_safety import refuse_unsafe
-from wcodec.modelfiles.keras_task import predicted_task as task_of_config
+from wcodec.modelfiles.keras_task import predicted_tasks as tasks_of_config
 from wcodec.modelfiles.onnx import is_onnx
 from wcodec.pipeline.folder_decoder import INDEX
 from wcodec.planning.option_values import parse_limit
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-_TASKS: WeakKeyDictionary[Model, PredictedTask] = WeakKeyDictionary()
+_TASKS: WeakKeyDictionary[Model, tuple[PredictedTask, ...]] = WeakKeyDictionary()
 """For networks from files, which are loaded without their loss."""
 ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -94,14 +94,14 @@ def load_model(
         return model
 
 
-def predicted_task(model: Model) -> PredictedTask:
-    """The task that the file of a network, or the network itself, says its outputs have."""
+def predicted_tasks(model: Model) -> tuple[PredictedTask, ...]:
+    """The task that the file of a network, or the network itself, says each output has."""
     if model in _TASKS:
         return _TASKS[model]
     try:
-        return task_of_config(model.to_json())
+        return tasks_of_config(model.to_json())
     except Exception:  # custom layers, which may have no configuration
-        return "unknown"
+        return ("unknown",)
 
 
 def model_inputs(model: Model) -> tuple[ModelInput, ...]:
@@ -200,11 +200,11 @@ def _load_whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool
         refuse_unsafe(path, name)
     with _copy_with_suffix(path, suffix) as file:
         try:
-            task = _check_values(path, name, compiled)
+            tasks = _check_values(path, name, compiled)
             model = _compile(name, lambda: load(file, safe_mode=not unsafe)) if compiled else None
             if model is None:
                 model = _translate(name, lambda: load(file, compile=False, safe_mode=not unsafe))
-            _TASKS[model] = task
+            _TASKS[model] = tasks
             return model
         except ModelFileError as exc:
             if _contains(path, KERAS_2_MARK):
@@ -212,15 +212,15 @@ def _load_whole(path: Path, suffix: str, name: str, unsafe: bool, compiled: bool
             raise
 
 
-def _check_values(path: Path, name: str, keep_optimizer: bool = False) -> PredictedTask:
-    """The task of a model file, which is read here first.
+def _check_values(path: Path, name: str, keep_optimizer: bool = False) -> tuple[PredictedTask, ...]:
+    """The tasks of a model file, which is read here first.
 
     Keras reads values of other files, and sizes that the file does not have, in versions before 3.13.2.
     Raises: ModelFileError, UnsupportedError.
     """
     try:
         with open_model(path, keep_optimizer) as opened:
-            return opened.task
+            return opened.tasks
     except (ModelFileError, UnsupportedError) as error:
         raise type(error)(str(error).replace(str(path), name)) from error
 

@@ -14,7 +14,7 @@ from wcodec.evaluation import user_code
 from wcodec.evaluation.batches import ONE_OUTPUT
 from wcodec.evaluation.examples import ModelInput
 from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
-from wcodec.evaluation.model_loader import predicted_task as task_of_model
+from wcodec.evaluation.model_loader import predicted_tasks as tasks_of_model
 from wcodec.evaluation.onnx_backend import load_onnx
 from wcodec.evaluation.runner import Network, is_runner
 from wcodec.evaluation.torch_loader import is_module, load_torch
@@ -89,9 +89,9 @@ def network_outputs(network: Network) -> tuple[tuple[str, ...], ...]:
     return tuple((name,) for name in getattr(network, "outputs", ())) or ONE_OUTPUT
 
 
-def predicted_task(network: Network) -> PredictedTask:
-    """The task that a Keras network says its outputs have; other networks do not say."""
-    return "unknown" if is_runner(network) else task_of_model(network)
+def predicted_tasks(network: Network) -> tuple[PredictedTask, ...]:
+    """The task that a Keras network says each output has; other networks do not say."""
+    return ("unknown",) if is_runner(network) else tasks_of_model(network)
 
 
 @contextmanager

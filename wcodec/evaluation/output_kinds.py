@@ -50,6 +50,7 @@ class OutputKind:
     values:        whether it predicts values, not classes.
     truth:         its labels; None without.
     multilabel:    whether each unit is the probability of a decision of its own, as after a sigmoid.
+    uncertain:     whether it may be of features, not of logits, so that its values are compared too.
     """
 
     name: str
@@ -57,6 +58,7 @@ class OutputKind:
     values: bool
     truth: Truth | None = None
     multilabel: bool = False
+    uncertain: bool = False
 
     def logits(self, tf: ModuleType, outputs: Tensor) -> Tensor:
         """Logits of the classes of every row, in TensorFlow; one unit becomes two classes."""
@@ -77,25 +79,26 @@ def output_kinds(
     count: int,
     *,
     names: Sequence[str] = (),
-    task: PredictedTask = "unknown",
+    tasks: Sequence[PredictedTask] = (),
 ) -> tuple[OutputKind, ...]:
     """The kind of each output.
 
     outputs:       of the original network for the first examples, or for all.
     labels, count: of all examples.
     names:         of the outputs; numbers if they are unknown.
-    task:          of the network, see `model.PredictedTask`.
+    tasks:         of the outputs, or one for all, see `model.PredictedTask`.
     Raises: RecipeError if labels do not fit.
     """
     found = []
     for number, output in enumerate(outputs):
         given = labels[number] if number < len(labels) else None
-        name, alone = names[number] if number < len(names) else f"output {number}", len(outputs) == 1
+        name, own = names[number] if number < len(names) else f"output {number}", len(outputs) == len(tasks)
+        task = tasks[number] if own else tasks[0] if len(set(tasks)) == 1 else "unknown"
         if given is None:
-            found.append(_kind_by_numbers(name, output, task, alone))
+            found.append(_kind_by_numbers(name, output, task, own))
             continue
         inside = output.min(initial=0) >= 0 and output.max(initial=0) <= 1
-        are_values = not inside and (task == "values" or (task == "unknown" and not alone))
+        are_values = not inside and (task == "values" or (task == "unknown" and len(outputs) > 1))
         truth = read_labels(given, (count, *output.shape[1:]), are_values=are_values)
         probabilities = truth.task != "values" and (are_multilabel(output) or are_probabilities(output))
         several = truth.task == "several of many"
@@ -103,18 +106,19 @@ def output_kinds(
     return tuple(found)
 
 
-def _kind_by_numbers(name: str, output: Outputs, task: PredictedTask, alone: bool) -> OutputKind:
-    """The kind of an output without labels. alone: it is the only one, so that the network's task is its own."""
+def _kind_by_numbers(name: str, output: Outputs, task: PredictedTask, own: bool) -> OutputKind:
+    """The kind of an output without labels. own: the task is that of this output, not of the network."""
     sums_to_one, sigmoids = are_probabilities(output), are_multilabel(output)
-    by_loss = alone and task == "multilabel" and not sums_to_one
+    by_loss = own and task == "multilabel" and not sums_to_one
     if output.shape[-1] == 1:
-        values = (alone and task == "values") or not (sums_to_one or by_loss)
+        values = (own and task == "values") or not (sums_to_one or by_loss)
         return OutputKind(name, sums_to_one and not values, values)
-    values = task == "values" and (alone or output.shape[-1] <= FEW_VALUES)
+    values = task == "values" and (own or output.shape[-1] <= FEW_VALUES)
     if not sums_to_one and (values or (task == "unknown" and _are_features(output))):
         return OutputKind(name, probabilities=False, values=True)
     several = not _choose_one(output) if sigmoids else by_loss
-    return OutputKind(name, sums_to_one or sigmoids, values=False, multilabel=several)
+    uncertain = task == "unknown" and not (sums_to_one or sigmoids)
+    return OutputKind(name, sums_to_one or sigmoids, values=False, multilabel=several, uncertain=uncertain)
 
 
 def _choose_one(outputs: Outputs) -> bool:
@@ -136,6 +140,9 @@ def _are_features(outputs: Outputs) -> bool:
 
 
 def measure_divergence(outputs: Sequence[Outputs], originals: Sequence[Outputs], kinds: Sequence[OutputKind]) -> float:
-    """The divergence of the worst output, see `output_divergence`; multilabel outputs have the mean of the units'."""
-    every = zip(outputs, originals, kinds, strict=True)
-    return max(output_divergence(kind.rows(y), kind.rows(y0), kind.values) for y, y0, kind in every)
+    """The divergence of the worst output, see `output_divergence`; multilabel outputs have the mean of the units'.
+    Uncertain ones have that of values if it is larger.
+    """
+    every = list(zip(outputs, originals, kinds, strict=True))
+    found = [output_divergence(kind.rows(y), kind.rows(y0), kind.values) for y, y0, kind in every]
+    return max(found + [output_divergence(y, y0, values=True) for y, y0, kind in every if kind.uncertain])

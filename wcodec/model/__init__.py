@@ -200,8 +200,9 @@ TunedTensor: TypeAlias = (
 )
 
 
-PredictedTask: TypeAlias = Literal["unknown", "values", "multilabel"]
-"""What a file says of the outputs: values, or decisions of which each has a logit or a probability of its own."""
+PredictedTask: TypeAlias = Literal["unknown", "values", "multilabel", "classes"]
+"""What a file says of an output: values, decisions of which each has a logit or a probability of its own, or classes
+of which one is true."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class Model:
     skeleton:        everything in the file except the tensors' values; it refers to tensors by position.
     dropped:         names of tensors left out on purpose (optimizer state).
     roles:           roles of vectors by name, from the file's graph; None: the graph shows that the role is unknown.
-    task:            of the outputs, see `PredictedTask`.
+    tasks:           of the outputs in their order, see `PredictedTask`.
     """
 
     kind: str
@@ -221,12 +222,12 @@ class Model:
     source_bytes: int
     dropped: tuple[str, ...] = ()
     roles: Mapping[str, Role | None] = field(default_factory=dict)
-    task: PredictedTask = "unknown"
+    tasks: tuple[PredictedTask, ...] = ("unknown",)
 
     @property
     def predicts_values(self) -> bool:
         """Whether the file says that outputs are values, not classes."""
-        return self.task == "values"
+        return "values" in self.tasks
 
 
 # --- element types: id on disk -> (name, bytes an element) -------------------------------------------------------

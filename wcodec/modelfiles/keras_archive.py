@@ -18,7 +18,7 @@ from wcodec.modelfiles.hdf5 import reader as hdf5_read
 from wcodec.modelfiles.hdf5 import skeleton
 from wcodec.modelfiles.hdf5 import writer as hdf5_write
 from wcodec.modelfiles.hdf5.layers import annotate
-from wcodec.modelfiles.keras_task import predicted_task
+from wcodec.modelfiles.keras_task import predicted_tasks
 from wcodec.modelfiles.zip_members import Window
 
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
@@ -53,8 +53,8 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
                 kept.append(members.member_of(info, members.TENSORS, packed))
         if not any(member.kind == members.TENSORS for member in kept):
             raise ModelFileError(f"{path}: expected a member {WEIGHTS}; sharded and .npz weights are not supported")
-        task = predicted_task(config)
-        yield Model("keras", tensors, members.pack(kept), path.stat().st_size, dropped, task=task)
+        tasks = predicted_tasks(config)
+        yield Model("keras", tensors, members.pack(kept), path.stat().st_size, dropped, tasks=tasks)
 
 
 def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:

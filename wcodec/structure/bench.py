@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.errors import RecipeError, UnsupportedError
 from wcodec.evaluation.datasets import load_split
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import Outputs
-from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
+from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs, predicted_tasks
+from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.structure import criteria, fitting, gradients
 from wcodec.structure.assumed_moments import score_without_data
 from wcodec.structure.graph import Graph, trace
@@ -61,6 +63,13 @@ class Bench:
             self.cached.append(compute_outputs(self.model, self.apart))
         return self.cached[0]
 
+    def kinds(self) -> tuple[OutputKind, ...]:
+        """The kind of each output, by the held-out examples. Raises: RecipeError if labels do not fit."""
+        if self.apart is None:
+            return ()
+        tasks, names = predicted_tasks(self.model), [each[0] for each in model_outputs(self.model)]
+        return output_kinds(self.answers(), self.apart.labels, self.apart.count, names=names, tasks=tasks)
+
 
 def prepare(source: Path, request: SlimRequest) -> Bench:
     deadline = Deadline.after(request.seconds)
@@ -69,8 +78,7 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
     if request.student is None and request.low_rank is None:
         graph = trace(model, is_exact=request.compact)
         if not graph.removable.any():
-            reasons = "; ".join(sorted(set(graph.frozen.values()))) or "there are no units"
-            raise UnsupportedError(f"{source.name}: expected units that can be removed, all are frozen by {reasons}")
+            raise UnsupportedError(f"{source.name}: expected units that can be removed, {_tell_why_none(graph, model)}")
     if request.data is None:
         return Bench(request, source, model, graph, None, None, None, deadline)
     wanted = model_inputs(model), model_outputs(model)
@@ -90,7 +98,19 @@ def prepare(source: Path, request: SlimRequest) -> Bench:
         learning, apart = examples.take(np.setdiff1d(np.arange(examples.count), chosen)), examples.take(chosen)
         request.log(f"{apart.count:,} of {examples.count:,} examples are held out to measure on")
     spread = np.linspace(0, learning.count - 1, min(SEEN, learning.count)).round().astype(np.intp)
-    return Bench(request, source, model, graph, Examples(learning.take(spread).inputs), learning, apart, deadline)
+    seen = Examples(learning.take(spread).inputs)
+    bench = Bench(request, source, model, graph, seen, learning, apart, deadline)
+    if request.max_drop is not None:
+        AccuracyBudget(drop=request.max_drop).check(bench.kinds())
+    return bench
+
+
+def _tell_why_none(graph: Graph, model: Model) -> str:
+    """The reason why no unit can be removed."""
+    if graph.frozen:
+        return "all are frozen by " + "; ".join(sorted(set(graph.frozen.values())))
+    found = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in model.layers if layer.weights)
+    return f"found none in {found or model.name}"
 
 
 def scores_of(bench: Bench) -> criteria.Float64:

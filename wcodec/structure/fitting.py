@@ -16,7 +16,7 @@ from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras, pack_inputs, silence_keras
 from wcodec.evaluation.metrics import Outputs, Truth
-from wcodec.evaluation.model_loader import predicted_task
+from wcodec.evaluation.model_loader import predicted_tasks
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.structure.training_state import Array, FitState, StateFile
 
@@ -53,7 +53,7 @@ def targets_of(original: Model, examples: Examples, answers: tuple[Outputs, ...]
     Raises: RecipeError if labels do not fit.
     """
     answers = compute_outputs(original, examples) if answers is None else answers
-    kinds = output_kinds(answers, examples.labels, examples.count, task=predicted_task(original))
+    kinds = output_kinds(answers, examples.labels, examples.count, tasks=predicted_tasks(original))
     return [_target(*both) for both in zip(answers, kinds, strict=True)]
 
 
@@ -181,9 +181,9 @@ def _target(answers: Outputs, kind: OutputKind) -> OutputTarget:
     if kind.truth is not None:
         return _with_labels(answers, kind, kind.truth)
     alone = answers.shape[-1] == 1 or kind.multilabel
-    if kind.probabilities or kind.values:
+    if kind.probabilities or kind.values or kind.uncertain:
         several = "probability" if alone else "probabilities"
-        return OutputTarget(answers.astype(np.float32), "values" if kind.values else several)
+        return OutputTarget(answers.astype(np.float32), several if kind.probabilities else "values")
     if alone:
         return OutputTarget((1 / (1 + np.exp(-answers))).astype(np.float32), "logit")
     shifted = np.exp(answers - answers.max(axis=-1, keepdims=True))

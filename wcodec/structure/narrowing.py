@@ -17,9 +17,8 @@ from wcodec.errors import BudgetError
 from wcodec.evaluation.evaluate import compare_outputs
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import BATCH, compute_outputs
-from wcodec.evaluation.model_loader import predicted_task
 from wcodec.evaluation.moved_images import MOVED_COPIES, augment_images
-from wcodec.evaluation.output_kinds import measure_divergence, output_kinds
+from wcodec.evaluation.output_kinds import measure_divergence
 from wcodec.evaluation.output_scores import worst_rise
 from wcodec.structure import fitting
 from wcodec.structure.assumed_moments import repair_without_data
@@ -238,7 +237,7 @@ def compare(bench: Bench, small: Model) -> Comparison | None:
         return None
     now, before = compute_outputs(small, apart), bench.answers()
     found = compare_outputs(small, bench.model, apart, now, before)
-    kinds = output_kinds(before, apart.labels, apart.count, task=predicted_task(bench.model))
+    kinds = bench.kinds()
     kl = measure_divergence(now, before, kinds)
     changed = 100 - (100.0 if found.agreement is None else found.agreement)
     drop = changed if found.accuracy_drop is None else found.accuracy_drop

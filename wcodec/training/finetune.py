@@ -21,7 +21,7 @@ from wcodec.evaluation.examples import Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights
 from wcodec.evaluation.metrics import Outputs
-from wcodec.evaluation.model_loader import model_outputs, predicted_task
+from wcodec.evaluation.model_loader import model_outputs, predicted_tasks
 from wcodec.evaluation.moved_images import augment_images, change_slightly
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.evaluation.runner import is_runner
@@ -180,8 +180,8 @@ def prepare_validation(model: Model, held_out: Examples) -> ValidationSet:
 def _find_kinds(model: Model, examples: Examples, outputs: tuple[Outputs, ...]) -> tuple[OutputKind, ...]:
     if not examples.is_labelled:
         raise RecipeError(f"{model.name}: expected labels to train and to judge by, got none")
-    names, task = [each[0] for each in model_outputs(model)], predicted_task(model)
-    return output_kinds(outputs, examples.labels, examples.count, names=names, task=task)
+    names, tasks = [each[0] for each in model_outputs(model)], predicted_tasks(model)
+    return output_kinds(outputs, examples.labels, examples.count, names=names, tasks=tasks)
 
 
 def weights_to_code(found: FinetuneResult) -> Iterator[Mapping[str, TunedTensor]]:

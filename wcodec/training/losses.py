@@ -101,9 +101,11 @@ def distillation_loss(
     tf: ModuleType, outputs: Tensor, wanted: Tensor, kind: OutputKind, variances: tuple[float, float]
 ) -> Tensor:
     """The distillation loss of one output: T^2 KL at temperature T (Hinton et al. 2015), or the squared error divided
-    by the variance.
+    by the variance; both for an uncertain output.
     """
+    of_values = tf.reduce_mean(tf.square(outputs - wanted)) / variances[0]
     if kind.values:
-        return tf.reduce_mean(tf.square(outputs - wanted)) / variances[0]
+        return of_values
     before, now = (tf.nn.log_softmax(kind.logits(tf, one) / TEMPERATURE) for one in (wanted, outputs))
-    return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(before) * (before - now), axis=-1))
+    of_classes = TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(before) * (before - now), axis=-1))
+    return of_classes + of_values if kind.uncertain else of_classes

@@ -65,6 +65,8 @@ def tune(
     if request.search and (request.codebooks or request.budget.bytes is not None):
         raise RecipeError("--search: expected a budget of outputs (--max-drop, ...) and steps left open, got neither")
     log(f"budget: {request.budget}")
+    if unsure := [kind.name for kind in session.kinds if kind.uncertain]:
+        log(f"{', '.join(unsure)}: logits or features? Classes and values are kept; labels or a compiled loss tell")
     plain = plain_file(opened, session, code) if code else None
     size = size or FileSize()
     sampling = SamplingNote(log, session.held_out.count, request.budget)

@@ -19,15 +19,15 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     """
     from wcodec.modelfiles.hdf5 import reader as hdf5_read
     from wcodec.modelfiles.hdf5.layers import annotate
-    from wcodec.modelfiles.keras_task import predicted_task
+    from wcodec.modelfiles.keras_task import predicted_tasks
 
     size = path.stat().st_size
     with hdf5_read.open_hdf5(path, str(path)) as (file, longest):
         tree, found, dropped = hdf5_read.read_tree(file, longest, str(path), size, keep_optimizer)
         packed = skeleton.pack(tree, [tensor.facts.dtype for tensor in found])
         config, training = (string_attribute(tree, name) for name in ("model_config", "training_config"))
-        tensors, task = annotate(tree, found, config), predicted_task(config, training)
-        yield Model("hdf5", tensors, bytes([_is_weights_only(tree)]) + packed, size, dropped, task=task)
+        tensors, tasks = annotate(tree, found, config), predicted_tasks(config, training)
+        yield Model("hdf5", tensors, bytes([_is_weights_only(tree)]) + packed, size, dropped, tasks=tasks)
 
 
 def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
