@@ -29,7 +29,7 @@ from wcodec.evaluation.keras_backend import (
     silence_keras,
     tensorflow,
 )
-from wcodec.evaluation.metrics import Outputs, value_variance
+from wcodec.evaluation.metrics import Outputs, log_probabilities, value_variance
 from wcodec.evaluation.output_kinds import OutputKind, measure_divergence
 from wcodec.evaluation.runner import is_runner
 
@@ -178,17 +178,25 @@ def _dense(tf: ModuleType, gradient: Tensor | None, like: Tensor) -> Tensor:
     return tf.zeros(like.shape) if gradient is None else tf.cast(tf.convert_to_tensor(gradient), "float32")
 
 
+def _find_sensitive(kind: OutputKind, originals: Outputs) -> OutputKind:
+    """The kind by which an uncertain output diverges more: small errors of variance v in every unit have an output
+    error of v / variance, and a divergence of classes of v / 2 sum p (1 - p) nats.
+    """
+    if not kind.uncertain:
+        return kind
+    shares = np.exp(log_probabilities(originals, probabilities=False))
+    of_classes = float((shares * (1 - shares)).sum(axis=-1).mean()) / 2
+    return replace(kind, values=1 / value_variance(originals) > of_classes)
+
+
 def _measure_loss(tf: ModuleType, outputs: Tensor, originals: Outputs, kind: OutputKind, seed: Tensor | None) -> Tensor:
     """A loss whose Hessian in the outputs is twice that of `measure_divergence` at the original, up to its gradient.
 
     seed: -log q of labels drawn from the predictions, scaled so that squared gradients have the mean of one row's;
           None: the mean cross-entropy with the predictions themselves. Values get noise of their variance instead of
-          labels, uncertain outputs both.
+          labels.
     """
-    if kind.uncertain:
-        of_values = _measure_loss(tf, outputs, originals, OutputKind(kind.name, False, values=True), seed)
-        other = None if seed is None else -1 - seed
-        return of_values + _measure_loss(tf, outputs, originals, replace(kind, uncertain=False), other)
+    kind = _find_sensitive(kind, originals)
     if kind.values:
         scale = float((2.0 / value_variance(originals)) ** 0.5)
         if seed is None:
