@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from wcodec.errors import RecipeError
@@ -45,6 +44,8 @@ def decode_compacted(
     kind: the suffix of the encoded model.
     Raises: RecipeError if the file has no network, or if the output is not a model file.
     """
+    from tempfile import TemporaryDirectory
+
     from wcodec.pipeline.decoder import decode
     from wcodec.structure.output import compact_file
 

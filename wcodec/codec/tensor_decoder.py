@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import BinaryIO
 
 import numpy as np
 
 from wcodec.codec.delta import BY_CHUNK, RESIDUAL, BaseValues, decode_delta, decode_residual
 from wcodec.codec.dequantization import TransformDequantizer, UniformDequantizer
+from wcodec.codec.digest import digest
 from wcodec.codec.entropy.level_coders import decode_chunk
 from wcodec.codec.layout import VECTOR, distances_of, scatter_rows
 from wcodec.codec.parallel import Map
@@ -120,7 +120,7 @@ def decode_tensor(
         raise type(error)(str(error) if named else f"{facts.name}: {error}") from error
     except (MemoryError, OverflowError) as error:
         raise CorruptError(f"{facts.name}: expected a tensor that fits in memory, got shape {facts.shape}") from error
-    if zlib.crc32(values.data if values.flags.c_contiguous else values.tobytes()) != record.digest:
+    if digest(values, chunk_map) != record.digest:
         raise CorruptError(f"{facts.name}: the digest of the decoded values does not fit")
     return values
 

@@ -6,7 +6,6 @@ file.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -168,6 +167,8 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: It
 
     Raises: CorruptError, TruncatedError, UnsupportedError.
     """
+    import hashlib
+
     parsed = parse(skeleton, tensors)
     if parsed.remainder is None:
         raise CorruptError("skeleton: expected the remainder inside, got it as a tensor")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -86,7 +86,7 @@ def write_decoded(
 def decode_values(
     opened: OpenContainer, numbers: Sequence[int], threads: int, progress: Progress | None
 ) -> Iterator[AnyArray]:
-    """The values of these tensors, in ascending order.
+    """The values of these tensors, in ascending order. Threads begin at once, before the first values are asked for.
 
     Values that later tensors duplicate are kept for them if they fit.
     """
@@ -95,6 +95,16 @@ def decode_values(
     own = [number for number in numbers if container.records[number].duplicate_of not in uses]
     tensors = [container.tensors[number] for number in own]
     decoded = map_tensors(lambda i, chunk_map: opened.values(own[i], chunk_map), tensors, threads)
+    return _with_duplicates(container, numbers, uses, decoded, progress)
+
+
+def _with_duplicates(
+    container: Container,
+    numbers: Sequence[int],
+    uses: Mapping[int, int],
+    decoded: Iterator[AnyArray],
+    progress: Progress | None,
+) -> Iterator[AnyArray]:
     kept: dict[int, AnyArray] = {}
     for number in numbers:
         first = container.records[number].duplicate_of
