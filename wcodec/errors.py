@@ -14,7 +14,8 @@ Foreign errors (OSError of h5py, struct.error, zlib, zstd) are translated where 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 def escape_controls(text: str) -> str:
@@ -62,6 +63,16 @@ class CorruptError(ContainerError):
 
 class UnsupportedError(ContainerError):
     """The container needs a feature that this reader does not have."""
+
+
+@contextmanager
+def replace_in_errors(place: str, name: str) -> Iterator[None]:
+    """A context whose errors have `name` in place of `place`, a temporary file that the user does not know."""
+    try:
+        yield
+    except WcodecError as error:
+        error.args = (str(error).replace(place, name),)
+        raise
 
 
 def suggest(wrong: str, known: Iterable[str]) -> str:

@@ -90,6 +90,10 @@ def test_weights_with_their_outputs_first_are_turned(wcodec: Run, tmp_path: Path
         ({"a/kernel": POWER[:5, :5]}, "expected moments of the inputs of"),
         ({"a/kernel": -POWER}, "expected finite moments"),
         ({"a/kernel": 0 * POWER + np.nan}, "expected finite moments"),
+        ({"a/kernel": np.triu(POWER)}, "a/kernel: expected moments E[x x'], a symmetric matrix"),
+        ({"a/kernel": np.ones((96, 96)) - 0.5 * np.eye(96)}, "a/kernel: expected moments E[x x'], a symmetric matrix"),
+        ({"a/kernel": POWER * 1j}, "moments.npz: a/kernel: expected real numbers, got complex128"),
+        ({"a/kernel": np.array(["a"])}, "moments.npz: a/kernel: expected real numbers, got <U1"),
     ],
 )
 def test_moments_that_do_not_fit_are_a_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from pathlib import Path
@@ -13,8 +14,11 @@ from attack.small_models import encode_small, two_layers, weights, write_npz
 from conftest import Run
 
 import wcodec as package
-from wcodec.errors import CorruptError, ModelFileError, RecipeError, WcodecError
+from wcodec.cli.pipes import DASH, open_input
+from wcodec.errors import CorruptError, ModelFileError, RecipeError, TruncatedError, UnsupportedError, WcodecError
 from wcodec.evaluation import user_code
+from wcodec.evaluation.datasets import open_npz
+from wcodec.evaluation.model_loader import load_model
 from wcodec.files import whole_file
 from wcodec.modelfiles.detect import detect_kind
 from wcodec.reporting.html_page import render_tile
@@ -42,6 +46,51 @@ def test_protocol_buffers_that_are_no_onnx_are_named(name: str, content: bytes, 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelFileError, match=rf"{name}: is {words}.*--lossless keeps any file"):
         detect_kind(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.gguf", b"GGUF\x03\0\0\0", "a GGUF file"),
+        ("a.tflite", b"\x1c\0\0\0TFL3", "a TFLite model"),
+        ("a.pkl", b"\x80\x04\x95ab", "a Python pickle"),
+        ("a.gz", b"\x1f\x8b\x08\0", "gzip-compressed"),
+        ("frozen.pb", b"\x0a\x05abcde", "a TensorFlow graph"),
+        ("saved/saved_model.pb", b"\x08\x01", "a SavedModel: Keras 3 cannot load it; tf_keras can"),
+    ],
+)
+def test_evaluate_names_what_it_cannot_load_as_encode_does(
+    name: str, content: bytes, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    path = tmp_path / name.partition("/")[0]
+    with pytest.raises(ModelFileError, match=f"^{path.name}: is {words}"):
+        load_model(path)
+
+
+def test_what_is_read_from_standard_input_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no model")))
+    with pytest.raises(ModelFileError, match=r"^standard input: expected \.h5, \.keras"), open_input(DASH) as path:
+        detect_kind(path)
+
+
+def test_a_folder_without_a_wcz_is_told_apart_from_one_that_was_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"")
+    with pytest.raises(UnsupportedError, match=r"expected a \.wcz, found a folder without one; encode makes one"):
+        package.verify(tmp_path)
+    (tmp_path / "a.safetensors.wcz").write_bytes(b"")
+    with pytest.raises(TruncatedError, match="found none; was encoding interrupted"):
+        package.verify(tmp_path)
+
+
+def test_examples_that_are_not_there_or_no_archive_are_told(tmp_path: Path) -> None:
+    for name, words in (("none.npz", "none"), (".", "a folder")):
+        with pytest.raises(RecipeError, match=f"expected an .npz file, found {words}"), open_npz(tmp_path / name):
+            pass
+    (tmp_path / "m.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
+    with pytest.raises(RecipeError, match="got bytes 08 00 00"), open_npz(tmp_path / "m.safetensors"):
+        pass
 
 
 def test_a_path_in_place_of_a_module_is_told(tmp_path: Path) -> None:

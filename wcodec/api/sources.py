@@ -11,7 +11,14 @@ from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from wcodec.api.paths import StrPath, refuse_same, require_path
-from wcodec.errors import CorruptError, ModelFileError, RecipeError, TruncatedError, WcodecError
+from wcodec.errors import (
+    CorruptError,
+    ModelFileError,
+    RecipeError,
+    TruncatedError,
+    WcodecError,
+    replace_in_errors,
+)
 
 
 @runtime_checkable
@@ -96,12 +103,9 @@ def open_source(source: Source, unknown: str = "") -> Iterator[Path]:
 @contextmanager
 def hide_path(spooled: Path) -> Iterator[None]:
     """A context whose WcodecErrors name the file of an object in memory "source"."""
-    try:
+    place = spooled.name if spooled.suffix == ".wcz" else str(spooled)
+    with replace_in_errors(place, "source"), replace_in_errors(str(spooled), "source"):
         yield
-    except WcodecError as error:
-        said = str(error).replace(str(spooled), "source")
-        error.args = (said.replace(spooled.name, "source") if spooled.suffix == ".wcz" else said,)
-        raise
 
 
 def spool(source: Source, folder: Path, unknown: str = "") -> Path:

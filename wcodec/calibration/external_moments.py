@@ -21,6 +21,7 @@ from wcodec.codec.tensor_encoder import encode_tensor
 from wcodec.container.dtypes import round_step, to_float32
 from wcodec.errors import RecipeError
 from wcodec.evaluation.datasets import open_npz
+from wcodec.evaluation.examples import Array
 from wcodec.model import Model, RowStepWeights, StepWeights, TunedTensor
 from wcodec.modelfiles import open_model
 from wcodec.pipeline.decoder import open_container
@@ -201,7 +202,7 @@ def _products(
     Raises: RecipeError if there is none, because the moments would have no effect.
     """
     with open_npz(moments) as archive:
-        given = {name: np.asarray(archive[name], np.float64) for name in archive}
+        given = {name: _real(moments.name, name, archive[name]) for name in archive}
     count = 0
     for name, plan, number in _match_names(moments.name, model, given, plans):
         tensor = model.tensors[number]
@@ -216,6 +217,12 @@ def _products(
             f"{moments.name}: expected a tensor that is rounded to steps, found none: what is pruned, or has shared "
             "values, integers or short floats, is coded as without moments"
         )
+
+
+def _real(where: str, name: str, array: Array) -> Float64:
+    if array.dtype.kind not in "fiub":
+        raise RecipeError(f"{where}: {name}: expected real numbers, got {array.dtype}")
+    return array.astype(np.float64)
 
 
 def _fit_bytes(fit: _Fit) -> _Fit | None:

@@ -29,6 +29,22 @@ GRID: Final = 4
 """The number of different steps in an octave: few, so that they take few bytes."""
 
 
+TOLERANCE: Final = 1e-2
+"""The relative error of moments that were summed in short floats."""
+
+
+def _are_moments(matrix: Float64) -> bool:
+    """Whether a matrix is symmetric and |E[x y]|^2 <= E[x^2] E[y^2], up to TOLERANCE; a few rows at a time."""
+    roots = np.sqrt(matrix.diagonal())
+    for start in range(0, len(matrix), 256):
+        rows = slice(start, start + 256)
+        bound = roots[rows, None] * roots
+        differ = np.abs(matrix[rows] - matrix[:, rows].T) > TOLERANCE * bound
+        if differ.any() or (np.abs(matrix[rows]) > (1 + TOLERANCE) * bound).any():
+            return False
+    return True
+
+
 @dataclass(frozen=True)
 class Product:
     """A tensor and the second moments of the inputs that it multiplies.
@@ -51,6 +67,11 @@ class Product:
             raise RecipeError(f"{tensor.name}: expected moments of the inputs of {tensor.shape}, got {moments.shape}")
         if not np.isfinite(moments).all() or (moments if moments.ndim == 1 else moments.diagonal()).min() < 0:
             raise RecipeError(f"{tensor.name}: expected finite moments with powers of 0 or more")
+        if square and not _are_moments(moments):
+            raise RecipeError(
+                f"{tensor.name}: expected moments E[x x'], a symmetric matrix without an entry above the roots of the "
+                "powers, got another matrix"
+            )
 
     @property
     def _are_last(self) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wcodec.cli import stdio
 from wcodec.cli.output_paths import check_source
-from wcodec.errors import WcodecError
+from wcodec.errors import WcodecError, replace_in_errors
 
 DASH = Path("-")
 
@@ -40,7 +40,8 @@ def open_input(source: Path) -> Iterator[Path]:
         spooled = Path(folder) / "stdin"
         with stdio.named(f"standard input, kept in {folder}"), spooled.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-        yield spooled
+        with replace_in_errors(str(spooled), "standard input"):
+            yield spooled
 
 
 @contextmanager

@@ -129,10 +129,17 @@ def open_npz(path: Path) -> Iterator[Mapping[str, Array]]:
     """
     try:
         with path.open("rb") as file:
+            head = file.read(6)
+            if not head.startswith((b"PK", b"\x93NUMPY")):
+                raise RecipeError(f"{path.name}: expected an .npz archive of plain arrays, got bytes {head.hex(' ')}")
+            file.seek(0)
             archive: Mapping[str, Array] = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise ValueError("a single array")
             yield archive
+    except (FileNotFoundError, IsADirectoryError) as exc:
+        got = "a folder" if path.is_dir() else "none"
+        raise RecipeError(f"{path}: expected an .npz file, found {got}") from exc
     except (*ZIP_ERRORS, TypeError, AttributeError, MemoryError) as exc:
         why = "objects, which are never unpickled" if "bject" in str(exc) else f"{type(exc).__name__}: {exc}"
         raise RecipeError(f"{path.name}: expected an .npz archive of plain arrays, got {why}") from exc

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from wcodec.container.reader import is_container
-from wcodec.errors import ModelFileError, RecipeError, UnsupportedError, escape_controls
+from wcodec.errors import ModelFileError, RecipeError, UnsupportedError, escape_controls, replace_in_errors
 from wcodec.evaluation import user_code
 from wcodec.evaluation.examples import ModelInput
 from wcodec.evaluation.integer_layers import INTEGER_TYPES, IntegerType, use_integer_layers
@@ -23,6 +23,7 @@ from wcodec.evaluation.keras_backend import keras, silence_keras
 from wcodec.evaluation.stored_weights import set_weights
 from wcodec.model import PredictedTask
 from wcodec.modelfiles import open_model
+from wcodec.modelfiles.detect import describe_foreign
 from wcodec.modelfiles.folder_tree import walk
 from wcodec.modelfiles.keras_safety import refuse_unsafe
 from wcodec.modelfiles.keras_task import predicted_tasks as tasks_of_config
@@ -158,6 +159,8 @@ def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: b
         raise ModelFileError(
             f"{name}: is an ONNX network, which Keras cannot load: decode it to .onnx, which onnxruntime runs"
         )
+    if message := describe_foreign(path, head):
+        raise ModelFileError(f"{name}: is {message}")
     if not hdf5 and not head.startswith(ZIP) and head[8:] != b"{":
         got = f"bytes {head.hex(' ')}" if head else "an empty file"
         raise ModelFileError(f"{name}: expected .wcz, .keras, .h5, .npz or .safetensors, got {got}")
@@ -183,6 +186,8 @@ def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: boo
                 for inside in walk(path).files:
                     archive.write(path / inside, inside)
             return _load_whole(zipped, ".keras", name, unsafe, compiled)
+    if message := describe_foreign(path, b""):
+        raise ModelFileError(f"{name}: is {message}")
     if index is None:
         raise ModelFileError(f"{name}: expected a folder with config.json or *.weights.json in it, found neither")
     if architecture is None:
@@ -218,11 +223,8 @@ def _check_values(path: Path, name: str, keep_optimizer: bool = False) -> tuple[
     Keras reads values of other files, and sizes that the file does not have, in versions before 3.13.2.
     Raises: ModelFileError, UnsupportedError.
     """
-    try:
-        with open_model(path, keep_optimizer) as opened:
-            return opened.tasks
-    except (ModelFileError, UnsupportedError) as error:
-        raise type(error)(str(error).replace(str(path), name)) from error
+    with replace_in_errors(str(path), name), open_model(path, keep_optimizer) as opened:
+        return opened.tasks
 
 
 def _compile(name: str, load: Callable[[], Model]) -> Model | None:

@@ -53,13 +53,21 @@ def detect_kind(path: Path) -> str:
         return "torch"
     if head.startswith(b"\x08") and _is_onnx(path):
         return "onnx"
-    if message := _protobuf(path, head):
-        raise ModelFileError(f"{path}: is {message}; --lossless keeps any file")
-    for at, magic, advice in FOREIGN:
-        if head[at : at + len(magic)] == magic:
-            raise ModelFileError(f"{path}: is {advice}")
+    if message := describe_foreign(path, head):
+        raise ModelFileError(f"{path}: is {message}")
     found = f"starts with {head[:8].hex(' ')}" if head else "is empty"
     raise ModelFileError(f"{path}: expected .h5, .keras, .npz, .npy, .safetensors, .onnx or .pt, but it {found}")
+
+
+def describe_foreign(path: Path, head: bytes) -> str | None:
+    """A description of a file or folder that is not supported, with advice; None for others. head: its first bytes."""
+    if path.is_dir():
+        saved = any((path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt"))
+        return f"a SavedModel: {SAVED_MODEL}" if saved else None
+    if message := _protobuf(path, head):
+        return f"{message}; --lossless keeps any file"
+    found = (advice for at, magic, advice in FOREIGN if head[at : at + len(magic)] == magic)
+    return next(found, None)
 
 
 def _is_onnx(path: Path) -> bool:
@@ -98,6 +106,6 @@ def _zip(path: Path) -> str:
 
 
 def _directory(path: Path) -> str:
-    if (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists():
-        return f"is a SavedModel: {SAVED_MODEL}"
+    if message := describe_foreign(path, b""):
+        return f"is {message}"
     return "is a directory, expected a model file; encode, decode and verify take folders"

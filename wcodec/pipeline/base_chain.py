@@ -104,9 +104,7 @@ def _find_by_digest(link: ChainLink, digest: bytes, folders: Sequence[Path], giv
             if path != link.path and (one := _link_or_none(path)) and one.digest == digest:
                 return one
     places = " and ".join(str(folder) for folder in folders)
-    raise RecipeError(
-        f"base: {link.path}: expected --base with the file of SHA-256 {digest.hex()}, found none in {places}"
-    )
+    raise RecipeError(f"{link.path}: expected --base with the file of SHA-256 {digest.hex()}, found none in {places}")
 
 
 def _suggest_base(digest: bytes, folders: Sequence[Path]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
-from wcodec.errors import CorruptError, RecipeError, TruncatedError
+from wcodec.errors import CorruptError, RecipeError, TruncatedError, UnsupportedError
 from wcodec.files import Identity, identity_of, sha256_of, short
 from wcodec.model import Progress
 from wcodec.model.dataclass import dataclass
@@ -179,6 +179,8 @@ def index_of(source: Path) -> Path | None:
     """
     if source.is_dir():
         if not (source / INDEX).is_file():
+            if not any(source.glob(f"*{SUFFIX}")):
+                raise UnsupportedError(f"{source}: expected a .wcz, found a folder without one; encode makes one of it")
             raise TruncatedError(f"{source}: expected a folder with {INDEX}, found none; was encoding interrupted?")
         return source / INDEX
     if source.name != INDEX:
