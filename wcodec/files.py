@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO, Final, TypeAlias
 
 from wcodec.errors import ContainerError, ModelFileError, WcodecError
@@ -36,7 +36,7 @@ def whole_file(target: Path, like: Path | None = None, *, mode: int = 0o666) -> 
     kept = next((path.stat().st_mode & 0o777 for path in (target, like) if path and path.is_file()), mode)
     temporary = target.with_name(f".{short(target.name)}.{os.urandom(4).hex()}.part")
     try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, kept & 0o666 | 0o600))
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, kept | 0o600))
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, "the folder does not exist", str(target.parent)) from None
     except OSError as error:
@@ -58,6 +58,16 @@ def whole_file(target: Path, like: Path | None = None, *, mode: int = 0o666) -> 
         raise type(error)(said) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folders(root: Path, name: str, like: Path) -> None:
+    """Create the folders on the way from `root` to the file `name` in it. New ones have the permissions of those in
+    `like`, if they exist, as far as the umask allows, and their owner's.
+    """
+    for folder in reversed(PurePath(name).parents[:-1]):
+        twin = like / folder
+        mode = twin.stat().st_mode & 0o777 | 0o700 if twin.is_dir() else 0o777
+        (root / folder).mkdir(mode, exist_ok=True)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def test_a_folder_that_does_not_exist_is_an_error_of_the_system(tmp_path: Path) 
         pass
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o750])
 def test_permissions_go_there_and_back(mode: int, tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
     source.chmod(mode)
@@ -72,6 +72,20 @@ def test_the_list_of_a_folder_is_as_private_as_its_most_private_file(tmp_path: P
     package.encode(folder, tmp_path / "coded")
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "coded").iterdir()}
     assert modes == {"a.npz.wcz": 0o644, "b.npz.wcz": 0o600, "c.npz.wcz": 0o640, "index.wcz": 0o600}
+
+
+@pytest.mark.parametrize("words", [{}, {"lossless": True}, {"family": True}])
+def test_files_that_can_be_run_and_private_folders_inside_stay_so(words: dict[str, bool], tmp_path: Path) -> None:
+    modes = {"run.npz": 0o755, "private/own.npz": 0o700, "open/all.npz": 0o644}
+    for name, mode in modes.items():
+        (tmp_path / "model" / name).parent.mkdir(mode, parents=True, exist_ok=True)
+        write_npz(tmp_path / "model" / name, {"w": weights(1, 30, 20)}).chmod(mode)
+    (tmp_path / "model/open").chmod(0o755)
+    package.encode(tmp_path / "model", tmp_path / "coded", **words)
+    package.decode(tmp_path / "coded", tmp_path / "back")
+    for name in (*modes, "private", "open"):
+        for place in (tmp_path / "back" / name, tmp_path / "coded" / (f"{name}.wcz" if name in modes else name)):
+            assert place.stat().st_mode & 0o777 == (tmp_path / "model" / name).stat().st_mode & 0o777
 
 
 def test_what_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:

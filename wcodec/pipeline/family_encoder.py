@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from wcodec.errors import WcodecError
-from wcodec.files import sha256_of
+from wcodec.files import make_folders, sha256_of
 from wcodec.model.dataclass import replace
 from wcodec.modelfiles.shards import Folder
 from wcodec.pipeline.base_chain import chain_of, digest_of
@@ -39,7 +39,7 @@ def encode_family(
                 jobs[number] = name_part(_with_base(jobs, number, parents[number]), target)
             parts.begin([jobs[number].part for number in wave])
             for number in wave:
-                jobs[number].target.parent.mkdir(parents=True, exist_ok=True)
+                make_folders(target, str(jobs[number].target.relative_to(target)), folder.root)
                 if number in kept:
                     kept[number][0].replace(jobs[number].target)
             done = run_all(run, [jobs[number] for number in wave], executor)

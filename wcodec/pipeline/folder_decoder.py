@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import CorruptError, RecipeError, TruncatedError, UnsupportedError
-from wcodec.files import Identity, identity_of, sha256_of, short
+from wcodec.files import Identity, identity_of, make_folders, sha256_of, short
 from wcodec.model import Progress
 from wcodec.model.dataclass import dataclass
 from wcodec.pipeline import decoder
@@ -152,7 +152,7 @@ def decode_folder(
     temporary = Path(tempfile.mkdtemp(prefix=f".{short(target.name)}.", suffix=".part", dir=target.parent))
     try:
         for shard, part in parts_of(source):
-            (temporary / shard.name).parent.mkdir(parents=True, exist_ok=True)
+            make_folders(temporary, shard.name, source.parent)
             _check(shard, part)
             earlier, limit = earlier_of(base, shard.name), max_output
             decoder.decode(

@@ -18,7 +18,7 @@ from wcodec.container.reader import parse
 from wcodec.container.records import pack_error, parse_error
 from wcodec.container.writer import Writer
 from wcodec.errors import BudgetError, WcodecError
-from wcodec.files import guard_unchanged, sha256_of, whole_file
+from wcodec.files import guard_unchanged, make_folders, sha256_of, whole_file
 from wcodec.model import Progress
 from wcodec.modelfiles import shard_list
 from wcodec.modelfiles.shards import Folder, describe_missing_data, folder_of
@@ -57,7 +57,7 @@ def encode_folder(
                 named = [name_part(job, target) for job in jobs]
                 parts.begin([job.part for job in named])
                 for job in named:
-                    job.target.parent.mkdir(parents=True, exist_ok=True)
+                    make_folders(target, str(job.target.relative_to(target)), folder.root)
                 return named, run_all(run, named, executor)
 
             planned, surveys = plan_jobs(folder, target, recipe, base, 1 if executor else threads, executor)
