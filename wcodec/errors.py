@@ -24,6 +24,8 @@ def escape_controls(text: str) -> str:
 
     A terminal would execute them, and names come from untrusted files.
     """
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text  # at once, since pages and JSON of many tensors have millions of characters
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
 
 
