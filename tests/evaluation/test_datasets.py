@@ -131,6 +131,11 @@ def test_several_inputs_go_by_number_or_by_name(tmp_path: Path, names: tuple[str
         ({"x": ROWS[:0]}, "d.npz: expected as many examples everywhere, and one at least, got {'x': 0}"),
         ({"x": np.array([{"a": 1}], dtype=object)}, "d.npz: expected an .npz archive of plain arrays, got objects"),
         ({"x": np.array([["a"]])}, "d.npz: x: expected numbers, got <U1"),
+        ({"x": ROWS, "y": CLASSES.astype(str)}, "d.npz: labels: expected numbers, got <U"),
+        (
+            {"x": ROWS, "y": np.where(CLASSES[3] == CLASSES, np.nan, 1.0)},
+            "d.npz: labels: expected finite numbers, got NaN or infinity in",
+        ),
         ({"x": np.array(1.0)}, "d.npz: x: expected an array with examples first, got a single number"),
     ],
 )

@@ -109,16 +109,21 @@ def fit_examples(
     for name, array, want in zip(found.names, found.inputs, wanted, strict=True):
         place = f"{found.where}: {name}"
         scaled, how_scaled = _scale_pixels(place, array[chosen], want, rescale)
-        _refuse_not_finite(place, scaled)
+        _refuse_not_numbers(place, scaled)
         shaped, how_shaped = _reshape(place, scaled, want)
         inputs.append(shaped)
         notes += [f"{name} {how}" for how in (how_scaled, how_shaped) if how]
     labels = tuple(None if one is None else one[chosen] for one in found.labels)
+    for number, one in enumerate(labels):
+        if one is not None:
+            _refuse_not_numbers(f"{found.where}: labels" + (f" of output {number}" if len(labels) > 1 else ""), one)
     return Examples(tuple(inputs), labels, tuple(notes))
 
 
-def _refuse_not_finite(place: str, array: Array) -> None:
-    """Raises: RecipeError with the first example that has NaN or infinity."""
+def _refuse_not_numbers(place: str, array: Array) -> None:
+    """Raises: RecipeError for texts, or with the first example that has NaN or infinity."""
+    if array.dtype.kind in "OSUMmc":
+        raise RecipeError(f"{place}: expected numbers, got {array.dtype}")
     if array.dtype.kind != "f":
         return
     if not (finite := np.isfinite(array.reshape(len(array), -1)).all(axis=1)).all():

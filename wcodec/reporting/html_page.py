@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wcodec.files import whole_file
 from wcodec.reporting.inspection_tables import Table
+from wcodec.reporting.json_numbers import format_json
 from wcodec.reporting.plain_text import escape_markup as escape
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -52,7 +52,7 @@ def render_table(table: Table) -> str:
 def render_page(title: str, below: str, body: str, numbers: Mapping[str, object], footer: str) -> str:
     """The whole page. The numbers are JSON in a script element that browsers do not run and names cannot close."""
     body = body.translate(_CONTROLS)
-    data = json.dumps(numbers, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
+    data = format_json(numbers, compact=True).replace("<", "\\u003c").replace("&", "\\u0026")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ from wcodec.model.dataclass import replace
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.recipe import CLASSIC
 from wcodec.planning.run_options import LEARNING_OPTIONS, REQUEST_OPTIONS, RUN_OPTIONS
+from wcodec.reporting.json_numbers import format_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,4 +149,4 @@ def _print_result(args: argparse.Namespace, target: Path, made: EncodeResult, st
         numbers = inspection.to_json() | {"seconds": round(seconds, 3), "relative_error": encoded.error}
         numbers |= {"measured": dict(encoded.measured)} if encoded.measured else {}
         numbers |= {"notes": list(encoded.notes)} | ({"stages": [one.to_json() for one in stages]} if stages else {})
-        stdio.write_data(json.dumps(numbers, indent=1))
+        stdio.write_data(format_json(numbers))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from wcodec.cli.output_paths import check_source
 from wcodec.cli.shared_options import add_input_options, add_table_options, data_options, require_data
 from wcodec.errors import RecipeError
 from wcodec.planning.run_options import SCORE_OPTIONS
+from wcodec.reporting.json_numbers import format_json
 
 if TYPE_CHECKING:
     from wcodec.evaluation.evaluate import Evaluation
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         if found.loss is None and found.output_error is None:
             stdio.write_note("nothing was compared: the data has no labels (y) and --baseline is not given")
     numbers = {name: value for name, value in asdict(found).items() if name != "notes"}
-    stdio.write_data(json.dumps(numbers, indent=1) if args.json else _text(found))
+    stdio.write_data(format_json(numbers) if args.json else _text(found))
     exceeded = [*_report_drop(found, args.max_drop), *_report_loss(found, args.max_loss)]
     for words in exceeded:
         stdio.write_note(f"wcodec: {source}: {words}")

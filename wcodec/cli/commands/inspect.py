@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.errors import RecipeError
+from wcodec.reporting.json_numbers import format_json
 
 if TYPE_CHECKING:
     from wcodec.reporting.stages import Stages
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         numbers = inspection.to_json()
         if stages:
             numbers["stages"] = [one.to_json() for one in stages]
-        stdio.write_data(json.dumps(numbers, indent=1))
+        stdio.write_data(format_json(numbers))
     else:
         if getattr(args, "several", False):
             stdio.write_data(f"\n{source}:")
@@ -95,5 +95,5 @@ def _show_tensor(args: argparse.Namespace, source: Path) -> int:
     except KeyError as error:
         raise RecipeError(f"--tensor: {error.args[0]}") from error
     view = view_tensor(places[name])
-    stdio.write_data(json.dumps(view.to_json(), indent=1) if args.json else format_tensor(view))
+    stdio.write_data(format_json(view.to_json()) if args.json else format_tensor(view))
     return OK

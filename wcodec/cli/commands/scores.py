@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import BUDGET, OK
 from wcodec.errors import RecipeError
+from wcodec.reporting.json_numbers import format_json
 
 if TYPE_CHECKING:
     from wcodec.evaluation.score import ScoreFunction
@@ -59,7 +59,7 @@ def evaluate_score(args: argparse.Namespace, source: Path, baseline: Path | None
     if source_bytes and file_bytes:
         sizes = f"{format_size(source_bytes)} -> {format_size(file_bytes)} ({format_ratio(source_bytes, file_bytes)})"
         rows.append(("bytes", sizes))
-    stdio.write_data(json.dumps(numbers, indent=1) if args.json else "\n".join(f"{a:18}{b}" for a, b in rows))
+    stdio.write_data(format_json(numbers) if args.json else "\n".join(f"{a:18}{b}" for a, b in rows))
     if args.max_drop is not None and (drop is None or drop > args.max_drop):
         stdio.write_note(f"wcodec: {source}: expected a score lower by at most {args.max_drop:g}, got {drop:.4g}")
         return BUDGET

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from wcodec.cli.tables import format_summary
 from wcodec.planning.option_values import parse_seconds
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.run_options import REQUEST_WORDS
+from wcodec.reporting.json_numbers import format_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         write_slim_page(report, source, numbers)
     if args.json:
         coded = {} if made is None or not made.encoded.measured else {"measured": dict(made.encoded.measured)}
-        stdio.write_data(json.dumps(numbers.to_json() | coded, indent=1))
+        stdio.write_data(format_json(numbers.to_json() | coded))
     if not args.quiet:
         for line in numbers.lines():
             stdio.write_note(line)

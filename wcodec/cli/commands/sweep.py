@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from wcodec.cli.shared_options import (
 from wcodec.planning.option_values import parse_seconds
 from wcodec.planning.options import BY_WORD, Option
 from wcodec.planning.run_options import INPUT_OPTIONS, REQUEST_WORDS, SCORE_OPTIONS
+from wcodec.reporting.json_numbers import format_json
 
 if TYPE_CHECKING:
     from wcodec.reporting.sweep import Commands
@@ -105,5 +105,5 @@ def run(args: argparse.Namespace) -> int:
         write_report(report, source, found.balanced, found.histograms, sweep=found, command="sweep")
     if not found.complete:
         log(f"--time-limit {args.time_limit} ended the sweep early: a higher one, or fewer --points, measures all")
-    stdio.write_data(json.dumps(found.to_json(), indent=1) if args.json else format_sweep(found))
+    stdio.write_data(format_json(found.to_json()) if args.json else format_sweep(found))
     return OK
