@@ -73,7 +73,7 @@ def test_inputs_that_never_speak_get_no_feedback() -> None:
 
 
 def diverge(outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...]) -> float:
-    return measure_divergence(outputs, originals, output_kinds(originals, (), len(originals[0])))
+    return measure_divergence(outputs, originals, output_kinds(originals, (), len(originals[0]), tasks=["classes"]))
 
 
 @pytest.mark.parametrize(

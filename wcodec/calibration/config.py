@@ -17,7 +17,8 @@ class CalibrationConfig:
     passes:              runs of the network for one trial: the layer groups of deep networks share a run.
     rows_per_input:      rows for each input of a kernel that are enough for its Hessian.
     min_examples:        the smallest number of examples for these rows: with half of them inverted_residual (zoo) is 10
-                         % worse.
+                         % worse. Where an example has several predictions, the number of predictions.
+    compared_examples:   the smallest number of examples with several predictions.
     probed_examples:     examples by which the rows of a layer are counted.
     cache_bytes:         bytes of rows of the original network that are kept between trials.
     max_rows:            rows that are enough for a Hessian.
@@ -51,6 +52,7 @@ class CalibrationConfig:
     passes: int = 24
     rows_per_input: int = 40
     min_examples: int = 1000
+    compared_examples: int = 50
     probed_examples: int = 8
     cache_bytes: int = 1 << 29
     max_rows: int = 40_000

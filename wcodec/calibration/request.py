@@ -17,6 +17,7 @@ from wcodec.codec.plan import FloatPlan
 from wcodec.codec.statistics import scan_tensors
 from wcodec.evaluation.datasets import check_spec, load_split
 from wcodec.evaluation.examples import Examples, hold_out
+from wcodec.evaluation.inference import BATCH, count_predictions, predict
 from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs
 from wcodec.evaluation.runner import Network
 from wcodec.model import Model as ModelFile
@@ -153,8 +154,10 @@ def open_session(source: Path, request: LearningRequest, log: Callable[[str], No
     for note in examples.notes:
         log(note)
     if others is None:
-        learning, held_out = hold_out(examples)
-        log(f"{held_out.count:,} of {examples.count:,} examples are held out to measure on")
+        first = predict(model, examples, slice(0, min(BATCH, examples.count)))
+        learning, held_out = hold_out(examples, count := count_predictions(first))
+        each = f", each with {count:,} predictions" if count > 1 else ""
+        log(f"{held_out.count:,} of {examples.count:,} examples are held out to measure on{each}")
     else:
         learning, held_out = examples, others
         log(f"{held_out.count:,} examples of --validation choose and measure")

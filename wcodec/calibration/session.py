@@ -24,8 +24,8 @@ from wcodec.calibration.config import CalibrationConfig
 from wcodec.calibration.linear_ops import LinearOp
 from wcodec.calibration.quantizable_weights import Weight, WeightTable, make_weight_table
 from wcodec.errors import RecipeError
-from wcodec.evaluation.examples import Batches, Examples, spread_evenly
-from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.examples import MAX_HELD_OUT, Batches, Examples, spread_evenly
+from wcodec.evaluation.inference import compute_outputs, count_predictions
 from wcodec.evaluation.keras_backend import read_values
 from wcodec.evaluation.metrics import Outputs
 from wcodec.evaluation.network_loader import network_outputs, predicted_tasks
@@ -59,8 +59,9 @@ class CalibrationSession:
     fitting:           inputs for the Hessians.
     normalizing:       inputs for the statistics of BatchNormalization.
     held_out:          examples to measure on.
+    predictions:       of one example: several of a sequence or a map, otherwise one.
     outputs:           of the original network for them; kinds: of these outputs.
-    cached_rows:       rows that the kernels of a group multiply in the original, by its number.
+    cached_rows:       rows that the kernels of some groups multiply in the original, by the group's number.
     file:              the name of the network's file; "" if it has none.
     cached_statistics: the original's BatchNormalization statistics on `normalizing`, once they are known.
     """
@@ -75,6 +76,7 @@ class CalibrationSession:
     kinds: tuple[OutputKind, ...]
     seed: int
     config: CalibrationConfig
+    predictions: int = 1
     cached_rows: dict[int, list[Rows]] = field(default_factory=dict)
     cached_statistics: list[Statistics] = field(default_factory=list)
     file: str = ""
@@ -93,6 +95,13 @@ class CalibrationSession:
         """The divergence of the network's outputs from the original's, see `measure_divergence`."""
         outputs = compute_outputs(self.model, self.held_out)
         return measure_divergence(outputs, self.outputs, self.kinds)
+
+    def divergence_of_few(self) -> float:
+        """The same for as few held-out examples as are enough to compare changes of the network with each other."""
+        most = max(self.config.compared_examples, MAX_HELD_OUT // self.predictions)
+        chosen = spread_evenly(np.arange(self.held_out.count), most)
+        outputs = compute_outputs(self.model, self.held_out.take(chosen))
+        return measure_divergence(outputs, [one[chosen] for one in self.outputs], self.kinds)
 
     @property
     def kernels(self) -> tuple[Weight, ...]:
@@ -123,11 +132,12 @@ def prepare_session(
         raise RecipeError(f"{model.name}: expected weights of two or more dimensions, found none")
     fitting = _make_batches(learning, most, config)
     outputs = compute_outputs(model, held_out)
+    predictions = count_predictions(outputs)
     names, tasks = [each[0] for each in network_outputs(model)], predicted_tasks(model)
     return CalibrationSession(
         model=model,
         table=table,
-        groups=tuple(_make_groups(model, table.kernels, fitting, config)),
+        groups=tuple(_make_groups(model, table.kernels, fitting, predictions, config)),
         fitting=fitting,
         normalizing=_make_batches(learning, config.batch_norm_examples, config),
         held_out=held_out,
@@ -135,6 +145,7 @@ def prepare_session(
         kinds=output_kinds(outputs, held_out.labels, held_out.count, names=names, tasks=tasks),
         seed=seed,
         config=config,
+        predictions=predictions,
     )
 
 
@@ -166,15 +177,14 @@ def record_groups(session: CalibrationSession, numbers: Sequence[int]) -> dict[i
 def record_originals(session: CalibrationSession, number: int) -> list[Rows]:
     """The rows of a group in the original network, whose weights are assigned for the time of the call.
 
-    They are cached as far as memory allows.
+    One run records those of the groups that follow too, as many as memory allows, and replaces what was cached.
     """
     if number in session.cached_rows:
         return session.cached_rows[number]
     now = session.model.get_weights()
     session.table.restore_kernels()
-    if not session.cached_rows:
-        session.cached_rows.update(record_groups(session, range(len(session.groups))))
-        session.cached_rows[-1] = []  # marks that this was tried
+    session.cached_rows.clear()
+    session.cached_rows.update(record_groups(session, range(number, len(session.groups))))
     rows = session.cached_rows.get(number) or list(record_group(session, number))
     session.model.set_weights(now)
     return rows
@@ -224,7 +234,7 @@ def _read_statistics(layers: Sequence[Layer]) -> list[Statistics]:
 
 
 def _make_groups(
-    model: Network, kernels: tuple[Weight, ...], fitting: Batches, config: CalibrationConfig
+    model: Network, kernels: tuple[Weight, ...], fitting: Batches, predictions: int, config: CalibrationConfig
 ) -> Iterator[LayerGroup]:
     """The kernels of each layer together, in order. A layer that is not called has no feedback."""
     grouped: dict[int, list[Weight]] = {}
@@ -238,7 +248,7 @@ def _make_groups(
             ops = tuple(kernel.op for kernel in members if kernel.op is not None)
             recorded = RecordedLayer(layer, ops, count, 1)
             rows = _count_rows(model, recorded, fitting, config)
-            recorded = RecordedLayer(layer, ops, count, _count_batches(ops, rows, fitting, config))
+            recorded = RecordedLayer(layer, ops, count, _count_batches(ops, rows, fitting, predictions, config))
         yield LayerGroup(tuple(members), recorded, rows)
 
 
@@ -248,9 +258,12 @@ def _count_rows(model: Network, one: RecordedLayer, fitting: Batches, config: Ca
     return len(record_all_rows(model, [one], [few], 0, sys.maxsize, config)[0][0][0]) / len(few[0])
 
 
-def _count_batches(ops: Sequence[LinearOp], rows: float, fitting: Batches, config: CalibrationConfig) -> int:
+def _count_batches(
+    ops: Sequence[LinearOp], rows: float, fitting: Batches, predictions: int, config: CalibrationConfig
+) -> int:
     """The number of batches that give a layer enough rows, from enough examples."""
-    wanted = max(config.min_examples, config.rows_per_input * max(op.inputs for op in ops) / rows)
+    enough = max(config.compared_examples, config.min_examples / predictions)
+    wanted = max(enough, config.rows_per_input * max(op.inputs for op in ops) / rows)
     return min(len(fitting), math.ceil(wanted / len(fitting[0][0])))
 
 

@@ -111,7 +111,7 @@ def balance_steps(
             return (1.0,) * len(session.kernels)
         with keep_weights(session.model):
             round_group(session, number, steps, damping)
-            cost = session.divergence()
+            cost = session.divergence_of_few()
         weights = sum(kernel.original.size for kernel in group.kernels)
         known = np.isfinite(cost) and cost > 0  # otherwise the initial step is kept
         wanted |= dict.fromkeys((one.index for one in group.kernels), (weights / cost) ** 0.5 if known else np.nan)

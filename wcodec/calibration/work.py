@@ -62,7 +62,8 @@ def step_seconds(session: CalibrationSession, batch: int) -> float:
 def trial_seconds(session: CalibrationSession) -> float:
     """Nominal seconds of rounding and measuring the whole network once."""
     groups = [group for group in session.groups if group.recorded]
-    fitted = sum(len(batch[0]) for batch in session.fitting)
+    used = max((group.recorded.batches for group in groups if group.recorded), default=0)
+    fitted = sum(len(batch[0]) for batch in session.fitting[:used])
     runs = min(len(groups), session.config.passes) * fitted + 2 * session.held_out.count
     rows = ((group.recorded, min(group.rows * fitted, session.config.max_rows)) for group in groups)
     hessians = sum(count * op.inputs**2 for one, count in rows if one for op in one.ops)

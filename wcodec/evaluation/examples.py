@@ -13,6 +13,9 @@ import numpy.typing as npt
 from wcodec.errors import RecipeError
 
 MAX_HELD_OUT: Final = 2000
+"""The largest number of held-out examples, or of their predictions where an example has several."""
+MIN_HELD_OUT: Final = 200
+"""The number of held-out examples that is enough if each has many predictions."""
 
 Array = npt.NDArray[np.generic]
 Batches = Sequence[tuple[Array, ...]]
@@ -177,14 +180,16 @@ def matches(got: tuple[int, ...], want: Shape) -> bool:
     return len(got) == len(want) and all(w in (None, g) for g, w in zip(got, want, strict=True))
 
 
-def hold_out(examples: Examples) -> tuple[Examples, Examples]:
+def hold_out(examples: Examples, predictions: int = 1) -> tuple[Examples, Examples]:
     """The examples to learn from, and the held-out ones: a fifth, at most MAX_HELD_OUT, spread evenly.
 
+    predictions: of one example, see `inference.count_predictions`; with several, fewer examples are enough.
     Raises: RecipeError for fewer than ten.
     """
     if examples.count < 10:
         raise RecipeError(f"--data: expected 10 examples or more, got {examples.count}")
-    held_out = spread_evenly(np.arange(examples.count), min(examples.count // 5, MAX_HELD_OUT))
+    most = max(MIN_HELD_OUT, MAX_HELD_OUT // predictions)
+    held_out = spread_evenly(np.arange(examples.count), min(examples.count // 5, most))
     return examples.take(np.setdiff1d(np.arange(examples.count), held_out)), examples.take(held_out)
 
 

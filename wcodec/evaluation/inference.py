@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -68,3 +69,8 @@ def compute_outputs(model: Network, examples: Examples) -> tuple[Outputs, ...]:
     """All outputs for all examples."""
     found = [predict(model, examples, at) for at in batches(examples.count)]
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+
+def count_predictions(outputs: Sequence[Outputs]) -> int:
+    """The predictions for one example in the output that has the fewest: several of sequences and maps."""
+    return min((max(1, math.prod(one.shape[1:-1])) for one in outputs), default=1)
