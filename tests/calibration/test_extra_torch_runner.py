@@ -205,3 +205,39 @@ def test_maps_of_classes_have_their_channels_first(labelled: bool) -> None:
     same = 100 * (found.argmax(1) == labels).mean()
     assert measured.agreement == pytest.approx(same)
     assert measured.accuracy == (pytest.approx(same) if labelled else None)
+
+
+class Heads(nn.Module):
+    """Two outputs, in a dict or in a tuple, beside a number that is none."""
+
+    def __init__(self, *, named: bool) -> None:
+        super().__init__()
+        self.value, self.choice, self.named = nn.Linear(6, 1), nn.Linear(6, 3), named
+
+    def forward(self, x: Tensor) -> object:
+        found = self.value(x), self.choice(x)
+        return {"value": found[0], "choice": found[1], "mean": found[0].mean()} if self.named else found
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_labels_of_several_outputs_are_found_by_a_run(named: bool, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    network, x = Heads(named=named), np.random.default_rng(3).normal(size=(300, 6)).astype(np.float32)
+    values, choices = x[:, 0] + 5, np.arange(300) % 3
+    names = ["value", "choice"] if named else ["output 0", "output 1"]
+    with torch.no_grad():
+        predicted = network.value(torch.tensor(x)).numpy()[:, 0]
+        chosen = network.choice(torch.tensor(x)).argmax(1).numpy()
+    labels: list[object] = [(x, [values, choices])]
+    for keys in (names, ["0", "1"]) if named else (["0", "1"],):
+        words = [f"y_{key}" if key in names else f"y{key}" for key in keys]
+        arrays = dict(zip(words, (values, choices), strict=True))
+        np.savez(tmp_path / f"{keys[0]}.npz", x=x, **arrays)
+        labels.append(str(tmp_path / f"{keys[0]}.npz"))
+    labels += [(x, {"value": values, "choice": choices})] if named else []
+    for data in labels:
+        found = wcodec.evaluate(network, data=data).outputs
+        assert [one.name for one in found] == names
+        assert found[0].loss == pytest.approx(float(np.square(predicted - values).mean()))
+        assert found[0].r2 is not None
+        assert found[1].accuracy == pytest.approx(100 * float((chosen == choices).mean()))

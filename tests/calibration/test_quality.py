@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from keras_kinds import network, prepare_session, some
 
-from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.budget import DEFAULT_DROP, DEFAULT_ERROR, DEFAULT_LOSS, AccuracyBudget
 from wcodec.calibration.quality import MIN_CHANGED, Quality, _find_sampling_margin, measure_quality
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
-from wcodec.evaluation.metrics import POINTS
+from wcodec.evaluation.metrics import POINTS, Truth
+from wcodec.evaluation.output_kinds import OutputKind
 
 
 def test_changed_choices_cost_what_the_original_thought_of_them() -> None:
@@ -109,3 +110,18 @@ def test_a_session_is_named_by_its_file_in_messages() -> None:
     model = network((6,), keras().layers.Dense(30, "relu"))
     session = prepare_session(model, some(model, 60))
     assert (session.name, replace(session, file="net.keras").name) == (model.name, "net.keras")
+
+
+def test_a_budget_of_points_leaves_outputs_of_values_their_default() -> None:
+    """--max-drop 1 on classes and values had let the loss of the values rise by 12 %."""
+    truth = Truth("values", np.zeros((3, 1)))
+    classes, values = OutputKind("a", True, values=False), OutputKind("b", False, values=True)
+    labelled = replace(values, truth=truth)
+    points = AccuracyBudget(drop=1.0)
+    assert points.complete([classes]) == points
+    assert points.complete([classes, labelled]) == AccuracyBudget(drop=1.0, loss=DEFAULT_LOSS)
+    assert points.complete([classes, values]) == AccuracyBudget(drop=1.0, kl=DEFAULT_ERROR)
+    assert AccuracyBudget(agreement=99.0).complete([classes, labelled]).loss == DEFAULT_LOSS
+    for own in (replace(points, loss=9.0), replace(points, kl=0.1), AccuracyBudget(loss=9.0), AccuracyBudget(bytes=9)):
+        assert own.complete([classes, labelled]) == own
+    assert AccuracyBudget().complete([classes, labelled]) == AccuracyBudget(drop=DEFAULT_DROP, loss=DEFAULT_LOSS)

@@ -101,7 +101,7 @@ class AccuracyBudget:
 
         Raises: RecipeError for a bound on classes if the network predicts none, or on the loss if there are no labels.
         """
-        budget = self.or_default(session.kinds) if self.is_open else self
+        budget = self.complete(session.kinds)
         budget.check(session.kinds)
         aim = None if budget.loss is None else divergence_of_rise(session, budget.loss)
         return replace(budget, requested=budget, aim=aim)
@@ -116,6 +116,17 @@ class AccuracyBudget:
             loss=DEFAULT_LOSS if labelled else None,
             kl=DEFAULT_ERROR if values and not labelled else None,
         )
+
+    def complete(self, kinds: Sequence[OutputKind]) -> AccuracyBudget:
+        """The budget, with the default bounds if it has none, or of outputs of values if it is of points alone."""
+        default = self.or_default(kinds)
+        if self.is_open:
+            return default
+        points = self.drop is not None or self.agreement is not None
+        others = (self.loss, self.kl, self.bytes)
+        if points and default.drop is not None and all(bound is None for bound in others):
+            return replace(self, loss=default.loss, kl=default.kl)
+        return self
 
     def check(self, kinds: Sequence[OutputKind]) -> None:
         """Raises: RecipeError for a bound that does not apply to these outputs."""

@@ -18,7 +18,7 @@ from wcodec.codec.statistics import scan_tensors
 from wcodec.evaluation.datasets import check_spec, load_split
 from wcodec.evaluation.examples import Examples, hold_out
 from wcodec.evaluation.inference import BATCH, count_predictions, predict
-from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs
+from wcodec.evaluation.network_loader import find_outputs, load_network, network_inputs
 from wcodec.evaluation.runner import Network
 from wcodec.model import Model as ModelFile
 from wcodec.modelfiles import open_model
@@ -147,7 +147,7 @@ def open_session(source: Path, request: LearningRequest, log: Callable[[str], No
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
     model = request.load(source)
-    wanted = network_inputs(model), network_outputs(model)
+    wanted = network_inputs(model), find_outputs(model)
     examples, others = load_split(
         request.data, request.validation, *wanted, rescale=request.rescale, limit=request.limit
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from wcodec.evaluation.examples import Array, Labels, ModelInput, RawExamples
 Names = tuple[str, ...]
 """The names of one output of a network."""
 ONE_OUTPUT: Final[tuple[Names, ...]] = (("output",),)
+FindOutputs: TypeAlias = Callable[[tuple[Array, ...]], tuple[Names, ...]]
+"""A function that gives the names of each output, from inputs for a few examples."""
+FEW: Final = 7
+"""The number of examples for it: a size that other axes of outputs hardly have."""
 STREAM_LIMIT: Final = 1 << 16
 """Generators for Keras are often endless: without a limit, gathering stops after this many examples."""
 
@@ -22,7 +26,7 @@ def gather(
     returned: object,
     wanted: tuple[ModelInput, ...],
     limit: int | None,
-    outputs: tuple[Names, ...] = ONE_OUTPUT,
+    outputs: tuple[Names, ...] | FindOutputs = ONE_OUTPUT,
 ) -> RawExamples:
     """The arrays in x or (x, y), or the first `limit` examples of batches of them.
 
@@ -79,7 +83,7 @@ def _batches(spec: str, returned: object) -> Iterator[object]:
 
 
 def _split(
-    spec: str, batch: object, names: tuple[str, ...], outputs: tuple[Names, ...]
+    spec: str, batch: object, names: tuple[str, ...], outputs: tuple[Names, ...] | FindOutputs
 ) -> tuple[tuple[Array, ...], Labels]:
     """The inputs in the network's order, and the labels, of x or (x, y)."""
     x, y = batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
@@ -91,13 +95,14 @@ def _split(
         several = [x[name] for name in names]
     else:
         several = list(x) if isinstance(x, list | tuple) and len(names) > 1 else [x]
-    return tuple(_plain(spec, array) for array in several), _split_labels(spec, y, outputs)
+    inputs = tuple(_plain(spec, array) for array in several)
+    if y is None:
+        return inputs, ()
+    return inputs, _split_labels(spec, y, outputs if isinstance(outputs, tuple) else outputs(inputs))
 
 
 def _split_labels(spec: str, y: object, outputs: tuple[Names, ...]) -> Labels:
     """Labels of each output, from those of the first, a list in the order of the outputs, or a dict by their names."""
-    if y is None:
-        return ()
     if isinstance(y, Mapping):
         found = [next((name for name in names if name in y), None) for names in outputs]
         if others := [str(name) for name in y if name not in found]:

@@ -19,7 +19,7 @@ import numpy as np
 from wcodec.errors import RecipeError
 from wcodec.evaluation import image_folder as images
 from wcodec.evaluation import user_code
-from wcodec.evaluation.batches import ONE_OUTPUT, Names, gather
+from wcodec.evaluation.batches import FEW, ONE_OUTPUT, FindOutputs, Names, gather
 from wcodec.evaluation.examples import Array, Examples, ModelInput, RawExamples, fit_examples
 from wcodec.modelfiles.zip_members import ZIP_ERRORS
 
@@ -29,7 +29,7 @@ NPZ = re.compile(r"(?P<path>.+\.npz)(:(?P<split>\w+))?", re.IGNORECASE)
 def load_examples(
     spec: object,
     wanted: Sequence[ModelInput],
-    outputs: Sequence[Names] = ONE_OUTPUT,
+    outputs: Sequence[Names] | FindOutputs = ONE_OUTPUT,
     *,
     rescale: float | None = None,
     limit: int | None = None,
@@ -37,7 +37,7 @@ def load_examples(
 ) -> Examples:
     """The examples that `spec` names, for a network with inputs `wanted`.
 
-    outputs: the names of each output, which its labels may have.
+    outputs: the names of each output, which its labels may have, or a function that finds them.
     rescale: a factor for the inputs; None divides uint8 by 255 and leaves other numbers unchanged.
     limit:   the largest number of examples, spread evenly (of a stream: the first).
     split:   of an .npz file with several, where `spec` names none: "test" to measure on, "train" to fit to.
@@ -46,18 +46,33 @@ def load_examples(
     if limit is not None and limit < 1:
         raise RecipeError(f"--limit: expected 1 or more, got {limit}")
     wants = tuple(wanted)
+    known = _fit_before(outputs, wants, rescale) if callable(outputs) else tuple(outputs)
     if isinstance(spec, str | Path):
-        found = _read(str(spec), wants, tuple(outputs), limit, split)
+        found = _read(str(spec), wants, known, limit, split)
     else:
-        found = gather("data", spec, wants, limit, tuple(outputs))
+        found = gather("data", spec, wants, limit, known)
     return fit_examples(found, wants, rescale, limit)
+
+
+def _fit_before(find: FindOutputs, wanted: tuple[ModelInput, ...], rescale: float | None) -> FindOutputs:
+    """A function that fits a few of the examples to the network before it calls `find`, once for all batches."""
+    found: list[tuple[Names, ...]] = []
+
+    def fit_and_find(inputs: tuple[Array, ...]) -> tuple[Names, ...]:
+        if not found and len(inputs) == len(wanted) and all(map(len, inputs)):
+            names = tuple(want.name for want in wanted)
+            few = tuple(one[np.minimum(np.arange(FEW), len(one) - 1)] for one in inputs)
+            found.append(find(fit_examples(RawExamples("data", names, few), wanted, rescale, None).inputs))
+        return found[0] if found else ONE_OUTPUT
+
+    return fit_and_find
 
 
 def load_split(
     spec: object,
     validation: object,
     wanted: Sequence[ModelInput],
-    outputs: Sequence[Names] = ONE_OUTPUT,
+    outputs: Sequence[Names] | FindOutputs = ONE_OUTPUT,
     *,
     rescale: float | None = None,
     limit: int | None = None,
@@ -97,7 +112,7 @@ def check_spec(spec: object, word: str = "--data") -> None:
 
 
 def _read(
-    spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...], limit: int | None, split: str
+    spec: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...] | FindOutputs, limit: int | None, split: str
 ) -> RawExamples:
     check_spec(spec)
     if Path(spec).is_dir():
@@ -108,15 +123,16 @@ def _read(
 
 
 def _read_npz(
-    path: Path, split: str | None, default: str, wanted: tuple[ModelInput, ...], outputs: tuple[Names, ...]
+    path: Path, split: str | None, default: str, wanted: tuple[ModelInput, ...], known: tuple[Names, ...] | FindOutputs
 ) -> RawExamples:
     """The arrays of one split. Objects are never unpickled."""
     with open_npz(path) as archive:
         keys = list(archive)
         inputs, ending, notes = _choose_inputs(path.name, keys, split, default, wanted)
+        arrays = tuple(_array(path.name, name, archive[name]) for name in inputs)
+        outputs = known if isinstance(known, tuple) else known(arrays)
         labels = _choose_labels(keys, ending, outputs)
         notes += tuple(_describe_labels(path.name, keys, {*inputs, *labels}, ending, outputs))
-        arrays = tuple(_array(path.name, name, archive[name]) for name in inputs)
         found = tuple(_array(path.name, name, archive[name]) if name else None for name in labels)
         return RawExamples(path.name, inputs, arrays, found, notes)
 

@@ -15,7 +15,13 @@ from wcodec.evaluation.datasets import check_spec, load_examples
 from wcodec.evaluation.examples import Examples
 from wcodec.evaluation.inference import batches, predict
 from wcodec.evaluation.metrics import Outputs
-from wcodec.evaluation.network_loader import load_network, network_inputs, network_outputs, predicted_tasks
+from wcodec.evaluation.network_loader import (
+    find_outputs,
+    load_network,
+    network_inputs,
+    network_outputs,
+    predicted_tasks,
+)
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.evaluation.output_scores import BatchSums, OutputScores, measure_batch, score_output
 from wcodec.evaluation.runner import Network
@@ -91,7 +97,7 @@ def evaluate(
     examples = (
         data
         if isinstance(data, Examples)
-        else load_examples(data, network_inputs(opened[0]), network_outputs(opened[0]), rescale=rescale, limit=limit)
+        else load_examples(data, network_inputs(opened[0]), find_outputs(opened[0]), rescale=rescale, limit=limit)
     )
     original = opened[1] if len(opened) > 1 else None
     outputs = _measure_outputs(opened[0], original, examples, _run(opened[0], original, examples))

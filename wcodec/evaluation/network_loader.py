@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from wcodec.container.reader import is_container, open_file, parse
 from wcodec.errors import ModelFileError
 from wcodec.evaluation import user_code
-from wcodec.evaluation.batches import ONE_OUTPUT
-from wcodec.evaluation.examples import ModelInput
+from wcodec.evaluation.batches import ONE_OUTPUT, FindOutputs
+from wcodec.evaluation.examples import Array, ModelInput
 from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs
 from wcodec.evaluation.model_loader import predicted_tasks as tasks_of_model
 from wcodec.evaluation.onnx_backend import load_onnx
 from wcodec.evaluation.runner import Network, is_runner
+from wcodec.evaluation.torch_backend import TorchRunner
 from wcodec.evaluation.torch_loader import is_module, load_torch
 from wcodec.model import PredictedTask
 from wcodec.modelfiles.onnx import is_onnx
@@ -87,6 +88,20 @@ def network_outputs(network: Network) -> tuple[tuple[str, ...], ...]:
     if not is_runner(network):
         return model_outputs(network)
     return tuple((name,) for name in getattr(network, "outputs", ())) or ONE_OUTPUT
+
+
+def find_outputs(network: Network) -> tuple[tuple[str, ...], ...] | FindOutputs:
+    """The names of each output, or for modules of PyTorch a function that finds them by a run on a few examples."""
+    if not isinstance(network, TorchRunner):
+        return network_outputs(network)
+
+    def find(inputs: tuple[Array, ...]) -> tuple[tuple[str, ...], ...]:
+        try:
+            return tuple((name,) for name in network.find_outputs(inputs))
+        except Exception:  # of the user's module; `inference.predict` tells it
+            return ONE_OUTPUT
+
+    return find
 
 
 def predicted_tasks(network: Network) -> tuple[PredictedTask, ...]:

@@ -98,12 +98,13 @@ class TorchLayer:
 
 @dataclass(eq=False)
 class TorchRunner:
-    """A `Runner`."""
+    """A `Runner`. outputs: their names, as soon as `find_outputs` knows them."""
 
     name: str
     module: nn.Module
     inputs: tuple[ModelInput, ...]
     weights: list[TorchWeight]
+    outputs: tuple[str, ...] = ()
 
     def get_weights(self) -> list[Array]:
         """See `Runner.get_weights`."""
@@ -116,10 +117,19 @@ class TorchRunner:
 
     def predict(self, inputs: tuple[Array, ...]) -> Sequence[Array]:
         """See `Runner.predict`."""
-        found = [one.float().numpy() for one in _list_outputs(self._run(inputs)) if one.is_floating_point()]
-        outputs = [array for array in found if array.shape[:1] == (len(inputs[0]),)]
+        return [array for _, array in self._predict_named(inputs)]
+
+    def find_outputs(self, inputs: tuple[Array, ...]) -> tuple[str, ...]:
+        """The names of the outputs, from a run: the keys of a mapping, or their numbers."""
+        self.outputs = tuple(name for name, _ in self._predict_named(inputs))
+        return self.outputs
+
+    def _predict_named(self, inputs: tuple[Array, ...]) -> list[tuple[str, Array]]:
+        named = _list_outputs(self._run(inputs))
+        found = [(name, one.float().numpy()) for name, one in named if one.is_floating_point()]
+        outputs = [(name, array) for name, array in found if array.shape[:1] == (len(inputs[0]),)]
         if not outputs:
-            raise RecipeError(f"{self.name}: expected outputs with an example each, got {[a.shape for a in found]}")
+            raise RecipeError(f"{self.name}: expected outputs with an example each, got {[a.shape for _, a in found]}")
         return outputs
 
     def activations(self, layers: Sequence[object], inputs: tuple[Array, ...], see: Observer) -> None:
@@ -219,11 +229,14 @@ def _observe(call: OperatorObserver) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _list_outputs(found: object) -> list[Tensor]:
-    """The tensors in the return value of a module."""
+def _list_outputs(found: object, name: str = "output") -> list[tuple[str, Tensor]]:
+    """The tensors in the return value of a module, with their names."""
     torch = sys.modules["torch"]
     if isinstance(found, torch.Tensor):
-        return [found]
+        return [(name, found)]
+    parts: list[tuple[str, object]] = []
     if isinstance(found, Mapping):
-        found = list(found.values())
-    return [tensor for one in found for tensor in _list_outputs(one)] if isinstance(found, list | tuple) else []
+        parts = [(str(key), one) for key, one in found.items()]
+    elif isinstance(found, list | tuple):
+        parts = [(f"{name} {number}", one) for number, one in enumerate(found)]
+    return [tensor for part, one in parts for tensor in _list_outputs(one, part)]

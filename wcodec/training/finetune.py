@@ -101,7 +101,7 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     validation = prepare_validation(model, opened.held_out)
     pace = (time.monotonic() - measured) / opened.held_out.count
     opened = replace(opened, learning=limit_by_time(opened.learning, pace, started + request.seconds, log))
-    budget = request.budget.or_default(validation.kinds) if request.budget.is_open else request.budget
+    budget = request.budget.complete(validation.kinds)
     budget.check(validation.kinds)
     request = replace(request, budget=budget)
     opened = replace(opened, request=request)

@@ -18,7 +18,7 @@ from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
 from wcodec.evaluation.runner import is_runner
 from wcodec.model import TunedTensor
-from wcodec.training.plain_file import Code, PlainFile, plain_file
+from wcodec.training.plain_file import Code, PlainFile, plain_file, round_missed
 from wcodec.training.tuning_run import TuningRun, search_codebook_weights, search_weights
 
 
@@ -73,10 +73,11 @@ def tune(
     sampling.tell(plain.quality if plain else None)
     run = TuningRun(opened, session, started, progress, Interruptible(), size, plain is None, sampling)
     try:
-        if request.codebooks:
-            shared = search_codebook_weights(run)
-            return TuningResult(request, session, shared, table.by_name(shared.tuned()), (), plain)
-        found = search_weights(run, source, budget)
+        with round_missed(opened, session, code):
+            if request.codebooks:
+                shared = search_codebook_weights(run)
+                return TuningResult(request, session, shared, table.by_name(shared.tuned()), (), plain)
+            found = search_weights(run, source, budget)
     except BudgetError:
         if plain is None:
             raise
