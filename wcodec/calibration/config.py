@@ -12,7 +12,7 @@ class CalibrationConfig:
     Observation of the network:
     batch_examples:      smallest and largest number of examples in a batch. Hooked layers run one by one and take
                          nearly as long for few examples.
-    batch_numbers:       the target for the numbers in the inputs of a batch, between these bounds.
+    batch_numbers:       the target for the numbers in the inputs or outputs of a batch, between these bounds.
     batch_norm_examples: examples for the statistics of BatchNormalization.
     passes:              runs of the network for one trial: the layer groups of deep networks share a run.
     rows_per_input:      rows for each input of a kernel that are enough for its Hessian.

@@ -130,8 +130,9 @@ def prepare_session(
     table = table or make_weight_table(model)
     if not table.kernels:
         raise RecipeError(f"{model.name}: expected weights of two or more dimensions, found none")
-    fitting = _make_batches(learning, most, config)
     outputs = compute_outputs(model, held_out)
+    numbers = sum(one[0].size for one in outputs)
+    fitting = _make_batches(learning, most, numbers, config)
     predictions = count_predictions(outputs)
     names, tasks = [each[0] for each in network_outputs(model)], predicted_tasks(model)
     return CalibrationSession(
@@ -139,7 +140,7 @@ def prepare_session(
         table=table,
         groups=tuple(_make_groups(model, table.kernels, fitting, predictions, config)),
         fitting=fitting,
-        normalizing=_make_batches(learning, config.batch_norm_examples, config),
+        normalizing=_make_batches(learning, config.batch_norm_examples, numbers, config),
         held_out=held_out,
         outputs=outputs,
         kinds=output_kinds(outputs, held_out.labels, held_out.count, names=names, tasks=tasks),
@@ -267,11 +268,11 @@ def _count_batches(
     return min(len(fitting), math.ceil(wanted / len(fitting[0][0])))
 
 
-def _make_batches(examples: Examples, most: int, config: CalibrationConfig) -> Batches:
-    """The inputs of at most `most` examples, evenly spaced, in equal batches."""
+def _make_batches(examples: Examples, most: int, outputs: int, config: CalibrationConfig) -> Batches:
+    """The inputs of at most `most` examples, evenly spaced, in equal batches. outputs: numbers of one example."""
     chosen = spread_evenly(np.arange(examples.count), most)
-    numbers = sum(array[0].size for array in examples.inputs)
+    numbers = max(1, outputs, sum(array[0].size for array in examples.inputs))
     fewest, largest = config.batch_examples
-    size = min(max(config.batch_numbers // max(numbers, 1), fewest), largest)
+    size = min(max(config.batch_numbers // numbers, fewest), largest)
     parts: list[npt.NDArray[np.intp]] = np.array_split(chosen, -(-len(chosen) // size))
     return [tuple(array[part] for array in examples.inputs) for part in parts]
