@@ -11,6 +11,8 @@ from attack.small_models import weights, write_npz
 
 import wcodec as package
 from wcodec.files import whole_file
+from wcodec.pipeline.folder_encoder import encode_any
+from wcodec.planning.parsing import parse_recipe
 
 
 def test_a_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -75,14 +77,20 @@ def test_the_list_of_a_folder_is_as_private_as_its_most_private_file(tmp_path: P
 
 
 @pytest.mark.parametrize("words", [{}, {"lossless": True}, {"family": True}])
-def test_files_that_can_be_run_and_private_folders_inside_stay_so(words: dict[str, bool], tmp_path: Path) -> None:
+def test_files_that_can_be_run_and_private_folders_inside_stay_so(
+    words: dict[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modes = {"run.npz": 0o755, "private/own.npz": 0o700, "open/all.npz": 0o644}
     for name, mode in modes.items():
         (tmp_path / "model" / name).parent.mkdir(mode, parents=True, exist_ok=True)
         write_npz(tmp_path / "model" / name, {"w": weights(1, 30, 20)}).chmod(mode)
     (tmp_path / "model/open").chmod(0o755)
-    package.encode(tmp_path / "model", tmp_path / "coded", **words)
-    package.decode(tmp_path / "coded", tmp_path / "back")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(".")
+    package.encode("model", "link/coded", **words)
+    encode_any(Path("model"), Path("link/again"), parse_recipe({}))  # a relative path with a link
+    assert (tmp_path / "again/private").stat().st_mode & 0o777 == 0o700
+    package.decode("coded", "back")
     for name in (*modes, "private", "open"):
         for place in (tmp_path / "back" / name, tmp_path / "coded" / (f"{name}.wcz" if name in modes else name)):
             assert place.stat().st_mode & 0o777 == (tmp_path / "model" / name).stat().st_mode & 0o777

@@ -20,6 +20,7 @@ from wcodec.model import Model, Role, TensorSpec
 from wcodec.model.dataclass import dataclass, field, replace
 from wcodec.modelfiles.extents import SUFFIXES, Extent, make_layout, model_of
 from wcodec.modelfiles.onnx_roles import Node, roles_of
+from wcodec.modelfiles.onnx_task import tasks_of
 from wcodec.modelfiles.protobuf import BYTES, VARINT, Field, fields, varint
 
 TYPES = {
@@ -64,6 +65,7 @@ class GraphWalk:
     outside: list[Outside] = field(default_factory=list)
     scales: set[str] = field(default_factory=set)
     nodes: list[Node] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
     fields_left: int = MAX_FIELDS
 
@@ -92,7 +94,9 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     model = model_of(path, make_layout(SUFFIXES.index(".onnx"), path.stat().st_size, found.extents))
     # The graph gives the use of every tensor, so that names are not needed.
     roles: dict[str, Role | None] = dict.fromkeys(tensor.name for tensor in model.tensors)
-    yield replace(model, roles=roles | roles_of(found.nodes))
+    shapes = {tensor.name: tensor.shape for tensor in model.tensors}
+    tasks = tasks_of(found.nodes, found.outputs, shapes)
+    yield replace(model, roles=roles | roles_of(found.nodes), tasks=tasks)
 
 
 def is_onnx(path: Path) -> bool:
@@ -159,6 +163,9 @@ def _graph(found: GraphWalk, graph: Field, prefix: str, depth: int) -> None:
     inside = found.fields(graph.begin, graph.end)
     for one in _messages(inside, 1):
         _node(found, one, prefix, depth)
+    if not depth:
+        results = (found.fields(one.begin, one.end) for one in _messages(inside, 12))
+        found.outputs.extend(_first_text(found, result, 1) for result in results)
     for one in _messages(inside, 5, 15):
         (_tensor if one.number == 5 else _sparse)(found, one, prefix, None)
 

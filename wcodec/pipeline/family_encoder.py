@@ -39,7 +39,7 @@ def encode_family(
                 jobs[number] = name_part(_with_base(jobs, number, parents[number]), target)
             parts.begin([jobs[number].part for number in wave])
             for number in wave:
-                make_folders(target, str(jobs[number].target.relative_to(target)), folder.root)
+                make_folders(target, jobs[number].part, folder.root)
                 if number in kept:
                     kept[number][0].replace(jobs[number].target)
             done = run_all(run, [jobs[number] for number in wave], executor)

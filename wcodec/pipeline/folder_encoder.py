@@ -57,7 +57,7 @@ def encode_folder(
                 named = [name_part(job, target) for job in jobs]
                 parts.begin([job.part for job in named])
                 for job in named:
-                    make_folders(target, str(job.target.relative_to(target)), folder.root)
+                    make_folders(target, job.part, folder.root)
                 return named, run_all(run, named, executor)
 
             planned, surveys = plan_jobs(folder, target, recipe, base, 1 if executor else threads, executor)
