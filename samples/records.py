@@ -23,6 +23,7 @@ import numpy as np
 import records_page
 import train
 from dead_units import PrunedChain, prune_units, restore_shape
+from weight_freezing import freeze_weights
 
 from wcodec.calibration.quantizable_weights import make_weight_table
 from wcodec.evaluation.datasets import load_examples
@@ -60,6 +61,7 @@ class TrainingPlan:
                                 those bent as `--augment images` does it.
     stages:                     (price of a bit, epochs); a price is for 60,000 examples, in nats.
     plain:                      the number of last stages that learn the images as they are, without copies.
+    frozen:                     the number of last stages that end with `weight_freezing.freeze_weights`.
     """
 
     epochs: int
@@ -70,6 +72,7 @@ class TrainingPlan:
     bent: int
     stages: tuple[tuple[float, int], ...]
     plain: int = 0
+    frozen: int = 0
 
 
 TRAINING_PLANS = {
@@ -77,7 +80,14 @@ TRAINING_PLANS = {
         20, 1e-3, 0.1, 2, 3, 0, ((0.4, 10), (0.7, 14), (1.1, 22), (1.5, 26), (2.0, 30), (2.6, 28), (3.3, 24))
     ),
     "lenet300": TrainingPlan(
-        60, 1e-3, 0.1, 1, 2, 2, ((0.6, 40), (1.0, 30), (1.6, 36), (2.4, 50), (3.4, 44), (4.4, 40))
+        epochs=60,
+        rate=1e-3,
+        decay=0.1,
+        reach=1,
+        moved=2,
+        bent=2,
+        stages=((0.6, 40), (1.0, 30), (1.6, 36), (2.4, 50), (3.0, 40), (3.6, 40), (4.0, 40)),
+        frozen=4,
     ),
     "tutorial_cnn": TrainingPlan(
         epochs=30,
@@ -179,11 +189,17 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
             data = plain
         # Units that die in the first stage may live again: leaving them out early costs accuracy.
         state, part = remove_dead_units(model, latents, log_steps, data, dead=number > 0)
-        for epoch in range(epochs):
-            loss = train_epoch(state.step, data, phase.epoch(epoch), state.group.update)
+
+        def tell(epoch: int, loss: float, state: QatState = state, price: float = price) -> None:
             one = snapshot_and_score(state, None, validation.held_out, validation.kinds)
             found = f"{one.bytes} bytes, {one.scores[0].accuracy:.2f} %, {one.scores[0].loss:.4f}"
             print(f"{name} {seed}: price {price}, epoch {epoch + 1}: {found}, loss {loss:.4f}", flush=True)
+
+        for epoch in range(epochs):
+            tell(epoch, train_epoch(state.step, data, phase.epoch(epoch), state.group.update))
+        if number >= len(TRAINING_PLANS[name].stages) - TRAINING_PLANS[name].frozen:
+            freeze_weights(state, data, phase, tell)
+        one = snapshot_and_score(state, None, validation.held_out, validation.kinds)
         latents = restore_shapes(state, part)
         accuracies = one.scores[0].accuracy, validation.scores[0].accuracy
         assert None not in accuracies
