@@ -16,6 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def escape_controls(text: str) -> str:
@@ -74,6 +78,17 @@ def replace_in_errors(place: str, name: str) -> Iterator[None]:
         yield
     except WcodecError as error:
         error.args = (str(error).replace(place, name),)
+        raise
+
+
+@contextmanager
+def name_in_errors(path: Path) -> Iterator[None]:
+    """A context whose errors about a file's contents name the file, so that they are not taken for those of another."""
+    try:
+        yield
+    except (ContainerError, ModelFileError) as error:
+        if path.name not in str(error):
+            error.args = (f"{path}: {error}",)
         raise
 
 

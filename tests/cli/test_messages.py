@@ -187,3 +187,12 @@ def test_a_tensor_that_is_unknown_or_ambiguous_is_a_usage_error_of_decode_and_of
         for name, says in (("kernel", "one tensor 'kernel', found a/kernel, b/kernel"), ("c", "a tensor 'c'")):
             done = wcodec(verb, packed, "--tensor", name, *words)
             assert (done.returncode, f"--tensor: expected {says}" in done.stderr) == (2, True)
+
+
+def test_an_error_of_another_file_than_the_source_names_that_one_alone(wcodec: Run, tmp_path: Path) -> None:
+    packed = encode_small(tmp_path, "npz", two_layers())
+    (tmp_path / "old.wcz").write_bytes(packed.read_bytes()[:60])
+    done = wcodec("encode", tmp_path / "model.npz", "--base", tmp_path / "old.wcz", "-o", tmp_path / "new.wcz")
+    assert done.returncode == 3
+    assert "old.wcz" in done.stderr
+    assert "model.npz" not in done.stderr

@@ -70,7 +70,8 @@ def _run_verb(args: argparse.Namespace) -> int:
         raise RecipeError(spell_options(str(error), vars(args))) from error
     except (ContainerError, ModelFileError) as error:
         source = getattr(args, "source", None)
-        if source is None or source.name in str(error):
+        others = [Path(one) for word in ("baseline", "base") if (one := getattr(args, word, None))]
+        if source is None or any(one.name in str(error) for one in (source, *others)):
             raise
         raise type(error)(f"{source}: {error}") from error
     assert isinstance(code, int)

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from wcodec.container.reader import open_file, parse
 from wcodec.container.records import Container
 from wcodec.container.wire import MAGIC
-from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError
+from wcodec.errors import ContainerError, CorruptError, ModelFileError, RecipeError, name_in_errors
 from wcodec.files import sha256_of
 from wcodec.model.dataclass import dataclass, replace
 from wcodec.modelfiles.extents import parse as parse_layout
@@ -136,7 +136,8 @@ def _link(path: Path) -> ChainLink:
         facts = path.stat()
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return _find_link(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    with name_in_errors(path):
+        return _find_link(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 @lru_cache(4096)
@@ -161,7 +162,7 @@ def _decode_chain(chain: Sequence[ChainLink]) -> BaseFile:
         folder = TemporaryDirectory(prefix="wcodec-")
         plain = Path(folder.name) / "base"
         try:
-            with open_file(link.path) as file:
+            with name_in_errors(link.path), open_file(link.path) as file:
                 write_decoded(OpenContainer(file, link.container, base), link.path, plain, plain, 0, None)
             base = replace(open_base(plain), digest=link.digest)
         except BaseException:

@@ -95,7 +95,7 @@ def settings_of(bench: Bench) -> dict[str, object]:
     return found | {
         "source": digest,
         "examples": examples,
-        "amount": None if amount is None else [amount.of, amount.part, amount.uniform],
+        "amount": None if amount is None else f"--{amount.of} {amount.part:g}{' --uniform' * amount.uniform}",
     }
 
 
