@@ -18,7 +18,7 @@ from small_problem import make_examples
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_search import CodebookResult
-from wcodec.calibration.progress import Interruptible, SamplingNote, SearchProgress
+from wcodec.calibration.progress import Interruptible, SamplingNote, SearchProgress, describe_excess
 from wcodec.calibration.quality import Quality
 from wcodec.cli.progress import show_search
 
@@ -57,12 +57,21 @@ def test_a_line_says_why_a_predicted_drop_below_the_bound_is_not_in_the_budget(
     )
     assert (
         print_progress(Quality(0.0105))
-        == "0.44 points predicted, not in the budget (max-drop: at most 0.42 is aimed at)"
+        == "0.44 points predicted, not in the budget (max-drop: the search allows 0.42, to be safe)"
     )
     assert print_progress(Quality(0.009, lost=0.6)) == (
         "0.38 points predicted, not in the budget (max-drop: 0.60 points lost by the labels)"
     )
     assert print_progress(Quality(0.02)) == "0.84 points predicted, not in the budget (max-drop)"
+
+
+def test_a_drop_above_the_bound_that_may_be_chance_is_told() -> None:
+    """Labels of few examples count minus their standard error, so a file may lose more than was asked."""
+    assert describe_excess(0.5, 0.5, 1000) == describe_excess(None, 0.5, 1000) == describe_excess(0.9, None, 1000) == ""
+    assert describe_excess(0.9, 0.5, 1000).startswith(
+        "by the labels 0.90 points are lost, more than the 0.5 of the budget, but not by more than their standard "
+        "error: 1,000 examples are too few to tell."
+    )
 
 
 def test_few_held_out_examples_are_told_once_and_only_for_a_bound_on_the_drop() -> None:

@@ -23,6 +23,8 @@ from wcodec.container.dtypes import from_float, to_float32
 from wcodec.errors import ContainerError, CorruptError, RecipeError
 from wcodec.model import FLOATS
 from wcodec.pipeline.decoder import decode, open_container
+from wcodec.pipeline.encoder import encode
+from wcodec.planning.recipe import Recipe
 
 
 def earlier() -> dict[str, np.ndarray]:
@@ -75,6 +77,20 @@ def test_lossy_differences_are_smaller_at_no_larger_error(words: dict[str, objec
     decode(tmp_path / "m.wcz", tmp_path / "1", base=old, threads=1)
     decode(tmp_path / "m.wcz", tmp_path / "2", base=old, threads=2)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_the_user_is_told_what_part_of_the_difference_is_lost(tmp_path: Path) -> None:
+    """The steps of the preset follow from the weights: a small difference is below them."""
+    old = write_safetensors(tmp_path / "old.safetensors", earlier())
+    new = write_safetensors(tmp_path / "new.safetensors", later())
+    change = {name: later()[name].astype(np.float64) - earlier()[name] for name in ("a", "half")}
+    notes = encode(new, tmp_path / "m.wcz", Recipe(), base=old).notes
+    opened = package.open(tmp_path / "m.wcz", base=old)
+    lost = sum(np.square(opened[name] - later()[name].astype(np.float64)).sum() for name in change)
+    percent = round(100 * lost / sum(np.square(one).sum() for one in change.values()))
+    assert percent > 50
+    assert [note.partition(" of")[0] for note in notes] == [f"{percent} %"]
+    assert encode(new, tmp_path / "n.wcz", Recipe(max_error=1e-8), base=old).notes == ()
 
 
 def test_a_base_of_nothing_in_common_makes_nothing_larger(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from attack.small_models import weights, write_npz
 from conftest import Run
 
 import wcodec
+from wcodec.reporting.stage_tables import tabulate_stages
 from wcodec.reporting.stages import Stages, stages_of
 
 ARRAYS = {"conv": weights(1, 3, 3, 8, 40), "dense": weights(2, 400, 90), "bias": weights(3, 90)}
@@ -32,6 +33,13 @@ def test_a_stage_has_the_bytes_of_the_file_that_stops_there(tmp_path: Path) -> N
     for name in ("conv", "dense"):  # the file needs fewer than 32 bits for float32 values, whose exponents are alike
         assert alone[name].pruned == alone[name].shared
         assert 0.75 * alone[name].pruned < alone[name].coded < 1.01 * alone[name].pruned
+
+
+@pytest.mark.parametrize(("coder", "head"), [("huffman", "Huffman"), ("fixed", "coded")])
+def test_only_huffman_codes_are_called_so(coder: str, head: str, tmp_path: Path) -> None:
+    measure_stages(tmp_path, coder=coder)
+    sizes, bits = tabulate_stages(stages_of(tmp_path / "m.wcz"))
+    assert (sizes.head[6], bits.head[5], bits.head[8]) == (head, head, head)
 
 
 def test_the_figures_of_a_tensor_fit_together(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -84,7 +84,7 @@ def _encode_best(asked: EncodeRequest, source: Path, temporary: Path, recipe: Re
         encoded = encode(source, temporary, plain, tuned=tuning.tuned, threads=asked.threads)
         try:
             found = measure_file(tuning, temporary)
-            log(describe_loss(found))
+            _log_loss(found, tuning, log)
             return with_loss(encoded, found)
         except BudgetError:
             if tuning.plain is None:
@@ -94,8 +94,17 @@ def _encode_best(asked: EncodeRequest, source: Path, temporary: Path, recipe: Re
     log(f"taken: the file without data (preset {tuning.plain.preset}), the best within the budget")
     encoded = encode(source, temporary, replace(recipe, preset=tuning.plain.preset), threads=asked.threads)
     found = measure_file(replace(tuning, found=None), temporary)
-    log(describe_loss(found))
+    _log_loss(found, tuning, log)
     return with_loss(encoded, found)
+
+
+def _log_loss(found: Evaluation, tuning: TuningResult, log: Callable[[str], None]) -> None:
+    """Log what the held-out examples lose, and why a file is written if that is more than the budget."""
+    from wcodec.calibration.progress import describe_excess
+
+    log(describe_loss(found))
+    if excess := describe_excess(found.accuracy_drop, tuning.request.budget.drop, found.examples):
+        log(excess)
 
 
 def with_loss(encoded: Encoded, found: Evaluation, epochs: int | None = None) -> Encoded:

@@ -94,7 +94,18 @@ def describe_limit(budget: AccuracyBudget, one: Scored, asked: float | None) -> 
         return f"{limit}: {quality.lost:.2f} points lost by the labels"
     if drop + chance > asked:
         return limit
-    return f"{limit}: at most {budget.drop if drop > budget.drop else budget.drop / SAFETY:.2f} is aimed at"
+    return f"{limit}: the search allows {budget.drop if drop > budget.drop else budget.drop / SAFETY:.2f}, to be safe"
+
+
+def describe_excess(drop: float | None, asked: float | None, examples: int) -> str:
+    """Why a file is written whose drop by the labels is above the bound that was asked; empty if it is not."""
+    if drop is None or asked is None or drop <= asked:
+        return ""
+    return (
+        f"by the labels {drop:.2f} points are lost, more than the {asked:g} of the budget, but not by more than their "
+        f"standard error: {examples:,} examples are too few to tell. More of them (--limit, --validation) measure "
+        "better, and a smaller --max-drop loses less"
+    )
 
 
 class SamplingNote:

@@ -61,11 +61,15 @@ SMALL: Final = 4096
 
 @dataclass(frozen=True)
 class EncodedTensor:
-    """A tensor's bytes, with its squared error and energy (sums over its elements)."""
+    """A tensor's bytes, with its squared error and energy (sums over its elements).
+
+    change: the energy of its difference from the base, if it is coded as that.
+    """
 
     stored: EncodedSections
     squared_error: float = 0.0
     energy: float = 0.0
+    change: float = 0.0
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +82,8 @@ def choose_smaller(own: EncodedTensor, less: EncodedTensor) -> EncodedTensor:
     if less.stored.error is None or less.nbytes >= own.nbytes:
         return own
     error = less.squared_error / own.energy if own.energy else 0.0
-    return EncodedTensor(replace(less.stored, error=error, delta_mode=DIFFERENCE), less.squared_error, own.energy)
+    stored = replace(less.stored, error=error, delta_mode=DIFFERENCE)
+    return EncodedTensor(stored, less.squared_error, own.energy, less.energy)
 
 
 def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_map: Map) -> EncodedTensor:

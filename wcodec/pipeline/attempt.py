@@ -26,6 +26,8 @@ PRUNED_NOTE: Final = (
     "weights were pruned without retraining, which may cost accuracy: 'wcodec evaluate' measures it, --data D with "
     "--finetune E retrains"
 )
+LOST_CHANGE: Final = 0.1
+"""The fraction of the squared difference from a base whose loss the user is told."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def write_container(job: Encoding, target: Path) -> Attempt:
 
     sums: list[tuple[float, float]] = []
     nbytes: list[int] = []
+    changed: list[tuple[float, float]] = []
     with target.open("w+b") as file:
         writer = Writer(file)
         for number, encoded in enumerate(map_tensors(work, model.tensors, job.threads, kept=0.25)):
@@ -124,6 +127,7 @@ def write_container(job: Encoding, target: Path) -> Attempt:
             if encoded:
                 writer.add(encoded.stored)
                 sums.append((encoded.squared_error, encoded.energy))
+                changed.append((encoded.squared_error if encoded.change else 0.0, encoded.change))
                 if job.coded:
                     job.coded[number, job.plans[number]] = encoded
             elif twin is not None:
@@ -137,7 +141,7 @@ def write_container(job: Encoding, target: Path) -> Attempt:
         error = sum(pair[0] for pair in counted) / energy if energy > 0.0 else 0.0
         needed = job.base.digest if job.base else None
         length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error, needed)
-    encoded_as = Encoded(length, error, model.dropped, _notes(job), plans=tuple(job.plans))
+    encoded_as = Encoded(length, error, model.dropped, _notes(job) + _note_lost_change(changed), plans=tuple(job.plans))
     return Attempt(encoded_as, nbytes, [pair[0] for pair in sums], energy)
 
 
@@ -148,6 +152,21 @@ def _notes(job: Encoding) -> tuple[str, ...]:
     gentle = job.model.predicts_values and any(isinstance(plan, UniformPlan) for plan in job.plans)
     pruned = any(not isinstance(plan, ExactPlan) and plan.prune for plan in job.plans)
     return (*((VALUES_NOTE,) if gentle else ()), *((PRUNED_NOTE,) if pruned else ()))
+
+
+def _note_lost_change(changed: Sequence[tuple[float, float]]) -> tuple[str, ...]:
+    """A note if much of the difference from the base is below the steps, which follow from the weights themselves.
+
+    changed: of each tensor the squared error and the energy of its difference, 0 if it is coded by itself.
+    """
+    change = sum(energy for _, energy in changed)
+    lost = sum(error for error, _ in changed) / change if change else 0.0
+    if lost < LOST_CHANGE:
+        return ()
+    return (
+        f"{100 * min(lost, 1.0):.0f} % of the squared difference from the base is lost, as the steps follow from the "
+        "weights and not from the difference; a smaller --max-error, or --lossless, keeps it",
+    )
 
 
 def find_twins(job: Encoding) -> list[int | None]:

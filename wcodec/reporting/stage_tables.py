@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def tabulate_stages(stages: Sequence[Stages]) -> tuple[Table, Table]:
     """Bytes and ratios after each stage of Deep Compression; then bits of gaps and codes, a kept weight."""
-    last = "Huffman" if stages[-1].gap_coded is not None else "coded"
+    last = "Huffman" if stages[-1].is_huffman else "coded"
     sizes = [
         (
             one.shown,

@@ -41,6 +41,7 @@ class Stages:
     gap_entropy, code_entropy: bits a non-zero weight, of single gaps and codes as they are in the file.
     gap_coded, code_coded:     bits a non-zero weight that they take in the file, with Huffman tables; None if the file
                                has no separate streams for them.
+    is_huffman:                whether these are Huffman codes, and not fields of fixed width.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Stages:
     gap_coded: float | None = None
     code_coded: float | None = None
     user_name: str = ""
+    is_huffman: bool = False
 
     @property
     def shown(self) -> str:
@@ -128,6 +130,7 @@ def _stages_of_tensor(file: BinaryIO, facts: TensorSpec, record: Record) -> Stag
         code_entropy=per * sum(part.code_entropy for part in parts),
         gap_coded=per * sum(len(chunk.gaps) for chunk in chunks) if has_streams else None,
         code_coded=per * sum(len(chunk.codes) for chunk in chunks) if has_streams else None,
+        is_huffman=all(chunk.coder in {DENSE, SPARSE} for chunk in chunks),
     )
 
 
@@ -191,4 +194,5 @@ def _total(tensors: Sequence[Stages]) -> Stages:
         code_entropy=mean(one.code_entropy for one in coded) or 0.0,
         gap_coded=mean(one.gap_coded for one in coded),
         code_coded=mean(one.code_coded for one in coded),
+        is_huffman=all(one.is_huffman for one in coded),
     )

@@ -238,8 +238,8 @@ def _log_gap(found: FinetuneResult, restored: Model, measured: Evaluation, log: 
     changed = evaluate(restored, copies, found.opened.model)
     log(
         f"held-out examples: {measured.baseline_accuracy:.2f} -> {measured.accuracy:.2f} %, slightly changed copies of "
-        f"them: {changed.baseline_accuracy:.2f} -> {changed.accuracy:.2f} %. If the network was trained on these "
-        "examples, the drop on others is nearer to the second; --validation V names others, and uses all of the budget"
+        f"them: {changed.baseline_accuracy:.2f} -> {changed.accuracy:.2f} %. If the network was trained on the "
+        "held-out examples, new ones may lose as much as the copies; --validation V names examples to measure on"
     )
 
 

@@ -90,7 +90,7 @@ def _describe(run: TuningRun, found: CalibrationResult) -> Iterator[str]:
     """Sentences about the result."""
     quality = found.quality
     if quality.lost is not None and run.opened.request.budget.drop is not None:
-        yield "the accuracy lost by the labels is reduced by one standard error, which may be chance"
+        yield "the drop that the labels show counts reduced by one standard error, since that much may be chance"
     if run.patience.over:
         yield "interrupted: this is the best that was found until then"
     size = f"chosen: about {run.file_bytes(found, near=0.0):,} bytes"
