@@ -144,6 +144,28 @@ def list_inner_layers(layer: Layer) -> list[Layer]:
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
+def list_chain(model: Model) -> list[Layer]:
+    """The layers of a network in which each has the output of the one before as its only input, without masks; [] of
+    any other.
+    """
+    if any(
+        isinstance(layer, keras().layers.Masking) or getattr(layer, "mask_zero", False) for layer in list_layers(model)
+    ):
+        return []
+    network = getattr(model, "_functional", None) or model
+    chain = []
+    for _, nodes in sorted(getattr(network, "_nodes_by_depth", {}).items(), reverse=True):
+        node = nodes[0]
+        plain = len(nodes) == len(node.arguments.args) == 1 and not node.arguments.kwargs
+        if not node.is_input and not (plain and len(node.input_tensors) == len(node.output_tensors) == 1):
+            return []
+        if len(nodes) > 1 or not isinstance(node.operation, keras().Layer):
+            return []
+        if not node.is_input:
+            chain.append(node.operation)
+    return chain
+
+
 def list_own_weights(layer: Layer) -> list[Variable]:
     """The weights of a layer, without those of the layers inside."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]

@@ -13,8 +13,10 @@ from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.container.dtypes import round_mantissa
 from wcodec.evaluation.keras_backend import keras, read_values, silence_keras, tensorflow
+from wcodec.training.answers import Ask, answer_features
 from wcodec.training.engine import FloatGroup, ParameterGroup, Step, call_model, compile_step
 from wcodec.training.flat_adam import Adam, Float32, flatten, size_of, unflatten
+from wcodec.training.kept_features import SplitNetwork
 from wcodec.training.losses import build_targets
 from wcodec.training.uniform_group import UniformConfig, UniformGroup, build_uniform_group
 
@@ -35,35 +37,47 @@ FLOAT_RATE: Final = 1e-3
 class DistillState:
     """The network in training.
 
-    kernels:   in the order of the start's rounded weights.
+    kernels:   in the order of `trained`, those of the start's rounded weights that are trained.
     others:    all other trained weights, if there are any.
+    ask:       computes features and the outputs of the original, if the first layers are kept.
     mantissas: see `WeightTable`.
     """
 
     model: Model
     kernels: UniformGroup
     others: FloatGroup | None
+    trained: list[RoundedWeight]
+    ask: Ask | None
     step: Step
     mantissas: Mapping[int, int]
 
 
-def build_distill_state(session: CalibrationSession, start: CalibrationResult) -> DistillState:
-    """Build the state, which `initialize` then fills. Kernels of zeros are not trained.
+def build_distill_state(
+    session: CalibrationSession, start: CalibrationResult, split: SplitNetwork | None = None
+) -> DistillState:
+    """Build the state, which `initialize` then fills. Kernels of zeros, and the first part of `split`, are not trained.
 
     The network must have its original weights.
     """
-    model = session.model
+    model, kept = session.model, split.kept if split else frozenset()
     rounded = {one.index for one in start.rounded}
-    weights = [model.weights[one.index] for one in start.rounded if one.step]
+    trained = [one for one in start.rounded if one.step and id(model.weights[one.index]) not in kept]
+    weights = [model.weights[one.index] for one in trained]
     kernels = build_uniform_group(weights, [True] * len(weights), KERNELS, refined=False)
-    floats = tuple(one.variable for one in session.table.weights if one.trainable and one.index not in rounded)
+    learned = [one.variable for one in session.table.weights if one.trainable and one.index not in rounded]
+    floats = tuple(variable for variable in learned if id(variable) not in kept)
     zeros = np.zeros(sum(map(size_of, floats)), np.float32)
     others = FloatGroup(floats, Adam.start(zeros), FLOAT_RATE) if floats else None
     groups: list[ParameterGroup] = [kernels, *([others] if others else [])]
     targets = build_targets(session.outputs, tuple(replace(kind, truth=None) for kind in session.kinds))
-    ask = ask_original(model, [*weights, *floats], start.statistics)
-    step = compile_step(model, groups, targets, ask_original=ask)
-    return DistillState(model, kernels, others, step, session.table.mantissas)
+    original = ask_original(model, [*weights, *floats, *(split.first.weights if split else ())], start.statistics)
+    if split is None:
+        step = compile_step(model, groups, targets, ask_original=original)
+        return DistillState(model, kernels, others, trained, None, step, session.table.mantissas)
+    first = [(weight, one.weights) for one in start.rounded if id(weight := model.weights[one.index]) in kept]
+    ask = answer_features(split.first, original, first)
+    step = compile_step(split.others, groups, targets)
+    return DistillState(model, kernels, others, trained, ask, step, session.table.mantissas)
 
 
 def ask_original(
@@ -101,7 +115,8 @@ def initialize(state: DistillState, start: CalibrationResult) -> None:
     """Assign `start` to the network, and reset the moments of Adam."""
     for index, values in start.statistics:
         state.model.weights[index].assign(values)
-    trained = [one for one in start.rounded if one.step]
+    known = {one.index: one for one in start.rounded}
+    trained = [known[one.index] for one in state.trained]
     state.kernels.reset([one.values for one in trained], [one.step for one in trained])
     if state.others:
         state.others.adam.reset(flatten([read_values(weight) for weight in state.others.weights]))
@@ -114,8 +129,9 @@ def export_weights(
 
     Steps and other weights are rounded to the precision of the file.
     """
-    trained = zip(state.kernels.steps(), state.kernels.latent_values(), strict=True)
-    latents = tuple(RoundedWeight(one.index, one.path, *next(trained)) if one.step else one for one in start.rounded)
+    trained = zip(state.trained, state.kernels.steps(), state.kernels.latent_values(), strict=True)
+    found = {one.index: RoundedWeight(one.index, one.path, step, values) for one, step, values in trained}
+    latents = tuple(found.get(one.index, one) for one in start.rounded)
     for one in latents:
         state.model.weights[one.index].assign(one.weights)
     places = {id(weight): index for index, weight in enumerate(state.model.weights)}

@@ -11,6 +11,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -23,10 +24,13 @@ from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.trial import CalibrationResult, run_trial, step_factors
 from wcodec.calibration.work import batch_size
 from wcodec.errors import RecipeError
+from wcodec.evaluation.examples import Array
 from wcodec.evaluation.keras_backend import tensorflow
-from wcodec.training.augmentation import MixupInputs, augment, draw_mixtures
+from wcodec.training.answers import draw_answered
+from wcodec.training.augmentation import augment, draw_mixtures
 from wcodec.training.distill_state import DistillState, build_distill_state, export_weights, initialize
 from wcodec.training.engine import Batch
+from wcodec.training.kept_features import split_network
 
 Progress = Callable[[int, int, int, float], None]
 
@@ -44,9 +48,10 @@ class DistillConfig:
     usual_kl:            the divergence in nats for which the learning rates are tuned. For a smaller budget they are
                          multiplied by sqrt(budget / usual_kl), but at least by `min_lr_scale`.
     initial_lambda:      the price of a bit in the first run, as a fraction of the loss, for each weight.
-    aim, aim_bytes:      the fraction of the budget's divergence, or of its bytes, that a run aims at.
+    aims, aim_bytes:     the fractions of the budget's divergence that lambda aims at after each run; of its bytes.
     rise, fall:          the exponents of the divergence with which lambda rises and falls. They differ because weights
                          that a high lambda removed return slowly.
+    rescue:              factor on the lambda of the last run if no run before it has found a network within the budget.
     change:              the smallest and the largest factor by which lambda changes.
     finer:               factor on the steps at which training starts, because large steps are hard to train.
     calibration_inputs:  number of inputs for the Hessians when the network is rounded with these finer steps.
@@ -61,10 +66,11 @@ class DistillConfig:
     usual_kl: float = 0.01
     min_lr_scale: float = 0.3
     initial_lambda: float = 0.7
-    aim: float = 0.85
+    aims: tuple[float, ...] = (0.85,) * 6
     aim_bytes: float = 0.97
     rise: float = 1.75
     fall: float = 3.0
+    rescue: float = 1.0
     change: tuple[float, float] = (1 / 8, 4.0)
     finer: float = 0.7
     calibration_inputs: int = 2000
@@ -73,6 +79,18 @@ class DistillConfig:
 
 
 CONFIG: Final = DistillConfig()
+SHORT: Final = DistillConfig(
+    runs=(0.1, 0.15, 0.4, 0.2, 0.15),
+    peak_learning_rates=(1.0, 1.0, 1.0, 0.6, 0.3),
+    initial_lambda=2.6,
+    aims=(1.2, 0.95, 0.85, 0.8, 0.8),
+    rescue=0.3,
+)
+"""For fewer than FEW_STEPS on kept features, if weights take less than a bit each at the start, most of them zeros.
+Lambda begins in proportion to the weights for each bit and to the divergence allowed: from a small one it would take
+several runs to rise. The first run exceeds the budget, because such a network regains its outputs faster than it loses
+weights. With more steps, or more bits a weight, it is not so (see `benchmarks/NOTES.md`)."""
+FEW_STEPS: Final = 5000
 TELL: Final = 5
 """Progress is measured on the held-out inputs, which takes as long as several steps."""
 
@@ -81,13 +99,13 @@ TELL: Final = 5
 class _Training:
     """The objects that all runs share."""
 
+    config: DistillConfig
     session: CalibrationSession
     start: CalibrationResult
     state: DistillState
-    inputs: MixupInputs
-    batch: int
+    drawn: Callable[[], Iterator[tuple[Array, ...]]]
+    answered: Iterator[Batch] | None
     lr_scale: float
-    rng: np.random.Generator
     steps: int | None
     deadline: float | None
     progress: Progress | None
@@ -130,11 +148,13 @@ def distill(
             rng = np.random.default_rng(seed)
             inputs = augment(session, rng, moved=moved)
             first = _with_finer_steps(session, start) if start.step_scale and start.kl > (target or 0.0) / 2 else start
-            state = build_distill_state(session, first)
+            split = split_network(session, batch_size(session))
+            state = build_distill_state(session, first, split)
             lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((target or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))
-            training = _Training(
-                session, first, state, inputs, batch_size(session), lr_scale, rng, steps, deadline, progress
-            )
+            drawn = partial(draw_mixtures, inputs, batch_size(session), rng)
+            answered = state.ask and draw_answered(drawn(), state.ask, rng)
+            config = choose_config(first, budget, steps if split else None)
+            training = _Training(config, session, first, state, drawn, answered, lr_scale, steps, deadline, progress)
             for found in _train_runs(training, budget):
                 best = budget.best([best, found]) or best
     finally:
@@ -144,23 +164,39 @@ def distill(
 
 def _train_runs(training: _Training, budget: AccuracyBudget) -> Iterator[CalibrationResult]:
     """The network at the end of every run, from which the next run starts. The last runs yield several networks."""
-    lambda_, last = CONFIG.initial_lambda, training.start
-    for number, share in enumerate(CONFIG.runs):
+    config, lambda_, last = training.config, training.config.initial_lambda, training.start
+    allowed = False
+    for number, share in enumerate(config.runs):
+        if number == len(config.runs) - 1 and not allowed:
+            lambda_ *= config.rescue
         steps = None if training.steps is None else round(training.steps * share)
         left = None if training.deadline is None else training.deadline - time.monotonic()
-        seconds = None if left is None else left * share / sum(CONFIG.runs[number:])
+        seconds = None if left is None else left * share / sum(config.runs[number:])
         initialize(training.state, last)
         for last in _train_run(training, lambda_, _fractions(steps, seconds), number):
+            allowed = allowed or budget.allows(last)
             yield last
-        lambda_ *= _lambda_factor(last, training.start, budget)
+        lambda_ *= _lambda_factor(config, config.aims[number], last, training.start, budget)
 
 
-def _lambda_factor(last: CalibrationResult, start: CalibrationResult, budget: AccuracyBudget) -> float:
+def choose_config(start: CalibrationResult, budget: AccuracyBudget, steps: int | None) -> DistillConfig:
+    """The settings for a network of so many bits a weight, and so many steps."""
+    weights_a_bit = sum(one.values.size for one in start.rounded) / (8 * start.bytes)
+    short = steps is not None and steps < FEW_STEPS and weights_a_bit >= 1
+    if budget.bytes is not None or budget.max_kl is None or not short:
+        return CONFIG
+    lambda_ = SHORT.initial_lambda * weights_a_bit * min(1.0, budget.max_kl / SHORT.usual_kl)
+    return replace(SHORT, initial_lambda=max(lambda_, CONFIG.initial_lambda))
+
+
+def _lambda_factor(
+    config: DistillConfig, aim: float, last: CalibrationResult, start: CalibrationResult, budget: AccuracyBudget
+) -> float:
     """The factor on lambda: more than 1 if the divergence is below the target, less than 1 if it is above."""
     if budget.bytes is not None:
-        return float(np.clip((last.bytes / (CONFIG.aim_bytes * budget.bytes)) ** 2, *CONFIG.change))
-    ratio = CONFIG.aim * (budget.max_kl or start.kl) / max(last.kl, 1e-12)
-    return float(np.clip(ratio ** (CONFIG.rise if ratio > 1 else CONFIG.fall), *CONFIG.change))
+        return float(np.clip((last.bytes / (config.aim_bytes * budget.bytes)) ** 2, *config.change))
+    ratio = aim * (budget.max_kl or start.kl) / max(last.kl, 1e-12)
+    return float(np.clip(ratio ** (config.rise if ratio > 1 else config.fall), *config.change))
 
 
 def _with_finer_steps(session: CalibrationSession, start: CalibrationResult) -> CalibrationResult:
@@ -190,28 +226,28 @@ def _train_run(
     """Train one run and yield the network at its end. Final runs also yield it at every tick once the steps are
     fixed.
     """
-    tf, kernels, tick, fixed = tensorflow(), training.state.kernels, 0, False
+    tf, config, kernels, tick, fixed = tensorflow(), training.config, training.state.kernels, 0, False
     price = tf.constant(np.float32(lambda_) / np.float32(kernels.latents.values.shape[0]))
-    peak, last = CONFIG.peak_learning_rates[number], CONFIG.last_learning_rate
-    batches = draw_mixtures(training.inputs, training.batch, training.rng)
-    for step, (done, inputs) in enumerate(zip(fractions, batches, strict=False)):
-        if int(done * CONFIG.ticks) > tick:
-            tick, due = int(done * CONFIG.ticks), int(done * CONFIG.ticks) // TELL > tick // TELL
-            final = fixed and number >= CONFIG.final_runs
+    peak, last = config.peak_learning_rates[number], config.last_learning_rate
+    batches = training.answered or map(Batch, training.drawn())
+    for step, (done, batch) in enumerate(zip(fractions, batches, strict=False)):
+        if int(done * config.ticks) > tick:
+            tick, due = int(done * config.ticks), int(done * config.ticks) // TELL > tick // TELL
+            final = fixed and number >= config.final_runs
             if final or (training.progress and due):
                 found = _measure(training)
                 if final:
                     yield found
                 if training.progress:
-                    steps = training.steps or round(step / (done * CONFIG.runs[number]))
-                    over = sum(CONFIG.runs[:number]) + done * CONFIG.runs[number]
+                    steps = training.steps or round(step / (done * config.runs[number]))
+                    over = sum(config.runs[:number]) + done * config.runs[number]
                     training.progress(round(steps * over), steps, found.bytes, found.kl)
             kernels.update()
-        if done >= CONFIG.steps_fixed and not fixed:
+        if done >= config.steps_fixed and not fixed:
             kernels.fix_steps()
             fixed = True
         factor = tf.constant(training.lr_scale * (peak + (last - peak) * done), tf.float32)
-        training.state.step(Batch(inputs), price, factor, False)
+        training.state.step(batch, price, factor, False)
     yield _measure(training)
 
 

@@ -16,6 +16,7 @@ from wcodec.calibration.batch_norm import use_batch_statistics
 from wcodec.evaluation.examples import Array
 from wcodec.evaluation.keras_backend import keras, loss_and_gradients, pack_inputs, silence_keras, tensorflow
 from wcodec.training.flat_adam import Adam, size_of, unflatten_tensor
+from wcodec.training.kept_features import Chain
 from wcodec.training.losses import LossTargets, compute_loss
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ the rate term. live: BatchNormalization uses the statistics of the batch."""
 
 
 def compile_step(
-    model: Model,
+    model: Model | Chain,
     groups: Sequence[ParameterGroup],
     targets: LossTargets,
     batch_norms: Sequence[Layer] = (),
@@ -113,7 +114,7 @@ def compile_step(
     return compiled
 
 
-def call_model(model: Model, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+def call_model(model: Model | Chain, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     """The outputs of a network in inference mode."""
     outputs: list[Tensor] = keras().tree.flatten(model(pack_inputs(model, inputs), training=False))
     return outputs

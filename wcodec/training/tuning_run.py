@@ -21,12 +21,13 @@ from wcodec.calibration.session import CalibrationSession
 from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.calibration.vector_rounding import quantize_vectors, reserve_for_vectors
-from wcodec.calibration.work import planned_steps, planned_trials
+from wcodec.calibration.work import batch_size, planned_steps, planned_trials
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.runner import is_runner
 from wcodec.reporting.search_page import SearchTrial, write_search_page
 from wcodec.training.codebook_distillation import distill_codebooks
 from wcodec.training.distillation import distill
+from wcodec.training.kept_features import split_network
 
 TRAINABLE: Final = 2000
 """The smallest number of inputs for training."""
@@ -182,6 +183,7 @@ def _train(run: TuningRun, found: CalibrationResult, budget: AccuracyBudget) -> 
     if not _trains(run):
         return found
     seconds = None if math.isinf(request.seconds) else max(1.0, run.seconds_left)
+    split = split_network(run.session, batch_size(run.session))
 
     def report(step: int, steps: int, size: int, kl: float) -> None:
         allowed = (budget.max_kl is None or kl <= budget.max_kl) and (budget.bytes is None or size <= budget.bytes)
@@ -193,7 +195,7 @@ def _train(run: TuningRun, found: CalibrationResult, budget: AccuracyBudget) -> 
         run.opened.prepare(run.opened.learning.count),
         found,
         budget,
-        steps=request.steps or planned_steps(run.session),
+        steps=request.steps or planned_steps(run.session, split.kept if split else frozenset()),
         seconds=seconds,
         seed=request.seed,
         moved=request.augment is not None,

@@ -1,0 +1,50 @@
+"""The settings of training without labels follow the bits of a weight at the start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.calibration.layerwise import RoundedWeight
+from wcodec.calibration.quality import Quality
+from wcodec.calibration.trial import CalibrationResult
+from wcodec.training.distillation import CONFIG, SHORT, DistillConfig, choose_config
+
+
+def rounded(count: int, size: int) -> CalibrationResult:
+    """A network of one kernel of `count` weights in `size` bytes."""
+    weight = RoundedWeight(0, "kernel", 0.1, np.zeros((count, 1), np.float32))
+    return CalibrationResult(1.0, 0.1, (weight,), (), Quality(0.01, 100.0, 0.0), size)
+
+
+@pytest.mark.parametrize(
+    ("size", "kl", "lambda_"),
+    [(100, 0.01, 2.6 * 1.25), (50, 0.02, 2.6 * 2.5), (50, 0.005, 2.6 * 1.25), (100, 1e-4, 0.7)],
+)
+def test_lambda_begins_by_the_weights_of_a_bit_and_the_divergence(size: int, kl: float, lambda_: float) -> None:
+    found = choose_config(rounded(1000, size), AccuracyBudget(kl=kl), 2000)
+    assert found.initial_lambda == pytest.approx(lambda_)
+    assert found.runs == SHORT.runs
+
+
+@pytest.mark.parametrize(
+    ("size", "budget", "steps"),
+    [
+        (126, AccuracyBudget(kl=0.01), 2000),
+        (50, AccuracyBudget(bytes=40), 2000),
+        (50, AccuracyBudget(), 2000),
+        (50, AccuracyBudget(kl=0.01), 5000),
+        (50, AccuracyBudget(kl=0.01), None),
+    ],
+)
+def test_other_networks_budgets_and_steps_keep_the_slow_rise(
+    size: int, budget: AccuracyBudget, steps: int | None
+) -> None:
+    assert choose_config(rounded(1000, size), budget, steps) is CONFIG
+
+
+@pytest.mark.parametrize("config", [CONFIG, SHORT])
+def test_the_runs_are_the_whole_training(config: DistillConfig) -> None:
+    assert sum(config.runs) == pytest.approx(1.0)
+    assert len(config.runs) == len(config.aims) == len(config.peak_learning_rates) > config.final_runs
