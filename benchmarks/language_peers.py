@@ -4,12 +4,13 @@
 
 `language_model.py train out/lm` makes the model. The others leave vectors as they are and do not count them; the whole
 file of wcodec is counted. Importance matrices, calibration and training see the training text; bits are of
-the text held out.
+the text held out. Rows that are done are kept in the folder (rows-WINDOWS.jsonl): a run that ended early goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -43,14 +44,20 @@ def main() -> None:
     x, y = (array[: args.windows] for array in held_out(args.folder))
     count = sum(array.size for array in matrices(model).values())
     start = bits_a_byte(model, x, y)
-    rows = []
+    journal = args.folder / f"rows-{args.windows}.jsonl"
+    known = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+    rows = {row[1]: row for row in known}
     for name, make in (*_wcodec(args), *_peers(model, args.folder)):
+        if name in rows:
+            continue
         begin = time.process_time()
         nbytes, found = make()
         used = time.process_time() - begin
-        rows.append((nbytes, name, bits_a_byte(found, x, y), used))
-        print(rows[-1], file=sys.stderr, flush=True)
-    publish(_page(rows, count, start, args), args.out)
+        rows[name] = (nbytes, name, bits_a_byte(found, x, y), used)
+        with journal.open("a") as file:
+            print(json.dumps(rows[name]), file=file)
+        print(rows[name], file=sys.stderr, flush=True)
+    publish(_page(list(rows.values()), count, start, args), args.out)
 
 
 def matrices(model: keras.Model) -> dict[str, np.ndarray]:
@@ -114,7 +121,7 @@ def _wcodec(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
     if args.tune:
         cases += [{"data": data, "limit": 2000, "max_kl": kl, "tune": args.tune} for kl in (0.01, 0.05)]
     if args.epochs:
-        cases.append({"data": data, "limit": 3000, "max_kl": 0.05, "finetune": args.epochs})
+        cases += [{"data": data, "limit": 3000, "max_loss": rise, "finetune": args.epochs} for rise in (1.0, 4.0)]
     for words in cases:
 
         def make_peer(words=words) -> tuple[int, keras.Model]:
