@@ -75,6 +75,15 @@ def test_outputs_that_may_be_features_keep_their_values_too() -> None:
     assert moved_loss == pytest.approx(100, rel=1e-3)  # softmax does not see a constant that is added to all
 
 
+def test_outputs_that_decide_clearly_between_several_classes_are_certain() -> None:
+    """Their divergence sees changes of values; it is blind where one class is always chosen or none is preferred."""
+    rng = np.random.default_rng(8)
+    clear = 8 * np.eye(6)[np.arange(400) % 6] + rng.normal(size=(400, 6))
+    always = np.roll(8 * np.eye(6)[np.zeros(400, int)], 1, 1) + rng.normal(size=(400, 6))
+    found = [output_kinds((one,), (), 400)[0].uncertain for one in (clear, always, clear / 8)]
+    assert found == [False, True, True]
+
+
 def test_each_output_has_the_task_of_its_own_loss() -> None:
     outputs = (LOGITS, LOGITS[:, :3], LOGITS)
     kinds = output_kinds(outputs, (), 400, tasks=("values", "classes", "multilabel"))

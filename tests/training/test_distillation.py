@@ -249,7 +249,7 @@ def test_words_are_not_mixed() -> None:
 def test_the_original_is_asked_in_every_step() -> None:
     model = normalized(keras().layers)
     bare = bench(model, numbers(300, 8, 8, 2))
-    fine, coarse = (replace(one, statistics=()) for one in (run_trial(bare, 1e-3, 0.1), run_trial(bare, 2.0, 0.1)))
+    fine, coarse = (replace(one, statistics=()) for one in (run_trial(bare, 1e-3, 0.1), run_trial(bare, 4.0, 0.1)))
     inputs, zero = next(draw_mixtures(augment(bare, RNG), 64, np.random.default_rng(0))), np.float32(0)
     losses = []
     for start in (fine, coarse):

@@ -40,6 +40,9 @@ MANY_FEATURES: Final = 64
 UNDECIDED: Final = 0.9
 """The entropy of a softmax, relative to that of equal classes, from which MANY_FEATURES outputs are no logits: networks
 with so many classes are trained to prefer some."""
+DECIDED: Final = 0.3
+"""The same entropy, below which outputs are certainly of classes if the entropy of the chosen ones is above VARIED."""
+VARIED: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def _kind_by_numbers(name: str, output: Outputs, task: PredictedTask, own: bool)
     if not sums_to_one and (values or (task == "unknown" and _are_features(output))):
         return OutputKind(name, probabilities=False, values=True)
     several = not _choose_one(output) if sigmoids else by_loss
-    uncertain = task == "unknown" and not (sums_to_one or sigmoids)
+    uncertain = task == "unknown" and not (sums_to_one or sigmoids or _are_clear_classes(output))
     return OutputKind(name, sums_to_one or sigmoids, values=False, multilabel=several, uncertain=uncertain)
 
 
@@ -134,9 +137,21 @@ def _are_features(outputs: Outputs) -> bool:
         return False
     if np.abs(np.linalg.norm(rows, axis=1) - 1).max() < SUM_TOLERANCE:
         return True
+    return rows.shape[1] >= MANY_FEATURES and _relative_entropy(rows) > UNDECIDED
+
+
+def _are_clear_classes(outputs: Outputs) -> bool:
+    """Whether a softmax decides in most rows, and for several classes: then its divergence keeps values too."""
+    rows = outputs.reshape(-1, outputs.shape[-1])
+    shares = np.bincount(rows.argmax(axis=1), minlength=rows.shape[1]) / max(1, len(rows))
+    varied = -float((shares * np.log(np.maximum(shares, FLOOR))).sum()) > VARIED * math.log(rows.shape[1])
+    return varied and _relative_entropy(rows) < DECIDED
+
+
+def _relative_entropy(rows: Outputs) -> float:
+    """The mean entropy of a softmax of the rows, relative to that of equal classes."""
     logs = log_probabilities(rows, probabilities=False)
-    entropy = -float((np.exp(logs) * logs).sum(axis=1).mean())
-    return rows.shape[1] >= MANY_FEATURES and entropy > UNDECIDED * math.log(rows.shape[1])
+    return -float((np.exp(logs) * logs).sum(axis=1).mean()) / math.log(rows.shape[1])
 
 
 def measure_divergence(outputs: Sequence[Outputs], originals: Sequence[Outputs], kinds: Sequence[OutputKind]) -> float:
