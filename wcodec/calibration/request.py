@@ -115,7 +115,9 @@ class LearningRequest:
 
 @dataclass(frozen=True)
 class OpenedSession:
-    """A network with its data. learning: the examples that are not held out; file: its name."""
+    """A network with its data. learning: the examples that are not held out; file: its name; predictions: of one
+    example, see `count_predictions`.
+    """
 
     request: LearningRequest
     model: Network
@@ -123,6 +125,7 @@ class OpenedSession:
     learning: Examples
     held_out: Examples
     file: str = ""
+    predictions: int = 1
 
     def prepare(self, most: int) -> CalibrationSession:
         """A session for calibration on at most this number of examples."""
@@ -153,9 +156,9 @@ def open_session(source: Path, request: LearningRequest, log: Callable[[str], No
     )
     for note in examples.notes:
         log(note)
+    count = count_predictions(predict(model, examples, slice(0, min(BATCH, examples.count))))
     if others is None:
-        first = predict(model, examples, slice(0, min(BATCH, examples.count)))
-        learning, held_out = hold_out(examples, count := count_predictions(first))
+        learning, held_out = hold_out(examples, count)
         each = f", each with {count:,} predictions" if count > 1 else ""
         log(f"{held_out.count:,} of {examples.count:,} examples are held out to measure on{each}")
     else:
@@ -170,4 +173,4 @@ def open_session(source: Path, request: LearningRequest, log: Callable[[str], No
     if table.missed:
         few = ", ".join(table.missed[:3]) + (", ..." if len(table.missed) > 3 else "")
         log(f"{len(table.missed):,} tensors are not followed and are coded as without data: {few}")
-    return OpenedSession(request, model, table, learning, held_out, source.name)
+    return OpenedSession(request, model, table, learning, held_out, source.name, count)

@@ -16,6 +16,7 @@ from wcodec.calibration.step_search import search_steps
 from wcodec.calibration.time_limit import NO_DEADLINE, Deadline
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.calibration.vector_rounding import quantize_vectors
+from wcodec.calibration.work import planned_steps, planned_trials
 from wcodec.container.dtypes import round_step
 from wcodec.errors import BudgetError
 from wcodec.evaluation.examples import hold_out
@@ -107,11 +108,13 @@ def train_without_labels(
     wanted = AccuracyBudget(drop=budget.drop, loss=budget.loss).for_session(session).reduce(1 - SAFETY)
     try:
         few, share = _prepare(opened, MOMENTS), SHARE * deadline.seconds_left()
-        first = search_steps(few, wanted, seconds=share, required=math.isinf(seconds))
+        trials = 2 * planned_trials(few)
+        first = search_steps(few, wanted, seconds=share, trials=trials, required=math.isinf(seconds))
     except BudgetError:
         return ()
     left = None if math.isinf(seconds) else deadline.seconds_left()
-    found = quantize_vectors(session, distill(session, first, wanted, steps=STEPS, seconds=left, seed=seed), wanted)
+    steps = min(STEPS, planned_steps(session))
+    found = quantize_vectors(session, distill(session, first, wanted, steps=steps, seconds=left, seed=seed), wanted)
     net = score_calibration(opened.model, found, validation)
     return (net,) if validation.allows(net, budget) else ()
 
@@ -120,7 +123,7 @@ def _prepare(opened: OpenedSession, most: int) -> CalibrationSession:
     """A calibration session on the training examples. It holds out some of these, because the labels judge on the
     others.
     """
-    learning, held_out = hold_out(opened.learning)
+    learning, held_out = hold_out(opened.learning, opened.predictions)
     return prepare_session(opened.model, learning, held_out, most=most, seed=opened.request.seed, table=opened.table)
 
 
