@@ -46,7 +46,7 @@ def main() -> None:
     start = bits_a_byte(model, x, y)
     journal = args.folder / f"rows-{args.windows}.jsonl"
     known = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
-    rows = {row[1]: row for row in known}
+    rows = {row[1]: tuple(row) for row in known}
     for name, make in (*_wcodec(args), *_peers(model, args.folder)):
         if name in rows:
             continue
@@ -119,7 +119,7 @@ def _wcodec(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
         *({"target_size": size} for size in SIZES),
     ]  # fmt: skip
     if args.tune:
-        cases += [{"data": data, "limit": 2000, "max_kl": kl, "tune": args.tune} for kl in (0.01, 0.05)]
+        cases += [{"data": data, "limit": 2000, "max_kl": kl, "tune": args.tune} for kl in (0.003, 0.01, 0.05)]
     if args.epochs:
         cases += [{"data": data, "limit": 3000, "max_loss": rise, "finetune": args.epochs} for rise in (1.0, 4.0)]
     for words in cases:
