@@ -46,7 +46,7 @@ def test_without_it_the_drop_on_changed_copies_is_told_too(files: dict[str, Path
     done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
     assert done.returncode == 0, done.stderr
     assert "slightly changed copies of them:" in done.stderr
-    assert "--validation V names others" in done.stderr
+    assert "--validation V names examples to measure on" in done.stderr
 
 
 def test_slim_and_sweep_measure_on_it(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
