@@ -66,7 +66,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/frontier.py benchmarks/results/frontier.md
 	$(BIN)/python benchmarks/hot_spots.py --out benchmarks/results/profile.md
 	$(BIN)/python benchmarks/lossless.py --out benchmarks/results/lossless.md
-	$(BIN)/python benchmarks/identical_files.py > benchmarks/results/identical.md
+	$(BIN)/python benchmarks/identical_files.py --out benchmarks/results/identical.md
 	$(BIN)/python benchmarks/versions.py --out benchmarks/results/versions.md
 	$(BIN)/python benchmarks/against_nncodec.py $(NNCODEC) --out benchmarks/results/nncodec.md
 

@@ -16,17 +16,15 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import os
-import platform
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
 from packages import MODELS, fetch
+from page import publish
 
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import parse_recipe
@@ -105,14 +103,11 @@ def main(words: list[str]) -> None:
     given = parser.parse_args(words)
     curves = read_curves(Path(given.table)) if given.table else {}
     lines = [
-        f"`python benchmarks/against_nncodec.py {' '.join(words)}`, {date.today()}, {platform.machine()}, "
-        f"{os.cpu_count()} cores.",
-        "",
         "| model | error | bytes | NNCodec, lambda 0 | ratio | NNCodec, best lambda | ratio | k-means, Huffman | ratio "
         "| CPU s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    print("\n".join(lines), flush=True)
+    print("\n".join(lines), file=sys.stderr, flush=True)
     ratios: dict[str, list[float]] = {}
     for named in given.models or MODELS:
         name, _, path = named.partition("=")
@@ -127,15 +122,14 @@ def main(words: list[str]) -> None:
             lines.append(
                 f"| {name} | {own.point.error:.5f} | {own.point.size:,} | {' | '.join(cells)} | {own.seconds:.1f} |"
             )
-            print(lines[-1], flush=True)
+            print(lines[-1], file=sys.stderr, flush=True)
     lines.append("")
     for title, every_ratio in ratios.items():
         known = [math.log(ratio) for ratio in every_ratio if not math.isnan(ratio)]
         if title and known:
             lines.append(f"Geometric mean of {len(known)} ratios, {title}: {math.exp(sum(known) / len(known)):.3f}")
-            print(lines[-1], flush=True)
-    if given.out:
-        given.out.write_text("\n".join(lines) + "\n")
+            print(lines[-1], file=sys.stderr, flush=True)
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from datetime import date
 from pathlib import Path
 
 from page import publish
@@ -25,8 +24,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     lines = [
-        f"`python benchmarks/aligned_codes.py`, {date.today()}: file bytes of `--quantizer product --block 4`, by the "
-        "coder of the codes.",
+        "File bytes of `--quantizer product --block 4`, by the coder of the codes.",
         "",
         "| model | vectors | default coder | `--coder fixed` | `--aligned` | more than the default |",
         "|---|--:|--:|--:|--:|--:|",

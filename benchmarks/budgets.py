@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -122,10 +121,9 @@ def main() -> None:
 
 def page(rows: list[Row], options: argparse.Namespace) -> Iterator[str]:
     """A row for every network and budget, with a column for all its seeds."""
-    yield f"`python benchmarks/budgets.py`, {date.today()}, load {os.getloadavg()[0]:.1f}: `--data` with"
     seeds = 1 + max(row.seed for row in rows)
-    yield f"{options.inputs:,} training images without labels, `{options.words}`; up to {seeds} seeds, each by"
-    yield "other images. The 10,000 test images are looked at when a file is finished."
+    yield f"`--data` with {options.inputs:,} training images without labels, `{options.words}`; up to {seeds} seeds"
+    yield "of other images. The 10,000 test images are looked at when a file is finished."
     yield ""
     yield "| network | asked, points | predicted | lost on test images | file bytes | CPU s |"
     yield "|---|--:|--:|--:|--:|--:|"

@@ -21,6 +21,7 @@ import ml_dtypes
 import numpy as np
 import zstandard
 from packages import install
+from page import publish
 
 import wcodec
 
@@ -97,10 +98,8 @@ def main() -> None:
         )
         row += (count_zipped([one.tobytes() for one in xors]), delta, alone, chain)
         lines.append(f"| {rate:g} | " + " | ".join(f"{one:,}" for one in row) + f" | {chain / xor:.3f} |")
-        print(lines[-1], f"{time.process_time() - start:.0f} s")
-    text = f"Bytes of {COUNT} bfloat16 checkpoints of {args.model}.\n\n" + "\n".join(lines) + "\n"
-    if args.out:
-        args.out.write_text(text, "utf-8")
+        print(lines[-1], f"{time.process_time() - start:.0f} s", file=sys.stderr)
+    publish([f"Bytes of {COUNT} bfloat16 checkpoints of {args.model}.", "", *lines], args.out)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def page() -> Iterator[str]:
     """The page's lines."""
     yield "# Beside what people use instead"
     yield ""
-    yield "`make compare`. A percentage says how much smaller (-) or larger (+) wcodec's file is that loses as"
+    yield "A percentage says how much smaller (-) or larger (+) wcodec's file is that loses as"
     yield "much; `-` stands where none of the measured files is on both sides."
     yield ""
     yield "## Embeddings: MiniLM, 22.7 M weights ([all files](embeddings.md))"

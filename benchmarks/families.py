@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from datetime import date
 from pathlib import Path
 
 from packages import CACHE
@@ -76,8 +75,7 @@ def main() -> None:
     heads = ["options", "each alone, bytes", "as a family", "smaller by", "the best file", "files that are larger"]
     heads += ["CPU s, family", "CPU s, alone"]
     head = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
-    title = f"`python benchmarks/families.py --count {args.count}`, {date.today()}, other jobs ran beside it: "
-    publish([f"{title}{args.count} files of {PACKAGE}, {raw:,} bytes.", "", *head, *lines], args.out)
+    publish([f"{args.count} files of {PACKAGE}, {raw:,} bytes.", "", *head, *lines], args.out)
 
 
 if __name__ == "__main__":

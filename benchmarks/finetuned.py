@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 
 import numpy as np
+from page import publish
 
 NAMES = ("resnet_bn", "lstm", "vit")
 WAYS = ("calibrated", "trained")
 KEPT = ("weight_bytes", "file_bytes", "tensor_bytes", "accuracy", "baseline_accuracy")
 HEAD = """# With labels, and without
-
-`python {command}`, {date}, {machine}.
 
 The last {unseen:,} training images, a drop of at most {drop} points asked; calibration without labels
 (`--data --time-limit {limit}`), and training with them (`--finetune {epochs}`). Accuracies are of the 10,000 test
@@ -98,8 +94,7 @@ def main() -> None:
     parser.add_argument("--drop", type=float, default=0.5)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    lines = [HEAD.format(**vars(options), command=" ".join(sys.argv), date=date.today(), machine=machine).rstrip()]
+    lines = HEAD.format(**vars(options)).splitlines()
     for name in options.names or NAMES:
         source = network(name, options)
         told = [figures(source, way, options) for way in WAYS]
@@ -108,8 +103,7 @@ def main() -> None:
             columns += [f"{one['weight_bytes']:,}", f"{one['accuracy']:.2f}", f"{one['seconds']:.0f}"]
         lines.append(f"| {' | '.join(columns)} | {told[1]['weight_bytes'] / told[0]['weight_bytes']:.2f} |")
         print(lines[-1], flush=True)
-    if options.out:
-        options.out.write_text("\n".join([*lines, ""]))
+    publish(lines, options.out)
 
 
 if __name__ == "__main__":

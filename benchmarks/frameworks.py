@@ -23,11 +23,11 @@ import textwrap
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 from packages import fetch_member
+from page import publish
 
 HERE = Path(__file__).parent
 NAMES = "mlp.onnx cnn_bn.onnx lstm.onnx vit.onnx cnn_bn.safetensors lstm.safetensors vit.safetensors magika.onnx"
@@ -127,13 +127,11 @@ def _ends(content: bytes) -> tuple[bytes, bytes]:
     return content[:4096].lstrip()[:PART], content[-4096:].rstrip()[-PART:]
 
 
-def describe_run(args: argparse.Namespace) -> str:
-    """What was done, and when."""
-    command = f"`python benchmarks/frameworks.py --data {args.data.name} --time-limit {args.time_limit}`"
+def describe_columns() -> str:
+    """What was done, and what the columns say."""
     return textwrap.fill(
-        f"{command}, {date.today()}, load {os.getloadavg()[0]:.1f}, two cores: `--data` with 10,000 inputs without "
-        "labels, `--max-drop 0.5`. Points and agreement are of test images, looked at when a file is finished; seconds "
-        "are of the clock. A part is calibrated bytes over bytes without data.",
+        "`--data` with 10,000 inputs without labels, `--max-drop 0.5`. Points and agreement are of test images, looked "
+        "at when a file is finished; seconds are of the clock. A part is calibrated bytes over bytes without data.",
         120,
     )
 
@@ -148,7 +146,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     lines = [HEADER]
-    print(HEADER, flush=True)
+    print(HEADER, file=sys.stderr, flush=True)
     parts = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.names:
@@ -160,12 +158,10 @@ def main() -> None:
             row = measure(file, *inputs, args.time_limit)
             parts.append(row.part)
             lines.append(str(row))
-            print(row, flush=True)
+            print(row, file=sys.stderr, flush=True)
     mean = math.exp(sum(map(math.log, parts)) / len(parts))
     lines.append(f"\nGeometric mean of the parts {mean:.3f}, the largest {max(parts):.3f}.")
-    print(lines[-1])
-    if args.out:
-        args.out.write_text("\n".join([describe_run(args), "", *lines, ""]), "utf-8")
+    publish([describe_columns(), "", *lines], args.out)
 
 
 if __name__ == "__main__":

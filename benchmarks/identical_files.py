@@ -5,18 +5,19 @@ python benchmarks/identical_files.py [FILE ...]
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
-from datetime import date
 from pathlib import Path
 
 import h5py
 import numpy as np
 from packages import CACHE, fetch
+from page import publish
 
 WCODEC = str(Path(sys.executable).parent / "wcodec")
 ONNX = {"magika": "magika/models/standard_v3_3/model.onnx", "silero-vad": "silero_vad/data/silero_vad.onnx"}
@@ -62,7 +63,11 @@ def sha256(path: Path) -> str:
 
 def main() -> None:
     samples = Path(__file__).resolve().parent.parent / "samples"
-    files = [Path(word) for word in sys.argv[1:]]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    files = args.files
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if not files:
@@ -72,15 +77,15 @@ def main() -> None:
             for kind, content in (("empty", b""), ("ten bytes", b"0123456789"), ("random", os.urandom(1 << 20))):
                 files.append(folder / kind)
                 files[-1].write_bytes(content)
-        print(f"`python {' '.join(sys.argv)}`, {date.today()}:\n")
-        print("| file | bytes | .wcz | % | identical |\n|---|--:|--:|--:|---|")
+        lines = ["| file | bytes | .wcz | % | identical |", "|---|--:|--:|--:|---|"]
         for path in files:
             packed, back = folder / "x.wcz", folder / "back"
             subprocess.run([WCODEC, "encode", "-q", "-f", "--lossless", str(path), "-o", str(packed)], check=True)
             subprocess.run([WCODEC, "decode", "-q", "-f", str(packed), "-o", str(back)], check=True)
             size, coded = path.stat().st_size, packed.stat().st_size
             same = "yes" if sha256(path) == sha256(back) else "NO"
-            print(f"| {path.name} | {size:,} | {coded:,} | {100 * coded / max(1, size):.1f} | {same} |", flush=True)
+            lines.append(f"| {path.name} | {size:,} | {coded:,} | {100 * coded / max(1, size):.1f} | {same} |")
+    publish(lines, args.out)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -134,8 +133,8 @@ def _wcodec(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
 
 def _page(rows: list[tuple], count: int, start: float, args: argparse.Namespace) -> Iterator[str]:
     size = (args.folder / "lm.keras").stat().st_size
-    yield f"`python {' '.join(sys.argv)}`, {date.today()}, load {os.getloadavg()[0]:.1f}. A decoder of {count:,}"
-    yield f"weights in matrices, {size:,} file bytes; {start:.4f} bits a byte on {args.windows} windows of 128 bytes."
+    yield f"A decoder of {count:,} weights in matrices, {size:,} file bytes; {start:.4f}"
+    yield f"bits a byte on {args.windows} windows of 128 bytes."
     yield ""
     yield "| coder | bytes | bits a weight | bits a byte | lost | CPU s |"
     yield "|---|--:|--:|--:|--:|--:|"

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import lzma
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -21,13 +19,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 from packages import fetch
+from page import publish
 from peers import Result, Set, install_peers, least, lmzip, xz, zipnn, zstd
 
 import wcodec
@@ -48,16 +46,14 @@ def main() -> int:
     arguments = parser.parse_args()
     install_peers()
     files = {name: fetch(name) for name in arguments.models.split(",") if name}
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     lines = [
-        f"`python {' '.join(sys.argv)}`, {date.today()}, {machine}: % of raw (MB a CPU second in, out)",
+        "Percent of the raw bytes (MB a CPU second in, out).",
         "",
         "| set | raw bytes | " + " | ".join(columns(arguments)) + " |",
         "|---" * (2 + len(columns(arguments))) + "|",
     ]
     if arguments.commands:
-        head = f"`python {' '.join(sys.argv)}`, {date.today()}, {machine}"
-        print(head, "", *commands(files, arguments.runs), sep="\n")
+        publish(commands(files, arguments.runs), arguments.out)
         return 0
     for name, file in files.items():
         for chosen in sets_of(name, file):
@@ -69,10 +65,7 @@ def main() -> int:
                 print(chosen.name, chosen.dtype, column, row[-1], file=sys.stderr, flush=True)
             lines.append(f"| {chosen.name} {chosen.dtype} | {chosen.nbytes:,} | " + " | ".join(row) + " |")
     lines += ["", *commands(files, arguments.runs), "", *write_pruned(files)]
-    text = "\n".join(lines) + "\n"
-    sys.stdout.write(text)
-    if arguments.out:
-        arguments.out.write_text(text, "utf-8")
+    publish(lines, arguments.out)
     return 0
 
 

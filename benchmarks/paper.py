@@ -9,7 +9,6 @@ sizes are whole files. The test images choose nothing: budgets of wcodec are kep
 from __future__ import annotations
 
 import argparse
-import datetime
 import gzip
 import os
 import shlex
@@ -23,6 +22,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from page import publish
 from paper_networks import ROOT, baseline, pruned_network
 from paper_score import BASELINE_ACCURACY, BASELINE_BYTES, ROWS, Printed, list_slips, tabulate_scores, z_scores
 from tflite_sizes import KINDS, accuracy, flat
@@ -80,14 +80,11 @@ def main(words: list[str]) -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", type=Path, help="folder for the networks and files")
     given = parser.parse_args(words)
-    begun = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        page = report(*measure(folder), time.monotonic() - begun, words)
-    print(page)
-    if given.out:
-        given.out.write_text(page + "\n")
+        page = report(*measure(folder))
+    publish(page, given.out)
 
 
 def measure(folder: Path) -> tuple[list[tuple[Printed, Result, Result]], list[tuple[str, Result]], dict[str, int]]:
@@ -141,10 +138,8 @@ def report(
     rows: list[tuple[Printed, Result, Result]],
     own: list[tuple[str, Result]],
     tflite: dict[str, int],
-    seconds: float,
-    words: list[str],
-) -> str:
-    """The page."""
+) -> list[str]:
+    """The lines of the page."""
     packed = rows[0][1]
     columns = [
         _cells([(row.accuracy, row.size) for row, _, _ in rows], BASELINE_ACCURACY, BASELINE_BYTES),
@@ -153,9 +148,6 @@ def report(
     ]
     lines = [
         "# The starting paper's experiment, and wcodec's",
-        "",
-        f"`{' '.join(['python benchmarks/paper.py', *words])}` (`make paper`), "
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {seconds / 60:.0f} minutes on {os.cpu_count()} cores.",
         "",
         ABOUT,
         "",
@@ -186,7 +178,7 @@ def report(
         lines.append(f"TFLite's files of the baseline, not gzipped, bytes: {sizes}.")
     else:
         lines.append("TFLite did not run here: rows without bytes.")
-    return "\n".join(lines)
+    return lines
 
 
 def _cells(rows: list[tuple[float, int]], accuracy: float, whole: int) -> list[str]:

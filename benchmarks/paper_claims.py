@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -224,8 +223,7 @@ def page(options: argparse.Namespace) -> Iterator[str]:
     """The lines of the page."""
     yield "# Claims of the papers, tried here"
     yield ""
-    yield (f"`python benchmarks/paper_claims.py {' '.join(sys.argv[1:])}`, {date.today()}: {options.seeds} seeds, "
-           f"{options.images:,} images, {options.epochs} epochs a method.")  # fmt: skip
+    yield f"{options.seeds} seeds, {options.images:,} images, {options.epochs} epochs a method."
     yield ""
     yield "| claim | here | mean | from | to | holds |"
     yield "|---|---|--:|--:|--:|---|"

