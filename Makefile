@@ -8,6 +8,7 @@
 #             (NNCODEC='figures.csv hed minilm lenet300=lenet300.h5 ...' adds NNCodec to the one with k-means)
 # make slim-bench FASHION=fashion_mnist.npz  slimmed networks, an hour or more; NETWORKS='resnet_bn vit ...'
 # make framework-bench FASHION=fashion_mnist.npz  networks of ONNX and PyTorch with inputs, ten minutes
+# make calibration-bench FASHION=fashion_mnist.npz  what inputs buy for six networks, half an hour
 # make budget-bench FASHION=fashion_mnist.npz  how often a budget is kept, an hour
 # make compare  the tools that people use instead: GGUF, TFLite, plain rounding, zstd, ... half an hour
 # make paper  the starting paper's experiment, and Deep Compression's, beside wcodec's, a quarter of an hour
@@ -24,11 +25,12 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 SOURCES := pyproject.toml setup.py $(shell find wcodec -name '*.py' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.dict')
 
 FASHION ?= fashion_mnist.npz
+KINDS := gru_embed vit inverted_residual vgg_bn
 NETWORKS ?= resnet_bn inverted_residual vgg_bn vit lstm gru_embed
 
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
 
-.PHONY: demo test test-thorough docs check fuzz bench wheel framework-bench budget-bench slim-bench compare paper paper-claims records clean
+.PHONY: demo test test-thorough docs check fuzz bench wheel framework-bench calibration-bench budget-bench slim-bench compare paper paper-claims records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -92,6 +94,13 @@ framework-bench: $(VENV)/installed-dev
 
 budget-bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/budgets.py --fashion $(FASHION) --zoo out/zoo --out benchmarks/results/budgets.md
+
+calibration-bench: $(VENV)/installed-dev
+	test -e out/zoo/vit.keras || $(BIN)/python benchmarks/zoo.py --data $(FASHION) --epochs 4 --out out/zoo $(KINDS)
+	rm -f out/calibrated.jsonl
+	$(BIN)/python benchmarks/calibrated.py --data samples/mnist.npz --rows out/calibrated.jsonl samples/lenet300.h5 samples/lenet5.keras
+	$(BIN)/python benchmarks/calibrated.py --data $(FASHION) --inputs 5000 --drops 0.5 --rows out/calibrated.jsonl \
+	  --out benchmarks/results/calibrated.md $(KINDS:%=out/zoo/%.keras)
 
 slim-bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/slim.py --data $(FASHION) --zoo out/zoo --networks $(NETWORKS) > benchmarks/results/slim.md

