@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -24,6 +25,8 @@ from wcodec.codec.dequantization import (
 )
 from wcodec.codec.dequantizer_base import TensorContext
 from wcodec.codec.layout import DENSE, KERNEL, VECTOR
+from wcodec.codec.plan import FloatPlan
+from wcodec.codec.quantization import choose_dequantizer, has_float_levels
 from wcodec.codec.quantizers.kmeans import Codebook
 from wcodec.codec.quantizers.transform import make_dct_basis
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, chunk_shape, pack_header, parse_header
@@ -144,6 +147,20 @@ def test_a_float_of_more_than_31_bits_is_corrupt() -> None:
         TruncatedFloatDequantizer(22, 0).dequantize(array([512]), True)
     with pytest.raises(CorruptError, match="magnitude"):
         TruncatedFloatDequantizer(0, 1 << 30).dequantize(array([1 << 30]), True)
+
+
+def test_the_float_rule_of_a_large_tensor_is_found_with_less_memory_than_the_tensor_takes() -> None:
+    weights = np.zeros((16, 1 << 20), np.float32)
+    weights[[3, 7, 11], [5, 0, 9]] = -0.75, 0.5, 2.0
+    tracemalloc.start()
+    try:
+        _, rule = choose_dequantizer(weights, FloatPlan())
+        fits = has_float_levels(weights)
+        assert tracemalloc.get_traced_memory()[1] < weights.nbytes
+    finally:
+        tracemalloc.stop()
+    assert fits
+    assert rule == TruncatedFloatDequantizer(0, int(np.float32(0.5).view(np.int32)) - 1)
 
 
 @given(STEPS)

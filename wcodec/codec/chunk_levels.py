@@ -25,6 +25,7 @@ from wcodec.codec.quantizers.transform import transform
 from wcodec.codec.quantizers.trellis import quantize, quantize_in_lanes
 from wcodec.codec.row_dequantizers import GroupDequantizer, PerRowDequantizer
 from wcodec.container.dtypes import Float32, from_float, to_float32
+from wcodec.container.wire import CHUNK_WEIGHTS
 
 LARGEST: Final = 0x7F7FFFFF
 """The bits of the largest finite float32."""
@@ -80,3 +81,16 @@ def magnitude_codes(weights: Float32, shift: int) -> npt.NDArray[np.int64]:
     """The upper bits of the magnitudes as float32, rounded; infinity becomes the largest finite magnitude."""
     magnitudes = (weights.view(np.int32) & 0x7FFFFFFF).astype(np.int64)
     return np.minimum(magnitudes + ((1 << shift) >> 1), LARGEST) >> shift
+
+
+def find_code_range(weights: Float32, shift: int, plan: FloatPlan | None = None) -> tuple[int, int]:
+    """The smallest and the largest magnitude code above 0, after `round_to_kind` if there is a plan.
+
+    If there is none, they are the end of the range and 0. Codes of a piece are held, not those of the tensor.
+    """
+    flat, least, most = weights.reshape(-1), 1 << 31 >> shift, 0
+    for start in range(0, flat.size, CHUNK_WEIGHTS):
+        piece = flat[start : start + CHUNK_WEIGHTS]
+        codes = magnitude_codes(round_to_kind(piece, plan) if plan else piece, shift)
+        least, most = int(codes[codes > 0].min(initial=least)), int(codes.max(initial=most))
+    return least, most

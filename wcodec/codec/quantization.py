@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from wcodec.codec.chunk_levels import LARGEST, magnitude_codes, quantize_chunk, round_to_kind
+from wcodec.codec.chunk_levels import find_code_range, quantize_chunk
 from wcodec.codec.dequantization import (
     CodebookDequantizer,
     Dequantizer,
@@ -84,7 +84,7 @@ def choose_dequantizer(weights: Float32, plan: LossyPlan, chunk_map: Map = map) 
     first = layouts[0][0]
     match plan:
         case FloatPlan():
-            return VECTOR, _float_rule(round_to_kind(weights, plan), plan.mantissa)
+            return VECTOR, _float_rule(weights, plan)
         case AffinePlan():
             return _affine_choice(weights, plan)
         case CodebookPlan():
@@ -238,16 +238,15 @@ def outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
     return DENSE
 
 
-def _float_rule(weights: Float32, mantissa: int) -> TruncatedFloatDequantizer:
-    shift = 23 - mantissa
-    codes = magnitude_codes(weights, shift)
-    return TruncatedFloatDequantizer(shift, int(codes[codes > 0].min(initial=1 << 31 >> shift)) - 1)
+def _float_rule(weights: Float32, plan: FloatPlan) -> TruncatedFloatDequantizer:
+    shift = 23 - plan.mantissa
+    return TruncatedFloatDequantizer(shift, find_code_range(weights, shift, plan)[0] - 1)
 
 
 def has_float_levels(weights: Float32) -> bool:
     """Whether all float32 bits of the weights fit into the levels of one `TruncatedFloatDequantizer`."""
-    codes = magnitude_codes(weights, 0)
-    return int(codes.max(initial=0)) - int(codes[codes > 0].min(initial=LARGEST)) < MAX_LEVEL
+    least, most = find_code_range(weights, 0)
+    return most - least < MAX_LEVEL
 
 
 @dataclass
