@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from math import prod
 from typing import Final
 
@@ -188,7 +188,7 @@ def _klt(weights: Float32, layout: int, taps: int, chunk_map: Map) -> Basis:
         size = max(1, CHUNK_WEIGHTS // (channels * inner))
         part = unit_slicer(weights, layout)
         every = chunk_map(lambda start: compute_moments(part(start, size).reshape(-1, taps)), range(0, rows, size))
-    return make_klt_basis(np.sum(list(every), 0))
+    return make_klt_basis(reduce(np.add, every))  # in order; only one sum is held
 
 
 def _table_rule(weights: Float32, plan: CodebookPlan) -> CodebookDequantizer:
