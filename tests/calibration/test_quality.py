@@ -10,6 +10,7 @@ from keras_kinds import network, prepare_session, some
 
 from wcodec.calibration.budget import DEFAULT_DROP, DEFAULT_ERROR, DEFAULT_LOSS, AccuracyBudget
 from wcodec.calibration.quality import MIN_CHANGED, Quality, _find_sampling_margin, measure_quality
+from wcodec.calibration.trial import CalibrationResult
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.metrics import POINTS, Truth
@@ -125,3 +126,31 @@ def test_a_budget_of_points_leaves_outputs_of_values_their_default() -> None:
     for own in (replace(points, loss=9.0), replace(points, kl=0.1), AccuracyBudget(loss=9.0), AccuracyBudget(bytes=9)):
         assert own.complete([classes, labelled]) == own
     assert AccuracyBudget().complete([classes, labelled]) == AccuracyBudget(drop=DEFAULT_DROP, loss=DEFAULT_LOSS)
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        AccuracyBudget(drop=0.5),
+        AccuracyBudget(kl=0.01),
+        AccuracyBudget(drop=0.5, kl=0.004),
+        AccuracyBudget(loss=5.0),
+        AccuracyBudget(agreement=99.0),
+        AccuracyBudget(drop=0.0),
+    ],
+)
+@pytest.mark.parametrize(
+    "quality",
+    [
+        Quality(0.003),
+        Quality(0.008, 99.2, 0.3, chance=0.2, loss_rise=4.0),
+        Quality(0.02, 98.0, 0.1, loss_rise=7.0),
+        Quality(0.001, 99.9, lost=0.6, loss_rise=-1.0),
+    ],
+)
+def test_a_network_is_allowed_if_no_more_than_the_budget_is_used(budget: AccuracyBudget, quality: Quality) -> None:
+    one = CalibrationResult(1.0, 0.1, (), (), quality, 100)
+    used = budget.used(quality)
+    assert budget.allows(one) == (used <= 1)
+    if budget == AccuracyBudget(kl=0.01):
+        assert used == pytest.approx(100 * quality.kl)

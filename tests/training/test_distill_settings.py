@@ -9,7 +9,7 @@ from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.layerwise import RoundedWeight
 from wcodec.calibration.quality import Quality
 from wcodec.calibration.trial import CalibrationResult
-from wcodec.training.distillation import CONFIG, SHORT, DistillConfig, choose_config
+from wcodec.training.distillation import CONFIG, LONG, SHORT, DistillConfig, choose_config
 
 
 def rounded(count: int, size: int) -> CalibrationResult:
@@ -23,25 +23,30 @@ def rounded(count: int, size: int) -> CalibrationResult:
     [(100, 0.01, 2.6 * 1.25), (50, 0.02, 2.6 * 2.5), (50, 0.005, 2.6 * 1.25), (100, 1e-4, 0.7)],
 )
 def test_lambda_begins_by_the_weights_of_a_bit_and_the_divergence(size: int, kl: float, lambda_: float) -> None:
-    found = choose_config(rounded(1000, size), AccuracyBudget(kl=kl), 2000)
+    found = choose_config(rounded(1000, size), AccuracyBudget(kl=kl), 2000, kept=True)
     assert found.initial_lambda == pytest.approx(lambda_)
     assert found.runs == SHORT.runs
 
 
 @pytest.mark.parametrize(
-    ("size", "budget", "steps"),
+    ("size", "budget", "steps", "kept"),
     [
-        (126, AccuracyBudget(kl=0.01), 2000),
-        (50, AccuracyBudget(bytes=40), 2000),
-        (50, AccuracyBudget(), 2000),
-        (50, AccuracyBudget(kl=0.01), 5000),
-        (50, AccuracyBudget(kl=0.01), None),
+        (126, AccuracyBudget(kl=0.01), 2000, True),
+        (50, AccuracyBudget(kl=0.01), 2000, False),
+        (50, AccuracyBudget(bytes=40), 5000, True),
+        (50, AccuracyBudget(), 5000, True),
+        (50, AccuracyBudget(kl=0.01), None, True),
     ],
 )
 def test_other_networks_budgets_and_steps_keep_the_slow_rise(
-    size: int, budget: AccuracyBudget, steps: int | None
+    size: int, budget: AccuracyBudget, steps: int | None, *, kept: bool
 ) -> None:
-    assert choose_config(rounded(1000, size), budget, steps) is CONFIG
+    assert choose_config(rounded(1000, size), budget, steps, kept=kept) is CONFIG
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_many_steps_have_time_to_regain_what_the_first_runs_exceed(*, kept: bool) -> None:
+    assert choose_config(rounded(1000, 50), AccuracyBudget(kl=0.01), 5000, kept=kept) is LONG
 
 
 @pytest.mark.parametrize("config", [CONFIG, SHORT])

@@ -67,7 +67,7 @@ def test_training_without_labels_counts_where_labels_saved_little(
     small_network: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = brief.candidates[0]
-    short = (beginning, "TRAINABLE", 500), (beginning, "STEPS", 300), (beginning, "SAFETY", 0.2)
+    short = (beginning, "TRAINABLE", 500), (beginning, "STEPS", 500), (beginning, "SAFETY", 0.2)
     for module, word, value in ((finetuning, "SURE", 0.0), *short):
         monkeypatch.setattr(module, word, value)
     found = finetune_files(*small_network, tmp_path, epochs=1)[0]

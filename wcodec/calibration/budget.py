@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -96,6 +96,23 @@ class AccuracyBudget:
         drop, loss, aim = (None if bound is None else safety * bound for bound in (self.drop, self.loss, self.aim))
         return replace(self, drop=drop, loss=loss, aim=aim, bytes=None)
 
+    def used(self, quality: Quality) -> float:
+        """The largest fraction that is used of a bound, but that on bytes; above 1 if a bound does not hold."""
+        return max((value / max(bound, 1e-12) for _, value, bound in self._losses(quality)), default=0.0)
+
+    def _losses(self, quality: Quality) -> Iterator[tuple[str, float, float]]:
+        """The option, what is lost, and the bound on it, but that on bytes."""
+        if self.drop is not None:
+            counted = max(quality.expected, quality.exchanged, quality.lost or 0.0)
+            yield "max-drop", max(counted, SAFETY * (quality.drop + quality.chance)), self.drop
+            yield "max-drop", 100 * POINTS * quality.kl, self.drop
+        if self.kl is not None:
+            yield "max-kl", quality.kl, self.kl
+        if self.loss is not None:
+            yield "max-loss", float("inf") if quality.loss_rise is None else quality.loss_rise, self.loss
+        if self.agreement is not None:
+            yield "min-agreement", 100 - (quality.agreement - quality.doubtful), 100 - self.agreement
+
     def for_session(self, session: CalibrationSession) -> AccuracyBudget:
         """The budget for a network: the default if no bound is set, and `aim` computed from its loss.
 
@@ -146,20 +163,9 @@ class AccuracyBudget:
 
     def find_broken(self, one: Scored) -> str:
         """The option that sets the first bound that does not hold; "" if all hold."""
-        quality, most = one.quality, replace(self, aim=None).max_kl
         if self.bytes is not None and one.bytes > self.bytes:
             return "size"
-        if self.drop is not None:
-            counted = max(quality.expected, quality.exchanged, quality.lost or 0.0)
-            if max(counted, SAFETY * (quality.drop + quality.chance)) > self.drop:
-                return "max-drop"
-        if most is not None and not quality.kl <= most:
-            return "max-kl" if self.kl is not None and not quality.kl <= self.kl else "max-drop"
-        if self.loss is not None and not (quality.loss_rise is not None and quality.loss_rise <= self.loss):
-            return "max-loss"
-        if self.agreement is not None and not quality.agreement - quality.doubtful >= self.agreement:
-            return "min-agreement"
-        return ""
+        return next((option for option, lost, bound in self._losses(one.quality) if not lost <= bound), "")
 
     def best(self, some: Iterable[Network]) -> Network | None:
         """The best of the allowed networks."""

@@ -31,6 +31,7 @@ from wcodec.training.augmentation import augment, draw_mixtures
 from wcodec.training.distill_state import DistillState, build_distill_state, export_weights, initialize
 from wcodec.training.engine import Batch
 from wcodec.training.kept_features import split_network
+from wcodec.training.weight_freezing import WeightFreezing
 
 Progress = Callable[[int, int, int, float], None]
 
@@ -40,7 +41,7 @@ class DistillConfig:
     """Settings for the runs of a training.
 
     runs:                fractions of the whole training: two runs to find lambda, a long run at that lambda, and final
-                         runs that end at the budget.
+                         runs that end at the budget, in which weights that oscillate between two levels are frozen.
     peak_learning_rates: factors on the learning rates at the start of each run. Those of the final runs are small, so
                          that they keep what the long run learned.
     last_learning_rate:  the factor at the end of a run; it falls linearly.
@@ -48,9 +49,10 @@ class DistillConfig:
     usual_kl:            the divergence in nats for which the learning rates are tuned. For a smaller budget they are
                          multiplied by sqrt(budget / usual_kl), but at least by `min_lr_scale`.
     initial_lambda:      the price of a bit in the first run, as a fraction of the loss, for each weight.
-    aims, aim_bytes:     the fractions of the budget's divergence that lambda aims at after each run; of its bytes.
-    rise, fall:          the exponents of the divergence with which lambda rises and falls. They differ because weights
+    aims, aim_bytes:     the fractions of the budget that lambda aims at after each run; of its bytes.
+    rise, fall:          the exponents of the fraction with which lambda rises and falls. They differ because weights
                          that a high lambda removed return slowly.
+    freezing:            the part of a final run, from a fraction of it to another, in which weights are frozen.
     rescue:              factor on the lambda of the last run if no run before it has found a network within the budget.
     change:              the smallest and the largest factor by which lambda changes.
     finer:               factor on the steps at which training starts, because large steps are hard to train.
@@ -70,7 +72,8 @@ class DistillConfig:
     aim_bytes: float = 0.97
     rise: float = 1.75
     fall: float = 3.0
-    rescue: float = 1.0
+    freezing: tuple[float, float] = (0.1, 0.6)
+    rescue: float = 0.5
     change: tuple[float, float] = (1 / 8, 4.0)
     finer: float = 0.7
     calibration_inputs: int = 2000
@@ -79,11 +82,13 @@ class DistillConfig:
 
 
 CONFIG: Final = DistillConfig()
+LONG: Final = DistillConfig(aims=(1.2, 1.25, 1.1, 0.95, 0.85, 0.85), fall=2.0)
+"""For FEW_STEPS or more: the first runs exceed the budget, because the final runs have time to regain outputs."""
 SHORT: Final = DistillConfig(
     runs=(0.1, 0.15, 0.4, 0.2, 0.15),
     peak_learning_rates=(1.0, 1.0, 1.0, 0.6, 0.3),
     initial_lambda=2.6,
-    aims=(1.2, 0.95, 0.85, 0.8, 0.8),
+    aims=(1.2, 1.0, 0.95, 0.85, 0.8),
     rescue=0.3,
 )
 """For fewer than FEW_STEPS on kept features, if weights take less than a bit each at the start, most of them zeros.
@@ -153,7 +158,7 @@ def distill(
             lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((target or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))
             drawn = partial(draw_mixtures, inputs, batch_size(session), rng)
             answered = state.ask and draw_answered(drawn(), state.ask, rng)
-            config = choose_config(first, budget, steps if split else None)
+            config = choose_config(first, budget, steps, kept=split is not None)
             training = _Training(config, session, first, state, drawn, answered, lr_scale, steps, deadline, progress)
             for found in _train_runs(training, budget):
                 best = budget.best([best, found]) or best
@@ -176,26 +181,30 @@ def _train_runs(training: _Training, budget: AccuracyBudget) -> Iterator[Calibra
         for last in _train_run(training, lambda_, _fractions(steps, seconds), number):
             allowed = allowed or budget.allows(last)
             yield last
-        lambda_ *= _lambda_factor(config, config.aims[number], last, training.start, budget)
+        lambda_ *= _lambda_factor(config, config.aims[number], last, budget)
 
 
-def choose_config(start: CalibrationResult, budget: AccuracyBudget, steps: int | None) -> DistillConfig:
-    """The settings for a network of so many bits a weight, and so many steps."""
+def choose_config(start: CalibrationResult, budget: AccuracyBudget, steps: int | None, *, kept: bool) -> DistillConfig:
+    """The settings for a network of so many bits a weight, and so many steps.
+
+    kept: whether the first layers are not trained.
+    """
     weights_a_bit = sum(one.values.size for one in start.rounded) / (8 * start.bytes)
-    short = steps is not None and steps < FEW_STEPS and weights_a_bit >= 1
-    if budget.bytes is not None or budget.max_kl is None or not short:
+    if budget.bytes is not None or budget.max_kl is None or steps is None:
+        return CONFIG
+    if steps >= FEW_STEPS:
+        return LONG
+    if not kept or weights_a_bit < 1:
         return CONFIG
     lambda_ = SHORT.initial_lambda * weights_a_bit * min(1.0, budget.max_kl / SHORT.usual_kl)
     return replace(SHORT, initial_lambda=max(lambda_, CONFIG.initial_lambda))
 
 
-def _lambda_factor(
-    config: DistillConfig, aim: float, last: CalibrationResult, start: CalibrationResult, budget: AccuracyBudget
-) -> float:
-    """The factor on lambda: more than 1 if the divergence is below the target, less than 1 if it is above."""
+def _lambda_factor(config: DistillConfig, aim: float, last: CalibrationResult, budget: AccuracyBudget) -> float:
+    """The factor on lambda: more than 1 if less of the budget is used than is aimed at, less than 1 if more is."""
     if budget.bytes is not None:
         return float(np.clip((last.bytes / (config.aim_bytes * budget.bytes)) ** 2, *config.change))
-    ratio = aim * (budget.max_kl or start.kl) / max(last.kl, 1e-12)
+    ratio = aim / max(budget.used(last.quality), 1e-12)
     return float(np.clip(ratio ** (config.rise if ratio > 1 else config.fall), *config.change))
 
 
@@ -230,6 +239,8 @@ def _train_run(
     price = tf.constant(np.float32(lambda_) / np.float32(kernels.latents.values.shape[0]))
     peak, last = config.peak_learning_rates[number], config.last_learning_rate
     batches = training.answered or map(Batch, training.drawn())
+    freezing = WeightFreezing(kernels) if number >= config.final_runs else None
+    begin, end = config.freezing
     for step, (done, batch) in enumerate(zip(fractions, batches, strict=False)):
         if int(done * config.ticks) > tick:
             tick, due = int(done * config.ticks), int(done * config.ticks) // TELL > tick // TELL
@@ -242,7 +253,11 @@ def _train_run(
                     steps = training.steps or round(step / (done * config.runs[number]))
                     over = sum(config.runs[:number]) + done * config.runs[number]
                     training.progress(round(steps * over), steps, found.bytes, found.kl)
+            if freezing and begin <= done < end:
+                freezing.freeze(round((end - done) * config.ticks))
             kernels.update()
+        if freezing and done < end:
+            freezing.sample()
         if done >= config.steps_fixed and not fixed:
             kernels.fix_steps()
             fixed = True

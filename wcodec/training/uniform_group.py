@@ -65,7 +65,7 @@ class UniformGroup:
     step_factor:  a factor on the learning rate of the steps.
     centers:      for each latent the level that costs nothing: 0 in kernels, the median in vectors.
     average:      the running mean of the latents, or None.
-    factors:      a factor on the learning rate of each latent, or None.
+    factors:      a factor on the learning rate of each latent.
     """
 
     weights: tuple[Weight, ...]
@@ -75,9 +75,9 @@ class UniformGroup:
     log_steps: Adam
     rate_weights: Variable
     step_factor: Variable
+    factors: Variable
     centers: Variable | None = None
     average: Variable | None = None
-    factors: Variable | None = None
 
     def values(self, tf: ModuleType) -> list[Tensor]:
         return [level * step for level, step in zip(self._levels(tf), self._steps(tf), strict=True)]
@@ -118,8 +118,7 @@ class UniformGroup:
         self.latents.reset(flatten(latents))
         self.log_steps.reset(np.log(np.array(steps, np.float32)))
         self.step_factor.assign(1.0)
-        if self.factors is not None:
-            self.factors.assign(flatten(factors))
+        self.factors.assign(flatten(factors) if factors else tensorflow().ones_like(self.factors))
         self.update()
 
     def update(self, done: float = 0.0) -> None:
@@ -158,29 +157,27 @@ class UniformGroup:
 
     def snapshot(self) -> Snapshot:
         """All trained variables. Inverse: `restore`."""
-        average, factors = (
-            np.zeros(0, np.float32) if one is None else np.array(one.numpy(), np.float32)
-            for one in (self.average, self.factors)
-        )
+        average = np.zeros(0, np.float32) if self.average is None else np.array(self.average.numpy(), np.float32)
+        factors = np.array(self.factors.numpy(), np.float32)
         return Snapshot(self.latents.snapshot(), self.log_steps.snapshot(), average, factors)
 
     def restore(self, was: Snapshot) -> None:
         """Set all trained variables from a snapshot. Inverse: `snapshot`."""
         self.latents.restore(was.latents)
         self.log_steps.restore(was.steps)
-        for variable, value in ((self.average, was.average), (self.factors, was.factors)):
-            if variable is not None:
-                variable.assign(value)
+        self.factors.assign(was.factors)
+        if self.average is not None:
+            self.average.assign(was.average)
 
 
 def build_uniform_group(
     weights: Sequence[Weight], are_kernels: Sequence[bool], config: UniformConfig, *, refined: bool
 ) -> UniformGroup:
-    """A group of zeros, which `reset` then fills. refined: with centers, average and factors."""
+    """A group of zeros, which `reset` then fills. refined: with centers and average."""
     tf, size = tensorflow(), sum(map(size_of, weights))
     latents, log_steps = (Adam.start(np.zeros(count, np.float32)) for count in (size, len(weights)))
-    centers, average, factors = (tf.Variable(tf.zeros(size)) if refined else None for _ in range(3))
-    ones = tf.Variable(tf.ones(size))
+    centers, average = (tf.Variable(tf.zeros(size)) if refined else None for _ in range(2))
+    ones, factors = (tf.Variable(tf.ones(size)) for _ in range(2))
     return UniformGroup(
         tuple(weights),
         tuple(are_kernels),
@@ -189,7 +186,7 @@ def build_uniform_group(
         log_steps,
         ones,
         tf.Variable(1.0),
+        factors,
         centers,
         average,
-        factors,
     )
