@@ -76,13 +76,21 @@ NEEDS_ALL = "completion"
 class Parser(argparse.ArgumentParser):
     """A parser with errors of one line, whose help raises an error if standard output is closed.
 
-    verbs: of the program's parser, the parser of each verb.
+    verbs:    of the program's parser, the parser of each verb.
+    is_whole: whether all options are added.
     """
 
     verbs: dict[str, Parser]
+    is_whole = False
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message} ({self.prog} -h lists the options)\n")
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        """One as wide as the terminal. The one that checks an added option needs no width, and `shutil` is slow."""
+        if self.is_whole:
+            return super()._get_formatter()
+        return argparse.HelpFormatter(self.prog, width=80)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         if file is sys.stdout:
@@ -153,4 +161,6 @@ def build_parser(words: Sequence[str] = ()) -> Parser:
         notes.add_argument("-v", "--verbose", action="store_true", help="print more")
         one.add_argument("--debug", action="store_true", help="show the traceback of an error")
         one.set_defaults(run=module.run, parser=top)
+    for parser in (top, *top.verbs.values()):
+        parser.is_whole = True
     return top

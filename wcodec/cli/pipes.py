@@ -5,7 +5,6 @@ Models are not read sequentially, and a .wcz has its index at the end, so both n
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,12 +33,13 @@ def open_input(source: Path) -> Iterator[Path]:
         return
     if sys.stdin is None or sys.stdin.buffer.isatty():
         raise WcodecError("-: expected a file in standard input, found a terminal")
+    from shutil import copyfileobj
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory(prefix="wcodec-") as folder:
         spooled = Path(folder) / "stdin"
         with stdio.named(f"standard input, kept in {folder}"), spooled.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            copyfileobj(sys.stdin.buffer, file, 1 << 20)
         with replace_in_errors(str(spooled), "standard input"):
             yield spooled
 
@@ -52,6 +52,7 @@ def open_output(force: bool) -> Iterator[Path]:
     """
     if sys.stdout is None or (sys.stdout.buffer.isatty() and not force):
         raise WcodecError("-: expected a file or a pipe as standard output, found a terminal; -f writes to it")
+    from shutil import copyfileobj
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory(prefix="wcodec-") as folder:
@@ -59,5 +60,5 @@ def open_output(force: bool) -> Iterator[Path]:
         with stdio.named(f"standard output, kept in {folder}", folder):
             yield made
         with stdio.named("standard output"), made.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+            copyfileobj(file, sys.stdout.buffer, 1 << 20)
             sys.stdout.buffer.flush()

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from shutil import get_terminal_size
 
 from wcodec.errors import escape_controls
 from wcodec.reporting.plain_text import wrap
@@ -57,6 +56,8 @@ def write_note(text: str) -> None:
 def _wrap(text: str) -> str:
     if sys.stderr is None or not sys.stderr.isatty():
         return text
+    from shutil import get_terminal_size
+
     return wrap(text, get_terminal_size().columns)
 
 

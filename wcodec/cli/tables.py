@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -61,7 +60,11 @@ def format_sweep(found: Sweep) -> str:
 def _terminal_width() -> int:
     """Columns of the terminal; as many as any table needs without a terminal."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    return shutil.get_terminal_size().columns if terminal else 1000
+    if not terminal:
+        return 1000
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
 
 
 def format_inspection(inspection: Inspection, sort: str | None = None) -> str:

@@ -10,7 +10,6 @@ from wcodec.container.records import Container
 from wcodec.container.wire import REST
 from wcodec.errors import ContainerError
 from wcodec.model.dataclass import dataclass
-from wcodec.modelfiles import zip_members
 from wcodec.modelfiles.hdf5 import skeleton
 from wcodec.modelfiles.hdf5.layers import layers_of
 from wcodec.modelfiles.hdf5.tree import Group, Slot, string_attribute
@@ -52,6 +51,8 @@ def _tree_of(container: Container) -> tuple[Group | None, str | None]:
     if container.kind == "hdf5":
         return skeleton.parse(container.skeleton[1:], names, dtypes), None
     if container.kind == "keras":
+        from wcodec.modelfiles import zip_members
+
         members = zip_members.parse(container.skeleton)
         content = {member.name: member.content for member in members}
         packed = next(member.content for member in members if member.kind == zip_members.TENSORS)
