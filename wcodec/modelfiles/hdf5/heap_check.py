@@ -80,7 +80,9 @@ def _refuse_false_lengths(file: IO[bytes], objects: npt.NDArray[np.uint64], wher
     Such a reference is a u32 length, the u64 address of the heap and a u32 number in the heap, below 2^16. The library
     allocates the declared length before it finds that the object is shorter.
     """
-    heaps = [int(address).to_bytes(8, "little") for address in np.unique(objects >> np.uint64(16))]
+    # np.unique and np.isin would load numpy.ma, which takes longer than this check of a small file.
+    heaps = [address.to_bytes(8, "little") for address in set((objects >> np.uint64(16)).tolist())]
+    objects = np.sort(objects)
     file.seek(0)
     tail = b""
     while block := file.read(BLOCK):
@@ -97,7 +99,8 @@ def _refuse_false_lengths(file: IO[bytes], objects: npt.NDArray[np.uint64], wher
         places = np.flatnonzero(odd)
         addresses = held[places[:, None] + np.arange(4, 12)].copy().view(np.uint64)[:, 0]
         numbers = held[places[:, None] + np.arange(12, 14)].copy().view(np.uint16)[:, 0]
-        if np.isin(addresses << np.uint64(16) | numbers, objects).any():
+        named = addresses << np.uint64(16) | numbers
+        if (objects[np.searchsorted(objects[:-1], named)] == named).any():
             raise ModelFileError(f"{where}: a string declares more bytes than its heap has; --lossless keeps any file")
 
 
