@@ -67,7 +67,7 @@ def load_file(
     Raises: ContainerError and its kinds.
     """
     found = read_stored_tensors(filename, base, max_output, threads)
-    return {name: _tensor(values, dtype).to(device) for name, dtype, values in found}
+    return {name: _make_tensor(values, dtype).to(device) for name, dtype, values in found}
 
 
 def save_model(
@@ -98,7 +98,7 @@ def load_model(
 _BY_BITS = {"bfloat16": "bfloat16", "float8_e4m3": "float8_e4m3fn", "float8_e5m2": "float8_e5m2"}
 
 
-def _tensor(values: AnyArray, dtype: str) -> Tensor:
+def _make_tensor(values: AnyArray, dtype: str) -> Tensor:
     if dtype in _BY_BITS:
         bits = torch.from_numpy(values.view("int16" if dtype == "bfloat16" else "uint8"))
         return bits.view(getattr(torch, _BY_BITS[dtype]))

@@ -96,7 +96,7 @@ def _encode_and_watch(
     if request.data is not None and (late := watch.overrun(request.seconds)):
         request.listeners.log(late)
         messages.append(late)
-    return replace(encoded, tried=tuple(map(_row, tried)), messages=tuple(messages))
+    return replace(encoded, tried=tuple(map(_make_row, tried)), messages=tuple(messages))
 
 
 def _with_listeners(
@@ -126,7 +126,7 @@ def _with_listeners(
     return replace(request, listeners=replace(request.listeners, log=log, search=search))
 
 
-def _row(now: SearchProgress) -> tuple[str, ...]:
+def _make_row(now: SearchProgress) -> tuple[str, ...]:
     return now.doing, f"{now.bytes:,}", f"{now.kl:.4g}", f"{now.drop:.2f}", now.answer
 
 

@@ -35,7 +35,7 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
 
     _check_options(asked, recipe)
     most, plain = find_target_bytes(source, recipe), replace(recipe, target_bytes=None, target_ratio=None)
-    weights = None if most is None else _weight_bytes(source, most, plain)
+    weights = None if most is None else _count_weight_bytes(source, most, plain)
     log = asked.listeners.log
     state = target.with_name(f".{target.name}.training")
     request = LearningRequest(
@@ -99,7 +99,7 @@ def _encode_best(
     return with_loss(encoded, measured, found.opened.request.epochs)
 
 
-def _weight_bytes(source: Path, most: int, recipe: Recipe) -> int:
+def _count_weight_bytes(source: Path, most: int, recipe: Recipe) -> int:
     """The bytes that the trained weights may take in a file of `most` bytes; the rest of the file does not change.
 
     Raises: BudgetError if the rest alone is larger.

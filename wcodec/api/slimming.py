@@ -75,13 +75,15 @@ def write_slimmed(
     with TemporaryDirectory(prefix="wcodec-") as folder:
         plain, coded = Path(folder) / f"{source.stem}.keras", Path(folder) / target.name
         write_network(found.model, plain)
-        made = _within_budget(found, plain, coded, _attempts(found, recipe, request, listeners, calibrates), request)
+        made = _encode_within_budget(
+            found, plain, coded, _list_attempts(found, recipe, request, listeners, calibrates), request
+        )
         with whole_file(target, source) as temporary:
             shutil.copyfile(coded, temporary)
     return made
 
 
-def _within_budget(
+def _encode_within_budget(
     found: Slimmed,
     plain: Path,
     coded: Path,
@@ -116,7 +118,7 @@ def _within_budget(
     raise refused
 
 
-def _attempts(
+def _list_attempts(
     found: Slimmed, recipe: Recipe, request: SlimRequest, listeners: Listeners, calibrates: bool
 ) -> Iterator[tuple[Recipe, EncodeRequest]]:
     """Recipes and requests of the encoding, which lose less and less; the last one loses nothing."""
@@ -135,7 +137,7 @@ def _attempts(
     )
     has_budget = request.max_drop is not None or request.max_loss is not None
     budget = left_of_budget(found, request)
-    for line in _lines_of(found, request, budget):
+    for line in _describe_bounds(found, request, budget):
         listeners.log(line)
     for part in TRIED if has_budget else TRIED[:1]:
         left = found.deadline.seconds_left()
@@ -189,7 +191,7 @@ def left_of_budget(found: Slimmed, request: SlimRequest) -> Left:
     return Left(drop, max(0.0, 100 * ((100 + request.max_loss) / (100 + rise) - 1)))
 
 
-def _lines_of(found: Slimmed, request: SlimRequest, left: Left) -> Iterator[str]:
+def _describe_bounds(found: Slimmed, request: SlimRequest, left: Left) -> Iterator[str]:
     """A line for each bound: what slimming took of it."""
     lost, rise = found.lost
     rest = "left for the encoding of the smaller network"

@@ -146,7 +146,7 @@ def spool(source: Source, folder: Path, unknown: str = "") -> Path:
         raise CorruptError("source: expected a .wcz or a model file, got no bytes")
     if unknown and size < SHORTEST:
         raise TruncatedError(f"source: ended early; expected a .wcz or a model file, got {size} bytes")
-    return spooled.rename(folder / f"source{_suffix(spooled) or unknown}")
+    return spooled.rename(folder / f"source{_find_suffix(spooled) or unknown}")
 
 
 def _spool_onnx(source: OnnxModel, folder: Path) -> Path:
@@ -159,7 +159,7 @@ def _spool_onnx(source: OnnxModel, folder: Path) -> Path:
     return spooled
 
 
-def _suffix(path: Path) -> str:
+def _find_suffix(path: Path) -> str:
     """The suffix of such a file."""
     from wcodec.modelfiles.detect import detect_kind
     from wcodec.modelfiles.registry import MODEL_FILES, READ_ONLY

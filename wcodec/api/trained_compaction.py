@@ -70,7 +70,7 @@ def compact_trained(
             shorter = _write_uncoded(found, small, plain, tuned)
             size = source.stat().st_size
             made = encode(plain, coded, recipe, tuned=shorter, source_bytes=size, threads=asked.threads)
-            if made.file_bytes <= best.file_bytes and _same_outputs(model, request.load(coded), inputs):
+            if made.file_bytes <= best.file_bytes and _has_same_outputs(model, request.load(coded), inputs):
                 best, smallest = made, small
                 target.write_bytes(coded.read_bytes())
     if smallest is None:
@@ -128,7 +128,7 @@ def _without_dead(found: FinetuneResult, tuned: Mapping[str, TunedTensor]) -> Co
             if names[0] in tuned:
                 model.weights[index].assign(tuned[names[0]].values)
         small = compact(model)
-        is_same = bool(small.removed) and _same_outputs(model, small.model, found.opened.held_out)
+        is_same = bool(small.removed) and _has_same_outputs(model, small.model, found.opened.held_out)
     return small if is_same else None
 
 
@@ -154,7 +154,7 @@ def _describe_removed(before: int, small: Compacted) -> str:
     )
 
 
-def _same_outputs(model: Network, small: Network, inputs: Examples) -> bool:
+def _has_same_outputs(model: Network, small: Network, inputs: Examples) -> bool:
     from wcodec.evaluation.inference import compute_outputs
 
     few = inputs.take(np.arange(min(inputs.count, COMPARED)))
