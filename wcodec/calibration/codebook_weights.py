@@ -80,7 +80,7 @@ def quantize_kernel(
         return _quantize_without_inputs(kernel.original, sharing, rate)
     layout, inputs, units = order
     shape, product = kernel.original.shape, sharing.quantizer == "product"
-    block = _block_size(shape, layout, len(inputs), sharing) if product else 1
+    block = _find_block_size(shape, layout, len(inputs), sharing) if product else 1
     (hessian,) = hessians
     h, target = damp(hessian.h, damping), op.as_matrix(kernel.original)
     if hessian.cross is not None:
@@ -105,10 +105,10 @@ def quantize_kernel(
 def _quantize_without_inputs(weights: Float32, sharing: CodebookRequest, rate: float) -> tuple[TunedTensor, int]:
     """A kernel in a codebook that is chosen by its weights alone, and its estimated bytes."""
     shape = weights.shape
-    layout = next((one for family in layout_families(shape) for one in family if _fits(shape, one)), VECTOR)
+    layout = next((one for family in layout_families(shape) for one in family if _row_fits(shape, one)), VECTOR)
     product = sharing.quantizer == "product" and layout != VECTOR
     rows = to_rows(weights, layout).reshape(view_shape(shape, layout)[0], -1)
-    block = _block_size(shape, layout, rows.shape[1], sharing) if product else 1
+    block = _find_block_size(shape, layout, rows.shape[1], sharing) if product else 1
     vectors = split_blocks(rows, block)
     book = fit_vectors(vectors, sharing.size_for(len(vectors)), rate * block)
     levels = assign(vectors, book)
@@ -127,7 +127,7 @@ def _from_rows(rows: Float32, shape: tuple[int, ...], layout: int) -> Float32:
     return from_rows(np.ascontiguousarray(rows).reshape(view_shape(shape, layout)), shape, layout)
 
 
-def _block_size(shape: tuple[int, ...], layout: int, width: int, sharing: CodebookRequest) -> int:
+def _find_block_size(shape: tuple[int, ...], layout: int, width: int, sharing: CodebookRequest) -> int:
     """The largest block that divides rows of `width`, up to the requested one."""
     taps = view_shape(shape, layout)[2] if layout in WITH_TAPS else 1
     wanted = sharing.block or (taps if BLOCK <= taps <= MOST_TAPS else BLOCK)
@@ -142,7 +142,7 @@ def _find_order(shape: tuple[int, ...], op: LinearOp) -> tuple[int, Indices, Ind
     input_of[matrix] = np.arange(len(matrix))[:, None]
     unit_of[matrix] = np.arange(matrix.shape[1])
     for layout in LAYOUTS:
-        if len(shape) < (3 if layout in WITH_TAPS else 2) or not _fits(shape, layout):
+        if len(shape) < (3 if layout in WITH_TAPS else 2) or not _row_fits(shape, layout):
             continue
         rows = to_rows(places, layout).reshape(view_shape(shape, layout)[0], -1)
         inputs, units = input_of[rows], unit_of[rows]
@@ -151,7 +151,7 @@ def _find_order(shape: tuple[int, ...], op: LinearOp) -> tuple[int, Indices, Ind
     return None
 
 
-def _fits(shape: tuple[int, ...], layout: int) -> bool:
+def _row_fits(shape: tuple[int, ...], layout: int) -> bool:
     """Whether a row fits into a chunk."""
     _, channels, taps = view_shape(shape, layout)
     return channels * taps <= CHUNK_WEIGHTS

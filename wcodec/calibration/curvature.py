@@ -77,7 +77,7 @@ def encode_by_curvature(
     with whole_file(target, source) as kept, TemporaryDirectory(prefix="wcodec-") as folder:
         tried, best_file = Path(folder) / "try.wcz", Path(folder) / "best.wcz"
         with Interruptible():
-            for name, chosen in _choices(session, rates, recipe, sensitivity or default_kind(session)):
+            for name, chosen in _list_choices(session, rates, recipe, sensitivity or default_kind(session)):
                 if len(trials) > 1 and time.monotonic() >= deadline:
                     break
                 with suppress(BudgetError):
@@ -94,7 +94,7 @@ def encode_by_curvature(
     return PrecisionResult(encoded, session, tuple(one for one, _ in trials), best)
 
 
-def _choices(
+def _list_choices(
     session: CalibrationSession, rates: tuple[TensorRates, ...], recipe: Recipe, kind: str
 ) -> Iterator[tuple[str, Mapping[str, Options]]]:
     """The options of every tensor for each trial, with a name: without allocation, and with several allocations."""

@@ -63,7 +63,7 @@ def round_by_moments(source: Path, moments: Path, recipe: Recipe, size: float = 
         surveys = [scan_tensor(tensor).statistics for tensor in model.tensors]
         plans = plan_model(model, surveys, _open_ended(recipe), size)
         found = _Roundings()
-        for product, plan, _ in _products(model, moments, plans, found):
+        for product, plan, _ in _read_products(model, moments, plans, found):
             rounded, error = product.round_at(round_step(plan.step))
             found.add([product.tensor.name], rounded, error, product.power)
     return found.result()
@@ -90,7 +90,7 @@ def fit_to_file(
             for look, tensor in zip(scan_tensors(model.tensors, 0), model.tensors, strict=True)
         ]
         found, fits = _Roundings(), list[_Fit]()
-        for product, plan, number in _products(model, moments, plans, found):
+        for product, plan, number in _read_products(model, moments, plans, found):
             before = product.measure_loss(to_float32(coded.values(number), product.tensor.dtype))
             nbytes = encode_tensor(product.tensor, plan, None, map).nbytes
             twins = [tensor.name for tensor, key in zip(model.tensors, keys, strict=True) if key == keys[number]]
@@ -194,7 +194,7 @@ class _Roundings:
         return MomentRounding(self.tuned, self.lost / self.power if self.power else 0.0, tuple(notes))
 
 
-def _products(
+def _read_products(
     model: Model, moments: Path, plans: tuple[Plan, ...], found: _Roundings
 ) -> Iterator[tuple[Product, UniformPlan, int]]:
     """Each tensor that has moments and can be rounded, with its plan and its number; `found` collects the others.
@@ -202,7 +202,7 @@ def _products(
     Raises: RecipeError if there is none, because the moments would have no effect.
     """
     with open_npz(moments) as archive:
-        given = {name: _real(moments.name, name, archive[name]) for name in archive}
+        given = {name: _check_real(moments.name, name, archive[name]) for name in archive}
     count = 0
     for name, plan, number in _match_names(moments.name, model, given, plans):
         tensor = model.tensors[number]
@@ -219,7 +219,7 @@ def _products(
         )
 
 
-def _real(where: str, name: str, array: Array) -> Float64:
+def _check_real(where: str, name: str, array: Array) -> Float64:
     if array.dtype.kind not in "fiub":
         raise RecipeError(f"{where}: {name}: expected real numbers, got {array.dtype}")
     return array.astype(np.float64)

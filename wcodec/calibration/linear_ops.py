@@ -65,17 +65,17 @@ def find_linear_ops(layer: Layer) -> tuple[LinearOp, ...]:
         case "EinsumDense":
             return _make_einsum_op(layer)
         case "Conv1D" | "Conv2D" | "Conv3D" if layer.groups == 1:
-            return _make_op(layer.kernel, lambda x, most, rng: _conv_rows(layer, x[0], most, rng), -1)
+            return _make_op(layer.kernel, lambda x, most, rng: _extract_conv_rows(layer, x[0], most, rng), -1)
         case "SeparableConv1D" | "SeparableConv2D":
             return _make_op(
                 layer.pointwise_kernel,
-                lambda x, most, rng: sample_rows(_depthwise_outputs(layer, x[0]), most, rng),
+                lambda x, most, rng: sample_rows(_run_depthwise(layer, x[0]), most, rng),
                 -1,
             )
         case "LSTMCell" | "GRUCell" | "SimpleRNNCell":
             return (
                 *_make_op(layer.kernel, lambda x, most, rng: sample_rows(_to_array(x[0]), most, rng), 1),
-                *_make_op(layer.recurrent_kernel, lambda x, most, rng: sample_rows(_state_array(x[1]), most, rng), 1),
+                *_make_op(layer.recurrent_kernel, lambda x, most, rng: sample_rows(_read_state(x[1]), most, rng), 1),
             )
     return ()
 
@@ -111,7 +111,7 @@ def _to_array(value: object) -> Float32:
     return array
 
 
-def _state_array(states: object) -> Float32:
+def _read_state(states: object) -> Float32:
     return _to_array(states[0] if isinstance(states, list | tuple) else states)
 
 
@@ -121,16 +121,16 @@ def sample_rows(array: Float32, most: int, rng: np.random.Generator) -> Float32:
     return rows[np.sort(rng.choice(len(rows), most, replace=False))] if most < len(rows) else rows
 
 
-def _channels_last(layer: Layer, images: Float32) -> Float32:
+def _move_channels_last(layer: Layer, images: Float32) -> Float32:
     return images if layer.data_format == "channels_last" else np.moveaxis(images, 1, -1)
 
 
-def _conv_rows(layer: Layer, images: object, most: int, rng: np.random.Generator) -> Float32:
-    last = _channels_last(layer, _to_array(images))
+def _extract_conv_rows(layer: Layer, images: object, most: int, rng: np.random.Generator) -> Float32:
+    last = _move_channels_last(layer, _to_array(images))
     return extract_patches(last, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding, most, rng)
 
 
-def _depthwise_outputs(layer: Layer, images: object) -> Float32:
+def _run_depthwise(layer: Layer, images: object) -> Float32:
     """The inputs of the pointwise half of a separable convolution."""
     deep = keras().ops.depthwise_conv(
         images,
@@ -140,7 +140,7 @@ def _depthwise_outputs(layer: Layer, images: object) -> Float32:
         data_format=layer.data_format,
         dilation_rate=layer.dilation_rate,
     )
-    return _channels_last(layer, _to_array(deep))
+    return _move_channels_last(layer, _to_array(deep))
 
 
 def extract_patches(

@@ -104,7 +104,7 @@ class Product:
     @cached_property
     def power(self) -> float:
         """The power of the outputs."""
-        return _output_power(self.matrix(self.weights).astype(np.float64), self.importance)
+        return _compute_output_power(self.matrix(self.weights).astype(np.float64), self.importance)
 
     @cached_property
     def usual_power(self) -> float:
@@ -115,7 +115,7 @@ class Product:
     def measure_loss(self, weights: Float32) -> float:
         """The power of the output error with other weights."""
         error = self.matrix(weights).astype(np.float64) - self.matrix(self.weights)
-        return _output_power(error, self.importance)
+        return _compute_output_power(error, self.importance)
 
     def round_at(self, step: float) -> tuple[StepWeights | RowStepWeights, float]:
         """The tensor in steps, and the power of its output error.
@@ -124,7 +124,7 @@ class Product:
         """
         matrix = self.matrix(self.weights)
         if self.moments.ndim == 1 and len(self.tensor.shape) == 2:
-            steps = _row_steps(self.importance, step)
+            steps = _compute_row_steps(self.importance, step)
             shaped = self.restore_shape(_round_with_dead_zone(matrix / steps[:, None]) * steps[:, None])
             return RowStepWeights(shaped, steps, "last" if self._is_turned else "first"), self.measure_loss(shaped)
         scaled = np.ascontiguousarray(matrix / np.float32(step))
@@ -154,7 +154,7 @@ def _round_with_dead_zone(scaled: Float32) -> Float32:
     return levels
 
 
-def _row_steps(powers: Float64, step: float) -> Float32:
+def _compute_row_steps(powers: Float64, step: float) -> Float32:
     """float32[inputs] with eight bits of mantissa: `step` for an input of mean power."""
     share = powers / (powers.mean() or 1.0)
     falls = np.rint(GRID * FALL * np.log2(np.maximum(share, UNSEEN))) / GRID
@@ -162,6 +162,6 @@ def _row_steps(powers: Float64, step: float) -> Float32:
     return (steps.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-def _output_power(matrix: npt.NDArray[np.float64], moments: Float64) -> float:
+def _compute_output_power(matrix: npt.NDArray[np.float64], moments: Float64) -> float:
     through = moments[:, None] * matrix if moments.ndim == 1 else moments @ matrix
     return float((matrix * through).sum())

@@ -64,7 +64,7 @@ def make_onnx_table(runner: OnnxRunner, file: ModelFile, exact: Collection[str])
             spread = any(use.node.op_type == "BatchNormalization" and use.place == 4 for use in found)
             weights.append(Weight(index, variable, "other" if spread else "vector", variable.read(), None, None))
             continue
-        use, matched = next(((use, one) for use in found if (one := _linear_op(variable, use))), (found[0], None))
+        use, matched = next(((use, one) for use in found if (one := _match_linear(variable, use))), (found[0], None))
         if matched is None and not {use.node.op_type for use in found} <= PLAIN:
             continue
         layer = op = None
@@ -91,7 +91,7 @@ def _find_uses(runner: OnnxRunner) -> Mapping[str, list[_Use]]:
                 continue
             name, axes = origins[value]
             if node.op_type in PASSING:
-                turn = _ints(node, "perm") or tuple(reversed(range(len(axes))))
+                turn = _read_ints(node, "perm") or tuple(reversed(range(len(axes))))
                 turned = tuple(axes[axis] for axis in turn) if node.op_type == "Transpose" else axes
                 origins[node.output[0]] = (name, turned)
             else:
@@ -103,84 +103,84 @@ _Match = tuple[tuple[str, ...], InputRows, tuple[int, ...], int]
 """The values to observe, the rows from them, the order of the weight's axes, and how many of these are inputs."""
 
 
-def _linear_op(weight: OnnxWeight, use: _Use) -> _Match | None:
+def _match_linear(weight: OnnxWeight, use: _Use) -> _Match | None:
     node, axes = use.node, use.axes
     match node.op_type:
         case "MatMul" if len(axes) == 2 and use.place == 1:
-            return (node.input[0],), _last_axis, axes, 1
+            return (node.input[0],), _sample_last_axis, axes, 1
         case "MatMul" if len(axes) == 2:
-            return (node.input[1],), _last_but_one, axes[::-1], 1
+            return (node.input[1],), _sample_last_but_one, axes[::-1], 1
         case "Gemm" if use.place == 1:
-            rows = _sample_transposed if _int(node, "transA") else _last_axis
-            return (node.input[0],), rows, axes[::-1] if _int(node, "transB") else axes, 1
-        case "Conv" if use.place == 1 and _int(node, "group", 1) == 1 and axes == tuple(range(len(axes))):
-            return _conv(weight, node)
-        case "LSTM" | "GRU" | "RNN" if use.place in (1, 2) and axes == (0, 1, 2) and not _int(node, "layout"):
-            return _recurrent(weight, node, use.place)
+            rows = _sample_transposed if _read_int(node, "transA") else _sample_last_axis
+            return (node.input[0],), rows, axes[::-1] if _read_int(node, "transB") else axes, 1
+        case "Conv" if use.place == 1 and _read_int(node, "group", 1) == 1 and axes == tuple(range(len(axes))):
+            return _match_conv(weight, node)
+        case "LSTM" | "GRU" | "RNN" if use.place in (1, 2) and axes == (0, 1, 2) and not _read_int(node, "layout"):
+            return _match_recurrent(weight, node, use.place)
     return None
 
 
-def _conv(weight: OnnxWeight, node: NodeProto) -> _Match | None:
-    auto, dims = _text(node, "auto_pad", "NOTSET"), len(weight.shape) - 2
+def _match_conv(weight: OnnxWeight, node: NodeProto) -> _Match | None:
+    auto, dims = _read_text(node, "auto_pad", "NOTSET"), len(weight.shape) - 2
     if auto not in ("NOTSET", "VALID", "SAME_UPPER"):
         return None
-    pads = _ints(node, "pads") or (0,) * (2 * dims)
-    strides, gaps = _ints(node, "strides") or (1,) * dims, _ints(node, "dilations") or (1,) * dims
+    pads = _read_ints(node, "pads") or (0,) * (2 * dims)
+    strides, gaps = _read_ints(node, "strides") or (1,) * dims, _read_ints(node, "dilations") or (1,) * dims
 
     def rows(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
         if auto == "SAME_UPPER":
-            images = np.moveaxis(_array(given[0]), 1, -1)
+            images = np.moveaxis(_to_array(given[0]), 1, -1)
             return extract_patches(images, weight.shape[2:], strides, gaps, "same", most, rng)
         both = list(zip(pads[:dims], pads[dims:], strict=True))
-        return extract_channels_first(_array(given[0]), weight.shape[2:], strides, gaps, both, most, rng)
+        return extract_channels_first(_to_array(given[0]), weight.shape[2:], strides, gaps, both, most, rng)
 
     return (node.input[0],), rows, (*range(2, dims + 2), 1, 0), dims + 1
 
 
-def _recurrent(weight: OnnxWeight, node: NodeProto, place: int) -> _Match | None:
+def _match_recurrent(weight: OnnxWeight, node: NodeProto, place: int) -> _Match | None:
     """W multiplies the inputs of every step, and R the states before every step."""
     if place == 1:
-        return (node.input[0],), _last_axis, (2, 0, 1), 1
+        return (node.input[0],), _sample_last_axis, (2, 0, 1), 1
     outputs = node.output[0] if node.output else ""
     initial = node.input[5] if len(node.input) > 5 else ""
-    direction = _text(node, "direction", "forward")
+    direction = _read_text(node, "direction", "forward")
     if weight.shape[0] != 1 or not (outputs or initial):
         return None
     backward = direction == "reverse"
 
     def rows(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
-        parts = [] if given[2] is None else [_array(given[2]).reshape(-1, weight.shape[2])]
+        parts = [] if given[2] is None else [_to_array(given[2]).reshape(-1, weight.shape[2])]
         if given[1] is not None:
-            steps = _array(given[1])
+            steps = _to_array(given[1])
             parts.append((steps[1:] if backward else steps[:-1]).reshape(-1, weight.shape[2]))
         return sample_rows(np.concatenate(parts), most, rng)
 
     return (node.input[0], outputs, initial), rows, (2, 0, 1), 1
 
 
-def _array(value: object) -> Float32:
+def _to_array(value: object) -> Float32:
     return np.asarray(value, np.float32)
 
 
-def _last_axis(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
-    return sample_rows(_array(given[0]), most, rng)
+def _sample_last_axis(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
+    return sample_rows(_to_array(given[0]), most, rng)
 
 
-def _last_but_one(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
-    return sample_rows(np.moveaxis(_array(given[0]), -2, -1), most, rng)
+def _sample_last_but_one(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
+    return sample_rows(np.moveaxis(_to_array(given[0]), -2, -1), most, rng)
 
 
 def _sample_transposed(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
-    return sample_rows(_array(given[0]).T, most, rng)
+    return sample_rows(_to_array(given[0]).T, most, rng)
 
 
-def _int(node: NodeProto, name: str, default: int = 0) -> int:
+def _read_int(node: NodeProto, name: str, default: int = 0) -> int:
     return next((int(one.i) for one in node.attribute if one.name == name), default)
 
 
-def _ints(node: NodeProto, name: str) -> tuple[int, ...]:
+def _read_ints(node: NodeProto, name: str) -> tuple[int, ...]:
     return next((tuple(one.ints) for one in node.attribute if one.name == name), ())
 
 
-def _text(node: NodeProto, name: str, default: str) -> str:
+def _read_text(node: NodeProto, name: str, default: str) -> str:
     return next((one.s.decode() for one in node.attribute if one.name == name), default)

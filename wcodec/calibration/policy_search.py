@@ -130,7 +130,7 @@ def _run_trials(
             made[one.number] = found
         if (follower := _scale_to_budget(one, origin, best)) is not None:
             journal.enqueue(follower)
-        journal.tell(one, _score(one, origin))
+        journal.tell(one, _compute_score(one, origin))
         report(one)
 
 
@@ -141,7 +141,7 @@ def _try(
     return run_trial(session, scale, damping, factors, is_late, kept)
 
 
-def _score(one: SearchTrial, origin: PolicyOrigin) -> float:
+def _compute_score(one: SearchTrial, origin: PolicyOrigin) -> float:
     """The logarithm of the bytes relative to the origin's, plus the penalty of a trial over the budget."""
     charged = 0.0 if one.allowed else OVER + SLOPE * max(0.0, _measure_distance(one, origin))
     return math.log(max(1, one.bytes) / max(1, origin.bytes)) + charged

@@ -135,7 +135,7 @@ class OpenedSession:
         return replace(session, file=self.file)
 
 
-def _mantissas(file: ModelFile, recipe: Recipe) -> dict[str, int]:
+def _find_mantissas(file: ModelFile, recipe: Recipe) -> dict[str, int]:
     """The mantissa bits in the file of each tensor that is coded as floats of fewer bits."""
     surveys = [found.statistics for found in scan_tensors(file.tensors, 0)]
     plain = replace(recipe, target_bytes=None, target_ratio=None, max_error=None)
@@ -167,7 +167,7 @@ def open_session(source: Path, request: LearningRequest, log: Callable[[str], No
     with open_model(source) as file:
         exact = exact_names(file, request.recipe) | {tensor.name for tensor in file.tensors if tensor.exact}
         table = make_network_table(model, file, exact, examples.inputs)
-        bits = _mantissas(file, request.recipe)
+        bits = _find_mantissas(file, request.recipe)
     known = {index: [bits[name] for name in names if name in bits] for index, names in table.names.items()}
     table = replace(table, mantissas={index: min(some) for index, some in known.items() if some})
     if table.missed:

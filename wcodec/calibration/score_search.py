@@ -86,7 +86,7 @@ def encode_by_score(
             return tried[-1].allowed
 
         find_largest(fits, 1.0, lambda: True, SEARCH.first_factor, SEARCH)
-        encoded = make(_best(source, tried, request, original).size, temporary)
+        encoded = make(_choose_best(source, tried, request, original).size, temporary)
     return replace(encoded, notes=(*encoded.notes, f"{len(tried)} files were scored"))
 
 
@@ -101,7 +101,7 @@ def refuse_fixed_steps(recipe: Recipe) -> None:
         raise RecipeError(f"--score: expected a quantizer whose steps can vary, got {found}")
 
 
-def _best(source: Path, tried: Sequence[ScoredFile], request: ScoreRequest, original: float) -> ScoredFile:
+def _choose_best(source: Path, tried: Sequence[ScoredFile], request: ScoreRequest, original: float) -> ScoredFile:
     allowed = [one for one in tried if one.allowed]
     if not allowed:
         most = max(one.score for one in tried)

@@ -122,7 +122,7 @@ def open_journal(path: Path, settings: str, sampler: Sampler, seed: int, *, resu
             backend = module.storages.journal.JournalFileBackend(str(path))
             storage = module.storages.JournalStorage(backend)
             study = module.create_study(
-                storage=storage, study_name=NAME, load_if_exists=True, sampler=_sampler(module, sampler, seed)
+                storage=storage, study_name=NAME, load_if_exists=True, sampler=_make_sampler(module, sampler, seed)
             )
         known = study.user_attrs.get("settings")
     except (ValueError, LookupError, TypeError, UnicodeDecodeError) as exc:
@@ -131,17 +131,17 @@ def open_journal(path: Path, settings: str, sampler: Sampler, seed: int, *, resu
     if known is None:
         study.set_user_attr("settings", settings)
     elif known != settings:
-        word = _first_difference(known, settings)
+        word = _find_first_difference(known, settings)
         raise RecipeError(f"{path.name}: expected the journal of this search, got one with another {word}; remove it")
     return SearchJournal(study)
 
 
-def _first_difference(known: str, settings: str) -> str:
+def _find_first_difference(known: str, settings: str) -> str:
     before, now = json.loads(known), json.loads(settings)
     return next((word for word in now if before.get(word) != now[word]), "version")
 
 
-def _sampler(module: ModuleType, name: Sampler, seed: int) -> object:
+def _make_sampler(module: ModuleType, name: Sampler, seed: int) -> object:
     if name == "cmaes":
         try:
             return module.samplers.CmaEsSampler(seed=seed, n_startup_trials=2)

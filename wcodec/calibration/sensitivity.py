@@ -65,16 +65,16 @@ def measure_costs(session: CalibrationSession, kind: str) -> dict[int, float]:
     if kind == "none":
         return {}
     if kind == "kl":
-        return _by_divergence(session)
+        return _measure_by_divergence(session)
     if is_runner(session.model):
         raise RecipeError(f"--sensitivity {kind}: expected a network of Keras, got {session.model.name}; kl needs none")
-    traces = _fisher(session) if kind == "fisher" else _hutchinson(session)
+    traces = _estimate_fisher(session) if kind == "fisher" else _estimate_hutchinson(session)
     least = max(*traces, 0.0) * 1e-9 + 1e-30
     pairs = zip(session.kernels, traces, strict=True)
     return {one.index: max(trace, least) / (2.0 * one.original.size) for one, trace in pairs}
 
 
-def _by_divergence(session: CalibrationSession) -> dict[int, float]:
+def _measure_by_divergence(session: CalibrationSession) -> dict[int, float]:
     """The divergence that rounding a kernel alone causes, divided by its squared error."""
     held_out = session.held_out
     chosen = spread_evenly(np.arange(held_out.count), MEASURED_EXAMPLES)
@@ -94,7 +94,7 @@ def _by_divergence(session: CalibrationSession) -> dict[int, float]:
     return costs
 
 
-def _batches(session: CalibrationSession, most: int, size: int) -> Iterator[Batch]:
+def _draw_batches(session: CalibrationSession, most: int, size: int) -> Iterator[Batch]:
     """At most `most` fitting inputs, in equal batches of `size`."""
     inputs = tuple(np.concatenate(parts) for parts in zip(*session.fitting, strict=True))
     chosen = spread_evenly(np.arange(len(inputs[0])), most)
@@ -134,7 +134,7 @@ def _sum_losses(session: CalibrationSession, inputs: list[Tensor], seed: Tensor 
     return tf.add_n([_measure_loss(tf, *one, own) for one, own in zip(every, seeds, strict=False)])
 
 
-def _fisher(session: CalibrationSession) -> list[float]:
+def _estimate_fisher(session: CalibrationSession) -> list[float]:
     """The trace of each kernel's block, from gradients for labels that are drawn from the predictions."""
     tf = tensorflow()
     variables = [cast("Variable", one.variable) for one in session.kernels]
@@ -143,13 +143,13 @@ def _fisher(session: CalibrationSession) -> list[float]:
     def step(inputs: list[Tensor], seed: Tensor, _: Tensor) -> Tensor:
         _, gradients = loss_and_gradients(lambda: _sum_losses(session, inputs, seed), variables)
         pairs = zip(gradients, values, strict=True)
-        return tf.stack([tf.reduce_sum(tf.square(_dense(tf, *pair))) for pair in pairs])
+        return tf.stack([tf.reduce_sum(tf.square(_to_dense(tf, *pair))) for pair in pairs])
 
-    found = _estimate(session, step, _batches(session, FISHER_EXAMPLES, FISHER_BATCH))
+    found = _estimate(session, step, _draw_batches(session, FISHER_EXAMPLES, FISHER_BATCH))
     return [float(one) for one in found]
 
 
-def _hutchinson(session: CalibrationSession) -> list[float]:
+def _estimate_hutchinson(session: CalibrationSession) -> list[float]:
     """The traces as the mean of v' H v over random sign vectors v (Hutchinson 1990), by differentiating twice."""
     tf = tensorflow()
     variables = [cast("Variable", one.variable) for one in session.kernels]
@@ -164,17 +164,17 @@ def _hutchinson(session: CalibrationSession) -> list[float]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             _, gradients = loss_and_gradients(lambda: _sum_losses(session, inputs, None), variables)
-            dense = [_dense(tf, *pair) for pair in zip(gradients, values, strict=True)]
+            dense = [_to_dense(tf, *pair) for pair in zip(gradients, values, strict=True)]
             along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(dense, signs, strict=True)])
-        turned = [_dense(tf, *pair) for pair in zip(tape.gradient(along, values), values, strict=True)]
+        turned = [_to_dense(tf, *pair) for pair in zip(tape.gradient(along, values), values, strict=True)]
         return len(values) * tf.stack([tf.reduce_sum(h * v) for h, v in zip(turned, signs, strict=True)])
 
-    batches = list(_batches(session, PROBED_EXAMPLES, PROBED_BATCH))
+    batches = list(_draw_batches(session, PROBED_EXAMPLES, PROBED_BATCH))
     found = _estimate(session, step, (batches[probe % len(batches)] for probe in range(PROBES) for _ in values))
     return [float(one) for one in found]
 
 
-def _dense(tf: ModuleType, gradient: Tensor | None, like: Tensor) -> Tensor:
+def _to_dense(tf: ModuleType, gradient: Tensor | None, like: Tensor) -> Tensor:
     return tf.zeros(like.shape) if gradient is None else tf.cast(tf.convert_to_tensor(gradient), "float32")
 
 

@@ -54,7 +54,9 @@ def search_steps(
     config, found = session.config, _Found(budget, TimeLimit(seconds), trials, required, [near] if near else [])
     dampings, factor = dampings or config.dampings, config.tolerance if near else config.first_factor
     start, late = near.step_scale if near else first_scale(session), found.is_late
-    factors = step_factors(session, near) if near else _first_factors(session, start, dampings[0], costs or {}, late)
+    factors = (
+        step_factors(session, near) if near else _choose_first_factors(session, start, dampings[0], costs or {}, late)
+    )
 
     @cache
     def trial(damping: float, scale: float) -> CalibrationResult:
@@ -100,7 +102,7 @@ class _Found:
         return not self.is_late() and (not self.is_over() or self.budget.best(self.tried) is None)
 
 
-def _first_factors(
+def _choose_first_factors(
     session: CalibrationSession, start: float, damping: float, costs: Mapping[int, float], is_late: Callable[[], bool]
 ) -> tuple[float, ...]:
     """The factors of `balance_steps`, or those by costs where they give fewer bytes for their divergence."""

@@ -62,7 +62,7 @@ def make_torch_table(
         names[index] = tuple(name for name in variable.names if name in specs)
         if not names[index] or not fixed.isdisjoint(names[index]):
             continue
-        kind = _kind_of(variable, moving, seen)
+        kind = _find_kind(variable, moving, seen)
         if kind is None:
             continue
         op = seen[variable.place].op if kind == "kernel" else None
@@ -73,7 +73,7 @@ def make_torch_table(
     return WeightTable(tuple(weights), tuple(norms), names, tuple(sorted(set(exact))), missed)
 
 
-def _kind_of(variable: TorchWeight, moving: Collection[int], seen: Mapping[int, _Seen]) -> Kind | None:
+def _find_kind(variable: TorchWeight, moving: Collection[int], seen: Mapping[int, _Seen]) -> Kind | None:
     """The kind of a weight; None for a weight of two or more dimensions that no known operator takes."""
     if id(variable) in moving:
         return "statistic"
@@ -96,15 +96,15 @@ def _find_ops(runner: TorchRunner, few: tuple[Array, ...]) -> Mapping[int, _Seen
             found = seen.setdefault(where, _Seen())
             found.plain |= name in PLAIN
             if name in PRODUCTS and found.op is None:
-                found.op = _product_op(weights[where], one, place)
+                found.op = _match_product(weights[where], one, place)
             elif name == CONVOLUTION and place == 1 and found.op is None:
-                found.op = _convolution_op(weights[where], given)
+                found.op = _match_convolution(weights[where], given)
 
     runner.watch(few, call)
     return seen
 
 
-def _product_op(weight: TorchWeight, view: Tensor, place: int) -> LinearOp | None:
+def _match_product(weight: TorchWeight, view: Tensor, place: int) -> LinearOp | None:
     """The operation of a product in which a view of the weight is operand number `place`."""
     if len(weight.shape) != 2:
         return None
@@ -113,34 +113,34 @@ def _product_op(weight: TorchWeight, view: Tensor, place: int) -> LinearOp | Non
     axis = next((axis for axis in (1, 0) if strides[axis] == summed), None)
     if axis is None or weight.shape[axis] != view.shape[1 - place]:
         return None
-    return LinearOp(weight, _rows, (axis, 1 - axis), 1)
+    return LinearOp(weight, _sample_rows, (axis, 1 - axis), 1)
 
 
-def _convolution_op(weight: TorchWeight, given: Sequence[object]) -> LinearOp | None:
+def _match_convolution(weight: TorchWeight, given: Sequence[object]) -> LinearOp | None:
     """See `torch.ops.aten.convolution`: x, weight, bias, stride, padding, dilation, transposed, ..., groups."""
     strides, pads, gaps, transposed, _, groups = given[3:9]
     if transposed or groups != 1:
         return None
     dims = len(weight.shape) - 2
-    strides, pads, gaps = (_spread(one, dims) for one in (strides, pads, gaps))
+    strides, pads, gaps = (_repeat_for_dimensions(one, dims) for one in (strides, pads, gaps))
 
     def rows(x: Arguments, most: int, rng: np.random.Generator) -> Float32:
         both = [(pad, pad) for pad in pads]
-        return extract_channels_first(_array(x[0]), weight.shape[2:], strides, gaps, both, most, rng)
+        return extract_channels_first(_to_array(x[0]), weight.shape[2:], strides, gaps, both, most, rng)
 
     found: InputRows = rows
     return LinearOp(weight, found, (*range(2, dims + 2), 1, 0), dims + 1)
 
 
-def _spread(values: object, dims: int) -> tuple[int, ...]:
+def _repeat_for_dimensions(values: object, dims: int) -> tuple[int, ...]:
     """One number for each dimension."""
     numbers = tuple(int(one) for one in values) if isinstance(values, list | tuple) else (int(str(values)),)
     return numbers * dims if len(numbers) == 1 else numbers
 
 
-def _array(value: object) -> Float32:
+def _to_array(value: object) -> Float32:
     return np.asarray(value, np.float32)
 
 
-def _rows(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
-    return sample_rows(_array(given[0]), most, rng)
+def _sample_rows(given: Arguments, most: int, rng: np.random.Generator) -> Float32:
+    return sample_rows(_to_array(given[0]), most, rng)

@@ -35,7 +35,7 @@ def quantize_vectors(
     with keep_weights(model):
         for index, tuned in found.tuned().items():
             model.weights[index].assign(tuned.values)
-        vectors, spreads = _list_vectors(session, found), _spreads(session)
+        vectors, spreads = _list_vectors(session, found), _measure_spreads(session)
         for parts in session.config.vector_steps if vectors else ():
             rounded = [_round_vector(*vector, parts, spreads) for vector in vectors]
             for one in rounded:
@@ -76,7 +76,7 @@ def _list_vectors(session: CalibrationSession, found: CalibrationResult) -> list
     return [(one, values) for one, values in vectors if values.any()]
 
 
-def _spreads(session: CalibrationSession) -> dict[int, float]:
+def _measure_spreads(session: CalibrationSession) -> dict[int, float]:
     """The standard deviation of the values that a vector is added to, by the id of its variable, if it is known.
 
     For a mean it is the square root of the variances; for a bias the norm of the kernel's weights to one output.
@@ -87,19 +87,19 @@ def _spreads(session: CalibrationSession) -> dict[int, float]:
     for layer in list_layers(session.model):
         kernel, bias = getattr(layer, "kernel", None), getattr(layer, "bias", None)
         if bias is not None and kernel is not None and len(bias.shape) == 1 and bias.shape[0]:
-            found[id(bias)] = _rms(read_values(kernel)) * float(np.prod(kernel.shape) / bias.shape[0]) ** 0.5
+            found[id(bias)] = _compute_rms(read_values(kernel)) * float(np.prod(kernel.shape) / bias.shape[0]) ** 0.5
     for layer in session.table.batch_norms:
         variance = float(np.median(read_values(layer.moving_variance)))
         found[id(layer.moving_mean)] = (max(variance, 0.0) + float(layer.epsilon)) ** 0.5
     return {key: spread for key, spread in found.items() if np.isfinite(spread) and spread > 0}
 
 
-def _rms(values: Float32) -> float:
+def _compute_rms(values: Float32) -> float:
     return float(np.sqrt(np.square(values, dtype=np.float64).mean()))
 
 
 def _round_vector(weight: Weight, values: Float32, parts: int, spreads: Mapping[int, float]) -> RoundedWeight:
     """Round by a fraction of its root mean square, or of the spread of the values that it is added to, if smaller."""
-    size = _rms(values)
+    size = _compute_rms(values)
     step = round_step(min(size, spreads.get(id(weight.variable), size)) / parts)
     return RoundedWeight(weight.index, weight.path, step, values / np.float32(step))
