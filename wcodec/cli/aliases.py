@@ -27,13 +27,13 @@ def expand_aliases(words: Sequence[str], verbs: Mapping[str, argparse.ArgumentPa
     ['decode', 'm.wcz']
     """
     named = bool(words) and words[0] in verbs
-    verb, rest = (words[0], words[1:]) if named else (_verb_of(words), words)
+    verb, rest = (words[0], words[1:]) if named else (_find_verb(words), words)
     if verb not in verbs:
         return list(words)
-    return [verb, *_options(rest, verb, verbs[verb])]
+    return [verb, *_translate_options(rest, verb, verbs[verb])]
 
 
-def _verb_of(words: Sequence[str]) -> str:
+def _find_verb(words: Sequence[str]) -> str:
     """The verb of the letters, or "encode" if files or its options come first; "" for anything else."""
     clusters = [word[1:] for word in words if _is_cluster(word)]
     for letter, verb in VERB_LETTERS.items():
@@ -50,7 +50,7 @@ def _is_cluster(word: str) -> bool:
     return word[:1] == "-" and bool(letters) and letters <= known
 
 
-def _options(words: Sequence[str], verb: str, parser: argparse.ArgumentParser) -> list[str]:
+def _translate_options(words: Sequence[str], verb: str, parser: argparse.ArgumentParser) -> list[str]:
     """The options of zstd as options of the verb."""
     taking = {flag for action in parser._actions if action.nargs != 0 for flag in action.option_strings}
     own = {flag for action in parser._actions for flag in action.option_strings}
@@ -62,11 +62,11 @@ def _options(words: Sequence[str], verb: str, parser: argparse.ArgumentParser) -
         if is_value or word in own or not _is_cluster(word):
             made.append(word)
         else:
-            made += [option for letter in word[1:] for option in _option(letter, verb)]
+            made += [option for letter in word[1:] for option in _translate_option(letter, verb)]
     return made
 
 
-def _option(letter: str, verb: str) -> list[str]:
+def _translate_option(letter: str, verb: str) -> list[str]:
     if letter in VERB_LETTERS or letter == KEEP:
         return []
     if letter in DIGITS:

@@ -76,10 +76,10 @@ def show_search(quiet: bool) -> Iterator[Callable[[SearchProgress], None]]:
         with _show_table() as watch:
             yield watch
     else:
-        yield _lines()
+        yield _print_lines()
 
 
-def _lines() -> Callable[[SearchProgress], None]:
+def _print_lines() -> Callable[[SearchProgress], None]:
     last = [float("-inf")]
 
     def watch(now: SearchProgress) -> None:
@@ -108,17 +108,17 @@ def _show_table() -> Iterator[Callable[[SearchProgress], None]]:
                 points[-1] = now  # training is one row that is updated
             else:
                 points.append(now)
-            live.update(_table(points, points[-SHOWN:]), refresh=True)
+            live.update(_make_table(points, points[-SHOWN:]), refresh=True)
 
         try:
             yield watch
         finally:
             if points:  # the trials stay on the screen
                 live.transient = False
-                live.update(_table(points, points), refresh=True)
+                live.update(_make_table(points, points), refresh=True)
 
 
-def _table(points: list[SearchProgress], shown: list[SearchProgress]) -> Table:
+def _make_table(points: list[SearchProgress], shown: list[SearchProgress]) -> Table:
     from rich.table import Table
 
     within = [point.bytes for point in points if point.allowed]

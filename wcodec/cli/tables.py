@@ -38,7 +38,7 @@ def format_sweep(found: Sweep) -> str:
 
     points, tensors = tabulate_points(found), tabulate_sensitivities(found, MOST_ROWS)
     blocks = [render_tables((points,))]
-    if COMMAND not in points.fit_width(_terminal_width()).head:
+    if COMMAND not in points.fit_width(_find_terminal_width()).head:
         blocks.append("\n".join(f"{one.label}: {one.command}" for one in found.points))
     more = len(found.sensitivities) - MOST_ROWS
     blocks.append(f"Each tensor alone, with 4 times its step:\n{render_tables((tensors,))}")
@@ -54,10 +54,10 @@ def format_sweep(found: Sweep) -> str:
         closing += f" Predicted and measured nats of single tensors have a rank correlation of {rank:.2f}."
     if found.best:
         closing += f" {BEST} is the smallest file that loses at most {ALLOWED:g} points."
-    return "\n\n".join([*blocks, wrap(closing, _terminal_width())])
+    return "\n\n".join([*blocks, wrap(closing, _find_terminal_width())])
 
 
-def _terminal_width() -> int:
+def _find_terminal_width() -> int:
     """Columns of the terminal; as many as any table needs without a terminal."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
     if not terminal:
@@ -69,7 +69,7 @@ def _terminal_width() -> int:
 
 def format_inspection(inspection: Inspection, sort: str | None = None) -> str:
     """Both tables of `inspect`: the tensors, then the use of every byte of the file."""
-    tensors, sizes = tabulate_tensors(inspection, sort), wrap(compare_sizes(inspection), _terminal_width())
+    tensors, sizes = tabulate_tensors(inspection, sort), wrap(compare_sizes(inspection), _find_terminal_width())
     parts = () if inspection.format_version is None else (tabulate_parts(inspection),)
     return f"{render_tables((tensors, *parts))}\n\n{sizes}"
 
@@ -79,7 +79,7 @@ def format_stages(stages: Sequence[Stages]) -> str:
     sizes, bits = tabulate_stages(stages)
     what = "bytes after each stage: pruned (float32 and gaps), shared (codes and codebook), as coded:"
     more = "bits of a gap and of a code, their entropy and what they took, a kept weight:"
-    above, between = (wrap(words, _terminal_width()) for words in (what, more))
+    above, between = (wrap(words, _find_terminal_width()) for words in (what, more))
     return f"{above}\n{render_tables((sizes,))}\n\n{between}\n{render_tables((bits,))}"
 
 
@@ -120,7 +120,7 @@ def format_summary(
 
 def render_tables(tables: Sequence[Table]) -> str:
     """The tables as wide as the terminal, or as wide as needed without one, separated by an empty line."""
-    width = _terminal_width()
+    width = _find_terminal_width()
     shown = [
         Table(one.head, [[*map(escape_controls, row)] for row in one.rows], one.names, one.spare) for one in tables
     ]

@@ -57,15 +57,15 @@ def run(args: argparse.Namespace) -> int:
                 "--compact: expected one file with a Keras model to write, got tensors, a pipe or a folder"
             )
         if args.as_:
-            return _integers(args, source)
+            return _decode_integers(args, source)
         if args.tensor:
-            return _some(args, source)
+            return _decode_some(args, source)
         if index := index_of(source):
-            return _folder(args, index)
+            return _decode_folder(args, index)
         return _decode_whole(args, source)
 
 
-def _integers(args: argparse.Namespace, source: Path) -> int:
+def _decode_integers(args: argparse.Namespace, source: Path) -> int:
     """Write a Keras model whose layers have the integers of the file.
 
     Raises: RecipeError if it cannot be written as one .keras file.
@@ -88,7 +88,7 @@ def _integers(args: argparse.Namespace, source: Path) -> int:
     return OK
 
 
-def _folder(args: argparse.Namespace, index: Path) -> int:
+def _decode_folder(args: argparse.Namespace, index: Path) -> int:
     """Write all files of a folder."""
     from wcodec.cli.progress import show_progress
     from wcodec.pipeline.folder_decoder import decode_folder
@@ -154,7 +154,7 @@ def _decode_whole(args: argparse.Namespace, source: Path) -> int:
     return OK
 
 
-def _some(args: argparse.Namespace, source: Path) -> int:
+def _decode_some(args: argparse.Namespace, source: Path) -> int:
     """Write the named tensors; only their bytes are read."""
     import numpy as np
 

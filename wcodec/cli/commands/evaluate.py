@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         if found.loss is None and found.output_error is None:
             stdio.write_note("nothing was compared: the data has no labels (y) and --baseline is not given")
     numbers = {name: value for name, value in asdict(found).items() if name != "notes"}
-    stdio.write_data(format_json(numbers) if args.json else _text(found))
+    stdio.write_data(format_json(numbers) if args.json else _format_sizes(found))
     exceeded = [*_report_drop(found, args.max_drop), *_report_loss(found, args.max_loss)]
     for words in exceeded:
         stdio.write_note(f"wcodec: {source}: {words}")
@@ -111,7 +111,7 @@ def _name_output(found: Evaluation, one: OutputScores) -> str:
     return f"output {one.name}: " if len(found.outputs) > 1 else ""
 
 
-def _text(found: Evaluation) -> str:
+def _format_sizes(found: Evaluation) -> str:
     from wcodec.reporting.number_format import format_ratio, format_size
 
     before, after = found.source_bytes, found.file_bytes
@@ -119,12 +119,12 @@ def _text(found: Evaluation) -> str:
     rows = [("examples", f"{found.examples:,}")]
     for one in found.outputs:
         rows += [(f"output {one.name}", "")] if len(found.outputs) > 1 else []
-        rows += _rows(one)
+        rows += _make_rows(one)
     rows += [("bytes", sizes)] if sizes else []
     return "\n".join(f"{name:19}{value}".rstrip() for name, value in rows)
 
 
-def _rows(one: OutputScores) -> Iterator[tuple[str, str]]:
+def _make_rows(one: OutputScores) -> Iterator[tuple[str, str]]:
     """The known figures of an output."""
     drop = "" if one.accuracy_drop is None else f" (drop {one.accuracy_drop:+.2f} points)"
     rise = "" if one.loss_rise is None else f" (rise {one.loss_rise:+.2f} %)"

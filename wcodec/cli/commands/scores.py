@@ -41,7 +41,7 @@ def evaluate_score(args: argparse.Namespace, source: Path, baseline: Path | None
     found = score.measure(source, args.max_output)
     before = score.measure(baseline, args.max_output) if baseline else None
     drop = before.value - found.value if before else None
-    file_bytes, source_bytes = _size(source), _size(baseline)
+    file_bytes, source_bytes = _measure_size(source), _measure_size(baseline)
     numbers = {
         "score": found.value,
         "baseline_score": before.value if before else None,
@@ -66,7 +66,7 @@ def evaluate_score(args: argparse.Namespace, source: Path, baseline: Path | None
     return OK
 
 
-def _size(path: Path | None) -> int | None:
+def _measure_size(path: Path | None) -> int | None:
     if path is None:
         return None
     files = path.rglob("*") if path.is_dir() else [path]

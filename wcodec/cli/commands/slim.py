@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from wcodec.structure.slim import slim
 
     with show_steps("slim", args.quiet) as watch:
-        request = _request(args, target, seconds, watch)
+        request = _make_request(args, target, seconds, watch)
         found = slim(source, request)
     listeners = Listeners(log=stdio.choose_log(args.quiet), search=lambda: show_search(args.quiet))
     made = write_slimmed(found, target, recipe, request, source=source, calibrates=calibrates, listeners=listeners)
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     return OK
 
 
-def _request(
+def _make_request(
     args: argparse.Namespace, target: Path, seconds: float, watch: Callable[[str, float], None]
 ) -> SlimRequest:
     from wcodec.structure.request import SlimRequest, chosen_amount, parse_rank

@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_table_options(how, [*(BY_WORD[word] for word in REQUEST), REQUEST_WORDS["threads"]])
 
 
-def _commands(args: argparse.Namespace, source: Path) -> Commands:
+def _make_commands(args: argparse.Namespace, source: Path) -> Commands:
     """The arguments of `encode` for the options that were typed."""
     from wcodec.reporting.sweep import Commands
 
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads or 0,
         log=log,
         draw=report is not None,
-        commands=_commands(args, source),
+        commands=_make_commands(args, source),
     )
     if report:
         write_report(report, source, found.balanced, found.histograms, sweep=found, command="sweep")
