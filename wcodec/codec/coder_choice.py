@@ -68,7 +68,9 @@ def _is_as_small_as_contexts(weights: Float32, layout: int, dequantizer: Dequant
             return False
         is_static = coder == "static"
         sizes.append(
-            _static_bytes(levels, weights.size, own.states) if is_static else len(context.encode(levels, own.states))
+            _estimate_static_bytes(levels, weights.size, own.states)
+            if is_static
+            else len(context.encode(levels, own.states))
         )
         integers, replayed = as_decoded(levels, own.states, (coder,))
         values = (replace(own, states=0) if replayed else own).dequantize(integers, True)
@@ -87,11 +89,11 @@ def _choose_for_speed(weights: Float32, layout: int, dequantizer: Dequantizer, p
     levels = quantize_chunk(sample, replace(dequantizer.for_rows(start, rows), states=0), plain)
     if np.count_nonzero(levels) < (1 - MOST_ZEROS) * levels.size:
         return plan
-    is_worth = _static_bytes(levels, weights.size) <= WORTH * len(dense.encode(levels))
+    is_worth = _estimate_static_bytes(levels, weights.size) <= WORTH * len(dense.encode(levels))
     return replace(plan, coder="static") if is_worth else plan
 
 
-def _static_bytes(levels: Levels, every: int, states: int = 0) -> float:
+def _estimate_static_bytes(levels: Levels, every: int, states: int = 0) -> float:
     """Bytes of the levels, with their share of the bytes that a chunk of the tensor has once."""
     payload = static.encode(levels, states)
     once = static.side_bytes(payload) - len(levels) * 3 // 8

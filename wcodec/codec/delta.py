@@ -35,7 +35,7 @@ def encode_delta(way: int, values: AnyArray, base: AnyArray, dtype: str) -> Word
     new, old = _as_words(values), _as_words(base)
     if way == XOR:
         return new ^ old
-    return _ulp_distance(new, old, dtype)
+    return _measure_ulp_distance(new, old, dtype)
 
 
 def decode_delta(way: int, words: AnyArray, base: AnyArray, dtype: str) -> AnyArray:
@@ -60,12 +60,12 @@ def encode_residual(values: AnyArray, base: AnyArray, dtype: str) -> tuple[AnyAr
 
     Inverse: `decode_residual`.
     """
-    new, old = _floats(values, dtype), _floats(base, dtype)
+    new, old = _to_floats(values, dtype), _to_floats(base, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         more = from_float(new - old, dtype)
-    usual = np.isfinite(_floats(more, dtype)) & np.isfinite(old)
+    usual = np.isfinite(_to_floats(more, dtype)) & np.isfinite(old)
     more = np.where(usual, _as_words(more), 0).astype(_as_words(more).dtype).view(numpy_type(dtype))
-    return more, _ulp_distance(_as_words(values), _add_residual(base, more, dtype), dtype)
+    return more, _measure_ulp_distance(_as_words(values), _add_residual(base, more, dtype), dtype)
 
 
 def decode_residual(more: AnyArray, steps: Words, base: AnyArray, dtype: str) -> AnyArray:
@@ -75,13 +75,13 @@ def decode_residual(more: AnyArray, steps: Words, base: AnyArray, dtype: str) ->
 
 def _add_residual(base: AnyArray, more: AnyArray, dtype: str) -> Words:
     """One addition for each value, rounded to the type; the base's own bits where the residual is zero."""
-    added = _floats(more, dtype)
+    added = _to_floats(more, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        total = from_float(_floats(base, dtype) + added, dtype)
+        total = from_float(_to_floats(base, dtype) + added, dtype)
     return np.where(added == 0, _as_words(base), _as_words(total))
 
 
-def _floats(values: AnyArray, dtype: str) -> Float32 | Float64:
+def _to_floats(values: AnyArray, dtype: str) -> Float32 | Float64:
     return values.astype(np.float64, copy=False) if dtype == "float64" else to_float32(values, dtype)
 
 
@@ -91,7 +91,7 @@ def _as_words(values: AnyArray) -> Words:
     return words
 
 
-def _ulp_distance(new: Words, old: Words, dtype: str) -> Words:
+def _measure_ulp_distance(new: Words, old: Words, dtype: str) -> Words:
     """The signed distance from old to new in the order of the floats, as zigzag words."""
     steps = _to_ordered(new, dtype) - _to_ordered(old, dtype)
     top = new.dtype.type(8 * new.itemsize - 1)

@@ -24,7 +24,7 @@ Value = TypeVar("Value", bound=np.generic)
 
 
 @lru_cache
-def _axis_groups(dims: int, layout: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+def _find_axis_groups(dims: int, layout: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """The dimensions that form rows, channels and taps."""
     every = tuple(range(dims))
     last, inner = every[-1:], every[-2:-1]
@@ -50,13 +50,13 @@ def check_layout(shape: tuple[int, ...], layout: int) -> None:
 @lru_cache(256)
 def view_shape(shape: tuple[int, ...], layout: int) -> Shape3:
     """(rows, channels, taps) of a tensor of `shape`."""
-    rows, channels, taps = (math.prod(shape[d] for d in group) for group in _axis_groups(len(shape), layout))
+    rows, channels, taps = (math.prod(shape[d] for d in group) for group in _find_axis_groups(len(shape), layout))
     return rows, channels, taps
 
 
 def kernel_size(shape: tuple[int, ...], layout: int) -> tuple[int, int]:
     """(height, width) of a kernel's taps; one-dimensional kernels have height 1."""
-    extents = [shape[d] for d in _axis_groups(len(shape), layout)[2]]
+    extents = [shape[d] for d in _find_axis_groups(len(shape), layout)[2]]
     return math.prod(extents[:-1]), extents[-1]
 
 
@@ -68,7 +68,7 @@ def count_units(shape: tuple[int, ...], layout: int) -> int:
 
 def to_rows(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
     """values[shape] -> values[rows, channels, taps], C order. Inverse: `from_rows`."""
-    order = [d for group in _axis_groups(values.ndim, layout) for d in group]
+    order = [d for group in _find_axis_groups(values.ndim, layout) for d in group]
     shape, turned = view_shape(values.shape, layout), values.transpose(order)
     distances = distances_of(values.shape, layout)
     if turned.flags.c_contiguous or values.itemsize != 4 or not values.flags.c_contiguous or not distances:
@@ -80,7 +80,7 @@ def to_rows(values: npt.NDArray[Value], layout: int) -> npt.NDArray[Value]:
 
 def slice_rows(values: npt.NDArray[Value], layout: int, start: int, count: int) -> npt.NDArray[Value]:
     """`to_rows(values, layout)[start : start + count]`, without the other rows if rows are positions on one axis."""
-    rows = _axis_groups(values.ndim, layout)[0]
+    rows = _find_axis_groups(values.ndim, layout)[0]
     if len(rows) != 1:
         return to_rows(values, layout)[start : start + count]
     before = (slice(None),) * rows[0]
@@ -96,7 +96,7 @@ def unit_slicer(values: npt.NDArray[Value], layout: int) -> Callable[[int, int],
     if layout == VECTOR:
         flat = values.reshape(-1)
         return lambda start, count: flat[start : start + count].reshape(1, -1, 1)
-    if len(_axis_groups(values.ndim, layout)[0]) == 1:
+    if len(_find_axis_groups(values.ndim, layout)[0]) == 1:
         return partial(slice_rows, values, layout)
     whole = to_rows(values, layout)
     return lambda start, count: whole[start : start + count]
@@ -104,7 +104,7 @@ def unit_slicer(values: npt.NDArray[Value], layout: int) -> Callable[[int, int],
 
 def from_rows(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> npt.NDArray[Value]:
     """view[rows, channels, taps] -> values[shape], C order. Inverse: `to_rows`."""
-    order = [d for group in _axis_groups(len(shape), layout) for d in group]
+    order = [d for group in _find_axis_groups(len(shape), layout) for d in group]
     turned = view.reshape([shape[d] for d in order]).transpose(np.argsort(order))
     return np.ascontiguousarray(turned).reshape(shape)  # contiguous numpy arrays have at least one dimension
 
@@ -112,7 +112,7 @@ def from_rows(view: npt.NDArray[Value], shape: tuple[int, ...], layout: int) -> 
 def scatter_rows(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: int, layout: int) -> None:
     """Put rows[n, channels, taps], from row `first` on, into values[shape], C order: `from_rows` in parts."""
     shape = values.shape
-    groups = _axis_groups(len(shape), layout)
+    groups = _find_axis_groups(len(shape), layout)
     distances = distances_of(shape, layout)
     channels, taps = rows.shape[1:]
     if distances and distances[:2] == (channels * taps, taps) and (taps == 1 or distances[2] == 1):  # as they lie
@@ -134,7 +134,7 @@ def scatter_rows(rows: npt.NDArray[Value], values: npt.NDArray[Value], first: in
 
 def distances_of(shape: tuple[int, ...], layout: int) -> tuple[int, int, int] | None:
     """Elements between neighbouring rows, channels and taps; None if they are not evenly spaced."""
-    groups = _axis_groups(len(shape), layout)
+    groups = _find_axis_groups(len(shape), layout)
     if any(b != a + 1 for group in groups for a, b in pairwise(group)):
         return None
     row, channel, tap = (math.prod(shape[group[-1] + 1 :]) if group else 0 for group in groups)

@@ -83,9 +83,9 @@ def magnitude_of_rank(weights: Floats, rank: int) -> float:
     """The magnitude of this rank (see `magnitude_at`) in one float32[...]."""
     if weights.size > BLOCK:
         return magnitude_at(lambda high: count_magnitudes((weights,), high), rank)
-    magnitudes = _magnitudes(weights)
+    magnitudes = _compute_magnitudes(weights)
     magnitudes.partition(rank)
-    return _magnitude_of(int(magnitudes[rank]))
+    return _read_magnitude(int(magnitudes[rank]))
 
 
 def magnitude_at(counts: Callable[[int | None], Counts], rank: int) -> float:
@@ -98,7 +98,7 @@ def magnitude_at(counts: Callable[[int | None], Counts], rank: int) -> float:
     top = int(np.searchsorted(np.cumsum(high), rank + 1))
     before = int(high[:top].sum())
     rest = int(np.searchsorted(np.cumsum(counts(top)), rank + 1 - before))
-    return _magnitude_of(top << _LOW_BITS | rest)
+    return _read_magnitude(top << _LOW_BITS | rest)
 
 
 def count_magnitudes(weights: Iterable[Floats], high: int | None) -> Counts:
@@ -107,8 +107,8 @@ def count_magnitudes(weights: Iterable[Floats], high: int | None) -> Counts:
     high: count the lower halves instead, of magnitudes with this upper half.
     """
     counts = np.zeros(1 << _LOW_BITS, np.int64)
-    for block in _every_block(weights):
-        magnitudes = _magnitudes(block)
+    for block in _iterate_all_blocks(weights):
+        magnitudes = _compute_magnitudes(block)
         if high is None:
             halves = magnitudes >> _LOW_BITS
         else:
@@ -124,17 +124,17 @@ def iterate_blocks(weights: Floats) -> Iterator[Floats]:
         yield flat[start : start + BLOCK]
 
 
-def _every_block(weights: Iterable[Floats]) -> Iterator[Floats]:
+def _iterate_all_blocks(weights: Iterable[Floats]) -> Iterator[Floats]:
     for each in weights:
         yield from iterate_blocks(np.ascontiguousarray(each, np.float32))
 
 
-def _magnitudes(weights: Floats) -> npt.NDArray[np.int32]:
+def _compute_magnitudes(weights: Floats) -> npt.NDArray[np.int32]:
     """A copy of |w| as bit patterns, int32[n], which sort as the magnitudes do, with NaN last."""
     flat = np.ascontiguousarray(weights, np.float32).reshape(-1)
     return flat.view(np.int32) & np.int32(0x7FFFFFFF)
 
 
-def _magnitude_of(pattern: int) -> float:
+def _read_magnitude(pattern: int) -> float:
     """The magnitude of a bit pattern; infinity for NaN, which is never pruned."""
     return float(np.array(min(pattern, _INFINITY), np.int32).view(np.float32))

@@ -89,7 +89,7 @@ def map_ordered(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _new_future() -> Future[Result]:
+def _make_future() -> Future[Result]:
     from concurrent.futures import Future
 
     return Future()
@@ -101,7 +101,7 @@ class _Waiting(Generic[Item, Result]):
 
     item: Item
     nbytes: int
-    future: Future[Result] = field(default_factory=_new_future)
+    future: Future[Result] = field(default_factory=_make_future)
 
     def run(self, work: Callable[[Item], Result]) -> None:
         try:

@@ -84,17 +84,17 @@ def choose_dequantizer(weights: Float32, plan: LossyPlan, chunk_map: Map = map) 
     first = layouts[0][0]
     match plan:
         case FloatPlan():
-            return VECTOR, _float_rule(weights, plan)
+            return VECTOR, _fit_float(weights, plan)
         case AffinePlan():
-            return _affine_choice(weights, plan)
+            return _choose_affine(weights, plan)
         case CodebookPlan():
-            return first, _table_rule(weights, plan)
+            return first, _fit_table(weights, plan)
         case GroupPlan() | HashedPlan():
             return _use_given(weights.shape, plan)
         case ProductPlan():
-            return _product_choice(weights, first, plan)
+            return _choose_product(weights, first, plan)
         case UniformPlan():
-            return _uniform_or_table(weights, layouts, plan, chunk_map)
+            return _choose_uniform_or_table(weights, layouts, plan, chunk_map)
 
 
 def _use_given(shape: tuple[int, ...], plan: GroupPlan | HashedPlan) -> tuple[int, Dequantizer]:
@@ -105,19 +105,19 @@ def _use_given(shape: tuple[int, ...], plan: GroupPlan | HashedPlan) -> tuple[in
     return layout, HashedDequantizer(plan.given.step, plan.given.seed, plan.given.levels.size, rows, channels * taps)
 
 
-def _product_choice(weights: Float32, layout: int, plan: ProductPlan) -> tuple[int, Dequantizer]:
+def _choose_product(weights: Float32, layout: int, plan: ProductPlan) -> tuple[int, Dequantizer]:
     if plan.given:
         return plan.given.layout, ProductDequantizer(product.ProductCodebook(plan.given.entries, plan.given.step))
     if layout == VECTOR:  # there are no rows to divide into blocks
         return layout, UniformDequantizer(round_step(plan.step))
-    return layout, _product_rule(weights, layout, plan)
+    return layout, _fit_product(weights, layout, plan)
 
 
-def _uniform_or_table(
+def _choose_uniform_or_table(
     weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan, chunk_map: Map
 ) -> tuple[int, Dequantizer]:
     """The uniform choice, or a table of the tensor's values if they are few and it costs about as much."""
-    layout, dequantizer = _uniform_choice(weights, layouts, plan, chunk_map)
+    layout, dequantizer = _choose_uniform(weights, layouts, plan, chunk_map)
     values = find_few_values(weights) if plan.few else None
     if values is None:
         return layout, dequantizer
@@ -129,14 +129,14 @@ def _uniform_or_table(
     return (own, table) if _measure_cost(weights, own, table, plan) <= most else (layout, dequantizer)
 
 
-def _uniform_choice(
+def _choose_uniform(
     weights: Float32, layouts: Sequence[tuple[int, ...]], plan: UniformPlan, chunk_map: Map
 ) -> tuple[int, Dequantizer]:
     step = round_step(plan.step * SPACING[plan.states])
     choices = [
         (family, dequantizer)
         for family in layouts
-        for dequantizer in _uniform_rules(weights, family[0], step, plan, chunk_map)
+        for dequantizer in _list_uniform_rules(weights, family[0], step, plan, chunk_map)
     ]
     if plan.effort == "fast":
         return choices[0][0][0], choices[0][1]
@@ -158,7 +158,7 @@ def _list_scannable(shape: tuple[int, ...], family: tuple[int, ...]) -> tuple[in
     return tuple(layout for layout in family if prod(view_shape(shape, layout)[1:]) <= CHUNK_WEIGHTS)
 
 
-def _uniform_rules(
+def _list_uniform_rules(
     weights: Float32, layout: int, step: float, plan: UniformPlan, chunk_map: Map
 ) -> Iterator[Dequantizer]:
     """The dequantizers to try.
@@ -170,13 +170,13 @@ def _uniform_rules(
     if plan.transform and MIN_TAPS <= height * width <= MAX_TAPS and max(height, width) <= MAX_SIDE:
         yield TransformDequantizer(step, make_dct_basis(height, width), plan.states)
         if plan.effort != "fast":
-            yield TransformDequantizer(step, _klt(weights, layout, height * width, chunk_map), plan.states)
+            yield TransformDequantizer(step, _compute_klt(weights, layout, height * width, chunk_map), plan.states)
     elif plan.transform and height * width == 1 and MIN_TAPS <= channels <= MAX_CHANNELS and rows >= _TALL * channels:
-        yield TransformDequantizer(step, _klt(weights, layout, channels, chunk_map), plan.states)
+        yield TransformDequantizer(step, _compute_klt(weights, layout, channels, chunk_map), plan.states)
     yield UniformDequantizer(step, plan.states)
 
 
-def _klt(weights: Float32, layout: int, taps: int, chunk_map: Map) -> Basis:
+def _compute_klt(weights: Float32, layout: int, taps: int, chunk_map: Map) -> Basis:
     """The principal axes of parts of `taps` weights of the rows, computed chunk by chunk."""
     if layout in TAPS_FIRST:
         flat = weights.reshape(taps, -1)
@@ -191,7 +191,7 @@ def _klt(weights: Float32, layout: int, taps: int, chunk_map: Map) -> Basis:
     return make_klt_basis(reduce(np.add, every))  # in order; only one sum is held
 
 
-def _table_rule(weights: Float32, plan: CodebookPlan) -> CodebookDequantizer:
+def _fit_table(weights: Float32, plan: CodebookPlan) -> CodebookDequantizer:
     survivors = weights.reshape(-1)
     if plan.clusters == 2:
         return CodebookDequantizer(share_one(survivors))
@@ -204,7 +204,7 @@ def _table_rule(weights: Float32, plan: CodebookPlan) -> CodebookDequantizer:
     return CodebookDequantizer(cluster(survivors, clusters, plan.start, plan.seed, rate=plan.lambda_ * plan.step**2))
 
 
-def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> ProductDequantizer:
+def _fit_product(weights: Float32, layout: int, plan: ProductPlan) -> ProductDequantizer:
     """Blocks are a kernel's taps if they are few, otherwise four weights of a row."""
     rows, channels, taps = view_shape(weights.shape, layout)
     block = plan.block or (taps if _FEWEST <= taps <= MAX_TAPS else _BLOCK)
@@ -213,7 +213,7 @@ def _product_rule(weights: Float32, layout: int, plan: ProductPlan) -> ProductDe
     return ProductDequantizer(product.fit_vectors(vectors, plan.clusters or _VECTORS, rate * vectors.shape[1]))
 
 
-def _affine_choice(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer]:
+def _choose_affine(weights: Float32, plan: AffinePlan) -> tuple[int, Dequantizer]:
     """One step for every output if requested, otherwise one for all weights."""
     layout = outputs_as_rows(weights.shape, plan.outputs) if plan.outputs else VECTOR
     if layout != VECTOR and (plan.given or _list_scannable(weights.shape, (layout,))):
@@ -238,7 +238,7 @@ def outputs_as_rows(shape: tuple[int, ...], where: str) -> int:
     return DENSE
 
 
-def _float_rule(weights: Float32, plan: FloatPlan) -> TruncatedFloatDequantizer:
+def _fit_float(weights: Float32, plan: FloatPlan) -> TruncatedFloatDequantizer:
     shift = 23 - plan.mantissa
     return TruncatedFloatDequantizer(shift, find_code_range(weights, shift, plan)[0] - 1)
 
@@ -265,20 +265,20 @@ class _Costs:
         key = layout, id(dequantizer)
         if key not in self._found:
             if layout not in self._samples:
-                self._samples[layout] = _middle_rows(self.weights, layout, _SAMPLE)[1]
+                self._samples[layout] = _take_middle_rows(self.weights, layout, _SAMPLE)[1]
             plain, every = UniformPlan(effort="fast", coder="context"), view_shape(self.weights.shape, layout)[0]
-            self._found[key] = _cost_of(self._samples[layout], every, replace(dequantizer, states=0), plain)
+            self._found[key] = _estimate_cost(self._samples[layout], every, replace(dequantizer, states=0), plain)
         return self._found[key]
 
 
 def _measure_cost(weights: Float32, layout: int, dequantizer: Dequantizer, plan: LossyPlan) -> float:
     """The cost of one dequantizer, quantised and coded as planned, on four times the rows."""
-    start, sample = _middle_rows(weights, layout, 4 * _SAMPLE)
+    start, sample = _take_middle_rows(weights, layout, 4 * _SAMPLE)
     every = view_shape(weights.shape, layout)[0]
-    return _cost_of(sample, every, dequantizer.for_rows(start, len(sample)), plan)
+    return _estimate_cost(sample, every, dequantizer.for_rows(start, len(sample)), plan)
 
 
-def _cost_of(sample: Float32, every: int, dequantizer: Dequantizer, plan: LossyPlan) -> float:
+def _estimate_cost(sample: Float32, every: int, dequantizer: Dequantizer, plan: LossyPlan) -> float:
     """Bytes of `every` rows like those of the sample, and of the dequantizer's tables."""
     tables = bytearray()
     dequantizer.pack(tables)
@@ -287,7 +287,7 @@ def _cost_of(sample: Float32, every: int, dequantizer: Dequantizer, plan: LossyP
     return (len(payload) - 1) * every / len(levels) + len(tables)
 
 
-def _middle_rows(weights: Float32, layout: int, count: int) -> tuple[int, Float32]:
+def _take_middle_rows(weights: Float32, layout: int, count: int) -> tuple[int, Float32]:
     """The first of the middle rows, and these, with about `count` weights."""
     every, channels, taps = view_shape(weights.shape, layout)
     rows = max(1, count // max(1, channels * taps))

@@ -112,7 +112,7 @@ def scan_tensor(tensor: Tensor) -> TensorScan:
     """Read the tensor once. The fingerprint of a large tensor is of evenly spread pieces."""
     values = tensor.read()
     lossy = tensor.dtype in FLOATS and not tensor.exact
-    return TensorScan(measure_tensor(tensor, values) if lossy else None, _digest(values, sampled=True))
+    return TensorScan(measure_tensor(tensor, values) if lossy else None, _compute_digest(values, sampled=True))
 
 
 def scan_tensors(tensors: Iterable[Tensor], threads: int) -> list[TensorScan]:
@@ -122,12 +122,12 @@ def scan_tensors(tensors: Iterable[Tensor], threads: int) -> list[TensorScan]:
     keys = [(tensor.dtype, tensor.shape, found.fingerprint) for tensor, found in zip(every, looks, strict=True)]
     times = Counter(keys)
     return [
-        replace(found, fingerprint=_digest(tensor.read(), sampled=False)) if times[key] > 1 else found
+        replace(found, fingerprint=_compute_digest(tensor.read(), sampled=False)) if times[key] > 1 else found
         for tensor, found, key in zip(every, looks, keys, strict=True)
     ]
 
 
-def _digest(values: AnyArray, sampled: bool) -> bytes:
+def _compute_digest(values: AnyArray, sampled: bool) -> bytes:
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     if sampled and raw.size > 2 * _PIECES * _PIECE:
         every = raw.size // _PIECES

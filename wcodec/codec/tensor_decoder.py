@@ -47,7 +47,7 @@ class TensorReader:
         chunk = self.bytes_of(number)
         if self.record.delta_mode == BY_CHUNK:
             return self._decode_against_base(chunk, number)
-        return _values(chunk, self.header, self.facts, number)
+        return _decode_values(chunk, self.header, self.facts, number)
 
     def _decode_against_base(self, chunk: memoryview, number: int) -> AnyArray:
         """The values of a chunk of exact values that are coded against a base."""
@@ -56,13 +56,13 @@ class TensorReader:
             raise CorruptError(f"chunk: expected floats in delta mode {RESIDUAL}, got {self.facts.dtype}")
         length, at = take_varint(chunk, 1) if mode == RESIDUAL else (len(chunk) - 1, 1)
         first, at = take_bytes(chunk, at, length, "chunk")
-        values = _values(first, self.header, self.facts, number)
+        values = _decode_values(first, self.header, self.facts, number)
         if not mode or self.base is None:
             return values
         facts = TensorSpec(self.record.base_name, self.facts.dtype, self.facts.shape)
         base = self.base.part(facts, number * self.header.chunk_units, values.size)
         if mode == RESIDUAL:
-            steps = _values(chunk[at:], self.header, self.facts, number)
+            steps = _decode_values(chunk[at:], self.header, self.facts, number)
             words = steps.view(f"<u{steps.itemsize}")
             return decode_residual(values, words, base, self.facts.dtype)
         return decode_delta(mode, values, base, self.facts.dtype)
@@ -81,7 +81,7 @@ def open_tensor(file: BinaryIO, facts: TensorSpec, record: Record, base: BaseVal
     return TensorReader(file, facts, record, header, first[start:], base)
 
 
-def _values(chunk: memoryview, header: TensorHeader, facts: TensorSpec, number: int) -> AnyArray:
+def _decode_values(chunk: memoryview, header: TensorHeader, facts: TensorSpec, number: int) -> AnyArray:
     shape = chunk_shape(facts, header, number)
     if header.dequantizer is None:
         from wcodec.codec import lossless

@@ -95,7 +95,7 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_m
             return _encode_exact(tensor, values, plan.effort, chunk_map, chosen)
         plan = FloatPlan(effort=plan.effort)
     if tuned:
-        plan = _plan_for_tuned(tuned, plan)
+        plan = _make_plan_for_tuned(tuned, plan)
     weights = to_float32(values, tensor.dtype)
     positions = find_outliers(weights, plan.limit)
     raw = values.reshape(-1).view(np.uint8).reshape(values.size, -1)
@@ -106,7 +106,7 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_m
         kept = prune_weights(kept, plan.prune)
     if isinstance(plan, FloatPlan) and plan.keeps_bits and plan.prune and not tuned:
         return _encode_pruned(tensor, _Prepared(weights, kept, positions, outlier_bytes), plan, chunk_map)
-    least = _least_exact_bytes(weights)
+    least = _estimate_exact_bytes(weights)
     lossy = _encode_lossy(tensor, values, _Prepared(weights, kept, positions, outlier_bytes), plan, chunk_map)
     if not tuned and (lossy.nbytes >= least or 2 * lossy.nbytes > tensor.nbytes):
         exact = _encode_exact(tensor, tensor.read(), plan.effort, chunk_map)
@@ -115,7 +115,7 @@ def encode_tensor(tensor: Tensor, plan: Plan, tuned: TunedTensor | None, chunk_m
     return lossy
 
 
-def _least_exact_bytes(weights: Float32) -> float:
+def _estimate_exact_bytes(weights: Float32) -> float:
     """A lower estimate of the bytes of exact float32 weights: the mantissas of the different ones.
 
     Infinite for many weights.
@@ -133,7 +133,7 @@ def _read_writable(tensor: Tensor) -> AnyArray:
     return values if values.flags.writeable and values.flags.c_contiguous else values.copy("C")
 
 
-def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
+def _make_plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
     """The plan that codes tuned weights unchanged: integers by their step, short floats with the bits they have."""
     coder, effort = plan.coder, plan.effort
     match tuned:
@@ -144,7 +144,7 @@ def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
         case SignWeights():
             return AffinePlan(how="binary", outputs="last", coder=coder, effort=effort)
         case RowStepWeights() | GroupWeights() | VectorWeights() | HashedWeights():
-            given = _plan_for_given(tuned, coder, effort)
+            given = _make_plan_for_given(tuned, coder, effort)
             aligned = isinstance(plan, ProductPlan) and plan.aligned
             return replace(given, aligned=aligned) if isinstance(given, ProductPlan) else given
     if isinstance(plan, FloatPlan):
@@ -152,7 +152,7 @@ def _plan_for_tuned(tuned: TunedTensor, plan: LossyPlan) -> LossyPlan:
     return plan
 
 
-def _plan_for_given(
+def _make_plan_for_given(
     tuned: RowStepWeights | GroupWeights | VectorWeights | HashedWeights, coder: str, effort: Effort
 ) -> LossyPlan:
     if isinstance(tuned, RowStepWeights):
@@ -185,7 +185,7 @@ def _encode_lossy(
     original, kept, positions = prepared.original, prepared.kept, prepared.positions
     layout, dequantizer = choose_dequantizer(kept, plan, chunk_map)
     plan = choose_coder(kept, layout, dequantizer, plan)
-    size = _chunk_units(tensor.count, count_units(tensor.shape, layout))
+    size = _count_chunk_units(tensor.count, count_units(tensor.shape, layout))
     whole = unit_slicer(original, layout)
     pruned = whole if kept is original else unit_slicer(kept, layout)
     # Decoded values overwrite the tensor's own: each chunk its weights, which are not needed again.
@@ -276,7 +276,7 @@ def _encode_exact(
     return EncodedTensor(stored, error, own)
 
 
-def _chunk_units(elements: int, count: int) -> int:
+def _count_chunk_units(elements: int, count: int) -> int:
     """Units of a chunk, so that a chunk has about CHUNK_WEIGHTS weights and all have nearly the same size."""
     chunks = -(-elements // CHUNK_WEIGHTS)
     return max(1, -(-count // max(1, chunks)))

@@ -40,7 +40,7 @@ def fit_lags(
 
     Returns rows up, columns back, the coefficients in 1/64, and the share of the energy that is explained.
     """
-    offsets = _candidates(values)
+    offsets = _list_candidates(values)
     reach = max(abs(back) for _, back in offsets)
     columns = values.shape[1]
     padded = np.pad(values, ((2, 0), (reach, reach)))
@@ -78,7 +78,7 @@ def fit_lags(
     )
 
 
-def _candidates(values: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+def _list_candidates(values: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
     """The neighbours to try: the one above, and the most correlated of the 128 to the left."""
     rows, columns = values.shape
     above = [(1, 0), (1, 1), (1, -1), (2, 0)] if rows > 2 else []

@@ -47,22 +47,22 @@ def measure_rates(levels: Levels, states: int, params: ContextParams, rate: floa
     predictions = np.empty(shape, np.int32)
     learnt = np.empty(kernel.STATE_COUNT, np.uint32)
     encode_levels(levels, params, states, ContextTrace(contexts, predictions, learnt=learnt))
-    bits, sizes = _prices(learnt, rate)
+    bits, sizes = _compute_prices(learnt, rate)
     return RateTables(
         params.sparse,
         contexts.reshape(-1, 2),
         predictions.reshape(-1) if params.predictor else predictions.reshape(-1)[:0],
         bits,
         sizes,
-        _slopes(rate),
+        _compute_slopes(rate),
     )
 
 
 def start_rates(levels: Levels, states: int, params: ContextParams, rate: float) -> RateTables:
     """Prices by the initial estimators, which few weights hardly change; this takes a third of the time."""
-    bits, sizes = _prices_at_start(rate)
+    bits, sizes = _compute_first_prices(rate)
     contexts, predictions = np.empty((0, 2), np.uint16), np.empty(0, np.int32)
-    found = RateTables(params.sparse, contexts, predictions, bits, sizes, _slopes(rate))
+    found = RateTables(params.sparse, contexts, predictions, bits, sizes, _compute_slopes(rate))
     return rebase(found, levels, states, params)
 
 
@@ -76,40 +76,40 @@ def rebase(found: RateTables, levels: Levels, states: int, params: ContextParams
     return replace(found, contexts=contexts.reshape(-1, 2), predictions=seen if params.predictor else seen[:0])
 
 
-def _prices(learnt: npt.NDArray[np.uint32], rate: float) -> tuple[Floats, Floats]:
+def _compute_prices(learnt: npt.NDArray[np.uint32], rate: float) -> tuple[Floats, Floats]:
     """Bits of every event and of magnitudes, as in `RateTables`: initial ones, unless the estimators learnt others."""
-    bits, sizes = (prices.copy() for prices in _prices_at_start(rate))
+    bits, sizes = (prices.copy() for prices in _compute_first_prices(rate))
     changed = np.flatnonzero(learnt != initial_states())
-    bits[changed] = _round_rates(_bits(learnt[changed]), rate)
+    bits[changed] = _round_rates(_compute_bits(learnt[changed]), rate)
     for begin, end, row in _SIZE_FAMILIES:
         first, last = np.searchsorted(changed, (begin, end))
         cells = (changed[first:last] - begin) >> 4
         if len(cells):
             own = cells[np.flatnonzero(np.diff(cells, prepend=-1))]
-            sizes[row + own] = _round_rates(_sizes(_bits(learnt[begin:end].reshape(-1, 16)[own])), rate)
+            sizes[row + own] = _round_rates(_compute_sizes(_compute_bits(learnt[begin:end].reshape(-1, 16)[own])), rate)
     return bits, sizes
 
 
 @lru_cache(4)
-def _prices_at_start(rate: float) -> tuple[Floats, Floats]:
-    bits = _bits(initial_states())
-    sizes = [_sizes(bits[begin:end].reshape(-1, 16, 2)) for begin, end, _ in _SIZE_FAMILIES]
+def _compute_first_prices(rate: float) -> tuple[Floats, Floats]:
+    bits = _compute_bits(initial_states())
+    sizes = [_compute_sizes(bits[begin:end].reshape(-1, 16, 2)) for begin, end, _ in _SIZE_FAMILIES]
     return _round_rates(bits, rate), _round_rates(np.concatenate(sizes), rate)
 
 
 @lru_cache(4)
-def _slopes(rate: float) -> Floats:
+def _compute_slopes(rate: float) -> Floats:
     q = np.arange(64)
     return _round_rates(np.where(q >= 32, 1.4427 * 2.0 ** (-(q - 24) / 4), 0), rate)
 
 
-def _bits(learnt: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+def _compute_bits(learnt: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
     """float64[..., 2]: bits of a zero and of a one, of estimators."""
     ones = (learnt >> np.uint32(10)) / 4194304.0
     return np.stack((-np.log2(1 - ones), -np.log2(ones)), -1)
 
 
-def _sizes(size: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _compute_sizes(size: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """float64[contexts, 32]: bits of magnitudes, for bits[contexts, 16, 2] of their estimators."""
     sizes = np.zeros((len(size), 32))
     run_up = np.cumsum(size[:, :13, 1], axis=1)

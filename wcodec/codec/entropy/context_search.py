@@ -49,24 +49,24 @@ def choose_params(levels: Levels, states: int, effort: Effort) -> ContextParams:
         return plain_params(levels)
     part = levels if effort == "best" else _take_rows(levels, TRIAL_WEIGHTS)
     trials = []
-    for candidate in _candidates(levels, part, states):
+    for candidate in _list_candidates(levels, part, states):
         fits = fit_candidates(
             part if effort == "best" else _take_rows(levels, FIT_SAMPLES), levels.size, states, candidate
         )
         sure = effort == "normal" and levels.size > SURE_WEIGHTS
         trials += fits[-1:] if sure and fits else [candidate, *fits]
-    return _cheapest(trials, part, states, len(part) / len(levels))
+    return _find_cheapest(trials, part, states, len(part) / len(levels))
 
 
 def plain_params(levels: Levels) -> ContextParams:
     """The likelier of dense and sparse, without a fit or trials."""
-    return _plain(levels)[0]
+    return _choose_plain(levels)[0]
 
 
 def estimate_params(levels: Levels, states: int) -> ContextParams:
     """An estimate of the result of `choose_params`, for initial prices: only a predictor is fitted."""
     part = _take_rows(levels, TRIAL_WEIGHTS // 2)
-    return _cheapest(_candidates(levels, part, states), part, states, len(part) / len(levels))
+    return _find_cheapest(_list_candidates(levels, part, states), part, states, len(part) / len(levels))
 
 
 def _take_rows(levels: Levels, count: int) -> Levels:
@@ -74,7 +74,7 @@ def _take_rows(levels: Levels, count: int) -> Levels:
     return levels[: max(16, count // levels[0].size)]
 
 
-def _cheapest(trials: list[ContextParams], part: Levels, states: int, share: float) -> ContextParams:
+def _find_cheapest(trials: list[ContextParams], part: Levels, states: int, share: float) -> ContextParams:
     """The cheapest candidate by the true cost of a part, which is the given share of the whole."""
     if len(trials) == 1:
         return trials[0]
@@ -84,7 +84,7 @@ def _cheapest(trials: list[ContextParams], part: Levels, states: int, share: flo
     return trials[int(np.argmin(costs))]
 
 
-def _plain(levels: Levels) -> list[ContextParams]:
+def _choose_plain(levels: Levels) -> list[ContextParams]:
     """The likelier of dense and sparse, and the other one if it may win."""
     density = np.count_nonzero(levels) / levels.size
     dense = ContextParams(start=start_code(float(np.abs(levels).sum(dtype=np.int64)) / levels.size * 256))
@@ -92,21 +92,21 @@ def _plain(levels: Levels) -> list[ContextParams]:
     return [sparse, dense] if density < 0.25 else [dense, sparse] if density < 0.5 else [dense]
 
 
-def _candidates(levels: Levels, part: Levels, states: int) -> list[ContextParams]:
+def _list_candidates(levels: Levels, part: Levels, states: int) -> list[ContextParams]:
     """The candidates to fit: dense and sparse, with and without prediction."""
     _, channels, taps = levels.shape
-    candidates = _plain(levels)
+    candidates = _choose_plain(levels)
     largest = max(int(levels.max()), -int(levels.min()))
     if taps == 1 and channels > 2 and levels.size >= LAGS_LEAST and largest <= MOST_PREDICTED:
         candidates += add_lags(levels, states, candidates)
-    middle = _median(part)
+    middle = _find_median(part)
     if 0 < abs(middle) <= MOST_OFFSET and largest <= MOST_PREDICTED:
         spread = float(np.abs(levels - np.float64(middle)).mean()) * 256
         candidates.append(ContextParams(start=start_code(spread), predictor=OFFSET, offset=middle))
     return candidates
 
 
-def _median(levels: Levels) -> int:
+def _find_median(levels: Levels) -> int:
     """The median, as of np.median, which takes longer than the rest of the work for few levels."""
     low, high = (levels.size - 1) // 2, levels.size // 2
     ordered = np.partition(levels, (low, high), axis=None)

@@ -112,7 +112,7 @@ def decode(payload: bytes, shape: tuple[int, int, int]) -> Levels:
     packed, at = take_bytes(payload, at, fields.code_bytes, "codes")
     if at != len(payload):
         raise CorruptError(f"fixed fields: expected nothing after the codes, got {len(payload) - at} bytes")
-    levels = _levels_of(_unpack(packed, fields.code_bits, fields.entries), fields.negatives)
+    levels = _convert_codes(_unpack(packed, fields.code_bits, fields.entries), fields.negatives)
     if not fields.gap_bits:
         return levels.reshape(shape)
     zigzag = np.empty(len(levels), np.uint32)
@@ -146,12 +146,12 @@ def parse_fields(payload: bytes, weights: int) -> tuple[Fields, int]:
 
 
 def codes_of(levels: Levels, negatives: int) -> Symbols:
-    """0 for level 0, otherwise the position among the non-zero levels, from 1. Inverse: `_levels_of`."""
+    """0 for level 0, otherwise the position among the non-zero levels, from 1. Inverse: `_convert_codes`."""
     shifted = levels.astype(np.int64) + negatives
     return np.where(levels == 0, 0, shifted + (levels < 0)).astype(np.uint32)
 
 
-def _levels_of(codes: Symbols, negatives: int) -> Levels:
+def _convert_codes(codes: Symbols, negatives: int) -> Levels:
     """Inverse: `codes_of`. Raises: CorruptError for a level that is too large."""
     levels = codes.astype(np.int64) - negatives
     levels = np.where(codes == 0, 0, np.where(levels <= 0, levels - 1, levels))

@@ -123,7 +123,7 @@ def encode(symbols: Symbols, code: HuffmanCode) -> bytes:
     code_kernel.codewords(code.lengths, codes)
     room = np.empty(code.bits // 8 + 8 * (STREAMS + 2), np.uint8)
     head = bytearray((code.precision,)) + code.table
-    runs = _runs(len(symbols))
+    runs = _split_runs(len(symbols))
     at = 0
     for k, run in enumerate(runs):
         size = kernel.encode(symbols[run], code.precision, codes, room[at:])
@@ -141,7 +141,7 @@ def decode(payload: bytes, symbols: Symbols) -> None:
     Raises: TruncatedError, CorruptError.
     """
     precision, lengths, at = take_code(payload, 8 * symbols.itemsize)
-    runs = _runs(len(symbols))
+    runs = _split_runs(len(symbols))
     ends: list[int] = []
     for _ in runs[1:]:
         size, at = take_varint(payload, at)
@@ -193,7 +193,7 @@ def take_code(payload: bytes, symbol_bits: int) -> tuple[int, Bytes, int]:
     return precision, lengths[:count], 1 + used
 
 
-def _runs(count: int) -> list[slice]:
+def _split_runs(count: int) -> list[slice]:
     """The number of symbols in each bitstream: equal for all but the last, which is not longer."""
     streams = STREAMS if count >= STREAMED else 1
     size = -(-count // streams)

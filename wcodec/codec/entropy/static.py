@@ -44,7 +44,7 @@ def encode(levels: Levels, states: int = 0, effort: Effort = "normal") -> bytes:
     scales, tables = fit_scales(levels, states, 0 if effort == "fast" else ROUNDS)
     out = bytearray()
     _pack(out, scales, tables)
-    words, first, escaped = _code_levels(_flat(levels), scales, tables, states)
+    words, first, escaped = _code_levels(_flatten(levels), scales, tables, states)
     put_varint(out, len(escaped))
     if len(escaped):
         zigzag = np.empty(len(escaped), np.uint32)
@@ -69,11 +69,11 @@ def values_of(levels: Levels, states: int) -> Levels:
 
     values = np.empty(levels.shape, np.int32)
     if levels.size:
-        fit_kernel.fill_values(_flat(levels), states, _flat(values))
+        fit_kernel.fill_values(_flatten(levels), states, _flatten(values))
     return values
 
 
-def _flat(levels: Levels) -> Levels:
+def _flatten(levels: Levels) -> Levels:
     """int32[rows, channels * taps]"""
     return np.ascontiguousarray(levels).reshape(len(levels), -1)
 
@@ -98,7 +98,7 @@ def _pack(out: bytearray, scales: Scales, tables: Tables) -> None:
     taps = scales.taps if len(scales.taps) > 1 else scales.taps[:0]
     _put_stream(out, np.concatenate((scales.rows, scales.channels, taps)))
     _put_stream(out, tables.groups)
-    _put_stream(out, _differences(tables))
+    _put_stream(out, _compute_differences(tables))
 
 
 def _put_stream(out: bytearray, values: npt.NDArray[np.uint8] | npt.NDArray[np.uint32]) -> None:
@@ -107,7 +107,7 @@ def _put_stream(out: bytearray, values: npt.NDArray[np.uint8] | npt.NDArray[np.u
     out += stream
 
 
-def _differences(tables: Tables) -> npt.NDArray[np.uint32]:
+def _compute_differences(tables: Tables) -> npt.NDArray[np.uint32]:
     differences = np.empty(len(tables.hazards), np.uint32)
     table_kernel.turn_differences(tables.groups, tables.quantisers, tables.hazards, differences)
     return differences
@@ -153,7 +153,7 @@ def decode(payload: bytes, shape: Shape, states: int, wide: bool = True) -> Leve
         tables.lookups,
         escaped,
         states,
-        _flat(values),
+        _flatten(values),
         wide,
     ):
         raise CorruptError(f"static levels: expected {values.size} levels in {len(payload)} bytes, got other contents")

@@ -41,31 +41,31 @@ def scales_of(values: npt.NDArray[np.float32]) -> Scales:
     """Scales of float32[rows, channels, taps], which levels will represent."""
     rows, columns = np.zeros(len(values), np.int64), np.zeros(values[0].size, np.int64)
     kernel.add_magnitudes(values.reshape(len(values), -1), rows, columns)
-    return _scales(rows, columns.reshape(values.shape[1:]))
+    return _fit_scales(rows, columns.reshape(values.shape[1:]))
 
 
-def _scales_of_codes(codes: Codes, taps: int, states: int) -> Scales:
+def _fit_scales_of_codes(codes: Codes, taps: int, states: int) -> Scales:
     rows, columns = np.zeros(len(codes), np.int64), np.zeros(codes.shape[1], np.int64)
     kernel.add_code_magnitudes(codes, states > 0, rows, columns)
-    return _scales(rows, columns.reshape(-1, taps))
+    return _fit_scales(rows, columns.reshape(-1, taps))
 
 
-def _scales(of_rows: Counts, of_columns: Counts) -> Scales:
+def _fit_scales(of_rows: Counts, of_columns: Counts) -> Scales:
     """Scales from sums of magnitudes: proportional fitting of a full table gives a product of margins."""
     (rows,), (channels, taps) = of_rows.shape, of_columns.shape
-    middle = _code(np.array([of_rows.sum() * 256 // (rows * channels * taps)]))
-    row = _code(of_rows * 256 // (channels * taps))
-    channel = _code(of_columns.sum(1) * 256 // (rows * taps)) - middle
-    tap = _code(of_columns.sum(0) * 256 // (rows * channels)) - middle if taps > 1 else np.zeros(1, np.int64)
-    return Scales(*map(_from_zero, (row, channel, tap)))
+    middle = _code_means(np.array([of_rows.sum() * 256 // (rows * channels * taps)]))
+    row = _code_means(of_rows * 256 // (channels * taps))
+    channel = _code_means(of_columns.sum(1) * 256 // (rows * taps)) - middle
+    tap = _code_means(of_columns.sum(0) * 256 // (rows * channels)) - middle if taps > 1 else np.zeros(1, np.int64)
+    return Scales(*map(_shift_from_zero, (row, channel, tap)))
 
 
-def _code(means: Counts) -> Counts:
+def _code_means(means: Counts) -> Counts:
     """Means in 1/65536 as codes, `STEPS` an octave."""
     return np.searchsorted(_THRESHOLDS, np.maximum(means, 1), "right").astype(np.int64)
 
 
-def _from_zero(codes: Counts) -> Codes:
+def _shift_from_zero(codes: Counts) -> Codes:
     """Shifted so that `ROUNDS` steps down remain possible."""
     moved: Codes = np.minimum(codes - codes.min() + ROUNDS, MAX_CODE).astype(np.uint8)
     return moved
@@ -82,16 +82,16 @@ def codes_of(levels: npt.NDArray[np.int32], states: int) -> Codes:
 def tables_of(codes: Codes, scales: Scales, states: int) -> Tables:
     """The tables that fit codes of levels with these scales."""
     every = np.zeros((min(256, scales.largest + 1), 256), np.int64)
-    kernel.count(codes, scales.rows, scales.columns, _classes(len(every), 0, scales.largest), every)
+    kernel.count(codes, scales.rows, scales.columns, _find_classes(len(every), 0, scales.largest), every)
     first, last = _find_ends(every.sum(1))
     counts = every[first : last + 1].copy()
     counts[0] += every[:first].sum(0)
     counts[-1] += every[last + 1 :].sum(0)
     quantisers = 2 if states else 1
-    return _design(counts.reshape(len(counts), 128, 2)[:, :, :quantisers], first)
+    return _design_tables(counts.reshape(len(counts), 128, 2)[:, :, :quantisers], first)
 
 
-def _classes(count: int, first: int, largest: int) -> Codes:
+def _find_classes(count: int, first: int, largest: int) -> Codes:
     """Classes of scales from -1 to `largest` + 1."""
     return np.clip(np.arange(-1, largest + 2) - first, 0, count - 1).astype(np.uint8)
 
@@ -105,7 +105,7 @@ def _find_ends(held: Counts) -> tuple[int, int]:
     return first, min(last, first + MAX_CLASSES - 1)
 
 
-def _design(counts: Counts, first: int) -> Tables:
+def _design_tables(counts: Counts, first: int) -> Tables:
     """Tables for counts[class, magnitude, quantiser]."""
     classes = len(counts)
     own = counts.transpose(0, 2, 1).astype(np.float64)
@@ -146,8 +146,10 @@ def prices_of(tables: Tables) -> Prices:
 
 def refine(scales: Scales, tables: Tables, codes: Codes) -> Scales:
     """Scales in which rows, then channels and taps, are changed by one where that costs fewer bits."""
-    scales = replace(scales, rows=_move_codes(scales.rows, _costs(scales, tables, codes, kernel.add_prices_of_rows, 0)))
-    costs = _costs(scales, tables, codes, kernel.add_prices_of_columns, 1)
+    scales = replace(
+        scales, rows=_move_codes(scales.rows, _compute_costs(scales, tables, codes, kernel.add_prices_of_rows, 0))
+    )
+    costs = _compute_costs(scales, tables, codes, kernel.add_prices_of_columns, 1)
     costs = costs.reshape(len(scales.channels), len(scales.taps), 3)
     scales = replace(scales, channels=_move_codes(scales.channels, costs.sum(1)))
     if len(scales.taps) > 1:
@@ -155,10 +157,10 @@ def refine(scales: Scales, tables: Tables, codes: Codes) -> Scales:
     return scales
 
 
-def _costs(scales: Scales, tables: Tables, codes: Codes, add: Add, axis: int) -> Counts:
+def _compute_costs(scales: Scales, tables: Tables, codes: Codes, add: Add, axis: int) -> Counts:
     """Bits, in 1/256, of rows (axis 0) or of columns with scales one smaller, equal, and one larger."""
     costs = np.zeros((codes.shape[axis], 3), np.int64)
-    classes = _classes(tables.classes, tables.first, scales.largest)
+    classes = _find_classes(tables.classes, tables.first, scales.largest)
     add(codes, scales.rows, scales.columns, classes, prices_of(tables), costs)
     return costs
 
@@ -175,7 +177,7 @@ def _move_codes(codes: Codes, costs: Counts) -> Codes:
 def fit_scales(levels: npt.NDArray[np.int32], states: int, rounds: int = ROUNDS) -> tuple[Scales, Tables]:
     """Scales and tables for levels int32[rows, channels, taps] in lanes with trellises of this many states."""
     codes = codes_of(levels, states)
-    scales = _scales_of_codes(codes, levels.shape[2], states)
+    scales = _fit_scales_of_codes(codes, levels.shape[2], states)
     for _ in range(rounds):
         scales = refine(scales, tables_of(codes, scales, states), codes)
     scales = Scales(*(part - part.min() for part in (scales.rows, scales.channels, scales.taps)))

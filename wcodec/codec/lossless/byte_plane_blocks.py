@@ -68,7 +68,7 @@ def decode(payload: memoryview, values: Bytes) -> None:
         for k in range(size):
             length, at = take_varint(payload, at)
             stream, at = take_bytes(payload, at, length, f"plane {k}")
-            planes.append(_plane(stream, room[k, : len(block)]))
+            planes.append(_decode_plane(stream, room[k, : len(block)]))
         kernel.weave(planes, block, rotated)
     if at != len(payload):
         raise CorruptError(f"blocks: expected to end at byte {at}, got {len(payload)} bytes")
@@ -77,10 +77,10 @@ def decode(payload: memoryview, values: Bytes) -> None:
 def _put_plane(parts: list[bytes], plane: Bytes) -> None:
     """The plane's size and symbols: stored if it is noise, otherwise the smallest of stored, constant and Huffman."""
     size = bytearray()
-    if len(plane) >= 2 * SAMPLE and _bits(_counts(_sample(plane))) > NOISE * SAMPLE:
+    if len(plane) >= 2 * SAMPLE and _count_bits(_count_bytes(_sample_plane(plane))) > NOISE * SAMPLE:
         code = None
     else:
-        counts = _counts(plane)
+        counts = _count_bytes(plane)
         used = np.flatnonzero(counts)
         if len(used) == 1:
             parts.append(bytes((3 if used[0] > 127 else 2, symbols.CONSTANT)))
@@ -97,13 +97,13 @@ def _put_plane(parts: list[bytes], plane: Bytes) -> None:
     parts += (bytes(size), bytes((symbols.HUFFMAN,)), coded)
 
 
-def _sample(plane: Bytes) -> Bytes:
+def _sample_plane(plane: Bytes) -> Bytes:
     """SAMPLE bytes, evenly spread over the plane."""
     step = len(plane) // RUNS
     return np.ascontiguousarray(plane[: RUNS * step].reshape(RUNS, step)[:, : SAMPLE // RUNS]).reshape(-1)
 
 
-def _plane(stream: memoryview, room: Bytes) -> Bytes:
+def _decode_plane(stream: memoryview, room: Bytes) -> Bytes:
     """The plane of a stream: a view if it is stored, otherwise decoded into `room`."""
     if len(stream) == len(room) + len(STORED) and stream[: len(STORED)] == STORED:
         return np.frombuffer(stream, np.uint8)[len(STORED) :]
@@ -111,14 +111,14 @@ def _plane(stream: memoryview, room: Bytes) -> Bytes:
     return room
 
 
-def _counts(plane: Bytes) -> huffman.Counts:
+def _count_bytes(plane: Bytes) -> huffman.Counts:
     counts = np.zeros((2, 256), np.int64)
     huffman_kernel.histogram(plane, 8, counts)
     total: huffman.Counts = counts[0] + counts[1]
     return total
 
 
-def _bits(counts: huffman.Counts) -> float:
+def _count_bits(counts: huffman.Counts) -> float:
     """The order-0 entropy of the counted bytes, in bits."""
     present = counts[counts > 0]
     return float((present * np.log2(present.sum() / present)).sum())

@@ -36,12 +36,12 @@ def decode(payload: bytes, words: Words) -> None:
     """
     size = words.itemsize
     planes = np.empty((size, len(words)), np.uint8)
-    for plane, packed in zip(planes, _planes_of(payload, size), strict=True):
+    for plane, packed in zip(planes, _decode_planes(payload, size), strict=True):
         symbols.decode_into(packed, plane)
     kernel.join(planes, words)
 
 
-def _planes_of(payload: bytes, size: int) -> list[bytes]:
+def _decode_planes(payload: bytes, size: int) -> list[bytes]:
     at = 0
     planes = []
     for k in range(size):

@@ -162,7 +162,7 @@ def _parse(payload: memoryview, count: int, item_bytes: int) -> tuple[NumericPar
 
 def _choose_params(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[NumericParams, Bytes, Coefs]:
     """The parameters, the trailing zeros that the mantissas of each row share, and the predictor's coefficients."""
-    params = NumericParams(kind, kernel_view(shape) or matrix_view(shape), 0, 0 if kind.signed else _median(words))
+    params = NumericParams(kind, kernel_view(shape) or matrix_view(shape), 0, 0 if kind.signed else _find_median(words))
     counts, zeros = _count_zeros(words, params)
     nothing = int(counts[0].sum() if kind.id == INTEGER else counts[0, -1])
     sparse = LEAST_NOTHING * nothing > len(words)
@@ -175,7 +175,7 @@ def _choose_params(words: Words, kind: Kind, shape: tuple[int, ...]) -> tuple[Nu
         found = np.zeros(kind.digits + 1, np.bool_)  # np.unique would load numpy.ma
         found[zeros] = True
         for shared in np.flatnonzero(found[1:]) + 1:
-            rows = _rows(words, params.view)[zeros == shared].ravel()
+            rows = _arrange_rows(words, params.view)[zeros == shared].ravel()
             parts.append((int(shared), _count_zeros(rows, replace(params, view=View(1, len(rows), 1)))[0]))
         rest = counts - sum(part for _, part in parts)
         params = replace(params, shared=bool(parts), grid=grid_of([(0, rest), *parts], params.middle))
@@ -192,7 +192,7 @@ def _count_zeros(words: Words, params: NumericParams) -> tuple[Counts, Bytes]:
     return counts, np.where((zeros < LEAST_SHARED) | (kind.id == INTEGER), 0, zeros).astype(np.uint8)
 
 
-def _rows(words: Words, view: View) -> Words:
+def _arrange_rows(words: Words, view: View) -> Words:
     """words[rows, numbers of a row], in any order inside a row."""
     if view.outermost:
         return words.reshape(view.taps, view.rows, view.channels).transpose(1, 0, 2).reshape(view.rows, -1)
@@ -206,30 +206,30 @@ def _add_predictor(words: Words, params: NumericParams, zeros: Bytes) -> tuple[N
         return params, zeros, NO_COEFS
     if view.taps == 1 and view.rows >= TALL * view.channels and FEWEST_COLUMNS <= view.channels <= MOST_TAPS:
         tall = replace(params, view=View(view.rows, 1, view.channels), predicted=True)
-        coefs, gain = fit_taps(_sample(words, tall))
+        coefs, gain = fit_taps(_sample_kernels(words, tall))
         if gain * view.rows > COEF_BITS * coefs.size / 2 + LEAST_GAIN * len(words):
             return tall, zeros, coefs
     if view.taps > 1:
-        coefs, gain = fit_taps(_sample(words, params))
+        coefs, gain = fit_taps(_sample_kernels(words, params))
         cost, gain = COEF_BITS * coefs.size / 2, gain * view.rows * view.channels
     else:
         start = max(0, (view.rows - SAMPLE // view.channels) // 2)
         part = words.reshape(view.rows, -1)[start : start + max(2, SAMPLE // view.channels)]
-        coefs, gain = fit_neighbours(_scale(part, params))
+        coefs, gain = fit_neighbours(_scale_words(part, params))
         cost, gain = 16.0, gain * len(words)
     if gain > cost + LEAST_GAIN * len(words):
         return replace(params, predicted=True), zeros, coefs
     return params, zeros, NO_COEFS
 
 
-def _sample(words: Words, params: NumericParams) -> Values:
+def _sample_kernels(words: Words, params: NumericParams) -> Values:
     """int16[kernels, taps], evenly spread over the tensor."""
     view = params.view
     kernels = words.reshape(view.taps, -1).T if view.outermost else words.reshape(-1, view.taps)
-    return _scale(kernels[:: max(1, len(kernels) // max(SAMPLE // view.taps, 24 * view.taps))], params)
+    return _scale_words(kernels[:: max(1, len(kernels) // max(SAMPLE // view.taps, 24 * view.taps))], params)
 
 
-def _scale(words: Words, params: NumericParams) -> Values:
+def _scale_words(words: Words, params: NumericParams) -> Values:
     """Words scaled for the predictor."""
     flat = np.ascontiguousarray(words).reshape(-1)
     values = np.empty(len(flat), np.int16)
@@ -237,7 +237,7 @@ def _scale(words: Words, params: NumericParams) -> Values:
     return values.reshape(words.shape)
 
 
-def _median(words: Words) -> int:
+def _find_median(words: Words) -> int:
     """The median of unsigned integers, from a sample."""
     sample = np.sort(words[:: max(1, len(words) >> 12)])
     return int(sample[len(sample) // 2])

@@ -56,7 +56,7 @@ def encode(
     best:       try LZMA too if it may be smaller; slow.
     fast:       blocks of byte planes instead of planes and numbers: some ten times as fast, and larger.
     """
-    raw = _bytes_of(values)
+    raw = _view_bytes(values)
     usual = _encode(raw, item_bytes, shape, dtype, fast)
     if best and len(usual) > TINY + item_bytes and _lzma_may_win(raw, len(usual)):
         return min(usual, bytes((LZMA,)) + lzma_stream.encode(raw.tobytes()), key=len)
@@ -130,9 +130,9 @@ def decode_into(payload: bytes | memoryview, values: Bytes, item_bytes: int) -> 
     elif method in _STREAMS:
         values[:] = np.frombuffer(_STREAMS[method](bytes(rest), len(values)), np.uint8)
     elif method == PLANES:
-        planes.decode(bytes(rest), _words_of(values, min(item_bytes, 8)))
+        planes.decode(bytes(rest), _view_words(values, min(item_bytes, 8)))
     elif method == NUMBERS:
-        numbers.decode(rest, _words_of(values, numbers.item_bytes_of(rest, item_bytes)))
+        numbers.decode(rest, _view_words(values, numbers.item_bytes_of(rest, item_bytes)))
     elif method == BLOCKS:
         blocks.decode(rest, values)
     else:
@@ -142,7 +142,7 @@ def decode_into(payload: bytes | memoryview, values: Bytes, item_bytes: int) -> 
 _STREAMS: Final = {ZSTD: zstd.decode, LZMA: lzma_stream.decode}
 
 
-def _bytes_of(values: Values) -> Bytes:
+def _view_bytes(values: Values) -> Bytes:
     if isinstance(values, np.ndarray):
         return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     return np.frombuffer(values, np.uint8)
@@ -156,7 +156,7 @@ def _repeats(raw: Bytes, item_bytes: int) -> bool:
     return bool((items[:64] == items[0]).all() and (items == items[0]).all())
 
 
-def _words_of(values: Bytes, size: int) -> planes.Words:
+def _view_words(values: Bytes, size: int) -> planes.Words:
     if size not in WORDS or len(values) % size:
         raise CorruptError(f"lossless: expected words of 1, 2, 4 or 8 bytes, got {len(values)} bytes by {size}")
     return values.view(WORDS[size])

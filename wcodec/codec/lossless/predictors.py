@@ -92,11 +92,11 @@ def grid_of(parts: Sequence[tuple[int, Counts]], middle: int) -> int:
         ended[:, shared:] += by_class[:, shared:-1]
         reached[:, shared:] += by_class[:, ::-1].cumsum(1)[:, ::-1][:, shared:-1]
         every += by_class.sum(1)
-    saved = reached.sum(1) - _entropy(ended, reached).sum(1)
+    saved = reached.sum(1) - _compute_entropy(ended, reached).sum(1)
     return int(sum(1 << int(g) for g in np.flatnonzero(saved > LEAST_SAVING * every + 24)))
 
 
-def _entropy(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _compute_entropy(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Bits of `whole` binary decisions, `part` of which have one outcome."""
     share = np.clip(part / np.maximum(whole, 1), 1e-9, 1 - 1e-9)
     bits: npt.NDArray[np.float64] = -whole * (share * np.log2(share) + (1 - share) * np.log2(1 - share))

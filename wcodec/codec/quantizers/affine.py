@@ -40,7 +40,7 @@ def compute_row_steps(weights: Floats, how: Affine, bits: int) -> Floats:
     if how == "binary":
         kept = np.count_nonzero(rows, axis=1)
         sums = np.abs(rows).sum(axis=1, dtype=np.float64)
-        return _short(sums / np.maximum(kept, 1))
+        return _round_short(sums / np.maximum(kept, 1))
     if how == "symmetric":
         most = float((1 << bits - 1) - 1)
         return _fit_steps(magnitudes / np.float64(most), lambda steps: np.rint(magnitudes / steps) <= most)
@@ -71,7 +71,7 @@ def _fit_steps(wanted: Doubles, fits: Callable[[Floats], npt.NDArray[np.bool_]])
     return steps
 
 
-def _short(wanted: Doubles) -> Floats:
+def _round_short(wanted: Doubles) -> Floats:
     """Positive float32 with eight mantissa bits; the smallest one for a row of zeros."""
     bits = wanted.astype(np.float32).view(np.uint32)
     halves = np.rint(bits / 65536.0)

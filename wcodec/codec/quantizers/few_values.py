@@ -23,18 +23,18 @@ def find_few_values(weights: Floats) -> Floats | None:
     flat = weights.reshape(-1)
     first = flat[:: max(1, flat.size // _FIRST)]
     sample = first[first != 0][:_NEXT]
-    if 2 * _distinct(sample).size > min(max(sample.size, 16), 2 * MOST):
+    if 2 * _find_distinct(sample).size > min(max(sample.size, 16), 2 * MOST):
         return None
     found = np.empty(0, np.float32)
     for start in range(0, flat.size, _BLOCK):
         block = flat[start : start + _BLOCK]
-        found = _distinct(np.concatenate([found, block[block != 0]]))
+        found = _find_distinct(np.concatenate([found, block[block != 0]]))
         if found.size > MOST:
             return None
     return found if 2 * found.size <= np.count_nonzero(flat) else None
 
 
-def _distinct(values: Floats) -> Floats:
+def _find_distinct(values: Floats) -> Floats:
     """The distinct values, as of np.unique, whose import of numpy.ma takes longer than most files."""
     ordered = np.sort(values)
     new = np.ones(ordered.size, np.bool_)

@@ -82,7 +82,7 @@ def cluster(
     prices = np.zeros(len(centroids))
     if rate:
         centroids, prices = lloyd.settle_priced(centroids, rounds, rate, len(flat) - len(ordered))
-    return _codebook(centroids, prices if rate else None, half)
+    return _make_codebook(centroids, prices if rate else None, half)
 
 
 def share_one(weights: Floats) -> Codebook:
@@ -121,7 +121,7 @@ def assign(weights: Floats, codebook: Codebook, allow_zero: bool = False) -> Lev
         choices = choices[choices != 0]
     values = codebook.values[choices + codebook.negatives].astype(np.float64)
     prices = codebook.prices[choices + codebook.negatives] if priced else np.zeros(len(values))
-    choices, bounds = _envelope(choices, values, prices)
+    choices, bounds = _find_envelope(choices, values, prices)
     levels = np.empty(len(flat), np.int32)
     if not kernel.assign(flat, bounds, choices, 0, levels):
         raise RecipeError("k-means: expected numbers, got not-a-number")
@@ -201,7 +201,7 @@ class _Lloyd:
         return centroids[:left], prices[:left]
 
 
-def _linear(ordered: Floats, clusters: int, seed: int) -> Doubles:
+def _start_linear(ordered: Floats, clusters: int, seed: int) -> Doubles:
     even = np.linspace(float(ordered[0]), float(ordered[-1]), clusters)
     between = np.searchsorted(ordered, 0.5 * even[1:] + 0.5 * even[:-1], side="right")
     members = np.diff(between, prepend=0, append=len(ordered))
@@ -212,12 +212,12 @@ def _linear(ordered: Floats, clusters: int, seed: int) -> Doubles:
     return np.concatenate([even[:1], inner, even[-1:]])
 
 
-def _density(ordered: Floats, clusters: int, seed: int) -> Doubles:
+def _start_by_density(ordered: Floats, clusters: int, seed: int) -> Doubles:
     at = (2 * np.arange(clusters) + 1) * len(ordered) // (2 * clusters)
     return ordered[at].astype(np.float64)
 
 
-def _plus_plus(ordered: Floats, clusters: int, seed: int) -> Doubles:
+def _start_plus_plus(ordered: Floats, clusters: int, seed: int) -> Doubles:
     """Each next centroid is drawn by squared distance from those before it (Arthur and Vassilvitskii 2007)."""
     spread = min(SPREAD, len(ordered))
     points = ordered[np.arange(spread) * len(ordered) // spread].astype(np.float64)
@@ -233,10 +233,10 @@ def _plus_plus(ordered: Floats, clusters: int, seed: int) -> Doubles:
     return np.array(chosen)
 
 
-_START: Final = {"linear": _linear, "density": _density, "kmeans++": _plus_plus}
+_START: Final = {"linear": _start_linear, "density": _start_by_density, "kmeans++": _start_plus_plus}
 
 
-def _codebook(centroids: Doubles, prices: Doubles | None, half: bool) -> Codebook:
+def _make_codebook(centroids: Doubles, prices: Doubles | None, half: bool) -> Codebook:
     """Round centroids, merge equal ones and insert 0.0; prices already include 0.0."""
     limit = 65504.0 if half else float(np.finfo(np.float32).max)
     rounded = np.clip(centroids, -limit, limit).astype(np.float16 if half else np.float32).astype(np.float32)
@@ -252,7 +252,7 @@ def _codebook(centroids: Doubles, prices: Doubles | None, half: bool) -> Codeboo
     return Codebook(negatives, values, cheapest)
 
 
-def _envelope(choices: Levels, values: Doubles, prices: Doubles) -> tuple[Levels, Doubles]:
+def _find_envelope(choices: Levels, values: Doubles, prices: Doubles) -> tuple[Levels, Doubles]:
     """The levels that are cheapest for some weight, and the bounds between them."""
     kept: list[int] = []
     bounds: list[float] = []

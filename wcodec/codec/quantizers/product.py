@@ -109,7 +109,7 @@ def assign(vectors: Floats, codebook: ProductCodebook) -> Levels:
     """int32[n]: the level of each vector float32[n, block]. Inverse, up to the quantisation error: `lookup`."""
     centroids = codebook.entries * np.float64(codebook.step)
     codes = assign_nearest(vectors, centroids, codebook.prices)
-    return _levels(np.where(vectors.any(axis=1), codes, 0).astype(np.int32))
+    return _convert_to_levels(np.where(vectors.any(axis=1), codes, 0).astype(np.int32))
 
 
 def lookup(levels: Levels, codebook: ProductCodebook) -> Doubles:
@@ -117,7 +117,7 @@ def lookup(levels: Levels, codebook: ProductCodebook) -> Doubles:
 
     Raises: CorruptError for a level outside the codebook.
     """
-    codes = _codes(levels)
+    codes = _convert_to_codes(levels)
     if codes.size and int(codes.max()) >= len(codebook.entries):
         raise CorruptError(f"codebook: expected codes under {len(codebook.entries)}, got {int(codes.max())}")
     return np.asarray((codebook.entries * np.float64(codebook.step))[codes])
@@ -233,12 +233,12 @@ def _order_entries(entries: Integers, step: float, prices: Doubles) -> ProductCo
     return ProductCodebook(entries[order], step, prices[order] if prices.size else prices)
 
 
-def _levels(codes: Levels) -> Levels:
-    """0, 1, 2, 3, ... -> 0, -1, 1, -2, ...: the level whose zigzag symbol is the code. Inverse: `_codes`."""
+def _convert_to_levels(codes: Levels) -> Levels:
+    """0, 1, 2, 3, ... -> 0, -1, 1, -2, ...: the level whose zigzag symbol is the code. Inverse: `_convert_to_codes`."""
     return np.where(codes & 1, -(codes >> 1) - 1, codes >> 1).astype(np.int32)
 
 
-def _codes(levels: Levels) -> npt.NDArray[np.int64]:
-    """Inverse: `_levels`."""
+def _convert_to_codes(levels: Levels) -> npt.NDArray[np.int64]:
+    """Inverse: `_convert_to_levels`."""
     wide = levels.astype(np.int64)
     return np.where(wide < 0, -2 * wide - 1, 2 * wide)

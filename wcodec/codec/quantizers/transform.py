@@ -69,11 +69,11 @@ class Basis:
 
 def transform(values: npt.NDArray[np.float32], basis: Basis) -> npt.NDArray[np.float32]:
     """Coefficients of float32[rows, channels, taps]; for the encoder. Inverse: `inverse_transform`."""
-    coefficients = _flat(values).astype(np.float64) @ basis.analysis
+    coefficients = _flatten(values).astype(np.float64) @ basis.analysis
     return coefficients.astype(np.float32).reshape(values.shape)
 
 
-def _flat(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
+def _flatten(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
     """One matrix of all vectors, because numpy multiplies a stack of matrices one by one."""
     return values.reshape(-1, values.shape[-1])
 
@@ -88,10 +88,10 @@ def inverse_transform(
     """
     largest = max(int(coefficients.max(initial=0)), -int(coefficients.min(initial=0)))
     single = largest * int(np.abs(basis.matrix).sum(0).max(initial=0)) < EXACT_IN_FLOAT32
-    flat = _flat(coefficients)
+    flat = _flatten(coefficients)
     if single:
         short = np.empty(coefficients.shape, np.float32) if room is None else room
-        np.matmul(flat.astype(np.float32), basis.matrix.astype(np.float32), out=_flat(short))
+        np.matmul(flat.astype(np.float32), basis.matrix.astype(np.float32), out=_flatten(short))
         return short
     exact: npt.NDArray[np.float64] = flat.astype(np.float64) @ basis.matrix.astype(np.float64)
     return exact.reshape(coefficients.shape)
@@ -112,7 +112,7 @@ def scale(
 
 def make_dct_basis(height: int, width: int) -> Basis:
     """The orthonormal type II cosine basis of a height x width kernel, low frequencies first; integers from a table."""
-    rows, columns = _cosines(height), _cosines(width)
+    rows, columns = _compute_cosines(height), _compute_cosines(width)
     order = sorted(((u, v) for u in range(height) for v in range(width)), key=lambda f: (f[0] + f[1], f))
     half = 1 << DCT_SHIFT - 1
     matrix = np.array(
@@ -121,7 +121,7 @@ def make_dct_basis(height: int, width: int) -> Basis:
     return Basis(matrix, DCT_SHIFT, DCT, height, width)
 
 
-def _cosines(n: int) -> npt.NDArray[np.int64]:
+def _compute_cosines(n: int) -> npt.NDArray[np.int64]:
     """The orthonormal DCT-II matrix of length n <= 16 in 1 / 2^14: row = frequency."""
     flat, *quarter = COSINES[n - 1]
     matrix = np.full((n, n), flat, np.int64)
