@@ -91,10 +91,10 @@ def guard_unchanged(*paths: Path | None) -> Iterator[None]:
     Raises: WcodecError at the end of the block, instead of any other error in it, if a file was changed.
     """
     read = [path for path in paths if path]
-    before = [_identity(path) for path in read]
+    before = [_read_identity(path) for path in read]
 
     def changed() -> Path | None:
-        return next((path for path, was in zip(read, before, strict=True) if _identity(path) != was), None)
+        return next((path for path, was in zip(read, before, strict=True) if _read_identity(path) != was), None)
 
     try:
         yield
@@ -127,7 +127,7 @@ def identity_of(file: BinaryIO) -> Identity:
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
-def _identity(path: Path) -> tuple[int, ...] | None:
+def _read_identity(path: Path) -> tuple[int, ...] | None:
     """Device, inode, size in bytes, time of the last write and of the last change of a file; None if there is none.
 
     A program that writes and resets the time of the write cannot reset the time of the change.

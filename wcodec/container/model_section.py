@@ -39,7 +39,7 @@ class ModelSection:
 
 
 @cache
-def _dictionary() -> zstandard.ZstdCompressionDict:
+def _read_dictionary() -> zstandard.ZstdCompressionDict:
     return zstandard.ZstdCompressionDict(Path(__file__).with_name("skeleton-1.dict").read_bytes())
 
 
@@ -79,7 +79,7 @@ def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: Bas
         raise ModelFileError(f"model: expected at most {MAX_LENGTH} bytes outside of the tensors, got {len(plain)}")
     candidates = [ModelSection(STORED, len(plain), bytes(plain))]
     level = _HARD if len(plain) <= 1 << 22 else 3
-    for coding, dictionary in ((ZSTD, None), (ZSTD_DICTIONARY, _dictionary())):
+    for coding, dictionary in ((ZSTD, None), (ZSTD_DICTIONARY, _read_dictionary())):
         parameters = zstandard.ZstdCompressionParameters.from_level(
             level,
             source_size=len(plain),
@@ -139,7 +139,7 @@ def _decompress(section: ModelSection) -> bytes:
 def _unpack(section: ModelSection) -> bytes:
     """One zstd frame and no bytes after it; never more than the section's length."""
     frame = zstandard.MAGIC_NUMBER.to_bytes(4, "little") + section.stored
-    dictionary = _dictionary() if section.coding == ZSTD_DICTIONARY else None
+    dictionary = _read_dictionary() if section.coding == ZSTD_DICTIONARY else None
     decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=MAX_LENGTH)
     try:
         if zstandard.get_frame_parameters(frame).content_size not in {zstandard.CONTENTSIZE_UNKNOWN, section.length}:

@@ -42,7 +42,7 @@ def gather(
     parts: list[tuple[tuple[Array, ...], Labels]] = []
     count = 0
     try:
-        for batch in _batches(spec, returned):
+        for batch in _iterate_batches(spec, returned):
             parts.append(_split(spec, batch, names, outputs))
             count += len(parts[-1][0][0])
             if count >= most:
@@ -68,7 +68,7 @@ def _is_batch(returned: object) -> bool:
     return isinstance(returned, tuple | list | Mapping) or hasattr(returned, "__array__")
 
 
-def _batches(spec: str, returned: object) -> Iterator[object]:
+def _iterate_batches(spec: str, returned: object) -> Iterator[object]:
     """Batches of a tf.data set, a generator, a DataLoader, or a PyDataset (which is indexed, not iterated)."""
     if hasattr(returned, "as_numpy_iterator"):
         yield from returned.as_numpy_iterator()
@@ -95,7 +95,7 @@ def _split(
         several = [x[name] for name in names]
     else:
         several = list(x) if isinstance(x, list | tuple) and len(names) > 1 else [x]
-    inputs = tuple(_plain(spec, array) for array in several)
+    inputs = tuple(_to_plain(spec, array) for array in several)
     if y is None:
         return inputs, ()
     return inputs, _split_labels(spec, y, outputs if isinstance(outputs, tuple) else outputs(inputs))
@@ -108,15 +108,15 @@ def _split_labels(spec: str, y: object, outputs: tuple[Names, ...]) -> Labels:
         if others := [str(name) for name in y if name not in found]:
             known = ", ".join(names[0] for names in outputs)
             raise RecipeError(f"{spec}: expected labels of outputs {known}, got {', '.join(others)}")
-        return tuple(None if name is None else _plain(spec, y[name]) for name in found)
+        return tuple(None if name is None else _to_plain(spec, y[name]) for name in found)
     if isinstance(y, list | tuple) and len(outputs) > 1:
         if len(y) != len(outputs):
             raise RecipeError(f"{spec}: expected labels of {len(outputs)} outputs, got {len(y)}")
-        return tuple(None if one is None else _plain(spec, one) for one in y)
-    return (_plain(spec, y),)
+        return tuple(None if one is None else _to_plain(spec, one) for one in y)
+    return (_to_plain(spec, y),)
 
 
-def _plain(spec: str, value: object) -> Array:
+def _to_plain(spec: str, value: object) -> Array:
     try:
         array: Array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except (ValueError, TypeError) as exc:

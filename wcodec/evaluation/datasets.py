@@ -129,11 +129,11 @@ def _read_npz(
     with open_npz(path) as archive:
         keys = list(archive)
         inputs, ending, notes = _choose_inputs(path.name, keys, split, default, wanted)
-        arrays = tuple(_array(path.name, name, archive[name]) for name in inputs)
+        arrays = tuple(_check_array(path.name, name, archive[name]) for name in inputs)
         outputs = known if isinstance(known, tuple) else known(arrays)
         labels = _choose_labels(keys, ending, outputs)
         notes += tuple(_describe_labels(path.name, keys, {*inputs, *labels}, ending, outputs))
-        found = tuple(_array(path.name, name, archive[name]) if name else None for name in labels)
+        found = tuple(_check_array(path.name, name, archive[name]) if name else None for name in labels)
         return RawExamples(path.name, inputs, arrays, found, notes)
 
 
@@ -161,7 +161,7 @@ def open_npz(path: Path) -> Iterator[Mapping[str, Array]]:
         raise RecipeError(f"{path.name}: expected an .npz archive of plain arrays, got {why}") from exc
 
 
-def _array(where: str, name: str, array: Array) -> Array:
+def _check_array(where: str, name: str, array: Array) -> Array:
     if array.ndim == 0:
         raise RecipeError(f"{where}: {name}: expected an array with examples first, got a single number")
     return array

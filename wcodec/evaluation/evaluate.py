@@ -101,7 +101,7 @@ def evaluate(
     )
     original = opened[1] if len(opened) > 1 else None
     outputs = _measure_outputs(opened[0], original, examples, _run(opened[0], original, examples))
-    return summarize(outputs, examples, _size(model), _size(baseline))
+    return summarize(outputs, examples, _measure_size(model), _measure_size(baseline))
 
 
 def compare_outputs(
@@ -178,7 +178,7 @@ def _measure_outputs(
     return tuple(score_output(kind, some) for kind, some in zip(kinds, found, strict=True))
 
 
-def _size(model: str | Path | Network | None) -> int | None:
+def _measure_size(model: str | Path | Network | None) -> int | None:
     """Bytes of a file, or of all files in a folder."""
     if not isinstance(model, str | Path):
         return None

@@ -20,7 +20,7 @@ def read(folder: Path, wanted: tuple[ModelInput, ...], limit: int | None) -> Raw
 
     Raises: RecipeError without Pillow, without images, or if the network does not take one image.
     """
-    height, width, channels, first = _layout(folder, wanted)
+    height, width, channels, first = _find_layout(folder, wanted)
     files, classes, names = _list_images(folder)
     if limit is not None and limit < len(files):
         chosen = np.linspace(0, len(files) - 1, limit).round().astype(int).tolist()
@@ -45,7 +45,7 @@ def read(folder: Path, wanted: tuple[ModelInput, ...], limit: int | None) -> Raw
     )
 
 
-def _layout(folder: Path, wanted: tuple[ModelInput, ...]) -> tuple[int | None, int | None, int, bool]:
+def _find_layout(folder: Path, wanted: tuple[ModelInput, ...]) -> tuple[int | None, int | None, int, bool]:
     """Height, width (None: as in the file), channels, and whether channels come first."""
     if len(wanted) == 1:
         match wanted[0].shape:

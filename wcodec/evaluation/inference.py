@@ -39,7 +39,7 @@ def predict(model: Network, examples: Examples, at: slice) -> tuple[Outputs, ...
     except Exception as exc:
         words = " ".join(str(exc).split())[:200]
         raise RecipeError(f"{model.name}: expected to take the examples, got {type(exc).__name__}: {words}") from exc
-    found = [_with_units(np.asarray(output, np.float64)[: at.stop - at.start]) for output in outputs]
+    found = [_add_unit_axis(np.asarray(output, np.float64)[: at.stop - at.start]) for output in outputs]
     if not is_runner(model):
         return tuple(found)
     labels = (*examples.labels, *[None] * len(found))
@@ -61,7 +61,7 @@ def put_units_last(outputs: Outputs, labels: Array | None) -> Outputs:
     return np.moveaxis(outputs, 1, -1) if first else outputs
 
 
-def _with_units(outputs: Outputs) -> Outputs:
+def _add_unit_axis(outputs: Outputs) -> Outputs:
     return outputs[:, None] if outputs.ndim == 1 else outputs
 
 

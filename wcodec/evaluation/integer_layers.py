@@ -68,7 +68,7 @@ def use_integer_layers(model: Model, source: Path, decoded: Path, kind: IntegerT
             matrices = [one for one in list_own_weights(layer) if len(one.shape) >= 2]
             if not matrices:
                 continue
-            fitted: _Fitted | str = _refusal(layer, kind, id(layer) in kept)
+            fitted: _Fitted | str = _find_refusal(layer, kind, id(layer) in kept)
             if not fitted:
                 tensors = [opened.names().index(name) for name in places[id(matrices[0])][:1]]
                 fitted = _fit(layer, read_integer_levels(opened, tensors[0]) if tensors else None, kind)
@@ -119,7 +119,7 @@ def _list_kept(layer: Layer) -> Iterator[Layer]:
             yield from _list_kept(inner)
 
 
-def _refusal(layer: Layer, kind: IntegerType, kept: bool) -> str:
+def _find_refusal(layer: Layer, kind: IntegerType, kept: bool) -> str:
     """The reason why Keras has no integers for this layer; "" if it has."""
     name = type(layer).__name__
     if name not in TAKING or type(layer) is not getattr(keras().layers, name):
@@ -130,17 +130,17 @@ def _refusal(layer: Layer, kind: IntegerType, kept: bool) -> str:
         return f"Keras has no {kind} weights of layers that compute in float16"
     if not kept:
         return "Keras runs integers only in a layer of their own, not in one around it"
-    channels, dims = _channel_axes(layer), len(_matrix(layer).shape)
+    channels, dims = _find_channel_axes(layer), len(_find_matrix(layer).shape)
     if name == "EinsumDense" and kind == "int4" and channels != tuple(range(dims - len(channels), dims)):
         return "Keras packs int4 by outputs, which are not last"
     return ""
 
 
-def _matrix(layer: Layer) -> Variable:
+def _find_matrix(layer: Layer) -> Variable:
     return layer.embeddings if type(layer).__name__ == "Embedding" else layer.kernel
 
 
-def _channel_axes(layer: Layer) -> tuple[int, ...]:
+def _find_channel_axes(layer: Layer) -> tuple[int, ...]:
     """The axes of the kernel along which each position has a scale: rows of an embedding, outputs otherwise."""
     match type(layer).__name__:
         case "Embedding":
@@ -157,7 +157,7 @@ def _fit(layer: Layer, found: IntegerLevels | None, kind: IntegerType) -> _Fitte
         return "the values are no integers times a step (--quantizer symmetric, or calibrated steps)"
     if found.magnitude > MOST[kind]:
         return f"the levels reach {found.magnitude:,} and {kind} ends at {MOST[kind]}"
-    axes = _channel_axes(layer)
+    axes = _find_channel_axes(layer)
     others = tuple(axis for axis in range(found.steps.ndim) if axis not in axes)
     first: Float32 = found.steps[
         tuple(slice(0, 1) if axis in others else slice(None) for axis in range(found.steps.ndim))
@@ -190,5 +190,5 @@ def _put(layer: Layer, fitted: _Fitted, kind: IntegerType) -> None:
         levels = of.quantizers.pack_int4(levels.reshape(held.shape[0], -1), axis=-1)[0]
     held.assign(levels)
     scale.assign(fitted.scales.reshape(scale.shape))
-    if not np.array_equal(of.ops.convert_to_numpy(_matrix(layer)), fitted.levels):
+    if not np.array_equal(of.ops.convert_to_numpy(_find_matrix(layer)), fitted.levels):
         raise UnsupportedError(f"{layer.name}: expected Keras to hold {kind} levels as 3.15 does, got {of.__version__}")

@@ -42,7 +42,7 @@ def keras() -> ModuleType:
         version = importlib.metadata.version("keras")
     except importlib.metadata.PackageNotFoundError as exc:
         raise RecipeError("evaluate: expected Keras, it is missing: pip install 'wcodec[keras]'") from exc
-    if _numbers(version) < OLDEST:
+    if _parse_version(version) < OLDEST:
         raise UnsupportedError(f"keras: expected version {'.'.join(map(str, OLDEST))} or later, got {version}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -54,7 +54,7 @@ def keras() -> ModuleType:
     return module
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _parse_version(version: str) -> tuple[int, ...]:
     return tuple(int(digits) for part in version.split(".")[:3] if (digits := "".join(filter(str.isdigit, part))))
 
 

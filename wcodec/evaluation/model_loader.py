@@ -147,7 +147,7 @@ def _find_built_shape(model: Model) -> tuple[int | None, ...]:
 def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: bool, compiled: bool = False) -> Model:
     """Load by the content of the file, for any name."""
     if path.is_dir():
-        return _folder(path, name, architecture, unsafe, compiled)
+        return _load_folder(path, name, architecture, unsafe, compiled)
     with path.open("rb") as file:
         head = file.read(9)
     hdf5 = head.startswith(HDF5)
@@ -166,7 +166,7 @@ def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: b
         raise ModelFileError(f"{name}: expected .wcz, .keras, .h5, .npz or .safetensors, got {got}")
     if architecture is None:
         raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
-    model = _architecture(architecture, unsafe)
+    model = _load_architecture(architecture, unsafe)
     if hdf5:
         _check_values(path, name)
         with _copy_with_suffix(path, ".h5" if _contains(path, b"layer_names") else ".weights.h5") as file_of_weights:
@@ -176,7 +176,7 @@ def _load_any(path: Path, name: str, architecture: str | Model | None, unsafe: b
     return model
 
 
-def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: bool, compiled: bool) -> Model:
+def _load_folder(path: Path, name: str, architecture: str | Model | None, unsafe: bool, compiled: bool) -> Model:
     """An unzipped .keras, or Keras' weights in several files."""
     index = next(iter(sorted(path.glob("*.weights.json"))), None)
     if (path / "config.json").exists():
@@ -192,7 +192,7 @@ def _folder(path: Path, name: str, architecture: str | Model | None, unsafe: boo
         raise ModelFileError(f"{name}: expected a folder with config.json or *.weights.json in it, found neither")
     if architecture is None:
         raise RecipeError(f"{name}: holds weights alone; expected --model ARCH.keras or --model module:function")
-    model = _architecture(architecture, unsafe)
+    model = _load_architecture(architecture, unsafe)
     for part in sorted(path.glob("*.h5")):
         _check_values(part, f"{name}/{part.name}")
     _translate(name, lambda: model.load_weights(index))
@@ -237,7 +237,7 @@ def _compile(name: str, load: Callable[[], Model]) -> Model | None:
     return None
 
 
-def _architecture(spec: str | Model, unsafe: bool) -> Model:
+def _load_architecture(spec: str | Model, unsafe: bool) -> Model:
     if not isinstance(spec, str):
         return _check_kind("--model", spec)
     if Path(spec).exists():

@@ -112,7 +112,10 @@ class OnnxRunner:
 
     def predict(self, inputs: tuple[Array, ...]) -> Sequence[Array]:
         """See `Runner.predict`."""
-        parts = [self._outputs(self._run(False, list(self.outputs), fed), count) for fed, count in self._chunks(inputs)]
+        parts = [
+            self._arrange_outputs(self._run(False, list(self.outputs), fed), count)
+            for fed, count in self._split_inputs(inputs)
+        ]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     def activations(self, layers: Sequence[object], inputs: tuple[Array, ...], see: Observer) -> None:
@@ -120,7 +123,7 @@ class OnnxRunner:
         wanted = [one.values for one in layers if isinstance(one, OnnxLayer)]
         given = {one.name for one in self.inputs}
         names = sorted({name for values in wanted for name in values if name} - given)
-        for fed, _ in self._chunks(inputs):
+        for fed, _ in self._split_inputs(inputs):
             found = dict(zip(names, self._run(True, names, fed), strict=True)) if names else {}
             for number, values in enumerate(wanted):
                 see(number, tuple((found | fed)[name] if name else None for name in values))
@@ -128,7 +131,7 @@ class OnnxRunner:
     def reestimate(self, layers: Sequence[object], batches: Sequence[tuple[Array, ...]]) -> None:
         """Nothing: the statistics of ONNX models are constant."""
 
-    def _chunks(self, inputs: tuple[Array, ...]) -> Iterator[tuple[dict[str, Array], int]]:
+    def _split_inputs(self, inputs: tuple[Array, ...]) -> Iterator[tuple[dict[str, Array], int]]:
         """The inputs of each run, and the number of its examples without padding."""
         count, size = len(inputs[0]), self.fixed or CHUNK
         for start in range(0, count, size):
@@ -152,7 +155,7 @@ class OnnxRunner:
         found: list[Array] = self.sessions[observed].run(list(names), weights | fed, options)
         return found
 
-    def _outputs(self, found: list[Array], count: int) -> list[Array]:
+    def _arrange_outputs(self, found: list[Array], count: int) -> list[Array]:
         """The arrays of numbers that have an axis for the examples, which becomes the first."""
         size, outputs = self.fixed or count, []
         for array in found:
@@ -189,7 +192,7 @@ def load_onnx(path: Path, name: str) -> OnnxRunner:
         if one.name in held:
             continue
         dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in one.type.tensor_type.shape.dim]
-        axis = _batch_axis(dims)
+        axis = _find_batch_axis(dims)
         if axis is not None and (size := dims[axis]):
             fixed.add(size)
         axes.append(axis)
@@ -202,7 +205,7 @@ def load_onnx(path: Path, name: str) -> OnnxRunner:
     return found
 
 
-def _batch_axis(dims: Sequence[int | None]) -> int | None:
+def _find_batch_axis(dims: Sequence[int | None]) -> int | None:
     """The first axis, or the first axis of any length if that one has a fixed size above one."""
     if not dims:
         return None

@@ -98,7 +98,7 @@ def output_kinds(
         name, own = names[number] if number < len(names) else f"output {number}", len(outputs) == len(tasks)
         task = tasks[number] if own else tasks[0] if len(set(tasks)) == 1 else "unknown"
         if given is None:
-            found.append(_kind_by_numbers(name, output, task, own))
+            found.append(_find_kind_by_numbers(name, output, task, own))
             continue
         inside = output.min(initial=0) >= 0 and output.max(initial=0) <= 1
         are_values = not inside and (task == "values" or (task == "unknown" and len(outputs) > 1))
@@ -109,7 +109,7 @@ def output_kinds(
     return tuple(found)
 
 
-def _kind_by_numbers(name: str, output: Outputs, task: PredictedTask, own: bool) -> OutputKind:
+def _find_kind_by_numbers(name: str, output: Outputs, task: PredictedTask, own: bool) -> OutputKind:
     """The kind of an output without labels. own: the task is that of this output, not of the network."""
     sums_to_one, sigmoids = are_probabilities(output), are_multilabel(output)
     by_loss = own and task == "multilabel" and not sums_to_one
@@ -137,7 +137,7 @@ def _are_features(outputs: Outputs) -> bool:
         return False
     if np.abs(np.linalg.norm(rows, axis=1) - 1).max() < SUM_TOLERANCE:
         return True
-    return rows.shape[1] >= MANY_FEATURES and _relative_entropy(rows) > UNDECIDED
+    return rows.shape[1] >= MANY_FEATURES and _compute_relative_entropy(rows) > UNDECIDED
 
 
 def _are_clear_classes(outputs: Outputs) -> bool:
@@ -145,10 +145,10 @@ def _are_clear_classes(outputs: Outputs) -> bool:
     rows = outputs.reshape(-1, outputs.shape[-1])
     shares = np.bincount(rows.argmax(axis=1), minlength=rows.shape[1]) / max(1, len(rows))
     varied = -float((shares * np.log(np.maximum(shares, FLOOR))).sum()) > VARIED * math.log(rows.shape[1])
-    return varied and _relative_entropy(rows) < DECIDED
+    return varied and _compute_relative_entropy(rows) < DECIDED
 
 
-def _relative_entropy(rows: Outputs) -> float:
+def _compute_relative_entropy(rows: Outputs) -> float:
     """The mean entropy of a softmax of the rows, relative to that of equal classes."""
     logs = log_probabilities(rows, probabilities=False)
     return -float((np.exp(logs) * logs).sum(axis=1).mean()) / math.log(rows.shape[1])

@@ -124,18 +124,18 @@ def score_output(kind: OutputKind, batches: Sequence[BatchSums]) -> OutputScores
         accuracy,
         baseline_accuracy,
         None if accuracy is None or baseline_accuracy is None else baseline_accuracy - accuracy,
-        _percent(mean([one.same for one in batches])),
+        _to_percent(mean([one.same for one in batches])),
         loss,
         baseline_loss,
         mae,
         baseline_mae,
         r2,
         baseline_r2,
-        _relative_error(batches),
+        _compute_relative_error(batches),
     )
 
 
-def _percent(mean: float | None) -> float | None:
+def _to_percent(mean: float | None) -> float | None:
     return None if mean is None else 100 * mean
 
 
@@ -146,7 +146,7 @@ def _score_labels(
     known = [one for one in sums if one is not None]
     if len(known) < len(sums) or kind.truth is None:
         return None, None, None, None
-    accuracy, loss = _percent(mean([one.hits for one in known])), mean([one.loss for one in known])
+    accuracy, loss = _to_percent(mean([one.hits for one in known])), mean([one.loss for one in known])
     squares = [one.squares for one in known if one.squares is not None]
     if not squares:
         return accuracy, loss, None, None
@@ -156,7 +156,7 @@ def _score_labels(
     return accuracy, loss, mean([one.absolute for one in known]), 1 - float(parts.mean()) if parts.size else None
 
 
-def _relative_error(batches: Sequence[BatchSums]) -> float | None:
+def _compute_relative_error(batches: Sequence[BatchSums]) -> float | None:
     """The squared error divided by the variance of the baseline's output; None if the variance is 0."""
     moments = [one.moments for one in batches if one.moments is not None]
     if not moments:

@@ -57,11 +57,13 @@ def load_torch(module: nn.Module, path: Path, name: str) -> TorchRunner:
             )
         TorchWeight((stored,), tensor).assign(arrays[stored])
     if lacking := [stored for stored, where in missing if not weights[where].names]:
-        raise ModelFileError(f"{name}: expected tensors {', '.join(lacking[:3])} for the module, found {_few(arrays)}")
-    return TorchRunner(name, module, _inputs_of(module), list(weights.values()))
+        raise ModelFileError(
+            f"{name}: expected tensors {', '.join(lacking[:3])} for the module, found {_list_few(arrays)}"
+        )
+    return TorchRunner(name, module, _find_inputs(module), list(weights.values()))
 
 
-def _few(names: Mapping[str, Array]) -> str:
+def _list_few(names: Mapping[str, Array]) -> str:
     return ", ".join(list(names)[:3]) + (", ..." if len(names) > 3 else "")
 
 
@@ -76,7 +78,7 @@ def _find_prefixes(keys: Sequence[str], names: Sequence[str]) -> tuple[str, str]
     return max(sorted(pairs), key=lambda pair: sum(pair[1] + key.removeprefix(pair[0]) in known for key in keys))
 
 
-def _inputs_of(module: nn.Module) -> tuple[ModelInput, ...]:
+def _find_inputs(module: nn.Module) -> tuple[ModelInput, ...]:
     """One input for each parameter of `forward` without a default, at least one. Their shapes are not declared."""
     torch = sys.modules["torch"]
     try:
