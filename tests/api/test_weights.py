@@ -54,7 +54,7 @@ def test_bfloat16_without_ml_dtypes_is_float32(monkeypatch: pytest.MonkeyPatch) 
 
     values = np.arange(600).reshape(30, 20).astype(ml_dtypes.bfloat16)
     coded = wcodec.encode({"w": values}, lossless=True)
-    monkeypatch.setattr(arrays, "_ml_dtypes", dict)
+    monkeypatch.setattr(arrays, "_list_ml_dtypes", dict)
     found = wcodec.load(coded)["w"]
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, values.astype(np.float32))

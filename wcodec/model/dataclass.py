@@ -35,7 +35,7 @@ else:
         """The decorator."""
         if cls is None:
             return partial(dataclass, frozen=frozen, eq=eq)
-        fields, own = _fields_of(cls), vars(cls)
+        fields, own = _list_fields(cls), vars(cls)
         cls._fields_by_name = fields
         cls.__match_args__ = tuple(name for name, (_, one) in fields.items() if not one.kw_only)
         cls.__dataclass_fields__ = _Standard("__dataclass_fields__", cls, frozen)
@@ -44,15 +44,15 @@ else:
         if "__repr__" not in own:
             cls.__repr__ = _represent
         if eq:
-            values = _getter([name for name, (_, one) in fields.items() if one.compare])
+            values = _make_getter([name for name, (_, one) in fields.items() if one.compare])
             if "__eq__" not in own:
-                cls.__eq__ = _comparison(values)
+                cls.__eq__ = _make_comparison(values)
             if not has_hash:
                 cls.__hash__ = _hash(values) if frozen else None
         if frozen:
-            cls.__setattr__, cls.__delattr__ = _refusals(cls, fields)
+            cls.__setattr__, cls.__delattr__ = _make_refusals(cls, fields)
 
-        cls.__init__ = _initializer(cls, fields)
+        cls.__init__ = _make_initializer(cls, fields)
         return cls
 
     def replace(instance, /, **changes):
@@ -70,7 +70,7 @@ else:
     def field_names(kind):
         return tuple(kind._fields_by_name)
 
-    def _fields_of(cls):
+    def _list_fields(cls):
         """(type, _Field) by the name of a field, those of the bases first."""
         fields = {}
         for base in reversed(cls.__mro__[1:]):
@@ -100,7 +100,7 @@ else:
         default, factory = (_NONE if one is MISSING else one for one in (given.default, given.default_factory))
         return _Field(default, factory, given.compare, given.repr, kw_only)
 
-    def _initializer(cls, fields):
+    def _make_initializer(cls, fields):
         """`__init__`, which calls `__post_init__` if there is one."""
         positional, where = cls.__match_args__, f"{cls.__qualname__}.__init__()"
         defaults = {name: one.default for name, (_, one) in fields.items() if one.default is not _NONE}
@@ -135,13 +135,13 @@ else:
         shown = [name for name, (_, one) in self._fields_by_name.items() if one.repr]
         return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
-    def _getter(names):
+    def _make_getter(names):
         """A function that gives the values of some fields as a tuple."""
         if len(names) > 1:
             return attrgetter(*names)
         return lambda self: tuple(getattr(self, name) for name in names)
 
-    def _comparison(values):
+    def _make_comparison(values):
         def __eq__(self, other):
             return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
 
@@ -153,22 +153,22 @@ else:
 
         return __hash__
 
-    def _refusals(cls, fields):
+    def _make_refusals(cls, fields):
         """`__setattr__` and `__delattr__` that refuse."""
 
         def __setattr__(self, name, value):
             if type(self) is cls or name in fields:
-                raise _frozen_error(f"cannot assign to field {name!r}")
+                raise _make_frozen_error(f"cannot assign to field {name!r}")
             super(cls, self).__setattr__(name, value)
 
         def __delattr__(self, name):
             if type(self) is cls or name in fields:
-                raise _frozen_error(f"cannot delete field {name!r}")
+                raise _make_frozen_error(f"cannot delete field {name!r}")
             super(cls, self).__delattr__(name)
 
         return __setattr__, __delattr__
 
-    def _frozen_error(text):
+    def _make_frozen_error(text):
         from dataclasses import FrozenInstanceError
 
         return FrozenInstanceError(text)

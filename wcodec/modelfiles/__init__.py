@@ -46,14 +46,14 @@ def write_model(
     try:
         MODEL_FILES[kind].write(path, skeleton, tensors, values)
     except (OSError, RuntimeError) as error:
-        if number := _disk_error(error):
+        if number := _find_disk_error(error):
             raise OSError(number, os.strerror(number), str(path)) from error
         if isinstance(error, RuntimeError):
             raise
         raise ModelFileError(f"{path}: cannot be written: {error}") from error
 
 
-def _disk_error(error: Exception) -> int | None:
+def _find_disk_error(error: Exception) -> int | None:
     """The error number of a disk that is full or fails; HDF5 gives it only in the text of its message."""
     found = re.search(r"errno = (\d+)", str(error))
     number = int(found[1]) if found else getattr(error, "errno", None)

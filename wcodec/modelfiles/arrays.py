@@ -52,7 +52,7 @@ def array_of(name: str, value: object) -> tuple[str, AnyArray]:
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        return _torch_array(name, value)
+        return _read_torch(name, value)
     try:
         array: AnyArray = np.asarray(value)
     except (TypeError, ValueError) as error:
@@ -66,7 +66,7 @@ def array_of(name: str, value: object) -> tuple[str, AnyArray]:
     return dtype, np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
 
 
-def _torch_array(name: str, tensor: object) -> tuple[str, AnyArray]:
+def _read_torch(name: str, tensor: object) -> tuple[str, AnyArray]:
     from wcodec.modelfiles.pytorch import TYPES, values_of
 
     kind = str(getattr(tensor, "dtype", "")).removeprefix("torch.")
@@ -76,7 +76,7 @@ def _torch_array(name: str, tensor: object) -> tuple[str, AnyArray]:
 
 
 @cache
-def _ml_dtypes() -> dict[str, np.dtype[np.generic]]:
+def _list_ml_dtypes() -> dict[str, np.dtype[np.generic]]:
     """The numpy types of `ml_dtypes` by wcodec's names; empty if the package is not installed."""
     if find_spec("ml_dtypes") is None:
         return {}
@@ -92,6 +92,6 @@ def as_numbers(values: AnyArray, dtype: str) -> AnyArray:
     """
     if dtype not in ML_DTYPES.values():
         return values
-    if found := _ml_dtypes().get(dtype):
+    if found := _list_ml_dtypes().get(dtype):
         return values.view(found)
     return to_float32(values, dtype) if dtype == "bfloat16" else values

@@ -35,7 +35,7 @@ def detect_kind(path: Path) -> str:
     """
     try:
         if path.is_dir():
-            raise ModelFileError(f"{path}: {_directory(path)}")
+            raise ModelFileError(f"{path}: {_describe_directory(path)}")
         with path.open("rb") as file:
             head = file.read(16)
             size = path.stat().st_size
@@ -44,7 +44,7 @@ def detect_kind(path: Path) -> str:
     if head.startswith(HDF5_MAGIC):
         return "hdf5"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _zip(path)
+        return _describe_zip(path)
     if len(head) >= 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= size - 8:
         return "safetensors"
     if head.startswith(b"\x93NUMPY"):
@@ -64,7 +64,7 @@ def describe_foreign(path: Path, head: bytes) -> str | None:
     if path.is_dir():
         saved = any((path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt"))
         return f"a SavedModel: {SAVED_MODEL}" if saved else None
-    if message := _protobuf(path, head):
+    if message := _describe_protobuf(path, head):
         return f"{message}; --lossless keeps any file"
     found = (advice for at, magic, advice in FOREIGN if head[at : at + len(magic)] == magic)
     return next(found, None)
@@ -76,7 +76,7 @@ def _is_onnx(path: Path) -> bool:
     return is_onnx(path)
 
 
-def _protobuf(path: Path, head: bytes) -> str | None:
+def _describe_protobuf(path: Path, head: bytes) -> str | None:
     """A description of a protocol buffer that is not an ONNX model, with advice; None for other files."""
     if path.suffix == ".mlmodel":
         return "a Core ML model: encode the model that it was converted from"
@@ -89,7 +89,7 @@ def _protobuf(path: Path, head: bytes) -> str | None:
     return "a protocol buffer without a graph, no ONNX model" if head.startswith(b"\x08") else None
 
 
-def _zip(path: Path) -> str:
+def _describe_zip(path: Path) -> str:
     try:
         with open_archive(path) as archive:
             names = archive.namelist()
@@ -105,7 +105,7 @@ def _zip(path: Path) -> str:
     raise ModelFileError(f"{path}: expected a .keras or .npz archive, but this zip holds {held}")
 
 
-def _directory(path: Path) -> str:
+def _describe_directory(path: Path) -> str:
     if message := describe_foreign(path, b""):
         return f"is {message}"
     return "is a directory, expected a model file; encode, decode and verify take folders"

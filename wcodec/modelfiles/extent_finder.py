@@ -32,29 +32,29 @@ def find_extents(path: Path) -> FileLayout:
         length = file.seek(0, 2)
     try:
         kind = detect.detect_kind(path)
-        return make_layout(SUFFIXES.index(_suffix(kind, path)), length, list(_CUTTERS[kind](path)))
+        return make_layout(SUFFIXES.index(_find_suffix(kind, path)), length, list(_CUTTERS[kind](path)))
     except ModelFileError:
         return FileLayout(OTHER, length)
 
 
-def _suffix(kind: str, path: Path) -> str:
+def _find_suffix(kind: str, path: Path) -> str:
     if kind == "hdf5" and path.name.endswith(".weights.h5"):
         return ".weights.h5"
     return {"hdf5": ".h5", "torch": ".pt"}.get(kind, f".{kind}")
 
 
-def _hdf5(path: Path) -> Iterator[Extent]:
-    yield from _datasets(path, str(path), 0)
+def _find_hdf5(path: Path) -> Iterator[Extent]:
+    yield from _find_datasets(path, str(path), 0)
 
 
-def _datasets(source: Path | IO[bytes], where: str, origin: int) -> list[Extent]:
+def _find_datasets(source: Path | IO[bytes], where: str, origin: int) -> list[Extent]:
     """The contiguous datasets of numbers. origin: the byte of the file at which HDF5 starts."""
     with hdf5_read.open_hdf5(source, where) as (file, _), hdf5_read.translate_errors(where):
-        found = (_dataset(name, dataset, origin) for name, dataset in walk_datasets(h5g.open(file.id, b"/")))
+        found = (_find_dataset(name, dataset, origin) for name, dataset in walk_datasets(h5g.open(file.id, b"/")))
         return [extent for extent in found if extent]
 
 
-def _dataset(name: str, dataset: h5d.DatasetID, origin: int) -> Extent | None:
+def _find_dataset(name: str, dataset: h5d.DatasetID, origin: int) -> Extent | None:
     try:
         text = type_text(dataset.get_type(), name)
         dtype, begin, shape = tensor_dtype(text), dataset.get_offset(), tuple(map(int, dataset.shape))
@@ -69,39 +69,39 @@ def _dataset(name: str, dataset: h5d.DatasetID, origin: int) -> Extent | None:
     return Extent(facts, origin + begin, BIG_ENDIAN * (text[0] == ">"))
 
 
-def _keras(path: Path) -> Iterator[Extent]:
+def _find_keras(path: Path) -> Iterator[Extent]:
     with _open_stored(path) as members_of:
         for info, _ in members_of:
             if info.filename.endswith(".h5"):
                 with io.BufferedReader(Window(path, info), archive.BLOCK) as file:
-                    yield from _datasets(file, f"{path}, {info.filename}", start_of(path, info))
+                    yield from _find_datasets(file, f"{path}, {info.filename}", start_of(path, info))
 
 
-def _npz(path: Path) -> Iterator[Extent]:
+def _find_npz(path: Path) -> Iterator[Extent]:
     with _open_stored(path) as members_of:
         for info, file in members_of:
-            yield from _array(file, info.filename, start_of(path, info), info.file_size)
+            yield from _find_array(file, info.filename, start_of(path, info), info.file_size)
 
 
-def _npy(path: Path) -> Iterator[Extent]:
+def _find_npy(path: Path) -> Iterator[Extent]:
     with path.open("rb") as file:
-        yield from _array(file, npy.NAME, 0, path.stat().st_size)
+        yield from _find_array(file, npy.NAME, 0, path.stat().st_size)
 
 
-def _array(file: IO[bytes], name: str, begin: int, size: int) -> Iterator[Extent]:
+def _find_array(file: IO[bytes], name: str, begin: int, size: int) -> Iterator[Extent]:
     with suppress(ModelFileError):
         yield npy.extent_of(file, name, begin, size)
 
 
-def _safetensors(path: Path) -> Iterator[Extent]:
+def _find_safetensors(path: Path) -> Iterator[Extent]:
     yield from safetensors.find_extents(path)
 
 
-def _onnx(path: Path) -> Iterator[Extent]:
+def _find_onnx(path: Path) -> Iterator[Extent]:
     yield from onnx.find_extents(path)
 
 
-def _torch(path: Path) -> Iterator[Extent]:
+def _find_torch(path: Path) -> Iterator[Extent]:
     with members.translate_errors(str(path)), members.open_archive(path) as opened:
         types = storage_types(opened)
     with _open_stored(path) as members_of:
@@ -114,8 +114,8 @@ def _torch(path: Path) -> Iterator[Extent]:
 
 
 _CUTTERS = {
-    "hdf5": _hdf5, "keras": _keras, "npz": _npz, "npy": _npy, "safetensors": _safetensors, "onnx": _onnx,
-    "torch": _torch,
+    "hdf5": _find_hdf5, "keras": _find_keras, "npz": _find_npz, "npy": _find_npy, "safetensors": _find_safetensors,
+    "onnx": _find_onnx, "torch": _find_torch,
 }  # fmt: skip
 
 

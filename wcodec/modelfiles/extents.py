@@ -220,7 +220,7 @@ def read_part(path: Path, extent: Extent, start: int, count: int) -> AnyArray:
     stored = numpy_type(facts.dtype)
     try:
         if extent.flags & FORTRAN_ORDER:
-            values = _rows(np.memmap(path, stored, "r", extent.begin, facts.shape[::-1]).T, start, count)
+            values = _take_rows(np.memmap(path, stored, "r", extent.begin, facts.shape[::-1]).T, start, count)
         else:
             values = np.fromfile(path, stored, count, offset=extent.begin + start * stored.itemsize)
     except (OSError, MemoryError, ValueError) as error:
@@ -230,7 +230,7 @@ def read_part(path: Path, extent: Extent, start: int, count: int) -> AnyArray:
     return values.byteswap() if extent.flags & BIG_ENDIAN else values
 
 
-def _rows(whole: AnyArray, start: int, count: int) -> AnyArray:
+def _take_rows(whole: AnyArray, start: int, count: int) -> AnyArray:
     row = max(1, whole.size // max(1, len(whole)))
     first = start // row
     rows = np.ascontiguousarray(whole[first : -(-(start + count) // row)]).reshape(-1)

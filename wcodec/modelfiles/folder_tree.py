@@ -62,11 +62,11 @@ def refuse_leaving(root: Path, name: str) -> None:
         real, inside = path.resolve(), root.resolve()
     except (OSError, RuntimeError) as error:
         raise ModelFileError(f"{path}: expected a file, found a link that leads nowhere") from error
-    if not real.is_relative_to(inside) and real.parent != _blobs_of(inside):
+    if not real.is_relative_to(inside) and real.parent != _find_blobs(inside):
         raise ModelFileError(f"{path}: expected a file of its folder, found a link out of it, to {real}")
 
 
-def _blobs_of(folder: Path) -> Path | None:
+def _find_blobs(folder: Path) -> Path | None:
     """The folder of blobs that belongs to `folder` (a path without links) in the Hugging Face cache; None elsewhere."""
     for one in (folder, *folder.parents):
         if one.parent.name == "snapshots":

@@ -44,7 +44,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
                 if info.filename != WEIGHTS:
                     kept.append(members.raw_member(archive, info))
                     continue
-                weights = stack.enter_context(_weights(archive, info, path))
+                weights = stack.enter_context(_open_weights(archive, info, path))
                 where = f"{path}, {WEIGHTS}"
                 file, longest = stack.enter_context(hdf5_read.open_hdf5(weights, where))
                 tree, found, dropped = hdf5_read.read_tree(file, longest, where, info.file_size, keep_optimizer)
@@ -80,7 +80,7 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iter
 
 
 @contextmanager
-def _weights(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Iterator[IO[bytes]]:
+def _open_weights(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Iterator[IO[bytes]]:
     """The HDF5 file inside, seekable: in place if stored, otherwise inflated to an unnamed file. Checks its CRC-32."""
     with ExitStack() as stack, archive.open(info) as member:
         if info.compress_type == zipfile.ZIP_STORED:

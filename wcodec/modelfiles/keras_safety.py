@@ -31,14 +31,14 @@ def refuse_unsafe(path: Path, name: str) -> None:
 
     Raises: UnsupportedError if it runs code or reads other files; ModelFileError if it cannot be read.
     """
-    text = _config_of(path, name)
+    text = _read_config(path, name)
     if text is None:
         return
     try:
         config = parse_json(text, f"{name}, configuration")
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{name}, configuration: expected JSON, got {error}") from error
-    for one in _objects(config):
+    for one in _list_objects(config):
         names = re.split(r"[.>]", str(one.get("class_name")))
         said = one.get("config")
         settings = said if isinstance(said, dict) else {}
@@ -54,7 +54,7 @@ def refuse_unsafe(path: Path, name: str) -> None:
                 )
 
 
-def _config_of(path: Path, name: str) -> str | None:
+def _read_config(path: Path, name: str) -> str | None:
     if zipfile.is_zipfile(path):
         with members.translate_errors(name), members.open_archive(path) as archive:
             infos = members.check_members(archive, path, tuple(set(archive.namelist()) - {CONFIG}))
@@ -67,7 +67,7 @@ def _config_of(path: Path, name: str) -> str | None:
         return said.decode("utf-8", "replace") if isinstance(said, bytes) else said if isinstance(said, str) else None
 
 
-def _objects(config: Json) -> Iterator[dict[str, Json]]:
+def _list_objects(config: Json) -> Iterator[dict[str, Json]]:
     """Every object inside, at any depth."""
     waiting = [config]
     while waiting:

@@ -47,12 +47,12 @@ def predicted_tasks(config: str | None, training: str | None = None) -> tuple[Pr
     model, compiled = _parse(config), _parse(training)
     compiled = compiled or (model.get("compile_config") if isinstance(model, dict) else None)
     loss = compiled.get("loss") if isinstance(compiled, dict) else None
-    outputs = _outputs(model)
+    outputs = _list_outputs(model)
     if not outputs:
-        return tuple(_task_of_loss(one) for one in _losses_in_order(loss)) or ("unknown",)
+        return tuple(_find_task(one) for one in _list_losses(loss)) or ("unknown",)
     tasks = []
     for number, (names, layer) in enumerate(outputs):
-        task = _task_of_loss(_loss_of_output(loss, number, names))
+        task = _find_task(_find_loss(loss, number, names))
         tasks.append("values" if task == "unknown" and _is_linear(*layer) else task)
     return tuple(tasks)
 
@@ -68,7 +68,7 @@ def _is_loss(loss: Json) -> bool:
     return isinstance(loss, str) or (isinstance(loss, dict) and isinstance(loss.get("class_name"), str))
 
 
-def _losses_in_order(loss: Json) -> list[Json]:
+def _list_losses(loss: Json) -> list[Json]:
     """A loss for each output of a network that does not list its outputs: Keras sorts the keys of a dict."""
     if isinstance(loss, list):
         return loss
@@ -77,7 +77,7 @@ def _losses_in_order(loss: Json) -> list[Json]:
     return [loss]
 
 
-def _loss_of_output(loss: Json, number: int, names: tuple[str, ...]) -> Json:
+def _find_loss(loss: Json, number: int, names: tuple[str, ...]) -> Json:
     """The loss of one output: of a list by its number, of a dict by a name of the output; otherwise that of all."""
     if isinstance(loss, list):
         return loss[number] if number < len(loss) else None
@@ -86,7 +86,7 @@ def _loss_of_output(loss: Json, number: int, names: tuple[str, ...]) -> Json:
     return loss
 
 
-def _task_of_loss(loss: Json) -> PredictedTask:
+def _find_task(loss: Json) -> PredictedTask:
     """The task for which the loss is made; "unknown" for a loss of the user's own, or none."""
     while isinstance(loss, dict):
         kind = loss.get("class_name")
@@ -99,7 +99,7 @@ def _task_of_loss(loss: Json) -> PredictedTask:
     return "classes" if plain in CLASS_LOSSES else "unknown"
 
 
-def _outputs(model: Json) -> list[tuple[tuple[str, ...], tuple[Layer, Layer]]]:
+def _list_outputs(model: Json) -> list[tuple[tuple[str, ...], tuple[Layer, Layer]]]:
     """The names of each output (its key if outputs are a dict, and the layer), and its layer with those that may be
     before it, by name; [] if it is unknown.
     """
@@ -107,26 +107,28 @@ def _outputs(model: Json) -> list[tuple[tuple[str, ...], tuple[Layer, Layer]]]:
     layers = config.get("layers") if isinstance(config, dict) else None
     if not isinstance(config, dict) or not isinstance(layers, list):
         return []
-    named: Layer = {str(one.get("name") or _config(one).get("name")): one for one in layers if isinstance(one, dict)}
+    named: Layer = {
+        str(one.get("name") or _read_config(one).get("name")): one for one in layers if isinstance(one, dict)
+    }
     last = [(name,) for name in list(named)[-1:]]
-    found = list(_named_outputs(config["output_layers"], ())) if "output_layers" in config else last
+    found = list(_list_output_names(config["output_layers"], ())) if "output_layers" in config else last
     every = ((names, named.get(names[-1])) for names in found)
     return [(names, (layer if isinstance(layer, dict) else {}, named)) for names, layer in every]
 
 
-def _named_outputs(outputs: Json, keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _list_output_names(outputs: Json, keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The names of each output of nested lists and dicts of [layer, node, tensor]."""
     if isinstance(outputs, dict):
         for key in sorted(outputs):
-            yield from _named_outputs(outputs[key], (key,))
+            yield from _list_output_names(outputs[key], (key,))
     elif isinstance(outputs, list) and outputs and isinstance(outputs[0], str):
         yield (*keys, outputs[0])
     elif isinstance(outputs, list):
         for one in outputs:
-            yield from _named_outputs(one, keys)
+            yield from _list_output_names(one, keys)
 
 
-def _config(layer: Layer) -> Layer:
+def _read_config(layer: Layer) -> Layer:
     config = layer.get("config")
     return config if isinstance(config, dict) else {}
 
@@ -136,42 +138,42 @@ def _is_linear(layer: Layer, before: Layer, depth: int = 0) -> bool:
 
     before: the layers of the network by name.
     """
-    config, kind = _config(layer), layer.get("class_name")
+    config, kind = _read_config(layer), layer.get("class_name")
     if depth == DEPTH:
         return False
     if kind in MODELS:
-        inner = _outputs(layer)
+        inner = _list_outputs(layer)
         return len(inner) == 1 and _is_linear(*inner[0][1], depth + 1)
     if kind == "TimeDistributed" and isinstance(inside := config.get("layer"), dict):
         return _is_linear(inside, {}, depth + 1)
     if kind in PASSING or (kind == "Activation" and config.get("activation") in VALUE_ACTIVATIONS):
-        last = _layers_before(layer, before)
+        last = _find_layers_before(layer, before)
         return bool(last) and all(_is_linear(one, before, depth + 1) for one in last)
     units = config.get("units", config.get("filters"))
     few = isinstance(units, int) and units <= MOST_VALUES
     return few and kind in LINEAR and config.get("activation") in VALUE_ACTIVATIONS
 
 
-def _layers_before(layer: Layer, named: Layer) -> list[Layer]:
+def _find_layers_before(layer: Layer, named: Layer) -> list[Layer]:
     """The layers whose outputs are the inputs; the one before in a sequential network."""
     names = list(named)
     if "inbound_nodes" in layer:
-        found = [name for name in names if name in set(_texts(layer["inbound_nodes"]))]
+        found = [name for name in names if name in set(_list_texts(layer["inbound_nodes"]))]
     else:
         at = next((number for number, name in enumerate(names) if named[name] is layer), 0)
         found = names[at - 1 : at] if at else []
     return [one for name in found if isinstance(one := named[name], dict)]
 
 
-def _texts(nodes: Json) -> Iterator[str]:
+def _list_texts(nodes: Json) -> Iterator[str]:
     """The names of layers in inbound nodes: strings, and the histories of tensors."""
     if isinstance(nodes, str):
         yield nodes
     elif isinstance(nodes, list):
         for one in nodes:
-            yield from _texts(one)
+            yield from _list_texts(one)
     elif isinstance(nodes, dict) and "keras_history" in nodes:
-        yield from _texts(nodes["keras_history"])
+        yield from _list_texts(nodes["keras_history"])
     elif isinstance(nodes, dict):
         for key in ("args", "config"):
-            yield from _texts(nodes.get(key))
+            yield from _list_texts(nodes.get(key))

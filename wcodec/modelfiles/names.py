@@ -34,7 +34,7 @@ def labels_of(container: Container) -> tuple[Label, ...]:
     If the skeleton cannot be read, tensors have their names in the file only; this is not an error.
     """
     try:
-        tree, config = _tree_of(container)
+        tree, config = _read_tree(container)
     except (ContainerError, ValueError, LookupError, RecursionError, StopIteration):
         tree, config = None, None
     paths = [tensor.name for tensor in container.tensors]
@@ -45,7 +45,7 @@ def labels_of(container: Container) -> tuple[Label, ...]:
     return tuple(Label(names.get(path, ""), layer) for path, layer in zip(paths, layers, strict=True))
 
 
-def _tree_of(container: Container) -> tuple[Group | None, str | None]:
+def _read_tree(container: Container) -> tuple[Group | None, str | None]:
     """The HDF5 tree of a Keras file and the configuration in it; None for other kinds of files."""
     names, dtypes = [one.name for one in container.tensors], [one.dtype for one in container.tensors]
     if container.kind == "hdf5":
@@ -58,11 +58,11 @@ def _tree_of(container: Container) -> tuple[Group | None, str | None]:
         packed = next(member.content for member in members if member.kind == zip_members.TENSORS)
         return skeleton.parse(packed, names, dtypes), content.get("config.json", b"null").decode("utf-8", "replace")
     if container.kind == "file":
-        return _tree_of_file(container)
+        return _read_tree_of_file(container)
     return None, None
 
 
-def _tree_of_file(container: Container) -> tuple[Group | None, str | None]:
+def _read_tree_of_file(container: Container) -> tuple[Group | None, str | None]:
     """The tree of a file that is kept byte for byte: groups come from the paths, without attributes."""
     from wcodec.modelfiles import extents
 
@@ -70,7 +70,7 @@ def _tree_of_file(container: Container) -> tuple[Group | None, str | None]:
     paths = [tensor.name for tensor in container.tensors if tensor.name != REST]
     if kind == ".keras":
         rest = extents.parse(container.skeleton, container.tensors).remainder or b""
-        return _build_tree(paths), _zip_member(rest, b"config.json")
+        return _build_tree(paths), _read_zip_member(rest, b"config.json")
     return (
         _build_tree(paths) if kind == ".h5" and all(path.startswith("model_weights/") for path in paths) else None
     ), None
@@ -89,7 +89,7 @@ def _build_node(name: str, below: Sequence[str]) -> Group | Slot:
     return Group(name, _build_tree(below).children) if below else Slot(name, "")
 
 
-def _zip_member(archive: bytes, name: bytes) -> str | None:
+def _read_zip_member(archive: bytes, name: bytes) -> str | None:
     """A member of a zip archive of which parts may be missing, found by its own header."""
     at = archive.find(name) - 30
     if at < 0 or archive[at : at + 4] != b"PK\3\4":
@@ -113,7 +113,7 @@ def find_tensor(asked: str, names: Mapping[str, str]) -> str:
 
     Raises: KeyError with suggestions if there is none, or if there are several.
     """
-    for found in _matches(asked, names):
+    for found in _find_matches(asked, names):
         if len(found) == 1:
             return found[0]
         if found:
@@ -123,7 +123,7 @@ def find_tensor(asked: str, names: Mapping[str, str]) -> str:
     raise KeyError(f"expected a tensor {asked!r}, {suggest_names(asked, names)}")
 
 
-def _matches(asked: str, names: Mapping[str, str]) -> Iterator[list[str]]:
+def _find_matches(asked: str, names: Mapping[str, str]) -> Iterator[list[str]]:
     yield [name for name, user_name in names.items() if user_name == asked]
     yield [asked] if asked in names else []
     ends = tuple(separator + asked for separator in SEPARATORS)

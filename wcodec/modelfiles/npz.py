@@ -89,7 +89,7 @@ def write(path: Path, packed: bytes, tensors: Sequence[TensorSpec], values: Iter
             stored = tensor.byteswap() if flags & NPY_BIG_ENDIAN else tensor
             order = stored.T if flags & NPY_FORTRAN else stored
             info = member.info()
-            header = _header_bytes(facts, flags, version)
+            header = _write_header(facts, flags, version)
             info.file_size = len(header) + tensor.nbytes
             with archive.open(info, "w") as out:
                 out.write(header)
@@ -143,7 +143,7 @@ def spec_of(header: Header, name: str, size: int, where: str) -> TensorSpec:
     return facts
 
 
-def _header_bytes(facts: TensorSpec, flags: int, version: int) -> bytes:
+def _write_header(facts: TensorSpec, flags: int, version: int) -> bytes:
     """The header as numpy writes it: the dictionary, spaces up to a multiple of 64 bytes, a line feed."""
     text = {name: code for code, name in DTYPE_OF_CODE.items()}.get(facts.dtype)
     if text is None:

@@ -118,7 +118,7 @@ def find_tensors(path: Path) -> GraphWalk:
     try:
         with _open_mapped(path) as file:
             found = GraphWalk(path, file)
-            _model(found)
+            _read_model(found)
     except (ValueError, OSError) as error:
         raise UnreadableError(f"{path}: not a readable ONNX model: {error}") from error
     return found
@@ -129,17 +129,17 @@ def find_extents(path: Path) -> list[Extent]:
     with suppress(ValueError, OSError), _open_mapped(path) as file:
         found = GraphWalk(path, file)
         with suppress(ValueError):
-            _model(found)
+            _read_model(found)
         return found.extents
     return []
 
 
-def _model(found: GraphWalk) -> None:
+def _read_model(found: GraphWalk) -> None:
     for one in found.fields(0, len(found.file)):
         if one.wire == BYTES and one.number == 7:
-            _graph(found, one, "", 0)
+            _read_graph(found, one, "", 0)
         elif one.wire == BYTES and one.number == 25:
-            _function(found, one)
+            _read_function(found, one)
 
 
 @contextmanager
@@ -148,68 +148,68 @@ def _open_mapped(path: Path) -> Iterator[mmap.mmap]:
         yield mapped
 
 
-def _messages(fields: list[Field], *numbers: int) -> Iterator[Field]:
+def _list_messages(fields: list[Field], *numbers: int) -> Iterator[Field]:
     """The fields with these numbers that are bytes: messages, texts and values."""
     return (one for one in fields if one.number in numbers and one.wire == BYTES)
 
 
-def _first_text(found: GraphWalk, fields: list[Field], number: int) -> str:
-    return next((_text(found, one) for one in _messages(fields, number)), "")
+def _read_first_text(found: GraphWalk, fields: list[Field], number: int) -> str:
+    return next((_read_text(found, one) for one in _list_messages(fields, number)), "")
 
 
-def _graph(found: GraphWalk, graph: Field, prefix: str, depth: int) -> None:
+def _read_graph(found: GraphWalk, graph: Field, prefix: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep")
     inside = found.fields(graph.begin, graph.end)
-    for one in _messages(inside, 1):
-        _node(found, one, prefix, depth)
+    for one in _list_messages(inside, 1):
+        _read_node(found, one, prefix, depth)
     if not depth:
-        results = (found.fields(one.begin, one.end) for one in _messages(inside, 12))
-        found.outputs.extend(_first_text(found, result, 1) for result in results)
-    for one in _messages(inside, 5, 15):
-        (_tensor if one.number == 5 else _sparse)(found, one, prefix, None)
+        results = (found.fields(one.begin, one.end) for one in _list_messages(inside, 12))
+        found.outputs.extend(_read_first_text(found, result, 1) for result in results)
+    for one in _list_messages(inside, 5, 15):
+        (_read_tensor if one.number == 5 else _read_sparse)(found, one, prefix, None)
 
 
-def _function(found: GraphWalk, function: Field) -> None:
+def _read_function(found: GraphWalk, function: Field) -> None:
     inside = found.fields(function.begin, function.end)
-    name = _first_text(found, inside, 1)
-    for one in _messages(inside, 7):
-        _node(found, one, f"{name}/", 0)
+    name = _read_first_text(found, inside, 1)
+    for one in _list_messages(inside, 7):
+        _read_node(found, one, f"{name}/", 0)
 
 
-def _node(found: GraphWalk, node: Field, prefix: str, depth: int) -> None:
+def _read_node(found: GraphWalk, node: Field, prefix: str, depth: int) -> None:
     inside = [one for one in found.fields(node.begin, node.end) if one.wire == BYTES]
-    texts = {n: [_text(found, one) for one in inside if one.number == n] for n in (1, 2, 3, 4)}
+    texts = {n: [_read_text(found, one) for one in inside if one.number == n] for n in (1, 2, 3, 4)}
     kind = "".join(texts[4]).lower()
     if "quantize" in kind or "qlinear" in kind or "integer" in kind:
         found.scales.update(prefix + name for name in texts[1])
     name = next(iter([*texts[2], *texts[3]]), "")
     found.nodes.append(Node("".join(texts[4]), *(tuple(prefix + one for one in texts[n]) for n in (1, 2))))
-    for one in _messages(inside, 5):
+    for one in _list_messages(inside, 5):
         parts = found.fields(one.begin, one.end)
-        attribute = _first_text(found, parts, 1)
-        for part in _messages(parts, 5, 10, 22, 23, 6, 11):
+        attribute = _read_first_text(found, parts, 1)
+        for part in _list_messages(parts, 5, 10, 22, 23, 6, 11):
             if part.number in (6, 11):
-                _graph(found, part, f"{prefix}{name}/{attribute}/", depth + 1)
+                _read_graph(found, part, f"{prefix}{name}/{attribute}/", depth + 1)
             else:
-                (_tensor if part.number in (5, 10) else _sparse)(found, part, prefix, name)
+                (_read_tensor if part.number in (5, 10) else _read_sparse)(found, part, prefix, name)
 
 
-def _sparse(found: GraphWalk, sparse: Field, prefix: str, name: str | None) -> None:
-    for one in _messages(found.fields(sparse.begin, sparse.end), 1, 2):
-        _tensor(found, one, prefix, name)
+def _read_sparse(found: GraphWalk, sparse: Field, prefix: str, name: str | None) -> None:
+    for one in _list_messages(found.fields(sparse.begin, sparse.end), 1, 2):
+        _read_tensor(found, one, prefix, name)
 
 
-def _tensor(found: GraphWalk, tensor: Field, prefix: str, constant: str | None) -> None:
+def _read_tensor(found: GraphWalk, tensor: Field, prefix: str, constant: str | None) -> None:
     """One tensor. constant: the name of the node that holds it; None for an initializer."""
     inside = found.fields(tensor.begin, tensor.end)
-    dims = _dims(found, inside)
+    dims = _read_dims(found, inside)
     kind = next((one.value for one in inside if one.number == 2 and one.wire == VARINT), 0)
-    own = _first_text(found, inside, 8)
+    own = _read_first_text(found, inside, 8)
     dtype = TYPES.get(kind, "uint8")
     if len(dims) > MAX_DIMS:  # no array can have that many: the values are opaque bytes
         dims, dtype = (), "uint8"
-    name = _unique(found, prefix + (own if constant is None else constant))
+    name = _make_unique(found, prefix + (own if constant is None else constant))
     small = len(dims) < 2 and (constant is not None or not dims) and max((1, *dims)) <= FEW
     exact = small or prefix + own in found.scales or (constant is not None and prefix + constant in found.scales)
     layer = name.replace("/", ".").rpartition(".")[0]
@@ -217,7 +217,7 @@ def _tensor(found: GraphWalk, tensor: Field, prefix: str, constant: str | None) 
     if any(one.number == 14 and one.value == 1 for one in inside):
         found.outside.append(_parse_outside(found, inside, Extent(facts, 0, 0, layer, exact)))
         return
-    held = list(_messages(inside, _FLOATS, _RAW, _DOUBLES))
+    held = list(_list_messages(inside, _FLOATS, _RAW, _DOUBLES))
     if len(held) != 1 or held[0].end == held[0].begin:
         return
     (values,) = held
@@ -229,7 +229,7 @@ def _tensor(found: GraphWalk, tensor: Field, prefix: str, constant: str | None) 
     found.extents.append(Extent(facts, values.begin, 0, layer, exact))
 
 
-def _dims(found: GraphWalk, inside: list[Field]) -> tuple[int, ...]:
+def _read_dims(found: GraphWalk, inside: list[Field]) -> tuple[int, ...]:
     dims: list[int] = []
     for one in inside:
         if one.number == 1 and one.wire == VARINT:
@@ -244,8 +244,8 @@ def _dims(found: GraphWalk, inside: list[Field]) -> tuple[int, ...]:
 
 def _parse_outside(found: GraphWalk, inside: list[Field], extent: Extent) -> Outside:
     said: dict[str, str] = {}
-    for one in _messages(inside, 13):
-        pair = {part.number: _text(found, part) for part in found.fields(one.begin, one.end)}
+    for one in _list_messages(inside, 13):
+        pair = {part.number: _read_text(found, part) for part in found.fields(one.begin, one.end)}
         said[pair.get(1, "")] = pair.get(2, "")
     location = said.get("location", "")
     if not is_portable(location):
@@ -261,7 +261,7 @@ def _parse_outside(found: GraphWalk, inside: list[Field], extent: Extent) -> Out
     return Outside(location, Extent(facts, begin, 0, extent.layer, exact))
 
 
-def _unique(found: GraphWalk, name: str) -> str:
+def _make_unique(found: GraphWalk, name: str) -> str:
     name = name or "tensor"
     while again := found.names.get(name, 0):
         found.names[name] = again + 1
@@ -270,5 +270,5 @@ def _unique(found: GraphWalk, name: str) -> str:
     return name
 
 
-def _text(found: GraphWalk, one: Field) -> str:
+def _read_text(found: GraphWalk, one: Field) -> str:
     return bytes(found.file[one.begin : min(one.end, one.begin + 4096)]).decode("utf-8", "replace")

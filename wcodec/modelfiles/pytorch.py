@@ -39,7 +39,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
 
     Raises: ModelFileError, also if PyTorch is not installed, or if loading would run code.
     """
-    found = dict(_tensors(_load(path), "", 0))
+    found = dict(_list_tensors(_load(path), "", 0))
     dropped = () if keep_optimizer else tuple(name for name in found if name.split(".")[0].startswith(OPTIMIZER))
     tensors = []
     for name, tensor in found.items():
@@ -85,7 +85,7 @@ def _describe_refusal(error: Exception) -> str:
     return next((line for line in lines if line and not line.startswith(ADVICE)), type(error).__name__)
 
 
-def _tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchTensor]]:
+def _list_tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchTensor]]:
     import torch
 
     if isinstance(thing, torch.Tensor):
@@ -93,10 +93,10 @@ def _tensors(thing: object, name: str, depth: int) -> Iterator[tuple[str, TorchT
             yield name or "tensor", thing.detach()
     elif isinstance(thing, Mapping) and depth < MAX_DEPTH:
         for key, value in thing.items():
-            yield from _tensors(value, f"{name}.{key}" if name else str(key), depth + 1)
+            yield from _list_tensors(value, f"{name}.{key}" if name else str(key), depth + 1)
     elif isinstance(thing, list | tuple) and depth < MAX_DEPTH:
         for number, value in enumerate(thing):
-            yield from _tensors(value, f"{name}.{number}" if name else str(number), depth + 1)
+            yield from _list_tensors(value, f"{name}.{number}" if name else str(number), depth + 1)
 
 
 def values_of(tensor: TorchTensor, dtype: str) -> AnyArray:

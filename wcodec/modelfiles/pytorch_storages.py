@@ -30,7 +30,7 @@ def storage_types(archive: zipfile.ZipFile) -> dict[str, str]:
         return {}
     if any(archive.read(info) != LITTLE for info in orders):
         return {}
-    return {f"{folder}data/{key}": dtype for key, dtype in _storages(archive.read(pickles[0])).items()}
+    return {f"{folder}data/{key}": dtype for key, dtype in _list_storages(archive.read(pickles[0])).items()}
 
 
 def _is_plain(info: zipfile.ZipInfo) -> bool:
@@ -38,7 +38,7 @@ def _is_plain(info: zipfile.ZipInfo) -> bool:
     return info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def _storages(listing: bytes) -> dict[str, str]:
+def _list_storages(listing: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     memo: dict[int, str] = {}
     pushed = ["", "", "", ""]

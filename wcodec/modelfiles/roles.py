@@ -65,7 +65,7 @@ def find_quantized_modules(tensors: Sequence[TensorSpec]) -> set[str]:
         modules[module_of(tensor.name)].append(tensor)
     found = {name for name, members in modules.items() if _is_quantized(members)}
     codes = {tensor.name for tensor in tensors if _is_code(tensor)}
-    return found | codes | {module for name in codes if (module := _module_of_held(name))}
+    return found | codes | {module for name in codes if (module := _find_holding_module(name))}
 
 
 def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Tensor, ...]:
@@ -79,8 +79,8 @@ def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Ten
         if own in modules:
             return True
         if own in around:
-            return OF_CODES.search(_last_part(name)) is not None
-        inside = (at for at in _ancestors(own) if at in modules)
+            return OF_CODES.search(_take_last_part(name)) is not None
+        inside = (at for at in _list_ancestors(own) if at in modules)
         return any(OF_CODES.search(name[len(at) + 1 :]) for at in inside)
 
     return tuple(
@@ -89,15 +89,15 @@ def with_exact(tensors: Sequence[Tensor], modules: Collection[str]) -> tuple[Ten
     )
 
 
-def _module_of_held(codes: str) -> str | None:
+def _find_holding_module(codes: str) -> str | None:
     """The module of the tensor that these codes are a part of; None if they are a tensor."""
     name = codes
-    while HELD.fullmatch(_last_part(name)) and re.search(r"[./:]", name):
+    while HELD.fullmatch(_take_last_part(name)) and re.search(r"[./:]", name):
         name = module_of(name)
     return None if name == codes else module_of(name)
 
 
-def _ancestors(module: str) -> Iterator[str]:
+def _list_ancestors(module: str) -> Iterator[str]:
     """The modules that this one is in, by `.`, `:` and `/`."""
     for found in re.finditer(r"[./:]", module):
         yield module[: found.start()]
@@ -113,7 +113,7 @@ def module_of(name: str) -> str:
     return name[:at] if at >= 0 else name.rpartition("_")[0]
 
 
-def _last_part(name: str) -> str:
+def _take_last_part(name: str) -> str:
     return re.split(r"[./:]", re.sub(r":[0-9]+$", "", name))[-1]
 
 
@@ -128,7 +128,7 @@ def _is_quantized(members: Iterable[TensorSpec]) -> bool:
     lengths = {tensor.count for tensor in histories}
     scalars = sum(tensor.dtype in FLOATS and not tensor.shape for tensor in every)
     is_float8 = scalars >= 3 and any(sum(h.count == length for h in histories) >= 3 for length in lengths)
-    has_scales = any(tensor.dtype in FLOATS and OF_CODES.search(_last_part(tensor.name)) for tensor in every)
+    has_scales = any(tensor.dtype in FLOATS and OF_CODES.search(_take_last_part(tensor.name)) for tensor in every)
     has_wide_codes = any(tensor.dtype in WIDE_CODES and tensor.count >= FEWEST_CODES for tensor in every)
     return is_float8 or any(_is_code(tensor) for tensor in every) or (has_scales and has_wide_codes)
 
@@ -157,7 +157,7 @@ def _find_first(named: Mapping[str, Tensor], vector: Tensor, *names: str) -> Ten
 
 def _name_vectors(vectors: Sequence[Tensor]) -> dict[str, Tensor]:
     """The vectors of a module by the last part of their names, or by position if a normalisation layer numbers them."""
-    names = [_last_part(vector.name) for vector in vectors]
+    names = [_take_last_part(vector.name) for vector in vectors]
     parts = PARTS.get(len(vectors))
     if parts and names == [str(i) for i in range(len(names))] and len({vector.shape for vector in vectors}) == 1:
         folder = module_of(vectors[0].name).removesuffix("/vars").rpartition("/")[2]

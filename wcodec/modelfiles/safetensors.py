@@ -42,7 +42,7 @@ def read(path: Path, keep_optimizer: bool) -> Iterator[Model]:
     facts = [extent.facts for extent in extents]
     padding = len(header) - len(header.rstrip(b" "))
     skeleton = bytearray()
-    if header == _canonical(facts, metadata, padding):
+    if header == _write_canonical(facts, metadata, padding):
         skeleton.append(CANONICAL)
         put_varint(skeleton, padding)
         skeleton += metadata
@@ -61,9 +61,9 @@ def canonical_skeleton(tensors: Sequence[TensorSpec], metadata: Mapping[str, str
     for facts in tensors:
         if facts.dtype not in NAMES:
             raise ModelFileError(f"{facts.name}: .safetensors has no type {facts.dtype}")
-    said = b"" if metadata is None else _json(dict(metadata)).encode()
+    said = b"" if metadata is None else _write_json(dict(metadata)).encode()
     skeleton = bytearray((CANONICAL,))
-    put_varint(skeleton, -len(_canonical(tensors, said, 0)) % 8)
+    put_varint(skeleton, -len(_write_canonical(tensors, said, 0)) % 8)
     return bytes(skeleton) + said
 
 
@@ -73,7 +73,7 @@ def find_extents(path: Path) -> list[Extent]:
     Tensors of unknown types, or of a size that their type and shape do not explain, are opaque bytes. Raises:
     ModelFileError.
     """
-    header, _ = _header(path)
+    header, _ = _read_header(path)
     try:
         parsed = parse_json(header.decode(), f"{path}, header")
     except (ValueError, RecursionError) as error:
@@ -87,8 +87,8 @@ def _find_extent(name: str, facts: Json, start: int) -> Extent | None:
     if not isinstance(facts, dict):
         return None
     try:
-        begin, end = _sizes(name, facts.get("data_offsets"))
-        shape = _sizes(name, facts.get("shape"))
+        begin, end = _check_sizes(name, facts.get("data_offsets"))
+        shape = _check_sizes(name, facts.get("shape"))
     except ValueError:
         return None
     dtype, shape = str(facts.get("dtype")), shape if len(shape) <= MAX_DIMS else ()
@@ -107,14 +107,14 @@ def _find_extent(name: str, facts: Json, start: int) -> Extent | None:
 
 def _open(path: Path) -> tuple[bytes, bytes, list[Extent]]:
     """The header, its metadata and the extents of the tensors."""
-    header, size = _header(path)
+    header, size = _read_header(path)
     try:
         return header, *_parse(header, size)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a readable safetensors header: {error}") from error
 
 
-def _header(path: Path) -> tuple[bytes, int]:
+def _read_header(path: Path) -> tuple[bytes, int]:
     """The header, and the size of the file in bytes."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -133,7 +133,7 @@ def write(path: Path, skeleton: bytes, tensors: Sequence[TensorSpec], values: It
         padding, at = take_varint(skeleton, 1)
         if padding > 64 + len(skeleton):
             raise CorruptError(f"skeleton: expected a few spaces after the header, got {padding}")
-        header = _canonical(tensors, skeleton[at:], padding)
+        header = _write_canonical(tensors, skeleton[at:], padding)
     elif skeleton[:1] == bytes([VERBATIM]):
         header = skeleton[1:]
     else:
@@ -163,9 +163,9 @@ def _parse(header: bytes, size: int) -> tuple[bytes, list[Extent]]:
     parsed = parse_json(header.decode(), "header", _without_repeats)
     if not isinstance(parsed, dict):
         raise ValueError("expected an object")
-    metadata = _json(parsed.pop("__metadata__")).encode() if "__metadata__" in parsed else b""
+    metadata = _write_json(parsed.pop("__metadata__")).encode() if "__metadata__" in parsed else b""
     at = start = 8 + len(header)
-    extents = [_extent(name, facts, start) for name, facts in parsed.items()]
+    extents = [_read_extent(name, facts, start) for name, facts in parsed.items()]
     for extent in sorted(extents, key=lambda extent: (extent.begin, extent.end)):
         if extent.begin != at:
             raise ValueError(f"{extent.facts.name}: expected values at {at - start}, got {extent.begin - start}")
@@ -175,10 +175,14 @@ def _parse(header: bytes, size: int) -> tuple[bytes, list[Extent]]:
     return metadata, extents
 
 
-def _extent(name: str, facts: Json, start: int) -> Extent:
+def _read_extent(name: str, facts: Json, start: int) -> Extent:
     if not isinstance(facts, dict) or set(facts) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{name}: expected dtype, shape and data_offsets")
-    dtype, shape, offsets = facts["dtype"], _sizes(name, facts["shape"]), _sizes(name, facts["data_offsets"])
+    dtype, shape, offsets = (
+        facts["dtype"],
+        _check_sizes(name, facts["shape"]),
+        _check_sizes(name, facts["data_offsets"]),
+    )
     if not isinstance(dtype, str) or dtype not in TYPES:
         raise ValueError(f"{name}: tensors of type {dtype} are not supported")
     if len(offsets) != 2 or len(shape) > MAX_DIMS:
@@ -191,7 +195,7 @@ def _extent(name: str, facts: Json, start: int) -> Extent:
     return Extent(made, start + offsets[0], layer=name.rpartition(".")[0])
 
 
-def _sizes(name: str, sizes: Json) -> tuple[int, ...]:
+def _check_sizes(name: str, sizes: Json) -> tuple[int, ...]:
     whole = [size for size in sizes if type(size) is int and 0 <= size < 1 << 63] if isinstance(sizes, list) else []
     if not isinstance(sizes, list) or len(whole) != len(sizes):
         raise ValueError(f"{name}: expected whole numbers, got {sizes!r:.80}")
@@ -205,17 +209,17 @@ def _without_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return made
 
 
-def _canonical(tensors: Sequence[TensorSpec], metadata: bytes, padding: int) -> bytes:
+def _write_canonical(tensors: Sequence[TensorSpec], metadata: bytes, padding: int) -> bytes:
     """The header as the library writes it: no spaces, metadata first, offsets in the order of the names."""
     parts = [f'"__metadata__":{metadata.decode("utf-8", "replace")}'] if metadata else []
     at = 0
     for facts in tensors:
         end = at + facts.nbytes
         entry: Json = {"dtype": NAMES.get(facts.dtype), "shape": list(facts.shape), "data_offsets": [at, end]}
-        parts.append(f"{_json(facts.name)}:{_json(entry)}")
+        parts.append(f"{_write_json(facts.name)}:{_write_json(entry)}")
         at = end
     return f"{{{','.join(parts)}}}".encode("utf-8", "surrogatepass") + b" " * padding
 
 
-def _json(value: Json) -> str:
+def _write_json(value: Json) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -55,9 +55,9 @@ def folder_of(source: Path, whole: bool = False) -> Folder | None:
     Raises: ModelFileError if a listed file is missing or outside of the folder, or if a link leaves the folder.
     """
     if source.is_dir():
-        return _directory(source, whole)
+        return _list_directory(source, whole)
     if source.name.endswith((".index.json", ".weights.json")):
-        return _files_of_index(source, whole)
+        return _list_files_of_index(source, whole)
     try:
         with source.open("rb") as file:
             head = file.read(1)
@@ -68,7 +68,7 @@ def folder_of(source: Path, whole: bool = False) -> Folder | None:
             outside = onnx.find_tensors(source).outside
         except onnx.UnreadableError:  # refused if it is read as a model, kept if it is lossless
             return None
-        return _external(source, outside, whole)
+        return _list_external(source, outside, whole)
     return None
 
 
@@ -116,20 +116,20 @@ def open_source(
         yield replace(model, tensors=with_exact(model.tensors, exact)) if exact else model
 
 
-def _files_of_index(source: Path, whole: bool) -> Folder | None:
+def _list_files_of_index(source: Path, whole: bool) -> Folder | None:
     try:
-        mapped = _weight_map(source)
-        names = sorted({name for value in mapped.values() for name in _names(source, value)})
+        mapped = _read_weight_map(source)
+        names = sorted({name for value in mapped.values() for name in _list_names(source, value)})
     except ModelFileError:
         if whole:
             return None
         raise
     if whole and not any((source.parent / name).is_file() for name in names if is_inside(name)):
         return None
-    return _folder(source, [source.name, *names])
+    return _make_folder(source, [source.name, *names])
 
 
-def _directory(source: Path, whole: bool) -> Folder:
+def _list_directory(source: Path, whole: bool) -> Folder:
     tree = walk(source)
     found, here = tree.files, set(tree.files)
     if not whole:
@@ -145,7 +145,7 @@ def _directory(source: Path, whole: bool) -> Folder:
         _refuse_outside(source / main, outside, whole)
         inside = Path(main).parent
         external |= {(inside / name).as_posix(): main for name in _find_outside_files(source / main, outside)}
-    models = _models(source, found) | {main: main for main in external.values()} | external
+    models = _find_models(source, found) | {main: main for main in external.values()} | external
     files = tuple(
         File(name, _is_model(source / name) or name in external, external.get(name), models.get(name, name))
         for name in found
@@ -157,14 +157,14 @@ def _directory(source: Path, whole: bool) -> Folder:
     return Folder(source, files, tree.empty)
 
 
-def _models(source: Path, found: Sequence[str]) -> dict[str, str]:
+def _find_models(source: Path, found: Sequence[str]) -> dict[str, str]:
     """The model of each shard, by an index of shards or by the name of the shard. Single files are left out."""
     models = {name: f"{match[1]}{match[2]}" for name in found if (match := _SHARD.fullmatch(name))}
     for name in found:
         if name.endswith((".index.json", ".weights.json")):
             try:
-                values = _weight_map(source / name).values()
-                shards = {(Path(name).parent / one).as_posix() for v in values for one in _names(source / name, v)}
+                values = _read_weight_map(source / name).values()
+                shards = {(Path(name).parent / one).as_posix() for v in values for one in _list_names(source / name, v)}
             except ModelFileError:
                 continue  # some other JSON
             models |= dict.fromkeys(shards, name)
@@ -177,15 +177,15 @@ def _refuse_incomplete(source: Path, found: Sequence[str]) -> None:
         if name.endswith((".index.json", ".weights.json")):
             index, there = source / name, set(found)
             try:
-                values = _weight_map(index).values()
-                wanted = {(Path(name).parent / one).as_posix() for value in values for one in _names(index, value)}
+                values = _read_weight_map(index).values()
+                wanted = {(Path(name).parent / one).as_posix() for value in values for one in _list_names(index, value)}
             except ModelFileError:
                 continue  # another JSON file, which is kept as it is
             if wanted & there and (missing := sorted(wanted - there)):
                 raise ModelFileError(f"{index}: expected the file {missing[0][:200]!r} in its folder, found none")
 
 
-def _external(source: Path, outside: Sequence[onnx.Outside], whole: bool) -> Folder | None:
+def _list_external(source: Path, outside: Sequence[onnx.Outside], whole: bool) -> Folder | None:
     """The model and the files of its external data, if there are any."""
     _refuse_outside(source, outside, whole)
     names = sorted(_find_outside_files(source, outside))
@@ -215,7 +215,7 @@ def _refuse_outside(source: Path, outside: Sequence[onnx.Outside], whole: bool) 
             raise ModelFileError(f"{source}: expected its external data {one.location[:200]!r} beside it, found none")
 
 
-def _folder(main: Path, names: Sequence[str]) -> Folder:
+def _make_folder(main: Path, names: Sequence[str]) -> Folder:
     """The files `names` in the folder of `main`."""
     root = main.parent
     if len(names) > MAX_FILES:
@@ -234,7 +234,7 @@ def _is_model(path: Path) -> bool:
         return False
 
 
-def _weight_map(source: Path) -> dict[str, Json]:
+def _read_weight_map(source: Path) -> dict[str, Json]:
     try:
         if source.stat().st_size > MAX_INDEX_BYTES:
             raise ModelFileError(f"{source}: expected an index of at most {MAX_INDEX_BYTES} bytes")
@@ -247,7 +247,7 @@ def _weight_map(source: Path) -> dict[str, Json]:
     return mapped
 
 
-def _names(source: Path, value: Json) -> list[str]:
+def _list_names(source: Path, value: Json) -> list[str]:
     """Keras gives one file name or a list of them."""
     names = value if isinstance(value, list) else [value]
     texts = [name for name in names if isinstance(name, str)]

@@ -139,7 +139,7 @@ def pack(members: Sequence[Member]) -> bytes:
         out += name
         if not same:
             date, attributes = member.date, member.attributes
-            out += _dos(date).to_bytes(4, "little")
+            out += _convert_date(date).to_bytes(4, "little")
             put_varint(out, attributes)
         put_varint(out, len(member.content))
         out += member.content
@@ -160,7 +160,7 @@ def parse(data: bytes) -> list[Member]:
             raise CorruptError(f"skeleton, member {len(result)}: expected flags of at most 7, got {flags}")
         raw_name, at = _take(data, at)
         if flags & 4:
-            date = _date(int.from_bytes(_slice(data, at, 4), "little"))
+            date = _convert_dos(int.from_bytes(_take_slice(data, at, 4), "little"))
             attributes, at = take_varint(data, at + 4)
         if attributes >> 32 or len(raw_name) >> 16 or b"\0" in raw_name:
             raise CorruptError(f"skeleton, member {len(result)}: {raw_name[:80]!r} cannot be written")
@@ -177,23 +177,23 @@ def parse(data: bytes) -> list[Member]:
     return result
 
 
-def _dos(date: Date) -> int:
+def _convert_date(date: Date) -> int:
     """A date in zip's format: 7 bits of years since 1980, 4 month, 5 day, 5 hour, 6 minute, 5 of two seconds."""
     year, month, day, hour, minute, second = date
     return (year - 1980) << 25 | month << 21 | day << 16 | hour << 11 | minute << 5 | second // 2
 
 
-def _date(dos: int) -> Date:
-    """Inverse: `_dos`."""
+def _convert_dos(dos: int) -> Date:
+    """Inverse: `_convert_date`."""
     return 1980 + (dos >> 25), dos >> 21 & 15, dos >> 16 & 31, dos >> 11 & 31, dos >> 5 & 63, (dos & 31) * 2
 
 
 def _take(data: bytes, at: int) -> tuple[bytes, int]:
     size, at = take_varint(data, at)
-    return _slice(data, at, size), at + size
+    return _take_slice(data, at, size), at + size
 
 
-def _slice(data: bytes, at: int, size: int) -> bytes:
+def _take_slice(data: bytes, at: int, size: int) -> bytes:
     if size > len(data) - at:
         raise TruncatedError(f"skeleton at byte {at}: ended early; needed {size} bytes, got {len(data) - at}")
     return data[at : at + size]

@@ -15,7 +15,7 @@ def walk_datasets(root: h5g.GroupID) -> Iterator[tuple[str, h5d.DatasetID]]:
     Soft and external links, and groups nested deeper than MAX_DEPTH, are skipped. Raises: any error of h5py.
     """
     seen = {h5o.get_info(root).addr}
-    waiting = [(root, "", _names(root))]
+    waiting = [(root, "", _list_names(root))]
     while waiting:
         group, path, names = waiting[-1]
         raw = next(names, None)
@@ -36,10 +36,10 @@ def walk_datasets(root: h5g.GroupID) -> Iterator[tuple[str, h5d.DatasetID]]:
         if isinstance(thing, h5d.DatasetID):
             yield name, thing
         elif isinstance(thing, h5g.GroupID) and len(waiting) <= MAX_DEPTH:
-            waiting.append((thing, f"{name}/", _names(thing)))
+            waiting.append((thing, f"{name}/", _list_names(thing)))
 
 
-def _names(group: h5g.GroupID) -> Iterator[bytes]:
+def _list_names(group: h5g.GroupID) -> Iterator[bytes]:
     names: list[bytes] = []
     group.links.iterate(names.append, idx_type=h5.INDEX_NAME)
     return iter(names)

@@ -33,7 +33,7 @@ def check_heaps(file: IO[bytes], where: str) -> int:
     Raises: ModelFileError for a heap whose objects do not follow each other up to its end, or that overlaps another.
     """
     base = _check_superblock(file, where)
-    found = _signatures(file)
+    found = _find_signatures(file)
     length = file.seek(0, os.SEEK_END)
     end = longest = 0
     objects: list[int] = []
@@ -42,7 +42,7 @@ def check_heaps(file: IO[bytes], where: str) -> int:
         size = int.from_bytes(file.read(8), "little")
         file.seek(address)
         heap = file.read(min(size, length - address))
-        sizes = _objects(heap)
+        sizes = _measure_objects(heap)
         if address < end or len(heap) != size or sizes is None:
             raise ModelFileError(f"{where}: damaged heap of strings at byte {address}")
         end, longest = address + size, max((longest, *sizes.values()))
@@ -104,7 +104,7 @@ def _refuse_false_lengths(file: IO[bytes], objects: npt.NDArray[np.uint64], wher
             raise ModelFileError(f"{where}: a string declares more bytes than its heap has; --lossless keeps any file")
 
 
-def _signatures(file: IO[bytes]) -> list[int]:
+def _find_signatures(file: IO[bytes]) -> list[int]:
     """The positions of all signatures, ascending. Python searches backwards in less than half of the time."""
     file.seek(0)
     overlap = len(SIGNATURE) - 1
@@ -123,7 +123,7 @@ def _signatures(file: IO[bytes]) -> list[int]:
     return found
 
 
-def _objects(heap: bytes) -> dict[int, int] | None:
+def _measure_objects(heap: bytes) -> dict[int, int] | None:
     """The sizes of the objects of a heap by number; None if they do not follow each other up to its end."""
     at = HEADER_BYTES
     sizes: dict[int, int] = {}

@@ -38,7 +38,7 @@ def annotate(tree: Group, found: Sequence[Found], config: str | None) -> tuple[T
     places = _Places()
     _visit(tree, "", places)
     names = user_names(tree, config)
-    return tuple(_tensor(tensor, places, configured, names.get(tensor.facts.name, "")) for tensor in found)
+    return tuple(_describe_tensor(tensor, places, configured, names.get(tensor.facts.name, "")) for tensor in found)
 
 
 def layers_of(tree: Group, names: Sequence[str], config: str | None) -> list[str]:
@@ -46,20 +46,20 @@ def layers_of(tree: Group, names: Sequence[str], config: str | None) -> list[str
     configured = configuration(config)
     places = _Places()
     _visit(tree, "", places)
-    return [_layer(name, places, configured) for name in names]
+    return [_find_layer(name, places, configured) for name in names]
 
 
 def configuration(text: str | None) -> Configured:
     """Parse a model's config. A config that is not understood gives no names."""
     try:
         config = parse_json(text or "null", "configuration")
-        layers = list(_layers(config))
+        layers = list(_list_layers(config))
     except (ValueError, RecursionError):
         return Configured()
     return Configured(frozenset(name for name, _ in layers), frozenset(name for name, exact in layers if exact))
 
 
-def _layers(config: Json, depth: int = 0) -> Iterator[tuple[str, bool]]:
+def _list_layers(config: Json, depth: int = 0) -> Iterator[tuple[str, bool]]:
     """(name, exact) of each layer of a model, including nested models."""
     inner = config.get("config") if isinstance(config, dict) else None
     layers = inner.get("layers") if isinstance(inner, dict) else inner if isinstance(inner, list) else None
@@ -70,7 +70,7 @@ def _layers(config: Json, depth: int = 0) -> Iterator[tuple[str, bool]]:
         name = facts.get("name") if isinstance(facts, dict) else None
         if isinstance(facts, dict) and isinstance(name, str):
             yield name, layer.get("class_name") == "Normalization" or _is_quantized(facts)
-        yield from _layers(layer, depth + 1)
+        yield from _list_layers(layer, depth + 1)
 
 
 def _is_quantized(layer: dict[str, Json]) -> bool:
@@ -88,15 +88,15 @@ def _visit(group: Group, path: str, places: _Places) -> None:
             _visit(child, f"{path}{child.name}/", places)
 
 
-def _tensor(tensor: Found, places: _Places, configured: Configured, user_name: str) -> Tensor:
+def _describe_tensor(tensor: Found, places: _Places, configured: Configured, user_name: str) -> Tensor:
     facts = tensor.facts
-    layer = _layer(facts.name, places, configured)
+    layer = _find_layer(facts.name, places, configured)
     holder, _, name = facts.name.rpartition("/")
     exact = layer in configured.exact or CODES.fullmatch(name) is not None or STATISTICS.match(holder + "/") is not None
     return Tensor(facts.name, facts.dtype, facts.shape, layer, exact, tensor.read, user_name=user_name)
 
 
-def _layer(path: str, places: _Places, configured: Configured) -> str:
+def _find_layer(path: str, places: _Places, configured: Configured) -> str:
     parts = path.split("/")
     if "vars" in parts[-2:-1]:
         # Keras 3 weights: layers/<class>/.../vars/0, where a `vars` may carry its owner's name.

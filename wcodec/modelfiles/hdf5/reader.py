@@ -99,11 +99,11 @@ def read_tree(
     walk, left_out = (Walk(where, file, longest, file_bytes) for _ in range(2))
     with translate_errors(where):
         root = h5g.open(file.id, b"/")
-        tree = _group(walk, root, "", "", {}, 0, None if keep_optimizer else left_out)
+        tree = _read_group(walk, root, "", "", {}, 0, None if keep_optimizer else left_out)
     return tree, walk.found, tuple(found.facts.name for found in left_out.found)
 
 
-def _group(
+def _read_group(
     walk: Walk, group: h5g.GroupID, name: str, path: str, ranks: Ranks, depth: int, optimizer: Walk | None = None
 ) -> Group:
     if depth > MAX_DEPTH:
@@ -114,24 +114,24 @@ def _group(
     flags = group.get_create_plist()
     ordered = bool(flags.get_link_creation_order() & h5p.CRT_ORDER_TRACKED)
     attributes_ordered = bool(flags.get_attr_creation_order() & h5p.CRT_ORDER_TRACKED)
-    attributes = _attributes(walk, group, path, attributes_ordered)
+    attributes = _read_attributes(walk, group, path, attributes_ordered)
     names: list[bytes] = []
     group.links.iterate(names.append, idx_type=h5.INDEX_CRT_ORDER if ordered else h5.INDEX_NAME)
-    texts = [_text(walk, raw) for raw in names]
+    texts = [_decode_text(walk, raw) for raw in names]
     if not ordered:
-        ranks = _ranks(path, attributes) or ranks
-        texts.sort(key=lambda text: (ranks.get(path + text, len(ranks)), _natural(text)))
+        ranks = _rank_paths(path, attributes) or ranks
+        texts.sort(key=lambda text: (ranks.get(path + text, len(ranks)), _pad_numbers(text)))
     children: list[Node] = []
     for text in texts:
         if optimizer and _is_optimizer(group, text):
-            _child(optimizer, group, text, path, ranks, depth)
+            _read_child(optimizer, group, text, path, ranks, depth)
         else:
-            children.append(_child(walk, group, text, path, ranks, depth))
+            children.append(_read_child(walk, group, text, path, ranks, depth))
     walk.objects[address] = number
     return Group(name, tuple(children), attributes, ordered, attributes_ordered)
 
 
-def _child(walk: Walk, group: h5g.GroupID, name: str, path: str, ranks: Ranks, depth: int) -> Node:
+def _read_child(walk: Walk, group: h5g.GroupID, name: str, path: str, ranks: Ranks, depth: int) -> Node:
     whole, raw = path + name, name.encode()
     if group.links.get_info(raw).type != h5l.TYPE_HARD:
         raise ModelFileError(f"{walk.where}, /{whole}: soft and external links are not followed")
@@ -143,24 +143,24 @@ def _child(walk: Walk, group: h5g.GroupID, name: str, path: str, ranks: Ranks, d
             raise ModelFileError(f"{walk.where}, /{whole}: links to a group that contains it")
         return Link(name, target)
     if isinstance(thing, h5g.GroupID):
-        return _group(walk, thing, name, whole + "/", ranks, depth + 1)
+        return _read_group(walk, thing, name, whole + "/", ranks, depth + 1)
     if not isinstance(thing, h5d.DatasetID):
         raise ModelFileError(f"{walk.where}, /{whole}: expected a group or a dataset, got a named datatype")
     walk.objects[address] = len(walk.objects)
-    return _dataset(walk, thing, name, whole)
+    return _read_dataset(walk, thing, name, whole)
 
 
-def _dataset(walk: Walk, dataset: h5d.DatasetID, name: str, path: str) -> Slot | Stored:
+def _read_dataset(walk: Walk, dataset: h5d.DatasetID, name: str, path: str) -> Slot | Stored:
     where = f"{walk.where}, /{path}"
     text = type_text(dataset.get_type(), where)
     flags = dataset.get_create_plist()
     ordered = bool(flags.get_attr_creation_order() & h5p.CRT_ORDER_TRACKED)
-    attributes = _attributes(walk, dataset, path, ordered)
-    shape = _shape(dataset.get_space(), where)
+    attributes = _read_attributes(walk, dataset, path, ordered)
+    shape = _read_shape(dataset.get_space(), where)
     _refuse_bombs(walk, dataset, flags, shape, where)
     dtype = tensor_dtype(text)
     if shape is None or text[0] == "s":
-        return Stored(name, Values(text, shape, _items(walk, dataset, text, shape, where)), attributes, ordered)
+        return Stored(name, Values(text, shape, _read_items(walk, dataset, text, shape, where)), attributes, ordered)
     slot = Slot(name, text, attributes, ordered)
     if dtype is None:
         raise ModelFileError(f"{where}: tensors of type {text} are not supported")
@@ -211,23 +211,23 @@ def _refuse_bombs(
         raise ModelFileError(f"{where}: declares {declared} bytes, the file of {walk.file_bytes} holds {stored} for it")
 
 
-def _attributes(walk: Walk, thing: h5g.GroupID | h5d.DatasetID, path: str, ordered: bool) -> tuple[Attribute, ...]:
+def _read_attributes(walk: Walk, thing: h5g.GroupID | h5d.DatasetID, path: str, ordered: bool) -> tuple[Attribute, ...]:
     names: list[bytes] = []
     h5a.iterate(thing, names.append, index_type=h5.INDEX_CRT_ORDER if ordered else h5.INDEX_NAME)
     result = []
     for raw in names:
-        name = _text(walk, raw)
+        name = _decode_text(walk, raw)
         where = f"{walk.where}, /{path.rstrip('/')}, attribute {name}"
         attribute = h5a.open(thing, raw)
         text = type_text(attribute.get_type(), where)
-        shape = _shape(attribute.get_space(), where)
+        shape = _read_shape(attribute.get_space(), where)
         if shape is not None and math.prod(map(int, shape)) * attribute.get_type().get_size() > walk.file_bytes:
             raise ModelFileError(f"{where}: declares more bytes than the file has")
-        result.append(Attribute(name, Values(text, shape, _items(walk, attribute, text, shape, where))))
+        result.append(Attribute(name, Values(text, shape, _read_items(walk, attribute, text, shape, where))))
     return tuple(result)
 
 
-def _items(
+def _read_items(
     walk: Walk, source: h5a.AttrID | h5d.DatasetID, text: str, shape: tuple[int, ...] | None, where: str
 ) -> tuple[bytes, ...]:
     if shape is None:
@@ -250,7 +250,7 @@ def _items(
     return texts
 
 
-def _shape(space: h5s.SpaceID, where: str) -> tuple[int, ...] | None:
+def _read_shape(space: h5s.SpaceID, where: str) -> tuple[int, ...] | None:
     if space.get_simple_extent_type() == h5s.NULL:
         return None
     shape: tuple[int, ...] = space.get_simple_extent_dims()
@@ -259,14 +259,14 @@ def _shape(space: h5s.SpaceID, where: str) -> tuple[int, ...] | None:
     return shape
 
 
-def _text(walk: Walk, raw: bytes) -> str:
+def _decode_text(walk: Walk, raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise ModelFileError(f"{walk.where}: the name {raw!r} is not UTF-8") from error
 
 
-def _ranks(path: str, attributes: tuple[Attribute, ...]) -> Ranks:
+def _rank_paths(path: str, attributes: tuple[Attribute, ...]) -> Ranks:
     """The position of each path in the lists of names that Keras writes, which gives tensors the order of the model."""
     ranks: Ranks = {}
     for attribute in attributes:
@@ -284,7 +284,7 @@ def _ranks(path: str, attributes: tuple[Attribute, ...]) -> Ranks:
     return ranks
 
 
-def _natural(name: str) -> str:
+def _pad_numbers(name: str) -> str:
     return re.sub(r"[0-9]+", lambda digits: digits[0].zfill(12), name)
 
 

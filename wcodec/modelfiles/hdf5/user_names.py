@@ -32,19 +32,19 @@ def user_names(tree: Group, config: str | None) -> dict[str, str]:
     groups = [child for child in tree.children if isinstance(child, Group)]
     old = next((group for group in groups if group.name == "model_weights"), None)
     if old or any(attribute.name.startswith("layer_names") for attribute in tree.attributes):
-        found = dict(_old_names(old or tree, "model_weights/" if old else ""))
+        found = dict(_list_old_names(old or tree, "model_weights/" if old else ""))
     else:
-        found = dict(_new_names(tree, "", (), model))
+        found = dict(_list_new_names(tree, "", (), model))
     times = Counter(found.values())
     return {path: name for path, name in found.items() if times[name] == 1 and name != path}
 
 
-def _old_names(weights: Group, prefix: str) -> Iterator[tuple[str, str]]:
+def _list_old_names(weights: Group, prefix: str) -> Iterator[tuple[str, str]]:
     """Names in files whose groups are layers: "dense/seq/dense/kernel", "dense/dense/kernel:0" -> "dense/kernel"."""
     for layer in weights.children:
         if not isinstance(layer, Group):
             continue
-        for rest in _paths(layer):
+        for rest in _list_paths(layer):
             parts = rest.split("/")
             named = parts[parts.index(layer.name) :] if layer.name in parts[:-1] else [layer.name, *parts]
             if layer.name == "top_level_model_weights":
@@ -52,15 +52,15 @@ def _old_names(weights: Group, prefix: str) -> Iterator[tuple[str, str]]:
             yield f"{prefix}{layer.name}/{rest}", re.sub(r":[0-9]+$", "", "/".join(named))
 
 
-def _paths(group: Group) -> Iterator[str]:
+def _list_paths(group: Group) -> Iterator[str]:
     for child in group.children:
         if isinstance(child, Group):
-            yield from (f"{child.name}/{path}" for path in _paths(child))
+            yield from (f"{child.name}/{path}" for path in _list_paths(child))
         elif isinstance(child, Slot):
             yield child.name
 
 
-def _new_names(
+def _list_new_names(
     group: Group, path: str, said: tuple[str, ...] | None, layer: LayerConfig | None
 ) -> Iterator[tuple[str, str]]:
     """The names in a file of Keras 3, below `group`.
@@ -75,7 +75,7 @@ def _new_names(
         if child.name == "vars":
             slots = [one.name for one in child.children if isinstance(one, Slot)]
             # A wrapper's inner layer is called "layer"; its own name is by default the one of its class.
-            known = variable_names(group.name if group.name != "layer" else _own_name(group), layer, slots)
+            known = variable_names(group.name if group.name != "layer" else _read_own_name(group), layer, slots)
             if said is not None:
                 yield from ((below + slot, "/".join((*said, known.get(slot, slot)))) for slot in slots)
         elif child.name in CONTAINERS:
@@ -83,15 +83,15 @@ def _new_names(
             for member in child.children:
                 if isinstance(member, Group):
                     its = members.get(member.name)
-                    name = _own_name(member) or (its.name if its else "")
+                    name = _read_own_name(member) or (its.name if its else "")
                     further = (*said, name) if said is not None and name else None
-                    yield from _new_names(member, f"{below}{member.name}/", further, its)
+                    yield from _list_new_names(member, f"{below}{member.name}/", further, its)
         else:
-            further = None if said is None else (*said, _own_name(child) or child.name)
-            yield from _new_names(child, below, further, layer.inner(child.name) if layer else None)
+            further = None if said is None else (*said, _read_own_name(child) or child.name)
+            yield from _list_new_names(child, below, further, layer.inner(child.name) if layer else None)
 
 
-def _own_name(group: Group) -> str:
+def _read_own_name(group: Group) -> str:
     """The name that a newer Keras writes into the group of a layer; "" if there is none."""
     variables = next((one for one in group.children if isinstance(one, Group) and one.name == "vars"), None)
     return (string_attribute(variables, "name") if variables else None) or ""

@@ -102,8 +102,8 @@ def write(target: IO[bytes], tree: Group, tensors: Sequence[TensorSpec], values:
     try:
         with _create_file(steady, tree) as file:
             root = h5g.open(file.id, b"/")
-            _attributes(root, tree.attributes)
-            _children(root, tree, b"/", take, [b"/"])
+            _write_attributes(root, tree.attributes)
+            _write_children(root, tree, b"/", take, [b"/"])
         steady.check()
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise CorruptError(f"skeleton: HDF5 cannot hold it: {error}") from error
@@ -114,11 +114,13 @@ def _create_file(target: SteadyFile, tree: Group) -> h5py.File:
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_libver_bounds(h5f.LIBVER_V18 if _has_large(tree) else h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
     access.set_fileobj_driver(h5fd.fileobj_driver, target)
-    creation = _creation_properties(h5p.create(h5p.FILE_CREATE), tree)
+    creation = _set_creation_properties(h5p.create(h5p.FILE_CREATE), tree)
     return h5py.File(h5f.create(b"weights", h5f.ACC_TRUNC, fcpl=creation, fapl=access))
 
 
-def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[], AnyArray], objects: Objects) -> None:
+def _write_children(
+    parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[], AnyArray], objects: Objects
+) -> None:
     for child in group.children:
         name = child.name.encode()
         whole = path + name
@@ -127,43 +129,45 @@ def _children(parent: h5g.GroupID, group: Group, path: bytes, take: Callable[[],
             continue
         objects.append(whole)
         if isinstance(child, Group):
-            properties = _creation_properties(h5p.create(h5p.GROUP_CREATE), child)
+            properties = _set_creation_properties(h5p.create(h5p.GROUP_CREATE), child)
             made = h5g.create(parent, name, lcpl=_link_properties(name), gcpl=properties)
-            _attributes(made, child.attributes)
-            _children(made, child, whole + b"/", take, objects)
+            _write_attributes(made, child.attributes)
+            _write_children(made, child, whole + b"/", take, objects)
         elif isinstance(child, Slot):
-            _tensor(parent, child, take())
+            _write_tensor(parent, child, take())
         else:
-            properties = _creation_properties(h5p.create(h5p.DATASET_CREATE), child)
-            on_disk, space = hdf5_type(child.values.type), _space(child.values.shape)
+            properties = _set_creation_properties(h5p.create(h5p.DATASET_CREATE), child)
+            on_disk, space = hdf5_type(child.values.type), _make_space(child.values.shape)
             dataset = h5d.create(parent, name, on_disk, space, properties, _link_properties(name))
-            if (array := _array(child.values)) is not None:
+            if (array := _arrange_values(child.values)) is not None:
                 dataset.write(h5s.ALL, h5s.ALL, array, mtype=memory_type(child.values.type)[1])
-            _attributes(dataset, child.attributes)
+            _write_attributes(dataset, child.attributes)
 
 
-def _tensor(parent: h5g.GroupID, slot: Slot, values: AnyArray) -> None:
+def _write_tensor(parent: h5g.GroupID, slot: Slot, values: AnyArray) -> None:
     """Write the bytes as they are on disk, so that HDF5 converts nothing."""
     name, size = slot.name.encode(), item_bytes(slot.type)
     if values.dtype.itemsize != size:
         raise CorruptError(f"{slot.name}: expected values of {size} bytes each, got {values.dtype}")
-    properties = _creation_properties(h5p.create(h5p.DATASET_CREATE), slot)
-    dataset = h5d.create(parent, name, hdf5_type(slot.type), _space(values.shape), properties, _link_properties(name))
+    properties = _set_creation_properties(h5p.create(h5p.DATASET_CREATE), slot)
+    dataset = h5d.create(
+        parent, name, hdf5_type(slot.type), _make_space(values.shape), properties, _link_properties(name)
+    )
     if values.size:
         stored = np.require(values.byteswap() if slot.type[0] == ">" else values, requirements="C")
         dataset.write(h5s.ALL, h5s.ALL, stored.view(f"V{size}"), mtype=hdf5_type(slot.type))
-    _attributes(dataset, slot.attributes)
+    _write_attributes(dataset, slot.attributes)
 
 
-def _attributes(thing: h5g.GroupID | h5d.DatasetID, attributes: Sequence[Attribute]) -> None:
+def _write_attributes(thing: h5g.GroupID | h5d.DatasetID, attributes: Sequence[Attribute]) -> None:
     for attribute in attributes:
-        on_disk, space = hdf5_type(attribute.values.type), _space(attribute.values.shape)
+        on_disk, space = hdf5_type(attribute.values.type), _make_space(attribute.values.shape)
         made = h5a.create(thing, attribute.name.encode(), on_disk, space)
-        if (array := _array(attribute.values)) is not None:
+        if (array := _arrange_values(attribute.values)) is not None:
             made.write(array, mtype=memory_type(attribute.values.type)[1])
 
 
-def _array(values: Values) -> AnyArray | None:
+def _arrange_values(values: Values) -> AnyArray | None:
     """The values as an array in the layout of the file; None if there is nothing to write."""
     if values.shape is None or 0 in values.shape:
         return None
@@ -175,11 +179,11 @@ def _array(values: Values) -> AnyArray | None:
     return array.reshape(values.shape)
 
 
-def _space(shape: tuple[int, ...] | None) -> h5s.SpaceID:
+def _make_space(shape: tuple[int, ...] | None) -> h5s.SpaceID:
     return h5s.create(h5s.NULL) if shape is None else h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
 
 
-def _creation_properties(properties: h5p.PropOCID, node: Group | Slot | Stored) -> h5p.PropOCID:
+def _set_creation_properties(properties: h5p.PropOCID, node: Group | Slot | Stored) -> h5p.PropOCID:
     """Creation properties with the orders of the node and without a time stamp, for reproducible bytes."""
     properties.set_obj_track_times(False)
     if node.attributes_ordered:
