@@ -141,11 +141,13 @@ def write_container(job: Encoding, target: Path) -> Attempt:
         error = sum(pair[0] for pair in counted) / energy if energy > 0.0 else 0.0
         needed = job.base.digest if job.base else None
         length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error, needed)
-    encoded_as = Encoded(length, error, model.dropped, _notes(job) + _note_lost_change(changed), plans=tuple(job.plans))
+    encoded_as = Encoded(
+        length, error, model.dropped, _list_notes(job) + _note_lost_change(changed), plans=tuple(job.plans)
+    )
     return Attempt(encoded_as, nbytes, [pair[0] for pair in sums], energy)
 
 
-def _notes(job: Encoding) -> tuple[str, ...]:
+def _list_notes(job: Encoding) -> tuple[str, ...]:
     """Notes for the user about properties of weights that were not trained for this recipe."""
     if job.tuned:
         return ()

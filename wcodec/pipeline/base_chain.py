@@ -44,7 +44,7 @@ def chain_of(path: Path) -> list[Path]:
 
     Raises: RecipeError if one is missing; ContainerError and its kinds.
     """
-    return [link.path for link in _chain(_link(path), None)]
+    return [link.path for link in _find_chain(_link(path), None)]
 
 
 def open_any_base(path: Path) -> BaseFile:
@@ -53,7 +53,7 @@ def open_any_base(path: Path) -> BaseFile:
     Raises: ModelFileError; ContainerError and its kinds; RecipeError if a base of the .wcz is missing.
     """
     link = _link(path)
-    return _decode_chain([link, *_chain(link, None)])
+    return _decode_chain([link, *_find_chain(link, None)])
 
 
 def find_base(source: Path, container: Container, given: Path | None) -> BaseFile | None:
@@ -76,11 +76,11 @@ def find_base(source: Path, container: Container, given: Path | None) -> BaseFil
                 f"{given}: expected the base of SHA-256 {container.base.hex()}, got {first.digest.hex()}"
                 f"{_suggest_base(container.base, (given.parent, source.parent))}"
             )
-        return _decode_chain([first, *_chain(first, given.parent)])
-    return _decode_chain(_chain(link, given))
+        return _decode_chain([first, *_find_chain(first, given.parent)])
+    return _decode_chain(_find_chain(link, given))
 
 
-def _chain(link: ChainLink, given: Path | None) -> list[ChainLink]:
+def _find_chain(link: ChainLink, given: Path | None) -> list[ChainLink]:
     """The base of a file, the base of that base, and so on."""
     found: list[ChainLink] = []
     seen: set[bytes] = set()
@@ -100,7 +100,7 @@ def _find_by_digest(link: ChainLink, digest: bytes, folders: Sequence[Path], giv
     Raises: RecipeError.
     """
     for folder in folders:
-        for path in _candidates(folder, folder == given):
+        for path in _list_candidates(folder, folder == given):
             if path != link.path and (one := _link_or_none(path)) and one.digest == digest:
                 return one
     places = " and ".join(str(folder) for folder in folders)
@@ -110,13 +110,13 @@ def _find_by_digest(link: ChainLink, digest: bytes, folders: Sequence[Path], giv
 def _suggest_base(digest: bytes, folders: Sequence[Path]) -> str:
     """A hint with the name of the base file, if it is in the folders."""
     for folder in dict.fromkeys(folders):
-        for path in _candidates(folder, False):
+        for path in _list_candidates(folder, False):
             if (one := _link_or_none(path)) and one.digest == digest:
                 return f"; that is {one.path}"
     return ""
 
 
-def _candidates(folder: Path, whatever: bool) -> Iterator[Path]:
+def _list_candidates(folder: Path, whatever: bool) -> Iterator[Path]:
     """The .wcz files of a folder; with `whatever` followed by all other files."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     yield from (path for path in files if path.suffix == SUFFIX)

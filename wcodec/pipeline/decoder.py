@@ -33,7 +33,7 @@ def open_container(source: Path, base: Path | None = None, max_output: int | Non
         if max_output is not None:
             refuse_larger(source, count_decoded_bytes(container), max_output)
         opened = OpenContainer(file, container)
-        yield replace(opened, base=_base_of(opened, source, base)) if base else opened
+        yield replace(opened, base=_find_base(opened, source, base)) if base else opened
 
 
 def with_base(opened: OpenContainer, source: Path) -> OpenContainer:
@@ -41,10 +41,10 @@ def with_base(opened: OpenContainer, source: Path) -> OpenContainer:
 
     Raises: RecipeError if the base was not given and is not in the folder.
     """
-    return opened if opened.base else replace(opened, base=_base_of(opened, source, None))
+    return opened if opened.base else replace(opened, base=_find_base(opened, source, None))
 
 
-def _base_of(opened: OpenContainer, source: Path, given: Path | None) -> BaseFile | None:
+def _find_base(opened: OpenContainer, source: Path, given: Path | None) -> BaseFile | None:
     if opened.container.base is None:
         return None
     from wcodec.pipeline.base_chain import find_base

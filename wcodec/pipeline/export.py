@@ -37,13 +37,13 @@ def convert(target: Path, wanted: str, tensors: Sequence[TensorSpec], values: It
     _WRITERS[wanted](target, tensors, values)
 
 
-def _safetensors(target: Path, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
+def _write_safetensors(target: Path, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     from wcodec.modelfiles.safetensors import canonical_skeleton
 
     write_model(target, "safetensors", canonical_skeleton(tensors), tensors, values)
 
 
-def _npz(target: Path, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
+def _write_npz(target: Path, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]) -> None:
     from wcodec.modelfiles.zip_members import EPOCH, TENSORS, Member, pack
 
     for facts in tensors:
@@ -61,6 +61,6 @@ def _npz(target: Path, tensors: Sequence[TensorSpec], values: Iterator[AnyArray]
 
 
 _WRITERS: dict[str, Callable[[Path, Sequence[TensorSpec], Iterator[AnyArray]], None]] = {
-    ".safetensors": _safetensors,
-    ".npz": _npz,
+    ".safetensors": _write_safetensors,
+    ".npz": _write_npz,
 }

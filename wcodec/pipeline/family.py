@@ -43,7 +43,7 @@ def find_parents(paths: Sequence[Path], depths: Mapping[int, int]) -> list[int |
     groups: dict[tuple[Path, Shapes], list[int]] = defaultdict(list)
     samples: list[list[tuple[int, Float64]]] = []
     for number, path in enumerate(paths):
-        shapes, sample = _sample(path)
+        shapes, sample = _sample_tensors(path)
         samples.append(sample)
         if sample:
             groups[path.parent, shapes].append(number)
@@ -51,7 +51,9 @@ def find_parents(paths: Sequence[Path], depths: Mapping[int, int]) -> list[int |
     for group in groups.values():
         if len(group) > 1:
             known = {at: depths[number] for at, number in enumerate(group) if number in depths}
-            for at, parent in enumerate(_tree(*_costs([samples[number] for number in group]), known)):
+            for at, parent in enumerate(
+                _choose_parents(*_estimate_costs([samples[number] for number in group]), known)
+            ):
                 parents[group[at]] = None if parent is None else group[parent]
     return parents
 
@@ -71,17 +73,17 @@ def waves(parents: Sequence[int | None]) -> list[list[int]]:
     return made
 
 
-def _sample(path: Path) -> tuple[Shapes, list[tuple[int, Float64]]]:
+def _sample_tensors(path: Path) -> tuple[Shapes, list[tuple[int, Float64]]]:
     """The float tensors of a file, each with its number of weights and some of them; none if it is not a model."""
     try:
         extents = [one for one in find_extents(path).extents if one.facts.dtype in FLOATS and one.facts.count]
         shapes = tuple((one.facts.name, one.facts.dtype, one.facts.shape) for one in extents)
-        return shapes, [(one.facts.count, _values(path, one)) for one in extents]
+        return shapes, [(one.facts.count, _read_values(path, one)) for one in extents]
     except ModelFileError:
         return (), []
 
 
-def _values(path: Path, extent: Extent) -> Float64:
+def _read_values(path: Path, extent: Extent) -> Float64:
     facts = extent.facts
     if facts.count <= SAMPLED:
         found = [read_part(path, extent, 0, facts.count)]
@@ -92,7 +94,7 @@ def _values(path: Path, extent: Extent) -> Float64:
     return np.where(np.isfinite(values), values, 0.0)
 
 
-def _costs(samples: Sequence[Sequence[tuple[int, Float64]]]) -> tuple[Float64, Float64, int]:
+def _estimate_costs(samples: Sequence[Sequence[tuple[int, Float64]]]) -> tuple[Float64, Float64, int]:
     """Bits alone [files] and against another file [files, its base], up to a constant; and the number of weights."""
     alone, against, weights = np.zeros(len(samples)), np.zeros((len(samples), len(samples))), 0
     for tensors in zip(*samples, strict=True):
@@ -108,7 +110,7 @@ def _costs(samples: Sequence[Sequence[tuple[int, Float64]]]) -> tuple[Float64, F
     return alone, against, weights
 
 
-def _tree(alone: Float64, against: Float64, weights: int, depths: Mapping[int, int]) -> list[int | None]:
+def _choose_parents(alone: Float64, against: Float64, weights: int, depths: Mapping[int, int]) -> list[int | None]:
     """The parent of each file, None for those without one: the best of several trees.
 
     The number of files in a chain is bounded, so the result depends on the file from which a tree is grown.

@@ -36,7 +36,7 @@ def encode_family(
         found: dict[int, JobResult] = {}
         for wave in waves(parents):
             for number in wave:
-                jobs[number] = name_part(_with_base(jobs, number, parents[number]), target)
+                jobs[number] = name_part(_set_base(jobs, number, parents[number]), target)
             parts.begin([jobs[number].part for number in wave])
             for number in wave:
                 make_folders(target, jobs[number].part, folder.root)
@@ -50,7 +50,7 @@ def encode_family(
     return encoded
 
 
-def _with_base(jobs: Sequence[EncodeJob], number: int, parent: int | None) -> EncodeJob:
+def _set_base(jobs: Sequence[EncodeJob], number: int, parent: int | None) -> EncodeJob:
     """The job, coded against the finished part of its parent."""
     if parent is None:
         return jobs[number]
@@ -67,13 +67,13 @@ def _find_parts(jobs: Sequence[EncodeJob], folder: Folder, target: Path) -> dict
     kept = {}
     for number, (file, job) in enumerate(zip(folder.files, jobs, strict=True)):
         if part := named.get(file.name):
-            depth = _depth(part, job)
+            depth = _find_depth(part, job)
             if depth is not None:
                 kept[number] = (part, depth)
     return kept
 
 
-def _depth(part: Path, job: EncodeJob) -> int | None:
+def _find_depth(part: Path, job: EncodeJob) -> int | None:
     """The number of bases of a finished part; None if it is of another or an older file, or missing.
 
     A lossless part belongs to the file whose SHA-256 it has.

@@ -129,7 +129,7 @@ class _Search:
         return EncodingMeasure(sum(amounts.values()) + self.overhead(self.done), amounts, errors)
 
 
-def _groups(folder: Folder, jobs: Sequence[EncodeJob]) -> list[tuple[Target, list[int]]]:
+def _group_files(folder: Folder, jobs: Sequence[EncodeJob]) -> list[tuple[Target, list[int]]]:
     """The goal, and the numbers of the files whose steps are searched together.
 
     For bytes these are all files, for an error those of each model; a model of one file has its own search.
@@ -158,7 +158,7 @@ def encode_within_budget(
     index_bytes: of the index of these parts, estimated for missing ones.
     Raises: BudgetError; the errors of `encode_all`.
     """
-    groups = _groups(folder, jobs)
+    groups = _group_files(folder, jobs)
     searched = {number for _, group in groups for number in group}
     fixed = [number for number in range(len(jobs)) if number not in searched]
     found = {n: (job, one) for n, job, one in zip(fixed, *encode_all([jobs[number] for number in fixed]), strict=True)}

@@ -61,7 +61,7 @@ def encode_folder(
                 return named, run_all(run, named, executor)
 
             planned, surveys = plan_jobs(folder, target, recipe, base, 1 if executor else threads, executor)
-            index_bytes = partial(_index_bytes, folder)
+            index_bytes = partial(_measure_index, folder)
             try:
                 jobs, done = encode_within_budget(folder, planned, surveys, encode_all, index_bytes, executor)
             except BudgetError:
@@ -90,22 +90,22 @@ def finish_folder(
     private = min(sources, key=lambda source: source.stat().st_mode & 0o077, default=None)
     with whole_file(target / INDEX, private) as temporary, temporary.open("w+b") as out:
         source_bytes = sum(source.stat().st_size for source in sources)
-        length = Writer(out).finish("shards", (), _skeleton(folder, done), source_bytes, error)
+        length = Writer(out).finish("shards", (), _pack_skeleton(folder, done), source_bytes, error)
     notes = tuple(note for file in folder.files for note in describe_missing_data(folder.root / file.name))
     dropped = tuple(name for one in done for name in one.dropped)
     return Encoded(length + sum(one.file_bytes for one in done), error, dropped, notes)
 
 
-def _skeleton(folder: Folder, done: Sequence[JobResult]) -> bytes:
+def _pack_skeleton(folder: Folder, done: Sequence[JobResult]) -> bytes:
     parts = [(one.file_bytes, one.digest) for one in done]
     return shard_list.pack([file.name for file in folder.files], parts, folder.empty)
 
 
-def _index_bytes(folder: Folder, done: Sequence[JobResult]) -> int:
+def _measure_index(folder: Folder, done: Sequence[JobResult]) -> int:
     """The size of the index of these parts; missing ones are assumed to be very large."""
     absent = folder.files[len(done) :]
     guessed = (JobResult(1 << 40, 0.0, (), hashlib.sha256(os.fsencode(file.name)).digest()) for file in absent)
-    return Writer(BytesIO()).finish("shards", (), _skeleton(folder, [*done, *guessed]), 1 << 40, 0.0)
+    return Writer(BytesIO()).finish("shards", (), _pack_skeleton(folder, [*done, *guessed]), 1 << 40, 0.0)
 
 
 def encode_any(

@@ -80,8 +80,8 @@ def plan_jobs(
     Raises: ModelFileError, RecipeError.
     """
     jobs = make_jobs(folder, target, recipe, base, threads)
-    surveys = _surveys(folder, jobs, executor)
-    return _with_thresholds(folder, _with_totals(folder, jobs, surveys), executor), surveys
+    surveys = _survey_files(folder, jobs, executor)
+    return _add_thresholds(folder, _add_totals(folder, jobs, surveys), executor), surveys
 
 
 def part_names_of(folder: Folder) -> list[str]:
@@ -106,7 +106,7 @@ def count_weights(job: EncodeJob, high: int | None) -> Counts:
         return count_magnitudes((to_float32(tensor.read(), tensor.dtype) for tensor in lossy), high)
 
 
-def _surveys(folder: Folder, jobs: Sequence[EncodeJob], executor: Executor | None) -> list[WeightTotals | None]:
+def _survey_files(folder: Folder, jobs: Sequence[EncodeJob], executor: Executor | None) -> list[WeightTotals | None]:
     """The totals of each file that may be lossy, if there are several; None for the others."""
     lossy = [file.is_model and not job.recipe.is_whole for file, job in zip(folder.files, jobs, strict=True)]
     if sum(lossy) < 2:
@@ -115,7 +115,7 @@ def _surveys(folder: Folder, jobs: Sequence[EncodeJob], executor: Executor | Non
     return [next(found) if is_lossy else None for is_lossy in lossy]
 
 
-def _with_totals(folder: Folder, jobs: Sequence[EncodeJob], surveys: Sequence[WeightTotals | None]) -> list[EncodeJob]:
+def _add_totals(folder: Folder, jobs: Sequence[EncodeJob], surveys: Sequence[WeightTotals | None]) -> list[EncodeJob]:
     """The jobs, each with the totals of all files of its model."""
     totals: dict[str, WeightTotals] = {}
     for file, own in zip(folder.files, surveys, strict=True):
@@ -127,7 +127,7 @@ def _with_totals(folder: Folder, jobs: Sequence[EncodeJob], surveys: Sequence[We
     ]
 
 
-def _with_thresholds(folder: Folder, jobs: Sequence[EncodeJob], executor: Executor | None) -> list[EncodeJob]:
+def _add_thresholds(folder: Folder, jobs: Sequence[EncodeJob], executor: Executor | None) -> list[EncodeJob]:
     """The jobs, with one pruning threshold for the files of a model if the recipe ranks all weights together."""
     models: dict[str, list[int]] = defaultdict(list)
     for number, (file, job) in enumerate(zip(folder.files, jobs, strict=True)):
@@ -179,7 +179,7 @@ def make_jobs(folder: Folder, target: Path, recipe: Recipe, base: Path | None, t
     jobs = []
     quantized = _find_quantized_elsewhere(folder, recipe)
     root = folder.root.resolve()  # workers may have another directory; files keep their names, which links would change
-    for file, name, own in zip(folder.files, part_names_of(folder), _recipes(folder, recipe), strict=True):
+    for file, name, own in zip(folder.files, part_names_of(folder), _choose_recipes(folder, recipe), strict=True):
         source = root / file.name
         earlier = earlier_of(base and base.resolve(), file.name)
         beside = root / file.beside if file.beside else None
@@ -198,14 +198,14 @@ def name_part(job: EncodeJob, target: Path) -> EncodeJob:
     return replace(job, target=(target / part).resolve(), part=part)
 
 
-def _recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
+def _choose_recipes(folder: Folder, recipe: Recipe) -> list[Recipe]:
     """The recipe of each file, with the patterns that find something in it.
 
     Raises: RecipeError for a pattern that finds nothing in any file.
     """
     exact = Recipe(options=Options(lossless=True), effort=recipe.effort)
     has_patterns = bool(recipe.include or recipe.exclude or recipe.rules)
-    tensors = [_tensors(folder, file) if has_patterns and file.is_model else () for file in folder.files]
+    tensors = [_list_tensors(folder, file) if has_patterns and file.is_model else () for file in folder.files]
     check_patterns(tuple(chain.from_iterable(tensors)), recipe)
     made = []
     for file, own in zip(folder.files, tensors, strict=True):
@@ -226,7 +226,7 @@ def _find_quantized_elsewhere(folder: Folder, recipe: Recipe) -> dict[str, tuple
     shards: dict[str, dict[str, tuple[Tensor, ...]]] = defaultdict(dict)
     for file in folder.files:
         if file.is_model and not recipe.is_whole:
-            shards[file.model][file.name] = _tensors(folder, file)
+            shards[file.model][file.name] = _list_tensors(folder, file)
     found = {}
     for files in shards.values():
         modules = find_quantized_modules(tuple(chain.from_iterable(files.values()))) if len(files) > 1 else set()
@@ -235,7 +235,7 @@ def _find_quantized_elsewhere(folder: Folder, recipe: Recipe) -> dict[str, tuple
     return found
 
 
-def _tensors(folder: Folder, file: File) -> tuple[Tensor, ...]:
+def _list_tensors(folder: Folder, file: File) -> tuple[Tensor, ...]:
     path = folder.root / file.name
     if file.beside:
         return external_model(path, folder.root / file.beside).tensors

@@ -89,7 +89,7 @@ def decode_lossless(
     """
     parsed = parse(container.skeleton, container.tensors)
     extents, sha, uses = parsed.layout.extents, hashlib.sha256(), last_uses(container)
-    chunks = _chunks(file, container, base, parsed, uses)
+    chunks = _decode_chunks(file, container, base, parsed, uses)
     decoded = map_ordered(lambda chunk: chunk.decode(sink), chunks, threads, lambda chunk: chunk.nbytes)
     remainder = _Remainder(container, parsed, decoded)
     values = _Values(container, decoded, uses, sink)
@@ -109,7 +109,7 @@ def decode_lossless(
         raise CorruptError("file: the SHA-256 of the restored file does not fit")
 
 
-def _chunks(
+def _decode_chunks(
     file: BinaryIO, container: Container, base: BaseFile | None, parsed: Parsed, uses: Mapping[int, int]
 ) -> Iterator[_Chunk]:
     """Chunks in file order; a chunk of the remainder is scheduled when the decoded ones are used up.
@@ -179,7 +179,7 @@ class _Values:
             values = self.kept.pop(first) if self.uses[first] == number else self.kept[first]
         else:
             held: list[AnyArray] = []
-            yield from self._chunks(number, extent, held)
+            yield from self._place_chunks(number, extent, held)
             if not held:
                 return
             values = np.concatenate(held)
@@ -191,7 +191,7 @@ class _Values:
         self.sink(extent.begin, whole)
         yield whole
 
-    def _chunks(self, number: int, extent: Extent, held: list[AnyArray]) -> Iterator[memoryview]:
+    def _place_chunks(self, number: int, extent: Extent, held: list[AnyArray]) -> Iterator[memoryview]:
         """The bytes of chunks that could be placed; `held` gets the values that are needed as a whole."""
         record, crc = self.container.resolve(number), 0
         for _ in record.sections:

@@ -81,7 +81,7 @@ def encode_lossless(
         digest = pool.submit(sha256_of, source)
         job = LosslessEncoding(source, layout, effort, threads, progress, base)
         length = job.write(target, digest.result)
-        for other in _others(job, length):
+        for other in _try_others(job, length):
             with attempt_file(target) as temporary:
                 made = other.write(temporary, digest.result)
                 if made < length:
@@ -113,20 +113,20 @@ def _check_source(source: Path, layout: FileLayout, checksums: Sequence[int], di
             rest = read(file, begin, end, rest)
             if extent:
                 crc = read(file, extent.begin, extent.end, 0)
-                found.append(_checksum(source, extent) if extent.flags else crc)
+                found.append(_compute_checksum(source, extent) if extent.flags else crc)
     if sha.digest() != digest or [*found, rest] != list(checksums):
         raise WcodecError(f"{source}: changed while it was encoded; nothing was written")
 
 
-def _checksum(source: Path, extent: Extent) -> int:
+def _compute_checksum(source: Path, extent: Extent) -> int:
     """CRC-32 of the values of an extent whose bytes are in another order."""
     crc = 0
-    for piece in _pieces(0, extent.facts, "fast"):
+    for piece in _split_pieces(0, extent.facts, "fast"):
         crc = zlib.crc32(read_part(source, extent, piece.start, piece.count).view(np.uint8).data, crc)
     return crc
 
 
-def _others(job: LosslessEncoding, length: int) -> Iterator[LosslessEncoding]:
+def _try_others(job: LosslessEncoding, length: int) -> Iterator[LosslessEncoding]:
     """Other encodings of the file that may have fewer bytes than `length`, those of `job`."""
     plain = replace(job, layout=replace(job.layout, extents=()), progress=None, checksums=[])
     is_best, is_small = job.effort == "best", job.layout.length <= SMALL
@@ -175,7 +175,7 @@ class LosslessEncoding:
         tensors = self.tensors
         rest = _Rest(self.source, self.layout)
         own = [(number, facts) for number, facts in enumerate(tensors) if number not in duplicates]
-        pieces = (piece for number, facts in own for piece in _pieces(number, facts, self.effort))
+        pieces = (piece for number, facts in own for piece in _split_pieces(number, facts, self.effort))
         with target.open("w+b") as file:
             writer = Writer(file)
             results = map_ordered(
@@ -201,7 +201,7 @@ class LosslessEncoding:
 
     def _add(self, writer: Writer, facts: TensorSpec, results: Iterator[tuple[bytes, AnyArray]]) -> int:
         """Write the sections of a tensor, and return the CRC-32 of its values."""
-        pieces = list(_pieces(0, facts, self.effort))
+        pieces = list(_split_pieces(0, facts, self.effort))
         whole = TensorHeader(None, VECTOR, pieces[0].count, NO_POSITIONS, np.empty((0, 0), np.uint8))
         head = pack_header(facts, whole, len(pieces))
         crc = 0
@@ -250,7 +250,7 @@ class LosslessEncoding:
         return best, np.frombuffer(plain, np.uint8)
 
 
-def _pieces(number: int, facts: TensorSpec, effort: Effort) -> Iterator[Piece]:
+def _split_pieces(number: int, facts: TensorSpec, effort: Effort) -> Iterator[Piece]:
     """At least one piece, also for a tensor without elements."""
     most = lossless.FAST if effort == "fast" else lossless.MOST
     if effort == "best" and facts.name == REST:

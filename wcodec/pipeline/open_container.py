@@ -95,10 +95,10 @@ def decode_values(
     own = [number for number in numbers if container.records[number].duplicate_of not in uses]
     tensors = [container.tensors[number] for number in own]
     decoded = map_tensors(lambda i, chunk_map: opened.values(own[i], chunk_map), tensors, threads)
-    return _with_duplicates(container, numbers, uses, decoded, progress)
+    return _add_duplicates(container, numbers, uses, decoded, progress)
 
 
-def _with_duplicates(
+def _add_duplicates(
     container: Container,
     numbers: Sequence[int],
     uses: Mapping[int, int],
