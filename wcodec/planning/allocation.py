@@ -29,7 +29,7 @@ from wcodec.planning.recipe import ALIGNED, CLASSIC, Options, Preset, Recipe
 from wcodec.planning.vectors import EXACT_BITS, Vectors
 
 _STEP: dict[Preset, float] = {"safe": 0.3, "balanced": 0.63, "small": 1.0, CLASSIC: 0.63}
-"""The step of a single large tensor, divided by its rms; `_step_factor` reduces it."""
+"""The step of a single large tensor, divided by its rms; `_compute_step_factor` reduces it."""
 VALUES_STEP = 0.2
 """A factor on these steps for a model that predicts values, because every error changes its outputs."""
 _MANTISSA: dict[Preset, int] = {"safe": 23, "balanced": 7, "small": 5, CLASSIC: 23}
@@ -79,9 +79,9 @@ def plan_model(
     """
     asked = options_by_tensor(model.tensors, recipe)
     requests = [asked[tensor.name] for tensor in model.tensors]
-    weights = _weights(model.tensors, surveys, requests)
-    totals = totals or _totals(weights)
-    relative = size * _STEP[recipe.preset] * _step_factor(totals.tensors, totals.regular)
+    weights = _list_weights(model.tensors, surveys, requests)
+    totals = totals or _sum_totals(weights)
+    relative = size * _STEP[recipe.preset] * _compute_step_factor(totals.tensors, totals.regular)
     relative *= VALUES_STEP if model.predicts_values else 1.0
     # Plain rounding by this step has the error that max_error allows.
     step = size * (12.0 * (recipe.max_error or 0.0) * totals.energy / max(1, totals.regular)) ** 0.5
@@ -94,22 +94,24 @@ def plan_model(
         factor, plain = factors.get(tensor.name, 1.0), _is_plain(options, named)
         exact = options.lossless or (plain and (not factor or (is_vector(tensor) and len(tensor.shape) != 1)))
         if found is None or not found.in_range or exact:
-            plans.append(_exact_plan(recipe))
+            plans.append(_make_exact_plan(recipe))
         elif is_weight(tensor) or named:
             own = relative * found.rms * (found.in_range / totals.largest) ** 0.25
             own = (step or own) * (factor or 1.0)
             affine = plain_plan(tensor, model.kind, options, recipe, found.limit, shared or options.prune)
-            plans.append(affine or _weight_plan(tensor, options, named, found, recipe, own, shared))
+            plans.append(affine or _plan_weight(tensor, options, named, found, recipe, own, shared))
         else:
             shorter = shorter_plan(options, recipe, found.limit, None)
-            plans.append(shorter or _vector_plan(vectors.mantissa_bits(tensor, _mantissa(recipe)), found, recipe))
+            plans.append(
+                shorter or _plan_vector(vectors.mantissa_bits(tensor, _choose_mantissa(recipe)), found, recipe)
+            )
     return tuple(plans)
 
 
 def weight_totals(model: Model, surveys: Sequence[TensorStatistics | None], recipe: Recipe) -> WeightTotals:
     """The totals of one file. Raises: RecipeError for a pattern that finds nothing."""
     asked = options_by_tensor(model.tensors, recipe)
-    return _totals(_weights(model.tensors, surveys, [asked[tensor.name] for tensor in model.tensors]))
+    return _sum_totals(_list_weights(model.tensors, surveys, [asked[tensor.name] for tensor in model.tensors]))
 
 
 def lossy_weights(tensors: Sequence[Tensor], recipe: Recipe) -> list[Tensor]:
@@ -118,7 +120,7 @@ def lossy_weights(tensors: Sequence[Tensor], recipe: Recipe) -> list[Tensor]:
     return [one for one in tensors if is_weight(one) and not one.exact and not asked[one.name][0].lossless]
 
 
-def _weights(
+def _list_weights(
     tensors: Sequence[Tensor], surveys: Sequence[TensorStatistics | None], requests: Sequence[tuple[Options, bool]]
 ) -> list[tuple[Tensor, TensorStatistics]]:
     """The weights that may be quantised."""
@@ -129,7 +131,7 @@ def _weights(
     ]
 
 
-def _totals(weights: Sequence[tuple[Tensor, TensorStatistics]]) -> WeightTotals:
+def _sum_totals(weights: Sequence[tuple[Tensor, TensorStatistics]]) -> WeightTotals:
     counts = [found.in_range for _, found in weights]
     return WeightTotals(len(weights), sum(counts), max(counts, default=1), sum(found.energy for _, found in weights))
 
@@ -140,18 +142,18 @@ def _is_plain(options: Options, named: bool) -> bool:
     return not (named or options.quantizer or options.bits or options.clusters or step or options.prune)
 
 
-def _exact_plan(recipe: Recipe) -> ExactPlan:
+def _make_exact_plan(recipe: Recipe) -> ExactPlan:
     """Deep Compression has no context coder, by which the other efforts code exact values."""
     return ExactPlan("fast" if recipe.preset == CLASSIC else recipe.effort)
 
 
-def _vector_plan(mantissa: int, found: TensorStatistics, recipe: Recipe) -> Plan:
+def _plan_vector(mantissa: int, found: TensorStatistics, recipe: Recipe) -> Plan:
     if mantissa >= EXACT_BITS:
-        return _exact_plan(recipe)
+        return _make_exact_plan(recipe)
     return FloatPlan(limit=found.limit, mantissa=mantissa, effort=recipe.effort)
 
 
-def _weight_plan(
+def _plan_weight(
     tensor: Tensor,
     options: Options,
     named: bool,
@@ -182,10 +184,10 @@ def _weight_plan(
     if step <= 0.0:  # a tensor of zeros, which training may have changed
         return FloatPlan(limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
     if 0.0 < peak < _LEAST_NORMAL:
-        return _exact_plan(recipe)
+        return _make_exact_plan(recipe)
     if quantizer == "uniform" and peak > step * _FINEST:
         if not pruned:
-            return _exact_plan(recipe)
+            return _make_exact_plan(recipe)
         step = peak / _FINEST
     coder = coder_of(options, recipe)
     huffman = coder in {"huffman", "fast", "fixed", "classic"}
@@ -202,14 +204,14 @@ def _weight_plan(
     return UniformPlan(*common, step, lambda_, states, few, peak <= step * _TURNED and not zeros, zeros)
 
 
-def _mantissa(recipe: Recipe) -> int:
+def _choose_mantissa(recipe: Recipe) -> int:
     """Mantissa bits of vectors: of the preset, or enough to keep their error far below that of the weights."""
     if recipe.max_error is None:
         return _MANTISSA[recipe.preset]
     return min(23, max(5, math.ceil(-0.5 * math.log2(recipe.max_error)) + 3))
 
 
-def _step_factor(tensors: int, weights: int) -> float:
+def _compute_step_factor(tensors: int, weights: int) -> float:
     """The factor by which steps are smaller in deep networks, whose errors add up, and in small ones.
 
     Fitted on eleven networks of nine kinds (`benchmarks/zoo.py`); `balanced` loses at most 0.3 points on each.
@@ -280,7 +282,7 @@ def plain_plan(
 def shorter_plan(options: Options, recipe: Recipe, limit: float, prune: Prune | None) -> ExactPlan | FloatPlan | None:
     """The plan for a shorter float type, also for vectors; values out of its range are kept exactly."""
     if options.quantizer == "none":
-        return FloatPlan(prune, limit, coder_of(options, recipe), recipe.effort) if prune else _exact_plan(recipe)
+        return FloatPlan(prune, limit, coder_of(options, recipe), recipe.effort) if prune else _make_exact_plan(recipe)
     if options.quantizer not in _SHORTER:
         return None
     kind, mantissa, most = _SHORTER[options.quantizer]

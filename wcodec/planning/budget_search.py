@@ -73,17 +73,17 @@ def meet_target(
 
         def total(factor: float, own: Sizes = own, part: Amounts = part, rest: float = rest) -> float:
             """The measure where the steps of these tensors are so many times what they were."""
-            amounts = estimate({number: _on_grid(size * factor) for number, size in own.items()})
+            amounts = estimate({number: _round_to_grid(size * factor) for number, size in own.items()})
             return rest + sum(part[number] * amount for number, amount in amounts.items())
 
         factor = _solve(total, aim, 1.0, target.power)
         if factor is None:
             return False
-        sizes |= {number: _on_grid(size * factor) for number, size in own.items()}
+        sizes |= {number: _round_to_grid(size * factor) for number, size in own.items()}
     return False
 
 
-def _on_grid(size: float) -> float:
+def _round_to_grid(size: float) -> float:
     return float(2.0 ** (round(math.log2(size) * _GRID) / _GRID))
 
 
@@ -121,7 +121,7 @@ def _solve(total: Callable[[float], float], aim: float, start: float, power: flo
     last: tuple[float, float] | None = None
     best = (math.inf, start)
     for _ in range(_STEPS):
-        x = _on_grid(2.0**at)
+        x = _round_to_grid(2.0**at)
         miss = math.log(max(total(x), 1e-300) / aim)
         best = min(best, (abs(miss), x))
         if abs(miss) < _CLOSE:

@@ -34,7 +34,7 @@ def _find_named(pattern: str, tensors: Sequence[Tensor]) -> frozenset[str]:
     found: set[str] = set()
     for asked in {pattern, literal}:
         try:
-            name = find_tensor(asked, _names(tensors))
+            name = find_tensor(asked, _list_names(tensors))
         except KeyError:
             continue
         whole = asked in {name, *(one.user_name for one in tensors)}
@@ -42,7 +42,7 @@ def _find_named(pattern: str, tensors: Sequence[Tensor]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _names(tensors: Sequence[Tensor]) -> dict[str, str]:
+def _list_names(tensors: Sequence[Tensor]) -> dict[str, str]:
     return {one.name: one.user_name for one in tensors}
 
 
@@ -61,12 +61,12 @@ def options_by_tensor(tensors: Sequence[Tensor], recipe: Recipe) -> dict[str, As
         found, named = find_tensors(rule.pattern, tensors), _find_named(rule.pattern, tensors)
         for one in tensors:
             if one.name in found:
-                options = rule.options.merge_with(_general_options(one, recipe))
+                options = rule.options.merge_with(_find_general_options(one, recipe))
                 asked.setdefault(one.name, (options, len(one.shape) >= 2 or one.name in named))
-    return {one.name: asked.get(one.name, (_general_options(one, recipe), False)) for one in tensors}
+    return {one.name: asked.get(one.name, (_find_general_options(one, recipe), False)) for one in tensors}
 
 
-def _general_options(tensor: Tensor, recipe: Recipe) -> Options:
+def _find_general_options(tensor: Tensor, recipe: Recipe) -> Options:
     """The options of a tensor that no rule finds."""
     if recipe.preset == CLASSIC and is_weight(tensor):
         return recipe.options.merge_with(classic_options(tensor))
@@ -84,7 +84,7 @@ def check_patterns(tensors: Sequence[Tensor], recipe: Recipe) -> None:
     """Raises: RecipeError for a pattern that finds nothing, or only vectors for options that do not apply to them."""
     for pattern in (*recipe.include, *recipe.exclude, *(rule.pattern for rule in recipe.rules)):
         if not find_tensors(pattern, tensors):
-            known = suggest_names(pattern, _names(tensors))
+            known = suggest_names(pattern, _list_names(tensors))
             raise RecipeError(f"pattern {pattern!r}: expected to find a tensor, found none; {known}")
     for rule in recipe.rules:
         if not is_used(rule, tensors):

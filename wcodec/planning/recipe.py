@@ -31,7 +31,7 @@ def _require_range(word: str, value: int | None, low: int, high: int) -> None:
         raise RecipeError(f"{word}: expected {low} to {high}, got {value}")
 
 
-def _one_of(word: str, value: str | None, choices: tuple[str, ...]) -> None:
+def _check_choice(word: str, value: str | None, choices: tuple[str, ...]) -> None:
     if value is not None and value not in choices:
         raise RecipeError(f"{word}: expected one of {', '.join(choices)}, got {value!r}")
 
@@ -81,9 +81,9 @@ class Options:
         _require_range("block", self.block, 1, 256)
         if self.bits is not None and self.clusters is not None:
             raise RecipeError("bits and clusters: expected one of them, got both")
-        _one_of("quantizer", self.quantizer, QUANTIZERS)
-        _one_of("coder", self.coder, LEVEL_CODERS)
-        _one_of("start", self.start, STARTS)
+        _check_choice("quantizer", self.quantizer, QUANTIZERS)
+        _check_choice("coder", self.coder, LEVEL_CODERS)
+        _check_choice("start", self.start, STARTS)
         if self.quantizer in SIZELESS and (self.bits or self.clusters or self.step):
             raise RecipeError(f"quantizer {self.quantizer}: expected no bits, clusters or step with it")
         if self.quantizer in {"symmetric", "asymmetric"} and (self.bits == 1 or self.clusters or self.step):
@@ -161,8 +161,8 @@ class Recipe:
         return [self.options, *(rule.options for rule in self.rules)]
 
     def __post_init__(self) -> None:
-        _one_of("preset", self.preset, PRESETS)
-        _one_of("effort", self.effort, EFFORTS)
+        _check_choice("preset", self.preset, PRESETS)
+        _check_choice("effort", self.effort, EFFORTS)
         targets = [n for n in ("max_error", "target_bytes", "target_ratio") if getattr(self, n) is not None]
         if len(targets) > 1:
             raise RecipeError(f"{' and '.join(targets)}: expected one of them")

@@ -30,7 +30,7 @@ def find_hull(curve: Curve) -> list[int]:
     for way in np.lexsort((curve.losses, curve.bits)).tolist():
         if hull and curve.losses[way] >= curve.losses[hull[-1]]:
             continue
-        while len(hull) > 1 and _slope(curve, hull[-2], hull[-1]) <= _slope(curve, hull[-2], way):
+        while len(hull) > 1 and _compute_slope(curve, hull[-2], hull[-1]) <= _compute_slope(curve, hull[-2], way):
             hull.pop()
         hull.append(way)
     return hull
@@ -46,7 +46,7 @@ def choose_ways(curves: Sequence[Curve], budget: float) -> list[int] | None:
     open_ = set(range(len(curves)))
     while open_:
         gains = {
-            one: _slope(curves[one], hulls[one][places[one]], hulls[one][places[one] + 1])
+            one: _compute_slope(curves[one], hulls[one][places[one]], hulls[one][places[one] + 1])
             for one in open_
             if places[one] + 1 < len(hulls[one])
         }
@@ -64,7 +64,7 @@ def choose_ways(curves: Sequence[Curve], budget: float) -> list[int] | None:
     return [hull[place] for hull, place in zip(hulls, places, strict=True)]
 
 
-def _slope(curve: Curve, first: int, then: int) -> float:
+def _compute_slope(curve: Curve, first: int, then: int) -> float:
     """The reduction of the loss for each bit between two codings."""
     bits = float(curve.bits[then] - curve.bits[first])
     return float(curve.losses[first] - curve.losses[then]) / bits if bits > 0 else float("inf")

@@ -49,7 +49,7 @@ class Vectors:
             return enough
         if not isinstance(tensor.role, Shift) or tensor.role.beside not in self.tensors:
             return EXACT_BITS
-        distance = self._distance(tensor, tensor.role, np.max)
+        distance = self._measure_distance(tensor, tensor.role, np.max)
         if not math.isfinite(distance):
             return EXACT_BITS
         return enough + max(0, math.ceil(math.log2(max(distance, 1.0) / NEAR)))
@@ -59,34 +59,34 @@ class Vectors:
         factors: dict[str, float] = {}
         for tensor in self.tensors.values():
             if isinstance(tensor.role, Shift) and tensor.role.spread == "norm" and tensor.role.beside in self.tensors:
-                distance = self._distance(tensor, tensor.role, _rms)
+                distance = self._measure_distance(tensor, tensor.role, _compute_rms)
                 if distance > NEAR_BIAS:
                     factors[tensor.role.beside] = NEAR_BIAS / distance if distance < FAR_BIAS else 0.0
         return factors
 
-    def _distance(self, tensor: Tensor, role: Shift, measure: Measure) -> float:
+    def _measure_distance(self, tensor: Tensor, role: Shift, measure: Measure) -> float:
         """The measure of the vector's magnitudes divided by the spread; infinite if the spread is unknown."""
         other, found = self.tensors[role.beside], self.statistics[role.beside]
-        values = np.abs(_values(tensor))
+        values = np.abs(_read_values(tensor))
         if role.spread == "norm":
             if found is None:
                 return math.inf
             spread = np.float64(found.rms * math.sqrt(other.count / tensor.count))
         elif role.spread == "root":
-            variances = _values(other)
+            variances = _read_values(other)
             if variances.shape != values.shape or variances.min() < 0:
                 return math.inf
             return float(measure(values / np.sqrt(variances + VARIANCE_FLOOR)))
         else:
-            spread = _rms(_values(other))
+            spread = _compute_rms(_read_values(other))
         size = float(measure(values))
         return size / float(spread) if spread > 0 else math.inf if size else 0.0
 
 
-def _values(tensor: Tensor) -> npt.NDArray[np.float64]:
+def _read_values(tensor: Tensor) -> npt.NDArray[np.float64]:
     with np.errstate(invalid="ignore"):  # from signalling NaNs
         return to_float32(tensor.read(), tensor.dtype).astype(np.float64).reshape(-1)
 
 
-def _rms(values: npt.NDArray[np.float64]) -> np.float64:
+def _compute_rms(values: npt.NDArray[np.float64]) -> np.float64:
     return np.float64(np.sqrt(np.mean(np.square(values))))
