@@ -64,17 +64,17 @@ def tensor_breakdown(sections: Sequence[bytes], item_bytes: int) -> ByteBreakdow
 
     Raises: CorruptError, TruncatedError, UnsupportedError if a header does not follow the specification.
     """
-    head, at, rule = _head_parts(memoryview(sections[0]), item_bytes, len(sections) > 1)
+    head, at, rule = _measure_head(memoryview(sections[0]), item_bytes, len(sections) > 1)
     parts = head
     for number, section in enumerate(sections):
         chunk = memoryview(section)[0 if number else at :]
-        parts += ByteBreakdown(lossless=len(chunk)) if rule == EXACT else _chunk_parts(chunk)
+        parts += ByteBreakdown(lossless=len(chunk)) if rule == EXACT else _measure_chunk(chunk)
     return parts
 
 
-def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteBreakdown, int, int]:
+def _measure_head(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteBreakdown, int, int]:
     """The parts of the header, the position of the first chunk, and the dequantizer's number."""
-    flags, at = _byte(data, 0), 1
+    flags, at = _read_byte(data, 0), 1
     rule = flags & 15
     if chunked:
         _, at = take_varint(data, at)
@@ -94,42 +94,42 @@ def _head_parts(data: memoryview, item_bytes: int, chunked: bool) -> tuple[ByteB
     return ByteBreakdown(lossless=patches, codebooks=at - patches), at, rule
 
 
-def _chunk_parts(chunk: memoryview) -> ByteBreakdown:
-    coder = _byte(chunk, 0)
+def _measure_chunk(chunk: memoryview) -> ByteBreakdown:
+    coder = _read_byte(chunk, 0)
     if coder == DENSE:
-        tables = 1 + _table_bytes(chunk[1:])
+        tables = 1 + _count_table_bytes(chunk[1:])
         return ByteBreakdown(tables=tables, levels=len(chunk) - tables)
     if coder == CONTEXT:
         return ByteBreakdown(tables=1, levels=len(chunk) - 1)
     if coder == STATIC:
-        tables = _scales_bytes(chunk)
+        tables = _count_scales_bytes(chunk)
         return ByteBreakdown(tables=tables, levels=len(chunk) - tables)
     if coder == FIXED:
-        return _fields_parts(chunk)
+        return _measure_fields(chunk)
     if coder != SPARSE:
         raise UnsupportedError(f"chunk: level coder {coder} is not known to this version")
     entries, at = take_varint(chunk, 1)
     if not entries:
         return ByteBreakdown(tables=1, gaps=len(chunk) - 1)
     length, at = take_varint(chunk, at + 1)
-    gap_tables, code_tables = _table_bytes(chunk[at : at + length]), _table_bytes(chunk[at + length :])
+    gap_tables, code_tables = _count_table_bytes(chunk[at : at + length]), _count_table_bytes(chunk[at + length :])
     codes = len(chunk) - at - length - code_tables
     gaps = at - 1 + length - gap_tables
     return ByteBreakdown(codes=codes, gaps=gaps, tables=1 + gap_tables + code_tables)
 
 
-def _fields_parts(chunk: memoryview) -> ByteBreakdown:
+def _measure_fields(chunk: memoryview) -> ByteBreakdown:
     """The parts of fixed fields; their head counts as a table."""
     entries, at = take_varint(chunk, 1)
     if not entries:
         return ByteBreakdown(tables=1, gaps=len(chunk) - 1)
-    gap_bits = _byte(chunk, at)
+    gap_bits = _read_byte(chunk, at)
     _, at = take_varint(chunk, at + 2)
     gaps = -(-entries * gap_bits // 8)
     return ByteBreakdown(tables=at, gaps=gaps, codes=len(chunk) - at - gaps)
 
 
-def _scales_bytes(chunk: memoryview) -> int:
+def _count_scales_bytes(chunk: memoryview) -> int:
     """Bytes of the static coder's scales and tables, and of the number before them."""
     if len(chunk) == 1:
         return 1
@@ -141,7 +141,7 @@ def _scales_bytes(chunk: memoryview) -> int:
     return at
 
 
-def _table_bytes(stream: memoryview) -> int:
+def _count_table_bytes(stream: memoryview) -> int:
     """Bytes of the Huffman code at the start of a stream of symbols, 0 if there is none."""
     if len(stream) < 2 or stream[0] != HUFFMAN:
         return 0
@@ -151,7 +151,7 @@ def _table_bytes(stream: memoryview) -> int:
     return 1 + int(used)
 
 
-def _byte(data: memoryview, at: int) -> int:
+def _read_byte(data: memoryview, at: int) -> int:
     if at >= len(data):
         raise TruncatedError(f"section: ended early; needed {at + 1} bytes, got {len(data)}")
     return int(data[at])

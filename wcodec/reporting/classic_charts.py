@@ -49,10 +49,10 @@ def render_classic(coded: Path, base: Path | None = None) -> list[str]:
     )
     words += "of a shared value), their entropy and what they took, for each weight that is kept."
     tables = html_page.render_table(sizes) + "<br>" + html_page.render_table(bits)
-    return [html_page.render_section("Stages", words, tables), *_pictures(_largest(coded, base))]
+    return [html_page.render_section("Stages", words, tables), *_draw_pictures(_find_largest(coded, base))]
 
 
-def _largest(coded: Path, base: Path | None) -> list[TensorView]:
+def _find_largest(coded: Path, base: Path | None) -> list[TensorView]:
     """The largest tensors that have shared values with codewords."""
     places = places_of(coded).values()
     known = [(place, place.container.tensors[place.number]) for place in places]
@@ -61,16 +61,18 @@ def _largest(coded: Path, base: Path | None) -> list[TensorView]:
     return [view for view in views if view.values]
 
 
-def _pictures(views: Sequence[TensorView]) -> list[str]:
+def _draw_pictures(views: Sequence[TensorView]) -> list[str]:
     if not views:
         return []
     drawn: dict[str, list[str]] = {"values": [], "gaps": []}
     for view in views:
         name = view.user_name or view.name
-        for what, rows in (("values", _list_shared_values(view)), ("gaps", _distances(view))):
+        for what, rows in (("values", _list_shared_values(view)), ("gaps", _list_distances(view))):
             if any(row.count and row.value is not None for row in rows):
-                small = f"{sum(1 for row in rows if row.count):,} {what}, {_mean_bits(rows)}"
-                picture = svg.draw_dots(f"Code words of the {what} of {name}", _axis(what, rows), "bits", _dots(rows))
+                small = f"{sum(1 for row in rows if row.count):,} {what}, {_format_mean_bits(rows)}"
+                picture = svg.draw_dots(
+                    f"Code words of the {what} of {name}", _make_axis(what, rows), "bits", _make_dots(rows)
+                )
                 drawn[what].append(html_page.render_figure(name, small, picture))
     return [
         html_page.render_section(
@@ -86,12 +88,12 @@ def _list_shared_values(view: TensorView) -> list[CodedValue]:
     return [replace(row, count=view.fillers) if view.gaps and not row.level else row for row in view.values]
 
 
-def _distances(view: TensorView) -> list[CodedValue]:
+def _list_distances(view: TensorView) -> list[CodedValue]:
     """The gaps as distances: a gap is the number of zeros between two non-zero weights."""
     return [replace(row, value=float(row.level + 1)) for row in view.gaps]
 
 
-def _axis(what: str, rows: Sequence[CodedValue]) -> svg.Axis:
+def _make_axis(what: str, rows: Sequence[CodedValue]) -> svg.Axis:
     values = [row.value for row in rows if row.value is not None]
     if what == "gaps":
         return svg.make_log_axis(what, values, lambda tick: f"{tick:,.0f}")
@@ -99,14 +101,14 @@ def _axis(what: str, rows: Sequence[CodedValue]) -> svg.Axis:
     return svg.Axis(what, *((low, high) if low < high else (low - 0.5, low + 0.5)), lambda tick: f"{tick:.3g}", False)
 
 
-def _mean_bits(rows: Sequence[CodedValue]) -> str:
+def _format_mean_bits(rows: Sequence[CodedValue]) -> str:
     total = sum(row.count for row in rows)
     if not all(row.bits for row in rows if row.count):
         return "no code words of their own"
     return f"{sum(row.count * row.bits for row in rows) / total:.2f} bits on average"
 
 
-def _dots(rows: Sequence[CodedValue]) -> list[svg.Dot]:
+def _make_dots(rows: Sequence[CodedValue]) -> list[svg.Dot]:
     total, most = sum(row.count for row in rows), max(row.count for row in rows)
     points = []
     for row in rows:

@@ -79,22 +79,22 @@ def write_report(
     base:    the file against which it is coded.
     Raises: OSError; ContainerError and its kinds.
     """
-    body = [_tiles(inspection, seconds, made.measured if made else {})]
+    body = [_render_tiles(inspection, seconds, made.measured if made else {})]
     if made and made.tried:
         words = "What the search measured, in turn. Bytes are of the file, about; losses are of the outputs."
         table = Table(("step", "bytes", "nats or error", "points predicted", "in budget"), made.tried)
         body.append(html_page.render_section("What was tried", words, html_page.render_table(table)))
     if made and made.messages:
-        body.append(_messages(made.messages))
+        body.append(_render_messages(made.messages))
     if sweep:
         body += render_charts(sweep)
     if inspection.is_classic and sweep is None:
         body += render_classic(inspection.path, base)
     body += [
-        _bytes_by_tensor(inspection),
-        _bytes_by_part(inspection),
+        _render_bytes_by_tensor(inspection),
+        _render_bytes_by_part(inspection),
         *_render_histograms(histograms, {one.name: one.shown for one in inspection.tensors}),
-        _tensors(inspection),
+        _render_tensors(inspection),
     ]
     numbers: dict[str, object] = {"command": command, "inspection": inspection.to_json()}
     if made and made.measured:
@@ -115,14 +115,14 @@ def _describe_file(inspection: Inspection, sweep: Sweep | None) -> str:
     return text + (", here encoded with the preset balanced" if sweep else "")
 
 
-def _messages(lines: Sequence[str]) -> str:
+def _render_messages(lines: Sequence[str]) -> str:
     """The messages of the encoding: budget, epochs and results, one row each."""
     table = Table(("step", "found"), [line.partition(": ")[::2] for line in lines], 2)
     words = "The messages of encode in order: the budget, the epochs, and the result."
     return html_page.render_section("What was done", words, html_page.render_table(table))
 
 
-def _losses(measured: Mapping[str, float]) -> list[str]:
+def _render_losses(measured: Mapping[str, float]) -> list[str]:
     """Tiles with the losses."""
     tiles = []
     for name, before, shape, word in (
@@ -139,8 +139,8 @@ def _losses(measured: Mapping[str, float]) -> list[str]:
     return tiles
 
 
-def _tiles(inspection: Inspection, seconds: float | None, measured: Mapping[str, float]) -> str:
-    tiles = [*_losses(measured), html_page.render_tile(format_size(inspection.source_bytes), "model file")]
+def _render_tiles(inspection: Inspection, seconds: float | None, measured: Mapping[str, float]) -> str:
+    tiles = [*_render_losses(measured), html_page.render_tile(format_size(inspection.source_bytes), "model file")]
     if inspection.format_version is not None:
         tiles += [
             html_page.render_tile(format_size(inspection.file_bytes), ".wcz file"),
@@ -156,12 +156,12 @@ def _tiles(inspection: Inspection, seconds: float | None, measured: Mapping[str,
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _bytes_by_tensor(inspection: Inspection) -> str:
+def _render_bytes_by_tensor(inspection: Inspection) -> str:
     if not inspection.tensors:
         return ""
     largest = sorted(inspection.tensors, key=lambda one: -one.bytes)
     rows = [
-        (one.shown, _parts(one), f"{format_size(one.bytes)} of {format_size(one.raw_bytes)}")
+        (one.shown, _list_parts(one), f"{format_size(one.bytes)} of {format_size(one.raw_bytes)}")
         for one in largest[:MOST_BARS]
     ]
     rest = largest[MOST_BARS:]
@@ -175,23 +175,23 @@ def _bytes_by_tensor(inspection: Inspection) -> str:
             )
         )
     used = {colour for _, parts, _ in rows for _, colour, _ in parts}
-    shown = _legend(used) if inspection.format_version is not None else ""
+    shown = _render_legend(used) if inspection.format_version is not None else ""
     drawn = svg.draw_bars("Bytes of each tensor by part", rows)
     return html_page.render_section("Size by tensor", "Bytes in the file, the largest tensors first.", shown + drawn)
 
 
-def _legend(used: Collection[int]) -> str:
+def _render_legend(used: Collection[int]) -> str:
     """The parts with these colours, each with its meaning."""
     return html_page.render_legend([(one.colour, f"{one.name}: {one.meaning}") for one in PARTS if one.colour in used])
 
 
-def _parts(tensor: TensorNumbers) -> list[tuple[float, int, str]]:
+def _list_parts(tensor: TensorNumbers) -> list[tuple[float, int, str]]:
     counts = tensor.parts.as_dict()
     found = [(count, COLOURS[word], f"{word}: {count:,} bytes") for word, count in counts.items() if count]
     return sorted(found, key=lambda one: one[1] == 9) if found else [(tensor.bytes, 1, f"{tensor.bytes:,} bytes")]
 
 
-def _bytes_by_part(inspection: Inspection) -> str:
+def _render_bytes_by_part(inspection: Inspection) -> str:
     if inspection.format_version is None:
         return ""
     whole = max(1, inspection.file_bytes)
@@ -201,7 +201,7 @@ def _bytes_by_part(inspection: Inspection) -> str:
         for word, count in sorted(counts, key=lambda one: -one[1])
         if count
     ]
-    legend = _legend({COLOURS[word] for word, count in counts if count})
+    legend = _render_legend({COLOURS[word] for word, count in counts if count})
     drawn = svg.draw_bars("Bytes of the file by part", rows)
     return html_page.render_section("Size by part", "All bytes of the file, by what they are used for.", legend + drawn)
 
@@ -214,7 +214,7 @@ def _render_histograms(histograms: Sequence[WeightHistogram], shown: Mapping[str
     words = "The grey area shows the weights before encoding, the lines their values after" if both else "Histograms"
     words += " (the largest tensors). Heights are square roots of counts, so that rare values are visible."
     spreads = [
-        html_page.render_figure(shown.get(one.name, one.name), _shape(one), svg.draw_histogram(
+        html_page.render_figure(shown.get(one.name, one.name), _format_shape(one), svg.draw_histogram(
             f"Weights of {one.name}", (one.low, one.high), one.before, one.after, one.values))
         for one in histograms
     ]  # fmt: skip
@@ -230,12 +230,12 @@ def _render_histograms(histograms: Sequence[WeightHistogram], shown: Mapping[str
     ]
 
 
-def _shape(one: WeightHistogram) -> str:
+def _format_shape(one: WeightHistogram) -> str:
     shape = "×".join(map(str, one.shape))
     return f"{shape}, {len(one.values)} values" if one.values else shape
 
 
-def _tensors(inspection: Inspection) -> str:
+def _render_tensors(inspection: Inspection) -> str:
     coded = inspection.format_version is not None
     words = "Errors are relative: squared errors over squared weights." if coded else "As the model file has them."
     return html_page.render_section("Every tensor", words, html_page.render_table(tabulate_tensors(inspection)))

@@ -110,7 +110,7 @@ class Inspection:
             "tensor_ratio": self.tensor_bytes / self.file_bytes if self.file_bytes else None,
             "relative_error": self.relative_error,
             "parts": self.parts.as_dict(),
-            "tensors": [_tensor_json(tensor) for tensor in self.tensors],
+            "tensors": [_describe_tensor(tensor) for tensor in self.tensors],
             "dropped": list(self.dropped),
         }
 
@@ -160,7 +160,7 @@ def _inspect_container(source: Path, max_output: int | None = None) -> Inspectio
             refuse_larger(source, count_decoded_bytes(container), max_output)
         shown = [number for number, tensor in enumerate(container.tensors) if tensor.name != REST]
         labels = labels_of(container)
-        tensors = tuple(_tensor_numbers(file, container, number, labels) for number in shown)
+        tensors = tuple(_measure_tensor(file, container, number, labels) for number in shown)
     beside = [record for number, record in enumerate(container.records) if number not in shown]
     whole = ByteBreakdown(
         skeleton=container.skeleton_bytes + sum(record.nbytes for record in beside),
@@ -214,7 +214,7 @@ def _inspect_model(source: Path) -> Inspection:
         )
 
 
-def _tensor_numbers(file: BinaryIO, container: Container, number: int, labels: Sequence[Label]) -> TensorNumbers:
+def _measure_tensor(file: BinaryIO, container: Container, number: int, labels: Sequence[Label]) -> TensorNumbers:
     facts, record = container.tensors[number], container.records[number]
     original = None if record.duplicate_of is None else container.tensors[record.duplicate_of].name
     held = container.resolve(number)
@@ -226,7 +226,7 @@ def _tensor_numbers(file: BinaryIO, container: Container, number: int, labels: S
         weights=facts.count,
         raw_bytes=facts.nbytes,
         bytes=record.nbytes + record.index_bytes,
-        parts=_parts(file, facts, record),
+        parts=_measure_parts(file, facts, record),
         kept=held.kept,
         error=held.error,
         duplicate_of=original,
@@ -234,7 +234,7 @@ def _tensor_numbers(file: BinaryIO, container: Container, number: int, labels: S
     )
 
 
-def _parts(file: BinaryIO, facts: TensorSpec, record: Record) -> ByteBreakdown:
+def _measure_parts(file: BinaryIO, facts: TensorSpec, record: Record) -> ByteBreakdown:
     parts = ByteBreakdown(index=record.index_bytes)
     if record.kept is None:  # exact: its sections need not be read
         return parts + ByteBreakdown(lossless=record.nbytes)
@@ -245,7 +245,7 @@ def _parts(file: BinaryIO, facts: TensorSpec, record: Record) -> ByteBreakdown:
         raise type(error)(f"{facts.name}: {error}") from error
 
 
-def _tensor_json(tensor: TensorNumbers) -> dict[str, object]:
+def _describe_tensor(tensor: TensorNumbers) -> dict[str, object]:
     return {
         "name": tensor.name,
         "user_name": tensor.shown,

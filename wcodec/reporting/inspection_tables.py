@@ -108,12 +108,12 @@ def tabulate_tensors(inspection: Sizes, order: str | None = None) -> Table:
     tensors = sort_tensors(inspection.tensors, order)
     shown = {one.name: one.shown for one in tensors}
     if inspection.format_version is None:
-        plain = [(*_names(one, shown), f"{one.bytes:,}") for one in tensors]
+        plain = [(*_format_names(one, shown), f"{one.bytes:,}") for one in tensors]
         few = ("tensor", IN_THE_FILE, "shape", "type", "bytes")
-        return _without_equal_names(Table(few, plain, 4, (IN_THE_FILE, "type", "shape")))
+        return _drop_equal_names(Table(few, plain, 4, (IN_THE_FILE, "type", "shape")))
     rows = [
         (
-            *_names(one, shown),
+            *_format_names(one, shown),
             f"{100 * (one.weights if one.kept is None else one.kept) / one.weights:.1f} %" if one.weights else "-",
             f"{one.bits_per_weight:.2f}",
             f"{one.bytes:,}",
@@ -123,14 +123,14 @@ def tabulate_tensors(inspection: Sizes, order: str | None = None) -> Table:
         for one in tensors
     ]
     head = ("tensor", IN_THE_FILE, "shape", "type", "kept", "bits/weight", "bytes", "ratio", "error")
-    return _without_equal_names(Table(head, rows, 4, (IN_THE_FILE, "type", "ratio", "shape", "kept")))
+    return _drop_equal_names(Table(head, rows, 4, (IN_THE_FILE, "type", "ratio", "shape", "kept")))
 
 
 IN_THE_FILE = "in the file"
 """The head of the column with names in the file, if these differ from the user's."""
 
 
-def _without_equal_names(table: Table) -> Table:
+def _drop_equal_names(table: Table) -> Table:
     return table if any(row[1] for row in table.rows) else table.without(IN_THE_FILE)
 
 
@@ -179,7 +179,7 @@ def sort_tensors(tensors: Sequence[TensorSizes], order: str | None) -> Sequence[
     return sorted(tensors, key=keys[order]) if order else tensors
 
 
-def _names(tensor: TensorSizes, shown: Mapping[str, str]) -> tuple[str, str, str, str]:
+def _format_names(tensor: TensorSizes, shown: Mapping[str, str]) -> tuple[str, str, str, str]:
     twin = tensor.duplicate_of
     name = tensor.shown if twin is None else f"{tensor.shown} (as {shown.get(twin, twin)})"
     in_the_file = tensor.name if tensor.user_name else ""

@@ -55,7 +55,9 @@ def write_search_page(target: Path, source: Path, trials: Sequence[SearchTrial],
         "By how many octaves steps and damping differ from those at first. Below 0 octaves that part of the weights "
     )
     words += "or units of a group is kept."
-    body.append(html_page.render_section("The best within the budget", words, html_page.render_table(_table(ranked))))
+    body.append(
+        html_page.render_section("The best within the budget", words, html_page.render_table(_make_table(ranked)))
+    )
     numbers: dict[str, object] = {"first": first, "trials": [asdict(one) for one in trials]}
     footer = f"wcodec {__version__} encode --search. The page holds its numbers as JSON, in the element wcodec."
     below = "a search for the precision of each group of weights"
@@ -75,7 +77,7 @@ def _draw(trials: Sequence[SearchTrial]) -> str:
     return legend + svg.draw_curve("Bytes of the trials", x, y, drawn)
 
 
-def _table(trials: Sequence[SearchTrial]) -> Table:
+def _make_table(trials: Sequence[SearchTrial]) -> Table:
     names = list(trials[0].policy) if trials else []
     rows = [
         (f"{one.number + 1}", f"{one.bytes:,}", f"{one.kl:.5f}", *(f"{one.policy[name]:+.2f}" for name in names))

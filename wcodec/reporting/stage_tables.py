@@ -20,7 +20,7 @@ def tabulate_stages(stages: Sequence[Stages]) -> tuple[Table, Table]:
         (
             one.shown,
             f"{100 * one.kept / one.weights:.1f} %" if one.weights else "-",
-            *(cell for stage in ("pruned", "shared", "coded") for cell in _stage(one, stage)),
+            *(cell for stage in ("pruned", "shared", "coded") for cell in _format_stage(one, stage)),
         )
         for one in stages
     ]
@@ -29,8 +29,8 @@ def tabulate_stages(stages: Sequence[Stages]) -> tuple[Table, Table]:
             one.shown,
             f"{one.weights:,}",
             f"{one.fillers:,}" if one.gap_bits else "-",
-            *_widths(one.gap_bits, one.gap_entropy, one.gap_coded),
-            *_widths(one.code_bits, one.code_entropy, one.code_coded),
+            *_format_widths(one.gap_bits, one.gap_entropy, one.gap_coded),
+            *_format_widths(one.code_bits, one.code_entropy, one.code_coded),
         )
         for one in stages
     ]
@@ -40,11 +40,11 @@ def tabulate_stages(stages: Sequence[Stages]) -> tuple[Table, Table]:
     )
 
 
-def _stage(one: Stages, stage: str) -> tuple[str, str]:
+def _format_stage(one: Stages, stage: str) -> tuple[str, str]:
     return f"{getattr(one, stage):,}", f"{one.ratio(stage):.1f}x"
 
 
-def _widths(bits: int, entropy: float, coded: float | None) -> tuple[str, str, str]:
+def _format_widths(bits: int, entropy: float, coded: float | None) -> tuple[str, str, str]:
     if not bits:
         return "-", "-", "-"
     return f"{bits}", f"{entropy:.2f}", "-" if coded is None else f"{coded:.2f}"

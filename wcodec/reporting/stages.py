@@ -89,11 +89,11 @@ def stages_of(source: Path) -> tuple[Stages, ...]:
         facts, record = place.container.tensors[place.number], place.container.records[place.number]
         if record.duplicate_of is None:
             with place.path.open("rb") as file:
-                found.append(replace(_stages_of_tensor(file, facts, record), user_name=place.user_name))
-    return (*found, _total(found))
+                found.append(replace(_measure_stages(file, facts, record), user_name=place.user_name))
+    return (*found, _sum_stages(found))
 
 
-def _stages_of_tensor(file: BinaryIO, facts: TensorSpec, record: Record) -> Stages:
+def _measure_stages(file: BinaryIO, facts: TensorSpec, record: Record) -> Stages:
     """The stages of one tensor; exact values, and codes of blocks of weights, do not change."""
     header, _ = read_header(file, facts, record)
     raw = facts.nbytes
@@ -168,7 +168,7 @@ def entropy_bytes(symbols: npt.NDArray[np.integer]) -> float:
     return float(counts @ np.log2(symbols.size / counts)) / 8
 
 
-def _total(tensors: Sequence[Stages]) -> Stages:
+def _sum_stages(tensors: Sequence[Stages]) -> Stages:
     """All tensors as one; bits a weight are those of the tensors that are pruned or shared."""
     coded = [one for one in tensors if one.code_bits]
     kept = sum(one.kept for one in coded)

@@ -98,12 +98,12 @@ def draw_curve(title: str, x: Axis, y: Axis, series: Sequence[Series], level: tu
     for tick in y.ticks():
         _, line = at(x.low, tick)
         body.append(f'<path class="grid" d="M{left} {fmt(line)}H{width - right}"/>')
-        body.append(_text(left - 10, line + 4, y.format(tick), "end"))
+        body.append(_draw_text(left - 10, line + 4, y.format(tick), "end"))
     for tick in x.ticks():
         across, _ = at(tick, y.low)
         body.append(f'<path class="grid" d="M{fmt(across)} {top}V{height - bottom}"/>')
-        body.append(_text(across, height - bottom + 20, x.format(tick), "middle"))
-    body.append(_text((left + width - right) / 2, height - 8, x.label, "middle", "label"))
+        body.append(_draw_text(across, height - bottom + 20, x.format(tick), "middle"))
+    body.append(_draw_text((left + width - right) / 2, height - 8, x.label, "middle", "label"))
     body.append(
         f'<text class="label" text-anchor="middle" transform="translate(16 {fmt((top + height - bottom) / 2)}) '
         f'rotate(-90)">{escape(y.label)}</text>'
@@ -111,18 +111,17 @@ def draw_curve(title: str, x: Axis, y: Axis, series: Sequence[Series], level: tu
     if level:
         _, line = at(x.low, level[0])
         body.append(f'<path class="level" d="M{left} {fmt(line)}H{width - right}"/>')
-        body.append(_text(left + 6, line - 6, level[1], "start"))
+        body.append(_draw_text(left + 6, line - 6, level[1], "start"))
     for one in series:
         marks = sorted(one.marks)
         path = "L".join(f"{fmt(a)} {fmt(b)}" for a, b in (at(mark[0], mark[1]) for mark in marks))
         body.append(f'<path class="line s{one.colour}" d="M{path}"/>' if marks else "")
         for mark in marks:
             a, b = at(mark[0], mark[1])
-            body.append(
-                f'<circle class="f{one.colour} dot" cx="{fmt(a)}" cy="{fmt(b)}" r="5">{_tooltip(mark[3])}</circle>'
-            )
+            tooltip = _render_tooltip(mark[3])
+            body.append(f'<circle class="f{one.colour} dot" cx="{fmt(a)}" cy="{fmt(b)}" r="5">{tooltip}</circle>')
             if mark[2]:
-                body.append(_text(a + 9, b - 8, mark[2], "start", "strong"))
+                body.append(_draw_text(a + 9, b - 8, mark[2], "start", "strong"))
     return draw_picture(width, height, title, "".join(body))
 
 
@@ -134,15 +133,15 @@ def draw_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[float, int, s
     body = []
     for number, (label, parts, behind) in enumerate(rows):
         top, left = number * high, float(name)
-        body.append(_name(label, name - 12, top + 16))
+        body.append(_draw_name(label, name - 12, top + 16))
         for length, colour, said in parts:
             drawn = room * length / longest
             body.append(
                 f'<rect class="f{colour}" x="{fmt(left)}" y="{top + 4}" width="{fmt(max(drawn, 0.4))}" '
-                f'height="{high - 8}">{_tooltip(said)}</rect>'
+                f'height="{high - 8}">{_render_tooltip(said)}</rect>'
             )
             left += drawn
-        body.append(_text(left + 8, top + 16, behind, "start"))
+        body.append(_draw_text(left + 8, top + 16, behind, "start"))
     return draw_picture(width, len(rows) * high + 2, title, "".join(body))
 
 
@@ -154,14 +153,14 @@ def draw_stems(title: str, axis: Axis, rows: Sequence[tuple[str, float, str, str
     for tick in axis.ticks():
         across = name + axis.position(tick) * (width - name - 120)
         body.append(f'<path class="grid" d="M{fmt(across)} 0V{bottom}"/>')
-        body.append(_text(across, bottom + 16, axis.format(tick), "middle"))
+        body.append(_draw_text(across, bottom + 16, axis.format(tick), "middle"))
     for number, (label, value, said, behind) in enumerate(rows):
         middle, across = number * high + 12, name + axis.position(value) * (width - name - 120)
-        body.append(_name(label, name - 12, middle + 4))
+        body.append(_draw_name(label, name - 12, middle + 4))
         body.append(f'<path class="line s1" d="M{name} {middle}H{fmt(across)}"/>')
-        body.append(f'<circle class="f1 dot" cx="{fmt(across)}" cy="{middle}" r="5">{_tooltip(said)}</circle>')
-        body.append(_text(across + 10, middle + 4, behind, "start"))
-    body.append(_text((name + width - 120) / 2, bottom + 36, axis.label, "middle", "label"))
+        body.append(f'<circle class="f1 dot" cx="{fmt(across)}" cy="{middle}" r="5">{_render_tooltip(said)}</circle>')
+        body.append(_draw_text(across + 10, middle + 4, behind, "start"))
+    body.append(_draw_text((name + width - 120) / 2, bottom + 36, axis.label, "middle", "label"))
     return draw_picture(width, bottom + 42, title, "".join(body))
 
 
@@ -186,7 +185,7 @@ def draw_histogram(
                 up = room * math.sqrt(count / most)
                 body.append(
                     f'<path class="stem s1" d="M{fmt(width * place)} {height - bottom}V{fmt(height - bottom - up)}">'
-                    f"{_tooltip(f'{value:.4g}: {count:,} weights')}</path>"
+                    f"{_render_tooltip(f'{value:.4g}: {count:,} weights')}</path>"
                 )
     elif after:
         body.append(f'<path class="line s1" d="{_draw_outline(after, width, height - bottom, room)}"/>')
@@ -195,7 +194,7 @@ def draw_histogram(
     for value, anchor in ((ends[0], "start"), (middle, "middle"), (ends[1], "end")):
         place = (value - ends[0]) / (ends[1] - ends[0])
         if anchor != "middle" or 0.2 < place < 0.8:  # not on top of the others
-            body.append(_text(width * place, height - 7, f"{value:.3g}", anchor))
+            body.append(_draw_text(width * place, height - 7, f"{value:.3g}", anchor))
     return draw_picture(width, height, title, "".join(body))
 
 
@@ -208,17 +207,17 @@ def draw_dots(title: str, x: Axis, label: str, dots: Sequence[Dot]) -> str:
         room = height - bottom - top
         return left + 10 + x.position(across) * (width - left - 20), height - bottom - up / most * room
 
-    body = [_text(left - 24, 10, label, "start")]
+    body = [_draw_text(left - 24, 10, label, "start")]
     for tick in (tick for tick in _place_evenly(0.0, most) if tick == round(tick)):
         _, line = at(x.low, tick)
         body.append(f'<path class="grid" d="M{left} {fmt(line)}H{width}"/>')
-        body.append(_text(left - 6, line + 4, f"{tick:.0f}", "end"))
-    body += [_text(at(tick, 0)[0], height - 7, x.format(tick), "middle") for tick in x.ticks()]
+        body.append(_draw_text(left - 6, line + 4, f"{tick:.0f}", "end"))
+    body += [_draw_text(at(tick, 0)[0], height - 7, x.format(tick), "middle") for tick in x.ticks()]
     for dot in dots:
         across, up = at(dot.x, dot.y)
         body.append(
             f'<circle class="f{dot.colour}" cx="{fmt(across)}" cy="{fmt(up)}" r="{fmt(dot.radius)}">'
-            f"{_tooltip(dot.tooltip)}</circle>"
+            f"{_render_tooltip(dot.tooltip)}</circle>"
         )
     return draw_picture(width, height, title, "".join(body))
 
@@ -247,16 +246,18 @@ def _draw_outline(counts: Sequence[int], width: float, base: float, room: float)
     return f"M0 {fmt(base)}" + "".join(steps) + f"H{fmt(width)}V{fmt(base)}"
 
 
-def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:
+def _draw_text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:
     return f'<text class="{style}" x="{fmt(x)}" y="{fmt(y)}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _name(label: str, x: float, y: float) -> str:
+def _draw_name(label: str, x: float, y: float) -> str:
     short = label if len(label) <= 36 else "…" + label[-35:]
-    return f'<text class="name" x="{fmt(x)}" y="{fmt(y)}" text-anchor="end">{escape(short)}{_tooltip(label)}</text>'
+    return (
+        f'<text class="name" x="{fmt(x)}" y="{fmt(y)}" text-anchor="end">{escape(short)}{_render_tooltip(label)}</text>'
+    )
 
 
-def _tooltip(text: str) -> str:
+def _render_tooltip(text: str) -> str:
     return f"<title>{escape(text)}</title>"
 
 

@@ -73,7 +73,7 @@ def sweep(
             found.append(run.point(*left.pop(0)))
         sensitivities, whole = list[Sensitivity](), True
         if time.monotonic() < deadline:
-            sensitivities, whole = _sensitivities(run, deadline)
+            sensitivities, whole = _measure_sensitivities(run, deadline)
         sizes = list(oracle.step_sizes(points)) if oracle else []
         while sizes and time.monotonic() < deadline:
             if (point := run.calibrate_point(sizes[0], deadline)) is None:
@@ -86,7 +86,7 @@ def sweep(
         tensor_bytes=base.tensor_bytes,
         points=tuple(sorted(found, key=lambda one: (one.method == "calibrated", -one.file_bytes))),
         sensitivities=tuple(sorted(sensitivities, key=lambda one: -one.cost)),
-        complete=whole and not left and not sizes and bool(sensitivities or not _weights(base)),
+        complete=whole and not left and not sizes and bool(sensitivities or not _find_weights(base)),
         balanced=base,
         histograms=histograms,
         examples=(oracle.examples or None) if oracle else None,
@@ -157,21 +157,21 @@ class _SweepRun:
         return found
 
 
-def _weights(numbers: Inspection) -> list[int]:
+def _find_weights(numbers: Inspection) -> list[int]:
     """Positions of the tensors of two or more dimensions that were quantised."""
     return [i for i, one in enumerate(numbers.tensors) if one.error is not None and len(one.shape) > 1]
 
 
-def _sensitivities(run: _SweepRun, deadline: float) -> tuple[list[Sensitivity], bool]:
+def _measure_sensitivities(run: _SweepRun, deadline: float) -> tuple[list[Sensitivity], bool]:
     """The sensitivity of each tensor until the deadline, and whether all were measured."""
     file = run.file("coarse")
     encode(run.source, file, run.recipe, size=COARSE, threads=run.threads)
     fine, coarse = inspect(run.file("balanced")), inspect(file)
-    energies = _energies(run)
+    energies = _measure_energies(run)
     total = sum(energies.values()) or 1.0
     found: list[Sensitivity] = []
     with open_container(file) as opened:
-        for place in _weights(fine):
+        for place in _find_weights(fine):
             if time.monotonic() >= deadline:
                 return found, False
             before, after = fine.tensors[place], coarse.tensors[place]
@@ -189,7 +189,7 @@ def _sensitivities(run: _SweepRun, deadline: float) -> tuple[list[Sensitivity], 
     return found, True
 
 
-def _energies(run: _SweepRun) -> dict[str, float]:
+def _measure_energies(run: _SweepRun) -> dict[str, float]:
     """Sums of squares of the finite weights, by tensor."""
     energies = {}
     with open_model(run.source, run.recipe.keep_optimizer) as model:

@@ -25,25 +25,25 @@ def render_charts(sweep: Sweep) -> list[str]:
     found = []
     accuracies = [p.judged.accuracy for p in sweep.points if p.judged and p.judged.accuracy is not None]
     if sweep.accuracy is not None and accuracies:
-        found.append(_accuracy(sweep, sweep.accuracy, accuracies))
+        found.append(_draw_accuracy(sweep, sweep.accuracy, accuracies))
     if any(point.judged and point.judged.score is not None for point in sweep.points):
         words = "What the user's own measure loses against the original."
-        drawn = _curve(sweep, "score lost", lambda p: max(p.judged.lost, 0.0) if p.judged else 0.0, "Lost score")
+        drawn = _draw_curve(sweep, "score lost", lambda p: max(p.judged.lost, 0.0) if p.judged else 0.0, "Lost score")
         found.append(html_page.render_section("Size and lost score", words, drawn))
     if any(point.judged and point.judged.divergence is not None for point in sweep.points):
         words = f"KL divergence of the outputs from the original's, in nats, on {sweep.examples:,} held-out inputs. "
         words += "0.01 nats cost about 0.4 points of accuracy."
-        drawn = _curve(sweep, "divergence, nats", lambda p: p.judged.lost if p.judged else 0.0, "Divergence")
+        drawn = _draw_curve(sweep, "divergence, nats", lambda p: p.judged.lost if p.judged else 0.0, "Divergence")
         found.append(html_page.render_section("Size and divergence", words, drawn))
     words = "Relative squared error of the weights."
     if any(point.method == "calibrated" for point in sweep.points):
         words += " Calibration changes weights on purpose, so this error says little about calibrated files."
-    drawn = _curve(sweep, "relative error", lambda point: point.relative_error, "Error")
+    drawn = _draw_curve(sweep, "relative error", lambda point: point.relative_error, "Error")
     found.append(html_page.render_section("Size and error of the weights", words, drawn))
-    return [*found, _sensitivity(sweep), _points(sweep)]
+    return [*found, _draw_sensitivity(sweep), _render_points(sweep)]
 
 
-def _series(points: Sequence[Point], y: Callable[[Point], float]) -> list[svg.Series]:
+def _make_series(points: Sequence[Point], y: Callable[[Point], float]) -> list[svg.Series]:
     def mark(point: Point) -> svg.Mark:
         said = f"{point.name or point.method} {point.size:.3g}: {point.file_bytes:,} bytes, {y(point):.4g}"
         return float(point.file_bytes), y(point), point.name, said
@@ -54,36 +54,36 @@ def _series(points: Sequence[Point], y: Callable[[Point], float]) -> list[svg.Se
     return [one for one in found if one.marks]
 
 
-def _bytes_axis(sweep: Sweep) -> svg.Axis:
+def _make_bytes_axis(sweep: Sweep) -> svg.Axis:
     return svg.make_log_axis(
         "bytes of the file", [point.file_bytes for point in sweep.points], lambda x: format_size(round(x))
     )
 
 
-def _legend(series: Sequence[svg.Series]) -> str:
+def _render_legend(series: Sequence[svg.Series]) -> str:
     return html_page.render_legend([(one.colour, one.name) for one in series]) if len(series) > 1 else ""
 
 
-def _curve(sweep: Sweep, label: str, y: Callable[[Point], float], title: str) -> str:
-    series = _series(sweep.points, y)
+def _draw_curve(sweep: Sweep, label: str, y: Callable[[Point], float], title: str) -> str:
+    series = _make_series(sweep.points, y)
     axis = svg.make_log_axis(label, [y(point) for point in sweep.points], lambda value: f"{value:.3g}")
-    return _legend(series) + svg.draw_curve(f"{title} by size", _bytes_axis(sweep), axis, series)
+    return _render_legend(series) + svg.draw_curve(f"{title} by size", _make_bytes_axis(sweep), axis, series)
 
 
-def _accuracy(sweep: Sweep, original: float, accuracies: Sequence[float]) -> str:
+def _draw_accuracy(sweep: Sweep, original: float, accuracies: Sequence[float]) -> str:
     points = [point for point in sweep.points if point.judged and point.judged.accuracy is not None]
-    series = _series(points, lambda point: (point.judged.accuracy if point.judged else None) or 0.0)
+    series = _make_series(points, lambda point: (point.judged.accuracy if point.judged else None) or 0.0)
     low = max(min(*accuracies, original), original - DEEPEST)
     room = 0.08 * max(max(*accuracies, original) - low, 0.25)
     axis = svg.Axis("accuracy, %", low - room, max(*accuracies, original) + room, lambda v: f"{v:.4g}", False)
     words = f"Measured on {sweep.examples:,} held-out inputs."
     if min(accuracies) < low:
         words += f" Points that are more than {DEEPEST:g} points below the original are drawn at the bottom."
-    drawn = svg.draw_curve("Accuracy by size", _bytes_axis(sweep), axis, series, (original, "the original"))
-    return html_page.render_section("Size and accuracy", words, _legend(series) + drawn)
+    drawn = svg.draw_curve("Accuracy by size", _make_bytes_axis(sweep), axis, series, (original, "the original"))
+    return html_page.render_section("Size and accuracy", words, _render_legend(series) + drawn)
 
 
-def _sensitivity(sweep: Sweep) -> str:
+def _draw_sensitivity(sweep: Sweep) -> str:
     dearest = [one for one in sweep.sensitivities if one.cost > 0][:MOST_STEMS]
     if not dearest:
         return ""
@@ -102,7 +102,7 @@ def _sensitivity(sweep: Sweep) -> str:
     return html_page.render_section("Sensitivity", words, svg.draw_stems("Loss for bytes saved, by tensor", axis, rows))
 
 
-def _points(sweep: Sweep) -> str:
+def _render_points(sweep: Sweep) -> str:
     words = "Every encoding that was measured, and the command that makes it; of a calibrated one, a file like it."
     words += f" {BEST} is the smallest that loses at most {ALLOWED:g} points." if sweep.best else ""
     words += "" if sweep.complete else " The time limit ended the sweep early."

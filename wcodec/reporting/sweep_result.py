@@ -108,7 +108,7 @@ class Sweep:
     @property
     def best(self) -> Point | None:
         """The smallest file that loses at most ALLOWED points, measured or predicted; None if no loss is known."""
-        allowed = [one for one in self.points if one.judged and _points_lost(one.judged) <= ALLOWED]
+        allowed = [one for one in self.points if one.judged and _find_points_lost(one.judged) <= ALLOWED]
         return min(allowed, key=lambda one: one.file_bytes, default=None)
 
     def error_bar(self, point: Point) -> float | None:
@@ -161,7 +161,7 @@ class Sweep:
         }
 
 
-def _points_lost(judged: QualityLoss) -> float:
+def _find_points_lost(judged: QualityLoss) -> float:
     """Points of accuracy, measured or predicted; infinite if neither is known."""
     lost = judged.predicted_drop if judged.accuracy_drop is None else judged.accuracy_drop
     return math.inf if lost is None else lost

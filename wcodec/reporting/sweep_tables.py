@@ -19,7 +19,7 @@ BEST = "*"
 def tabulate_points(sweep: Sweep) -> Table:
     """Every encoding of the model: its name, the command that makes it, its size, and its loss."""
     losses = [point.judged for point in sweep.points if point.judged]
-    columns = [column for column in _LOSSES if any(_cell(loss, column) != "-" for loss in losses)]
+    columns = [column for column in _LOSSES if any(_format_cell(loss, column) != "-" for loss in losses)]
     rows = [
         (
             f"{point.label} {BEST}" if point is sweep.best else point.label,
@@ -27,7 +27,7 @@ def tabulate_points(sweep: Sweep) -> Table:
             f"{point.file_bytes:,}",
             format_ratio(sweep.source_bytes, point.file_bytes),
             f"{point.relative_error:.1e}",
-            *(_with_bar(_cell(point.judged, column), column, sweep.error_bar(point)) for column in columns),
+            *(_add_bar(_format_cell(point.judged, column), column, sweep.error_bar(point)) for column in columns),
         )
         for point in sweep.points
     ]
@@ -38,7 +38,7 @@ def tabulate_points(sweep: Sweep) -> Table:
 COMMAND = "command"
 
 
-def _with_bar(cell: str, column: str, bar: float | None) -> str:
+def _add_bar(cell: str, column: str, bar: float | None) -> str:
     return cell if bar is None or cell == "-" or column != "lost" else f"{cell} \u00b1{bar:.2f}"
 
 
@@ -47,7 +47,7 @@ _LOSSES = ("nats", "predicted", "agree", "lost", "score", "score lost")
 user's score, and its decrease."""
 
 
-def _cell(loss: QualityLoss | None, column: str) -> str:
+def _format_cell(loss: QualityLoss | None, column: str) -> str:
     if loss is None:
         return "-"
     values = {
@@ -93,11 +93,11 @@ def rank_correlation(sweep: Sweep) -> float | None:
     known = [(predicted, measured) for predicted, measured in pairs if predicted is not None]
     if len(known) < 3:
         return None
-    first, then = (_ranks(list(values)) for values in zip(*known, strict=True))
+    first, then = (_rank_values(list(values)) for values in zip(*known, strict=True))
     squares = sum((a - b) ** 2 for a, b in zip(first, then, strict=True))
     return 1.0 - 6.0 * squares / (len(known) * (len(known) ** 2 - 1))
 
 
-def _ranks(values: list[float]) -> list[int]:
+def _rank_values(values: list[float]) -> list[int]:
     order = sorted(range(len(values)), key=values.__getitem__)
     return [order.index(place) for place in range(len(values))]

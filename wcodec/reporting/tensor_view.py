@@ -113,9 +113,9 @@ def view_tensor(place: Place, base: Path | None = None) -> TensorView:
         chunks = list(read_chunks(file, facts, record))
         weights = OpenContainer(file, place.container, base_of(place, base)).values(number)
     shown = place.container.tensors[place.number]
-    finite = _finite(to_float32(weights, facts.dtype)) if facts.dtype in FLOATS else np.empty(0, np.float32)
-    low, high, bins = _histogram(finite)
-    gaps, fillers = _gaps(chunks)
+    finite = _take_finite(to_float32(weights, facts.dtype)) if facts.dtype in FLOATS else np.empty(0, np.float32)
+    low, high, bins = _make_histogram(finite)
+    gaps, fillers = _list_gaps(chunks)
     rule = header.dequantizer
     return TensorView(
         name=shown.name,
@@ -132,7 +132,7 @@ def view_tensor(place: Place, base: Path | None = None) -> TensorView:
         step=float(getattr(rule, "step", 0.0)),
         gap_bits=max((chunk.gap_bits for chunk in chunks), default=0),
         fillers=fillers,
-        values=_values(header, chunks, facts),
+        values=_list_values(header, chunks, facts),
         gaps=gaps,
         zeros=int(weights.size - np.count_nonzero(weights)),
         low=low,
@@ -141,19 +141,19 @@ def view_tensor(place: Place, base: Path | None = None) -> TensorView:
     )
 
 
-def _finite(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _take_finite(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     flat = weights.reshape(-1)
     return np.compress(np.isfinite(flat) & (flat != 0), flat)
 
 
-def _histogram(weights: npt.NDArray[np.float32]) -> tuple[float, float, tuple[int, ...]]:
+def _make_histogram(weights: npt.NDArray[np.float32]) -> tuple[float, float, tuple[int, ...]]:
     if not weights.size:
         return 0.0, 0.0, ()
     counts, edges = np.histogram(weights.astype(np.float64), BINS)
     return float(edges[0]), float(edges[-1]), tuple(map(int, counts))
 
 
-def _values(header: TensorHeader, chunks: Sequence[CodedChunk], facts: TensorSpec) -> tuple[CodedValue, ...]:
+def _list_values(header: TensorHeader, chunks: Sequence[CodedChunk], facts: TensorSpec) -> tuple[CodedValue, ...]:
     """The levels that occur, ascending, and unused codebook entries; none if there are too many."""
     if not chunks or header.dequantizer is None:
         return ()
@@ -168,7 +168,7 @@ def _values(header: TensorHeader, chunks: Sequence[CodedChunk], facts: TensorSpe
         meaning = dict(zip(every.tolist(), book.values.tolist(), strict=True))
         counts = np.bincount(levels + book.negatives, minlength=len(every))
         used = every
-    words = _code_words(chunks[0], used)
+    words = _find_codewords(chunks[0], used)
     return tuple(
         CodedValue(level, meaning.get(level), count, *words.get(level, ("", 0)))
         for level, count in zip(used.tolist(), counts.tolist(), strict=True)
@@ -185,14 +185,14 @@ def _find_weights(
     return dict(zip(used.tolist(), values[first].tolist(), strict=True))
 
 
-def _gaps(chunks: Sequence[CodedChunk]) -> tuple[tuple[CodedValue, ...], int]:
+def _list_gaps(chunks: Sequence[CodedChunk]) -> tuple[tuple[CodedValue, ...], int]:
     """The gaps that occur with their codewords, and the number of fillers."""
-    found = [_gaps_of(chunk) for chunk in chunks if chunk.gap_bits]
+    found = [_find_gaps(chunk) for chunk in chunks if chunk.gap_bits]
     if not found:
         return (), 0
     gaps, counts = np.unique(np.concatenate([gaps for gaps, _ in found]), return_counts=True)
     first = next(chunk for chunk in chunks if chunk.gap_bits)
-    words = _words_of(first.gaps, gaps) if first.coder == SPARSE else _write_bits(gaps, first.gap_bits)
+    words = _read_codewords(first.gaps, gaps) if first.coder == SPARSE else _write_bits(gaps, first.gap_bits)
     rows = [
         CodedValue(gap, float(gap), count, *words.get(gap, ("", 0)))
         for gap, count in zip(gaps.tolist(), counts.tolist(), strict=True)
@@ -200,13 +200,13 @@ def _gaps(chunks: Sequence[CodedChunk]) -> tuple[tuple[CodedValue, ...], int]:
     return tuple(rows), sum(fillers for _, fillers in found)
 
 
-def _gaps_of(chunk: CodedChunk) -> tuple[npt.NDArray[np.uint32], int]:
+def _find_gaps(chunk: CodedChunk) -> tuple[npt.NDArray[np.uint32], int]:
     runs = sparse.zero_runs(chunk.levels)
     gaps, _ = sparse.sparsify(chunk.levels, runs, chunk.gap_bits)
     return gaps, len(gaps) - len(runs)
 
 
-def _code_words(chunk: CodedChunk, levels: npt.NDArray[np.integer]) -> dict[int, tuple[str, int]]:
+def _find_codewords(chunk: CodedChunk, levels: npt.NDArray[np.integer]) -> dict[int, tuple[str, int]]:
     """By level its codeword in the stream of codes; in sparse rows that of level 0 is for a filler."""
     if chunk.fields and chunk.fields.entries:
         codes = codes_of(levels.astype(np.int32), chunk.fields.negatives)
@@ -217,12 +217,12 @@ def _code_words(chunk: CodedChunk, levels: npt.NDArray[np.integer]) -> dict[int,
         return {}
     signs = np.empty(len(levels), np.uint32)
     zigzag(levels.astype(np.int32), signs)
-    words = _words_of(chunk.codes, signs)
+    words = _read_codewords(chunk.codes, signs)
     pairs = zip(levels.tolist(), signs.tolist(), strict=True)
     return {level: words[symbol] for level, symbol in pairs if symbol in words}
 
 
-def _words_of(stream: bytes, wanted: npt.NDArray[np.uint32]) -> dict[int, tuple[str, int]]:
+def _read_codewords(stream: bytes, wanted: npt.NDArray[np.uint32]) -> dict[int, tuple[str, int]]:
     """By symbol its codeword in a stream; none if its coder has no codewords."""
     if len(stream) > 1 and stream[0] == symbols.FIXED:
         return _write_bits(wanted, stream[1])

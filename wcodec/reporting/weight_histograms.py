@@ -110,11 +110,11 @@ def _make_histogram(facts: TensorSpec, before: Float32 | None, after: Float32 | 
         facts.shape,
         low,
         high,
-        None if before is None else _counts(before, low, high),
-        None if after is None else _counts(after, low, high),
+        None if before is None else _count_weights(before, low, high),
+        None if after is None else _count_weights(after, low, high),
         marks,
         float(np.count_nonzero(last) / last.size),
-        _pattern(last),
+        _make_pattern(last),
     )
 
 
@@ -127,17 +127,17 @@ def _find_range(weights: Float32) -> tuple[float, float]:
     return (low, high) if low < high else (low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0))
 
 
-def _counts(weights: Float32, low: float, high: float) -> tuple[int, ...]:
+def _count_weights(weights: Float32, low: float, high: float) -> tuple[int, ...]:
     finite = weights[np.isfinite(weights)].astype(np.float64)
     return tuple(int(count) for count in np.histogram(finite, BINS, (low, high))[0])
 
 
-def _pattern(weights: Float32) -> npt.NDArray[np.uint8]:
+def _make_pattern(weights: Float32) -> npt.NDArray[np.uint8]:
     """A map of the non-zero weights, rows in file order; large tensors are averaged."""
     view = to_rows(weights != 0, layout_families(weights.shape)[0][0])
     flat: npt.NDArray[np.floating] = view.reshape(len(view), -1).astype(np.float64)
     for axis, most in ((0, HEIGHT), (1, WIDTH)):
-        starts = _starts(flat.shape[axis], most)
+        starts = _list_starts(flat.shape[axis], most)
         sizes = np.diff(np.append(starts, flat.shape[axis]))
         summed = np.add.reduceat(flat, starts, axis=axis)
         flat = summed / (sizes[:, None] if axis == 0 else sizes)
@@ -145,6 +145,6 @@ def _pattern(weights: Float32) -> npt.NDArray[np.uint8]:
     return pattern
 
 
-def _starts(length: int, most: int) -> Sequence[int]:
+def _list_starts(length: int, most: int) -> Sequence[int]:
     cells = min(length, most)
     return [length * i // cells for i in range(cells)]
