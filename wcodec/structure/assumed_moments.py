@@ -61,9 +61,9 @@ def assume_moments(graph: Graph) -> list[Assumed]:
             continue
         step, is_linear = maker
         weights = incoming_weights(graph, step, group)
-        second, mean = _before_activation(graph, step, weights, found)
+        second, mean = _compute_before_activation(graph, step, weights, found)
         if not is_linear:
-            second, mean = _relu(second)
+            second, mean = _pass_relu(second)
         made = Assumed(group, second, mean)
         found |= dict.fromkeys(group.tolist(), made)
     return list({id(one): one for one in found.values()}.values())
@@ -92,7 +92,7 @@ def repair_without_data(graph: Graph, kept: Mask) -> dict[int, Array]:
         covariance = one.covariance
         taken = np.linalg.solve(covariance[np.ix_(stays, stays)], covariance[np.ix_(stays, ~stays)])
         for axis in graph.weights:
-            places = _places(axis, one.units) if axis.role == "in" else None
+            places = _find_places(axis, one.units) if axis.role == "in" else None
             if places is None:
                 continue
             value = values.setdefault(id(axis.variable), values_of(axis.variable).copy())
@@ -104,7 +104,7 @@ def repair_without_data(graph: Graph, kept: Mask) -> dict[int, Array]:
     return {key: value.astype(str(variables[key].dtype)) for key, value in values.items()}
 
 
-def _relu(second: Float64) -> tuple[Float64, Float64]:
+def _pass_relu(second: Float64) -> tuple[Float64, Float64]:
     """E[h h'] and E[h] of h = relu of normal numbers with these second moments."""
     length = np.sqrt(np.maximum(np.diag(second), 1e-30))
     cosine = np.clip(second / np.outer(length, length), -1, 1)
@@ -113,7 +113,7 @@ def _relu(second: Float64) -> tuple[Float64, Float64]:
     return kernel, length / np.sqrt(2 * np.pi)
 
 
-def _before_activation(
+def _compute_before_activation(
     graph: Graph, step: Linear, weights: Float64, known: dict[int, Assumed]
 ) -> tuple[Float64, Float64]:
     """Second moments and means of the input of the activation, from those of the layer's inputs.
@@ -131,7 +131,7 @@ def _before_activation(
     return spread + np.outer(mean, mean), mean
 
 
-def _places(axis: WeightAxis, units: Units) -> npt.NDArray[np.intp] | None:
+def _find_places(axis: WeightAxis, units: Units) -> npt.NDArray[np.intp] | None:
     """intp[units, times]: the positions of each unit of a group on an axis; None if they do not occur equally often."""
     if not np.isin(units, axis.units).all():
         return None
@@ -140,7 +140,7 @@ def _places(axis: WeightAxis, units: Units) -> npt.NDArray[np.intp] | None:
 
 
 def _make_surgery(axis: WeightAxis, one: Assumed) -> Surgery | None:
-    places = _places(axis, one.units)
+    places = _find_places(axis, one.units)
     if places is None:
         return None
     weights = np.moveaxis(values_of(axis.variable), axis.axis, 0)[places].reshape(len(one.units), -1)

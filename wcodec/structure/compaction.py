@@ -54,13 +54,13 @@ def compact(model: Model, *, folds: bool = True) -> Compacted:
     removable = int(graph.removable.sum())
     if kept.all():
         return Compacted(model, 0, removable, graph, kept)
-    missing = {step.layer.name for step, _ in _folds(graph, constants, kept) if step.bias is None}
+    missing = {step.layer.name for step, _ in _find_folds(graph, constants, kept) if step.bias is None}
     if missing:
         graph = trace(with_biases(model, frozenset(missing)))
         constants = constants_of(graph)
         kept = alive(graph, constants)
     values: dict[int, npt.NDArray[np.float64]] = {}
-    for step, moved in _folds(graph, constants, kept):
+    for step, moved in _find_folds(graph, constants, kept):
         before = values.get(id(step.bias), values_of(step.bias))
         values[id(step.bias)] = before + moved
     typed = {id(v): values[id(v)].astype(v.numpy().dtype) for v in graph.model.weights if id(v) in values}
@@ -125,7 +125,7 @@ def _find_foldable(graph: Graph, one: WeightAxis, constants: dict[int, Values]) 
     return same
 
 
-def _folds(graph: Graph, constants: dict[int, Values], kept: Mask) -> list[tuple[Linear, Values]]:
+def _find_folds(graph: Graph, constants: dict[int, Values], kept: Mask) -> list[tuple[Linear, Values]]:
     """The constants that removed units add to each layer that reads them; None if they add nothing."""
     found: dict[int, tuple[Linear, Values]] = {}
     for step in graph.steps:

@@ -18,7 +18,7 @@ def constants_of(graph: Graph) -> dict[int, Values]:
     found: dict[int, Values] = {}
     for step in graph.steps:
         if isinstance(step, Linear):
-            made = _linear(step, find_constants(found, step.source))
+            made = _apply_linear(step, find_constants(found, step.source))
         else:
             made = step.values([find_constants(found, source) for source in step.sources])
         found[id(step.target)] = made
@@ -43,7 +43,7 @@ def values_of(variable: object) -> Float64:
     return values
 
 
-def _linear(step: Linear, values: Values) -> Values:
+def _apply_linear(step: Linear, values: Values) -> Values:
     count = len(step.target.units)
     bias = np.zeros(count) if step.bias is None else values_of(step.bias)
     if step.reads == step.writes:

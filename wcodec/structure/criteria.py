@@ -28,19 +28,19 @@ MOST: Final = 1 << 26
 """The largest number of filter distances in memory at once."""
 
 
-def _l1(filters: Slices) -> Float64:
+def _score_l1(filters: Slices) -> Float64:
     """sum |w| (Li et al. 2017)."""
     found: Float64 = np.abs(filters).sum(axis=1)
     return found
 
 
-def _l2(filters: Slices) -> Float64:
+def _score_l2(filters: Slices) -> Float64:
     """sqrt(sum w^2)."""
     found: Float64 = np.sqrt(np.square(filters).sum(axis=1))
     return found
 
 
-def _geometric_median(filters: Slices) -> Float64:
+def _score_geometric_median(filters: Slices) -> Float64:
     """The distance from all others, sum_j ||w_i - w_j|| (He et al. 2019)."""
     squares = np.square(filters).sum(axis=1)
     found = np.empty(len(filters))
@@ -53,9 +53,9 @@ def _geometric_median(filters: Slices) -> Float64:
 
 
 BY_WEIGHTS: Final[dict[str, Callable[[Slices], Float64]]] = {
-    "l1": _l1,
-    "l2": _l2,
-    "geometric-median": _geometric_median,
+    "l1": _score_l1,
+    "l2": _score_l2,
+    "geometric-median": _score_geometric_median,
 }
 
 
@@ -63,13 +63,13 @@ def scores_by_weights(graph: Graph, criterion: str) -> Float64:
     """float64[units]: l1, l2 or geometric-median of the kernels that compute each unit; NaN without a kernel."""
     measure = BY_WEIGHTS[criterion]
     kernels = [one for one in graph.weights if one.role == "out" and len(one.variable.shape) > 1]
-    return average_scores(graph, [(one, measure(slices(one, _values(one.variable)))) for one in kernels])
+    return average_scores(graph, [(one, measure(slices(one, _read_values(one.variable)))) for one in kernels])
 
 
 def scores_by_gain(graph: Graph) -> Float64:
     """float64[units]: |gamma| of the following BatchNormalization (Liu et al. 2017); NaN without one."""
     gains = [one for one in graph.weights if one.role == "scale" and one.variable.name == "gamma"]
-    return average_scores(graph, [(one, np.abs(slices(one, _values(one.variable))).sum(axis=1)) for one in gains])
+    return average_scores(graph, [(one, np.abs(slices(one, _read_values(one.variable))).sum(axis=1)) for one in gains])
 
 
 def scores_by_gradients(graph: Graph, batches: Iterable[Mapping[int, Float64]]) -> Float64:
@@ -87,7 +87,7 @@ def scores_by_gradients(graph: Graph, batches: Iterable[Mapping[int, Float64]]) 
                 here = one.units != NONE
                 np.add.at(sums, one.units[here], slices(one, products[id(one.variable)]).sum(axis=1)[here])
         total += np.abs(sums)
-    return _relative(graph, total)
+    return _divide_by_means(graph, total)
 
 
 def scores_at_random(graph: Graph, seed: int) -> Float64:
@@ -111,7 +111,7 @@ def average_scores(graph: Graph, parts: list[tuple[WeightAxis, Float64]]) -> Flo
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def _relative(graph: Graph, scores: Float64) -> Float64:
+def _divide_by_means(graph: Graph, scores: Float64) -> Float64:
     """Scores divided by their mean in each group."""
     found = np.full(graph.count, np.nan)
     for group in graph.groups:
@@ -119,6 +119,6 @@ def _relative(graph: Graph, scores: Float64) -> Float64:
     return found
 
 
-def _values(variable: Variable) -> Float64:
+def _read_values(variable: Variable) -> Float64:
     values: Float64 = keras().ops.convert_to_numpy(variable).astype(np.float64)
     return values

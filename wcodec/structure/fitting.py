@@ -54,7 +54,7 @@ def targets_of(original: Model, examples: Examples, answers: tuple[Outputs, ...]
     """
     answers = compute_outputs(original, examples) if answers is None else answers
     kinds = output_kinds(answers, examples.labels, examples.count, tasks=predicted_tasks(original))
-    return [_target(*both) for both in zip(answers, kinds, strict=True)]
+    return [_make_target(*both) for both in zip(answers, kinds, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -102,25 +102,25 @@ def fit(
             first, lowest, best = watch.state.epochs, watch.state.loss, list(watch.state.best)
             _restore(pupil, watch.state)
         elif watch.apart is not None:
-            lowest = _loss(pupil, *watch.apart)
+            lowest = _measure_loss(pupil, *watch.apart)
         count = examples.count // versions
         for epoch in range(first, epochs):
             k.utils.set_random_seed(seed + epoch)
             heard = k.callbacks.LambdaCallback(
-                on_train_batch_end=_part(watch, epoch, -(-examples.count // versions // BATCH))
+                on_train_batch_end=_make_batch_end(watch, epoch, -(-examples.count // versions // BATCH))
             )
             rows = slice(epoch % versions * count, (epoch % versions + 1) * count)
-            found = pupil.fit(*_rows(pupil, examples, targets, rows), BATCH, epoch + 1, verbose=0, callbacks=[heard],
-                              initial_epoch=epoch)  # fmt: skip
-            loss = _loss(pupil, *watch.apart) if watch.apart is not None else -float(epoch)
+            given = _gather_rows(pupil, examples, targets, rows)
+            found = pupil.fit(*given, BATCH, epoch + 1, verbose=0, callbacks=[heard], initial_epoch=epoch)
+            loss = _measure_loss(pupil, *watch.apart) if watch.apart is not None else -float(epoch)
             if loss < lowest:
                 best, lowest = pupil.get_weights(), loss
             if watch.file is not None:
-                now, inner = map(_values, (pupil.variables, pupil.optimizer.variables))
+                now, inner = map(_copy_values, (pupil.variables, pupil.optimizer.variables))
                 watch.file.save(FitState(epoch + 1, lowest, now, inner, best))
             watch.epoch(epoch, found.history["loss"][-1])
             first = epoch + 1
-    if first < epochs and watch.apart is not None and _loss(pupil, *watch.apart) < lowest:
+    if first < epochs and watch.apart is not None and _measure_loss(pupil, *watch.apart) < lowest:
         best = pupil.get_weights()
     model.set_weights(best)
     return first >= epochs
@@ -139,7 +139,7 @@ def _compile_copy(model: Model, targets: list[OutputTarget], rate: float, steps:
     return pupil
 
 
-def _part(watch: TrainingObserver, epoch: int, batches: int) -> Callable[[int, object], None]:
+def _make_batch_end(watch: TrainingObserver, epoch: int, batches: int) -> Callable[[int, object], None]:
     def heard(batch: int, logs: object = None) -> None:
         watch.batch(epoch, (batch + 1) / max(1, batches))
         if watch.deadline.is_over():
@@ -148,11 +148,11 @@ def _part(watch: TrainingObserver, epoch: int, batches: int) -> Callable[[int, o
     return heard
 
 
-def _values(variables: Sequence[Variable]) -> list[Array]:
+def _copy_values(variables: Sequence[Variable]) -> list[Array]:
     return [np.asarray(one) for one in variables]
 
 
-def _rows(pupil: Model, examples: Examples, targets: list[OutputTarget], rows: slice) -> tuple[object, object]:
+def _gather_rows(pupil: Model, examples: Examples, targets: list[OutputTarget], rows: slice) -> tuple[object, object]:
     inputs = pack_inputs(pupil, tuple(array[rows] for array in examples.inputs))
     return inputs, _pack_targets([replace(one, wanted=one.wanted[rows]) for one in targets])
 
@@ -162,7 +162,7 @@ def _pack_targets(targets: list[OutputTarget]) -> list[Float32] | Float32:
     return wanted if len(wanted) > 1 else wanted[0]
 
 
-def _loss(pupil: Model, examples: Examples, targets: list[OutputTarget]) -> float:
+def _measure_loss(pupil: Model, examples: Examples, targets: list[OutputTarget]) -> float:
     found = pupil.evaluate(pack_inputs(pupil, examples.inputs), _pack_targets(targets), BATCH, verbose=0)
     return float(found[0] if isinstance(found, list) else found)
 
@@ -177,9 +177,9 @@ def _restore(pupil: Model, state: FitState) -> None:
             variable.assign(value)
 
 
-def _target(answers: Outputs, kind: OutputKind) -> OutputTarget:
+def _make_target(answers: Outputs, kind: OutputKind) -> OutputTarget:
     if kind.truth is not None:
-        return _with_labels(answers, kind, kind.truth)
+        return _make_labelled_target(answers, kind, kind.truth)
     alone = answers.shape[-1] == 1 or kind.multilabel
     if kind.probabilities or kind.values or kind.uncertain:
         several = "probability" if alone else "probabilities"
@@ -190,8 +190,8 @@ def _target(answers: Outputs, kind: OutputKind) -> OutputTarget:
     return OutputTarget((shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32), "logits")
 
 
-def _with_labels(answers: Outputs, kind: OutputKind, truth: Truth) -> OutputTarget:
-    target = _target(answers, replace(kind, truth=None))
+def _make_labelled_target(answers: Outputs, kind: OutputKind, truth: Truth) -> OutputTarget:
+    target = _make_target(answers, replace(kind, truth=None))
     labels = truth.labels.astype(np.float32)
     if truth.task == "classes":
         labels = np.eye(answers.shape[-1], dtype=np.float32)[truth.labels.astype(np.intp)]

@@ -40,12 +40,12 @@ def products(
             loss = tf.add_n(parts)
         gradients = tape.gradient(loss, [one.value for one in variables])
         yield {
-            id(one): np.power(_numbers(one) * _numbers(tf.convert_to_tensor(gradient)), power)
+            id(one): np.power(_to_numbers(one) * _to_numbers(tf.convert_to_tensor(gradient)), power)
             for one, gradient in zip(variables, gradients, strict=True)
             if gradient is not None
         }
 
 
-def _numbers(tensor: object) -> Float64:
+def _to_numbers(tensor: object) -> Float64:
     found: Float64 = np.asarray(tensor, np.float64)
     return found

@@ -64,17 +64,17 @@ class RowSums:
 
 def kept_columns(graph: Graph, op: LinearOp, kept: Mask) -> Mask:
     """bool[outputs]: the columns of an operation's matrix that the smaller network has."""
-    found: Mask = np.asarray(_stays(graph, op, kept).any(axis=0), bool)
+    found: Mask = np.asarray(_find_staying(graph, op, kept).any(axis=0), bool)
     return found
 
 
 def kept_rows(graph: Graph, op: LinearOp, kept: Mask) -> Mask:
     """bool[inputs]: the rows of an operation's matrix that the smaller network has."""
-    found: Mask = np.asarray(_stays(graph, op, kept).any(axis=1), bool)
+    found: Mask = np.asarray(_find_staying(graph, op, kept).any(axis=1), bool)
     return found
 
 
-def _stays(graph: Graph, op: LinearOp, kept: Mask) -> Mask:
+def _find_staying(graph: Graph, op: LinearOp, kept: Mask) -> Mask:
     """bool[inputs, outputs]: which weights of an operation's matrix stay."""
     shape = tuple(op.variable.shape)
     stays: Mask = np.ones(shape, bool)

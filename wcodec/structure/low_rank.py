@@ -60,16 +60,16 @@ def low_rank(
     where = where or model.name
     if type(model).__name__ not in ("Functional", "Sequential", "Model"):
         raise UnsupportedError(f"{where}: expected a functional or sequential model, got {type(model).__name__}")
-    moments = {} if examples is None else _moments(model, examples, deadline)
+    moments = {} if examples is None else _compute_moments(model, examples, deadline)
     functional = model._functional if type(model).__name__ == "Sequential" else model
     calls = Counter(node.operation.name for nodes in functional._nodes_by_depth.values() for node in nodes)
     spectra: dict[str, _Spectrum] = {}
     for layer in model.layers:
-        op = _op_of(layer)
+        op = _find_op(layer)
         if op is not None and calls[layer.name] == 1:
             weights = op.as_matrix(np.asarray(op.variable, dtype=np.float64))
-            spectra[layer.name] = _spectrum(weights, moments.get(layer.name))
-    ranks = _ranks(spectra, ratio)
+            spectra[layer.name] = _compute_spectrum(weights, moments.get(layer.name))
+    ranks = _choose_ranks(spectra, ratio)
     found = {name: spectra[name].cut(rank) for name, rank in ranks.items()}
     if not found:
         raise UnsupportedError(f"{where}: expected a layer that two thinner ones are smaller than, found none")
@@ -107,7 +107,7 @@ class _Spectrum:
         return left
 
 
-def _ranks(spectra: Mapping[str, _Spectrum], ratio: float | None) -> dict[str, int]:
+def _choose_ranks(spectra: Mapping[str, _Spectrum], ratio: float | None) -> dict[str, int]:
     """The rank of each layer that gets thinner: the least error for a total number of weights.
 
     One scan of the singular values for each price of a weight (Idelbayev and Carreira-Perpinan 2020).
@@ -119,12 +119,14 @@ def _ranks(spectra: Mapping[str, _Spectrum], ratio: float | None) -> dict[str, i
     low, high = -30.0, 5.0
     for _ in range(60):
         middle = (low + high) / 2
-        size = whole - sum(_count_saved(spectra[name], rank) for name, rank in _at_price(spectra, middle).items())
+        size = whole - sum(
+            _count_saved(spectra[name], rank) for name, rank in _choose_ranks_at(spectra, middle).items()
+        )
         low, high = (middle, high) if size > ratio * whole else (low, middle)
-    return _at_price(spectra, high)
+    return _choose_ranks_at(spectra, high)
 
 
-def _at_price(spectra: Mapping[str, _Spectrum], log_price: float) -> dict[str, int]:
+def _choose_ranks_at(spectra: Mapping[str, _Spectrum], log_price: float) -> dict[str, int]:
     """Ranks that minimise error + price * weights, for each layer by itself."""
     price, found = float(np.exp(log_price)), {}
     for name, one in spectra.items():
@@ -140,7 +142,7 @@ def _count_saved(one: _Spectrum, rank: int) -> int:
     return len(one.left) * int(one.right.shape[1]) - rank * one.width
 
 
-def _op_of(layer: Layer) -> LinearOp | None:
+def _find_op(layer: Layer) -> LinearOp | None:
     """The kernel of a dense layer or a convolution with one group; None for other layers."""
     if type(layer).__name__ not in ("Dense", "Conv1D", "Conv2D", "Conv3D"):
         return None
@@ -148,7 +150,7 @@ def _op_of(layer: Layer) -> LinearOp | None:
     return ops[0] if len(ops) == 1 and str(layer.kernel.dtype) == "float32" else None
 
 
-def _moments(model: Model, examples: Examples, deadline: Deadline) -> dict[str, Float64]:
+def _compute_moments(model: Model, examples: Examples, deadline: Deadline) -> dict[str, Float64]:
     """By name of a layer: E[x x'] of the rows that its kernel multiplies."""
     found: dict[str, Float64] = {}
     readers = readers_of(model, examples)
@@ -159,7 +161,7 @@ def _moments(model: Model, examples: Examples, deadline: Deadline) -> dict[str, 
     return found
 
 
-def _spectrum(weights: Float64, moments: Float64 | None) -> _Spectrum:
+def _compute_spectrum(weights: Float64, moments: Float64 | None) -> _Spectrum:
     """Singular values of a kernel, weighted by E[x x'] if it is known."""
     known = np.eye(len(weights)) if moments is None else moments
     root = np.linalg.cholesky(known + (DAMPING * float(np.diag(known).mean()) + 1e-12) * np.eye(len(weights)))
@@ -189,7 +191,7 @@ def _rebuild(model: Model, factors: Mapping[str, Factors]) -> Model:
         if layer.name not in factors:
             layers[layer.name].set_weights(layer.get_weights())
             continue
-        part, op = factors[layer.name], _op_of(layer)
+        part, op = factors[layer.name], _find_op(layer)
         if op is None:
             raise RecipeError(f"{layer.name}: expected one kernel")
         shape = [layer.kernel.shape[axis] for axis in op.order[: op.input_axes]]

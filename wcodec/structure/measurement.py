@@ -46,14 +46,14 @@ def measure(bench: Bench, made: SmallerNetwork, compared: Comparison | None) -> 
     lost = (compared.drop, compared.loss) if compared else (0.0, 0.0)
     lean = replace(bench, seen=None, learning=None)
     numbers = count, agreed, diverged, made.finished, bench.deadline, lost, partial(compare, lean)
-    return Slimmed(small, one, other, _rows(bench, made), *numbers)
+    return Slimmed(small, one, other, _make_rows(bench, made), *numbers)
 
 
 def _describe(model: Model, graph: Graph | None, numbers: Numbers | None, seconds: dict[int, float]) -> NetworkFacts:
     accuracy, loss, r2 = numbers or (None, None, None)
     return NetworkFacts(
         parameters=model.count_params(),
-        macs=_macs(model, graph),
+        macs=_count_macs(model, graph),
         accuracy=accuracy,
         loss=loss,
         seconds=seconds,
@@ -61,7 +61,7 @@ def _describe(model: Model, graph: Graph | None, numbers: Numbers | None, second
     )
 
 
-def _macs(model: Model, graph: Graph | None) -> float | None:
+def _count_macs(model: Model, graph: Graph | None) -> float | None:
     """Multiply-adds for one example, of the layers that are followed; None if no layer is."""
     try:
         graph = graph or trace(model)
@@ -70,7 +70,7 @@ def _macs(model: Model, graph: Graph | None) -> float | None:
     return cost_of(graph, np.ones(graph.count, bool)).macs
 
 
-def _rows(bench: Bench, made: SmallerNetwork) -> tuple[LayerWidth, ...]:
+def _make_rows(bench: Bench, made: SmallerNetwork) -> tuple[LayerWidth, ...]:
     """A row for each layer that has units, or a lower rank."""
     if bench.graph is not None and made.kept is not None:
         return widths(bench.graph, made.kept)

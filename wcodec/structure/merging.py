@@ -69,11 +69,11 @@ def find_maker(graph: Graph, group: Units) -> tuple[Linear, bool] | None:
         return None
     if any(one.role == "scale" and len(one.variable.shape) > 1 for one in axes):
         return None
-    names = _activations(graph, steps[0])
+    names = _list_activations(graph, steps[0])
     return (steps[0], "relu" not in names) if all(name in HOMOGENEOUS for name in names) else None
 
 
-def _activations(graph: Graph, maker: Linear) -> list[str]:
+def _list_activations(graph: Graph, maker: Linear) -> list[str]:
     """Names of the activations that follow the layer; "" for an unknown one."""
     found = [name_of(getattr(maker.layer, "activation", None))]
     wanted = set(graph.numbers[maker.target.units].tolist())
@@ -87,22 +87,22 @@ def _activations(graph: Graph, maker: Linear) -> list[str]:
 
 def incoming_weights(graph: Graph, maker: Linear, group: Units) -> Float64:
     """float64[units, incoming weights and the bias], scaled by BatchNormalization."""
-    kernel = np.moveaxis(_values(maker.kernel), maker.writes, 0)
+    kernel = np.moveaxis(_read_values(maker.kernel), maker.writes, 0)
     numbers = graph.numbers[maker.target.units]
     rows = np.array([int(np.flatnonzero(numbers == unit)[0]) for unit in group.tolist()])
     weights = kernel.reshape(kernel.shape[0], -1)[rows]
-    bias = np.zeros(len(rows)) if maker.bias is None else _values(maker.bias)[rows]
-    norm = _norm_behind(graph, group)
+    bias = np.zeros(len(rows)) if maker.bias is None else _read_values(maker.bias)[rows]
+    norm = _find_norm_behind(graph, group)
     if norm is not None:
         layer, places = norm
-        spread = np.sqrt(_values(layer.moving_variance)[places] + layer.epsilon)
-        gain = (_values(layer.gamma)[places] if layer.scale else 1.0) / spread
-        offset = _values(layer.beta)[places] if layer.center else 0.0
-        weights, bias = weights * gain[:, None], (bias - _values(layer.moving_mean)[places]) * gain + offset
+        spread = np.sqrt(_read_values(layer.moving_variance)[places] + layer.epsilon)
+        gain = (_read_values(layer.gamma)[places] if layer.scale else 1.0) / spread
+        offset = _read_values(layer.beta)[places] if layer.center else 0.0
+        weights, bias = weights * gain[:, None], (bias - _read_values(layer.moving_mean)[places]) * gain + offset
     return np.column_stack([weights, bias])
 
 
-def _norm_behind(graph: Graph, group: Units) -> tuple[Layer, Units] | None:
+def _find_norm_behind(graph: Graph, group: Units) -> tuple[Layer, Units] | None:
     """The BatchNormalization that follows a group, and the positions of the group's units in it."""
     for one in graph.weights:
         if one.role == "scale" and one.variable.name == "moving_variance" and np.isin(group, one.units).any():
@@ -117,12 +117,12 @@ def _move(axis: WeightAxis, gone: Units, stay: Units, scales: Float64, values: d
     here = np.isin(gone, axis.units)
     if not here.any():
         return
-    value = values.setdefault(id(axis.variable), _values(axis.variable).copy())
+    value = values.setdefault(id(axis.variable), _read_values(axis.variable).copy())
     turned = np.moveaxis(value, axis.axis, 0)
     for unit, other, scale in zip(gone[here].tolist(), stay[here].tolist(), scales[here].tolist(), strict=True):
         turned[axis.units == other] += scale * turned[axis.units == unit]
 
 
-def _values(variable: Variable) -> Float64:
+def _read_values(variable: Variable) -> Float64:
     values: Float64 = keras().ops.convert_to_numpy(variable).astype(np.float64)
     return values

@@ -91,7 +91,7 @@ def order_group(alive: Units, readers: list[Surgery], into: Float64) -> None:
     while len(left):
         prices = np.zeros(len(left))
         for reader in readers:
-            prices += _prices(reader, left)
+            prices += _compute_prices(reader, left)
         cheapest = np.argsort(prices, kind="stable")[:at_once]
         for number in cheapest.tolist():
             floor = max(floor, float(prices[number]))
@@ -101,7 +101,7 @@ def order_group(alive: Units, readers: list[Surgery], into: Float64) -> None:
         left = np.delete(left, cheapest)
 
 
-def _prices(one: Surgery, units: Units) -> Float64:
+def _compute_prices(one: Surgery, units: Units) -> Float64:
     """float64[units]: relative squared error of the outputs."""
     found = np.zeros(len(units))
     rows_of_unit = [np.flatnonzero(one.units == unit) for unit in units.tolist()]

@@ -63,7 +63,7 @@ def with_biases(model: Model, names: frozenset[str]) -> Model:
     config = copy.deepcopy(model.get_config())
     _switch(config, names)
     made = _from_config(model, config)
-    for old, new in zip(_flat(model), _flat(made), strict=True):
+    for old, new in zip(_flatten_layers(model), _flatten_layers(made), strict=True):
         own = [
             w
             for w in new.weights
@@ -74,12 +74,12 @@ def with_biases(model: Model, names: frozenset[str]) -> Model:
     return made
 
 
-def _flat(model: Model) -> list[Layer]:
+def _flatten_layers(model: Model) -> list[Layer]:
     """The layers that have weights themselves, and wrappers with all of theirs, in order."""
     found: list[Layer] = []
     for layer in model.layers:
         inner = hasattr(layer, "layers") and hasattr(layer, "get_layer")
-        found.extend(_flat(layer) if inner else [layer])
+        found.extend(_flatten_layers(layer) if inner else [layer])
     return list({id(layer): layer for layer in found}.values())
 
 
@@ -97,7 +97,7 @@ def _resize(model: Model, config: Config, counts: Mapping[int, list[tuple[tuple[
     operations = {
         one.name: one for one in (model._layers if type(model).__name__ == "Sequential" else model.operations)
     }
-    for entry, own in _entries(config):
+    for entry, own in _list_entries(config):
         _forget_shapes(entry)
         layer = operations.get(own.get("name", entry.get("name")))
         for (key, *rest), number in counts.get(id(layer), []):
@@ -106,7 +106,7 @@ def _resize(model: Model, config: Config, counts: Mapping[int, list[tuple[tuple[
             _resize(layer, own, counts)
 
 
-def _entries(config: Config) -> list[tuple[Config, Config]]:
+def _list_entries(config: Config) -> list[tuple[Config, Config]]:
     """For each layer of a network's configuration its entry, and its own configuration in it."""
     entries = config["layers"]
     found = []
@@ -141,7 +141,7 @@ def _replace(config: object, path: tuple[str | int, ...], number: int) -> object
 
 
 def _switch(config: Config, names: frozenset[str]) -> None:
-    for entry, own in _entries(config):
+    for entry, own in _list_entries(config):
         if own.get("name") in names and own.get("use_bias") is False:
             own["use_bias"] = True
             entry.pop("build_config", None)

@@ -141,19 +141,19 @@ def _move_statistics(job: _Repair, numbers: Sequence[int], batches: Batches, dea
 
     both = [job.moving[number] for number in numbers]
     calls = sum(count for _, _, count in both)
-    own = [[np.asarray(one) for one in _statistics(old)] for old, _, _ in both]
-    given = [[np.asarray(one) for one in _statistics(new)] for _, new, _ in both]
+    own = [[np.asarray(one) for one in _find_statistics(old)] for old, _, _ in both]
+    given = [[np.asarray(one) for one in _find_statistics(new)] for _, new, _ in both]
     reestimate(job.graph.model, [old for old, _, _ in both], reading(), calls)
     reestimate(job.small, [new for _, new, _ in both], read, calls)
     for (old, new, _), kept_own, (mean, variance) in zip(both, own, given, strict=True):
-        before = [part_of(job.graph, one, job.kept) for one in _statistics(old)]
-        after = [np.asarray(one) for one in _statistics(new)]
-        for variable, value in zip(_statistics(old), kept_own, strict=True):
+        before = [part_of(job.graph, one, job.kept) for one in _find_statistics(old)]
+        after = [np.asarray(one) for one in _find_statistics(new)]
+        for variable, value in zip(_find_statistics(old), kept_own, strict=True):
             variable.assign(value)
         new.moving_mean.assign(mean + after[0] - before[0])
         ratio = (after[1] + new.epsilon) / (before[1] + new.epsilon)
         new.moving_variance.assign(np.maximum((variance + new.epsilon) * ratio - new.epsilon, 0))
 
 
-def _statistics(norm: Layer) -> tuple[Variable, Variable]:
+def _find_statistics(norm: Layer) -> tuple[Variable, Variable]:
     return norm.moving_mean, norm.moving_variance

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def multi_head(call: LayerCall) -> list[Flow]:
     """Kernels [inputs, heads, size] of queries, keys, values, and [heads, size, outputs]."""
     layer = call.layer
-    found = _queries_keys_values(call)
+    found = _find_inputs(call)
     if found is None or len(found[0].shape) != 3 or len(call.shapes) > 1 or getattr(layer, "_use_gate", False):
         return call.plain()
     query, key, value = found
@@ -26,14 +26,14 @@ def multi_head(call: LayerCall) -> list[Flow]:
     for x, dense, sizes in (
         (query, layer._query_dense, matched), (key, layer._key_dense, matched), (value, layer._value_dense, valued)
     ):  # fmt: skip
-        _projection(call, x, dense, heads, sizes)
+        _follow_projection(call, x, dense, heads, sizes)
     made = call.fresh("out", call.shapes[0][-1] or 0)
     output = layer._output_dense
     for axis, units, role in ((0, heads, "in"), (1, valued, "in"), (2, made, "out")):
         call.index(output.kernel, axis, units, "in" if role == "in" else "out")
     if output.bias is not None:
         call.index(output.bias, 0, made, "out")
-    call.table.work(output.kernel, _steps(query))
+    call.table.work(output.kernel, _count_steps(query))
     for name, units in (("num_heads", heads), ("key_dim", matched), ("value_dim", valued), ("output_shape", made)):
         call.size((name,), units)
     call.table.rescale(layer._query_dense.kernel, matched)
@@ -48,24 +48,24 @@ def grouped_query(call: LayerCall) -> list[Flow]:
     Outputs are as wide as queries.
     """
     layer = call.layer
-    found = _queries_keys_values(call)
+    found = _find_inputs(call)
     if found is None or len(call.shapes) > 1:
         return call.plain()
     query, key, value = found
     groups = call.fresh("groups", layer.num_key_value_heads)
     heads = np.repeat(groups, layer.num_query_heads // layer.num_key_value_heads)
-    _projection(call, query, layer._query_dense, heads, None)
-    _projection(call, key, layer._key_dense, groups, None)
-    _projection(call, value, layer._value_dense, groups, None)
+    _follow_projection(call, query, layer._query_dense, heads, None)
+    _follow_projection(call, key, layer._key_dense, groups, None)
+    _follow_projection(call, value, layer._value_dense, groups, None)
     if getattr(layer, "use_gate", False):
-        _projection(call, query, layer._gate_dense, heads, None)
+        _follow_projection(call, query, layer._gate_dense, heads, None)
     output = layer._output_dense
     made = call.units_at(query, -1)
     call.index(output.kernel, 0, heads, "in")
     call.index(output.kernel, 2, made, "out")
     if output.bias is not None:
         call.index(output.bias, 0, made, "out")
-    call.table.work(output.kernel, _steps(query))
+    call.table.work(output.kernel, _count_steps(query))
     call.size(("num_query_heads",), heads)
     call.size(("num_key_value_heads",), groups)
     return [Flow(call.shapes[0], len(call.shapes[0]) - 1, made)]
@@ -105,7 +105,7 @@ def _join_scores(call: LayerCall) -> tuple[Units, Flow] | None:
     return units, call.transfer(target, lambda values: np.full(len(target.units), np.nan), "")
 
 
-def _queries_keys_values(call: LayerCall) -> tuple[Flow, Flow, Flow] | None:
+def _find_inputs(call: LayerCall) -> tuple[Flow, Flow, Flow] | None:
     """The three inputs; None if masks or positions are given as tensors."""
     names = ("query", "value", "key")
     given = dict(zip(names, call.args, strict=False)) | call.named
@@ -120,7 +120,7 @@ def _queries_keys_values(call: LayerCall) -> tuple[Flow, Flow, Flow] | None:
     return query, key, value
 
 
-def _projection(call: LayerCall, x: Flow, dense: Layer, heads: Units, sizes: Units | None) -> None:
+def _follow_projection(call: LayerCall, x: Flow, dense: Layer, heads: Units, sizes: Units | None) -> None:
     """One of the kernels that compute heads."""
     kernel, bias = dense.kernel, dense.bias
     call.index(kernel, 0, call.units_at(x, -1), "in")
@@ -131,8 +131,8 @@ def _projection(call: LayerCall, x: Flow, dense: Layer, heads: Units, sizes: Uni
         call.index(bias, 0, heads, "out")
         if sizes is not None:
             call.index(bias, 1, sizes, "out")
-    call.table.work(kernel, _steps(x))
+    call.table.work(kernel, _count_steps(x))
 
 
-def _steps(x: Flow) -> float:
+def _count_steps(x: Flow) -> float:
     return math.prod(size or 1 for size in x.shape[1:-1])

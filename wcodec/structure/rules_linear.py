@@ -22,7 +22,7 @@ def dense(call: LayerCall) -> list[Flow]:
     if layer.use_bias:
         call.index(layer.bias, 0, made, "out")
     call.size(("units",), made)
-    return [_linear(call, x, made, len(call.shapes[0]) - 1, reads=0, writes=1, is_local=True)]
+    return [_follow_linear(call, x, made, len(call.shapes[0]) - 1, reads=0, writes=1, is_local=True)]
 
 
 def conv(call: LayerCall) -> list[Flow]:
@@ -40,12 +40,12 @@ def conv(call: LayerCall) -> list[Flow]:
     if layer.use_bias:
         call.index(layer.bias, 0, made, "out")
     call.size(("filters",), made)
-    call.table.work(layer.kernel, _positions(call, axis))
+    call.table.work(layer.kernel, _count_positions(call, axis))
     is_local = layer.padding == "valid" and layer.groups == 1
     reads = rank - 2 if layer.groups == 1 else rank - 1
     if layer.groups > 1:
         return [_freeze_if_mixed(call, Flow(call.shapes[0], axis, made))]
-    return [_linear(call, x, made, axis, reads=reads, writes=rank - 1, is_local=is_local, work=False)]
+    return [_follow_linear(call, x, made, axis, reads=reads, writes=rank - 1, is_local=is_local, work=False)]
 
 
 def conv_transposed(call: LayerCall) -> list[Flow]:
@@ -61,7 +61,7 @@ def conv_transposed(call: LayerCall) -> list[Flow]:
     sizes = [size or 1 for size in x.shape[1:]]
     sizes.pop(axis - 1)
     call.table.work(layer.kernel, math.prod(sizes))
-    return [_linear(call, x, made, axis, reads=rank - 1, writes=rank - 2, is_local=False, work=False)]
+    return [_follow_linear(call, x, made, axis, reads=rank - 1, writes=rank - 2, is_local=False, work=False)]
 
 
 def depthwise(call: LayerCall) -> list[Flow]:
@@ -73,11 +73,11 @@ def depthwise(call: LayerCall) -> list[Flow]:
     call.index(layer.kernel, rank - 2, read, "scale")
     if layer.use_bias:
         call.index(layer.bias, 0, made, "scale")
-    call.table.work(layer.kernel, _positions(call, axis))
+    call.table.work(layer.kernel, _count_positions(call, axis))
     if layer.depth_multiplier > 1:
         return [_freeze_if_mixed(call, Flow(call.shapes[0], axis, made))]
     is_local = layer.padding == "valid"
-    return [_linear(call, x, made, axis, reads=rank - 2, writes=rank - 2, is_local=is_local, work=False)]
+    return [_follow_linear(call, x, made, axis, reads=rank - 2, writes=rank - 2, is_local=is_local, work=False)]
 
 
 def separable(call: LayerCall) -> list[Flow]:
@@ -92,7 +92,7 @@ def separable(call: LayerCall) -> list[Flow]:
         call.index(layer.bias, 0, made, "out")
     call.size(("filters",), made)
     for kernel in (layer.depthwise_kernel, layer.pointwise_kernel):
-        call.table.work(kernel, _positions(call, axis))
+        call.table.work(kernel, _count_positions(call, axis))
     target = _freeze_if_mixed(call, Flow(call.shapes[0], axis, made))
     if layer.depth_multiplier > 1:
         return [target]
@@ -174,19 +174,19 @@ def _join_groups(call: LayerCall, read: Units, made: Units) -> None:
     call.size(("groups",), outputs[:, 0])
 
 
-def _positions(call: LayerCall, axis: int) -> float:
+def _count_positions(call: LayerCall, axis: int) -> float:
     """The number of outputs of each filter for an example."""
     sizes = [size or 1 for size in call.shapes[0][1:]]
     sizes.pop(axis - 1)
     return math.prod(sizes)
 
 
-def _linear(
+def _follow_linear(
     call: LayerCall, x: Flow, made: Units, axis: int, *, reads: int, writes: int, is_local: bool, work: bool = True
 ) -> Flow:
     layer, target = call.layer, _freeze_if_mixed(call, Flow(call.shapes[0], axis, made))
     if work:
-        call.table.work(layer.kernel, _positions(call, axis))
+        call.table.work(layer.kernel, _count_positions(call, axis))
     bias = layer.bias if layer.use_bias else None
     call.steps.append(Linear(layer, x, target, layer.kernel, reads, writes, bias, is_local))
     return target

@@ -15,7 +15,7 @@ def over_units(call: LayerCall) -> list[Flow]:
     layer, (x,) = call.layer, call.flows[:1]
     if x.is_plain or call.table.is_exact:
         return call.plain()
-    if call.shapes[0] != x.shape or not _only_over(layer, x):
+    if call.shapes[0] != x.shape or not _is_only_over(layer, x):
         return call.plain()
     return _pass_units(call, x)
 
@@ -38,7 +38,7 @@ def by_groups(call: LayerCall) -> list[Flow]:
     return _pass_units(call, x)
 
 
-def _only_over(layer: object, x: Flow) -> bool:
+def _is_only_over(layer: object, x: Flow) -> bool:
     """Whether the statistics are those of the units alone, or there are none of other axes."""
     axes = getattr(layer, "axis", -1)
     return [axis % len(x.shape) for axis in (axes if isinstance(axes, list | tuple) else (axes,))] == [x.axis]

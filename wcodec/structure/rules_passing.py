@@ -147,7 +147,7 @@ def _reshape(call: LayerCall, x: Flow, turn: bool) -> list[Flow]:
         elements = spread(values, x, sizes)
         return (np.moveaxis(elements, 0, -1) if turn else elements).reshape(wanted)
 
-    found = _one_axis(move_axes(x.units))
+    found = _find_one_axis(move_axes(x.units))
     if found is None:
         return call.plain()
     axis, units = found
@@ -159,7 +159,7 @@ def _reshape(call: LayerCall, x: Flow, turn: bool) -> list[Flow]:
     return [call.transfer(Flow(call.shapes[0], axis + 1, units), values_at)]
 
 
-def _one_axis(elements: Units) -> tuple[int, Units] | None:
+def _find_one_axis(elements: Units) -> tuple[int, Units] | None:
     """The only axis along which elements differ, and the elements along it."""
     differ = [axis for axis in range(elements.ndim) if (elements != elements.take([0], axis)).any()]
     if len(differ) > 1 or (not differ and (elements != NONE).any() and elements.size > 1):

@@ -24,7 +24,7 @@ def recurrent(call: LayerCall) -> list[Flow]:
     x, *states = call.flows
     if layer.stateful or mixes(layer) or len(call.flows) != 1 + len([f for f in states if len(f.shape) == 2]):
         return call.plain()
-    units = _cell(call, layer, x)
+    units = _follow_cell(call, layer, x)
     for state in states:
         call.table.join(units, call.units_at(state, 1), f"{call.name}, as its state")
     return [Flow(shape, len(shape) - 1, units) for shape in call.shapes]
@@ -41,7 +41,9 @@ def bidirectional(call: LayerCall) -> list[Flow]:
     if not known or len(call.flows) > 1 or len(call.shapes) > 1 or layer.forward_layer.stateful:
         return call.plain()
     (x,) = call.flows
-    there, back = (_cell(replace(call, layer=one, path=(*call.path, key, "config")), one, x) for one, key in inner)
+    there, back = (
+        _follow_cell(replace(call, layer=one, path=(*call.path, key, "config")), one, x) for one, key in inner
+    )
     call.table.join(there, back, call.name)
     shape = call.shapes[0]
     units = np.concatenate([there, back]) if layer.merge_mode == "concat" else there
@@ -68,7 +70,7 @@ def time_distributed(call: LayerCall, rule_of: Callable[[Layer], Rule | None]) -
     return [Flow(shape, one.axis + 1, one.units) for shape, one in zip(call.shapes, found, strict=True)]
 
 
-def _cell(call: LayerCall, layer: Layer, x: Flow) -> Units:
+def _follow_cell(call: LayerCall, layer: Layer, x: Flow) -> Units:
     """The units of one cell, and their positions."""
     cell = layer.cell
     units = call.fresh("out", cell.units)

@@ -46,39 +46,39 @@ def select(graph: Graph, scores: Float64, amount: Amount) -> Mask:
     scores: float64[graph.count], comparable between groups; units with NaN are kept.
     Raises: BudgetError if the units that must stay exceed the amount.
     """
-    order = _order(graph, scores, amount.uniform)
+    order = _order_removable(graph, scores, amount.uniform)
 
     def keep_after(count: int) -> Mask:
         kept = _remove(graph, order, count)
         return _round_to_blocks(graph, order, kept) if amount.blocks else kept
 
     if amount.of == "width":
-        asked = _size(graph, np.ones(graph.count, bool), "width") * (1 - amount.part)
+        asked = _measure_size(graph, np.ones(graph.count, bool), "width") * (1 - amount.part)
         return keep_after(min(round(asked), len(order)))
-    whole = _size(graph, np.ones(graph.count, bool), amount.of)
+    whole = _measure_size(graph, np.ones(graph.count, bool), amount.of)
     low, high = 0, len(order)
-    if (least := _size(graph, keep_after(high), amount.of) / whole) > amount.part:
+    if (least := _measure_size(graph, keep_after(high), amount.of) / whole) > amount.part:
         raise BudgetError(
             f"{graph.model.name}: expected {amount.part:g} of the {amount.of}, "
             f"the least that the layers allow is {least:.3f}"
         )
     while low < high:
         middle = (low + high) // 2
-        if _size(graph, keep_after(middle), amount.of) <= amount.part * whole:
+        if _measure_size(graph, keep_after(middle), amount.of) <= amount.part * whole:
             high = middle
         else:
             low = middle + 1
     return keep_after(low)
 
 
-def _size(graph: Graph, kept: Mask, of: str) -> float:
+def _measure_size(graph: Graph, kept: Mask, of: str) -> float:
     if of == "width":
         return float((kept & graph.removable).sum())
     cost = cost_of(graph, kept)
     return cost.parameters if of == "params" else cost.macs
 
 
-def _order(graph: Graph, scores: Float64, uniform: bool) -> npt.NDArray[np.intp]:
+def _order_removable(graph: Graph, scores: Float64, uniform: bool) -> npt.NDArray[np.intp]:
     """Units that may be removed, in this order, without the best unit of every group and of every axis."""
     place = np.full(graph.count, np.inf)
     for group in graph.groups:

@@ -80,7 +80,7 @@ def _make_network(bench: Bench) -> SmallerNetwork:
     request, earlier = bench.request, find_checkpoint(bench)
     going_on = earlier and earlier[1]
     if request.student is not None:
-        return _student(bench, going_on)
+        return _make_student(bench, going_on)
     if request.low_rank is not None:
         deadline, where = bench.deadline.part(SCORING), bench.source.name
         small, ranks = low_rank(bench.model, request.low_rank or None, bench.seen, deadline, where)
@@ -112,7 +112,7 @@ def _make_narrower(bench: Bench, graph: Graph, earlier: tuple[StateFile, FitStat
     return narrowest(bench, graph, scores)
 
 
-def _student(bench: Bench, going_on: FitState | None) -> SmallerNetwork:
+def _make_student(bench: Bench, going_on: FitState | None) -> SmallerNetwork:
     request = bench.request
     if bench.learning is None or request.student is None:
         raise RecipeError("--student: expected --data D with it")

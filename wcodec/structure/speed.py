@@ -26,7 +26,7 @@ def seconds_of(models: Sequence[Model], batch: int) -> list[float]:
 
     Axes of unknown length are 32 long.
     """
-    inputs = [pack_inputs(model, _zeros(model, batch)) for model in models]
+    inputs = [pack_inputs(model, _make_zeros(model, batch)) for model in models]
     best, began = [float("inf")] * len(models), time.perf_counter()
     with silence_keras():
         for run in range(RUNS):
@@ -40,6 +40,6 @@ def seconds_of(models: Sequence[Model], batch: int) -> list[float]:
     return best
 
 
-def _zeros(model: Model, batch: int) -> tuple[Array, ...]:
+def _make_zeros(model: Model, batch: int) -> tuple[Array, ...]:
     shapes = [(batch, *(size or 32 for size in x.shape[1:])) for x in model.inputs]
     return tuple(np.zeros(shape, str(x.dtype)) for shape, x in zip(shapes, model.inputs, strict=True))
