@@ -91,7 +91,7 @@ def distill_codebooks(
         rng = np.random.default_rng(seed)
         batches = draw_mixtures(augment(session, rng, moved=moved), batch_size(session), rng)
         state, tf, tick = _start(session, start), tensorflow(), 0
-        for (done, factor, number), inputs in zip(_schedule(steps, seconds), batches, strict=False):
+        for (done, factor, number), inputs in zip(_make_schedule(steps, seconds), batches, strict=False):
             state.step(Batch(inputs), tf.constant(0.0), tf.constant(factor, tf.float32), False)
             if number % EVERY == 0 and done < SETTLED:
                 state.reassign()
@@ -103,7 +103,7 @@ def distill_codebooks(
     return best
 
 
-def _schedule(steps: int, seconds: float) -> Iterator[tuple[float, float, int]]:
+def _make_schedule(steps: int, seconds: float) -> Iterator[tuple[float, float, int]]:
     """For each step: the fraction of the training that is done after it, the factor on the learning rates, and the
     number of the step, from 1.
     """
@@ -141,7 +141,7 @@ def _start(session: CalibrationSession, start: CodebookResult) -> _State:
 
 
 def _start_kernel(weight: Weight, index: int, tuned: VectorWeights | TableWeights) -> MethodGroup | VectorGroup:
-    spread = _rms(tuned.values)
+    spread = _compute_rms(tuned.values)
     if isinstance(tuned, VectorWeights):
         return start_vectors(index, weight, tuned, RATE * spread, OWN_RATE * spread)
     return MethodGroup(index, (weight,), start_codebook(tuned), RATE * spread)
@@ -162,5 +162,5 @@ def _measure(session: CalibrationSession, state: _State, start: CodebookResult) 
     return CodebookResult(start.scale, dict(state.fixed) | found | rest, quality, start.bytes)
 
 
-def _rms(values: Float32) -> float:
+def _compute_rms(values: Float32) -> float:
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))

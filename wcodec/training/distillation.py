@@ -152,7 +152,7 @@ def distill(
         with patience or Interruptible():
             rng = np.random.default_rng(seed)
             inputs = augment(session, rng, moved=moved)
-            first = _with_finer_steps(session, start) if start.step_scale and start.kl > (target or 0.0) / 2 else start
+            first = _round_finer(session, start) if start.step_scale and start.kl > (target or 0.0) / 2 else start
             split = split_network(session, batch_size(session))
             state = build_distill_state(session, first, split)
             lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((target or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))
@@ -178,10 +178,10 @@ def _train_runs(training: _Training, budget: AccuracyBudget) -> Iterator[Calibra
         left = None if training.deadline is None else training.deadline - time.monotonic()
         seconds = None if left is None else left * share / sum(config.runs[number:])
         initialize(training.state, last)
-        for last in _train_run(training, lambda_, _fractions(steps, seconds), number):
+        for last in _train_run(training, lambda_, _draw_fractions(steps, seconds), number):
             allowed = allowed or budget.allows(last)
             yield last
-        lambda_ *= _lambda_factor(config, config.aims[number], last, budget)
+        lambda_ *= _compute_lambda_factor(config, config.aims[number], last, budget)
 
 
 def choose_config(start: CalibrationResult, budget: AccuracyBudget, steps: int | None, *, kept: bool) -> DistillConfig:
@@ -200,7 +200,7 @@ def choose_config(start: CalibrationResult, budget: AccuracyBudget, steps: int |
     return replace(SHORT, initial_lambda=max(lambda_, CONFIG.initial_lambda))
 
 
-def _lambda_factor(config: DistillConfig, aim: float, last: CalibrationResult, budget: AccuracyBudget) -> float:
+def _compute_lambda_factor(config: DistillConfig, aim: float, last: CalibrationResult, budget: AccuracyBudget) -> float:
     """The factor on lambda: more than 1 if less of the budget is used than is aimed at, less than 1 if more is."""
     if budget.bytes is not None:
         return float(np.clip((last.bytes / (config.aim_bytes * budget.bytes)) ** 2, *config.change))
@@ -208,7 +208,7 @@ def _lambda_factor(config: DistillConfig, aim: float, last: CalibrationResult, b
     return float(np.clip(ratio ** (config.rise if ratio > 1 else config.fall), *config.change))
 
 
-def _with_finer_steps(session: CalibrationSession, start: CalibrationResult) -> CalibrationResult:
+def _round_finer(session: CalibrationSession, start: CalibrationResult) -> CalibrationResult:
     """The network rounded in the same way as `start`, with smaller steps."""
     part = -(-sum(len(batch[0]) for batch in session.fitting) // CONFIG.calibration_inputs)
     # The cached results belong to other inputs.
@@ -216,7 +216,7 @@ def _with_finer_steps(session: CalibrationSession, start: CalibrationResult) -> 
     return run_trial(bench, CONFIG.finer * start.step_scale, start.damping, step_factors(session, start))
 
 
-def _fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
+def _draw_fractions(steps: int | None, seconds: float | None) -> Iterator[float]:
     """For each step of a run, the fraction of the run that is done."""
     began = time.monotonic()
     for step in itertools.count():

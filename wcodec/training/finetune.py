@@ -187,11 +187,11 @@ def _find_kinds(model: Model, examples: Examples, outputs: tuple[Outputs, ...]) 
 def weights_to_code(found: FinetuneResult) -> Iterator[Mapping[str, TunedTensor]]:
     """For each network, best first: the weights to encode instead of the file's own values, by tensor name."""
     for candidate in found.candidates:
-        coded = tuned_weights(_in_order(found, candidate))
+        coded = tuned_weights(_sort_candidate(found, candidate))
         yield {name: one for index, one in coded.items() for name in found.opened.table.names.get(index, ())}
 
 
-def _in_order(found: FinetuneResult, candidate: Candidate) -> Candidate:
+def _sort_candidate(found: FinetuneResult, candidate: Candidate) -> Candidate:
     """The candidate with its hidden units sorted, if the network is a plain chain of layers and sorting makes it
     smaller.
     """

@@ -28,14 +28,14 @@ def rate_weights(kernels: Sequence[Float32]) -> list[Float32]:
     With these factors sparse rows and columns become empty, and empty ones cost almost nothing. The last axis has the
     columns.
     """
-    bits = [_bits(np.rint(latents)) for latents in kernels]
+    bits = [_estimate_bits(np.rint(latents)) for latents in kernels]
     kept = sum(int(np.count_nonzero(np.rint(latents))) for latents in kernels)
     total = sum(float(costs[np.rint(latents) != 0].sum()) for costs, latents in zip(bits, kernels, strict=True))
     mean = total / kept if kept else 1.0
     return [np.clip(costs / mean, *RANGE).astype(np.float32) for costs in bits]
 
 
-def _bits(levels: Float32) -> Float32:
+def _estimate_bits(levels: Float32) -> Float32:
     """The estimated bits of a non-zero level, from the number of non-zero levels in its row and column."""
     matrix = (levels != 0).reshape(-1, levels.shape[-1])
     rows, columns = matrix.sum(axis=1, dtype=np.float32), matrix.sum(axis=0, dtype=np.float32)

@@ -76,10 +76,10 @@ def search_weights(run: TuningRun, source: Path, budget: AccuracyBudget) -> Cali
     if request.budget.bytes is not None and (measure := run.size.measure) is not None:
         return _search_size(run, budget, lambda one: measure(table.by_name(one.tuned())))
     kernels = budget.reduce(reserve_for_vectors(session))
-    rounded = _round(run, kernels)
+    rounded = _round_weights(run, kernels)
     better = _search_policy(run, source, rounded, kernels) if request.search else _train(run, rounded, kernels)
     if better is rounded and _trains(run) and run.opened.request.steps is None:  # training would have reduced the loss
-        better = _round(run, kernels, rounded)
+        better = _round_weights(run, kernels, rounded)
     return quantize_vectors(session, better, budget)
 
 
@@ -110,7 +110,7 @@ def _trains(run: TuningRun) -> bool:
     return able and request.steps != 0 and request.search is None and not run.patience.over
 
 
-def _round(run: TuningRun, budget: AccuracyBudget, near: CalibrationResult | None = None) -> CalibrationResult:
+def _round_weights(run: TuningRun, budget: AccuracyBudget, near: CalibrationResult | None = None) -> CalibrationResult:
     request, trains = run.opened.request, _trains(run)
     planned = trains and request.steps is None
     costs = None if near or request.sensitivity is None else measure_costs(run.session, request.sensitivity)
@@ -136,11 +136,11 @@ def _search_size(
     The search estimates the bytes of weights alone; the other bytes of a file are measured on the first result.
     """
     most = float(run.opened.request.budget.bytes or 0)
-    near = _round(run, replace(budget, bytes=most))
+    near = _round_weights(run, replace(budget, bytes=most))
     others = measure(quantize_vectors(run.session, near, budget)) - near.bytes
     for trial in range(TRIES):
         goal = replace(budget, bytes=most - others)
-        found = near = _round(run, goal, near)
+        found = near = _round_weights(run, goal, near)
         if not trial:
             found = _train(run, found, goal)
         found = quantize_vectors(run.session, found, budget)

@@ -80,12 +80,12 @@ class UniformGroup:
     average: Variable | None = None
 
     def values(self, tf: ModuleType) -> list[Tensor]:
-        return [level * step for level, step in zip(self._levels(tf), self._steps(tf), strict=True)]
+        return [level * step for level, step in zip(self._round_latents(tf), self._compute_steps(tf), strict=True)]
 
-    def _levels(self, tf: ModuleType) -> list[Tensor]:
+    def _round_latents(self, tf: ModuleType) -> list[Tensor]:
         return unflatten_tensor(tf, tf.round(self.latents.values), self.weights)
 
-    def _steps(self, tf: ModuleType) -> list[Tensor]:
+    def _compute_steps(self, tf: ModuleType) -> list[Tensor]:
         steps = tf.exp(self.log_steps.values)
         if self.config.rounded_steps:  # the same rounding as `round_step`
             bits = tf.bitcast(steps, tf.int32)
@@ -96,10 +96,10 @@ class UniformGroup:
     def apply(self, tf: ModuleType, gradients: Sequence[Tensor | None], lambda_: Tensor, factor: Tensor) -> None:
         config, latents = self.config, self.latents.values
         flat = flat_gradients(tf, gradients, self.weights)
-        scaled = [gradient * step for gradient, step in zip(flat, self._steps(tf), strict=True)]
+        scaled = [gradient * step for gradient, step in zip(flat, self._compute_steps(tf), strict=True)]
         by_step = [
             tf.reduce_sum(gradient * tf.reshape(level, [-1]))
-            for gradient, level in zip(scaled, self._levels(tf), strict=True)
+            for gradient, level in zip(scaled, self._round_latents(tf), strict=True)
         ]
         away = latents if self.centers is None else latents - self.centers
         rate = rate_gradient(tf, away, lambda_ * self.rate_weights, config.sharpness)

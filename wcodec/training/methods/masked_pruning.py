@@ -50,12 +50,12 @@ class MaskedPruning:
 
     def update(self, done: float) -> None:
         values = self.latent.values.numpy()
-        kept = prune_weights(self._scores(values), self.schedule(done)) != 0
+        kept = prune_weights(self._compute_scores(values), self.schedule(done)) != 0
         self.mask.assign(kept.astype(np.float32))
         if self.forget:
             self.latent.values.assign(np.where(kept, values, np.float32(0)))
 
-    def _scores(self, values: Float32) -> Float32:
+    def _compute_scores(self, values: Float32) -> Float32:
         """The values that decide what is pruned, smallest first: magnitudes, or sqrt(w^2 F) once F is known."""
         if self.criterion == "magnitude" or not self.latent.count.numpy():
             return values

@@ -139,21 +139,21 @@ class Amounts:
         return (self.clusters or 1 << self.bits) - 1
 
 
-def _by_rounds(amounts: Amounts) -> Callable[[Float32], Parametrization]:
+def _start_by_rounds(amounts: Amounts) -> Callable[[Float32], Parametrization]:
     schedule = schedule_by_rounds(amounts.pruning, amounts.options.rounds)
-    return partial(start_pruning, schedule=schedule, forget=True, criterion=_criterion(amounts))
+    return partial(start_pruning, schedule=schedule, forget=True, criterion=_choose_criterion(amounts))
 
 
-def _gradual(shape: Literal["cubic", "linear"], amounts: Amounts) -> Callable[[Float32], Parametrization]:
+def _start_gradual(shape: Literal["cubic", "linear"], amounts: Amounts) -> Callable[[Float32], Parametrization]:
     if amounts.pruning.rule != "sparsity":
         raise RecipeError("--method gradual: expected --sparsity, got --threshold")
     options = amounts.options
     span = (options.prune_begin, options.prune_end)
     schedule = gradual_schedule(amounts.pruning, options.initial_sparsity, shape, span)
-    return partial(start_pruning, schedule=schedule, forget=False, criterion=_criterion(amounts))
+    return partial(start_pruning, schedule=schedule, forget=False, criterion=_choose_criterion(amounts))
 
 
-def _criterion(amounts: Amounts) -> Criterion:
+def _choose_criterion(amounts: Amounts) -> Criterion:
     if amounts.options.criterion == "obd" and amounts.pruning.rule != "sparsity":
         raise RecipeError("--criterion obd: expected --sparsity, got --threshold, which is of magnitudes")
     return amounts.options.criterion
@@ -178,9 +178,9 @@ def _start_shared(
 
 
 METHODS: Final[dict[str, Callable[[Amounts], Callable[[Float32], Parametrization]]]] = {
-    "magnitude": _by_rounds,
-    "gradual": lambda a: _gradual("cubic", a),
-    "gradual-linear": lambda a: _gradual("linear", a),
+    "magnitude": _start_by_rounds,
+    "gradual": lambda a: _start_gradual("cubic", a),
+    "gradual-linear": lambda a: _start_gradual("linear", a),
     "sharing": lambda a: _start_shared("sharing", start_sharing, a, moved="sum"),
     "sharing-mean": lambda a: _start_shared("sharing-mean", start_sharing, a, moved="mean"),
     "quantized": _start_quantized,
@@ -248,7 +248,7 @@ def train_by_methods(
         raise RecipeError(f"--finetune: expected an epoch for each of {len(methods)} methods, got {epochs}")
     if set(methods) & set(PRUNING_METHODS) and not any(one.prune for one in amounts.values()):
         raise RecipeError("--method: expected --sparsity or --threshold with it, to prune by")
-    ways = [{index: METHODS[name](one) for index, one in _kernels_of(model, name, amounts)} for name in methods]
+    ways = [{index: METHODS[name](one) for index, one in _choose_kernels(model, name, amounts)} for name in methods]
     saved = checkpoints or Checkpointing()
     before = model.get_weights()
     found: dict[int, TunedTensor] = {}
@@ -262,7 +262,7 @@ def train_by_methods(
 
             if saved.state and number < saved.state.method:
                 continue
-            every = _steps_between_updates(name, amounts, (last - first) * training.steps)
+            every = _choose_interval(name, amounts, (last - first) * training.steps)
             many, ends = last - first if finished else 0, saved.deadline_of(first, last, epochs)
             run = MethodRun(begin, many, number, every, dropout=name == "magnitude", deadline=ends)
             state = saved.state if saved.state and saved.state.method == number else None
@@ -283,14 +283,14 @@ def _divide_epochs(epochs: int, methods: Sequence[str]) -> list[tuple[int, int]]
     return list(pairwise(ends))
 
 
-def _kernels_of(model: Model, name: str, amounts: Mapping[int, Amounts]) -> list[tuple[int, Amounts]]:
+def _choose_kernels(model: Model, name: str, amounts: Mapping[int, Amounts]) -> list[tuple[int, Amounts]]:
     """The kernels that a method trains: all, or all but the first and the last one for `binary`."""
     kernels = [index for index in sorted(amounts) if len(model.weights[index].shape) > 1]
     real = {kernels[0], kernels[-1]} if name == "binary" and kernels else set()
     return [(index, one) for index, one in amounts.items() if index not in real or one.options.all_layers]
 
 
-def _steps_between_updates(name: str, amounts: Mapping[int, Amounts], steps: int) -> int | None:
+def _choose_interval(name: str, amounts: Mapping[int, Amounts], steps: int) -> int | None:
     """The requested interval, but at most a twentieth of the training; None if nothing is pruned."""
     if name not in PRUNING_METHODS or not amounts:
         return None

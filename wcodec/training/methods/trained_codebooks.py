@@ -78,15 +78,15 @@ class TrainedPoints:
     scales: Float32
     per_tensor_rate: bool = True
 
-    def _own_scales(self) -> Float32:
+    def _gather_scales(self) -> Float32:
         return self.scales[self.groups.places]
 
     def value(self, tf: ModuleType) -> Tensor:
-        return tf.gather(self.latent.values, self.members) * self._own_scales() * self.mask
+        return tf.gather(self.latent.values, self.members) * self._gather_scales() * self.mask
 
     def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
         return _sum_by_centroid(
-            tf, gradient * self._own_scales() * self.mask, self.members, self.latent.values.shape[0]
+            tf, gradient * self._gather_scales() * self.mask, self.members, self.latent.values.shape[0]
         )
 
     def update(self, done: float) -> None:
@@ -101,7 +101,7 @@ class TrainedPoints:
         if self.groups.is_whole:
             return TableWeights(weights)
         steps = self.groups.by_rows(self.scales)
-        return GroupWeights(weights * self._own_scales(), np.unique(points), steps, self.groups.size)
+        return GroupWeights(weights * self._gather_scales(), np.unique(points), steps, self.groups.size)
 
 
 def _find_nearest(points: Float32, weights: Float32) -> npt.NDArray[np.int32]:
@@ -135,14 +135,14 @@ def start_points(values: Float32, clusters: int, bucket: int | None = None) -> P
     groups = make_groups(values.shape, bucket, per_channel=False)
     scales = np.ones(groups.count, np.float32)
     if not groups.is_whole:
-        scales = np.array([_scale(part) for part in groups.split(values)], np.float32)
+        scales = np.array([_compute_scale(part) for part in groups.split(values)], np.float32)
     weights = values / scales[groups.places]
     points = cluster(weights, clusters).values
     members = tensorflow().Variable(_find_nearest(points, weights), trainable=False)
     return TrainedPoints(Adam.start(points), nonzero_mask(values), weights, members, groups, scales)
 
 
-def _scale(values: Float32) -> float:
+def _compute_scale(values: Float32) -> float:
     """The root mean square of the non-zero values, with the eight mantissa bits of a file."""
     kept = values[values != 0]
     return round_step(float(np.sqrt(np.mean(np.square(kept)))) if kept.size else 1.0)

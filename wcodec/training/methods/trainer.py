@@ -77,7 +77,7 @@ class MethodState:
     epoch:   the number of epochs that it made.
     done:    the fraction of its training that is done.
     begun:   the weights of the network at the start of the method.
-    learned: the trained variables, in the order of `_variables`.
+    learned: the trained variables, in the order of `_list_variables`.
     """
 
     method: int
@@ -136,12 +136,12 @@ def run_method(
     table = make_weight_table(model)
     begun = tuple(np.asarray(one, np.float32) for one in model.get_weights())
     scale = float(np.clip(SHORT[0] / max(run.epochs * data.steps, 1), 1.0, SHORT[1]))
-    groups = _groups(table, run.start, scale)
+    groups = _make_groups(table, run.start, scale)
     dropouts = find_dropouts(model, table) if run.dropout else []
     count = constant(np.zeros((), np.float32))
     context = partial(use_dropout, dropouts, count) if dropouts else nullcontext
     step = compile_step(model, groups, data.targets, table.batch_norms, context=context)
-    variables = [count, *_variables(groups)]
+    variables = [count, *_list_variables(groups)]
     if before:
         for variable, value in zip(variables, before.learned, strict=True):
             variable.assign(value.astype(variable.dtype.as_numpy_dtype))
@@ -149,7 +149,7 @@ def run_method(
     finished = True
     limit = TimeLimit(run.deadline - time.monotonic() + GRACE)
     try:
-        for epoch in _epochs(run, before):
+        for epoch in _plan_epochs(run, before):
             update = partial(_update, groups, dropouts, limit, epoch)
             loss = train_epoch(step, data, epoch.epoch(run.number), update, updates=updates)
             learned = tuple(np.asarray(one.numpy(), np.float32) for one in variables)
@@ -162,7 +162,7 @@ def run_method(
         _end_schedules(groups)
     found = {group.index: group.parametrization.export() for group in groups}
     assign_tuned(model, found)
-    return found | _statistics(model, table, data, set(run.start)), finished
+    return found | _reestimate_statistics(model, table, data, set(run.start)), finished
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class _Part:
         return Epoch((method, self.number), 0.0, (1 - (1 - LAST) * self.first, 1 - (1 - LAST) * self.last), live=True)
 
 
-def _epochs(run: MethodRun, before: MethodState | None) -> Iterator[_Part]:
+def _plan_epochs(run: MethodRun, before: MethodState | None) -> Iterator[_Part]:
     """The remaining epochs; fewer, by the duration of the last one, if the deadline would pass."""
     number, done, seconds = (before.epoch, before.done, 0.0) if before else (0, 0.0, 0.0)
     while number < run.epochs and done < 1:
@@ -200,7 +200,7 @@ def _update(
     for group in groups:
         group.parametrization.update(epoch.first + (epoch.last - epoch.first) * part)
     for one in dropouts:
-        one.scale(_nonzero_fractions(groups))
+        one.scale(_measure_nonzero_fractions(groups))
 
 
 def _end_schedules(groups: Sequence[MethodGroup]) -> None:
@@ -209,7 +209,7 @@ def _end_schedules(groups: Sequence[MethodGroup]) -> None:
         group.parametrization.update(1.0)
 
 
-def _variables(groups: Sequence[MethodGroup]) -> Iterator[Variable]:
+def _list_variables(groups: Sequence[MethodGroup]) -> Iterator[Variable]:
     """All variables that training changes outside of the network: moments, masks, members, steps."""
     for group in groups:
         for value in vars(group.parametrization).values():
@@ -219,7 +219,7 @@ def _variables(groups: Sequence[MethodGroup]) -> Iterator[Variable]:
                 yield value
 
 
-def _nonzero_fractions(groups: Sequence[MethodGroup]) -> dict[int, float]:
+def _measure_nonzero_fractions(groups: Sequence[MethodGroup]) -> dict[int, float]:
     """The fraction of weights that are not 0, by position in `model.weights`."""
     tf = tensorflow()
     return {one.index: float(np.mean(one.parametrization.value(tf).numpy() != 0)) for one in groups}
@@ -231,7 +231,7 @@ def assign_tuned(model: Model, tuned: Mapping[int, TunedTensor]) -> None:
         model.weights[index].assign(one.values)
 
 
-def _groups(table: WeightTable, start: Mapping[int, Start], scale: float) -> list[MethodGroup]:
+def _make_groups(table: WeightTable, start: Mapping[int, Start], scale: float) -> list[MethodGroup]:
     """Every trainable weight: kernels with the method's parametrization, all others without quantization."""
     found = []
     for one in table.trainable:
@@ -244,7 +244,9 @@ def _groups(table: WeightTable, start: Mapping[int, Start], scale: float) -> lis
     return found
 
 
-def _statistics(model: Model, table: WeightTable, data: TrainingData, chosen: set[int]) -> dict[int, TunedTensor]:
+def _reestimate_statistics(
+    model: Model, table: WeightTable, data: TrainingData, chosen: set[int]
+) -> dict[int, TunedTensor]:
     """Recompute the BatchNormalization statistics, with eight bits of mantissa; only those in `chosen`."""
     if not table.batch_norms:
         return {}

@@ -59,7 +59,7 @@ class UniformIntegers:
     asked: UniformQuantization
     per_tensor_rate: bool = False
 
-    def _parts(self, tf: ModuleType) -> tuple[Tensor, Tensor]:
+    def _split_latent(self, tf: ModuleType) -> tuple[Tensor, Tensor]:
         """The latent weights, and the step of each."""
         count = int(np.prod(self.groups.shape))
         steps = self.steps
@@ -69,14 +69,14 @@ class UniformIntegers:
         return weights, tf.gather(steps, self.groups.places)
 
     def value(self, tf: ModuleType) -> Tensor:
-        weights, steps = self._parts(tf)
+        weights, steps = self._split_latent(tf)
         return tf.clip_by_value(tf.round(weights / steps), self.low, self.high) * steps * self.mask
 
     def latent_gradient(self, tf: ModuleType, gradient: Tensor) -> Tensor:
         gradient = gradient * self.mask
         if not self.asked.learn_range:
             return tf.reshape(gradient, [-1])
-        weights, steps = self._parts(tf)
+        weights, steps = self._split_latent(tf)
         ratio = weights / steps
         inside = (ratio >= self.low) & (ratio <= self.high)
         integers = tf.clip_by_value(tf.round(ratio), self.low, self.high)

@@ -84,10 +84,10 @@ def fit_step(values: Float32, bits: int, how: Range) -> float:
     spread = float(np.abs(values).max()) if how == "symmetric" else float(max(values.max(), 0) - min(values.min(), 0))
     widest = spread / (((1 << bits - 1) - 1) if how == "symmetric" else (1 << bits) - 1)
     steps = [round_step(max(widest * share, float(np.finfo(np.float32).tiny))) for share in SHARES]
-    return min(steps, key=_squared_error(values, bits, how))
+    return min(steps, key=_make_squared_error(values, bits, how))
 
 
-def _squared_error(values: Float32, bits: int, how: Range) -> Callable[[float], float]:
+def _make_squared_error(values: Float32, bits: int, how: Range) -> Callable[[float], float]:
     def error(step: float) -> float:
         low, high = integer_range(bits, how, values, step)
         return float(np.square(np.clip(np.rint(values / step), low, high) * step - values).sum())
