@@ -13,6 +13,7 @@
 # make compare  the tools that people use instead: GGUF, TFLite, plain rounding, zstd, ... half an hour
 # make paper  the starting paper's experiment, and Deep Compression's, beside wcodec's, a quarter of an hour
 # make paper-claims  claims of the papers, each with the figure here, six minutes of one core
+# make product-bench FASHION=fashion_mnist.npz  product codebooks beside scalar ones and uniform steps, half an hour
 # make records  trains and codes samples/records (under an hour on two cores)
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 chooses another interpreter.
@@ -30,7 +31,7 @@ NETWORKS ?= resnet_bn inverted_residual vgg_bn vit lstm gru_embed
 
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --durations=15
 
-.PHONY: demo test test-thorough docs check fuzz bench wheel framework-bench calibration-bench budget-bench slim-bench compare paper paper-claims records clean
+.PHONY: demo test test-thorough docs check fuzz bench wheel framework-bench calibration-bench budget-bench slim-bench compare paper paper-claims product-bench records clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -121,6 +122,9 @@ paper: $(VENV)/installed
 
 paper-claims: $(VENV)/installed
 	$(BIN)/python benchmarks/paper_claims.py --out benchmarks/results/paper_claims.md
+
+product-bench: $(VENV)/installed
+	$(BIN)/python benchmarks/product.py --data $(FASHION) --zoo out/zoo --rows out/product.jsonl --out benchmarks/results/product.md
 
 clean:
 	rm -rf $(VENV) out build wcodec.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
