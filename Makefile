@@ -13,7 +13,7 @@
 # make compare  the tools that people use instead: GGUF, TFLite, plain rounding, zstd, ... half an hour
 # make paper  the starting paper's experiment, and Deep Compression's, beside wcodec's, a quarter of an hour
 # make paper-claims  claims of the papers, each with the figure here, six minutes of one core
-# make product-bench FASHION=fashion_mnist.npz  product codebooks beside scalar ones and uniform steps, half an hour
+# make product-bench FASHION=fashion_mnist.npz  product codebooks beside scalar ones and uniform steps; goes on after a stop
 # make records  trains and codes samples/records (under an hour on two cores)
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 chooses another interpreter.
