@@ -227,7 +227,8 @@ def encode_row(row: records_page.Row, folder: Path) -> records_page.Row:
     }
     encode(source, folder / row.file, Recipe(effort="best"), tuned=tuned)
     numbers = inspect(folder / row.file)
-    return replace(row, file_bytes=numbers.file_bytes, weight_bytes=numbers.weight_bytes)
+    every = records_page.measure_error(folder / row.file, "train")
+    return replace(row, file_bytes=numbers.file_bytes, weight_bytes=numbers.weight_bytes, all_error=every)
 
 
 def main() -> None:
