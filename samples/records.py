@@ -1,4 +1,4 @@
-"""The records: python samples/records.py [--out FOLDER] [--seeds N] [NAME ...]
+"""The records: python samples/records.py [--out FOLDER] [--seeds N ...] [NAME ...]
 
 Three networks are trained on the first 55,000 images of MNIST, as they are and then with a price on every bit, stage by
 stage; the last 5,000 images of the training set make every choice; the test images are looked at once, at the end. What
@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument(
         "--into", type=Path, default=Path(__file__).resolve().parent / "records", help="folder of the records"
     )
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="SEED")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, of one thread each")
     parser.add_argument("--one", nargs=2, metavar=("NAME", "SEED"), help="train one network and stop")
     options = parser.parse_args()
@@ -247,7 +247,7 @@ def main() -> None:
         small_networks(options.one[0], int(options.one[1]), options.out)
         return
     names = [name for name in TRAINING_PLANS if name in (options.names or TRAINING_PLANS)]
-    jobs = [(name, str(seed)) for seed in range(1, options.seeds + 1) for name in names]
+    jobs = [(name, str(seed)) for seed in options.seeds for name in names]
     single = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 
     def work(job: tuple[str, str]) -> None:
