@@ -55,7 +55,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "train.npz", x=x[:500], y=y[:500])
     np.savez(folder / "inputs.npz", x=x[:200])
     network = make_network(24, CLASSES, "softmax")
-    network.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
+    network.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", jit_compile=False)
     network.fit(x[:500], y[:500], epochs=4, verbose=0)
     for name in ("model.h5", "model.keras", "new.h5", "step2.keras"):
         network.save(folder / name)
@@ -66,7 +66,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network.set_weights(moved)
         network.save(folder / name)
     values = make_network(16, 1, None)
-    values.compile("adam", "mse")
+    values.compile("adam", "mse", jit_compile=False)
     values.save(folder / "net.keras")
     np.savez(folder / "prices.npz", x=x[:200], y=values.predict(x[:200], verbose=0) + 0.1)
     (folder / "my_task.py").write_text(SCORE, "utf-8")

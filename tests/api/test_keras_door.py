@@ -27,7 +27,7 @@ def model() -> keras.Model:
     keras.utils.set_random_seed(2)
     layers = [keras.Input((12,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(2, "softmax")]
     made = keras.Sequential(layers)
-    made.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    made.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     made.fit(X, Y, epochs=2, verbose=0)
     return made
 
@@ -103,7 +103,7 @@ def test_other_verbs_take_models_and_data_in_memory(model: keras.Model, tmp_path
 
 def test_the_callback_writes_a_chain_of_which_the_last_files_stay(model: keras.Model, tmp_path: Path) -> None:
     model = keras.models.clone_model(model)
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     seen: list[list[np.ndarray]] = []
     copy = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(model.get_weights()))
     checkpoint = wcodec.keras.ModelCheckpoint(tmp_path / "run" / "{epoch:02d}-{loss:.1f}.wcz", keep=3, every=2)
@@ -120,7 +120,7 @@ def test_the_callback_writes_a_chain_of_which_the_last_files_stay(model: keras.M
 
 def test_the_callback_within_a_budget_writes_files_that_need_no_other(model: keras.Model, tmp_path: Path) -> None:
     model = keras.models.clone_model(model)
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     checkpoint = wcodec.keras.ModelCheckpoint(tmp_path / "{epoch}.wcz", keep=None, max_error=1e-3)
     model.fit(X, Y, epochs=2, verbose=0, callbacks=[checkpoint])
     assert [chain_of(file) for file in checkpoint.files] == [[], []]

@@ -67,7 +67,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     rng = np.random.default_rng(4)
     x = rng.normal(size=(1500, 8, 8, 1)).astype(np.float32)
     y = (x[:, :4].mean((1, 2, 3)) > 0) * 2 + (x[:, :, :4].mean((1, 2, 3)) > 0)
-    model.compile("adam", keras().losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile("adam", keras().losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     model.fit(x, y, epochs=12, verbose=0)
     model.save(folder / "m.keras")
     np.savez(folder / "d.npz", x=x, y=y)

@@ -24,7 +24,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     ])  # fmt: skip
     model.save(folder / "m.keras")
     x = np.random.default_rng(6).normal(size=(300, 6, 6, 1)).astype(np.float32)
-    np.savez(folder / "d.npz", x=x, y=np.argmax(model.predict(x, verbose=0), axis=-1))
+    np.savez(folder / "d.npz", x=x, y=np.argmax(model(x), axis=-1))
     bench = open_oracle(folder / "m.keras", LearningRequest(str(folder / "d.npz")))
     before = [np.asarray(weight) for weight in bench.session.model.weights]
     swept = sweep(folder / "m.keras", parse_recipe({}), points=3, oracle=bench)

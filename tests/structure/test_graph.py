@@ -105,7 +105,7 @@ def test_both_directions_of_a_recurrent_layer_keep_as_many_units(mode: str) -> N
     small = without(graph, some_kept(graph, np.random.default_rng(0)))
     there, back = small.layers[0].forward_layer.units, small.layers[0].backward_layer.units
     assert there == back < 6
-    assert small.predict(np.zeros((2, 5, 3), np.float32), verbose=0).shape == (2, 2)
+    assert small(np.zeros((2, 5, 3), np.float32)).shape == (2, 2)
 
 
 def transformer(norm: str, width: int = 12) -> object:
