@@ -9,7 +9,14 @@ import pytest
 from keras_kinds import network, prepare_session, some
 
 from wcodec.calibration.budget import DEFAULT_DROP, DEFAULT_ERROR, DEFAULT_LOSS, AccuracyBudget
-from wcodec.calibration.quality import MIN_CHANGED, Quality, _find_sampling_margin, measure_quality
+from wcodec.calibration.quality import (
+    LEAST_COST,
+    MIN_CHANGED,
+    Quality,
+    _compare_classes,
+    _find_sampling_margin,
+    measure_quality,
+)
 from wcodec.calibration.trial import CalibrationResult
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keras
@@ -33,6 +40,19 @@ def test_changed_choices_cost_what_the_original_thought_of_them() -> None:
     assert found.agreement == pytest.approx(100 - 100 * changed / len(rows))
     assert found.expected == pytest.approx(100 * (odds.max(axis=1) - odds[rows, chosen]).mean())
     assert found.drop == max(found.expected, 42 * found.kl)
+
+
+def test_a_network_that_is_not_trained_keeps_its_choices() -> None:
+    # All classes are nearly as likely, so neither the divergence nor the probabilities tell that choices change.
+    rng = np.random.default_rng(1)
+    logits = (1e-3 * rng.normal(size=(600, 4))).astype(np.float32)
+    part, count, cost = _compare_classes(logits[:, ::-1], logits, probabilities=False)
+    assert part > 0.9
+    assert count == 600
+    assert cost == pytest.approx(LEAST_COST * part)
+    assert not AccuracyBudget(drop=DEFAULT_DROP).allows(
+        CalibrationResult(1.0, 0.1, (), (), Quality(1e-6, 100 * (1 - part), expected=100 * cost), 100)
+    )
 
 
 def test_too_few_changed_choices_tell_nothing() -> None:

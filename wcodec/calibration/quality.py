@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 MIN_CHANGED: Final = 20
 """The smallest number of changed predictions from which the lost accuracy is estimated."""
+LEAST_COST: Final = 0.02
+"""The smallest cost of a changed prediction, in accuracy. If the original's classes are equally likely, as those of a
+network that is not trained, its probabilities count every change as free, and all predictions might change."""
 Z: Final = 1.282
 """The quantile 0.9 of the normal distribution."""
 SPREAD: Final = (0.5, 1.5)
@@ -45,7 +48,8 @@ class Quality:
                in truth.
     lost:      points of accuracy by the labels, minus their standard error; None without labels of classes.
     expected:  points of accuracy that the changed predictions cost if the original's probabilities are right: the mean
-               of p[its class] - p[the new class], in the worst output; 0 if fewer than MIN_CHANGED changed.
+               of p[its class] - p[the new class], at least LEAST_COST for each, in the worst output; 0 if fewer than
+               MIN_CHANGED changed.
     exchanged: the same if fewer changed, estimated from the changes of all rows, see `_exchange_changes`.
     chance:    points of accuracy that a larger sample may add to the prediction of `kl`, see `_sampling_margin`.
     loss_rise: of the worst output, see `worst_rise`; None without labels.
@@ -109,7 +113,8 @@ def _compare_classes(outputs: Outputs, originals: Outputs, probabilities: bool) 
     now, before = (choose_class(one, probabilities=probabilities)[..., None] for one in (outputs, originals))
     logs = log_probabilities(originals, probabilities=probabilities)
     cost = np.exp(np.take_along_axis(logs, before, -1)) - np.exp(np.take_along_axis(logs, now, -1))
-    return float((now != before).mean()), now.size, float(cost.mean())
+    part = float((now != before).mean())
+    return part, now.size, max(float(cost.mean()), LEAST_COST * part)
 
 
 def _exchange_changes(outputs: Outputs, originals: Outputs, probabilities: bool) -> float:
