@@ -111,7 +111,7 @@ def test_ctrl_c_keeps_the_best_file_found_and_says_so(small_network: tuple[Path,
         "--data",
         str(tmp_path / "inputs.npz"),
         "--tune",
-        "40000",
+        "8000",
     ]
     program = [*command(), *words]
     environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
