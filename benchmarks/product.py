@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -151,10 +150,8 @@ def page(rows: list[Row], options: argparse.Namespace) -> Iterator[str]:
     facts = json.loads((options.zoo / "facts.json").read_text("utf-8"))
     yield "# Product codebooks beside scalar codebooks and uniform steps"
     yield ""
-    yield f"`python benchmarks/product.py {' '.join(sys.argv[1:])}`, {date.today()}, one thread,"
-    yield f"a load of {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores. Fitted, calibrated and trained by"
-    yield f"{options.inputs:,} training images without labels, a fifth of them held out; trained: `--tune"
-    yield f"{options.steps}`. Points lost, agreement and KL divergence are from the original,"
+    yield f"Fitted, calibrated and trained (`--tune {options.steps}`) by {options.inputs:,} training images"
+    yield "without labels, a fifth of them held out. Points lost, agreement and KL divergence are from the original,"
     yield "on the test images, looked at once a file."
     for name in dict.fromkeys(row.network for row in rows):
         yield f"\n## {name}: {4 * facts[name]['params']:,} bytes in float32, {facts[name]['accuracy']} %"
