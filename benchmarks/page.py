@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -29,7 +30,7 @@ def publish(lines: Iterable[str], page: Path | None) -> None:
 
 def describe_run() -> str:
     """The command, the commit, the day, the processor, the threads of a process and the load of the machine."""
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     threads = os.environ.get("OMP_NUM_THREADS", f"{os.cpu_count()}")
     machine = f"{read_processor()}, {os.cpu_count()} processors, {threads} thread{'s' * (threads != '1')} a process"
     text = f"`{command}`, commit {read_commit()}, {date.today()}, {machine}, load {LOAD:.1f} when it began."
