@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import HANG, command
+from conftest import HANG, command, in_a_process
 
 
 def run_piped(content: bytes, *words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -67,3 +69,20 @@ def test_a_reader_that_leaves_is_no_error_of_ours(samples: Path) -> None:
     assert process.stdout.read(4) == b"\x89WCZ"
     process.stdout.close()
     assert process.wait(60) in {0, 141}
+
+
+@pytest.mark.parametrize("words", [["decode", "-q", "-o", "-"], ["inspect", "--json"]], ids=["bytes", "text"])
+def test_what_an_output_without_a_buffer_takes_in_part_is_not_lost_silently(words: list[str], tmp_path: Path) -> None:
+    """A pipe takes 64 kB of the last piece, and its reader leaves: the same as a full disk."""
+    model, coded = tmp_path / "many.npz", tmp_path / "many.wcz"
+    np.savez(model, **{f"tensor{number}": np.full((40, 5), number, np.float32) for number in range(400)})
+    assert in_a_process("encode", model, "-o", coded, "-q").returncode == 0
+    process = subprocess.Popen(
+        [*command(), words[0], str(coded), *words[1:]],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout
+    assert len(process.stdout.read(10)) == 10
+    process.stdout.close()
+    assert process.wait(HANG) == 141

@@ -23,6 +23,7 @@ from wcodec.errors import ContainerError, ModelFileError, RecipeError, WcodecErr
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. It never raises; a traceback is shown only with --debug."""
     stdio.open_missing()
+    stdio.buffer_output()
     gc.set_threshold(
         50_000, 20, 50
     )  # importing modules makes many objects and no garbage: saves 15 ms of most commands

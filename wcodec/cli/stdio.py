@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,17 @@ def open_missing() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+
+
+def buffer_output() -> None:
+    """Put a buffer before standard output where it has none (PYTHONUNBUFFERED, `python -u`).
+
+    Without one, a write that the system does in part loses the rest of its bytes, and nobody is told.
+    """
+    if sys.stdout is not None and isinstance(raw := getattr(sys.stdout, "buffer", None), io.FileIO):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors, line_buffering=True
+        )
 
 
 def write_data(text: str) -> None:
