@@ -24,8 +24,9 @@ MOST: Final = 1 << 16
 """The smallest and the largest number of weights of a sample."""
 SHARE: Final = 32
 """Between these, a sample has one weight in this many."""
-BANDS: Final = 8
-"""The number of runs of neighbouring rows, evenly spread, because the rows of an embedding differ."""
+BANDS: Final = 16
+"""The number of runs of neighbouring rows, evenly spread, because the rows of an embedding differ. None is at an end,
+where rows are often unlike the others: those of unused tokens, or of the border of an image."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,6 @@ def take_sample(tensor: Tensor, plan: UniformPlan) -> TensorSample | None:
     if count * BANDS >= units:
         rows = part(0, units)
     else:
-        starts = [(units - count) * band // (BANDS - 1) for band in range(BANDS)]
+        starts = [(2 * band + 1) * (units - count) // (2 * BANDS) for band in range(BANDS)]
         rows = np.concatenate([part(start, count) for start in starts], axis=1 if layout == VECTOR else 0)
     return TensorSample(np.ascontiguousarray(rows), dequantizer, tensor.count / rows.size)
