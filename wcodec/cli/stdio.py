@@ -26,10 +26,10 @@ def buffer_output() -> None:
 
     Without one, a write that the system does in part loses the rest of its bytes, and nobody is told.
     """
-    if sys.stdout is not None and isinstance(raw := getattr(sys.stdout, "buffer", None), io.FileIO):
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors, line_buffering=True
-        )
+    old, raw = sys.stdout, getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.FileIO) and raw.fileno() == 1:
+        buffer = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(buffer, old.encoding, old.errors, line_buffering=True)
 
 
 def write_data(text: str) -> None:
