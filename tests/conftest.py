@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import random
@@ -18,6 +19,11 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+gc.disable()  # until all tests are collected: imports and collection make many objects that stay
+atexit.register(gc.freeze)  # nor is anything collected at the end
+sys.dont_write_bytecode = False  # or each worker compiles every test, and each process that is started all of wcodec
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # for formats/ and tests/, behind an installed wcodec
@@ -27,6 +33,13 @@ collect_ignore_glob = [f"*/test_extra_{extra}*.py" for extra in EXTRAS if find_s
 """Tests of what an extra adds, where that extra is not installed."""
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 collect_ignore_glob += [] if BROWSER else ["*/test_pages_in_a_browser.py"]
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on as the program does, and never what was imported."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    gc.enable()
 
 
 def pytest_report_header() -> str:
