@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,10 @@ KIND_FEATURES = {"file": EXTENTS_FEATURE, "shards": SHARDS_FEATURE}
 """The feature that a reader must have for a kind of model file."""
 MAX_LENGTH = 1 << 26
 _HARD = 19
+_DETERMINING = (
+    "window_log", "hash_log", "chain_log", "search_log", "min_match", "target_length", "strategy", "compression_level"
+)  # fmt: skip
+"""The compression parameters that depend on the level and on sizes."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,36 @@ class BaseInfo:
 
     digest: bytes
     delta_modes: tuple[int, ...]
+
+
+class _Compressors(threading.local):
+    """The compressors of a thread: zstd indexes the dictionary again in each one, which takes 10 ms."""
+
+    def __init__(self) -> None:
+        self.made: dict[tuple[int, ...], zstandard.ZstdCompressor] = {}
+
+
+_COMPRESSORS = _Compressors()
+
+
+def _get_compressor(level: int, source_size: int, with_dictionary: bool) -> zstandard.ZstdCompressor:
+    dictionary = _read_dictionary() if with_dictionary else None
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level,
+        source_size=source_size,
+        dict_size=len(dictionary) if dictionary else 0,
+        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+        write_content_size=0,
+        write_checksum=0,
+        write_dict_id=0,
+    )
+    if dictionary is None:
+        return zstandard.ZstdCompressor(compression_params=parameters)
+    key = tuple(getattr(parameters, name) for name in _DETERMINING)
+    if key not in _COMPRESSORS.made:
+        made = zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
+        _COMPRESSORS.made[key] = made
+    return _COMPRESSORS.made[key]
 
 
 def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: BaseInfo | None = None) -> ModelSection:
@@ -79,17 +114,8 @@ def pack_model_section(tensors: Sequence[TensorSpec], skeleton: bytes, base: Bas
         raise ModelFileError(f"model: expected at most {MAX_LENGTH} bytes outside of the tensors, got {len(plain)}")
     candidates = [ModelSection(STORED, len(plain), bytes(plain))]
     level = _HARD if len(plain) <= 1 << 22 else 3
-    for coding, dictionary in ((ZSTD, None), (ZSTD_DICTIONARY, _read_dictionary())):
-        parameters = zstandard.ZstdCompressionParameters.from_level(
-            level,
-            source_size=len(plain),
-            dict_size=len(dictionary) if dictionary else 0,
-            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-            write_content_size=0,
-            write_checksum=0,
-            write_dict_id=0,
-        )
-        compressor = zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
+    for coding in (ZSTD, ZSTD_DICTIONARY):
+        compressor = _get_compressor(level, len(plain), with_dictionary=coding == ZSTD_DICTIONARY)
         candidates.append(ModelSection(coding, len(plain), compressor.compress(bytes(plain))))
     return min(candidates, key=lambda candidate: len(candidate.stored))
 
