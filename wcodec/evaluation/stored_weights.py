@@ -1,9 +1,11 @@
-"""Assignment of the arrays of a file of weights alone to a Keras network."""
+"""The weights of a file in a Keras network: assigned from a file of weights alone, and checked before training."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import ModelFileError
@@ -46,3 +48,15 @@ def _by_path(arrays: dict[str, Array], path: str) -> Array | None:
     ends = [(name.replace(".", "/").split("/"), array) for name, array in arrays.items()]
     found = [array for end, array in ends if end[-len(parts) :] == parts[-len(end) :]]
     return found[0] if len(found) == 1 else None
+
+
+def refuse_infinite_weights(model: Model, name: str) -> None:
+    """Raises: ModelFileError if a weight of a network that is to be trained is NaN or infinite.
+
+    name: of its file, for the message.
+    """
+    for weight in model.weights:
+        values = np.asarray(weight)
+        if not np.issubdtype(values.dtype, np.integer) and not np.isfinite(values).all():
+            found = "NaN" if np.isnan(values).any() else "infinity"
+            raise ModelFileError(f"{name}: expected finite weights to train, got {found} in {weight.path}")

@@ -17,6 +17,7 @@ from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import Outputs
 from wcodec.evaluation.model_loader import load_model, model_inputs, model_outputs, predicted_tasks
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
+from wcodec.evaluation.stored_weights import refuse_infinite_weights
 from wcodec.structure import criteria, fitting, gradients
 from wcodec.structure.assumed_moments import score_without_data
 from wcodec.structure.graph import Graph, trace
@@ -74,6 +75,8 @@ class Bench:
 def prepare(source: Path, request: SlimRequest) -> Bench:
     deadline = Deadline.after(request.seconds)
     model = load_model(source, architecture=request.architecture, imports=request.imports, unsafe=request.unsafe)
+    if not request.compact:
+        refuse_infinite_weights(model, source.name)
     graph = None
     if request.student is None and request.low_rank is None:
         graph = trace(model, is_exact=request.compact)

@@ -25,6 +25,7 @@ from wcodec.evaluation.model_loader import model_outputs, predicted_tasks
 from wcodec.evaluation.moved_images import augment_images, change_slightly
 from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.evaluation.runner import is_runner
+from wcodec.evaluation.stored_weights import refuse_infinite_weights
 from wcodec.model import TunedTensor
 from wcodec.training import checkpoint
 from wcodec.training.candidate import Candidate, assign_weights, score, tuned_weights
@@ -79,6 +80,7 @@ def open_labelled(source: Path, request: LearningRequest, log: Log = lambda _: N
     opened = open_session(source, request, log)
     if is_runner(opened.model):
         raise RecipeError(f"--finetune: expected a Keras model to train, got {opened.model.name}; --data calibrates it")
+    refuse_infinite_weights(opened.model, source.name)
     count = opened.learning.count + opened.held_out.count
     where = f"--data {request.data_name}"
     if not opened.learning.is_labelled:
