@@ -37,7 +37,8 @@ collect_ignore_glob += [] if BROWSER else ["*/test_pages_in_a_browser.py"]
 
 def pytest_collection_finish() -> None:
     """Collect garbage from here on as the program does, and never what was imported."""
-    gc.freeze()
+    if "keras" in sys.modules:
+        gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     gc.enable()
 

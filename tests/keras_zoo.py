@@ -121,7 +121,7 @@ NOT_AS_H5 = {"attention", "bfloat16", "normalized"}
 
 def deep(count: int) -> keras.Model:
     """`count` layers with long names, so that Keras splits its list of their names over several attributes."""
-    parts = [layers.Rescaling(1.0, name=f"a_layer_with_a_long_name_{'x' * 100}_{i}") for i in range(count)]
+    parts = [layers.Rescaling(1.0, name=f"a_layer_with_a_long_name_{'x' * 1000}_{i}") for i in range(count)]
     return keras.Sequential([keras.Input((2,)), *parts, layers.Dense(2, name="last")])
 
 

@@ -47,7 +47,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 TOKENS = np.random.default_rng(2).integers(0, 30, (20, 6)).astype(np.int32)
 LOADED_PLAINLY = """
-import sys, keras, numpy
+import atexit, gc, sys
+gc.disable()  # with the next line, half of what an import of Keras costs
+atexit.register(gc.freeze)
+import keras, numpy
 for whole in sys.argv[2:]:
     model = keras.models.load_model(whole)
     kinds = {layer.name: str(layer._kernel.dtype) for layer in model._flatten_layers() if hasattr(layer, "_kernel")}

@@ -144,7 +144,7 @@ def test_writing_twice_gives_the_same_skeleton_and_the_same_bytes(zoo, tmp_path,
 
 
 def test_a_net_of_many_long_names_survives_split_attributes(tmp_path):
-    model = keras_zoo.deep(600)
+    model = keras_zoo.deep(70)
     for ending in (".h5", ".keras"):
         model.save(tmp_path / f"deep{ending}")
         rewrite(tmp_path / f"deep{ending}", tmp_path / f"out{ending}")

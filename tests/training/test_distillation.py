@@ -284,7 +284,7 @@ def test_a_sample_gets_smaller_than_by_rounding_alone() -> None:
     few = prepare_session(model, *hold_out(examples), most=1000)
     start = search_steps(few, AccuracyBudget(drop=0.5))
     whole = bench(model, examples)
-    found = distill(whole, start, AccuracyBudget(kl=0.014), steps=900, seconds=None, seed=0)
+    found = distill(whole, start, AccuracyBudget(kl=0.014), steps=600, seconds=None, seed=0)
     assert found.bytes < 0.95 * start.bytes
     put(model, found)
     accuracy = evaluate(model, f"{SAMPLES / 'mnist.npz'}:test").accuracy

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wcodec.errors import RecipeError, WcodecError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+ANSWER_SECONDS: Final = 20
+"""How long a scheduler may take to answer."""
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def connect_workers(url: str | None) -> Iterator[Executor | None]:
     except ImportError as error:
         raise RecipeError("--scheduler: expected Dask, found none; pip install 'wcodec[dask]'") from error
     try:
-        client = Client(url, timeout=20)
+        client = Client(url, timeout=ANSWER_SECONDS)
     except (OSError, ValueError, ImportError) as error:
         raise WcodecError(f"--scheduler {url}: does not answer: {error}") from error
     with client:
