@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import subprocess
 import sys
 import zipfile
@@ -256,3 +257,11 @@ def test_a_network_of_ones_own_class_takes_what_it_was_built_for() -> None:
     start = run_trial(session, 0.5, 0.1)
     assert len(start.rounded) == 2
     assert distill(session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0).bytes < start.bytes
+
+
+def test_what_a_recurrent_layer_leaves_is_not_logged_for_a_script_that_imported_keras_itself() -> None:
+    keras()
+    logger = logging.getLogger("tensorflow")
+    for text, is_wanted in (("Object was never used (type <Operation>)", False), ("out of memory", True)):
+        record = logger.makeRecord("tensorflow", logging.ERROR, __file__, 1, text, (), None)
+        assert bool(logger.filter(record)) == is_wanted

@@ -36,6 +36,7 @@ def keras() -> ModuleType:
 
     Raises: RecipeError if Keras or its backend is missing; UnsupportedError if Keras is too old.
     """
+    logging.getLogger("tensorflow").addFilter(_is_wanted)
     if loaded := sys.modules.get("keras"):
         return loaded
     try:
@@ -50,8 +51,12 @@ def keras() -> ModuleType:
             module = importlib.import_module("keras")
     except ImportError as exc:
         raise RecipeError(f"keras: expected it to import, got {exc}: pip install 'wcodec[keras]'") from exc
-    logging.getLogger("tensorflow").addFilter(lambda record: "Object was never used" not in str(record.msg))
     return module
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Whether a line of TensorFlow's log is for the user; a GRU's loop leaves an object that nothing uses."""
+    return "Object was never used" not in str(record.msg)
 
 
 def _parse_version(version: str) -> tuple[int, ...]:
