@@ -23,6 +23,8 @@ KIND_FEATURES = {"file": EXTENTS_FEATURE, "shards": SHARDS_FEATURE}
 """The feature that a reader must have for a kind of model file."""
 MAX_LENGTH = 1 << 26
 _HARD = 19
+KEPT_FOR = 1 << 16
+"""The longest section for which a compressor is kept: it holds 3 to 6 MB; those for longer ones hold up to 85 MB."""
 _DETERMINING = (
     "window_log", "hash_log", "chain_log", "search_log", "min_match", "target_length", "strategy", "compression_level"
 )  # fmt: skip
@@ -77,8 +79,8 @@ def _get_compressor(level: int, source_size: int, with_dictionary: bool) -> zsta
         write_checksum=0,
         write_dict_id=0,
     )
-    if dictionary is None:
-        return zstandard.ZstdCompressor(compression_params=parameters)
+    if dictionary is None or source_size > KEPT_FOR:
+        return zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
     key = tuple(getattr(parameters, name) for name in _DETERMINING)
     if key not in _COMPRESSORS.made:
         made = zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
