@@ -118,3 +118,14 @@ def test_usage_errors_need_no_framework(words: str, code: int, says: str, tmp_pa
     run = [sys.executable, "-c", WITHOUT_A_FRAMEWORK, *words.split()]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, says in done.stderr) == (code, True), done.stderr
+
+
+def test_a_closed_standard_error_is_no_error_in_python() -> None:
+    """Python has None for it; Keras is imported without output there, and progress has no place to go."""
+    code = (
+        "import wcodec, numpy; from wcodec.evaluation.keras_backend import keras; keras(); "
+        "wcodec.encode({'a': numpy.ones(9)}, progress=True); print('done')"
+    )
+    line = f'"{sys.executable}" -c "{code}" 2>&-'
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
 import time
@@ -102,6 +104,40 @@ def test_closed_streams_are_no_reason_to_fail(coded: Path, closing: str) -> None
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
+
+
+def run_closed(*words: object, closing: str) -> subprocess.CompletedProcess[bytes]:
+    """The command in a shell that closes some of its streams."""
+    line = " ".join([*command(), *map(str, words), closing])
+    return subprocess.run(["sh", "-c", line], capture_output=True, timeout=HANG, check=False)
+
+
+def test_a_closed_standard_error_puts_nothing_into_standard_output(samples: Path, coded: Path, tmp_path: Path) -> None:
+    """Neither the summary nor an error follows the file, the JSON, or the model."""
+    model, target = samples / "tutorial_cnn.h5", tmp_path / "m.wcz"
+    piped = run_closed("encode", model, "-o", "-", closing="2>&-")
+    numbers = run_closed("encode", model, "-o", target, "--json", "-v", closing="2>&-")
+    assert (piped.returncode, piped.stdout) == (0, target.read_bytes())
+    assert json.loads(numbers.stdout)["file_bytes"] == len(piped.stdout)
+    back = run_closed("decode", target, "-o", "-", closing="2>&-")
+    assert run_closed("decode", target, "-o", tmp_path / "back.h5", closing="2>&-").stdout == b""
+    assert (back.returncode, back.stdout) == (0, (tmp_path / "back.h5").read_bytes())
+    for wrong in (["verify", model], ["verify", tmp_path / "none.wcz"], ["encode", "--nonsense"]):
+        done = run_closed(*wrong, closing="2>&-")
+        assert (done.returncode != 0, done.stdout) == (True, b"")
+
+
+@pytest.mark.parametrize(("verb", "closing", "place"), [
+    ("encode", ">&-", "output"), ("decode", ">&-", "output"), ("encode", "<&-", "input"), ("decode", "<&-", "input"),
+])  # fmt: skip
+def test_a_file_through_a_closed_stream_is_an_error(
+    verb: str, closing: str, place: str, samples: Path, coded: Path
+) -> None:
+    source = "-" if place == "input" else coded if verb == "decode" else samples / "tutorial_cnn.h5"
+    done = run_closed(verb, source, "-o", "-", closing=closing)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert re.fullmatch(f"wcodec: -: expected a file (or a pipe as|in) standard {place}, which is closed\n",
+                        done.stderr.decode())  # fmt: skip
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(wcodec: Run, samples: Path) -> None:

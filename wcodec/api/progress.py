@@ -63,4 +63,5 @@ def make_listeners(progress: bool | Callable[[ProgressEvent], object]) -> Listen
 
 
 def _write(event: ProgressEvent) -> None:
-    sys.stderr.write(f"{event}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"{event}\n")

@@ -31,7 +31,9 @@ def open_input(source: Path) -> Iterator[Path]:
     if source != DASH:
         yield check_source(source)
         return
-    if sys.stdin is None or sys.stdin.buffer.isatty():
+    if stdio.is_missing(sys.stdin):
+        raise WcodecError("-: expected a file in standard input, which is closed")
+    if sys.stdin.buffer.isatty():
         raise WcodecError("-: expected a file in standard input, found a terminal")
     from shutil import copyfileobj
     from tempfile import TemporaryDirectory
@@ -48,9 +50,11 @@ def open_input(source: Path) -> Iterator[Path]:
 def open_output(force: bool) -> Iterator[Path]:
     """A context with a file that is copied to standard output if the block succeeds.
 
-    Raises: WcodecError for a terminal, without `force`; OSError, BrokenPipeError.
+    Raises: WcodecError if standard output is closed, or a terminal without `force`; OSError, BrokenPipeError.
     """
-    if sys.stdout is None or (sys.stdout.buffer.isatty() and not force):
+    if stdio.is_missing(sys.stdout):
+        raise WcodecError("-: expected a file or a pipe as standard output, which is closed")
+    if sys.stdout.buffer.isatty() and not force:
         raise WcodecError("-: expected a file or a pipe as standard output, found a terminal; -f writes to it")
     from shutil import copyfileobj
     from tempfile import TemporaryDirectory

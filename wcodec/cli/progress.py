@@ -24,7 +24,7 @@ Watch = Callable[[TensorSpec], None]
 @contextmanager
 def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
     """A callback that moves a progress bar on the terminal; None without a terminal."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
@@ -49,7 +49,7 @@ def show_progress(verb: str, quiet: bool) -> Iterator[Watch | None]:
 @contextmanager
 def show_steps(verb: str, quiet: bool) -> Iterator[Callable[[str, float], None]]:
     """A callback that shows on the terminal what is done and its fraction; no output elsewhere."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield lambda *_: None
         return
     from rich.console import Console
@@ -70,7 +70,7 @@ EVERY = 10.0
 @contextmanager
 def show_search(quiet: bool) -> Iterator[Callable[[SearchProgress], None]]:
     """A callback that shows the progress of a search: a table on a terminal, lines elsewhere."""
-    if quiet or sys.stderr is None:
+    if quiet:
         yield lambda _: None
     elif sys.stderr.isatty():
         with _show_table() as watch:

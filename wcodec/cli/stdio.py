@@ -7,18 +7,30 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from wcodec.errors import escape_controls
 from wcodec.reporting.plain_text import wrap
 
 
 def open_missing() -> None:
-    """Open every closed standard descriptor (`>&-`) on the null device, so that no file gets its number."""
-    for number in (0, 1, 2):
+    """Open every closed standard descriptor (`>&-`) on the null device, so that no file gets its number, and every
+    missing stream, because Python has None for it, which `print` takes for standard output.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the end
+
+
+def is_missing(stream: TextIO) -> bool:
+    """Whether the caller closed this stream (`>&-`): `open_missing` opened it. One that leads to the null device
+    (`> /dev/null`) has another name.
+    """
+    return getattr(stream, "name", None) == os.devnull
 
 
 def buffer_output() -> None:
@@ -33,13 +45,13 @@ def buffer_output() -> None:
 
 
 def write_data(text: str) -> None:
-    """Write to standard output and flush it, so that a full disk or a closed pipe is an error here.
+    """Write to standard output and flush it, so that a full disk or a closed pipe is an error here. Whoever closed it
+    before (`>&-`) wants no text, as with `> /dev/null`.
 
     Raises: OSError that names standard output, BrokenPipeError.
     """
-    if sys.stdout is not None:
-        with named("standard output"):
-            print(escape_controls(text), flush=True)
+    with named("standard output"):
+        print(escape_controls(text), flush=True)
 
 
 @contextmanager
@@ -66,7 +78,7 @@ def write_note(text: str) -> None:
 
 
 def _wrap(text: str) -> str:
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         return text
     from shutil import get_terminal_size
 

@@ -59,7 +59,7 @@ def format_sweep(found: Sweep) -> str:
 
 def _find_terminal_width() -> int:
     """Columns of the terminal; as many as any table needs without a terminal."""
-    terminal = sys.stdout is not None and sys.stdout.isatty()
+    terminal = sys.stdout.isatty()
     if not terminal:
         return 1000
     from shutil import get_terminal_size

@@ -88,7 +88,8 @@ def _without_stderr() -> Iterator[None]:
         yield
         return
     with open(os.devnull, "wb") as nowhere:
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            sys.stderr.flush()
         os.dup2(nowhere.fileno(), 2)
         try:
             yield
