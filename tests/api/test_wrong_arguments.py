@@ -43,6 +43,17 @@ def closed() -> io.BytesIO:
         ("threads", lambda: wcodec.decode(wcodec.encode(WEIGHTS), threads="a")),
         ("threads", lambda: wcodec.verify(wcodec.encode(WEIGHTS), threads=-1)),
         ("base", lambda: wcodec.verify(wcodec.encode(WEIGHTS), base=5)),
+        ("source", lambda: wcodec.encode("", lossless=True)),
+        ("source", lambda: wcodec.decode("")),
+        ("source", lambda: wcodec.load_model("")),
+        ("source", lambda: wcodec.slim("", width=0.5)),
+        ("target", lambda: wcodec.encode(WEIGHTS, "")),
+        ("target", lambda: wcodec.decode(wcodec.encode(WEIGHTS), "")),
+        ("target", lambda: wcodec.slim("m.h5", "", width=0.5)),
+        ("report", lambda: wcodec.sweep(WEIGHTS, report="")),
+        ("base", lambda: wcodec.encode(WEIGHTS, base="")),
+        ("data", lambda: wcodec.encode(WEIGHTS, data="")),
+        ("baseline", lambda: wcodec.evaluate("m.h5", (), "")),
     ],
 )
 def test_an_argument_that_is_wrong_is_named(word: str, call: Callable[[], object]) -> None:

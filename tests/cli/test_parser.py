@@ -249,3 +249,28 @@ def test_a_model_is_not_decoded_to_a_name_of_a_container(wcodec: Run, samples: P
     done = wcodec("decode", tmp_path / "a.wcz", "-o", tmp_path / "b.wcz")
     assert (done.returncode, "as the model in it, got .wcz" in done.stderr) == (2, True)
     assert not (tmp_path / "b.wcz").exists()
+
+
+def file_arguments() -> list[tuple[str, str]]:
+    """The verbs with their arguments that name files, "" for the source."""
+    words = {"data", "validation", "moments", "model", "student", "base", "score"}
+    return [
+        (verb, (action.option_strings or [""])[-1])
+        for verb, parser in build_parser().verbs.items()
+        for action in parser._actions
+        if action.type is Path or (action.dest in words and action.option_strings)
+    ]
+
+
+@pytest.mark.parametrize(("verb", "flag"), file_arguments())
+def test_an_empty_name_is_no_file_and_not_the_current_folder(
+    verb: str, flag: str, wcodec: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    done = wcodec(verb, "m.h5", flag, "") if flag else wcodec(verb, "")
+    wanted = "MODULE:F" if flag == "--score" else "a file"
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert flag in done.stderr
+    assert f": expected {wanted}, got an empty name" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]

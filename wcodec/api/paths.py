@@ -25,9 +25,13 @@ def maybe_path(path: StrPath | None, word: str = "base") -> Path | None:
 
 
 def check_path(path: object, word: str) -> Path:
-    """The path that is given for the argument `word`. Raises: RecipeError for anything that is no path."""
+    """The path that is given for the argument `word`. Raises: RecipeError for anything that is no path, and for an
+    empty text, which `Path` takes for the current folder.
+    """
     if not isinstance(path, str | PathLike):
         raise RecipeError(f"{word}: expected a path, got {type(path).__name__}")
+    if not os.fspath(path):
+        raise RecipeError(f"{word}: expected a file, got an empty name")
     return Path(path)
 
 

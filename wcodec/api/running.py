@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
 from wcodec.api.encode_calibrated import request_codebooks
-from wcodec.api.paths import StrPath, maybe_path
+from wcodec.api.paths import StrPath, check_path, maybe_path
 from wcodec.api.progress import ProgressEvent, make_listeners
 from wcodec.api.request import EncodeRequest, parse_request, require_data
 from wcodec.api.slimming import parse_coding, write_slimmed
@@ -97,9 +97,10 @@ def evaluate(
     module = next((one for one in given if isinstance(one, TorchModule) and not isinstance(one, KerasModel)), None)
     with python_spelling("architecture"), ExitStack() as stack:
         opened = [
-            one if is_runner(one) or isinstance(one, str | PathLike | KerasModel)
+            check_path(one, word) if isinstance(one, str | PathLike)
+            else one if is_runner(one) or isinstance(one, KerasModel)
             else stack.enter_context(open_source(cast("Source", one)))
-            for one in given if one is not None
+            for word, one in zip(("model", "baseline"), given, strict=True) if one is not None
         ]  # fmt: skip
         return measure(
             opened[0], data, opened[1] if len(opened) > 1 else None, rescale=rescale, limit=limit,
@@ -151,7 +152,7 @@ def sweep(
     from wcodec.reporting.sweep import sweep as measure
 
     if report is not None:
-        refuse_existing(report, force)
+        refuse_existing(check_path(report, "report"), force)
     with python_spelling(), open_source(source) as path:
         if isinstance(source, TorchModule) and words.get("data") is not None:
             words.setdefault("model", source)
@@ -247,7 +248,7 @@ def slim(
     from wcodec.structure.slim import slim as make
 
     if target is not None:
-        refuse_existing(target, force)
+        refuse_existing(check_path(target, "target"), force)
     listeners, output = make_listeners(progress), None if target is None else Path(target)
     with python_spelling(), open_source(source) as path:
         if output is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
-from wcodec.api.paths import StrPath, refuse_same, require_path
+from wcodec.api.paths import StrPath, check_path, refuse_same, require_path
 from wcodec.errors import (
     CorruptError,
     ModelFileError,
@@ -188,7 +188,7 @@ def open_target(target: Target | None, force: bool, *read: Path | None, suffix: 
                     while part := file.read(1 << 20):
                         target.write(part)
         return
-    path = Path(target)
+    path = check_path(target, "target")
     refuse_same(path, *read)
     refuse_existing(path, force)
     yield path

@@ -146,7 +146,7 @@ def decode(
             raise RecipeError(f"{'as_' if as_ else 'compact'}: expected one file to decode, got a folder")
         kind, exact = ("", False) if is_folder else decoded_kind(path, limit)
         if isinstance(target, str | PathLike) and not (is_folder or as_):
-            refuse_wrong_suffix(path, Path(target), kind, exact=exact)
+            refuse_wrong_suffix(path, check_path(target, "target"), kind, exact=exact)
         with open_target(target, force, path, earlier, suffix=".keras" if as_ else kind) as made:
             if as_:
                 decode_to_integers(path, made, as_, base=earlier, max_output=limit)

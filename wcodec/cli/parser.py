@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from wcodec import __version__
@@ -155,6 +156,7 @@ def build_parser(words: Sequence[str] = ()) -> Parser:
         )
         top.verbs[verb.name] = one
         add_help(one)
+        one.register("type", Path, _read_path)
         module.add_options(one)
         notes = one.add_mutually_exclusive_group()
         notes.add_argument("-q", "--quiet", action="store_true", help="print errors only")
@@ -164,3 +166,10 @@ def build_parser(words: Sequence[str] = ()) -> Parser:
     for parser in (top, *top.verbs.values()):
         parser.is_whole = True
     return top
+
+
+def _read_path(text: str) -> Path:
+    """The path of a file; an empty name, which `Path` takes for the current folder, is an error."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a file, got an empty name")
+    return Path(text)

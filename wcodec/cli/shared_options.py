@@ -61,12 +61,12 @@ def add_table_options(group: argparse._ActionsContainer, options: Sequence[Optio
             metavar=option.metavar or None,
             choices=option.choices or None,
             action="append" if option.repeats else "store",
-            type=_make_reader(option) if option in REQUEST_OPTIONS and not option.repeats else str,
+            type=make_reader(option) if option in REQUEST_OPTIONS and not option.repeats else str,
             help=option.help,
         )
 
 
-def _make_reader(option: Option) -> Callable[[str], object]:
+def make_reader(option: Option) -> Callable[[str], object]:
     """The parser of an option's value. Its errors are those of argparse, which adds the option's name."""
 
     def read(text: str) -> object:

@@ -105,12 +105,12 @@ def parse_threads(word: str, value: object) -> int:
 
 def parse_path(word: str, value: object) -> Path:
     """The path of a file."""
-    return Path(str(value))
+    return Path(_refuse_empty(word, str(value)))
 
 
 def parse_data(word: str, value: object) -> object:
     """Any value; `evaluation.datasets.load_examples` checks it."""
-    return str(value) if isinstance(value, Path) else value
+    return _refuse_empty(word, str(value)) if isinstance(value, str | Path) else value
 
 
 def parse_limit(value: object) -> int | None:
@@ -120,9 +120,16 @@ def parse_limit(value: object) -> int | None:
 
 def parse_score(word: str, value: object) -> object:
     """`module:function`; in Python also the function itself."""
-    return value if callable(value) else str(value)
+    return value if callable(value) else _refuse_empty(word, str(value), "MODULE:F")
 
 
 def parse_network(word: str, value: object) -> object:
     """A model file or `module:function`; in Python also the function, a Keras model or an nn.Module."""
-    return str(value) if isinstance(value, str | Path) else value
+    return _refuse_empty(word, str(value)) if isinstance(value, str | Path) else value
+
+
+def _refuse_empty(word: str, name: str, wanted: str = "a file") -> str:
+    """The name, which is not empty: `Path("")` is the current folder."""
+    if not name:
+        raise RecipeError(f"{word}: expected {wanted}, got an empty name")
+    return name

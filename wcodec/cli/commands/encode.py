@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         report = check_report_target(args, (target, *([args.base] if args.base else [])))
         if request.base:
             request = replace(request, base=check_source(request.base))
-        if args.scheduler:
+        if args.scheduler is not None:
             request = replace(request, executor=stack.enter_context(connect_workers(args.scheduler)))
         made = encode_file(source, target, recipe, request, folder=folder, report=report)
         stages = stages_of(target) if args.stages or recipe.preset == CLASSIC else ()
@@ -101,7 +101,7 @@ def _check_outputs(args: argparse.Namespace, source: Path, several: bool) -> Non
     Raises: RecipeError.
     """
     learns = "--data" if args.data is not None else "--moments" if args.moments is not None else None
-    if learns and args.scheduler and args.search is None:
+    if learns and args.scheduler is not None and args.search is None:
         raise RecipeError(f"--scheduler: cannot be combined with {learns}")
     if several and args.report:
         raise RecipeError(f"{source}: expected a single file with --report, got a model of several files")

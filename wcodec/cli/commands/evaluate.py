@@ -13,9 +13,9 @@ from wcodec.cli.commands.scores import evaluate_score, read_score
 from wcodec.cli.errors import BUDGET, OK
 from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import check_source
-from wcodec.cli.shared_options import add_input_options, add_table_options, data_options, require_data
+from wcodec.cli.shared_options import add_input_options, add_table_options, data_options, make_reader, require_data
 from wcodec.errors import RecipeError
-from wcodec.planning.run_options import SCORE_OPTIONS
+from wcodec.planning.run_options import REQUEST_WORDS, SCORE_OPTIONS
 from wcodec.reporting.json_numbers import format_json
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="D",
+        type=make_reader(REQUEST_WORDS["data"]),
         help="examples: F.npz with x and y (or y_NAME), F.npz:test (x_test, y_test), an image folder, module:function",
     )
     parser.add_argument("--baseline", metavar="SRC", type=Path, help="the original model, to compare with")

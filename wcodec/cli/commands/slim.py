@@ -11,7 +11,7 @@ from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source, check_target
 from wcodec.cli.progress import show_search, show_steps
 from wcodec.cli.report_option import add_report_option, check_report_target
-from wcodec.cli.shared_options import add_input_options, add_table_options, data_options
+from wcodec.cli.shared_options import add_input_options, add_table_options, data_options, make_reader
 from wcodec.cli.tables import format_summary
 from wcodec.planning.option_values import parse_seconds
 from wcodec.planning.options import OPTIONS
@@ -41,7 +41,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     much.add_argument(
         "--low-rank", metavar="R", help="replace layers by two thinner ones with this fraction of the weights; auto"
     )
-    much.add_argument("--student", metavar="FILE|M:F", help="another network, trained to reproduce the outputs of SRC")
+    much.add_argument(
+        "--student",
+        metavar="FILE|M:F",
+        type=make_reader(REQUEST_WORDS["model"]),
+        help="another network, trained to reproduce the outputs of SRC",
+    )
     much.add_argument("--compact", action="store_true", help="remove only dead units: the outputs stay")
     much.add_argument("--uniform", action="store_true", help="keep the same fraction of every layer")
     much.add_argument(
@@ -54,8 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--criterion", choices=CRITERIA, help="criterion of removal (default: obs, from --data or assumed moments)"
     )
-    how.add_argument("--data", metavar="D", help="inputs, and labels if any: F.npz:train, an image folder, ...")
-    add_table_options(how, [REQUEST_WORDS[word] for word in ("validation", "augment", "time_limit")])
+    add_table_options(how, [REQUEST_WORDS[word] for word in ("data", "validation", "augment", "time_limit")])
     how.add_argument("--finetune", metavar="EPOCHS", type=int, help="train with labels and the original's outputs")
     how.add_argument("--tune", metavar="STEPS", type=int, help="train with the original's outputs alone")
     how.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the random numbers (default: 0)")
