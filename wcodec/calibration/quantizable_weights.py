@@ -61,8 +61,9 @@ class Weight:
 
     @property
     def trainable(self) -> bool:
-        """Whether training may change it: a float32 kernel or vector."""
-        return self.kind in ("kernel", "vector") and str(self.variable.dtype) == "float32"
+        """Whether training may change it: a float32 kernel or vector. A scalar has no step and stays exact."""
+        is_scalar = self.original.ndim == 0
+        return self.kind in ("kernel", "vector") and str(self.variable.dtype) == "float32" and not is_scalar
 
 
 @dataclass(frozen=True)
