@@ -17,7 +17,7 @@ from wcodec.training.answers import Ask, answer_features
 from wcodec.training.engine import FloatGroup, ParameterGroup, Step, call_model, compile_step
 from wcodec.training.flat_adam import Adam, Float32, flatten, size_of, unflatten
 from wcodec.training.kept_features import SplitNetwork
-from wcodec.training.losses import build_targets
+from wcodec.training.losses import build_targets, useless_loss
 from wcodec.training.uniform_group import UniformConfig, UniformGroup, build_uniform_group
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class DistillState:
     others:    all other trained weights, if there are any.
     ask:       computes features and the outputs of the original, if the first layers are kept.
     mantissas: see `WeightTable`.
+    useless:   the loss of a network that tells nothing, see `useless_loss`.
     """
 
     model: Model
@@ -50,6 +51,7 @@ class DistillState:
     ask: Ask | None
     step: Step
     mantissas: Mapping[int, int]
+    useless: float
 
 
 def build_distill_state(
@@ -70,14 +72,15 @@ def build_distill_state(
     others = FloatGroup(floats, Adam.start(zeros), FLOAT_RATE) if floats else None
     groups: list[ParameterGroup] = [kernels, *([others] if others else [])]
     targets = build_targets(session.outputs, tuple(replace(kind, truth=None) for kind in session.kinds))
+    useless = useless_loss(targets)
     original = ask_original(model, [*weights, *floats, *(split.first.weights if split else ())], start.statistics)
     if split is None:
         step = compile_step(model, groups, targets, ask_original=original)
-        return DistillState(model, kernels, others, trained, None, step, session.table.mantissas)
+        return DistillState(model, kernels, others, trained, None, step, session.table.mantissas, useless)
     first = [(weight, one.weights) for one in start.rounded if id(weight := model.weights[one.index]) in kept]
     ask = answer_features(split.first, original, first)
     step = compile_step(split.others, groups, targets)
-    return DistillState(model, kernels, others, trained, ask, step, session.table.mantissas)
+    return DistillState(model, kernels, others, trained, ask, step, session.table.mantissas, useless)
 
 
 def ask_original(

@@ -31,6 +31,7 @@ from wcodec.training.augmentation import augment, draw_mixtures
 from wcodec.training.distill_state import DistillState, build_distill_state, export_weights, initialize
 from wcodec.training.engine import Batch
 from wcodec.training.kept_features import split_network
+from wcodec.training.learning_rate import choose_rate_factor
 from wcodec.training.weight_freezing import WeightFreezing
 
 Progress = Callable[[int, int, int, float], None]
@@ -156,6 +157,8 @@ def distill(
             split = split_network(session, batch_size(session))
             state = build_distill_state(session, first, split)
             lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((target or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))
+            tried = partial(draw_mixtures, inputs, batch_size(session), np.random.default_rng(seed))
+            lr_scale *= choose_rate_factor(state, first, tried, lr_scale)
             drawn = partial(draw_mixtures, inputs, batch_size(session), rng)
             answered = state.ask and draw_answered(drawn(), state.ask, rng)
             config = choose_config(first, budget, steps, kept=split is not None)

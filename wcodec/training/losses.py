@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -109,3 +110,18 @@ def distillation_loss(
     before, now = (tf.nn.log_softmax(kind.logits(tf, one) / TEMPERATURE) for one in (wanted, outputs))
     of_classes = TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(before) * (before - now), axis=-1))
     return of_classes + of_values if kind.uncertain else of_classes
+
+
+def useless_loss(targets: LossTargets) -> float:
+    """The distillation loss of a network that tells nothing: equal probabilities for all classes, the mean of values.
+
+    It is that of an original that is sure of its classes, summed over the outputs.
+    """
+    total = 0.0
+    for kind, outputs in zip(targets.kinds, targets.outputs, strict=True):
+        if not kind.values:
+            units = 1 if kind.multilabel or outputs.ndim < 2 else outputs.shape[-1]
+            total += TEMPERATURE**2 * math.log(max(2, units))
+        if kind.values or kind.uncertain:
+            total += 1.0
+    return total
