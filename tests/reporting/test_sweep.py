@@ -18,6 +18,7 @@ from wcodec.api.verbs import encode
 from wcodec.cli import main
 from wcodec.errors import RecipeError
 from wcodec.planning.parsing import parse_recipe
+from wcodec.reporting.inspection import inspect
 from wcodec.reporting.quality_oracle import QualityLoss
 from wcodec.reporting.sweep import Commands, sweep
 from wcodec.reporting.sweep_tables import tabulate_points
@@ -47,6 +48,15 @@ def test_encode_takes_what_a_sweep_prints_and_makes_the_same_file(model: Path, t
         flag, value = point.option.split()
         numbers = encode(model, tmp_path / "m.wcz", **{flag.removeprefix("--"): value})
         assert (numbers.file_bytes, numbers.relative_error) == (point.file_bytes, point.relative_error)
+
+
+def test_the_option_of_a_tensor_gives_the_bytes_and_the_error_of_its_row(model: Path, tmp_path: Path) -> None:
+    for one in sweep(model, parse_recipe({}), points=1).sensitivities:
+        flag, rule = shlex.split(one.option)
+        assert flag == "--set"
+        encode(model, tmp_path / "m.wcz", set=rule)
+        (row,) = (row for row in inspect(tmp_path / "m.wcz").tensors if row.name == one.name)
+        assert (row.bytes, row.error) == (one.coarse_bytes, one.relative_error)
 
 
 def test_every_weight_tensor_is_tried_alone_the_dearest_first(model: Path) -> None:

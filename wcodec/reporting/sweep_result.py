@@ -72,9 +72,10 @@ class Sensitivity:
         """The name in tables."""
         return self.user_name or self.name
 
-    def rule(self, factor: float) -> str:
-        """The option that multiplies the step of this tensor alone."""
-        return f"--set {shlex.quote(f'{re.escape(self.shown)}:step={factor:g}x')}"
+    @property
+    def option(self) -> str:
+        """The option that codes this tensor alone with COARSE times its step, which has these bytes and this error."""
+        return f"--set {shlex.quote(f'{re.escape(self.shown)}:step={COARSE:g}x')}"
 
     @property
     def saved(self) -> int:
@@ -122,11 +123,6 @@ class Sweep:
         changed = max(1.0 - judged.agreement / 100, 1.0 / self.examples)
         return 100.0 * math.sqrt(changed / self.examples)
 
-    def advice(self, one: Sensitivity) -> str:
-        """The option for a tensor: half its step if it loses more for its bytes than most, otherwise COARSE times."""
-        costs = sorted(other.cost for other in self.sensitivities)
-        return one.rule(0.5 if one.cost > costs[(len(costs) - 1) // 2] else COARSE)
-
     def to_json(self) -> dict[str, object]:
         """The keys of `sweep --json`."""
         return {
@@ -154,7 +150,7 @@ class Sweep:
                     "user_name": one.shown,
                     "bytes_saved": one.saved,
                     "cost_by_kilobyte": one.cost,
-                    "option": self.advice(one),
+                    "option": one.option,
                 }
                 for one in self.sensitivities
             ],

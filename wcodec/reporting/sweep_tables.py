@@ -68,7 +68,7 @@ def tabulate_sensitivities(sweep: Sweep, most: int) -> Table:
     rows = [
         (
             one.shown,
-            sweep.advice(one),
+            one.option,
             f"{one.weights:,}",
             f"{one.fine_bytes:,}",
             f"{one.saved:,}",
