@@ -151,23 +151,37 @@ def distill(
     best, target = start, budget.max_kl
     try:
         with patience or Interruptible():
-            rng = np.random.default_rng(seed)
-            inputs = augment(session, rng, moved=moved)
             first = _round_finer(session, start) if start.step_scale and start.kl > (target or 0.0) / 2 else start
-            split = split_network(session, batch_size(session))
-            state = build_distill_state(session, first, split)
-            lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((target or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))
-            tried = partial(draw_mixtures, inputs, batch_size(session), np.random.default_rng(seed))
-            lr_scale *= choose_rate_factor(state, first, tried, lr_scale)
-            drawn = partial(draw_mixtures, inputs, batch_size(session), rng)
-            answered = state.ask and draw_answered(drawn(), state.ask, rng)
-            config = choose_config(first, budget, steps, kept=split is not None)
-            training = _Training(config, session, first, state, drawn, answered, lr_scale, steps, deadline, progress)
+            training = _prepare(session, first, budget, steps, deadline, seed, moved, progress)
             for found in _train_runs(training, budget):
                 best = budget.best([best, found]) or best
     finally:
         session.model.set_weights(before)
     return best
+
+
+def _prepare(
+    session: CalibrationSession,
+    start: CalibrationResult,
+    budget: AccuracyBudget,
+    steps: int | None,
+    deadline: float | None,
+    seed: int,
+    moved: bool,
+    progress: Progress | None,
+) -> _Training:
+    """The objects of a training that begins from `start`, with the learning rate that the network survives."""
+    size, rng = batch_size(session), np.random.default_rng(seed)
+    inputs = augment(session, rng, moved=moved)
+    split = split_network(session, size)
+    state = build_distill_state(session, start, split)
+    lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((budget.max_kl or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))
+    tried = partial(draw_mixtures, inputs, size, np.random.default_rng(seed))
+    lr_scale *= choose_rate_factor(state, start, tried, lr_scale)
+    drawn = partial(draw_mixtures, inputs, size, rng)
+    answered = state.ask and draw_answered(drawn(), state.ask, rng)
+    config = choose_config(start, budget, steps, kept=split is not None)
+    return _Training(config, session, start, state, drawn, answered, lr_scale, steps, deadline, progress)
 
 
 def _train_runs(training: _Training, budget: AccuracyBudget) -> Iterator[CalibrationResult]:
