@@ -81,3 +81,28 @@ def test_what_is_asked_of_a_vector_by_name_is_done(tmp_path: Path) -> None:
 def test_a_tensor_of_denormal_numbers_does_not_become_zero(tmp_path: Path) -> None:
     arrays = {"d.kernel": weights(1, 64, 32) * np.float32(1e-40)}
     assert np.array_equal(round_trip(tmp_path, arrays)["d.kernel"], arrays["d.kernel"])
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e-46, 1e-60, 1e-200])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"max_error": 1e-6}, {"bits": 4}, {"quantizer": "symmetric"}, {"quantizer": "float16"}, {"sparsity": 0.5}],
+)
+def test_float64_values_that_float32_cannot_hold_stay_exact(
+    size: float, options: dict[str, object], tmp_path: Path
+) -> None:
+    small = weights(1, 64, 32).astype(np.float64) * size
+    special = np.where(np.arange(2048).reshape(64, 32) == 7, np.inf, small)
+    arrays = {"d.kernel": small, "e.kernel": special, "f.kernel": weights(2, 64, 32)}
+    back = round_trip(tmp_path, arrays, **options)
+    assert back["d.kernel"].tobytes() == small.tobytes()
+    assert back["e.kernel"].tobytes() == special.tobytes()
+
+
+def test_the_stated_error_of_float64_values_has_that_of_their_rounding_to_float32(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).choice([0.1, 0.2, 0.7], size=(300, 40))
+    back = round_trip(tmp_path, {"d.kernel": values}, bits=4)["d.kernel"]
+    error = np.square(back - values).sum() / np.square(values).sum()
+    found = package.inspect(tmp_path / "m.wcz")
+    assert 0 < error <= (found.tensors[0].error or 0) <= 1.01 * error
+    assert not found.is_lossless

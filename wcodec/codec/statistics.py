@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ _TALL, _FEW = 16.0, 4096
 _OUTLIER = 4096.0
 _LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_OF = {"float16": 65504.0}
+LEAST_NORMAL: Final = 2.0**-126
+"""A tensor whose weights are all below this is denormal in float32, too imprecise for steps."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,17 @@ def scan_tensor(tensor: Tensor) -> TensorScan:
     """Read the tensor once. The fingerprint of a large tensor is of evenly spread pieces."""
     values = tensor.read()
     lossy = tensor.dtype in FLOATS and not tensor.exact
-    return TensorScan(measure_tensor(tensor, values) if lossy else None, _compute_digest(values, sampled=True))
+    found = measure_tensor(tensor, values) if lossy else None
+    if found and tensor.dtype == "float64" and _underflows(values, found):
+        found = None
+    return TensorScan(found, _compute_digest(values, sampled=True))
+
+
+def _underflows(values: AnyArray, found: TensorStatistics) -> bool:
+    """Whether float32 has only zeros or denormal numbers for the regular weights of a float64 tensor."""
+    if max(-found.low, found.high) >= LEAST_NORMAL:
+        return False
+    return bool(np.any((values != 0) & (np.abs(values) < LEAST_NORMAL)))
 
 
 def scan_tensors(tensors: Iterable[Tensor], threads: int) -> list[TensorScan]:

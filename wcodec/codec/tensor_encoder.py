@@ -35,7 +35,7 @@ from wcodec.codec.quantization import choose_dequantizer, has_float_levels
 from wcodec.codec.quantizers.product import join_blocks
 from wcodec.codec.statistics import find_outliers, is_weight, sum_of_squares
 from wcodec.codec.tensor_header import NO_POSITIONS, TensorHeader, pack_header
-from wcodec.container.dtypes import Float32, from_float, mantissa_of, to_float32
+from wcodec.container.dtypes import Float32, Float64, from_float, mantissa_of, to_float32
 from wcodec.container.wire import CHUNK_WEIGHTS
 from wcodec.container.writer import EncodedSections
 from wcodec.kernels.statistics import distance
@@ -57,6 +57,8 @@ from wcodec.model.dataclass import dataclass, replace
 
 SMALL: Final = 4096
 """Below this number of weights, a tensor with few values may be as small if it is exact."""
+NEGLIGIBLE: Final = 2.0**-32
+"""Rounding to float32 changes a larger relative squared error by less than its stored form can tell."""
 
 
 @dataclass(frozen=True)
@@ -216,8 +218,8 @@ def _encode_lossy(
     overwritten = sum_of_squares(to_float32(restored.reshape(-1)[positions], tensor.dtype))
     restored.reshape(-1).view(np.uint8).reshape(restored.size, -1)[positions] = prepared.outlier_bytes
     header = pack_header(tensor, TensorHeader(dequantizer, layout, size, positions, prepared.outlier_bytes), len(parts))
-    squared_error = max(0.0, sum(part[1] for part in parts) - overwritten)
     energy = sum(part[2] for part in parts)
+    squared_error = _add_rounding(tensor, restored, max(0.0, sum(part[1] for part in parts) - overwritten), energy)
     return EncodedTensor(
         EncodedSections(
             sections=(header + parts[0][0], *(part[0] for part in parts[1:])),
@@ -272,8 +274,18 @@ def _encode_exact(
     original, others = (to_float32(one, tensor.dtype).reshape(-1) for one in (values, chosen))
     is_finite = np.isfinite(original) & np.isfinite(others)
     error, own = distance(original[is_finite], others[is_finite]), sum_of_squares(original[is_finite])
+    error = _add_rounding(tensor, chosen, error, own)
     stored = replace(stored, error=error / own if own else 0.0, kept=int(np.count_nonzero(others)))
     return EncodedTensor(stored, error, own)
+
+
+def _add_rounding(tensor: Tensor, decoded: AnyArray, squared_error: float, energy: float) -> float:
+    """The squared error, for float64 with that of their rounding to float32, where it is not negligible."""
+    if tensor.dtype != "float64" or squared_error > NEGLIGIBLE * energy:
+        return squared_error
+    with np.errstate(invalid="ignore", over="ignore"):
+        change: Float64 = np.subtract(tensor.read(), decoded, dtype=np.float64).reshape(-1)
+    return float(np.square(change[np.isfinite(change)]).sum())
 
 
 def _count_chunk_units(elements: int, count: int) -> int:

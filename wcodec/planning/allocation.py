@@ -19,7 +19,7 @@ from wcodec.codec.plan import (
     Prune,
     UniformPlan,
 )
-from wcodec.codec.statistics import TensorStatistics, is_weight
+from wcodec.codec.statistics import LEAST_NORMAL, TensorStatistics, is_weight
 from wcodec.container.dtypes import to_float32
 from wcodec.errors import RecipeError
 from wcodec.model import Model, Tensor, is_vector
@@ -38,8 +38,6 @@ _FINEST, _TURNED = 2.0**26, 2.0**22
 """The largest level: beyond it floats are as short as integers, and transformed integers overflow."""
 _PRUNED = 0.25
 """A tensor with at least this fraction of zeros was pruned; its zeros are kept."""
-_LEAST_NORMAL = 2.0**-126
-"""A tensor whose weights are all below this is denormal in float32, too imprecise for steps."""
 _LAMBDA = {0: 0.1, 128: 0.25}
 """Lambda of the rate-distortion decisions: the squared error, in squared steps, that a bit is worth."""
 
@@ -183,7 +181,7 @@ def _plan_weight(
         step *= options.step.amount
     if step <= 0.0:  # a tensor of zeros, which training may have changed
         return FloatPlan(limit=found.limit, coder=coder_of(options, recipe), effort=recipe.effort)
-    if 0.0 < peak < _LEAST_NORMAL:
+    if 0.0 < peak < LEAST_NORMAL:
         return _make_exact_plan(recipe)
     if quantizer == "uniform" and peak > step * _FINEST:
         if not pruned:
