@@ -106,3 +106,22 @@ def test_the_stated_error_of_float64_values_has_that_of_their_rounding_to_float3
     found = package.inspect(tmp_path / "m.wcz")
     assert 0 < error <= (found.tensors[0].error or 0) <= 1.01 * error
     assert not found.is_lossless
+
+
+@pytest.mark.parametrize("kernel", [(0, 5), (4, 5)])
+def test_an_empty_vector_and_its_kernel_come_back(kernel: tuple[int, ...], tmp_path: Path) -> None:
+    names = {"a.weight": kernel, "a.bias": (0,), "b.weight": (0,), "b.bias": (0,), "b.running_mean": (0,)}
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in names.items()}
+    arrays |= {"b.running_var": arrays["a.bias"], "d.weight": weights(1, 64, 32), "c.kernel": np.zeros((5, 0), "f4")}
+    arrays |= {"c.bias": np.zeros(0, np.float32), "e.kernel": np.zeros((0, 3), "f4"), "e.bias": np.ones(3, "f4")}
+    for options in ({}, {"max_error": 1e-4}):
+        back = round_trip(tmp_path, arrays, **options)
+        assert {name: array.shape for name, array in back.items()} == {n: a.shape for n, a in arrays.items()}
+        (tmp_path / "m.wcz").unlink()
+        (tmp_path / "back.npz").unlink()
+
+
+def test_an_empty_layer_of_pytorch_comes_back() -> None:
+    arrays = {"a": np.zeros((0, 5), np.float32), "c": np.zeros(0, np.float32), "w": weights(1, 30, 30)}
+    back = package.load(package.encode(arrays))
+    assert [back[name].shape for name in arrays] == [(0, 5), (0,), (30, 30)]

@@ -67,6 +67,8 @@ class Vectors:
     def _measure_distance(self, tensor: Tensor, role: Shift, measure: Measure) -> float:
         """The measure of the vector's magnitudes divided by the spread; infinite if the spread is unknown."""
         other, found = self.tensors[role.beside], self.statistics[role.beside]
+        if not tensor.count or not other.count:
+            return math.inf if tensor.count else 0.0
         values = np.abs(_read_values(tensor))
         if role.spread == "norm":
             if found is None:
