@@ -33,6 +33,11 @@ def escape_controls(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
 
 
+def escape_name(name: object) -> str:
+    """The text of `escape_controls` on one line, for the name of a file or a tensor."""
+    return escape_controls(str(name)).replace("\n", "\ufffd").replace("\t", "\ufffd")
+
+
 class WcodecError(Exception):
     """Base of every error that wcodec raises intentionally.
 

@@ -196,3 +196,24 @@ def test_an_error_of_another_file_than_the_source_names_that_one_alone(wcodec: R
     assert done.returncode == 3
     assert "old.wcz" in done.stderr
     assert "model.npz" not in done.stderr
+
+
+def test_an_end_of_line_in_a_name_does_not_end_a_line_of_output(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+    model, coded = tmp_path / "a\nb\t.h5", tmp_path / "c\n.wcz"
+    model.write_bytes((samples / "tutorial_cnn.h5").read_bytes())
+    for words in (
+        ["encode", model, "-o", coded], ["verify", coded], ["decode", coded, "-o", tmp_path / "d\n.h5"],
+        ["rebase", coded, "-f"],
+    ):  # fmt: skip
+        done = wcodec(*words)
+        assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
+        assert "\ufffd" in done.stderr
+    assert len(wcodec("sweep", model, "--points", 1, "--time-limit", 0, "-q").stdout.split("\n\n")[0].splitlines()) == 2
+
+
+@pytest.mark.parametrize("word", ["--tune", "--max-kl", "--min-agreement"])
+def test_what_does_not_go_with_training_by_labels_is_named(wcodec: Run, samples: Path, word: str) -> None:
+    words = ["--data", samples / "mnist.npz:train", "--finetune", 4, "--max-drop", 5, word, 1]
+    done = wcodec("encode", samples / "tutorial_cnn.h5", "--dry-run", *words)
+    assert done.returncode == 2
+    assert f"\nwcodec: {word}: cannot be combined with --finetune" in done.stderr

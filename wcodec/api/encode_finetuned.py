@@ -65,9 +65,11 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
 
 
 def _check_options(asked: EncodeRequest, recipe: Recipe) -> None:
-    for word, value in (("--tune", asked.tune), ("--max-kl", asked.max_kl), ("--min-agreement", asked.min_agreement)):
+    if asked.tune is not None:
+        raise RecipeError("--tune: cannot be combined with --finetune, which trains with labels")
+    for word, value in (("--max-kl", asked.max_kl), ("--min-agreement", asked.min_agreement)):
         if value is not None:
-            raise RecipeError(f"--finetune: expected --max-drop or --max-loss as the budget, got {word}")
+            raise RecipeError(f"{word}: cannot be combined with --finetune, whose budget is --max-drop or --max-loss")
     refuse_tensor_options(recipe)
     for option in ("bits", "clusters", "quantizer"):
         if getattr(recipe.options, option) not in {None, "auto", "uniform"}:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from wcodec.errors import escape_controls
+from wcodec.errors import escape_name
 from wcodec.reporting.inspection_tables import Table, compare_sizes, tabulate_parts, tabulate_tensors
 from wcodec.reporting.number_format import format_size
 from wcodec.reporting.plain_text import count_columns, wrap
@@ -121,9 +121,7 @@ def format_summary(
 def render_tables(tables: Sequence[Table]) -> str:
     """The tables as wide as the terminal, or as wide as needed without one, separated by an empty line."""
     width = _find_terminal_width()
-    shown = [
-        Table(one.head, [[*map(escape_controls, row)] for row in one.rows], one.names, one.spare) for one in tables
-    ]
+    shown = [Table(one.head, [[*map(escape_name, row)] for row in one.rows], one.names, one.spare) for one in tables]
     return "\n\n".join(_render_table(one.fit_width(width), width) for one in shown)
 
 

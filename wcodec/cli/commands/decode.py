@@ -13,7 +13,7 @@ from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import check_target, derive_model_path
 from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.cli.shared_options import add_table_options
-from wcodec.errors import RecipeError, WcodecError
+from wcodec.errors import RecipeError, WcodecError, escape_name
 from wcodec.pipeline.decoded_suffix import MODEL_SUFFIXES, refuse_wrong_suffix
 from wcodec.planning.run_options import REQUEST_WORDS
 
@@ -84,7 +84,9 @@ def _decode_integers(args: argparse.Namespace, source: Path) -> int:
     after = decode_to_integers(source, target, args.as_, base=args.base, max_output=limit, log=log)
     if not args.quiet:
         before, seconds = format_size(source.stat().st_size), time.perf_counter() - start
-        stdio.write_note(f"{target}: {before} -> {format_size(after)}, all checksums match, {seconds:.1f} s")
+        stdio.write_note(
+            f"{escape_name(target)}: {before} -> {format_size(after)}, all checksums match, {seconds:.1f} s"
+        )
     return OK
 
 
@@ -108,7 +110,7 @@ def _decode_folder(args: argparse.Namespace, index: Path) -> int:
             index, target, base=args.base, max_output=args.max_output, threads=args.threads or 0, progress=progress
         )
     if not args.quiet:
-        stdio.write_note(f"{target}: all checksums match, {time.perf_counter() - start:.1f} s")
+        stdio.write_note(f"{escape_name(target)}: all checksums match, {time.perf_counter() - start:.1f} s")
     return OK
 
 
@@ -126,7 +128,7 @@ def _decode_whole(args: argparse.Namespace, source: Path) -> int:
         # A lossless file may have had any name.
         exact = is_lossless(opened.container)
         if args.base and opened.container.base is None and not args.quiet:
-            stdio.write_note(f"{source}: needs no --base, {args.base} is not read")
+            stdio.write_note(f"{escape_name(source)}: needs no --base, {escape_name(args.base)} is not read")
         kind = suffix(opened.container.kind, opened.container.skeleton)
     ending, piped = "" if exact and source.with_suffix("").suffix else kind, is_piped(args.source, args.output)
     if args.output and not piped:
@@ -147,7 +149,7 @@ def _decode_whole(args: argparse.Namespace, source: Path) -> int:
         if args.compact:
             stdio.write_note("{} of {} units were dead, and were taken out".format(*found))
         seconds = time.perf_counter() - start
-        shown = "standard output" if piped else target
+        shown = "standard output" if piped else escape_name(target)
         stdio.write_note(
             f"{shown}: {format_size(before)} -> {format_size(after)}, all checksums match, {seconds:.1f} s"
         )
@@ -189,5 +191,5 @@ def _decode_some(args: argparse.Namespace, source: Path) -> int:
                     with archive.open(name, "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, array, allow_pickle=False)
     if not args.quiet:
-        stdio.write_note(f"{target}: {len(names)} of {len(weights)} tensors")
+        stdio.write_note(f"{escape_name(target)}: {len(names)} of {len(weights)} tensors")
     return OK

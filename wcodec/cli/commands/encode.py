@@ -14,7 +14,7 @@ from wcodec.cli.output_paths import check_folder, check_source, check_target, de
 from wcodec.cli.pipes import is_piped, open_input, open_output
 from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.cli.shared_options import add_table_options
-from wcodec.errors import RecipeError, WcodecError
+from wcodec.errors import RecipeError, WcodecError, escape_name
 from wcodec.model.dataclass import replace
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.recipe import CLASSIC
@@ -141,7 +141,7 @@ def _print_result(args: argparse.Namespace, target: Path, made: EncodeResult, st
         if stages:
             stdio.write_note(format_stages(stages) + "\n")
         piped = is_piped(args.source, args.output)
-        output = "dry run" if args.dry_run else "standard output" if piped else str(target)
+        output = "dry run" if args.dry_run else "standard output" if piped else escape_name(target)
         stdio.write_note(
             "\n".join([format_summary(inspection, output, encoded.dropped, seconds, encoded.lost), *encoded.notes])
         )

@@ -14,7 +14,7 @@ from wcodec.cli.errors import BUDGET, OK
 from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.shared_options import add_input_options, add_table_options, data_options, make_reader, require_data
-from wcodec.errors import RecipeError
+from wcodec.errors import RecipeError, escape_name
 from wcodec.planning.run_options import REQUEST_WORDS, SCORE_OPTIONS
 from wcodec.reporting.json_numbers import format_json
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     stdio.write_data(format_json(numbers) if args.json else _format_sizes(found))
     exceeded = [*_report_drop(found, args.max_drop), *_report_loss(found, args.max_loss)]
     for words in exceeded:
-        stdio.write_note(f"wcodec: {source}: {words}")
+        stdio.write_note(f"wcodec: {escape_name(source)}: {words}")
     return BUDGET if exceeded else OK
 
 

@@ -11,7 +11,7 @@ from wcodec.cli.errors import OK
 from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.report_option import add_report_option, check_report_target
-from wcodec.errors import RecipeError
+from wcodec.errors import RecipeError, escape_name
 from wcodec.reporting.json_numbers import format_json
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         stdio.write_data(format_json(numbers))
     else:
         if getattr(args, "several", False):
-            stdio.write_data(f"\n{source}:")
+            stdio.write_data(f"\n{escape_name(source)}:")
         tables = [format_inspection(inspection, args.sort), *([format_stages(stages)] if stages else [])]
         stdio.write_data("\n\n".join(tables))
     return OK

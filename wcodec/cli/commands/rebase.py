@@ -10,7 +10,7 @@ from wcodec.cli import stdio
 from wcodec.cli.errors import OK
 from wcodec.cli.output_paths import check_source, check_target
 from wcodec.cli.shared_options import add_table_options
-from wcodec.errors import WcodecError
+from wcodec.errors import WcodecError, escape_name
 from wcodec.planning.run_options import REQUEST_WORDS
 
 EXAMPLE = "wcodec rebase epoch9.wcz -f"
@@ -51,5 +51,5 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         needs = f"needs {onto}" if onto else "needs no base"
         sizes = f"{format_size(before)} -> {format_size(made.file_bytes)}"
-        stdio.write_note(f"{target}: {sizes}, {needs}, {time.perf_counter() - start:.1f} s")
+        stdio.write_note(f"{escape_name(target)}: {sizes}, {needs}, {time.perf_counter() - start:.1f} s")
     return OK

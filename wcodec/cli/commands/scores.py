@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wcodec.cli import stdio
 from wcodec.cli.errors import BUDGET, OK
-from wcodec.errors import RecipeError
+from wcodec.errors import RecipeError, escape_name
 from wcodec.reporting.json_numbers import format_json
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def evaluate_score(args: argparse.Namespace, source: Path, baseline: Path | None
         rows.append(("bytes", sizes))
     stdio.write_data(format_json(numbers) if args.json else "\n".join(f"{a:18}{b}" for a, b in rows))
     if args.max_drop is not None and (drop is None or drop > args.max_drop):
-        stdio.write_note(f"wcodec: {source}: expected a score lower by at most {args.max_drop:g}, got {drop:.4g}")
+        stdio.write_note(
+            f"wcodec: {escape_name(source)}: expected a score lower by at most {args.max_drop:g}, got {drop:.4g}"
+        )
         return BUDGET
     return OK
 

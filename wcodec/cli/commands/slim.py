@@ -13,6 +13,7 @@ from wcodec.cli.progress import show_search, show_steps
 from wcodec.cli.report_option import add_report_option, check_report_target
 from wcodec.cli.shared_options import add_input_options, add_table_options, data_options, make_reader
 from wcodec.cli.tables import format_summary
+from wcodec.errors import escape_name
 from wcodec.planning.option_values import parse_seconds
 from wcodec.planning.options import OPTIONS
 from wcodec.planning.run_options import REQUEST_WORDS
@@ -103,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
             stdio.write_note(line)
         if made is not None:
             encoded = made.encoded
-            summary = format_summary(made.inspection, str(target), encoded.dropped, made.seconds, encoded.lost)
+            summary = format_summary(made.inspection, escape_name(target), encoded.dropped, made.seconds, encoded.lost)
             stdio.write_note(f"encoded from the slimmed network: {summary}")
     return OK
 

@@ -11,6 +11,7 @@ from wcodec.cli.errors import OK
 from wcodec.cli.max_output_option import add_max_output_option
 from wcodec.cli.output_paths import check_source
 from wcodec.cli.shared_options import add_table_options
+from wcodec.errors import escape_name
 from wcodec.planning.run_options import REQUEST_WORDS
 
 EXAMPLE = "wcodec verify model.h5.wcz"
@@ -43,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
         seconds = time.perf_counter() - start
         tensors = sum(len(container.tensors) for container in containers)
         total = format_size(sum(container.file_bytes for container in containers))
-        stdio.write_note(f"{source}: ok, {tensors} tensors, {total}, all checksums match, {seconds:.1f} s")
+        stdio.write_note(f"{escape_name(source)}: ok, {tensors} tensors, {total}, all checksums match, {seconds:.1f} s")
     return OK
