@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import wcodec
+from wcodec.errors import RecipeError
 
 SEED = 17
 
@@ -141,3 +142,16 @@ def test_a_model_of_several_files_needs_a_path(tmp_path: Path) -> None:
     with pytest.raises(wcodec.RecipeError, match="expected a path"):
         wcodec.decode(tmp_path / "model.wcz")
     assert len(wcodec.load(tmp_path / "model.wcz")) == 2
+
+
+@pytest.mark.parametrize("name", ["int4", "uint4", "int2", "float4_e2m1fn", "float6_e2m3fn", "float8_e4m3fnuz", "int1"])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_types_that_a_model_file_lacks_are_refused_with_those_that_it_has(name: str, lossless: bool) -> None:
+    kind = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name))
+    with pytest.raises(RecipeError, match=rf"^q: expected an array of .*bfloat16, float8_e4m3fn.*, got one of {name}$"):
+        wcodec.encode({"q": np.zeros((4, 4), np.float32).astype(kind)}, lossless=lossless)
+
+
+def test_records_of_fields_are_refused() -> None:
+    with pytest.raises(RecipeError, match="r: expected an array of "):
+        wcodec.encode({"r": np.zeros((4, 4), [("a", "i1")])}, lossless=True)

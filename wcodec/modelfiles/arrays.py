@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wcodec.container.dtypes import DTYPE_OF_CODE, numpy_type, to_float32
-from wcodec.errors import ModelFileError
+from wcodec.errors import ModelFileError, RecipeError
 from wcodec.model import AnyArray, TensorSpec
 from wcodec.modelfiles import safetensors
 from wcodec.modelfiles.npz import write as write_npz
@@ -48,7 +48,7 @@ def write_arrays(folder: Path, arrays: Mapping[str, object], metadata: Mapping[s
 def array_of(name: str, value: object) -> tuple[str, AnyArray]:
     """The element type and the values of an array of any library, little-endian and contiguous.
 
-    Raises: ModelFileError.
+    Raises: ModelFileError; RecipeError for a type of numbers that a model file does not have.
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
@@ -61,6 +61,10 @@ def array_of(name: str, value: object) -> tuple[str, AnyArray]:
         dtype = ML_DTYPES[array.dtype.name]
         return dtype, np.ascontiguousarray(array).view(numpy_type(dtype)).reshape(array.shape)
     dtype = DTYPE_OF_CODE.get(array.dtype.str[1:], "")
+    # Types of other packages than numpy (isbuiltin is 2), and records of fields, have the codes of opaque bytes.
+    if array.dtype.isbuiltin == 2 or array.dtype.names:
+        taken = ", ".join((*(known for known in DTYPE_OF_CODE.values() if known[:5] != "bytes"), *ML_DTYPES))
+        raise RecipeError(f"{name}: expected an array of {taken}, got one of {array.dtype}")
     if not dtype or array.dtype.hasobject:
         raise ModelFileError(f"{name}: expected an array of numbers, got {type(value).__name__} of {array.dtype}")
     return dtype, np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
