@@ -122,6 +122,39 @@ def test_several_inputs_go_by_number_or_by_name(tmp_path: Path, names: tuple[str
     assert [array.shape for array in examples.inputs] == [(10, 3), (10, 4, 4)]
 
 
+NUMBERED = ("x0_{}", "x1_{}", "y0_{}", "y1_{}")
+NAMED = ("x_left_{}", "x_right_{}", "y_kind_{}", "y_more_{}")
+
+
+@pytest.mark.parametrize("names", [NUMBERED, NAMED])
+@pytest.mark.parametrize(("split", "count"), [(":train", 10), (":test", 4), ("", 4)])
+def test_several_inputs_and_outputs_have_splits(tmp_path: Path, names: tuple[str, ...], split: str, count: int) -> None:
+    whole = (ROWS, PIXELS, CLASSES, CLASSES[::-1])
+    arrays = {name.format("train"): array for name, array in zip(names, whole, strict=True)}
+    arrays |= {name.format("test"): array[:4] for name, array in zip(names, whole, strict=True)}
+    examples = load_examples(save(tmp_path, **arrays) + split, TWO, (("kind",), ("more",)))
+    assert [array.shape for array in examples.inputs] == [(count, 3), (count, 4, 4)]
+    assert [np.asarray(array).tolist() for array in examples.labels] == [list(one[:count]) for one in whole[2:]]
+    assert not any("not used" in note for note in examples.notes)
+    assert ("d.npz: no split named, took test" in examples.notes) == (not split)
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        (":test", "d.npz: expected x0_test+x1_test or x_left_test+x_right_test, found x0_test, x0_train, x1_train"),
+        (":val", "d.npz: expected x_val, found x0_test, x0_train, x1_train (of several inputs: x0_val, x1_val or"),
+        ("", "d.npz: expected x0+x1 or x_left+x_right or x0_test+x1_test or x_left_test+x_right_test, found x0_test"),
+    ],
+)
+def test_a_split_without_all_inputs_is_refused_with_the_keys_expected(
+    tmp_path: Path, split: str, expected: str
+) -> None:
+    with pytest.raises(RecipeError) as refused:
+        load_examples(save(tmp_path, x0_test=ROWS, x0_train=ROWS, x1_train=PIXELS) + split, TWO)
+    assert expected in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

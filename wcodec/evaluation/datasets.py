@@ -1,7 +1,7 @@
 """`--data`: examples from the place that the user names, fitted to the network.
 
 - D.npz: x (x0, x1 or x_<input> for several inputs) and, for labels, y (y0, y1 or y_<output> for several)
-- D.npz:test: x_test and y_test, as in Keras' own files; likewise with any other word
+- D.npz:test: x_test and y_test (x0_test, x_<input>_test, ...), as in Keras' own files; likewise with any other word
 - folder: images, with one sub-folder for each class (sorted: 0, 1, ...), or images alone, without labels
 - module:function: arrays, or batches of them (generator, tf.data, PyDataset); the user's own code is run
 - in Python, the return values of such a function: arrays, (x, y), tf.data, PyDataset, a DataLoader of torch
@@ -105,8 +105,11 @@ def check_spec(spec: object, word: str = "--data") -> None:
         if not Path(npz["path"]).is_file():
             raise RecipeError(f"{word} {npz['path']}: expected a file, found none")
         with open_npz(path := Path(npz["path"])) as archive:
-            if npz["split"] and (key := f"x_{npz['split']}") not in archive:
-                raise RecipeError(f"{path.name}: expected {key}, found {', '.join(archive) or 'nothing'}")
+            split = npz["split"]
+            if split and not any(re.fullmatch(rf"x(\d*|_.+)_{split}", key) for key in archive):
+                found = ", ".join(archive) or "nothing"
+                several = f"x0_{split}, x1_{split} or x_NAME_{split}"
+                raise RecipeError(f"{path.name}: expected x_{split}, found {found} (of several inputs: {several})")
     elif not user_code.is_function_name(str(spec)):
         raise RecipeError(f"{word} {spec}: expected FILE.npz, FILE.npz:test, an image folder or module:function")
 
@@ -171,13 +174,15 @@ def _choose_inputs(
     where: str, keys: list[str], split: str | None, default: str, wanted: tuple[ModelInput, ...]
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
     """The keys of the inputs, their suffix, which the labels share ("" or "_test"), and notes on assumptions."""
-    several = [tuple(f"x{i}" for i in range(len(wanted))), tuple(f"x_{want.name}" for want in wanted)]
-    options: list[tuple[tuple[str, ...], str, tuple[str, ...]]]
-    if split is not None:
-        options = [((f"x_{split}",), f"_{split}", ())]
-    else:
-        options = [(("x",), "", ()), *((names, "", ()) for names in several)]
-        options.append(((f"x_{default}",), f"_{default}", (f"{where}: no split named, took {default}",)))
+    several = [[f"x{i}" for i in range(len(wanted))], [f"x_{want.name}" for want in wanted]]
+    named = f"_{default if split is None else split}"
+    notes: tuple[str, ...] = (f"{where}: no split named, took {default}",) if split is None else ()
+    options: list[tuple[tuple[str, ...], str, tuple[str, ...]]] = []
+    if split is None:
+        options = [(("x",), "", ()), *((tuple(names), "", ()) for names in several)]
+    options.append(((f"x{named}",), named, notes))
+    if len(wanted) > 1:
+        options += [(tuple(f"{name}{named}" for name in names), named, notes) for names in several]
     for names, ending, notes in options:
         if len(names) == len(wanted) and set(names) <= set(keys):
             return names, ending, notes
@@ -196,7 +201,8 @@ def _choose_labels(keys: list[str], ending: str, outputs: tuple[Names, ...]) -> 
     return tuple(chosen)
 
 
-SPLIT = re.compile(r"[xy]_(\w+)")
+SPLIT = re.compile(r"[xy]\d*(?:_.+)?_([^\W_]+)")
+"""A key of a split, with its last word."""
 
 
 def _describe_labels(
@@ -205,7 +211,8 @@ def _describe_labels(
     """Notes: the output to which ambiguous labels belong, and unused arrays (without those of other splits)."""
     if len(outputs) > 1 and f"y{ending}" in used:
         yield f"{where}: y{ending} are labels of the first output, {outputs[0][0]}"
-    splits = {word[1] for key in keys if (word := SPLIT.fullmatch(key)) and key[0] == "x"}
+    splits = {word[1] for key in keys if (word := SPLIT.fullmatch(key)) and key[0] == "x" and key not in used}
+    splits -= {ending.rpartition("_")[2]}
     others = [key for key in keys if key not in used and not ((at := SPLIT.fullmatch(key)) and at[1] in splits)]
     if others:
         yield f"{where}: not used: {', '.join(others)}"
