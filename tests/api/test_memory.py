@@ -155,3 +155,24 @@ def test_types_that_a_model_file_lacks_are_refused_with_those_that_it_has(name: 
 def test_records_of_fields_are_refused() -> None:
     with pytest.raises(RecipeError, match="r: expected an array of "):
         wcodec.encode({"r": np.zeros((4, 4), [("a", "i1")])}, lossless=True)
+
+
+def test_a_tensor_with_an_empty_name_comes_back(tmp_path: Path) -> None:
+    before = {"": np.ones((30, 40), np.float32) * 0.5, "w": arrays()["layer.0.weight"]}
+    coded = tmp_path / "m.safetensors.wcz"
+    wcodec.encode(before, coded)
+    assert list(wcodec.load(coded)) == ["", "w"]
+    with wcodec.open(coded) as opened:
+        np.testing.assert_array_equal(opened[""], before[""])
+    assert [tensor.name for tensor in wcodec.inspect(coded).tensors] == ["", "w"]
+    wcodec.decode(coded, tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as converted:
+        assert converted.files == ["", "w"]
+    wcodec.encode(tmp_path / "m.npz", tmp_path / "n.wcz")
+    assert list(wcodec.load(tmp_path / "n.wcz")) == ["", "w"]
+
+
+def test_an_empty_name_refers_to_no_other_tensor() -> None:
+    coded = wcodec.encode({"w.": arrays()["layer.0.weight"]})
+    with wcodec.open(coded) as opened, pytest.raises(KeyError, match="expected a tensor ''"):
+        opened[""]

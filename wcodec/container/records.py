@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from wcodec.container.wire import REST
 from wcodec.errors import CorruptError
 from wcodec.model import TensorSpec
 from wcodec.model.dataclass import dataclass
@@ -69,6 +70,12 @@ class Container:
     skeleton_bytes: int
     index_bytes: int
     base: bytes | None = None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the model's tensors: all but the remainder of a file that is kept byte for byte."""
+        rest = REST if self.kind == "file" else None
+        return tuple(number for number, tensor in enumerate(self.tensors) if tensor.name != rest)
 
     def resolve(self, number: int) -> Record:
         """The record with the values of tensor `number`: its own, or that of the tensor that it duplicates."""

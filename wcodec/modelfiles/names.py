@@ -124,6 +124,9 @@ def find_tensor(asked: str, names: Mapping[str, str]) -> str:
 
 
 def _find_matches(asked: str, names: Mapping[str, str]) -> Iterator[list[str]]:
+    if not asked:  # the name of a tensor, but not the end of other names
+        yield [asked] if asked in names else []
+        return
     yield [name for name, user_name in names.items() if user_name == asked]
     yield [asked] if asked in names else []
     ends = tuple(separator + asked for separator in SEPARATORS)

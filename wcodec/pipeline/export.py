@@ -7,7 +7,6 @@ from pathlib import Path
 
 from wcodec.container.dtypes import numpy_type, to_float32
 from wcodec.container.records import Container
-from wcodec.container.wire import REST
 from wcodec.errors import ModelFileError
 from wcodec.model import AnyArray, TensorSpec
 from wcodec.modelfiles import suffix, write_model
@@ -24,8 +23,7 @@ def is_conversion(container: Container, source: Path, target: Path) -> bool:
     """
     if target.suffix == Path(source.name.removesuffix(".wcz")).suffix:
         return False
-    named = any(tensor.name != REST for tensor in container.tensors)
-    own = suffix(container.kind, container.skeleton) if named and target.suffix in _WRITERS else ""
+    own = suffix(container.kind, container.skeleton) if container.numbers and target.suffix in _WRITERS else ""
     return own not in ("", target.suffix)
 
 

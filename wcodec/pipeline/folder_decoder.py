@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wcodec.container.records import Container
-from wcodec.container.wire import REST
 from wcodec.errors import CorruptError, RecipeError, TruncatedError, UnsupportedError
 from wcodec.files import Identity, identity_of, make_folders, sha256_of, short
 from wcodec.model import Progress
@@ -124,10 +123,10 @@ def places_of(source: Path, max_output: int | None = None) -> dict[str, Place]:
         with open_container(path, max_output=max_output) as opened:
             labels = labels_of(opened.container)
             identity = identity_of(opened.file)
-            for number, facts in enumerate(opened.container.tensors):
-                if facts.name != REST:
-                    name = f"{file}/{facts.name}" if facts.name in found else facts.name
-                    found[name] = Place(file, path, opened.container, number, labels[number].user_name, identity)
+            for number in opened.container.numbers:
+                own = opened.container.tensors[number].name
+                name = f"{file}/{own}" if own in found else own
+                found[name] = Place(file, path, opened.container, number, labels[number].user_name, identity)
     return found
 
 

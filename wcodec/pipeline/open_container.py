@@ -11,7 +11,6 @@ from wcodec.codec.delta import DIFFERENCE
 from wcodec.codec.parallel import Map, map_tensors
 from wcodec.codec.tensor_decoder import decode_tensor
 from wcodec.container.records import Container
-from wcodec.container.wire import REST
 from wcodec.model import AnyArray, Progress, TensorSpec
 from wcodec.model.dataclass import dataclass
 from wcodec.modelfiles import write_model
@@ -33,7 +32,7 @@ class OpenContainer:
 
     def names(self) -> tuple[str, ...]:
         """The tensors' names, in order."""
-        return tuple(tensor.name for tensor in self.container.tensors if tensor.name != REST)
+        return tuple(self.container.tensors[number].name for number in self.container.numbers)
 
     def __getitem__(self, name: str) -> AnyArray:
         """The tensor's values. Only its byte ranges are read.
@@ -42,7 +41,7 @@ class OpenContainer:
         """
         if name not in self.names():
             raise KeyError(name)
-        return self.values(self.names().index(name))
+        return self.values(self.container.numbers[self.names().index(name)])
 
     def values(self, number: int, chunk_map: Map = map) -> AnyArray:
         """The values[shape] of tensor `number`, checked against its digest."""
@@ -70,7 +69,7 @@ def write_decoded(
     """Write the file that will be named `target` to the path `temporary`."""
     container = opened.container
     if is_conversion(container, source, target):
-        shown = [number for number, facts in enumerate(container.tensors) if facts.name != REST]
+        shown = container.numbers
         tensors = [container.tensors[number] for number in shown]
         convert(temporary, target.suffix, tensors, decode_values(opened, shown, threads, progress))
     elif is_lossless(container):

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from wcodec.container.reader import is_container, open_file, parse, read_section
 from wcodec.container.records import HEADER_BYTES, Container, Record
-from wcodec.container.wire import READER_VERSION, REST
+from wcodec.container.wire import READER_VERSION
 from wcodec.errors import ContainerError, escape_controls
 from wcodec.model import ITEM_BYTES, TensorSpec
 from wcodec.model.dataclass import dataclass, field
@@ -158,7 +158,7 @@ def _inspect_container(source: Path, max_output: int | None = None) -> Inspectio
             from wcodec.pipeline.output_limit import count_decoded_bytes, refuse_larger  # noqa: PLC0415 - brings numpy
 
             refuse_larger(source, count_decoded_bytes(container), max_output)
-        shown = [number for number, tensor in enumerate(container.tensors) if tensor.name != REST]
+        shown = container.numbers
         labels = labels_of(container)
         tensors = tuple(_measure_tensor(file, container, number, labels) for number in shown)
     beside = [record for number, record in enumerate(container.records) if number not in shown]
