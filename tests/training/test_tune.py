@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import THOROUGH, Run
 
+import wcodec as package
+from wcodec.api.words import EncodeWords
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_weights import CodebookRequest
 from wcodec.calibration.request import LearningRequest
@@ -183,3 +187,47 @@ def test_a_calibrated_file_is_never_worse_than_the_file_without_data(
     plain = wcodec("encode", source, "-o", tmp_path / "plain.wcz", "--clusters", "32", "-q")
     assert plain.returncode == 0
     assert (tmp_path / "m.wcz").stat().st_size <= (tmp_path / "plain.wcz").stat().st_size
+
+
+def interrupt_at(*places: str) -> tuple[list[str], Callable[[object], None]]:
+    """A list of the lines of progress, and what presses Ctrl-C at the first line with each of these beginnings."""
+    told: list[str] = []
+    left = list(places)
+
+    def watch(line: object) -> None:
+        told.append(str(line))
+        if left and str(line).startswith(left[0]):
+            del left[0]
+            signal.raise_signal(signal.SIGINT)
+
+    return told, watch
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("chosen: about", {"max_drop": 1, "tune": 0}),
+        ("measured on", {"max_drop": 1, "tune": 0}),
+        ("measured on", {"max_drop": 5, "finetune": 1}),
+        ("measured on", {"method": "quantized", "bits": 4, "finetune": 1}),
+    ],
+)
+def test_ctrl_c_after_the_search_lets_the_best_be_written(
+    place: str, words: EncodeWords, small_network: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source, data = small_network
+    told, watch = interrupt_at(place)
+    asked: EncodeWords = {**words, "data": str(data), "progress": watch}
+    package.encode(source, tmp_path / "m.wcz", **asked)
+    package.verify(tmp_path / "m.wcz")
+    assert any(line.startswith("interrupted: ") for line in told)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_stops_the_writing(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+    source, data = small_network
+    _, watch = interrupt_at("chosen: about", "measured on")
+    with pytest.raises(KeyboardInterrupt):
+        package.encode(source, tmp_path / "m.wcz", data=str(data), max_drop=1, tune=0, progress=watch)
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

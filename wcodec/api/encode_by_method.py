@@ -25,6 +25,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     Raises: BudgetError if --max-drop is given and not met; RecipeError for options that exclude each other.
     """
     from wcodec.calibration.budget import AccuracyBudget
+    from wcodec.calibration.progress import Interruptible
     from wcodec.calibration.request import LearningRequest
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
@@ -52,7 +53,7 @@ def encode_by_method(asked: EncodeRequest, source: Path, target: Path, recipe: R
     log(f"budget: {str(budget) or 'none, the methods use the given options'}")
     found = train_by(source, request, asked.method or "auto", recipe, log, more)
     try:
-        with whole_file(target, source) as temporary:
+        with Interruptible(log, has_result=True).hold(), whole_file(target, source) as temporary:
             encoded = encode(source, temporary, recipe, tuned=found.tuned, threads=asked.threads)
             encoded, measured = _compact_and_measure(asked, source, temporary, recipe, found, encoded)
             log(describe_loss(measured))

@@ -30,6 +30,7 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
     Raises: RecipeError, BudgetError.
     """
     from wcodec.calibration.budget import AccuracyBudget
+    from wcodec.calibration.progress import Interruptible
     from wcodec.calibration.request import LearningRequest
     from wcodec.files import whole_file
     from wcodec.pipeline.encoder import encode
@@ -62,12 +63,14 @@ def encode_calibrated(asked: EncodeRequest, source: Path, target: Path, recipe: 
         recipe=recipe,
     )
     log = asked.listeners.log
-    with asked.listeners.search() as watch:
-        tuning = tune(source, request, watch, make_file_size(asked, source, plain), code, log)
-    for note in tuning.notes:
-        log(note)
-    with whole_file(target, source) as temporary:
-        return _encode_best(asked, source, temporary, recipe, tuning)
+    with (patience := Interruptible(log)).hold():
+        with asked.listeners.search() as watch:
+            tuning = tune(source, request, watch, make_file_size(asked, source, plain), code, log, patience)
+        patience.has_result = True
+        for note in tuning.notes:
+            log(note)
+        with whole_file(target, source) as temporary:
+            return _encode_best(asked, source, temporary, recipe, tuning)
 
 
 def _encode_best(asked: EncodeRequest, source: Path, temporary: Path, recipe: Recipe, tuning: TuningResult) -> Encoded:

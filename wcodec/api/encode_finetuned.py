@@ -30,6 +30,7 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
     Raises: BudgetError if there is none; RecipeError for options that exclude each other.
     """
     from wcodec.calibration.budget import AccuracyBudget
+    from wcodec.calibration.progress import Interruptible
     from wcodec.calibration.request import LearningRequest
     from wcodec.training.finetune import train
 
@@ -53,7 +54,8 @@ def encode_finetuned(asked: EncodeRequest, source: Path, target: Path, recipe: R
     )
     found = train(source, request, log, make_file_size(asked, source, plain))
     try:
-        encoded = _encode_best(asked, source, target, plain, found, most)
+        with Interruptible(log, has_result=True).hold():
+            encoded = _encode_best(asked, source, target, plain, found, most)
     except BudgetError:
         state.unlink(missing_ok=True)
         raise

@@ -75,6 +75,8 @@ def search_policy(
     made: dict[int, CalibrationResult] = {}
     job = _Job(source, request, origin, budget, replace(search, executor=None), time.time() + seconds)
     with patience:
+        if patience.over:  # interrupted while the inputs were prepared
+            raise KeyboardInterrupt
         if search.workers > 1 or search.executor:
             _run_workers(job, journal, search, report)
         else:

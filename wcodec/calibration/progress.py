@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 
 from wcodec.calibration.budget import SAFETY, AccuracyBudget, Scored
@@ -127,15 +130,44 @@ class SamplingNote:
 
 
 class Interruptible:
-    """A context `with patience:` that ends at an interrupt (KeyboardInterrupt) and records it."""
+    """A context `with patience:` that ends at an interrupt (KeyboardInterrupt) and records it.
 
-    def __init__(self) -> None:
-        self.over = False
+    log:        called at an interrupt that ends nothing, see `hold`.
+    has_result: whether there is a result that would be lost; True once such a context has ended.
+    """
+
+    def __init__(self, log: Callable[[str], None] = lambda _: None, *, has_result: bool = False) -> None:
+        self.log, self.has_result = log, has_result
+        self.over = self._is_inside = False
 
     def __enter__(self) -> Self:
+        self._is_inside = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         self.over |= interrupted
+        self.has_result, self._is_inside = True, False
         return interrupted
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """A context in which the first Ctrl-C outside of `with patience:` is only recorded once there is a result, so
+        that the result is written; the next one is raised. Other threads and handlers of the user are left alone.
+        """
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+            yield
+            return
+        signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._is_inside or self.over or not self.has_result:
+            raise KeyboardInterrupt
+        self.over = True
+        with suppress(RuntimeError):  # of a stream to which the interrupted code is writing
+            self.log("interrupted: the best that was found is written; Ctrl-C again stops it")

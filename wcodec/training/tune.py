@@ -45,6 +45,7 @@ def tune(
     size: FileSize | None = None,
     code: Code | None = None,
     log: Callable[[str], None] = lambda _: None,
+    patience: Interruptible | None = None,
 ) -> TuningResult:
     """Find the smallest weights of `source` whose predicted loss is within the budget of the request.
 
@@ -52,6 +53,7 @@ def tune(
     size:     estimates the bytes of the file; it measures them if the budget limits bytes.
     code:     encodes the file without data, which is then a candidate.
     log:      called with sentences about the data and the budget, as soon as they are known.
+    patience: remembers an interrupt, see `Interruptible.hold`.
     An interrupt (KeyboardInterrupt) ends the search with the best result so far.
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError if nothing within the budget is found.
     """
@@ -71,7 +73,7 @@ def tune(
     size = size or FileSize()
     sampling = SamplingNote(log, session.held_out.count, request.budget)
     sampling.tell(plain.quality if plain else None)
-    run = TuningRun(opened, session, started, progress, Interruptible(), size, plain is None, sampling)
+    run = TuningRun(opened, session, started, progress, patience or Interruptible(), size, plain is None, sampling)
     try:
         with round_missed(opened, session, code):
             if request.codebooks:

@@ -184,6 +184,9 @@ def _train(run: TuningRun, found: CalibrationResult, budget: AccuracyBudget) -> 
         return found
     seconds = None if math.isinf(request.seconds) else max(1.0, run.seconds_left)
     split = split_network(run.session, batch_size(run.session))
+    learning = run.opened.prepare(run.opened.learning.count)
+    if run.patience.over:  # interrupted while the inputs were prepared
+        return found
 
     def report(step: int, steps: int, size: int, kl: float) -> None:
         allowed = (budget.max_kl is None or kl <= budget.max_kl) and (budget.bytes is None or size <= budget.bytes)
@@ -192,7 +195,7 @@ def _train(run: TuningRun, found: CalibrationResult, budget: AccuracyBudget) -> 
         run.progress(SearchProgress("training", step / max(steps, 1), run.size.like(size), kl, allowed, values, limit))
 
     return distill(
-        run.opened.prepare(run.opened.learning.count),
+        learning,
         found,
         budget,
         steps=request.steps or planned_steps(run.session, split.kept if split else frozenset()),
