@@ -120,12 +120,12 @@ def test_usage_errors_need_no_framework(words: str, code: int, says: str, tmp_pa
     assert (done.returncode, says in done.stderr) == (code, True), done.stderr
 
 
-def test_a_closed_standard_error_is_no_error_in_python() -> None:
+def test_a_closed_standard_error_is_no_error_in_python(tmp_path: Path) -> None:
     """Python has None for it; Keras is imported without output there, and progress has no place to go."""
     code = (
         "import wcodec, numpy; from wcodec.evaluation.keras_backend import keras; keras(); "
         "wcodec.encode({'a': numpy.ones(9)}, progress=True); print('done')"
     )
     line = f'"{sys.executable}" -c "{code}" 2>&-'
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n")

@@ -217,7 +217,7 @@ def test_options_are_never_abbreviated() -> None:
             "--method gradual prunes",
         ),
         (["--data", "d.npz", "--finetune", "1", "--bits", "4"], "--finetune: expected it", "see --method quantized"),
-        (["--data", "d.npz", "--finetune", "1", "--max-kl", "1"], "--finetune: expected", "got --max-kl"),
+        (["--data", "d.npz", "--finetune", "1", "--max-kl", "1"], "--max-kl: cannot be", "--max-drop or --max-loss"),
         (["--import", "json"], "--import: expected --data", "with it"),
         (["--unsafe"], "--unsafe: expected --data", "with it"),
         (["--data", "d.npz", "--resume"], "--resume: expected --finetune", "with it"),
