@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from wcodec.errors import RecipeError, WcodecError
+from wcodec.planning.option_values import parse_path
 
 StrPath = str | PathLike[str]
 
@@ -30,9 +31,7 @@ def check_path(path: object, word: str) -> Path:
     """
     if not isinstance(path, str | PathLike):
         raise RecipeError(f"{word}: expected a path, got {type(path).__name__}")
-    if not os.fspath(path):
-        raise RecipeError(f"{word}: expected a file, got an empty name")
-    return Path(path)
+    return parse_path(word, os.fsdecode(path))
 
 
 def require_path(path: StrPath, word: str = "source") -> Path:
