@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from keras import Model
 
 
-def make_examples(count: int = 1200) -> dict[str, np.ndarray]:
-    """Three classes that lines divide, some of them told wrongly."""
+def make_examples(count: int = 1200, new: int = 0) -> dict[str, np.ndarray]:
+    """Examples of three classes that lines divide. new: return so many other examples of the same classes instead."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=(count, 12)).astype(np.float32)
-    return {"x": x, "y": (x @ rng.normal(size=(12, 3))).argmax(axis=1)}
+    lines = rng.normal(size=(12, 3))
+    x = rng.normal(size=(new, 12)).astype(np.float32) if new else x
+    return {"x": x, "y": (x @ lines).argmax(axis=1)}
 
 
 def train_network(model: Model, given: dict[str, np.ndarray], loss: object, epochs: int = 8) -> Model:

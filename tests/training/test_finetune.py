@@ -63,15 +63,17 @@ def test_the_same_seed_gives_the_same_network_and_another_one_another(
     assert not all(same(a, b) for a, b in zip(first, other, strict=False))
 
 
-def test_training_without_labels_counts_where_labels_saved_little(
-    small_network: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_training_without_labels_finds_a_smaller_network_than_an_epoch_with_labels(
+    small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = brief.candidates[0]
-    short = (beginning, "TRAINABLE", 500), (beginning, "STEPS", 500), (beginning, "SAFETY", 0.2)
-    for module, word, value in ((finetuning, "SURE", 0.0), *short):
-        monkeypatch.setattr(module, word, value)
-    found = finetune_files(*small_network, tmp_path, epochs=1)[0]
-    assert found.candidates[0].bytes < before.bytes
+    np.savez(tmp_path / "validation.npz", **make_examples(new=4000))
+    more = {"epochs": 1, "validation": str(tmp_path / "validation.npz")}
+    monkeypatch.setattr(finetuning, "SURE", float("inf"))
+    with_labels = finetune_files(*small_network, tmp_path, **more)[0].candidates[0]
+    monkeypatch.setattr(finetuning, "SURE", 0.0)
+    monkeypatch.setattr(beginning, "TRAINABLE", 500)
+    found = finetune_files(*small_network, tmp_path, **more)[0]
+    assert found.candidates[0].bytes < with_labels.bytes
     assert found.validation.drop(found.candidates[0]) <= 2.0
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
 
