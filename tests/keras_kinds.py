@@ -17,8 +17,6 @@ from wcodec.evaluation.model_loader import model_inputs
 if TYPE_CHECKING:
     from keras import Layer, Model
 
-RNG = np.random.default_rng(3)
-
 
 def network(shape: tuple[int, ...], *layers: Layer) -> Model:
     """The layers, and a dense one of four units on all that comes out of them."""
@@ -62,8 +60,9 @@ KINDS: dict[str, tuple[Callable[[ModuleType], Model], int]] = {
 }
 
 
-def some(model: Model, count: int, rng: np.random.Generator = RNG) -> Examples:
-    """Random inputs, with a token's number where there is an embedding."""
+def some(model: Model, count: int, rng: np.random.Generator | None = None) -> Examples:
+    """Random inputs, the same in every call without `rng`, with a token's number where there is an embedding."""
+    rng = rng or np.random.default_rng(3)
     tokens = any(type(layer).__name__ == "Embedding" for layer in model.layers)
     shapes = [one.shape for one in model_inputs(model)]
     sizes = [(count, *(length or 1 for length in shape)) for shape in shapes]
