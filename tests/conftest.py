@@ -54,6 +54,8 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THRE
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # commands inherit what a shell ignores
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup
+    signal.signal(signal.SIGHUP, lambda *_: None)  # ignored here, but not in commands, which do not inherit handlers
 
 THOROUGH = os.environ.get("THOROUGH") == "1"
 """Whether the long forms of the tests run (`make test-thorough`)."""
