@@ -1,4 +1,4 @@
-"""Eight interleaved rANS states over static tables (Duda 2013; Giesen 2014): levels of a chunk to words, and words to values."""
+"""Eight interleaved rANS states over static tables (Duda 2013; Giesen 2014). They code the levels of a chunk as 16-bit words."""
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -11,15 +11,16 @@ from wcodec.kernels.static.lanes cimport begin as begin_walk
 from wcodec.kernels.static.lanes_avx2 cimport StaticRow, static_can, static_row_avx2
 
 cdef enum:
-    LOWEST = 1 << 16            # states stay in LOWEST .. 2^32 - 1
+    LOWEST = 1 << 16            # a state is always in LOWEST .. 2^32 - 1
 
 AVX2 = static_can() != 0
-"""Whether rows are decoded by AVX2, unless `decode` is called without `wide`."""
+"""Whether `decode` with `wide` uses AVX2 instructions."""
 
 
 cdef inline Py_ssize_t row_of_lanes(StaticRow* t, int lanes, const int* which, const Py_ssize_t* row, const uint32_t* codes, uint32_t* x,
                                     uint32_t* s, Py_ssize_t at, int32_t* values) noexcept nogil:
-    """A row of each of some lanes, columns in step; the place of the next word, or -1 where words or escapes are too few."""
+    """Decode one row of each of the lanes `which`, column by column. Returns the index of the next word, or -1 if there are too few
+    words or escapes."""
     cdef Py_ssize_t j
     cdef int i, l, k, odd, symbol
     cdef uint32_t slot, range_, state, spare
@@ -35,7 +36,7 @@ cdef inline Py_ssize_t row_of_lanes(StaticRow* t, int lanes, const int* which, c
             symbol = t.symbols[(k << PRECISION) + slot]
             range_ = t.ranges[(k << 8) + symbol]
             state = (range_ >> 16) * (x[l] >> PRECISION) + slot - (range_ & 0xFFFF)
-            spare = <uint32_t>((<uint64_t>state - LOWEST) >> 32)    # all ones where the state is below
+            spare = <uint32_t>((<uint64_t>state - LOWEST) >> 32)    # all ones if the state is below LOWEST
             x[l] = state << (spare & 16) | (t.words[at] & spare)
             at += spare & 1
             level = symbol - ZERO
@@ -51,7 +52,7 @@ cdef inline Py_ssize_t row_of_lanes(StaticRow* t, int lanes, const int* which, c
 
 
 cdef Py_ssize_t all_rows(StaticRow* t, const uint8_t* rows, Py_ssize_t count, int first, bint wide, uint32_t* x, int32_t* values) noexcept nogil:
-    """Decode all rows; return the number of words read, or -1."""
+    """Decode all rows. Returns the number of words read, or -1."""
     cdef Py_ssize_t at = 0, step, least = count // LANES
     cdef Py_ssize_t[LANES] row
     cdef uint32_t[LANES] s
@@ -83,10 +84,15 @@ def decode(
     const uint16_t[::1] words, Py_ssize_t count, const uint32_t[::1] begin, const uint8_t[::1] rows, const uint16_t[::1] columns,
     int first, const uint32_t[::1] lookups, const int32_t[::1] escaped, int states, int32_t[:, ::1] values, bint wide=True,
 ):
-    """The integers, in steps, of `count` words, behind which there are eight more; False if they are no coding of them.
+    """Decode `count` words to `values`, integers in steps. Returns False if the words are not a valid coding. Inverse: `encode`.
 
-    begin: the eight states. first: the scale of the first class. lookups: as `fill_lookups` makes them.
-    escaped: levels of the escapes, in the order of decoding. wide: by AVX2, where there is that.
+    words:   at least eight more than `count`, which are not decoded.
+    begin:   the initial states of the eight lanes.
+    rows, columns, first: the codes of the scales of rows and columns, and that of the first class, see `encode`.
+    lookups: the tables, see `fill_lookups`.
+    escaped: the levels of the escapes, in the order of decoding.
+    states:  of the trellis, 0 without one.
+    wide:    use AVX2 if the processor has it.
     """
     cdef Py_ssize_t i, n = len(columns), tables = len(lookups) // (SLOTS // 4 + SYMBOLS), at
     cdef StaticRow t
@@ -129,8 +135,8 @@ def decode(
 
 
 cdef struct Scales:
-    const uint8_t* rows         # [row] code of its scale
-    const uint16_t* columns     # [column] the same
+    const uint8_t* rows         # [row] code of the row's scale
+    const uint16_t* columns     # [column] code of the column's scale
     const uint32_t* ranges      # [table][symbol] frequency << 16 | first slot
     int first
     int top
@@ -138,15 +144,15 @@ cdef struct Scales:
 
 
 cdef struct Slots:
-    # of a symbol: its effect on a state, by its place among the 4096 slots
-    uint64_t inverse            # 2^44 / frequency, rounded up: a product's upper bits are the quotient for every state
+    # the slots of one symbol among the 4096 of its table; they determine how the symbol changes a state
+    uint64_t inverse            # 2^44 / frequency, rounded up: state * inverse >> 44 is the exact quotient for every state
     uint32_t frequency
     uint32_t start
 
 
 cdef inline Py_ssize_t symbols_of_row(const int32_t* levels, const uint8_t* odd, const Scales* scales, int own, Py_ssize_t n,
                                       uint16_t* symbols) noexcept nogil:
-    """symbols = table << 8 | symbol; the number of escapes."""
+    """Set the symbols of a row, as table << 8 | symbol. Returns the number of escapes. own: the code of the row less the first class."""
     cdef Py_ssize_t j, escapes = 0
     cdef uint32_t table, level
     for j in range(n):
@@ -161,7 +167,7 @@ cdef inline Py_ssize_t symbols_of_row(const int32_t* levels, const uint8_t* odd,
 
 cdef Py_ssize_t look_ahead(const int32_t* levels, const Scales* scales, int states, Py_ssize_t rows, Py_ssize_t n, uint8_t* odd,
                            uint16_t* symbols) noexcept nogil:
-    """Every level's table and symbol; the number of escapes. odd: room for a row of each lane."""
+    """Set the symbols of all levels, see `symbols_of_row`. Returns the number of escapes. odd: a buffer of LANES * n bytes."""
     cdef Py_ssize_t escapes = 0, at
     cdef int i
     cdef Walk walk
@@ -183,7 +189,7 @@ cdef void fill_slots(const uint32_t* ranges, Py_ssize_t tables, Slots* slots) no
 
 cdef inline Py_ssize_t put_row(const Slots* slots, int lanes, const int* which, const Py_ssize_t* row, Py_ssize_t n, const uint16_t* symbols,
                                uint32_t* x, uint16_t* words, Py_ssize_t left) noexcept nogil:
-    """A row of each of some lanes, columns in step, from the last back; the place of the word written last."""
+    """Encode one row of each of the lanes `which`, backwards from the last column. Returns the index of the word written last."""
     cdef Py_ssize_t j
     cdef int i
     cdef uint32_t state, full
@@ -193,7 +199,7 @@ cdef inline Py_ssize_t put_row(const Slots* slots, int lanes, const int* which, 
             slot = slots + symbols[row[i] * n + j]
             state = x[which[i]]
             full = state >= <uint64_t>slot.frequency << (32 - PRECISION)
-            words[left - 1] = <uint16_t>state       # counts only where the state was full
+            words[left - 1] = <uint16_t>state       # is not counted unless the state is full
             left -= full
             state >>= full << 4
             x[which[i]] = state + <uint32_t>(<uint64_t>state * slot.inverse >> 44) * (SLOTS - slot.frequency) + slot.start
@@ -202,7 +208,7 @@ cdef inline Py_ssize_t put_row(const Slots* slots, int lanes, const int* which, 
 
 cdef Py_ssize_t put_words(const Slots* slots, Py_ssize_t rows, Py_ssize_t n, const uint16_t* symbols, uint32_t* x, uint16_t* words,
                           Py_ssize_t room) noexcept nogil:
-    """Writes backwards from words + room, where there is room for a word a level; the number of words."""
+    """Write the words, backwards from words + room; `room` is at least the number of levels. Returns the number of words."""
     cdef Py_ssize_t t, left = room
     cdef Walk walk
     begin_walk(&walk, rows, 0)
@@ -232,9 +238,13 @@ def encode(
     const int32_t[:, ::1] levels, const uint8_t[::1] rows, const uint16_t[::1] columns, int first, const uint32_t[::1] lookups, int states,
     uint16_t[::1] words, uint32_t[::1] begin, int32_t[::1] escaped,
 ):
-    """Writes words to the end of `words`, as many as there are levels, the states to begin with to `begin`, and escapes.
+    """Encode the levels. Returns the number of words and of escapes. Inverse: `decode`.
 
-    The numbers of words and of escapes; where there are more of these than fit, nothing is written. Inverse: `decode`.
+    rows, columns, first: the class of a level is rows[row] + columns[column] - first, limited to the range of classes.
+    lookups: the tables, see `fill_lookups`. states: of the trellis, 0 without one.
+    words:   gets the words at its end; has at least as many elements as there are levels.
+    begin:   gets the states from which decoding starts.
+    escaped: gets the levels of the escapes, in the order of decoding. If there are more escapes than elements, nothing is written.
     """
     cdef Py_ssize_t i, n = len(columns), size = levels.shape[0] * levels.shape[1], escapes, count = 0
     cdef Py_ssize_t tables = len(lookups) // (SLOTS // 4 + SYMBOLS)

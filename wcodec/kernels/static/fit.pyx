@@ -1,4 +1,4 @@
-"""Sums over levels or weights, from which the static coder's encoder fits scales and tables. All sums are of integers."""
+"""Sums over levels or weights, by which the encoder of the static coder fits scales and tables. All sums are of integers."""
 
 from libc.math cimport fabsf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
@@ -8,11 +8,11 @@ from libc.string cimport memset
 from wcodec.kernels.static.lanes cimport LANES, LARGEST, Walk, begin, follow, step_on, value_of
 
 cdef enum:
-    SAFE = 1 << 18              # prices below 2^13 that add up within 32 bits
+    SAFE = 1 << 18              # so many prices below 2^13 have a sum within 32 bits
 
 
 def add_magnitudes(const float[:, ::1] values, int64_t[::1] rows, int64_t[::1] columns):
-    """Adds |value|, at most 2^20, in 1/256, to its row's sum and its column's."""
+    """Add min(|value|, 2^20), in units of 1/256, to the sum of its row and to the sum of its column."""
     cdef Py_ssize_t r, j, n = values.shape[1]
     cdef int64_t total
     cdef int32_t a
@@ -29,7 +29,7 @@ def add_magnitudes(const float[:, ::1] values, int64_t[::1] rows, int64_t[::1] c
 
 
 def add_code_magnitudes(const uint8_t[:, ::1] codes, bint trellis, int64_t[::1] rows, int64_t[::1] columns):
-    """The same of `fill_codes`: magnitudes of the integers that levels stand for, those over 127 counted as that."""
+    """The same sums as `add_magnitudes`, for the integers, in steps, of the codes of `fill_codes`."""
     cdef Py_ssize_t r, j, n = codes.shape[1]
     cdef int64_t total
     cdef int32_t a, level
@@ -61,7 +61,7 @@ cdef void codes_of_row(const int32_t* levels, const uint8_t* odd, Py_ssize_t n, 
 
 
 def fill_values(const int32_t[:, ::1] levels, int states, int32_t[:, ::1] values):
-    """The integers, in steps, that levels stand for; each lane with a trellis of its own."""
+    """Set `values` to the integers, in steps, that the levels represent. Each lane has its own trellis path, which starts at state 0."""
     cdef Py_ssize_t n = levels.shape[1]
     cdef int i
     cdef Walk walk
@@ -81,7 +81,8 @@ def fill_values(const int32_t[:, ::1] levels, int states, int32_t[:, ::1] values
 
 
 def fill_codes(const int32_t[:, ::1] levels, int states, uint8_t[:, ::1] codes):
-    """codes = 2 * min(|level|, 127) + 1 where the second quantiser of the trellis is in force; each lane by itself."""
+    """Set codes = 2 * min(|level|, 127) + q; q is 1 if the second quantiser of the trellis is active at the level, else 0. Each lane has
+    its own trellis path."""
     cdef Py_ssize_t n = levels.shape[1]
     cdef int i
     cdef Walk walk
@@ -119,7 +120,7 @@ cdef int check(Py_ssize_t height, Py_ssize_t width, const uint8_t[::1] rows, con
 
 def count(const uint8_t[:, ::1] codes, const uint8_t[::1] rows, const uint16_t[::1] columns, const uint8_t[::1] classes,
           int64_t[:, ::1] counts):
-    """Adds to counts[class of row + column + 1, code]."""
+    """Add 1 to counts[classes[row's scale + column's scale + 1], code] for every code."""
     cdef Py_ssize_t r, j, n = codes.shape[1]
     cdef const uint8_t* own
     cdef const uint8_t* code
@@ -139,7 +140,8 @@ def count(const uint8_t[:, ::1] codes, const uint8_t[::1] rows, const uint16_t[:
 
 
 cdef int32_t* side_by_side(const uint8_t[::1] classes, const int32_t[:, ::1] prices) except NULL:
-    """Prices at scales one smaller, as they are, and one larger, [scale][code][4]: those of a level are read at once."""
+    """The prices of each code at a scale one smaller, at the scale itself and at one larger, as [scale][code][4]. One load reads those of
+    a level. The caller frees the array."""
     cdef Py_ssize_t scale, count = len(classes) - 2
     cdef int code, k
     cdef int32_t* found
@@ -159,7 +161,10 @@ cdef int32_t* side_by_side(const uint8_t[::1] classes, const int32_t[:, ::1] pri
 
 def add_prices_of_rows(const uint8_t[:, ::1] codes, const uint8_t[::1] rows, const uint16_t[::1] columns, const uint8_t[::1] classes,
                        const int32_t[:, ::1] prices, int64_t[:, ::1] of_rows):
-    """Adds what a row's codes cost, prices[class, code] below 2^13, at scales one smaller, as they are, and one larger."""
+    """Add the total price of the codes of each row to of_rows[row], at a row's scale one smaller, at the scale itself and at one larger.
+
+    prices: [class, code], below 2^13.
+    """
     cdef Py_ssize_t r, j, end, n = codes.shape[1]
     cdef int32_t[4] total
     cdef int32_t* every
@@ -192,7 +197,7 @@ def add_prices_of_rows(const uint8_t[:, ::1] codes, const uint8_t[::1] rows, con
 
 def add_prices_of_columns(const uint8_t[:, ::1] codes, const uint8_t[::1] rows, const uint16_t[::1] columns, const uint8_t[::1] classes,
                           const int32_t[:, ::1] prices, int64_t[:, ::1] of_columns):
-    """The same of columns."""
+    """The same sums as `add_prices_of_rows`, for each column and its scale."""
     cdef Py_ssize_t r, j, end, n = codes.shape[1]
     cdef int32_t* total
     cdef int32_t* every

@@ -1,4 +1,4 @@
-"""The eight lanes of the static coder: the rows of each lane, and the states of its trellis."""
+"""The eight lanes of the static coder: the rows of each lane, and the state of its trellis."""
 
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
@@ -7,11 +7,11 @@ from wcodec.kernels.trellis.states cimport TRELLIS_NEXT, table_of
 
 cdef enum:
     LANES = 8
-    PRECISION = 12              # frequencies of a table add up to 1 << PRECISION
+    PRECISION = 12              # the frequencies of a table have the sum 1 << PRECISION
     SLOTS = 1 << PRECISION
-    SYMBOLS = 256               # symbol 0 is the escape, symbol s the level s - ZERO
+    SYMBOLS = 256               # symbol 0 is the escape; symbol s is the level s - ZERO
     ZERO = 128
-    LARGEST = 127               # magnitude that a symbol can have
+    LARGEST = 127               # the largest magnitude that has a symbol
 
 
 cdef inline Py_ssize_t first_row(Py_ssize_t rows, int lane) noexcept nogil:
@@ -19,7 +19,7 @@ cdef inline Py_ssize_t first_row(Py_ssize_t rows, int lane) noexcept nogil:
 
 
 cdef inline void fill_next(int states, uint8_t* after) noexcept nogil:
-    """after[2 * state + parity of the level], states numbered so that the lowest bit says which quantiser is in force."""
+    """Set after[2 * state + parity of the level] to the next state. The lowest bit of a state is the number of its quantiser."""
     cdef int s, b, table = table_of(states), state
     if table < 0:
         after[0] = after[1] = 0
@@ -34,22 +34,22 @@ cdef inline void fill_next(int states, uint8_t* after) noexcept nogil:
 
 
 cdef inline int32_t value_of(int32_t level, int odd, bint trellis) noexcept nogil:
-    """The integer, in steps, that a level stands for."""
+    """The integer, in steps, that a level represents. odd: 1 if the second quantiser is active."""
     if not trellis:
         return level
     return 2 * level - (odd & (level != 0)) * ((level >> 31) | 1)
 
 
 cdef struct Walk:
-    # a row of each lane that has one left, step by step: which rows they are and where their trellises are
+    # an iteration over rows: each step has the next row of every lane that still has one
     Py_ssize_t rows
-    Py_ssize_t step             # rows that every lane has behind it
+    Py_ssize_t step             # the number of rows of every lane before this step; -1 before the first
     int states
-    uint8_t[256] after          # of `fill_next`
-    int lanes                   # of this step, in order
-    Py_ssize_t[8] row
-    int[8] which
-    uint8_t[8] state
+    uint8_t[256] after          # see `fill_next`
+    int lanes                   # the number of lanes in this step
+    Py_ssize_t[8] row           # [lane of this step]
+    int[8] which                # [lane of this step] number of the lane, ascending
+    uint8_t[8] state            # [number of the lane] state of the trellis before its row
 
 
 cdef inline void begin(Walk* walk, Py_ssize_t rows, int states) noexcept nogil:
@@ -59,7 +59,7 @@ cdef inline void begin(Walk* walk, Py_ssize_t rows, int states) noexcept nogil:
 
 
 cdef inline bint step_on(Walk* walk) noexcept nogil:
-    """Whether there is a further step; then its rows."""
+    """Go to the next step. Returns False if no lane has a row left."""
     cdef int l
     cdef Py_ssize_t row
     walk.step += 1
@@ -73,7 +73,10 @@ cdef inline bint step_on(Walk* walk) noexcept nogil:
 
 
 cdef inline void follow_eight(Walk* walk, const int32_t* levels, Py_ssize_t n, bint linear, uint8_t* odd) noexcept nogil:
-    """The eight trellises side by side: none has to wait for its own. linear: of 128 states, which sums give."""
+    """`follow` for eight lanes. They are interleaved because each state depends on the one before it.
+
+    linear: the trellis has 128 states; its next state is a sum over GF(2), which is computed without the table.
+    """
     cdef Py_ssize_t j
     cdef int l, s
     cdef int[8] state
@@ -93,7 +96,10 @@ cdef inline void follow_eight(Walk* walk, const int32_t* levels, Py_ssize_t n, b
 
 
 cdef inline void follow(Walk* walk, const int32_t* levels, Py_ssize_t n, uint8_t* odd) noexcept nogil:
-    """odd[lane * n + column]: 1 where the second quantiser is in force at a level of the step's rows; levels of all rows."""
+    """Set odd[lane of this step * n + column] to 1 if the second quantiser is active at that level, else to 0.
+
+    levels: of all rows.
+    """
     cdef Py_ssize_t j
     cdef int i, s
     cdef const int32_t* level

@@ -1,4 +1,4 @@
-"""Decoding of one row of each of the eight lanes with AVX2; the integers equal those of the plain loop."""
+"""Decoding of one row of each of the eight lanes with AVX2. The integers equal those of `row_of_lanes` in coder.pyx."""
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 
@@ -7,16 +7,16 @@ cdef extern from *:
     #include <stddef.h>
     #include <stdint.h>
     typedef struct {
-        const uint8_t *symbols;     /* [table][4096]; three bytes behind the last can be read */
+        const uint8_t *symbols;     /* [table][4096] symbol of a slot; three bytes after the last are readable */
         const uint32_t *ranges;     /* [table][256] frequency << 16 | first slot */
-        const uint16_t *columns;    /* [n] codes of the columns' scales, less the first class */
-        const uint16_t *words;
-        ptrdiff_t n, most;          /* columns; the words' number, behind which there are eight more */
+        const uint16_t *columns;    /* [n] codes of the columns' scales */
+        const uint16_t *words;      /* [most + 8] */
+        ptrdiff_t n, most;          /* the number of columns, and of words without the eight after them */
         int top, quantisers, states;
-        const uint8_t *after;       /* [2 * state + parity] */
+        const uint8_t *after;       /* [2 * state + parity of the level] next state */
         const int32_t *escaped;
-        ptrdiff_t *places;          /* of escapes: 2 * (row * n + column) + quantiser */
-        ptrdiff_t escapes, used;
+        ptrdiff_t *places;          /* [escape] 2 * (row * n + column) + quantiser */
+        ptrdiff_t escapes, used;    /* the number of escapes, and of those that are decoded */
     } StaticRow;
 
     #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
@@ -32,7 +32,7 @@ cdef extern from *:
         return 1;
     }
 
-    /* eight columns' codes (2 * symbol + quantiser) of eight lanes to eight integers of each lane */
+    /* Write eight integers of each lane. code: 2 * symbol + quantiser, of eight lanes for each of eight columns. */
     STATIC_AVX2 static inline void static_put(const __m128i *code, int trellis, const ptrdiff_t *row, ptrdiff_t n, ptrdiff_t j, int32_t *values) {
         __m128i a[8], b[8];
         const __m128i one = _mm_set1_epi16(1), zero = _mm_set1_epi16(128);

@@ -1,4 +1,7 @@
-"""Frequencies of the static coder's tables from their hazards, and the decoder's look-ups. Specification: `formats/wcz.md`."""
+"""The frequencies of the static coder's tables, computed from their hazards, and the look-up tables of the decoder.
+
+Specification: `formats/wcz.md`.
+"""
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -7,13 +10,14 @@ from wcodec.kernels.static.lanes cimport SLOTS, SYMBOLS, ZERO
 cdef enum:
     GROUP_COUNT = 24
     HAZARD = 63
-    FIRST_HAZARD = 28           # expected where nothing is known: about a twelfth
+    FIRST_HAZARD = 28           # the expected hazard of the first group of the first table: odds of 1/2
     MOST_CLASSES = 64
     ONE = 1 << 24
-    EVENS = 1024                # odds of one
+    EVENS = 1024                # odds of 1
 
 GROUPS = GROUP_COUNT
-"""Groups of magnitudes that share a hazard: eight of one magnitude, then four an octave."""
+"""The largest number of groups. The magnitudes of a group have one hazard. The first eight groups have one magnitude each; the others are
+four an octave."""
 MAX_HAZARD = HAZARD
 MAX_CLASSES = MOST_CLASSES
 
@@ -40,12 +44,15 @@ cdef inline int group_start(int group) noexcept nogil:
 
 
 def starts():
-    """The first magnitude of every group, and the end of the last."""
+    """The first magnitude of every group, and the end of the last group."""
     return [group_start(group) for group in range(GROUPS + 1)]
 
 
 def turn_differences(const uint8_t[::1] groups, int quantisers, const uint8_t[::1] hazards, uint32_t[::1] differences):
-    """Hazards less those expected, zigzag: of the same group in the class before, else of the group before. Inverse: `add_differences`."""
+    """Set `differences` to hazards minus expected hazards, zigzag-coded. Inverse: `add_differences`.
+
+    The expected hazard is that of the same group in the class before, or else that of the group before.
+    """
     cdef Py_ssize_t table, at = 0, before
     cdef int group, difference
     cdef uint8_t[2 * MOST_CLASSES][GROUP_COUNT] hazard
@@ -62,7 +69,7 @@ def turn_differences(const uint8_t[::1] groups, int quantisers, const uint8_t[::
 
 
 def add_differences(const uint8_t[::1] groups, int quantisers, const uint32_t[::1] differences, uint8_t[::1] hazards):
-    """Hazards of differences; False if one is out of range. Inverse: `turn_differences`."""
+    """Set `hazards` from their differences. Returns False if a hazard is out of range. Inverse: `turn_differences`."""
     cdef Py_ssize_t table, at = 0, before
     cdef int group
     cdef int64_t value
@@ -84,9 +91,11 @@ def add_differences(const uint8_t[::1] groups, int quantisers, const uint32_t[::
 
 
 def fill_frequencies(const uint8_t[::1] groups, const uint8_t[::1] hazards, uint16_t[:, ::1] frequencies):
-    """frequencies[table, symbol] of tables with so many groups, whose hazards follow each other.
+    """Set frequencies[table, symbol].
 
-    A hazard is the chance that a magnitude is no larger, in quarters of an octave of the odds.
+    groups:  the number of groups of each table.
+    hazards: of the groups of all tables, table by table. A hazard is the probability that a magnitude is not larger than one of the
+             group if it is not smaller, as a logarithm of the odds in quarters of an octave.
     """
     cdef Py_ssize_t table, at = 0, tables = len(groups)
     cdef int group, magnitude, count, share, above, below, odds
@@ -102,7 +111,7 @@ def fill_frequencies(const uint8_t[::1] groups, const uint8_t[::1] hazards, uint
         for table in range(tables):
             for magnitude in range(SYMBOLS):
                 frequencies[table, magnitude] = 0
-            count = group_start(groups[table])      # magnitudes with symbols of their own
+            count = group_start(groups[table])      # magnitudes that have symbols
             share = SLOTS // 2 - count
             left = ONE
             above = share
@@ -124,7 +133,7 @@ def fill_frequencies(const uint8_t[::1] groups, const uint8_t[::1] hazards, uint
 
 
 def fill_lookups(const uint16_t[:, ::1] frequencies, uint32_t[::1] lookups):
-    """lookups: a byte for each of 4096 slots of every table, its symbol; then for each of 256 symbols of every table
+    """Set `lookups`: one byte for each of the 4096 slots of every table, its symbol; then, for each of the 256 symbols of every table,
     frequency << 16 | first slot."""
     cdef Py_ssize_t table, tables = frequencies.shape[0]
     cdef int symbol, slot, k, total
