@@ -16,7 +16,7 @@ ctypedef fused weight_t:
 
 
 cdef inline int32_t replayed(int32_t level, int table, int* state) noexcept nogil:
-    """The integer that a level stands for: see `trellis.replay`. Without states (table < 0) it is the level."""
+    """The integer, in steps, that a level represents, see `trellis.replay`. Without a trellis (table < 0) it is the level."""
     cdef int odd
     if table < 0:
         return level
@@ -69,7 +69,7 @@ cdef inline void turned(const int32_t* levels, Py_ssize_t n, Py_ssize_t taps, in
 
 
 def turn(const int32_t[::1] levels, int states, const double[:, ::1] matrix, double step, weight_t[::1] out):
-    """The same for kernels of up to 64 taps: their integers times the integer matrix, times the step."""
+    """`scale` for kernels of up to 64 taps: their integers times the integer matrix, times the step."""
     cdef Py_ssize_t n = len(levels), taps = matrix.shape[0]
     cdef int table = table_of(states)
     if len(out) != n or states not in (0, 4, 8, 128):
@@ -88,7 +88,7 @@ def turn(const int32_t[::1] levels, int states, const double[:, ::1] matrix, dou
 
 
 cdef inline void weigh(const int32_t* levels, Py_ssize_t n, Py_ssize_t taps, const double* matrix, double step, float* out) noexcept nogil:
-    """`scale`, or with a matrix `turn`, of integers that stand for themselves."""
+    """`scale`, or with a matrix `turn`, of integers that are not levels of a trellis."""
     if matrix == NULL:
         scaled(levels, n, -1, step, out)
     elif taps == 9:

@@ -67,7 +67,7 @@ cdef struct Token:
 
 
 cdef int in_order(const void* a, const void* b) noexcept nogil:
-    """By count, then by number."""
+    """Sort by count, then by number."""
     cdef const Token* one = <const Token*>a
     cdef const Token* other = <const Token*>b
     if one.count != other.count:
@@ -76,7 +76,7 @@ cdef int in_order(const void* a, const void* b) noexcept nogil:
 
 
 cdef int64_t bits_of_table(const Token* tokens, const uint8_t* lengths, Py_ssize_t m) noexcept nogil:
-    """Bits that `write_table` takes for tokens in order, all others absent."""
+    """The number of bits that `write_table` writes for these tokens, which ascend; all others are absent."""
     cdef Py_ssize_t i
     cdef int64_t bits = 0, run, next_one = 0
     cdef int previous = 4
@@ -133,9 +133,9 @@ cdef int64_t bytes_of(const int64_t* symbols, const int64_t* counts, Py_ssize_t 
 
 
 def best_precision(const int64_t[::1] symbols, const int64_t[::1] counts, int finest):
-    """The precision, of those up to `finest`, whose code is smallest; the highest of equals; -1 where there is no code.
+    """The precision up to `finest` with the smallest code, the highest of equals; -1 if there is no code.
 
-    symbols ascend, none negative, and occur counts[i] > 0 times. See `write_table` for what a table takes.
+    symbols: ascending and not negative; symbol i occurs counts[i] > 0 times. The table counts too, see `write_table`.
     """
     cdef Py_ssize_t n = len(symbols)
     cdef int precision, best = -1
@@ -172,7 +172,7 @@ cdef inline void put(uint8_t[::1] out, Py_ssize_t *at, uint32_t value, int bits)
 
 
 cdef inline int get(const uint8_t[::1] payload, Py_ssize_t *at, int bits):
-    """The next `bits` <= 30 bits, first one lowest; -1 if the payload ends."""
+    """Read `bits` <= 30 bits, the first one lowest. Returns -1 if the payload ends."""
     cdef int i, value = 0
     if at[0] + bits > 8 * payload.shape[0]:
         return -1

@@ -1,4 +1,4 @@
-"""The cost of levels of many weights for each quantiser and parity: by AVX2 the same floats as `price.edges_plain`."""
+"""The cost of the levels of many weights for each quantiser and parity, with AVX2. The floats equal those of `price.edges_plain`."""
 
 from libc.stdint cimport uint8_t, uint16_t
 
@@ -8,7 +8,7 @@ cdef extern from *:
     #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
     #include <immintrin.h>
     #define EDGES_COST(a, row) _mm256_add_ps(_mm256_mul_ps(d, d), _mm256_i32gather_ps(size, _mm256_add_epi32(row, _mm256_min_epi32(a, most)), 4))
-    /* weights in eights, contexts `apart` from each other; size [context][quantiser][32] */
+    /* Eight weights at a time. apart: the distance of their contexts; size: [context][quantiser][32]. */
     __attribute__((target("avx2"))) static void edges_avx2(const float *values, const uint16_t *contexts, int apart, int eights, const float *size,
                                                            float *edges, uint8_t *picks) {
         const __m256i most = _mm256_set1_epi32(31), one = _mm256_set1_epi32(1), none = _mm256_setzero_si256();

@@ -14,13 +14,13 @@ cdef struct Place:
     # the inputs of the choice of one level
     double x
     bint rated
-    const float* bits           # [estimator][bit] squared steps that an event costs
-    const float* sizes          # [context][SIZE_WIDTH] the same of a magnitude, from 1
-    double sign                 # the same for a sign without a prediction
+    const float* bits           # [estimator][bit] price of an event, in squared steps
+    const float* sizes          # [context][SIZE_WIDTH] price of a magnitude, from 1 on
+    double sign                 # price of a sign without a prediction
     bint sparse
     int context
     int second
-    double slope                # > 0: bits a unit of magnitude, for scales whose low bits are coded apart
+    double slope                # price of a unit of magnitude if the low bits are coded separately, else 0
     int[2] named                # the predicted level, for each quantiser
     int[2] fraction             # the difference between prediction and level, Q8
     bint predicted
@@ -142,10 +142,10 @@ cdef inline void look(Place* at, float x, const uint16_t* context, const int32_t
 
 
 cdef struct Plain:
-    # prices without prediction
-    const float* zero           # [context][quantiser][not zero], the sign included
-    const float* size           # [second or context][quantiser][SIZE_WIDTH], from 0
-    const float* slope          # [64 contexts], dense only
+    # the prices if nothing is predicted
+    const float* zero           # [context][quantiser][not zero], with the sign
+    const float* size           # [second context, or context if dense][quantiser][SIZE_WIDTH], from magnitude 0 on
+    const float* slope          # [64 contexts], dense tensors only
 
 
 cdef inline float cost_plain(float m, int odd, int a, const float* zero, const float* row, float slope, bint sparse) noexcept nogil:

@@ -1,4 +1,4 @@
-"""Rate-distortion optimal choice of levels: alone, or along a trellis of states. For the encoder; floats decide."""
+"""The choice of levels with the least rate-distortion cost, for each weight by itself or along a trellis. The encoder uses floats here."""
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
@@ -12,12 +12,12 @@ from wcodec.kernels.trellis.viterbi cimport Seen, forward_pass, plain_prices, tr
 
 
 AVX2 = trellis_can() != 0
-"""Whether AVX2 is used for steps of 128 states and for plain prices, unless `choose` is called without `wide`."""
+"""Whether `choose` with `wide` uses AVX2 for steps of 128 states and for plain prices."""
 
 cdef struct Room:
-    # for the search of so many weights: one piece of memory
-    uint32_t* turn              # [weight][4] as `back_of_128` reads them; else bytes, bit s: the second way into state s
-    uint8_t* picks              # predicted: 2 bits for each quantiser and parity, else one for each quantiser
+    # the buffers of a search, in one allocation
+    uint32_t* turn              # 128 states: [weight][4], see `back_of_128`; else a byte a weight, see `step_of_eight`
+    uint8_t* picks              # with a prediction 2 bits for each quantiser and parity, else 1 bit for each quantiser
     float* tables               # of `plain`
 
 
@@ -111,7 +111,7 @@ def choose_in_lanes(
     const float[:, ::1] values, int states, double rate, const uint8_t[::1] rows, const uint16_t[::1] columns, const uint8_t[::1] classes,
     const float[:, ::1] bits, const float[:, ::1] sizes, int32_t[:, ::1] levels, bint wide=True, bint zeros=False,
 ):
-    """The same for the static coder: each lane by itself, with the context classes[row + column] for the codes of these."""
+    """`choose` for the static coder: each lane has its own trellis path. The context of a level is classes[row's code + column's code]."""
     cdef Py_ssize_t n = values.shape[1], count = values.shape[0], r, j, first, last
     cdef Seen seen
     cdef Place at
@@ -144,7 +144,7 @@ def choose_in_lanes(
     contexts = <uint16_t*>malloc((first + 1) * sizeof(uint16_t))
     if contexts == NULL:
         raise MemoryError
-    contexts[first] = 0         # is read, and counts for nothing
+    contexts[first] = 0         # is read, but has no effect
     try:
         take_room(&room, first, states)
     except MemoryError:

@@ -12,7 +12,7 @@ cdef extern from *:
     #if defined(__SSE2__) || defined(_M_X64)
     #include <emmintrin.h>
     #define TRELLIS_PATTERN(e, d, c, b, a) _mm_shuffle_ps(e, e, _MM_SHUFFLE(d, c, b, a))
-    /* states i and 64 + i, i from 4 g on, to 2 i (u = 0) and 2 i + 1 (u = 1); both are masks of where the second was less */
+    /* From states i and 64 + i, with i from 4 g on, to states 2 i (u = 0) and 2 i + 1 (u = 1). Bits of the masks: 64 + i costs less. */
     static inline __m128i trellis_four(const float *from, float *to, int g, __m128 same, __m128 other, __m128i *odd) {
         __m128 low = _mm_loadu_ps(from + 4 * g), high = _mm_loadu_ps(from + 64 + 4 * g);
         __m128 a = _mm_add_ps(low, same), b = _mm_add_ps(high, other);
@@ -27,7 +27,7 @@ cdef extern from *:
         return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(mask[0], mask[1]), _mm_packs_epi32(mask[2], mask[3])));
     }
     static inline void trellis_step_of_128(const float *from, float *to, const float *edge, uint32_t *turn) {
-        /* [parities of the bits of g that count for the quantiser and for the level] */
+        /* [parities of the bits of g that select the quantiser and the parity of the level] */
         __m128 e = _mm_loadu_ps(edge), pattern[2][2];
         int h, j, g, q, p;
         pattern[0][0] = TRELLIS_PATTERN(e, 1, 3, 2, 0);
@@ -64,9 +64,9 @@ cdef extern from *:
     #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
     #include <immintrin.h>
     static int trellis_can(void) { return __builtin_cpu_supports("avx2") != 0; }
-    /* the same, states i and 64 + i, i from 8 g on */
+    /* the same step for eight states, with i from 8 g on */
     __attribute__((target("avx2"))) static void trellis_steps_avx2(float *from, float *to, const float *edges, int count, uint32_t *turns) {
-        /* [parities of the bits of g that count for the quantiser and for the level]: 2 * quantiser + parity of i = 0 to 7 */
+        /* [parities of the bits of g that select the quantiser and the parity of the level]: 2 * quantiser + parity, for i = 0 to 7 */
         const __m256i index = _mm256_setr_epi32(0, 2, 3, 1, 1, 3, 2, 0);
         const __m256i flips[2][2] = {{index, _mm256_xor_si256(index, _mm256_set1_epi32(1))},
             {_mm256_xor_si256(index, _mm256_set1_epi32(2)), _mm256_xor_si256(index, _mm256_set1_epi32(3))}};
@@ -121,8 +121,10 @@ cdef inline int parity(int bits) noexcept nogil:
 
 
 cdef inline int back_of_128(const uint32_t* turn, int state, int* odd, int* level) noexcept nogil:
-    """The state before `state`, which here are the seven inputs before a weight (the last one lowest): the same code as
-    `TRELLIS_NEXT`, whose registers hold sums of them. odd, level: the quantiser that was in force, the parity chosen."""
+    """The state before `state`. Sets odd and level: the number of the quantiser at that state, and the parity of the level.
+
+    A state is here the last seven inputs (the last one lowest). `TRELLIS_NEXT` is the same code; its states are sums of the inputs.
+    """
     cdef int i = state >> 1, before
     before = i | <int>(turn[i >> 4] >> ((i & 15) + 16 * (state & 1)) & 1) << 6
     odd[0] = parity(before & 43)
@@ -131,7 +133,7 @@ cdef inline int back_of_128(const uint32_t* turn, int state, int* odd, int* leve
 
 
 cdef inline int step_of_eight(float* cost, const float* edge) noexcept nogil:
-    """One weight's step of the 8-state trellis, written out from TRELLIS_NEXT; bit s: the second way into state s."""
+    """The step of the 8-state trellis, unrolled from TRELLIS_NEXT. Returns a bit for each state: its second predecessor costs less."""
     cdef float a0 = cost[0] + edge[0], b0 = cost[4] + edge[1]
     cdef float a1 = cost[2] + edge[0], b1 = cost[6] + edge[1]
     cdef float a2 = cost[0] + edge[1], b2 = cost[4] + edge[0]
@@ -155,7 +157,7 @@ cdef inline int step_of_eight(float* cost, const float* edge) noexcept nogil:
 
 
 cdef inline int step_of_four(float* cost, const float* edge) noexcept nogil:
-    """The same for the 4-state trellis."""
+    """The same step of the 4-state trellis."""
     cdef float a0 = cost[0] + edge[0], b0 = cost[1] + edge[1]
     cdef float a1 = cost[2] + edge[2], b1 = cost[3] + edge[3]
     cdef float a2 = cost[0] + edge[1], b2 = cost[1] + edge[0]

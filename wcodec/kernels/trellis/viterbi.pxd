@@ -9,16 +9,16 @@ from wcodec.kernels.trellis.states cimport TRELLIS_NEXT, table_of
 from wcodec.kernels.trellis.steps cimport back_of_128, step_of_eight, step_of_four, trellis_steps_of_128
 
 cdef enum:
-    BLOCK = 64                  # costs start from 0 again after so many weights, which keeps them exact enough
+    BLOCK = 64                  # the least cost is subtracted from all costs after so many weights, so that they stay exact enough
 
 
 cdef struct Seen:
     # the weights, in steps, and their contexts
     const float* values
-    const uint16_t* contexts    # [weight][apart]; the second counts for sparse levels
+    const uint16_t* contexts    # [weight][apart]; sparse levels have a second context
     int apart
     const int32_t* predictions  # NULL if nothing is predicted
-    bint wide                   # by AVX2
+    bint wide                   # use AVX2
     bint flat                   # no context has a slope
     bint zeros                  # zeros stay zeros
 
