@@ -25,7 +25,7 @@ def draw_numbers(width: int) -> tuple[list[Batch], list[int]]:
     return [next(batches) for _ in range(USES * KEPT + 1)], asked
 
 
-def test_an_answer_serves_several_steps() -> None:
+def test_one_answer_of_the_original_serves_several_steps() -> None:
     found, asked = draw_numbers(2)
     assert asked == list(range(2 * KEPT))
     for batch in found:
@@ -37,7 +37,7 @@ def test_an_answer_serves_several_steps() -> None:
     assert found[-1].inputs[0].min() >= KEPT
 
 
-def test_inputs_of_which_memory_holds_few_are_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_too_large_to_keep_are_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wcodec.training.answers.MOST_BYTES", 4 * 64 * 3 * FEWEST - 1)
     found, asked = draw_numbers(2)
     assert asked == list(range(USES * KEPT + 1))

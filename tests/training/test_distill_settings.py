@@ -22,7 +22,9 @@ def rounded(count: int, size: int) -> CalibrationResult:
     ("size", "kl", "lambda_"),
     [(100, 0.01, 2.6 * 1.25), (50, 0.02, 2.6 * 2.5), (50, 0.005, 2.6 * 1.25), (100, 1e-4, 0.7)],
 )
-def test_lambda_begins_by_the_weights_of_a_bit_and_the_divergence(size: int, kl: float, lambda_: float) -> None:
+def test_the_first_lambda_depends_on_the_weights_per_bit_and_on_the_divergence(
+    size: int, kl: float, lambda_: float
+) -> None:
     found = choose_config(rounded(1000, size), AccuracyBudget(kl=kl), 2000, kept=True)
     assert found.initial_lambda == pytest.approx(lambda_)
     assert found.runs == SHORT.runs
@@ -38,18 +40,18 @@ def test_lambda_begins_by_the_weights_of_a_bit_and_the_divergence(size: int, kl:
         (50, AccuracyBudget(kl=0.01), None, True),
     ],
 )
-def test_other_networks_budgets_and_steps_keep_the_slow_rise(
+def test_other_networks_budgets_and_steps_have_the_default_settings(
     size: int, budget: AccuracyBudget, steps: int | None, *, kept: bool
 ) -> None:
     assert choose_config(rounded(1000, size), budget, steps, kept=kept) is CONFIG
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_many_steps_have_time_to_regain_what_the_first_runs_exceed(*, kept: bool) -> None:
+def test_the_first_runs_of_a_long_training_exceed_the_budget(*, kept: bool) -> None:
     assert choose_config(rounded(1000, 50), AccuracyBudget(kl=0.01), 5000, kept=kept) is LONG
 
 
 @pytest.mark.parametrize("config", [CONFIG, SHORT])
-def test_the_runs_are_the_whole_training(config: DistillConfig) -> None:
+def test_the_fractions_of_the_runs_have_the_sum_1(config: DistillConfig) -> None:
     assert sum(config.runs) == pytest.approx(1.0)
     assert len(config.runs) == len(config.aims) == len(config.peak_learning_rates) > config.final_runs

@@ -76,7 +76,7 @@ def start(session: CalibrationSession) -> CalibrationResult:
 
 
 # --- what is promised ----------------------------------------------------------------------------------------------
-def test_the_network_gets_smaller_within_the_divergence_allowed(
+def test_distillation_gives_fewer_bytes_within_the_bound_on_the_divergence(
     session: CalibrationSession, start: CalibrationResult
 ) -> None:
     before = session.model.get_weights()
@@ -95,7 +95,9 @@ def test_the_network_gets_smaller_within_the_divergence_allowed(
     assert found.bytes == sum(estimate_bytes(one.levels) for one in found.rounded) + 2 * others
 
 
-def test_the_same_seed_gives_the_same_network(session: CalibrationSession, start: CalibrationResult) -> None:
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(
+    session: CalibrationSession, start: CalibrationResult
+) -> None:
     budget = AccuracyBudget(kl=1.0)
     first, second, other = (distill(session, start, budget, steps=60, seconds=None, seed=seed) for seed in (1, 1, 2))
     for a, b in zip(first.rounded, second.rounded, strict=True):
@@ -105,16 +107,18 @@ def test_the_same_seed_gives_the_same_network(session: CalibrationSession, start
     assert not np.array_equal(first.rounded[0].values, other.rounded[0].values)
 
 
-def test_a_target_out_of_reach_leaves_the_start(session: CalibrationSession, start: CalibrationResult) -> None:
+def test_distillation_returns_the_start_if_no_network_is_within_the_budget(
+    session: CalibrationSession, start: CalibrationResult
+) -> None:
     assert distill(session, start, AccuracyBudget(kl=1e-9), steps=20, seconds=None, seed=0) is start
 
 
-def test_time_ends_the_training(session: CalibrationSession, start: CalibrationResult) -> None:
+def test_distillation_ends_at_its_time_limit(session: CalibrationSession, start: CalibrationResult) -> None:
     found = distill(session, start, AccuracyBudget(kl=1.0), steps=None, seconds=1e-3, seed=0)
     assert found.bytes <= start.bytes
 
 
-def test_progress_is_told(session: CalibrationSession, start: CalibrationResult) -> None:
+def test_reports_of_progress_do_not_change_the_network(session: CalibrationSession, start: CalibrationResult) -> None:
     told: list[tuple[int, int, int, float]] = []
     found = distill(
         session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0, progress=lambda *now: told.append(now)
@@ -126,7 +130,9 @@ def test_progress_is_told(session: CalibrationSession, start: CalibrationResult)
     assert all(0 < step <= steps and size > 0 and moved > 0 for step, steps, size, moved in told)
 
 
-def test_an_interrupt_keeps_what_was_found(session: CalibrationSession, start: CalibrationResult) -> None:
+def test_an_interrupted_distillation_returns_the_best_network_so_far(
+    session: CalibrationSession, start: CalibrationResult
+) -> None:
     before = session.model.get_weights()
 
     def interrupt(step: int, *_: float) -> None:
@@ -142,7 +148,9 @@ def test_an_interrupt_keeps_what_was_found(session: CalibrationSession, start: C
     assert all(np.array_equal(a, b) for a, b in zip(before, session.model.get_weights(), strict=True))
 
 
-def test_training_without_an_end_is_refused(session: CalibrationSession, start: CalibrationResult) -> None:
+def test_distillation_without_steps_and_seconds_is_refused(
+    session: CalibrationSession, start: CalibrationResult
+) -> None:
     with pytest.raises(RecipeError, match="expected a number of steps or seconds, got neither"):
         distill(session, start, AccuracyBudget(kl=0.01), steps=None, seconds=None, seed=0)
 
@@ -180,7 +188,9 @@ KINDS: dict[str, tuple[Callable[[ModuleType], Model], Callable[[], Examples]]] =
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
-def test_every_kind_of_network_is_trained(kind: tuple[Callable[[ModuleType], Model], Callable[[], Examples]]) -> None:
+def test_distillation_trains_every_kind_of_network(
+    kind: tuple[Callable[[ModuleType], Model], Callable[[], Examples]],
+) -> None:
     build, examples = kind
     model = build(keras().layers)
     bare = bench(model, examples())
@@ -194,7 +204,7 @@ def test_every_kind_of_network_is_trained(kind: tuple[Callable[[ModuleType], Mod
     assert not {index for index, weight in enumerate(model.weights) if weight.name == "seed_generator_state"} & moved
 
 
-def test_what_no_answer_depends_on_keeps_its_levels() -> None:
+def test_a_weight_that_no_output_depends_on_keeps_its_levels() -> None:
     class Idle(keras().layers.Layer):
         """A layer with a weight that it does not use."""
 
@@ -215,7 +225,7 @@ def test_what_no_answer_depends_on_keeps_its_levels() -> None:
 
 
 # --- mixtures, rates, short numbers --------------------------------------------------------------------------------
-def test_mixtures_of_inputs_are_never_the_same() -> None:
+def test_two_batches_have_no_mixture_in_common() -> None:
     given = augment(bench(dense(keras().layers), numbers(200, 12)), RNG)
     assert given.count == 160
     batches = draw_mixtures(given, 160, np.random.default_rng(0))
@@ -224,7 +234,7 @@ def test_mixtures_of_inputs_are_never_the_same() -> None:
     assert np.square(first).mean() == pytest.approx((1 / 3 + 1 / 4) * np.square(given.inputs[0]).mean(), abs=0.15)
 
 
-def test_images_are_bent_a_little_too() -> None:
+def test_warped_copies_augment_images() -> None:
     of = keras().layers
     model = keras().Sequential([of.Input((20, 24, 3)), of.Flatten(), of.Dense(3)])
     given = augment(bench(model, numbers(50, 20, 24, 3)), np.random.default_rng(0))
@@ -239,14 +249,14 @@ def test_images_are_bent_a_little_too() -> None:
     assert not are_images(numbers(5, 8, 8, 2).inputs[0])
 
 
-def test_words_are_not_mixed() -> None:
+def test_tokens_are_not_averaged() -> None:
     given = augment(bench(words(keras().layers), KINDS["words"][1]()), RNG)
     rows = next(draw_mixtures(given, 500, np.random.default_rng(0)))[0]
     assert rows.dtype.kind == "i"
     assert np.array_equal(np.sort(rows, axis=0), np.sort(given.inputs[0], axis=0))
 
 
-def test_the_original_is_asked_in_every_step() -> None:
+def test_every_step_compares_with_the_outputs_of_the_original() -> None:
     model = normalized(keras().layers)
     bare = bench(model, numbers(300, 8, 8, 2))
     fine, coarse = (replace(one, statistics=()) for one in (run_trial(bare, 1e-3, 0.1), run_trial(bare, 4.0, 0.1)))
@@ -263,7 +273,7 @@ def test_the_original_is_asked_in_every_step() -> None:
     assert losses[1][0] == pytest.approx(losses[1][1], rel=1e-4)
 
 
-def test_a_level_that_stands_alone_costs_more() -> None:
+def test_an_isolated_weight_has_a_higher_price() -> None:
     latents = np.zeros((40, 30), np.float32)
     latents[3] = latents[:, 4] = 1
     weights = rate_weights([latents])[0]
@@ -271,14 +281,14 @@ def test_a_level_that_stands_alone_costs_more() -> None:
     assert rate_weights([0 * latents])[0].shape == latents.shape
 
 
-def test_short_numbers_have_the_mantissa_of_steps() -> None:
+def test_rounded_mantissas_are_those_of_steps() -> None:
     values = RNG.normal(size=100).astype(np.float32)
     assert [float(one) for one in round_mantissa(np.abs(values))] == [round_step(float(one)) for one in np.abs(values)]
     assert np.array_equal(round_mantissa(-values), -round_mantissa(values))
 
 
 # --- the whole -----------------------------------------------------------------------------------------------------
-def test_a_sample_gets_smaller_than_by_rounding_alone() -> None:
+def test_distillation_makes_a_sample_smaller_than_rounding() -> None:
     model = load_model(SAMPLES / "lenet300.h5")
     examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=5000)
     few = prepare_session(model, *hold_out(examples), most=1000)

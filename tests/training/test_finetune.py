@@ -39,7 +39,7 @@ def brief(small_network: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
 
 
 # --- what is promised ----------------------------------------------------------------------------------------------
-def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
+def test_training_finds_a_smaller_network_within_the_budget_and_restores_the_original(
     small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     found, told = finetune_files(*small_network, tmp_path)
@@ -52,9 +52,7 @@ def test_the_file_gets_smaller_within_the_budget_and_the_network_is_as_it_was(
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == best.scores
 
 
-def test_the_same_seed_gives_the_same_network_and_another_one_another(
-    small_network: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_seed_determines_the_trained_network(small_network: tuple[Path, Path], tmp_path: Path) -> None:
     first, second, other = (
         finetune_files(*small_network, tmp_path, epochs=1, seed=seed, budget=AccuracyBudget(9.0))[0].candidates
         for seed in (1, 1, 2)
@@ -78,7 +76,7 @@ def test_training_without_labels_finds_a_smaller_network_than_an_epoch_with_labe
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
 
 
-def test_units_that_died_in_training_are_not_in_the_file_and_the_outputs_stay(
+def test_dead_units_are_removed_from_the_file_without_a_change_of_the_outputs(
     small_network: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path
 ) -> None:
     tuned = dict(next(weights_to_code(brief)))
@@ -109,7 +107,7 @@ def same(one: Candidate, other: Candidate) -> bool:
     return all(np.array_equal(a.levels, b.levels) and a.step == b.step for a, b in pairs)
 
 
-def test_a_size_is_kept_to(small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
+def test_the_trained_file_has_the_requested_size(small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
     source, data = small_network
     words = ["encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 4, "--target-size", 1500]
     done = wcodec(*words)
@@ -123,7 +121,7 @@ def test_a_size_is_kept_to(small_network: tuple[Path, Path], wcodec: Run, tmp_pa
 
 
 @pytest.mark.parametrize("words", [("--finetune", 3), ("--tune", 150)])
-def test_what_is_excluded_stays_and_the_rest_learns_with_it(
+def test_excluded_tensors_keep_their_values_and_all_others_are_trained(
     words: tuple[str, int], small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
     source, data = small_network
@@ -146,7 +144,7 @@ def test_what_is_excluded_stays_and_the_rest_learns_with_it(
     assert loaded.accuracy_drop < 4
 
 
-def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(
+def test_an_unreachable_budget_is_exit_code_4_and_leaves_no_file(
     small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
     source, data = small_network
@@ -157,7 +155,7 @@ def test_a_budget_that_cannot_be_met_is_exit_code_4_and_nothing_stays(
     assert not os.listdir(tmp_path)
 
 
-def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: FinetuneResult) -> None:
+def test_lambda_rises_within_the_budget_and_falls_beyond_it(brief: FinetuneResult) -> None:
     validation = brief.validation
     accuracy = validation.scores[0].accuracy
     assert accuracy is not None
@@ -179,13 +177,13 @@ def test_the_price_rises_within_the_budget_and_falls_beyond_it(brief: FinetuneRe
     assert sizes[0] < 1e-5 < sizes[1] < sizes[2]
 
 
-def test_learning_slows_down_over_the_training() -> None:
+def test_the_learning_rate_falls_during_the_training() -> None:
     speeds = [learning_rate_factor(over / 20) for over in range(21)]
     assert speeds == sorted(speeds, reverse=True)
     assert speeds[0] == 1 > speeds[10] > speeds[20] > 0
 
 
-def test_the_units_of_a_chain_are_sorted_where_that_is_smaller(tmp_path: Path) -> None:
+def test_the_units_of_a_chain_are_sorted_if_that_is_smaller(tmp_path: Path) -> None:
     of = keras().layers
     keras().utils.set_random_seed(2)
     model = keras().Sequential([of.Input((12,)), of.Dense(90, "relu"), of.Dense(3)])
@@ -234,13 +232,15 @@ def test_few_examples_and_no_epochs_are_refused(small_network: tuple[Path, Path]
         finetune_files(*small_network, tmp_path, epochs=0)
 
 
-def test_nothing_within_the_budget_is_said(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_training_without_a_network_within_the_budget_is_an_error(
+    small_network: tuple[Path, Path], tmp_path: Path
+) -> None:
     with pytest.raises(BudgetError, match="expected a drop of at most -50 points, found no such network"):
         finetune_files(*small_network, tmp_path, epochs=1, budget=AccuracyBudget(drop=-50.0))
     assert not (tmp_path / "state").exists()
 
 
-def test_contradictions_are_usage_errors(small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
+def test_contradicting_options_are_usage_errors(small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
     source, data = small_network
     for words, said in ((["--tune", 3], "--tune: cannot be combined"), (["--max-error", 0.1], "--finetune: expected")):
         done = wcodec("encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 2, *words)
@@ -256,12 +256,12 @@ def test_contradictions_are_usage_errors(small_network: tuple[Path, Path], wcode
 
 
 # --- small things --------------------------------------------------------------------------------------------------
-def test_numbers_are_shortened_to_the_nearest() -> None:
+def test_mantissas_are_rounded_to_the_nearest() -> None:
     given = np.array([1.0, 1.06, 1.07, -3.3, 0.0], np.float32)
     assert round_mantissa(given, 3).tolist() == [1.0, 1.0, 1.125, -3.25, 0.0]
 
 
-def test_each_output_keeps_its_own_bound(brief: FinetuneResult) -> None:
+def test_every_output_has_its_own_bound(brief: FinetuneResult) -> None:
     validation = replace(brief.validation, scores=(OutputScore(90.0, 0.3), OutputScore(None, 2.0)))
 
     def allows(accuracy: float, loss: float, budget: AccuracyBudget) -> bool:

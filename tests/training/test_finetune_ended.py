@@ -21,7 +21,7 @@ from wcodec.training.finetune import FinetuneResult, settings_of, train
 from wcodec.training.training_loop import TrainingState
 
 
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(
+def test_a_resumed_training_finds_what_an_uninterrupted_one_finds(
     small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
     source, data = small_network
@@ -65,7 +65,7 @@ def interrupted(small_network: tuple[Path, Path], tmp_path_factory: pytest.TempP
     return train(small_network[0], make_request(small_network[1], state), interrupt)
 
 
-def test_an_interrupt_keeps_the_best_so_far(interrupted: FinetuneResult) -> None:
+def test_an_interrupted_training_returns_the_best_networks_so_far(interrupted: FinetuneResult) -> None:
     assert interrupted.candidates
     assert not interrupted.finished
     assert interrupted.opened.request.state is not None
@@ -85,7 +85,9 @@ def test_a_time_limit_ends_the_training_with_the_best_so_far(
     assert loaded.accuracy_drop < 3
 
 
-def test_with_no_time_left_the_result_is_what_was_rounded(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+def test_without_time_for_an_epoch_the_result_is_the_rounded_network(
+    small_network: tuple[Path, Path], tmp_path: Path
+) -> None:
     found, told = finetune_files(*small_network, tmp_path, seconds=1e-9)
     assert found.candidates
     assert not found.finished
@@ -104,7 +106,7 @@ def test_training_starts_from_plainly_rounded_weights_if_there_is_no_time_for_th
     assert found.candidates[0].bytes < int(begun.split("best ")[1].split()[0].replace(",", ""))
 
 
-def test_as_many_examples_are_trained_on_as_are_answered_in_a_part_of_the_time_limit() -> None:
+def test_the_time_limit_bounds_the_number_of_examples() -> None:
     examples, told = Examples((np.arange(20_000.0),)), list[str]()
     assert limit_by_time(examples, 1e-3, float("inf"), told.append) is examples
     assert told == []
@@ -114,7 +116,7 @@ def test_as_many_examples_are_trained_on_as_are_answered_in_a_part_of_the_time_l
     assert told[1] == "trained on 1,000 of 20,000 examples, for more do not fit into the time limit"
 
 
-def test_the_state_of_a_training_that_is_damaged_is_one_clear_error(
+def test_a_damaged_checkpoint_is_one_clear_error(
     small_network: tuple[Path, Path], interrupted: FinetuneResult, tmp_path: Path
 ) -> None:
     request, state = interrupted.opened.request, tmp_path / "state"

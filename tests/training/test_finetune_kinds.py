@@ -61,7 +61,7 @@ KINDS: dict[str, tuple[Callable[[ModuleType], Model], np.ndarray, np.ndarray]] =
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
-def test_every_kind_of_network_is_trained(
+def test_training_with_labels_trains_every_kind_of_network(
     kind: tuple[Callable[[ModuleType], Model], np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
     build, x, y = kind
@@ -78,7 +78,7 @@ def test_every_kind_of_network_is_trained(
     assert found.candidates[0].bytes < 2 * sum(weight.size for weight in model.get_weights())
 
 
-def test_a_network_of_several_inputs_one_of_them_tokens_is_trained(tmp_path: Path) -> None:
+def test_a_network_with_an_input_of_tokens_and_another_input_is_trained(tmp_path: Path) -> None:
     of = keras().layers
     numbers, tokens = of.Input((6, 4), name="numbers"), of.Input((5,), dtype="int32", name="tokens")
     read = of.Flatten()(of.Embedding(20, 6)(tokens))
@@ -114,7 +114,7 @@ def subclassed(inputs: int) -> Model:
     return model
 
 
-def test_a_network_of_the_users_own_class_is_trained_or_refused_in_words(tmp_path: Path) -> None:
+def test_a_network_of_a_users_class_is_trained_or_refused_with_a_reason(tmp_path: Path) -> None:
     subclassed(1).save(tmp_path / "one.keras")
     np.savez(tmp_path / "data.npz", x=SEQUENCES, y=RNG.integers(0, 3, 300))
     found, _ = finetune_files(

@@ -28,7 +28,7 @@ def test_the_hash_is_that_of_the_specification(count: int, seed: int, buckets: i
     assert 0 <= places.min() <= places.max() < buckets
 
 
-def test_buckets_and_signs_are_as_good_as_drawn() -> None:
+def test_buckets_and_signs_of_the_hash_are_uniformly_distributed() -> None:
     places, signs = hash_places(1 << 16, 5, 64)
     assert np.abs(np.bincount(places, minlength=64) - 1024).max() < 5 * 32  # five standard deviations
     assert abs(int(signs.sum())) < 5 * 256
@@ -37,7 +37,7 @@ def test_buckets_and_signs_are_as_good_as_drawn() -> None:
 
 
 @pytest.mark.parametrize("shape", [(30, 8), (3, 3, 4, 6), (3, 3, 5, 1)])
-def test_what_is_trained_is_what_the_hash_gives_of_the_levels(shape: tuple[int, ...]) -> None:
+def test_the_trained_kernel_has_the_values_that_the_decoder_computes_from_the_hash(shape: tuple[int, ...]) -> None:
     kernel = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     begun = start_hashed(kernel, 1 / 8, 77)
     assert isinstance(begun, HashedKernel)
@@ -47,7 +47,7 @@ def test_what_is_trained_is_what_the_hash_gives_of_the_levels(shape: tuple[int, 
     assert float(np.sqrt(np.mean(coded.values**2))) == pytest.approx(float(np.sqrt(np.mean(kernel**2))), rel=0.3)
 
 
-def test_a_network_learns_in_few_values_and_the_file_has_them_alone(
+def test_the_file_of_a_hashed_network_has_only_the_shared_values(
     small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path
 ) -> None:
     source, data = small_network
@@ -75,7 +75,9 @@ def test_a_network_learns_in_few_values_and_the_file_has_them_alone(
         (["--ratio", "1/0"], "ratio: expected a number other than 0 under the line"),
     ],
 )
-def test_what_it_cannot_do_is_refused(more: list[str], said: str, wcodec: Run, tmp_path: Path, samples: Path) -> None:
+def test_options_that_hashing_does_not_support_are_refused(
+    more: list[str], said: str, wcodec: Run, tmp_path: Path, samples: Path
+) -> None:
     words = ["encode", samples / "lenet300.h5", "--data", samples / "mnist.npz:train", "-o", tmp_path / "x.wcz"]
     done = wcodec(*words, "--finetune", 1, "--method", "hashed", *more)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr

@@ -43,7 +43,7 @@ def count_multiplications(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"wcodec.calibration.work.{name}", 0.0)
 
 
-def test_only_a_chain_of_layers_is_split() -> None:
+def test_only_a_chain_of_layers_is_split_into_kept_and_trained_layers() -> None:
     of = keras().layers
     model = wide_head(of)
     names = ["Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dense"]
@@ -59,7 +59,7 @@ def test_only_a_chain_of_layers_is_split() -> None:
     assert list_chain(keras().Model(inputs, twice(twice(inputs)))) == [twice, twice]
 
 
-def test_the_first_layers_stay_and_the_others_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_layers_keep_their_levels_and_the_others_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     count_multiplications(monkeypatch)
     bench = session(wide_head(keras().layers))
     split = split_network(bench, 32)
@@ -75,7 +75,7 @@ def test_the_first_layers_stay_and_the_others_are_trained(monkeypatch: pytest.Mo
     assert all(not np.array_equal(kernels[one.path.split("/")[0]].weights, one.weights) for one in others)
 
 
-def test_features_are_those_of_the_rounded_first_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_the_outputs_of_the_rounded_first_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     count_multiplications(monkeypatch)
     model = wide_head(keras().layers)
     bench = session(model)
@@ -92,7 +92,7 @@ def test_features_are_those_of_the_rounded_first_layers(monkeypatch: pytest.Monk
     assert np.allclose(features, images, atol=1e-5)
 
 
-def test_a_network_is_whole_where_its_first_layers_take_little() -> None:
+def test_a_network_is_not_split_if_its_first_layers_take_little_time() -> None:
     of = keras().layers
     assert split_network(session(wide_head(of)), 32) is None  # its weights take most of the time
     model = keras().Sequential([of.Input((16, 16, 1)), of.Flatten(), of.Dense(30, "relu"), of.Dense(4)])

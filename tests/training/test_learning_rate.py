@@ -16,9 +16,7 @@ from wcodec.training.learning_rate import FACTORS, choose_rate_factor
 
 
 @pytest.mark.parametrize(("scale", "factors"), [(1.0, FACTORS[:1]), (60.0, FACTORS[1:])], ids=["usual", "too large"])
-def test_a_rate_that_destroys_the_outputs_is_lowered_and_the_network_stays(
-    scale: float, factors: tuple[float, ...]
-) -> None:
+def test_a_learning_rate_that_destroys_the_outputs_is_lowered(scale: float, factors: tuple[float, ...]) -> None:
     of = keras().layers
     model = network((6, 6, 2), of.Conv2D(16, 3, use_bias=False), of.BatchNormalization(), of.ReLU())
     kernel, bias = model.layers[-1].get_weights()

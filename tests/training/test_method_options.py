@@ -21,7 +21,7 @@ KERNEL = np.array([[0.5, -1.0, 0.0], [0.25, 2.0, -0.125], [-0.5, 0.75, 1.0]], np
 
 @pytest.mark.parametrize("learn", [False, True])
 @pytest.mark.parametrize("how", ["symmetric", "asymmetric"])
-def test_buckets_have_steps_of_their_own_and_all_values_of_their_bits(how: Range, learn: bool) -> None:
+def test_every_bucket_has_its_own_step_and_uses_all_levels(how: Range, learn: bool) -> None:
     values = np.random.default_rng(3).normal(size=(3, 3, 4, 5)).astype(np.float32)
     values[0, 0, 0] = 0
     given = start_uniform(values, UniformQuantization(2, how, group=16, learn_range=learn)).export()
@@ -36,7 +36,7 @@ def test_buckets_have_steps_of_their_own_and_all_values_of_their_bits(how: Range
     assert np.all(given.values[0, 0, 0] == 0)
 
 
-def test_curvature_decides_what_optimal_brain_damage_prunes() -> None:
+def test_optimal_brain_damage_prunes_by_the_curvature() -> None:
     tf = tensorflow()
     way = start_pruning(KERNEL, lambda _: Prune("sparsity", 1 / 3), forget=False, criterion="obd")
     flat = np.where(np.abs(KERNEL) == 2.0, 1e-3, 1.0).astype(np.float32)
@@ -45,7 +45,7 @@ def test_curvature_decides_what_optimal_brain_damage_prunes() -> None:
     assert np.array_equal(way.mask.numpy() == 0, (np.abs(KERNEL) == 2.0) | (KERNEL == 0) | (KERNEL == -0.125))
 
 
-def test_dropout_falls_with_the_root_of_the_connections_that_are_left() -> None:
+def test_dropout_falls_with_the_square_root_of_the_remaining_connections() -> None:
     of = keras().layers
     model = keras().Sequential([of.Input((12,)), of.Dense(8), of.Dropout(0.5), of.Dense(3)])
     (dropout,) = find_dropouts(model, make_weight_table(model))

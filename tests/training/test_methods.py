@@ -120,7 +120,7 @@ def test_the_cubic_schedule_is_that_of_zhu_and_gupta() -> None:
     assert sparsity_at(110, 10, 100, 0.5, 0.9, 3) == 0.9
 
 
-def test_pruning_rises_and_ends_at_what_was_asked() -> None:
+def test_the_sparsity_of_a_schedule_rises_to_the_requested_one() -> None:
     for schedule in (
         gradual_schedule(MOST, 0.5, "cubic"),
         gradual_schedule(MOST, 0.5, "linear"),
@@ -146,7 +146,7 @@ def test_members_move_their_centroid_by_the_sum_or_the_mean_of_their_gradients()
     assert by_sum.value(tf).numpy().tolist() == [[1.0, 1.0, -2.0], [1.0, -2.0, 0.0]]
 
 
-def test_weights_take_the_nearest_of_points_that_move() -> None:
+def test_weights_have_the_value_of_the_nearest_trained_point() -> None:
     tf = tensorflow()
     way = start_points(np.array([[-1.0, -0.9], [1.0, 1.2]], np.float32), 2)
     assert way.value(tf).numpy() == pytest.approx(np.array([[-0.95, -0.95], [1.1, 1.1]]))
@@ -159,7 +159,7 @@ def test_weights_take_the_nearest_of_points_that_move() -> None:
     assert way.latent_gradient(tf, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist() == [0.0, 10.0, 0.0]
 
 
-def test_integers_and_signs_show_what_a_file_has() -> None:
+def test_uniform_and_binary_kernels_have_the_values_of_the_file() -> None:
     tf = tensorflow()
     three = start_uniform(KERNEL, UniformQuantization(3)).value(tf).numpy()
     step = start_uniform(KERNEL, UniformQuantization(3)).export().step
@@ -173,7 +173,7 @@ def test_integers_and_signs_show_what_a_file_has() -> None:
 
 # --- each method ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "hashed"])  # it learns anew: test_hashed.py
-def test_a_trained_network_is_good_and_its_file_holds_just_that(
+def test_every_method_keeps_the_accuracy_and_the_file_has_the_trained_weights(
     files: tuple[Path, Path], tmp_path: Path, method: str
 ) -> None:
     pruning = method in {"magnitude", "gradual", "gradual-linear"}
@@ -204,13 +204,13 @@ def test_a_trained_network_is_good_and_its_file_holds_just_that(
     assert measure_file(found.bench, tmp_path / "x.wcz").accuracy == pytest.approx(measure_accuracy(found), abs=0.7)
 
 
-def test_training_makes_up_for_what_pruning_and_sharing_lost(files: tuple[Path, Path]) -> None:
+def test_more_epochs_restore_accuracy_after_pruning_and_sharing(files: tuple[Path, Path]) -> None:
     for methods, amounts in (("gradual", Amounts(Prune("sparsity", 0.8))), ("sharing", Amounts(clusters=3))):
         begun = [train_small(files, methods, amounts, epochs=epochs) for epochs in (1, 5)]
         assert measure_accuracy(begun[1]) > measure_accuracy(begun[0])
 
 
-def test_a_method_goes_on_from_the_one_before_and_keeps_its_zeros(few: tuple[Path, Path]) -> None:
+def test_a_second_method_keeps_the_zeros_of_the_first(few: tuple[Path, Path]) -> None:
     for second in ("sharing", "quantized", "binary", "points"):
         found = train_small(few, f"gradual,{second}", Amounts(MOST, bits=3), epochs=2)
         for kernel in kernels(found):
@@ -219,7 +219,7 @@ def test_a_method_goes_on_from_the_one_before_and_keeps_its_zeros(few: tuple[Pat
 
 
 @pytest.mark.parametrize("method", ["quantized", "points"])
-def test_what_buckets_have_is_what_the_file_has(few: tuple[Path, Path], tmp_path: Path, method: str) -> None:
+def test_the_file_has_the_trained_values_of_buckets(few: tuple[Path, Path], tmp_path: Path, method: str) -> None:
     options = MethodOptions(bucket=8, learn_range=method == "quantized")
     found = train_small(few, f"gradual,{method}", Amounts(MOST, 2), epochs=2, options=options)
     encode(few[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
@@ -229,7 +229,7 @@ def test_what_buckets_have_is_what_the_file_has(few: tuple[Path, Path], tmp_path
         assert np.count_nonzero(kernel == 0) >= int(0.6 * kernel.size + 0.5)
 
 
-def test_the_same_seed_gives_the_same_weights_and_the_network_is_as_it_was(few: tuple[Path, Path]) -> None:
+def test_a_seed_determines_the_weights_of_a_method_and_the_original_is_restored(few: tuple[Path, Path]) -> None:
     first, second, other = (train_small(few, "quantized", Amounts(), epochs=1, seed=seed) for seed in (1, 1, 2))
     assert all(np.array_equal(one.values, second.tuned[name].values) for name, one in first.tuned.items())
     assert not all(np.array_equal(one.values, other.tuned[name].values) for name, one in first.tuned.items())
@@ -240,7 +240,7 @@ def test_the_same_seed_gives_the_same_weights_and_the_network_is_as_it_was(few: 
 
 
 @pytest.mark.parametrize("method", ["gradual,sharing", "binary"])
-def test_convolutions_and_recurrent_layers_are_trained_too(tmp_path: Path, method: str) -> None:
+def test_methods_train_convolutions_and_recurrent_layers(tmp_path: Path, method: str) -> None:
     keras().utils.set_random_seed(5)
     of = keras().layers
     inputs = of.Input((8, 8, 2))
@@ -257,7 +257,7 @@ def test_convolutions_and_recurrent_layers_are_trained_too(tmp_path: Path, metho
         assert len(found.tuned) == len(opened.names()) - 1 * any("seed" in name for name in opened.names())
 
 
-def test_rules_say_how_far_a_method_goes_and_what_it_leaves_alone(few: tuple[Path, Path], tmp_path: Path) -> None:
+def test_rules_set_the_sparsity_of_tensors_and_exclude_others(few: tuple[Path, Path], tmp_path: Path) -> None:
     rules = (Rule("^dense_1", Options(prune=Prune("sparsity", 0.2))),)
     found = train_small(few, "gradual", Amounts(MOST), epochs=1, rules=rules, exclude=("dense_2", "batch"))
     sparsities = [float(np.mean(kernel == 0)) for kernel in kernels(found)]
@@ -268,7 +268,7 @@ def test_rules_say_how_far_a_method_goes_and_what_it_leaves_alone(few: tuple[Pat
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
-def test_what_cannot_be_done_is_refused(few: tuple[Path, Path]) -> None:
+def test_amounts_that_a_method_cannot_reach_are_refused(few: tuple[Path, Path]) -> None:
     for methods, amounts, epochs in (
         ("gradual", Amounts(), 2), ("magnitude", Amounts(), 2), ("gradual", Amounts(Prune("absolute", 0.1)), 2),
         ("gradul", Amounts(MOST), 2), ("gradual,sharing", Amounts(MOST), 1), ("binary", Amounts(), 0),
@@ -281,7 +281,7 @@ def test_what_cannot_be_done_is_refused(few: tuple[Path, Path]) -> None:
         train_small(few, "quantized", Amounts(bits=2), 1, options=MethodOptions(bucket=64))
 
 
-def test_a_file_that_breaks_the_budget_is_not_written(few: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_file_outside_the_budget_is_an_error(few: tuple[Path, Path], tmp_path: Path) -> None:
     found = train_small(few, "binary", Amounts(), epochs=1, budget=AccuracyBudget(-50.0))
     encode(few[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
     with pytest.raises(BudgetError, match="a drop of at most -50"):

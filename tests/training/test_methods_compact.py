@@ -13,7 +13,7 @@ from wcodec.evaluation.model_loader import load_model
 
 
 @pytest.mark.parametrize("method", ["gradual", "gradual,sharing"])
-def test_dead_units_of_a_method_are_left_out_and_the_outputs_stay(
+def test_dead_units_after_a_method_are_removed_without_a_change_of_the_outputs(
     method: str, small_network: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, data = small_network
@@ -34,7 +34,7 @@ def test_dead_units_of_a_method_are_left_out_and_the_outputs_stay(
     assert np.mean(answers[0] == answers[1]) > 0.97
 
 
-def test_a_method_that_codes_by_places_keeps_dead_units(
+def test_a_method_that_codes_by_positions_keeps_dead_units(
     small_network: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, data = small_network

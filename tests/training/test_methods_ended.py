@@ -51,7 +51,7 @@ def train_until(
     return train_by(small_network[0], request, methods, RECIPE, log, options), told
 
 
-def test_a_killed_training_by_methods_goes_on_as_if_nothing_had_happened(
+def test_a_resumed_training_by_methods_finds_what_an_uninterrupted_one_finds(
     small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     methods, at, whole_state = EVERY, 3, tmp_path / "whole"
@@ -66,7 +66,9 @@ def test_a_killed_training_by_methods_goes_on_as_if_nothing_had_happened(
         train_until(small_network, tmp_path / "state", "gradual", resume=True)
 
 
-def test_an_interrupt_keeps_what_the_methods_came_to(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_interrupted_training_by_methods_returns_its_current_weights(
+    small_network: tuple[Path, Path], tmp_path: Path
+) -> None:
     found, told = train_until(small_network, tmp_path / "state", "gradual,sharing", then=interrupt, at=2)
     assert not found.finished
     assert len([line for line in told if line.startswith("epoch")]) == 2
@@ -74,7 +76,7 @@ def test_an_interrupt_keeps_what_the_methods_came_to(small_network: tuple[Path, 
     assert all((kernel == 0).mean() > 0.55 and len(np.unique(kernel)) <= 8 for kernel in kernels)
 
 
-def test_without_time_for_a_first_step_the_methods_convert_the_weights_by_what_was_asked(
+def test_without_time_for_a_step_the_methods_convert_the_weights_by_the_requested_amounts(
     small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "COMPILING", 1e12)
@@ -104,7 +106,7 @@ def test_a_time_limit_gives_each_method_as_many_epochs_as_fit(
     assert [path.name for path in tmp_path.iterdir()] == ["x.wcz"]
 
 
-def test_an_epoch_that_goes_on_past_the_time_limit_ends_there_with_what_was_asked(
+def test_an_epoch_ends_at_the_time_limit_with_the_requested_amounts(
     small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wcodec.training.methods.trainer.GRACE", 0.0)
@@ -119,7 +121,7 @@ def test_an_epoch_that_goes_on_past_the_time_limit_ends_there_with_what_was_aske
 IMAGES = np.random.default_rng(0).uniform(size=(60, 10, 12)).astype(np.float32)
 
 
-def test_copies_are_moved_by_up_to_a_pixel_or_bent_a_little() -> None:
+def test_augmented_images_are_shifted_by_up_to_a_pixel_or_warped() -> None:
     smooth = np.cumsum(IMAGES, axis=2) / 12
     examples, versions = augment_images(Examples((smooth,), (np.arange(60),)), seed=3)
     parts = examples.inputs[0].reshape(versions, 60, 10, 12)
@@ -137,7 +139,7 @@ def test_copies_are_moved_by_up_to_a_pixel_or_bent_a_little() -> None:
         augment_images(Examples((IMAGES.reshape(60, -1),)), seed=0)
 
 
-def test_every_training_takes_moved_copies(wcodec: Run, tmp_path: Path) -> None:
+def test_every_training_can_use_augmented_images(wcodec: Run, tmp_path: Path) -> None:
     of = keras().layers
     given = {"x": np.tile(IMAGES, (4, 1, 1)), "y": np.tile(np.arange(60) % 3, 4)}
     model = keras().Sequential([of.Input((10, 12)), of.Flatten(), of.Dense(8, "relu"), of.Dense(3)])

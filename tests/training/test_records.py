@@ -37,7 +37,7 @@ BARS = {
 
 
 @pytest.mark.parametrize("path", sorted(RECORDS.glob("*.wcz")), ids=lambda path: path.stem)
-def test_a_record_keeps_to_its_bar(path: Path) -> None:
+def test_a_record_is_within_its_bounds(path: Path) -> None:
     bar, numbers = BARS[path.stem], inspect(path)
     assert numbers.weight_bytes <= bar.weights
     assert numbers.file_bytes <= bar.file
@@ -47,7 +47,7 @@ def test_a_record_keeps_to_its_bar(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(RECORDS.glob("*.wcz")), ids=lambda path: path.stem)
-def test_the_page_says_what_a_record_has(path: Path) -> None:
+def test_the_page_has_the_figures_of_a_record(path: Path) -> None:
     page = (RECORDS / "README.md").read_text("utf-8")
     row = re.search(rf"\| `{path.name}` \| ([\d,]+) \| ([\d,]+) \|", page)
     assert row, path.name
@@ -55,7 +55,7 @@ def test_the_page_says_what_a_record_has(path: Path) -> None:
     assert [int(text.replace(",", "")) for text in row.groups()] == [numbers.weight_bytes, numbers.file_bytes]
 
 
-def test_the_page_keeps_what_it_says_of_networks_that_are_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_keeps_the_figures_of_networks_that_are_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SAMPLES))
     page = importlib.import_module("records_page")
     text = (RECORDS / "README.md").read_text("utf-8")

@@ -29,7 +29,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "model.keras", folder / "data.npz"
 
 
-def test_kernels_are_pruned_and_share_31_values_and_vectors_are_those_that_were_trained(
+def test_kernels_are_pruned_and_share_31_values_and_vectors_have_their_trained_values(
     files: tuple[Path, Path], tmp_path: Path, wcodec: Run
 ) -> None:
     source, data = files
@@ -54,7 +54,9 @@ def test_kernels_are_pruned_and_share_31_values_and_vectors_are_those_that_were_
     assert total.raw > 3 * total.coded
 
 
-def test_options_are_heard_in_training_and_data_need_epochs(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_preset_uses_the_options_of_training_and_data_require_epochs(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
     source, data = files
     words = {"preset": "deep-compression", "data": str(data)}
     package.encode(source, tmp_path / "x.wcz", finetune=2, sparsity=0.5, bits=2, compact=False, **words)
@@ -68,7 +70,7 @@ def test_options_are_heard_in_training_and_data_need_epochs(files: tuple[Path, P
 @pytest.mark.parametrize(
     "methods", [("magnitude", "sharing"), ("sharing", "magnitude"), ("gradual", "points", "sharing")]
 )
-def test_each_method_has_an_epoch_and_rounds_of_pruning_most(methods: tuple[str, ...]) -> None:
+def test_every_method_has_an_epoch_and_pruning_by_rounds_has_the_most(methods: tuple[str, ...]) -> None:
     for epochs in range(len(methods), 12):
         parts = _divide_epochs(epochs, methods)
         assert [first for first, _ in parts] == [0, *(last for _, last in parts[:-1])]

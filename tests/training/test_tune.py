@@ -40,7 +40,7 @@ def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
     return target
 
 
-def test_a_network_coded_for_its_inputs_is_smaller_and_answers_nearly_alike(
+def test_calibration_makes_a_network_smaller_with_nearly_the_same_outputs(
     wcodec: Run, samples: Path, tuned: Path, tmp_path: Path
 ) -> None:
     plain = tmp_path / "plain.wcz"
@@ -71,7 +71,7 @@ def test_notes_on_the_data_and_the_budget_are_printed_before_the_search_begins(
     assert "budget: a drop of at most 2 points" in before
 
 
-def test_a_budget_that_nothing_meets_is_exit_4_and_no_file(
+def test_a_calibration_budget_out_of_reach_is_exit_code_4_without_a_file(
     wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     source, data = small_network
@@ -83,14 +83,14 @@ def test_a_budget_that_nothing_meets_is_exit_4_and_no_file(
 
 
 @pytest.mark.parametrize("words", [["--max-drop", "1"], ["--tune", "5"], ["--time-limit", "2m"], ["--limit", "9"]])
-def test_options_of_learning_want_data(wcodec: Run, samples: Path, tmp_path: Path, words: list[str]) -> None:
+def test_options_of_calibration_require_data(wcodec: Run, samples: Path, tmp_path: Path, words: list[str]) -> None:
     refused = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "m.wcz", *words)
     assert refused.returncode == 2
     assert words[0] in refused.stderr
     assert "--data" in refused.stderr
 
 
-def test_a_budget_of_answers_and_one_of_weights_are_not_asked_together(
+def test_a_budget_of_the_outputs_and_one_of_the_weights_exclude_each_other(
     wcodec: Run, samples: Path, tmp_path: Path
 ) -> None:
     words = ["--data", samples / "mnist.npz", "--max-error", "0.1"]
@@ -104,7 +104,7 @@ def with_data(small_network: tuple[Path, Path], target: Path) -> list[object]:
 
 
 @pytest.mark.parametrize("size", [["--target-size", "1000"], ["--target-ratio", "RATIO"]], ids=["bytes", "ratio"])
-def test_the_best_answers_for_a_size(
+def test_calibration_uses_up_a_budget_of_bytes(
     wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path, size: list[str]
 ) -> None:
     size = [str(small_network[0].stat().st_size / 1000) if word == "RATIO" else word for word in size]
@@ -116,7 +116,7 @@ def test_the_best_answers_for_a_size(
 if THOROUGH:  # the same of a network of convolutions
 
     @pytest.mark.parametrize("size", [["--target-size", "7000"], ["--target-ratio", "14.4"]], ids=["bytes", "ratio"])
-    def test_the_best_answers_for_a_size_of_convolutions(
+    def test_calibration_uses_up_a_budget_of_bytes_for_convolutions(
         wcodec: Run, samples: Path, tmp_path: Path, size: list[str]
     ) -> None:
         data = ["--data", f"{samples / 'mnist.npz'}:train", "--limit", "60", "--tune", "0"]
@@ -125,7 +125,7 @@ if THOROUGH:  # the same of a network of convolutions
         assert 6000 < (tmp_path / "m.wcz").stat().st_size <= 7013
 
 
-def test_a_size_and_answers_that_do_not_go_together_are_exit_4(
+def test_a_size_that_the_budget_of_the_outputs_does_not_allow_is_exit_code_4(
     wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     words = ["--target-size", "700", "--max-kl", "1e-5", "-q"]
@@ -135,7 +135,7 @@ def test_a_size_and_answers_that_do_not_go_together_are_exit_4(
     assert not list(tmp_path.iterdir())
 
 
-def test_divergence_and_agreement_are_budgets_too(
+def test_budgets_bound_the_divergence_or_the_agreement(
     wcodec: Run, small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     sizes = []
@@ -150,14 +150,14 @@ def test_divergence_and_agreement_are_budgets_too(
 
 
 @pytest.mark.parametrize("time", ["soon", "-1m", "5d"])
-def test_a_time_limit_is_seconds_minutes_or_hours(wcodec: Run, samples: Path, tmp_path: Path, time: str) -> None:
+def test_a_time_limit_in_other_units_is_refused(wcodec: Run, samples: Path, tmp_path: Path, time: str) -> None:
     words = ["--data", samples / "mnist.npz", f"--time-limit={time}"]
     refused = wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "m.wcz", *words)
     assert refused.returncode == 2
     assert "time" in refused.stderr
 
 
-def test_the_file_without_data_is_taken_where_no_search_meets_the_budget(small_network: tuple[Path, Path]) -> None:
+def test_the_file_without_data_is_used_if_no_search_meets_the_budget(small_network: tuple[Path, Path]) -> None:
     source, data = small_network
     books = CodebookRequest("kmeans", 2)
     request = LearningRequest(str(data), budget=AccuracyBudget(drop=1.0), limit=200, codebooks=books)
@@ -212,7 +212,7 @@ def interrupt_at(*places: str) -> tuple[list[str], Callable[[object], None]]:
         ("measured on", {"method": "quantized", "bits": 4, "finetune": 1}),
     ],
 )
-def test_ctrl_c_after_the_search_lets_the_best_be_written(
+def test_ctrl_c_after_the_search_writes_the_best_file(
     place: str, words: EncodeWords, small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     source, data = small_network
@@ -224,7 +224,7 @@ def test_ctrl_c_after_the_search_lets_the_best_be_written(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_second_ctrl_c_stops_the_writing(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_second_ctrl_c_stops_without_a_file(small_network: tuple[Path, Path], tmp_path: Path) -> None:
     source, data = small_network
     _, watch = interrupt_at("chosen: about", "measured on")
     with pytest.raises(KeyboardInterrupt):

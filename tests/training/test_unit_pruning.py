@@ -22,7 +22,7 @@ RNG = np.random.default_rng(4)
 
 
 @pytest.mark.parametrize("name", ["lenet300.h5", "lenet5.keras", "tutorial_cnn.h5"])
-def test_a_network_without_its_dead_units_answers_alike(name: str) -> None:
+def test_removing_dead_units_keeps_the_outputs(name: str) -> None:
     model = load_model(SAMPLES / name)
     levels = [np.rint(np.asarray(weight) / 0.05).astype(np.int32) for weight in model.weights]
     for kernel, bias in zip(levels[:-2:2], levels[1:-2:2], strict=True):
@@ -42,7 +42,7 @@ def test_a_network_without_its_dead_units_answers_alike(name: str) -> None:
     assert np.allclose(np.asarray(model(inputs)), before, atol=1e-5)
 
 
-def test_the_best_of_some_orders_of_units_answers_alike_in_fewer_bytes() -> None:
+def test_the_best_order_of_units_has_fewer_bytes_and_the_same_outputs() -> None:
     model = load_model(SAMPLES / "tutorial_cnn.h5")
     levels = [np.rint(np.asarray(weight) / 0.4).astype(np.int32) for weight in model.weights]
 
@@ -61,7 +61,7 @@ def test_the_best_of_some_orders_of_units_answers_alike_in_fewer_bytes() -> None
 
 
 @pytest.mark.parametrize("name", ["lenet300.h5", "lenet5.keras", "tutorial_cnn.h5"])
-def test_hidden_units_in_another_order_answer_alike(name: str) -> None:
+def test_reordering_hidden_units_keeps_the_outputs(name: str) -> None:
     model = load_model(SAMPLES / name)
     levels = [np.rint(np.asarray(weight) / 0.05).astype(np.int32) for weight in model.weights]
     inputs = RNG.random((5, *model.input_shape[1:])).astype(np.float32)
@@ -74,7 +74,7 @@ def test_hidden_units_in_another_order_answer_alike(name: str) -> None:
     assert np.allclose(*answers, atol=1e-4)
 
 
-def test_a_layer_that_is_all_dead_keeps_a_unit() -> None:
+def test_a_layer_of_dead_units_keeps_one_unit() -> None:
     of = keras().layers
     model = keras().Sequential([of.Input((3,)), of.Dense(4, "relu"), of.Dense(2)])
     part = prune_units(model, [np.zeros(weight.shape, np.int32) for weight in model.weights])
@@ -82,7 +82,7 @@ def test_a_layer_that_is_all_dead_keeps_a_unit() -> None:
     assert [tuple(weight.shape) for weight in part.model.weights] == [(3, 1), (1,), (1, 2), (2,)]
 
 
-def test_what_is_no_plain_chain_is_left_alone() -> None:
+def test_a_network_that_is_not_a_chain_keeps_its_units() -> None:
     of = keras().layers
     others = [
         [of.Input((3,)), of.Dense(4, "sigmoid"), of.Dense(2)],
@@ -94,7 +94,7 @@ def test_what_is_no_plain_chain_is_left_alone() -> None:
         assert prune_units(model, [np.zeros(weight.shape, np.int32) for weight in model.weights]) is None
 
 
-def test_an_epoch_takes_one_version_of_each_example() -> None:
+def test_an_epoch_uses_one_version_of_each_example() -> None:
     numbers = np.arange(300, dtype=np.float32)[:, None]
     targets = LossTargets((), (), (numbers,), ((1.0, 1.0),))
     training = TrainingData(Examples((numbers,)), targets, [], seed=0, versions=3)

@@ -30,7 +30,7 @@ TRAINED |= {"method": ["--finetune", 1, "--method", "quantized", "--bits", "6"]}
 
 
 @pytest.mark.parametrize("way", TRAINED)
-def test_all_of_the_data_is_learned_from_and_the_validation_set_measures(
+def test_with_a_validation_set_training_uses_all_of_the_data(
     way: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
 ) -> None:
     words = ["--data", files["data"], "--validation", files["others"], *TRAINED[way]]
@@ -41,7 +41,9 @@ def test_all_of_the_data_is_learned_from_and_the_validation_set_measures(
     assert "changed copies" not in done.stderr
 
 
-def test_without_it_the_drop_on_changed_copies_is_told_too(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
+def test_without_a_validation_set_the_drop_on_changed_copies_is_logged(
+    files: dict[str, Path], wcodec: Run, tmp_path: Path
+) -> None:
     words = ["--data", files["data"], *TRAINED["method"]]
     done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
     assert done.returncode == 0, done.stderr
@@ -49,7 +51,7 @@ def test_without_it_the_drop_on_changed_copies_is_told_too(files: dict[str, Path
     assert "--validation V names examples to measure on" in done.stderr
 
 
-def test_slim_and_sweep_measure_on_it(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
+def test_slim_and_sweep_measure_on_the_validation_set(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
     words = ["--data", files["data"], "--validation", files["others"], "--json"]
     slimmed = wcodec("slim", files["source"], "-o", tmp_path / "s.keras", "--width", 0.8, *words)
     assert json.loads(slimmed.stdout)["examples"] == 300
@@ -65,7 +67,7 @@ def test_slim_and_sweep_measure_on_it(files: dict[str, Path], wcodec: Run, tmp_p
         ("nonsense", "--validation nonsense: expected FILE.npz"),
     ],
 )
-def test_a_set_that_cannot_judge_is_refused(
+def test_an_unusable_validation_set_is_refused(
     given: str, said: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
 ) -> None:
     words = ["--data", files["data"], "--validation", files.get(given, given), "--finetune", 1]
@@ -75,7 +77,7 @@ def test_a_set_that_cannot_judge_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_needs_data(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
+def test_a_validation_set_requires_data(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
     for words in (("encode", files["source"]), ("slim", files["source"], "-o", tmp_path / "s.keras", "--width", 0.5)):
         done = wcodec(*words, "--validation", files["others"])
         assert done.returncode == 2

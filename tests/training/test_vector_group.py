@@ -31,7 +31,7 @@ def layer_of(kind: str) -> object:
 
 
 @pytest.mark.parametrize(("kind", "shape"), KINDS)
-def test_training_starts_with_the_weights_of_the_codebook(kind: str, shape: tuple[int, ...]) -> None:
+def test_training_starts_from_the_weights_of_the_codebook(kind: str, shape: tuple[int, ...]) -> None:
     group, tuned = start_group(layer_of(kind), shape)
     assert np.array_equal(group.values(tensorflow())[0].numpy(), tuned.values)
     before = group.members.numpy()
@@ -44,7 +44,7 @@ def test_training_starts_with_the_weights_of_the_codebook(kind: str, shape: tupl
 
 
 @pytest.mark.parametrize(("kind", "shape"), KINDS)
-def test_the_own_weights_of_blocks_start_half_way_to_the_original(kind: str, shape: tuple[int, ...]) -> None:
+def test_the_latents_of_blocks_start_half_way_to_the_original(kind: str, shape: tuple[int, ...]) -> None:
     group, tuned = start_group(layer_of(kind), shape)
     own = group.own.values.numpy().reshape(-1)[group.order].reshape(tuned.values.shape)
     original = np.asarray(group.weights[0])
@@ -53,7 +53,7 @@ def test_the_own_weights_of_blocks_start_half_way_to_the_original(kind: str, sha
 
 
 @pytest.mark.parametrize(("kind", "shape"), KINDS)
-def test_a_vector_moves_by_the_mean_of_its_members_and_a_block_to_a_nearer_one(
+def test_a_vector_moves_by_the_mean_gradient_of_its_members_and_a_block_to_the_nearest_vector(
     kind: str, shape: tuple[int, ...]
 ) -> None:
     group, tuned = start_group(layer_of(kind), shape)
@@ -71,7 +71,7 @@ def test_a_vector_moves_by_the_mean_of_its_members_and_a_block_to_a_nearer_one(
     assert not group.vectors.values.numpy()[0].any()
 
 
-def test_a_vector_without_members_takes_half_of_the_cluster_with_the_largest_error() -> None:
+def test_a_vector_without_members_splits_the_cluster_with_the_largest_error() -> None:
     group, _ = start_group(layer_of("dense"), (24,))
     vectors = group.vectors.values.numpy()
     vectors[5] = 100.0

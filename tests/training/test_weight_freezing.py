@@ -19,7 +19,7 @@ from wcodec.training.weight_freezing import LEAST, WeightFreezing
 PRICE = 0.02
 
 
-def test_the_surest_weights_are_frozen_first_and_vectors_never() -> None:
+def test_weights_with_a_mean_near_a_level_are_frozen_first_and_vectors_never() -> None:
     of = keras().layers
     model = keras().Sequential([of.Input((2,)), of.Dense(2)])
     inputs, labels = np.ones((64, 2), np.float32), np.zeros(64, np.int64)
@@ -44,7 +44,7 @@ def test_the_surest_weights_are_frozen_first_and_vectors_never() -> None:
     np.testing.assert_array_equal(group.factors.numpy(), [0, 1, 1, 0, 1, 1])
 
 
-def test_weights_that_move_are_frozen_at_a_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_oscillate_are_frozen_at_a_level(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "samples"))
     freezing = importlib.import_module("weight_freezing")
     of = keras().layers
