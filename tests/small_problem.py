@@ -45,7 +45,7 @@ def dense(of: ModuleType) -> Model:
 
 
 def write_files(folder: Path) -> tuple[Path, Path]:
-    """A network with BatchNormalization that is good at its examples, and these."""
+    """A network with BatchNormalization, trained on its examples, and these examples."""
     given = make_examples()
     train_network(dense(keras().layers), given, classes()).save(folder / "model.keras")
     np.savez(folder / "data.npz", **given)
@@ -64,5 +64,5 @@ def make_request(
 
 
 def finetune_files(source: Path, data: Path, folder: Path, **more: object) -> tuple[FinetuneResult, list[str]]:
-    told: list[str] = []
-    return train(source, make_request(data, folder / "state", **more), told.append), told
+    lines: list[str] = []
+    return train(source, make_request(data, folder / "state", **more), lines.append), lines

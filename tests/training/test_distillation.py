@@ -41,7 +41,7 @@ RNG = np.random.default_rng(5)
 
 
 def dense(of: ModuleType, last: str | None = None, units: int = 4) -> Model:
-    """A network that answers clearly."""
+    """A network with confident outputs."""
     keras().utils.set_random_seed(2)
     layers = [of.Input((12,)), of.Dense(60, "relu"), of.Dense(40, "relu"), of.Dense(units, last)]
     model = keras().Sequential(layers)
@@ -49,7 +49,7 @@ def dense(of: ModuleType, last: str | None = None, units: int = 4) -> Model:
     return model
 
 
-def numbers(count: int, *shape: int) -> Examples:
+def draw_inputs(count: int, *shape: int) -> Examples:
     return Examples((RNG.normal(size=(count, *shape)).astype(np.float32),))
 
 
@@ -57,7 +57,7 @@ def bench(model: Model, examples: Examples) -> CalibrationSession:
     return prepare_session(model, *hold_out(examples), most=examples.count)
 
 
-def put(model: Model, found: CalibrationResult) -> None:
+def assign_result(model: Model, found: CalibrationResult) -> None:
     for one in found.rounded:
         model.weights[one.index].assign(one.weights)
     for index, values in found.statistics:
@@ -66,16 +66,16 @@ def put(model: Model, found: CalibrationResult) -> None:
 
 @pytest.fixture(scope="module")
 def session() -> CalibrationSession:
-    return bench(dense(keras().layers), numbers(3000, 12))
+    return bench(dense(keras().layers), draw_inputs(3000, 12))
 
 
 @pytest.fixture(scope="module")
 def start(session: CalibrationSession) -> CalibrationResult:
-    """Its kernels rounded; read only."""
+    """The network with rounded kernels; read only."""
     return run_trial(session, 1.0, 0.1)
 
 
-# --- what is promised ----------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 def test_distillation_gives_fewer_bytes_within_the_bound_on_the_divergence(
     session: CalibrationSession, start: CalibrationResult
 ) -> None:
@@ -87,7 +87,7 @@ def test_distillation_gives_fewer_bytes_within_the_bound_on_the_divergence(
     assert found.kl <= target
     assert all(one.step == round_step(one.step) for one in found.rounded)
     assert [one.index for one in found.rounded] == [one.index for one in start.rounded]
-    put(session.model, found)
+    assign_result(session.model, found)
     measured = measure_divergence(compute_outputs(session.model, session.held_out), session.outputs, session.kinds)
     session.model.set_weights(before)
     assert measured == pytest.approx(found.kl, rel=1e-6)
@@ -119,15 +119,15 @@ def test_distillation_ends_at_its_time_limit(session: CalibrationSession, start:
 
 
 def test_reports_of_progress_do_not_change_the_network(session: CalibrationSession, start: CalibrationResult) -> None:
-    told: list[tuple[int, int, int, float]] = []
+    events: list[tuple[int, int, int, float]] = []
     found = distill(
-        session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0, progress=lambda *now: told.append(now)
+        session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0, progress=lambda *now: events.append(now)
     )
-    assert len(told) > 5
-    told_nothing = distill(session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0)
-    for a, b in zip(found.rounded, told_nothing.rounded, strict=True):
+    assert len(events) > 5
+    unobserved = distill(session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0)
+    for a, b in zip(found.rounded, unobserved.rounded, strict=True):
         assert np.array_equal(a.values, b.values)
-    assert all(0 < step <= steps and size > 0 and moved > 0 for step, steps, size, moved in told)
+    assert all(0 < step <= steps and size > 0 and changed > 0 for step, steps, size, changed in events)
 
 
 def test_an_interrupted_distillation_returns_the_best_network_so_far(
@@ -155,17 +155,17 @@ def test_distillation_without_steps_and_seconds_is_refused(
         distill(session, start, AccuracyBudget(kl=0.01), steps=None, seconds=None, seed=0)
 
 
-# --- kinds of networks ---------------------------------------------------------------------------------------------
+# --- kinds of networks -----------------------------------------------------------------------------------------------
 def normalized(of: ModuleType) -> Model:
     layers = [of.Input((8, 8, 2)), of.Conv2D(6, 3), of.BatchNormalization(), of.DepthwiseConv2D(3), of.Flatten()]
     return keras().Sequential([*layers, of.Dropout(0.5), of.Dense(4, "softmax")])
 
 
-def words(of: ModuleType) -> Model:
+def tokens(of: ModuleType) -> Model:
     return keras().Sequential([of.Input((5,), dtype="int32"), of.Embedding(20, 8), of.LSTM(6), of.Dense(3)])
 
 
-def two_answers(of: ModuleType) -> Model:
+def two_outputs(of: ModuleType) -> Model:
     given = keras().Input((12,))
     hidden = of.Dense(9, "relu")(given)
     return keras().Model(given, {"value": of.Dense(1)(hidden), "class": of.Dense(3, "softmax")(hidden)})
@@ -178,12 +178,12 @@ def frozen(of: ModuleType) -> Model:
 
 
 KINDS: dict[str, tuple[Callable[[ModuleType], Model], Callable[[], Examples]]] = {
-    "batch normalization": (normalized, lambda: numbers(300, 8, 8, 2)),
-    "words": (words, lambda: Examples((RNG.integers(0, 20, (300, 5)),))),
-    "two answers": (two_answers, lambda: numbers(300, 12)),
-    "frozen": (frozen, lambda: numbers(300, 12)),
-    "yes or no": (lambda of: dense(of, "sigmoid", 1), lambda: numbers(300, 12)),
-    "values": (lambda of: dense(of, None, 1), lambda: numbers(300, 12)),
+    "batch normalization": (normalized, lambda: draw_inputs(300, 8, 8, 2)),
+    "tokens": (tokens, lambda: Examples((RNG.integers(0, 20, (300, 5)),))),
+    "two outputs": (two_outputs, lambda: draw_inputs(300, 12)),
+    "frozen": (frozen, lambda: draw_inputs(300, 12)),
+    "yes or no": (lambda of: dense(of, "sigmoid", 1), lambda: draw_inputs(300, 12)),
+    "values": (lambda of: dense(of, None, 1), lambda: draw_inputs(300, 12)),
 }
 
 
@@ -193,15 +193,15 @@ def test_distillation_trains_every_kind_of_network(
 ) -> None:
     build, examples = kind
     model = build(keras().layers)
-    bare = bench(model, examples())
-    start = run_trial(bare, 0.5, 0.1)
-    found = distill(bare, start, AccuracyBudget(kl=10.0), steps=60, seconds=None, seed=0)
+    session = bench(model, examples())
+    start = run_trial(session, 0.5, 0.1)
+    found = distill(session, start, AccuracyBudget(kl=10.0), steps=60, seconds=None, seed=0)
     assert found is not start
     assert found.bytes < start.bytes
-    moved = {index for index, _ in found.statistics}
+    changed = {index for index, _ in found.statistics}
     biases = {index for index, weight in enumerate(model.weights) if weight.name in ("bias", "gamma", "beta")}
-    assert biases <= moved
-    assert not {index for index, weight in enumerate(model.weights) if weight.name == "seed_generator_state"} & moved
+    assert biases <= changed
+    assert not {index for index, weight in enumerate(model.weights) if weight.name == "seed_generator_state"} & changed
 
 
 def test_a_weight_that_no_output_depends_on_keeps_its_levels() -> None:
@@ -216,17 +216,17 @@ def test_a_weight_that_no_output_depends_on_keeps_its_levels() -> None:
 
     of = keras().layers
     model = keras().Sequential([of.Input((12,)), of.Dense(6), Idle(), of.Dense(3)])
-    bare = bench(model, numbers(300, 12))
-    start = run_trial(bare, 0.5, 0.1)
-    found = distill(bare, start, AccuracyBudget(kl=10.0), steps=60, seconds=None, seed=0)
+    session = bench(model, draw_inputs(300, 12))
+    start = run_trial(session, 0.5, 0.1)
+    found = distill(session, start, AccuracyBudget(kl=10.0), steps=60, seconds=None, seed=0)
     assert found is not start
     first, last = ({one.path.rpartition("/")[2]: one.levels for one in was.rounded} for was in (start, found))
     assert np.count_nonzero(last["idle"]) >= np.count_nonzero(first["idle"])
 
 
-# --- mixtures, rates, short numbers --------------------------------------------------------------------------------
+# --- mixtures, rates, mantissas --------------------------------------------------------------------------------------
 def test_two_batches_have_no_mixture_in_common() -> None:
-    given = augment(bench(dense(keras().layers), numbers(200, 12)), RNG)
+    given = augment(bench(dense(keras().layers), draw_inputs(200, 12)), RNG)
     assert given.count == 160
     batches = draw_mixtures(given, 160, np.random.default_rng(0))
     first, second = (next(batches)[0] for _ in range(2))
@@ -237,7 +237,7 @@ def test_two_batches_have_no_mixture_in_common() -> None:
 def test_warped_copies_augment_images() -> None:
     of = keras().layers
     model = keras().Sequential([of.Input((20, 24, 3)), of.Flatten(), of.Dense(3)])
-    given = augment(bench(model, numbers(50, 20, 24, 3)), np.random.default_rng(0))
+    given = augment(bench(model, draw_inputs(50, 20, 24, 3)), np.random.default_rng(0))
     assert given.count == 7 * 40
     smooth = np.add.outer(np.arange(20.0), np.arange(24.0))[None, :, :, None].repeat(5, 0).astype(np.float32)
     bent = warp(smooth, np.random.default_rng(0))
@@ -246,11 +246,11 @@ def test_warped_copies_augment_images() -> None:
     assert 0.2 < np.abs(bent - smooth).mean() < 4
     assert bent.min() >= 0
     assert bent.max() <= smooth.max()
-    assert not are_images(numbers(5, 8, 8, 2).inputs[0])
+    assert not are_images(draw_inputs(5, 8, 8, 2).inputs[0])
 
 
 def test_tokens_are_not_averaged() -> None:
-    given = augment(bench(words(keras().layers), KINDS["words"][1]()), RNG)
+    given = augment(bench(tokens(keras().layers), KINDS["tokens"][1]()), RNG)
     rows = next(draw_mixtures(given, 500, np.random.default_rng(0)))[0]
     assert rows.dtype.kind == "i"
     assert np.array_equal(np.sort(rows, axis=0), np.sort(given.inputs[0], axis=0))
@@ -258,13 +258,15 @@ def test_tokens_are_not_averaged() -> None:
 
 def test_every_step_compares_with_the_outputs_of_the_original() -> None:
     model = normalized(keras().layers)
-    bare = bench(model, numbers(300, 8, 8, 2))
-    fine, coarse = (replace(one, statistics=()) for one in (run_trial(bare, 1e-3, 0.1), run_trial(bare, 4.0, 0.1)))
-    inputs, zero = next(draw_mixtures(augment(bare, RNG), 64, np.random.default_rng(0))), np.float32(0)
+    session = bench(model, draw_inputs(300, 8, 8, 2))
+    fine, coarse = (
+        replace(one, statistics=()) for one in (run_trial(session, 1e-3, 0.1), run_trial(session, 4.0, 0.1))
+    )
+    inputs, zero = next(draw_mixtures(augment(session, RNG), 64, np.random.default_rng(0))), np.float32(0)
     losses = []
     for start in (fine, coarse):
         before = model.get_weights()
-        state = build_distill_state(bare, start)
+        state = build_distill_state(session, start)
         initialize(state, start)
         losses.append([float(state.step(Batch(inputs), zero, zero, False)) for _ in range(2)])
         model.set_weights(before)
@@ -287,7 +289,7 @@ def test_rounded_mantissas_are_those_of_steps() -> None:
     assert np.array_equal(round_mantissa(-values), -round_mantissa(values))
 
 
-# --- the whole -----------------------------------------------------------------------------------------------------
+# --- a sample --------------------------------------------------------------------------------------------------------
 def test_distillation_makes_a_sample_smaller_than_rounding() -> None:
     model = load_model(SAMPLES / "lenet300.h5")
     examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=5000)
@@ -296,7 +298,7 @@ def test_distillation_makes_a_sample_smaller_than_rounding() -> None:
     whole = bench(model, examples)
     found = distill(whole, start, AccuracyBudget(kl=0.014), steps=600, seconds=None, seed=0)
     assert found.bytes < 0.95 * start.bytes
-    put(model, found)
+    assign_result(model, found)
     accuracy = evaluate(model, f"{SAMPLES / 'mnist.npz'}:test").accuracy
     assert accuracy is not None
     assert 99.09 - accuracy < 0.8

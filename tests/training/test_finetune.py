@@ -34,19 +34,19 @@ from wcodec.training.training_loop import learning_rate_factor
 
 @pytest.fixture(scope="module")
 def brief(small_network: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
-    """What an epoch of training finds; read only."""
+    """The result of one epoch of training; read only."""
     return finetune_files(*small_network, tmp_path_factory.mktemp("brief"), epochs=1)[0]
 
 
-# --- what is promised ----------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 def test_training_finds_a_smaller_network_within_the_budget_and_restores_the_original(
     small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    found, told = finetune_files(*small_network, tmp_path)
+    found, lines = finetune_files(*small_network, tmp_path)
     best = found.candidates[0]
     assert best.bytes < found.candidates[-1].bytes
     assert found.validation.drop(best) <= 2.0
-    assert len([line for line in told if line.startswith("epoch")]) == 6
+    assert len([line for line in lines if line.startswith("epoch")]) == 6
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
     assign_weights(found.opened.model, best)
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == best.scores
@@ -170,7 +170,7 @@ def test_lambda_rises_within_the_budget_and_falls_beyond_it(brief: FinetuneResul
     assert prices == sorted(prices, reverse=True)
     assert prices[1] > 1e-5 > prices[2] > prices[3] >= 1e-5 / 4
     assert after(2.5, learning_rate_factor=1.0) > prices[2]
-    # Bytes that fall fast will go on falling; a price that is too high comes down no slower for it.
+    # If the bytes fall fast, they will fall further. That does not slow the fall of a lambda that is too high.
     assert prices[1] > after(1.0, before=1500) > after(1.0, before=3000) == 1e-5
     assert after(2.5, before=3000) == prices[2]
     sizes = [after(50.0, AccuracyBudget(bytes=most)) for most in (2000, 1000, 500)]
@@ -217,7 +217,7 @@ def test_the_units_of_a_chain_are_sorted_if_that_is_smaller(tmp_path: Path) -> N
     assert np.allclose(np.asarray(found.opened.model(make_examples()["x"])), answers, atol=1e-4)
 
 
-# --- what is refused -----------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 def test_examples_without_labels_are_refused(small_network: tuple[Path, Path], tmp_path: Path) -> None:
     np.savez(tmp_path / "bare.npz", x=make_examples()["x"])
     with pytest.raises(RecipeError, match=r"expected labels \(y\) to train by"):
@@ -242,10 +242,13 @@ def test_a_training_without_a_network_within_the_budget_is_an_error(
 
 def test_contradicting_options_are_usage_errors(small_network: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
     source, data = small_network
-    for words, said in ((["--tune", 3], "--tune: cannot be combined"), (["--max-error", 0.1], "--finetune: expected")):
+    for words, message in (
+        (["--tune", 3], "--tune: cannot be combined"),
+        (["--max-error", 0.1], "--finetune: expected"),
+    ):
         done = wcodec("encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 2, *words)
         assert done.returncode == 2, words
-        assert said in done.stderr
+        assert message in done.stderr
     done = wcodec("encode", source, "--data", data, "-o", tmp_path / "x.wcz", "--finetune", 2, "--exclude", "nothing")
     assert done.returncode == 2
     assert "nothing" in done.stderr
@@ -255,7 +258,7 @@ def test_contradicting_options_are_usage_errors(small_network: tuple[Path, Path]
     assert "expected --data D with it" in done.stderr
 
 
-# --- small things --------------------------------------------------------------------------------------------------
+# --- parts -----------------------------------------------------------------------------------------------------------
 def test_mantissas_are_rounded_to_the_nearest() -> None:
     given = np.array([1.0, 1.06, 1.07, -3.3, 0.0], np.float32)
     assert round_mantissa(given, 3).tolist() == [1.0, 1.0, 1.125, -3.25, 0.0]

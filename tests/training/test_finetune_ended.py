@@ -28,8 +28,8 @@ def test_a_resumed_training_finds_what_an_uninterrupted_one_finds(
     words = ["encode", source, "--data", data, "--finetune", 3, "--max-drop", 2]
     whole = wcodec(*words, "-o", tmp_path / "whole.wcz")
     assert whole.returncode == 0, whole.stderr
-    told = [str(word) for word in (*command(), *words, "-o", tmp_path / "x.wcz")]
-    process = subprocess.Popen(told, stderr=subprocess.PIPE, text=True)
+    started = [str(word) for word in (*command(), *words, "-o", tmp_path / "x.wcz")]
+    process = subprocess.Popen(started, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("epoch 2"):
@@ -88,32 +88,32 @@ def test_a_time_limit_ends_the_training_with_the_best_so_far(
 def test_without_time_for_an_epoch_the_result_is_the_rounded_network(
     small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    found, told = finetune_files(*small_network, tmp_path, seconds=1e-9)
+    found, lines = finetune_files(*small_network, tmp_path, seconds=1e-9)
     assert found.candidates
     assert not found.finished
-    assert [line for line in told if line.startswith("rounded without labels")]
-    assert not [line for line in told if line.startswith("epoch")]
+    assert [line for line in lines if line.startswith("rounded without labels")]
+    assert not [line for line in lines if line.startswith("epoch")]
 
 
 def test_training_starts_from_plainly_rounded_weights_if_there_is_no_time_for_the_search(
     small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetune, "ROUNDING", 1e-12)
-    found, told = finetune_files(*small_network, tmp_path, epochs=4, seconds=600.0)
+    found, lines = finetune_files(*small_network, tmp_path, epochs=4, seconds=600.0)
     assert found.finished
-    assert len([line for line in told if line.startswith("epoch")]) == 4
-    begun = next(line for line in told if line.startswith("rounded without labels"))
+    assert len([line for line in lines if line.startswith("epoch")]) == 4
+    begun = next(line for line in lines if line.startswith("rounded without labels"))
     assert found.candidates[0].bytes < int(begun.split("best ")[1].split()[0].replace(",", ""))
 
 
 def test_the_time_limit_bounds_the_number_of_examples() -> None:
-    examples, told = Examples((np.arange(20_000.0),)), list[str]()
-    assert limit_by_time(examples, 1e-3, float("inf"), told.append) is examples
-    assert told == []
+    examples, lines = Examples((np.arange(20_000.0),)), list[str]()
+    assert limit_by_time(examples, 1e-3, float("inf"), lines.append) is examples
+    assert lines == []
     now = time.monotonic()
-    assert 1_900 <= limit_by_time(examples, 1e-3, now + 10, told.append).count <= 2_000
-    assert limit_by_time(examples, 1e-3, now - 10, told.append).count == 1_000
-    assert told[1] == "trained on 1,000 of 20,000 examples, for more do not fit into the time limit"
+    assert 1_900 <= limit_by_time(examples, 1e-3, now + 10, lines.append).count <= 2_000
+    assert limit_by_time(examples, 1e-3, now - 10, lines.append).count == 1_000
+    assert lines[1] == "trained on 1,000 of 20,000 examples, for more do not fit into the time limit"
 
 
 def test_a_damaged_checkpoint_is_one_clear_error(

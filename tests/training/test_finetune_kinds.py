@@ -69,10 +69,10 @@ def test_training_with_labels_trains_every_kind_of_network(
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "data.npz", x=x, y=y)
     budget = AccuracyBudget(loss=50.0) if build is values else AccuracyBudget(drop=9.0)
-    found, told = finetune_files(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=3, budget=budget)
-    assert told[0].endswith("examples are held out to measure on")
-    assert told[1].startswith("budget: ")
-    assert len(told) == 2 + 4
+    found, lines = finetune_files(tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=3, budget=budget)
+    assert lines[0].endswith("examples are held out to measure on")
+    assert lines[1].startswith("budget: ")
+    assert len(lines) == 2 + 4
     learned = {i for i, w in enumerate(model.weights) if w.trainable}
     assert any({one.index for one in net.rounded} >= learned for net in found.candidates)
     assert found.candidates[0].bytes < 2 * sum(weight.size for weight in model.get_weights())
@@ -88,10 +88,10 @@ def test_a_network_with_an_input_of_tokens_and_another_input_is_trained(tmp_path
     )
     y = RNG.integers(0, 3, 300)
     np.savez(tmp_path / "data.npz", x_numbers=SEQUENCES, x_tokens=RNG.integers(0, 20, (300, 5)), y=y)
-    found, told = finetune_files(
+    found, lines = finetune_files(
         tmp_path / "model.keras", tmp_path / "data.npz", tmp_path, epochs=2, budget=AccuracyBudget(drop=9.0)
     )
-    assert [line for line in told if line.startswith("epoch 2 of 2")]
+    assert [line for line in lines if line.startswith("epoch 2 of 2")]
     assert found.candidates[0].bytes < found.candidates[-1].bytes
 
 

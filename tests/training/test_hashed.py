@@ -67,7 +67,7 @@ def test_the_file_of_a_hashed_network_has_only_the_shared_values(
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (["--bits", "4"], "--method hashed: expected no bits and no clusters with it"),
         (["--quantizer", "uniform"], "--method hashed: expected no quantizer with it"),
@@ -76,9 +76,9 @@ def test_the_file_of_a_hashed_network_has_only_the_shared_values(
     ],
 )
 def test_options_that_hashing_does_not_support_are_refused(
-    more: list[str], said: str, wcodec: Run, tmp_path: Path, samples: Path
+    more: list[str], message: str, wcodec: Run, tmp_path: Path, samples: Path
 ) -> None:
     words = ["encode", samples / "lenet300.h5", "--data", samples / "mnist.npz:train", "-o", tmp_path / "x.wcz"]
     done = wcodec(*words, "--finetune", 1, "--method", "hashed", *more)
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert list(tmp_path.iterdir()) == []

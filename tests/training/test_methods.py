@@ -1,4 +1,4 @@
-"""Methods of the literature: each does what its paper says on a small problem, and the file has just that."""
+"""Methods of the literature: each does on a small problem what its paper claims, and the file has its weights."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def few(files: tuple[Path, Path]) -> tuple[Path, Path]:
-    """The network with 250 of its examples, for claims that no accuracy is in."""
+def few_files(files: tuple[Path, Path]) -> tuple[Path, Path]:
+    """The network with 250 of its examples, for tests that do not measure accuracy."""
     source, data = files
     with np.load(data) as given:
-        np.savez(data.with_name("few.npz"), **{name: given[name][:250] for name in given.files})
-    return source, data.with_name("few.npz")
+        np.savez(data.with_name("few_files.npz"), **{name: given[name][:250] for name in given.files})
+    return source, data.with_name("few_files.npz")
 
 
 def train_small(
@@ -95,7 +95,7 @@ def train_small(
 
 
 def measure_accuracy(found: MethodResult, tuned: Mapping[int, TunedTensor] | None = None) -> float:
-    """Percent, with these weights for the time."""
+    """The accuracy in percent, with the weights `tuned` instead of those of the network."""
     model = found.bench.opened.model
     before = model.get_weights()
     names = {name: index for index, all_names in found.bench.opened.table.names.items() for name in all_names}
@@ -110,7 +110,7 @@ def kernels(found: MethodResult) -> list[np.ndarray]:
     return [one.values for one in found.tuned.values() if one.values.ndim > 1]
 
 
-# --- schedules -----------------------------------------------------------------------------------------------------
+# --- schedules -------------------------------------------------------------------------------------------------------
 def test_the_cubic_schedule_is_that_of_zhu_and_gupta() -> None:
     for step in (0, 10, 35, 60, 110, 200):
         part = min(max((step - 10) / 100, 0), 1)
@@ -134,7 +134,7 @@ def test_the_sparsity_of_a_schedule_rises_to_the_requested_one() -> None:
     assert schedule_by_rounds(Prune("deviations", 1.0))(1.0) == Prune("deviations", 1.0)
 
 
-# --- what stands behind a weight --------------------------------------------------------------------------------------
+# --- parametrizations ------------------------------------------------------------------------------------------------
 def test_members_move_their_centroid_by_the_sum_or_the_mean_of_their_gradients() -> None:
     tf = tensorflow()
     values = np.array([[0.9, 1.1, -2.0], [1.0, -2.0, 0.0]], np.float32)
@@ -148,15 +148,21 @@ def test_members_move_their_centroid_by_the_sum_or_the_mean_of_their_gradients()
 
 def test_weights_have_the_value_of_the_nearest_trained_point() -> None:
     tf = tensorflow()
-    way = start_points(np.array([[-1.0, -0.9], [1.0, 1.2]], np.float32), 2)
-    assert way.value(tf).numpy() == pytest.approx(np.array([[-0.95, -0.95], [1.1, 1.1]]))
-    way.latent.values.assign([-0.8, 0.1, 2.0])
-    way.update(0.5)
-    assert way.value(tf).numpy() == pytest.approx(np.array([[-0.8, -0.8], [2.0, 2.0]]))  # another is not nearer by far
-    way.latent.values.assign([30.0, 0.0, 90.0])
-    way.update(0.5)
-    assert way.value(tf).numpy().tolist() == [[0.0, 0.0], [0.0, 0.0]]
-    assert way.latent_gradient(tf, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist() == [0.0, 10.0, 0.0]
+    kernel_of_points = start_points(np.array([[-1.0, -0.9], [1.0, 1.2]], np.float32), 2)
+    assert kernel_of_points.value(tf).numpy() == pytest.approx(np.array([[-0.95, -0.95], [1.1, 1.1]]))
+    kernel_of_points.latent.values.assign([-0.8, 0.1, 2.0])
+    kernel_of_points.update(0.5)
+    assert kernel_of_points.value(tf).numpy() == pytest.approx(
+        np.array([[-0.8, -0.8], [2.0, 2.0]])
+    )  # no other point is much nearer
+    kernel_of_points.latent.values.assign([30.0, 0.0, 90.0])
+    kernel_of_points.update(0.5)
+    assert kernel_of_points.value(tf).numpy().tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert kernel_of_points.latent_gradient(tf, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist() == [
+        0.0,
+        10.0,
+        0.0,
+    ]
 
 
 def test_uniform_and_binary_kernels_have_the_values_of_the_file() -> None:
@@ -171,8 +177,8 @@ def test_uniform_and_binary_kernels_have_the_values_of_the_file() -> None:
     assert start_binary(KERNEL).export().values == pytest.approx(shown, rel=2**-8)
 
 
-# --- each method ---------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "hashed"])  # it learns anew: test_hashed.py
+# --- each method -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "hashed"])  # hashed has test_hashed.py
 def test_every_method_keeps_the_accuracy_and_the_file_has_the_trained_weights(
     files: tuple[Path, Path], tmp_path: Path, method: str
 ) -> None:
@@ -183,9 +189,9 @@ def test_every_method_keeps_the_accuracy_and_the_file_has_the_trained_weights(
     original = found.bench.validation.scores[0].accuracy
     assert original is not None
     lost = original - measure_accuracy(found)
-    at_once = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.opened.model.get_weights()) if w.ndim > 1}
-    lost_at_once = original - measure_accuracy(found, {i: FloatWeights(w) for i, w in at_once.items()})
-    assert lost <= (0.6 * lost_at_once if pruning else 8 if method in {"binary", "points"} else 5)
+    one_shot = {i: prune_weights(w, MOST) for i, w in enumerate(found.bench.opened.model.get_weights()) if w.ndim > 1}
+    lost_in_one_shot = original - measure_accuracy(found, {i: FloatWeights(w) for i, w in one_shot.items()})
+    assert lost <= (0.6 * lost_in_one_shot if pruning else 8 if method in {"binary", "points"} else 5)
     for kernel in kernels(found):
         if pruning:
             assert np.count_nonzero(kernel == 0) == int(0.6 * kernel.size + 0.5)
@@ -206,34 +212,34 @@ def test_every_method_keeps_the_accuracy_and_the_file_has_the_trained_weights(
 
 def test_more_epochs_restore_accuracy_after_pruning_and_sharing(files: tuple[Path, Path]) -> None:
     for methods, amounts in (("gradual", Amounts(Prune("sparsity", 0.8))), ("sharing", Amounts(clusters=3))):
-        begun = [train_small(files, methods, amounts, epochs=epochs) for epochs in (1, 5)]
-        assert measure_accuracy(begun[1]) > measure_accuracy(begun[0])
+        trained = [train_small(files, methods, amounts, epochs=epochs) for epochs in (1, 5)]
+        assert measure_accuracy(trained[1]) > measure_accuracy(trained[0])
 
 
-def test_a_second_method_keeps_the_zeros_of_the_first(few: tuple[Path, Path]) -> None:
+def test_a_second_method_keeps_the_zeros_of_the_first(few_files: tuple[Path, Path]) -> None:
     for second in ("sharing", "quantized", "binary", "points"):
-        found = train_small(few, f"gradual,{second}", Amounts(MOST, bits=3), epochs=2)
+        found = train_small(few_files, f"gradual,{second}", Amounts(MOST, bits=3), epochs=2)
         for kernel in kernels(found):
             assert np.count_nonzero(kernel == 0) >= int(0.6 * kernel.size + 0.5)
             assert len(np.unique(kernel)) <= (2 * kernel.shape[1] + 1 if second == "binary" else 8)
 
 
 @pytest.mark.parametrize("method", ["quantized", "points"])
-def test_the_file_has_the_trained_values_of_buckets(few: tuple[Path, Path], tmp_path: Path, method: str) -> None:
+def test_the_file_has_the_trained_values_of_buckets(few_files: tuple[Path, Path], tmp_path: Path, method: str) -> None:
     options = MethodOptions(bucket=8, learn_range=method == "quantized")
-    found = train_small(few, f"gradual,{method}", Amounts(MOST, 2), epochs=2, options=options)
-    encode(few[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
+    found = train_small(few_files, f"gradual,{method}", Amounts(MOST, 2), epochs=2, options=options)
+    encode(few_files[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
     with open_container(tmp_path / "x.wcz") as opened:
         assert all(np.array_equal(opened[name], one.values) for name, one in found.tuned.items())
     for kernel in kernels(found):
         assert np.count_nonzero(kernel == 0) >= int(0.6 * kernel.size + 0.5)
 
 
-def test_a_seed_determines_the_weights_of_a_method_and_the_original_is_restored(few: tuple[Path, Path]) -> None:
-    first, second, other = (train_small(few, "quantized", Amounts(), epochs=1, seed=seed) for seed in (1, 1, 2))
+def test_a_seed_determines_the_weights_of_a_method_and_the_original_is_restored(few_files: tuple[Path, Path]) -> None:
+    first, second, other = (train_small(few_files, "quantized", Amounts(), epochs=1, seed=seed) for seed in (1, 1, 2))
     assert all(np.array_equal(one.values, second.tuned[name].values) for name, one in first.tuned.items())
     assert not all(np.array_equal(one.values, other.tuned[name].values) for name, one in first.tuned.items())
-    loaded = keras().models.load_model(few[0], compile=False)
+    loaded = keras().models.load_model(few_files[0], compile=False)
     assert all(
         np.array_equal(a, b) for a, b in zip(loaded.get_weights(), first.bench.opened.model.get_weights(), strict=True)
     )
@@ -257,39 +263,39 @@ def test_methods_train_convolutions_and_recurrent_layers(tmp_path: Path, method:
         assert len(found.tuned) == len(opened.names()) - 1 * any("seed" in name for name in opened.names())
 
 
-def test_rules_set_the_sparsity_of_tensors_and_exclude_others(few: tuple[Path, Path], tmp_path: Path) -> None:
+def test_rules_set_the_sparsity_of_tensors_and_exclude_others(few_files: tuple[Path, Path], tmp_path: Path) -> None:
     rules = (Rule("^dense_1", Options(prune=Prune("sparsity", 0.2))),)
-    found = train_small(few, "gradual", Amounts(MOST), epochs=1, rules=rules, exclude=("dense_2", "batch"))
+    found = train_small(few_files, "gradual", Amounts(MOST), epochs=1, rules=rules, exclude=("dense_2", "batch"))
     sparsities = [float(np.mean(kernel == 0)) for kernel in kernels(found)]
     assert sparsities == [pytest.approx(0.6, abs=0.01), pytest.approx(0.2, abs=0.01)]
     assert len(found.tuned) == 4
     with pytest.raises(RecipeError, match="sparsity"):
-        train_small(few, "gradual", Amounts(), epochs=1)
+        train_small(few_files, "gradual", Amounts(), epochs=1)
 
 
-# --- words -----------------------------------------------------------------------------------------------------------
-def test_amounts_that_a_method_cannot_reach_are_refused(few: tuple[Path, Path]) -> None:
+# --- options ---------------------------------------------------------------------------------------------------------
+def test_amounts_that_a_method_cannot_reach_are_refused(few_files: tuple[Path, Path]) -> None:
     for methods, amounts, epochs in (
         ("gradual", Amounts(), 2), ("magnitude", Amounts(), 2), ("gradual", Amounts(Prune("absolute", 0.1)), 2),
         ("gradul", Amounts(MOST), 2), ("gradual,sharing", Amounts(MOST), 1), ("binary", Amounts(), 0),
         *((one, Amounts(bits=1), 2) for one in ("sharing", "sharing-mean", "points", "quantized")),
     ):  # fmt: skip
         with pytest.raises(RecipeError):
-            train_small(few, methods, amounts, epochs)
+            train_small(few_files, methods, amounts, epochs)
     assert parse_methods("gradual, sharing") == ("gradual", "sharing")
     with pytest.raises(RecipeError, match="--bucket: expected up to 40 weights, as many as an output of a kernel has"):
-        train_small(few, "quantized", Amounts(bits=2), 1, options=MethodOptions(bucket=64))
+        train_small(few_files, "quantized", Amounts(bits=2), 1, options=MethodOptions(bucket=64))
 
 
-def test_a_file_outside_the_budget_is_an_error(few: tuple[Path, Path], tmp_path: Path) -> None:
-    found = train_small(few, "binary", Amounts(), epochs=1, budget=AccuracyBudget(-50.0))
-    encode(few[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
+def test_a_file_outside_the_budget_is_an_error(few_files: tuple[Path, Path], tmp_path: Path) -> None:
+    found = train_small(few_files, "binary", Amounts(), epochs=1, budget=AccuracyBudget(-50.0))
+    encode(few_files[0], tmp_path / "x.wcz", parse_recipe({}), tuned=found.tuned)
     with pytest.raises(BudgetError, match="a drop of at most -50"):
         measure_file(found.bench, tmp_path / "x.wcz")
 
 
-def test_the_command_line_trains_by_a_method(wcodec: Run, few: tuple[Path, Path], tmp_path: Path) -> None:
-    source, data = few
+def test_the_command_line_trains_by_a_method(wcodec: Run, few_files: tuple[Path, Path], tmp_path: Path) -> None:
+    source, data = few_files
     words = ["encode", source, "-o", tmp_path / "x.wcz", "--data", data, "--method"]
     done = wcodec(*words, "gradual,quantized", "--finetune", "2", "--sparsity", "0.7", "--bits", "3")
     assert done.returncode == 0, done.stderr

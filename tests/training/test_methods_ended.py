@@ -39,16 +39,16 @@ def train_until(
     at: int = 0,
     **more: object,
 ) -> tuple[MethodResult, list[str]]:
-    told: list[str] = []
+    lines: list[str] = []
 
     def log(line: str) -> None:
-        told.append(line)
+        lines.append(line)
         if then and line.startswith(f"epoch {at} "):
             then()
 
     request = make_request(small_network[1], state, **({"epochs": 5} | more))
     options = MethodOptions(learn_range="quantized" in methods)
-    return train_by(small_network[0], request, methods, RECIPE, log, options), told
+    return train_by(small_network[0], request, methods, RECIPE, log, options), lines
 
 
 def test_a_resumed_training_by_methods_finds_what_an_uninterrupted_one_finds(
@@ -58,8 +58,8 @@ def test_a_resumed_training_by_methods_finds_what_an_uninterrupted_one_finds(
     # The state as a kill after this epoch leaves it: the file is replaced after each epoch, and nothing else is kept.
     copy = partial(shutil.copy, whole_state, tmp_path / "state")
     whole = train_until(small_network, whole_state, methods, then=copy, at=at)[0].tuned
-    found, told = train_until(small_network, tmp_path / "state", methods, resume=True)
-    assert f"epoch {at} of 5" not in " ".join(told)
+    found, lines = train_until(small_network, tmp_path / "state", methods, resume=True)
+    assert f"epoch {at} of 5" not in " ".join(lines)
     assert whole.keys() == found.tuned.keys()
     assert all(np.array_equal(one.values, found.tuned[name].values) for name, one in whole.items())
     with pytest.raises(RecipeError, match="--resume: expected methods"):
@@ -69,9 +69,9 @@ def test_a_resumed_training_by_methods_finds_what_an_uninterrupted_one_finds(
 def test_an_interrupted_training_by_methods_returns_its_current_weights(
     small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    found, told = train_until(small_network, tmp_path / "state", "gradual,sharing", then=interrupt, at=2)
+    found, lines = train_until(small_network, tmp_path / "state", "gradual,sharing", then=interrupt, at=2)
     assert not found.finished
-    assert len([line for line in told if line.startswith("epoch")]) == 2
+    assert len([line for line in lines if line.startswith("epoch")]) == 2
     kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
     assert all((kernel == 0).mean() > 0.55 and len(np.unique(kernel)) <= 8 for kernel in kernels)
 
@@ -80,9 +80,9 @@ def test_without_time_for_a_step_the_methods_convert_the_weights_by_the_requeste
     small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "COMPILING", 1e12)
-    found, told = train_until(small_network, tmp_path / "state", "gradual,sharing", seconds=1e5)
+    found, lines = train_until(small_network, tmp_path / "state", "gradual,sharing", seconds=1e5)
     assert not found.finished
-    assert "not trained: a step of training cannot be compiled within the time limit" in told
+    assert "not trained: a step of training cannot be compiled within the time limit" in lines
     kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
     assert all((kernel == 0).mean() > 0.55 and len(np.unique(kernel)) <= 8 for kernel in kernels)
 
@@ -110,14 +110,14 @@ def test_an_epoch_ends_at_the_time_limit_with_the_requested_amounts(
     small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wcodec.training.methods.trainer.GRACE", 0.0)
-    found, told = train_until(small_network, tmp_path / "state", "gradual", seconds=0.0)
+    found, lines = train_until(small_network, tmp_path / "state", "gradual", seconds=0.0)
     assert not found.finished
-    assert not [line for line in told if line.startswith("epoch")]
+    assert not [line for line in lines if line.startswith("epoch")]
     kernels = [one.values for one in found.tuned.values() if one.values.ndim > 1]
     assert all(np.count_nonzero(kernel == 0) == int(0.6 * kernel.size + 0.5) for kernel in kernels)
 
 
-# --- moved images --------------------------------------------------------------------------------------------------
+# --- moved images ----------------------------------------------------------------------------------------------------
 IMAGES = np.random.default_rng(0).uniform(size=(60, 10, 12)).astype(np.float32)
 
 

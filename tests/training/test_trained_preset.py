@@ -39,8 +39,8 @@ def test_kernels_are_pruned_and_share_31_values_and_vectors_have_their_trained_v
         "--no-compact",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for said in ("epoch 3 of 4, magnitude", "epoch 4 of 4, sharing", "held-out examples", "bytes after each stage"):
-        assert said in done.stderr
+    for text in ("epoch 3 of 4, magnitude", "epoch 4 of 4, sharing", "held-out examples", "bytes after each stage"):
+        assert text in done.stderr
     assert "without retraining" not in done.stderr
     before, after = keras().models.load_model(source, compile=False).get_weights(), package.open(target)
     for old, name in zip(before, after, strict=False):

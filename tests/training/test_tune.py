@@ -190,17 +190,17 @@ def test_a_calibrated_file_is_never_worse_than_the_file_without_data(
 
 
 def interrupt_at(*places: str) -> tuple[list[str], Callable[[object], None]]:
-    """A list of the lines of progress, and what presses Ctrl-C at the first line with each of these beginnings."""
-    told: list[str] = []
-    left = list(places)
+    """A list of the lines of progress, and a listener that raises SIGINT at a line with each of these beginnings."""
+    lines: list[str] = []
+    remaining = list(places)
 
     def watch(line: object) -> None:
-        told.append(str(line))
-        if left and str(line).startswith(left[0]):
-            del left[0]
+        lines.append(str(line))
+        if remaining and str(line).startswith(remaining[0]):
+            del remaining[0]
             signal.raise_signal(signal.SIGINT)
 
-    return told, watch
+    return lines, watch
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_ctrl_c_after_the_search_writes_the_best_file(
     place: str, words: EncodeWords, small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     source, data = small_network
-    told, watch = interrupt_at(place)
+    lines, watch = interrupt_at(place)
     asked: EncodeWords = {**words, "data": str(data), "progress": watch}
     package.encode(source, tmp_path / "m.wcz", **asked)
     package.verify(tmp_path / "m.wcz")
-    assert any(line.startswith("interrupted: ") for line in told)
+    assert any(line.startswith("interrupted: ") for line in lines)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

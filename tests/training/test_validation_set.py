@@ -29,11 +29,11 @@ TRAINED = {"finetune": ["--finetune", 1], "data": ["--tune", 0, "--time-limit", 
 TRAINED |= {"method": ["--finetune", 1, "--method", "quantized", "--bits", "6"]}
 
 
-@pytest.mark.parametrize("way", TRAINED)
+@pytest.mark.parametrize("option", TRAINED)
 def test_with_a_validation_set_training_uses_all_of_the_data(
-    way: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
+    option: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
 ) -> None:
-    words = ["--data", files["data"], "--validation", files["others"], *TRAINED[way]]
+    words = ["--data", files["data"], "--validation", files["others"], *TRAINED[option]]
     done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
     assert done.returncode == 0, done.stderr
     assert "300 examples of --validation choose and measure" in done.stderr
@@ -60,7 +60,7 @@ def test_slim_and_sweep_measure_on_the_validation_set(files: dict[str, Path], wc
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ("unlabelled", "--validation: expected labels (y), as --data has them, found none"),
         ("missing.npz", "--validation missing.npz: expected a file, found none"),
@@ -68,12 +68,12 @@ def test_slim_and_sweep_measure_on_the_validation_set(files: dict[str, Path], wc
     ],
 )
 def test_an_unusable_validation_set_is_refused(
-    given: str, said: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
+    given: str, message: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
 ) -> None:
     words = ["--data", files["data"], "--validation", files.get(given, given), "--finetune", 1]
     done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
