@@ -87,7 +87,9 @@ def test_tensors_whose_precision_is_said_keep_it(source: Path, tmp_path: Path) -
         ({"bits": "auto:4", "sensitivity": "fisher"}, "expected data="),
     ],
 )
-def test_what_cannot_be_is_refused(source: Path, tmp_path: Path, words: dict[str, object], message: str) -> None:
+def test_unusable_options_of_precision_are_refused(
+    source: Path, tmp_path: Path, words: dict[str, object], message: str
+) -> None:
     with pytest.raises(RecipeError) as caught:
         wcodec.encode(source, tmp_path / "no.wcz", **words)
     if "=" not in message:
