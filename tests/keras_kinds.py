@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def network(shape: tuple[int, ...], *layers: Layer) -> Model:
-    """The layers, and a dense one of four units on all that comes out of them."""
+    """The layers, and a dense layer of four units on their flattened outputs."""
     last = (keras().layers.Flatten(), keras().layers.Dense(4))
     return keras().Sequential([keras().layers.Input(shape), *layers, *last])
 
@@ -61,7 +61,7 @@ KINDS: dict[str, tuple[Callable[[ModuleType], Model], int]] = {
 
 
 def some(model: Model, count: int, rng: np.random.Generator | None = None) -> Examples:
-    """Random inputs, the same in every call without `rng`, with a token's number where there is an embedding."""
+    """Random inputs, the same in every call without `rng`, tokens if there is an embedding."""
     rng = rng or np.random.default_rng(3)
     tokens = any(type(layer).__name__ == "Embedding" for layer in model.layers)
     shapes = [one.shape for one in model_inputs(model)]

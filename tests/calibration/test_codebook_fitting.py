@@ -14,7 +14,7 @@ RNG = np.random.default_rng(11)
 
 
 def layer(inputs: int, units: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights, and inputs that hang together."""
+    """Weights, and correlated inputs."""
     mixing = RNG.normal(size=(inputs, inputs)) * 0.9 ** np.arange(inputs)
     return RNG.normal(size=(inputs, units)).astype(np.float32), RNG.normal(size=(3000, inputs)) @ mixing.T
 
@@ -29,8 +29,10 @@ def decode_codes(book: PricedCodebook, codes: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("block", "size", "part"), [(1, 5, 0.35), (1, 16, 0.35), (4, 64, 0.45), (8, 128, 0.65)])
-def test_outputs_lose_less_than_by_codebooks_of_the_weights_alone(block: int, size: int, part: float) -> None:
-    """part: of that loss. Seen on three draws: 0.19-0.25, 0.18-0.22, 0.32-0.34 and 0.53-0.54; long blocks gain less."""
+def test_codebooks_fitted_to_inputs_lose_less_of_the_outputs_than_codebooks_of_the_weights(
+    block: int, size: int, part: float
+) -> None:
+    """part: of that loss. Three draws had 0.19-0.25, 0.18-0.22, 0.32-0.34 and 0.53-0.54; long blocks gain less."""
     weights, x = layer(48, 200)
     book, codes = fit_codebook(weights, damp(x.T @ x / len(x), 0.01), block, size, 0.0)
     vectors = split_blocks(np.ascontiguousarray(weights.T), block)
@@ -41,7 +43,7 @@ def test_outputs_lose_less_than_by_codebooks_of_the_weights_alone(block: int, si
     assert measure_error(x, weights, decode_codes(book, codes)) < part * measure_error(x, weights, plain)
 
 
-def test_a_start_that_counts_vectors_by_the_power_of_their_inputs_loses_less(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_initial_centroids_weighted_by_the_power_of_the_inputs_lose_less(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = [layer(48, 200) for _ in range(4)]
 
     def losses() -> float:
@@ -53,7 +55,7 @@ def test_a_start_that_counts_vectors_by_the_power_of_their_inputs_loses_less(mon
     assert weighted < 0.95 * losses()
 
 
-def test_a_price_of_bits_is_paid_in_error() -> None:
+def test_a_price_of_bits_saves_bits_and_increases_the_error() -> None:
     weights, x = layer(40, 150)
     power = damp(x.T @ x / len(x), 0.01)
 
@@ -68,7 +70,7 @@ def test_a_price_of_bits_is_paid_in_error() -> None:
     assert errors == sorted(errors)
 
 
-def test_with_white_inputs_feedback_changes_nothing() -> None:
+def test_feedback_does_not_change_weights_of_white_inputs() -> None:
     weights = RNG.normal(size=(12, 30)).astype(np.float32)
     book = PricedCodebook(np.array([[0.0], [-1.0], [1.0], [2.0]]), np.zeros(4))
     moved, codes = assign_with_feedback(weights, np.eye(12), book)
@@ -76,7 +78,7 @@ def test_with_white_inputs_feedback_changes_nothing() -> None:
     assert np.array_equal(codes, np.argmin(np.abs(weights[:, :, None] - book.centroids[:, 0]), axis=2))
 
 
-def test_feedback_in_groups_is_feedback_one_by_one() -> None:
+def test_feedback_in_groups_equals_feedback_one_by_one() -> None:
     weights, x = layer(130, 7)
     upper = np.linalg.cholesky(damp(x.T @ x / len(x), 0.1)[::-1, ::-1])[::-1, ::-1]
     book = PricedCodebook(np.array([[0.0, 0.0], [-1.0, 1.0], [1.0, 0.5], [0.0, -2.0]]), np.zeros(4))
@@ -88,7 +90,7 @@ def test_feedback_in_groups_is_feedback_one_by_one() -> None:
         assert np.allclose(moved[i].T, weights[rows] + np.linalg.solve(upper[rows, rows].T, owed))
 
 
-def test_fewer_weights_than_codes_and_zeros_alone_have_codebooks_too() -> None:
+def test_few_weights_and_zeros_have_codebooks() -> None:
     for weights in (np.ones((4, 1), np.float32), np.zeros((4, 3), np.float32)):
         book, codes = fit_codebook(weights, np.eye(4), 2, 16, 0.0)
         assert np.allclose(decode_codes(book, codes), weights)
@@ -113,7 +115,7 @@ def test_trained_centroids_have_the_least_error_of_the_layer_for_their_codes() -
     assert not trained[0].any()
 
 
-def test_where_bits_have_no_price_no_vector_is_left_without_members() -> None:
+def test_without_a_price_of_bits_every_vector_has_members() -> None:
     weights, x = layer(24, 200)
     weights[:, :150] = weights[:, :1]  # many blocks are the same: starts by rank coincide
     book, codes = fit_codebook(weights, damp(x.T @ x / len(x), 0.01), 4, 32, 0.0)

@@ -40,7 +40,9 @@ SHARINGS = [CodebookRequest("kmeans", 9), CodebookRequest("product", 32), Codebo
 
 
 @pytest.mark.parametrize(("kind", "sharing"), pairs_of(KINDS, SHARINGS), indirect=["kind"], ids=str)
-def test_every_kind_of_layer_can_share_and_gets_its_weights_back(kind: Model, sharing: CodebookRequest) -> None:
+def test_a_trial_of_codebooks_restores_the_weights_of_every_kind_of_layer(
+    kind: Model, sharing: CodebookRequest
+) -> None:
     before = kind.get_weights()
     session = prepare_session(kind, some(kind, 60))
     found = run_codebook_trial(session, sharing, 0.5)
@@ -56,7 +58,7 @@ def test_every_kind_of_layer_can_share_and_gets_its_weights_back(kind: Model, sh
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A network that was taught something, and inputs."""
+    """A trained network, and inputs."""
     folder = tmp_path_factory.mktemp("sharing")
     keras().utils.set_random_seed(3)
     layers = keras().layers
@@ -80,7 +82,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize("words", WORDS, ids=str)
-def test_the_command_writes_what_was_found_within_the_predicted_budget(
+def test_the_command_writes_a_file_of_codebooks_within_the_predicted_budget(
     trained: tuple[Path, Path], words: list[str], tmp_path: Path
 ) -> None:
     model, data = trained
@@ -115,28 +117,28 @@ def test_a_budget_that_no_codebook_meets_is_an_error(trained: tuple[Path, Path],
     assert not list(tmp_path.iterdir())
 
 
-def test_more_budget_is_a_smaller_file(trained: tuple[Path, Path]) -> None:
+def test_a_larger_budget_gives_a_smaller_file_of_codebooks(trained: tuple[Path, Path]) -> None:
     loaded = load_model(trained[0])
     session = prepare_session(loaded, some(loaded, 300))
-    told: list[float] = []
+    drops: list[float] = []
     tight, loose = (
         search_codebooks(
             session,
             CodebookRequest("product"),
             AccuracyBudget(drop=budget),
-            progress=lambda one: told.append(one.quality.drop),
+            progress=lambda one: drops.append(one.quality.drop),
         )
         for budget in (0.5, 20.0)
     )
     assert tight.quality.drop <= 0.5
     assert loose.quality.drop <= 20.0
     assert loose.bytes < tight.bytes
-    assert len(told) > 2
+    assert len(drops) > 2
     with pytest.raises(BudgetError):
         search_codebooks(session, CodebookRequest("kmeans", 2), AccuracyBudget(drop=0.0))
 
 
-def test_without_time_for_a_first_trial_there_is_no_result_and_the_weights_stay(
+def test_without_time_for_a_trial_there_is_no_result_and_the_weights_are_restored(
     trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(codebook_search, "GRACE", 0.0)
@@ -154,20 +156,22 @@ def test_codebooks_and_a_budget_of_bytes_are_refused(trained: tuple[Path, Path],
     assert not list(tmp_path.iterdir())
 
 
-def test_trained_codebooks_answer_more_like_the_original_in_no_more_bytes(
-    trained: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_trained_codebooks_diverge_less_in_no_more_bytes(trained: tuple[Path, Path], tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     np.savez(tmp_path / "d.npz", x=rng.normal(size=(2600, 8, 8, 1)).astype(np.float32))
     found = []
     for steps in (0, 120):
         coded = tmp_path / f"{steps}.wcz"
         words = {"quantizer": "product", "clusters": 24, "block": 4, "max_kl": 0.5, "tune": steps, "threads": 1}
-        said: list[str] = []
+        lines: list[str] = []
         size = wcodec.encode(
-            trained[0], coded, data=tmp_path / "d.npz", progress=lambda one, said=said: said.append(str(one)), **words
+            trained[0],
+            coded,
+            data=tmp_path / "d.npz",
+            progress=lambda one, lines=lines: lines.append(str(one)),
+            **words,
         ).file_bytes
-        assert any("training" in line for line in said) == bool(steps)
+        assert any("training" in line for line in lines) == bool(steps)
         kernels = {name: wcodec.open(coded)[name] for name in wcodec.open(coded)}
         kernel = next(one for one in kernels.values() if one.shape == (288, 30))
         vectors, codes = np.unique(kernel.T.reshape(-1, 4), axis=0, return_inverse=True)

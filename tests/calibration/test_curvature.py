@@ -76,7 +76,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("quantizer", ["symmetric", "uniform"])
-def test_a_file_is_never_worse_than_without(
+def test_the_choice_has_the_least_measured_divergence(
     files: tuple[Path, Path], wcodec: Run, tmp_path: Path, quantizer: str
 ) -> None:
     words = ("--bits", "auto:3", "--quantizer", quantizer, "--data", files[1], "--threads", 1)
@@ -90,7 +90,7 @@ def test_a_file_is_never_worse_than_without(
     assert wcodec("inspect", tmp_path / "out.wcz").stdout.count("kernel") == 3
 
 
-def test_calibration_begins_from_curvature_where_that_measures_better() -> None:
+def test_calibration_starts_from_the_curvature_if_that_measures_better() -> None:
     session = prepare_session(network(), *hold_out(Examples((INPUTS,))), most=200, seed=1)
     budget, costs = AccuracyBudget(kl=0.003), measure_costs(session, "fisher")
     plain, curved = search_steps(session, budget), search_steps(session, budget, costs=costs)
@@ -99,14 +99,16 @@ def test_calibration_begins_from_curvature_where_that_measures_better() -> None:
     assert factors_by_costs(session, {}) == (1.0, 1.0, 1.0)
 
 
-def test_a_sweep_tells_what_was_predicted_beside_what_was_measured(files: tuple[Path, Path], wcodec: Run) -> None:
+def test_a_sweep_has_the_predicted_and_the_measured_divergence(files: tuple[Path, Path], wcodec: Run) -> None:
     done = wcodec("sweep", files[0], "--data", files[1], "--points", 1, "--threads", 1)
     assert done.returncode == 0, done.stderr
     assert "own error  predicted" in done.stdout
     assert "rank correlation of" in done.stdout
 
 
-def test_what_cannot_be_is_refused_in_one_line(files: tuple[Path, Path], wcodec: Run, tmp_path: Path) -> None:
+def test_unusable_options_of_sensitivity_are_refused_in_one_line(
+    files: tuple[Path, Path], wcodec: Run, tmp_path: Path
+) -> None:
     words = ("--sensitivity", "fisher", "--data", files[1], "--finetune", 1)
     done = wcodec("encode", files[0], "-o", tmp_path / "no.wcz", *words)
     assert done.returncode == 2

@@ -33,35 +33,35 @@ def measure_error(coded: Path, name: str = "a/kernel") -> float:
 
 
 @pytest.mark.parametrize(("kind", "better"), [("matrix", 0.4), ("powers", 0.97)])
-def test_outputs_move_less_in_a_file_of_the_same_size(
+def test_moments_reduce_the_error_of_the_outputs_at_the_same_size(
     wcodec: Run, model: Path, tmp_path: Path, kind: str, better: float
 ) -> None:
     given = POWER if kind == "matrix" else POWER.diagonal()
     np.savez(tmp_path / "moments.npz", **{"a/kernel": given})
     words = ["--target-size", "4500"]
-    plain, fed = tmp_path / "plain.wcz", tmp_path / "fed.wcz"
+    plain, with_moments = tmp_path / "plain.wcz", tmp_path / "with_moments.wcz"
     assert wcodec("encode", model, "-o", plain, *words).returncode == 0
-    done = wcodec("encode", model, "-o", fed, *words, "--moments", tmp_path / "moments.npz")
+    done = wcodec("encode", model, "-o", with_moments, *words, "--moments", tmp_path / "moments.npz")
     assert done.returncode == 0, done.stderr
     assert "1 tensors rounded for their moments" in done.stderr
-    assert fed.stat().st_size <= 4500
-    assert measure_error(fed) < better * measure_error(plain)
+    assert with_moments.stat().st_size <= 4500
+    assert measure_error(with_moments) < better * measure_error(plain)
 
 
-def test_tensors_without_moments_keep_their_bytes_and_no_outputs_move_more(wcodec: Run, tmp_path: Path) -> None:
+def test_tensors_without_moments_keep_their_bytes_and_no_output_has_a_larger_error(wcodec: Run, tmp_path: Path) -> None:
     shapes = {"embedding": (300, 96), "a/kernel": (96, 80), "c/kernel": (96, 96)}
     arrays = {name: RNG.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     arrays["a/kernel"] = WEIGHTS
     np.savez(tmp_path / "m.npz", **arrays)
     np.savez(tmp_path / "moments.npz", **{"a/kernel": POWER, "c/kernel": np.eye(96)})
     words = ["encode", tmp_path / "m.npz", "--target-size", "11000", "-o"]
-    plain, fed = tmp_path / "plain.wcz", tmp_path / "fed.wcz"
+    plain, with_moments = tmp_path / "plain.wcz", tmp_path / "with_moments.wcz"
     assert wcodec(*words, plain).returncode == 0
-    assert wcodec(*words, fed, "--moments", tmp_path / "moments.npz").returncode == 0
-    assert 0.97 * plain.stat().st_size < fed.stat().st_size <= plain.stat().st_size
-    assert measure_error(fed) < 0.5 * measure_error(plain)
+    assert wcodec(*words, with_moments, "--moments", tmp_path / "moments.npz").returncode == 0
+    assert 0.97 * plain.stat().st_size < with_moments.stat().st_size <= plain.stat().st_size
+    assert measure_error(with_moments) < 0.5 * measure_error(plain)
     decoded = []
-    for file in (plain, fed):
+    for file in (plain, with_moments):
         decode(file, file.with_suffix(".npz"))
         with np.load(file.with_suffix(".npz")) as found:
             decoded.append(dict(found))
@@ -70,7 +70,7 @@ def test_tensors_without_moments_keep_their_bytes_and_no_outputs_move_more(wcode
     assert lost[1] <= lost[0]
 
 
-def test_weights_with_their_outputs_first_are_turned(wcodec: Run, tmp_path: Path) -> None:
+def test_weights_with_outputs_first_are_transposed(wcodec: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", **{"a.weight": np.ascontiguousarray(WEIGHTS.T)})
     np.savez(tmp_path / "moments.npz", weight=POWER)
     done = wcodec("encode", tmp_path / "m.npz", "-o", tmp_path / "m.wcz", "--moments", tmp_path / "moments.npz")
@@ -83,7 +83,7 @@ def test_weights_with_their_outputs_first_are_turned(wcodec: Run, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("moments", "said"),
+    ("moments", "message"),
     [
         ({"c/kernel": POWER}, "c/kernel: expected the name of one tensor, found 0"),
         ({"kernel": POWER}, "kernel: expected the name of one tensor, found 2"),
@@ -96,18 +96,18 @@ def test_weights_with_their_outputs_first_are_turned(wcodec: Run, tmp_path: Path
         ({"a/kernel": np.array(["a"])}, "moments.npz: a/kernel: expected real numbers, got <U1"),
     ],
 )
-def test_moments_that_do_not_fit_are_a_line(
-    wcodec: Run, model: Path, tmp_path: Path, moments: dict[str, object], said: str
+def test_moments_that_do_not_fit_are_refused_in_one_line(
+    wcodec: Run, model: Path, tmp_path: Path, moments: dict[str, object], message: str
 ) -> None:
     np.savez(tmp_path / "moments.npz", **moments)
     refused = wcodec("encode", model, "-o", tmp_path / "x.wcz", "--moments", tmp_path / "moments.npz")
     assert refused.returncode == 2
-    assert said in refused.stderr
+    assert message in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert not (tmp_path / "x.wcz").exists()
 
 
-def test_what_is_no_archive_is_a_line(wcodec: Run, model: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_is_refused_in_one_line(wcodec: Run, model: Path, tmp_path: Path) -> None:
     (tmp_path / "moments.npz").write_bytes(b"nothing")
     for path in (tmp_path / "moments.npz", tmp_path / "none.npz"):
         refused = wcodec("encode", model, "-o", tmp_path / "x.wcz", "--moments", path)
@@ -116,27 +116,27 @@ def test_what_is_no_archive_is_a_line(wcodec: Run, model: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("words", [["--sparsity", "0.9"], ["--bits", "3"], ["--quantizer", "float16"]])
-def test_moments_that_would_do_nothing_are_refused(wcodec: Run, model: Path, tmp_path: Path, words: list[str]) -> None:
+def test_moments_without_an_effect_are_refused(wcodec: Run, model: Path, tmp_path: Path, words: list[str]) -> None:
     np.savez(tmp_path / "moments.npz", **{"a/kernel": POWER})
     done = wcodec("encode", model, "-o", tmp_path / "m.wcz", "--moments", tmp_path / "moments.npz", *words)
     assert (done.returncode, (tmp_path / "m.wcz").exists()) == (2, False)
     assert "moments.npz: expected a tensor that is rounded to steps, found none" in done.stderr
 
 
-def test_words_that_occur_have_finer_steps_and_give_bytes_to_other_tensors(wcodec: Run, tmp_path: Path) -> None:
+def test_moments_of_tokens_reduce_the_error_of_frequent_tokens(wcodec: Run, tmp_path: Path) -> None:
     often = 1 / np.arange(1, 601) * (np.arange(600) < 300)  # half of the words do not occur
     arrays = {"words": RNG.normal(size=(600, 64)).astype(np.float32), "a/kernel": WEIGHTS}
     np.savez(tmp_path / "m.npz", **arrays)
     np.savez(tmp_path / "moments.npz", **{"words": often / often.sum(), "a/kernel": POWER})
     words = ["encode", tmp_path / "m.npz", "--target-size", "20000", "-o"]
-    plain, fed = tmp_path / "plain.wcz", tmp_path / "fed.wcz"
+    plain, with_moments = tmp_path / "plain.wcz", tmp_path / "with_moments.wcz"
     assert wcodec(*words, plain).returncode == 0
-    done = wcodec(*words, fed, "--moments", tmp_path / "moments.npz")
+    done = wcodec(*words, with_moments, "--moments", tmp_path / "moments.npz")
     assert done.returncode == 0, done.stderr
     assert "2 tensors rounded for their moments" in done.stderr
-    assert fed.stat().st_size <= plain.stat().st_size
+    assert with_moments.stat().st_size <= plain.stat().st_size
     lost, unseen = [], []
-    for file in (plain, fed):
+    for file in (plain, with_moments):
         decode(file, file.with_suffix(".npz"))
         with np.load(file.with_suffix(".npz")) as found:
             error = np.square(found["words"] - arrays["words"]).sum(1)
@@ -144,6 +144,6 @@ def test_words_that_occur_have_finer_steps_and_give_bytes_to_other_tensors(wcode
         unseen.append(error[300:].sum())
     assert lost[1] < 0.5 * lost[0]
     assert unseen[1] < 0.2 * np.square(arrays["words"][300:]).sum()
-    assert measure_error(fed) < 0.4 * measure_error(plain)
-    inspected = wcodec("inspect", fed, "--json")
+    assert measure_error(with_moments) < 0.4 * measure_error(plain)
+    inspected = wcodec("inspect", with_moments, "--json")
     assert inspected.returncode == 0

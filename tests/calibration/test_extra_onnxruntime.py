@@ -23,7 +23,7 @@ FLOAT = TensorProto.FLOAT
 
 
 def draw(seed: int, *shape: int) -> np.ndarray:
-    """Weights that keep the power of what they multiply."""
+    """Weights whose outputs have the power of the inputs."""
     fan = int(np.prod(shape[1:])) if len(shape) > 2 else shape[0]
     return (np.random.default_rng(seed).normal(size=shape) / fan**0.5).astype(np.float32)
 
@@ -39,7 +39,7 @@ def save(path: Path, nodes: list[onnx.NodeProto], held: dict[str, np.ndarray], s
 
 
 def convolutional(path: Path) -> Path:
-    """Convolutions, one of them depthwise, a Gemm, a MatMul of a turned constant, and an odd operator."""
+    """Convolutions, one of them depthwise, a Gemm, a MatMul of a transposed constant, and an unknown operator."""
     held = {
         "c1.w": draw(1, 16, 1, 3, 3), "c1.b": draw(2, 16), "dw.w": draw(3, 16, 1, 3, 3), "c2.w": draw(4, 24, 16, 3, 3),
         "f1.w": 2 * draw(5, 384, 64).T.copy(), "f1.b": draw(6, 64), "odd.w": draw(7, 3, 64),
@@ -78,7 +78,7 @@ def recurrent(path: Path, batch: object = "n") -> Path:
 
 
 def inputs_of(*shape: int, count: int = 300) -> np.ndarray:
-    """Correlated inputs, as those of real networks are."""
+    """Correlated inputs, like those of real networks."""
     rng = np.random.default_rng(9)
     size = int(np.prod(shape))
     low = rng.normal(size=(count, 6)) @ rng.normal(size=(6, size)) / 6**0.5
@@ -89,7 +89,7 @@ def open_runner(path: Path, x: np.ndarray) -> tuple[OnnxRunner, Examples]:
     return load_onnx(path, path.name), Examples((x,))
 
 
-def test_a_runner_computes_what_onnxruntime_does_and_weights_can_be_changed(tmp_path: Path) -> None:
+def test_a_runner_has_the_outputs_of_onnxruntime_and_assigns_weights(tmp_path: Path) -> None:
     path, x = convolutional(tmp_path / "m.onnx"), inputs_of(1, 8, 8, count=130)
     runner = load_onnx(path, "m.onnx")
     (expected,) = onnxruntime.InferenceSession(str(path)).run(None, {"x": x})
@@ -102,7 +102,7 @@ def test_a_runner_computes_what_onnxruntime_does_and_weights_can_be_changed(tmp_
 
 
 def test_rows_times_matrix_are_the_outputs_of_each_operator(tmp_path: Path) -> None:
-    """What is observed is what the weights multiply: the rows' second moments predict the power of the outputs."""
+    """The second moments of the recorded rows predict the power of the outputs, since the weights multiply these rows."""
     path, x = convolutional(tmp_path / "m.onnx"), inputs_of(1, 8, 8, count=40)
     runner, examples = open_runner(path, x)
     with open_model(path) as file:
@@ -129,7 +129,7 @@ def test_rows_times_matrix_are_the_outputs_of_each_operator(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 4])
-def test_recurrent_weights_see_inputs_and_states(tmp_path: Path, batch: object) -> None:
+def test_recurrent_weights_have_moments_of_inputs_and_states(tmp_path: Path, batch: object) -> None:
     path, x = recurrent(tmp_path / "m.onnx", batch), inputs_of(6, 12, count=30)
     runner, examples = open_runner(path, x)
     with open_model(path) as file:
@@ -145,7 +145,7 @@ def test_recurrent_weights_see_inputs_and_states(tmp_path: Path, batch: object) 
     assert np.abs(rows["r"]).max() <= 1
 
 
-def test_calibration_moves_outputs_less_than_a_data_free_file_of_its_size(wcodec: Run, tmp_path: Path) -> None:
+def test_calibration_diverges_less_than_a_data_free_file_of_the_same_size(wcodec: Run, tmp_path: Path) -> None:
     path, x = convolutional(tmp_path / "m.onnx"), inputs_of(1, 8, 8, count=600)
     np.savez(tmp_path / "x.npz", x=x)
     small, plain = tmp_path / "small.onnx.wcz", tmp_path / "plain.onnx.wcz"
@@ -165,13 +165,13 @@ def test_calibration_moves_outputs_less_than_a_data_free_file_of_its_size(wcodec
     assert back.shape == (600, 10)
 
 
-def test_what_only_keras_can_do_is_refused(wcodec: Run, tmp_path: Path) -> None:
+def test_options_that_only_keras_supports_are_refused(wcodec: Run, tmp_path: Path) -> None:
     path = recurrent(tmp_path / "m.onnx")
     np.savez(tmp_path / "x.npz", x=inputs_of(6, 12, count=20), y=np.arange(20) % 5)
-    for words, said in ((["--tune", "5"], "--tune"), (["--finetune", "1"], "--finetune")):
+    for words, option in ((["--tune", "5"], "--tune"), (["--finetune", "1"], "--finetune")):
         done = wcodec("encode", path, "--data", tmp_path / "x.npz", *words, "-q")
         assert done.returncode == 2
-        assert f"{said}: expected a Keras model" in done.stderr
+        assert f"{option}: expected a Keras model" in done.stderr
     np.savez(tmp_path / "bad.npz", x=np.zeros((20, 7), np.float32))
     done = wcodec("evaluate", path, "--data", tmp_path / "bad.npz")
     assert done.returncode == 2

@@ -61,7 +61,7 @@ def fails():
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module of the user's, in the working directory, with a state_dict beside it."""
+    """A module of the user in the working directory, and its state_dict."""
     name = f"my_networks_{next(NUMBERS)}"
     (tmp_path / f"{name}.py").write_text(SOURCE)
     monkeypatch.chdir(tmp_path)
@@ -92,7 +92,7 @@ def load(name: str) -> TorchRunner:
     return load_torch(build(name), Path("m.safetensors"), "m.safetensors")
 
 
-def test_a_runner_computes_what_the_module_does(module: str) -> None:
+def test_a_runner_has_the_outputs_of_the_module(module: str) -> None:
     x, runner = draw_inputs(7), load(module)
     with torch.no_grad():
         expected = runner.module(torch.from_numpy(x)).numpy()
@@ -104,7 +104,7 @@ def test_a_runner_computes_what_the_module_does(module: str) -> None:
     np.testing.assert_array_equal(runner.predict((x,))[0], expected)
 
 
-def test_all_that_multiplies_a_weight_is_seen(module: str) -> None:
+def test_a_runner_records_every_multiplication_by_a_weight(module: str) -> None:
     x, runner = draw_inputs(30), load(module)
     with open_model(Path("m.safetensors")) as file:
         table = make_network_table(runner, file, (), (x,))
@@ -138,7 +138,7 @@ def test_all_that_multiplies_a_weight_is_seen(module: str) -> None:
     assert np.abs(rows["lstm.weight_hh_l1"]).max() <= 1
 
 
-def test_statistics_are_estimated_anew(module: str) -> None:
+def test_statistics_of_batch_normalization_are_estimated_again(module: str) -> None:
     x, runner = draw_inputs(64), load(module)
     with open_model(Path("m.safetensors")) as file:
         table = make_network_table(runner, file, (), (x,))
@@ -150,7 +150,7 @@ def test_statistics_are_estimated_anew(module: str) -> None:
     assert not runner.module.norm.training
 
 
-def test_calibration_moves_outputs_less_than_a_data_free_file_of_its_size(wcodec: Run, module: str) -> None:
+def test_calibration_diverges_less_than_a_data_free_file_of_the_same_size(wcodec: Run, module: str) -> None:
     np.savez("x.npz", x=draw_inputs(600))
     arch = ["--data", "x.npz", "--model", f"{module}:build"]
     done = wcodec("encode", "m.safetensors", "-o", "small.wcz", *arch, "--max-kl", "0.01", "--time-limit", "20s")
@@ -166,7 +166,7 @@ def test_calibration_moves_outputs_less_than_a_data_free_file_of_its_size(wcodec
     assert errors[0] < 0.7 * errors[1]
 
 
-def test_weights_fit_by_name_also_inside_of_other_modules(module: str) -> None:
+def test_weights_of_nested_modules_are_matched_by_name(module: str) -> None:
     x, whole = draw_inputs(3), load(module)
     expected = whole.predict((x,))[0]
     inside = load_torch(nn.Sequential(build(module)), Path("m.safetensors"), "m")
@@ -181,14 +181,17 @@ def test_weights_fit_by_name_also_inside_of_other_modules(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "said"), [("other", "nn.Module, got int"), ("fails", ".py:32: ValueError"), ("absent", "found none")]
+    ("function", "message"),
+    [("other", "nn.Module, got int"), ("fails", ".py:32: ValueError"), ("absent", "found none")],
 )
-def test_what_is_no_module_is_one_line(wcodec: Run, module: str, function: str, said: str) -> None:
+def test_a_function_that_returns_no_module_is_refused_in_one_line(
+    wcodec: Run, module: str, function: str, message: str
+) -> None:
     np.savez("x.npz", x=draw_inputs(20))
     done = wcodec("encode", "m.safetensors", "--data", "x.npz", "--model", f"{module}:{function}", "-q")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert not Path("m.safetensors.wcz").exists()
 
 
@@ -208,7 +211,7 @@ def test_maps_of_classes_have_their_channels_first(labelled: bool) -> None:
 
 
 class Heads(nn.Module):
-    """Two outputs, in a dict or in a tuple, beside a number that is none."""
+    """Two outputs in a dict or a tuple, with a number that is no output."""
 
     def __init__(self, *, named: bool) -> None:
         super().__init__()
@@ -220,7 +223,7 @@ class Heads(nn.Module):
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_labels_of_several_outputs_are_found_by_a_run(named: bool, tmp_path: Path) -> None:
+def test_labels_are_assigned_to_outputs_by_a_run_of_the_network(named: bool, tmp_path: Path) -> None:
     torch.manual_seed(2)
     network, x = Heads(named=named), np.random.default_rng(3).normal(size=(300, 6)).astype(np.float32)
     values, choices = x[:, 0] + 5, np.arange(300) % 3

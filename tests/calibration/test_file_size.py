@@ -8,7 +8,7 @@ from wcodec.calibration.file_size import FileSize
 from wcodec.model import TunedTensor
 
 
-def test_a_like_estimate_is_scaled_and_another_is_measured() -> None:
+def test_an_estimate_near_the_last_one_is_scaled_and_others_are_measured() -> None:
     asked: list[int] = []
 
     def measure(_: Mapping[str, TunedTensor]) -> int:
@@ -25,6 +25,6 @@ def test_a_like_estimate_is_scaled_and_another_is_measured() -> None:
     assert size.of(2000, dict, near=0.0) == 2950
 
 
-def test_without_a_measure_the_rest_of_the_file_is_added() -> None:
+def test_without_a_measurement_the_rest_of_the_file_is_added() -> None:
     assert FileSize(70).of(1000, dict) == 1070
     assert FileSize().like(5) == 5

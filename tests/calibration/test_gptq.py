@@ -23,7 +23,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 def plain_latents(weights: Float32, moments_: npt.NDArray[np.float64], damping: float) -> Float32:
-    """GPTQ as its paper has it: by the Cholesky factor of the inverse, one row after another."""
+    """GPTQ as in the paper: with the Cholesky factor of the inverse, row by row."""
     damp = moments_ + damping * np.diagonal(moments_).mean() * np.eye(len(moments_))
     factor = np.linalg.cholesky(np.linalg.inv(damp)).T
     moved = weights.astype(np.float64)
@@ -40,14 +40,14 @@ def draw_correlated(rows: int, inputs: int) -> Float32:
 
 
 @pytest.mark.parametrize("inputs", [1, 5, 64, 150])
-def test_feedback_is_that_of_the_papers_inverse(inputs: int) -> None:
+def test_feedback_equals_the_formula_of_the_paper(inputs: int) -> None:
     x = draw_correlated(1000, inputs).astype(np.float64)
     weights = RNG.normal(size=(inputs, 7)).astype(np.float32) * 3
     found = gptq_round(weights, feedback_matrix(damp(x.T @ x / 1000, 0.01)))
     assert np.allclose(found, plain_latents(weights, x.T @ x / 1000, 0.01), atol=1e-3)
 
 
-def test_feedback_lowers_the_error_of_the_outputs() -> None:
+def test_feedback_reduces_the_error_of_the_outputs() -> None:
     x = draw_correlated(1000, 100)
     weights = RNG.normal(size=(100, 20)).astype(np.float32)
     moved = gptq_round(weights, feedback_matrix(damp((x.T @ x).astype(np.float64), 0.01)))
@@ -55,7 +55,7 @@ def test_feedback_lowers_the_error_of_the_outputs() -> None:
     assert fed < 0.5 * plain
 
 
-def test_weights_are_aimed_at_what_the_original_computed() -> None:
+def test_weights_approximate_the_outputs_of_the_original() -> None:
     x0 = draw_correlated(1000, 20).astype(np.float64)
     x = x0 @ (np.eye(20) + RNG.normal(size=(20, 20)) / 10)
     weights = RNG.normal(size=(20, 3)).astype(np.float32)
@@ -63,7 +63,7 @@ def test_weights_are_aimed_at_what_the_original_computed() -> None:
     assert np.allclose(correct_for_drift(weights, damp(x.T @ x, 0), x.T @ (x0 - x)), best, atol=1e-4)
 
 
-def test_inputs_that_never_speak_get_no_feedback() -> None:
+def test_inputs_that_are_always_zero_get_no_feedback() -> None:
     x = draw_correlated(100, 10)
     x[:, 3] = 0
     feedback = feedback_matrix(damp((x.T @ x).astype(np.float64), 0.01))
@@ -86,7 +86,7 @@ def diverge(outputs: tuple[Outputs, ...], originals: tuple[Outputs, ...]) -> flo
         ((6, 5, 4, 2), (2, 3, 2), (2, 1, 1), (1, 1, 1), "same"),
     ],
 )
-def test_patches_times_the_kernel_are_the_convolution(
+def test_patches_times_the_kernel_equal_the_convolution(
     shape: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...], padding: str
 ) -> None:
     kind = {1: keras().layers.Conv1D, 2: keras().layers.Conv2D, 3: keras().layers.Conv3D}[len(kernel)]
@@ -98,7 +98,7 @@ def test_patches_times_the_kernel_are_the_convolution(
     assert extract_patches(images, kernel, strides, dilations, padding, 3, RNG).shape == (3, rows.shape[1])
 
 
-def test_divergence_is_of_probabilities_logits_or_values() -> None:
+def test_the_divergence_is_defined_for_probabilities_logits_and_values() -> None:
     logits, moved = RNG.normal(size=(50, 4)), RNG.normal(size=(50, 4))
     p, q = (np.exp(y) / np.exp(y).sum(axis=1, keepdims=True) for y in (logits, moved))
     expected = (p * np.log(p / q)).sum(axis=1).mean()

@@ -1,4 +1,4 @@
-"""`--search N`: no result is larger than calibration's, and the journal continues where it was ended."""
+"""`--search N`: no result is larger than that of calibration, and a journal can be resumed."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def encode(files: tuple[Path, Path], target: Path, **words: object) -> tuple[int, list[str]]:
-    """Bytes of the file, and what was said."""
-    said: list[str] = []
-    asked = {"data": str(files[1]), "max_kl": 0.01, "threads": 1, "progress": lambda event: said.append(str(event))}
-    return package.encode(files[0], target, **{**asked, **words}).file_bytes, said
+    """The bytes of the file, and the lines of progress."""
+    lines: list[str] = []
+    asked = {"data": str(files[1]), "max_kl": 0.01, "threads": 1, "progress": lambda event: lines.append(str(event))}
+    return package.encode(files[0], target, **{**asked, **words}).file_bytes, lines
 
 
-def read_gain(said: list[str]) -> tuple[int, int]:
+def read_gain(lines: list[str]) -> tuple[int, int]:
     """Bytes of the weights before and after the search."""
-    (line,) = [line for line in said if "search: " in line]
+    (line,) = [line for line in lines if "search: " in line]
     before, after = line.split(" trials, ")[1].split(" bytes")[0].split(" -> ")
     return int(before.replace(",", "")), int(after.replace(",", ""))
 
 
-def test_a_search_gains_and_is_the_same_every_time(files: tuple[Path, Path], tmp_path: Path) -> None:
-    size, said = encode(files, tmp_path / "a.wcz", search=12, report=tmp_path / "a.html")
-    before, after = read_gain(said)
+def test_a_search_finds_a_smaller_file_and_is_reproducible(files: tuple[Path, Path], tmp_path: Path) -> None:
+    size, lines = encode(files, tmp_path / "a.wcz", search=12, report=tmp_path / "a.html")
+    before, after = read_gain(lines)
     assert after <= before
     assert encode(files, tmp_path / "b.wcz", search=12)[0] == size
     page = (tmp_path / "a.search.html").read_text("utf-8")
@@ -61,11 +61,11 @@ def test_a_search_gains_and_is_the_same_every_time(files: tuple[Path, Path], tmp
     assert "units 1" in page
 
 
-def test_a_journal_is_continued_and_never_that_of_another_search(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_journal_is_resumed_only_by_the_search_that_wrote_it(files: tuple[Path, Path], tmp_path: Path) -> None:
     target = tmp_path / "a.wcz"
     encode(files, target, search=2)
-    _, said = encode(files, target, search=4, resume=True)
-    assert any("search: 4 trials" in line for line in said)
+    _, lines = encode(files, target, search=4, resume=True)
+    assert any("search: 4 trials" in line for line in lines)
     with pytest.raises(RecipeError, match="expected the journal of this search, got one with another budget"):
         encode(files, target, search=4, resume=True, max_kl=0.02)
     (tmp_path / ".a.wcz.search").write_text("no journal\n")
@@ -75,12 +75,12 @@ def test_a_journal_is_continued_and_never_that_of_another_search(files: tuple[Pa
 
 def test_workers_share_the_journal(files: tuple[Path, Path], tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as executor:
-        _, said = encode(files, tmp_path / "a.wcz", search=3, sampler="cmaes", executor=executor)
-    assert any("search: 3 trials" in line for line in said)
+        _, lines = encode(files, tmp_path / "a.wcz", search=3, sampler="cmaes", executor=executor)
+    assert any("search: 3 trials" in line for line in lines)
     assert set(RANGES) == {"scale", "group", "damping", "weights", "units"}
 
 
-def test_a_policy_prunes_weights_and_units_that_cost_least() -> None:
+def test_a_policy_prunes_the_weights_and_units_with_the_lowest_cost() -> None:
     origin = PolicyOrigin(1.0, 0.1, (1.0, 2.0), (0, 1), (0, 2), (True, False), 100, 0.01)
     assert origin.at({}) == (1.0, 0.1, (1.0, 2.0), {0: KeptParts(), 2: KeptParts()})
     asked = {"weights 0": -1.0, "units 0": -0.4, "units 1": -0.4, "weights 1": 0.7, "group 1": 1.0}
@@ -99,7 +99,7 @@ def test_a_policy_prunes_weights_and_units_that_cost_least() -> None:
     assert make_mask(matrix, [slice(0, 20)], [power], KeptParts()) is None
 
 
-def test_a_trial_keeps_zeros_and_corrects_for_them(files: tuple[Path, Path]) -> None:
+def test_a_trial_keeps_zeros_and_corrects_the_other_weights(files: tuple[Path, Path]) -> None:
     model = load_model(files[0])
     session = prepare_session(model, Examples((INPUTS[:200],)), Examples((INPUTS[200:],)), most=200)
     first = session.kernels[0].index
@@ -111,7 +111,7 @@ def test_a_trial_keeps_zeros_and_corrects_for_them(files: tuple[Path, Path]) -> 
     assert found.kl < 0.9 * session.divergence()
 
 
-def test_an_interrupt_keeps_the_best_of_a_search(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_interrupted_search_writes_the_best_file(files: tuple[Path, Path], tmp_path: Path) -> None:
     trials: list[object] = []
 
     def interrupt(event: object) -> None:
@@ -124,8 +124,8 @@ def test_an_interrupt_keeps_the_best_of_a_search(files: tuple[Path, Path], tmp_p
     size, _ = encode(files, tmp_path / "a.wcz", search=40, progress=interrupt)
     assert len(trials) == 3
     assert size <= plain
-    _, said = encode(files, tmp_path / "a.wcz", search=4, resume=True)
-    assert any("search: 4 trials" in line for line in said)
+    _, lines = encode(files, tmp_path / "a.wcz", search=4, resume=True)
+    assert any("search: 4 trials" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_an_interrupt_keeps_the_best_of_a_search(files: tuple[Path, Path], tmp_p
         ({"search": 3, "exclude": "kernel"}, "expected weights of two or more dimensions"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_unusable_options_of_a_search_are_refused(
     files: tuple[Path, Path], tmp_path: Path, words: dict[str, object], message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):

@@ -1,4 +1,4 @@
-"""What is predicted to be lost: by the divergence, and by what changed choices cost where they are many."""
+"""The predicted drop: by the divergence, and by the cost of changed predictions if there are enough of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wcodec.evaluation.metrics import POINTS, Truth
 from wcodec.evaluation.output_kinds import OutputKind
 
 
-def test_changed_choices_cost_what_the_original_thought_of_them() -> None:
+def test_a_changed_prediction_costs_its_probability_in_the_original() -> None:
     of = keras().layers
     model = network((6,), of.Dense(30, "relu"))
     session = prepare_session(model, some(model, 2000))
@@ -42,7 +42,7 @@ def test_changed_choices_cost_what_the_original_thought_of_them() -> None:
     assert found.drop == max(found.expected, 42 * found.kl)
 
 
-def test_a_network_that_is_not_trained_keeps_its_choices() -> None:
+def test_a_changed_prediction_of_an_untrained_network_has_a_minimum_cost() -> None:
     # All classes are nearly as likely, so neither the divergence nor the probabilities tell that choices change.
     rng = np.random.default_rng(1)
     logits = (1e-3 * rng.normal(size=(600, 4))).astype(np.float32)
@@ -55,7 +55,7 @@ def test_a_network_that_is_not_trained_keeps_its_choices() -> None:
     )
 
 
-def test_too_few_changed_choices_tell_nothing() -> None:
+def test_too_few_changed_predictions_give_no_estimate() -> None:
     of = keras().layers
     model = network((6,), of.Dense(30, "relu"))
     session = prepare_session(model, some(model, 5 * MIN_CHANGED - 5))
@@ -65,7 +65,7 @@ def test_too_few_changed_choices_tell_nothing() -> None:
     assert found.expected == 0
 
 
-def test_few_changes_are_exchanged_between_rows_and_predict_what_many_cost() -> None:
+def test_changes_exchanged_between_rows_predict_the_cost_of_many_inputs() -> None:
     of, rng = keras().layers, np.random.default_rng(0)
     keras().utils.set_random_seed(0)
     model = keras().Sequential([of.Input((6,)), of.Dense(30, "relu"), of.Dense(2, "softmax")])
@@ -80,7 +80,7 @@ def test_few_changes_are_exchanged_between_rows_and_predict_what_many_cost() -> 
     assert predicted.drop >= predicted.exchanged
 
 
-def test_nine_samples_of_ten_do_not_fall_below_the_truth_with_what_chance_may_add() -> None:
+def test_the_sampling_margin_covers_the_truth_in_nine_samples_of_ten() -> None:
     rng = np.random.default_rng(0)
     for count in (100, 500, 2000):
         samples = rng.gamma(0.3, 0.01 / 0.3, (3000, count))  # of 0.01 nats, most of them in few rows
@@ -90,7 +90,7 @@ def test_nine_samples_of_ten_do_not_fall_below_the_truth_with_what_chance_may_ad
         assert without < kept
 
 
-def test_what_chance_may_add_with_few_inputs_counts_against_the_budget() -> None:
+def test_the_sampling_margin_of_few_inputs_counts_against_the_budget() -> None:
     class One:
         bytes = 10
 
@@ -106,7 +106,7 @@ def test_what_chance_may_add_with_few_inputs_counts_against_the_budget() -> None
     assert asked.reduce(1.0).find_broken(One(0.0)) == "max-drop"
 
 
-def test_a_budget_of_accuracy_is_kept_by_both_predictions() -> None:
+def test_both_predictions_of_the_drop_are_within_the_budget() -> None:
     class One:
         quality, bytes = Quality(0.001, expected=0.7), 10
 
@@ -115,7 +115,7 @@ def test_a_budget_of_accuracy_is_kept_by_both_predictions() -> None:
     assert AccuracyBudget(kl=0.002).allows(One())
 
 
-def test_a_refusal_has_the_bound_that_was_given_and_names_the_margin_where_it_decides() -> None:
+def test_a_refusal_has_the_requested_bound_and_names_the_margin_if_it_decides() -> None:
     class One:
         def __init__(self, kl: float) -> None:
             self.quality, self.bytes = Quality(kl), 10
@@ -127,14 +127,14 @@ def test_a_refusal_has_the_bound_that_was_given_and_names_the_margin_where_it_de
     assert asked.refusal([One(3e-8)]) == "expected at most 1e-09 nats, 3e-08 at best"
 
 
-def test_a_session_is_named_by_its_file_in_messages() -> None:
+def test_messages_name_the_file_of_a_session() -> None:
     model = network((6,), keras().layers.Dense(30, "relu"))
     session = prepare_session(model, some(model, 60))
     assert (session.name, replace(session, file="net.keras").name) == (model.name, "net.keras")
 
 
-def test_a_budget_of_points_leaves_outputs_of_values_their_default() -> None:
-    """--max-drop 1 on classes and values had let the loss of the values rise by 12 %."""
+def test_a_budget_of_points_keeps_the_default_bound_of_outputs_of_values() -> None:
+    """With --max-drop 1 for classes and values the loss of the values once rose by 12 %."""
     truth = Truth("values", np.zeros((3, 1)))
     classes, values = OutputKind("a", True, values=False), OutputKind("b", False, values=True)
     labelled = replace(values, truth=truth)

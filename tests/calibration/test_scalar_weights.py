@@ -30,7 +30,7 @@ class LearnedScale(keras.layers.Layer):
     [{"max_kl": 0.05, "tune": 0}, {"finetune": 1, "max_drop": 60}, {"method": "binary", "finetune": 1}],
     ids=["calibrated", "trained", "method"],
 )
-def test_a_keras_network_keeps_it(words: dict[str, object], tmp_path: Path) -> None:
+def test_a_keras_network_keeps_scalar_weights(words: dict[str, object], tmp_path: Path) -> None:
     hidden = keras.layers.Dense(16, "relu")
     model = keras.Sequential([keras.Input((8,)), hidden, LearnedScale(name="scale"), keras.layers.Dense(3)])
     data = (INPUTS, LABELS) if "finetune" in words else INPUTS

@@ -12,7 +12,9 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[2] / "samples" / "examples"
 
 
-def test_the_encoder_keeps_its_embeddings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_a_score_keeps_the_embeddings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     example = EXAMPLES / "embeddings_by_score.py"
     monkeypatch.setattr(sys, "argv", [str(example)])
     runpy.run_path(str(example), run_name="__main__")

@@ -1,4 +1,4 @@
-"""--score: the user's own measure in encode, evaluate and sweep, without a framework; and what it may do wrong."""
+"""--score: the user's own measure in encode, evaluate and sweep, without a framework, and its errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module of the user's, in the working directory, with many measures."""
+    """A module of the user in the working directory, with many measures."""
     name = f"my_scores_{next(NUMBERS)}"
     np.save(tmp_path / "x.npy", np.random.default_rng(4).normal(size=(200, 90)).astype(np.float32))
     code = """
@@ -75,7 +75,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def cosine(coded: Path) -> float:
-    """The same measure here."""
+    """The measure of this module."""
     decode(coded, coded.with_suffix(".npz"))
     x = np.load("x.npy")
     with np.load(coded.with_suffix(".npz")) as now, np.load("m.npz") as before:
@@ -97,7 +97,7 @@ def test_a_larger_drop_gives_a_smaller_file_within_it(wcodec: Run, model: Path, 
     assert sizes[1] < 0.7 * sizes[0]
 
 
-def test_moments_and_a_score_give_a_smaller_file(wcodec: Run, model: Path, module: str, tmp_path: Path) -> None:
+def test_moments_make_a_file_with_a_score_smaller(wcodec: Run, model: Path, module: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     x = (rng.normal(size=(200, 9)) @ rng.normal(size=(9, 90)) + 0.3 * np.load("x.npy")).astype(np.float32)
     np.save("x.npy", x)
@@ -124,15 +124,15 @@ def test_evaluate_compares_the_score_with_the_original(wcodec: Run, model: Path,
     assert wcodec(*words, "--max-drop", "50").returncode == 0
 
 
-def test_of_several_figures_one_is_named(wcodec: Run, model: Path, module: str) -> None:
+def test_a_score_of_several_figures_requires_a_name(wcodec: Run, model: Path, module: str) -> None:
     words = ["evaluate", model, "--score", f"{module}:several"]
     done = wcodec(*words, "--score-name", "cosine")
     assert done.returncode == 0
     assert {line.split()[0] for line in done.stdout.splitlines()} == {"score", "cosine", "tensors"}
-    for more, said in ([], "--score-name"), (["--score-name", "f1"], "named f1"):
+    for more, message in ([], "--score-name"), (["--score-name", "f1"], "named f1"):
         done = wcodec(*words, *more)
         assert (done.returncode, done.stdout) == (2, "")
-        assert said in done.stderr
+        assert message in done.stderr
         assert "cosine, tensors" in done.stderr
 
 
@@ -150,25 +150,25 @@ def test_a_sweep_has_the_score_of_every_file(wcodec: Run, model: Path, module: s
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
         ("raises", "KeyError"), ("leaves", "SystemExit"), ("nan", "nan"), ("pair", "shape (2,)"), ("word", "str"),
         ("nothing", "NoneType"), ("seven", "expected a function"), ("absent", "found none"),
     ],
 )  # fmt: skip
-def test_a_score_that_is_none_is_one_line_and_nothing_is_written(
-    wcodec: Run, model: Path, module: str, function: str, said: str
+def test_an_unusable_score_is_refused_in_one_line_and_nothing_is_written(
+    wcodec: Run, model: Path, module: str, function: str, message: str
 ) -> None:
     before = set(Path().iterdir())
     done = wcodec("encode", model, "--score", f"{module}:{function}", "--max-drop", "1", "-q")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert f"{module}:{function}" in done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert set(Path().iterdir()) - before <= {Path("__pycache__")}
 
 
-def test_an_error_of_the_users_code_tells_its_file_and_line(wcodec: Run, model: Path, module: str) -> None:
+def test_an_error_in_the_users_code_has_its_file_and_line(wcodec: Run, model: Path, module: str) -> None:
     line = 1 + (Path(f"{module}.py").read_text().splitlines().index('    return tensors["no such tensor"]'))
     done = wcodec("evaluate", model, "--score", f"{module}:raises")
     assert f"{module}.py:{line}: KeyError" in done.stderr
@@ -179,7 +179,7 @@ def test_an_error_of_the_users_code_tells_its_file_and_line(wcodec: Run, model: 
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         ([], 2, "--max-drop"),
         (["--max-drop", "-1"], 2, "0 or more"),
@@ -190,16 +190,16 @@ def test_an_error_of_the_users_code_tells_its_file_and_line(wcodec: Run, model: 
         (["--max-drop", "1", "--base", "m.npz"], 2, "--base"),
     ],
 )
-def test_what_leaves_nothing_to_search_is_refused(
-    wcodec: Run, model: Path, module: str, words: list[str], code: int, said: str
+def test_options_that_leave_nothing_to_search_are_refused(
+    wcodec: Run, model: Path, module: str, words: list[str], code: int, message: str
 ) -> None:
     done = wcodec("encode", model, "--score", f"{module}:cosine", *words, "-q")
     assert done.returncode == code
-    assert said in done.stderr
+    assert message in done.stderr
     assert not Path("m.npz.wcz").exists()
 
 
-def test_a_score_that_no_file_keeps_is_a_budget_that_is_not_met(wcodec: Run, model: Path, module: str) -> None:
+def test_a_score_that_no_file_keeps_is_a_budget_error(wcodec: Run, model: Path, module: str) -> None:
     done = wcodec("encode", model, "--score", f"{module}:exact", "--max-drop", "0.5", "-q")
     assert done.returncode == 4
     assert "expected a score of 0.5 or more (1 less 0.5), got 0 at best" in done.stderr

@@ -29,7 +29,7 @@ def test_fewer_examples_with_many_predictions_are_held_out(predictions: int, cou
     assert (held_out.count, learning.count) == (count, 2400 - count)
 
 
-def test_a_session_of_sequences_needs_fewer_of_them() -> None:
+def test_a_session_of_sequences_needs_fewer_examples() -> None:
     session, plain = sequences(), prepare_session(model := KINDS["dense"][0](keras().layers), some(model, 1500))
     assert (session.predictions, plain.predictions) == (20, 1)
     used = [len(session.fitting[0][0]) * group.recorded.batches for group in session.groups if group.recorded]
@@ -41,7 +41,7 @@ def test_a_session_of_sequences_needs_fewer_of_them() -> None:
         assert changed.divergence_of_few() == session.divergence()
 
 
-def test_rows_that_memory_does_not_hold_at_once_are_the_same_rows() -> None:
+def test_rows_recorded_in_parts_equal_rows_recorded_at_once() -> None:
     """Half a megabyte holds the rows of one group, four bytes none."""
     found = []
     of = keras().layers

@@ -1,4 +1,4 @@
-"""Calibration: error feedback beats plain rounding, on every kind of layer that has a kernel."""
+"""Calibration: error feedback loses less than plain rounding, for every kind of layer with a kernel."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ RNG = np.random.default_rng(3)
 @pytest.fixture(params=KINDS.values(), ids=list(KINDS))
 def kind(request: pytest.FixtureRequest) -> tuple[Model, int]:
     keras().utils.set_random_seed(1)
-    build, fed = request.param
-    return build(keras().layers), fed
+    build, count = request.param
+    return build(keras().layers), count
 
 
-def test_kernels_get_feedback_wherever_they_multiply_rows(kind: tuple[Model, int]) -> None:
-    model, fed = kind
-    assert sum(kernel.op is not None for kernel in make_weight_table(model).kernels) == fed
+def test_kernels_that_multiply_rows_have_an_operation(kind: tuple[Model, int]) -> None:
+    model, count = kind
+    assert sum(kernel.op is not None for kernel in make_weight_table(model).kernels) == count
     for kernel in make_weight_table(model).kernels:
         if kernel.op is not None:
             assert np.array_equal(kernel.op.as_kernel(kernel.op.as_matrix(kernel.original)), kernel.original)
 
 
-def test_the_rows_times_the_matrix_are_what_the_layer_computes(kind: tuple[Model, int]) -> None:
+def test_the_rows_times_the_matrix_equal_the_outputs_of_the_layer(kind: tuple[Model, int]) -> None:
     model, _ = kind
     for layer in list_layers(model):
         ops = find_linear_ops(layer)
@@ -71,7 +71,7 @@ def check(op: LinearOp, own: Callable[..., object], given: Arguments, named: dic
     return outputs
 
 
-def test_an_attempt_measures_and_puts_the_weights_back(kind: tuple[Model, int]) -> None:
+def test_a_trial_measures_and_restores_the_weights(kind: tuple[Model, int]) -> None:
     model, _ = kind
     before = model.get_weights()
     session = prepare_session(model, some(model, 60))
@@ -86,13 +86,13 @@ def test_an_attempt_measures_and_puts_the_weights_back(kind: tuple[Model, int]) 
     assert run_trial(session, 2.0, 0.1).kl == coarse.kl
 
 
-def test_shared_layers_and_steps_of_sequences_count_their_calls() -> None:
+def test_calls_of_shared_layers_and_time_steps_are_counted() -> None:
     model = shared(keras().layers)
     dense = next(layer for layer in list_layers(model) if type(layer).__name__ == "Dense")
     assert count_calls(model, [dense], some(model, 3).inputs) == [2]
 
 
-def test_hessians_are_means_over_all_rows_in_parts_where_wide() -> None:
+def test_hessians_are_means_over_all_rows() -> None:
     config = CalibrationConfig(max_inputs=4)
     model = network((6,), keras().layers.Dense(5))
     dense, x = model.layers[0], some(model, 30).inputs[0].astype(np.float32)
@@ -107,7 +107,7 @@ def test_hessians_are_means_over_all_rows_in_parts_where_wide() -> None:
     assert np.isfinite(run_trial(prepare_session(model, some(model, 60), config), 0.5, 0.1).kl)
 
 
-def test_biases_gains_and_statistics_are_kept() -> None:
+def test_a_trial_keeps_biases_gains_and_statistics() -> None:
     of = keras().layers
     model = network(
         (6, 3), of.Normalization(), of.Dense(5), of.BatchNormalization(), of.LayerNormalization((1, 2)), of.GRU(4)
@@ -116,7 +116,7 @@ def test_biases_gains_and_statistics_are_kept() -> None:
     assert [name.rpartition("/")[2] for name in names] == ["kernel", "kernel", "recurrent_kernel", "kernel"]
 
 
-def test_steps_grow_with_rms_and_number_and_zeros_have_none() -> None:
+def test_steps_grow_with_the_rms_and_the_number_of_weights_and_zeros_have_none() -> None:
     model = network((6,), keras().layers.Dense(50), keras().layers.Dense(50, kernel_initializer="zeros"))
     steps = initial_steps(make_weight_table(model).kernels, 1.0)
     rms = [np.sqrt(np.square(kernel.original).mean()) for kernel in make_weight_table(model).kernels]
@@ -125,7 +125,7 @@ def test_steps_grow_with_rms_and_number_and_zeros_have_none() -> None:
     assert run_trial(prepare_session(model, some(model, 50)), 1.0, 0.1).rounded[1].levels.any() == np.False_
 
 
-def test_kernels_that_matter_little_get_larger_steps() -> None:
+def test_kernels_with_little_effect_on_the_outputs_have_larger_steps() -> None:
     of = keras().layers
     given = keras().Input((6,))
     loud, low = of.Dense(4, name="loud")(given), of.Dense(4, name="low")(given)
@@ -140,7 +140,7 @@ def test_kernels_that_matter_little_get_larger_steps() -> None:
 
 
 # --- batch normalization -------------------------------------------------------------------------------------------
-def test_batch_normalization_gets_the_statistics_that_answer_best_and_dropout_stays_off() -> None:
+def test_batch_normalization_has_the_statistics_with_the_least_divergence() -> None:
     of = keras().layers
     model = network((6,), of.Dense(30, "relu"), of.Dropout(0.9), of.BatchNormalization(), of.Dense(30, "relu"))
     examples = some(model, 2000)
@@ -155,13 +155,13 @@ def test_batch_normalization_gets_the_statistics_that_answer_best_and_dropout_st
     assert norm.momentum == 0.99
     assert [model.weights[index].name for index, _ in found.statistics] == ["moving_mean", "moving_variance"]
 
-    def met() -> Float32:
+    def record_inputs() -> Float32:
         return np.concatenate([np.asarray(model.layers[0](batch[0])) for batch in session.normalizing])
 
-    usual = met()
+    usual = record_inputs()
     for one in found.rounded:
         model.weights[one.index].assign(one.weights)
-    hidden = met()
+    hidden = record_inputs()
     anew = hidden.mean(axis=0), hidden.var(axis=0)
     moved = kept[0] + anew[0] - usual.mean(axis=0), kept[1] * anew[1] / usual.var(axis=0)
     moved_by = []
@@ -175,7 +175,7 @@ def test_batch_normalization_gets_the_statistics_that_answer_best_and_dropout_st
     assert np.allclose(found.statistics[1][1], variance, rtol=0.05)
 
 
-def test_rows_are_remembered_as_they_are_met_one_layer_at_a_time_and_no_more_than_there_is_room() -> None:
+def test_rows_recorded_together_equal_those_of_each_layer_within_a_bound_on_memory() -> None:
     of = keras().layers
     model = network((8, 8, 1), of.Conv2D(4, 3), of.Conv2D(6, 3), of.Flatten(), of.Dense(5))
     session = prepare_session(model, some(model, 60))
@@ -189,7 +189,7 @@ def test_rows_are_remembered_as_they_are_met_one_layer_at_a_time_and_no_more_tha
     assert len(record_all_rows(model, recorded, session.fitting, 0, room, session.config)) == 1
 
 
-def test_rows_are_as_many_where_fewer_batches_are_given_than_would_show_enough() -> None:
+def test_few_batches_give_the_same_number_of_rows_together_and_alone() -> None:
     config = CalibrationConfig(max_rows=64)
     model = network((20,), keras().layers.Dense(5))
     session = prepare_session(model, some(model, 60), config)
@@ -201,14 +201,14 @@ def test_rows_are_as_many_where_fewer_batches_are_given_than_would_show_enough()
     assert together[0].shape == alone[0].shape
 
 
-def test_statistics_that_are_not_those_of_the_inputs_keep_the_answers_at_fine_steps() -> None:
+def test_fine_steps_keep_the_outputs_if_statistics_differ_from_those_of_the_inputs() -> None:
     of = keras().layers
     model = network((6,), of.Dense(30), of.BatchNormalization(), of.Dense(5))
     model.layers[1].moving_mean.assign(np.linspace(-1, 1, 30))
     assert run_trial(prepare_session(model, some(model, 500)), 1e-3, 0.1).kl < 1e-5
 
 
-# --- the whole -----------------------------------------------------------------------------------------------------
+# --- a sample -----------------------------------------------------------------------------------------------------
 def tuned(model: Model, found: CalibrationResult) -> Model:
     weights = model.get_weights()
     for one in found.rounded:
@@ -219,7 +219,7 @@ def tuned(model: Model, found: CalibrationResult) -> Model:
     return model
 
 
-def test_a_sample_is_fifty_times_smaller_at_half_a_point() -> None:
+def test_calibration_makes_a_sample_fifty_times_smaller_at_half_a_point() -> None:
     model = load_model(SAMPLES / "lenet300.h5")
     examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=3000)
     found = search_steps(prepare_session(model, examples), AccuracyBudget(drop=0.5))
@@ -230,21 +230,21 @@ def test_a_sample_is_fifty_times_smaller_at_half_a_point() -> None:
     assert 99.09 - accuracy < 0.8
 
 
-def test_feedback_beats_plain_rounding_on_a_sample() -> None:
+def test_feedback_diverges_less_than_plain_rounding_on_a_sample() -> None:
     model = load_model(SAMPLES / "lenet5.keras")
     examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=300)
     session = prepare_session(model, examples)
-    fed, plain = run_trial(session, 4.8, 0.1), run_trial(session, 4.8, 1e6)
-    assert fed.kl < 0.25 * plain.kl
+    count, plain = run_trial(session, 4.8, 0.1), run_trial(session, 4.8, 1e6)
+    assert count.kl < 0.25 * plain.kl
 
 
-def test_a_budget_out_of_reach_is_said() -> None:
+def test_a_search_without_a_result_in_the_budget_is_an_error() -> None:
     model = network((6,), keras().layers.Dense(5))
     with pytest.raises(BudgetError, match=r"expected a drop of at most -1 points, .* predicted at best"):
         search_steps(prepare_session(model, some(model, 50)), AccuracyBudget(drop=-1), seconds=0)
 
 
-def test_the_search_does_not_end_before_something_is_within_the_budget() -> None:
+def test_the_search_continues_until_a_result_is_within_the_budget() -> None:
     model = network((6,), keras().layers.Dense(30, "relu"))
     found = search_steps(prepare_session(model, some(model, 50)), AccuracyBudget(drop=1e-3), seconds=0)
     assert found.quality.drop <= 1e-3

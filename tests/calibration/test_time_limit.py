@@ -1,4 +1,4 @@
-"""A search that overruns its time limit says by what."""
+"""Time limits of a search: shares, and the cause of an overrun."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS = [("loading and the first rounding", 108.0), ("rounding", 128.0), ("train
 
 
 @pytest.mark.parametrize(
-    ("limit", "said"),
+    ("limit", "message"),
     [
         (45.0, None),
         (44.5, None),
@@ -24,12 +24,12 @@ STEPS = [("loading and the first rounding", 108.0), ("rounding", 128.0), ("train
         (0.0, "--time-limit: 0 s were overrun by 45 s: loading and the first rounding 8 s, rounding 20 s, "),
     ],
 )
-def test_what_took_the_time_after_the_limit_is_told(limit: float, said: str | None) -> None:
+def test_an_overrun_time_limit_is_reported_with_its_cause(limit: float, message: str | None) -> None:
     found = Stopwatch(100.0, STEPS).overrun(limit)
-    assert found is said is None or (found is not None and said is not None and found.startswith(said))
+    assert found is message is None or (found is not None and message is not None and found.startswith(message))
 
 
-def test_works_share_the_time_that_is_left_and_each_has_one_item_at_least() -> None:
+def test_tasks_share_the_remaining_time_and_each_has_at_least_one_item() -> None:
     assert list(NO_DEADLINE.within(range(5))) == [0, 1, 2, 3, 4]
     assert all(not turn.is_over() for turn in NO_DEADLINE.turns(3))
     assert list(Deadline.after(0.0).within(range(5))) == [0]
@@ -38,7 +38,7 @@ def test_works_share_the_time_that_is_left_and_each_has_one_item_at_least() -> N
     assert 999 < second.seconds_left() <= 1000
 
 
-def test_a_search_without_time_tries_nothing_where_there_is_another_file() -> None:
+def test_a_search_without_time_has_no_trial_if_there_is_another_file() -> None:
     keras().utils.set_random_seed(1)
     build, _ = KINDS["dense"]
     model = build(keras().layers)

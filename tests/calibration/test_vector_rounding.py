@@ -1,4 +1,4 @@
-"""Biases, gains and means in steps: smaller, and the answers stay."""
+"""Quantization of biases, gains and means: fewer bytes and nearly the same outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keras import Model
 
 
-def test_vectors_get_steps_and_variances_do_not() -> None:
+def test_vectors_except_variances_are_quantized() -> None:
     of = keras().layers
     keras().utils.set_random_seed(4)
     model = network((8, 8, 2), of.Conv2D(60, 3), of.BatchNormalization())
@@ -34,7 +34,7 @@ def test_vectors_get_steps_and_variances_do_not() -> None:
     model.layers[0].bias.assign(np.linspace(-1, 1, 60, dtype=np.float32))
     model.layers[1].moving_mean.assign(np.linspace(-1, 1, 60, dtype=np.float32))
     session, before = prepare_session(model, some(model, 200)), model.get_weights()
-    start = run_trial(session, 1.5, 0.1)  # vectors in steps gain more, the coarser the kernels are
+    start = run_trial(session, 1.5, 0.1)  # quantized vectors gain the more, the coarser the kernels are
     found = quantize_vectors(session, start, AccuracyBudget(kl=1.0))
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     names = [one.path.rpartition("/")[2] for one in found.rounded]
@@ -50,7 +50,7 @@ def test_vectors_get_steps_and_variances_do_not() -> None:
     assert measured == pytest.approx(found.kl, rel=1e-6)
 
 
-def test_vectors_that_nothing_may_move_stay() -> None:
+def test_a_budget_without_room_keeps_the_vectors() -> None:
     of = keras().layers
     model = network((6,), of.Dense(30, "relu"))
     model.layers[-1].bias.assign(np.array([0.3, -0.2, 0.1, 0.7], np.float32))
@@ -61,8 +61,8 @@ def test_vectors_that_nothing_may_move_stay() -> None:
     assert AccuracyBudget(drop=1.0, kl=0.02).reduce(0.25) == AccuracyBudget(drop=0.75, kl=0.015)
 
 
-def far_columns(centre: float) -> Model:
-    """BatchNormalization on columns far from zero, whose means cannot be rounded by parts of themselves."""
+def inputs_far_from_zero(centre: float) -> Model:
+    """BatchNormalization of inputs far from zero. Their means are so large that a fraction of them is no useful step."""
     of, rng = keras().layers, np.random.default_rng(3)
     model = network((6,), of.BatchNormalization(), of.Dense(30, "relu"))
     model.layers[0].moving_mean.assign(centre * (1 + 0.02 * rng.normal(size=6)))
@@ -70,8 +70,8 @@ def far_columns(centre: float) -> Model:
     return model
 
 
-def test_a_mean_is_rounded_by_parts_of_the_spread_around_it(tmp_path: Path) -> None:
-    model = far_columns(2000.0)
+def test_the_step_of_a_mean_is_a_fraction_of_the_standard_deviation(tmp_path: Path) -> None:
+    model = inputs_far_from_zero(2000.0)
     means = np.asarray(model.layers[0].moving_mean)
     inputs = (means + 5 * np.random.default_rng(4).normal(size=(500, 6))).astype(np.float32)
     session = prepare_session(model, Examples((inputs,)))
@@ -81,8 +81,8 @@ def test_a_mean_is_rounded_by_parts_of_the_spread_around_it(tmp_path: Path) -> N
     assert found.quality.kl <= 0.01
 
 
-def test_the_search_sees_what_the_file_will_have(tmp_path: Path) -> None:
-    model = far_columns(2000.0)
+def test_the_search_measures_the_quality_of_the_file(tmp_path: Path) -> None:
+    model = inputs_far_from_zero(2000.0)
     model.layers[1].bias.assign(np.linspace(-0.1, 0.1, 30, dtype=np.float32))
     model.save(tmp_path / "m.keras")
     means = np.asarray(model.layers[0].moving_mean)

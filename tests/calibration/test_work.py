@@ -1,4 +1,4 @@
-"""The plan of calibration is counted from the network, never by the clock."""
+"""The plan of calibration follows from the network, never from the clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wcodec.evaluation.keras_backend import keras
 from wcodec.training.distillation import distill
 
 
-def test_the_plan_of_a_network_follows_from_its_sizes() -> None:
+def test_the_plan_of_a_network_depends_on_its_sizes() -> None:
     layers = keras().layers
     small = prepare_session(model := network((6,), layers.Dense(5)), some(model, 50))
     wide = prepare_session(model := network((16, 16, 3), layers.Conv2D(256, 3), layers.Conv2D(256, 3)), some(model, 50))
@@ -27,7 +27,7 @@ def test_the_plan_of_a_network_follows_from_its_sizes() -> None:
         assert work.step_seconds(session, 32) * work.planned_steps(session) < 2 * work.TRAINING
 
 
-def test_a_clock_that_runs_fast_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_does_not_depend_on_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network((6,), keras().layers.Dense(30, "relu"), keras().layers.Dense(5))
     session = prepare_session(model, some(model, 100))
     budget = AccuracyBudget(kl=0.02)
