@@ -31,7 +31,7 @@ class Scaled(layers.Layer):
 
 
 def sequential():
-    dense = layers.Dense(9, "relu"), layers.Dense(3, name="été")
+    dense = layers.Dense(9, "relu", name="dense"), layers.Dense(3, name="été")
     return keras.Sequential([keras.Input(IMAGE), layers.Flatten(), *dense])
 
 
@@ -58,7 +58,7 @@ def nested():
     inner = keras.Sequential([keras.Input((4,)), *dense], name="inner")
     x = inputs = keras.Input(IMAGE)
     x = layers.Dense(4, name="dense")(layers.Flatten()(x))
-    return keras.Model(inputs, layers.Dense(2)(inner(inner(x))))
+    return keras.Model(inputs, layers.Dense(2, name="last")(inner(inner(x))))
 
 
 def recurrent():
