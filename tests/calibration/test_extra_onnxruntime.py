@@ -102,7 +102,7 @@ def test_a_runner_has_the_outputs_of_onnxruntime_and_assigns_weights(tmp_path: P
 
 
 def test_rows_times_matrix_are_the_outputs_of_each_operator(tmp_path: Path) -> None:
-    """The second moments of the recorded rows predict the power of the outputs, since the weights multiply these rows."""
+    """The second moments of the recorded rows predict the power of the outputs, for the weights multiply these rows."""
     path, x = convolutional(tmp_path / "m.onnx"), inputs_of(1, 8, 8, count=40)
     runner, examples = open_runner(path, x)
     with open_model(path) as file:

@@ -234,8 +234,8 @@ def test_feedback_diverges_less_than_plain_rounding_on_a_sample() -> None:
     model = load_model(SAMPLES / "lenet5.keras")
     examples = load_examples(f"{SAMPLES / 'mnist.npz'}:train", model_inputs(model), limit=300)
     session = prepare_session(model, examples)
-    count, plain = run_trial(session, 4.8, 0.1), run_trial(session, 4.8, 1e6)
-    assert count.kl < 0.25 * plain.kl
+    corrected, plain = run_trial(session, 4.8, 0.1), run_trial(session, 4.8, 1e6)
+    assert corrected.kl < 0.25 * plain.kl
 
 
 def test_a_search_without_a_result_in_the_budget_is_an_error() -> None:

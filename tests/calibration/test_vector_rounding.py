@@ -62,7 +62,7 @@ def test_a_budget_without_room_keeps_the_vectors() -> None:
 
 
 def inputs_far_from_zero(centre: float) -> Model:
-    """BatchNormalization of inputs far from zero. Their means are so large that a fraction of them is no useful step."""
+    """BatchNormalization of inputs far from zero. Their means are too large for a step that is a fraction of them."""
     of, rng = keras().layers, np.random.default_rng(3)
     model = network((6,), of.BatchNormalization(), of.Dense(30, "relu"))
     model.layers[0].moving_mean.assign(centre * (1 + 0.02 * rng.normal(size=6)))
