@@ -38,7 +38,7 @@ def restore(folder: Path, array: Floats, **words: object) -> Floats:
 
 
 @given(ROWS, BITS)
-def test_symmetric_integers_are_those_of_the_formula(rows: Floats, bits: int) -> None:
+def test_symmetric_integers_follow_the_formula(rows: Floats, bits: int) -> None:
     steps = compute_row_steps(rows, "symmetric", bits)
     most = 2 ** (bits - 1) - 1
     levels = quantize_rows(rows, steps, "symmetric")
@@ -49,7 +49,7 @@ def test_symmetric_integers_are_those_of_the_formula(rows: Floats, bits: int) ->
 
 
 @given(ROWS, BITS)
-def test_asymmetric_integers_are_those_of_the_formula_and_zero_stays_zero(rows: Floats, bits: int) -> None:
+def test_asymmetric_integers_follow_the_formula_and_zero_stays_zero(rows: Floats, bits: int) -> None:
     steps = compute_row_steps(rows, "asymmetric", bits)
     levels = quantize_rows(rows, steps, "asymmetric")
     low, high = np.minimum(rows.min(axis=1), 0), np.maximum(rows.max(axis=1), 0)
@@ -64,7 +64,7 @@ def test_asymmetric_integers_are_those_of_the_formula_and_zero_stays_zero(rows: 
 
 
 @given(ROWS)
-def test_signs_have_the_scale_of_least_squared_error(rows: Floats) -> None:
+def test_binary_weights_have_the_scale_with_the_least_squared_error(rows: Floats) -> None:
     steps = compute_row_steps(rows, "binary", 1).astype(np.float64)
     levels = quantize_rows(rows, steps.astype(np.float32), "binary")
     assert np.array_equal(levels, np.sign(rows))
@@ -74,7 +74,7 @@ def test_signs_have_the_scale_of_least_squared_error(rows: Floats) -> None:
             assert abs(step - best) <= 2**-8 * best
 
 
-def test_rows_of_zeros_and_the_smallest_numbers_have_positive_steps() -> None:
+def test_rows_of_zeros_and_of_subnormal_numbers_have_positive_steps() -> None:
     rows = np.array([[0, 0], [1e-45, 0], [-1e-38, 1e-38], [3.4e38, -3.4e38]], np.float32)
     for how in ("symmetric", "asymmetric", "binary"):
         steps = compute_row_steps(rows, how, 8)
@@ -85,7 +85,7 @@ def test_rows_of_zeros_and_the_smallest_numbers_have_positive_steps() -> None:
 
 @pytest.mark.parametrize("bits", range(2, 9))
 @pytest.mark.parametrize("how", ["symmetric", "asymmetric"])
-def test_every_output_has_its_own_few_values_in_a_file(tmp_path: Path, how: str, bits: int) -> None:
+def test_every_output_has_its_own_values_in_a_file(tmp_path: Path, how: str, bits: int) -> None:
     array = weights(1, 90, 7) * np.geomspace(0.01, 100, 7, dtype=np.float32)
     alone = restore(tmp_path, array, quantizer=how, bits=bits, per_channel=True)
     together = restore(tmp_path, array, quantizer=how, bits=bits)
@@ -98,7 +98,9 @@ def test_every_output_has_its_own_few_values_in_a_file(tmp_path: Path, how: str,
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 4, 6), (5, 4, 6), (40, 6), (3, 3, 6, 1)])
-def test_outputs_are_last_in_keras_and_first_in_torch(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_the_axis_of_outputs_is_the_last_in_keras_and_the_first_in_torch(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
     scales = np.geomspace(1, 1000, 6, dtype=np.float32)
     last = (np.sign(weights(2, *shape)) * (scales[:, None] if shape[-1] == 1 else scales)).astype(np.float32)
     assert np.allclose(restore(tmp_path, last, quantizer="binary", per_channel=True), last, rtol=2**-8)
@@ -112,7 +114,7 @@ def test_outputs_are_last_in_keras_and_first_in_torch(tmp_path: Path, shape: tup
 
 
 @pytest.mark.parametrize("coder", ["huffman", "context"])
-def test_pruned_weights_stay_zero_beside_eight_bits(tmp_path: Path, coder: str) -> None:
+def test_pruned_weights_stay_zero_with_eight_bits(tmp_path: Path, coder: str) -> None:
     array = weights(3, 60, 50)
     kept = np.abs(array) > np.quantile(np.abs(array), 0.75)
     back = restore(tmp_path, array, quantizer="asymmetric", bits=8, sparsity=0.75, coder=coder, per_channel=True)
@@ -122,14 +124,14 @@ def test_pruned_weights_stay_zero_beside_eight_bits(tmp_path: Path, coder: str) 
     assert np.sum(np.abs(array[kept]) > 0) == 750
 
 
-def test_steps_of_rows_go_through_all_chunks(tmp_path: Path) -> None:
+def test_every_chunk_uses_the_steps_of_its_rows(tmp_path: Path) -> None:
     array = (np.sign(weights(4, 1500, 800)) * np.geomspace(1, 50, 800)).astype(np.float32)
     back = restore(tmp_path, array, quantizer="binary", per_channel=True, coder="huffman")
     assert np.allclose(back, array, rtol=2**-8)
 
 
 @given(st.lists(st.floats(width=32), min_size=12, max_size=12), st.sampled_from(["float16", "bfloat16"]))
-def test_shorter_floats_are_rounded_as_their_type_rounds(values: list[float], kind: str) -> None:
+def test_shorter_floats_are_rounded_to_the_nearest_of_their_type(values: list[float], kind: str) -> None:
     array = np.array(values, np.float32).reshape(3, 4)
     with tempfile.TemporaryDirectory() as folder:
         back = restore(Path(folder), array, quantizer=kind)
@@ -142,7 +144,7 @@ def test_shorter_floats_are_rounded_as_their_type_rounds(values: list[float], ki
     assert np.all(exact | (whole & (back == short)))
 
 
-def test_shorter_floats_serve_vectors_too(tmp_path: Path) -> None:
+def test_vectors_can_have_shorter_floats(tmp_path: Path) -> None:
     array = weights(5, 600)
     assert np.array_equal(restore(tmp_path, array, quantizer="float16"), array.astype(np.float16).astype(np.float32))
 
@@ -160,12 +162,12 @@ def test_shorter_floats_serve_vectors_too(tmp_path: Path) -> None:
         {"per_channel": "perhaps", "quantizer": "symmetric"},
     ],
 )
-def test_what_cannot_be_meant_is_refused(words: dict[str, object]) -> None:
+def test_contradicting_options_of_integers_are_refused(words: dict[str, object]) -> None:
     with pytest.raises(RecipeError):
         parse_recipe(words)
 
 
-def test_the_command_line_the_configuration_and_rules_know_them(wcodec: Run, tmp_path: Path) -> None:
+def test_the_command_line_the_configuration_and_rules_have_the_quantizers(wcodec: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", a=weights(6, 30, 20), b=weights(7, 30, 20), c=weights(8, 30, 20), d=weights(9, 30, 20))
     (tmp_path / "r.toml").write_text('quantizer = "symmetric"\nbits = 3\nper_channel = true\n')
     done = wcodec(

@@ -30,9 +30,7 @@ def coder_of(weights: np.ndarray, plan: UniformPlan) -> str:
     [(PLAIN, "static"), (SMOOTH, "auto"), (SPARSE, "auto"), (SMALL, "auto")],
     ids=["plain", "smooth", "sparse", "small"],
 )
-def test_contexts_are_kept_where_neighbours_tell_much_zeros_are_many_or_levels_few(
-    weights: np.ndarray, coder: str
-) -> None:
+def test_the_context_coder_is_chosen_for_correlated_sparse_or_few_levels(weights: np.ndarray, coder: str) -> None:
     assert coder_of(weights, PLAN) == coder
 
 
@@ -46,5 +44,5 @@ def test_contexts_are_kept_where_neighbours_tell_much_zeros_are_many_or_levels_f
     ],
     ids=["best", "asked", "tuned", "pruned"],
 )
-def test_best_what_was_asked_and_levels_that_others_chose_stay_as_they_are(plan: UniformPlan) -> None:
+def test_plans_of_best_effort_a_requested_coder_or_tuned_levels_keep_their_coder(plan: UniformPlan) -> None:
     assert coder_of(PLAIN, plan) == plan.coder

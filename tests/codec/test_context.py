@@ -58,7 +58,7 @@ CASES = {
 @pytest.mark.parametrize("states", [0, 4, 8, 128])
 @pytest.mark.parametrize("effort", ["fast", "normal", "best"])
 @pytest.mark.parametrize("name", CASES)
-def test_levels_return(name: str, effort: context.Effort, states: int) -> None:
+def test_decoded_levels_equal_the_encoded_ones(name: str, effort: context.Effort, states: int) -> None:
     levels = CASES[name].astype(np.int32)
     payload = context.encode(levels, states, effort)
     assert np.array_equal(context.decode(payload, levels.shape, states), levels)
@@ -72,17 +72,17 @@ def test_levels_return(name: str, effort: context.Effort, states: int) -> None:
     ),
     st.sampled_from([0, 4, 8, 128]),
 )
-def test_any_levels_return(levels: np.ndarray, states: int) -> None:
+def test_any_levels_are_decoded(levels: np.ndarray, states: int) -> None:
     assert np.array_equal(context.decode(context.encode(levels, states), levels.shape, states), levels)
 
 
-def test_zeros_cost_nothing_and_one_level_costs_a_few_bytes() -> None:
+def test_zeros_take_no_bytes_and_one_level_takes_a_few() -> None:
     assert context.encode(CASES["all zero"]) == b""
     assert len(context.encode(CASES["one non-zero"])) <= 12
 
 
 @pytest.mark.parametrize("scale", [0.3, 3.0, 300.0])
-def test_identically_distributed_levels_cost_their_entropy(scale: float) -> None:
+def test_identically_distributed_levels_take_their_entropy(scale: float) -> None:
     levels = laplacian((400, 500, 1), scale)
     _, counts = np.unique(levels, return_counts=True)
     entropy = -(counts * np.log2(counts / levels.size)).sum() / 8
@@ -90,19 +90,19 @@ def test_identically_distributed_levels_cost_their_entropy(scale: float) -> None
 
 
 @pytest.mark.parametrize("scale", [100.0, 10000.0])
-def test_a_bias_vector_costs_little_more_than_its_ideal_code(scale: float) -> None:
+def test_a_bias_vector_takes_little_more_than_its_ideal_code(scale: float) -> None:
     levels = np.rint(RNG.normal(size=(1, 64, 1)) * scale).astype(np.int32)
     assert len(context.encode(levels)) * 8 <= 64 * (np.log2(scale) + 2.05) + 80
 
 
-def test_prediction_from_neighbours_pays_on_image_like_rows() -> None:
+def test_prediction_from_neighbours_saves_bytes_for_smooth_rows() -> None:
     levels = image_like()
     shuffled = np.random.default_rng(1).permutation(levels.reshape(-1)).reshape(levels.shape)
     assert len(context.encode(levels)) < 0.6 * len(context.encode(shuffled))
 
 
 @pytest.mark.parametrize("name", ["sparse", "kernels", "image-like", "one by one", "a row"])
-def test_extension_is_refused_and_truncation_never_goes_unnoticed_with_the_same_levels(name: str) -> None:
+def test_an_extended_payload_is_refused_and_a_truncated_one_gives_other_levels(name: str) -> None:
     # a stream cut short may stand for other levels; that it is cut is the container's checksum to tell
     levels = CASES[name].astype(np.int32)
     payload = context.encode(levels)
@@ -122,7 +122,7 @@ def test_extension_is_refused_and_truncation_never_goes_unnoticed_with_the_same_
     st.sampled_from([(3, 5, 1), (40, 30, 1), (6, 5, 9), (1, 300, 1)]),
     st.sampled_from([0, 8]),
 )
-def test_hostile_payloads_decode_or_are_refused(payload: bytes, shape: tuple[int, int, int], states: int) -> None:
+def test_arbitrary_payloads_are_decoded_or_refused(payload: bytes, shape: tuple[int, int, int], states: int) -> None:
     try:
         levels = context.decode(payload, shape, states)
     except ContainerError:
@@ -131,7 +131,7 @@ def test_hostile_payloads_decode_or_are_refused(payload: bytes, shape: tuple[int
     assert np.abs(levels.astype(np.int64)).max() <= MAX_LEVEL
 
 
-def test_an_empty_stream_after_the_header_is_told_as_truncated() -> None:
+def test_an_empty_stream_after_the_header_is_a_truncation_error() -> None:
     payload = context.encode(CASES["dense"].astype(np.int32))
     with pytest.raises(TruncatedError, match="ended early"):
         context.decode(payload[:20], (100, 150, 1))

@@ -42,7 +42,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("name", "states"), pairs_of(CASES, [0, 4, 8, 128]))
-def test_the_twin_reads_what_the_encoder_wrote(name: str, states: int) -> None:
+def test_the_twin_decodes_the_payload_of_the_encoder(name: str, states: int) -> None:
     levels = CASES[name].astype(np.int32)
     for effort in ("fast", "normal"):
         payload = context.encode(levels, states, effort)
@@ -60,7 +60,7 @@ def test_the_twin_reads_what_the_encoder_wrote(name: str, states: int) -> None:
     st.integers(0, 2**32 - 1),
     st.floats(0.1, 50),
 )
-def test_any_design_reads_alike(
+def test_the_twin_decodes_any_parameters(
     rows: int, channels: int, taps: int, states: int, sparse: bool, start: int, predictor: int, seed: int, scale: float
 ) -> None:
     rng = np.random.default_rng(seed)

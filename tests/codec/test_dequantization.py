@@ -71,7 +71,7 @@ def array(levels: list[int]) -> np.ndarray:
 
 
 @given(RULES)
-def test_the_parameters_of_a_rule_come_back(rule: Dequantizer) -> None:
+def test_the_parameters_of_a_rule_are_read_as_written(rule: Dequantizer) -> None:
     packed = bytearray(b"before")
     rule.pack(packed)
     taps = len(rule.basis.matrix) if isinstance(rule, TransformDequantizer) else 1
@@ -101,7 +101,7 @@ def test_a_step_multiplies_and_rounds_once(levels: list[int], step: float, singl
 
 
 @given(LEVELS, STEPS, st.booleans())
-def test_every_row_has_a_step_of_its_own(levels: list[int], step: float, single: bool) -> None:
+def test_every_row_has_its_own_step(levels: list[int], step: float, single: bool) -> None:
     rule = PerRowDequantizer(np.array([step, 3 * step, 5 * step], np.float32))
     rows = np.broadcast_to(array(levels), (3, len(levels), 1)).copy()
     dtype = "float32" if single else "float64"
@@ -114,7 +114,7 @@ def test_every_row_has_a_step_of_its_own(levels: list[int], step: float, single:
 
 
 @given(codebooks())
-def test_a_table_looks_up_and_level_0_is_0(codebook: Codebook) -> None:
+def test_a_table_gives_the_value_of_a_level_and_level_0_is_0(codebook: Codebook) -> None:
     levels = np.arange(len(codebook.values), dtype=np.int32) - codebook.negatives
     got = CodebookDequantizer(codebook).dequantize(levels.reshape(1, -1, 1), True).reshape(-1)
     assert np.array_equal(got, codebook.values)
@@ -149,7 +149,7 @@ def test_a_float_of_more_than_31_bits_is_corrupt() -> None:
         TruncatedFloatDequantizer(0, 1 << 30).dequantize(array([1 << 30]), True)
 
 
-def test_the_float_rule_of_a_large_tensor_is_found_with_less_memory_than_the_tensor_takes() -> None:
+def test_the_float_rule_of_a_large_tensor_is_found_in_less_memory_than_the_tensor() -> None:
     weights = np.zeros((16, 1 << 20), np.float32)
     weights[[3, 7, 11], [5, 0, 9]] = -0.75, 0.5, 2.0
     tracemalloc.start()
@@ -189,7 +189,7 @@ MATRIX, CONV = TensorSpec("m", "float32", (40, 30)), TensorSpec("c", "float16", 
 
 
 @given(RULES, st.sets(st.integers(0, 1199), max_size=10), st.sampled_from([1, 3]))
-def test_a_head_comes_back(rule: Dequantizer, positions: set[int], chunks: int) -> None:
+def test_a_header_is_read_as_written(rule: Dequantizer, positions: set[int], chunks: int) -> None:
     conv = isinstance(rule, TransformDequantizer)
     if conv and len(rule.basis.matrix) != 9:
         return

@@ -33,7 +33,7 @@ def integers(levels: list[int], states: int) -> list[int]:
 
 @pytest.mark.parametrize("states", [0, 4, 8, 128])
 @pytest.mark.parametrize("levels", ADVERSARIAL.values(), ids=ADVERSARIAL)
-def test_a_scaled_level_is_one_rounded_product(levels: list[int], states: int) -> None:
+def test_a_weight_is_one_rounded_product(levels: list[int], states: int) -> None:
     for kind, step in product((np.float32, np.float64), (0.25, 0.0123, 3e-30)):
         out = np.empty(len(levels), kind)
         kernel.scale(np.array(levels, np.int32), states, step, out)
@@ -46,7 +46,7 @@ def test_a_scaled_level_is_one_rounded_product(levels: list[int], states: int) -
     st.sampled_from([1.0, 300.0, 1e6]),
     st.integers(0, 2**32 - 1),
 )
-def test_turned_kernels_are_those_of_the_twin(taps: int, states: int, size: float, seed: int) -> None:
+def test_transformed_kernels_equal_those_of_the_twin(taps: int, states: int, size: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     levels = np.rint(rng.laplace(size=7 * taps) * size).astype(np.int32)
     matrix = rng.integers(-32768, 32769, (taps, taps))
@@ -60,7 +60,7 @@ def test_turned_kernels_are_those_of_the_twin(taps: int, states: int, size: floa
 
 @pytest.mark.parametrize("dtype", ["f4", "f2", "f8"])
 @pytest.mark.parametrize("shape", [(6, 35), (3, 3, 5, 20), (40, 4, 3), (2, 2, 2, 3, 5)], ids=str)
-def test_rows_placed_piece_by_piece_are_the_whole(shape: tuple[int, ...], dtype: str) -> None:
+def test_rows_placed_in_parts_equal_rows_placed_at_once(shape: tuple[int, ...], dtype: str) -> None:
     values = RNG.normal(size=shape).astype(dtype)
     for layout in range(1, 8):
         if len(shape) < 3 and layout in {3, 4, 5, 6}:
@@ -83,7 +83,7 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("shape", [(40, 30), (3, 3, 5, 40), (33, 4, 3, 3), (17, 700), (2, 100, 3), (1, 5, 5, 7, 18)])
 @pytest.mark.parametrize("turned", [False, True])
-def test_weights_that_are_put_at_once_are_those_of_the_single_steps(shape: tuple[int, ...], turned: bool) -> None:
+def test_dequantization_in_one_pass_equals_the_single_steps(shape: tuple[int, ...], turned: bool) -> None:
     layouts = [layout for family in layout_families(shape) for layout in family]
     for layout in layouts:
         rows, channels, taps = view_shape(shape, layout)
@@ -101,7 +101,7 @@ def test_weights_that_are_put_at_once_are_those_of_the_single_steps(shape: tuple
         assert np.array_equal(found, expected)
 
 
-def test_rows_that_do_not_fit_are_not_put() -> None:
+def test_rows_that_do_not_fit_are_refused_in_one_pass() -> None:
     levels, none = np.zeros((4, 3, 2), np.int32), np.empty((0, 0))
     for first, distances in ((1, (6, 2, 1)), (0, (7, 2, 1)), (0, (2, 8, 4)), (-1, (6, 2, 1)), (0, (6, -2, 1))):
         with pytest.raises(IndexError):

@@ -12,7 +12,7 @@ from wcodec.codec.digest import PIECE, digest
 
 
 @pytest.mark.parametrize("count", [0, 1, PIECE, PIECE + 1, 3 * PIECE + 12345])
-def test_the_digest_in_pieces_is_that_of_the_whole(count: int) -> None:
+def test_the_digest_of_pieces_equals_that_of_the_whole(count: int) -> None:
     values = np.random.default_rng(count).integers(0, 256, count, np.uint8)
     with ThreadPoolExecutor(2) as pool:
         assert digest(values, map) == digest(values, pool.map) == zlib.crc32(values.data)

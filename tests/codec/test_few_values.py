@@ -49,7 +49,7 @@ def encode_values(values: np.ndarray, folder: Path, **words: object) -> tuple[En
 
 @pytest.mark.parametrize("effort", ["normal", "fast"])
 @pytest.mark.parametrize("name", FEW)
-def test_few_values_come_back_exactly_in_no_more_bytes_than_steps_take(tmp_path: Path, name: str, effort: str) -> None:
+def test_few_values_are_exact_in_no_more_bytes_than_with_steps(tmp_path: Path, name: str, effort: str) -> None:
     values, words = FEW[name]
     made, back = encode_values(values, tmp_path, effort=effort, **words)
     by_steps, _ = encode_values(values, tmp_path, effort=effort, quantizer="uniform", **words)
@@ -64,7 +64,7 @@ DEAR = {"many": ORDINARY, "many and zeros": prune(ORDINARY), "clusters": cluster
 
 
 @pytest.mark.parametrize("values", DEAR.values(), ids=DEAR)
-def test_where_a_codebook_would_take_more_bytes_steps_are_coded_as_ever(tmp_path: Path, values: np.ndarray) -> None:
+def test_steps_are_used_if_a_codebook_takes_more_bytes(tmp_path: Path, values: np.ndarray) -> None:
     made, _ = encode_values(values, tmp_path)
     kept = (tmp_path / "m.wcz").read_bytes()
     assert made.error > 0.0
@@ -72,13 +72,13 @@ def test_where_a_codebook_would_take_more_bytes_steps_are_coded_as_ever(tmp_path
     assert kept == (tmp_path / "m.wcz").read_bytes()
 
 
-def test_outliers_beside_few_values_are_kept_too(tmp_path: Path) -> None:
+def test_outliers_of_few_values_are_exact(tmp_path: Path) -> None:
     values = cluster(ORDINARY, 2)
     values[3, 4], values[5, 6] = 1e30, np.nan
     assert np.array_equal(encode_values(values, tmp_path)[1], values, equal_nan=True)
 
 
-def test_the_values_are_those_of_numpy_unless_they_are_many() -> None:
+def test_the_distinct_values_equal_those_of_numpy_unless_they_are_many() -> None:
     values = cluster(ORDINARY, 77)
     found = find_few_values(values)
     assert found is not None

@@ -17,7 +17,7 @@ def levels_of(shape: tuple[int, int, int], kept: float, seed: int = 1) -> np.nda
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 1), (20, 30, 4), (100, 90, 1)])
 @pytest.mark.parametrize("kept", [0.0, 0.05, 0.5, 1.0])
-def test_levels_come_back_by_the_reader_and_by_the_page(shape: tuple[int, int, int], kept: float) -> None:
+def test_the_reader_and_the_specification_decode_the_levels(shape: tuple[int, int, int], kept: float) -> None:
     levels = levels_of(shape, kept)
     payload = fixed_fields.encode(levels)
     assert np.array_equal(fixed_fields.decode(payload, shape), levels)
@@ -31,17 +31,17 @@ def test_the_largest_levels_have_31_bits() -> None:
     assert np.array_equal(fixed_fields.decode(payload, (1, 2, 1)), levels)
 
 
-def test_the_example_of_the_specification_is_what_is_written() -> None:
+def test_the_encoder_writes_the_example_of_the_specification() -> None:
     assert fixed_fields.encode(np.array([[[0], [0], [3], [0], [-1]]], np.int32)) == bytes.fromhex("02020301060c")
 
 
-def test_a_code_of_a_codebook_has_the_bits_of_its_size_however_its_values_are_signed() -> None:
+def test_the_bits_of_a_code_depend_on_the_size_of_the_codebook_alone() -> None:
     for negatives in (0, 3, 15, 31):
         levels = np.arange(-negatives, 32 - negatives, dtype=np.int32).repeat(9).reshape(1, -1, 1)
         assert fixed_fields.parse_fields(fixed_fields.encode(levels), levels.size)[0].code_bits == 5
 
 
-def test_dense_levels_have_no_gaps_and_sparse_ones_fillers_where_that_is_smaller() -> None:
+def test_dense_levels_have_no_gaps_and_sparse_levels_have_fillers_if_that_is_smaller() -> None:
     dense = fixed_fields.parse_fields(fixed_fields.encode(levels_of((10, 100, 1), 1.0) | 1), 1000)[0]
     assert (dense.gap_bits, dense.entries) == (0, 1000)
     levels = levels_of((100, 100, 1), 0.05)
@@ -50,7 +50,7 @@ def test_dense_levels_have_no_gaps_and_sparse_ones_fillers_where_that_is_smaller
     assert sparse.entries > np.count_nonzero(levels)
 
 
-def test_what_is_cut_or_changed_is_refused_or_other_levels() -> None:
+def test_a_truncated_or_changed_payload_is_refused_or_gives_other_levels() -> None:
     levels = levels_of((8, 20, 1), 0.2)
     payload = fixed_fields.encode(levels)
     for size in range(len(payload)):

@@ -37,7 +37,7 @@ def test_codes_are_complete_limited_and_optimal(counts: list[int]) -> None:
 
 
 @given(Counts)
-def test_codes_that_need_no_limit_cost_what_bitarray_says(counts: list[int]) -> None:
+def test_codes_without_a_limit_are_as_long_as_those_of_bitarray(counts: list[int]) -> None:
     used = sorted(c for c in counts if c)
     words, _, _ = canonical_huffman(dict(enumerate(used)))
     if max(map(len, words.values())) <= 12:
@@ -67,7 +67,7 @@ def test_no_other_precision_has_a_smaller_code(values: list[int]) -> None:
 
 
 @given(Counts)
-def test_tables_come_back_and_read_the_same_one_bit_at_a_time(counts: list[int]) -> None:
+def test_tables_are_read_as_written_and_equal_when_read_bit_by_bit(counts: list[int]) -> None:
     code = huffman.build_code(np.array(counts, np.int64))
     if code is None:
         return
@@ -107,7 +107,7 @@ def test_the_bitstreams_decode_with_bitarray_alone(count: int) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, huffman.FINEST))
-def test_tokens_split_symbols_without_loss(symbol: int, precision: int) -> None:
+def test_tokens_and_raw_bits_determine_the_symbols(symbol: int, precision: int) -> None:
     token = huffman.tokens_of(np.array([symbol]), precision)
     assert token[0] == twin.token_of(symbol, precision)
     first, raw = huffman.symbols_of(token, precision)

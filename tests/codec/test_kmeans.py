@@ -25,7 +25,7 @@ def squared_error(weights: np.ndarray, codebook: Codebook) -> float:
 
 
 @pytest.mark.parametrize("clusters", [4, 16, 64])
-def test_the_error_is_scikit_learns_from_the_same_start(clusters: int) -> None:
+def test_the_error_equals_that_of_scikit_learn_from_the_same_start(clusters: int) -> None:
     start = np.linspace(normal.min(), normal.max(), clusters)[:, None]
     with threadpool_limits(1):
         oracle = KMeans(clusters, init=start, n_init=1, max_iter=2000, tol=0).fit(normal[:, None].astype(np.float64))
@@ -33,7 +33,7 @@ def test_the_error_is_scikit_learns_from_the_same_start(clusters: int) -> None:
 
 
 @given(Weights)
-def test_one_value_beside_zero_is_the_best_there_is(values: list[float]) -> None:
+def test_one_value_besides_zero_has_the_least_error(values: list[float]) -> None:
     weights = np.array(values, np.float32)
     ordered = np.sort(weights.astype(np.float64))
     every = [ordered[:k].mean() for k in range(1, len(ordered) + 1)] + [ordered[k:].mean() for k in range(len(ordered))]
@@ -43,7 +43,7 @@ def test_one_value_beside_zero_is_the_best_there_is(values: list[float]) -> None
 
 
 @given(Weights, st.integers(1, 6), st.integers(1, 4))
-def test_rounds_are_those_of_the_slow_twin(values: list[float], clusters: int, rounds: int) -> None:
+def test_iterations_equal_those_of_the_twin(values: list[float], clusters: int, rounds: int) -> None:
     ordered = np.sort(np.array(values, np.float32))
     middle = int(np.searchsorted(ordered, 0))
     sums = np.zeros(-(-len(ordered) // 64) + 1)
@@ -56,7 +56,7 @@ def test_rounds_are_those_of_the_slow_twin(values: list[float], clusters: int, r
 
 
 @given(Weights, st.integers(1, 20), st.sampled_from(["linear", "density", "kmeans++"]), st.booleans())
-def test_codebooks_ascend_around_zero_and_survivors_survive(
+def test_codebooks_ascend_around_zero_and_no_survivor_becomes_zero(
     values: list[float], clusters: int, start: Start, half: bool
 ) -> None:
     weights = np.array(values, np.float32)
@@ -71,7 +71,7 @@ def test_codebooks_ascend_around_zero_and_survivors_survive(
 
 
 @given(Weights, st.floats(0, 0.1), st.integers(1, 12))
-def test_every_weight_takes_its_cheapest_level(values: list[float], rate: float, clusters: int) -> None:
+def test_every_weight_has_the_level_with_the_least_cost(values: list[float], rate: float, clusters: int) -> None:
     weights = np.array([*values, 0, 0], np.float32)
     codebook = cluster(weights, clusters, rate=rate)
     levels = assign(weights, codebook, allow_zero=True)
@@ -89,7 +89,7 @@ def entropy(levels: np.ndarray) -> float:
     return float(-(share * np.log2(share)).sum())
 
 
-def test_a_rate_buys_fewer_bits_at_less_error_than_fewer_clusters_do() -> None:
+def test_a_rate_saves_bits_with_less_error_than_fewer_clusters() -> None:
     weights = np.random.default_rng(2).laplace(0, 0.02, 50_000).astype(np.float32)
     priced = cluster(weights, 64, rate=4e-5)
     plain = cluster(weights, 9, "density")
@@ -97,12 +97,12 @@ def test_a_rate_buys_fewer_bits_at_less_error_than_fewer_clusters_do() -> None:
     assert squared_error(weights, priced) < squared_error(weights, plain)
 
 
-def test_a_ruinous_rate_leaves_one_level() -> None:
+def test_a_very_large_rate_leaves_one_level() -> None:
     assert len(np.unique(assign(normal, cluster(normal, 32, rate=1e6)))) == 1
 
 
 @pytest.mark.parametrize("outliers", [[1e30], [-1e30], [1e30, -1e30], [3e38, -3e38]])
-def test_an_outlier_does_not_cost_the_others_their_codebook(outliers: list[float]) -> None:
+def test_an_outlier_does_not_change_the_codebook_of_the_others(outliers: list[float]) -> None:
     weights = np.concatenate([normal, np.array(outliers, np.float32)])
     codebook = cluster(weights, 16)
     error = squared_error(normal, codebook)
@@ -121,13 +121,13 @@ def test_half_precision_centroids_are_float16_values() -> None:
     np.testing.assert_array_equal(values, values.astype(np.float16).astype(np.float32))
 
 
-def test_only_zeros_make_a_codebook_of_zero() -> None:
+def test_the_codebook_of_zeros_is_zero() -> None:
     codebook = cluster(np.zeros(5, np.float32), 8)
     assert codebook.values.tolist() == [0]
     assert assign(np.zeros(5, np.float32), codebook).tolist() == [0] * 5
 
 
-def test_few_distinct_weights_come_back_exactly() -> None:
+def test_few_distinct_weights_are_exact() -> None:
     weights = np.tile(np.array([-0.5, 0, 0.25, 1], np.float32), 50)
     codebook = cluster(weights, 16)
     np.testing.assert_array_equal(lookup(assign(weights, codebook), codebook), weights)
@@ -155,6 +155,6 @@ def test_impossible_requests_are_refused(request_: dict[str, int]) -> None:
         cluster(normal, **request_)
 
 
-def test_a_weight_between_two_levels_goes_to_the_lower() -> None:
+def test_a_weight_half_way_between_two_levels_has_the_lower() -> None:
     codebook = Codebook(1, np.array([-1, 0, 1, 2], np.float32))
     assert assign(np.array([1.5, 0.5, -0.5], np.float32), codebook, allow_zero=True).tolist() == [1, 0, -1]

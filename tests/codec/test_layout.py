@@ -48,7 +48,7 @@ def obvious(values: np.ndarray, layout: int) -> np.ndarray:
 
 
 @given(SHAPES, LAYOUTS)
-def test_spread_is_what_the_specification_says_and_gather_undoes_it(shape: tuple[int, ...], layout: int) -> None:
+def test_spread_follows_the_specification_and_gather_is_its_inverse(shape: tuple[int, ...], layout: int) -> None:
     if not fits(shape, layout):
         with pytest.raises(CorruptError, match="layout"):
             check_layout(shape, layout)
@@ -87,7 +87,9 @@ def test_a_layout_from_the_future_is_refused(layout: int) -> None:
 
 
 @given(SHAPES.filter(lambda shape: math.prod(shape) > 0), LAYOUTS, st.integers(0, 3), st.integers(1, 3))
-def test_some_rows_are_those_of_all(shape: tuple[int, ...], layout: int, start: int, count: int) -> None:
+def test_a_selection_of_rows_equals_those_of_the_whole(
+    shape: tuple[int, ...], layout: int, start: int, count: int
+) -> None:
     if fits(shape, layout):
         values = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
         every = to_rows(values, layout)

@@ -37,7 +37,7 @@ VALUES: dict[str, npt.NDArray[np.generic]] = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_values_come_back_and_never_grow_by_more_than_a_byte(name: str) -> None:
+def test_values_are_decoded_and_take_at_most_one_byte_more(name: str) -> None:
     values = VALUES[name]
     raw = values.tobytes()
     payload = lossless.encode(raw, values.itemsize)
@@ -47,7 +47,7 @@ def test_values_come_back_and_never_grow_by_more_than_a_byte(name: str) -> None:
 
 
 @given(st.binary(max_size=600), st.sampled_from([1, 2, 3, 4, 8, 16]))
-def test_any_bytes_come_back(raw: bytes, item: int) -> None:
+def test_any_bytes_are_decoded(raw: bytes, item: int) -> None:
     payload = lossless.encode(raw, item)
     assert lossless.decode(payload, len(raw), item) == raw
     assert len(payload) <= len(raw) + 1
@@ -55,7 +55,7 @@ def test_any_bytes_come_back(raw: bytes, item: int) -> None:
 
 @pytest.mark.parametrize("name", VALUES)
 @pytest.mark.parametrize("dtype", ["", "float32", "float16", "float64", "int64"])
-def test_blocks_of_planes_come_back_and_the_reference_decoder_agrees(name: str, dtype: str) -> None:
+def test_blocks_of_planes_are_decoded_here_and_by_the_reference_decoder(name: str, dtype: str) -> None:
     raw = VALUES[name].tobytes()
     size = ITEM_BYTES[dtype] if dtype else VALUES[name].itemsize
     if len(raw) % size == 0:
@@ -67,7 +67,7 @@ def test_blocks_of_planes_come_back_and_the_reference_decoder_agrees(name: str, 
 
 @pytest.mark.parametrize("rotated", [True, False])
 @pytest.mark.parametrize("word", [np.uint8, np.uint16, np.uint32, np.uint64])
-def test_several_blocks_are_of_the_sizes_that_the_payload_says(
+def test_several_blocks_have_the_sizes_in_the_payload(
     word: type[np.unsignedinteger], rotated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks, "BLOCK_BITS", 7)
@@ -91,7 +91,7 @@ def test_several_blocks_are_of_the_sizes_that_the_payload_says(
             lossless.decode(payload + b"\0", part.nbytes, 3)
 
 
-def test_planes_of_noise_are_stored_and_rows_of_shorter_floats_are_not_noise() -> None:
+def test_planes_of_noise_are_stored_and_rows_of_shorter_floats_are_compressed() -> None:
     values = rng.normal(0, 0.05, (400, 384)).astype(np.float32)
     whole = lossless.encode(values, 4, values.shape, "float32", fast=True)
     assert whole[0] == BLOCKS
@@ -127,17 +127,17 @@ def test_arbitrary_payloads_raise_or_decode(payload: bytes, item: int) -> None:
             continue
 
 
-def test_exponents_of_floats_are_where_the_gain_is() -> None:
+def test_the_exponents_of_floats_are_compressed() -> None:
     raw = VALUES["float32"].tobytes()
     assert lossless.encode(raw, 4)[0] == PLANES
     assert len(lossless.encode(raw, 4)) < 0.84 * len(raw)
 
 
-def test_a_repeated_item_costs_one_item() -> None:
+def test_a_repeated_item_is_stored_once() -> None:
     assert lossless.encode(np.full(1000, 1.5, np.float32), 4) == b"\x01" + np.float32(1.5).tobytes()
 
 
-def test_unknown_methods_and_broken_items_are_named() -> None:
+def test_an_error_names_an_unknown_method_or_a_partial_item() -> None:
     with pytest.raises(UnsupportedError, match="got 9"):
         lossless.decode(b"\x09\x00", 8, 4)
     with pytest.raises(CorruptError, match="whole items"):
@@ -145,7 +145,7 @@ def test_unknown_methods_and_broken_items_are_named() -> None:
 
 
 @pytest.mark.parametrize("word", [np.uint8, np.uint16, np.uint32, np.uint64])
-def test_planes_are_those_of_the_slow_twin(word: type[np.unsignedinteger]) -> None:
+def test_planes_equal_those_of_the_twin(word: type[np.unsignedinteger]) -> None:
     words = rng.integers(0, np.iinfo(word).max, 50, dtype=word, endpoint=True)
     planes = np.empty((words.itemsize, 50), np.uint8)
     kernel.split(words, planes)

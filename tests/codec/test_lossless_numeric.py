@@ -107,7 +107,7 @@ def pack(values: AnyArray, dtype: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_numbers_come_back_bit_for_bit_and_the_reference_decoder_agrees(name: str) -> None:
+def test_numbers_are_decoded_bit_for_bit_here_and_by_the_reference_decoder(name: str) -> None:
     values, dtype = VALUES[name]
     payload = pack(values, dtype)
     assert lossless.decode(payload, values.nbytes, values.itemsize) == values.tobytes()
@@ -117,7 +117,7 @@ def test_numbers_come_back_bit_for_bit_and_the_reference_decoder_agrees(name: st
     assert len(best) <= min(len(payload), values.nbytes + 1)
 
 
-def test_the_cases_meet_every_part_of_the_design() -> None:
+def test_the_cases_use_every_part_of_the_coder() -> None:
     flags = {name: pack(*VALUES[name])[2] for name in VALUES}
     for bit in range(5):
         assert {flag >> bit & 1 for flag in flags.values()} == {0, 1}, bit
@@ -130,7 +130,7 @@ def test_the_cases_meet_every_part_of_the_design() -> None:
 
 
 @given(st.data(), st.sampled_from(TYPES))
-def test_any_words_of_any_shape_come_back(data: st.DataObject, dtype: str) -> None:
+def test_any_words_of_any_shape_are_decoded(data: st.DataObject, dtype: str) -> None:
     kind = kind_of(dtype)
     assert kind
     shape = tuple(data.draw(st.lists(st.integers(1, 5), max_size=4)))
@@ -169,7 +169,7 @@ def test_arbitrary_payloads_raise_or_decode(rest: bytes, kind: int, flags: int, 
             continue
 
 
-def test_a_design_that_does_not_fit_is_named() -> None:
+def test_an_error_names_parameters_that_do_not_fit() -> None:
     values = normal(40, 50)
     payload = bytearray(pack(values, "float32"))
     cases: list[tuple[int, int, type[ContainerError]]] = [
@@ -184,7 +184,7 @@ def test_a_design_that_does_not_fit_is_named() -> None:
         lossless.decode(bytes(payload[:2]), values.nbytes, 4)
 
 
-def test_structure_of_weights_is_found() -> None:
+def test_the_structure_of_weights_saves_bytes() -> None:
     def share(values: AnyArray, dtype: str) -> float:
         return len(lossless.encode(values, values.itemsize, values.shape, dtype)) / values.nbytes
 
@@ -209,7 +209,7 @@ def test_views_keep_the_taps_of_a_kernel_together() -> None:
 
 
 @given(st.lists(st.integers(1, 6), max_size=4), st.integers(1, 60))
-def test_pieces_cover_a_tensor_in_order(shape: list[int], most: int) -> None:
+def test_the_pieces_of_a_tensor_are_the_whole_in_order(shape: list[int], most: int) -> None:
     found = list(split_pieces(tuple(shape), most))
     assert found[0][0] == 0
     assert found[-1][1] == np.prod(shape)
@@ -219,7 +219,7 @@ def test_pieces_cover_a_tensor_in_order(shape: list[int], most: int) -> None:
     assert max(stop - start for start, stop, _ in found) <= most
 
 
-def test_numbers_are_seen_as_the_slow_twin_sees_them() -> None:
+def test_statistics_of_numbers_equal_those_of_the_twin() -> None:
     values = strange(20, 30).reshape(-1)[:599]
     words, kind, shape = words_of(values, "float32")
     design = numbers.NumericParams(kind, View(1, 599, 1), 120)

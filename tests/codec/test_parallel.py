@@ -17,7 +17,7 @@ MIXED = [SMALL, SMALL, LARGE, SMALL, LARGE, LARGE, SMALL] * 4
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_results_come_in_order(threads: int) -> None:
+def test_results_are_in_the_order_of_the_jobs(threads: int) -> None:
     def work(number: int, chunk_map: Map) -> list[int]:
         time.sleep(0.002 * (number % 3))
         return list(chunk_map(lambda k: 10 * number + k, range(3)))
@@ -39,7 +39,7 @@ def test_an_error_reaches_the_caller_and_the_threads_end(threads: int) -> None:
     assert threading.active_count() == before
 
 
-def test_a_caller_who_stops_early_leaves_no_thread_behind() -> None:
+def test_no_thread_remains_after_a_caller_stops_early() -> None:
     before = threading.active_count()
     results = map_tensors(lambda number, _: number, MIXED, 3)
     assert next(results) == 0
@@ -55,7 +55,7 @@ def test_few_results_are_held_at_once() -> None:
     assert len(started) <= 8
 
 
-def test_chunks_of_a_large_tensor_run_beside_each_other() -> None:
+def test_chunks_of_a_large_tensor_run_in_parallel() -> None:
     barrier = threading.Barrier(2, timeout=HANG)
 
     def work(number: int, chunk_map: Map) -> int:
@@ -64,7 +64,7 @@ def test_chunks_of_a_large_tensor_run_beside_each_other() -> None:
     assert list(map_tensors(work, [LARGE], 2)) == [2]
 
 
-def test_tensors_of_few_weights_are_done_by_the_caller_who_asks_for_them() -> None:
+def test_small_tensors_are_coded_in_the_thread_of_the_caller() -> None:
     done: list[tuple[int, int]] = []
     tensors = [TensorSpec("few", "float32", (FEW,)), TensorSpec("more", "float32", (FEW + 1,))] * 3
     results = map_tensors(lambda number, _: done.append((number, threading.get_ident())), tensors, 2)
@@ -76,7 +76,7 @@ def test_tensors_of_few_weights_are_done_by_the_caller_who_asks_for_them() -> No
     results.close()
 
 
-def test_tensors_run_beside_a_larger_one_and_while_the_caller_uses_it() -> None:
+def test_tensors_run_in_parallel_with_a_larger_one_and_with_the_caller() -> None:
     large, middle = TensorSpec("l", "float32", (HELD + 1,)), TensorSpec("m", "float32", (BESIDE // 2,))
     begun: list[int] = []
     beside = threading.Event()
@@ -96,7 +96,7 @@ def test_tensors_run_beside_a_larger_one_and_while_the_caller_uses_it() -> None:
 
 
 @pytest.mark.parametrize(("kept", "most"), [(1.0, 4), (0.5, 7), (0.0, 20)])
-def test_weights_in_flight_are_bounded(kept: float, most: int) -> None:
+def test_the_number_of_weights_at_work_is_bounded(kept: float, most: int) -> None:
     started: list[int] = []
     tensors = [TensorSpec("q", "float32", (HELD // 4,))] * 20
     results = map_tensors(lambda number, _: started.append(number), tensors, 2, kept)
@@ -105,13 +105,13 @@ def test_weights_in_flight_are_bounded(kept: float, most: int) -> None:
     results.close()
 
 
-def test_no_number_of_threads_is_every_core() -> None:
+def test_without_a_number_of_threads_every_core_is_used() -> None:
     assert thread_count(0) >= 1
     assert thread_count(7) == 7
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_pieces_come_in_order_whatever_their_sizes(threads: int) -> None:
+def test_pieces_of_any_sizes_are_in_order(threads: int) -> None:
     def work(number: int) -> int:
         time.sleep(0.001 * (number % 3))
         return -number
@@ -120,7 +120,7 @@ def test_pieces_come_in_order_whatever_their_sizes(threads: int) -> None:
     assert list(map_ordered(work, range(40), threads, sizes.__getitem__)) == [-n for n in range(40)]
 
 
-def test_a_large_piece_begins_before_small_ones_that_lie_ahead() -> None:
+def test_a_large_piece_starts_before_small_pieces_in_front_of_it() -> None:
     begun: list[int] = []
     busy, hold = threading.Barrier(3, timeout=HANG), threading.Event()
     sizes = [1, 1, 1, 1, 1, 1, 100, 1]
@@ -143,7 +143,7 @@ def test_a_large_piece_begins_before_small_ones_that_lie_ahead() -> None:
     assert begun.index(6) in {2, 3}
 
 
-def test_pieces_under_way_are_bounded_by_their_bytes() -> None:
+def test_the_bytes_of_pieces_at_work_are_bounded() -> None:
     started: list[int] = []
     results = map_ordered(started.append, range(100), 2, lambda _: AHEAD // 4)
     next(results)

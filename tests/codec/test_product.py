@@ -37,7 +37,7 @@ def mixture(count: int, block: int, kinds: int) -> np.ndarray:
 
 
 @given(st.integers(1, 20), st.integers(1, 6), st.integers(1, 12), st.integers(0, 1 << 20))
-def test_the_kernel_finds_what_its_twin_finds(count: int, block: int, size: int, seed: int) -> None:
+def test_the_codes_of_the_kernel_equal_those_of_its_twin(count: int, block: int, size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     vectors = np.round(rng.normal(size=(count, block)), 1).astype(np.float32)
     centroids = np.round(rng.normal(size=(block, size)), 1).astype(np.float32)
@@ -56,7 +56,7 @@ def test_the_kernel_refuses_arrays_that_do_not_fit() -> None:
             kernel.nearest(*arrays, room, codes)
 
 
-def test_well_separated_vectors_get_a_centroid_each() -> None:
+def test_well_separated_vectors_have_one_centroid_each() -> None:
     vectors = mixture(3000, 5, 12)
     book = fit_vectors(vectors, 13, 0.0)
     error = np.square(vectors - lookup(assign(vectors, book), book)).mean()
@@ -64,7 +64,7 @@ def test_well_separated_vectors_get_a_centroid_each() -> None:
     assert error < 3 * 0.01**2
 
 
-def test_a_price_of_bits_makes_fewer_vectors_and_cheaper_codes() -> None:
+def test_a_price_of_bits_gives_fewer_vectors_and_shorter_codes() -> None:
     vectors = weights(3, 4000, 4)
     free, priced = (fit_vectors(vectors, 64, rate) for rate in (0.0, 0.02))
 
@@ -80,7 +80,7 @@ def test_a_price_of_bits_makes_fewer_vectors_and_cheaper_codes() -> None:
     np.zeros((0, 3), np.float32), np.zeros((5, 3), np.float32), np.full((1, 3), 2.5, np.float32),
     np.full((9, 2), 3e38, np.float32), np.full((9, 2), 1e-42, np.float32), np.eye(4, dtype=np.float32),
 ], ids=["none", "zeros", "one", "huge", "tiny", "few"])  # fmt: skip
-def test_odd_vectors_have_a_codebook_too(vectors: np.ndarray) -> None:
+def test_unusual_shapes_of_vectors_have_a_codebook(vectors: np.ndarray) -> None:
     book = fit_vectors(vectors, 16, 0.0)
     values = lookup(assign(vectors, book), book).astype(np.float32)
     assert np.isfinite(values).all()
@@ -89,7 +89,7 @@ def test_odd_vectors_have_a_codebook_too(vectors: np.ndarray) -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 1 << 20))
-def test_a_codebook_comes_back(size: int, block: int, seed: int) -> None:
+def test_a_codebook_is_read_as_written(size: int, block: int, seed: int) -> None:
     entries = np.random.default_rng(seed).integers(-200, 200, (size, block), np.int32)
     entries[0] = 0
     packed = bytearray(b"in front")
@@ -99,7 +99,7 @@ def test_a_codebook_comes_back(size: int, block: int, seed: int) -> None:
     assert np.array_equal(back.entries, entries)
 
 
-def test_rows_that_blocks_do_not_divide_are_cut() -> None:
+def test_rows_that_blocks_do_not_divide_are_padded() -> None:
     book = ProductCodebook(np.arange(12, dtype=np.int32).reshape(3, 4) - np.arange(4, dtype=np.int32), 0.5)
     book.entries[0] = 0
     rule, shape = ProductDequantizer(book), (2, 3, 2)
@@ -116,7 +116,7 @@ def test_rows_that_blocks_do_not_divide_are_cut() -> None:
     {}, {"clusters": 32, "block": 7}, {"bits": 5}, {"sparsity": 0.8}, {"coder": "huffman"}, {"coder": "context"},
     {"preset": "small", "effort": "best"}, {"effort": "fast"},
 ], ids=str)  # fmt: skip
-def test_a_file_of_codes_is_read_tensor_by_tensor(words: dict[str, object], tmp_path: Path) -> None:
+def test_the_tensors_of_a_file_of_codes_are_read_one_by_one(words: dict[str, object], tmp_path: Path) -> None:
     arrays = {
         "conv/kernel": weights(1, 3, 3, 8, 24), "conv/bias": weights(2, 24), "dense/kernel": weights(3, 70, 50),
         "half/kernel": weights(4, 33, 40).astype(np.float16), "narrow/kernel": weights(5, 300, 1),
@@ -135,7 +135,7 @@ def test_a_file_of_codes_is_read_tensor_by_tensor(words: dict[str, object], tmp_
     wcodec.verify(tmp_path / "m.wcz")
 
 
-def test_the_error_asked_for_is_met(tmp_path: Path) -> None:
+def test_the_requested_error_is_met(tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(3, 100, 80)})
     numbers = wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", block=2, max_error=0.05)
     assert 0.03 < numbers.relative_error <= 0.05
@@ -150,7 +150,9 @@ def test_a_block_without_its_quantizer_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "width"), [({}, 1), ({"clusters": 300}, 2), ({"clusters": 20, "block": 8}, 1)])
-def test_aligned_codes_are_looked_up_as_they_lie_in_the_file(words: dict[str, int], width: int, tmp_path: Path) -> None:
+def test_aligned_codes_can_be_looked_up_in_the_bytes_of_the_file(
+    words: dict[str, int], width: int, tmp_path: Path
+) -> None:
     array = weights(3, 160, 96)
     source = write_npz(tmp_path / "m.npz", {"w": array})
     numbers = wcodec.encode(source, tmp_path / "m.wcz", quantizer="product", aligned=True, **words)
@@ -171,7 +173,7 @@ def test_aligned_codes_are_looked_up_as_they_lie_in_the_file(words: dict[str, in
     assert plain.file_bytes < numbers.file_bytes
 
 
-def test_aligned_codes_need_the_quantizer_of_vectors_and_no_coder(tmp_path: Path) -> None:
+def test_aligned_codes_require_the_quantizer_of_vectors_and_exclude_coders(tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(3, 100, 80)})
     with pytest.raises(RecipeError, match="aligned: expected the quantizer product with it, got none"):
         wcodec.encode(source, tmp_path / "m.wcz", aligned=True)

@@ -14,7 +14,7 @@ Floats = hnp.arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32)
 
 
 @given(Floats, st.floats(2**-40, 2**40, width=32))
-def test_weights_in_steps_are_divided_and_limited_and_nothing_is_no_number(values: np.ndarray, step: float) -> None:
+def test_weights_are_divided_by_the_step_and_limited_and_nan_becomes_0(values: np.ndarray, step: float) -> None:
     found = np.empty_like(values)
     with np.errstate(all="ignore"):
         expected = np.clip(np.nan_to_num(values / np.float32(step)), -1000, 1000)
@@ -27,7 +27,7 @@ def test_weights_in_steps_are_divided_and_limited_and_nothing_is_no_number(value
     st.sampled_from([0.5, 1.0]),
     st.floats(0, 0.75, width=32),
 )
-def test_levels_have_the_magnitude_below_and_the_sign(values: np.ndarray, scale: float, offset: float) -> None:
+def test_levels_have_the_rounded_down_magnitude_and_the_sign(values: np.ndarray, scale: float, offset: float) -> None:
     found = np.empty(len(values), np.int32)
     kernel.to_levels(values, scale, offset, found)
     magnitudes = np.floor(np.abs(values) * np.float32(scale) + np.float32(offset))

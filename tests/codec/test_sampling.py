@@ -12,7 +12,7 @@ from wcodec.model import Tensor
 
 
 @pytest.mark.parametrize("scale", [0.02, 8.0], ids=["rows of unused tokens", "loud border"])
-def test_rows_at_the_ends_that_are_unlike_the_others_do_not_mislead(scale: float) -> None:
+def test_a_sample_represents_a_tensor_whose_first_and_last_rows_differ(scale: float) -> None:
     values = np.random.default_rng(0).standard_normal((20_000, 96), np.float32)
     values[:200] *= scale
     values[-200:] *= scale

@@ -22,14 +22,14 @@ def some_levels(density: float, shape: tuple[int, int, int] = (8, 120, 9)) -> sp
 
 
 @pytest.mark.parametrize("density", [0, 0.0005, 0.01, 0.1, 0.9, 1])
-def test_levels_come_back_and_parts_add_up(density: float) -> None:
+def test_sparse_levels_are_decoded(density: float) -> None:
     levels = some_levels(density)
     payload = sparse.encode(levels)
     np.testing.assert_array_equal(sparse.decode(payload, levels.shape), levels)
 
 
 @given(Levels, st.integers(1, 8))
-def test_entries_are_those_of_the_slow_twin(values: list[int], gap_bits: int) -> None:
+def test_entries_equal_those_of_the_twin(values: list[int], gap_bits: int) -> None:
     flat = np.array(values, np.int32)
     runs = np.zeros(len(flat), np.uint32)
     runs = runs[: sparse.kernel.zero_runs(flat, runs)]
@@ -47,7 +47,7 @@ def test_the_chosen_gap_bits_are_the_best_of_all() -> None:
     assert sizes[sparse.choose_gap_bits(runs, levels)] <= min(sizes.values()) + 8
 
 
-def test_a_single_survivor_far_away_costs_a_few_bytes() -> None:
+def test_a_single_survivor_after_many_zeros_takes_a_few_bytes() -> None:
     levels = np.zeros((1, 1_000_000, 1), np.int32)
     levels[0, 777_777, 0] = -5
     payload = sparse.encode(levels)
@@ -83,12 +83,12 @@ def test_arbitrary_payloads_raise_or_decode(payload: bytes) -> None:
     [([0, 9], [2, 2]), ([4], [2]), ([2, 1], [0, 4]), ([0, 3], [2, 0]), ([0], [2**31])],
     ids=["beyond the end", "gap too long", "short filler", "filler last", "code too large"],
 )
-def test_entries_that_lie_are_corrupt(gaps: list[int], codes: list[int]) -> None:
+def test_invalid_entries_are_corrupt(gaps: list[int], codes: list[int]) -> None:
     bits = 4 if gaps[-1] == 9 else 2
     with pytest.raises(CorruptError, match="entry"):
         sparse.densify(np.array(gaps, np.uint32), np.array(codes, np.uint32), bits, 8)
 
 
-def test_more_entries_than_weights_are_refused_before_anything_is_allocated() -> None:
+def test_more_entries_than_weights_are_refused_before_allocation() -> None:
     with pytest.raises(CorruptError, match="entries"):
         sparse.decode(b"\xff\xff\xff\xff\xff\x7f\x04\x02\x00\x00\x00\x00", (1, 10, 1))

@@ -49,7 +49,7 @@ CASES = {
 
 @pytest.mark.parametrize("states", [0, 4, 8, 128])
 @pytest.mark.parametrize("name", CASES)
-def test_levels_come_back_as_the_integers_that_they_stand_for(name: str, states: int) -> None:
+def test_levels_are_decoded_as_the_integers_that_they_represent(name: str, states: int) -> None:
     levels = CASES[name].astype(np.int32)
     values = static.values_of(levels, states)
     for effort in ("fast", "normal"):
@@ -60,7 +60,7 @@ def test_levels_come_back_as_the_integers_that_they_stand_for(name: str, states:
 
 
 @pytest.mark.parametrize("states", [0, 4, 8, 128])
-def test_every_lane_has_a_trellis_of_its_own(states: int) -> None:
+def test_every_lane_has_its_own_trellis_path(states: int) -> None:
     levels = CASES["rows that are no multiple of lanes"]
     bounds = [i * len(levels) // 8 for i in range(9)]
     lanes = [levels[a:b].reshape(-1).tolist() for a, b in pairwise(bounds)]
@@ -75,7 +75,9 @@ def test_every_lane_has_a_trellis_of_its_own(states: int) -> None:
     st.sampled_from([1, 3, 40, 1000, MAX_LEVEL]),
     st.integers(0, 1000),
 )
-def test_any_levels_come_back(shape: tuple[int, int, int], states: int, most: int, seed: int) -> None:
+def test_any_levels_are_decoded_by_the_static_coder(
+    shape: tuple[int, int, int], states: int, most: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     levels = (rng.integers(-most, most + 1, shape) * (rng.random(shape) < rng.random())).astype(np.int32)
     payload = static.encode(levels, states)
@@ -84,7 +86,7 @@ def test_any_levels_come_back(shape: tuple[int, int, int], states: int, most: in
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 63), min_size=1, max_size=24), min_size=1, max_size=6))
-def test_any_hazards_fill_a_table(hazards: list[list[int]]) -> None:
+def test_the_frequencies_of_any_hazards_have_the_sum_of_a_table(hazards: list[list[int]]) -> None:
     groups = np.array([len(own) for own in hazards], np.uint8)
     flat = np.array([hazard for own in hazards for hazard in own], np.uint8)
     found = np.empty((len(groups), 256), np.uint16)
@@ -107,7 +109,7 @@ def decode_or_none(payload: bytes, shape: tuple[int, int, int], states: int, wid
 
 
 @pytest.mark.parametrize("states", [0, 8, 128])
-def test_damage_is_refused_or_gives_other_levels_and_never_crashes(states: int) -> None:
+def test_a_damaged_payload_is_refused_or_gives_other_levels(states: int) -> None:
     levels = CASES["outliers"]
     payload = static.encode(levels, states)
     rng = np.random.default_rng(1)
@@ -122,7 +124,7 @@ def test_damage_is_refused_or_gives_other_levels_and_never_crashes(states: int) 
         assert found[0] is None or np.array_equal(*found)
 
 
-def test_a_payload_that_is_cut_or_goes_on_is_refused() -> None:
+def test_a_truncated_or_extended_payload_is_refused() -> None:
     levels = CASES["matrix"]
     payload = static.encode(levels)
     for size in range(1, len(payload)):
@@ -135,7 +137,7 @@ def test_a_payload_that_is_cut_or_goes_on_is_refused() -> None:
         static.decode(b"\1", (0, 5, 1), 0)
 
 
-def test_scales_cost_less_than_one_table_for_all() -> None:
+def test_scales_save_bytes_over_one_table_for_all_levels() -> None:
     levels = draw_scaled((400, 300, 1), 3)
     scales, tables = fit_scales(levels, 0)
     assert tables.classes > 8
@@ -148,7 +150,7 @@ def test_scales_cost_less_than_one_table_for_all() -> None:
     assert tables_of(codes, scales, 0).classes == tables.classes
 
 
-def test_the_quantiser_of_lanes_pays_less_for_error_and_bits_than_rounding() -> None:
+def test_the_trellis_of_lanes_has_a_lower_cost_than_rounding() -> None:
     values = (RNG.laplace(size=(200, 300, 1)) * 4 * 2.0 ** RNG.normal(size=(200, 1, 1))).astype(np.float32)
     costs = []
     for states, rate in ((0, 0.0), (0, 0.2), (128, 0.2)):

@@ -24,7 +24,7 @@ def tensor(values: np.ndarray) -> Tensor:
 
 
 @given(FLOATS, st.sampled_from([LARGEST, 1.0, 0.0]))
-def test_a_description_is_that_of_numpy(values: np.ndarray, limit: float) -> None:
+def test_statistics_equal_those_of_numpy(values: np.ndarray, limit: float) -> None:
     found = np.empty(4)
     kernel.describe(values, limit, found)
     regular = values[np.abs(values) <= limit]
@@ -38,7 +38,7 @@ def test_a_description_is_that_of_numpy(values: np.ndarray, limit: float) -> Non
 
 
 @given(FLOATS, st.floats(0, width=32))
-def test_counts_and_distances_are_those_of_numpy(values: np.ndarray, bound: float) -> None:
+def test_counts_and_squared_differences_equal_those_of_numpy(values: np.ndarray, bound: float) -> None:
     assert kernel.count_within(values, bound) == np.count_nonzero(np.abs(values) <= np.float32(bound))
     finite = np.clip(values[np.isfinite(values)], -1e30, 1e30)
     other = finite[::-1].copy()
@@ -55,7 +55,7 @@ def test_rows_outside_the_values_are_refused() -> None:
         kernel.distance(np.zeros(3, np.float32), np.zeros(4, np.float32))
 
 
-def test_rows_are_taken_as_numpy_transposes() -> None:
+def test_gathered_rows_equal_a_transpose_by_numpy() -> None:
     values = weights(1, 3, 5, 17, 33)
     expected = values.transpose(3, 2, 0, 1).reshape(33, 17, 15)
     for kind in (np.float32, np.float16, np.float64):
@@ -65,7 +65,7 @@ def test_rows_are_taken_as_numpy_transposes() -> None:
 
 @pytest.mark.parametrize("outlier", [1.0, 30.0, 300.0, 3000.0, 1e30])
 @pytest.mark.parametrize("zeros", [0.0, 0.4, 0.9])
-def test_outliers_are_told_by_the_median_of_what_is_not_zero(outlier: float, zeros: float) -> None:
+def test_outliers_are_detected_by_the_median_of_the_nonzero_weights(outlier: float, zeros: float) -> None:
     values = weights(2, 90, 100)
     values.reshape(-1)[: int(zeros * values.size)] = 0
     values[-1, -1] = outlier
@@ -76,7 +76,7 @@ def test_outliers_are_told_by_the_median_of_what_is_not_zero(outlier: float, zer
     assert found.high == values[np.abs(values) <= bound].max()
 
 
-def test_large_tensors_that_differ_in_a_single_weight_are_told_apart() -> None:
+def test_large_tensors_that_differ_in_one_weight_have_different_fingerprints() -> None:
     one = weights(3, 300, 400)
     other = one.copy()
     other[123, 45] += np.float32(1)
@@ -85,7 +85,7 @@ def test_large_tensors_that_differ_in_a_single_weight_are_told_apart() -> None:
     assert scan_tensor(tensor(one)).fingerprint == scan_tensor(tensor(other)).fingerprint == last.fingerprint
 
 
-def test_gaps_are_left_out_only_where_they_would_lose() -> None:
+def test_the_smaller_of_dense_and_sparse_coding_is_used() -> None:
     rng = np.random.default_rng(4)
     for density in (0.3, 0.45, 0.55, 0.7, 0.95):
         for clustered in (False, True):

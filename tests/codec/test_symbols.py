@@ -38,7 +38,7 @@ def entropy_bytes(stream: U32) -> float:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_every_stream_comes_back(name: str) -> None:
+def test_every_stream_is_decoded(name: str) -> None:
     stream = STREAMS[name]
     payload = symbols.encode(stream)
     np.testing.assert_array_equal(symbols.decode(payload, len(stream)), stream)
@@ -46,13 +46,13 @@ def test_every_stream_comes_back(name: str) -> None:
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=60), st.sampled_from([1, 25]))
-def test_any_symbols_come_back(values: list[int], repeats: int) -> None:
+def test_any_symbols_are_decoded(values: list[int], repeats: int) -> None:
     stream = np.tile(np.array(values, np.uint32), repeats)
     np.testing.assert_array_equal(symbols.decode(symbols.encode(stream), len(stream)), stream)
 
 
 @given(st.binary(max_size=200), st.sampled_from([1, 25]))
-def test_any_bytes_come_back(values: bytes, repeats: int) -> None:
+def test_any_bytes_are_decoded(values: bytes, repeats: int) -> None:
     stream = np.tile(np.frombuffer(values, np.uint8), repeats)
     decoded = np.empty_like(stream)
     symbols.decode_into(symbols.encode(stream), decoded)
@@ -89,7 +89,7 @@ def test_arbitrary_payloads_raise_or_decode(
             continue
 
 
-def test_empty_and_constant_streams_cost_next_to_nothing() -> None:
+def test_empty_and_constant_streams_take_a_few_bytes() -> None:
     assert symbols.encode(STREAMS["none"]) == b""
     assert symbols.encode(np.full(1000, 100, np.uint32)) == b"\x00\x64"
 
@@ -99,19 +99,19 @@ def test_sizes_are_near_the_entropy(name: str, slack: float) -> None:
     assert len(symbols.encode(STREAMS[name])) <= slack * entropy_bytes(STREAMS[name]) + 20
 
 
-def test_ten_thousand_distinct_symbols_cost_little_more_than_their_entropy() -> None:
+def test_ten_thousand_distinct_symbols_take_little_more_than_their_entropy() -> None:
     sigma = 6000
     stream = np.abs(rng.normal(0, sigma, 200_000)).astype(np.uint32)
     ideal = len(stream) * (np.log2(sigma * np.sqrt(2 * np.pi * np.e)) - 1) / 8
     assert len(symbols.encode(stream)) < 1.01 * ideal
 
 
-def test_a_period_is_left_to_zstd() -> None:
+def test_periodic_symbols_are_coded_by_zstd() -> None:
     assert symbols.encode(STREAMS["period"])[0] == symbols.ZSTD
     assert len(symbols.encode(STREAMS["period"])) < 100
 
 
-def test_an_unknown_coder_is_named() -> None:
+def test_an_error_names_an_unknown_coder() -> None:
     with pytest.raises(UnsupportedError, match="got 9"):
         symbols.decode(b"\x09\x00", 4)
 
@@ -130,13 +130,13 @@ def test_levels_beyond_the_largest_are_corrupt() -> None:
 
 
 @given(st.lists(st.integers(-(2**30) + 1, 2**30 - 1), min_size=6, max_size=6))
-def test_dense_levels_come_back(values: list[int]) -> None:
+def test_dense_levels_are_decoded(values: list[int]) -> None:
     levels = np.array(values, np.int32).reshape(1, 3, 2)
     payload = dense.encode(levels)
     np.testing.assert_array_equal(dense.decode(payload, (1, 3, 2)), levels)
 
 
-def test_a_constant_stream_with_bytes_behind_it_is_corrupt() -> None:
+def test_a_constant_stream_with_trailing_bytes_is_corrupt() -> None:
     with pytest.raises(CorruptError):
         symbols.decode(b"\x00\x05\x05", 3)
     with pytest.raises(TruncatedError):
@@ -144,7 +144,7 @@ def test_a_constant_stream_with_bytes_behind_it_is_corrupt() -> None:
 
 
 @given(st.integers(1, 32), st.lists(st.integers(0, 2**32 - 1), max_size=40))
-def test_packing_is_that_of_the_slow_twin(bits: int, values: list[int]) -> None:
+def test_packing_equals_that_of_the_twin(bits: int, values: list[int]) -> None:
     stream = np.array(values, np.uint32) & np.uint32(2**bits - 1)
     packed = np.zeros((len(stream) * bits + 7) // 8, np.uint8)
     kernel.pack(stream, bits, packed)
@@ -155,7 +155,7 @@ def test_packing_is_that_of_the_slow_twin(bits: int, values: list[int]) -> None:
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=40))
-def test_zigzag_is_that_of_the_slow_twin(values: list[int]) -> None:
+def test_zigzag_equals_that_of_the_twin(values: list[int]) -> None:
     levels = np.array(values, np.int32)
     zigzag = np.empty(len(levels), np.uint32)
     kernel.zigzag(levels, zigzag)

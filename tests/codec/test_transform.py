@@ -32,21 +32,21 @@ def test_the_cosine_table_follows_its_formula() -> None:
 @pytest.mark.parametrize(
     "basis", [transform.make_dct_basis(3, 3), transform.make_klt_basis(MOMENTS), transform.make_klt_basis(MOMENTS, 5)]
 )
-def test_rounding_coefficients_errs_no_more_than_rounding_taps(basis: transform.Basis) -> None:
+def test_rounding_coefficients_has_no_larger_error_than_rounding_taps(basis: transform.Basis) -> None:
     coefficients = transform.transform(SMOOTH, basis)
     step = 0.05
     kept = transform.inverse_transform(np.rint(coefficients / step).astype(np.int32), basis) * (step / 2**basis.shift)
     assert np.mean((kept - SMOOTH) ** 2) == pytest.approx(step**2 / 12, rel=0.05)
 
 
-def test_the_fitted_basis_orders_and_gathers_the_energy() -> None:
+def test_the_fitted_basis_concentrates_the_energy_in_descending_order() -> None:
     energy = np.mean(transform.transform(SMOOTH, transform.make_klt_basis(MOMENTS)) ** 2, axis=(0, 1))
     assert (np.diff(energy) < 0).all()
     assert energy[0] > 10 * energy[1:].sum() / 8
 
 
 @pytest.mark.parametrize("largest", [50, 2**12, 2**18])
-def test_float32_is_taken_where_it_is_exact_and_gives_the_same_weights(largest: int) -> None:
+def test_float32_is_used_if_it_is_exact_and_gives_the_same_weights(largest: int) -> None:
     """Weights are float64's, rounded to float32, bit for bit."""
     values = RNG.standard_normal((500, 1, 96)).astype(np.float32)
     basis = transform.make_klt_basis(transform.compute_moments(values))
@@ -62,7 +62,7 @@ def test_float32_is_taken_where_it_is_exact_and_gives_the_same_weights(largest: 
 
 
 @pytest.mark.parametrize("basis", [transform.make_dct_basis(3, 3), transform.make_klt_basis(MOMENTS, 8)])
-def test_the_inverse_is_integer_and_follows_its_slow_twin(basis: transform.Basis) -> None:
+def test_the_integer_inverse_equals_that_of_the_twin(basis: transform.Basis) -> None:
     levels = RNG.integers(-(2**30), 2**30, size=(4, 3, 9)).astype(np.int32)
     assert transform.inverse_transform(levels, basis).tolist() == twin.inverse(levels.tolist(), basis.matrix.tolist())
 
@@ -70,7 +70,7 @@ def test_the_inverse_is_integer_and_follows_its_slow_twin(basis: transform.Basis
 @pytest.mark.parametrize(
     "basis", [transform.make_dct_basis(3, 3), transform.make_klt_basis(MOMENTS), transform.make_klt_basis(MOMENTS, 10)]
 )
-def test_a_basis_returns(basis: transform.Basis) -> None:
+def test_a_basis_is_read_as_written(basis: transform.Basis) -> None:
     packed = transform.pack_basis(basis)
     parsed = transform.parse_basis(packed, 9)
     assert np.array_equal(parsed.matrix, basis.matrix)
@@ -92,7 +92,7 @@ def test_damaged_bases_are_refused() -> None:
 
 
 @given(st.binary(max_size=40))
-def test_hostile_bases_decode_or_are_refused(packed: bytes) -> None:
+def test_arbitrary_bases_are_decoded_or_refused(packed: bytes) -> None:
     try:
         basis = transform.parse_basis(packed, 9)
     except ContainerError:

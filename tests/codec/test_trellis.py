@@ -30,11 +30,11 @@ def gap(step: float, states: trellis.States, rate: float, passes: int = 2) -> fl
     return len(context.encode(levels, states)) * 8 / levels.size + 0.5 * np.log2(error)
 
 
-def test_without_a_rate_one_state_is_rounding() -> None:
+def test_one_state_without_a_rate_equals_rounding() -> None:
     assert np.array_equal(trellis.quantize(GAUSSIAN * 7, 0), np.rint(GAUSSIAN * 7))
 
 
-def test_more_states_come_closer_to_the_bound() -> None:
+def test_more_states_are_closer_to_the_rate_distortion_bound() -> None:
     scalar, four, eight, most = gap(0.1, 0, 0.0), gap(0.062, 4, 0.0), gap(0.062, 8, 0.0), gap(0.062, 128, 0.0)
     assert scalar > 0.25
     assert four < scalar - 0.11
@@ -43,12 +43,12 @@ def test_more_states_come_closer_to_the_bound() -> None:
 
 
 @pytest.mark.parametrize("states", [0, 4, 8, 128])
-def test_weighing_the_bits_pays_at_low_rates(states: trellis.States) -> None:
+def test_prices_of_bits_lower_the_cost_at_low_rates(states: trellis.States) -> None:
     assert gap(1.5, states, 0.15) < gap(1.5, states, 0.0) - 0.02
 
 
 @pytest.mark.parametrize("scale", [0.3, 3.0, 300.0])
-def test_prices_are_those_of_every_estimator_though_few_are_computed(scale: float) -> None:
+def test_prices_of_few_estimators_equal_those_of_all(scale: float) -> None:
     """A price is computed where something was learnt: a lone level changes few, and what it does not change starts."""
     levels = np.rint(np.random.default_rng(0).laplace(0, scale, (40, 30, 1))).astype(np.int32)
     params = plain_params(levels)
@@ -66,7 +66,7 @@ def test_prices_are_those_of_every_estimator_though_few_are_computed(scale: floa
         np.testing.assert_allclose(found.sizes[:, magnitude], price * 0.25, atol=1e-4)
 
 
-def test_few_weights_are_quantised_as_well_by_the_prices_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_initial_prices_suffice_for_few_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     parts = [rng.normal(0, 4, (12, 20, 1)).astype(np.float32) for _ in range(20)]
 
@@ -83,7 +83,7 @@ def test_few_weights_are_quantised_as_well_by_the_prices_at_the_start(monkeypatc
     assert few < 1.003 * cost()
 
 
-def test_prices_learnt_on_the_first_rows_serve_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prices_of_the_first_rows_suffice_for_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many weights few are enough; at low rates prices learnt more than once are worth a twentieth of a bit."""
     monkeypatch.setattr(trellis, "LEARN", GAUSSIAN.size)
     every, once = gap(1.0, 128, 0.25, 3), gap(1.0, 128, 0.25, 1)
@@ -93,7 +93,7 @@ def test_prices_learnt_on_the_first_rows_serve_all(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("states", [4, 8, 128])
 @pytest.mark.parametrize("rate", [0.0, 0.3])
-def test_values_are_within_two_steps_of_what_is_reconstructed(states: trellis.States, rate: float) -> None:
+def test_values_are_within_two_steps_of_the_reconstruction(states: trellis.States, rate: float) -> None:
     values = (GAUSSIAN * 20).astype(np.float32)
     kept = reconstruct(trellis.quantize(values, states, rate), states)
     assert np.abs(kept - values).max() <= 6
@@ -107,7 +107,9 @@ def test_values_are_within_two_steps_of_what_is_reconstructed(states: trellis.St
     st.sampled_from([0, 4, 8, 128]),
     st.sampled_from([0.0, 0.2]),
 )
-def test_any_values_give_levels_that_the_coder_takes(values: np.ndarray, states: trellis.States, rate: float) -> None:
+def test_any_values_give_levels_within_the_range_of_the_coder(
+    values: np.ndarray, states: trellis.States, rate: float
+) -> None:
     levels = trellis.quantize(values, states, rate)
     assert levels.shape == values.shape
     assert levels.dtype == np.int32
@@ -115,21 +117,21 @@ def test_any_values_give_levels_that_the_coder_takes(values: np.ndarray, states:
 
 
 @given(hnp.arrays(np.int32, st.integers(0, 60), elements=st.integers(-9, 9)), st.sampled_from([4, 8, 128]))
-def test_reconstruction_follows_its_slow_twin(levels: np.ndarray, states: trellis.States) -> None:
+def test_reconstruction_equals_that_of_the_twin(levels: np.ndarray, states: trellis.States) -> None:
     assert reconstruct(levels.reshape(1, -1, 1), states).reshape(-1).tolist() == twin.reconstruct(
         levels.tolist(), states
     )
 
 
 @pytest.mark.parametrize("states", [4, 8, 128])
-def test_the_path_is_the_best_of_all_paths(states: trellis.States) -> None:
+def test_the_path_has_the_least_cost_of_all_paths(states: trellis.States) -> None:
     values = (RNG.normal(size=7) * 3).astype(np.float32)
     kept = reconstruct(trellis.quantize(values.reshape(1, -1, 1), states), states).reshape(-1)
     assert np.sum((kept - values) ** 2) == pytest.approx(twin.least_error(values.tolist(), states), rel=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 63), (1, 64), (1, 65), (5, 129)])
-def test_avx2_chooses_what_the_plain_steps_choose(sizes: tuple[int, int]) -> None:
+def test_avx2_and_plain_steps_choose_the_same_levels(sizes: tuple[int, int]) -> None:
     values = (RNG.laplace(size=sizes).reshape(-1) * 4).astype(np.float32)
     free = trellis._make_zero_rates(values.size)
     prices = RNG.random(free.sizes.shape).astype(np.float32) * 3
@@ -146,7 +148,7 @@ def test_avx2_chooses_what_the_plain_steps_choose(sizes: tuple[int, int]) -> Non
 @pytest.mark.parametrize("states", [0, 4, 8, 128])
 @pytest.mark.parametrize("by", [trellis.quantize, trellis.quantize_in_lanes])
 @pytest.mark.parametrize("zeros", [0.5, 0.9])
-def test_zeros_that_must_stay_do_at_hardly_more_error(
+def test_kept_zeros_hardly_increase_the_error(
     states: trellis.States, by: Callable[..., trellis.Levels], zeros: float
 ) -> None:
     rng = np.random.default_rng(7)
@@ -158,7 +160,7 @@ def test_zeros_that_must_stay_do_at_hardly_more_error(
     assert np.count_nonzero(kept) <= np.count_nonzero(values)
 
 
-def test_zeros_stay_where_values_are_predicted() -> None:
+def test_zeros_are_kept_with_predictions() -> None:
     """A predicted tensor may name a level for a zero; the trellis must not take it."""
     rng, count = np.random.default_rng(1), 3000
     values = rng.normal(0, 4, count).astype(np.float32)
@@ -175,7 +177,7 @@ def test_zeros_stay_where_values_are_predicted() -> None:
 
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize("states", [0, 4, 8, 128])
-def test_lanes_are_chosen_alike_with_and_without_avx2(states: trellis.States, zeros: bool) -> None:
+def test_avx2_and_plain_steps_choose_the_same_levels_of_lanes(states: trellis.States, zeros: bool) -> None:
     rng = np.random.default_rng(7)
     for rows, columns, scale in ((19, 33, 3), (3, 70, 0.4), (40, 64, 30000), (11, 1, 2)):
         values = (rng.laplace(0, scale, (rows, columns)) * (rng.random((rows, columns)) < 0.9)).astype(np.float32)
@@ -193,7 +195,7 @@ def test_lanes_are_chosen_alike_with_and_without_avx2(states: trellis.States, ze
         assert not zeros or states or not found[0][values == 0].any()
 
 
-def test_lanes_are_searched_each_by_itself() -> None:
+def test_every_lane_is_searched_separately() -> None:
     """As `choose` does one after the other with the contexts written out."""
     rng = np.random.default_rng(8)
     values = rng.laplace(0, 4, (19, 30)).astype(np.float32)
