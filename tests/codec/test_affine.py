@@ -1,4 +1,4 @@
-"""Integers of a few bits, signs and shorter floats: the formulas, and the same through a file."""
+"""Integers of a few bits, signs and shorter floats: the formulas, and files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BITS = st.integers(2, 8)
 
 
 def restore(folder: Path, array: Floats, **words: object) -> Floats:
-    """One tensor through a .wcz."""
+    """Encode one tensor and decode it."""
     packed = encode_small(folder, "npz", {"w": array}, **words)
     decode(packed, folder / "restored.npz", threads=2)
     with np.load(folder / "restored.npz") as file:
@@ -139,7 +139,7 @@ def test_shorter_floats_are_rounded_to_the_nearest_of_their_type(values: list[fl
     largest = 65504 if kind == "float16" else 2.0**128 - 2.0**120
     fits = np.abs(array) <= largest
     whole = np.isfinite(short) & fits
-    # What is out of range, or far from all others, is kept as it is; small files may keep everything.
+    # Weights out of range or far from all others are exact; in small files all weights may be.
     exact = back.view(np.uint32) == array.view(np.uint32)
     assert np.all(exact | (whole & (back == short)))
 

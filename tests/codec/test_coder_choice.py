@@ -15,7 +15,7 @@ PLAN = UniformPlan(step=0.05, lambda_=0.25, states=128)
 RANDOM = np.random.default_rng(0)
 PLAIN = (RANDOM.standard_normal((300, 300)) * RANDOM.uniform(0.05, 0.2, (300, 1))).astype(np.float32)
 SMOOTH = np.cumsum(RANDOM.standard_normal((300, 300)) * 0.05, axis=1).astype(np.float32)
-"""Of which a linear prediction from the left explains nearly all."""
+"""Weights that a linear prediction from the left explains almost completely."""
 SPARSE = np.where(RANDOM.random((300, 300)) < 0.1, PLAIN, np.float32(0))
 SMALL = PLAIN[:50]
 

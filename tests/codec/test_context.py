@@ -1,4 +1,4 @@
-"""The context coder returns every array of levels, needs about its entropy, and refuses damaged payloads."""
+"""The context coder decodes every array of levels, takes about its entropy, and refuses damaged payloads."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_prediction_from_neighbours_saves_bytes_for_smooth_rows() -> None:
 
 @pytest.mark.parametrize("name", ["sparse", "kernels", "image-like", "one by one", "a row"])
 def test_an_extended_payload_is_refused_and_a_truncated_one_gives_other_levels(name: str) -> None:
-    # a stream cut short may stand for other levels; that it is cut is the container's checksum to tell
+    # A truncated payload may decode to other levels. The checksum of the container detects it.
     levels = CASES[name].astype(np.int32)
     payload = context.encode(levels)
     for end in {0, 1, 2, 3, 5, len(payload) // 2, len(payload) - 9, len(payload) - 1} & set(range(len(payload))):

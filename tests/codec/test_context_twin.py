@@ -1,4 +1,4 @@
-"""The kernel and a slow decoder written from the specification read the same levels from the same bytes."""
+"""The kernel and a slow decoder, written from the specification, decode the same levels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules: levels become exactly the weights that the specification says, and their parameters come back."""
+"""Rules: the weights of levels are exactly those of the specification, and parameters are read as written."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_a_header_is_read_as_written(rule: Dequantizer, positions: set[int], chu
         (CONV, KERNEL) if conv else (MATRIX, VECTOR if isinstance(rule, TruncatedFloatDequantizer) else DENSE)
     )
     units = facts.count if layout == VECTOR else 30
-    chunks = 1 if isinstance(rule, HashedDequantizer) else chunks  # which has one section
+    chunks = 1 if isinstance(rule, HashedDequantizer) else chunks  # its levels are one section
     where = np.array(sorted(positions), np.int64) if positions else NO_POSITIONS
     item = 2 if conv else 4
     patches = np.arange(len(where) * item, dtype=np.uint8).reshape(-1, item)

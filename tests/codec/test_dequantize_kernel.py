@@ -1,4 +1,4 @@
-"""The last steps of decoding: levels become weights, and weights are put at their positions."""
+"""The last steps of decoding: the weights of levels, and their positions in the tensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CRC-32 of a tensor in pieces is zlib's."""
+"""The CRC-32 of a tensor in pieces equals that of zlib."""
 
 from __future__ import annotations
 

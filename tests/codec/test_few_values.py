@@ -1,4 +1,4 @@
-"""Tensors of few distinct values: found by a sample, and coded exactly where that takes no more bytes."""
+"""Tensors of few distinct values are found by a sample, and are exact if that takes no more bytes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from wcodec.pipeline.encoder import Encoded, encode
 from wcodec.planning.parsing import parse_recipe
 
 ORDINARY = weights(1, 120, 200)
-"""float32, of as many values as weights."""
+"""float32, with as many distinct values as weights."""
 
 
 def cluster(values: np.ndarray, clusters: int) -> np.ndarray:
-    """Each value moved to the next of `clusters` evenly spread quantiles."""
+    """Each value, replaced by the nearest of `clusters` evenly spread quantiles."""
     centres = np.quantile(values, (np.arange(clusters) + 0.5) / clusters).astype(np.float32)
     return centres[np.searchsorted(centres[1:] / 2 + centres[:-1] / 2, values)]
 

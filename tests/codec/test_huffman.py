@@ -1,4 +1,4 @@
-"""Huffman codes against bitarray's, package-merge in Python, and a reader of one bit at a time."""
+"""Huffman codes against bitarray, package-merge in Python, and a reader of single bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layouts: any tensor becomes rows, channels and taps, and comes back."""
+"""Layouts: any tensor as rows, channels and taps, and the inverse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fits(shape: tuple[int, ...], layout: int) -> bool:
 
 
 def obvious(values: np.ndarray, layout: int) -> np.ndarray:
-    """The table of the specification, one layout at a time, by moving axes only."""
+    """The table of the specification, as moves of axes."""
     s = values.shape
     if layout == 0:
         return values.reshape(1, -1, 1)

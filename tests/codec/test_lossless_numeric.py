@@ -1,4 +1,4 @@
-"""Floats and integers by contexts: every bit comes back, for the kernel and for the slow reader of the page alike."""
+"""The context coder of numbers: the kernel and the reference decoder restore every bit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def prune(*shape: int) -> npt.NDArray[np.float32]:
 
 
 def strange(*shape: int) -> npt.NDArray[np.float32]:
-    """Payloads of NaN, infinities, numbers that are hardly any, negative zeros."""
+    """NaN with payloads, infinities, subnormal numbers, negative zeros."""
     values = normal(*shape)
     odd = np.array([0x7FC00001, 0xFFFFFFFF, 0x7F800000, 0xFF800000, 1, 0x80000000, 0x007FFFFF, 0x80000001], np.uint32)
     values.reshape(-1).view(np.uint32)[::7] = odd[np.arange(len(values.reshape(-1)[::7])) % len(odd)]
@@ -100,7 +100,7 @@ def words_of(values: AnyArray, dtype: str) -> tuple[numbers.Words, numbers.Kind,
 
 
 def pack(values: AnyArray, dtype: str) -> bytes:
-    """Numbers by contexts even where another method is smaller."""
+    """Encode numbers with contexts even if another method is smaller."""
     payload = numbers.encode(*words_of(values, dtype), limit=2 * values.nbytes + 4096)
     assert payload is not None
     return bytes((NUMBERS,)) + payload

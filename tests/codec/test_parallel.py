@@ -132,9 +132,9 @@ def test_a_large_piece_starts_before_small_pieces_in_front_of_it() -> None:
             hold.wait(HANG)
 
     def size_of(number: int) -> int:
-        if number == 2:  # both threads have begun
+        if number == 2:  # both threads work
             busy.wait()
-        elif number == 7:  # all before it are waiting
+        elif number == 7:  # all pieces before it wait
             hold.set()
         return sizes[number]
 

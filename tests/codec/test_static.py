@@ -1,4 +1,4 @@
-"""The static coder: kernel and slow twin decode what was encoded; damaged payloads are refused."""
+"""The static coder: kernel and twin decode encoded levels; damaged payloads are refused."""
 
 from __future__ import annotations
 

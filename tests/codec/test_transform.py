@@ -1,4 +1,4 @@
-"""Kernels are the same after a transform and its inverse, and the decoder's half is exact."""
+"""A transform and its inverse restore kernels, and the inverse is exact."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_fitted_basis_concentrates_the_energy_in_descending_order() -> None:
 
 @pytest.mark.parametrize("largest", [50, 2**12, 2**18])
 def test_float32_is_used_if_it_is_exact_and_gives_the_same_weights(largest: int) -> None:
-    """Weights are float64's, rounded to float32, bit for bit."""
+    """Weights equal those of float64, rounded to float32, bit for bit."""
     values = RNG.standard_normal((500, 1, 96)).astype(np.float32)
     basis = transform.make_klt_basis(transform.compute_moments(values))
     levels = RNG.integers(-largest, largest, size=(40, 96, 1)).astype(np.int32)

@@ -24,7 +24,7 @@ GAUSSIAN = RNG.normal(size=(120, 250, 1)).astype(np.float32)
 
 
 def gap(step: float, states: trellis.States, rate: float, passes: int = 2) -> float:
-    """Bits a weight above what the theory of a Gaussian source allows at the error reached."""
+    """Bits a weight, less the rate-distortion bound of a Gaussian source for the measured error."""
     levels = trellis.quantize(GAUSSIAN / np.float32(step), states, rate, passes)
     error = float(np.mean((reconstruct(levels, states) * step - GAUSSIAN) ** 2))
     return len(context.encode(levels, states)) * 8 / levels.size + 0.5 * np.log2(error)
@@ -49,7 +49,7 @@ def test_prices_of_bits_lower_the_cost_at_low_rates(states: trellis.States) -> N
 
 @pytest.mark.parametrize("scale", [0.3, 3.0, 300.0])
 def test_prices_of_few_estimators_equal_those_of_all(scale: float) -> None:
-    """A price is computed where something was learnt: a lone level changes few, and what it does not change starts."""
+    """A price is computed only for estimators that changed. A single level changes few; the others start equal."""
     levels = np.rint(np.random.default_rng(0).laplace(0, scale, (40, 30, 1))).astype(np.int32)
     params = plain_params(levels)
     found = measure_rates(levels, 128, params, 0.25)
@@ -71,7 +71,7 @@ def test_initial_prices_suffice_for_few_weights(monkeypatch: pytest.MonkeyPatch)
     parts = [rng.normal(0, 4, (12, 20, 1)).astype(np.float32) for _ in range(20)]
 
     def cost() -> float:
-        """Bits a weight at the same error, a factor of four of which is a bit."""
+        """Bits a weight at the same error; a factor of four in the error is worth one bit."""
         levels = [trellis.quantize(part, 128, 0.25) for part in parts]
         error = sum(
             float(np.square(reconstruct(own, 128) - part).sum()) for own, part in zip(levels, parts, strict=True)
@@ -84,7 +84,7 @@ def test_initial_prices_suffice_for_few_weights(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_prices_of_the_first_rows_suffice_for_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many weights few are enough; at low rates prices learnt more than once are worth a twentieth of a bit."""
+    """Few of many weights suffice; at low rates a second update of the prices saves a twentieth of a bit."""
     monkeypatch.setattr(trellis, "LEARN", GAUSSIAN.size)
     every, once = gap(1.0, 128, 0.25, 3), gap(1.0, 128, 0.25, 1)
     monkeypatch.setattr(trellis, "LEARN", GAUSSIAN.size // 3)
@@ -161,7 +161,7 @@ def test_kept_zeros_hardly_increase_the_error(
 
 
 def test_zeros_are_kept_with_predictions() -> None:
-    """A predicted tensor may name a level for a zero; the trellis must not take it."""
+    """The prediction of a zero may be another level, which the trellis must not choose."""
     rng, count = np.random.default_rng(1), 3000
     values = rng.normal(0, 4, count).astype(np.float32)
     values[::3] = 0
@@ -196,7 +196,7 @@ def test_avx2_and_plain_steps_choose_the_same_levels_of_lanes(states: trellis.St
 
 
 def test_every_lane_is_searched_separately() -> None:
-    """As `choose` does one after the other with the contexts written out."""
+    """The levels equal those of `choose` for one lane after another, with explicit contexts."""
     rng = np.random.default_rng(8)
     values = rng.laplace(0, 4, (19, 30)).astype(np.float32)
     own, across = rng.integers(0, 9, 19).astype(np.uint8), rng.integers(0, 9, 30).astype(np.uint16)
