@@ -1,4 +1,4 @@
-"""The answers of the original network, each for several steps of training."""
+"""Outputs of the original network, each of which serves several steps of training."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from wcodec.training.engine import Batch
 
 
 def draw_numbers(width: int) -> tuple[list[Batch], list[int]]:
-    """The batches of 64 examples that four batches of asked inputs would give, and the batches that were asked for."""
-    inputs, asked = (np.full((64, width), number, np.float32) for number in count()), []
+    """The batches of 64 examples for training, and the numbers of the batches that the original computed."""
+    inputs, computed = (np.full((64, width), number, np.float32) for number in count()), []
 
-    def ask(given: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        asked.append(int(given[0][0, 0]))
+    def compute_outputs(given: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        computed.append(int(given[0][0, 0]))
         return given, (given[0][:, 0] + 0.5,)
 
-    batches = draw_answered(((one,) for one in inputs), cast(Ask, ask), np.random.default_rng(0))
-    return [next(batches) for _ in range(USES * KEPT + 1)], asked
+    batches = draw_answered(((one,) for one in inputs), cast(Ask, compute_outputs), np.random.default_rng(0))
+    return [next(batches) for _ in range(USES * KEPT + 1)], computed
 
 
 def test_one_answer_of_the_original_serves_several_steps() -> None:
-    found, asked = draw_numbers(2)
-    assert asked == list(range(2 * KEPT))
+    found, computed = draw_numbers(2)
+    assert computed == list(range(2 * KEPT))
     for batch in found:
         assert np.array_equal(batch.outputs[0], batch.inputs[0][:, 0] + 0.5)
     for use in range(USES):
@@ -39,6 +39,6 @@ def test_one_answer_of_the_original_serves_several_steps() -> None:
 
 def test_inputs_too_large_to_keep_are_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wcodec.training.answers.MOST_BYTES", 4 * 64 * 3 * FEWEST - 1)
-    found, asked = draw_numbers(2)
-    assert asked == list(range(USES * KEPT + 1))
-    assert [float(batch.inputs[0].max()) for batch in found] == [float(number) for number in asked]
+    found, computed = draw_numbers(2)
+    assert computed == list(range(USES * KEPT + 1))
+    assert [float(batch.inputs[0].max()) for batch in found] == [float(number) for number in computed]

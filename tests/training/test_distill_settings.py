@@ -1,4 +1,4 @@
-"""The settings of training without labels follow the bits of a weight at the start."""
+"""The settings of training without labels depend on the bits a weight at its start."""
 
 from __future__ import annotations
 

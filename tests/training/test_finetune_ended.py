@@ -55,7 +55,7 @@ def test_a_resumed_training_finds_what_an_uninterrupted_one_finds(
 
 @pytest.fixture(scope="module")
 def interrupted(small_network: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
-    """What a training finds that is interrupted after its second epoch, and its state; read only."""
+    """The result of a training that is interrupted after its second epoch; read only."""
 
     def interrupt(line: str) -> None:
         if line.startswith("epoch 2"):

@@ -96,7 +96,7 @@ def test_a_network_with_an_input_of_tokens_and_another_input_is_trained(tmp_path
 
 
 def subclassed(inputs: int) -> Model:
-    """A network of the user's own class."""
+    """A network of a class of the user."""
 
     @keras().saving.register_keras_serializable("finetune")
     class Own(keras().Model):

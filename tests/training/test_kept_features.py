@@ -1,4 +1,4 @@
-"""The first layers of few weights and much time are not trained; training sees their outputs."""
+"""First layers with few weights that take much time are not trained; training uses their outputs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def session(model: Model) -> CalibrationSession:
 
 
 def count_multiplications(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let so small a network take no time but for its multiply-adds and outputs."""
+    """Count only multiply-adds and outputs as work, for in so small a network the rest takes most of the time."""
     monkeypatch.setattr("wcodec.training.kept_features.FEW", 0.01)
     for name in ("WEIGHT", "TENSOR", "CALL"):
         monkeypatch.setattr(f"wcodec.calibration.work.{name}", 0.0)

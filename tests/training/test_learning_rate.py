@@ -1,4 +1,4 @@
-"""The learning rate of a training without labels is one that the network survives."""
+"""Training without labels lowers a learning rate that destroys the outputs."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_optimal_brain_damage_prunes_by_the_curvature() -> None:
     way = start_pruning(KERNEL, lambda _: Prune("sparsity", 1 / 3), forget=False, criterion="obd")
     flat = np.where(np.abs(KERNEL) == 2.0, 1e-3, 1.0).astype(np.float32)
     way.latent.step(tf, tf.constant(flat), tf.constant(0.0))
-    way.update(0.5)  # the largest weight matters least: its gradients are small
+    way.update(0.5)  # the largest weight has the least effect: its gradients are small
     assert np.array_equal(way.mask.numpy() == 0, (np.abs(KERNEL) == 2.0) | (KERNEL == 0) | (KERNEL == -0.125))
 
 

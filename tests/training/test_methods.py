@@ -44,7 +44,7 @@ def small() -> Model:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A network with BatchNormalization that is good at its examples, and these."""
+    """A network with BatchNormalization, trained on its examples, and these examples."""
     folder = tmp_path_factory.mktemp("methods")
     given = examples_of_three(1500)
     train_network(small(), given, classes(), epochs=6).save(folder / "model.keras")

@@ -1,4 +1,4 @@
-"""Units that a method of training leaves without weights are not in the file, unless they are asked for."""
+"""Units that a method leaves without weights are not in the file, unless they are requested."""
 
 from __future__ import annotations
 

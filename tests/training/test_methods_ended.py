@@ -55,7 +55,7 @@ def test_a_resumed_training_by_methods_finds_what_an_uninterrupted_one_finds(
     small_network: tuple[Path, Path], tmp_path: Path
 ) -> None:
     methods, at, whole_state = EVERY, 3, tmp_path / "whole"
-    # The state as a kill after this epoch leaves it: the file is replaced after each epoch, and nothing else is kept.
+    # A kill after this epoch leaves this state: its file is replaced after each epoch, and there is no other.
     copy = partial(shutil.copy, whole_state, tmp_path / "state")
     whole = train_until(small_network, whole_state, methods, then=copy, at=at)[0].tuned
     found, lines = train_until(small_network, tmp_path / "state", methods, resume=True)

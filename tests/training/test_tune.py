@@ -24,7 +24,7 @@ from wcodec.training.tune import tune
 
 @pytest.fixture
 def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
-    """A small network coded for its inputs by rounding alone."""
+    """A small network that is calibrated without training."""
     target = tmp_path / "tuned.wcz"
     words = ["--data", f"{samples / 'mnist.npz'}:train", "--limit", "500", "--max-drop", "0.5", "--tune", "0"]
     done = wcodec("encode", samples / "tutorial_cnn.h5", "-o", target, *words)
@@ -36,7 +36,7 @@ def tuned(wcodec: Run, samples: Path, tmp_path: Path) -> Path:
     size = target.stat().st_size
     tried = [int(number.replace(",", "")) for number in re.findall(r"about ([\d,]+) bytes", done.stderr)]
     assert min(abs(number - size) for number in tried) <= 0.02 * size
-    assert tried[-1] == size  # the chosen one
+    assert tried[-1] == size  # the chosen file
     return target
 
 
@@ -99,7 +99,7 @@ def test_a_budget_of_the_outputs_and_one_of_the_weights_exclude_each_other(
 
 
 def with_data(small_network: tuple[Path, Path], target: Path) -> list[object]:
-    """The words that calibrate the small network for 500 of its inputs."""
+    """The words of a command that calibrates the small network for 500 of its inputs."""
     return ["encode", small_network[0], "-o", target, "--data", small_network[1], "--limit", "500", "--tune", "0"]
 
 
@@ -113,7 +113,7 @@ def test_calibration_uses_up_a_budget_of_bytes(
     assert 860 < (tmp_path / "m.wcz").stat().st_size <= 1001
 
 
-if THOROUGH:  # the same of a network of convolutions
+if THOROUGH:  # the same test for a network of convolutions
 
     @pytest.mark.parametrize("size", [["--target-size", "7000"], ["--target-ratio", "14.4"]], ids=["bytes", "ratio"])
     def test_calibration_uses_up_a_budget_of_bytes_for_convolutions(

@@ -1,4 +1,4 @@
-"""Weights that oscillate between two levels stop at one, and the others go on learning."""
+"""Weights that oscillate between two levels are frozen at one; the others are trained further."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_weights_with_a_mean_near_a_level_are_frozen_first_and_vectors_never() -
     freezing.freeze(2)
     np.testing.assert_array_equal(group.factors.numpy(), [0, 1, 1, 0, 1, 1])
     freezing.sample()
-    freezing.freeze(1)  # one sample does not tell what oscillates
+    freezing.freeze(1)  # one sample does not show which weights oscillate
     np.testing.assert_array_equal(group.factors.numpy(), [0, 1, 1, 0, 1, 1])
 
 
