@@ -18,7 +18,7 @@ RECORDS = Path(__file__).resolve().parents[2] / "samples" / "records"
 
 
 @pytest.mark.parametrize("seed", range(80 if THOROUGH else 8))
-def test_answers_stay_when_units_that_were_emptied_are_taken_out(seed: int) -> None:
+def test_removing_emptied_units_keeps_the_outputs(seed: int) -> None:
     model, rng = draw_network(seed), np.random.default_rng(seed)
     graph = trace(model)
     emptied, outgoing = graph.removable & (rng.random(graph.count) < 0.5), rng.random(graph.count) < 0.5
@@ -37,7 +37,7 @@ def test_answers_stay_when_units_that_were_emptied_are_taken_out(seed: int) -> N
         assert np.abs(whole - part).max() <= 1e-5 * max(1.0, float(np.abs(whole).max()))
 
 
-def test_a_constant_moves_into_the_bias_that_the_next_layer_did_not_have() -> None:
+def test_a_constant_moves_into_a_new_bias_of_the_next_layer() -> None:
     layers = keras().layers
     dense = layers.Dense(3, "sigmoid"), layers.Dense(2, use_bias=False)
     model = keras().Sequential([layers.Input((4,)), *dense])
@@ -58,7 +58,7 @@ def test_a_constant_stays_before_a_padded_convolution_unless_it_is_zero() -> Non
     assert compact(model).removed == 1
 
 
-def test_a_network_without_dead_units_is_the_same_network() -> None:
+def test_a_network_without_dead_units_is_unchanged() -> None:
     model = draw_network(0)
     assert compact(model).model is model
 

@@ -21,7 +21,7 @@ from wcodec.structure.selection import Amount, select
 
 
 @pytest.mark.parametrize("seed", range(160 if THOROUGH else 20))
-def test_masked_units_and_absent_units_answer_alike(seed: int, tmp_path: Path) -> None:
+def test_masked_and_removed_units_give_the_same_outputs(seed: int, tmp_path: Path) -> None:
     model = draw_network(seed)
     graph, inputs = trace(model), inputs_of(model, seed)
     kept = some_kept(graph, np.random.default_rng(seed))
@@ -39,7 +39,7 @@ def test_masked_units_and_absent_units_answer_alike(seed: int, tmp_path: Path) -
         assert np.abs(whole - part).max() <= 1e-5 * max(1.0, float(np.abs(whole).max()))
 
 
-def test_all_units_kept_is_the_network_itself() -> None:
+def test_a_network_that_keeps_all_units_is_unchanged() -> None:
     model = draw_network(3)
     graph = trace(model)
     same = without(graph, np.ones(graph.count, bool))
@@ -54,7 +54,7 @@ def find_reasons(*middle: object, shape: tuple[int, ...] = (6,)) -> set[str]:
     return set(trace(model).frozen.values())
 
 
-def test_what_cannot_be_followed_is_frozen_and_named() -> None:
+def test_layers_without_a_rule_are_frozen_and_named() -> None:
     layers = keras().layers
     last = "the network's output"
     assert find_reasons() == {last}
@@ -65,13 +65,13 @@ def test_what_cannot_be_followed_is_frozen_and_named() -> None:
     assert find_reasons(layers.Reshape((2, 3), name="cut"), layers.Flatten()) == {last, "cut (Reshape)"}
 
 
-def test_units_of_the_output_are_frozen_by_it_also_after_an_activation_that_mixes_them() -> None:
+def test_units_of_the_output_are_frozen_also_before_an_activation_that_mixes_them() -> None:
     layers = keras().layers
     model = keras().Sequential([layers.Input((6,)), layers.Dense(6), layers.Dense(3, "softmax", name="last")])
     assert set(trace(model).frozen.values()) == {"the network's output"}
 
 
-def test_a_residual_stream_from_the_input_stays() -> None:
+def test_a_residual_stream_from_the_input_is_frozen() -> None:
     layers = keras().layers
     x = inputs = layers.Input((5,))
     y = layers.Dense(5, name="second")(layers.Dense(8, name="first")(x))
@@ -80,7 +80,7 @@ def test_a_residual_stream_from_the_input_stays() -> None:
     assert "sum (Add), beside what cannot be removed" in graph.frozen.values()
 
 
-def test_the_same_tensor_twice_is_the_same_units_twice() -> None:
+def test_two_uses_of_a_tensor_share_its_units() -> None:
     layers = keras().layers
     x = layers.Dense(4)(inputs := layers.Input((3,)))
     graph = trace(keras().Model(inputs, layers.Dense(2)(layers.Concatenate()([x, x]))))
@@ -122,7 +122,7 @@ def transformer(norm: str, width: int = 12) -> object:
 
 
 @pytest.mark.parametrize("norm", ["LayerNormalization", "RMSNormalization", "UnitNormalization"])
-def test_a_residual_stream_is_narrower_where_removal_need_not_be_exact(norm: str, tmp_path: Path) -> None:
+def test_a_residual_stream_is_narrowed_if_removal_may_be_inexact(norm: str, tmp_path: Path) -> None:
     model = transformer(norm)
     exact, graph = trace(model), trace(model, is_exact=False)
     assert any(norm in why for why in exact.frozen.values())
@@ -154,7 +154,7 @@ def test_groups_of_a_normalization_are_removed_as_a_whole() -> None:
     assert "norm (GroupNormalization)" in find_reasons(layers.GroupNormalization(1, name="norm"), shape=(4, 6))
 
 
-def test_attention_joins_queries_and_keys_and_gives_values() -> None:
+def test_attention_has_one_group_of_queries_and_keys_and_one_of_values() -> None:
     layers = keras().layers
     x = layers.Input((5, 7))
     query, value, key = (layers.Dense(4, name=name)(x) for name in ("query", "value", "key"))
@@ -190,7 +190,7 @@ def test_masked_sequences_are_followed(tmp_path: Path) -> None:
         np.testing.assert_allclose(whole, part, atol=1e-5)
 
 
-def test_a_masking_layer_keeps_what_it_looks_at_and_lets_the_states_behind_it_go() -> None:
+def test_a_masking_layer_freezes_its_inputs_and_not_the_states_after_it() -> None:
     layers = keras().layers
     steps = layers.Input((None, 4))
     graph = trace(keras().Model(steps, layers.Dense(2)(layers.LSTM(16)(layers.Masking()(steps)))))

@@ -35,7 +35,7 @@ def half(graph: object, scores: np.ndarray) -> Mask:
     return select(graph, scores, Amount("width", 0.5))
 
 
-def test_repair_makes_up_for_most_of_what_was_removed_and_obs_chooses_better_than_norms() -> None:
+def test_repair_restores_most_of_the_outputs_and_obs_loses_less_than_norms() -> None:
     model, examples = chain(24, 24), Examples((INPUTS,))
     graph = trace(model)
     errors = {}
@@ -81,7 +81,7 @@ def test_batch_normalization_is_part_of_what_is_merged() -> None:
 
 
 @pytest.mark.parametrize("of", ["width", "params", "macs"])
-def test_the_network_is_as_small_as_was_asked_and_not_smaller(of: str) -> None:
+def test_the_network_has_the_requested_size(of: str) -> None:
     graph = trace(chain(30, 20))
     scores = criteria.scores_by_weights(graph, "l2")
     kept = select(graph, scores, Amount(of, 0.4))
@@ -91,7 +91,7 @@ def test_the_network_is_as_small_as_was_asked_and_not_smaller(of: str) -> None:
     assert 0.3 < got <= 0.4
 
 
-def test_uniform_keeps_the_same_part_of_every_layer_and_no_layer_ends() -> None:
+def test_uniform_keeps_the_same_fraction_of_every_layer_and_at_least_one_unit() -> None:
     graph = trace(chain(30, 20))
     kept = select(graph, criteria.scores_by_weights(graph, "l1"), Amount("width", 0.5, uniform=True))
     assert [int(kept[group].sum()) for group in graph.groups] == [15, 10, 4]
@@ -125,7 +125,7 @@ def test_every_kind_of_network_is_scored_by_obs_and_repaired(seed: int) -> None:
     assert all(np.isfinite(one).all() for one in answers(small, list(examples.inputs)))
 
 
-def test_low_rank_is_exact_where_the_rank_is_low_and_convolutions_become_two() -> None:
+def test_low_rank_is_exact_if_the_rank_is_low_and_gives_two_convolutions() -> None:
     layers = keras().layers
     keras().utils.set_random_seed(2)
     image = layers.Input((6, 6, 4))
@@ -142,7 +142,7 @@ def test_low_rank_is_exact_where_the_rank_is_low_and_convolutions_become_two() -
     assert thinner.count_params() < 0.6 * chain(30, 30).count_params()
 
 
-def test_the_command_writes_a_plain_model_and_says_what_it_is(
+def test_the_command_writes_a_plain_model_and_describes_it(
     slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert slim("--width", 0.5, "--data", "DATA", "--finetune", 2, "--json") == 0
@@ -159,12 +159,12 @@ def test_the_command_writes_a_plain_model_and_says_what_it_is(
 
 
 @pytest.mark.parametrize("criterion", ["geometric-median", "taylor", "fisher", "random"])
-def test_every_criterion_narrows(slim: Slim, criterion: str, tmp_path: Path) -> None:
+def test_every_criterion_gives_a_narrower_network(slim: Slim, criterion: str, tmp_path: Path) -> None:
     assert slim("--macs", 0.5, "--criterion", criterion, "--data", "DATA", "-q", "--tune", 5) == 0
     assert (tmp_path / "small.keras").exists()
 
 
-def test_the_narrowest_within_a_budget_is_found_and_none_is_written_where_none_is(slim: Slim, tmp_path: Path) -> None:
+def test_the_narrowest_network_within_a_budget_is_found_or_none_is_written(slim: Slim, tmp_path: Path) -> None:
     assert slim("--max-loss", 0.0, "--data", "DATA:bare", "-q") == 4
     assert slim("--width", 0.2, "--max-drop", 0, "--data", "DATA", "-q") == 4
     assert not (tmp_path / "small.keras").exists()
@@ -172,20 +172,20 @@ def test_the_narrowest_within_a_budget_is_found_and_none_is_written_where_none_i
     assert keras().models.load_model(tmp_path / "small.keras").count_params() < 540
 
 
-def test_without_time_a_batch_chooses_and_repairs_nothing_is_trained_and_what_took_longer_is_told(
+def test_without_time_one_batch_serves_the_choice_and_the_repair_and_an_overrun_is_reported(
     slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wcodec.calibration.time_limit.CLOSE", 0.0)
     assert slim("--width", 0.5, "--data", "DATA", "--finetune", 50, "--time-limit", 0) == 0
-    told = capsys.readouterr().err
-    assert "the training ended early" in told
-    assert "--time-limit: 0 s were overrun by" in told
+    text = capsys.readouterr().err
+    assert "the training ended early" in text
+    assert "--time-limit: 0 s were overrun by" in text
     assert keras().models.load_model(tmp_path / "small.keras").count_params() < 540
     assert slim("--max-drop", 30, "--data", "DATA", "--time-limit", 0, "-f") == 4
     assert "the time limit ended the search after 0 of 6 widths" in capsys.readouterr().err
 
 
-def test_a_student_begins_with_the_originals_best_units(
+def test_a_student_starts_with_the_best_units_of_the_original(
     slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     narrow = keras().Sequential.from_config(_narrower(keras().models.load_model(tmp_path / "model.keras").get_config()))
@@ -207,7 +207,7 @@ def _narrower(config: dict[str, object]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["--width", 1.5], 2, "--width: expected over 0 to 1, got 1.5"),
         (["--width", 0.5, "--macs", 0.5], 2, "--macs: expected one way of saying how much, got --width too"),
@@ -225,15 +225,15 @@ def _narrower(config: dict[str, object]) -> dict[str, object]:
         (["--params", 0.0001], 4, "expected 0.0001 of the params, the least that the layers allow is"),
     ],
 )  # fmt: skip
-def test_bad_requests_are_refused_before_anything_is_trained(
-    slim: Slim, words: list[object], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_invalid_requests_are_refused_before_training(
+    slim: Slim, words: list[object], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert slim(*words) == code
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "small.keras").exists()
 
 
-def test_a_network_of_which_nothing_can_be_followed_is_refused_with_the_reasons(
+def test_a_network_without_removable_units_is_refused_with_the_reasons(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     layers = keras().layers
@@ -247,7 +247,7 @@ def test_a_network_of_which_nothing_can_be_followed_is_refused_with_the_reasons(
     assert "expected units that can be removed, found none in norm" in capsys.readouterr().err
 
 
-def test_a_decoded_file_can_be_compact_and_so_can_one_that_is_encoded(tmp_path: Path) -> None:
+def test_decode_and_encode_can_remove_dead_units(tmp_path: Path) -> None:
     model, whole, coded = chain(40, 30), tmp_path / "whole.keras", tmp_path / "whole.wcz"
     for layer in model.layers[:2]:
         kernel, bias = layer.get_weights()
@@ -263,7 +263,7 @@ def test_a_decoded_file_can_be_compact_and_so_can_one_that_is_encoded(tmp_path: 
     assert main(["encode", str(whole), "--compact", "--lossless", "-q"]) == 2
 
 
-def test_without_data_the_layers_behind_are_fitted_to_assumed_inputs() -> None:
+def test_without_data_the_next_layers_are_fitted_to_assumed_inputs() -> None:
     model = chain(24, 24)
     graph = trace(model)
     kept = half(graph, score_without_data(graph))
@@ -271,7 +271,7 @@ def test_without_data_the_layers_behind_are_fitted_to_assumed_inputs() -> None:
     assert error_of(model, fitted) < 0.5 * error_of(model, cut)
 
 
-def test_batch_normalization_inside_a_nested_model_is_part_of_what_is_assumed() -> None:
+def test_assumed_moments_include_batch_normalization_of_a_nested_model() -> None:
     layers = keras().layers
     inner = keras().Sequential([layers.Input((6,)), layers.Dense(8), layers.BatchNormalization(), layers.ReLU()])
     image = layers.Input((6,))

@@ -28,7 +28,7 @@ from wcodec.structure.request import SlimRequest
         ({}, (0.5, 1.0), True, Left()),
     ],
 )
-def test_what_is_left_and_what_slimming_lost_make_the_budget(
+def test_the_loss_of_slimming_reduces_the_remaining_budget(
     bounds: dict[str, float], lost: tuple[float, float], labelled: bool, left: Left
 ) -> None:
     found = SimpleNamespace(lost=lost, before=SimpleNamespace(loss=0.4 if labelled else None))
@@ -38,7 +38,7 @@ def test_what_is_left_and_what_slimming_lost_make_the_budget(
 
 
 @pytest.mark.parametrize(("option", "most"), [("--max-loss", 30), ("--max-drop", 6), ("--max-drop", 0)])
-def test_slimmed_and_encoded_together_keep_the_budget(
+def test_slimming_and_encoding_together_are_within_the_budget(
     slim: Slim, option: str, most: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coded = tmp_path / "out.wcz"
@@ -62,7 +62,7 @@ def test_points_are_refused_for_a_network_that_predicts_values(
     assert not (tmp_path / "small.keras").exists()
 
 
-def test_an_encoding_that_was_asked_for_and_loses_more_writes_nothing(
+def test_an_encoding_outside_the_budget_writes_nothing(
     slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coded = tmp_path / "out.wcz"
@@ -71,17 +71,17 @@ def test_an_encoding_that_was_asked_for_and_loses_more_writes_nothing(
     assert not coded.exists()
 
 
-def test_a_training_whose_first_step_takes_longer_than_the_limit_is_not_begun(
+def test_a_training_is_not_started_if_its_first_step_takes_longer_than_the_limit(
     slim: Slim, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "COMPILING", 1e12)
     assert slim("--width", 0.5, "--data", "DATA", "--finetune", 2, "--time-limit", "9h") == 0
-    told = capsys.readouterr().err
-    assert "not trained: a step of training cannot be compiled within the time limit" in told
-    assert "--resume" not in told
+    text = capsys.readouterr().err
+    assert "not trained: a step of training cannot be compiled within the time limit" in text
+    assert "--resume" not in text
 
 
-def test_layers_are_fitted_at_once_where_one_after_the_other_takes_too_long(
+def test_layers_are_fitted_at_once_if_a_sequence_takes_too_long(
     slim: Slim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_turn = []

@@ -28,7 +28,7 @@ from wcodec.structure.selection import Amount
 from wcodec.structure.training_state import FitState, StateFile, read
 
 
-def test_a_training_that_is_interrupted_keeps_the_best_and_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_an_interrupted_training_keeps_the_best_network_and_is_resumed_exactly(tmp_path: Path) -> None:
     model, examples = chain(10), Examples((INPUTS,))
     apart, rest = examples.take(np.arange(100)), examples.take(np.arange(100, 400))
     targets, wanted = fitting.targets_of(model, rest), fitting.targets_of(model, apart)
@@ -62,7 +62,7 @@ def test_a_training_that_is_interrupted_keeps_the_best_and_goes_on_as_if_it_had_
         read(file.path, {"epochs": 4})
 
 
-def test_a_wcz_is_encoded_as_encode_would_and_the_page_has_a_row_a_layer(
+def test_the_wcz_equals_that_of_encode_and_the_page_has_a_row_for_each_layer(
     slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coded, page = tmp_path / "small.wcz", tmp_path / "page.html"
@@ -86,7 +86,7 @@ def test_a_wcz_is_encoded_as_encode_would_and_the_page_has_a_row_a_layer(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--width", 1.5], "--width: expected over 0 to 1"),
         (["--width", 0.5, "--params", 0.5], "expected one way of saying how much"),
@@ -95,8 +95,8 @@ def test_a_wcz_is_encoded_as_encode_would_and_the_page_has_a_row_a_layer(
         (["--width", 0.5, "--data", "none.npz"], "--data none.npz: expected a file, found none"),
     ],
 )
-def test_what_needs_no_network_is_refused_before_a_framework_starts(
-    words: list[object], said: str, tmp_path: Path
+def test_errors_that_need_no_network_are_found_before_a_framework_starts(
+    words: list[object], message: str, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "data.npz", x=INPUTS, y=np.zeros(len(INPUTS)), x_bare=INPUTS)
     (tmp_path / "model.keras").write_bytes(b"not read")
@@ -109,21 +109,21 @@ def test_what_needs_no_network_is_refused_before_a_framework_starts(
     command = [sys.executable, "-c", script, *given]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.strip() == "2 []"
-    assert said in done.stderr
+    assert message in done.stderr
 
 
-def test_a_folder_or_a_split_without_labels_is_known_by_its_names(tmp_path: Path) -> None:
+def test_a_folder_or_split_without_labels_is_recognized_by_its_names(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x_train=INPUTS, y_train=INPUTS, x_test=INPUTS, y_test_out=INPUTS, x_bare=INPUTS)
     spec = str(tmp_path / "d.npz")
-    told = {split: is_unlabelled(f"{spec}:{split}") for split in ("train", "test", "bare")}
-    assert told == {"train": False, "test": False, "bare": True}
+    unlabelled = {split: is_unlabelled(f"{spec}:{split}") for split in ("train", "test", "bare")}
+    assert unlabelled == {"train": False, "test": False, "bare": True}
     assert not is_unlabelled(spec)
     (tmp_path / "images" / "a").mkdir(parents=True)
     assert not is_unlabelled(tmp_path / "images")
     assert is_unlabelled(tmp_path / "images" / "a")
 
 
-def test_the_speed_that_was_asked_for_is_told_with_its_batch(
+def test_the_requested_speed_is_reported_with_its_batch(
     slim: Slim, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(narrowing, "seconds_of", lambda models, batch: [float(one.count_params()) for one in models])
@@ -133,7 +133,7 @@ def test_the_speed_that_was_asked_for_is_told_with_its_batch(
     assert "expected 900 times the speed at a batch of 256, the most is" in capsys.readouterr().err
 
 
-def test_a_calibrated_wcz_tells_what_slimming_lost_what_is_left_and_one_total(
+def test_a_calibrated_wcz_reports_the_loss_of_slimming_the_rest_and_the_total(
     slim: Slim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coded = tmp_path / "out.wcz"
@@ -151,7 +151,7 @@ def test_a_calibrated_wcz_tells_what_slimming_lost_what_is_left_and_one_total(
     assert json.loads(out)["measured"]["accuracy_drop"] == pytest.approx(float(total[1]), abs=0.006)
 
 
-def test_without_data_it_is_said_that_the_loss_is_unknown(slim: Slim, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_data_the_loss_is_reported_as_unknown(slim: Slim, capsys: pytest.CaptureFixture[str]) -> None:
     unknown = "what the smaller network loses is unknown without data: 'wcodec evaluate' measures it"
     assert slim("--width", 0.5) == 0
     assert unknown in capsys.readouterr().err
@@ -185,7 +185,7 @@ def test_a_student_is_encoded_with_labels_as_any_network(
     assert load_model(tmp_path / "student.wcz").layers[0].units <= 8
 
 
-def test_python_takes_the_rank_as_the_command_does_and_refuses_what_is_no_number(tmp_path: Path) -> None:
+def test_python_and_the_command_have_the_same_rank_and_refuse_other_types(tmp_path: Path) -> None:
     model = chain(24, 24)
     kernel = np.outer(np.arange(1, 25), np.ones(24)).astype(np.float32)
     model.layers[-2].kernel.assign(kernel[:, : model.layers[-2].kernel.shape[1]])
