@@ -25,7 +25,7 @@ from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.recipe import Recipe
 from wcodec.training import finetune as finetuning
-from wcodec.training import initialization as beginning
+from wcodec.training import initialization
 from wcodec.training.candidate import Candidate, OutputScore, assign_weights, score
 from wcodec.training.finetune import FinetuneResult, weights_to_code
 from wcodec.training.lambda_control import next_lambda
@@ -64,15 +64,21 @@ def test_a_seed_determines_the_trained_network(small_network: tuple[Path, Path],
 def test_training_without_labels_finds_a_smaller_network_than_an_epoch_with_labels(
     small_network: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    np.savez(tmp_path / "validation.npz", **make_examples(new=4000))
-    more = {"epochs": 1, "validation": str(tmp_path / "validation.npz")}
-    monkeypatch.setattr(finetuning, "SURE", float("inf"))
-    with_labels = finetune_files(*small_network, tmp_path, **more)[0].candidates[0]
+    trained: list[Candidate] = []
+
+    def train_without_labels(*given: object) -> tuple[Candidate, ...]:
+        trained.extend(initialization.train_without_labels(*given))
+        return tuple(trained)
+
+    monkeypatch.setattr(finetuning, "train_without_labels", train_without_labels)
     monkeypatch.setattr(finetuning, "SURE", 0.0)
-    monkeypatch.setattr(beginning, "TRAINABLE", 500)
-    found = finetune_files(*small_network, tmp_path, **more)[0]
-    assert found.candidates[0].bytes < with_labels.bytes
-    assert found.validation.drop(found.candidates[0]) <= 2.0
+    monkeypatch.setattr(initialization, "TRAINABLE", 500)
+    np.savez(tmp_path / "validation.npz", **make_examples(new=4000))
+    found = finetune_files(*small_network, tmp_path, epochs=1, validation=str(tmp_path / "validation.npz"))[0]
+    best, *others = found.candidates
+    assert best is trained[0]
+    assert best.bytes < min(one.bytes for one in others)
+    assert found.validation.drop(best) <= 2.0
     assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
 
 
