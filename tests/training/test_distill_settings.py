@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,6 +13,7 @@ from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.layerwise import RoundedWeight
 from wcodec.calibration.quality import Quality
 from wcodec.calibration.trial import CalibrationResult
+from wcodec.training import distillation
 from wcodec.training.distillation import CONFIG, LONG, SHORT, DistillConfig, choose_config
 
 
@@ -55,3 +60,24 @@ def test_the_first_runs_of_a_long_training_exceed_the_budget(*, kept: bool) -> N
 def test_the_fractions_of_the_runs_have_the_sum_1(config: DistillConfig) -> None:
     assert sum(config.runs) == pytest.approx(1.0)
     assert len(config.runs) == len(config.aims) == len(config.peak_learning_rates) > config.final_runs
+
+
+@pytest.mark.parametrize(
+    ("allowed", "deadline", "runs"), [(7, None, 7), (9, None, 8), (9, 1e9, 6), (4, None, 6), (2, None, 8)]
+)
+def test_runs_follow_the_last_one_until_a_final_run_is_within_the_budget(
+    allowed: int, deadline: float | None, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for the runs, of which one alone gives a network within the budget."""
+    lambdas: list[float] = []
+
+    def train_run(_: object, lambda_: float, *__: object) -> Iterator[CalibrationResult]:
+        lambdas.append(lambda_)
+        yield CalibrationResult(0.0, 0.1, (), (), Quality(0.0085 if len(lambdas) == allowed else 0.011), 100)
+
+    monkeypatch.setattr(distillation, "_train_run", train_run)
+    monkeypatch.setattr(distillation, "initialize", lambda *_: None)
+    training: Any = SimpleNamespace(config=CONFIG, start=None, state=None, steps=1000, deadline=deadline)
+    list(distillation._train_runs(training, AccuracyBudget(kl=0.01)))
+    assert len(lambdas) == runs
+    assert lambdas[-1] < lambdas[-2] or allowed == 4

@@ -54,7 +54,9 @@ class DistillConfig:
     rise, fall:          the exponents of the fraction with which lambda rises and falls. They differ because weights
                          that a high lambda removed return slowly.
     freezing:            the part of a final run, from a fraction of it to another, in which weights are frozen.
-    rescue:              factor on the lambda of the last run if no run before it has found a network within the budget.
+    rescue:              factor on the lambda of the last run, and of each extra run, if no final run before it has
+                         found a network within the budget.
+    extra_runs:          how many more runs of that length there are at most until one has. A time limit allows none.
     change:              the smallest and the largest factor by which lambda changes.
     finer:               factor on the steps at which training starts, because large steps are hard to train.
     calibration_inputs:  number of inputs for the Hessians when the network is rounded with these finer steps.
@@ -75,6 +77,7 @@ class DistillConfig:
     fall: float = 3.0
     freezing: tuple[float, float] = (0.1, 0.6)
     rescue: float = 0.5
+    extra_runs: int = 2
     change: tuple[float, float] = (1 / 8, 4.0)
     finer: float = 0.7
     calibration_inputs: int = 2000
@@ -139,7 +142,7 @@ def distill(
     progress:       called with (steps done, steps in all, estimated bytes, divergence in training), about four times a
                     run.
     patience:       an interrupt ends the training, which then returns the best network so far; `patience` records it.
-    Raises: RecipeError if neither steps nor seconds are given, or if Keras does not run on TensorFlow.
+    Raises: RecipeError without steps and seconds, or if Keras does not run on TensorFlow.
     """
     if steps is None and seconds is None:
         raise RecipeError("tuning: expected a number of steps or seconds, got neither")
@@ -177,7 +180,7 @@ def _prepare(
     state = build_distill_state(session, start, split)
     lr_scale = min(1.0, max(CONFIG.min_lr_scale, ((budget.max_kl or CONFIG.usual_kl) / CONFIG.usual_kl) ** 0.5))
     tried = partial(draw_mixtures, inputs, size, np.random.default_rng(seed))
-    lr_scale *= choose_rate_factor(state, start, tried, lr_scale)
+    lr_scale *= choose_rate_factor(state, start, tried, lr_scale, steps)
     drawn = partial(draw_mixtures, inputs, size, rng)
     answered = state.ask and draw_answered(drawn(), state.ask, rng)
     config = choose_config(start, budget, steps, kept=split is not None)
@@ -187,18 +190,21 @@ def _prepare(
 def _train_runs(training: _Training, budget: AccuracyBudget) -> Iterator[CalibrationResult]:
     """The network at the end of every run, from which the next run starts. The last runs yield several networks."""
     config, lambda_, last = training.config, training.config.initial_lambda, training.start
-    allowed = False
-    for number, share in enumerate(config.runs):
-        if number == len(config.runs) - 1 and not allowed:
+    allowed, final = False, len(config.runs) - 1
+    for number in range(len(config.runs) + config.extra_runs):
+        if number > final and (allowed or training.deadline is not None):
+            return
+        if number >= final and not allowed:
             lambda_ *= config.rescue
-        steps = None if training.steps is None else round(training.steps * share)
+        run = min(number, final)
+        steps = None if training.steps is None else round(training.steps * config.runs[run])
         left = None if training.deadline is None else training.deadline - time.monotonic()
-        seconds = None if left is None else left * share / sum(config.runs[number:])
+        seconds = None if left is None else left * config.runs[run] / sum(config.runs[run:])
         initialize(training.state, last)
-        for last in _train_run(training, lambda_, _draw_fractions(steps, seconds), number):
-            allowed = allowed or budget.allows(last)
+        for last in _train_run(training, lambda_, _draw_fractions(steps, seconds), run):
+            allowed = allowed or (number >= config.final_runs and budget.allows(last))
             yield last
-        lambda_ *= _compute_lambda_factor(config, config.aims[number], last, budget)
+        lambda_ *= _compute_lambda_factor(config, config.aims[run], last, budget)
 
 
 def choose_config(start: CalibrationResult, budget: AccuracyBudget, steps: int | None, *, kept: bool) -> DistillConfig:
