@@ -29,7 +29,7 @@ from wcodec.planning.recipe import Recipe
 from wcodec.reporting.coded_levels import read_header
 from wcodec.structure.compaction import Compacted, compact
 from wcodec.structure.output import write_network
-from wcodec.training.unit_pruning import Levels, sort_units
+from wcodec.training.unit_sorting import Levels, sort_units
 
 FINER = 16
 """Parts of a step that a bias is rounded to where constants moved into it."""

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.training.unit_pruning import WEIGHTED, Levels, find_chain
+from wcodec.training.unit_sorting import WEIGHTED, Levels, find_chain
 
 Number = TypeVar("Number", np.int32, np.float32)
 Mask = npt.NDArray[np.bool_]

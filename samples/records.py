@@ -42,7 +42,7 @@ from wcodec.training.finetune import prepare_training, prepare_validation
 from wcodec.training.flat_adam import Float32, flatten, unflatten
 from wcodec.training.lambda_control import ValidationSet
 from wcodec.training.qat_state import QatState, build_qat_state, initialize
-from wcodec.training.unit_pruning import sort_units
+from wcodec.training.unit_sorting import sort_units
 
 MNIST = f"{Path(__file__).resolve().parent / 'mnist.npz'}"
 SEEN = 55_000

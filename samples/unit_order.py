@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from wcodec.training.unit_pruning import Levels, find_chain, permute_units
+from wcodec.training.unit_sorting import Levels, find_chain, permute_units
 
 Order = npt.NDArray[np.intp]
 

@@ -41,7 +41,7 @@ from wcodec.training.lambda_control import ValidationSet
 from wcodec.training.losses import build_targets
 from wcodec.training.qat_state import build_qat_state
 from wcodec.training.training_loop import TrainingLoop, TrainingState, finetune, start
-from wcodec.training.unit_pruning import sort_units
+from wcodec.training.unit_sorting import sort_units
 
 if TYPE_CHECKING:
     from keras import Model

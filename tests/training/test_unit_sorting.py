@@ -15,7 +15,7 @@ from wcodec.evaluation.keras_backend import keras
 from wcodec.evaluation.model_loader import load_model
 from wcodec.training.epoch import TrainingData, draw_batches
 from wcodec.training.losses import LossTargets
-from wcodec.training.unit_pruning import sort_units
+from wcodec.training.unit_sorting import sort_units
 
 SAMPLES = ROOT / "samples"
 RNG = np.random.default_rng(4)
