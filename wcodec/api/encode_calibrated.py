@@ -15,7 +15,7 @@ from wcodec.planning.recipe import ALIGNED, Options, Preset, Recipe
 
 if TYPE_CHECKING:
     from wcodec.calibration.codebook_weights import CodebookRequest
-    from wcodec.calibration.file_size import FileSize
+    from wcodec.calibration.file_size_estimate import FileSize
     from wcodec.calibration.request import SearchRequest
     from wcodec.evaluation.evaluate import Evaluation
     from wcodec.evaluation.output_scores import OutputScores
@@ -204,7 +204,7 @@ def encode_by_moments(asked: EncodeRequest, source: Path, target: Path, recipe: 
 
 def make_file_size(asked: EncodeRequest, source: Path, recipe: Recipe) -> FileSize:
     """The estimate of the file's bytes during calibration or training."""
-    from wcodec.calibration.file_size import FileSize
+    from wcodec.calibration.file_size_estimate import FileSize
     from wcodec.pipeline.encoder import encode
 
     def measure(tuned: Mapping[str, TunedTensor]) -> int:

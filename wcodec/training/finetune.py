@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wcodec.calibration.file_size import FileSize
+from wcodec.calibration.file_size_estimate import FileSize
 from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.calibration.request import LearningRequest, OpenedSession, name_data, open_session
 from wcodec.calibration.time_limit import Deadline

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wcodec.calibration.codebook_search import CodebookResult
-from wcodec.calibration.file_size import FileSize
+from wcodec.calibration.file_size_estimate import FileSize
 from wcodec.calibration.progress import Interruptible, ProgressCallback, SamplingNote, say_drop
 from wcodec.calibration.quality import describe_divergence, measure_quality
 from wcodec.calibration.request import MAX_FITTED, LearningRequest, open_session

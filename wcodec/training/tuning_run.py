@@ -12,7 +12,7 @@ from typing import Final
 
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.codebook_search import CodebookResult, search_codebooks
-from wcodec.calibration.file_size import NEAR, FileSize
+from wcodec.calibration.file_size_estimate import NEAR, FileSize
 from wcodec.calibration.policy_search import search_policy
 from wcodec.calibration.progress import Interruptible, ProgressCallback, SamplingNote, SearchProgress
 from wcodec.calibration.request import OpenedSession

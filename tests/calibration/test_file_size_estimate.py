@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wcodec.calibration.file_size import FileSize
+from wcodec.calibration.file_size_estimate import FileSize
 from wcodec.model import TunedTensor
 
 
