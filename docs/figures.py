@@ -91,17 +91,17 @@ def standard() -> str:
     return (
         f"At the same relative error of the weights, whole files take {means[0]} times the bytes of the ISO standard's "
         "codec (NNCodec 0.3.1; [five models, three errors](benchmarks/results/nncodec.md)). Without any loss, float32 "
-        f"files take {min(exact)} to {max(exact)} % ([beside zipnn, zstd and xz](benchmarks/results/lossless.md))."
+        f"files take {min(exact)} to {max(exact)} % of their size "
+        "([beside zipnn, zstd and xz](benchmarks/results/lossless.md))."
     )
 
 
 def budgets() -> str:
-    """How often calibrated files lost more test accuracy than was asked."""
-    told = " ".join(read("budgets.md").split("\n\n")[-1].split())
+    """How often calibrated files lost more accuracy on test images than the budget."""
+    files, _, lost = " ".join(read("budgets.md").split("\n\n")[-1].split()).removesuffix(".").partition(", ")
     return (
-        "Coded with `--data` without labels, for a drop of 1, 0.5 or 0.2 points: of "
-        f"{told.removesuffix('.').removeprefix('Of ')}, on test images "
-        "([what was predicted](benchmarks/results/budgets.md))."
+        f"{files}, encoded with `--data` and without labels for a drop of at most 1, 0.5 or 0.2 points, {lost}, on test "
+        "images ([what was predicted](benchmarks/results/budgets.md))."
     )
 
 
@@ -112,8 +112,9 @@ def speed() -> str:
     gzip, gunzip = find("speed.md", command="gzip -9"), find("speed.md", command="gunzip")
     return (
         f"On one core, a file of {megabytes(gunzip)} MB (HED) is encoded to {megabytes(coded)} MB in "
-        f"{coded['CPU s']} s and decoded in {back['CPU s']} s (`--preset small`); gzip -9 takes {gzip['CPU s']} s to "
-        f"{megabytes(gzip)} MB, gunzip {gunzip['CPU s']} s ([speed](benchmarks/results/speed.md))."
+        f"{coded['CPU s']} s and decoded in {back['CPU s']} s (`--preset small`); gzip -9 encodes it to "
+        f"{megabytes(gzip)} MB in {gzip['CPU s']} s, gunzip decodes that in "
+        f"{gunzip['CPU s']} s ([speed](benchmarks/results/speed.md))."
     )
 
 
@@ -185,11 +186,11 @@ def slimmed() -> str:
         every = {part: [one for one in slimmed_files() if one[:2] == (network, part)] for part in ("whole", "half")}
         best = max(every["whole"], key=lambda one: one[3])
         found = min((one for one in every["half"] if one[3] >= best[3]), key=lambda one: one[2])
-        said.append(f"{found[2]:,} in place of {best[2]:,} file bytes at {found[3]:.2f} and {best[3]:.2f} %")
+        said.append(f"{found[2]:,} bytes at {found[3]:.2f} % in place of {best[2]:,} bytes at {best[3]:.2f} %")
     return (
-        "Slimmed to half of its units and trained for 4 epochs before it is coded with data, LeNet-300-100 on "
-        f"Fashion-MNIST takes {said[0]}, a small CNN {said[1]} ([curves](docs/slimming.md), "
-        "[tables](benchmarks/results/slim_comparisons.md))."
+        "On Fashion-MNIST, networks without half of their units, trained for 4 epochs before they are encoded with data, "
+        f"take fewer bytes at no less accuracy: LeNet-300-100 takes {said[0]}, a small CNN {said[1]} "
+        "([curves](docs/slimming.md), [tables](benchmarks/results/slim_comparisons.md))."
     )
 
 

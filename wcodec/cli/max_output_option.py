@@ -13,7 +13,7 @@ def add_max_output_option(parser: argparse.ArgumentParser) -> None:
         "--max-output",
         metavar="BYTES",
         type=_read_limit,
-        help="refuse a file that decodes to more, before allocating: 500MB, 2GB",
+        help="refuse a file that decodes to more, before memory is allocated: 500MB, 2GB",
     )
 
 

@@ -114,7 +114,7 @@ def switch(word: str, text: str, group: Group = "loss", flag: str = "") -> Optio
 
 
 _STEP = "the distance between values in units of the weights: 0.01; or 2x: twice the preset's"
-_PRESET = "the loss unless another option sets it (default: balanced), or the method deep-compression"
+_PRESET = "how much is lost unless another option sets it (default: balanced), or the steps of Deep Compression"
 _BITS = "2^N values for each tensor, 0 among them; auto:4: four bits a weight on average, more for sensitive tensors"
 _SET = "options for these tensors, the first match wins: 'conv:bits=8'; for a vector RE must be its full name"
 OPTIONS: Final = (
@@ -123,7 +123,7 @@ OPTIONS: Final = (
     Option(
         "sparsity",
         parse_prune,
-        "set this share of the weights to zero, the smallest: 0.9",
+        "set this fraction of the weights to zero, the smallest ones: 0.9",
         "S",
         field="prune",
         rivals="0",

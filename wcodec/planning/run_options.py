@@ -118,7 +118,13 @@ LEARNING_OPTIONS: Final = (
     ),
     *METHOD_OPTIONS,
     switch("resume", "continue an interrupted --finetune or --search", "learning"),
-    Option("time_limit", parse_seconds, "end the search or the training after it (default: none)", "T", "learning"),
+    Option(
+        "time_limit",
+        parse_seconds,
+        "end the search or the training after this time: 90s, 5m (default: none)",
+        "T",
+        "learning",
+    ),
     Option(
         "moments", parse_path, "second moments E[x x'] of the inputs by tensor, without --data", "M.npz", "learning"
     ),
@@ -133,7 +139,7 @@ RUN_OPTIONS: Final = (
         parse_bool,
         group="run",
         switches=(
-            ("--compact", True, "remove dead units first; the outputs stay (needs Keras)"),
+            ("--compact", True, "first remove dead units; outputs stay the same (needs Keras)"),
             ("--no-compact", False, "keep dead units after --finetune: decoding returns the shapes of SRC"),
         ),
         rivals="compact",

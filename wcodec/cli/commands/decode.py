@@ -23,7 +23,7 @@ EXAMPLE = "wcodec decode model.h5.wcz -o restored.h5"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     parser.add_argument("source", metavar="X.wcz", nargs="+", type=Path, help="a file that encode wrote")
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name without .wcz")
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="the output (default: the name without .wcz)")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the output")
     parser.add_argument(
         "--tensor",
@@ -31,12 +31,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="decode only this tensor, by its name in inspect or the end of it, to .npz or .npy",
     )
-    parser.add_argument("--compact", action="store_true", help="remove dead units; the outputs stay (needs Keras)")
+    parser.add_argument(
+        "--compact",
+        action="store_true",
+        help="remove dead units (no incoming or no outgoing weights); outputs stay the same (needs Keras)",
+    )
     parser.add_argument(
         "--as",
         dest="as_",
         choices=("int8", "int4"),
-        help="write OUT.keras with the integer layers that Keras has, small in memory too (needs Keras)",
+        help="write OUT.keras with integer layers of Keras, which need less memory (needs Keras)",
     )
     parser.add_argument("--base", metavar="OLD", type=Path, help="the base file, if encode used --base")
     add_max_output_option(parser)

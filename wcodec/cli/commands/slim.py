@@ -40,7 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     much.add_argument("--macs", metavar="M", type=float, help="fraction of the multiply-adds to keep")
     much.add_argument("--speedup", metavar="X", type=float, help="factor of speed on this machine, at a batch of 256")
     much.add_argument(
-        "--low-rank", metavar="R", help="replace layers by two thinner ones with this fraction of the weights; auto"
+        "--low-rank",
+        metavar="R",
+        help="replace each layer by two thinner ones with this fraction of its weights, or auto",
     )
     much.add_argument(
         "--student",
@@ -48,7 +50,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=make_reader(REQUEST_WORDS["model"]),
         help="another network, trained to reproduce the outputs of SRC",
     )
-    much.add_argument("--compact", action="store_true", help="remove only dead units: the outputs stay")
+    much.add_argument(
+        "--compact",
+        action="store_true",
+        help="remove only dead units (no incoming or no outgoing weights); outputs stay the same",
+    )
     much.add_argument("--uniform", action="store_true", help="keep the same fraction of every layer")
     much.add_argument(
         "--max-drop", metavar="POINTS", type=float, help="largest drop of accuracy; finds the narrowest network"

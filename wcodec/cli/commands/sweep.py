@@ -34,7 +34,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     parser.add_argument("source", metavar="SRC", type=Path, help="the model file: .h5, .keras, .weights.h5, .npz, ...")
     parser.add_argument("--points", metavar="N", type=int, default=8, help="number of encodings (default: 8)")
-    parser.add_argument("--time-limit", metavar="T", default="5m", help="start no measurement after it (default: 5m)")
+    parser.add_argument(
+        "--time-limit", metavar="T", default="5m", help="start no measurement after this time (default: 5m)"
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_report_option(parser)
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the report")

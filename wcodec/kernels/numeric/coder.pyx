@@ -1,4 +1,4 @@
-"""The lossless coder of numbers: `encode`, `decode`, and statistics for the encoder. `formats/wcz.md`, section 9.3."""
+"""The lossless coder of numbers: `encode`, `decode`, and statistics for the encoder. `formats/wcz.md`, section 9.1."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free

@@ -1,4 +1,4 @@
-"""The context model of the lossless coder of numbers, by rows. Specification: `formats/wcz.md`, section 9.3."""
+"""The context model of the lossless coder of numbers, by rows. Specification: `formats/wcz.md`, section 9.1."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -1,6 +1,6 @@
 """The parts of a number (sign, exponent, mantissa) in the lossless coder, and its raw bits.
 
-Specification: `formats/wcz.md`, section 9.3.
+Specification: `formats/wcz.md`, section 9.1.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
