@@ -100,8 +100,8 @@ def budgets() -> str:
     """How often calibrated files lost more accuracy on test images than the budget."""
     files, _, lost = " ".join(read("budgets.md").split("\n\n")[-1].split()).removesuffix(".").partition(", ")
     return (
-        f"{files}, encoded with `--data` and without labels for a drop of at most 1, 0.5 or 0.2 points, {lost}, on test "
-        "images ([what was predicted](benchmarks/results/budgets.md))."
+        f"{files}, encoded with `--data` and without labels for a drop of at most 1, 0.5 or 0.2 points, {lost}, on "
+        "test images ([what was predicted](benchmarks/results/budgets.md))."
     )
 
 
@@ -188,8 +188,8 @@ def slimmed() -> str:
         found = min((one for one in every["half"] if one[3] >= best[3]), key=lambda one: one[2])
         said.append(f"{found[2]:,} bytes at {found[3]:.2f} % in place of {best[2]:,} bytes at {best[3]:.2f} %")
     return (
-        "On Fashion-MNIST, networks without half of their units, trained for 4 epochs before they are encoded with data, "
-        f"take fewer bytes at no less accuracy: LeNet-300-100 takes {said[0]}, a small CNN {said[1]} "
+        "On Fashion-MNIST, networks without half of their units, trained for 4 epochs before they are encoded with "
+        f"data, take fewer bytes at no less accuracy: LeNet-300-100 takes {said[0]}, a small CNN {said[1]} "
         "([curves](docs/slimming.md), [tables](benchmarks/results/slim_comparisons.md))."
     )
 
