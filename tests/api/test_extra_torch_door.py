@@ -19,7 +19,7 @@ def network() -> torch.nn.Module:
 @pytest.mark.parametrize(
     "kind", ["float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "int64", "uint8", "bool"]
 )
-def test_tensors_of_every_type_come_back(tmp_path: Path, kind: str) -> None:
+def test_tensors_of_every_type_are_decoded_exactly(tmp_path: Path, kind: str) -> None:
     tensor = (torch.randn(20, 10, generator=torch.Generator().manual_seed(1)) * 2).to(getattr(torch, kind))
     save_file({"w": tensor, "t": tensor.t() if kind != "float8_e4m3fn" else tensor}, tmp_path / "m.wcz", {"by": "us"})
     found = load_file(tmp_path / "m.wcz")
@@ -28,7 +28,7 @@ def test_tensors_of_every_type_come_back(tmp_path: Path, kind: str) -> None:
     assert b'{"by":"us"}' in wcodec.decode(tmp_path / "m.wcz")
 
 
-def test_a_module_gets_its_weights_back(tmp_path: Path) -> None:
+def test_load_model_restores_the_weights_of_a_module(tmp_path: Path) -> None:
     model, other = network(), torch.nn.Sequential(torch.nn.Linear(40, 30))
     save_model(model, tmp_path / "m.wcz")
     fresh = network()
@@ -40,7 +40,7 @@ def test_a_module_gets_its_weights_back(tmp_path: Path) -> None:
         load_model(other, tmp_path / "m.wcz")
 
 
-def test_an_option_that_loses_makes_the_file_smaller(tmp_path: Path) -> None:
+def test_a_lossy_option_makes_the_file_smaller(tmp_path: Path) -> None:
     state = network().state_dict()
     exact, small = save_file(state, tmp_path / "a.wcz"), save_file(state, tmp_path / "b.wcz", bits=4)
     assert small.file_bytes < 0.3 * exact.file_bytes

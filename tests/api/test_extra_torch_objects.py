@@ -1,4 +1,4 @@
-"""Models and data in memory, of several frameworks, for encode, evaluate and sweep; collected where torch is."""
+"""Models and data in memory, of several frameworks, for encode, evaluate and sweep; they need torch."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def module() -> nn.Module:
 def onnx_model() -> object:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    helper, held, nodes, value = onnx.helper, [], [], "x"
+    helper, initializers, nodes, value = onnx.helper, [], [], "x"
     for number, layer in enumerate((module()[0], module()[2])):
         for name, tensor in (("w", layer.weight), ("b", layer.bias)):
-            held.append(onnx.numpy_helper.from_array(tensor.detach().numpy(), f"{name}{number}"))
+            initializers.append(onnx.numpy_helper.from_array(tensor.detach().numpy(), f"{name}{number}"))
         out = "y" if number else "h"
         nodes.append(helper.make_node("Gemm", [value, f"w{number}", f"b{number}"], [out], transB=1))
         if not number:
             nodes.append(helper.make_node("Relu", ["h"], ["r"]))
         value = "r"
-    values = [helper.make_tensor_value_info(*one) for one in (("x", 1, ["n", 12]), ("y", 1, ["n", 3]))]
-    graph = helper.make_graph(nodes, "g", values[:1], values[1:], held)
+    values = [helper.make_tensor_value_info(*fields) for fields in (("x", 1, ["n", 12]), ("y", 1, ["n", 3]))]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
@@ -85,7 +85,7 @@ DATA: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("model", MODELS)
-def test_a_model_in_memory_is_measured_on_data_of_every_kind(model: str, data: str) -> None:
+def test_a_model_in_memory_is_evaluated_with_data_of_every_kind(model: str, data: str) -> None:
     network, coded = MODELS[model](), wcodec.encode(MODELS[model](), bits=8)
     words = {"architecture": network} if model == "torch" else {}
     found = wcodec.evaluate(coded, DATA[data](), baseline=network, **words)
@@ -115,7 +115,7 @@ def test_a_state_dict_is_calibrated_through_its_module(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in module().state_dict().items())
 
 
-def test_what_cannot_be_a_model_is_refused_with_what_can_be() -> None:
+def test_an_object_of_another_type_is_refused_with_the_types_of_models() -> None:
     with pytest.raises(wcodec.RecipeError, match=r"a ModelProto of ONNX or an nn.Module, got int"):
         wcodec.encode(3)
     with pytest.raises(wcodec.ModelFileError, match="expected an array"):
@@ -123,7 +123,7 @@ def test_what_cannot_be_a_model_is_refused_with_what_can_be() -> None:
 
 
 class WithText(nn.Module):
-    """A state that is not of tensors alone."""
+    """A module whose state has a text beside its tensors."""
 
     def get_extra_state(self) -> str:
         return "text"

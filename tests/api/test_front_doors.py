@@ -1,4 +1,4 @@
-"""The modules for frameworks name what is missing, and have the signatures of the functions that they replace."""
+"""The modules for frameworks name a missing package, and lose nothing without an option."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ for call in (lambda: wcodec.load_model(network), lambda: wcodec.encode({"w": np.
 """
 
 
-def test_with_numpy_alone_what_is_missing_is_told(samples: Path, tmp_path: Path) -> None:
+def test_without_frameworks_errors_name_the_missing_package(samples: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", HIDDEN, samples / "tutorial_cnn.h5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -41,7 +41,7 @@ def test_with_numpy_alone_what_is_missing_is_told(samples: Path, tmp_path: Path)
     assert done.stdout.count("pip install 'wcodec[keras]'") == 3
 
 
-def test_nothing_is_lost_unless_an_option_says_what() -> None:
+def test_the_default_is_lossless_unless_an_option_is_lossy() -> None:
     assert words_or_lossless({"threads": 2, "force": False}) == {"threads": 2, "force": False, "lossless": True}
     assert words_or_lossless({"bits": 4, "threads": 2}) == {"bits": 4, "threads": 2}
     assert words_or_lossless({"lossless": False}) == {"lossless": False}

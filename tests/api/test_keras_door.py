@@ -1,4 +1,4 @@
-"""Keras models in memory: encode, wcodec.keras, and models that come back compiled."""
+"""Keras models in memory: encode, wcodec.keras, and compiled models."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Y = (X[:, 0] > 0).astype(np.int32)
 
 
 @keras.saving.register_keras_serializable("tests")
-def own_loss(truth: object, found: object) -> object:
-    return keras.losses.sparse_categorical_crossentropy(truth, found)
+def own_loss(truth: object, predicted: object) -> object:
+    return keras.losses.sparse_categorical_crossentropy(truth, predicted)
 
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     keras.utils.set_random_seed(2)
     layers = [keras.Input((12,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(2, "softmax")]
-    made = keras.Sequential(layers)
-    made.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
-    made.fit(X, Y, epochs=2, verbose=0)
-    return made
+    model = keras.Sequential(layers)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.fit(X, Y, epochs=2, verbose=0)
+    return model
 
 
-def test_a_model_in_memory_has_the_same_bytes_each_time_and_comes_back_compiled(model: keras.Model) -> None:
+def test_a_model_in_memory_has_the_same_bytes_each_time_and_is_loaded_compiled(model: keras.Model) -> None:
     coded = wcodec.encode(model)
     assert coded == wcodec.encode(model)
     found = wcodec.load_model(coded)
@@ -42,7 +42,7 @@ def test_a_model_in_memory_has_the_same_bytes_each_time_and_comes_back_compiled(
     assert not wcodec.load_model(coded, compile=False).compiled
 
 
-def test_save_model_loses_nothing_unless_it_is_told_to(model: keras.Model, tmp_path: Path) -> None:
+def test_save_model_is_lossless_by_default(model: keras.Model, tmp_path: Path) -> None:
     exact = wcodec.keras.save_model(model, tmp_path / "m.wcz")
     found = wcodec.keras.load_model(tmp_path / "m.wcz")
     for before, after in zip(model.get_weights(), found.get_weights(), strict=True):
@@ -58,16 +58,16 @@ def test_a_model_that_cannot_be_compiled_is_loaded_with_a_warning(model: keras.M
     model.compile("sgd", own_loss)
     coded = wcodec.encode(model)
     assert wcodec.keras.load_model(coded).compiled
-    known = keras.saving.get_custom_objects()
-    before = dict(known)
-    known.clear()
+    registered = keras.saving.get_custom_objects()
+    before = dict(registered)
+    registered.clear()
     try:
         with pytest.warns(UserWarning, match=r"loaded without compile\(\)"):
             assert not wcodec.load_model(coded).compiled
         scope = {"tests>own_loss": own_loss, "own_loss": own_loss}
         assert wcodec.keras.load_model(coded, custom_objects=scope).compiled
     finally:
-        known.update(before)
+        registered.update(before)
 
 
 class Batches(keras.utils.PyDataset):
@@ -78,18 +78,18 @@ class Batches(keras.utils.PyDataset):
         return X[16 * number : 16 * number + 16], Y[16 * number : 16 * number + 16]
 
 
-def test_data_in_memory_calibrates_as_a_file_does(model: keras.Model, tmp_path: Path) -> None:
+def test_data_in_memory_and_in_a_file_give_the_same_bytes(model: keras.Model, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=X, y=Y)
     words = {"max_drop": 5.0, "tune": 0, "threads": 1}
-    told: list[wcodec.ProgressEvent] = []
+    events: list[wcodec.ProgressEvent] = []
     by_file = wcodec.encode(model, data=tmp_path / "d.npz", **words)
-    assert by_file == wcodec.encode(model, data=(X, Y), progress=told.append, **words)
+    assert by_file == wcodec.encode(model, data=(X, Y), progress=events.append, **words)
     assert by_file == wcodec.encode(model, data=Batches(), **words)
-    assert any(event.search for event in told)
-    assert any("held-out" in event.text for event in told)
+    assert any(event.search for event in events)
+    assert any("held-out" in event.text for event in events)
 
 
-def test_other_verbs_take_models_and_data_in_memory(model: keras.Model, tmp_path: Path) -> None:
+def test_sweep_evaluate_and_slim_take_models_and_data_in_memory(model: keras.Model, tmp_path: Path) -> None:
     found = wcodec.sweep(model, data=(X, Y), points=1, time_limit=1, report=tmp_path / "r.html")
     assert found.points[0].file_bytes > 0
     assert (tmp_path / "r.html").stat().st_size > 1000
@@ -101,24 +101,24 @@ def test_other_verbs_take_models_and_data_in_memory(model: keras.Model, tmp_path
         wcodec.slim(model, low_rank=2)
 
 
-def test_the_callback_writes_a_chain_of_which_the_last_files_stay(model: keras.Model, tmp_path: Path) -> None:
+def test_the_callback_writes_a_chain_and_keeps_its_last_files(model: keras.Model, tmp_path: Path) -> None:
     model = keras.models.clone_model(model)
     model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
-    seen: list[list[np.ndarray]] = []
-    copy = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(model.get_weights()))
+    epochs: list[list[np.ndarray]] = []
+    copy = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(model.get_weights()))
     checkpoint = wcodec.keras.ModelCheckpoint(tmp_path / "run" / "{epoch:02d}-{loss:.1f}.wcz", keep=3, every=2)
     model.fit(X, Y, epochs=10, verbose=0, callbacks=[checkpoint, copy])
     files = sorted((tmp_path / "run").iterdir())
     assert files == checkpoint.files
     assert [file.name[:2] for file in files] == ["06", "08", "10"]
     assert [len(chain_of(file)) for file in files] == [0, 1, 2]
-    for file, weights in zip(files, seen[5::2], strict=True):
+    for file, weights in zip(files, epochs[5::2], strict=True):
         found = wcodec.keras.load_model(file)
         assert found.compiled
         assert all(np.array_equal(a, b) for a, b in zip(found.get_weights(), weights, strict=True))
 
 
-def test_the_callback_within_a_budget_writes_files_that_need_no_other(model: keras.Model, tmp_path: Path) -> None:
+def test_the_callback_with_a_budget_writes_files_without_a_base(model: keras.Model, tmp_path: Path) -> None:
     model = keras.models.clone_model(model)
     model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     checkpoint = wcodec.keras.ModelCheckpoint(tmp_path / "{epoch}.wcz", keep=None, max_error=1e-3)
@@ -129,7 +129,7 @@ def test_the_callback_within_a_budget_writes_files_that_need_no_other(model: ker
         wcodec.keras.ModelCheckpoint("m.wcz", keep=0)
 
 
-def test_decode_writes_integer_layers_and_leaves_out_dead_units_as_the_command_does(tmp_path: Path) -> None:
+def test_decode_writes_integer_layers_and_removes_dead_units(tmp_path: Path) -> None:
     layers = keras.layers
     model = keras.Sequential([layers.Input((12,)), layers.Dense(16, "relu"), layers.Dense(4)])
     kernel, bias = model.layers[0].get_weights()
@@ -144,11 +144,11 @@ def test_decode_writes_integer_layers_and_leaves_out_dead_units_as_the_command_d
     assert keras.models.load_model(tmp_path / "small.keras").layers[0].units == 12
     (tmp_path / "int8.keras").write_bytes(wcodec.decode(coded, as_="int8"))
     assert str(keras.models.load_model(tmp_path / "int8.keras").layers[0]._kernel.dtype) == "int8"
-    for name, words, said in (
+    for name, words, message in (
         ("a.h5", {"as_": "int8"}, "a.h5: expected .keras"),
         ("a.h5", {}, "a.h5: expected .keras, .npz or .safetensors, as the model in it, got .h5"),
         ("a.keras", {"as_": "int8", "compact": True}, "as_: expected one file to decode to .keras, got compact too"),
     ):
-        with pytest.raises(wcodec.RecipeError, match=re.escape(said)):
+        with pytest.raises(wcodec.RecipeError, match=re.escape(message)):
             wcodec.decode(coded, tmp_path / name, **words)
         assert not (tmp_path / name).exists()

@@ -26,7 +26,7 @@ def arrays() -> dict[str, np.ndarray]:
     }
 
 
-def test_arrays_go_there_and_back_without_a_file_exactly_where_nothing_may_be_lost() -> None:
+def test_arrays_are_encoded_to_bytes_and_decoded_exactly_if_lossless() -> None:
     before = arrays()
     coded = wcodec.encode(before, lossless=True)
     assert isinstance(coded, bytes)
@@ -37,7 +37,7 @@ def test_arrays_go_there_and_back_without_a_file_exactly_where_nothing_may_be_lo
         np.testing.assert_array_equal(after[name], values)
 
 
-def test_arrays_are_coded_with_the_loss_that_is_asked_for_and_the_same_bytes_each_time() -> None:
+def test_arrays_have_the_requested_bits_and_the_same_bytes_each_time() -> None:
     before = arrays()
     coded = wcodec.encode(before, bits=4)
     assert coded == wcodec.encode(before, bits=4) != wcodec.encode(before)
@@ -46,7 +46,7 @@ def test_arrays_are_coded_with_the_loss_that_is_asked_for_and_the_same_bytes_eac
     assert after.shape == (64, 48)
 
 
-def test_types_that_safetensors_lacks_are_kept_too() -> None:
+def test_types_without_a_safetensors_type_are_decoded_exactly() -> None:
     before = {"z": np.full((3, 2), 1 + 2j, np.complex128), "big": np.arange(5, dtype=">f4"), "f": np.ones((2, 3)).T}
     after = wcodec.load(wcodec.encode(before, lossless=True))
     for name, values in before.items():
@@ -54,7 +54,7 @@ def test_types_that_safetensors_lacks_are_kept_too() -> None:
 
 
 @pytest.mark.parametrize("value", ["text", object(), [[1], [1, 2]], None, np.array(["a"])])
-def test_what_is_no_array_is_named(value: object) -> None:
+def test_a_value_that_is_not_an_array_is_refused_by_its_name(value: object) -> None:
     with pytest.raises(wcodec.ModelFileError, match="kernel: expected an array"):
         wcodec.encode({"kernel": value})
 
@@ -86,12 +86,12 @@ def test_damaged_bytes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("source", [7, None, [1, 2], io.StringIO("text")])
-def test_another_source_is_refused(source: object) -> None:
+def test_a_source_of_another_type_is_refused(source: object) -> None:
     with pytest.raises(wcodec.RecipeError, match="source: expected a"):
         wcodec.encode(source)
 
 
-def test_nothing_is_overwritten_where_force_is_false(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten_if_force_is_false(tmp_path: Path) -> None:
     target, plain = tmp_path / "m.wcz", tmp_path / "m.safetensors"
     wcodec.encode(arrays(), target, force=False)
     wcodec.decode(target, plain, force=False)
@@ -116,11 +116,13 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_report_is_written_and_progress_is_told(tmp_path: Path) -> None:
-    told: list[str] = []
-    wcodec.encode(arrays(), tmp_path / "m.wcz", report=tmp_path / "r.html", progress=lambda one: told.append(str(one)))
+def test_a_report_is_written_and_progress_has_an_event_for_each_tensor(tmp_path: Path) -> None:
+    events: list[str] = []
+    wcodec.encode(
+        arrays(), tmp_path / "m.wcz", report=tmp_path / "r.html", progress=lambda event: events.append(str(event))
+    )
     assert "<html" in (tmp_path / "r.html").read_text("utf-8")
-    assert told == list(arrays())
+    assert events == list(arrays())
 
 
 def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,18 +148,18 @@ def test_a_model_of_several_files_needs_a_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["int4", "uint4", "int2", "float4_e2m1fn", "float6_e2m3fn", "float8_e4m3fnuz", "int1"])
 @pytest.mark.parametrize("lossless", [False, True])
-def test_types_that_a_model_file_lacks_are_refused_with_those_that_it_has(name: str, lossless: bool) -> None:
+def test_types_that_a_model_file_lacks_are_refused_with_the_supported_types(name: str, lossless: bool) -> None:
     kind = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name))
     with pytest.raises(RecipeError, match=rf"^q: expected an array of .*bfloat16, float8_e4m3fn.*, got one of {name}$"):
         wcodec.encode({"q": np.zeros((4, 4), np.float32).astype(kind)}, lossless=lossless)
 
 
-def test_records_of_fields_are_refused() -> None:
+def test_structured_arrays_are_refused() -> None:
     with pytest.raises(RecipeError, match="r: expected an array of "):
         wcodec.encode({"r": np.zeros((4, 4), [("a", "i1")])}, lossless=True)
 
 
-def test_a_tensor_with_an_empty_name_comes_back(tmp_path: Path) -> None:
+def test_a_tensor_with_an_empty_name_is_decoded(tmp_path: Path) -> None:
     before = {"": np.ones((30, 40), np.float32) * 0.5, "w": arrays()["layer.0.weight"]}
     coded = tmp_path / "m.safetensors.wcz"
     wcodec.encode(before, coded)

@@ -1,4 +1,4 @@
-"""Errors in Python name what was given, with the keywords of Python, before a framework is imported."""
+"""Errors in Python name the argument by its keyword, before a framework is imported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ READERS: list[Callable[[bytes], object]] = [
     ("content", "kind"),
     [(b"", CorruptError), (b"abc", TruncatedError), (b"\x89WCZ", TruncatedError), (HTML, CorruptError)],
 )
-def test_bytes_that_are_no_container_raise_what_a_file_of_them_does(
+def test_invalid_bytes_raise_the_same_error_in_memory_and_in_a_file(
     read: Callable[[object], object], content: bytes, kind: type[ContainerError], tmp_path: Path
 ) -> None:
     (tmp_path / "x.wcz").write_bytes(content)
@@ -42,7 +42,7 @@ def test_bytes_that_are_no_container_raise_what_a_file_of_them_does(
 
 
 @pytest.mark.parametrize("read", [wcodec.load_model, wcodec.load, wcodec.open, wcodec.inspect, wcodec.decode])
-def test_objects_in_memory_are_named_source_and_not_a_temporary_file(
+def test_errors_of_bytes_in_memory_name_the_source_and_not_a_temporary_file(
     read: Callable[..., object], tmp_path: Path
 ) -> None:
     packed = encode_small(tmp_path, "npz", two_layers()).read_bytes()
@@ -53,7 +53,7 @@ def test_objects_in_memory_are_named_source_and_not_a_temporary_file(
         wcodec.load_model(packed)
 
 
-def test_an_onnx_network_is_told_by_the_name_given(tmp_path: Path) -> None:
+def test_the_error_of_an_onnx_network_has_the_name_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"\x08\x0a\x3a\x00")
     wcodec.encode(tmp_path / "net.onnx", tmp_path / "net.onnx.wcz", lossless=True)
     for name in ("net.onnx", "net.onnx.wcz"):
@@ -61,7 +61,7 @@ def test_an_onnx_network_is_told_by_the_name_given(tmp_path: Path) -> None:
             wcodec.load_model(tmp_path / name)
 
 
-def test_python_speaks_of_its_own_keywords(tmp_path: Path) -> None:
+def test_errors_in_python_have_keywords_of_python(tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "npz", {"w": weights(1, 90, 70)})
     expected = (
         r'^model.npz.wcz: holds weights alone; expected architecture="ARCH.keras" or architecture="module:function"$'
@@ -89,7 +89,7 @@ sys.exit(code)
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "message"),
     [
         (
             "evaluate model.npz.wcz --data d.npz:test",
@@ -112,16 +112,16 @@ sys.exit(code)
         ),
     ],
 )
-def test_usage_errors_need_no_framework(words: str, code: int, says: str, tmp_path: Path) -> None:
+def test_usage_errors_need_no_framework(words: str, code: int, message: str, tmp_path: Path) -> None:
     encode_small(tmp_path, "npz", two_layers())
     np.savez(tmp_path / "d.npz", x_test=np.ones((3, 90), np.float32))
     run = [sys.executable, "-c", WITHOUT_A_FRAMEWORK, *words.split()]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, says in done.stderr) == (code, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
 
 
 def test_a_closed_standard_error_is_no_error_in_python(tmp_path: Path) -> None:
-    """Python has None for it; Keras is imported without output there, and progress has no place to go."""
+    """`sys.stderr` is None: Keras is imported without output, and progress is not printed."""
     code = (
         "import wcodec, numpy; from wcodec.evaluation.keras_backend import keras; keras(); "
         "wcodec.encode({'a': numpy.ones(9)}, progress=True); print('done')"

@@ -19,7 +19,7 @@ from wcodec.planning.options import OPTIONS
 from wcodec.planning.run_options import FLAGS, REQUEST_OPTIONS
 
 OF_THE_TERMINAL = {"source", "output", "json", "stages", "scheduler", "quiet", "verbose", "debug", "run", "parser"}
-"""What Python has as arguments, as `executor`, or not at all."""
+"""Options that are arguments in Python, or `executor`, or that Python does not have."""
 
 
 def test_every_option_of_the_command_line_is_a_keyword() -> None:
@@ -31,7 +31,7 @@ def test_every_option_of_the_command_line_is_a_keyword() -> None:
     assert {option.word for option in REQUEST_OPTIONS} <= set(EncodeRequest.__dataclass_fields__)
 
 
-def test_help_lists_each_with_its_type_and_description() -> None:
+def test_the_docstring_lists_each_option_with_its_type_and_description() -> None:
     text, signature = wcodec.encode.__doc__ or "", inspect.signature(wcodec.encode)
     for option in (*OPTIONS, *REQUEST_OPTIONS):
         assert f"    {option.word} (" in text
@@ -43,7 +43,7 @@ def test_help_lists_each_with_its_type_and_description() -> None:
     assert list(signature.parameters)[:3] == ["source", "target", "dry_run"]
 
 
-def test_errors_name_options_as_python_does() -> None:
+def test_errors_name_the_keywords_of_python() -> None:
     arrays = {"w": np.ones((20, 10), np.float32)}
     with pytest.raises(wcodec.RecipeError, match=r"^max_drop: expected data D with it"):
         wcodec.encode(arrays, max_drop=0.5)
@@ -54,7 +54,7 @@ def test_errors_name_options_as_python_does() -> None:
     assert FLAGS["--import"] == "imports"
 
 
-def test_what_is_not_given_is_the_default() -> None:
+def test_options_without_a_value_have_their_defaults() -> None:
     assert parse_request({"data": None, "threads": None}) == EncodeRequest(listeners=parse_request({}).listeners)
     assert parse_request({"time_limit": "5m", "tune": "3"}).time_limit == 300
 
@@ -64,10 +64,10 @@ import io
 import numpy as np
 import wcodec
 
-def told(event: wcodec.ProgressEvent) -> None:
+def show(event: wcodec.ProgressEvent) -> None:
     print(event.text)
 
-coded: bytes = wcodec.encode({"w": np.ones((3, 4), np.float32)}, bits=4, progress=told)
+coded: bytes = wcodec.encode({"w": np.ones((3, 4), np.float32)}, bits=4, progress=show)
 numbers: wcodec.Inspection = wcodec.encode("m.h5", "m.wcz", lossless=True, force=True, data=(np.ones(3), np.ones(3)))
 dry: wcodec.Inspection = wcodec.encode(io.BytesIO(coded), dry_run=True, set={"conv": {"bits": 8}})
 plain: bytes = wcodec.decode(coded)
@@ -90,14 +90,14 @@ follow_imports = silent
 [mypy-torch.*,onnx.*,onnxruntime.*,dask.*,distributed.*,optuna.*,keras.*,tensorflow.*,h5py.*,rich.*,sklearn.*,numcodecs.*]
 follow_imports = skip
 """
-"""Frameworks beside wcodec are not read: no type of theirs is in the script."""
+"""mypy does not read frameworks: the script has none of their types."""
 
 
-def test_a_users_script_passes_strict_type_checking_and_a_slip_in_one_is_found(tmp_path: Path) -> None:
+def test_a_script_passes_strict_type_checking_and_a_misspelt_keyword_is_found(tmp_path: Path) -> None:
     for name, text in {"script.py": SCRIPT, "wrong.py": WRONG, "mypy.ini": CONFIGURATION}.items():
         (tmp_path / name).write_text(text, "utf-8")
     words = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "script.py", "wrong.py"]
-    home = Path(wcodec.__file__).parent.parent  # mypy finds what is installed, but not what is installed in place
+    home = Path(wcodec.__file__).parent.parent  # mypy does not find packages that are installed in place
     environment = os.environ if home.name == "site-packages" else os.environ | {"MYPYPATH": str(home)}
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     errors = [line for line in done.stdout.splitlines() if ": error:" in line]

@@ -1,4 +1,4 @@
-"""Arguments of the Python interface that are wrong: one line that names the argument, before anything is written."""
+"""Wrong arguments of the Python interface cause one line with the name of the argument, before a file is written."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def closed() -> io.BytesIO:
         ("baseline", lambda: wcodec.evaluate("m.h5", (), "")),
     ],
 )
-def test_an_argument_that_is_wrong_is_named(word: str, call: Callable[[], object]) -> None:
+def test_the_error_of_a_wrong_argument_has_its_name(word: str, call: Callable[[], object]) -> None:
     with pytest.raises(RecipeError, match=rf"\A{word}: expected [^\n]+\Z"):
         call()
 
 
-def test_a_file_that_is_open_for_writing_alone_is_no_source(tmp_path: Path) -> None:
+def test_a_file_that_is_open_for_writing_only_is_refused_as_source(tmp_path: Path) -> None:
     with (tmp_path / "file").open("wb") as file, pytest.raises(RecipeError, match="source: expected a binary file"):
         wcodec.encode(file)
 
 
-def test_an_empty_wcz_is_corrupt_by_path_and_by_bytes(tmp_path: Path) -> None:
+def test_an_empty_wcz_is_corrupt_as_a_path_and_as_bytes(tmp_path: Path) -> None:
     empty = tmp_path / "empty.wcz"
     empty.touch()
     for source in (empty, b"", io.BytesIO()):
@@ -76,7 +76,7 @@ def test_an_empty_wcz_is_corrupt_by_path_and_by_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threshold", [1e39, 1e300, "1e300", "1e300std"])
-def test_a_threshold_above_all_numbers_prunes_everything_without_a_warning(threshold: float | str) -> None:
+def test_a_threshold_above_all_weights_prunes_all_without_a_warning(threshold: float | str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         packed = wcodec.encode(WEIGHTS, threshold=threshold)
