@@ -1,4 +1,4 @@
-"""Allocation: what one look at a tensor finds, and which plan it leads to."""
+"""Allocation: the statistics of a tensor, and its plan."""
 
 from __future__ import annotations
 
@@ -29,64 +29,64 @@ VALUES = {
 def plans(**words: object) -> dict[str, Plan]:
     tensors = tuple(tensor(name, values, exact=name == "norm/mean") for name, values in VALUES.items())
     model = Model("npz", tensors, b"", 1)
-    seen = [measure_tensor(t, t.read()) if t.dtype == "float32" and not t.exact else None for t in tensors]
-    return dict(zip(VALUES, plan_model(model, seen, parse_recipe(words)), strict=True))
+    statistics = [measure_tensor(t, t.read()) if t.dtype == "float32" and not t.exact else None for t in tensors]
+    return dict(zip(VALUES, plan_model(model, statistics, parse_recipe(words)), strict=True))
 
 
-def test_what_must_stay_exact_does() -> None:
+def test_exact_tensors_have_exact_plans_with_any_option() -> None:
     for words in ({}, {"bits": 2}, {"sparsity": 0.9}, {"preset": "small"}):
-        made = plans(**words)
-        assert isinstance(made["count"], ExactPlan)
-        assert isinstance(made["norm/mean"], ExactPlan)
+        planned = plans(**words)
+        assert isinstance(planned["count"], ExactPlan)
+        assert isinstance(planned["norm/mean"], ExactPlan)
     assert {type(plan) for plan in plans(lossless=True).values()} == {ExactPlan}
 
 
-def test_vectors_are_not_pruned_and_not_quantised_unless_they_are_named() -> None:
+def test_vectors_are_pruned_and_quantised_only_by_name() -> None:
     assert isinstance(plans(sparsity=0.9, bits=2)["a/bias"], FloatPlan | ExactPlan)
     assert isinstance(plans(set="a/bias:bits=2")["a/bias"], CodebookPlan)
 
 
 @pytest.mark.parametrize("options", ["bits=8", "clusters=9", "sparsity=0.5", "threshold=0.1", "step=0.1"])
-def test_what_a_pattern_says_of_values_is_not_for_the_vectors_that_it_finds(options: str) -> None:
-    made = plans(set=f"^a:{options}")
-    assert made["a/bias"] == plans()["a/bias"]
-    assert made["a/kernel"] != plans()["a/kernel"]
+def test_value_options_of_a_pattern_exclude_vectors_unless_it_is_their_name(options: str) -> None:
+    planned = plans(set=f"^a:{options}")
+    assert planned["a/bias"] == plans()["a/bias"]
+    assert planned["a/kernel"] != plans()["a/kernel"]
     for name in ("a/bias", "^a/bias$"):
         assert plans(set=f"{name}:{options}")["a/bias"] != plans()["a/bias"]
 
 
-def test_a_pattern_for_vectors_alone_is_refused_where_it_would_do_nothing() -> None:
+def test_a_pattern_that_finds_only_vectors_is_refused_if_it_has_no_effect() -> None:
     with pytest.raises(RecipeError, match="pattern 'bias': expected a tensor of two or more dimensions"):
         plans(set="bias:bits=8")
     assert plans(set="bias:lossless")["a/bias"] == ExactPlan()
 
 
-def test_a_step_may_be_a_multiple_of_the_presets() -> None:
+def test_a_step_can_be_a_multiple_of_that_of_the_preset() -> None:
     for name in ("a/kernel", "b/kernel"):
         plan, twice = plans()[name], plans(step="2x")[name]
         assert isinstance(plan, UniformPlan)
         assert twice == replace(plan, step=2 * plan.step)
 
 
-def test_depthwise_kernels_are_spared_few_clusters_unless_they_are_named() -> None:
+def test_depthwise_kernels_have_few_clusters_only_by_name() -> None:
     assert isinstance(plans(bits=3)["depthwise/kernel"], UniformPlan)
     assert plans(set="depthwise:bits=3")["depthwise/kernel"].clusters == 8
 
 
 def test_larger_tensors_and_larger_weights_get_larger_steps() -> None:
-    made = plans()
-    assert made["a/kernel"].step > 0 < made["b/kernel"].step
-    per_rms = {k: made[k].step / np.sqrt(np.square(VALUES[k]).mean()) for k in ("a/kernel", "b/kernel")}
+    planned = plans()
+    assert planned["a/kernel"].step > 0 < planned["b/kernel"].step
+    per_rms = {k: planned[k].step / np.sqrt(np.square(VALUES[k]).mean()) for k in ("a/kernel", "b/kernel")}
     assert per_rms["a/kernel"] > per_rms["b/kernel"]
 
 
-def test_an_error_bound_gives_all_weights_one_step() -> None:
-    made = plans(max_error=1e-3)
-    assert len({made[name].step for name in VALUES if len(VALUES[name].shape) >= 2}) == 1
+def test_an_error_bound_gives_all_weight_tensors_the_same_step() -> None:
+    planned = plans(max_error=1e-3)
+    assert len({planned[name].step for name in VALUES if len(VALUES[name].shape) >= 2}) == 1
 
 
 @pytest.mark.parametrize("outlier", [1e30, -1e10])
-def test_a_few_weights_far_out_are_irregular(outlier: float) -> None:
+def test_outliers_are_irregular(outlier: float) -> None:
     values = weights(6, 40, 50)
     values[3, 4] = outlier
     found = measure_tensor(tensor("w", values), values)
@@ -95,7 +95,7 @@ def test_a_few_weights_far_out_are_irregular(outlier: float) -> None:
     assert abs(found.rms - np.sqrt(np.square(weights(6, 40, 50)).mean())) < 0.01
 
 
-def test_what_is_not_finite_is_irregular_and_the_rest_is_described() -> None:
+def test_nonfinite_weights_are_irregular_and_not_in_the_statistics() -> None:
     values = weights(7, 30, 20)
     values[0, :3] = np.nan, np.inf, -np.inf
     found = measure_tensor(tensor("w", values), values)
@@ -107,14 +107,14 @@ def test_what_is_not_finite_is_irregular_and_the_rest_is_described() -> None:
 @pytest.mark.parametrize(
     "values", [np.empty((0, 3), np.float32), np.full((2, 2), np.nan, np.float32)], ids=["none", "nan"]
 )
-def test_a_tensor_without_regular_weights_is_kept_exactly(values: np.ndarray) -> None:
+def test_a_tensor_without_regular_weights_has_an_exact_plan(values: np.ndarray) -> None:
     found = measure_tensor(tensor("w", values), values)
     assert (found.in_range, found.rms) == (0, 0.0)
-    made = plan_model(Model("npz", (tensor("w", values),), b"", 1), [found], parse_recipe({"bits": 4}))
-    assert isinstance(made[0], ExactPlan)
+    planned = plan_model(Model("npz", (tensor("w", values),), b"", 1), [found], parse_recipe({"bits": 4}))
+    assert isinstance(planned[0], ExactPlan)
 
 
-def test_weights_are_floats_of_two_dimensions_that_have_elements() -> None:
+def test_weight_tensors_are_nonempty_floats_of_two_dimensions() -> None:
     for shape, dtype, expected in (((2, 3), "float32", True), ((6,), "float32", False), ((2, 3), "int32", False)):
         assert is_weight(tensor("w", np.zeros(shape, dtype))) == expected
     assert not is_weight(tensor("w", np.zeros((0, 3), np.float32)))

@@ -1,4 +1,4 @@
-"""A size budget is met by an encoding whose size is estimated from samples, and then corrected."""
+"""The search for a size estimates it from samples, encodes, and corrects the estimate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPREADS = {0: 1.0, 2: 2.0, 3: 2.0, 5: 0.7, 7: 1.3, 8: 4.0}
 
 
 def bytes_of(number: int, size: float) -> float:
-    """About half a bit less a weight for each doubling of the error; never under nothing."""
+    """Bytes, with about half a bit less a weight for each doubling of the error; never below 0."""
     return COUNTS[number] / 8 * math.log2(1 + 12 * SPREADS[number] / size)
 
 
@@ -26,7 +26,7 @@ def errors_of(number: int, size: float) -> float:
 
 
 class Model:
-    """Tensors that are measured truly, and estimated with errors of their own; it remembers what was encoded."""
+    """Tensors with exact measures and estimates that are off by a factor; the model counts the encodings."""
 
     def __init__(self, wrong: float, by_error: bool) -> None:
         self.wrong, self.amount = wrong, errors_of if by_error else bytes_of
@@ -45,7 +45,7 @@ class Model:
 
 
 @given(st.floats(80_000, 900_000), st.floats(-0.05, 0.05))
-def test_bytes_are_met_within_a_percent_by_less_than_two_encodings(bound: float, wrong: float) -> None:
+def test_a_size_is_met_within_one_percent_in_fewer_than_two_encodings(bound: float, wrong: float) -> None:
     model = Model(wrong, by_error=False)
     assert meet_target(Target("file bytes", bound, 0.99, -0.3), COUNTS, 1.0, 2000, model.estimate, model.measure)
     assert 0.99 * bound <= model.tries[-1] <= bound
@@ -53,7 +53,7 @@ def test_bytes_are_met_within_a_percent_by_less_than_two_encodings(bound: float,
 
 
 @given(st.floats(1e-6, 1e-3), st.floats(-0.05, 0.05))
-def test_an_error_is_met_within_a_percent_by_less_than_two_encodings(bound: float, wrong: float) -> None:
+def test_an_error_is_met_within_one_percent_in_about_two_encodings(bound: float, wrong: float) -> None:
     model = Model(wrong, by_error=True)
     if meet_target(Target("error", bound, 0.99, 2.0), COUNTS, 1.0, 0, model.estimate, model.measure):
         assert 0.99 * bound <= model.tries[-1] <= bound
@@ -61,7 +61,7 @@ def test_an_error_is_met_within_a_percent_by_less_than_two_encodings(bound: floa
 
 
 @pytest.mark.parametrize("bound", [10, 1e9])
-def test_what_no_step_meets_is_said_without_an_encoding(bound: float) -> None:
+def test_a_target_that_no_step_meets_is_refused_without_an_encoding(bound: float) -> None:
     model = Model(0.0, by_error=False)
     assert not meet_target(Target("file bytes", bound, 0.99, -0.3), COUNTS, 1.0, 2000, model.estimate, model.measure)
     assert not model.tries

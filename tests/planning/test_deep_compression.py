@@ -1,4 +1,4 @@
-"""The preset deep-compression: pruned by standard deviations, 8 and 5 bits, gaps and codes by Huffman, biases whole."""
+"""The preset deep-compression: a threshold in deviations, 8 and 5 bits, Huffman codes, exact biases."""
 
 from __future__ import annotations
 
@@ -30,23 +30,21 @@ def count_shared(values: np.ndarray) -> int:
     return len(np.unique(values[values != 0]))
 
 
-def test_convolutions_share_255_values_and_dense_kernels_31_and_biases_stay(tmp_path: Path) -> None:
+def test_convolutions_have_255_shared_values_dense_kernels_31_and_biases_are_exact(tmp_path: Path) -> None:
     found = encode_small(tmp_path)
     assert 200 < count_shared(found["conv"]) <= 255
     assert 25 < count_shared(found["dense"]) <= 31
     assert np.array_equal(found["bias"], ARRAYS["bias"])
 
 
-def test_weights_under_the_threshold_are_gone_and_no_others(tmp_path: Path) -> None:
+def test_exactly_the_weights_within_the_threshold_are_pruned(tmp_path: Path) -> None:
     found = encode_small(tmp_path)
     for name in ("conv", "dense"):
         assert np.array_equal(found[name] == 0, np.abs(ARRAYS[name]) <= THRESHOLD * ARRAYS[name].std(dtype=np.float64))
 
 
 @pytest.mark.parametrize("words", [{}, {"effort": "fast"}, {"effort": "best"}, {"bits": 3}])
-def test_every_kernel_is_gaps_and_codes_and_no_stream_is_by_anything_but_huffman(
-    words: dict[str, object], tmp_path: Path
-) -> None:
+def test_every_kernel_has_gaps_and_codes_in_huffman_codes(words: dict[str, object], tmp_path: Path) -> None:
     encode_small(tmp_path, **words)
     for name in ("conv", "dense"):
         place = places_of(tmp_path / "m.wcz")[name]
@@ -58,7 +56,7 @@ def test_every_kernel_is_gaps_and_codes_and_no_stream_is_by_anything_but_huffman
         assert ZSTD not in {chunks[0].gaps[0], chunks[0].codes[0]}
 
 
-def test_options_take_the_place_of_parts_of_the_preset(tmp_path: Path) -> None:
+def test_options_override_those_of_the_preset(tmp_path: Path) -> None:
     assert np.mean(encode_small(tmp_path, sparsity=0.9)["dense"] == 0) == pytest.approx(0.9, abs=1e-3)
     assert np.mean(encode_small(tmp_path, threshold="2std")["dense"] == 0) > 0.9
     assert count_shared(encode_small(tmp_path, bits=2)["conv"]) == 3
@@ -70,13 +68,13 @@ def test_options_take_the_place_of_parts_of_the_preset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words", [{"step": 0.1}, {"max_error": 0.01}, {"target_size": 9000}, {"set": "conv:step=1"}, {"bits": "auto:3"}]
 )
-def test_a_size_or_a_step_is_not_for_the_preset(words: dict[str, object], tmp_path: Path) -> None:
+def test_the_preset_refuses_a_size_and_a_step(words: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="preset deep-compression: expected sparsity, bits or clusters"):
         encode_small(tmp_path, **words)
 
 
 @pytest.mark.parametrize("preset", ["balanced", "deep-compression"])
-def test_fixed_fields_hold_gaps_and_codes_and_without_pruning_codes_alone(preset: str, tmp_path: Path) -> None:
+def test_the_fixed_coder_stores_gaps_and_codes_and_without_pruning_only_codes(preset: str, tmp_path: Path) -> None:
     for words, gaps in (({"sparsity": 0.8}, True), ({"sparsity": 0.0}, False)):
         encode_small(tmp_path, preset=preset, coder="fixed", bits=4, **words)
         place = places_of(tmp_path / "m.wcz")["dense"]
@@ -94,7 +92,7 @@ def test_fixed_fields_hold_gaps_and_codes_and_without_pruning_codes_alone(preset
 
 @pytest.mark.parametrize("coder", ["auto", "huffman", "context", "fixed"])
 @pytest.mark.parametrize("dtype", ["<f4", "<f2", "<f8"])
-def test_quantizer_none_prunes_and_keeps_every_bit_of_the_others(dtype: str, coder: str, tmp_path: Path) -> None:
+def test_quantizer_none_keeps_every_bit_of_the_surviving_weights(dtype: str, coder: str, tmp_path: Path) -> None:
     values = weights(4, 90, 80).astype(dtype) * np.pi
     values[0, :4] = [np.nan, np.inf, 3e4, -1e-7]
     source = write_npz(tmp_path / "m.npz", {"w": values, "bias": weights(5, 90)})
@@ -109,7 +107,7 @@ def test_quantizer_none_prunes_and_keeps_every_bit_of_the_others(dtype: str, cod
     assert wcodec.verify(tmp_path / "m.wcz") is None
 
 
-def test_quantizer_none_keeps_bfloat16_and_without_pruning_everything(tmp_path: Path) -> None:
+def test_quantizer_none_keeps_bfloat16_and_is_lossless_without_pruning(tmp_path: Path) -> None:
     bits = (weights(6, 50, 60).view(np.uint32) >> 16).astype(np.uint16)
     source = write_safetensors(tmp_path / "m.safetensors", {"w": bits}, frozenset({"w"}))
     wcodec.encode(source, tmp_path / "m.wcz", quantizer="none", threshold="1std")
@@ -119,7 +117,7 @@ def test_quantizer_none_keeps_bfloat16_and_without_pruning_everything(tmp_path: 
     assert np.array_equal(wcodec.open(tmp_path / "m.wcz").stored("w"), bits)
 
 
-def test_denormal_survivors_beside_large_ones_come_back(tmp_path: Path) -> None:
+def test_subnormal_and_large_survivors_are_decoded_exactly(tmp_path: Path) -> None:
     values = (
         np.concatenate([np.full(3000, 1e-41), np.full(3000, 3e9), np.zeros(3000)]).astype(np.float32).reshape(90, 100)
     )

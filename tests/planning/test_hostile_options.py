@@ -1,4 +1,4 @@
-"""Options with wrong paths: an error of one line, and no files are lost or left."""
+"""Wrong paths in options cause an error of one line, and no file is lost or left behind."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ WEIGHTS = np.random.default_rng(5).normal(size=(40, 30)).astype(np.float32)
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """One of two versions, `m.npz` and `old.npz`."""
+    """The later of two versions, `m.npz` and `old.npz`."""
     np.savez(tmp_path / "m.npz", w=WEIGHTS)
     np.savez(tmp_path / "old.npz", w=WEIGHTS - np.float32(0.01))
     return tmp_path / "m.npz"
 
 
-def test_the_base_is_never_the_output_nor_the_report(wcodec: Run, model: Path) -> None:
+def test_the_base_is_refused_as_output_and_as_report(wcodec: Run, model: Path) -> None:
     old = model.with_name("old.npz")
     before = old.read_bytes()
     for words in (["-o", old], ["-o", model.with_name("o.wcz"), "--report", old]):
@@ -38,13 +38,13 @@ def test_the_base_is_never_the_output_nor_the_report(wcodec: Run, model: Path) -
     assert not model.with_name("o.wcz").exists()
 
 
-def test_a_report_is_drawn_of_what_is_coded_against_a_base(wcodec: Run, model: Path) -> None:
+def test_encode_with_a_base_writes_a_report(wcodec: Run, model: Path) -> None:
     page = model.with_name("r.html")
     assert wcodec("encode", model, "--base", model.with_name("old.npz"), "--report", page).returncode == 0
     assert page.stat().st_size > 1000
 
 
-def test_a_base_that_is_a_pipe_is_refused_at_once(wcodec: Run, model: Path) -> None:
+def test_a_base_that_is_a_pipe_is_refused_without_waiting(wcodec: Run, model: Path) -> None:
     coded, pipe = model.with_name("o.wcz"), model.with_name("pipe")
     os.mkfifo(pipe)
     assert wcodec("encode", model, "--base", model.with_name("old.npz"), "-o", coded).returncode == 0
@@ -54,14 +54,14 @@ def test_a_base_that_is_a_pipe_is_refused_at_once(wcodec: Run, model: Path) -> N
     assert not model.with_name("back.npz").exists()
 
 
-def test_a_report_is_no_output_by_another_path(wcodec: Run, model: Path) -> None:
+def test_a_report_with_another_path_of_the_output_is_refused(wcodec: Run, model: Path) -> None:
     (model.parent / "sub").mkdir()
     out = model.with_name("o.wcz")
     done = wcodec("encode", model, "-o", out, "--report", model.parent / "sub" / ".." / "o.wcz")
     assert (done.returncode, len(done.stderr.splitlines()), out.exists()) == (1, 1, False)
 
 
-def test_pipes_devices_and_links_that_lead_nowhere_are_refused_at_once(wcodec: Run, model: Path) -> None:
+def test_pipes_devices_and_circular_links_are_refused_without_waiting(wcodec: Run, model: Path) -> None:
     pipe, link = model.with_name("pipe"), model.with_name("link.wcz")
     os.mkfifo(pipe)
     link.symlink_to(link)
@@ -75,19 +75,19 @@ def test_pipes_devices_and_links_that_lead_nowhere_are_refused_at_once(wcodec: R
 
 
 @pytest.mark.parametrize("step", ["1e-300", "1e300", "nan", "0"])
-def test_a_step_that_no_float32_is_is_refused(wcodec: Run, model: Path, step: str) -> None:
+def test_a_step_out_of_the_range_of_float32_is_refused(wcodec: Run, model: Path, step: str) -> None:
     done = wcodec("encode", model, "--step", step)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
-def test_a_name_may_be_as_long_as_the_file_system_allows(wcodec: Run, model: Path) -> None:
+def test_a_file_name_can_have_the_largest_length_of_the_file_system(wcodec: Run, model: Path) -> None:
     out, back = model.with_name("a" * 251 + ".wcz"), model.with_name("b" * 251 + ".npz")
     assert wcodec("encode", model, "-o", out).returncode == 0
     assert wcodec("decode", out, "-o", back).returncode == 0
     assert len(list(model.parent.iterdir())) == 4
 
 
-def test_a_folder_is_not_encoded_into_itself(wcodec: Run, model: Path) -> None:
+def test_an_output_in_the_folder_that_is_encoded_is_refused(wcodec: Run, model: Path) -> None:
     before = sorted(model.parent.iterdir())
     for target in (model.parent, model.parent / "inner"):
         done = wcodec("encode", model.parent, "-o", target)
@@ -96,7 +96,7 @@ def test_a_folder_is_not_encoded_into_itself(wcodec: Run, model: Path) -> None:
     assert sorted(model.parent.iterdir()) == before
 
 
-def test_tensors_come_alone_whatever_they_are_called(wcodec: Run, tmp_path: Path) -> None:
+def test_decode_selects_tensors_whose_names_are_arguments_of_numpy(wcodec: Run, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
         for name in ("file", "allow_pickle"):
             with archive.open(f"{name}.npy", "w") as file:
@@ -108,7 +108,7 @@ def test_tensors_come_alone_whatever_they_are_called(wcodec: Run, tmp_path: Path
         assert all(np.array_equal(arrays[name], WEIGHTS) for name in ("file", "allow_pickle"))
 
 
-def test_names_do_not_speak_to_the_terminal(wcodec: Run, tmp_path: Path) -> None:
+def test_escape_sequences_in_names_are_not_printed(wcodec: Run, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     for name, shape in (("\x1b[2J\x07", [2]), ("\x1b]0;x\x07", [3])):
         header = json.dumps({name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 8]}}).encode()
@@ -118,7 +118,7 @@ def test_names_do_not_speak_to_the_terminal(wcodec: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("arrays", [{"w": np.float64(3)}, {"w": np.array(["a"])}, {"w": np.ones((2, 2, 2))}])
-def test_moments_that_are_none_are_one_line(wcodec: Run, model: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_invalid_moments_cause_one_line(wcodec: Run, model: Path, arrays: dict[str, np.ndarray]) -> None:
     moments = model.with_name("x.npz")
     np.savez(moments, **arrays)
     done = wcodec("encode", model, "--moments", moments)
@@ -126,7 +126,7 @@ def test_moments_that_are_none_are_one_line(wcodec: Run, model: Path, arrays: di
     assert "internal" not in done.stderr
 
 
-def test_moments_of_a_damaged_archive_are_one_line(wcodec: Run, model: Path) -> None:
+def test_moments_in_a_damaged_archive_cause_one_line(wcodec: Run, model: Path) -> None:
     moments = model.with_name("x.npz")
     np.savez_compressed(moments, w=np.arange(1000.0))
     raw = bytearray(moments.read_bytes())
@@ -161,7 +161,7 @@ SETTINGS = RunSettings(
         b'{"version":VERSION,"settings":SETTINGS,"state":Infinity}',
     ],
 )
-def test_the_state_of_a_training_that_somebody_changed_is_refused(story: bytes, tmp_path: Path) -> None:
+def test_a_modified_training_state_is_refused(story: bytes, tmp_path: Path) -> None:
     settings = json.dumps(SETTINGS.__dict__).encode()
     text = story.replace(b"SETTINGS", settings).replace(b"VERSION", str(VERSION).encode())
     np.savez(tmp_path / "state.npz", story=np.frombuffer(text, np.uint8))
@@ -169,7 +169,7 @@ def test_the_state_of_a_training_that_somebody_changed_is_refused(story: bytes, 
         read(tmp_path / "state.npz", SETTINGS, TrainingState)
 
 
-def test_the_state_of_a_training_is_never_unpickled(tmp_path: Path) -> None:
+def test_a_training_state_is_never_unpickled(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.mkdir, (str(tmp_path / "ran"),)

@@ -1,4 +1,4 @@
-"""Options act: every pair is crossed on a small model, and each changes the file, is refused, or is documented."""
+"""Each option of every pair changes the file of a small model, is refused, or is documented as without effect."""
 
 from __future__ import annotations
 
@@ -46,38 +46,38 @@ NEEDS: dict[str, dict[str, object]] = {
     "start": {"bits": 3},
     "global_sparsity": {"sparsity": "0.6"},
 }
-"""What an option does nothing without, and is refused without."""
+"""Options that an option needs: without them it is refused."""
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory):
-    """The bytes of a small model's .wcz by its options; a text where they are refused."""
+    """A function of options that returns the bytes of a small .wcz, or the error of options that are refused."""
     folder = tmp_path_factory.mktemp("pairs")
     numbers = np.random.default_rng(0)
     arrays = {"a/kernel": numbers.laplace(size=(24, 16)), "b/kernel": 0.1 * numbers.normal(size=(16, 20))}
     arrays |= {"c/kernel": numbers.normal(size=(20, 10)), "a/bias": numbers.normal(size=16)}
     np.savez(folder / "m.npz", **{name: values.astype(np.float32) for name, values in arrays.items()})
-    known: dict[str, bytes | str] = {}
+    results: dict[str, bytes | str] = {}
 
-    def get(words: dict[str, object]) -> bytes | str:
+    def encode_once(words: dict[str, object]) -> bytes | str:
         key = repr(sorted(words.items()))
-        if key not in known:
+        if key not in results:
             try:
                 encode(folder / "m.npz", folder / "m.wcz", parse_recipe(words), threads=1)
-                known[key] = (folder / "m.wcz").read_bytes()
+                results[key] = (folder / "m.wcz").read_bytes()
             except WcodecError as error:
-                known[key] = str(error)
-        return known[key]
+                results[key] = str(error)
+        return results[key]
 
-    return get
+    return encode_once
 
 
-def test_every_option_is_crossed() -> None:
+def test_every_option_has_values_here() -> None:
     assert set(VALUES) == {option.word for option in OPTIONS}
 
 
-def idle_beside(files, word: str, other: str) -> list[object]:
-    """The values of `other` beside which no value of `word` makes a difference."""
+def find_idle_values(files, word: str, other: str) -> list[object]:
+    """Return the values of `other` with which no value of `word` changes the file."""
     needed = NEEDS.get(word, {}) | NEEDS.get(other, {})
     idle = []
     for value in VALUES[other]:
@@ -89,24 +89,24 @@ def idle_beside(files, word: str, other: str) -> list[object]:
 
 
 @pytest.mark.parametrize("word", VALUES)
-def test_an_option_acts_beside_any_other_or_is_refused(files, word: str) -> None:
+def test_an_option_has_an_effect_with_any_other_or_is_refused(files, word: str) -> None:
     for number, other in enumerate(VALUES):
         if not THOROUGH and (number + list(VALUES).index(word)) % 3:
             continue  # a third of the pairs in a quick run
         documented = {(word, other), (word, "")} & WITHOUT_EFFECT.keys()
         if other != word and other not in NEEDS.get(word, {}) and word not in NEEDS.get(other, {}) and not documented:
-            assert not idle_beside(files, word, other), (word, other)
+            assert not find_idle_values(files, word, other), (word, other)
 
 
-def test_what_is_refused_is_told_by_the_options_names(files) -> None:
+def test_the_error_of_a_refused_pair_names_an_option(files) -> None:
     for word, other in list(combinations(VALUES, 2))[:: 1 if THOROUGH else 3]:
-        told = files({word: VALUES[word][0], other: VALUES[other][0]})
-        if isinstance(told, str):
-            assert any(name.split("_")[-1] in told for name in (word, other, "bytes", *NEEDS)), (word, other, told)
+        result = files({word: VALUES[word][0], other: VALUES[other][0]})
+        if isinstance(result, str):
+            assert any(name.split("_")[-1] in result for name in (word, other, "bytes", *NEEDS)), (word, other, result)
 
 
 @pytest.mark.parametrize(
-    ("words", "method", "said"),
+    ("words", "method", "message"),
     [
         ({"quantizer": "asymmetric"}, "sharing", "--method sharing: expected the quantizer kmeans"),
         ({"quantizer": "product"}, "gradual,points", "--method points: expected the quantizer kmeans"),
@@ -118,12 +118,12 @@ def test_what_is_refused_is_told_by_the_options_names(files) -> None:
         ({"threshold": "1std"}, "binary", "among the methods with threshold"),
     ],
 )
-def test_methods_refuse_what_they_would_ignore(words: dict[str, object], method: str, said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
+def test_methods_refuse_options_without_effect(words: dict[str, object], method: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         refuse_idle_of_method(parse_recipe(words).options, method.split(","))
 
 
-def test_methods_take_the_quantizers_that_they_train_and_pruning_any() -> None:
+def test_methods_accept_the_quantizers_that_they_train_and_pruning_accepts_any() -> None:
     for words, method in (
         ({"quantizer": "kmeans", "bits": 3}, "magnitude,sharing"),
         ({"quantizer": "asymmetric"}, "gradual"),

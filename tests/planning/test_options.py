@@ -18,9 +18,9 @@ from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, StepSize
 
 
-def test_every_field_of_a_recipe_has_an_option_and_python_knows_its_word() -> None:
-    known = {field.name for field in (*fields(Options), *fields(Recipe))} - {"options", "mean_bits"}
-    assert {option.target for option in OPTIONS} == known  # a mean of bits is said by the word bits
+def test_every_field_of_a_recipe_has_an_option_and_a_keyword_in_python() -> None:
+    names = {field.name for field in (*fields(Options), *fields(Recipe))} - {"options", "mean_bits"}
+    assert {option.target for option in OPTIONS} == names  # the option bits sets mean_bits too
     assert {option.word for option in OPTIONS} == set(Words.__annotations__)
 
 
@@ -30,18 +30,18 @@ def test_the_command_line_has_every_option_with_its_help() -> None:
     assert all(option.help or all(text for _, _, text in option.switches) for option in OPTIONS)
 
 
-def test_a_word_of_the_whole_file_is_refused_in_a_rule() -> None:
+def test_an_option_of_the_whole_file_is_refused_in_a_rule() -> None:
     with pytest.raises(RecipeError, match="option 'preset': expected one of aligned, bits, block"):
         parse_rule("a:preset=small")
 
 
 @pytest.mark.parametrize(("text", "step"), [("0.5", StepSize(0.5)), ("2.5x", StepSize(2.5, relative=True))])
-def test_a_step_is_in_units_of_the_weights_or_of_the_preset(text: str, step: StepSize) -> None:
+def test_a_step_is_absolute_or_a_multiple_of_that_of_the_preset(text: str, step: StepSize) -> None:
     assert parse_recipe({"step": text}).options.step == step
 
 
 @pytest.mark.parametrize("words", [{"bits": 1}, {"clusters": 2}], ids=str)
-def test_one_bit_is_0_and_another_value_or_refused(words: dict[str, int], tmp_path: Path) -> None:
+def test_one_bit_gives_0_and_another_value_or_is_refused(words: dict[str, int], tmp_path: Path) -> None:
     weights = np.random.default_rng(5).normal(size=(60, 50)).astype(np.float32)
     wcodec.encode({"w": weights}, tmp_path / "m.wcz", **words)
     values, counts = np.unique(wcodec.load(tmp_path / "m.wcz")["w"], return_counts=True)
@@ -55,7 +55,7 @@ def test_one_bit_is_0_and_another_value_or_refused(words: dict[str, int], tmp_pa
 
 @pytest.mark.parametrize("bits", [2, 3, 5])
 @pytest.mark.parametrize("quantizer", ["kmeans", "uniform", "symmetric", "asymmetric"])
-def test_bits_are_for_all_values_and_0_is_one_of_them(bits: int, quantizer: str, tmp_path: Path) -> None:
+def test_bits_limit_the_number_of_values_including_0(bits: int, quantizer: str, tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(1, 80, 60)})
     for sparsity in (0.0, 0.3):
         wcodec.encode(source, tmp_path / "m.wcz", bits=bits, quantizer=quantizer, sparsity=sparsity)

@@ -1,4 +1,4 @@
-"""The choice of one way to code each tensor, against all possible choices."""
+"""The choice of one point on the curve of each tensor, against all possible choices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def curve_of(points: list[tuple[int, int]]) -> Curve:
 
 
 @given(POINTS)
-def test_no_way_lies_under_the_hull(points: list[tuple[int, int]]) -> None:
+def test_no_point_is_below_the_hull(points: list[tuple[int, int]]) -> None:
     curve = curve_of(points)
     hull = find_hull(curve)
     bits, losses = curve.bits[hull], curve.losses[hull]
@@ -29,7 +29,7 @@ def test_no_way_lies_under_the_hull(points: list[tuple[int, int]]) -> None:
 
 
 @given(st.lists(POINTS, min_size=1, max_size=4), st.integers(1, 160))
-def test_the_choice_is_within_the_bits_and_no_worse_than_the_hull_allows(
+def test_the_choice_is_within_the_bits_and_its_loss_within_one_step_of_the_optimum(
     every: list[list[tuple[int, int]]], budget: int
 ) -> None:
     curves = [curve_of(points) for points in every]
@@ -42,6 +42,6 @@ def test_the_choice_is_within_the_bits_and_no_worse_than_the_hull_allows(
     lost = sum(curve.losses[way] for curve, way in zip(curves, ways, strict=True))
     assert spent <= budget
     assert lost >= min(loss for bits, loss in sums if bits <= budget)
-    # What was spent is spent as well as it can be, where the last step was on the hull of all.
+    # The loss is at most the largest difference on one curve above the optimum.
     largest = max(float(np.ptp(curve.losses)) for curve in curves)
     assert lost <= min(loss for bits, loss in sums if bits <= budget) + largest

@@ -1,4 +1,4 @@
-"""The smaller of two codes is used: --best is never larger than --fast, nor auto than one of its coders."""
+"""The smaller of two encodings is used: --best is never larger than --fast, nor auto than one of its coders."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def size(source: Path, **words: object) -> int:
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_no_effort_is_larger_than_a_faster_one(preset: str, quantizer: str, source: Path) -> None:
+def test_the_best_effort_is_not_larger_than_a_faster_one(preset: str, quantizer: str, source: Path) -> None:
     sizes = {effort: size(source, preset=preset, quantizer=quantizer, effort=effort) for effort in EFFORTS}
     assert sizes["best"] <= min(sizes["normal"], sizes["fast"]), sizes
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
-def test_the_default_coder_is_as_small_as_contexts_and_as_huffman_codes(quantizer: str, source: Path) -> None:
+def test_the_default_coder_is_not_larger_than_contexts_or_huffman_codes(quantizer: str, source: Path) -> None:
     words: dict[str, object] = {"quantizer": quantizer}
     if quantizer in {"auto", "uniform", "product"}:  # their values depend on the coder
         words["bits"] = 3
