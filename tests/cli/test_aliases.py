@@ -1,4 +1,4 @@
-"""What users of zstd and gzip type, several files at once, help in two lengths, and what was meant by a wrong word."""
+"""Options of zstd and gzip, several files at once, the short and the long help, and suggestions for misspelt words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "expanded"),
     [
         ("-d m.wcz", "decode m.wcz"),
         ("-t m.wcz", "verify m.wcz"),
@@ -45,11 +45,11 @@ def model(tmp_path: Path) -> Path:
         ("-x m.h5", "-x m.h5"),
     ],
 )
-def test_letters_and_digits_are_verbs_and_options(typed: str, meant: str) -> None:
-    assert expand_aliases(typed.split(), build_parser().verbs) == meant.split()
+def test_options_of_zstd_and_gzip_expand_to_verbs_and_options(typed: str, expanded: str) -> None:
+    assert expand_aliases(typed.split(), build_parser().verbs) == expanded.split()
 
 
-def test_a_file_alone_is_encoded_and_comes_back(wcodec: Run, model: Path) -> None:
+def test_a_file_without_a_verb_is_encoded_and_minus_d_decodes_it(wcodec: Run, model: Path) -> None:
     packed = model.with_name("model.npz.wcz")
     assert wcodec("-9k", model).returncode == 0
     assert wcodec(model, "-1f").returncode == 0
@@ -61,9 +61,7 @@ def test_a_file_alone_is_encoded_and_comes_back(wcodec: Run, model: Path) -> Non
     assert np.load(model)["kernel"].shape == (50, 40)
 
 
-def test_several_files_are_taken_one_after_another_and_one_that_fails_keeps_none_from_its_turn(
-    wcodec: Run, model: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_fails_does_not_stop_the_files_after_it(wcodec: Run, model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.npz"
     shutil.copyfile(model, other)
     done = wcodec("encode", model, tmp_path / "absent.npz", other)
@@ -79,7 +77,7 @@ def test_several_files_are_taken_one_after_another_and_one_that_fails_keeps_none
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ("encod m.h5", "expected a verb or a file, got 'encod'; did you mean encode?"),
         ("encode m.h5 --sparsty 0.5", "unrecognized arguments: --sparsty; did you mean --sparsity? 0.5"),
@@ -88,23 +86,23 @@ def test_several_files_are_taken_one_after_another_and_one_that_fails_keeps_none
         ("encode m.h5 --preset smal", "choose from"),
     ],
 )
-def test_what_was_meant_is_told(wcodec: Run, typed: str, said: str) -> None:
+def test_an_error_of_a_misspelt_word_suggests_the_nearest_word(wcodec: Run, typed: str, message: str) -> None:
     done = wcodec(*typed.split())
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_nothing_typed_and_help_print_the_help(wcodec: Run) -> None:
-    bare, verb = wcodec(), wcodec("help", "encode")
+def test_the_command_without_arguments_and_help_print_the_help(wcodec: Run) -> None:
+    bare, of_encode = wcodec(), wcodec("help", "encode")
     assert (bare.returncode, bare.stderr) == (0, "")
-    assert all(one.name in bare.stdout for one in VERBS)
-    assert verb.stdout == wcodec("encode", "-h").stdout == wcodec("encode", "--help").stdout
+    assert all(verb.name in bare.stdout for verb in VERBS)
+    assert of_encode.stdout == wcodec("encode", "-h").stdout == wcodec("encode", "--help").stdout
     assert wcodec("help").stdout == bare.stdout
 
 
 @pytest.mark.parametrize("verb", SHORT)
-def test_the_short_help_has_ten_options_and_the_long_one_every_one_with_its_default(wcodec: Run, verb: str) -> None:
+def test_the_short_help_has_ten_options_and_the_long_help_all_with_their_defaults(wcodec: Run, verb: str) -> None:
     parser = build_parser().verbs[verb]
     short, whole = wcodec(verb, "-h").stdout, wcodec(verb, "-h", "all").stdout
     assert whole == wcodec(verb, "--help-all").stdout == wcodec("help", verb, "all").stdout
@@ -121,7 +119,7 @@ def test_the_short_help_has_ten_options_and_the_long_one_every_one_with_its_defa
     assert whole.count("(default") + whole.count("default:") >= len(parser._actions) // 2
 
 
-def test_the_help_leaves_the_parser_as_it_was() -> None:
+def test_the_help_does_not_change_the_parser() -> None:
     parser = build_parser().verbs["encode"]
     before = [(action.dest, action.help) for action in parser._actions]
     with pytest.raises(SystemExit):

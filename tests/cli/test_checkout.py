@@ -1,4 +1,4 @@
-"""python cli.py in a checkout: compiles what is missing, once, or says in one line why it cannot."""
+"""`python cli.py` in a checkout compiles missing kernels once, or prints in one line why it cannot."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def run(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def refused(checkout: Path) -> subprocess.CompletedProcess[str]:
-    """What is said without a compiler, before anything was compiled."""
+    """The result of a run without a compiler and without compiled kernels."""
     return run(checkout, CC="/no/such/compiler")
 
 
-def test_a_machine_without_a_compiler_is_told_in_one_line(refused: subprocess.CompletedProcess[str]) -> None:
+def test_without_a_compiler_the_error_is_one_line(refused: subprocess.CompletedProcess[str]) -> None:
     assert refused.returncode == 1
     assert "C compiler" in refused.stderr.splitlines()[-1]
     assert "Traceback" not in refused.stderr

@@ -1,4 +1,4 @@
-"""Workers of Dask encode the files of a folder; collected where the extra `dask` is installed."""
+"""Workers of Dask encode the files of a folder; the tests need the extra `dask`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import wcodec as package
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A scheduler and two workers, each a process of its own, as on three machines that share a folder."""
+    """The address of a scheduler with two workers in three processes, as on three machines with a shared folder."""
     folder = tmp_path_factory.mktemp("dask")
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -41,7 +41,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.wait(HANG)
 
 
-def test_workers_write_the_bytes_that_one_process_writes(scheduler: str, wcodec: Run, tmp_path: Path) -> None:
+def test_workers_and_one_process_write_the_same_bytes(scheduler: str, wcodec: Run, tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     for words in ([], ["--lossless"]):
         assert wcodec("encode", tmp_path / "m", "-o", tmp_path / "alone", "-f", *words).returncode == 0

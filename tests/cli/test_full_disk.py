@@ -1,4 +1,4 @@
-"""A disk that is full while a file of any format is written: one line, exit 1, and nothing left."""
+"""A disk that is full while a file of any format is written: one line, exit code 1, and no files left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 
 @pytest.mark.parametrize("kind", ["hdf5", "keras", "npz", "safetensors"])
 @pytest.mark.parametrize(("lossless", "limit"), [(False, 0), (False, 4096), (True, 1024)])
-def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, lossless: bool, limit: int, tmp_path: Path) -> None:
+def test_a_full_disk_causes_one_line_and_leaves_no_files(kind: str, lossless: bool, limit: int, tmp_path: Path) -> None:
     packed = encode_small(tmp_path, kind, {"layers/a/vars/0": weights(1, 90, 70)}, lossless=lossless)
     before = sorted(tmp_path.iterdir())
     words = [*command(), "decode", str(packed), "-o", str(tmp_path / "out")]
@@ -41,7 +41,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, lossless: bool, l
         ["inspect", "--json", "{model}"],
     ],
 )
-def test_a_full_standard_output_is_named(words: list[str], samples: Path) -> None:
+def test_a_full_disk_of_standard_output_is_named(words: list[str], samples: Path) -> None:
     places = {"{model}": samples / "tutorial_cnn.h5"}
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -55,7 +55,7 @@ def test_a_full_standard_output_is_named(words: list[str], samples: Path) -> Non
 
 
 @pytest.mark.parametrize(("source", "words"), [("input", ["-", "-o", "{out}"]), ("output", ["{model}", "-o", "-"])])
-def test_a_full_disk_below_a_standard_stream_is_named(
+def test_a_full_disk_of_the_copy_of_a_standard_stream_is_named(
     source: str, words: list[str], samples: Path, tmp_path: Path
 ) -> None:
     model = samples / "tutorial_cnn.h5"

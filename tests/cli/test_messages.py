@@ -1,4 +1,4 @@
-"""Messages name the user's file, the right cause and a way on."""
+"""Messages name the user's file, the cause and a remedy."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_temporary_file_is_never_named(tmp_path: Path) -> None:
         ("m.bin", b"\x08\x05\x12\x02ab", "a protocol buffer without a graph, no ONNX model"),
     ],
 )
-def test_protocol_buffers_that_are_no_onnx_are_named(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+def test_protocol_buffers_other_than_onnx_are_named(name: str, content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelFileError, match=rf"{name}: is {words}.*--lossless keeps any file"):
         detect_kind(tmp_path / name)
@@ -59,7 +59,7 @@ def test_protocol_buffers_that_are_no_onnx_are_named(name: str, content: bytes, 
         ("saved/saved_model.pb", b"\x08\x01", "a SavedModel: Keras 3 cannot load it; tf_keras can"),
     ],
 )
-def test_evaluate_names_what_it_cannot_load_as_encode_does(
+def test_evaluate_and_encode_name_an_unsupported_format_in_the_same_words(
     name: str, content: bytes, words: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -69,13 +69,13 @@ def test_evaluate_names_what_it_cannot_load_as_encode_does(
         load_model(path)
 
 
-def test_what_is_read_from_standard_input_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_a_file_from_standard_input_names_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no model")))
     with pytest.raises(ModelFileError, match=r"^standard input: expected \.h5, \.keras"), open_input(DASH) as path:
         detect_kind(path)
 
 
-def test_a_folder_without_a_wcz_is_told_apart_from_one_that_was_interrupted(tmp_path: Path) -> None:
+def test_a_folder_without_a_wcz_and_an_interrupted_one_have_different_errors(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"")
     with pytest.raises(UnsupportedError, match=r"expected a \.wcz, found a folder without one; encode makes one"):
         package.verify(tmp_path)
@@ -84,7 +84,7 @@ def test_a_folder_without_a_wcz_is_told_apart_from_one_that_was_interrupted(tmp_
         package.verify(tmp_path)
 
 
-def test_examples_that_are_not_there_or_no_archive_are_told(tmp_path: Path) -> None:
+def test_missing_examples_and_those_of_another_format_are_refused(tmp_path: Path) -> None:
     for name, words in (("none.npz", "none"), (".", "a folder")):
         with pytest.raises(RecipeError, match=f"expected an .npz file, found {words}"), open_npz(tmp_path / name):
             pass
@@ -93,20 +93,20 @@ def test_examples_that_are_not_there_or_no_archive_are_told(tmp_path: Path) -> N
         pass
 
 
-def test_a_path_in_place_of_a_module_is_told(tmp_path: Path) -> None:
+def test_a_path_instead_of_a_module_is_refused_with_the_name_of_the_module(tmp_path: Path) -> None:
     for name in ("layers.py", "./layers", f"{tmp_path}/mine.py"):
         with pytest.raises(RecipeError, match=r"expected the name of a module, got a path; (layers|mine) is its name"):
             user_code.import_module(name)
 
 
-def test_a_base_that_is_not_needed_is_told_and_not_read(wcodec: Run, tmp_path: Path) -> None:
+def test_a_base_that_is_not_needed_causes_a_note(wcodec: Run, tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "npz", two_layers())
     done = wcodec("decode", packed, "--base", tmp_path / "model.npz", "-o", tmp_path / "back.npz")
     assert done.returncode == 0
     assert "model.npz.wcz: needs no --base" in done.stderr
 
 
-def test_data_that_are_not_there_are_told_before_a_framework_is_imported(wcodec: Run, tmp_path: Path) -> None:
+def test_missing_data_are_refused_before_a_framework_is_imported(wcodec: Run, tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", two_layers())
     for words in (["evaluate", source], ["encode", source]):
         done = wcodec(*words, "--data", "missing.npz:test")
@@ -115,7 +115,7 @@ def test_data_that_are_not_there_are_told_before_a_framework_is_imported(wcodec:
         assert (done.returncode, "--data nonsense: expected FILE.npz" in done.stderr) == (2, True)
 
 
-def test_a_container_that_is_replaced_while_it_is_open_is_told_as_that(tmp_path: Path) -> None:
+def test_a_container_that_is_replaced_while_it_is_open_is_not_called_corrupt(tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "npz", {"w": weights(1, 90, 70), "v": weights(2, 90, 70)}, lossless=True)
     opened = package.open(packed)
     assert opened["w"].shape == (90, 70)
@@ -127,7 +127,7 @@ def test_a_container_that_is_replaced_while_it_is_open_is_told_as_that(tmp_path:
     assert type(caught.value) is WcodecError
 
 
-def test_a_container_that_is_written_while_it_is_decoded_is_told_as_that(tmp_path: Path) -> None:
+def test_a_container_that_is_written_while_it_is_decoded_is_not_called_corrupt(tmp_path: Path) -> None:
     from wcodec.pipeline.decoder import decode
 
     packed = encode_small(tmp_path, "npz", {f"{i}": weights(i, 90, 70) for i in range(4)}, lossless=True)
@@ -150,13 +150,13 @@ def test_a_container_that_is_written_while_it_is_decoded_is_told_as_that(tmp_pat
 
 
 @pytest.mark.parametrize("character", ["\x1b", "\u202e", "\u2066", "\x07", "\u200b"])
-def test_no_control_character_reaches_a_page(character: str) -> None:
+def test_a_page_has_no_control_characters(character: str) -> None:
     assert character not in render_tile(f"a{character}b", f"<c{character}>")
     assert "&lt;c" in render_tile("1", "<c>")
 
 
 @pytest.mark.parametrize("character", ["\x1b", "\u202e", "\x07"])
-def test_no_control_character_reaches_who_prints_an_error_or_progress_in_python(character: str) -> None:
+def test_errors_and_progress_in_python_have_no_control_characters(character: str) -> None:
     from wcodec.api.progress import ProgressEvent
     from wcodec.errors import ModelFileError
 
@@ -166,7 +166,7 @@ def test_no_control_character_reaches_who_prints_an_error_or_progress_in_python(
     assert str(ModelFileError(text)) == str(ProgressEvent(text)) == "m.pt: torch refuses it: \ufffd[2J"
 
 
-def test_a_source_that_may_not_be_read_is_an_error_and_not_corrupt(
+def test_a_source_without_read_permission_is_an_error_and_not_called_corrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from wcodec.cli.main import main
@@ -179,17 +179,15 @@ def test_a_source_that_may_not_be_read_is_an_error_and_not_corrupt(
         assert "cannot be read: Permission denied" in capfd.readouterr().err
 
 
-def test_a_tensor_that_is_unknown_or_ambiguous_is_a_usage_error_of_decode_and_of_inspect(
-    wcodec: Run, tmp_path: Path
-) -> None:
+def test_an_unknown_or_ambiguous_tensor_is_a_usage_error_of_decode_and_of_inspect(wcodec: Run, tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "npz", {"a/kernel": weights(1, 90, 70), "b/kernel": weights(2, 90, 70)})
     for verb, *words in (["decode", "-o", tmp_path / "t.npz"], ["inspect"]):
-        for name, says in (("kernel", "one tensor 'kernel', found a/kernel, b/kernel"), ("c", "a tensor 'c'")):
+        for name, message in (("kernel", "one tensor 'kernel', found a/kernel, b/kernel"), ("c", "a tensor 'c'")):
             done = wcodec(verb, packed, "--tensor", name, *words)
-            assert (done.returncode, f"--tensor: expected {says}" in done.stderr) == (2, True)
+            assert (done.returncode, f"--tensor: expected {message}" in done.stderr) == (2, True)
 
 
-def test_an_error_of_another_file_than_the_source_names_that_one_alone(wcodec: Run, tmp_path: Path) -> None:
+def test_an_error_of_the_base_names_only_the_base(wcodec: Run, tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "npz", two_layers())
     (tmp_path / "old.wcz").write_bytes(packed.read_bytes()[:60])
     done = wcodec("encode", tmp_path / "model.npz", "--base", tmp_path / "old.wcz", "-o", tmp_path / "new.wcz")
@@ -198,7 +196,7 @@ def test_an_error_of_another_file_than_the_source_names_that_one_alone(wcodec: R
     assert "model.npz" not in done.stderr
 
 
-def test_an_end_of_line_in_a_name_does_not_end_a_line_of_output(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+def test_a_newline_in_a_file_name_is_not_printed(wcodec: Run, samples: Path, tmp_path: Path) -> None:
     model, coded = tmp_path / "a\nb\t.h5", tmp_path / "c\n.wcz"
     model.write_bytes((samples / "tutorial_cnn.h5").read_bytes())
     for words in (
@@ -212,7 +210,7 @@ def test_an_end_of_line_in_a_name_does_not_end_a_line_of_output(wcodec: Run, sam
 
 
 @pytest.mark.parametrize("word", ["--tune", "--max-kl", "--min-agreement"])
-def test_what_does_not_go_with_training_by_labels_is_named(wcodec: Run, samples: Path, word: str) -> None:
+def test_options_that_cannot_be_combined_with_finetune_are_named(wcodec: Run, samples: Path, word: str) -> None:
     words = ["--data", samples / "mnist.npz:train", "--finetune", 4, "--max-drop", 5, word, 1]
     done = wcodec("encode", samples / "tutorial_cnn.h5", "--dry-run", *words)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""The installed command on real model files: what comes out, where it goes, what it says."""
+"""The installed command on real model files: its outputs, their paths, and its messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conftest import Run
 
 @pytest.fixture
 def model(samples: Path, tmp_path: Path) -> Path:
-    """A copy of a small model, alone in a folder."""
+    """A copy of a small model, the only file of its folder."""
     copy = tmp_path / "tutorial_cnn.h5"
     copy.write_bytes((samples / "tutorial_cnn.h5").read_bytes())
     return copy
@@ -29,7 +29,7 @@ def test_encode_and_decode_name_their_outputs_and_keep_the_source(wcodec: Run, m
     assert sorted(path.name for path in model.parent.iterdir()) == ["tutorial_cnn.h5", "tutorial_cnn.h5.wcz"]
 
 
-def test_nothing_is_overwritten_without_force(wcodec: Run, model: Path) -> None:
+def test_existing_files_are_not_overwritten_without_force(wcodec: Run, model: Path) -> None:
     packed = model.with_name("p.wcz")
     packed.write_bytes(b"precious")
     refused = wcodec("encode", model, "-o", packed)
@@ -42,7 +42,7 @@ def test_nothing_is_overwritten_without_force(wcodec: Run, model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "message"),
     [
         (["encode", "missing.h5"], 1, "missing.h5"),
         (["encode", "MODEL", "-o", "no/such/folder.wcz"], 1, "no/such"),
@@ -66,8 +66,8 @@ def test_nothing_is_overwritten_without_force(wcodec: Run, model: Path) -> None:
         (["evaluate", "MODEL", "--data", "missing.npz", "--max-drop", "1"], 2, "--baseline"),
     ],
 )
-def test_every_error_is_one_line_with_its_exit_code(
-    wcodec: Run, model: Path, words: list[str], code: int, says: str
+def test_every_error_has_one_line_and_its_exit_code(
+    wcodec: Run, model: Path, words: list[str], code: int, message: str
 ) -> None:
     text = model.with_name("text.h5")
     text.write_text("not a model")
@@ -77,18 +77,18 @@ def test_every_error_is_one_line_with_its_exit_code(
     assert (done.returncode, done.stdout) == (code, "")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("wcodec: ")
-    assert says in done.stderr
+    assert message in done.stderr
     assert sorted(model.parent.iterdir()) == before
 
 
-def test_debug_shows_where_an_error_comes_from(wcodec: Run, model: Path) -> None:
+def test_debug_prints_the_traceback_of_an_error(wcodec: Run, model: Path) -> None:
     done = wcodec("decode", model, "--debug")
     assert done.returncode == 3
     assert "Traceback" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("wcodec: ")
 
 
-def test_encode_json_tells_everything_and_its_parts_are_the_file(wcodec: Run, model: Path) -> None:
+def test_the_json_of_encode_has_all_figures_and_its_parts_sum_to_the_file(wcodec: Run, model: Path) -> None:
     done = wcodec("encode", model, "--json", "-q", "--bits", "5")
     numbers = json.loads(done.stdout)
     assert done.stderr == ""
@@ -100,33 +100,33 @@ def test_encode_json_tells_everything_and_its_parts_are_the_file(wcodec: Run, mo
     assert all(keys <= set(tensor) for tensor in numbers["tensors"])
 
 
-def test_inspect_shows_every_tensor_and_a_total(wcodec: Run, coded: Path) -> None:
+def test_inspect_prints_every_tensor_and_the_total(wcodec: Run, coded: Path) -> None:
     numbers = json.loads(wcodec("inspect", coded, "--json").stdout)
     text = wcodec("inspect", coded, "--sort", "size").stdout
     assert all(tensor["name"] in text for tensor in numbers["tensors"])
     assert f"{numbers['file_bytes']:,}" in text
 
 
-def test_inspect_reads_model_files_too(wcodec: Run, model: Path) -> None:
+def test_inspect_reads_model_files(wcodec: Run, model: Path) -> None:
     numbers = json.loads(wcodec("inspect", model, "--json").stdout)
     assert numbers["file_bytes"] == numbers["source_bytes"] == model.stat().st_size
     assert numbers["tensors"]
     assert wcodec("inspect", model).returncode == 0
 
 
-def test_a_dry_run_writes_nothing_and_shows_the_real_size(wcodec: Run, model: Path) -> None:
+def test_a_dry_run_writes_no_file_and_prints_its_exact_size(wcodec: Run, model: Path) -> None:
     dry = json.loads(wcodec("encode", model, "--dry-run", "--json").stdout)
     assert [path.name for path in model.parent.iterdir()] == [model.name]
-    wet = json.loads(wcodec("encode", model, "--json").stdout)
-    assert dry["file_bytes"] == wet["file_bytes"]
+    written = json.loads(wcodec("encode", model, "--json").stdout)
+    assert dry["file_bytes"] == written["file_bytes"]
 
 
-def test_verify_is_one_line(wcodec: Run, coded: Path) -> None:
+def test_verify_prints_one_line(wcodec: Run, coded: Path) -> None:
     done = wcodec("verify", coded)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (0, "", 1)
 
 
-def test_single_tensors_come_out_as_arrays(wcodec: Run, coded: Path, tmp_path: Path) -> None:
+def test_single_tensors_are_decoded_to_npy_and_npz(wcodec: Run, coded: Path, tmp_path: Path) -> None:
     first, second = (tensor["name"] for tensor in json.loads(wcodec("inspect", coded, "--json").stdout)["tensors"][:2])
     assert wcodec("decode", coded, "--tensor", first, "--tensor", second, "-o", tmp_path / "t.npz").returncode == 0
     assert wcodec("decode", coded, "--tensor", first, "-o", tmp_path / "t.npy").returncode == 0
@@ -141,16 +141,16 @@ def test_single_tensors_come_out_as_arrays(wcodec: Run, coded: Path, tmp_path: P
     assert not (tmp_path / "u.npz").exists()
 
 
-def test_threads_and_processes_never_change_a_byte(wcodec: Run, model: Path) -> None:
-    written = []
+def test_the_number_of_threads_does_not_change_the_bytes(wcodec: Run, model: Path) -> None:
+    contents = []
     for number, threads in enumerate((1, 2, 2)):
         packed = model.with_name(f"{number}.wcz")
         assert wcodec("encode", model, "-o", packed, "-T", threads, "--bits", "4").returncode == 0
-        written.append(packed.read_bytes())
-    assert written[0] == written[1] == written[2]
+        contents.append(packed.read_bytes())
+    assert contents[0] == contents[1] == contents[2]
 
 
-def test_sizes_asked_for_are_kept(wcodec: Run, model: Path) -> None:
+def test_the_file_is_within_the_requested_size(wcodec: Run, model: Path) -> None:
     packed = Path(f"{model}.wcz")
     assert wcodec("encode", model, "--target-size", "8kB", "-f").returncode == 0
     assert packed.stat().st_size <= 8000
@@ -158,7 +158,7 @@ def test_sizes_asked_for_are_kept(wcodec: Run, model: Path) -> None:
     assert packed.stat().st_size * 10 <= model.stat().st_size
 
 
-def test_a_configuration_says_what_the_command_line_would(wcodec: Run, model: Path) -> None:
+def test_a_configuration_and_the_same_options_give_the_same_bytes(wcodec: Run, model: Path) -> None:
     config = model.with_name("c.toml")
     config.write_text('bits = 4\nsparsity = 0.5\n\n[[set]]\npattern = "bias"\nlossless = true\n')
     first, second = model.with_name("1.wcz"), model.with_name("2.wcz")
@@ -168,7 +168,7 @@ def test_a_configuration_says_what_the_command_line_would(wcodec: Run, model: Pa
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_completions_name_the_verbs(wcodec: Run) -> None:
+def test_completions_have_the_verbs(wcodec: Run) -> None:
     for shell in ("bash", "zsh"):
         done = wcodec("completion", shell)
         assert done.returncode == 0
@@ -182,7 +182,7 @@ def test_a_device_is_not_replaced_by_a_file(wcodec: Run, model: Path) -> None:
     assert not Path("/dev/full").is_file()
 
 
-def test_a_link_to_an_output_stays_a_link(wcodec: Run, model: Path) -> None:
+def test_an_output_through_a_link_does_not_replace_the_link(wcodec: Run, model: Path) -> None:
     link = model.with_name("link.wcz")
     link.symlink_to(model.with_name("real.wcz"))
     assert wcodec("encode", model, "-o", link).returncode == 0
@@ -206,14 +206,14 @@ def test_a_link_to_an_output_stays_a_link(wcodec: Run, model: Path) -> None:
         ["-T", "999999999"],
     ],
 )
-def test_requests_that_make_no_sense_are_usage_errors(wcodec: Run, model: Path, words: list[str]) -> None:
+def test_contradicting_options_and_invalid_values_are_usage_errors(wcodec: Run, model: Path, words: list[str]) -> None:
     refused = wcodec("encode", model, *words)
     assert refused.returncode == 2
     assert "internal" not in refused.stderr
     assert not model.with_name("tutorial_cnn.h5.wcz").exists()
 
 
-def test_a_configuration_that_is_no_text_and_a_folder_are_refused_in_a_line(wcodec: Run, model: Path) -> None:
+def test_a_binary_configuration_and_an_empty_folder_are_refused(wcodec: Run, model: Path) -> None:
     assert wcodec("encode", model, "--config", model).returncode == 2
     (model.parent / "empty").mkdir()
     refused = wcodec("encode", ".", cwd=model.parent / "empty")

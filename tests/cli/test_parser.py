@@ -1,4 +1,4 @@
-"""The command line's words: parsing, defaults, sizes, exit codes. Everything in this process."""
+"""The command line: parsing, defaults, sizes, exit codes, in this process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_sizes_are_read_in_powers_of_1000_and_1024(text: str, count: int) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "MB", "2XB", "-3", "1e6", "2 M B", "1.2.3kB"])
-def test_sizes_that_make_no_sense_are_refused(text: str) -> None:
+def test_invalid_sizes_are_refused(text: str) -> None:
     with pytest.raises(RecipeError, match="target_size: expected"):
         parse_size("target_size", text)
 
@@ -42,11 +42,11 @@ def test_sizes_that_make_no_sense_are_refused(text: str) -> None:
     ("count", "text"),
     [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (82_923, "82.9 kB"), (1_086_696, "1.09 MB"), (999_800, "1.00 MB")],
 )
-def test_sizes_are_written_in_three_digits(count: int, text: str) -> None:
+def test_sizes_are_printed_with_three_digits(count: int, text: str) -> None:
     assert format_size(count) == text
 
 
-def test_ratios_are_written_without_dividing_by_nothing() -> None:
+def test_ratios_with_a_size_of_0_are_printed_as_a_dash() -> None:
     assert [format_ratio(100, 10), format_ratio(12345, 10), format_ratio(0, 1), format_ratio(1, 0)] == [
         "10.0x",
         "1234x",
@@ -55,11 +55,11 @@ def test_ratios_are_written_without_dividing_by_nothing() -> None:
     ]
 
 
-def test_nothing_said_is_the_default_recipe() -> None:
+def test_options_without_values_give_the_default_recipe() -> None:
     assert parse_recipe({"bits": None, "set": None, "preset": None}) == Recipe()
 
 
-def test_words_become_a_recipe() -> None:
+def test_options_are_parsed_to_a_recipe() -> None:
     words = {"bits": "4", "threshold": "1.5std", "set": ["a:bits=8", "b:lossless"], "target_size": "2MB", "seed": 3}
     assert parse_recipe({**words, "include": ["k"], "effort": "best", "keep_optimizer": True}) == Recipe(
         options=Options(bits=4, prune=Prune("deviations", 1.5)),
@@ -72,12 +72,12 @@ def test_words_become_a_recipe() -> None:
     )
 
 
-def test_rules_may_be_a_mapping_in_python() -> None:
+def test_rules_can_be_a_mapping_in_python() -> None:
     rules = parse_recipe({"set": {"a": {"bits": 8}, "b:c": "sparsity=0.5"}}).rules
     assert rules == (Rule("a", Options(bits=8)), Rule("b:c", Options(prune=Prune("sparsity", 0.5))))
 
 
-def test_the_command_line_wins_over_the_configuration(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_configuration(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text('bits = 4\nsparsity = 0.5\npreset = "safe"\nmax_error = 0.01\n[[set]]\npattern = "a"\nbits = 8\n')
     recipe = parse_recipe({"clusters": "10", "target_ratio": 20.0, "set": ["b:bits=2"]}, config)
@@ -89,14 +89,14 @@ def test_the_command_line_wins_over_the_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["bites = 4", "preset = 4", "include = [1]", 'seed = "x"', 'max_error = "x"', "keep_optimizer = 1", "a = ["]
 )
-def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_configuration_is_refused(tmp_path: Path, text: str) -> None:
     config = tmp_path / "c.toml"
     config.write_text(text)
     with pytest.raises(RecipeError):
         parse_recipe({}, config)
 
 
-def test_outputs_are_named_after_the_input_and_back() -> None:
+def test_the_names_of_outputs_derive_from_the_input() -> None:
     for name in ("m.h5", "m.hdf5", "m.weights.h5", "m.keras", "m.npz", "m.safetensors"):
         assert derive_model_path(derive_container_path(Path("d") / name), ".x") == Path("d") / name
     assert derive_model_path(Path("small.wcz"), ".keras") == Path("small.keras")
@@ -105,7 +105,7 @@ def test_outputs_are_named_after_the_input_and_back() -> None:
     assert {suffix for kind in MODEL_FILES.values() for suffix in kind.suffixes} <= MODEL_SUFFIXES | {".weights.h5"}
 
 
-def test_targets_that_would_destroy_something_are_refused(tmp_path: Path) -> None:
+def test_targets_that_would_overwrite_a_file_are_refused(tmp_path: Path) -> None:
     source, taken = tmp_path / "a", tmp_path / "b"
     source.touch()
     taken.touch()
@@ -141,13 +141,13 @@ def test_every_error_has_an_exit_code_and_one_line(error: BaseException, code: i
     assert "\n" not in describe_error(error)
 
 
-def test_every_verb_explains_itself_with_an_example_that_parses(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_every_verb_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in VERBS:
         assert main([verb.name, "--help"]) == 0
         assert f"example:\n  {verb.module.EXAMPLE}" in capsys.readouterr().out
 
 
-def test_names_are_folded_where_the_terminal_is_narrow_and_numbers_are_not() -> None:
+def test_a_narrow_table_wraps_names_and_not_numbers() -> None:
     table = Table(("tensor", "bytes"), (("層/" * 12, "1,000"), ("b", "7")))
     narrow = _render_table(table, 20).splitlines()
     assert max(map(count_columns, narrow)) == 20
@@ -155,25 +155,25 @@ def test_names_are_folded_where_the_terminal_is_narrow_and_numbers_are_not() -> 
     assert len(_render_table(table, 99).splitlines()) == 3
 
 
-def test_columns_are_left_out_for_numbers_and_not_for_long_names() -> None:
+def test_a_narrow_table_omits_columns_for_numbers_and_not_for_long_names() -> None:
     long = Table(("tensor", "shape", "bytes"), (("層" * 30, "3x3", "1,000"),), 2, ("shape",))
     assert long.fit_width(40).head == ("tensor", "shape", "bytes")
     assert long.fit_width(30).head == ["tensor", "bytes"]
     assert max(map(count_columns, _render_table(long.fit_width(40), 40).splitlines())) == 40
 
 
-def test_sentences_are_broken_at_blanks_only() -> None:
+def test_sentences_are_wrapped_at_spaces_only() -> None:
     assert wrap("12.5 MB -> 1.25 MB\nb  c", 10) == "12.5 MB ->\n1.25 MB\nb  c"
     assert wrap("層層層 1,234,567,890", 8) == "層層層\n1,234,567,890"
 
 
-def test_usage_errors_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors_have_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ("nope", "encode", "encode a --bits 4 --clusters 3", "inspect a --bad", "encode a -q -v"):
         assert main(words.split()) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_options_are_never_abbreviated() -> None:
+def test_abbreviated_options_are_refused() -> None:
     with pytest.raises(SystemExit):
         build_parser().parse_args(["encode", "a", "--loss"])
 
@@ -226,7 +226,7 @@ def test_options_are_never_abbreviated() -> None:
         (["--data", "d.npz", "--min-agreement", "101"], "--min-agreement: expected", "got 101"),
     ],
 )
-def test_errors_spell_options_as_they_were_typed(
+def test_errors_name_options_as_on_the_command_line(
     words: list[str], start: str, end: str, samples: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["encode", str(samples / "lenet300.h5"), "--dry-run", *words]) == 2
@@ -235,7 +235,7 @@ def test_errors_spell_options_as_they_were_typed(
     assert line.endswith(end)
 
 
-def test_a_word_that_a_configuration_has_wrong_is_told_with_the_file(
+def test_an_error_of_a_configuration_names_its_file(
     samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for text in ("bitz = 4", 'bits = "x"', "[[set]]\npattern = 'a'\nbits = 99"):
@@ -244,7 +244,7 @@ def test_a_word_that_a_configuration_has_wrong_is_told_with_the_file(
         assert capsys.readouterr().err.startswith(f"wcodec: {tmp_path}/r.toml: ")
 
 
-def test_a_model_is_not_decoded_to_a_name_of_a_container(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+def test_decode_refuses_an_output_named_as_a_container(wcodec: Run, samples: Path, tmp_path: Path) -> None:
     assert wcodec("encode", samples / "tutorial_cnn.h5", "-o", tmp_path / "a.wcz").returncode == 0
     done = wcodec("decode", tmp_path / "a.wcz", "-o", tmp_path / "b.wcz")
     assert (done.returncode, "as the model in it, got .wcz" in done.stderr) == (2, True)
@@ -263,14 +263,14 @@ def file_arguments() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("verb", "flag"), file_arguments())
-def test_an_empty_name_is_no_file_and_not_the_current_folder(
+def test_an_empty_name_is_refused_and_is_not_the_current_folder(
     verb: str, flag: str, wcodec: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     done = wcodec(verb, "m.h5", flag, "") if flag else wcodec(verb, "")
-    wanted = "MODULE:F" if flag == "--score" else "a file"
+    expected = "MODULE:F" if flag == "--score" else "a file"
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert flag in done.stderr
-    assert f": expected {wanted}, got an empty name" in done.stderr
+    assert f": expected {expected}, got an empty name" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["here"]

@@ -1,4 +1,4 @@
-"""`-` as a file: what comes from a pipe, and goes into one."""
+"""`-` as a file: input from a pipe and output to a pipe."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from conftest import HANG, command, in_a_process
 
 
 def run_piped(content: bytes, *words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
-    """The command with `content` as its standard input."""
+    """Run the command with `content` as its standard input."""
     line = [*command(), *words]
     return subprocess.run(line, input=content, capture_output=True, timeout=HANG, check=False, **options)
 
 
-def test_a_model_goes_through_two_pipes_and_comes_back(samples: Path, tmp_path: Path) -> None:
+def test_encode_and_decode_through_pipes_restore_the_model(samples: Path, tmp_path: Path) -> None:
     model = (samples / "tutorial_cnn.h5").read_bytes()
     spool = tmp_path / "spool"
     spool.mkdir()
@@ -31,7 +31,7 @@ def test_a_model_goes_through_two_pipes_and_comes_back(samples: Path, tmp_path: 
     assert list(spool.iterdir()) == []
 
 
-def test_pipes_give_the_bytes_that_files_do(samples: Path, tmp_path: Path) -> None:
+def test_pipes_and_files_give_the_same_bytes(samples: Path, tmp_path: Path) -> None:
     model = samples / "tutorial_cnn.h5"
     assert run_piped(b"", "encode", str(model), "-o", str(tmp_path / "m.wcz"), "-q").returncode == 0
     packed = (tmp_path / "m.wcz").read_bytes()
@@ -44,7 +44,7 @@ def test_pipes_give_the_bytes_that_files_do(samples: Path, tmp_path: Path) -> No
     ).stdout
 
 
-def test_what_is_damaged_writes_nothing_into_a_pipe(coded: Path) -> None:
+def test_a_damaged_source_writes_nothing_to_a_pipe(coded: Path) -> None:
     whole = bytearray(coded.read_bytes())
     whole[len(whole) // 2] ^= 1
     done = run_piped(bytes(whole), "decode", "-")
@@ -54,14 +54,14 @@ def test_what_is_damaged_writes_nothing_into_a_pipe(coded: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["encode", "decode"])
-def test_a_full_disk_behind_a_pipe_is_one_line(verb: str, coded: Path, samples: Path) -> None:
+def test_a_full_standard_output_causes_one_line(verb: str, coded: Path, samples: Path) -> None:
     with open("/dev/full", "wb") as full:
         words = [*command(), verb, str(coded if verb == "decode" else samples / "tutorial_cnn.h5"), "-o", "-"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=HANG, check=False)
     assert (done.returncode, done.stderr) == (1, b"wcodec: standard output: No space left on device\n")
 
 
-def test_a_reader_that_leaves_is_no_error_of_ours(samples: Path) -> None:
+def test_encode_to_a_closed_pipe_ends_with_exit_code_0_or_141(samples: Path) -> None:
     model = samples / "lenet5.keras"
     words = [*command(), "encode", str(model), "-o", "-", "--lossless", "-q"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE)
@@ -72,8 +72,8 @@ def test_a_reader_that_leaves_is_no_error_of_ours(samples: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["decode", "-q", "-o", "-"], ["inspect", "--json"]], ids=["bytes", "text"])
-def test_what_an_output_without_a_buffer_takes_in_part_is_not_lost_silently(words: list[str], tmp_path: Path) -> None:
-    """A pipe takes 64 kB of the last piece, and its reader leaves: the same as a full disk."""
+def test_a_partial_write_to_an_unbuffered_output_is_an_error(words: list[str], tmp_path: Path) -> None:
+    """A pipe accepts 64 kB of the last piece before its reader closes it; a full disk does the same."""
     model, coded = tmp_path / "many.npz", tmp_path / "many.wcz"
     np.savez(model, **{f"tensor{number}": np.full((40, 5), number, np.float32) for number in range(400)})
     assert in_a_process("encode", model, "-o", coded, "-q").returncode == 0

@@ -1,4 +1,4 @@
-"""Progress that shows the trade-off, and an end by Ctrl-C that keeps what was found."""
+"""Progress shows size and loss; Ctrl-C ends a search with the best file that it has found."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wcodec.calibration.quality import Quality
 from wcodec.cli.progress import show_search
 
 
-def test_lines_are_written_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_without_a_terminal_is_printed_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with show_search(quiet=False) as watch:
         watch(SearchProgress("rounding", None, 12_345, 0.01, True))
         for done in (0.1, 0.2, 0.3):
@@ -40,15 +40,15 @@ def test_lines_are_written_where_no_terminal_is(capsys: pytest.CaptureFixture[st
     assert not capsys.readouterr().err
 
 
-def test_a_line_says_why_a_predicted_drop_below_the_bound_is_not_in_the_budget(
+def test_progress_has_the_reason_for_a_drop_below_the_bound_that_is_not_in_the_budget(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked = AccuracyBudget(drop=0.5)
-    aim = asked.of_outputs()
+    budget = AccuracyBudget(drop=0.5)
+    aim = budget.of_outputs()
 
     def print_progress(quality: Quality) -> str:
         with show_search(quiet=False) as watch:
-            watch(SearchProgress.of(CodebookResult(1.0, {}, quality, 1000), "rounding", None, 1000, aim, asked))
+            watch(SearchProgress.of(CodebookResult(1.0, {}, quality, 1000), "rounding", None, 1000, aim, budget))
         return capsys.readouterr().err.partition("nats, ")[2].strip()
 
     assert print_progress(Quality(0.009)) == "0.38 points predicted"
@@ -65,8 +65,8 @@ def test_a_line_says_why_a_predicted_drop_below_the_bound_is_not_in_the_budget(
     assert print_progress(Quality(0.02)) == "0.84 points predicted, not in the budget (max-drop)"
 
 
-def test_a_drop_above_the_bound_that_may_be_chance_is_told() -> None:
-    """Labels of few examples count minus their standard error, so a file may lose more than was asked."""
+def test_a_drop_above_the_bound_within_the_standard_error_is_described() -> None:
+    """The drop by labels counts less its standard error, so a file can lose more than its budget."""
     assert describe_excess(0.5, 0.5, 1000) == describe_excess(None, 0.5, 1000) == describe_excess(0.9, None, 1000) == ""
     assert describe_excess(0.9, 0.5, 1000).startswith(
         "by the labels 0.90 points are lost, more than the 0.5 of the budget, but not by more than their standard "
@@ -74,7 +74,7 @@ def test_a_drop_above_the_bound_that_may_be_chance_is_told() -> None:
     )
 
 
-def test_few_held_out_examples_are_told_once_and_only_for_a_bound_on_the_drop() -> None:
+def test_the_note_on_few_held_out_examples_appears_once_and_only_with_a_bound_on_the_drop() -> None:
     lines: list[str] = []
     for budget in (AccuracyBudget(drop=0.5), AccuracyBudget(kl=0.1)):
         note = SamplingNote(lines.append, 1200, budget)
@@ -86,20 +86,20 @@ def test_few_held_out_examples_are_told_once_and_only_for_a_bound_on_the_drop() 
     ]
 
 
-def test_patience_ends_at_an_interrupt_and_at_nothing_else() -> None:
-    patience = Interruptible()
-    with patience:
-        assert not patience.over
-    assert not patience.over
-    with patience:
+def test_interruptible_catches_interrupts_and_no_other_exceptions() -> None:
+    interruptible = Interruptible()
+    with interruptible:
+        assert not interruptible.over
+    assert not interruptible.over
+    with interruptible:
         raise KeyboardInterrupt
-    assert patience.over
+    assert interruptible.over
     with pytest.raises(ValueError, match="else"), Interruptible():
         raise ValueError("else")
 
 
-def test_ctrl_c_keeps_the_best_file_found_and_says_so(small_network: tuple[Path, Path], tmp_path: Path) -> None:
-    """On a terminal of its own: the table is drawn, an interrupt in training leaves a file that keeps the budget."""
+def test_ctrl_c_writes_the_best_file_and_reports_it(small_network: tuple[Path, Path], tmp_path: Path) -> None:
+    """In a pseudoterminal: the table appears, and an interrupt of the training writes a file within the budget."""
     master, slave = pty.openpty()
     target = tmp_path / "m.wcz"
     np.savez(tmp_path / "inputs.npz", x=make_examples(2600)["x"])
@@ -117,19 +117,19 @@ def test_ctrl_c_keeps_the_best_file_found_and_says_so(small_network: tuple[Path,
     environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
     with subprocess.Popen(program, stderr=slave, stdout=slave, env=environment, start_new_session=True) as running:
         os.close(slave)
-        seen, sent = b"", False
+        output, sent = b"", False
         until = time.monotonic() + HANG
         while time.monotonic() < until and (running.poll() is None or select.select([master], [], [], 0)[0]):
             if select.select([master], [], [], 0.2)[0]:
                 try:
-                    seen += os.read(master, 65536)
+                    output += os.read(master, 65536)
                 except OSError:
                     break
-            if not sent and b"training" in seen:
+            if not sent and b"training" in output:
                 running.send_signal(signal.SIGINT)
                 sent = True
         code = running.wait(timeout=HANG)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode(errors="replace"))
     assert code == 0, text
     assert "best so far: about" in text
     assert "interrupted: this is the best that was found until then" in text

@@ -1,4 +1,4 @@
-"""What a command imports is what it costs to start."""
+"""Commands import few modules, since imports take most of the start-up time."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ ABSENT_IN_HELP = HEAVY | {"numpy", "rich", "zstandard", "asyncio", "wcodec.kerne
 
 
 def imported_by(code: str) -> set[str]:
-    """Names of the modules that a fresh interpreter has loaded after `code`."""
+    """The names of the modules that a new interpreter has imported after `code`."""
     script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
-    elsewhere = Path(sys.executable).parent  # not the checkout, which would be imported in place of what is installed
+    elsewhere = Path(sys.executable).parent  # outside of the checkout, whose package would be imported instead
     line = [sys.executable, "-c", script]
     done = subprocess.run(line, cwd=elsewhere, capture_output=True, text=True, timeout=HANG, check=True)
     return set(done.stderr.split())
 
 
-def test_help_needs_the_standard_library_only() -> None:
+def test_help_imports_the_standard_library_only() -> None:
     assert not imported_by("from wcodec.cli import main; main(['encode', '--help'])") & ABSENT_IN_HELP
 
 
-def test_importing_the_package_loads_nothing_else() -> None:
-    loaded = imported_by("import wcodec; wcodec.__version__")
-    assert {name for name in loaded if name.startswith("wcodec")} == {"wcodec"}
-    assert not loaded & ABSENT_IN_HELP
+def test_the_package_imports_none_of_its_modules() -> None:
+    modules = imported_by("import wcodec; wcodec.__version__")
+    assert {name for name in modules if name.startswith("wcodec")} == {"wcodec"}
+    assert not modules & ABSENT_IN_HELP
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_importing_the_package_loads_nothing_else() -> None:
     [("inspect", HEAVY | {"numpy", "asyncio", "rich", "wcodec.planning"}), ("verify", HEAVY)],
     ids=["inspect", "verify"],
 )
-def test_a_container_is_read_without_anything_heavy(coded: Path, verb: str, absent: set[str]) -> None:
+def test_inspect_and_verify_import_no_large_packages(coded: Path, verb: str, absent: set[str]) -> None:
     assert not imported_by(f"from wcodec.cli import main; assert main([{verb!r}, {str(coded)!r}]) == 0") & absent
 
 
