@@ -1,4 +1,4 @@
-"""ONNX models as the library writes them, lossless and lossy; collected where `onnx` is installed."""
+"""ONNX models as the library writes them, lossless and lossy; the tests need `onnx`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from wcodec.planning.parsing import parse_recipe
 
 
 def branch(name: str, seed: int) -> onnx.GraphProto:
-    """A subgraph with an initializer and a constant of its own."""
-    held = numpy_helper.from_array(weights(seed, 30, 8), "kernel")
+    """A subgraph with its own initializer and constant."""
+    kernel = numpy_helper.from_array(weights(seed, 30, 8), "kernel")
     value = numpy_helper.from_array(weights(seed + 1, 40, 3))
     constant = helper.make_node("Constant", [], [f"{name}_c"], value=value)
-    made = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)
+    output = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)
     return helper.make_graph(
-        [constant, helper.make_node("Identity", ["kernel"], [f"{name}_out"])], name, [], [made], [held]
+        [constant, helper.make_node("Identity", ["kernel"], [f"{name}_out"])], name, [], [output], [kernel]
     )
 
 
 def network(path: Path) -> dict[str, np.ndarray]:
-    """A model with tensors in every place; what it holds."""
+    """Write a model with tensors in every place; return their values."""
     kernel, half = weights(1, 64, 48), weights(2, 20, 30).astype(np.float16)
     doubles = weights(3, 9, 9).astype(np.float64)
     floats = helper.make_tensor("floats", TensorProto.FLOAT, (10, 12), weights(4, 10, 12).ravel().tolist())
@@ -45,9 +45,15 @@ def network(path: Path) -> dict[str, np.ndarray]:
         helper.make_node("If", ["p"], ["y"], then_branch=branch("yes", 7), else_branch=branch("no", 9)),
         helper.make_node("DequantizeLinear", ["q", "scale"], ["k"]),
     ]
-    held = [numpy_helper.from_array(kernel, "kernel"), numpy_helper.from_array(half, "half"), floats, packed, integers]
-    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    graph = helper.make_graph(nodes, "g", [], [made], [*held, scale])
+    initializers = [
+        numpy_helper.from_array(kernel, "kernel"),
+        numpy_helper.from_array(half, "half"),
+        floats,
+        packed,
+        integers,
+    ]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", [], [output], [*initializers, scale])
     onnx.save(helper.make_model(graph), path)
     return {"kernel": kernel, "half": half, "floats": weights(4, 10, 12), "doubles": doubles, "scale": weights(5, 48),
             "c": weights(6, 50, 20),
@@ -55,7 +61,7 @@ def network(path: Path) -> dict[str, np.ndarray]:
             "y/else_branch/kernel": weights(9, 30, 8), "sizes": np.float32([1, 1, 2, 2])}  # fmt: skip
 
 
-def test_every_tensor_is_found_and_the_file_comes_back(tmp_path: Path) -> None:
+def test_every_tensor_is_found_and_the_file_is_restored(tmp_path: Path) -> None:
     expected = network(tmp_path / "m.onnx")
     packed = assert_identical(tmp_path / "m.onnx", *expected)
     with open_container(packed) as opened:
@@ -64,16 +70,16 @@ def test_every_tensor_is_found_and_the_file_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [{}, {"bits": 4}, {"exclude": "."}], ids=str)
-def test_a_lossy_model_is_one_that_onnx_loads(words: dict[str, object], tmp_path: Path) -> None:
+def test_onnx_loads_a_lossy_model(words: dict[str, object], tmp_path: Path) -> None:
     expected = network(tmp_path / "m.onnx")
     encode(tmp_path / "m.onnx", tmp_path / "m.wcz", parse_recipe(words))
     decode(tmp_path / "m.wcz", tmp_path / "back.onnx")
     before, after = onnx.load(tmp_path / "m.onnx"), onnx.load(tmp_path / "back.onnx")
-    for ours, its in zip(after.graph.initializer, before.graph.initializer, strict=True):
-        a, b = numpy_helper.to_array(ours), numpy_helper.to_array(its)
-        assert (ours.name, a.dtype, a.shape) == (its.name, b.dtype, b.shape)
+    for decoded, source in zip(after.graph.initializer, before.graph.initializer, strict=True):
+        a, b = numpy_helper.to_array(decoded), numpy_helper.to_array(source)
+        assert (decoded.name, a.dtype, a.shape) == (source.name, b.dtype, b.shape)
         assert np.abs(a - b).max() <= 0.3 * np.abs(b).max()
-        if ours.name in ("scale", "integers") or "exclude" in words:
+        if decoded.name in ("scale", "integers") or "exclude" in words:
             assert np.array_equal(a, b)
     if "exclude" not in words:
         assert not np.array_equal(numpy_helper.to_array(after.graph.initializer[0]), expected["kernel"])
@@ -82,7 +88,7 @@ def test_a_lossy_model_is_one_that_onnx_loads(words: dict[str, object], tmp_path
 
 
 def external(folder: Path, location: str, offset: int = 0) -> Path:
-    """A model whose one tensor says that it lies elsewhere."""
+    """A model whose only tensor has external data."""
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[20, 10], data_location=TensorProto.EXTERNAL)
     for key, value in (("location", location), ("offset", str(offset))):
         tensor.external_data.add(key=key, value=value)
@@ -92,12 +98,12 @@ def external(folder: Path, location: str, offset: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("location", ["../w.bin", "/etc/passwd", "a/../../w", "C:\\w", "", "w\0"])
-def test_values_outside_of_the_folder_are_refused(location: str, tmp_path: Path) -> None:
+def test_external_data_outside_of_the_folder_are_refused(location: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="inside the model's folder"), open_model(external(tmp_path, location)):
         pass
 
 
-def test_a_damaged_model_is_refused_or_read_but_never_anything_else(tmp_path: Path) -> None:
+def test_a_damaged_model_is_read_or_raises_a_model_file_error(tmp_path: Path) -> None:
     network(tmp_path / "m.onnx")
     whole = (tmp_path / "m.onnx").read_bytes()
     rng = np.random.default_rng(1)
@@ -118,7 +124,7 @@ def test_a_damaged_model_is_refused_or_read_but_never_anything_else(tmp_path: Pa
 
 
 @pytest.mark.parametrize("lossless", [True, False])
-def test_values_in_a_file_beside_are_found_by_a_relative_path(
+def test_external_data_are_found_by_a_relative_path(
     lossless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = weights(7, 20, 10)

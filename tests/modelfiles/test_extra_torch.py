@@ -1,4 +1,4 @@
-"""PyTorch checkpoints; collected where the extra `torch` is installed."""
+"""PyTorch checkpoints; the tests need the extra `torch`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import parse_recipe
 
 
-def test_a_torch_archive_has_its_storages_coded_as_numbers_without_unpickling(tmp_path: Path) -> None:
+def test_the_storages_of_a_torch_archive_are_coded_as_numbers_without_unpickling(tmp_path: Path) -> None:
     state = {"w": torch.from_numpy(weights(1, 300, 200)), "h": torch.ones(50, 3).half(), "n": torch.tensor(3)}
     torch.save({"state": state}, tmp_path / "m.pth")
     packed = assert_identical(tmp_path / "m.pth", "data/0", "data/1")
@@ -29,7 +29,7 @@ def test_a_torch_archive_has_its_storages_coded_as_numbers_without_unpickling(tm
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_checkpoint_comes_back_as_safetensors(zipped: bool, tmp_path: Path) -> None:
+def test_a_checkpoint_is_decoded_to_safetensors(zipped: bool, tmp_path: Path) -> None:
     shared = torch.from_numpy(weights(1, 90, 70))
     state = {
         "model": {"a.weight": shared, "a.bias": torch.zeros(70), "half": torch.ones(5, 4).bfloat16(), "tied": shared},
@@ -47,7 +47,7 @@ def test_a_checkpoint_comes_back_as_safetensors(zipped: bool, tmp_path: Path) ->
         assert ("exclude" in words) == torch.equal(back["model.a.weight"], shared)
 
 
-def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+def test_a_pickle_with_code_is_refused_and_its_code_does_not_run(tmp_path: Path) -> None:
     class Hostile:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.mkdir, (str(tmp_path / "ran"),)
@@ -61,7 +61,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path
 
 
 @pytest.mark.parametrize("payload", [b"cos\nsystem\n(S'\x1b[2J'\ntR.", b"c\x1b[2J\n\x1b]0;x\x07\n."])
-def test_what_torch_says_of_a_hostile_file_is_shown_without_escapes(
+def test_messages_of_torch_are_printed_without_escape_sequences(
     payload: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from wcodec.cli.main import main
@@ -71,29 +71,29 @@ def test_what_torch_says_of_a_hostile_file_is_shown_without_escapes(
         for name in good.namelist():
             bad.writestr(name, b"\x80\x02" + payload if name.endswith("data.pkl") else good.read(name))
     assert main(["encode", str(tmp_path / "m\x1b[2J.pt")]) == 5
-    said = "".join(capfd.readouterr())
-    assert not {"\x1b", "\x07"} & set(said)
-    assert len(said.splitlines()) == 1
+    messages = "".join(capfd.readouterr())
+    assert not {"\x1b", "\x07"} & set(messages)
+    assert len(messages.splitlines()) == 1
 
 
-def test_a_pickled_module_is_refused_on_one_line_that_says_what_to_save(
+def test_a_pickled_module_is_refused_with_one_line_that_recommends_its_state_dict(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from wcodec.cli.main import main
 
     torch.save(torch.nn.Sequential(torch.nn.Linear(3, 4)), tmp_path / "m.pt")
     assert main(["encode", str(tmp_path / "m.pt")]) == 5
-    said = capfd.readouterr().err
-    assert said.splitlines()[-1].endswith(
+    messages = capfd.readouterr().err
+    assert messages.splitlines()[-1].endswith(
         "m.pt: torch.load(weights_only=True) refuses it: it has pickled objects (a whole module, or "
         "torch.nn.modules.container.Sequential), whose code would run; save model.state_dict() in place of the model"
     )
-    assert "\ufffd" not in said
-    assert "two options" not in said
+    assert "\ufffd" not in messages
+    assert "two options" not in messages
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt"])
-def test_a_checkpoint_is_not_decoded_to_a_name_that_torch_would_load_unless_it_is_lossless(
+def test_a_lossy_checkpoint_is_not_decoded_to_a_name_of_pytorch(
     suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from wcodec.cli.main import main
@@ -105,9 +105,10 @@ def test_a_checkpoint_is_not_decoded_to_a_name_that_torch_would_load_unless_it_i
     source.rename(tmp_path / "kept.pt")
     for name in (target, source):
         assert main(["decode", packed, "-o", str(name)]) == 2
-        said = capfd.readouterr().err
+        messages = capfd.readouterr().err
         assert (
-            f"{name}: expected .safetensors or .npz, as the model in it, got {suffix}; a PyTorch checkpoint is" in said
+            f"{name}: expected .safetensors or .npz, as the model in it, got {suffix}; a PyTorch checkpoint is"
+            in messages
         )
         assert not name.exists()
     assert main(["encode", str(tmp_path / "kept.pt"), "-o", packed, "-f", "-q", "--lossless"]) == 0

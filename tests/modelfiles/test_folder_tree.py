@@ -1,4 +1,4 @@
-"""Links in folders: inside is read, outside is refused by name, and so is what is no file."""
+"""Links inside of a folder are read; links out of it and devices are refused by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_links_that_stay_inside_are_read_as_files(model: Path) -> None:
+def test_links_inside_of_the_folder_are_read_as_files(model: Path) -> None:
     (model / "again.npz").symlink_to("w.npz")
     (model / "sub" / "up.npz").symlink_to("../w.npz")
     (model / "other").symlink_to("sub", target_is_directory=True)
@@ -36,14 +36,14 @@ def test_links_that_stay_inside_are_read_as_files(model: Path) -> None:
     ("name", "to"),
     [("key", "../secret/key"), ("sub/key", "../../secret/key"), ("folder", "../secret"), ("absolute", "/etc/hosts")],
 )
-def test_links_that_leave_the_folder_are_refused_by_name(name: str, to: str, lossless: bool, model: Path) -> None:
+def test_links_out_of_the_folder_are_refused_by_name(name: str, to: str, lossless: bool, model: Path) -> None:
     (model / name).symlink_to(to)
     with pytest.raises(ModelFileError, match=rf"model/{name}: .* link out of it, to "):
         wcodec.encode(model, model.with_name("m.wcz"), lossless=lossless)
     assert not model.with_name("m.wcz").exists()
 
 
-def test_what_is_no_file_and_links_to_nothing_are_refused_by_name(model: Path) -> None:
+def test_pipes_and_broken_links_are_refused_by_name(model: Path) -> None:
     (model / "circle").symlink_to("circle")
     with pytest.raises(ModelFileError, match=r"model/circle: .* leads nowhere"):
         walk(model)
@@ -61,7 +61,7 @@ def test_what_is_no_file_and_links_to_nothing_are_refused_by_name(model: Path) -
         walk(model)
 
 
-def test_only_blobs_of_the_same_repository_are_allowed(tmp_path: Path) -> None:
+def test_links_to_blobs_of_the_same_repository_are_read(tmp_path: Path) -> None:
     repository = tmp_path / "models--a--b"
     snapshot = repository / "snapshots" / "1"
     snapshot.mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_only_blobs_of_the_same_repository_are_allowed(tmp_path: Path) -> None:
         walk(snapshot)
 
 
-def test_shards_of_an_index_follow_the_same_rule(tmp_path: Path) -> None:
+def test_a_shard_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     index = checkpoint(tmp_path / "m")
     first = tmp_path / "m" / "model-00001-of-00003.safetensors"
     first.rename(tmp_path / "outside.safetensors")

@@ -1,4 +1,4 @@
-"""A sample of `make fuzz`: changed copies of model files of every kind, in processes of their own."""
+"""A sample of `make fuzz`: mutated model files of every kind, read in separate processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from conftest import THOROUGH
 
 
 @pytest.mark.parametrize("kind", SEEDS)
-def test_changed_model_files_are_read_or_refused_within_bounds(kind: str) -> None:
+def test_mutated_model_files_are_read_or_refused_within_bounds(kind: str) -> None:
     report = storm(kind, 2000 if THOROUGH else 45)
     assert report.wrong == []
     assert report.done + report.refused == report.cases

@@ -1,4 +1,4 @@
-"""Hostile model files are refused by name and soon, or coded byte for byte; no files are left."""
+"""Hostile model files are refused by name within seconds, or encoded losslessly; no files are left."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from wcodec.errors import CorruptError, ModelFileError
 from wcodec.modelfiles import onnx, open_model, shard_list, shards
 from wcodec.modelfiles.extent_finder import find_extents
 
-SOON = 20
-"""Seconds of the processor, many times what is needed: what is refused too late takes minutes."""
+CPU_SECONDS = 20
+"""CPU seconds, many times those of an early check; a late check takes minutes."""
 
 
 @contextmanager
 def little_memory() -> Iterator[None]:
-    """Fail where more than 50 million bytes are held at once."""
+    """Fail if more than 50 million bytes are allocated at once."""
     tracemalloc.start()
     try:
         yield
@@ -56,54 +56,54 @@ def safetensors_file(path: Path, header: bytes, values: bytes = b"") -> Path:
     return path
 
 
-def assert_comes_back(path: Path) -> None:
+def assert_lossless(path: Path) -> None:
     coded, back = path.with_name("coded.wcz"), path.with_name("back")
     package.encode(path, coded, lossless=True)
     package.decode(coded, back)
     assert back.read_bytes() == path.read_bytes()
 
 
-def test_repeated_names_of_an_onnx_model_that_lead_from_one_to_the_next_are_told_apart(tmp_path: Path) -> None:
+def test_repeated_names_of_an_onnx_model_get_unique_names(tmp_path: Path) -> None:
     names = ["a" + "#2" * i for i in range(1200)]
     path = onnx_file(tmp_path / "m.onnx", b"".join(map(tensor, [*names, "a"])))
-    assert len({one.facts.name for one in onnx.find_tensors(path).extents}) == 1201
+    assert len({extent.facts.name for extent in onnx.find_tensors(path).extents}) == 1201
 
 
-def test_an_onnx_tensor_of_many_huge_dimensions_is_bytes_and_comes_back(tmp_path: Path) -> None:
+def test_an_onnx_tensor_of_many_huge_dimensions_is_encoded_as_bytes(tmp_path: Path) -> None:
     path = onnx_file(tmp_path / "m.onnx", tensor("w", message(1, varint((1 << 63) - 1) * 50_000)))
     start = time.process_time()
-    assert_comes_back(path)
-    assert time.process_time() - start < SOON
+    assert_lossless(path)
+    assert time.process_time() - start < CPU_SECONDS
 
 
-def test_an_onnx_model_of_nothing_but_fields_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_onnx_model_with_too_many_fields_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx, "GraphWalk", partial(onnx.GraphWalk, fields_left=1000))
     path = onnx_file(tmp_path / "m.onnx", b"\x10\x01" * 1001)
     with pytest.raises(ModelFileError, match="fields"):
         onnx.find_tensors(path)
 
 
-def test_a_million_outermost_fields_are_no_onnx_model_and_told_soon(tmp_path: Path) -> None:
+def test_an_onnx_model_of_a_million_top_level_fields_is_refused_within_seconds(tmp_path: Path) -> None:
     path = onnx_file(tmp_path / "m.onnx", b"")
     path.write_bytes(path.read_bytes() + b"\x10\x01" * 1_000_000)
     start = time.process_time()
     with pytest.raises(ModelFileError, match="damaged ONNX"):
         package.encode(path, tmp_path / "m.wcz")
-    assert time.process_time() - start < SOON
-    assert_comes_back(path)
+    assert time.process_time() - start < CPU_SECONDS
+    assert_lossless(path)
 
 
-def test_what_only_looks_like_an_onnx_model_is_refused_and_comes_back(tmp_path: Path) -> None:
+def test_an_onnx_model_of_deeply_nested_graphs_is_refused_and_encoded_if_lossless(tmp_path: Path) -> None:
     graph = b""
     for _ in range(40):
         graph = message(1, message(5, message(1, b"g") + message(6, graph)))
     path = onnx_file(tmp_path / "m.onnx", graph)
     with pytest.raises(ModelFileError, match="32 deep"):
         package.encode(path, tmp_path / "m.wcz")
-    assert_comes_back(path)
+    assert_lossless(path)
 
 
-def test_strings_that_are_all_the_same_megabyte_are_refused_and_come_back(tmp_path: Path) -> None:
+def test_strings_that_share_one_megabyte_are_refused_and_encoded_if_lossless(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:
         file["w"] = np.ones((4, 4), np.float32)
@@ -121,7 +121,7 @@ def test_strings_that_are_all_the_same_megabyte_are_refused_and_come_back(tmp_pa
     path.write_bytes(whole)
     with pytest.raises(ModelFileError, match="many: may hold over"):
         package.encode(path, tmp_path / "m.wcz")
-    assert_comes_back(path)
+    assert_lossless(path)
 
 
 @pytest.mark.parametrize(
@@ -132,27 +132,27 @@ def test_strings_that_are_all_the_same_megabyte_are_refused_and_come_back(tmp_pa
         (b'{"a":{"dtype":"F32","shape":[' + b"1.5," * 50_000 + b'1],"data_offsets":[0,8]}}', b"12345678"),
     ],
 )
-def test_a_safetensors_header_that_no_array_can_follow_is_one_short_line_and_comes_back(
+def test_an_impossible_safetensors_header_causes_one_short_line_and_is_encoded_if_lossless(
     header: bytes, values: bytes, tmp_path: Path
 ) -> None:
     path = safetensors_file(tmp_path / "m.safetensors", header, values)
     with pytest.raises(ModelFileError) as caught:
         package.encode(path, tmp_path / "m.wcz")
     assert len(str(caught.value)) < 1000
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
-    assert_comes_back(path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert_lossless(path)
 
 
-def _bomb(archive: zipfile.ZipFile) -> None:
+def _add_large_byte_order(archive: zipfile.ZipFile) -> None:
     archive.writestr("m/byteorder", b"l" * (1 << 28), zipfile.ZIP_DEFLATED)
 
 
-def _squeeze(archive: zipfile.ZipFile) -> None:
+def _add_compressed_byte_order(archive: zipfile.ZipFile) -> None:
     archive.writestr("m/byteorder", b"little", zipfile.ZIP_LZMA)
 
 
-@pytest.mark.parametrize("add", [_bomb, _squeeze])
-def test_the_byte_order_of_a_pytorch_archive_is_read_only_where_it_is_a_word(
+@pytest.mark.parametrize("add", [_add_large_byte_order, _add_compressed_byte_order])
+def test_the_byte_order_of_a_pytorch_archive_is_read_only_if_it_is_short_and_uncompressed(
     add: Callable[[zipfile.ZipFile], None], tmp_path: Path
 ) -> None:
     path = tmp_path / "m.pt"
@@ -163,7 +163,7 @@ def test_the_byte_order_of_a_pytorch_archive_is_read_only_where_it_is_a_word(
         assert find_extents(path).extents == ()
 
 
-def test_members_of_an_archive_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+def test_overlapping_members_of_an_archive_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("a.npy", "w") as file:
@@ -179,25 +179,25 @@ def test_members_of_an_archive_that_lie_over_each_other_are_refused(tmp_path: Pa
 
 
 def list_parts(names: Sequence[str]) -> bytes:
-    """A list of parts that are called as the files, whether or not they can be."""
-    made = b"\0" + varint(len(names))
-    return made + b"".join(varint(len(name)) + name.encode() + b"\1" + bytes(32) for name in names)
+    """A list of parts with the names of the files, which may be invalid."""
+    count = b"\0" + varint(len(names))
+    return count + b"".join(varint(len(name)) + name.encode() + b"\1" + bytes(32) for name in names)
 
 
 @pytest.mark.parametrize("names", [("index",), ("a", "a.wcz/b"), ("a", "a"), ("a", "a/b"), ("a", "a!", "a/b")])
-def test_parts_that_would_lie_over_each_other_are_refused(names: tuple[str, ...]) -> None:
+def test_parts_with_conflicting_paths_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(CorruptError):
         shard_list.parse(list_parts(names))
 
 
-def test_the_names_of_parts_may_be_deep_without_costing_memory() -> None:
+def test_deep_paths_of_parts_take_little_memory() -> None:
     deep = "/".join("a" * 400)
     packed = list_parts([f"{deep}/{number}" for number in range(2000)])
     with little_memory():
         assert len(shard_list.parse(packed).shards) == 2000
 
 
-def test_a_folder_with_a_file_called_index_comes_back(tmp_path: Path) -> None:
+def test_a_folder_with_a_file_named_index_is_restored(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     np.savez(tmp_path / "m" / "index", w=np.ones((4, 4), np.float32))
     (tmp_path / "m" / "index.npz").rename(tmp_path / "m" / "index")
@@ -206,7 +206,7 @@ def test_a_folder_with_a_file_called_index_comes_back(tmp_path: Path) -> None:
     assert (tmp_path / "back" / "index").read_bytes() == (tmp_path / "m" / "index").read_bytes()
 
 
-def test_a_weight_map_that_leaves_its_folder_is_refused(tmp_path: Path) -> None:
+def test_a_weight_map_with_paths_out_of_its_folder_is_refused(tmp_path: Path) -> None:
     for name in ("../x", "/etc/passwd", "a/../../x", "..\\x"):
         index = tmp_path / "m.index.json"
         index.write_text(json.dumps({"weight_map": {"w": name}}))

@@ -1,4 +1,4 @@
-"""Keras loads what we write: the same predictions, and a lossy edit equals the same edit through Keras."""
+"""Keras loads rewritten files: their predictions are the same, and a lossy edit equals the same edit through Keras."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def rewrite(source: Path, target: Path, edit: Edit = same, keep_optimizer: bool 
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
-    """Builds each model once and saves it in all formats."""
+    """A function that builds each model once and saves it in all formats."""
     folder, built = tmp_path_factory.mktemp("zoo"), {}
 
     def get(name: str, ending: str) -> tuple[keras.Model, Path]:
         if name not in built:
             model = built[name] = keras_zoo.build(name)
-            for each in (".h5", ".keras"):
-                model.save(folder / f"{name}{each}")
+            for suffix in (".h5", ".keras"):
+                model.save(folder / f"{name}{suffix}")
             model.save_weights(folder / f"{name}.weights.h5")
         return built[name], folder / f"{name}{ending}"
 
@@ -72,8 +72,8 @@ def reload(model: keras.Model, path: Path, ending: str) -> keras.Model:
 
 
 def assert_same_predictions(ours: keras.Model, theirs: keras.Model) -> None:
-    for one, other in zip(keras_zoo.predictions(ours), keras_zoo.predictions(theirs), strict=True):
-        assert one.tobytes() == other.tobytes()
+    for output, expected in zip(keras_zoo.predictions(ours), keras_zoo.predictions(theirs), strict=True):
+        assert output.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(("name", "ending"), SOME)
@@ -99,7 +99,7 @@ def test_a_lossy_edit_of_the_file_is_the_same_edit_through_keras(zoo, tmp_path, 
 
 
 @pytest.mark.parametrize("ending", [".h5", ".keras", ".weights.h5"])
-def test_the_optimizer_is_left_out_unless_asked_for(zoo, tmp_path, ending):
+def test_the_optimizer_is_left_out_by_default(zoo, tmp_path, ending):
     _, source = zoo("compiled", ending)
     with open_model(source) as lean, open_model(source, keep_optimizer=True) as whole:
         assert lean.dropped
@@ -121,7 +121,7 @@ def test_without_its_optimizer_a_compiled_model_can_still_be_trained(zoo, tmp_pa
 
 
 @pytest.mark.parametrize("ending", [".h5", ".keras"])
-def test_a_kept_optimizer_resumes_where_it_was(tmp_path, ending):
+def test_a_kept_optimizer_has_the_same_state(tmp_path, ending):
     model = keras_zoo.compiled()
     for _ in range(2):
         model.train_on_batch(keras_zoo.examples(model), np.ones((4, 3), np.float32))
@@ -143,7 +143,7 @@ def test_writing_twice_gives_the_same_skeleton_and_the_same_bytes(zoo, tmp_path,
         assert suffix(model.kind, model.skeleton) == ending
 
 
-def test_a_net_of_many_long_names_survives_split_attributes(tmp_path):
+def test_a_network_of_many_long_names_with_split_attributes_is_rewritten(tmp_path):
     model = keras_zoo.deep(70)
     for ending in (".h5", ".keras"):
         model.save(tmp_path / f"deep{ending}")
@@ -155,7 +155,7 @@ def test_a_net_of_many_long_names_survives_split_attributes(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".h5", ".keras", ".weights.h5"])
-def test_tensors_know_the_layer_that_the_user_named(zoo, ending):
+def test_tensors_have_the_names_of_their_layers(zoo, ending):
     with open_model(zoo("recurrent", ending)[1]) as model:
         assert {tensor.layer for tensor in model.tensors} == {"memory", "bidirectional", "simple_rnn"}
     with open_model(zoo("sequential", ending)[1]) as model:
@@ -165,7 +165,7 @@ def test_tensors_know_the_layer_that_the_user_named(zoo, ending):
 
 
 @pytest.mark.parametrize("ending", [".h5", ".keras", ".weights.h5"])
-def test_what_the_model_says_is_quantised_or_measured_is_exact(zoo, ending):
+def test_weights_of_quantised_and_normalization_layers_are_exact(zoo, ending):
     with open_model(zoo("quantized", ending)[1]) as model:
         exact = {tensor.layer: tensor.exact for tensor in model.tensors}
         assert exact["coarse"]
@@ -175,7 +175,7 @@ def test_what_the_model_says_is_quantised_or_measured_is_exact(zoo, ending):
 
 
 @pytest.mark.parametrize(("name", "ending"), CASES)
-def test_tensors_have_the_names_that_keras_has_for_the_weights(zoo, tmp_path, name, ending):
+def test_tensors_have_the_names_of_the_weights_in_keras(zoo, tmp_path, name, ending):
     network, file = zoo(name, ending)
     encode(file, tmp_path / "m.wcz", Recipe())
     encode(file, tmp_path / "same.wcz", Recipe(options=Options(lossless=True)))
@@ -183,12 +183,12 @@ def test_tensors_have_the_names_that_keras_has_for_the_weights(zoo, tmp_path, na
         found = {tensor.user_name or tensor.name for tensor in model.tensors}
         layers = [tensor.layer for tensor in model.tensors]
     expected = {variable.path.removeprefix(f"{network.name}/") for variable in network.weights}
-    if name == "custom" and ending != ".h5":  # names of its variables are nowhere in the file
-        expected = {f"ours/{number}" for number in range(4)} | {one for one in expected if "dense" in one}
-    if name == "quantized" and ending == ".weights.h5":  # nor that the layer is quantised
-        expected = {f"coarse/{number}" for number in range(3)} | {one for one in expected if "dense" in one}
+    if name == "custom" and ending != ".h5":  # the file does not have the names of its variables
+        expected = {f"ours/{number}" for number in range(4)} | {path for path in expected if "dense" in path}
+    if name == "quantized" and ending == ".weights.h5":  # the file does not show that the layer is quantised
+        expected = {f"coarse/{number}" for number in range(3)} | {path for path in expected if "dense" in path}
     assert found == expected
     coded = inspect(tmp_path / "m.wcz")
-    assert ({one.shown for one in coded.tensors}, [one.layer for one in coded.tensors]) == (found, layers)
+    assert ({tensor.shown for tensor in coded.tensors}, [tensor.layer for tensor in coded.tensors]) == (found, layers)
     if name in {"sequential", "branching", "nested"} and ending != ".weights.h5":
-        assert {one.shown for one in inspect(tmp_path / "same.wcz").tensors} == expected
+        assert {tensor.shown for tensor in inspect(tmp_path / "same.wcz").tensors} == expected

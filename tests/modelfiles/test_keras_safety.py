@@ -1,4 +1,4 @@
-"""Configurations that would run code or read files are refused by our own check, whatever version Keras has."""
+"""Configurations that would run code or read files are refused before Keras loads them, whatever its version."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ READS = {
 
 
 def model(folder: Path, kind: str, layer: dict[str, object], encoding: str = "utf-8") -> Path:
-    """A file of a Sequential network with that layer, inside of a network inside."""
+    """A file of a Sequential network with that layer in a nested network."""
     inner = {"class_name": "Sequential", "config": {"name": "inner", "layers": [layer]}}
     config = json.dumps({"class_name": "Sequential", "config": {"name": "outer", "layers": [inner]}})
     arrays = {"layers/dense/vars/0": weights(1, 3, 3)}
@@ -62,13 +62,13 @@ def test_code_in_a_configuration_is_refused(name: str, kind: str, tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["keras", "h5"])
 @pytest.mark.parametrize("name", READS)
-def test_files_of_this_machine_are_refused(name: str, kind: str, tmp_path: Path) -> None:
+def test_configurations_that_read_files_are_refused(name: str, kind: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"net: expected a model that is all in .* on this machine"):
         refuse_unsafe(model(tmp_path, kind, READS[name]), "net")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-le"])
-def test_every_encoding_that_json_has_is_checked(encoding: str, tmp_path: Path) -> None:
+def test_configurations_in_every_encoding_of_json_are_checked(encoding: str, tmp_path: Path) -> None:
     path = model(tmp_path, "keras", READS["StringLookup"], encoding)
     with pytest.raises(UnsupportedError, match=r"net: expected a model that is all in .* on this machine"):
         refuse_unsafe(path, "net")
@@ -80,12 +80,14 @@ def test_a_configuration_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["keras", "h5"])
-def test_ordinary_layers_pass(kind: str, tmp_path: Path) -> None:
+def test_layers_without_code_or_files_are_accepted(kind: str, tmp_path: Path) -> None:
     words = {"class_name": "StringLookup", "config": {"vocabulary": ["a", "b"], "name": "Lambda"}}
     refuse_unsafe(model(tmp_path, kind, words), "net")
 
 
-def test_the_loader_refuses_before_keras_sees_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loader_refuses_unsafe_layers_before_keras_reads_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from wcodec.evaluation import model_loader
     from wcodec.evaluation.keras_backend import keras
 
@@ -98,7 +100,7 @@ def test_the_loader_refuses_before_keras_sees_the_file(tmp_path: Path, monkeypat
             model_loader.load_model(model(tmp_path, "keras", layer))
 
 
-def test_values_of_other_files_are_refused_before_keras_sees_the_file(
+def test_values_in_other_files_are_refused_before_keras_reads_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keras before 3.13.2 reads them (CVE-2026-1669)."""

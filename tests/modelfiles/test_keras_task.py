@@ -1,4 +1,4 @@
-"""What the configuration of a Keras model says of its task, as Keras writes it for losses and outputs of each kind."""
+"""The task of a Keras model by its configuration, for losses and outputs of each kind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def network(last: str | None, loss: object) -> keras.Model:
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_the_task_is_told_by_the_loss_or_by_the_last_layer(
+def test_the_task_follows_from_the_loss_or_the_last_layer(
     suffix: str, last: str | None, loss: object, task: str, tmp_path: Path
 ) -> None:
     network(last, loss).save(tmp_path / f"m{suffix}")
@@ -48,7 +48,7 @@ def test_the_task_is_told_by_the_loss_or_by_the_last_layer(
         assert model.tasks == (task,)
 
 
-def mine(labels: object, outputs: object) -> object:
+def custom_loss(labels: object, outputs: object) -> object:
     return outputs
 
 
@@ -64,8 +64,8 @@ CLASSES = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         (lambda x: [dense(3)(x), dense(9)(x)], ["bce", "poisson"], ("multilabel", "values")),
         (lambda x: [dense(9)(x), dense(9)(x)], "mse", ("values", "values")),
         (lambda x: [dense(9)(x), dense(1)(x)], [CLASSES, None], ("classes", "values")),
-        (dense(1), mine, ("values",)),
-        (dense(9), mine, ("unknown",)),
+        (dense(1), custom_loss, ("values",)),
+        (dense(9), custom_loss, ("unknown",)),
         (lambda x: keras.layers.Reshape((3, 1))(dense(3)(x)), None, ("values",)),
         (lambda x: keras.layers.Rescaling(10, 5)(dense(1)(x)), None, ("values",)),
         (lambda x: keras.layers.Add()([dense(1)(x), dense(1)(x)]), None, ("values",)),
@@ -84,19 +84,19 @@ def test_each_output_has_its_own_task(last: Callable[[object], object], loss: ob
     assert predicted_tasks(model.to_json()) == tasks
 
 
-def test_losses_tell_of_a_network_that_does_not_list_its_outputs() -> None:
+def test_losses_give_the_tasks_of_a_network_that_does_not_list_its_outputs() -> None:
     training = json.dumps({"loss": {"b": "mse", "a": "categorical_crossentropy"}})
     assert predicted_tasks("{}", training) == ("classes", "values")
     assert predicted_tasks(None, json.dumps({"loss": "mse"})) == ("values",)
     assert predicted_tasks("[", None) == ("unknown",)
 
 
-def test_many_linear_outputs_of_a_model_without_a_loss_may_be_logits(samples: Path) -> None:
+def test_many_linear_outputs_without_a_loss_can_be_logits(samples: Path) -> None:
     with open_model(samples / "lenet300.h5") as model:
         assert not model.predicts_values
 
 
-def test_gentler_steps_are_said(tmp_path: Path, wcodec: Run) -> None:
+def test_smaller_steps_for_predicted_values_are_reported(tmp_path: Path, wcodec: Run) -> None:
     network(None, "mse").save(tmp_path / "m.keras")
     done = wcodec("encode", tmp_path / "m.keras", "--json")
     assert "the model predicts values" in done.stderr

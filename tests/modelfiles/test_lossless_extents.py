@@ -1,4 +1,4 @@
-"""What `--lossless` codes as numbers in files that are odd, and what it says of what is not there."""
+"""Tensors that `--lossless` encodes as numbers in unusual files, and missing external data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import wcodec
 from wcodec.modelfiles.extent_finder import find_extents
 
 
-def there_and_back(source: Path, **words: object) -> int:
-    """Bytes of the .wcz of a file, which comes back."""
+def round_trip(source: Path, **words: object) -> int:
+    """Encode a file losslessly and decode it; return the bytes of the .wcz."""
     packed, back = source.with_name("x.wcz"), source.with_name("back")
     wcodec.encode(source, packed, lossless=True, **words)
     wcodec.decode(packed, back)
@@ -25,8 +25,8 @@ def there_and_back(source: Path, **words: object) -> int:
 
 def safetensors(path: Path, entries: dict[str, object], body: bytes) -> Path:
     """A file with any header."""
-    said = json.dumps(entries).encode()
-    path.write_bytes(len(said).to_bytes(8, "little") + said + body)
+    header = json.dumps(entries).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + body)
     return path
 
 
@@ -35,24 +35,24 @@ def entry(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, objec
 
 
 @pytest.mark.parametrize("dtype", ["F8_E8M0", "F8_E4M3FNUZ", "F4", "F6_E2M3", "NEW"])
-def test_one_tensor_of_an_unknown_type_leaves_the_others_numbers(dtype: str, tmp_path: Path) -> None:
+def test_tensors_beside_one_of_an_unknown_type_are_encoded_as_numbers(dtype: str, tmp_path: Path) -> None:
     plain = weights(1, 400, 300)
-    known = (plain.view(np.uint32) >> 16).astype(np.uint16)
+    brain_floats = (plain.view(np.uint32) >> 16).astype(np.uint16)
     scales = np.random.default_rng(1).integers(118, 126, 4000).astype(np.uint8)
-    alone = there_and_back(write_safetensors(tmp_path / "a.safetensors", {"w": known}, frozenset({"w"})))
-    entries = {"w": entry("BF16", [400, 300], 0, known.nbytes)}
-    entries["s"] = entry(dtype, [400, 10 * 2], known.nbytes, known.nbytes + 4000)
-    both = safetensors(tmp_path / "b.safetensors", entries, known.tobytes() + scales.tobytes())
+    alone = round_trip(write_safetensors(tmp_path / "a.safetensors", {"w": brain_floats}, frozenset({"w"})))
+    entries = {"w": entry("BF16", [400, 300], 0, brain_floats.nbytes)}
+    entries["s"] = entry(dtype, [400, 10 * 2], brain_floats.nbytes, brain_floats.nbytes + 4000)
+    both = safetensors(tmp_path / "b.safetensors", entries, brain_floats.tobytes() + scales.tobytes())
     layout = find_extents(both)
-    assert [(one.facts.name, one.facts.dtype, one.facts.nbytes) for one in layout.extents] == [
+    assert [(extent.facts.name, extent.facts.dtype, extent.facts.nbytes) for extent in layout.extents] == [
         ("w", "bfloat16", 240000), ("s", "bytes1", 4000),
     ]  # fmt: skip
-    assert there_and_back(both) < alone + 4000
+    assert round_trip(both) < alone + 4000
     with pytest.raises(wcodec.ModelFileError, match=dtype):
         wcodec.encode(both, tmp_path / "lossy.wcz")
 
 
-def test_gaps_trailing_bytes_and_two_names_for_a_range_stay_beside_the_numbers(tmp_path: Path) -> None:
+def test_gaps_trailing_bytes_and_shared_ranges_are_restored(tmp_path: Path) -> None:
     array = weights(1, 200, 100)
     n = array.nbytes
     entries = {
@@ -61,12 +61,12 @@ def test_gaps_trailing_bytes_and_two_names_for_a_range_stay_beside_the_numbers(t
         "outside": entry("F32", [9], n, 9 * n), "odd": {"dtype": 3}, "negative": entry("F32", [2], -8, 0),
     }  # fmt: skip
     path = safetensors(tmp_path / "x.safetensors", entries, bytes(16) + array.tobytes() + b"0123456789" * 9)
-    names = {one.facts.name: one.facts.dtype for one in find_extents(path).extents}
+    names = {extent.facts.name: extent.facts.dtype for extent in find_extents(path).extents}
     assert names == {"gap": "float32", "wrong": "bytes1"}
-    assert there_and_back(path) < 0.95 * n
+    assert round_trip(path) < 0.95 * n
 
 
-def test_a_base_may_have_the_same_unknown_type(tmp_path: Path) -> None:
+def test_a_base_can_have_the_same_unknown_type(tmp_path: Path) -> None:
     codes = np.random.default_rng(1).integers(0, 255, 3000).astype(np.uint8)
     old = safetensors(tmp_path / "old.safetensors", {"w": entry("F8_E4M3FNUZ", [50, 60], 0, 3000)}, codes.tobytes())
     codes[::7] += 1
@@ -76,18 +76,18 @@ def test_a_base_may_have_the_same_unknown_type(tmp_path: Path) -> None:
     assert (tmp_path / "back").read_bytes() == new.read_bytes()
 
 
-def test_external_data_that_is_missing_or_elsewhere_is_told_and_the_model_kept(tmp_path: Path) -> None:
+def test_missing_external_data_is_an_error_and_the_model_is_encoded_if_lossless(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 
     def model(location: str) -> Path:
-        one = helper.make_tensor("w", TensorProto.FLOAT, [4, 4], bytes(64), raw=True)
-        one.ClearField("raw_data")
-        one.data_location = TensorProto.EXTERNAL
+        tensor = helper.make_tensor("w", TensorProto.FLOAT, [4, 4], bytes(64), raw=True)
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", location), ("offset", "0"), ("length", "64")):
-            said = one.external_data.add()
-            said.key, said.value = key, value
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, value
         inside = helper.make_tensor("v", TensorProto.FLOAT, [40, 40], weights(1, 40, 40).tobytes(), raw=True)
-        graph = helper.make_graph([], "g", [], [], [one, inside])
+        graph = helper.make_graph([], "g", [], [], [tensor, inside])
         folder = tmp_path / location.replace("/", "_").replace(".", "_")
         folder.mkdir()
         path = folder / "m.onnx"
@@ -99,8 +99,8 @@ def test_external_data_that_is_missing_or_elsewhere_is_told_and_the_model_kept(t
         before = path.read_bytes()
         with pytest.raises(wcodec.ModelFileError, match="external data"):
             wcodec.encode(path, path.with_name("lossy.wcz"))
-        there_and_back(path)
-        assert [one.facts.name for one in find_extents(path).extents] == ["v"]
+        round_trip(path)
+        assert [extent.facts.name for extent in find_extents(path).extents] == ["v"]
         path.with_name("back").unlink()
         path.with_name("x.wcz").unlink()
         wcodec.encode(path.parent, tmp_path / f"{path.parent.name}.wcz", lossless=True)
@@ -124,4 +124,4 @@ def test_best_is_not_larger_than_xz(tmp_path: Path) -> None:
     (tmp_path / "noise.bin").write_bytes(rng.bytes(5000))
     for path in sorted(tmp_path.iterdir()):
         xz = len(lzma.compress(path.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
-        assert there_and_back(path, effort="best") <= 1.01 * xz + 48, path.name
+        assert round_trip(path, effort="best") <= 1.01 * xz + 48, path.name

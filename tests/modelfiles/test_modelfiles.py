@@ -1,4 +1,4 @@
-"""Model files without Keras: files made by hand, what is refused, damage."""
+"""Model files without Keras: unusual files, refused files, and damage."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def source(request, tmp_path_factory):
     return path
 
 
-def test_reading_what_was_written_gives_the_same_model(source, tmp_path):
+def test_a_rewritten_file_has_the_same_model(source, tmp_path):
     rewrite(source, tmp_path / "out", keep_optimizer=True)
     with open_model(source, True) as ours, open_model(tmp_path / "out", True) as again:
         assert ours.skeleton == again.skeleton
@@ -49,12 +49,12 @@ def test_reading_what_was_written_gives_the_same_model(source, tmp_path):
 
 def test_writing_is_deterministic(source, tmp_path):
     rewrite(source, tmp_path / "one")
-    time.sleep(1.1 if source.suffix == ".h5" else 0)  # HDF5 counts time in seconds
+    time.sleep(1.1 if source.suffix == ".h5" else 0)  # HDF5 has times in seconds
     rewrite(source, tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_a_skeleton_cut_anywhere_is_refused_by_name(source, tmp_path):
+def test_a_truncated_skeleton_raises_a_container_error(source, tmp_path):
     with open_model(source) as model:
         values = [tensor.read() for tensor in model.tensors]
         ends = range(0, len(model.skeleton), 1 + len(model.skeleton) // 60)
@@ -63,7 +63,7 @@ def test_a_skeleton_cut_anywhere_is_refused_by_name(source, tmp_path):
                 write_model(tmp_path / "out", model.kind, model.skeleton[:end], model.tensors, iter(values))
 
 
-def test_a_flipped_skeleton_writes_some_file_or_is_refused_by_name(source, tmp_path):
+def test_a_skeleton_with_a_flipped_bit_is_written_or_raises_a_container_error(source, tmp_path):
     with open_model(source) as model:
         values = [tensor.read() for tensor in model.tensors]
         for at in range(0, min(len(model.skeleton), 3000), 1 + min(len(model.skeleton), 3000) // 150):
@@ -76,7 +76,7 @@ def test_a_flipped_skeleton_writes_some_file_or_is_refused_by_name(source, tmp_p
                     continue
 
 
-def test_a_damaged_file_is_read_or_refused_by_name(source, tmp_path):
+def test_a_damaged_file_is_read_or_raises_a_model_file_error(source, tmp_path):
     whole = source.read_bytes()
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -100,14 +100,14 @@ def test_a_heap_that_hangs_the_hdf5_library_is_refused(tmp_path):
         file.attrs["names"] = ["one", "two"]
     whole = bytearray((tmp_path / "a.h5").read_bytes())
     first = whole.index(b"GCOL") + 16
-    whole[first + 8] = 60  # the size of the first string: the next object is then a free one of size 0
+    whole[first + 8] = 60  # the size of the first string, which makes the next object a free one of size 0
     (tmp_path / "a.h5").write_bytes(whole)
     with pytest.raises(ModelFileError, match="heap"), open_model(tmp_path / "a.h5"):
         pass
 
 
 @pytest.mark.parametrize("at", [0, 5, heaps.BLOCK - 8, heaps.BLOCK - 3, heaps.BLOCK, 2 * heaps.BLOCK - 1])
-def test_heaps_are_found_wherever_they_lie(at):
+def test_heaps_are_found_at_any_offset(at):
     whole = bytearray(2 * heaps.BLOCK + 40)
     for start in (at, at + 20):
         whole[start : start + 16] = heaps.SIGNATURE + (16).to_bytes(8, "little")
@@ -117,7 +117,7 @@ def test_heaps_are_found_wherever_they_lie(at):
         heaps.check_heaps(io.BytesIO(whole), "here")
 
 
-def test_links_and_storage_outside_of_the_file_are_refused_by_name(tmp_path):
+def test_links_external_storage_and_other_types_are_refused_by_name(tmp_path):
     def soft(file):
         file["w"] = h5py.SoftLink("/x")
 
@@ -132,10 +132,10 @@ def test_links_and_storage_outside_of_the_file_are_refused_by_name(tmp_path):
         layout[:] = h5py.VirtualSource("other.h5", "x", (4,))
         file.create_virtual_dataset("w", layout)
 
-    def bomb(file):
+    def compressed(file):
         file.create_dataset("w", (1 << 40,), "f4", chunks=(1 << 20,), compression="gzip")
 
-    def refuse_to_write(file):
+    def unwritten(file):
         file.create_dataset("w", (1 << 40,), "f4")
 
     def named(file):
@@ -147,10 +147,10 @@ def test_links_and_storage_outside_of_the_file_are_refused_by_name(tmp_path):
     def cycle(file):
         file.create_group("g")["w"] = file["/"]
 
-    def soup(file):
+    def structured(file):
         file["w"] = np.zeros(3, [("a", "f4"), ("b", "i4")])
 
-    for build in (soft, external, elsewhere, virtual, bomb, refuse_to_write, named, reference, cycle, soup):
+    for build in (soft, external, elsewhere, virtual, compressed, unwritten, named, reference, cycle, structured):
         with h5py.File(tmp_path / "x.h5", "w") as file:
             build(file)
         with pytest.raises(ModelFileError, match="w"), open_model(tmp_path / "x.h5"):
@@ -164,13 +164,13 @@ def test_links_and_storage_outside_of_the_file_are_refused_by_name(tmp_path):
         (b"\x08\x08\x12", "ONNX"), (b"", "empty"), (b"hello", "68 65"), (b"\x93NUMPY\1\0", "npy"),
     ],
 )  # fmt: skip
-def test_foreign_files_are_refused_by_name(tmp_path, head, advice):
+def test_files_of_other_formats_are_refused_by_name(tmp_path, head, advice):
     (tmp_path / "x").write_bytes(head)
     with pytest.raises(ModelFileError, match=advice), open_model(tmp_path / "x"):
         pass
 
 
-def test_foreign_archives_and_folders_are_refused_by_name(tmp_path):
+def test_archives_and_folders_of_other_formats_are_refused_by_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("archive/data.pkl", b"")
     np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
@@ -181,7 +181,7 @@ def test_foreign_archives_and_folders_are_refused_by_name(tmp_path):
             pass
 
 
-def test_numpy_and_h5py_read_the_same_values_from_both(tmp_path):
+def test_numpy_and_h5py_read_the_same_values_from_a_rewritten_file(tmp_path):
     strange_h5(tmp_path / "in.h5")
     rewrite(tmp_path / "in.h5", tmp_path / "out.h5")
     with h5py.File(tmp_path / "in.h5") as a, h5py.File(tmp_path / "out.h5") as b:
@@ -206,13 +206,13 @@ def test_numpy_and_h5py_read_the_same_values_from_both(tmp_path):
 
 
 @pytest.mark.parametrize("build", [library_safetensors, odd_safetensors])
-def test_safetensors_come_back_byte_for_byte(tmp_path, build):
+def test_rewritten_safetensors_have_the_same_bytes(tmp_path, build):
     build(tmp_path / "in.safetensors")
     rewrite(tmp_path / "in.safetensors", tmp_path / "out.safetensors")
     assert (tmp_path / "in.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
 
 
-def test_members_of_a_keras_archive_come_back_as_they_were(tmp_path):
+def test_members_of_a_rewritten_keras_archive_are_the_same(tmp_path):
     keras_zip(tmp_path / "in.keras", deflated=True)
     rewrite(tmp_path / "in.keras", tmp_path / "out.keras")
     with zipfile.ZipFile(tmp_path / "in.keras") as a, zipfile.ZipFile(tmp_path / "out.keras") as b:
@@ -222,7 +222,7 @@ def test_members_of_a_keras_archive_come_back_as_they_were(tmp_path):
             assert ours.filename == "model.weights.h5" or b.read(ours) == a.read(theirs)
 
 
-def test_tensors_come_in_the_order_of_the_model_and_know_their_layer(tmp_path):
+def test_tensors_have_the_order_of_the_model_and_their_layers(tmp_path):
     keras2_h5(tmp_path / "a.h5")
     with open_model(tmp_path / "a.h5") as model:
         assert [tensor.name.rpartition("/")[2] for tensor in model.tensors] == ["kernel:0", "bias:0"] * 2
@@ -235,7 +235,7 @@ def test_tensors_come_in_the_order_of_the_model_and_know_their_layer(tmp_path):
         assert model.dropped == ("optimizer/vars/0",)
 
 
-def test_every_kind_names_its_suffix(source):
+def test_every_kind_has_its_suffix(source):
     with open_model(source) as model:
         assert suffix(model.kind, model.skeleton) == source.suffix
         assert model.kind in MODEL_FILES
@@ -243,13 +243,13 @@ def test_every_kind_names_its_suffix(source):
         assert model.source_bytes == source.stat().st_size
 
 
-def test_kinds_from_the_future_are_refused(tmp_path):
+def test_unknown_kinds_are_refused(tmp_path):
     with pytest.raises(UnsupportedError, match="gguf"):
         write_model(tmp_path / "x", "gguf", b"\0", [], iter([]))
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_as_a_skeleton_write_a_file_or_are_refused_by_name(tmp_path_factory, skeleton):
+def test_arbitrary_bytes_as_a_skeleton_are_written_or_raise_a_container_error(tmp_path_factory, skeleton):
     target = tmp_path_factory.getbasetemp() / "fuzzed"
     for kind in MODEL_FILES:
         try:

@@ -1,4 +1,4 @@
-"""Tensors are found by the user's names, by the file's, and by unambiguous ends of both."""
+"""Tensors are found by the user's names, by those of the file, and by unambiguous ends of both."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ NAMES = {
 }
 
 
-def group(name: str, *children: Group | Slot, said: str = "") -> Group:
-    text = said.encode()
-    attributes = (Attribute("name", Values(f"snu{len(text)}", (), (text,))),) if said else ()
+def group(name: str, *children: Group | Slot, layer_name: str = "") -> Group:
+    text = layer_name.encode()
+    attributes = (Attribute("name", Values(f"snu{len(text)}", (), (text,))),) if layer_name else ()
     return Group(name, children, attributes)
 
 
-def variables(count: int, said: str = "") -> Group:
-    return group("vars", *(Slot(str(number), "<f4") for number in range(count)), said=said)
+def variables(count: int, layer_name: str = "") -> Group:
+    return group("vars", *(Slot(str(number), "<f4") for number in range(count)), layer_name=layer_name)
 
 
 def layer(kind: str, name: str, **config: object) -> dict[str, object]:
     return {"class_name": kind, "config": {"name": name, **config}}
 
 
-def test_the_configuration_tells_the_names_where_the_groups_do_not() -> None:
+def test_the_configuration_gives_the_names_that_groups_do_not_have() -> None:
     layers = group(
         "layers",
         group("dense", variables(1)),
@@ -63,7 +63,7 @@ def test_the_configuration_tells_the_names_where_the_groups_do_not() -> None:
     }
 
 
-def test_a_layer_that_is_known_by_its_number_only_gets_no_name() -> None:
+def test_a_layer_with_only_a_number_has_no_name() -> None:
     layers = group("layers", group("dense", variables(2, "first")), group("dense_1", variables(2)))
     assert user_names(group("", layers), None) == {
         "layers/dense/vars/0": "first/kernel",
@@ -74,17 +74,17 @@ def test_a_layer_that_is_known_by_its_number_only_gets_no_name() -> None:
 @pytest.mark.parametrize(
     "config", [None, "{", "[]", '{"class_name": 3}', json.dumps(layer("Dense", "d", layers=3)), "[" * 9999]
 )
-def test_a_configuration_that_is_none_names_nothing(config: str | None) -> None:
+def test_an_invalid_configuration_gives_no_names(config: str | None) -> None:
     assert user_names(group("", group("layers", group("dense", variables(2)))), config) == {}
 
 
-def test_two_weights_with_one_name_keep_those_of_the_file() -> None:
+def test_two_weights_with_the_same_name_have_the_names_of_the_file() -> None:
     layers = group("layers", group("dense", variables(2, "a")), group("dense_1", variables(2, "a")))
     assert user_names(group("", layers), None) == {}
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("name", "found"),
     [
         ("brightness/kernel", "layers/dense/vars/0"),
         ("layers/dense/vars/0", "layers/dense/vars/0"),
@@ -94,12 +94,12 @@ def test_two_weights_with_one_name_keep_those_of_the_file() -> None:
         ("ours/0", "layers/scaled/vars/0"),
     ],
 )
-def test_a_tensor_is_found_by_either_name_and_by_its_end(asked: str, found: str) -> None:
-    assert find_tensor(asked, NAMES) == found
+def test_a_tensor_is_found_by_either_name_and_by_its_end(name: str, found: str) -> None:
+    assert find_tensor(name, NAMES) == found
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("name", "message"),
     [
         ("kernel", "expected one tensor 'kernel', found brightness/kernel, dense/kernel"),
         ("vars/0", "expected one tensor"),
@@ -107,31 +107,31 @@ def test_a_tensor_is_found_by_either_name_and_by_its_end(asked: str, found: str)
         ("xyz", "expected a tensor 'xyz', found brightness/kernel, brightness/bias, dense/kernel, dense/bias, ..."),
     ],
 )
-def test_what_is_ambiguous_or_absent_is_told_with_what_there_is(asked: str, said: str) -> None:
+def test_the_error_of_an_ambiguous_or_unknown_name_has_the_existing_names(name: str, message: str) -> None:
     with pytest.raises(KeyError) as caught:
-        find_tensor(asked, NAMES)
-    assert said in caught.value.args[0]
+        find_tensor(name, NAMES)
+    assert message in caught.value.args[0]
 
 
-def test_patterns_seek_the_users_names_first(samples: Path) -> None:
+def test_patterns_match_the_users_names_first(samples: Path) -> None:
     with open_model(samples / "lenet5.keras") as model:
 
         def bits(**words: object) -> dict[str, int | None]:
-            asked = options_by_tensor(model.tensors, parse_recipe(words))
-            return {name: 32 if options.lossless else options.bits for name, (options, _) in asked.items()}
+            by_tensor = options_by_tensor(model.tensors, parse_recipe(words))
+            return {name: 32 if options.lossless else options.bits for name, (options, _) in by_tensor.items()}
 
         assert bits(set="ip2/kernel:bits=3")["layers/dense_1/vars/0"] == 3
         assert bits(set="layers/dense_1/:bits=3")["layers/dense_1/vars/0"] == 3
         assert [name for name, value in bits(exclude="bias").items() if value == 32] == [
-            one.name for one in model.tensors if one.name.endswith("vars/1")
+            tensor.name for tensor in model.tensors if tensor.name.endswith("vars/1")
         ]
         assert options_by_tensor(model.tensors, parse_recipe({"set": "ip2/bias:bits=3"}))["layers/dense_1/vars/1"][1]
         with pytest.raises(RecipeError, match="the nearest are conv1/kernel"):
             bits(set="conv1/kernl:bits=3")
 
 
-def test_the_users_names_serve_in_every_verb(wcodec: Run, samples: Path, tmp_path: Path) -> None:
-    packed, one = tmp_path / "m.wcz", tmp_path / "one.npy"
+def test_encode_inspect_and_decode_accept_the_users_names(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+    packed, array = tmp_path / "m.wcz", tmp_path / "array.npy"
     assert (
         wcodec("encode", samples / "lenet5.keras", "-o", packed, "--set", "conv1/kernel:bits=3", "-q").returncode == 0
     )
@@ -139,21 +139,21 @@ def test_the_users_names_serve_in_every_verb(wcodec: Run, samples: Path, tmp_pat
     assert "conv1/kernel" in shown
     assert "layers/conv2d/vars/0" in shown
     for name in ("conv1/kernel", "layers/conv2d/vars/0"):
-        assert wcodec("decode", packed, "--tensor", name, "-o", one, "-qf").returncode == 0
-        assert len(np.unique(np.load(one))) <= 8
-    wrong = wcodec("decode", packed, "--tensor", "conv1/kernl", "-o", one, "-f")
+        assert wcodec("decode", packed, "--tensor", name, "-o", array, "-qf").returncode == 0
+        assert len(np.unique(np.load(array))) <= 8
+    wrong = wcodec("decode", packed, "--tensor", "conv1/kernl", "-o", array, "-f")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "the nearest are conv1/kernel" in wrong.stderr
 
 
-def test_open_takes_both_names(coded: Path) -> None:
+def test_open_accepts_the_users_names_and_those_of_the_file(coded: Path) -> None:
     weights = wcodec.open(coded)
     name = "model_weights/conv2d_1/tutorial_cnn/conv2d_1/kernel"
     assert weights["conv2d_1/kernel"].tobytes() == weights[name].tobytes()
     assert next(iter(weights)) == name
 
 
-def test_columns_are_left_out_before_a_number_is_cut(samples: Path) -> None:
+def test_a_narrow_table_omits_columns_and_no_digits(samples: Path) -> None:
     from wcodec.reporting.inspection import inspect
     from wcodec.reporting.inspection_tables import tabulate_tensors
 

@@ -1,4 +1,4 @@
-"""The default is gentle to ONNX networks that predict a value, which their graph shows."""
+"""The task of an ONNX network by its graph; the default has smaller steps for networks that predict values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which vectors are gains, which are shifts, and which tensors belong to codes, by names alone and by a graph."""
+"""The roles of vectors (gains and shifts) and the tensors that belong to codes, by names only and by a graph."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def test_the_vectors_of_a_normalisation_of_pytorch_have_their_roles() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ":0"])
-def test_the_vectors_of_a_normalisation_of_keras_2_have_the_same(suffix: str) -> None:
+def test_the_vectors_of_a_normalisation_of_keras_2_have_their_roles(suffix: str) -> None:
     names = ("gamma", "beta", "moving_mean", "moving_variance")
     found = roles(*(Tensor(f"bn/{name}{suffix}", "float32", (8,)) for name in names))
     assert found[f"bn/moving_mean{suffix}"] == Shift(f"bn/moving_variance{suffix}", "root")
     assert found[f"bn/beta{suffix}"] == Shift(f"bn/gamma{suffix}", "magnitude")
 
 
-def test_numbered_variables_of_keras_3_are_known_by_their_folder() -> None:
+def test_numbered_variables_of_keras_3_have_roles_by_their_folder() -> None:
     found = roles(*(Tensor(f"layers/batch_normalization_2/vars/{i}", "float32", (8,)) for i in range(4)))
     folder = "layers/batch_normalization_2/vars"
     assert found[f"{folder}/2"] == Shift(f"{folder}/3", "root")
@@ -41,13 +41,13 @@ def test_numbered_variables_of_keras_3_are_known_by_their_folder() -> None:
     assert set(other.values()) == {None}
 
 
-def test_a_bias_is_added_to_the_outputs_of_its_kernel() -> None:
+def test_a_bias_is_a_shift_of_its_kernel() -> None:
     found = roles(Tensor("d/vars/0", "float32", (5, 8)), Tensor("d/vars/1", "float32", (8,)))
     assert found["d/vars/1"] == Shift("d/vars/0", "norm")
     assert found["d/vars/0"] is None
 
 
-def test_a_vector_alone_or_of_another_length_has_no_role() -> None:
+def test_a_vector_without_a_kernel_or_of_another_length_has_no_role() -> None:
     kernel = Tensor("d.kernel", "float32", (5, 4))
     found = roles(Tensor("a.mean", "float32", (8,)), kernel, Tensor("d.x", "float32", (8,)))
     assert found["a.mean"] is None
@@ -66,7 +66,7 @@ def test_a_vector_alone_or_of_another_length_has_no_role() -> None:
         ("m.W_q", "uint8", "m.zero"),
     ],
 )
-def test_floats_beside_codes_stay_exact(codes: str, dtype: str, scale: str) -> None:
+def test_scales_beside_codes_are_exact(codes: str, dtype: str, scale: str) -> None:
     every = [Tensor(codes, dtype, (16, 8)), Tensor(scale, "float16", (16, 4)), Tensor("o.kernel", "float32", (4, 4))]
     exact = {tensor.name: tensor.exact for tensor in with_roles(every, {})}
     assert exact == {codes: False, scale: True, "o.kernel": False}
@@ -95,31 +95,31 @@ def test_floats_beside_codes_stay_exact(codes: str, dtype: str, scale: str) -> N
         ({"l/codes": "int64"}, ["l/codebook"]),
     ],
 )
-def test_floats_of_codes_stay_exact_wherever_a_tool_puts_them(codes: dict[str, str], floats: list[str]) -> None:
+def test_scales_with_the_names_of_every_tool_are_exact(codes: dict[str, str], floats: list[str]) -> None:
     every = [Tensor(name, dtype, (64, 8)) for name, dtype in codes.items()]
     every += [Tensor(name, "float16", (64, 4)) for name in floats]
     others = ["other.weight", "l.lora_A.default.weight", "a.norm_layer.weight"]
     every += [Tensor(name, "float32", (8, 4)) for name in others]
-    assert [one.name for one in with_roles(every, {}) if one.exact] == floats
+    assert [tensor.name for tensor in with_roles(every, {}) if tensor.exact] == floats
 
 
-def test_positions_beside_weights_are_no_codes() -> None:
+def test_position_ids_beside_weights_are_not_codes() -> None:
     every = [Tensor("a.position_ids", "int64", (1, 512)), Tensor("a.weight", "float32", (512, 8))]
     assert not any(tensor.exact for tensor in with_roles(every, {}))
 
 
-def test_a_counter_is_no_code() -> None:
+def test_a_counter_is_not_a_code() -> None:
     every = [Tensor("bn.num_batches_tracked", "int64", ()), Tensor("bn.weight", "float32", (8,))]
     assert not any(tensor.exact for tensor in with_roles(every, {}))
 
 
-def test_a_layer_trained_in_float8_is_exact_by_its_histories() -> None:
+def test_a_layer_with_histories_of_float8_is_exact() -> None:
     shapes: list[tuple[int, ...]] = [(4, 6), (6,), *[(), (1024,)] * 3]
     every = [Tensor(f"d/vars/{i}", "float32", shape) for i, shape in enumerate(shapes)]
     assert all(tensor.exact for tensor in with_roles(every, {}))
 
 
-def test_a_graph_tells_what_is_subtracted_from_what() -> None:
+def test_a_graph_gives_the_roles_of_operands() -> None:
     nodes = [
         Node("Sub", ("x", "offset"), ("centred",)),
         Node("Div", ("centred", "deviation"), ("scaled",)),
@@ -139,10 +139,10 @@ def test_a_tensor_of_two_roles_has_none() -> None:
     assert roles_of(nodes)["c"] is None
 
 
-def test_modules_are_the_names_up_to_the_last_mark() -> None:
+def test_the_module_is_the_name_up_to_the_last_separator() -> None:
     assert [module_of(name) for name in ("a.b.c", "a/b:0", "a:_b", "w_scale", "plain")] == ["a.b", "a", "a", "w", ""]
 
 
-def test_codes_of_a_whole_npz_without_modules_keep_its_floats() -> None:
+def test_floats_beside_codes_without_modules_are_exact() -> None:
     every = [Tensor("qweight", "int32", (8, 8)), Tensor("scales", "float32", (8,))]
     assert with_roles(every, {})[1].exact
